@@ -53,20 +53,23 @@ import type { OwnershipHandle } from './platform/ownership.js'
 export interface Query {
   readonly key?: string | undefined
   readonly prefix?: string | undefined
-  /** Maximum of locks, and maximum of requests, to return: 1 to 1,000. Default 1,000. */
+  /**
+   * The result lists at most this many locks, and at most this many requests: 1 to 1,000. Default
+   * 1,000.
+   */
   readonly limit?: number | undefined
   /**
-   * Asks for one page in the order of keys, as JavaScript compares strings. The page lists the
-   * first keys that follow `after`, each with all its locks and its whole queue. Use `''` for the
-   * first page. If the first of these keys has more than `limit` locks or requests, the page lists
-   * that key alone, with at most `limit` locks and `limit` requests. The counts include the locks
-   * and requests of all keys that follow `after`.
+   * Asks for one page in the order of keys, as JavaScript compares strings. The page lists as many
+   * of the keys that follow `after` as fit into `limit`. Each of these keys is complete: the page
+   * lists all its locks and its whole queue. Use `''` for the first page. If the first of these
+   * keys alone exceeds `limit`, the page lists only that key, with at most `limit` locks and
+   * `limit` requests. The counts include the locks and requests of all keys that follow `after`.
    */
   readonly after?: string | undefined
   /**
    * The fence of a lock of the key `after`. A fence is an integer that rises with every grant. With
-   * this option the page begins within the key `after`, with its locks that have a higher fence.
-   * The page then lists the keys that follow.
+   * this option the page first lists the locks of the key `after` that have a higher fence, without
+   * the queue of this key. The page then lists the keys that follow.
    */
   readonly afterFence?: number | undefined
 }
@@ -163,12 +166,14 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * Makes the broker listen on its own port. The workers of a `node:cluster` can share the port
    * only if their brokers share a log, because otherwise each worker would grant the same locks.
    *
+   * A host beyond loopback needs the broker option `authenticate` or `allowUnauthenticated`. A
+   * broker with `authenticate` also needs `tls`, `trustedProxies` or `allowInsecure` for such a
+   * host.
+   *
    * @param options `port` (default 7420; 0 for any free port) and `host` (default 127.0.0.1).
-   * @throws {HoldfastError} `INVALID_OPTION` for an invalid certificate or key. For a host beyond
-   *   loopback also `INVALID_OPTION` if the broker has neither `authenticate` nor
-   *   `allowUnauthenticated`, and if it has neither TLS nor `allowInsecure`. `UNAVAILABLE` if the
-   *   port is not available, the command log cannot start, or the broker is closed before it
-   *   listens.
+   * @throws {HoldfastError} `INVALID_OPTION` for an invalid certificate or key, and for a host
+   *   beyond loopback without the options that it needs. `UNAVAILABLE` if the port is not
+   *   available, the command log cannot start, or the broker is closed before it listens.
    */
   async listen(options: ListenOptions = {}): Promise<Listening> {
     refuseUnknownOptions('listen', options, { port: 1, host: 1 })
@@ -183,8 +188,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
       (request, response) =>
         this.#endpoints.answer(request, response) || this.#dashboard.answer(request, response),
     )
-    const isShared = this.#log.membership !== undefined
-    const address = { port, host, isShared }
+    const canSharePort = this.#log.membership !== undefined
+    const address = { port, host, canSharePort }
     const listening = await listen(server, address, tls === undefined ? 'ws' : 'wss')
     await this.#registerServer(server, this.#servers)
     this.#accept(server, undefined, (request) => this.#dashboard.isOwnPage(request))
@@ -198,9 +203,9 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * `/metrics` and `/rebalance`.
    *
    * The endpoints need no authentication, because the endpoints show numbers without names. On
-   * loopback, `/status` and `/metrics` require a `Host` header with a loopback name or one of
-   * `hosts`. `/rebalance` answers only programs on this machine. The workers of a `node:cluster`
-   * never share the port, because each worker has its own numbers.
+   * loopback, `/status` and `/metrics` require a `Host` header with a loopback name, or with one of
+   * the names in the broker option `hosts`. `/rebalance` answers only programs on this machine. The
+   * workers of a `node:cluster` never share the port, because each worker has its own numbers.
    *
    * @param options `port` (0 for any free port) and `host` (default 127.0.0.1).
    * @throws {HoldfastError} `INVALID_OPTION` for an invalid port; `UNAVAILABLE` if the port is not
@@ -213,7 +218,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     checkListenOptions(port, host)
     const answer = this.#endpoints.answerAdmin.bind(this.#endpoints)
     const server = createHttpServer(undefined, answer)
-    const listening = await listen(server, { port, host, isShared: false }, 'http')
+    const listening = await listen(server, { port, host, canSharePort: false }, 'http')
     await this.#registerServer(server, this.#adminServers)
     this.#endpoints.hasAdminPort = true
     return listening
@@ -316,15 +321,16 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   /**
-   * Closes the connections of all clients whose sessions other brokers can take over with their
-   * locks, which are the sessions with a grace. Each client returns to the first URL of its list,
-   * or to the broker that a load balancer chooses. Call this method after a broker has recovered,
-   * because clients do not return by themselves. Only a broker with a shared log and another member
-   * closes connections.
+   * Closes the connections of the clients whose sessions have a grace. Another broker can take over
+   * such a session and its locks. Each client returns to the first URL of its list, or to the
+   * broker that a load balancer chooses. Call this method after a broker has recovered, because
+   * clients do not return by themselves. Closes no connection unless another running broker shares
+   * the command log.
    *
    * @param options `over`: the time over which the connections are closed, in ms. Default 10,000.
-   * @returns The number of these clients.
-   * @throws {HoldfastError} `INVALID_TIMEOUT`; `INVALID_OPTION` for an option that does not exist.
+   * @returns The number of clients whose connections were closed.
+   * @throws {HoldfastError} `INVALID_TIMEOUT` for an invalid `over`; `INVALID_OPTION` for an
+   *   unknown option.
    */
   async rebalance(options: { readonly over?: number | undefined } = {}): Promise<number> {
     refuseUnknownOptions('rebalance', options, { over: 1 })
@@ -342,13 +348,19 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   async #rebalanceForOperator(): Promise<RebalanceReport> {
     const { membership } = this.#log
     if (membership === undefined) {
-      return { refusal: 'it shares its log with no other broker, so its clients cannot move' }
+      return {
+        refusal: 'this broker shares its log with no other broker, so its clients cannot move',
+      }
     }
     if (this.#closing !== undefined || !this.#broker.isServing) {
-      return { refusal: 'it serves no clients now, because it drains or is not a member' }
+      return {
+        refusal: 'this broker serves no clients, because it drains or is not a member of its log',
+      }
     }
     if (membership.status.members.length < 2) {
-      return { refusal: 'no other broker of its log is running, so its clients cannot move' }
+      return {
+        refusal: 'no other broker shares the log of this broker now, so its clients cannot move',
+      }
     }
     this.#rebalancing ??= this.rebalance().finally(() => {
       this.#rebalancing = undefined
@@ -362,7 +374,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    *
    * @param options `drain`: how long sessions with locks may take to finish, in ms. Default 0. The
    *   broker does not wait for a session that another broker can take over.
-   * @throws {HoldfastError} `INVALID_TIMEOUT`; `INVALID_OPTION` for an option that does not exist.
+   * @throws {HoldfastError} `INVALID_TIMEOUT` for an invalid `drain`; `INVALID_OPTION` for an
+   *   unknown option.
    */
   async close(options: { readonly drain?: number | undefined } = {}): Promise<void> {
     refuseUnknownOptions('close', options, { drain: 1 })

@@ -56,13 +56,16 @@ export interface JwtOptions {
   readonly audience?: string | undefined
   /** The `iss` that every token must have. Default: any. */
   readonly issuer?: string | undefined
-  /** The claim that holds the principal (the name of the client for permissions). Default `sub`. */
+  /**
+   * The name of the claim that has the principal, which is the name by which permissions identify
+   * the client. Default `sub`.
+   */
   readonly principal?: string | undefined
-  /** The claim that holds the permission rules. Default `holdfast`. */
+  /** The name of the claim that has the permission rules. Default `holdfast`. */
   readonly claim?: string | undefined
   /**
-   * The permission rules of tokens that do not have the claim `claim`. Default: no rules, so such a
-   * token allows nothing.
+   * The permission rules of a token without rules of its own, which is a token without the claim
+   * that the option `claim` names. Default: no rules, so such a token allows nothing.
    */
   readonly grants?: readonly PermissionRule[] | undefined
   /** The accepted difference between the clocks of issuer and broker, in ms. Default 5,000. */
@@ -130,8 +133,11 @@ async function verify(
   } catch (cause) {
     // `jose` reports an invalid token as a JOSEError. Some failed fetches of the JWKS are
     // JOSEErrors as well: a JWKSTimeout, or an error with the code ERR_JOSE_GENERIC.
-    const isJoseError = cause instanceof errors.JOSEError && !(cause instanceof errors.JWKSTimeout)
-    if (isJoseError && cause.code !== 'ERR_JOSE_GENERIC') return undefined
+    const isTokenInvalid =
+      cause instanceof errors.JOSEError &&
+      !(cause instanceof errors.JWKSTimeout) &&
+      cause.code !== 'ERR_JOSE_GENERIC'
+    if (isTokenInvalid) return undefined
     const message = 'Could not load the keys for tokens: check jwt.jwksUrl or jwt.publicKey'
     throw new HoldfastError('UNAVAILABLE', message, { cause })
   }
@@ -217,7 +223,7 @@ function keyLoaderFor(options: JwtOptions, algorithms: readonly string[]): (jose
     const url = safeUrl(jwksUrl)
     return ({ createRemoteJWKSet }) => createRemoteJWKSet(url)
   }
-  return publicKeyFrom(publicKey!, algorithms)
+  return publicKeyLoaderFor(publicKey!, algorithms)
 }
 
 function isKeySet(value: { readonly keys: unknown } | null): value is JSONWebKeySet {
@@ -225,7 +231,8 @@ function isKeySet(value: { readonly keys: unknown } | null): value is JSONWebKey
   return Array.isArray(value?.keys) && value.keys.every(isObject)
 }
 
-function publicKeyFrom(pem: string, algorithms: readonly string[]): (jose: Jose) => Key {
+/** Like {@link keyLoaderFor}, for a public key as PEM. */
+function publicKeyLoaderFor(pem: string, algorithms: readonly string[]): (jose: Jose) => Key {
   const [algorithm, ...others] = algorithms as [string, ...string[]]
   if (others.length > 0) {
     throw invalidOption('jwt.algorithms must have exactly one item with jwt.publicKey')

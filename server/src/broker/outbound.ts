@@ -2,6 +2,9 @@
  * Turns the effects of the lock table (the changes that a command made) into messages to clients,
  * and into client deadlines and broker timers. In a cluster each session has one owner broker. Only
  * the owner broker keeps the deadlines of the session, of its locks and of its requests.
+ *
+ * A client deadline (of a lease or a ttl) moves by the time for which the broker itself was paused.
+ * A broker timer (of a timeout or a kept result) does not move (see `timekeeper.ts`).
  */
 import { type CloseCode, closeCodes } from '@holdfast/shared'
 import { costOfBytes, costOfGathering } from '../config/workCosts.js'
@@ -46,21 +49,26 @@ export interface OutboundDeps {
   }
   /** Ends the time limit of a handshake when its connection gets a session. */
   readonly admission: { onAttached(connection: Connection): void }
-  readonly ownerBroker: OwnerBroker
+  /** The name that this broker has as the owner of sessions. */
+  readonly thisBroker: OwnerBroker
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
+  /** The keys with more waiters to grant than one command could grant. */
   readonly unfinishedKeys: UnfinishedKeys
   readonly notices: Notices
   /** The cell of this broker for `welcome`, such as `1/4`; undefined if it serves all keys. */
   readonly cell: string | undefined
-  /** Counts the cost of long answers as effects of the command that causes the answers. */
+  /**
+   * Counts the work of the command that runs now. The cost of a long answer is added to
+   * `effectCount`, as if the command had more effects.
+   */
   readonly liveTable: { effectCount: number }
 }
 
 /**
- * Whether the cost of this answer counts as effects of the command that causes the answer. The
- * value of a run and the holders in `LOCK_TIMEOUT` are long, and often go to clients that have sent
- * no message in this turn. So the connection of these clients cannot be charged.
+ * Whether the cost of this answer is added to the cost of the command that causes the answer. The
+ * result of a `once` and the list of holders in `LOCK_TIMEOUT` can be long, and often go to clients
+ * that have sent no message in this turn. So the connections of these clients cannot be charged.
  */
 function isChargedToCause(answer: Answer): boolean {
   return answer.kind === 'result' || (answer.kind === 'failed' && answer.code === 'LOCK_TIMEOUT')
@@ -73,11 +81,12 @@ const closeCodeFor: Record<EndReason, CloseCode> = {
 }
 
 /**
- * Bytes of a lock in a snapshot (the list of locks that a resumed session gets) that is not encoded
- * yet. The key of the lock is not counted, because the lock table keeps the key in any case.
+ * Estimated bytes of a lock in a snapshot before the snapshot is encoded. A snapshot is the list of
+ * locks and waiting requests that a resumed session gets. The key of the lock is not counted,
+ * because the lock table keeps the key in any case.
  */
 const snapshotLockBytes = 128
-/** Bytes of the id of a waiting request in such a snapshot. */
+/** Estimated bytes of the id of a waiting request in a snapshot before it is encoded. */
 const snapshotIdBytes = 8
 
 export class Outbound {
@@ -124,9 +133,11 @@ export class Outbound {
         this.#clearTimeout(effect.request)
         break
       case 'arrived':
+        // A call has begun to wait at a barrier.
         this.#startTimeout(effect.call)
         break
       case 'departed':
+        // A call has ceased to wait at its barrier.
         if (effect.call.timeout !== undefined) time.clearTimer(effect.call)
         break
       case 'deadlineRestarted':
@@ -157,6 +168,7 @@ export class Outbound {
         this.#deps.handshake.onResumeRefused(effect.handshakeId)
         break
       case 'suspended':
+        // `keep` is a boolean here: whether the session lives on for its whole lease.
         this.#onSuspended(effect.session, effect.keep)
         break
       case 'ended':
@@ -194,7 +206,7 @@ export class Outbound {
 
   /** Whether this broker keeps the deadlines of the session, or the time of the kept result. */
   #isOwned({ ownerBroker }: Session | KeptResult): boolean {
-    return ownerBroker === this.#deps.ownerBroker.name
+    return ownerBroker === this.#deps.thisBroker.name
   }
 
   #clearDeadlines(session: Session): void {
@@ -218,10 +230,13 @@ export class Outbound {
 
   #onGranted(lock: Lock, request: Request | undefined): void {
     this.#clearTimeout(request)
+    // A set (a lock on several keys) has one `Lock` for each key. The broker tells the client only
+    // of the primary `Lock`, which stands for the set.
     if (lock.isPrimary) {
       const startTime = this.#startDeadlinesOf(lock)
       this.#attached.get(lock.session)?.send(encodeGranted(lock.id, lock.fence, startTime))
     }
+    // Only a lock with `extras` (rare options) can want notices or have a `maxHold`.
     if (lock.extras !== undefined) this.#deps.notices.onGranted(lock)
   }
 
@@ -297,6 +312,7 @@ export class Outbound {
       connection.stream(messageFrames([...answers], encode), false, session.answerBytes)
     }
     const held = session.held.values().map((lock): SnapshotLock => {
+      // `fence` is the fence of the grant, and `presentFence` the newer fence after an upgrade.
       const { id, key, mode, fence, presentFence, ttl } = lock
       return { id, key, mode, fence, presentFence, ttl, at: this.#startTimeOf(lock) }
     })
@@ -310,7 +326,10 @@ export class Outbound {
     this.#deps.notices.onResumed(session)
   }
 
-  /** Suspends a session whose connection closed during the handshake. */
+  /**
+   * Suspends a session whose connection closed during the handshake. `keep: false` makes a session
+   * without a grace end at once, instead of with its lease.
+   */
   #suspendAtOnce(session: Session): void {
     const { log, clock } = this.#deps
     const { id, attachEpoch } = session
@@ -374,13 +393,14 @@ export class Outbound {
     connection.send(text)
   }
 
+  /** Starts the time for which a result is kept, `kept.keep` in ms. */
   #startKeep(kept: KeptResult): void {
     if (this.#isOwned(kept)) this.#deps.time.setTimer(kept, kept.keep)
   }
 
   /**
    * Starts the ttl of a lock (how long the lock lives without a refresh) if this broker owns its
-   * session. The start is in compensated time (see `timekeeper.ts`).
+   * session. The ttl runs from now, in compensated time (see `timekeeper.ts`).
    */
   #startTtl(lock: Lock): void {
     if (lock.ttl === undefined || !this.#isOwned(lock.session)) return
@@ -389,7 +409,7 @@ export class Outbound {
 
   /**
    * Starts the ttl and the `maxHold` of a lock if this broker owns its session. Returns the start
-   * in compensated time; undefined for a lock without both.
+   * in compensated time; undefined if the lock has neither, or if another broker owns its session.
    */
   #startDeadlinesOf(lock: Lock): number | undefined {
     const hasMaxHold = lock.extras?.maxHold !== undefined

@@ -180,7 +180,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
     handshake,
     connections,
     admission,
-    ownerBroker,
+    thisBroker: ownerBroker,
     log,
     clock: environment.clock,
     unfinishedKeys: sharedComponents.unfinishedKeys,

@@ -11,18 +11,18 @@
 import type { StoredHolder } from './plainRecords.js'
 import type { Answer, KeyState, Lock } from './records.js'
 
-/** Most holders that one answer describes. */
+/** The largest number of holders that one answer describes. */
 const maxHolders = 16
-/** Most bytes of JSON for the holders of one answer. */
+/** The largest number of bytes of JSON for the holders of one answer. */
 const maxAnswerBytes = 16 * 1024
 /**
- * Most bytes of holders in all stored answers of a session. From this amount on, each further
- * answer describes one holder without its metadata.
+ * The largest number of bytes of holders in all stored answers of a session. From this amount on,
+ * each further answer describes one holder without its metadata.
  */
 export const maxStoredHolderBytes = 256 * 1024
 /** Bytes for the punctuation, the field names and the numbers of a holder as JSON. */
 const holderFrameBytes = 130
-/** Most keys for which shared answers are kept. */
+/** The largest number of keys for which shared answers are kept. */
 const maxSharedKeys = 64
 
 type FailedAnswer = Extract<Answer, { readonly kind: 'failed' }>
@@ -32,8 +32,8 @@ type HoldersCode = 'LOCK_HELD' | 'LOCK_TIMEOUT'
 interface SharedAnswers {
   /**
    * The fences of the oldest and the newest holder, and the number of holders. Every grant and
-   * every release changes one of these three numbers. An upgrade changes the first two numbers,
-   * because only the single holder of a key can be upgraded, and an upgrade gives a new fence.
+   * every release changes one of these three numbers. An upgrade gives a lock a new fence. The
+   * upgraded lock is the only lock of its key, so an upgrade changes both fences.
    */
   readonly firstFence: number
   readonly lastFence: number
@@ -42,7 +42,7 @@ interface SharedAnswers {
   readonly full: FailedAnswer
   /** Describes one holder without its metadata. */
   readonly reduced: FailedAnswer
-  /** Bytes of the first holder in `full`. */
+  /** Bytes of the first holder as `full` describes it if it fits: with its metadata, if shown. */
   readonly firstBytes: number
 }
 
@@ -67,9 +67,9 @@ export class HolderAnswers {
    *   session whose answers are not stored.
    */
   answerFor(keyState: KeyState, storedBytes: number): FailedAnswer {
-    const { first } = keyState
-    if (first === undefined) return this.#failedAnswer([], 0)
-    const { full, reduced, firstBytes } = this.#sharedAnswersFor(keyState, first)
+    const { first: firstHolder } = keyState
+    if (firstHolder === undefined) return this.#failedAnswer([], 0)
+    const { full, reduced, firstBytes } = this.#sharedAnswersFor(keyState, firstHolder)
     const availableBytes = maxStoredHolderBytes - storedBytes
     if ((full.holderBytes ?? 0) <= availableBytes) return full
     return firstBytes > availableBytes ? reduced : this.#describe(keyState.holders, availableBytes)
@@ -84,9 +84,9 @@ export class HolderAnswers {
     const availableBytes = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)
     const locks = keyStates.flatMap(({ holders }) => oldestOf(holders))
     const answer = this.#describe(locks, availableBytes, true)
-    const [first] = locks
-    if (first === undefined || answer.holders!.length > 0) return answer
-    const holder = holderOf(first, false, true)
+    const [firstLock] = locks
+    if (firstLock === undefined || answer.holders!.length > 0) return answer
+    const holder = holderOf(firstLock, false, true)
     return this.#failedAnswer([holder], bytesOf(holder))
   }
 
@@ -100,14 +100,14 @@ export class HolderAnswers {
       (other) => other !== lock,
     )
     const answer = this.#describe(otherHolders, availableBytes)
-    const [first] = otherHolders
-    if (first === undefined || answer.holders!.length > 0) return { ...answer, request: 'upgrade' }
-    const holder = holderOf(first, false)
+    const [other] = otherHolders
+    if (other === undefined || answer.holders!.length > 0) return { ...answer, request: 'upgrade' }
+    const holder = holderOf(other, false)
     return { ...this.#failedAnswer([holder], bytesOf(holder)), request: 'upgrade' }
   }
 
-  #sharedAnswersFor(keyState: KeyState, first: Lock): SharedAnswers {
-    const firstFence = first.presentFence
+  #sharedAnswersFor(keyState: KeyState, firstHolder: Lock): SharedAnswers {
+    const firstFence = firstHolder.presentFence
     const lastFence = keyState.last?.presentFence ?? firstFence
     const count = keyState.holders.length
     const sharedAnswers = this.#sharedAnswers.get(keyState)
@@ -119,8 +119,8 @@ export class HolderAnswers {
     ) {
       return sharedAnswers
     }
-    const firstBytes = bytesOf(holderOf(first, this.#showsMetadata))
-    const holder = holderOf(first, false)
+    const firstBytes = bytesOf(holderOf(firstHolder, this.#showsMetadata))
+    const holder = holderOf(firstHolder, false)
     const reduced = this.#failedAnswer([holder], bytesOf(holder))
     const full =
       firstBytes > maxAnswerBytes ? reduced : this.#describe(keyState.holders, maxAnswerBytes)

@@ -11,7 +11,7 @@ import { OverviewPage } from './pages/overview.js'
 import { SessionPage } from './pages/session.js'
 import { SessionsPage } from './pages/sessions.js'
 import { TokenPage } from './pages/token.js'
-import { useFeed } from './ui/appState.js'
+import { useLiveAppState } from './ui/appState.js'
 import { Banner, ConnectionBadge } from './ui/connectionStatus.js'
 import { addressOf, type PageName, type Route, useRoute } from './ui/router.js'
 import { ThemeSwitch } from './ui/themeSwitch.js'
@@ -45,7 +45,7 @@ const parentPages: Readonly<Partial<Record<PageName, PageName>>> = {
 }
 
 export function App() {
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   const route = useRoute()
   const main = useFocusOnNavigation(route)
   const needsToken = feed.status.kind === 'token'

@@ -142,12 +142,12 @@ const listenErrors: Readonly<Record<string, string>> = {
 /**
  * Makes the server listen. Rejects with `UNAVAILABLE` if the server cannot listen.
  *
- * @param isShared Whether the workers of a `node:cluster` may share the port. Brokers without a
+ * @param canSharePort Whether the workers of a `node:cluster` may share the port. Brokers without a
  *   shared log must not share a port, because each broker would grant the same locks.
  */
 export async function listen(
   server: Server,
-  { port, host, isShared }: Required<ListenOptions> & { readonly isShared: boolean },
+  { port, host, canSharePort }: Required<ListenOptions> & { readonly canSharePort: boolean },
   scheme: string,
 ): Promise<Listening> {
   await new Promise<void>((resolve, reject) => {
@@ -160,7 +160,7 @@ export async function listen(
       reject(new HoldfastError('UNAVAILABLE', message, { cause }))
     }
     server.once('error', fail)
-    server.listen({ port, host, exclusive: !isShared }, () => {
+    server.listen({ port, host, exclusive: !canSharePort }, () => {
       server.off('error', fail)
       resolve()
     })

@@ -156,11 +156,11 @@ describe('the locks of a key that the page has seen', () => {
   })
 
   it('are limited in number', async () => {
-    const { RecentEvents, maxEvents } = await load('recentEvents')
+    const { RecentEvents, keptEvents } = await load('recentEvents')
     const recent = new RecentEvents()
-    for (let fence = 1; fence <= 3 * maxEvents; fence++) recent.add(lock('locked', fence), fence)
-    expect(recent.count).to.equal(3 * maxEvents)
-    expect(recent.events.length).to.be.within(maxEvents, 2 * maxEvents)
-    expect(recent.events.at(-1)?.sequence).to.equal(3 * maxEvents)
+    for (let fence = 1; fence <= 3 * keptEvents; fence++) recent.add(lock('locked', fence), fence)
+    expect(recent.count).to.equal(3 * keptEvents)
+    expect(recent.events.length).to.be.within(keptEvents, 2 * keptEvents)
+    expect(recent.events.at(-1)?.sequence).to.equal(3 * keptEvents)
   })
 })

@@ -37,7 +37,7 @@ describe('holdfast rebalance', () => {
     const origin = url.replace('ws', 'http')
     expect(await refused('--url', url)).to.deep.equal({
       code: 1,
-      message: `holdfast: The broker at ${origin} refused: it shares its log with no other broker, so its clients cannot move`,
+      message: `holdfast: The broker at ${origin} refused: this broker shares its log with no other broker, so its clients cannot move`,
     })
   })
 
@@ -92,7 +92,7 @@ describe('holdfast rebalance with a replicated log', function () {
     const { url: other } = await serve(stage, ...log)
     const withoutOtherBroker = await Holdfast.run(stage, ['rebalance', '--url', other])
     expect(withoutOtherBroker.code).to.equal(1)
-    expect(withoutOtherBroker.err[0]).to.match(/refused: no other broker of its log is running/)
+    expect(withoutOtherBroker.err[0]).to.match(/refused: no other broker shares the log/)
     const { url: preferred } = await serve(stage, ...log)
     // No broker runs at the first URL.
     const session = await connect([unreachable, other, preferred], { grace: 'lease' })

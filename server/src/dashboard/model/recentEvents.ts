@@ -27,8 +27,8 @@ export interface SeenLock {
 
 export type EventKind = LockEvent['event']
 
-/** How many events are kept. */
-export const maxEvents = 5_000
+/** How many of the last events are certainly kept. At most twice as many are kept. */
+export const keptEvents = 5_000
 
 /** The last events of one page. */
 export class RecentEvents {
@@ -45,7 +45,10 @@ export class RecentEvents {
     return this.#count
   }
 
-  /** At least the last {@link maxEvents} events, the newest event last. */
+  /**
+   * The last events, the newest event last: all events until there are {@link keptEvents}, and then
+   * at least {@link keptEvents} and at most twice as many.
+   */
   get events(): readonly TimedEvent[] {
     return this.#events
   }
@@ -53,7 +56,7 @@ export class RecentEvents {
   add(event: LockEvent, at: number): void {
     this.#events.push({ sequence: ++this.#count, at, event })
     // Remove many events at once, because copying the list for each event would be slow.
-    if (this.#events.length >= 2 * maxEvents) this.#events = this.#events.slice(-maxEvents)
+    if (this.#events.length >= 2 * keptEvents) this.#events = this.#events.slice(-keptEvents)
   }
 
   /**

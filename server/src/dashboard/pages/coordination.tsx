@@ -9,7 +9,7 @@
 import { useMemo } from 'preact/hooks'
 import { electionsIn, type ScopeRow, scopesIn } from '../model/coordination.js'
 import { formatCount, formatPlural, shortJson } from '../model/format.js'
-import { useFeed, useSessionRows } from '../ui/appState.js'
+import { useLiveAppState, useSessionRows } from '../ui/appState.js'
 import { Age, EmptyText, KeyLink, Note, Panel, SessionLink } from '../ui/components.js'
 import { DeadlockCard } from '../ui/deadlock.js'
 import { BarrierPanel, KeptPanel } from '../ui/recordPanels.js'
@@ -20,14 +20,16 @@ const maxScopes = 50
 const maxKeys = 4
 
 export function CoordinationPage() {
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   const { arrived, arrivedCount, kept, keptCount } = feed.brokerPoller.records
   const unlisted = arrivedCount - arrived.length + keptCount - kept.length
   return (
     <>
       <div class="page-head">
         <h1>Coordination</h1>
-        <p class="quiet">Elections, barriers, results of once, and scopes</p>
+        <p class="quiet">
+          Elections, barriers, results of <code>once</code> calls, and scopes
+        </p>
       </div>
       {unlisted > 0 && (
         <Note kind="wait">
@@ -47,7 +49,7 @@ export function CoordinationPage() {
 }
 
 function Elections() {
-  const { feed, version } = useFeed()
+  const { feed, version } = useLiveAppState()
   const elections = useMemo(() => electionsIn(feed.locks.rows.values()), [feed, version])
   return (
     <Panel title="Elections" aside={<span class="quiet">{formatCount(elections.length)}</span>}>

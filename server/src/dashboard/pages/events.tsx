@@ -4,8 +4,8 @@
  */
 import { useMemo, useState } from 'preact/hooks'
 import { formatCount, formatPlural, formatTime } from '../model/format.js'
-import { type EventKind, maxEvents, type TimedEvent } from '../model/recentEvents.js'
-import { useFeed } from '../ui/appState.js'
+import { type EventKind, keptEvents, type TimedEvent } from '../model/recentEvents.js'
+import { useLiveAppState } from '../ui/appState.js'
 import { EmptyText, KeyLink, Note, SessionLink } from '../ui/components.js'
 import { EventLabel } from '../ui/events.js'
 import { SearchField } from '../ui/searchField.js'
@@ -22,7 +22,7 @@ const kinds: readonly EventKind[] = [
 ]
 
 export function EventsPage() {
-  const { feed, version } = useFeed()
+  const { feed, version } = useLiveAppState()
   const [text, setText] = useState('')
   const [shownKinds, setShownKinds] = useState<readonly EventKind[]>(kinds)
   const [pausedEvents, setPausedEvents] = useState<readonly TimedEvent[] | undefined>(undefined)
@@ -45,7 +45,7 @@ export function EventsPage() {
         <h1>Events</h1>
         <p class="quiet">
           {formatPlural(feed.recentEvents.count, 'event')} since this page was opened
-          {feed.recentEvents.count > maxEvents && `; the last ${formatCount(maxEvents)} are kept`}
+          {feed.recentEvents.count > keptEvents && `; the last ${formatCount(keptEvents)} are kept`}
         </p>
       </div>
       <div class="tools">
@@ -116,7 +116,7 @@ function filterEvents(
 ): TimedEvent[] {
   const searchText = text.toLowerCase()
   const matchingEvents: TimedEvent[] = []
-  for (let index = events.length - 1; index >= 0 && matchingEvents.length < maxEvents; index--) {
+  for (let index = events.length - 1; index >= 0 && matchingEvents.length < keptEvents; index--) {
     const timedEvent = events[index] as TimedEvent
     const { event, key, name = '', session } = timedEvent.event
     if (!shownKinds.includes(event)) continue

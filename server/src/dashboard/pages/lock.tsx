@@ -17,7 +17,7 @@ import { type KeyRow, otherKeysOf, usedPermitsOf } from '../model/lockModel.js'
 import type { SeenLock } from '../model/recentEvents.js'
 import { waiterGroups } from '../model/waiterGroups.js'
 import { maxInColumn, waitForGraphOf } from '../model/waitForGraph.js'
-import { useFeed, useSessionRows } from '../ui/appState.js'
+import { useLiveAppState, useSessionRows } from '../ui/appState.js'
 import {
   Age,
   EmptyText,
@@ -40,7 +40,7 @@ import { WaitForGraphView } from '../ui/waitForGraphView.js'
 const maxSeenLocks = 20
 
 export function LockPage({ name }: { name: string }) {
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   useEffect(() => {
     feed.keyPoller.select(name)
     return () => feed.keyPoller.select(undefined)
@@ -74,7 +74,7 @@ export function LockPage({ name }: { name: string }) {
 
 /** The newest refused deadlock, if the key is in its cycle. */
 function KeyDeadlock({ name }: { name: string }) {
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   const newest = feed.brokerPoller.stats?.newestDeadlock
   if (newest === undefined || !keysOfDeadlock(newest).has(name)) return null
   return (
@@ -94,7 +94,7 @@ function KeyDeadlock({ name }: { name: string }) {
 
 /** The barrier and the kept result of the key, if there are any. */
 function KeyRecords({ name }: { name: string }) {
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   const { arrived, kept } = feed.brokerPoller.records
   const calls = arrived.filter(({ key }) => key === name)
   const results = kept.filter(({ key }) => key === name)
@@ -174,7 +174,7 @@ function Holders({ held, queriedAt }: { held: readonly HeldInfo[]; queriedAt: nu
 }
 
 function Holder({ lock, queriedAt }: { lock: HeldInfo; queriedAt: number }) {
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   const { session, name, since, fence, metadata, keyCount, value, ...kind } = lock
   const otherKeys = otherKeysOf(lock, feed.locks.rows)
   return (
@@ -299,7 +299,7 @@ function LimitEnd({ label, hint, remaining, queriedAt }: LimitEndProps) {
 
 /** The wait-for graph of the key, a note about a deadlock, and all waiters that are not drawn. */
 function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
-  const { feed, version } = useFeed()
+  const { feed, version } = useLiveAppState()
   const sessions = useSessionRows()
   const graph = useMemo(
     () => waitForGraphOf(name, feed.locks.rows, sessions),

@@ -8,7 +8,7 @@ import type { BrokerFeed } from '../feed/brokerFeed.js'
 import { keysOfDeadlock } from '../model/coordination.js'
 import { formatCount, formatPlural } from '../model/format.js'
 import { type KeyRow, usedPermitsOf } from '../model/lockModel.js'
-import { useFeed } from '../ui/appState.js'
+import { useLiveAppState } from '../ui/appState.js'
 import {
   Age,
   EmptyText,
@@ -41,7 +41,7 @@ const typingMs = 150
  *   search.
  */
 export function LocksPage({ text }: { text: string }) {
-  const { feed, version } = useFeed()
+  const { feed, version } = useLiveAppState()
   const [order, setOrder] = useState<Order>('key')
   const [onlyQueues, setOnlyQueues] = useState(false)
   const deadlocked = keysOfDeadlock(feed.brokerPoller.stats?.newestDeadlock)
@@ -135,7 +135,7 @@ function cellsOf({ key, held, waiting }: KeyRow, isActive: boolean, isDeadlocked
  * know all locks.
  */
 function useSearch(text: string): void {
-  const { feed, environment } = useFeed()
+  const { feed, environment } = useLiveAppState()
   const isPartial = feed.locks.hasUnknownLocks
   useEffect(() => {
     return environment.after(typingMs, () => feed.brokerPoller.searchPrefix(isPartial ? text : ''))

@@ -12,7 +12,7 @@ import {
 import type { KeyRow } from '../model/lockModel.js'
 import { longestWaits } from '../model/longestWaits.js'
 import type { Column } from '../model/series.js'
-import { useFeed } from '../ui/appState.js'
+import { useLiveAppState } from '../ui/appState.js'
 import { Chart, type Line } from '../ui/chart.js'
 import {
   Age,
@@ -45,7 +45,7 @@ const maxQueues = 6
 const maxEvents = 8
 
 export function OverviewPage() {
-  const { feed, version } = useFeed()
+  const { feed, version } = useLiveAppState()
   const { series, brokerPoller } = feed
   return (
     <>
@@ -92,7 +92,7 @@ function PermissionNotes({ feed }: { feed: BrokerFeed }) {
 
 /** The key figures of the broker, with their last minute as small lines. */
 function Tiles() {
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   const { locks, series, brokerPoller } = feed
   const rateOf = (column: Column) => formatRate(series.latest(column))
   return (
@@ -129,7 +129,7 @@ interface TileProps {
 }
 
 function Tile({ label, value, column, more, tone }: TileProps) {
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   return (
     <li class={`tile ${tone === undefined ? '' : `tile-${tone}`}`}>
       <span class="tile-label">{label}</span>
@@ -142,7 +142,7 @@ function Tile({ label, value, column, more, tone }: TileProps) {
 
 /** The switch that turns the measurement of hand-offs on and off. */
 function HandoffSwitch() {
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   const { handoffProbe } = feed
   return (
     <label
@@ -165,7 +165,7 @@ function HandoffSwitch() {
 }
 
 function LongestQueues() {
-  const { feed, version } = useFeed()
+  const { feed, version } = useLiveAppState()
   const longest = useMemo(() => longestQueues(feed.locks.rows.values()), [feed, version])
   const deadlocked = keysOfDeadlock(feed.brokerPoller.stats?.newestDeadlock)
   return (
@@ -214,7 +214,7 @@ function LongestQueues() {
 
 /** The keys whose first request has waited longest. A holder that is stuck shows here. */
 function LongestWaits() {
-  const { feed, version } = useFeed()
+  const { feed, version } = useLiveAppState()
   const longest = useMemo(() => longestWaits(feed.locks.rows.values(), maxQueues), [feed, version])
   return (
     <Panel title="Longest waits" aside={<span class="quiet">a stuck holder shows here</span>}>
@@ -259,7 +259,7 @@ function longestQueues(rows: Iterable<KeyRow>): KeyRow[] {
 }
 
 function LastEvents() {
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   const lastEvents = feed.recentEvents.events.slice(-maxEvents).reverse()
   return (
     <Panel title="Last events" aside={<a href={addressOf('events')}>All events</a>}>

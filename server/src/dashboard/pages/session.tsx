@@ -8,7 +8,7 @@ import type { ComponentChildren } from 'preact'
 import { useEffect } from 'preact/hooks'
 import type { SessionResult } from '../feed/sessionPoller.js'
 import { formatCount, formatTwoUnits } from '../model/format.js'
-import { useFeed, useSessionRows } from '../ui/appState.js'
+import { useLiveAppState, useSessionRows } from '../ui/appState.js'
 import {
   Age,
   EmptyText,
@@ -21,7 +21,7 @@ import {
 import { VirtualTable } from '../ui/virtualTable.js'
 
 export function SessionPage({ id }: { id: string }) {
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   const row = useSessionRows().get(id)
   const { rows } = feed.locks
   useEffect(() => {

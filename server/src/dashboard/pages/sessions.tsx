@@ -5,7 +5,7 @@
 import { useMemo, useState } from 'preact/hooks'
 import { formatCount, formatPlural } from '../model/format.js'
 import type { SessionRow } from '../model/sessionRows.js'
-import { useFeed, useSessionRows } from '../ui/appState.js'
+import { useLiveAppState, useSessionRows } from '../ui/appState.js'
 import { Age, EmptyText, ExampleCommand, Note, QueueLength, SessionLink } from '../ui/components.js'
 import { SearchField } from '../ui/searchField.js'
 import { VirtualTable } from '../ui/virtualTable.js'
@@ -14,7 +14,7 @@ import { VirtualTable } from '../ui/virtualTable.js'
 const maxComparedTimes = 1_000
 
 export function SessionsPage() {
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   const sessions = useSessionRows()
   const [text, setText] = useState('')
   const matchingSessions = useMemo(() => filterSessions(sessions, text), [sessions, text])

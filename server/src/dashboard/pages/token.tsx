@@ -1,9 +1,9 @@
 /** The page that asks for a token. The dashboard shows this page if the broker needs a token. */
-import { useFeed } from '../ui/appState.js'
+import { useLiveAppState } from '../ui/appState.js'
 import { TokenForm } from '../ui/tokenForm.js'
 
 export function TokenPage() {
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   const { status } = feed
   const problem = status.kind === 'token' ? status.problem : undefined
   return (

@@ -28,7 +28,7 @@ export function useAppState(): AppState {
  * The state for a view that must be drawn again at every change of the data. `version` rises with
  * every change.
  */
-export function useFeed(): AppState & { readonly version: number } {
+export function useLiveAppState(): AppState & { readonly version: number } {
   const state = useAppState()
   const [, redraw] = useReducer((count: number) => count + 1, 0)
   useEffect(() => state.changes.subscribe(() => redraw(undefined)), [state])
@@ -37,6 +37,6 @@ export function useFeed(): AppState & { readonly version: number } {
 
 /** The sessions that hold or wait for a lock, by id. */
 export function useSessionRows(): ReadonlyMap<string, SessionRow> {
-  const { feed, version } = useFeed()
+  const { feed, version } = useLiveAppState()
   return useMemo(() => sessionRows(feed.locks.rows.values()), [feed, version])
 }

@@ -10,7 +10,7 @@ import {
   shortId,
   shortJson,
 } from '../model/format.js'
-import { useAppState, useFeed } from './appState.js'
+import { useAppState, useLiveAppState } from './appState.js'
 import { addressOf } from './router.js'
 
 export function KeyLink({ name, tabIndex }: { name: string; tabIndex?: number | undefined }) {
@@ -190,7 +190,7 @@ export function EmptyText({ children }: { children: ComponentChildren }) {
 
 /** A command that takes a lock of this broker, for a user who sees no lock yet. */
 export function ExampleCommand() {
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   const url = feed.url.replace(/\/$/, '')
   return <code class="command">{`npx holdfast run --url ${url} orders -- sleep 60`}</code>
 }

@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks'
 import type { ConnectionStatus } from '../feed/brokerFeed.js'
 import { formatTwoUnits } from '../model/format.js'
-import { useFeed } from './appState.js'
+import { useLiveAppState } from './appState.js'
 import { TokenForm } from './tokenForm.js'
 
 const labels: Readonly<Record<ConnectionStatus['kind'], string>> = {
@@ -14,7 +14,7 @@ const labels: Readonly<Record<ConnectionStatus['kind'], string>> = {
 }
 
 export function ConnectionBadge() {
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   const { kind } = feed.status
   return (
     <p class={`connection connection-${kind}`} role="status">
@@ -26,7 +26,7 @@ export function ConnectionBadge() {
 
 /** The banner for the most important problem of the connection; nothing without a problem. */
 export function Banner() {
-  const { feed, environment } = useFeed()
+  const { feed, environment } = useLiveAppState()
   const { status, closesAt, tokenExpiresAt } = feed
   const timeUntil = (wall: number) => formatTwoUnits(wall - environment.wall())
   if (status.kind === 'disconnected') {
@@ -59,7 +59,7 @@ export function Banner() {
 
 function TokenExpiryBanner({ timeLeft }: { timeLeft: string }) {
   const [isOpen, setOpen] = useState(false)
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   return (
     <div class="banner banner-wait">
       <p>

@@ -5,7 +5,7 @@
  */
 import type { RefusedDeadlock } from '@holdfast/client'
 import { formatPlural } from '../model/format.js'
-import { useFeed } from './appState.js'
+import { useLiveAppState } from './appState.js'
 import { Age, KeyLink, Panel, SessionLink } from './components.js'
 
 /** Lists which session waits for which key. The broker refused the first request of the list. */
@@ -30,7 +30,7 @@ export function DeadlockCycle({ deadlock: { cycle } }: { deadlock: RefusedDeadlo
 
 /** The number of refused deadlocks and the newest cycle; nothing if no deadlock was refused. */
 export function DeadlockCard() {
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   const { refusedDeadlocks = 0, newestDeadlock } = feed.brokerPoller.stats ?? {}
   if (refusedDeadlocks === 0) return null
   return (

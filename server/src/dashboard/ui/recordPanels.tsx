@@ -1,7 +1,7 @@
 /**
  * The panels of barriers and of kept results, for all keys or for one key. A barrier lets its
- * callers wait until enough of them have arrived. A kept result is the result of a `once` (one run
- * for all callers) that later callers still get.
+ * callers wait until enough of them have arrived. A `once` is one run for all its callers. A kept
+ * result is the result of a `once`, which the broker keeps for later callers.
  */
 import type { BarrierCallInfo, KeptResultInfo } from '@holdfast/client'
 import { barriersIn } from '../model/coordination.js'
@@ -58,9 +58,18 @@ export function BarrierPanel({ arrived }: { arrived: readonly BarrierCallInfo[] 
 
 export function KeptPanel({ kept }: { kept: readonly KeptResultInfo[] }) {
   return (
-    <Panel title="Kept results" aside={<span class="quiet">of once</span>}>
+    <Panel
+      title="Kept results"
+      aside={
+        <span class="quiet">
+          of <code>once</code> calls
+        </span>
+      }
+    >
       {kept.length === 0 ? (
-        <EmptyText>No result of once is kept.</EmptyText>
+        <EmptyText>
+          No result of a <code>once</code> call is kept.
+        </EmptyText>
       ) : (
         <div class="wide">
           <table class="plain">

@@ -6,7 +6,7 @@
 import { type HeldInfo, HoldfastError } from '@holdfast/client'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { shortId } from '../model/format.js'
-import { useFeed } from './appState.js'
+import { useLiveAppState } from './appState.js'
 import { showToast } from './toasts.js'
 
 interface RevokeDialogProps {
@@ -20,7 +20,7 @@ interface RevokeDialogProps {
 const maxReasonLength = 256
 
 export function RevokeDialog({ lock, onClose, onForbidden }: RevokeDialogProps) {
-  const { feed } = useFeed()
+  const { feed } = useLiveAppState()
   const dialog = useRef<HTMLDialogElement>(null)
   const [reason, setReason] = useState('')
   const [problem, setProblem] = useState<string | undefined>(undefined)

@@ -64,7 +64,7 @@ export class EtcdClient {
   /** Calls in a row that failed. */
   #failedCalls = 0
   /** Called when the client changes to another member. */
-  readonly #moveListeners = new Set<() => void>()
+  readonly #memberListeners = new Set<() => void>()
   /** Functions that end a pause early, when the client is closed. */
   #sleepers: (() => void)[] = []
   #isClosed = false
@@ -101,16 +101,16 @@ export class EtcdClient {
   /**
    * Calls back at each change of the member in use. Returns a function that removes the callback.
    */
-  onMove(callback: () => void): () => void {
-    this.#moveListeners.add(callback)
-    return () => this.#moveListeners.delete(callback)
+  onMemberChange(callback: () => void): () => void {
+    this.#memberListeners.add(callback)
+    return () => this.#memberListeners.delete(callback)
   }
 
   /** Changes to the next member, if the member with this endpoint is in use. */
   moveFrom(endpoint: string): void {
     if (endpoint !== this.endpoint) return
     this.#memberIndex = (this.#memberIndex + 1) % this.#endpoints.length
-    for (const callback of [...this.#moveListeners]) callback()
+    for (const callback of [...this.#memberListeners]) callback()
   }
 
   /** Writes a key. Resolves with the revision of the change. */
@@ -191,7 +191,7 @@ export class EtcdClient {
     const inUse = this.endpoint
     this.#endpoints = endpoints
     this.#memberIndex = Math.max(0, endpoints.indexOf(inUse))
-    if (this.endpoint !== inUse) for (const callback of [...this.#moveListeners]) callback()
+    if (this.endpoint !== inUse) for (const callback of [...this.#memberListeners]) callback()
   }
 
   /**

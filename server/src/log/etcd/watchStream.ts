@@ -1,9 +1,10 @@
 /**
- * Follows a shared log on etcd until the caller stops the stream. Each entry of the log (batch of
- * commands) is a value of a key. The stream uses a watch, by which one member of etcd (one of its
- * servers) sends all changes of the keys of the log. If a watch breaks, the stream opens a
- * new watch after the last delivered entry, if necessary at another member. The stream delivers
- * each entry once and in order.
+ * Follows a shared log on etcd until the caller stops the stream. Each entry of the log is a batch
+ * of commands. Each incarnation of a broker has one key, and each of its entries overwrites the
+ * value of this key. The stream uses a watch, by which one member of etcd (one of its servers)
+ * sends all changes of the keys, including the overwritten values. If a watch breaks, the stream
+ * opens a new watch after the last delivered entry, if necessary at another member. The stream
+ * delivers each entry once and in order.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import { HoldfastError } from '@holdfast/shared'
@@ -21,13 +22,19 @@ export interface WatchStreamDeps {
   /** The position of the last entry that need not be delivered. */
   readonly position: number
   readonly listener: LogListener
-  /** The stream reopens a watch after this silence, in ms. Brokers write entries more often. */
+  /**
+   * If a watch is silent for this long, in ms, the stream opens a new watch. Brokers write entries
+   * more often than that, so the silent watch is broken.
+   */
   readonly silenceMs: number
   /** The id of the etcd cluster. */
   readonly clusterId: string
 }
 
-/** How many watches in a row may be rejected because of the token before the stream fails. */
+/**
+ * If etcd rejects the token of the client for this many watches in a row, the stream fails. etcd
+ * gives the client a token when the client logs in.
+ */
 const maxRejections = 3
 
 /** One reader of the log, from a position on. */
@@ -40,14 +47,14 @@ export class WatchStream {
   #stopWatch: () => void = () => {}
   #endpoint: string | undefined
   #silenceTimer: Timer
-  /** How many watches in a row were rejected because of the token. */
+  /** For how many watches in a row etcd has rejected the token of the client. */
   #rejections = 0
-  readonly #removeMoveListener: () => void
+  readonly #removeMemberListener: () => void
 
   constructor(deps: WatchStreamDeps) {
     this.#deps = deps
     this.#position = deps.position
-    this.#removeMoveListener = deps.client.onMove(() => {
+    this.#removeMemberListener = deps.client.onMemberChange(() => {
       if (this.#endpoint !== undefined) this.#reopen()
     })
     void this.#open()
@@ -60,7 +67,7 @@ export class WatchStream {
 
   stop(): void {
     this.#isOver = true
-    this.#removeMoveListener()
+    this.#removeMemberListener()
     this.#closeWatch()
   }
 
@@ -135,16 +142,21 @@ export class WatchStream {
     }
   }
 
-  /** Handles a watch that etcd has cancelled: after a compaction, or because of the token. */
-  #onCanceled({ compact_revision, cancel_reason = 'nothing' }: WatchAnswer): void {
+  /**
+   * Handles a watch that etcd has cancelled: after a compaction, because of the token of the
+   * client, or for another reason.
+   */
+  #onCanceled({ compact_revision, cancel_reason = 'no reason given' }: WatchAnswer): void {
     if (compact_revision !== undefined) {
       this.stop()
       this.#deps.listener.compacted()
       return
     }
     const endpoint = this.#endpoint ?? this.#deps.client.endpoint
-    const error = new EtcdError('forbidden', endpoint, `cancelled a watch with "${cancel_reason}"`)
-    if (!/permission denied|auth/.test(cancel_reason)) {
+    const problem = `cancelled a watch (${cancel_reason})`
+    const isTokenRejected = /permission denied|auth/.test(cancel_reason)
+    const error = new EtcdError(isTokenRejected ? 'forbidden' : 'refused', endpoint, problem)
+    if (!isTokenRejected) {
       void this.#onWatchBroken(error)
     } else if (++this.#rejections < maxRejections) {
       this.#deps.client.forgetToken()
@@ -166,7 +178,10 @@ export class WatchStream {
     }, silenceMs)
   }
 
-  /** Opens a new watch, at another member if this member is still in use. */
+  /**
+   * Opens a new watch after a pause. If the client still uses the member with this endpoint, the
+   * client first changes to another member.
+   */
   async #onWatchBroken(error: EtcdError, endpoint = error.endpoint): Promise<void> {
     const { client } = this.#deps
     this.#closeWatch()
@@ -176,13 +191,16 @@ export class WatchStream {
     await client.sleep(error.kind === 'timeout' ? 0 : client.callMs / 10)
     if (this.#isOver || watchNumber !== this.#watchNumber) return
     client.moveFrom(endpoint)
-    // The move makes other streams reopen their watches. This stream ignores the move, because this
-    // stream has no watch now.
+    // The change of the member makes other streams reopen their watches. This stream ignores the
+    // change, because this stream has no watch now.
     void this.#open()
   }
 }
 
-/** The error for a log whose revisions or cluster have changed, so that entries may be lost. */
+/**
+ * The error for a log that is not the same log any more: the log is on another etcd cluster, or its
+ * revisions went back. Entries may be lost.
+ */
 export function logReplaced(problem: string): HoldfastError {
   return new HoldfastError(
     'UNAVAILABLE',

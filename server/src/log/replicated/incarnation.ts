@@ -47,7 +47,8 @@ export class Incarnation {
   #isLeaving = false
   #leaveNumber: number | undefined
   #isAppending = false
-  #isFlushing = false
+  /** Whether the end of this turn of the event loop will call `#flush`. */
+  #isFlushScheduled = false
   #isOver = false
   /** Wakes the incarnation for its next heartbeat or for the end of its self-lease. */
   #timer: Timer | undefined
@@ -125,10 +126,10 @@ export class Incarnation {
    * is under way.
    */
   flushSoon(): void {
-    if (this.#isFlushing || this.#isAppending || this.#isOver) return
-    this.#isFlushing = true
+    if (this.#isFlushScheduled || this.#isAppending || this.#isOver) return
+    this.#isFlushScheduled = true
     this.#deps.endOfTurn(() => {
-      this.#isFlushing = false
+      this.#isFlushScheduled = false
       this.#flush()
     })
   }
