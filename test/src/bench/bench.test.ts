@@ -49,9 +49,9 @@ describe('the bench', () => {
     const measuredTargets = targetResults.filter(({ outcome }) => outcome !== 'not run')
     assert.sameMembers(
       measuredTargets.map(({ target }) => target.title),
-      ['W1 64×1, pairs/s, of echo', 'W1 64×1, p99 of p50', 'client W1 64×1, pairs/s, of echo'],
+      ['W1 64×1: pairs/s ÷ echo', 'W1 64×1: p99 ÷ p50', 'client W1 64×1: pairs/s ÷ echo'],
     )
-    assert.include(targetTable(targetResults), '| W1 64×1, pairs/s, of echo ')
+    assert.include(targetTable(targetResults), '| W1 64×1: pairs/s ÷ echo ')
     assert.include(workloadTable(w1, result.rows), 'holdfast, client')
     assert.match(chartOf(result.rows, 'a & b'), /^<svg .*a &#38; b.*<rect class="own"/s)
   })

@@ -103,6 +103,7 @@ describe('faults: a holder that writes after a pause longer than its ttl', funct
   this.timeout(300_000)
   needs('postgres')
   const stage = Stage.forEachTest()
+  /** 4 rounds in a quick run, 40 rounds in a full run. */
   const rounds = count(4, 40)
   let database: Postgres
 

@@ -8,8 +8,11 @@
 import type { ClientMessage } from '@holdfast/shared'
 import type { Random } from '../support/counts.js'
 
-/** A text of a client that an error message of the broker must not repeat. */
-export const forged = 'FORGED\r\n'
+/**
+ * A text of the peer that an error message must not repeat, because the text could forge a line of
+ * a log.
+ */
+export const forgedText = 'FORGED\r\n'
 
 const parse = (text: string): unknown => JSON.parse(text)
 const deep = (depth: number): unknown => parse(`${'['.repeat(depth)}${']'.repeat(depth)}`)
@@ -50,7 +53,7 @@ export const hostileValues: readonly unknown[] = [
   'x'.repeat(513),
   'é'.repeat(257),
   'x'.repeat(5_000),
-  forged,
+  forgedText,
   [],
   {},
   [1],
@@ -83,7 +86,7 @@ const fieldNames = [
   ...['type', 'id', 'key', 'mode', 'ttl', 'timeout', 'steal', 'metadata', 'fence', 'request'],
   ...['permits', 'capacity', 'items', 'maxHold', 'notify', 'queue', 'kind'],
   ...['prefix', 'limit', 'watch', 'n', 'ids', 'token', 'name', 'grace', 'resume', 'session'],
-  ...['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'toJSON', 'length', '', forged],
+  ...['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'toJSON', 'length', '', forgedText],
 ]
 
 const keys = ['k', 'orders:42', 'é', '😀', '__proto__', 'constructor', 'x'.repeat(512)]

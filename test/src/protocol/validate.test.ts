@@ -14,7 +14,7 @@ import {
 import { schemas } from '@holdfast/shared/clientSchemas'
 import { expect } from 'chai'
 import { count, Random, seeded } from '../support/counts.js'
-import { forged, goodMessage, hostileValues, hugeValues, mutate } from './strangers.js'
+import { forgedText, goodMessage, hostileValues, hugeValues, mutate } from './strangers.js'
 
 /** Whether the schema accepts a value. A throw counts as no. */
 function isAcceptedBySchema(value: unknown): boolean {
@@ -230,7 +230,7 @@ describe('validate: the code of a refusal', () => {
   it('names a wrong field of the protocol, but no unknown field', () => {
     const messageFor = (text: string) => (validate(JSON.parse(text)) as InvalidMessage).message
     expect(messageFor('{"type":"unlock","id":1}')).to.include('"fence"')
-    const field = JSON.stringify(forged)
+    const field = JSON.stringify(forgedText)
     expect(messageFor(`{"type":"stats","id":1,${field}:1}`)).to.equal(
       'the message has an unknown field',
     )

@@ -279,7 +279,7 @@ export class BrokerMachine implements LogOracleBroker {
     if (process !== this.#process || this.#isDraining) return
     this.#deps.oracles.trace.add(process.name, `cannot start: ${String(error)}`)
     this.kill()
-    this.#deps.world.in(restartMs, () => this.restart())
+    this.#deps.world.after(restartMs, () => this.restart())
   }
 
   #processEnded(): void {

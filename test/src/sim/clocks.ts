@@ -135,7 +135,7 @@ export class SimClock implements Clock {
 
   #schedule(timer: SimTimer): void {
     const wait = (timer.due - this.monotonic()) / this.#rate
-    timer.event = this.#world.in(Math.max(0, wait), () => {
+    timer.event = this.#world.after(Math.max(0, wait), () => {
       this.#due.push(timer)
       this.#onDue()
     })

@@ -84,7 +84,7 @@ export class ServerEnd implements Socket {
     this.#connection.wasClosedByServer = true
     const { client, down, network } = this.#connection
     down.send(0, () => client.closeArrived(code, reason))
-    network.world.in(closeTimeoutMs, () => this.#closed())
+    network.world.after(closeTimeoutMs, () => this.#finish())
   }
 
   terminate(): void {
@@ -93,10 +93,11 @@ export class ServerEnd implements Socket {
     const { random } = this.#connection.network
     this.#dropsUnreadFrames = random.chance(0.5)
     const { client, down } = this.#connection
-    // A reset may overtake data, because the peer's system drops what the peer has not read.
+    // A reset makes the peer's system drop data that the peer has not read. So some of the packets
+    // under way are lost.
     down.lose(random.int(0, down.packetsUnderWay))
     down.send(0, () => client.reset())
-    this.#closed()
+    this.#finish()
   }
 
   frameArrived(frame: string): void {
@@ -118,23 +119,26 @@ export class ServerEnd implements Socket {
       down.send(0, () => client.closeArrived(code, ''))
     }
     // A paused broker first reads the frames that arrived before the close.
-    this.#closed((reportClose) => this.#handleInput(reportClose))
+    this.#finish((reportClose) => this.#handleInput(reportClose))
   }
 
   reset(): void {
-    if (this.#state !== 'closed') this.#closed()
+    if (this.#state !== 'closed') this.#finish()
   }
 
   /**
-   * Ends the connection at this end. @param runReport Runs the report of the close to the broker:
-   * at once by default, or after the paused input.
+   * Closes this end, and reports the close to the broker.
+   *
+   * @param schedule Calls its argument, which reports the close: at once by default, or after the
+   *   paused input.
    */
-  #closed(runReport = (reportClose: () => void): void => reportClose()): void {
+  #finish(schedule = (reportClose: () => void): void => reportClose()): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'
     const reportClose = (): void => {
       this.#hasReportedClose = true
-      // A reset drops what a paused broker has not read.
+      // A paused broker may have unread input after a reset, `terminate` or the close timeout. This
+      // input is lost. After a close of the client the broker has read all input.
       this.#connection.unread.length = 0
       this.#pausedInput.length = 0
       this.#isPaused = false
@@ -142,7 +146,7 @@ export class ServerEnd implements Socket {
       this.#connection.network.observer.closed(this.#connection, 'broker', undefined)
       this.#listener?.onClose()
     }
-    this.#process.receive(() => runReport(reportClose))
+    this.#process.receive(() => schedule(reportClose))
   }
 }
 
@@ -152,6 +156,7 @@ export class ClientEnd implements WebSocketLike {
   onmessage: ((event: { readonly data: unknown }) => void) | null = null
   onclose: ((event: { readonly code: number; readonly reason: string }) => void) | null = null
   onerror: ((event: unknown) => void) | null = null
+  /** Calls `drop`. Undefined in a browser, which cannot terminate a WebSocket. */
   terminate?: () => void
   readonly #connection: Connection
   #state: EndState = 'connecting'
@@ -178,12 +183,12 @@ export class ClientEnd implements WebSocketLike {
     }
     this.#state = 'closing'
     connection.up.send(0, () => connection.server?.closeArrived(code ?? 1005))
-    connection.network.world.in(closeTimeoutMs, () => this.reset())
+    connection.network.world.after(closeTimeoutMs, () => this.reset())
   }
 
   /**
-   * Closes without a handshake, like `terminate` of `ws`. The broker learns of the close if the
-   * packet arrives.
+   * Closes without a closing handshake, as `terminate` of `ws` does. The broker learns of the close
+   * if the packet arrives.
    */
   drop(): void {
     if (this.#state === 'closed') return
@@ -220,11 +225,11 @@ export class ClientEnd implements WebSocketLike {
     if (this.#state === 'closed') return
     const connection = this.#connection
     if (this.#state === 'open') connection.up.send(0, () => connection.server?.closeArrived(code))
-    this.#closed(code, reason)
+    this.#reportClose(code, reason)
   }
 
   reset(): void {
-    if (this.#state !== 'closed') this.#closed(1006, '')
+    if (this.#state !== 'closed') this.#reportClose(1006, '')
   }
 
   get #process(): SimProcess {
@@ -241,7 +246,7 @@ export class ClientEnd implements WebSocketLike {
   }
 
   /** Reports the close after the input that arrived before the close. */
-  #closed(code: number, reason: string): void {
+  #reportClose(code: number, reason: string): void {
     const wasConnecting = this.#state === 'connecting'
     this.#queueInput(() => {
       if (this.#state === 'closed') return

@@ -61,7 +61,7 @@ export class Faults {
     const { world, plan, seed, only } = this.#deps
     const index = this.#count++
     const random = new Random(`${seed}/fault ${index}`)
-    world.in(random.between(0, 2 * plan.faultGapMs), () => {
+    world.after(random.between(0, 2 * plan.faultGapMs), () => {
       if (this.#isOver) return
       if (only === undefined || only.has(index)) {
         this.happened.push(index)
@@ -232,7 +232,7 @@ export class Faults {
   /** Ends a fault after `ms`, or when all faults end. */
   #undoAfter(ms: number, undo: () => void): void {
     this.#pendingUndos.add(undo)
-    this.#deps.world.in(ms, () => {
+    this.#deps.world.after(ms, () => {
       if (this.#pendingUndos.delete(undo)) undo()
     })
   }

@@ -172,8 +172,12 @@ export class Connection {
     this.up.cut(keepUp)
     this.down.cut(keepDown)
     const { world } = this.network
-    if (clientLearnsAfterMs !== undefined) world.in(clientLearnsAfterMs, () => this.client.reset())
-    if (serverLearnsAfterMs !== undefined) world.in(serverLearnsAfterMs, () => this.server?.reset())
+    if (clientLearnsAfterMs !== undefined) {
+      world.after(clientLearnsAfterMs, () => this.client.reset())
+    }
+    if (serverLearnsAfterMs !== undefined) {
+      world.after(serverLearnsAfterMs, () => this.server?.reset())
+    }
   }
 
   #countFrame(): void {

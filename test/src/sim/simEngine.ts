@@ -114,7 +114,7 @@ export class SimEngine implements Engine {
       'append',
       ({ store, world }) => {
         if (isStored) store.append(entry)
-        if (repeatAfterMs !== undefined) world.in(repeatAfterMs, () => store.append(entry))
+        if (repeatAfterMs !== undefined) world.after(repeatAfterMs, () => store.append(entry))
         if (fails) throw new Error('the outcome is unknown')
       },
       isSilent,

@@ -134,7 +134,7 @@ export class SimProcess {
     if (this.#isScheduled || this.#turn !== undefined || !this.isRunning || !this.#hasWork) return
     this.#isScheduled = true
     const delayMs = this.#random.chance(0.3) ? this.#random.between(0, this.busyMs) : 0
-    this.#world.in(delayMs, () => {
+    this.#world.after(delayMs, () => {
       this.#isScheduled = false
       if (!this.isRunning || this.#turn !== undefined) return
       this.#turn = this.#units()

@@ -59,7 +59,7 @@ export class World {
   }
 
   /** Schedules an event after this many ms of world time. */
-  in(ms: number, event: () => void): ScheduledEvent {
+  after(ms: number, event: () => void): ScheduledEvent {
     return this.at(this.now + ms, event)
   }
 

@@ -1,8 +1,8 @@
 /**
  * A gradual snapshot is read while the table executes further commands. It must equal the complete
  * snapshot that `dump` makes in one step when the gradual snapshot begins. Each test reads a few
- * items between two commands. The commands change, end and begin records, whether the snapshot has
- * read these records or not.
+ * items between two commands. The commands add, change and remove records, both records that the
+ * snapshot has read and records that it has not.
  */
 import { dump, GradualSnapshot, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
 import { Digest, ItemDigest } from '@holdfast/server/internal'
@@ -24,7 +24,7 @@ function readUpTo(count: number, items: Iterator<SnapshotItem>, read: SnapshotIt
   return false
 }
 
-/** Applies steps to a table, until `isOver` returns true. */
+/** Applies steps to a table. Calls `beforeStep` before each step, and stops if it returns true. */
 function applySteps(
   table: LockTable,
   commandMaker: CommandMaker,
@@ -44,20 +44,21 @@ function textOf(items: Iterable<SnapshotItem>): string {
 }
 
 const longHistory = fc.array(step, { minLength: 80, maxLength: 80, size: 'max' })
-const pauses = fc.array(fc.nat(4), { minLength: 200, maxLength: 200, size: 'max' })
+/** How many items a snapshot reads before each step. */
+const countLists = fc.array(fc.nat(4), { minLength: 200, maxLength: 200, size: 'max' })
 
 /**
  * Makes a gradual snapshot of a table, and applies steps between the items. Compares the items with
  * the snapshot that `dump` made before the steps.
  *
- * @param pace How many items to read before each step.
+ * @param itemCounts How many items to read before each step.
  * @param Snapshot The class to test.
  */
 function expectSameAsDump(
   table: LockTable,
   commandMaker: CommandMaker,
   steps: readonly Step[],
-  pace: readonly number[],
+  itemCounts: readonly number[],
   Snapshot = GradualSnapshot,
 ): void {
   const expected = textOf(dump(table))
@@ -67,7 +68,7 @@ function expectSameAsDump(
   const items = snapshot.items()
   const read: SnapshotItem[] = []
   applySteps(table, commandMaker, steps, (index) =>
-    readUpTo(pace[index % pace.length]!, items, read),
+    readUpTo(itemCounts[index % itemCounts.length]!, items, read),
   )
   readUpTo(Infinity, items, read)
   snapshot.end()
@@ -81,12 +82,12 @@ function expectSameAsDump(
 
 /** The property that a snapshot of this class equals a dump for all histories. */
 function propertyOf(Snapshot: typeof GradualSnapshot) {
-  return fc.property(longHistory, longHistory, pauses, (before, during, pace) => {
+  return fc.property(longHistory, longHistory, countLists, (before, during, itemCounts) => {
     const commandMaker = new CommandMaker()
     // The table grants few waiters in one command, so that some keys are left unfinished.
     const table = new LockTable(undefined, 4)
     applySteps(table, commandMaker, before)
-    expectSameAsDump(table, commandMaker, during, pace, Snapshot)
+    expectSameAsDump(table, commandMaker, during, itemCounts, Snapshot)
   })
 }
 
@@ -124,10 +125,10 @@ describe('table: gradual snapshots', () => {
     })
   }
 
-  it('keep the order of keys that go out of use, and omit keys that come into use', () => {
+  it('list keys unlocked meanwhile in their old order, and omit keys locked meanwhile', () => {
     const keyCount = 24
     const keyLists = fc.array(fc.nat(keyCount - 1), { minLength: 60, maxLength: 60, size: 'max' })
-    const property = fc.property(keyLists, keyLists, pauses, (before, during, pace) => {
+    const property = fc.property(keyLists, keyLists, countLists, (before, during, itemCounts) => {
       const driver = new TableDriver(false)
       driver.open('s', { grace: 5_000 })
       const toggleKey = (index: number): void => toggleLock(driver, `k${index}`)
@@ -137,7 +138,7 @@ describe('table: gradual snapshots', () => {
       const items = snapshot.items()
       const read: SnapshotItem[] = []
       for (const [index, key] of during.entries()) {
-        readUpTo(pace[index]! % 2, items, read)
+        readUpTo(itemCounts[index]! % 2, items, read)
         toggleKey(key)
       }
       readUpTo(Infinity, items, read)
@@ -147,7 +148,7 @@ describe('table: gradual snapshots', () => {
     fc.assert(property, { ...runs(200, 5_000), endOnFailure: true })
   })
 
-  it('contain a session that ends, and its locks, before the snapshot reads them', () => {
+  it('contain a session and its locks, even if the session ends before they are read', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('b', 'k')
     const expected = textOf(dump(driver.table))

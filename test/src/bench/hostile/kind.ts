@@ -89,8 +89,8 @@ export class HostileGroup {
     return session
   }
 
-  /** Must be called when the connection of a hostile session has closed. */
-  onClosed(session: HostileSession): void {
+  /** Drops the connection of a hostile session, if it is still open, and forgets the session. */
+  drop(session: HostileSession): void {
     this.sent += session.sent
     this.#open.delete(session)
     session.destroy()

@@ -27,7 +27,7 @@ async function resumeAgain(session: HostileSession, group: HostileGroup): Promis
     const resumed = await group.openSession(index, `,"grace":"lease"${resume}`)
     if (resumed.welcome.session !== id) break
     secret = resumed.welcome.secret
-    group.onClosed(resumed)
+    group.drop(resumed)
   }
 }
 
@@ -49,7 +49,7 @@ export const sendingKinds: readonly Kind[] = [
     acknowledge,
   ),
   floodingKind(
-    ['acks unread', 'empty acks, whose acknowledgements the session does not read'],
+    ['acks unread', 'empty acks; the session does not read the answers of the broker'],
     'never',
     () => '{"type":"ack","ids":[]}',
   ),
@@ -90,7 +90,7 @@ export const sendingKinds: readonly Kind[] = [
   ),
   {
     name: 'resume storm',
-    description: 'sessions with many locks that resume and disconnect at once',
+    description: 'sessions with many locks, which resume and then disconnect, again and again',
     reading: 'eagerly',
     hello: ',"grace":"lease"',
     sessions: 20,

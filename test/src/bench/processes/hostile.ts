@@ -50,7 +50,7 @@ async function runSession(
     if (session !== undefined) {
       session.read(reading)
       await act(session, group).catch(() => {})
-      group.onClosed(session)
+      group.drop(session)
     }
     if (group.isOver) return
     cuts++

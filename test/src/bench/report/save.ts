@@ -28,13 +28,14 @@ export interface Results {
 
 /** The results as JSON. */
 export function asJson(results: Results): string {
-  const targets = results.targetResults.map(({ target, measured, withClient, outcome }) => ({
+  const { targetResults } = results
+  const targets = targetResults.map(({ target, measured, measuredWithClient, outcome }) => ({
     title: target.title,
     target: target.target,
     stretch: target.stretch,
     better: target.better,
     measured,
-    withClient,
+    withClient: measuredWithClient,
     outcome,
   }))
   return `${JSON.stringify({ ...results, targetResults: undefined, targets }, undefined, 2)}\n`

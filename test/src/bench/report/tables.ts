@@ -30,7 +30,7 @@ function tableOf(rows: readonly Row[]): string {
 /** The targets and the measured figures. */
 export function targetTable(targetResults: readonly TargetResult[]): string {
   const head = ['', 'target', 'stretch', 'measured', 'met?', 'client library']
-  const body = targetResults.map(({ target, measured, withClient, outcome }) => {
+  const body = targetResults.map(({ target, measured, measuredWithClient, outcome }) => {
     const sign = target.better === 'more' ? '≥' : '≤'
     return [
       target.title,
@@ -38,7 +38,7 @@ export function targetTable(targetResults: readonly TargetResult[]): string {
       target.stretch === undefined ? '–' : `${sign} ${formatFigure(target.stretch)}`,
       formatFigure(measured),
       outcome,
-      formatFigure(withClient),
+      formatFigure(measuredWithClient),
     ]
   })
   const align = ['l', 'r', 'r', 'r', 'l', 'r']

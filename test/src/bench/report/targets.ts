@@ -1,8 +1,14 @@
 /**
- * The targets of the broker, and how to read the measured figures from the rows of a run. The
- * titles name the workload (W1 to W6), the shape of the load and the figure. "Of echo" means a
- * ratio: the figure of the broker divided by that figure of the echo, a WebSocket server without
- * locks. A pair is one lock and its unlock. "K=100" is a hot key with 100 clients.
+ * The targets of the broker, and how to read the measured figures from the rows of a run. A pair is
+ * one lock and its unlock. The title of a target names the workload, the shape of the load, and the
+ * figure after a colon.
+ *
+ * - W1: each client locks keys of its own. W2: clients queue for one hot key. W3: memory, and many
+ *   locks. W4: the holder of a hot key dies. W6: the client library alone.
+ * - "64×16" means 64 sessions, each with 16 pairs at a time. "K=100" is a hot key with 100 clients.
+ * - "A ÷ B" is a ratio. "÷ echo" means: divided by the same figure of the echo, which is a
+ *   WebSocket server without locks. "÷ by hand" means: divided by the figure of frames that the
+ *   benchmark writes itself, without the client library.
  */
 import type { Placement, Row } from '../job.js'
 import { peers } from '../peers/index.js'
@@ -16,7 +22,10 @@ export interface Target {
   readonly better: 'more' | 'less'
   /** Reads the measured figure; returns undefined if the rows do not have the figure. */
   readonly measure: (figures: Figures, system: string) => number | undefined
-  /** Whether the target can also be measured with the client library in place of frames by hand. */
+  /**
+   * Whether the target can also be measured with the client library, instead of with frames that
+   * the benchmark writes by hand.
+   */
   readonly hasClient: boolean
 }
 
@@ -25,7 +34,8 @@ export type Outcome = 'stretch' | 'yes' | 'no' | 'not run'
 export interface TargetResult {
   readonly target: Target
   readonly measured: number | undefined
-  readonly withClient: number | undefined
+  /** The figure with the client library; undefined if it was not measured. */
+  readonly measuredWithClient: number | undefined
   readonly outcome: Outcome
 }
 
@@ -87,14 +97,20 @@ function ratio(a: number | undefined, b: number | undefined): number | undefined
   return a === undefined || b === undefined ? undefined : a / b
 }
 
-type FigurePlace = readonly [workload: string, shape: string, figure: string, placement?: Placement]
+/** Where a figure is in the rows. */
+type FigureAddress = readonly [
+  workload: string,
+  shape: string,
+  figure: string,
+  placement?: Placement,
+]
 
 /** A target for one figure of one row. */
 function figureTarget(
   title: string,
   [target, stretch]: readonly [number, number | undefined],
   better: Target['better'],
-  [workload, shape, figure, placement]: FigurePlace,
+  [workload, shape, figure, placement]: FigureAddress,
 ): Target {
   return {
     title,
@@ -118,33 +134,29 @@ function comparisonTarget(
 }
 
 const uncontended: readonly Target[] = [
-  figureTarget('W1 64×16, pairs/s, of echo', [1.5, 2.5], 'more', [
-    'W1',
-    '64×16',
-    'ratioToReference',
-  ]),
-  figureTarget('W1 64×16, server CPU a pair, of echo’s', [0.6, 0.4], 'less', [
+  figureTarget('W1 64×16: pairs/s ÷ echo', [1.5, 2.5], 'more', ['W1', '64×16', 'ratioToReference']),
+  figureTarget('W1 64×16: server CPU per pair ÷ echo', [0.6, 0.4], 'less', [
     'W1',
     '64×16',
     'serverRatioToReference',
   ]),
-  figureTarget('W1 64×1, pairs/s, of echo', [0.85, 1], 'more', ['W1', '64×1', 'ratioToReference']),
+  figureTarget('W1 64×1: pairs/s ÷ echo', [0.85, 1], 'more', ['W1', '64×1', 'ratioToReference']),
   comparisonTarget(
-    'W1 64×1, p99 of p50',
+    'W1 64×1: p99 ÷ p50',
     [4, undefined],
     'less',
     (figures, system) =>
       ratio(figures.of('W1', '64×1', system, 'p99Us'), figures.of('W1', '64×1', system, 'p50Us')),
     true,
   ),
-  figureTarget('W1 1×1, one core, pairs/s, of echo', [0.8, 0.9], 'more', [
+  figureTarget('W1 1×1, one core: pairs/s ÷ echo', [0.8, 0.9], 'more', [
     'W1',
     '1×1',
     'ratioToReference',
     'shared',
   ]),
   comparisonTarget(
-    'W1 1×1, one core, p50, of echo’s',
+    'W1 1×1, one core: p50 ÷ echo',
     [1.35, 1.2],
     'less',
     (figures, system) =>
@@ -158,14 +170,14 @@ const uncontended: readonly Target[] = [
 
 const handoffs: readonly Target[] = [
   ...['K=2', 'K=100', 'K=1000'].map((shape) =>
-    figureTarget(`W2 ${shape}, hand-offs/s, of echo pairs`, [0.72, 0.85], 'more', [
+    figureTarget(`W2 ${shape}: hand-offs/s ÷ pairs/s of the echo`, [0.72, 0.85], 'more', [
       'W2',
       shape,
       'ratioToReference',
     ]),
   ),
   comparisonTarget(
-    'W2 K=1000 against K=2',
+    'W2: hand-offs/s of K=1000 ÷ K=2',
     [0.85, 0.95],
     'more',
     (figures, system) =>
@@ -175,16 +187,23 @@ const handoffs: readonly Target[] = [
       ),
     true,
   ),
-  figureTarget('W2 K=100, packets a hand-off', [4.1, 3], 'less', ['W2', 'K=100', 'packetsPerPair']),
-  figureTarget('W2 K=100, bytes a hand-off', [420, 350], 'less', ['W2', 'K=100', 'bytesPerPair']),
-  figureTarget('W2 K=100, grants, max − min', [3, 2], 'less', ['W2', 'K=100', 'unfairness']),
+  figureTarget('W2 K=100: packets per hand-off', [4.1, 3], 'less', [
+    'W2',
+    'K=100',
+    'packetsPerPair',
+  ]),
+  figureTarget('W2 K=100: bytes per hand-off', [420, 350], 'less', ['W2', 'K=100', 'bytesPerPair']),
+  figureTarget('W2 K=100: grants, max − min', [3, 2], 'less', ['W2', 'K=100', 'unfairness']),
 ]
 
-/** The targets of the client library, beside the frames by hand of the same run. */
+/**
+ * The targets of the client library. Some targets compare the library with the frames by hand of
+ * the same run, and the others compare it with the echo.
+ */
 const clientTargets: readonly Target[] = [
   ...(['shared', 'split'] as const).map((placement) =>
     comparisonTarget(
-      `client 1×1, ${placement === 'shared' ? 'one core' : 'two cores'}, pairs/s, of by hand`,
+      `client W1 1×1, ${placement === 'shared' ? 'one core' : 'two cores'}: pairs/s ÷ by hand`,
       [0.95, undefined],
       'more',
       (figures) =>
@@ -203,7 +222,7 @@ const clientTargets: readonly Target[] = [
       ['W2', 'K=1000', [0.6, undefined]],
     ] as const
   ).map(([workload, shape, levels]) =>
-    comparisonTarget(`client ${workload} ${shape}, pairs/s, of echo`, levels, 'more', (figures) =>
+    comparisonTarget(`client ${workload} ${shape}: pairs/s ÷ echo`, levels, 'more', (figures) =>
       figures.of(workload, shape, library, 'ratioToReference'),
     ),
   ),
@@ -214,7 +233,7 @@ const clientTargets: readonly Target[] = [
     ] as const
   ).map(([shape, level]) =>
     comparisonTarget(
-      `client ${shape}, CPU of the client a pair, of by hand`,
+      `client W6 ${shape}: CPU of the client per pair ÷ by hand`,
       [level, undefined],
       'less',
       (figures) => figures.of('W6', shape, library, 'generatorRatioToHand'),
@@ -224,7 +243,7 @@ const clientTargets: readonly Target[] = [
 
 const memory: readonly Target[] = [
   comparisonTarget(
-    'W3 an idle session over a bare connection, bytes',
+    'W3: bytes of an idle session − bytes of a bare connection',
     [1_500, 800],
     'less',
     (figures) => {
@@ -234,17 +253,17 @@ const memory: readonly Target[] = [
       return session === undefined || bare === undefined ? undefined : session - bare
     },
   ),
-  comparisonTarget('W3 a held lock at 1,000,000, bytes', [400, 250], 'less', (figures) =>
+  comparisonTarget('W3: bytes of a held lock among 1,000,000', [400, 250], 'less', (figures) =>
     figures.of('W3', 'held locks: 1,000,000', 'holdfast', 'bytesEach'),
   ),
-  comparisonTarget('W3 a waiter on one key, bytes', [550, 350], 'less', (figures) =>
+  comparisonTarget('W3: bytes of a waiter, all on one key', [550, 350], 'less', (figures) =>
     figures.of('W3', 'waiters on one key: 1,000,000', 'holdfast', 'bytesEach'),
   ),
-  comparisonTarget('W3 a waiter, spread, bytes', [550, 350], 'less', (figures) =>
+  comparisonTarget('W3: bytes of a waiter, spread over keys', [550, 350], 'less', (figures) =>
     figures.of('W3', 'waiters, spread over keys: 1,000,000', 'holdfast', 'bytesEach'),
   ),
   comparisonTarget(
-    'W3 a pair at 1,000,000 locks against 1,000, server CPU',
+    'W3: server CPU of a pair among 1,000,000 locks ÷ among 1,000',
     [1.3, 1.1],
     'less',
     (figures) =>
@@ -262,19 +281,19 @@ const logs: readonly Target[] = [
       figures.of('logs', shape, system, figure)
     return [
       comparisonTarget(
-        `logs ${shape}, a grant, of a bare put and watch`,
+        `logs ${shape}: time of a grant ÷ a bare put and watch`,
         [1.5, 1.2],
         'less',
         of('a grant, alone', 'timeRatioToBareLog'),
       ),
       comparisonTarget(
-        `logs ${shape}, a hand-off, of a bare put and watch`,
+        `logs ${shape}: time of a hand-off ÷ a bare put and watch`,
         [2.5, 1.5],
         'less',
         of('a hand-off', 'timeRatioToBareLog'),
       ),
       comparisonTarget(
-        `logs ${shape}, commands/s, of the bare log`,
+        `logs ${shape}: commands/s ÷ the bare log`,
         [0.6, 0.8],
         'more',
         of('64×16', 'ratioToBareLog'),
@@ -283,14 +302,14 @@ const logs: readonly Target[] = [
   }),
   ...['1 broker', '3 brokers'].map((brokers) =>
     comparisonTarget(
-      `logs PostgreSQL, ${brokers}, a grant, of a bare commit`,
+      `logs PostgreSQL, ${brokers}: time of a grant ÷ a bare commit`,
       [2, 1.5],
       'less',
       (figures) =>
         figures.of('logs', `PostgreSQL, ${brokers}`, 'a grant, alone', 'timeRatioToBareLog'),
     ),
   ),
-  comparisonTarget('logs journal, a grant, of a bare commit', [2.5, 1.5], 'less', (figures) =>
+  comparisonTarget('logs journal: time of a grant ÷ a bare commit', [2.5, 1.5], 'less', (figures) =>
     figures.of('logs', 'journal', 'a grant, alone', 'timeRatioToBareLog'),
   ),
 ]
@@ -302,13 +321,13 @@ const otherTargets: readonly Target[] = [
   ...(['shared', 'split'] as const).flatMap((placement) => {
     const cores = placement === 'shared' ? 'one core' : 'two cores'
     return [
-      figureTarget(`W4 ${cores}, time, of bare frames`, [1.3, 1.15], 'less', [
+      figureTarget(`W4 ${cores}: time ÷ bare frames`, [1.3, 1.15], 'less', [
         'W4',
         stampede,
         'timeRatioToBare',
         placement,
       ]),
-      figureTarget(`W4 ${cores}, first grant, ms`, [15, 5], 'less', [
+      figureTarget(`W4 ${cores}: first grant, ms`, [15, 5], 'less', [
         'W4',
         stampede,
         'firstMs',
@@ -316,42 +335,45 @@ const otherTargets: readonly Target[] = [
       ]),
     ]
   }),
-  figureTarget('journal 64×16, flushed, pairs/s', [20_000, 40_000], 'more', [
+  figureTarget('journal 64×16, flushed: pairs/s', [20_000, 40_000], 'more', [
     'journal',
     '64×16',
     'pairsPerSecond',
   ]),
   ...['upgrades', 'hellos', 'slow readers'].map((flood) =>
     comparisonTarget(
-      `floods: ${flood}, p99 of a good client, of calm`,
+      `floods, ${flood}: p99 of a good client ÷ its p99 without the flood`,
       [2, 1.2],
       'less',
       (figures) => figures.of('floods', 'one good client', flood, 'p99OfCalm'),
     ),
   ),
-  comparisonTarget('validation of a hot message, µs', [1, 0.5], 'less', (figures) => {
+  comparisonTarget('validation: a hot message, µs', [1, 0.5], 'less', (figures) => {
     const ns = figures.of('validation', 'a message', 'holdfast', 'validateNs')
     return ns === undefined ? undefined : ns / 1_000
   }),
   comparisonTarget(
-    '18,000 sessions that hold nothing, % of a core',
+    'idle: 18,000 sessions that hold nothing, % of a core',
     [5, undefined],
     'less',
     (figures) => figures.of('idle', 'sessions that hold nothing', library, 'idlePercent'),
   ),
   comparisonTarget(
-    '18,000 sessions that hold a lock each, % of a core',
+    'idle: 18,000 sessions that hold a lock each, % of a core',
     [9, undefined],
     'less',
     (figures) => figures.of('idle', 'sessions that hold a lock each', library, 'idlePercent'),
   ),
-  comparisonTarget('start to first grant, CPU ms', [300, 150], 'less', (figures) =>
+  comparisonTarget('startup: CPU from start to first grant, ms', [300, 150], 'less', (figures) =>
     figures.of('startup', 'start to first grant', 'holdfast serve', 'startCpuMs'),
   ),
 ]
 
-/** The targets for the worst figures over all kinds of hostile clients. */
-const neighbours: readonly Target[] = (
+/**
+ * The targets for ten good clients beside hostile clients (the workload "neighbours"): the worst
+ * figures over all kinds of hostile clients.
+ */
+const neighbourTargets: readonly Target[] = (
   [
     ['private', 100],
     ['public', 50],
@@ -363,7 +385,7 @@ const neighbours: readonly Target[] = (
   }
   return [
     comparisonTarget(
-      `neighbours ${profile}: clients that lost something, of ten`,
+      `neighbours ${profile}: how many of ten good clients lost something`,
       [0, undefined],
       'less',
       worst('lostSessions', 1),
@@ -387,10 +409,10 @@ function peerTarget(
   levels: readonly [number, number],
 ): Target {
   const cores =
-    placement === undefined ? '' : placement === 'shared' ? ', one core,' : ', two cores,'
+    placement === undefined ? '' : placement === 'shared' ? ', one core' : ', two cores'
   const configurations = peers.filter((peer) => peer.service === service).map(({ name }) => name)
   return comparisonTarget(
-    `${workload} ${shape}${cores} client against ${service}`,
+    `${workload} ${shape}${cores}: client ÷ ${service}`,
     levels,
     'more',
     (figures) =>
@@ -420,12 +442,12 @@ export function compareWithTargets(rows: readonly Row[], withPeers: boolean): Ta
   const figures = new Figures(rows)
   const targets = [
     ...[...uncontended, ...handoffs, ...clientTargets, ...memory],
-    ...[...otherTargets, ...neighbours, ...logs],
+    ...[...otherTargets, ...neighbourTargets, ...logs],
   ]
   return [...targets, ...(withPeers ? peerTargets : [])].map((target) => {
     const measured = target.measure(figures, byHand)
-    const withClient = target.hasClient ? target.measure(figures, library) : undefined
-    return { target, measured, withClient, outcome: outcomeOf(target, measured) }
+    const measuredWithClient = target.hasClient ? target.measure(figures, library) : undefined
+    return { target, measured, measuredWithClient, outcome: outcomeOf(target, measured) }
   })
 }
 
