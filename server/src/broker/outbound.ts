@@ -101,7 +101,11 @@ export class Outbound {
     this.#holdDeadlines = deps.holdDeadlines
   }
 
-  /** Sends the messages and sets or clears the deadlines that follow from an effect. */
+  /**
+   * Sends the messages and sets or clears the deadlines that follow from an effect. `arrived` and
+   * `departed` say that a call begins and ceases to wait at a barrier. `keep` of `suspended` says
+   * whether the session lives on for its whole lease.
+   */
   handleEffect(effect: Effect): void {
     const { time } = this.#deps
     switch (effect.kind) {
@@ -133,11 +137,9 @@ export class Outbound {
         this.#clearTimeout(effect.request)
         break
       case 'arrived':
-        // A call has begun to wait at a barrier.
         this.#startTimeout(effect.call)
         break
       case 'departed':
-        // A call has ceased to wait at its barrier.
         if (effect.call.timeout !== undefined) time.clearTimer(effect.call)
         break
       case 'deadlineRestarted':
@@ -168,7 +170,6 @@ export class Outbound {
         this.#deps.handshake.onResumeRefused(effect.handshakeId)
         break
       case 'suspended':
-        // `keep` is a boolean here: whether the session lives on for its whole lease.
         this.#onSuspended(effect.session, effect.keep)
         break
       case 'ended':

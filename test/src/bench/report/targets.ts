@@ -408,8 +408,7 @@ function peerTarget(
   service: string,
   levels: readonly [number, number],
 ): Target {
-  const cores =
-    placement === undefined ? '' : placement === 'shared' ? ', one core' : ', two cores'
+  const cores = placement === undefined ? '' : placement === 'shared' ? ', one core' : ', two cores'
   const configurations = peers.filter((peer) => peer.service === service).map(({ name }) => name)
   return comparisonTarget(
     `${workload} ${shape}${cores}: client ÷ ${service}`,
