@@ -2,7 +2,8 @@
  * Watches the lease of a session. The lease is the time for which the broker keeps a session
  * without hearing from the client. The monitor reports three moments:
  * - The client must send a `pong`, because no message is known to have reached the broker for a
- *   certain part of the lease. A `pong` that needs no `ping` halves the writes of the broker. The broker sends a `ping` only if the `pong` is late.
+ *   certain part of the lease. The broker sends a `ping` only if this `pong` is late, so the `pong`
+ *   halves the writes of the broker.
  * - A `pong` is not acknowledged, and for half a lease (at the earliest a tenth of the lease after
  *   the `pong`) no message is known to have reached the broker: the client must try another
  *   connection.
