@@ -93,7 +93,10 @@ export interface CellSessionDeps {
   open(cell: number, token: string | undefined, signal: AbortSignal): Promise<Session>
 }
 
-/** A session over several cells. Each call has the meaning of the same call of `Session`. */
+/**
+ * A session over several cells. Each call has the meaning of the same call of `Session`, except
+ * where its comment here names a difference.
+ */
 export class CellSession extends SessionEmitter<CellEvents> {
   readonly #pool: CellPool
   /** The name that was given to `connect`. */
@@ -201,10 +204,10 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Like `lockAll` of a session. All keys must have the same slot, which is the hash that chooses
-   * the cell of a key. So give all keys the same tag, such as `{order:42}`. Otherwise rejects with
-   * `INVALID_OPTION`, also if the keys are in one cell now, because more or fewer cells could
-   * separate the keys.
+   * Like `lockAll` of a session. All keys must have the same slot, the hash that determines the
+   * cell of a key. So give all keys the same tag in braces, such as `{order:42}`. If the slots
+   * differ, rejects with `INVALID_OPTION`, even if the keys are in one cell now, because another
+   * number of cells could separate the keys.
    */
   async lockAll(keys: readonly LockSetItem[], options: LockSetOptions = {}): Promise<Lock> {
     const key = firstKeyOfOneSlot('lockAll', keys, options)
@@ -295,7 +298,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
     if (key !== undefined)
       return this.#inCellOf(key, undefined, (session) => queryCell(session, options))
     const { afterFence, ...optionsWithoutFence } = options
-    // Only the cell of the key `after` can have further locks of this key.
+    // Only the cell of the key `after` can have further locks of this key. The other cells have no
+    // lock of the key, so their queries leave out `afterFence`.
     const cellOfAfter = afterFence === undefined ? undefined : this.cellOf(after as string)
     const answers = await this.#inAllCells((session, cell) =>
       queryCell(session, cell === cellOfAfter ? options : optionsWithoutFence),
@@ -329,7 +333,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
 
   /**
    * Sends a new token to all cells whose sessions are open. Sessions that are being opened or are
-   * opened later use the new token too. Several calls run one after another.
+   * opened later use the new token too. A call waits until the calls before it have ended.
    *
    * Rejects with the first error if one or more cells refuse the token. If only some cells refuse,
    * the other cells and later sessions use the new token. If all open cells refuse, later sessions
@@ -354,9 +358,9 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Sends the newest token to a session that was being opened with a former token when the caller
-   * called `authenticate`. If the broker refuses the newest token, the session keeps the former
-   * token.
+   * Sends the newest token to a session that was opened with a former token, because the caller
+   * called `authenticate` while the session was being opened. If the broker refuses the newest
+   * token, the session keeps the former token.
    */
   async #replaceFormerToken(session: Session, tokenAtOpening: string | undefined): Promise<void> {
     await this.#lastAuthentication
@@ -401,8 +405,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Emits the events of the session in a cell as events of this object; `SessionEvents` explains
-   * them.
+   * Prepares the session of a cell that has just been opened: applies `unref` and a newer token,
+   * and emits the session's events as events of this object (see `CellEvents`).
    */
   #onOpen(session: Session, cell: number): void {
     if (!this.#keepsProcessAlive) session.unref()
@@ -418,7 +422,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     })
   }
 
-  /** Calls a method of the session in the cell of the key. */
+  /** Opens the session in the cell of the key, if it is not open, and passes it to `call`. */
   async #inCellOf<T>(
     key: string,
     options: { readonly signal?: AbortSignal | undefined } | undefined,

@@ -93,7 +93,7 @@ export interface TryLockOptions extends TryLockSetOptions {
   readonly capacity?: number | undefined
 }
 
-/** One key of `session.lockAll`: a key for an exclusive lock, or a key with a mode or permits. */
+/** One key of `session.lockAll`. A string is a key whose lock is exclusive. */
 export type LockSetItem = string | LockItem
 
 /** The options of `session.lock`. */
@@ -118,13 +118,16 @@ export type SingleflightOptions = Omit<
 
 /** The options of `lock.refresh`. */
 export interface RefreshOptions {
-  /** When aborted, rejects with `ABORTED`; the broker may still refresh the lock. */
+  /** When aborted, `refresh` rejects with `ABORTED`; the broker may still refresh the lock. */
   readonly signal?: AbortSignal | undefined
 }
 
 /** The options of `lock.autoRefresh`. */
 export interface AutoRefreshOptions {
-  /** Time from sending one refresh to sending the next refresh, in ms, 1 to 2^31 - 1. */
+  /**
+   * Time from sending one refresh to sending the next refresh, in ms, 1 to 2^31 - 1. The sum of
+   * `interval` and `timeout` must be less than the ttl.
+   */
   readonly interval: number
   /** How long each refresh may take, in ms, 1 to 2^31 - 1. */
   readonly timeout: number
@@ -140,14 +143,14 @@ export interface CheckedLock {
 /** Keys with this prefix are reserved: only `session.locks` makes them; see `webLocks/names.ts`. */
 export const reservedPrefix = '~name:'
 
-const commonOptions = { ttl: 1, signal: 1, metadata: 1, maxHold: 1 } as const
+const commonOptionNames = { ttl: 1, signal: 1, metadata: 1, maxHold: 1 } as const
 const singleflightOptionNames: OptionNames<SingleflightOptions> = {
-  ...commonOptions,
+  ...commonOptionNames,
   timeout: 1,
   mode: 1,
 }
 export const tryLockSetOptionNames: OptionNames<TryLockSetOptions> = {
-  ...commonOptions,
+  ...commonOptionNames,
   onContended: 1,
 }
 const lockSetOptionNames: OptionNames<LockSetOptions> = {

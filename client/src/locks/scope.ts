@@ -92,13 +92,13 @@ export class Scope {
   readonly #scopeNumber: number
   /** Makes `signal`. */
   readonly #abortController = new AbortController()
-  /** Aborted when the scope ends, so that its calls reject. */
+  /** Aborted when the scope ends. Calls of the scope that are not answered then reject. */
   readonly #endController = new AbortController()
-  /** The locks of this scope that have a handle. */
+  /** The handles that the calls returned. Several handles can share one granted lock. */
   readonly #handles = new Set<Lock>()
   /** The granted locks by their keys; a lock on several keys (a set) by each of its keys. */
   readonly #grantedLocks = new Map<string, GrantedLock>()
-  /** Settles when the calls before the next call have been answered. */
+  /** Settles when all calls so far have been answered. */
   #formerCalls: Promise<unknown> = Promise.resolve()
   /** Whether the scope has sent a request, so that the broker may know the scope. */
   #hasSent = false
@@ -121,7 +121,7 @@ export class Scope {
    * released when its last handle is unlocked. Permits are never re-entrant.
    *
    * Also rejects with `DEADLOCK` if the broker could never grant the lock, because this scope would
-   * wait for scopes that wait for this scope; see `cycle`.
+   * wait for scopes that wait for this scope. The field `cycle` of the error lists these scopes.
    */
   async lock(key: string, options: ScopeLockOptions = {}): Promise<Lock> {
     const checkedLock = checkLock(key, options, 'lock')
@@ -136,8 +136,8 @@ export class Scope {
   }
 
   /**
-   * Like `lockAll` of a session, but in this scope. The scope must hold none of the keys, unless an
-   * earlier `lockAll` with the same keys and modes gave the scope all of them.
+   * Like `lockAll` of a session, but in this scope. The scope must hold none of the keys, except
+   * if an earlier `lockAll` with the same keys and modes locked all of them.
    */
   async lockAll(keys: readonly LockSetItem[], options: LockSetOptions = {}): Promise<Lock> {
     return this.#lock(checkLockSet(keys, options))
@@ -177,7 +177,7 @@ export class Scope {
         timeout: timeoutLeft,
         signal: callSignal,
       })
-      for (const key of scopeKeysOf(checkedLock)) this.#grantedLocks.set(key, grantedLock)
+      for (const key of requestedKeysOf(checkedLock)) this.#grantedLocks.set(key, grantedLock)
       return this.#makeHandle(grantedLock)
     })
   }
@@ -185,8 +185,9 @@ export class Scope {
   /**
    * Calls `send` when all former calls of the scope have been answered.
    *
-   * @param send Sends the request of a call, and resolves with the result of the call. Its signal
-   *   is aborted when the call gives up.
+   * @param signal The signal of the caller.
+   * @param send Sends the request of a call, and resolves with the result of the call. The signal
+   *   that `send` gets is aborted when the caller aborts, the timeout passes or the scope ends.
    */
   #inTurn<T>(
     key: string,
@@ -230,7 +231,7 @@ export class Scope {
   #findReentrantLock(checkedLock: CheckedLock): GrantedLock | undefined {
     const { mode, special } = checkedLock.params
     const isSet = special?.items !== undefined
-    const keys = scopeKeysOf(checkedLock)
+    const keys = requestedKeysOf(checkedLock)
     const heldLocks = keys.map((key) => this.#usableLock(key))
     // Permits are never re-entrant: each call gets permits of its own.
     if (mode === 'permits' && !isSet) return undefined
@@ -280,6 +281,6 @@ export class Scope {
  */
 const extraWaitMs = 300
 
-function scopeKeysOf({ params: { key, special } }: CheckedLock): readonly string[] {
+function requestedKeysOf({ params: { key, special } }: CheckedLock): readonly string[] {
   return special?.items?.map((item) => item.key) ?? [key]
 }

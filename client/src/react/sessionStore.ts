@@ -17,19 +17,19 @@ export type ProviderOptions = Omit<ConnectOptions, 'signal'>
 
 /** The result of `useSession`. */
 export interface SessionStatus {
-  /** Undefined until the session is open, on a server, and after the session has ended. */
+  /** Undefined in server-side rendering, until the session is open, and after it has ended. */
   readonly session: Session | undefined
   /** The id of the session at the broker, which changes when a new session begins. */
   readonly id: string | undefined
   readonly state: SessionState
   /**
-   * Why the session is not connected: the error of the last try to connect, of the connection that
-   * dropped, or the error that ended the session.
+   * Why the session is not connected: the error of the last try to connect, the error of the
+   * connection that dropped, or the error that ended the session.
    */
   readonly error: HoldfastError | undefined
 }
 
-/** The status on a server, and before the session is open. */
+/** The status in server-side rendering, and without an open session. */
 export const noSession: SessionStatus = {
   session: undefined,
   id: undefined,
@@ -42,7 +42,10 @@ export class SessionStore extends Store<SessionStatus> {
     super(noSession)
   }
 
-  /** Follows a session of the caller. Returns a function that stops following. */
+  /**
+   * Updates the status at each change of a session that the caller has opened. Returns a function
+   * that stops the updates, and leaves the session open.
+   */
   follow(session: Session): () => void {
     const stopFollowing = this.#follow(session)
     return () => {
@@ -54,8 +57,9 @@ export class SessionStore extends Store<SessionStatus> {
   /**
    * Opens a session. Returns a function that closes the session.
    *
-   * The session is opened at the end of the turn of the event loop. React's strict mode mounts,
-   * unmounts and mounts each component in one turn, and the store must not open two sessions.
+   * The session is opened at the end of the turn of the event loop, because React's strict mode
+   * mounts, unmounts and mounts each component in one turn. Without the delay, the store would open
+   * two sessions.
    */
   open(url: BrokerUrl | readonly BrokerUrl[], options: ProviderOptions): () => void {
     const abortController = new AbortController()

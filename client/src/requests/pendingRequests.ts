@@ -29,7 +29,7 @@ export class PendingRequests {
   #nextId = 1
   /** The connection for requests. Undefined while the client is disconnected or is resuming. */
   #connection: Connection | undefined
-  /** The stored requests that wait, in order, because too many responses are not acknowledged. */
+  /** The stored requests, in order, that must wait until the broker confirms acknowledgements. */
   #waitingForAck: Request[] = []
 
   constructor(scheduler: Scheduler) {
@@ -70,9 +70,9 @@ export class PendingRequests {
    * - `QUOTA_EXCEEDED`, if stored responses have used up the quota. An acknowledgement makes the
    *   broker delete stored responses.
    * - `BAD_MESSAGE` for a repeated request. The broker answers a repetition from its stored
-   *   responses, and refuses any other id that is not higher than all ids before. The broker stores
-   *   no refusal. So the broker refused the request the first time too, and the client did not
-   *   receive that refusal.
+   *   responses, and refuses any other id that is not higher than all ids before. The broker does
+   *   not store a refusal as a response. So the broker had refused the request the first time too,
+   *   and the client did not receive that refusal.
    */
   reissue(request: Request, { code }: Failed): boolean {
     const isRefusedRepeat = code === 'BAD_MESSAGE' && request.isRepeat
@@ -188,7 +188,7 @@ export class PendingRequests {
   }
 
   /**
-   * Sends a `pong`. The frame also acknowledges responses.
+   * Sends a `pong`, and in the same frame an `ack` if there are responses to acknowledge.
    *
    * @param pingNumber The number of the `ping`, or 0 for a `pong` without a `ping`.
    */
@@ -197,7 +197,7 @@ export class PendingRequests {
     this.#ackWindow.onPong(connection)
   }
 
-  /** Sends the request. If too many responses are not acknowledged, lets the request wait. */
+  /** Sends the request, or lets a stored request wait if too many responses are unconfirmed. */
   #dispatch(request: Request): void {
     const connection = this.#connection!
     // The request may have ended while it waited for an acknowledgement.

@@ -3,10 +3,9 @@
  *
  * A request writes its message, handles its response, and decides whether to end with the session.
  * Other code calls the methods of the class `Request`, and a new kind of request overrides these
- * methods. A class has the name of the message that it sends, such as `LockRequest`. The class is
- * the pending call. The interface with this name in the package `shared` is the message. This file
- * does not import the classes of locks, but declares interfaces that the classes of locks
- * implement.
+ * methods. A class, such as `LockRequest`, is a pending call. The interface with the same name in
+ * the package `shared` is the message that the class sends. This file does not import the classes
+ * of locks, but declares interfaces that the classes of locks implement.
  *
  * A fence is the number of a grant, and a ttl is the time after which a lock expires. After a
  * connection dropped, the client tries to resume its session: to continue the session on a new
@@ -249,7 +248,8 @@ export class LockRequest<L = unknown> extends Request<L> {
   }
 
   /**
-   * Calls the caller's function only for the first notice; a later session may get another notice.
+   * Calls the caller's function only for the first notice. If a later session sends the request
+   * again, the broker may send another notice.
    */
   override onQueued(notice: QueuedNotice): void {
     const onQueued = this.params.limitAndCallbacks?.onQueued
@@ -389,7 +389,7 @@ export class RefreshRequest extends Request<void> {
   }
 }
 
-/** Changes the value of the leader with this fence. */
+/** Changes the value that a leader publishes. The fence is the fence of the leader's lock. */
 export class ProclaimRequest extends Request<void> {
   readonly hasStoredResponse = true
   readonly responseType = 'proclaimed'

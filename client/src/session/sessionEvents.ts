@@ -66,14 +66,14 @@ export interface SessionEvents {
    * broker closes the connection.
    */
   expiring: (event: { readonly within: number }) => void
-  /** The session has ended for good; the error is undefined after `close()`. */
+  /** The session has ended for good. The error is undefined if the caller called `close`. */
   closed: (error: HoldfastError | undefined) => void
 }
 
 /** Events by name, each with the type of its listeners. */
 export type EventMap<Events> = { readonly [E in keyof Events]: (...details: never[]) => void }
 
-/** An object that has every name of an event as a key; the values are always 1 and mean nothing. */
+/** An object with the name of every event as a key. The values are always 1 and mean nothing. */
 export type EventNames<Events> = Readonly<Record<keyof Events & string, 1>>
 
 /**
