@@ -94,7 +94,7 @@ export class Scope {
   readonly #abortController = new AbortController()
   /** Aborted when the scope ends. Calls of the scope that are not answered then reject. */
   readonly #endController = new AbortController()
-  /** The handles that the calls returned. Several handles can share one granted lock. */
+  /** The handles that calls returned, until each ends. Handles can share one granted lock. */
   readonly #handles = new Set<Lock>()
   /** The granted locks by their keys; a lock on several keys (a set) by each of its keys. */
   readonly #grantedLocks = new Map<string, GrantedLock>()
