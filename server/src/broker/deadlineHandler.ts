@@ -1,8 +1,10 @@
 /**
  * Handles the deadlines that have passed. There are two kinds. At a *client deadline*, the broker
  * ends the lock, session or connection that the client did not renew in time. At a *broker timer*,
- * the broker itself must act, for example send a ping. Changes of the lock table go through the
- * command log. The table ignores a command whose lock, session or request has changed meanwhile.
+ * the broker itself must act, for example send a ping. To change the lock table, the broker submits
+ * a command to the command log. The table ignores a command whose lock, session or request has
+ * changed meanwhile. The number `generation` of a lock rises with each refresh, and the number
+ * `attachEpoch` of a session rises with each resume on a new connection.
  */
 import { closeCodes } from '@holdfast/shared'
 import { TokenDeadline, type TokenExpiry } from '../access/tokenExpiry.js'
@@ -35,7 +37,7 @@ export type BrokerTimekeeper = Timekeeper<ClientDeadlineSubject, BrokerTimerSubj
 /**
  * The object for which a client deadline is set:
  * - `Lock`: the client must refresh the lock.
- * - `HoldDeadline`: the lock ends after its longest time.
+ * - `HoldDeadline`: the lock ends, because it was held for its `maxHold`, the longest time.
  * - `Session`: the client must send a message in each lease.
  * - `Connection`: the client must finish its handshake, or must read its output.
  */
@@ -45,7 +47,7 @@ type ClientDeadlineSubject = Lock | HoldDeadline | Session | Connection
  * The object for which a broker timer is set:
  * - `Request`, `BarrierCall`: its timeout ends.
  * - `KeptResult`: the time for which the table keeps the result ends.
- * - `Connection`: the broker must ping or drop the connection.
+ * - `Connection`: the broker must ping an open connection, or drop a closing connection.
  * - `TokenDeadline`: a token is about to expire.
  * - `QuietStart`: the quiet start ends.
  * - `ContendedKey`: the holders of a key may get notices again.
@@ -60,8 +62,8 @@ type BrokerTimerSubject =
   | ContendedKey
 
 /**
- * After the broker has paused reading from a connection, it needs at most this time to read the
- * input that arrived meanwhile, in ms.
+ * When the broker resumes reading from a connection, the broker needs at most this time to read the
+ * input that arrived during the pause, in ms.
  */
 const maxInputDelayMs = 50
 
@@ -154,8 +156,8 @@ export class DeadlineHandler
   }
 
   /**
-   * Submits the end of a session, unless its client has sent messages or may have done so. Returns
-   * the units of work besides the effects on the lock table.
+   * Submits the end of a session, unless its client has sent messages within the lease, or may have
+   * sent messages that are unread. Returns the units of work without the effects on the lock table.
    */
   #endIfSilent(session: Session): number {
     const { log, clock, connections, time } = this.#deps

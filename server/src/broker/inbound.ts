@@ -62,7 +62,8 @@ export class Inbound {
   }
 
   /**
-   * From this call on, the broker refuses requests of sessions that no other broker can take over.
+   * From this call on, the broker refuses new locks and calls at barriers of sessions that no other
+   * broker can take over.
    */
   startDraining(): void {
     this.#isDraining = true
@@ -164,8 +165,9 @@ export class Inbound {
 
   /**
    * Refuses a message that adds a lock, a value or a watch, if the memory of the broker is full.
-   * While the broker drains (prepares its end), also refuses a lock of a session that no other
-   * broker can take over. Returns whether the message is refused.
+   * While the broker drains (prepares to stop), also refuses a request for a lock, or a call at a
+   * barrier, of a session that no other broker can take over. Returns whether the message is
+   * refused.
    */
   #refuseAddition(
     { adds }: MessageHandler<SessionMessage>,
@@ -225,8 +227,8 @@ export class Inbound {
 }
 
 /**
- * The requests that the broker refuses while the log is overloaded. These requests add a lock, a
- * value, a waiting request or a call at a barrier.
+ * The requests that the broker refuses while too many commands wait for the shared log. These
+ * requests add a lock, a value, a waiting request or a call at a barrier.
  */
 const typesRefusedUnderLoad: ReadonlySet<string> = new Set([
   'lock',

@@ -26,7 +26,7 @@ export interface KeySelection {
   readonly key?: string | undefined
   /** Every key that begins with this prefix. Default without a `key`: every key. */
   readonly prefix?: string | undefined
-  /** Return one page that begins here (see `queryPage.ts`). Default: return all keys. */
+  /** Return only one page, which begins here (see `queryPage.ts`). Default: return all keys. */
   readonly page?: PageStart | undefined
   /** Whether the client may see a key. Default: all keys. */
   readonly isVisible?: ((key: string) => boolean) | undefined
@@ -45,8 +45,8 @@ type Table = Pick<LockTable, 'keys' | 'fence'>
 /**
  * Searches the table without a pause.
  *
- * @param limit Maximum of locks, and maximum of requests, to return. The counts include every
- *   match.
+ * @param limit At most this many locks, and at most this many requests, are returned. The counts
+ *   include every match.
  */
 export function find(table: Table, selection: KeySelection, limit: number): QueryRows {
   if (selection.page !== undefined) return findPage(table, selection, selection.page, limit)
@@ -104,7 +104,7 @@ export class TableSearch implements KeySearch {
   #newestFence: number
   readonly #walk: KeyWalk | undefined
   #hasEnded = false
-  /** Holders that the search has skipped since the last call of {@link resetSkippedCost}. */
+  /** How many newer holders were skipped since the last call of {@link resetSkippedCost}. */
   #skippedHolders = 0
   /** The key whose locks {@link locksOf} lists now. */
   #listedKey: KeyState | undefined
@@ -169,12 +169,12 @@ export class TableSearch implements KeySearch {
     }
   }
 
-  /** How long a lock lasts from now on; undefined for a lock without a limit, or if not known. */
+  /** How long a lock lasts from now on; undefined without a ttl and `maxHold`, or if not known. */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined {
     return this.#lockTimes?.remainingTimesOf(lock)
   }
 
-  /** From now on {@link locksOf} also lists the locks that were granted during the search. */
+  /** Lets {@link locksOf} also list the locks that were granted between the start and this call. */
   includeNewLocks(): void {
     this.#newestFence = this.#table.fence
   }
@@ -216,7 +216,7 @@ export class TableSearch implements KeySearch {
     return cost
   }
 
-  /** Whether the search would still have found a lock that is released now. */
+  /** Whether the search will still list a lock, or would have listed a lock that ends now. */
   willFind({ fence, keyState }: Lock): boolean {
     if (fence > this.#newestFence) return false
     if (keyState === this.#listedKey) return fence > this.#listedFence
@@ -266,6 +266,7 @@ function appendUpTo<T>(limit: number, source: Iterable<T>, target: T[]): void {
 export function toHeldInfo(lock: Lock, remaining: RemainingTimes | undefined): HeldInfo {
   const { key, mode, session, metadata, presentFence: fence, since, extras } = lock
   const { id, name } = session
+  // Of a set (a lock on several keys), only the first lock, the primary lock, has the present ttl.
   const { ttl } = lock.primary
   const metadataField = metadata === undefined ? {} : { metadata: JSON.parse(metadata) as unknown }
   const value = extras?.election?.value

@@ -111,9 +111,8 @@ export class WatchRegistry {
   }
 
   /**
-   * Sends an event to the connections that watch the key, if the effect concerns watchers. These
-   * effects are: a lock is granted, changed or ended, a leader changes its value, and a request
-   * begins or ceases to wait.
+   * Sends an event to the connections that watch the key, if the effect is one of these: a lock is
+   * granted, changed or ended, a leader changes its value, or a request begins or ceases to wait.
    *
    * @returns The cost in units of work (see `workCosts.ts`). The broker charges the cost to the
    *   client that caused the effect.
@@ -169,8 +168,9 @@ export class WatchRegistry {
     const count = this.#lockIndex.countOf(lock.key)
     if (count === 0) return 0
     const text = encodeLockEvent(name, lock)
-    // If a search will still visit the lock, it lists the current mode and value, or omits a lock
-    // that has ended. So the watch of this search must not get the event as well.
+    // If a search will still visit the lock, the search lists the current mode and value, or omits
+    // a lock that has ended. So the watch of this search must not get the event as well. The event
+    // `locked` is an exception, because no search lists a lock that was granted after its start.
     this.#fanOut.publish(
       this.#lockIndex,
       lock.key,
