@@ -3,10 +3,10 @@
  * and an error message for a client that reaches the limit. The options, the command line, the
  * documentation and the metrics all use this table.
  *
- * Limits of sizes and counts are always on, because one client could exhaust a broker without them.
- * Limits of rates, and limits for each client or address, are off by default. The reason is that a
- * trusted backend may send fifty thousand requests a second from one address. The `public` profile
- * turns these limits on.
+ * Limits of sizes and counts are on by default, because one client could exhaust a broker without
+ * them. Limits of rates (except `workPerSecond`), and limits for each principal or address, are off
+ * by default, because a trusted backend may send fifty thousand requests a second from one address.
+ * The `public` profile turns these limits on.
  */
 import {
   maxBarrierCallsPerSession,
@@ -75,7 +75,7 @@ export interface BrokerLimits {
    * connection with 4429. Default off; public 50.
    */
   readonly messagesPerSecond: number
-  /** Messages that a client may send at once before `messagesPerSecond` applies. Default 200. */
+  /** Messages that a client may send in one burst, above `messagesPerSecond`. Default 200. */
   readonly messageBurst: number
   /**
    * Work that one connection may cause in a second, in units of about half a microsecond of broker
@@ -137,7 +137,7 @@ export interface BrokerLimits {
    */
   readonly slowMs: number
   /**
-   * Unread output at which the broker disconnects a client at once with 4308, in bytes. Default
+   * Unread output at which the broker immediately disconnects a client with 4308, in bytes. Default
    * 1,048,576; public 262,144.
    */
   readonly backlogBytes: number
@@ -241,7 +241,7 @@ export function limitsFrom(profile: Profile, overrides: Partial<BrokerLimits>): 
   }
 }
 
-/** For each limit of the lock table: the broker limit from which it gets its value. */
+/** For each limit of the lock table: the name of the broker limit with its value. */
 const sessionLimitNames = {
   locks: 'locksPerSession',
   answers: 'unacknowledged',
@@ -253,7 +253,7 @@ const sessionLimitNames = {
   deadlockVisits: 'deadlockVisits',
 } as const satisfies Record<keyof SessionLimits, LimitName>
 
-/** The name of the broker limit from which a limit of the lock table gets its value. */
+/** The name of the broker limit with the value of this limit of the lock table. */
 export function limitNameOf(limit: keyof SessionLimits): LimitName {
   return sessionLimitNames[limit]
 }

@@ -43,9 +43,9 @@ export class Session {
   readonly id: string
   readonly principal: string
   readonly name: string | undefined
-  /** In ms. */
+  /** How long the broker keeps the session of a silent client, in ms. */
   readonly lease: number
-  /** In ms; 0 if no client can resume the session. */
+  /** How long the session lasts without a connection, in ms; 0 if no client can resume it. */
   readonly grace: number
   readonly limits: SessionLimits
   /** The broker that keeps the deadlines of the session, its locks and its requests. */
@@ -54,18 +54,18 @@ export class Session {
   attachEpoch = 1
   /** Whether the session has no connection. */
   suspended = false
-  /** Hash of the newest secret that the client is known to have. */
+  /** Hash of the newest secret (the proof for a resume) that the client is known to have. */
   secret: string | undefined
   /** Hash of a newer secret that the broker has sent; the client may not have received it. */
   nextSecret: string | undefined
-  /** The number of the last `hello` that resumed with `secret`; undefined if it had no number. */
+  /** The number in the last `hello` that resumed with `secret`; undefined without a number. */
   lastResumeAttempt: number | undefined
   /** The highest request id so far. */
   lastId = 0
   #held = noLocks
   #waiting = noRequests
   #barrierCalls = noBarrierCalls
-  /** The scopes with a lock or a waiting request, by their numbers; undefined without a scope. */
+  /** The scopes (logical tasks) with a lock or a waiting request, by number; undefined for none. */
   scopes: Map<number, ScopeOfLocks> | undefined = undefined
   /**
    * How many held locks have a ttl or a `maxHold` (a longest hold). A set counts once. Nearly all
@@ -184,7 +184,7 @@ export class Session {
     return this.revocationBytes - bytesBefore
   }
 
-  /** The client has received the newest secret, so the former secret is invalid. */
+  /** Call when the client has received the newest secret. Makes the former secret invalid. */
   confirmNextSecret(): void {
     if (this.nextSecret === undefined) return
     this.secret = this.nextSecret
@@ -271,7 +271,10 @@ function holderBytesOf(answer: Answer | undefined): number {
 /** Keys up to this length stay with the stored grant of a released lock. */
 const keptKeyLength = 64
 
-/** The extras of a request. Its lock gets the same object when the request is granted. */
+/**
+ * The fields that only a few requests have, such as permits or a set. A granted request passes the
+ * object to its lock.
+ */
 export type Extras = LockExtras<Lock, Request, Session>
 
 /** A scope of a session. */
@@ -294,7 +297,7 @@ export class Lock implements LockTerms {
    */
   generation = 0
   readonly metadata: string | undefined
-  /** Undefined for an ordinary lock. */
+  /** The fields that only a few locks have; undefined for an ordinary lock. */
   extras: Extras | undefined
   /** Wall time of the grant, in ms since 1970. */
   readonly since: number
@@ -324,7 +327,7 @@ export class Lock implements LockTerms {
     return this.keyState.key
   }
 
-  /** The newest fence of the lock, which is higher than the first fence after an upgrade. */
+  /** The newest fence of the lock. Each upgrade gives the lock a new and higher fence. */
   get presentFence(): number {
     return this.extras?.presentFence ?? this.fence
   }
@@ -364,7 +367,7 @@ export class Request implements LockTerms {
   /** In ms; undefined if the request waits for ever. */
   readonly timeout: number | undefined
   readonly metadata: string | undefined
-  /** Undefined for a request for an ordinary lock. */
+  /** The fields that only a few requests have; undefined for a request for an ordinary lock. */
   readonly extras: Extras | undefined
   /** Wall time of the request, in ms since 1970. */
   readonly since: number
@@ -410,14 +413,14 @@ export class Request implements LockTerms {
 }
 
 /**
- * The queue of a key. The queue also has the extras of the key, so that a key without waiters and
- * extras needs no object for either.
+ * The queue of a key. The queue also has the extras of the key (the fields that only a few keys
+ * have), so that a key with neither waiters nor extras needs no object for them.
  */
 class KeyQueue extends LinkedList<Request> {
   extras: KeyExtras<Lock, Request> | undefined = undefined
 }
 
-/** The queue of all keys without waiters and extras, which are nearly all keys. It stays empty. */
+/** Nearly all keys have neither waiters nor extras, and share this queue, which stays empty. */
 const emptyQueue = new KeyQueue()
 
 /**

@@ -3,8 +3,9 @@
  * records the commands of the table, stores these items as a snapshot. Then the log need not keep
  * the commands before the snapshot.
  *
- * The order of the items preserves every order that matters: sessions as they were opened, keys as
- * they came into use, holders and queues as in the table, answers by age.
+ * The items preserve every order that matters: sessions in the order in which they were opened,
+ * keys in the order in which they came into use, holders and queues as in the table, answers by
+ * age.
  */
 import { BarrierTable } from './barriers.js'
 import { KeyTable } from './keyTable.js'
@@ -33,6 +34,7 @@ import { bytesOfLock, bytesOfRequest } from './weights.js'
  */
 export function* dump(table: LockTable): Generator<SnapshotItem> {
   yield tableItem(table)
+  // The fences of the results of `once` that were yielded. Several records can share a result.
   const yielded = new Set<number>()
   for (const session of table.sessions.values())
     yield* withoutRepeatedResults(itemsOfSession(session), yielded)
@@ -85,6 +87,7 @@ class TableRestorer {
   readonly #resultsByFence = new Map<number, SharedResult>()
   readonly #waitingRequests: Request[] = []
   readonly #answers: (readonly [Session, number, SnapshotAnswer])[] = []
+  /** The newest fence, and whether the table grants only requests that steal (`quiet`). */
   #tableItem = { fence: 0, quiet: false }
   #heldCount = 0
   /** Bytes of the locks and requests. */
@@ -130,6 +133,7 @@ class TableRestorer {
     const extras = this.#sets.extrasOf(session, item.extras, `lock ${item.fence}`)
     const lock = new Lock(keyState, session, item, extras, item.fence, item.since)
     lock.generation = item.generation
+    // `member[0]` is the place of the lock in its set.
     if (extras?.set !== undefined) extras.set.locks[item.extras!.member![0]] = lock
     keyState.addHolder(lock)
     session.addHeld(lock)
@@ -141,8 +145,8 @@ class TableRestorer {
   #addRequest(item: Extract<SnapshotItem, { item: 'request' }>): void {
     const session = findSession(this.#sessions, item.session)
     const keyState = this.#keys.getOrCreate(item.key)
-    const name = `request ${item.id} ${item.session}`
-    const extras = this.#sets.extrasOf(session, item.extras, name)
+    const setName = `request ${item.id} ${item.session}`
+    const extras = this.#sets.extrasOf(session, item.extras, setName)
     const request = new Request(keyState, session, item, extras)
     if (extras?.set !== undefined) extras.set.requests[item.extras!.member![0]] = request
     keyState.enqueue(request)
@@ -159,8 +163,8 @@ class TableRestorer {
 
   /** Connects the records, after the last item. Yields after each record. */
   *complete(): Generator<undefined> {
-    // This must wait until here: only the first member of a set belongs to the scope of the set,
-    // and the members of a set are in separate items.
+    // These calls wait until here: of a set, only the first member is the waiting request of the
+    // scope, and the members are in separate items, so a set is complete only after the last item.
     for (const request of this.#waitingRequests) {
       onWaitBegan(request)
       yield
@@ -169,7 +173,7 @@ class TableRestorer {
       session.storeAnswer(id, restoreAnswer(session, id, answer, this.#resultsByFence))
       yield
     }
-    this.#results.bytes += sumOf(this.#resultsByFence.values())
+    this.#results.bytes += totalBytesOf(this.#resultsByFence.values())
   }
 
   /** The table, after {@link complete}. */
@@ -193,15 +197,23 @@ class TableRestorer {
 class RestoredSets {
   readonly #sets = new Map<string, LockSet<Lock, Request>>()
 
-  /** The extras of an item. Members of the same set, which have the same `name`, share the set. */
-  extrasOf(session: Session, item: SnapshotExtras | undefined, name: string): Extras | undefined {
+  /**
+   * The extras (rare fields) of a lock or request.
+   *
+   * @param setName The name by which all members of a set find the set; ignored outside a set.
+   */
+  extrasOf(
+    session: Session,
+    item: SnapshotExtras | undefined,
+    setName: string,
+  ): Extras | undefined {
     if (item === undefined) return undefined
     const { terms, member, presentFence, upgradeOf } = item
-    const set = member && this.#setOf(name)
+    const set = member && this.#setOf(setName)
     const extras = new LockExtras<Lock, Request, Session>(terms, set)
     if (terms.scope !== undefined) {
       extras.scope = scopeOf(session, terms.scope)
-      // Added at once, so that all members of a set get the same scope.
+      // Added immediately, so that the next member of the same set gets the same scope.
       addScope(session, extras.scope)
     }
     extras.presentFence = presentFence
@@ -209,11 +221,11 @@ class RestoredSets {
     return extras
   }
 
-  #setOf(name: string): LockSet<Lock, Request> {
-    let set = this.#sets.get(name)
+  #setOf(setName: string): LockSet<Lock, Request> {
+    let set = this.#sets.get(setName)
     if (set === undefined) {
       set = new LockSet()
-      this.#sets.set(name, set)
+      this.#sets.set(setName, set)
     }
     return set
   }
@@ -252,7 +264,7 @@ function findResult(results: ReadonlyMap<number, SharedResult>, fence: number): 
   return result
 }
 
-function sumOf(results: Iterable<SharedResult>): number {
+function totalBytesOf(results: Iterable<SharedResult>): number {
   let bytes = 0
   for (const result of results) bytes += result.bytes
   return bytes
