@@ -119,7 +119,7 @@ async function printTable(
   for (const line of await linesPromise) print(line)
 }
 
-/** Reports that a listing of barriers or kept results is incomplete, if it is. */
+/** If a listing of barriers or kept results is incomplete, reports this. */
 function reportUnlisted(
   listedCount: number,
   totalCount: number,
@@ -227,8 +227,8 @@ function printKey(key: string, { held, waiting, heldCount, waitingCount }: Query
     print(`${used} of ${firstHolder.capacity} permits used`)
   }
   if (heldCount > held.length) print(`... and ${heldCount - held.length} more hold it`)
-  // A waiting upgrade (of a shared lock to an exclusive lock) is granted before the queue, so it
-  // has no position in the queue.
+  // A waiting upgrade (of a shared lock to an exclusive lock) is granted before the queue, so the
+  // upgrade has no position in the queue.
   const queue = waiting.filter(({ upgrade }) => !upgrade)
   for (const request of waiting) {
     const position = request.upgrade ? 'before the queue:' : `${queue.indexOf(request) + 1}.`
@@ -247,7 +247,7 @@ function holderLine(lock: HeldInfo): string {
   return `${holder} ${details}${metadata === '' ? '' : `, ${metadata}`}`
 }
 
-/** The ttl and the remaining times of a lock; empty for a lock without a ttl and a longest hold. */
+/** The ttl and the remaining times of a lock; empty if the lock has neither a ttl nor a maxHold. */
 function limitNote({ ttl, ttlRemaining, maxHoldRemaining }: HeldInfo): string {
   const ttlText = ttl === undefined ? '' : `, ttl ${span(ttl)}`
   const expiryText =

@@ -18,18 +18,18 @@ import {
   parseInteger,
 } from '../parse.js'
 
-/** Time that SIGKILL may take to end a command, in ms. */
+/** How long a command may take to end after SIGKILL, in ms. */
 export const reserveMs = 300
 /** Longest name of a command or a machine in the data that other sessions see, in characters. */
 const maxNameChars = 64
 const maxExitCode = 255
 
-/** The options that `run`, `hold` and `elect` share. */
+/** The options of `run` and `hold`. `elect` has a part of them, and `value`. */
 export interface HoldingFlags extends BrokerFlags {
   readonly shared?: boolean | undefined
   /** How many permits the lock needs; only with `capacity`. */
   readonly permits?: number | undefined
-  /** How many permits the key has. Sessions can hold the key at the same time up to this number. */
+  /** How many permits the key has: the maximum of the permits of all its locks together. */
   readonly capacity?: number | undefined
   /** More keys: the lock is a set, which is granted on all keys in one step. */
   readonly also?: readonly string[] | undefined
@@ -156,7 +156,10 @@ function forNames(names: readonly string[], hint: string): Record<string, string
   return Object.fromEntries(names.map((name) => [name, hint]))
 }
 
-/** A hint for an option of flock(1) that this command has under another name; else undefined. */
+/**
+ * A hint for a user who gave an option of flock(1) to this command; undefined if flock(1) has no
+ * such option, or if this command has no option with the same effect.
+ */
 export function flockHint(command: Command, option: string): string | undefined {
   const optionName = option.replace(/^-+/, '').replace(/=.*/s, '')
   const hint = Object.hasOwn(flockOptions, optionName) ? flockOptions[optionName] : undefined
@@ -214,7 +217,8 @@ export function shortened(text: string): string {
 }
 
 /**
- * The time from SIGTERM to SIGKILL, in ms: `--kill-after`, or else a fifth of the lease.
+ * The time from SIGTERM to SIGKILL, in ms: `--kill-after`, or else a fifth of the lease or of the
+ * grace, whichever is shorter.
  * @throws {Exit} 64 if the lease, the grace or --max-hold is too short for that time
  */
 export function killAfterFor(
@@ -222,7 +226,8 @@ export function killAfterFor(
   session: Session,
 ): number {
   // While the broker answers, at least half of the lease is left at all times, because the client
-  // renews the lease after every third of the lease.
+  // renews the lease after every third of the lease. A grace that is shorter than the lease limits
+  // the time too.
   const minLeaseLeft = Math.min(session.lease, session.grace) / 2
   const killAfterMs = killAfter ?? Math.round(Math.min(session.lease, session.grace) / 5)
   if (maxHold !== undefined && killAfterMs + reserveMs >= maxHold) {

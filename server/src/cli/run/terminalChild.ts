@@ -1,7 +1,8 @@
 /**
- * Runs a command in the foreground of this process's terminal, in its own process group. So Ctrl-C
- * and Ctrl-Z reach the command, `/dev/tty` works, and a shell as the command has job control. The
- * command needs its own group, because a group that contains this process would never be empty.
+ * Runs a command in the foreground of this process's terminal, in a process group of the command's
+ * own. So Ctrl-C and Ctrl-Z reach the command, `/dev/tty` works, and a shell as the command has job
+ * control. The command needs a group of its own, because this program keeps the lock until the
+ * group is empty, and a group that contains this process would never be empty.
  *
  * Only a shell with job control can give the terminal to another group. So a shell runs between
  * this process and the command. Over a pipe, this process tells the shell when to bring the command
@@ -54,8 +55,8 @@ export async function startChild(deps: ChildDeps): Promise<Child> {
 
 /**
  * Whether the command may have the terminal. The terminal must be standard input, and this process
- * must be in its foreground. No other process of this job may need the terminal, as `less` does in
- * `holdfast run … | less`.
+ * must be in the foreground of the terminal. No other process of this job may need the terminal, as
+ * `less` does in `holdfast run … | less`.
  */
 export function hasTerminalToGive(): boolean {
   if (process.platform === 'win32' || !isatty(0)) return false
@@ -78,11 +79,13 @@ export class TerminalChild extends Child {
   readonly #jobShell: ChildProcess
   /** The pipe to the shell, for orders such as `fg`. */
   readonly #shellOrders: Writable
+  /** Whether the lock is still held. */
   readonly #mayContinue: () => boolean
   #timer: NodeJS.Timeout | undefined
   #exitCode: number | undefined
   /**
-   * Whether this process has sent the command a SIGINT, which then need not be from the terminal.
+   * Whether this process has sent the command a SIGINT. If so, a command that ended because of a
+   * SIGINT may not have been interrupted from the terminal.
    */
   #hasPassedInterrupt = false
 
@@ -127,6 +130,8 @@ export class TerminalChild extends Child {
       lines.once('line', resolve)
       lines.once('close', () => resolve(''))
     })
+    // `launchScript` first writes "pid" and its process id. If the shell has job control, the
+    // script runs in a group of its own with the same id.
     const group = Number(/^pid (\d+)$/.exec(firstLine)?.[1])
     if (processOf(group)?.group !== group) {
       // The shell has no job control, so the shell must end without starting the command.
@@ -169,7 +174,7 @@ export class TerminalChild extends Child {
     const shouldStop = wasInForeground || !this.#hasTerminal()
     if (isStopped(leader) && shouldStop && this.#mayContinue()) this.stopSelf('SIGTSTP', 0)
     // Ask again whether the lock is held, because this process may have been stopped for hours. If
-    // the lock was lost, the guard kills the command, and the command must not continue.
+    // the lock was lost, `LockGuard` kills the command, and the command must not continue.
     if (this.#mayContinue()) {
       if (this.#hasTerminal()) {
         this.#shellOrders.write('fg\n')
