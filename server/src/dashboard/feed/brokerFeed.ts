@@ -71,7 +71,7 @@ export class BrokerFeed {
     this.sessionPoller = new SessionPoller(this, environment, changes)
   }
 
-  /** Connects with this token. The token is kept in memory only, and is lost with the page. */
+  /** Opens a session with this token, by default the last one. The token is only in memory. */
   async start(token = this.#token): Promise<void> {
     this.#cancelRetry?.()
     this.#token = token
@@ -103,8 +103,8 @@ export class BrokerFeed {
 
   #onOpen(session: Session): void {
     this.session = session
-    // `jeopardy`: the broker has not answered for a while, so the session may end. `resumed` and
-    // `newSession`: the client is connected again, with the old session or with a new session.
+    // `jeopardy`: the connection is gone, and the broker keeps the session only for the grace.
+    // `resumed` and `newSession`: the client is connected again, with the old or a new session.
     session.on('jeopardy', () => this.#setStatus({ kind: 'disconnected' }))
     session.on('resumed', () => this.#onConnected())
     session.on('newSession', () => this.#onConnected())
@@ -142,7 +142,7 @@ export class BrokerFeed {
     else if (event.event === 'state') this.locks.onState(event)
     else {
       this.locks.onEvent(event)
-      // The lock of the hand-off measurement is not listed.
+      // Leave out the events of the lock that the hand-off probe takes again and again.
       if (event.key !== this.handoffProbe.key)
         this.recentEvents.add(event, this.#environment.wall())
       this.keyPoller.onEvent(event)
@@ -172,7 +172,7 @@ export class BrokerFeed {
   }
 }
 
-/** The problem that is shown while the page tries to connect. */
+/** The problem of a status `connecting`, which the next status `connecting` shows again. */
 function problemOf(status: ConnectionStatus): string | undefined {
   return status.kind === 'connecting' ? status.problem : undefined
 }

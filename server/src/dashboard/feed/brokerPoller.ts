@@ -20,9 +20,12 @@ import type { ChangeNotifier } from './changeNotifier.js'
 /** Time between two polls of the counters, in ms. */
 const statsMs = 1_000
 /** The shortest and the longest pause between two queries, in ms. */
-const minQueryMs = 1_500
-const maxQueryMs = 15_000
-/** The pause after a query, as a multiple of its duration: queries take at most 5 % of the time. */
+const minPauseMs = 1_500
+const maxPauseMs = 15_000
+/**
+ * The pause after a query, as a multiple of the duration of the query. Queries take at most 5 % of
+ * the time, except if `maxPauseMs` shortens the pause.
+ */
 const pauseFactor = 20
 
 /** The counts of the last query for a prefix. */
@@ -30,7 +33,7 @@ export interface SearchResult {
   readonly prefix: string
   readonly heldCount: number
   readonly waitingCount: number
-  /** How many locks the broker has listed. */
+  /** How many of the held locks the broker has listed. */
   readonly listed: number
 }
 
@@ -87,8 +90,8 @@ export class BrokerPoller {
   }
 
   /**
-   * Queries the locks whose keys begin with the prefix, now and after each poll. '' stops these
-   * queries.
+   * Queries the locks whose keys begin with the prefix, now and at each later poll of the queues.
+   * '' stops these queries.
    */
   searchPrefix(prefix: string): void {
     if (prefix === this.#prefix) return
@@ -105,7 +108,7 @@ export class BrokerPoller {
     let cancel: (() => void) | undefined
     let isStopped = false
     const run = async (): Promise<void> => {
-      const ms = this.#environment.isVisible() ? await poll() : minQueryMs
+      const ms = this.#environment.isVisible() ? await poll() : minPauseMs
       if (!isStopped) cancel = this.#environment.after(ms, () => void run())
     }
     this.#stops.push(() => {
@@ -147,7 +150,7 @@ export class BrokerPoller {
     if (result !== undefined && this.#prefix !== '') await this.#search(this.#prefix)
     await this.#pollRecords()
     const elapsed = this.#environment.now() - startedAt
-    return Math.min(maxQueryMs, Math.max(minQueryMs, elapsed * pauseFactor))
+    return Math.min(maxPauseMs, Math.max(minPauseMs, elapsed * pauseFactor))
   }
 
   /** Queries barriers and kept results, if the counters show that the broker has some. */
@@ -175,7 +178,7 @@ export class BrokerPoller {
     this.searchResult = { prefix, heldCount, waitingCount, listed: held.length }
   }
 
-  /** Queries the keys with the prefix into the lock model; undefined if the query failed. */
+  /** Queries the keys with the prefix, and updates the lock model; undefined if this failed. */
   async #query(prefix: string): Promise<QueryResult | undefined> {
     const { session, locks } = this.#feed
     if (session?.state !== 'connected') return undefined

@@ -2,9 +2,9 @@
  * The holders and waiters of all keys that this page knows.
  *
  * A watch is a subscription that reports every grant and release as an event. Queries return the
- * queues, and the locks that did not fit into the first message of the watch. The broker may have
- * computed the result of a query before events that arrive before the result. So each pending query
- * records the events since the page sent the query.
+ * queues, and the locks that did not fit into the first message of the watch. The broker may
+ * compute the result of a query, then send an event, and then send the result, which lacks the
+ * change of the event. So each pending query records the events since the page sent the query.
  */
 import type { HeldInfo, LockEvent, QueryResult, StateEvent, WaitingInfo } from '@holdfast/client'
 
@@ -40,7 +40,7 @@ export class LockModel {
   #waitingCount = 0
   /** How many waiting requests the rows have. */
   #knownWaitingCount = 0
-  /** Whether the last list of the broker had all of its locks. */
+  /** Whether the last message that lists the locks of all keys had all locks of the broker. */
   #knowsAllLocks = true
   /** Whether the result of the last query for all keys had all waiting requests. */
   #knowsAllQueues = true

@@ -39,8 +39,8 @@ const latency: readonly Line[] = [
   { column: 'roundTrip', label: 'Round trip', color: '--blue' },
   { column: 'handoff', label: 'Hand-off', color: '--accent' },
 ]
-/** How many of the longest queues are listed. */
-const maxQueues = 6
+/** How many keys the lists of the longest queues and of the longest waits have. */
+const maxKeys = 6
 /** How many of the last events are listed. */
 const maxEvents = 8
 
@@ -90,7 +90,7 @@ function PermissionNotes({ feed }: { feed: BrokerFeed }) {
   )
 }
 
-/** The key figures of the broker, with their last minute as small lines. */
+/** The main figures of the broker, with charts of the last minute. */
 function Tiles() {
   const { feed } = useLiveAppState()
   const { locks, series, brokerPoller } = feed
@@ -140,7 +140,7 @@ function Tile({ label, value, column, more, tone }: TileProps) {
   )
 }
 
-/** The switch that turns the measurement of hand-offs on and off. */
+/** The switch that turns the measurement of hand-offs (from holder to waiter) on and off. */
 function HandoffSwitch() {
   const { feed } = useLiveAppState()
   const { handoffProbe } = feed
@@ -215,7 +215,7 @@ function LongestQueues() {
 /** The keys whose first request has waited longest. A holder that is stuck shows here. */
 function LongestWaits() {
   const { feed, version } = useLiveAppState()
-  const longest = useMemo(() => longestWaits(feed.locks.rows.values(), maxQueues), [feed, version])
+  const longest = useMemo(() => longestWaits(feed.locks.rows.values(), maxKeys), [feed, version])
   return (
     <Panel title="Longest waits" aside={<span class="quiet">a stuck holder shows here</span>}>
       {longest.length === 0 ? (
@@ -255,7 +255,7 @@ function LongestWaits() {
 function longestQueues(rows: Iterable<KeyRow>): KeyRow[] {
   const keysWithQueue = [...rows].filter(({ waiting }) => waiting.length > 0)
   keysWithQueue.sort((a, b) => b.waiting.length - a.waiting.length || (a.key < b.key ? -1 : 1))
-  return keysWithQueue.slice(0, maxQueues)
+  return keysWithQueue.slice(0, maxKeys)
 }
 
 function LastEvents() {

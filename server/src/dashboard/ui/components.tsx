@@ -139,12 +139,13 @@ export function TimeLeft({ endsAt }: { endsAt: number }) {
   return <span class="age">{seconds <= 0 ? 'now' : formatTwoUnits(seconds * 1_000)}</span>
 }
 
-/** The most dots that show the length of a queue. */
+/** The highest number of dots that show the length of a queue. */
 const maxDots = 10
 
 /**
- * The length of a queue, as a number and as dots. `isPartial` adds a "+", because the queue is
- * longer than this page knows.
+ * The length of a queue, as a number and as dots.
+ *
+ * @param isPartial Whether the queue is longer than this page knows; shown as a "+".
  */
 export function QueueLength({
   length,
