@@ -42,8 +42,8 @@ export interface Listening {
  */
 const requestMs = 5_000
 /**
- * Most bytes of a request's headers. This is the default of Node. A lower limit would refuse
- * browsers that send many cookies of other servers on the same host.
+ * The highest number of bytes in the headers of a request. This is the default of Node. A lower
+ * limit would refuse browsers that send many cookies of other servers on the same host.
  */
 const maxHeaderBytes = 16 * 1024
 
@@ -124,7 +124,7 @@ function explainClientErrors(server: Server): Server {
   })
 }
 
-/** The end of two error messages: how to run brokers in several workers. */
+/** The end of two error messages: how to run brokers in several workers of `node:cluster`. */
 const fixForWorkers =
   'run the broker in one process, or give the brokers of all workers a shared log (etcdLog)'
 const portUsedByWorker = `another program is using the port, perhaps another worker: ${fixForWorkers}`

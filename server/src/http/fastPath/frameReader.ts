@@ -32,7 +32,7 @@ const length16 = 126
 /** Marks a length that follows in eight bytes. */
 const length64 = 127
 const maxControlBytes = 125
-/** Most bytes of a text that the reader decodes. */
+/** The longest text that the reader itself decodes, in bytes. */
 const maxTextBytes = 0xffff
 const maskBytes = 4
 
@@ -40,9 +40,9 @@ type FrameListener = Pick<SocketListener, 'onFrame' | 'onControlFrame'>
 type OnData = (this: Duplex, chunk: Buffer) => void
 
 export interface FrameLimits {
-  /** Most bytes of a client's message; the `maxPayload` of `ws`. */
+  /** The longest message of a client, in bytes; the `maxPayload` of `ws`. */
   readonly maxBytes: number
-  /** Most fragments of a message; the `maxFragments` of `ws`. */
+  /** The highest number of fragments of a message; the `maxFragments` of `ws`. */
   readonly maxFragments: number
 }
 
@@ -63,8 +63,8 @@ interface ReadSocket extends Duplex {
 }
 
 /**
- * The state of the current frame, if the reader forwards the frame to `ws` or skips it. Most
- * clients never send such a frame.
+ * The state of a frame that the reader forwards to `ws` or skips, and of the fragmented message to
+ * which the frame belongs. Most clients never send such a frame.
  */
 interface ForwardedFrame {
   /** How many bytes of the current frame are not forwarded or skipped yet. */
@@ -213,6 +213,7 @@ export class FrameReader {
   /**
    * Reads a frame from its first byte on.
    *
+   * @param mayJoin Whether to wait for the rest of an incomplete text, and to decode the text then.
    * @returns The index of the next byte to read.
    */
   #beginFrame(data: Buffer, at: number, mayJoin: boolean): number {
@@ -252,7 +253,7 @@ export class FrameReader {
   }
 
   /**
-   * Passes the bytes of the current frame to `ws`.
+   * Passes the bytes of the current frame to `ws`, or skips these bytes.
    *
    * @returns The index of the next byte to read.
    */
@@ -304,8 +305,8 @@ export class FrameReader {
   }
 
   /**
-   * Leaves this frame and all later bytes to `ws`. The frame is invalid or a close frame, so `ws`
-   * closes the connection.
+   * Leaves the rest of the stream to `ws`, because `ws` closes the connection: the frame at `at` is
+   * invalid, beyond the limits or a close frame, or `ws` has refused the message before `at`.
    */
   #leaveToWs(data: Buffer, at: number): number {
     if (this.#state === 'ended') return data.length

@@ -1,13 +1,13 @@
 /**
- * Decides when this broker makes a snapshot of a shared log. The oldest member makes a snapshot
- * when enough entries have come, or enough time has passed, since the last snapshot. Therefore an
- * etcd that compacts by itself never drops entries that no snapshot contains, if etcd retains
- * entries for at least twice the time between two snapshots. If two brokers make a snapshot at
- * once, the engine keeps one of the two snapshots.
+ * Decides when this broker makes a snapshot of a shared log. Of the brokers that share the log, the
+ * oldest member makes a snapshot when enough entries have come, or enough time has passed, since
+ * the last snapshot. An etcd may drop (compact) old entries by itself. If etcd retains entries for
+ * at least twice the time between two snapshots, every dropped entry is in a snapshot. If two
+ * brokers make a snapshot at the same time, the engine keeps one of the two snapshots.
  *
- * Snapshots are made from the entries of the log, not from the broker's table. If another program
- * has compacted the log, entries after the last snapshot may be missing. Only then does the broker
- * save its own table.
+ * Snapshots are normally made from the entries of the log, and not from the broker's table. The
+ * broker saves its own table only if entries after the last snapshot are missing, because another
+ * program has compacted the log, or if another broker requests a newer snapshot.
  */
 import { Worker } from 'node:worker_threads'
 import type { ClusterConfig, EngineSource } from './engine.js'
@@ -44,6 +44,7 @@ const compactedByOthers =
 
 export class SnapshotScheduler {
   readonly #deps: SnapshotSchedulerDeps
+  /** The entries, and their characters, since the newest snapshot or the last try to make one. */
   #entries = 0
   #characters = 0
   /** The monotonic time at which the next snapshot is due; undefined before the first entry. */
@@ -54,6 +55,7 @@ export class SnapshotScheduler {
   #compactionProblem: string | undefined
   /** The monotonic time of the last check. */
   #checkedAt: number | undefined
+  /** Whether the last check found that entries after the newest snapshot are missing. */
   #isCompacted = false
   /** Cancels the snapshot under way; undefined if no snapshot is under way. */
   #abort: (() => void) | undefined
@@ -115,7 +117,10 @@ export class SnapshotScheduler {
     else this.#checkReplayable(saveOwnState)
   }
 
-  /** Makes a snapshot that is newer than this position, because another broker needs it. */
+  /**
+   * Saves this broker's table if no snapshot is newer than this position, because another broker
+   * needs a newer snapshot.
+   */
   requestSnapshot(position: number, saveOwnState: SaveOwnState | undefined): void {
     if (saveOwnState === undefined || this.#abort !== undefined) return
     if ((this.#newest?.position ?? -1) <= position) this.#makeSnapshot(undefined, saveOwnState)
@@ -126,7 +131,10 @@ export class SnapshotScheduler {
     this.#abort?.()
   }
 
-  /** Makes a snapshot early if the log has dropped entries that a joining broker needs. */
+  /**
+   * Checks, at most once a minute, whether the log has dropped entries after the newest snapshot.
+   * If so, makes a snapshot early.
+   */
   #checkReplayable(saveOwnState: SaveOwnState): void {
     const now = this.#deps.monotonic()
     this.#checkedAt ??= now
@@ -163,6 +171,7 @@ export class SnapshotScheduler {
         : this.#makeFromLog(upTo)
     this.#abort = abort
     making
+      // `compacted`: the log has dropped entries that the snapshot needs.
       .then((outcome) =>
         outcome === 'compacted' ? saveOwnState(this.#onCompactionProblem) : outcome,
       )
