@@ -94,8 +94,9 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   /**
    * Call when the broker has confirmed, after a resume, that the session still holds this lock.
    * Takes only the ttl from the broker's snapshot. The mode and the present fence come with the
-   * answers to upgrades and downgrades, which the broker repeats. The mode in the snapshot may be
-   * older than such an answer, or may come from an upgrade whose caller has given up.
+   * answers to upgrades and downgrades; the broker repeats these answers after a resume. The mode
+   * in the snapshot may be older than such an answer, or may come from an upgrade whose caller has
+   * given up.
    */
   confirm(lock: GrantedLock, { ttl, at }: BrokerLock): void {
     if (ttl === undefined) return
@@ -148,7 +149,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   }
 
   /**
-   * Marks these locks as lost, and informs their handles.
+   * Marks these locks as lost, and then calls their listeners.
    *
    * @param reason Undefined if the locks have ended at the broker and the broker did not say why.
    * @param note The operator's reason for a revocation.
@@ -181,9 +182,9 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
 
   /**
    * Computes when a period of a new lock expires; the period is the ttl or the longest hold.
-   * Returns the later of two times, because neither is too late:
-   * - the time that counts from the sending of the request, because the period began later
-   * - the time that counts from `at`, the time of the broker's clock at which the period began
+   * Returns the later of two expiries, because neither is later than the expiry at the broker:
+   * - The first counts from the sending of the request, before which the period cannot have begun.
+   * - The second counts from `at`, when the period began by the broker's clock.
    */
   #expiryOf(request: LockRequest, periodMs: number, at: number | undefined): Expiry | undefined {
     const bySending = request.sentAt && expiryFrom(request.sentAt, periodMs)
@@ -193,9 +194,9 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   }
 
   /**
-   * The expiry of a period that began at `at` of the broker's clock. Undefined if the broker's
-   * clock cannot have reached `at` yet, because such a time is wrong. The result is never later
-   * than the expiry of a period that begins now.
+   * The expiry of a period that began at `at` by the broker's clock; never later than the expiry of
+   * a period that begins now. Undefined without `at` or without a clock sample. Also undefined if
+   * the broker's clock cannot have reached `at` yet, because `at` is then wrong.
    */
   #expiryByBroker(periodMs: number, at: number | undefined): Expiry | undefined {
     const { clockSample } = this

@@ -1,7 +1,7 @@
 /**
- * The requests that do not change the locks of their own session: query, revoke, auth and stats.
- * Each of them is a `SimpleRequest`: a message, the type of its response, and a function that reads
- * the response. This file also has the checks of their options and of the options of `watch`.
+ * The requests `query`, `revoke`, `auth` and `stats`. Each of them is a `SimpleRequest`: a message,
+ * the type of its response, and a function that reads the response. This file also checks the
+ * options of these requests and of `watch`.
  */
 import {
   type BarrierCallInfo,
@@ -31,7 +31,7 @@ import { Request, type Response } from './requests.js'
 export interface RevokeOptions {
   /** The fence of the lock, which is the number of its grant; `query` shows the fence. */
   readonly fence: number
-  /** The reason for the broker's audit record and for the holder, 1 to 256 characters. */
+  /** The reason, 1 to 256 characters. The holder and the broker's audit log get the reason. */
   readonly reason: string
 }
 
@@ -47,10 +47,10 @@ export interface QueryOptions {
   /**
    * Asks for one page of keys, in the order in which JavaScript compares strings. The page begins
    * with the first key after this key; `''` asks for the first page. A page has all locks and all
-   * waiting requests of each of its keys. A key with more than `limit` locks or waiting requests
-   * has a page of its own, which leaves out the items beyond `limit`. The counts cover this page
-   * and all later pages. A lock that is held during the whole series of queries is on exactly one
-   * page.
+   * waiting requests of each of its keys, with one exception: a key with more than `limit` locks or
+   * waiting requests is alone on its page, which leaves out the items beyond `limit`. The counts
+   * cover this page and all later pages. A lock that is held during the whole series of queries is
+   * on exactly one page.
    */
   readonly after?: string | undefined
   /**
@@ -63,8 +63,9 @@ export interface QueryOptions {
 
 /**
  * What `session.query` selects of the calls that wait at barriers (`kind: 'barriers'`), or of the
- * kept results of `once` (`kind: 'results'`). Barriers and kept results are both called records.
- * Such a query has no pages. A broker without the feature `queryKind` refuses the query.
+ * kept results (`kind: 'results'`). A kept result is the value of a `once` that the broker keeps
+ * for later calls. Barriers and kept results are both called records. A query for records has no
+ * pages. A broker without the feature `queryKind` refuses such a query.
  */
 export interface RecordQueryOptions<K extends 'barriers' | 'results' = 'barriers' | 'results'>
   extends Pick<QueryOptions, 'key' | 'prefix' | 'limit'> {
@@ -220,8 +221,10 @@ export class SimpleRequest<T> extends Request<T> {
   readonly #read: (response: Response) => T
 
   /**
+   * @param hasStoredResponse Whether the broker stores the response until the client acknowledges
+   *   the response.
    * @param write Makes the text of the message with this id.
-   * @param read Reads one part of the response. The last part's value resolves the promise.
+   * @param read Reads one part of the response. The value of the last part resolves the promise.
    */
   constructor(
     responseType: Response['type'],
@@ -253,8 +256,8 @@ export class SimpleRequest<T> extends Request<T> {
 
 /**
  * Makes the request that ends one lock, whichever session holds that lock. If the client's session
- * ends first, the next session sends the request again. A repeated request does no harm, because a
- * fence never belongs to a second lock.
+ * ends before the response arrives, the next session sends the request again. A repeated request
+ * does no harm, because a fence never belongs to a second lock.
  */
 export function revokeRequest(key: string, { fence, reason }: RevokeOptions): SimpleRequest<void> {
   const write = (id: number) => messageText('revoke', { id, key, fence, reason })

@@ -1,11 +1,12 @@
 /**
  * Observes an election, in which sessions campaign for one exclusive lock. The holder of the lock
- * is the leader. An observation is an async iterator of the leaders, made from a watch of the key.
+ * is the leader. An observation is an async iterator of the leaders, made from a watch of the key
+ * (a stream of events about the locks of the key).
  *
  * The iterator yields the present leader first, and then each change in order: another leader,
  * another value of the leader, or `undefined` while no session leads. If the consumer is slow, the
  * iterator skips to the newest change. After a reconnect the iterator yields the present leader
- * only if the leader or its value has changed.
+ * only if the leader or the leader's value has changed.
  */
 import {
   type HeldInfo,
@@ -31,7 +32,7 @@ export interface ObserveOptions {
 
 const observeOptionNames: OptionNames<ObserveOptions> = { signal: 1 }
 
-/** Most changes that wait for a slow consumer. A further change replaces all of them. */
+/** How many changes may wait for a slow consumer. A further change replaces all of them. */
 const maxChanges = 64
 
 /** What an observation needs of its session. */
@@ -67,9 +68,12 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
    * watch, so that an unused iterator costs nothing.
    */
   #stop: (() => void) | undefined
-  /** The newest leader; undefined while no session leads; `null` until the first `state` event. */
+  /**
+   * The newest leader; undefined while no session leads. `null` until the first `state` event,
+   * which lists the present locks of the key.
+   */
   #newestLeader: Leader | undefined | null = null
-  /** The changes that no call of `next` has got: the leader after each change. */
+  /** The changes that `next` has not returned yet: the leader after each change. */
   #changes: (Leader | undefined)[] = []
   #isDeliveryScheduled = false
   readonly #waitingCalls: WaitingCall[] = []
@@ -173,8 +177,8 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
   }
 
   /**
-   * Ends the observation. Without an error, the consumer has ended the observation, so changes that
-   * the consumer has not got are dropped.
+   * Ends the observation. Without an error, the consumer has ended the observation, so the changes
+   * that `next` has not returned are dropped.
    */
   #end(error?: HoldfastError): void {
     if (this.#isOver) return
