@@ -38,8 +38,8 @@ interface FileToken {
 
 /**
  * Makes an `authenticate` option that accepts clients with a token of the file. The file is read
- * again when it changes. After a line was removed, the broker refuses new connections with the
- * token of that line. Open connections stay open.
+ * again when the file changes. After a line was removed, the broker refuses new connections with
+ * the token of that line. Open connections stay open.
  *
  * @param onFault Called once for each change that makes the file unusable. Until the file is valid
  *   again, the former lines stay valid.
@@ -61,12 +61,12 @@ export function tokensFromFile(
   if (typeof onChange !== 'function') {
     throw invalidOption(`onChange of tokensFromFile must be a function, not ${typeName(onChange)}`)
   }
-  let readVersion = versionOf(path)
+  let knownVersion = versionOf(path)
   let tokens = readTokens(path)
   const readIfChanged = (): void => {
     const version = versionOf(path)
-    if (version === readVersion) return
-    readVersion = version
+    if (version === knownVersion) return
+    knownVersion = version
     const formerTokens = tokens
     try {
       tokens = readTokens(path)
@@ -115,10 +115,10 @@ export function tokenLine(
     if (Array.isArray(list)) continue
     throw invalidOption(`${name} of tokenLine must be a list of texts, not ${typeName(list)}`)
   }
-  const unknown = allow.find((name) => !isOperation(name))
-  if (unknown !== undefined) {
+  const unknownName = allow.find((name) => !isOperation(name))
+  if (unknownName !== undefined) {
     throw invalidOption(
-      `tokenLine cannot allow "${unknown}": operations are ${operations.join(', ')}`,
+      `tokenLine cannot allow "${unknownName}": operations are ${operations.join(', ')}`,
     )
   }
   if (![principal, ...keys].every(isOneWord) || allow.length === 0 || keys.length === 0) {

@@ -1,8 +1,9 @@
 /**
- * The broker without sockets. The broker accepts connections and turns the messages of clients into
- * commands. The command log puts the commands in order, and in a cluster passes the commands of
- * every broker to all brokers. The lock table (all sessions, locks and waiting requests) executes
- * the commands. `wiring.ts` makes the components that do the work. A message takes this path:
+ * The broker behind its network servers, which give each new socket to `connect`. The broker turns
+ * the messages of clients into commands. The command log puts the commands in order, and in a
+ * cluster passes the commands of every broker to all brokers. The lock table (all sessions, locks
+ * and waiting requests) executes the commands. `wiring.ts` makes the components that do the work. A
+ * message takes this path:
  *
  *   socket -> connection -> inbound -> command log -> table -> outbound -> connection -> socket
  *
@@ -91,7 +92,10 @@ export class Broker {
     this.#isServing = !this.#isDraining
   }
 
-  /** Closes all connections, because this broker is no longer a member of its cluster. */
+  /**
+   * Closes all connections, because this broker is no longer a member of its cluster. Also drops
+   * the handshakes, and the keys with waiters that one command could not grant.
+   */
   #resign(): void {
     this.#components.handshake.clear()
     this.#components.unfinishedKeys.clear()
@@ -113,7 +117,7 @@ export class Broker {
     return connection
   }
 
-  /** Shares the work budget of each turn between the connections and the upgrades. */
+  /** Shares the work budget of each turn between the connections and the upgrades of HTTP. */
   get scheduler(): WorkScheduler {
     return this.#components.scheduler
   }
@@ -165,7 +169,10 @@ export class Broker {
     return find(this.table, selection, limit)
   }
 
-  /** How long a lock lasts from now on; undefined for a lock without a limit, or if not known. */
+  /**
+   * How long a lock lasts from now on; undefined for a lock with neither a ttl nor a longest hold.
+   * A time that only another broker of the cluster knows is missing.
+   */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined {
     return this.#components.lockTimes.remainingTimesOf(lock)
   }

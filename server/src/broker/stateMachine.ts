@@ -1,8 +1,9 @@
 /**
- * The command log puts commands in order and makes them durable. Its state machine applies each
- * command to the lock table of this broker, and passes the effects to the clients, the counters,
- * the watches and the observer. An effect is one change that a command made. In a cluster every
- * broker applies the commands of all brokers, so most effects concern sessions of other brokers.
+ * The state machine of the command log. The log puts commands in order and makes them durable. The
+ * state machine applies each command to the lock table of this broker, and passes the effects to
+ * the clients, the counters, the watches and the observer. An effect is one change that a command
+ * made. In a cluster every broker applies the commands of all brokers, so most effects concern
+ * sessions of other brokers.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import type { SessionQuota } from '../access/sessionQuota.js'
@@ -36,7 +37,10 @@ export interface StateMachineDeps {
   /** Undefined unless other brokers share the log. */
   readonly membership: Membership | undefined
   readonly listener: StateMachineListener
-  /** The cell of this broker, such as `1/4`; undefined if it serves all keys. */
+  /**
+   * The cell of this broker, such as `1/4`: the first of four independent clusters that divide the
+   * keys among them. Undefined if the broker serves all keys.
+   */
   readonly cell: string | undefined
 }
 
@@ -46,7 +50,7 @@ export interface StateMachineListener {
   onServe(): void
   /** This broker is not a member any more, and must close all its connections. */
   onResign(): void
-  /** The log has failed, or no more fences (the numbers of locks) can be reserved. */
+  /** The log has failed, or no more fences (the numbers of grants) can be reserved. */
   onFailure(error: HoldfastError): void
 }
 
@@ -173,6 +177,7 @@ function sessionOf(effect: Effect): Session | undefined {
     case 'proclaimed':
       return effect.lock.session
     case 'revoked':
+      // The session that sent the revoke. The effect `released` concerns the holder.
       return effect.by
     case 'queued':
     case 'withdrawn':

@@ -38,7 +38,7 @@ export interface BrokerDeps {
   readonly log: Log
   readonly fences: Fences
   /**
-   * Called when the log has failed, or no more fences (the numbers of locks) can be reserved. The
+   * Called when the log has failed, or no more fences (the numbers of grants) can be reserved. The
    * broker has then closed all its connections.
    */
   readonly onFailure?: ((error: HoldfastError) => void) | undefined
@@ -47,7 +47,8 @@ export interface BrokerDeps {
 
 /**
  * Makes the components that other components share: the lock table, the timekeeper (which keeps all
- * deadlines), and the counters.
+ * deadlines), and the counters. `liveTable` also counts the work of the broker, so `liveTable` is
+ * the `workCounter` of other components.
  */
 function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
   const { limits } = settings
@@ -69,6 +70,7 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
     allConnections,
     liveTable,
     watchRegistry,
+    /** This broker as an owner of sessions. */
     ownerBroker,
     scheduler,
     time,

@@ -75,9 +75,9 @@ export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> 
 }
 
 /**
- * Checks settings as {@link brokerFrom} does. In the fence file, a broker reserves the numbers of
- * its grants. This function only reads the fence file, because a running broker with the same
- * settings may own the file.
+ * Checks settings as {@link brokerFrom} does, but only reads the fence file (in which a broker
+ * reserves the numbers of its grants), because a running broker with the same settings may own the
+ * file.
  *
  * @throws {Exit} 78 if a setting is invalid.
  */
@@ -126,19 +126,19 @@ function refuseContradictions(settings: Settings): void {
   }
 }
 
-/** Returns which settings with a key for JSON Web Tokens are set. */
+/** Returns the names of the settings that are set and have a key for JSON Web Tokens. */
 function jwtKeyNames(settings: Settings): string[] {
   const names = ['jwtSecretFile', 'jwtPublicKey', 'jwtJwks', 'jwtJwksUrl'] as const
   return names.filter((name) => settings[name] !== undefined)
 }
 
-/** Returns which settings with a rule for JSON Web Tokens are set. */
+/** Returns the names of the settings that are set and have a rule for JSON Web Tokens. */
 function jwtRuleNames(settings: Settings): string[] {
   const names = ['jwtAlgorithms', 'jwtAudience', 'jwtIssuer'] as const
   return names.filter((name) => settings[name] !== undefined)
 }
 
-/** The check of tokens that the settings select; undefined if no setting has tokens or keys. */
+/** The option `authenticate`, from the settings; undefined if no setting has tokens or keys. */
 function authenticateBy(
   settings: Settings,
   logger: Logger | undefined,
@@ -227,7 +227,7 @@ async function auditFor(file: string | undefined, logger: Logger | undefined) {
   return { auditLog: new AuditLog((line) => out.write(escaped(line))), flushAudit }
 }
 
-/** Opens the log lines on standard error. For the level `silent`, returns no logger. */
+/** Makes the logger, which writes to standard error. For the level `silent`, makes no logger. */
 async function loggerFor(level: string) {
   if (level === 'silent') return { logger: undefined, flushLog: () => {} }
   const { pino } = await import('pino')

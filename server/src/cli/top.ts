@@ -1,7 +1,7 @@
 /**
  * `holdfast top`: shows the keys with the longest queues and the rates of the broker, and refreshes
- * the output until Ctrl-C. Beside locks, the list has barriers (keys at which sessions wait until
- * enough of them have arrived).
+ * the output until Ctrl-C. The list also has barriers: keys at which sessions wait until enough
+ * sessions have arrived.
  */
 import type { LockMode, LockStats, QueryResult } from '@holdfast/client'
 import { maxDurationMs } from '@holdfast/shared'
@@ -34,7 +34,7 @@ import {
   waitersText,
 } from './records.js'
 
-/** How many characters of the value of a leader are printed. */
+/** How many characters are printed of the value that the leader of an election publishes. */
 const maxValueInTable = 40
 
 /** Moves the cursor to the upper left corner, and clears the terminal. */
@@ -90,7 +90,8 @@ async function top(session: AnySession, prefix: string, flags: TopFlags): Promis
   const stopping = untilStopped(session).finally(() => {
     isOver = true
   })
-  // The `await` below reports this rejection; this handler only prevents an unhandled rejection.
+  // The code below awaits `stopping` and so reports its rejection. This handler only prevents an
+  // unhandled rejection.
   stopping.catch(() => {})
   let previous: Sample | undefined
   for (let refresh = 0; refresh < (flags.count ?? Number.POSITIVE_INFINITY) && !isOver; refresh++) {
@@ -192,7 +193,7 @@ function counterTexts({
 
 type Rates = Record<'granted' | 'failed' | 'unlocked' | 'refreshed' | 'expired', number>
 
-/** Events per second since the previous sample, to a tenth; undefined for the first sample. */
+/** Rounded events per second since the previous sample; undefined for the first sample. */
 function ratesOf({ stats, at }: Sample, previous: Sample | undefined): Rates | undefined {
   if (previous === undefined) return undefined
   const seconds = (at - previous.at) / 1_000
@@ -223,8 +224,9 @@ interface BusyKey {
   /** How many requests wait. */
   waiting: number
   mode?: LockMode
-  /** The permits that are used, and the permits of the key; only with the mode `permits`. */
+  /** How many permits of the key are used; only with the mode `permits`. */
   permits?: number | undefined
+  /** How many permits the key has; only with the mode `permits`. */
   capacity?: number | undefined
   /** How many keys the first holder has locked together; undefined for a lock of one key. */
   keyCount?: number | undefined
@@ -234,8 +236,9 @@ interface BusyKey {
   once?: true | undefined
   /** How long the first holder may hold the lock, in ms; undefined without a limit. */
   maxHold?: number | undefined
-  /** Whether the first holder is the leader of an election, and the value of the leader. */
+  /** Whether the first holder is the leader of an election. */
   election?: boolean | undefined
+  /** The value that the leader publishes. */
   value?: unknown
   /** The sessions that hold the key, separated by commas. */
   holder?: string

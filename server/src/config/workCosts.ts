@@ -2,7 +2,7 @@
  * The cost of the work that messages cause, and the work budget of a connection. One unit of work
  * is about half a microsecond of the broker's time, and more until V8 has compiled the code.
  *
- * A limit for the number of messages is not enough, because messages differ much. One query may
+ * A limit for the number of messages is not enough, because their costs differ much. One query may
  * visit every key in use, and its answer may be a thousand times as long as the query. So the
  * broker subtracts the work that each message caused from the budget of the connection. A
  * connection that has used up its budget is paused until the broker has handled the messages of the
@@ -20,7 +20,10 @@ export const costs = {
   controlFrame: 4,
   /** One effect of a command on the lock table: a grant, a release, a queued request, an answer. */
   effect: 1,
-  /** Visiting one waiting scope or set in a check for deadlocks. */
+  /**
+   * Visiting one waiting scope (a logical task of a client) or waiting set (a request for several
+   * keys) in a check for deadlocks.
+   */
   deadlockVisit: 4,
   /** Finding out why a message is invalid, and explaining this in an error message. */
   refusal: 50,
@@ -144,8 +147,9 @@ export function costOfGathering(recordCount: number): number {
 }
 
 /**
- * Budgets for one turn of the event loop, in units of work. With these budgets a turn takes less
- * than about 15 ms on a slow processor, even if a hundred connections send much at once.
+ * Budgets for one turn of the event loop, in units of work unless the comment names another unit.
+ * With these budgets a turn takes less than about 15 ms on a slow processor, even if a hundred
+ * connections send much at the same time.
  */
 export const turnBudget = {
   /** For all connections that are not paused, together. */

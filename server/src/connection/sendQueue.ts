@@ -1,13 +1,13 @@
 /**
  * The output of one connection. The queue collects messages during a turn of the event loop, and
- * writes the messages as few frames at the end of the turn. While the client does not read, the
+ * writes the messages in few frames at the end of the turn. While the client does not read, the
  * queue keeps the messages.
  *
  * The queue writes to the socket only up to a bound, because output in the queue takes less memory
  * than output in the socket. For example, the queues of all connections refer to the same text of
- * an event, but each socket would copy the text. The queue encodes the parts of a stream (a
- * snapshot, the answer to a query) only when the socket has room. The queue keeps the order: a
- * message that is added after a stream is written after the stream.
+ * an event, but each socket would copy the text. The queue encodes the parts of a stream (the locks
+ * of a resumed session, or the answer to a query) only when the socket has room. The queue keeps
+ * the order: a message that is added after a stream is written after the stream.
  */
 import { joinIntoFrames } from '@holdfast/shared'
 import { costOfBytes, turnBudget } from '../config/workCosts.js'
@@ -103,7 +103,7 @@ export class SendQueue {
     return this.#waitingChars + this.#socket.bufferedBytes
   }
 
-  /** Bytes of memory that the queue uses now, at most, without the texts that connections share. */
+  /** The queue uses at most this many bytes now, without the texts that connections share. */
   get memoryBytes(): number {
     const ownChars = this.#waitingChars - this.#sharedChars
     // In V8 one character outside Latin-1 makes every character of its string take two bytes.
@@ -160,8 +160,9 @@ export class SendQueue {
    *
    * @param units Units of work that streams and deferred messages may use before the rest of the
    *   output waits. Default: no limit.
-   * @param streamUnits Units of work after which no stream takes a further step. At most `units`,
-   *   because the step of a stream may cost much more than a message. Default: `units`.
+   * @param streamUnits Units of work after which no stream takes a further step. Must be at most
+   *   `units`. May be lower, because the step of a stream may cost much more than a message.
+   *   Default: `units`.
    * @returns How many units of work were used.
    */
   flush(units = Number.POSITIVE_INFINITY, streamUnits = units): number {
@@ -263,12 +264,12 @@ function isStream(item: OutputItem): item is Stream {
 
 /** Messages that are written together. */
 class MessageBatch {
-  readonly #onWrite: (messages: readonly string[]) => void
+  readonly #writeMessages: (messages: readonly string[]) => void
   #messages: string[] = []
   chars = 0
 
-  constructor(onWrite: (messages: readonly string[]) => void) {
-    this.#onWrite = onWrite
+  constructor(writeMessages: (messages: readonly string[]) => void) {
+    this.#writeMessages = writeMessages
   }
 
   add(message: string): void {
@@ -277,7 +278,7 @@ class MessageBatch {
   }
 
   write(): void {
-    if (this.#messages.length > 0) this.#onWrite(this.#messages)
+    if (this.#messages.length > 0) this.#writeMessages(this.#messages)
     this.#messages = []
     this.chars = 0
   }

@@ -1,7 +1,7 @@
 /**
  * Generates the completion script for bash 3.2 and newer. The script needs no other package. If the
- * package bash-completion is loaded, the command after `run KEY` is completed by the script of that
- * command.
+ * package bash-completion is loaded, it completes the command line after `run KEY` with the
+ * completion script of that command.
  */
 import { type CommandModel, type FlagModel, type ProgramModel, quoted } from './model.js'
 
@@ -59,7 +59,7 @@ function allNames(flags: readonly FlagModel[]): string {
   return flags.flatMap(({ names }) => names).join(' ')
 }
 
-/** The pattern of a `case` in bash that matches each name of a flag, behind its command. */
+/** The pattern of a `case` in bash: matches the command, a space, and any name of the flag. */
 function cases(command: string, { names }: FlagModel): string {
   return names.map((name) => quoted(`${command} ${name}`)).join(' | ')
 }

@@ -1,7 +1,7 @@
 /**
- * Prepares the shell that starts a command. The shell waits until the watchdog is ready (the
- * process that kills the command if `holdfast run` dies). Then the shell ignores the signals that
- * were ignored at the start of `holdfast run`, and replaces itself by the command.
+ * Prepares the shell that starts a command. The shell first waits for the watchdog, the process that
+ * kills the command if `holdfast run` dies. When the watchdog is ready, the shell ignores the
+ * signals that were ignored at the start of `holdfast run`, and replaces itself with the command.
  */
 import { accessSync, constants, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
@@ -39,7 +39,7 @@ export function launchScript(launch: Launch, writesPid: boolean): string {
   const encodedVariables = oddVariables(launch)
   const decodeLines = encodedVariables.map((_, i) => {
     const encodedName = `${oddPrefix}${i}`
-    return `${decode(`_holdfast_${i}`, `$${encodedName}`)}; unset ${encodedName}`
+    return `${decodeLine(`_holdfast_${i}`, `$${encodedName}`)}; unset ${encodedName}`
   })
   const assignments = encodedVariables.map((_, i) => `"$_holdfast_${i}" `).join('')
   const startsWithDash = launch.command[0]?.startsWith('-') ?? false
@@ -62,10 +62,10 @@ export function launchScript(launch: Launch, writesPid: boolean): string {
 }
 
 /**
- * Returns a line of the script, which decodes `encoded` into the variable `name`. The line adds a
- * "." and removes it again, because the shell would drop line feeds at the end of the text.
+ * Returns the line of the script that decodes `encoded` into the variable `name`. The line adds a
+ * "." and removes the "." again, because the shell would drop line feeds at the end of the text.
  */
-function decode(name: string, encoded: string): string {
+function decodeLine(name: string, encoded: string): string {
   return `${name}=$(printf '%b.' "${encoded}"); ${name}=\${${name}%.}`
 }
 
@@ -74,7 +74,7 @@ const decodeWords = `
 for _holdfast_word do
   shift
   case $_holdfast_word in
-    b*) ${decode('_holdfast_word', `\${_holdfast_word#b}`)} ;;
+    b*) ${decodeLine('_holdfast_word', `\${_holdfast_word#b}`)} ;;
     *) _holdfast_word=\${_holdfast_word#t} ;;
   esac
   set -- "$@" "$_holdfast_word"
@@ -127,7 +127,7 @@ export function checkCommand({ command, env }: Launch): void {
   const [programName = ''] = command
   // A name that is not UTF-8 cannot be checked here, because Node would look for other bytes.
   if (rawBytesOf(command)[0] !== undefined) return
-  let failure: string | undefined
+  let failureCode: string | undefined
   const folders = programName.includes('/')
     ? ['']
     : (env['PATH'] ?? '/usr/bin:/bin').split(delimiter)
@@ -137,10 +137,10 @@ export function checkCommand({ command, env }: Launch): void {
         ? 'ENOENT'
         : codeWhyNotRunnable(programName.includes('/') ? programName : join(folder, programName))
     if (code === undefined) return
-    if (code !== 'ENOENT' && code !== 'ENOTDIR') failure ??= code
-    else if (programName.includes('/')) failure = code
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') failureCode ??= code
+    else if (programName.includes('/')) failureCode = code
   }
-  throw cannotRun(programName, failure ?? 'ENOENT')
+  throw cannotRun(programName, failureCode ?? 'ENOENT')
 }
 
 /** The error for a command that could not be started, from the error code of the system. */

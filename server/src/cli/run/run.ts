@@ -36,7 +36,7 @@ export interface RunFlags extends HoldingFlags {
   readonly killAfter?: number | undefined
   /** The shortest time for which the lock is held, in ms. */
   readonly minHold?: number | undefined
-  /** Whether to unlock when the command ends, even if processes that it started still run. */
+  /** Whether to unlock when the command itself ends, even if its child processes still run. */
   readonly leaderOnly?: boolean | undefined
   /** Whether the environment of the command has HOLDFAST_TOKEN. */
   readonly passToken?: boolean | undefined
@@ -169,6 +169,7 @@ export async function run(
     try {
       const killAfterMs = killAfterFor(flags, session)
       const lock = await acquire(params, session, deadline)
+      // From now on, keep the signals for the command.
       signals.holdBack()
       const lockedRun = new Run({ session, lock, command, killAfterMs, signals, flags })
       isInterrupted = await lockedRun.execute()
@@ -228,7 +229,7 @@ class Run {
     }
   }
 
-  /** Waits for the end of the command, and stops the command if the lock is in danger. */
+  /** Waits for the end of the command, and stops it if the lock is lost or may soon be lost. */
   async #waitGuarded(child: Child): Promise<number> {
     const { session, lock, killAfterMs, signals, flags } = this.#deps
     signals.handle((signal) => {
@@ -244,6 +245,7 @@ class Run {
       if (guard.stopReason !== undefined) child.signal('SIGKILL')
       if (!flags.leaderOnly)
         await untilGroupEnds(child.group, (members) => this.#printWait(members))
+      // The guard has printed the reason, so the error has no message.
       if (guard.stopReason !== undefined) throw new Exit(exitCodes.lost, '')
       return exitCode
     } finally {
