@@ -52,33 +52,36 @@ interface ConnectionCommand extends CommandBase {
  * limits.
  */
 export interface SessionLimits {
-  /** Most locks and waiting requests, counted together. */
+  /** The maximum number of locks and waiting requests, counted together. */
   readonly locks: number
-  /** Most stored answers that the client has not acknowledged. */
+  /** The maximum number of stored answers that the client has not acknowledged. */
   readonly answers: number
-  /** Most requests that wait for one key. The table refuses a further request of this session. */
+  /**
+   * The maximum number of requests that wait for one key. If a key has so many, the table refuses a
+   * further request of this session.
+   */
   readonly waitersPerKey: number
   /**
-   * Most waiting scopes and sets that one check for deadlocks visits. A command of an older broker,
-   * which has no scopes, lacks this field; the table then uses 10,000.
+   * The maximum number of waiting scopes and sets that one check for deadlocks visits. A command of
+   * an older broker, which has no scopes, lacks this field; the table then uses 10,000.
    */
   readonly deadlockVisits?: number | undefined
   /**
-   * Most calls that wait at barriers. A command of an older broker, which has no barriers, lacks
-   * this field; the table then applies no limit.
+   * The maximum number of calls that wait at barriers. A command of an older broker, which has no
+   * barriers, lacks this field; the table then applies no limit.
    */
   readonly barriers?: number | undefined
   /** Longest `maxHold` of a lock, in ms. Undefined: no limit. */
   readonly maxHold?: number | undefined
   /**
-   * Most results of `once` that the table keeps for all sessions together. The table checks this
-   * limit when this session adds a result. A command of an older broker lacks this field; the table
-   * then uses a default.
+   * The maximum number of results of `once` that the table keeps for all sessions together. The
+   * table checks this limit when this session adds a result. A command of an older broker lacks
+   * this field; the table then uses a default.
    */
   readonly keptResults?: number | undefined
   /**
-   * Most bytes of the kept results of all sessions, as `weights.ts` estimates the bytes. A command
-   * of an older broker lacks this field; the table then uses a default.
+   * The maximum for the bytes of the kept results of all sessions, as `weights.ts` estimates the
+   * bytes. A command of an older broker lacks this field; the table then uses a default.
    */
   readonly keptResultBytes?: number | undefined
 }
@@ -87,8 +90,8 @@ export interface SessionLimits {
  * The highest fence to which `raiseFenceFloor` may raise the fences. A broker derives fences from
  * its clock: ms since 1970, times 1,024. This fence is derived from the beginning of the year 2100.
  * The limit exists because fences are never lowered. Without the limit, a broker whose clock is
- * centuries ahead would raise the fences of the command log for good. Above the limit, more than
- * 2^52 fences remain.
+ * centuries ahead would raise the fences of the command log for good. Between the limit and the
+ * largest safe integer, more than 2^52 fences remain.
  */
 export const maxFenceFloor = 4_102_444_800_000 * 1024
 
@@ -102,9 +105,9 @@ export interface RaiseFenceFloor extends CommandBase {
 }
 
 /**
- * Begins or ends the quiet start, in which the table grants only requests that steal the lock. A
- * broker that lost its table begins with a quiet start. The quiet start lasts until every earlier
- * holder must have given up its lock.
+ * Begins or ends the quiet start, in which the table grants only requests that steal the lock. The
+ * quiet start is for a broker that loses its table in a restart. The quiet start lasts until every
+ * earlier holder must have given up its lock.
  */
 export interface SetQuiet extends CommandBase {
   readonly type: 'quiet'
@@ -118,7 +121,10 @@ export interface SetQuiet extends CommandBase {
  */
 export interface TakeOverSessions extends CommandBase {
   readonly type: 'restart'
-  /** The broker whose sessions are taken over; undefined for all sessions. */
+  /**
+   * The broker whose sessions are taken over. Undefined for all sessions: a broker without a
+   * cluster has restarted.
+   */
   readonly formerOwner: string | undefined
   /** The broker that runs the timers of these sessions from now on. */
   readonly ownerBroker: string
@@ -197,11 +203,14 @@ export interface RequestLock extends ConnectionCommand {
    * ever.
    */
   readonly timeout: number | undefined
-  /** Whether the table first ends all locks of the key, and grants before the waiting requests. */
+  /**
+   * Whether the table first ends all locks of the key, and grants this request before the waiting
+   * requests.
+   */
   readonly steal: boolean
   /** JSON text. */
   readonly metadata: string | undefined
-  /** Undefined for an ordinary lock. */
+  /** The terms that only a few requests have, such as permits; undefined for an ordinary lock. */
   readonly extras?: ExtraTerms | undefined
 }
 

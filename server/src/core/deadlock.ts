@@ -4,8 +4,9 @@
  *
  * A *scope* is one logical task of a session. A scope that waits does nothing else until its
  * request is settled. So the locks of a waiting scope stay held until its request is granted. All
- * other locks, and all locks that are granted later, count as released sooner or later. A waiting
- * upgrade outside a scope counts as a scope that holds only the lock of the upgrade.
+ * other locks, and all locks that are granted later, count as released sooner or later. An upgrade
+ * makes a shared lock exclusive. A waiting upgrade outside a scope counts as a scope that holds
+ * only the lock of the upgrade. A *set* is a request for several keys.
  *
  * The check is a graph reduction. The check collects the waiting requests on which the new request
  * depends, directly or through other requests. The check then repeats one step in its own records:
@@ -42,14 +43,17 @@ export interface NewRequest {
 
 /** The result of a check: the cycle of a deadlock, or why there is none. */
 export type DeadlockResult = {
-  /** How many waiting scopes and sets the check has visited. */
+  /**
+   * The cost of the check: how many waiting scopes and sets the check has visited, and its other
+   * work as a number of visits.
+   */
   readonly visits: number
 } & (
   | { readonly kind: 'none' | 'tooManyVisits' }
   | { readonly kind: 'deadlock'; readonly cycle: readonly CycleEntry[] }
 )
 
-/** Most entries of a cycle that an error shows. */
+/** An error shows at most this many entries of a cycle. */
 const maxCycleEntries = 16
 /**
  * A waiting request outside scopes and sets is not visited. The check only *passes* the request: it
@@ -61,9 +65,10 @@ const passedPerLock = 5
 /** A key that a waiting scope or set wants costs as much as this many passed requests. */
 const passedPerKey = 8
 /**
- * Most locks that one check removes from the list of a key, because their scopes wait no longer.
- * Later checks remove the rest. A removed lock does not count towards the limit of visits, because
- * brokers may list different locks, and all brokers must decide alike.
+ * Each key lists the locks of waiting scopes. A check removes the locks of scopes that do not wait
+ * any more: at most this many, and later checks remove the rest. Removed locks count for the cost
+ * of the check, but not for its limit of visits, because brokers may list different locks, and all
+ * brokers must decide alike.
  */
 const maxRemovedLocks = 10_000
 
@@ -184,7 +189,7 @@ class DeadlockCheck {
     }
   }
 
-  /** Collects the waiters of a queue up to this waiter. */
+  /** Collects the waiters of a queue up to this waiter. The new request is the last waiter. */
   #collectQueue(checkedKey: CheckedKey, waiter: Waiter): void {
     while (!checkedKey.queuedWaiters.has(waiter) && !this.#exceedsMaxVisits) {
       const { value, done } = checkedKey.uncollected.next()

@@ -14,8 +14,8 @@
  * The rules of the table, and the methods that enforce each rule:
  * - Exclusion: a lock is granted only if `KeyState.admits` its mode (`RequestHandler.#requestLock`,
  *   `decideSet` in `lockSets.ts`, `Granter.#isReady`).
- * - First come, first served: no request is granted past a queue (`RequestHandler.#requestLock`,
- *   `decideSet`, `Granter.#grantWaitersOf`).
+ * - First come, first served: no request except a steal or an upgrade is granted past a queue
+ *   (`RequestHandler.#requestLock`, `decideSet`, `Granter.#grantWaitersOf`).
  * - The command that ends a lock or a request also grants the waiters behind it, in a loop and
  *   never by recursion (`Granter.release`, `Granter.withdraw`).
  * - A request whose id is repeated gets its first answer and never runs twice
@@ -23,8 +23,9 @@
  * - A command from a replaced connection changes nothing (`SessionTable.currentSession`).
  * - A set (a lock on several keys) is granted on all its keys in one step, when each of its
  *   requests is the first of its queue and is admitted (`Granter.#isReady`, `Granter.#grantSet`).
- * - A `once` request that waits gets the value of the run for which it waited. The other requests
- *   of the queue stay in their order (`LockTable.#complete`, `Granter.#answerFollowers`).
+ * - A `once` asks for the value of a function, and waits while another caller runs the function.
+ *   The waiting `once` then gets the value of this run. The other requests of the queue stay in
+ *   their order (`LockTable.#complete`, `Granter.#answerFollowers`).
  * - One command grants a limited number of waiters; the command `grantUnfinishedKeys` grants the
  *   rest (`Granter.#grantWaitersOf`, `Granter.grantUnfinishedKeys`).
  * - An upgrade is granted when its lock is the only lock of the key, before all waiters
@@ -62,8 +63,8 @@ export interface TableContents {
 }
 
 /**
- * Most waiters that one command grants. So the release of a lock for which 100,000 shared requests
- * wait takes several short turns of the event loop.
+ * The maximum number of waiters that one command grants. So the release of a lock for which 100,000
+ * shared requests wait takes several short turns of the event loop.
  */
 const defaultGrantsPerCommand = 1_000
 const noLocks: LockTotals = { held: 0, waiting: 0, bytes: 0 }
@@ -78,8 +79,8 @@ export class LockTable {
 
   /**
    * @param contents The contents to begin with. Default: none.
-   * @param grantsPerCommand Most waiters that one command grants. This number must be equal at
-   *   every broker.
+   * @param grantsPerCommand The maximum number of waiters that one command grants. This number must
+   *   be equal at every broker.
    */
   constructor(contents?: TableContents, grantsPerCommand = defaultGrantsPerCommand) {
     const responder = this.#responder
@@ -150,15 +151,15 @@ export class LockTable {
   }
 
   /**
-   * How many waiting sets and waiting scopes (logical tasks of clients) all checks for deadlocks
-   * have visited. This number is not part of the state of the table. The broker charges the visits
-   * to the client that caused the check.
+   * The cost of all checks for deadlocks, as a number of visited waiting sets and waiting scopes
+   * (logical tasks of clients). This number is not part of the state of the table. The broker
+   * charges the visits to the client that caused the check.
    */
   get visitCount(): number {
     return this.#requests.visitCount
   }
 
-  /** Whether the table grants only requests that steal the lock. */
+  /** Whether the quiet start lasts, in which the table grants only requests that steal a lock. */
   get quiet(): boolean {
     return this.#granter.quiet
   }
@@ -174,7 +175,7 @@ export class LockTable {
     this.#setChangeListener(listener)
   }
 
-  /** Calls this listener no more. */
+  /** Stops calling this listener. */
   removeChangeListener(listener: ChangeListener): void {
     if (this.#responder.changeListener === listener) this.#setChangeListener(undefined)
   }
@@ -360,6 +361,7 @@ export class LockTable {
     // The locks end in the order of their fences, so that all brokers have the same order. A table
     // that was restored from a snapshot has the locks of a scope in another order.
     for (const lock of [...(scope?.locks ?? [])].sort((a, b) => a.fence - b.fence)) {
+      // The other locks of a set end together with its primary lock, which is the first.
       if (!lock.isPrimary) continue
       this.#granter.addToWorklist(lock.keyState)
       this.#granter.removeLock(lock, 'unlocked')
@@ -407,6 +409,8 @@ export class LockTable {
       if (!lock.isTimed) session.timedLockCount++
       lock.ttl = command.ttl
     }
+    // An `expire` that was proposed before this refresh names the former generation, so the table
+    // ignores it.
     lock.generation++
     this.#responder.effects.push({ kind: 'refreshed', lock })
     this.#responder.answer(session, command.id, { kind: 'refreshed', fence: lock.fence })

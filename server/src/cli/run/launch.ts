@@ -1,6 +1,6 @@
 /**
- * Prepares the shell that starts a command. The shell first waits for the watchdog, the process that
- * kills the command if `holdfast run` dies. When the watchdog is ready, the shell ignores the
+ * Prepares the shell that starts a command. The shell first waits for the watchdog, the process
+ * that kills the command if `holdfast run` dies. When the watchdog is ready, the shell ignores the
  * signals that were ignored at the start of `holdfast run`, and replaces itself with the command.
  */
 import { accessSync, constants, statSync } from 'node:fs'

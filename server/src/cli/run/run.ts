@@ -102,17 +102,17 @@ command line, and HOLDFAST_FENCE is the fence of the whole set.
 The command inherits standard input, output and error. Its environment has HOLDFAST_KEY and
 HOLDFAST_FENCE, but no HOLDFAST_TOKEN without --pass-token. The exit code is that of the command:
 128 + n if signal n ended it, 126 or 127 if it could not be run. The other exit codes are below.
---timeout includes the time to connect; if no broker answers within it, the exit code is 75, and
-never that of -E. With --try, the exit code is 69 if no broker answers within 2 s.
+--timeout includes the time to connect; if no broker answers within it, the exit code is 75, even
+with -E. With --try, the exit code is 69 if no broker answers within 2 s.
 
 The lock is kept until every process of the command's process group has ended, also those in the
 background. A process that leaves the group, as with setsid(1), as a daemon, or as a job of an
 interactive shell, is neither waited for nor stopped. --leader-only waits only for the command
 itself.
 
-Signals to "holdfast run" are passed to the process group, except those that no program can catch.
-If one of these (SIGKILL, a real-time signal) ends "holdfast run", a watchdog kills the group with
-SIGKILL at once. Signals that were ignored at the start of "holdfast run", as with nohup(1), stay
+Signals to "holdfast run" are passed to the process group, except those that it cannot catch. If
+such a signal (SIGKILL, a real-time signal) ends "holdfast run", a watchdog immediately kills the
+group with SIGKILL. Signals that were ignored at the start of "holdfast run", as with nohup(1), stay
 ignored for the command.
 
 The command gets the terminal if standard input is a terminal, "holdfast run" is in its
