@@ -58,7 +58,7 @@ export interface BrokerOptions {
    */
   readonly allowInsecure?: boolean | undefined
   /**
-   * Host names that the `Host` header of a request may have, beside the loopback names. Default: on
+   * Host names that the `Host` header of a request may have besides the loopback names. Default: on
    * loopback only the loopback names, and on other addresses any name. A name with a scheme, a
    * port, a path, brackets or a `*` is an error, because no `Host` header can match such a name.
    */
@@ -123,9 +123,9 @@ export interface BrokerOptions {
   readonly cell?: string | undefined
   /**
    * Path of a file in which the broker reserves fences before use. A fence is an integer that rises
-   * with every grant. With the file, fences rise over restarts even if the wall clock is set back.
-   * Without the file, fences rise over a restart only if the wall clock is not set back by a longer
-   * time than the broker was down.
+   * with every grant. With the file, fences also rise from one start of the broker to the next,
+   * even if the wall clock is set back. Without the file, this is true only if the wall clock is
+   * not set back by a longer time than the broker was down.
    *
    * The broker makes the folder if it does not exist. Only one broker may use the file: another
    * broker on this machine, also in another process or container, fails with `UNAVAILABLE`. A link
@@ -261,7 +261,7 @@ const valueKinds = {
   ),
 } as const
 
-const brokerOptions: Readonly<Record<keyof BrokerOptions, keyof typeof valueKinds>> = {
+const optionKinds: Readonly<Record<keyof BrokerOptions, keyof typeof valueKinds>> = {
   log: 'a log, such as journalLog() makes',
   authenticate: 'a function',
   authorize: 'a function',
@@ -284,7 +284,7 @@ const brokerOptions: Readonly<Record<keyof BrokerOptions, keyof typeof valueKind
   cell: 'a text that is not empty',
 }
 
-const tlsOptions: OptionNames<TlsFiles> = { cert: 1, key: 1, passphrase: 1 }
+const tlsOptionNames: OptionNames<TlsFiles> = { cert: 1, key: 1, passphrase: 1 }
 
 /**
  * Checks that the name of each given option is known, and that each value is of the kind that the
@@ -294,15 +294,15 @@ const tlsOptions: OptionNames<TlsFiles> = { cert: 1, key: 1, passphrase: 1 }
  *   kind that the value must have.
  */
 function checkBrokerOptions(options: BrokerOptions): void {
-  refuseUnknownOptions('createBroker', options, brokerOptions)
-  for (const [name, kind] of Object.entries(brokerOptions)) {
+  refuseUnknownOptions('createBroker', options, optionKinds)
+  for (const [name, kind] of Object.entries(optionKinds)) {
     const value: unknown = options[name as keyof BrokerOptions]
     if (value === undefined || valueKinds[kind](value)) continue
     throw new HoldfastError('INVALID_OPTION', `${name} must be ${kind}, not ${describe(value)}`)
   }
   refuseUnknownOptions('lease', options.lease, leaseMs)
   refuseUnknownOptions('limits', options.limits, limits)
-  refuseUnknownOptions('tls', options.tls, tlsOptions)
+  refuseUnknownOptions('tls', options.tls, tlsOptionNames)
 }
 
 function isObject(value: unknown): boolean {

@@ -58,18 +58,18 @@ const lastColumn = 2
 /** Computes the wait-for graph around a key. */
 export function waitForGraphOf(
   key: string,
-  rows: ReadonlyMap<string, KeyRow>,
+  keyRows: ReadonlyMap<string, KeyRow>,
   sessions: ReadonlyMap<string, SessionRow>,
 ): WaitForGraph {
-  const builder = new GraphBuilder(rows, sessions)
-  const row = rows.get(key)
-  const holders = sessionsOf(row?.held ?? [])
-  const waiters = sessionsOf(row?.waiting ?? [])
+  const builder = new GraphBuilder(keyRows, sessions)
+  const keyRow = keyRows.get(key)
+  const holders = sessionsOf(keyRow?.held ?? [])
+  const waiters = sessionsOf(keyRow?.waiting ?? [])
   for (const session of holders.slice(0, maxInColumn)) builder.add(session, 0)
   for (const session of waiters.slice(0, maxInColumn)) builder.add(session, 1)
   for (let column = 0; column > firstColumn; column--) builder.addBlockers(column)
   for (let column = 1; column < lastColumn; column++) builder.addWaiters(column, new Set(waiters))
-  const cycles = (row?.held ?? []).slice(0, maxInColumn).map((lock) => cycleFrom(lock, builder))
+  const cycles = (keyRow?.held ?? []).slice(0, maxInColumn).map((lock) => cycleFrom(lock, builder))
   const cycle = cycles.find(({ length }) => length > 0) ?? []
   return {
     nodes: [...builder.nodes.values()],
@@ -99,13 +99,14 @@ class GraphBuilder {
   /** How many sessions each column has. */
   readonly #rowCounts = new Map<number, number>()
 
-  constructor(rows: ReadonlyMap<string, KeyRow>, sessions: ReadonlyMap<string, SessionRow>) {
-    this.#keyRows = rows
+  constructor(keyRows: ReadonlyMap<string, KeyRow>, sessions: ReadonlyMap<string, SessionRow>) {
+    this.#keyRows = keyRows
     this.#sessions = sessions
   }
 
   /**
-   * Adds a session at the end of a column, unless the graph has the session or the column is full.
+   * Adds a session at the end of a column, unless the graph has the session already or the column
+   * is full.
    */
   add(session: string, column: number): void {
     const row = this.#rowCounts.get(column) ?? 0
@@ -162,28 +163,28 @@ class GraphBuilder {
       // If several sessions hold permits of the key, each of them may release permits. So a cycle
       // through one of these sessions proves no deadlock.
       const isCertain = mode !== 'permits' || held.length === 1
-      return firstOfEachTask(held)
+      return oneOfEachTask(held)
         .slice(0, maxInColumn)
         .map((lock) => ({ to: lock.session, scope: lock.scope, key, isCertain }))
     })
   }
 
-  /** The edges to draw: the edges of the cycle, and the edges that lead to the key. */
+  /** The edges to draw: the edges of the cycle, and the edges that lead to the left. */
   edges(cycle: readonly string[]): Edge[] {
     const nextInCycle = (index: number) => cycle[(index + 1) % cycle.length]
     const successorOf = new Map(cycle.map((session, index) => [session, nextInCycle(index)]))
     return [...this.nodes.keys()].flatMap((from) =>
       this.blockersOf(from)
         .map(({ to, key }) => ({ from, to, key, isInCycle: successorOf.get(from) === to }))
-        .filter((edge) => edge.isInCycle || this.#leadsToKey(edge)),
+        .filter((edge) => edge.isInCycle || this.#leadsLeft(edge)),
     )
   }
 
   /**
-   * Whether the edge leads from a column to a column further left. The other edges say nothing
-   * about the wait for the key.
+   * Whether the edge leads to a column further left. Other edges say nothing about the wait for the
+   * key.
    */
-  #leadsToKey({ from, to }: Edge): boolean {
+  #leadsLeft({ from, to }: Edge): boolean {
     const [fromNode, toNode] = [this.nodes.get(from), this.nodes.get(to)]
     return fromNode !== undefined && toNode !== undefined && fromNode.column > toNode.column
   }
@@ -238,7 +239,7 @@ function idOf({ session, scope }: Task): string {
 }
 
 /** The locks, with only one lock of each task. */
-function firstOfEachTask<T extends Task>(locks: readonly T[]): T[] {
+function oneOfEachTask<T extends Task>(locks: readonly T[]): T[] {
   return [...new Map(locks.map((lock) => [idOf(lock), lock])).values()]
 }
 

@@ -92,7 +92,7 @@ function KeyDeadlock({ name }: { name: string }) {
   )
 }
 
-/** The barrier and the kept result of the key, if there are any. */
+/** The barrier and the kept result (the value of a `once` for later callers) of the key, if any. */
 function KeyRecords({ name }: { name: string }) {
   const { feed } = useLiveAppState()
   const { arrived, kept } = feed.brokerPoller.records
@@ -175,7 +175,7 @@ function Holders({ held, queriedAt }: { held: readonly HeldInfo[]; queriedAt: nu
 
 function Holder({ lock, queriedAt }: { lock: HeldInfo; queriedAt: number }) {
   const { feed } = useLiveAppState()
-  const { session, name, since, fence, metadata, keyCount, value, ...kind } = lock
+  const { session, name, since, fence, metadata, keyCount, value, ...details } = lock
   const otherKeys = otherKeysOf(lock, feed.locks.rows)
   return (
     <dl class="facts facts-row">
@@ -188,7 +188,7 @@ function Holder({ lock, queriedAt }: { lock: HeldInfo; queriedAt: number }) {
       <div>
         <dt>Mode</dt>
         <dd>
-          <LockDescription {...kind} keyCount={keyCount} />
+          <LockDescription {...details} keyCount={keyCount} />
         </dd>
       </div>
       <div>
@@ -297,7 +297,7 @@ function LimitEnd({ label, hint, remaining, queriedAt }: LimitEndProps) {
   )
 }
 
-/** The wait-for graph of the key, a note about a deadlock, and all waiters that are not drawn. */
+/** The wait-for graph of the key, and a note about a deadlock. Lists the waiters if not all fit. */
 function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
   const { feed, version } = useLiveAppState()
   const sessions = useSessionRows()
@@ -328,7 +328,7 @@ function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
   )
 }
 
-/** All waiters in few lines: a line stands for all waiters of a group. */
+/** All waiters in few lines: one for each group of waiters with similar names and equal modes. */
 function WaiterGroups({ waiting }: { waiting: readonly WaitingInfo[] }) {
   return (
     <ul class="waiter-groups" aria-label="All waiters">

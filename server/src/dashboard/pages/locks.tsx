@@ -26,14 +26,14 @@ import { VirtualTable } from '../ui/virtualTable.js'
 
 type Order = 'key' | 'queue' | 'oldest' | 'newest'
 
-const orders: Readonly<Record<Order, string>> = {
+const orderLabels: Readonly<Record<Order, string>> = {
   key: 'Key',
   queue: 'Longest queue',
   oldest: 'Held longest',
   newest: 'Held shortest',
 }
 
-/** Pause after the last key press before the broker is queried, in ms. */
+/** The pause after the last typed character before the broker is queried, in ms. */
 const typingMs = 150
 
 /**
@@ -70,7 +70,7 @@ export function LocksPage({ text }: { text: string }) {
             value={order}
             onChange={({ currentTarget }) => setOrder(currentTarget.value as Order)}
           >
-            {Object.entries(orders).map(([name, label]) => (
+            {Object.entries(orderLabels).map(([name, label]) => (
               <option key={name} value={name}>
                 {label}
               </option>
@@ -217,7 +217,7 @@ function byKey(a: KeyRow, b: KeyRow): number {
   return a.key < b.key ? -1 : a.key > b.key ? 1 : 0
 }
 
-/** When the key was locked; for a free key, when its first request began to wait. */
+/** When the first lock of the key was granted; for a free key, when its first request arrived. */
 function sinceOf({ held, waiting }: KeyRow): number {
   return held[0]?.since ?? waiting[0]?.since ?? 0
 }

@@ -31,7 +31,7 @@ const removeBatchSize = 1_000
 /** Entries that one step of a check reads. */
 const entriesPerStep = 64
 
-/** Says which snapshot is valid, and after which record the journal continues. */
+/** Names the valid snapshot, and the last record in this snapshot. */
 interface Pointer {
   readonly version: number
   /** The sequence number of the last record in the snapshot. */
@@ -102,7 +102,7 @@ export class JournalStore {
       noSubdir: false,
       encoding: 'binary',
       eventTurnBatching: false,
-      // Without this option, every write waits until its data is on the disk.
+      // If this option is true, a write does not wait until its data is on the disk.
       noSync: !isFlushed,
       permissionsMode: 0o600,
     }
@@ -144,8 +144,9 @@ export class JournalStore {
   }
 
   /**
-   * Reads every entry, even a damaged entry, and makes a test write: puts an entry after all
-   * records, and removes this entry in the same commit.
+   * Reads every entry, and makes a test write: puts an entry after all records, and removes this
+   * entry in the same commit. Call this method in a child process, because a damaged page of LMDB
+   * can kill the process that reads the page.
    */
   readAllAndTestWrite(): void {
     for (const { value } of this.#database.getRange()) {
@@ -192,8 +193,8 @@ export class JournalStore {
     const pointer: Pointer = { version: formatVersion, sequence, checksum, at, chunks }
     await awaitWrite(this.#database.put([pointerKind], Buffer.from(JSON.stringify(pointer))))
     await this.#database.flushed
-    await this.#removeUpTo([recordKind], [recordKind, sequence + 1])
-    if (formerPointer !== undefined) await this.#removeUpTo([chunkKind], [chunkKind, sequence])
+    await this.#removeRange([recordKind], [recordKind, sequence + 1])
+    if (formerPointer !== undefined) await this.#removeRange([chunkKind], [chunkKind, sequence])
   }
 
   async close(): Promise<void> {
@@ -218,8 +219,11 @@ export class JournalStore {
     }
   }
 
-  /** Removes a range of keys in steps, so that records can be written between the steps. */
-  async #removeUpTo(start: number[], end: number[]): Promise<void> {
+  /**
+   * Removes the keys from `start` up to `end`, without `end`. Works in steps, so that records can
+   * be written between the steps.
+   */
+  async #removeRange(start: number[], end: number[]): Promise<void> {
     for (;;) {
       const keys = [...this.#database.getKeys({ start, end, limit: removeBatchSize })]
       if (keys.length === 0) return

@@ -37,7 +37,7 @@ const parameterNames = ['schema', 'sslmode', 'host']
 /**
  * Parses an address.
  *
- * @param user The user, if the address has none.
+ * @param user The option `user`, for an address without a user.
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid address
  */
 export function parsePostgresAddress(text: unknown, user?: string | undefined): PostgresAddress {
@@ -58,7 +58,7 @@ export function parsePostgresAddress(text: unknown, user?: string | undefined): 
   }
 }
 
-/** The parts of an address: user, hosts, database, parameters. */
+/** Returns the whole address, and then its user, hosts, database and parameters. */
 function matchAddress(text: unknown): readonly (string | undefined)[] {
   const pattern = /^postgres(?:ql)?:\/\/(?:([^/?#@]*)@)?([^/?#@]*)(?:\/([^?#/]*))?(?:\?([^#]*))?$/
   const addressMatch = typeof text === 'string' ? pattern.exec(text) : null
@@ -77,13 +77,13 @@ function parseUser(userInfo: string | undefined, userOption: string | undefined)
       'The address of a log is public, so it must not contain a password: set `password` instead',
     )
   }
-  const inAddress = userInfo === undefined || userInfo === '' ? undefined : decodePercent(userInfo)
-  if (inAddress !== undefined && userOption !== undefined && inAddress !== userOption) {
+  const userInUrl = userInfo === undefined || userInfo === '' ? undefined : decodePercent(userInfo)
+  if (userInUrl !== undefined && userOption !== undefined && userInUrl !== userOption) {
     throw invalidOption(
-      `The address of the log has the user ${inAddress}, but \`user\` is ${userOption}: remove one of them`,
+      `The address of the log has the user ${userInUrl}, but \`user\` is ${userOption}: remove one of them`,
     )
   }
-  const user = inAddress ?? userOption ?? ''
+  const user = userInUrl ?? userOption ?? ''
   if (user === '' || !isName(user))
     throw invalidOption(
       `The address of a log must name a user of at most 63 bytes: use ${addressForm}`,
@@ -154,8 +154,8 @@ function checkSchema(schema: string): string {
 }
 
 /**
- * The mode of TLS. Without `sslmode`, connections on this machine use no TLS, and other connections
- * use TLS with a verified certificate.
+ * The mode of TLS. Without `sslmode`, no connection uses TLS if all hosts are on this machine;
+ * otherwise every connection uses TLS with a verified certificate.
  */
 function sslModeFor(hosts: readonly PostgresHost[], text: string | undefined): SslMode {
   const isLocal = hosts.every(({ host }) => host.startsWith('/') || isLoopback(host))

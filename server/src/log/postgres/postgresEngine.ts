@@ -29,7 +29,10 @@ export interface PostgresEngineOptions extends PostgresAddress {
   readonly tls?: PostgresTls | undefined
   /** How long `open` waits until the primary is reachable, in ms. Default 10,000. */
   readonly openTimeoutMs?: number | undefined
-  /** Whether a new log is marked as founding until `endFounding` is called. Default false. */
+  /**
+   * Whether a new log is marked as founding (waiting until enough brokers have joined) until
+   * `endFounding` is called. Default false.
+   */
   readonly marksFounding?: boolean | undefined
   /** The deadline of a call for a snapshot, a compaction or a check, in ms. Default 10,000. */
   readonly choreMs?: number | undefined
@@ -51,14 +54,14 @@ export class PostgresEngine implements Engine {
   readonly #identity: LogIdentity
   readonly #snapshots: SnapshotStore
   /** The session for snapshots, compaction and checks. */
-  readonly #chores: Session
+  readonly #choreSession: Session
   /** The session for appends, which nothing else may delay. */
-  #appends: Session | undefined
+  #appendSession: Session | undefined
   readonly #streams = new Set<EntryStream>()
   #isFounding = false
   /** The deadline of an append, in ms. */
   #callMs = 1_000
-  /** How often a stream reads without a hint, in ms. */
+  /** The pause after which a stream reads even if no notification announces an entry, in ms. */
   #pollMs = 250
   /** Why the log can never be followed again; undefined while the log can be followed. */
   #logEnd: PostgresError | undefined
@@ -76,7 +79,7 @@ export class PostgresEngine implements Engine {
     this.#hosts = new Hosts(options.hosts)
     this.#statements = new Statements(options.schema)
     this.#identity = new LogIdentity(this.#statements, options.schema)
-    this.#chores = this.#newSession({}, options.choreMs ?? defaultChoreMs)
+    this.#choreSession = this.#newSession({}, options.choreMs ?? defaultChoreMs)
     this.#snapshots = new SnapshotStore(
       (text) => this.#chore(text),
       this.#statements,
@@ -88,7 +91,8 @@ export class PostgresEngine implements Engine {
     // A call must have time for several tries before the other brokers declare this broker dead,
     // and each try must be long enough for a slow server.
     this.#callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
-    // Four reads in the time in which each broker writes an entry (a sixth of the dead time).
+    // Each broker writes at least one entry in a sixth of `deadMs`. A stream reads four times in
+    // this time.
     this.#pollMs = Math.min(250, config.deadMs / 24)
     const state = await this.#convertErrors(() => this.#openLog(config))
     const mismatch = configMismatch(config, state.config, 'schema')
@@ -96,7 +100,7 @@ export class PostgresEngine implements Engine {
     this.#identity.logId = state.logId
     this.#isFounding = state.isFounding
     if (state.broken !== undefined) throw toHoldfastError(this.#identity.lost(state.broken))
-    this.#appends = this.#newSession({ prepare: this.#statements.prepare() })
+    this.#appendSession = this.#newSession({ prepare: this.#statements.prepare() })
   }
 
   get isFounding(): boolean {
@@ -117,7 +121,8 @@ export class PostgresEngine implements Engine {
 
   async append(slot: string, entry: string): Promise<void> {
     if (this.#logEnd !== undefined) throw toHoldfastError(this.#logEnd)
-    // The same entry of the same slot always has the same id, also after a restart of the server.
+    // The slot is the id of the appending incarnation (one life of a broker in the log). The same
+    // entry of a slot always has the same id, even if the server restarts.
     const id = uuidFrom(this.#hash(`${slot}\0${entry}`))
     try {
       const head = await this.#append(id, encodeValue(entry))
@@ -137,7 +142,7 @@ export class PostgresEngine implements Engine {
   follow(position: number, listener: LogListener): { stop(): void } {
     const stream = new EntryStream({
       newSession: (options) => this.#newSession(options),
-      isOwnAppend: (processId) => processId === this.#appends?.processId,
+      isOwnAppend: (processId) => processId === this.#appendSession?.processId,
       statements: this.#statements,
       identity: this.#identity,
       clock: this.#clock,
@@ -189,7 +194,12 @@ export class PostgresEngine implements Engine {
     this.#isClosed = true
     const streams = [...this.#streams].map((stream) => stream.stop())
     this.#streams.clear()
-    await Promise.all([...streams, ...this.#closing, this.#chores.close(), this.#appends?.close()])
+    await Promise.all([
+      ...streams,
+      ...this.#closing,
+      this.#choreSession.close(),
+      this.#appendSession?.close(),
+    ])
   }
 
   /** Repeats the checks after a temporary error until the time for the start is over. */
@@ -198,7 +208,7 @@ export class PostgresEngine implements Engine {
     const until = this.#clock.monotonic() + openTimeoutMs
     for (;;) {
       try {
-        return await preflight(this.#chores, this.#statements, this.#options, config)
+        return await preflight(this.#choreSession, this.#statements, this.#options, config)
       } catch (error) {
         if (!(error instanceof PostgresError) || error.isPermanent) throw error
         // If the address has only one host, a replica is a wrong address. If the address has
@@ -214,7 +224,7 @@ export class PostgresEngine implements Engine {
 
   /** Appends an entry, or confirms an entry that is in the log already. */
   async #append(id: string, value: string | Buffer): Promise<EntryHead | undefined> {
-    const session = this.#appends!
+    const session = this.#appendSession!
     try {
       const answer = await session.call(this.#statements.append(id, value))
       return this.#headFrom(id, answer, session)
@@ -275,7 +285,7 @@ export class PostgresEngine implements Engine {
     // From now on, `append` throws this error.
     this.#logEnd = error
     // Write the mark first, because the process may end as soon as its streams have failed.
-    await this.#mark(error, (text) => this.#appends!.call(text))
+    await this.#mark(error, (text) => this.#appendSession!.call(text))
     this.#endStreams(error)
   }
 
@@ -302,7 +312,7 @@ export class PostgresEngine implements Engine {
   async #chore(text: string): Promise<Answer> {
     for (let retries = choreRetries.count, pauseMs = choreRetries.pauseMs; ; pauseMs *= 2) {
       try {
-        return await this.#chores.call(text)
+        return await this.#choreSession.call(text)
       } catch (error) {
         const isOver = this.#isClosed || retries-- === 0
         if (!(error instanceof PostgresError) || error.isPermanent || isOver) throw error
@@ -327,7 +337,7 @@ export class PostgresEngine implements Engine {
   }
 }
 
-/** Makes a UUID of the first 16 bytes of a hash, which the environment returns as base64url. */
+/** Makes a UUID from the first 16 bytes of a hash, which the environment returns as base64url. */
 function uuidFrom(hash: string): string {
   const hex = Buffer.from(hash, 'base64url').toString('hex')
   const parts = [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20)]

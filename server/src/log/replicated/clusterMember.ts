@@ -28,7 +28,7 @@ import { emptyLog, type LoadedSnapshot, saveState } from './snapshot.js'
 import { SnapshotCatchUp } from './snapshotCatchUp.js'
 import type { SaveOwnState, SnapshotScheduler } from './snapshotScheduler.js'
 
-/** How long a loss stays visible in the status, in ms, so that operators and alerts see it. */
+/** How long the status shows the loss of an entry, in ms, so that operators and alerts see it. */
 const lossVisibleMs = 60_000
 
 /**
@@ -75,17 +75,17 @@ export class ClusterMember {
   #lagMs: number | undefined
   /** When a former incarnation sent its oldest entry that has not returned. */
   #unreturnedSince: number | undefined
-  /** The most parts that an attempt to load a snapshot has loaded. */
+  /** The highest number of parts that an attempt to load a snapshot has loaded. */
   #partsLoaded = 0
   /** The position of the last entry before the own `join`, see {@link joinProgress}. */
   #positionOnJoining = 0
-  /** How many dead or leaving brokers had their sessions taken over by this broker. */
+  /** From how many brokers that died or left this broker has taken over the sessions. */
   #takeovers = 0
   #resignations = 0
   #snapshotCatchUp: SnapshotCatchUp | undefined
   /** Why the current attempt to join or to append fails; undefined if nothing fails. */
   #problem: string | undefined
-  /** The newest entry that proved a loss. */
+  /** The newest entry that proved that this broker has not received an earlier entry. */
   #loss: { readonly position: number; readonly at: number; readonly problem: string } | undefined
 
   constructor(deps: ClusterMemberDeps) {
@@ -245,7 +245,11 @@ export class ClusterMember {
     })
   }
 
-  /** Begins an incarnation. @param replaces The id of the former incarnation of this broker */
+  /**
+   * Begins an incarnation.
+   *
+   * @param replaces The id of the former incarnation of this broker; undefined for the first one.
+   */
   #join(replaces: string | undefined): void {
     this.#state = 'joining'
     this.#hasJoined = false
@@ -393,6 +397,7 @@ export class ClusterMember {
     if (this.#hasJoined && !live.has(this.#incarnation!.id)) this.#resign()
     if (commands !== undefined) this.#applyEntry(entry, commands)
     const { snapshots } = this.#deps
+    // Only the oldest member makes snapshots.
     const saveOwnState = this.#incarnation?.id === oldest ? this.#saveOwnState : undefined
     snapshots.countEntry(position, text.length, saveOwnState)
     const { snapshotWantedAfter } = noticesIn(entry)

@@ -1,7 +1,8 @@
 /**
  * Reads and writes snapshots of the replicated state (the lock table and the member list) as parts
- * of text. A new snapshot is built from the previous snapshot and the later entries, in a second
- * table. Therefore another thread can make the snapshot while the broker goes on.
+ * of text. Normally a new snapshot is built from the previous snapshot and the later entries, in a
+ * second table. Therefore another thread can make the snapshot while the broker goes on. Only
+ * {@link saveState} saves the table of the broker itself.
  */
 import { dump, LockTable, restore, type SnapshotItem } from '../../core/index.js'
 import type { StateSnapshot } from '../log.js'
@@ -22,7 +23,7 @@ interface SnapshotHead {
   readonly members: MemberListState
 }
 
-/** A loaded snapshot: the state as of a position. */
+/** A loaded snapshot: the state after the entry at `position`. */
 export interface LoadedSnapshot {
   readonly position: number
   readonly at: number
@@ -64,8 +65,10 @@ export async function loadSnapshot(
 export type SnapshotOutcome = number | 'compacted' | undefined
 
 /**
- * Makes a snapshot up to a position, and compacts the log up to the previous snapshot.
+ * Makes a snapshot up to a position, and compacts the log up to the former snapshot.
  *
+ * @param upTo The position of the last entry that the snapshot must contain.
+ * @param at The wall time of the snapshot, for display.
  * @param onProblem Called with the reason if the snapshot is saved, but the log is not compacted.
  */
 export async function makeSnapshot(
@@ -99,9 +102,9 @@ export async function makeSnapshot(
 }
 
 /**
- * Compacts the log up to the former snapshot, because another broker may be loading this snapshot
- * and the entries after it. Does not throw, because the other brokers must learn of the new
- * snapshot even if the log cannot be compacted.
+ * Compacts the log only up to the former snapshot, because another broker may be loading that
+ * snapshot and the entries after it. Does not throw, because the other brokers must learn of the
+ * new snapshot even if the log cannot be compacted.
  */
 async function compactTo(
   engine: Engine,
@@ -120,7 +123,7 @@ async function compactTo(
 /**
  * Saves this broker's current table as a snapshot. Call this function only if
  * {@link makeSnapshot} cannot read the entries, because an error in the table would enter the
- * snapshot. Removes the snapshots before the former snapshot, as {@link makeSnapshot} does.
+ * snapshot. Compacts the log up to the former snapshot, as {@link makeSnapshot} does.
  *
  * The engine reads one part of the table after the other and stores it, so the broker goes on
  * meanwhile.
@@ -222,14 +225,14 @@ async function* counted(
 }
 
 async function* linesOf(parts: AsyncIterable<string>): AsyncGenerator<string> {
-  let begun = ''
+  let incompleteLine = ''
   for await (const part of parts) {
     const lines = part.split('\n')
-    lines[0] = begun + lines[0]
-    begun = lines.pop()!
+    lines[0] = incompleteLine + lines[0]
+    incompleteLine = lines.pop()!
     yield* lines
   }
-  if (begun !== '') throw damagedSnapshot()
+  if (incompleteLine !== '') throw damagedSnapshot()
 }
 
 function parsed(line: string): unknown {
