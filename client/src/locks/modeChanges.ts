@@ -1,7 +1,8 @@
 /**
- * Upgrades and downgrades: the requests that make a shared lock exclusive and an exclusive lock
- * shared, and their checks. A fence is the number of a grant, and an upgrade gives a lock a new
- * fence. But messages name the lock by the fence of its first grant, also after an upgrade.
+ * Upgrades make a shared lock exclusive, and downgrades make an exclusive lock shared. This file
+ * has their requests, and the checks of their arguments. A fence is the number of a grant. An
+ * upgrade gives a lock a new fence, but messages still name the lock by the fence of its first
+ * grant.
  */
 import {
   type Granted,
@@ -19,8 +20,8 @@ import { messageText, type SpecialParams } from '../transport/messages.js'
 export interface UpgradeOptions {
   /**
    * After this time, in ms, the call is rejected with `LOCK_TIMEOUT`, and the lock is shared as
-   * before. With 0, the call is rejected with `LOCK_HELD` unless the upgrade is possible at once.
-   * Default: waits for ever.
+   * before. With 0, the call is rejected with `LOCK_HELD` unless the broker can grant the
+   * upgrade immediately. Default: waits for ever.
    */
   readonly timeout?: number | undefined
   /** When aborted, the call is rejected with `ABORTED`, and the lock is shared as before. */
@@ -30,10 +31,13 @@ export interface UpgradeOptions {
 /** The part of a granted lock that a change of its mode needs. */
 interface ChangeableLock {
   readonly key: string
+  /** The fence of the first grant, which identifies the lock. */
   readonly fence: number
+  /** Undefined for an ordinary lock: one key, and no permits, scope, election or `once`. */
   readonly special: SpecialParams | undefined
   readonly scheduler: Scheduler
   mode: LockMode
+  /** The fence of the newest grant: of the newest upgrade, or equal to `fence`. */
   presentFence: number
   /** How many pending upgrades have a caller that still waits. */
   wantedUpgrades: number
@@ -58,6 +62,8 @@ export function checkUpgrade(options: UpgradeOptions): UpgradeOptions {
 }
 
 /**
+ * Checks that a lock can be upgraded or downgraded.
+ *
  * @param knownObstacle Why the mode cannot change, if the caller knows a reason; else undefined.
  * @throws HoldfastError `INVALID_OPTION` if the mode of the lock cannot change
  */
@@ -81,7 +87,10 @@ abstract class ModeRequest extends Request<void> {
     this.lock = lock
   }
 
-  /** True, because the caller may have stopped waiting. */
+  /**
+   * True, because a caller may stop waiting for an upgrade, and because no caller waits for a
+   * downgrade that the client itself requests.
+   */
   override get mayBeIgnored(): boolean {
     return true
   }
@@ -148,9 +157,9 @@ export class UpgradeRequest extends ModeRequest {
   }
 
   /**
-   * Call when the caller waits no longer. Downgrades the lock if the lock owes a downgrade. But if
-   * the caller of a later upgrade still waits, the lock stays exclusive. The broker would handle
-   * the downgrade after that upgrade, and make the lock shared again.
+   * Call when the caller waits no longer. Downgrades the lock if the lock owes a downgrade and no
+   * caller of another upgrade still waits. If another caller waits, the lock stays exclusive: the
+   * broker would handle the downgrade after that upgrade, and make the lock shared again.
    */
   #end(): void {
     const { lock } = this
@@ -161,7 +170,10 @@ export class UpgradeRequest extends ModeRequest {
     lock.submit(new DowngradeRequest(lock))
   }
 
-  /** Called when the timeout has passed. */
+  /**
+   * Called when the timeout has passed. With `timeout: 0` this happens only without a connection;
+   * with a connection, the caller waits for the answer of the broker.
+   */
   override onDue(): void {
     this.giveUp(new HoldfastError(this.timeout === 0 ? 'UNAVAILABLE' : 'LOCK_TIMEOUT'))
   }

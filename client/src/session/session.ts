@@ -79,6 +79,7 @@ import type { Watch, WatchCallback, WatchSelection } from './watch.js'
 
 /** The functions and options that `connect` passes to a session. */
 export interface SessionDeps {
+  /** Calls a callback in a new task of the event loop. */
   readonly newTask: LockManagerSession['newTask']
   readonly tracer: Tracer | undefined
   /** Prints a warning for the developer; undefined if warnings are turned off. */
@@ -91,7 +92,10 @@ export class Session extends SessionEmitter {
   readonly #singleflight: Singleflight
   readonly #tracer: Tracer | undefined
   readonly #requester: LockRequester
-  /** Makes the handle of a lock at once when the lock is granted. */
+  /**
+   * Stores a granted lock among the held locks, and makes the `Lock` (the handle) of the caller as
+   * soon as the `granted` message arrives.
+   */
   readonly #handleKeeper: LockKeeper<Lock>
   /** The number of the newest scope. */
   #lastScope = 0
@@ -151,10 +155,10 @@ export class Session extends SessionEmitter {
   /**
    * Waits for a lock. The broker grants requests for a key in the order in which they arrive.
    *
-   * Locks are not re-entrant. A call that asks for a lock of its own session waits until the
-   * session unlocks that lock. If the caller that waits is also the caller that must unlock, the
-   * call waits for ever. After 5 s the client warns once for each key (see `warnings` of
-   * `connect`).
+   * Locks are not re-entrant, except in a `scope`. A call that asks for a lock of its own session
+   * waits until the session unlocks that lock. If the caller that waits is also the caller that
+   * must unlock, the call waits for ever. If such a call waits for 5 s, the client warns, once for
+   * each key (see `warnings` of `connect`).
    *
    * Rejects with `LOCK_TIMEOUT`, `LOCK_HELD` (with `timeout: 0`; see `holders`), `ABORTED`,
    * `INVALID_KEY`, `INVALID_TTL`, `INVALID_TIMEOUT`, `INVALID_OPTION`, `FORBIDDEN`,
@@ -174,9 +178,9 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * Takes a lock if the lock is free. If the lock is not free, rejects at once with `LOCK_HELD`;
-   * the error has the `holders`. Without a connection, rejects with `UNAVAILABLE`. Other errors are
-   * those of `lock`.
+   * Takes a lock if the lock is free. If the lock is not free, rejects immediately with
+   * `LOCK_HELD`, and the error has the `holders`. Without a connection, rejects with `UNAVAILABLE`.
+   * Other errors are those of `lock`.
    */
   async tryLock(key: string, options: TryLockOptions = {}): Promise<Lock> {
     refuseUnknownOptions('tryLock', options, tryLockOptionNames)
@@ -249,9 +253,9 @@ export class Session extends SessionEmitter {
    * lock. The last caller who gives up cancels the request. The lock gets the metadata of the first
    * caller.
    *
-   * The lock excludes other sessions, and callers who come after the grant. The callers who share
-   * the lock run at the same time. Each of them computes its own result, unlike callers of Go's
-   * `singleflight.Do`.
+   * The lock excludes other sessions, and callers of this session who come after the grant. The
+   * callers who share the lock run at the same time. Each of them computes its own result, unlike
+   * callers of Go's `singleflight.Do`.
    *
    * Rejects like `lock`, but the error `LOCK_TIMEOUT` has no holders, because the client and not
    * the broker measures the timeout.
@@ -272,7 +276,7 @@ export class Session extends SessionEmitter {
    * `undefined`. For `keep` ms, later callers get the value too.
    *
    * If the function throws, this call rejects with that error and the next caller runs its own
-   * function. If the lock of the run is lost, or the session ends, the call rejects at once and
+   * function. If the lock of the run is lost, or the session ends, the call rejects immediately and
    * does not wait for the function. A caller never gets the value of a run that ended before its
    * call, except a kept value.
    *
@@ -305,6 +309,7 @@ export class Session extends SessionEmitter {
     const lockOrResult = await this.#requester.sendOnce(checkedLock)
     if (!(lockOrResult instanceof GrantedLock)) return lockOrResult.value as T
     return runOnce(lockOrResult, callback, options.keep).catch((error) => {
+      // If the session has ended with the lock, the error must say why the session ended.
       const isLostWithSession = this.state === 'closed' && error === lockOrResult.lossError
       throw isLostWithSession ? withKey(key, this.#controller.closedError()) : error
     })
@@ -374,7 +379,7 @@ export class Session extends SessionEmitter {
 
   /**
    * Waits at a barrier until `parties` calls wait there, of this and of other sessions. Then all
-   * these calls resolve together, and the next call begins a new barrier with the same key. Each
+   * these calls resolve together. A later call with the same key begins a new barrier. Each
    * call is one party. Barriers and locks have separate keys: a barrier excludes no lock.
    *
    * A call that times out, that is aborted or whose session ends is not counted. If the barrier
@@ -431,8 +436,9 @@ export class Session extends SessionEmitter {
    * unless the resource checks the fence.
    *
    * Rejects with `LOCK_NOT_HELD` if no lock on `key` has this fence. If the connection dropped
-   * during the call, this may mean that the first try has already revoked the lock. Also rejects
-   * with `FORBIDDEN`, `INVALID_KEY`, `INVALID_OPTION` or `SESSION_CLOSED`.
+   * during the call, the client sends the request again, and this error may then mean that the
+   * first try has already revoked the lock. Also rejects with `FORBIDDEN`, `INVALID_KEY`,
+   * `INVALID_OPTION` or `SESSION_CLOSED`.
    */
   async revoke(key: string, options: RevokeOptions): Promise<void> {
     return this.#controller.submit(revokeRequest(key, checkRevoke(key, options)))
@@ -476,9 +482,9 @@ export class Session extends SessionEmitter {
 
   /**
    * Lets a Node process end although this session is open: neither the connection nor the timers of
-   * the session keep the process alive. If the process ends, pending calls never settle, and the
-   * broker frees the locks at once, or after the grace. The method has no effect in a browser and
-   * after `close`.
+   * the session keep the process alive. If the process ends, pending calls never settle. The broker
+   * then frees the locks immediately, or after the grace if the session has a grace. The method has
+   * no effect in a browser and after `close`.
    */
   unref(): this {
     this.#controller.keepProcessAlive(false)

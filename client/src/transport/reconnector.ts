@@ -58,8 +58,9 @@ const minConnectMs = 500
 
 /**
  * How long one try to connect may take, from the new socket to the `welcome`, in ms. The time is
- * limited, because a broker whose process is stopped accepts a connection and never answers, while
- * the lease runs out. The lease is the time for which the broker keeps a silent session.
+ * limited, because the system of a broker accepts connections even while the broker's process is
+ * stopped. The broker then never answers, while the lease runs out. The lease is the time for which
+ * the broker keeps a silent session.
  *
  * @param lease The lease of the session in ms; 0 before the first `welcome`.
  * @param failedRounds Each failed round doubles the time, so that the client connects even if every
@@ -102,7 +103,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   readonly #scheduler: Scheduler
   readonly #options: ReconnectorOptions
   readonly #listener: ReconnectorListener
-  /** The open connection, or the connection of the present try; undefined between tries. */
+  /** The open connection, or the connection of the present try; undefined between rounds. */
   #connection: Connection | undefined
   /** Whether `#connection` is open. */
   #isConnected = false
@@ -163,8 +164,9 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   }
 
   /**
-   * Makes the present round the last round. Without a connection, begins a last round now. The
-   * caller of this method is about to close the session, and needs a connection to send `bye`.
+   * Makes the present round the last round. If no connection is open and no try is under way,
+   * begins the last round now. The caller of this method is about to close the session, and needs a
+   * connection to send `bye`.
    */
   tryOnceMore(): void {
     this.#isLastRound = true
@@ -185,8 +187,9 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   // ------------------------------------------------------------------------- from the page
 
   /**
-   * Sends `bye`, which ends the session, so that other sessions need not wait for the locks of a
-   * page that the user has left. If the page is shown again, the client opens a new session.
+   * Called when the user leaves the page. Sends `bye`, which ends the session, so that other
+   * sessions need not wait for the locks of a page that the user has left. If the page is shown
+   * again, the client opens a new session.
    */
   onLeave(): void {
     const connection = this.#connection
@@ -199,8 +202,9 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   }
 
   /**
-   * First runs the tasks whose expiry has passed. Then reconnects at once, without the delay of the
-   * retry strategy.
+   * Called when the page was shown or woken, or when the network is back. First runs the tasks
+   * whose expiry has passed. Then, if the connection has dropped, begins a round without the delay
+   * of the retry strategy.
    */
   onWake(): void {
     this.#isPageLeft = false
@@ -256,7 +260,8 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
       this.#giveUp(droppedError(url, closing, giveUpReason))
       return
     }
-    // After a fault, the round begins with the next broker, which may not have this fault.
+    // After a fault, the round begins with the next broker, because that broker may be without this
+    // fault.
     if (closing.isFault) this.#urlIndex = (this.#urlIndex + 1) % urls.length
     else if (closing.code === closeCodes.restart.code) this.#urlIndex = 0
     this.#listener.onDisconnected(closing.code, droppedError(url, closing))
