@@ -5,7 +5,9 @@
  * message, this file does not compile until the message has a handler.
  *
  * The `attachEpoch` in a command is the number of the connection among the connections of the
- * session. The lock table ignores a command of an older connection.
+ * session. The lock table ignores a command of an older connection. The `extras` in a command are
+ * the terms that only few requests have, such as permits, a longest hold or a scope. A set is one
+ * lock on several keys.
  */
 import {
   type ClientMessage,
@@ -62,9 +64,9 @@ export interface AnswerContext {
 
 export interface MessageHandler<M extends SessionMessage> {
   /**
-   * Whether the message adds a lock, the value of a leader or a watch to the memory of the broker.
-   * If the memory is full, the broker refuses such a message. A request for a lock and a call at a
-   * barrier count as `lock`.
+   * What the message adds to the memory of the broker: a lock, the value of a leader or a watch;
+   * undefined if the message adds none of these. If the memory is full, the broker refuses a
+   * message that adds something. A request for a lock and a call at a barrier count as `lock`.
    */
   readonly adds: 'lock' | 'value' | 'watch' | undefined
   /**
@@ -148,8 +150,8 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
   barrier: commandHandler(
     (connection, { id, key, parties, timeout }, at) => {
       const { session, attachEpoch } = connection
-      // The arrival of the last party makes the broker answer all parties. Each call is charged for
-      // it.
+      // The last call at a barrier makes the broker answer all calls. Each call is charged for
+      // these answers, because this handler does not know which call is the last.
       connection.charge(costOfNotifying(parties))
       const fields = { session: session!.id, attachEpoch, id, key, parties, timeout, at }
       return { type: 'barrier', ...fields }
@@ -317,7 +319,7 @@ function permitsOf({
   return capacity === undefined ? undefined : { permits, capacity }
 }
 
-/** The terms that only few requests have; undefined for an ordinary request. */
+/** The `extras` of a request for a lock on one key; undefined for an ordinary request. */
 function extrasOf(message: LockRequest): ExtraTerms | undefined {
   const { capacity, maxHold, notify, scope } = message
   // Nearly all requests return here.
@@ -329,8 +331,9 @@ function extrasOf(message: LockRequest): ExtraTerms | undefined {
 }
 
 /**
- * The longest hold, the notices and the scope (one task of the client) of a request; undefined for
- * a request without any of them.
+ * The terms that a set has as a whole, and that a request for one key has too: the longest hold,
+ * the notices and the scope (one task of the client). Undefined for a request with none of these
+ * terms.
  */
 function setTermsOf({
   maxHold,
@@ -405,6 +408,7 @@ function query(context: AnswerContext, connection: Connection, message: MessageO
   const { liveTable, time, lockTimes } = context
   const { id, key, prefix, limit = maxQueryItems, after, afterFence, kind = 'locks' } = message
   const selection: KeySelection = { key, prefix, isVisible: keyFilterFor(connection, 'query') }
+  // The `true` in each call of `stream` makes the next messages of the client wait for the answer.
   if (kind === 'sessions') {
     const info = visibleSession(context, connection, message.session!)
     connection.send(encodeFoundSession(id, info))
@@ -474,7 +478,7 @@ function keyFilterFor(
   return policy === undefined ? undefined : (key) => policy.may(operation, key)
 }
 
-/** Wraps the chunks of an answer, so that the search ends if the connection closes early. */
+/** Wraps the chunks of an answer, so that the search ends if the connection closes before them. */
 function endSearchOnReturn(search: { end(): void }, chunks: PacedChunks): PacedMessages {
   return {
     next: () => chunks.next(),

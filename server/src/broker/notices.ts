@@ -6,13 +6,16 @@
  * - `contended`: requests wait behind the lock. Sent at most once a second for each lock, when
  *   another request begins to wait, and at the grant if requests wait already.
  *
- * The notices of a *set* (a request for several keys) concern the whole set. The broker sends them
- * for the first request or lock of the set, the *primary*.
+ * A *set* is a request for several keys. It has one request for each key, and later one lock for
+ * each key. The notices of a set concern the whole set, and the broker sends them for the first
+ * request or lock of the set, the *primary*. A request or lock for one key is its own primary. The
+ * `extras` of a request or lock are the terms that only few requests have, such as `notify`.
  *
  * A key with thousands of shared locks that want `contended` must not make each new request
- * expensive. So a new request only starts a *round* over these locks, if no round runs. A round
- * sends notices for a limited number of locks in each turn of the event loop. Each notice is
- * charged to the connection that receives the notice.
+ * expensive. So a new request sends no `contended` itself, but asks for a *round* over these locks.
+ * If a round runs already, another round follows. A round sends notices for a limited number of
+ * locks in each turn of the event loop. Each notice is charged to the connection that receives the
+ * notice.
  */
 import type { NoticeType } from '@holdfast/shared'
 import { costOfBytes } from '../config/workCosts.js'
@@ -30,10 +33,10 @@ import { encodeContended, encodeQueued } from '../protocol/encode.js'
 
 /** Shortest time between two `contended` notices of one lock, in ms. */
 const contendedMs = 1_000
-/** Locks of one key that a round handles in one turn of the event loop. */
+/** How many locks of one key a round handles in one turn of the event loop. */
 const locksPerTurn = 64
 
-/** The locks of one key that want `contended`. The timer of the key is set for this object. */
+/** The locks of one key that want `contended`. The object is also the subject of their timer. */
 export class ContendedKey {
   readonly keyState: KeyState
   readonly locks = new Set<Lock>()
@@ -65,8 +68,9 @@ export interface NoticesDeps {
   /** The connection of each attached session. */
   readonly attached: ReadonlyMap<Session, Connection>
   /**
-   * Counts work, in units of effects. The work for notices counts towards the limit of work for one
-   * turn, like the effects of the command that causes the notices.
+   * Counts work, in units of effects (changes of the lock table). The work for notices counts
+   * towards the limit of work for one turn, like the effects of the command that causes the
+   * notices.
    */
   readonly workCounter: { effectCount: number }
 }
@@ -76,7 +80,10 @@ export class Notices {
   readonly #byKey = new Map<KeyState, ContendedKey>()
   /** The time of the newest `contended` of each lock. A set has one item, for its first lock. */
   readonly #contendedAt = new Map<Lock, number>()
-  /** Makes answers with a list of holders. The notice `queued` uses only this list. */
+  /**
+   * Makes answers with a list of holders, and with the metadata of their locks (`true`). The notice
+   * `queued` uses only this list.
+   */
   readonly #holderAnswers = new HolderAnswers('LOCK_HELD', true)
 
   constructor(deps: NoticesDeps) {
@@ -148,8 +155,8 @@ export class Notices {
   }
 
   /**
-   * Sends `contended` to the holder of a lock now. If the last notice of the lock is too recent, a
-   * round sends the notice later.
+   * Sends `contended` to the holder of a lock now, if requests wait behind the lock. If the last
+   * notice of the lock is too recent, a round sends the notice later.
    */
   #notifyHolder(lock: Lock): void {
     const now = this.#deps.time.now()
@@ -215,6 +222,7 @@ export class Notices {
     const connection = this.#deps.attached.get(request.session)
     if (connection === undefined) return
     const set = request.extras?.set
+    // The 0 says that a notice is not stored, and so does not count among the stored answers.
     const { holders = [] } =
       set === undefined
         ? this.#holderAnswers.answerFor(request.keyState, 0)

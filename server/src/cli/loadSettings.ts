@@ -1,7 +1,8 @@
 /**
- * Loads the settings of `holdfast serve` from flags, variables and a config file. A flag overrides
- * a variable, a variable overrides the file, and the file overrides the default. An unknown name is
- * refused, and the error suggests the most similar known name.
+ * Loads the settings of `holdfast serve` from flags, environment variables and a config file. A
+ * flag overrides a variable, a variable overrides the file, and the file overrides the default. An
+ * unknown name in the file is refused. An unknown variable is refused if its name resembles a
+ * setting, and is ignored otherwise. The error suggests the most similar known name.
  */
 import { readFileSync } from 'node:fs'
 import { maxDurationMs, nearestName } from '@holdfast/shared'
@@ -21,7 +22,10 @@ import {
 
 export interface LoadedSettings {
   readonly settings: Settings
-  /** The source of each setting that differs from its default: "a flag", a variable, or a file. */
+  /**
+   * The source of each setting that was given: "a flag", the name of a variable, or the path of the
+   * file.
+   */
   readonly sources: ReadonlyMap<SettingName, string>
 }
 
@@ -45,7 +49,7 @@ export function loadSettings(
     for (const name of settingNames) {
       const value = givenValues[name]
       if (value === undefined) continue
-      // Merge limits one by one: a flag for one limit keeps the other limits of the file.
+      // Merge limits one by one, so that a flag for one limit does not drop the limits of the file.
       values[name] =
         name === 'limits' ? { ...(values[name] as object), ...(value as object) } : value
       sources.set(name, sourceOf(name))
@@ -55,7 +59,7 @@ export function loadSettings(
   merge(fromEnvironment(env), variableOf)
   // The parser of the command line accepts every whole number, so check the range of ports here.
   for (const name of ['port', 'adminPort'] as const) {
-    if (flags[name] !== undefined) checked(name, flags[name], `--${flagOf(name)}`)
+    if (flags[name] !== undefined) checkedValue(name, flags[name], `--${flagOf(name)}`)
   }
   merge(flags, () => 'a flag')
   return { settings: values as Settings, sources }
@@ -69,10 +73,11 @@ const otherVariables = ['CONFIG', 'URL', 'CELLS', 'TOKEN', 'CA', 'KEY', 'FENCE']
 )
 
 /**
- * How many edits may separate a short variable name from the setting that it resembles. Two edits
- * would be too many, because they turn many names of four letters into each other: FULL into CELL.
+ * How many edits may separate a variable of a few letters from the setting that it resembles. Two
+ * edits would be too many, because they turn many names of four letters into each other: FULL into
+ * CELL. A longer name may have more edits.
  */
-const minEditLimit = 1
+const maxEditsOfShortName = 1
 
 /** The settings in the variables. @throws {Exit} 78 if a variable is invalid or misspelt. */
 function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
@@ -85,7 +90,7 @@ function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
     const suggestion = nearestName(
       name.slice(variablePrefix.length),
       variables.map((variable) => variable.slice(variablePrefix.length)),
-      minEditLimit,
+      maxEditsOfShortName,
     )
     if (suggestion !== undefined) {
       throw invalidSetting(`${name} is not a setting: did you mean ${variablePrefix}${suggestion}?`)
@@ -96,7 +101,7 @@ function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
     const variable = variableOf(name)
     const text = env[variable]
     if (text === undefined || text === '' || isServiceLink(variable, text)) continue
-    values[name] = checked(name, fromText(settings[name], text), variable)
+    values[name] = checkedValue(name, fromText(settings[name], text), variable)
   }
   return values
 }
@@ -105,8 +110,8 @@ function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
  * Whether Kubernetes, or a link between containers in Docker, set this variable. For the Service
  * `holdfast-0` the variables are `HOLDFAST_0_PORT=tcp://10.0.0.1:7420`,
  * `HOLDFAST_0_PORT_7420_TCP_ADDR`, `HOLDFAST_0_SERVICE_HOST` and so on. For the Services `holdfast`
- * and `holdfast-admin` some variables have the name of a setting. For these names the value shows
- * whether the variable is a link.
+ * and `holdfast-admin`, the variables `HOLDFAST_PORT` and `HOLDFAST_ADMIN_PORT` have the name of a
+ * setting. For these names the value shows whether the variable is a link.
  */
 function isServiceLink(name: string, value: string): boolean {
   if (/_SERVICE_(HOST|PORT(_\w+)?)$/.test(name)) return true
@@ -116,7 +121,7 @@ function isServiceLink(name: string, value: string): boolean {
 
 /**
  * Converts the text of a variable to a value of the kind of its setting. If the text does not fit
- * the kind, returns the text unchanged, so that `checked` refuses the text.
+ * the kind, returns the text unchanged, so that `checkedValue` refuses the text.
  */
 function fromText({ kind }: Setting, text: string): unknown {
   if (kind === 'list') return text.split(',').map((item) => item.trim())
@@ -130,7 +135,10 @@ function fromText({ kind }: Setting, text: string): unknown {
   return text
 }
 
-/** The number in a text; another text stays text, so that the check of the limit refuses it. */
+/**
+ * The number in a text. A text without a number is returned unchanged, so that the check of the
+ * limit refuses the text.
+ */
 function numberFrom(text: string): unknown {
   return /^\d+$/.test(text) ? Number(text) : text
 }
@@ -153,7 +161,7 @@ function fromFile(path: string): Record<string, unknown> {
     if (!settingNames.includes(name as SettingName)) {
       throw invalidSetting(unknownName(name, settingNames, path))
     }
-    values[name] = checked(name as SettingName, value, `${name} in ${path}`)
+    values[name] = checkedValue(name as SettingName, value, `${name} in ${path}`)
   }
   return values
 }
@@ -174,7 +182,7 @@ function unknownName(name: string, names: readonly string[], source: string): st
  * @param label The name of the setting in the error message, such as "--port".
  * @throws {Exit} 78 if the value is invalid.
  */
-function checked(name: SettingName, value: unknown, label: string): unknown {
+function checkedValue(name: SettingName, value: unknown, label: string): unknown {
   const { kind, choices }: Setting = settings[name]
   switch (kind) {
     case 'port':
@@ -234,7 +242,7 @@ export function limitsOf(value: unknown, label: string): Partial<BrokerLimits> {
 
 /**
  * The first 64 characters of a value as JSON. The value may be shown, because no setting is a
- * secret: secrets are in files.
+ * secret: a setting only names the file that has the secret.
  */
 function shortJson(value: unknown): string {
   return String(JSON.stringify(value)).slice(0, 64)

@@ -5,7 +5,10 @@
 import { defaultPort } from '@holdfast/shared'
 import { type BrokerLimits, limitNames } from '../config/limits.js'
 
-/** How a value is parsed: `ms` is a duration, `list` a repeatable flag, `limits` are pairs. */
+/**
+ * How a value is parsed: `ms` is a duration, `list` a repeatable flag, and `limits` are pairs of a
+ * name and a number. `port` is a whole number from 0 to 65,535, also of a setting that is no port.
+ */
 type Kind = 'text' | 'port' | 'ms' | 'boolean' | 'list' | 'limits'
 
 export interface Setting {
@@ -13,7 +16,10 @@ export interface Setting {
   /** The heading over the flag in the help. */
   readonly group: string
   readonly help: string
-  /** The placeholder for the value in the help; shells complete files for `file` and `folder`. */
+  /**
+   * The placeholder for the value in the help. If it is `file` or `folder`, the completion of the
+   * shell offers files or folders.
+   */
   readonly value?: string | undefined
   /**
    * The name of the flag without dashes, if this name differs from the name of the setting in
@@ -313,7 +319,10 @@ interface ValueOfKind {
   limits: Partial<BrokerLimits>
 }
 
-/** Loaded settings. If a setting is undefined, the broker uses its own default. */
+/**
+ * Loaded settings. The settings in {@link defaults} always have a value. If another setting is
+ * undefined, the broker uses its own default.
+ */
 export type Settings = { [N in SettingName]?: ValueOfKind[(typeof settings)[N]['kind']] } & {
   port: number
   host: string
@@ -344,7 +353,7 @@ export function placeholderOf(name: SettingName): string | undefined {
   return kind === 'boolean' ? undefined : (value ?? placeholders[kind])
 }
 
-/** The name of the variable of a setting: `HOLDFAST_FENCE_FILE` for `fenceFile`. */
+/** The name of the environment variable of a setting: `HOLDFAST_FENCE_FILE` for `fenceFile`. */
 export function variableOf(name: string): string {
   return `HOLDFAST_${name.replace(/[A-Z]/g, (capital) => `_${capital}`).toUpperCase()}`
 }

@@ -7,7 +7,7 @@
  * snapshot copies the record then. Later the snapshot yields the copy at the place of the record.
  * So the items and their order equal those of `dump` at the moment when the snapshot began.
  *
- * A record is copied at once, so a key with 100,000 holders is copied in one turn.
+ * A record is copied as a whole, so a key with 100,000 holders is copied in one turn.
  */
 import type { Barrier } from './barrierCalls.js'
 import type { ChangeListener } from './changeListener.js'
@@ -28,29 +28,30 @@ import type { LockTable } from './table.js'
 export class GradualSnapshot implements ChangeListener {
   readonly #table: LockTable
   readonly #tableItem: SnapshotItem
-  readonly #sessions: FixedRecords<Session>
+  readonly #sessions: RecordList<Session>
   readonly #keys: KeysInOrder
-  readonly #keptResults: FixedRecords<KeptResult>
-  readonly #barriers: FixedRecords<Barrier<Session>>
+  readonly #keptResults: RecordList<KeptResult>
+  readonly #barriers: RecordList<Barrier<Session>>
 
   /**
-   * Begins a snapshot. The caller must call {@link end} when it needs no more items.
+   * Begins a snapshot. The caller must call {@link end} after it has read the last item that it
+   * needs.
    *
    * @throws {Error} if another gradual snapshot of this table has not ended.
    */
   constructor(table: LockTable) {
     this.#table = table
     this.#tableItem = tableItem(table)
-    this.#sessions = new FixedRecords(table.sessions.values(), itemsOfSession)
+    this.#sessions = new RecordList(table.sessions.values(), itemsOfSession)
     this.#keys = new KeysInOrder(table.keys.walk())
-    this.#keptResults = new FixedRecords(table.keptResults.values(), itemsOfKept)
-    this.#barriers = new FixedRecords(table.barriers.values(), itemsOfBarrier)
+    this.#keptResults = new RecordList(table.keptResults.values(), itemsOfKept)
+    this.#barriers = new RecordList(table.barriers.values(), itemsOfBarrier)
     table.addChangeListener(this)
   }
 
   /**
-   * Yields all items. The table may apply commands between two items. The caller may read the items
-   * only once.
+   * Yields all items. The table may apply commands between two items. The caller may call this
+   * method only once.
    */
   *items(): Generator<SnapshotItem> {
     yield this.#tableItem
@@ -87,14 +88,14 @@ export class GradualSnapshot implements ChangeListener {
 }
 
 /**
- * Records, such as sessions, of which a table has so few that the snapshot lists all of them when
- * it begins.
+ * The records of one kind, such as the sessions, in a list that is made when the snapshot begins.
+ * For the kinds of which a table has only few records.
  */
-class FixedRecords<T> {
+class RecordList<T> {
   readonly #records: readonly T[]
   readonly #itemsOf: (record: T) => SnapshotItem[]
   #nextIndex = 0
-  /** The items of the records that changed before {@link next} has reached them. */
+  /** The items of each record that changed before {@link next} has returned the record. */
   readonly #copies = new Map<T, SnapshotItem[]>()
   /** The records that {@link next} has returned. */
   readonly #read = new Set<T>()
@@ -122,16 +123,18 @@ class FixedRecords<T> {
   }
 }
 
-/** The items of a key that changed before the snapshot has reached it. */
+/** The items of a key that changed before the snapshot has reached the key. */
 interface KeyCopy {
+  /** The number of the key in the order in which keys came into use. */
   readonly order: number
   readonly items: SnapshotItem[]
 }
 
 /**
- * The keys in use, in the order in which they came into use. There can be a million keys, so the
- * snapshot does not list them, but walks over the list of the table. A key that goes out of use
- * leaves this list. So the copies are in a heap of their own, by the order of their keys.
+ * The keys in use (locked or waited for), in the order in which they came into use. There can be a
+ * million keys, so the snapshot does not list them, but walks over the list of the table. A key
+ * that goes out of use leaves this list, and the walk then skips the key. So the copies are in a
+ * heap of their own, by the order of their keys.
  */
 class KeysInOrder {
   readonly #walk: KeyWalk
@@ -166,7 +169,8 @@ class KeysInOrder {
       }
       this.#reached = keyState.order
       if (this.#copiedOrders.has(keyState.order)) continue
-      // The copies of keys that are out of use now, and came into use before this key, go first.
+      // There is a copy of a key that came into use before this key, and that is out of use now.
+      // Its items come first, so copy this key for later.
       if (earliest !== undefined && earliest.order < keyState.order) this.#addCopy(keyState)
       else return itemsOfKey(keyState)
     }

@@ -3,7 +3,8 @@
  * once, lets the request wait, or refuses the request. Also ends a waiting request when its client
  * cancels the request, or when the timeout of the request is over.
  *
- * `granter.ts` grants the requests that wait.
+ * `granter.ts` grants the requests that wait. The `extras` of a request or lock are the terms that
+ * only few requests have, such as permits or a scope. A scope is one logical task of a client.
  */
 import type { BarrierTable } from './barriers.js'
 import type {
@@ -27,7 +28,10 @@ import { scopeOf } from './scopes.js'
 import type { SessionTable } from './sessions.js'
 import { decideUpgrade, requestTypeOfWaiter, upgradeRequest } from './upgrades.js'
 
-/** Most visits of a check for deadlocks, for a session without this limit. */
+/**
+ * How many waiting sets and scopes one check for deadlocks may visit, if the session has no limit
+ * for these visits.
+ */
 const defaultDeadlockVisits = 10_000
 
 /** The other parts of the table that a request needs. */
@@ -39,6 +43,10 @@ interface RequestHandlerDeps {
   readonly results: ResultTable
 }
 
+/**
+ * A request that is granted, waits or gets a stored answer raises `session.lastId` to its id. A
+ * refused request changes nothing, not even `lastId`.
+ */
 export class RequestHandler {
   readonly #responder: Responder
   readonly #granter: Granter
@@ -46,10 +54,13 @@ export class RequestHandler {
   readonly #barriers: BarrierTable
   readonly #results: ResultTable
   /**
-   * How many waiting sets and waiting scopes (logical tasks of clients) all checks for deadlocks
+   * How many waiting sets (requests for several keys) and waiting scopes all checks for deadlocks
    * have visited.
    */
   visitCount = 0
+  /**
+   * The answers to requests that must not wait. Only these answers show the metadata of holders.
+   */
   readonly #heldAnswers = new HolderAnswers('LOCK_HELD', true)
   readonly #timeoutAnswers = new HolderAnswers('LOCK_TIMEOUT', false)
 
@@ -99,6 +110,7 @@ export class RequestHandler {
       return
     }
     if (command.steal) this.#granter.steal(keyState, session)
+    // A quiet table (after a start) grants only requests that steal the lock.
     const mayGrantNow = keyState.queue.length === 0 && !this.#granter.quiet
     if (keyState.admits(command) && (mayGrantNow || command.steal)) {
       session.lastId = id
@@ -129,8 +141,8 @@ export class RequestHandler {
   }
 
   /**
-   * Refuses the request if its scope (one logical task of the client) already waits for another
-   * request. Returns whether the request is refused.
+   * Refuses the request if its scope already waits for another request. Returns whether the request
+   * is refused.
    */
   #refuseIfScopeWaits(session: Session, id: number, scope: number | undefined): boolean {
     if (scope === undefined || session.scopes?.get(scope)?.waiting === undefined) return false
@@ -202,7 +214,7 @@ export class RequestHandler {
     for (const keyState of keyStates) this.#granter.markIdleIfUnused(keyState)
   }
 
-  /** Requests that a shared lock of the session becomes exclusive. */
+  /** Handles the request of a session to make its shared lock exclusive. */
   upgrade(lock: Lock, command: UpgradeLock): void {
     const { session } = lock
     const decision = decideUpgrade(lock, command.timeout, this.#granter.quiet)
@@ -222,6 +234,7 @@ export class RequestHandler {
       const request = upgradeRequest(command, lock)
       this.#granter.startWaiting(request)
     } else {
+      // Other locks hold the key and the timeout is 0, or the lock is exclusive already.
       const { storedHolderBytes } = session
       const answer =
         decision === 'held'
@@ -246,7 +259,7 @@ export class RequestHandler {
     this.#responder.answer(request.session, request.id, answer)
   }
 
-  /** Ends a request or a call at a barrier that has waited for its whole timeout. */
+  /** Ends a waiting request, or a waiting call at a barrier, when its timeout has passed. */
   timeOut(command: TimeOutRequest): void {
     const waitingSession = this.#sessions.byId.get(command.session)
     this.#barriers.giveUp(this.#responder, waitingSession, command.request, 'timeout')
@@ -278,6 +291,7 @@ function extrasOf(
   return extras
 }
 
+/** Describes an item of a set and the state of its key for the check for deadlocks. */
 function wantedOf({ mode, permits = 0 }: SetItem, keyState: KeyState) {
   return { keyState, mode, permits }
 }

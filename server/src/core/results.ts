@@ -1,14 +1,17 @@
 /**
  * `once`: the first caller of a key runs a function under an exclusive lock. The requests of the
- * callers that wait meanwhile are the *followers* of this run, and get its value.
+ * callers that wait meanwhile are the *followers* of this run. They form a group, and get the value
+ * of the run.
  *
- * When the run completes, no more followers join its group. A call that comes later begins a new
+ * When the run completes, its group becomes the *delivery* of the key: the followers that must
+ * still get their answers. No more followers join this group. A call that comes later begins a new
  * group, so that a follower never gets a value that is older than its call. One command answers a
  * limited number of followers, as it grants a limited number of waiters. A later command
  * `grantUnfinishedKeys` answers the other followers.
  *
- * A result may be kept for later callers for some time. The table bounds the number and the bytes
- * of the kept results, and forgets the oldest first.
+ * The client of a run can ask the table to keep the result for later callers for some time. The
+ * table bounds the number and the bytes of the kept results, and forgets the oldest first. The
+ * owner broker of a kept result is the broker that times it.
  */
 import type { CompleteOnce, ForgetResult } from './commands.js'
 import { KeyExtras } from './lockExtras.js'
@@ -18,9 +21,9 @@ import type { Responder } from './responder.js'
 import { FollowerGroup, KeptResult, SharedResult } from './sharedResults.js'
 import { keptResultBytes } from './weights.js'
 
-/** Most kept results, for the sessions of older brokers. */
+/** The limit of kept results for a session whose broker, an older version, gave it no limit. */
 const defaultKeptResults = 1_000
-/** Most bytes of kept results, for the sessions of older brokers. */
+/** The limit of the bytes of kept results, for the same sessions. */
 const defaultKeptResultBytes = 16 * 1024 * 1024
 
 export class ResultTable {
@@ -42,7 +45,7 @@ export class ResultTable {
     return this.#kept
   }
 
-  /** Starts a walk over the kept results. The walk may pause while the results change. */
+  /** Starts a walk over the kept results. The caller may pause while the results change. */
   walk(): Walk<KeptResult> {
     return this.#inOrder.walk()
   }
@@ -80,9 +83,8 @@ export class ResultTable {
     const result = new SharedResult(key, fence, value)
     const extras = keyState.extras
     if (extras?.followers !== undefined) {
-      // No earlier delivery (a group of followers that still get their answers) is left: its
-      // followers waited before this lock was granted, and the table answers followers before it
-      // grants the next waiter.
+      // No earlier delivery is left, because the table answers the followers of a key before it
+      // grants the next waiter, and so before it granted this lock.
       extras.delivery = extras.followers
       extras.followers = undefined
       extras.delivery.result = result
@@ -112,8 +114,8 @@ export class ResultTable {
   }
 
   /**
-   * Makes a broker the owner of the kept results of a broker that has ended. If `formerOwner` is
-   * undefined, moves all kept results.
+   * Makes `ownerBroker` the owner of the kept results of `formerOwner`, a broker that has ended. If
+   * `formerOwner` is undefined, moves all kept results.
    */
   takeOwnership(responder: Responder, formerOwner: string | undefined, ownerBroker: string): void {
     for (const kept of this.#kept.values()) {
@@ -125,8 +127,8 @@ export class ResultTable {
   }
 
   /**
-   * Adds a follower from a snapshot. Does not count the bytes of the result, because `snapshot.ts`
-   * counts all results together.
+   * Adds a follower from a snapshot. Does not count the bytes of the result in `bytes`, because
+   * `snapshot.ts` counts all results together.
    *
    * @param result The value that the follower must still get; undefined if its run has not ended.
    */
@@ -146,7 +148,10 @@ export class ResultTable {
     addToGroup(extras.delivery, request)
   }
 
-  /** Adds a kept result from a snapshot. Does not count the bytes, as {@link restoreFollower}. */
+  /**
+   * Adds a kept result from a snapshot. Like {@link restoreFollower}, does not count the bytes of
+   * the result itself in `bytes`.
+   */
   restoreKept(kept: KeptResult): void {
     this.#add(kept)
     kept.result.addReference()

@@ -10,7 +10,7 @@ import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 export interface VirtualTableProps<T> {
   /** The name of the table for screen readers. */
   readonly label: string
-  /** Added to the class of the table and of its rows. */
+  /** The CSS class of the table, besides `virtual`. */
   readonly cssClass: string
   readonly headings: readonly string[]
   readonly items: readonly T[]
@@ -127,7 +127,10 @@ function useView(tableRef: { current: HTMLElement | null }): View {
   return view
 }
 
-/** For each key that moves the focus: the new row. `page` is the number of rows on one page. */
+/**
+ * For each key that moves the focus: the index of the new row. `page` is the number of rows on one
+ * page, and `last` is the index of the last row.
+ */
 const moves: Readonly<Record<string, (index: number, page: number, last: number) => number>> = {
   ArrowDown: (index) => index + 1,
   ArrowUp: (index) => index - 1,
@@ -137,12 +140,14 @@ const moves: Readonly<Record<string, (index: number, page: number, last: number)
   End: (_index, _page, last) => last,
 }
 
-/** Returns the row that the Tab key reaches, and the handler of the keys that move the focus. */
+/**
+ * Returns the index of the active row, its setter, and the handler of the keys that move the focus.
+ */
 function useRows(tableRef: { current: HTMLElement | null }, count: number, rowHeight: number) {
   const [active, setActive] = useState(0)
   const [rowToFocus, setRowToFocus] = useState<number | undefined>(undefined)
-  // Move the focus in a layout effect, which runs at once after the row is drawn. A key that the
-  // user presses before the row has the focus would have no effect.
+  // Move the focus in a layout effect, because it runs in the same task as the drawing of the row.
+  // Otherwise the user could press the next key before the row has the focus, without effect.
   useLayoutEffect(() => {
     if (rowToFocus === undefined) return
     const target = tableRef.current?.querySelector(

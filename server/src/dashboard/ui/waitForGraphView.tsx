@@ -1,6 +1,7 @@
 /**
- * Draws the wait-for graph: each session is a box, and an arrow leads from each session to the
- * sessions for whose locks the session waits.
+ * Draws the wait-for graph: each session is a box, and an arrow leads from a waiting session to
+ * each session that holds a lock that the waiting session needs. Column 0 has the holders of the
+ * key of the page, and the sessions that wait for them are to the right.
  */
 import { formatPlural, shortId } from '../model/format.js'
 import type { Edge, Node, WaitForGraph } from '../model/waitForGraph.js'
@@ -12,7 +13,7 @@ const box = { width: 148, height: 40 }
 const spacing = { x: 248, y: 58 }
 /** The space around the picture, in px. */
 const margin = 16
-/** The space for arrows below the boxes, in px. */
+/** The space below the boxes for the arrows that are not drawn between two columns, in px. */
 const curveHeight = 22
 
 interface WaitForGraphProps {
@@ -98,10 +99,10 @@ function Arrow({ edge, points, pageKey }: ArrowProps) {
   const [from, to] = [points.get(edge.from), points.get(edge.to)]
   if (from === undefined || to === undefined) return null
   const { path, label } = curve(from, to)
-  const mark = edge.isInCycle ? 'arrow-cycle' : 'arrow'
+  const arrowheadId = edge.isInCycle ? 'arrow-cycle' : 'arrow'
   return (
     <g class={`edge ${edge.isInCycle ? 'edge-cycle' : ''}`}>
-      <path d={path} marker-end={`url(#${mark})`} />
+      <path d={path} marker-end={`url(#${arrowheadId})`} />
       {edge.key !== pageKey && (
         <text x={label.x} y={label.y} text-anchor="middle">
           <title>{edge.key}</title>
@@ -170,8 +171,8 @@ function Box({ node, at, isInCycle }: BoxProps) {
 
 /** A text of at most `maxLength` characters; a longer text is cut and ends with `…`. */
 function shorten(text: string, maxLength: number): string {
-  const letters = [...text]
-  return letters.length <= maxLength ? text : `${letters.slice(0, maxLength - 1).join('')}…`
+  const characters = [...text]
+  return characters.length <= maxLength ? text : `${characters.slice(0, maxLength - 1).join('')}…`
 }
 
 /** The graph in words, for screen readers. */
