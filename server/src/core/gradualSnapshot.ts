@@ -28,10 +28,10 @@ import type { LockTable } from './table.js'
 export class GradualSnapshot implements ChangeListener {
   readonly #table: LockTable
   readonly #tableItem: SnapshotItem
-  readonly #sessions: RecordList<Session>
+  readonly #sessions: ListedRecords<Session>
   readonly #keys: KeysInOrder
-  readonly #keptResults: RecordList<KeptResult>
-  readonly #barriers: RecordList<Barrier<Session>>
+  readonly #keptResults: ListedRecords<KeptResult>
+  readonly #barriers: ListedRecords<Barrier<Session>>
 
   /**
    * Begins a snapshot. The caller must call {@link end} after it has read the last item that it
@@ -42,10 +42,10 @@ export class GradualSnapshot implements ChangeListener {
   constructor(table: LockTable) {
     this.#table = table
     this.#tableItem = tableItem(table)
-    this.#sessions = new RecordList(table.sessions.values(), itemsOfSession)
+    this.#sessions = new ListedRecords(table.sessions.values(), itemsOfSession)
     this.#keys = new KeysInOrder(table.keys.walk())
-    this.#keptResults = new RecordList(table.keptResults.values(), itemsOfKept)
-    this.#barriers = new RecordList(table.barriers.values(), itemsOfBarrier)
+    this.#keptResults = new ListedRecords(table.keptResults.values(), itemsOfKept)
+    this.#barriers = new ListedRecords(table.barriers.values(), itemsOfBarrier)
     table.addChangeListener(this)
   }
 
@@ -91,7 +91,7 @@ export class GradualSnapshot implements ChangeListener {
  * The records of one kind, such as the sessions, in a list that is made when the snapshot begins.
  * For the kinds of which a table has only few records.
  */
-class RecordList<T> {
+class ListedRecords<T> {
   readonly #records: readonly T[]
   readonly #itemsOf: (record: T) => SnapshotItem[]
   #nextIndex = 0

@@ -1,11 +1,14 @@
 /**
- * Decides which upgrades the broker accepts. These are the rules and the reasons for them:
+ * Decides which upgrades the broker accepts. An upgrade is the HTTP request with which a WebSocket
+ * begins. These are the rules and the reasons for them:
  *
- * - An `Origin` must be in `origins`. Browsers apply no same-origin policy to WebSockets, so any
- *   web page that a person visits could reach a broker on that person's machine.
- * - The `Host` must be a name of this broker. A web page can have its own host name resolve to this
- *   machine (DNS rebinding).
- * - Without `authenticate`, the client must be a program on this machine.
+ * - An `Origin` must be in `origins`, except the origin of the broker's own pages, and loopback
+ *   origins with `dev`. Browsers apply no same-origin policy to WebSockets, so any other web page
+ *   that a person visits could reach a broker on that person's machine.
+ * - The `Host` must be a name of this broker, as `isAllowedHost` explains. A web page can have its
+ *   own host name resolve to this machine (DNS rebinding).
+ * - With neither `authenticate` nor `allowUnauthenticated`, the client must be a program on this
+ *   machine.
  * - The rate of upgrades is limited.
  */
 import type { IncomingMessage } from 'node:http'
@@ -28,7 +31,7 @@ export interface RefusedUpgrade {
   /** The status code with its phrase. */
   readonly status: string
   readonly reason: string
-  /** True if only a rate limit is exceeded, so that the client may try again later. */
+  /** True if a limit is the only reason of the refusal, so that the client may try again later. */
   readonly mayRetry?: true | undefined
 }
 
@@ -64,8 +67,9 @@ export class UpgradePolicy {
   }
 
   /**
-   * Checks that a broker beyond loopback authenticates its clients and receives tokens encrypted,
-   * unless `allowUnauthenticated` or `allowInsecure` is set.
+   * Checks the settings of a broker whose host is not loopback. The broker must authenticate its
+   * clients, unless `allowUnauthenticated` is set. If it does, it must receive tokens over TLS or
+   * from a trusted proxy, unless `allowInsecure` is set.
    *
    * @throws {HoldfastError} `INVALID_OPTION` if the host is not loopback and a setting is missing.
    */
@@ -117,9 +121,10 @@ export class UpgradePolicy {
   }
 
   /**
-   * Whether the `Host` header is a name of the broker. The items of `hosts` are names of the
-   * broker. For a request over loopback, every loopback name is a name of the broker as well. For
-   * any other request, every name is a name of the broker if `hosts` is empty.
+   * Whether the `Host` header is a name of the broker:
+   * - For every request, the items of `hosts` are names of the broker.
+   * - For a request over loopback, every loopback name is a name of the broker too.
+   * - For any other request, every name is a name of the broker if `hosts` is empty.
    */
   isAllowedHost({ headers, socket }: IncomingMessage): boolean {
     const { hosts } = this.#settings
@@ -200,8 +205,8 @@ function hostName(host: string | undefined): string | undefined {
 }
 
 /**
- * The token in an `Authorization` header or a subprotocol. The URL is ignored, because URLs appear
- * in the logs of proxies.
+ * The token in an `Authorization` header or a subprotocol; undefined without a token. The URL is
+ * ignored, because URLs appear in the logs of proxies.
  */
 function tokenOf({ headers }: IncomingMessage): string | undefined | typeof malformedToken {
   const [, header] = /^bearer +(\S+) *$/i.exec(headers.authorization ?? '') ?? []

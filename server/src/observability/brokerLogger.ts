@@ -1,6 +1,7 @@
 /**
  * Writes the broker's events to the operator's logger: a line for each session that ended, each
- * refusal, each revocation, and each problem of a replicated log. A replicated log is a command log
+ * refusal, each revocation, and each problem of a replicated log. At the level `debug` also a line
+ * for each session that was opened, resumed or suspended. A replicated log is a command log
  * that several brokers share. Text that a client chose (keys, names, reasons) is escaped and
  * shortened first. Tokens and secrets are never logged.
  */
@@ -20,7 +21,7 @@ export interface Logger {
   error(fields: object, message: string): void
 }
 
-/** A longer text is shortened to this number of characters. */
+/** The number of characters to which a longer text is shortened. */
 const maxLoggedChars = 64
 
 /**
@@ -139,9 +140,12 @@ const checkEveryMs = 1_000
 const notMember = 'this broker is not a member; it sent its clients to the other brokers'
 
 /**
- * Logs the health of the replicated log. A line says that a problem has begun, that this broker
- * sends its clients to other brokers because of the problem, or that the log has recovered. A
- * problem that is over before the second check is not logged.
+ * Logs the health of the replicated log. A line says one of these:
+ * - A problem has begun.
+ * - During the problem, this broker has stopped or begun to serve clients.
+ * - The log has recovered.
+ *
+ * A problem that is over at the next check is not logged.
  */
 class LogHealth {
   readonly #logger: Logger
@@ -189,6 +193,7 @@ class LogHealth {
     const now = this.#clock.monotonic()
     const { name, problem, givenName } = status
     this.#warnOfOtherLogs(status)
+    // The broker has a name only while it is a member. `givenName` is the operator's name for it.
     const serves = name !== undefined
     if (serves) this.#hasServed = true
     if (problem === undefined && (serves || !this.#hasServed)) this.#onHealthy(now)

@@ -9,7 +9,7 @@ import { type LimitName, limitNameOf } from '../config/limits.js'
 import type { Effect, Session } from '../core/index.js'
 import type { LogStatus } from './logStatus.js'
 
-/** `messagesPerSecond` becomes `messages_per_second`. */
+/** A name in snake_case: `messagesPerSecond` becomes `messages_per_second`. */
 type SnakeCase<Name extends string> = Name extends `${infer First}${infer Rest}`
   ? `${First extends Lowercase<First> ? First : `_${Lowercase<First>}`}${SnakeCase<Rest>}`
   : ''
@@ -67,7 +67,7 @@ export interface TokenNotice {
   readonly remoteAddress: string | undefined
 }
 
-/** The current values of all numbers that the broker counts. */
+/** The current values of the numbers that the broker counts, and the state of a shared log. */
 export interface BrokerGauges {
   readonly connections: number
   /** Sessions in the lock table. With a shared log, these are the sessions of all brokers. */
@@ -106,8 +106,9 @@ export interface Observer {
   onMessage(type: ClientMessage['type']): void
   /**
    * Called for each effect in the lock table, so this function must be fast. If several brokers
-   * share a log, only the owner broker of the session calls this function, so that sums over all
-   * brokers are right. The owner broker is the broker that keeps the timers of the session.
+   * share a log, only the owner broker of the effect's session calls this function, so that no
+   * effect counts twice in a sum over all brokers. The owner broker keeps the timers of the
+   * session.
    */
   onEffect(effect: Effect): void
   /** Called at most once in a turn of the event loop, after the output of that turn was written. */

@@ -28,11 +28,11 @@ export interface KeySearch {
   /** The next key; `'noMatch'` for a key that the query does not ask for; undefined at the end. */
   next(): KeyState | 'noMatch' | undefined
   /**
-   * Lists at most `limit` locks of a key, by rising fence (the number of a lock, which rises with
-   * every grant). Leaves out locks with a fence up to `afterFence`.
+   * Lists at most `limit` locks of a key, by rising fence (the number of a grant; a later grant has
+   * a higher fence). Leaves out locks with a fence up to `afterFence`.
    */
   locksOf(keyState: KeyState, limit: number, afterFence?: number): Iterable<Lock>
-  /** How long a lock lasts from now on; undefined for a lock without a limit, or if not known. */
+  /** How long a lock lasts from now on; undefined if nothing limits this, or if it is not known. */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined
   /** How many locks of the key {@link locksOf} has not listed. */
   unlistedCountOf(keyState: KeyState): number
@@ -62,12 +62,14 @@ export interface KeyPageBuilder {
   }
 }
 
-/** A key of a page, and how many of its locks and waiting requests the page lists. */
+/** A key of a page, and which of its locks and waiting requests the page lists. */
 export interface PageKey {
   readonly key: string
   /** The page lists only locks with a higher fence; 0 for all locks. */
   readonly afterFence: number
+  /** How many of these locks the page lists. */
   readonly held: number
+  /** How many waiting requests the page lists. */
   readonly waiting: number
 }
 
@@ -126,9 +128,10 @@ export function* messageFrames<T>(
 export type PacedChunks = Generator<string | number>
 
 /**
- * Encodes the answer to a query.
+ * Encodes the answer to a query that asks for no page.
  *
- * @param limit Maximum of locks, and maximum of requests, to list. The counts include all matches.
+ * @param limit At most this many locks, and at most this many requests, are listed. The fields
+ *   `heldCount` and `waitingCount` count all matches.
  */
 export function* foundChunks(id: number, search: KeySearch, limit: number): PacedChunks {
   const chunk = new Chunk()
@@ -174,8 +177,8 @@ export function* foundChunks(id: number, search: KeySearch, limit: number): Pace
 
 /**
  * Encodes the answer to a query for one page. Looks up the locks of a key only when the connection
- * can send them. So the broker keeps only the keys of the page in memory while a client does not
- * read.
+ * can send them. So while a client does not read, the broker keeps only the keys of the page in
+ * memory, and not the locks.
  */
 export function* pageChunks(id: number, search: KeySearch, builder: KeyPageBuilder): PacedChunks {
   for (const item of keysOf(search)) {
@@ -215,7 +218,8 @@ export function* pageChunks(id: number, search: KeySearch, builder: KeyPageBuild
 /**
  * Encodes the locks that are held when a watch begins, and the requests that wait.
  *
- * @param limit Maximum of locks, and maximum of requests, to list. The counts include all matches.
+ * @param limit At most this many locks, and at most this many requests, are listed. The fields
+ *   `heldCount` and `waitingCount` count all matches.
  * @param withQueue Whether the watch shows the requests that wait.
  */
 export function* watchingChunks(

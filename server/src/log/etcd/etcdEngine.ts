@@ -1,10 +1,11 @@
 /**
- * The engine of the replicated log on etcd. Each time a broker becomes a member, it begins a new
- * incarnation, which has its own name. Each incarnation writes its entries (batches of commands) to
- * a key of its own, its slot. Every broker watches all slots. A watch also delivers values that a
- * later entry has overwritten. The revision numbers of etcd are the order of the entries. The
- * engine uses neither the leases nor the plain reads of etcd, because etcd has revoked leases
- * wrongly, and plain reads were out of date after a pause.
+ * The engine (the storage) of a replicated log on etcd. A replicated log is a command log that
+ * several brokers share. Each time a broker joins the other brokers of the log, the broker begins a
+ * new incarnation, which has its own name. Each incarnation writes its entries (batches of
+ * commands) to a key of its own, its slot. Every broker watches all slots. A watch also delivers
+ * values that a later entry has overwritten. The revision numbers of etcd are the order of the
+ * entries. The engine uses neither the leases nor the plain reads of etcd, because etcd has revoked
+ * leases wrongly, and plain reads were out of date after a pause.
  *
  *   prefix/config                     the settings of all brokers of the log
  *   prefix/founding                   exists until enough brokers have joined a new log
@@ -58,9 +59,11 @@ export class EtcdEngine implements Engine {
   readonly #openTimeoutMs: number
   readonly #isShared: boolean
   readonly #marksFounding: boolean
+  /** Whether the log is new, and too few brokers have joined it. */
   #isFounding = false
   readonly #snapshots: SnapshotStore
   readonly #quota: QuotaMonitor
+  /** The members of the etcd cluster that this broker cannot use. */
   readonly #unfitMembers: UnfitMembers
   readonly #watchStreams = new Set<WatchStream>()
   /** The id of the etcd cluster. */
@@ -86,8 +89,8 @@ export class EtcdEngine implements Engine {
     // A call must have time for several tries before the other brokers declare this broker dead,
     // and each try must be long enough for a slow member.
     this.#client.callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
-    // Each broker writes at least one entry in a sixth of the dead time, so a working watch is not
-    // silent for a third of the dead time.
+    // Each broker writes at least one entry in a sixth of `deadMs`, so a working watch is not
+    // silent for a third of `deadMs`.
     this.#silenceMs = Math.max(400, config.deadMs / 3)
     const { storedConfig, revision } = await this.#convertErrors(() => this.#checkAndOpen(config))
     const mismatch = configMismatch(config, storedConfig, 'prefix')
@@ -122,6 +125,7 @@ export class EtcdEngine implements Engine {
     )
     const value = encodeValue(entry)
     const revision = await this.#convertErrors(() => this.#client.put(this.#slotKey(slot), value))
+    // A write always gets the highest revision so far, unless etcd lost revisions.
     if (revision > newestSeenRevision) return
     const error = logReplaced(
       `revision ${revision} followed ${newestSeenRevision}, as after the restore of a backup`,
@@ -167,8 +171,8 @@ export class EtcdEngine implements Engine {
   }
 
   /**
-   * Drops the overwritten entries. Ignores a refusal if the start of the log is missing, because
-   * etcd then compacts by itself.
+   * Drops the overwritten entries. If etcd forbids this broker to compact, but the start of the log
+   * is missing, ignores the error: the entries are gone, because etcd compacts by itself.
    */
   async #compactHistory(position: number): Promise<void> {
     try {
@@ -187,7 +191,7 @@ export class EtcdEngine implements Engine {
         return true
       } catch (error) {
         if (!(error instanceof EtcdError && error.kind === 'compacted')) throw error
-        // etcd reports a revision in the future by the same error code.
+        // etcd reports a revision in the future by the same error code, so check the message.
         return !error.message.includes('compacted')
       }
     })
@@ -202,8 +206,8 @@ export class EtcdEngine implements Engine {
   }
 
   /**
-   * Runs the checks and then reads the configuration. Repeats the checks and the reading after a
-   * temporary error, because a member may not know yet that it has lost its leader.
+   * Checks the members of etcd, and then reads or writes the configuration. Repeats both steps
+   * after a temporary error, because a member of etcd may not know yet that it has lost its leader.
    */
   async #checkAndOpen(
     config: ClusterConfig,
@@ -228,8 +232,8 @@ export class EtcdEngine implements Engine {
   }
 
   /**
-   * Writes the configuration if the prefix is empty. Resolves with the stored configuration and the
-   * revision that created it.
+   * Writes the configuration if the prefix has no keys. Resolves with the configuration that etcd
+   * has now, and with the revision at which this configuration was written.
    */
   async #readOrWriteConfig(
     config: ClusterConfig,

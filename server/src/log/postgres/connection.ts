@@ -11,8 +11,9 @@ import { fromDriver, nameOf, notPostgres, PostgresError } from './errors.js'
 export interface PostgresTls {
   /** The trusted certificate authorities. Default: the authorities that Node trusts. */
   readonly ca?: string | Buffer | undefined
-  /** The broker's own certificate and key, if the server asks for a client certificate. */
+  /** The certificate of the broker, if the server asks for a client certificate. */
   readonly cert?: string | Buffer | undefined
+  /** The private key of `cert`. */
   readonly key?: string | Buffer | undefined
 }
 
@@ -60,7 +61,7 @@ export class Connection {
   readonly #client: Client
   readonly #clock: Clock
   #listener: ConnectionListener | undefined
-  #warnings = 0
+  #warningCount = 0
   #error: PostgresError | undefined
 
   private constructor(host: PostgresHost, client: Client, clock: Clock) {
@@ -70,9 +71,9 @@ export class Connection {
     client.on('error', (error) => this.#break(fromDriver(host, error)))
     client.on('end', () => this.#break(fromDriver(host, new Error('connection ended'))))
     client.on('notification', ({ processId }) => this.#listener?.onNotification?.(processId))
-    // Every notice counts as a warning, because sessions set `client_min_messages`, so that the
-    // server sends no less important messages.
-    client.on('notice', () => this.#warnings++)
+    // Every notice counts as a warning, because sessions set `client_min_messages` to `warning`.
+    // The server then sends no messages of a lower level.
+    client.on('notice', () => this.#warningCount++)
   }
 
   /** Opens a connection. @throws {PostgresError} if no connection is possible. */
@@ -89,8 +90,8 @@ export class Connection {
       ...host,
       user,
       database,
-      // Give a function even without a password, because otherwise the driver would look for a file
-      // with passwords.
+      // Give a function even if there is no password, because the driver would otherwise look for a
+      // file with passwords.
       password: () => password ?? '',
       ssl: tlsFor(host, credentials),
       application_name: 'holdfast',
@@ -127,14 +128,14 @@ export class Connection {
   }
 
   /**
-   * Executes a text of one or several statements as one message. The caller makes one call at a
-   * time.
+   * Sends a text of one or several statements as one message, and resolves with the answer to the
+   * last statement. The caller must not begin a call before the former call has ended.
    *
    * @throws {PostgresError} if the server refuses a statement, or does not answer in time.
    */
   async call(text: string, deadlineMs: number): Promise<Answer> {
     if (this.#error !== undefined) throw this.#error
-    const warningsBefore = this.#warnings
+    const warningsBefore = this.#warningCount
     const timer = this.#clock.setTimer(() => {
       const message = `${nameOf(this.host)} did not answer within ${deadlineMs} ms`
       this.#break(new PostgresError('timeout', message))
@@ -142,7 +143,7 @@ export class Connection {
     try {
       const result: unknown = await this.#client.query(text)
       const { rows, rowCount } = (Array.isArray(result) ? result.at(-1) : result) as QueryResult
-      return { rows, rowCount: rowCount ?? 0, hasWarning: this.#warnings > warningsBefore }
+      return { rows, rowCount: rowCount ?? 0, hasWarning: this.#warningCount > warningsBefore }
     } catch (error) {
       throw this.#error ?? fromDriver(this.host, error)
     } finally {
@@ -150,6 +151,7 @@ export class Connection {
     }
   }
 
+  /** Closes the connection. Waits at most {@link closeMs} for the server. */
   async close(): Promise<void> {
     this.#listener = undefined
     if (this.#error !== undefined) return
@@ -181,6 +183,7 @@ export class Connection {
 }
 
 function tlsFor({ host }: PostgresHost, { sslMode, tls }: Credentials) {
+  // A host that begins with `/` is the folder of a Unix socket.
   if (sslMode === 'disable' || host.startsWith('/')) return false
   const { ca, cert, key } = tls ?? {}
   // As in libpq, `require` verifies the certificate only if an authority is given.

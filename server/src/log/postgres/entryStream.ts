@@ -1,6 +1,6 @@
 /**
- * Follows a shared log in PostgreSQL until the caller stops the stream, and delivers its entries
- * (batches of commands) in order. Three events make the stream read the next entries: a
+ * Follows a shared log in PostgreSQL until the caller stops the stream, and delivers the entries of
+ * the log (batches of commands) in order. Three events make the stream read the next entries: a
  * notification of the database (the stream has executed LISTEN), an append of this broker, and a
  * timer. A notification is only a hint, because a session can lose its LISTEN without notice. Each
  * read therefore also checks the session.
@@ -23,9 +23,10 @@ export interface EntryStreamDeps {
   /** Whether a notification came from the server process that appends for this broker. */
   readonly isOwnAppend: (processId: number) => boolean
   readonly statements: Statements
+  /** Checks that the database still has the log that this broker has read. */
   readonly identity: LogIdentity
   readonly clock: Clock
-  /** The position of the last entry that need not be delivered. */
+  /** The stream delivers the entries after this position. */
   readonly position: number
   readonly listener: LogListener
   /** How often the stream reads without a hint, in ms. */
@@ -48,12 +49,14 @@ export class EntryStream {
   #position: number
   /** The id of the last delivered entry; undefined if the id is not known. */
   #lastId: string | undefined
-  /** The server process of the session; undefined after a reconnect. */
+  /** The server process of the session; undefined until the first read of a connection. */
   #serverPid: number | undefined
   /** How many entries the next read asks for. A slow server gets smaller reads. */
   #pageSize = maxPageSize
   #isReading = false
-  /** Whether a hint arrived during a read. */
+  /**
+   * Whether the stream must read again, because a hint arrived or because the last page was full.
+   */
   #mustRead = false
   #isOver = false
   #timer: Timer
@@ -69,8 +72,8 @@ export class EntryStream {
         this.#serverPid = undefined
       },
       onNotification: (processId) => {
-        // Ignore the notification of an own append, because the engine offers the entry to the
-        // stream when the append is answered.
+        // Ignore the notification of an append of this broker, because the engine calls `offer`
+        // with the entry when PostgreSQL has answered the append.
         if (!deps.isOwnAppend(processId)) this.hint()
       },
       onBroken: () => this.hint(),
@@ -85,8 +88,8 @@ export class EntryStream {
   }
 
   /**
-   * Delivers an entry that this broker has just appended. If this entry is the next entry, the
-   * stream need not read it from the database.
+   * Takes an entry that this broker has just appended. If this entry is the next entry, delivers it
+   * without a read from the database. Otherwise reads the missing entries first.
    */
   offer(head: EntryHead, text: string): void {
     if (head.position <= this.#position || this.#isOver) return
@@ -141,7 +144,7 @@ export class EntryStream {
     const [stateRow] = rows
     if (stateRow === undefined) throw identity.lost('its settings are gone', false)
     this.#checkSession(stateRow)
-    // During the read, the stream may have delivered an entry of this broker.
+    // Skip the comparison if `offer` has delivered an entry during the read.
     if (this.#position === positionBefore) {
       const seenId = identity.compare(stateRow, { position: positionBefore, id: this.#lastId })
       this.#lastId ??= seenId
@@ -178,7 +181,10 @@ export class EntryStream {
     this.#deps.listener.entry(position, text)
   }
 
-  /** The next entry is missing, because it was compacted or another program deleted it. */
+  /**
+   * Handles a missing next entry. If the entry was compacted, stops and tells the listener.
+   * Otherwise another program deleted the entry, and the method throws.
+   */
   #onGap(row: Row): void {
     if (Number(row['compacted']) <= this.#position)
       throw this.#deps.identity.lost(`entry ${this.#position + 1} is missing`)
@@ -186,7 +192,10 @@ export class EntryStream {
     this.#deps.listener.compacted()
   }
 
-  /** Checks that the session still has the same server process, and that it still listens. */
+  /**
+   * Checks that the session still has the same server process. If the session does not listen any
+   * more, executes LISTEN again.
+   */
   #checkSession(row: Row): void {
     const pid = row['pid'] as number
     this.#serverPid ??= pid

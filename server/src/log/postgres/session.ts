@@ -1,8 +1,8 @@
 /**
  * A session of the broker with PostgreSQL, which is not a session of a Holdfast client. The session
- * is at the primary, which is the only server that accepts writes; the other servers are its
- * replicas. The session connects when it is used, checks the server, and prepares its statements.
- * After a failure the next call connects again, if necessary to another host.
+ * connects to the primary, the only server that accepts writes; the other servers are replicas of
+ * the primary. The session connects when it is used, checks the server, and prepares its
+ * statements. After a failure the next call connects again, if necessary to another host.
  */
 import type { Clock } from '@holdfast/shared'
 import type { PostgresHost } from './address.js'
@@ -12,7 +12,10 @@ import type { Hosts } from './hosts.js'
 
 /** How a session of one kind is set up. */
 export interface SessionOptions {
-  /** The deadline of one call, in ms. The deadline doubles while calls time out. */
+  /**
+   * The time after which the server gives up a statement, in ms. The deadline of a call is 1.5
+   * times as long, and doubles up to twice while calls time out.
+   */
   readonly callMs: number
   /** Statements that prepare the session; undefined if the session needs no such statements. */
   readonly prepare?: string | undefined
@@ -26,11 +29,11 @@ export interface SessionOptions {
   readonly onBroken?: (() => void) | undefined
 }
 
-/** How often the deadline doubles while calls time out, because the server may be slow. */
+/** How many times the deadline doubles while calls time out, because the server may be slow. */
 const maxDeadlineDoublings = 2
 /** The deadline of a call, as a multiple of the time after which the server gives up by itself. */
 const deadlineFactor = 1.5
-/** PostgreSQL 13, in the form of `server_version_num`. */
+/** The oldest version that is supported, PostgreSQL 13, in the form of `server_version_num`. */
 const minVersion = 130_000
 
 export class Session {
@@ -102,7 +105,7 @@ export class Session {
     }
   }
 
-  /** Closes the connection, and begins with another host the next time. */
+  /** Closes the connection. The next call connects to another host first. */
   async #drop(): Promise<void> {
     const connection = this.#connection
     this.#connection = undefined
@@ -183,8 +186,8 @@ async function checkServer(
     throw new PostgresError('readOnly', message)
   }
   const pid = server!['pid'] as number
-  // A pooler reports a number of its own, and not the number of a server process. So a connection
-  // that has the number of its server process has no pooler.
+  // When a connection opens, a pooler reports a number of its own, and not the number of a server
+  // process. So if the number is that of the server process, there is no pooler.
   if (pid === connection.processId) return
   const isPooled = await sharesServer(connection, pid, credentials, clock, deadlineMs)
   if (isPooled) throw pooled(connection.host)
@@ -193,7 +196,8 @@ async function checkServer(
 /**
  * Whether a pooler (a proxy such as PgBouncer) shares server processes between sessions. In the
  * modes "transaction" and "statement" of a pooler, a second session can get the server process of
- * the first session, which is still open. In the mode "session" it cannot.
+ * the first session while the first session is still open. In the mode "session" this cannot
+ * happen.
  */
 async function sharesServer(
   connection: Connection,
@@ -219,7 +223,7 @@ async function sharesServer(
   }
 }
 
-/** The error for a server behind a pooler that loses LISTEN. */
+/** The error for a pooler that loses the LISTEN of a session. */
 function pooled(host: PostgresHost): PostgresError {
   return new PostgresError(
     'pooler',
@@ -231,7 +235,7 @@ function pooled(host: PostgresHost): PostgresError {
 /**
  * The settings of every session. The server gives up a statement that waits for a lock, so that
  * abandoned statements do not pile up. The server does not give up a commit that waits for a
- * standby.
+ * standby. A value of `synchronous_commit` that would not wait for a standby's disk becomes `on`.
  */
 function settingsFor(callMs: number): string {
   return `
@@ -256,8 +260,8 @@ function closed(host: PostgresHost): PostgresError {
 }
 
 /**
- * The most useful of the errors of several hosts. The error that a host is a replica is the least
- * useful, because all hosts but the primary are replicas.
+ * The most useful of the errors of several hosts: a permanent error, or else an error other than
+ * that a host is a replica. The latter is no news, because all hosts but the primary are replicas.
  */
 function summaryOf(errors: readonly PostgresError[], hostCount: number): PostgresError {
   const permanent = errors.find(({ isPermanent }) => isPermanent)

@@ -23,9 +23,9 @@ export const tableNames = [
 /** The id of the entry before the first entry. */
 export const noId = '00000000-0000-0000-0000-000000000000'
 
-/** The most entries that one statement reads. An entry has at most about 256 KiB. */
+/** Highest number of entries that one statement reads. An entry has at most about 256 KiB. */
 export const maxPageSize = 100
-/** How many entries one statement deletes at most. */
+/** Highest number of entries that one statement deletes. */
 export const deleteSize = 5_000
 
 /** The statements for one schema. The name of the schema needs no quotes: see `address.ts`. */
@@ -93,7 +93,7 @@ export class Statements {
     return `update ${this.#schema}.log_state set is_founding = false`
   }
 
-  /** Finds the schemas of other logs in the database, at most 10. */
+  /** Lists the schemas of other logs in the database, at most 10. */
   otherLogs(): string {
     return `select nspname::text as schema
       from pg_class join pg_namespace on pg_namespace.oid = relnamespace
@@ -123,7 +123,7 @@ export class Statements {
   }
 
   /**
-   * Prepares the statements of the session for appends. `append` gives the entry the next position:
+   * Prepares the statements of a session that appends. `append` gives the entry the next position:
    * the row of `log_state` is locked until the commit, so the order of positions is the order of
    * commits. `append` fails if the entry is in the log already. `confirm` returns the position of
    * an entry that is in the log already. `confirm` also writes a row, without a change of its
@@ -188,7 +188,7 @@ export class Statements {
     return `listen ${this.#schema}`
   }
 
-  /** Whether the entry after this position exists, or the position is the newest. */
+  /** Asks whether the entry after this position exists, or this position is the newest. */
   canReplayFrom(position: number): string {
     const schema = this.#schema
     return `select state.position = ${position}
@@ -202,6 +202,7 @@ export class Statements {
       set compacted = greatest(compacted, least(position, ${position}))`
   }
 
+  /** Deletes the oldest entries up to this position, at most {@link deleteSize}. */
   deleteEntries(position: number): string {
     const entries = `${this.#schema}.log_entries`
     return `delete from ${entries} where position in (
@@ -226,7 +227,10 @@ export class Statements {
       on conflict (id, number) do nothing`
   }
 
-  /** Makes a snapshot valid, unless a snapshot of this position or of a later position is valid. */
+  /**
+   * Makes a snapshot valid by adding it to the list, unless the list has a snapshot of this
+   * position or of a later position. `is_listed` says whether the snapshot is in the list.
+   */
   listSnapshot(id: string, position: number, chunkCount: number): string {
     const snapshots = `${this.#schema}.log_snapshots`
     return `lock table ${snapshots} in exclusive mode;
@@ -240,7 +244,7 @@ export class Statements {
     return `delete from ${this.#schema}.log_snapshot_chunks where id = '${id}'`
   }
 
-  /** Deletes all snapshots before a position, also incomplete snapshots. */
+  /** Deletes all snapshots before a position, even snapshots that are not in the list. */
   deleteSnapshotsBefore(position: number): string {
     return `delete from ${this.#schema}.log_snapshots where position < ${position};
       delete from ${this.#schema}.log_snapshot_chunks where position < ${position}`

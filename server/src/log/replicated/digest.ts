@@ -2,11 +2,11 @@
  * A digest (checksum) of the lock table, which is a sum of one hash for each record of the table.
  * The records are the sessions, each with its attach epoch (the number of its connection), the
  * locks, the waiting requests, the calls at barriers and the kept results of `once`. Every effect
- * (change of the table) adds hashes to the sum or subtracts hashes. A sum does not depend on the
- * order, so the digest is cheap even for a million locks.
+ * (change of the table) adds the hashes of new records and subtracts the hashes of former records.
+ * So the digest is cheap even for a million locks. It does not depend on the order of the records.
  *
- * Brokers that have applied the same entries of the log have equal digests, unless the table of a
- * broker is wrong.
+ * Brokers that have applied the same entries (batches of commands) of the log have equal digests,
+ * unless the table of a broker is wrong.
  */
 import {
   type BarrierCall,
@@ -38,7 +38,7 @@ class HashSum {
   }
 
   /**
-   * Adds or subtracts two 32-bit hashes of a text, with different start values and different
+   * Adds or subtracts a text, by two 32-bit hashes with different start values and different
    * factors (those of FNV-1a and of MurmurHash3). `mixBits` makes every character of the text
    * affect every bit of the hash.
    */
@@ -55,7 +55,7 @@ class HashSum {
   }
 }
 
-/** The digest of a lock table, kept up to date by the effects of its commands. */
+/** The digest of a lock table. Call `update` for each effect of the table. */
 export class Digest extends HashSum {
   constructor(table: Pick<LockTable, 'sessions' | 'keys' | 'barriers' | 'keptResults'>) {
     super()
@@ -80,6 +80,7 @@ export class Digest extends HashSum {
   update(effect: Effect): void {
     switch (effect.kind) {
       case 'opened':
+        // A new session has its first connection.
         this.#session(effect.session, 1, 1)
         break
       case 'resumed':
@@ -146,7 +147,7 @@ export class Digest extends HashSum {
     if (extras?.election !== undefined) this.#value(lock, extras.election.value, sign)
   }
 
-  /** The value of a leader, which changes while the lock stays. */
+  /** Adds or subtracts the value of a leader, which can change while the leader keeps its lock. */
   #value({ fence }: Lock, value: string | undefined, sign: Sign): void {
     this.addHash(valueText(fence, value), sign)
   }
@@ -167,11 +168,11 @@ export class Digest extends HashSum {
 }
 
 /**
- * The digest of the items of a snapshot. A table that is restored from the items has an equal
- * {@link Digest}.
+ * The digest of a table, made from the items of its snapshot. A table that is restored from these
+ * items has an equal {@link Digest}.
  */
 export class ItemDigest extends HashSum {
-  /** The keys of the results so far, by fence. */
+  /** The keys of the results of `once` among the items so far, by fence. */
   readonly #resultKeys = new Map<number, string>()
 
   add(item: SnapshotItem): void {
@@ -258,9 +259,9 @@ function keptText(fence: number, key: string | undefined): string {
 type HashedTerms = Pick<ExtraTerms, 'permits' | 'capacity' | 'maxHold' | 'once'>
 
 /**
- * The extras (the options that few locks have) of a lock or request, as text. The digest does not
- * cover which locks form a set (a lock of several keys). This follows from their fence, or from the
- * session and id of its requests.
+ * The extras (the options that few locks have) of a lock or request, as text. The digest need not
+ * cover which locks or requests form a set (one lock on several keys), because the locks of a set
+ * have the same fence, and its requests have the same session and id.
  */
 function extrasText(extras: HashedTerms | undefined): string {
   if (extras === undefined) return ''

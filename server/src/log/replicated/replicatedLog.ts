@@ -23,21 +23,24 @@ export interface ReplicatedOptions {
    * 1,000 to 60,000, default 6,000.
    */
   readonly deadMs?: number | undefined
-  /** How many brokers the log is for, 1 to 100. Default: a new log serves at once. */
+  /**
+   * How many brokers the log is for, 1 to 100. A new log serves no client until a majority of them
+   * has joined. Default 1: a new log serves with its first broker.
+   */
   readonly brokers?: number | undefined
   /** The name of this broker for operators: 1 to 32 letters, digits and `. _ -`. */
   readonly name?: string | undefined
-  /** Entries after which a snapshot is made. Default 20,000. */
+  /** After how many entries a snapshot is made. Default 20,000. */
   readonly snapshotEntries?: number | undefined
-  /** Characters of entries after which a snapshot is made. Default 67,108,864. */
+  /** After how many characters of entries a snapshot is made. Default 67,108,864. */
   readonly snapshotCharacters?: number | undefined
   /** The longest time between two snapshots, in ms. 10,000 to 86,400,000, default 600,000. */
   readonly snapshotMs?: number | undefined
 }
 
-/** `start` fails when the broker has come no nearer to its join for this time, in ms. */
+/** `start` fails when the join of the broker has made no progress for this time, in ms. */
 const maxStallMs = 30_000
-/** How long `close` waits until the `leave` entry has returned from the log, in ms. */
+/** How long `close` waits until the broker has read its own `leave` entry in the log, in ms. */
 const maxLeaveMs = 3_000
 
 const initialStatus: LogStatus = {
@@ -72,6 +75,7 @@ export class ReplicatedLog implements Log, Membership {
   #member: ClusterMember | undefined
   /** Rejects the `start` that is under way. */
   #abortStart: (error: HoldfastError) => void = () => {}
+  /** Ends the wait of `close`, when the broker has left or when the member has failed. */
   #onLeft: () => void = () => {}
   #closed: Promise<void> | undefined
 
@@ -141,8 +145,8 @@ export class ReplicatedLog implements Log, Membership {
     let isStarting = true
     const joined = new Promise<void>((resolve, reject) => {
       this.#abortStart = reject
-      // Set `isStarting` before the promise resolves, because the cluster member may fail at the
-      // next entry. The code after `await joined` would run later.
+      // Set `isStarting` here and not after `await joined`, because the cluster member may fail at
+      // the next entry, before the code after `await` runs.
       const onServing = (): void => {
         isStarting = false
         resolve()
@@ -156,7 +160,7 @@ export class ReplicatedLog implements Log, Membership {
     })
     const stopTimer = this.#abortStartWithoutProgress()
     try {
-      // The race ends when the start is aborted, so an aborted start does not wait for an engine
+      // An aborted start rejects `joined`, which ends the race. So it does not wait for an engine
       // that never answers.
       await Promise.race([this.#begin(this.#engine, this.#member!), joined])
       await joined
@@ -259,7 +263,7 @@ export class ReplicatedLog implements Log, Membership {
     await member.begin()
   }
 
-  /** Stops the member, the snapshot that is under way, and the engine. */
+  /** Stops the member, a snapshot that is under way, and the engine. */
   async #stop(): Promise<void> {
     this.#member?.end()
     this.#snapshots.stop()
@@ -269,8 +273,8 @@ export class ReplicatedLog implements Log, Membership {
 
 /**
  * The name of a cluster whose brokers serve one cell (a share of all keys). The name has the cell,
- * so that brokers of two cells cannot share a log, nor brokers that count the cells differently.
- * Otherwise the same key could be locked in two logs.
+ * such as `1/4`, so that two brokers can share a log only if they have the same cell and the same
+ * number of cells. Otherwise the same key could be locked in two logs.
  */
 function clusterOfCell(cluster: string, cell: string | undefined): string {
   if (cell === undefined) return cluster
