@@ -36,9 +36,12 @@ export const errorCodes = {
 } as const
 
 /**
- * Why a lock was lost although its session goes on. In this order: its ttl passed, its longest hold
- * (`maxHold`) passed, another request stole it, or an operator revoked it. The broker reports these
- * losses in the message `lost`.
+ * Why a lock was lost although its session goes on. The broker reports these losses in the message
+ * `lost`.
+ * - `expired`: the ttl of the lock passed.
+ * - `maxHold`: the longest hold of the lock passed.
+ * - `stolen`: another request stole the lock.
+ * - `revoked`: an operator revoked the lock.
  */
 export type BrokerLossReason = 'expired' | 'maxHold' | 'stolen' | 'revoked'
 
@@ -64,7 +67,7 @@ export interface Holder {
   readonly key?: string | undefined
   /** How many permits a lock of a semaphore has; undefined for an exclusive or shared lock. */
   readonly permits?: number | undefined
-  /** Longest time that the lock is held, in ms; undefined for a lock without such a limit. */
+  /** The longest time for which the lock may be held, in ms; undefined without such a limit. */
   readonly maxHold?: number | undefined
   /** Fencing token of the lock. */
   readonly fence: number
@@ -73,8 +76,8 @@ export interface Holder {
 }
 
 /**
- * One request of a deadlock. Each request of the cycle waits, at its key, for the session of the
- * next request. The last request waits for the session of the first request.
+ * One request of a deadlock. The requests form a cycle: each request waits, at its key, for the
+ * session of the next request, and the last request waits for the session of the first request.
  */
 export interface CycleEntry {
   /** The key that the request waits for; undefined if the caller may not query the key. */
@@ -83,7 +86,7 @@ export interface CycleEntry {
   readonly session: string
   /** The name of that session; undefined without a name, or if the caller may not query the key. */
   readonly name?: string | undefined
-  /** The number of the request's scope; undefined for an upgrade that no scope has asked for. */
+  /** The number of the request's scope; undefined for an upgrade outside a scope. */
   readonly scope?: number | undefined
 }
 
@@ -101,7 +104,7 @@ export interface HoldfastErrorOptions {
    * With `DEADLOCK`: the requests that wait for each other, at most 16, the refused request first.
    */
   readonly cycle?: readonly CycleEntry[] | undefined
-  /** Whether one of the holders is the session that made the request. */
+  /** With `holders`: whether one of the holders is the session that made the request. */
   readonly heldByThisSession?: boolean | undefined
   /** Why a lock was lost, or the reason with which a broker closed the connection. */
   readonly reason?: string | undefined
@@ -120,7 +123,7 @@ const details = [
   'note',
 ] as const
 
-/** Codes of errors after which the caller may succeed with the same call later. */
+/** Codes of errors after which the same call may succeed later. */
 const retryableCodes: ReadonlySet<ErrorCode> = new Set([
   'LOCK_HELD',
   'LOCK_TIMEOUT',
@@ -162,7 +165,7 @@ export class HoldfastError extends Error {
   declare readonly holders?: readonly Holder[]
   /**
    * With `holders`: whether the session that made the call is one of the holders. Locks are not
-   * re-entrant, so such a call waits until its own session unlocks the key.
+   * re-entrant, so such a call cannot succeed before its own session unlocks the key.
    */
   declare readonly heldByThisSession?: boolean
   /**
@@ -172,8 +175,8 @@ export class HoldfastError extends Error {
   declare readonly capacity?: number
   /**
    * With `DEADLOCK`: the requests that wait for each other, at most 16, the refused request first.
-   * Absent if the client found the deadlock itself: a scope asked for a key that it already holds,
-   * so that the request would have waited for its own scope.
+   * Absent if the client found the deadlock itself: a scope asked for a key that the scope already
+   * holds, so that the request would have waited for its own scope.
    */
   declare readonly cycle?: readonly CycleEntry[]
   /**

@@ -2,10 +2,12 @@
  * Encodes the messages of the broker as JSON text. Frequent messages use templates, because a
  * template is several times faster than `JSON.stringify`. Numbers in a template need no escaping.
  *
- * The messages carry times in ms, rounded down. A *fence* is the number of a lock, which rises with
- * every grant. The *ttl* is how long a lock lives without a refresh. The *maxHold* is how long a
- * lock lives at most. *Permits* are locks of one key that share a capacity. A *set* is one lock on
- * several keys.
+ * The messages carry times in ms, rounded down. A *fence* is the number of a grant; a later grant
+ * has a higher fence. An upgrade (from shared to exclusive) gives a lock a new fence: `fence` is
+ * the first fence of a lock, and `presentFence` is its newest. The *ttl* is how long a lock lives
+ * without a refresh. The *maxHold* is how long a lock lives at most. Locks with *permits* share the
+ * capacity of their key, as on a semaphore. A *set* is one lock on several keys. The `extras` of a
+ * lock or request are the options that only few have.
  */
 import {
   type BarrierCallInfo,
@@ -42,7 +44,8 @@ import { brokerFeatures, brokerVersion } from './features.js'
  * @param secret The secret that the client must send to resume the session. Undefined without a
  *   grace, which is the time in which a client may resume.
  * @param at When `hello` arrived, in ms.
- * @param cell The cell of this broker, such as `1/4`; undefined if it serves all keys.
+ * @param cell The cell of this broker (its share of all keys), such as `1/4`; undefined if the
+ *   broker serves all keys.
  */
 export function encodeWelcome(
   session: Session,
@@ -144,7 +147,7 @@ export function encodeAnswer(
           answer.code,
           answer.fault === 'busyScope' ? busyScopeMessage : fixedModeMessage,
         )
-      // The lock table fails any other request with BAD_MESSAGE only if the id was used before.
+      // Without a fault, the lock table answers BAD_MESSAGE only if the id was used before.
       return answer.code === 'BAD_MESSAGE'
         ? encodeFailed(id, answer.code, usedIdMessage)
         : encodeFailed(id, answer.code, limitMessageFor(answer.limit, limits), answer.holders)
@@ -285,7 +288,10 @@ export function encodeSnapshotLock(lock: SnapshotLock): string {
   return JSON.stringify({ id, key, mode, fence, presentFence, ttl, at })
 }
 
-/** How long a lock lasts from now on, in ms. Undefined without the limit, and if not known. */
+/**
+ * How long a lock lasts from now on, in ms. A field is undefined if the lock has no such limit, or
+ * if the time is not known.
+ */
 export interface RemainingTimes {
   /** Time until the lock expires if its session does not refresh it. */
   readonly ttlRemaining: number | undefined
@@ -327,7 +333,7 @@ export function encodeQueueEvent(
   return JSON.stringify({ event, ...queuedFields(request.key, request), reason })
 }
 
-/** Encodes a waiting request for a watch, with the id of the request. */
+/** Encodes a waiting request for a watch: the fields as for a query, and the id of the request. */
 export function encodeQueuedInfo(key: string, waiter: WaiterInfo): string {
   return JSON.stringify(queuedFields(key, waiter))
 }
@@ -355,7 +361,11 @@ export function encodeBarrierCall(
   return JSON.stringify(info)
 }
 
-/** @param remainingMs Time until the result is forgotten; undefined if it is not known. */
+/**
+ * Encodes a kept result of `once`.
+ *
+ * @param remainingMs Time until the result is forgotten; undefined if the time is not known.
+ */
 export function encodeKeptResult(
   { key, result, since, keep }: KeptResult,
   remainingMs: number | undefined,
@@ -392,7 +402,9 @@ export function upgradeInfo(extras: Request['extras']): Pick<WaitingInfo, 'upgra
   return extras?.upgradeOf === undefined ? undefined : { upgrade: true }
 }
 
-/** The fields that say of which kind a lock or request is; undefined for an ordinary lock. */
+/**
+ * The fields for the extras of a lock or request; undefined for a lock or request without extras.
+ */
 export function kindInfo(
   extras: Lock['extras'],
 ):
@@ -403,8 +415,8 @@ export function kindInfo(
   | undefined {
   if (extras === undefined) return undefined
   const { permits, capacity, maxHold, set, scope, once, election } = extras
-  // A set lists its locks when it is granted, and its requests while it waits. A granted set that
-  // has waited still lists its requests.
+  // A set lists its locks after its grant, and its requests while it waits. A set that has waited
+  // still lists its requests after its grant, so look at the locks first.
   const keyCount = set && (set.locks.length || set.requests.length)
   return {
     ...(permits === undefined ? {} : { permits }),
@@ -419,7 +431,9 @@ export function kindInfo(
 
 function heldFields(lock: Lock): string {
   const { key, mode, session, metadata, presentFence, since, extras } = lock
+  // To other clients, the fence of a lock is its newest fence.
   const holder = { session: session.id, name: session.name, metadata, fence: presentFence, since }
+  // Of a set, only the first lock (the primary) has the ttl.
   const { ttl } = lock.primary
   const ttlField = ttl === undefined ? '' : `,"ttl":${ttl}`
   const fields = `${keyAndMode(key, mode)},${holderFields(holder)}${ttlField}`

@@ -10,19 +10,23 @@
  *   the schemas accept.
  *
  * Terms of the protocol:
+ * - id: the number of a request in its session; the answer has the id of its request. The client
+ *   gives each new request a higher id
  * - session: what a client has at the broker; the session holds the locks of the client. A client
  *   may resume its session over a new connection
  * - lease: how long the broker keeps a session whose client sends nothing over an open connection
  * - grace: how long the broker keeps a session after its connection dropped
  * - ttl: how long a lock lasts after its grant or its last refresh
  * - fence: the number of a grant; a later grant has a higher fence
- * - permits: several locks with permits may be held on one key, as on a semaphore
+ * - permits, capacity: several locks with permits may be held on one key, as on a semaphore; the
+ *   capacity is how many permits they may have together
  * - set: one lock on several keys
  * - scope: one logical task of a client; the broker refuses a request in a scope if the request
  *   would complete a deadlock
  * - election: the choice of one leader among candidates; the leader holds a lock and may publish a
  *   value
- * - once: one client calls a function, and the other callers get the value of that call
+ * - once: one client calls a function, and the other clients that ask for the same key meanwhile
+ *   get the value of that call. A kept value is a value that later callers get too
  * - barrier: a point at which calls wait until a given number of calls (its parties) wait there
  * - cell: one of several independent brokers or clusters among which the keys are divided
  * - watch: a subscription to the changes of the locks of a key or of a prefix of keys
@@ -73,8 +77,8 @@ export interface Resume {
 }
 
 /**
- * A message that the broker sends only to a client that asks for it. `queued`: the request has to
- * wait. `contended`: other requests wait for the lock that this request got.
+ * A message that the broker sends only to a client that asks for the message. `queued`: the request
+ * must wait. `contended`: other requests wait for the lock that this request got.
  */
 export type NoticeType = 'queued' | 'contended'
 
@@ -104,20 +108,24 @@ export interface LockRequest {
    * never waits. Default: the request waits without a limit.
    */
   readonly timeout?: number | undefined
-  /** If true, the broker takes the lock from its holders. Needs exclusive mode and no timeout. */
+  /**
+   * If true, the broker takes the lock from its holders. Such a request must have the mode
+   * `exclusive`, and must have no timeout.
+   */
   readonly steal?: boolean | undefined
   /** Any JSON value, shown to other clients. */
   readonly metadata?: unknown
   /**
-   * The lock ends this long after its grant, even if it is refreshed, in ms. Default: the limit of
-   * the broker, or never.
+   * The lock ends this long after its grant, in ms, even if the lock is refreshed. Default: the
+   * limit of the broker; without such a limit, the lock has no longest hold.
    */
   readonly maxHold?: number | undefined
   /** The notices that the client wants to get about this request and its lock. Default: none. */
   readonly notify?: readonly NoticeType[] | undefined
   /**
    * The number of the scope that the request belongs to. The client chooses this number. A scope is
-   * one logical task, and has one request at a time. A request with `steal` cannot have a scope.
+   * one logical task, and has at most one waiting request. A request with `steal` cannot have a
+   * scope.
    */
   readonly scope?: number | undefined
 }
@@ -161,8 +169,8 @@ export interface EndScopeRequest {
 }
 
 /**
- * Makes a shared lock exclusive, as soon as it is the only lock of its key. Answer: `granted` with
- * the new fence, or `failed`. The lock stays shared while the request waits.
+ * Makes a shared lock exclusive, as soon as the lock is the only lock of its key. The lock stays
+ * shared while the request waits. Answer: `granted` with the new fence, or `failed`.
  */
 export interface UpgradeRequest {
   readonly type: 'upgrade'
@@ -221,7 +229,7 @@ export interface CampaignRequest {
 export interface ProclaimRequest {
   readonly type: 'proclaim'
   readonly id: number
-  /** The fence of the leadership. The broker does not change the fence. */
+  /** The fence of the leadership. A new value does not change the fence. */
   readonly fence: number
   /** Any JSON value. Default: the leader publishes no value from now on. */
   readonly value?: unknown
@@ -303,31 +311,35 @@ export type QueryKind = 'locks' | 'barriers' | 'results' | 'sessions'
 
 /**
  * Asks which locks are held and which requests wait. With another `kind`, asks for the calls at
- * barriers or for the kept results. Answer: one or more `found`. Without `key` and `prefix`, the
- * query selects all keys.
+ * barriers, for the kept results or for one session. Answer: one or more `found`. A query with
+ * neither `key` nor `prefix` selects all keys.
  */
 export interface QueryRequest {
   readonly type: 'query'
   readonly id: number
   readonly key?: string | undefined
   readonly prefix?: string | undefined
+  /** At most this many locks, and at most this many waiting requests: 1 to 1,000, default 1,000. */
   readonly limit?: number | undefined
-  /** Asks for one page of the answer: only keys after this key, in the order of UTF-16 units. */
+  /**
+   * Asks for one page of the answer: only keys after this key, in the order of UTF-16 units. The
+   * empty text asks for the first page.
+   */
   readonly after?: string | undefined
   /**
    * With `after`: the page begins within the key that `after` names. Of the locks of that key, the
    * page has the locks with a higher fence.
    */
   readonly afterFence?: number | undefined
-  /** What to list. Absent: `locks`. Only locks have pages. */
+  /** What to list; default `locks`. Only a query for `locks` can ask for a page. */
   readonly kind?: QueryKind | undefined
   /** The id of a session. Present if and only if the kind is `sessions`. */
   readonly session?: string | undefined
 }
 
 /**
- * Watches a key, a prefix, or without these fields all keys. Answer: one or more `watching`, then
- * an `event` for each change.
+ * Watches a key, all keys with a prefix, or (with neither field) all keys. Answer: one or more
+ * `watching`, then an `event` for each change.
  */
 export interface WatchRequest {
   readonly type: 'watch'
@@ -387,9 +399,9 @@ export interface Pong {
 
 /**
  * The client has received the answers to these requests, so the broker may delete the answers. The
- * broker stores answers only for sessions with a grace. The broker answers with an `ack` of its
- * own, which has other fields (see `brokerMessages.ts`), once it has handled all earlier messages
- * of the connection.
+ * broker stores answers only for sessions with a grace. When the broker has handled all earlier
+ * messages of the connection, it answers with an `ack` of its own, which has other fields (see
+ * `brokerMessages.ts`).
  */
 export interface Acknowledge {
   readonly type: 'ack'
