@@ -1,9 +1,10 @@
 /**
  * The public class `Lock`, which is a caller's handle on a granted lock, and the periodic refresh.
  *
- * `Lock` is not `GrantedLock`: a `GrantedLock` is the session's record of one lock, and callers who
- * share a lock have one handle each. The ttl of a lock is the time after which the lock expires. A
- * scope is one logical task of a session, and ends all its locks when the task ends.
+ * `Lock` is not `GrantedLock`: a `GrantedLock` is the session's record of one lock. Callers of
+ * `singleflightLock` share one `GrantedLock`, and each caller has a `Lock` of its own. The ttl of a
+ * lock is the time after which the lock expires. A scope is one logical task of a session; when the
+ * task ends, the locks of the scope are released.
  */
 import { HoldfastError, type LockMode } from '@holdfast/shared'
 import { asyncDispose, onAbort, throwIfAborted } from '../platform/callbacks.js'
@@ -29,7 +30,7 @@ export interface LockScope {
   /** Called when the handle is unlocked or lost. */
   onEnded(): void
   /**
-   * Calls `send` when the former calls of the scope have been answered. `send` sends a request.
+   * Calls `send` when the earlier calls of the scope have been answered. `send` sends a request.
    * Rejects when the signal is aborted or the timeout is over, also before `send` is called.
    */
   inTurn<T>(
@@ -39,11 +40,12 @@ export interface LockScope {
   ): Promise<T>
 }
 
-/** The listeners of nearly every lock, so that a lock needs no array of its own. */
+/** The empty list that all handles without listeners share, to save an array for each handle. */
 const noListeners: readonly (() => void)[] = []
 
 export class Lock implements LossListener {
   readonly #grantedLock: GrantedLock
+  /** Whether the lock comes from `singleflightLock`, so that several callers may share it. */
   readonly #isSingleflight: boolean
   /** Undefined outside a scope. */
   readonly #scope: LockScope | undefined
@@ -100,9 +102,9 @@ export class Lock implements LossListener {
   }
 
   /**
-   * Whether this handle holds the lock at this moment. Reads the clock. So the value is false
-   * before the broker can grant the lock to another session, even if this process was stopped for a
-   * time.
+   * Whether this handle holds the lock at this moment. Each read compares the expiry of the lock
+   * with the clock. So the value is false before the broker can grant the lock to another session,
+   * even if this process was stopped for a time.
    */
   get held(): boolean {
     this.#grantedLock.scheduler.runExpired()
@@ -110,8 +112,8 @@ export class Lock implements LossListener {
   }
 
   /**
-   * How long the longest hold still lasts, in ms. The option `maxHold` or the operator limits the
-   * hold; `Infinity` without a limit. No refresh prolongs this time.
+   * How long the lock may still be held until `maxHold` or the operator's limit ends it, in ms;
+   * `Infinity` without a limit. A refresh does not prolong this time.
    */
   get holdLeft(): number {
     return this.#grantedLock.holdLeft
@@ -147,7 +149,7 @@ export class Lock implements LossListener {
     const { signal } = options
     if (!this.held) throw this.#notHeldError()
     throwIfAborted(signal, this.key)
-    await this.#untilLost(this.#grantedLock.refresh(ttl).promise, signal)
+    await this.#responseOrLoss(this.#grantedLock.refresh(ttl).promise, signal)
   }
 
   /**
@@ -157,7 +159,7 @@ export class Lock implements LossListener {
    */
   protected async changeValue(value: string | undefined): Promise<void> {
     if (!this.held) throw this.#notHeldError()
-    await this.#untilLost(this.#grantedLock.proclaim(value), undefined)
+    await this.#responseOrLoss(this.#grantedLock.proclaim(value), undefined)
   }
 
   /**
@@ -172,8 +174,8 @@ export class Lock implements LossListener {
    * Rejects with `DEADLOCK` if another lock of the key is being upgraded, because each upgrade
    * would wait for the other. Unlock this lock then, and lock again. Also rejects with `LOCK_HELD`
    * (with `timeout: 0`), `LOCK_TIMEOUT`, `ABORTED`, `LOCK_NOT_HELD`, `FORBIDDEN`, `INVALID_TIMEOUT`
-   * or `INVALID_OPTION` (permits, a lock of several keys, a lock of `singleflightLock`, or a second
-   * call while one waits).
+   * or `INVALID_OPTION` (for a lock with permits, of several keys or of `singleflightLock`, and for
+   * a second call while an upgrade of this lock waits).
    */
   async upgrade(options: UpgradeOptions = {}): Promise<void> {
     const { timeout, signal } = checkUpgrade(options)
@@ -186,7 +188,7 @@ export class Lock implements LossListener {
       if (!this.held) throw this.#notHeldError()
       request.submit()
       const stopListening = onAbort(signal, (error) => request.giveUp(error))
-      const settled = this.#untilLost(request.promise, undefined).catch((error) => {
+      const settled = this.#responseOrLoss(request.promise, undefined).catch((error) => {
         // The client treats a lock as lost earlier than the broker does. So the upgrade may still
         // wait at the broker, and the client cancels the upgrade.
         if (this.#currentLoss !== undefined) request.giveUp(this.#notHeldError())
@@ -208,7 +210,7 @@ export class Lock implements LossListener {
     if (!this.held) throw this.#notHeldError()
     const request = new DowngradeRequest(this.#grantedLock)
     this.#grantedLock.submit(request)
-    await this.#untilLost(request.promise, undefined)
+    await this.#responseOrLoss(request.promise, undefined)
   }
 
   #checkModeChange(): void {
@@ -216,8 +218,8 @@ export class Lock implements LossListener {
     checkModeChange(this.#grantedLock, reason)
   }
 
-  /** Waits for the response to a request about this lock, but not longer than the lock is held. */
-  #untilLost(response: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  /** Waits for the response to a request about this lock. Rejects earlier if the lock is lost. */
+  #responseOrLoss(response: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
     return new Promise<void>((resolve, reject) => {
       const onEnd = () => {
         // After an unlock, the broker still answers the request. After a loss, an answer may never
@@ -314,7 +316,7 @@ export class Lock implements LossListener {
   }
 
   /**
-   * The loss of the lock, or undefined. If many locks are lost at once, all of them are marked as
+   * The loss of the lock, or undefined. If many locks are lost together, all of them are marked as
    * lost before the first handle is informed. So the granted lock may know the loss before this
    * handle does. A loss after `unlock` does not count.
    */

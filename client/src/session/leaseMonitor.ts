@@ -1,17 +1,17 @@
 /**
  * Watches the lease of a session. The lease is the time for which the broker keeps a session
  * without hearing from the client. The monitor reports three moments:
- * - The client must send a `pong`, because no message is known to have reached the broker for a
- *   certain part of the lease. The broker sends a `ping` only if this `pong` is late, so the `pong`
- *   halves the writes of the broker.
+ * - For a part of the lease, no message of the client is known to have reached the broker: the
+ *   client must send a `pong`, without waiting for a `ping`. This halves the writes of the broker,
+ *   which sends a `ping` only if the `pong` is late.
  * - A `pong` is not acknowledged, and for half a lease (at the earliest a tenth of the lease after
  *   the `pong`) no message is known to have reached the broker: the client must try another
  *   connection.
  * - The lease is over: the client must assume that the broker has ended the session.
  *
- * Only a message *to* the broker extends the lease, counted from its sending, once the client knows
- * that the broker has received that message. The arrival of a message *from* the broker is not
- * enough, because a connection may be dead in one direction only.
+ * Only a message *to* the broker extends the lease. When the client learns that the broker has
+ * received a message, the lease counts anew from the sending of that message. The arrival of a
+ * message *from* the broker is not enough, because a connection may be dead in one direction only.
  *
  * The grace is the time for which the broker keeps a session after its connection dropped. A resume
  * continues the session on a new connection.
@@ -50,7 +50,7 @@ export class LeaseMonitor {
   #expiry: Expiry | undefined
   /** When the client sent the newest message that is known to have reached the broker. */
   #lastArrivedSentAt: ClockTimes | undefined
-  /** When the client learned that this message had arrived, by the monotonic clock. */
+  /** When the client learned that this newest message had arrived, by the monotonic clock. */
   #arrivalKnownAt = 0
   /**
    * When the client sent the first `pong` that the broker has not acknowledged, by the monotonic
@@ -105,7 +105,7 @@ export class LeaseMonitor {
     return Math.max(0, Math.min(this.#expiry.monotonic - monotonic, this.#expiry.wall - wall))
   }
 
-  /** Counts the lease from `sentAt`: a message that was sent then has reached the broker. */
+  /** Call when a message has reached the broker. Counts the lease from its sending, `sentAt`. */
   extend(sentAt: ClockTimes): void {
     // All messages of one write share one `ClockTimes` object, so many calls pass the same object.
     if (sentAt === this.#lastArrivedSentAt) return
@@ -146,7 +146,7 @@ export class LeaseMonitor {
     this.#scheduler.at(this.#silenceTask, this.#silenceDueAt)
   }
 
-  /** When the broker must have acknowledged the first `pong` that it has not acknowledged. */
+  /** By when the broker must acknowledge the `pong` that was sent at `#pongSentAt`. */
   get #silenceDueAt(): number {
     return Math.max(this.#arrivalKnownAt + this.#leaseMs / 2, this.#pongSentAt + this.#leaseMs / 10)
   }
@@ -171,8 +171,8 @@ export class LeaseMonitor {
     if (this.#pongSentAt <= this.#arrivalKnownAt) return
     const secondCheckAt = this.#scheduler.monotonic() + this.#leaseMs / 10
     if (secondCheckAt > this.#silenceDueAt + this.#leaseMs / 5 && !this.#checkRanLate) {
-      // The check ran late, so the process was stopped for a while. The client may not have read
-      // all frames that have arrived, so it checks once more.
+      // The check ran late by more than a tenth of the lease, so the process was stopped for a
+      // while. The client may not have read all frames that have arrived, so it checks once more.
       this.#checkRanLate = true
       this.#scheduler.at(this.#silenceTask, secondCheckAt)
     } else {

@@ -70,7 +70,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
    * can recognise and ignore an old `hello` that arrives late.
    */
   #resumeTries = 0
-  /** Defined while the session is being resumed. */
+  /** Compares the client's locks with the broker's; defined only during a resume. */
   #reconciler: Reconciler | undefined
   /** The promise of `close`: resolved when the broker has ended the session, or after a second. */
   #closing: Promise<void> | undefined
@@ -247,6 +247,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
       this.#endSession('the connection dropped, and the session ended', error)
     } else {
       this.lease.limitToGrace(this.#info.grace)
+      // In jeopardy: the session still holds its locks, but loses them unless a resume succeeds.
       if (wasConnected) this.listener.notify('jeopardy', error)
     }
     // The caller's listeners may have closed the session.
@@ -261,7 +262,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.#finish()
   }
 
-  // ------------------------------------------------------------------------- from the lease
+  // ------------------------------------------------------------------ from the lease monitor
 
   /** Gives up all locks, because the broker may have granted them to other sessions. */
   onLeaseOver(): void {
@@ -287,6 +288,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
 
   // ---------------------------------------------------------------------------- transitions
 
+  /** @param waiting After a resume: the ids of the requests that wait at the broker already. */
   #startSending(connection: Connection, waiting?: ReadonlySet<number>): void {
     this.#state = 'connected'
     this.pendingRequests.startSending(connection, waiting)
@@ -322,7 +324,10 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.heldLocks.loseAll(error.message, error)
   }
 
-  /** Completes the end of the session, once `bye` was answered or cannot be sent. */
+  /**
+   * Completes the end of the session: when the connection has ended after `bye`, when no `bye` can
+   * be sent, or after `maxCloseMs`.
+   */
   #finish(): void {
     this.#connection = undefined
     this.#reconnector.close()

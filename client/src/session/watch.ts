@@ -1,8 +1,8 @@
 /**
  * The watches of a session. A watch selects a key, or all keys with a prefix. The callback of a
- * watch first gets the state: a list of the held locks of these keys. With `queue`, the state also
- * lists the requests that wait. Then the callback gets an event for each change. After a reconnect
- * the callback gets the state again, because the client may have missed events.
+ * watch first gets the state: a list of the held locks of these keys. With the option `queue`, the
+ * state also lists the requests that wait. Then the callback gets an event for each change. After a
+ * reconnect the callback gets the state again, because the client may have missed events.
  */
 import {
   type Failed,
@@ -70,11 +70,11 @@ interface ActiveWatch {
   /** The id of the watch on the present connection. */
   id: number
   /**
-   * A state arrives in one or more `watching` messages. These are the locks in those messages of an
-   * incomplete state that have arrived on the present connection.
+   * The locks of a state that has arrived in part on the present connection. A state arrives in
+   * one or more `watching` messages.
    */
   held: HeldInfo[]
-  /** The requests that wait, in the same messages. */
+  /** The waiting requests of the same state. */
   waiting: QueuedInfo[]
   /** Whether the callback has got a state before. */
   hasState: boolean

@@ -66,12 +66,12 @@ export interface Sendable {
 }
 
 /**
- * Most UTF-16 units in a frame with several messages. A unit has at most 3 bytes of UTF-8, so the
- * broker accepts the frame.
+ * The highest number of UTF-16 units in a frame with several messages. A unit has at most 3 bytes
+ * of UTF-8, so the broker accepts the frame.
  */
 const maxUnits = Math.floor(maxFrameBytes / 3)
 
-/** The queues of a connection without queued messages. */
+/** The empty queues, which all connections without queued messages share. */
 const noTexts: never[] = []
 const noSendables: never[] = []
 
@@ -120,8 +120,11 @@ export class Connection {
       this.#onSocketClosed({ code, reason, cause: this.#cause })
   }
 
-  /** Queues a message for the end of the turn. Returns its number on this connection. */
-  send(text: string, message?: Sendable): number {
+  /**
+   * Queues a message for the end of the turn. Returns the number of the message on this connection.
+   * @param sendable Records when and on which connection the message is sent.
+   */
+  send(text: string, sendable?: Sendable): number {
     // Makes a new array and does not call `push`, because V8 allocates 17 slots at the first `push`
     // on an empty array. See the table in `test/bench/README.md`.
     if (this.#queuedTexts.length === 0) {
@@ -129,11 +132,11 @@ export class Connection {
       this.#environment.endOfTurn(this.#flushAtEndOfTurn)
     } else this.#queuedTexts.push(text)
     this.#messageCount++
-    if (message !== undefined) {
-      message.sentOn = this
-      message.messageNumber = this.#messageCount
-      if (this.#queuedSendables.length === 0) this.#queuedSendables = [message]
-      else this.#queuedSendables.push(message)
+    if (sendable !== undefined) {
+      sendable.sentOn = this
+      sendable.messageNumber = this.#messageCount
+      if (this.#queuedSendables.length === 0) this.#queuedSendables = [sendable]
+      else this.#queuedSendables.push(sendable)
     }
     return this.#messageCount
   }
@@ -142,17 +145,17 @@ export class Connection {
   flush(): void {
     const texts = this.#queuedTexts
     if (this.#state !== 'up' || texts.length === 0) return
-    const messages = this.#queuedSendables
+    const sendables = this.#queuedSendables
     this.#queuedTexts = noTexts
     this.#queuedSendables = noSendables
     const sentAt = this.#recordWrite(this.#messageCount - texts.length + 1)
     // Sets `sentAt` before the write, because a socket that fails may have sent some messages.
-    for (const message of messages) message.sentAt = sentAt
+    for (const sendable of sendables) sendable.sentAt = sentAt
     if (!this.#writeFrames(texts)) return
-    for (const message of messages) message.onSent?.()
+    for (const sendable of sendables) sendable.onSent?.()
   }
 
-  /** Writes messages as few frames. Returns false if the socket throws. */
+  /** Writes messages in as few frames as possible. Returns false if the socket throws. */
   #writeFrames(texts: readonly string[]): boolean {
     let firstIndex = 0
     let units = 0
@@ -174,7 +177,7 @@ export class Connection {
   /**
    * Records that the broker has received the first `receivedCount` messages. Returns the time at
    * which the last of these messages was sent. Returns undefined if the client knows already that
-   * the broker has received a message of a later write.
+   * the broker has received a message of a later write, or if fewer messages were sent.
    */
   noteReceivedByBroker(receivedCount: number): ClockTimes | undefined {
     const writes = this.#writes

@@ -172,6 +172,8 @@ async function runUnderLock(lock: Lock, requested: Arguments): Promise<unknown> 
   try {
     await lock.unlock()
   } catch (cause) {
+    // The broker had ended the lock already. If the client does not know why, the error has the
+    // likely reason.
     const reason = likelyReason(requested.ttl)
     throw abortError(
       lock.lost ?? new HoldfastError('LOCK_LOST', undefined, { cause, reason, key: lock.key }),
@@ -181,7 +183,8 @@ async function runUnderLock(lock: Lock, requested: Arguments): Promise<unknown> 
 }
 
 function infoOf({ key, mode, session }: { key: string; mode: string; session: string }): LockInfo {
-  // The specification has two modes. Locks with permits are held together, as shared locks are.
+  // The specification has two modes. As with shared locks, several sessions may hold locks with
+  // permits of one key at the same time.
   const webMode = mode === 'exclusive' ? 'exclusive' : 'shared'
   return { name: nameForKey(key), mode: webMode, clientId: session }
 }
