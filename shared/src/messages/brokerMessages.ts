@@ -26,7 +26,7 @@ export interface Welcome {
   readonly lease: number
   /** The grace that the broker chose. With 0, the session ends when its connection drops. */
   readonly grace: number
-  /** Longest time for which a lock of this session is held, in ms. Absent: no limit. */
+  /** The longest time for which this session may hold a lock, in ms. Absent: no limit. */
   readonly maxHoldMs?: number | undefined
   /** When the broker received `hello`. */
   readonly at: number
@@ -80,13 +80,13 @@ export interface Granted {
   readonly at?: number | undefined
 }
 
-/** The lock is shared now. The downgrade does not change its fence. */
+/** The lock is shared now. The fence of the lock stays as it is. */
 export interface Downgraded {
   readonly type: 'downgraded'
   readonly id: number
 }
 
-/** The scope has ended, and the broker has released its locks. */
+/** The scope has ended, and the broker has released the locks of the scope. */
 export interface ScopeEnded {
   readonly type: 'scopeEnded'
   readonly id: number
@@ -98,13 +98,13 @@ export interface Unlocked {
   readonly id: number
 }
 
-/** The session still holds the lock, and the ttl of the lock has begun to run anew. */
+/** The session still holds the lock. The ttl of the lock, if it has one, begins to run anew. */
 export interface Refreshed {
   readonly type: 'refreshed'
   readonly id: number
 }
 
-/** The leader has the value of the `proclaim` message with this id. */
+/** The leader now publishes the value of the `proclaim` message with this id. */
 export interface Proclaimed {
   readonly type: 'proclaimed'
   readonly id: number
@@ -122,7 +122,7 @@ export interface Passed {
   readonly id: number
 }
 
-/** Answers a `once` with the value of another caller, so that the client calls no function. */
+/** Answers a `once` with the value of another caller. The client must not call its function. */
 export interface Result {
   readonly type: 'result'
   readonly id: number
@@ -176,16 +176,16 @@ export interface Lost {
 }
 
 /**
- * The request has to wait. The broker sends this message at most once for a request, and only if
- * the field `notify` of the request has `queued`.
+ * The request must wait. The broker sends this message at most once for a request, and only if the
+ * field `notify` of the request contains `queued`.
  */
 export interface Queued {
   readonly type: 'queued'
   /** The id of the request. */
   readonly id: number
   /**
-   * How many requests wait before this request. For a request for several keys: at the key where
-   * most requests wait.
+   * How many requests wait before this request. For a request for several keys: at the key with the
+   * longest queue.
    */
   readonly ahead: number
   /**
@@ -197,12 +197,12 @@ export interface Queued {
 
 /**
  * Requests wait behind this lock. The broker sends this message at most once a second for a lock,
- * and only if the field `notify` of the request that got the lock had `contended`.
+ * and only if the field `notify` of the request for this lock contained `contended`.
  */
 export interface Contended {
   readonly type: 'contended'
   readonly fence: number
-  /** How many requests wait for the key. For a set: for the key where most requests wait. */
+  /** How many requests wait for the key. For a set: for the key with the longest queue. */
   readonly waiting: number
 }
 
@@ -235,9 +235,9 @@ export interface LockDetails extends Holder {
    * key, and these locks have the same fence.
    */
   readonly keyCount?: number | undefined
-  /** The number of the scope of the lock, which its client chose; absent outside a scope. */
+  /** The number that the client chose for the scope of the lock; absent outside a scope. */
   readonly scope?: number | undefined
-  /** Only for the lock of a run of `once`. */
+  /** True if the holder runs the function of a `once` under this lock; absent for other locks. */
   readonly once?: true | undefined
   /** True if the holder is the leader of the election `key`; absent for other locks. */
   readonly election?: boolean | undefined
@@ -249,12 +249,12 @@ export interface LockDetails extends Holder {
 export interface HeldInfo extends LockDetails {
   /**
    * Time until the lock expires if its session does not refresh it, in ms. Absent if the lock has
-   * no ttl, and if another broker of the cluster counts this time.
+   * no ttl, or if another broker of the cluster counts this time.
    */
   readonly ttlRemaining?: number | undefined
   /**
    * Time until the lock ends because of its `maxHold`, in ms. Absent if the lock has no `maxHold`,
-   * and if another broker of the cluster counts this time.
+   * or if another broker of the cluster counts this time.
    */
   readonly maxHoldRemaining?: number | undefined
 }
@@ -277,7 +277,7 @@ export interface WaitingInfo {
   readonly keyCount?: number | undefined
   /** The `maxHold` that the lock will have, in ms; absent if the request has no `maxHold`. */
   readonly maxHold?: number | undefined
-  /** The number of the scope of the request, which its client chose; absent outside a scope. */
+  /** The number that the client chose for the scope of the request; absent outside a scope. */
   readonly scope?: number | undefined
   /** Only for an upgrade: the session has a shared lock, and waits for an exclusive lock. */
   readonly upgrade?: true | undefined
@@ -326,6 +326,7 @@ export interface Watching {
   readonly type: 'watching'
   readonly id: number
   readonly held: readonly HeldInfo[]
+  /** In the last part, how many locks are held. */
   readonly heldCount: number
   /** The requests that wait; only with `queue`. */
   readonly waiting?: readonly QueuedInfo[] | undefined
