@@ -56,7 +56,7 @@ export interface AcceptedHandshake {
   readonly secret: string | undefined
 }
 
-/** A handshake whose token is checked, and that continues now or in a later turn. */
+/** A handshake whose token has been checked. It continues now or in a later turn. */
 interface IdentifiedHandshake extends ArrivalWork {
   readonly connection: Connection
   readonly hello: Hello
@@ -66,7 +66,7 @@ interface IdentifiedHandshake extends ArrivalWork {
 
 export interface HandshakeDeps {
   readonly scheduler: WorkScheduler
-  /** Counts the effects of the commands, which measure the work of a handshake. */
+  /** Counts the effects of the commands. The effects of a handshake measure its work. */
   readonly liveTable: { readonly effectCount: number }
   readonly settings: BrokerSettings
   readonly environment: Environment
@@ -91,7 +91,7 @@ export class Handshake {
   readonly #policyFor: ReturnType<typeof policiesFor>
   /** One object for all sessions, because every session keeps a reference to this object. */
   readonly #sessionLimits: SessionLimits
-  /** Pending handshakes by handshake id. The command and its effect have the same id. */
+  /** Pending handshakes by handshake id. The command and its effect contain this id. */
   readonly #pending = new Map<string, PendingHandshake>()
   readonly #pacer: AddressPacer<IdentifiedHandshake>
 
@@ -125,8 +125,8 @@ export class Handshake {
     // JSON, the format of the command log, cannot express `off`, which is Infinity.
     const maxHold = maxHoldMs === off ? undefined : maxHoldMs
     const { keptResults, keptResultBytes } = settings.limits
-    const ownLimits = { locks, answers, waitersPerKey, barriers, deadlockVisits, maxHold }
-    this.#sessionLimits = { ...ownLimits, keptResults, keptResultBytes }
+    const tableLimits = { locks, answers, waitersPerKey, barriers, deadlockVisits, maxHold }
+    this.#sessionLimits = { ...tableLimits, keptResults, keptResultBytes }
   }
 
   /** Begins the handshake of a connection that has sent `hello`. */
@@ -155,6 +155,7 @@ export class Handshake {
         if (connection.state !== 'opening' || this.#pacer.tryNow(handshake)) return
         this.#pacer.enqueue(handshake)
       },
+      // `authenticate` cannot check tokens now, so the client may try again later.
       () => connection.abort(closeCodes.overloaded),
     )
   }
@@ -183,7 +184,7 @@ export class Handshake {
     this.#pending.clear()
   }
 
-  /** Continues the handshake of a client whose token is checked. Returns the units of work. */
+  /** Continues a handshake whose token has been checked. Returns the units of work. */
   #continue({ connection, hello, identity }: IdentifiedHandshake): number {
     if (connection.state !== 'opening') return 0
     if (identity === undefined) {

@@ -17,8 +17,8 @@
  * A hundred thousand deadlines may pass in the same millisecond. So each turn has a work budget for
  * deadlines, and the other deadlines wait for the next turns, in the order of their times. Between
  * two turns the event loop reads the messages of the clients. The budget is a part of the budget
- * that all connections share. So clients that set more deadlines than the broker can handle send
- * fewer messages.
+ * that all connections share. So if clients cause more deadlines than the broker can handle, the
+ * broker handles fewer messages of the clients.
  */
 import { type Clock, DeadlineHeap, type Timer } from '@holdfast/shared'
 import { costs, turnBudget, unitsPerMs } from '../config/workCosts.js'
@@ -160,7 +160,7 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     return realNow
   }
 
-  /** Sets the timer to fire at `at` by the monotonic clock, unless it fires earlier. */
+  /** Makes the timer fire by `at` (monotonic clock), or after `pauseCheckMs` if that is earlier. */
   #wakeBy(at: number): void {
     if (at >= this.#wakeAt || this.#isHandling || this.#isStopped) return
     this.#clock.clearTimer(this.#timer)
@@ -197,8 +197,9 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   }
 
   /**
-   * Handles passed deadlines, the earliest first, until they have used up `units` units of work.
-   * The last deadline may exceed the budget, because a session may have thousands of locks.
+   * Handles passed deadlines, the earliest first, until they have used up `units` units of work, or
+   * the time that a turn may spend on deadlines. If `units` is Infinity, handles all of them. The
+   * last deadline may exceed the budget, because a session may have thousands of locks.
    *
    * @returns The units that the deadlines used.
    */

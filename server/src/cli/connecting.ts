@@ -98,12 +98,12 @@ function tokenFrom({ tokenFile }: BrokerFlags): string | undefined {
   return readText(tokenFile, 'token file').trim()
 }
 
-/** What the commands for all keys need: a session with one broker, or a session over cells. */
+/** What a command for all keys uses: a session with one broker, or with all cells. */
 export interface AnySession extends Pick<Session, 'query' | 'stats' | 'watch' | 'close'> {
   once(event: 'closed', listener: (error: HoldfastError | undefined) => void): unknown
 }
 
-/** The cell in which a command needs a session: the cell of a key, or the cell with a number. */
+/** The cell in which a command needs a session: of a key, or by its number, which begins at 1. */
 export type CellChoice = { readonly key: string } | { readonly cell: number }
 
 /** The URLs of the brokers that {@link connectTo} tries. */
@@ -153,7 +153,7 @@ async function connectToBroker(flags: BrokerFlags, options: ConnectOptions): Pro
   // Import the client only here, because `holdfast serve` does not need it.
   const { connect } = await import('@holdfast/client')
   const session = await connect(urlsFrom(flags), { ...optionsFrom(flags), ...options }).catch(
-    (error) => refuseMissingToken(flags, error),
+    (error) => throwConnectError(flags, error),
   )
   session.on('expiring', () => renewToken(session, flags))
   return session
@@ -163,7 +163,7 @@ async function connectToBroker(flags: BrokerFlags, options: ConnectOptions): Pro
  * Throws the error of a failed connection. If the broker wanted a token and the user gave no token,
  * throws an error that says so instead.
  */
-function refuseMissingToken(flags: BrokerFlags, error: unknown): never {
+function throwConnectError(flags: BrokerFlags, error: unknown): never {
   const isUnauthorized = error instanceof HoldfastError && error.code === 'UNAUTHORIZED'
   if (!isUnauthorized || tokenFrom(flags) !== undefined) throw error
   throw new Exit(
@@ -199,7 +199,7 @@ async function openInCells<T>(
   } catch (error) {
     await cellSession.close()
     if (error instanceof HoldfastError && error.code === 'UNAUTHORIZED') {
-      refuseMissingToken(flags, error)
+      throwConnectError(flags, error)
     }
     // `connect` has accepted all options, so the error comes from a broker of another cell.
     if (error instanceof HoldfastError && error.code === 'INVALID_OPTION') {

@@ -29,7 +29,7 @@ interface Output {
 
 /** Bytes of the value that are left for the JSON around the output. */
 const jsonReserveBytes = 64
-/** Most bytes of output that fit into the value of a run. Base64 needs 4 bytes for 3 bytes. */
+/** How many bytes of output fit into the shared value. Base64 needs 4 bytes for 3 bytes. */
 const maxOutputBytes = Math.floor(((maxResultBytes - jsonReserveBytes) / 4) * 3)
 
 export function onceCommand(): Command {
@@ -83,6 +83,7 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
       }
       return session.once(key, run, { keep, timeout, metadata: { pid: process.pid } })
     },
+    // `undefined` lets the client reconnect; without this field the session does not reconnect.
     { grace: 'lease', reconnect: undefined },
   )
   // If this process ran the command, this process printed the output during the run.

@@ -55,9 +55,9 @@ export function plainJson(json: string): string {
 }
 
 /**
- * Formats a table with a line of column names. Each column is as wide as its widest text. An East
- * Asian character or an emoji is two columns of the terminal wide, and a combining mark has no
- * width.
+ * Formats a table with a line of column names. Each column is as wide as its widest text. In a
+ * terminal, an East Asian character or an emoji is as wide as two letters, and a combining mark has
+ * no width.
  */
 export async function formatTable(
   names: readonly string[],
@@ -141,10 +141,11 @@ export type LockKind = Pick<
   Pick<WaitingInfo, 'upgrade'>
 
 /**
- * The mode of a lock or request, with its permits, the size of its set (a lock of several keys),
- * its scope (one logical task of a session) and its longest hold: `exclusive`, `once`, `upgrade`
- * for a waiting upgrade, `election` for a leader or a candidate, `permits 1/3` for one permit of
- * three, `shared, set of 2` for a set of two keys, `exclusive, scope 2`, `exclusive, at most 10m`.
+ * The kind of a lock or request as text: `exclusive`, `shared`, `once`, `permits 1/3` (one permit
+ * of three), `election` (a leader or a candidate), or `upgrade` (a waiting upgrade). Then follow:
+ * - `, set of 2` for a lock of two keys;
+ * - `, scope 2` for a lock in the scope (one logical task of a session) with the number 2;
+ * - `, at most 10m` for a longest hold.
  */
 export function modeText(lock: LockKind): string {
   const { mode, permits, capacity, keyCount, maxHold, scope, once, election, upgrade } = lock

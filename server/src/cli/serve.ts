@@ -21,7 +21,7 @@ import {
   settings,
 } from './settings.js'
 
-/** Signals that arrive within this time after the first signal count as the first signal, in ms. */
+/** For this time after the first signal, in ms, further signals count as the first signal. */
 const sameSignalMs = 1_000
 
 export function serveCommand(): Command {
@@ -151,12 +151,12 @@ function rebalanceOnSignal(broker: HoldfastBroker): void {
 /** Opens the port of the broker and its admin port. @returns The URL for clients */
 async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<string> {
   const { port, host, adminPort, adminHost } = loaded.settings
-  let isAdmin = false
+  let isOpeningAdminPort = false
   try {
     const { url } = await broker.listen({ port, host })
     print(`holdfast is listening on ${url}`)
     if (adminPort === undefined) return url
-    isAdmin = true
+    isOpeningAdminPort = true
     const admin = await broker.listenAdmin({ port: adminPort, host: adminHost })
     print(`holdfast serves its admin endpoints on ${admin.url}`)
     return url
@@ -164,7 +164,7 @@ async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<s
     await broker.close()
     if (!(error instanceof HoldfastError)) throw error
     // `listenAdmin` calls its options `port` and `host` too.
-    const message = isAdmin
+    const message = isOpeningAdminPort
       ? error.message.replace('`port`', '`adminPort`').replace('`host`', '`adminHost`')
       : error.message
     throw new Exit(exitCodeFor(error, loaded), withFlags(message))

@@ -2,7 +2,8 @@
  * One WebSocket connection. The connection parses, validates and counts the messages of its client,
  * and passes each message to the broker. The first message is `hello`, which opens or resumes the
  * session: the relationship of the client with the broker, which owns the locks of the client. At
- * the end of a turn of the event loop the connection writes the messages of the turn as few frames.
+ * the end of a turn of the event loop the connection writes the messages of the turn in as few
+ * frames as possible.
  *
  * The connection subtracts the work that each message caused from its work budgets: units of work
  * for a turn, and for a second. A connection is paused when it has used up a budget, or when its
@@ -183,7 +184,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#allowance.chargeTurn(costs.controlFrame)
     this.#deps.scheduler.spend(costs.controlFrame)
     this.#allowance.chargeSecond(costs.controlFrame, now)
-    // The flusher counts the memory of the connection again, which may have become less.
+    // The flusher counts the memory of the connection again, because it may have become less.
     if (this.countedBytes > 0) this.#requestFlush()
     if (this.#input === undefined && this.#allowance.unitsLeft <= 0) this.#pause()
   }
@@ -283,7 +284,8 @@ export class Connection implements SocketListener, PacedWork {
   }
 
   /**
-   * Prepares an `ack` that is sent when the command log has applied the command of this message.
+   * Prepares an `ack` for the message that is being handled. The `ack` is sent when the command log
+   * has applied the command of the message.
    */
   deferAck(): void {
     this.#deferredAcks ??= new DeferredAcks()
@@ -291,7 +293,8 @@ export class Connection implements SocketListener, PacedWork {
   }
 
   /**
-   * Sends the oldest deferred `ack`, because the command log has applied the command of `deferAck`.
+   * Sends the oldest deferred `ack`. Call when the command log has applied the command for which
+   * the `ack` was deferred.
    */
   sendDeferredAck(): void {
     const ack = this.#deferredAcks?.removeOldest()

@@ -43,7 +43,7 @@ export class Granter {
   readonly #results: ResultTable
   /** The keys in use, each with its holders and its queue. */
   readonly keys: KeyTable
-  /** Whether the table grants only requests that steal the lock. */
+  /** Whether the quiet start lasts, in which the table grants only requests that steal the lock. */
   quiet: boolean
   /** Bytes of the locks and requests, as `weights.ts` estimates them. */
   bytes: number
@@ -70,7 +70,7 @@ export class Granter {
 
   /**
    * @param contents The contents to begin with. `fence` is the highest fence so far.
-   * @param grantsPerCommand Most waiters that one command grants.
+   * @param grantsPerCommand How many waiters one command may grant.
    */
   constructor(
     responder: Responder,
@@ -118,7 +118,7 @@ export class Granter {
     return lock
   }
 
-  /** Call when a snapshot of the table begins or ends. */
+  /** Call when the responder gets or loses its change listener: a snapshot begins or ends. */
   onListenerChanged(): void {
     this.#updateTracking()
   }
@@ -230,7 +230,7 @@ export class Granter {
     this.bytes -= bytesOfRequest(request)
   }
 
-  /** Makes a request, or one request of a set, wait at its key. */
+  /** Creates a request, or one request of a set, and makes the request wait at its key. */
   enqueue(
     keyState: KeyState,
     session: Session,
@@ -270,9 +270,10 @@ export class Granter {
   }
 
   /**
-   * Answers the followers of a `once` whose run has ended. Then grants waiters from the head of the
-   * queue. Stops before the first waiter that cannot be granted, or when this command has used up
-   * its grants. Finally marks the key as idle if the key has neither holders nor waiters.
+   * If a run of `once` (a call of its function) has ended, answers the followers: the requests that
+   * wait for its value. Then grants waiters from the head of the queue. Stops before the first
+   * waiter that cannot be granted, or when this command has used up its grants. If the key has
+   * neither holders nor waiters then, marks the key as idle.
    */
   #grantWaitersOf(keyState: KeyState, at: number): void {
     const delivery = keyState.extras?.delivery
@@ -329,7 +330,7 @@ export class Granter {
     }
   }
 
-  /** Makes a shared lock exclusive. `request` is the upgrade that waited. */
+  /** Makes a shared lock exclusive. `request` is the upgrade if it waited, otherwise undefined. */
   grantUpgrade(lock: Lock, id: number, request: Request | undefined): void {
     const formerFence = lock.presentFence
     this.#responder.changeListener?.beforeKeyChange(lock.keyState)
@@ -412,7 +413,7 @@ export class Granter {
     this.#updateTracking()
   }
 
-  /** Begins or ends the quiet start. At its end, grants the waiters of all keys. */
+  /** Begins or ends the quiet start. At the end, grants the waiters of all keys. */
   setQuiet({ quiet, at }: SetQuiet): void {
     this.quiet = quiet
     for (const keyState of this.keys.values()) this.grantWaiters(keyState, at)
@@ -443,6 +444,7 @@ export class Granter {
     session.addHeld(lock)
     this.#heldCount++
     this.bytes += bytesOfLock(lock)
+    // Of a set, only the first lock is primary, so the grant of the set is answered once.
     if (lock.isPrimary)
       this.#responder.bytes += session.storeAnswer(lock.id, { kind: 'granted', lock })
     this.#responder.effects.push({ kind: 'granted', lock, request })

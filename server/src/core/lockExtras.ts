@@ -57,7 +57,7 @@ export class LockSet<L, R> {
   readonly requests: R[] = []
   /** The members since the grant. */
   readonly locks: L[] = []
-  /** Index of the member that last prevented the grant. */
+  /** Index of the member that last prevented the grant; the next check begins with this member. */
   blockedIndex = 0
 }
 
@@ -92,7 +92,10 @@ export class Scope<L, R, S> {
  * @template R The class of requests.
  */
 export class KeyScopes<L, R> {
-  /** The locks of waiting scopes, and some locks of scopes whose wait has ended. */
+  /**
+   * The locks of waiting scopes. A lock of a scope that waits no longer stays here until the next
+   * check that finds the lock.
+   */
   readonly locks = new Set<L>()
   /** Waiting requests that are in a scope or members of a set, in the order of the queue. */
   readonly requests = new Set<R>()

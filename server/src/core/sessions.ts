@@ -76,6 +76,7 @@ export class SessionTable {
     const { session: id, ownerBroker, handshakeId, principal, secret } = command
     const session = this.byId.get(id)
     const presentedSecret = session && matchSecret(session, command)
+    // Only a session that can be resumed has `answers`.
     if (
       session?.answers === undefined ||
       presentedSecret === undefined ||
@@ -102,12 +103,12 @@ export class SessionTable {
   }
 
   /**
-   * Suspends a session whose connection has dropped. Ends a session without a grace, which is the
-   * time in which a client may resume the session.
+   * Suspends a session whose connection has dropped. Ends a session without a grace (the time in
+   * which a client may resume the session), unless the command keeps the session for its lease.
    */
   suspend(command: SuspendSession): void {
-    // This is not `currentSession`, because a dropped connection does not prove that the client has
-    // read the newest `welcome`.
+    // Does not call `currentSession`, because a dropped connection does not prove that the client
+    // has read the newest `welcome`.
     const session = this.#attachedSession(command)
     if (session === undefined) return
     if (session.grace === 0 && !command.keep) {
@@ -128,7 +129,10 @@ export class SessionTable {
     this.#responder.effects.push({ kind: 'suspended', session, keep })
   }
 
-  /** Moves the sessions of an ended broker, or all sessions, to a broker, and suspends them. */
+  /**
+   * Moves the sessions of `formerOwner`, which has ended, to `ownerBroker`, and suspends them.
+   * Without a `formerOwner`, moves all sessions.
+   */
   takeOver({ formerOwner, ownerBroker, at }: TakeOverSessions): void {
     const movedSessions = [...this.byId.values()].filter(
       (session) => formerOwner === undefined || session.ownerBroker === formerOwner,

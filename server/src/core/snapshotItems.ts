@@ -57,6 +57,7 @@ export type SnapshotItem =
       readonly mode: LockMode
       readonly fence: number
       readonly ttl: number | undefined
+      /** The number by which the table recognises an outdated proposal to expire the lock. */
       readonly generation: number
       readonly metadata: string | undefined
       readonly since: number
@@ -73,6 +74,7 @@ export type SnapshotItem =
       readonly fence: number
       readonly value: string | undefined
     }
+  /** The result with this fence is kept for later callers of `once`, for `keep` ms. */
   | {
       readonly item: 'kept'
       readonly fence: number
@@ -87,7 +89,7 @@ export function tableItem({ fence, quiet }: { fence: number; quiet: boolean }): 
   return { item: 'table', fence, quiet }
 }
 
-/** The item of a session, after the results that its stored answers refer to. */
+/** The results that the stored answers of a session refer to, and then the item of the session. */
 export function itemsOfSession(session: Session): SnapshotItem[] {
   const items: SnapshotItem[] = []
   if (session.storedResults > 0)

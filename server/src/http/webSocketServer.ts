@@ -22,9 +22,9 @@ const { endOfTurn } = nodeEnvironment
  * is no longer full, the socket calls `onDrain`.
  */
 const fullSocketBytes = 32 * 1024
-/** Most bytes of the header of a frame from the broker. */
+/** The greatest length of the header of a frame from the broker, in bytes. */
 const maxHeaderBytes = 10
-/** Most fragments of a message. Usual clients need no more fragments for 64 KiB. */
+/** How many fragments a message may have. Usual clients need no more fragments for 64 KiB. */
 const maxFragments = 16
 /**
  * How long `ws` waits for a closing handshake, in ms. The broker itself waits for a shorter time,
@@ -44,7 +44,7 @@ export interface UpgradeOptions {
   readonly isOwnPage: (request: IncomingMessage) => boolean
   /** Makes the broker's connection for a new socket. */
   readonly connect: (socket: Socket) => SocketListener
-  /** Most bytes of a client's frame. */
+  /** How many bytes a frame of a client may have. */
   readonly frameBytes: number
   readonly byteCounters: ByteCounters
   readonly onRefused: (refusal: ClientRefusal, request: IncomingMessage) => void
@@ -64,7 +64,7 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
       maxFragments,
       // WsSocket answers pings itself, and only the newest ping of a turn of the event loop.
       autoPong: false,
-      // Most chunks that `ws` keeps of one incomplete frame.
+      // How many chunks of one incomplete frame `ws` may keep.
       maxBufferedChunks: 4096,
       // For a client that offers no valid subprotocol, the broker makes no `Connection`. Then only
       // this timeout ends the closing handshake.
@@ -159,6 +159,7 @@ class WsSocket implements Socket {
   reader: FrameReader | undefined
   #isPaused = false
   #willResume = false
+  /** Whether the WebSocket has closed. The reader may still have frames that arrived before. */
   #hasClosed = false
   /** The data of the newest ping that is not answered yet. */
   #ping: Buffer | undefined
@@ -226,6 +227,7 @@ class WsSocket implements Socket {
   terminate(): void {
     this.reader?.drop()
     this.#websocket.terminate()
+    // Reports the close, if the report waits for the end of a pause.
     if (this.#hasClosed) this.resume()
   }
 

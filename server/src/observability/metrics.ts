@@ -179,6 +179,7 @@ class BrokerMetrics implements Metrics {
   }
 
   #onGranted({ lock, request }: Extract<Effect, { kind: 'granted' }>): void {
+    // A set has a lock for each key. Only the first lock is primary, so that a set counts once.
     if (!lock.isPrimary) return
     this.#grantsByKind.add(kindOf(lock))
     this.#grants.add(request === undefined ? 'immediate' : 'after_waiting')
@@ -198,8 +199,8 @@ class BrokerMetrics implements Metrics {
   }
 
   #onFailed(effect: Extract<Effect, { kind: 'answer' }>): void {
-    const notice = refusalIn(effect)
-    if (notice !== undefined) this.#refused.add(notice.cause)
+    const refusal = refusalIn(effect)
+    if (refusal !== undefined) this.#refused.add(refusal.cause)
     const { answer, repeat } = effect
     // Only requests that did not wait are counted here. The effect `withdrawn` counts requests that
     // waited.

@@ -14,7 +14,7 @@ import { type HoldingFlags, lockItemsOf } from './options.js'
 const silentWaitMs = 1_000
 /** The connect timeout with `--try`, in ms: enough for one handshake over a slow network. */
 const tryConnectMs = 2_000
-/** How long to wait for an answer of the broker that is not necessary, in ms. */
+/** How long to wait for an answer that the command can do without, in ms. */
 const answerTimeoutMs = 1_000
 /** How many holders a message names. */
 const maxNamedHolders = 3
@@ -58,6 +58,7 @@ export async function openSession(params: AcquireParams, deadline: Deadline): Pr
         name: flags.name ?? name,
         lease: flags.lease,
         grace: flags.grace ?? 'lease',
+        // `undefined` lets the client reconnect; without this field the session does not reconnect.
         reconnect: undefined,
         signal: AbortSignal.any([signal, timeoutController.signal]),
       },
@@ -129,14 +130,14 @@ async function exitForConflict(
   if (flags.quiet) return new Exit(code, '')
   const holdersInError: readonly HolderInfo[] = error.holders ?? []
   const holders = holdersInError.length > 0 ? holdersInError : await holdersOf(session, items)
-  // In a set, the key that is held need not be the key of the command.
+  // With several keys, the held key need not be the key that the message begins with.
   const heldKey = holders[0]?.key ?? key
   if (error.code === 'LOCK_HELD') {
     const held = holdersText(' is held by ', holders) || ' is held by another session'
     return new Exit(code, `${escapeText(heldKey)}${held}`)
   }
   const failure = `was not acquired within ${exactSpan(flags.timeout ?? 0)}`
-  // The message begins with the key of the command line, and then calls this key "it".
+  // The message begins with the key of the command line, and may then call this key "it".
   const heldSubject = heldKey === key ? 'it' : escapeText(heldKey)
   return new Exit(
     code,
@@ -204,16 +205,17 @@ function exitFor(signal: AbortSignal): Exit {
 }
 
 /**
- * Unlocks before the session is closed, so that the broker counts the lock as unlocked. Waits for
- * at most 1 s, because a broker that cannot be reached frees the lock by itself.
+ * Unlocks before the session is closed, so that the broker counts the lock as unlocked, and not as
+ * lost with its session. Waits for at most 1 s, because a broker that cannot be reached frees the
+ * lock by itself.
  */
 export async function release(lock: Lock): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const timedOut = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, answerTimeoutMs)
   })
-  // Ignore errors: if the session lost the lock while the command ran, the guard has reported the
-  // loss.
+  // Ignore errors: if the session lost the lock while the command ran, the `LockGuard` has reported
+  // the loss.
   await Promise.race([lock.unlock().catch(() => {}), timedOut])
   clearTimeout(timer)
 }

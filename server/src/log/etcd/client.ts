@@ -3,8 +3,8 @@
  * Every call has its own deadline. If a member does not answer, the client tries another member.
  * etcd may therefore execute a call twice, so each call must be safe to repeat.
  *
- * All calls and watches use the same member until this member fails. The member that accepts the
- * entries of this broker is also the first member that can deliver these entries back.
+ * All calls and watches use the same member until this member fails, because the member that
+ * accepts an entry of this broker is the first member that can deliver the entry back.
  */
 import type { Clock } from '@holdfast/shared'
 import { type EtcdAuth, type EtcdTls, passwordOf } from './credentials.js'
@@ -41,11 +41,11 @@ export interface MemberMetrics {
   readonly quota: number
 }
 
-/** How often the deadline doubles while no member answers, because the members may be slow. */
+/** The deadline doubles at most this often while no member answers (see `#deadlineMs`). */
 const maxDeadlineDoublings = 2
-/** The first pause after all members have failed, in ms. Each pause is twice as long as before. */
-const firstPauseMs = 20
-/** The pause doubles at most this often. */
+/** The pause after n failed calls in a row is this time, in ms, doubled n times. */
+const basePauseMs = 20
+/** The pause doubles at most this often, and is never longer than `callMs`. */
 const maxPauseDoublings = 16
 
 /** The client of one log, which uses one member at a time. */
@@ -56,12 +56,12 @@ export class EtcdClient {
   readonly #transport: Transport
   /** The index of the member in use. */
   #memberIndex = 0
-  /** The token that etcd has given the user; undefined before the first call. */
+  /** The token that etcd has given the user; undefined at first, and after it was rejected. */
   #token: string | undefined
   #callMs = 1_000
   /** Attempts that timed out since the last answer. */
   #timeouts = 0
-  /** Calls in a row that failed. */
+  /** Calls in a row that failed at all members, or by an error that every member would return. */
   #failedCalls = 0
   /** Called when the client changes to another member. */
   readonly #memberListeners = new Set<() => void>()
@@ -260,7 +260,7 @@ export class EtcdClient {
   async #pause(): Promise<void> {
     if (this.#failedCalls === 0) return
     const doublings = Math.min(this.#failedCalls, maxPauseDoublings)
-    await this.sleep(Math.min(this.#callMs, firstPauseMs * 2 ** doublings))
+    await this.sleep(Math.min(this.#callMs, basePauseMs * 2 ** doublings))
   }
 
   get #deadlineMs(): number {
