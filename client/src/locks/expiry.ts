@@ -25,7 +25,10 @@ export interface ClockSample {
   readonly received: number
 }
 
-/** The expiry of a period of `ms` that the broker began at `earliestStart` of the client, or later. */
+/**
+ * The expiry of a period of `ms`. The broker began the period at `earliestStart` of the client's
+ * clock, or later.
+ */
 export function expiryFrom(earliestStart: ClockTimes, ms: number): Expiry {
   return shift(earliestStart, safeDuration(ms))
 }

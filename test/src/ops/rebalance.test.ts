@@ -62,7 +62,9 @@ describe('holdfast rebalance', () => {
     const onClientPort = await refused('--url', url)
     expect(onClientPort.code).to.equal(77)
     expect(onClientPort.message).to.match(/does not accept the command here: run it on the machine/)
-    expect((await refused('--url', admin)).message).to.match(/refused: this broker shares its log with no/)
+    expect((await refused('--url', admin)).message).to.match(
+      /refused: this broker shares its log with no/,
+    )
   })
 
   it('is answered only to a POST of a program on the machine of the broker', async () => {
