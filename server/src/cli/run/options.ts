@@ -225,9 +225,9 @@ export function killAfterFor(
   { killAfter, lease, grace, maxHold }: HoldingFlags & { readonly killAfter?: number | undefined },
   session: Session,
 ): number {
-  // While the broker answers, at least half of the lease is left at all times, because the client
-  // renews the lease after every third of the lease. A grace that is shorter than the lease limits
-  // the time too.
+  // While the broker answers, at least half of the lease is left at all times, because a client
+  // with a lock renews the lease when 0.4 of it has passed. A grace that is shorter than the lease
+  // limits the time too.
   const minLeaseLeft = Math.min(session.lease, session.grace) / 2
   const killAfterMs = killAfter ?? Math.round(Math.min(session.lease, session.grace) / 5)
   if (maxHold !== undefined && killAfterMs + reserveMs >= maxHold) {
