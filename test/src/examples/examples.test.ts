@@ -22,6 +22,18 @@ async function outputOf(example: string): Promise<string[]> {
   return output.trimEnd().split('\n')
 }
 
+/** Runs Node with these arguments to its end, which must be a success. Returns the output. */
+async function outputOfNode(args: readonly string[], cwd?: string): Promise<string> {
+  const child = spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'inherit'] })
+  let output = ''
+  child.stdout.on('data', (chunk) => {
+    output += chunk
+  })
+  const [exitCode] = await once(child, 'close')
+  expect(exitCode, output).to.equal(0)
+  return output
+}
+
 describe('the examples', () => {
   it('print the output of basic: a lock at once, or an error', async () => {
     expect(await outputOf('basic')).to.deep.equal([
@@ -87,14 +99,7 @@ describe('the first programs of the pages', () => {
     stage.onClear(() => rm(folder, { recursive: true }))
     const file = join(folder, 'first.mjs')
     await writeFile(file, code.replace('ws://127.0.0.1:7420', url))
-    const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'inherit'] })
-    let output = ''
-    child.stdout.on('data', (chunk) => {
-      output += chunk
-    })
-    const [exitCode] = await once(child, 'close')
-    expect(exitCode, output).to.equal(0)
-    return output
+    return outputOfNode([file])
   }
 
   it('README.md: print a lock and its fence', async () => {
@@ -118,17 +123,7 @@ describe('the README of the client', () => {
     const section = page.split(/^(?=###? )/m).find((part) => part.startsWith(`${heading}\n`))
     const [, code] = /^```js\n(.*?)^```/ms.exec(section ?? '') ?? []
     const args = ['--input-type=module', '-e', `${before}${code}${after}`]
-    const child = spawn(process.execPath, args, {
-      cwd: fileURLToPath(root),
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    let output = ''
-    child.stdout.on('data', (chunk) => {
-      output += chunk
-    })
-    const [exitCode] = await once(child, 'close')
-    expect(exitCode, output).to.equal(0)
-    return output
+    return outputOfNode(args, fileURLToPath(root))
   }
 
   it('has two tests in its section about testing, which pass', async () => {
