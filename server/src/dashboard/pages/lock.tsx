@@ -239,61 +239,58 @@ function Holder({ lock, queriedAt }: { lock: HeldInfo; queriedAt: number }) {
 
 /** The ttl and the longest hold of a lock, and the time until each of them ends the lock. */
 function LockLimits({ lock, queriedAt }: { lock: HeldInfo; queriedAt: number }) {
-  const { ttl, ttlRemaining, maxHold, maxHoldRemaining } = lock
   return (
     <>
-      {ttl !== undefined && (
-        <>
-          <div>
-            <dt>Ttl</dt>
-            <dd>{formatTwoUnits(ttl)}</dd>
-          </div>
-          <LimitEnd
-            label="Expires in"
-            hint="A refresh by the session starts this time again."
-            remaining={ttlRemaining}
-            queriedAt={queriedAt}
-          />
-        </>
-      )}
-      {maxHold !== undefined && (
-        <>
-          <div>
-            <dt>Longest hold</dt>
-            <dd>{formatTwoUnits(maxHold)}</dd>
-          </div>
-          <LimitEnd
-            label="Ends in"
-            hint="A refresh does not prolong this time."
-            remaining={maxHoldRemaining}
-            queriedAt={queriedAt}
-          />
-        </>
-      )}
+      <LockLimit
+        name="Ttl"
+        duration={lock.ttl}
+        endLabel="Expires in"
+        hint="A refresh by the session starts this time again."
+        remaining={lock.ttlRemaining}
+        queriedAt={queriedAt}
+      />
+      <LockLimit
+        name="Longest hold"
+        duration={lock.maxHold}
+        endLabel="Ends in"
+        hint="A refresh does not prolong this time."
+        remaining={lock.maxHoldRemaining}
+        queriedAt={queriedAt}
+      />
     </>
   )
 }
 
-interface LimitEndProps {
-  readonly label: string
+interface LockLimitProps {
+  readonly name: string
+  /** In ms; undefined if the lock has no such limit. */
+  readonly duration: number | undefined
+  readonly endLabel: string
   readonly hint: string
-  /** Undefined if another broker of the cluster counts this time. */
+  /** In ms; undefined if another broker of the cluster counts this time. */
   readonly remaining: number | undefined
   readonly queriedAt: number
 }
 
-function LimitEnd({ label, hint, remaining, queriedAt }: LimitEndProps) {
+function LockLimit({ name, duration, endLabel, hint, remaining, queriedAt }: LockLimitProps) {
+  if (duration === undefined) return null
   return (
-    <div>
-      <dt>{label}</dt>
-      <dd title={hint}>
-        {remaining === undefined ? (
-          <span class="quiet">known at another broker</span>
-        ) : (
-          <TimeLeft endsAt={queriedAt + remaining} />
-        )}
-      </dd>
-    </div>
+    <>
+      <div>
+        <dt>{name}</dt>
+        <dd>{formatTwoUnits(duration)}</dd>
+      </div>
+      <div>
+        <dt>{endLabel}</dt>
+        <dd title={hint}>
+          {remaining === undefined ? (
+            <span class="quiet">known at another broker</span>
+          ) : (
+            <TimeLeft endsAt={queriedAt + remaining} />
+          )}
+        </dd>
+      </div>
+    </>
   )
 }
 
