@@ -2,8 +2,8 @@
  * Cells: several independent clusters that share the keys between them. A key has one of 1,024
  * slots, and each cell has a range of slots. Client and broker compute the slot of a key in the
  * same way: CRC-16/XMODEM of the key in UTF-8, modulo 1,024. A key may have a part in braces, its
- * tag, such as `{order:42}`. Then only the tag counts, so all keys with one tag have the same slot.
- * Redis Cluster uses the same checksum and the same rule for tags.
+ * tag, such as `{order:42}`. The slot of such a key is the slot of its tag alone, so all keys with
+ * the same tag have the same slot. Redis Cluster uses the same checksum and the same rule for tags.
  */
 
 /** The number of slots, and so the highest number of cells. */
@@ -41,8 +41,8 @@ export function cellOfSlot(slot: number, count: number): number {
 }
 
 /**
- * The part of a key that determines its slot: the text between the first `{` and the next `}`, or
- * the whole key if there is no such text.
+ * The part of a key that determines its slot: the text between the first `{` and the next `}`. If
+ * this text is missing or empty, the whole key determines the slot.
  */
 function hashedPart(key: string): string {
   const start = key.indexOf('{')

@@ -48,7 +48,7 @@ export type BrokerLossReason = 'expired' | 'maxHold' | 'stolen' | 'revoked'
 /**
  * Why a lock was lost, whether or not its session goes on: for a {@link BrokerLossReason}, or
  * because the session that held the lock ended. `'session'` means that the session was closed, that
- * its lease ran out, or that its connection dropped for too long.
+ * its lease ran out, or that its connection was gone for too long.
  */
 export type LostReason = BrokerLossReason | 'session'
 

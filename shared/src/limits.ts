@@ -81,7 +81,7 @@ export const maxQueryItems = 1_000
 export const maxHoldersNamed = 16
 /**
  * Highest number of calls of one session that may wait at barriers. A barrier holds its calls back
- * until as many calls wait there as the barrier has parties.
+ * until a given number of calls (its parties) wait there.
  */
 export const maxBarrierCallsPerSession = 1_000
 /**
@@ -91,6 +91,6 @@ export const maxBarrierCallsPerSession = 1_000
 export const maxParties = 1_000
 /**
  * Highest number of watches that one session may have. A watch reports each change of the locks of
- * a key.
+ * a key, or of all keys with a prefix.
  */
 export const maxWatches = 1_000

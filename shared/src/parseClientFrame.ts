@@ -1,7 +1,7 @@
 /**
  * Parses the frames that clients send. Most messages are `lock` and `unlock`, and `JSON.parse`
  * would take a fifth of the broker's time for these messages. This file reads them about four times
- * as fast, if the client wrote the fields without spaces and in this order:
+ * as fast if the client wrote the fields without spaces and in this order:
  *
  *     {"type":"lock","id":7,"key":"orders/5","ttl":30000,"timeout":1000}
  *     {"type":"unlock","id":8,"fence":1836018073600001}
@@ -41,7 +41,7 @@ const code = {
   tilde: 0x7e,
 } as const
 
-/** The result of `readInteger` for a text that is not such an integer. */
+/** The result of `readInteger` if the text has no valid integer at the present position. */
 const invalid = -1
 
 /** Where the next read begins. A module variable, because an object would be slower. */
@@ -55,7 +55,10 @@ export function parseClientFrame(text: string): readonly unknown[] | undefined {
   return readFrequentFrame(text) ?? parseFrame(text)
 }
 
-/** Reads a frame that has only messages of the fast form; undefined for any other frame. */
+/**
+ * Reads a frame whose messages all have the form that the head of this file shows. Returns
+ * undefined for any other frame.
+ */
 function readFrequentFrame(text: string): readonly unknown[] | undefined {
   position = 0
   if (text.charCodeAt(0) !== code.openingBracket) {

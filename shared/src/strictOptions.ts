@@ -68,8 +68,8 @@ const maxEdits = 5
  * edits, the function returns the name with the longer common beginning: `tracer` for `trace`, and
  * not `grace`.
  *
- * @param minEditLimit A suggestion may differ by at least this many edits, however short `name` is.
- *   For a longer name the limit is a third of its length, but never more than 5 edits.
+ * @param minEditLimit The highest number of edits for a short `name`. For a longer `name` the
+ *   highest number is a third of its length, but at most 5.
  */
 export function nearestName(
   name: string,
@@ -78,7 +78,7 @@ export function nearestName(
 ): string | undefined {
   const lowerName = name.toLowerCase()
   let bestName: string | undefined
-  // While `bestName` is undefined, this is the greatest distance that a suggestion may have.
+  // The distance of `bestName`. Before there is a `bestName`: the highest distance allowed.
   let bestDistance = Math.min(Math.max(minEditLimit, name.length / 3), maxEdits)
   for (const candidate of knownNames) {
     const lowerCandidate = candidate.toLowerCase()

@@ -1,8 +1,8 @@
 /**
  * The sessions of a `CellSession`, which is one session over several cells. Cells are independent
- * brokers or clusters. The pool has one session for each cell, and opens it at the first use of the
- * cell. If a session cannot be opened, or if an error ends the session, the next use of its cell
- * opens another session. A cell is named by its number, from 1.
+ * brokers or clusters. The pool has one session for each cell, and opens this session at the first
+ * use of the cell. If a session cannot be opened, or if an error ends the session, the next use of
+ * its cell opens another session. A cell is named by its number, from 1.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Session } from '../session/session.js'
@@ -26,7 +26,7 @@ export class CellPool {
   /** Cancels the opening of sessions when the pool is closed. */
   readonly #abortController = new AbortController()
   /** The promise of `close`; undefined before the first call. */
-  #closed: Promise<void> | undefined
+  #closing: Promise<void> | undefined
 
   constructor(options: CellPoolOptions) {
     this.#options = options
@@ -34,7 +34,7 @@ export class CellPool {
   }
 
   get isClosed(): boolean {
-    return this.#closed !== undefined
+    return this.#closing !== undefined
   }
 
   /** The open sessions. */
@@ -56,7 +56,7 @@ export class CellPool {
     if (this.isClosed) return Promise.reject(new HoldfastError('SESSION_CLOSED'))
     const existing = this.#sessions.get(cell)
     if (existing !== undefined) return existing
-    const opening = this.#openSession(cell)
+    const opening = this.#open(cell)
     this.#sessions.set(cell, opening)
     return opening
   }
@@ -68,8 +68,8 @@ export class CellPool {
 
   /** Closes all sessions. Never rejects. */
   close(): Promise<void> {
-    this.#closed ??= this.#close()
-    return this.#closed
+    this.#closing ??= this.#close()
+    return this.#closing
   }
 
   async #close(): Promise<void> {
@@ -78,7 +78,7 @@ export class CellPool {
     await Promise.all(openSessions.map((session) => session.close()))
   }
 
-  async #openSession(cell: number): Promise<Session> {
+  async #open(cell: number): Promise<Session> {
     try {
       const session = await this.#options.open(cell, this.#abortController.signal)
       if (this.isClosed) {

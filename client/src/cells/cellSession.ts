@@ -333,7 +333,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
 
   /**
    * Sends a new token to all cells whose sessions are open. Sessions that are being opened or are
-   * opened later use the new token too. A call waits until the calls before it have ended.
+   * opened later use the new token too. A call waits until all earlier calls have ended.
    *
    * Rejects with the first error if one or more cells refuse the token. If only some cells refuse,
    * the other cells and later sessions use the new token. If all open cells refuse, later sessions
@@ -405,8 +405,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Prepares the session of a cell that has just been opened: applies `unref` and a newer token,
-   * and emits the session's events as events of this object (see `CellEvents`).
+   * Prepares a new session of a cell: applies `unref` and a newer token, and emits the session's
+   * events as events of this object (see `CellEvents`).
    */
   #onOpen(session: Session, cell: number): void {
     if (!this.#keepsProcessAlive) session.unref()
@@ -422,7 +422,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     })
   }
 
-  /** Opens the session in the cell of the key, if it is not open, and passes it to `call`. */
+  /** Passes the session in the cell of the key to `call`; first opens the session if necessary. */
   async #inCellOf<T>(
     key: string,
     options: { readonly signal?: AbortSignal | undefined } | undefined,

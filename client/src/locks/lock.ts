@@ -171,11 +171,14 @@ export class Lock implements LossListener {
    * The ttl is not restarted. After an abort or a timeout the lock is shared as before. If the
    * broker grants the upgrade before the broker receives the abort, the client downgrades the lock,
    * which then has a higher fence.
-   * Rejects with `DEADLOCK` if another lock of the key is being upgraded, because each upgrade
-   * would wait for the other. Unlock this lock then, and lock again. Also rejects with `LOCK_HELD`
-   * (with `timeout: 0`), `LOCK_TIMEOUT`, `ABORTED`, `LOCK_NOT_HELD`, `FORBIDDEN`, `INVALID_TIMEOUT`
-   * or `INVALID_OPTION` (for a lock with permits, of several keys or of `singleflightLock`, and for
-   * a second call while an upgrade of this lock waits).
+   *
+   * Rejects with one of these codes:
+   * - `DEADLOCK`: another lock of the key is being upgraded, so each upgrade would wait for the
+   *   other. Unlock this lock, and then lock again.
+   * - `INVALID_OPTION`: an option is invalid, the lock has permits or several keys, the lock comes
+   *   from `singleflightLock`, or another upgrade of this lock waits.
+   * - `LOCK_HELD` (with `timeout: 0`), `LOCK_TIMEOUT`, `ABORTED`, `LOCK_NOT_HELD`, `FORBIDDEN` or
+   *   `INVALID_TIMEOUT`.
    */
   async upgrade(options: UpgradeOptions = {}): Promise<void> {
     const { timeout, signal } = checkUpgrade(options)
@@ -241,8 +244,8 @@ export class Lock implements LossListener {
    * Refreshes the lock every `interval` ms until the lock is unlocked, and then resolves. Each
    * refresh may take `timeout` ms. The sum of `interval` and `timeout` must be below the lock's
    * ttl. By default `interval` and `timeout` are a third of the lock's present ttl. In a hidden tab
-   * timers hardly run, so a refresh may be late by half the lease. The lease is the time for
-   * which the broker keeps a session without hearing from its client.
+   * a refresh may be late by half the lease, because browsers delay the timers of such a tab. The
+   * lease is the time for which the broker keeps a session without hearing from its client.
    *
    * Rejects with the error of the first refresh that fails (`LOCK_NOT_HELD`, `LOCK_TIMEOUT`), with
    * `LOCK_LOST` when the lock is lost, `INVALID_INTERVAL` (also if `options` is absent and the lock

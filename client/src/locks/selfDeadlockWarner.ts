@@ -13,7 +13,7 @@ import type { LockParams } from '../transport/messages.js'
 
 /** How long a request waits before it is checked, and between two checks, in ms. */
 const checkAfterMs = 5_000
-/** Most keys for which one session warns. Further warnings would not help the developer. */
+/** How many keys one session warns for. Further warnings would not help the developer. */
 const maxWarnings = 100
 /**
  * A check visits all pending requests and all locks. To bound the cost, the next check is at least

@@ -19,8 +19,8 @@ export interface Environment {
    */
   readonly endOfTurn: (callback: () => void) => void
   /**
-   * Calls the callback in a new task, after all microtasks of the present task. Must not use a
-   * timer, because a hidden tab delays timers by up to a minute. Default: `endOfTurn`.
+   * Calls the callback in a new task, after all microtasks of the present task. This function must
+   * not use a timer, because a hidden tab delays timers by up to a minute. Default: `endOfTurn`.
    */
   readonly newTask?: ((callback: () => void) => void) | undefined
   readonly WebSocket: WebSocketConstructor

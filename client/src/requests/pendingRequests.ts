@@ -65,8 +65,8 @@ export class PendingRequests {
   }
 
   /**
-   * Call when the broker has refused a request. If the request itself was not the cause, sends the
-   * request again with a new id. Returns false if the refusal is final. Two refusals are not final:
+   * Call when the broker has refused a request. If the refusal is final, returns false. Otherwise
+   * sends the request again with a new id, and returns true. Two refusals are not final:
    * - `QUOTA_EXCEEDED`, if stored responses have used up the quota. An acknowledgement makes the
    *   broker delete stored responses.
    * - `BAD_MESSAGE` for a repeated request. The broker answers a repetition from its stored

@@ -42,8 +42,8 @@ export type Response = Exclude<
 
 /**
  * The value of `reissueIfUnconfirmedAbove` for lock requests; see the class {@link Request}. The
- * value is high, because another quota may be the cause of the refusal, such as the quota for the
- * locks of a session.
+ * value is high, because the broker may also refuse a lock request because of another quota, such
+ * as the quota for the locks of a session.
  */
 const lockReissueThreshold = 512
 
@@ -83,10 +83,9 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   /** The key in the errors of this request; undefined if the request is not about a single key. */
   abstract readonly key: string | undefined
   /**
-   * When the broker refuses a request that has a stored response with `QUOTA_EXCEEDED`, the cause
-   * may be the number of responses that the broker stores. The client counts the responses that it
-   * has received and that the broker may still store. If the count is above this number, the client
-   * sends the request again.
+   * The broker may refuse a request with `QUOTA_EXCEEDED` because the broker stores too many
+   * responses. The client counts the responses that it has received and that the broker may still
+   * store. If the count is above this number, the client sends the refused request again.
    */
   get reissueIfUnconfirmedAbove(): number {
     return 1

@@ -1,4 +1,4 @@
-/** Finds the request that a response of the broker answers, and passes the response to it. */
+/** Finds the request that a response of the broker answers, and lets it handle the response. */
 import type { Failed } from '@holdfast/shared'
 import type { ClockTimes } from '../platform/environment.js'
 import type { Connection } from '../transport/connection.js'

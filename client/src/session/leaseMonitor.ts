@@ -1,13 +1,12 @@
 /**
  * Watches the lease of a session. The lease is the time for which the broker keeps a session
  * without hearing from the client. The monitor reports three moments:
- * - For a part of the lease, no message of the client is known to have reached the broker: the
- *   client must send a `pong`, without waiting for a `ping`. This halves the writes of the broker,
- *   which sends a `ping` only if the `pong` is late.
- * - A `pong` is not acknowledged, and for half a lease (at the earliest a tenth of the lease after
- *   the `pong`) no message is known to have reached the broker: the client must try another
- *   connection.
- * - The lease is over: the client must assume that the broker has ended the session.
+ * - A part of the lease has passed without a sign that the broker has received a message. The
+ *   client must then send a `pong`, without waiting for a `ping`. This halves the writes of the
+ *   broker, which sends a `ping` only if the `pong` is late.
+ * - Half of the lease has passed without such a sign, although the client sent a `pong` at least a
+ *   tenth of the lease ago. The client must then try another connection.
+ * - The lease is over. The client must then assume that the broker has ended the session.
  *
  * Only a message *to* the broker extends the lease. When the client learns that the broker has
  * received a message, the lease counts anew from the sending of that message. The arrival of a
@@ -22,10 +21,11 @@ import type { ClockTimes } from '../platform/environment.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 
 /**
- * The parts of the lease after which the client sends a `pong`: if the session holds or waits for
- * something, and if the session is idle. The broker would send a `ping` after 1/2 and 2/3.
+ * The part of the lease after which the client sends a `pong` if the session holds or waits for
+ * something. The broker would send a `ping` after half of the lease.
  */
 const engagedPart = 0.4
+/** The same part for an idle session. The broker would send a `ping` after two thirds. */
 const idlePart = 0.6
 
 export interface LeaseListener {
@@ -33,7 +33,7 @@ export interface LeaseListener {
   onLeaseOver(): void
   /** Must send a `pong` without a `ping`, and call {@link LeaseMonitor.onPong}. */
   sendPong(): void
-  /** For half a lease or longer, no message of the client is known to have reached the broker. */
+  /** Half of the lease or more has passed without a sign that the broker has received a message. */
   onSilence(): void
   /** Whether the session holds nothing and waits for nothing. */
   readonly isIdle: boolean
@@ -57,7 +57,7 @@ export class LeaseMonitor {
    * clock. If the broker has acknowledged every `pong`, this time is before `#arrivalKnownAt`.
    */
   #pongSentAt = Number.NEGATIVE_INFINITY
-  /** Whether another connection could resume the session. */
+  /** Whether to report silence. False if no other connection could resume the session. */
   #watchesSilence = false
   /** Whether the client knows which locks the session holds; false during a resume. */
   #knowsLocks = true

@@ -446,7 +446,7 @@ export class Session extends SessionEmitter {
 
   /**
    * Sends a new token, which must name the principal (the identity) that the present token names.
-   * Must be called before the present token expires. Later connections use the new token too.
+   * Call this method before the present token expires. Later connections use the new token too.
    * Rejects with `UNAUTHORIZED` (the former token then stays in use until it expires),
    * `UNAVAILABLE`, `QUOTA_EXCEEDED` (another call is pending), `INVALID_OPTION` or
    * `SESSION_CLOSED`.

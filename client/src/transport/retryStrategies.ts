@@ -19,7 +19,7 @@ export type RetryStrategy = Iterable<number>
 
 /** The options that the three strategies share. */
 export interface RetryLimits {
-  /** How many delays the strategy has, an integer from 0. Default: an endless number. */
+  /** How many delays the strategy has, an integer from 0. Default: no limit. */
   readonly maxRetries?: number | undefined
   /** The longest delay, in ms, at most 2^31 - 1. Default: 2^31 - 1. */
   readonly max?: number | undefined

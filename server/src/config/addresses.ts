@@ -79,9 +79,9 @@ export function forwardedProtocol(
 }
 
 /**
- * The text by which the limits count addresses: an IPv4 address, or the first 64 bits of an IPv6
- * address. All IPv6 addresses with the same 64 bits count as one client, because one host usually
- * has all these addresses.
+ * The part of an address by which the limits count clients: a whole IPv4 address, or the first 64
+ * bits of an IPv6 address. All IPv6 addresses with the same 64 bits count as one client, because
+ * one host usually has all these addresses.
  */
 export function addressGroup(address: string): string {
   const unprefixed = withoutIpv4Prefix(address)

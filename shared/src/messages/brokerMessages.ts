@@ -368,9 +368,12 @@ export type QueueEvent = QueuedInfo & {
 }
 
 /**
- * Why a request left its queue. `granted`: the event `locked` of the lock follows. `ended`: the
- * session ended, or no client can resume the session. `answered`: the `once` request got the value
- * of another caller.
+ * Why a request left its queue.
+ * - `granted`: the event `locked` of the lock follows.
+ * - `timeout`: the timeout of the request passed.
+ * - `aborted`: the client cancelled the request, or ended its scope.
+ * - `ended`: its session or its lock ended, or no client can resume the session any more.
+ * - `answered`: the `once` request got the value of another caller.
  */
 export type DequeueReason = 'granted' | 'timeout' | 'aborted' | 'ended' | 'answered'
 

@@ -1,8 +1,8 @@
 /**
  * Checks a message from a broker before the client acts on the message, because a broker may be
- * faulty, and because the server may not be a broker. A message with a wrong field must not make
- * the client throw. Nor may such a message make the client believe that it holds a lock that the
- * broker has ended.
+ * faulty, and because the server may be another program. A message with a wrong field must not make
+ * the client throw. Such a message must also not make the client believe that it holds a lock that
+ * the broker has ended.
  *
  * The check has two stages:
  * 1. `isValidFast` accepts valid `granted`, `unlocked` and `refreshed` messages, which are the most
@@ -184,8 +184,6 @@ const lockEvent = record({
 })
 const queueEvent = record({
   event: oneOf('queued', 'dequeued'),
-  // Why the request left the queue. `ended`: its session or its scope ended. `answered`: it is a
-  // `once`, and got the value of another caller.
   reason: optional(oneOf('granted', 'timeout', 'aborted', 'ended', 'answered')),
   ...queuedFields,
 })

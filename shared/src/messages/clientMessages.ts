@@ -109,23 +109,22 @@ export interface LockRequest {
    */
   readonly timeout?: number | undefined
   /**
-   * If true, the broker takes the lock from its holders. Such a request must have the mode
-   * `exclusive`, and must have no timeout.
+   * If true, the broker takes the lock from its holders. Such a request must be exclusive, and must
+   * have no timeout, capacity or scope.
    */
   readonly steal?: boolean | undefined
   /** Any JSON value, shown to other clients. */
   readonly metadata?: unknown
   /**
    * The lock ends this long after its grant, in ms, even if the lock is refreshed. Default: the
-   * limit of the broker; without such a limit, the lock has no longest hold.
+   * limit that the operator has set for all locks, if the operator has set a limit.
    */
   readonly maxHold?: number | undefined
   /** The notices that the client wants to get about this request and its lock. Default: none. */
   readonly notify?: readonly NoticeType[] | undefined
   /**
    * The number of the scope that the request belongs to. The client chooses this number. A scope is
-   * one logical task, and has at most one waiting request. A request with `steal` cannot have a
-   * scope.
+   * one logical task, and has at most one waiting request.
    */
   readonly scope?: number | undefined
 }
@@ -243,7 +242,7 @@ export interface BarrierRequest {
   readonly type: 'barrier'
   readonly id: number
   readonly key: string
-  /** How many calls pass together: 2 to 1,000. All calls of one barrier have the same number. */
+  /** How many calls pass together: 2 to 1,000. All calls of a barrier must give the same number. */
   readonly parties: number
   /** The call fails after this time, in ms. Default: the call waits without a limit. */
   readonly timeout?: number | undefined
@@ -327,8 +326,8 @@ export interface QueryRequest {
    */
   readonly after?: string | undefined
   /**
-   * With `after`: the page begins within the key that `after` names. Of the locks of that key, the
-   * page has the locks with a higher fence.
+   * Only with `after`. The page first lists the rest of the key `after`: the locks of that key that
+   * have a higher fence than this fence.
    */
   readonly afterFence?: number | undefined
   /** What to list; default `locks`. Only a query for `locks` can ask for a page. */

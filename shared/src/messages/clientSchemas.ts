@@ -171,7 +171,7 @@ const keyFields = {
   capacity: optional(max(min(safeInteger, 1), maxCapacity)),
 }
 
-/** Like every check of superstruct, returns true or the error message. */
+/** Like all checks that superstruct calls, this and the next checks return true or a message. */
 const checkPermits = ({ mode, permits, capacity }: LockItem) => {
   if (capacity === undefined)
     return permits === undefined || 'permits need a capacity: add the capacity of the key'
@@ -183,7 +183,6 @@ const checkPermits = ({ mode, permits, capacity }: LockItem) => {
   )
 }
 
-/** Like every check of superstruct, returns true or the error message. */
 const checkSteal = ({ steal, mode, timeout, capacity, scope }: LockRequest) => {
   const canSteal =
     mode !== 'shared' && timeout === undefined && capacity === undefined && scope === undefined
@@ -268,26 +267,22 @@ const RefreshSchema: Describe<RefreshRequest> = object({
 
 const CancelSchema: Describe<Cancel> = object({ type: literal('cancel'), request: Id })
 
-/** Like every check of superstruct, returns true or the error message. */
 const checkKeyOrPrefix = (message: { key?: unknown; prefix?: unknown }) =>
   message.key === undefined ||
   message.prefix === undefined ||
   'a query or watch has a key or a prefix: leave one of them out'
 
-/** Like every check of superstruct, returns true or the error message. */
 const checkPageStart = (message: { after?: unknown; afterFence?: unknown }) =>
   message.afterFence === undefined ||
   message.after !== undefined ||
   'afterFence needs after: add after or leave out afterFence'
 
-/** Like every check of superstruct, returns true or the error message. */
 const checkQueryKind = (message: { after?: unknown; kind?: unknown }) =>
   message.after === undefined ||
   message.kind === undefined ||
   message.kind === 'locks' ||
   'only a query for locks has pages: leave out after or kind'
 
-/** Like every check of superstruct, returns true or the error message. */
 const checkQuerySession = ({ kind, session, key, prefix }: Record<string, unknown>) => {
   if ((kind === 'sessions') !== (session !== undefined))
     return 'the kind "sessions" needs the field session, and no other kind allows this field'

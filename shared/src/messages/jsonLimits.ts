@@ -3,21 +3,21 @@
  * prints or measures the value. A client can cheaply send a value with ten thousand levels, but to
  * print or measure that value costs the broker a hundred times more.
  *
- * A value contains other JSON values. The limit counts the value itself, and each object, array,
- * string, number, boolean and null within the value.
+ * The limit on the size is a number of JSON values. It counts the value itself, and each object,
+ * array, string, number, boolean and null within the value.
  */
 import { maxMetadataBytes, maxResultBytes } from '../limits.js'
 
 /**
- * The highest number of JSON values in a message that does not have the value of a `once`. Such a
- * message has at most two large fields: its metadata and the value of a leader. Each of the two has
- * at most `maxMetadataBytes / 2` JSON values, because a JSON value and its separator take two bytes
- * or more. The 64 further JSON values are for the other fields.
+ * The highest number of JSON values in every message except `complete`. Such a message has at most
+ * two large fields: the metadata of a lock, and the value that the leader of an election publishes.
+ * Each of the two fields has at most `maxMetadataBytes / 2` JSON values, because a JSON value and
+ * its separator take two bytes or more. The 64 further JSON values are for the other fields.
  */
 const maxJsonValues = maxMetadataBytes + 64
 /**
- * The highest number of JSON values in a message that has the value of a `once`. This value is the
- * only large field of the message, and each JSON value within it takes two bytes or more.
+ * The highest number of JSON values in a `complete` message. Its only large field is the value that
+ * a client computed for the callers of a `once`. Each JSON value in it takes two bytes or more.
  */
 export const maxJsonValuesWithResult = maxResultBytes / 2 + 64
 

@@ -1,9 +1,10 @@
 /**
  * The items that queries of another kind than `locks` list in the message `found`: calls at
- * barriers, kept results of `once`, and sessions. `brokerMessages.ts` explains the times.
+ * barriers, kept results of `once`, and sessions. `clientMessages.ts` explains these terms, and
+ * `brokerMessages.ts` explains the times.
  */
 
-/** A call that waits at a barrier, as queries with the kind `barriers` show the call. */
+/** A call that waits at a barrier. Queries of the kind `barriers` list these items. */
 export interface BarrierCallInfo {
   /** The key of the barrier. */
   readonly key: string
@@ -16,14 +17,17 @@ export interface BarrierCallInfo {
   readonly since: number
 }
 
-/** A kept result of `once`, as queries with the kind `results` show the result. */
+/**
+ * A kept result of `once`: a value that one call of a function computed, and that later callers get
+ * too. Queries of the kind `results` list these items, which do not contain the value itself.
+ */
 export interface KeptResultInfo {
   readonly key: string
-  /** UTF-16 units of the value as JSON text; 0 for the value `undefined`. */
+  /** Length of the value as JSON text, in UTF-16 units; 0 for the value `undefined`. */
   readonly size: number
-  /** The fence of the lock of the run. */
+  /** The fence of the lock under which the function was called. */
   readonly fence: number
-  /** When the run completed. */
+  /** When the call of the function completed. */
   readonly since: number
   /** How long the result is kept, in ms. */
   readonly keep: number
@@ -34,7 +38,7 @@ export interface KeptResultInfo {
   readonly remaining?: number | undefined
 }
 
-/** A session, as a query with the kind `sessions` shows it. */
+/** A session. Queries of the kind `sessions` list these items. */
 export interface SessionInfo {
   readonly session: string
   readonly lease: number

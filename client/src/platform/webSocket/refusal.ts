@@ -12,7 +12,7 @@ export interface UpgradeResponse {
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>
 }
 
-/** Most characters of each text of the response that the error message shows. */
+/** How many characters of each text of the response the error message shows. */
 const maxShownLength = 200
 
 const adviceByStatus: Readonly<Record<number, string>> = {

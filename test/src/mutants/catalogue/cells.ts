@@ -67,7 +67,7 @@ export const cellMutants: readonly Mutant[] = [
   },
   {
     name: 'cell-ended-session-is-kept',
-    in: 'CellPool.#openSession',
+    in: 'CellPool.#open',
     find: `session.once('closed', () => $FORGET)`,
     replace: 'undefined',
     why: 'The client gives every later call for a cell the session that an error has ended.',
