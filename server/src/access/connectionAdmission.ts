@@ -58,13 +58,13 @@ export class ConnectionAdmission {
     return this.#rejected(displacedConnection, isFull ? 'connections' : 'pendingConnections')
   }
 
-  /** The caller must call this method when it has attached a session, which ends the handshake. */
+  /** Must be called when the connection got its session, because the handshake is then over. */
   onAttached(connection: Connection): void {
     this.#pendingConnections.remove(connection)
     this.#deps.tokenExpiry.start(connection)
   }
 
-  /** The caller must call this method when the connection closes. Further calls change nothing. */
+  /** Must be called when the connection closes. Further calls change nothing. */
   onClosing(connection: Connection): void {
     this.#open.delete(connection)
     this.#pendingConnections.remove(connection)

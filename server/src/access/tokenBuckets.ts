@@ -3,7 +3,7 @@
  * one token out. {@link TokenBuckets} keeps a bucket for each name, for example for each address.
  */
 
-/** Allows `rate` actions a second on average, and `burst` actions at once. */
+/** Allows `rate` actions a second on average, and bursts of up to `burst` actions. */
 export class TokenBucket {
   readonly #tokensPerMs: number
   readonly #burst: number
@@ -47,8 +47,8 @@ export class TokenBucket {
 const minPruneSize = 10_000
 
 /**
- * Keeps a {@link TokenBucket} for each name. Each bucket allows `rate` actions a second, and `rate`
- * actions at once.
+ * Keeps a {@link TokenBucket} for each name. Each bucket allows `rate` actions a second on average,
+ * and bursts of up to `rate` actions.
  */
 export class TokenBuckets {
   readonly #rate: number

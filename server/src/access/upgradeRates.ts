@@ -1,10 +1,10 @@
 /**
  * Limits the WebSocket upgrades of a second, for each address and in total.
  *
- * All addresses share the total. When the total is used up, an address without an upgrade in the
- * last second may still upgrade once. In return, the addresses with several upgrades in the last
- * second get one upgrade less later, so the total holds on average. So addresses that connect again
- * and again do not keep other clients out.
+ * All addresses share the total. Addresses that connect again and again must not keep other clients
+ * out. So when such addresses have used up the total, an address without an upgrade in the last
+ * second may still upgrade. This upgrade is taken from the total of the next second, so the total
+ * holds on average.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, off } from '../config/limits.js'
@@ -59,7 +59,7 @@ export class UpgradeRates {
       if (isRepeat) this.#repeats++
     } else {
       if (isRepeat || this.#repeats < 1) return 'connectionsPerSecond'
-      // This upgrade replaces a later repeated upgrade, so the average rate stays the same.
+      // Takes this upgrade from the total of the next second.
       this.#repeats--
       this.#total.overdraw()
     }

@@ -1,7 +1,7 @@
 /**
- * The limits of the broker. Each limit has a meaning, a default, a value in the `public` profile,
- * and an error message for a client that reaches the limit. The options, the command line, the
- * documentation and the metrics all use this table.
+ * The limits of the broker. Each limit has a meaning, a default, a value in the `public` profile
+ * (the defaults for untrusted clients), and an error message for a client that reaches the limit.
+ * The options, the command line, the documentation and the metrics all use this table.
  *
  * Limits of sizes and counts are on by default, because one client could exhaust a broker without
  * them. Limits of rates (except `workPerSecond`), and limits for each principal or address, are off
@@ -39,9 +39,9 @@ export interface BrokerLimits {
    * Open connections whose handshake is not over (pending connections). If there are more, the
    * broker closes one pending connection with 1013: the oldest pending connection of the address
    * that has the most. If no address has more than the address of the new connection, the broker
-   * closes the new connection. By the same rule, at most this many upgrades wait for a later turn
-   * of the event loop; the broker answers the others with 503. Default the greater of 1,000 and a
-   * tenth of `connections`; public 200.
+   * closes the new connection. The same limit and the same rule hold for the upgrades that wait for
+   * a later turn of the event loop; the broker answers the others with 503. Default the greater of
+   * 1,000 and a tenth of `connections`; public 200.
    */
   readonly pendingConnections: number
   /** Open connections of one address whose handshake is not over. Default off; public 20. */
@@ -126,8 +126,8 @@ export interface BrokerLimits {
   /** Watches of one session. Default 1,000; public 100. */
   readonly watchesPerSession: number
   /**
-   * A client with more unread output than this limit, in bytes, must read within `slowMs`. Default
-   * 262,144; public 65,536.
+   * Unread output of a client, in bytes. A client with more unread output must read within
+   * `slowMs`. Default 262,144; public 65,536.
    */
   readonly slowBytes: number
   /**
@@ -137,8 +137,8 @@ export interface BrokerLimits {
    */
   readonly slowMs: number
   /**
-   * Unread output at which the broker immediately disconnects a client with 4308, in bytes. Default
-   * 1,048,576; public 262,144.
+   * Unread output of a client, in bytes. At this limit the broker disconnects the client with 4308
+   * immediately. Default 1,048,576; public 262,144.
    */
   readonly backlogBytes: number
   /**

@@ -17,7 +17,7 @@ import type { BrokerStatus } from './status.js'
 /** The paths that only operators may read. */
 const operatorPaths = ['/metrics', '/status']
 
-/** The path that moves the clients of the broker. */
+/** The path that moves clients of this broker to other brokers. */
 const rebalancePath = '/rebalance'
 
 /** The result of `/rebalance`: the number of clients that left, or why no client can leave. */

@@ -1,7 +1,7 @@
 /**
  * The audit log: one line of JSON for each act that an operator may have to explain later. These
- * acts are a steal, a revocation, a refused deadlock, a new token, and a refused client or request.
- * Tokens and secrets are never written.
+ * acts are a steal, a revocation, a refused deadlock, a new token, a change of the token file, and
+ * a refused client or request. Tokens and secrets are never written.
  *
  * A client could fill the disk, because its requests cause refusals. So the audit log writes at
  * most 100 refusals a second, and then the number of the refusals that it left out. It writes all
@@ -24,7 +24,7 @@ export class AuditLog implements Observer {
   /** How many refusals were left out since the last line about left-out refusals. */
   #leftOut = 0
 
-  /** @param write Writes a line, which ends without a line feed. */
+  /** @param write Writes one line. The text that it gets has no line feed. */
   constructor(write: (line: string) => void, clock = nodeEnvironment.clock) {
     this.#write = write
     this.#clock = clock

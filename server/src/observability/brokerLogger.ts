@@ -1,9 +1,9 @@
 /**
  * Writes the broker's events to the operator's logger: a line for each session that ended, each
- * refusal, each revocation, and each problem of a replicated log. At the level `debug` also a line
- * for each session that was opened, resumed or suspended. A replicated log is a command log
- * that several brokers share. Text that a client chose (keys, names, reasons) is escaped and
- * shortened first. Tokens and secrets are never logged.
+ * refusal, each revocation, and each problem of a replicated log. A replicated log is a record of
+ * all changes of locks, which several brokers share. At the level `debug` the logger also gets a
+ * line for each session that was opened, resumed or suspended. Text that a client chose (keys,
+ * names, reasons) is escaped and shortened first. Tokens and secrets are never logged.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { Effect, EndReason, Lock, Session } from '../core/index.js'
@@ -193,7 +193,7 @@ class LogHealth {
     const now = this.#clock.monotonic()
     const { name, problem, givenName } = status
     this.#warnOfOtherLogs(status)
-    // The broker has a name only while it is a member. `givenName` is the operator's name for it.
+    // The broker has a `name` only while it is a member. `givenName` is from the operator.
     const serves = name !== undefined
     if (serves) this.#hasServed = true
     if (problem === undefined && (serves || !this.#hasServed)) this.#onHealthy(now)

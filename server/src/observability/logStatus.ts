@@ -17,13 +17,13 @@ export interface LogStatus {
   /** The name that the operator gave to this broker; undefined without such a name. */
   readonly givenName: string | undefined
   /**
-   * Other logs of Holdfast in the same storage, which brokers with another address use. The brokers
-   * of different logs do not share locks.
+   * Other logs of Holdfast in the same storage, each with an address of its own. The brokers of
+   * different logs do not share locks.
    */
   readonly otherLogs: readonly string[]
-  /** Names of the members, in order of joining. */
+  /** Names of the members (the brokers that share the log now), in order of joining. */
   readonly members: readonly string[]
-  /** The name of this broker; undefined while this broker is not a member. */
+  /** The name of this broker in `members`; undefined while this broker is not a member. */
   readonly name: string | undefined
   /**
    * How long this broker still stays a member if the log returns no more entries of this broker, in

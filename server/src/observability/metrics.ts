@@ -77,8 +77,8 @@ class BrokerMetrics implements Metrics {
   /** The ids of the suspended sessions, which have no connection. */
   readonly #suspended = new Set<string>()
   /**
-   * How many locks were released because of a session whose effect `ended` has not come yet. This
-   * effect has the reason, and comes after the effects `released` of the locks of the session.
+   * How many locks were released at the end of a session since the last effect `ended`. The effect
+   * `ended` of a session has the reason, and comes after the effects `released` of its locks.
    */
   #releasedWithSession = 0
   /**

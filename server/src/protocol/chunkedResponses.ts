@@ -32,11 +32,11 @@ export interface KeySearch {
    * a higher fence). Leaves out locks with a fence up to `afterFence`.
    */
   locksOf(keyState: KeyState, limit: number, afterFence?: number): Iterable<Lock>
-  /** How long a lock lasts from now on; undefined if nothing limits this, or if it is not known. */
+  /** How long a lock lasts from now on; undefined if the lock has no limit or the time is unknown. */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined
   /** How many locks of the key {@link locksOf} has not listed. */
   unlistedCountOf(keyState: KeyState): number
-  /** How many locks of the key are older than the search. */
+  /** How many locks of the key were granted before the search began. */
   countOf(keyState: KeyState): number
   /** The current state of a key; undefined if the lock table does not have the key. */
   keyStateOf(key: string): KeyState | undefined
@@ -122,8 +122,8 @@ export function* messageFrames<T>(
 }
 
 /**
- * Yields the chunks of a long answer as texts. Also yields numbers, so that the caller can pause
- * before a chunk is full: the units of work since the previous yield.
+ * Yields the chunks of a long answer as texts. Between them yields numbers: the units of work since
+ * the previous yield. At a number the caller can pause, even before a chunk is full.
  */
 export type PacedChunks = Generator<string | number>
 

@@ -313,15 +313,15 @@ export function encodeHeldInfo(lock: Lock, remaining: RemainingTimes | undefined
 }
 
 /**
- * Encodes the lock and the name of its event. This object is the field `event` of the message
- * `event`, and has the name in a field that is called `event` as well.
+ * Encodes an event of a lock, such as `{"event":"locked","key":…}`. The message with the type
+ * `event` contains this text in its field `event`.
  */
 export function encodeLockEvent(event: LockEvent['event'], lock: Lock): string {
   return `{"event":"${event}",${heldFields(lock)}}`
 }
 
 /**
- * Encodes a waiting request and the name of its event.
+ * Encodes an event of a waiting request, such as `{"event":"queued","key":…}`.
  *
  * @param reason Why the request waits no longer; only for `dequeued`.
  */
