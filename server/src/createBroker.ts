@@ -120,7 +120,10 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   readonly #adminServers: Server[] = []
   /** Functions that stop accepting upgrades, one for each server. */
   readonly #detachments: (() => void)[] = []
-  /** Keeps other brokers from using the fence file; undefined without a fence file. */
+  /**
+   * Keeps other brokers from using the fence file, in which this broker reserves the numbers of its
+   * grants; undefined without a fence file.
+   */
   readonly #fenceFile: OwnershipHandle | undefined
   #closing: Promise<void> | undefined
   /** The rebalance that an operator has begun and that is not over yet. */
@@ -324,8 +327,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * Closes the connections of the clients whose sessions have a grace. Another broker can take over
    * such a session and its locks. Each client returns to the first URL of its list, or to the
    * broker that a load balancer chooses. Call this method after a broker has recovered, because
-   * clients do not return by themselves. Closes no connection unless another running broker shares
-   * the command log.
+   * clients do not return by themselves. If no other running broker shares the command log, closes
+   * no connection.
    *
    * @param options `over`: the time over which the connections are closed, in ms. Default 10,000.
    * @returns The number of clients whose connections were closed.

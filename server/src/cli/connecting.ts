@@ -103,7 +103,7 @@ export interface AnySession extends Pick<Session, 'query' | 'stats' | 'watch' | 
   once(event: 'closed', listener: (error: HoldfastError | undefined) => void): unknown
 }
 
-/** The cell in which a command needs a session: of a key, or by its number, which begins at 1. */
+/** The cell in which a command needs a session: the cell of a key, or a cell by number, from 1. */
 export type CellChoice = { readonly key: string } | { readonly cell: number }
 
 /** The URLs of the brokers that {@link connectTo} tries. */

@@ -13,7 +13,7 @@ export const exitCodes = {
   failed: 1,
   /** The command line is wrong. */
   usage: 64,
-  /** No broker answers, or neither PostgreSQL nor etcd answers the broker. */
+  /** No broker answers, or the PostgreSQL or etcd of the broker does not answer. */
   unavailable: 69,
   /** A bug of this program. */
   internal: 70,

@@ -12,7 +12,7 @@ interface Flag {
   readonly withValue: string
 }
 
-/** The options of a program whose names differ from the names of the settings. */
+/** The settings of each option that has another name than its setting. */
 const settingsByOption = {
   auth: ['logUser', 'logPasswordFile'],
   authenticate: ['tokens'],
@@ -66,7 +66,7 @@ function flagsOf(names: readonly (typeof settingNames)[number][]): Flag {
 
 /** A text in double quotes. It shows a value of the user, so it is never translated. */
 const quoted = /"(?:[^"\\]|\\.)*"/
-/** A name in backquotes. The messages put the names in backquotes that are also plain words. */
+/** A name in backquotes. In messages, a name that is also a plain word is in backquotes. */
 const inBackquotes = /`([\w.]+)`/
 /** A plain word at the beginning of a message, which is the name of an option: "lease must be". */
 const atBeginning = /^([\w.]+)(?= must )/

@@ -1,7 +1,7 @@
 /**
  * `holdfast ls`, `show` and `stats`: print holders, queues, barriers, kept results and counters. A
- * barrier lets its callers wait until enough of them have arrived. A kept result is the result of a
- * `once` (one run for all callers) that later callers still get.
+ * barrier lets its callers wait until enough of them have arrived. A `once` is one run of a
+ * function for all its callers, and a kept result is its result, stored for later callers.
  */
 import type {
   HeldInfo,

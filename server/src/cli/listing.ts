@@ -8,7 +8,7 @@ import type { AnySession } from './connecting.js'
 import { exitCodes, printError } from './exitCodes.js'
 import { integerParser } from './parse.js'
 
-/** The maximum of locks, and the maximum of waiting requests, that one query returns. */
+/** One query returns at most this many locks, and at most this many waiting requests. */
 export const pageSize = 1_000
 
 export interface ListFlags {

@@ -105,7 +105,7 @@ function outputOf(key: string, value: unknown): Buffer {
 }
 
 /**
- * Runs the command, and prints each part of its output at once.
+ * Runs the command, and prints each part of its output as soon as the part arrives.
  *
  * @returns The whole output
  * @throws {Exit} With the exit code of a command that fails

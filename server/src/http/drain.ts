@@ -12,9 +12,7 @@ import type { Broker } from '../broker/broker.js'
 import { canFailOver } from '../broker/inbound.js'
 import type { Membership } from '../log/log.js'
 
-/**
- * The time between two steps of a drain or a rebalance, each of which closes connections, in ms.
- */
+/** A drain or a rebalance closes connections in steps. This is the time between two steps, in ms. */
 const stepMs = 50
 /** How long the last closing handshakes may take before the sockets are terminated, in ms. */
 const lastHandshakesMs = 2_000
@@ -28,7 +26,8 @@ const dismissalGapMs = 5
  * Drains the broker. Resolves when every connection is closed, after at most `drainMs` plus the
  * time for the last closing handshakes.
  *
- * @param membership Undefined unless several brokers share the log.
+ * @param membership Undefined unless several brokers share the command log (the record of all
+ *   changes of locks).
  */
 export async function drain(
   broker: Broker,
@@ -59,7 +58,7 @@ export async function drain(
  * Resolves with the number of these connections. The broker accepts new connections meanwhile.
  *
  * @param spreadMs The time over which the broker spreads the closing of the connections, in ms.
- * @param membership Undefined unless several brokers share the log.
+ * @param membership Undefined unless several brokers share the command log.
  */
 export async function rebalance(
   broker: Broker,

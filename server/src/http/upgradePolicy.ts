@@ -67,9 +67,9 @@ export class UpgradePolicy {
   }
 
   /**
-   * Checks the settings of a broker whose host is not loopback. The broker must authenticate its
-   * clients, unless `allowUnauthenticated` is set. If it does, it must receive tokens over TLS or
-   * from a trusted proxy, unless `allowInsecure` is set.
+   * Checks the settings of a broker whose host is not loopback. Such a broker must authenticate its
+   * clients, unless `allowUnauthenticated` is set. A broker that authenticates its clients must
+   * receive tokens over TLS or from a trusted proxy, unless `allowInsecure` is set.
    *
    * @throws {HoldfastError} `INVALID_OPTION` if the host is not loopback and a setting is missing.
    */

@@ -1,7 +1,7 @@
 /**
  * Limits the work for new connections in a turn of the event loop. An upgrade is much work, so a
- * hundred upgrades at once would delay all sessions. Upgrades beyond the budget of the turn wait
- * for later turns. `AddressPacer` chooses their order.
+ * hundred upgrades in one turn would delay all sessions. Upgrades beyond the budget of the turn
+ * wait for later turns. `AddressPacer` chooses their order.
  *
  * At most `limits.pendingConnections` upgrades wait. If more upgrades arrive, `PendingConnections`
  * chooses which upgrade is refused.

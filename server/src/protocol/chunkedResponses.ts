@@ -32,7 +32,7 @@ export interface KeySearch {
    * a higher fence). Leaves out locks with a fence up to `afterFence`.
    */
   locksOf(keyState: KeyState, limit: number, afterFence?: number): Iterable<Lock>
-  /** How long a lock lasts from now on; undefined if the lock has no limit or the time is unknown. */
+  /** How long a lock lasts from now on; undefined without a limit, or if the time is unknown. */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined
   /** How many locks of the key {@link locksOf} has not listed. */
   unlistedCountOf(keyState: KeyState): number

@@ -53,8 +53,8 @@ interface WebSocketState {
 }
 
 /**
- * The field of a socket that has its reader. The listeners find the reader in this field, so that
- * all sockets share the same listener functions.
+ * The field in which a socket stores its reader. The listeners find the reader in this field, so
+ * that all sockets share the same listener functions.
  */
 const readerField = Symbol('reader')
 
