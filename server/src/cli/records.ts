@@ -1,8 +1,8 @@
 /**
  * Shows barriers and kept results for `holdfast ls`, `show` and `top`. Reads them from the broker,
  * groups the waiting calls by barrier, and makes the lines of the output. A barrier lets its
- * callers wait until a number of parties has called. A kept result is the result of a `once` (one
- * run for all callers of a key) that later callers still get.
+ * callers wait until a given number of callers (its parties) wait. A `once` is one run of a
+ * function for all its callers, and a kept result is its result, stored for later callers.
  */
 import type {
   BarrierCallInfo,

@@ -21,7 +21,7 @@ import {
   settings,
 } from './settings.js'
 
-/** For this time after the first signal, in ms, further signals count as the first signal. */
+/** A further signal within this time after the first, in ms, counts as the same signal. */
 const sameSignalMs = 1_000
 
 export function serveCommand(): Command {
@@ -102,8 +102,8 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
     return
   }
   const { broker, flushLogs } = await brokerFrom(loaded.settings)
-  // Handle signals before the broker listens, because a supervisor that reads "is listening" may
-  // send a signal at once.
+  // Handle signals before the broker listens, because a supervisor may send a signal as soon as it
+  // reads "is listening".
   const signalled = nextSignal()
   broker.once('failed', ({ code, message }) => {
     printError(withFlags(message))
@@ -225,9 +225,10 @@ function infinityAsOff(_: string, value: unknown): unknown {
 }
 
 /**
- * Resolves with the first SIGTERM or SIGINT. A later signal ends the process at once with exit code
- * 1. One Ctrl-C can arrive as two signals within milliseconds, because the terminal sends SIGINT to
- * the whole process group and npm sends SIGINT to its child. These two signals count as one signal.
+ * Resolves with the first SIGTERM or SIGINT. A later signal ends the process immediately with exit
+ * code 1. One Ctrl-C can arrive as two signals within milliseconds, because the terminal sends
+ * SIGINT to the whole process group, and npm sends SIGINT to its child too. These two signals count
+ * as one signal.
  */
 function nextSignal(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {

@@ -7,7 +7,8 @@ import { type BrokerLimits, limitNames } from '../config/limits.js'
 
 /**
  * How a value is parsed: `ms` is a duration, `list` a repeatable flag, and `limits` are pairs of a
- * name and a number. `port` is a whole number from 0 to 65,535, also of a setting that is no port.
+ * name and a number. `port` is a whole number from 0 to 65,535; the setting `brokers` uses this
+ * kind too.
  */
 type Kind = 'text' | 'port' | 'ms' | 'boolean' | 'list' | 'limits'
 

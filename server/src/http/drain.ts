@@ -12,7 +12,7 @@ import type { Broker } from '../broker/broker.js'
 import { canFailOver } from '../broker/inbound.js'
 import type { Membership } from '../log/log.js'
 
-/** A drain or a rebalance closes connections in steps. This is the time between two steps, in ms. */
+/** The time between two steps of a drain or a rebalance, in ms. Each step closes connections. */
 const stepMs = 50
 /** How long the last closing handshakes may take before the sockets are terminated, in ms. */
 const lastHandshakesMs = 2_000

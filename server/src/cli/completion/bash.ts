@@ -1,7 +1,7 @@
 /**
  * Generates the completion script for bash 3.2 and newer. The script needs no other package. If the
- * package bash-completion is loaded, it completes the command line after `run KEY` with the
- * completion script of that command.
+ * package bash-completion is loaded, the script completes COMMAND in `run KEY COMMAND` with the
+ * completion script of COMMAND.
  */
 import { type CommandModel, type FlagModel, type ProgramModel, quoted } from './model.js'
 

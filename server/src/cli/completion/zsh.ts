@@ -71,9 +71,9 @@ function flagLines(flags: readonly FlagModel[], indent: string): string {
 /** What `_arguments` completes for a value: file names, or one of the choices. */
 function completionOf({ choices, isFile }: ValueModel): string {
   if (isFile) return '_files'
-  // Return a list even if it is empty. In place of the list, `_arguments` also takes a space, and
-  // then only prints the name of the value as a message. But because of that message, zsh would not
-  // complete a flag that is the only match.
+  // Return a list even if it is empty. A space in place of the list would make `_arguments` print
+  // the name of the value as a message. With a message, zsh does not complete a flag that is the
+  // only match.
   return `(${choices.join(' ')})`
 }
 

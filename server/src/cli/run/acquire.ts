@@ -194,7 +194,7 @@ function exactSpan(ms: number): string {
   return ms % 1_000 === 0 ? span(ms) : `${ms}ms`
 }
 
-/** Whether to fail at once if the lock is held. A timeout of 0 has the same effect as `--try`. */
+/** Whether to fail without waiting if the lock is held: with `--try`, or with a timeout of 0. */
 function isTry(flags: HoldingFlags): boolean {
   return flags.try === true || flags.timeout === 0
 }

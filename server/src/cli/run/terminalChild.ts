@@ -1,7 +1,7 @@
 /**
  * Runs a command in the foreground of this process's terminal, in a process group of the command's
- * own. So Ctrl-C and Ctrl-Z reach the command, `/dev/tty` works, and a shell as the command has job
- * control. The command needs a group of its own, because this program keeps the lock until the
+ * own. So Ctrl-C and Ctrl-Z reach the command, `/dev/tty` works, and a command that is a shell has
+ * job control. The command needs a group of its own, because this program keeps the lock until the
  * group is empty, and a group that contains this process would never be empty.
  *
  * Only a shell with job control can give the terminal to another group. So a shell runs between
