@@ -32,7 +32,7 @@ export interface ConnectOptions {
   readonly lease?: number | undefined
   /**
    * The requested grace: how long the broker keeps the session after its connection dropped. In ms,
-   * or `'lease'` for a grace as long as the lease. Default 0: a drop releases all locks at once.
+   * or `'lease'` for a grace as long as the lease. Default 0: a drop releases all locks.
    */
   readonly grace?: number | 'lease' | undefined
   /**

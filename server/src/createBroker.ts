@@ -201,9 +201,9 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
 
   /**
    * Serves the admin endpoints `/healthz`, `/readyz`, `/status`, `/metrics` and `POST /rebalance`
-   * on a separate port, until the broker is closed. The endpoints also answer while the broker
-   * drains. Once this port is open, the other ports of the broker no longer serve `/status`,
-   * `/metrics` and `/rebalance`.
+   * on a separate port, until the broker is closed. The endpoints also answer while `close` waits
+   * for sessions to finish. While this port is open, the other ports of the broker do not serve
+   * `/status`, `/metrics` and `/rebalance`.
    *
    * The endpoints need no authentication, because the endpoints show numbers without names. On
    * loopback, `/status` and `/metrics` require a `Host` header with a loopback name, or with one of
@@ -324,8 +324,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   /**
-   * Closes the connections of the clients whose sessions have a grace. Another broker can take over
-   * such a session and its locks. Each client returns to the first URL of its list, or to the
+   * Closes the connections of the clients whose sessions survive a dropped connection for a time
+   * (the grace). Another broker can take over such a session and its locks. Each client returns to the first URL of its list, or to the
    * broker that a load balancer chooses. Call this method after a broker has recovered, because
    * clients do not return by themselves. If no other running broker shares the command log, closes
    * no connection.
@@ -407,7 +407,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
 
   /**
    * Registers a server, so that `close` stops the server. If the broker is closed already, stops
-   * the server at once and throws.
+   * the server and throws.
    */
   async #registerServer(server: Server, servers: Server[]): Promise<void> {
     if (this.#closing !== undefined) await stopListening(server)

@@ -1,5 +1,6 @@
 /**
- * A watch of several cells, and an observation of an election. Cells are independent brokers or
+ * A watch of several cells, and an observation of an election. A watch reports the changes of
+ * locks, and an observation reports who leads an election. Cells are independent brokers or
  * clusters, each with a session of its own. A watch begins in each cell as soon as the session of
  * this cell is open. An observation first opens the session of the cell that has the election.
  */
@@ -24,7 +25,7 @@ export type CellWatchEvent =
 export type CellWatchCallback = WatchCallback<true, CellWatchEvent>
 
 /**
- * Watches several cells. Returns the handle of the watch at once.
+ * Watches several cells. Returns the handle of the watch before the sessions are open.
  *
  * @param cells The numbers of the cells, from 1.
  */

@@ -1,6 +1,9 @@
 /**
  * Merges the answers of several cells into one answer. Cells are independent brokers or clusters.
  * Each key is in exactly one cell, so no lock is in two answers.
+ *
+ * At a barrier, calls of several sessions wait for each other. A kept result is a value that a
+ * broker keeps for later calls of `once`.
  */
 import type { HeldInfo, LockStats, WaitingInfo } from '@holdfast/shared'
 import type { AnyQueryResult, QueryResult } from '../requests/simpleRequests.js'
@@ -50,7 +53,7 @@ function mergeOptionalCounters(
 }
 
 /**
- * Merges the answers to a query for barriers, for kept results of `once`, or for a session. The
+ * Merges the answers to a query for barriers, for kept results, or for a session. The
  * merged answer has the first `limit` items, cell after cell. A query for a session needs no limit,
  * because a session is in one cell only.
  */

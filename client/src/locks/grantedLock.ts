@@ -62,10 +62,7 @@ export class GrantedLock implements Task, RefreshableLock {
    * downgrade the lock.
    */
   owesDowngrade = false
-  /**
-   * The parameters of permits, a set, a scope, an election or a `once`; undefined for an ordinary
-   * lock.
-   */
+  /** Undefined for an ordinary lock; see {@link SpecialParams}. */
   readonly special: SpecialParams | undefined
   /** The longest hold (`maxHold`) and the callbacks of the request; undefined without them. */
   readonly #limitAndCallbacks: LimitAndCallbacks | undefined

@@ -37,8 +37,8 @@ const lossTexts: Record<BrokerLossReason, string> = {
 }
 
 /**
- * A lock as the broker describes it. A `granted` message has only the fence and `at`; the snapshot
- * after a resume also has the ttl.
+ * A lock as the broker describes it. A `granted` message has only the fence and `at`. The snapshot,
+ * a list of the session's locks that the broker sends after a resume, also has the ttl.
  */
 export type BrokerLock = Pick<HeldItem, 'fence' | 'ttl' | 'at'>
 
@@ -104,7 +104,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
     if (expiry !== undefined) lock.confirmTtl(ttl, expiry)
   }
 
-  /** Unlocks a lock; for the lock of a run of `once`, also sends the value of the run. */
+  /** Unlocks a lock; for the lock of a call of `once`, also sends the value of the call. */
   unlock(lock: GrantedLock): Promise<void> {
     this.#locks.remove(lock)
     const { fence, key, completion } = lock

@@ -203,8 +203,8 @@ export class Lock implements LossListener {
   }
 
   /**
-   * Makes an exclusive lock shared at once. The broker then grants shared requests that come next
-   * in the queue. The fence and the ttl stay as they are. A shared lock stays as it is.
+   * Makes an exclusive lock shared, without waiting. The broker then grants shared requests that
+   * come next in the queue. The fence and the ttl stay as they are. A shared lock stays as it is.
    *
    * Rejects with `LOCK_NOT_HELD` or `INVALID_OPTION` (as `upgrade` does).
    */

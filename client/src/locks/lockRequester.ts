@@ -67,11 +67,12 @@ export class LockRequester {
   }
 
   /**
-   * Sends the request of a lock, without a trace. `keeper` makes the handle of the lock.
+   * Sends the request of a lock, without a trace. Resolves with the object that `keeper` makes for
+   * the granted lock.
    *
-   * `send` and `request` are not `async`, for two reasons. An `async` function makes one
-   * more promise, which costs time for every lock. And if several locks arrive in one frame, their
-   * calls resolve in order only if every call awaits the same number of promises.
+   * `send` and `request` are not `async`, for two reasons. An `async` function makes one more
+   * promise, which costs time for every lock. If several locks arrive in one frame, their calls
+   * resolve in order only if every call awaits the same number of promises.
    */
   send<L>({ params, timeout, signal }: CheckedLock, keeper: LockKeeper<L>): Promise<L> {
     throwIfAborted(signal, params.key)

@@ -33,7 +33,7 @@ interface ChangeableLock {
   readonly key: string
   /** The fence of the first grant, which identifies the lock. */
   readonly fence: number
-  /** Undefined for an ordinary lock: one key, and no permits, scope, election or `once`. */
+  /** Undefined for an ordinary lock; see {@link SpecialParams}. */
   readonly special: SpecialParams | undefined
   readonly scheduler: Scheduler
   mode: LockMode

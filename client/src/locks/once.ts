@@ -55,7 +55,7 @@ export function checkOnce(key: unknown, options: OnceOptions): CheckedLock {
 /**
  * Runs the function under this lock. If the function returns a value, the broker gives this value
  * to the callers that wait. If the function throws, unlocks the lock, so that the next caller runs
- * its own function. Rejects at once if the lock is lost.
+ * its own function. If the lock is lost, rejects without waiting for the function.
  */
 export async function runOnce<T>(
   grantedLock: GrantedLock,

@@ -107,7 +107,7 @@ export class SelfDeadlockWarner implements Task {
   }
 }
 
-/** The keys of a lock or request with their modes: one key, or all keys of a set. */
+/** The keys of a lock or request with their modes; a lock on several keys has several of them. */
 function lockedKeysOf({ key, mode, special }: Pick<LockParams, 'key' | 'mode' | 'special'>): {
   readonly key: string
   readonly mode: LockMode

@@ -1,9 +1,9 @@
 /**
- * Lets callers of one session share a lock request and its lock. They must ask for the same key,
- * mode, longest hold and ttl (the time after which the lock expires). Each caller has its own
- * handle, timeout and signal. The last caller who gives up cancels the request, and the last caller
- * who unlocks frees the lock. The callers who share a lock do not exclude each other. Each of them
- * runs its own code: no result is shared.
+ * Lets callers of one session share a lock request and its lock. These callers must ask for the
+ * same key, mode, ttl (the time after which the lock expires) and longest hold (`maxHold`). Each
+ * caller has its own handle (`Lock`), timeout and signal. The last caller who gives up cancels the
+ * request, and the last caller who unlocks frees the lock. The callers who share a lock do not
+ * exclude each other. Each of them runs its own code: no result is shared.
  *
  * A caller can only join a request that has no response yet. A caller who comes after the grant
  * sends a new request, which waits in the broker's queue like any other request.

@@ -56,7 +56,7 @@ export class Scheduler {
     if (this.#stopped) return
     const { monotonic, wall } = expiry
     // If the new expiry is no earlier than the former expiry, the timer need not change. Without
-    // this check, `#arm` would read the clocks at every extension of the session's lease.
+    // this check, `#arm` would read the clocks each time the session's expiry is extended.
     const isLater =
       monotonic >= (this.#expiriesByMonotonic.dueAt(task) ?? Infinity) &&
       wall >= (this.#expiriesByWall.dueAt(task) ?? Infinity)

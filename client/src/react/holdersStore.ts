@@ -39,7 +39,10 @@ export const unknownHolders: Holders = {
 export class HoldersStore extends Store<Holders> {
   readonly #session: Session
   readonly #selection: HoldersSelection
-  /** The locks by fence and key, because the keys of a lock on several keys share one fence. */
+  /**
+   * The locks by fence (the number of the grant) and key, because a lock on several keys has one
+   * fence and is listed once for each key.
+   */
   readonly #locks = new Map<string, HeldInfo>()
   #heldCount = 0
   /** Undefined while no component uses this store. */

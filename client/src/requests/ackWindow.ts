@@ -100,7 +100,7 @@ export class AckWindow {
   /**
    * Call when the broker confirms that it has received the first `receivedCount` messages of this
    * connection. The broker confirms an `ack` of the client after the broker has handled all earlier
-   * messages, but confirms a `pong` at once. So the window opens only if the last of the received
+   * messages, but confirms a `pong` earlier. So the window opens only if the last of the received
    * messages is an `ack`.
    */
   onReceiptConfirmed(receivedCount: number): void {

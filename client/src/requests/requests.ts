@@ -388,7 +388,7 @@ export class RefreshRequest extends Request<void> {
   }
 }
 
-/** Changes the value that a leader publishes. The fence is the fence of the leader's lock. */
+/** Changes the value that the leader of an election publishes. `fence` is that of its lock. */
 export class ProclaimRequest extends Request<void> {
   readonly hasStoredResponse = true
   readonly responseType = 'proclaimed'

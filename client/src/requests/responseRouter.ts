@@ -17,8 +17,8 @@ export class ResponseRouter {
 
   /**
    * Handles a response. If the response is the first sign that the request has reached the broker,
-   * returns the time at which the request was sent. The client extends its lease from that time.
-   * Otherwise returns undefined.
+   * returns the time at which the request was sent. From that time the client counts its lease,
+   * which is how long the broker keeps a silent session. Otherwise returns undefined.
    *
    * @param isStored Whether the broker stores responses of this type until they are acknowledged.
    * @param isResuming True while the client does not know yet which locks the session holds.

@@ -63,9 +63,10 @@ export interface QueryOptions {
 
 /**
  * What `session.query` selects of the calls that wait at barriers (`kind: 'barriers'`), or of the
- * kept results (`kind: 'results'`). A kept result is the value of a `once` that the broker keeps
- * for later calls. Barriers and kept results are both called records. A query for records has no
- * pages. A broker without the feature `queryKind` refuses such a query.
+ * kept results (`kind: 'results'`). At a barrier, calls of several sessions wait for each other. A
+ * kept result is the value of a `once` that the broker keeps for later calls. Barriers and kept
+ * results are both called records. A query for records has no pages. A broker without the feature
+ * `queryKind` refuses a query for records.
  */
 export interface RecordQueryOptions<K extends 'barriers' | 'results' = 'barriers' | 'results'>
   extends Pick<QueryOptions, 'key' | 'prefix' | 'limit'> {

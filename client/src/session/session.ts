@@ -471,8 +471,8 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * Ends the session: the broker releases the locks of the session at once, and later calls reject
-   * with `SESSION_CLOSED`. A disconnected session with a grace tries once to reconnect, so that the
+   * Ends the session: the broker releases the locks of the session, and later calls reject with
+   * `SESSION_CLOSED`. A disconnected session with a grace tries once to reconnect, so that the
    * broker can release the locks. If that try fails, the broker keeps the locks for the rest of the
    * grace. Resolves within a second and never rejects.
    */

@@ -162,9 +162,9 @@ export class Connection {
     for (let i = 0; i < texts.length; i++) {
       const textUnits = texts[i]!.length + 1
       units += textUnits
-      // A single message may have more units than `maxUnits`, such as the value of a `once`. But no
-      // message is too long for a frame of its own. The second condition avoids an empty frame,
-      // which the broker would refuse.
+      // A single message may have more units than `maxUnits`, but no message is too long for a
+      // frame of its own. The second condition avoids an empty frame, which the broker would
+      // refuse.
       if (units > maxUnits && i > firstIndex) {
         if (!this.#write(texts.slice(firstIndex, i))) return false
         firstIndex = i
@@ -197,7 +197,7 @@ export class Connection {
     else this.#socket.unref?.()
   }
 
-  /** Ends the connection at once, and does not call the listener. */
+  /** Ends the connection without a closing handshake, and does not call the listener. */
   drop(): void {
     this.#state = 'closed'
     const socket = this.#socket
@@ -215,8 +215,8 @@ export class Connection {
   }
 
   /**
-   * Ends the connection at once, as if the network had failed. Unlike `drop`, calls the listener,
-   * which gets an error with this message.
+   * Ends the connection as if the network had failed. Unlike `drop`, calls the listener, which gets
+   * an error with this message.
    */
   fail(message: string, code = 1006): void {
     this.#fail({ code, reason: '', cause: new Error(message) })

@@ -62,7 +62,7 @@ export class HeldLock {
     return this.#requested.metadata
   }
 
-  /** Not in the specification: the ttl of the request, in ms. */
+  /** Not in the specification: the ttl of the request, in ms, after which the lock expires. */
   get ttl(): number | undefined {
     return this.#requested.ttl
   }

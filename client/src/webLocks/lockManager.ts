@@ -79,9 +79,9 @@ export class LockManager {
    * - with a `HoldfastError` if the broker refuses: `QUOTA_EXCEEDED`, `UNAVAILABLE`, `FORBIDDEN`;
    *   `UNAVAILABLE` also for `ifAvailable` without a connection.
    *
-   * If the lock is stolen or lost while the callback runs, rejects at once with an `AbortError`,
-   * whose `cause` is a `LOCK_LOST` with the `reason`. `lock.signal` is aborted. The callback keeps
-   * running.
+   * If the lock is stolen or lost while the callback runs, rejects immediately with an
+   * `AbortError`, whose `cause` is a `LOCK_LOST` with the `reason`. `lock.signal` is aborted. The
+   * callback keeps running.
    */
   request<T>(name: string, callback: LockCallback<T>): Promise<Awaited<T>>
   request<T>(

@@ -73,8 +73,8 @@ export class TokenExpiry {
   }
 
   /**
-   * Warns the client, or closes its connection if the token has expired. Returns the units of work
-   * that this took.
+   * Warns the client, or closes its connection if the token has expired. Returns the cost in units
+   * of work (see `config/workCosts.ts`).
    */
   onTimer(deadline: TokenDeadline): number {
     const msLeft = Math.max(0, this.#msLeft(deadline))

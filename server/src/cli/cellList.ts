@@ -83,7 +83,7 @@ export function urlsOfKey(cells: CellList, key: string): readonly string[] {
 }
 
 /**
- * Checks that the keys of a set have the same slot, which is the hash that chooses the cell of a
+ * Checks that the keys of one lock have the same slot, which is the hash that chooses the cell of a
  * key. Then the keys are in one cell, however many cells there are.
  * @throws {Exit} 64 if two keys have different slots
  */

@@ -1,6 +1,7 @@
 /**
  * The options that all commands for a running broker share: the URL of the broker, the token and
- * certificates. Also opens the session of a command with these options.
+ * certificates. Also opens the session of a command with these options. Instead of one broker there
+ * may be several cells: independent brokers or clusters that share the keys between them.
  */
 import type { ConnectOptions, Session } from '@holdfast/client'
 import type { CellSession } from '@holdfast/client/cells'

@@ -4,8 +4,8 @@
  * The options, the command line, the documentation and the metrics all use this table.
  *
  * Limits of sizes and counts are on by default, because one client could exhaust a broker without
- * them. Limits of rates (except `workPerSecond`), and limits for each principal or address, are off
- * by default, because a trusted backend may send fifty thousand requests a second from one address.
+ * them. Limits of rates (except `workPerSecond`), and limits for each client or address, are off by
+ * default, because a trusted backend may send fifty thousand requests a second from one address.
  * The `public` profile turns these limits on.
  */
 import {
@@ -106,7 +106,7 @@ export interface BrokerLimits {
    * Default 1,024.
    */
   readonly unacknowledged: number
-  /** Calls of one session that wait at barriers. Default 1,000; public 16. */
+  /** Calls of one session that wait at barriers for other calls. Default 1,000; public 16. */
   readonly barriersPerSession: number
   /**
    * Longest time for which a session may hold a lock, in ms. When the time is over, the broker ends
@@ -123,7 +123,7 @@ export interface BrokerLimits {
    * Beyond this limit, the broker refuses the request. Default 10,000; public 1,000.
    */
   readonly deadlockVisits: number
-  /** Watches of one session. Default 1,000; public 100. */
+  /** Watches (subscriptions to changes of locks) of one session. Default 1,000; public 100. */
   readonly watchesPerSession: number
   /**
    * Unread output of a client, in bytes. A client with more unread output must read within

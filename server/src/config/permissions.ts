@@ -1,17 +1,19 @@
 /**
  * The identity and the permissions of a client: the types that `authenticate`, `authorize` and
- * tokens use, and the functions that evaluate them.
+ * tokens use, and the functions that evaluate them. A principal is the name of an authenticated
+ * client.
  */
 import { HoldfastError } from '@holdfast/shared'
 
 /**
  * The operations that need a permission.
  *
- * - `lock`: lock a key in exclusive mode, take permits of the key, or lock the key in a set, in any
- *   mode. `share`: lock a key in shared mode.
+ * - `lock`: lock a key in exclusive mode, take permits of a key (as on a semaphore), or lock
+ *   several keys together, in any mode.
+ * - `share`: lock a single key in shared mode.
  * - `steal`: take a lock from its holders.
- * - `query`: ask once for the holders and the waiters of a key. `watch`: get an event for each
- *   change of the holders and the waiters of a key.
+ * - `query`: ask for the present holders and waiters of a key.
+ * - `watch`: get an event for each change of the holders and the waiters of a key.
  * - `stats`: see the counters of the broker. The counters belong to no key, so the key is empty.
  * - `revoke`: end a lock of another session.
  * - `inspect`: see the principal and the address of every session. Sessions belong to no key, so
@@ -34,10 +36,9 @@ export const operations = [
 export type Operation = (typeof operations)[number]
 
 /**
- * Decides whether a principal (an authenticated client, by its name) may do an operation on a key.
- * The broker calls this function for every request, so the function must be fast. The result may
- * change from call to call. Any result other than `true` denies the operation, also a promise or an
- * exception.
+ * Decides whether a principal may do an operation on a key. The broker calls this function for
+ * every request, so the function must be fast. The result may change from call to call. Any result
+ * other than `true` denies the operation, also a promise or an exception.
  *
  * @param key Empty for `stats` and `inspect`.
  */

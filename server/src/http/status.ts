@@ -1,6 +1,7 @@
 /**
- * The status of a broker in one object: whether it accepts clients, its command log, and its
- * gauges. A status has numbers and the names of brokers, but no text that a client chose.
+ * The status of a broker in one object: whether it accepts clients, the state of its command log
+ * (the record of all changes of locks), and its gauges. A status has numbers and the names of
+ * brokers, but no text that a client chose.
  */
 
 import type { Broker } from '../broker/broker.js'
@@ -24,7 +25,7 @@ export interface BrokerStatus extends Omit<BrokerGauges, 'log'> {
    * a shared log also false while the broker is not a member of the cluster.
    */
   readonly ready: boolean
-  /** The cell of the broker, such as `1/4`; undefined if it serves all keys. */
+  /** The broker's cell (its part of all keys), such as `1/4`; undefined if it serves all keys. */
   readonly cell?: string | undefined
   readonly log: LogReport
 }

@@ -1,7 +1,7 @@
 /**
- * Delays the refusal of upgrades that exceed a rate limit. A client that is refused at once can try
- * again at once. Answering many such clients would take the time that the broker needs for its
- * sessions. The delay slows these clients down.
+ * Delays the refusal of upgrades that exceed a rate limit. A client that is refused without delay
+ * can try again without delay. Answering many such clients would take the time that the broker
+ * needs for its sessions.
  */
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '@holdfast/shared'

@@ -4,10 +4,12 @@
  * separate series. Label values are in snake_case.
  *
  * Events are counted in plain numbers here, and prom-client gets the numbers when Prometheus
- * scrapes, because some events happen thousands of times a second. The wall clock measures how long
- * requests wait and how long locks are held, because the lock table stores the wall times of
- * requests and grants. The monotonic clock measures the hand-off (from a grant to its write),
- * because the hand-off is short.
+ * scrapes, because some events happen thousands of times a second. Most events are effects, which
+ * are the changes of the lock table.
+ *
+ * The wall clock measures how long requests wait and how long locks are held, because the lock
+ * table stores the wall times of requests and grants. The monotonic clock measures the hand-off
+ * (from a grant to its write), because the hand-off is short.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { type Effect, type Lock, type Session, waitingCountOf } from '../core/index.js'

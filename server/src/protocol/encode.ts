@@ -4,10 +4,9 @@
  *
  * The messages carry times in ms, rounded down. A *fence* is the number of a grant; a later grant
  * has a higher fence. An upgrade (from shared to exclusive) gives a lock a new fence: `fence` is
- * the first fence of a lock, and `presentFence` is its newest. The *ttl* is how long a lock lives
- * without a refresh. The *maxHold* is how long a lock lives at most. Locks with *permits* share the
- * capacity of their key, as on a semaphore. A *set* is one lock on several keys. The `extras` of a
- * lock or request are the options that only few have.
+ * the first fence of a lock, and `presentFence` is its newest. The `extras` of a lock or request
+ * are the options that only few have. `clientMessages.ts` of the package `shared` explains the
+ * other terms, such as ttl, permits, set, scope, once and barrier.
  */
 import {
   type BarrierCallInfo,

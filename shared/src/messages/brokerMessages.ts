@@ -206,7 +206,7 @@ export interface Contended {
   readonly waiting: number
 }
 
-/** The client must answer with `pong` at once. The answer proves that the client program runs. */
+/** The client must answer with `pong` immediately, which proves that the client program runs. */
 export interface Ping {
   readonly type: 'ping'
   /** The number that the `pong` must repeat. */

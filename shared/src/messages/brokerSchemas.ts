@@ -5,7 +5,7 @@
  *
  * The schemas in this file allow unknown fields, unlike the schemas in `clientSchemas.ts`. A client
  * must ignore unknown fields, so that an old client works with a new broker. The schemas of single
- * fields come from `clientSchemas.ts`.
+ * fields come from `clientSchemas.ts`. `clientMessages.ts` explains the terms of the protocol.
  */
 import {
   array,

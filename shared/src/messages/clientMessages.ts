@@ -180,7 +180,7 @@ export interface UpgradeRequest {
   readonly timeout?: number | undefined
 }
 
-/** Makes an exclusive lock shared at once. Answer: `downgraded`, or `failed`. */
+/** Makes an exclusive lock shared, without waiting. Answer: `downgraded`, or `failed`. */
 export interface DowngradeRequest {
   readonly type: 'downgrade'
   readonly id: number
@@ -387,7 +387,7 @@ export interface AuthRequest {
 }
 
 /**
- * The answer to `ping`. The broker acknowledges a `pong` at once by its `ack` (see
+ * The answer to `ping`. The broker acknowledges a `pong` immediately by its `ack` (see
  * `brokerMessages.ts`), even if the broker has not handled all earlier messages yet.
  */
 export interface Pong {

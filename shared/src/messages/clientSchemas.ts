@@ -4,6 +4,7 @@
  * `checkClientMessage.ts` has a faster check for the frequent messages.
  *
  * The schemas refuse unknown fields, so that a broker never ignores a misspelt field.
+ * `clientMessages.ts` explains the terms of the protocol.
  */
 import {
   array,

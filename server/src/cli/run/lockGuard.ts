@@ -1,7 +1,7 @@
 /**
  * Stops a command before the broker can grant its lock to another session. The broker keeps the
- * lock for a lease (a time) after the last message of this client. While the broker answers, the
- * client renews the lease early. If the broker does not answer, the guard stops the command when
+ * lock for a certain time, the lease, after the last message of this client. While the broker
+ * answers, the client renews the lease early. If the broker does not answer, the guard stops the command when
  * the remaining time is just enough to stop the command. The guard also stops the command before
  * the lock has been held for its longest time (`--max-hold`, or the limit of the operator).
  */
@@ -100,8 +100,8 @@ export class LockGuard {
     clearTimeout(this.#timer)
     this.#report(reason)
     if (wasTaken(lock)) {
-      // The lock was revoked or stolen, so the lock is already free or held by another session.
-      // Killing the command at once would not help, so the command gets the time to end cleanly.
+      // The lock was revoked or stolen, so another session may hold the lock already. A SIGKILL now
+      // would come too late as well, so the command gets the time to end cleanly.
       child.signal('SIGTERM')
       this.#timer = setTimeout(() => child.signal('SIGKILL'), killAfterMs)
     } else child.signal('SIGKILL')

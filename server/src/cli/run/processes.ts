@@ -96,9 +96,7 @@ function fromPs(selection: readonly string[]): ProcessInfo[] {
 /** `forbidden`: the group exists, but this user may signal none of its processes. */
 export type SignalResult = 'sent' | 'gone' | 'forbidden'
 
-/**
- * The time between the first two checks of a group, in ms. Short, because most groups end at once.
- */
+/** The time between the first two checks of a group, in ms: short, as most groups end quickly. */
 const firstPauseMs = 5
 /** The longest time between two checks of a group, in ms. The time doubles after each check. */
 const longestPauseMs = 250
