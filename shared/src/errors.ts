@@ -112,8 +112,8 @@ export interface HoldfastErrorOptions {
   readonly note?: string | undefined
 }
 
-/** The options that become properties of an error. An option that is undefined adds no property. */
-const details = [
+/** The names of the options that become properties of an error, unless they are undefined. */
+const detailNames = [
   'key',
   'holders',
   'heldByThisSession',
@@ -175,8 +175,8 @@ export class HoldfastError extends Error {
   declare readonly capacity?: number
   /**
    * With `DEADLOCK`: the requests that wait for each other, at most 16, the refused request first.
-   * Absent if the client found the deadlock itself: a scope asked for a key that the scope already
-   * holds, so that the request would have waited for its own scope.
+   * Absent if the client found the deadlock itself: a scope asked for a key that the same scope
+   * holds already.
    */
   declare readonly cycle?: readonly CycleEntry[]
   /**
@@ -191,9 +191,9 @@ export class HoldfastError extends Error {
     super(message, options)
     this.code = code
     if (options === undefined) return
-    for (const detail of details) {
-      const value = options[detail]
-      if (value !== undefined) Object.assign(this, { [detail]: value })
+    for (const name of detailNames) {
+      const value = options[name]
+      if (value !== undefined) Object.assign(this, { [name]: value })
     }
   }
 

@@ -65,7 +65,7 @@ export const maxLocksPerSession = 10_000
 export const maxUnacknowledgedResponses = 1_024
 /**
  * Highest capacity of a key. A key with a capacity is a semaphore: several locks with permits may
- * be held on the key at the same time, if the sum of their permits is at most the capacity.
+ * be held on this key, while the sum of their permits is at most the capacity.
  */
 export const maxCapacity = 1_000_000
 /** Highest number of keys of one set. A set is one lock on several keys. */

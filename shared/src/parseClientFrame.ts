@@ -27,7 +27,7 @@ const typeIndex = 9
  */
 const maxCopiedLength = 12
 
-const code = {
+const charCodes = {
   quote: 0x22,
   comma: 0x2c,
   zero: 0x30,
@@ -61,7 +61,7 @@ export function parseClientFrame(text: string): readonly unknown[] | undefined {
  */
 function readFrequentFrame(text: string): readonly unknown[] | undefined {
   position = 0
-  if (text.charCodeAt(0) !== code.openingBracket) {
+  if (text.charCodeAt(0) !== charCodes.openingBracket) {
     const message = readMessage(text)
     return message !== undefined && position === text.length ? [message] : undefined
   }
@@ -72,16 +72,16 @@ function readFrequentFrame(text: string): readonly unknown[] | undefined {
     const message = readMessage(text)
     if (message === undefined) return undefined
     messages.push(message)
-  } while (text.charCodeAt(position) === code.comma)
+  } while (text.charCodeAt(position) === charCodes.comma)
   const isComplete =
-    text.charCodeAt(position) === code.closingBracket && position + 1 === text.length
+    text.charCodeAt(position) === charCodes.closingBracket && position + 1 === text.length
   return isComplete ? messages : undefined
 }
 
 function readMessage(text: string): object | undefined {
   const firstLetter = text.charCodeAt(position + typeIndex)
-  if (firstLetter === code.l) return readLock(text)
-  return firstLetter === code.u ? readUnlock(text) : undefined
+  if (firstLetter === charCodes.l) return readLock(text)
+  return firstLetter === charCodes.u ? readUnlock(text) : undefined
 }
 
 function readLock(text: string): object | undefined {
@@ -118,7 +118,7 @@ function skip(text: string, part: string): boolean {
 
 /** Skips the brace at the end of a message. Returns whether the text continues with this brace. */
 function skipEnd(text: string): boolean {
-  if (text.charCodeAt(position) !== code.closingBrace) return false
+  if (text.charCodeAt(position) !== charCodes.closingBrace) return false
   position++
   return true
 }
@@ -127,13 +127,13 @@ function skipEnd(text: string): boolean {
 function readInteger(text: string): number {
   const start = position
   let value = 0
-  let digit = text.charCodeAt(start) - code.zero
+  let digit = text.charCodeAt(start) - charCodes.zero
   while (digit >= 0 && digit <= 9) {
     value = value * 10 + digit
-    digit = text.charCodeAt(++position) - code.zero
+    digit = text.charCodeAt(++position) - charCodes.zero
   }
   const digits = position - start
-  const hasLeadingZero = digits > 1 && text.charCodeAt(start) === code.zero
+  const hasLeadingZero = digits > 1 && text.charCodeAt(start) === charCodes.zero
   const isExact = value <= Number.MAX_SAFE_INTEGER
   return digits > 0 && !hasLeadingZero && isExact ? value : invalid
 }
@@ -143,9 +143,10 @@ function readKey(text: string): string | undefined {
   const start = position
   let end = start
   let char = text.charCodeAt(end)
-  while (char !== code.quote) {
-    // The comparison is false for NaN, at the end of the text.
-    if (!(char >= code.space && char <= code.tilde) || char === code.backslash) return undefined
+  while (char !== charCodes.quote) {
+    // False for NaN, which is the character code after the end of the text.
+    const isPrintable = char >= charCodes.space && char <= charCodes.tilde
+    if (!isPrintable || char === charCodes.backslash) return undefined
     char = text.charCodeAt(++end)
   }
   position = end + 1

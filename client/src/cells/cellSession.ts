@@ -358,8 +358,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Sends the newest token to a session that was opened with a former token, because the caller
-   * called `authenticate` while the session was being opened. If the broker refuses the newest
+   * Sends the newest token to a session that was opened with a former token. This happens if the
+   * caller calls `authenticate` while the session is being opened. If the broker refuses the newest
    * token, the session keeps the former token.
    */
   async #replaceFormerToken(session: Session, tokenAtOpening: string | undefined): Promise<void> {

@@ -16,12 +16,11 @@ import type { ClockTimes } from '../platform/environment.js'
 /** When the client must treat a lock or session as lost: when one clock has reached its time. */
 export type Expiry = ClockTimes
 
-/**
- * One message as seen by both sides: when the client sent the message, by the clocks of the client,
- * and when the broker received it, by the monotonic clock of the broker in ms.
- */
+/** One message: when the client sent the message, and when the broker received the message. */
 export interface ClockSample {
+  /** By the clocks of the client. */
   readonly sent: ClockTimes
+  /** By the monotonic clock of the broker, in ms. */
   readonly received: number
 }
 

@@ -247,10 +247,12 @@ export class Lock implements LossListener {
    * a refresh may be late by half the lease, because browsers delay the timers of such a tab. The
    * lease is the time for which the broker keeps a session without hearing from its client.
    *
-   * Rejects with the error of the first refresh that fails (`LOCK_NOT_HELD`, `LOCK_TIMEOUT`), with
-   * `LOCK_LOST` when the lock is lost, `INVALID_INTERVAL` (also if `options` is absent and the lock
-   * has no ttl), `INVALID_TIMEOUT`, `INVALID_OPTION`. A caller need not await the promise: an
-   * unhandled rejection is not reported, and `signal` reports the loss.
+   * A caller need not await the promise: an unhandled rejection is not reported, and `signal`
+   * reports the loss. Rejects with one of these codes:
+   * - `LOCK_LOST` when the lock is lost.
+   * - `LOCK_NOT_HELD` or `LOCK_TIMEOUT`: the error of the first refresh that fails.
+   * - `INVALID_INTERVAL`, also if `options` is absent and the lock has no ttl.
+   * - `INVALID_TIMEOUT` or `INVALID_OPTION`.
    */
   autoRefresh(options?: AutoRefreshOptions): Promise<void> {
     const refreshing = this.#autoRefresh(options)

@@ -2,9 +2,9 @@
  * Compares the state of the broker with the state of the client after a resume, which continues a
  * session on a new connection.
  *
- * After a resume the broker first repeats the responses that it has stored for the session. Then it
- * sends a snapshot in several parts: a list of all locks that the session holds and all requests of
- * the session that wait. New messages may arrive between the parts. The client settles no request
+ * After a resume the broker first repeats the responses that it has stored for the session. Then
+ * the broker sends a snapshot in several parts. The snapshot lists the held locks and the waiting
+ * requests of the session. New messages may arrive between the parts. The client settles no request
  * before the last part of the snapshot, because a repeated `granted` may be about a lock that was
  * lost while the connection was gone.
  *
@@ -74,8 +74,8 @@ export class Reconciler implements PendingLockListener {
       if (grantedDuringResume !== undefined && this.#waitingIds.delete(id))
         this.#brokerLocks.set(id, grantedDuringResume)
     }
-    // The locks that the session holds at the broker, by fence. When a lock, an unlock or a request
-    // of the client turns out to belong to such a lock, the lock is removed from this map.
+    // The locks that the session holds at the broker, by fence. The code below removes each lock
+    // that belongs to a held lock, a pending unlock or a pending request of the client.
     const unclaimed = new Map<number, BrokerLock>()
     for (const lock of this.#brokerLocks.values()) {
       if (!this.lostFences.has(lock.fence)) unclaimed.set(lock.fence, lock)

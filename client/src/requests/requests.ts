@@ -42,8 +42,8 @@ export type Response = Exclude<
 
 /**
  * The value of `reissueIfUnconfirmedAbove` for lock requests; see the class {@link Request}. The
- * value is high, because the broker may also refuse a lock request because of another quota, such
- * as the quota for the locks of a session.
+ * value is high, because another quota may be the reason of the refusal, such as the quota for the
+ * locks of a session.
  */
 const lockReissueThreshold = 512
 

@@ -47,14 +47,15 @@ export interface QueryOptions {
   /**
    * Asks for one page of keys, in the order in which JavaScript compares strings. The page begins
    * with the first key after this key; `''` asks for the first page. A page has all locks and all
-   * waiting requests of each of its keys, with one exception: a key with more than `limit` locks or
-   * waiting requests is alone on its page, which leaves out the items beyond `limit`. The counts
-   * cover this page and all later pages. A lock that is held during the whole series of queries is
-   * on exactly one page.
+   * waiting requests of each of its keys, with one exception. A key with more than `limit` locks or
+   * waiting requests is alone on its page, and the page leaves out the items beyond `limit`.
+   *
+   * The counts cover this page and all later pages. A lock that is held during the whole series of
+   * queries is on exactly one page.
    */
   readonly after?: string | undefined
   /**
-   * With `after`: the page begins with the locks of key `after` whose fence is above this fence.
+   * Only with `after`: the page begins with the locks of the key `after` whose fence is higher.
    */
   readonly afterFence?: number | undefined
   /** The query lists locks. This is the default. */

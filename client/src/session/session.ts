@@ -160,11 +160,14 @@ export class Session extends SessionEmitter {
    * must unlock, the call waits for ever. If such a call waits for 5 s, the client warns, once for
    * each key (see `warnings` of `connect`).
    *
-   * Rejects with `LOCK_TIMEOUT`, `LOCK_HELD` (with `timeout: 0`; see `holders`), `ABORTED`,
-   * `INVALID_KEY`, `INVALID_TTL`, `INVALID_TIMEOUT`, `INVALID_OPTION`, `FORBIDDEN`,
-   * `QUOTA_EXCEEDED`, `UNAVAILABLE`, `BAD_MESSAGE` (metadata nested too deep), `LOCK_LOST` (the
-   * lock was granted and lost while the connection was gone) or `SESSION_CLOSED`. If an error ends
-   * the session, every pending call rejects with that error.
+   * Rejects with one of these codes:
+   * - `LOCK_TIMEOUT`, or `LOCK_HELD` with `timeout: 0`. The error has the `holders`.
+   * - `LOCK_LOST`: the lock was granted and lost while the connection was gone.
+   * - `BAD_MESSAGE`: the metadata is nested too deep.
+   * - `ABORTED`, `INVALID_KEY`, `INVALID_TTL`, `INVALID_TIMEOUT`, `INVALID_OPTION`, `FORBIDDEN`,
+   *   `QUOTA_EXCEEDED`, `UNAVAILABLE` or `SESSION_CLOSED`.
+   *
+   * If an error ends the session, every pending call rejects with that error.
    */
   lock(key: string, options: LockOptions = {}): Promise<Lock> {
     // Not `async`, because an `async` function would make one more promise for every lock.
@@ -386,10 +389,12 @@ export class Session extends SessionEmitter {
    * opens before the broker receives an abort, the aborted call has been counted. A session that is
    * disconnected within its grace keeps its call at the barrier.
    *
-   * Rejects with `LOCK_TIMEOUT`, `ABORTED`, `CAPACITY_MISMATCH` (the calls that wait have another
-   * number of parties; see `capacity`), `INVALID_KEY`, `INVALID_TIMEOUT`, `INVALID_OPTION`,
-   * `FORBIDDEN` (needs the permission `lock`), `QUOTA_EXCEEDED`, `UNAVAILABLE`, `SESSION_EXPIRED`
-   * (the session ended while the call waited) or `SESSION_CLOSED`.
+   * Rejects with one of these codes:
+   * - `CAPACITY_MISMATCH`: the calls that wait have another number of parties; see `capacity`.
+   * - `FORBIDDEN`: the call needs the permission `lock`.
+   * - `SESSION_EXPIRED`: the session ended while the call waited.
+   * - `LOCK_TIMEOUT`, `ABORTED`, `INVALID_KEY`, `INVALID_TIMEOUT`, `INVALID_OPTION`,
+   *   `QUOTA_EXCEEDED`, `UNAVAILABLE` or `SESSION_CLOSED`.
    */
   async barrier(key: string, options: BarrierOptions): Promise<void> {
     return this.#requester.sendBarrierCall(key, checkBarrier(key, options))

@@ -75,9 +75,9 @@ export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> 
 }
 
 /**
- * Checks settings as {@link brokerFrom} does, but only reads the fence file (in which a broker
- * reserves the numbers of its grants), because a running broker with the same settings may own the
- * file.
+ * Checks settings as {@link brokerFrom} does, but only reads the fence file, because a running
+ * broker with the same settings may own the file. In the fence file a broker reserves the numbers
+ * of its grants.
  *
  * @throws {Exit} 78 if a setting is invalid.
  */

@@ -18,9 +18,9 @@ export const exitCodes = {
   /** A bug of this program. */
   internal: 70,
   /**
-   * The command log (the record of all changes of locks) is damaged, or a file cannot be written:
-   * the command log, the output, or the fence file (in which a broker reserves the numbers of its
-   * grants).
+   * The command log (the record of all changes of locks) is damaged. Or the command log, the output
+   * or the fence file cannot be written. In the fence file a broker reserves the numbers of its
+   * grants.
    */
   io: 74,
   /** The lock was not acquired, because other sessions hold the lock or the timeout was over. */

@@ -1,6 +1,7 @@
 /**
- * Makes the command log of `holdfast serve`, the record of all changes of locks, from its settings:
- * in memory, in a journal on the disk, or replicated with other brokers through PostgreSQL or etcd.
+ * Makes the command log of `holdfast serve` from its settings. A command log is the record of all
+ * changes of locks. It is in memory, in a journal on the disk, or replicated with other brokers
+ * through PostgreSQL or etcd.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Log } from '../log/log.js'

@@ -1,8 +1,10 @@
 /**
- * Long answers in chunks: the list of its locks that a resumed session gets (the snapshot), the
- * answer to a query, and the locks that are held when a watch begins. Each chunk is one message,
- * and is encoded only when the connection has room for the chunk. So a hundred thousand locks are
- * never in memory as text at the same time. A query also searches no faster than the client reads.
+ * Long answers in chunks: the snapshot, the answer to a query, and the locks that are held when a
+ * watch begins. A snapshot lists the locks of a session for a client that resumes the session.
+ *
+ * Each chunk is one message, and is encoded only when the connection has room for the chunk. So a
+ * hundred thousand locks are never in memory as text at the same time. A query also searches no
+ * faster than the client reads.
  */
 import { joinIntoFrames, utf8Length } from '@holdfast/shared'
 import { type KeyState, type Lock, waitingCountOf, waitingRequestsOf } from '../core/index.js'

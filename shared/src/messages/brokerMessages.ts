@@ -348,7 +348,7 @@ export type LockEventName =
 
 /**
  * A change of a lock, as a watch reports the change. The event has the ttl at the time of the
- * change, and no remaining times, because it may wait before the broker sends it.
+ * change. It has no remaining times, because an event may wait before the broker sends it.
  */
 export type LockEvent = LockDetails & {
   /**

@@ -1,8 +1,8 @@
 /**
  * Runs a command in the foreground of this process's terminal, in a process group of the command's
  * own. So Ctrl-C and Ctrl-Z reach the command, `/dev/tty` works, and a command that is a shell has
- * job control. The command needs a group of its own, because this program keeps the lock until the
- * group is empty, and a group that contains this process would never be empty.
+ * job control. This program keeps the lock until the group is empty. So this process must not be in
+ * that group.
  *
  * Only a shell with job control can give the terminal to another group. So a shell runs between
  * this process and the command. Over a pipe, this process tells the shell when to bring the command

@@ -305,8 +305,9 @@ export class FrameReader {
   }
 
   /**
-   * Leaves the rest of the stream to `ws`, because `ws` closes the connection: the frame at `at` is
-   * invalid, beyond the limits or a close frame, or `ws` has refused the message before `at`.
+   * Leaves the rest of the stream to `ws`, which then closes the connection. Called if the frame at
+   * `at` is invalid, exceeds the limits or is a close frame, or if `ws` has refused the message
+   * before `at`.
    */
   #leaveToWs(data: Buffer, at: number): number {
     if (this.#state === 'ended') return data.length
