@@ -10,8 +10,8 @@ import { utf8Length } from './keys.js'
 import { maxOutputFrameBytes } from './limits.js'
 
 /**
- * Returns the messages of a frame, which are not checked yet. Returns undefined for a text that is
- * not JSON, for an empty array, and for JSON that is neither an object nor an array.
+ * Returns the unchecked messages of a frame. Returns undefined for a text that is not JSON, for an
+ * empty array, and for JSON that is neither an object nor an array.
  */
 export function parseFrame(text: string): readonly unknown[] | undefined {
   let value: unknown

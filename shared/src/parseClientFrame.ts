@@ -48,8 +48,8 @@ const invalid = -1
 let position = 0
 
 /**
- * Returns the messages of a frame, which are not checked yet. Returns undefined for a text that is
- * not JSON, for an empty array, and for JSON that is neither an object nor an array.
+ * Returns the unchecked messages of a frame. Returns undefined for a text that is not JSON, for an
+ * empty array, and for JSON that is neither an object nor an array.
  */
 export function parseClientFrame(text: string): readonly unknown[] | undefined {
   return readFrequentFrame(text) ?? parseFrame(text)

@@ -70,9 +70,7 @@ export interface CellScopeOptions extends ScopeOptions {
 
 const scopeOptionNames: OptionNames<CellScopeOptions> = { name: 1, tag: 1 }
 
-/**
- * The options of the method `sessionFor` of a `CellSession`, which returns the session of a cell.
- */
+/** The options of the method `sessionFor`, which returns the session in the cell of a key. */
 export interface CellSessionOptions {
   /** If this signal is aborted before the session is open, `sessionFor` rejects with `ABORTED`. */
   readonly signal?: AbortSignal | undefined

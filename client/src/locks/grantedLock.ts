@@ -53,7 +53,7 @@ export class GrantedLock implements Task, RefreshableLock {
   mode: LockMode
   /** The first fence, which names the lock in messages. */
   readonly fence: number
-  /** The newest fence, which is higher than the first fence after an upgrade. */
+  /** The newest fence. Each upgrade gives the lock a higher fence. */
   presentFence: number
   /** How many pending upgrades have a caller that still waits. */
   wantedUpgrades = 0
@@ -75,7 +75,7 @@ export class GrantedLock implements Task, RefreshableLock {
   readonly #owner: GrantedLockOwner
   /** One listener for each handle that is not unlocked. */
   #lossListeners: readonly LossListener[] = noListeners
-  /** The tracer's object for this lock, which is informed when the lock ends. */
+  /** The tracer's object for this lock; informed when the lock ends. */
   trace: HoldTrace | undefined
   /**
    * The value of a run, which is one call of the function of `session.once`. Set after a successful

@@ -85,7 +85,7 @@ export class BarrierRequest extends Request<void> {
   /**
    * Rejects a call that was sent, because the broker may have counted the call before the session
    * ended. If the next session sent the call again, the broker would count the call twice. Returns
-   * false for a call that was not sent yet, which the next session must send.
+   * false for a call that was not sent yet, because the next session must send this call.
    */
   override onSessionEnded(_message: string, error?: HoldfastError): boolean {
     if (this.sentOn === undefined) return false

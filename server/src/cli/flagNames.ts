@@ -68,7 +68,7 @@ function flagsOf(names: readonly (typeof settingNames)[number][]): Flag {
 const quoted = /"(?:[^"\\]|\\.)*"/
 /** A name in backquotes. In messages, a name that is also a plain word is in backquotes. */
 const inBackquotes = /`([\w.]+)`/
-/** A plain word at the beginning of a message, which is the name of an option: "lease must be". */
+/** The name of an option as the first word of a message, such as "lease must be". */
 const atBeginning = /^([\w.]+)(?= must )/
 /** A name with a capital letter or a dot inside, but no part of a path, of a flag or of a call. */
 const unmistakable = /(?<![\w./-])([a-z]+(?:[A-Z]\w*|\.[a-zA-Z]+))(?![\w(/=-]|\.\w)/

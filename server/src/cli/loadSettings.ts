@@ -73,9 +73,9 @@ const otherVariables = ['CONFIG', 'URL', 'CELLS', 'TOKEN', 'CA', 'KEY', 'FENCE']
 )
 
 /**
- * How many edits may separate a variable of a few letters from the setting that it resembles. Two
- * edits would be too many, because they turn many names of four letters into each other: FULL into
- * CELL. A longer name may have more edits.
+ * How many edits of a short variable still count as a typing mistake. Two edits would be too many,
+ * because two edits turn many short names into each other, such as FULL into CELL. A longer name
+ * may have more edits.
  */
 const maxEditsOfShortName = 1
 

@@ -22,7 +22,7 @@ interface OnceFlags extends BrokerFlags {
   readonly timeout?: number | undefined
 }
 
-/** The shared value: the standard output of the command, in base64 because it need not be text. */
+/** The shared value: the standard output of the command, in base64, because it may not be text. */
 interface Output {
   readonly stdout: string
 }

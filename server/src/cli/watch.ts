@@ -53,8 +53,8 @@ session of the request ended). A request that is granted at once is not queued.`
           session.watch({ prefix, queue: flags.queue }, onEvent)
           await Promise.race([untilStopped(session), refused])
         },
-        // Undefined restores the default of the client, which reconnects, because a watch goes on
-        // when the broker is reachable again. Other commands do not reconnect.
+        // With `undefined` the client reconnects, so that the watch goes on when the broker is
+        // reachable again. Other commands do not reconnect.
         { reconnect: undefined },
       ),
     )

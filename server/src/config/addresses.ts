@@ -1,6 +1,6 @@
 /**
  * Finds out where an HTTP request comes from: the address of the peer, or the address that a
- * trusted proxy reports. Also finds out whether other parties can read the request.
+ * trusted proxy reports. Also finds out whether others on the network can read the request.
  */
 import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP } from 'node:net'
@@ -10,7 +10,7 @@ import type { TLSSocket } from 'node:tls'
 export interface ClientAddress {
   /** Undefined for a Unix socket. */
   readonly address: string | undefined
-  /** Whether no other party can read the request, because it uses TLS or stays on this machine. */
+  /** Whether others cannot read the request: it uses TLS, or it does not leave this machine. */
   readonly secure: boolean
 }
 

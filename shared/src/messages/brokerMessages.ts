@@ -206,7 +206,7 @@ export interface Contended {
   readonly waiting: number
 }
 
-/** The client must answer with `pong` immediately, which proves that the client program runs. */
+/** The client must immediately answer with `pong`. The answer proves that the client runs. */
 export interface Ping {
   readonly type: 'ping'
   /** The number that the `pong` must repeat. */
@@ -319,7 +319,7 @@ export interface Found {
 }
 
 /**
- * One part of the answer to `watch`, which lists the locks that are held now. The broker sends
+ * One part of the answer to `watch`. The answer lists the locks that are held now. The broker sends
  * `event` messages after the last part.
  */
 export interface Watching {

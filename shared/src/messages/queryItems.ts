@@ -48,7 +48,7 @@ export interface SessionInfo {
   /** The client that the token names; absent if the caller lacks the permission `inspect`. */
   readonly principal?: string | undefined
   /**
-   * The IP address of the client. Absent if the caller lacks the permission `inspect`, and if this
+   * The IP address of the client. Absent if the caller lacks the permission `inspect`, or if this
    * broker has no connection of the session.
    */
   readonly address?: string | undefined

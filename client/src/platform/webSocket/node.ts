@@ -91,7 +91,7 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
         maxPayload,
         ...(ca !== undefined && { ca }),
         ...(agent !== undefined && { agent }),
-        // `ws` calls this function with the HTTP request of the upgrade, which is not sent yet.
+        // `ws` calls this function with the HTTP request of the upgrade. `end` sends the request.
         finishRequest: (request: Request) => {
           request.on('socket', (socket) => this.#setSocket(socket))
           request.end()

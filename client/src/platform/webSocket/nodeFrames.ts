@@ -8,8 +8,8 @@
  *
  * 1. When `ws` emits `open`, the network socket has exactly one `data` listener, which `ws` added.
  * 2. That listener keeps no state between two frames, except the state of a fragmented message.
- * 3. `ws` writes to the socket before `send`, `pong` and `close` return, as long as no extension
- *    compresses. So a write of the client cannot overtake a frame of `ws`.
+ * 3. If no extension compresses, `ws` writes to the socket before `send`, `pong` and `close`
+ *    return. So a write of the client cannot overtake a frame of `ws`.
  *
  * `client/package.json` allows only releases of `ws` whose source was checked for these
  * assumptions.

@@ -6,15 +6,15 @@
  * The fast path makes these assumptions about the inside of `ws`:
  *
  * 1. After an upgrade, `ws` has exactly one `data` listener on the raw socket. The reader may call
- *    this listener with any part of the stream, as long as the parts come in order.
+ *    this listener with any part of the stream, if the parts come in order.
  * 2. The listener, and the receiver that the listener calls, keep no state between two frames,
  *    except the state of a fragmented message. So `ws` does not notice that whole text frames
  *    bypass `ws`.
  * 3. When the listener gets the last byte of a message, `ws` emits `message` before the listener
  *    returns, unless `ws` refuses the message (`allowSynchronousEvents`, the default).
- * 4. `ws` writes to the raw socket before `send`, `pong` and `close` return, as long as no
- *    extension compresses and no `Blob` is sent. So a raw write cannot overtake a frame of `ws`,
- *    and a frame of `ws` cannot overtake a raw write.
+ * 4. If no extension compresses and no `Blob` is sent, `ws` writes to the raw socket before `send`,
+ *    `pong` and `close` return. So a raw write cannot overtake a frame of `ws`, and a frame of `ws`
+ *    cannot overtake a raw write.
  * 5. `bufferedAmount` counts the bytes that wait in the raw socket.
  * 6. `ws` pauses and resumes the raw socket itself. `ws` reads the unread bytes of the socket only
  *    after the `close` event of the socket.
