@@ -325,10 +325,10 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
 
   /**
    * Closes the connections of the clients whose sessions survive a dropped connection for a time
-   * (the grace). Another broker can take over such a session and its locks. Each client returns to the first URL of its list, or to the
-   * broker that a load balancer chooses. Call this method after a broker has recovered, because
-   * clients do not return by themselves. If no other running broker shares the command log, closes
-   * no connection.
+   * (the grace). Another broker can take over such a session and its locks. Each client returns to
+   * the first URL of its list, or to the broker that a load balancer chooses. Call this method
+   * after a broker has recovered, because clients do not return by themselves. If no other running
+   * broker shares the command log, closes no connection.
    *
    * @param options `over`: the time over which the connections are closed, in ms. Default 10,000.
    * @returns The number of clients whose connections were closed.

@@ -53,9 +53,9 @@ function mergeOptionalCounters(
 }
 
 /**
- * Merges the answers to a query for barriers, for kept results, or for a session. The
- * merged answer has the first `limit` items, cell after cell. A query for a session needs no limit,
- * because a session is in one cell only.
+ * Merges the answers to a query for barriers, for kept results, or for a session. The merged answer
+ * has the first `limit` items, cell after cell. A query for a session needs no limit, because a
+ * session is in one cell only.
  */
 export function mergeNonLockResults(
   answers: readonly AnyQueryResult[],

@@ -382,8 +382,8 @@ export class Session extends SessionEmitter {
 
   /**
    * Waits at a barrier until `parties` calls wait there, of this and of other sessions. Then all
-   * these calls resolve together. A later call with the same key begins a new barrier. Each
-   * call is one party. Barriers and locks have separate keys: a barrier excludes no lock.
+   * these calls resolve together. A later call with the same key begins a new barrier. Each call is
+   * one party. Barriers and locks have separate keys: a barrier excludes no lock.
    *
    * A call that times out, that is aborted or whose session ends is not counted. If the barrier
    * opens before the broker receives an abort, the aborted call has been counted. A session that is
