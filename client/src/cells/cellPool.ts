@@ -37,7 +37,6 @@ export class CellPool {
     return this.#closing !== undefined
   }
 
-  /** The open sessions. */
   get openSessions(): readonly Session[] {
     return [...this.#openSessions.values()]
   }

@@ -227,8 +227,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Calls the listener at the next event with this name. With a key, or with options, runs a
-   * function once for all callers with this key: see `once` of a session.
+   * Calls the listener at the next event with this name. With options, or with a name that is not
+   * an event, runs a function once for all callers with this key: see `once` of a session.
    */
   override once<E extends keyof CellEvents>(event: E, listener: CellEvents[E]): this
   override once<T>(

@@ -101,7 +101,7 @@ export function mergePages(pages: readonly QueryResult[], limit: number): QueryR
   // page ended while the cell collected the page. The next keys of that cell are unknown and may
   // precede all keys of the other cells, so the merged page must be empty.
   if (pageEnds.includes(undefined)) return { held: [], waiting: [], ...counts }
-  const earliestEnd = (pageEnds as string[]).reduce<string | undefined>(smaller, undefined)
+  const earliestEnd = (pageEnds as string[]).reduce<string | undefined>(earlierKey, undefined)
   const oversizedKeys = new Set(pages.flatMap((page) => oversizedKeyOf(page, limit) ?? []))
   const byKey = groupByKey(pages)
   const held: HeldInfo[] = []
@@ -175,7 +175,7 @@ function groupByKey(pages: readonly QueryResult[]): Map<string, KeyGroup> {
 }
 
 /** The key that comes first in the order of keys; `b` if `a` is undefined. */
-function smaller(a: string | undefined, b: string): string {
+function earlierKey(a: string | undefined, b: string): string {
   return a === undefined || b < a ? b : a
 }
 

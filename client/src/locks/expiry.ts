@@ -121,7 +121,7 @@ export class TtlExpiry {
     if (!this.#pendingRefreshes.includes(refresh)) this.#pendingRefreshes.push(refresh)
   }
 
-  /** The broker has confirmed this refresh. */
+  /** Call when the broker has confirmed this refresh. */
   confirmRefresh(refresh: PendingRefresh): void {
     this.removeRefresh(refresh)
     const ttl = refresh.ttl ?? this.#ttl

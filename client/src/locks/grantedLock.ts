@@ -78,8 +78,8 @@ export class GrantedLock implements Task, RefreshableLock {
   /** The tracer's object for this lock; informed when the lock ends. */
   trace: HoldTrace | undefined
   /**
-   * The value of a run, which is one call of the function of `session.once`. Set after a successful
-   * run and before its lock is unlocked; undefined for other locks.
+   * The value of a run, if this is the lock of a run. A run is one call of the function that a
+   * caller passed to `session.once`. Set after a successful run, before the lock is unlocked.
    */
   completion: Completion | undefined
   #lossError: HoldfastError | undefined
@@ -269,7 +269,7 @@ export class GrantedLock implements Task, RefreshableLock {
     if (code === 'LOCK_NOT_HELD') this.#owner.lose([this])
   }
 
-  /** The expiry of the ttl, which this getter makes for a lock that had no ttl before. */
+  /** Returns `#ttlExpiry`. If the lock had no ttl before, makes the `TtlExpiry` first. */
   get #requiredTtlExpiry(): TtlExpiry {
     this.#ttlExpiry ??= new TtlExpiry()
     return this.#ttlExpiry

@@ -49,9 +49,9 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   /** The locks by their fences. */
   readonly #locks = new IdTable<GrantedLock>()
   /**
-   * The newest clock sample: one moment by the clocks of the client and of the broker. The expiries
-   * of ttls are computed from the sample. The sample must be from the present connection, because
-   * the clocks of different brokers cannot be compared.
+   * The newest clock sample: when the client sent a message, and when the broker received this
+   * message. The expiries of ttls are computed from the sample. The sample must be from the present
+   * connection, because the clocks of different brokers cannot be compared.
    */
   clockSample: ClockSample | undefined
   /** The operator's limit of the longest hold, in ms, from `welcome`; undefined without a limit. */

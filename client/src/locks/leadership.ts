@@ -100,7 +100,7 @@ export class Leadership extends Lock {
   }
 
   /**
-   * Publishes another value; without an argument, publishes no value. The lock and its fence stay.
+   * Publishes another value; without an argument, publishes no value. The lock keeps its fence.
    *
    * Rejects with one of these codes:
    * - `LOCK_NOT_HELD`: the leadership was lost or resigned. After a loss, `cause` says why.

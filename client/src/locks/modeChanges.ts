@@ -37,7 +37,7 @@ interface ChangeableLock {
   readonly special: SpecialParams | undefined
   readonly scheduler: Scheduler
   mode: LockMode
-  /** The fence of the newest grant: of the newest upgrade, or equal to `fence`. */
+  /** The fence of the newest upgrade; equal to `fence` before the first upgrade. */
   presentFence: number
   /** How many pending upgrades have a caller that still waits. */
   wantedUpgrades: number

@@ -26,7 +26,7 @@ export interface OnceOptions
   readonly keep?: number | undefined
 }
 
-/** A run, as its function sees the run: the fence and the signal of the lock. */
+/** The argument of the function of a run: the fence and the signal of the lock. */
 export interface Run {
   /** The number of the grant, as `lock.fence`. */
   readonly fence: number

@@ -94,7 +94,7 @@ export class Scope {
   readonly #abortController = new AbortController()
   /** Aborted when the scope ends. Calls of the scope that are not answered then reject. */
   readonly #endController = new AbortController()
-  /** The handles that calls returned, until each ends. Handles can share one granted lock. */
+  /** The handles that have not ended. Several handles can share one granted lock. */
   readonly #handles = new Set<Lock>()
   /** The granted locks by their keys; a lock on several keys (a set) by each of its keys. */
   readonly #grantedLocks = new Map<string, GrantedLock>()
@@ -129,7 +129,7 @@ export class Scope {
     return this.#lock(checkedLock)
   }
 
-  /** Like `lock`, but does not wait: rejects with `LOCK_HELD`. */
+  /** Like `lock`, but rejects with `LOCK_HELD` instead of waiting. */
   async tryLock(key: string, options: TryLockOptions = {}): Promise<Lock> {
     refuseUnknownOptions('tryLock', options, tryLockOptionNames)
     return this.lock(key, { ...options, timeout: 0 })

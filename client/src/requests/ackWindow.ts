@@ -100,8 +100,8 @@ export class AckWindow {
   /**
    * Call when the broker confirms that it has received the first `receivedCount` messages of this
    * connection. The broker confirms an `ack` of the client after the broker has handled all earlier
-   * messages, but confirms a `pong` earlier. So the window opens only if the last of the received
-   * messages is an `ack`.
+   * messages, but may confirm a `pong` before that. So the window opens only if the last of the
+   * received messages is an `ack`.
    */
   onReceiptConfirmed(receivedCount: number): void {
     if (!this.#inFlightAcks.some(({ messageNumber }) => messageNumber === receivedCount)) return

@@ -25,6 +25,7 @@ const extraWaitMs = 250
 export class PendingRequests {
   readonly #scheduler: Scheduler
   readonly #requests = new IdTable<Request>()
+  /** Full while too many stored requests are unconfirmed; further stored requests then wait. */
   readonly #ackWindow = new AckWindow()
   #nextId = 1
   /** The connection for requests. Undefined while the client is disconnected or is resuming. */

@@ -117,7 +117,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
     return this.id
   }
 
-  /** Writes the message when it is sent, because the message has the timeout that is left then. */
+  /** Writes the message. Called for each sending, because the rest of the timeout changes. */
   abstract text(scheduler: Scheduler): string
 
   /**
@@ -195,7 +195,7 @@ export interface LockKeeper<L> {
   get(fence: number): unknown
   /**
    * Adds the granted lock.
-   * @param at When the ttl and the `maxHold` began to run, by the broker's clock; undefined if the
+   * @param at When the ttl and the longest hold began, by the broker's clock; undefined if the
    *   broker did not say.
    */
   hold(request: LockRequest, fence: number, at: number | undefined): L
@@ -388,7 +388,7 @@ export class RefreshRequest extends Request<void> {
   }
 }
 
-/** Changes the value that the leader of an election publishes. `fence` is that of its lock. */
+/** Changes the value that the leader of an election publishes. `fence` names the leader's lock. */
 export class ProclaimRequest extends Request<void> {
   readonly hasStoredResponse = true
   readonly responseType = 'proclaimed'

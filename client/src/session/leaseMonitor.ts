@@ -115,8 +115,8 @@ export class LeaseMonitor {
   }
 
   /**
-   * The connection is gone. From now on the broker keeps the session at most for the grace. So the
-   * expiry moves to the end of the grace, unless it is earlier already.
+   * Call when the connection is gone. From now on the broker keeps the session at most for the
+   * grace. So the expiry moves to the end of the grace, unless the expiry is earlier already.
    */
   limitToGrace(grace: number): void {
     this.#stopHeartbeat()

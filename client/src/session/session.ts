@@ -280,8 +280,8 @@ export class Session extends SessionEmitter {
    *
    * If the function throws, this call rejects with that error and the next caller runs its own
    * function. If the lock of the run is lost, or the session ends, the call rejects immediately and
-   * does not wait for the function. A caller never gets the value of a run that ended before its
-   * call, except a kept value.
+   * does not wait for the function. A call never gets the value of a run that ended before the
+   * call, except during the `keep` of that run.
    *
    * If the key is also the name of an event, such as `closed`, give the options, at least `{}`.
    * Without options, `once` adds a listener for the event.

@@ -48,9 +48,9 @@ export interface SessionEvents {
    */
   jeopardy: (error: HoldfastError) => void
   /**
-   * The connection is gone, with or without a grace; the client reconnects. Comes after `jeopardy`.
-   * Without a grace there is no `jeopardy`, but a `lost` for each lock, and `disconnected` comes
-   * after them. The error is `UNAVAILABLE` and says why the connection is gone.
+   * The connection is gone, and the client reconnects. The error is `UNAVAILABLE` and says why the
+   * connection is gone. In a session with a grace, this event comes after `jeopardy`. In a session
+   * without a grace, this event comes after a `lost` for each lock.
    */
   disconnected: (error: HoldfastError) => void
   /** The session was resumed, and the client knows again which locks the session holds. */

@@ -44,7 +44,7 @@ export interface Closing {
 }
 
 export interface ConnectionListener {
-  /** Called before the messages of a frame are handled. The listener checks deadlines first. */
+  /** Called before the messages of a frame are handled, so that the listener checks deadlines. */
   onFrame(): void
   /** The broker accepted the `hello`, which was sent at `sentAt`. */
   onWelcome(welcome: Welcome, sentAt: ClockTimes): void
@@ -84,7 +84,7 @@ export class Connection {
   #state: 'opening' | 'greeting' | 'up' | 'closed' = 'opening'
   /** The queued messages. */
   #queuedTexts: string[] = noTexts
-  /** The objects of queued messages that record when they are sent. */
+  /** The objects that record when their queued messages are sent. */
   #queuedSendables: Sendable[] = noSendables
   /** How many messages were sent or queued, including the `hello`. */
   #messageCount = 0

@@ -30,14 +30,18 @@ export interface RetryLimits {
   readonly jitter?: 'full' | 'none' | undefined
 }
 
-const limits: OptionNames<RetryLimits> = { maxRetries: 1, max: 1, jitter: 1 }
-const fixedOptionNames: OptionNames<FixedIntervalOptions> = { interval: 1, ...limits }
+const limitNames: OptionNames<RetryLimits> = { maxRetries: 1, max: 1, jitter: 1 }
+const fixedOptionNames: OptionNames<FixedIntervalOptions> = { interval: 1, ...limitNames }
 const exponentialOptionNames: OptionNames<ExponentialBackoffOptions> = {
   initial: 1,
   multiplier: 1,
-  ...limits,
+  ...limitNames,
 }
-const linearOptionNames: OptionNames<LinearBackoffOptions> = { initial: 1, increment: 1, ...limits }
+const linearOptionNames: OptionNames<LinearBackoffOptions> = {
+  initial: 1,
+  increment: 1,
+  ...limitNames,
+}
 
 export interface FixedIntervalOptions extends RetryLimits {
   /** Each delay, in ms. */

@@ -19,8 +19,8 @@ import {
 import { invalidOption } from '../config/settings.js'
 
 /**
- * The module `jose`. Only {@link jwtTokens} loads the module, because loading takes time that
- * brokers without tokens do not need to spend.
+ * The module `jose`. Only {@link jwtTokens} loads the module, because brokers without tokens start
+ * faster without it.
  */
 type Jose = typeof JoseModule
 
@@ -57,15 +57,15 @@ export interface JwtOptions {
   /** The `iss` that every token must have. Default: any. */
   readonly issuer?: string | undefined
   /**
-   * The name of the claim that has the principal, which is the name by which permissions identify
-   * the client. Default `sub`.
+   * The name of the claim with the principal. The principal is the name by which permissions
+   * identify the client. Default `sub`.
    */
   readonly principal?: string | undefined
   /** The name of the claim that has the permission rules. Default `holdfast`. */
   readonly claim?: string | undefined
   /**
-   * The permission rules of a token without rules of its own, which is a token without the claim
-   * that the option `claim` names. Default: no rules, so such a token allows nothing.
+   * The permission rules of a token without permission rules of its own (see `claim`). Default: no
+   * rules, so such a token allows nothing.
    */
   readonly grants?: readonly PermissionRule[] | undefined
   /** The accepted difference between the clocks of issuer and broker, in ms. Default 5,000. */

@@ -3,9 +3,9 @@
  *
  * One limit holds for the pending connections of all addresses together. When this limit is
  * reached, a new connection may displace the oldest connection of the address that has the most
- * pending connections. The address of the new connection must have fewer pending connections. So a
- * client can connect while an attacker floods the broker, if one address of the attacker has more
- * pending connections than the client's address.
+ * pending connections. The new connection may do so only if its own address has fewer pending
+ * connections. So a client can connect while an attacker floods the broker, if one address of the
+ * attacker has more pending connections than the client's address.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, type LimitName, off } from '../config/limits.js'

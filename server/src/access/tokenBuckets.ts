@@ -18,7 +18,7 @@ export class TokenBucket {
     this.#filledAt = now
   }
 
-  /** Takes one token. If the bucket has no whole token, takes no token and returns false. */
+  /** Takes one token. If the bucket has less than one token, takes nothing and returns false. */
   tryConsume(now: number): boolean {
     this.#fill(now)
     if (this.#tokens < 1) return false
@@ -60,7 +60,7 @@ export class TokenBuckets {
     this.#rate = rate
   }
 
-  /** Takes one token of the bucket of `name`. @returns false if the bucket has no whole token. */
+  /** Takes one token of the bucket of `name`; returns false if that bucket has less than one. */
   tryConsume(name: string, now: number): boolean {
     let bucket = this.#byName.get(name)
     if (bucket === undefined) {

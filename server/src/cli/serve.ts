@@ -107,8 +107,8 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   const signalled = nextSignal()
   broker.once('failed', ({ code, message }) => {
     printError(withFlags(message))
-    // INVALID_OPTION: a newer version of Holdfast wrote the command log. A restart would fail in
-    // the same way, so the exit code must not make a supervisor start this broker again.
+    // INVALID_OPTION means that a newer version of Holdfast wrote the command log. A restart would
+    // fail in the same way, so the exit code must not make a supervisor start this broker again.
     process.exit(code === 'INVALID_OPTION' ? exitCodes.config : exitCodes.io)
   })
   rebalanceOnSignal(broker)

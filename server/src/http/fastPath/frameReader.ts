@@ -74,7 +74,7 @@ interface ForwardedFrame {
   firstByte: number
   /** How many frames of an unfinished fragmented message have arrived; 0 without such a message. */
   fragments: number
-  /** How many bytes of that message have arrived; 0 without such a message. */
+  /** How many bytes of that fragmented message have arrived; 0 without such a message. */
   messageBytes: number
   /** Whether `ws` has emitted the message that ends with the current frame. */
   hasMessage: boolean
