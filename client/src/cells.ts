@@ -1,7 +1,7 @@
 /**
  * The public exports of `@holdfast/client/cells`: `connect` for several cells. Cells are
- * independent brokers or clusters that share the keys between them. The package exports this file
- * separately, so that a page that uses one broker does not load the code for cells.
+ * independent brokers or clusters, each with its own part of the keys. The package exports this
+ * file separately, so that a page that uses one broker does not load the code for cells.
  */
 import type { CellSession } from './cells/cellSession.js'
 import { type CellConnectOptions, connectCellsIn } from './cells/connectCells.js'

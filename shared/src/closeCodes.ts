@@ -40,7 +40,7 @@ export const closeCodes = {
   noHello: { code: 4408, final: false, reason: 'no hello in time' },
   replaced: { code: 4409, final: true, reason: 'session attached elsewhere' },
   expired: { code: 4410, final: false, reason: 'session expired' },
-  // A cell is one of several independent brokers or clusters that share the keys between them.
+  // A cell is one of several independent brokers or clusters, each with its own part of the keys.
   wrongCell: { code: 4421, final: true, reason: 'wrong cell' },
   quota: { code: 4429, final: true, reason: 'quota exceeded' },
 } as const satisfies Record<string, CloseCode>

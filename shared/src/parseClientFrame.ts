@@ -138,7 +138,10 @@ function readInteger(text: string): number {
   return digits > 0 && !hasLeadingZero && isExact ? value : invalid
 }
 
-/** Reads printable ASCII up to the closing quote; undefined for a key with any other character. */
+/**
+ * Reads a key up to its closing quote. Returns undefined for a key with a backslash, or with a
+ * character that is not printable ASCII.
+ */
 function readKey(text: string): string | undefined {
   const start = position
   let end = start

@@ -1,6 +1,6 @@
 /**
  * The events of a `CellSession`, which is one session over several cells. Cells are independent
- * brokers or clusters that share the keys between them. A `CellSession` emits the events of the
+ * brokers or clusters, each with its own part of the keys. A `CellSession` emits the events of the
  * sessions in its cells, each with the number of the cell as one more argument.
  */
 import type { HoldfastError } from '@holdfast/shared'

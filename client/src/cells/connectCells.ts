@@ -1,7 +1,7 @@
 /**
  * Makes a session over several cells: checks the options, and opens the session of each cell with
- * the options of that cell. Cells are independent brokers or clusters that share the keys between
- * them.
+ * the options of that cell. Cells are independent brokers or clusters, each with its own part of
+ * the keys.
  */
 import {
   cellText,

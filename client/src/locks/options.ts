@@ -80,8 +80,8 @@ export interface LockSetOptions extends TryLockSetOptions, WaitingOptions {
 /** The options of `session.tryLock`. */
 export interface TryLockOptions extends TryLockSetOptions {
   /**
-   * Several sessions may hold a `'shared'` lock together. Default `'exclusive'`; with a `capacity`,
-   * the mode is `'permits'`, and this option must be left out.
+   * Several sessions may hold `'shared'` locks of a key at the same time. Default `'exclusive'`.
+   * With a `capacity`, the mode is `'permits'`, and this option must be left out.
    */
   readonly mode?: Exclude<LockMode, 'permits'> | undefined
   /** How many permits the lock needs, 1 to `capacity`. Only with `capacity`. Default 1. */
@@ -104,8 +104,8 @@ export interface LockOptions extends TryLockOptions, WaitingOptions {
    */
   readonly timeout?: number | undefined
   /**
-   * Takes the lock from its present holder, before all waiting requests. Only in exclusive mode and
-   * without `timeout`. Default false.
+   * Takes the lock from its present holders. The request precedes all waiting requests. Only in
+   * exclusive mode and without `timeout`. Default false.
    */
   readonly steal?: boolean | undefined
 }

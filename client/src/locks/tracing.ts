@@ -27,7 +27,7 @@ export interface RequestTrace {
   failed(error: HoldfastError): void
 }
 
-/** Receives the end of one held lock. */
+/** Follows one lock from its grant to its end. */
 export interface HoldTrace {
   /**
    * Calls the callback of `session.withLock`, so that spans of the callback belong to this lock.

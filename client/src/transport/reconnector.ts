@@ -1,8 +1,8 @@
 /**
  * Keeps the client connected to one of the brokers. The reconnector opens the first connection.
  * When a connection drops, the reconnector opens the next connection as the retry strategy says.
- * This file knows URLs, delays and close codes, but not sessions and locks. A connection is open
- * once the broker has answered the client's first message, `hello`, with `welcome`.
+ * This file knows URLs, delays and close codes, but not sessions and locks. A connection counts as
+ * open from the `welcome` with which the broker answers the client's first message, `hello`.
  *
  * A round tries every URL once. The first round after a drop begins with the URL of the connection
  * that dropped, with two exceptions:

@@ -16,11 +16,11 @@ import { keyForName } from './names.js'
  * ignores unknown members, as WebIDL says, because code for `navigator.locks` may have them.
  */
 export interface LockRequestOptions {
-  /** Several sessions may hold a `'shared'` lock together. Default `'exclusive'`. */
+  /** Several sessions may hold `'shared'` locks at the same time. Default `'exclusive'`. */
   readonly mode?: WebLockMode | undefined
   /** Does not wait: if the lock is not free, the callback gets `null`. Default false. */
   readonly ifAvailable?: boolean | undefined
-  /** Takes the lock from its present holder, before all waiting requests. Default false. */
+  /** Takes the lock from its holders, and precedes all waiting requests. Default false. */
   readonly steal?: boolean | undefined
   /** If this signal is aborted while the request waits, the request is cancelled. */
   readonly signal?: AbortSignal | undefined

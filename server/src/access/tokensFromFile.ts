@@ -30,6 +30,7 @@ import { equalInConstantTime } from '../core/secrets.js'
 import { nodeEnvironment } from '../platform/environment.js'
 
 interface FileToken {
+  /** SHA-256 of the token, in base64url. */
   readonly hash: string
   /** The line without the hash: the principal, its operations and its keys. */
   readonly rights: string

@@ -1,7 +1,7 @@
 /**
  * Reads the list of cells of a command line, from `--cells` or HOLDFAST_CELLS. Cells are
- * independent brokers or clusters that share the keys between them. The client sends each request
- * to the cell of its key.
+ * independent brokers or clusters, each with its own part of the keys. The client sends each
+ * request to the cell of its key.
  */
 import { cellOfSlot, redactUrl, slotCount, slotOf } from '@holdfast/shared'
 import { Exit, exitCodes } from './exitCodes.js'

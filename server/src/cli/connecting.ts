@@ -1,7 +1,7 @@
 /**
  * The options that all commands for a running broker share: the URL of the broker, the token and
  * certificates. Also opens the session of a command with these options. Instead of one broker there
- * may be several cells: independent brokers or clusters that share the keys between them.
+ * may be several cells: independent brokers or clusters, each with its own part of the keys.
  */
 import type { ConnectOptions, Session } from '@holdfast/client'
 import type { CellSession } from '@holdfast/client/cells'

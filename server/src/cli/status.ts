@@ -1,8 +1,8 @@
 /**
  * `holdfast status`: shows whether a broker is ready, and the state of its command log. A command
  * log orders all changes of locks. It is in memory, on disk, or shared with other brokers. The
- * command asks over plain HTTP and sends no token, because the broker answers `/status` only to its
- * own machine and on its admin port.
+ * command asks over plain HTTP and sends no token, because the broker answers `/status` only on its
+ * admin port or, without an admin port, only to programs on its own machine.
  */
 import { Command } from 'commander'
 import type { BrokerStatus, LogReport } from '../http/status.js'
@@ -88,7 +88,7 @@ async function statusIn(body: string): Promise<BrokerStatus | undefined> {
   try {
     const report = JSON.parse(body) as BrokerStatus
     const isStatus = typeof report.ready === 'boolean' && logKinds.includes(report.log.kind)
-    // Format the status once, because the formatting throws if the status lacks a field.
+    // Formats the status only as a test: the formatting throws if the status lacks a field.
     if (isStatus) await linesOf(new URL('http://127.0.0.1'), report)
     return isStatus ? report : undefined
   } catch {

@@ -34,10 +34,10 @@ export interface PreparedFile {
 }
 
 /**
- * Writes the content of the file with the new line to `<file>.new`, which
- * {@link PreparedFile.commit} renames to `<file>`. While `<file>.new` exists, no other process adds
- * to the file. A new file has mode 0600. An existing file keeps its owner, and its mode becomes
- * 0600 unless it is 0640.
+ * Writes the content of the file, followed by the line, to `<file>.new`. The method `commit` of the
+ * result renames `<file>.new` to `<file>`. While `<file>.new` exists, no other process adds to the
+ * file. A new file has mode 0600. An existing file keeps its owner, and its mode becomes 0600
+ * unless it is 0640.
  *
  * @throws {Exit} 78 if the file is a symbolic link or not a regular file, if it cannot be read or
  *   written, or if `<file>.new` still exists after 5 s.
@@ -48,7 +48,7 @@ export async function prepareWith(file: string, line: string): Promise<PreparedF
   try {
     const existing = readExisting(file)
     // If the last line has no line feed, add a line feed first. Without the line feed, the words of
-    // the new line would become keys of the token of the last line.
+    // the added line would become keys of the token of the last line.
     const lineEnd = existing === undefined || /(^|\n)$/.test(existing.text) ? '' : '\n'
     if (existing !== undefined) keepOwner(fd, existing.stat)
     writeFileSync(fd, `${existing?.text ?? ''}${lineEnd}${line}`)

@@ -2,9 +2,10 @@
  * Serves the dashboard's files, which were bundled when the broker was built. The files hold no
  * secret: the permissions of the page's session decide what the page may see and do.
  *
- * The page of the dashboard may connect although its origin is not in `origins`. Other pages must
- * not misuse this exception. So strict headers keep other pages from framing the dashboard and from
- * running scripts in the dashboard. The broker serves the page only under its own host names.
+ * The option `origins` lists the pages that may connect. The page of the dashboard may connect even
+ * if its origin is not in the list. Other pages must not misuse this exception. So strict headers
+ * keep other pages from framing the dashboard and from running scripts in the dashboard. The broker
+ * serves the page only under its own host names.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'

@@ -1,7 +1,8 @@
 /**
- * Routes the upgrades of an HTTP server to its brokers by path. The server may belong to the
- * embedding program and may carry several brokers, so all brokers of a server share one listener.
- * This file also refuses upgrades, for instance the upgrades of a path without a handler.
+ * Routes the upgrades of an HTTP server to its brokers by path. An upgrade is the HTTP request with
+ * which a WebSocket begins. The server may belong to the embedding program and may carry several
+ * brokers, so all brokers of a server share one listener. This file also refuses upgrades, for
+ * instance the upgrades of a path without a handler.
  */
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -74,8 +75,8 @@ function listenOn(server: Server): Routes {
 }
 
 /**
- * Answers an upgrade with an HTTP error, and destroys the socket once the answer is written, even
- * if the client keeps its end open. The body gives the reason, which clients in Node can show.
+ * Answers an upgrade with an HTTP error, and destroys the socket as soon as the answer is written,
+ * even if the client keeps its end open. The body gives the reason, which clients in Node can show.
  * Browsers do not show the body to their pages.
  */
 export function refuse(raw: Duplex, { status, reason, mayRetry }: RefusedUpgrade): void {

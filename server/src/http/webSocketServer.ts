@@ -1,6 +1,7 @@
 /**
  * Accepts the upgrades of an HTTP server by the package `ws`, and adapts each WebSocket to the
- * broker's {@link Socket}. Only this file and `fastPath` depend on `ws`.
+ * broker's {@link Socket}. An upgrade is the HTTP request with which a WebSocket begins. Only this
+ * file and `fastPath` depend on `ws`.
  */
 import type { IncomingMessage, Server } from 'node:http'
 import type { Socket as TcpSocket } from 'node:net'

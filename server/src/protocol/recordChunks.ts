@@ -37,7 +37,7 @@ export interface RecordSearch {
 /**
  * Encodes the answer to a query for barriers or for kept results.
  *
- * @param limit Maximum of items to list. The count includes all matches.
+ * @param limit At most this many items are listed. The count includes all matches.
  */
 export function* recordChunks(id: number, search: RecordSearch, limit: number): PacedChunks {
   const { listField } = search

@@ -51,7 +51,7 @@ export function modelOf(program: Command): ProgramModel {
   }
 }
 
-/** The argument `[command...]` of a command such as `run` begins the other command line. */
+/** The argument `[command...]`, which `run` has, begins the command line of another program. */
 function commandModel(command: Command): CommandModel {
   const args = command.registeredArguments
   const wrapped = args.findIndex((arg) => arg.variadic && arg.name() === 'command')

@@ -33,7 +33,7 @@ export interface HoldingFlags extends BrokerFlags {
   readonly capacity?: number | undefined
   /** More keys: the lock is a set, which is granted on all keys in one step. */
   readonly also?: readonly string[] | undefined
-  /** The time from the grant until the command gives up the lock, in ms. */
+  /** The longest time for which the lock is held, in ms. */
   readonly maxHold?: number | undefined
   readonly try?: boolean | undefined
   /** How long to connect and to wait for the lock, in ms. */

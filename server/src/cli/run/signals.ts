@@ -21,7 +21,7 @@ const notPassedOn = new Set([
   ...['SIGILL', 'SIGTRAP', 'SIGBUS', 'SIGFPE', 'SIGSEGV'],
 ])
 
-/** The signals that do not end a process, even if the process has no handler for the signal. */
+/** The signals that do not end a process, even if the process has no handler for them. */
 const harmless = new Set(['SIGWINCH', 'SIGCONT', 'SIGURG', 'SIGINFO'])
 
 /**
