@@ -68,18 +68,18 @@ const maxEdits = 5
  * edits, the function returns the name with the longer common beginning: `tracer` for `trace`, and
  * not `grace`.
  *
- * @param minEditLimit The highest number of edits for a short `name`. For a longer `name` the
- *   highest number is a third of its length, but at most 5.
+ * @param maxEditsOfShortName The highest number of edits for a short `name`. For a longer `name`
+ *   the highest number is a third of its length, but at most 5.
  */
 export function nearestName(
   name: string,
   knownNames: readonly string[],
-  minEditLimit = 2,
+  maxEditsOfShortName = 2,
 ): string | undefined {
   const lowerName = name.toLowerCase()
   let bestName: string | undefined
   // The distance of `bestName`. Before there is a `bestName`: the highest distance allowed.
-  let bestDistance = Math.min(Math.max(minEditLimit, name.length / 3), maxEdits)
+  let bestDistance = Math.min(Math.max(maxEditsOfShortName, name.length / 3), maxEdits)
   for (const candidate of knownNames) {
     const lowerCandidate = candidate.toLowerCase()
     // The division lets the common beginning decide only between equal numbers of edits.

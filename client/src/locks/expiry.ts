@@ -108,7 +108,7 @@ export class TtlExpiry {
   /**
    * Call after a resume, which continues the session on a new connection. The broker then confirms
    * the ttl once more, with another expiry. If the ttl is unchanged, the later expiry counts. Both
-   * expiries are right, because since the former confirmation the broker can only have started the
+   * expiries are right, because after the former confirmation the broker can only have started the
    * ttl anew.
    */
   confirmAfterResume(ttl: number, expiry: Expiry): void {

@@ -11,7 +11,7 @@ import type { Scheduler, Task } from '../platform/scheduler.js'
 import type { Request } from '../requests/requests.js'
 import type { LockParams } from '../transport/messages.js'
 
-/** How long a request waits before it is checked, and between two checks, in ms. */
+/** How long a request waits before its first check; also the time between two checks. In ms. */
 const checkAfterMs = 5_000
 /** How many keys one session warns for. Further warnings would not help the developer. */
 const maxWarnings = 100

@@ -57,12 +57,12 @@ export class Scheduler {
     const { monotonic, wall } = expiry
     // If the new expiry is no earlier than the former expiry, the timer need not change. Without
     // this check, `#arm` would read the clocks each time the session's expiry is extended.
-    const isLater =
+    const isNoEarlier =
       monotonic >= (this.#expiriesByMonotonic.dueAt(task) ?? Infinity) &&
       wall >= (this.#expiriesByWall.dueAt(task) ?? Infinity)
     this.#expiriesByMonotonic.set(task, monotonic)
     this.#expiriesByWall.set(task, wall)
-    if (!isLater) this.#arm()
+    if (!isNoEarlier) this.#arm()
   }
 
   /** Removes the task, whether it is a plain task or a task with an expiry. */

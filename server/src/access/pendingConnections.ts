@@ -1,5 +1,6 @@
 /**
- * Limits the connections that are still in their handshake (between the upgrade and `welcome`).
+ * Limits the pending connections: connections that are still in their handshake, between the HTTP
+ * upgrade and the message `welcome`.
  *
  * One limit holds for the pending connections of all addresses together. When this limit is
  * reached, a new connection may displace the oldest connection of the address that has the most

@@ -70,7 +70,7 @@ const quoted = /"(?:[^"\\]|\\.)*"/
 const inBackquotes = /`([\w.]+)`/
 /** The name of an option as the first word of a message, such as "lease must be". */
 const atBeginning = /^([\w.]+)(?= must )/
-/** A name with a capital letter or a dot inside, but no part of a path, of a flag or of a call. */
+/** A name with a capital letter or a dot inside that is not part of a path, a flag or a call. */
 const unmistakable = /(?<![\w./-])([a-z]+(?:[A-Z]\w*|\.[a-zA-Z]+))(?![\w(/=-]|\.\w)/
 const names = new RegExp(
   [quoted, inBackquotes, atBeginning, unmistakable].map(({ source }) => source).join('|'),

@@ -4,9 +4,10 @@
  * The options, the command line, the documentation and the metrics all use this table.
  *
  * Limits of sizes and counts are on by default, because one client could exhaust a broker without
- * them. Limits of rates (except `workPerSecond`), and limits for each client or address, are off by
- * default, because a trusted backend may send fifty thousand requests a second from one address.
- * The `public` profile turns these limits on.
+ * them. Two kinds of limits are off by default: limits of rates (except `workPerSecond`), and
+ * limits for each address or principal (the authenticated name of a client). The reason is that a
+ * trusted backend may send fifty thousand requests a second from one address. The `public` profile
+ * turns these limits on.
  */
 import {
   maxBarrierCallsPerSession,
@@ -30,7 +31,9 @@ export const off = Number.POSITIVE_INFINITY
  * The limits of a broker. Each limit is the maximum of the quantity that the first sentence of its
  * comment names, and is at least 1. Limits that can be off may be `Infinity`. "Default 1,000;
  * public 100" means that the default is 1,000, and 100 in the `public` profile. A number such as
- * 1013 or 4429 is a close code of WebSocket; 429 and 503 are status codes of HTTP.
+ * 1013 or 4429 is a close code of WebSocket; 429 and 503 are status codes of HTTP. The handshake of
+ * a connection begins with the upgrade (the HTTP request with which a WebSocket begins) and ends
+ * with the message `welcome`.
  */
 export interface BrokerLimits {
   /** Open connections. The broker closes further connections with 1013. Default 65,536. */
@@ -60,9 +63,9 @@ export interface BrokerLimits {
   /** Time in which a connection must finish its handshake, in ms. Default 5,000; public 3,000. */
   readonly helloMs: number
   /**
-   * Sessions of one principal (the authenticated name of a client). The broker closes the
-   * connection of a further session with 4429. Without `authenticate` this limit is off, because
-   * all clients have the same principal. Default off; public 20.
+   * Sessions of one principal. The broker closes the connection of a further session with 4429.
+   * Without `authenticate` this limit is off, because all clients have the same principal. Default
+   * off; public 20.
    */
   readonly sessionsPerPrincipal: number
   /**

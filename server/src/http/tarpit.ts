@@ -1,7 +1,7 @@
 /**
- * Delays the refusal of upgrades that exceed a rate limit. A client that is refused without delay
- * can try again without delay. Answering many such clients would take the time that the broker
- * needs for its sessions.
+ * Delays the refusal of upgrades that exceed a rate limit. An upgrade is the HTTP request with
+ * which a WebSocket begins. A client that is refused without delay can try again without delay.
+ * Answering many such clients would take the time that the broker needs for its sessions.
  */
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '@holdfast/shared'
@@ -10,7 +10,7 @@ import { refuse } from './upgradeRouting.js'
 
 /** How long a refusal is delayed, in ms. */
 const delayMs = 500
-/** The most refusals that are delayed at a time. Further sockets are closed without an answer. */
+/** How many refusals are delayed at a time. Further sockets are closed without an answer. */
 const maxDelayed = 1_000
 
 export class Tarpit {

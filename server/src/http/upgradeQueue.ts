@@ -1,7 +1,8 @@
 /**
- * Limits the work for new connections in a turn of the event loop. An upgrade is much work, so a
- * hundred upgrades in one turn would delay all sessions. Upgrades beyond the budget of the turn
- * wait for later turns. `AddressPacer` chooses their order.
+ * Limits the work for new connections in a turn of the event loop. An upgrade, the HTTP request
+ * with which a WebSocket begins, is much work. So a hundred upgrades in one turn would delay all
+ * sessions. Upgrades beyond the budget of the turn wait for later turns. `AddressPacer` chooses
+ * their order.
  *
  * At most `limits.pendingConnections` upgrades wait. If more upgrades arrive, `PendingConnections`
  * chooses which upgrade is refused.

@@ -12,7 +12,7 @@ import type { Effect, Lock, Session } from '../core/index.js'
 import { nodeEnvironment } from '../platform/environment.js'
 import { type Observer, type RefusalNotice, refusalIn, type TokenNotice } from './observer.js'
 
-/** The most refusals that are written in a second. */
+/** How many refusals are written in a second; further refusals are only counted. */
 const maxRefusalsPerSecond = 100
 
 export class AuditLog implements Observer {

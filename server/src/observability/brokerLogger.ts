@@ -2,8 +2,9 @@
  * Writes the broker's events to the operator's logger: a line for each session that ended, each
  * refusal, each revocation, and each problem of a replicated log. Several brokers share a
  * replicated log, the record of all changes of their locks. At the level `debug` the logger also
- * gets a line for each session that was opened, resumed or suspended. Text that a client chose
- * (keys, names, reasons) is escaped and shortened first. Tokens and secrets are never logged.
+ * gets a line for each session that was opened, suspended (kept without a connection) or resumed.
+ * Text that a client chose (keys, names, reasons) is escaped and shortened first. Tokens and
+ * secrets are never logged.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { Effect, EndReason, Lock, Session } from '../core/index.js'

@@ -4,9 +4,9 @@
  * this file or `browser.ts`.
  *
  * This file makes `ws` use proxies and the certificates of an operator's own authority, and reads
- * why a server has refused the upgrade. After the upgrade, common frames bypass `ws`, because `ws`
- * is slower: see `nodeFrames.ts`. After `unref`, an open connection does not keep the process
- * alive. The file also prints warnings.
+ * why a server has refused the upgrade (the HTTP request with which a WebSocket begins). After the
+ * upgrade, common frames bypass `ws`, because `ws` is slower: see `nodeFrames.ts`. After `unref`,
+ * an open connection does not keep the process alive. The file also prints warnings.
  */
 import { X509Certificate } from 'node:crypto'
 import { HoldfastError, redactUrl } from '@holdfast/shared'
