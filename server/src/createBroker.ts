@@ -1,6 +1,7 @@
 /**
  * The broker for programs that embed a broker. A program can make several brokers. A broker can
- * listen on its own port, serve the upgrades of an HTTP server of the program, or do both.
+ * listen on its own port, serve the WebSocket upgrades of an HTTP server of the program, or do
+ * both.
  */
 import type { IncomingMessage, Server } from 'node:http'
 import {

@@ -192,9 +192,9 @@ export class Session extends SessionEmitter {
 
   /**
    * Waits for one lock on several keys, at most 64: all of them in one step, or none. Two calls for
-   * the same keys in another order cannot deadlock. A key is locked exclusively, unless the item is
-   * an object with `mode: 'shared'` or with a `capacity`. The lock has one fence. When one key is
-   * stolen or revoked, the whole lock is lost.
+   * the same keys in different orders cannot deadlock. A key is locked exclusively, unless the item
+   * is an object with `mode: 'shared'` or with a `capacity`. The lock has one fence. When one key
+   * is stolen or revoked, the whole lock is lost.
    *
    * While the call waits, it is in the queue of each key. Later requests for these keys wait behind
    * the call, even for a key that is free. Use a `timeout` to bound this wait.
