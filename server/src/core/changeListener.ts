@@ -1,6 +1,6 @@
 /**
- * What a snapshot under way must learn from the table: which record will change next. The snapshot
- * copies the record, because the snapshot must show the state at the moment when it began.
+ * How the table tells a snapshot, which reads the table gradually, which record will change next.
+ * The snapshot then copies this record, because a snapshot must show the state at its beginning.
  */
 import type { Barrier } from './barrierCalls.js'
 import type { KeyState, Session } from './records.js'

@@ -14,8 +14,8 @@
  * - A *set* is a request for several keys, which the table grants in one step.
  * - A *scope* is one logical task of a client, with its locks and its waiting request. The table
  *   refuses deadlocks between scopes.
- * - A `once` asks for the result of a function that only one caller runs at a time. Its *followers*
- *   are the requests that wait for the value of the same run.
+ * - A `once` asks for the result of a function that only one caller runs at a time. One call of the
+ *   function is a *run*. The *followers* of a run are the other requests that wait for its value.
  *
  * Commands come from two senders:
  * - A client. The command of a client has an *attach epoch*: the number of the connection on which
@@ -24,8 +24,8 @@
  *   the session, request or lock for which the timer was set. For the ttl of a lock, the command
  *   also names the generation.
  *
- * The table ignores a command whose connection is not the newest connection of the session. The
- * table also ignores a command whose session, request, lock or generation does not exist any more.
+ * The table ignores a command of a client if its connection is not the newest connection of the
+ * session. The table ignores a proposal if its session, request, lock or generation is gone.
  */
 import type { LockMode } from '@holdfast/shared'
 import type { ExtraTerms, SetItem } from './lockExtras.js'

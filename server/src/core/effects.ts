@@ -19,8 +19,8 @@ export type ReleaseReason = 'unlocked' | 'expired' | 'maxHold' | 'stolen' | 'rev
  * Why a request left its queue without a grant.
  * - `aborted`: its client or its scope withdrew the request.
  * - `timeout`: the timeout of the request is over.
- * - `ended`: its session or its lock ended, or its session lost its connection and no client can
- *   resume the session.
+ * - `ended`: its session ended, or lost its connection and cannot be resumed. For an upgrade also:
+ *   the lock of the upgrade ended.
  * - `answered`: the request is a `once` and gets the value of a run.
  */
 export type WithdrawReason = 'aborted' | 'timeout' | 'ended' | 'answered'

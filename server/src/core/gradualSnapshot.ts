@@ -5,7 +5,7 @@
  * The snapshot reads the records one after the other. Before the table changes a record, the table
  * calls one of the methods `before…Change`. If the snapshot has not read the record yet, the
  * snapshot copies the record then. Later the snapshot yields the copy at the place of the record.
- * So the items and their order equal those of `dump` at the moment when the snapshot began.
+ * So the snapshot yields the items that `dump` would have yielded when the snapshot began.
  *
  * A record is copied as a whole, so a key with 100,000 holders is copied in one turn.
  */
@@ -89,7 +89,7 @@ export class GradualSnapshot implements ChangeListener {
 
 /**
  * The records of one kind, such as the sessions, in a list that is made when the snapshot begins.
- * For the kinds of which a table has only few records.
+ * {@link KeysInOrder} is for the keys, of which there are too many for such a list.
  */
 class ListedRecords<T> {
   readonly #records: readonly T[]
@@ -169,8 +169,8 @@ class KeysInOrder {
       }
       this.#reached = keyState.order
       if (this.#copiedOrders.has(keyState.order)) continue
-      // There is a copy of a key that came into use before this key, and that is out of use now.
-      // Its items come first, so copy this key for later.
+      // The key of the earliest copy came into use before this key, and is out of use now. The
+      // items of the earlier key come first, so copy this key for later.
       if (earliest !== undefined && earliest.order < keyState.order) this.#addCopy(keyState)
       else return itemsOfKey(keyState)
     }

@@ -366,8 +366,8 @@ export class Granter {
   }
 
   /**
-   * Finds the keys with waiters that could be granted, for a broker that takes over these keys.
-   * Visits only keys with waiters, because there can be a million keys without a waiter.
+   * Finds the keys with waiters that could be granted, when a broker takes over sessions. Visits
+   * only keys with waiters, because there can be a million keys without a waiter.
    *
    * @param sessions All sessions of the table.
    */

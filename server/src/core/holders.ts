@@ -42,7 +42,7 @@ interface SharedAnswers {
   readonly full: FailedAnswer
   /** Describes one holder without its metadata. */
   readonly reduced: FailedAnswer
-  /** Bytes of the first holder as `full` describes it if it fits: with its metadata, if shown. */
+  /** Bytes of the first holder, with its metadata if the answers show metadata. */
   readonly firstBytes: number
 }
 

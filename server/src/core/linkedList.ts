@@ -1,9 +1,8 @@
 /**
- * A list whose members are linked through their own fields. So a member leaves in constant time,
- * and the list needs no additional object for a member.
+ * A doubly linked list whose members hold the links in their own fields `previous` and `next`. So a
+ * member is removed in constant time, and the list needs no additional object for a member.
  */
 
-/** A doubly linked list whose nodes hold their own `previous` and `next`. */
 export class LinkedList<T extends { previous: T | undefined; next: T | undefined }> {
   first: T | undefined = undefined
   last: T | undefined = undefined

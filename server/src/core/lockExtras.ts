@@ -191,7 +191,7 @@ export class KeyExtras<L, R> {
   permits: KeyPermits | undefined = undefined
   /** The upgrade that waits until its lock is the only lock of the key; undefined without one. */
   upgrade: R | undefined = undefined
-  /** Undefined while no waiting scope has a lock or a request of the key, and no set waits. */
+  /** The locks and requests of the key in scopes or sets; undefined while none is listed. */
   scopes: KeyScopes<L, R> | undefined = undefined
   /** The `once` requests that wait; undefined if none waits. */
   followers: FollowerGroup<R> | undefined = undefined

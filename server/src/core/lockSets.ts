@@ -7,8 +7,9 @@
  * key sees a member like any other lock. Only the first member, the *primary*, is in the tables of
  * its session, is answered, and has deadlines.
  *
- * Requests enter all queues in the same order. So the oldest waiting request becomes the head of
- * all its queues when the holders leave, and sets cannot deadlock with each other.
+ * All requests of a set enter their queues in one step. So the oldest waiting set is the first of
+ * all its queues as soon as all requests that came before it have ended. Sets cannot deadlock with
+ * each other.
  */
 import type { RequestLockSet, SessionLimits } from './commands.js'
 import type { LockSet, SetItem } from './lockExtras.js'
@@ -71,8 +72,8 @@ function isFree(keyState: KeyState, item: SetItem): boolean {
 /**
  * Whether each request of a waiting set is the head of its queue and is admitted.
  *
- * Begins with the request that prevented the grant the last time. So a key that is still blocked
- * costs one look, however large the set is.
+ * Begins with the request that prevented the grant the last time. If this request still prevents
+ * the grant, the function checks only one key, however large the set is.
  */
 export function canGrantSet(set: LockSet<Lock, Request>): boolean {
   const { requests } = set

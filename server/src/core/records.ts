@@ -68,8 +68,8 @@ export class Session {
   /** The scopes (logical tasks) with a lock or a waiting request, by number; undefined for none. */
   scopes: Map<number, ScopeOfLocks> | undefined = undefined
   /**
-   * How many held locks have a ttl or a `maxHold` (a longest hold). A set counts once. Nearly all
-   * sessions have none, so a restart need not search the locks of these sessions.
+   * How many held locks have a ttl or a `maxHold` (a longest hold). A set counts once. While the
+   * count is 0, a broker that takes over the session need not search its locks.
    */
   timedLockCount = 0
   /**

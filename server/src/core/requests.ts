@@ -110,7 +110,7 @@ export class RequestHandler {
       return
     }
     if (command.steal) this.#granter.steal(keyState, session)
-    // A quiet table (after a start) grants only requests that steal the lock.
+    // In the quiet start, after a restart, the table grants only requests that steal the lock.
     const mayGrantNow = keyState.queue.length === 0 && !this.#granter.quiet
     if (keyState.admits(command) && (mayGrantNow || command.steal)) {
       session.lastId = id

@@ -59,10 +59,7 @@ export class Responder {
     this.effects.push({ kind: 'answer', session, id, answer, repeat: true })
   }
 
-  /**
-   * Refuses a request that could never be granted, because it would wait for tasks that wait for
-   * it.
-   */
+  /** Refuses a request because it causes a deadlock. `cycle` has the requests of the deadlock. */
   refuseDeadlock(session: Session, id: number, cycle: readonly CycleEntry[]): void {
     const answer: Answer = { kind: 'failed', code: 'DEADLOCK', cycle }
     this.effects.push({ kind: 'answer', session, id, answer, repeat: true })

@@ -4,14 +4,13 @@
  * of the run.
  *
  * When the run completes, its group becomes the *delivery* of the key: the followers that must
- * still get their answers. No more followers join this group. A call that comes later begins a new
- * group, so that a follower never gets a value that is older than its call. One command answers a
- * limited number of followers, as it grants a limited number of waiters. A later command
- * `grantUnfinishedKeys` answers the other followers.
+ * still get their answers. No more followers join this group. A later call begins a new group, so
+ * that a follower never gets the value of a run that ended before its call. One command answers a
+ * limited number of followers, and a later command `grantUnfinishedKeys` answers the rest.
  *
  * The client of a run can ask the table to keep the result for later callers for some time. The
  * table bounds the number and the bytes of the kept results, and forgets the oldest first. The
- * owner broker of a kept result is the broker that times it.
+ * *owner broker* of a kept result has the timer that ends its keep time.
  */
 import type { CompleteOnce, ForgetResult } from './commands.js'
 import { KeyExtras } from './lockExtras.js'

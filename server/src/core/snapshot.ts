@@ -163,8 +163,8 @@ class TableRestorer {
 
   /** Connects the records, after the last item. Yields after each record. */
   *complete(): Generator<undefined> {
-    // These calls wait until here: of a set, only the first member is the waiting request of the
-    // scope, and the members are in separate items, so a set is complete only after the last item.
+    // `onWaitBegan` must know which request is the first of its set. The members of a set are in
+    // separate items, so this is known only after the last item.
     for (const request of this.#waitingRequests) {
       onWaitBegan(request)
       yield

@@ -409,8 +409,8 @@ export class LockTable {
       if (!lock.isTimed) session.timedLockCount++
       lock.ttl = command.ttl
     }
-    // An `expire` that was proposed before this refresh names the former generation, so the table
-    // ignores it.
+    // The table then ignores an `expire` that was proposed before this refresh, because such an
+    // `expire` names the former generation.
     lock.generation++
     this.#responder.effects.push({ kind: 'refreshed', lock })
     this.#responder.answer(session, command.id, { kind: 'refreshed', fence: lock.fence })

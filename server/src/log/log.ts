@@ -50,7 +50,7 @@ export interface StateMachine {
 export interface StateSnapshot {
   /** The digest of the table at that moment, as {@link StateMachine.digest} returns it. */
   readonly digest: string
-  /** The items of the table at that moment. They can be read once, in as many turns as needed. */
+  /** The items of the table at that moment. The log can read the items only once. */
   readonly items: Iterable<SnapshotItem>
   /** Ends the snapshot. The log must call this method when it needs no more items. */
   end(): void

@@ -45,7 +45,10 @@ export interface EngineOptions extends ClientOptions, EtcdAddress {
   readonly openTimeoutMs?: number | undefined
   /** Whether other programs use this etcd, so that the engine must not compact. Default false. */
   readonly isShared?: boolean | undefined
-  /** Whether a new log is marked as founding until `endFounding` is called. Default false. */
+  /**
+   * Whether a new log is marked as founding (too few brokers have joined), until the caller calls
+   * `endFounding`. Default false.
+   */
   readonly marksFounding?: boolean | undefined
 }
 
@@ -171,8 +174,8 @@ export class EtcdEngine implements Engine {
   }
 
   /**
-   * Drops the overwritten entries. If etcd forbids this broker to compact, but the start of the log
-   * is missing, ignores the error: the entries are gone, because etcd compacts by itself.
+   * Drops the overwritten entries. If etcd forbids the compaction, ignores the error when the first
+   * entries of the log are missing already, because etcd then compacts by itself.
    */
   async #compactHistory(position: number): Promise<void> {
     try {

@@ -48,7 +48,8 @@ export interface EtcdLogOptions {
   /**
    * How many brokers the log is for, 1 to 100. A broker that makes a new log, or finds a log that
    * is still being founded, refuses clients until a majority of these brokers has joined. So a
-   * broker with a mistyped prefix grants nothing. Default: a new log serves at once.
+   * broker with a mistyped prefix grants nothing. Default: a broker with a new log accepts clients
+   * immediately.
    */
   readonly brokers?: number | undefined
   /**
@@ -114,7 +115,7 @@ export function etcdLog(options: EtcdLogOptions): Log {
   return new ReplicatedLog(source, settings, nodeEnvironment)
 }
 
-/** Reads the files once, so that a wrong path or a damaged certificate is an error at once. */
+/** Reads the files once, so that `etcdLog` throws for a wrong path or a damaged certificate. */
 function checkCredentials({ tls, auth }: EtcdLogOptions): void {
   try {
     new TlsSource(nodeEnvironment.clock, tls)

@@ -1,7 +1,7 @@
 /**
  * Finds the shared logs of Holdfast in an etcd: each log has a key that ends with `/config`. A
  * broker with a mistyped prefix makes a log of its own, and grants locks that brokers of the right
- * log grant too.
+ * log grant too. So the status of a broker shows the other logs, as a warning.
  */
 import type { ClusterConfig } from '../replicated/engine.js'
 import type { EtcdClient } from './client.js'

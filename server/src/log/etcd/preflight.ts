@@ -74,8 +74,8 @@ export async function probe(
 }
 
 /**
- * Whether the member knows a leader. True if the member does not show its metrics, because the
- * calls that follow fail without a leader.
+ * Whether the member knows a leader. Returns true if the member does not show its metrics. If this
+ * member has no leader, the next calls then report the failure.
  */
 async function hasLeader(client: EtcdClient, endpoint: string): Promise<boolean> {
   try {
@@ -119,8 +119,8 @@ export function foreignMember(endpoint: string): EtcdError {
 }
 
 /**
- * Refuses the start if waiting cannot help: all endpoints are wrong, or etcd refuses the user, as
- * every other member of the cluster would.
+ * Refuses the start if waiting cannot help, because all endpoints are wrong, or because one member
+ * refuses the user. The other members of the cluster would refuse the user too.
  */
 function refuseIfHopeless(unfit: readonly EtcdError[]): void {
   const refused = unfit.find(({ kind }) => kind === 'forbidden' || kind === 'unauthenticated')

@@ -58,7 +58,7 @@ export class UnfitMembers {
     this.#clock.clearTimer(this.#timer)
   }
 
-  /** Tries the unfit members again, and keeps those that still cannot be used. */
+  /** Tries the unfit members again. Members that still cannot be used stay in the list. */
   async #check(): Promise<void> {
     const probes = await Promise.all(
       this.#unfit.map(({ endpoint }) => probe(this.#client, endpoint, this.#key)),

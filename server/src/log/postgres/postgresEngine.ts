@@ -42,7 +42,7 @@ export interface PostgresEngineOptions extends PostgresAddress {
 const openRetryMs = 250
 /** A chore is a call for a snapshot, a compaction or a check, which may read or write much. */
 const defaultChoreMs = 10_000
-/** How often a chore is repeated after a temporary error, and the first pause, in ms. */
+/** How many times a chore is repeated after temporary errors. The pause, in ms, doubles each time. */
 const choreRetries = { count: 5, pauseMs: 50 }
 
 export class PostgresEngine implements Engine {
@@ -279,7 +279,7 @@ export class PostgresEngine implements Engine {
     }
   }
 
-  /** A stream has found that the log can never be followed again. */
+  /** Ends all work with the log, because the log can never be followed again. */
   async #endLog(error: PostgresError): Promise<void> {
     if (this.#logEnd !== undefined) return
     // From now on, `append` throws this error.

@@ -41,7 +41,8 @@ export interface PostgresLogOptions {
   /**
    * How many brokers the log is for, 1 to 100. A broker that makes a new log, or finds a log that
    * is still being founded, refuses clients until a majority of these brokers has joined. So a
-   * broker with a mistyped schema grants nothing. Default: a new log serves at once.
+   * broker with a mistyped schema grants nothing. Default: a broker with a new log accepts clients
+   * immediately.
    */
   readonly brokers?: number | undefined
   /**

@@ -186,8 +186,8 @@ async function checkServer(
     throw new PostgresError('readOnly', message)
   }
   const pid = server!['pid'] as number
-  // When a connection opens, a pooler reports a number of its own, and not the number of a server
-  // process. So if the number is that of the server process, there is no pooler.
+  // A pooler gives each new connection a number of its own, and not the number of a server process.
+  // So if the two numbers are equal, there is no pooler.
   if (pid === connection.processId) return
   const isPooled = await sharesServer(connection, pid, credentials, clock, deadlineMs)
   if (isPooled) throw pooled(connection.host)
@@ -260,8 +260,8 @@ function closed(host: PostgresHost): PostgresError {
 }
 
 /**
- * The most useful of the errors of several hosts: a permanent error, or else an error other than
- * that a host is a replica. The latter is no news, because all hosts but the primary are replicas.
+ * Selects the most useful of the errors of several hosts: a permanent error if there is one, or
+ * else an error other than `readOnly`. All hosts but the primary are replicas and so `readOnly`.
  */
 function summaryOf(errors: readonly PostgresError[], hostCount: number): PostgresError {
   const permanent = errors.find(({ isPermanent }) => isPermanent)

@@ -7,7 +7,7 @@
  *   log_snapshot_chunks  the chunks of the snapshots
  *
  * Every statement is sent as one message of the simple protocol. PostgreSQL therefore executes and
- * commits the statement at once, and a broker that stops in between cannot keep a row locked. The
+ * commits the statement in one step, so a broker that stops cannot keep a row locked. The
  * values are numbers, UUIDs and hexadecimal bytes, which need no escapes; `textLiteral` escapes the
  * few texts.
  */

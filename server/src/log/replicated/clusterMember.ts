@@ -319,9 +319,7 @@ export class ClusterMember {
    *
    * If the entry at this position proves a loss for the second time, then the log itself, or its
    * snapshot, lacks the missing entry. Another attempt would find this loss again, so the broker
-   * stops with a permanent error. The number of attempts is limited, because every attempt meets
-   * the first loss in the log first. A loss at another position is another failure to deliver an
-   * entry, and justifies another attempt.
+   * stops with a permanent error.
    */
   #onLoss(missing: MissingEntry, position: number): void {
     this.#subscription?.stop()

@@ -16,7 +16,7 @@ const queueLimits = { commands: 100_000, characters: 32 * 1024 * 1024 }
 
 export class CommandQueue {
   #waiting: string[] = []
-  /** How many of the waiting commands were taken already. */
+  /** How many commands at the start of `#waiting` an entry has taken already. */
   #takenCount = 0
   #characters = 0
 

@@ -22,7 +22,7 @@ export interface ClusterConfig {
   readonly cluster: string
 }
 
-/** The replicated state as of a position. */
+/** The replicated state (the lock table and the member list) after the entry at a position. */
 export interface StoredSnapshot {
   /** The position of the last entry in the snapshot. */
   readonly position: number
@@ -53,8 +53,7 @@ export interface Engine {
   /**
    * Appends an entry. Resolves when the entry is known to be in the log. After a rejection the
    * entry may be in the log, now or later. The caller then appends the same entry again, and
-   * readers ignore duplicates. Therefore an older entry of a slot can arrive after a newer entry of
-   * the slot.
+   * readers ignore duplicates. A duplicate can arrive after a newer entry of the same broker.
    *
    * @param slot The id of the appending incarnation (one life of a broker in the log), which has
    *   one append under way at a time. An engine may store only the newest entry of a slot, as long
@@ -77,8 +76,8 @@ export interface Engine {
   /** Loads the newest snapshot; undefined if there is none. */
   snapshot(): Promise<StoredSnapshot | undefined>
   /**
-   * Stores the newest snapshot. If a snapshot of this position or a later one exists when all parts
-   * are written, removes the parts and returns false.
+   * Stores a snapshot, and returns true. If another broker has stored a snapshot of this or a later
+   * position meanwhile, removes the parts and returns false.
    *
    * @param parts At most about 256 KiB each; read one after the other.
    */

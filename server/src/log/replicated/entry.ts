@@ -28,8 +28,8 @@ export interface JoinEntry extends EntryBase {
 }
 
 /**
- * A broker leaves. After this entry the other brokers treat the broker as ended at once. Without it
- * they would wait for the dead time, which is the silence after which a broker is declared dead.
+ * A broker leaves. After this entry another broker takes over its sessions immediately. Without
+ * this entry, the others would wait for the silence after which a broker is declared dead.
  */
 export interface LeaveEntry extends EntryBase {
   readonly leave: true

@@ -24,8 +24,8 @@ export interface ReplicatedOptions {
    */
   readonly deadMs?: number | undefined
   /**
-   * How many brokers the log is for, 1 to 100. A new log serves no client until a majority of them
-   * has joined. Default 1: a new log serves with its first broker.
+   * How many brokers the log is for, 1 to 100. The brokers of a new log refuse clients until a
+   * majority of the brokers has joined. Default 1: the first broker accepts clients immediately.
    */
   readonly brokers?: number | undefined
   /** The name of this broker for operators: 1 to 32 letters, digits and `. _ -`. */
@@ -129,13 +129,13 @@ export class ReplicatedLog implements Log, Membership {
 
   get status(): LogStatus {
     const status = this.#member?.status ?? initialStatus
-    const known = { givenName: this.#name, otherLogs: this.#otherLogs }
-    if (!this.#isFounding) return { ...status, ...known }
+    const ownFields = { givenName: this.#name, otherLogs: this.#otherLogs }
+    if (!this.#isFounding) return { ...status, ...ownFields }
     const joined = `${this.#member?.heardMemberCount ?? 0} of ${this.#brokerCount}`
     const problem =
       `the log is new, and only ${joined} brokers have joined, so this broker refuses clients: ` +
       'start the other brokers, or check the address of the log'
-    return { ...status, ...known, problem: status.problem ?? problem }
+    return { ...status, ...ownFields, problem: status.problem ?? problem }
   }
 
   async start(stateMachine: StateMachine): Promise<void> {
@@ -256,8 +256,8 @@ export class ReplicatedLog implements Log, Membership {
         this.#otherLogs = found
       },
       () => {
-        // Ignore the error. The search only serves a warning, and the cluster member reports a log
-        // that does not answer.
+        // Ignore the error. The result is only used in a warning, and the cluster member reports a
+        // log that does not answer.
       },
     )
     await member.begin()

@@ -158,7 +158,9 @@ function* verified({ items, digest }: StateSnapshot): Generator<SnapshotItem> {
   const itemDigest = new ItemDigest()
   yield* itemDigest.addAll(items)
   if (itemDigest.value !== digest)
-    throw new Error(`its items have the digest ${itemDigest.value}, but the table has ${digest}`)
+    throw new Error(
+      `the items of the snapshot have the digest ${itemDigest.value}, but the table has ${digest}`,
+    )
 }
 
 /** Reads the log up to a position. Resolves with false if some of the entries are compacted. */

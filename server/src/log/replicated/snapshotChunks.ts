@@ -7,7 +7,7 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 /**
  * A chunk is complete when it has at least this many characters. The last part may make the chunk
  * longer. But the chunk stays below the 1.5 MiB that etcd accepts, even if every character takes
- * three bytes and no byte can be saved.
+ * three bytes and the compression saves nothing.
  */
 const chunkLength = 192 * 1024
 
