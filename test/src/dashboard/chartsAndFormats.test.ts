@@ -24,7 +24,7 @@ describe('the charts', () => {
     expect(series.latest('grants')).to.equal(7)
     expect(series.latest('failures')).to.equal(3)
     expect(series.latest('releases')).to.equal(2.5)
-    expect(series.latest('losses')).to.equal(0.5)
+    expect(series.latest('expirations')).to.equal(0.5)
     expect(series.latest('handoff')).to.equal(null)
   })
 

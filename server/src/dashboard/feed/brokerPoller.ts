@@ -1,7 +1,7 @@
 /**
- * Polls the data of the broker that is not in events: the counters once a second, and the queues,
- * the barriers and the kept results. To answer a query, the broker visits all its keys. So the
- * pause between two queries is a multiple of the time that the last query took. A page in the
+ * Polls the data of the broker that is not in events. The counters are polled once a second. The
+ * queues, barriers and kept results are queried less often, because the broker visits all its keys
+ * to answer a query: each pause is a multiple of the time that the last query took. A page in the
  * background does not poll.
  */
 import type {
@@ -38,8 +38,8 @@ export interface SearchResult {
 }
 
 /**
- * The calls that wait at barriers, and the kept results: results of a `once` (one run for all
- * callers) that later callers still get.
+ * The calls that wait at barriers, and the kept results. A `once` is one run for all its callers. A
+ * kept result is the result of a `once`, which the broker keeps for later callers.
  */
 export type Records = BarrierQueryResult & KeptQueryResult
 

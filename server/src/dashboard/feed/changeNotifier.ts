@@ -1,5 +1,5 @@
 /**
- * Tells the views that data has changed: at once after an action of the user, and at most five
+ * Tells the views that data has changed: immediately after an action of the user, and at most five
  * times a second for data from the broker.
  */
 import type { PageEnvironment } from '../pageEnvironment.js'
@@ -39,7 +39,7 @@ export class ChangeNotifier {
     })
   }
 
-  /** Notifies at once. */
+  /** Notifies immediately. */
   notify(): void {
     this.version++
     for (const listener of this.#listeners) listener()

@@ -31,7 +31,7 @@ export class HandoffProbe {
   readonly #changes: ChangeNotifier
   /** The key of the lock; undefined while the probe is off. */
   key: string | undefined
-  /** Why the probe has stopped by itself; undefined if it has not. */
+  /** Why the probe has stopped by itself; undefined if it runs or the user has turned it off. */
   problem: string | undefined
   #cancelTimer: (() => void) | undefined
 

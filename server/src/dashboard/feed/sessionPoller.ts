@@ -1,7 +1,7 @@
 /**
- * Queries the session whose page is open: its lease and grace, whether it is connected, and with
- * the permission `inspect` its principal and address. These values change seldom, so the pause
- * between two queries is long.
+ * Queries the session whose page is open: its lease and grace, and whether it is connected. With
+ * the permission `inspect`, the broker also sends the principal (the authenticated name of the
+ * client) and the address. These values change seldom, so the pause between two queries is long.
  */
 import type { Session, SessionInfo } from '@holdfast/client'
 import type { PageEnvironment } from '../pageEnvironment.js'

@@ -71,6 +71,7 @@ export class RecentEvents {
       if (event.key !== key) continue
       if (event.event === 'downgraded' || event.event === 'proclaimed') continue
       if (event.event === 'locked' || event.event === 'upgraded') {
+        // Always store a grant, because the end of the same lock may be stored already.
         lockByFence.set(event.fence, { lock: event, end: lockByFence.get(event.fence)?.end })
       } else if (lockByFence.size < maxLocks) {
         lockByFence.set(event.fence, { lock: event, end: { at, kind: event.event } })

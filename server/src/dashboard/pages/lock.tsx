@@ -1,6 +1,6 @@
 /**
- * The page of one key: its holders, its queue, its wait-for graph (which session waits for which),
- * and its last grants.
+ * The page of one key: its holders, its queue, its wait-for graph (which session waits for which
+ * other session), and its last grants.
  */
 import type { HeldInfo, QueryResult, WaitingInfo } from '@holdfast/client'
 import { useEffect, useMemo, useState } from 'preact/hooks'
@@ -325,7 +325,7 @@ function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
   )
 }
 
-/** All waiters in few lines: one for each group of waiters with similar names and equal modes. */
+/** All waiters, with one line for each group of waiters that have similar names and equal modes. */
 function WaiterGroups({ waiting }: { waiting: readonly WaitingInfo[] }) {
   return (
     <ul class="waiter-groups" aria-label="All waiters">
@@ -342,7 +342,7 @@ function WaiterGroups({ waiting }: { waiting: readonly WaitingInfo[] }) {
   )
 }
 
-/** The last grants of the key that this page has seen, with how each of them ended. */
+/** The last grants of the key that this page has seen, and how each lock ended. */
 function History({ past }: { past: readonly SeenLock[] }) {
   return (
     <Panel title="Last grants" aside={<span class="quiet">since this page was opened</span>}>

@@ -33,7 +33,7 @@ const rates: readonly Line[] = [
   { column: 'grants', label: 'Granted', color: '--accent' },
   { column: 'releases', label: 'Released', color: '--blue' },
   { column: 'failures', label: 'Failed', color: '--wait' },
-  { column: 'losses', label: 'Expired', color: '--bad' },
+  { column: 'expirations', label: 'Expired', color: '--bad' },
 ]
 const latency: readonly Line[] = [
   { column: 'roundTrip', label: 'Round trip', color: '--blue' },

@@ -1,7 +1,7 @@
 /**
  * The page of one session: its lease, its connection, the locks that it holds, and the requests
- * that wait. The broker shows the principal and the address of a session only to clients with the
- * permission `inspect`.
+ * that wait. The broker shows the principal (the authenticated name of the client) and the address
+ * only to clients with the permission `inspect`.
  */
 import type { SessionInfo, WaitingInfo } from '@holdfast/client'
 import type { ComponentChildren } from 'preact'

@@ -57,8 +57,8 @@ export function RevokeDialog({ lock, onClose, onForbidden }: RevokeDialogProps) 
           <dd class="fence">{lock.fence}</dd>
         </dl>
         <p class="quiet">
-          The next waiter gets the lock at once. The broker informs the holder, but the holder may
-          work on until the message arrives. Only a resource that checks fences can refuse this
+          The next waiter gets the lock immediately. The broker informs the holder, but the holder
+          may work on until the message arrives. Only a resource that checks fences can refuse this
           work.
         </p>
         <label for="reason">Reason, for the holder and the broker's log</label>
