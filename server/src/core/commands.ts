@@ -199,8 +199,8 @@ export interface RequestLock extends ConnectionCommand {
   /** In ms; undefined if the lock does not expire. */
   readonly ttl: number | undefined
   /**
-   * In ms. With 0 the request fails at once instead of waiting. Undefined: the request waits for
-   * ever.
+   * In ms. With 0 the request fails immediately instead of waiting. Undefined: the request
+   * waits for ever.
    */
   readonly timeout: number | undefined
   /**
@@ -333,7 +333,10 @@ export interface ArriveAtBarrier extends ConnectionCommand {
   readonly key: string
   /** How many calls pass the barrier together, at least 2. */
   readonly parties: number
-  /** In ms. With 0 a call that is not the last party fails at once. Undefined: no timeout. */
+  /**
+   * In ms. With 0 a call that is not the last party does not wait, and fails. Undefined: no
+   * timeout.
+   */
   readonly timeout: number | undefined
 }
 

@@ -52,13 +52,13 @@ export type Effect =
   | { readonly kind: 'queued'; readonly request: Request }
   | { readonly kind: 'withdrawn'; readonly request: Request; readonly reason: WithdrawReason }
   /**
-   * `request` is the request that waited; undefined for a lock that was granted at once. The grant
-   * is also the answer to the request with the id `lock.id`.
+   * `request` is the request that waited; undefined for a lock that was granted without a
+   * wait. The grant is also the answer to the request with the id `lock.id`.
    */
   | { readonly kind: 'granted'; readonly lock: Lock; readonly request: Request | undefined }
   /**
    * A shared lock has become exclusive, and has a new current fence. `request` is the upgrade that
-   * waited; undefined for an upgrade that was granted at once. An `answer` follows.
+   * waited; undefined for an upgrade that was granted without a wait. An `answer` follows.
    */
   | {
       readonly kind: 'upgraded'

@@ -53,7 +53,7 @@ export interface SetItem extends Pick<ExtraTerms, 'permits' | 'capacity'> {
  * @template R The class of requests.
  */
 export class LockSet<L, R> {
-  /** The members while the set waits; empty for a set that was granted at once. */
+  /** The members while the set waits; empty for a set that was granted without a wait. */
   readonly requests: R[] = []
   /** The members since the grant. */
   readonly locks: L[] = []

@@ -8,7 +8,7 @@
  *
  * This file executes the commands on locks that are held, and passes every other command on:
  * - `sessions.ts`: sessions begin, resume, are suspended and end.
- * - `requests.ts`: new requests are granted at once, wait or are refused.
+ * - `requests.ts`: new requests are granted immediately, wait or are refused.
  * - `granter.ts`: locks and requests enter and leave the table, and waiters are granted.
  *
  * The rules of the table, and the methods that enforce each rule:

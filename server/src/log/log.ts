@@ -99,7 +99,7 @@ export interface Log {
    * @throws {HoldfastError} if the log cannot start; an asynchronous start rejects with the error.
    */
   start(stateMachine: StateMachine): undefined | Promise<void>
-  /** Submits a command. The log passes the command to `apply`, at once or later. */
+  /** Submits a command. The log passes the command to `apply`, now or later. */
   submit(command: Command): void
   /** Resolves when every submitted command was applied. The caller must submit no more commands. */
   close(): Promise<void>

@@ -82,7 +82,7 @@ describe('the bench', () => {
     assert.equal(violations, 0)
   })
 
-  it('detects a server that grants every request at once', async () => {
+  it('detects a server that grants every request immediately', async () => {
     const { rows, violations } = await runJob(exclusion.jobs(smokePace)[0]!, options)
     assert.equal(violations, 0)
     assert.isAbove(rows[1]!.figures['violations']!, 0)

@@ -64,7 +64,7 @@ describe('a tab', function () {
   const eventNames = async (): Promise<string[]> =>
     (await recordedEvents()).map(({ event }) => event)
 
-  describe('frees its locks at once when it is', () => {
+  describe('frees its locks immediately when it is', () => {
     const actions: Record<string, () => Promise<unknown>> = {
       closed: () => tab.close(),
       'navigated away': () => tab.navigate(`${site.origin}/other.html`),

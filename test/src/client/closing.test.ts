@@ -70,7 +70,7 @@ describe('closing a session', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('resolves at once without a connection and without a session at the broker', async () => {
+  it('resolves immediately without a connection and without a session at the broker', async () => {
     const { session, socket, clock, network } = await openScene()
     socket.end()
     await session.close()
@@ -79,7 +79,7 @@ describe('closing a session', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('reconnects at once to send bye for a session that the broker keeps', async () => {
+  it('reconnects immediately to send bye for a session that the broker keeps', async () => {
     const scene = await openScene({ reconnect: [60_000] }, welcomeWithGrace())
     const lock = await acquireLock(scene)
     const { session, clock, network } = scene

@@ -357,7 +357,7 @@ describe('session.observe', () => {
       .with.property('code', 'SESSION_CLOSED')
   })
 
-  it('refuses a wrong name and wrong options at once', async () => {
+  it('refuses a wrong name and wrong options immediately', async () => {
     const { session } = await openScene()
     expect(() => session.observe(''))
       .to.throw()

@@ -132,7 +132,7 @@ describe('locking', () => {
     expect(socket.newMessages()).to.deep.equal([])
   })
 
-  it('cancels an aborted request at once, and unlocks a grant that crosses the cancel', async () => {
+  it('cancels an aborted request immediately, and unlocks a grant that crosses the cancel', async () => {
     const { session, socket } = await openScene()
     const controller = new AbortController()
     const requesting = session

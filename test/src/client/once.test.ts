@@ -139,7 +139,7 @@ describe('session.once', () => {
     expect(socket.newMessages()).to.deep.include({ type: 'unlock', id: 3, fence: 7 })
   })
 
-  it('rejects at once when the lock is lost, and aborts the signal of the run', async () => {
+  it('rejects immediately when the lock is lost, and aborts the signal of the run', async () => {
     const { session, socket } = await openScene()
     const { run, runs, resolve } = controlledRun()
     const value = session.once('k', run)

@@ -109,7 +109,7 @@ describe('a session in a page', () => {
     expect(network.sockets).to.have.length(3)
   })
 
-  it('reconnects at once when the page wakes, whatever the delay, and keeps trying', async () => {
+  it('reconnects immediately when the page wakes, whatever the delay, and keeps trying', async () => {
     const { clock, network, page } = await openOnPage({ reconnect: [1_000_000, 2_000] })
     network.last.end()
     clock.advance(1_000)

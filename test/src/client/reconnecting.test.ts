@@ -100,7 +100,7 @@ describe('reconnecting', () => {
     expect(await requesting).to.equal('LOCK_TIMEOUT')
   })
 
-  it('rejects tryLock at once without a connection', async () => {
+  it('rejects tryLock immediately without a connection', async () => {
     const scene = await openScene()
     const sentBefore = codeOf(scene.session.tryLock('a'))
     await turn()

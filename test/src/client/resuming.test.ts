@@ -22,7 +22,7 @@ import {
 } from '../support/scriptedSession.js'
 
 describe('resuming a session', () => {
-  it('sends the newest secret, acknowledges at once, and keeps its locks', async () => {
+  it('sends the newest secret, acknowledges immediately, and keeps its locks', async () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { fence: 7 })
     scene.socket.end()
@@ -107,7 +107,7 @@ describe('resuming a session', () => {
     await turn()
     network.last.deliver({ type: 'granted', id: 1, fence: 7 })
     const lock = await requesting
-    // Each socket opens at once and stays silent, like the socket of a stopped process.
+    // Each socket opens immediately and stays silent, like the socket of a stopped process.
     for (let passed = 0; passed < 2_900 && network.last.url !== urls[2]; passed += 10) {
       clock.advance(10)
       await turn()

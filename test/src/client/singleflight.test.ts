@@ -51,7 +51,7 @@ describe('singleflight', () => {
     expect(maxRunning).to.equal(5)
   })
 
-  it('keeps the lock for the other callers when the first unlocks at once', async () => {
+  it('keeps the lock for the other callers when the first unlocks immediately', async () => {
     const { session, socket } = await openScene()
     const first = session.singleflightLock('k').then((lock) => lock.unlock())
     const second = session.singleflightLock('k')

@@ -403,7 +403,7 @@ describe('e2e: cells', () => {
     expect(await seen.waitForCount(2)).to.deep.equal(['old', 'new'])
   })
 
-  it('reject an aborted call at once, and every call after close, while a cell is opened', async () => {
+  it('reject an aborted call immediately, and every call after close, while a cell is opened', async () => {
     // A server that accepts connections and never answers.
     const silent = createServer().listen(0, '127.0.0.1')
     stage.onClear(() => silent.close())

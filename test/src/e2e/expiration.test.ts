@@ -1,7 +1,8 @@
 /**
  * Tests the expiration of locks. The ttl is how long a lock lasts from its grant or its last
  * refresh. The broker ends a lock on time, not in a later sweep, and grants the lock to the next
- * waiter at once. The holder knows of the loss before that grant. A fence is the number of a grant.
+ * waiter immediately. The holder knows of the loss before that grant. A fence is the number of a
+ * grant.
  */
 import { expect } from 'chai'
 import { aborted, next, Stage, untilHandled, watching } from './stage.js'

@@ -90,7 +90,7 @@ describe('e2e: session.lock', () => {
     expect(broker.stats()).to.include({ totalLocks: 2, failedLocks: 1, unlockCount: 1 })
   })
 
-  it('rejects at once with a timeout of 0, as tryLock does', async () => {
+  it('rejects immediately with a timeout of 0, as tryLock does', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('k', { timeout: 0 })

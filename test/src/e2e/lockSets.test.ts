@@ -65,7 +65,7 @@ describe('e2e: sets', () => {
     expect((await lateLock).held).to.equal(true)
   })
 
-  it('fail at once with timeout 0 if one key is held, take nothing, and name the holder with its key', async () => {
+  it('fail immediately with timeout 0 if one key is held, take nothing, and name the holder with its key', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const held = await ann!.lock('b')

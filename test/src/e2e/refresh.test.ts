@@ -125,7 +125,7 @@ describe('e2e: lock.autoRefresh', () => {
     await refreshing
   })
 
-  it('ends at once on an unlocked lock, and rejects with LOCK_NOT_HELD on a lost lock', async () => {
+  it('ends immediately on an unlocked lock, and rejects with LOCK_NOT_HELD on a lost lock', async () => {
     const { sessions } = await stage.brokerWithSessions('ann')
     const unlocked = await sessions[0]!.lock('a')
     await unlocked.unlock()

@@ -150,7 +150,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     expect(broker.stats().totalLocks).to.equal(2)
   })
 
-  it('reconnects to send bye on close, so that the next waiter gets the lock at once', async () => {
+  it('reconnects to send bye on close, so that the next waiter gets the lock immediately', async () => {
     const { proxy, url } = await brokerBehindProxy(stage)
     const slowReconnect = fixedInterval({ interval: 250_000 })
     const options = { lease: 300_000, grace: 'lease', reconnect: slowReconnect } as const
@@ -190,7 +190,7 @@ describe('e2e: resume after a cut, with a grace', () => {
 describe('e2e: a cut without a grace', () => {
   const stage = Stage.forEachTest()
 
-  it('loses the locks at once, and the broker grants the locks to the next waiters', async () => {
+  it('loses the locks immediately, and the broker grants the locks to the next waiters', async () => {
     const { proxy, url } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { reconnect })
     const otherSession = await stage.session(url)

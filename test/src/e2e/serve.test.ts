@@ -36,7 +36,7 @@ describe('e2e: holdfast serve', () => {
     })
   }
 
-  it('stops at once at a second signal', async () => {
+  it('stops immediately at a second signal', async () => {
     const serveProcess = await ServeProcess.startListening(stage, '--drain', '60000')
     const session = await stage.session(serveProcess.url, { reconnect: false })
     await session.lock('k')

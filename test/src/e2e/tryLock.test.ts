@@ -1,6 +1,6 @@
 /**
- * Tests `session.tryLock`, which resolves with the lock at once, or rejects at once with an error
- * that names the holder. A fence is the number of a grant.
+ * Tests `session.tryLock`, which resolves with the lock immediately, or rejects immediately with an
+ * error that names the holder. A fence is the number of a grant.
  */
 import { expect } from 'chai'
 import { rejection, Stage } from './stage.js'
@@ -16,7 +16,7 @@ describe('e2e: session.tryLock', () => {
     expect(broker.query().held).to.have.length(1)
   })
 
-  it('rejects with LOCK_HELD at once if the lock is held, and names the holder', async () => {
+  it('rejects with LOCK_HELD immediately if the lock is held, and names the holder', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lock = await ann!.tryLock('orders:42', { ttl: 60_000, metadata: { job: 7 } })

@@ -1,6 +1,6 @@
 /**
  * Upgrades and downgrades over a real broker: a shared lock becomes exclusive when it is the only
- * lock of its key, and an exclusive lock becomes shared at once.
+ * lock of its key, and an exclusive lock becomes shared immediately.
  */
 import type { QueuedInfo } from '@holdfast/client'
 import { expect } from 'chai'

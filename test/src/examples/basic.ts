@@ -14,7 +14,7 @@ const { url } = await broker.listen({ port: 0 })
 const ann = await connect(url, { name: 'ann' })
 const ben = await connect(url, { name: 'ben' })
 
-// tryLock acquires the lock at once, or rejects. The ttl is how long the lock lasts without a
+// tryLock acquires the lock immediately, or rejects. The ttl is how long the lock lasts without a
 // refresh: here 30 s.
 const lock = await ann.tryLock('orders:42', { ttl: 30_000 })
 console.log('ann holds', lock.key)

@@ -1,7 +1,7 @@
 /**
  * A collaborative page: everyone who opens a document sees who else reads it and who edits it. A
  * reader holds a shared lock, and the editor holds an exclusive lock on another key. The metadata
- * of each lock has the color of its user. A tab that is closed gives its locks back at once.
+ * of each lock has the color of its user. A tab that is closed gives its locks back immediately.
  *
  * `openDocument` does not use the DOM. `showDocument` draws a document into an element of a page:
  *

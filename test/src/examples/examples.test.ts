@@ -35,7 +35,7 @@ async function outputOfNode(args: readonly string[], cwd?: string): Promise<stri
 }
 
 describe('the examples', () => {
-  it('print the output of basic: a lock at once, or an error', async () => {
+  it('print the output of basic: a lock immediately, or an error', async () => {
     expect(await outputOf('basic')).to.deep.equal([
       'ann holds orders:42',
       'ben gets an error at once: the holder is ann',

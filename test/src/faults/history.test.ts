@@ -56,7 +56,7 @@ describe('faults: the oracles of histories', () => {
     expect(isLinearizable(history)).to.equal(true)
   })
 
-  it('find two holders at once', () => {
+  it('find two holders at the same time', () => {
     const history = [tenure('a', 1, 0, 2, 8, 10), tenure('b', 2, 1, 6, 9, 11)]
     expect(findFenceViolations(history)).to.deep.equal(['a 1 and b 2: both held the lock'])
     expect(isLinearizable(history)).to.equal(false)

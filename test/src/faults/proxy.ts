@@ -12,7 +12,7 @@ export interface ProxiedConnection {
   readonly index: number
   /** Passes bytes in the direction of the filter. */
   pass(bytes: Buffer): void
-  /** Resets both ends of the connection at once. Bytes that were not passed are lost. */
+  /** Resets both ends of the connection immediately. Bytes that were not passed are lost. */
   cut(): void
 }
 
@@ -68,15 +68,15 @@ export class TcpProxy {
   }
 
   /**
-   * Resets every connection at once. The proxy still accepts new connections, unless `shut(true)`
-   * was called.
+   * Resets every connection immediately. The proxy still accepts new connections, unless
+   * `shut(true)` was called.
    */
   cut(): void {
     for (const pair of [...this.#pairs]) this.#cut(pair)
   }
 
   /**
-   * Makes the proxy reset each new connection at once (`true`), or accept new connections again
+   * Makes the proxy reset each new connection immediately (`true`), or accept new connections again
    * (`false`).
    */
   shut(isShut: boolean): void {

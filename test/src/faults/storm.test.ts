@@ -1,7 +1,7 @@
 /**
- * Tests a storm of resumes: all connections of a broker break at once, as in a short network
- * failure. Every client must resume its session, and no session may lose a lock or a place in a
- * queue.
+ * Tests a storm of resumes: all connections of a broker break at the same time, as in a short
+ * network failure. Every client must resume its session, and no session may lose a lock or a place
+ * in a queue.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'

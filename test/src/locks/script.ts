@@ -47,7 +47,7 @@ export class Script {
   /**
    * Requests a lock, and logs two lines that begin with the label. The first line is the argument
    * of the callback, as `granted` or `null`. The second line is how the request settled. The
-   * callback runs until the scenario ends it; a callback that receives `null` ends at once.
+   * callback runs until the scenario ends it; a callback that receives `null` ends immediately.
    */
   request(
     label: string,

@@ -224,7 +224,7 @@ describe('a broker that stops', () => {
     expect(b.broker.table.keys.get('k')?.holders.first?.session.id).to.equal(bob.session)
   })
 
-  it('passes its sessions to another broker at once if it leaves the log', async () => {
+  it('passes its sessions to another broker immediately if it leaves the log', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease' })

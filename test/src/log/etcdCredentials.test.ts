@@ -93,7 +93,7 @@ describe('log: the certificates and the password for etcd', function () {
     await engine.append('b', 'entry')
   })
 
-  it('are refused at once if a file cannot be read or is damaged', () => {
+  it('are refused immediately if a file cannot be read or is damaged', () => {
     const options = { endpoints: ['https://127.0.0.1:1'], prefix: 'p' }
     const damaged = scratch(stage).write('ca.pem', '-----BEGIN CERTIFICATE-----\nno\n')
     for (const wrong of [

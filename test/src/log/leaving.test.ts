@@ -11,7 +11,7 @@ import { raiseFenceFloor } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
 describe('replicated log: joining and leaving', () => {
-  it('a leaving broker passes its sessions to another broker at once', async () => {
+  it('a leaving broker passes its sessions to another broker immediately', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     const formerName = a.brokerName

@@ -116,7 +116,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     expect(reader.texts).to.deep.equal(['before', 'again', 'after'])
   })
 
-  it('3: the same entry is appended once by many sessions at once', async () => {
+  it('3: the same entry is appended once by many sessions at the same time', async () => {
     const engines = await Promise.all([1, 2, 3, 4].map(() => postgres.opened()))
     await Promise.all(engines.map((engine) => engine.append('s', 'one')))
     await engines[0]!.append('s', 'two')

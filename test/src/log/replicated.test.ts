@@ -158,7 +158,7 @@ describe('replicated log: the self-lease', () => {
     expect([a.eventNames, b.eventNames]).to.deep.equal([['serve'], ['serve']])
   })
 
-  it('ends at once when another broker has declared its broker dead', async () => {
+  it('ends immediately when another broker has declared its broker dead', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     const formerName = a.brokerName

@@ -210,7 +210,7 @@ describe('replicated log: snapshots', () => {
       await cluster.passTime(65_000)
       expect(cluster.store.snapshots.length).to.equal(1)
       expect(a.log.status.problem).to.equal(undefined)
-      // With this snapshot no command is lost even if all brokers stop at once.
+      // With this snapshot no command is lost even if all brokers stop at the same time.
       for (const { source } of [a, b]) source.cut()
       const c = await cluster.startLog()
       expect([...c.dump()]).to.deep.equal([...a.dump()])

@@ -201,7 +201,7 @@ describe('the logger of a broker with a failing shared log', () => {
     expect(read()).to.deep.equal([])
   })
 
-  it('writes a line for a missed entry, although the broker serves again at once', async () => {
+  it('writes a line for a missed entry, although the broker serves again immediately', async () => {
     const { cluster, member, read } = await loggedBroker()
     await cluster.passTime(3_000)
     let dropCount = 0

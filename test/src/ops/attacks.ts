@@ -228,7 +228,7 @@ export const attacks: readonly Attack[] = [
       const upgrade = () => statusFor(port, { 'x-forwarded-for': '198.51.100.1' })
       const answers = await Promise.all(Array.from({ length: 200 }, upgrade))
       const refusedCount = answers.filter((answer) => answer === '429 before the upgrade').length
-      // The broker accepts 20 upgrades at once, and 20 more in each second of this test.
+      // The broker accepts 20 upgrades immediately, and 20 more in each second of this test.
       return refusedCount > 0 ? '429 beyond the burst' : `${refusedCount} refused`
     },
   },

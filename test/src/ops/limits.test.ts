@@ -155,7 +155,7 @@ describe('the limits of connections', () => {
     expect(refusals.causes).to.deep.equal(['hello_ms'])
   })
 
-  it('close a reader beyond slowBytes after slowMs, and beyond backlogBytes at once', () => {
+  it('close a reader beyond slowBytes after slowMs, and beyond backlogBytes immediately', () => {
     const { harness, refusals } = brokerWithLimits({
       slowBytes: 100,
       slowMs: 200,

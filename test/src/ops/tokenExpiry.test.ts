@@ -36,7 +36,7 @@ describe('expiring tokens', () => {
     expect(client.socket.closedWith).to.include({ code: 4401 })
   })
 
-  it('are announced at once if they expire within 30 s', async () => {
+  it('are announced immediately if they expire within 30 s', async () => {
     const harness = brokerWithTokens()
     const client = await join(harness, '5000')
     const [heard] = passAlive(harness, 100, client)
@@ -57,7 +57,7 @@ describe('expiring tokens', () => {
     expect(answersOf(client.heard())).to.include('unlocked')
   })
 
-  it('are not replaced by a token of another principal, a bad token, or two at once', async () => {
+  it('are not replaced by a token of another principal, a bad token, or two at the same time', async () => {
     const harness = brokerWithTokens()
     const client = await join(harness, '5000')
     for (const token of ['other 9000', 'nonsense']) {

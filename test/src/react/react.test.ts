@@ -134,7 +134,7 @@ for (const version of reactVersions) {
       ])
     })
 
-    it('open no session for components that are unmounted at once', async () => {
+    it('open no session for components that are unmounted immediately', async () => {
       await inPage('flash', 'root', 'held', 'flashed')
       await page.waitForFunction('document.title === "flashed"')
       await inPage('mount', 'later', 'held', 'afterwards')

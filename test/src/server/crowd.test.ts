@@ -40,7 +40,7 @@ describe('crowd: with ten thousand waiters on one key', () => {
     expect(waiters[0]!.heard()).to.deep.equal([{ type: 'granted', id: 1, fence: fence + 1 }])
   })
 
-  it('the broker sends nothing and keeps no request when all waiters disconnect at once', () => {
+  it('the broker sends nothing and keeps no request when all waiters disconnect at the same time', () => {
     const { harness, waiters, holder } = startCrowd()
     const before = framesOf([holder, ...waiters])
     // The last waiter drops first: in this order a search from the start of the queue is slowest.

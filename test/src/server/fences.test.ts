@@ -35,7 +35,7 @@ import { BrokerHarness } from './harness.js'
 import { slowLog } from './logs.js'
 
 const clustered = fileURLToPath(new URL('../log/programs/clustered.js', import.meta.url))
-/** The number of fences that a broker reserves at once. */
+/** The number of fences that a broker reserves in one step. */
 const blockSize = 2 ** 20
 /** The time of the clock at the start of each test, in ms since 1970. */
 const now = 1_700_000_000_000

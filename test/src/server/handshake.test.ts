@@ -101,7 +101,7 @@ describe('handshake: authentication', () => {
 })
 
 describe('handshake: without authenticate, the broker', () => {
-  it('handles a message in the frame of a hello that the broker accepts at once', () => {
+  it('handles a message in the frame of a hello that the broker accepts immediately', () => {
     const harness = new BrokerHarness()
     const socket = harness.connect()
     harness.say(socket, [{ type: 'hello' }, { type: 'lock', id: 1, key: 'k' }])

@@ -1,6 +1,6 @@
 /**
  * The end of a session, and how long a session and its locks outlive its connection.
- * - After `bye` the broker ends the session at once.
+ * - After `bye` the broker ends the session immediately.
  * - After a drop the session lives for its grace, which the client requests in its hello.
  * - After an abort by the broker the session lives until its lease ends.
  * The lease is the time that the broker keeps a session without a message of its client. The ttl of

@@ -24,7 +24,7 @@ function setUp(count: number): { harness: BrokerHarness; clients: Client[] } {
 const contended = { notify: ['contended'] }
 
 describe('contended notices', () => {
-  it('come at once, then at most once a second with the newest number of requests', () => {
+  it('come immediately, then at most once a second with the newest number of requests', () => {
     const { harness, clients } = setUp(2)
     const [holder, busy] = clients as [Client, Client]
     holder.acquire('k', contended)

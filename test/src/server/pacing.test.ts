@@ -145,7 +145,7 @@ describe('pacing', function () {
       busy.socket.sayControlFrames(10)
       harness.environment.endTurn()
     }
-    // The broker allows the work of a second at once. More frames wait for the next second.
+    // The broker does the work of one second without a pause. Further frames wait for a second.
     expect(frames * costs.controlFrame).to.be.within(9_000, 10_100)
     harness.environment.pass(1_000)
     expect(busy.socket.isPaused).to.equal(false)

@@ -91,7 +91,7 @@ describe('slow readers', () => {
     expect(refusals.causes).to.deep.equal([])
   })
 
-  it('are aborted at once beyond 1 MiB', () => {
+  it('are aborted immediately beyond 1 MiB', () => {
     const scenario = setUp()
     const { slowReader } = scenario
     sendUntilUnread(scenario, 1_000 * kib)

@@ -54,7 +54,7 @@ describe('statistics', () => {
     harness.join({ lease: 300_000 }).acquire('k')
     const client = harness.join()
     client.lock('k', { timeout: 0 })
-    expect(harness.broker.stats().failedLocks, 'not granted at once').to.equal(1)
+    expect(harness.broker.stats().failedLocks, 'not granted immediately').to.equal(1)
     client.lock('k', { timeout: 100 })
     harness.environment.pass(100)
     expect(harness.broker.stats().failedLocks, 'timed out').to.equal(2)

@@ -54,7 +54,7 @@ describe('the queue of upgrades', () => {
     return names
   }
 
-  it('accepts upgrades at once while the turn has work budget left', () => {
+  it('accepts upgrades immediately while the turn has work budget left', () => {
     const names = addMany('a', upgradesPerTurn, '192.0.2.1')
     expect(accepted).to.deep.equal(names)
     expect(scheduler.unitsLeft).to.equal(turnBudget.all - upgradesPerTurn * costs.upgrade)
@@ -69,7 +69,7 @@ describe('the queue of upgrades', () => {
     expect(accepted).to.deep.equal(names)
   })
 
-  it('accepts no upgrade at once in a turn whose budget messages have used up', () => {
+  it('accepts no upgrade immediately in a turn whose budget messages have used up', () => {
     scheduler.spend(turnBudget.all)
     add('late')
     expect(accepted).to.deep.equal([])

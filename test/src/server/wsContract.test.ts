@@ -26,7 +26,9 @@ function connectReader(connect: Connect): { read: (bytes: Buffer) => void; heard
   return { read: (bytes) => onData!.call(raw, Buffer.from(bytes)), heard }
 }
 
-/** A connection whose writes end at once or stay blocked. `written` returns all written text. */
+/**
+ * A connection whose writes end immediately or stay blocked. `written` returns all written text.
+ */
 function connectWriter(connect: Connect, isBlocked: boolean): Upgraded & { written: () => string } {
   const chunks: Buffer[] = []
   const blocked: (() => void)[] = []

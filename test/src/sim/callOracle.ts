@@ -1,7 +1,7 @@
 /**
  * An oracle (a check of a simulated run). It checks what the caller of a client method observes:
- * the call settles in time, with a result or a documented error, and at once when the caller aborts
- * it.
+ * the call settles in time, with a result or a documented error, and immediately when the caller
+ * aborts it.
  */
 import { type ErrorCode, HoldfastError, type Timer } from '@holdfast/shared'
 import type { Oracles } from './oracles.js'

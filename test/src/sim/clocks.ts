@@ -8,7 +8,7 @@ import type { Clock, Timer } from '@holdfast/shared'
 import type { Random } from './random.js'
 import type { ScheduledEvent, World } from './world.js'
 
-/** Node and browsers fire a longer timer at once. */
+/** Node and browsers fire a longer timer immediately. */
 const longestTimer = 2 ** 31 - 1
 
 interface SimTimer {

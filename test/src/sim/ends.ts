@@ -129,7 +129,7 @@ export class ServerEnd implements Socket {
   /**
    * Closes this end, and reports the close to the broker.
    *
-   * @param schedule Calls its argument, which reports the close: at once by default, or after the
+   * @param schedule Calls its argument, which reports the close: immediately by default, or after the
    *   paused input.
    */
   #finish(schedule = (reportClose: () => void): void => reportClose()): void {

@@ -1,8 +1,8 @@
 /**
  * An oracle (a check of a simulated run) of the answers on one connection of a hostile client. The
- * broker answers a query, a watch or a stats request at once: these answers come in the order of
- * the requests, each once. An acknowledgement counts only messages that the broker has handled. A
- * query counts every lock. Each of several identical watches reports every event.
+ * broker answers a query, a watch or a stats request immediately: these answers come in the order
+ * of the requests, each once. An acknowledgement counts only messages that the broker has handled.
+ * A query counts every lock. Each of several identical watches reports every event.
  */
 import { maxQueryItems } from '@holdfast/shared'
 import type { Oracles } from './oracles.js'

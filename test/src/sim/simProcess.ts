@@ -129,7 +129,7 @@ export class SimProcess {
     return this.#inbox.length > 0 || this.clock.hasDue || this.#endOfTurn.length > 0
   }
 
-  /** Starts a turn at once, or a little later if the process is busy. */
+  /** Starts a turn immediately, or a little later if the process is busy. */
   #wake(): void {
     if (this.#isScheduled || this.#turn !== undefined || !this.isRunning || !this.#hasWork) return
     this.#isScheduled = true

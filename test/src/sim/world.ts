@@ -21,8 +21,8 @@ interface QueuedEvent extends ScheduledEvent {
 }
 
 /**
- * The number of `setImmediate` callbacks that are requested at once. A larger number enters the
- * event loop of Node less often.
+ * The number of `setImmediate` callbacks that the world requests together. With a larger number,
+ * the world enters the event loop of Node less often.
  */
 const batchSize = 64
 

@@ -1,7 +1,7 @@
 /**
  * Makes a second build of the server, so that a test can run two builds in one cluster. The build
- * is a copy of the built package with another version and one more feature. It is not an earlier
- * version, because a clone of the repository need not have the commits of one.
+ * is a copy of the built package with another version and one more feature. A real earlier version
+ * cannot be built, because a shallow clone of the repository does not have the earlier commits.
  */
 import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

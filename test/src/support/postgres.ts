@@ -1,7 +1,7 @@
 /**
- * A PostgreSQL server for tests, with its data and its socket in a temporary folder. It can be
- * killed, stopped and restarted, and have a standby that replaces it. Root must not run PostgreSQL,
- * so root runs it as the user `nobody`.
+ * A PostgreSQL server for tests, with its data and its socket in a temporary folder. A test can
+ * kill, stop and restart the server, and give it a standby that replaces the server. PostgreSQL
+ * refuses to run as root, so a test that runs as root starts the server as the user `nobody`.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -31,7 +31,7 @@ const isRoot = process.getuid?.() === 0
 const debian = '/usr/lib/postgresql'
 const user = 'holdfast'
 const loopback: Place = { host: '127.0.0.1', command: [] }
-/** The time between two looks at the state of a server, in ms. */
+/** The time between two checks of the state of a server, in ms. */
 const pollMs = 20
 /** The data of a new server, which each server of this process copies. */
 let template: Promise<string> | undefined
@@ -118,7 +118,7 @@ export class Postgres {
       `unix_socket_directories=${this.#folder}`,
       'fsync=off',
       'max_connections=200',
-      // A standby waits so long, in ms, before it connects to a restarted primary again.
+      // How long a standby waits before it connects to a restarted primary again, in ms.
       'wal_retrieve_retry_interval=100',
       ...this.#settings,
     ]
@@ -193,7 +193,7 @@ export class Postgres {
     }
   }
 
-  /** Ends the server: at once without a clean-up (SIGQUIT), or like a crash of the machine. */
+  /** Ends the server: without a clean-up (SIGQUIT), or like a crash of the machine (SIGKILL). */
   async end(signal: 'SIGQUIT' | 'SIGKILL' = 'SIGQUIT'): Promise<void> {
     const server = this.#process
     this.#process = undefined

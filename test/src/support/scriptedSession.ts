@@ -157,8 +157,8 @@ function codeOfError(error: HoldfastError): string {
 }
 
 /**
- * Requests a lock and grants it at once. The default fence (the number of the grant) is the id of
- * the request.
+ * Requests a lock and grants it immediately. The default fence (the number of the grant) is the id
+ * of the request.
  */
 export async function acquireLock(
   { session, socket }: Scene,

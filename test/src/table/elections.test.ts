@@ -42,7 +42,7 @@ describe('table: election', () => {
     expect(driver.table.heldCount).to.equal(1)
   })
 
-  it('refuses a value for a plain lock, for the lock of another session and after the end', () => {
+  it('refuses a value for a plain lock, the lock of another session, and a lock that has ended', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k')
     driver.campaign('b', 'l', { value: '1' })

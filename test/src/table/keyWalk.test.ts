@@ -12,7 +12,7 @@ class KeysInUse {
   readonly inUse = new Map<string, KeyState>()
   readonly #lock = {} as never
 
-  /** Makes the key used, so that the walk must visit the key. */
+  /** Brings the key into use, so that a later walk must visit the key. */
   use(key: string): void {
     if (this.inUse.has(key)) return
     const keyState = this.keys.getOrCreate(key)

@@ -54,7 +54,7 @@ describe('table: cancel and timeout', () => {
 })
 
 describe('table: expiry and refresh', () => {
-  it('an expiry releases the lock and grants the next waiter at once', () => {
+  it('an expiry releases the lock and grants the next waiter immediately', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { ttl: 100 })
     driver.lock('b', 'k')

@@ -18,7 +18,7 @@ describe('table: a command of a newer version', () => {
 })
 
 describe('table: grant', () => {
-  it('grants a free key at once', () => {
+  it('grants a free key immediately', () => {
     expect(TableDriver.withSessions('a').lock('a', 'k')).to.deep.equal(['granted a#1 k f1'])
   })
 
@@ -164,7 +164,7 @@ describe('table: first come, first served', () => {
 })
 
 describe('table: timeout 0', () => {
-  it('fails at once with the holders, and leaves no request in the queue', () => {
+  it('fails immediately with the holders, and leaves no request in the queue', () => {
     const driver = new TableDriver()
     driver.open('a', { name: 'worker' })
     driver.open('b')

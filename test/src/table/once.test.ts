@@ -113,7 +113,7 @@ describe('table: once', () => {
 
 /** A kept result answers the later `once` calls of its key for some time after the run. */
 describe('table: kept results of once', () => {
-  it('later callers get a kept result at once, even while the key is locked', () => {
+  it('later callers get a kept result immediately, even while the key is locked', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.once('a', 'k')
     driver.lock('b', 'k')

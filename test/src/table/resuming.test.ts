@@ -29,7 +29,7 @@ function driverWithGrace(): TableDriver {
 }
 
 describe('table: a dropped connection', () => {
-  it('ends a session without a grace at once', () => {
+  it('ends a session without a grace immediately', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k')
     driver.lock('b', 'k')
@@ -217,7 +217,7 @@ describe('table: resume secrets', () => {
     expect(driver.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
   })
 
-  it('the newer secret is valid at once, and its use makes the former secret invalid', () => {
+  it('the newer secret is valid immediately, and its use makes the former secret invalid', () => {
     const driver = driverWithGrace()
     driver.resume('a', 's1', 's2')
     expect(driver.resume('a', 's2', 's3')[0]).to.match(/^resumed a @3/)
@@ -254,7 +254,7 @@ describe('table: resume secrets', () => {
     expect(driver.resume('a', 's1', 's4', { resumeAttempt: 1 })[0]).to.match(/^resumed a @4/)
   })
 
-  it('the secret of an earlier welcome is invalid after another welcome to the same former secret', () => {
+  it('the secret of a welcome is invalid after another resume with the same former secret', () => {
     const driver = driverWithGrace()
     driver.resume('a', 's1', 's2')
     driver.resume('a', 's1', 's3')

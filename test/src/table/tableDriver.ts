@@ -2,9 +2,8 @@
  * Drives a lock table in tests. Each method builds a command from a few arguments, applies the
  * command, checks the invariants of the table, and returns the effects as short texts (see
  * `formatEffect`): `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
- * fence (the number of the grant) 2. The
- * driver numbers the requests of each session, as a client does. By default, a command comes on the
- * present connection of its session.
+ * fence 2. A fence numbers a grant. The driver numbers the requests of each session, as a client
+ * does. By default, a command comes on the present connection of its session.
  */
 import { type Command, LockTable, type SessionLimits, type SetItem } from '@holdfast/server/core'
 import type { LockMode, NoticeType } from '@holdfast/shared'

@@ -1,6 +1,6 @@
 /**
  * Upgrades and downgrades: a shared lock becomes exclusive as soon as it is the only lock of its
- * key, and an exclusive lock becomes shared at once. A `TableDriver` applies commands to a lock
+ * key, and an exclusive lock becomes shared immediately. A `TableDriver` applies commands to a lock
  * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
  * `b` got the key `k` with the fence 2. A fence numbers a grant.
  */
@@ -19,7 +19,7 @@ function twoReaders(): TableDriver {
 }
 
 describe('table: upgrades', () => {
-  it('are granted at once to the only lock of the key, with a higher fence', () => {
+  it('are granted immediately to the only lock of the key, with a higher fence', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', shared)
     expect(driver.upgrade('a', 1)).to.deep.equal([

@@ -55,7 +55,7 @@ export class RecentEvents {
 
   add(event: LockEvent, at: number): void {
     this.#events.push({ sequence: ++this.#count, at, event })
-    // Remove many events at once, because copying the list for each event would be slow.
+    // Remove many events in one step, because copying the list for each event would be slow.
     if (this.#events.length >= 2 * keptEvents) this.#events = this.#events.slice(-keptEvents)
   }
 

@@ -5,7 +5,7 @@
 import type { HostileSession } from './hostileSession.js'
 import { floodingKind, type HostileGroup, type Kind, largeMetadata } from './kind.js'
 
-/** The number of frames, of one message each, that are written at once. */
+/** The number of frames, of one message each, that are written together. */
 const framesAtOnce = 500
 
 /** The number of locks of each session. So many locks make the snapshot of each resume large. */

@@ -110,8 +110,8 @@ function requestSet(session: HostileSession, { limits }: HostileGroup): string {
 }
 
 /**
- * Calls `once` for the same key as all other sessions, many times at once. Completes each run with
- * a value as long as the limits allow.
+ * Calls `once` for the same key as all other sessions, many times at the same time. Completes each
+ * run with a value as long as the limits allow.
  */
 async function runForFollowers(session: HostileSession, { limits }: HostileGroup): Promise<void> {
   const calls = Math.min(100, recordsOf(limits))

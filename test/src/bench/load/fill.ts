@@ -7,7 +7,7 @@ import { openWire } from './wire.js'
 const locksPerSession = 10_000
 /** The number of requests under way. With more, the load generator would measure its own queue. */
 const requestsAtOnce = 2_000
-/** The number of connections that are opened at once. */
+/** The number of connections that are opened at the same time. */
 const connectionsAtOnce = 50
 
 type OnProgress = (done: number) => void
@@ -53,7 +53,7 @@ export async function fillHeld(
   }
 }
 
-/** Acquires the locks with the numbers `from` up to `to` (exclusive), all at once. */
+/** Acquires the locks with the numbers `from` up to `to` (exclusive), all at the same time. */
 function lockAll(session: RawSession, prefix: string, from: number, to: number): Promise<void> {
   return new Promise((resolve, reject) => {
     let locksToGrant = to - from

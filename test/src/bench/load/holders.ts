@@ -1,7 +1,7 @@
 /**
  * A load of clients that lock one key, hold the lock for a moment and unlock. Because they hold the
- * lock for milliseconds, the exclusion check would see two holders at once. The busy loads hold
- * their locks too briefly for this.
+ * lock for milliseconds, the exclusion check would see two holders at the same time. The busy loads
+ * hold their locks too briefly for this.
  */
 import type { Endpoint } from '../job.js'
 import { ExclusionCheck } from './exclusion.js'

@@ -58,7 +58,7 @@ export class Wire {
     this.#socket.write(Buffer.concat(parts))
   }
 
-  /** Sends `count` frames with this text at once. */
+  /** Sends `count` frames with this text in one write. */
   sendSingly(text: string, count: number): void {
     const frame = this.#frame(opcodes.text, true, text)
     this.#socket.write(Buffer.concat(Array.from({ length: count }, () => frame)))

@@ -5,7 +5,7 @@
  *
  * Each service has two configurations. With auto-pipelining, `ioredis` collects the commands of a
  * turn of the event loop, which is faster for many requests at a time. Without auto-pipelining,
- * `ioredis` sends each command at once, which is faster for one request at a time.
+ * `ioredis` sends each command immediately, which is faster for one request at a time.
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -8,7 +8,7 @@
  * - `/chain`: a hand-off without locks. A connection that sends `lock` joins the queue. When a
  *   connection sends `unlock` or closes, the server sends a constant grant to the next connection.
  * - `/ring`: for every message, sends a constant grant to the next connection in the ring.
- * - `/yes`: grants every request at once. The exclusion check must detect this server.
+ * - `/yes`: grants every request immediately. The exclusion check must detect this server.
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'

@@ -20,7 +20,7 @@ export interface FloodCounts {
   readonly refused: number
 }
 
-/** The number of connections under way at once. */
+/** The number of connections under way at the same time. */
 const connectionsAtOnce = 32
 /** The number of watches of a slow reader. Each watch reports every change. */
 const watches = 20

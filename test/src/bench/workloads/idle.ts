@@ -19,7 +19,7 @@ import { RawSession } from '../load/rawSession.js'
 
 /** The sessions and the lease for which the figure is computed. */
 const target = { sessions: 18_000, leaseMs: 15_000 }
-/** The number of sessions that are opened at once. */
+/** The number of sessions that are opened at the same time. */
 const openedAtOnce = 25
 /** The shortest lease that the broker allows, in ms. */
 const minLeaseMs = 2_000

@@ -1,6 +1,6 @@
 /**
- * W5: all kinds of requests at once. Compare the figures of W5 before and after a change of the
- * code, because changes that are fast in the other workloads may be slow together. The shape
+ * W5: all kinds of requests at the same time. Compare the figures of W5 before and after a change
+ * of the code, because changes that are fast in the other workloads may be slow together. The shape
  * `100×4` is 100 sessions with 4 requests under way in each.
  */
 import {

@@ -160,7 +160,9 @@ function inAscii(name: string): string {
   })
 }
 
-/** Holds the locks of all `names` at once, and logs whether each name came back unchanged. */
+/**
+ * Holds the locks of all `names` at the same time, and logs whether each name came back unchanged.
+ */
 async function holdAll(script: Script): Promise<void> {
   const ends: (() => void)[] = []
   const settled = names.map((name) => {

@@ -3,8 +3,8 @@
  * of a session. A fence is the number of a grant.
  *
  * Some mutants of the check for deadlocks name the table test of deadlocks, which compares the
- * check with a naive reduction. Their faults need three scopes at once, which the simulation meets
- * too rarely.
+ * check with a naive reduction. Their faults need three scopes at the same time, which the
+ * simulation meets too rarely.
  */
 import type { Mutant } from '../mutant.js'
 

@@ -157,7 +157,7 @@ function acknowledgement(stage: Stage): void {
 }
 
 function goodbyes(stage: Stage): void {
-  it('closes with 1000 and releases all locks at once, with any grace', async () => {
+  it('closes with 1000 and releases all locks immediately, with any grace', async () => {
     const [waiting] = await stage.openSeveral(1)
     const leaving = await stage.open({ grace: 'lease' })
     const [key, other] = [stage.key(), stage.key()]

@@ -1,8 +1,8 @@
 /**
  * Tests of the sections 2, 4 and 8 of PROTOCOL.md over a socket: silent clients. The lease is the
  * time that the broker keeps a session without a message of its client, the grace the time that a
- * session outlives its connection. These tests wait for leases to end, so all tests begin at once
- * in `before`. A peer is a client without the client library.
+ * session outlives its connection. These tests wait for leases to end, so all tests begin at the
+ * same time in `before`. A peer is a client without the client library.
  */
 import { expect } from 'chai'
 import type { Closed, Peer } from './peer.js'

@@ -1,6 +1,6 @@
 /**
  * Conformance of upgrades, downgrades and scopes: a shared lock becomes exclusive when it is the
- * only lock of its key, an exclusive lock becomes shared at once, and a deadlock is refused.
+ * only lock of its key, an exclusive lock becomes shared immediately, and a deadlock is refused.
  *
  * Messages name a lock by its first fence, the number of its first grant, also after an upgrade. A
  * scope is one logical task of a session. A peer is a client without the client library.

@@ -245,7 +245,7 @@ function secrets(stage: Stage): void {
     expect(third.welcome).to.include({ resumed: true, session })
   })
 
-  it('accepts the newest secret at once', async () => {
+  it('accepts the newest secret immediately', async () => {
     const first = await stage.open({ grace: 'lease' })
     const second = await dropAndResume(stage, first)
     const third = await dropAndResume(stage, second)
