@@ -19,7 +19,8 @@ import {
 } from './historyFile.js'
 
 /**
- * Makes a tenure. @param times Of the request, the grant, the give-up, and the confirmed unlock.
+ * Makes a tenure. @param times When the process requested the lock, got it, gave it up, and its
+ * unlock was confirmed.
  */
 const tenure = (process: string, fence: number, ...times: readonly number[]): Tenure => {
   const [requestedAt, grantedAt, givenUpAt, confirmedAt] = times.map(BigInt)

@@ -49,8 +49,8 @@ async function expectLossBeforeGrant(
   loss: Loss,
   grace: number | 'lease',
 ): Promise<void> {
-  // The holder must learn of its loss 1 % of the lease, and a margin of 2 %, before the next grant.
-  // With this lease that is 120 ms, so the test passes although timers fire late on a busy machine.
+  // The holder must learn of its loss 120 ms before the next grant: 1 % of the lease, and a margin
+  // of 2 %. So the test passes although timers fire late on a busy machine.
   const { farMachine, holder, url } = await openScene(stage, 4_000, grace)
   const other = await RemoteClient.start(stage, url)
   const fence = await holder.lock('k')

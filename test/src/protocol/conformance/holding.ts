@@ -92,7 +92,7 @@ function notices(stage: Stage): void {
     expect(await c!.unreadMessages()).to.deep.equal([])
   })
 
-  it('sends no queued to a request that is granted immediately, refused, or did not ask', async () => {
+  it('sends no queued for a request that is granted immediately, is refused, or did not ask for it', async () => {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     await a!.acquire(key, { notify: ['queued'] })

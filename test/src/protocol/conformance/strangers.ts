@@ -34,7 +34,7 @@ async function tryVector(stage: Stage, vector: Vector): Promise<void> {
   else await expectOutcome(stranger, vector)
   const { accepted = [] } = vector.expect
   const after = await queryAll(bystander, {})
-  // Only an accepted request for locks may change the held locks, and only those of the sender.
+  // Only an accepted request for locks may change the held locks, and only the locks of the sender.
   if (!lockRequests.some((type) => accepted.includes(type))) expect(after).to.deep.equal(before)
   expect(after.held.map((lock) => lock.key)).to.include(key)
   expect(await bystander.unreadMessages()).to.deep.equal([])
