@@ -104,7 +104,9 @@ export class DevTools {
   }
 
   /**
-   * Calls a method of the DevTools protocol. @param sessionId The tab; undefined for the browser.
+   * Calls a method of the DevTools protocol.
+   *
+   * @param sessionId The tab; undefined for the browser.
    */
   send(method: string, params: Params = {}, sessionId?: string): Promise<unknown> {
     const id = ++this.#lastId

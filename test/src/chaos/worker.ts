@@ -1,6 +1,6 @@
 /**
- * A worker is a client that uses locks all the time and records the answers of the brokers. One
- * lock (the kept lock) it holds all the time. It shares some keys with all other workers: it locks
+ * A worker is a client that uses locks all the time and records the answers of the brokers. It
+ * holds one lock, the kept lock, all the time. It shares some keys with all other workers: it locks
  * one of them, a set of two of them, or permits of one key. It also uses a lock of its own, whose
  * grants show when the worker is served again after a fault.
  */

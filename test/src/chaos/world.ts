@@ -49,7 +49,8 @@ export class World {
   /** The URLs at which clients reach the brokers. */
   readonly urls: readonly string[]
   /**
-   * The history before this time (in ns) is checked. All workers and candidates were paused then.
+   * The history before this time (in ns) was checked already. All workers and candidates were
+   * paused at this time.
    */
   #checkedUntil = 0n
 

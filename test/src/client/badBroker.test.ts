@@ -4,8 +4,9 @@
  * its ttl or lease. The error of the client shows the invalid message.
  *
  * A fence is the number of a grant, which rises with every grant. The lease is how long the broker
- * keeps a silent session, the grace how long it keeps a session without a connection, and the ttl
- * how long one lock lasts without a refresh. A session is in jeopardy while its connection is down.
+ * keeps a silent session. The grace is how long the broker keeps a session without a connection.
+ * The ttl is how long one lock lasts without a refresh. A session is in jeopardy while its
+ * connection is down.
  */
 import type { Lock } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'

@@ -1,6 +1,6 @@
 /**
  * Tests how a client opens a session: hello and welcome, lists of brokers, and servers that are not
- * brokers. The lease is how long the broker keeps a silent session, and the grace how long the
+ * brokers. The lease is how long the broker keeps a silent session. The grace is how long the
  * broker keeps a session without a connection.
  */
 import { getEventListeners } from 'node:events'

@@ -66,7 +66,7 @@ describe('the ack window', () => {
     )
   })
 
-  it('makes the client acknowledge 64 responses at once, and fewer with the next pong', async () => {
+  it('makes the client acknowledge as soon as it has 64 responses, and fewer with the next pong', async () => {
     const { session, socket } = await openScene({}, welcomeWithGrace())
     requestLocks(session, 70)
     await turn()

@@ -1,8 +1,8 @@
 /**
  * Tests the errors that a caller gets: for invalid arguments, unreachable brokers and closed
  * sessions. Each error is a `HoldfastError` with a code, and its message says how to fix the
- * problem. The lease is how long the broker keeps a silent session, the grace how long the broker
- * keeps a session without a connection, and the ttl how long a lock lasts without a refresh.
+ * problem. The lease is how long the broker keeps a silent session. The grace is how long the
+ * broker keeps a session without a connection. The ttl is how long a lock lasts without a refresh.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'

@@ -78,7 +78,7 @@ describe('e2e: sets', () => {
     expect((await ben!.tryLockAll(['a', 'b', 'c'])).keys).to.deep.equal(['a', 'b', 'c'])
   })
 
-  it('are lost as a whole, once, when one key is stolen, and all queues go on', async () => {
+  it('are lost as a whole and reported once when one key is stolen, and all queues continue', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'stealer', 'next')
     const [ann, stealer, third] = sessions
     const losses: unknown[] = []

@@ -43,8 +43,9 @@ const expectedSettlements = [
 ].sort()
 
 /**
- * Runs the conversation through a proxy. @param filtersOf Returns the filters of a connection by
- * its index.
+ * Runs the conversation through a proxy.
+ *
+ * @param filtersOf Returns the filters of a connection by its index.
  */
 export async function runConversation(
   filtersOf: (index: number) => ConnectionFilters,

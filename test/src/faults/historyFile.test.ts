@@ -19,8 +19,10 @@ import {
 } from './historyFile.js'
 
 /**
- * Makes a tenure. @param times When the process requested the lock, got it, gave it up, and its
- * unlock was confirmed.
+ * Makes a tenure.
+ *
+ * @param times When the process requested the lock, got it, gave it up, and its unlock was
+ *   confirmed.
  */
 const tenure = (process: string, fence: number, ...times: readonly number[]): Tenure => {
   const [requestedAt, grantedAt, givenUpAt, confirmedAt] = times.map(BigInt)

@@ -1,10 +1,10 @@
 /**
- * An oracle (a check of a simulated run). It compares the locks that clients believe to hold with
- * the table of the broker, after every event. A client believes in a lock while `held` of the lock
- * is true; the lock must then be in the table. In some cases the documentation lets a former holder
- * believe in its lock for longer. Then the oracle records the exemption. An exemption must last at
- * most a lease (how long the broker keeps a silent session). The newer lock must have the higher
- * fence, by which a resource recognises the newer holder.
+ * An oracle (a check of a simulated run). It compares the locks that clients believe that they hold
+ * with the table of the broker, after every event. A client believes in a lock while `held` of the
+ * lock is true; the lock must then be in the table. In some cases the documentation lets a former
+ * holder believe in its lock for longer. Then the oracle records the exemption. An exemption must
+ * last at most a lease (how long the broker keeps a silent session). The newer lock must have the
+ * higher fence, by which a resource recognises the newer holder.
  */
 import type { Lock as ClientLock } from '@holdfast/client'
 import type { Lock, ReleaseReason } from '@holdfast/server/core'
@@ -216,7 +216,9 @@ export class HolderOracle {
   }
 
   /**
-   * The table has released a lock. @param mayStillBelieve Whether a rule exempts the former holder.
+   * The table has released a lock.
+   *
+   * @param mayStillBelieve Whether a rule exempts the former holder.
    */
   released(lock: Lock, reason: ReleaseReason, mayStillBelieve: boolean): void {
     const grant = this.#grants.get(lock.fence)
@@ -275,7 +277,7 @@ export class HolderOracle {
     }
   }
 
-  /** Checks the locks that the client program in this process believes to hold. */
+  /** Checks the locks that the client program in this process believes that it holds. */
   checkProcess(process: SimProcess): void {
     if (this.#isPassive && !process.hasReadFrame) return
     for (const heldLock of this.#heldLocks.get(process) ?? []) {

@@ -1,9 +1,9 @@
 /**
  * An oracle (a check of a simulated run) that checks upgrades and downgrades by the effects of the
- * lock table. An upgrade makes a shared
- * lock exclusive and raises its fence (the number of a grant). A downgrade makes an exclusive lock
- * shared and keeps its fence. An upgrade that ends without a grant leaves its lock as it was.
- * `TableOracle` checks that no other lock is held beside an exclusive lock.
+ * lock table. An upgrade makes a shared lock exclusive and raises its fence (the number of a
+ * grant). A downgrade makes an exclusive lock shared and keeps its fence. An upgrade that ends
+ * without a grant leaves its lock as it was. `TableOracle` checks that no other lock is held beside
+ * an exclusive lock.
  */
 import type { Command, Effect, Lock } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'

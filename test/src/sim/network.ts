@@ -30,8 +30,9 @@ export interface NetworkObserver {
   /** The broker is about to handle this frame. */
   received(connection: Connection, frame: string): void
   /**
-   * One end is about to learn that the connection is closed. @param code The close code; undefined
-   * at the broker's end.
+   * One end is about to learn that the connection is closed.
+   *
+   * @param code The close code; undefined at the broker's end.
    */
   closed(connection: Connection, side: 'client' | 'broker', code: number | undefined): void
 }

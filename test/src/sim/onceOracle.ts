@@ -138,8 +138,11 @@ export class OnceOracle {
   }
 
   /**
-   * A call of a client program got a value. @param calledAt World time of the call. @param ownRun
-   * The fence of the own run of the call; undefined if the call has not run its function.
+   * A call of a client program got a value.
+   *
+   * @param calledAt World time of the call.
+   * @param ownRun The fence of the own run of the call; undefined if the call has not run its
+   *   function.
    */
   valueReturned(key: string, value: RunValue, calledAt: number, ownRun: number | undefined): void {
     const result = this.#results.get(value.fence)

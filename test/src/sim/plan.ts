@@ -141,8 +141,10 @@ export interface WorldNeeds
 }
 
 /**
- * Draws the plan of a world. @param needs What the world must have. The needs use no random
- * numbers, so the other properties of the world do not change.
+ * Draws the plan of a world.
+ *
+ * @param needs What the world must have. The needs use no random numbers, so the other properties
+ *   of the world do not change.
  */
 export function planFor(random: Random, needs: WorldNeeds = {}): Plan {
   const chances = [0, 0, 0.2, 0.5]

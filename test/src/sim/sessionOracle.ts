@@ -115,7 +115,9 @@ export class SessionOracle {
   // -------------------------------------------------------------------------- effects of the table
 
   /**
-   * Checks the effects of a command. @param isLeaving The broker drains and has told its clients.
+   * Checks the effects of a command.
+   *
+   * @param isLeaving The broker drains and has told its clients.
    */
   check(command: Command, effects: readonly Effect[], isLeaving: boolean): void {
     if (command.type === 'suspend') this.#suspended(command.session, command.keep)

@@ -42,7 +42,9 @@ export interface SharedPlan extends AppendFaults {
   readonly deadMs: number
   /** The number of entries between two snapshots. */
   readonly snapshotEntries: number
-  /** The least latency from a broker to the log and the most that chance adds, in ms. */
+  /**
+   * The shortest latency from a broker to the log, and the longest random addition to it, in ms.
+   */
   readonly latencyMs: number
   readonly jitterMs: number
   readonly faults: Readonly<Record<LogFaultKind, number>>

@@ -76,8 +76,9 @@ export class SharedStore {
   }
 
   /**
-   * Calls `listener` for every present and future entry after a position. @returns a function that
-   * ends the calls; undefined if entries after the position were removed
+   * Calls `listener` for every present and future entry after a position.
+   *
+   * @returns a function that ends the calls; undefined if entries after the position were removed
    */
   listen(after: number, listener: EntryListener): (() => void) | undefined {
     if (after < this.#compactedTo) return undefined

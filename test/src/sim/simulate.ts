@@ -357,9 +357,10 @@ class Simulation {
   }
 
   /**
-   * Makes the machine of a client that writes protocol messages itself. @param label Selects the
-   * random numbers of the machine. A former name of the client remains its label, so that every
-   * seed keeps its world.
+   * Makes the machine of a client that writes protocol messages itself.
+   *
+   * @param label Selects the random numbers of the machine. A former name of the client remains its
+   *   label, so that every seed keeps its world.
    */
   #machineFor(name: string, network: Network, label = name) {
     const random = new Random(`seed ${this.#seed}/${label}`)

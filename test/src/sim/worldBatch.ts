@@ -37,7 +37,9 @@ export class WorldBatch {
   }
 
   /**
-   * Runs the worlds. @returns the first world that broke a rule; undefined if no world broke a rule
+   * Runs the worlds.
+   *
+   * @returns the first world that broke a rule; undefined if no world broke a rule
    */
   async run({ from, seeds, seconds, onProgress }: BatchTask): Promise<Result | undefined> {
     const start = performance.now()

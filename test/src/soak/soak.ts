@@ -235,7 +235,8 @@ async function readGauges(adminUrl: string): Promise<Map<string, number>> {
 }
 
 /**
- * Waits until all gauges are 0, for at most `emptyWithinMs`. Resolves with those that are not 0.
+ * Waits until all gauges are 0, for at most `emptyWithinMs`. Resolves with the gauges
+ * that are not 0.
  */
 async function untilEmpty(adminUrl: string): Promise<string[]> {
   const end = performance.now() + emptyWithinMs

@@ -59,8 +59,10 @@ export default class Reporter extends Mocha.reporters.Spec {
   }
 
   /**
-   * Called by mocha after the last test. @param failures The number of failures. @param leave Sets
-   * the exit code.
+   * Called by mocha after the last test.
+   *
+   * @param failures The number of failures.
+   * @param leave Sets the exit code.
    */
   override done(failures: number, leave?: (failures: number) => void): void {
     this.#hasEnded = true

@@ -101,7 +101,9 @@ class Semaphore {
   }
 
   /**
-   * Acquires permits if they are free, and does not wait. @returns the ids of the granted requests
+   * Acquires permits if they are free, and does not wait.
+   *
+   * @returns the ids of the granted requests
    */
   tryAcquire(id: number, permits: number): number[] {
     const granted = this.acquire(id, permits)

@@ -1,8 +1,8 @@
 /**
- * Mutants (planted bugs) of the client: which locks a holder believes to hold, what the client
- * requests, and what it unlocks. A lease is how long the broker keeps a silent session. A grace is
- * how long the broker keeps a session after its connection dropped. A ttl is how long a lock lasts
- * without a refresh.
+ * Mutants (planted bugs) of the client: which locks a holder believes that it holds, what the
+ * client requests, and what it unlocks. A lease is how long the broker keeps a silent session. A
+ * grace is how long the broker keeps a session after its connection dropped. A ttl is how long a
+ * lock lasts without a refresh.
  */
 import type { Mutant } from '../mutant.js'
 

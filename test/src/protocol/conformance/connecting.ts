@@ -1,8 +1,8 @@
 /**
  * Tests of the sections 2, 4 and 8 of PROTOCOL.md over a socket: connections, frames, hello, bye
- * and ack. The lease is the time that the broker keeps a session without a message of its client,
- * the grace the time that a session outlives its connection. A peer is a client without the client
- * library.
+ * and ack. The lease is the time that the broker keeps a session without a message of its client.
+ * The grace is the time that a session outlives its connection. A peer is a client without the
+ * client library.
  */
 import { request } from 'node:http'
 import { isFinalClose, maxFrameBytes, subprotocol } from '@holdfast/shared'

@@ -1,7 +1,7 @@
 /**
  * Tests of the sections 2, 4 and 8 of PROTOCOL.md over a socket: silent clients. The lease is the
- * time that the broker keeps a session without a message of its client, the grace the time that a
- * session outlives its connection. These tests wait for leases to end, so all tests begin at the
+ * time that the broker keeps a session without a message of its client. The grace is the time that
+ * a session outlives its connection. These tests wait for leases to end, so all tests begin at the
  * same time in `before`. A peer is a client without the client library.
  */
 import { expect } from 'chai'

@@ -41,7 +41,9 @@ async function tryVector(stage: Stage, vector: Vector): Promise<void> {
 }
 
 /**
- * Sends the frame of a vector. @param token The token of the broker to test, if it needs a token.
+ * Sends the frame of a vector.
+ *
+ * @param token The token of the broker to test, if it needs a token.
  */
 function say(stranger: Peer, vector: Vector, token: { token?: string }): void {
   const text = textOf(vector)

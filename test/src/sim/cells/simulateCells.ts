@@ -76,7 +76,7 @@ class CellSimulation {
             ...{ busyMs, logMs, brokerRate, keptResults: 1_000, hasTightBuffers: false },
             maxHoldLimit: undefined,
             // Without a quiet start, a broker that has lost its table may grant a key that a
-            // client still believes to hold.
+            // client still believes that it holds.
             quietStart: true,
           },
           oracles: this.#oracle,
