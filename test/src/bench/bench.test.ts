@@ -56,7 +56,7 @@ describe('the bench', () => {
     assert.match(chartOf(result.rows, 'a & b'), /^<svg .*a &#38; b.*<rect class="own"/s)
   })
 
-  it('measures the broker beside sessions that hold a lock and do nothing', async () => {
+  it('measures the broker while sessions hold a lock and do nothing', async () => {
     const [, job] = idle.jobs(smokePace)
     const { rows } = await runJob(job!, options)
     assert.deepEqual(
@@ -69,7 +69,7 @@ describe('the bench', () => {
     }
   })
 
-  it('measures two cells beside one broker, with the processor time of both brokers', async () => {
+  it('measures two cells and one broker, with the processor time of both cells', async () => {
     const job = cells.jobs(smokePace).find(({ shape }) => shape === '2 cells')
     const { rows, grants, violations } = await runJob(job!, options)
     const systems = rows.map(({ system }) => system)

@@ -1,13 +1,13 @@
 /**
  * The types that the processes of the bench share. A workload is a list of jobs. A job runs a
  * broker, an echo server (which has no locks) and a load generator, each in a process of its own.
- * The results of a job are rows of a table. A job compares several contestants, such as the broker
- * and the echo server. Each contestant runs by turns for a slice of time.
+ * A job compares several contestants, such as the broker and the echo server. They take turns: each
+ * runs for one slice of time. The results of a job are rows of a table.
  */
 import type { Profile } from '@holdfast/server'
 import type { Usage } from './processes/usage.js'
 
-/** Whether server and generator run on one core each, or share one core. */
+/** Whether the server and the load generator have one core each ("split") or share one core. */
 export type Placement = 'split' | 'shared'
 
 /** The length of a run. */
@@ -43,7 +43,8 @@ export interface Job {
   /** The limits of the broker that this job raises, by name. */
   readonly limits: Readonly<Record<string, number>>
   /**
-   * Whether the broker flushes its journal, which is a temporary file; undefined for no journal.
+   * How the broker writes its journal, in a temporary folder; undefined for no journal. "Flushed"
+   * means that the broker answers only after a flush to the disk.
    */
   readonly journal?: 'flushed' | 'relaxed' | undefined
   /** The profile of the broker; undefined for its default. */

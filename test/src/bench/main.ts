@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: runs the workloads one after another, each job in processes of its own, and
- * prints the figures beside the targets.
+ * `npm run bench`: runs the workloads one after another, and prints the figures with the targets.
+ * Each job (one run of a load) has processes of its own.
  */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -38,8 +38,8 @@ interface Flags {
 
 const names = workloads.map(({ name }) => name)
 /**
- * The workloads without the flag `--only`. `logs` takes as long as all others together, and
- * `neighbours` half as long. `cells` has no targets. So none of these runs by default.
+ * The workloads that run only if the flag `--only` names them. `logs` takes as long as all others
+ * together, and `neighbours` takes half of that time. `cells` has no targets.
  */
 const optionalWorkloads = ['logs', 'neighbours', 'cells']
 const defaultWorkloads = workloads.filter(({ name }) => !optionalWorkloads.includes(name))

@@ -1,6 +1,6 @@
 /**
- * The possible lengths of a run: normal, normal with fewer rounds for a run that is repeated,
- * quick, and "smoke" with the short slices of the tests.
+ * The paces, which define the length of a run: normal, normal with fewer rounds for a run that is
+ * repeated, quick, and "smoke" with the short slices of the tests.
  */
 import type { Pace } from './job.js'
 

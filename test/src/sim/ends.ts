@@ -129,8 +129,8 @@ export class ServerEnd implements Socket {
   /**
    * Closes this end, and reports the close to the broker.
    *
-   * @param schedule Calls its argument, which reports the close: immediately by default, or after the
-   *   paused input.
+   * @param schedule Calls its argument, which reports the close. By default it does so immediately.
+   *   Another function does so after the paused input.
    */
   #finish(schedule = (reportClose: () => void): void => reportClose()): void {
     if (this.#state === 'closed') return

@@ -26,7 +26,7 @@ const leaseMs = 300_000
 const byteMs = 5
 /** How long a lazy reader pauses, and how long it reads, in ms. */
 const lazyMs = { paused: 900, reading: 100 }
-/** The number of messages by which a flood stays below the rate limit, for other messages. */
+/** The number of messages that a flood leaves to other messages below the rate limit. */
 const reserve = 10
 
 export class HostileSession {

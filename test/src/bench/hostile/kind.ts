@@ -7,12 +7,12 @@ import { RawSession } from '../load/rawSession.js'
 import { HostileSession, type Reading } from './hostileSession.js'
 import { limitsOf, originOf } from './origins.js'
 
-/** The largest number of hostile sessions in one job. */
+/** The largest number of hostile sessions in one job (one run of a load). */
 export const maxSessions = 100
 
 export interface Kind {
   readonly name: string
-  /** How the kind tries to slow the broker, in a few words. */
+  /** In a few words, how this kind of client tries to slow the broker. */
   readonly description: string
   /** The number of sessions. Default: all sessions of the job that `prepare` has not opened. */
   readonly sessions?: number

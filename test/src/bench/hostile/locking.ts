@@ -1,14 +1,14 @@
 /**
  * The kinds of hostile clients that acquire locks, wait for locks and steal locks from each other.
  * A fence is the number of a grant. The grace is how long the broker keeps a session without a
- * connection; for such a session the broker stores answers until the client acknowledges them. The
- * ttl is how long a lock lasts without a refresh.
+ * connection. For a session with a grace, the broker stores answers until the client acknowledges
+ * them. The ttl is how long a lock lasts without a refresh.
  */
 import { type HostileSession, pause } from './hostileSession.js'
 import { acquire, floodingKind, type HostileGroup, type Kind, largeMetadata } from './kind.js'
 import { steal } from './querying.js'
 
-/** The number of holders that one refusal describes. */
+/** The largest number of holders that the broker describes in one refusal. */
 const describedHolders = 16
 /** The sessions that hold many shared locks of the key "crowd", and the number of locks in each. */
 const crowd = { sessions: 10, locksEach: 10_000 }
@@ -100,7 +100,7 @@ async function changeHolders(group: HostileGroup): Promise<void> {
   void change().catch(() => {})
 }
 
-/** Gets as many answers as the broker stores for a session, and leaves the session behind. */
+/** Gets as many answers as the broker stores for a session, and drops the connection. */
 async function leaveAnswers(session: HostileSession, group: HostileGroup): Promise<void> {
   const tries = Array.from({ length: group.limits.unacknowledged }, () =>
     tryLock(session, 'described'),
@@ -150,7 +150,7 @@ async function watchDescribed(session: HostileSession, group: HostileGroup): Pro
   await session.flood(steal(session, key, largeMetadata(group.limits)))
 }
 
-/** A message that revokes a lock of the key "crowd". Every second such lock does not exist. */
+/** A message that revokes a lock of the key "crowd". Every second message names a missing lock. */
 function revoke(session: HostileSession, { fences }: HostileGroup): string {
   const id = session.nextId()
   const fence = id % 2 === 0 ? (fences.pop() ?? 1) : 1
@@ -228,13 +228,13 @@ export const lockingKinds: readonly Kind[] = [
     reading: 'attentively',
     act: (session) => lockAndUnlock(session, 'hot', 64),
   },
-  floodingKind(['ttl of 1 ms', 'locks that expire at once'], 'eagerly', (session) => {
+  floodingKind(['ttl of 1 ms', 'locks that expire immediately'], 'eagerly', (session) => {
     const id = session.nextId()
     const key = `${session.welcome.session} ${id % 2_000}`
     return `{"type":"lock","id":${id},"key":"${key}","ttl":1,"timeout":1}`
   }),
   floodingKind(
-    ['timeout of 1 ms', 'requests that time out at once'],
+    ['timeout of 1 ms', 'requests that time out immediately'],
     'eagerly',
     (session) => `{"type":"lock","id":${session.nextId()},"key":"queue","timeout":1}`,
     { prepare: holdQueue },

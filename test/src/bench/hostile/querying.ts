@@ -93,7 +93,7 @@ export const queryingKinds: readonly Kind[] = [
     act: (session, group) => watchAndChurn(session, group, () => '', 'churn'),
   },
   floodingKind(
-    ['watch and unwatch', 'a walk over the table for each watch, which then ends at once'],
+    ['watch and unwatch', 'a walk over the table for each watch, which then ends immediately'],
     'eagerly',
     (session) => {
       const isWatch = session.nextId() % 2 === 1

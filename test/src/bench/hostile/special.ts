@@ -28,7 +28,7 @@ function lockOwn(session: HostileSession, field: string): string {
   return `{"type":"lock","id":${id},"key":"${key}","timeout":0,"${field}":${msUntilTogether()}}`
 }
 
-/** How many locks, requests or calls a session may make for one expensive moment of the broker. */
+/** How many locks, requests or calls of one session are under way within the limits. */
 function recordsOf({ locksPerSession, messageBurst, messagesPerSecond }: BrokerLimits): number {
   const burst = messagesPerSecond === Number.POSITIVE_INFINITY ? 2_000 : messageBurst - 20
   return Math.min(2_000, locksPerSession - 1, burst)

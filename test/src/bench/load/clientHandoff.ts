@@ -9,8 +9,8 @@ import { Handoff } from './handoff.js'
 
 export interface ClientHandoffOptions {
   /**
-   * Whether `stop` closes the clients, because clients that poll never become idle. Such a load can
-   * run for only one slice of time.
+   * Whether `stop` closes the clients. Clients that poll need this, because they never become idle.
+   * Such a load can run for only one slice of time.
    */
   readonly closesAtStop: boolean
 }

@@ -1,9 +1,9 @@
 /**
- * Runs contestants (the systems to compare) by turns in one process: in each round, each contestant
- * runs for one slice of time. Therefore other load on the machine slows all contestants alike. A
- * pair is one lock and its unlock; for an echo server, a pair is two round trips. The first
- * contestant is the reference. In each round, the pairs per second of a contestant are divided by
- * the pairs per second of the reference.
+ * Runs the loads of several contestants (the systems to compare) by turns: in each round, each
+ * contestant runs for one slice of time. Therefore other load on the machine slows all contestants
+ * alike. A pair is one lock and its unlock; for an echo server, a pair is two round trips. The
+ * first contestant is the reference. In each round, the pairs per second of a contestant are
+ * divided by the pairs per second of the reference.
  */
 import type { Job, LoadContext, Row } from '../job.js'
 import { loopbackTraffic, ownCpuUs } from '../processes/usage.js'

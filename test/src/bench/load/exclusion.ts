@@ -24,7 +24,7 @@ export class ExclusionCheck {
     return this.#grants
   }
 
-  /** The number of grants beside an incompatible lock, and of grants whose fence did not rise. */
+  /** The number of grants that conflict with a held lock, plus grants whose fence did not rise. */
   get violations(): number {
     return this.#violations
   }
@@ -38,7 +38,7 @@ export class ExclusionCheck {
       this.#holders.set(key, holders)
     }
     const isCompatible = holders.exclusive === 0 && (mode === 'shared' || holders.shared === 0)
-    // Grants of shared locks may reach several sessions in another order than that of their fences.
+    // Grants of shared locks may reach several sessions in an order that is not that of the fences.
     const hasRisen = fence === undefined || fence > holders.fence || mode === 'shared'
     if (!isCompatible || !hasRisen) this.#violations++
     holders[mode]++

@@ -62,7 +62,8 @@ export abstract class Handoff implements Contestant {
   /**
    * Must be called at each grant.
    *
-   * @param release Releases the lock and queues again. It is called immediately or in the next slice.
+   * @param release Releases the lock and queues again. This method calls it, now or in the next
+   *   slice, which is the next measured stretch of time.
    */
   protected onGranted(client: number, fence: number | undefined, release: () => void): void {
     // Before the first grant there was no release.

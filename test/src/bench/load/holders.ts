@@ -1,7 +1,7 @@
 /**
- * A load of clients that lock one key, hold the lock for a moment and unlock. Because they hold the
- * lock for milliseconds, the exclusion check would see two holders at the same time. The busy loads
- * hold their locks too briefly for this.
+ * A load of clients that lock one key, hold the lock for some milliseconds and unlock. If the
+ * broker granted the lock to two of them, the exclusion check would notice. In the other loads it
+ * might not, because they hold their locks too briefly.
  */
 import type { Endpoint } from '../job.js'
 import { ExclusionCheck } from './exclusion.js'

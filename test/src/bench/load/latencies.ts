@@ -3,9 +3,11 @@ import { build, type Histogram } from 'hdr-histogram-js'
 
 /** The histogram counts integers, in units of 0.1 µs. */
 const perMs = 10_000
-/** The units of the histogram in a µs. */
+/** The number of units of the histogram in 1 µs. */
 const perUs = perMs / 1_000
-/** The longest time that the histogram distinguishes. Longer times are recorded as this time. */
+/**
+ * The longest time that the histogram can record, in ms. Longer times are recorded as this time.
+ */
 const longestMs = 60_000
 
 export class Latencies {

@@ -11,9 +11,9 @@ import { LoopGate } from './loopGate.js'
 import { type RawAnswer, RawSession } from './rawSession.js'
 import { seeded } from './statistics.js'
 
-/** The cumulative shares of the kinds of requests; the rest are requests that are aborted. */
+/** The cumulative shares of the kinds of requests; the rest are aborted requests. */
 const shares = { read: 0.45, write: 0.65, refresh: 0.9, timeout: 0.95 } as const
-/** The number of common keys: so few that readers and writers often use the same key. */
+/** The number of common keys, so small that readers and writers often use the same key. */
 const commonKeys = 200
 /** The field of a request for a lock with a ttl of 30 s. */
 const lockTtl = ',"ttl":30000'

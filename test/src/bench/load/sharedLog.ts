@@ -102,7 +102,7 @@ export async function prepareHandOff(
   let { fence } = await lock(holder, 'handed')
   return async () => {
     const granted = lock(waiter, 'handed')
-    // Wait until the request has reached the table of the holder's broker.
+    // Wait until the request of the other client is in the table of the holder's broker.
     while ((await holder.waitingCount({ key: 'handed' })) === 0);
     const began = performance.now()
     const released = unlock(holder, fence)
@@ -114,7 +114,7 @@ export async function prepareHandOff(
   }
 }
 
-/** Compares the results of two measurements, whose slices of time alternate. */
+/** Compares two latencies. The slices of time of the two measurements alternate. */
 export async function compareLatency(
   pace: Pace,
   bare: () => Promise<number>,

@@ -1,5 +1,5 @@
 /**
- * Measures calls that are too short for a clock: many calls together, of which it takes the mean.
+ * Measures calls that are too short for a clock: measures many calls together and takes the mean.
  */
 
 /** Runs an action `callCount` times. Returns the mean duration of one call, in µs. */

@@ -1,7 +1,7 @@
 /**
- * A WebSocket connection of the load generator, which writes and reads frames by hand. A WebSocket
- * library in the load generator would cost as much as the broker, and so hide the cost of the
- * broker.
+ * A WebSocket connection of the load generator. This file writes and reads the frames itself. A
+ * WebSocket library in the load generator would use as much time as the broker, and so hide the
+ * cost of the broker.
  *
  * The protocol needs text frames only. Frames from the client have a mask other than zero, like the
  * frames of a browser, because servers have a faster path for zero masks.
@@ -70,7 +70,7 @@ export class Wire {
     this.#socket.write(Buffer.concat(Array.from({ length: count }, () => frame)))
   }
 
-  /** Whether sent bytes wait in this process because the peer does not read. */
+  /** Whether sent bytes wait in this process because the server does not read. */
   get isFull(): boolean {
     return this.#socket.writableNeedDrain
   }

@@ -1,9 +1,9 @@
 /**
- * The peer etcd, by the package `etcd3`. The package cannot wait for a held key, so these clients
- * poll. (The fence of a lock is undefined, because the locks of the package have none.)
+ * The peer etcd, through the package `etcd3`. The package cannot wait for a held key, so these
+ * clients poll. (The fence of a lock is undefined, because the locks of the package have none.)
  *
- * The peer has two configurations: the locks of the package, each of which makes a lease of etcd,
- * and one transaction for each lock, with one lease for all locks of a client.
+ * The peer has two configurations. One uses the locks of the package, each of which makes a lease
+ * of etcd. The other uses one transaction for each lock, and one lease for all locks of a client.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { HeldLock, LockClient } from '../load/clientPairs.js'

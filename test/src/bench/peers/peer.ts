@@ -1,6 +1,6 @@
 /**
- * A peer: what the bench must know of another lock service: how to start its server, how a client
- * acquires a lock, and its npm packages. The packages are installed in a separate folder, so that
+ * Describes a peer, which is another lock service: how to start its server, how a client acquires a
+ * lock, and which npm packages it needs. The packages are installed in a separate folder, so that
  * they do not become dependencies of this repository.
  */
 import type { LockClient } from '../load/clientPairs.js'

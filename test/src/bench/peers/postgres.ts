@@ -3,10 +3,10 @@
  * connection, but every waiting client needs a process of the server.
  *
  * All configurations use prepared statements. The package `pg` sends one query at a time on a
- * connection; the package `postgres` pipelines its queries. With few connections, the sessions
- * share the connections, so that fewer processes of the server compete for its core. Sessions can
- * share a connection only while no session waits for a lock, because a waiting query blocks its
- * connection.
+ * connection. The package `postgres` pipelines its queries: it sends the next query before the
+ * answer. In one configuration the sessions share few connections, so that fewer processes of the
+ * server compete for its core. This works only while no session waits for a lock, because a waiting
+ * query blocks its connection.
  */
 import { createHash } from 'node:crypto'
 import type { LockClient } from '../load/clientPairs.js'

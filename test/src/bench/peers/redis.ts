@@ -1,7 +1,8 @@
 /**
  * Three services on Redis, for the three usual ways to lock in Node: a minimal `SET NX` with a Lua
- * script for the release, `redis-semaphore`, and `redlock`. No client learns of a release, so all
- * clients poll. They poll every 10 ms, far more often than by the defaults of the libraries.
+ * script for the release, `redis-semaphore`, and `redlock`. Redis does not report a release to
+ * waiting clients, so all clients poll. They poll every 10 ms, far more often than by the defaults
+ * of the libraries.
  *
  * Each service has two configurations. With auto-pipelining, `ioredis` collects the commands of a
  * turn of the event loop, which is faster for many requests at a time. Without auto-pipelining,

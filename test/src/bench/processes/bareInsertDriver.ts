@@ -1,6 +1,7 @@
 /**
- * The largest rate of inserts into PostgreSQL without a broker: one row for each batch of commands,
- * one insert under way. Usage: `bareInsertDriver.js URL COMMANDS`, with the commands in a batch.
+ * Measures the largest rate of inserts into PostgreSQL without a broker. Each insert adds one row
+ * with a batch of commands, and one insert is under way at a time. Usage: `bareInsertDriver.js URL
+ * COMMANDS`, where COMMANDS is the number of commands in a batch.
  */
 import postgres from 'postgres'
 

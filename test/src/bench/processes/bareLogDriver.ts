@@ -46,7 +46,7 @@ engine.follow(0, {
   },
 })
 
-/** Adds commands to those that wait for the next entry. */
+/** Adds commands to the commands that wait for the next entry. */
 function add(count: number): void {
   waiting += count
   underWay += count

@@ -1,8 +1,8 @@
 /**
- * The servers with which the bench compares the broker: a WebSocket server on `ws` in the simplest
- * code, in a process of its own, with one `send` for each message. The path of the URL selects the
- * behaviour. A fence is the number of a grant, and a hand-off is the release of one client and the
- * grant to the next client.
+ * The server with which the bench compares the broker: a WebSocket server in the simplest code, on
+ * the package `ws`, with one `send` for each message. It runs in a process of its own. The path of
+ * the URL selects the behaviour. A fence is the number of a grant, and a hand-off is the release of
+ * one client and the grant to the next client.
  *
  * - `/echo`: sends every message back. Two messages count as a pair (a lock and its unlock).
  * - `/chain`: a hand-off without locks. A connection that sends `lock` joins the queue. When a

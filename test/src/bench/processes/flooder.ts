@@ -1,7 +1,7 @@
 /**
  * A hostile client without a token, in a process of its own. It floods a broker with upgrades or
  * hellos as fast as the broker answers, or it watches all keys and reads no events. Its parent
- * starts and stops the flood, and gets the numbers of accepted and refused connections.
+ * process starts and stops the flood, and gets the numbers of accepted and refused connections.
  */
 import { setPriority } from 'node:os'
 import { subprotocol } from '@holdfast/shared'

@@ -119,7 +119,7 @@ export function startBroker(
   )
 }
 
-/** The folders to remove when this process exits before a broker does. */
+/** The folders of brokers that still run. This process removes them if it exits first. */
 const temporaryFolders = new Set<string>()
 
 /** Makes a folder that is removed when this process exits. */

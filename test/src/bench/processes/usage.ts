@@ -32,7 +32,7 @@ export function usageFromProc(pid: number): Usage {
   return { cpuUs, rssBytes }
 }
 
-/** The CPU time in µs: exact if the kernel reports it for each thread, or else in whole ticks. */
+/** The CPU time in µs: exact if the kernel reports it for each thread, otherwise in whole ticks. */
 function cpuOf(pid: number): number {
   if (!existsSync(`/proc/${pid}/schedstat`)) return ticksOf(pid) * tickUs
   let ns = 0

@@ -1,7 +1,7 @@
 /**
- * Formats the comparison with the peers (other lock services): a row for each system, a column for
- * each shape, and in each cell the pairs a second of the echo's, with the range. The best
- * configuration of each service is bold.
+ * Formats the comparison with the peers (other lock services). The table has a row for each system
+ * and a column for each shape of the load. A cell is the rate of the system, divided by the rate of
+ * the echo server, with its range. The best configuration of each service is bold.
  */
 import { markdownTable } from 'markdown-table'
 import type { Row } from '../job.js'

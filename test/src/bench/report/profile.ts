@@ -1,6 +1,6 @@
 /**
- * Shows in which functions the broker spends its time: the functions of a CPU profile with the
- * largest self time, which excludes called functions.
+ * Shows in which functions the broker spends its time. It lists the functions of a CPU profile with
+ * the largest self time, which is the time of a function without the functions that it calls.
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** Shows the progress of a run: a bar if stderr is a terminal, or else a line for each job. */
+/** Shows the progress of a run: a bar if stderr is a terminal, otherwise a line for each job. */
 import { Presets, SingleBar } from 'cli-progress'
 
 export interface Progress {

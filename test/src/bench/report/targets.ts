@@ -370,8 +370,8 @@ const otherTargets: readonly Target[] = [
 ]
 
 /**
- * The targets for ten good clients beside hostile clients (the workload "neighbours"): the worst
- * figures over all kinds of hostile clients.
+ * The targets of the workload "neighbours", in which ten good clients share the broker with hostile
+ * clients. Each target applies to the worst figure over all kinds of hostile clients.
  */
 const neighbourTargets: readonly Target[] = (
   [

@@ -1,11 +1,11 @@
 /**
- * The workload "cells": the load of W1 through the client library, over 1, 2 and 4 cells. A cell is
- * a broker in memory that has its share of the keys. The job compares the cells with one broker
- * without cells, and with an echo server without locks.
+ * The workload "cells": the load of W1 (pairs of a lock and its unlock) through the client library,
+ * over 1, 2 and 4 cells. A cell is a broker in memory that has its share of the keys. The job
+ * compares the cells with one broker without cells, and with an echo server without locks.
  *
  * All brokers run on one core, so the cells together have no more processor time than one broker.
- * The figure that counts is the processor time of all brokers for a pair, which shows the cost of
- * dividing the keys. On machines of their own, each cell has a core of its own.
+ * Therefore the workload shows only the cost of dividing the keys: the processor time of all
+ * brokers for a pair. It does not show the gain of several cores.
  */
 import {
   type Job,

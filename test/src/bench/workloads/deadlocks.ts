@@ -1,7 +1,8 @@
 /**
- * The workload "deadlocks": the cost of a check for deadlocks in the lock table alone. Each of n
- * scopes holds a key and waits for the key of the next scope. A new request for the first key
- * depends on all of these scopes, so its check visits n - 1 waiting scopes.
+ * The workload "deadlocks": the cost of a check for deadlocks in the lock table, without a broker.
+ * A scope is one task of a client; its locks and requests are checked together. Each of n scopes
+ * holds a key, and all but the last wait for the key of the next scope. A new request for the first
+ * key depends on all of these scopes, so its check visits n - 1 waiting scopes.
  */
 import { type Command, LockTable } from '@holdfast/server/core'
 import { type JobResult, type LoadContext, makeJob, param, type Workload } from '../job.js'

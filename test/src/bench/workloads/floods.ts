@@ -1,7 +1,8 @@
 /**
  * The workload "floods": measures how hostile clients without a token affect a good client. The
  * good client locks and unlocks at a fixed pace. In each round it runs alone ("calm"), and then
- * beside each kind of flood, which comes from another process. A fence is the number of a grant.
+ * together with each kind of flood. The floods come from another process. A fence is the number of
+ * a grant.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -18,7 +19,9 @@ const flooder = fileURLToPath(new URL('../processes/flooder.js', import.meta.url
 const floods = ['upgrades', 'hellos', 'slow readers'] as const
 /** The time between two pairs of the good client, in ms. */
 const paceMs = 1
-/** The length of a measurement, in slices of the usual length. A p99 needs so many samples. */
+/**
+ * The length of a measurement, in slices of the usual length. The 99th percentile needs so long.
+ */
 const slicesPerMeasurement = 4
 /**
  * How long a flood runs before the measurement, in ms, because the start of a flood is untypical.

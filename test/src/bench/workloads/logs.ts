@@ -2,8 +2,8 @@
  * The workload "logs": the cost of a journal, and of a command log that brokers share. (The command
  * log orders the commands of the brokers.) A broker with a journal is compared with bare commits of
  * the same store. Brokers over PostgreSQL are compared with bare inserts of the same batch size.
- * Brokers on etcd are compared with the bare log, which has no broker: one put, and the watch that
- * delivers the put, by the same etcd client in as many processes.
+ * Brokers on etcd are compared with the same number of processes without brokers ("the bare log").
+ * Each of these processes puts a value with the same etcd client, and gets it through a watch.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

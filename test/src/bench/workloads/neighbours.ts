@@ -28,7 +28,7 @@ import { longestStall, removeStallFile } from '../processes/loopStalls.js'
 import { peakBytes } from '../processes/usage.js'
 
 const hostileProgram = fileURLToPath(new URL('../processes/hostile.js', import.meta.url))
-/** The number of locks in the table beside the locks of the good clients. */
+/** The number of locks in the table, without the locks of the good clients. */
 const tableLocks = 100_000
 /** The largest heap of the broker. */
 const heapMiB = 512
@@ -107,7 +107,7 @@ interface Scene {
   readonly target: { readonly url: string; readonly kind: string; readonly profile: Profile }
 }
 
-/** The figures of the good clients and of the broker beside hostile clients. */
+/** The figures of the good clients and of the broker while hostile clients run. */
 interface HostileFigures {
   readonly p50Us: number
   readonly p99Us: number

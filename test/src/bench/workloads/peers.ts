@@ -1,8 +1,8 @@
 /**
- * Runs the peers (other lock services) under the loads of W1 and W2, each beside the same echo
- * server. Like a usual program, the load awaits each step before the next step. The shape `64×16`
- * is 64 sessions with 16 pairs under way in each; `K=100` is a hot key with 100 clients. The
- * reference uses the same client, that of `ws`, beside every peer.
+ * Runs the peers (other lock services) under the loads of the workloads W1 and W2. Each peer is
+ * compared with the same echo server, through a client of the package `ws`. Like a usual program,
+ * the load awaits each step before the next step. The shape `64×16` is 64 sessions with 16 pairs (a
+ * lock and its unlock) under way in each; `K=100` is a hot key with 100 clients.
  *
  * The serial shapes, which are 1×1 and the hot keys, run on one core and on two cores. On one core
  * no other core must be woken; on two cores the client and the server can work at the same time.

@@ -1,7 +1,7 @@
 /**
- * The workload "sets": the cost of a set, which is one lock on several keys, in the lock table
- * alone. A pair is a grant and its unlock. For comparison, the same keys are locked one by one. A
- * hand-off is the unlock of a set for whose keys another set waits.
+ * The workload "sets": the cost of a set, which is one lock on several keys. It measures the lock
+ * table without a broker. A pair is a grant and its unlock. For comparison, the same keys are
+ * locked one by one. A hand-off is the unlock of a set for whose keys another set waits.
  */
 import { type Command, LockTable, type SetItem } from '@holdfast/server/core'
 import { type JobResult, type LoadContext, makeJob, param, type Workload } from '../job.js'

@@ -1,6 +1,6 @@
 /**
- * The workload "validation": the cost to validate parsed messages of a client in a tight loop,
- * beside the cost to parse these messages. A fence is the number of a grant.
+ * The workload "validation": measures in a tight loop how long it takes to validate parsed messages
+ * of a client, and how long it takes to parse them. A fence is the number of a grant.
  */
 import { validate } from '@holdfast/shared/clientChecks'
 import { type JobResult, type LoadContext, makeJob, type Workload } from '../job.js'

@@ -1,7 +1,7 @@
 /**
- * W3: the memory of the broker for an idle session, a held lock and a waiting request. W3 also
- * measures the cost of a pair (a lock and its unlock) while the broker holds up to a million other
- * locks.
+ * W3: the memory that the broker needs for an idle session, a held lock and a waiting request. W3
+ * also measures the cost of a pair (a lock and its unlock) while the table has up to a million
+ * other locks.
  */
 import {
   type Job,
@@ -120,7 +120,7 @@ async function bytesEach(
   }
 }
 
-/** Measures the same pairs again and again, while the broker holds more and more other locks. */
+/** Measures the same pairs again and again, while the table has more and more other locks. */
 async function measurePairs(context: LoadContext, maxLocks: number): Promise<JobResult> {
   const { server, echo, pace } = context
   const { workload, placement } = context.job

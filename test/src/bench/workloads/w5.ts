@@ -1,7 +1,7 @@
 /**
- * W5: all kinds of requests at the same time. Compare the figures of W5 before and after a change
- * of the code, because changes that are fast in the other workloads may be slow together. The shape
- * `100×4` is 100 sessions with 4 requests under way in each.
+ * W5: all kinds of requests at the same time. A change of the code may make each kind fast alone,
+ * but slow together with the others, and only W5 shows this. The shape `100×4` is 100 sessions with
+ * 4 requests under way in each.
  */
 import {
   type Job,
@@ -35,4 +35,4 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   return { rows, grants: exclusion.grants, violations: exclusion.violations }
 }
 
-export const w5: Workload = { name: 'W5', title: 'everything at once', jobs, runJob }
+export const w5: Workload = { name: 'W5', title: 'all kinds of requests at the same time', jobs, runJob }
