@@ -1,9 +1,8 @@
 /**
  * A connection of the broker: its first message (`hello`), its frames and messages, invalid input,
- * and `ack`, by which the broker tells how many messages it has received. The
- * lease is the time that the broker keeps a session without a message of its client. The grace is
- * the time that a session outlives its connection. A fence is the number of a grant, which rises
- * with every grant.
+ * and `ack`, by which the broker tells how many messages it has received. The lease is the time
+ * that the broker keeps a session without a message of its client. The grace is the time that a
+ * session outlives its connection. A fence is the number of a grant, which rises with every grant.
  */
 import { brokerFeatures, brokerVersion } from '@holdfast/server/internal'
 import type { Welcome } from '@holdfast/shared'

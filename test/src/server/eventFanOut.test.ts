@@ -1,8 +1,8 @@
 /**
  * Many connections that watch the same keys, and one command that changes many of these keys. The
  * broker passes the events on in several turns of the event loop. Each watch must still get each
- * event once and in order, also a watch whose initial state is not sent yet, and a watch that
- * begins while events wait.
+ * event once and in order. This also applies to a watch whose initial state is not sent yet, and to
+ * later events of a watch that begins while earlier events wait.
  */
 import { turnBudget, WatchRegistry } from '@holdfast/server/internal'
 import type { LockEvent } from '@holdfast/shared'

@@ -72,7 +72,7 @@ describe('fences: without a file, fences', () => {
     expectUnavailable(() => fences.reserve(2 ** 53), /used up/)
   })
 
-  it('ignore the raised floor of a broker whose clock is centuries ahead', () => {
+  it('are not raised by another broker whose clock is centuries ahead', () => {
     const table = new LockTable()
     const raise = (fence: number) => table.apply({ type: 'raiseFenceFloor', fence, at: 0 })
     raise(now * 1_024)
@@ -272,7 +272,7 @@ describe('fences: a fence file', () => {
     expect(reservedIn(path)).to.equal(reserved + blockSize)
   })
 
-  it('must not be a link, and the broker follows no links beside the file', () => {
+  it('must not be a link, and the broker follows no links in the same folder', () => {
     mkdirSync(dirname(path), { recursive: true })
     const victim = join(folder, 'victim')
     writeFileSync(victim, 'holdfast fences 5\n')

@@ -264,7 +264,7 @@ describe('FrameReader', () => {
     ['whole frames', 9],
     ['the rest of a frame that was read in part', 12],
   ] as const) {
-    it(`keeps ${unread} of a broken paused connection, and reads on after the pause`, async () => {
+    it(`keeps ${unread} of a broken paused connection, and reads it after the pause`, async () => {
       const recorder = new EventRecorder(true)
       const [first, ...more] = textFrames(['one', 'two', 'three'], at)
       recorder.raw.push(first)

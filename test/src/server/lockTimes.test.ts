@@ -35,7 +35,7 @@ describe('the times of a lock in queries and watches', () => {
     reader = harness.join({ lease: 60_000 })
   })
 
-  it('do not lengthen the answer for a lock without a ttl and a longest hold', () => {
+  it('are missing in the answer for a lock without a ttl and a longest hold', () => {
     const fence = holder.acquire('k')
     const since = harness.environment.clock.wall()
     const lock = `{"key":"k","mode":"exclusive","session":"${holder.session}","name":"ann","fence":${fence},"since":${since}}`
@@ -89,7 +89,7 @@ describe('the times of a lock in queries and watches', () => {
     expect(query(reader).map(limitsOf)).to.deep.equal(items.map(() => ofTtl(700, 700)))
   })
 
-  it('in an event are the ttl alone, without remaining times', () => {
+  it('have no remaining times in an event', () => {
     reader.say({ type: 'watch', id: 2 })
     const fence = holder.acquire('k', { ttl: 1_000, maxHold: 9_000 })
     holder.refresh(fence, { ttl: 2_000 })

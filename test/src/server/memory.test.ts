@@ -115,7 +115,7 @@ describe('memory: the account', () => {
     expect(harness.broker.memory.usedBytes).to.equal(before)
   })
 
-  it('does not count output that a client has read, although it sends nothing after that', () => {
+  it('does not count output that a client has read, although the client sends nothing more', () => {
     const harness = new BrokerHarness()
     const watcher = harness.join()
     watcher.say({ type: 'watch', id: 1 })
@@ -206,7 +206,7 @@ describe('memory: beyond memoryBytes', () => {
     expect(refusals.causes).to.deep.equal(['memory_bytes'])
   })
 
-  it('the broker closes new connections with 1013 if it exceeds the limit by an eighth', () => {
+  it('the broker closes new connections with 1013 if its memory exceeds the limit by an eighth', () => {
     const { harness, refusals } = brokerWithRoom(0, prepare)
     let accepted = 0
     let last = harness.connect()
@@ -216,7 +216,7 @@ describe('memory: beyond memoryBytes', () => {
     expect(refusals.causes).to.deep.equal(['memory_bytes'])
   })
 
-  it('the broker aborts clients with 16 KiB unread if it exceeds the limit by an eighth', () => {
+  it('the broker aborts clients with 16 KiB unread if its memory exceeds the limit by an eighth', () => {
     const { harness, client, refusals } = brokerWithRoom(300_000, prepare)
     const other = harness.join()
     other.socket.bufferedBytes = 10_000

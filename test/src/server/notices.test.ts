@@ -2,8 +2,7 @@
  * The notices on a fake clock: which client gets a notice, how often, and how much work a crowd of
  * holders causes. `queued` tells a client that its request waits. `contended` tells a holder how
  * many requests wait for its lock. A client gets the notices that its request names in `notify`. A
- * fence is the number of a grant, which identifies a
- * lock.
+ * fence is the number of a grant, which identifies a lock.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -78,7 +77,7 @@ describe('contended notices', () => {
     expect(silent.heard()).to.deep.equal([])
   })
 
-  it('for a set count the requests of its busiest key, and come at most once a second for all keys', () => {
+  it('for a set count the requests of its busiest key, and come once a second for all its keys', () => {
     const { harness, clients } = setUp(2)
     const [holder, busy] = clients as [Client, Client]
     holder.say({ type: 'lockAll', id: 1, items: [{ key: 'k' }, { key: 'l' }], ...contended })

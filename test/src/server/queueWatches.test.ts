@@ -119,7 +119,7 @@ describe('a watch with queue', () => {
     })
   }
 
-  it('shares one message with other watches that have queue, but no queue event with plain watches', () => {
+  it('shares the message of a lock event with all watches, but not the message of a queue event', () => {
     const harness = new BrokerHarness()
     const [watcher, holder, busy] = [harness.join(), harness.join(), harness.join()]
     watcher.say({ type: 'watch', id: 1, prefix: '' })

@@ -1,8 +1,8 @@
 /**
  * Queries for the calls that wait at barriers and for the kept results of `once`. A call passes its
- * barrier when enough calls (the parties) have arrived. `once` lets one caller run for all callers
- * of a key, and may keep the result for later callers. The tests check permissions, limits, and
- * answers in parts to a client that reads slowly while barriers begin and end.
+ * barrier when enough calls (the parties) have arrived. `once` lets one caller of a key do the work
+ * for all callers, and may keep the result for later callers. The tests check permissions, limits,
+ * and answers in parts to a client that reads slowly while barriers begin and end.
  */
 import type { Found } from '@holdfast/shared'
 import { expect } from 'chai'

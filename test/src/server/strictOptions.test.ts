@@ -15,7 +15,7 @@ import {
 } from '@holdfast/server'
 import { expect } from 'chai'
 
-/** The code and the message of the error that `act` throws or rejects with; else `nothing`. */
+/** The code and message of the error that `act` throws or rejects with; `nothing` for no error. */
 async function refusalOf(act: () => unknown): Promise<string> {
   try {
     await act()

@@ -96,7 +96,7 @@ describe('the queue of upgrades', () => {
     expect(accepted.slice(upgradesPerTurn)).to.deep.equal(['slow', 'next'])
   })
 
-  it('accepts one upgrade of each address in turn', () => {
+  it('accepts the first upgrade of each address before the second of any address', () => {
     scheduler.spend(turnBudget.all)
     addMany('a', 15, '192.0.2.1')
     addMany('b', 2, '192.0.2.2')

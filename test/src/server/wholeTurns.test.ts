@@ -16,7 +16,7 @@ const recordsEach = 300
 /** The lease of each session, in ms. */
 const lease = 300_000
 
-/** A broker with a meter of its work. */
+/** A broker, and a meter that counts the units of its work. */
 class Scene {
   readonly meter = new WorkMeter()
   readonly harness = new BrokerHarness({ observer: this.meter })

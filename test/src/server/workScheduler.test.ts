@@ -1,6 +1,7 @@
 /**
  * The work scheduler on a fake clock. A turn of the event loop has a budget of work units and a
- * budget of time. A turn ends when one of the two budgets is used up: on a slow machine, the time.
+ * budget of time. A turn ends when one of the two budgets is used up. On a slow machine, the budget
+ * of time is used up first.
  */
 import { type PacedWork, WorkScheduler } from '@holdfast/server/internal'
 import { expect } from 'chai'
