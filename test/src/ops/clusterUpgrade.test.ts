@@ -5,7 +5,7 @@
  * log.
  *
  * sharedLog.test.ts tests the other case: a broker that meets an entry of a newer format ends with
- * exit code 78, and ignores no such entry.
+ * exit code 78.
  */
 import { connect } from '@holdfast/client'
 import { brokerVersion } from '@holdfast/server/internal'

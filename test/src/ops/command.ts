@@ -87,8 +87,8 @@ export class Holdfast {
   }
 
   /**
-   * Runs the command to its end. A quick run of the tests runs a command that only reads and prints
-   * within the process of the tests, unless the test sets more than variables.
+   * Runs the command to its end. In a quick run, a command that only reads and prints runs within
+   * the process of the tests, unless the test sets other options than variables.
    */
   static run(stage: Stage, args: readonly string[], options: StartOptions = {}): Promise<Ended> {
     const { env, ...others } = options

@@ -88,7 +88,7 @@ class Output extends PassThrough {
   }
 }
 
-/** Gives this process the arguments, variables and outputs of a command. Returns the undoing. */
+/** Gives this process the inputs and outputs of a command. The result undoes the replacement. */
 function replaceProcess(
   args: readonly string[],
   env: NodeJS.ProcessEnv,

@@ -1,8 +1,8 @@
 /**
  * Tests that the command of `holdfast run` does not outlive the lock. If a signal that no program
  * can catch kills `holdfast run`, a watchdog process kills the command. So the command is dead
- * before the broker grants the lock to another session. The broker grants it when the lease is
- * over: the time for which it keeps a session without a message of its client.
+ * before the lease is over and the broker grants the lock to another session. The lease is the time
+ * for which the broker keeps a session without a message of its client.
  */
 import { expect } from 'chai'
 import { Stage, untilHandled, watching } from '../e2e/stage.js'

@@ -66,7 +66,7 @@ describe('holdfast run before the grant', () => {
     )
   })
 
-  it('exits with the code of -E if another session holds the lock, and prints nothing with --quiet', async () => {
+  it('exits with the code of -E if the lock is held, and prints nothing with --quiet', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k')
     const quiet = await run(url, ['-q', '--try', '-E', '3', 'k', 'echo', 'never'])

@@ -73,7 +73,7 @@ describe('the settings of holdfast serve', () => {
     expect(out.filter((line) => !line.endsWith('from default'))).to.deep.equal([])
   })
 
-  it('accept the ports of an operator beside the variables of Kubernetes, but no mistyped variable', async () => {
+  it('accept ports from variables although Kubernetes sets others, but refuse a mistyped variable', async () => {
     const serviceVariables = variablesOfService('_0')
     const { out } = await check([], {
       ...serviceVariables,

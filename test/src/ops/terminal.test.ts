@@ -110,8 +110,8 @@ describe('holdfast on a terminal', () => {
   })
 
   /**
-   * Returns the commands in a full run both with text output and with JSON output. In a quick
-   * run, every second command has text output, and the others have JSON output.
+   * Chooses the form of the output of each command. A full run has each command once with text and
+   * once with JSON. A quick run has every second command with text, and the others with JSON.
    */
   function asTextAndJson(commands: readonly string[][]): string[][] {
     return commands.flatMap((args, i) => {

@@ -84,7 +84,7 @@ describe('a token file', () => {
     [`\n${'0'.repeat(64)} ann look *`, /Line 2 .* the valid names are all, everyday, lock/],
   ]
   for (const [text, pattern] of invalidFiles) {
-    it(`cannot contain "${text.trim().slice(0, 16)}…", which the error does not repeat`, () => {
+    it(`cannot contain "${text.trim().slice(0, 16)}…", and the error does not show this`, () => {
       const path = scratch(stage).write('tokens', text)
       let message = ''
       try {
