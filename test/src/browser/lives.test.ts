@@ -16,8 +16,8 @@ import { openSite, type Site } from './site.js'
 
 const life = '/built/browser/inPage/life.js'
 /**
- * Chromium lets the timers of a hidden page fire only once a minute. This flag makes that begin
- * 2 s after the page was hidden, and not after 5 minutes.
+ * Chromium lets the timers of a hidden page fire only once a minute. With this flag, this
+ * throttling begins 2 s after the page was hidden, and not after 5 minutes.
  */
 const throttlingFlag = '--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/2'
 /** A lease that is longer than any test. */
@@ -49,7 +49,7 @@ describe('a tab', function () {
 
   afterEach(() => tab.close().catch(() => {}))
 
-  /** Lets the rival wait for the key and runs an action. Returns when the rival got the lock. */
+  /** Lets the rival wait for the key, and runs an action. Resolves with the time of the grant. */
   async function freedBy(key: string, action: () => Promise<unknown>): Promise<number> {
     const waiting = rival.lock(key)
     await action()

@@ -26,7 +26,7 @@ function page(text: string, path = 'docs/page.md'): { path: string; text: string
 }
 
 describe('the pages', () => {
-  it('include a README of each package and the usual pages of a project', () => {
+  it('include a README for each package and the usual pages of a project', () => {
     const required = ['README.md', 'ARCHITECTURE.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE']
     required.push('SECURITY.md')
     for (const name of [...required, ...packages.map((folder) => `${folder}/README.md`)]) {

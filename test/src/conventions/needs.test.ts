@@ -1,5 +1,5 @@
 /**
- * A test may need a program or a permission of the machine. If the machine lacks such a need, the
+ * A test may need a program or a permission of the machine. If the machine does not have it, the
  * test is skipped. In CI the test fails instead, if CI can install the program. CI must install all
  * needed programs.
  */

@@ -19,7 +19,7 @@ const require = createRequire(import.meta.url)
 
 const folderOf = (name: string): string => name.replace('@holdfast/', '')
 
-/** The files that a tarball may have, beside the files in `otherFiles`. */
+/** The files that a tarball may have, in addition to the files in `otherFiles`. */
 const allowed =
   /^(package\.json|README\.md|LICENSE|src\/.*\.ts|dist\/.*\.((js|d\.ts)(\.map)?|cjs|d\.cts))$/
 

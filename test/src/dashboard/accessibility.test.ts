@@ -19,7 +19,7 @@ const screens = {
   phone: { width: 375, height: 812, colorScheme: 'light' },
 } as const
 
-/** Returns what axe-core finds on the page, each with the elements that it is about. */
+/** Returns the faults that axe-core finds on the page, each with its elements. */
 async function violationsOf(page: Page): Promise<string[]> {
   const { violations } = (await page.evaluate('axe.run()')) as AxeResults
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)

@@ -40,7 +40,7 @@ describe('the groups of waiters', () => {
 })
 
 describe('the longest waits', () => {
-  it('are the oldest request of each key, the longest first, beside the oldest holder', async () => {
+  it('are the oldest request of each key with its oldest holder, the longest wait first', async () => {
     const { longestWaits } = await load('longestWaits')
     const rows = [
       { key: 'free', held: [held('free')], waiting: [] },
@@ -78,7 +78,7 @@ describe('the models of the coordination page', () => {
     ])
   })
 
-  it('list the scopes of a session apart, the scope that waits longest first', async () => {
+  it('list each scope of a session by itself, the scope that waits longest first', async () => {
     const { scopesIn } = await load('coordination')
     const sessions = [
       {

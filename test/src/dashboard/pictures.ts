@@ -1,7 +1,7 @@
 /**
  * `npm run pictures`: takes the picture of the dashboard that README.md shows, from a real broker
- * with a few dozen clients and a real Chromium. With a folder, takes a picture of every page as
- * well: light, dark and on a phone, with locks and without.
+ * with a few dozen clients and a real Chromium. The flag `--all` adds pictures of every page:
+ * light, dark and on a phone, with locks and without.
  *
  *   npm run pictures                    writes test/dashboard.png
  *   npm run pictures -- --all FOLDER    also writes the pictures of every page into FOLDER

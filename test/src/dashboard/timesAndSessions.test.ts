@@ -1,7 +1,8 @@
 /**
- * Tests in Chromium what the page of a lock shows of its ttl (how long it lasts without a refresh)
- * and its longest hold, and what the page of a session shows of its client. A fence is the number
- * of a grant. The lease is how long the broker keeps a session without a message of its client.
+ * Tests in Chromium two pages of the dashboard. The page of a lock shows its ttl and its longest
+ * hold, and the page of a session shows its client. The ttl is how long a lock lasts without a
+ * refresh. The lease is how long the broker keeps a session without a message of its client. A
+ * fence is the number of a grant.
  */
 import type { Operation } from '@holdfast/server'
 

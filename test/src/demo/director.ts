@@ -74,7 +74,7 @@ export class Director {
     })
   }
 
-  /** Stops to give jobs. Resolves when all workers have finished their jobs. */
+  /** Gives no further jobs. Resolves when all workers have finished their jobs. */
   async stop(): Promise<void> {
     this.#isStopping = true
     const isBusy = () => [...this.#workers.values()].some(({ key }) => key !== undefined)

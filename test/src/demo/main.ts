@@ -1,7 +1,7 @@
 /**
- * `npm run demo`: a broker and five workers, each in a process of its own, contend for three keys
- * in one terminal. One worker is killed while it holds a lock that other workers wait for. The demo
- * ends by itself.
+ * `npm run demo`: starts a broker and five workers, each in a process of its own. The workers
+ * contend for three keys, and the terminal shows the events. One worker is killed while it holds a
+ * lock that other workers wait for. The demo ends by itself.
  *
  *   npm run demo -- --seconds 30
  */

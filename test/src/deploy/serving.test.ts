@@ -29,9 +29,7 @@ import {
   yaml,
 } from './deployFiles.js'
 
-/**
- * An address of this machine for other machines. Kubernetes probes a pod by such an address.
- */
+/** The address at which other machines reach this machine. Kubernetes probes pods at theirs. */
 const ownAddress =
   Object.values(networkInterfaces())
     .flatMap((all) => all ?? [])
@@ -84,7 +82,7 @@ describe('the files to deploy: a broker with their settings', function () {
     return { files, certs, token, makeFile }
   }
 
-  /** Replaces the ports, the files and the log of an environment by those of this test. */
+  /** Gives an environment the ports, the files and the log of this test. */
   async function adapt(environment: Environment, { makeFile }: Preparation): Promise<Environment> {
     const adapted: Record<string, string> = { ...environment }
     for (const [name, value] of Object.entries(adapted)) {
@@ -205,7 +203,7 @@ describe('the files to deploy: a broker with their settings', function () {
     }
   })
 
-  it('exits 78, after which no restart follows, with only the settings of the image', async () => {
+  it('exits 78 with only the settings of the image, so that no restart follows', async () => {
     const { code, err } = await Holdfast.run(stage, ['serve'], { env: imageEnvironment() })
     assert.equal(code, 78)
     assert.match(err.join('\n'), /Cannot listen on 0\.0\.0\.0/)

@@ -4,7 +4,7 @@
  * meanwhile, at all servers, get the same answer. The broker keeps the rate for a minute.
  *
  * If the source fails, the request that asked gets the error, and the next request asks again.
- * A value may have at most 32 KiB. For a larger value, let the run store the value elsewhere and
+ * A value may have at most 32 KiB. Store a larger value elsewhere, and let the function of `once`
  * return its address.
  *
  * Usage: node test/dist/examples/exchangeRates.js SOURCE_URL [PORT]

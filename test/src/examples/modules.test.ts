@@ -81,7 +81,7 @@ describe('the example collaborativePage', () => {
     return { ...opened, untilShown }
   }
 
-  it('shows who reads and who edits, and reads on after a reader has lost its lock', async () => {
+  it('shows who reads and who edits, and shows a reader again after the loss of its lock', async () => {
     const { sessions } = await stage.brokerWithSessions('ada', 'grace')
     const [ada, grace] = sessions as [Session, Session]
     const atAda = open(ada, 'teal')

@@ -15,9 +15,9 @@ export interface Mutant {
    */
   readonly in: string
   /**
-   * The code to change, as a pattern of ast-grep that matches exactly once in the symbol: `$NAME`
-   * stands for any expression or statement, `$$$NAME` for any number of them, and the same name
-   * for the same code.
+   * The code to change, as a pattern of ast-grep that matches exactly once in the symbol. `$NAME`
+   * stands for any expression or statement, and `$$$NAME` for any number of them. A name that
+   * occurs twice stands for the same code.
    */
   readonly find: string
   /** The new code. A name of `find` stands for the code that this name matched. */

@@ -95,7 +95,7 @@ describe('a change by symbol and structure', () => {
 describe('a change fails', () => {
   it('if its pattern matches nothing in the symbol, even if the pattern matches elsewhere', () => {
     expect(() => changeIn(code, 'Door.open', change)).to.throw(
-      'matches 0 times in Door.open, not once: write it after the present code',
+      'matches 0 times in Door.open, not once: adapt it to the present code',
     )
   })
 

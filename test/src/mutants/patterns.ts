@@ -62,7 +62,7 @@ export function changeIn(code: string, symbol: string, { find, replace }: Change
   if (matches.length !== 1) {
     throw new Error(
       `The pattern \`${find}\` matches ${matches.length} times in ${symbol}, not once: ` +
-        `${matches.length === 0 ? 'write it after the present code' : 'make it more specific'}`,
+        `${matches.length === 0 ? 'adapt it to the present code' : 'make it more specific'}`,
     )
   }
   const unknownNames = namesAddedBy({ find, replace }).filter((name) => !isKnown(root, name))

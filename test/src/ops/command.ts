@@ -106,7 +106,7 @@ export class Holdfast {
   }
 }
 
-/** The variables of this process without those of Holdfast, and these variables of a command. */
+/** The variables of this process, without the variables of Holdfast, and with these variables. */
 function environment(own: StartOptions['env']): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDFAST_'))
   return { ...Object.fromEntries(inherited), ...own }

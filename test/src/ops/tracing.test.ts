@@ -24,7 +24,7 @@ import { NodeTracerProvider } from '@opentelemetry/sdk-trace-node'
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
 
-/** Keeps the active context only until the first await, as in a browser. */
+/** Keeps the active context of OpenTelemetry only until the first await, as in a browser. */
 class SynchronousContexts implements ContextManager {
   #active: Context = ROOT_CONTEXT
 

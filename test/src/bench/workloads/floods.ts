@@ -149,7 +149,7 @@ const jobs = (): readonly Job[] => [
 
 export const floodsWorkload: Workload = {
   name: 'floods',
-  title: 'a good client beside floods',
+  title: 'a good client during floods',
   jobs,
   runJob,
 }

@@ -276,7 +276,7 @@ async function untilOr(isTrue: () => boolean, ms: number): Promise<void> {
 
 export const neighbours: Workload = {
   name: 'neighbours',
-  title: 'well-behaved clients beside hostile clients',
+  title: 'well-behaved clients together with hostile clients',
   jobs,
   runJob,
 }

@@ -7,7 +7,7 @@ import { type PlanTurn, runPlan } from '../../locks/plan.js'
 import { scenarios } from '../../locks/scenarios/index.js'
 import { type Locks, Script } from '../../locks/script.js'
 
-/** The locks to test: those of the browser, of one session, or of two sessions. */
+/** The locks to test: of the browser, of one session, or of two sessions. */
 export type Implementation = 'native' | 'session' | 'twoSessions'
 
 /** Runs one scenario. Returns its log, and the lengths of the log at its quiet points. */

@@ -48,7 +48,7 @@ const connections: Mutant[] = [
     find: '$ATTEMPT <= $LAST_ATTEMPT',
     replace: 'false',
     brokers: 3,
-    why: 'A resume that the client gave up takes the session from a newer connection.',
+    why: 'A resume that the client has given up takes the session from a newer connection.',
   },
 ]
 
@@ -161,7 +161,7 @@ const messages: Mutant[] = [
     in: 'SessionWatches.#removeGroup',
     find: 'this.#setCoveredIndexed($GROUP, $PLACE, true)',
     replace: 'undefined',
-    why: 'The broker sends a watch no events once a wider watch of the same session has ended.',
+    why: 'The broker sends a watch no events after a wider watch of the same session has ended.',
   },
   {
     name: 'watch-told-of-older-events',

@@ -39,7 +39,7 @@ const membership: Mutant[] = [
     find: '$LAST < $N - 1',
     replace: 'false',
     brokers,
-    why: 'A broker that missed an entry of a sender goes on, and ignores the later entries of it.',
+    why: 'A broker that missed an entry of another broker goes on, and ignores its later entries.',
   },
   {
     name: 'cluster-dead-after-half-the-silence',
@@ -63,7 +63,7 @@ const membership: Mutant[] = [
     find: '$SELF_LEASE.onOwnEntry($N)',
     replace: '($SELF_LEASE.onSent($N, this.#deps.clock.monotonic()), $SELF_LEASE.onOwnEntry($N))',
     brokers,
-    why: 'A broker counts its self-lease from when it reads its own entry, not from when it sent it.',
+    why: 'A broker counts its self-lease from the receipt of its own entry, not from the sending.',
   },
 ]
 

@@ -42,7 +42,7 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
     in: 'Notices.#dueAt',
     find: '$LAST + $GAP',
     replace: '0',
-    why: 'The broker tells a holder of each request that waits, and not at most once a second.',
+    why: 'The broker sends a holder a notice for each waiting request, even several in a second.',
     needs: { notices: 0.5 },
   },
   {
@@ -81,7 +81,7 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
     in: 'WatchRegistry.#remove',
     find: '[$LOCKS, $QUEUES]',
     replace: '[$LOCKS]',
-    why: 'A watch of queues goes on after the client gave its id to a watch without queues.',
+    why: 'A watch of queues still gets queue events after a watch without queues has replaced it.',
     tests: 'server/queueWatches',
   },
   {

@@ -222,7 +222,7 @@ const once: Mutant[] = [
     in: 'LockTable.#complete',
     find: '$LOCK?.extras?.once === undefined',
     replace: '$LOCK === undefined',
-    why: 'A client gives followers a value for a lock that it did not get by once.',
+    why: 'A client gives followers a value for a lock that was not granted to a call of once.',
     needs: { actions: ['once'] },
   },
   {

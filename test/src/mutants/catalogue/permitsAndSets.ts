@@ -66,7 +66,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     in: 'Granter.#grantSet',
     find: 'this.grant($KEY, $SESSION, $REQUEST, $EXTRAS, $FENCE, $AT, $REQUEST)',
     replace: 'this.grant($KEY, $SESSION, $REQUEST, $EXTRAS, $FENCE - 1, $AT, $REQUEST)',
-    why: 'A set that waited gets the fence of the newest grant before it.',
+    why: 'A set that waited gets the fence of the grant before it, and no new fence.',
     needs: { actions: ['lockAll'] },
   },
 ]

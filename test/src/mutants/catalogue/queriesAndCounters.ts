@@ -25,7 +25,7 @@ const queries: Mutant[] = [
     in: 'recordChunks',
     find: '$COUNT += $ROWS.count',
     replace: '$COUNT = Math.min($COUNT + $ROWS.count, limit)',
-    why: 'The broker counts only as many barriers and results as it lists.',
+    why: 'The broker counts only the barriers and results that it lists, and not all of them.',
   },
   {
     name: 'record-query-repeats-chunk',

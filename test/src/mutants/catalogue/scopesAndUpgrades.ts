@@ -81,7 +81,7 @@ const scopes: Mutant[] = [
     in: 'DeadlockCheck.#isFreeAt',
     find: 'headOf($PLACE) !== $WAITER',
     replace: 'false',
-    why: 'A request that waits behind the request of a waiting scope is taken to be grantable.',
+    why: 'The check for deadlocks takes a request to be grantable although others wait before it.',
     needs: { actions: ['scope'] },
   },
   {
