@@ -41,9 +41,9 @@ export interface CrashResults {
 }
 
 /**
- * Runs rounds of one crash each, at one point after the other.
+ * Runs rounds. Each round has one crash, at the next point.
  *
- * @param points The points, which are reached in turn.
+ * @param points The points, in the order of the rounds.
  * @param onRound Called after the check of each crash.
  */
 export async function crashAtPoints(

@@ -7,7 +7,8 @@
  * order in which the keys were affected), the answer.
  *
  * Terms: a fence numbers a grant. A grace is how long a session survives without a connection. A
- * ttl is how long a lock lasts without a refresh. A quiet table grants only steals.
+ * ttl is how long a lock lasts without a refresh. A quiet table grants only steals. A set is one
+ * lock on several keys. A follower is a `once` that waits for the value of another `once`.
  */
 import type { ClientCommand, Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
@@ -151,7 +152,7 @@ export class Model {
       session.answers = session.answers.filter(([id]) => !command.ids.includes(id))
       this.#effects.push({ kind: 'acknowledged', session: session.id })
     } else if (command.id <= session.lastId) {
-      // Answers to sets and `once` have the type `lock`; those to `complete` have `unlock`.
+      // The answers to sets and `once` have the type `lock`; answers to `complete` have `unlock`.
       const { type } = command
       const hasTypeLock = type === 'lockAll' || type === 'once'
       this.#answers.repeat(

@@ -74,7 +74,7 @@ function expectAgreement(steps: readonly Step[]): void {
 
 const histories = fc.array(step, { minLength: stepCount, maxLength: stepCount, size: 'max' })
 
-describe('table: random histories beside the model', () => {
+describe('table: random histories compared with the model', () => {
   it(`the table and the model agree on ${parameters.numRuns} histories of ${stepCount} steps`, function () {
     this.timeout(count(60_000, 1_200_000))
     // `expectAgreement` shortens a failing history, because fast-check cannot shorten a list of
@@ -111,17 +111,17 @@ function describeEffect(effect: PlainEffect): string {
   }
   if (effect.kind === 'granted') {
     const { mode, set, election } = effect.lock
-    if (election !== undefined) return `granted ${effect.waited ? 'late' : 'at once'} as leader`
+    if (election !== undefined) return `granted ${effect.waited ? 'late' : 'immediately'} as leader`
     const kind = set !== undefined ? ' as a set' : mode === 'permits' ? ' with permits' : ''
-    return `granted ${effect.waited ? 'late' : 'at once'}${kind}`
+    return `granted ${effect.waited ? 'late' : 'immediately'}${kind}`
   }
-  if (effect.kind === 'upgraded') return `upgraded ${effect.waited ? 'late' : 'at once'}`
+  if (effect.kind === 'upgraded') return `upgraded ${effect.waited ? 'late' : 'immediately'}`
   return 'reason' in effect ? `${effect.kind} ${effect.reason}` : effect.kind
 }
 
 /**
- * The kinds of every command, and of every effect with its reason or its answer. `late` means that
- * the request waited.
+ * The kinds of every command, and of every effect with its reason or its answer. A grant comes
+ * `late` if its request waited.
  */
 const expectedKinds = [
   ...[
@@ -153,12 +153,12 @@ const expectedKinds = [
     'unfinished',
   ],
   ...['opened', 'resumed', 'refused', 'suspended', 'queued', 'refreshed'],
-  ...['granted at once', 'granted late'],
-  ...['granted at once with permits', 'granted late with permits'],
-  ...['campaign', 'granted at once as leader', 'granted late as leader'],
+  ...['granted immediately', 'granted late'],
+  ...['granted immediately with permits', 'granted late with permits'],
+  ...['campaign', 'granted immediately as leader', 'granted late as leader'],
   ...['proclaim', 'proclaimed', 'answer proclaimed', 'repeat proclaimed'],
-  ...['granted at once as a set', 'granted late as a set'],
-  ...['upgraded at once', 'upgraded late', 'downgraded', 'answer upgraded', 'answer downgraded'],
+  ...['granted immediately as a set', 'granted late as a set'],
+  ...['upgraded immediately', 'upgraded late', 'downgraded', 'answer upgraded', 'answer downgraded'],
   'answer scopeEnded',
   'repeat DEADLOCK',
   ...['ended goodbye', 'ended expired', 'ended dropped'],

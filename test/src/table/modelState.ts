@@ -25,6 +25,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 export type ModelLock = Mutable<PlainLock>
 
 type Resume = Extract<Command, { type: 'resume' }>
+/** The fields of a plain session that the model derives from its lists. */
 type Derived = 'held' | 'waiting' | 'barrierCalls' | 'answers' | 'lastResumeAttempt' | 'revocations'
 
 export interface ModelSession extends Omit<Mutable<PlainSession>, Derived> {
@@ -136,7 +137,7 @@ export class ModelState {
    * fit, and at least one. The limits are 16 holders, 16 KiB, and 256 KiB for all unacknowledged
    * answers of the session.
    *
-   * @param exceptFence The first fence of the lock that is not listed.
+   * @param exceptFence The fence of the lock that is not listed, if there is one.
    */
   failureWithHolders(
     requester: ModelSession,

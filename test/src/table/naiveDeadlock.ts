@@ -1,8 +1,8 @@
 /**
- * Finds deadlocks by a simple reduction of the whole table, as PROTOCOL.md describes it. The
- * reduction removes the locks of each session or scope that does not wait, and then the requests
- * that can be granted. It repeats these steps until nothing changes. A request that remains can
- * never be granted.
+ * Finds deadlocks by a simple reduction of the whole table, as PROTOCOL.md describes it. A scope is
+ * one task of a session. While a scope waits, its locks stay held; while an upgrade waits, its lock
+ * stays held. The reduction removes all other locks, and then the requests that can be granted. It
+ * repeats these steps until nothing changes. A request that remains can never be granted.
  */
 import type { Command, LockTable } from '@holdfast/server/core'
 import type { PlainLock, PlainRequest, PlainState } from './plainValues.js'
@@ -106,7 +106,7 @@ function isSameRequest(a: PlainRequest, b: PlainRequest): boolean {
   return a.session === b.session && a.id === b.id
 }
 
-/** Whether a request can be granted beside these locks and before these requests. */
+/** Whether a request can be granted, if these locks are held and these requests wait. */
 function canBeGranted(
   { key, session, id, mode, permits = 0, capacity = 0 }: PlainRequest,
   locks: readonly PlainLock[],

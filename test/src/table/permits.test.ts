@@ -136,7 +136,7 @@ class Semaphore {
   }
 }
 
-describe('table: permits beside a semaphore', () => {
+describe('table: permits compared with a semaphore', () => {
   const capacity = 4
   const parameters = runs(300, 5_000)
   const operation = fc.record({

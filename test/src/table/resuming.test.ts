@@ -191,7 +191,7 @@ describe('table: resume secrets', () => {
     expect(driver.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
   })
 
-  it('the former secret is invalid once the client has sent any message', () => {
+  it('the former secret is invalid after the client has sent any message', () => {
     const sendByName: Record<string, (driver: TableDriver) => void> = {
       ack: (driver) => driver.ack('a', []),
       lock: (driver) => driver.lock('a', 'm'),

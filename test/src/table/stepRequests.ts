@@ -51,7 +51,7 @@ export function sharedLock(fields: SessionFields, id: number): Command {
   return { ...request(fields, id, 0), mode: 'shared', ttl: undefined, timeout: undefined }
 }
 
-/** A request for an exclusive lock, with a ttl for some and a timeout for some. */
+/** A request for an exclusive lock, sometimes with a ttl and sometimes with a timeout. */
 function request(fields: SessionFields, id: number, pick: number) {
   return {
     type: 'lock',

@@ -70,10 +70,10 @@ export interface Step {
   /** Any number. The number chooses a key, a mode, a time, a lock, a request and so on. */
   readonly pick: number
   /**
-   * 0 makes the command wrong or out of date, for instance a former connection, a former lock or a
-   * wrong secret.
+   * 0 makes the command wrong or out of date. For instance, the command then names a former
+   * connection, a former lock or a wrong secret.
    */
-  readonly aim: number
+  readonly wrongIfZero: number
 }
 
 export const step: fc.Arbitrary<Step> = fc.record({
@@ -82,7 +82,7 @@ export const step: fc.Arbitrary<Step> = fc.record({
   ),
   seat: fc.nat(4),
   pick: fc.nat(0xffff),
-  aim: fc.nat(9),
+  wrongIfZero: fc.nat(9),
 })
 
 /** The names of the brokers that share the table. */
@@ -112,9 +112,9 @@ export class CommandMaker {
    * Returns the command of this step; undefined if the session that the step opens is already open.
    */
   commandOf(step: Step, state: PlainState): Command | undefined {
-    const { kind, seat, pick, aim } = step
+    const { kind, seat, pick, wrongIfZero } = step
     this.#at++
-    const isWrong = aim === 0
+    const isWrong = wrongIfZero === 0
     const id = `${seat}.${this.#sessionCounts[seat]! - (isWrong && pick % 5 === 0 ? 1 : 0)}`
     const session = state.sessions.find((candidate) => candidate.id === id)
     if (kind === 'raiseFenceFloor')
@@ -147,8 +147,8 @@ export class CommandMaker {
     const fields = { ...base, attachEpoch }
     switch (kind) {
       case 'repeat':
-        // The request of the earlier id was answered, its answer was acknowledged, or it still
-        // waits; or the client skipped this id.
+        // Repeats an earlier id. Its request was answered or still waits, or the client skipped
+        // the id. The answer may be acknowledged already.
         return repeat(fields, session, pick, state)
       case 'lock':
         return lock(fields, session.lastId + 1 + (pick % 16 === 0 ? 2 : 0), pick)

@@ -149,7 +149,7 @@ describe('table: upgrades', () => {
     expect(granted.revoke('c', 'k', 3)).to.include('released a k f1 revoked')
   })
 
-  it('of the lock of a once leave a present fence that a snapshot keeps', () => {
+  it('give also the lock of a once a new present fence, which a snapshot keeps', () => {
     const driver = TableDriver.withSessions('a')
     driver.once('a', 'k')
     driver.downgrade('a', 1)
