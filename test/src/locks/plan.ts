@@ -149,6 +149,6 @@ function byName(a: string, b: string): number {
 function describeAction(action: PlannedRequest | PlannedEnd): string {
   if (action.kind !== 'request') return `${action.kind} ${action.label}`
   const { mode, steal, ifAvailable } = action.options
-  const verb = steal ? 'steals' : ifAvailable ? 'requests at once' : 'requests'
+  const verb = steal ? 'steals' : ifAvailable ? 'tries to get' : 'requests'
   return `${action.label} ${verb} ${JSON.stringify(action.name)} ${mode}`
 }

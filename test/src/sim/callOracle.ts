@@ -8,8 +8,8 @@ import type { Oracles } from './oracles.js'
 import type { SimProcess } from './simProcess.js'
 
 /**
- * How much later than its timeout a request may settle, in ms for which the process of the caller
- * ran.
+ * How much later than its timeout a request may settle, in ms. Only the time counts in which the
+ * process of the caller ran.
  */
 export const lateToleranceMs = 3_000
 /**
@@ -129,7 +129,7 @@ export class CallOracle {
   watchAbort({ signal, metadata }: LockRequest, isSettled: () => boolean): void {
     signal?.addEventListener('abort', () => {
       this.#process.receive(() => {
-        if (!isSettled()) this.violated('an abort settles the request at once', metadata.op)
+        if (!isSettled()) this.violated('an abort settles the request immediately', metadata.op)
       })
     })
   }

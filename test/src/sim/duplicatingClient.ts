@@ -1,8 +1,8 @@
 /**
- * A raw client (which writes protocol messages itself) that follows PROTOCOL.md but does no more
- * than the client must. It sends many messages twice, also sends on connections that it has
- * replaced, and repeats requests after a resume without reading the snapshot. Even so, each request
- * must run once, and its repetition must get the same answer.
+ * A raw client (which writes protocol messages itself) that does only what PROTOCOL.md demands of a
+ * client. It sends many messages twice, also sends on connections that it has replaced, and repeats
+ * requests after a resume without reading the snapshot. Even so, each request must run once, and
+ * its repetition must get the same answer.
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
 import { ActionLoop, messagesIn, type RawClientDeps } from './rawClient.js'

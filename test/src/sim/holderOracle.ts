@@ -82,12 +82,12 @@ export class HolderOracle {
   readonly #quietStart: boolean
   readonly #isPassive: boolean
   readonly #maxLogDelayMs: number
-  /** By fence; a lock that was upgraded is here by each of its fences. */
+  /** The grants by fence. A lock that was upgraded is here under each of its fences. */
   readonly #grants = new Map<number, GrantRecord>()
   readonly #heldLocks = new Map<SimProcess, HeldLock[]>()
   /**
-   * When the broker first resumed each session since its client last learnt of a resume, in world
-   * time (time of the simulation).
+   * For each session, the time of its first resume of which its client has not learned yet, in
+   * world time (time of the simulation).
    */
   readonly #resumedAt = new Map<string, number>()
 

@@ -2,8 +2,8 @@
  * An oracle (a check of a simulated run) that checks upgrades and downgrades by the effects of the
  * lock table. An upgrade makes a shared lock exclusive and raises its fence (the number of a
  * grant). A downgrade makes an exclusive lock shared and keeps its fence. An upgrade that ends
- * without a grant leaves its lock as it was. `TableOracle` checks that no other lock is held beside
- * an exclusive lock.
+ * without a grant leaves its lock as it was. `TableOracle` checks that no other lock is held while
+ * an exclusive lock is held.
  */
 import type { Command, Effect, Lock } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
@@ -69,7 +69,7 @@ export class ModeOracle {
 
   #upgraded({ lock, request, formerFence }: EffectOf<'upgraded'>, ended: Map<string, number>) {
     const record = this.#locks.get(lock.fence)
-    this.#report.count(request === undefined ? 'upgraded at once' : 'upgraded after a wait')
+    this.#report.count(request === undefined ? 'upgraded immediately' : 'upgraded after a wait')
     if (request !== undefined) {
       this.#upgrades.delete(nameOf(request))
       ended.set(nameOf(request), lock.fence)

@@ -12,7 +12,7 @@ import type { Plan } from './plan.js'
 import type { Random } from './random.js'
 import type { SimProcess } from './simProcess.js'
 
-/** What the calls of one kind need of their program. */
+/** The parts of a client program that its calls use. */
 export interface CallDeps {
   readonly process: SimProcess
   readonly random: Random

@@ -160,7 +160,7 @@ export class OnceOracle {
   }
 
   #queued(key: string, name: string): void {
-    if (this.#kept.has(key)) this.#violated('a kept result answers a call at once', name)
+    if (this.#kept.has(key)) this.#violated('a kept result answers a call immediately', name)
     this.#waiters.set(name, { key, run: undefined })
   }
 
@@ -168,7 +168,7 @@ export class OnceOracle {
     const name = nameOf(lock)
     if (request === undefined) {
       if (command.type !== 'once') return
-      if (this.#kept.has(lock.key)) this.#violated('a kept result answers a call at once', name)
+      if (this.#kept.has(lock.key)) this.#violated('a kept result answers a call immediately', name)
     } else {
       const waiter = this.#waiters.get(name)
       if (waiter === undefined) return

@@ -305,7 +305,7 @@ export class Oracles {
     const { report } = this
     switch (effect.kind) {
       case 'granted':
-        report.count(effect.request === undefined ? 'granted at once' : 'granted to a waiter')
+        report.count(effect.request === undefined ? 'granted immediately' : 'granted to a waiter')
         this.#countKind(effect.lock)
         this.holderOracle.granted(effect.lock, command.type === 'lock' && command.steal)
         break

@@ -1,8 +1,8 @@
 /**
  * Chooses the properties of a world (a simulated system of brokers, clients and network) by chance,
  * from a seed. Each seed leaves out most kinds of faults and actions, because a world in which
- * everything goes wrong all the time never reaches the rare states. A world in which no connection
- * is cut, for example, has long quiet stretches in which other bugs show.
+ * everything goes wrong all the time never reaches the rare states. For example, a world in which
+ * no connection is cut has long quiet stretches, and other bugs show there.
  */
 import type { Random } from './random.js'
 
@@ -134,7 +134,7 @@ export interface Plan {
 /** The weight of an action that every world of a batch needs. */
 const neededWeight = 6
 
-/** What every world of a batch has, also if its seed leaves it out. */
+/** What every world of a batch has, even if the plan of its seed would not have it. */
 export interface WorldNeeds
   extends Partial<Pick<Plan, 'ttl' | 'maxHold' | 'abort' | 'notices' | 'logMs'>> {
   readonly actions?: readonly Action[] | undefined

@@ -8,8 +8,8 @@
  *
  * A request or lock of several keys (a set) has one object for each key. Only the first of them is
  * primary, so the oracle counts a set once. `extras` has the fields that only a few requests, locks
- * and keys have (see `core/lockExtras.ts`): for a request its scope, for a key the scopes and the
- * upgrade that wait.
+ * and keys have (see `core/lockExtras.ts`). A request has its scope there, and a key has the scopes
+ * and the upgrade that wait for it.
  */
 import type { Command, Effect, LockTable, Request } from '@holdfast/server/core'
 import {

@@ -20,7 +20,10 @@ import type { RunReport } from './runReport.js'
 import type { SimProcess } from './simProcess.js'
 import { type ProcessTime, Stopwatch } from './stopwatch.js'
 
-/** How late the broker may end a session or a lock, in ms for which the broker ran. */
+/**
+ * How late the broker may end a session or a lock, in ms. Only the time counts in which its process
+ * ran.
+ */
 const latenessMs = 3_000
 
 interface SessionRecord {

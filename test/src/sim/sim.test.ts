@@ -14,14 +14,14 @@ import { WorldBatch } from './worldBatch.js'
  * events the worlds prove too little.
  */
 const expectedCounts = [
-  'granted at once',
+  'granted immediately',
   'granted to a waiter',
   'granted permits',
   'granted set',
   'proclaimed',
   'once: followed a run',
   'once: got a kept value',
-  'upgraded at once',
+  'upgraded immediately',
   'upgraded after a wait',
   'upgrade refused ABORTED',
   'downgraded',

@@ -51,7 +51,7 @@ export class SimProcess {
     return this.#isDead
   }
 
-  /** The world time that this process has run so far, in ms. */
+  /** For how long this process has run so far, in ms of world time. */
   get ranFor(): number {
     const presentStopMs = this.#isStopped ? this.#world.now - this.#stoppedAt : 0
     return this.#world.now - this.#stoppedFor - presentStopMs

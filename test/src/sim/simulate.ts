@@ -43,7 +43,7 @@ export interface SimulationOptions {
    * and `needs` have no effect.
    */
   readonly cells?: number | undefined
-  /** What every world has, also if its seed leaves it out. Default: nothing. */
+  /** What every world has, even if the plan of its seed would not have it. Default: nothing. */
   readonly needs?: WorldNeeds | undefined
   /** The indexes of the seed's clients that take part; undefined for all. */
   readonly clients?: ReadonlySet<number> | undefined

@@ -8,8 +8,8 @@ import type { SnapshotItem } from '@holdfast/server/core'
 import { ItemDigest, type StateMachine, type StateSnapshot } from '@holdfast/server/internal'
 import type { RunReport } from './runReport.js'
 
-/** Commands from the end of one snapshot to the beginning of the next snapshot. */
-const commandsBetweenSnapshots = 20
+/** The oracle begins a snapshot at every twentieth command, unless a snapshot is under way. */
+const commandsPerSnapshot = 20
 
 interface SnapshotUnderWay {
   readonly snapshot: StateSnapshot
@@ -32,7 +32,7 @@ export class SnapshotOracle {
   afterCommand(stateMachine: StateMachine): void {
     this.#commands++
     if (this.#underWay !== undefined) this.#read(this.#underWay)
-    else if (this.#commands % commandsBetweenSnapshots === 0) this.#begin(stateMachine)
+    else if (this.#commands % commandsPerSnapshot === 0) this.#begin(stateMachine)
   }
 
   /**

@@ -68,7 +68,7 @@ export class WatchView {
   /** Renames a lock, because it has a new fence. The lock is the only lock of its key. */
   #upgraded({ key, fence }: { readonly key: string; readonly fence: number }): void {
     const names = [...(this.#held ?? [])].filter((name) => name.endsWith(` ${key}`))
-    if (names.length !== 1) this.#violated(`upgraded ${fence} beside ${names.length} locks`)
+    if (names.length !== 1) this.#violated(`upgraded ${fence} among ${names.length} locks`)
     for (const name of names) this.#held?.delete(name)
     this.#held?.add(nameOf({ key, fence }))
   }

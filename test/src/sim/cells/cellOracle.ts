@@ -54,8 +54,10 @@ export class CellOracle implements BrokerObserver, CallObserver {
     this.report.violated(rule, detail)
   }
 
-  /** A client's program has got a lock. Returns a function, to be called when the
-   * program returns the lock. */
+  /**
+   * A client's program has got a lock. Returns a function, which the program calls when it returns
+   * the lock.
+   */
   acquired(lock: ClientLock, keys: readonly string[], process: SimProcess): () => void {
     const heldLock = { lock, process }
     for (const key of keys) {
