@@ -22,7 +22,7 @@ const maxCutMs = 2 * leaseMs
 export class Candidate {
   readonly name: string
   /**
-   * The leaderships. A tenure is one use of a lock, and the leader holds the lock of the election.
+   * The leaderships of this candidate. A tenure is one use of a lock, here of the election's lock.
    */
   readonly tenures: Tenure[] = []
   readonly publications: Publication[] = []

@@ -51,7 +51,7 @@ function permits(stage: Stage): void {
     await b!.answer('granted', id)
   })
 
-  it('grants no lock of another mode beside permits', async () => {
+  it('grants no lock of another mode while permits are held', async () => {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     await a!.acquire(key, { capacity: 3 })

@@ -21,11 +21,11 @@ function queries(stage: Stage): void {
   it('lists holders and waiters by key and by prefix', async () => {
     const holder = await stage.open({ name: 'worker' })
     const [waiting, other] = await stage.openSeveral(2)
-    const [key, beside] = [stage.key('one'), stage.key('two')]
+    const [key, otherKey] = [stage.key('one'), stage.key('two')]
     const fence = await holder.acquire(key, { metadata: 'why' })
     waiting!.lock(key, { mode: 'shared' })
     await waiting!.settle()
-    await other!.acquire(beside, { mode: 'shared' })
+    await other!.acquire(otherKey, { mode: 'shared' })
     const { session } = holder.welcome
     const seen = await queryAll(other!, { key })
     expect(seen).to.include({ heldCount: 1, waitingCount: 1 })
@@ -35,7 +35,7 @@ function queries(stage: Stage): void {
     expect(seen.waiting[0]).to.have.all.keys('key', 'mode', 'session', 'since')
     expect(seen.waiting[0]).to.include({ key, mode: 'shared', session: waiting!.welcome.session })
     const underPrefix = await queryAll(other!, { prefix: stage.prefix })
-    expect(underPrefix.held.map((lock) => lock.key)).to.have.members([key, beside])
+    expect(underPrefix.held.map((lock) => lock.key)).to.have.members([key, otherKey])
     expect(await queryAll(other!, { key: stage.key() })).to.include({
       heldCount: 0,
       waitingCount: 0,
@@ -140,11 +140,11 @@ async function queryRecords(peer: Peer, kind: 'barriers' | 'results', scope: obj
 function queriesForRecords(stage: Stage): void {
   it('lists the calls that wait at barriers, in order of arrival', async () => {
     const [peer, other] = [await stage.open({ name: 'worker' }), await stage.open()]
-    const [key, beside] = [stage.key('one'), stage.key('two')]
+    const [key, otherKey] = [stage.key('one'), stage.key('two')]
     peer.request({ type: 'barrier', key, parties: 4 })
     await peer.settle()
     other.request({ type: 'barrier', key, parties: 4 })
-    other.request({ type: 'barrier', key: beside, parties: 2 })
+    other.request({ type: 'barrier', key: otherKey, parties: 2 })
     await other.settle()
     const { arrived, arrivedCount } = await queryRecords(other, 'barriers', { key })
     expect(arrivedCount).to.equal(2)

@@ -10,7 +10,7 @@ import type { Stage } from './stage.js'
 
 /** Defines the tests of upgrades and downgrades. */
 export function modeChanges(stage: Stage): void {
-  it('grants an upgrade with a new fence, ahead of queued requests, once its lock is the only lock', async () => {
+  it('grants an upgrade with a new fence, ahead of queued requests, when its lock is the only lock', async () => {
     const [first, second, third] = await stage.openSeveral(3)
     const key = stage.key()
     const { fence } = await first!.answer(
