@@ -52,7 +52,9 @@ describe('replicated log: snapshots of the own table', () => {
     const error = await saveState(engine, state, snapshot('1.2'), () => {}).catch(
       (reason) => reason,
     )
-    expect(error.message).to.equal('the items of the snapshot have the digest 0.0, but the table has 1.2')
+    expect(error.message).to.equal(
+      'the items of the snapshot have the digest 0.0, but the table has 1.2',
+    )
     expect(store.snapshots).to.deep.equal([])
     const { value } = new Digest(table)
     expect(await saveState(engine, state, snapshot(value), () => {})).to.equal(2)

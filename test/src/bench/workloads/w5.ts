@@ -35,4 +35,9 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   return { rows, grants: exclusion.grants, violations: exclusion.violations }
 }
 
-export const w5: Workload = { name: 'W5', title: 'all kinds of requests at the same time', jobs, runJob }
+export const w5: Workload = {
+  name: 'W5',
+  title: 'all kinds of requests at the same time',
+  jobs,
+  runJob,
+}

@@ -61,7 +61,8 @@ const shared: Scenario = {
 }
 
 const fairness: Scenario = {
-  title: 'a shared request waits behind a waiting exclusive request, although shared locks are held',
+  title:
+    'a shared request waits behind a waiting exclusive request, although shared locks are held',
   async run(script) {
     const shared = { mode: 'shared' } as const
     const a = script.request('a', 'x', shared)
