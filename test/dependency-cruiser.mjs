@@ -94,7 +94,8 @@ const timeModules =
   '^(?:node:)?(?:crypto|perf_hooks|timers|timers/promises)$|^nanoid|(?:^|/)node_modules/nanoid/'
 const threads = '^(?:node:)?worker_threads$'
 
-const checks = '^shared/src/messages/(?:clientSchemas|brokerSchemas|checkClientMessage)\\.ts$'
+const checks =
+  '^shared/src/messages/(?:clientSchemas|clientShapes|brokerSchemas|checkClientMessage)\\.ts$'
 const webSocketLibrary = '(?:^ws$|(?:^|/)node_modules/ws/)'
 
 /** The only files of the client that use Node, and the only file of the server that uses `ws`. */

@@ -110,9 +110,10 @@ export function isMetadata(value: unknown): boolean {
 }
 
 /** Whether a value is a list of notices in which no notice comes twice. */
-function isNoticeList(value: unknown): boolean {
+export function isNoticeList(value: unknown): boolean {
   return (
     Array.isArray(value) &&
+    value.length <= 2 &&
     value.every((notice) => notice === 'queued' || notice === 'contended') &&
     new Set(value).size === value.length
   )
@@ -122,18 +123,19 @@ function isNoticeList(value: unknown): boolean {
 const ResultValue = customSchema<unknown>('value for once', isResult)
 
 /** Whether a parsed JSON value may be the value of a `once`: at most 32 KiB and 64 levels. */
-function isResult(value: unknown): boolean {
+export function isResult(value: unknown): boolean {
   if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth, maxJsonValuesWithResult))
     return false
   const text = JSON.stringify(value)
   return text.length <= maxResultBytes && utf8Length(text) <= maxResultBytes
 }
 
-/** Text without lone surrogates. */
-const wellFormed = customSchema<string>(
-  'well-formed text',
-  (value) => typeof value === 'string' && !/\p{Cs}/u.test(value),
-)
+/** Whether a value is text without lone surrogates. */
+export function isWellFormed(value: unknown): boolean {
+  return typeof value === 'string' && !/\p{Cs}/u.test(value)
+}
+
+const wellFormed = customSchema<string>('well-formed text', isWellFormed)
 
 const Token = size(string(), 1, maxTokenLength)
 /** A session id or a resume secret. */
@@ -173,7 +175,7 @@ const keyFields = {
 }
 
 /** Like all checks that superstruct calls, this and the next checks return true or a message. */
-const checkPermits = ({ mode, permits, capacity }: LockItem) => {
+export const checkPermits = ({ mode, permits, capacity }: LockItem) => {
   if (capacity === undefined)
     return permits === undefined || 'permits need a capacity: add the capacity of the key'
   if (mode !== undefined)
@@ -184,7 +186,7 @@ const checkPermits = ({ mode, permits, capacity }: LockItem) => {
   )
 }
 
-const checkSteal = ({ steal, mode, timeout, capacity, scope }: LockRequest) => {
+export const checkSteal = ({ steal, mode, timeout, capacity, scope }: LockRequest) => {
   const canSteal =
     mode !== 'shared' && timeout === undefined && capacity === undefined && scope === undefined
   return (
@@ -213,6 +215,14 @@ const LockSchema: Describe<LockRequest> = refine(
   },
 )
 
+export function checkLockSet({ items }: LockSetRequest): true | string {
+  if (items.length < 1 || items.length > maxSetKeys)
+    return `a set has 1 to ${maxSetKeys} keys: add keys or use several sets`
+  if (new Set(items.map(({ key }) => key)).size < items.length)
+    return 'a set has the same key twice: name each key once'
+  return items.map(checkPermits).find((result) => result !== true) ?? true
+}
+
 const LockSetSchema: Describe<LockSetRequest> = refine(
   object({
     type: literal('lockAll'),
@@ -225,13 +235,7 @@ const LockSetSchema: Describe<LockSetRequest> = refine(
     scope: optional(Id),
   }) as unknown as Describe<LockSetRequest>,
   'lockAll',
-  ({ items }) => {
-    if (items.length < 1 || items.length > maxSetKeys)
-      return `a set has 1 to ${maxSetKeys} keys: add keys or use several sets`
-    if (new Set(items.map(({ key }) => key)).size < items.length)
-      return 'a set has the same key twice: name each key once'
-    return items.map(checkPermits).find((result) => result !== true) ?? true
-  },
+  checkLockSet,
 )
 
 const UpgradeSchema: Describe<UpgradeRequest> = object({
@@ -268,7 +272,7 @@ const RefreshSchema: Describe<RefreshRequest> = object({
 
 const CancelSchema: Describe<Cancel> = object({ type: literal('cancel'), request: Id })
 
-const checkKeyOrPrefix = (message: { key?: unknown; prefix?: unknown }) =>
+export const checkKeyOrPrefix = (message: { key?: unknown; prefix?: unknown }) =>
   message.key === undefined ||
   message.prefix === undefined ||
   'a query or watch has a key or a prefix: leave one of them out'
@@ -294,6 +298,14 @@ const checkQuerySession = ({ kind, session, key, prefix }: Record<string, unknow
   )
 }
 
+export function checkQuery(message: Record<string, unknown>): true | string {
+  for (const checkFields of [checkKeyOrPrefix, checkPageStart, checkQueryKind, checkQuerySession]) {
+    const result = checkFields(message)
+    if (result !== true) return result
+  }
+  return true
+}
+
 const QuerySchema: Describe<QueryRequest> = refine(
   object({
     type: literal('query'),
@@ -307,18 +319,7 @@ const QuerySchema: Describe<QueryRequest> = refine(
     session: optional(ShortText),
   }),
   'query',
-  (message) => {
-    for (const checkFields of [
-      checkKeyOrPrefix,
-      checkPageStart,
-      checkQueryKind,
-      checkQuerySession,
-    ]) {
-      const result = checkFields(message)
-      if (result !== true) return result
-    }
-    return true
-  },
+  checkQuery,
 )
 
 const WatchSchema: Describe<WatchRequest> = refine(

@@ -1,0 +1,178 @@
+/**
+ * A fast check for each message that a client may send, except the four most frequent types, which
+ * `checkClientMessage.ts` checks. A check with a schema of the library superstruct makes many
+ * objects, and takes ten times as long. So a client that sends such messages without a pause would
+ * cost the broker much more.
+ *
+ * Each shape lists the fields of one message. The rules for several fields together come from
+ * `clientSchemas.ts`. A property test proves that the shapes and the schemas accept the same
+ * messages.
+ */
+import { parseCell } from '../cells.js'
+import { isKey, isPrefix } from '../keys.js'
+import {
+  maxCapacity,
+  maxDurationMs,
+  maxIdOrSecretLength,
+  maxNameLength,
+  maxParties,
+  maxQueryItems,
+  maxReasonLength,
+  maxSetKeys,
+  maxTokenLength,
+} from '../limits.js'
+import type { ClientMessage, LockItem, LockSetRequest, WatchRequest } from './clientMessages.js'
+import {
+  checkKeyOrPrefix,
+  checkLockSet,
+  checkQuery,
+  isMetadata,
+  isNoticeList,
+  isResult,
+  isWellFormed,
+} from './clientSchemas.js'
+
+/** Whether the value of a field is valid. */
+type Check = (value: unknown) => boolean
+type Fields = Readonly<Record<string, Check>>
+
+/** Checks an object: all required fields are present, and no field is unknown or invalid. */
+class Shape {
+  readonly #checks: ReadonlyMap<string, Check>
+  readonly #requiredNames: readonly string[]
+
+  constructor(required: Fields, optional: Fields = {}) {
+    this.#checks = new Map(Object.entries({ ...required, ...optional }))
+    this.#requiredNames = Object.keys(required)
+  }
+
+  accepts(value: object): boolean {
+    for (const name in value) {
+      const check = this.#checks.get(name)
+      if (!check?.((value as Record<string, unknown>)[name])) return false
+    }
+    for (const name of this.#requiredNames) if (!Object.hasOwn(value, name)) return false
+    return true
+  }
+}
+
+const isIntegerBetween =
+  (min: number, max: number): Check =>
+  (value) =>
+    Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max
+
+const isTextOfLength =
+  (maxLength: number): Check =>
+  (value) =>
+    typeof value === 'string' && value.length >= 1 && value.length <= maxLength
+
+const isOneOf =
+  (...values: readonly unknown[]): Check =>
+  (value) =>
+    values.includes(value)
+
+/** The text of `type` was compared already, to find the shape. */
+const type: Check = () => true
+const isBoolean: Check = (value) => typeof value === 'boolean'
+const isId = isIntegerBetween(1, Number.MAX_SAFE_INTEGER)
+const isFence = isId
+const isPermits = isIntegerBetween(1, maxCapacity)
+const isDuration = isIntegerBetween(1, maxDurationMs)
+const isDurationFromZero = isIntegerBetween(0, maxDurationMs)
+const isShortText = isTextOfLength(maxIdOrSecretLength)
+const isName: Check = (value) => isTextOfLength(maxNameLength)(value) && isWellFormed(value)
+const isReason: Check = (value) => isTextOfLength(maxReasonLength)(value) && isWellFormed(value)
+const isMode = isOneOf('exclusive', 'shared')
+
+const isObject = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const resumeShape = new Shape({ session: isShortText, secret: isShortText }, { try: isId })
+
+const itemShape = new Shape(
+  { key: isKey },
+  { mode: isMode, permits: isPermits, capacity: isPermits },
+)
+
+function areItems(value: unknown): value is readonly LockItem[] {
+  if (!Array.isArray(value) || value.length > maxSetKeys) return false
+  return value.every((item) => isObject(item) && itemShape.accepts(item))
+}
+
+/** Fields of every request: the broker's answer has the same id. */
+const request = { type, id: isId }
+const waiting = { timeout: isDurationFromZero }
+const searched = { key: isKey, prefix: isPrefix }
+
+/** The shapes, by the `type` of the message. */
+const shapes: { readonly [T in ClientMessage['type']]?: Shape } = {
+  hello: new Shape(
+    { type },
+    {
+      token: isTextOfLength(maxTokenLength),
+      name: isName,
+      lease: isDuration,
+      grace: (value) => value === 'lease' || isDurationFromZero(value),
+      cell: (value) => typeof value === 'string' && parseCell(value) !== undefined,
+      resume: (value) => isObject(value) && resumeShape.accepts(value),
+    },
+  ),
+  lockAll: new Shape(
+    { ...request, items: areItems },
+    {
+      ...waiting,
+      ttl: isDuration,
+      metadata: isMetadata,
+      maxHold: isDuration,
+      notify: isNoticeList,
+      scope: isId,
+    },
+  ),
+  upgrade: new Shape({ ...request, fence: isFence }, waiting),
+  downgrade: new Shape({ ...request, fence: isFence }),
+  endScope: new Shape({ ...request, scope: isId }),
+  refresh: new Shape({ ...request, fence: isFence }, { ttl: isDuration }),
+  campaign: new Shape(
+    { ...request, key: isKey },
+    { ...waiting, value: isMetadata, metadata: isMetadata },
+  ),
+  proclaim: new Shape({ ...request, fence: isFence }, { value: isMetadata }),
+  barrier: new Shape({ ...request, key: isKey, parties: isIntegerBetween(2, maxParties) }, waiting),
+  once: new Shape(
+    { ...request, key: isKey },
+    { ...waiting, ttl: isDuration, metadata: isMetadata },
+  ),
+  complete: new Shape({ ...request, fence: isFence }, { value: isResult, keep: isDuration }),
+  cancel: new Shape({ type, request: isId }),
+  query: new Shape(request, {
+    ...searched,
+    limit: isIntegerBetween(1, maxQueryItems),
+    after: isPrefix,
+    afterFence: isFence,
+    kind: isOneOf('locks', 'barriers', 'results', 'sessions'),
+    session: isShortText,
+  }),
+  watch: new Shape(request, { ...searched, queue: isBoolean }),
+  unwatch: new Shape({ type, watch: isId }),
+  stats: new Shape(request),
+  revoke: new Shape({ ...request, key: isKey, fence: isFence, reason: isReason }),
+  auth: new Shape({ ...request, token: isTextOfLength(maxTokenLength) }),
+  bye: new Shape({ type }),
+}
+
+/** Whether a value is certainly a valid message; false if the schema must decide. */
+export function hasShape(message: object & { type?: unknown }): boolean {
+  const { type } = message
+  if (typeof type !== 'string' || !Object.hasOwn(shapes, type)) return false
+  if (!shapes[type as ClientMessage['type']]!.accepts(message)) return false
+  switch (type) {
+    case 'lockAll':
+      return checkLockSet(message as LockSetRequest) === true
+    case 'query':
+      return checkQuery(message as Record<string, unknown>) === true
+    case 'watch':
+      return checkKeyOrPrefix(message as WatchRequest) === true
+    default:
+      return true
+  }
+}
