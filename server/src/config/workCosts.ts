@@ -148,14 +148,14 @@ export function costOfGathering(recordCount: number): number {
 
 /**
  * Budgets for one turn of the event loop, in units of work unless the comment names another unit.
- * With these budgets a turn takes less than about 15 ms on a slow processor, even if a hundred
+ * With these budgets a turn takes less than about 10 ms on a slow processor, even if a hundred
  * connections send much at the same time.
  */
 export const turnBudget = {
   /** For all connections that are not paused, together. */
-  all: 6_000,
+  all: 4_000,
   /** For the same connections together, as time: in ms from the first frame of the turn. */
-  ms: 3,
+  ms: 2,
   /** Maximum for one connection, unless the budget of all connections has fewer units left. */
   connection: 1_000,
   /** Guaranteed minimum for one connection, so that a client with little work never waits. */
@@ -167,9 +167,9 @@ export const turnBudget = {
   /** For the handshakes of all clients whose identity has become known. */
   identified: 1_000,
   /** For all deadlines that have passed. Further deadlines wait for the next turn. */
-  deadlines: 3_000,
+  deadlines: 2_000,
   /** Connections that may get an event of a watch. Further events wait for the next turn. */
-  notifications: 10_000,
+  notifications: 4_000,
   /** Guaranteed minimum for all paused connections together. */
   minimumForPaused: 500,
 } as const

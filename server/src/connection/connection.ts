@@ -265,7 +265,7 @@ export class Connection implements SocketListener, PacedWork {
   work(units: number): number {
     if (this.#isSocketClosed && !this.#acceptsInput()) this.#finish()
     if (!this.#acceptsInput()) return 0
-    this.#allowance.beginSlice(units)
+    this.#allowance.beginSlice(units, this.#deps.time.now())
     if (this.#sendQueue.hasUnencoded) this.#allowance.chargeTurn(this.#sendQueue.flush(units))
     this.#handleInput()
     const usedUnits = units - this.#allowance.unitsLeft
@@ -392,6 +392,7 @@ export class Connection implements SocketListener, PacedWork {
 
   /** Whether the next message must wait. */
   #mustWait(): boolean {
+    if (this.#allowance.isTimed) this.#allowance.endIfLate(this.#deps.time.now())
     return this.#allowance.unitsLeft <= 0 || this.#sendQueue.isFull
   }
 

@@ -4,6 +4,7 @@
  * A connection that has used up a budget is paused, so that the broker handles the messages of the
  * other connections first.
  */
+import { turnBudget, unitsPerMs } from '../config/workCosts.js'
 import type { WorkScheduler } from './workScheduler.js'
 
 export interface WorkAllowanceDeps {
@@ -17,6 +18,8 @@ export class WorkAllowance {
   /** Units of work that are left in the turn with the number `#turn`. */
   #unitsLeft = 0
   #turn = -1
+  /** When the time for these units has passed, in ms; Infinity if only the units are limited. */
+  #endsAt = Number.POSITIVE_INFINITY
   /** The budget of a second; made at the first charge, so that an idle connection has none. */
   #secondBudget: SecondBudget | undefined = undefined
 
@@ -39,13 +42,34 @@ export class WorkAllowance {
     const { scheduler } = this.#deps
     if (this.#turn === scheduler.turn) return
     this.#turn = scheduler.turn
-    this.#unitsLeft = this.waitMs(now) > 0 ? 0 : scheduler.allowanceAt(now)
+    const units = this.waitMs(now) > 0 ? 0 : scheduler.allowanceAt(now)
+    this.#unitsLeft = units
+    // Each connection gets the minimum, also after the time of the turn has passed. So the minimum
+    // is limited in time as well, because a hundred connections may each use their minimum.
+    this.#endsAt = units > turnBudget.minimum ? Number.POSITIVE_INFINITY : now + units / unitsPerMs
   }
 
-  /** Gives a paused connection a budget of `units` for one slice of work in the current turn. */
-  beginSlice(units: number): void {
+  /**
+   * Gives a paused connection a budget of `units`, and the usual time for this work, for one slice
+   * of work in the current turn. `now` is a monotonic time in ms.
+   */
+  beginSlice(units: number, now: number): void {
     this.#turn = this.#deps.scheduler.turn
     this.#unitsLeft = units
+    this.#endsAt = now + units / unitsPerMs
+  }
+
+  /** Whether the budget is limited in time too, so that the caller must call {@link endIfLate}. */
+  get isTimed(): boolean {
+    return this.#endsAt !== Number.POSITIVE_INFINITY
+  }
+
+  /**
+   * Uses up the units if their time has passed. The same work takes longer than usual on a slow
+   * machine, and until V8 has compiled the code. `now` is a monotonic time in ms.
+   */
+  endIfLate(now: number): void {
+    if (now >= this.#endsAt) this.#unitsLeft = Math.min(this.#unitsLeft, 0)
   }
 
   /** Subtracts units from the budget of the turn. */

@@ -5,7 +5,13 @@
  * without a message of its client. The grace is the time that a session outlives its connection.
  * The ttl of a lock is the time after which the lock expires. A fence is the number of a grant.
  */
-import { type BrokerOptions, Timekeeper, turnBudget } from '@holdfast/server/internal'
+import {
+  type BrokerOptions,
+  costs,
+  Timekeeper,
+  turnBudget,
+  unitsPerMs,
+} from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { WorkMeter } from '../protocol/workMeter.js'
 import { count } from '../support/counts.js'
@@ -242,14 +248,15 @@ describe('the timekeeper with many passed deadlines', () => {
   })
 
   it('handles as many deadlines in a turn as the budget allows, and charges the turn', () => {
-    const { environment, timekeeper, handled, spent } = setUp(298)
+    const unitsEach = turnBudget.deadlines / 10
+    const { environment, timekeeper, handled, spent } = setUp(unitsEach - costs.deadline)
     for (let i = 0; i < 25; i++) timekeeper.setTimer({ dueMs: i }, 100)
     environment.stopFor(100)
     environment.fireTimers()
     for (const expected of [10, 20, 25]) {
       environment.endOneTurn()
       expect(handled).to.have.length(expected)
-      expect(spent()).to.equal(expected * 300)
+      expect(spent()).to.equal(expected * unitsEach)
     }
   })
 
@@ -272,7 +279,7 @@ describe('the timekeeper with many passed deadlines', () => {
     let handled = 0
     const handle = (): number => {
       handled++
-      environment.stopFor(1)
+      environment.stopFor((0.6 * turnBudget.deadlines) / unitsPerMs)
       return 0
     }
     timekeeper.listen({ onClientDeadline: handle, onBrokerTimer: handle })

@@ -3,7 +3,7 @@
  * budget of time. A turn ends when one of the two budgets is used up. On a slow machine, the budget
  * of time is used up first.
  */
-import { type PacedWork, WorkScheduler } from '@holdfast/server/internal'
+import { type PacedWork, turnBudget, WorkScheduler } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { FakeEnvironment } from './fakeEnvironment.js'
 
@@ -18,7 +18,7 @@ describe('the work scheduler', () => {
   })
 
   it('allows a connection less work the longer the turn takes, but at least a minimum', () => {
-    const allowances = [0, 1, 2, 2.75, 3, 50].map((ms) => scheduler.allowanceAt(1_000 + ms))
+    const allowances = [0, 1, 1.5, 1.75, 2, 50].map((ms) => scheduler.allowanceAt(1_000 + ms))
     expect(allowances).to.deep.equal([1_000, 1_000, 1_000, 500, 64, 64])
     expect(scheduler.unitsLeft).to.be.at.most(0)
   })
@@ -27,7 +27,7 @@ describe('the work scheduler', () => {
     scheduler.allowanceAt(1_000)
     scheduler.allowanceAt(1_050)
     scheduler.nextTurn()
-    expect(scheduler.unitsLeft).to.equal(6_000)
+    expect(scheduler.unitsLeft).to.equal(turnBudget.all)
     expect(scheduler.allowanceAt(1_060)).to.equal(1_000)
   })
 
@@ -52,17 +52,19 @@ describe('the work scheduler', () => {
     environment.endOneTurn()
     expect(order).to.deep.equal(['slow', 'next', 'last'])
   })
+
   it('does no paused work in the turns after work that exceeded the budget of its turn', () => {
+    // No other work uses the turn.
+    const unitsOfPausedWork = turnBudget.all / 2
     const order: string[] = []
     for (const name of ['expensive', 'next']) {
       scheduler.add({
         work: () => {
           order.push(name)
-          return 10_000
+          return 3.3 * unitsOfPausedWork
         },
       })
     }
-    // Each turn has 3,000 units for paused work, because no other work uses the turn.
     for (const expected of [1, 1, 1, 2]) {
       environment.endOneTurn()
       expect(order).to.have.length(expected)
