@@ -42,7 +42,7 @@ export interface PostgresEngineOptions extends PostgresAddress {
 const openRetryMs = 250
 /** A chore is a call for a snapshot, a compaction or a check, which may read or write much. */
 const defaultChoreMs = 10_000
-/** How many times a chore is repeated after temporary errors. The pause, in ms, doubles each time. */
+/** How often a chore is repeated after temporary errors. The pause doubles each time; in ms. */
 const choreRetries = { count: 5, pauseMs: 50 }
 
 export class PostgresEngine implements Engine {
