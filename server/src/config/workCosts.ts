@@ -153,13 +153,15 @@ export function costOfGathering(recordCount: number): number {
  */
 export const turnBudget = {
   /** For all connections that are not paused, together. */
-  all: 4_000,
+  all: 6_000,
   /** For the same connections together, as time: in ms from the first frame of the turn. */
   ms: 2,
   /** Maximum for one connection, unless the budget of all connections has fewer units left. */
   connection: 1_000,
   /** Guaranteed minimum for one connection, so that a client with little work never waits. */
   minimum: 64,
+  /** The time for this minimum, in ms: twice the usual time, because a client should not wait. */
+  minimumMs: 0.064,
   /** For one slice of a paused connection, before the slice of the next paused connection. */
   slice: 250,
   /** For the upgrades of all new connections together. Further upgrades wait for the next turn. */

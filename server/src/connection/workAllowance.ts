@@ -46,7 +46,8 @@ export class WorkAllowance {
     this.#unitsLeft = units
     // Each connection gets the minimum, also after the time of the turn has passed. So the minimum
     // is limited in time as well, because a hundred connections may each use their minimum.
-    this.#endsAt = units > turnBudget.minimum ? Number.POSITIVE_INFINITY : now + units / unitsPerMs
+    this.#endsAt =
+      units > turnBudget.minimum ? Number.POSITIVE_INFINITY : now + turnBudget.minimumMs
   }
 
   /**

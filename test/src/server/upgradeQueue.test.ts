@@ -55,9 +55,10 @@ describe('the queue of upgrades', () => {
   }
 
   it('accepts upgrades immediately while the turn has work budget left', () => {
+    scheduler.spend(turnBudget.all / 2)
     const names = addMany('a', upgradesPerTurn, '192.0.2.1')
     expect(accepted).to.deep.equal(names)
-    expect(scheduler.unitsLeft).to.equal(turnBudget.all - upgradesPerTurn * costs.upgrade)
+    expect(scheduler.unitsLeft).to.equal(turnBudget.all / 2 - upgradesPerTurn * costs.upgrade)
   })
 
   it('accepts the other upgrades in later turns, in order', () => {

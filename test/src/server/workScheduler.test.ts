@@ -3,7 +3,7 @@
  * budget of time. A turn ends when one of the two budgets is used up. On a slow machine, the budget
  * of time is used up first.
  */
-import { type PacedWork, turnBudget, WorkScheduler } from '@holdfast/server/internal'
+import { type PacedWork, turnBudget, unitsPerMs, WorkScheduler } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { FakeEnvironment } from './fakeEnvironment.js'
 
@@ -27,7 +27,7 @@ describe('the work scheduler', () => {
     scheduler.allowanceAt(1_000)
     scheduler.allowanceAt(1_050)
     scheduler.nextTurn()
-    expect(scheduler.unitsLeft).to.equal(turnBudget.all)
+    expect(scheduler.unitsLeft).to.equal(turnBudget.ms * unitsPerMs)
     expect(scheduler.allowanceAt(1_060)).to.equal(1_000)
   })
 
@@ -55,7 +55,7 @@ describe('the work scheduler', () => {
 
   it('does no paused work in the turns after work that exceeded the budget of its turn', () => {
     // No other work uses the turn.
-    const unitsOfPausedWork = turnBudget.all / 2
+    const unitsOfPausedWork = (turnBudget.ms * unitsPerMs) / 2
     const order: string[] = []
     for (const name of ['expensive', 'next']) {
       scheduler.add({
