@@ -19,7 +19,7 @@ describe('the work scheduler', () => {
 
   it('allows a connection less work the longer the turn takes, but at least a minimum', () => {
     const allowances = [0, 1, 1.5, 1.75, 2, 50].map((ms) => scheduler.allowanceAt(1_000 + ms))
-    expect(allowances).to.deep.equal([1_000, 1_000, 1_000, 500, 64, 64])
+    expect(allowances).to.deep.equal([1_000, 1_000, 1_000, 500, 96, 96])
     expect(scheduler.unitsLeft).to.be.at.most(0)
   })
 
