@@ -52,9 +52,10 @@ export interface BrokerOptions {
   /** Allow `listen` on addresses beyond loopback without `authenticate`. Default false. */
   readonly allowUnauthenticated?: boolean | undefined
   /**
-   * Accept tokens over connections that other parties on the network can read. Default false: the
-   * broker closes a connection with 4403 if its client sends a token from beyond loopback without
-   * TLS, or through a trusted proxy without TLS.
+   * Accept tokens over connections that other parties on the network can read. Default false: if a
+   * client sends a token over such a connection, the broker closes the connection with 4403. Such a
+   * connection comes from beyond loopback and has no TLS between the client and the broker. Behind
+   * a trusted proxy, the connection from the client to the proxy counts.
    */
   readonly allowInsecure?: boolean | undefined
   /**
@@ -115,7 +116,7 @@ export interface BrokerOptions {
    */
   readonly quietStart?: boolean | number | undefined
   /**
-   * The number of this broker's cell and the number of all cells, such as `'1/4'`. Cells are
+   * The index of this broker's cell, from 1, and how many cells exist, such as `'1/4'`. Cells are
    * independent brokers or clusters, and each cell serves a part of the keys. The broker refuses
    * locks on keys of other cells, and refuses clients that expect another cell. All brokers of a
    * cell must have the same value. Default: none; the broker serves all keys.
@@ -124,8 +125,8 @@ export interface BrokerOptions {
   /**
    * Path of a file in which the broker reserves fences before use. A fence is an integer that rises
    * with every grant. With the file, fences also rise from one start of the broker to the next,
-   * even if the wall clock is set back. Without the file, this is true only if the wall clock is
-   * not set back by a longer time than the broker was down.
+   * even if the wall clock is set back. Without the file, a restart may give lower fences. That
+   * happens if the wall clock is set back by more than the time for which the broker was down.
    *
    * The broker makes the folder if it does not exist. Only one broker may use the file: another
    * broker on this machine, also in another process or container, fails with `UNAVAILABLE`. A link
@@ -216,10 +217,10 @@ function validated(
 
 function proxiesFrom(proxies: readonly string[]): BlockList | undefined {
   if (proxies.length === 0) return undefined
-  const blockList = proxyList(proxies)
-  if (!('fault' in blockList)) return blockList
+  const parsedProxies = proxyList(proxies)
+  if (!('fault' in parsedProxies)) return parsedProxies
   throw invalidOption(
-    `trustedProxies must be addresses or subnets such as 10.0.0.0/8, not "${blockList.fault}"`,
+    `trustedProxies must be addresses or subnets such as 10.0.0.0/8, not "${parsedProxies.fault}"`,
   )
 }
 

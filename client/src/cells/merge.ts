@@ -106,7 +106,7 @@ export function mergePages(pages: readonly QueryResult[], limit: number): QueryR
   const byKey = groupByKey(pages)
   const held: HeldInfo[] = []
   const waiting: WaitingInfo[] = []
-  for (const key of [...byKey.keys()].sort(compareUnits)) {
+  for (const key of [...byKey.keys()].sort(compareKeys)) {
     // The cell whose page ends with `earliestEnd` may have further keys that precede this key.
     if (earliestEnd !== undefined && key > earliestEnd) break
     const group = byKey.get(key)!
@@ -152,7 +152,7 @@ function oversizedKeyOf(page: QueryResult, limit: number): string | undefined {
 /** The last key of a page, in the order of keys; undefined for an empty page. */
 function lastKeyOf({ held, waiting }: QueryResult): string | undefined {
   const keys = [held.at(-1)?.key, waiting.at(-1)?.key].filter((key) => key !== undefined)
-  return keys.sort(compareUnits).at(-1)
+  return keys.sort(compareKeys).at(-1)
 }
 
 interface KeyGroup {
@@ -180,6 +180,6 @@ function earlierKey(a: string | undefined, b: string): string {
 }
 
 /** The order of keys: by UTF-16 units, as brokers order the keys of pages. */
-function compareUnits(a: string, b: string): number {
+function compareKeys(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }

@@ -18,7 +18,10 @@ import type { GrantedLock } from './grantedLock.js'
 import { type BrokerLock, type HeldLocks, likelyReason } from './heldLocks.js'
 
 export class Reconciler implements PendingLockListener {
-  /** The fences of the locks that the session has lost since the resume. */
+  /**
+   * The fences of the locks that the session has lost since the resume. The handler of the message
+   * `lost` adds the fences.
+   */
   readonly lostFences = new Set<number>()
   readonly #pendingRequests: PendingRequests
   readonly #heldLocks: HeldLocks
@@ -53,6 +56,7 @@ export class Reconciler implements PendingLockListener {
     return !more
   }
 
+  /** `settle` asks each pending request to call `onPendingLock` or `onPendingUnlock`. */
   onPendingLock(request: LockRequest): void {
     this.#pendingLocks.push(request)
   }
@@ -68,11 +72,11 @@ export class Reconciler implements PendingLockListener {
    */
   settle(): ReadonlySet<number> {
     for (const request of this.#pendingRequests.all) request.reportPendingLock(this)
-    for (const { id, grantedDuringResume } of this.#pendingLocks) {
+    for (const { id, grantDuringResume } of this.#pendingLocks) {
       // If a request was listed as waiting and has a grant, the grant came after that part of the
       // snapshot.
-      if (grantedDuringResume !== undefined && this.#waitingIds.delete(id))
-        this.#brokerLocks.set(id, grantedDuringResume)
+      if (grantDuringResume !== undefined && this.#waitingIds.delete(id))
+        this.#brokerLocks.set(id, grantDuringResume)
     }
     // The locks that the session holds at the broker, by fence. The code below removes each lock
     // that belongs to a held lock, a pending unlock or a pending request of the client.
@@ -101,10 +105,10 @@ export class Reconciler implements PendingLockListener {
   }
 
   #settleLock(request: LockRequest, unclaimed: Map<number, BrokerLock>): void {
-    const { id, grantedDuringResume, isWanted } = request
+    const { id, grantDuringResume, isWanted } = request
     if (this.#waitingIds.has(id)) return
     const brokerLock = this.#brokerLocks.get(id)
-    const isUnknownToBroker = brokerLock === undefined && grantedDuringResume === undefined
+    const isUnknownToBroker = brokerLock === undefined && grantDuringResume === undefined
     // The request stays pending, so that the client sends the request again.
     if (isWanted && isUnknownToBroker) return
     this.#pendingRequests.remove(request)

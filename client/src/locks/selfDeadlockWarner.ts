@@ -16,8 +16,8 @@ const checkAfterMs = 5_000
 /** How many keys one session warns for. Further warnings would not help the developer. */
 const maxWarnings = 100
 /**
- * A check visits all pending requests and all locks. To bound the cost, the next check is at least
- * 1 ms later for each 10 requests or locks.
+ * A check visits all pending requests and all locks. To bound the cost, the pause until the next
+ * check is at least 1 ms for each 10 requests and locks that a check visits.
  */
 const checkedPerMs = 10
 
@@ -62,14 +62,14 @@ export class SelfDeadlockWarner implements Task {
     const now = scheduler.monotonic()
     const requests = pendingRequests.all
     const locks = heldLocks.all
-    const overdueLocks: LockParams[] = []
+    const wantedLocks: LockParams[] = []
     let nextCheckAt = Infinity
     for (const { params, isWanted, sentAt } of requests) {
       if (params === undefined || !isWanted) continue
       // A request that was not sent waits for a connection, not for a lock.
       const dueAt = (sentAt?.monotonic ?? now) + checkAfterMs
       const isOverdue = dueAt <= now
-      if (isOverdue) overdueLocks.push(params)
+      if (isOverdue) wantedLocks.push(params)
       nextCheckAt = Math.min(nextCheckAt, isOverdue ? now + checkAfterMs : dueAt)
     }
     this.#isCheckScheduled = nextCheckAt < Infinity
@@ -77,7 +77,7 @@ export class SelfDeadlockWarner implements Task {
       const earliest = now + (requests.length + locks.length) / checkedPerMs
       scheduler.at(this, Math.max(nextCheckAt, earliest))
     }
-    if (overdueLocks.length > 0) this.#warnOfOwnLocks(overdueLocks, locks)
+    if (wantedLocks.length > 0) this.#warnOfOwnLocks(wantedLocks, locks)
   }
 
   /** Warns for each key of which the session holds one lock and waits for an incompatible lock. */
@@ -102,12 +102,12 @@ export class SelfDeadlockWarner implements Task {
     return (
       `session ${this.#session.label} has waited ${checkAfterMs / 1_000} s for the lock ` +
       `${JSON.stringify(key)}, which it holds itself (fence ${fence}). Locks are not re-entrant: ` +
-      'pass the lock on instead. The option warnings of connect turns this warning off'
+      'pass the lock on instead. The option "warnings" turns this warning off'
     )
   }
 }
 
-/** The keys of a lock or request with their modes; a lock on several keys has several of them. */
+/** The keys of a lock or request, each key with its mode. A set has several keys. */
 function lockedKeysOf({ key, mode, special }: Pick<LockParams, 'key' | 'mode' | 'special'>): {
   readonly key: string
   readonly mode: LockMode

@@ -32,8 +32,8 @@ export async function runWithLock<T>(
 }
 
 /**
- * Converts the error of an unlock after `withLock`: `LOCK_NOT_HELD` becomes `LOCK_LOST`, because
- * the lock must have been lost before. Other errors stay as they are.
+ * Converts the error of the unlock that follows the callback: `LOCK_NOT_HELD` becomes `LOCK_LOST`,
+ * because the lock must have been lost before the unlock. Other errors stay as they are.
  */
 function toLockLost(lock: Lock, error: unknown): unknown {
   const isGone = error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD'

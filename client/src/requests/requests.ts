@@ -74,8 +74,8 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   /** When the timeout ends, by the monotonic clock. */
   declare readonly dueAt?: number
   /**
-   * Whether the broker stores the response until the client acknowledges the response. If true, the
-   * client sends the request with the same id again after a resume.
+   * Whether the broker stores the response to this kind of request until the client acknowledges
+   * the response. If true, the client sends the request with the same id again after a resume.
    */
   abstract readonly hasStoredResponse: boolean
   /** The type of the response to a request that does not fail. */
@@ -182,7 +182,10 @@ export abstract class Request<T = unknown> implements Sendable, Task {
     return false
   }
 
-  /** Reports a lock request or an unlock that is still pending after a resume. */
+  /**
+   * Called on each pending request at the end of a resume. A lock request and an unlock pass
+   * themselves to the listener; other requests do nothing.
+   */
   reportPendingLock(_listener: PendingLockListener): void {}
 
   /** The scheduler calls this method when the timeout has passed. */
@@ -214,7 +217,7 @@ export class LockRequest<L = unknown> extends Request<L> {
    * A `granted` that arrived during a resume. The snapshot, which lists the session's locks at the
    * broker, then shows whether the lock still exists.
    */
-  grantedDuringResume: Granted | undefined = undefined
+  grantDuringResume: Granted | undefined = undefined
   #wasQueued = false
   readonly #keeper: LockKeeper<L>
   readonly #onTimeout: () => void
@@ -266,7 +269,7 @@ export class LockRequest<L = unknown> extends Request<L> {
 
   onResponse(response: Response, isResuming: boolean): boolean {
     const granted = response as Granted
-    if (isResuming) this.grantedDuringResume = granted
+    if (isResuming) this.grantDuringResume = granted
     else if (this.isWanted) this.hold(granted.fence, granted.at)
     else this.#keeper.unlockFence(granted.fence)
     return !isResuming
@@ -279,7 +282,7 @@ export class LockRequest<L = unknown> extends Request<L> {
 
   /** Lets the next session send the request again, unless the caller has given up. */
   override onSessionEnded(): boolean {
-    this.grantedDuringResume = undefined
+    this.grantDuringResume = undefined
     this.sentOn = undefined
     this.sentAt = undefined
     return !this.isWanted

@@ -55,7 +55,8 @@ export interface QueryOptions {
    */
   readonly after?: string | undefined
   /**
-   * Only with `after`: the page begins with the locks of the key `after` whose fence is higher.
+   * Only with `after`: the page begins within the key that `after` names, with the locks of that
+   * key whose fence is higher than `afterFence`.
    */
   readonly afterFence?: number | undefined
   /** The query lists locks. This is the default. */
@@ -110,7 +111,7 @@ export interface SessionQueryResult {
   readonly sessionsCount: number
 }
 
-/** The result of `session.query`. */
+/** The result of `session.query` with the kind `locks`, which is the default. */
 export interface QueryResult {
   /** At most `limit` locks. */
   readonly held: readonly HeldInfo[]
@@ -174,7 +175,7 @@ export function checkQuery(options: AnyQueryOptions): AnyQueryOptions {
     afterFence === undefined || isIntegerInRange(afterFence, 1),
     'afterFence must be the fence of a lock',
   )
-  check(afterFence === undefined || after !== undefined, 'afterFence needs the option after')
+  check(afterFence === undefined || after !== undefined, 'afterFence needs "after"')
   check(
     kind === undefined || Object.hasOwn(listsOfKind, kind),
     'kind must be locks, barriers, results or sessions',
@@ -183,7 +184,7 @@ export function checkQuery(options: AnyQueryOptions): AnyQueryOptions {
   check(after === undefined || listsLocks, 'only locks have pages')
   check(
     (kind === 'sessions') === (session !== undefined),
-    'kind sessions and session need each other',
+    'only kind "sessions" needs "session"',
   )
   if (session !== undefined) checkText('session', session, maxIdOrSecretLength)
   return { ...selection, limit, after, afterFence, kind, session }
@@ -202,7 +203,7 @@ function checkSelection<T extends Selection>(
   refuseUnknownOptions(method, selection, names)
   const { key, prefix } = selection
   if (key !== undefined) checkKey(key)
-  check(prefix === undefined || isPrefix(prefix), 'prefix must begin a valid key', 'INVALID_KEY')
+  check(prefix === undefined || isPrefix(prefix), 'no valid key has this prefix', 'INVALID_KEY')
   check(key === undefined || prefix === undefined, 'give a key or a prefix, not both')
   return { key, prefix }
 }
@@ -223,8 +224,8 @@ export class SimpleRequest<T> extends Request<T> {
   readonly #read: (response: Response) => T
 
   /**
-   * @param hasStoredResponse Whether the broker stores the response until the client acknowledges
-   *   the response.
+   * @param hasStoredResponse Whether the broker stores the response to this kind of request until
+   *   the client acknowledges the response.
    * @param write Makes the text of the message with this id.
    * @param read Reads one part of the response. The value of the last part resolves the promise.
    */
@@ -280,7 +281,10 @@ export function statsRequest(): SimpleRequest<LockStats> {
   )
 }
 
-/** The type of the result of a query of any kind. A result has only the lists of its kind. */
+/**
+ * The type of the result of a query of any kind. A result has only the lists of its kind. The type
+ * names the lists of all kinds, so that a reader of the result needs no cast.
+ */
 export type AnyQueryResult = QueryResult & BarrierQueryResult & KeptQueryResult & SessionQueryResult
 
 /** Makes a query. The result has only the lists of the kind of the query. */
@@ -296,7 +300,7 @@ export function queryRequest(options: AnyQueryOptions): SimpleRequest<AnyQueryRe
     for (const name of listsOfKind[options.kind ?? 'locks']) {
       const items = [...((result[name] as unknown[]) ?? []), ...(part[name] ?? [])]
       if (items.length > maxQueryItems) {
-        throw new ProtocolViolation(`found lists more than ${maxQueryItems} items`)
+        throw new ProtocolViolation(`"found" has more than ${maxQueryItems} items`)
       }
       result[name] = items
       result[`${name}Count`] = part[`${name}Count`] ?? 0

@@ -139,7 +139,7 @@ export class Watches {
     watch.held.push(...held)
     watch.waiting.push(...waiting)
     if (Math.max(watch.held.length, watch.waiting.length) > maxQueryItems) {
-      throw new ProtocolViolation(`watching lists more than ${maxQueryItems} locks or requests`)
+      throw new ProtocolViolation(`"watching" has more than ${maxQueryItems} locks or requests`)
     }
     if (more) return
     const stateEvent = {

@@ -13,7 +13,8 @@ export interface SpecialParams {
   readonly permits?: number | undefined
   readonly capacity?: number | undefined
   /**
-   * True for the lock of a run: one call of the function that the caller passed to `session.once`.
+   * True for the lock of a run. A run is one call of the function that the caller passed to
+   * `session.once`.
    */
   readonly once?: true | undefined
   /** The number of the scope; undefined outside a scope. */

@@ -19,8 +19,8 @@ interface RequestedLock {
 }
 
 /**
- * The `Lock` interface of the W3C specification. `held` is false from the loss of the lock on,
- * although the callback may still run.
+ * The `Lock` interface of the W3C specification. Once the lock is lost, `held` is false, although
+ * the callback may still run.
  */
 export class HeldLock {
   readonly #lock: Lock

@@ -33,7 +33,7 @@ import type { Environment } from '../platform/environment.js'
 /**
  * The name of this broker as an owner broker. Each session has the name of its owner broker, which
  * keeps the deadlines of the session. Without a cluster this name is ''. In a cluster the name of
- * this broker is '' until the broker serves. No session of a cluster has an owner with the name ''.
+ * this broker is '' until the broker serves, because the broker owns no session before that time.
  */
 export interface OwnerBroker {
   name: string
@@ -57,7 +57,7 @@ export interface AcceptedHandshake {
 }
 
 /** A handshake whose token has been checked. It continues now or in a later turn. */
-interface IdentifiedHandshake extends ArrivalWork {
+interface CheckedHandshake extends ArrivalWork {
   readonly connection: Connection
   readonly hello: Hello
   /** Undefined if the broker refuses the client. */
@@ -66,14 +66,14 @@ interface IdentifiedHandshake extends ArrivalWork {
 
 export interface HandshakeDeps {
   readonly scheduler: WorkScheduler
-  /** Counts the effects of the commands. The effects of a handshake measure its work. */
+  /** Counts the effects of the commands, which are a part of the work of a handshake. */
   readonly liveTable: { readonly effectCount: number }
   readonly settings: BrokerSettings
   readonly environment: Environment
   readonly log: { submit(command: Command): void }
   readonly sessionQuota: SessionQuota
   readonly memory: { readonly isFull: boolean }
-  readonly ownerBroker: OwnerBroker
+  readonly thisBroker: OwnerBroker
   /** Undefined unless other brokers share the log. */
   readonly membership: Membership | undefined
   readonly observer: Observer | undefined
@@ -85,7 +85,7 @@ export class Handshake {
   readonly #log: { submit(command: Command): void }
   readonly #sessionQuota: SessionQuota
   readonly #memory: { readonly isFull: boolean }
-  readonly #ownerBroker: OwnerBroker
+  readonly #thisBroker: OwnerBroker
   readonly #membership: Membership | undefined
   readonly #observer: Observer | undefined
   readonly #policyFor: ReturnType<typeof policiesFor>
@@ -93,10 +93,10 @@ export class Handshake {
   readonly #sessionLimits: SessionLimits
   /** Pending handshakes by handshake id. The command and its effect contain this id. */
   readonly #pending = new Map<string, PendingHandshake>()
-  readonly #pacer: AddressPacer<IdentifiedHandshake>
+  readonly #pacer: AddressPacer<CheckedHandshake>
 
   constructor(deps: HandshakeDeps) {
-    const { settings, environment, log, sessionQuota, memory, ownerBroker, membership, observer } =
+    const { settings, environment, log, sessionQuota, memory, thisBroker, membership, observer } =
       deps
     const { scheduler, liveTable } = deps
     const { clock, endOfTurn } = environment
@@ -116,10 +116,12 @@ export class Handshake {
     this.#log = log
     this.#sessionQuota = sessionQuota
     this.#memory = memory
-    this.#ownerBroker = ownerBroker
+    this.#thisBroker = thisBroker
     this.#membership = membership
     this.#observer = observer
     this.#policyFor = policiesFor(settings)
+    // Some limits have other names in the lock table than in the settings. `unacknowledged` is the
+    // limit of answers that the client has not acknowledged.
     const { locksPerSession: locks, unacknowledged: answers, waitersPerKey } = settings.limits
     const { barriersPerSession: barriers, deadlockVisits, maxHoldMs } = settings.limits
     // JSON, the format of the command log, cannot express `off`, which is Infinity.
@@ -185,7 +187,7 @@ export class Handshake {
   }
 
   /** Continues a handshake whose token has been checked. Returns the units of work. */
-  #continue({ connection, hello, identity }: IdentifiedHandshake): number {
+  #continue({ connection, hello, identity }: CheckedHandshake): number {
     if (connection.state !== 'opening') return 0
     if (identity === undefined) {
       this.#refuse(connection, 'unauthorized', closeCodes.unauthorized)
@@ -227,7 +229,7 @@ export class Handshake {
       type: 'resume',
       handshakeId,
       session: hello.resume.session,
-      ownerBroker: this.#ownerBroker.name,
+      ownerBroker: this.#thisBroker.name,
       principal,
       proof: hash(hello.resume.secret),
       resumeAttempt: hello.resume.try,
@@ -258,7 +260,7 @@ export class Handshake {
       type: 'open',
       handshakeId: session,
       session,
-      ownerBroker: this.#ownerBroker.name,
+      ownerBroker: this.#thisBroker.name,
       principal,
       name: hello.name,
       lease,

@@ -33,7 +33,7 @@ export interface StateMachineDeps {
   readonly outbound: Outbound
   readonly observer: Observer | undefined
   readonly watchRegistry: WatchRegistry
-  readonly ownerBroker: OwnerBroker
+  readonly thisBroker: OwnerBroker
   /** Undefined unless other brokers share the log. */
   readonly membership: Membership | undefined
   readonly listener: StateMachineListener
@@ -108,23 +108,23 @@ export class BrokerStateMachine implements StateMachine {
   }
 
   serve(): void {
-    const { ownerBroker, membership, sessionQuota, outbound, listener } = this.#deps
+    const { thisBroker, membership, sessionQuota, outbound, listener } = this.#deps
     const { sessions, keptResults } = this.#liveTable.current
-    ownerBroker.name = membership!.name
+    thisBroker.name = membership!.name
     sessionQuota.reset(sessions.values())
     outbound.startDeadlines(sessions, keptResults)
     listener.onServe()
   }
 
   resign(): void {
-    const { ownerBroker, outbound, observer, listener } = this.#deps
+    const { thisBroker, outbound, observer, listener } = this.#deps
     const { sessions, keptResults } = this.#liveTable.current
     listener.onResign()
     outbound.detachAll(sessions.values(), keptResults.values())
     for (const session of sessions.values()) {
-      if (session.ownerBroker === ownerBroker.name) observer?.onSessionMoved?.(session)
+      if (session.ownerBroker === thisBroker.name) observer?.onSessionMoved?.(session)
     }
-    ownerBroker.name = ''
+    thisBroker.name = ''
   }
 
   digest(): string {
@@ -161,7 +161,7 @@ export class BrokerStateMachine implements StateMachine {
       return
     }
     const session = sessionOf(effect)
-    if (session?.ownerBroker === this.#deps.ownerBroker.name) observer.onEffect(effect)
+    if (session?.ownerBroker === this.#deps.thisBroker.name) observer.onEffect(effect)
     else if (effect.kind === 'resumed') observer.onSessionMoved?.(effect.session)
   }
 }

@@ -1,7 +1,8 @@
 /**
  * Makes the components of a broker and connects the components to each other. The `Deps` interface
  * of a component lists the components that it needs. A component needs only components that are
- * made earlier, with one exception: the timekeeper gets the handler of its deadlines by `listen`.
+ * made earlier, with one exception. The timekeeper is made before the handler of its deadlines, so
+ * the timekeeper gets this handler later, by the call of `time.listen`.
  */
 
 import type { HoldfastError } from '@holdfast/shared'
@@ -46,9 +47,10 @@ export interface BrokerDeps {
 }
 
 /**
- * Makes the components that other components share: the lock table, the timekeeper (which keeps all
- * deadlines), and the counters. `liveTable` also counts the work of the broker, so `liveTable` is
- * the `workCounter` of other components.
+ * Makes the components that other components share. Among them is the timekeeper, which keeps all
+ * deadlines. `liveTable` gives access to the lock table from which the broker serves its clients.
+ * `liveTable` also counts the work of the broker, so `liveTable` is the `workCounter` of other
+ * components.
  */
 function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
   const { limits } = settings
@@ -57,7 +59,7 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
   const liveTable = new LiveTable()
   const scheduler = new WorkScheduler({ clock, endOfTurn })
   const watchRegistry = new WatchRegistry({ scheduler, endOfTurn })
-  const ownerBroker: OwnerBroker = { name: '' }
+  const thisBroker: OwnerBroker = { name: '' }
   const time: BrokerTimekeeper = new Timekeeper({
     clock,
     endOfTurn,
@@ -71,7 +73,7 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
     liveTable,
     watchRegistry,
     /** This broker as an owner of sessions. */
-    ownerBroker,
+    thisBroker,
     scheduler,
     time,
     holdDeadlines,
@@ -131,7 +133,7 @@ function makeInput(
 ) {
   const { settings, environment, log, observer } = deps
   const { membership } = log
-  const { liveTable, watchRegistry, ownerBroker, statistics, sessionQuota, memory, time } =
+  const { liveTable, watchRegistry, thisBroker, statistics, sessionQuota, memory, time } =
     sharedComponents
   const handshake = new Handshake({
     scheduler: sharedComponents.scheduler,
@@ -141,7 +143,7 @@ function makeInput(
     log,
     sessionQuota,
     memory,
-    ownerBroker,
+    thisBroker,
     membership,
     observer,
   })
@@ -171,7 +173,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
   const connectionComponents = makeConnections(deps, sharedComponents)
   const input = makeInput(deps, sharedComponents, connectionComponents)
 
-  const { liveTable, scheduler, time, watchRegistry, ownerBroker, statistics, sessionQuota } =
+  const { liveTable, scheduler, time, watchRegistry, thisBroker, statistics, sessionQuota } =
     sharedComponents
   const { admission, connections, flusher, notices } = connectionComponents
   const { handshake, inbound } = input
@@ -182,7 +184,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
     handshake,
     connections,
     admission,
-    thisBroker: ownerBroker,
+    thisBroker,
     log,
     clock: environment.clock,
     unfinishedKeys: sharedComponents.unfinishedKeys,
@@ -198,7 +200,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
     outbound,
     watchRegistry,
     observer,
-    ownerBroker,
+    thisBroker,
     membership: log.membership,
     listener,
     cell,

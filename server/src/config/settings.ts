@@ -17,7 +17,7 @@ export interface LeaseBounds {
   readonly default: number
 }
 
-/** A certificate with its key, in PEM format. */
+/** The contents of the files with a certificate and its key, in PEM format. */
 export interface TlsFiles {
   readonly cert: string | Buffer
   readonly key: string | Buffer

@@ -13,8 +13,8 @@ export type InvalidRequest = InvalidMessage & { readonly id: number }
 /** The broker implements this interface, so that connections can report their end. */
 export interface ConnectionListener<Connection> {
   /**
-   * The broker ends the connection without a message of the client, so the client may not know that
-   * the connection has ended. `onClosed` is called later, when the socket is closed.
+   * The broker itself ends the connection, although the client has not asked for the end. The
+   * client may not know of the end. `onClosed` is called later, when the socket is closed.
    */
   onAborted(connection: Connection): void
   /** The socket is closed. */
@@ -59,7 +59,10 @@ export interface DepsOf<Connection> {
   readonly listener: ConnectionListener<Connection>
 }
 
-/** Whether the broker handles this message. The connection handles `hello` and invalid messages. */
+/**
+ * Whether the broker handles this message. The connection itself handles `hello`, and invalid
+ * messages without an id. An invalid message has the type `refusal`.
+ */
 export function isForBroker(
   message: ClientMessage | InvalidMessage,
 ): message is Exclude<ClientMessage, Hello> | InvalidRequest {

@@ -73,7 +73,7 @@ const busyScopeMessage =
   'a scope has one request at a time: wait for the answer to its former request'
 
 const fixedModeMessage =
-  'only a lock of one key that is shared or exclusive can be upgraded or downgraded, and only one upgrade of a lock may wait'
+  'a lock of several keys or with permits cannot be upgraded or downgraded, and only one upgrade of a lock may wait'
 
 const usedIdMessage = 'the id was used before; use a higher id for a new request'
 
@@ -158,7 +158,6 @@ function encodeResult(id: number, { fence, value }: SharedResult): string {
   return `{"type":"result","id":${id},"fence":${fence}${valueField}}`
 }
 
-/** Leaves out the keys that the client may not query, and the session names at these keys. */
 function encodeDeadlock(
   id: number,
   cycle: readonly CycleEntry[],
@@ -173,6 +172,10 @@ function encodeDeadlock(
   })
 }
 
+/**
+ * Hides the keys that the client may not query. A waiter for such a key loses its key and the name
+ * of its session. The id of the session stays.
+ */
 function visibleCycle(
   cycle: readonly SharedCycleEntry[],
   isVisible: (key: string) => boolean,
@@ -414,8 +417,8 @@ export function kindInfo(
   | undefined {
   if (extras === undefined) return undefined
   const { permits, capacity, maxHold, set, scope, once, election } = extras
-  // A set lists its locks after its grant, and its requests while it waits. A set that has waited
-  // still lists its requests after its grant, so look at the locks first.
+  // A set that waits has requests and no locks. A granted set has locks, and may still have its
+  // requests, so look at the locks first.
   const keyCount = set && (set.locks.length || set.requests.length)
   return {
     ...(permits === undefined ? {} : { permits }),
@@ -437,12 +440,12 @@ function heldFields(lock: Lock): string {
   const ttlField = ttl === undefined ? '' : `,"ttl":${ttl}`
   const fields = `${keyAndMode(key, mode)},${holderFields(holder)}${ttlField}`
   if (extras === undefined) return fields
-  // `kindFields` is empty for a lock whose extras have only `notify`, which watchers do not see.
-  const kindFields = JSON.stringify(kindInfo(extras)).slice(1, -1)
+  // The text is empty for a lock whose extras have only `notify`, which watchers do not see.
+  const extrasFields = JSON.stringify(kindInfo(extras)).slice(1, -1)
   // The value of a leader is JSON text already.
   const value = extras.election?.value
   const valueField = value === undefined ? '' : `,"value":${value}`
-  return `${fields}${kindFields === '' ? '' : `,${kindFields}`}${valueField}`
+  return `${fields}${extrasFields === '' ? '' : `,${extrasFields}`}${valueField}`
 }
 
 function keyAndMode(key: string, mode: LockMode): string {

@@ -159,7 +159,7 @@ export interface Failed {
   readonly holders?: readonly Holder[] | undefined
   /**
    * With `CAPACITY_MISMATCH`: the capacity with which the key is in use, or the number of parties
-   * that the other calls of the barrier have.
+   * that the other calls of the barrier asked for.
    */
   readonly capacity?: number | undefined
   /** With `DEADLOCK`: at most 16 requests that wait for each other. */
@@ -239,7 +239,7 @@ export interface LockDetails extends Holder {
   readonly scope?: number | undefined
   /** True if the holder runs the function of a `once` under this lock; absent for other locks. */
   readonly once?: true | undefined
-  /** True if the holder is the leader of the election `key`; absent for other locks. */
+  /** True if the holder leads the election whose name is this key; absent for other locks. */
   readonly election?: boolean | undefined
   /** The value of the leader; absent if the leader has none, and for other locks. */
   readonly value?: unknown
@@ -249,12 +249,12 @@ export interface LockDetails extends Holder {
 export interface HeldInfo extends LockDetails {
   /**
    * Time until the lock expires if its session does not refresh it, in ms. Absent if the lock has
-   * no ttl, or if another broker of the cluster counts this time.
+   * no ttl, or if another broker of the cluster runs the timer of the lock.
    */
   readonly ttlRemaining?: number | undefined
   /**
    * Time until the lock ends because of its `maxHold`, in ms. Absent if the lock has no `maxHold`,
-   * or if another broker of the cluster counts this time.
+   * or if another broker of the cluster runs the timer of the lock.
    */
   readonly maxHoldRemaining?: number | undefined
 }
@@ -283,7 +283,7 @@ export interface WaitingInfo {
   readonly upgrade?: true | undefined
   /** Only for a `once` request. */
   readonly once?: true | undefined
-  /** True for a candidate of the election `key`; absent for other requests. */
+  /** True for a candidate of the election whose name is this key; absent for other requests. */
   readonly election?: boolean | undefined
 }
 
@@ -372,7 +372,8 @@ export type QueueEvent = QueuedInfo & {
  * - `granted`: the event `locked` of the lock follows.
  * - `timeout`: the timeout of the request passed.
  * - `aborted`: the client cancelled the request, or ended its scope.
- * - `ended`: its session or its lock ended, or no client can resume the session any more.
+ * - `ended`: its session ended, or no client can resume its session any more. For an upgrade, also:
+ *   the shared lock ended.
  * - `answered`: the `once` request got the value of another caller.
  */
 export type DequeueReason = 'granted' | 'timeout' | 'aborted' | 'ended' | 'answered'

@@ -287,9 +287,9 @@ describe('a broker that sends impossible messages', () => {
     const info = { key: 'k', mode: 'shared', session: 's', fence: 3, since: 4 }
     const part = { held: Array(600).fill(info), heldCount: 600, more: true }
     const found = { type: 'found', id: 4, ...part, waiting: [], waitingCount: 0 }
-    expect(await reasonFor(found, found)).to.contain('found lists more than 1000')
+    expect(await reasonFor(found, found)).to.contain('"found" has more than 1000')
     const watching = { type: 'watching', id: 5, ...part }
-    expect(await reasonFor(watching, watching)).to.contain('watching lists more than 1000')
+    expect(await reasonFor(watching, watching)).to.contain('"watching" has more than 1000')
   })
 
   it('cannot extend a ttl with times that the clock of a broker cannot have shown', async () => {
