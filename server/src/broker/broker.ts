@@ -94,7 +94,8 @@ export class Broker {
 
   /**
    * Closes all connections, because this broker is no longer a member of its cluster. Also drops
-   * the handshakes, and the keys with waiters that one command could not grant.
+   * the pending handshakes, and the list of the keys with more waiters than one command could
+   * grant.
    */
   #resign(): void {
     this.#components.handshake.clear()
@@ -117,7 +118,10 @@ export class Broker {
     return connection
   }
 
-  /** Shares the work budget of each turn between the connections and the upgrades of HTTP. */
+  /**
+   * Shares the work budget of each turn of the event loop between the connections and the upgrades
+   * (HTTP requests with which WebSockets begin).
+   */
   get scheduler(): WorkScheduler {
     return this.#components.scheduler
   }
@@ -171,7 +175,7 @@ export class Broker {
 
   /**
    * How long a lock lasts from now on; undefined for a lock with neither a ttl nor a longest hold.
-   * A time that only another broker of the cluster knows is missing.
+   * If only another broker of the cluster knows a time, the field of that time is undefined.
    */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined {
     return this.#components.lockTimes.remainingTimesOf(lock)

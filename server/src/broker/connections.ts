@@ -39,7 +39,7 @@ export class Connections implements ConnectionListener<Connection> {
   readonly #deps: ConnectionsDeps
   /** The connection of each attached session. */
   readonly attached = new Map<Session, Connection>()
-  /** Connections that have ended, and whose session is suspended in a later turn. */
+  /** Connections that have ended, and whose session the broker will suspend in a later turn. */
   readonly #suspendedLater = new Set<Connection>()
 
   constructor(deps: ConnectionsDeps) {
@@ -93,12 +93,12 @@ export class Connections implements ConnectionListener<Connection> {
   }
 
   /**
-   * Suspends the session of a connection that has ended: the session lives on without a connection
-   * for its lease or its grace.
+   * Suspends the session of a connection that has ended. The session then lives on without a
+   * connection. The lease is how long a session lives without messages of its client. The grace,
+   * which is not longer, is how long a session lives after its client has closed the connection.
    *
    * @param keepsLease True if the session lives on for its whole lease, because its client may not
-   *   know that the connection has ended. False if the session lives on only for the shorter grace.
-   *   The lease is how long a session lives without messages.
+   *   know that the connection has ended. False if the session lives on only for its grace.
    */
   #suspendSession(connection: Connection, keepsLease: boolean): void {
     this.#releaseResources(connection)

@@ -37,9 +37,9 @@ export type BrokerTimekeeper = Timekeeper<ClientDeadlineSubject, BrokerTimerSubj
 /**
  * The object for which a client deadline is set:
  * - `Lock`: the client must refresh the lock.
- * - `HoldDeadline`: the lock ends, because it was held for its `maxHold`, the longest time.
+ * - `HoldDeadline`: the lock ends, because it was held for its `maxHold`, the longest hold.
  * - `Session`: the client must send a message in each lease.
- * - `Connection`: the client must finish its handshake, or must read its output.
+ * - `Connection`: the client must finish its handshake, or must read what the broker has sent.
  */
 type ClientDeadlineSubject = Lock | HoldDeadline | Session | Connection
 

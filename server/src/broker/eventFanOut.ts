@@ -1,8 +1,11 @@
 /**
- * Passes the events of watches to the connections that watch the key. One command may release ten
- * thousand locks that a hundred connections watch, which makes a million notifications. So a turn
- * of the event loop has a budget of notifications. Beyond the budget, the events wait in one queue
- * for all connections, and are passed on in later turns, in order.
+ * Passes events (changes of locks and queues) to the connections that watch the key of the event.
+ * One command may release ten thousand locks that a hundred connections watch, which makes a
+ * million notifications. So a turn of the event loop has a budget of notifications. Beyond the
+ * budget, the events wait in one queue for all connections, and are passed on in later turns, in
+ * order.
+ *
+ * A watch begins with a search, which lists the present locks and requests for the client.
  */
 import { turnBudget } from '../config/workCosts.js'
 import type { InitialSearch, PublishedEvent, SessionWatches } from './sessionWatches.js'
@@ -56,7 +59,7 @@ export class EventFanOut {
     return this.#bytes
   }
 
-  /** The caller must call this method when the search for the present locks of a watch begins. */
+  /** The caller must call this method when the search of a watch begins. */
   onSearchBegan(watches: SessionWatches): void {
     this.#searching.add(watches)
   }

@@ -1,8 +1,8 @@
 /**
- * Keeps the deadlines of idle sessions. The client may send `pong` by itself, without a `ping`;
- * then the broker need not send the `ping`, which halves the writes for an idle session. So the
- * client sends `pong` earlier than the broker would send its `ping`. PROTOCOL.md, section 8, has
- * the intervals of both sides.
+ * Keeps the deadlines of sessions whose clients send no other messages. A client may send `pong` by
+ * itself, without a `ping`. Then the broker need not send the `ping`, which halves the writes for
+ * such a session. For this reason, the client sends `pong` earlier than the broker would send its
+ * `ping`. PROTOCOL.md, section 8, has the intervals of both sides.
  *
  * A `pong` moves the deadlines of its session at once, so the deadlines of a live session never
  * pass. Otherwise the broker would wake up for each of these deadlines only to set it again.

@@ -23,7 +23,8 @@ export class LockTimes {
 
   /**
    * The remaining times of a lock, rounded up to whole ms; 0 if the time is over. Undefined for a
-   * lock without a ttl and a `maxHold`. All locks of a set have the times of the set.
+   * lock with neither a ttl nor a `maxHold`. A set is one lock on several keys, with one `Lock` for
+   * each key. Each `Lock` of a set has the times of the set.
    */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined {
     const { primary } = lock

@@ -478,7 +478,10 @@ function keyFilterFor(
   return policy === undefined ? undefined : (key) => policy.may(operation, key)
 }
 
-/** Wraps the chunks of an answer, so that the search ends if the connection closes before them. */
+/**
+ * Wraps the chunks of an answer, so that the search ends even if the connection closes before all
+ * chunks are sent.
+ */
 function endSearchOnReturn(search: { end(): void }, chunks: PacedChunks): PacedMessages {
   return {
     next: () => chunks.next(),

@@ -99,7 +99,7 @@ export class TableSearch implements KeySearch {
   readonly #lockTimes: Pick<LockTimes, 'remainingTimesOf'> | undefined
   /**
    * The search leaves out locks with a higher fence, because these locks were granted after the
-   * search began. The fence is the number of a lock, and rises with every grant.
+   * search began. A fence is the number of a grant, and rises with every grant.
    */
   #newestFence: number
   readonly #walk: KeyWalk | undefined

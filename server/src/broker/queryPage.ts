@@ -90,7 +90,7 @@ export class PageBuilder implements KeyPageBuilder {
       const keyState = keyStateOf(key)
       if (keyState === undefined) continue
       const { held, waiting } = this.#countsOf(keyState)
-      // The locks of this key were released after the key was added, so the page lists none.
+      // The locks of this key were released after the key was added, so the page omits the key.
       if (held === 0 && waiting === 0) continue
       const remaining = {
         held: this.#limit - listedTotal.held,

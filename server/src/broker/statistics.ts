@@ -15,7 +15,7 @@ export class LiveTable {
   current = new LockTable()
   /**
    * How many effects (changes of the table) the broker has handled, plus the units of work (see
-   * `workCosts.ts`) for the events of watches.
+   * `workCosts.ts`) for other work that commands cause, such as the events of watches.
    */
   effectCount = 0
 }

@@ -1,9 +1,9 @@
 /**
- * Finds the messages that may cause more work than fits into the guaranteed minimum of a
- * connection. Such a message releases many locks, grants many waiters, or checks a large graph for
- * deadlocks. A hundred connections could each send such a message in the same turn. So these
- * messages use the units of work that all connections share, and wait for a later turn if no such
- * units are left.
+ * Finds the messages that may need a whole turn of the event loop. Every connection may use a small
+ * minimum of work in each turn, and such a message needs more. The message releases many locks,
+ * grants many waiters, or checks a large graph for deadlocks. A hundred connections could each send
+ * such a message in the same turn. So these messages use the units of work that all connections
+ * share, and wait for a later turn if no such units are left.
  */
 import type { KeyState, Lock, LockTable, Request, Session } from '../core/index.js'
 

@@ -43,7 +43,7 @@ export class WorkScheduler {
     this.#endOfTurn = endOfTurn
   }
 
-  /** Number of the current turn of the event loop; rises each time output is written. */
+  /** Number of the current turn of the event loop; rises with each call of {@link nextTurn}. */
   get turn(): number {
     return this.#turn
   }
@@ -75,8 +75,9 @@ export class WorkScheduler {
   }
 
   /**
-   * Begins a new turn. Called after the broker has handled the input of this turn, and before it
-   * writes the output. Work beyond the budget of this turn reduces the budget of the new turn.
+   * Begins a new turn. Called after the broker has handled the input of this turn, and before the
+   * broker writes the output or continues work that waits. Work beyond the budget of this turn
+   * reduces the budget of the new turn.
    */
   nextTurn(): void {
     const overdrawn = Math.min(turnBudget.all, Math.max(0, -this.#unitsLeft))

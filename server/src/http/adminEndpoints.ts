@@ -4,9 +4,9 @@
  *
  * - `/status` and `/metrics` show numbers. So only programs on this machine, or clients of the
  *   admin port, may read these two paths. The admin port is a second port for operators only.
- * - `/rebalance` changes the broker. So only programs on this machine may request it, at either
- *   port.
- * - `/healthz` and `/readyz` show no numbers, so all clients may read them.
+ * - `/rebalance` changes the broker. So only programs on this machine may request this path.
+ * - `/healthz` and `/readyz` show no numbers, so all clients may read these two paths.
+ * - If the broker has an admin port, its public port answers only `/healthz` and `/readyz`.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isFromThisMachine } from '../access/localRequests.js'
@@ -34,7 +34,8 @@ export interface AdminEndpointsDeps {
 export class AdminEndpoints {
   readonly #deps: AdminEndpointsDeps
   /**
-   * Whether the broker has an admin port. If so, the public port refuses `/status` and `/metrics`.
+   * Whether the broker has an admin port. If so, the public port refuses `/status`, `/metrics` and
+   * `/rebalance`.
    */
   hasAdminPort = false
 

@@ -1,5 +1,5 @@
 /**
- * Accepts the upgrades of an HTTP server by the package `ws`, and adapts each WebSocket to the
+ * Accepts the upgrades of an HTTP server with the package `ws`, and adapts each WebSocket to the
  * broker's {@link Socket}. An upgrade is the HTTP request with which a WebSocket begins. Only this
  * file and `fastPath` depend on `ws`.
  */
