@@ -102,8 +102,8 @@ export function policiesFor(
 /** The end of the message "you may not …" for each operation. */
 const phrases: Record<Operation, string> = {
   lock: 'lock this key',
-  share: 'share this key',
-  steal: 'steal this key',
+  share: 'take a shared lock of this key',
+  steal: 'steal locks of this key',
   query: 'query this key',
   watch: 'watch this key',
   stats: 'see the statistics',

@@ -1,5 +1,5 @@
 /**
- * A linked list in the order in which its members were added, and walks over the list that may
+ * A linked list in the order in which its members were added. A `Walk` visits the members, and may
  * pause while members come and go. Queries use the walks, because a query may pause for a long time
  * while its client does not read.
  *

@@ -18,7 +18,7 @@
  *   (`RequestHandler.#requestLock`, `decideSet`, `Granter.#grantWaitersOf`).
  * - The command that ends a lock or a request also grants the waiters behind it, in a loop and
  *   never by recursion (`Granter.release`, `Granter.withdraw`).
- * - A request whose id is repeated gets its first answer and never runs twice
+ * - A request whose id is repeated gets its first answer and is never executed twice
  *   (`Responder.accepts`).
  * - A command from a replaced connection changes nothing (`SessionTable.currentSession`).
  * - A set (a lock on several keys) is granted on all its keys in one step, when each of its

@@ -1,5 +1,5 @@
 /**
- * The interface of a command log. A command is one change of the lock table, such as a request for
+ * The interface of a command log. A command asks the lock table for one change, such as a grant of
  * a lock. A log puts the submitted commands into one order, and passes each command exactly once,
  * in this order, to the state machine. The state machine applies the command to the lock table.
  * README.md in this folder lists the promises of a log.

@@ -1,7 +1,8 @@
 /**
  * The audit log: one line of JSON for each act that an operator may have to explain later. These
- * acts are a steal, a revocation, a refused deadlock, a new token, a change of the token file, and
- * a refused client or request. Tokens and secrets are never written.
+ * acts are a steal, a revocation, a new token, a change of the token file, and a refusal. The
+ * broker refuses clients and requests, for example a request that would end in a deadlock. Tokens
+ * and secrets are never written.
  *
  * A client could fill the disk, because its requests cause refusals. So the audit log writes at
  * most 100 refusals a second, and then the number of the refusals that it left out. It writes all

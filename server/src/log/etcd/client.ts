@@ -48,7 +48,7 @@ const basePauseMs = 20
 /** The pause doubles at most this often, and is never longer than `callMs`. */
 const maxPauseDoublings = 16
 
-/** The client of one log, which uses one member at a time. */
+/** The client of one log. The client uses one member at a time. */
 export class EtcdClient {
   #endpoints: readonly string[]
   readonly #auth: EtcdAuth | undefined

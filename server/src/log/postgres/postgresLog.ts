@@ -40,9 +40,9 @@ export interface PostgresLogOptions {
   readonly cluster?: string | undefined
   /**
    * How many brokers the log is for, 1 to 100. A broker that makes a new log, or finds a log that
-   * is still being founded, refuses clients until a majority of these brokers has joined. So a
-   * broker with a mistyped schema grants nothing. Default: a broker with a new log accepts clients
-   * immediately.
+   * is still being founded, refuses clients until a majority of these brokers has joined. A broker
+   * with a mistyped schema makes a new log, which no majority ever joins, so this broker grants
+   * nothing. Default: a broker with a new log accepts clients immediately.
    */
   readonly brokers?: number | undefined
   /**
@@ -91,6 +91,7 @@ export function postgresLog(options: PostgresLogOptions): Log {
     ...parsePostgresAddress(url, user),
     password,
     tls,
+    // The engine marks a new log as founding until enough brokers have joined.
     marksFounding: options.brokers !== undefined,
   }
   const thread = new URL('./snapshotThread.js', import.meta.url)

@@ -86,8 +86,8 @@ export interface Engine {
    * Allows the engine to drop entries up to this position. The engine must keep the two newest
    * snapshots and the entries after the older of the two. The engine may drop older snapshots.
    *
-   * @param liveSlots The slots in use. The engine may drop the stored entries of all slots, but
-   *   listeners must not miss an entry.
+   * @param liveSlots The slots in use. An engine that stores only the newest entry of each slot may
+   *   drop the entries of all other slots.
    */
   compact(position: number, liveSlots: readonly string[]): Promise<void>
   /**
