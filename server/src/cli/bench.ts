@@ -124,7 +124,7 @@ async function report(
     })
     return
   }
-  const keysText = flags.contended ? 'one key' : 'a key each'
+  const keysText = flags.contended ? 'one key' : 'one key for each session'
   const cellsText = cells === undefined ? '' : ` in ${cells} cells`
   print(
     `${lockMs.length} locks by ${sessions} sessions on ${keysText}${cellsText}: ${perSecond} a second`,

@@ -47,7 +47,7 @@ function parseCells(text: string, source: string): CellList {
   const cells = text.split(';').map((list) => list.split(',').map((url) => url.trim()))
   const cellOfUrl = new Map<string, number>()
   if (cells.length > slotCount) {
-    throw wrongList(source, `has ${cells.length} cells: the most are ${slotCount}`)
+    throw wrongList(source, `has ${cells.length} cells: the maximum is ${slotCount}`)
   }
   for (const [index, urls] of cells.entries()) {
     for (const url of urls) checkUrl(url, index + 1, cellOfUrl, source)

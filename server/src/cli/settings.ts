@@ -80,7 +80,7 @@ export const settings = {
   quietStart: {
     group: 'Keeping locks over a restart',
     kind: 'ms',
-    help: 'how long to grant no lock after the start, so that earlier leases end first',
+    help: 'how long to grant only steals after the start, so that earlier leases end first',
   },
   log: {
     group: 'Sharing a log with other brokers',

@@ -152,7 +152,7 @@ describe('holdfast over cells', () => {
     ['a text that is no URL', `${a};ws://`, 'has "ws://" in cell 2: a URL begins with ws:// or'],
     ['a fragment', `${a}#x`, `has "${a}#***" in cell 1: a URL begins with ws:// or`],
     ['a URL in two cells', `${a};${b},${a}`, `has ${a} in cell 1 and in cell 2`],
-    ['too many cells', Array(1_025).fill(a).join(';'), 'has 1025 cells: the most are 1024'],
+    ['too many cells', Array(1_025).fill(a).join(';'), 'has 1025 cells: the maximum is 1024'],
   ]
 
   it('refuses a wrong list with one sentence and exit code 64', async () => {

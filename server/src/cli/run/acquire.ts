@@ -36,7 +36,7 @@ export interface AcquireParams {
   readonly metadata: Readonly<Record<string, unknown>>
   /** Aborted by a signal of the operating system; the reason is the name of that signal. */
   readonly signal: AbortSignal
-  /** Whether to campaign for the leadership of the election `key`, and to publish --value. */
+  /** Whether to campaign in the election whose name is `key`, and to publish --value. */
   readonly isCampaign?: boolean
 }
 

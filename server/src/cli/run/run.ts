@@ -139,7 +139,7 @@ there.`
 /**
  * Runs a command while this process holds a lock.
  *
- * @param isCampaign Whether the lock is the leadership of the election `key`.
+ * @param isCampaign Whether the lock is the leadership of the election whose name is `key`.
  */
 export async function run(
   key: string,
