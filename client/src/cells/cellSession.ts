@@ -330,12 +330,11 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Sends a new token to all cells whose sessions are open. Sessions that are being opened or are
-   * opened later use the new token too. A call waits until all earlier calls have ended.
+   * Sends a new token to all cells whose sessions are open. A call waits until all earlier calls
+   * have ended. Rejects with the first error if one or more of these cells refuse the token.
    *
-   * Rejects with the first error if one or more cells refuse the token. If only some cells refuse,
-   * the other cells and later sessions use the new token. If all open cells refuse, later sessions
-   * still use the former token.
+   * Sessions that are being opened or are opened later use the new token too, unless all cells with
+   * open sessions have refused the token.
    */
   async authenticate(token: string): Promise<void> {
     checkToken(token)

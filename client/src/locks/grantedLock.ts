@@ -138,8 +138,8 @@ export class GrantedLock implements Task, RefreshableLock {
   }
 
   /**
-   * Call when the broker has refused the message with the value of a run. Unlocks the lock of the
-   * run without a value.
+   * Call when the broker has refused the message with the value of a run. Sends a plain unlock
+   * instead, without the value.
    */
   abandonRun(): void {
     this.completion = undefined

@@ -243,9 +243,11 @@ export class Lock implements LossListener {
   /**
    * Refreshes the lock every `interval` ms until the lock is unlocked, and then resolves. Each
    * refresh may take `timeout` ms. The sum of `interval` and `timeout` must be below the lock's
-   * ttl. By default `interval` and `timeout` are a third of the lock's present ttl. In a hidden tab
-   * a refresh may be late by half the lease, because browsers delay the timers of such a tab. The
-   * lease is the time for which the broker keeps a session without hearing from its client.
+   * ttl. By default `interval` and `timeout` are a third of the lock's present ttl.
+   *
+   * The lease is the time for which the broker keeps a session without hearing from its client. In
+   * a hidden tab a refresh may be late by half the lease. Browsers delay the timers of such a tab,
+   * and the client then refreshes when the broker asks for a sign of life, after half the lease.
    *
    * A caller need not await the promise: an unhandled rejection is not reported, and `signal`
    * reports the loss. Rejects with one of these codes:

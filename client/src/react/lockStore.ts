@@ -23,7 +23,7 @@ export type AcquireOptions = Omit<LockOptions, 'signal'>
 
 /** The lock of a component at one moment. */
 export interface LockStatus {
-  /** Undefined while the state is `idle`. */
+  /** Undefined while the state is `idle`, and if the session was not open at the request. */
   readonly target: LockTarget | undefined
   readonly state: LockState
   readonly lock: Lock | undefined

@@ -169,12 +169,13 @@ export class LeaseMonitor {
 
   #checkSilence(): void {
     if (this.#pongSentAt <= this.#arrivalKnownAt) return
-    const secondCheckAt = this.#scheduler.monotonic() + this.#leaseMs / 10
-    if (secondCheckAt > this.#silenceDueAt + this.#leaseMs / 5 && !this.#checkRanLate) {
+    const now = this.#scheduler.monotonic()
+    const tenth = this.#leaseMs / 10
+    if (now > this.#silenceDueAt + tenth && !this.#checkRanLate) {
       // The check ran late by more than a tenth of the lease, so the process was stopped for a
       // while. The client may not have read all frames that have arrived, so it checks once more.
       this.#checkRanLate = true
-      this.#scheduler.at(this.#silenceTask, secondCheckAt)
+      this.#scheduler.at(this.#silenceTask, now + tenth)
     } else {
       this.#listener.onSilence()
     }

@@ -44,7 +44,7 @@ export interface Closing {
 }
 
 export interface ConnectionListener {
-  /** Called before the messages of a frame are handled; the listener first checks deadlines. */
+  /** Called before the messages of a frame are handled, so that expired locks end first. */
   onFrame(): void
   /** The broker accepted the `hello`, which was sent at `sentAt`. */
   onWelcome(welcome: Welcome, sentAt: ClockTimes): void

@@ -58,9 +58,9 @@ const minConnectMs = 500
 
 /**
  * How long one try to connect may take, from the new socket to the `welcome`, in ms. The time is
- * limited, because the system of a broker accepts connections even while the broker's process is
- * stopped. The broker then never answers, while the lease runs out. The lease is the time for which
- * the broker keeps a silent session.
+ * limited, because the operating system accepts connections for a broker even while the broker's
+ * process is stopped. The broker then never answers, while the lease runs out. The lease is the
+ * time for which the broker keeps a silent session.
  *
  * @param lease The lease of the session in ms; 0 before the first `welcome`.
  * @param failedRounds Each failed round doubles the time, so that the client connects even if every
@@ -68,7 +68,8 @@ const minConnectMs = 500
  */
 export function connectTimeoutFor(lease: number, brokers: number, failedRounds: number): number {
   if (lease === 0) return maxConnectMs
-  // The client notices a dead connection after half of the lease. The tries share the other half.
+  // The client notices a dead connection after half of the lease. The first round must fit into the
+  // other half, unless the tries would then be too short.
   const ms =
     brokers === 1
       ? Math.max(lease / 3, minConnectMsForOne)

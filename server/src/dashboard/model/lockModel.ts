@@ -220,8 +220,8 @@ export class LockModel {
     const row = this.#rows.get(key)
     const index = row?.waiting.findIndex((request) => {
       if (request.session !== session) return false
-      // A request began to wait before its grant. An upgrade began to wait after the grant of its
-      // lock, so its time cannot be compared with the time of the grant.
+      // `since` of the event is when the lock was granted. A request began to wait before that
+      // time, and an upgrade began to wait after that time.
       return event === 'upgraded' ? request.upgrade : !request.upgrade && request.since <= since
     })
     if (row === undefined || index === undefined || index < 0) return
@@ -237,7 +237,7 @@ export class LockModel {
   }
 }
 
-/** How many permits the locks of a key use together; undefined for another mode. */
+/** How many permits the locks of a key use together; undefined if the locks have no permits. */
 export function usedPermitsOf(held: readonly HeldInfo[]): number | undefined {
   if (held[0]?.mode !== 'permits') return undefined
   return held.reduce((sum, { permits = 0 }) => sum + permits, 0)

@@ -267,7 +267,7 @@ interface LockLimitProps {
   readonly duration: number | undefined
   readonly endLabel: string
   readonly hint: string
-  /** In ms; undefined if another broker of the cluster counts this time. */
+  /** In ms; undefined if another broker of the cluster runs the timer of this limit. */
   readonly remaining: number | undefined
   readonly queriedAt: number
 }
