@@ -55,8 +55,8 @@ export class Statistics {
         this.#refreshed++
         break
       case 'withdrawn':
-        // A follower of a `once` has got the value that it asked for, so the request counts as
-        // granted.
+        // With the reason `answered`, the request is a `once` that has got the value that it asked
+        // for, so the request counts as granted.
         if (effect.request.isPrimary && effect.reason !== 'answered') this.#failed++
         break
       case 'answer':

@@ -93,8 +93,8 @@ export class Scope<L, R, S> {
  */
 export class KeyScopes<L, R> {
   /**
-   * The locks of waiting scopes. A lock of a scope that waits no longer stays here until the next
-   * check that finds the lock.
+   * The locks of waiting scopes. When a scope stops waiting, its locks stay here until the next
+   * check finds them.
    */
   readonly locks = new Set<L>()
   /** Waiting requests that are in a scope or members of a set, in the order of the queue. */

@@ -78,13 +78,13 @@ const fixedModeMessage =
 const usedIdMessage = 'the id was used before; use a higher id for a new request'
 
 /**
- * @param ttlStart When the ttl and the maxHold of the lock started, in ms; undefined for a lock
+ * @param startTime When the ttl and the maxHold of the lock started, in ms; undefined for a lock
  *   that has neither.
  */
-export function encodeGranted(id: number, fence: number, ttlStart: number | undefined): string {
-  return ttlStart === undefined
+export function encodeGranted(id: number, fence: number, startTime: number | undefined): string {
+  return startTime === undefined
     ? `{"type":"granted","id":${id},"fence":${fence}}`
-    : `{"type":"granted","id":${id},"fence":${fence},"at":${wholeMs(ttlStart)}}`
+    : `{"type":"granted","id":${id},"fence":${fence},"at":${wholeMs(startTime)}}`
 }
 
 export function encodeUnlocked(id: number): string {
@@ -103,7 +103,7 @@ export function encodeFailed(
 }
 
 /**
- * @param ttlStart When the ttl and the maxHold of a granted lock started, in ms; undefined for
+ * @param startTime When the ttl and the maxHold of a granted lock started, in ms; undefined for
  *   other answers.
  * @param limits The limits of the session, for the error message about a limit that the session has
  *   reached.
@@ -112,13 +112,13 @@ export function encodeFailed(
 export function encodeAnswer(
   id: number,
   answer: Answer,
-  ttlStart: number | undefined,
+  startTime: number | undefined,
   limits?: SessionLimits,
   isVisible?: (key: string) => boolean,
 ): string {
   switch (answer.kind) {
     case 'granted':
-      return encodeGranted(id, answer.lock.fence, ttlStart)
+      return encodeGranted(id, answer.lock.fence, startTime)
     case 'upgraded':
       return encodeGranted(id, answer.fence, undefined)
     case 'downgraded':

@@ -1,6 +1,6 @@
 /**
  * Tests the engine that stores a shared command log in PostgreSQL, in four situations: behind a
- * pooler, at a replica, with synchronous replication, and when a standby replaces the primary. The
+ * pooler, at a standby, with synchronous replication, and when a standby replaces the primary. The
  * standby may or may not have the newest commits. The number in the title of a test is the number
  * of its pitfall (a property of PostgreSQL that can lose entries); `postgresPitfalls.test.ts` has
  * the other pitfalls.
@@ -119,16 +119,16 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     }
   }
 
-  it('8: refuses a replica', async () => {
+  it('8: refuses a standby', async () => {
     const { host, port } = await standbyOf(postgres.server)
     const engine = postgres.engine({ hosts: [{ host, port }] })
     const { message } = await rejection(engine.open(logConfig), 'INVALID_OPTION')
     expect(message).to.equal(
-      `PostgreSQL at 127.0.0.1:${port} is a replica: give the address of the primary`,
+      `PostgreSQL at 127.0.0.1:${port} is a standby: give the address of the primary`,
     )
   })
 
-  it('8: reads and writes at the primary, although the replica comes first in the address', async () => {
+  it('8: reads and writes at the primary, although the standby comes first in the address', async () => {
     const standby = await standbyOf(postgres.server)
     const hosts = [standby, postgres.server].map(({ host, port }) => ({ host, port }))
     const engine = await postgres.opened({ hosts })

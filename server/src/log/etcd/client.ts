@@ -256,7 +256,7 @@ export class EtcdClient {
     })
   }
 
-  /** Pauses before a call, if the last call failed at all members. */
+  /** Pauses before a call, if the last call failed. */
   async #pause(): Promise<void> {
     if (this.#failedCalls === 0) return
     const doublings = Math.min(this.#failedCalls, maxPauseDoublings)

@@ -46,7 +46,7 @@ export interface ConnectionListener {
 
 /** How long `close` waits until the server has closed the connection, in ms. */
 const closeMs = 200
-/** How long a connection may be idle before the system checks that the server is alive, in ms. */
+/** How long a connection may be idle before the kernel checks that the server is alive, in ms. */
 const keepAliveMs = 10_000
 
 /**

@@ -9,7 +9,7 @@ export type PostgresErrorKind =
   | 'timeout'
   /** A temporary failure: the server starts, stops, has no free connection or no space. */
   | 'busy'
-  /** The server is a replica, or allows reading only. */
+  /** The server is a standby, or allows reading only. */
   | 'readOnly'
   /** The server is not PostgreSQL 13 or newer. */
   | 'notPostgres'

@@ -211,7 +211,7 @@ export class PostgresEngine implements Engine {
         return await preflight(this.#choreSession, this.#statements, this.#options, config)
       } catch (error) {
         if (!(error instanceof PostgresError) || error.isPermanent) throw error
-        // If the address has only one host, a replica is a wrong address. If the address has
+        // If the address has only one host, a standby is a wrong address. If the address has
         // several hosts, one of these hosts can soon become the primary.
         if (error.kind === 'readOnly' && hosts.length === 1)
           throw new PostgresError('forbidden', error.message, error)

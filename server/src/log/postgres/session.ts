@@ -1,8 +1,9 @@
 /**
  * A session of the broker with PostgreSQL, which is not a session of a Holdfast client. The session
- * connects to the primary, the only server that accepts writes; the other servers are replicas of
- * the primary. The session connects when it is used, checks the server, and prepares its
- * statements. After a failure the next call connects again, if necessary to another host.
+ * connects to the primary, the only server that accepts writes; the other servers are standbys,
+ * which may replace the primary. The session connects when it is used, checks the server, and
+ * prepares its statements. After a failure the next call connects again, if necessary to another
+ * host.
  */
 import type { Clock } from '@holdfast/shared'
 import type { PostgresHost } from './address.js'
@@ -164,7 +165,7 @@ async function checkServer(
   const { rows } = await connection.call(
     `select current_setting('server_version_num')::int as version,
       current_setting('server_version') as version_name,
-      pg_is_in_recovery() as is_replica,
+      pg_is_in_recovery() as is_standby,
       current_setting('transaction_read_only') = 'on' as is_read_only,
       pg_backend_pid() as pid`,
     deadlineMs,
@@ -177,8 +178,8 @@ async function checkServer(
     const message = `${serverName} has version ${versionName}: Holdfast needs PostgreSQL 13 or newer`
     throw new PostgresError('notPostgres', message)
   }
-  if (server!['is_replica'] === true) {
-    const message = `${serverName} is a replica: give the address of the primary`
+  if (server!['is_standby'] === true) {
+    const message = `${serverName} is a standby: give the address of the primary`
     throw new PostgresError('readOnly', message)
   }
   if (server!['is_read_only'] === true) {
@@ -261,7 +262,7 @@ function closed(host: PostgresHost): PostgresError {
 
 /**
  * Selects the most useful of the errors of several hosts: a permanent error if there is one, or
- * else an error other than `readOnly`. All hosts but the primary are replicas and so `readOnly`.
+ * else an error other than `readOnly`. All hosts but the primary are standbys and so `readOnly`.
  */
 function summaryOf(errors: readonly PostgresError[], hostCount: number): PostgresError {
   const permanent = errors.find(({ isPermanent }) => isPermanent)

@@ -160,8 +160,8 @@ export class ReplicatedLog implements Log, Membership {
     })
     const stopTimer = this.#abortStartWithoutProgress()
     try {
-      // An aborted start rejects `joined`, which ends the race. So it does not wait for an engine
-      // that never answers.
+      // An aborted start rejects `joined`, which ends the race. So `start` does not wait for an
+      // engine that never answers.
       await Promise.race([this.#begin(this.#engine, this.#member!), joined])
       await joined
     } catch (error) {
