@@ -54,7 +54,7 @@ session of the request ended). A request that is granted at once is not queued.`
           await Promise.race([untilStopped(session), refused])
         },
         // With `undefined` the client reconnects, so that the watch goes on when the broker is
-        // reachable again. Other commands do not reconnect.
+        // reachable again.
         { reconnect: undefined },
       ),
     )

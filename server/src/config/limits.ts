@@ -41,10 +41,10 @@ export interface BrokerLimits {
   /**
    * Open connections whose handshake is not over (pending connections). If there are more, the
    * broker closes one pending connection with 1013: the oldest pending connection of the address
-   * that has the most. If no address has more than the address of the new connection, the broker
-   * closes the new connection. The same limit and the same rule hold for the upgrades that wait for
-   * a later turn of the event loop; the broker answers the others with 503. Default the greater of
-   * 1,000 and a tenth of `connections`; public 200.
+   * that has the most. If no address has more than the address of the new connection has, the
+   * broker closes the new connection. The same limit and the same rule hold for the upgrades that
+   * wait for a later turn of the event loop, but the broker refuses an upgrade with 503. Default
+   * the greater of 1,000 and a tenth of `connections`; public 200.
    */
   readonly pendingConnections: number
   /** Open connections of one address whose handshake is not over. Default off; public 20. */
