@@ -182,10 +182,7 @@ export function checkQuery(options: AnyQueryOptions): AnyQueryOptions {
   )
   const listsLocks = kind === undefined || kind === 'locks'
   check(after === undefined || listsLocks, 'only locks have pages')
-  check(
-    (kind === 'sessions') === (session !== undefined),
-    'only kind "sessions" needs "session"',
-  )
+  check((kind === 'sessions') === (session !== undefined), 'only kind "sessions" needs "session"')
   if (session !== undefined) checkText('session', session, maxIdOrSecretLength)
   return { ...selection, limit, after, afterFence, kind, session }
 }

@@ -68,7 +68,7 @@ export const settings = {
     group: 'Keeping locks over a restart',
     value: 'mode',
     kind: 'text',
-    help: 'a grant counts as written on the disk (flushed) or in the operating system (relaxed)',
+    help: 'when a grant counts as written: on disk (flushed), or in the operating system (relaxed)',
     choices: ['flushed', 'relaxed'],
   },
   fenceFile: {
