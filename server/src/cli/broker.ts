@@ -20,6 +20,7 @@ import { withFlags } from './flagNames.js'
 import { logFrom, logRules } from './log.js'
 import { plainJson } from './output.js'
 import { readText } from './parse.js'
+import { warnOfAccessibleFiles } from './secretFiles.js'
 import type { Settings } from './settings.js'
 
 export interface ConfiguredBroker {
@@ -35,6 +36,7 @@ export interface ConfiguredBroker {
  */
 export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> {
   refuseContradictions(settings)
+  warnOfAccessibleFiles(settings)
   const { logger, flushLog } = await loggerFor(settings.logLevel)
   const { auditLog, flushAudit } = await auditFor(settings.audit, logger)
   try {

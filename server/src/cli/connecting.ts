@@ -12,6 +12,7 @@ import { Exit, exitCodes, exitHelp } from './exitCodes.js'
 import { onOutputFailure } from './output.js'
 import { appendUrls, readText, urlsInList } from './parse.js'
 import { withoutIgnored } from './run/launcher.js'
+import { readSecret } from './secretFiles.js'
 
 export interface BrokerFlags extends AddressFlags {
   readonly tokenFile?: string | undefined
@@ -96,7 +97,7 @@ export function caFrom({ ca }: BrokerFlags): string | undefined {
  */
 function tokenFrom({ tokenFile }: BrokerFlags): string | undefined {
   if (tokenFile === undefined) return process.env['HOLDFAST_TOKEN'] || undefined
-  return readText(tokenFile, 'token file').trim()
+  return readSecret(tokenFile, 'token file').trim()
 }
 
 /** What a command for all keys uses: a session with one broker, or with all cells. */

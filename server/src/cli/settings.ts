@@ -30,6 +30,11 @@ export interface Setting {
   /** The flag of one letter, such as `-p`. */
   readonly short?: string | undefined
   readonly choices?: readonly string[] | undefined
+  /**
+   * The purpose of a file that has a secret, for messages, such as "password file". The command
+   * warns if other users can access such a file. Undefined for every other setting.
+   */
+  readonly secretFile?: string | undefined
 }
 
 /** Every setting by its key in the config file, in the order of the help. */
@@ -131,6 +136,7 @@ export const settings = {
     group: 'Sharing a log with other brokers',
     value: 'file',
     kind: 'text',
+    secretFile: 'private key',
     help: 'private key of that client certificate, in PEM',
   },
   logUser: {
@@ -143,6 +149,7 @@ export const settings = {
     group: 'Sharing a log with other brokers',
     value: 'file',
     kind: 'text',
+    secretFile: 'password file',
     help: 'file with the password of that user',
   },
   tokens: {
@@ -155,6 +162,7 @@ export const settings = {
     group: 'Clients and their tokens',
     value: 'file',
     kind: 'text',
+    secretFile: 'secret file',
     help: 'accept JSON Web Tokens, checked with the secret in this file',
   },
   jwtPublicKey: {
@@ -214,6 +222,7 @@ export const settings = {
     group: 'TLS, web pages and proxies',
     value: 'file',
     kind: 'text',
+    secretFile: 'private key',
     help: 'private key of the certificate, in PEM',
   },
   hosts: {

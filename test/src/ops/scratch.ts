@@ -9,7 +9,7 @@ import type { Stage } from '../e2e/stage.js'
 export interface Scratch {
   /** The path of a file of this name, which may not exist. */
   path(name: string): string
-  /** Writes a file and returns its path. */
+  /** Writes a file that only the user of this process may access, and returns its path. */
   write(name: string, text: string): string
 }
 
@@ -21,7 +21,7 @@ export function scratch(stage: Stage): Scratch {
   return {
     path,
     write: (name, text) => {
-      writeFileSync(path(name), text)
+      writeFileSync(path(name), text, { mode: 0o600 })
       return path(name)
     },
   }

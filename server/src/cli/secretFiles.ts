@@ -1,0 +1,73 @@
+/**
+ * Warns about files with secrets that other users of the machine can access: a token, a password, a
+ * private key. The command still uses such a file, because an operator may have a reason for its
+ * mode.
+ */
+import { type Stats, statSync } from 'node:fs'
+import { printError } from './exitCodes.js'
+import { readText } from './parse.js'
+import { type Setting, type Settings, settingNames, settings } from './settings.js'
+
+/** The files about which this process has warned, so that each file causes only one warning. */
+const warnedPaths = new Set<string>()
+
+/**
+ * Reads a text file that has a secret, like {@link readText}. Warns on standard error if other
+ * users can access the file.
+ *
+ * @param kind The purpose of the file, for messages, such as "token file".
+ * @throws {Exit} 78 if the file cannot be read.
+ */
+export function readSecret(path: string, kind: string): string {
+  const text = readText(path, kind)
+  warnIfAccessible(path, kind)
+  return text
+}
+
+/**
+ * Warns on standard error about each file with a secret that the settings of `holdfast serve` name,
+ * and that other users can access.
+ */
+export function warnOfAccessibleFiles(givenSettings: Settings): void {
+  for (const name of settingNames) {
+    const { secretFile }: Setting = settings[name]
+    const path = givenSettings[name]
+    if (secretFile !== undefined && typeof path === 'string') warnIfAccessible(path, secretFile)
+  }
+}
+
+/**
+ * Prints a warning on standard error if users other than the user of this process can access the
+ * file. Prints nothing for a file that does not exist, because the reader of the file reports this.
+ * Prints nothing on Windows, because modes there do not show who can access a file.
+ */
+function warnIfAccessible(path: string, kind: string): void {
+  if (process.platform === 'win32' || warnedPaths.has(path)) return
+  const stat = statSync(path, { throwIfNoEntry: false })
+  if (stat === undefined || !isAccessibleToOthers(stat, process.getuid?.())) return
+  warnedPaths.add(path)
+  const mode = (stat.mode & 0o7777).toString(8).padStart(4, '0')
+  printError(
+    `Warning: other users of this machine can access the ${kind} ${path} (mode ${mode}): ` +
+      'let only the user of this process access the file, for instance with chmod 600',
+  )
+}
+
+/**
+ * Whether the mode of a file lets other users access the file. Only regular files count, because a
+ * pipe such as `/dev/fd/63` has no name that other users could open.
+ *
+ * The group may read a file of root, if the process is not root, because the process itself can
+ * read the file only through this group. Kubernetes, systemd and Debian give keys to services in
+ * this way.
+ *
+ * @param userId The id of the user of the process.
+ */
+export function isAccessibleToOthers(
+  stat: Pick<Stats, 'mode' | 'uid' | 'isFile'>,
+  userId: number | undefined,
+): boolean {
+  if (!stat.isFile()) return false
+  const mayGroupRead = stat.uid === 0 && userId !== 0
+  return (stat.mode & (mayGroupRead ? 0o037 : 0o077)) !== 0
+}
