@@ -79,7 +79,8 @@ export class TokenExpiry {
   onTimer(deadline: TokenDeadline): number {
     const msLeft = Math.max(0, this.#msLeft(deadline))
     if (deadline.isWarned && msLeft === 0) {
-      deadline.connection.abort(closeCodes.unauthorized)
+      const reason = `${closeCodes.unauthorized.reason}: the token has expired`
+      deadline.connection.abort({ ...closeCodes.unauthorized, reason })
       return costs.disconnect
     }
     if (!deadline.isWarned) deadline.connection.send(encodeExpiring(msLeft))

@@ -145,7 +145,7 @@ export class Handshake {
       return
     }
     const { origin, remoteAddress } = connection
-    const token = hello.token ?? connection.token
+    const token = tokenOf(connection, hello)
     if (token !== undefined && !connection.isSecure && !allowInsecure) {
       const closeCode = { ...closeCodes.forbidden, reason: tokenOverPlainText }
       this.#refuse(connection, 'insecure', closeCode)
@@ -190,7 +190,10 @@ export class Handshake {
   #continue({ connection, hello, identity }: CheckedHandshake): number {
     if (connection.state !== 'opening') return 0
     if (identity === undefined) {
-      this.#refuse(connection, 'unauthorized', closeCodes.unauthorized)
+      const hasToken = tokenOf(connection, hello) !== undefined
+      const cause = hasToken ? 'the token was not accepted' : 'no token was sent'
+      const reason = `${closeCodes.unauthorized.reason}: ${cause}`
+      this.#refuse(connection, 'unauthorized', { ...closeCodes.unauthorized, reason })
       return costs.disconnect
     }
     this.#onIdentified(connection, hello, identity)
@@ -282,4 +285,9 @@ export class Handshake {
     const grace = hello.grace === 'lease' ? lease : Math.min(hello.grace ?? 0, lease)
     return { lease, grace }
   }
+}
+
+/** The token of a client: from its `hello`, or from the upgrade; undefined if none was sent. */
+function tokenOf(connection: Connection, hello: Hello): string | undefined {
+  return hello.token ?? connection.token
 }

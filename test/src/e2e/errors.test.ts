@@ -198,6 +198,24 @@ describe('e2e: errors of connecting', () => {
     expect(error.message).to.match(/none of the 2/)
   })
 
+  it('says whether a client sent no token, or a token that the broker refused', async () => {
+    const { url } = await stage.broker({
+      authenticate: ({ token }) => (token === 'right' ? 'ann' : undefined),
+    })
+    const refusals = [
+      [{}, 'no token was sent'],
+      [{ token: 'wrong' }, 'the token was not accepted'],
+    ] as const
+    for (const [options, cause] of refusals) {
+      const { message, reason } = await rejection(connect(url, options), 'UNAUTHORIZED')
+      expect(reason).to.equal(`unauthorized: ${cause}`)
+      expect(message).to.equal(
+        'the broker requires a valid token; set the option `token` ' +
+          `(closed with 4401 unauthorized: ${cause})`,
+      )
+    }
+  })
+
   it('rejects a refused token with UNAUTHORIZED, and does not try again', async () => {
     let authentications = 0
     const { url } = await stage.broker({

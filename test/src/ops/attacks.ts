@@ -68,12 +68,12 @@ export const attacks: readonly Attack[] = [
   },
   {
     attack: 'a client sends no token',
-    outcome: '4401 unauthorized',
+    outcome: '4401 unauthorized: no token was sent',
     attempt: ({ hello }) => hello({}),
   },
   {
     attack: 'a token without a signature (alg none)',
-    outcome: '4401 unauthorized',
+    outcome: '4401 unauthorized: the token was not accepted',
     attempt: ({ hello }) => {
       const payload = { sub: 'eve', aud: 'holdfast', exp: 4e9 }
       return hello({ token: new UnsecuredJWT(payload).encode() })
@@ -81,28 +81,28 @@ export const attacks: readonly Attack[] = [
   },
   {
     attack: 'a token signed with another secret',
-    outcome: '4401 unauthorized',
+    outcome: '4401 unauthorized: the token was not accepted',
     attempt: async ({ hello }) =>
       hello({ token: await jwt({ sub: 'eve' }, 'HS256', `x${secret}`) }),
   },
   {
     attack: 'a token of another algorithm',
-    outcome: '4401 unauthorized',
+    outcome: '4401 unauthorized: the token was not accepted',
     attempt: async ({ hello }) => hello({ token: await jwt({ sub: 'eve' }, 'HS512') }),
   },
   {
     attack: 'an expired token',
-    outcome: '4401 unauthorized',
+    outcome: '4401 unauthorized: the token was not accepted',
     attempt: async ({ hello }) => hello({ token: await jwt({ sub: 'eve', exp: 1_700_000_000 }) }),
   },
   {
     attack: 'a token for another audience',
-    outcome: '4401 unauthorized',
+    outcome: '4401 unauthorized: the token was not accepted',
     attempt: async ({ hello }) => hello({ token: await jwt({ sub: 'eve', aud: 'elsewhere' }) }),
   },
   {
     attack: 'a good token in the URL',
-    outcome: '4401 unauthorized',
+    outcome: '4401 unauthorized: no token was sent',
     attempt: async ({ raw }) => {
       const client = await raw({}, `/?token=${await jwt({ sub: 'eve' })}`)
       client.send({ type: 'hello' })

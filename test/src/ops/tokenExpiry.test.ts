@@ -33,7 +33,8 @@ describe('expiring tokens', () => {
     passAlive(harness, 29_800, client)
     expect(client.socket.closedWith).to.equal(undefined)
     passAlive(harness, 300, client)
-    expect(client.socket.closedWith).to.include({ code: 4401 })
+    const reason = 'unauthorized: the token has expired'
+    expect(client.socket.closedWith).to.include({ code: 4401, reason })
   })
 
   it('are announced immediately if they expire within 30 s', async () => {
