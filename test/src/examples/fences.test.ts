@@ -1,14 +1,20 @@
 /**
- * Runs the SQL of `client/docs/fences.md`. A fence is the number of a grant, and a later grant has
- * a higher fence. The SQL must accept a write with a higher fence, and refuse a write of an earlier
- * holder.
+ * Runs the SQL and the programs of `client/docs/fences.md`. A fence is the number of a grant, and a
+ * later grant has a higher fence. Each store must accept a write with a higher fence, and refuse a
+ * write of an earlier holder.
+ *
+ * PostgreSQL, SQLite and Redis are real. The function for S3 runs on a small HTTP server that
+ * answers conditional writes as Amazon documents them (`support/objectStore.ts`), and not on AWS.
  */
 import { readFileSync } from 'node:fs'
+import { AwsClient } from 'aws4fetch'
 import { expect } from 'chai'
 import postgres from 'postgres'
 import initSqlJs from 'sql.js'
 import { needs } from '../support/needs.js'
+import { ObjectStore } from '../support/objectStore.js'
 import { Postgres } from '../support/postgres.js'
+import { Redis } from '../support/redis.js'
 
 const page = readFileSync(new URL('../../../client/docs/fences.md', import.meta.url), 'utf8')
 
@@ -74,5 +80,118 @@ describe('the page about fences', () => {
     const [result] = database.exec('SELECT status, fence FROM orders')
     expect(result!.values).to.deep.equal([['paid', fence]])
     database.close()
+  })
+
+  describe('with Redis', () => {
+    needs('redis', 'setpriv')
+    let redis: Redis
+
+    before(async () => {
+      redis = await Redis.start()
+    })
+    after(() => redis?.stop())
+
+    it('writes a hash for a higher fence only', async () => {
+      const write = (fenceOfWrite: number, status: string) =>
+        redis.command('EVAL', block('lua redis'), '1', 'order:1', String(fenceOfWrite), status)
+      expect(await write(fence, 'paid')).to.equal('1')
+      expect(await write(fence - 1, 'cancelled')).to.equal('0')
+      expect(await write(fence, 'cancelled')).to.equal('0')
+      expect(await redis.command('HGET', 'order:1', 'status')).to.equal('paid')
+      expect(await write(fence + 1, 'sent')).to.equal('1')
+      const stored = await redis.command('HMGET', 'order:1', 'fence', 'status')
+      expect(stored.split('\n')).to.deep.equal([String(fence + 1), 'sent'])
+    })
+  })
+
+  describe('with an object store', () => {
+    const path = '/bucket/order'
+    const credentials = { accessKeyId: 'id', secretAccessKey: 'secret', region: 'eu-central-1' }
+    const s3 = new AwsClient({ ...credentials, service: 's3', retries: 0 })
+    const writeWithFence = new Function(`return (${block('js s3')})`)() as (
+      s3: AwsClient,
+      url: string,
+      body: string,
+      fence: number,
+    ) => Promise<boolean>
+    let store: ObjectStore
+
+    beforeEach(async () => {
+      store = new ObjectStore()
+      await store.start()
+    })
+    afterEach(() => store.stop())
+
+    const write = (fenceOfWrite: number, body: string) =>
+      writeWithFence(s3, store.url('order'), body, fenceOfWrite)
+    const metadataOf = (fenceOfWrite: number) => ({ 'x-amz-meta-fence': String(fenceOfWrite) })
+
+    /** Checks that the store has an object with this body and this fence. */
+    function expectObject(body: string, fenceOfWrite: number): void {
+      const metadata = metadataOf(fenceOfWrite)
+      expect(store.objects.get(path)).to.deep.include({ body, metadata })
+    }
+
+    it('creates an object, and refuses only the fence of an earlier holder', async () => {
+      expect(await write(fence, 'paid')).to.equal(true)
+      expect(await write(fence - 1, 'cancelled')).to.equal(false)
+      expectObject('paid', fence)
+      expect(await write(fence, 'paid again')).to.equal(true)
+      expect(await write(fence + 1, 'sent')).to.equal(true)
+      expectObject('sent', fence + 1)
+      expect(store.answers).to.deep.equal([
+        ...['HEAD 404', 'PUT 200', 'HEAD 200', 'HEAD 200', 'PUT 200', 'HEAD 200', 'PUT 200'],
+      ])
+    })
+
+    it('refuses a write if a later holder has written after the holder looked', async () => {
+      for (const isCreated of [false, true]) {
+        store.objects.clear()
+        store.answers.length = 0
+        if (isCreated) store.put(path, 'new', metadataOf(fence - 1))
+        store.onPut = () => store.put(path, 'sent', metadataOf(fence + 1))
+        expect(await write(fence, 'paid')).to.equal(false)
+        expectObject('sent', fence + 1)
+        expect(store.answers.slice(1)).to.deep.equal(['PUT 412', 'HEAD 200'])
+      }
+    })
+
+    it('writes again if an earlier holder has written or deleted the object meanwhile', async () => {
+      const disturbances: [() => void, answer: string][] = [
+        [() => store.put(path, 'late', metadataOf(fence - 1)), 'PUT 412'],
+        [() => store.put(path, 'new', metadataOf(fence - 1)), 'PUT 409'],
+        [() => store.objects.delete(path), 'PUT 404'],
+      ]
+      for (const [disturb, answer] of disturbances) {
+        store.put(path, 'new', metadataOf(fence - 2))
+        store.answers.length = 0
+        store.onPut = () => {
+          store.onPut = () => {}
+          disturb()
+        }
+        expect(await write(fence, 'paid')).to.equal(true)
+        expectObject('paid', fence)
+        expect(store.answers[1]).to.equal(answer)
+        expect(store.answers.at(-1)).to.equal('PUT 200')
+      }
+    })
+
+    it('ends with the write of the last holder if many holders write at once', async () => {
+      const accepted: number[] = []
+      const fences = Array.from({ length: 20 }, (_, i) => fence + ((i * 7) % 20))
+      await Promise.all(
+        fences.map(async (each) => {
+          if (await write(each, `by ${each}`)) accepted.push(each)
+        }),
+      )
+      expect(accepted).to.include(fence + 19)
+      expectObject(`by ${fence + 19}`, fence + 19)
+    })
+
+    it('rejects if the store answers another error', async () => {
+      store.failWith = 403
+      const error = await write(fence, 'paid').catch((cause: Error) => cause)
+      expect((error as Error).message).to.match(/^HEAD http.*: HTTP 403$/)
+    })
   })
 })
