@@ -1,0 +1,69 @@
+/**
+ * Loads the page to copy of client/README.md in a real browser, in two windows with a broker that
+ * allows pages of this machine. Only the URL of the broker differs from the text, because the port
+ * of the text may be in use.
+ */
+import { expect } from 'chai'
+import type { Page } from 'playwright-core'
+import { firstExample } from '../conventions/docs.js'
+import { read } from '../conventions/repository.js'
+import { Collector, Stage } from '../e2e/stage.js'
+import { needs } from '../support/needs.js'
+import { openContext } from './sharedChromium.js'
+import { openSite, type Site } from './site.js'
+
+const urlOfPage = "'ws://127.0.0.1:7420'"
+
+describe('the page to copy of client/README.md', function () {
+  this.timeout(60_000)
+  needs('chromium')
+  const stage = Stage.forEachTest()
+  const { language, code = '' } = firstExample(read('client/README.md'), 'page to copy') ?? {}
+  let site: Site
+
+  afterEach(() => site?.close())
+
+  /** Opens the page in a window, and answers its question for a name. */
+  async function openWindow(name: string): Promise<Page> {
+    // A page in the background of another page would get no frames, so each has its own window.
+    const { context, close } = await openContext()
+    stage.onClear(close)
+    const page = await context.newPage()
+    page.on('pageerror', (error) => {
+      throw error
+    })
+    page.on('dialog', (dialog) => void dialog.accept(name))
+    await page.goto(`${site.origin}/minutes.html`)
+    return page
+  }
+
+  /** Resolves when the list of locks in a window has this text. */
+  const waitForList = (page: Page, text: string) =>
+    page.locator('#locks', { hasText: new RegExp(`^${text}$`) }).waitFor()
+
+  it('takes a lock, shows its holder in every window, and frees the lock with its window', async () => {
+    expect(language).to.equal('html')
+    expect(code.split(urlOfPage)).to.have.length(2)
+    const { url } = await stage.broker({ dev: true })
+    site = await openSite({}, { '/minutes.html': code.replace(urlOfPage, `'${url}'`) })
+    const [ann, ben] = [await openWindow('Ann'), await openWindow('Ben')]
+    await waitForList(ann, 'Free to edit')
+    await waitForList(ben, 'Free to edit')
+
+    await ann.locator('#edit').click()
+    await waitForList(ann, 'Ann edits documents/minutes')
+    await waitForList(ben, 'Ann edits documents/minutes')
+    const session = await stage.session(url)
+    const { held } = await session.query({ key: 'documents/minutes' })
+    expect(held.map(({ name }) => name)).to.deep.equal(['Ann'])
+
+    const events = new Collector<string>()
+    session.watch({ key: 'documents/minutes', queue: true }, ({ event }) => events.add(event))
+    await ben.locator('#edit').click()
+    await events.waitUntil((names) => names.includes('queued'))
+    await ann.close()
+    await waitForList(ben, 'Ben edits documents/minutes')
+    await ben.close()
+    await events.waitUntil((names) => names.filter((name) => name === 'lost').length === 2)
+  })
+})
