@@ -20,6 +20,7 @@ import { holdCommand } from './run/hold.js'
 import { flockHint } from './run/options.js'
 import { runCommand } from './run/run.js'
 import { serveCommand } from './serve.js'
+import { sessionCommand } from './session.js'
 import { statusCommand } from './status.js'
 import { tokenCommand } from './token.js'
 import { topCommand } from './top.js'
@@ -30,8 +31,8 @@ import { watchCommand } from './watch.js'
 const makeCommandGroups = (): Readonly<Record<string, readonly Command[]>> => ({
   'Locks:': [runCommand(), electCommand(), holdCommand(), onceCommand(), unlockCommand()],
   'Inspecting a broker:': [
-    ...[lsCommand(), showCommand(), watchCommand(), topCommand(), statsCommand()],
-    ...[statusCommand(), pingCommand(), benchCommand()],
+    ...[lsCommand(), showCommand(), sessionCommand(), watchCommand(), topCommand()],
+    ...[statsCommand(), statusCommand(), pingCommand(), benchCommand()],
   ],
   'Running a broker:': [serveCommand(), tokenCommand(), rebalanceCommand()],
 })

@@ -357,6 +357,7 @@ describe('the command holdfast', () => {
     'run',
     'ls',
     'show',
+    'session',
     'watch',
     'top',
     'stats',

@@ -14,7 +14,9 @@ const { createProgram } = await import(new URL('./cli/program.js', server).href)
 const { reportError } = await import(new URL('./cli/exitCodes.js', server).href)
 
 /** The commands that read, print and end, whatever their flags are. */
-const readers = new Set(['ls', 'show', 'stats', 'status', 'unlock', 'completion', 'help'])
+const readers = new Set([
+  ...['ls', 'show', 'session', 'stats', 'status', 'unlock', 'completion', 'help'],
+])
 
 /** The signals for which a command may leave a listener. */
 const signals = ['SIGINT', 'SIGTERM'] as const

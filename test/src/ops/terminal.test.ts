@@ -158,7 +158,7 @@ describe('holdfast on a terminal', () => {
     const closing = await fakeBroker(({ type }) => (type === 'hello' ? welcome : undefined))
     const commands = [
       ...[['ls'], ['show', 'k'], ['stats'], ['watch'], ['top', '--count', '1'], ['bench']],
-      ...[['ping'], ['run', 'k', '--', 'true']],
+      ...[['session', 's'], ['ping'], ['run', 'k', '--', 'true']],
       ['unlock', 'k', '--fence', '1', '--reason', 'r'],
     ]
     for (const [round, [label, url]] of Object.entries({ refused, failing, closing }).entries()) {
@@ -184,9 +184,13 @@ describe('holdfast on a terminal', () => {
       const counts = { heldCount: hostile, waitingCount: hostile, more: false }
       if (type === 'stats') return { type, id, stats: { [hostile]: hostile, totalLocks: hostile } }
       if (type === 'watch') return { type: 'watching', id, held: [held], ...counts }
-      return { type: 'found', id, held: [held], waiting: [held], ...counts }
+      const info = { session: hostile, lease: hostile, principal: hostile, address: hostile }
+      const sessionFields = { sessions: [info], sessionsCount: 1 }
+      return { type: 'found', id, held: [held], waiting: [held], ...counts, ...sessionFields }
     })
-    const commands = [['ls'], ['show', 'k'], ['stats'], ['top', '--count', '1'], ['watch']]
+    const commands = [
+      ...[['ls'], ['show', 'k'], ['session', 's'], ['stats'], ['top', '--count', '1'], ['watch']],
+    ]
     await Promise.all(
       asTextAndJson(commands).map(async (args) => {
         const output = await outputOf([...args, '--url', hostileUrl], () => args[0] === 'watch')

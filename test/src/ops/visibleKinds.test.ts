@@ -82,6 +82,12 @@ describe('the command holdfast, with other kinds of locks than the ordinary lock
     expect([code, out.length]).to.deep.equal([0, 1])
   })
 
+  it('says with session that a broker is too old to show a session', async () => {
+    const { code, err } = await run(await olderBroker(), 'session', 's')
+    expect(code).to.equal(1)
+    expect(err.join('\n')).to.include('is of an earlier version and cannot show a session')
+  })
+
   it('shows the keys of a set, the scope of a lock, and the mode after upgrades', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions

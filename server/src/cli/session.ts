@@ -1,0 +1,169 @@
+/**
+ * `holdfast session`: shows one session, as the page of a session in the dashboard does: its
+ * client, its lease (how long the broker keeps it without a message of its client), its grace (how
+ * long it outlives its connection), the locks that it holds, and the requests with which it waits.
+ */
+import { type HeldInfo, HoldfastError, type SessionInfo, type WaitingInfo } from '@holdfast/client'
+import { maxIdOrSecretLength } from '@holdfast/shared'
+import { type Command, InvalidArgumentError } from 'commander'
+import { type AnySession, type BrokerFlags, brokerCommand, withSession } from './connecting.js'
+import { Exit, exitCodes } from './exitCodes.js'
+import { countByKey, pageSize, pagesOf, reportIncomplete } from './listing.js'
+import {
+  ago,
+  escapeText,
+  formatTable,
+  modeText,
+  print,
+  printJson,
+  span,
+  timeLeftText,
+  valueNote,
+} from './output.js'
+
+/** How many characters of the value of a leader are printed. */
+const maxValueInTable = 40
+
+export function sessionCommand(): Command {
+  return brokerCommand(
+    'session',
+    'show one session: its client, its lease and grace, its locks and its waiting requests',
+    `holdfast show orders:42          # shows the ids of the sessions
+holdfast session FWTlRuLi5iiFVUmSsg_gh
+holdfast session -- -WTlRuLi5iiFVUmSsg_gh    # for an id that begins with a dash`,
+  )
+    .argument('<id>', 'the id of the session', idFrom)
+    .addHelpText(
+      'after',
+      `
+The principal and the address of the client are shown only with the permission "inspect". The
+command reads all locks of the broker to find those of the session, and shows only locks whose keys
+the token may query.`,
+    )
+    .action((id: string, flags: BrokerFlags) =>
+      withSession(flags, (session) => showSession(session, id, flags)),
+    )
+}
+
+function idFrom(text: string): string {
+  if (text !== '' && text.length <= maxIdOrSecretLength) return text
+  throw new InvalidArgumentError(`It must have 1 to ${maxIdOrSecretLength} characters.`)
+}
+
+/** A waiting request of the session, and its place in the queue of its key. */
+interface OwnRequest extends WaitingInfo {
+  /** From 1; undefined for an upgrade, which is granted before the queue. */
+  readonly position?: number | undefined
+}
+
+/** The locks and the waiting requests of a session. */
+interface OwnLocks {
+  readonly held: HeldInfo[]
+  readonly waiting: OwnRequest[]
+  /** Whether a queue was too long for the broker to list it completely. */
+  isIncomplete: boolean
+}
+
+async function showSession(session: AnySession, id: string, flags: BrokerFlags): Promise<void> {
+  const info = await sessionInfo(session, id)
+  const locks = await locksOf(session, id)
+  const name = [...locks.held, ...locks.waiting].find((lock) => lock.name !== undefined)?.name
+  const { held, waiting } = locks
+  if (flags.json) printJson({ ...info, name, held, waiting })
+  else await printSession(info, name, locks)
+  if (!locks.isIncomplete) return
+  const limit = `a broker lists at most the first ${pageSize} requests of a queue`
+  reportIncomplete(`Waiting requests of the session may be missing: ${limit}`, {})
+}
+
+/** @throws {Exit} 1 if the broker has no such session, or is too old to show a session */
+async function sessionInfo(session: AnySession, id: string): Promise<SessionInfo> {
+  const [info] = await session
+    .query({ kind: 'sessions', session: id })
+    .then(({ sessions }) => sessions, refuseOlderBroker)
+  if (info !== undefined) return info
+  throw new Exit(
+    exitCodes.failed,
+    `The broker has no session ${escapeText(id)}: it has ended, or the id is wrong`,
+  )
+}
+
+/** A broker of an earlier version refuses the unknown kind of the query. */
+function refuseOlderBroker(error: unknown): never {
+  if (!(error instanceof HoldfastError && error.code === 'BAD_MESSAGE')) throw error
+  throw new Exit(
+    exitCodes.failed,
+    'This broker is of an earlier version and cannot show a session: update the broker',
+  )
+}
+
+/** Reads all locks and queues of the broker, and returns those of the session. */
+async function locksOf(session: AnySession, id: string): Promise<OwnLocks> {
+  const own: OwnLocks = { held: [], waiting: [], isIncomplete: false }
+  /** The last key whose queue was read. The next page may list this queue again. */
+  let lastQueue: string | undefined
+  for await (const page of pagesOf(session, undefined)) {
+    own.held.push(...page.held.filter((lock) => lock.session === id))
+    const lengths = countByKey(page.waiting)
+    for (const key of lengths.keys()) {
+      if (key === lastQueue) continue
+      lastQueue = key
+      const queue = page.waiting.filter((request) => request.key === key)
+      own.waiting.push(...ownRequests(queue, id))
+    }
+    own.isIncomplete ||= Math.max(0, ...lengths.values()) >= pageSize
+  }
+  return own
+}
+
+/** The requests of a session in the queue of a key, each with its place. */
+function ownRequests(queue: readonly WaitingInfo[], id: string): OwnRequest[] {
+  const requests: OwnRequest[] = []
+  let position = 0
+  for (const request of queue) {
+    if (!request.upgrade) position++
+    if (request.session !== id) continue
+    requests.push(request.upgrade ? request : { ...request, position })
+  }
+  return requests
+}
+
+async function printSession(
+  info: SessionInfo,
+  name: string | undefined,
+  { held, waiting }: OwnLocks,
+): Promise<void> {
+  print(`session: ${info.session}`)
+  if (name !== undefined) print(`name: ${name}`)
+  for (const line of clientLines(info)) print(line)
+  print(`connection: ${info.connected ? 'connected' : 'disconnected'}`)
+  print(`lease: ${span(info.lease)}`)
+  print(`grace: ${info.grace === 0 ? 'none' : span(info.grace)}`)
+  print(`locks: ${held.length}`)
+  const heldNames = ['KEY', 'MODE', 'HELD FOR', 'TIME LEFT', 'FENCE']
+  if (held.length > 0)
+    for (const line of await formatTable(heldNames, held.map(heldRow))) print(line)
+  print(`waiting requests: ${waiting.length}`)
+  const waitingNames = ['KEY', 'PLACE', 'MODE', 'WAITING FOR']
+  if (waiting.length === 0) return
+  for (const line of await formatTable(waitingNames, waiting.map(waitingRow))) print(line)
+}
+
+/** The principal and the address of the client, which the broker may hide. */
+function clientLines({ principal, address, connected }: SessionInfo): string[] {
+  if (principal === undefined) {
+    return ['principal and address: not shown, because they need the permission inspect']
+  }
+  const missingAddress = connected ? 'not known to this broker' : 'none'
+  return [`principal: ${principal}`, `address: ${address ?? missingAddress}`]
+}
+
+function heldRow(lock: HeldInfo): string[] {
+  const mode = `${modeText(lock)}${valueNote(lock, ': ', maxValueInTable)}`
+  return [lock.key, mode, ago(lock.since), timeLeftText(lock), String(lock.fence)]
+}
+
+function waitingRow(request: OwnRequest): string[] {
+  const place = request.position === undefined ? 'first' : String(request.position)
+  return [request.key, place, modeText(request), ago(request.since)]
+}
