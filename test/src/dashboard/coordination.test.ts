@@ -115,7 +115,7 @@ describe('the models of the coordination page', () => {
 
   it('remove the upgrade of a lock, and no other request, when the lock is upgraded', async () => {
     const { LockModel } = await load('lockModel')
-    const model = new LockModel()
+    const model = new LockModel(() => 0)
     const lock = held('k', { mode: 'shared' })
     model.onState({ event: 'state', held: [lock], heldCount: 1, resync: false })
     const waiting = [

@@ -7,7 +7,7 @@ import type { HeldInfo, LockEvent, QueryResult, WaitingInfo } from '@holdfast/cl
 import { expect } from 'chai'
 import { type LockModel, load } from './modules.js'
 
-let Model: new () => LockModel
+let Model: new (now: () => number) => LockModel
 
 /** A held lock. */
 function held(key: string, fence: number, session = `s${fence}`): HeldInfo {
@@ -49,13 +49,70 @@ function contentOf(model: LockModel): string[] {
 
 describe('the lock model of the dashboard', () => {
   let model: LockModel
+  /** The clock of the page, in ms. */
+  let now: number
 
   before(async () => {
     Model = (await load('lockModel')).LockModel
   })
 
   beforeEach(() => {
-    model = new Model()
+    now = 1_000
+    model = new Model(() => now)
+  })
+
+  /** When each known lock ends, by its fence. */
+  const ends = () => [...model.rows.values()].flatMap((row) => row.held.map(endOf))
+  const endOf = ({ fence, endsAt }: { fence: number; endsAt?: number | undefined }) =>
+    [fence, endsAt] as const
+
+  it('knows when a lock ends: by its ttl or its longest hold, whichever comes first', () => {
+    const limits = { ttl: 9_000, maxHold: 60_000 }
+    begin(model, [
+      { ...held('a', 1), ...limits, ttlRemaining: 5_000, maxHoldRemaining: 7_000 },
+      { ...held('b', 2), ...limits, ttlRemaining: 5_000, maxHoldRemaining: 3_000 },
+      { ...held('c', 3), maxHold: 60_000, maxHoldRemaining: 0 },
+      held('d', 4),
+      // Another broker of the cluster counts the times of this lock.
+      { ...held('e', 5), ttl: 9_000 },
+    ])
+    now = 2_000
+    model.onEvent(event('locked', { ...held('f', 6), ...limits }))
+    expect(ends()).to.deep.equal([
+      ...[
+        [1, 6_000],
+        [2, 4_000],
+        [3, 1_000],
+        [4, undefined],
+        [5, undefined],
+      ],
+      [6, 11_000],
+    ])
+  })
+
+  it('learns from a query that a session has refreshed its lock', () => {
+    const lock = { ...held('a', 1), ttl: 9_000 }
+    begin(model, [{ ...lock, ttlRemaining: 2_000 }, held('b', 2)])
+    now = 2_500
+    const refreshed = { ...lock, ttl: 20_000, ttlRemaining: 19_500 }
+    model.applyResult(model.beginQuery(), found([refreshed, held('b', 2)]))
+    expect(ends()).to.deep.equal([
+      [1, 22_000],
+      [2, undefined],
+    ])
+    expect(model.rows.get('a')!.held[0]).to.include({ ttl: 20_000 })
+    expect(model.heldCount).to.equal(2)
+  })
+
+  it('keeps the end of a lock that is downgraded or upgraded, or whose leader publishes', () => {
+    const lock = { ...held('a', 1), ttl: 9_000 }
+    begin(model, [{ ...lock, ttlRemaining: 5_000 }])
+    now = 3_000
+    model.onEvent(event('proclaimed', { ...lock, election: true, value: 2 }))
+    model.onEvent(event('downgraded', { ...lock, mode: 'shared' }))
+    expect(ends()).to.deep.equal([[1, 6_000]])
+    model.onEvent(event('upgraded', { ...lock, fence: 8 }))
+    expect(ends()).to.deep.equal([[8, 6_000]])
   })
 
   it('keeps the longest hold of a lock, from the state and from an event', () => {

@@ -83,6 +83,41 @@ describe('the page of a lock, in Chromium,', function () {
   })
 })
 
+describe('the lists of locks, in Chromium,', function () {
+  this.timeout(600_000)
+  const stage = Stage.forEachTest()
+  const dashboardPages = DashboardPages.forSuite(stage)
+
+  it('show the time left of each lock that has a limit, also after a refresh', async () => {
+    const { url, sessions } = await stage.brokerWithSessions('ann')
+    const ann = sessions[0]!
+    await ann.lock('a', { ttl: 1_200_000 })
+    await ann.lock('b')
+    const dashboardPage = await dashboardPages.openConnectedPage(url, '#/locks')
+    await dashboardPage.waitForRows('Locks', ['a', 'b'])
+    // The page learns of this lock by an event, and of the other locks when its watch begins.
+    const lock = await ann.lock('c', { maxHold: 3_600_000, ttl: 86_400_000 })
+    for (const hash of ['#/locks', `#/session/${ann.id}`]) {
+      await dashboardPage.go(hash)
+      const table = hash === '#/locks' ? 'Locks' : 'Locks that the session holds'
+      await dashboardPage.waitForRows(table, ['a', 'b', 'c'])
+      const { page } = dashboardPage
+      const headings = await page
+        .getByRole('table', { name: table })
+        .getByRole('columnheader')
+        .allTextContents()
+      const column = headings.indexOf('Time left')
+      const times = await dashboardPage.rows(table).locator(`.cell-${column}`).allTextContents()
+      expect(times[0]).to.match(/^(20 min|1\d min( \d+ s)?)$/)
+      expect(times[1]).to.equal('–')
+      expect(times[2]).to.match(/^(1 h|5\d min( \d+ s)?)$/)
+    }
+    await lock.refresh(60_000)
+    await dashboardPage.waitForText(/^(1 min|5\d s)$/)
+    dashboardPage.expectNoProblems()
+  })
+})
+
 describe('the page of a session, in Chromium,', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()

@@ -35,7 +35,7 @@ const retryMs = 2_000
 
 /** The data of the broker. The pages read these fields at each change notification. */
 export class BrokerFeed {
-  readonly locks = new LockModel()
+  readonly locks: LockModel
   readonly recentEvents = new RecentEvents()
   readonly series = new TimeSeries()
   readonly brokerPoller: BrokerPoller
@@ -65,6 +65,7 @@ export class BrokerFeed {
     this.url = url
     this.#environment = environment
     this.#changes = changes
+    this.locks = new LockModel(() => environment.now())
     this.brokerPoller = new BrokerPoller(this, environment, changes)
     this.handoffProbe = new HandoffProbe(this, environment, changes)
     this.keyPoller = new KeyPoller(this, environment, changes)

@@ -8,10 +8,19 @@
  */
 import type { HeldInfo, LockEvent, QueryResult, StateEvent, WaitingInfo } from '@holdfast/client'
 
+/** A lock that this page knows. */
+export interface KnownLock extends HeldInfo {
+  /**
+   * When the lock ends if its session does not refresh it, by the monotonic clock of the page, in
+   * ms. Undefined if the lock has neither a ttl nor a longest hold, and if this time is not known.
+   */
+  readonly endsAt?: number | undefined
+}
+
 /** A key with its holders and its queue. */
 export interface KeyRow {
   readonly key: string
-  readonly held: readonly HeldInfo[]
+  readonly held: readonly KnownLock[]
   readonly waiting: readonly WaitingInfo[]
 }
 
@@ -30,6 +39,8 @@ export interface PendingQuery {
 
 /** The model. All its locks and requests come from one session with the broker. */
 export class LockModel {
+  /** The monotonic clock of the page, in ms. */
+  readonly #now: () => number
   readonly #rows = new Map<string, KeyRow>()
   readonly #pendingQueries = new Set<PendingQuery>()
   /** How many locks the rows have. */
@@ -44,6 +55,11 @@ export class LockModel {
   #knowsAllLocks = true
   /** Whether the result of the last query for all keys had all waiting requests. */
   #knowsAllQueues = true
+
+  /** @param now The monotonic clock of the page, in ms. */
+  constructor(now: () => number) {
+    this.#now = now
+  }
 
   /** The known keys, by key. */
   get rows(): ReadonlyMap<string, KeyRow> {
@@ -91,7 +107,7 @@ export class LockModel {
     this.#heldCount = heldCount
     this.#knowsAllLocks = held.length >= heldCount
     for (const { key, waiting } of queues) this.#rows.set(key, { key, held: [], waiting })
-    for (const lock of held) this.#add(lock)
+    for (const lock of held) this.#add(lock, this.#endOfListed(lock))
   }
 
   /**
@@ -101,13 +117,14 @@ export class LockModel {
     if (event.event === 'locked') {
       for (const { locked } of this.#pendingQueries) locked.push(event)
       this.#heldCount++
-      this.#add(event)
+      this.#add(event, this.#endOfGranted(event))
       this.#removeFromQueue(event)
     } else if (event.event === 'proclaimed') {
       // A leader has published a new value. The event has all fields of the lock, so the event also
       // adds a lock that this page did not know.
+      const { endsAt } = this.#find(event.key, event.fence) ?? {}
       this.#remove(event.key, event.fence)
-      this.#add(event)
+      this.#add(event, endsAt)
     } else if (event.event === 'upgraded' || event.event === 'downgraded') {
       this.#onModeChange(event)
     } else {
@@ -123,13 +140,17 @@ export class LockModel {
    */
   #onModeChange(event: LockEvent): void {
     const formerLocks = this.#rows.get(event.key)?.held ?? []
+    // A change of the mode moves neither the end of the ttl nor the end of the longest hold.
+    const formerLock = formerLocks.find(({ session, fence }) =>
+      event.event === 'downgraded' ? fence === event.fence : session === event.session,
+    )
     for (const { fence } of [...formerLocks]) {
       if (event.event === 'downgraded' && fence !== event.fence) continue
       for (const { released } of this.#pendingQueries) released.add(fence)
       this.#remove(event.key, fence)
     }
     for (const { locked } of this.#pendingQueries) locked.push(event)
-    this.#add(event)
+    this.#add(event, formerLock?.endsAt)
     if (event.event === 'upgraded') this.#removeFromQueue(event)
   }
 
@@ -156,7 +177,9 @@ export class LockModel {
     const { prefix, released, locked } = query
     const isComplete = result.held.length >= result.heldCount
     if (isComplete) this.#removeUnlisted(prefix, new Set([...result.held, ...locked].map(fenceOf)))
-    for (const lock of result.held) if (!released.has(lock.fence)) this.#add(lock)
+    for (const lock of result.held) {
+      if (!released.has(lock.fence)) this.#addOrUpdate(lock, this.#endOfListed(lock))
+    }
     this.#replaceQueues(prefix, result.waiting)
     if (prefix === '') {
       this.#knowsAllLocks = isComplete
@@ -169,16 +192,51 @@ export class LockModel {
     for (const event of locked) this.#removeFromQueue(event)
   }
 
-  #add(info: HeldInfo): void {
-    const { key, mode, session, name, metadata, fence, since } = info
+  /** The end of a lock that the broker lists with the remaining times. */
+  #endOfListed({ ttlRemaining, maxHoldRemaining }: HeldInfo): number | undefined {
+    return this.#earliestEnd(ttlRemaining, maxHoldRemaining)
+  }
+
+  /** The end of a lock that was just granted. */
+  #endOfGranted({ ttl, maxHold }: LockEvent): number | undefined {
+    return this.#earliestEnd(ttl, maxHold)
+  }
+
+  /** When the first of these times is over; undefined if both times are undefined. */
+  #earliestEnd(ms: number | undefined, otherMs: number | undefined): number | undefined {
+    const first = Math.min(ms ?? Number.POSITIVE_INFINITY, otherMs ?? Number.POSITIVE_INFINITY)
+    return first === Number.POSITIVE_INFINITY ? undefined : this.#now() + first
+  }
+
+  #find(key: string, fence: number): KnownLock | undefined {
+    return this.#rows.get(key)?.held.find((lock) => lock.fence === fence)
+  }
+
+  /** Adds a lock, unless this page knows the lock already. */
+  #add(info: HeldInfo, endsAt: number | undefined): void {
+    const { key, mode, session, name, metadata, fence, since, ttl } = info
     const { permits, capacity, keyCount, maxHold, scope, once, election, value } = info
     const row = this.#rows.get(key)
     if (row?.held.some((lock) => lock.fence === fence)) return
     const kind = { permits, capacity, keyCount, maxHold, scope, once, election, value }
-    const lock = { key, mode, session, name, metadata, fence, since, ...kind }
+    const lock = { key, mode, session, name, metadata, fence, since, ttl, endsAt, ...kind }
     const held = [...(row?.held ?? []), lock]
     this.#rows.set(key, { key, held, waiting: row?.waiting ?? [] })
     this.#knownHeldCount++
+  }
+
+  /** Adds a lock, or updates the end of a known lock, because its session may have refreshed it. */
+  #addOrUpdate(info: HeldInfo, endsAt: number | undefined): void {
+    const { key, fence, ttl } = info
+    const known = this.#find(key, fence)
+    if (known === undefined) {
+      this.#add(info, endsAt)
+      return
+    }
+    if (known.ttl === ttl && known.endsAt === endsAt) return
+    const row = this.#rows.get(key)!
+    const held = row.held.map((lock) => (lock === known ? { ...lock, ttl, endsAt } : lock))
+    this.#rows.set(key, { ...row, held })
   }
 
   #remove(key: string, fence: number): void {

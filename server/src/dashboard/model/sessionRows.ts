@@ -2,14 +2,14 @@
  * The sessions that hold a lock or wait for a lock, gathered from the locks and queues. The broker
  * does not list other sessions.
  */
-import type { HeldInfo, WaitingInfo } from '@holdfast/client'
-import type { KeyRow } from './lockModel.js'
+import type { WaitingInfo } from '@holdfast/client'
+import type { KeyRow, KnownLock } from './lockModel.js'
 
 /** A session with the locks that it holds and the requests that it waits for. */
 export interface SessionRow {
   readonly id: string
   readonly name: string | undefined
-  readonly holds: readonly HeldInfo[]
+  readonly holds: readonly KnownLock[]
   readonly awaits: readonly WaitingInfo[]
 }
 
@@ -17,14 +17,14 @@ export interface SessionRow {
 interface MutableSessionRow {
   readonly id: string
   name: string | undefined
-  readonly holds: HeldInfo[]
+  readonly holds: KnownLock[]
   readonly awaits: WaitingInfo[]
 }
 
 /** Gathers the sessions from the rows of all keys, by session id. */
 export function sessionRows(rows: Iterable<KeyRow>): Map<string, SessionRow> {
   const sessions = new Map<string, MutableSessionRow>()
-  const rowOf = ({ session, name }: HeldInfo | WaitingInfo): MutableSessionRow => {
+  const rowOf = ({ session, name }: KnownLock | WaitingInfo): MutableSessionRow => {
     const existing = sessions.get(session)
     if (existing !== undefined) return existing
     const row = { id: session, name, holds: [], awaits: [] }

@@ -15,6 +15,7 @@ import {
   ExampleCommand,
   KeyLink,
   LockDescription,
+  LockTimeLeft,
   Note,
   QueueLength,
   SessionLink,
@@ -97,7 +98,7 @@ export function LocksPage({ text }: { text: string }) {
         <VirtualTable
           label="Locks"
           cssClass="locks"
-          headings={['Key', 'Mode', 'Held by', 'Held for', 'Queue']}
+          headings={['Key', 'Mode', 'Held by', 'Held for', 'Time left', 'Queue']}
           items={matchingRows}
           idOf={({ key }) => key}
           cells={(row, isActive) => cellsOf(row, isActive, deadlocked.has(row.key))}
@@ -126,6 +127,7 @@ function cellsOf({ key, held, waiting }: KeyRow, isActive: boolean, isDeadlocked
       </>
     ),
     firstLock === undefined ? '' : <Age since={firstLock.since} />,
+    firstLock === undefined ? '' : <LockTimeLeft {...firstLock} />,
     <QueueLength length={waiting.length} />,
   ]
 }

@@ -14,6 +14,7 @@ import {
   EmptyText,
   KeyLink,
   LockDescription,
+  LockTimeLeft,
   Note,
   Panel,
   QueueLength,
@@ -48,15 +49,16 @@ export function SessionPage({ id }: { id: string }) {
             <VirtualTable
               label="Locks that the session holds"
               cssClass="session-holds"
-              headings={['Key', 'Mode', 'Held for', 'Queue']}
+              headings={['Key', 'Mode', 'Held for', 'Time left', 'Queue']}
               items={row.holds}
               // All locks of a set have the same fence.
               idOf={({ fence, key }) => `${fence} ${key}`}
-              cells={({ key, since, ...lock }, isActive) => [
-                <KeyLink name={key} tabIndex={isActive ? 0 : -1} />,
+              cells={(lock, isActive) => [
+                <KeyLink name={lock.key} tabIndex={isActive ? 0 : -1} />,
                 <LockDescription {...lock} />,
-                <Age since={since} />,
-                <QueueLength length={rows.get(key)?.waiting.length ?? 0} />,
+                <Age since={lock.since} />,
+                <LockTimeLeft {...lock} />,
+                <QueueLength length={rows.get(lock.key)?.waiting.length ?? 0} />,
               ]}
             />
           )}

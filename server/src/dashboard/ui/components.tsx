@@ -10,6 +10,7 @@ import {
   shortId,
   shortJson,
 } from '../model/format.js'
+import type { KnownLock } from '../model/lockModel.js'
 import { useAppState, useLiveAppState } from './appState.js'
 import { addressOf } from './router.js'
 
@@ -137,6 +138,27 @@ export function TimeLeft({ endsAt }: { endsAt: number }) {
     return environment.after(Math.max(0, msUntilChange), () => redraw(undefined))
   })
   return <span class="age">{seconds <= 0 ? 'now' : formatTwoUnits(seconds * 1_000)}</span>
+}
+
+/** For how long after the end of a lock the broker may take to report the end, in ms. */
+const lateReportMs = 5_000
+
+/**
+ * The time until a lock ends, for a list of locks: `–` for a lock without a ttl and a longest hold,
+ * and `?` if this page does not know the time. A lock may outlive its known end, because its session
+ * has refreshed the lock and this page has not heard of the refresh.
+ */
+export function LockTimeLeft({ ttl, maxHold, endsAt }: KnownLock) {
+  const { environment } = useAppState()
+  if (ttl === undefined && maxHold === undefined) return <span class="time-none">–</span>
+  if (endsAt === undefined || endsAt + lateReportMs < environment.now()) {
+    return (
+      <span class="quiet" title="This time is not known here.">
+        ?
+      </span>
+    )
+  }
+  return <TimeLeft endsAt={endsAt} />
 }
 
 /** The highest number of dots that show the length of a queue. */
