@@ -9,15 +9,10 @@ import { expect } from 'chai'
 import type { Page } from 'playwright-core'
 import { rejection, Stage, untilHandled } from '../e2e/stage.js'
 import { full } from '../support/counts.js'
+import { pageHashes, type Screen, screens } from './allPages.js'
 import { DashboardPages } from './dashboardPages.js'
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-
-const screens = {
-  light: { width: 1_200, height: 860, colorScheme: 'light' },
-  dark: { width: 1_200, height: 860, colorScheme: 'dark' },
-  phone: { width: 375, height: 812, colorScheme: 'light' },
-} as const
 
 /** Returns the faults that axe-core finds on the page, each with its elements. */
 async function violationsOf(page: Page): Promise<string[]> {
@@ -34,9 +29,9 @@ describe('the accessibility of the dashboard', function () {
   async function check(
     url: string,
     hashes: readonly string[],
-    quickScreens: readonly (keyof typeof screens)[],
+    quickScreens: readonly Screen[],
   ): Promise<void> {
-    const names = full ? (Object.keys(screens) as (keyof typeof screens)[]) : quickScreens
+    const names = full ? (Object.keys(screens) as Screen[]) : quickScreens
     const dashboardPage = await dashboardPages.openConnectedPage(url)
     const { page } = dashboardPage
     await page.evaluate(axe)
@@ -52,11 +47,12 @@ describe('the accessibility of the dashboard', function () {
     }
   }
 
-  const lists = ['#/overview', '#/locks', '#/sessions', '#/events', '#/coordination']
+  /** Every page, with the page of this lock and the page of this session. */
+  const pagesWith = (lock: string, session: string) => Object.values(pageHashes(lock, session))
 
   it('has no fault that axe-core finds without locks', async () => {
     const { url } = await stage.broker()
-    await check(url, [...lists, '#/lock/unknown', '#/session/unknown'], ['phone'])
+    await check(url, pagesWith('unknown', 'unknown'), ['phone'])
   })
 
   it('has no fault that axe-core finds with locks, queues and a refused deadlock', async () => {
@@ -75,7 +71,7 @@ describe('the accessibility of the dashboard', function () {
         void waiting.catch(() => {})
       })
     })
-    await check(url, [...lists, '#/lock/orders%3A1', `#/session/${ann.id}`], ['light', 'dark'])
+    await check(url, pagesWith('orders:1', ann.id), ['light', 'dark'])
   })
 
   it('has no fault that axe-core finds where a token is needed', async () => {

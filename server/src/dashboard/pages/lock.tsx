@@ -334,7 +334,7 @@ function WaiterGroups({ waiting }: { waiting: readonly WaitingInfo[] }) {
           <strong>{formatCount(count)} ×</strong> {label ?? 'sessions without a name'}{' '}
           <LockDescription {...first} scope={undefined} />
           <span class="more">
-            the first for <Age since={first.since} />
+            {count === 1 ? 'waiting for' : 'the first waiting for'} <Age since={first.since} />
           </span>
         </li>
       ))}

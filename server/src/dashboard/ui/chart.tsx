@@ -6,6 +6,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import uPlot from 'uplot'
 import { formatTime } from '../model/format.js'
 import type { Column, TimeSeries } from '../model/series.js'
+import { useAppState } from './appState.js'
 
 export interface Line {
   readonly column: Column
@@ -37,12 +38,13 @@ export function Chart({ label, series, lines, format, version }: ChartProps) {
   /** The index of the row under the cursor; undefined if the cursor is not over the chart. */
   const [rowUnderCursor, setRowUnderCursor] = useState<number | undefined>(undefined)
   const theme = useThemeChange()
+  const { environment } = useAppState()
   useEffect(() => {
     const plotElement = container.current
     if (plotElement === null) return
     const width = () => Math.max(minWidth, plotElement.clientWidth)
     const chart = new uPlot(
-      optionsFor(lines, width(), setRowUnderCursor),
+      optionsFor(lines, width(), () => timeRange(series, environment.wall()), setRowUnderCursor),
       dataOf(series, lines),
       plotElement,
     )
@@ -90,6 +92,7 @@ function dataOf(series: TimeSeries, lines: readonly Line[]): uPlot.AlignedData {
 function optionsFor(
   lines: readonly Line[],
   width: number,
+  xRange: () => uPlot.Range.MinMax,
   onCursor: (index: number | undefined) => void,
 ): uPlot.Options {
   const style = getComputedStyle(document.documentElement)
@@ -108,7 +111,7 @@ function optionsFor(
     padding: [8, 28, 0, 0],
     cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
     scales: {
-      x: { range: (_, from, to) => [Math.min(from, to - minSeconds), to] },
+      x: { range: xRange },
       y: { range: yRange },
     },
     axes: [
@@ -133,6 +136,17 @@ function optionsFor(
     ],
     hooks: { setCursor: [({ cursor: { idx } }) => onCursor(idx ?? undefined)] },
   }
+}
+
+/**
+ * The range of the x axis, in seconds: the times of the series, but at least one minute. A series
+ * without a value gets the last minute. uPlot would show years for fewer than two values.
+ *
+ * @param now The wall clock, in ms.
+ */
+function timeRange({ times }: TimeSeries, now: number): uPlot.Range.MinMax {
+  const end = times.at(-1) ?? now / 1_000
+  return [Math.min(times[0] ?? end, end - minSeconds), end]
 }
 
 /** The range of the y axis: from 0 to 15 % above the highest value, but at least from 0 to 1. */

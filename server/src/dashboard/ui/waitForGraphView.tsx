@@ -51,8 +51,14 @@ export function WaitForGraphView({ graph, pageKey }: WaitForGraphProps) {
           <Arrowhead id="arrow-cycle" name="arrow-cycle" />
         </defs>
         {edges.map((edge) => (
-          <Arrow key={`${edge.from} ${edge.to} ${edge.key}`} {...{ edge, points, pageKey }} />
+          <Arrow key={`${edge.from} ${edge.to} ${edge.key}`} {...{ edge, points }} />
         ))}
+        {/* The labels come after all arrows, so that no arrow crosses a label. */}
+        {edges
+          .filter(({ key }) => key !== pageKey)
+          .map((edge) => (
+            <ArrowLabel key={`${edge.from} ${edge.to} ${edge.key}`} {...{ edge, points }} />
+          ))}
         {nodes.map((node) => (
           <Box
             key={node.session}
@@ -92,23 +98,29 @@ function Arrowhead({ id, name }: { id: string; name: string }) {
 interface ArrowProps {
   readonly edge: Edge
   readonly points: ReadonlyMap<string, Point>
-  readonly pageKey: string
 }
 
-function Arrow({ edge, points, pageKey }: ArrowProps) {
+function Arrow({ edge, points }: ArrowProps) {
   const [from, to] = [points.get(edge.from), points.get(edge.to)]
   if (from === undefined || to === undefined) return null
-  const { path, label } = curve(from, to)
   const arrowheadId = edge.isInCycle ? 'arrow-cycle' : 'arrow'
   return (
     <g class={`edge ${edge.isInCycle ? 'edge-cycle' : ''}`}>
-      <path d={path} marker-end={`url(#${arrowheadId})`} />
-      {edge.key !== pageKey && (
-        <text x={label.x} y={label.y} text-anchor="middle">
-          <title>{edge.key}</title>
-          {shorten(edge.key, 16)}
-        </text>
-      )}
+      <path d={curve(from, to).path} marker-end={`url(#${arrowheadId})`} />
+    </g>
+  )
+}
+
+function ArrowLabel({ edge, points }: ArrowProps) {
+  const [from, to] = [points.get(edge.from), points.get(edge.to)]
+  if (from === undefined || to === undefined) return null
+  const { x, y } = curve(from, to).label
+  return (
+    <g class="edge">
+      <text x={x} y={y} text-anchor="middle">
+        <title>{edge.key}</title>
+        {shorten(edge.key, 16)}
+      </text>
     </g>
   )
 }
