@@ -14,18 +14,11 @@ import { parseArgs } from 'node:util'
 import { connect, type Session } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
 import { type Chromium, openChromium } from '../browser/chromium.js'
+import { pageHashes, type Screen, screens } from './allPages.js'
 import { DashboardPage } from './dashboardPage.js'
 
 const { values } = parseArgs({ options: { all: { type: 'string' } } })
 const readmePicture = fileURLToPath(new URL('../../dashboard.png', import.meta.url))
-
-const screens = {
-  light: { width: 1_200, height: 860, colorScheme: 'light' },
-  dark: { width: 1_200, height: 860, colorScheme: 'dark' },
-  phone: { width: 375, height: 812, colorScheme: 'light' },
-} as const
-
-type Screen = keyof typeof screens
 
 /** How long clients lock and unlock before a picture is taken, in ms, so that charts have lines. */
 const warmUpMs = 55_000
@@ -75,6 +68,9 @@ class Clients {
   /** Leaders, barriers, kept results, scopes, a refused deadlock, and a key with 50 waiters. */
   async coordinate(url: string): Promise<void> {
     const [first, second] = [await this.#open(url, 'billing-1'), await this.#open(url, 'billing-2')]
+    const longName = 'a-name-of-sixty-characters-without-a-space-xxxxxxxxxxxxxxxxx'
+    const longNamed = await this.#open(url, longName)
+    await longNamed.lock(`documents/${longName}`, { maxHold: 3_600_000 })
     await first.campaign('scheduler', { value: { url: 'http://10.0.0.7:8080' } })
     void second.campaign('scheduler').catch(() => {})
     await second.campaign('cache-warmer')
@@ -129,41 +125,54 @@ async function openPicturedPage(
   const dashboardPage = await DashboardPage.open(context, url, hash)
   await dashboardPage.page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
   await dashboardPage.page.setViewportSize({ width, height })
-  await dashboardPage.waitForState('Live')
   return dashboardPage
 }
 
 /** The pages of the dashboard as hashes, and the names of their pictures. */
 async function pagesOf(url: string): Promise<Record<string, string>> {
   const session = await connect(url, { name: 'pictures' })
-  const { held } = await session.query({ limit: 1 })
+  const { held } = await session.query({ key: 'jobs/nightly-report' })
   await session.close()
-  const pages = {
-    ...{ overview: '#/', locks: '#/locks', sessions: '#/sessions', events: '#/events' },
-    coordination: '#/coordination',
-  }
-  const [lock] = held
-  if (lock === undefined) return pages
-  return {
-    ...pages,
-    lock: `#/lock/${encodeURIComponent('jobs/nightly-report')}`,
-    deadlock: `#/lock/${encodeURIComponent('account/1')}`,
-    session: `#/session/${encodeURIComponent(lock.session)}`,
-  }
+  const id = held[0]?.session ?? 'FWTlRuLi5iiFVUmSsg_gh'
+  const pages = pageHashes('jobs/nightly-report', id)
+  if (held.length === 0) return pages
+  return { ...pages, deadlock: pageHashes('account/1', id)['lock']! }
 }
 
-/** Takes a picture of every page on every screen. @param state The first part of the file names. */
+/** Takes a picture of every page on every screen. @param state A part of the file names. */
 async function takeAll(chromium: Chromium, url: string, state: string, folder: string) {
   for (const [page, hash] of Object.entries(await pagesOf(url))) {
     for (const screen of Object.keys(screens) as Screen[]) {
       const dashboardPage = await openPicturedPage(chromium, url, hash, screen)
-      // The lists of the page arrive a moment after the connection.
-      await pause(1_000)
-      const path = join(folder, `${page}-${state}-${screen}.png`)
-      await dashboardPage.page.screenshot({ path, fullPage: screen === 'phone' })
-      await dashboardPage.page.close()
+      await dashboardPage.waitForState('Live')
+      await takePicture(dashboardPage, screen, join(folder, `${page}-${state}-${screen}.png`))
     }
   }
+}
+
+/** Takes a picture of the page that asks for a token, on every screen. */
+async function takeTokenPage(chromium: Chromium, folder: string): Promise<void> {
+  const broker = createBroker({ authenticate: () => undefined })
+  const { url } = await broker.listen({ port: 0 })
+  for (const screen of Object.keys(screens) as Screen[]) {
+    const dashboardPage = await openPicturedPage(chromium, url, '#/', screen)
+    await dashboardPage.waitForState('Token needed')
+    await takePicture(dashboardPage, screen, join(folder, `token-${screen}.png`))
+  }
+  await broker.close()
+}
+
+/** Takes a picture of a page, on a phone of the whole page, and closes the page. */
+async function takePicture({ page }: DashboardPage, screen: Screen, path: string): Promise<void> {
+  // The lists of the page arrive a moment after the connection.
+  await pause(1_000)
+  if (screen === 'phone') {
+    // Make the screen as high as the page, so that the navigation is at the bottom of the picture.
+    const height = await page.evaluate(() => document.documentElement.scrollHeight)
+    await page.setViewportSize({ width: screens.phone.width, height })
+  }
+  await page.screenshot({ path })
+  await page.close()
 }
 
 const folder = values.all
@@ -172,9 +181,13 @@ const broker = createBroker()
 const { url } = await broker.listen({ port: 0 })
 const chromium = await openChromium()
 try {
-  if (folder !== undefined) await takeAll(chromium, url, 'empty', folder)
+  if (folder !== undefined) {
+    await takeTokenPage(chromium, folder)
+    await takeAll(chromium, url, 'empty', folder)
+  }
   const clients = await Clients.start(url)
   const dashboardPage = await openPicturedPage(chromium, url, '#/', 'light')
+  await dashboardPage.waitForState('Live')
   await pause(warmUpMs)
   await dashboardPage.page.screenshot({ path: readmePicture })
   process.stdout.write(`wrote ${readmePicture}\n`)
