@@ -40,7 +40,7 @@ export interface Job {
   readonly shape: string
   readonly placement: Placement
   readonly subject: Subject
-  /** The limits of the broker that this job raises, by name. */
+  /** The limits of the broker that this job raises: the new value of each limit, by its name. */
   readonly limits: Readonly<Record<string, number>>
   /**
    * How the broker writes its journal, in a temporary folder; undefined for no journal. "Flushed"

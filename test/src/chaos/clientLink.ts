@@ -39,10 +39,10 @@ export class ClientLink {
         this.#url = new URL(url).origin
       })
     }
-    const reachableUrl = (url: string): string => (this.#isCut ? unreachableUrl : url)
+    const urlToDial = (url: string): string => (this.#isCut ? unreachableUrl : url)
     class LinkedWebSocket extends WebSocket {
       constructor(url: string, protocols?: string | string[]) {
-        super(reachableUrl(url), protocols)
+        super(urlToDial(url), protocols)
         onNewSocket(this, url)
       }
     }

@@ -1,7 +1,7 @@
 /**
- * Follows the instructions of README.md in a fresh clone. They start a broker, acquire a lock in a
- * second terminal, make tarballs, and install the tarballs in a project. The first program of the
- * client's guide acquires a lock there. Runs only in a full run.
+ * Follows the instructions of README.md in a fresh clone. The instructions start a broker, acquire
+ * a lock in a second terminal, make tarballs, and install the tarballs in a project. In this
+ * project, the tests also run the first program of the client's guide. They run only in a full run.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -182,7 +182,7 @@ const targets = {
 
 /** The planted lines by the titles of their tests. */
 const plantings: Readonly<Record<string, readonly Planting[]>> = {
-  'imports of other code than the core and the id table by the core at run time': [
+  'imports at run time, in the core, of code outside of the core and the id table': [
     {
       at: 'server/src/core/',
       bad: [
@@ -225,7 +225,7 @@ const plantings: Readonly<Record<string, readonly Planting[]>> = {
       ],
     },
   ],
-  'imports of other packages than shared': [
+  'imports between packages': [
     {
       at: 'client/src/',
       bad: [

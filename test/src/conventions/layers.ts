@@ -42,12 +42,12 @@ export interface Cruise {
   readonly violations: readonly Violation[]
 }
 
-/** Checks the sources of the three packages with the rules and with the rules `more`. */
+/** Checks the sources of the three packages with the usual rules and with the rules `more`. */
 export function cruiseSources(more: readonly IForbiddenRuleType[] = []): Promise<Cruise> {
   return cruiseIn(root, more)
 }
 
-/** Checks the given files, by their paths from the root, with the rules and the rules `more`. */
+/** Checks these files, by their paths from the root, with the usual rules and the rules `more`. */
 export async function cruisePlanted(
   files: Readonly<Record<string, string>>,
   more: readonly IForbiddenRuleType[] = [],

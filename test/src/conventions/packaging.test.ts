@@ -24,18 +24,18 @@ const allowed =
   /^(package\.json|README\.md|LICENSE|src\/.*\.ts|dist\/.*\.((js|d\.ts)(\.map)?|cjs|d\.cts))$/
 
 /** The files of the dashboard for browsers. Its sources and modules are not in the tarball. */
-const page = ['index.html', 'app.js', 'app.css', 'icon.svg', 'licences.txt'].map(
-  (name) => `dist/dashboard/page/${name}`,
+const dashboardFiles = ['index.html', 'app.js', 'app.css', 'icon.svg', 'licences.txt'].map(
+  (name) => `dist/dashboard/dashboardFiles/${name}`,
 )
 
 const manual = 'dist/man/holdfast.1'
 
-/** The files for operators: pages and files to deploy. */
-const deployed = [...filesUnder('server/deploy', ''), ...filesUnder('server/docs', '.md')].map(
+/** The files for operators: the documentation, and the files with which they deploy the broker. */
+const operatorFiles = [...filesUnder('server/deploy', ''), ...filesUnder('server/docs', '.md')].map(
   ({ path }) => path.slice('server/'.length),
 )
-/** The pages of the client. */
-const clientPages = filesUnder('client/docs', '.md').map(({ path }) => path.slice('client/'.length))
+/** The documentation of the client. */
+const clientDocs = filesUnder('client/docs', '.md').map(({ path }) => path.slice('client/'.length))
 
 /** The licences of the libraries in the client's bundles. */
 const bundleLicences = ['holdfast', 'holdfast-cells'].map(
@@ -45,9 +45,9 @@ const bundleLicences = ['holdfast', 'holdfast-cells'].map(
 const otherFiles = [
   ...bundleLicences,
   ...['PROTOCOL.md', 'bin/holdfast', 'grafana/holdfast.json', manual],
-  ...page,
-  ...deployed,
-  ...clientPages,
+  ...dashboardFiles,
+  ...operatorFiles,
+  ...clientDocs,
 ]
 
 /** Checks that a tarball has all necessary files and no other files. */
@@ -60,9 +60,9 @@ function checkFiles({ name, files }: Packed): void {
   const { main = '', types = '', exports = {}, imports = {}, bin = {} } = manifest(folder)
   const targets = filesOf({ main, types, exports, imports, bin })
   for (const target of targets) assert.include(paths, target.replace('./', ''), name)
-  if (folder === 'client') assert.includeMembers(paths, [...bundleLicences, ...clientPages])
-  if (folder === 'server') assert.includeMembers(paths, [...page, manual, ...deployed])
-  const unwanted = /^(src\/dashboard|dist\/dashboard\/(?!page\/))/
+  if (folder === 'client') assert.includeMembers(paths, [...bundleLicences, ...clientDocs])
+  if (folder === 'server') assert.includeMembers(paths, [...dashboardFiles, manual, ...operatorFiles])
+  const unwanted = /^(src\/dashboard|dist\/dashboard\/(?!dashboardFiles\/))/
   assert.isEmpty(paths.filter((path) => unwanted.test(path)))
   for (const { path } of filesUnder(`${folder}/src`, '.ts')) {
     const source = path.slice(folder.length + 1)
@@ -85,12 +85,12 @@ describe('the packages', () => {
   for (const folder of packages) {
     const { name, exports = {} } = manifest(folder)
     for (const entry of Object.keys(exports).filter((each) => !each.endsWith('.json'))) {
-      it(`can be imported by ${entry.replace('.', name)}`, async () => {
+      it(`can be imported as ${entry.replace('.', name)}`, async () => {
         const names = Object.keys(await import(entry.replace('.', name)))
         assert.isNotEmpty(names)
       })
 
-      it(`export the same names to require() by ${entry.replace('.', name)}`, async () => {
+      it(`export the same names from ${entry.replace('.', name)} to require() and to import`, async () => {
         const names = Object.keys(await import(entry.replace('.', name)))
         const required = Object.keys(require(entry.replace('.', name)))
         assert.sameMembers(required, names)

@@ -98,14 +98,14 @@ describe('a run of the tests', () => {
 
   it('fails if a rejection is not handled', async () => {
     const { code, lines } =
-      await runOf(`it('a', () => { Promise.reject(new Error('nobody looks')) })
+      await runOf(`it('a', () => { Promise.reject(new Error('not handled')) })
       it('b', () => new Promise((resolve) => setImmediate(resolve)))`)
     assert.notEqual(code, 0)
     assert.match(lines.at(-1) ?? '', /, 1 failed, /)
   })
 
   describe('in lanes', () => {
-    /** Runs planted tests in two lanes: a test file for each lane. */
+    /** Runs planted tests in the lanes "computing" and "waiting": a test file for each lane. */
     async function lanesOf(computing: string, waiting: string): Promise<Run> {
       const dist = await mkdtemp(join(folder, 'dist-'))
       for (const [name, source] of Object.entries({ table: computing, e2e: waiting })) {

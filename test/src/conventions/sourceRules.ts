@@ -14,7 +14,8 @@ export type Breach = string
 export type Rule = (files: readonly SourceFile[]) => Breach[]
 
 /**
- * Banned names: `all` with all their members, such as `Date.now`, and `exactly` without members.
+ * Names that a rule forbids: the names in `all` also with their members, such as `Date.now`, and
+ * the names in `exactly` only as they are written.
  */
 interface Ban {
   readonly all: readonly string[]
@@ -56,7 +57,7 @@ export const pureCore: Rule = (files) => {
     all: [...timeAndRandomness.all, ...nodeOnly.all, ...more, 'import.meta', 'AbortSignal'],
     exactly: timeAndRandomness.exactly,
   }
-  // The lock table imports the id table.
+  // The rule includes the id table, because the lock table imports the id table.
   const idTable = files.filter(({ path }) => path === 'shared/src/internal/idTable.ts')
   return [...within(files, 'server/src/core/'), ...idTable].flatMap((file) => [
     ...bannedNamesIn(file, ban),

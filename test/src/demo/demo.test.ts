@@ -15,7 +15,7 @@ interface Line {
   readonly fence: number | undefined
 }
 
-const actions = 'asks|takes|waits|is pushed|unlocks|is killed|loses'
+const actions = 'asks|takes|waits|gets|unlocks|is killed|loses'
 const pattern = new RegExp(`^ +[\\d.]+ {2}(\\w+) +(${actions}) +(\\w+)(?: +fence (\\d+))?`)
 
 /** Runs the demo; returns its exit code and the printed events. */
@@ -51,7 +51,7 @@ describe('the demo', () => {
     const isRequest = ({ action }: Line) => action === 'asks' || action === 'waits'
     const [loss, grant] = linesOfKey.slice(killIndexOfKey + 1).filter((line) => !isRequest(line))
     expect(loss).to.include({ name, action: 'loses' })
-    expect(grant).to.include({ action: 'is pushed' })
+    expect(grant).to.include({ action: 'gets' })
     expect(grant?.name).to.be.oneOf(waiting)
     const laterOfVictim = lines.slice(killIndex + 1).filter((line) => line.name === name)
     expect(laterOfVictim.map(({ action }) => action)).to.deep.equal(['loses'])
@@ -69,7 +69,7 @@ function waitingAfter(events: readonly Line[]): string[] {
   const waiting: string[] = []
   for (const { name, action } of events) {
     if (action === 'waits') waiting.push(name)
-    if (action === 'is pushed') waiting.splice(waiting.indexOf(name), 1)
+    if (action === 'gets') waiting.splice(waiting.indexOf(name), 1)
   }
   return waiting
 }

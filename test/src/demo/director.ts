@@ -13,8 +13,8 @@ const pauseMs = { min: 60, max: 500 }
 /** The range of times that a worker holds a lock, in ms. */
 const workMs = { min: 250, max: 900 }
 /**
- * The director kills a worker at most this long after its grant, in ms, before the worker can
- * unlock.
+ * The director kills a worker only within this time after its grant, in ms. The time is shorter
+ * than `workMs.min`, so the worker still holds the lock.
  */
 const maxHeldMs = 100
 
@@ -103,13 +103,13 @@ export class Director {
     worker.process.send(job)
   }
 
-  #onWaits(worker: Worker, behind: readonly string[]): void {
+  #onWaits(worker: Worker, ahead: readonly string[]): void {
     const { name, key } = worker
     // The broker may have granted the lock before this message of the worker arrived.
     if (key === undefined || worker.grantedAt !== undefined) return
     worker.isWaiting = true
-    const ahead = behind.map((waiter) => this.#screen.name(waiter)).join(', ')
-    this.#screen.show(name, 'waits', key, ahead === '' ? 'first in line' : `behind ${ahead}`)
+    const names = ahead.map((waiter) => this.#screen.name(waiter)).join(', ')
+    this.#screen.show(name, 'waits', key, names === '' ? 'first in line' : `behind ${names}`)
     this.#lookForVictim()
   }
 
@@ -128,7 +128,7 @@ export class Director {
     const fenceText = this.#screen.fence(fence)
     if (worker.isWaiting) {
       const detail = `${fenceText}  waited ${waitedMs} ms, asked once`
-      this.#screen.show(name, 'is pushed', key, detail)
+      this.#screen.show(name, 'gets', key, detail)
     } else this.#screen.show(name, 'takes', key, fenceText)
     worker.isWaiting = false
     this.#lookForVictim()

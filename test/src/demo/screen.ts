@@ -4,7 +4,7 @@
 import colors from 'picocolors'
 
 /** What a worker does or what happens to it, as the second column shows it. */
-export type Action = 'asks' | 'takes' | 'waits' | 'is pushed' | 'unlocks' | 'is killed' | 'loses'
+export type Action = 'asks' | 'takes' | 'waits' | 'gets' | 'unlocks' | 'is killed' | 'loses'
 
 const nameColors = [colors.cyan, colors.yellow, colors.magenta, colors.green, colors.blue]
 
@@ -12,7 +12,7 @@ const actionColors: Record<Action, (text: string) => string> = {
   asks: colors.dim,
   takes: colors.green,
   waits: colors.dim,
-  'is pushed': (text) => colors.bold(colors.green(text)),
+  gets: (text) => colors.bold(colors.green(text)),
   unlocks: (text) => text,
   'is killed': (text) => colors.bold(colors.red(text)),
   loses: colors.red,

@@ -90,7 +90,7 @@ describe('nginx/holdfast.conf', () => {
       if (line.includes('start worker process ')) break
     }
     child.stderr.resume()
-    return { url: `wss://localhost:${listen}`, WebSocket: certs.WebSocket }
+    return { url: `wss://localhost:${listen}`, WebSocket: certs.TrustingWebSocket }
   }
 
   it('forwards WebSockets with the token and the address of the client', async () => {

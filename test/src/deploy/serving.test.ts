@@ -122,7 +122,7 @@ describe('the files to deploy: a broker with their settings', function () {
 
   /** Acquires a lock at the broker with a token. */
   async function acquireLock(url: string, { certs, token }: Preparation): Promise<void> {
-    const { WebSocket } = certs
+    const { TrustingWebSocket: WebSocket } = certs
     const session = await stage.session(
       url,
       url.startsWith('wss:') ? { WebSocket, token } : { token },

@@ -1,7 +1,8 @@
 /**
  * An engine that keeps the entries of a replicated log (a command log that several brokers share)
- * in this process. All brokers have one store, and each broker has its own engine. A test can let
- * the connection between an engine and the store fail.
+ * in this process. All brokers share one store. Each broker has engines of its own: one for its
+ * log, and one for each snapshot. A test can let the connection between an engine and the store
+ * fail.
  */
 import {
   type ClusterConfig,
@@ -26,7 +27,7 @@ interface StoredParts {
 
 /** The state that all engines of one log share. */
 export class MemoryStore {
-  readonly machine: Pick<LogEnvironment, 'clock' | 'endOfTurn'>
+  readonly environment: Pick<LogEnvironment, 'clock' | 'endOfTurn'>
   readonly entries: StoredEntry[] = []
   /** The texts of all entries, also of compacted (removed) entries. */
   readonly allTexts: string[] = []
@@ -43,8 +44,8 @@ export class MemoryStore {
   #position = 0
   readonly #followers = new Set<() => void>()
 
-  constructor(machine: Pick<LogEnvironment, 'clock' | 'endOfTurn'>) {
-    this.machine = machine
+  constructor(environment: Pick<LogEnvironment, 'clock' | 'endOfTurn'>) {
+    this.environment = environment
   }
 
   get position(): number {
@@ -78,7 +79,7 @@ export interface Faults {
   isCut: boolean
   /** Appended entries are stored, but the answers are lost. */
   losesAnswers: boolean
-  /** Appended entries are stored twice, the second time after another entry. */
+  /** Each append stores the former entry of this engine a second time, before its own entry. */
   appendsTwice: boolean
   /** The delay of each call and of each delivery, in ms. */
   delayMs: number
@@ -215,7 +216,7 @@ export class MemoryEngine implements Engine {
   /** Simulates a round trip to the store. */
   #call(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const { clock } = this.#store.machine
+      const { clock } = this.#store.environment
       const fail = (): void => reject(new Error('no answer'))
       const failLater = (): void => {
         const timer = clock.setTimer(fail, answerMs)
@@ -228,7 +229,7 @@ export class MemoryEngine implements Engine {
   }
 
   #runDelayed(callback: () => void): void {
-    const { clock, endOfTurn } = this.#store.machine
+    const { clock, endOfTurn } = this.#store.environment
     if (this.faults.delayMs > 0) clock.setTimer(callback, this.faults.delayMs)
     else endOfTurn(callback)
   }
@@ -240,7 +241,7 @@ export class MemorySource implements EngineSource {
     ...{ isCut: false, losesAnswers: false, appendsTwice: false, delayMs: 0 },
     drops: () => false,
   }
-  /** Called when an engine has written a part of a snapshot, and before it reads the next part. */
+  /** Called between two parts of a snapshot: the engine has written one and not read the next. */
   onPart: () => void = () => {}
   readonly #store: MemoryStore
   readonly #engines: MemoryEngine[] = []

@@ -1,7 +1,7 @@
 /**
- * The simulation catches mutants (planted bugs). Some mutants name a test file, and this test file
- * must catch them instead. A quick run tries a sample of three mutants. A full run (see
- * `support/counts.ts`) tries all mutants.
+ * The simulation catches mutants (planted bugs). A mutant may name a test file; then the named test
+ * file must catch the mutant, instead of the simulation. A quick run tries a sample of three
+ * mutants. A full run (see `support/counts.ts`) tries all mutants.
  */
 import { expect } from 'chai'
 import { count, full } from '../support/counts.js'
@@ -30,9 +30,9 @@ describe('the hunt for mutants', function () {
       replace: '$MODE.first.first',
       why: 'The replacement reads a property that no longer exists.',
     }
-    const caught = await hunt(mutant, { from: 1, seeds: 10, events: 2_000 })
-    expect(caught.error).to.match(/^TypeError: Cannot read/)
-    expect(isCaught(caught)).to.equal(false)
+    const result = await hunt(mutant, { from: 1, seeds: 10, events: 2_000 })
+    expect(result.error).to.match(/^TypeError: Cannot read/)
+    expect(isCaught(result)).to.equal(false)
   })
 
   describe('with a test file', () => {
@@ -47,16 +47,16 @@ describe('the hunt for mutants', function () {
 
     it('does not count a mutant as caught if a test fails with a programming error such as a TypeError', async () => {
       const name = 'replacement-out-of-date'
-      const caught = await hunt({ ...mutant, name, replace: '$ROWS.first.first' }, seedRange)
-      expect(caught.error).to.match(/^TypeError: Cannot read/)
-      expect(isCaught(caught)).to.equal(false)
+      const result = await hunt({ ...mutant, name, replace: '$ROWS.first.first' }, seedRange)
+      expect(result.error).to.match(/^TypeError: Cannot read/)
+      expect(isCaught(result)).to.equal(false)
     })
 
     it('does not count a mutant as caught if all tests pass', async () => {
       const replace = '$COUNT = $COUNT + $ROWS.count'
-      const caught = await hunt({ ...mutant, name: 'equivalent-code', replace }, seedRange)
-      expect([caught.test, caught.error]).to.deep.equal([undefined, undefined])
-      expect(isCaught(caught)).to.equal(false)
+      const result = await hunt({ ...mutant, name: 'equivalent-code', replace }, seedRange)
+      expect([result.test, result.error]).to.deep.equal([undefined, undefined])
+      expect(isCaught(result)).to.equal(false)
     })
   })
 })
@@ -67,11 +67,11 @@ describe('the hunt catches the mutant', () => {
       // 30 s in a quick run, 10 min in a full run.
       this.timeout(count(30_000, 600_000))
       const seedRange = { from: 1, seeds: 3_000, events: 2_000 }
-      const caught = await hunt(mutant, seedRange)
-      const { seed, rule, test, error, seconds } = caught
+      const result = await hunt(mutant, seedRange)
+      const { seed, rule, test, error, seconds } = result
       if (full) console.log(`      seed ${seed}, ${seconds.toFixed(1)} s: ${rule ?? test}`)
       expect(error, 'an error that the mutant threw').to.equal(undefined)
-      expect(isCaught(caught), 'the simulation or a test caught the mutant').to.equal(true)
+      expect(isCaught(result), 'the simulation or a test caught the mutant').to.equal(true)
     })
   }
 })

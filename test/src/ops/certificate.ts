@@ -13,7 +13,7 @@ export interface Certificate {
   readonly key: string
   readonly certPath: string
   readonly keyPath: string
-  readonly WebSocket: WebSocketConstructor
+  readonly TrustingWebSocket: WebSocketConstructor
 }
 
 /** Makes a self-signed certificate for localhost and locks.example, with openssl. */
@@ -37,5 +37,5 @@ export function certificate(files: Scratch): Certificate {
   }
   const key = readFileSync(keyPath, 'utf8')
   const trustingClass = TrustingWebSocket as unknown as WebSocketConstructor
-  return { cert, key, certPath, keyPath, WebSocket: trustingClass }
+  return { cert, key, certPath, keyPath, TrustingWebSocket: trustingClass }
 }

@@ -1,6 +1,7 @@
 /**
- * Tests a broker with a certificate that only a private authority has signed. The client trusts the
- * certificate by its option `ca`, and each command by `--ca`.
+ * Tests a broker with a certificate that only a private authority has signed. A client trusts the
+ * certificate if its option `ca` has the certificate of the authority. A command has the option
+ * `--ca` for the path of this certificate.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { expect } from 'chai'
@@ -10,7 +11,7 @@ import { certificate } from './certificate.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
-describe('a certificate of a private authority', () => {
+describe('the certificate of a private authority', () => {
   needs('openssl')
   const stage = Stage.forEachTest()
 
@@ -36,7 +37,7 @@ describe('a certificate of a private authority', () => {
     }
   })
 
-  it('is refused without the option ca, and the error suggests the option', async () => {
+  it('is refused without the option ca and with another ca, and the error suggests the option', async () => {
     const { url } = await startSecureBroker()
     const other = certificate(scratch(stage))
     for (const options of [{}, { ca: other.cert }]) {
@@ -46,14 +47,14 @@ describe('a certificate of a private authority', () => {
     }
   })
 
-  it('cannot be given as an invalid ca, or together with a custom WebSocket class', async () => {
+  it('must be valid, and cannot be combined with a custom WebSocket class', async () => {
     const { cert, key, url } = await startSecureBroker()
     const broken = cert.replace(/\n[^\n]{20}/, '\n?')
     for (const ca of ['', 'cert.pem', key, broken, [], [cert, 'x'], 7, null] as never[]) {
       const error = await rejection(stage.session(url, { ca }), 'INVALID_OPTION')
       expect(error.message).to.contain('ca ').and.not.contain('PRIVATE')
     }
-    const { WebSocket } = certificate(scratch(stage))
+    const { TrustingWebSocket: WebSocket } = certificate(scratch(stage))
     const error = await rejection(stage.session(url, { ca: cert, WebSocket }), 'INVALID_OPTION')
     expect(error.message).to.contain('your own WebSocket class')
   })
@@ -73,7 +74,7 @@ describe('a certificate of a private authority', () => {
     expect(withoutCa.err.join()).to.contain('--ca')
   })
 
-  it('is reported with its path if the file is missing or has no certificate', async () => {
+  it('is read from the file of --ca, whose path is reported if the file is missing or has no certificate', async () => {
     const { files, url } = await startSecureBroker()
     const missing = await Holdfast.run(stage, ['ping', '--url', url, '--ca', files.path('no.pem')])
     expect(missing.code).to.equal(78)

@@ -22,7 +22,7 @@ describe('the TLS of the broker', () => {
   const stage = Stage.forEachTest()
 
   it('serves wss:// and accepts tokens', async () => {
-    const { cert, key, WebSocket } = certificate(scratch(stage))
+    const { cert, key, TrustingWebSocket: WebSocket } = certificate(scratch(stage))
     const { url } = await stage.broker({ tls: { cert, key }, authenticate: ({ token }) => token })
     expect(url).to.match(/^wss:\/\/127\.0\.0\.1:/)
     const session = await stage.session(url, { WebSocket, token: 't' })
@@ -36,7 +36,7 @@ describe('the TLS of the broker', () => {
   })
 
   it('does not delay the close of the broker while TLS handshakes are unfinished', async () => {
-    const { cert, key, WebSocket } = certificate(scratch(stage))
+    const { cert, key, TrustingWebSocket: WebSocket } = certificate(scratch(stage))
     const { broker, url, port } = await stage.broker({ tls: { cert, key } })
     const silentConnection = await openTcp(port)
     silentConnection.on('error', () => {})

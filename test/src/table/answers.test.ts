@@ -198,7 +198,7 @@ describe('table: quotas', () => {
     }
     expect(driver.lock('c', 'l', { id: 5 })).to.deep.equal(['granted c#5 l f2'])
     expect(driver.lock('c', 'm', { id: 6 })).to.deep.equal(['repeat c#6 QUOTA_EXCEEDED'])
-    driver.expire('c', 2, 0)
+    driver.expire('c', 2, { generation: 0 })
     expect(driver.lock('c', 'm', { id: 6 })).to.deep.equal(['granted c#6 m f3'])
   })
 

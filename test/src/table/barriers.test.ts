@@ -123,7 +123,7 @@ describe('table: barrier', () => {
     const driver = new TableDriver()
     driver.open('a', { grace: 1_000, ownerBroker: 'one' })
     driver.barrier('a', 'k', 2, { timeout: 50 })
-    const effects = driver.restart('one', 'two')
+    const effects = driver.takeOver('one', 'two')
     expect(effects).to.include('deadlineRestarted a#1 k')
     expect(driver.table.barriers.callCount).to.equal(1)
   })

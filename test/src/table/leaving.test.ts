@@ -65,9 +65,9 @@ describe('table: expiry and refresh', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k', { ttl: 100 })
     expect(driver.refresh('a', 1)).to.deep.equal(['refreshed a f1 g1', 'answer a#2 refreshed f1'])
-    expectNoEffect(driver, () => driver.expire('a', 1, 0))
-    expectNoEffect(driver, () => driver.expire('a', 1, 2))
-    expect(driver.expire('a', 1, 1)).to.deep.equal(['released a k f1 expired'])
+    expectNoEffect(driver, () => driver.expire('a', 1, { generation: 0 }))
+    expectNoEffect(driver, () => driver.expire('a', 1, { generation: 2 }))
+    expect(driver.expire('a', 1, { generation: 1 })).to.deep.equal(['released a k f1 expired'])
   })
 
   it('a refresh keeps the ttl, unless the refresh has a new ttl', () => {
@@ -199,9 +199,9 @@ describe('table: the end of a session', () => {
   it('needs the attach epoch (the number) of the current connection, and has no effect a second time', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k')
-    expectNoEffect(driver, () => driver.end('a', 2))
-    expect(driver.end('a', 1)).to.deep.equal(['released a k f1 ended', 'ended a goodbye'])
-    expectNoEffect(driver, () => driver.end('a', 1))
+    expectNoEffect(driver, () => driver.end('a', { attachEpoch: 2 }))
+    expect(driver.end('a', { attachEpoch: 1 })).to.deep.equal(['released a k f1 ended', 'ended a goodbye'])
+    expectNoEffect(driver, () => driver.end('a', { attachEpoch: 1 }))
   })
 
   it('makes all later commands of the session ineffective', () => {

@@ -1,10 +1,11 @@
 /**
  * Several brokers share one table. Each session has an owner broker, which keeps the deadlines of
- * the session. The tests move a session to another owner broker, and restart sessions after the end
- * of their owner broker. The lease of a session is how long its broker keeps the session when its
- * client is silent. A `TableDriver` applies commands to a lock table and returns the effects as
- * short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
- * fence 2. A fence numbers a grant.
+ * the session. The tests move a session to another owner broker, and let a broker take over the
+ * sessions of a broker that is gone. The lease of a session is how long its broker keeps the
+ * session when its client is silent. The attach epoch of a session counts its connections, and the
+ * generation of a lock counts the restarts of its deadline. A `TableDriver` applies commands to a
+ * lock table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of
+ * session `b` got the key `k` with the fence 2. A fence numbers a grant.
  */
 import { expect } from 'chai'
 import { TableDriver } from './tableDriver.js'
@@ -43,14 +44,14 @@ describe('table: a session that moves to another broker', () => {
   it('keeps its lock although the former owner had proposed its expiry', () => {
     const driver = driverWithTwoOwners()
     driver.resume('a', 's1', 's2', { ownerBroker: 'two' })
-    expect(driver.expire('a', 1, 0)).to.deep.equal([])
-    expect(driver.expire('a', 1, 1)).to.deep.equal(['released a k f1 expired'])
+    expect(driver.expire('a', 1, { generation: 0 })).to.deep.equal([])
+    expect(driver.expire('a', 1, { generation: 1 })).to.deep.equal(['released a k f1 expired'])
   })
 
   it('does not end although the former owner had proposed its end', () => {
     const driver = driverWithTwoOwners()
     driver.resume('a', 's1', 's2', { ownerBroker: 'two' })
-    expect(driver.end('a', 1)).to.deep.equal([])
+    expect(driver.end('a', { attachEpoch: 1 })).to.deep.equal([])
   })
 
   it('keeps its deadlines running if it resumes at its owner', () => {
@@ -58,7 +59,7 @@ describe('table: a session that moves to another broker', () => {
     expect(driver.resume('a', 's1', 's2', { ownerBroker: 'one' })).to.deep.equal([
       'resumed a @2; #1 granted f1; #2 granted f2',
     ])
-    expect(driver.expire('a', 1, 0)).to.deep.equal(['released a k f1 expired'])
+    expect(driver.expire('a', 1, { generation: 0 })).to.deep.equal(['released a k f1 expired'])
   })
 
   it('keeps its owner when the resume is refused', () => {
@@ -68,10 +69,10 @@ describe('table: a session that moves to another broker', () => {
   })
 })
 
-describe('table: a broker that is gone', () => {
-  it('leaves its own sessions, and no others, to the new owner broker', () => {
+describe('table: the takeover of the sessions of a broker that is gone', () => {
+  it('gives the sessions of this broker, and no others, to the new owner broker', () => {
     const driver = driverWithTwoOwners()
-    expect(driver.restart('one', 'two')).to.deep.equal([
+    expect(driver.takeOver('one', 'two')).to.deep.equal([
       'deadlineRestarted a#1 k',
       'deadlineRestarted a#3 l',
       'suspended a, kept',
@@ -80,21 +81,21 @@ describe('table: a broker that is gone', () => {
     expect(driver.table.sessions.get('b')?.suspended).to.equal(false)
   })
 
-  it('changes nothing by the expiries that it proposed or by later commands of its sessions', () => {
+  it('makes the expiries that this broker proposed, and late commands of its sessions, ineffective', () => {
     const driver = driverWithTwoOwners()
-    driver.restart('one', 'two')
-    expect(driver.expire('a', 1, 0)).to.deep.equal([])
+    driver.takeOver('one', 'two')
+    expect(driver.expire('a', 1, { generation: 0 })).to.deep.equal([])
     expect(driver.lock('a', 'new')).to.deep.equal([])
   })
 
-  it('leaves only the locks, and no requests, of a session without a grace', () => {
+  it('keeps the locks, but not the requests, of a session without a grace', () => {
     const driver = new TableDriver()
     driver.open('a', { ownerBroker: 'one' })
     driver.open('b', { ownerBroker: 'two' })
     driver.lock('a', 'k')
     driver.lock('b', 'l')
     driver.lock('a', 'l', { timeout: 500 })
-    expect(driver.restart('one', 'two')).to.deep.equal([
+    expect(driver.takeOver('one', 'two')).to.deep.equal([
       'deadlineRestarted a#2 l',
       'withdrawn a#2 l ended',
       'suspended a, kept',
@@ -102,15 +103,15 @@ describe('table: a broker that is gone', () => {
     expect(driver.table.heldCount).to.equal(2)
   })
 
-  it('has no sessions if another broker took them over before', () => {
+  it('changes nothing if another broker has taken over these sessions before', () => {
     const driver = driverWithTwoOwners()
-    driver.restart('one', 'two')
-    expect(driver.restart('one', 'three')).to.deep.equal([])
+    driver.takeOver('one', 'two')
+    expect(driver.takeOver('one', 'three')).to.deep.equal([])
   })
 
-  it('may have been the only broker: a restart without a former owner takes over all sessions', () => {
+  it('includes the sessions of all brokers if the takeover names no former owner', () => {
     const driver = driverWithTwoOwners()
-    expect(driver.restart(undefined, 'three')).to.deep.equal([
+    expect(driver.takeOver(undefined, 'three')).to.deep.equal([
       'deadlineRestarted a#1 k',
       'deadlineRestarted a#3 l',
       'deadlineRestarted b#1 l',
@@ -119,9 +120,9 @@ describe('table: a broker that is gone', () => {
     ])
   })
 
-  it('leaves an already suspended session its whole lease', () => {
+  it('suspends a session that is suspended already again, so that its lease starts again', () => {
     const driver = driverWithTwoOwners()
     driver.suspend('a')
-    expect(driver.restart('one', 'two')).to.include('suspended a, kept')
+    expect(driver.takeOver('one', 'two')).to.include('suspended a, kept')
   })
 })

@@ -136,15 +136,15 @@ describe('table: resume', () => {
     expectNoEffect(driver, () => driver.ack('a', [1], 1))
     expectNoEffect(driver, () => driver.suspend('a', { attachEpoch: 1 }))
     expectNoEffect(driver, () => driver.suspend('a', { attachEpoch: 1, keep: true }))
-    expectNoEffect(driver, () => driver.end('a', 1))
+    expectNoEffect(driver, () => driver.end('a', { attachEpoch: 1 }))
   })
 
   it('makes the table ignore an end that the broker proposed for the earlier connection', () => {
     const driver = driverWithGrace()
     driver.suspend('a')
     driver.resume('a', 's1', 's2')
-    expectNoEffect(driver, () => driver.end('a', 1))
-    expect(driver.end('a', 2)).to.include('ended a goodbye')
+    expectNoEffect(driver, () => driver.end('a', { attachEpoch: 1 }))
+    expect(driver.end('a', { attachEpoch: 2 })).to.include('ended a goodbye')
   })
 
   it('is refused for a wrong secret, another principal, and an unknown or ended session', () => {

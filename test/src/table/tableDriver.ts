@@ -265,7 +265,9 @@ export class TableDriver {
     })
   }
 
-  end(session: string, attachEpoch = this.#attachEpochOf(session)): string[] {
+  /** Ends a session. @param options `attachEpoch` selects an earlier connection of the session. */
+  end(session: string, options: { attachEpoch?: number } = {}): string[] {
+  const { attachEpoch = this.#attachEpochOf(session) } = options
     return this.apply({
       type: 'end',
       at: this.now++,
@@ -280,8 +282,14 @@ export class TableDriver {
     return this.apply({ type: 'timeout', at: this.now++, session, request })
   }
 
-  /** Proposes that a lock expires. */
-  expire(session: string, fence: number, generation = 0): string[] {
+  /**
+   * Proposes that a lock expires.
+   *
+   * @param options `generation` is the generation of the lock when its deadline was set: how often
+   * the deadline had been restarted. Default 0.
+   */
+  expire(session: string, fence: number, options: { generation?: number } = {}): string[] {
+    const { generation = 0 } = options
     return this.apply({ type: 'expire', at: this.now++, session, fence, generation })
   }
 
@@ -295,11 +303,11 @@ export class TableDriver {
   }
 
   /**
-   * Reports that a broker takes over sessions.
+   * Lets a broker take over the sessions of a broker that is gone.
    *
-   * @param formerOwner The broker that had the sessions; undefined for the sessions of all brokers.
+   * @param formerOwner The broker that is gone; undefined to take over the sessions of all brokers.
    */
-  restart(formerOwner: string | undefined, ownerBroker: string): string[] {
+  takeOver(formerOwner: string | undefined, ownerBroker: string): string[] {
     return this.apply({ type: 'restart', at: this.now++, formerOwner, ownerBroker })
   }
 

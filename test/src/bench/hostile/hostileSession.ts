@@ -1,12 +1,12 @@
 /**
  * One hostile session. The session sends as much as its connection accepts and as the limits of the
- * broker's profile allow. The kind of hostile client defines how the session reads. The lease is
- * how long the broker keeps a silent session.
+ * broker's profile (a named set of limits) allow. The kind of hostile client defines how the
+ * session reads. The lease is how long the broker keeps a silent session.
  */
 import type { BrokerLimits } from '@holdfast/server'
 import { subprotocol } from '@holdfast/shared'
 import { openWire, type Wire } from '../load/wire.js'
-import type { Origin } from './origins.js'
+import type { ClientSource } from './origins.js'
 
 /**
  * How a session reads. `attentively` passes frames to `onText`, and `eagerly` ignores their
@@ -20,13 +20,13 @@ export interface Welcome {
   readonly secret?: string
 }
 
-/** The lease in ms. The lease is the longest possible, so that the client need not answer pings. */
+/** The lease in ms. It is the longest possible, so that the session need not answer pings. */
 const leaseMs = 300_000
 /** The time between two bytes of a reader `byte by byte`, in ms. */
 const byteMs = 5
 /** How long a lazy reader pauses, and how long it reads, in ms. */
 const lazyMs = { paused: 900, reading: 100 }
-/** The number of messages that a flood leaves to other messages below the rate limit. */
+/** A flood stays this many messages below the rate limit, so that other messages can be sent. */
 const reserve = 10
 
 export class HostileSession {
@@ -63,10 +63,10 @@ export class HostileSession {
   static async open(
     url: string,
     limits: BrokerLimits,
-    origin: Origin,
+    source: ClientSource,
     fields = '',
   ): Promise<HostileSession> {
-    const wire = await openWire(url, subprotocol, origin.address)
+    const wire = await openWire(url, subprotocol, source.address)
     const welcome = await new Promise<Welcome>((resolve, reject) => {
       wire.listen({
         onText: (text) => {
@@ -76,7 +76,7 @@ export class HostileSession {
         onTurn: () => {},
         onClose: () => reject(new Error('The broker refused the session')),
       })
-      wire.send(`{"type":"hello","name":"hostile","lease":${leaseMs}${origin.hello}${fields}}`)
+      wire.send(`{"type":"hello","name":"hostile","lease":${leaseMs}${source.hello}${fields}}`)
     })
     return new HostileSession(wire, limits, welcome)
   }
@@ -86,7 +86,7 @@ export class HostileSession {
     return this.#isOpen
   }
 
-  /** Returns the next request id. */
+  /** Returns a new request id. */
   nextId(): number {
     return ++this.#id
   }

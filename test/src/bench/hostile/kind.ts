@@ -1,13 +1,14 @@
 /**
  * Defines a kind of hostile client: its preparation, and what each of its sessions does until the
- * connection closes. Also manages the hostile sessions of a job. A fence is the number of a grant.
+ * connection closes. Also manages the hostile sessions of a job (one run of a load). A fence is the
+ * number of a grant.
  */
 import type { BrokerLimits, Profile } from '@holdfast/server'
 import { RawSession } from '../load/rawSession.js'
 import { HostileSession, type Reading } from './hostileSession.js'
-import { limitsOf, originOf } from './origins.js'
+import { limitsOf, sourceOf } from './origins.js'
 
-/** The largest number of hostile sessions in one job (one run of a load). */
+/** The largest number of hostile sessions in one job. */
 export const maxSessions = 100
 
 export interface Kind {
@@ -19,7 +20,7 @@ export interface Kind {
   /** Further fields of the `hello` of each session. */
   readonly hello?: string
   readonly reading: Reading
-  /** Runs before the sessions act. */
+  /** Runs before the broker gets the first message of `act`. */
   readonly prepare?: (group: HostileGroup) => Promise<void>
   /** Runs for each session until its connection closes. */
   readonly act: (session: HostileSession, group: HostileGroup) => Promise<void>
@@ -46,7 +47,7 @@ export class HostileGroup {
   readonly limits: BrokerLimits
   /** The fences of the locks that `prepare` acquired, for all sessions. */
   readonly fences: number[] = []
-  readonly #open = new Set<{ destroy(): void }>()
+  readonly #openSessions = new Set<{ destroy(): void }>()
   #sessionCount = 0
   #isOver = false
   sent = 0
@@ -72,38 +73,38 @@ export class HostileGroup {
     return this.#sessionCount++
   }
 
-  /** Opens a well-behaved session for `prepare`. */
+  /** Opens a session that `prepare` uses, and that reads all answers. */
   async openPlainSession(fields = ''): Promise<RawSession> {
-    const { hello, address } = originOf(this.profile, 'hostile', this.nextIndex())
+    const { hello, address } = sourceOf(this.profile, 'hostile', this.nextIndex())
     const session = await RawSession.open(this.url, `${hello},"lease":300000${fields}`, address)
-    this.#open.add(session)
+    this.#openSessions.add(session)
     return session
   }
 
   /** Opens the hostile session with this index. */
   async openSession(index: number, fields = ''): Promise<HostileSession> {
-    const origin = originOf(this.profile, 'hostile', index)
-    const session = await HostileSession.open(this.url, this.limits, origin, fields)
+    const source = sourceOf(this.profile, 'hostile', index)
+    const session = await HostileSession.open(this.url, this.limits, source, fields)
     if (this.#isOver) session.destroy()
-    this.#open.add(session)
+    this.#openSessions.add(session)
     return session
   }
 
   /** Drops the connection of a hostile session, if it is still open, and forgets the session. */
   drop(session: HostileSession): void {
     this.sent += session.sent
-    this.#open.delete(session)
+    this.#openSessions.delete(session)
     session.destroy()
   }
 
   /** Drops every connection. */
   stop(): void {
     this.#isOver = true
-    for (const session of this.#open) {
+    for (const session of this.#openSessions) {
       if (session instanceof HostileSession) this.sent += session.sent
       session.destroy()
     }
-    this.#open.clear()
+    this.#openSessions.clear()
   }
 }
 

@@ -1,6 +1,7 @@
 /**
- * Distributes the sessions of a job over principals (authenticated users) and addresses, so that
- * the sessions stay within the limits of the broker's profile.
+ * Distributes the sessions of a job (one run of a load) over principals (authenticated users) and
+ * addresses, so that the sessions stay within the limits of the broker's profile, a named set of
+ * limits.
  */
 import type { BrokerLimits, Profile } from '@holdfast/server'
 import { defaultsOf } from '@holdfast/server/internal'
@@ -14,11 +15,14 @@ const sessionsEach = { principal: 20, address: 10 }
 
 export type Role = 'good' | 'filler' | 'hostile'
 
-/** The third byte of the addresses of each role. A machine has all addresses in `127.0.0.0/8`. */
+/**
+* The third byte of the addresses of each role. Each machine itself has all addresses in
+* `127.0.0.0/8`.
+*/
 const networks: Readonly<Record<Role, number>> = { good: 1, filler: 2, hostile: 3 }
 
 /** The principal and the address of one session. */
-export interface Origin {
+export interface ClientSource {
   /** Further fields of the session's `hello`, as JSON text. */
   readonly hello: string
   /** The address from which the session connects; undefined for any address. */
@@ -30,19 +34,19 @@ export function limitsOf(profile: Profile): BrokerLimits {
   return defaultsOf(profile)
 }
 
-/** The principal of the session with this number and role. */
-function principalOf(role: Role, number: number): string {
+/** The principal of the session with this index and role. */
+function principalOf(role: Role, index: number): string {
   // Each good client has a principal of its own.
   const sessionsPerPrincipal = role === 'good' ? 1 : sessionsEach.principal
-  return `${role}-${Math.floor(number / sessionsPerPrincipal)}`
+  return `${role}-${Math.floor(index / sessionsPerPrincipal)}`
 }
 
-/** The principal and the address of the session with this number and role. */
-export function originOf(profile: Profile, role: Role, number: number): Origin {
+/** The principal and the address of the session with this index and role. */
+export function sourceOf(profile: Profile, role: Role, index: number): ClientSource {
   if (profile !== 'public') return { hello: '', address: undefined }
-  const group = Math.floor(number / sessionsEach.address)
+  const group = Math.floor(index / sessionsEach.address)
   const address = `127.0.${networks[role]}.${1 + (group % 250)}`
-  return { hello: `,"token":"${tokenOf(principalOf(role, number))}"`, address }
+  return { hello: `,"token":"${tokenOf(principalOf(role, index))}"`, address }
 }
 
 /** The principals of all sessions, if each role has this number of sessions. */

@@ -38,7 +38,7 @@ export class ExclusionCheck {
       this.#holders.set(key, holders)
     }
     const isCompatible = holders.exclusive === 0 && (mode === 'shared' || holders.shared === 0)
-    // Grants of shared locks may reach several sessions in an order that is not that of the fences.
+    // Grants of shared locks may reach several sessions in another order than their fences have.
     const hasRisen = fence === undefined || fence > holders.fence || mode === 'shared'
     if (!isCompatible || !hasRisen) this.#violations++
     holders[mode]++

@@ -80,7 +80,7 @@ export async function fillWaiting(
     const upTo = Math.min(count, done + locksPerSession)
     for (let first = done; first < upTo; first += requestsAtOnce) {
       for (let i = first; i < Math.min(upTo, first + requestsAtOnce); i++) {
-        session.lock(`waited:${i % keys}`, refuseGrant)
+        session.lock(`waited:${i % keys}`, failOnAnswer)
       }
       // The broker answers in order. When it answers this query, all earlier requests are queued.
       await session.waitingCount({ key: 'waited:0' })
@@ -89,8 +89,8 @@ export async function fillWaiting(
   }
 }
 
-/** The handler of an answer to a request that must wait. */
-function refuseGrant(): void {
+/** The handler of an answer to a request that must wait. Throws, because no answer may arrive. */
+function failOnAnswer(): void {
   throw new Error('The broker answered a request that should wait')
 }
 

@@ -36,7 +36,7 @@ export class GoodClient {
     }
   }
 
-  /** Acquires the lock that the client keeps. */
+  /** Starts a client: acquires the lock that the client keeps. */
   static async start(session: RawSession, name: string): Promise<GoodClient> {
     const client = new GoodClient(session, name)
     await new Promise<void>((resolve, reject) => {
@@ -58,7 +58,7 @@ export class GoodClient {
   /** Starts another pair, on a key that no other client uses. */
   startPair(): void {
     const requestedAt = performance.now()
-    if (requestedAt - this.#confirmedAt > safeLeaseMs) this.#lose('not heard for its lease')
+    if (requestedAt - this.#confirmedAt > safeLeaseMs) this.#lose('no answer within its lease')
     if (this.lost !== undefined) return
     this.#pending.add(requestedAt)
     this.#session.lock(`${this.#name}:${++this.#pairs % 1_000}`, ({ type, fence }) => {
@@ -91,7 +91,7 @@ export class GoodClient {
 
   #confirm(sentAt: number): void {
     // A response does not restore a session that the client already regards as lost.
-    if (performance.now() - this.#confirmedAt > safeLeaseMs) this.#lose('not heard for its lease')
+    if (performance.now() - this.#confirmedAt > safeLeaseMs) this.#lose('no answer within its lease')
     this.#confirmedAt = Math.max(this.#confirmedAt, sentAt)
   }
 

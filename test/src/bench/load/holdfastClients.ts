@@ -16,8 +16,8 @@ export async function openHoldfastClients(url: string, count: number): Promise<L
 }
 
 /**
- * Opens this many sessions over several cells (brokers that share the keys between them). A session
- * connects to each cell.
+ * Opens this many sessions over several cells (brokers that each have a part of the keys). A
+ * session connects to each cell.
  */
 export async function openCellClients(
   urls: readonly string[],

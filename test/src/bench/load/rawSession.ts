@@ -90,11 +90,11 @@ export class RawSession {
   }
 
   /** The number of waiting requests for a key, or for all keys with a prefix. */
-  waitingCount(scope: { readonly key: string } | { readonly prefix: string }): Promise<number> {
-    const where = 'key' in scope ? `"key":"${scope.key}"` : `"prefix":"${scope.prefix}"`
+  waitingCount(keys: { readonly key: string } | { readonly prefix: string }): Promise<number> {
+    const keyField = 'key' in keys ? `"key":"${keys.key}"` : `"prefix":"${keys.prefix}"`
     return new Promise((resolve) => {
       const id = this.#newRequest(({ waitingCount }) => resolve(waitingCount ?? 0))
-      this.#send(`{"type":"query","id":${id},${where},"limit":1}`)
+      this.#send(`{"type":"query","id":${id},${keyField},"limit":1}`)
     })
   }
 

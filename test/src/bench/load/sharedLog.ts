@@ -114,7 +114,10 @@ export async function prepareHandOff(
   }
 }
 
-/** Compares two latencies. The slices of time of the two measurements alternate. */
+/**
+* Compares a latency of the bare log (`bare`) with a latency of brokers (`own`). The slices of time
+* of the two measurements alternate.
+*/
 export async function compareLatency(
   pace: Pace,
   bare: () => Promise<number>,
@@ -148,7 +151,7 @@ export async function compareLatency(
   }
 }
 
-/** Compares the commands a second of brokers under load and of drivers of the bare log. */
+/** Compares the commands a second of brokers under load with those of drivers of the bare log. */
 export async function compareRates(
   pace: Pace,
   drivers: readonly BareDriver[],

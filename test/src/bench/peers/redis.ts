@@ -114,7 +114,10 @@ const redlockOf: LockOf = (redis, load) => {
   }
 }
 
-/** The two configurations of a service. A hot key never has two requests of one client. */
+/**
+* The two configurations of a service. Auto-pipelining is not measured with a hot key, because each
+* client then has only one request at a time.
+*/
 function configurationsOf(service: string, packages: readonly string[], lockOf: LockOf): Peer[] {
   const common = { service, packages: [ioredis, ...packages], polls: true, server }
   return [

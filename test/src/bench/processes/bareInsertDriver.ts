@@ -28,8 +28,8 @@ async function insertUntilStopped(): Promise<void> {
   process.send!(commands)
 }
 
-process.on('message', (word: 'go' | 'stop') => {
-  isRunning = word === 'go'
+process.on('message', (instruction: 'go' | 'stop') => {
+  isRunning = instruction === 'go'
   if (isRunning) void insertUntilStopped()
 })
 process.on('disconnect', () => process.exit())

@@ -66,8 +66,8 @@ async function flush(): Promise<void> {
   void flush()
 }
 
-process.on('message', (command: 'go' | 'stop') => {
-  if (command === 'go') {
+process.on('message', (instruction: 'go' | 'stop') => {
+  if (instruction === 'go') {
     delivered = 0
     isRunning = true
     add(Number(inFlight))

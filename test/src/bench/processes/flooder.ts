@@ -1,13 +1,14 @@
 /**
- * A hostile client without a token, in a process of its own. It floods a broker with upgrades or
- * hellos as fast as the broker answers, or it watches all keys and reads no events. Its parent
- * process starts and stops the flood, and gets the numbers of accepted and refused connections.
+ * A hostile client without a token, in a process of its own. It floods a broker with new WebSocket
+ * connections or with hellos as fast as the broker answers, or it watches all keys and reads no
+ * events. Its parent process starts and stops the flood, and gets the numbers of accepted and
+ * refused connections.
  */
 import { setPriority } from 'node:os'
 import { subprotocol } from '@holdfast/shared'
 import { openWire, type Wire } from '../load/wire.js'
 
-export type Flood = 'upgrades' | 'hellos' | 'slow readers'
+export type Flood = 'connections' | 'hellos' | 'slow readers'
 
 export interface FloodCommand {
   readonly url: string
@@ -39,7 +40,7 @@ function request(wire: Wire, message: string): Promise<void> {
 }
 
 const floods: Readonly<Record<Flood, (wire: Wire) => Promise<void>>> = {
-  upgrades: async () => {},
+  connections: async () => {},
   hellos: (wire) => request(wire, `{"type":"hello","name":"${'x'.repeat(256)}","grace":"lease"}`),
   'slow readers': async (wire) => {
     await request(wire, '{"type":"hello","name":"slow"}')

@@ -1,6 +1,7 @@
 /**
- * Draws a bar chart of the pairs a second of each system, relative to the echo server. (A pair is
- * one lock and its unlock.) The SVG needs no other file and suits light and dark pages.
+ * Draws a bar chart of the pairs a second of each system, relative to the echo server, which is a
+ * WebSocket server without locks. (A pair is one lock and its unlock.) The SVG needs no other file
+ * and suits light and dark pages.
  */
 import type { Row } from '../job.js'
 import { formatFigure } from './columns.js'
@@ -20,8 +21,7 @@ interface Group {
   readonly bars: readonly {
     readonly label: string
     readonly ratio: number
-    /** Whether the bar shows Holdfast. */
-    readonly own: boolean
+    readonly isHoldfast: boolean
   }[]
 }
 
@@ -35,12 +35,12 @@ export function chartOf(rows: readonly Row[], caption: string): string {
   for (const { title, bars } of groups) {
     parts.push(`<text class="group" x="16" y="${y + 20}">${escaped(title)}</text>`)
     y += groupHeight
-    for (const { label, ratio, own } of bars) {
+    for (const { label, ratio, isHoldfast } of bars) {
       const length = Math.max(1, ratio * perUnit)
       const middle = y + barHeight - 4
       parts.push(
         `<text x="${left - 10}" y="${middle}" text-anchor="end">${escaped(label)}</text>`,
-        `<rect class="${own ? 'own' : 'other'}" x="${left}" y="${y}" rx="2" ` +
+        `<rect class="${isHoldfast ? 'own' : 'other'}" x="${left}" y="${y}" rx="2" ` +
           `width="${length.toFixed(1)}" height="${barHeight}"/>`,
         `<text x="${(left + length + 8).toFixed(1)}" y="${middle}">${formatFigure(ratio)}</text>`,
       )
@@ -67,7 +67,7 @@ ${parts.join('\n')}
 `
 }
 
-/** The bars of each shape. A bar is the ratio of a system to the echo server. */
+/** The bars of each shape (size of the load). A bar is the ratio of a system to the echo server. */
 function groupsOf(rows: readonly Row[]): Group[] {
   const groups = new Map<string, Group['bars'][number][]>()
   for (const { workload, shape, placement, system, figures } of rows) {
@@ -76,7 +76,7 @@ function groupsOf(rows: readonly Row[]): Group[] {
     const cores = placement === 'shared' ? 'one core' : 'a core each'
     const title = `${workload.replace(' peers', '')} ${shape}, ${cores}`
     const bars = groups.get(title) ?? []
-    bars.push({ label: system, ratio, own: system.startsWith('holdfast') })
+    bars.push({ label: system, ratio, isHoldfast: system.startsWith('holdfast') })
     groups.set(title, bars)
   }
   return [...groups].map(([title, bars]) => ({ title, bars }))

@@ -34,7 +34,7 @@ const titles: Readonly<Record<string, string>> = {
   serverUsPerPair: 'server, µs/pair',
   serverRatioToReference: 'of echo’s',
   generatorUsPerPair: 'generator, µs/pair',
-  generatorRatioToHand: 'of by hand',
+  clientCpuRatioToByHand: 'of by hand',
   packetsPerPair: 'packets/pair',
   bytesPerPair: 'bytes/pair',
   unfairness: 'grants, max − min',

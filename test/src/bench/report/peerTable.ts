@@ -1,7 +1,8 @@
 /**
  * Formats the comparison with the peers (other lock services). The table has a row for each system
- * and a column for each shape of the load. A cell is the rate of the system, divided by the rate of
- * the echo server, with its range. The best configuration of each service is bold.
+ * and a column for each shape of the load. A cell of the table is the rate of the system divided by
+ * the rate of the echo server, and the range of this ratio over the runs. The best configuration of
+ * each service is bold.
  */
 import { markdownTable } from 'markdown-table'
 import type { Row } from '../job.js'
@@ -34,7 +35,7 @@ export function peerTable(rows: readonly Row[]): string {
   return `## Peers\n\n${markdownTable([head, ...body], { align })}\n`
 }
 
-/** The title of a row: the shape and the number of cores. */
+/** The title of a column: the shape and the number of cores. */
 function shapeOf({ shape, placement }: Row): string {
   return `${shape}, ${placement === 'shared' ? 'one core' : 'two cores'}`
 }

@@ -4,7 +4,7 @@ import { Presets, SingleBar } from 'cli-progress'
 export interface Progress {
   /** The next job begins. */
   begin(title: string): void
-  /** @param done The share of the current job, from 0 to 1. */
+  /** @param done The finished share of the current job, from 0 to 1. */
   advance(done: number): void
   /** The last job has ended. */
   end(): void

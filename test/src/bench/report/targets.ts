@@ -8,7 +8,8 @@
  * - "64×16" means 64 sessions, each with 16 pairs at a time. "K=100" is a hot key with 100 clients.
  * - "A ÷ B" is a ratio. "÷ echo" means: divided by the same figure of the echo, which is a
  *   WebSocket server without locks. "÷ by hand" means: divided by the figure of frames that the
- *   benchmark writes itself, without the client library.
+ *   benchmark writes itself, without the client library. "÷ bare frames" means: divided by the time
+ *   of a server without locks that sends the same number of frames.
  */
 import type { Placement, Row } from '../job.js'
 import { peers } from '../peers/index.js'
@@ -47,7 +48,10 @@ export class Figures {
     this.#rows = rows
   }
 
-  /** The figure of a row; undefined if the rows do not have the figure. */
+  /**
+  * The figure of a row; undefined if the rows do not have the figure. The `system` of a row is the
+  * service or client that was measured; in the workloads `logs` and `floods` it is the load.
+  */
   of(
     workload: string,
     shape: string,
@@ -122,8 +126,8 @@ function figureTarget(
   }
 }
 
-/** A target that compares two figures. */
-function comparisonTarget(
+/** A target whose figure is read by a function. */
+function computedTarget(
   title: string,
   [target, stretch]: readonly [number, number | undefined],
   better: Target['better'],
@@ -141,7 +145,7 @@ const uncontended: readonly Target[] = [
     'serverRatioToReference',
   ]),
   figureTarget('W1 64×1: pairs/s ÷ echo', [0.85, 1], 'more', ['W1', '64×1', 'ratioToReference']),
-  comparisonTarget(
+  computedTarget(
     'W1 64×1: p99 ÷ p50',
     [4, undefined],
     'less',
@@ -155,7 +159,7 @@ const uncontended: readonly Target[] = [
     'ratioToReference',
     'shared',
   ]),
-  comparisonTarget(
+  computedTarget(
     'W1 1×1, one core: p50 ÷ echo',
     [1.35, 1.2],
     'less',
@@ -176,7 +180,7 @@ const handoffs: readonly Target[] = [
       'ratioToReference',
     ]),
   ),
-  comparisonTarget(
+  computedTarget(
     'W2: hand-offs/s of K=1000 ÷ K=2',
     [0.85, 0.95],
     'more',
@@ -193,7 +197,11 @@ const handoffs: readonly Target[] = [
     'packetsPerPair',
   ]),
   figureTarget('W2 K=100: bytes per hand-off', [420, 350], 'less', ['W2', 'K=100', 'bytesPerPair']),
-  figureTarget('W2 K=100: grants, max − min', [3, 2], 'less', ['W2', 'K=100', 'unfairness']),
+  figureTarget('W2 K=100: grants of the luckiest − of the unluckiest client', [3, 2], 'less', [
+  'W2',
+  'K=100',
+  'unfairness',
+  ]),
 ]
 
 /**
@@ -202,7 +210,7 @@ const handoffs: readonly Target[] = [
  */
 const clientTargets: readonly Target[] = [
   ...(['shared', 'split'] as const).map((placement) =>
-    comparisonTarget(
+    computedTarget(
       `client W1 1×1, ${placement === 'shared' ? 'one core' : 'two cores'}: pairs/s ÷ by hand`,
       [0.95, undefined],
       'more',
@@ -222,7 +230,7 @@ const clientTargets: readonly Target[] = [
       ['W2', 'K=1000', [0.6, undefined]],
     ] as const
   ).map(([workload, shape, levels]) =>
-    comparisonTarget(`client ${workload} ${shape}: pairs/s ÷ echo`, levels, 'more', (figures) =>
+    computedTarget(`client ${workload} ${shape}: pairs/s ÷ echo`, levels, 'more', (figures) =>
       figures.of(workload, shape, library, 'ratioToReference'),
     ),
   ),
@@ -232,17 +240,17 @@ const clientTargets: readonly Target[] = [
       ['64×16', 1.5],
     ] as const
   ).map(([shape, level]) =>
-    comparisonTarget(
+    computedTarget(
       `client W6 ${shape}: CPU of the client per pair ÷ by hand`,
       [level, undefined],
       'less',
-      (figures) => figures.of('W6', shape, library, 'generatorRatioToHand'),
+      (figures) => figures.of('W6', shape, library, 'clientCpuRatioToByHand'),
     ),
   ),
 ]
 
 const memory: readonly Target[] = [
-  comparisonTarget(
+  computedTarget(
     'W3: bytes of an idle session − bytes of a bare connection',
     [1_500, 800],
     'less',
@@ -253,16 +261,16 @@ const memory: readonly Target[] = [
       return session === undefined || bare === undefined ? undefined : session - bare
     },
   ),
-  comparisonTarget('W3: bytes of a held lock among 1,000,000', [400, 250], 'less', (figures) =>
+  computedTarget('W3: bytes of a held lock among 1,000,000', [400, 250], 'less', (figures) =>
     figures.of('W3', 'held locks: 1,000,000', 'holdfast', 'bytesEach'),
   ),
-  comparisonTarget('W3: bytes of a waiter, all on one key', [550, 350], 'less', (figures) =>
+  computedTarget('W3: bytes of a waiter, all on one key', [550, 350], 'less', (figures) =>
     figures.of('W3', 'waiters on one key: 1,000,000', 'holdfast', 'bytesEach'),
   ),
-  comparisonTarget('W3: bytes of a waiter, spread over keys', [550, 350], 'less', (figures) =>
+  computedTarget('W3: bytes of a waiter, spread over keys', [550, 350], 'less', (figures) =>
     figures.of('W3', 'waiters, spread over keys: 1,000,000', 'holdfast', 'bytesEach'),
   ),
-  comparisonTarget(
+  computedTarget(
     'W3: server CPU of a pair among 1,000,000 locks ÷ among 1,000',
     [1.3, 1.1],
     'less',
@@ -277,31 +285,31 @@ const memory: readonly Target[] = [
 const logs: readonly Target[] = [
   ...[3].flatMap((brokers) => {
     const shape = `etcd, ${brokers} brokers`
-    const of = (system: string, figure: string) => (figures: Figures) =>
-      figures.of('logs', shape, system, figure)
+    const figureOfLoad = (load: string, figure: string) => (figures: Figures) =>
+      figures.of('logs', shape, load, figure)
     return [
-      comparisonTarget(
+      computedTarget(
         `logs ${shape}: time of a grant ÷ a bare put and watch`,
         [1.5, 1.2],
         'less',
-        of('a grant, alone', 'timeRatioToBareLog'),
+        figureOfLoad('a grant, alone', 'timeRatioToBareLog'),
       ),
-      comparisonTarget(
+      computedTarget(
         `logs ${shape}: time of a hand-off ÷ a bare put and watch`,
         [2.5, 1.5],
         'less',
-        of('a hand-off', 'timeRatioToBareLog'),
+        figureOfLoad('a hand-off', 'timeRatioToBareLog'),
       ),
-      comparisonTarget(
+      computedTarget(
         `logs ${shape}: commands/s ÷ the bare log`,
         [0.6, 0.8],
         'more',
-        of('64×16', 'ratioToBareLog'),
+        figureOfLoad('64×16', 'ratioToBareLog'),
       ),
     ]
   }),
   ...['1 broker', '3 brokers'].map((brokers) =>
-    comparisonTarget(
+    computedTarget(
       `logs PostgreSQL, ${brokers}: time of a grant ÷ a bare commit`,
       [2, 1.5],
       'less',
@@ -309,7 +317,7 @@ const logs: readonly Target[] = [
         figures.of('logs', `PostgreSQL, ${brokers}`, 'a grant, alone', 'timeRatioToBareLog'),
     ),
   ),
-  comparisonTarget('logs journal: time of a grant ÷ a bare commit', [2.5, 1.5], 'less', (figures) =>
+  computedTarget('logs journal: time of a grant ÷ a bare commit', [2.5, 1.5], 'less', (figures) =>
     figures.of('logs', 'journal', 'a grant, alone', 'timeRatioToBareLog'),
   ),
 ]
@@ -340,31 +348,31 @@ const otherTargets: readonly Target[] = [
     '64×16',
     'pairsPerSecond',
   ]),
-  ...['upgrades', 'hellos', 'slow readers'].map((flood) =>
-    comparisonTarget(
+  ...['connections', 'hellos', 'slow readers'].map((flood) =>
+    computedTarget(
       `floods, ${flood}: p99 of a good client ÷ its p99 without the flood`,
       [2, 1.2],
       'less',
       (figures) => figures.of('floods', 'one good client', flood, 'p99OfCalm'),
     ),
   ),
-  comparisonTarget('validation: a hot message, µs', [1, 0.5], 'less', (figures) => {
+  computedTarget('validation: a hot message, µs', [1, 0.5], 'less', (figures) => {
     const ns = figures.of('validation', 'a message', 'holdfast', 'validateNs')
     return ns === undefined ? undefined : ns / 1_000
   }),
-  comparisonTarget(
+  computedTarget(
     'idle: 18,000 sessions that hold nothing, % of a core',
     [5, undefined],
     'less',
     (figures) => figures.of('idle', 'sessions that hold nothing', library, 'idlePercent'),
   ),
-  comparisonTarget(
+  computedTarget(
     'idle: 18,000 sessions that hold a lock each, % of a core',
     [9, undefined],
     'less',
     (figures) => figures.of('idle', 'sessions that hold a lock each', library, 'idlePercent'),
   ),
-  comparisonTarget('startup: CPU from start to first grant, ms', [300, 150], 'less', (figures) =>
+  computedTarget('startup: CPU from start to first grant, ms', [300, 150], 'less', (figures) =>
     figures.of('startup', 'start to first grant', 'holdfast serve', 'startCpuMs'),
   ),
 ]
@@ -384,13 +392,13 @@ const neighbourTargets: readonly Target[] = (
     return max === undefined ? undefined : max / scale
   }
   return [
-    comparisonTarget(
+    computedTarget(
       `neighbours ${profile}: how many of ten good clients lost something`,
       [0, undefined],
       'less',
       worst('lostSessions', 1),
     ),
-    comparisonTarget(
+    computedTarget(
       `neighbours ${profile}: p99 of a good client, ms`,
       [maxMs, undefined],
       'less',
@@ -410,7 +418,7 @@ function peerTarget(
 ): Target {
   const cores = placement === undefined ? '' : placement === 'shared' ? ', one core' : ', two cores'
   const configurations = peers.filter((peer) => peer.service === service).map(({ name }) => name)
-  return comparisonTarget(
+  return computedTarget(
     `${workload} ${shape}${cores}: client ÷ ${service}`,
     levels,
     'more',

@@ -61,7 +61,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
       exclusion,
     })
     const reference = await EchoPairs.open(echo, sessions, inFlight)
-    // The usage of the first broker stands for the usage of all cells.
+    // For the process of the first cell, `usageOf` returns the usage of all cells.
     const usageOf: LoadContext['usageOf'] = (pid) =>
       pid === first!.pid ? usageOfAll(brokers) : context.usageOf(pid)
     const results = await runContest({ ...context, usageOf }, [reference, oneBroker, cells])
@@ -83,7 +83,7 @@ async function usageOfAll(brokers: readonly Server[]): ReturnType<Server['usage'
 
 export const cells: Workload = {
   name: 'cells',
-  title: 'the load of W1 over cells, which share the keys between them',
+  title: 'the load of W1 over cells, which each have a part of the keys',
   jobs,
   runJob,
 }

@@ -9,9 +9,11 @@ import { type JobResult, type LoadContext, makeJob, param, type Workload } from 
 import { median } from '../load/statistics.js'
 import { usPerCall } from '../load/usPerCall.js'
 
-/** The number of visited scopes in each loop, so that each loop takes about as long. */
+/**
+ * The number of visited scopes in each loop. It is the same, so that all loops take about as long.
+ */
 const visitsPerLoop = 400_000
-/** The number of the scope of each session. */
+/** The scope of each session has this number. */
 const scope = 1
 
 /** A lock table with a chain of scopes. Numbers the requests of all sessions together. */
@@ -51,10 +53,10 @@ class ScopeChainTable {
     this.#table.apply({ type: 'open', at: 0, ...names, ...client, limits })
   }
 
-  #lock(session: string, key: string, inScope: number | undefined): void {
+  #lock(session: string, key: string, scopeNumber: number | undefined): void {
     const id = ++this.#id
     const terms = { ttl: undefined, timeout: undefined, metadata: undefined, steal: false }
-    const extras = inScope === undefined ? undefined : { scope: inScope }
+    const extras = scopeNumber === undefined ? undefined : { scope: scopeNumber }
     const command = { type: 'lock', ...this.#from(session), id, key, ...terms, extras } as const
     this.#table.apply({ ...command, mode: 'exclusive' } satisfies Command)
   }

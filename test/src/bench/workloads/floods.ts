@@ -1,8 +1,8 @@
 /**
  * The workload "floods": measures how hostile clients without a token affect a good client. The
- * good client locks and unlocks at a fixed pace. In each round it runs alone ("calm"), and then
- * together with each kind of flood. The floods come from another process. A fence is the number of
- * a grant.
+ * good client locks and unlocks, with a fixed pause between. In each round the good client runs
+ * alone ("calm"), and then together with each kind of flood. The floods come from another process.
+ * A fence is the number of a grant.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -16,15 +16,15 @@ import { median } from '../load/statistics.js'
 import type { FloodCommand, FloodCounts } from '../processes/flooder.js'
 
 const flooder = fileURLToPath(new URL('../processes/flooder.js', import.meta.url))
-const floods = ['upgrades', 'hellos', 'slow readers'] as const
+const floods = ['connections', 'hellos', 'slow readers'] as const
 /** The time between two pairs of the good client, in ms. */
-const paceMs = 1
+const pauseMs = 1
 /**
  * The length of a measurement, in slices of the usual length. The 99th percentile needs so long.
  */
 const slicesPerMeasurement = 4
 /**
- * How long a flood runs before the measurement, in ms, because the start of a flood is untypical.
+ * How long a flood runs before the measurement, in ms, because the start of a flood is not typical.
  */
 const settleMs = 300
 
@@ -62,10 +62,10 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   await client.run(pace.warmUpMs)
   for (let round = 0; round < pace.rounds; round++) {
     for (const [i, flood] of kinds.entries()) {
-      if (flood !== undefined) await command(flooderProcess, { url: server.url, flood })
+      if (flood !== undefined) await send(flooderProcess, { url: server.url, flood })
       await pause(Math.min(settleMs, pace.sliceMs))
       const latencies = await client.run(ms)
-      const counts = await command(flooderProcess, { url: server.url, flood: undefined })
+      const counts = await send(flooderProcess, { url: server.url, flood: undefined })
       slicesOf[i]!.push({ latencies, counts: flood === undefined ? undefined : counts })
     }
     progress((round + 1) / pace.rounds)
@@ -106,13 +106,13 @@ function pause(ms: number): Promise<void> {
 }
 
 /** Starts or stops a flood, and resolves with the counts of the flood so far. */
-async function command(flooderProcess: ChildProcess, flood: FloodCommand): Promise<FloodCounts> {
-  flooderProcess.send(flood)
+async function send(flooderProcess: ChildProcess, command: FloodCommand): Promise<FloodCounts> {
+  flooderProcess.send(command)
   const [counts] = (await once(flooderProcess, 'message')) as [FloodCounts]
   return counts
 }
 
-/** A client that locks and unlocks a key, waits for `paceMs`, and begins again. */
+/** A client that locks and unlocks a key, waits for `pauseMs`, and begins again. */
 class PacedClient {
   readonly #session: RawSession
   readonly #exclusion: ExclusionCheck
@@ -124,7 +124,7 @@ class PacedClient {
 
   async run(ms: number): Promise<Latencies> {
     const latencies = new Latencies()
-    for (const end = performance.now() + ms; performance.now() < end; await pause(paceMs)) {
+    for (const end = performance.now() + ms; performance.now() < end; await pause(pauseMs)) {
       const requestedAt = performance.now()
       await this.#pair()
       latencies.record(performance.now() - requestedAt)

@@ -1,8 +1,8 @@
 /**
  * The workload "idle": the CPU time of the broker for keeping idle sessions alive. The figure for
- * 18,000 sessions with a lease of 15 s is arithmetic. Fewer sessions have a lease that is shorter
- * in proportion, so the broker handles as many heartbeats a second as with 18,000 sessions. The
- * lease is how long the broker keeps a silent session.
+ * 18,000 sessions with a lease of 15 s is computed: the workload opens fewer sessions, whose lease
+ * is shorter in proportion, so the broker handles as many heartbeats a second as with 18,000
+ * sessions. The lease is how long the broker keeps a silent session.
  */
 import { connect } from '@holdfast/client'
 import {
@@ -23,10 +23,12 @@ const target = { sessions: 18_000, leaseMs: 15_000 }
 const openedAtOnce = 25
 /** The shortest lease that the broker allows, in ms. */
 const minLeaseMs = 2_000
-/** V8 compiles the code of the heartbeat in this time, which is not measured; in leases. */
+/** The warm-up, in leases. V8 compiles the code of the heartbeat in this time. */
 const warmUpLeases = 5
 
-/** Opens one session, with a lock if there is a key. Resolves with a function that ends it. */
+/**
+ * Opens a session, with a lock if there is a key. Resolves with a function that ends the session.
+ */
 type OpenSession = (
   url: string,
   leaseMs: number,

@@ -39,11 +39,11 @@ import {
   startDatabase,
 } from '../processes/sharedServers.js'
 
-/** The load is that of the shape 64×16 of W1: 64 sessions with 16 pairs under way in each. */
+/** The load of the shape 64×16 of W1: 64 sessions with 16 pairs under way in each. */
 const sessions = 64
-/** About the bytes of an entry with one command. */
-const entryBytes = 200
 const inFlight = 16
+/** About the length of an entry with one command, in bytes. */
+const entryBytes = 200
 
 function jobs({ scale }: Pace): readonly Job[] {
   const etcd = has('etcd') ? [1, 2, 3, 5] : []
@@ -109,7 +109,7 @@ async function measureEtcd(
   const brokers: Server[] = []
   const drivers: BareDriver[] = []
   const roundTrip = await BareRoundTrip.open(cluster.endpoints, 'round')
-  const shared = await BareRoundTrip.open(cluster.endpoints, 'bare')
+  const sharedRoundTrip = await BareRoundTrip.open(cluster.endpoints, 'bare')
   const addDriver = async (): Promise<void> => {
     const inFlightEach = Math.round((sessions * inFlight) / count)
     const args = [cluster.endpoints.join(), `d${drivers.length}`, `${inFlightEach}`]
@@ -123,7 +123,7 @@ async function measureEtcd(
     const [first, last] = [brokers[0]!, brokers.at(-1)!]
     const { held } = job.params
     if (held !== undefined) await fillHeld(first.url, 'held', held, () => {})
-    const seenByAll = await compareLatency(pace, roundTrip.measure, shared.measure)
+    const seenByAll = await compareLatency(pace, roundTrip.measure, sharedRoundTrip.measure)
     await addDriver()
     progress(0.1)
     const grant = await compareLatency(pace, roundTrip.measure, await prepareGrant(last))
@@ -141,7 +141,7 @@ async function measureEtcd(
       row(job, `${sessions}×${inFlight}`, rates.own),
     ]
   } finally {
-    await Promise.all([roundTrip.close(), shared.close()])
+    await Promise.all([roundTrip.close(), sharedRoundTrip.close()])
     for (const driver of drivers) driver.end()
     await Promise.all(brokers.map((broker) => broker.stop('SIGKILL')))
     await cluster.stop()

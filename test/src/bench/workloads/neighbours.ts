@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import type { Profile } from '@holdfast/server'
 import { kinds } from '../hostile/index.js'
 import { maxSessions } from '../hostile/kind.js'
-import { originOf, principalsOf } from '../hostile/origins.js'
+import { sourceOf, principalsOf } from '../hostile/origins.js'
 import {
   type Job,
   type JobResult,
@@ -51,8 +51,8 @@ function fillerCount(profile: Profile, locks: number): number {
 function jobs({ scale }: { readonly scale: number }): readonly Job[] {
   const locks = Math.max(1_000, tableLocks / scale)
   return (['private', 'public'] as const).flatMap((profile) =>
-    kinds.map(({ name }, number) => ({
-      ...makeJob('neighbours', `${profile}: ${name}`, 'split', { kind: number, locks }),
+    kinds.map(({ name }, kindIndex) => ({
+      ...makeJob('neighbours', `${profile}: ${name}`, 'split', { kind: kindIndex, locks }),
       ...{ heapMiB, watchesLoop: true },
       ...(profile === 'public' && {
         profile,
@@ -71,7 +71,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   const { server, pace, progress } = context
   const profile = context.job.profile ?? 'private'
   const { workload, shape, placement } = context.job
-  const group = fork(hostileProgram, { serialization: 'advanced' })
+  const hostileProcess = fork(hostileProgram, { serialization: 'advanced' })
   try {
     await fillTable(server.url, profile, param(context.job, 'locks'))
     const clients = await Promise.all(
@@ -84,8 +84,8 @@ async function runJob(context: LoadContext): Promise<JobResult> {
     const began = Date.now()
     const figuresBeside = await besideHostile(context, {
       clients,
-      group,
-      target: { url, kind, profile },
+      hostileProcess,
+      hostileClients: { url, kind, profile },
     })
     const figures = {
       ...calmFigures(calm),
@@ -95,7 +95,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
     const row = { workload, shape, placement, system: outcomeOf(clients, figures), figures }
     return { rows: [row], grants: 0, violations: 0 }
   } finally {
-    group.kill('SIGKILL')
+    hostileProcess.kill('SIGKILL')
     removeStallFile(server.pid)
   }
 }
@@ -103,8 +103,8 @@ async function runJob(context: LoadContext): Promise<JobResult> {
 /** The good clients, the process of the hostile clients, and the hostile clients to prepare. */
 interface Scene {
   readonly clients: readonly GoodClient[]
-  readonly group: ChildProcess
-  readonly target: { readonly url: string; readonly kind: string; readonly profile: Profile }
+  readonly hostileProcess: ChildProcess
+  readonly hostileClients: { readonly url: string; readonly kind: string; readonly profile: Profile }
 }
 
 /** The figures of the good clients and of the broker while hostile clients run. */
@@ -125,7 +125,7 @@ interface HostileFigures {
  */
 async function besideHostile(
   { server, pace, usageOf }: LoadContext,
-  { clients, group, target }: Scene,
+  { clients, hostileProcess, hostileClients }: Scene,
 ): Promise<HostileFigures> {
   let peak = 0
   let isDead = false
@@ -139,11 +139,11 @@ async function besideHostile(
   const sampling = setInterval(sample, 100)
   const pairs = startPairs(clients)
   const isOver = (): boolean => isDead || clients.every(({ lost }) => lost !== undefined)
-  await Promise.race([send(group, { type: 'prepare', ...target }), pause(maxWaitMs)])
-  group.send({ type: 'begin' } satisfies HostileCommand)
+  await Promise.race([send(hostileProcess, { type: 'prepare', ...hostileClients }), pause(maxWaitMs)])
+  hostileProcess.send({ type: 'begin' } satisfies HostileCommand)
   await untilOr(isOver, hostileMs[pace.name])
-  const report = await Promise.race([send(group, { type: 'stop' }), pause(2_000)])
-  group.kill('SIGKILL')
+  const report = await Promise.race([send(hostileProcess, { type: 'stop' }), pause(2_000)])
+  hostileProcess.kill('SIGKILL')
   clearInterval(pairs)
   await untilOr(() => isDead || clients.every(({ pending }) => pending === 0), maxWaitMs)
   clearInterval(sampling)
@@ -188,10 +188,10 @@ function outcomeOf(
 
 // ---------------------------------------------------------------------------- good clients
 
-async function startGood(url: string, profile: Profile, number: number): Promise<GoodClient> {
-  const { hello, address } = originOf(profile, 'good', number)
+async function startGood(url: string, profile: Profile, index: number): Promise<GoodClient> {
+  const { hello, address } = sourceOf(profile, 'good', index)
   const session = await RawSession.open(url, `,"lease":${goodLeaseMs}${hello}`, address)
-  return GoodClient.start(session, `good ${number}`)
+  return GoodClient.start(session, `good ${index}`)
 }
 
 /** Starts the pairs of all clients at their rate, spread evenly over time. */
@@ -229,11 +229,11 @@ async function fillTable(url: string, profile: Profile, locks: number): Promise<
   const count = fillerCount(profile, locks)
   const locksEach = Math.ceil(locks / count)
   for (let opened = 0; opened < count; opened += fillersAtOnce) {
-    const numbers = Array.from(
+    const indexes = Array.from(
       { length: Math.min(fillersAtOnce, count - opened) },
       (_, i) => opened + i,
     )
-    await Promise.all(numbers.map((number) => openFiller(url, profile, number, locksEach)))
+    await Promise.all(indexes.map((index) => openFiller(url, profile, index, locksEach)))
   }
 }
 
@@ -241,15 +241,15 @@ async function fillTable(url: string, profile: Profile, locks: number): Promise<
 async function openFiller(
   url: string,
   profile: Profile,
-  number: number,
+  index: number,
   locks: number,
 ): Promise<void> {
-  const { hello, address } = originOf(profile, 'filler', number)
+  const { hello, address } = sourceOf(profile, 'filler', index)
   const session = await RawSession.open(url, `,"lease":300000${hello}`, address)
   await new Promise<void>((resolve, reject) => {
     let missing = locks
     for (let i = 0; i < locks; i++) {
-      session.lock(`table:${number}:${i}`, ({ type, code }) => {
+      session.lock(`table:${index}:${i}`, ({ type, code }) => {
         if (type !== 'granted') reject(new Error(`A lock of the table was not granted: ${code}`))
         else if (--missing === 0) resolve()
       })
@@ -259,9 +259,9 @@ async function openFiller(
 
 // ----------------------------------------------------------------------------------- others
 
-async function send(group: ChildProcess, command: HostileCommand): Promise<HostileReport> {
-  group.send(command)
-  const [report] = (await once(group, 'message')) as [HostileReport]
+async function send(hostileProcess: ChildProcess, command: HostileCommand): Promise<HostileReport> {
+  hostileProcess.send(command)
+  const [report] = (await once(hostileProcess, 'message')) as [HostileReport]
   return report
 }
 

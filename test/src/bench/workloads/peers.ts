@@ -5,7 +5,8 @@
  * lock and its unlock) under way in each; `K=100` is a hot key with 100 clients.
  *
  * The serial shapes, which are 1×1 and the hot keys, run on one core and on two cores. On one core
- * no other core must be woken; on two cores the client and the server can work at the same time.
+ * the system need not wake another core. On two cores the client and the server can work at the
+ * same time.
  */
 import type { Job, JobResult, LoadContext, Placement, Workload } from '../job.js'
 import { param } from '../job.js'

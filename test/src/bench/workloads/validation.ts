@@ -6,7 +6,7 @@ import { validate } from '@holdfast/shared/clientChecks'
 import { type JobResult, type LoadContext, makeJob, type Workload } from '../job.js'
 import { median } from '../load/statistics.js'
 
-/** The number of calls that one figure is the mean of. */
+/** Each figure is the mean of this many calls. */
 const callsPerLoop = 200_000
 
 /** Frequent messages, each of a type with a fast check. Their number is a power of two. */

@@ -28,7 +28,7 @@ const fills = {
 
 type Fill = keyof typeof fills
 
-/** The number of waiters on each key when they are spread. */
+/** The number of waiters on each key, for waiters that are spread over keys. */
 const waitersEach = 10
 
 function jobs({ scale }: { readonly scale: number }): readonly Job[] {

@@ -44,25 +44,25 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   const clients = param(context.job, 'clients')
   const bareServer = { ...echo, url: `${echo.url}/chain` }
   const exclusion = new ExclusionCheck()
-  const locks: Stampede[] = []
-  const bare: Stampede[] = []
+  const brokerStampedes: Stampede[] = []
+  const bareStampedes: Stampede[] = []
   // The first round of each server does not count, because it warms up the code.
   for (let round = 0; round <= pace.rounds; round++) {
-    bare.push(await stampede(bareServer, clients, undefined))
-    locks.push(await stampede(server, clients, exclusion))
+    bareStampedes.push(await stampede(bareServer, clients, undefined))
+    brokerStampedes.push(await stampede(server, clients, exclusion))
     context.progress(round / pace.rounds)
   }
   const { workload, shape, placement } = context.job
   const row = { workload, shape, placement }
-  const bareMs = bare.map(({ allMs }) => allMs)
-  const ratios = locks.map(({ allMs }, i) => allMs / bareMs[i]!).slice(1)
+  const bareMs = bareStampedes.map(({ allMs }) => allMs)
+  const ratios = brokerStampedes.map(({ allMs }, i) => allMs / bareMs[i]!).slice(1)
   const rows = [
-    { ...row, system: 'bare frames, no lock logic', figures: figuresOf(bare.slice(1)) },
+    { ...row, system: 'bare frames, no lock logic', figures: figuresOf(bareStampedes.slice(1)) },
     {
       ...row,
       system: 'holdfast, by hand',
       figures: {
-        ...figuresOf(locks.slice(1)),
+        ...figuresOf(brokerStampedes.slice(1)),
         timeRatioToBare: median(ratios),
         lowestRatio: Math.min(...ratios),
         highestRatio: Math.max(...ratios),
@@ -87,7 +87,9 @@ async function stampede(
   exclusion: ExclusionCheck | undefined,
 ): Promise<Stampede> {
   const holder = await RawSession.open(server.url)
-  const fence = await new Promise<number>((resolve) => holder.lock(key, (a) => resolve(a.fence)))
+  const fence = await new Promise<number>((resolve) => {
+  holder.lock(key, (answer) => resolve(answer.fence))
+  })
   exclusion?.granted(key, fence)
   const sessions: RawSession[] = []
   for (let i = 0; i < clients; i++) sessions.push(await RawSession.open(server.url))

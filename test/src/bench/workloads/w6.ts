@@ -48,8 +48,8 @@ async function runJob(context: LoadContext): Promise<JobResult> {
 function clientFigures({ figures }: Row, byHand: Row): Row['figures'] {
   const names = ['pairsPerSecond', 'generatorUsPerPair', 'p50Us', 'p99Us']
   const ownFigures = Object.entries(figures).filter(([name]) => names.includes(name))
-  const cost = figures['generatorUsPerPair']! / byHand.figures['generatorUsPerPair']!
-  return { ...Object.fromEntries(ownFigures), generatorRatioToHand: cost }
+  const cpuRatio = figures['generatorUsPerPair']! / byHand.figures['generatorUsPerPair']!
+  return { ...Object.fromEntries(ownFigures), clientCpuRatioToByHand: cpuRatio }
 }
 
 export const w6: Workload = { name: 'W6', title: 'the client library alone', jobs, runJob }
