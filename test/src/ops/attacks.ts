@@ -222,7 +222,7 @@ export const attacks: readonly Attack[] = [
     },
   },
   {
-    attack: 'a flood of upgrades from one address',
+    attack: 'a flood of connection attempts from one address',
     outcome: '429 beyond the burst',
     attempt: async ({ port }) => {
       const upgrade = () => statusFor(port, { 'x-forwarded-for': '198.51.100.1' })

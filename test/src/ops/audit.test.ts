@@ -24,7 +24,7 @@ const parse = (text: string): Line[] =>
 describe('the audit log', () => {
   const stage = Stage.forEachTest()
 
-  it('has a line for each action of a client, and contains no token', async () => {
+  it('has a line for each action and refusal, and contains no token', async () => {
     const files = scratch(stage)
     const tokens = files.write(
       'tokens',

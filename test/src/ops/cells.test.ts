@@ -1,6 +1,6 @@
 /**
- * Tests the commands of `holdfast` over two cells: independent brokers that share the keys between
- * them. Commands for one key use the cell of the key; the other commands use all cells.
+ * Tests the commands of `holdfast` over two cells: independent brokers that each have a part of the
+ * keys. Commands for one key use the cell of the key; the other commands use all cells.
  */
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
@@ -171,7 +171,7 @@ describe('holdfast over cells', () => {
     ])
   })
 
-  it('refuses cells together with another broker with exit code 64', async () => {
+  it('refuses a list of cells together with a URL, with exit code 64', async () => {
     const expectRefused = ({ code, err }: Ended, message: RegExp) => {
       expect([code, err.length]).to.deep.equal([64, 1])
       expect(err[0]).to.match(message)
@@ -190,7 +190,7 @@ describe('holdfast over cells', () => {
     )
   })
 
-  it('exits 64 if the list has another order or another length', async () => {
+  it('exits 64 if the list has the cells in another order, or too few or too many cells', async () => {
     const { cells, list } = await startCells()
     const [first, second] = cells.map(({ url }) => url)
     const expectRefused = async (wrongList: string, args: readonly string[]) => {

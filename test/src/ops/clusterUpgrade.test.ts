@@ -52,7 +52,7 @@ class UpgradedCluster {
     broker.process = await this.#start(broker.port, build.main)
   }
 
-  /** The versions of the brokers, and whether each has the feature, as `welcome` says. */
+  /** The version of each broker, and whether the broker has a feature, as its `welcome` says. */
   async builds(feature: string): Promise<[version: string, hasFeature: boolean][]> {
     const builds: [string, boolean][] = []
     for (const url of this.urls) {

@@ -37,7 +37,9 @@ export interface StartOptions {
    * namespace.
    */
   readonly wrapper?: readonly string[] | undefined
-  /** The file `main` of another build, such as `otherBuild` makes. Default: of this build. */
+  /**
+   * The file `main` of another build, such as `otherBuild` makes. Default: the file of this build.
+   */
   readonly main?: string | undefined
   /** Whether the launcher starts the command. By default, Node starts the file `main`. */
   readonly launched?: boolean | undefined

@@ -55,7 +55,7 @@ describe('the names of options in messages of the command', () => {
     ['`unknown` and holdfast.json', '`unknown` and holdfast.json'],
   ]
   for (const [message, expected] of messages) {
-    it(`are found in: ${message}`, () => {
+    it(`become flags only where they are names of options: ${message}`, () => {
       expect(withFlags(message)).to.equal(expected)
     })
   }

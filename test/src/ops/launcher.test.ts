@@ -40,7 +40,7 @@ describe('the launcher of holdfast', () => {
     expect(await argumentsOn(first)).to.include(flag)
   })
 
-  it('starts Node with these threads on several processors', async function () {
+  it('starts Node with threads for garbage collection on several processors', async function () {
     if (/^\d+$/.test(processors!)) this.skip()
     expect(await argumentsOn(processors!)).to.not.include(flag)
   })

@@ -152,7 +152,7 @@ describe('a long listing of holdfast', () => {
     })
   }
 
-  it('has each lock once that its session holds from the first page to the last', async () => {
+  it('has each lock once, if its session holds the lock from the first page to the last', async () => {
     const { url, sessions, broker } = await stage.brokerWithSessions('ann')
     const ann = sessions[0]!
     const bob = await stage.session(url)

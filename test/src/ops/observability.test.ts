@@ -20,7 +20,7 @@ import { Cluster } from '../log/cluster.js'
 import { BrokerHarness, passAlive } from '../server/harness.js'
 
 /** The figures of a broker without clients. */
-const noGauges: BrokerGauges = {
+const idleGauges: BrokerGauges = {
   connections: 0,
   sessions: 0,
   held: 0,
@@ -51,16 +51,16 @@ describe('the metrics', () => {
 
   it('count messages, grants, refusals and losses by reason', async () => {
     const { metrics, harness } = brokerWithMetrics({ limits: { locksPerSession: 3 } })
-    const [ann, bob, cid] = [harness.join({ lease: 5_000 }), harness.join(), harness.join()]
+    const [ann, bob, cleo] = [harness.join({ lease: 5_000 }), harness.join(), harness.join()]
     const first = ann.acquire('k')
     bob.lock('k', { timeout: 0 })
     bob.lock('k', { timeout: 100 })
-    cid.lock('k')
-    cid.lock('k')
-    passAlive(harness, 200, ann, bob, cid)
+    cleo.lock('k')
+    cleo.lock('k')
+    passAlive(harness, 200, ann, bob, cleo)
     ann.unlock(first)
-    cid.acquire('e', { ttl: 300 })
-    passAlive(harness, 400, ann, bob, cid)
+    cleo.acquire('e', { ttl: 300 })
+    passAlive(harness, 400, ann, bob, cleo)
     ann.acquire('s')
     bob.lock('s', { steal: true })
     for (const key of ['a', 'b', 'c', 'd']) bob.lock(key)
@@ -94,7 +94,7 @@ describe('the metrics', () => {
 
   it('count suspended sessions', async () => {
     const { metrics, harness } = brokerWithMetrics()
-    metrics.attach?.(() => noGauges)
+    metrics.attach?.(() => idleGauges)
     const ann = harness.join({ grace: 5_000 })
     ann.socket.drop()
     expect(seriesOf(await metrics.text(), 'holdfast_sessions_suspended')).to.equal(1)
@@ -132,10 +132,10 @@ describe('the metrics', () => {
     expect(text).to.not.include(ann.session)
   })
 
-  it('include every metric of the Grafana dashboard', async () => {
+  it('are exactly the metrics of the Grafana dashboard', async () => {
     const { metrics } = brokerWithMetrics()
     const log = new Cluster().newLog().log.status
-    metrics.attach?.(() => ({ ...noGauges, log }))
+    metrics.attach?.(() => ({ ...idleGauges, log }))
     const text = await metrics.text()
     metrics.close?.()
     const file = new URL('../../../server/grafana/holdfast.json', import.meta.url)

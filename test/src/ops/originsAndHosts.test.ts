@@ -66,7 +66,7 @@ describe('the options origins and hosts', () => {
     })
   }
 
-  it('accept every origin that browsers send', () => {
+  it('accept the origins that browsers send, and the names and addresses of hosts', () => {
     const origins = [
       'https://app.example',
       'http://localhost:3000',

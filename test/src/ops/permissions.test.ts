@@ -10,8 +10,9 @@ import { answersOf, harnessWith, join } from './authentication.js'
 import { RefusalRecorder } from './refusalRecorder.js'
 
 /**
- * A request for each operation that a request needs. A query for a session needs no operation:
- * without `inspect`, its answer has fewer fields (see `server/sessionQueries.test.ts`).
+ * For each operation, a request that needs the permission for this operation. No request needs the
+ * permission for `inspect`: without this permission, the answer to a query for a session only has
+ * fewer fields (see `server/sessionQueries.test.ts`).
  */
 const requests: Record<Exclude<Operation, 'inspect'>, object> = {
   lock: { type: 'lock', key: 'k' },

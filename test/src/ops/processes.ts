@@ -20,7 +20,7 @@ export function isAlive(pid: number): boolean {
 }
 
 /** The ids of the living processes that have this text as an argument. */
-export function withArgument(argument: string): number[] {
+export function processesWithArgument(argument: string): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)

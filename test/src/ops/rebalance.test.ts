@@ -41,7 +41,7 @@ describe('holdfast rebalance', () => {
     })
   })
 
-  it('is refused with one message for a URL that does not lead to a broker', async () => {
+  it('is refused with one message for a wrong URL, and for two URLs', async () => {
     const unused = `http://127.0.0.1:${await freePort()}`
     expect(await refused('-u', unused)).to.deep.equal({
       code: 69,
@@ -67,14 +67,14 @@ describe('holdfast rebalance', () => {
     )
   })
 
-  it('is answered only to a POST of a program on the machine of the broker', async () => {
+  it('is accepted only as a POST of a program on the machine of the broker', async () => {
     const { url, admin } = await serve(stage, '--admin-port', '0')
-    const { url: ownPort } = await serve(stage)
+    const { url: urlWithoutAdminPort } = await serve(stage)
     const statusOf = async (base: string, method: string, headers = {}) => {
       const address = `${base.replace('ws', 'http')}/rebalance`
       return (await fetch(address, { method, headers })).status
     }
-    for (const base of [admin, ownPort]) {
+    for (const base of [admin, urlWithoutAdminPort]) {
       expect(await statusOf(base, 'POST')).to.equal(409)
       expect(await statusOf(base, 'GET')).to.equal(426)
       expect(await statusOf(base, 'POST', { origin: 'http://evil.example' })).to.equal(426)

@@ -171,7 +171,7 @@ describe('holdfast run', () => {
 
   /** The command and its child processes ignore SIGTERM, so `holdfast run` kills them. */
   async function killStubbornCommand(): Promise<void> {
-    const { url, direct, silence } = await startBrokerBehindProxy()
+    const { url, brokerUrl, silence } = await startBrokerBehindProxy()
     const script =
       "trap '' TERM; (trap '' TERM; echo $$ child; while :; do sleep 0.05; done) & " +
       'echo $$ parent; echo $! background; while :; do sleep 0.05; done'
@@ -188,7 +188,7 @@ describe('holdfast run', () => {
     ])
     await command.out.waitUntil((lines) => lines.length >= 3)
     const pids = command.out.items.map((line) => Number(line.split(' ')[0]))
-    const waiter = await stage.session(direct)
+    const waiter = await stage.session(brokerUrl)
     const granted = waiter.lock('k')
     await untilHandled(waiter)
     expect(pids.map(isAlive), 'before').to.not.include(false)
@@ -204,12 +204,12 @@ describe('holdfast run', () => {
 
   /** The command ends by itself at SIGTERM. */
   async function endWillingCommand(): Promise<void> {
-    const { url, silence, direct } = await startBrokerBehindProxy()
+    const { url, silence, brokerUrl } = await startBrokerBehindProxy()
     const script = "trap 'echo clean; exit 0' TERM; echo up; while :; do sleep 0.05; done"
     const args = ['--lease', '2s', '--kill-after', '500ms', 'k', '--', 'sh', '-c', script]
     const command = start(url, args)
     await command.out.waitForCount(1)
-    const waiter = await stage.session(direct)
+    const waiter = await stage.session(brokerUrl)
     const granted = waiter.lock('k')
     silence()
     await granted
@@ -267,7 +267,7 @@ describe('holdfast run', () => {
 
   /** Starts a broker behind a proxy that can cut connections and stop passing bytes. */
   async function startBrokerBehindProxy() {
-    const { broker, url: direct, port } = await stage.broker()
+    const { broker, url: brokerUrl, port } = await stage.broker()
     let isSilent = false
     const proxy = await TcpProxy.to(port, () => ({
       up: (bytes, connection) => {
@@ -281,6 +281,6 @@ describe('holdfast run', () => {
     const silence = () => {
       isSilent = true
     }
-    return { broker, direct, proxy, url: proxy.url, silence }
+    return { broker, brokerUrl, proxy, url: proxy.url, silence }
   }
 })

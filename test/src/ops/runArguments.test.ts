@@ -40,7 +40,7 @@ const printer = [
 describe('the arguments of holdfast run', () => {
   const stage = Stage.forEachTest()
 
-  it('pass each word after the key to the command, when the word stands alone', async () => {
+  it('pass each option that stands after the key to the command', async () => {
     const { url } = await stage.broker()
     const chosenSpellings = spellings.filter((_, i) => i % count(40, 1) === 0)
     const variants = chosenSpellings.flatMap((words) => [
@@ -64,7 +64,7 @@ describe('the arguments of holdfast run', () => {
     }
   }).timeout(120_000)
 
-  it('pass all words after the key to the command, when they stand together', async () => {
+  it('pass all these options together to the command', async () => {
     const { url } = await stage.broker()
     const words = spellings.flat()
     const { out } = await Holdfast.run(stage, ['run', '--url', url, 'k', ...printer, ...words])

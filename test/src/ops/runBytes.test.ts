@@ -36,7 +36,7 @@ describe('holdfast run with bytes that are not UTF-8', function () {
     }
   })
 
-  it('runs a program name and a shell line with such bytes', async () => {
+  it('runs a shell line with such bytes, and exits 127 for a missing program with such a name', async () => {
     const { url } = await stage.broker()
     const wrapper = shell('exec "$@" "printf %s $a | od -An -tx1"')
     const shellLine = await Holdfast.run(stage, ['run', '--url', url, 'k', '-c'], { wrapper })

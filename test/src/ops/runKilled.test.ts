@@ -8,7 +8,7 @@ import { expect } from 'chai'
 import { Stage, untilHandled, watching } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 import { Holdfast } from './command.js'
-import { isAlive, parentOf, withArgument } from './processes.js'
+import { isAlive, parentOf, processesWithArgument } from './processes.js'
 
 /**
  * The number of rounds that run at the same time. Each round waits for the end of a lease of two
@@ -58,7 +58,7 @@ describe('holdfast run after a kill', () => {
         command.process.kill('SIGKILL')
         const waiter = await stage.session(url)
         await waiter.lock(key)
-        expect(withArgument(marker)).to.deep.equal([])
+        expect(processesWithArgument(marker)).to.deep.equal([])
       })
       await Promise.all(runs)
     }
@@ -111,6 +111,6 @@ describe('holdfast run after a kill', () => {
 
   /** The ids of the watchdog processes of `holdfast run`. */
   function watchdogsOf(parent: number): number[] {
-    return withArgument('holdfast-watchdog').filter((pid) => parentOf(pid) === parent)
+    return processesWithArgument('holdfast-watchdog').filter((pid) => parentOf(pid) === parent)
   }
 })

@@ -1,7 +1,7 @@
 /**
  * Tests that `holdfast run` passes signals to its command, and that it ignores the signals that
- * were already ignored at its start, for instance by nohup(1). If the command cannot be started, it
- * must print a message.
+ * were already ignored at its start, for instance by nohup(1). If the command cannot be started,
+ * `holdfast run` must print a message.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, symlinkSync } from 'node:fs'
@@ -66,7 +66,7 @@ describe('holdfast run with signals', () => {
     expect(await command.ended()).to.deep.include({ code: 0, out: ['up'] })
   })
 
-  it('leaves a broker running under nohup', async () => {
+  it('ignores SIGHUP and SIGINT under nohup, also in the command serve', async () => {
     const wrapper = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
     const serve = Holdfast.start(stage, ['serve', '--port', '0'], { wrapper, launched: true })
     const url = (await serve.out.waitForCount(1))[0]!.split(' ').at(-1)!

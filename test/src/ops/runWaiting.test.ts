@@ -127,7 +127,7 @@ describe('holdfast run before the grant', () => {
     expect(await command.ended()).to.deep.include({ code: 143, out: [], err: [] })
   })
 
-  it('leaves the queue at a signal that ends it, and opens no debugger at SIGUSR1', async () => {
+  it('leaves the queue when a signal ends the command, and opens no debugger at SIGUSR1', async () => {
     const { url, sessions, broker } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k')
     const ended = (['SIGTERM', 'SIGUSR1', 'SIGALRM', 'SIGIO'] as const).map(async (signal) => {

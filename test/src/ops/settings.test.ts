@@ -73,7 +73,7 @@ describe('the settings of holdfast serve', () => {
     expect(out.filter((line) => !line.endsWith('from default'))).to.deep.equal([])
   })
 
-  it('accept ports from variables although Kubernetes sets others, but refuse a mistyped variable', async () => {
+  it('accept ports from variables beside the variables of Kubernetes, but refuse a mistyped variable', async () => {
     const serviceVariables = variablesOfService('_0')
     const { out } = await check([], {
       ...serviceVariables,
@@ -87,7 +87,7 @@ describe('the settings of holdfast serve', () => {
     expect(mistyped.err[0]).to.include('did you mean HOLDFAST_PORT?')
   })
 
-  it('ignore the variables of other programs, also with short names', async () => {
+  it('ignore variables of other programs whose names begin with HOLDFAST_', async () => {
     const { code } = await check([], { HOLDFAST_FULL: '1', HOLDFAST_SEED: '2', HOLDFAST_HOME: '/' })
     expect(code).to.equal(0)
   })
@@ -146,7 +146,7 @@ describe('the settings of holdfast serve', () => {
     },
     { problem: 'an invalid time', config: '{"drain":"5 days"}', pattern: /drain in .* "10s"/ },
     {
-      problem: 'a value that is no choice',
+      problem: 'a value that is not one of the choices',
       config: '{"profile":"x"}',
       pattern: /private, public/,
     },

@@ -250,7 +250,7 @@ describe('holdfast serve --log on etcd', function () {
     )
   })
 
-  it('sends its clients with their locks to another broker at SIGUSR2, and still serves', async () => {
+  it('sends its clients with their locks to another broker at SIGUSR2', async () => {
     const preferred = await start()
     const serve = Holdfast.start(stage, serveArgs())
     const [line] = await serve.out.waitForCount(1)
@@ -298,7 +298,7 @@ describe('holdfast serve --log on etcd', function () {
     )
   })
 
-  // A start may take eight seconds, and so does this test. So it runs only in a full run.
+  // This test takes eight seconds, as long as a start may take. So it runs only in a full run.
   if (full) {
     it('waits for an etcd that cannot be reached, and then exits 69', async () => {
       const refusal = await refused(['serve', '--port', '0', '--log', noEtcd])
@@ -370,7 +370,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
     }
   })
 
-  it('every broker exits 74 when the log was replaced, and 78 if it starts again', async () => {
+  it('exits 74 in every broker when the log was replaced, and 78 in a broker that starts again', async () => {
     const brokers = [await start(postgres.url), await start(postgres.url)]
     const { sql } = postgres.server
     // The log now looks like a standby that lost the newest commits.

@@ -56,7 +56,7 @@ describe('the TLS of the broker', () => {
 })
 
 /** The configuration of the server's README, on another port, with all files in one folder. */
-function configFor(files: Scratch, certs: Certificate, listen: number, target: number): string {
+function configFor(files: Scratch, certs: Certificate, port: number, brokerPort: number): string {
   return `
 error_log stderr notice;
 pid ${files.path('nginx.pid')};
@@ -70,12 +70,12 @@ http {
   uwsgi_temp_path ${files.path('uwsgi')};
   scgi_temp_path ${files.path('scgi')};
   server {
-    listen 127.0.0.1:${listen} ssl;
+    listen 127.0.0.1:${port} ssl;
     server_name locks.example;
     ssl_certificate     ${certs.certPath};
     ssl_certificate_key ${certs.keyPath};
     location / {
-      proxy_pass http://127.0.0.1:${target};
+      proxy_pass http://127.0.0.1:${brokerPort};
       proxy_http_version 1.1;
       proxy_set_header Upgrade $http_upgrade;
       proxy_set_header Connection "upgrade";
@@ -116,7 +116,7 @@ describe('a broker behind nginx', () => {
     const files = scratch(stage)
     const certs = certificate(files)
     const credentialsSeen: Credentials[] = []
-    const { port: target, broker } = await stage.broker({
+    const { port: brokerPort, broker } = await stage.broker({
       authenticate: (credentials) => {
         credentialsSeen.push(credentials)
         return credentials.token
@@ -126,15 +126,15 @@ describe('a broker behind nginx', () => {
       origins: ['https://app.example'],
       metrics: brokerMetrics(),
     })
-    const listen = await freePort()
-    const config = files.write('nginx.conf', configFor(files, certs, listen, target))
+    const port = await freePort()
+    const config = files.write('nginx.conf', configFor(files, certs, port, brokerPort))
     const stop = await startNginx(config)
-    const url = `wss://localhost:${listen}`
+    const url = `wss://localhost:${port}`
     return { url, broker, credentialsSeen, config, stop, ...certs }
   }
 
   it('grants locks to clients that send a token over TLS', async () => {
-    const { url, WebSocket, credentialsSeen } = await startBrokerBehindNginx()
+    const { url, TrustingWebSocket: WebSocket, credentialsSeen } = await startBrokerBehindNginx()
     const ann = await stage.session(url, { WebSocket, token: 'ann' })
     const bob = await stage.session(url, { WebSocket, token: 'bob' })
     const lock = await ann.lock('k')
@@ -145,7 +145,7 @@ describe('a broker behind nginx', () => {
   })
 
   it('keeps a session with a grace over a restart of nginx', async () => {
-    const { url, WebSocket, stop, config } = await startBrokerBehindNginx()
+    const { url, TrustingWebSocket: WebSocket, stop, config } = await startBrokerBehindNginx()
     const session = await stage.session(url, { WebSocket, token: 'ann', grace: 'lease' })
     const lock = await session.lock('k')
     // The client emits `jeopardy` when it cannot reach the broker and may lose its locks.

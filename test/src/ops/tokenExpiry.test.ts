@@ -58,7 +58,7 @@ describe('expiring tokens', () => {
     expect(answersOf(client.heard())).to.include('unlocked')
   })
 
-  it('are not replaced by a token of another principal, a bad token, or two at the same time', async () => {
+  it('are not replaced by a token of another principal or an unknown token, and only by one of two tokens at a time', async () => {
     const harness = brokerWithTokens()
     const client = await join(harness, '5000')
     for (const token of ['other 9000', 'nonsense']) {
@@ -95,7 +95,7 @@ describe('expiring tokens', () => {
     }
   })
 
-  it('may have no expiry', async () => {
+  it('do not expire if their expiry is infinite', async () => {
     const authenticate = () => ({ principal: 'ann', expiresAt: Number.POSITIVE_INFINITY })
     const harness = new BrokerHarness({ authenticate })
     const client = await join(harness, 't')
@@ -113,7 +113,7 @@ describe('expiring tokens', () => {
     expect(harness.environment.timers).to.equal(0)
   })
 
-  it('are ignored by a broker without authenticate', () => {
+  it('are accepted and ignored by a broker without authenticate', () => {
     const harness = new BrokerHarness({ limits: { messagesPerSecond: 10 } })
     const client = harness.join()
     client.say({ type: 'auth', id: 7, token: 'whatever' })

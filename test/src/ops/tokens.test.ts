@@ -84,7 +84,7 @@ describe('a token file', () => {
     [`\n${'0'.repeat(64)} ann look *`, /Line 2 .* the valid names are all, everyday, lock/],
   ]
   for (const [text, pattern] of invalidFiles) {
-    it(`cannot contain "${text.trim().slice(0, 16)}…", and the error does not show this`, () => {
+    it(`cannot contain "${text.trim().slice(0, 16)}…", and the error does not show this text`, () => {
       const path = scratch(stage).write('tokens', text)
       let message = ''
       try {
@@ -153,7 +153,7 @@ describe('JSON Web Tokens', () => {
     expect((await identityOf(withGrants, token))?.may?.('lock', 'k')).to.equal(true)
   })
 
-  const attacks: [string, () => Promise<string> | string, Partial<JwtOptions>?][] = [
+  const invalidTokens: [string, () => Promise<string> | string, Partial<JwtOptions>?][] = [
     ['a text that is no token', () => 'not a token'],
     ['a token without a signature (alg none)', () => new UnsecuredJWT(validPayload).encode()],
     [
@@ -193,7 +193,7 @@ describe('JSON Web Tokens', () => {
       () => sign({ ...validPayload, holdfast: [{ keys: [{}] }] }),
     ],
   ]
-  for (const [problem, token, options] of attacks) {
+  for (const [problem, token, options] of invalidTokens) {
     it(`are refused: ${problem}`, async () => {
       expect(await identityOf(jwtTokens({ secret, ...options }), await token())).to.equal(undefined)
     })
@@ -226,7 +226,7 @@ describe('JSON Web Tokens', () => {
     })
   }
 
-  it('are checked with the key of their key id from a set, which may be fetched', async () => {
+  it('are checked with the key of their key id in a set of keys, which may come from a URL', async () => {
     const [rsaKeys, ecKeys] = await Promise.all([
       generateKeyPair('RS256'),
       generateKeyPair('ES256'),
@@ -269,7 +269,7 @@ describe('JSON Web Tokens', () => {
     expect(await codeOf()).to.equal('UNAVAILABLE')
   })
 
-  const contradictions: [JwtOptions, RegExp][] = [
+  const invalidOptions: [JwtOptions, RegExp][] = [
     [{}, /one of secret, publicKey, jwks and jwksUrl/],
     [{ secret, jwksUrl: 'https://x.example' }, /one of secret/],
     [{ secret: 'short' }, /at least 32 bytes/],
@@ -284,7 +284,7 @@ describe('JSON Web Tokens', () => {
     [{ jwksUrl: 'http://keys.example/jwks' }, /https/],
     [{ jwksUrl: 'https://user:secret@keys.example' }, /^(?!.*secret).*user name/],
   ]
-  for (const [options, pattern] of contradictions) {
+  for (const [options, pattern] of invalidOptions) {
     it(`cannot be configured with ${JSON.stringify(options).slice(0, 60)}`, () => {
       expect(() => jwtTokens(options)).to.throw(HoldfastError, pattern)
     })

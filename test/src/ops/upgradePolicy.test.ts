@@ -271,7 +271,7 @@ describe('the upgrade policy', () => {
     // Each address of the crowd keeps one upgrade. New addresses get the other 40.
     expect(acceptedClients).to.deep.equal(clients.slice(0, 40))
     pass(500)
-    expect(crowd.filter(isAccepted), 'the crowd pays for the 40 upgrades').to.deep.equal([])
+    expect(crowd.filter(isAccepted), 'the crowd has no upgrades left').to.deep.equal([])
     let crowdUpgrades = 0
     let clientUpgrades = 0
     for (let second = 0; second < 20; second++) {
@@ -281,7 +281,8 @@ describe('the upgrade policy', () => {
         pass(100)
       }
     }
-    // Of the 200 new addresses, only some of the first are refused. The crowd gets the rest.
+    // Of the 200 new addresses, only some of the first are refused. The crowd gets the upgrades
+    // that the new addresses do not need.
     expect(clientUpgrades).to.be.at.least(190)
     expect(crowdUpgrades).to.be.within(700, 810)
   })

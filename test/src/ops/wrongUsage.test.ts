@@ -72,7 +72,7 @@ describe('a wrong command line of holdfast', () => {
     expect(output, args.join(' ')).to.match(expected)
   }
 
-  it('exits 64, and prints the suggested flag only to standard error', async () => {
+  it('ends with exit code 64, and with the suggested flag only on standard error', async () => {
     const { code, out, err } = await Holdfast.run(stage, ['ls', '--JSON'])
     expect([code, out, err[1]]).to.deep.equal([64, [], '(Did you mean --json?)'])
   })
@@ -144,7 +144,7 @@ describe('a wrong command line of holdfast', () => {
     )
   })
 
-  it('can be corrected with a help that groups the flags, with shared flags last', async () => {
+  it('can be corrected with the help, which groups the flags of each command', async () => {
     const headings = async (command: string) =>
       (await Holdfast.run(stage, [command, '--help'])).out.filter((line) => /^[A-Z].*:$/.test(line))
     const serve = await headings('serve')
