@@ -17,16 +17,16 @@ import { MemorySource, MemoryStore } from './memoryEngine.js'
 
 /** A state machine that records the calls of its log, with their times. */
 export class RecordingStateMachine extends RecordingTable {
-  readonly #machine: FakeEnvironment
+  readonly #environment: FakeEnvironment
   readonly log: ReplicatedLog
   readonly source: MemorySource
   /** The calls of `serve`, `resign` and `restore`, with the time of each call. */
   readonly events: { readonly name: string; readonly at: number }[] = []
   digestValue = 'the same'
 
-  constructor(machine: FakeEnvironment, log: ReplicatedLog, source: MemorySource) {
+  constructor(environment: FakeEnvironment, log: ReplicatedLog, source: MemorySource) {
     super()
-    this.#machine = machine
+    this.#environment = environment
     this.log = log
     this.source = source
   }
@@ -65,7 +65,7 @@ export class RecordingStateMachine extends RecordingTable {
   }
 
   #record(name: string): void {
-    this.events.push({ name, at: this.#machine.clock.monotonic() })
+    this.events.push({ name, at: this.#environment.clock.monotonic() })
   }
 }
 
@@ -80,10 +80,10 @@ export class Member extends BrokerHarness {
     options: BrokerOptions,
     log: ReplicatedLog,
     source: MemorySource,
-    machine: FakeEnvironment,
+    environment: FakeEnvironment,
   ) {
     const failures: Error[] = []
-    super(options, log, { onFailure: (error) => failures.push(error) }, machine)
+    super(options, log, { onFailure: (error) => failures.push(error) }, environment)
     this.failures = failures
     this.log = log
     this.source = source
@@ -91,13 +91,13 @@ export class Member extends BrokerHarness {
 }
 
 export class Cluster {
-  readonly machine = new FakeEnvironment()
-  readonly store = new MemoryStore(this.machine)
+  readonly environment = new FakeEnvironment()
+  readonly store = new MemoryStore(this.environment)
 
   /** Makes a log that has not started. */
   newLog(options: ReplicatedOptions = {}): { log: ReplicatedLog; source: MemorySource } {
     const source = new MemorySource(this.store)
-    return { source, log: new ReplicatedLog(source, options, this.machine) }
+    return { source, log: new ReplicatedLog(source, options, this.environment) }
   }
 
   /** Starts a log, and returns its state machine when the log serves. */
@@ -110,7 +110,7 @@ export class Cluster {
 
   /** Makes a state machine that records the calls of the log. */
   stateMachine(log: ReplicatedLog, source: MemorySource): RecordingStateMachine {
-    return new RecordingStateMachine(this.machine, log, source)
+    return new RecordingStateMachine(this.environment, log, source)
   }
 
   /** Starts a broker, and returns the broker when it serves. */
@@ -119,7 +119,7 @@ export class Cluster {
     logOptions: ReplicatedOptions = {},
   ): Promise<Member> {
     const { log, source } = this.newLog(logOptions)
-    const member = new Member(options, log, source, this.machine)
+    const member = new Member(options, log, source, this.environment)
     await this.runUntilSettled(member.broker.ready!)
     return member
   }
@@ -161,7 +161,7 @@ export class Cluster {
   async settle(): Promise<void> {
     // 12 turns are more than any chain of calls and answers needs.
     for (let i = 0; i < 12; i++) {
-      this.machine.endTurn()
+      this.environment.endTurn()
       await new Promise((resolve) => setImmediate(resolve))
     }
   }
@@ -169,7 +169,7 @@ export class Cluster {
   /** Lets time pass in steps, and completes the effects of each step. */
   async passTime(ms: number, stepMs = 50): Promise<void> {
     for (let passed = 0; passed < ms; passed += stepMs) {
-      this.machine.pass(Math.min(stepMs, ms - passed))
+      this.environment.pass(Math.min(stepMs, ms - passed))
       await this.settle()
     }
   }

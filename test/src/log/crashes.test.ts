@@ -13,7 +13,7 @@ import { Ledger } from './ledger.js'
 import { crashPoints } from './points.js'
 
 describe('journal: crashes', () => {
-  it('make no answer that a client received false, at any named point', async function () {
+  it('leave every answer true that a client received, at each named point', async function () {
     this.timeout(600_000)
     // A quick run crashes at every second point: around a commit, and during a snapshot.
     const points = crashPoints.filter((_, i) => full || i % 2 === 0)
@@ -30,7 +30,7 @@ describe('journal: crashes', () => {
     ledger.granted(lock, 's')
     expect(ledger.lies(new LockTable())).to.deep.equal([
       'k was granted with fence 7, and is not held',
-      'fence 7 can be given again',
+      'fence 7 can be granted again',
     ])
     const table = new LockTable()
     const limits = { locks: 10, answers: 10, waitersPerKey: 10 }
@@ -45,6 +45,6 @@ describe('journal: crashes', () => {
     })
     expect(ledger.lies(table)).to.deep.equal([])
     await ledger.unlock(lock)
-    expect(ledger.lies(table)).to.deep.equal(['k was given back, and is held: 7'])
+    expect(ledger.lies(table)).to.deep.equal(['k was unlocked, and is held: 7'])
   })
 })

@@ -24,7 +24,7 @@ const workerCount = 4
  * The number of locks that one session holds all the time, so that a snapshot has several chunks.
  */
 const permanentLockCount = 1_200
-/** The greatest number of visits to a point before the kill, by default 1. */
+/** How often the broker may pass a point before the kill, at most; by default once. */
 const maxVisits: Partial<Record<CrashPoint, number>> = {
   'before a commit': 60,
   'committed, not flushed': 60,

@@ -1,9 +1,11 @@
 /**
- * Tests how a broker drains (lets its clients leave before it ends) that shares its command log
- * with other brokers. The command log orders all changes of the lock table, so a client can resume
- * its session at another broker. A draining broker waits only for clients that cannot do so: a
- * session without a grace ends with its connection. The grace is how long a session survives the
- * loss of its connection. A fence is the number of a grant.
+ * Tests how a broker drains, which means that it lets its clients leave before it ends. The broker
+ * shares its command log with other brokers. The command log orders all changes of the lock table,
+ * so a client can resume its session at another broker. A draining broker waits only for clients
+ * that cannot do so: a session without a grace ends with its connection. The grace is how long a
+ * session survives the loss of its connection. A fence is the number of a grant.
+ *
+ * Also tests rebalancing, which sends the clients of a running broker to other brokers.
  */
 import { drain, rebalance } from '@holdfast/server/internal'
 import { closeCodes } from '@holdfast/shared'
@@ -24,7 +26,7 @@ async function drainAndMeasure(
   clients: readonly Client[],
   limitMs: number,
 ): Promise<number | undefined> {
-  const { clock } = cluster.machine
+  const { clock } = cluster.environment
   const startedAt = clock.monotonic()
   let duration: number | undefined
   void drain(member.broker, clock, drainMs, member.log.membership).then(() => {
@@ -102,7 +104,7 @@ describe('rebalancing a broker that shares its log', () => {
     const withoutGrace = await cluster.client(a)
     await cluster.lock(movable[0]!, 1, 'k')
     let reportedCount: number | undefined
-    void rebalance(a.broker, cluster.machine.clock, 1_000, a.log.membership).then((count) => {
+    void rebalance(a.broker, cluster.environment.clock, 1_000, a.log.membership).then((count) => {
       reportedCount = count
     })
     const closedCount = () => movable.filter(({ socket }) => socket.closedWith !== undefined).length
@@ -122,7 +124,7 @@ describe('rebalancing a broker that shares its log', () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
     const client = await cluster.client(a, { grace: 'lease' })
-    expect(await rebalance(a.broker, cluster.machine.clock, 1_000, a.log.membership)).to.equal(0)
+    expect(await rebalance(a.broker, cluster.environment.clock, 1_000, a.log.membership)).to.equal(0)
     expect(client.socket.closedWith).to.equal(undefined)
   })
 })

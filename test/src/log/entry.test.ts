@@ -69,53 +69,53 @@ describe('log entry', () => {
   }
 })
 
-describe('batch of commands (CommandQueue)', () => {
+describe('the queue of commands for the next entries', () => {
   const longCommand = (length: number): Command => ({
     ...{ type: 'ack', session: 'x'.repeat(length), attachEpoch: 1, ids: [], at: 0 },
   })
 
   it('returns as many commands as fit into an entry, in order', () => {
-    const batch = new CommandQueue()
+    const queue = new CommandQueue()
     const submitted = Array.from({ length: 4_500 }, (_, i) => raiseFenceFloor(i))
-    for (const command of submitted) batch.add(command)
+    for (const command of submitted) queue.add(command)
     const parts = [
-      batch.takeForEntry(),
-      batch.takeForEntry(),
-      batch.takeForEntry(),
-      batch.takeForEntry(),
+      queue.takeForEntry(),
+      queue.takeForEntry(),
+      queue.takeForEntry(),
+      queue.takeForEntry(),
     ]
     expect(parts.map(({ length }) => length)).to.deep.equal([2_000, 2_000, 500, 0])
     expect(parts.flat().map((text) => JSON.parse(text))).to.deep.equal(submitted)
   })
 
   it('limits the length of an entry too, but returns at least one command', () => {
-    const batch = new CommandQueue()
-    for (const length of [100_000, 100_000, 100_000, 300_000, 10]) batch.add(longCommand(length))
+    const queue = new CommandQueue()
+    for (const length of [100_000, 100_000, 100_000, 300_000, 10]) queue.add(longCommand(length))
     const counts = [
-      batch.takeForEntry(),
-      batch.takeForEntry(),
-      batch.takeForEntry(),
-      batch.takeForEntry(),
+      queue.takeForEntry(),
+      queue.takeForEntry(),
+      queue.takeForEntry(),
+      queue.takeForEntry(),
     ]
     expect(counts.map(({ length }) => length)).to.deep.equal([2, 1, 1, 1])
   })
 
   it('reports overload by number and by length until enough commands are taken', () => {
-    const batch = new CommandQueue()
-    for (let i = 0; i < 99_999; i++) batch.add(raiseFenceFloor(i))
-    expect(batch.load).to.equal('ok')
-    batch.add(raiseFenceFloor(0))
-    expect(batch.load).to.equal('rejectNew')
-    batch.takeForEntry()
-    expect(batch.load).to.equal('ok')
-    for (let i = 0; i < 102_000; i++) batch.add(raiseFenceFloor(i))
-    expect([batch.load, batch.length]).to.deep.equal(['disconnect', 200_000])
-    batch.clear()
-    expect([batch.load, batch.length]).to.deep.equal(['ok', 0])
-    for (let i = 0; i < 34; i++) batch.add(longCommand(1_000_000))
-    expect(batch.load).to.equal('rejectNew')
-    while (batch.length > 0) batch.takeForEntry()
-    expect(batch.load).to.equal('ok')
+    const queue = new CommandQueue()
+    for (let i = 0; i < 99_999; i++) queue.add(raiseFenceFloor(i))
+    expect(queue.load).to.equal('ok')
+    queue.add(raiseFenceFloor(0))
+    expect(queue.load).to.equal('rejectNew')
+    queue.takeForEntry()
+    expect(queue.load).to.equal('ok')
+    for (let i = 0; i < 102_000; i++) queue.add(raiseFenceFloor(i))
+    expect([queue.load, queue.length]).to.deep.equal(['disconnect', 200_000])
+    queue.clear()
+    expect([queue.load, queue.length]).to.deep.equal(['ok', 0])
+    for (let i = 0; i < 34; i++) queue.add(longCommand(1_000_000))
+    expect(queue.load).to.equal('rejectNew')
+    while (queue.length > 0) queue.takeForEntry()
+    expect(queue.load).to.equal('ok')
   })
 })
 

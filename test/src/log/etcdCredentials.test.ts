@@ -1,6 +1,7 @@
 /**
- * Tests the certificates and the password with which a broker connects to etcd. They change while
- * the broker runs, and the broker must read the changed files without a restart.
+ * Tests the certificates and the password with which a broker connects to etcd. The files with the
+ * certificates and the password change while the broker runs, and the broker must read the changed
+ * files without a restart.
  */
 import { copyFileSync, writeFileSync } from 'node:fs'
 import { etcdLog } from '@holdfast/server'

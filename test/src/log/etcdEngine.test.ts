@@ -63,7 +63,7 @@ describe('log: the keys of the engine on etcd', function () {
     ])
   })
 
-  it('keep the newest entry of an incarnation after a compaction, so that it can be followed', async () => {
+  it('keep the newest entry of an incarnation after a compaction, so that the log can be followed from there', async () => {
     const engine = await stage.opened()
     const reader = new Reader()
     engine.follow(0, reader)

@@ -189,16 +189,16 @@ describe('log: the engine on a failing etcd', function () {
   })
 
   it('appends an entry again after a lost answer, and delivers both copies', async () => {
-    let isLost = false
+    let losesNextAnswer = false
     const down: Filter = (bytes, connection) => {
-      if (!isLost || !bytes.includes('revision')) return connection.pass(bytes)
-      isLost = false
+      if (!losesNextAnswer || !bytes.includes('revision')) return connection.pass(bytes)
+      losesNextAnswer = false
       connection.cut()
     }
     const { endpoints } = await startProxies(() => ({ down }))
     const engine = await etcd.opened({ endpoints })
     await engine.append('b', 'before')
-    isLost = true
+    losesNextAnswer = true
     await engine.append('b', 'again')
     await engine.append('b', 'after')
     const reader = new Reader()

@@ -68,7 +68,7 @@ describe('log: snapshots on etcd', function () {
     expect(chunks.length).to.be.within(1, 3)
   })
 
-  it('are made for a joining broker if etcd has compacted the entries that it needs', async () => {
+  it('are made for a joining broker if etcd has compacted the entries that the broker needs', async () => {
     const first = await startBroker({ snapshotEntries: 100_000 })
     const session = await stage.session(first.url, { grace: 'lease' })
     const keptLock = await session.lock('kept')

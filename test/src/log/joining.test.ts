@@ -47,7 +47,7 @@ describe('replicated log: the time to join', () => {
     async function* slowParts(): AsyncGenerator<string> {
       const length = Math.ceil(text.length / partCount)
       for (let i = 0; i < partCount; i++) {
-        await new Promise((resolve) => cluster.machine.clock.setTimer(() => resolve(0), pauseMs))
+        await new Promise((resolve) => cluster.environment.clock.setTimer(() => resolve(0), pauseMs))
         yield text.slice(i * length, (i + 1) * length)
       }
     }
@@ -66,13 +66,13 @@ describe('replicated log: the time to join', () => {
     const { log, stateMachine } = changedLog(cluster, () => ({
       snapshot: () => new Promise<undefined>(() => {}),
     }))
-    const startedAt = cluster.machine.clock.monotonic()
+    const startedAt = cluster.environment.clock.monotonic()
     const error = await cluster.runUntilSettled(log.start(stateMachine).catch((reason) => reason))
     expect(error.message).to.match(/this broker could not join: no progress within 30 s/)
-    expect(cluster.machine.clock.monotonic() - startedAt).to.be.within(30_000, 31_000)
+    expect(cluster.environment.clock.monotonic() - startedAt).to.be.within(30_000, 31_000)
   })
 
-  it('ends after 30 s if the broker reads the entries of the others, but cannot write', async () => {
+  it('ends after 30 s if the broker reads the entries of other brokers, but cannot write', async () => {
     const cluster = await filledCluster()
     const { log, stateMachine } = changedLog(cluster, () => ({
       append: () => Promise.reject(new Error('read only')),
@@ -81,7 +81,7 @@ describe('replicated log: the time to join', () => {
     expect(error.message).to.match(/no progress within 30 s \(read only\)/)
   })
 
-  it('continues after the snapshot could not be read at first', async () => {
+  it('does not end when the snapshot cannot be read at first', async () => {
     const cluster = await filledCluster()
     let failures = 2
     const { log, stateMachine } = changedLog(cluster, (engine) => {

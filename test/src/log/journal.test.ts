@@ -125,7 +125,7 @@ describe('journal', () => {
     expect((await runJournal([])).restored).to.deep.equal(restored)
   })
 
-  it('makes a snapshot in time, although it is closed before each snapshot is due', async () => {
+  it('makes a snapshot in time, although each broker closes the journal before a snapshot is due', async () => {
     const commands = Array.from({ length: 5 }, (_, i) => raiseFenceFloor(i))
     for (let start = 0; start < 2; start++) await runJournal(commands, { snapshotBytes: 500 })
     let onSnapshot: () => void = () => {}

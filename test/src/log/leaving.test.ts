@@ -38,10 +38,10 @@ describe('replicated log: joining and leaving', () => {
     const a = await cluster.startLog()
     a.source.cut()
     a.log.submit(raiseFenceFloor(1))
-    const startedAt = cluster.machine.clock.monotonic()
+    const startedAt = cluster.environment.clock.monotonic()
     await cluster.runUntilSettled(a.log.close())
-    expect(cluster.machine.clock.monotonic() - startedAt).to.be.lessThan(4_000)
-    expect(cluster.machine.timers).to.equal(0)
+    expect(cluster.environment.clock.monotonic() - startedAt).to.be.lessThan(4_000)
+    expect(cluster.environment.timers).to.equal(0)
   })
 
   it('a closed log leaves no timer behind', async () => {
@@ -49,7 +49,7 @@ describe('replicated log: joining and leaving', () => {
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     await cluster.passTime(2_000)
     await cluster.runUntilSettled(Promise.all([a.log.close(), b.log.close()]))
-    expect(cluster.machine.timers).to.equal(0)
+    expect(cluster.environment.timers).to.equal(0)
   })
 
   it('a start fails with an error if the log does not answer', async () => {
@@ -62,7 +62,7 @@ describe('replicated log: joining and leaving', () => {
     expect(error).to.be.instanceOf(HoldfastError)
     expect(error).to.deep.include({ code: 'UNAVAILABLE' })
     expect(error.message).to.contain('no answer')
-    expect(cluster.machine.timers).to.equal(0)
+    expect(cluster.environment.timers).to.equal(0)
   })
 
   it('a start fails with an error if the broker cannot join', async () => {
@@ -70,11 +70,11 @@ describe('replicated log: joining and leaving', () => {
     const { log, source } = cluster.newLog()
     const starting = log.start(cluster.stateMachine(log, source)).catch((error) => error)
     // The log stores the configuration, and then does not answer any more.
-    cluster.machine.endTurn()
+    cluster.environment.endTurn()
     source.cut()
     const error = await cluster.runUntilSettled(starting)
     expect(error.code).to.equal('UNAVAILABLE')
-    expect(cluster.machine.timers).to.equal(0)
+    expect(cluster.environment.timers).to.equal(0)
   })
 
   it('a broker whose join returns too late does not serve', async () => {
@@ -139,7 +139,7 @@ describe('replicated log: permanent errors', () => {
       expect(cluster.store.position).to.equal(positionBefore)
       expect(a.log.isLive()).to.equal(false)
       await a.log.close()
-      expect(cluster.machine.timers).to.equal(0)
+      expect(cluster.environment.timers).to.equal(0)
     })
   }
 

@@ -47,11 +47,11 @@ export class Ledger {
       const fences = [...holders].map(({ fence }) => fence)
       if (fences.length > 1) lies.push(`${key} is held ${fences.length} times`)
       for (const fence of fences) {
-        if (this.#unlocked.has(fence)) lies.push(`${key} was given back, and is held: ${fence}`)
+        if (this.#unlocked.has(fence)) lies.push(`${key} was unlocked, and is held: ${fence}`)
       }
     }
     if (table.fence < this.#highestFence)
-      lies.push(`fence ${this.#highestFence} can be given again`)
+      lies.push(`fence ${this.#highestFence} can be granted again`)
     return lies
   }
 }

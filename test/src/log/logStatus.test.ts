@@ -12,7 +12,7 @@ import { Cluster } from './cluster.js'
 import { raiseFenceFloor } from './logSuite.js'
 
 describe('replicated log: figures for operators', () => {
-  it('have the age of the oldest entry that has not returned, also during an outage', async () => {
+  it('include the age of the oldest entry that has not returned, also during an outage', async () => {
     const cluster = new Cluster()
     const a = await cluster.startLog()
     await cluster.passTime(5_000)

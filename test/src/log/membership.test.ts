@@ -43,7 +43,7 @@ describe('brokers that share a log, on real sockets', () => {
     return [await start(), await start(), await start()]
   }
 
-  it('grant a lock that a client of one broker releases to clients of the others', async () => {
+  it('grant a lock to clients of other brokers after a client of one broker has released it', async () => {
     const [a, b, c] = await threeBrokers()
     const sessions: Session[] = []
     for (const { url } of [a, b, c]) sessions.push(await stage.session(url))
@@ -80,7 +80,7 @@ describe('brokers that share a log, on real sockets', () => {
     await lock.unlock()
   })
 
-  it('keep a session when its broker loses the log, so that it cannot announce that it leaves', async () => {
+  it('keep a session when its broker loses the log and so cannot announce that it leaves', async () => {
     const [a, b, c] = await threeBrokers()
     const session = await stage.session([a.url, b.url, c.url], { grace: 'lease', reconnect })
     const lock = await session.lock('k')

@@ -1,7 +1,7 @@
 /**
- * Tests the snapshots that a broker makes of its own lock table. It makes them when the shared log
- * has dropped entries that no snapshot contains. The broker serves its clients while it writes such
- * a snapshot, so the clients change the table between two parts of the snapshot.
+ * Tests the snapshots that a broker makes of its own lock table. A broker makes such a snapshot
+ * when the shared log has dropped entries that no snapshot contains. The broker serves its clients
+ * while it writes the snapshot, so the clients change the table between two parts of the snapshot.
  */
 import { dump, LockTable } from '@holdfast/server/core'
 import { Digest, MemberList, nodeEnvironment, saveState } from '@holdfast/server/internal'

@@ -18,7 +18,8 @@ export const crashPoints = [
 export type CrashPoint = (typeof crashPoints)[number]
 
 /**
- * The environment variable. `CRASH_AT='before a commit:3'` kills at the third visit to the point.
+ * The environment variable that selects the point. `CRASH_AT='before a commit:3'` kills the process
+ * when the journal reaches this point for the third time.
  */
 export const crashAtVariable = 'CRASH_AT'
 

@@ -27,7 +27,7 @@ describe('log: a new log in PostgreSQL', function () {
     expect(engine.isFounding).to.equal(false)
   })
 
-  it('finds the other logs in its database', async () => {
+  it('is found by an engine that looks for the other logs in its database', async () => {
     const schemas = ['a', 'b'].map((name) => `${postgres.schema}_${name}`)
     for (const schema of schemas) await postgres.opened({ schema })
     const found = await (await postgres.opened()).findOtherLogs()

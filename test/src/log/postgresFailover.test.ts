@@ -207,8 +207,8 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     }
   })
 
-  for (const isOvertaken of [false, true]) {
-    const loss = isOvertaken ? 'lost commits and has others in their place' : 'lost commits'
+  for (const hasOtherCommits of [false, true]) {
+    const loss = hasOtherCommits ? 'lost commits and has others in their place' : 'lost commits'
     it(`9: every broker stops when a standby that ${loss} replaces the primary`, async () => {
       const { primary, standby, hosts } = await primaryAndStandby()
       // The first broker reaches the standby through a proxy, which the test can shut.
@@ -231,13 +231,13 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       await primary.end('SIGKILL')
       await standby.start()
       await standby.promote()
-      if (isOvertaken) {
+      if (hasOtherCommits) {
         for (let i = 0; i < 3; i++) await appendUntilKnown(otherEngine, 'other', `${i}`)
       }
       proxy.shut(false)
       const [message] = await reader.ends.waitForCount(1)
       expect(message).to.match(
-        isOvertaken
+        hasOtherCommits
           ? /was replaced \(entry 3 is another entry now\)/
           : /was replaced \(its position went back from 3 to 1\)/,
       )

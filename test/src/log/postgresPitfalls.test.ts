@@ -94,21 +94,21 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   })
 
   it('3: an entry that is in the log already is appended once, and reported as appended', async () => {
-    let isLost = false
+    let losesNextAnswer = false
     const down: Filter = (bytes, connection) => {
       // The answer to the append has the id of the entry before it, as text of 36 characters.
-      if (!isLost || !/[\da-f]{8}-[\da-f]{4}-/.test(bytes.toString('latin1')))
+      if (!losesNextAnswer || !/[\da-f]{8}-[\da-f]{4}-/.test(bytes.toString('latin1')))
         return connection.pass(bytes)
-      isLost = false
+      losesNextAnswer = false
       connection.cut()
     }
     const { port } = await startProxy(() => ({ down }))
     const engine = postgres.through(port)
     await engine.open(logConfig)
     await engine.append('s', 'before')
-    isLost = true
+    losesNextAnswer = true
     await rejection(engine.append('s', 'again'), 'UNAVAILABLE')
-    expect(isLost).to.equal(false)
+    expect(losesNextAnswer).to.equal(false)
     await engine.append('s', 'again')
     await engine.append('s', 'after')
     const reader = followWithReader(await postgres.opened())

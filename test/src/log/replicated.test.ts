@@ -84,13 +84,13 @@ describe('replicated log: the self-lease', () => {
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     const formerName = a.brokerName
     await cluster.passTime(10_000)
-    const cutAt = cluster.machine.clock.monotonic()
+    const cutAt = cluster.environment.clock.monotonic()
     a.source.cut()
     await cluster.passTime(5_000)
     expect([a.eventNames, b.eventNames]).to.deep.equal([['serve'], ['serve']])
     let deadAt: number | undefined
     b.onApply = ({ type }) => {
-      if (type === 'restart') deadAt ??= cluster.machine.clock.monotonic()
+      if (type === 'restart') deadAt ??= cluster.environment.clock.monotonic()
     }
     await cluster.passTime(6_000)
     expect(a.eventNames).to.deep.equal(['serve', 'resign'])
@@ -104,9 +104,9 @@ describe('replicated log: the self-lease', () => {
   it('is checked by each call of isLive, even if the timers are late', async () => {
     const cluster = new Cluster()
     const a = await cluster.startLog()
-    cluster.machine.stopFor(5_700)
+    cluster.environment.stopFor(5_700)
     expect(a.log.isLive()).to.equal(true)
-    cluster.machine.stopFor(200)
+    cluster.environment.stopFor(200)
     expect(a.log.isLive()).to.equal(false)
     expect(a.eventNames).to.deep.equal(['serve', 'resign'])
     expect(a.log.isLive()).to.equal(false)

@@ -110,7 +110,7 @@ describe('failure detector', () => {
     expect(reportsOf(detector, 10_000, 30_000)).to.deep.equal([])
   })
 
-  it('excludes the time in which its own entries do not return', () => {
+  it('does not count the time in which its own entries do not return', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     reportsOf(detector, 1_000, 3_000)
     // No own entry returns for 20 s, which is 18 s more than usual. So 5 s of the silence count.

@@ -96,7 +96,7 @@ function causeFailure(cluster: Cluster, { source }: Member, random: Random): () 
       }
     },
     () => {
-      cluster.machine.stopFor(random.below(4_000))
+      cluster.environment.stopFor(random.below(4_000))
       return () => {}
     },
   ]

@@ -45,7 +45,7 @@ describe('a broker whose self-lease has ended', () => {
       const alice = await cluster.client(a)
       alice.say(message)
       expect(alice.heard().map(({ type }) => type)).to.deep.equal([answer])
-      cluster.machine.stopFor(5_900)
+      cluster.environment.stopFor(5_900)
       alice.say(message)
       expect(alice.heard()).to.deep.equal([])
       expect(alice.socket.closedWith?.code).to.equal(closeCodes.restart.code)
@@ -56,7 +56,7 @@ describe('a broker whose self-lease has ended', () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
     expect(a.broker.isServing).to.equal(true)
-    cluster.machine.stopFor(5_900)
+    cluster.environment.stopFor(5_900)
     expect(a.broker.isServing).to.equal(false)
   })
 
@@ -165,7 +165,7 @@ describe('the logger of a broker with a failing shared log', () => {
     const ignore = (): void => {}
     const warn = (fields: object, message: string) => void lines.push([message, fields])
     const logger = { debug: ignore, info: ignore, error: ignore, warn }
-    const logLines = new BrokerLogger(logger, cluster.machine.clock)
+    const logLines = new BrokerLogger(logger, cluster.environment.clock)
     const { broker } = member
     logLines.attach(() => ({ log: broker.logStatus }) as BrokerGauges)
     const read = () => lines.splice(0)
@@ -187,9 +187,9 @@ describe('the logger of a broker with a failing shared log', () => {
     const [[message, { lastedMs }]] = read() as [[string, { lastedMs: number }]]
     expect(message).to.equal('Replicated log recovered')
     expect(lastedMs).to.be.within(30_000, 36_000)
-    const { timers } = cluster.machine
+    const { timers } = cluster.environment
     close()
-    expect(cluster.machine.timers).to.equal(timers - 1)
+    expect(cluster.environment.timers).to.equal(timers - 1)
   })
 
   it('writes no line for a short failure, nor for the start of a broker', async () => {
