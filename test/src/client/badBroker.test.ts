@@ -132,13 +132,13 @@ describe('a client that receives invalid messages', () => {
     const mainValues = [null, -1, 0, 1e300, 2 ** 53, 'x', [{}]]
     const values = full ? [...mainValues, true, 1, 2.5, '', '__proto__', [], {}] : mainValues
     let failed = 0
-    for (const good of goodBrokerMessages) {
-      for (const { change, value } of variantsOf(good, values)) {
+    for (const message of goodBrokerMessages) {
+      for (const { change, value } of variantsOf(message, values)) {
         const result = await resultOfFrame(JSON.stringify(value))
         const fault = faultOfBrokerMessage(JSON.parse(JSON.stringify(value)))
         if (fault === undefined) continue
         failed++
-        expect(result, good.type + change).to.contain(`invalid message: ${fault}`)
+        expect(result, message.type + change).to.contain(`invalid message: ${fault}`)
       }
     }
     expect(failed).to.be.greaterThan(300)
@@ -173,8 +173,8 @@ describe('a client that receives invalid messages', () => {
 /** A frame of up to three messages, some of them mutated. */
 function randomFrame(random: Random): string {
   const messages = Array.from({ length: 1 + random.below(3) }, () => {
-    const good = random.pick(goodBrokerMessages)
-    return random.chance(0.5) ? mutate(good, random) : good
+    const message = random.pick(goodBrokerMessages)
+    return random.chance(0.5) ? mutate(message, random) : message
   })
   try {
     const text = JSON.stringify(messages)

@@ -145,8 +145,8 @@ function readAll(cells: readonly CellItems[], limit: number): HeldInfo[] {
   let afterFence: number | undefined
   for (;;) {
     const pages = cells.map((items) => {
-      const isOwner = items.held.some(({ key }) => key === after)
-      return pageOf(items, after, isOwner ? afterFence : undefined, limit)
+      const holdsLastKey = items.held.some(({ key }) => key === after)
+      return pageOf(items, after, holdsLastKey ? afterFence : undefined, limit)
     })
     const page = mergePages(pages, limit)
     expect(page.held.length).to.be.at.most(limit)
@@ -166,7 +166,7 @@ describe('the merged query of cells', () => {
   const held = (key: string, fence: number) => ({ key, fence }) as HeldInfo
   const waiting = (key: string) => ({ key }) as WaitingInfo
 
-  it('without pages lists the first items of the cells, and counts all', () => {
+  it('lists the first items of the cells if it is not read in pages, and counts all items', () => {
     const results: QueryResult[] = [
       {
         held: [held('b', 1), held('d', 2)],

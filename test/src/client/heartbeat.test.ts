@@ -15,7 +15,7 @@ import {
 } from '../support/scriptedSession.js'
 
 const pong = { type: 'pong', n: 0 }
-/** The client must send a `pong` after this time. */
+/** The client must send a `pong` after this time, if its session holds or waits for a lock. */
 const engagedMs = 4_000
 /** As {@link engagedMs}, for an idle session. */
 const idleMs = 6_000
@@ -67,7 +67,7 @@ describe('heartbeat', () => {
     expect(await sentWithin(scene, idleMs - engagedMs)).to.deep.equal([pong])
   })
 
-  it('waits while answers show that messages of the client arrive', async () => {
+  it('is not sent while answers show that messages of the client arrive', async () => {
     const scene = await openScene()
     for (let round = 0; round < 5; round++) {
       expect(await sentWithin(scene, 3_000)).to.deep.equal([])
@@ -78,7 +78,7 @@ describe('heartbeat', () => {
     }
   })
 
-  it('waits after a ping, whose pong does the same', async () => {
+  it('is postponed by a ping, which the client answers with a pong', async () => {
     const scene = await openScene()
     await acquireLock(scene)
     scene.clock.advance(3_000)

@@ -61,7 +61,7 @@ describe('maxHold at the client', () => {
     expect(lock.lost?.reason).to.equal('maxHold')
   })
 
-  it('is at most the limit that `welcome` tells, also for a lock without maxHold', async () => {
+  it('is at most the limit in `welcome`, also for a lock without maxHold', async () => {
     const scene = await openScene({}, welcome({ lease: 60_000, maxHoldMs: 2_000 }))
     const [first, second] = [
       await acquireLock(scene),
@@ -81,7 +81,7 @@ describe('maxHold at the client', () => {
     expect(lock.lost?.reason).to.equal('maxHold')
   })
 
-  it('is the reason of a lock that was granted and lost while the connection was gone', async () => {
+  it('is the reason why a lock that was granted during an outage is lost after the resume', async () => {
     const scene = await openGraced()
     const requesting = scene.session.lock('k', { maxHold: 5_000 }).catch((reason) => reason)
     await turn()
