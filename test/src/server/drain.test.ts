@@ -11,9 +11,9 @@ import { BrokerHarness, type Client } from './harness.js'
 
 /**
  * Starts to drain a broker. `pass` lets time pass in steps. After each step the clients answer the
- * broker's close, unless `echo` is false.
+ * broker's close, unless `answersClose` is false.
  */
-function startDrain(harness: BrokerHarness, ms: number, clients: readonly Client[], echo = true) {
+function startDrain(harness: BrokerHarness, ms: number, clients: readonly Client[], answersClose = true) {
   const state = { hasEnded: false }
   void drain(harness.broker, harness.environment.clock, ms).then(() => {
     state.hasEnded = true
@@ -22,7 +22,7 @@ function startDrain(harness: BrokerHarness, ms: number, clients: readonly Client
     for (let step = 0; step < steps; step++) {
       harness.environment.pass(stepMs)
       for (const { socket } of clients) {
-        if (echo && socket.closedWith !== undefined) socket.drop()
+        if (answersClose && socket.closedWith !== undefined) socket.drop()
       }
       await harness.settle()
     }

@@ -43,13 +43,13 @@ interface DeadlineKind {
 function sendMany(
   harness: BrokerHarness,
   total: number,
-  eachClient: number,
+  perClient: number,
   messageFor: (id: number) => object,
 ): Client[] {
   const clients: Client[] = []
-  for (let first = 0; first < total; first += eachClient) {
+  for (let first = 0; first < total; first += perClient) {
     const client = harness.join({ lease: 300_000 })
-    for (let i = 0; i < eachClient; i += 500) {
+    for (let i = 0; i < perClient; i += 500) {
       client.say(...Array.from({ length: 500 }, (_, j) => messageFor(i + j + 1)))
     }
     client.heard()
@@ -131,7 +131,7 @@ const kinds: Record<string, DeadlineKind> = {
       return () => sessionCount - (table.sessions.size - sessionsBefore)
     },
   },
-  'lives of tokens': {
+  'expiries of tokens': {
     expected: sessionCount,
     options: ({ clock }) => ({
       authenticate: ({ token }) => {

@@ -51,7 +51,7 @@ function expectUnavailable(act: () => unknown, message: RegExp): void {
 }
 
 describe('fences: without a file, fences', () => {
-  it('start at 1,024 for every millisecond since 1970, and stay below 2^53', () => {
+  it('start at 1,024 times the milliseconds since 1970, and stay below 2^53', () => {
     expect(clockFences(now).floor).to.equal(now * 1_024)
     expect(clockFences(now + 0.7).floor).to.equal(now * 1_024)
     const { floor } = clockFences(year2100 - 1)

@@ -133,7 +133,7 @@ describe('handshakes whose tokens are checked in the same turn', function () {
     expect(Math.max(...perTurn)).to.be.at.most(8)
   })
 
-  it('end without a session if the connection closes while it waits', async () => {
+  it('end without a session if the connection closes while the handshake waits', async () => {
     const { harness, sayHello, answerAll } = await setUp()
     const sockets = Array.from({ length: 100 }, () => sayHello('192.0.2.1'))
     await answerAll()

@@ -15,11 +15,11 @@ function query(client: Client, selection: object = {}): HeldInfo[] {
 }
 
 /** The fields of a lock that belong to its ttl and its longest hold. */
-function limitsOf({ ttl, ttlRemaining, maxHold, maxHoldRemaining }: HeldInfo): object {
+function timeFieldsOf({ ttl, ttlRemaining, maxHold, maxHoldRemaining }: HeldInfo): object {
   return { ttl, ttlRemaining, maxHold, maxHoldRemaining }
 }
 
-/** The limits of a lock with this ttl, and without a longest hold. */
+/** The time fields of a lock with this ttl, and without a longest hold. */
 const ofTtl = (ttl: number, ttlRemaining: number | undefined) => ({
   ...{ ttl, ttlRemaining, maxHold: undefined, maxHoldRemaining: undefined },
 })
@@ -49,13 +49,13 @@ describe('the times of a lock in queries and watches', () => {
   it('count down, begin anew at a refresh, and have the ttl of the refresh', () => {
     const fence = holder.acquire('k', { ttl: 1_000, maxHold: 3_000 })
     passAlive(harness, 400, holder, reader)
-    expect(limitsOf(query(reader)[0]!)).to.deep.equal({
+    expect(timeFieldsOf(query(reader)[0]!)).to.deep.equal({
       ...{ ttl: 1_000, ttlRemaining: 600, maxHold: 3_000, maxHoldRemaining: 2_600 },
     })
     holder.refresh(fence)
-    expect(limitsOf(query(reader)[0]!)).to.include({ ttlRemaining: 1_000, maxHoldRemaining: 2_600 })
+    expect(timeFieldsOf(query(reader)[0]!)).to.include({ ttlRemaining: 1_000, maxHoldRemaining: 2_600 })
     holder.refresh(fence, { ttl: 5_000 })
-    expect(limitsOf(query(reader)[0]!)).to.deep.equal({
+    expect(timeFieldsOf(query(reader)[0]!)).to.deep.equal({
       ...{ ttl: 5_000, ttlRemaining: 5_000, maxHold: 3_000, maxHoldRemaining: 2_600 },
     })
   })
@@ -63,9 +63,9 @@ describe('the times of a lock in queries and watches', () => {
   it('are in pages, in the state of a watch, and in a query by the process of the broker', () => {
     holder.acquire('k', { ttl: 1_000 })
     passAlive(harness, 100, holder, reader)
-    expect(limitsOf(query(reader, { after: '' })[0]!)).to.deep.equal(ofTtl(1_000, 900))
+    expect(timeFieldsOf(query(reader, { after: '' })[0]!)).to.deep.equal(ofTtl(1_000, 900))
     reader.say({ type: 'watch', id: 2 })
-    expect(limitsOf(reader.socket.heardOf('watching')[0]!.held[0]!)).to.deep.equal(
+    expect(timeFieldsOf(reader.socket.heardOf('watching')[0]!.held[0]!)).to.deep.equal(
       ofTtl(1_000, 900),
     )
     const [lock] = harness.broker.find({}, 1).held
@@ -84,9 +84,9 @@ describe('the times of a lock in queries and watches', () => {
     const items = ['a', 'b', 'c'].map((key) => ({ key }))
     holder.say({ type: 'lockAll', id: 1, items })
     const { fence } = holder.socket.heardOf('granted')[0]!
-    expect(query(reader).map(limitsOf)).to.deep.equal(items.map(() => limitsOf({} as HeldInfo)))
+    expect(query(reader).map(timeFieldsOf)).to.deep.equal(items.map(() => timeFieldsOf({} as HeldInfo)))
     holder.say({ type: 'refresh', id: 2, fence, ttl: 700 })
-    expect(query(reader).map(limitsOf)).to.deep.equal(items.map(() => ofTtl(700, 700)))
+    expect(query(reader).map(timeFieldsOf)).to.deep.equal(items.map(() => ofTtl(700, 700)))
   })
 
   it('have no remaining times in an event', () => {
@@ -95,7 +95,7 @@ describe('the times of a lock in queries and watches', () => {
     holder.refresh(fence, { ttl: 2_000 })
     holder.unlock(fence)
     const events = reader.socket.heardOf('event').map(({ event }) => event as HeldInfo)
-    expect(events.map(limitsOf)).to.deep.equal(
+    expect(events.map(timeFieldsOf)).to.deep.equal(
       [1_000, 2_000].map((ttl) => ({ ...ofTtl(ttl, undefined), maxHold: 9_000 })),
     )
   })
@@ -117,7 +117,7 @@ describe('the times of a lock in queries and watches', () => {
     expect(lock?.ttlRemaining ?? 0).to.equal(0)
   })
 
-  it('charge the client for the longer answer', () => {
+  it('make the answer longer, and the client is charged for the longer answer', () => {
     /** The turns until three clients have the answer to a query for 1,000 locks of these terms. */
     const turnsFor = (terms: object): number => {
       const harness = new BrokerHarness()

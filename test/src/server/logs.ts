@@ -15,8 +15,8 @@ export function slowLog(): { log: Log; deliver: (count?: number) => void; pendin
   let stateMachine: StateMachine | undefined
   const submitted: Command[] = []
   const log: Log = {
-    start: (logUser) => {
-      stateMachine = logUser
+    start: (newStateMachine) => {
+      stateMachine = newStateMachine
       return undefined
     },
     submit: (command) => {

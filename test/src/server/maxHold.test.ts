@@ -24,7 +24,7 @@ describe('maxHold', () => {
     expect(harness.broker.table.heldCount).to.equal(0)
   })
 
-  it('begins at the grant of a request that waited, and `granted` tells this time', () => {
+  it('begins at the grant of a request that waited, and `granted` contains this time', () => {
     const harness = new BrokerHarness()
     const [first, second] = [harness.join({ lease: 60_000 }), harness.join({ lease: 60_000 })]
     const fence = first.acquire('k')
@@ -49,7 +49,7 @@ describe('maxHold', () => {
     expect(harness.broker.table.keys.get('k')?.holders.first?.fence).to.equal(later)
   })
 
-  it('is at most the limit of the operator, which `welcome` tells also after a resume', () => {
+  it('is at most the limit of the operator, which `welcome` contains also after a resume', () => {
     const harness = new BrokerHarness({ limits: { maxHoldMs: 1_000 } })
     const holder = harness.join({ lease: 60_000, grace: 'lease' })
     expect(holder.welcome.maxHoldMs).to.equal(1_000)

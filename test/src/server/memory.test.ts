@@ -216,7 +216,7 @@ describe('memory: beyond memoryBytes', () => {
     expect(refusals.causes).to.deep.equal(['memory_bytes'])
   })
 
-  it('the broker aborts clients with 16 KiB unread if its memory exceeds the limit by an eighth', () => {
+  it('the broker aborts each connection with 16 KiB unread if its memory exceeds the limit by 1/8', () => {
     const { harness, client, refusals } = brokerWithRoom(300_000, prepare)
     const other = harness.join()
     other.socket.bufferedBytes = 10_000

@@ -77,7 +77,7 @@ describe('contended notices', () => {
     expect(silent.heard()).to.deep.equal([])
   })
 
-  it('for a set count the requests of its busiest key, and come once a second for all its keys', () => {
+  it('count the requests for the busiest key of a set, and come once a second for all keys of the set', () => {
     const { harness, clients } = setUp(2)
     const [holder, busy] = clients as [Client, Client]
     holder.say({ type: 'lockAll', id: 1, items: [{ key: 'k' }, { key: 'l' }], ...contended })

@@ -119,7 +119,7 @@ describe('options', () => {
 })
 
 describe('options of the methods of a broker', () => {
-  it('are refused for an invalid query', async () => {
+  it('are refused if a query is invalid', async () => {
     const broker = createBroker()
     expect(refusalOf(() => broker.query({ key: '' }))).to.match(/^INVALID_KEY/)
     expect(refusalOf(() => broker.query({ prefix: '\n' }))).to.match(/^INVALID_KEY/)
@@ -131,7 +131,7 @@ describe('options of the methods of a broker', () => {
     await broker.close()
   })
 
-  it('are refused for an invalid port or drain', async () => {
+  it('are refused if a port or a drain time is invalid', async () => {
     const broker = createBroker()
     const codeOf = (promise: Promise<unknown>): Promise<string> =>
       promise.then(

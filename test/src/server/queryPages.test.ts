@@ -73,7 +73,7 @@ const request = fc.record({
 describe('the pages of a query', function () {
   this.timeout(60_000)
 
-  it('list every lock once and every waiting request that fits, with each limit', () => {
+  it('list every lock once, and for each key the first waiting requests up to the limit', () => {
     fc.assert(
       fc.property(
         fc.array(request, { maxLength: 16 }),
@@ -94,13 +94,13 @@ describe('the pages of a query', function () {
             const held = pages.flatMap((page) => page.held)
             expect(held, `limit ${limit}`).to.deep.equal(heldInOrder(withoutPages.held))
             const counts = new Map<string, number>()
-            const fitting = waitingInOrder(withoutPages.waiting).filter(({ key }) => {
+            const firstOfEachKey = waitingInOrder(withoutPages.waiting).filter(({ key }) => {
               const count = (counts.get(key) ?? 0) + 1
               counts.set(key, count)
               return count <= limit
             })
             const waiting = pages.flatMap((page) => page.waiting)
-            expect(waiting, `limit ${limit}`).to.deep.equal(fitting)
+            expect(waiting, `limit ${limit}`).to.deep.equal(firstOfEachKey)
             for (const page of pages) {
               expect(page.held.length).to.be.at.most(limit)
               expect(page.waiting.length).to.be.at.most(limit)

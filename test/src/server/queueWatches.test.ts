@@ -17,7 +17,7 @@ class DerivedQueues {
   update(client: Client): void {
     for (const message of client.heard()) {
       if (message.type === 'watching') {
-        expect(this.#isComplete, 'the state comes once, before any event').to.equal(false)
+        expect(this.#isComplete, 'the list comes once, before any event').to.equal(false)
         for (const { key, session, request } of message.waiting!) {
           this.#queueOf(key).push(`${session}#${request}`)
         }
@@ -73,8 +73,8 @@ describe('a watch with a long queue', function () {
         const watcher = harness.join({ lease: 60_000 })
         const derivedQueues = new DerivedQueues()
         watcher.socket.isReading = false
-        const scope = byPrefix ? { prefix: 'k' } : { key: 'k0' }
-        watcher.socket.say({ type: 'watch', id: 1, queue: true, ...scope })
+        const watchedKeys = byPrefix ? { prefix: 'k' } : { key: 'k0' }
+        watcher.socket.say({ type: 'watch', id: 1, queue: true, ...watchedKeys })
         let id = 1_000
         for (const { act, key, nth } of steps) {
           if (act === 'turn') {
@@ -109,7 +109,7 @@ describe('a watch with a long queue', function () {
 })
 
 describe('a watch with queue', () => {
-  /** The events that a client received, each with its key and its reason. */
+  /** The events that a client received, each as its watches, its kind, its key and its reason. */
   function eventsOf(client: Client): string[] {
     return client.heard().flatMap((message) => {
       if (message.type !== 'event') return []
@@ -184,7 +184,7 @@ describe('a watch with queue', () => {
     expect(eventsOf(watcher)).to.deep.equal(['1 queued open:k'])
   })
 
-  it('frees its memory with its connection', () => {
+  it('frees its memory when the client ends the watch', () => {
     const harness = new BrokerHarness()
     const watcher = harness.join()
     const before = harness.broker.memory.usedBytes

@@ -22,7 +22,7 @@ function arriveAt(client: Client, prefix: string, count: number, firstId = 1): v
   }
 }
 
-/** Runs once for a key, and keeps the result for `keep` ms. Uses the ids `id` and `id + 1`. */
+/** Calls `once` for a key, and keeps the result for `keep` ms. Uses the ids `id` and `id + 1`. */
 function keepResult(client: Client, id: number, key: string, value: unknown, keep: number): void {
   client.say({ type: 'once', id, key })
   const { fence } = client.socket.heardOf('granted').find((granted) => granted.id === id)!

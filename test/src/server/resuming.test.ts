@@ -16,7 +16,7 @@ import type { FakeSocket } from './socket.js'
 const tokenAsPrincipal: Authenticate = ({ token }) => token
 
 /** Connects with a hello and waits for the answer, which the test then reads. */
-async function reconnect(harness: BrokerHarness, hello: Partial<Hello>): Promise<FakeSocket> {
+async function connectAndSettle(harness: BrokerHarness, hello: Partial<Hello>): Promise<FakeSocket> {
   const socket = harness.connectWithHello(hello)
   await harness.settle()
   return socket
@@ -146,10 +146,10 @@ describe('resuming a session', () => {
   for (const [why, hello] of refusals) {
     it(`opens a new session when ${why}, and does not change the old session`, async () => {
       const harness = new BrokerHarness({ authenticate: tokenAsPrincipal })
-      const first = await reconnect(harness, { token: 'alice', grace: 'lease' })
+      const first = await connectAndSettle(harness, { token: 'alice', grace: 'lease' })
       const client = harness.clientOn(first)
       client.acquire('k')
-      const socket = await reconnect(harness, { token: 'alice', grace: 'lease', ...hello(client) })
+      const socket = await connectAndSettle(harness, { token: 'alice', grace: 'lease', ...hello(client) })
       const messages = socket.heard()
       expect(messages.map(({ type }) => type)).to.deep.equal(['welcome'])
       expect(messages[0]).to.include({ resumed: false, grace: 15_000 })

@@ -54,12 +54,12 @@ describe('a query for a session', () => {
       const info = ask(bob, ann.session)!
       const { lease, grace } = ann.welcome
       const common = { session: ann.session, lease, grace, connected: true }
-      const secret = { principal: 'ann', address: '127.0.0.1' }
-      expect(info).to.deep.equal(isAllowed ? { ...common, ...secret } : common)
+      const hidden = { principal: 'ann', address: '127.0.0.1' }
+      expect(info).to.deep.equal(isAllowed ? { ...common, ...hidden } : common)
     }
   })
 
-  it('needs a rule for inspect if clients are authenticated, and none otherwise', async () => {
+  it('shows the principal without any rule only if clients are not authenticated', async () => {
     const authenticated = new BrokerHarness({ authenticate: ({ token }) => token })
     const ann = await join(authenticated, 'ann')
     expect(ask(ann, ann.session)).not.to.have.any.keys('principal', 'address')
@@ -69,7 +69,7 @@ describe('a query for a session', () => {
     )
   })
 
-  it('decides by the newest token of the client', async () => {
+  it('shows the principal only if the newest token of the client permits it', async () => {
     const harness = new BrokerHarness({
       authenticate: ({ token }) =>
         token === undefined

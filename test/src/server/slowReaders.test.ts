@@ -71,7 +71,7 @@ describe('slow readers', () => {
     expect(slowReader.socket.closedWith).to.equal(undefined)
   })
 
-  it('are not aborted after they have read all output, although no further output follows', () => {
+  it('are not aborted after they have read all output, even if the broker sends nothing more', () => {
     const scenario = setUp({ limits: { slowBytes: 10 * kib } })
     const { harness, slowReader } = scenario
     sendUntilUnread(scenario, 11 * kib)
@@ -145,7 +145,7 @@ describe('slow readers', () => {
     expect(reads).to.be.above(40)
   })
 
-  it('are not aborted while they read an answer, even if slowBytes is as small as a chunk', () => {
+  it('are not aborted while they read an answer, even if slowBytes is only 64 KiB', () => {
     // The profile `public` has this limit.
     const harness = new BrokerHarness({ limits: { slowBytes: 64 * kib } })
     const holder = harness.join({ lease: 60_000 })

@@ -1,6 +1,7 @@
 /**
- * The queue of upgrades on a fake clock: how many upgrades the broker accepts in a turn, in which
- * order, and which upgrade it refuses when too many wait.
+ * An upgrade is the HTTP request that opens a WebSocket. These tests of the queue of upgrades, on a
+ * fake clock, check how many upgrades the broker accepts in a turn, in which order, and which
+ * upgrade it refuses when too many wait.
  */
 import { PassThrough } from 'node:stream'
 import {
@@ -61,7 +62,7 @@ describe('the queue of upgrades', () => {
     expect(scheduler.unitsLeft).to.equal(turnBudget.all / 2 - upgradesPerTurn * costs.upgrade)
   })
 
-  it('accepts the other upgrades in later turns, in order', () => {
+  it('accepts the upgrades that exceed the budget of a turn in later turns, in order', () => {
     const names = addMany('a', 3 * upgradesPerTurn, '192.0.2.1')
     for (const turns of [1, 2, 3]) {
       expect(accepted).to.deep.equal(names.slice(0, turns * upgradesPerTurn))
@@ -70,7 +71,7 @@ describe('the queue of upgrades', () => {
     expect(accepted).to.deep.equal(names)
   })
 
-  it('accepts no upgrade immediately in a turn whose budget messages have used up', () => {
+  it('accepts no upgrade immediately if messages have used up the budget of the turn', () => {
     scheduler.spend(turnBudget.all)
     add('late')
     expect(accepted).to.deep.equal([])
@@ -106,7 +107,7 @@ describe('the queue of upgrades', () => {
     expect(accepted).to.deep.equal(['a1', 'b1', 'c1', 'a2', 'b2'])
   })
 
-  it('beyond the limit refuses an upgrade of the address that has the most upgrades', () => {
+  it('refuses an upgrade of the address that has the most upgrades if too many wait', () => {
     scheduler.spend(turnBudget.all)
     addMany('a', 21, '192.0.2.1')
     expect(refused).to.deep.equal(['a21'])

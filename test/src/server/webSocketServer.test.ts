@@ -148,7 +148,7 @@ describe('a WebSocket of the broker', () => {
     expect(peer.heard).to.deep.equal(['1'])
   })
 
-  it('reads the frames that had arrived, after resume, if it broke during a pause', async () => {
+  it('reads the remaining frames after resume if its TCP socket broke during a pause', async () => {
     const peer = new Peer()
     peer.onHeard = () => peer.socket.pause()
     peer.say('1', '2')
@@ -167,7 +167,7 @@ describe('a WebSocket of the broker', () => {
   })
 
   for (const method of ['close', 'terminate'] as const) {
-    it(`drops its unread frames after ${method} if it broke during a pause`, async () => {
+    it(`drops its unread frames after ${method} if its TCP socket broke during a pause`, async () => {
       const peer = new Peer()
       peer.onHeard = () => peer.socket.pause()
       peer.say('1', '2')

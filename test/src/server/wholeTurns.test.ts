@@ -46,11 +46,11 @@ class Scene {
   /** Makes many scopes. All share the key `of all scopes`, and each waits for a different key. */
   addWaitingScopes(): void {
     const holder = this.join()
-    const others = this.join()
+    const waiter = this.join()
     for (let scope = 1; scope <= recordsEach; scope++) {
       holder.acquire(`wanted ${scope}`)
-      others.acquire('of all scopes', { mode: 'shared', scope })
-      others.lock(`wanted ${scope}`, { scope })
+      waiter.acquire('of all scopes', { mode: 'shared', scope })
+      waiter.lock(`wanted ${scope}`, { scope })
     }
   }
 }
@@ -72,7 +72,7 @@ function holdersWithWaiters(scene: Scene): { client: Client; key: string; fence:
   })
 }
 
-/** Prepares a message of each holder. Its waiters get their grants when the message is handled. */
+/** Prepares a message of each holder, by which the broker grants the requests for its key. */
 const fromEachHolder =
   (messageFor: (key: string, fence: number) => object) =>
   (scene: Scene): [Client, object][] =>
