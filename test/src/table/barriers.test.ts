@@ -61,7 +61,7 @@ describe('table: barrier', () => {
     expect(driver.barrier('d', 'k', 2)).to.deep.equal(['arrived d#1 k'])
   })
 
-  it('counts a session that is disconnected within its grace, and stores its answer', () => {
+  it('counts a call whose session is disconnected within its grace, and stores the answer', () => {
     const driver = new TableDriver()
     driver.open('a', { grace: 1_000 })
     driver.open('b')

@@ -17,7 +17,7 @@ import { TableDriver } from './tableDriver.js'
 const scope = 1
 
 describe('table: deadlocks', () => {
-  it('are refused only for the newer request of two scopes that wait for each other', () => {
+  it('are prevented: of two scopes that wait for each other, only the newer request is refused', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { scope })
     driver.lock('b', 'l', { scope })
@@ -26,7 +26,7 @@ describe('table: deadlocks', () => {
     expect(driver.endScope('b', scope)).to.include('granted a#2 l f3')
   })
 
-  it('are not suspected without a scope, in another scope, or with timeout 0', () => {
+  it('do not exist without a scope, in another scope, or with timeout 0', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { scope })
     driver.lock('b', 'l', { scope })
@@ -73,7 +73,7 @@ describe('table: deadlocks', () => {
     expect(driver.lock('c', 'k', { scope })).to.deep.equal(['repeat c#2 DEADLOCK'])
   })
 
-  it('include upgrades outside scopes, through a set that waits', () => {
+  it('are found through waiting upgrades outside scopes', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k', { mode: 'shared' })
     driver.lock('b', 'k', { mode: 'shared', scope })
@@ -104,7 +104,7 @@ describe('table: deadlocks', () => {
     ])
   })
 
-  it('are reported as QUOTA_EXCEEDED if the check reaches the limit of visits', () => {
+  it('are searched for up to the limit of visits, beyond which a request fails with QUOTA_EXCEEDED', () => {
     const driver = new TableDriver()
     const scopes = 20
     for (let i = 0; i <= scopes; i++) driver.open(`s${i}`, { limits: { deadlockVisits: 10 } })
@@ -116,7 +116,7 @@ describe('table: deadlocks', () => {
     expect(driver.lock('s8', 'k9', { scope })).to.deep.equal(['repeat s8#2 QUOTA_EXCEEDED'])
   })
 
-  it('are reported as QUOTA_EXCEEDED if the locks of a waiting scope reach the limit of visits', () => {
+  it('are searched for no further if the locks of a waiting scope reach the limit of visits', () => {
     const driver = new TableDriver()
     for (const name of ['holder', 'many', 'a', 'b'])
       driver.open(name, { limits: { deadlockVisits: 10, locks: 100 } })
@@ -130,7 +130,7 @@ describe('table: deadlocks', () => {
     expect(driver.lock('late', 'k', { scope })).to.deep.equal(['repeat late#1 QUOTA_EXCEEDED'])
   })
 
-  it('are reported as QUOTA_EXCEEDED if the keys of waiting sets reach the limit of visits', () => {
+  it('are searched for no further if the keys of waiting sets reach the limit of visits', () => {
     const driver = new TableDriver()
     for (const name of ['holder', 'set', 'a'])
       driver.open(name, { limits: { deadlockVisits: 10, locks: 100 } })

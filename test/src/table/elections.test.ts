@@ -102,7 +102,7 @@ describe('table: election', () => {
     expect(restored.bytes).to.equal(driver.table.bytes)
   })
 
-  it('has a digest that differs while the values differ', () => {
+  it('changes the digest with the value, and restores the digest with the former value', () => {
     const driver = TableDriver.withSessions('a')
     driver.campaign('a', 'k', { value: '1' })
     const digest = new Digest(driver.table)

@@ -41,7 +41,7 @@ describe('table: permits', () => {
     expect(driver.lock('a', 'k', capacityOfThree)).to.deep.equal(['queued a#3 k'])
   })
 
-  it('are refused if the capacity differs while the key has users, and accepted afterwards', () => {
+  it('are refused if the capacity differs while the key is locked, and accepted afterwards', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', capacityOfThree)
     const before = driver.state()

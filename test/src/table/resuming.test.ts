@@ -79,7 +79,7 @@ describe('table: a dropped connection', () => {
     ])
   })
 
-  it('grants none of the requests of a kept session without a grace while it withdraws them', () => {
+  it('withdraws the requests of a kept session without a grace, and grants none of them', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k', { mode: 'shared' })
     driver.lock('a', 'k')
