@@ -2,7 +2,8 @@
  * Hunts a mutant (a planted bug). The hunt copies the build with the mutant, and runs the
  * simulation of this copy in its own process, until an oracle reports a broken rule. An oracle is a
  * part of the simulation that observes the product and checks its rules. For a mutant that names a
- * test file, the hunt runs this file in place of the simulation, until a test fails.
+ * test file, the hunt runs this file in place of the simulation, until a test fails. The simulation
+ * runs worlds; a world is one random history, which its seed determines.
  */
 import { fork } from 'node:child_process'
 import { rmSync } from 'node:fs'
@@ -12,7 +13,7 @@ import { copyBuildWith } from './build.js'
 import type { Mutant } from './mutant.js'
 
 /** Which worlds a hunt may run. */
-export interface Hunt {
+export interface WorldRange {
   /** The seed of the first world. */
   readonly from: number
   /** The largest number of worlds to run. */
@@ -25,7 +26,7 @@ export interface Hunt {
  * The input of the process that runs the hunt: the worlds, the number of brokers or of cells in
  * each world, and what each world needs; or the test file.
  */
-export interface HuntInput extends Hunt {
+export interface HuntInput extends WorldRange {
   readonly brokers: number
   readonly cells: number | undefined
   readonly needs: WorldNeeds | undefined
@@ -60,7 +61,7 @@ export function isCaught({ seed, test, error }: HuntResult): boolean {
 }
 
 /** Runs worlds or tests on a copy of the build with the mutant, until one of them fails. */
-export async function hunt(mutant: Mutant, worlds: Hunt): Promise<HuntResult> {
+export async function hunt(mutant: Mutant, worlds: WorldRange): Promise<HuntResult> {
   const copy = copyBuildWith(mutant)
   const { brokers = 1, cells, needs, tests } = mutant
   try {

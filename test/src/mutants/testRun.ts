@@ -7,7 +7,7 @@ import Mocha from 'mocha'
 
 /** A test that failed. */
 export interface TestFailure {
-  /** The titles of its suites and of the test. */
+  /** The titles of the suites and of the test. */
   readonly test: string
   /** The error of the test if it is no failed assertion; otherwise undefined. */
   readonly error: string | undefined

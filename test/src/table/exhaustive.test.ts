@@ -13,10 +13,7 @@ import { explore, type World } from './smallWorlds.js'
 /** Limits of a session that a few commands reach. */
 const limits = { locks: 3, answers: 3, waitersPerKey: 2, barriers: 2 }
 
-/**
-* The command that opens a session. Only a session with a grace, which survives a drop of its
-* connection for that time, has a secret.
-*/
+/** The command that opens a session. Only a session with a grace has a secret. */
 function openCommand(session: string, grace: number): Command {
   const secret = grace > 0 ? `${session}1` : undefined
   const identity = {

@@ -40,7 +40,7 @@ const connections: Mutant[] = [
     in: 'Connections.onAborted',
     find: 'this.#suspendSession($CONNECTION, true)',
     replace: 'this.#suspendSession($CONNECTION, false)',
-    why: 'When the broker aborts a connection, its session ends before the client can know.',
+    why: 'The broker ends the session of an aborted connection before the client learns of the abort.',
   },
   {
     name: 'overtaken-resume-wins',
@@ -79,7 +79,7 @@ const deadlines: Mutant[] = [
     in: 'DeadlineHandler.#endIfSilent',
     find: '$RECEIVED_AT + $SESSION.lease',
     replace: '$RECEIVED_AT + $SESSION.lease * 0.9',
-    why: 'The broker ends a silent session before its lease is over, and then grants its locks.',
+    why: 'The broker ends a silent session before its lease is over, and grants its locks to others.',
   },
   {
     name: 'ping-despite-pong',

@@ -22,7 +22,7 @@ export const cellMutants: readonly Mutant[] = [
     in: 'Inbound.#refuseOtherCell',
     find: '$OWNER === $NUMBER',
     replace: 'true',
-    why: 'The broker grants a key of another cell to a client with a wrong list.',
+    why: 'The broker grants a key of another cell to a client with a wrong list of cells.',
     cells,
   },
   {
@@ -54,7 +54,7 @@ export const cellMutants: readonly Mutant[] = [
     in: 'client/CellSession.cellOf',
     find: 'cellOfSlot($SLOT, $COUNT)',
     replace: 'Math.max(1, cellOfSlot($SLOT, $COUNT) - 1)',
-    why: 'The client sends a request to the cell before the cell of the key.',
+    why: 'The client sends a request to a cell whose number is one too low.',
     cells,
   },
   {
@@ -78,7 +78,7 @@ export const cellMutants: readonly Mutant[] = [
     in: 'CellPool.session',
     find: 'this.#sessions.set($CELL, $OPENING)',
     replace: 'undefined',
-    why: 'Two calls at the same time open two sessions of one cell, and one is never closed.',
+    why: 'Two calls at the same time open two sessions of one cell, and one session is never closed.',
     cells,
   },
 ]

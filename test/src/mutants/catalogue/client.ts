@@ -26,7 +26,7 @@ const clocks: Mutant[] = [
     in: 'expiryFrom',
     find: 'safeDuration($MS)',
     replace: '$MS',
-    why: 'A holder counts the whole period by its own clock, which may be slower than the broker.',
+    why: 'A holder counts the whole period by its own clock, which may be slower than the clock of the broker.',
   },
   {
     name: 'client-ttl-half-a-second-late',
@@ -125,7 +125,7 @@ const requests: Mutant[] = [
     in: 'PendingRequests.abandon',
     find: 'this.#sendCancel($REQUEST)',
     replace: 'undefined',
-    why: 'The client sends no cancel for a request that its caller gave up, so the request waits on.',
+    why: 'The client sends no cancel for a request that its caller gave up, so the request stays queued.',
   },
   {
     name: 'client-resume-sends-nothing-again',
@@ -154,7 +154,7 @@ const requests: Mutant[] = [
     find: '$MS * 2 ** $ROUNDS',
     replace: '$MS',
     brokers: 3,
-    why: 'A client gives up every attempt to connect after the same time, just before its welcome.',
+    why: 'A client gives up every attempt to connect after the same time, just before the welcome comes.',
   },
 ]
 

@@ -31,7 +31,7 @@ const membership: Mutant[] = [
     find: '$LIVING.get($BROKER) !== $N - 1',
     replace: '$LIVING.get($BROKER) !== $N - 1 && $LIVING.get($BROKER) !== $N',
     brokers,
-    why: 'The brokers apply an entry twice. It was appended again, because its answer was lost.',
+    why: 'The brokers apply an entry twice if its writer appended it again after a lost answer.',
   },
   {
     name: 'cluster-missed-entry-ignored',
@@ -39,7 +39,7 @@ const membership: Mutant[] = [
     find: '$LAST < $N - 1',
     replace: 'false',
     brokers,
-    why: 'A broker that missed an entry of another broker goes on, and ignores its later entries.',
+    why: 'A broker that missed an entry of another broker goes on without the later entries of that broker.',
   },
   {
     name: 'cluster-dead-after-half-the-silence',

@@ -26,7 +26,7 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
     in: 'HeldLocks.hold',
     find: '$LOCK.startHold(this.#expiryOf($REQUEST, $MAX_HOLD, $AT))',
     replace: '$LOCK.startHold(expiryFrom(this.scheduler.now(), $MAX_HOLD))',
-    why: 'The client counts maxHold from the arrival of the grant and not from its request.',
+    why: 'The client counts maxHold from the arrival of the grant and not from the sending of the request.',
     needs: { maxHold: 0.5 },
   },
   {
@@ -65,7 +65,7 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
     in: 'WatchRegistry.#publishQueue',
     find: '$SEARCH.willVisit($KEY)',
     replace: 'false',
-    why: 'A watch gets the event of a request that the first state lists too.',
+    why: 'A watch gets the event of a request that the first list of the watch contains too.',
     tests: 'server/queueWatches',
   },
   {

@@ -32,7 +32,7 @@ const granting: Mutant[] = [
     in: 'RequestHandler.#requestLock',
     find: '$FREE && !this.#granter.quiet',
     replace: '$FREE',
-    why: 'A broker that lost its table grants locks before the holders of the old table have ended.',
+    why: 'A broker that lost its table grants locks before the locks of the lost table have ended.',
   },
   {
     name: 'fence-not-raised-for-waiter',
@@ -222,7 +222,7 @@ const once: Mutant[] = [
     in: 'LockTable.#complete',
     find: '$LOCK?.extras?.once === undefined',
     replace: '$LOCK === undefined',
-    why: 'A client gives followers a value for a lock that was not granted to a call of once.',
+    why: 'The table accepts a value for a lock that was not granted to a call of once.',
     needs: { actions: ['once'] },
   },
   {

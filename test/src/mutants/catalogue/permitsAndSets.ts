@@ -58,7 +58,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     in: 'Granter.removeRequest',
     find: 'this.#worklist.add($KEY)',
     replace: 'undefined',
-    why: 'A set that gives up leaves requests waiting for its other keys, although they are free.',
+    why: 'A set that gives up leaves requests waiting for its other keys, although these keys are free.',
     needs: { actions: ['lockAll'] },
   },
   {

@@ -32,7 +32,7 @@ const queries: Mutant[] = [
     in: 'recordChunks',
     find: '$ITEMS = []',
     replace: 'undefined',
-    why: 'Each chunk of a long answer has the items of the chunks before it.',
+    why: 'Each part of a long answer repeats the items of the earlier parts.',
   },
   {
     name: 'record-query-lists-new-records',

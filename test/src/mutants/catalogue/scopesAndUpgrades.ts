@@ -46,7 +46,7 @@ const upgrades: Mutant[] = [
     in: 'waitingRequestsOf',
     find: '$EXTRAS?.upgrade !== undefined',
     replace: 'false',
-    why: 'The first state of a watch leaves out an upgrade that waits.',
+    why: 'The first list of a watch leaves out an upgrade that waits.',
     needs: { actions: ['upgrade'] },
   },
   {
@@ -81,7 +81,7 @@ const scopes: Mutant[] = [
     in: 'DeadlockCheck.#isFreeAt',
     find: 'headOf($PLACE) !== $WAITER',
     replace: 'false',
-    why: 'The check for deadlocks takes a request to be grantable although others wait before it.',
+    why: 'The check for deadlocks regards a request as grantable although other requests wait before it.',
     needs: { actions: ['scope'] },
   },
   {
@@ -97,7 +97,7 @@ const scopes: Mutant[] = [
     in: 'DeadlockCheck.#isFreeAt',
     find: '$PLACE.upgrades.some($IS_STUCK)',
     replace: 'false',
-    why: 'The check for deadlocks takes a key to be free although an upgrade waits there for ever.',
+    why: 'The check for deadlocks regards a key as free although an upgrade waits there for ever.',
     tests: 'table/deadlock',
   },
   {
@@ -105,7 +105,7 @@ const scopes: Mutant[] = [
     in: 'DeadlockCheck.run',
     find: 'listLocks($SCOPE)',
     replace: 'undefined',
-    why: 'The check for deadlocks takes the locks of the scope that asks to be free.',
+    why: 'The check for deadlocks regards the locks of the scope that asks as free.',
     needs: { actions: ['scope'] },
   },
 ]
