@@ -31,7 +31,7 @@ const cellNumbers = [1, 2, 3]
 /** One key of each cell. */
 const keys = cellNumbers.map((cell) => keyIn(cell))
 
-describe('e2e: cells', () => {
+describe('e2e: a session over cells', () => {
   const stage = Stage.forEachTest()
 
   /** Starts a broker for each cell. */
@@ -51,7 +51,7 @@ describe('e2e: cells', () => {
     return session
   }
 
-  it('lock each key in its cell, and open a session at the first use of a cell', async () => {
+  it('locks each key in its cell, and opens a session at the first use of a cell', async () => {
     const cells = await brokers()
     const session = await open(cells, { name: 'n' })
     const sessions = () => cells.map(({ broker }) => broker.status().sessions)
@@ -72,7 +72,7 @@ describe('e2e: cells', () => {
     expect((await session.sessionFor(keys[1]!)).id).to.be.a('string')
   })
 
-  it('have the calls of a session', async () => {
+  it('has the calls of a session', async () => {
     const session = await open(await brokers())
     type Calls = 'lock' | 'tryLock' | 'withLock' | 'lockAll' | 'tryLockAll' | 'withLockAll'
     type MoreCalls = 'singleflightLock' | 'barrier' | 'campaign' | 'observe' | 'query' | 'revoke'
@@ -96,7 +96,7 @@ describe('e2e: cells', () => {
     }
   })
 
-  it('have a session each, which a client gets by a key or by the number of the cell', async () => {
+  it('has a session for each cell, which a client gets by a key or by the number of the cell', async () => {
     const cells = await brokers()
     const session = await open(cells)
     const second = await session.sessionOfCell(2)
@@ -116,7 +116,7 @@ describe('e2e: cells', () => {
     await rejection(session.sessionFor('k', { signal: AbortSignal.abort() }), 'ABORTED')
   })
 
-  it('exclude two sessions over cells from one key', async () => {
+  it('excludes another session over cells from its keys', async () => {
     const cells = await brokers()
     const [a, b] = [await open(cells), await open(cells)]
     const locks = await Promise.all(keys.map((key) => a.lock(key)))
@@ -127,7 +127,7 @@ describe('e2e: cells', () => {
     expect(granted.every((lock, i) => lock.fence > locks[i]!.fence)).to.equal(true)
   })
 
-  it('lock sets of keys with one tag, and refuse other sets', async () => {
+  it('locks sets of keys with one tag, and refuses other sets', async () => {
     const session = await open(await brokers())
     for (const key of keys) {
       const set = await session.lockAll([
@@ -151,7 +151,7 @@ describe('e2e: cells', () => {
     await rejection(session.lockAll([]), 'INVALID_OPTION')
   })
 
-  it('run a scope in the cell of its tag, and refuse keys of other cells in it', async () => {
+  it('runs a scope in the cell of its tag, and refuses keys of other cells in the scope', async () => {
     const session = await open(await brokers())
     const [tag, elsewhere] = keys
     await session.scope(
@@ -175,7 +175,7 @@ describe('e2e: cells', () => {
     )
   })
 
-  it('are refused to a client that lists the cells in another order or number', async () => {
+  it('is refused if it lists the cells in another order or number', async () => {
     const cells = await brokers()
     const urls = cells.map(({ url }) => [url])
     const lists = [
@@ -200,7 +200,7 @@ describe('e2e: cells', () => {
     expect(error.message).to.match(/this broker has no cell, but the client expects 1\/1/)
   })
 
-  it('refuse a client of one broker that locks a key of another cell', async () => {
+  it('is needed for keys of other cells, which the broker of a cell refuses', async () => {
     const [first] = await brokers()
     const session = await stage.session(first!.url)
     await session.lock(keys[0]!)
@@ -208,7 +208,7 @@ describe('e2e: cells', () => {
     expect(error.message).to.match(/the key belongs to cell 2 of 3, and this broker serves cell 1/)
   })
 
-  it('answer queries and statistics for all cells together', async () => {
+  it('answers queries and statistics for all cells together', async () => {
     const cells = await brokers()
     const session = await open(cells)
     const names = Array.from({ length: 40 }, (_, i) => `q${String(i).padStart(2, '0')}`)
@@ -237,7 +237,7 @@ describe('e2e: cells', () => {
     await rejection(session.query({ limit: 0 }), 'INVALID_OPTION')
   })
 
-  it('list the barriers and the kept results of all cells', async () => {
+  it('lists the barriers and the kept results of all cells', async () => {
     const session = await open(await brokers())
     for (const key of keys) {
       session.barrier(key, { parties: 3 }).catch(() => {})
@@ -253,7 +253,7 @@ describe('e2e: cells', () => {
     expect(await session.stats()).to.include({ barrierCalls: keys.length })
   })
 
-  it('show a session of any cell', async () => {
+  it('shows a session of any cell', async () => {
     const session = await open(await brokers())
     await session.lock(keys[0]!)
     const { held } = await session.query({ key: keys[0]! })
@@ -265,7 +265,7 @@ describe('e2e: cells', () => {
     expect(none).to.deep.equal({ sessions: [], sessionsCount: 0 })
   })
 
-  it('send one state of each cell to a watch, and then the events of all cells', async () => {
+  it('passes one state of each cell to a watch, and then the events of all cells', async () => {
     const session = await open(await brokers())
     const held = await session.lock(keys[0]!)
     const events = new Collector<CellWatchEvent>()
@@ -296,7 +296,7 @@ describe('e2e: cells', () => {
     expect(ofOneKey.items).to.have.length(1)
   })
 
-  it('keep the locks of the other cells when the broker of one cell ends', async () => {
+  it('keeps the locks of the other cells when the broker of one cell ends', async () => {
     const cells = await brokers()
     const session = await open(cells, { reconnect: false })
     const locks = await Promise.all(keys.map((key) => session.lock(key)))
@@ -323,7 +323,7 @@ describe('e2e: cells', () => {
     expect((await session.lock(keys[1]!)).held).to.equal(true)
   })
 
-  it('resume the session of a cell whose connection dropped, with its locks', async () => {
+  it('resumes the session of a cell whose connection dropped, with its locks', async () => {
     const sockets: WebSocket[] = []
     class RecordedWebSocket extends WebSocket {
       constructor(url: string, protocol: string) {
@@ -353,7 +353,7 @@ describe('e2e: cells', () => {
     expect(locks.map((lock) => lock.held)).to.deep.equal([true, true])
   })
 
-  it('report the events of a cell with its number', async () => {
+  it('reports the events of a cell with the number of the cell', async () => {
     const cells = await brokers()
     const session = await open(cells)
     await session.lock(keys[2]!)
@@ -367,7 +367,7 @@ describe('e2e: cells', () => {
     expect(await again).to.equal(3)
   })
 
-  it('use a new token in the open cells and in the cells that are opened later', async () => {
+  it('uses a new token in the open cells and in the cells that are opened later', async () => {
     const seen: string[] = []
     const authenticate = ({ token }: { readonly token?: string | undefined }) => {
       seen.push(token!)
@@ -383,7 +383,7 @@ describe('e2e: cells', () => {
     expect(seen.slice(3)).to.deep.equal(['wrong', 'wrong', 'new'])
   })
 
-  it('use a new token in a cell whose session is being opened when the token changes', async () => {
+  it('uses a new token in a cell whose session is being opened when the token changes', async () => {
     const seen = new Collector<string>()
     let acceptOldToken: () => void = () => {}
     const isOldTokenAccepted = new Promise<void>((resolve) => {
@@ -403,7 +403,7 @@ describe('e2e: cells', () => {
     expect(await seen.waitForCount(2)).to.deep.equal(['old', 'new'])
   })
 
-  it('reject an aborted call immediately, and every call after close, while a cell is opened', async () => {
+  it('rejects an aborted call immediately, and the other calls at close, while a cell is opened', async () => {
     // A server that accepts connections and never answers.
     const silent = createServer().listen(0, '127.0.0.1')
     stage.onClear(() => silent.close())

@@ -109,7 +109,7 @@ describe('e2e: several brokers in one process', () => {
     expect((await ben.lock('l')).held).to.equal(true)
   })
 
-  it('lets one broker listen on several ports', async () => {
+  it('may each listen on several ports', async () => {
     const { broker, url } = await stage.broker()
     const { url: other } = await broker.listen({ port: 0 })
     expect(other).not.to.equal(url)

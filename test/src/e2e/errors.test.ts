@@ -21,7 +21,7 @@ import { expect } from 'chai'
 import { WebSocketServer } from 'ws'
 import { next, rejection, Stage } from './stage.js'
 
-describe('e2e: errors of arguments', () => {
+describe('e2e: errors of arguments: the client', () => {
   const stage = Stage.forEachTest()
 
   const keys: [string, string][] = [
@@ -115,7 +115,7 @@ describe('e2e: errors of arguments', () => {
   })
 })
 
-describe('e2e: errors of connecting', () => {
+describe('e2e: errors of connecting: the client', () => {
   const stage = Stage.forEachTest()
   const servers: Server[] = []
 
@@ -247,7 +247,7 @@ describe('e2e: errors of connecting', () => {
   })
 })
 
-describe('e2e: errors of a closed session', () => {
+describe('e2e: errors of a closed session: the client', () => {
   const stage = Stage.forEachTest()
 
   it('rejects every call after close with SESSION_CLOSED, and close may be called again', async () => {
@@ -289,7 +289,12 @@ describe('e2e: errors of a closed session', () => {
     expect(await closed).to.equal(undefined)
   })
 
-  it('rejects calls of a closed broker', async () => {
+  })
+  
+  describe('e2e: errors of listening: the broker', () => {
+  const stage = Stage.forEachTest()
+  
+  it('rejects calls after its close', async () => {
     const broker = createBroker()
     await broker.close()
     await broker.close()

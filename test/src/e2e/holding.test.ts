@@ -84,7 +84,7 @@ describe('e2e: invalid options of lock', () => {
 describe('e2e: notices', () => {
   const stage = Stage.forEachTest()
 
-  it('tell a waiter who holds the key, and tell the holder that others wait, so that it hands over', async () => {
+  it('tell a waiter who holds the key, and tell the holder that others wait, so that the holder unlocks', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const contended: ContendedNotice[] = []
@@ -131,7 +131,7 @@ describe('e2e: notices', () => {
 describe('e2e: a watch with the queue', () => {
   const stage = Stage.forEachTest()
 
-  it('first passes the waiting requests, and then queued and dequeued with a reason', async () => {
+  it('first passes the waiting requests, and then the events queued and dequeued with a reason', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'watcher')
     const [ann, ben, watcher] = sessions
     const held = await ann!.lock('doc:1')

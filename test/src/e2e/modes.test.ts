@@ -52,7 +52,7 @@ describe('e2e: shared and exclusive requests', () => {
 describe('e2e: steal', () => {
   const stage = Stage.forEachTest()
 
-  it('is granted the lock immediately with a higher fence, and the former holder gets the reason', async () => {
+  it('gets the lock immediately with a higher fence, and the former holder gets the reason', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lost = next(ann!, 'lost')

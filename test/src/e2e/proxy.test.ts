@@ -70,10 +70,10 @@ describe('e2e: a proxy', () => {
 
   it('gets the user name and password of its URL, and no error shows the password', async () => {
     const { url } = await stage.broker()
-    const good = await connectProxy(stage)
-    await stage.session(url, { proxy: good.url.replace('//', '//user:p%40ss@') })
+    const acceptingProxy = await connectProxy(stage)
+    await stage.session(url, { proxy: acceptingProxy.url.replace('//', '//user:p%40ss@') })
     const basic = Buffer.from('user:p@ss').toString('base64')
-    expect(good.credentials).to.deep.equal([`Basic ${basic}`])
+    expect(acceptingProxy.credentials).to.deep.equal([`Basic ${basic}`])
 
     const answer = 'HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n'
     const refusingProxy = await connectProxy(stage, { answer })

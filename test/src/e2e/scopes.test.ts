@@ -118,7 +118,7 @@ describe('e2e: scopes', () => {
     })
   })
 
-  it('upgrade their locks in turn, and refuse a steal and unknown options', async () => {
+  it('can upgrade their locks, and refuse a steal and unknown options', async () => {
     const { sessions } = await stage.brokerWithSessions('a')
     const [a] = sessions
     await a!.scope(async (scope) => {

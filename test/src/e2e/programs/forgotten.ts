@@ -1,6 +1,6 @@
 /**
- * A client that keeps its session open at its end, to show whether the session keeps the process
- * alive. A test starts this program with a mode and the URL of a broker. The mode tells how the
+ * A program that leaves its session open, to show whether the session keeps the process alive. A
+ * test starts this program with a mode and the URL of a broker. The mode tells how the
  * session is released from the process: by the option `unref`, by a call of `unref`, by `close`, or
  * ("ref") not at all. The program has nothing to do after its input ends.
  */
