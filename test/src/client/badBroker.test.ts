@@ -12,7 +12,7 @@ import type { Lock } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
 import { faultOfBrokerMessage, type HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
-import { goodBrokerMessages, variantsOf } from '../protocol/brokerMessages.js'
+import { validBrokerMessages, variantsOf } from '../protocol/brokerMessages.js'
 import { garble, mutate } from '../protocol/strangers.js'
 import { count, full, type Random, seeded } from '../support/counts.js'
 import { held, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
@@ -132,7 +132,7 @@ describe('a client that receives invalid messages', () => {
     const mainValues = [null, -1, 0, 1e300, 2 ** 53, 'x', [{}]]
     const values = full ? [...mainValues, true, 1, 2.5, '', '__proto__', [], {}] : mainValues
     let failed = 0
-    for (const message of goodBrokerMessages) {
+    for (const message of validBrokerMessages) {
       for (const { change, value } of variantsOf(message, values)) {
         const result = await resultOfFrame(JSON.stringify(value))
         const fault = faultOfBrokerMessage(JSON.parse(JSON.stringify(value)))
@@ -173,7 +173,7 @@ describe('a client that receives invalid messages', () => {
 /** A frame of up to three messages, some of them mutated. */
 function randomFrame(random: Random): string {
   const messages = Array.from({ length: 1 + random.below(3) }, () => {
-    const message = random.pick(goodBrokerMessages)
+    const message = random.pick(validBrokerMessages)
     return random.chance(0.5) ? mutate(message, random) : message
   })
   try {

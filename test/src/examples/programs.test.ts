@@ -109,7 +109,7 @@ describe('the examples that are programs', () => {
     watch.close()
   }
 
-  it('nightlyReport: one of three machines runs the job, also if the first one dies', async () => {
+  it('nightlyReport: one of three machines runs the job, also if the first machine dies', async () => {
     const observer = await stage.session(url)
     const { requests, origin } = await httpServer()
     const start = (machine: string) =>

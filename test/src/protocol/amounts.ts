@@ -1,11 +1,12 @@
 /**
  * Makes random frames with a hostile amount or order of messages: many cheap messages, expensive
- * messages, and repetitions, with some mutated messages among them. A fence is the number of a
- * grant, which identifies a lock. A scope is one logical task of a session; a request in a scope is
- * checked for deadlocks. A follower is a `once` request that waits while another client runs.
+ * messages, and repetitions, with some randomly changed messages among them. A fence is the number
+ * of a grant, which identifies a lock. A scope is one logical task of a session; a request in a
+ * scope is checked for deadlocks. A follower is a `once` request that waits while another client
+ * runs.
  */
 import type { Random } from '../support/counts.js'
-import { goodMessage, mutate } from './strangers.js'
+import { validMessage, mutate } from './strangers.js'
 
 /** The greatest length of a frame, which is below the limit of 64 KiB. */
 const frameChars = 60_000
@@ -121,7 +122,7 @@ function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
 
 /**
  * Makes the messages of one frame: messages of one to four types, up to the greatest length of a
- * frame. A few of the messages are mutated.
+ * frame. A few of the messages have random changes.
  *
  * @param ownFences The fences of locks that were granted to the client.
  */
@@ -138,7 +139,7 @@ export function hostileBatch(
   const messages: unknown[] = []
   for (let chars = 0; messages.length < maxMessages; ) {
     let message = random.pick(chosen)(nextId())
-    if (random.chance(0.002)) message = mutate(goodMessage(random), random)
+    if (random.chance(0.002)) message = mutate(validMessage(random), random)
     chars += (JSON.stringify(message) ?? '').length + 1
     if (chars > frameChars) break
     messages.push(message)

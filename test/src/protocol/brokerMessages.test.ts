@@ -11,7 +11,7 @@ import { brokerSchemas } from '@holdfast/shared/brokerSchemas'
 import { expect } from 'chai'
 import type { Struct } from 'superstruct'
 import { count, seeded } from '../support/counts.js'
-import { goodBrokerMessages, variantsOf } from './brokerMessages.js'
+import { validBrokerMessages, variantsOf } from './brokerMessages.js'
 import { forgedText, hostileValues, hugeValues, mutate } from './strangers.js'
 
 /**
@@ -54,9 +54,9 @@ function checkAgreement(value: unknown, change: string): void {
 
 describe('faultOfBrokerMessage: messages from a broker', () => {
   it('accepts valid messages, with and without optional and unknown fields', () => {
-    const types = new Set(goodBrokerMessages.map(({ type }) => type))
+    const types = new Set(validBrokerMessages.map(({ type }) => type))
     expect([...types]).to.have.members(Object.keys(brokerSchemas))
-    for (const message of goodBrokerMessages) {
+    for (const message of validBrokerMessages) {
       expect(faultOfBrokerMessage(message), message.type).to.equal(undefined)
       expect(faultOfBrokerMessage({ ...message, later: 1 }), message.type).to.equal(undefined)
       checkAgreement(message, message.type)
@@ -64,7 +64,7 @@ describe('faultOfBrokerMessage: messages from a broker', () => {
   })
 
   it('agrees with the schema if one field at any depth is missing or wrong', () => {
-    for (const message of goodBrokerMessages) {
+    for (const message of validBrokerMessages) {
       for (const { change, value } of variantsOf(message)) {
         checkAgreement(value, message.type + change)
       }
@@ -74,7 +74,7 @@ describe('faultOfBrokerMessage: messages from a broker', () => {
   it('agrees with the schema after random changes', () => {
     seeded((random) => {
       for (let i = count(5_000, 200_000); i > 0; i--) {
-        checkAgreement(mutate(random.pick(goodBrokerMessages), random), `change ${i}`)
+        checkAgreement(mutate(random.pick(validBrokerMessages), random), `change ${i}`)
       }
     })
   })
@@ -95,7 +95,7 @@ describe('faultOfBrokerMessage: messages from a broker', () => {
   })
 
   it('returns the wrong field and its value, but repeats no text of the broker', () => {
-    const found = goodBrokerMessages.find(({ type }) => type === 'found')!
+    const found = validBrokerMessages.find(({ type }) => type === 'found')!
     const cases: [unknown, string][] = [
       [{ type: 'granted', id: 1 }, 'granted.fence is missing'],
       [{ type: 'granted', id: 1, fence: -1 }, 'granted.fence cannot be -1'],

@@ -51,7 +51,7 @@ const newerStats = {
   newestDeadlock: { since: 5, cycle: [{ key: 'k', session: 's', name: 'n', scope: 1 }] },
 }
 
-export const goodBrokerMessages: readonly ServerMessage[] = [
+export const validBrokerMessages: readonly ServerMessage[] = [
   {
     type: 'welcome',
     session: 's',

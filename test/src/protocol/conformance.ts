@@ -6,7 +6,7 @@
  *
  * Or run `npm run conformance -- ws://host:port`.
  *
- * The broker should have no other clients, because the vectors, frames in JSON files, use keys such
+ * The broker should have no other clients, because the vectors (frames in JSON files) use keys such
  * as `k`. All other tests use random keys. The suite expects the default limits and leases (a lease
  * is the time that the broker keeps a session without a message), and leaves no locks behind.
  */

@@ -12,7 +12,7 @@ import { count, full, type Random, seeded } from '../support/counts.js'
 import { collectGarbage } from '../support/garbage.js'
 import { plainState } from '../table/plainValues.js'
 import { StandIn, StandInSocket } from './standIn.js'
-import { garble, goodMessage, mutate } from './strangers.js'
+import { garble, validMessage, mutate } from './strangers.js'
 
 const hello = '{"type":"hello","name":"stranger"}'
 /** The lease of a hostile client. */
@@ -20,12 +20,12 @@ const leaseMs = 2_000
 
 /** Makes a random frame of a hostile client. */
 function hostileFrame(random: Random): string {
-  const message = goodMessage(random)
+  const message = validMessage(random)
   if (random.chance(0.05)) return JSON.stringify(message)
   if (random.chance(0.002)) return deepFrame(random)
   if (random.chance(0.3)) return garble(JSON.stringify(message), random)
   const value = mutate(message, random)
-  const batch = random.chance(0.1) ? [value, mutate(goodMessage(random), random)] : value
+  const batch = random.chance(0.1) ? [value, mutate(validMessage(random), random)] : value
   return JSON.stringify(batch) ?? 'undefined'
 }
 

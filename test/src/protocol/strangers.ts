@@ -100,12 +100,12 @@ function setItems(random: Random): object[] {
 }
 
 /** Makes a random valid message of a client. */
-export function goodMessage(random: Random): ClientMessage {
+export function validMessage(random: Random): ClientMessage {
   const id = 1 + random.below(1_000)
   const maybe = <T extends object>(fields: T): T | Record<string, never> =>
     random.chance(0.4) ? fields : {}
   const ms = (): number => random.pick([1, 250, 2 ** 31 - 1])
-  const scope = (): object =>
+  const keyOrPrefix = (): object =>
     random.pick([{}, { key: random.pick(keys) }, { prefix: random.pick(['', 'orders:', 'é']) }])
   const makers: (() => object)[] = [
     () => ({
@@ -142,7 +142,7 @@ export function goodMessage(random: Random): ClientMessage {
     () => ({ type: 'auth', id, token: 'secret' }),
     () => ({ type: 'cancel', request: id }),
     () => ({
-      ...{ type: 'query', id, ...scope() },
+      ...{ type: 'query', id, ...keyOrPrefix() },
       ...maybe({ limit: 1 + random.below(1_000) }),
       ...random.pick([
         {},
@@ -151,7 +151,7 @@ export function goodMessage(random: Random): ClientMessage {
       ]),
     }),
     () => ({ type: 'query', id, kind: 'sessions', session: random.pick(['s', 'x'.repeat(64)]) }),
-    () => ({ type: 'watch', id, ...scope() }),
+    () => ({ type: 'watch', id, ...keyOrPrefix() }),
     () => ({ type: 'unwatch', watch: id }),
     () => ({ type: 'stats', id }),
     () => ({ type: 'pong', n: random.below(100) }),

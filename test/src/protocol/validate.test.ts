@@ -14,7 +14,7 @@ import {
 import { schemas } from '@holdfast/shared/clientSchemas'
 import { expect } from 'chai'
 import { count, Random, seeded } from '../support/counts.js'
-import { forgedText, goodMessage, hostileValues, hugeValues, mutate } from './strangers.js'
+import { forgedText, validMessage, hostileValues, hugeValues, mutate } from './strangers.js'
 
 /** Whether the schema accepts a value. A throw counts as no. */
 function isAcceptedBySchema(value: unknown): boolean {
@@ -78,11 +78,11 @@ function checkVerdict(value: unknown): void {
 
 const refusalCodes = ['BAD_MESSAGE', 'INVALID_KEY', 'INVALID_TTL', 'INVALID_TIMEOUT']
 
-describe('validate: good messages', () => {
+describe('validate: valid messages', () => {
   it('accepts each valid message unchanged, by the fast check and by the schema', () => {
     seeded((random) => {
       for (let i = count(3_000, 100_000); i > 0; i--) {
-        const message = JSON.parse(JSON.stringify(goodMessage(random))) as object
+        const message = JSON.parse(JSON.stringify(validMessage(random))) as object
         check(validate(message) === message, 'validate returns the message', message)
         check(isAcceptedBySchema(message), 'the schema accepts the message', message)
         check(isAcceptedFast(message), 'the fast check accepts the message', message)
@@ -91,12 +91,12 @@ describe('validate: good messages', () => {
   })
 })
 
-describe('validate: mutated messages', () => {
+describe('validate: randomly changed messages', () => {
   it('gives the same result by the fast check and by the schema', () => {
     seeded((random) => {
       let accepted = 0
       for (let i = count(10_000, 500_000); i > 0; i--) {
-        const value = mutate(goodMessage(random), random)
+        const value = mutate(validMessage(random), random)
         checkAgreement(value)
         if (isAcceptedFast(value)) accepted++
       }
@@ -107,16 +107,16 @@ describe('validate: mutated messages', () => {
   it('returns the id of a request if the id is valid, and repeats no text of the client', () => {
     seeded((random) => {
       for (let i = count(10_000, 200_000); i > 0; i--) {
-        checkVerdict(mutate(goodMessage(random), random))
+        checkVerdict(mutate(validMessage(random), random))
       }
     })
   })
 
   it('gives the same result by both checks with every hostile value in every field', () => {
     const random = new Random(1)
-    const good = Array.from({ length: 200 }, () => goodMessage(random))
+    const validMessages = Array.from({ length: 200 }, () => validMessage(random))
     for (const [type, schema] of Object.entries(schemas)) {
-      const example = good.find((message) => message.type === type)
+      const example = validMessages.find((message) => message.type === type)
       const fields = Object.keys(schema.schema as object)
       for (const field of [...fields, '__proto__', 'constructor', 'other']) {
         for (const value of [...hostileValues, ...hugeValues]) {
@@ -140,7 +140,7 @@ describe('validate: metadata', () => {
   const lockWith = (metadata: string) =>
     JSON.parse(`{"type":"lock","id":1,"key":"k","metadata":${metadata}}`) as object
 
-  const good: Record<string, string> = {
+  const acceptedMetadata: Record<string, string> = {
     '64 nested arrays, the maximum': '['.repeat(64) + ']'.repeat(64),
     '64 nested objects, the maximum': '{"a":'.repeat(64) + '1'.padEnd(65, '}'),
     'a list of numbers of 4 KiB': `[${'0,'.repeat(2_046)}0]`,
@@ -148,7 +148,7 @@ describe('validate: metadata', () => {
     'a text of exactly 4 KiB': `"${'x'.repeat(4_094)}"`,
     'a text of exactly 4 KiB in UTF-8': `"${'é'.repeat(2_047)}"`,
   }
-  for (const [name, text] of Object.entries(good)) {
+  for (const [name, text] of Object.entries(acceptedMetadata)) {
     it(`accepts metadata that is ${name}`, () => {
       const message = lockWith(text)
       expect(isValidFast(message)).to.equal(true)

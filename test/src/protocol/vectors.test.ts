@@ -8,7 +8,7 @@ import { validate } from '@holdfast/shared/clientChecks'
 import { expect } from 'chai'
 import { type Expectation, textOf, titleOf, type Vector, vectorFiles } from './vectors.js'
 
-/** Returns the reaction of the codec and the checks to a text frame, which a broker would have. */
+/** Returns the reaction that a broker would have to a text frame, by the codec and the checks. */
 function reactionTo(text: string, when: 'first' | undefined): Expectation {
   const limit = when === 'first' ? maxHelloBytes : maxFrameBytes
   if (Buffer.byteLength(text) > limit) return { close: closeCodes.tooBig.code }

@@ -10,6 +10,10 @@ import { queryAll, type Stage } from './stage.js'
 
 /** Defines the tests of elections. */
 export function electing(stage: Stage): void {
+  describe('elections: the broker', () => elections(stage))
+}
+
+function elections(stage: Stage): void {
   it('grants campaigns in order, each with its value', async () => {
     const [first, second, watcher] = await stage.openSeveral(3)
     const key = stage.key()

@@ -130,8 +130,8 @@ function queries(stage: Stage): void {
 }
 
 /** Asks for barriers or kept results. Returns the last part of the answer. */
-async function queryRecords(peer: Peer, kind: 'barriers' | 'results', scope: object) {
-  const parts = await peer.answers('found', peer.request({ type: 'query', kind, ...scope }))
+async function queryRecords(peer: Peer, kind: 'barriers' | 'results', filter: object) {
+  const parts = await peer.answers('found', peer.request({ type: 'query', kind, ...filter }))
   const { heldCount, waitingCount } = parts.at(-1)!
   expect({ heldCount, waitingCount }).to.deep.equal({ heldCount: 0, waitingCount: 0 })
   return parts.at(-1)!
@@ -275,8 +275,8 @@ function watches(stage: Stage): void {
   it('shares an event with all matching watches of its connection', async () => {
     const [watcher, peer] = await stage.openSeveral(2)
     const key = stage.key()
-    const watches = [{ key }, { key }, { prefix: key }].map((scope) =>
-      watcher!.request({ type: 'watch', ...scope }),
+    const watches = [{ key }, { key }, { prefix: key }].map((filter) =>
+      watcher!.request({ type: 'watch', ...filter }),
     )
     for (const watch of watches) await watcher!.answers('watching', watch)
     await peer!.acquire(key)

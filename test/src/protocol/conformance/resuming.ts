@@ -138,13 +138,13 @@ function resumes(stage: Stage): void {
     expect(await after.answer('failed', 1)).to.include({ code: 'BAD_MESSAGE' })
   })
 
-  it('opens a new session for an unknown session', async () => {
+  it('opens a new session if the session of a resume is unknown', async () => {
     const peer = await stage.open({ resume: { session: 'nobody', secret: 'nothing' } })
     expect(peer.welcome).to.include({ resumed: false })
     expect(peer.welcome.session).not.to.equal('nobody')
   })
 
-  it('opens a new session for a wrong secret, and does not change the other session', async () => {
+  it('opens a new session if the secret is wrong, and does not change the other session', async () => {
     const before = await stage.open({ grace: 'lease' })
     const key = stage.key()
     const fence = await before.acquire(key)

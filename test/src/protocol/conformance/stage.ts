@@ -64,9 +64,9 @@ export class Stage {
 /** Sends a query of this peer, and joins the parts of the answer. */
 export async function queryAll(
   peer: Peer,
-  scope: { key?: string; prefix?: string; limit?: number; after?: string; afterFence?: number },
+  filter: { key?: string; prefix?: string; limit?: number; after?: string; afterFence?: number },
 ): Promise<QueryResult> {
-  const parts = await peer.answers('found', peer.request({ type: 'query', ...scope }))
+  const parts = await peer.answers('found', peer.request({ type: 'query', ...filter }))
   const { heldCount, waitingCount } = parts[0]!
   return {
     held: parts.flatMap((part) => part.held),
