@@ -14,10 +14,10 @@ import { DevTools, type Tab } from './devtools.js'
 import { openSite, type Site } from './site.js'
 
 /**
- * A function that runs in a page. It requests the lock `one`, reports by `onResult` whether it got
- * the lock, and keeps the lock until the page calls `release`.
+ * A function that runs in a page. It requests the lock `printer`, reports by `onResult` whether it
+ * got the lock, and keeps the lock until the page calls `release`.
  */
-const tryToHold = `async (locks) => locks.request('one', { ifAvailable: true }, (lock) => {
+const tryToHold = `async (locks) => locks.request('printer', { ifAvailable: true }, (lock) => {
   if (lock !== null) globalThis.held = new Promise((resolve) => { globalThis.release = resolve })
   globalThis.onResult?.(lock !== null)
   return globalThis.held
@@ -67,7 +67,7 @@ describe('locks across two browsers and two processes', function () {
     expect(await holdsIn(tabs[0]!, sessionLocks)).to.equal(true)
     expect(await holdsIn(tabs[1]!, sessionLocks)).to.equal(false)
     const isFree = () =>
-      session.locks.request('one', { ifAvailable: true }, (lock) => lock !== null)
+      session.locks.request('printer', { ifAvailable: true }, (lock) => lock !== null)
     expect(await isFree()).to.equal(false)
     child = spawn(process.execPath, ['--input-type=module', '--eval', holderProgram(site.url)], {
       cwd: root,
@@ -81,7 +81,7 @@ describe('locks across two browsers and two processes', function () {
     expect(await isFree()).to.equal(false)
     child.kill('SIGKILL')
     await once(child, 'exit')
-    await session.locks.request('one', () => {})
+    await session.locks.request('printer', () => {})
     expect(await holdsIn(tabs[1]!, sessionLocks)).to.equal(true)
   })
 })
@@ -91,7 +91,7 @@ function holderProgram(url: string): string {
   return `
     import { connect } from '@holdfast/client'
     const session = await connect('${url}')
-    const holding = session.locks.request('one', () => {
+    const holding = session.locks.request('printer', () => {
       console.log('holds')
       return new Promise(() => {})
     })

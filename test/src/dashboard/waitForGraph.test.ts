@@ -67,7 +67,7 @@ describe('the wait-for graph', () => {
     expect(alone.cycle).to.have.members(['a', 'b'])
   })
 
-  it('reports no deadlock of a session that waits in another scope than it holds', async () => {
+  it('reports no deadlock of a session whose waiting request is in another scope than its lock', async () => {
     const [graphs, sessions] = [await load('waitForGraph'), await load('sessionRows')]
     const cycleWith = (scope: number) => {
       const base = { mode: 'exclusive', since: 1 } as const

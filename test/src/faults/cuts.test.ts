@@ -10,6 +10,7 @@ import { runConversation } from './conversation.js'
 import { FrameCounter } from './frames.js'
 import type { ConnectionFilters, Filter } from './proxy.js'
 
+/** The direction of bytes: `up` to the broker, `down` to the client. */
 type Direction = 'up' | 'down'
 
 /** Returns a filter that passes this many bytes and then cuts the connection. */

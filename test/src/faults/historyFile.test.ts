@@ -30,7 +30,7 @@ const tenure = (process: string, fence: number, ...times: readonly number[]): Te
   return { process, fence, ...required, unlockConfirmedAt: confirmedAt }
 }
 
-const good = [tenure('a', 1, 0, 1, 2, 3), tenure('b', 2, 0, 3, 5), tenure('a', 3, 4, 6, 7, 8)]
+const validTenures = [tenure('a', 1, 0, 1, 2, 3), tenure('b', 2, 0, 3, 5), tenure('a', 3, 4, 6, 7, 8)]
 
 const historyOf = (tenures: readonly Tenure[], capacity?: number): KeyHistory => {
   return { key: 'k', capacity, tenures, publications: [], observations: [] }
@@ -58,14 +58,14 @@ const election: KeyHistory = {
 describe('a file with a history of locks', () => {
   it('has every field of the history, so that reading the file returns the same history', () => {
     const histories = [
-      historyOf(good),
-      { ...historyOf([{ ...good[0]!, permits: 2 }], 2), key: 'p' },
+      historyOf(validTenures),
+      { ...historyOf([{ ...validTenures[0]!, permits: 2 }], 2), key: 'p' },
       { ...election, key: 'election' },
     ]
     expect(parseHistories(formatHistories(histories))).to.deep.equal(histories)
   })
 
-  const line = formatHistories([historyOf([good[0]!])])
+  const line = formatHistories([historyOf([validTenures[0]!])])
   const invalid: [string, string, string][] = [
     ['text that is not JSON', 'no', 'Line 2: it must be JSON'],
     ['an array', '[]', 'Line 2: it must be an object'],
@@ -93,8 +93,8 @@ describe('the check of a history (judgeHistory)', () => {
   const judge = (...tenures: Tenure[]) => judgeHistory(historyOf(tenures))
 
   it('accepts a history without violations, in any order of its lines', () => {
-    expect(judge(...good)).to.deep.equal([])
-    expect(judge(...[...good].reverse())).to.deep.equal([])
+    expect(judge(...validTenures)).to.deep.equal([])
+    expect(judge(...[...validTenures].reverse())).to.deep.equal([])
   })
 
   it('finds two holders, repeated fences, and fences that do not rise', () => {
@@ -185,8 +185,8 @@ describe('npm run check-history', () => {
 
   it('exits with 0 if there is no violation, 1 if there is one, and 65 for a file of another format', () => {
     const text = (tenures: readonly Tenure[]) => formatHistories([historyOf(tenures)])
-    expect(check(text(good))).to.deep.equal({ status: 0, out: 'k: 3 uses, 0 violations\n' })
-    const overlapping = check(text([...good, tenure('c', 4, 0, 1, 9)]))
+    expect(check(text(validTenures))).to.deep.equal({ status: 0, out: 'k: 3 uses, 0 violations\n' })
+    const overlapping = check(text([...validTenures, tenure('c', 4, 0, 1, 9)]))
     expect(overlapping.status).to.equal(1)
     expect(overlapping.out).to.match(/^VIOLATION k: /m)
     const wrong = check('# a comment\n')

@@ -51,11 +51,11 @@ async function causeEvents(session: Session): Promise<number> {
   return eventCount
 }
 
-describe('faults: memory while clients do not read', function () {
+describe('faults: the broker, while clients do not read,', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
 
-  it(`grows by at most half of the unread limit for each of ${readerCount} clients`, async () => {
+  it(`needs memory for at most half of the unread limit of each of ${readerCount} clients`, async () => {
     const served = await ServeProcess.startListening(stage)
     const pid = served.process.pid!
     const stalledReaders: RawClient[] = []

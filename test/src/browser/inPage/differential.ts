@@ -10,7 +10,10 @@ import { type Locks, Script } from '../../locks/script.js'
 /** The locks to test: of the browser, of one session, or of two sessions. */
 export type Implementation = 'native' | 'session' | 'twoSessions'
 
-/** Runs one scenario. Returns its log, and the lengths of the log at its quiet points. */
+/**
+* Runs one scenario. Returns its log, and the lengths of the log at its quiet points, where the
+* scenario waits until nothing more happens.
+*/
 export async function scenarioLog(
   implementation: Implementation,
   url: string,

@@ -69,7 +69,7 @@ export function recordedEvents(): readonly RecordedEvent[] {
 
 /** Resolves when an event of this name was recorded, also if it was recorded earlier. */
 export async function untilRecorded(event: string): Promise<void> {
-  while (!recorded.some((entry) => entry.event === event)) {
+  while (!recorded.some((recordedEvent) => recordedEvent.event === event)) {
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
 }
