@@ -71,7 +71,7 @@ export class BrokerProcess {
     await exited
   }
 
-  /** Stops the process with SIGSTOP. */
+  /** Pauses the process by SIGSTOP. */
   freeze(): void {
     this.#process?.kill('SIGSTOP')
   }

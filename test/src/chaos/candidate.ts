@@ -43,6 +43,7 @@ export class Candidate {
     this.#link = new ClientLink(urls)
   }
 
+  /** Campaigns in a loop until the candidate is paused or closed. */
   work(): void {
     this.#isPaused = false
     this.#working = this.#loop()
@@ -101,6 +102,7 @@ export class Candidate {
     // The client lost the leadership before it received the grant, so the candidate never led.
     if (!leadership.held) return
     const tenure = { process: this.name, fence, requestedAt, grantedAt, givenUpAt: grantedAt }
+    // Notes the present time as `givenUpAt` if the candidate still leads.
     const confirmHeld = (): boolean => {
       const { held } = leadership
       if (held) tenure.givenUpAt = process.hrtime.bigint()
@@ -150,7 +152,7 @@ export class Candidate {
     return process.hrtime.bigint()
   }
 
-  /** A value that no candidate has published before, at the present time. */
+  /** A publication of now, with a value that no candidate has published before. */
   #nextPublication() {
     const value = `${this.name} ${this.publications.length}`
     return { process: this.name, value, publishedAt: process.hrtime.bigint() }

@@ -12,21 +12,24 @@ import type { World } from './world.js'
 export interface FaultOutcome {
   readonly fault: string
   /**
-   * The time until all clients were served during the fault, in ms; undefined if the fault makes
-   * this impossible.
+   * The time from the start of the fault until all clients were served in spite of the fault, in
+   * ms; undefined if the fault makes this impossible.
    */
   readonly servedDuringMs: number | undefined
   /** The time from the end of the fault until all clients were served, in ms. */
   readonly servedAfterMs: number
   /** The time from the end of the fault until every broker accepted clients, in ms. */
   readonly allReadyMs: number
-  /** The number of clients of affected brokers that lost the lock that they keep. */
+  /**
+   * The number of clients of affected brokers that lost their kept lock, which they hold all the
+   * time.
+   */
   readonly lostByAffected: number
   /** The longest time for which the process of all clients stood still, in ms. */
   readonly longestStallMs: number
   /**
-   * The number of other clients that lost this lock while their process stood still for half a
-   * lease or longer. A client must then give up its locks, because it reached no broker.
+   * The number of other clients that lost their kept lock while their process stood still for half
+   * a lease or longer. A client must then give up its locks, because it reached no broker.
    */
   readonly lostByStall: number
   /** The violations that the checks found after the fault. */

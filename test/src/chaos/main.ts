@@ -74,7 +74,7 @@ try {
     ...(await world.drain()),
   ]
   console.log(tableOf(outcomes))
-  console.log(`${world.tenures} tenures of shared locks; seed ${seed}`)
+  console.log(`${world.tenureCount} tenures of the keys that all workers use; seed ${seed}`)
   const { history, lossCount } = world.election
   const leaderships = `${history.tenures.length} leaderships, of which ${lossCount} were lost`
   const stallMs = Math.max(...outcomes.map(({ longestStallMs }) => longestStallMs))

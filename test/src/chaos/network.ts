@@ -1,7 +1,8 @@
 /**
- * The network between clients, brokers and etcd members. Any two of these machines can be cut off
- * from each other: their packets get lost, and no machine is notified. If network namespaces are
- * available, each machine is a namespace. If not, proxies connect the machines where possible.
+ * The network between the clients, the brokers and the members of the storage (etcd or PostgreSQL).
+ * Two machines can be cut off from each other: their packets get lost, and no machine is notified.
+ * If network namespaces are available, each machine is a namespace. If not, proxies connect the
+ * clients to the brokers and the brokers to the storage.
  */
 import { TcpProxy } from '../faults/proxy.js'
 import { Valve } from '../faults/valve.js'
@@ -48,7 +49,6 @@ export class NamespaceNetwork implements Network {
     for (const [machine, name] of this.#names) this.#add(machine, name)
     // A cut gives two machines wrong hardware addresses of each other. All hardware addresses are
     // static, so that no machine asks for the right address.
-    this.mend()
     for (const a of this.#machines)
       for (const b of this.#machines) this.#setMac(a, b, this.#macOf(b))
   }

@@ -1,8 +1,8 @@
 /**
  * A worker is a client that uses locks all the time and records the answers of the brokers. It
- * holds one lock, the kept lock, all the time. It shares some keys with all other workers: it locks
- * one of them, a set of two of them, or permits of one key. It also uses a lock of its own, whose
- * grants show when the worker is served again after a fault.
+ * holds one lock, the kept lock, all the time. It shares some keys with all other workers. It locks
+ * one or two of these keys, and some permits (parts of the capacity) of a further key. It also uses
+ * a lock of its own, whose grants show when the worker is served again after a fault.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HoldfastError, type Lock, type Session } from '@holdfast/client'

@@ -23,10 +23,10 @@ export const deadMs = 1_500
 const logName = 'holdfast'
 /** The number of brokers. */
 const brokerCount = 3
-/** The number of clients for each broker. */
+/** The number of workers (clients that use locks) for each broker. */
 const workersPerBroker = 3
 const sharedKeys = ['a', 'b', 'c']
-/** How long a call of this file waits for brokers or workers before it fails, in ms. */
+/** How long a function of this file waits for brokers or workers before it fails, in ms. */
 const stepTimeoutMs = 30_000
 
 export interface WorldOptions {
@@ -161,9 +161,10 @@ export class World {
 
   /**
    * Pauses all workers and candidates, and checks three rules. The first rule: only one worker at a
-   * time held the exclusive lock of each key that all workers use. The second rule: only one
-   * candidate at a time led, and the observers saw the leaders. The third rule: each broker has
-   * exactly the locks that the paused workers still hold, with their holders and fences.
+   * time held the exclusive lock of each key that all workers use, and the workers never held more
+   * permits than exist. The second rule: only one candidate at a time led, and the observers saw
+   * the leaders. The third rule: each broker has exactly the locks that the paused workers still
+   * hold, with their holders and fences.
    *
    * @param settleMs How long brokers may take until the last rule holds, in ms. After a broker
    *   was declared dead, another broker keeps the sessions of the dead broker for one lease.
@@ -217,8 +218,8 @@ export class World {
     ]
   }
 
-  /** The number of tenures of the keys that all workers use. */
-  get tenures(): number {
+  /** The number of uses of the keys that all workers share, without the permits. */
+  get tenureCount(): number {
     let count = 0
     for (const { history } of this.workers)
       for (const tenures of history.values()) count += tenures.length

@@ -1,6 +1,7 @@
 /**
- * Causes faults, one after another. Each fault uses separate random numbers. Therefore, when a
- * failing run is repeated without one fault, the other faults do not change.
+ * Causes faults in a world (a simulated system), one after another. Each fault uses separate random
+ * numbers. Therefore, when a failing run is repeated without one fault, the other faults do not
+ * change.
  */
 import type { BrokerMachine } from './brokerMachine.js'
 import type { ClientMachine } from './clientMachine.js'

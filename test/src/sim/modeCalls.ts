@@ -1,6 +1,6 @@
 /**
  * The calls of `lock.upgrade` and `lock.downgrade` in a client program. After each call the program
- * checks the mode and the fence (the number of the grant) that the client tells.
+ * checks the mode and the fence (the number of the grant) that the client shows.
  */
 import { type ErrorCode, HoldfastError } from '@holdfast/shared'
 import type { HeldLock } from './holderOracle.js'

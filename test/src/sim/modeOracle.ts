@@ -103,7 +103,7 @@ export class ModeOracle {
       this.#violated('an upgrade that is given up leaves its lock as it was', lock)
   }
 
-  /** Checks that the answer to an upgrade tells the present fence of its exclusive lock. */
+  /** Checks that the answer to an upgrade contains the present fence of the exclusive lock. */
   #checkAnswer(
     { session, id, answer, repeat }: EffectOf<'answer'>,
     command: Command,

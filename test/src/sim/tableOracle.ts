@@ -254,7 +254,7 @@ export class TableOracle {
     )
     if (canHold) {
       this.#report.violated(
-        'a waiter that can hold the lock is granted it',
+        'a waiter that can hold the lock gets the lock',
         `${nameOf(first)} waits for a free ${key}`,
       )
     }

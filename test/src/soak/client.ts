@@ -1,7 +1,8 @@
 /**
- * A client process of the soak program. A resident has several users and runs until the soak
- * program stops it. A visitor has one user, holds a lock, and ends soon: it closes its session, or
- * exits without closing, or kills itself.
+ * A client process of the soak program. Its users (see `user.ts`) open sessions and do random
+ * actions. A resident has several users and runs until the soak program stops it. A visitor has one
+ * user, holds a lock, and ends soon: it closes its session, or exits without closing, or kills
+ * itself.
  *
  *   node client.js resident|visitor URL TOKEN SEED USERS PAUSE_MS
  */
@@ -10,7 +11,9 @@ import { Random } from '../support/counts.js'
 import type { SoakCommand } from './measure.js'
 import { User } from './user.js'
 
-/** A message of a client to the soak program: the actions since the last message. */
+/**
+ * A message of a client to the soak program, which counts the actions since the previous message.
+ */
 export interface ActionCounts {
   readonly kind: 'actions'
   /** How often each action was done, by its name. */

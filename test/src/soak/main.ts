@@ -6,10 +6,10 @@
  *   npm run soak -- --warm-up 2        the samples of the first two hours do not count
  *   npm run soak -- --sample 10        a sample each 10 s
  *   npm run soak -- --seed 17          the random choices of an earlier run again
- *   npm run soak -- --preload FILE     the broker loads this module first, for instance a leak
+ *   npm run soak -- --preload FILE     the broker loads this module first, for instance one that leaks
  *
- * Exit codes: 0 if every slope is within its bound, 1 if a slope is not or the run failed, 64 for
- * wrong usage.
+ * Exit codes: 0 if every slope (the growth per hour) is within its bound and the clients left
+ * nothing behind in the broker, 64 for wrong usage, and 1 otherwise.
  */
 import { resolve } from 'node:path'
 import process from 'node:process'
@@ -36,7 +36,10 @@ const { values } = parseArgs({
 
 const msPerHour = 3_600_000
 
-/** Reads a number that must be at least `min`; ends the program with 64 otherwise. */
+/**
+ * Reads the option `name`, a number of at least `min`; exits with 64 if the value is no such
+ * number.
+ */
 function numberOf(
   name: Exclude<keyof typeof values, 'preload'>,
   min: number,
@@ -51,7 +54,7 @@ function numberOf(
 
 const durationMs = numberOf('hours', 0) * msPerHour
 // The caches of V8 and of the allocator grow for some minutes. So the first quarter of a run does
-// not count, and at most its first hour.
+// not count, or its first hour if the quarter is longer.
 const warmUpMs = numberOf('warm-up', 0, Math.min(durationMs / 4 / msPerHour, 1)) * msPerHour
 const sampleMs = numberOf('sample', 0.01) * 1_000
 if ((durationMs - warmUpMs) / sampleMs < 2 * minSamples) {

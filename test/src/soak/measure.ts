@@ -3,7 +3,7 @@
  * When the soak program sends `measure`, the module answers with the memory and the number of open
  * file descriptors of its process.
  *
- * The process first collects its garbage, because the heap would otherwise contain garbage of up to
+ * The process first collects its garbage, because the heap could otherwise contain garbage of up to
  * many MiB, which hides a small leak. `node` must have the flag `--expose-gc`.
  */
 import { readdirSync } from 'node:fs'

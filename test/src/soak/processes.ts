@@ -28,7 +28,7 @@ export class MeasuredProcess {
   readonly #errorLines: string[] = []
   #onActions: (counts: ActionCounts['counts']) => void = () => {}
   #isEnding = false
-  /** Rejects if the process ends before `stop` or `kill` is called; otherwise stays pending. */
+  /** Rejects when the process ends, except with exit code 0 after a call of `stop` or `kill`. */
   readonly failed: Promise<never>
 
   /**
@@ -60,7 +60,7 @@ export class MeasuredProcess {
         reject(new Error(`${name} ended with ${code ?? signal}\n${lines}`))
       })
     })
-    // No code may await `failed`, because a process that is killed at the end of the run fails too.
+    // A process that is killed at the end of a run rejects `failed` when no code awaits it.
     this.failed.catch(() => {})
   }
 

@@ -55,8 +55,8 @@ export interface SoakResult {
 }
 
 /**
- * The gauges that must be 0 when all clients have left. `memory_used_bytes` is not 0, because the
- * broker keeps the state of up to 1,024 idle keys.
+ * The gauges that must be 0 when all clients have left. `memory_used_bytes` stays above 0, because
+ * the broker keeps the state of up to 1,024 idle keys.
  */
 const emptyGauges = [
   'connections',
@@ -155,7 +155,7 @@ export class Soak {
     return client
   }
 
-  /** Starts one visitor after the other until the run ends. */
+  /** Starts one visitor after another until the run ends. */
   #sendVisitors(
     url: string,
     token: string,

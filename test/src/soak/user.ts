@@ -36,7 +36,7 @@ export class User {
     this.#options = options
   }
 
-  /** Opens one session after the other until `stop` is called; then closes the last session. */
+  /** Opens one session after another until `stop` is called; then closes the last session. */
   async run(): Promise<void> {
     while (!this.#isStopped) {
       const session = await this.connect()
@@ -50,7 +50,10 @@ export class User {
     this.#isStopped = true
   }
 
-  /** Opens a session with a random grace. */
+  /**
+   * Opens a session with a random grace (how long the broker keeps a session whose connection is
+   * lost).
+   */
   connect(): Promise<Session> {
     const { url, token, random } = this.#options
     const onNewSocket = (socket: WebSocket): void => {
@@ -73,7 +76,7 @@ export class User {
     })
   }
 
-  /** Does this many random actions, unless `stop` is called. */
+  /** Does `count` random actions, or fewer if `stop` is called. */
   async act(session: Session, count: number): Promise<void> {
     const { url, token, random, pauseMs, onAction } = this.#options
     const watches: Watch[] = []

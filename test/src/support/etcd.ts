@@ -1,7 +1,7 @@
 /**
  * An etcd cluster for one test: real members of Debian's etcd-server in a temporary folder, on free
  * ports. The cluster ends when the test stops it, or when the process of the test ends. Members can
- * be killed, stopped, continued and started again.
+ * be killed, paused, continued and started again.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,6 +1,6 @@
 /**
  * A PostgreSQL server for tests, with its data and its socket in a temporary folder. A test can
- * kill, stop and restart the server, and give it a standby that replaces the server. PostgreSQL
+ * kill, pause and restart the server, and make a standby that can replace the server. PostgreSQL
  * refuses to run as root, so a test that runs as root starts the server as the user `nobody`.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
@@ -110,7 +110,7 @@ export class Postgres {
     return this.#sql
   }
 
-  /** Starts the server again, on the same port. */
+  /** Starts the server, each time on the same port. */
   async start(): Promise<void> {
     const settings = [
       `listen_addresses=${this.host}`,
@@ -146,8 +146,8 @@ export class Postgres {
   }
 
   /**
-   * Makes a standby of this server, which copies every commit. The standby runs until it is
-   * stopped, and accepts reads only until it is promoted.
+   * Makes a standby: a server that copies every commit of this server. The standby accepts only
+   * reads until it is promoted, and runs until it is stopped.
    */
   async standby({ place = loopback, settings = [] }: PostgresOptions = {}): Promise<Postgres> {
     const folder = newFolder()
@@ -172,7 +172,7 @@ export class Postgres {
       '-R',
     ])
     const line = `host=${primary.host} port=${primary.port} user=${user} application_name=standby`
-    // If the file has several lines with this name, PostgreSQL uses the last.
+    // If the file has several lines for `primary_conninfo`, PostgreSQL uses the last.
     appendFileSync(join(this.data, 'postgresql.auto.conf'), `primary_conninfo = '${line}'\n`)
     await this.start()
   }

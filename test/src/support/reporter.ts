@@ -71,8 +71,8 @@ export default class Reporter extends Mocha.reporters.Spec {
     this.#failures.push(...unexplained.map((title) => `${title}: skipped without a reason`))
     leave?.(failures + unexplained.length)
     setTimeout(() => this.#failForOpenHandles(), this.#settleMs).unref()
-    // All handles are closed. Node would now destroy its environment, but sometimes loops there
-    // forever, because Node waits for a request that has already finished.
+    // At this event all handles are closed. Without `exit`, Node destroys its environment, and
+    // sometimes loops forever meanwhile, because it waits for a request that has already finished.
     process.once('beforeExit', () => process.exit())
   }
 
