@@ -1,7 +1,8 @@
 /**
  * Tests the packages as a user installs them. Each runtime, bundler and test runner loads the
  * packages and acquires a lock at a real broker, and each compiler accepts the types of the
- * packages. These tests run only in a full run, because they install many tools.
+ * packages. These tests run only in a full run, because they install many tools. A journal is a
+ * command log on disk.
  */
 import { mkdtemp, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -43,12 +44,12 @@ describe('the installed packages', function () {
    * `grants` says.
    */
   async function expectLocks(running: Promise<Outcome>, grants = 1): Promise<void> {
-    const before = broker.stats()
+    const statsBefore = broker.stats()
     const { code, output } = await running
     const { totalLocks, failedLocks, activeLocks } = broker.stats()
     assert.equal(code, 0, output)
     assert.match(output, /held and unlocked\s*$/)
-    assert.equal(totalLocks - before.totalLocks, grants, output)
+    assert.equal(totalLocks - statsBefore.totalLocks, grants, output)
     assert.deepEqual([failedLocks, activeLocks], [0, 0])
   }
 

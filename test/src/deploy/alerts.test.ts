@@ -1,6 +1,6 @@
 /**
- * The alerts for Prometheus in `server/deploy`. They may use only the metrics that a real broker
- * exports. promtool checks that each alert fires only for its own condition.
+ * Tests the alerts for Prometheus in `server/deploy`. The alerts may use only the metrics that a
+ * real broker exports. promtool checks that each alert fires only for its own condition.
  */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'

@@ -1,6 +1,6 @@
 /**
- * The container image. The machines of these tests have no Docker, so the tests run the steps of
- * the Dockerfile in a clean folder, from a clone of the repository. The steps run only in a full
+ * Tests the container image. The machines of these tests have no Docker, so the tests run the steps
+ * of the Dockerfile in a clean folder, from a clone of the repository. The steps run only in a full
  * run, because they install and build all packages. The tests do not check the base image.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'

@@ -1,6 +1,6 @@
 /**
- * The Kubernetes and Compose files in `server/deploy`: the selectors, volumes, ports, networks and
- * paths in these files must fit together. A journal is a command log on disk.
+ * Tests the Kubernetes and Compose files in `server/deploy`: the selectors, volumes, ports,
+ * networks and paths in these files must fit together. A journal is a command log on disk.
  */
 import { existsSync } from 'node:fs'
 import { join, normalize } from 'node:path'
@@ -92,7 +92,7 @@ describe('the Kubernetes files', () => {
     })
   }
 
-  it('keep a majority of brokers while a node is drained, or one broker with a journal', () => {
+  it('keep a majority of the brokers while a node is drained; with a journal, run one broker', () => {
     const [{ object } = { object: undefined }] = podsOf('kubernetes/brokers.yaml')
     const [budget] = objects('kubernetes/brokers.yaml', 'PodDisruptionBudget')
     const { labels } = object.spec.template.metadata
@@ -182,7 +182,7 @@ describe('the Compose files', () => {
     checkBrokers('compose/cluster.yaml', log)
   })
 
-  it('postgres.yaml: brokers name PostgreSQL, nginx names each broker, brokers trust nginx', () => {
+  it('postgres.yaml: brokers use PostgreSQL, nginx uses each broker, brokers trust nginx', () => {
     const [{ services }] = yaml('compose/postgres.yaml')
     const user = services.postgres.environment.POSTGRES_USER
     const log = `postgres://${user}@postgres:5432/${user}?schema=holdfast&sslmode=disable`

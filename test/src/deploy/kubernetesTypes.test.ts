@@ -1,5 +1,5 @@
 /**
- * The Kubernetes files must have only fields that Kubernetes knows, with the right types.
+ * Tests that the Kubernetes files have only fields that Kubernetes knows, with the right types.
  * Kubernetes ignores or refuses misspelt fields. The test compiles each object as a TypeScript
  * literal of its Kubernetes type.
  */

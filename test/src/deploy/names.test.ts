@@ -1,7 +1,7 @@
 /**
- * Every flag, variable, setting, port and exit code in the files of `server/deploy`, and in the
- * page about these files, must exist in the real command. The lease is the time that the broker
- * keeps a session without a message of its client.
+ * Tests that every flag, variable, setting, port and exit code in the files of `server/deploy`, and
+ * in the page about these files, exists in the real command. The lease is how long the broker keeps
+ * a session without a message of its client.
  */
 import { settingsFrom } from '@holdfast/server/internal'
 import { assert } from 'chai'
@@ -75,7 +75,7 @@ describe('the files to deploy: names', () => {
     }
   })
 
-  it('use only the flags of a command with each command', () => {
+  it('use with each command only the flags of that command', () => {
     const shown = files.flatMap(({ path, text }) =>
       text
         .split('\n')
@@ -106,8 +106,8 @@ describe('the files to deploy: names', () => {
 
   it('restart the broker only after exit codes of temporary problems', () => {
     const unit = text('systemd/holdfast.service')
-    const [, never = ''] = /^RestartPreventExitStatus=(.*)$/m.exec(unit) ?? []
-    assert.deepEqual(never.split(' ').map(Number), [exitCodes['usage'], exitCodes['config']])
+    const [, codesWithoutRestart = ''] = /^RestartPreventExitStatus=(.*)$/m.exec(unit) ?? []
+    assert.deepEqual(codesWithoutRestart.split(' ').map(Number), [exitCodes['usage'], exitCodes['config']])
     for (const { path, text } of files) {
       for (const [, code] of text.matchAll(/\bexit codes? (\d+)/gi)) {
         assert.include(Object.values(exitCodes), Number(code), path)
@@ -122,7 +122,7 @@ describe('the files to deploy: ports', () => {
   const admin = Number(imageEnvironment()['HOLDFAST_ADMIN_PORT'])
   const ports = [defaults.port, admin]
 
-  it('include in the image the default port and the admin port of the broker', () => {
+  it('are the default port and the admin port in the image and in the settings for systemd', () => {
     assert.deepEqual(/^EXPOSE (.*)$/m.exec(text('Dockerfile'))?.[1]?.split(' ').map(Number), ports)
     assert.equal(JSON.parse(text('systemd/holdfast.json')).adminPort, admin)
   })

@@ -1,5 +1,5 @@
 /**
- * A real nginx with the configuration in `server/deploy` in front of real brokers. nginx must
+ * Tests a real nginx with the configuration in `server/deploy` in front of real brokers. nginx must
  * accept the file, pass the tokens and addresses of clients to the brokers, and pass clients of a
  * stopped broker to another broker.
  */

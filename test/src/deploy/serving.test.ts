@@ -29,7 +29,10 @@ import {
   yaml,
 } from './deployFiles.js'
 
-/** The address at which other machines reach this machine. Kubernetes probes pods at theirs. */
+/**
+ * The address at which other machines reach this machine. Kubernetes sends its probes to such an
+ * address.
+ */
 const ownAddress =
   Object.values(networkInterfaces())
     .flatMap((all) => all ?? [])
@@ -138,8 +141,8 @@ describe('the files to deploy: a broker with their settings', function () {
     mkdirSync(bin)
     symlinkSync(launcher, join(bin, 'holdfast'))
     const path = `${bin}:${process.env['PATH']}`
-    const around = { env: { ...env, PATH: path }, encoding: 'utf8' } as const
-    return spawnSync('sh', ['-c', line], around).status
+    const spawnOptions = { env: { ...env, PATH: path }, encoding: 'utf8' } as const
+    return spawnSync('sh', ['-c', line], spawnOptions).status
   }
 
   /** Stops the broker, and checks that it exits 0 without a message. */

@@ -1,6 +1,6 @@
 /**
- * The unit file for systemd in `server/deploy`. systemd must find no error in a copy of the unit
- * with an existing command, and rate the access of the unit to the system as low.
+ * Tests the unit file for systemd in `server/deploy`. systemd must find no error in a copy of the
+ * unit with an existing command, and rate the access of the unit to the system as low.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync } from 'node:fs'

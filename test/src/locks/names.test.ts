@@ -61,7 +61,7 @@ describe('names of session.locks', () => {
     )
   })
 
-  it('may have 100 UTF-16 units of any kind, and are refused if their key would be too long', async () => {
+  it('may have at least 100 UTF-16 units of any kind, and are refused if their key would be too long', async () => {
     expect(isKey(keyForName('\uD800'.repeat(101)))).to.equal(true)
     const { sessions } = await stage.brokerWithSessions('one')
     for (const longName of ['x'.repeat(513), '\0'.repeat(102), '锁'.repeat(171)]) {
@@ -92,16 +92,16 @@ describe('names of session.locks', () => {
 
   it('share their keys with session.lock', async () => {
     const { sessions } = await stage.brokerWithSessions('one', 'other')
-    const [one, other] = sessions as [(typeof sessions)[0], (typeof sessions)[0]]
-    const lock = await one!.lock('orders:42', { metadata: { page: 7 } })
+    const [session, otherSession] = sessions as [(typeof sessions)[0], (typeof sessions)[0]]
+    const lock = await session!.lock('orders:42', { metadata: { page: 7 } })
     const isFree = () =>
-      other!.locks.request('orders:42', { ifAvailable: true }, (held) => held !== null)
+      otherSession!.locks.request('orders:42', { ifAvailable: true }, (held) => held !== null)
     expect(await isFree()).to.equal(false)
     await lock.unlock()
-    await other!.locks.request('orders:42', { metadata: 'mine' }, async (held) => {
-      const error = await one!.tryLock('orders:42').catch((e: Error) => e)
+    await otherSession!.locks.request('orders:42', { metadata: 'mine' }, async (held) => {
+      const error = await session!.tryLock('orders:42').catch((e: Error) => e)
       expect(error).to.include({ code: 'LOCK_HELD' })
-      const { held: listed } = await one!.query({ key: 'orders:42' })
+      const { held: listed } = await session!.query({ key: 'orders:42' })
       expect(listed).to.have.length(1)
       expect(listed[0]).to.include({ fence: held?.fence, metadata: 'mine', name: 'other' })
     })

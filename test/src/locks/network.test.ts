@@ -150,7 +150,7 @@ describe('session.locks over a network', () => {
     expect(request.lock).to.equal(undefined)
   })
 
-  it('rejects with an AbortError if the broker answers the unlock that the lock is lost', async () => {
+  it('rejects with an AbortError if the lock was lost before the unlock, unless the callback threw', async () => {
     const notHeld = { type: 'failed', id: 2, code: 'LOCK_NOT_HELD', message: 'no' }
     for (const thrown of [undefined, new Error('mine')]) {
       const settleCallback = () => (thrown ? Promise.reject(thrown) : 'fine')
@@ -167,7 +167,7 @@ describe('session.locks over a network', () => {
     }
   })
 
-  it('repeats waiting requests in a new session, and never the lost locks', async () => {
+  it('repeats waiting requests in a new session, but not the requests of lost locks', async () => {
     const scene = await openScene()
     const [heldRequest, waitingRequest] = [requestLock(scene), requestLock(scene)]
     await turn()
@@ -204,7 +204,7 @@ describe('session.locks over a network', () => {
     expect(withoutConnection.outcome).to.include({ name: 'HoldfastError', code: 'UNAVAILABLE' })
   })
 
-  it('refuses wrong values of its own options with a TypeError and a code', async () => {
+  it('refuses wrong values of ttl and metadata with a TypeError, whose cause has a code', async () => {
     const scene = await openScene()
     const invalidOptions: [LockRequestOptions, string][] = [
       [{ ttl: 0 }, 'INVALID_TTL'],
@@ -220,7 +220,7 @@ describe('session.locks over a network', () => {
     expect(scene.socket.newMessages()).to.deep.equal([])
   })
 
-  it('rejects waiting requests with AbortError when its session ends, and later requests too', async () => {
+  it('rejects waiting requests with AbortError when its session ends, and later requests with InvalidStateError', async () => {
     const scene = await openScene()
     const { session } = scene
     const waitingRequest = requestLock(scene)

@@ -8,9 +8,9 @@
  * before its lock manager knows of the release, and `session.locks` settles the request afterwards.
  * For the same reason no callback ends in a turn with a steal.
  *
- * A plan aborts no exclusive request that waits for shared locks. Chromium would not grant the
- * requests behind the aborted request, although the specification says so. Every later turn would
- * then differ.
+ * `runPlan` skips each abort of an exclusive request that waits for shared locks. Chromium would
+ * not grant the requests behind the aborted request, although the specification says so. Every
+ * later turn would then differ.
  */
 import type { Locks, ScriptedRequest } from './script.js'
 import { Script } from './script.js'

@@ -1,7 +1,7 @@
 /**
  * Tests `@holdfast/client/react` in a tab of Chromium that is frozen. While the tab is frozen, no
- * code of the page runs, and the session of the page ends at the broker when its lease is over. A
- * session in Node is the rival of the page.
+ * code of the page runs, and the broker ends the session of the page when its lease (the longest
+ * silence of a session) is over. A session in Node is the rival of the page.
  */
 import { connect, type Session } from '@holdfast/client'
 import { expect } from 'chai'
@@ -76,20 +76,20 @@ for (const version of reactVersions) {
       await setState('frozen')
     }
 
-    it('show no lock when the tab wakes, before other code runs, and wait again', async () => {
+    it('show no lost lock after the tab wakes, and wait for the lock again', async () => {
       await inPage('mount', 'root', 'held', 'frozen')
       await untilShown('held ok by [page]')
       await inPage('recordTexts')
       const granted = rival.lock('frozen')
       await freeze()
       const lock = await granted
-      const freedAt = Date.now()
+      const wokenAt = Date.now()
       await setState('active')
       await untilShown('waiting ok by [rival]')
       const texts = await inPage<ShownText[]>('recordedTexts')
       await lock.unlock()
       await untilShown('held ok by [page]')
-      const afterwards = texts.filter(({ at }) => at >= freedAt).map(({ text }) => text)
+      const afterwards = texts.filter(({ at }) => at >= wokenAt).map(({ text }) => text)
       expect(afterwards).to.not.be.empty.and.not.include('held ok by [page]')
     })
 
@@ -100,7 +100,7 @@ for (const version of reactVersions) {
       await freeze()
       await log.waitUntil((items) => items.includes('ended page'))
       await lock.unlock()
-      // The frozen tab must not be granted the key, because it cannot use the lock.
+      // The broker must not grant the lock to the frozen tab, which cannot use the lock.
       const nextLock = await rival.tryLock('queued')
       await setState('active')
       await nextLock.unlock()

@@ -36,6 +36,7 @@ const views: Record<string, (...args: string[]) => ReactElement> = {
   suspended: (key) => <SuspendedView lockKey={key!} until={shown} />,
 }
 
+/** Resolves when a test calls `show`. Until then the view `suspended` shows a fallback. */
 const shown = new Promise<void>((resolve) => {
   show = resolve
 })
@@ -64,7 +65,7 @@ function addElement(id: string): HTMLElement {
   return element
 }
 
-/** Ends the present microtask, task or frame of the page. */
+/** Each function waits for the end of the present microtask, task or frame of the page. */
 const pauses: Record<string, () => Promise<unknown>> = {
   microtask: () => Promise.resolve(),
   task: () => new Promise((resolve) => setTimeout(resolve)),

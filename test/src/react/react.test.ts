@@ -101,7 +101,7 @@ for (const version of reactVersions) {
       })
     }
 
-    it('open one session and take a lock once, and give both back when unmounted', async () => {
+    it('open one session and take a lock once, and release the lock and end the session when unmounted', async () => {
       await inPage('mount', 'root', 'held', 'once')
       await shows('held ok by [page]')
       await shows('once exclusive')
@@ -112,7 +112,7 @@ for (const version of reactVersions) {
       expect([countOf('lock'), countOf('watch')]).to.deep.equal([1, 1])
     })
 
-    it('release a lock while the provider stays', async () => {
+    it('release the lock of an unmounted component, although its provider stays mounted', async () => {
       await inPage('mount', 'root', 'held', 'stays')
       await shows('held ok by [page]')
       await inPage('mount', 'root', 'nothing')
@@ -178,7 +178,7 @@ for (const version of reactVersions) {
         await holdersAre(`${pause}/`, [keys.at(-1)!])
       })
 
-      it(`hold nothing when they are mounted and unmounted after each ${pause}`, async () => {
+      it(`hold no lock in the end if the component is mounted or unmounted after each ${pause}`, async () => {
         const keys = Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? `${pause}` : ''))
         await inPage('mountInTurn', 'root', 'held', pause, ...keys)
         await holdersAre(pause, [])

@@ -77,7 +77,7 @@ describe('shared: HoldfastError of another copy of the package', () => {
     expect((error as HoldfastError).retryable).to.equal(true)
   })
 
-  it('is an instance, and no other value is', async () => {
+  it('is the only kind of value that is an instance of these classes', async () => {
     const Other = await otherCopy()
     const otherValues = [
       new Error('no'),

@@ -1,7 +1,7 @@
 /**
- * `parseClientFrame` reads the most frequent frames of clients without `JSON.parse`. For every text
- * it must return what `parseFrame` returns. Otherwise the broker would accept messages that are not
- * JSON, or would act on other values than the client wrote.
+ * Tests `parseClientFrame`, which reads the most frequent frames of clients without `JSON.parse`.
+ * For every text it must return what `parseFrame` returns. Otherwise the broker would accept
+ * messages that are not JSON, or would act on other values than the client wrote.
  */
 import { parseClientFrame, parseFrame } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -41,7 +41,7 @@ const frame = fc.oneof(
   fc.array(fc.oneof(frequent, rare), { maxLength: 4 }).map((messages) => `[${messages.join()}]`),
 )
 
-/** Characters that have a meaning in JSON, and some that a text must not contain. */
+/** Characters that have a meaning in JSON, and some that a string in JSON must not contain. */
 const character = fc.constantFrom(...'"\\,:{}[]0123456789-+.eE u/', '\0', '\n', '\x7f', 'é', '')
 
 /** A change of a text at one place, which is a fraction of its length. */
