@@ -26,7 +26,7 @@ describe('shared: the expiry margin', () => {
     expect(safeDuration(15_000)).to.equal(14_549)
   })
 
-  it('depends on the ttl if the period began before the ttl', () => {
+  it('is computed from the ttl alone, also if the period began before the grant', () => {
     expect(safeDuration(200 + 10_000, 10_000)).to.equal(10_200 * slowestClockRate - 201)
   })
 
