@@ -41,7 +41,7 @@ describe('the page to copy of client/README.md', function () {
   const waitForList = (page: Page, text: string) =>
     page.locator('#locks', { hasText: new RegExp(`^${text}$`) }).waitFor()
 
-  it('takes a lock, shows its holder in every window, and frees the lock with its window', async () => {
+  it('takes a lock, shows the holder in every window, and releases the lock when its window closes', async () => {
     expect(language).to.equal('html')
     expect(code.split(urlOfPage)).to.have.length(2)
     const { url } = await stage.broker({ dev: true })

@@ -99,7 +99,7 @@ describe('the dashboard on a phone', function () {
     return dashboardPage
   }
 
-  it('has no page that a text of 60 characters without a space makes wider', async () => {
+  it('has no page that is wider than the screen, although the texts have 60 characters', async () => {
     const { url, ann, bob } = await crowdedBroker()
     const dashboardPage = await openPhone(url)
     const keys = ['first', 'election', 'barrier', 'result', 'one', 'unknown'].map(long)
@@ -137,7 +137,7 @@ describe('the dashboard on a phone', function () {
     }
   })
 
-  it('is measured by a function that finds a text that is too long', async () => {
+  it('is measured by a function that finds a planted text that is wider than the screen', async () => {
     const { url } = await stage.broker()
     const { page } = await dashboardPages.openConnectedPage(url)
     await page.setViewportSize({ width, height })
@@ -152,7 +152,7 @@ describe('the dashboard on a phone', function () {
     expect((await excessOf(page)).join()).to.include('P planted')
   })
 
-  it('has these pages and no others', () => {
+  it('has exactly the pages that these tests open', () => {
     const router = readFileSync(join(root, 'server/src/dashboard/ui/router.ts'), 'utf8')
     const [, list = ''] = /const pageNames = \[(.*?)\]/s.exec(router) ?? []
     const names = Array.from(list.matchAll(/'(\w+)'/g), ([, name]) => name)

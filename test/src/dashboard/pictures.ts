@@ -128,7 +128,7 @@ async function openPicturedPage(
   return dashboardPage
 }
 
-/** The pages of the dashboard as hashes, and the names of their pictures. */
+/** The hash of each page of the dashboard, by the name of the page in the names of pictures. */
 async function pagesOf(url: string): Promise<Record<string, string>> {
   const session = await connect(url, { name: 'pictures' })
   const { held } = await session.query({ key: 'jobs/nightly-report' })

@@ -144,7 +144,7 @@ describe('the page about fences', () => {
       ])
     })
 
-    it('refuses a write if a later holder has written after the holder looked', async () => {
+    it('refuses a write if a later holder has written after the writer read the object', async () => {
       for (const isCreated of [false, true]) {
         store.objects.clear()
         store.answers.length = 0
@@ -156,7 +156,7 @@ describe('the page about fences', () => {
       }
     })
 
-    it('writes again if an earlier holder has written or deleted the object meanwhile', async () => {
+    it('writes again if an earlier holder has written or deleted the object after the writer read it', async () => {
       const disturbances: [() => void, answer: string][] = [
         [() => store.put(path, 'late', metadataOf(fence - 1)), 'PUT 412'],
         [() => store.put(path, 'new', metadataOf(fence - 1)), 'PUT 409'],

@@ -16,7 +16,7 @@ const { isAccessibleToOthers } = await import(new URL('./cli/secretFiles.js', se
 const { settings } = await import(new URL('./cli/settings.js', server).href)
 
 /** The settings of files that have no secret: certificates, public keys, hashes and output. */
-const filesWithoutSecret = [
+const settingsWithoutSecret = [
   ...['fenceFile', 'logCa', 'logCert', 'tokens', 'jwtPublicKey', 'jwtJwks', 'tlsCert', 'audit'],
 ]
 
@@ -40,10 +40,10 @@ describe('a file with a secret', () => {
       const [group, others] = [(mode >> 3) & 7, mode & 7]
       expect(isAccessibleToOthers(stat, 1000), mode.toString(8)).to.equal(group + others > 0)
       // A process that is not root reads a file of root through the group of the file.
-      const stateOfRoot = { ...stat, uid: 0 }
+      const fileOfRoot = { ...stat, uid: 0 }
       const isAllowed = others === 0 && (group & ~4) === 0
-      expect(isAccessibleToOthers(stateOfRoot, 1000), mode.toString(8)).to.equal(!isAllowed)
-      expect(isAccessibleToOthers(stateOfRoot, 0), mode.toString(8)).to.equal(group + others > 0)
+      expect(isAccessibleToOthers(fileOfRoot, 1000), mode.toString(8)).to.equal(!isAllowed)
+      expect(isAccessibleToOthers(fileOfRoot, 0), mode.toString(8)).to.equal(group + others > 0)
     }
     const pipe = { mode: 0o666, uid: 1000, isFile: () => false }
     expect(isAccessibleToOthers(pipe, 1000)).to.equal(false)
@@ -54,13 +54,13 @@ describe('a file with a secret', () => {
       .filter(([, { value }]) => value === 'file')
       .map(([name]) => name)
     const secretNames = ['logKey', 'logPasswordFile', 'jwtSecretFile', 'tlsKey']
-    expect(fileSettings).to.have.members([...filesWithoutSecret, ...secretNames])
+    expect(fileSettings).to.have.members([...settingsWithoutSecret, ...secretNames])
     for (const name of fileSettings) {
       expect('secretFile' in settings[name], name).to.equal(secretNames.includes(name))
     }
   })
 
-  it('of a client command causes one warning, and the command goes on', async () => {
+  it('of a client command causes one warning, and the command does its work', async () => {
     const files = scratch(stage)
     const tokens = files.write('tokens', tokenLine('t', 'ann'))
     const tokenFile = files.write('token', 't\n')

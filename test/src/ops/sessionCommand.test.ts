@@ -1,7 +1,7 @@
 /**
  * Tests `holdfast session`, which shows one session of a real broker: its client, its lease (how
- * long the broker keeps it without a message of its client), its grace (how long it outlives its
- * connection), its locks and its waiting requests.
+ * long the broker keeps the session without a message of its client), its grace (how long the
+ * session outlives its connection), its locks and its waiting requests.
  */
 import { connect } from '@holdfast/client'
 import { type Operation, tokenLine } from '@holdfast/server'
@@ -44,7 +44,7 @@ describe('holdfast session', () => {
     expect(out).to.have.length(14)
   })
 
-  it('prints the same as JSON', async () => {
+  it('prints the session as JSON, also a request that waits for an upgrade', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     const lock = await ann!.lock('k', { mode: 'shared' })
@@ -97,11 +97,11 @@ describe('holdfast session', () => {
   })
 
   it('hides the principal and the address without the permission inspect', async () => {
-    const everyday: Operation[] = ['lock', 'query']
+    const withoutInspect: Operation[] = ['lock', 'query']
     const files = scratch(stage)
     const tokens = files.write(
       'tokens',
-      tokenLine('t-ann', 'ann', everyday) + tokenLine('t-ops', 'ops', ['query', 'inspect']),
+      tokenLine('t-ann', 'ann', withoutInspect) + tokenLine('t-ops', 'ops', ['query', 'inspect']),
     )
     const serve = Holdfast.start(stage, ['serve', '--port', '0', '--tokens', tokens])
     const url = (await serve.out.waitForCount(1))[0]!.split(' ').at(-1)!

@@ -208,7 +208,7 @@ describe('the timekeeper with many passed deadlines', () => {
   }
 
   /** A timekeeper whose deadlines each cost this many units. */
-  function setUp(unitsEach: number) {
+  function setUp(unitsPerDeadline: number) {
     const environment = new FakeEnvironment()
     const handled: Subject[] = []
     let spent = 0
@@ -224,7 +224,7 @@ describe('the timekeeper with many passed deadlines', () => {
     })
     const handle = (subject: Subject): number => {
       handled.push(subject)
-      return unitsEach
+      return unitsPerDeadline
     }
     timekeeper.listen({ onClientDeadline: handle, onBrokerTimer: handle })
     return { environment, timekeeper, handled, spent: () => spent }
@@ -248,15 +248,15 @@ describe('the timekeeper with many passed deadlines', () => {
   })
 
   it('handles as many deadlines in a turn as the budget allows, and charges the turn', () => {
-    const unitsEach = turnBudget.deadlines / 10
-    const { environment, timekeeper, handled, spent } = setUp(unitsEach - costs.deadline)
+    const unitsPerDeadline = turnBudget.deadlines / 10
+    const { environment, timekeeper, handled, spent } = setUp(unitsPerDeadline - costs.deadline)
     for (let i = 0; i < 25; i++) timekeeper.setTimer({ dueMs: i }, 100)
     environment.stopFor(100)
     environment.fireTimers()
     for (const expected of [10, 20, 25]) {
       environment.endOneTurn()
       expect(handled).to.have.length(expected)
-      expect(spent()).to.equal(expected * unitsEach)
+      expect(spent()).to.equal(expected * unitsPerDeadline)
     }
   })
 

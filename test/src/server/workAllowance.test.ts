@@ -1,7 +1,8 @@
 /**
- * The work budget of one connection on a fake clock. A paused connection works in slices. Each
- * slice has units of work, and the time that this work usually takes. The slice ends when one of
- * the two is used up: on a slow machine, the time. So a client with slow messages delays no other.
+ * Tests the work budget of one connection on a fake clock. A paused connection works in slices.
+ * Each slice has units of work, and the time that this work usually takes. The slice ends when one
+ * of the two is used up: on a slow machine, the time. So a client with slow messages delays no
+ * other client.
  */
 import { turnBudget, WorkAllowance, WorkScheduler } from '@holdfast/server/internal'
 import { expect } from 'chai'

@@ -4,8 +4,8 @@
  * https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
  *
  * No S3 server of npm fits the tests. `s3rver` has no conditional writes, and its maintained fork
- * needs Node 24. Differences from S3: this store does not check signatures, although it demands
- * one, and it has no versions.
+ * needs Node 24. This store differs from S3: each request must have a signature, but the store does
+ * not check it, and objects have no versions.
  */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -27,12 +27,13 @@ type Answer = readonly [status: number, errorCode?: string]
 const preconditionFailed: Answer = [412, 'PreconditionFailed']
 
 export class ObjectStore {
+  /** The objects by path, such as `/bucket/order`. */
   readonly objects = new Map<string, StoredObject>()
   /** The method and the status of each answered request, in order. */
   readonly answers: string[] = []
   /** Runs when the body of a PUT begins to arrive; a test may change the objects here. */
   onPut: (path: string) => void | Promise<void> = () => {}
-  /** Answers every further request with this status, if it is set. */
+  /** If this is set, the store answers every further request with this status. */
   failWith: number | undefined
   readonly #server = createServer((request, response) => void this.#handle(request, response))
 
@@ -97,7 +98,7 @@ export class ObjectStore {
     }
   }
 
-  /** Checks the conditions before and after the body has arrived, and then writes the object. */
+  /** Checks the conditions before and after the arrival of the body, and then writes the object. */
   async #write(request: IncomingMessage, path: string): Promise<Answer> {
     const refusalBefore = this.#refusal(request, path)
     if (refusalBefore !== undefined) return refusalBefore
@@ -116,7 +117,7 @@ export class ObjectStore {
     return [200]
   }
 
-  /** The answer to a write whose condition is not met; undefined if it is met. */
+  /** The answer to a write whose condition is not met; undefined if the condition is met. */
   #refusal({ headers }: IncomingMessage, path: string): Answer | undefined {
     const object = this.objects.get(path)
     if (headers['if-none-match'] === '*' && object !== undefined) return preconditionFailed
