@@ -1,8 +1,8 @@
 /**
- * Tests in Chromium two pages of the dashboard. The page of a lock shows its ttl and its longest
- * hold, and the page of a session shows its client. The ttl is how long a lock lasts without a
- * refresh. The lease is how long the broker keeps a session without a message of its client. A
- * fence is the number of a grant.
+ * Tests pages of the dashboard in Chromium. The page of a lock shows its ttl and its longest hold,
+ * the lists of locks show the time left of each lock, and the page of a session shows its client.
+ * The ttl is how long a lock lasts without a refresh. The lease is how long the broker keeps a
+ * session without a message of its client. A fence is the number of a grant.
  */
 import type { Operation } from '@holdfast/server'
 
@@ -72,7 +72,7 @@ describe('the page of a lock, in Chromium,', function () {
     }
   })
 
-  it('shows no times of a lock without a limit', async () => {
+  it('shows no ttl and no longest hold for a lock without these limits', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k')
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
@@ -125,7 +125,7 @@ describe('the page of a session, in Chromium,', function () {
 
   const token = 'a'.repeat(60)
 
-  /** Starts a broker on which the dashboard has a token with or without the permission. */
+  /** Starts a broker on which the dashboard has a token with or without the permission inspect. */
   async function brokerWith(mayInspect: boolean): Promise<{ url: string; session: string }> {
     const may = (operation: Operation) => operation !== 'inspect' || mayInspect
     const { url } = await stage.broker({

@@ -157,7 +157,7 @@ describe('journal: on a full disk', () => {
     expect([...outcomes]).to.include('rejected')
   })
 
-  it('reports the failure even if the directory was removed', async () => {
+  it('makes the broker report the failure, even if the directory was removed', async () => {
     const dir = join(smallDisk(), 'journal')
     const { failed, session, requestLocks, close } = await embeddedBroker(dir)
     renameSync(dir, `${dir}.old`)

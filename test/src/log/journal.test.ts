@@ -140,7 +140,7 @@ describe('journal', () => {
     expect((await runJournal([])).replayed.length).to.be.at.most(1)
   })
 
-  it('can be used by the next broker after a close, even if its broker did not start', async () => {
+  it('can be used by the next broker after a broker closes that has not started', async () => {
     await runJournal([raiseFenceFloor(1)])
     const broker = createBroker({ log: journalLog({ dir }) })
     await broker.close()
@@ -155,7 +155,7 @@ describe('journal', () => {
     ])
   })
 
-  it('is refused while another log of this process uses the directory', async () => {
+  it('refuses a directory that another log of this process uses', async () => {
     const log = journalLog({ dir })
     await log.start(new RecordingTable())
     const error = await refusal()

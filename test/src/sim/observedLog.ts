@@ -1,7 +1,7 @@
 /**
  * Wraps a command log, which orders the commands of the lock table. The wrapper tells the oracles
- * which commands its broker proposes and when the broker begins to serve. The broker works as with
- * the wrapped log.
+ * (the checks of a simulated run) which commands its broker proposes and when the broker begins to
+ * serve. The broker works as with the wrapped log.
  */
 import type { Command } from '@holdfast/server/core'
 import type { Log, Membership, StateMachine } from '@holdfast/server/internal'

@@ -1,4 +1,7 @@
-/** Runs a world of the kind that the options ask for: with cells, or without. */
+/**
+ * Runs a world (a simulated system) with cells, which are independent clusters of brokers, if the
+ * options ask for cells; otherwise a world without cells.
+ */
 import { simulateCells } from './cells/simulateCells.js'
 import { type Result, type SimulationOptions, simulate } from './simulate.js'
 

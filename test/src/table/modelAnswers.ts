@@ -1,4 +1,4 @@
-/** The answers of the model: each request has one answer, and a repeated request gets it again. */
+/** The answers of the model of the lock table. A repeated request gets the answer of the first. */
 import type { CapacityMismatch } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
 import type { ModelSession, ModelState } from './modelState.js'

@@ -1,6 +1,6 @@
 /**
- * The barriers of the model: one flat list of the calls that wait, and the rules of PROTOCOL.md one
- * by one. A barrier is all calls with one key.
+ * The barriers of the model of the lock table: one flat list of the calls that wait, and the rules
+ * of PROTOCOL.md one by one. A barrier is all calls with one key.
  */
 import type { CapacityMismatch, Command } from '@holdfast/server/core'
 import type { ModelSession, ModelState } from './modelState.js'

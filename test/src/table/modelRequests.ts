@@ -1,4 +1,4 @@
-/** Makes the waiting requests of the model from the commands that request locks. */
+/** Makes the waiting requests of the model of the lock table from commands that request locks. */
 import type { Command } from '@holdfast/server/core'
 import { keysOf, type ModelSession, shortestOf } from './modelState.js'
 import type { PlainRequest } from './plainValues.js'

@@ -1,7 +1,7 @@
 /**
- * The upgrades, downgrades and ends of scopes in the model: one flat list of the upgrades that
- * wait, and the rules of PROTOCOL.md one by one. An upgrade makes a shared lock exclusive, and a
- * downgrade does the opposite. A scope is one task of a session.
+ * The upgrades, downgrades and ends of scopes in the model of the lock table: one flat list of the
+ * upgrades that wait, and the rules of PROTOCOL.md one by one. An upgrade makes a shared lock
+ * exclusive, and a downgrade does the opposite. A scope is one task of a session.
  */
 import type { Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'

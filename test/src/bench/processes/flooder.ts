@@ -24,9 +24,9 @@ export interface FloodCounts {
 /** The number of connections under way at the same time. */
 const connectionsAtOnce = 32
 /** The number of watches of a slow reader. Each watch reports every change. */
-const watches = 20
+const watchCount = 20
 
-const open = new Set<Wire>()
+const openWires = new Set<Wire>()
 let flood: Flood | undefined
 let counts = { accepted: 0, refused: 0 }
 let loops: Promise<unknown> = Promise.resolve()
@@ -47,7 +47,7 @@ const floods: Readonly<Record<Flood, (wire: Wire) => Promise<void>>> = {
     const ended = new Promise<void>((resolve) => {
       wire.listen({ onText: () => {}, onTurn: () => {}, onClose: resolve })
     })
-    wire.send(`[${Array.from({ length: watches }, (_, i) => `{"type":"watch","id":${i + 1}}`)}]`)
+    wire.send(`[${Array.from({ length: watchCount }, (_, i) => `{"type":"watch","id":${i + 1}}`)}]`)
     wire.pause()
     await ended
   },
@@ -62,9 +62,9 @@ async function runConnection(url: string): Promise<void> {
       continue
     }
     counts.accepted++
-    open.add(wire)
+    openWires.add(wire)
     if (flood !== undefined) await floods[flood](wire)
-    open.delete(wire)
+    openWires.delete(wire)
     wire.destroy()
   }
 }
@@ -73,7 +73,7 @@ process.on('disconnect', () => process.exit())
 process.on('message', async (command: FloodCommand) => {
   flood = command.flood
   if (flood === undefined) {
-    for (const wire of open) wire.destroy()
+    for (const wire of openWires) wire.destroy()
     await loops
   } else {
     counts = { accepted: 0, refused: 0 }
