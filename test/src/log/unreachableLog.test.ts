@@ -130,7 +130,7 @@ describe('a broker with an unreachable log', () => {
     expect(alice.socket.closedWith).to.equal(undefined)
   })
 
-  it('refuses new requests and sessions if its queue is long, and then disconnects', async () => {
+  it('refuses new requests and sessions if its queue is long, and disconnects a client that sends more', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker({ limits: { locksPerSession: 300_000 } })
     const [alice, bob] = [await cluster.client(a), await cluster.client(a)]

@@ -1,8 +1,9 @@
 /**
- * Queries for the calls that wait at barriers and for the kept results of `once`. A call passes its
- * barrier when enough calls (the parties) have arrived. `once` lets one caller of a key do the work
- * for all callers, and may keep the result for later callers. The tests check permissions, limits,
- * and answers in parts to a client that reads slowly while barriers begin and end.
+ * Tests queries for the calls that wait at barriers and for the kept results of `once`. A call
+ * passes its barrier when enough calls (the parties) have arrived. `once` lets one caller of a key
+ * do the work for all callers, and may keep the result for later callers. The tests check
+ * permissions, limits, and answers in parts to a client that reads slowly while barriers begin and
+ * end.
  */
 import type { Found } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -65,7 +66,7 @@ describe('a query for barriers or kept results', () => {
     expect(keysOf(ask(client, { kind: 'results', prefix: 'r2' }))).to.deep.equal(['r2'])
   })
 
-  it('tells how long a result is still kept, and lists no result whose time is over', () => {
+  it('shows how long a result is still kept, and lists no result whose time is over', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 300_000 })
     keepResult(client, 1, 'r', { a: 1 }, 1_000)

@@ -16,9 +16,9 @@ const sessionsEach = { principal: 20, address: 10 }
 export type Role = 'good' | 'filler' | 'hostile'
 
 /**
-* The third byte of the addresses of each role. Each machine itself has all addresses in
-* `127.0.0.0/8`.
-*/
+ * The third byte of the addresses of each role. Each machine itself has all addresses in
+ * `127.0.0.0/8`.
+ */
 const networks: Readonly<Record<Role, number>> = { good: 1, filler: 2, hostile: 3 }
 
 /** The principal and the address of one session. */

@@ -115,9 +115,9 @@ export async function prepareHandOff(
 }
 
 /**
-* Compares a latency of the bare log (`bare`) with a latency of brokers (`own`). The slices of time
-* of the two measurements alternate.
-*/
+ * Compares a latency of the bare log (`bare`) with a latency of brokers (`own`). The slices of time
+ * of the two measurements alternate.
+ */
 export async function compareLatency(
   pace: Pace,
   bare: () => Promise<number>,

@@ -115,9 +115,9 @@ const redlockOf: LockOf = (redis, load) => {
 }
 
 /**
-* The two configurations of a service. Auto-pipelining is not measured with a hot key, because each
-* client then has only one request at a time.
-*/
+ * The two configurations of a service. Auto-pipelining is not measured with a hot key, because each
+ * client then has only one request at a time.
+ */
 function configurationsOf(service: string, packages: readonly string[], lockOf: LockOf): Peer[] {
   const common = { service, packages: [ioredis, ...packages], polls: true, server }
   return [

@@ -49,9 +49,9 @@ export class Figures {
   }
 
   /**
-  * The figure of a row; undefined if the rows do not have the figure. The `system` of a row is the
-  * service or client that was measured; in the workloads `logs` and `floods` it is the load.
-  */
+   * The figure of a row; undefined if the rows do not have the figure. The `system` of a row is the
+   * service or client that was measured; in the workloads `logs` and `floods` it is the load.
+   */
   of(
     workload: string,
     shape: string,

@@ -11,9 +11,9 @@ import { type Locks, Script } from '../../locks/script.js'
 export type Implementation = 'native' | 'session' | 'twoSessions'
 
 /**
-* Runs one scenario. Returns its log, and the lengths of the log at its quiet points, where the
-* scenario waits until nothing more happens.
-*/
+ * Runs one scenario. Returns its log, and the lengths of the log at its quiet points, where the
+ * scenario waits until nothing more happens.
+ */
 export async function scenarioLog(
   implementation: Implementation,
   url: string,
