@@ -119,15 +119,15 @@ interface CellItems {
 /** One page of a broker, by the rules in section 10 of PROTOCOL.md. */
 function pageOf(items: CellItems, after: string, afterFence: number | undefined, limit: number) {
   const follows = ({ key }: { readonly key: string }) => key > after
-  const rest = items.held.filter(
+  const heldRest = items.held.filter(
     (item) => follows(item) || (item.key === after && item.fence > (afterFence ?? Infinity)),
   )
   const waitingRest = items.waiting.filter(follows)
-  const keys = [...new Set([...rest, ...waitingRest].map(({ key }) => key))].sort()
+  const keys = [...new Set([...heldRest, ...waitingRest].map(({ key }) => key))].sort()
   const held: HeldInfo[] = []
   const waiting: WaitingInfo[] = []
   for (const key of keys) {
-    const ofThisKey = rest.filter((item) => item.key === key)
+    const ofThisKey = heldRest.filter((item) => item.key === key)
     const queue = waitingRest.filter((item) => item.key === key)
     const isFull = held.length + ofThisKey.length > limit || waiting.length + queue.length > limit
     if (isFull && held.length + waiting.length > 0) break
@@ -135,12 +135,12 @@ function pageOf(items: CellItems, after: string, afterFence: number | undefined,
     waiting.push(...queue.slice(0, limit))
     if (isFull) break
   }
-  return { held, waiting, heldCount: rest.length, waitingCount: waitingRest.length }
+  return { held, waiting, heldCount: heldRest.length, waitingCount: waitingRest.length }
 }
 
 /** Reads all pages of the cells, and checks the rules of each page. */
 function readAll(cells: readonly CellItems[], limit: number): HeldInfo[] {
-  const all: HeldInfo[] = []
+  const allHeld: HeldInfo[] = []
   let after = ''
   let afterFence: number | undefined
   for (;;) {
@@ -151,9 +151,9 @@ function readAll(cells: readonly CellItems[], limit: number): HeldInfo[] {
     const page = mergePages(pages, limit)
     expect(page.held.length).to.be.at.most(limit)
     expect(page.waiting.length).to.be.at.most(limit)
-    all.push(...page.held)
+    allHeld.push(...page.held)
     const keys = [...page.held, ...page.waiting].map(({ key }) => key).sort()
-    if (page.held.length === page.heldCount && page.waiting.length === page.waitingCount) return all
+    if (page.held.length === page.heldCount && page.waiting.length === page.waitingCount) return allHeld
     const last = keys.at(-1)
     expect(last, 'a page that is not the last has an item').to.be.a('string')
     const isWithinKey = page.held.length === limit && page.held.every(({ key }) => key === last)

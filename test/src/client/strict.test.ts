@@ -194,15 +194,15 @@ const isInteger = (value: unknown) => value === 7
 
 /** Misspellings of a name: a letter removed, doubled or added, letters swapped, another case. */
 function misspellings(name: string): string[] {
-  const all = new Set([name.toUpperCase(), `${name}s`, `${name[0]!.toUpperCase()}${name.slice(1)}`])
+  const words = new Set([name.toUpperCase(), `${name}s`, `${name[0]!.toUpperCase()}${name.slice(1)}`])
   for (let i = 0; i < name.length; i++) {
-    all.add(name.slice(0, i) + name.slice(i + 1))
-    all.add(name.slice(0, i) + name[i]! + name.slice(i))
+    words.add(name.slice(0, i) + name.slice(i + 1))
+    words.add(name.slice(0, i) + name[i]! + name.slice(i))
     const [a = '', b = ''] = name.slice(i)
-    all.add(name.slice(0, i) + b + a + name.slice(i + 2))
+    words.add(name.slice(0, i) + b + a + name.slice(i + 2))
   }
-  all.delete(name)
-  return [...all].filter((word) => word !== '')
+  words.delete(name)
+  return [...words].filter((word) => word !== '')
 }
 
 /** The error that an action throws or rejects with within a turn; undefined without an error. */

@@ -34,20 +34,20 @@ describe('the pages', () => {
     }
   })
 
-  for (const each of pages) {
-    it(`${each.path}: the targets of the links exist`, () => {
-      for (const { path, heading } of localLinks(each)) {
+  for (const docPage of pages) {
+    it(`${docPage.path}: the targets of the links exist`, () => {
+      for (const { path, heading } of localLinks(docPage)) {
         assert.isTrue(existsSync(join(root, path)), `to ${path}`)
         if (heading !== undefined) assert.include(anchors(read(path)), heading, `in ${path}`)
       }
     })
 
-    it(`${each.path}: the npm scripts in the text exist`, () => {
-      assert.includeMembers(scripts, namedScripts(each))
+    it(`${docPage.path}: the npm scripts in the text exist`, () => {
+      assert.includeMembers(scripts, namedScripts(docPage))
     })
 
-    it(`${each.path}: the packages export the names that the examples import`, async () => {
-      for (const { from, names } of namedImports(each)) {
+    it(`${docPage.path}: the packages export the names that the examples import`, async () => {
+      for (const { from, names } of namedImports(docPage)) {
         assert.includeMembers(Object.keys(await import(from)), names, from)
       }
     })
@@ -63,8 +63,8 @@ describe('the pages', () => {
         ({ path }) => !path.startsWith(`${folder}/src/`),
       )
       assert.isNotEmpty(packed)
-      for (const each of packed) {
-        for (const { path } of localLinks(each)) assert.match(path, inTarball, each.path)
+      for (const docPage of packed) {
+        for (const { path } of localLinks(docPage)) assert.match(path, inTarball, docPage.path)
       }
     }
   })

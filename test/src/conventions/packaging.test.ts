@@ -79,20 +79,20 @@ describe('the packages', () => {
       packed.map(({ name }) => folderOf(name)),
       [...packages],
     )
-    for (const each of packed) checkFiles(each)
+    for (const tarball of packed) checkFiles(tarball)
   })
 
   for (const folder of packages) {
     const { name, exports = {} } = manifest(folder)
-    for (const entry of Object.keys(exports).filter((each) => !each.endsWith('.json'))) {
-      it(`can be imported as ${entry.replace('.', name)}`, async () => {
-        const names = Object.keys(await import(entry.replace('.', name)))
+    for (const exportPath of Object.keys(exports).filter((path) => !path.endsWith('.json'))) {
+      it(`can be imported as ${exportPath.replace('.', name)}`, async () => {
+        const names = Object.keys(await import(exportPath.replace('.', name)))
         assert.isNotEmpty(names)
       })
 
-      it(`export the same names from ${entry.replace('.', name)} to require() and to import`, async () => {
-        const names = Object.keys(await import(entry.replace('.', name)))
-        const required = Object.keys(require(entry.replace('.', name)))
+      it(`export the same names from ${exportPath.replace('.', name)} to require() and to import`, async () => {
+        const names = Object.keys(await import(exportPath.replace('.', name)))
+        const required = Object.keys(require(exportPath.replace('.', name)))
         assert.sameMembers(required, names)
       })
     }
@@ -113,11 +113,11 @@ if (full) {
     })
 
     it('ship a new build with the licence, and no files of a former build', () => {
-      for (const each of packed) {
-        checkFiles(each)
-        const paths = each.files.map(({ path }) => path)
-        assert.include(paths, 'LICENSE', each.name)
-        assert.notInclude(paths, 'dist/leftover.js', each.name)
+      for (const tarball of packed) {
+        checkFiles(tarball)
+        const paths = tarball.files.map(({ path }) => path)
+        assert.include(paths, 'LICENSE', tarball.name)
+        assert.notInclude(paths, 'dist/leftover.js', tarball.name)
       }
     })
 

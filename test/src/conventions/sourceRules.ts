@@ -52,9 +52,9 @@ const nodeOnly: Ban = {
 
 /** The lock table uses no clock, no randomness and no timer, and is never asynchronous. */
 export const pureCore: Rule = (files) => {
-  const more = ['console', 'Promise', 'window', 'self', 'WeakRef', 'FinalizationRegistry']
+  const otherNames = ['console', 'Promise', 'window', 'self', 'WeakRef', 'FinalizationRegistry']
   const ban: Ban = {
-    all: [...timeAndRandomness.all, ...nodeOnly.all, ...more, 'import.meta', 'AbortSignal'],
+    all: [...timeAndRandomness.all, ...nodeOnly.all, ...otherNames, 'import.meta', 'AbortSignal'],
     exactly: timeAndRandomness.exactly,
   }
   // The rule includes the id table, because the lock table imports the id table.

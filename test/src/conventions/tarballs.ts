@@ -47,9 +47,9 @@ async function packCopy(): Promise<Tarballs> {
   const copy = join(folder, 'copy')
   await copySources(copy)
   await linkInstalled(copy)
-  for (const each of packages) {
-    await mkdir(join(copy, each, 'dist'), { recursive: true })
-    await writeFile(join(copy, each, 'dist/leftover.js'), 'export {}\n')
+  for (const name of packages) {
+    await mkdir(join(copy, name, 'dist'), { recursive: true })
+    await writeFile(join(copy, name, 'dist/leftover.js'), 'export {}\n')
   }
   return { folder, packed: pack(copy, '--pack-destination', folder) }
 }

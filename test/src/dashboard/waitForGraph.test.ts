@@ -103,11 +103,11 @@ describe('the wait-for graph', () => {
   })
 
   it('reports a deadlock of two and of three sessions', async () => {
-    const two = await graphOf('k', { k: 'a < b', l: 'b < a' })
-    expect(two.cycle).to.deep.equal(['a', 'b'])
-    expect(edgesOf(two)).to.have.members(['b>a k!', 'a>b l!'])
-    const three = await graphOf('k', { k: 'a < c', l: 'b < a', m: 'c < b' })
-    expect(three.cycle).to.deep.equal(['a', 'b', 'c'])
+    const ofTwo = await graphOf('k', { k: 'a < b', l: 'b < a' })
+    expect(ofTwo.cycle).to.deep.equal(['a', 'b'])
+    expect(edgesOf(ofTwo)).to.have.members(['b>a k!', 'a>b l!'])
+    const ofThree = await graphOf('k', { k: 'a < c', l: 'b < a', m: 'c < b' })
+    expect(ofThree.cycle).to.deep.equal(['a', 'b', 'c'])
   })
 
   it('reports no deadlock in which no holder of the key takes part', async () => {

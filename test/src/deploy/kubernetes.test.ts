@@ -214,8 +214,8 @@ describe('the Compose files', () => {
         HOLDFAST_HOSTS: serverName,
       })
     }
-    const all = Object.values<Yaml>(services).map(({ networks }) => networks.holdfast?.ipv4_address)
-    const fixed = all.filter((address) => address !== undefined)
+    const addresses = Object.values<Yaml>(services).map(({ networks }) => networks.holdfast?.ipv4_address)
+    const fixed = addresses.filter((address) => address !== undefined)
     assert.lengthOf(new Set(fixed), 4)
   }
 

@@ -37,8 +37,8 @@ describe('the Kubernetes objects', function () {
     const file = scratch(stage).write('objects.ts', `${lines.join('\n')}\n`)
     const compiler = join(root, 'node_modules/typescript/bin/tsc')
     const options = ['--noEmit', '--strict', '--skipLibCheck', '--module', 'preserve']
-    const more = ['--moduleResolution', 'bundler', '--types', '', '--ignoreConfig']
-    const args = [compiler, ...options, ...more, file]
+    const moduleOptions = ['--moduleResolution', 'bundler', '--types', '', '--ignoreConfig']
+    const args = [compiler, ...options, ...moduleOptions, file]
     const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
     return stdout + stderr
   }

@@ -92,8 +92,8 @@ describe('the files to deploy: names', () => {
   })
 
   it('give each setting a value of its kind', () => {
-    const all = [imageEnvironment(), ...environments().values()]
-    for (const [name, value] of all.flatMap((environment) => Object.entries(environment))) {
+    const allEnvironments = [imageEnvironment(), ...environments().values()]
+    for (const [name, value] of allEnvironments.flatMap((environment) => Object.entries(environment))) {
       if (!name.startsWith('HOLDFAST_')) continue
       const setting = settingNames.find((each) => variableOf(each) === name)
       assert.isDefined(setting, name)

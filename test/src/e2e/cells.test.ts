@@ -80,9 +80,9 @@ describe('e2e: a session over cells', () => {
     const calls: Pick<Session, Calls | MoreCalls | 'authenticate' | 'stats' | 'close'> = session
     for (const key of keys) {
       expect(await calls.withLock(key, (lock) => lock.key)).to.equal(key)
-      const both = await Promise.all([calls.singleflightLock(key), calls.singleflightLock(key)])
-      expect(both[0].fence).to.equal(both[1].fence)
-      await Promise.all(both.map((lock) => lock.unlock()))
+      const sharedLocks = await Promise.all([calls.singleflightLock(key), calls.singleflightLock(key)])
+      expect(sharedLocks[0].fence).to.equal(sharedLocks[1].fence)
+      await Promise.all(sharedLocks.map((lock) => lock.unlock()))
       expect(await session.once(key, () => `value of ${key}`)).to.equal(`value of ${key}`)
       await Promise.all([calls.barrier(key, { parties: 2 }), calls.barrier(key, { parties: 2 })])
       const leadership = await calls.campaign(key, { value: key })
@@ -216,8 +216,8 @@ describe('e2e: a session over cells', () => {
     // A key with more locks than a page of 10 has room for.
     const crowded = names[20]!
     for (let i = 0; i < 24; i++) await session.lock(crowded, { mode: 'shared' })
-    const all = await session.query({ prefix: 'q' })
-    expect([all.held.length, all.heldCount, all.waitingCount]).to.deep.equal([64, 64, 0])
+    const whole = await session.query({ prefix: 'q' })
+    expect([whole.held.length, whole.heldCount, whole.waitingCount]).to.deep.equal([64, 64, 0])
     expect((await session.query({ key: names[3]! })).heldCount).to.equal(1)
     const paged: string[] = []
     let after = ''

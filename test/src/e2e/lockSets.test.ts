@@ -10,8 +10,8 @@ describe('e2e: sets', () => {
   it('lock several keys with one fence, and unlock them together', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann')
     const [ann] = sessions
-    const both = await ann!.lockAll(['account:1', { key: 'account:2', mode: 'shared' }])
-    expect([both.key, both.keys, both.mode, both.held]).to.deep.equal([
+    const lockSet = await ann!.lockAll(['account:1', { key: 'account:2', mode: 'shared' }])
+    expect([lockSet.key, lockSet.keys, lockSet.mode, lockSet.held]).to.deep.equal([
       'account:1',
       ['account:1', 'account:2'],
       'exclusive',
@@ -21,10 +21,10 @@ describe('e2e: sets', () => {
     expect(
       held.map(({ key, mode, fence, keyCount }) => [key, mode, fence, keyCount]),
     ).to.deep.equal([
-      ['account:1', 'exclusive', both.fence, 2],
-      ['account:2', 'shared', both.fence, 2],
+      ['account:1', 'exclusive', lockSet.fence, 2],
+      ['account:2', 'shared', lockSet.fence, 2],
     ])
-    await both.unlock()
+    await lockSet.unlock()
     expect(broker.query().heldCount).to.equal(0)
   })
 

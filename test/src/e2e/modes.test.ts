@@ -95,17 +95,17 @@ describe('e2e: query', () => {
     })
     await held.unlock()
     await waiting
-    const all = await ben!.query()
-    expect(all.held.map(({ key }) => key).sort()).to.deep.equal(['invoices:1', 'orders:1'])
+    const allLocks = await ben!.query()
+    expect(allLocks.held.map(({ key }) => key).sort()).to.deep.equal(['invoices:1', 'orders:1'])
   })
 
   it('shows at most a thousand locks, and their number', async () => {
     const { sessions } = await stage.brokerWithSessions('ann')
     const [ann] = sessions
     await Promise.all(Array.from({ length: 1_500 }, (_, i) => ann!.lock(`k${i}`)))
-    const all = await ann!.query()
-    expect(all.held).to.have.length(1_000)
-    expect(all.heldCount).to.equal(1_500)
+    const firstThousand = await ann!.query()
+    expect(firstThousand.held).to.have.length(1_000)
+    expect(firstThousand.heldCount).to.equal(1_500)
     expect((await ann!.query({ limit: 3 })).held).to.have.length(3)
   })
 })

@@ -76,8 +76,8 @@ describe('holdfast session', () => {
     expect(info.held.map(({ key }: { key: string }) => key)).to.deep.equal(['aaa', 'zzz'])
     expect(info.waiting).to.have.length(1)
     expect(info.waiting[0]).to.include({ key: 'key:1400', position: 1 })
-    const all = JSON.parse((await run(url, '--json', ann!.id)).out.join(''))
-    expect(all.held.map(({ key }: { key: string }) => key)).to.deep.equal(keys)
+    const infoOfAnn = JSON.parse((await run(url, '--json', ann!.id)).out.join(''))
+    expect(infoOfAnn.held.map(({ key }: { key: string }) => key)).to.deep.equal(keys)
   })
 
   it('says that requests may be missing if a queue is longer than one answer, and exits 1', async () => {

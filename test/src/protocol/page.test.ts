@@ -73,9 +73,9 @@ function fieldsOf(schema: Struct<never, unknown>): Fields {
  */
 function schemaErrorOf(value: unknown, by: 'client' | 'broker'): string | undefined {
   const { type } = value as { type: string }
-  const all: Record<string, unknown> = by === 'client' ? schemas : brokerSchemas
-  if (!Object.hasOwn(all, type)) return `the ${by} has no message ${type}`
-  const [error] = (all[type] as Struct<unknown>).validate(value)
+  const schemasOfSender: Record<string, unknown> = by === 'client' ? schemas : brokerSchemas
+  if (!Object.hasOwn(schemasOfSender, type)) return `the ${by} has no message ${type}`
+  const [error] = (schemasOfSender[type] as Struct<unknown>).validate(value)
   return error && `${JSON.stringify(value)}: ${error.message}`
 }
 

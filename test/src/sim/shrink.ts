@@ -33,9 +33,9 @@ export class Shrinker {
   }
 
   async #tryFewerClients(): Promise<void> {
-    const all = this.#options.clients ?? Array.from({ length: this.#best.clients }, (_, i) => i)
-    for (const client of all) {
-      const clients = new Set(this.#options.clients ?? all)
+    const allClients = this.#options.clients ?? Array.from({ length: this.#best.clients }, (_, i) => i)
+    for (const client of allClients) {
+      const clients = new Set(this.#options.clients ?? allClients)
       clients.delete(client)
       if (clients.size > 0) await this.#try({ clients })
     }

@@ -123,7 +123,7 @@ export async function compareLatency(
   bare: () => Promise<number>,
   own: () => Promise<number>,
 ): Promise<{ readonly bare: Figures; readonly own: Figures }> {
-  const all = { bare: new Latencies(), own: new Latencies() }
+  const allLatencies = { bare: new Latencies(), own: new Latencies() }
   const ratios: number[] = []
   await repeat(pace.warmUpMs, new Latencies(), bare)
   await repeat(pace.warmUpMs, new Latencies(), own)
@@ -135,7 +135,7 @@ export async function compareLatency(
     ] as const) {
       await repeat(pace.sliceMs, slice[name], async () => {
         const elapsed = await measure()
-        all[name].record(elapsed)
+        allLatencies[name].record(elapsed)
         return elapsed
       })
     }
@@ -146,8 +146,8 @@ export async function compareLatency(
     p99Us: latencies.percentile(99),
   })
   return {
-    bare: figures(all.bare),
-    own: { ...figures(all.own), timeRatioToBareLog: median(ratios) },
+    bare: figures(allLatencies.bare),
+    own: { ...figures(allLatencies.own), timeRatioToBareLog: median(ratios) },
   }
 }
 

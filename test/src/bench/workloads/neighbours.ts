@@ -217,9 +217,9 @@ async function runPairs(clients: readonly GoodClient[], ms: number): Promise<Lat
 
 /** The latencies of all good clients since the last call. */
 function takeAllLatencies(clients: readonly GoodClient[]): Latencies {
-  const all = new Latencies()
-  for (const client of clients) all.add(client.takeLatencies())
-  return all
+  const latencies = new Latencies()
+  for (const client of clients) latencies.add(client.takeLatencies())
+  return latencies
 }
 
 // ------------------------------------------------------------------------------- the table

@@ -155,9 +155,9 @@ function queriesForRecords(stage: Stage): void {
     })
     expect(second).to.deep.include({ ...ofBarrier, session: other.welcome.session })
     expect(second).to.have.all.keys('key', 'parties', 'waiting', 'session', 'since')
-    const all = await queryRecords(other, 'barriers', { prefix: stage.prefix, limit: 1 })
-    expect(all.arrived).to.have.length(1)
-    expect(all.arrivedCount).to.equal(3)
+    const limited = await queryRecords(other, 'barriers', { prefix: stage.prefix, limit: 1 })
+    expect(limited.arrived).to.have.length(1)
+    expect(limited.arrivedCount).to.equal(3)
     peer.drop()
     // A call of a session without a grace leaves its barrier when the connection drops.
     for (let count = 2; count > 1; ) {
