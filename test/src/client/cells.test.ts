@@ -153,7 +153,8 @@ function readAll(cells: readonly CellItems[], limit: number): HeldInfo[] {
     expect(page.waiting.length).to.be.at.most(limit)
     allHeld.push(...page.held)
     const keys = [...page.held, ...page.waiting].map(({ key }) => key).sort()
-    if (page.held.length === page.heldCount && page.waiting.length === page.waitingCount) return allHeld
+    if (page.held.length === page.heldCount && page.waiting.length === page.waitingCount)
+      return allHeld
     const last = keys.at(-1)
     expect(last, 'a page that is not the last has an item').to.be.a('string')
     const isWithinKey = page.held.length === limit && page.held.every(({ key }) => key === last)

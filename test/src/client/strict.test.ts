@@ -194,7 +194,11 @@ const isInteger = (value: unknown) => value === 7
 
 /** Misspellings of a name: a letter removed, doubled or added, letters swapped, another case. */
 function misspellings(name: string): string[] {
-  const words = new Set([name.toUpperCase(), `${name}s`, `${name[0]!.toUpperCase()}${name.slice(1)}`])
+  const words = new Set([
+    name.toUpperCase(),
+    `${name}s`,
+    `${name[0]!.toUpperCase()}${name.slice(1)}`,
+  ])
   for (let i = 0; i < name.length; i++) {
     words.add(name.slice(0, i) + name.slice(i + 1))
     words.add(name.slice(0, i) + name[i]! + name.slice(i))

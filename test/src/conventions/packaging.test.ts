@@ -61,7 +61,8 @@ function checkFiles({ name, files }: Packed): void {
   const targets = filesOf({ main, types, exports, imports, bin })
   for (const target of targets) assert.include(paths, target.replace('./', ''), name)
   if (folder === 'client') assert.includeMembers(paths, [...bundleLicences, ...clientDocs])
-  if (folder === 'server') assert.includeMembers(paths, [...dashboardFiles, manual, ...operatorFiles])
+  if (folder === 'server')
+    assert.includeMembers(paths, [...dashboardFiles, manual, ...operatorFiles])
   const unwanted = /^(src\/dashboard|dist\/dashboard\/(?!dashboardFiles\/))/
   assert.isEmpty(paths.filter((path) => unwanted.test(path)))
   for (const { path } of filesUnder(`${folder}/src`, '.ts')) {

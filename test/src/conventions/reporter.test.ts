@@ -97,8 +97,7 @@ describe('a run of the tests', () => {
   })
 
   it('fails if a rejection is not handled', async () => {
-    const { code, lines } =
-      await runOf(`it('a', () => { Promise.reject(new Error('not handled')) })
+    const { code, lines } = await runOf(`it('a', () => { Promise.reject(new Error('not handled')) })
       it('b', () => new Promise((resolve) => setImmediate(resolve)))`)
     assert.notEqual(code, 0)
     assert.match(lines.at(-1) ?? '', /, 1 failed, /)

@@ -214,7 +214,9 @@ describe('the Compose files', () => {
         HOLDFAST_HOSTS: serverName,
       })
     }
-    const addresses = Object.values<Yaml>(services).map(({ networks }) => networks.holdfast?.ipv4_address)
+    const addresses = Object.values<Yaml>(services).map(
+      ({ networks }) => networks.holdfast?.ipv4_address,
+    )
     const fixed = addresses.filter((address) => address !== undefined)
     assert.lengthOf(new Set(fixed), 4)
   }

@@ -93,7 +93,9 @@ describe('the files to deploy: names', () => {
 
   it('give each setting a value of its kind', () => {
     const allEnvironments = [imageEnvironment(), ...environments().values()]
-    for (const [name, value] of allEnvironments.flatMap((environment) => Object.entries(environment))) {
+    for (const [name, value] of allEnvironments.flatMap((environment) =>
+      Object.entries(environment),
+    )) {
       if (!name.startsWith('HOLDFAST_')) continue
       const setting = settingNames.find((each) => variableOf(each) === name)
       assert.isDefined(setting, name)
@@ -107,7 +109,10 @@ describe('the files to deploy: names', () => {
   it('restart the broker only after exit codes of temporary problems', () => {
     const unit = text('systemd/holdfast.service')
     const [, codesWithoutRestart = ''] = /^RestartPreventExitStatus=(.*)$/m.exec(unit) ?? []
-    assert.deepEqual(codesWithoutRestart.split(' ').map(Number), [exitCodes['usage'], exitCodes['config']])
+    assert.deepEqual(codesWithoutRestart.split(' ').map(Number), [
+      exitCodes['usage'],
+      exitCodes['config'],
+    ])
     for (const { path, text } of files) {
       for (const [, code] of text.matchAll(/\bexit codes? (\d+)/gi)) {
         assert.include(Object.values(exitCodes), Number(code), path)

@@ -80,7 +80,10 @@ describe('e2e: a session over cells', () => {
     const calls: Pick<Session, Calls | MoreCalls | 'authenticate' | 'stats' | 'close'> = session
     for (const key of keys) {
       expect(await calls.withLock(key, (lock) => lock.key)).to.equal(key)
-      const sharedLocks = await Promise.all([calls.singleflightLock(key), calls.singleflightLock(key)])
+      const sharedLocks = await Promise.all([
+        calls.singleflightLock(key),
+        calls.singleflightLock(key),
+      ])
       expect(sharedLocks[0].fence).to.equal(sharedLocks[1].fence)
       await Promise.all(sharedLocks.map((lock) => lock.unlock()))
       expect(await session.once(key, () => `value of ${key}`)).to.equal(`value of ${key}`)

@@ -288,12 +288,11 @@ describe('e2e: errors of a closed session: the client', () => {
     await sessions[0]!.close()
     expect(await closed).to.equal(undefined)
   })
+})
 
-  })
-  
-  describe('e2e: errors of listening: the broker', () => {
+describe('e2e: errors of listening: the broker', () => {
   const stage = Stage.forEachTest()
-  
+
   it('rejects calls after its close', async () => {
     const broker = createBroker()
     await broker.close()

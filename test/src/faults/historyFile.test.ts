@@ -30,7 +30,11 @@ const tenure = (process: string, fence: number, ...times: readonly number[]): Te
   return { process, fence, ...required, unlockConfirmedAt: confirmedAt }
 }
 
-const validTenures = [tenure('a', 1, 0, 1, 2, 3), tenure('b', 2, 0, 3, 5), tenure('a', 3, 4, 6, 7, 8)]
+const validTenures = [
+  tenure('a', 1, 0, 1, 2, 3),
+  tenure('b', 2, 0, 3, 5),
+  tenure('a', 3, 4, 6, 7, 8),
+]
 
 const historyOf = (tenures: readonly Tenure[], capacity?: number): KeyHistory => {
   return { key: 'k', capacity, tenures, publications: [], observations: [] }

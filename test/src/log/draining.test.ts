@@ -124,7 +124,9 @@ describe('rebalancing a broker that shares its log', () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
     const client = await cluster.client(a, { grace: 'lease' })
-    expect(await rebalance(a.broker, cluster.environment.clock, 1_000, a.log.membership)).to.equal(0)
+    expect(await rebalance(a.broker, cluster.environment.clock, 1_000, a.log.membership)).to.equal(
+      0,
+    )
     expect(client.socket.closedWith).to.equal(undefined)
   })
 })

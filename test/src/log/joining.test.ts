@@ -47,7 +47,9 @@ describe('replicated log: the time to join', () => {
     async function* slowParts(): AsyncGenerator<string> {
       const length = Math.ceil(text.length / partCount)
       for (let i = 0; i < partCount; i++) {
-        await new Promise((resolve) => cluster.environment.clock.setTimer(() => resolve(0), pauseMs))
+        await new Promise((resolve) =>
+          cluster.environment.clock.setTimer(() => resolve(0), pauseMs),
+        )
         yield text.slice(i * length, (i + 1) * length)
       }
     }

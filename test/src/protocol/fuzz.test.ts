@@ -12,7 +12,7 @@ import { count, full, type Random, seeded } from '../support/counts.js'
 import { collectGarbage } from '../support/garbage.js'
 import { plainState } from '../table/plainValues.js'
 import { StandIn, StandInSocket } from './standIn.js'
-import { garble, validMessage, mutate } from './strangers.js'
+import { garble, mutate, validMessage } from './strangers.js'
 
 const hello = '{"type":"hello","name":"stranger"}'
 /** The lease of a hostile client. */

@@ -14,7 +14,7 @@ import {
 import { schemas } from '@holdfast/shared/clientSchemas'
 import { expect } from 'chai'
 import { count, Random, seeded } from '../support/counts.js'
-import { forgedText, validMessage, hostileValues, hugeValues, mutate } from './strangers.js'
+import { forgedText, hostileValues, hugeValues, mutate, validMessage } from './strangers.js'
 
 /** Whether the schema accepts a value. A throw counts as no. */
 function isAcceptedBySchema(value: unknown): boolean {

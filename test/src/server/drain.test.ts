@@ -13,7 +13,12 @@ import { BrokerHarness, type Client } from './harness.js'
  * Starts to drain a broker. `pass` lets time pass in steps. After each step the clients answer the
  * broker's close, unless `answersClose` is false.
  */
-function startDrain(harness: BrokerHarness, ms: number, clients: readonly Client[], answersClose = true) {
+function startDrain(
+  harness: BrokerHarness,
+  ms: number,
+  clients: readonly Client[],
+  answersClose = true,
+) {
   const state = { hasEnded: false }
   void drain(harness.broker, harness.environment.clock, ms).then(() => {
     state.hasEnded = true

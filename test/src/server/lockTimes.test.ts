@@ -53,7 +53,10 @@ describe('the times of a lock in queries and watches', () => {
       ...{ ttl: 1_000, ttlRemaining: 600, maxHold: 3_000, maxHoldRemaining: 2_600 },
     })
     holder.refresh(fence)
-    expect(timeFieldsOf(query(reader)[0]!)).to.include({ ttlRemaining: 1_000, maxHoldRemaining: 2_600 })
+    expect(timeFieldsOf(query(reader)[0]!)).to.include({
+      ttlRemaining: 1_000,
+      maxHoldRemaining: 2_600,
+    })
     holder.refresh(fence, { ttl: 5_000 })
     expect(timeFieldsOf(query(reader)[0]!)).to.deep.equal({
       ...{ ttl: 5_000, ttlRemaining: 5_000, maxHold: 3_000, maxHoldRemaining: 2_600 },
@@ -84,7 +87,9 @@ describe('the times of a lock in queries and watches', () => {
     const items = ['a', 'b', 'c'].map((key) => ({ key }))
     holder.say({ type: 'lockAll', id: 1, items })
     const { fence } = holder.socket.heardOf('granted')[0]!
-    expect(query(reader).map(timeFieldsOf)).to.deep.equal(items.map(() => timeFieldsOf({} as HeldInfo)))
+    expect(query(reader).map(timeFieldsOf)).to.deep.equal(
+      items.map(() => timeFieldsOf({} as HeldInfo)),
+    )
     holder.say({ type: 'refresh', id: 2, fence, ttl: 700 })
     expect(query(reader).map(timeFieldsOf)).to.deep.equal(items.map(() => ofTtl(700, 700)))
   })

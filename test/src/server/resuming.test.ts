@@ -16,7 +16,10 @@ import type { FakeSocket } from './socket.js'
 const tokenAsPrincipal: Authenticate = ({ token }) => token
 
 /** Connects with a hello and waits for the answer, which the test then reads. */
-async function connectAndSettle(harness: BrokerHarness, hello: Partial<Hello>): Promise<FakeSocket> {
+async function connectAndSettle(
+  harness: BrokerHarness,
+  hello: Partial<Hello>,
+): Promise<FakeSocket> {
   const socket = harness.connectWithHello(hello)
   await harness.settle()
   return socket
@@ -149,7 +152,11 @@ describe('resuming a session', () => {
       const first = await connectAndSettle(harness, { token: 'alice', grace: 'lease' })
       const client = harness.clientOn(first)
       client.acquire('k')
-      const socket = await connectAndSettle(harness, { token: 'alice', grace: 'lease', ...hello(client) })
+      const socket = await connectAndSettle(harness, {
+        token: 'alice',
+        grace: 'lease',
+        ...hello(client),
+      })
       const messages = socket.heard()
       expect(messages.map(({ type }) => type)).to.deep.equal(['welcome'])
       expect(messages[0]).to.include({ resumed: false, grace: 15_000 })

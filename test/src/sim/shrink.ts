@@ -33,7 +33,8 @@ export class Shrinker {
   }
 
   async #tryFewerClients(): Promise<void> {
-    const allClients = this.#options.clients ?? Array.from({ length: this.#best.clients }, (_, i) => i)
+    const allClients =
+      this.#options.clients ?? Array.from({ length: this.#best.clients }, (_, i) => i)
     for (const client of allClients) {
       const clients = new Set(this.#options.clients ?? allClients)
       clients.delete(client)

@@ -200,7 +200,10 @@ describe('table: the end of a session', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k')
     expectNoEffect(driver, () => driver.end('a', { attachEpoch: 2 }))
-    expect(driver.end('a', { attachEpoch: 1 })).to.deep.equal(['released a k f1 ended', 'ended a goodbye'])
+    expect(driver.end('a', { attachEpoch: 1 })).to.deep.equal([
+      'released a k f1 ended',
+      'ended a goodbye',
+    ])
     expectNoEffect(driver, () => driver.end('a', { attachEpoch: 1 }))
   })
 

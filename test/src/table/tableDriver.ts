@@ -267,7 +267,7 @@ export class TableDriver {
 
   /** Ends a session. @param options `attachEpoch` selects an earlier connection of the session. */
   end(session: string, options: { attachEpoch?: number } = {}): string[] {
-  const { attachEpoch = this.#attachEpochOf(session) } = options
+    const { attachEpoch = this.#attachEpochOf(session) } = options
     return this.apply({
       type: 'end',
       at: this.now++,

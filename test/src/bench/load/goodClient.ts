@@ -91,7 +91,8 @@ export class GoodClient {
 
   #confirm(sentAt: number): void {
     // A response does not restore a session that the client already regards as lost.
-    if (performance.now() - this.#confirmedAt > safeLeaseMs) this.#lose('no answer within its lease')
+    if (performance.now() - this.#confirmedAt > safeLeaseMs)
+      this.#lose('no answer within its lease')
     this.#confirmedAt = Math.max(this.#confirmedAt, sentAt)
   }
 

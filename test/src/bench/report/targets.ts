@@ -198,9 +198,9 @@ const handoffs: readonly Target[] = [
   ]),
   figureTarget('W2 K=100: bytes per hand-off', [420, 350], 'less', ['W2', 'K=100', 'bytesPerPair']),
   figureTarget('W2 K=100: grants of the luckiest − of the unluckiest client', [3, 2], 'less', [
-  'W2',
-  'K=100',
-  'unfairness',
+    'W2',
+    'K=100',
+    'unfairness',
   ]),
 ]
 

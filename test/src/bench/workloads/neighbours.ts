@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import type { Profile } from '@holdfast/server'
 import { kinds } from '../hostile/index.js'
 import { maxSessions } from '../hostile/kind.js'
-import { sourceOf, principalsOf } from '../hostile/origins.js'
+import { principalsOf, sourceOf } from '../hostile/origins.js'
 import {
   type Job,
   type JobResult,
@@ -104,7 +104,11 @@ async function runJob(context: LoadContext): Promise<JobResult> {
 interface Scene {
   readonly clients: readonly GoodClient[]
   readonly hostileProcess: ChildProcess
-  readonly hostileClients: { readonly url: string; readonly kind: string; readonly profile: Profile }
+  readonly hostileClients: {
+    readonly url: string
+    readonly kind: string
+    readonly profile: Profile
+  }
 }
 
 /** The figures of the good clients and of the broker while hostile clients run. */
@@ -139,7 +143,10 @@ async function besideHostile(
   const sampling = setInterval(sample, 100)
   const pairs = startPairs(clients)
   const isOver = (): boolean => isDead || clients.every(({ lost }) => lost !== undefined)
-  await Promise.race([send(hostileProcess, { type: 'prepare', ...hostileClients }), pause(maxWaitMs)])
+  await Promise.race([
+    send(hostileProcess, { type: 'prepare', ...hostileClients }),
+    pause(maxWaitMs),
+  ])
   hostileProcess.send({ type: 'begin' } satisfies HostileCommand)
   await untilOr(isOver, hostileMs[pace.name])
   const report = await Promise.race([send(hostileProcess, { type: 'stop' }), pause(2_000)])

@@ -88,7 +88,7 @@ async function stampede(
 ): Promise<Stampede> {
   const holder = await RawSession.open(server.url)
   const fence = await new Promise<number>((resolve) => {
-  holder.lock(key, (answer) => resolve(answer.fence))
+    holder.lock(key, (answer) => resolve(answer.fence))
   })
   exclusion?.granted(key, fence)
   const sessions: RawSession[] = []

@@ -97,7 +97,8 @@ const fairness: Scenario = {
 }
 
 const independent: Scenario = {
-  title: 'locks of different names are independent, and a client gets no lock that it holds already',
+  title:
+    'locks of different names are independent, and a client gets no lock that it holds already',
   async run(script) {
     const a = script.request('a', 'x')
     const b = script.request('b', 'y')
