@@ -78,7 +78,7 @@ describe('the files to deploy: a broker with their settings', function () {
       mkdirSync(dirname(testPath), { recursive: true, mode: 0o700 })
       const source = { crt: certs.certPath, key: certs.keyPath }[path.split('.').at(-1) ?? '']
       if (source !== undefined) copyFileSync(source, testPath)
-      if (path.endsWith('-password')) writeFileSync(testPath, 'secret\n')
+      if (path.endsWith('-password')) writeFileSync(testPath, 'secret\n', { mode: 0o600 })
       if (path.endsWith('/tokens')) copyFileSync(files.path('tokens'), testPath)
       return testPath
     }
