@@ -5,7 +5,7 @@
  * At a barrier, calls of several sessions wait for each other. A kept result is a value that a
  * broker keeps for later calls of `once`.
  */
-import type { HeldInfo, LockStats, WaitingInfo } from '@holdfast/shared'
+import type { HeldInfo, LockStats, RefusedDeadlock, WaitingInfo } from '@holdfast/shared'
 import type { AnyQueryResult, QueryResult } from '../requests/simpleRequests.js'
 
 /** Adds up the counters of the cells. */
@@ -29,7 +29,10 @@ export function mergeStats(statsOfCells: readonly LockStats[]): LockStats {
   }
 }
 
-type CounterName = Exclude<keyof LockStats, 'newestDeadlock'>
+/** As many refused deadlocks as a broker keeps. */
+const maxDeadlocks = 20
+
+type CounterName = Exclude<keyof LockStats, 'newestDeadlock' | 'deadlocks'>
 
 /**
  * Merges the counters that an older broker does not send. Returns no counters if no cell sent them.
@@ -40,15 +43,17 @@ function mergeOptionalCounters(
 ): Partial<LockStats> {
   // A broker has either all of these counters or none of them.
   if (statsOfCells.every(({ barriers }) => barriers === undefined)) return {}
-  const newestDeadlock = statsOfCells
-    .flatMap((stats) => stats.newestDeadlock ?? [])
-    .sort((a, b) => b.since - a.since)[0]
+  const newestFirst = (deadlocks: RefusedDeadlock[]) =>
+    deadlocks.sort((a, b) => b.since - a.since).slice(0, maxDeadlocks)
+  const [newestDeadlock] = newestFirst(statsOfCells.flatMap((stats) => stats.newestDeadlock ?? []))
+  const deadlocks = newestFirst(statsOfCells.flatMap((stats) => stats.deadlocks ?? []))
   return {
     barriers: sum('barriers'),
     barrierCalls: sum('barrierCalls'),
     keptResults: sum('keptResults'),
     refusedDeadlocks: sum('refusedDeadlocks'),
     ...(newestDeadlock === undefined ? {} : { newestDeadlock }),
+    ...(deadlocks.length === 0 ? {} : { deadlocks }),
   }
 }
 

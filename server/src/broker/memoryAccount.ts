@@ -4,15 +4,15 @@
  * work earlier. The broker checks the memory before a command enters the log. The lock table cannot
  * check the memory, because the brokers of a cluster have different amounts of memory.
  *
- * The estimate counts the lock table, the connections, unread output and watches. The lock table
- * includes its idle keys, which are unused keys that the table keeps for a while. The estimate
- * counts neither the program itself nor the data of the messages that the broker is handling. Each
- * change updates the counts, so that reading the estimate costs a few additions.
+ * The estimate counts the lock table, the connections, unread output, watches and refused deadlocks.
+ * The lock table includes its idle keys, which are unused keys that the table keeps for a while.
+ * The estimate counts neither the program itself nor the data of the messages that the broker is
+ * handling. Each change updates the counts, so that reading the estimate costs a few additions.
  */
 import type { BrokerLimits } from '../config/limits.js'
 import type { Connection } from '../connection/connection.js'
 import type { OutputMemory } from '../connection/outputFlusher.js'
-import type { LiveTable } from './statistics.js'
+import type { LiveTable, Statistics } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
 
 /** Bytes of an open connection with its socket, its WebSocket receiver and its empty buffers. */
@@ -27,6 +27,7 @@ export interface MemoryAccountDeps {
   readonly liveTable: LiveTable
   readonly connections: { readonly size: number }
   readonly watchRegistry: WatchRegistry
+  readonly statistics: Statistics
 }
 
 export class MemoryAccount implements OutputMemory {
@@ -42,10 +43,11 @@ export class MemoryAccount implements OutputMemory {
 
   /** The estimate of the memory that clients make the broker use, in bytes. */
   get usedBytes(): number {
-    const { liveTable, connections, watchRegistry } = this.#deps
+    const { liveTable, connections, watchRegistry, statistics } = this.#deps
     const { bytes, keys } = liveTable.current
     const tableBytes = bytes + keys.idleBytes
-    return tableBytes + connections.size * connectionBytes + this.#outputBytes + watchRegistry.bytes
+    const connectionsBytes = connections.size * connectionBytes + this.#outputBytes
+    return tableBytes + connectionsBytes + watchRegistry.bytes + statistics.bytes
   }
 
   /** Whether the broker refuses new locks, watches and sessions. */

@@ -19,7 +19,13 @@ import {
 } from '@holdfast/shared'
 import { type BrokerLimits, limitMessage } from '../config/limits.js'
 import type { Operation } from '../config/permissions.js'
-import { costOfMetadata, costOfNotifying, costOfSet, costs } from '../config/workCosts.js'
+import {
+  costOfKeys,
+  costOfMetadata,
+  costOfNotifying,
+  costOfSet,
+  costs,
+} from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
 import type { ConnectionPolicy, Denial } from '../connection/connectionPolicy.js'
 import type { PacedMessages } from '../connection/sendQueue.js'
@@ -236,10 +242,13 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
   }),
 
   stats: answerHandler(
-    ({ statistics, liveTable }, connection, { id }) =>
-      connection.send(
-        encodeStats(id, statistics.snapshot(liveTable.current), keyFilterFor(connection, 'query')),
-      ),
+    ({ statistics, liveTable }, connection, { id }) => {
+      const stats = statistics.snapshot(liveTable.current)
+      const isVisible = keyFilterFor(connection, 'query')
+      const shownKeys = stats.deadlocks?.flatMap(({ cycle }) => cycle).length ?? 0
+      if (isVisible !== undefined) connection.charge(costOfKeys(shownKeys, true))
+      connection.send(encodeStats(id, stats, isVisible))
+    },
     (policy) => policy.checkPermission('stats', ''),
   ),
 

@@ -3,8 +3,9 @@
  * expiries, refreshes and unlocks since the start of the broker. Messages that never reach the lock
  * table, because the broker refuses them earlier, are not counted.
  */
-import type { LockStats, RefusedDeadlock } from '@holdfast/shared'
+import type { LockStats } from '@holdfast/shared'
 import { type Effect, LockTable } from '../core/index.js'
+import { RefusedDeadlocks } from './refusedDeadlocks.js'
 
 /**
  * Holds the lock table from which the broker serves its clients, in contrast to a table that is
@@ -26,11 +27,15 @@ export class Statistics {
   #expired = 0
   #refreshed = 0
   #unlocked = 0
-  #refusedDeadlocks = 0
-  #newestDeadlock: RefusedDeadlock | undefined
+  readonly #refusedDeadlocks = new RefusedDeadlocks()
 
   get expired(): number {
     return this.#expired
+  }
+
+  /** The estimated memory of the refused deadlocks that the broker keeps, in bytes. */
+  get bytes(): number {
+    return this.#refusedDeadlocks.bytes
   }
 
   /**
@@ -63,8 +68,7 @@ export class Statistics {
         if (effect.answer.kind !== 'failed') break
         // The table does not store the refusal of a deadlock, so no refusal comes twice.
         if (effect.answer.cycle !== undefined) {
-          this.#refusedDeadlocks++
-          this.#newestDeadlock = { since: at, cycle: effect.answer.cycle }
+          this.#refusedDeadlocks.add({ since: at, cycle: effect.answer.cycle })
         }
         // A request that waited is counted by the effect `withdrawn`.
         if (!effect.repeat && effect.answer.code === 'LOCK_HELD') this.#failed++
@@ -79,6 +83,8 @@ export class Statistics {
     keptResults,
   }: Pick<LockTable, 'heldCount' | 'barriers' | 'keptResults'>): LockStats {
     const totalLocks = this.#granted + this.#failed
+    const deadlocks = this.#refusedDeadlocks.newestFirst
+    const [newestDeadlock] = deadlocks
     return {
       totalLocks,
       activeLocks,
@@ -90,8 +96,8 @@ export class Statistics {
       barriers: barriers.size,
       barrierCalls: barriers.callCount,
       keptResults: keptResults.size,
-      refusedDeadlocks: this.#refusedDeadlocks,
-      ...(this.#newestDeadlock === undefined ? {} : { newestDeadlock: this.#newestDeadlock }),
+      refusedDeadlocks: this.#refusedDeadlocks.count,
+      ...(newestDeadlock === undefined ? {} : { newestDeadlock, deadlocks: [...deadlocks] }),
     }
   }
 }

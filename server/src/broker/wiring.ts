@@ -67,6 +67,7 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
     scheduler,
   })
   const holdDeadlines = new HoldDeadlines(time)
+  const statistics = new Statistics()
   return {
     /** Every connection until its socket is closed, in order of arrival. */
     allConnections,
@@ -78,9 +79,15 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
     time,
     holdDeadlines,
     lockTimes: new LockTimes({ time, holdDeadlines }),
-    statistics: new Statistics(),
+    statistics,
     sessionQuota: new SessionQuota(limits, settings.authenticate === undefined),
-    memory: new MemoryAccount({ limits, connections: allConnections, watchRegistry, liveTable }),
+    memory: new MemoryAccount({
+      limits,
+      connections: allConnections,
+      watchRegistry,
+      liveTable,
+      statistics,
+    }),
     unfinishedKeys: new UnfinishedKeys({ scheduler, log, clock, workCounter: liveTable }),
   }
 }

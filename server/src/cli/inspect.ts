@@ -1,17 +1,10 @@
 /**
- * `holdfast ls`, `show` and `stats`: print holders, queues, barriers, kept results and counters. A
- * barrier lets its callers wait until enough of them have arrived. A `once` is one run of a
- * function for all its callers, and a kept result is its result, stored for later callers.
+ * `holdfast ls`, `show` and `stats`: print holders, queues, barriers, kept results, refused
+ * deadlocks and counters. A barrier lets its callers wait until enough of them have arrived. A
+ * `once` is one run of a function for all its callers, and a kept result is its result, stored for
+ * later callers.
  */
-import type {
-  HeldInfo,
-  LockStats,
-  QueryKind,
-  QueryResult,
-  RefusedDeadlock,
-  Session,
-  WaitingInfo,
-} from '@holdfast/client'
+import type { HeldInfo, LockStats, QueryResult, Session, WaitingInfo } from '@holdfast/client'
 import { type Command, Option } from 'commander'
 import {
   type AnySession,
@@ -20,6 +13,7 @@ import {
   withSession,
   withSessionFor,
 } from './connecting.js'
+import { deadlockTable, deadlockText, noneIfForbidden, readDeadlocks } from './deadlocks.js'
 import { Exit, exitCodes } from './exitCodes.js'
 import {
   type ListedLock,
@@ -48,11 +42,13 @@ import { barrierTable, keptTable, queryRecords, type Records, recordLines } from
 
 /** How many characters of the value of a leader `ls` prints; `show` prints all. */
 const maxValueInTable = 40
+/** The values of `ls --kind`. */
+const listedKinds = ['locks', 'barriers', 'results', 'deadlocks'] as const
 
 export function lsCommand(): Command {
   const command = brokerCommand(
     'ls',
-    'list the held locks with their holders and queues, the barriers and the kept results',
+    'list the held locks with their queues, the barriers, the kept results and refused deadlocks',
     `holdfast ls
 holdfast ls orders:
 holdfast ls --all --json orders: | jq .key
@@ -63,7 +59,7 @@ holdfast ls --kind barriers --json`,
       new Option(
         '--kind <kind>',
         'list only this kind (default: all kinds; with --json: locks)',
-      ).choices(['locks', 'barriers', 'results']),
+      ).choices(listedKinds),
     )
   return withListFlags(command, 'locks', true)
     .addHelpText(
@@ -72,7 +68,8 @@ holdfast ls --kind barriers --json`,
 The locks are in the order of their keys. A lock that is held during the whole listing is listed
 once. A lock that is granted or released during the listing may be listed or not. The size of a kept
 result is the length of its JSON. At most ${pageSize} calls at barriers and as many kept results are
-listed.`,
+listed. The broker keeps the newest 20 refused deadlocks; a deadlock is listed if the prefix matches
+one of its keys.`,
     )
     .action((prefix: string | undefined, flags: LsFlags) =>
       withSession(flags, (session) => list(session, prefix, flags)),
@@ -80,7 +77,7 @@ listed.`,
 }
 
 interface LsFlags extends BrokerFlags, ListFlags {
-  readonly kind?: QueryKind | undefined
+  readonly kind?: (typeof listedKinds)[number] | undefined
 }
 
 async function list(
@@ -90,11 +87,22 @@ async function list(
 ): Promise<void> {
   const kind = flags.kind ?? (flags.json ? 'locks' : undefined)
   if (kind === undefined || kind === 'locks') await listHeld(session, prefix, flags)
-  if (kind === 'locks') return
+  if (kind === undefined || kind === 'deadlocks') await listDeadlocks(session, prefix, flags)
+  if (kind === 'locks' || kind === 'deadlocks') return
   const limit = Math.min(flags.limit ?? pageSize, pageSize)
   const records = await queryRecords(session, { prefix, limit })
   if (kind !== 'results') await listBarriers(records, flags)
   if (kind !== 'barriers') await listKept(records, flags)
+}
+
+async function listDeadlocks(session: AnySession, prefix = '', flags: LsFlags): Promise<void> {
+  const reading = readDeadlocks(session, (key) => key.startsWith(prefix))
+  // Without --kind, a client that may not read the counters still gets all other lists.
+  const deadlocks = await (flags.kind === undefined ? reading.catch(noneIfForbidden) : reading)
+  const listed = deadlocks.slice(0, flags.limit)
+  if (flags.json) for (const deadlock of listed) printJson(deadlock)
+  else if (listed.length > 0 || flags.kind !== undefined)
+    await printTable(deadlockTable(listed), flags)
 }
 
 async function listBarriers({ arrived, arrivedCount }: Records, flags: LsFlags): Promise<void> {
@@ -175,7 +183,7 @@ async function printLocks(locks: readonly ListedLock[]): Promise<void> {
 export function showCommand(): Command {
   const command = brokerCommand(
     'show',
-    'show the holders and the queue of a key, its barrier and its kept result',
+    'show the holders and the queue of a key, its barrier, its kept result and its deadlocks',
     'holdfast show orders:42',
   ).argument('<key>', 'the key to show')
   return withListFlags(command, 'holders and waiting requests', false)
@@ -189,13 +197,16 @@ async function show(session: Session, key: string, flags: BrokerFlags & ListFlag
   const limit = flags.limit ?? pageSize
   const result = await session.query({ key, limit })
   const records = await queryRecords(session, { key, limit })
+  const isThisKey = (name: string) => name === key
+  const deadlocks = await readDeadlocks(session, isThisKey).catch(noneIfForbidden)
   const { held, waiting, heldCount, waitingCount } = result
-  if (flags.json) printJson({ key, ...result, ...records })
+  if (flags.json) printJson({ key, ...result, ...records, deadlocks })
   else {
     printKey(key, result)
     for (const line of recordLines(records)) print(line)
     const [firstHolder] = held
     if (firstHolder?.keyCount !== undefined) await printSet(session, firstHolder)
+    for (const deadlock of deadlocks) print(`refused deadlock, ${deadlockText(deadlock)}`)
   }
   const [listed, total] = [held.length + waiting.length, heldCount + waitingCount]
   if (listed < total) {
@@ -278,27 +289,17 @@ export function statsCommand(): Command {
 
 async function showStats(stats: LockStats, flags: BrokerFlags): Promise<void> {
   if (flags.json) printJson(stats)
-  else
-    for (const line of await formatTable(['COUNTER', 'VALUE'], Object.entries(stats).map(statsRow)))
-      print(line)
+  else for (const line of await formatTable(['COUNTER', 'VALUE'], statsRows(stats))) print(line)
 }
 
-function statsRow([name, value]: [string, unknown]): [string, string] {
-  if (name === 'newestDeadlock') return [name, deadlockText(value as RefusedDeadlock)]
-  return [name, typeof value === 'number' ? String(rounded(value)) : String(value)]
-}
-
-/**
- * The requests that wait for each other in a deadlock:
- * `3m ago: ann (scope 2) waits for a, bob (scope 1) waits for b`. A scope is one logical task of a
- * session.
- */
-export function deadlockText({ since, cycle }: RefusedDeadlock): string {
-  const waits = cycle.map((waiter) => {
-    const scopeText = waiter.scope === undefined ? '' : ` (scope ${waiter.scope})`
-    return `${sessionLabel(waiter)}${scopeText} waits for ${escapeText(waiter.key ?? 'a hidden key')}`
-  })
-  return `${ago(since)} ago: ${waits.join(', ')}`
+/** One row for each counter and for each refused deadlock. */
+function statsRows({ newestDeadlock, deadlocks = [], ...counters }: LockStats): string[][] {
+  const olderDeadlocks = newestDeadlock === undefined ? deadlocks : deadlocks.slice(1)
+  return [
+    ...Object.entries(counters).map(([name, value]) => [name, String(rounded(value ?? 0))]),
+    ...(newestDeadlock === undefined ? [] : [['newestDeadlock', deadlockText(newestDeadlock)]]),
+    ...olderDeadlocks.map((deadlock) => ['olderDeadlock', deadlockText(deadlock)]),
+  ]
 }
 
 /**

@@ -13,6 +13,7 @@ import {
   untilStopped,
   withSession,
 } from './connecting.js'
+import { deadlockCountText } from './deadlocks.js'
 import { pageSize, pagesOf, reportIncomplete } from './listing.js'
 import {
   ago,
@@ -183,11 +184,12 @@ function counterTexts({
   barrierCalls = 0,
   keptResults = 0,
   refusedDeadlocks = 0,
+  newestDeadlock,
 }: LockStats): string[] {
   return [
     ...(barriers > 0 ? [`calls at barriers: ${barrierCalls}`] : []),
     ...(keptResults > 0 ? [`kept results: ${keptResults}`] : []),
-    ...(refusedDeadlocks > 0 ? [`refused deadlocks: ${refusedDeadlocks}`] : []),
+    ...(refusedDeadlocks > 0 ? [deadlockCountText(refusedDeadlocks, newestDeadlock)] : []),
   ]
 }
 

@@ -19,6 +19,7 @@ import {
   type LockMode,
   type LockStats,
   type QueuedInfo,
+  type RefusedDeadlock,
   type SessionInfo,
   type CycleEntry as SharedCycleEntry,
   type WaitingInfo,
@@ -237,22 +238,32 @@ export function encodeAck(messageCount: number, at: number): string {
 
 /**
  * @param isVisible Whether the client may query a key; undefined if the client may query all keys.
- *   A client that may query no key of the newest deadlock does not get that deadlock.
+ *   A client that may query no key of a refused deadlock does not get that deadlock.
  */
 export function encodeStats(
   id: number,
   stats: LockStats,
   isVisible: ((key: string) => boolean) | undefined,
 ): string {
-  const { newestDeadlock: newest } = stats
-  if (newest === undefined || isVisible === undefined) {
+  const { deadlocks } = stats
+  if (deadlocks === undefined || isVisible === undefined) {
     return JSON.stringify({ type: 'stats', id, stats })
   }
-  const cycle = visibleCycle(newest.cycle, isVisible)
-  const newestDeadlock = cycle.some(({ key }) => key !== undefined)
-    ? { ...newest, cycle }
-    : undefined
-  return JSON.stringify({ type: 'stats', id, stats: { ...stats, newestDeadlock } })
+  const visibleDeadlocks = deadlocks.map((deadlock) => visibleDeadlock(deadlock, isVisible))
+  const visible = {
+    newestDeadlock: visibleDeadlocks[0],
+    deadlocks: visibleDeadlocks.filter((deadlock) => deadlock !== undefined),
+  }
+  return JSON.stringify({ type: 'stats', id, stats: { ...stats, ...visible } })
+}
+
+/** The deadlock without the keys and names that are hidden; undefined if every key is hidden. */
+function visibleDeadlock(
+  { since, cycle }: RefusedDeadlock,
+  isVisible: (key: string) => boolean,
+): RefusedDeadlock | undefined {
+  const shownCycle = visibleCycle(cycle, isVisible)
+  return shownCycle.some(({ key }) => key !== undefined) ? { since, cycle: shownCycle } : undefined
 }
 
 export function encodeAuthenticated(id: number): string {

@@ -421,6 +421,12 @@ export interface LockStats {
    * if the caller may query none of the deadlock's keys.
    */
   readonly newestDeadlock?: RefusedDeadlock | undefined
+  /**
+   * The deadlocks that the broker refused last, at most 20, the newest first, without the deadlocks
+   * of whose keys the caller may query none. The broker keeps fewer if their texts are long. Absent
+   * if the broker has refused no deadlock, and from older brokers.
+   */
+  readonly deadlocks?: readonly RefusedDeadlock[] | undefined
 }
 
 /** A deadlock that the broker has refused. */

@@ -152,6 +152,7 @@ const SnapshotLocks = array(
     at: optional(safeInteger),
   }),
 )
+const RefusedDeadlock = type({ since: IntegerFromZero, cycle: Cycle })
 const StatsFields = type({
   totalLocks: IntegerFromZero,
   activeLocks: IntegerFromZero,
@@ -164,7 +165,8 @@ const StatsFields = type({
   barrierCalls: optional(IntegerFromZero),
   keptResults: optional(IntegerFromZero),
   refusedDeadlocks: optional(IntegerFromZero),
-  newestDeadlock: optional(type({ since: IntegerFromZero, cycle: Cycle })),
+  newestDeadlock: optional(RefusedDeadlock),
+  deadlocks: optional(array(RefusedDeadlock)),
 })
 
 /** The schema of each message from a broker, by `type`. */

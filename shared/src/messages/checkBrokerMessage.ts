@@ -117,6 +117,7 @@ const cycle = listOf(
     scope: optional(id),
   }),
 )
+const refusedDeadlock = record({ since: integerFromZero, cycle })
 /**
  * The fields that only special locks and requests have: those that use permits, a set, a scope,
  * `once`, an election or a longest hold.
@@ -301,7 +302,8 @@ const messageFinders: { readonly [T in ServerMessage['type']]: FaultFinder } = {
       barrierCalls: optional(integerFromZero),
       keptResults: optional(integerFromZero),
       refusedDeadlocks: optional(integerFromZero),
-      newestDeadlock: optional(record({ since: integerFromZero, cycle })),
+      newestDeadlock: optional(refusedDeadlock),
+      deadlocks: optional(listOf(refusedDeadlock)),
     }),
   }),
   draining: recordOfWithin,

@@ -97,16 +97,23 @@ describe('the merged statistics of cells', () => {
     expect(mergeStats([stats(0, 0)]).successRate).to.equal(0)
   })
 
-  it('include the counters that only newer brokers send, and the newest refused deadlock', () => {
+  it('include the counters that only newer brokers send, and the newest refused deadlocks', () => {
     const newer = (since: number): LockStats => ({
       ...stats(1, 0),
       ...{ barriers: 1, barrierCalls: 2, keptResults: 3, refusedDeadlocks: 4 },
       newestDeadlock: { since, cycle: [] },
+      deadlocks: [since, since - 4].map((at) => ({ since: at, cycle: [] })),
     })
     expect(mergeStats([newer(5), stats(1, 0), newer(9), newer(7)])).to.deep.include({
       ...{ barriers: 3, barrierCalls: 6, keptResults: 9, refusedDeadlocks: 12 },
       newestDeadlock: { since: 9, cycle: [] },
+      deadlocks: [9, 7, 5, 5, 3, 1].map((since) => ({ since, cycle: [] })),
     })
+    const full = { ...newer(50), deadlocks: Array(20).fill({ since: 50, cycle: [] }) }
+    expect(mergeStats([newer(60), full]).deadlocks!.map(({ since }) => since)).to.deep.equal([
+      ...[60, 56],
+      ...Array(18).fill(50),
+    ])
   })
 })
 

@@ -190,6 +190,33 @@ describe('the dashboard in Chromium shows', function () {
     })
   })
 
+  it('all refused deadlocks that the broker keeps, the newest first', async () => {
+    const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
+    const [ann, bob] = sessions
+    for (const key of ['first', 'second']) {
+      const locks = await Promise.all(
+        [ann, bob].map((session) => session!.lock(key, { mode: 'shared' })),
+      )
+      locks[0]!.upgrade().catch(() => {})
+      await untilHandled(ann!)
+      await rejection(locks[1]!.upgrade(), 'DEADLOCK')
+    }
+    const dashboardPage = await dashboardPages.openConnectedPage(url)
+    const { page } = dashboardPage
+    const card = page.getByRole('region', { name: '2 refused deadlocks' })
+    await card.getByText('second').first().waitFor()
+    expect(await card.getByText('first').count()).to.equal(0)
+    await card.getByRole('link', { name: 'The newest 2 refused deadlocks' }).click()
+    const list = page.getByRole('region', { name: 'Refused deadlocks' })
+    await list.getByText('first').first().waitFor()
+    expect(await list.textContent()).to.match(/second.*first/)
+    await dashboardPage.go('#/lock/first')
+    const ofKey = page.getByRole('region', { name: 'Refused deadlock' })
+    await ofKey.getByText('first').first().waitFor()
+    expect(await ofKey.getByText('second').count()).to.equal(0)
+    dashboardPage.expectNoProblems()
+  })
+
   it('50 waiters of a key in a few lines', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k')

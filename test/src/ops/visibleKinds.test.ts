@@ -8,6 +8,7 @@ import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import { WebSocketServer } from 'ws'
 import { rejection, Stage, untilHandled } from '../e2e/stage.js'
+import { noStats } from '../protocol/brokerMessages.js'
 import { Holdfast } from './command.js'
 
 describe('the command holdfast, with other kinds of locks than the ordinary lock,', () => {
@@ -32,7 +33,7 @@ describe('the command holdfast, with other kinds of locks than the ordinary lock
           else if (type === 'query') {
             const counts = { heldCount: 0, waitingCount: 0 }
             send({ type: 'found', id, held: [], waiting: [], ...counts, more: false })
-          }
+          } else if (type === 'stats') send({ type: 'stats', id, stats: noStats })
         }
       })
     })
@@ -77,7 +78,7 @@ describe('the command holdfast, with other kinds of locks than the ordinary lock
     expect((await run(url, 'stats')).out.join('\n')).to.match(/barrierCalls +2/)
   })
 
-  it('lists no barriers and no kept results of a broker that does not know them', async () => {
+  it('lists no barriers, kept results and deadlocks of a broker that does not know them', async () => {
     const { code, out } = await run(await olderBroker(), 'ls')
     expect([code, out.length]).to.deep.equal([0, 1])
   })
@@ -113,19 +114,40 @@ describe('the command holdfast, with other kinds of locks than the ordinary lock
     })
   })
 
-  it('shows the newest refused deadlock with stats, and counts deadlocks with top', async () => {
+  it('shows the refused deadlocks with ls, show, top and stats, the newest first', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
-    const locks = await Promise.all(
-      [ann, bob].map((session) => session!.lock('k', { mode: 'shared' })),
-    )
-    locks[0]!.upgrade().catch(() => {})
-    await untilHandled(ann!)
-    await rejection(locks[1]!.upgrade(), 'DEADLOCK')
+    const makeDeadlock = async (key: string): Promise<void> => {
+      const locks = await Promise.all(
+        [ann, bob].map((session) => session!.lock(key, { mode: 'shared' })),
+      )
+      locks[0]!.upgrade().catch(() => {})
+      await untilHandled(ann!)
+      await rejection(locks[1]!.upgrade(), 'DEADLOCK')
+    }
+    await makeDeadlock('k')
     const stats = (await run(url, 'stats')).out.join('\n')
     expect(stats).to.match(/refusedDeadlocks +1/)
     expect(stats).to.match(/newestDeadlock +\S+ ago: bob waits for k, ann waits for k/)
-    expect((await run(url, 'top', '--count', '1')).out[1]).to.match(/^refused deadlocks: 1$/)
+    const top = (await run(url, 'top', '--count', '1')).out
+    expect(top[1]).to.match(/^refused deadlocks: 1, the newest \S+ ago$/)
+    await makeDeadlock('orders:1')
+    expect((await run(url, 'stats')).out.at(-1)).to.match(
+      /^olderDeadlock +\S+ ago: bob waits for k/,
+    )
+    const rows = (await run(url, 'ls', '--kind', 'deadlocks')).out
+    expect(rows[0]).to.match(/^DEADLOCK REFUSED +CYCLE$/)
+    expect(rows[1]).to.match(/^\S+ ago +bob waits for orders:1, ann waits for orders:1$/)
+    expect(rows[2]).to.match(/^\S+ ago +bob waits for k, ann waits for k$/)
+    expect((await run(url, 'ls')).out.join('\n')).to.include(rows[0])
+    expect((await run(url, 'ls', 'orders:', '--kind', 'deadlocks')).out).to.have.length(2)
+    const json = (await run(url, 'ls', '--kind', 'deadlocks', '--json')).out
+    const keys = json.map((line) => JSON.parse(line).cycle[0].key)
+    expect(keys).to.deep.equal(['orders:1', 'k'])
+    const shown = (await run(url, 'show', 'k')).out
+    expect(shown.at(-1)).to.match(/^refused deadlock, \S+ ago: bob waits for k, ann waits for k$/)
+    const shownJson = JSON.parse((await run(url, 'show', 'k', '--json')).out[0]!)
+    expect(shownJson.deadlocks).to.have.length(1)
   })
 
   it('prints the requests that wait, and why they cease to wait, with watch --queue', async () => {

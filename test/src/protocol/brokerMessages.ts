@@ -49,6 +49,7 @@ const newerStats = {
   keptResults: 3,
   refusedDeadlocks: 4,
   newestDeadlock: { since: 5, cycle: [{ key: 'k', session: 's', name: 'n', scope: 1 }] },
+  deadlocks: [{ since: 5, cycle: [{ session: 's' }] }],
 }
 
 export const validBrokerMessages: readonly ServerMessage[] = [

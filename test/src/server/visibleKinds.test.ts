@@ -86,6 +86,47 @@ describe('the counters of refused deadlocks', () => {
     expect(ann!.socket.heardOf('failed')).to.deep.equal([])
   })
 
+  it('contain the newest 20 refused deadlocks, the newest first, with their times', () => {
+    const harness = new BrokerHarness()
+    const { clock } = harness.environment
+    const times: number[] = []
+    for (let i = 0; i < 25; i++) {
+      makeRefusedDeadlock(harness, [`a${i}`, `b${i}`])
+      times.unshift(clock.wall())
+      harness.environment.pass(10)
+    }
+    const { refusedDeadlocks, newestDeadlock, deadlocks } = harness.broker.stats()
+    expect(refusedDeadlocks).to.equal(25)
+    expect(deadlocks![0]).to.deep.equal(newestDeadlock)
+    const shown = deadlocks!.map(({ since, cycle }) => [since, cycle[0]!.key])
+    expect(shown).to.deep.equal(times.slice(0, 20).map((at, i) => [at, `a${24 - i}`]))
+  })
+
+  it('keep at most 32 KiB of refused deadlocks, and count these bytes as memory', () => {
+    const harness = new BrokerHarness()
+    const memoryOfDeadlocks = () => {
+      const { memory, table } = harness.broker
+      return memory.usedBytes - table.bytes - table.keys.idleBytes
+    }
+    const refuse = (i: number): void => {
+      const keys = ['a', 'b'].map((end) => `${i}${end}`.padEnd(500, '.')) as [string, string]
+      for (const client of makeRefusedDeadlock(harness, keys)) {
+        client.say({ type: 'bye' })
+        client.socket.drop()
+      }
+    }
+    const before = memoryOfDeadlocks()
+    refuse(0)
+    const bytesOfOne = memoryOfDeadlocks() - before
+    expect(bytesOfOne).to.be.within(2 * 2 * 500, 4_000)
+    for (let i = 1; i < 40; i++) refuse(i)
+    const { length } = harness.broker.stats().deadlocks!
+    expect(length).to.be.within(8, 16)
+    expect(memoryOfDeadlocks() - before).to.be.within(length * 2_000, 32 * 1024)
+    const newest = harness.broker.stats().newestDeadlock!
+    expect(newest.cycle[0]!.key).to.match(/^39a/)
+  })
+
   it('do not show a client the keys and names that the client may not query', () => {
     let visible = new Set(['a'])
     const harness = new BrokerHarness({
@@ -100,7 +141,11 @@ describe('the counters of refused deadlocks', () => {
     const [refused, waiter] = readStats().newestDeadlock!.cycle
     expect(refused).to.include({ key: 'a', name: 'bob' })
     expect(waiter).to.have.all.keys('session', 'scope')
+    makeRefusedDeadlock(harness, ['c', 'd'])
+    const hidden = readStats()
+    expect(hidden).to.include({ refusedDeadlocks: 2 }).and.not.have.property('newestDeadlock')
+    expect(hidden.deadlocks!.map(({ cycle }) => cycle)).to.deep.equal([[refused, waiter]])
     visible = new Set()
-    expect(readStats()).to.include({ refusedDeadlocks: 1 }).and.not.have.property('newestDeadlock')
+    expect(readStats()).to.deep.include({ refusedDeadlocks: 2, deadlocks: [] })
   })
 })

@@ -4,7 +4,13 @@
  * - barriers (keys at which calls wait until enough of them have arrived) with the waiting calls
  * - scopes (each scope is one logical task of a session) with their locks and waiting requests
  */
-import type { BarrierCallInfo, HeldInfo, RefusedDeadlock, WaitingInfo } from '@holdfast/client'
+import type {
+  BarrierCallInfo,
+  HeldInfo,
+  LockStats,
+  RefusedDeadlock,
+  WaitingInfo,
+} from '@holdfast/client'
 import type { KeyRow } from './lockModel.js'
 import type { SessionRow } from './sessionRows.js'
 
@@ -86,11 +92,22 @@ function waitStartOf({ awaits }: ScopeRow): number {
 }
 
 /**
- * The keys of a refused deadlock, which is a cycle of requests that would wait for each other.
- * Leaves out the keys that the operator may not query.
+ * The refused deadlocks that the broker keeps, the newest first. A broker of an earlier version
+ * sends the newest deadlock only.
  */
-export function keysOfDeadlock(deadlock: RefusedDeadlock | undefined): ReadonlySet<string> {
-  return new Set(deadlock?.cycle.flatMap(({ key }) => (key === undefined ? [] : [key])))
+export function refusedDeadlocksIn(stats: LockStats | undefined): readonly RefusedDeadlock[] {
+  const newest = stats?.newestDeadlock
+  return stats?.deadlocks ?? (newest === undefined ? [] : [newest])
+}
+
+/**
+ * The keys of refused deadlocks. Such a deadlock is a cycle of requests that would wait for each
+ * other. Leaves out the keys that the operator may not query.
+ */
+export function keysOfDeadlocks(deadlocks: readonly RefusedDeadlock[]): ReadonlySet<string> {
+  return new Set(
+    deadlocks.flatMap(({ cycle }) => cycle.flatMap(({ key }) => (key === undefined ? [] : [key]))),
+  )
 }
 
 function byKey(a: { readonly key: string }, b: { readonly key: string }): number {

@@ -11,7 +11,7 @@ import { electionsIn, type ScopeRow, scopesIn } from '../model/coordination.js'
 import { formatCount, formatPlural, shortJson } from '../model/format.js'
 import { useLiveAppState, useSessionRows } from '../ui/appState.js'
 import { Age, EmptyText, KeyLink, Note, Panel, SessionLink } from '../ui/components.js'
-import { DeadlockCard } from '../ui/deadlock.js'
+import { DeadlockList } from '../ui/deadlock.js'
 import { BarrierPanel, KeptPanel } from '../ui/recordPanels.js'
 
 /** How many scopes the page lists. */
@@ -37,7 +37,7 @@ export function CoordinationPage() {
           more than the broker lists at a time.
         </Note>
       )}
-      <DeadlockCard />
+      <DeadlockList />
       <Elections />
       <div class="columns">
         <BarrierPanel arrived={arrived} />

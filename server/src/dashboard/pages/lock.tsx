@@ -4,7 +4,6 @@
  */
 import type { HeldInfo, QueryResult, WaitingInfo } from '@holdfast/client'
 import { useEffect, useMemo, useState } from 'preact/hooks'
-import { keysOfDeadlock } from '../model/coordination.js'
 import {
   formatCount,
   formatDurationWithTenths,
@@ -28,7 +27,7 @@ import {
   SessionLink,
   TimeLeft,
 } from '../ui/components.js'
-import { DeadlockCycle } from '../ui/deadlock.js'
+import { DeadlockList } from '../ui/deadlock.js'
 import { EventLabel } from '../ui/events.js'
 import { QueueTable } from '../ui/queueTable.js'
 import { BarrierPanel, KeptPanel } from '../ui/recordPanels.js'
@@ -58,7 +57,7 @@ export function LockPage({ name }: { name: string }) {
         </p>
       </div>
       {problem !== undefined && <Note kind="bad">This key cannot be shown: {problem}.</Note>}
-      <KeyDeadlock name={name} />
+      <DeadlockList keyName={name} />
       <Holders held={result.held} queriedAt={feed.keyPoller.resultAt} />
       <KeyRecords name={name} />
       <WaitForPanel name={name} result={result} />
@@ -69,26 +68,6 @@ export function LockPage({ name }: { name: string }) {
         <History past={feed.recentEvents.locksOf(name, maxSeenLocks)} />
       </div>
     </>
-  )
-}
-
-/** The newest refused deadlock, if the key is in its cycle. */
-function KeyDeadlock({ name }: { name: string }) {
-  const { feed } = useLiveAppState()
-  const newest = feed.brokerPoller.stats?.newestDeadlock
-  if (newest === undefined || !keysOfDeadlock(newest).has(name)) return null
-  return (
-    <Panel
-      title="Refused deadlock"
-      class="panel-bad"
-      aside={
-        <span>
-          <Age since={newest.since} /> ago
-        </span>
-      }
-    >
-      <DeadlockCycle deadlock={newest} />
-    </Panel>
   )
 }
 

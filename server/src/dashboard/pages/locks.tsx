@@ -5,7 +5,7 @@
  */
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { BrokerFeed } from '../feed/brokerFeed.js'
-import { keysOfDeadlock } from '../model/coordination.js'
+import { keysOfDeadlocks, refusedDeadlocksIn } from '../model/coordination.js'
 import { formatCount, formatPlural } from '../model/format.js'
 import { type KeyRow, usedPermitsOf } from '../model/lockModel.js'
 import { useLiveAppState } from '../ui/appState.js'
@@ -45,7 +45,7 @@ export function LocksPage({ text }: { text: string }) {
   const { feed, version } = useLiveAppState()
   const [order, setOrder] = useState<Order>('key')
   const [onlyQueues, setOnlyQueues] = useState(false)
-  const deadlocked = keysOfDeadlock(feed.brokerPoller.stats?.newestDeadlock)
+  const deadlocked = keysOfDeadlocks(refusedDeadlocksIn(feed.brokerPoller.stats))
   useSearch(text)
   const matchingRows = useMemo(
     () => filterLocks(feed.locks.rows.values(), text, onlyQueues, order),

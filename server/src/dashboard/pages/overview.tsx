@@ -1,7 +1,7 @@
 /** The overview of the broker: rates, latency, longest queues, longest waits, and last events. */
 import { useMemo } from 'preact/hooks'
 import type { BrokerFeed } from '../feed/brokerFeed.js'
-import { keysOfDeadlock } from '../model/coordination.js'
+import { keysOfDeadlocks, refusedDeadlocksIn } from '../model/coordination.js'
 import {
   formatCompactCount,
   formatCount,
@@ -166,7 +166,7 @@ function HandoffSwitch() {
 function LongestQueues() {
   const { feed, version } = useLiveAppState()
   const longest = useMemo(() => longestQueues(feed.locks.rows.values()), [feed, version])
-  const deadlocked = keysOfDeadlock(feed.brokerPoller.stats?.newestDeadlock)
+  const deadlocked = keysOfDeadlocks(refusedDeadlocksIn(feed.brokerPoller.stats))
   return (
     <Panel title="Longest queues" aside={<a href={addressOf('locks')}>All locks</a>}>
       {longest.length === 0 ? (

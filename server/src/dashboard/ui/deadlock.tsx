@@ -1,12 +1,14 @@
 /**
  * Shows a refused deadlock. A deadlock is a cycle of requests that wait for each other. The broker
  * refuses the request that would complete the cycle. This file has the cycle in words, the card on
- * the overview, and the mark in lists.
+ * the overview, the list of the newest refused deadlocks, and the mark in lists.
  */
 import type { RefusedDeadlock } from '@holdfast/client'
-import { formatPlural } from '../model/format.js'
+import { keysOfDeadlocks, refusedDeadlocksIn } from '../model/coordination.js'
+import { formatCount, formatPlural } from '../model/format.js'
 import { useLiveAppState } from './appState.js'
 import { Age, KeyLink, Panel, SessionLink } from './components.js'
+import { addressOf } from './router.js'
 
 /** Lists which session waits for which key. The broker refused the first request of the list. */
 export function DeadlockCycle({ deadlock: { cycle } }: { deadlock: RefusedDeadlock }) {
@@ -28,10 +30,13 @@ export function DeadlockCycle({ deadlock: { cycle } }: { deadlock: RefusedDeadlo
   )
 }
 
-/** The number of refused deadlocks and the newest cycle; nothing if no deadlock was refused. */
+/**
+ * The number of refused deadlocks and the newest cycle, with a link to the other cycles; nothing if
+ * no deadlock was refused.
+ */
 export function DeadlockCard() {
   const { feed } = useLiveAppState()
-  const { refusedDeadlocks = 0, newestDeadlock } = feed.brokerPoller.stats ?? {}
+  const { refusedDeadlocks = 0, newestDeadlock, deadlocks = [] } = feed.brokerPoller.stats ?? {}
   if (refusedDeadlocks === 0) return null
   return (
     <Panel
@@ -50,14 +55,57 @@ export function DeadlockCard() {
       ) : (
         <DeadlockCycle deadlock={newestDeadlock} />
       )}
+      {deadlocks.length > 1 && (
+        <a href={addressOf('coordination')}>
+          The newest {formatCount(deadlocks.length)} refused deadlocks
+        </a>
+      )}
     </Panel>
   )
 }
 
-/** Marks a key that is in the newest refused deadlock. */
+/**
+ * The refused deadlocks that the broker keeps, the newest first; nothing if there are none.
+ *
+ * @param keyName Only the deadlocks with this key in their cycle; undefined for all deadlocks.
+ */
+export function DeadlockList({ keyName }: { keyName?: string | undefined }) {
+  const { feed } = useLiveAppState()
+  const { refusedDeadlocks = 0 } = feed.brokerPoller.stats ?? {}
+  const deadlocks = refusedDeadlocksIn(feed.brokerPoller.stats).filter(
+    (deadlock) => keyName === undefined || keysOfDeadlocks([deadlock]).has(keyName),
+  )
+  if (deadlocks.length === 0) return keyName === undefined ? <DeadlockCard /> : null
+  const hasAll = keyName !== undefined || deadlocks.length >= refusedDeadlocks
+  return (
+    <Panel
+      title={deadlocks.length === 1 ? 'Refused deadlock' : 'Refused deadlocks'}
+      class="panel-bad"
+      aside={
+        !hasAll && (
+          <span>
+            the newest {formatCount(deadlocks.length)} of {formatCount(refusedDeadlocks)}
+          </span>
+        )
+      }
+    >
+      <ul>
+        {deadlocks.map((deadlock, index) => (
+          // Two deadlocks may have the same time and the same cycle, so the index is the only key.
+          <li class="deadlock" key={index}>
+            <Age since={deadlock.since} /> ago
+            <DeadlockCycle deadlock={deadlock} />
+          </li>
+        ))}
+      </ul>
+    </Panel>
+  )
+}
+
+/** Marks a key that is in one of the refused deadlocks that the broker keeps. */
 export function DeadlockMark() {
   return (
-    <span class="mark-bad" title="This key is in the newest refused deadlock">
+    <span class="mark-bad" title="This key is in a refused deadlock">
       deadlock
     </span>
   )

@@ -1,0 +1,58 @@
+/**
+ * Counts the deadlocks that the broker has refused, and keeps the newest of them for `stats`, the
+ * dashboard and the command line. A deadlock is a cycle of requests that wait for each other.
+ *
+ * Clients choose the keys and the names in a cycle, so the kept deadlocks are bounded in number and
+ * in bytes, and the broker counts these bytes as memory of its clients.
+ */
+import type { RefusedDeadlock } from '@holdfast/shared'
+import { textBytes } from '../core/weights.js'
+
+/** The most deadlocks that are kept. */
+const maxKept = 20
+/** The most bytes of all kept deadlocks. The newest deadlock is kept even if it has more bytes. */
+const maxKeptBytes = 32 * 1024
+/** Bytes of a kept deadlock without its cycle. */
+const deadlockBytes = 128
+/** Bytes of an entry of a cycle without its texts. */
+const cycleEntryBytes = 64
+
+export class RefusedDeadlocks {
+  /** The newest deadlock is the first. */
+  readonly #kept: RefusedDeadlock[] = []
+  #count = 0
+  #bytes = 0
+
+  /** How many deadlocks the broker has refused since its start. */
+  get count(): number {
+    return this.#count
+  }
+
+  /** The estimated memory of the kept deadlocks, in bytes. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** The kept deadlocks, the newest first. */
+  get newestFirst(): readonly RefusedDeadlock[] {
+    return this.#kept
+  }
+
+  /** Counts and keeps a deadlock, and forgets the oldest deadlocks beyond the bounds. */
+  add(deadlock: RefusedDeadlock): void {
+    this.#count++
+    this.#kept.unshift(deadlock)
+    this.#bytes += bytesOf(deadlock)
+    while (this.#kept.length > maxKept || (this.#bytes > maxKeptBytes && this.#kept.length > 1)) {
+      this.#bytes -= bytesOf(this.#kept.pop()!)
+    }
+  }
+}
+
+/** The estimated memory of a deadlock with its texts, in bytes. */
+function bytesOf({ cycle }: RefusedDeadlock): number {
+  let bytes = deadlockBytes
+  for (const { key, session, name } of cycle)
+    bytes += cycleEntryBytes + textBytes(key) + textBytes(session) + textBytes(name)
+  return bytes
+}

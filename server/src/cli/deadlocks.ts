@@ -1,0 +1,55 @@
+/**
+ * Shows refused deadlocks for `holdfast ls`, `show`, `top` and `stats`. A deadlock is a cycle of
+ * requests that wait for each other. The broker refuses the request that would complete the cycle,
+ * and keeps the newest of these cycles.
+ */
+import type { HoldfastError, RefusedDeadlock } from '@holdfast/client'
+import type { AnySession } from './connecting.js'
+import { ago, escapeText, formatTable, sessionLabel } from './output.js'
+
+/**
+ * Reads the refused deadlocks in whose cycle a key is for which `selects` returns true, the newest
+ * first. A broker of an earlier version keeps none, so the list is empty.
+ */
+export async function readDeadlocks(
+  session: AnySession,
+  selects: (key: string) => boolean,
+): Promise<readonly RefusedDeadlock[]> {
+  const { deadlocks = [] } = await session.stats()
+  return deadlocks.filter(({ cycle }) => cycle.some(({ key }) => key !== undefined && selects(key)))
+}
+
+/** Handles the error of a broker that refuses its counters to this client. */
+export function noneIfForbidden(error: HoldfastError): readonly RefusedDeadlock[] {
+  if (error.code !== 'FORBIDDEN') throw error
+  return []
+}
+
+/**
+ * The requests that wait for each other in a deadlock:
+ * `3m ago: ann (scope 2) waits for a, bob (scope 1) waits for b`. A scope is one logical task of a
+ * session. The broker refused the first of the requests.
+ */
+export function deadlockText(deadlock: RefusedDeadlock): string {
+  return `${ago(deadlock.since)} ago: ${cycleText(deadlock)}`
+}
+
+function cycleText({ cycle }: RefusedDeadlock): string {
+  const waits = cycle.map((waiter) => {
+    const scopeText = waiter.scope === undefined ? '' : ` (scope ${waiter.scope})`
+    return `${sessionLabel(waiter)}${scopeText} waits for ${escapeText(waiter.key ?? 'a hidden key')}`
+  })
+  return waits.join(', ')
+}
+
+/** The table of refused deadlocks. */
+export function deadlockTable(deadlocks: readonly RefusedDeadlock[]): Promise<string[]> {
+  const rows = deadlocks.map((deadlock) => [`${ago(deadlock.since)} ago`, cycleText(deadlock)])
+  return formatTable(['DEADLOCK REFUSED', 'CYCLE'], rows)
+}
+
+/** Text for the number of refused deadlocks: `refused deadlocks: 3, the newest 2m ago`. */
+export function deadlockCountText(count: number, newest: RefusedDeadlock | undefined): string {
+  const newestText = newest === undefined ? '' : `, the newest ${ago(newest.since)} ago`
+  return `refused deadlocks: ${count}${newestText}`
+}
