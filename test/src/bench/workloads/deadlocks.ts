@@ -12,7 +12,12 @@ import { usPerCall } from '../load/usPerCall.js'
 /**
  * The number of visited scopes in each loop. It is the same, so that all loops take about as long.
  */
-const visitsPerLoop = 400_000
+const visitsPerLoop = 100_000
+/**
+ * How many times each round repeats the loops. A median of many short loops is steadier than a
+ * median of few long loops, because a pause of the machine spoils one loop only.
+ */
+const loopsPerRound = 3
 /** The scope of each session has this number. */
 const scope = 1
 
@@ -75,17 +80,18 @@ async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> 
     deadlockUs: [],
     visitsPerCheck: [],
   }
-  for (let round = -1; round < pace.rounds; round++) {
+  const repeats = pace.rounds * loopsPerRound
+  for (let repeat = -1; repeat < repeats; repeat++) {
     const table = new ScopeChainTable(scopeCount)
     const plainWaitUs = usPerCall(calls, () => table.waitAndCancel(false))
     const before = table.visitCount
     const checkedWaitUs = usPerCall(calls, () => table.waitAndCancel(true))
     const visitsPerCheck = (table.visitCount - before) / calls
     const deadlockUs = usPerCall(calls, () => table.refuse())
-    if (round < 0) continue
+    if (repeat < 0) continue
     const measured = { plainWaitUs, checkedWaitUs, deadlockUs, visitsPerCheck }
     for (const [name, value] of Object.entries(measured)) figures[name]!.push(value)
-    progress((round + 1) / pace.rounds)
+    progress((repeat + 1) / repeats)
   }
   const medians = Object.entries(figures).map(([name, values]) => [name, median(values)] as const)
   const { workload, shape, placement } = job

@@ -9,7 +9,12 @@ import { median } from '../load/statistics.js'
 import { usPerCall } from '../load/usPerCall.js'
 
 /** The number of locked keys in each loop, so that each loop takes about as long. */
-const keysPerLoop = 400_000
+const keysPerLoop = 100_000
+/**
+ * How many times each round repeats the loops. A median of many short loops is steadier than a
+ * median of few long loops, because a pause of the machine spoils one loop only.
+ */
+const loopsPerRound = 3
 
 /** A lock table with two sessions. Numbers the requests of both sessions together. */
 class TwoSessionTable {
@@ -62,7 +67,8 @@ async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> 
   const keyCount = param(job, 'keys')
   const calls = Math.max(10, Math.floor(keysPerLoop / pace.scale / keyCount))
   const figures: Record<string, number[]> = { setPairUs: [], setOneByOneUs: [], setHandOffUs: [] }
-  for (let round = -1; round < pace.rounds; round++) {
+  const repeats = pace.rounds * loopsPerRound
+  for (let repeat = -1; repeat < repeats; repeat++) {
     const table = new TwoSessionTable(keyCount)
     const setPairUs = usPerCall(calls, () => {
       table.lockAll('a')
@@ -76,10 +82,10 @@ async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> 
       table.unlock(holder, table.fence)
       ;[holder, waiter] = [waiter, holder]
     })
-    if (round < 0) continue
+    if (repeat < 0) continue
     for (const [name, us] of Object.entries({ setPairUs, setOneByOneUs, setHandOffUs }))
       figures[name]!.push(us)
-    progress((round + 1) / pace.rounds)
+    progress((repeat + 1) / repeats)
   }
   const medians = Object.entries(figures).map(([name, values]) => [name, median(values)] as const)
   const { workload, shape, placement } = job
