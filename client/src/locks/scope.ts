@@ -5,12 +5,17 @@
  * A scope sends one request at a time, because the broker assumes that a scope whose request waits
  * does nothing else. Further calls wait here, in the order of the calls.
  */
-import { HoldfastError, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
+import {
+  HoldfastError,
+  type LockMode,
+  type OptionNames,
+  refuseUnknownOptions,
+} from '@holdfast/shared'
 import { onAbort } from '../platform/callbacks.js'
 import { check, checkFunction } from '../platform/checks.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 import { Request, withKey } from '../requests/requests.js'
-import { messageText } from '../transport/messages.js'
+import { messageText, type SpecialParams } from '../transport/messages.js'
 import type { GrantedLock } from './grantedLock.js'
 import { Lock } from './lock.js'
 import {
@@ -117,8 +122,9 @@ export class Scope {
 
   /**
    * Like `lock` of a session, but in this scope. If the scope holds the key in the same or in a
-   * stronger mode, resolves with a handle on the same lock, and ignores the options. The lock is
-   * released when its last handle is unlocked. Permits are never re-entrant.
+   * stronger mode, resolves with a handle on the same lock, and ignores the options. If the scope
+   * holds the key by `lockAll`, the handle is of the whole lock. The lock is released when its last
+   * handle is unlocked. Permits are never re-entrant.
    *
    * Also rejects with `DEADLOCK` if the broker could never grant the lock, because this scope would
    * wait for scopes that wait for this scope. The field `cycle` of the error lists these scopes.
@@ -137,7 +143,7 @@ export class Scope {
 
   /**
    * Like `lockAll` of a session, but in this scope. The scope must hold none of the keys, except
-   * if an earlier `lockAll` with the same keys and modes locked all of them.
+   * if an earlier `lockAll` with the same keys and modes, in any order, locked all of them.
    */
   async lockAll(keys: readonly LockSetItem[], options: LockSetOptions = {}): Promise<Lock> {
     return this.#lock(checkLockSet(keys, options))
@@ -229,7 +235,8 @@ export class Scope {
    * @throws HoldfastError `DEADLOCK` if the call would wait for a lock of this scope
    */
   #findReentrantLock(checkedLock: CheckedLock): GrantedLock | undefined {
-    const { mode, special } = checkedLock.params
+    const { params } = checkedLock
+    const { mode, special } = params
     const isSet = special?.items !== undefined
     const keys = requestedKeysOf(checkedLock)
     const heldLocks = keys.map((key) => this.#usableLock(key))
@@ -237,13 +244,14 @@ export class Scope {
     if (mode === 'permits' && !isSet) return undefined
     if (heldLocks.every((lock) => lock === undefined)) return undefined
     const [first] = heldLocks
-    const hasSameItems =
-      first !== undefined && JSON.stringify(first.special?.items) === JSON.stringify(special?.items)
-    const isStrongEnough = isSet || first?.mode === mode || first?.mode === 'exclusive'
-    if (hasSameItems && isStrongEnough) return first
+    const heldMode = first && modeAt(first, params.key)
+    const isStrongEnough = isSet
+      ? itemsText(first?.special) === itemsText(special)
+      : heldMode === mode || heldMode === 'exclusive'
+    if (isStrongEnough) return first
     const key = keys.find((_, i) => heldLocks[i] !== undefined)
     const advice =
-      !isSet && first?.mode === 'shared'
+      !isSet && heldMode === 'shared' && first?.special?.items === undefined
         ? 'upgrade that lock'
         : 'unlock that lock, or ask for all keys at once'
     const text = `the scope${this.#quotedName} holds a lock of this key itself: ${advice}`
@@ -280,6 +288,21 @@ export class Scope {
  * the timeout can arrive first.
  */
 const extraWaitMs = 300
+
+/** The mode of the lock at this key. The keys of a set may have different modes. */
+function modeAt({ mode, special }: GrantedLock, key: string): LockMode {
+  const item = special?.items?.find((other) => other.key === key)
+  if (item === undefined) return mode
+  return item.capacity === undefined ? (item.mode ?? 'exclusive') : 'permits'
+}
+
+/** A text that is the same for two sets with the same keys, modes and permits in any order. */
+function itemsText(special: SpecialParams | undefined): string | undefined {
+  return special?.items
+    ?.map((item) => JSON.stringify(item))
+    .sort()
+    .join()
+}
 
 function requestedKeysOf({ params: { key, special } }: CheckedLock): readonly string[] {
   return special?.items?.map((item) => item.key) ?? [key]

@@ -37,12 +37,40 @@ describe('e2e: scopes', () => {
       expect([first.held, again.held, broker.query().heldCount]).to.deep.equal([false, true, 1])
       await again.unlock()
       expect(broker.query().heldCount).to.equal(0)
-      const set = await scope.lockAll(['x', 'y'])
-      expect((await scope.lockAll(['x', 'y'])).fence).to.equal(set.fence)
-      await rejection(scope.lock('x'), 'DEADLOCK')
       await scope.lock('s', { mode: 'shared' })
       const error = await rejection(scope.lock('s'), 'DEADLOCK')
       expect(error.message).to.match(/upgrade that lock/)
+    })
+  })
+
+  it('are re-entrant for each key of a set, and for the same set in any order', async () => {
+    const { sessions, broker } = await stage.brokerWithSessions('a')
+    await sessions[0]!.scope(async (scope) => {
+      const read = { key: 'y', mode: 'shared' } as const
+      const set = await scope.lockAll(['x', read, { key: 'z', capacity: 2 }])
+      const handles = [
+        await scope.lockAll([{ key: 'z', capacity: 2, permits: 1 }, read, 'x']),
+        await scope.lock('x', { mode: 'shared' }),
+        await scope.lock('x'),
+        await scope.lock('y', { mode: 'shared' }),
+      ]
+      for (const { fence, keys } of handles)
+        expect([fence, keys]).to.deep.equal([set.fence, ['x', 'y', 'z']])
+      // A stronger mode, a subset, another mode, or another key would wait for the set itself.
+      const error = await rejection(scope.lock('y'), 'DEADLOCK')
+      expect(error.message).to.match(/unlock that lock, or ask for all keys at once/)
+      await rejection(scope.lockAll(['x']), 'DEADLOCK')
+      await rejection(scope.lockAll(['x', 'y', { key: 'z', capacity: 2 }]), 'DEADLOCK')
+      await rejection(scope.lockAll(['x', 'free']), 'DEADLOCK')
+      await rejection(scope.lock('z'), 'DEADLOCK')
+      const permit = await scope.lock('z', { capacity: 2 })
+      expect(permit.fence).to.be.above(set.fence)
+      await permit.unlock()
+      for (const handle of [set, ...handles]) {
+        expect(broker.query().heldCount).to.equal(3)
+        await handle.unlock()
+      }
+      expect(broker.query().heldCount).to.equal(0)
     })
   })
 

@@ -178,9 +178,15 @@ class ScopeCalls {
   }
 
   #acquired(lock: Lock): void {
+    // A call for a key of a set that the scope holds gets a handle on the set.
+    if (this.#isSet(lock)) this.#sets.add(lock)
     const heldLock = this.#deps.acquired(lock)
     if (this.#isEnded) this.#endLock(heldLock)
     else this.#heldLocks.add(heldLock)
+  }
+
+  #isSet({ fence }: Lock): boolean {
+    return [...this.#heldLocks].some(({ lock }) => this.#sets.has(lock) && lock.fence === fence)
   }
 
   #endLock(heldLock: HeldLock): void {
