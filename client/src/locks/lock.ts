@@ -165,8 +165,7 @@ export class Lock implements LossListener {
   /**
    * Makes a shared lock exclusive, as soon as it is the only lock of its key. The upgrade precedes
    * all requests that wait for the key. The lock stays shared until the upgrade is granted. The
-   * fence rises. While an upgrade waits, the broker grants no other lock of the key. An exclusive
-   * lock stays as it is.
+   * fence rises. While an upgrade waits, the broker grants no other lock of the key.
    *
    * The ttl is not restarted. After an abort or a timeout the lock is shared as before. If the
    * broker grants the upgrade before the broker receives the abort, the client downgrades the lock,
@@ -175,15 +174,15 @@ export class Lock implements LossListener {
    * Rejects with one of these codes:
    * - `DEADLOCK`: another lock of the key is being upgraded, so each upgrade would wait for the
    *   other. Unlock this lock, and then lock again.
-   * - `INVALID_OPTION`: an option is invalid, the lock has permits or several keys, the lock comes
-   *   from `singleflightLock`, or another upgrade of this lock waits.
+   * - `INVALID_OPTION`: an option is invalid, the lock is exclusive already, has permits or several
+   *   keys, is a leadership, comes from `singleflightLock`, or another upgrade of this lock waits.
    * - `LOCK_HELD` (with `timeout: 0`), `LOCK_TIMEOUT`, `ABORTED`, `LOCK_NOT_HELD`, `FORBIDDEN` or
    *   `INVALID_TIMEOUT`.
    */
   async upgrade(options: UpgradeOptions = {}): Promise<void> {
     const { timeout, signal } = checkUpgrade(options)
-    this.#checkModeChange()
     if (!this.held) throw this.#notHeldError()
+    this.#checkModeChange('exclusive')
     throwIfAborted(signal, this.key)
     const request = new UpgradeRequest(this.#grantedLock, timeout)
     const send = async () => {
@@ -204,21 +203,22 @@ export class Lock implements LossListener {
 
   /**
    * Makes an exclusive lock shared, without waiting. The broker then grants shared requests that
-   * come next in the queue. The fence and the ttl stay as they are. A shared lock stays as it is.
+   * come next in the queue. The fence and the ttl stay as they are.
    *
-   * Rejects with `LOCK_NOT_HELD` or `INVALID_OPTION` (as `upgrade` does).
+   * Rejects with `LOCK_NOT_HELD`, or with `INVALID_OPTION` for a lock that is shared already, has
+   * permits or several keys, is a leadership or comes from `singleflightLock`.
    */
   async downgrade(): Promise<void> {
-    this.#checkModeChange()
     if (!this.held) throw this.#notHeldError()
+    this.#checkModeChange('shared')
     const request = new DowngradeRequest(this.#grantedLock)
     this.#grantedLock.submit(request)
     await this.#responseOrLoss(request.promise, undefined)
   }
 
-  #checkModeChange(): void {
+  #checkModeChange(newMode: LockMode): void {
     const reason = this.#isSingleflight ? 'several callers may share this lock' : undefined
-    checkModeChange(this.#grantedLock, reason)
+    checkModeChange(this.#grantedLock, newMode, reason)
   }
 
   /** Waits for the response to a request about this lock. Rejects earlier if the lock is lost. */

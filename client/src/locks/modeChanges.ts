@@ -64,17 +64,27 @@ export function checkUpgrade(options: UpgradeOptions): UpgradeOptions {
 /**
  * Checks that a lock can be upgraded or downgraded.
  *
+ * @param newMode The mode after the change.
  * @param knownObstacle Why the mode cannot change, if the caller knows a reason; else undefined.
  * @throws HoldfastError `INVALID_OPTION` if the mode of the lock cannot change
  */
 export function checkModeChange(
-  { mode, special }: ChangeableLock,
+  { mode, special, wantedUpgrades }: ChangeableLock,
+  newMode: LockMode,
   knownObstacle: string | undefined,
 ): void {
   const obstacle =
     knownObstacle ??
-    (mode === 'permits' ? 'the lock has permits' : special?.items && 'the lock has several keys')
-  check(obstacle === undefined, `the mode of this lock cannot change: ${obstacle}`)
+    (mode === 'permits'
+      ? 'the lock has permits'
+      : special?.items
+        ? 'the lock has several keys'
+        : special?.election
+          ? 'the lock is a leadership'
+          : newMode === mode
+            ? `the lock is ${mode} already`
+            : wantedUpgrades > 0 && 'an upgrade of the lock waits')
+  check(!obstacle, `the mode of this lock cannot change: ${obstacle}`)
 }
 
 /** A request to change the mode of a held lock. The request ends with the session of the lock. */

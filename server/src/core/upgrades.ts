@@ -37,9 +37,15 @@ export function decideUpgrade(
   return timeout === 0 ? 'held' : 'wait'
 }
 
-/** Whether the lock can be upgraded and downgraded: not a set, and not permits. */
+/**
+ * Whether the lock can be upgraded and downgraded: it is no set, has no permits, and is neither a
+ * leadership nor the lock of a `once`, because these two exclude all other holders of their key.
+ */
 export function canChangeMode({ mode, extras }: Lock): boolean {
-  return mode !== 'permits' && extras?.set === undefined
+  if (mode === 'permits') return false
+  return (
+    extras?.set === undefined && extras?.election === undefined && extras?.once === undefined
+  )
 }
 
 /** Whether the key has a waiting upgrade whose lock is the only lock of the key. */

@@ -74,7 +74,7 @@ const busyScopeMessage =
   'a scope has one request at a time: wait for the answer to its former request'
 
 const fixedModeMessage =
-  'a lock of several keys or with permits cannot be upgraded or downgraded, and only one upgrade of a lock may wait'
+  'a lock of several keys, with permits, of a campaign or of a once cannot be upgraded or downgraded, and only one upgrade of a lock may wait'
 
 const usedIdMessage = 'the id was used before; use a higher id for a new request'
 

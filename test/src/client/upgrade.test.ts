@@ -50,22 +50,40 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect([lock.mode, lock.fence, lock.held]).to.deep.equal(['shared', 9, true])
   })
 
-  it('leave an exclusive lock exclusive if an abort crosses the answer', async () => {
-    const scene = await openScene()
-    const granted = scene.session.lock('k')
+  it('downgrade the lock once if the aborts of two upgrades cross their answers', async () => {
+    const { socket, lock } = await sharedLock()
+    for (let i = 0; i < 2; i++) {
+      const controller = new AbortController()
+      const code = codeOf(lock.upgrade({ signal: controller.signal }))
+      await turn()
+      controller.abort()
+      expect(await code).to.equal('ABORTED')
+    }
+    socket.newMessages()
+    socket.deliver({ type: 'granted', id: 2, fence: 9 })
+    socket.deliver({ type: 'granted', id: 3, fence: 9 })
     await turn()
-    scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
-    const lock = await granted
+    const sent = socket.newMessages().map(({ type }) => type)
+    expect(sent.filter((type) => type === 'downgrade')).to.have.length(1)
+    expect([lock.mode, lock.fence]).to.deep.equal(['shared', 9])
+  })
+
+  it('are refused while an upgrade of the lock waits, until its caller gives up', async () => {
+    const { socket, lock } = await sharedLock()
     const controller = new AbortController()
-    const code = codeOf(lock.upgrade({ signal: controller.signal }))
+    const first = codeOf(lock.upgrade({ signal: controller.signal }))
     await turn()
+    for (const call of [lock.upgrade(), lock.downgrade()])
+      expect(await codeOf(call)).to.equal('INVALID_OPTION')
     controller.abort()
-    expect(await code).to.equal('ABORTED')
-    scene.socket.newMessages()
-    scene.socket.deliver({ type: 'granted', id: 2, fence: 5 })
+    expect(await first).to.equal('ABORTED')
+    void lock.upgrade()
     await turn()
-    expect(scene.socket.newMessages().map(({ type }) => type)).to.not.include('downgrade')
-    expect([lock.mode, lock.fence]).to.deep.equal(['exclusive', 5])
+    expect(socket.newMessages().map(({ type }) => type)).to.deep.equal([
+      'upgrade',
+      'cancel',
+      'upgrade',
+    ])
   })
 
   it('keep the lock exclusive if the caller aborts an upgrade and upgrades again before the grant', async () => {
@@ -89,9 +107,11 @@ describe('lock.upgrade and lock.downgrade', () => {
     for (const isRefused of [true, false]) {
       const { socket, lock } = await sharedLock()
       const controllers = [new AbortController(), new AbortController()]
-      const codes = controllers.map(({ signal }) => codeOf(lock.upgrade({ signal })))
+      const codes = [codeOf(lock.upgrade({ signal: controllers[0]!.signal }))]
       await turn()
       controllers[0]!.abort()
+      codes.push(codeOf(lock.upgrade({ signal: controllers[1]!.signal })))
+      await turn()
       socket.deliver({ type: 'granted', id: 2, fence: 9 })
       await turn()
       expect(socket.newMessages().map(({ type }) => type)).to.not.include('downgrade')

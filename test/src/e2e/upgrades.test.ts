@@ -67,17 +67,37 @@ describe('e2e: upgrades', () => {
     expect([lock.mode, lock.held]).to.deep.equal(['shared', true])
   })
 
-  it('are refused for permits, sets and locks of singleflightLock', async () => {
+  it('are refused with the reason if the lock has the new mode already', async () => {
+    const { sessions, broker } = await stage.brokerWithSessions('a')
+    const [a] = sessions
+    const exclusive = await a!.lock('k')
+    const sharedLock = await a!.lock('s', shared)
+    const fences = [exclusive.fence, sharedLock.fence]
+    const errors = [
+      await rejection(exclusive.upgrade(), 'INVALID_OPTION'),
+      await rejection(sharedLock.downgrade(), 'INVALID_OPTION'),
+    ]
+    expect(errors.map(({ message }) => message)).to.deep.equal([
+      'the mode of this lock cannot change: the lock is exclusive already',
+      'the mode of this lock cannot change: the lock is shared already',
+    ])
+    expect([exclusive.mode, sharedLock.mode]).to.deep.equal(['exclusive', 'shared'])
+    expect(broker.query().held.map(({ fence }) => fence)).to.have.members(fences)
+  })
+
+  it('are refused for permits, sets, leaderships and locks of singleflightLock', async () => {
     const { sessions } = await stage.brokerWithSessions('a')
     const [a] = sessions
     const permits = await a!.lock('p', { capacity: 2 })
     const set = await a!.lockAll(['x', 'y'])
     const single = await a!.singleflightLock('s', shared)
-    for (const lock of [permits, set, single]) {
+    const leadership = await a!.campaign('e')
+    for (const lock of [permits, set, single, leadership]) {
       await rejection(lock.upgrade(), 'INVALID_OPTION')
       await rejection(lock.downgrade(), 'INVALID_OPTION')
     }
     await rejection(single.upgrade({ timeout: -1 }), 'INVALID_TIMEOUT')
+    expect([leadership.mode, leadership.held]).to.deep.equal(['exclusive', true])
   })
 
   it('are listed before the other waiting requests, by a query and by a new watch', async () => {

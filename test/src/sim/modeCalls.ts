@@ -18,6 +18,9 @@ const upgradeCodes: ReadonlySet<ErrorCode> = new Set([
   'UNAVAILABLE',
 ])
 
+/** The errors of a change to the mode that the lock has already. */
+const noChangeCodes: ReadonlySet<ErrorCode> = new Set(['INVALID_OPTION', 'LOCK_NOT_HELD'])
+
 /** Upgrades and downgrades the lock in random order, and works in between. */
 export async function changeModes(heldLock: HeldLock, deps: CallDeps): Promise<void> {
   const { lock } = heldLock
@@ -42,13 +45,13 @@ export async function upgrade(heldLock: HeldLock, deps: CallDeps): Promise<void>
     const task = lock.upgrade({ timeout, signal })
     await callOracle.track(`upgrade ${request.metadata.op} ${lock.key}`, task)
     callOracle.count('upgraded')
-    // A lock that was exclusive already keeps its fence.
-    const isRaised = mode === 'exclusive' ? lock.fence === fence : lock.fence > fence
-    if (lock.held && (lock.mode !== 'exclusive' || !isRaised))
+    if (mode === 'exclusive')
+      callOracle.violated('an upgrade of an exclusive lock is refused', lock.key)
+    if (lock.held && (lock.mode !== 'exclusive' || lock.fence <= fence))
       callOracle.violated('an upgrade raises the fence', `${lock.mode} ${fence} ${lock.fence}`)
     callOracle.checkTimeout(request, start)
   } catch (error) {
-    callOracle.expect(error, upgradeCodes, 'upgrade')
+    callOracle.expect(error, mode === 'exclusive' ? noChangeCodes : upgradeCodes, 'upgrade')
     if (error instanceof HoldfastError) {
       callOracle.count(`upgrade refused ${error.code}`)
       callOracle.checkEarlyTimeout(error, request, start)
@@ -66,6 +69,12 @@ export async function upgrade(heldLock: HeldLock, deps: CallDeps): Promise<void>
 export async function downgrade(heldLock: HeldLock, deps: CallDeps): Promise<void> {
   const { callOracle, oracles } = deps
   const { lock } = heldLock
+  const isShared = lock.mode === 'shared'
+  if (isShared) {
+    const error: unknown = await lock.downgrade().catch((refusal: unknown) => refusal)
+    callOracle.expect(error, noChangeCodes, 'downgrade of a shared lock')
+    return
+  }
   try {
     await oracles.holderOracle.duringDowngrade(heldLock, () =>
       callOracle.track(`downgrade ${lock.key}`, lock.downgrade()),
@@ -74,6 +83,7 @@ export async function downgrade(heldLock: HeldLock, deps: CallDeps): Promise<voi
     callOracle.expectLoss(error, 'downgrade')
     return
   }
-  if (lock.held && lock.mode !== 'shared')
+  const { held, mode } = lock
+  if (held && mode !== 'shared')
     callOracle.violated('a downgrade makes the lock shared', `${lock.mode} ${lock.key}`)
 }

@@ -187,6 +187,6 @@ export class ModelUpgrades {
 }
 
 /** Whether the mode of the lock cannot change, because it has several keys or permits. */
-function hasFixedMode({ mode, set }: PlainLock): boolean {
-  return mode === 'permits' || set !== undefined
+function hasFixedMode({ mode, set, once, election }: PlainLock): boolean {
+  return mode === 'permits' || [set, once, election].some((field) => field !== undefined)
 }

@@ -102,13 +102,15 @@ describe('table: upgrades', () => {
     expect(driver.upgrade('a', 1)).to.deep.equal(['answer a#3 upgraded f2'])
   })
 
-  it('are refused for permits, for sets, and for a lock whose upgrade waits', () => {
+  it('are refused for permits, sets, leaderships, runs, and a lock whose upgrade waits', () => {
     const driver = twoReaders()
     driver.upgrade('a', 1)
     expect(driver.upgrade('a', 1)).to.deep.equal(['repeat a#3 BAD_MESSAGE'])
     driver.lock('c', 'p', { capacity: 2 })
     driver.lockAll('c', ['x', 'y'])
-    for (const fence of [3, 4]) {
+    driver.campaign('c', 'election')
+    driver.once('c', 'once')
+    for (const fence of [3, 4, 5, 6]) {
       expect(driver.upgrade('c', fence, { id: 9 })).to.deep.equal(['repeat c#9 BAD_MESSAGE'])
       expect(driver.downgrade('c', fence, { id: 9 })).to.deep.equal(['repeat c#9 BAD_MESSAGE'])
     }
@@ -147,15 +149,6 @@ describe('table: upgrades', () => {
     const granted = new TableDriver(false, restore(dump(waiting.table)))
     expect(granted.downgrade('a', 1, { id: 3 })).to.include('downgraded a k f1')
     expect(granted.revoke('c', 'k', 3)).to.include('released a k f1 revoked')
-  })
-
-  it('give also the lock of a once a new present fence, which a snapshot keeps', () => {
-    const driver = TableDriver.withSessions('a')
-    driver.once('a', 'k')
-    driver.downgrade('a', 1)
-    expect(driver.upgrade('a', 1)[0]).to.equal('upgraded a k f1 to f2')
-    const table = restore(dump(driver.table))
-    expect(table.sessions.get('a')!.held.get(1)!.presentFence).to.equal(2)
   })
 })
 
