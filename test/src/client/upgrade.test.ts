@@ -127,6 +127,28 @@ describe('lock.upgrade and lock.downgrade', () => {
     }
   })
 
+  it('restart neither the ttl nor maxHold', async () => {
+    for (const [terms, reason] of [
+      [{ ttl: 1_000 }, 'expired'],
+      [{ maxHold: 1_000 }, 'maxHold'],
+    ] as const) {
+      const { session, socket, clock } = await openScene()
+      const granted = session.lock('k', { mode: 'shared', ...terms })
+      await turn()
+      socket.deliver({ type: 'granted', id: 1, fence: 5 })
+      const lock = await granted
+      clock.advance(600)
+      const upgraded = lock.upgrade()
+      await turn()
+      socket.deliver({ type: 'granted', id: 2, fence: 9 })
+      await upgraded
+      clock.advance(300)
+      expect(lock.held).to.equal(true)
+      clock.advance(100)
+      expect([lock.held, lock.lost?.reason]).to.deep.equal([false, reason])
+    }
+  })
+
   it('time out by themselves if the broker does not answer in time', async () => {
     const { clock, lock, socket } = await sharedLock()
     const upgraded = lock.upgrade({ timeout: 1_000 })

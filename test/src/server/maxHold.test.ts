@@ -39,6 +39,23 @@ describe('maxHold', () => {
     expect(harness.broker.table.heldCount).to.equal(0)
   })
 
+  it('and the ttl are not restarted by an upgrade and a downgrade', () => {
+    for (const [terms, reason] of [
+      [{ ttl: 1_000 }, 'expired'],
+      [{ maxHold: 1_000 }, 'maxHold'],
+    ] as const) {
+      const harness = new BrokerHarness()
+      const holder = harness.join({ lease: 60_000 })
+      const fence = holder.acquire('k', { mode: 'shared', ...terms })
+      harness.environment.pass(600)
+      holder.say({ type: 'upgrade', id: 8, fence }, { type: 'downgrade', id: 9, fence })
+      expect(holder.heard().map(({ type }) => type)).to.deep.equal(['granted', 'downgraded'])
+      harness.environment.pass(400)
+      expect(holder.heard()).to.deep.include({ type: 'lost', fence, reason })
+      expect(harness.broker.table.heldCount).to.equal(0)
+    }
+  })
+
   it('leaves no deadline behind after an unlock', () => {
     const harness = new BrokerHarness()
     const holder = harness.join({ lease: 60_000 })

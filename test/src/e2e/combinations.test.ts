@@ -1,0 +1,377 @@
+/**
+ * Tests each kind of lock with each option and each event that can end a lock, over a real broker.
+ * Each pair works, or is refused with `INVALID_OPTION` and a message. `client/docs/kinds.md` has the
+ * same table for users.
+ */
+import {
+  fixedInterval,
+  type LockOptions,
+  type Session,
+  type WebSocketConstructor,
+} from '@holdfast/client'
+import { expect } from 'chai'
+import { WebSocket } from 'ws'
+import { aborted, next, rejection, Stage, untilHandled } from './stage.js'
+
+/** A lock of any kind, as the tests use it. */
+interface AnyLock {
+  readonly fence: number
+  readonly signal: AbortSignal
+  /** Ends the lock; for a lock of a scope also the scope, and for a run also the run. */
+  unlock(): unknown
+}
+
+type Take = (session: Session, options?: object) => Promise<AnyLock>
+
+/** The key of all locks. A set has one more key. */
+const key = 'k'
+
+/** Ends a task, and waits until its call has settled. */
+async function endAndAwait(end: () => void, call: Promise<unknown>): Promise<void> {
+  end()
+  await call
+}
+
+/** Takes a lock of each kind. The options of the test come last, so that they count. */
+const kinds = {
+  exclusive: (session, options) => session.lock(key, options),
+  shared: (session, options) => session.lock(key, { mode: 'shared', ...options }),
+  upgraded: async (session, options) => {
+    const lock = await session.lock(key, { mode: 'shared', ...options })
+    await lock.upgrade()
+    return lock
+  },
+  permits: (session, options) => session.lock(key, { capacity: 1, ...options }),
+  set: (session, options) => session.lockAll([key, 'k2'], options),
+  singleflight: (session, options) => session.singleflightLock(key, options),
+  election: (session, options) => session.campaign(key, options),
+  scope: (session, options) =>
+    new Promise<AnyLock>((resolve, reject) => {
+      const task = session.scope(async (scope) => {
+        const { fence, signal } = await scope.lock(key, options)
+        await new Promise<void>((end) => {
+          resolve({ fence, signal, unlock: () => endAndAwait(end, task) })
+        })
+      })
+      task.catch(reject)
+    }),
+  once: (session, options) =>
+    new Promise<AnyLock>((resolve, reject) => {
+      const call = session.once(
+        key,
+        ({ fence, signal }) =>
+          new Promise<void>((end) => {
+            resolve({ fence, signal, unlock: () => endAndAwait(end, call) })
+          }),
+        { ...options },
+      )
+      call.catch(reject)
+    }),
+} satisfies Record<string, Take>
+
+type KindName = keyof typeof kinds
+
+/** The sessions of one test: the session of the lock, and another session. */
+interface Sessions {
+  readonly owner: Session
+  readonly other: Session
+  /** Drops the connection of `owner`. */
+  dropOwner(): void
+}
+
+interface Pairing {
+  /** The options of the lock, if the pairing is about options. */
+  readonly options?: object
+  /** The kinds that refuse these options, with the message. */
+  readonly refused?: Partial<Record<KindName, RegExp>>
+  /** The kinds to which the pairing does not apply. */
+  readonly without?: readonly KindName[]
+  /** Checks that the pairing works. */
+  check(take: Take, sessions: Sessions): Promise<void>
+}
+
+/** The reason for which the lock is lost. */
+async function lossOf({ signal }: AnyLock): Promise<unknown> {
+  return ((await aborted(signal)) as { readonly reason?: string }).reason
+}
+
+/** Refusals of an option that the call does not have. */
+function unknownOption(name: string, ...refusing: readonly KindName[]) {
+  return Object.fromEntries(refusing.map((kind) => [kind, new RegExp(`has no option "${name}"`)]))
+}
+
+/** How the test of a loss by time ends: the lock is lost for this reason, and the key is free. */
+function isLostBy(option: 'ttl' | 'maxHold', reason: string): Pairing['check'] {
+  return async (take, { owner, other }) => {
+    const lock = await take(owner, { [option]: 40 })
+    expect(await lossOf(lock)).to.equal(reason)
+    const later = await other.lock(key)
+    expect(later.fence).to.be.above(lock.fence)
+  }
+}
+
+const pairings: Readonly<Record<string, Pairing>> = {
+  'a ttl': {
+    options: { ttl: 1_000 },
+    // A short ttl could be over before the upgrade.
+    without: ['upgraded'],
+    refused: unknownOption('ttl', 'election'),
+    check: isLostBy('ttl', 'expired'),
+  },
+  'a maxHold': {
+    options: { maxHold: 1_000 },
+    without: ['upgraded'],
+    refused: unknownOption('maxHold', 'election', 'once'),
+    check: isLostBy('maxHold', 'maxHold'),
+  },
+  'a timeout': {
+    async check(take, { owner, other }) {
+      const holder = await other.lock(key)
+      const error = await rejection(take(owner, { timeout: 1 }), 'LOCK_TIMEOUT')
+      expect(error.key).to.equal(key)
+      await holder.unlock()
+      await take(owner, { timeout: 60_000 })
+    },
+  },
+  'the timeout 0': {
+    // Callers of singleflightLock wait together, so its timeout begins with 1.
+    without: ['singleflight'],
+    async check(take, { owner, other }) {
+      const holder = await other.lock(key)
+      await rejection(take(owner, { timeout: 0 }), 'LOCK_HELD')
+      await holder.unlock()
+      await take(owner, { timeout: 0 })
+    },
+  },
+  'a signal': {
+    async check(take, { owner, other }) {
+      const holder = await other.lock(key)
+      const controller = new AbortController()
+      const waiting = take(owner, { signal: controller.signal })
+      await untilHandled(owner)
+      controller.abort()
+      await rejection(waiting, 'ABORTED')
+      await holder.unlock()
+      await untilHandled(owner)
+      await other.tryLock(key)
+    },
+  },
+  metadata: {
+    async check(take, { owner, other }) {
+      await take(owner, { metadata: { job: 7 } })
+      const error = await rejection(other.tryLock(key), 'LOCK_HELD')
+      expect(error.holders?.map(({ metadata }) => metadata)).to.deep.equal([{ job: 7 }])
+    },
+  },
+  'a grace and a resume': {
+    async check(take, { owner, other, dropOwner }) {
+      const lock = await take(owner)
+      const resumed = next(owner, 'resumed')
+      dropOwner()
+      await resumed
+      expect(lock.signal.aborted).to.equal(false)
+      const error = await rejection(other.tryLock(key), 'LOCK_HELD')
+      expect(error.holders?.map(({ fence }) => fence)).to.deep.equal([lock.fence])
+      await lock.unlock()
+      await other.tryLock(key)
+    },
+  },
+  'a resume while the request waits': {
+    async check(take, { owner, other, dropOwner }) {
+      const holder = await other.lock(key)
+      const waiting = take(owner)
+      await untilHandled(owner)
+      const resumed = next(owner, 'resumed')
+      dropOwner()
+      await resumed
+      const later = other.lock(key)
+      await untilHandled(other)
+      await holder.unlock()
+      const lock = await waiting
+      await lock.unlock()
+      expect((await later).fence).to.be.above(lock.fence)
+    },
+  },
+  'a steal by another session': {
+    async check(take, { owner, other }) {
+      const lock = await take(owner)
+      const stealing = await other.lock(key, { steal: true })
+      expect(await lossOf(lock)).to.equal('stolen')
+      expect(stealing.fence).to.be.above(lock.fence)
+    },
+  },
+  'a revocation': {
+    async check(take, { owner, other }) {
+      const lock = await take(owner)
+      await other.revoke(key, { fence: lock.fence, reason: 'test' })
+      expect(await lossOf(lock)).to.equal('revoked')
+      await other.tryLock(key)
+    },
+  },
+  'the end of its session': {
+    async check(take, { owner, other }) {
+      const lock = await take(owner)
+      const waiting = other.lock(key)
+      await untilHandled(other)
+      await owner.close()
+      expect(await lossOf(lock)).to.equal('session')
+      expect((await waiting).held).to.equal(true)
+    },
+  },
+  'the option steal': {
+    options: { steal: true },
+    refused: {
+      shared: /steal needs the mode exclusive/,
+      upgraded: /steal needs the mode exclusive/,
+      permits: /steal needs the mode exclusive/,
+      scope: /a scope cannot steal a lock/,
+      ...unknownOption('steal', 'set', 'singleflight', 'election', 'once'),
+    },
+    async check(take, { owner, other }) {
+      const victim = await other.lock(key)
+      await take(owner, { steal: true })
+      expect(await lossOf(victim)).to.equal('stolen')
+    },
+  },
+  'the mode shared': {
+    options: { mode: 'shared' },
+    without: ['upgraded'],
+    refused: {
+      permits: /leave out mode or capacity/,
+      ...unknownOption('mode', 'set', 'election', 'once'),
+    },
+    async check(take, { owner, other }) {
+      await take(owner, { mode: 'shared' })
+      await other.tryLock(key, { mode: 'shared' })
+      await rejection(other.tryLock(key), 'LOCK_HELD')
+    },
+  },
+  'a capacity': {
+    options: { capacity: 2 },
+    refused: {
+      shared: /leave out mode or capacity/,
+      upgraded: /leave out mode or capacity/,
+      ...unknownOption('capacity', 'set', 'singleflight', 'election', 'once'),
+    },
+    async check(take, { owner, other }) {
+      await take(owner, { capacity: 2 })
+      await other.tryLock(key, { capacity: 2 })
+      await rejection(other.tryLock(key, { capacity: 2 }), 'LOCK_HELD')
+      await rejection(other.tryLock(key, { capacity: 3 }), 'CAPACITY_MISMATCH')
+    },
+  },
+  onContended: {
+    options: { onContended: () => {} },
+    refused: unknownOption('onContended', 'singleflight', 'election', 'once'),
+    async check(take, { owner, other }) {
+      const contended = new Promise<unknown>((resolve) => {
+        void take(owner, { onContended: resolve })
+      })
+      await untilHandled(owner)
+      other.lock(key).catch(() => {})
+      expect(await contended).to.deep.equal({ waiting: 1 })
+    },
+  },
+  onQueued: {
+    options: { onQueued: () => {} },
+    refused: unknownOption('onQueued', 'singleflight', 'election', 'once'),
+    async check(take, { owner, other }) {
+      const holder = await other.lock(key)
+      let waiting: Promise<AnyLock> | undefined
+      const queued = new Promise<{ ahead: number }>((resolve) => {
+        waiting = take(owner, { onQueued: resolve } satisfies LockOptions)
+      })
+      expect((await queued).ahead).to.equal(0)
+      await holder.unlock()
+      await waiting
+    },
+  },
+}
+
+describe('e2e: combinations of kinds:', () => {
+  const stage = Stage.forEachTest()
+
+  async function openSessions(): Promise<Sessions> {
+    const { url } = await stage.broker()
+    const sockets: WebSocket[] = []
+    class RecordedSocket extends WebSocket {
+      constructor(...args: ConstructorParameters<typeof WebSocket>) {
+        super(...args)
+        sockets.push(this)
+      }
+    }
+    const owner = await stage.session(url, {
+      name: 'owner',
+      grace: 'lease',
+      reconnect: fixedInterval({ interval: 5 }),
+      WebSocket: RecordedSocket as unknown as WebSocketConstructor,
+    })
+    const other = await stage.session(url, { name: 'other' })
+    return { owner, other, dropOwner: () => sockets.at(-1)!.terminate() }
+  }
+
+  for (const [pairingName, { options, refused = {}, without = [], check }] of Object.entries(
+    pairings,
+  )) {
+    for (const [kindName, take] of Object.entries(kinds) as [KindName, Take][]) {
+      if (without.includes(kindName)) continue
+      const message = refused[kindName]
+      if (message === undefined) {
+        it(`${kindName} with ${pairingName}`, async () => check(take, await openSessions()))
+        continue
+      }
+      it(`${kindName} is refused with ${pairingName}, and changes nothing`, async () => {
+        const { owner, other } = await openSessions()
+        const error = await rejection(take(owner, options), 'INVALID_OPTION')
+        expect(error.message).to.match(message)
+        await untilHandled(owner)
+        await other.tryLock(key)
+      })
+    }
+  }
+
+  it('a barrier waits over a resume, and refuses all options but parties, timeout and signal', async () => {
+    const { owner, other, dropOwner } = await openSessions()
+    const waiting = owner.barrier(key, { parties: 2 })
+    await untilHandled(owner)
+    const resumed = next(owner, 'resumed')
+    dropOwner()
+    await resumed
+    const lock = await other.lock(key, { steal: true })
+    await other.barrier(key, { parties: 2 })
+    await waiting
+    expect(lock.held).to.equal(true)
+    for (const option of ['ttl', 'maxHold', 'metadata', 'mode', 'steal', 'capacity', 'onQueued']) {
+      const call = owner.barrier(key, { parties: 2, [option]: 1 } as never)
+      const error = await rejection(call, 'INVALID_OPTION')
+      expect(error.message).to.include(`barrier has no option "${option}"`)
+    }
+  })
+
+  it('a scope has no once, barrier, campaign and singleflightLock', async () => {
+    const { owner } = await openSessions()
+    await owner.scope((scope) => {
+      for (const name of ['once', 'barrier', 'campaign', 'singleflightLock', 'observe'])
+        expect(scope).to.not.have.property(name)
+    })
+  })
+
+  it('a name of session.locks has none of the other kinds', async () => {
+    const { owner, other } = await openSessions()
+    await owner.locks.request('name', { capacity: 2, maxHold: 5 } as object, async () => {
+      const state = await other.locks.query()
+      expect(state.held?.map(({ name, mode }) => [name, mode])).to.deep.equal([
+        ['name', 'exclusive'],
+      ])
+    })
+    const calls = [
+      () => owner.lock('~name:x'),
+      () => owner.lockAll(['~name:x']),
+      () => owner.campaign('~name:x'),
+      () => owner.once('~name:x', () => 1, {}),
+      () => owner.singleflightLock('~name:x'),
+      () => owner.scope((scope) => scope.lock('~name:x')),
+    ]
+    for (const call of calls) await rejection(call(), 'INVALID_KEY')
+  })
+})
