@@ -311,6 +311,21 @@ describe('the limits of requests', () => {
       /^QUOTA_EXCEEDED the session holds and waits for 2 locks, .* \(locksPerSession\)$/,
     ],
     [
+      { barriersPerSession: 1 },
+      many(1, 2, 'barrier', { key: 'a', parties: 3 }),
+      /^QUOTA_EXCEEDED 1 calls of the session wait at barriers, .* \(barriersPerSession\)$/,
+    ],
+    [
+      { locksPerSession: 1 },
+      many(1, 2, 'barrier', { key: 'a', parties: 3 }),
+      /^QUOTA_EXCEEDED the session holds and waits for 1 locks, .* \(locksPerSession\)$/,
+    ],
+    [
+      { waitersPerKey: 1 },
+      [...many(1, 2, 'once', { key: 'a' }), { type: 'campaign', id: 3, key: 'a' }],
+      /^QUOTA_EXCEEDED 1 requests wait for this key, the maximum; .* \(waitersPerKey\)$/,
+    ],
+    [
       { metadataBytes: 10 },
       [{ type: 'lock', id: 1, key: 'a', metadata: '€€€' }],
       /^QUOTA_EXCEEDED the metadata has more than 10 bytes; .* \(metadataBytes\)$/,
@@ -329,6 +344,20 @@ describe('the limits of requests', () => {
       expect(closeOf(client.socket)).to.equal('0 open')
     })
   }
+
+  it('refuse a request of a scope beyond deadlockVisits', () => {
+    const { harness } = brokerWithLimits({ deadlockVisits: 2 })
+    const clients = Array.from({ length: 4 }, () => harness.join())
+    for (const [i, client] of clients.entries()) client.acquire(`k${i}`, { scope: 1 })
+    for (const i of [0, 1, 2]) clients[i]!.lock(`k${i + 1}`, { scope: 1 })
+    const last = clients[3]!
+    last.lock('k0', { scope: 1 })
+    const [failed] = failuresIn(last.heard())
+    expect(failed).to.match(
+      /^QUOTA_EXCEEDED the request depends on more than 2 waiting scopes and sets, .* \(deadlockVisits\)$/,
+    )
+    expect(harness.broker.table.waitingCount).to.equal(3)
+  })
 
   it('do not count a watch that replaces a watch with the same id for watchesPerSession', () => {
     const { harness } = brokerWithLimits({ watchesPerSession: 1 })

@@ -54,6 +54,32 @@ describe('permissions', () => {
     })
   }
 
+  const requestsOfKinds: Readonly<Record<string, object>> = {
+    permits: { type: 'lock', key: 'k', capacity: 2 },
+    'a lock of a scope': { type: 'lock', key: 'k', scope: 1 },
+    'a campaign': { type: 'campaign', key: 'k' },
+    'a once': { type: 'once', key: 'k' },
+    'a barrier': { type: 'barrier', key: 'k', parties: 2 },
+    'a set': { type: 'lockAll', items: [{ key: 'a' }, { key: 'k', capacity: 2 }] },
+  }
+  for (const [name, request] of Object.entries(requestsOfKinds)) {
+    it(`require lock on each key of ${name}`, async () => {
+      const operations: Operation[] = []
+      const harness = harnessWith({
+        authorize: (_, operation, key) => {
+          operations.push(operation)
+          return key !== 'k'
+        },
+      })
+      const client = await join(harness, 'ann')
+      client.say({ ...request, id: 1 })
+      expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
+      expect(new Set(operations)).to.deep.equal(new Set(['lock']))
+      const { heldCount, waitingCount, barriers } = harness.broker.table
+      expect([heldCount, waitingCount, barriers.size]).to.deep.equal([0, 0, 0])
+    })
+  }
+
   it('allow only operations that both authorize and the token allow', async () => {
     const harness = harnessWith(
       { authorize: (_, __, key) => key !== 'a' },
