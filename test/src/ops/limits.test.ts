@@ -353,9 +353,8 @@ describe('the limits of requests', () => {
     const last = clients[3]!
     last.lock('k0', { scope: 1 })
     const [failed] = failuresIn(last.heard())
-    expect(failed).to.match(
-      /^QUOTA_EXCEEDED the request depends on more than 2 waiting scopes and sets, .* \(deadlockVisits\)$/,
-    )
+    expect(failed).to.match(/^QUOTA_EXCEEDED the request depends on more than 2 waiting scopes/)
+    expect(failed).to.match(/\(deadlockVisits\)$/)
     expect(harness.broker.table.waitingCount).to.equal(3)
   })
 
