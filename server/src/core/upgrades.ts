@@ -43,9 +43,7 @@ export function decideUpgrade(
  */
 export function canChangeMode({ mode, extras }: Lock): boolean {
   if (mode === 'permits') return false
-  return (
-    extras?.set === undefined && extras?.election === undefined && extras?.once === undefined
-  )
+  return extras?.set === undefined && extras?.election === undefined && extras?.once === undefined
 }
 
 /** Whether the key has a waiting upgrade whose lock is the only lock of the key. */

@@ -50,12 +50,20 @@ const upgrades: Mutant[] = [
     needs: { actions: ['upgrade'] },
   },
   {
-    name: 'client-downgrades-exclusive-lock',
+    name: 'client-downgrades-for-each-grant',
     in: 'UpgradeRequest.onResponse',
     find: '$FENCE > $LOCK.presentFence',
     replace: 'true',
-    why: 'The client makes an exclusive lock shared when its caller gives up a needless upgrade.',
-    needs: { actions: ['upgrade'] },
+    why: 'The client downgrades a lock again for a grant that changed nothing.',
+    tests: 'client/upgrade',
+  },
+  {
+    name: 'leadership-may-be-downgraded',
+    in: 'canChangeMode',
+    find: '$EXTRAS?.election === undefined',
+    replace: 'true',
+    why: 'The broker makes the lock of a leader shared, so a shared lock no longer excludes the leader.',
+    tests: 'table/upgrades',
   },
   {
     name: 'client-downgrades-after-next-upgrade',
