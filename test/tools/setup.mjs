@@ -88,15 +88,31 @@ export function fingerprintOf(folder, project) {
 /** Compiles the changed parts of `project`, a folder of the repository, and of its references. */
 export async function build(project) {
   for (const each of projects) removeStale(join(root, each))
-  await run(join(root, 'node_modules/typescript/bin/tsc'), '-b', join(root, project))
-  await makeCommand()
   const made = packages.slice(0, projects.indexOf(project) + 1)
-  await run(join(root, 'test/tools/commonjs.mjs'), ...made)
-  if (made.includes('client')) await run(join(root, 'test/tools/bundle.mjs'))
-  if (project === 'server' || project === 'test') {
-    await run(join(root, 'test/tools/dashboard.mjs'))
-    await run(join(root, 'test/tools/manual.mjs'))
+  let bundled
+  if (made.includes('client')) {
+    await compile('client')
+    await makeCommonJs('shared', 'client')
+    // The bundles take as long as the compilation of the other projects, so both run at once.
+    bundled = run(join(root, 'test/tools/bundle.mjs'))
   }
+  await compile(project)
+  if (project === 'shared') await makeCommonJs('shared')
+  await bundled
+  if (!made.includes('server')) return
+  await makeCommand()
+  await makeCommonJs('server')
+  await run(join(root, 'test/tools/dashboard.mjs'))
+  await run(join(root, 'test/tools/manual.mjs'))
+}
+
+function compile(project) {
+  return run(join(root, 'node_modules/typescript/bin/tsc'), '-b', join(root, project))
+}
+
+/** Makes the CommonJS form of these packages. */
+function makeCommonJs(...folders) {
+  return run(join(root, 'test/tools/commonjs.mjs'), ...folders)
 }
 
 /**

@@ -1,7 +1,7 @@
 /**
  * The reporter of the tests. The tests run mocha with the reporter on planted tests, and check the
- * exit code and the last lines, which CI and developers read. A lane is a process that runs some
- * folders of tests.
+ * exit code and the last lines, which CI and developers read. A lane runs one group of test folders
+ * after the other.
  */
 import { spawn } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -104,10 +104,10 @@ describe('a run of the tests', () => {
   })
 
   describe('in lanes', () => {
-    /** Runs planted tests in the lanes "computing" and "waiting": a test file for each lane. */
-    async function lanesOf(computing: string, waiting: string): Promise<Run> {
+    /** Runs planted tests in two groups: the folder `table`, and a folder that no group names. */
+    async function lanesOf(inTable: string, inOther: string): Promise<Run> {
       const dist = await mkdtemp(join(folder, 'dist-'))
-      for (const [name, source] of Object.entries({ table: computing, e2e: waiting })) {
+      for (const [name, source] of Object.entries({ table: inTable, other: inOther })) {
         await mkdir(join(dist, name))
         await writeFile(join(dist, name, 'planted.test.js'), source)
       }
@@ -130,24 +130,24 @@ describe('a run of the tests', () => {
       assert.equal(code, 0)
     })
 
-    it('fails if a test of one lane fails', async () => {
+    it('fails if a test of one group fails', async () => {
       const failing = `it('a', () => { throw Error('no') })`
-      for (const [computing, waiting] of [
+      for (const [inTable, inOther] of [
         [failing, `it('b', () => {})`],
         [`it('b', () => {})`, failing],
       ]) {
-        const { code, lines } = await lanesOf(computing!, waiting!)
+        const { code, lines } = await lanesOf(inTable!, inOther!)
         assert.deepEqual(lines.slice(-2), ['failed: a: no', '1 passed, 1 failed, 0 skipped'])
         assert.equal(code, 1)
       }
     })
 
-    it('fails if a lane ends without counts', async () => {
+    it('fails if a group ends without counts', async () => {
       const { code, lines } = await lanesOf(
         `it('a', () => process.kill(process.pid, 'SIGKILL'))`,
         `it('b', () => {})`,
       )
-      assert.equal(lines.at(-2), 'failed: the lane "computing" ended without its counts')
+      assert.equal(lines.at(-2), 'failed: the group "table" ended without its counts')
       assert.equal(lines.at(-1), '1 passed, 1 failed, 0 skipped')
       assert.equal(code, 1)
     })
