@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { Collector, type Stage } from '../e2e/stage.js'
 import { full } from '../support/counts.js'
-import { onlyReads, runInProcess } from './inProcess.js'
+import { endsByItself, runInProcess } from './inProcess.js'
 
 /**
  * The launcher (a shell script) that npm links to, and the JavaScript file `main` that the launcher
@@ -89,15 +89,24 @@ export class Holdfast {
   }
 
   /**
-   * Runs the command to its end. In a quick run, a command that only reads and prints runs within
-   * the process of the tests, unless the test sets other options than variables.
+   * Runs the command to its end. In a quick run, a command that prints and ends by itself runs
+   * within the process of the tests, unless the test sets other options than variables.
    */
   static run(stage: Stage, args: readonly string[], options: StartOptions = {}): Promise<Ended> {
     const { env, ...others } = options
-    if (!full && onlyReads(args) && Object.keys(others).length === 0) {
+    if (!full && endsByItself(args) && Object.keys(others).length === 0) {
       return runInProcess(stage, args, environment(env))
     }
     return Holdfast.start(stage, args, options).ended()
+  }
+
+  /**
+   * Runs a command that the command line refuses before it starts or connects anything. A quick run
+   * of the tests runs such a command within the process of the tests.
+   */
+  static runRefused(stage: Stage, args: readonly string[]): Promise<Ended> {
+    if (full) return Holdfast.start(stage, args).ended()
+    return runInProcess(stage, args, environment(undefined))
   }
 
   /** Resolves when the command has ended and its whole output was read. */

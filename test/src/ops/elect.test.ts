@@ -84,7 +84,7 @@ describe('holdfast elect', () => {
   for (const [args, message] of wrongUsages) {
     it(`refuses ${args.join(' ').slice(0, 30)} before the command runs`, async () => {
       const { url } = await stage.broker()
-      const { code, out, err } = await elect(url, args)
+      const { code, out, err } = await Holdfast.runRefused(stage, ['elect', '--url', url, ...args])
       expect([code, out]).to.deep.equal([64, []])
       expect(err.join('\n')).to.match(message)
     })

@@ -1,7 +1,7 @@
 /**
  * Runs commands of `holdfast` within the process of the tests. A quick run does so for commands
- * that only read, print and end, because the start of a process costs more than such a command. A
- * full run starts a process for every command.
+ * that print and end by themselves, because the start of a process costs more than such a command.
+ * A full run starts a process for every command.
  */
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
@@ -13,9 +13,9 @@ const server = import.meta.resolve('@holdfast/server')
 const { createProgram } = await import(new URL('./cli/program.js', server).href)
 const { reportError } = await import(new URL('./cli/exitCodes.js', server).href)
 
-/** The commands that read, print and end, whatever their flags are. */
-const readers = new Set([
-  ...['ls', 'show', 'session', 'stats', 'status', 'unlock', 'completion', 'help'],
+/** The commands that print and end by themselves, whatever their flags are. */
+const endingCommands = new Set([
+  ...['ls', 'show', 'session', 'stats', 'status', 'unlock', 'token', 'completion', 'help'],
 ])
 
 /** The signals for which a command may leave a listener. */
@@ -24,11 +24,11 @@ const signals = ['SIGINT', 'SIGTERM'] as const
 /** The last command in this process, because only one at a time can have the standard output. */
 let last: Promise<unknown> = Promise.resolve()
 
-/** Whether a command with these arguments only reads, prints and ends by itself. */
-export function onlyReads(args: readonly string[]): boolean {
+/** Whether a command with these arguments prints and ends by itself. */
+export function endsByItself(args: readonly string[]): boolean {
   const [command = '', firstArgument] = args
   // `--help` at another place may be a word of the command that `holdfast run` starts.
-  if (readers.has(command) || command === '--help' || firstArgument === '--help') return true
+  if (endingCommands.has(command) || command === '--help' || firstArgument === '--help') return true
   if (command === 'serve') return args.includes('--check')
   return ['top', 'ping'].includes(command) && args.includes('--count')
 }

@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
+import { skip } from '../support/needs.js'
 import { Holdfast } from './command.js'
 
 const flag = '--single-threaded-gc'
@@ -32,7 +33,7 @@ describe('the launcher of holdfast', () => {
   }
 
   before(function () {
-    if (!canChooseProcessors) this.skip()
+    if (!canChooseProcessors) skip(this, 'needs Linux and the command taskset')
   })
 
   it('starts Node without threads for garbage collection on one processor', async () => {
@@ -41,12 +42,12 @@ describe('the launcher of holdfast', () => {
   })
 
   it('starts Node with threads for garbage collection on several processors', async function () {
-    if (/^\d+$/.test(processors!)) this.skip()
+    if (/^\d+$/.test(processors!)) skip(this, 'needs several processors')
     expect(await argumentsOn(processors!)).to.not.include(flag)
   })
 
   it('ignores a variable of the environment with the name of its own variable', async function () {
-    if (/^\d+$/.test(processors!)) this.skip()
+    if (/^\d+$/.test(processors!)) skip(this, 'needs several processors')
     const env = { _holdfast_gc: '--version' }
     const { out } = await Holdfast.run(stage, ['status', '--help'], { env, launched: true })
     expect(out[0]).to.match(/^Usage: /)

@@ -179,7 +179,7 @@ describe('holdfast with output that cannot be written', () => {
   it('loses no line when several processes add tokens to one file', async () => {
     const file = scratch(stage).path('tokens')
     const names = ['ann', 'bob', 'cyd', 'dan', 'eve']
-    const runs = names.map((name) => Holdfast.run(stage, ['token', name, '--file', file]))
+    const runs = names.map((name) => Holdfast.start(stage, ['token', name, '--file', file]).ended())
     for (const { code } of await Promise.all(runs)) expect(code).to.equal(0)
     const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
     expect(lines.map((line) => line.split(' ')[1])).to.have.members(names)

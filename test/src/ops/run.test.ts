@@ -131,7 +131,8 @@ describe('holdfast run', () => {
   for (const [options, message] of wrongOptions) {
     it(`refuses ${options.slice(0, 4).join(' ')} before the command runs`, async () => {
       const { url } = await stage.broker()
-      const { code, out, err } = await run(url, [...options, 'k', '--', 'echo', 'ran'])
+      const args = ['run', '--url', url, ...options, 'k', '--', 'echo', 'ran']
+      const { code, out, err } = await Holdfast.runRefused(stage, args)
       expect([code, out]).to.deep.equal([64, []])
       expect(err.join('\n')).to.match(message)
     })
@@ -259,7 +260,7 @@ describe('holdfast run', () => {
   it('refuses a --kill-after that is too long for the lease, and acquires no lock', async () => {
     const { url, broker } = await stage.broker()
     const args = ['--lease', '2s', '--kill-after', '900ms', 'k', '--', 'echo', 'never']
-    const { code, out, err } = await run(url, args)
+    const { code, out, err } = await Holdfast.runRefused(stage, ['run', '--url', url, ...args])
     expect([code, out]).to.deep.equal([64, []])
     expect(err[0]).to.match(/--kill-after 900 ms is too long for a lease of 2000 ms/)
     expect(broker.stats().totalLocks).to.equal(0)

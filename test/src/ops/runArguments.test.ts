@@ -108,7 +108,7 @@ describe('the arguments of holdfast run', () => {
   ]
   it('are refused with a message if they are invalid', async () => {
     const runs = chooseSome(refused).map(async ([args, message]) => {
-      const { code, out, err } = await Holdfast.run(stage, ['run', ...args])
+      const { code, out, err } = await Holdfast.runRefused(stage, ['run', ...args])
       expect({ code, out }, args.join(' ')).to.deep.equal({ code: 64, out: [] })
       expect(err.join('\n')).to.match(message)
     })
