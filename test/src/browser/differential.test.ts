@@ -77,7 +77,7 @@ describe('session.locks compared with navigator.locks', function () {
   }
 
   it('has the same log as navigator.locks for each random plan', async () => {
-    const [planCount, batchSize] = [count(10, 500), count(10, 20)]
+    const [planCount, batchSize] = [count(4, 500), count(4, 20)]
     const random = new Random(seed)
     for (let done = 0; done < planCount; done += batchSize) {
       const plans = Array.from({ length: batchSize }, () => drawPlan(random, 12))

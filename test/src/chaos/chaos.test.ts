@@ -14,9 +14,9 @@ import { faultsOf } from './faults.js'
 import { type EngineName, engineNames } from './store.js'
 import { World } from './world.js'
 
-/** The faults of a quick run, each once. */
+/** The fault of a quick run over each engine. */
 const shortRunFaults: Readonly<Record<EngineName, readonly string[]>> = {
-  etcd: ['etcd-leader-stopped', 'broker-killed'],
+  etcd: ['broker-killed'],
   postgres: ['postgres-failover'],
 }
 const needsOf: Readonly<Record<EngineName, readonly Need[]>> = {

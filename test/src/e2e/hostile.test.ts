@@ -18,7 +18,7 @@ import { Stage } from './stage.js'
  * The number of locks in the table of the broker. A frame of queries over so many locks once took
  * the broker many seconds.
  */
-const tableLocks = count(10_000, 100_000)
+const tableLocks = count(5_000, 100_000)
 /** The size of a frame in bytes, a little below the limit of 64 KiB. */
 const frameBytes = 65_000
 /** How often the bystander locks and unlocks during an attack. */

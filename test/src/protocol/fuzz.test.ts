@@ -145,7 +145,7 @@ function heapAfterCollection(): number {
 }
 
 describe('protocol: hostile clients', () => {
-  const frames = count(5_000, 300_000)
+  const frames = count(2_500, 300_000)
   it(`change no lock, reach no client and leave no data behind with ${frames} frames`, function () {
     this.timeout(count(60_000, 1_200_000))
     seeded((random) => {

@@ -271,7 +271,7 @@ describe('protocol: hostile amounts', () => {
     while (scene.endOneTurn()) socket.heard()
     const metadata = 'm'.repeat(4_000)
     const churn = { type: 'lock', key: 'churn', steal: true, metadata }
-    socket.say(...Array.from({ length: count(3, 14) }, (_, i) => ({ ...churn, id: i + 1 })))
+    socket.say(...Array.from({ length: count(2, 14) }, (_, i) => ({ ...churn, id: i + 1 })))
     while (scene.endOneTurn()) scene.checkBystander()
   })
   it('keep turns short when the deadlines of all hostile clients pass together', function () {

@@ -48,7 +48,7 @@ describe('table: the same commands', () => {
       }
       expect(plainState(replayed)).to.deep.equal(state)
     })
-    fc.assert(property, { ...runs(40, 2_000), endOnFailure: true })
+    fc.assert(property, { ...runs(15, 2_000), endOnFailure: true })
   })
 
   it('are not modified by the table', () => {

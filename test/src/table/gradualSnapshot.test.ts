@@ -94,7 +94,7 @@ function propertyOf(Snapshot: typeof GradualSnapshot) {
 describe('table: gradual snapshots', () => {
   it('have the state of the moment when they began, whatever commands come between the items', function () {
     this.timeout(300_000)
-    fc.assert(propertyOf(GradualSnapshot), { ...runs(150, 4_000), endOnFailure: true })
+    fc.assert(propertyOf(GradualSnapshot), { ...runs(60, 4_000), endOnFailure: true })
   })
 
   // Kept results are rare in the histories, so a separate test below checks them.
@@ -145,7 +145,7 @@ describe('table: gradual snapshots', () => {
       snapshot.end()
       expect(textOf(read)).to.equal(expected)
     })
-    fc.assert(property, { ...runs(200, 5_000), endOnFailure: true })
+    fc.assert(property, { ...runs(80, 5_000), endOnFailure: true })
   })
 
   it('contain a session and its locks, even if the session ends before they are read', () => {

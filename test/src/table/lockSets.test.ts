@@ -159,7 +159,7 @@ describe('table: sets', () => {
 
 describe('table: sets beside ordered acquisition', () => {
   const keys = ['k', 'l', 'm', 'n']
-  const parameters = runs(200, 3_000)
+  const parameters = runs(80, 3_000)
   const set = fc.uniqueArray(fc.constantFrom(...keys), { minLength: 1, maxLength: 4 })
 
   /**

@@ -13,7 +13,7 @@ import { TableAndModel } from './tableAndModel.js'
 
 /** The number of steps in a history. */
 const stepCount = 200
-const parameters = runs(40, 2_000)
+const parameters = runs(10, 2_000)
 
 interface History {
   readonly commands: Command[]

@@ -138,7 +138,7 @@ class Semaphore {
 
 describe('table: permits compared with a semaphore', () => {
   const capacity = 4
-  const parameters = runs(300, 5_000)
+  const parameters = runs(120, 5_000)
   const operation = fc.record({
     kind: fc.constantFrom('acquire', 'acquire', 'tryAcquire', 'release', 'release', 'cancel'),
     permits: fc.integer({ min: 1, max: capacity }),

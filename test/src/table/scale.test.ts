@@ -1,17 +1,18 @@
 /**
- * The cost of ten thousand waiters, counted in effects and not in time. A release grants exactly
+ * The cost of thousands of waiters, counted in effects and not in time. A release grants exactly
  * the waiters that can now hold the lock, and waiters that leave the queue cause no grant. A
  * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
  * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
  * grant.
  */
 import { expect } from 'chai'
+import { count } from '../support/counts.js'
 import { checkTableRecords } from './invariants.js'
 import { TableDriver } from './tableDriver.js'
 
-const waiterCount = 10_000
+const waiterCount = count(3_000, 10_000)
 
-/** Returns a driver with a session that holds `k`, and ten thousand sessions that wait for `k`. */
+/** Returns a driver with a session that holds `k`, and thousands of sessions that wait for `k`. */
 function driverWithWaiters(): TableDriver {
   const driver = new TableDriver(false)
   driver.open('holder')
@@ -24,7 +25,7 @@ function driverWithWaiters(): TableDriver {
   return driver
 }
 
-describe('table: ten thousand waiters', () => {
+describe(`table: ${waiterCount} waiters`, () => {
   it('one release grants only the first waiter', () => {
     const driver = driverWithWaiters()
     expect(driver.unlock('holder', 1)).to.deep.equal([
@@ -78,7 +79,7 @@ describe('table: ten thousand waiters', () => {
     expect(driver.table.keys.size).to.equal(0)
   })
 
-  it('the end of a session with ten thousand requests withdraws all of them', () => {
+  it('the end of a session with thousands of requests withdraws all of them', () => {
     const driver = new TableDriver(false)
     driver.open('holder')
     driver.open('w')

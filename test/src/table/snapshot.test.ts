@@ -46,7 +46,7 @@ describe('table: snapshots', () => {
       }
       expect(isSame(plainState(copy), plainState(table))).to.equal(true)
     })
-    fc.assert(property, { ...runs(60, 2_000), endOnFailure: true })
+    fc.assert(property, { ...runs(25, 2_000), endOnFailure: true })
   })
 
   it('the snapshot of an empty table has only the header item, with the fence and the quiet start', () => {
