@@ -10,8 +10,9 @@
  *   the first URL of the list. So the client returns to the broker that it prefers.
  * - If the broker sent an invalid message, the round begins with the next URL.
  *
- * After a drop, the reconnector waits before each round for a delay of the retry strategy. When a
- * connection is open again, the delays start anew.
+ * After a drop, the reconnector waits before each round for a delay of the retry strategy. The
+ * delays start anew when a connection that was open for a while drops. So a broker that sends
+ * `welcome` and then always closes the connection is not tried many times a second.
  */
 import {
   closeCodes,
@@ -40,6 +41,11 @@ const maxFaults = 3
  * of faulty connections.
  */
 const faultWindowMs = 60_000
+/**
+ * How long a connection must be open, in ms, so that its drop begins a new outage, with the first
+ * delay of the retry strategy. A shorter connection is a part of the present outage.
+ */
+const stableMs = 5_000
 
 /**
  * Longest time for one try to connect, in ms. Every try before the first `welcome` gets this time.
@@ -128,9 +134,12 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   #welcomedAt = 0
   /** How many connections in a row were faulty. */
   #faultCount = 0
-  /** The delays of the retry strategy in the present outage. */
+  /**
+   * The delays of the retry strategy in the present outage. The outage lasts until a connection
+   * that was open for `stableMs` drops.
+   */
   #delays: Iterator<number> | undefined
-  /** The error of the newest failed try since the last `welcome`; undefined without such a try. */
+  /** The error of the newest failed try or dropped connection; undefined before the first. */
   #lastError: HoldfastError | undefined
   readonly #nextRound: Task = { onDue: () => this.#startRound() }
   readonly #tryTimeout: Task = { onDue: () => this.failConnection('no welcome in time') }
@@ -225,8 +234,6 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
     this.#wasEverConnected = true
     this.#welcomedAt = this.#scheduler.monotonic()
     this.#failedRounds = 0
-    this.#lastError = undefined
-    this.#endDelays()
     this.#listener.onConnected(this.#connection!, welcome, sentAt)
   }
 
@@ -265,7 +272,9 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
     // fault.
     if (closing.isFault) this.#urlIndex = (this.#urlIndex + 1) % urls.length
     else if (closing.code === closeCodes.restart.code) this.#urlIndex = 0
-    this.#listener.onDisconnected(closing.code, droppedError(url, closing))
+    if (this.#scheduler.monotonic() - this.#welcomedAt >= stableMs) this.#endDelays()
+    this.#lastError = droppedError(url, closing)
+    this.#listener.onDisconnected(closing.code, this.#lastError)
     // The listener may have closed the reconnector or started a round.
     if (!this.#isClosed && this.#connection === undefined) this.#waitForRound()
   }

@@ -1,8 +1,8 @@
 /**
  * Retry strategies. A strategy is an iterable of delays in ms. After its connection dropped, a
  * session waits for the next delay before each round of tries to reconnect. A round tries each URL
- * of the brokers once. For each outage the session gets a new iterator. If the iterator has no
- * further delay, the session ends.
+ * of the brokers once. For each outage the session gets a new iterator. An outage lasts until a
+ * connection has been open for 5 s. If the iterator has no further delay, the session ends.
  *
  * Only the reconnector uses a strategy. A lock request needs no retries, because the request waits
  * in the broker's queue until the lock is granted.
@@ -13,7 +13,8 @@ import { random as platformRandom } from '../platform/environment.js'
 
 /**
  * The delays before the rounds of a reconnect, in ms; a round tries each URL once. The iterable may
- * be endless. A session asks for a new iterator in each outage.
+ * be endless. A session asks for a new iterator in each outage. A drop of a connection that was
+ * open for less than 5 s continues the outage before.
  */
 export type RetryStrategy = Iterable<number>
 

@@ -4,7 +4,7 @@
  * repeats the pending requests. The lease is how long the broker keeps a silent session; a fence is
  * the number of a grant.
  */
-import { fixedInterval } from '@holdfast/client'
+import { fixedInterval, type HoldfastError } from '@holdfast/client'
 import { connectIn, connectTimeoutFor } from '@holdfast/client/internal'
 import { expect } from 'chai'
 import {
@@ -127,8 +127,41 @@ describe('reconnecting', () => {
       expect(tries()).to.equal(before + 2)
       scene.socket.accept()
       scene.socket.deliver(newWelcome)
+      scene.clock.advance(5_000)
     }
     expect(scene.events).to.deep.equal(['newSession', 'newSession'])
+  })
+
+  it('continues with longer delays if the broker closes each connection soon after welcome', async () => {
+    const scene = await openScene({ reconnect: [100, 200, 400, 800] })
+    scene.clock.advance(5_000)
+    for (const delay of [100, 200, 400]) {
+      const tries = scene.network.sockets.length
+      scene.socket.end(1011)
+      scene.clock.advance(delay - 1)
+      expect(scene.network.sockets.length).to.equal(tries)
+      scene.clock.advance(1)
+      expect(scene.network.sockets.length).to.equal(tries + 1)
+      scene.socket.accept()
+      scene.socket.deliver(newWelcome)
+      scene.clock.advance(delay === 400 ? 5_000 : 4_999)
+    }
+    scene.socket.end(1011)
+    scene.clock.advance(100)
+    expect(scene.network.sockets.length).to.equal(5)
+  })
+
+  it('gives up at the end of the delays if no connection was open for long', async () => {
+    const scene = await openScene({ reconnect: [10] })
+    const requesting = scene.session.lock('a').catch((error) => error)
+    scene.socket.end(1011)
+    scene.clock.advance(10)
+    scene.socket.accept()
+    scene.socket.deliver(newWelcome)
+    scene.socket.end(1013)
+    const error = (await requesting) as HoldfastError
+    expect(error.code).to.equal('UNAVAILABLE')
+    expect((error.cause as HoldfastError).message).to.contain('1013')
   })
 
   it('gives its only broker two seconds for a welcome, even with a short lease', async () => {

@@ -125,8 +125,11 @@ export async function reconnect({ clock, network, socket }: Scene): Promise<unkn
   const socketCount = network.sockets.length
   socket.end()
   await turn()
-  // The client waits for half of the first reconnect delay, because `random` is 0.5.
-  clock.advance(50)
+  // The client waits for half of each reconnect delay, because `random` is 0.5. The delay is longer
+  // than the first delay of 100 ms if the former connection was open for less than 5 s.
+  for (const delay of [100, 200, 400, 800]) {
+    if (network.sockets.length === socketCount) clock.advance(delay / 2)
+  }
   if (network.sockets.length !== socketCount + 1) throw new Error('The client did not reconnect')
   network.last.accept()
   return network.last.newMessages()[0]
