@@ -110,7 +110,7 @@ function connectToBroker(
   websocket.on('error', onError)
   websocket.on('close', onClose)
   if (websocket.protocol !== subprotocol) {
-    websocket.close(closeCodes.subprotocol.code, closeCodes.subprotocol.reason)
+    websocket.startClosing(closeCodes.subprotocol.code, closeCodes.subprotocol.reason)
     return
   }
   socket.listener = connect(socket)
@@ -124,11 +124,22 @@ function connectToBroker(
  */
 class AdaptedWebSocket extends WebSocket {
   adapter: WsSocket | undefined
+
+  /** Starts a closing handshake on behalf of the broker. */
+  startClosing(code: number, reason: string): void {
+    super.close(code, reason)
+  }
+
+  /** Only `ws` calls this method: when it has read a close frame or an invalid frame. */
+  override close(code?: number, reason?: string | Buffer): void {
+    super.close(code, reason)
+    this.adapter?.onPeerClosing()
+  }
 }
 
 /** Reports an error of `ws`, which is already closing the socket with a code of its own. */
 function onError(this: WebSocket): void {
-  ;(this as AdaptedWebSocket).adapter?.listener?.onFault()
+  ;(this as AdaptedWebSocket).adapter?.onFault()
 }
 
 function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
@@ -148,7 +159,7 @@ function onClose(this: WebSocket): void {
 
 /** Adapts a WebSocket of `ws` to the broker's {@link Socket}. */
 class WsSocket implements Socket {
-  readonly #websocket: WebSocket
+  readonly #websocket: AdaptedWebSocket
   /** The TCP socket below the WebSocket. */
   readonly #raw: TcpSocket
   readonly #byteCounters: ByteCounters
@@ -162,11 +173,13 @@ class WsSocket implements Socket {
   #willResume = false
   /** Whether the WebSocket has closed. The reader may still have frames that arrived before. */
   #hasClosed = false
+  /** Whether the client sent an invalid frame. */
+  #hasFault = false
   /** The data of the newest ping that is not answered yet. */
   #ping: Buffer | undefined
 
   constructor(
-    websocket: WebSocket,
+    websocket: AdaptedWebSocket,
     { headers, socket }: IncomingMessage,
     accepted: AcceptedUpgrade,
     byteCounters: ByteCounters,
@@ -222,7 +235,7 @@ class WsSocket implements Socket {
 
   close(code: number, reason: string): void {
     if (this.#hasClosed) this.terminate()
-    else this.#websocket.close(code, reason)
+    else this.#websocket.startClosing(code, reason)
   }
 
   terminate(): void {
@@ -234,6 +247,23 @@ class WsSocket implements Socket {
 
   onFrame(text: string): void {
     this.listener?.onFrame(text)
+  }
+
+  onFault(): void {
+    this.#hasFault = true
+    this.listener?.onFault()
+  }
+
+  /**
+   * Ends the TCP connection when the client's close frame has arrived, after the broker's own close
+   * frame is written. Otherwise a client that leaves its side of the TCP connection open would keep
+   * its locks until `closeTimeout`. Does nothing after an invalid frame: `ws` emits `error` for such
+   * a frame in this turn, after this call.
+   */
+  onPeerClosing(): void {
+    endOfTurn(() => {
+      if (!this.#hasFault) this.#raw.end(() => this.#raw.destroy())
+    })
   }
 
   onControlFrame(): void {

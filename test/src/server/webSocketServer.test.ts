@@ -191,6 +191,27 @@ describe('a WebSocket of the broker', () => {
     expect(peer.heard).to.deep.equal(['1', 'close'])
   })
 
+  it('ends when the close frame of its client arrives, even if the client keeps TCP open', async () => {
+    for (const isClosedByBroker of [false, true]) {
+      const peer = new Peer()
+      if (isClosedByBroker) peer.socket.close(4_000, 'enough')
+      peer.raw.push(encodeFrame(frame(0x88, '')))
+      await turns()
+      expect(peer.heard).to.deep.equal(['close'])
+      expect(peer.written).to.match(/^\u0088/)
+    }
+  })
+
+  it('stays open after an invalid frame, until the client has ended the connection', async () => {
+    const peer = new Peer()
+    peer.raw.push(encodeFrame(frame(0x88, 'x')))
+    await turns()
+    expect(peer.heard).to.deep.equal(['fault'])
+    peer.raw.push(null)
+    await turns()
+    expect(peer.heard).to.deep.equal(['fault', 'close'])
+  })
+
   it('answers only the newest ping of a turn', async () => {
     const peer = new Peer()
     for (const data of ['one', 'two', 'three']) peer.ping(data)
