@@ -42,6 +42,8 @@ export const errorCodes = {
  * - `maxHold`: the longest hold of the lock passed.
  * - `stolen`: another request stole the lock.
  * - `revoked`: an operator revoked the lock.
+ *
+ * A broker that is newer than the client may send another text.
  */
 export type BrokerLossReason = 'expired' | 'maxHold' | 'stolen' | 'revoked'
 

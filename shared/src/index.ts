@@ -33,7 +33,11 @@ export { expiryMargin, safeDuration, slowestClockRate } from './internal/expiryM
 export { isKey, isPrefix, utf8Length } from './keys.js'
 export * from './limits.js'
 export * from './messages/brokerMessages.js'
-export { faultOfBrokerMessage, isIntegerInRange } from './messages/checkBrokerMessage.js'
+export {
+  faultOfBrokerMessage,
+  isIntegerInRange,
+  isKnownEvent,
+} from './messages/checkBrokerMessage.js'
 export * from './messages/clientMessages.js'
 export * from './messages/queryItems.js'
 export { parseClientFrame } from './parseClientFrame.js'

@@ -157,7 +157,10 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   lose(locks: readonly GrantedLock[], reason?: BrokerLossReason, note?: string): void {
     this.#lose(locks, ({ key, ttl }) => {
       const lossReason = reason ?? likelyReason(ttl)
-      const text = `the lock was lost: ${lossTexts[lossReason]}`
+      const cause = Object.hasOwn(lossTexts, lossReason)
+        ? lossTexts[lossReason]
+        : 'the broker is newer and has a reason that this client does not know'
+      const text = `the lock was lost: ${cause}`
       const message = note === undefined ? text : `${text}: ${note}`
       return new HoldfastError('LOCK_LOST', message, { key, reason: lossReason, note })
     })

@@ -8,6 +8,7 @@ import {
   type Failed,
   type HeldInfo,
   type HoldfastError,
+  isKnownEvent,
   type LockEvent,
   maxQueryItems,
   type QueuedInfo,
@@ -155,8 +156,12 @@ export class Watches {
     deliver(watch, stateEvent)
   }
 
-  /** Handles a message `event`: its field `event` is a change that one or more watches select. */
+  /**
+   * Handles a message `event`: its field `event` is a change that one or more watches select.
+   * Ignores a kind of change that only a newer broker has.
+   */
   onEvent({ watch: idOrIds, event }: WatchMessage): void {
+    if (!isKnownEvent(event)) return
     const ids = typeof idOrIds === 'number' ? [idOrIds] : idOrIds
     for (const id of ids) deliver(this.#watches.get(id), event)
   }

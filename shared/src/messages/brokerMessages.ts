@@ -375,6 +375,8 @@ export type QueueEvent = QueuedInfo & {
  * - `ended`: its session ended, or no client can resume its session any more. For an upgrade, also:
  *   the shared lock ended.
  * - `answered`: the `once` request got the value of another caller.
+ *
+ * A broker that is newer than the client may send another text.
  */
 export type DequeueReason = 'granted' | 'timeout' | 'aborted' | 'ended' | 'answered'
 

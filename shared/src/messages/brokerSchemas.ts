@@ -17,15 +17,25 @@ import {
   min,
   number,
   optional,
+  refine,
   size,
   string,
   type,
   union,
   unknown,
 } from 'superstruct'
-import type { ErrorCode } from '../errors.js'
+import type { BrokerLossReason, ErrorCode } from '../errors.js'
 import { maxQueryItems } from '../limits.js'
-import type { HeldInfo, QueuedInfo, ServerMessage, WaitingInfo } from './brokerMessages.js'
+import type {
+  DequeueReason,
+  HeldInfo,
+  LockEventName,
+  QueuedInfo,
+  QueueEvent,
+  ServerMessage,
+  WaitingInfo,
+} from './brokerMessages.js'
+import type { LockMode } from './clientMessages.js'
 import {
   Duration,
   DurationFromZero,
@@ -40,7 +50,8 @@ import type { BarrierCallInfo, KeptResultInfo, SessionInfo } from './queryItems.
 
 /** A count, a duration or a time since 1970: an integer from 0. */
 const IntegerFromZero = min(safeInteger, 0)
-const Mode = enums(['exclusive', 'shared', 'permits'])
+/** Any text is valid, because a newer broker may have modes that a client does not know. */
+const Mode = string() as unknown as Describe<LockMode>
 
 const holderFields = {
   session: string(),
@@ -55,6 +66,19 @@ const holderFields = {
 const Cycle = array(
   type({ key: optional(Key), session: string(), name: optional(string()), scope: optional(Id) }),
 )
+const lockEventNames: readonly LockEventName[] = [
+  'locked',
+  'upgraded',
+  'downgraded',
+  'unlocked',
+  'expired',
+  'lost',
+  'proclaimed',
+]
+const queueEventNames: readonly QueueEvent['event'][] = ['queued', 'dequeued']
+const knownEventNames = new Set<string>([...lockEventNames, ...queueEventNames])
+/** A client ignores an event whose kind only a newer broker has, whatever its other fields. */
+const UnknownEventName = refine(string(), 'unknown kind', (name) => !knownEventNames.has(name))
 const optionalTrue = optional(literal(true)) as unknown as Describe<true | undefined>
 /**
  * The fields that only special locks and requests have: those that use permits, a set, a scope,
@@ -214,7 +238,8 @@ export const brokerSchemas = {
   lost: type({
     type: literal('lost'),
     fence: Fence,
-    reason: enums(['expired', 'maxHold', 'stolen', 'revoked']),
+    // Any text is valid, because the lock is lost whatever the reason.
+    reason: string() as unknown as Describe<BrokerLossReason>,
     note: optional(string()),
   }),
   queued: type({
@@ -255,22 +280,15 @@ export const brokerSchemas = {
     watch: union([Id, array(Id)]),
     event: union([
       type({
-        event: enums([
-          'locked',
-          'upgraded',
-          'downgraded',
-          'unlocked',
-          'expired',
-          'lost',
-          'proclaimed',
-        ]),
+        event: enums(lockEventNames),
         ...lockFields,
       }),
       type({
-        event: enums(['queued', 'dequeued']),
-        reason: optional(enums(['granted', 'timeout', 'aborted', 'ended', 'answered'])),
+        event: enums(queueEventNames),
+        reason: optional(string() as unknown as Describe<DequeueReason>),
         ...queuedFields,
       }),
+      type({ event: UnknownEventName }),
     ]),
   }),
   stats: type({ type: literal('stats'), id: Id, stats: StatsFields }),

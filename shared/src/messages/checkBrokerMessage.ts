@@ -43,9 +43,6 @@ const accepting =
 const integerBetween = (min: number, max?: number): FaultFinder =>
   accepting((value) => isIntegerInRange(value, min, max))
 
-const oneOf = (...values: readonly unknown[]): FaultFinder =>
-  accepting((value) => values.includes(value))
-
 const optional =
   (findFault: FaultFinder): FaultFinder =>
   (value) =>
@@ -94,7 +91,8 @@ const duration = integerBetween(1, maxDurationMs)
 /** The grace, or the time until a lock ends, in ms. */
 const durationFromZero = integerBetween(0, maxDurationMs)
 const optionalTimeLeft = optional(durationFromZero)
-const mode = oneOf('exclusive', 'shared', 'permits')
+/** A newer broker may have more modes. */
+const mode = text
 
 /**
  * A holder also has the field `metadata`. This field has no finder, because its value may be any
@@ -108,7 +106,7 @@ const holderFields: Shape = {
   fence,
   since: integerFromZero,
 }
-const onlyTrue = oneOf(true)
+const onlyTrue = accepting((value) => value === true)
 const cycle = listOf(
   record({
     key: optional(key),
@@ -179,15 +177,23 @@ const sessionFields: Shape = {
   principal: optional(text),
   address: optional(text),
 }
-const lockEvent = record({
-  event: oneOf('locked', 'upgraded', 'downgraded', 'unlocked', 'expired', 'lost', 'proclaimed'),
-  ...lockFields,
-})
+/** The fields of an event by its kind. */
+const lockEvent = record({ event: text, ...lockFields })
 const queueEvent = record({
-  event: oneOf('queued', 'dequeued'),
-  reason: optional(oneOf('granted', 'timeout', 'aborted', 'ended', 'answered')),
+  event: text,
+  // A newer broker may have more reasons.
+  reason: optional(text),
   ...queuedFields,
 })
+const eventFinders = new Map<unknown, FaultFinder>([
+  ...['locked', 'upgraded', 'downgraded', 'unlocked', 'expired', 'lost', 'proclaimed'].map(
+    (kind) => [kind, lockEvent] as const,
+  ),
+  ['queued', queueEvent],
+  ['dequeued', queueEvent],
+])
+/** The client ignores an event of a kind that a newer broker has, so its fields are not checked. */
+const unknownEvent = record({ event: text })
 const holders = listOf(record({ ...holderFields, key: optional(key) }))
 /** The fields that the messages `found` and `watching` share: an id and a list of held locks. */
 const heldListFields: Shape = {
@@ -258,7 +264,8 @@ const messageFinders: { readonly [T in ServerMessage['type']]: FaultFinder } = {
   }),
   lost: record({
     fence,
-    reason: oneOf('expired', 'maxHold', 'stolen', 'revoked'),
+    // The lock is lost even if a newer broker has another reason.
+    reason: text,
     note: optional(text),
   }),
   queued: record({ id, ahead: integerFromZero, holders }),
@@ -286,7 +293,7 @@ const messageFinders: { readonly [T in ServerMessage['type']]: FaultFinder } = {
   // `event` field is a change of a lock or a queue. The inner `event` field is the kind of change.
   event: record({
     watch: idOrIds,
-    event: (value) => (isQueueEvent(value) ? queueEvent(value) : lockEvent(value)),
+    event: (value) => (eventFinders.get(kindOf(value)) ?? unknownEvent)(value),
   }),
   stats: record({
     id,
@@ -359,10 +366,17 @@ export function isIntegerInRange(value: unknown, min: number, max = Infinity): v
   return Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max
 }
 
-function isQueueEvent(value: unknown): boolean {
-  if (!isRecord(value)) return false
-  const event = ownField(value, 'event')
-  return event === 'queued' || event === 'dequeued'
+/**
+ * Whether the client knows the kind of this change, the inner field `event` of a message `event`. A
+ * newer broker may have more kinds, which a client ignores.
+ */
+export function isKnownEvent(change: object): boolean {
+  return eventFinders.has(kindOf(change))
+}
+
+/** The kind of a change, such as `locked`. */
+function kindOf(change: unknown): unknown {
+  return isRecord(change) ? ownField(change, 'event') : undefined
 }
 
 function isRecord(value: unknown): value is object {

@@ -121,6 +121,17 @@ describe('errors: the holders', () => {
 })
 
 describe('errors: the reason', () => {
+  it('is the text of the broker, even if only a newer broker has this reason', async () => {
+    for (const reason of ['newer', 'constructor']) {
+      const scene = await openScene()
+      const lock = await acquireLock(scene)
+      scene.socket.deliver({ type: 'lost', fence: lock.fence, reason })
+      expect([lock.held, scene.session.state]).to.deep.equal([false, 'connected'])
+      expect(lock.lost).to.include({ code: 'LOCK_LOST', reason })
+      expect(lock.lost?.message).to.contain('a reason that this client does not know')
+    }
+  })
+
   it('is the reason that the operator gave, in every error about a revoked lock', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)

@@ -41,6 +41,21 @@ describe('watching keys', () => {
     expect(lines).to.deep.equal(['aunlocked', 'cunlocked'])
   })
 
+  it('ignores events of a kind that only a newer broker has', async () => {
+    const { session, socket } = await openScene()
+    const kinds: string[] = []
+    session.watch({ key: 'k', queue: true }, ({ event }) => kinds.push(event))
+    await turn()
+    const queued = { ...info, mode: 'newer', request: 3 }
+    for (const event of [
+      { event: 'newer', key: 5 },
+      { event: 'dequeued', ...queued, reason: 'newer' },
+    ]) {
+      socket.deliver({ type: 'event', watch: 1, event })
+    }
+    expect([kinds, session.state]).to.deep.equal([['dequeued'], 'connected'])
+  })
+
   it('watches again after a reconnect, and marks the new state as resync', async () => {
     const scene = await openScene()
     const events: WatchEvent[] = []

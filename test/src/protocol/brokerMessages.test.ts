@@ -94,6 +94,23 @@ describe('faultOfBrokerMessage: messages from a broker', () => {
     }
   })
 
+  it('accepts modes, reasons and kinds of events that only a newer broker has', () => {
+    const newer = 'newer'
+    const lock = { key: 'k', mode: newer, session: 's', fence: 1, since: 0 }
+    const change = { event: 'dequeued', ...lock, request: 1, reason: newer }
+    const messages = [
+      { type: 'lost', fence: 1, reason: newer },
+      { type: 'event', watch: 1, event: { event: 'locked', ...lock } },
+      { type: 'event', watch: 1, event: change },
+      { type: 'event', watch: 1, event: { event: newer, key: 5 } },
+      { type: 'watching', id: 1, held: [lock], heldCount: 1, more: false },
+    ]
+    for (const message of messages) {
+      expect(faultOfBrokerMessage(message), JSON.stringify(message)).to.equal(undefined)
+      checkAgreement(message, JSON.stringify(message))
+    }
+  })
+
   it('returns the wrong field and its value, but repeats no text of the broker', () => {
     const found = validBrokerMessages.find(({ type }) => type === 'found')!
     const cases: [unknown, string][] = [
@@ -104,7 +121,10 @@ describe('faultOfBrokerMessage: messages from a broker', () => {
       [{ ...found, held: undefined }, 'found.held is missing'],
       [{ ...found, held: [{ key: 'k' }] }, 'found.held[0].mode is missing'],
       [{ ...found, waiting: {} }, 'found.waiting cannot be this object'],
-      [{ type: 'lost', fence: 1, reason: forgedText }, 'lost.reason cannot be this string'],
+      [
+        { type: 'contended', fence: 1, waiting: forgedText },
+        'contended.waiting cannot be this string',
+      ],
       [null, 'it cannot be null'],
       [[], 'it cannot be this array'],
       [{ type: 7 }, 'its type cannot be 7'],

@@ -7,6 +7,7 @@ import {
   defaultPort,
   errorCodes,
   isFinalClose,
+  isKnownEvent,
   leaseMs,
   maxDurationMs,
   maxFrameBytes,
@@ -95,6 +96,12 @@ function unknownFields(value: object, fields: Fields): string[] {
 /** Checks that a message is valid, and that the page has all its fields. */
 function checkMessage(value: unknown, by: 'client' | 'broker'): void {
   expect(schemaErrorOf(value, by)).to.equal(undefined)
+  // The schemas accept every kind of event and every mode, because newer brokers may have more.
+  const { type, event } = value as { type: string; event?: { event: string; mode: string } }
+  if (type === 'event') {
+    expect(isKnownEvent(event!), JSON.stringify(value)).to.equal(true)
+    expect(event!.mode).to.be.oneOf(['exclusive', 'shared', 'permits'])
+  }
   const messages = by === 'client' ? clientMessages : serverMessages
   const { fields } = messages.get((value as { type: string }).type)!
   expect(unknownFields(value as object, fields), JSON.stringify(value)).to.deep.equal([])
