@@ -176,6 +176,19 @@ describe('the lock model of the dashboard', () => {
     expect(model.hasUnknownQueues).to.equal(false)
   })
 
+  it('ignores the former fence of an upgraded lock in an older query result', () => {
+    begin(model, [], 2)
+    const query = model.beginQuery()
+    model.onEvent(event('upgraded', held('a', 5, 's1')))
+    model.onEvent(event('downgraded', { ...held('a', 5, 's1'), mode: 'shared' }))
+    model.onEvent(event('locked', { ...held('a', 6), mode: 'shared' }))
+    model.applyResult(query, found([{ ...held('a', 1), mode: 'shared' }, held('b', 2)]))
+    expect(contentOf(model)).to.deep.equal(['a: 5 6 <-', 'b: 2 <-'])
+    model.onEvent(event('unlocked', held('a', 5, 's1')))
+    model.onEvent(event('unlocked', held('a', 6)))
+    expect(contentOf(model)).to.deep.equal(['b: 2 <-'])
+  })
+
   it('adds up the permits of a key, and knows the other keys of a set by their fence', async () => {
     const { usedPermitsOf, otherKeysOf } = await load('lockModel')
     const permits = (fence: number, count: number): HeldInfo => {

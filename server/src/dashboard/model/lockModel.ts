@@ -35,6 +35,11 @@ export interface PendingQuery {
   readonly released: Set<number>
   /** Locks that were granted since the query was sent. */
   readonly locked: LockEvent[]
+  /**
+   * The fence of the newest upgrade since the query was sent, by key. Every lock of the key with a
+   * lower fence has ended, or has this fence now.
+   */
+  readonly upgraded: Map<string, number>
 }
 
 /** The model. All its locks and requests come from one session with the broker. */
@@ -149,7 +154,10 @@ export class LockModel {
       for (const { released } of this.#pendingQueries) released.add(fence)
       this.#remove(event.key, fence)
     }
-    for (const { locked } of this.#pendingQueries) locked.push(event)
+    for (const { locked, upgraded } of this.#pendingQueries) {
+      locked.push(event)
+      if (event.event === 'upgraded') upgraded.set(event.key, event.fence)
+    }
     this.#add(event, formerLock?.endsAt)
     if (event.event === 'upgraded') this.#removeFromQueue(event)
   }
@@ -159,7 +167,12 @@ export class LockModel {
    * {@link applyResult} with the result, or to {@link cancelQuery} if no result comes.
    */
   beginQuery(prefix = ''): PendingQuery {
-    const query = { prefix, released: new Set<number>(), locked: [] }
+    const query = {
+      prefix,
+      released: new Set<number>(),
+      locked: [],
+      upgraded: new Map<string, number>(),
+    }
     this.#pendingQueries.add(query)
     return query
   }
@@ -174,11 +187,12 @@ export class LockModel {
    */
   applyResult(query: PendingQuery, result: QueryResult): void {
     this.#pendingQueries.delete(query)
-    const { prefix, released, locked } = query
+    const { prefix, released, locked, upgraded } = query
     const isComplete = result.held.length >= result.heldCount
     if (isComplete) this.#removeUnlisted(prefix, new Set([...result.held, ...locked].map(fenceOf)))
     for (const lock of result.held) {
-      if (!released.has(lock.fence)) this.#addOrUpdate(lock, this.#endOfListed(lock))
+      const isReplaced = lock.fence < (upgraded.get(lock.key) ?? 0)
+      if (!isReplaced && !released.has(lock.fence)) this.#addOrUpdate(lock, this.#endOfListed(lock))
     }
     this.#replaceQueues(prefix, result.waiting)
     if (prefix === '') {
