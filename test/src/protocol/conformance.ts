@@ -18,6 +18,7 @@ import { locking } from './conformance/locking.js'
 import { looking } from './conformance/looking.js'
 import { once } from './conformance/once.js'
 import type { Target } from './conformance/peer.js'
+import { repeating } from './conformance/repeating.js'
 import { resuming } from './conformance/resuming.js'
 import { Stage } from './conformance/stage.js'
 import { strangers } from './conformance/strangers.js'
@@ -31,8 +32,8 @@ export function conformanceSuite(target: () => Promise<Target>): void {
     started ??= target()
     return started
   }
-  const groups = [connecting, locking, once, holding, electing, looking, resuming, strangers]
-  for (const group of [...groups, liveness]) {
+  const locks = [locking, once, holding, electing]
+  for (const group of [connecting, ...locks, looking, resuming, repeating, strangers, liveness]) {
     describe('conformance', () => {
       const stage = new Stage(getTarget)
       // The tests of `liveness` share clients, which must stay connected until the last test.

@@ -49,6 +49,17 @@ export function modeChanges(stage: Stage): void {
 
 /** Defines the tests of scopes. */
 export function scopes(stage: Stage): void {
+  it('fails the waiting request of an ended scope before it answers endScope: ABORTED', async () => {
+    const [holder, peer] = await stage.openSeveral(2)
+    const key = stage.key()
+    await holder!.acquire(key)
+    const waiting = peer!.lock(key, { scope: 1 })
+    const ended = peer!.request({ type: 'endScope', scope: 1 })
+    const [failed, scopeEnded] = await peer!.unreadMessages()
+    expect(failed).to.include({ type: 'failed', id: waiting, code: 'ABORTED' })
+    expect(scopeEnded).to.deep.equal({ type: 'scopeEnded', id: ended })
+  })
+
   it('refuses the request that completes a deadlock, and releases all locks of an ended scope', async () => {
     const [first, second] = await stage.openSeveral(2)
     const [a, b] = [stage.key(), stage.key()]

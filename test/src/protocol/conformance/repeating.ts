@@ -1,0 +1,136 @@
+/**
+ * Tests of section 9 of PROTOCOL.md over a socket: a client sends a request whose id it has used
+ * before. The broker never runs the id twice: it sends the stored answer of the first request
+ * again, or nothing while the first request waits, or `failed` with BAD_MESSAGE.
+ *
+ * A fence is the number of a grant. A set is a lock on several keys, and a scope is one task of a
+ * session. A peer is a client without the client library.
+ */
+import type { ClientMessage } from '@holdfast/shared'
+import { expect } from 'chai'
+import type { Peer } from './peer.js'
+import type { Stage } from './stage.js'
+
+type Request = Extract<ClientMessage, { id: number }>
+type RequestType = Exclude<Request['type'], 'query' | 'watch' | 'stats' | 'auth'>
+
+/** The types whose requests count as one type when an id is repeated. */
+const groups: readonly (readonly RequestType[])[] = [
+  ['lock', 'lockAll', 'campaign', 'once'],
+  ['unlock', 'complete'],
+  ['upgrade'],
+  ['downgrade'],
+  ['endScope'],
+  ['refresh'],
+  ['proclaim'],
+  ['revoke'],
+  ['barrier'],
+]
+const types = groups.flat()
+/** The types whose requests may wait. */
+const waitingTypes = ['lock', 'lockAll', 'campaign', 'once', 'upgrade', 'barrier'] as const
+
+/** Makes the first request of a type. */
+type MakeRequest = (stage: Stage, id: number, fence: number) => Request
+
+const requestOfType: { readonly [T in RequestType]: MakeRequest } = {
+  lock: (stage, id) => ({ type: 'lock', id, key: stage.key() }),
+  lockAll: (stage, id) => ({ type: 'lockAll', id, items: [{ key: stage.key() }] }),
+  campaign: (stage, id) => ({ type: 'campaign', id, key: stage.key() }),
+  once: (stage, id) => ({ type: 'once', id, key: stage.key() }),
+  unlock: (_stage, id, fence) => ({ type: 'unlock', id, fence }),
+  complete: (_stage, id, fence) => ({ type: 'complete', id, fence }),
+  upgrade: (_stage, id, fence) => ({ type: 'upgrade', id, fence }),
+  downgrade: (_stage, id, fence) => ({ type: 'downgrade', id, fence }),
+  endScope: (_stage, id) => ({ type: 'endScope', id, scope: 1 }),
+  refresh: (_stage, id, fence) => ({ type: 'refresh', id, fence }),
+  proclaim: (_stage, id, fence) => ({ type: 'proclaim', id, fence }),
+  revoke: (stage, id, fence) => ({
+    type: 'revoke',
+    id,
+    key: `${stage.prefix}held`,
+    fence,
+    reason: 'test',
+  }),
+  barrier: (stage, id) => ({ type: 'barrier', id, key: stage.key(), parties: 2, timeout: 0 }),
+}
+
+/** Acquires a lock on which a request of this type succeeds. Returns the fence of the lock. */
+async function fenceFor(type: RequestType, peer: Peer, stage: Stage): Promise<number> {
+  const key = type === 'revoke' ? `${stage.prefix}held` : stage.key()
+  const lockType = type === 'complete' ? 'once' : type === 'proclaim' ? 'campaign' : 'lock'
+  const mode = type === 'upgrade' ? ({ mode: 'shared' } as const) : {}
+  return (await peer.answer('granted', peer.request({ type: lockType, key, ...mode }))).fence
+}
+
+function areSameType(a: RequestType, b: RequestType): boolean {
+  return groups.some((group) => group.includes(a) && group.includes(b))
+}
+
+/** Defines the tests of repeated ids. */
+export function repeating(stage: Stage): void {
+  describe('repeated id: the broker', () => {
+    for (const type of types) {
+      it(`sends the answer to ${type} again, and BAD_MESSAGE to a request of another type`, async () => {
+        const peer = await stage.open({ grace: 'lease' })
+        const fence = await fenceFor(type, peer, stage)
+        const id = peer.lastId + 1
+        peer.say(requestOfType[type](stage, id, fence))
+        const answer = await peer.answerTo(id)
+        // A barrier with the timeout 0 and one party fails. All other requests succeed.
+        if (type === 'barrier') expect(answer).to.include({ code: 'LOCK_TIMEOUT' })
+        else expect(answer.type).not.to.equal('failed')
+        for (const repeatedType of types) {
+          peer.say(requestOfType[repeatedType](stage, id, fence))
+          const repeated = await peer.answerTo(id)
+          if (areSameType(type, repeatedType)) expect(repeated, repeatedType).to.deep.equal(answer)
+          else expect(repeated, repeatedType).to.include({ type: 'failed', code: 'BAD_MESSAGE' })
+        }
+      })
+    }
+
+    for (const type of waitingTypes) {
+      it(`sends nothing to a repeated ${type} that waits, and BAD_MESSAGE to another type`, async () => {
+        const holder = await stage.open()
+        const peer = await stage.open({ grace: 'lease' })
+        const key = stage.key()
+        const mode = type === 'upgrade' ? 'shared' : 'exclusive'
+        await holder.acquire(key, { mode })
+        const fence = type === 'upgrade' ? await peer.acquire(key, { mode }) : 1
+        const id = peer.lastId + 1
+        const first = {
+          lock: { type: 'lock', id, key },
+          lockAll: { type: 'lockAll', id, items: [{ key }] },
+          campaign: { type: 'campaign', id, key },
+          once: { type: 'once', id, key },
+          upgrade: { type: 'upgrade', id, fence },
+          barrier: { type: 'barrier', id, key, parties: 2 },
+        } as const satisfies Record<typeof type, Request>
+        peer.say(first[type])
+        for (const repeatedType of types) {
+          peer.say(requestOfType[repeatedType](stage, id, fence))
+          if (areSameType(type, repeatedType)) {
+            expect(await peer.unreadMessages(), repeatedType).to.deep.equal([])
+          } else {
+            const repeated = await peer.answer('failed', id)
+            expect(repeated, repeatedType).to.include({ code: 'BAD_MESSAGE' })
+          }
+        }
+        peer.say({ type: 'cancel', request: id })
+        expect(await peer.answer('failed', id)).to.include({ code: 'ABORTED' })
+      })
+    }
+
+    it('sends BAD_MESSAGE to every repeated request of a session without a grace', async () => {
+      const peer = await stage.open()
+      for (const type of types) {
+        const fence = await fenceFor(type, peer, stage)
+        const id = peer.lastId + 1
+        peer.say(requestOfType[type](stage, id, fence))
+        await peer.answerTo(id)
+        peer.say(requestOfType[type](stage, id, fence))
+        expect(await peer.answer('failed', id), type).to.include({ code: 'BAD_MESSAGE' })
+      }
+    })
+  })
+}
