@@ -121,8 +121,11 @@ export function repeating(stage: Stage): void {
       })
     }
 
-    it('sends BAD_MESSAGE to every repeated request of a session without a grace', async () => {
+    it('sends BAD_MESSAGE to every repeated request of a session without a grace, unless the request waits', async () => {
       const peer = await stage.open()
+      const barrier = { type: 'barrier', id: 1, key: stage.key(), parties: 2 } as const
+      peer.say(barrier, barrier)
+      expect(await peer.unreadMessages()).to.deep.equal([])
       for (const type of types) {
         const fence = await fenceFor(type, peer, stage)
         const id = peer.lastId + 1
