@@ -25,7 +25,7 @@ const allowed =
 
 /** The files of the dashboard for browsers. Its sources and modules are not in the tarball. */
 const dashboardFiles = ['index.html', 'app.js', 'app.css', 'icon.svg', 'licences.txt'].map(
-  (name) => `dist/dashboard/dashboardFiles/${name}`,
+  (name) => `dist/dashboard/page/${name}`,
 )
 
 const manual = 'dist/man/holdfast.1'
@@ -63,7 +63,7 @@ function checkFiles({ name, files }: Packed): void {
   if (folder === 'client') assert.includeMembers(paths, [...bundleLicences, ...clientDocs])
   if (folder === 'server')
     assert.includeMembers(paths, [...dashboardFiles, manual, ...operatorFiles])
-  const unwanted = /^(src\/dashboard|dist\/dashboard\/(?!dashboardFiles\/))/
+  const unwanted = /^(src\/dashboard|dist\/dashboard\/(?!page\/))/
   assert.isEmpty(paths.filter((path) => unwanted.test(path)))
   for (const { path } of filesUnder(`${folder}/src`, '.ts')) {
     const source = path.slice(folder.length + 1)

@@ -6,7 +6,7 @@
  *   npm run soak -- --warm-up 2        the samples of the first two hours do not count
  *   npm run soak -- --sample 10        a sample each 10 s
  *   npm run soak -- --seed 17          the random choices of an earlier run again
- *   npm run soak -- --preload FILE     the broker loads this module first, for instance one that leaks
+ *   npm run soak -- --preload FILE     the broker loads this module first, for instance a leak
  *
  * Exit codes: 0 if every slope (the growth per hour) is within its bound and the clients left
  * nothing behind in the broker, 64 for wrong usage, and 1 otherwise.
