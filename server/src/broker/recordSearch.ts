@@ -8,7 +8,7 @@
  */
 import type { QueryKind } from '@holdfast/shared'
 import { costOfKeys, keysFor } from '../config/workCosts.js'
-import type { KeptResult, LockTable } from '../core/index.js'
+import type { Barrier, BarrierCall, KeptResult, LockTable, Session } from '../core/index.js'
 import { encodeBarrierCall, encodeKeptResult } from '../protocol/encode.js'
 import type { RecordList, RecordRows, RecordSearch } from '../protocol/recordChunks.js'
 import type { KeySelection } from './queries.js'
@@ -32,9 +32,7 @@ export function searchRecords(
   if (kind === 'barriers') {
     return new TableRecordSearch('arrived', table.barriers, selection, (barrier) => ({
       count: barrier.calls.size,
-      // Encodes all calls at once, because calls may come and go while the answer is sent.
-      encode: () =>
-        Array.from(barrier.calls, (call) => encodeBarrierCall(barrier, barrier.calls.size, call)),
+      encode: (limit) => encodeCalls(barrier, limit),
     }))
   }
   const source = {
@@ -45,6 +43,17 @@ export function searchRecords(
     count: 1,
     encode: () => [encodeKeptResult(kept, timers.remainingOf(kept))],
   }))
+}
+
+/**
+ * Encodes at most `limit` calls that wait at the barrier now, one call for each step of the caller.
+ * Lists the calls first, because calls may come and go while the caller pauses between two steps.
+ */
+function* encodeCalls(barrier: Barrier<Session>, limit: number): Generator<string> {
+  const waiting = barrier.calls.size
+  const calls: BarrierCall<Session>[] = []
+  for (const call of barrier.calls) if (calls.push(call) >= limit) break
+  for (const call of calls) yield encodeBarrierCall(barrier, waiting, call)
 }
 
 /** Records by their keys, such as all barriers. */

@@ -15,8 +15,13 @@ export type RecordList = 'arrived' | 'kept'
 /** The items of one record: the calls that wait at a barrier, or a kept result. */
 export interface RecordRows {
   readonly count: number
-  /** Encodes the items as they are at the time of the call. */
-  encode(): readonly string[]
+  /**
+   * Encodes at most `limit` items, as they are at the first step. Each step encodes one item, so
+   * that a barrier with a thousand calls does not delay the other clients.
+   *
+   * @param limit At least 1.
+   */
+  encode(limit: number): Iterable<string>
 }
 
 /** A search that may pause between two records (see `broker/recordSearch.ts`). */
@@ -58,12 +63,12 @@ export function* recordChunks(id: number, search: RecordSearch, limit: number): 
       if (rows !== 'noMatch') {
         count += rows.count
         if (listed < limit) {
-          for (const item of rows.encode()) {
-            if (listed >= limit) break
+          for (const item of rows.encode(limit - listed)) {
             listed++
-            if (bytes > 0 && bytes + utf8Length(item) >= chunkBytes) yield encodeChunk(true)
+            const itemBytes = utf8Length(item) + 1
+            if (bytes > 0 && bytes + itemBytes > chunkBytes) yield encodeChunk(true)
             items.push(item)
-            bytes += utf8Length(item) + 1
+            bytes += itemBytes
           }
         }
       }

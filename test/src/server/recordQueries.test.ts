@@ -66,6 +66,43 @@ describe('a query for barriers or kept results', () => {
     expect(keysOf(ask(client, { kind: 'results', prefix: 'r2' }))).to.deep.equal(['r2'])
   })
 
+  it('encodes only the calls of a large barrier that the answer lists', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join()
+    for (let id = 1; id <= 900; id++) client.say({ type: 'barrier', id, key: 'b', parties: 1_000 })
+    const [call] = harness.broker.table.barriers.get('b')!.calls
+    let encodedCalls = 0
+    Object.defineProperty(call!.session, 'name', {
+      get: () => {
+        encodedCalls++
+        return 'caller'
+      },
+    })
+    const [found] = ask(client, { kind: 'barriers', key: 'b', limit: 3 })
+    expect([found!.arrived!.length, found!.arrivedCount, encodedCalls]).to.deep.equal([3, 900, 3])
+  })
+
+  it('encodes the calls of a large barrier only as far as the client reads', () => {
+    const harness = new BrokerHarness()
+    const [caller, other, reader] = [harness.join(), harness.join(), harness.join()]
+    const key = 'b'.repeat(500)
+    for (let id = 1; id <= 900; id++) caller.say({ type: 'barrier', id, key, parties: 901 })
+    let encodedCalls = 0
+    const [call] = harness.broker.table.barriers.get(key)!.calls
+    Object.defineProperty(call!.session, 'name', { get: () => void encodedCalls++ })
+    reader.heard()
+    reader.socket.isReading = false
+    ask(reader, { kind: 'barriers', key })
+    expect(encodedCalls).to.be.within(1, 200)
+    // The barrier opens meanwhile. The answer still lists the calls that waited at first.
+    other.say({ type: 'barrier', id: 1, key, parties: 901 })
+    reader.socket.isReading = true
+    reader.socket.read()
+    harness.environment.pass(0)
+    expect(reader.socket.heardOf('found').at(-1)).to.include({ arrivedCount: 900, more: false })
+    expect(encodedCalls).to.equal(900)
+  })
+
   it('shows how long a result is still kept, and lists no result whose time is over', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 300_000 })

@@ -37,6 +37,18 @@ const longKey = `churn${'x'.repeat(240)}`
  */
 const watchingSessions = 10
 
+/** Fills the barrier "crowded" with as many calls of one session as the limits allow. */
+async function fillBarrier(group: HostileGroup): Promise<void> {
+  const session = await group.openSession(group.nextIndex())
+  const calls = Math.min(999, group.limits.barriersPerSession)
+  const call = (): string =>
+    `{"type":"barrier","id":${session.nextId()},"key":"${crowdedBarrier}","parties":1000}`
+  await session.sendAll(Array.from({ length: calls }, call))
+}
+
+/** A key of nearly the greatest length, because each listed call of a barrier has the key. */
+const crowdedBarrier = `crowded${'x'.repeat(240)}`
+
 export const queryingKinds: readonly Kind[] = [
   floodingKind(
     ['query limit 1', 'a walk over the whole table for each message, for one lock'],
@@ -52,6 +64,12 @@ export const queryingKinds: readonly Kind[] = [
     ['query the free key', 'the cheapest query: one look-up'],
     'eagerly',
     query(',"key":"good:0"'),
+  ),
+  floodingKind(
+    ['query a barrier limit 1', 'a barrier with a thousand calls for each message, for one call'],
+    'eagerly',
+    query(`,"kind":"barriers","key":"${crowdedBarrier}","limit":1`),
+    { prepare: fillBarrier },
   ),
   floodingKind(['query all', 'a thousand locks in each answer'], 'eagerly', query('')),
   floodingKind(['query all unread', 'answers that the session does not read'], 'never', query('')),
