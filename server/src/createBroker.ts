@@ -184,11 +184,12 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const { port = defaultPort, host = '127.0.0.1' } = options
     this.#refuseIfClosed()
     checkListenOptions(port, host)
-    const { tls } = this.#settings
+    const { tls, limits } = this.#settings
     this.#upgradePolicy.checkHost(host, tls !== undefined)
     await this.#broker.ready
     const server = createHttpServer(
       tls,
+      limits,
       (request, response) =>
         this.#endpoints.answer(request, response) || this.#dashboard.answer(request, response),
     )
@@ -221,7 +222,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     this.#refuseIfClosed()
     checkListenOptions(port, host)
     const answer = this.#endpoints.answerAdmin.bind(this.#endpoints)
-    const server = createHttpServer(undefined, answer)
+    const server = createHttpServer(undefined, this.#settings.limits, answer)
     const listening = await listen(server, { port, host, canSharePort: false }, 'http')
     await this.#registerServer(server, this.#adminServers)
     this.#endpoints.hasAdminPort = true

@@ -15,8 +15,10 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { HoldfastError } from '@holdfast/shared'
+import type { BrokerLimits } from '../config/limits.js'
 import { invalidOption, type TlsFiles } from '../config/settings.js'
 import type { Log } from '../log/log.js'
+import { limitRequestSockets } from './requestSockets.js'
 import type { RefusedUpgrade } from './upgradePolicy.js'
 import { refuse } from './upgradeRouting.js'
 
@@ -56,12 +58,14 @@ const tlsSocketsOf = new WeakMap<Server, Set<Duplex>>()
 /**
  * Creates a server that does not listen yet.
  *
+ * @param limits Bounds the sockets that have not become a WebSocket.
  * @param answer Answers a plain HTTP request; returns false for a request that the function does
  *   not answer.
  * @throws {HoldfastError} `INVALID_OPTION` for an unusable certificate or key.
  */
 export function createHttpServer(
   tls: TlsFiles | undefined,
+  limits: BrokerLimits,
   answer: (request: IncomingMessage, response: ServerResponse) => boolean,
 ): Server {
   const options = {
@@ -80,12 +84,17 @@ export function createHttpServer(
     })
     response.end(body)
   }
-  if (tls === undefined) return explainClientErrors(createServer(options, onRequest))
+  if (tls === undefined) {
+    const server = createServer(options, onRequest)
+    limitRequestSockets(server, limits)
+    return explainClientErrors(server)
+  }
   try {
     const tlsOptions = { ...tls, minVersion: 'TLSv1.2', handshakeTimeout: requestMs } as const
     const server = createTlsServer({ ...options, ...tlsOptions }, onRequest)
     const sockets = new Set<Duplex>()
     tlsSocketsOf.set(server, sockets)
+    limitRequestSockets(server, limits)
     server.on('connection', (socket) => {
       sockets.add(socket)
       socket.once('close', () => sockets.delete(socket))

@@ -7,6 +7,7 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { invalidOption } from '../config/settings.js'
+import { stopCountingSocket } from './requestSockets.js'
 import type { RefusedUpgrade } from './upgradePolicy.js'
 
 /** Handles an upgrade. `raw` is the TCP or TLS socket; `head` has bytes after the request. */
@@ -59,6 +60,7 @@ export function routeUpgrades(
 function listenOn(server: Server): Routes {
   const handlers: Routes['handlers'] = new Map()
   const onUpgrade: UpgradeHandler = (request, raw, head) => {
+    stopCountingSocket(server, raw)
     const [path = ''] = (request.url ?? '').split('?', 1)
     const handler = handlers.get(path) ?? handlers.get(undefined)
     if (handler !== undefined) handler(request, raw, head)

@@ -1,0 +1,102 @@
+/**
+ * Limits the sockets of an HTTP server that have not become a WebSocket. Such a socket may have
+ * sent a part of its request, up to 16 KiB of headers, and may keep the broker waiting for 5 s. No
+ * other limit counts these sockets, because a connection of the broker begins with a complete
+ * request. So many such sockets could use up the memory of the broker.
+ *
+ * At most `limits.pendingConnections` and 1,000 further sockets wait. `PendingConnections` chooses
+ * the socket to destroy, fairly between the addresses.
+ */
+import type { Server } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { type PendingConnection, PendingConnections } from '../access/pendingConnections.js'
+import { type BrokerLimits, off } from '../config/limits.js'
+
+/**
+ * Room for a burst: the system may hand over all sockets of its queue, usually 511, before the
+ * broker reads the request of the first socket.
+ */
+const burstSockets = 1_000
+
+/** The part of a TCP or TLS socket that this file needs. */
+export interface RequestSocket extends Duplex {
+  readonly remoteAddress?: string | undefined
+  readonly remotePort?: number | undefined
+}
+
+/** A counted socket. The address is copied, because a closed socket has no address. */
+interface CountedSocket extends PendingConnection {
+  readonly socket: RequestSocket
+  readonly peer: string
+  readonly onClose: () => void
+}
+
+/** The counted sockets of each server that {@link limitRequestSockets} got. */
+const countedSocketsOf = new WeakMap<Server, RequestSockets>()
+
+/** Limits the sockets of a server that have not become a WebSocket. */
+export function limitRequestSockets(server: Server, limits: BrokerLimits): void {
+  const sockets = new RequestSockets(limits)
+  countedSocketsOf.set(server, sockets)
+  server.on('connection', (socket: RequestSocket) => sockets.add(socket))
+}
+
+/** Stops counting a socket, because its request is an upgrade. Other limits count upgrades. */
+export function stopCountingSocket(server: Server, socket: Duplex): void {
+  countedSocketsOf.get(server)?.remove(socket)
+}
+
+export class RequestSockets {
+  readonly #pending: PendingConnections<CountedSocket>
+  /**
+   * By address and port of the client. A TLS server reports the TCP socket of a new connection and
+   * the TLS socket of an upgrade, and both have the same address and port.
+   */
+  readonly #byPeer = new Map<string, CountedSocket>()
+
+  constructor(limits: BrokerLimits) {
+    this.#pending = new PendingConnections({
+      ...limits,
+      pendingConnections: limits.pendingConnections + burstSockets,
+      pendingConnectionsPerAddress: off,
+    })
+  }
+
+  /** Counts a new socket. Destroys this socket, or an older socket, if too many sockets wait. */
+  add(socket: RequestSocket): void {
+    const { remoteAddress } = socket
+    // The client has closed this socket already.
+    if (remoteAddress === undefined) return
+    const onClose = (): void => this.#forget(counted)
+    const counted: CountedSocket = { socket, remoteAddress, peer: peerOf(socket), onClose }
+    const { exceededLimit, displacedConnection } = this.#pending.add(counted, false)
+    if (displacedConnection !== undefined) {
+      this.#forget(displacedConnection)
+      displacedConnection.socket.destroy()
+    }
+    if (exceededLimit !== undefined) {
+      socket.destroy()
+      return
+    }
+    this.#byPeer.set(counted.peer, counted)
+    socket.on('close', onClose)
+  }
+
+  /** Stops counting a socket. A second call does nothing. */
+  remove(socket: RequestSocket): void {
+    const counted = this.#byPeer.get(peerOf(socket))
+    if (counted !== undefined) this.#forget(counted)
+  }
+
+  #forget(counted: CountedSocket): void {
+    const { socket, peer, onClose } = counted
+    this.#pending.remove(counted)
+    if (this.#byPeer.get(peer) === counted) this.#byPeer.delete(peer)
+    // A million idle connections must not keep a million listeners.
+    socket.off('close', onClose)
+  }
+}
+
+function peerOf({ remoteAddress, remotePort }: RequestSocket): string {
+  return `${remoteAddress} ${remotePort}`
+}

@@ -1,0 +1,85 @@
+/**
+ * The limit on the sockets that have not become a WebSocket: which socket the broker destroys when
+ * too many sockets wait for the rest of their request.
+ */
+import { PassThrough } from 'node:stream'
+import {
+  createHttpServer,
+  defaultsOf,
+  RequestSockets,
+  routeUpgrades,
+} from '@holdfast/server/internal'
+import { expect } from 'chai'
+
+/** The sockets that may wait beyond the limit `pendingConnections`. */
+const burst = 1_000
+
+/** A socket without a network. */
+class FakeTcpSocket extends PassThrough {
+  readonly remoteAddress: string
+  readonly remotePort: number
+
+  constructor(remoteAddress: string, remotePort: number) {
+    super()
+    this.remoteAddress = remoteAddress
+    this.remotePort = remotePort
+  }
+}
+
+describe('the limit on sockets without a WebSocket', () => {
+  let sockets: RequestSockets
+
+  beforeEach(() => {
+    sockets = new RequestSockets({ ...defaultsOf('private'), pendingConnections: 10 })
+  })
+
+  /** Opens sockets of one address, and returns them. */
+  function open(address: string, count: number, firstPort = 1): FakeTcpSocket[] {
+    return Array.from({ length: count }, (_, i) => {
+      const socket = new FakeTcpSocket(address, firstPort + i)
+      sockets.add(socket)
+      return socket
+    })
+  }
+
+  const destroyedCount = (list: readonly FakeTcpSocket[]): number =>
+    list.filter(({ destroyed }) => destroyed).length
+
+  it('destroys further sockets of the address that has the most', () => {
+    expect(destroyedCount(open('10.0.0.1', burst + 10))).to.equal(0)
+    expect(destroyedCount(open('10.0.0.1', 5, 5_000))).to.equal(5)
+  })
+
+  it('destroys the oldest socket of that address for a socket of another address', () => {
+    const flood = open('10.0.0.1', burst + 10)
+    expect(destroyedCount(open('10.0.0.2', 2))).to.equal(0)
+    expect(flood.map(({ destroyed }) => destroyed).slice(0, 3)).to.deep.equal([true, true, false])
+  })
+
+  it('counts neither closed sockets nor sockets whose upgrade has arrived', () => {
+    const flood = open('10.0.0.1', burst + 10)
+    // For TLS, the socket of the upgrade is another object with the same address and port.
+    sockets.remove(new FakeTcpSocket('10.0.0.1', 1))
+    flood[1]!.emit('close')
+    expect(destroyedCount(open('10.0.0.1', 3, 5_000))).to.equal(1)
+    expect(flood.slice(0, 2).map((socket) => socket.listenerCount('close'))).to.deep.equal([
+      flood[0]!.listenerCount('close'),
+      flood[0]!.listenerCount('close'),
+    ])
+  })
+
+  it('holds for every server of the broker, until the upgrade has arrived', () => {
+    const limits = { ...defaultsOf('private'), pendingConnections: 10 }
+    const server = createHttpServer(undefined, limits, () => false)
+    const removeRoute = routeUpgrades(server, undefined, () => {})
+    const flood = Array.from({ length: burst + 15 }, (_, i) => new FakeTcpSocket('10.0.0.1', i))
+    for (const socket of flood) server.emit('connection', socket)
+    expect(destroyedCount(flood)).to.equal(5)
+    server.emit('upgrade', { url: '/' }, flood[0], Buffer.alloc(0))
+    const later = new FakeTcpSocket('10.0.0.1', 5_000)
+    server.emit('connection', later)
+    expect(later.destroyed).to.equal(false)
+    removeRoute()
+    for (const socket of [...flood, later]) socket.destroy()
+  })
+})
