@@ -32,20 +32,24 @@ const proxyHeaders: ReadonlySet<string> = new Set([
 /**
  * Patterns of further headers that show a proxy, in this order:
  *
- * - words as in `X-Forwarded-…` and `X-Original-…`
+ * - words as in `X-Forwarded-…` and `X-Original-…`, and as in `X-LB` and `X-CDN`
  * - names that end in an address, as `X-Real-IP`, `True-Client-IP` and `X-Remote-Addr`
  * - the TLS connection, the user and the timing that a proxy reports
  * - the client certificate and the host that a proxy reports
- * - names of CDNs, of cloud providers and of proxies
+ * - names of CDNs, of cloud providers, of tunnels and of proxies
  */
 const proxyHeaderPatterns: readonly RegExp[] = [
-  /(^|[-_])(forward(ed)?|via|proxy(user)?|original|rewritten|loadbalancer|lb)([-_]|$)/,
+  /(^|[-_])(forward(ed)?|via|proxy(user)?|proxied|original|rewritten)([-_]|$)/,
+  /(^|[-_])(loadbalancer|lb|cdn|(dev)?tunnel)([-_]|$)/,
   /(^|[-_]|client|real|remote|source|connecting|socket|peer|user)(ip(v?[46])?|addr(ess)?|port)$/,
   /^(x-)?((ssl|tls|remote|webauth|auth-request)[-_]|(request|queue)-start$)/,
   /^(x-)?client-(cert|verify|tls|ssl|host)/,
-  /^(x-)?(cf|cloudfront|cloudflare|fly|fastly|akamai|incap|sucuri|sigsci|bunny|nf|vercel)[-_]/,
-  /^(x-)?(amzn?|goog|azure|appengine|arr|render|railway|heroku|tailscale|ngrok|teleport)[-_]/,
-  /^(x-)?(envoy|istio|linkerd|l5d|traefik|haproxy|nginx|squid|varnish|kong|pomerium)[-_]/,
+  /^(x-)?(cf|cloudfront|cloudflare|fly|fastly|akamai|edgeconnect|edge|incap)([-_]|$)/,
+  /^(x-)?(sucuri|sigsci|bunny|nf|vercel|gfe|amzn?|goog|azure|appengine|arr|ms)([-_]|$)/,
+  /^(x-)?(render|railway|heroku|replit|github-codespaces|codespaces|waws)([-_]|$)/,
+  /^(x-)?(tailscale|ngrok|zrok|teleport|served-by|gateway|consumer|authenticated)([-_]|$)/,
+  /^(x-)?(envoy|istio|linkerd|l5d|traefik|haproxy|nginx|openresty|caddy|accel)([-_]|$)/,
+  /^(x-)?(squid|varnish|kong|pomerium)([-_]|$)/,
 ]
 
 /**

@@ -348,7 +348,21 @@ X-Scheme: https
 X-SSL-Client-Verify: SUCCESS
 Front-End-Https: on
 Max-Forwards: 9
-Proxy-Connection: keep-alive`.split('\n')
+Proxy-Connection: keep-alive
+X-Proxied-By: front
+X-HAProxy: 1
+X-Served-By: cache-fra-1
+X-CDN: Imperva
+CDN-RequestId: 1
+X-Akamai: 1
+Ngrok-Trace-Id: 1
+X-Ngrok: 1
+X-MS-Client-Principal: abc
+X-MS-DevTunnel: 1
+X-Authenticated-User: ann
+X-Consumer-Id: 1
+X-Gateway: front
+X-Caddy: 1`.split('\n')
 
 /** A clock that only the test moves. */
 function pausedClock() {
