@@ -12,7 +12,7 @@ import {
 } from '@holdfast/shared'
 import type { TokenExpiry } from '../access/tokenExpiry.js'
 import { type BrokerLimits, limitMessage, limitReason } from '../config/limits.js'
-import { costOfDeadlines } from '../config/workCosts.js'
+import { costOfDeadlines, costs } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
 import type { InvalidRequest } from '../connection/connectionDeps.js'
 import type { Command, Session } from '../core/index.js'
@@ -217,6 +217,7 @@ export class Inbound {
   }
 
   #report(connection: Connection, notice: RefusalNotice): void {
+    connection.charge(costs.report)
     this.#deps.observer?.onRefused({
       ...notice,
       remoteAddress: connection.remoteAddress,

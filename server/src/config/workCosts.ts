@@ -27,6 +27,8 @@ export const costs = {
   deadlockVisit: 4,
   /** Finding out why a message is invalid, and explaining this in an error message. */
   refusal: 50,
+  /** Reporting a refused request to the metrics, the logger and the audit log. */
+  report: 15,
   /** Accepting the upgrade of a new connection. */
   upgrade: 200,
   /** Opening a session: its ids, hashes and records. */

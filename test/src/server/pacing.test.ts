@@ -71,6 +71,18 @@ const expensiveFrames: Record<string, object[]> = {
 describe('pacing', function () {
   this.timeout(60_000)
 
+  it('charges for the report of each forbidden request', () => {
+    const harness = new BrokerHarness({ authorize: () => false })
+    const client = harness.join({ lease: 60_000 })
+    const requests = Array.from({ length: 400 }, (_, i) => ({ type: 'lock', id: i + 1, key: 'k' }))
+    client.socket.say(...requests)
+    harness.environment.endOneTurn()
+    // In one turn a client gets the answers to about 250 requests that are not reported.
+    expect(client.heard().length).to.be.within(20, 100)
+    harness.environment.endTurn()
+    expect(client.heard().at(-1)).to.include({ id: 400, code: 'FORBIDDEN' })
+  })
+
   for (const [name, messages] of Object.entries(expensiveFrames)) {
     it(`serves other clients while it handles a frame of ${name}`, () => {
       const { harness, busy, other } = brokerWithLocks(5_000)
