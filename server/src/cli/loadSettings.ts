@@ -5,7 +5,7 @@
  * setting, and is ignored otherwise. The error suggests the most similar known name.
  */
 import { readFileSync } from 'node:fs'
-import { maxDurationMs, nearestName } from '@holdfast/shared'
+import { nearestName } from '@holdfast/shared'
 import { type BrokerLimits, type LimitName, limitFault, limitNames, off } from '../config/limits.js'
 import { Exit, exitCodes } from './exitCodes.js'
 import { parseDuration } from './parse.js'
@@ -195,9 +195,11 @@ function checkedValue(name: SettingName, value: unknown, label: string): unknown
     case 'ms':
       try {
         return parseDuration(String(value))
-      } catch {
-        const range = `from 0 to ${maxDurationMs}, such as 500 (ms), "10s" or "2m"`
-        throw invalidSetting(`${label} must be a time ${range}, not ${shortJson(value)}`)
+      } catch (error) {
+        // The message of the parser ends with a full stop, for commander. A message of a setting
+        // has no full stop.
+        const problem = (error as Error).message.replace(/^It /, '').replace(/\.$/, '')
+        throw invalidSetting(`${label} ${problem}, not ${shortJson(value)}`)
       }
     case 'boolean':
       if (typeof value === 'boolean') return value

@@ -9,7 +9,8 @@ import { Exit, exitCodes } from './exitCodes.js'
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }
 
 /**
- * Parses a duration to ms: a whole number of ms, or a number with a unit, such as `10s` or `1.5m`.
+ * Parses a duration to ms: a number with a unit, such as `10s` or `1.5m`, or `0`. Other numbers
+ * without a unit are refused, because flock(1) and other commands read such a number as seconds.
  */
 export const parseDuration = durationParser(0, maxDurationMs)
 
@@ -17,15 +18,22 @@ export const parseDuration = durationParser(0, maxDurationMs)
 export function durationParser(min: number, max: number): (text: string) => number {
   return (text) => {
     const [, digits, unit] = /^(\d{1,10}(?:\.\d{1,3})?)(ms|s|m|h)?$/.exec(text) ?? []
+    if (unit === undefined && Number(digits) > 0) {
+      throw new InvalidArgumentError(`It has no unit: write the unit, as in ${text}s or ${text}ms.`)
+    }
     // Calculate with whole thousandths, because 2.01 * 1000 is not 2010 in floating point.
     const ms = (Math.round(Number(digits) * 1_000) * (unitMs[unit ?? 'ms'] as number)) / 1_000
     if (digits !== undefined && Number.isInteger(ms) && ms >= min && ms <= max) return ms
     throw new InvalidArgumentError(
       `It must be a time from ${durationText(min)} to ${durationText(max)}, ` +
-        'such as 500 (ms), 500ms, 10s or 2m.',
+        'such as 500ms, 10s, 2m or 12h.',
     )
   }
 }
+
+/** Explains `<time>`, for the help of every command with such an option. */
+export const timeHelp = `
+A <time> is a number with a unit: 500ms, 10s, 1.5m or 12h. Only 0 needs no unit.`
 
 /** A duration as a user can type it, in the largest unit that needs no fraction. */
 export function durationText(ms: number): string {

@@ -12,6 +12,7 @@ import { exitHelp } from './exitCodes.js'
 import { lsCommand, showCommand, statsCommand } from './inspect.js'
 import { onceCommand } from './once.js'
 import { escapeLines, writeError, writeOut } from './output.js'
+import { timeHelp } from './parse.js'
 import { pingCommand } from './ping.js'
 import { rebalanceCommand } from './rebalance.js'
 import { refuseInvalidUtf8 } from './run/bytes.js'
@@ -52,7 +53,12 @@ export function createProgram(): Command {
     .enablePositionalOptions()
     .hook('preAction', (_, command) => refuseInvalidUtf8(wrappedWordCount(command)))
   for (const [heading, commands] of Object.entries(makeCommandGroups())) {
-    for (const command of commands) program.addCommand(command.helpGroup(heading))
+    for (const command of commands) {
+      if (command.options.some(({ flags }) => flags.endsWith('<time>'))) {
+        command.addHelpText('after', timeHelp)
+      }
+      program.addCommand(command.helpGroup(heading))
+    }
   }
   program
     .commandsGroup('The shell:')

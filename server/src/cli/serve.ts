@@ -36,8 +36,7 @@ export function serveCommand(): Command {
       `
 Every flag is also a variable (--fence-file: HOLDFAST_FENCE_FILE) and a key of the config file
 (fenceFile). The keys of repeatable flags are origins, hosts, trustedProxies, jwtAlgorithms and
-limits. A flag overrides a variable, and a variable overrides the file. Times are in ms, or have a
-unit: 10s, 2m.
+limits. A flag overrides a variable, and a variable overrides the file.
 
 Examples:
   holdfast serve
@@ -215,9 +214,16 @@ function printSettings(
   for (const name of names) {
     const value = usedSettings[name]
     if (value === undefined) continue
-    const text = typeof value === 'object' ? JSON.stringify(value, infinityAsOff) : String(value)
-    print(`holdfast uses ${name} ${redactUrls(text)} from ${sources.get(name) ?? 'default'}`)
+    print(
+      `holdfast uses ${name} ${redactUrls(textOf(name, value))} from ${sources.get(name) ?? 'default'}`,
+    )
   }
+}
+
+/** The value of a setting, as an operator can write the value in a variable or in the file. */
+function textOf(name: SettingName, value: unknown): string {
+  if (settings[name].kind === 'ms') return durationText(value as number)
+  return typeof value === 'object' ? JSON.stringify(value, infinityAsOff) : String(value)
 }
 
 function infinityAsOff(_: string, value: unknown): unknown {

@@ -95,7 +95,7 @@ export class World {
           '--log',
           log,
           '--dead-time',
-          `${deadMs}`,
+          `${deadMs}ms`,
           '--allow-unauthenticated',
           '--drain',
           '0',

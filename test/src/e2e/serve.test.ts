@@ -18,7 +18,7 @@ describe('e2e: holdfast serve', () => {
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     it(`drains at ${signal}, informs its clients, and exits 0`, async () => {
-      const serveProcess = await ServeProcess.startListening(stage, '--drain', '60000')
+      const serveProcess = await ServeProcess.startListening(stage, '--drain', '60s')
       const session = await stage.session(serveProcess.url, { reconnect: false })
       const lock = await session.lock('k')
       const draining = next(session, 'draining')
@@ -37,7 +37,7 @@ describe('e2e: holdfast serve', () => {
   }
 
   it('stops immediately at a second signal', async () => {
-    const serveProcess = await ServeProcess.startListening(stage, '--drain', '60000')
+    const serveProcess = await ServeProcess.startListening(stage, '--drain', '60s')
     const session = await stage.session(serveProcess.url, { reconnect: false })
     await session.lock('k')
     const brief = await session.lock('brief')
@@ -103,7 +103,7 @@ describe('e2e: holdfast serve', () => {
   })
 
   it('grants no lock within the time of --quiet-start, and then grants the waiting requests', async () => {
-    const serveProcess = await ServeProcess.startListening(stage, '--quiet-start', '200')
+    const serveProcess = await ServeProcess.startListening(stage, '--quiet-start', '200ms')
     const session = await stage.session(serveProcess.url)
     const waiting = session.lock('k')
     await rejection(session.tryLock('k'), 'LOCK_HELD')

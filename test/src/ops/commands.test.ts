@@ -277,7 +277,7 @@ describe('the command holdfast', () => {
     expect(code).to.equal(0)
     expect(out[0]).to.match(/^2 held, 1 waiting/)
     expect(out[3]).to.match(/^1 +orders:1 +exclusive +ann/)
-    const reports = (await run(url, 'top', '--json', '--count', '2', '--interval', '100')).out
+    const reports = (await run(url, 'top', '--json', '--count', '2', '--interval', '100ms')).out
     const [first, second] = reports.map((line) => JSON.parse(line))
     expect(first.keys[0]).to.include({ key: 'orders:1', waiting: 1 })
     expect(second.rates).to.include({ granted: 0 })
@@ -328,7 +328,7 @@ describe('the command holdfast', () => {
   it('prints the figures of a load with bench, and leaves no locks behind', async () => {
     const { url, broker } = await stage.broker()
     for (const flags of [[], ['--contended']]) {
-      const args = ['bench', '--json', '--sessions', '3', '--time', '200', ...flags, url]
+      const args = ['bench', '--json', '--sessions', '3', '--time', '200ms', ...flags, url]
       const { code, out } = await Holdfast.run(stage, args)
       expect(code).to.equal(0)
       const result = JSON.parse(out[0]!)
@@ -341,7 +341,7 @@ describe('the command holdfast', () => {
       }
     }
     expect(broker.query()).to.include({ heldCount: 0, waitingCount: 0 })
-    const { out } = await Holdfast.run(stage, ['bench', '--sessions', '1', '--time', '50', url])
+    const { out } = await Holdfast.run(stage, ['bench', '--sessions', '1', '--time', '50ms', url])
     expect(out[1]).to.match(/^ms +p50 +p95 +p99 +p99\.9 +max$/)
   })
 

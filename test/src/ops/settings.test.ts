@@ -39,9 +39,9 @@ describe('the settings of holdfast serve', () => {
     const limits = { helloMs: 300, locksPerSession: 5, messagesPerSecond: 'off' }
     for (const line of [
       'holdfast uses port 3 from a flag',
-      'holdfast uses quietStart 2010 from a flag',
+      'holdfast uses quietStart 2010ms from a flag',
       'holdfast uses host 127.0.0.1 from HOLDFAST_HOST',
-      `holdfast uses drain 5000 from ${file}`,
+      `holdfast uses drain 5s from ${file}`,
       `holdfast uses limits ${JSON.stringify(limits)} from a flag`,
       'holdfast uses origins ["https://b.example","https://c.example"] from HOLDFAST_ORIGINS',
       'holdfast uses dev true from HOLDFAST_DEV',
@@ -144,7 +144,7 @@ describe('the settings of holdfast serve', () => {
       config: '{"port":"x"}',
       pattern: /port in .* whole number/,
     },
-    { problem: 'an invalid time', config: '{"drain":"5 days"}', pattern: /drain in .* "10s"/ },
+    { problem: 'an invalid time', config: '{"drain":"5 days"}', pattern: /drain in .* 10s/ },
     {
       problem: 'a value that is not one of the choices',
       config: '{"profile":"x"}',

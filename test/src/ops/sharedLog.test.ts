@@ -72,7 +72,7 @@ describe('the settings of holdfast serve --log', () => {
     ],
     [
       'a dead time that is too short',
-      ['--log', noEtcd, '--dead-time', '999'],
+      ['--log', noEtcd, '--dead-time', '999ms'],
       /--dead-time must be an integer from/,
     ],
     [
@@ -143,7 +143,7 @@ describe('the settings of holdfast serve --log', () => {
     const { code, out } = await Holdfast.run(stage, ['serve', '--check', '-c', file], { env })
     expect(code).to.equal(0)
     expect(out).to.include(`holdfast uses log ${noEtcd} from HOLDFAST_LOG`)
-    expect(out).to.include(`holdfast uses deadTime 3000 from ${file}`)
+    expect(out).to.include(`holdfast uses deadTime 3s from ${file}`)
   })
 })
 

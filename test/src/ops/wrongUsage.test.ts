@@ -123,17 +123,46 @@ describe('a wrong command line of holdfast', () => {
     ])
   })
 
+  it('is refused if a time has no unit', async () => {
+    const message = (flag: string) =>
+      new RegExp(`'[^']*${flag} <time>' argument '12' is invalid. It has no unit: write .* 12s or`)
+    const commands: readonly (readonly [string, readonly string[]])[] = [
+      ['run', ['--timeout', '--lease', '--grace', '--max-hold', '--kill-after', '--min-hold']],
+      ['hold', ['--timeout']],
+      ['elect', ['--timeout']],
+      ['once', ['--keep', '--timeout']],
+      ['top', ['--interval']],
+      ['bench', ['--time']],
+      ['serve', ['--drain', '--quiet-start', '--dead-time', '--snapshot-every', '--lease-max']],
+    ]
+    await Promise.all(
+      commands.flatMap(([command, flags]) =>
+        flags.map((flag) => expectRefused([command, flag, '12'], message(flag))),
+      ),
+    )
+  })
+
+  it('has an explanation of <time> in the help of each command with a time', async () => {
+    for (const command of ['run', 'hold', 'elect', 'once', 'top', 'bench', 'serve']) {
+      const { out } = await Holdfast.run(stage, [command, '--help'])
+      const lines = out.filter((line) => line.startsWith('A <time> is a number with a unit'))
+      expect(lines, command).to.have.length(1)
+    }
+    expect((await Holdfast.run(stage, ['ls', '--help'])).out.join()).to.not.include('<time>')
+  })
+
   it('is refused with the range of a setting from every source', async () => {
     const log = ['--log', 'etcd://127.0.0.1:1/x']
     const wrongSettings: readonly (readonly [readonly string[], Record<string, string>, RegExp])[] =
       [
         [['--port', '65536'], {}, /--port .* 0 to 65535, not 65536/],
         [['--admin-port', '70000'], {}, /--admin-port .* 0 to 65535, not 70000/],
-        [['--dead-time', '500', ...log], {}, /from 1000 to 60000/],
+        [['--dead-time', '500ms', ...log], {}, /from 1000 to 60000/],
         [['--lease-min', '0'], {}, /--lease-min .* from 1 to 2147483647/],
         [[], { HOLDFAST_PORT: '65536' }, /HOLDFAST_PORT .* 0 to 65535, not 65536/],
         [[], { HOLDFAST_ADMIN_PORT: 'http' }, /HOLDFAST_ADMIN_PORT .* 0 to 65535, not "http"/],
-        [[], { HOLDFAST_DRAIN: '30d' }, /HOLDFAST_DRAIN .* 0 to 2147483647, .* not "30d"/],
+        [[], { HOLDFAST_DRAIN: '10' }, /HOLDFAST_DRAIN has no unit: .* 10s or 10ms, not "10"/],
+        [[], { HOLDFAST_DRAIN: '30d' }, /HOLDFAST_DRAIN .* 0 to 2147483647ms, .* not "30d"/],
       ]
     await Promise.all(
       wrongSettings.map(async ([args, env, pattern]) => {
