@@ -9,7 +9,7 @@ import type { Command } from 'commander'
 import { cellsFrom } from './cellList.js'
 import { type BrokerFlags, brokerCommand, connectTo, urlsOf } from './connecting.js'
 import { formatTable, print, printJson, rounded, writeError } from './output.js'
-import { durationParser, integerParser } from './parse.js'
+import { appendUrls, durationParser, integerParser } from './parse.js'
 
 interface BenchFlags extends BrokerFlags {
   readonly sessions: number
@@ -41,7 +41,7 @@ If the broker runs on this machine too, bench and the broker share the processor
 are worse.`,
     )
     .action((url: string | undefined, flags: BenchFlags) =>
-      bench({ ...flags, ...(url === undefined ? {} : { url: [url] }) }),
+      bench({ ...flags, ...(url === undefined ? {} : { url: appendUrls(url) }) }),
     )
 }
 
@@ -112,7 +112,7 @@ async function report(
   if (flags.json) {
     const contended = flags.contended === true
     printJson({
-      url: redactUrl(urlsOf(flags, { key: keys[0]! })[0]!),
+      url: urlsOf(flags, { key: keys[0]! }).map(redactUrl).join(','),
       ...(cells === undefined ? {} : { cells }),
       sessions,
       contended,

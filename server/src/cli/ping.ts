@@ -5,7 +5,8 @@
 import { redactUrl } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { cellsFrom } from './cellList.js'
-import { type BrokerFlags, brokerCommand, connectTo, urlsOf } from './connecting.js'
+import { type BrokerFlags, brokerCommand, connectTo, urlsFrom } from './connecting.js'
+import { Exit, reportError } from './exitCodes.js'
 import { print, printJson, rounded } from './output.js'
 import { integerParser } from './parse.js'
 
@@ -19,32 +20,79 @@ export function pingCommand(): Command {
     'open sessions one after the other, and print how long each handshake took',
     `holdfast ping
 holdfast ping --url wss://locks.example --count 10
+holdfast ping --url ws://127.0.0.1:7421,ws://127.0.0.1:7422   # every broker
 holdfast ping --cells 'wss://a.example;wss://b.example'  # a session in each cell`,
   )
     .option('-n, --count <n>', 'how many sessions', integerParser(1, 1_000_000), 4)
     .action((flags: PingFlags) => ping(flags))
 }
 
-async function ping(flags: PingFlags): Promise<void> {
+/** A broker to ping, or a cell: a session opens at any broker of the cell. */
+interface Target {
+  /** The flags that select this target. */
+  readonly flags: PingFlags
+  /** The cell, counted from 1; for a broker without cells always 1. */
+  readonly cell: number
+  /** The URL of the broker, or the URLs of the cell, for the output. */
+  readonly shownUrl: string
+}
+
+/** Every cell, or without cells every URL. */
+function targetsOf(flags: PingFlags): readonly Target[] {
   const cells = cellsFrom(flags)
+  if (cells === undefined) {
+    return urlsFrom(flags).map((url) => ({
+      flags: { ...flags, url: [url] },
+      cell: 1,
+      shownUrl: redactUrl(url),
+    }))
+  }
+  return cells.map((urls, i) => ({
+    flags,
+    cell: i + 1,
+    shownUrl: urls.map(redactUrl).join(','),
+  }))
+}
+
+/**
+ * Opens the sessions. With several URLs, a broker that does not answer is reported, and the command
+ * fails only if no broker answers.
+ */
+async function ping(flags: PingFlags): Promise<void> {
+  const hasCells = cellsFrom(flags) !== undefined
+  const targets = targetsOf(flags)
   const times: number[] = []
+  let failureCode: number | undefined
   for (let pingNumber = 1; pingNumber <= flags.count; pingNumber++) {
-    for (let cell = 1; cell <= (cells?.length ?? 1); cell++) {
-      const url = redactUrl(urlsOf(flags, { cell })[0]!)
-      const startedAt = performance.now()
-      const session = await connectTo(flags, { cell })
-      const ms = performance.now() - startedAt
-      const { lease } = session
-      await session.close()
-      times.push(ms)
-      const place = cells === undefined ? {} : { cell }
-      if (flags.json) printJson({ url, ...place, n: pingNumber, ms: rounded(ms), lease })
-      else print(`welcome from ${url}: ${rounded(ms)} ms, lease ${lease} ms`)
+    for (const target of targets) {
+      const { cell, shownUrl: url } = target
+      try {
+        const { ms, lease } = await handshake(target)
+        times.push(ms)
+        const place = hasCells ? { cell } : {}
+        if (flags.json) printJson({ url, ...place, n: pingNumber, ms: rounded(ms), lease })
+        else print(`welcome from ${url}: ${rounded(ms)} ms, lease ${lease} ms`)
+      } catch (error) {
+        if (hasCells || targets.length === 1) throw error
+        const code = reportError(error)
+        failureCode ??= code
+      }
     }
   }
+  if (times.length === 0) throw new Exit(failureCode!, '')
   if (flags.json) return
   const mean = times.reduce((sum, ms) => sum + ms, 0) / times.length
   print(
     `min ${rounded(Math.min(...times))}, mean ${rounded(mean)}, max ${rounded(Math.max(...times))} ms`,
   )
+}
+
+/** Opens and closes a session. @returns How long the handshake took, and the lease, both in ms */
+async function handshake({ flags, cell }: Target): Promise<{ ms: number; lease: number }> {
+  const startedAt = performance.now()
+  const session = await connectTo(flags, { cell })
+  const ms = performance.now() - startedAt
+  const { lease } = session
+  await session.close()
+  return { ms, lease }
 }

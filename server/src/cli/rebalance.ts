@@ -46,7 +46,10 @@ export function rebalanceCommand(): Command {
 async function rebalance(flags: BrokerFlags): Promise<void> {
   const [url, secondUrl] = urlsFrom(flags)
   if (secondUrl !== undefined) {
-    throw new Exit(exitCodes.usage, 'More than one URL is given: name the one broker to rebalance')
+    throw new Exit(
+      exitCodes.usage,
+      'More than one URL is given: give --url with the URL of the broker to rebalance',
+    )
   }
   const address = adminAddress(url as string, '/rebalance')
   const { origin } = address

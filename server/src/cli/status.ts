@@ -1,5 +1,5 @@
 /**
- * `holdfast status`: shows whether a broker is ready, and the state of its command log. A command
+ * `holdfast status`: shows whether brokers are ready, and the state of their command log. A command
  * log orders all changes of locks. It is in memory, on disk, or shared with other brokers. The
  * command asks over plain HTTP and sends no token, because the broker answers `/status` only on its
  * admin port or, without an admin port, only to programs on its own machine.
@@ -8,7 +8,7 @@ import { Command } from 'commander'
 import type { BrokerStatus, LogReport } from '../http/status.js'
 import { adminAddress, askAdmin } from './adminRequest.js'
 import { type BrokerFlags, caFrom, caHelp, urlsFrom } from './connecting.js'
-import { Exit, exitCodes, exitHelp } from './exitCodes.js'
+import { Exit, exitCodes, exitHelp, reportError } from './exitCodes.js'
 import { escapeText, formatTable, print, printJson, rounded, span } from './output.js'
 import { appendUrls } from './parse.js'
 
@@ -19,38 +19,74 @@ const examples = `
 Examples:
   holdfast status
   holdfast status http://127.0.0.1:9420        # where --admin-port is
+  holdfast status --url ws://127.0.0.1:7421,ws://127.0.0.1:7422
   holdfast status --json | jq .log.position
   until holdfast status > /dev/null; do sleep 1; done
 `
 
 const notes = `
 The exit code is 1 if the broker is not ready: while the broker drains, or while a broker with a
-shared log is not a member of its cluster. A broker shows its status only to programs on its own
+shared log is not a member of its cluster. With several URLs, the command asks each broker, and the
+exit code is 0 if at least one of them is ready. A broker shows its status only to programs on its own
 machine. A broker with an admin port shows its status only on that port.
 `
 
 export function statusCommand(): Command {
   return new Command('status')
-    .description('show whether a broker is ready, and the state of its command log')
-    .argument('[url]', 'ws:// or http:// (default: HOLDFAST_URL, or the broker on this machine)')
-    .option('-u, --url <url>', 'the URL as an option, as in the other commands', appendUrls)
+    .description('show whether brokers are ready, and the state of their command log')
+    .argument(
+      '[url...]',
+      'ws:// or http://, or several (default: HOLDFAST_URL, or the broker on this machine)',
+      appendUrls,
+    )
+    .option('-u, --url <url>', 'the URLs as an option, as in the other commands', appendUrls)
     .option('--ca <file>', caHelp)
     .option('--json', 'print JSON, one value a line')
     .addHelpText('after', `${examples}${notes}${exitHelp}`)
-    .action((url: string | undefined, flags: BrokerFlags) => {
-      const [defaultUrl] = urlsFrom(flags)
-      const address = adminAddress(url ?? (defaultUrl as string), '/status')
-      return status(address, caFrom(flags), flags.json === true)
+    .action((urls: readonly string[], flags: BrokerFlags) => {
+      const chosenUrls = urls.length > 0 ? urls : urlsFrom(flags)
+      const addresses = chosenUrls.map((url) => adminAddress(url, '/status'))
+      return status(addresses, caFrom(flags), flags.json === true)
     })
 }
 
-async function status(address: URL, ca: string | undefined, asJson: boolean): Promise<void> {
-  const report = await fetchStatus(address, ca)
-  if (asJson) printJson(JSON.parse(JSON.stringify(report), roundNumber))
-  else for (const line of await linesOf(address, report)) print(line)
-  if (!report.ready) {
-    throw new Exit(exitCodes.failed, `The broker at ${address.origin} is not ready`)
+/**
+ * Asks all brokers at once, and prints a report or an error for each, in the order of the URLs.
+ *
+ * @throws {Exit} If no broker is ready: 1 if a broker has answered, otherwise the code of the first
+ *   error.
+ */
+async function status(
+  addresses: readonly URL[],
+  ca: string | undefined,
+  asJson: boolean,
+): Promise<void> {
+  const results = await Promise.allSettled(addresses.map((address) => fetchStatus(address, ca)))
+  const failureCodes: number[] = []
+  let readyCount = 0
+  for (const [i, result] of results.entries()) {
+    const address = addresses[i]!
+    if (result.status === 'rejected') failureCodes.push(reportError(result.reason))
+    else {
+      if (!asJson && i > 0) print('')
+      await printReport(address, result.value, asJson)
+      if (result.value.ready) readyCount++
+      else failureCodes.push(reportError(notReady(address)))
+    }
   }
+  if (readyCount > 0) return
+  const code = failureCodes.includes(exitCodes.failed) ? exitCodes.failed : failureCodes[0]!
+  // The messages are printed already.
+  throw new Exit(code, '')
+}
+
+async function printReport(address: URL, report: BrokerStatus, asJson: boolean): Promise<void> {
+  if (asJson) printJson({ url: address.origin, ...JSON.parse(JSON.stringify(report), roundNumber) })
+  else for (const line of await linesOf(address, report)) print(line)
+}
+
+function notReady(address: URL): Exit {
+  return new Exit(exitCodes.failed, `The broker at ${address.origin} is not ready`)
 }
 
 /**
@@ -138,7 +174,12 @@ function logRows(log: LogReport): Row[] {
   const lag = log.lagMs === undefined ? 'not measured yet' : span(log.lagMs)
   return [
     ['log', `replicated, ${log.members.length} members`],
-    ['member', log.live ? `yes, for at least ${span(log.selfLeaseMs)} more` : 'no'],
+    [
+      'member',
+      log.live
+        ? `yes; for at least ${span(log.selfLeaseMs)} even if the log does not answer`
+        : 'no',
+    ],
     ...(log.otherLogs.length === 0
       ? []
       : [['other logs', log.otherLogs.map(escapeText).join(' ')] as const]),

@@ -206,7 +206,7 @@ describe('the command holdfast', () => {
   it('takes several URLs with commas, and tries one after another', async () => {
     const { url } = await stage.broker()
     const list = `ws://127.0.0.1:${await freePort()}, ${url}`
-    for (const name of ['ls', 'ping']) {
+    for (const name of ['ls', 'stats']) {
       const { code, err } = await Holdfast.run(stage, [name, '--url', list])
       expect([code, err], name).to.deep.equal([0, []])
     }
@@ -323,6 +323,14 @@ describe('the command holdfast', () => {
     const withoutBroker = await run(url, 'ping')
     expect(withoutBroker.code).to.equal(69)
     expect(withoutBroker.err).to.have.length(1)
+  })
+
+  it('pings every URL of a list, and exits 0 if at least one broker answers', async () => {
+    const [a, b] = [await stage.broker(), await stage.broker()]
+    const urls = `${a.url},ws://127.0.0.1:${await freePort()},${b.url}`
+    const { code, out, err } = await run(urls, 'ping', '--count', '1', '--json')
+    expect(out.map((line) => JSON.parse(line).url)).to.deep.equal([a.url, b.url])
+    expect([code, err.length]).to.deep.equal([0, 1])
   })
 
   it('prints the figures of a load with bench, and leaves no locks behind', async () => {

@@ -53,7 +53,7 @@ describe('holdfast rebalance', () => {
     const withTwoUrls = await refused('-u', unused, '-u', unused)
     expect([withTwoUrls.code, withTwoUrls.message]).to.deep.equal([
       64,
-      'holdfast: More than one URL is given: name the one broker to rebalance',
+      'holdfast: More than one URL is given: give --url with the URL of the broker to rebalance',
     ])
   })
 

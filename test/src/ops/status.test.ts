@@ -71,6 +71,46 @@ describe('holdfast status', () => {
     expect((await status(stage, '--url', url)).out).to.deep.equal(out)
   })
 
+  it('asks every URL of a list, and exits 0 if at least one broker is ready', async () => {
+    const [a, b] = [await serve(stage), await serve(stage)]
+    const unused = `http://127.0.0.1:${await freePort()}`
+    const urls = `${a.url},${unused.replace('http', 'ws')},${b.url}`
+    const { code, out, err } = await Holdfast.run(stage, ['status'], {
+      env: { HOLDFAST_URL: urls },
+    })
+    expect([code, err]).to.deep.equal([
+      0,
+      [`holdfast: The broker at ${unused} cannot be reached (ECONNREFUSED)`],
+    ])
+    const brokers = out.filter((line) => line.startsWith('BROKER'))
+    const addresses = [a.url, b.url].map((url) => url.replace('ws', 'http'))
+    expect(brokers.map((line) => line.split(/ +/)[1])).to.deep.equal(addresses)
+    const asJson = await status(stage, '--json', a.url, b.url)
+    expect(asJson.out.map((line) => JSON.parse(line).url)).to.deep.equal(addresses)
+    const secondUnused = `http://127.0.0.1:${await freePort()}`
+    const noBroker = await status(stage, unused, secondUnused)
+    expect([noBroker.code, noBroker.out, noBroker.err.length]).to.deep.equal([69, [], 2])
+  })
+
+  it('exits 1 if a broker of a list answers, and no broker is ready', async () => {
+    const { process, url, admin } = await serve(stage, '--admin-port', '0')
+    const session = await stage.session(url)
+    const lock = await session.lock('k')
+    const draining = next(session, 'draining')
+    process.kill('SIGTERM')
+    await draining
+    const unused = `http://127.0.0.1:${await freePort()}`
+    const { code, err } = await status(stage, unused, admin!)
+    expect([code, err]).to.deep.equal([
+      1,
+      [
+        `holdfast: The broker at ${unused} cannot be reached (ECONNREFUSED)`,
+        `holdfast: The broker at ${admin} is not ready`,
+      ],
+    ])
+    await lock.unlock()
+  })
+
   it('shows the position of a journal and the age of its snapshot', async () => {
     const dir = scratch(stage).path('journal')
     const snapshotMade = new Promise<void>((resolve) => {
@@ -194,7 +234,7 @@ describe('holdfast status with a replicated log', function () {
       'problem|none',
     ])
     expect(text.join('\n'))
-      .to.match(/^member\|yes, for at least (\d+ms|\ds) more$/m)
+      .to.match(/^member\|yes; for at least (\d+ms|\ds) even if the log does not answer$/m)
       .and.to.match(/^log lag\|\d+ms$/m)
       .and.to.match(/^log position\|\d+$/m)
   })
