@@ -5,14 +5,16 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
-import { packages, root, runNpm, setUp } from './setup.mjs'
+import { preparePackages } from './preparePackages.mjs'
+import { packages, root, runNpm } from './setup.mjs'
 
 const folder = join(root, 'dist-packages')
 rmSync(folder, { recursive: true, force: true })
 mkdirSync(folder)
-await setUp('shared')
+// Without the script "prepack" of each package, which would build once for each package.
+await preparePackages(packages)
 const workspaces = packages.flatMap((each) => ['--workspace', each])
-const options = ['--pack-destination', folder, '--loglevel=error']
+const options = ['--ignore-scripts', '--pack-destination', folder, '--loglevel=error']
 const code = await runNpm('pack', ...options, ...workspaces)
 if (code !== 0) process.exit(code)
 const names = readdirSync(folder)
@@ -20,7 +22,7 @@ const paths = (some) => some.map((name) => JSON.stringify(join(folder, name))).j
 const namesWithoutBroker = names.filter((name) => !name.startsWith('holdfast-server-'))
 process.stdout.write(`In your project, run one of these two commands.
 
-For the client alone:
+For the client alone (then "npx holdfast" does not work in the project):
   npm install ${paths(namesWithoutBroker)}
 
 For the client, the broker and the command "npx holdfast":

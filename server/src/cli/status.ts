@@ -27,8 +27,8 @@ Examples:
 const notes = `
 The exit code is 1 if the broker is not ready: while the broker drains, or while a broker with a
 shared log is not a member of its cluster. With several URLs, the command asks each broker, and the
-exit code is 0 if at least one of them is ready. A broker shows its status only to programs on its own
-machine. A broker with an admin port shows its status only on that port.
+exit code is 0 if at least one of them is ready. A broker shows its status only to programs on its
+own machine. A broker with an admin port shows its status only on that port.
 `
 
 export function statusCommand(): Command {

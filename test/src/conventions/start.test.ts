@@ -1,10 +1,11 @@
 /**
  * `npm start`, as a user runs it: it prints the URL of the broker, and ends with all its processes
- * when npm gets a signal.
+ * when npm gets a signal. Also the arguments of `npm run demo:browser`.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { assert } from 'chai'
 import { WebSocket } from 'ws'
@@ -129,4 +130,34 @@ describe('npm start', () => {
     assert.equal(code, 1000)
     assert.equal(await started.ended, 0)
   })
+})
+
+describe('npm run demo:browser', () => {
+  it('exits 78 before it builds if another program uses the port of --port', async () => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const { status, stderr } = demoBrowser('--port', String(port))
+    server.close()
+    const problem = `Cannot listen on 127.0.0.1:${port}: another program is using the port`
+    const advice = 'stop that program, or run "npm run demo:browser -- --port N"'
+    assert.deepEqual(
+      [status, stderr],
+      [78, `holdfast: ${problem}, perhaps another Holdfast broker: ${advice}\n`],
+    )
+  })
+
+  it('refuses a wrong port and a wrong option with one line', () => {
+    for (const args of [['--port', 'x'], ['--port', '65536'], ['--prt', '1'], ['7421']]) {
+      const { status, stderr } = demoBrowser(...args)
+      assert.equal(status, 64, stderr)
+      assert.match(stderr, /^holdfast: .*--port.*\n$/)
+    }
+  })
+
+  /** Runs the program of the script, which must end before it builds. */
+  function demoBrowser(...args: readonly string[]) {
+    const program = join(root, 'test/tools/demo-browser.mjs')
+    return spawnSync(process.execPath, [program, ...args], { encoding: 'utf8' })
+  }
 })
