@@ -28,7 +28,7 @@ import {
 } from './messageHandlers.js'
 import type { LiveTable, Statistics } from './statistics.js'
 import type { WatchRegistry } from './watchRegistry.js'
-import { mayNeedWholeTurn } from './wholeTurns.js'
+import { mayNeedWholeTurn, stealEndsAtLeast } from './wholeTurns.js'
 
 export interface InboundDeps {
   readonly log: { submit(command: Command): void }
@@ -85,6 +85,7 @@ export class Inbound {
     }
     const handler = handlerOf(message)
     if (handler.adds !== undefined && this.#refuseAddition(handler, connection, message)) return
+    if (message.type === 'lock' && message.steal && this.#refuseSteal(connection, message)) return
     if (this.#deps.cell !== undefined && handler.adds === 'lock') {
       if (this.#refuseOtherCell(this.#deps.cell, connection, message)) return
     }
@@ -187,6 +188,18 @@ export class Inbound {
     if (!this.#isDraining || adds !== 'lock' || isRepeated) return false
     if (canFailOver(session, this.#deps.membership)) return false
     connection.send(encodeFailed(id, 'UNAVAILABLE', 'the broker is stopping; try again later'))
+    return true
+  }
+
+  /** Refuses a steal that would end more locks than the limit. Returns whether it is refused. */
+  #refuseSteal(connection: Connection, { id, key }: LockRequest): boolean {
+    const keyState = this.#deps.liveTable.current.keys.get(key)
+    const { stolenLocks } = this.#deps.limits
+    // A request that the broker has answered before gets the same answer again.
+    if (keyState === undefined || id <= connection.session!.lastId) return false
+    if (!stealEndsAtLeast(keyState, stolenLocks + 1)) return false
+    connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', limitMessage('stolenLocks', stolenLocks)))
+    this.#report(connection, { cause: refusalCauseOf('stolenLocks'), operation: 'lock', key })
     return true
   }
 

@@ -37,7 +37,7 @@ export function mayNeedWholeTurn(
       return hasManyLocks(session, scope)
     case 'lock':
       return (
-        (steal === true && keyState !== undefined && !canStealInOneTurn(keyState)) ||
+        (steal === true && keyState !== undefined && stealEndsAtLeast(keyState, manyEffects)) ||
         (scope !== undefined && mayVisitMany(session, scope, keyState))
       )
     case 'lockAll':
@@ -75,15 +75,15 @@ function lockOf(session: Session, fence: unknown): Lock | undefined {
   return typeof fence === 'number' ? session.held.get(fence) : undefined
 }
 
-/** Whether a steal of the key ends so few locks that the broker can end them in one turn. */
-function canStealInOneTurn({ holders }: KeyState): boolean {
-  let releases = 0
+/** Whether a steal of the key would end at least `count` locks. */
+export function stealEndsAtLeast({ holders }: KeyState, count: number): boolean {
+  let lockCount = 0
   for (const { extras } of holders) {
     // A holder may be a member of a set (one lock on several keys). The steal ends the whole set.
-    releases += extras?.set?.locks.length ?? 1
-    if (releases >= manyEffects) return false
+    lockCount += extras?.set?.locks.length ?? 1
+    if (lockCount >= count) return true
   }
-  return true
+  return false
 }
 
 /**

@@ -126,6 +126,11 @@ export interface BrokerLimits {
    * Beyond this limit, the broker refuses the request. Default 10,000; public 1,000.
    */
   readonly deadlockVisits: number
+  /**
+   * Locks that one `steal` may end; a set counts once for each key. The table ends all these locks
+   * in one step, in which the broker serves no other client. Default 10,000; public 1,000.
+   */
+  readonly stolenLocks: number
   /** Watches (subscriptions to changes of locks) of one session. Default 1,000; public 100. */
   readonly watchesPerSession: number
   /**
@@ -203,6 +208,7 @@ export const limits = {
   keptResults: { private: 1_000, public: 1_000 },
   keptResultBytes: { private: 16 * 1024 * 1024, public: 4 * 1024 * 1024 },
   deadlockVisits: { private: 10_000, public: 1_000 },
+  stolenLocks: { private: 10_000, public: 1_000 },
   watchesPerSession: { private: maxWatches, public: 100 },
   slowBytes: { private: 256 * 1024, public: 64 * 1024 },
   slowMs: { private: 5_000, public: 5_000 },
@@ -272,6 +278,8 @@ const messageParts: Partial<Record<LimitName, (value: string) => string>> = {
     `${value} calls of the session wait at barriers, the maximum; cancel a call first`,
   deadlockVisits: (value) =>
     `the request depends on more than ${value} waiting scopes and sets, the maximum; try again later`,
+  stolenLocks: (value) =>
+    `the steal would end more than ${value} locks, the maximum; revoke locks of the key first`,
   watchesPerSession: (value) => `the session has ${value} watches, the maximum; end a watch first`,
   keyBytes: (value) => `the key has more than ${value} bytes; use a shorter key`,
   keysPerSet: (value) => `the set has more than ${value} keys; request fewer keys at once`,

@@ -358,6 +358,23 @@ describe('the limits of requests', () => {
     expect(harness.broker.table.waitingCount).to.equal(3)
   })
 
+  it('refuse a steal that would end more locks than stolenLocks, and end none of them', () => {
+    const { harness } = brokerWithLimits({ stolenLocks: 3 })
+    const holder = harness.join()
+    for (let i = 0; i < 3; i++) holder.acquire('crowd', { mode: 'shared' })
+    holder.say({ type: 'lockAll', id: 4, items: [{ key: 'set', mode: 'shared' }, { key: 'b' }] })
+    const sharer = harness.join()
+    for (let i = 0; i < 2; i++) sharer.acquire('set', { mode: 'shared' })
+    const thief = harness.join()
+    thief.lock('crowd', { steal: true })
+    expect(failuresIn(thief.heard())).to.deep.equal([])
+    thief.lock('set', { steal: true })
+    const [failed] = failuresIn(thief.heard())
+    expect(failed).to.match(/^QUOTA_EXCEEDED the steal would end more than 3 locks, the maximum; /)
+    expect(failed).to.match(/ \(stolenLocks\)$/)
+    expect([...harness.broker.table.keys.get('set')!.holders]).to.have.length(3)
+  })
+
   it('do not count a watch that replaces a watch with the same id for watchesPerSession', () => {
     const { harness } = brokerWithLimits({ watchesPerSession: 1 })
     const client = harness.join()

@@ -67,6 +67,7 @@ describe('options', () => {
         keptResults: 1_000,
         keptResultBytes: 16 * 1024 * 1024,
         deadlockVisits: 10_000,
+        stolenLocks: 10_000,
         watchesPerSession: 1_000,
         slowBytes: 262_144,
         slowMs: 5_000,
