@@ -28,8 +28,9 @@ export function connect(
 }
 
 /**
- * Like {@link connect}, but in the environment of a test or a simulation, and possibly for one
- * cell. Cells are independent brokers or clusters, each with its own part of the keys.
+ * Like {@link connect}, but in this environment, such as that of a test or a simulation, and
+ * possibly for one cell. Cells are independent brokers or clusters, each with its own part of the
+ * keys.
  *
  * @param cell The cell of the brokers, such as `1/4`; undefined if there are no cells.
  */

@@ -19,8 +19,8 @@ export interface CloseCode {
    */
   readonly final: boolean
   /**
-   * The reason in the broker's close frame: a stable text for logs. With 1007 and 1009 the frame
-   * has no reason, because the broker's WebSocket library closes those connections.
+   * A stable text for logs. The text is also the reason in the broker's close frame, except with
+   * 1007 and 1009: the broker's WebSocket library closes those connections without a reason.
    */
   readonly reason: string
 }
@@ -46,10 +46,10 @@ export const closeCodes = {
 } as const satisfies Record<string, CloseCode>
 
 /**
- * Whether a close code is final, which means that the client must not reconnect. The function names
- * each row that it reads and does not loop over the table. So a bundler can put the numbers in
- * place of the rows, and then leave the table out of the bundle. A test compares the function with
- * the table.
+ * Whether a close code is final, which means that the client must not reconnect. The function body
+ * mentions each row by its name and does not loop over the table. So a bundler can put the numbers
+ * in place of the rows, and then leave the table out of the bundle. A test compares the function
+ * with the table.
  */
 export function isFinalClose(code: number): boolean {
   return code >= 4400 && code <= 4499

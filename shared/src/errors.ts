@@ -21,7 +21,7 @@ export const errorCodes = {
   INVALID_KEY: 'invalid key; use 1 to 512 bytes of UTF-8 without control characters',
   INVALID_TTL: 'invalid ttl; use an integer of ms from 1 to 2^31 - 1',
   INVALID_TIMEOUT: 'invalid timeout; use an integer of ms from 0 to 2^31 - 1',
-  INVALID_INTERVAL: 'invalid refresh interval; use ms below ttl - timeout',
+  INVALID_INTERVAL: 'invalid interval; keep interval + timeout below ttl',
   INVALID_OPTION: 'an option has a value that is not allowed',
   ABORTED: 'the caller aborted; `cause` is the reason of the signal',
   SESSION_EXPIRED: 'the broker ended the session; connect again',
@@ -39,7 +39,7 @@ export const errorCodes = {
  * Why a lock was lost although its session goes on. The broker reports these losses in the message
  * `lost`.
  * - `expired`: the ttl of the lock passed.
- * - `maxHold`: the longest hold of the lock passed.
+ * - `maxHold`: the session has held the lock for the longest time allowed.
  * - `stolen`: another request stole the lock.
  * - `revoked`: an operator revoked the lock.
  *
@@ -209,7 +209,7 @@ export class HoldfastError extends Error {
   }
 }
 
-/** Implements `value instanceof` for the class `this`, which is `HoldfastError` or a subclass. */
+/** Implements `value instanceof X`, where `this` is X: `HoldfastError` or a subclass. */
 function isInstance(this: unknown, value: unknown): boolean {
   if (this === HoldfastError) return typeof value === 'object' && value !== null && brand in value
   return Error[Symbol.hasInstance].call(this as () => void, value)

@@ -8,9 +8,9 @@
  * - `@holdfast/shared/clientSchemas`: the schemas of all messages from clients, for tools
  * - `@holdfast/shared/brokerSchemas`: the schemas of all messages from brokers, for tools
  * - `@holdfast/shared/idTable`: the class `IdTable`, which stores objects by numeric id. The class
- *   has its own entry point for the lock table of the broker (`server/src/core`). The lock table
- *   may import nothing else at run time, because every broker must compute the same results from
- *   the same commands.
+ *   has its own entry point for the lock table of the broker (`server/src/core`). Every broker must
+ *   compute the same results from the same commands. So the lock table may import nothing else at
+ *   run time: nothing that differs between brokers, such as a clock, can then get in.
  */
 
 export { type Cell, cellOfSlot, cellText, parseCell, slotCount, slotOf } from './cells.js'

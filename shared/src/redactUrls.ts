@@ -28,8 +28,9 @@ const userInfoWithoutHost = /^([a-z][a-z\d+.-]*:[\\/]{2})?.*@/is
 
 /**
  * Returns a URL with `***` in place of user name and password, query, and fragment. A URL that has
- * none of the three is returned unchanged. Text that is not a URL may be a misspelt URL, so `***`
- * replaces everything before the last `@` of that text. Never throws.
+ * none of the three is returned unchanged. A text without a host may be a misspelt URL. In such a
+ * text `***` replaces everything before the last `@`, except a scheme with `//` at the beginning.
+ * Never throws.
  */
 export function redactUrl(url: { toString(): string }): string {
   const text = url.toString()

@@ -86,8 +86,9 @@ export function nearestName(
     const distance =
       editDistance(lowerName, lowerCandidate, maxEdits) -
       commonStart(lowerName, lowerCandidate) / 1_000
-    const isFirstAtLimit = bestName === undefined && distance === bestDistance
-    if (distance < bestDistance || isFirstAtLimit) {
+    // Without a best name, `bestDistance` is the highest distance allowed, so it may be reached.
+    const isAtLimit = bestName === undefined && distance === bestDistance
+    if (distance < bestDistance || isAtLimit) {
       bestName = candidate
       bestDistance = distance
     }

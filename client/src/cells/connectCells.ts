@@ -31,7 +31,7 @@ const cellConnectOptionNames: OptionNames<CellConnectOptions> = (() => {
   return { ...names, cells: 1 }
 })()
 
-/** Like `connect` for several cells, in the environment of a test or a simulation. */
+/** Like `connect` for several cells, in this environment, such as that of a test or simulation. */
 export async function connectCellsIn(
   options: CellConnectOptions,
   environment: Environment,
@@ -61,11 +61,12 @@ export async function connectCellsIn(
  * @throws HoldfastError `INVALID_OPTION`
  */
 function checkCells(cells: unknown): number {
+  // Every cell needs at least one slot. The slot of a key determines its cell.
   check(
     Array.isArray(cells) && cells.length >= 1 && cells.length <= slotCount,
     `cells must be an array of 1 to ${slotCount} arrays of URLs`,
   )
-  /** The index of the cell that has a URL. */
+  /** For each URL, the index of its cell. */
   const indexByUrl = new Map<string, number>()
   for (const [index, urls] of cells.entries()) {
     check(

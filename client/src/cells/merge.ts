@@ -59,8 +59,8 @@ function mergeOptionalCounters(
 
 /**
  * Merges the answers to a query for barriers, for kept results, or for a session. The merged answer
- * has the first `limit` items, cell after cell. A query for a session needs no limit, because a
- * session is in one cell only.
+ * has the first `limit` items, cell after cell. A query for a session needs no limit, because an id
+ * names a session at the brokers of one cell only.
  */
 export function mergeNonLockResults(
   answers: readonly AnyQueryResult[],
@@ -138,7 +138,10 @@ function countsOf(answers: readonly QueryResult[]): {
   }
 }
 
-/** Whether the cell has items that are not on this page. */
+/**
+ * Whether the cell has items that are not on this page. `heldCount` and `waitingCount` also count
+ * the items of all later pages.
+ */
 function isIncomplete({ held, waiting, heldCount, waitingCount }: QueryResult): boolean {
   return held.length < heldCount || waiting.length < waitingCount
 }

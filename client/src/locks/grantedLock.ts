@@ -141,7 +141,7 @@ export class GrantedLock implements Task, RefreshableLock {
    * Call when the broker has refused the message with the value of a run. Sends a plain unlock
    * instead, without the value.
    */
-  abandonRun(): void {
+  unlockWithoutValue(): void {
     this.completion = undefined
     void this.#owner.unlock(this)
   }
@@ -215,8 +215,8 @@ export class GrantedLock implements Task, RefreshableLock {
 
   /**
    * Handles the notice that other requests are waiting for this lock. Calls the caller's function
-   * in a later task. By then the call of `lock` has resolved, so the caller has the lock that it
-   * may unlock.
+   * in a later task. By then the call of `lock` has resolved, so the caller has the lock object and
+   * can unlock it in this function.
    */
   onContended(notice: ContendedNotice): void {
     const onContended = this.#limitAndCallbacks?.onContended
@@ -234,7 +234,7 @@ export class GrantedLock implements Task, RefreshableLock {
 
   /** Sets the ttl and the expiry of a new lock. */
   startTtl(ttl: number, expiry: Expiry | undefined): void {
-    this.#requiredTtlExpiry.confirm(ttl, expiry)
+    this.#getOrMakeTtlExpiry().confirm(ttl, expiry)
     this.#updateExpiry()
   }
 
@@ -244,19 +244,19 @@ export class GrantedLock implements Task, RefreshableLock {
     this.#updateExpiry()
   }
 
-  /** Call when the broker confirms the ttl after a resume, with another expiry. */
+  /** Call when the broker confirms the ttl after a resume. `expiry` is the newly known expiry. */
   confirmTtl(ttl: number, expiry: Expiry): void {
-    this.#requiredTtlExpiry.confirmAfterResume(ttl, expiry)
+    this.#getOrMakeTtlExpiry().confirmAfterResume(ttl, expiry)
     this.#updateExpiry()
   }
 
   onRefreshSent(refresh: RefreshRequest): void {
-    this.#requiredTtlExpiry.addRefresh(refresh)
+    this.#getOrMakeTtlExpiry().addRefresh(refresh)
     this.#updateExpiry()
   }
 
   onRefreshed(refresh: RefreshRequest): void {
-    this.#requiredTtlExpiry.confirmRefresh(refresh)
+    this.#getOrMakeTtlExpiry().confirmRefresh(refresh)
     this.#updateExpiry()
     // If the client treats the lock as lost, no caller will unlock it. But the broker has refreshed
     // the lock, so the session still holds the lock at the broker, and the client unlocks it.
@@ -264,13 +264,13 @@ export class GrantedLock implements Task, RefreshableLock {
   }
 
   onRefreshFailed(refresh: RefreshRequest, { code }: HoldfastError): void {
-    this.#requiredTtlExpiry.removeRefresh(refresh)
+    this.#getOrMakeTtlExpiry().removeRefresh(refresh)
     this.#updateExpiry()
     if (code === 'LOCK_NOT_HELD') this.#owner.lose([this])
   }
 
   /** Returns `#ttlExpiry`. If the lock had no ttl before, makes the `TtlExpiry` first. */
-  get #requiredTtlExpiry(): TtlExpiry {
+  #getOrMakeTtlExpiry(): TtlExpiry {
     this.#ttlExpiry ??= new TtlExpiry()
     return this.#ttlExpiry
   }

@@ -11,7 +11,7 @@ import type { Scheduler } from '../platform/scheduler.js'
 import { CompleteRequest } from '../requests/onceRequest.js'
 import type { PendingRequests } from '../requests/pendingRequests.js'
 import {
-  type LockKeeper,
+  type LockRegistry,
   type LockRequest,
   ProclaimRequest,
   RefreshRequest,
@@ -37,12 +37,14 @@ const lossTexts: Record<BrokerLossReason, string> = {
 }
 
 /**
- * A lock as the broker describes it. A `granted` message has only the fence and `at`. The snapshot,
- * a list of the session's locks that the broker sends after a resume, also has the ttl.
+ * A lock as the broker describes it. A `granted` message has only the fence and `at`: when the ttl
+ * began, by the broker's clock. The snapshot, a list of the session's locks that the broker sends
+ * after a resume, also has the ttl.
  */
 export type BrokerLock = Pick<HeldItem, 'fence' | 'ttl' | 'at'>
 
-export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
+/** The `GrantedLock`s of a session. (The class `HeldLock` belongs to `session.locks`.) */
+export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
   readonly scheduler: Scheduler
   readonly #pendingRequests: PendingRequests
   readonly #onLost: (lock: GrantedLock) => void
@@ -186,7 +188,7 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   /**
    * Computes when a period of a new lock expires; the period is the ttl or the longest hold.
    * Returns the later of two expiries, because neither is later than the expiry at the broker:
-   * - The first counts from the sending of the request, before which the period cannot have begun.
+   * - The first assumes that the period began when the request was sent. In fact it began later.
    * - The second counts from `at`, when the period began by the broker's clock.
    */
   #expiryOf(request: LockRequest, periodMs: number, at: number | undefined): Expiry | undefined {
@@ -197,9 +199,9 @@ export class HeldLocks implements GrantedLockOwner, LockKeeper<GrantedLock> {
   }
 
   /**
-   * The expiry of a period that began at `at` by the broker's clock; never later than the expiry of
-   * a period that begins now. Undefined without `at` or without a clock sample. Also undefined if
-   * the broker's clock cannot have reached `at` yet, because `at` is then wrong.
+   * The expiry of a period that began at `at` by the broker's clock, but at the latest the expiry
+   * of a period that begins now. Undefined without `at` or without a clock sample. Also undefined
+   * if the broker's clock cannot have reached `at` yet, because `at` is then wrong.
    */
   #expiryByBroker(periodMs: number, at: number | undefined): Expiry | undefined {
     const { clockSample } = this

@@ -30,8 +30,9 @@ export interface LockScope {
   /** Called when the handle is unlocked or lost. */
   onEnded(): void
   /**
-   * Calls `send` when the earlier calls of the scope have been answered. `send` sends a request.
-   * Rejects when the signal is aborted or the timeout is over, also before `send` is called.
+   * Calls `send`, which sends a request, when the earlier calls of the scope have been answered.
+   * The returned promise rejects when the signal is aborted or the timeout is over, also before
+   * `send` is called.
    */
   inTurn<T>(
     send: () => Promise<T>,
@@ -175,7 +176,8 @@ export class Lock implements LossListener {
    * - `DEADLOCK`: another lock of the key is being upgraded, so each upgrade would wait for the
    *   other. Unlock this lock, and then lock again.
    * - `INVALID_OPTION`: an option is invalid, the lock is exclusive already, has permits or several
-   *   keys, is a leadership, comes from `singleflightLock`, or another upgrade of this lock waits.
+   *   keys, is a leadership, or comes from `singleflightLock`; or (the broker decides this) another
+   *   upgrade of this lock waits.
    * - `LOCK_HELD` (with `timeout: 0`), `LOCK_TIMEOUT`, `ABORTED`, `LOCK_NOT_HELD`, `FORBIDDEN` or
    *   `INVALID_TIMEOUT`.
    */
@@ -370,8 +372,8 @@ export class Lock implements LossListener {
  * of a refresh to the sending of the next refresh. So a ttl that is longer than interval plus
  * timeout is long enough.
  *
- * @param onStart Called once with the function `end`, which must be called when the lock ends:
- *   without an error after an unlock, with the loss after a loss.
+ * @param onStart Called once, at the start, with the function `end`. The caller must call
+ *   `end(undefined)` when the lock is unlocked, and `end(loss)` when the lock is lost.
  */
 function refreshPeriodically(
   grantedLock: GrantedLock,

@@ -9,7 +9,7 @@ import type { Scheduler } from '../platform/scheduler.js'
 import { type BarrierOptions, BarrierRequest } from '../requests/barrierRequest.js'
 import { OnceRequest } from '../requests/onceRequest.js'
 import type { PendingRequests } from '../requests/pendingRequests.js'
-import { type LockKeeper, LockRequest, type Request } from '../requests/requests.js'
+import { type LockRegistry, LockRequest, type Request } from '../requests/requests.js'
 import type { GrantedLock } from './grantedLock.js'
 import type { HeldLocks } from './heldLocks.js'
 import type { CheckedLock } from './options.js'
@@ -67,21 +67,21 @@ export class LockRequester {
   }
 
   /**
-   * Sends the request of a lock, without a trace. Resolves with the object that `keeper` makes for
-   * the granted lock.
+   * Sends the request of a lock, without a trace. Resolves with the object that `registry` makes
+   * for the granted lock.
    *
    * `send` and `request` are not `async`, for two reasons. An `async` function makes one more
    * promise, which costs time for every lock. If several locks arrive in one frame, their calls
    * resolve in order only if every call awaits the same number of promises.
    */
-  send<L>({ params, timeout, signal }: CheckedLock, keeper: LockKeeper<L>): Promise<L> {
+  send<L>({ params, timeout, signal }: CheckedLock, registry: LockRegistry<L>): Promise<L> {
     throwIfAborted(signal, params.key)
     const onTimeout = () => this.#giveUp(request, timeoutError(timeout))
     const request: LockRequest<L> = new LockRequest(
       params,
       timeout,
       this.#dueAt(timeout),
-      keeper,
+      registry,
       onTimeout,
     )
     const response = this.#submit(request, signal)

@@ -89,7 +89,7 @@ export function checkModeChange(
 
 /** A request to change the mode of a held lock. The request ends with the session of the lock. */
 abstract class ModeRequest extends Request<void> {
-  readonly hasStoredResponse = true
+  readonly brokerStoresResponse = true
   protected readonly lock: ChangeableLock
 
   constructor(lock: ChangeableLock) {
@@ -101,7 +101,7 @@ abstract class ModeRequest extends Request<void> {
    * True, because a caller may stop waiting for an upgrade, and because no caller waits for a
    * downgrade that the client itself requests.
    */
-  override get mayBeIgnored(): boolean {
+  override get mayBeUnhandled(): boolean {
     return true
   }
 
@@ -141,13 +141,15 @@ export class UpgradeRequest extends ModeRequest {
   onResponse(response: Response): boolean {
     const { lock } = this
     const { fence } = response as Granted
-    // A caller that gave up while the grant was on its way expects a shared lock, so the client
-    // must downgrade the lock. But if the lock was exclusive already, the broker grants the upgrade
-    // with the present fence, and the lock stays exclusive.
     if (this.isWanted) {
       lock.mode = 'exclusive'
       lock.owesDowngrade = false
-    } else if (fence > lock.presentFence) lock.owesDowngrade = true
+    } else if (fence > lock.presentFence) {
+      // The caller gave up while the grant was on its way, and expects a shared lock. A higher
+      // fence means that this grant made the lock exclusive, so the client must downgrade the lock.
+      // The present fence means that the lock was exclusive before, and the lock stays exclusive.
+      lock.owesDowngrade = true
+    }
     lock.presentFence = fence
     this.#end()
     this.resolve()
@@ -168,8 +170,8 @@ export class UpgradeRequest extends ModeRequest {
 
   /**
    * Call when the caller waits no longer. Downgrades the lock if the lock owes a downgrade and no
-   * caller of another upgrade still waits. If another caller waits, the lock stays exclusive: the
-   * broker would handle the downgrade after that upgrade, and make the lock shared again.
+   * caller of another upgrade still waits. While another caller waits, sends no downgrade, because
+   * the downgrade would reach the broker after the upgrade of that caller, and would undo it.
    */
   #end(): void {
     const { lock } = this

@@ -78,7 +78,8 @@ export async function runOnce<T>(
     await lock.unlock()
     return value
   } catch (error) {
-    // Without a completion, the run failed. With a completion, the broker did not accept the value.
+    // If `completion` is not set yet, the run failed. If it is set, `unlock` failed, because the
+    // broker did not accept the value.
     const { completion } = grantedLock
     if (completion === undefined) await lock.unlock().catch(() => {})
     throw completion === undefined ? error : completionError(grantedLock, error as HoldfastError)
@@ -89,8 +90,9 @@ export async function runOnce<T>(
 function completionError(grantedLock: GrantedLock, error: HoldfastError): HoldfastError {
   const { key, lossError } = grantedLock
   if (error.code !== 'LOCK_NOT_HELD') {
-    // The broker has refused the message, so the session still holds the lock.
-    if (error.code !== 'SESSION_CLOSED') grantedLock.abandonRun()
+    // Unless the session is closed, the broker has refused the message, and the session still holds
+    // the lock.
+    if (error.code !== 'SESSION_CLOSED') grantedLock.unlockWithoutValue()
     return error
   }
   return lossError ?? new HoldfastError('LOCK_LOST', undefined, { cause: error, key })

@@ -52,7 +52,7 @@ export interface ScopeSession {
 
 /** Ends a scope at the broker. */
 export class EndScopeRequest extends Request<void> {
-  readonly hasStoredResponse = true
+  readonly brokerStoresResponse = true
   readonly responseType = 'scopeEnded'
   readonly key = undefined
   readonly #scope: number
@@ -62,7 +62,7 @@ export class EndScopeRequest extends Request<void> {
     this.#scope = scopeNumber
   }
 
-  override get mayBeIgnored(): boolean {
+  override get mayBeUnhandled(): boolean {
     return true
   }
 
@@ -97,7 +97,7 @@ export class Scope {
   readonly #scopeNumber: number
   /** Makes `signal`. */
   readonly #abortController = new AbortController()
-  /** Aborted when the scope ends. Calls of the scope that are not answered then reject. */
+  /** Aborted when the scope ends. All calls of the scope without an answer then reject. */
   readonly #endController = new AbortController()
   /** The handles that have not ended. Several handles can share one granted lock. */
   readonly #handles = new Set<Lock>()
@@ -245,16 +245,16 @@ export class Scope {
     if (heldLocks.every((lock) => lock === undefined)) return undefined
     const [first] = heldLocks
     const heldMode = first && modeAt(first, params.key)
-    const isStrongEnough = isSet
+    const canShare = isSet
       ? itemsText(first?.special) === itemsText(special)
       : heldMode === mode || heldMode === 'exclusive'
-    if (isStrongEnough) return first
+    if (canShare) return first
     const key = keys.find((_, i) => heldLocks[i] !== undefined)
     const advice =
       !isSet && heldMode === 'shared' && first?.special?.items === undefined
         ? 'upgrade that lock'
         : 'unlock that lock, or ask for all keys at once'
-    const text = `the scope${this.#quotedName} holds a lock of this key itself: ${advice}`
+    const text = `the scope${this.#quotedName} already locks this key: ${advice}`
     throw new HoldfastError('DEADLOCK', text, { key })
   }
 

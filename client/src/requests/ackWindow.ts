@@ -36,14 +36,14 @@ export class AckWindow {
    * Begins a connection. Responses whose acknowledgement may be lost are acknowledged again.
    *
    * @param brokerStores Whether the broker stores responses of this session.
-   * @param isSameSession Whether the session was resumed.
+   * @param isResumed Whether the session was resumed.
    */
-  restart(brokerStores: boolean, isSameSession: boolean): void {
+  restart(brokerStores: boolean, isResumed: boolean): void {
     this.#brokerStores = brokerStores
     this.#countedMessageNumbers = []
     // A set contains each id once, although the broker repeats stored responses after a resume.
     this.#unacknowledgedIds = new Set(
-      isSameSession ? [...this.#inFlightIds, ...this.#unacknowledgedIds] : [],
+      isResumed ? [...this.#inFlightIds, ...this.#unacknowledgedIds] : [],
     )
     this.#inFlightAcks = []
   }

@@ -48,7 +48,7 @@ export function checkBarrier(key: unknown, options: BarrierOptions): BarrierOpti
  * A call that waits at a barrier. The base class explains the members that this class overrides.
  */
 export class BarrierRequest extends Request<void> {
-  readonly hasStoredResponse = true
+  readonly brokerStoresResponse = true
   readonly responseType = 'passed'
   readonly key: string
   declare readonly timeout: number | undefined

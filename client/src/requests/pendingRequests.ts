@@ -81,7 +81,7 @@ export class PendingRequests {
       code === 'QUOTA_EXCEEDED' &&
       this.#ackWindow.unconfirmedCount > request.reissueIfUnconfirmedAbove
     const mayReissue = isRefusedRepeat || isQuotaOfStoredResponses
-    if (!request.hasStoredResponse || !mayReissue) return false
+    if (!request.brokerStoresResponse || !mayReissue) return false
     this.remove(request)
     if (request.isWanted) {
       request.sentOn = undefined
@@ -111,11 +111,11 @@ export class PendingRequests {
    * `startSending`.
    *
    * @param brokerStores Whether the broker stores responses of this session.
-   * @param isSameSession Whether the session was resumed.
+   * @param isResumed Whether the session was resumed.
    */
-  onConnected(connection: Connection, brokerStores: boolean, isSameSession: boolean): void {
-    this.#ackWindow.restart(brokerStores, isSameSession)
-    if (isSameSession) this.#ackWindow.acknowledge(connection)
+  onConnected(connection: Connection, brokerStores: boolean, isResumed: boolean): void {
+    this.#ackWindow.restart(brokerStores, isResumed)
+    if (isResumed) this.#ackWindow.acknowledge(connection)
   }
 
   /**
@@ -132,10 +132,10 @@ export class PendingRequests {
       const isWaiting = waiting?.has(request.id)
       this.#scheduleTimeout(request)
       if (isWaiting && !request.isWanted) this.#sendCancel(request)
-      if (request.hasStoredResponse && !isWaiting) this.#dispatch(request)
+      if (request.brokerStoresResponse && !isWaiting) this.#dispatch(request)
     }
     for (const request of requests) {
-      if (request.hasStoredResponse) continue
+      if (request.brokerStoresResponse) continue
       // The broker stores no response to this request, so the broker would refuse the former id.
       // The request gets a new id, which must be sent after all former ids, because ids must rise.
       this.remove(request)
@@ -207,13 +207,16 @@ export class PendingRequests {
       this.remove(request)
       return
     }
-    if (request.hasStoredResponse && (this.#waitingForAck.length > 0 || this.#ackWindow.isFull)) {
+    if (
+      request.brokerStoresResponse &&
+      (this.#waitingForAck.length > 0 || this.#ackWindow.isFull)
+    ) {
       this.#waitingForAck.push(request)
       return
     }
     request.isRepeat = request.sentOn !== undefined
     const messageNumber = connection.send(request.text(this.#scheduler), request)
-    if (!request.hasStoredResponse) return
+    if (!request.brokerStoresResponse) return
     this.#ackWindow.onSent(messageNumber)
     // A full window opens only after an acknowledgement. When the broker has confirmed the
     // acknowledgement, `onReceiptConfirmed` sends the requests that wait.

@@ -77,7 +77,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
    * Whether the broker stores the response to this kind of request until the client acknowledges
    * the response. If true, the client sends the request with the same id again after a resume.
    */
-  abstract readonly hasStoredResponse: boolean
+  abstract readonly brokerStoresResponse: boolean
   /** The type of the response to a request that does not fail. */
   abstract readonly responseType: Response['type']
   /** The key in the errors of this request; undefined if the request is not about a single key. */
@@ -94,7 +94,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
    * Whether the caller may leave the promise unhandled. If true, a rejection never becomes an
    * unhandled rejection, which could end the process of the caller.
    */
-  get mayBeIgnored(): boolean {
+  get mayBeUnhandled(): boolean {
     return false
   }
   readonly promise: Promise<T>
@@ -160,7 +160,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   fail(error: HoldfastError): void {
     // The handler is added here and not in the constructor, because `catch` makes one more promise,
     // and most requests succeed.
-    if (this.mayBeIgnored) this.promise.catch(() => {})
+    if (this.mayBeUnhandled) this.promise.catch(() => {})
     this.#reject(withKey(this.key, error))
   }
 
@@ -193,7 +193,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
 }
 
 /** The functions that a lock request calls to look up and change the locks of the session. */
-export interface LockKeeper<L> {
+export interface LockRegistry<L> {
   /** The session's lock with this fence; undefined if the session does not hold that lock. */
   get(fence: number): unknown
   /**
@@ -208,7 +208,7 @@ export interface LockKeeper<L> {
 
 /** Asks for a lock. */
 export class LockRequest<L = unknown> extends Request<L> {
-  readonly hasStoredResponse = true
+  readonly brokerStoresResponse = true
   readonly responseType = 'granted'
   declare readonly params: LockParams
   declare readonly timeout: number | undefined
@@ -219,21 +219,21 @@ export class LockRequest<L = unknown> extends Request<L> {
    */
   grantDuringResume: Granted | undefined = undefined
   #wasQueued = false
-  readonly #keeper: LockKeeper<L>
+  readonly #registry: LockRegistry<L>
   readonly #onTimeout: () => void
 
   constructor(
     params: LockParams,
     timeout: number | undefined,
     dueAt: number,
-    keeper: LockKeeper<L>,
+    registry: LockRegistry<L>,
     onTimeout: () => void,
   ) {
     super()
     this.params = params
     this.timeout = timeout
     this.dueAt = dueAt
-    this.#keeper = keeper
+    this.#registry = registry
     this.#onTimeout = onTimeout
   }
 
@@ -262,7 +262,7 @@ export class LockRequest<L = unknown> extends Request<L> {
 
   override checkResponse(response: Response): void {
     super.checkResponse(response)
-    if (response.type === 'granted' && this.#keeper.get(response.fence) !== undefined) {
+    if (response.type === 'granted' && this.#registry.get(response.fence) !== undefined) {
       throw new ProtocolViolation(`granted.fence ${response.fence} is held already`)
     }
   }
@@ -271,13 +271,13 @@ export class LockRequest<L = unknown> extends Request<L> {
     const granted = response as Granted
     if (isResuming) this.grantDuringResume = granted
     else if (this.isWanted) this.hold(granted.fence, granted.at)
-    else this.#keeper.unlockFence(granted.fence)
+    else this.#registry.unlockFence(granted.fence)
     return !isResuming
   }
 
   /** Holds the granted lock, and resolves the promise with that lock. */
   hold(fence: number, at: number | undefined): void {
-    this.resolve(this.#keeper.hold(this, fence, at))
+    this.resolve(this.#registry.hold(this, fence, at))
   }
 
   /** Lets the next session send the request again, unless the caller has given up. */
@@ -299,7 +299,7 @@ export class LockRequest<L = unknown> extends Request<L> {
 
 /** Unlocks the lock with this fence. */
 export class UnlockRequest extends Request<void> {
-  readonly hasStoredResponse = true
+  readonly brokerStoresResponse = true
   readonly responseType = 'unlocked'
   readonly fence: number
   readonly key: string | undefined
@@ -311,7 +311,7 @@ export class UnlockRequest extends Request<void> {
   }
 
   /** Many callers do not await an unlock. */
-  override get mayBeIgnored(): boolean {
+  override get mayBeUnhandled(): boolean {
     return true
   }
 
@@ -345,7 +345,7 @@ export interface RefreshableLock {
 
 /** Starts the ttl of a lock anew. */
 export class RefreshRequest extends Request<void> {
-  readonly hasStoredResponse = true
+  readonly brokerStoresResponse = true
   readonly responseType = 'refreshed'
   /** The new ttl in ms; undefined keeps the present ttl. */
   readonly ttl: number | undefined
@@ -358,7 +358,7 @@ export class RefreshRequest extends Request<void> {
   }
 
   /** The caller may have stopped waiting. */
-  override get mayBeIgnored(): boolean {
+  override get mayBeUnhandled(): boolean {
     return true
   }
 
@@ -393,7 +393,7 @@ export class RefreshRequest extends Request<void> {
 
 /** Changes the value that the leader of an election publishes. `fence` names the leader's lock. */
 export class ProclaimRequest extends Request<void> {
-  readonly hasStoredResponse = true
+  readonly brokerStoresResponse = true
   readonly responseType = 'proclaimed'
   readonly key: string
   readonly #fence: number

@@ -38,7 +38,7 @@ export class ResponseRouter {
       return undefined
     }
     request.checkResponse(response)
-    if (request.hasStoredResponse) this.#pendingRequests.onStoredResponse(id, connection)
+    if (request.brokerStoresResponse) this.#pendingRequests.onStoredResponse(id, connection)
     const sentAt =
       request.sentOn === connection
         ? connection.noteReceivedByBroker(request.messageNumber)

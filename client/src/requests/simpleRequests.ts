@@ -215,27 +215,27 @@ export function checkWatch(options: WatchOptions): WatchOptions {
 /** A request that consists of a message and a function that reads the response. */
 export class SimpleRequest<T> extends Request<T> {
   readonly responseType: Response['type']
-  readonly hasStoredResponse: boolean
+  readonly brokerStoresResponse: boolean
   readonly key: string | undefined
   readonly #write: (id: number) => string
   readonly #read: (response: Response) => T
 
   /**
-   * @param hasStoredResponse Whether the broker stores the response to this kind of request until
-   *   the client acknowledges the response.
+   * @param brokerStoresResponse Whether the broker stores the response to this kind of request
+   *   until the client acknowledges the response.
    * @param write Makes the text of the message with this id.
    * @param read Reads one part of the response. The value of the last part resolves the promise.
    */
   constructor(
     responseType: Response['type'],
-    hasStoredResponse: boolean,
+    brokerStoresResponse: boolean,
     write: (id: number) => string,
     read: (response: Response) => T = () => undefined as T,
     key?: string | undefined,
   ) {
     super()
     this.responseType = responseType
-    this.hasStoredResponse = hasStoredResponse
+    this.brokerStoresResponse = brokerStoresResponse
     this.#write = write
     this.#read = read
     this.key = key

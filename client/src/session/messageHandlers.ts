@@ -77,7 +77,8 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
       targets.reconciler?.lostFences.add(fence)
       const lock = heldLocks.get(fence)
       if (lock !== undefined) {
-        // Callers may rely on a note of 1 to 256 characters, even if a faulty broker sends another.
+        // Callers may rely on a note of 1 to 256 characters, even if a faulty broker sends an empty
+        // or a longer note.
         heldLocks.lose([lock], reason, note?.slice(0, maxReasonLength) || undefined)
       }
     },

@@ -45,7 +45,7 @@ import { runWithLock } from '../locks/withLock.js'
 import { asyncDispose } from '../platform/callbacks.js'
 import { checkFunction } from '../platform/checks.js'
 import { type BarrierOptions, checkBarrier } from '../requests/barrierRequest.js'
-import { type LockKeeper, withKey } from '../requests/requests.js'
+import { type LockRegistry, withKey } from '../requests/requests.js'
 import {
   type AnyQueryOptions,
   type AnyQueryResult,
@@ -96,7 +96,7 @@ export class Session extends SessionEmitter {
    * Stores a granted lock among the held locks, and makes the `Lock` (the handle) of the caller as
    * soon as the `granted` message arrives.
    */
-  readonly #handleKeeper: LockKeeper<Lock>
+  readonly #handleRegistry: LockRegistry<Lock>
   /** The number of the newest scope. */
   #lastScope = 0
   /** The name that was given to `connect`. */
@@ -113,7 +113,7 @@ export class Session extends SessionEmitter {
     const selfDeadlockWarner = warn && new SelfDeadlockWarner(controller, warn)
     this.#requester = new LockRequester(controller, tracer, selfDeadlockWarner)
     const { heldLocks } = controller
-    this.#handleKeeper = {
+    this.#handleRegistry = {
       get: (fence) => heldLocks.get(fence),
       hold: (request, fence, at) => new Lock(heldLocks.hold(request, fence, at)),
       unlockFence: (fence) => void heldLocks.unlockFence(fence),
@@ -173,7 +173,7 @@ export class Session extends SessionEmitter {
     // Not `async`, because an `async` function would make one more promise for every lock.
     try {
       const checkedLock = checkLock(key, options)
-      if (this.#tracer === undefined) return this.#requester.send(checkedLock, this.#handleKeeper)
+      if (this.#tracer === undefined) return this.#requester.send(checkedLock, this.#handleRegistry)
       return this.#requester.request(checkedLock).then((grantedLock) => new Lock(grantedLock))
     } catch (error) {
       return Promise.reject(error)

@@ -165,7 +165,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.#endAll(new HoldfastError('SESSION_CLOSED'))
     this.scheduler.after(this.#closeTimeout, maxCloseMs)
     if (this.#connection !== undefined) this.#connection.send(byeText)
-    else if (this.#resumeSecret !== undefined) this.#reconnector.tryOnceMore()
+    else if (this.#resumeSecret !== undefined) this.#reconnector.limitToOneRound()
     else this.#finish()
     return this.#closing
   }

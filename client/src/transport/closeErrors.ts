@@ -57,11 +57,11 @@ function refusedError(url: string, closing: Closing, code: ErrorCode): HoldfastE
 }
 
 /**
- * Makes the error of an open connection that dropped. The text `consequence` ends the message, and
+ * Makes the error of an open connection that dropped. The text `giveUpReason` ends the message, and
  * says why the client gives up; empty if the client reconnects.
  */
-export function droppedError(url: string, closing: Closing, consequence = ''): HoldfastError {
-  const message = `the connection to ${redactUrl(url)} dropped (${describe(closing)})${consequence}`
+export function droppedError(url: string, closing: Closing, giveUpReason = ''): HoldfastError {
+  const message = `the connection to ${redactUrl(url)} dropped (${describe(closing)})${giveUpReason}`
   return new HoldfastError('UNAVAILABLE', message, { cause: closing.cause ?? closing })
 }
 

@@ -37,10 +37,10 @@ import type { RetryStrategy } from './retryStrategies.js'
  */
 const maxFaults = 3
 /**
- * A connection that was open for longer than this time before its fault, in ms, begins a new count
- * of faulty connections.
+ * In ms. If a connection was open for longer than this time before its fault, the count of faulty
+ * connections starts again with this connection.
  */
-const faultWindowMs = 60_000
+const healthyMs = 60_000
 /**
  * How long a connection must be open, in ms, so that its drop begins a new outage, with the first
  * delay of the retry strategy. A shorter connection is a part of the present outage.
@@ -48,19 +48,20 @@ const faultWindowMs = 60_000
 const stableMs = 5_000
 
 /**
- * Longest time for one try to connect, in ms. Every try before the first `welcome` gets this time.
+ * The longest timeout of one try to connect, in ms. Every try before the first `welcome` has this
+ * timeout.
  */
-const maxConnectMs = 10_000
+const maxTimeoutMs = 10_000
 /**
- * Shortest time for one try if there is only one broker, in ms. The time is long, because the
- * client has no other broker to try.
+ * The timeout of one try is never shorter than this if there is only one broker, in ms. This
+ * timeout is long, because the client has no other broker to try.
  */
-const minConnectMsForOne = 2_000
+const minTimeoutMsForOne = 2_000
 /**
- * Shortest time for one try if there are several brokers, in ms: enough for a handshake on a slow
- * network.
+ * The timeout of one try is never shorter than this if there are several brokers, in ms: enough for
+ * a handshake on a slow network.
  */
-const minConnectMs = 500
+const minTimeoutMs = 500
 
 /**
  * How long one try to connect may take, from the new socket to the `welcome`, in ms. The time is
@@ -73,14 +74,14 @@ const minConnectMs = 500
  *   broker needs a little longer.
  */
 export function connectTimeoutFor(lease: number, brokers: number, failedRounds: number): number {
-  if (lease === 0) return maxConnectMs
+  if (lease === 0) return maxTimeoutMs
   // The client notices a dead connection after half of the lease. The first round must fit into the
   // other half, unless the tries would then be too short.
   const ms =
     brokers === 1
-      ? Math.max(lease / 3, minConnectMsForOne)
-      : Math.max(lease / 2 / brokers, minConnectMs)
-  return Math.min(ms * 2 ** failedRounds, maxConnectMs)
+      ? Math.max(lease / 3, minTimeoutMsForOne)
+      : Math.max(lease / 2 / brokers, minTimeoutMs)
+  return Math.min(ms * 2 ** failedRounds, maxTimeoutMs)
 }
 
 export interface ReconnectorListener {
@@ -178,9 +179,9 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
    * begins the last round now. The caller of this method is about to close the session, and needs a
    * connection to send `bye`.
    */
-  tryOnceMore(): void {
+  limitToOneRound(): void {
     this.#isLastRound = true
-    if (this.#connection === undefined) this.#tryNow()
+    if (this.#connection === undefined) this.#startRoundNow()
   }
 
   /** Drops the connection, and opens no further connection. */
@@ -219,7 +220,8 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   onWake(): void {
     this.#isPageLeft = false
     this.#scheduler.runExpired()
-    if (!this.#isClosed && this.#wasEverConnected && this.#connection === undefined) this.#tryNow()
+    const isDropped = this.#wasEverConnected && this.#connection === undefined
+    if (!this.#isClosed && isDropped) this.#startRoundNow()
   }
 
   // ------------------------------------------------------------------- from the connection
@@ -280,8 +282,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   }
 
   #countFault({ isFault }: Closing): void {
-    if (!isFault || this.#scheduler.monotonic() - this.#welcomedAt > faultWindowMs)
-      this.#faultCount = 0
+    if (!isFault || this.#scheduler.monotonic() - this.#welcomedAt > healthyMs) this.#faultCount = 0
     if (isFault) this.#faultCount++
   }
 
@@ -304,17 +305,17 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
     this.#giveUp(new HoldfastError('UNAVAILABLE', message, { cause: this.#lastError }))
   }
 
-  #tryNow(): void {
+  #startRoundNow(): void {
     this.#scheduler.cancel(this.#nextRound)
     this.#startRound()
   }
 
   #startRound(): void {
     this.#triesLeft = this.#options.urls.length
-    this.#try()
+    this.#tryUrl()
   }
 
-  #try(): void {
+  #tryUrl(): void {
     const { urls, WebSocket } = this.#options
     const hello = this.#listener.helloText()
     const url = urls[this.#urlIndex]!
@@ -337,7 +338,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
     this.#lastError = error
     this.#urlIndex = (this.#urlIndex + 1) % urls.length
     if (this.#triesLeft === 0) this.#failedRounds++
-    if (this.#triesLeft > 0 && !this.#isPageLeft) this.#try()
+    if (this.#triesLeft > 0 && !this.#isPageLeft) this.#tryUrl()
     else if (this.#wasEverConnected && !this.#isLastRound) this.#waitForRound()
     else this.#giveUp(urls.length === 1 ? error : noneAnsweredError(urls.length, error))
   }

@@ -23,8 +23,8 @@ interface Deadline<S> {
 }
 
 /**
- * A subject as a heap sees the subject. Each heap has its own symbol. The subject stores its
- * deadline of a heap in the property with the symbol of that heap.
+ * A subject as a heap sees the subject. A subject may be in several heaps. For each heap, the
+ * subject has one property, named by the symbol of the heap, which stores its deadline there.
  */
 interface DeadlineCarrier<S> {
   [property: symbol]: Deadline<S> | undefined

@@ -1,11 +1,11 @@
 /**
  * The broker ends a lock or a session after a time that the broker measures by its own clock. This
  * file computes, by the clock of the client, how long the client may rely on that lock or session.
- * Because of this formula, the holder of a lock knows that the lock has ended before the broker
- * grants the lock to another session.
+ * The formula makes sure that the holder stops relying on a lock before the broker grants the lock
+ * to another session.
  *
  * The formula has three uses:
- * - lease: the broker ends a session of which it has heard nothing for the lease
+ * - lease: the period of silence after which the broker ends a session
  * - ttl: the broker ends a lock when the lock's ttl has passed
  * - self-lease: brokers that share a command log (the ordered list of all changes) declare a silent
  *   broker dead. The silent broker itself stops granting locks before that moment, at the end of
@@ -44,8 +44,8 @@ export function expiryMargin(periodMs: number): number {
  *
  * @param ms How long the right lasts by the keeper's clock, from the receipt of the user's message.
  * @param marginPeriodMs The period for which the margin is computed. Default: `ms`. For a lock with
- *   a ttl, pass the ttl. For such a lock, `ms` counts from an earlier message of the client. So
- *   `ms` is the ttl plus the time from that message to the grant.
+ *   a ttl, pass the ttl. The client computes the expiry of a ttl from a message that the broker
+ *   received before the grant. So `ms` is the time from that receipt to the grant, plus the ttl.
  */
 export function safeDuration(ms: number, marginPeriodMs: number = ms): number {
   return ms * slowestClockRate - expiryMargin(marginPeriodMs)

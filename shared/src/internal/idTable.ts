@@ -72,8 +72,9 @@ export class IdTable<T extends TableMember> {
     if (slots[slotToEmpty] !== member) return
     // A search ends at the first empty slot, so the slot to empty must not cut a later member off
     // from its home slot. Go through the later slots up to the next empty slot. Move a member into
-    // the slot to empty, unless its home slot lies between that slot and the member. The former
-    // slot of the moved member is then the slot to empty.
+    // the slot to empty, unless the home slot of the member comes after the slot to empty: the move
+    // would put the member before its home slot. The former slot of the moved member is then the
+    // slot to empty.
     const mask = slots.length - 1
     for (let slot = (slotToEmpty + 1) & mask; slots[slot] !== undefined; slot = (slot + 1) & mask) {
       const home = hash(slots[slot]!.tableId) & mask

@@ -304,7 +304,7 @@ export interface Cancel {
  * - `locks`: the held locks, and the lock requests that wait
  * - `barriers`: the calls that wait at barriers
  * - `results`: the kept results of `once`
- * - `sessions`: one session
+ * - `sessions`: the one session that the field `session` names
  */
 export type QueryKind = 'locks' | 'barriers' | 'results' | 'sessions'
 
@@ -326,8 +326,8 @@ export interface QueryRequest {
    */
   readonly after?: string | undefined
   /**
-   * Only with `after`. The page first lists the rest of the key `after`: the locks of that key that
-   * have a higher fence than this fence.
+   * Only with `after`. The page first lists the remaining locks of the key that `after` names: the
+   * locks whose fence is higher than this fence.
    */
   readonly afterFence?: number | undefined
   /** What to list; default `locks`. Only a query for `locks` can ask for a page. */
@@ -398,9 +398,9 @@ export interface Pong {
 
 /**
  * The client has received the answers to these requests, so the broker may delete the answers. The
- * broker stores answers only for sessions with a grace. When the broker has handled all earlier
- * messages of the connection, it answers with an `ack` of its own, which has other fields (see
- * `brokerMessages.ts`).
+ * broker stores answers only for sessions with a grace. The broker answers with its own message
+ * `ack` (see `brokerMessages.ts`). Unlike after a `pong`, the broker answers only when it has
+ * handled all earlier messages of the connection.
  */
 export interface Acknowledge {
   readonly type: 'ack'

@@ -130,8 +130,8 @@ const requests: Mutant[] = [
   {
     name: 'client-resume-sends-nothing-again',
     in: 'PendingRequests.startSending',
-    find: '$REQUEST.hasStoredResponse && !$WAITS',
-    replace: '$REQUEST.hasStoredResponse && !$WAITS && $REQUEST.sentOn === undefined',
+    find: '$REQUEST.brokerStoresResponse && !$WAITS',
+    replace: '$REQUEST.brokerStoresResponse && !$WAITS && $REQUEST.sentOn === undefined',
     why: 'After a resume, the client does not send a request again that never arrived.',
   },
   {
