@@ -72,7 +72,7 @@ describe('a refused page', function () {
     await site?.close()
   })
 
-  it('gets an error that names its origin and the option origins', async () => {
+  it('gets an error that names its origin and the option `origins`', async () => {
     const failure = (await tryConnect(page, '/holdfast.js', strictSite.url)) as ConnectFailure
     expect(strictRefusals.all.map(({ cause, origin }) => [cause, origin])).to.deep.equal([
       ['origin', site.origin],
@@ -81,7 +81,7 @@ describe('a refused page', function () {
     expect(failure.message).to.include(site.origin).and.include('origins').and.include('--origin')
   })
 
-  it('can connect when its origin is in the option origins, as the error spells the origin', async () => {
+  it('can connect when `origins` has its origin, in the spelling that the error message uses', async () => {
     const listed = await openPage(
       chromium.context,
       `${site.origin.replace('127.0.0.1', 'localhost')}/page.html`,

@@ -13,7 +13,7 @@ import { assert } from 'chai'
 import { full } from '../support/counts.js'
 import { runNpm } from './npm.js'
 import { filesOf, filesUnder, manifest, packages } from './repository.js'
-import { contents, installIn, type Packed, packOnce } from './tarballs.js'
+import { installIn, type Packed, packOnce, tarballContents } from './tarballs.js'
 
 const require = createRequire(import.meta.url)
 
@@ -75,7 +75,7 @@ function checkFiles({ name, files }: Packed): void {
 
 describe('the packages', () => {
   it('ship their sources, their built files and their types, and no other files', () => {
-    const packed = contents()
+    const packed = tarballContents()
     assert.sameMembers(
       packed.map(({ name }) => folderOf(name)),
       [...packages],
@@ -91,7 +91,7 @@ describe('the packages', () => {
         assert.isNotEmpty(names)
       })
 
-      it(`export the same names from ${exportPath.replace('.', name)} to require() and to import`, async () => {
+      it(`export the same names from ${exportPath.replace('.', name)}, whether loaded with require() or import`, async () => {
         const names = Object.keys(await import(exportPath.replace('.', name)))
         const required = Object.keys(require(exportPath.replace('.', name)))
         assert.sameMembers(required, names)

@@ -17,7 +17,7 @@ export interface Packed {
 }
 
 /** The files that the tarballs of the packages would have with the current build. */
-export function contents(): Packed[] {
+export function tarballContents(): Packed[] {
   return pack(root, '--dry-run', '--ignore-scripts')
 }
 

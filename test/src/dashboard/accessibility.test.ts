@@ -20,7 +20,7 @@ async function violationsOf(page: Page): Promise<string[]> {
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
 }
 
-describe('the accessibility of the dashboard', function () {
+describe('the dashboard, as a checker of accessibility sees it,', function () {
   this.timeout(120_000)
   const stage = Stage.forEachTest()
   const dashboardPages = DashboardPages.forSuite(stage)
@@ -50,12 +50,12 @@ describe('the accessibility of the dashboard', function () {
   /** Every page, with the page of this lock and the page of this session. */
   const pagesWith = (lock: string, session: string) => Object.values(pageHashes(lock, session))
 
-  it('has no fault that axe-core finds without locks', async () => {
+  it('passes axe-core when there are no locks', async () => {
     const { url } = await stage.broker()
     await check(url, pagesWith('unknown', 'unknown'), ['phone'])
   })
 
-  it('has no fault that axe-core finds with locks, queues and a refused deadlock', async () => {
+  it('passes axe-core when there are locks, queues and a refused deadlock', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = [sessions[0]!, sessions[1]!]
     await ann.lock('orders:1', { metadata: { job: 7 }, ttl: 600_000 })
@@ -74,7 +74,7 @@ describe('the accessibility of the dashboard', function () {
     await check(url, pagesWith('orders:1', ann.id), ['dark'])
   })
 
-  it('has no fault that axe-core finds where a token is needed', async () => {
+  it('passes axe-core on the page that asks for a token', async () => {
     const { url } = await stage.broker({ authenticate: () => undefined })
     const { page } = await dashboardPages.openPage(url)
     await page.getByLabel('Token').waitFor()
@@ -82,7 +82,7 @@ describe('the accessibility of the dashboard', function () {
     expect(await violationsOf(page)).to.deep.equal([])
   })
 
-  it('is judged by an axe-core that finds a planted fault', async () => {
+  it('does not pass axe-core when the test plants a fault', async () => {
     const { url } = await stage.broker()
     const { page } = await dashboardPages.openConnectedPage(url)
     await page.evaluate(axe)

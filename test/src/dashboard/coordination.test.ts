@@ -78,7 +78,7 @@ describe('the models of the coordination page', () => {
     ])
   })
 
-  it('list each scope of a session by itself, the scope that waits longest first', async () => {
+  it('list each scope of a session in its own row, the scope that waits longest first', async () => {
     const { scopesIn } = await load('coordination')
     const sessions = [
       {
@@ -97,7 +97,7 @@ describe('the models of the coordination page', () => {
     ])
   })
 
-  it('know no deadlock of a session that waits for the upgrade of its own lock', async () => {
+  it('report no deadlock of a session that waits for the upgrade of its own lock', async () => {
     const [{ waitForGraphOf }, { sessionRows }] = [
       await load('waitForGraph'),
       await load('sessionRows'),

@@ -73,7 +73,7 @@ describe('the lock model of the dashboard', () => {
       { ...held('b', 2), ...limits, ttlRemaining: 5_000, maxHoldRemaining: 3_000 },
       { ...held('c', 3), maxHold: 60_000, maxHoldRemaining: 0 },
       held('d', 4),
-      // Another broker of the cluster counts the times of this lock.
+      // Another broker of the cluster runs the timer of this lock.
       { ...held('e', 5), ttl: 9_000 },
     ])
     now = 2_000
@@ -161,7 +161,7 @@ describe('the lock model of the dashboard', () => {
     expect([model.waitingCount, model.knownWaitingCount]).to.deep.equal([2, 2])
   })
 
-  it('prefers the events after the sending of a query over the result of the query', () => {
+  it('keeps what events reported after a query was sent, although the result says otherwise', () => {
     begin(model, [held('a', 1), held('b', 2)])
     const query = model.beginQuery()
     model.onEvent(event('unlocked', held('a', 1)))
@@ -244,7 +244,7 @@ describe('the lock model of the dashboard', () => {
     expect(contentOf(model)).to.deep.equal(['b: 7 <-'])
   })
 
-  it('ignores a cancelled query', () => {
+  it('records no further events for a cancelled query', () => {
     const query = model.beginQuery()
     model.cancelQuery(query)
     model.onEvent(event('locked', held('a', 1)))

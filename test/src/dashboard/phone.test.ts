@@ -20,8 +20,8 @@ const lockHash = (key: string): string => pageHashes(key, '')['lock']!
 const sessionHash = (id: string): string => pageHashes('', id)['session']!
 
 /**
- * The elements that reach beyond the right edge of the screen, if no element around them scrolls or
- * cuts them; and the width of the page, if it is not the width of the screen.
+ * Returns the elements that reach beyond the right edge of the screen, and that no element around
+ * them scrolls or cuts off. Also returns the width of the page, if it is not that of the screen.
  */
 function excessOf(page: Page): Promise<string[]> {
   return page.evaluate(() => {
@@ -118,7 +118,7 @@ describe('the dashboard on a phone', function () {
     dashboardPage.expectNoProblems()
   })
 
-  it('has a dialog, a message and a search that long texts do not make wider', async () => {
+  it('keeps the dialog, the message and the search within the screen, although texts are long', async () => {
     const { url } = await crowdedBroker()
     const dashboardPage = await openPhone(url)
     const { page } = dashboardPage
@@ -137,7 +137,7 @@ describe('the dashboard on a phone', function () {
     }
   })
 
-  it('is measured by a function that finds a planted text that is wider than the screen', async () => {
+  it('fails the measurement when the test plants a text that is wider than the screen', async () => {
     const { url } = await stage.broker()
     const { page } = await dashboardPages.openConnectedPage(url)
     await page.setViewportSize({ width, height })

@@ -1,6 +1,6 @@
 /**
- * Tests to which clients the broker serves the files of the dashboard. Also tests that, among
- * pages, only the page of the dashboard may open a WebSocket.
+ * Tests to which clients the broker serves the files of the dashboard. Also tests that no page
+ * except the page of the dashboard may open a WebSocket.
  */
 import { once } from 'node:events'
 import { createServer, get, type IncomingMessage } from 'node:http'
@@ -128,7 +128,7 @@ describe('the dashboard over HTTP', () => {
     }
   })
 
-  it('is not served beyond loopback under any host name without the option hosts', async () => {
+  it('is served under no host name if the broker listens beyond loopback without the option hosts', async () => {
     const broker = createBroker({ dashboard: true, allowUnauthenticated: true })
     stage.onClear(() => broker.close())
     const { port } = await broker.listen({ port: 0, host: '0.0.0.0' })

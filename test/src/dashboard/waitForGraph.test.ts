@@ -45,7 +45,10 @@ function edgesOf({ edges }: WaitForGraph): string[] {
   return edges.map(({ from, to, key, isInCycle }) => `${from}>${to} ${key}${isInCycle ? '!' : ''}`)
 }
 
-/** The column of each session: 0 for the holders of the key, higher for sessions that wait. */
+/**
+ * The column of each session: 0 for the holders of the key, positive for sessions that wait for
+ * these holders, and negative for sessions that the holders wait for.
+ */
 function columnsOf({ nodes }: WaitForGraph): Record<string, number> {
   return Object.fromEntries(nodes.map(({ session, column }) => [session, column]))
 }
@@ -110,7 +113,7 @@ describe('the wait-for graph', () => {
     expect(ofThree.cycle).to.deep.equal(['a', 'b', 'c'])
   })
 
-  it('reports no deadlock in which no holder of the key takes part', async () => {
+  it('ignores a deadlock among sessions that do not hold the key', async () => {
     const graph = await graphOf('k', { k: 'a < b', l: 'x < a', m: 'y < x', n: 'x < y' })
     expect(graph.cycle).to.deep.equal([])
     expect(Object.keys(columnsOf(graph))).to.have.members(['a', 'b', 'x', 'y'])
@@ -132,18 +135,18 @@ describe('the wait-for graph', () => {
   })
 })
 
-describe('the locks of a key that the page has seen', () => {
-  const lock = (event: LockEvent['event'], fence: number, key = 'k'): LockEvent => {
+describe('the past locks of a key, as the page has seen them,', () => {
+  const lockEvent = (event: LockEvent['event'], fence: number, key = 'k'): LockEvent => {
     return { event, key, fence, mode: 'exclusive', session: 's', since: fence * 10 }
   }
 
   it('are listed with their ends, newest first', async () => {
     const recent = new (await load('recentEvents')).RecentEvents()
-    recent.add(lock('unlocked', 1), 15)
-    recent.add(lock('locked', 2), 20)
-    recent.add(lock('locked', 3, 'other'), 21)
-    recent.add(lock('expired', 2), 29)
-    recent.add(lock('locked', 4), 40)
+    recent.add(lockEvent('unlocked', 1), 15)
+    recent.add(lockEvent('locked', 2), 20)
+    recent.add(lockEvent('locked', 3, 'other'), 21)
+    recent.add(lockEvent('expired', 2), 29)
+    recent.add(lockEvent('locked', 4), 40)
     const past = recent
       .locksOf('k', 10)
       .map(({ lock: { fence }, end }) => [fence, end?.kind, end?.at])
@@ -158,7 +161,7 @@ describe('the locks of a key that the page has seen', () => {
   it('are limited in number', async () => {
     const { RecentEvents, keptEvents } = await load('recentEvents')
     const recent = new RecentEvents()
-    for (let fence = 1; fence <= 3 * keptEvents; fence++) recent.add(lock('locked', fence), fence)
+    for (let fence = 1; fence <= 3 * keptEvents; fence++) recent.add(lockEvent('locked', fence), fence)
     expect(recent.count).to.equal(3 * keptEvents)
     expect(recent.events.length).to.be.within(keptEvents, 2 * keptEvents)
     expect(recent.events.at(-1)?.sequence).to.equal(3 * keptEvents)

@@ -19,7 +19,7 @@ import { Collector, type RunningBroker, rejection, Stage } from './stage.js'
 
 const count = 3
 
-/** A key of this cell whose name begins with `start`. */
+/** A key of this cell that begins with `start`. */
 function keyIn(cell: number, start = 'k'): string {
   for (let i = 0; ; i++) {
     const key = `${start}${i}`
@@ -203,7 +203,7 @@ describe('e2e: a session over cells', () => {
     expect(error.message).to.match(/this broker has no cell, but the client expects 1\/1/)
   })
 
-  it('is needed for keys of other cells, which the broker of a cell refuses', async () => {
+  it('is necessary, because the broker of one cell refuses the keys of other cells', async () => {
     const [first] = await brokers()
     const session = await stage.session(first!.url)
     await session.lock(keys[0]!)

@@ -32,7 +32,7 @@ async function endAndAwait(end: () => void, call: Promise<unknown>): Promise<voi
   await call
 }
 
-/** Takes a lock of each kind. The options of the test come last, so that they count. */
+/** Each function takes a lock of one kind. The options of the test replace its own options. */
 const kinds = {
   exclusive: (session, options) => session.lock(key, options),
   shared: (session, options) => session.lock(key, { mode: 'shared', ...options }),
@@ -95,13 +95,13 @@ async function lossOf({ signal }: AnyLock): Promise<unknown> {
   return ((await aborted(signal)) as { readonly reason?: string }).reason
 }
 
-/** Refusals of an option that the call does not have. */
+/** The messages with which these kinds refuse an option that their call does not have. */
 function unknownOption(name: string, ...refusing: readonly KindName[]) {
   return Object.fromEntries(refusing.map((kind) => [kind, new RegExp(`has no option "${name}"`)]))
 }
 
-/** How the test of a loss by time ends: the lock is lost for this reason, and the key is free. */
-function isLostBy(option: 'ttl' | 'maxHold', reason: string): Pairing['check'] {
+/** Checks that this option, with 40 ms, ends the lock for this reason and frees the key. */
+function endsLock(option: 'ttl' | 'maxHold', reason: string): Pairing['check'] {
   return async (take, { owner, other }) => {
     const lock = await take(owner, { [option]: 40 })
     expect(await lossOf(lock)).to.equal(reason)
@@ -116,13 +116,13 @@ const pairings: Readonly<Record<string, Pairing>> = {
     // A short ttl could be over before the upgrade.
     without: ['upgraded'],
     refused: unknownOption('ttl', 'election'),
-    check: isLostBy('ttl', 'expired'),
+    check: endsLock('ttl', 'expired'),
   },
   'a maxHold': {
     options: { maxHold: 1_000 },
     without: ['upgraded'],
     refused: unknownOption('maxHold', 'election', 'once'),
-    check: isLostBy('maxHold', 'maxHold'),
+    check: endsLock('maxHold', 'maxHold'),
   },
   'a timeout': {
     async check(take, { owner, other }) {
@@ -134,7 +134,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
     },
   },
   'the timeout 0': {
-    // Callers of singleflightLock wait together, so its timeout begins with 1.
+    // Callers of singleflightLock wait together, so its lowest timeout is 1.
     without: ['singleflight'],
     async check(take, { owner, other }) {
       const holder = await other.lock(key)
@@ -330,7 +330,7 @@ describe('e2e: combinations of kinds:', () => {
     }
   }
 
-  it('a barrier waits over a resume, and refuses all options but parties, timeout and signal', async () => {
+  it('a call at a barrier survives a resume, and refuses all options except parties, timeout and signal', async () => {
     const { owner, other, dropOwner } = await openSessions()
     const waiting = owner.barrier(key, { parties: 2 })
     await untilHandled(owner)
@@ -356,7 +356,7 @@ describe('e2e: combinations of kinds:', () => {
     })
   })
 
-  it('a name of session.locks has none of the other kinds', async () => {
+  it('a lock of session.locks is never of another kind, and other calls refuse its key', async () => {
     const { owner, other } = await openSessions()
     await owner.locks.request('name', { capacity: 2, maxHold: 5 } as object, async () => {
       const state = await other.locks.query()

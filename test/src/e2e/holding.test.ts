@@ -103,7 +103,7 @@ describe('e2e: notices', () => {
     ])
   })
 
-  it('come to a holder that has resumed at a broker that restarted', async () => {
+  it('reach a holder that has resumed its session at a restarted broker', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'holdfast-notices-'))
     stage.onClear(() => rmSync(dir, { recursive: true, force: true }))
     const first = await stage.broker({ log: journalLog({ dir }) })

@@ -14,7 +14,7 @@ import { Stage } from './stage.js'
 const heapMiB = count(64, 512)
 /** The process also needs memory for code, buffers and the young generation of the heap. */
 const maxProcessMiB = heapMiB + 192
-/** The data that each attack would make a broker without limits keep: more than the heap. */
+/** How much data a broker without limits would have to keep in each attack: more than its heap. */
 const attackMiB = 1.25 * heapMiB
 
 /** The largest amount of memory that the process has used so far. */
@@ -43,7 +43,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     }
   }
 
-  it('with responses to queries that it does not read, while other clients change the holders', async () => {
+  it('by leaving responses to queries unread, while other clients change the holders', async () => {
     const { serveProcess, bystander } = await startSmallBroker()
     const holder = await openHostileClient(stage, serveProcess.url)
     const metadata = 'm'.repeat(4_094)
@@ -77,7 +77,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     await expectAlive(serveProcess, bystander)
   })
 
-  it('with refusals that it never acknowledges, while the holders change', async () => {
+  it('by never acknowledging refusals, while the holders change', async () => {
     const { serveProcess, bystander } = await startSmallBroker()
     const holder = await openHostileClient(stage, serveProcess.url)
     const metadata = 'm'.repeat(4_000)
@@ -107,7 +107,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     await expectAlive(serveProcess, bystander)
   })
 
-  it('with WebSocket pings whose pongs it does not read', async () => {
+  it('by leaving the pongs to its WebSocket pings unread', async () => {
     const { serveProcess, bystander } = await startSmallBroker()
     const client = await openHostileClient(stage, serveProcess.url)
     client.socket.pause()
@@ -124,7 +124,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     await expectAlive(serveProcess, bystander)
   })
 
-  it('with events of its own changes that it does not read', async () => {
+  it('by leaving the events of its own changes unread', async () => {
     const { serveProcess, bystander } = await startSmallBroker()
     const client = await openHostileClient(stage, serveProcess.url)
     client.send(...Array.from({ length: 1_000 }, (_, i) => ({ type: 'watch', id: i + 1 })))

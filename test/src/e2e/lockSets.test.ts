@@ -28,7 +28,7 @@ describe('e2e: sets', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('move money both ways at the same time without a deadlock', async () => {
+  it('let transfers run in both directions at the same time without a deadlock', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const balance = new Map([
       ['account:1', 100],
@@ -50,7 +50,7 @@ describe('e2e: sets', () => {
     expect([...balance.values()]).to.deep.equal([100, 100])
   })
 
-  it('hold up a later request for a free key, until their timeout', async () => {
+  it('make a later request for a free key wait until their timeout', async () => {
     const { sessions } = await stage.brokerWithSessions('holder', 'set', 'late')
     const [holder, set, lateSession] = sessions
     const held = await holder!.lock('busy')

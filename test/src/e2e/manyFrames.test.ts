@@ -13,7 +13,7 @@ import { Stage } from './stage.js'
 
 /** The number of hostile clients. */
 const hostileClients = 100
-/** This many frames with one pong each have more than the 64 KiB of one read from the socket. */
+/** The number of frames with one pong each: together more than one read of the socket, 64 KiB. */
 const tinyFrames = 2_500
 /** The number of WebSocket pings of each connection. */
 const pings = 600

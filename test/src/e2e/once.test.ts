@@ -42,7 +42,7 @@ describe('e2e: once', () => {
     const second = await stage.broker({ log: journalLog({ dir }) })
     const caller = await stage.session(second.url)
     expect(await caller.once('long', () => 'another')).to.equal('long')
-    // The time of the short value runs at the second broker, and then the function runs.
+    // At the second broker the time of the short value passes, and then the function runs.
     let value = await caller.once('short', () => 'another')
     while (value === 'short') value = await caller.once('short', () => 'another')
     expect(value).to.equal('another')

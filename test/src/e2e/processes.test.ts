@@ -76,7 +76,7 @@ describe('e2e: processes that have finished', () => {
   })
 
   it('end by themselves after brokers and sessions are closed', async () => {
-    const program = spawn(process.execPath, [pathOf('leaves')], {
+    const program = spawn(process.execPath, [pathOf('closesAll')], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     stage.onClear(() => program.kill('SIGKILL'))

@@ -126,7 +126,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     expect((await behind).fence).to.be.above(lock.fence)
   })
 
-  it('sends the requests made during the outage after the resume, except requests that ended', async () => {
+  it('sends, after the resume, the requests of the outage that have not ended meanwhile', async () => {
     const { proxy, broker } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
     const held = await session.lock('held')

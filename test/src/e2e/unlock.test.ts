@@ -13,7 +13,7 @@ describe('e2e: lock.unlock', () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
     const unlocking = lock.unlock()
-    expect(lock.held, 'the lock is not held from the call on').to.equal(false)
+    expect(lock.held, 'held after the call of unlock').to.equal(false)
     await unlocking
     expect(broker.query().heldCount).to.equal(0)
     expect(lock.signal.aborted, 'an unlock is no loss').to.equal(false)

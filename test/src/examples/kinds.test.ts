@@ -44,12 +44,12 @@ function compile(code: string): Example {
 describe('the examples of client/docs/kinds.md', () => {
   const stage = Stage.forEachTest()
 
-  it('have an expected result each', () => {
+  it('each have an expected result', () => {
     expect([...examples.keys()].sort()).to.deep.equal(Object.keys(results).sort())
   })
 
   for (const [name, code] of examples) {
-    it(`return the expected result, in at most twelve lines: ${name}`, async () => {
+    it(`have at most twelve lines and return the expected result: ${name}`, async () => {
       expect(code.split('\n').length).to.be.at.most(12)
       const { sessions } = await stage.brokerWithSessions('example')
       expect(await compile(code)(sessions[0]!)).to.deep.equal(results[name])

@@ -8,7 +8,8 @@
  * still holds the lock at the end: the database has decided.
  *
  * `sql.js` is SQLite in this process, without files, so that the example needs no native package.
- * With `better-sqlite3` the statements are the same, and `changes` of its result is the count.
+ * With `better-sqlite3` the statements are the same, and `changes` of the result of `run` replaces
+ * `getRowsModified()`.
  *
  * Usage: node test/dist/examples/orderService.js [PORT]
  * Then: curl -X POST http://127.0.0.1:PORT/orders/1/pay

@@ -83,7 +83,7 @@ describe('faults: a conversation that is cut', function () {
       for (const offset of offsets(totals[direction], 40)) {
         const filtersOf = (index: number): ConnectionFilters =>
           index === 0 ? { [direction]: cutAfter(offset) } : {}
-        const { resumes } = await atOffset(offset, () => runConversation(filtersOf))
+        const { resumes } = await withPosition(offset, () => runConversation(filtersOf))
         resumeCount += resumes
       }
       expect(resumeCount, 'conversations that were cut in their middle').to.be.above(10)
@@ -94,7 +94,7 @@ describe('faults: a conversation that is cut', function () {
     for (let frameNumber = 1; frameNumber <= totals.frames; frameNumber++) {
       const filtersOf = (index: number): ConnectionFilters =>
         index === 0 ? { down: cutBeforeFrame(frameNumber) } : {}
-      const { connected, resumes } = await atOffset(frameNumber, () => runConversation(filtersOf))
+      const { connected, resumes } = await withPosition(frameNumber, () => runConversation(filtersOf))
       // The first frame is the welcome. Without the welcome the client has no session to resume.
       expect(connected).to.equal(frameNumber > 1)
       // The last frame is the close. After the close the client does not resume.
@@ -106,7 +106,7 @@ describe('faults: a conversation that is cut', function () {
     for (let frameNumber = 3; frameNumber <= 6; frameNumber++) {
       const filtersOf = (index: number): ConnectionFilters =>
         index < 8 ? { down: cutBeforeFrame(frameNumber) } : {}
-      const { resumes } = await atOffset(frameNumber, () => runConversation(filtersOf))
+      const { resumes } = await withPosition(frameNumber, () => runConversation(filtersOf))
       expect(resumes).to.be.above(0)
     }
   })
@@ -120,7 +120,7 @@ describe('faults: a conversation that is cut', function () {
           if (index === 0) return { down: cutAfter(firstCutOffset) }
           return index === 1 ? { [direction]: cutAfter(offset) } : {}
         }
-        const { connected } = await atOffset(offset, () => runConversation(filtersOf))
+        const { connected } = await withPosition(offset, () => runConversation(filtersOf))
         expect(connected).to.equal(true)
       }
     })
@@ -168,12 +168,12 @@ function delayFilter(): Filter {
   }
 }
 
-/** Adds the offset to the error message of a failed run. */
-async function atOffset<T>(offset: number, run: () => Promise<T>): Promise<T> {
+/** Adds the position of the cut (an offset, or the number of a frame) to the error of the run. */
+async function withPosition<T>(position: number, run: () => Promise<T>): Promise<T> {
   try {
     return await run()
   } catch (error) {
-    if (error instanceof Error) error.message = `at ${offset}: ${error.message}`
+    if (error instanceof Error) error.message = `at ${position}: ${error.message}`
     throw error
   }
 }

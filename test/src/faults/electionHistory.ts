@@ -109,7 +109,7 @@ class PublishedValues {
 function unendedLeadershipsOf(tenures: readonly Tenure[]): (fence: number, at: bigint) => string[] {
   const byFence = [...tenures].sort((a, b) => a.fence - b.fence)
   let latest = byFence[0]
-  /** For each leadership: of this and all earlier leaderships, the one that ended last. */
+  /** For each leadership: which of this leadership and all earlier leaderships ended last. */
   const lastToEnd = byFence.map((tenure) => {
     if (latest === undefined || tenure.givenUpAt > latest.givenUpAt) latest = tenure
     return latest

@@ -99,7 +99,7 @@ async function runRound(sleeper: Writer, other: Writer): Promise<WriterMessage[]
   return [otherOutcome, await sleeper.nextMessage()]
 }
 
-describe('faults: a holder that writes after a pause longer than its ttl', function () {
+describe('faults: when a holder writes after a pause longer than its ttl,', function () {
   this.timeout(300_000)
   needs('postgres')
   const stage = Stage.forEachTest()

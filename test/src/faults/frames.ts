@@ -14,7 +14,7 @@ export class FrameCounter {
   /** The number of frames that have begun. */
   count = 0
 
-  /** Adds the next bytes. Returns how many of these bytes precede the first byte of this frame. */
+  /** Adds the next bytes. Returns how many of them precede the first byte of the numbered frame. */
   bytesBeforeFrame(chunk: Buffer, frameNumber: number): number {
     for (let i = 0; i < chunk.length; i++) {
       if (this.count >= frameNumber) return 0

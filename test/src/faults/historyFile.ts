@@ -30,6 +30,7 @@ export class InvalidHistory extends Error {}
 /** The search for a linear order is fast enough up to this number of uses of a key. */
 const maxSearchedTenures = 30
 
+/** `givenUpAt` is when the process stopped using the lock; see {@link Tenure}. */
 const times = ['requestedAt', 'grantedAt', 'givenUpAt', 'unlockConfirmedAt'] as const
 
 /** The three kinds of lines, and their fields. */
@@ -84,7 +85,7 @@ export function parseHistories(text: string): KeyHistory[] {
   return [...byKey.values()]
 }
 
-/** Adds to the history the use of a lock that the line describes. */
+/** Adds the tenure (one use of a lock) in this line to the history. */
 function addTenure(history: PartialHistory, line: Line): void {
   const capacity = line.has('capacity') ? line.countAt('capacity') : undefined
   const [requestedAt, grantedAt, givenUpAt] = times.slice(0, 3).map((field) => line.timeAt(field))

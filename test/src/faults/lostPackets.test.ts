@@ -1,8 +1,8 @@
 /**
  * Tests real half-open connections: packets between two machines get lost, in one direction or
- * both. In every run, by a common clock, the old holder must know that it lost its lock before the
- * next grant. The lease is how long the broker keeps a silent session; a grace is how long it keeps
- * a session after the connection dropped.
+ * both. In every run, the old holder must know the loss of its lock before the next grant, by a
+ * clock that both share. The lease is how long the broker keeps a silent session; a grace is how
+ * long it keeps a session after the connection dropped.
  */
 import { expect } from 'chai'
 import { RemoteClient } from '../e2e/remote.js'
@@ -20,9 +20,9 @@ interface Loss {
 
 /** Each kind of loss, with its name in the titles of the tests. */
 const losses: [string, Loss][] = [
-  ['to the broker', { up: true, down: false }],
-  ['to the client', { up: false, down: true }],
-  ['both ways', { up: true, down: true }],
+  ['on the way to the broker', { up: true, down: false }],
+  ['on the way to the client', { up: false, down: true }],
+  ['in both directions', { up: true, down: true }],
 ]
 
 interface Scene {
@@ -87,14 +87,14 @@ describe('faults: lost packets between two machines', function () {
     ...losses.flatMap(([direction, loss]) =>
       ([0, 'lease'] as const).map(
         (grace): NamedTest => [
-          `lost ${direction}, grace ${grace}: the old holder knows its loss before the next grant`,
+          `packets lost ${direction}, grace ${grace}: the old holder knows its loss before the next grant`,
           (stage) => expectLossBeforeGrant(stage, loss, grace),
         ],
       ),
     ),
     ...losses.map(
       ([direction, loss]): NamedTest => [
-        `lost ${direction} for less than the lease: a holder with a grace keeps its lock`,
+        `packets lost ${direction} for less than the lease: a holder with a grace keeps its lock`,
         (stage) => endLossInTime(stage, loss),
       ],
     ),

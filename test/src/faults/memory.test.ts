@@ -55,7 +55,7 @@ describe('faults: the broker, while clients do not read,', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
 
-  it(`needs memory for at most half of the unread limit of each of ${readerCount} clients`, async () => {
+  it(`needs at most half of the unread limit as memory for each of ${readerCount} clients`, async () => {
     const served = await ServeProcess.startListening(stage)
     const pid = served.process.pid!
     const stalledReaders: RawClient[] = []

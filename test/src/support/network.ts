@@ -14,8 +14,8 @@ export function ip(...args: readonly string[]): void {
 
 /**
  * Returns the first three bytes of addresses that no interface of this machine has, from the range
- * for network tests (RFC 2544). Some addresses may be in use, because a killed run does not delete
- * its interfaces.
+ * for network tests (RFC 2544). Interfaces may use some addresses of this range already, because a
+ * killed run does not delete its interfaces.
  */
 export function freeNet(): string {
   const usedNets = new Set(

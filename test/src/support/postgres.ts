@@ -284,7 +284,7 @@ function childrenOf(pid: number): number[] {
 
 /** Whether a process runs. */
 function isAlive(pid: number): boolean {
-  // A process that has ended, and that its parent has not noticed yet, is in the state Z.
+  // A process that has ended is in the state Z until its parent notices the end.
   try {
     return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
   } catch {

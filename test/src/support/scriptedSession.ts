@@ -88,7 +88,7 @@ export interface Scene extends Stage {
   readonly socket: ScriptedSocket
 }
 
-/** Connects a session. The test has already read the hello of the client. */
+/** Connects a session. `newMessages` of its socket does not return the hello of the client. */
 export async function openScene(
   options: ConnectOptions = {},
   welcomeMessage: Welcome = welcome(),

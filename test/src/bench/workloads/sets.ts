@@ -1,14 +1,14 @@
 /**
  * The workload "sets": the cost of a set, which is one lock on several keys. It measures the lock
  * table without a broker. A pair is a grant and its unlock. For comparison, the same keys are
- * locked one by one. A hand-off is the unlock of a set for whose keys another set waits.
+ * locked one by one. A hand-off is an unlock of a set while another set waits for the same keys.
  */
 import { type Command, LockTable, type SetItem } from '@holdfast/server/core'
 import { type JobResult, type LoadContext, makeJob, param, type Workload } from '../job.js'
 import { median } from '../load/statistics.js'
 import { usPerCall } from '../load/usPerCall.js'
 
-/** The number of locked keys in each loop, so that each loop takes about as long. */
+/** How many keys each loop locks in total, so that all loops take about the same time. */
 const keysPerLoop = 100_000
 /**
  * How many times each round repeats the loops. A median of many short loops is steadier than a
