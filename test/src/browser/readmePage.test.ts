@@ -1,7 +1,7 @@
 /**
- * Loads the page to copy of client/README.md in a real browser, in two windows with a broker that
- * allows pages of this machine. Only the URL of the broker differs from the text, because the port
- * of the text may be in use.
+ * Loads the web page that a reader of client/README.md can copy, in two windows of a real browser,
+ * with a broker that allows pages of this machine. Only the URL of the broker differs from the
+ * text, because the port of the text may be in use.
  */
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
@@ -14,7 +14,7 @@ import { openSite, type Site } from './site.js'
 
 const urlOfPage = "'ws://127.0.0.1:7420'"
 
-describe('the page to copy of client/README.md', function () {
+describe('the web page that a reader of client/README.md can copy', function () {
   this.timeout(60_000)
   needs('chromium')
   const stage = Stage.forEachTest()

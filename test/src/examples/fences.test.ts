@@ -180,8 +180,8 @@ describe('the page about fences', () => {
       const accepted: number[] = []
       const fences = Array.from({ length: 20 }, (_, i) => fence + ((i * 7) % 20))
       await Promise.all(
-        fences.map(async (each) => {
-          if (await write(each, `by ${each}`)) accepted.push(each)
+        fences.map(async (fenceOfHolder) => {
+          if (await write(fenceOfHolder, `by ${fenceOfHolder}`)) accepted.push(fenceOfHolder)
         }),
       )
       expect(accepted).to.include(fence + 19)

@@ -4,8 +4,8 @@
  * lock. A service that was frozen while it held the lock cannot overwrite the order, because the
  * database refuses its fence.
  *
- * The lock saves work, and the fence keeps the order right. So the handler does not ask whether it
- * still holds the lock at the end: the database has decided.
+ * The lock only avoids double work, and the fence protects the order. So the handler need not check
+ * at the end whether it still holds the lock: the database decides.
  *
  * `sql.js` is SQLite in this process, without files, so that the example needs no native package.
  * With `better-sqlite3` the statements are the same, and `changes` of the result of `run` replaces
