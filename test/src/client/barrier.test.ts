@@ -57,7 +57,7 @@ describe('session.barrier', () => {
     expect(await codeOf(passed)).to.equal('LOCK_TIMEOUT')
   })
 
-  it('keeps a waiting call over a resume, and sends a call that never arrived again', async () => {
+  it('keeps a waiting call over a resume, and repeats a call that never arrived', async () => {
     const scene = await openGraced()
     const first = scene.session.barrier('k', { parties: 2 })
     const second = scene.session.barrier('l', { parties: 2, timeout: 60_000 })

@@ -161,7 +161,7 @@ describe('session.campaign', () => {
     expect(scene.socket.newMessages().map(({ type }) => type)).to.deep.equal(['unlock', 'campaign'])
   })
 
-  it('keeps a leadership over a resume, and sends a proclaim again that had no answer', async () => {
+  it('keeps a leadership over a resume, and repeats an unanswered proclaim', async () => {
     const scene = await openGraced()
     const leadership = await lead(scene, 1)
     const proclaimed = leadership.proclaim(2)

@@ -90,7 +90,7 @@ describe('heartbeat', () => {
     expect(await sentWithin(scene, 1)).to.deep.equal([pong])
   })
 
-  it('is not sent beside the answer to a ping that arrives before late timers', async () => {
+  it('is not sent in addition to the answer to a ping that arrives before the late timers fire', async () => {
     const scene = await openScene()
     scene.clock.stop(7_000)
     scene.socket.deliver({ type: 'ping', n: 1 })

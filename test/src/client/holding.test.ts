@@ -96,7 +96,7 @@ describe('holding a lock', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('ends before the client handles a frame that arrived after its end', async () => {
+  it('ends before the client handles a frame that arrived after the lease', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     const requesting = scene.session.lock('other')

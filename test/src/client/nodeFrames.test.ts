@@ -118,7 +118,7 @@ describe('the WebSocket of the client in Node', () => {
     it(`reads ${name} as \`ws\` does, in one chunk and in chunks of a few bytes`, async () => {
       const bytes = Buffer.concat(frames)
       for (const size of [1, 2, 3, 5, 7, bytes.length]) {
-        const heard: string[][] = []
+        const eventsOfClasses: string[][] = []
         for (const Socket of [WebSocket, ClientSocket] as SocketClass[]) {
           const { raw, events } = await connectWith(Socket)
           for (let at = 0; at < bytes.length; at += size) {
@@ -126,10 +126,10 @@ describe('the WebSocket of the client in Node', () => {
           }
           // `ws` emits an error in a later turn.
           await turn()
-          heard.push([...events])
+          eventsOfClasses.push([...events])
         }
-        assert.isNotEmpty(heard[0])
-        assert.deepEqual(heard[1], heard[0], `chunks of ${size} bytes`)
+        assert.isNotEmpty(eventsOfClasses[0])
+        assert.deepEqual(eventsOfClasses[1], eventsOfClasses[0], `chunks of ${size} bytes`)
       }
     })
   }

@@ -100,7 +100,7 @@ describe('the ack window', () => {
     expect(sent.at(-1)).to.deep.equal({ type: 'pong', n: 1 })
   })
 
-  it('never lets a request pass that was aborted while it waited', async () => {
+  it('lets no request pass that its caller aborted while the request waited', async () => {
     const { session, socket } = await openScene({}, welcomeWithGrace())
     requestLocks(session, 512)
     const controller = new AbortController()

@@ -271,7 +271,7 @@ describe('reconnecting', () => {
     expect(session.state).to.equal('connected')
   })
 
-  it('returns to the first broker of its list when a broker sends it away', async () => {
+  it('returns to the first broker of its list when its broker closes because of a stop (1012)', async () => {
     const { environment, network, clock } = stage()
     const connecting = connectIn(['ws://a.test', 'ws://b.test'], { reconnect: [10] }, environment)
     await turn()

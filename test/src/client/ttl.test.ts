@@ -241,7 +241,7 @@ describe('holding a lock with a ttl', () => {
     expect(error).to.include({ code: 'INVALID_INTERVAL' })
   })
 
-  it('refreshes a lock without a ttl to learn whether the broker still holds it', async () => {
+  it('refreshes a lock without a ttl to learn whether the session still holds the lock', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     const running = lock.autoRefresh({ interval: 1_000, timeout: 50_000 })

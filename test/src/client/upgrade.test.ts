@@ -128,12 +128,12 @@ describe('lock.upgrade and lock.downgrade', () => {
   })
 
   it('restart neither the ttl nor maxHold', async () => {
-    for (const [terms, reason] of [
+    for (const [limit, reason] of [
       [{ ttl: 1_000 }, 'expired'],
       [{ maxHold: 1_000 }, 'maxHold'],
     ] as const) {
       const { session, socket, clock } = await openScene()
-      const granted = session.lock('k', { mode: 'shared', ...terms })
+      const granted = session.lock('k', { mode: 'shared', ...limit })
       await turn()
       socket.deliver({ type: 'granted', id: 1, fence: 5 })
       const lock = await granted
