@@ -58,12 +58,12 @@ function sendMany(
   return clients
 }
 
-/** Makes locks with these terms. Returns a function that counts how many locks have ended. */
-function lockWith(terms: object) {
+/** Makes locks with these fields. Returns a function that counts how many locks have ended. */
+function lockWith(fields: object) {
   return (harness: BrokerHarness): (() => number) => {
     const { table } = harness.broker
     const clients = sendMany(harness, deadlineCount, deadlinesPerSession, (id) => {
-      return { type: 'lock', id, key: `${harness.broker.table.sessions.size}/${id}`, ...terms }
+      return { type: 'lock', id, key: `${harness.broker.table.sessions.size}/${id}`, ...fields }
     })
     expect(table.heldCount).to.equal(clients.length * deadlinesPerSession)
     return () => deadlineCount - table.heldCount
@@ -76,8 +76,8 @@ const kinds: Record<string, DeadlineKind> = {
     expected: deadlineCount,
     prepare: (harness) => {
       harness.join({ lease: 300_000 }).acquire('held')
-      const terms = { type: 'lock', key: 'held', timeout: dueMs }
-      sendMany(harness, deadlineCount, deadlinesPerSession, (id) => ({ ...terms, id }))
+      const fields = { type: 'lock', key: 'held', timeout: dueMs }
+      sendMany(harness, deadlineCount, deadlinesPerSession, (id) => ({ ...fields, id }))
       return () => deadlineCount - harness.broker.table.waitingCount
     },
   },
@@ -86,8 +86,8 @@ const kinds: Record<string, DeadlineKind> = {
   'timeouts at barriers': {
     expected: deadlineCount,
     prepare: (harness) => {
-      const terms = { type: 'barrier', parties: 1_000, timeout: dueMs }
-      sendMany(harness, deadlineCount, 1_000, (id) => ({ ...terms, id, key: `barrier ${id}` }))
+      const fields = { type: 'barrier', parties: 1_000, timeout: dueMs }
+      sendMany(harness, deadlineCount, 1_000, (id) => ({ ...fields, id, key: `barrier ${id}` }))
       return () => deadlineCount - harness.broker.table.barriers.callCount
     },
   },

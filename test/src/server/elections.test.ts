@@ -9,8 +9,8 @@ import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
 
 /** Campaigns for a free key. Returns the fence of the leadership. */
-function lead(client: Client, id: number, terms: object = {}): number {
-  client.say({ type: 'campaign', id, key: 'k', ...terms })
+function lead(client: Client, id: number, fields: object = {}): number {
+  client.say({ type: 'campaign', id, key: 'k', ...fields })
   return client.socket.heardOf('granted').find((granted) => granted.id === id)!.fence
 }
 

@@ -108,15 +108,15 @@ export class Client {
   }
 
   /** Requests a lock. @returns the id of the request */
-  lock(key: string, terms: object = {}): number {
+  lock(key: string, fields: object = {}): number {
     const id = ++this.#id
-    this.say({ type: 'lock', id, key, ...terms })
+    this.say({ type: 'lock', id, key, ...fields })
     return id
   }
 
   /** Acquires a lock that must be free. @returns the fence of the lock */
-  acquire(key: string, terms: object = {}): number {
-    const id = this.lock(key, terms)
+  acquire(key: string, fields: object = {}): number {
+    const id = this.lock(key, fields)
     const answer = this.heard().find((message) => 'id' in message && message.id === id)
     if (answer?.type !== 'granted') {
       throw new Error(`The broker has not granted ${key}: ${JSON.stringify(answer)}`)
@@ -132,9 +132,9 @@ export class Client {
   }
 
   /** Requests a new start of the lock's ttl. @returns the id of the request */
-  refresh(fence: number, terms: object = {}): number {
+  refresh(fence: number, fields: object = {}): number {
     const id = ++this.#id
-    this.say({ type: 'refresh', id, fence, ...terms })
+    this.say({ type: 'refresh', id, fence, ...fields })
     return id
   }
 

@@ -40,13 +40,13 @@ describe('maxHold', () => {
   })
 
   it('and the ttl are not restarted by an upgrade and a downgrade', () => {
-    for (const [terms, reason] of [
+    for (const [fields, reason] of [
       [{ ttl: 1_000 }, 'expired'],
       [{ maxHold: 1_000 }, 'maxHold'],
     ] as const) {
       const harness = new BrokerHarness()
       const holder = harness.join({ lease: 60_000 })
-      const fence = holder.acquire('k', { mode: 'shared', ...terms })
+      const fence = holder.acquire('k', { mode: 'shared', ...fields })
       harness.environment.pass(600)
       holder.say({ type: 'upgrade', id: 8, fence }, { type: 'downgrade', id: 9, fence })
       expect(holder.heard().map(({ type }) => type)).to.deep.equal(['granted', 'downgraded'])

@@ -105,8 +105,8 @@ describe('contended notices', () => {
     const [busy, ...holders] = clients as [Client, Client, Client, Client]
     for (const holder of holders) {
       const ids = Array.from({ length: 400 }, (_, i) => i + 1)
-      const terms = { key: 'k', mode: 'shared', ...contended }
-      holder.say(...ids.map((id) => ({ type: 'lock', id, ...terms })))
+      const fields = { key: 'k', mode: 'shared', ...contended }
+      holder.say(...ids.map((id) => ({ type: 'lock', id, ...fields })))
       holder.heard()
     }
     const before = harness.broker.table.heldCount

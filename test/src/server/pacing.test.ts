@@ -42,8 +42,8 @@ function turnsUntil({ environment }: BrokerHarness, client: Client, id: number):
 }
 
 /** Queries with the ids from 1. Each query lists at most one lock. */
-const queries = (count: number, terms = {}): object[] =>
-  Array.from({ length: count }, (_, i) => ({ type: 'query', id: i + 1, limit: 1, ...terms }))
+const queries = (count: number, fields = {}): object[] =>
+  Array.from({ length: count }, (_, i) => ({ type: 'query', id: i + 1, limit: 1, ...fields }))
 
 /** Frames that each cause much work. */
 const expensiveFrames: Record<string, object[]> = {
@@ -325,10 +325,10 @@ const hundredClients = (harness: BrokerHarness, hello = {}): Client[] =>
   Array.from({ length: 100 }, () => harness.join({ lease: 60_000, ...hello }))
 
 /** Acquires `count` locks for a client. */
-function acquireMany(client: Client, prefix: string, count: number, terms = {}): void {
+function acquireMany(client: Client, prefix: string, count: number, fields = {}): void {
   for (let i = 0; i < count; i += 500) {
     const ids = Array.from({ length: 500 }, (_, j) => i + j + 1)
-    client.say(...ids.map((id) => ({ type: 'lock', id, key: `${prefix}${id}`, ...terms })))
+    client.say(...ids.map((id) => ({ type: 'lock', id, key: `${prefix}${id}`, ...fields })))
   }
   client.heard()
 }
