@@ -123,11 +123,11 @@ describe('the times of a lock in queries and watches', () => {
   })
 
   it('make the answer longer, and the client is charged for the longer answer', () => {
-    /** The turns until three clients have the answer to a query for 1,000 locks of these terms. */
-    const turnsFor = (terms: object): number => {
+    /** The turns until three clients have the answer to a query for 1,000 locks of these options. */
+    const turnsFor = (options: object): number => {
       const harness = new BrokerHarness()
       const holder = harness.join({ lease: 60_000 })
-      for (let i = 0; i < 1_000; i++) holder.acquire(`k${i}`, terms)
+      for (let i = 0; i < 1_000; i++) holder.acquire(`k${i}`, options)
       const readers = [1, 2, 3].map(() => harness.join({ lease: 60_000 }))
       for (const { socket } of readers) socket.say({ type: 'query', id: 1 })
       let turns = 0

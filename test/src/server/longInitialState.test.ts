@@ -46,7 +46,7 @@ const step = fc.record({
 describe('a watch with a long initial state', function () {
   this.timeout(60_000)
 
-  it('reports the start of each lock once (initially or as an event), and its end once', () => {
+  it('reports the start of each lock once (in the initial state or as an event), and its end once', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), fc.boolean(), (steps, byPrefix) => {
         const harness = new BrokerHarness()

@@ -54,9 +54,9 @@ describe('memory: the account', () => {
     expect(measurements).to.have.length.above(count(2, 9))
     for (const { name, counted, heapBytes } of measurements) {
       // The factor allows for the garbage collector and for growing hash tables.
-      expect(counted, `${name}: ${heapBytes} taken`).to.be.above(heapBytes * count(0.6, 0.9))
+      expect(counted, `${name}: ${heapBytes} on the heap`).to.be.above(heapBytes * count(0.6, 0.9))
       // Stored refusals share their answers, so they take less than a fifth of the counted bytes.
-      expect(counted, `${name}: ${heapBytes} taken`).to.be.below(heapBytes * 8)
+      expect(counted, `${name}: ${heapBytes} on the heap`).to.be.below(heapBytes * 8)
     }
   })
 

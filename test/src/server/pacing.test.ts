@@ -247,7 +247,7 @@ describe('pacing', function () {
     expect(slow.socket.isPaused).to.equal(false)
   })
 
-  it('handles all messages that arrived before the connection closed, here a bye', () => {
+  it('handles all messages, such as a bye, that arrived before the connection closed', () => {
     const { harness } = brokerWithLocks(5_000)
     const leaving = harness.join({ lease: 60_000, grace: 'lease' })
     leaving.acquire('left')

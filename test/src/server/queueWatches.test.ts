@@ -138,7 +138,7 @@ describe('a watch with queue', () => {
     ])
   })
 
-  it('gets no more events of queues after the client sends a watch without queue under its id', () => {
+  it('gets no more events of queues after the client sends a watch without queue under the same id', () => {
     const harness = new BrokerHarness()
     const [watcher, holder, busy] = [harness.join(), harness.join(), harness.join()]
     watcher.say({ type: 'watch', id: 1, queue: true })
