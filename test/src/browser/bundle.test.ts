@@ -15,7 +15,7 @@ import { build } from 'esbuild'
 import { WebSocket } from 'ws'
 import { npmCommand, runNpm } from '../conventions/npm.js'
 import { root } from '../conventions/repository.js'
-import { full } from '../support/counts.js'
+import { isFullRun } from '../support/counts.js'
 import { needs } from '../support/needs.js'
 import { DevTools, type Tab } from './devtools.js'
 import { openSite, type Site } from './site.js'
@@ -186,7 +186,7 @@ describe('the client in a browser', function () {
     await tryScript('esbuild', '<script type="module" src="/esbuilt.js"></script>')
   })
 
-  if (full) {
+  if (isFullRun) {
     it('runs after bundling by Vite', async () => {
       const folder = await mkdtemp(join(tmpdir(), 'holdfast-vite-'))
       try {

@@ -7,7 +7,7 @@
  * lock. At the end no lock may remain.
  */
 import { expect } from 'chai'
-import { full, Random, seed } from '../support/counts.js'
+import { isFullRun, Random, seed } from '../support/counts.js'
 import { has, type Need, needs, skip } from '../support/needs.js'
 import { runFault } from './chaos.js'
 import { faultsOf } from './faults.js'
@@ -23,10 +23,10 @@ const needsOf: Readonly<Record<EngineName, readonly Need[]>> = {
   etcd: ['etcd'],
   postgres: ['postgres', 'setpriv'],
 }
-const rounds = full ? 2 : 1
+const rounds = isFullRun ? 2 : 1
 
 // The oracle is the same over each engine, so a quick run tests the oracle over one engine.
-for (const engine of full ? engineNames : engineNames.slice(0, 1)) {
+for (const engine of isFullRun ? engineNames : engineNames.slice(0, 1)) {
   describe(`chaos: the oracle over ${engine}`, function () {
     this.timeout(120_000)
     needs(...needsOf[engine])
@@ -73,7 +73,7 @@ for (const engine of engineNames) {
 
     after(() => world?.close())
 
-    const isChosen = (name: string) => full || shortRunFaults[engine].includes(name)
+    const isChosen = (name: string) => isFullRun || shortRunFaults[engine].includes(name)
     for (const fault of faultsOf(engine).filter(({ name }) => isChosen(name))) {
       it(`the oracle finds no violation after the fault ${fault.name}, and all clients are served again`, async function () {
         if (fault.isPossible?.(world!) === false) {

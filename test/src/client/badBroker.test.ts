@@ -14,7 +14,7 @@ import { faultOfBrokerMessage, type HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { validBrokerMessages, variantsOf } from '../protocol/brokerMessages.js'
 import { garble, mutate } from '../protocol/strangers.js'
-import { count, full, type Random, seeded } from '../support/counts.js'
+import { count, isFullRun, type Random, seeded } from '../support/counts.js'
 import { held, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
 import {
   acquireLock,
@@ -130,7 +130,7 @@ describe('a client that receives invalid messages', () => {
 
   it('continues or fails the connection after a missing or wrong field in any message', async () => {
     const mainValues = [null, -1, 0, 1e300, 2 ** 53, 'x', [{}]]
-    const values = full ? [...mainValues, true, 1, 2.5, '', '__proto__', [], {}] : mainValues
+    const values = isFullRun ? [...mainValues, true, 1, 2.5, '', '__proto__', [], {}] : mainValues
     let failed = 0
     for (const message of validBrokerMessages) {
       for (const { change, value } of variantsOf(message, values)) {

@@ -8,14 +8,14 @@ import { mkdtemp, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createBroker, type HoldfastBroker } from '@holdfast/server'
 import { assert } from 'chai'
-import { full } from '../support/counts.js'
+import { isFullRun } from '../support/counts.js'
 import { skip } from '../support/needs.js'
 import { compile, compilers } from './compilers.js'
 import { installTools, type Outcome, openProject, type Project } from './stage.js'
 
 describe('the installed packages', function () {
   this.timeout(600_000)
-  if (!full) {
+  if (!isFullRun) {
     it('load and acquire locks', function () {
       skip(this, 'installs bundlers and compilers: npm run test:ci does')
     })

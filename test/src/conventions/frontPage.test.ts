@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { assert } from 'chai'
-import { full } from '../support/counts.js'
+import { isFullRun } from '../support/counts.js'
 import { freePort } from '../support/freePort.js'
 import { skip } from '../support/needs.js'
 import { firstCommands, firstExample } from './docs.js'
@@ -20,7 +20,7 @@ import { copySources } from './tarballs.js'
 
 describe('the front page', function () {
   this.timeout(600_000)
-  if (!full) {
+  if (!isFullRun) {
     it('leads to a lock', function () {
       skip(this, 'installs a fresh clone: run npm run test:ci')
     })

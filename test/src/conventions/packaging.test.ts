@@ -10,7 +10,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { assert } from 'chai'
-import { full } from '../support/counts.js'
+import { isFullRun } from '../support/counts.js'
 import { runNpm } from './npm.js'
 import { filesOf, filesUnder, manifest, packages } from './repository.js'
 import { installIn, type Packed, packOnce, tarballContents } from './tarballs.js'
@@ -100,7 +100,7 @@ describe('the packages', () => {
   }
 })
 
-if (full) {
+if (isFullRun) {
   describe('the packages, installed from their tarballs', function () {
     this.timeout(300_000)
     let empty: string

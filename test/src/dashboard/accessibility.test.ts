@@ -8,7 +8,7 @@ import type { AxeResults } from 'axe-core'
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
 import { rejection, Stage, untilHandled } from '../e2e/stage.js'
-import { full } from '../support/counts.js'
+import { isFullRun } from '../support/counts.js'
 import { pageHashes, type Screen, screens } from './allPages.js'
 import { DashboardPages } from './dashboardPages.js'
 
@@ -31,7 +31,7 @@ describe('the dashboard, as a checker of accessibility sees it,', function () {
     hashes: readonly string[],
     quickScreens: readonly Screen[],
   ): Promise<void> {
-    const names = full ? (Object.keys(screens) as Screen[]) : quickScreens
+    const names = isFullRun ? (Object.keys(screens) as Screen[]) : quickScreens
     const dashboardPage = await dashboardPages.openConnectedPage(url)
     const { page } = dashboardPage
     await page.evaluate(axe)

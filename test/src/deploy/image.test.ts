@@ -13,7 +13,7 @@ import { assert } from 'chai'
 import { npmCommand } from '../conventions/npm.js'
 import { manifest, root } from '../conventions/repository.js'
 import { Stage } from '../e2e/stage.js'
-import { full } from '../support/counts.js'
+import { isFullRun } from '../support/counts.js'
 import { needs, skip } from '../support/needs.js'
 import { text } from './deployFiles.js'
 import { ignoredBy, instructionsOf, runSteps } from './dockerfile.js'
@@ -58,7 +58,7 @@ describe('the Dockerfile', () => {
 
 describe('the steps of the Dockerfile', function () {
   this.timeout(600_000)
-  if (!full) {
+  if (!isFullRun) {
     it('make a command that serves', function () {
       skip(this, 'installs and builds a clone: run npm run test:ci')
     })

@@ -15,7 +15,7 @@ import { PostgresStage } from '../log/postgresStage.js'
 import { type Certificate, certificate } from '../ops/certificate.js'
 import { Holdfast, launcher } from '../ops/command.js'
 import { type Scratch, scratch } from '../ops/scratch.js'
-import { full } from '../support/counts.js'
+import { isFullRun } from '../support/counts.js'
 import { freePort } from '../support/freePort.js'
 import { needs } from '../support/needs.js'
 import {
@@ -153,7 +153,7 @@ describe('the files to deploy: a broker with their settings', function () {
   }
 
   // The brokers of one file differ only in their names, so a quick run tests the first broker.
-  const chosen = [...environments()].filter(([name]) => full || !/ broker-[23]$/.test(name))
+  const chosen = [...environments()].filter(([name]) => isFullRun || !/ broker-[23]$/.test(name))
   for (const [name, environment] of chosen) {
     it(`${name}: the broker grants a lock, is healthy, and exits 0`, async () => {
       const prepared = await prepare()

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
-import { full } from '../support/counts.js'
+import { isFullRun } from '../support/counts.js'
 import { RawClient } from './raw.js'
 import { ServeProcess } from './remote.js'
 import { aborted, Stage } from './stage.js'
@@ -79,7 +79,7 @@ describe('e2e: an unwritable fence file', function () {
   })
 
   // The broker must use up all reserved fences, which takes a million grants.
-  if (full) {
+  if (isFullRun) {
     it('ends the broker before the broker uses a fence that is not reserved on the disk', async () => {
       const serveProcess = await ServeProcess.startListening(stage, '--fence-file', path)
       const session = await stage.session(serveProcess.url, { reconnect: false })

@@ -61,7 +61,7 @@ describe('log: the address of etcd', () => {
     })
   }
 
-  it('cannot have endpoints with http:// and endpoints with https://', () => {
+  it('cannot mix endpoints with http:// and endpoints with https://', () => {
     const message = refusal(() =>
       checkAddress({ endpoints: ['http://a', 'https://b'], prefix: 'p' }),
     )

@@ -19,7 +19,7 @@ function sessions({ broker }: Member): string[] {
 }
 
 describe('brokers that share a log', () => {
-  it('exclude clients of all brokers from a lock that a client of one broker holds', async () => {
+  it('refuse a lock to the clients of every broker while a client of one broker holds it', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
@@ -64,7 +64,7 @@ describe('brokers that share a log', () => {
     const effects: [string, string][] = []
     const observerOf = (name: string): Observer => ({
       onEffect: ({ kind }: Effect) => void effects.push([name, kind]),
-      onSessionMoved: () => void effects.push([name, 'left']),
+      onSessionMoved: () => void effects.push([name, 'moved']),
       ...{ onMessage: () => {}, onFlushed: () => {}, onRefused: () => {} },
     })
     const cluster = new Cluster()
@@ -79,7 +79,7 @@ describe('brokers that share a log', () => {
     expect(effects.filter(([name]) => name === 'b')).to.deep.equal([])
     await cluster.client(b, alice.resume())
     expect(effects.slice(4)).to.have.deep.members([
-      ['a', 'left'],
+      ['a', 'moved'],
       ['b', 'resumed'],
     ])
   })
@@ -131,7 +131,7 @@ describe('a session that moves to another broker', () => {
     expect(a.broker.table.heldCount).to.equal(2)
   })
 
-  it('keeps a lock for its full ttl, although the former broker proposes its expiry', async () => {
+  it('keeps a lock for its full ttl after the move, although the former broker proposes its expiry', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease' })
@@ -155,7 +155,7 @@ describe('a session that moves to another broker', () => {
     expect(b.broker.table.heldCount).to.equal(0)
   })
 
-  it('stays at its new broker when an abandoned hello arrives late at another broker', async () => {
+  it('stays at its broker when an earlier hello, which the client gave up, arrives late at another broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(b, { grace: 'lease' })

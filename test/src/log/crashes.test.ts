@@ -7,7 +7,7 @@
 import type { Lock } from '@holdfast/client'
 import { LockTable } from '@holdfast/server/core'
 import { expect } from 'chai'
-import { count, full, Random } from '../support/counts.js'
+import { count, isFullRun, Random } from '../support/counts.js'
 import { crashAtPoints } from './crashes.js'
 import { Ledger } from './ledger.js'
 import { crashPoints } from './points.js'
@@ -16,7 +16,7 @@ describe('journal: crashes', () => {
   it('leave every answer true that a client received, at each named point', async function () {
     this.timeout(600_000)
     // A quick run crashes at every second point: around a commit, and during a snapshot.
-    const points = crashPoints.filter((_, i) => full || i % 2 === 0)
+    const points = crashPoints.filter((_, i) => isFullRun || i % 2 === 0)
     const rounds = count(points.length, 20)
     const { crashes, lies, grants } = await crashAtPoints(rounds, new Random(), points)
     expect(lies).to.deep.equal([])

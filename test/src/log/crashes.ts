@@ -24,7 +24,10 @@ const workerCount = 4
  * The number of locks that one session holds all the time, so that a snapshot has several chunks.
  */
 const permanentLockCount = 1_200
-/** How often the broker may pass a point before the kill, at most; by default once. */
+/**
+ * The kill comes when the broker reaches a point for the nth time, with a random n from 1 to this
+ * number; by default n is 1.
+ */
 const maxVisits: Partial<Record<CrashPoint, number>> = {
   'before a commit': 60,
   'committed, not flushed': 60,
@@ -102,12 +105,12 @@ class Scene {
   /** Opens the sessions, which work until the end of all crashes. */
   async startWork(): Promise<void> {
     await this.#start()
-    const holder = await this.#join()
+    const holder = await this.#openSession()
     const locks = Array.from({ length: permanentLockCount }, (_, i) =>
       holder.lock(`permanent ${i}`),
     )
     for (const lock of await Promise.all(locks)) this.#ledger.granted(lock, holder.id)
-    for (let i = 0; i < workerCount; i++) this.#work.push(this.#lockAndUnlock(await this.#join()))
+    for (let i = 0; i < workerCount; i++) this.#work.push(this.#lockAndUnlock(await this.#openSession()))
   }
 
   /** Lets a broker crash at this visit to the point, and checks the table in the journal. */
@@ -150,7 +153,8 @@ class Scene {
     }
   }
 
-  async #join(): Promise<Session> {
+  /** Opens a session that reconnects after each crash, and records its disconnects and losses. */
+  async #openSession(): Promise<Session> {
     const session = await connect(`ws://127.0.0.1:${this.#port}`, {
       grace: 'lease',
       lease: 60_000,

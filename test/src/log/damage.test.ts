@@ -37,7 +37,7 @@ function loadJournal(dir: string): LoadResult {
 }
 
 /** Makes a journal with a snapshot and later records. */
-async function fill(dir: string): Promise<void> {
+async function makeJournal(dir: string): Promise<void> {
   let onSnapshot: () => void = () => {}
   const snapshotMade = new Promise<void>((resolve) => {
     onSnapshot = resolve
@@ -60,7 +60,7 @@ describe('journal: a journal with a flipped bit', () => {
   it('is restored exactly, or refused', async function () {
     this.timeout(120_000)
     const dir = scratch(stage).path('journal')
-    await fill(dir)
+    await makeJournal(dir)
     const file = `${dir}/data.mdb`
     const original = readFileSync(file)
     const expected = loadJournal(dir)

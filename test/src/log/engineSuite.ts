@@ -59,8 +59,8 @@ function testOrdering(stage: EngineStage): void {
     const hasAllTexts = (entries: readonly (readonly [number, string])[]): boolean =>
       new Set(entries.map(([, text]) => text)).size === engines.length * entriesPerEngine
     for (const { entries } of readers) await entries.waitUntil(hasAllTexts)
-    // If etcd answers too late, the engine writes an entry twice. One reader may then have a copy
-    // that another reader does not have yet, so the test compares what all readers have.
+    // If etcd answers too late, the engine writes an entry twice. One reader may then have the
+    // second copy before another reader has it, so the test compares only what all readers have.
     const commonCount = Math.min(...readers.map(({ entries }) => entries.items.length))
     const [first, ...others] = readers.map(({ entries }) => entries.items.slice(0, commonCount))
     for (const other of others) expect(other).to.deep.equal(first)
@@ -191,14 +191,14 @@ function testCompaction(stage: EngineStage): void {
     await engine.compact(b, ['living'])
     expect(newestSnapshot?.position).to.equal(c)
     expect(await partsOf(engine)).to.deep.equal([`up to ${c}`])
-    const laterReader = new Reader()
-    engine.follow(b, laterReader)
-    await laterReader.entries.waitForCount(2)
-    expect(laterReader.texts).to.deep.equal(['c', 'd'])
-    const lateReader = new Reader()
-    engine.follow(0, lateReader)
-    expect(await lateReader.ends.waitForCount(1)).to.deep.equal(['compacted'])
-    expect(lateReader.texts).to.deep.equal([])
+    const readerAfterB = new Reader()
+    engine.follow(b, readerAfterB)
+    await readerAfterB.entries.waitForCount(2)
+    expect(readerAfterB.texts).to.deep.equal(['c', 'd'])
+    const readerFromStart = new Reader()
+    engine.follow(0, readerFromStart)
+    expect(await readerFromStart.ends.waitForCount(1)).to.deep.equal(['compacted'])
+    expect(readerFromStart.texts).to.deep.equal([])
     // Several brokers may compact again, at the same time.
     await Promise.all([engine.compact(b, ['living']), engine.compact(c, ['living'])])
     await engine.append('living', 'e')

@@ -9,7 +9,8 @@ import { slowClock } from '../support/slowClock.js'
 import { engineSuite } from './engineSuite.js'
 import { EtcdStage, logConfig, Reader } from './etcdStage.js'
 
-// After a timeout the engine may write an entry a second time, which most tests do not expect.
+// The slow clock prevents timeouts: after a timeout the engine may write an entry a second time,
+// which most tests do not expect.
 engineSuite('on etcd', () => EtcdStage.forSuite({}, slowClock))
 
 describe('log: the keys of the engine on etcd', function () {

@@ -201,9 +201,9 @@ describe('log: a faulty etcd', function () {
       warning = lateEngine.warning
     }
     expect(warning).to.match(/^etcd at http\S+ has used (8|9|10)\d % of its quota$/)
-    const full = `etcd at ${endpoints[0]} has used up its quota: `
+    const problem = `etcd at ${endpoints[0]} has used up its quota: `
     const disarm = ', then run "etcdctl alarm disarm"'
-    const message = `${full}restart each member with a larger --quota-backend-bytes${disarm}`
+    const message = `${problem}restart each member with a larger --quota-backend-bytes${disarm}`
     expect((await rejection(write(), 'UNAVAILABLE')).message).to.equal(message)
     expect(await refusal(engine(endpoints), 'UNAVAILABLE')).to.equal(message)
     // Repairs etcd as an operator does.
@@ -220,7 +220,7 @@ describe('log: a faulty etcd', function () {
     while (!(await isFragmented())) {
       await members[0]!.ask('/v3/kv/deleterange', { key: spares.pop() })
     }
-    const defragment = `${full}run "etcdctl defrag" for each member${disarm}`
+    const defragment = `${problem}run "etcdctl defrag" for each member${disarm}`
     expect(await refusal(engine(endpoints), 'UNAVAILABLE')).to.equal(defragment)
     await members[0]!.ask('/v3/maintenance/defragment', {})
     await members[0]!.ask('/v3/maintenance/alarm', {
@@ -282,18 +282,18 @@ describe('log: a faulty etcd', function () {
     const [key, range_end] = [base64('p/'), base64('p0')]
     await ask('role/grant', { name: 'broker', perm: { permType: 2, key, range_end } })
     await ask('enable', {})
-    const as = (user: string, password = `${user}'s`) =>
+    const engineAs = (user: string, password = `${user}'s`) =>
       engine(endpoints, { auth: { user, password }, openTimeoutMs: 10_000 })
     expect(await refusal(engine(endpoints), 'INVALID_OPTION')).to.include(
       'requires a user and a password: set `auth`',
     )
-    expect(await refusal(as('broker', 'wrong'), 'INVALID_OPTION', patientConfig)).to.match(
+    expect(await refusal(engineAs('broker', 'wrong'), 'INVALID_OPTION', patientConfig)).to.match(
       /answered "authentication failed, invalid user ID or password"$/,
     )
-    expect(await refusal(as('other'), 'INVALID_OPTION', patientConfig)).to.match(
+    expect(await refusal(engineAs('other'), 'INVALID_OPTION', patientConfig)).to.match(
       /answered "permission denied"$/,
     )
-    const broker = as('broker')
+    const broker = engineAs('broker')
     await broker.open(patientConfig)
     const reader = new Reader()
     broker.follow(0, reader)

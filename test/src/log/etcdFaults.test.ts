@@ -94,9 +94,10 @@ describe('log: the engine on a failing etcd', function () {
     const [first, ...others] = readers.map(({ entries }) => entries.items.slice(0, length))
     for (const other of others) expect(other).to.deep.equal(first)
     for (const { written } of writers) {
-      const slot = written[0]!.slice(0, 3)
+      // The name of the writer and the colon, such as `b0:`.
+      const prefix = written[0]!.slice(0, 3)
       for (const reader of readers) {
-        const ownEntries = reader.texts.filter((text) => text.startsWith(slot))
+        const ownEntries = reader.texts.filter((text) => text.startsWith(prefix))
         expect([...new Set(ownEntries)]).to.deep.equal(written)
       }
     }

@@ -14,7 +14,7 @@ import { Collector } from '../e2e/stage.js'
 import { EtcdStage } from './etcdStage.js'
 import { RecordingTable, raiseFenceFloor } from './logSuite.js'
 
-/** A state machine that records the calls of its log. */
+/** A broker as its log sees it: a state machine. It records the calls of the log. */
 class RecordingBroker extends RecordingTable {
   readonly events = new Collector<string>()
 
@@ -43,7 +43,7 @@ describe('log: an entry on etcd that does not reach a broker', function () {
   const logs: ReplicatedLog[] = []
   afterEach(() => Promise.all(logs.splice(0).map((log) => log.close())))
 
-  /** Makes engines that do not deliver entries for which `isDropped` returns true. */
+  /** A source of engines that do not deliver the entries for which `isDropped` returns true. */
   function sourceThatDrops(isDropped: (text: string) => boolean): EngineSource {
     return {
       create(): Engine {
@@ -77,7 +77,7 @@ describe('log: an entry on etcd that does not reach a broker', function () {
     const b = await start((text) => text.includes('"fence":7,') && ++dropCount === 1)
     const c = await start()
     a.log.submit(raiseFenceFloor(7))
-    await a.broker.hasApplied(1)
+    await a.broker.whenApplied(1)
     a.log.submit(raiseFenceFloor(8))
     await b.broker.events.waitUntil(() => b.broker.events.items.length === 4)
     expect(b.broker.events.items).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
@@ -87,7 +87,7 @@ describe('log: an entry on etcd that does not reach a broker', function () {
     // All later entries reach every broker.
     c.log.submit(raiseFenceFloor(9))
     // Broker a applies three commands and one takeover of the sessions of broker b.
-    await Promise.all([a.broker.hasApplied(4), b.broker.hasApplied(1)])
+    await Promise.all([a.broker.whenApplied(4), b.broker.whenApplied(1)])
     expect([...b.broker.dump()]).to.deep.equal([...a.broker.dump()])
     for (const { broker } of [a, c]) expect(broker.events.items).to.deep.equal(['serve'])
   })

@@ -10,7 +10,8 @@ import { Stage } from '../e2e/stage.js'
 import { etcdGateway, permissionDenied } from './etcdGateway.js'
 import { EtcdStage } from './etcdStage.js'
 
-const refusal = /^the log was not compacted \(.*does not let this user compact: start etcd with/
+const compactionProblem =
+  /^the log was not compacted \(.*does not let this user compact: start etcd with/
 
 describe('log: an etcd that refuses compaction and status', function () {
   this.timeout(60_000)
@@ -41,7 +42,7 @@ describe('log: an etcd that refuses compaction and status', function () {
   it('still stores snapshots, and the broker reports the refusal as a problem of the log', async () => {
     const { calls, status, lockUntil } = await startBroker()
     await lockUntil(() => status().problem !== undefined)
-    expect(status().problem).to.match(refusal)
+    expect(status().problem).to.match(compactionProblem)
     const firstPosition = status().snapshot!.position
     await lockUntil(() => (status().snapshot?.position ?? 0) > firstPosition)
     expect([...calls]).to.include('/v3/kv/compaction')

@@ -95,6 +95,7 @@ export class EtcdStage {
 
   /** Removes the keys of all tests, so that a broker finds no log of another test. */
   async removeAllKeys(): Promise<void> {
+    // In etcd, the range that begins and ends with a zero byte has all keys.
     const zeroByte = Buffer.from('\0').toString('base64')
     const allKeys = { key: zeroByte, range_end: zeroByte }
     await (await this.cluster.leader()).ask('/v3/kv/deleterange', allKeys)
@@ -103,6 +104,7 @@ export class EtcdStage {
   /** All keys under the prefix of this test, without the prefix. */
   async keys(): Promise<string[]> {
     const { prefix } = this
+    // The character 0 is the next character after the slash, so the range has all these keys.
     const base64 = (text: string) => Buffer.from(text).toString('base64')
     const { kvs = [] } = await (await this.cluster.leader()).ask<{ kvs?: { key: string }[] }>(
       '/v3/kv/range',

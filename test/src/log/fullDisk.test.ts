@@ -127,9 +127,9 @@ describe('journal: on a full disk', () => {
 
   it('lets no broker start for the first time, until space is free', async () => {
     const disk = smallDisk()
-    const ballast = join(disk, 'ballast')
+    const filler = join(disk, 'filler')
     const size = statfsSync(disk).bavail * statfsSync(disk).bsize
-    writeFileSync(ballast, Buffer.alloc(size))
+    writeFileSync(filler, Buffer.alloc(size))
     const journal = join(disk, 'journal')
     const args = ['serve', '--port', '0', '--journal', journal]
     const { code, err } = await Holdfast.run(stage, args)
@@ -140,7 +140,7 @@ describe('journal: on a full disk', () => {
           '(0 bytes are free): make sure that at least 65536 bytes are free',
       ],
     })
-    truncateSync(ballast, 0)
+    truncateSync(filler, 0)
     await stage.broker({ log: journalLog({ dir: journal }) })
   })
 

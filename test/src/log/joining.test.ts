@@ -22,7 +22,8 @@ describe('replicated log: the time to join', () => {
   }
 
   /**
-   * Returns a log that has not started, with an engine that has the methods which `change` returns.
+   * Returns a log that has not started. The methods that `change` returns replace the methods of
+   * its engine.
    */
   function changedLog(cluster: Cluster, change: (engine: Engine) => Partial<Engine>) {
     const { log, source } = cluster.newLog()

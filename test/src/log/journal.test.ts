@@ -21,6 +21,9 @@ import { RecordingTable, raiseFenceFloor } from './logSuite.js'
 
 const program = fileURLToPath(new URL('./programs/flushing.js', import.meta.url))
 
+/** The bytes of a record before its commands: checksums, the format and the record number. */
+const recordHeadBytes = 16
+
 /** Finds the offset at which LMDB stores the lengths of the value at `valueAt` and of its key. */
 function headOffset(bytes: Buffer, valueAt: number, length: number): number {
   const keyLengthAt = 6
@@ -52,7 +55,7 @@ describe('journal', () => {
     for (const command of commands) {
       log.submit(command)
       // Waits after each command, so that each command becomes a record of its own.
-      await table.hasApplied(table.applied.length + 1)
+      await table.whenApplied(table.applied.length + 1)
     }
     await log.close()
     return table
@@ -110,7 +113,7 @@ describe('journal', () => {
     const table = new RecordingTable()
     await log.start(table)
     for (const command of [open, ...locks]) log.submit(command)
-    await table.hasApplied(1_201)
+    await table.whenApplied(1_201)
     log.submit(raiseFenceFloor(7))
     await snapshotMade
     log.submit(raiseFenceFloor(8))
@@ -214,7 +217,7 @@ describe('journal', () => {
     const bytes = readFileSync(dataFile())
     const text = JSON.stringify([raiseFenceFloor(2)])
     for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
-      const head = headOffset(bytes, at - 16, 16 + text.length)
+      const head = headOffset(bytes, at - recordHeadBytes, recordHeadBytes + text.length)
       // Sets the upper half of the length: LMDB would read a gibibyte beyond the end of the file.
       bytes.writeUInt16LE(0x4000, head + 2)
     }
@@ -243,7 +246,7 @@ describe('journal', () => {
     const bytes = readFileSync(dataFile())
     const text = Buffer.from(JSON.stringify([raiseFenceFloor(1)]))
     for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
-      const record = bytes.subarray(at - 16, at + text.length)
+      const record = bytes.subarray(at - recordHeadBytes, at + text.length)
       record.writeUInt16LE(9, 4)
       record.writeUInt32LE(crc32(record.subarray(4)), 0)
     }
@@ -260,7 +263,7 @@ describe('journal', () => {
     const bytes = readFileSync(dataFile())
     const text = Buffer.from(JSON.stringify([raiseFenceFloor(1)]))
     for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
-      const record = bytes.subarray(at - 16, at + text.length)
+      const record = bytes.subarray(at - recordHeadBytes, at + text.length)
       record.write('raiseFenceRoof ', record.indexOf('raiseFenceFloor'))
       record.writeUInt32LE(crc32(record.subarray(4)), 0)
     }

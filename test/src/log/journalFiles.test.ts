@@ -37,6 +37,7 @@ describe('journal: its files', () => {
 
   /** Opens the journal, makes a snapshot, and closes the journal. */
   async function useJournal(): Promise<void> {
+    // Resolves with the error if the journal does not start.
     const snapshotMade = new Promise<void>((resolve) => {
       const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
       const table = new RecordingTable()

@@ -21,7 +21,7 @@ export class Ledger {
   /** The number of grants. */
   grants = 0
 
-  /** A client was granted this lock. */
+  /** Records that the broker has granted this lock to a client. */
   granted({ key, fence }: Lock, session: string): void {
     this.grants++
     this.#highestFence = Math.max(this.#highestFence, fence)

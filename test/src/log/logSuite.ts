@@ -74,7 +74,7 @@ export class RecordingTable implements StateMachine {
   }
 
   /** Resolves when this many commands were applied. */
-  hasApplied(count: number): Promise<void> {
+  whenApplied(count: number): Promise<void> {
     if (this.applied.length >= count) return Promise.resolve()
     return new Promise((resolve) => this.#waiters.push({ count, resolve }))
   }
@@ -99,7 +99,7 @@ export function logSuite(name: string, makeLog: () => Log): void {
     it('applies every command once, in the order of the submits', async () => {
       const commands = Array.from({ length: 500 }, (_, i) => raiseFenceFloor(i + 1))
       for (const command of commands) log.submit(command)
-      await table.hasApplied(500)
+      await table.whenApplied(500)
       expect(table.applied).to.deep.equal(commands)
       await log.close()
       expect(table.applied.length).to.equal(500)
@@ -108,7 +108,7 @@ export function logSuite(name: string, makeLog: () => Log): void {
     it('applies the commands of many turns in the order of the submits', async () => {
       for (let turn = 0; turn < 20; turn++) {
         for (let i = 1; i <= 5; i++) log.submit(raiseFenceFloor(turn * 5 + i))
-        await table.hasApplied(turn * 3)
+        await table.whenApplied(turn * 3)
       }
       await log.close()
       const fences = table.applied.map((command) => 'fence' in command && command.fence)
@@ -120,7 +120,7 @@ export function logSuite(name: string, makeLog: () => Log): void {
         if ('fence' in command && command.fence < 50) log.submit(raiseFenceFloor(command.fence + 1))
       }
       log.submit(raiseFenceFloor(1))
-      await table.hasApplied(50)
+      await table.whenApplied(50)
       expect(table.deepest).to.equal(1)
       await log.close()
     })

@@ -46,7 +46,7 @@ describe('journal: a second process', () => {
       const table = new RecordingTable()
       await log.start(table)
       log.submit(raiseFenceFloor(1))
-      await table.hasApplied(1)
+      await table.whenApplied(1)
       const wrapper = ['unshare', '--net', '--pid', '--fork']
       const args = ['serve', '--port', '0', '--journal', dir]
       const { code, err } = await Holdfast.run(stage, args, { wrapper })

@@ -44,7 +44,7 @@ describe('snapshot in a thread', () => {
   async function submitUntil(condition: () => boolean, table: RecordingTable): Promise<void> {
     for (let i = 0; !condition() && i < 20_000; i++) {
       log.submit(raiseFenceFloor(i))
-      await table.hasApplied(table.applied.length + 1)
+      await table.whenApplied(table.applied.length + 1)
     }
     expect(condition()).to.equal(true)
   }

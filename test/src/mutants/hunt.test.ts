@@ -4,7 +4,7 @@
  * mutants. A full run (see `support/counts.ts`) tries all mutants.
  */
 import { expect } from 'chai'
-import { count, full } from '../support/counts.js'
+import { count, isFullRun } from '../support/counts.js'
 import { mutants } from './catalogue/index.js'
 import { hunt, isCaught } from './hunt.js'
 
@@ -62,14 +62,14 @@ describe('the hunt for mutants', function () {
 })
 
 describe('the hunt catches the mutant', () => {
-  for (const mutant of mutants.filter(({ name }) => full || sample.includes(name))) {
+  for (const mutant of mutants.filter(({ name }) => isFullRun || sample.includes(name))) {
     it(`${mutant.name}: ${mutant.why}`, async function () {
       // 30 s in a quick run, 10 min in a full run.
       this.timeout(count(30_000, 600_000))
       const seedRange = { from: 1, seeds: 3_000, events: 2_000 }
       const result = await hunt(mutant, seedRange)
       const { seed, rule, test, error, seconds } = result
-      if (full) console.log(`      seed ${seed}, ${seconds.toFixed(1)} s: ${rule ?? test}`)
+      if (isFullRun) console.log(`      seed ${seed}, ${seconds.toFixed(1)} s: ${rule ?? test}`)
       expect(error, 'an error that the mutant threw').to.equal(undefined)
       expect(isCaught(result), 'the simulation or a test caught the mutant').to.equal(true)
     })

@@ -31,10 +31,10 @@ export function jwt(claims: Claims, alg = 'HS256', key = secret): Promise<string
 /** A broker under attack, and helpers to attack the broker. */
 export interface Target {
   readonly port: number
-  /** A session of an honest client, which must survive the attack. */
-  readonly good: Session
+  /** The session of an honest client, which must survive the attack. */
+  readonly honestSession: Session
   /** A lock of the honest client. */
-  readonly lock: Lock
+  readonly honestLock: Lock
   /** The log lines of the broker. */
   readonly logged: Collector<string>
   /** Opens a connection, sends this hello, and returns the code and the reason of the close. */
@@ -101,7 +101,7 @@ export const attacks: readonly Attack[] = [
     attempt: async ({ hello }) => hello({ token: await jwt({ sub: 'eve', aud: 'elsewhere' }) }),
   },
   {
-    attack: 'a good token in the URL',
+    attack: 'a valid token in the URL',
     outcome: '4401 unauthorized: no token was sent',
     attempt: async ({ raw }) => {
       const client = await raw({}, `/?token=${await jwt({ sub: 'eve' })}`)
@@ -112,11 +112,11 @@ export const attacks: readonly Attack[] = [
   {
     attack: 'a client locks, steals, queries, watches and revokes without permission',
     outcome: 'FORBIDDEN, five times',
-    attempt: async ({ raw, lock }) => {
+    attempt: async ({ raw, honestLock }) => {
       const client = await raw()
       client.send({ type: 'hello', token: await jwt({ sub: 'eve' }) })
       await client.receive('welcome')
-      const { key, fence } = lock
+      const { key, fence } = honestLock
       const requests = [
         { type: 'lock', key },
         { type: 'lock', key, steal: true },
@@ -138,8 +138,8 @@ export const attacks: readonly Attack[] = [
   {
     attack: 'another client resumes a session with its id and a guessed secret',
     outcome: 'a new session, and the old session continues',
-    attempt: ({ good, raw }) =>
-      tryResume(raw, 'good', { session: good.id, secret: 'x'.repeat(43) }),
+    attempt: ({ honestSession, raw }) =>
+      tryResume(raw, 'honest', { session: honestSession.id, secret: 'x'.repeat(43) }),
   },
   {
     attack: 'another principal resumes a session with its stolen secret',

@@ -7,7 +7,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { cellOfSlot, slotOf } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
-import { full } from '../support/counts.js'
+import { isFullRun } from '../support/counts.js'
 import { type Ended, Holdfast, type StartOptions } from './command.js'
 
 const cellCount = 2
@@ -48,14 +48,14 @@ describe('holdfast over cells', () => {
     const { cells, list } = await startCells()
     for (const [i, key] of keys.entries()) {
       // A quick run tests the second cell, because a client without cells would use the first.
-      if (!full && i === 0) continue
+      if (!isFullRun && i === 0) continue
       const { code, out } = await run(list, ['run', key, '--', 'sh', '-c', 'echo $HOLDFAST_KEY'])
       expect([code, out]).to.deep.equal([0, [key]])
       expect((await run(list, ['elect', key, 'true'])).code).to.equal(0)
       const { out: shared } = await run(list, ['once', '--keep', '1m', key, 'echo', 'built'])
       expect(shared).to.deep.equal(['built'])
       const grants = cells.map(({ broker }) => broker.stats().totalLocks)
-      expect(grants).to.deep.equal(i === 0 ? [3, 0] : [full ? 3 : 0, 3])
+      expect(grants).to.deep.equal(i === 0 ? [3, 0] : [isFullRun ? 3 : 0, 3])
     }
   })
 

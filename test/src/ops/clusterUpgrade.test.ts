@@ -14,7 +14,7 @@ import { RawClient } from '../e2e/raw.js'
 import { Stage } from '../e2e/stage.js'
 import { EtcdStage } from '../log/etcdStage.js'
 import { PostgresStage } from '../log/postgresStage.js'
-import { full } from '../support/counts.js'
+import { isFullRun } from '../support/counts.js'
 import { freePort } from '../support/freePort.js'
 import { type OtherBuild, otherBuild } from '../support/otherBuild.js'
 import { Holdfast } from './command.js'
@@ -123,7 +123,7 @@ describe('an upgrade of a cluster on etcd, broker by broker', function () {
 })
 
 // The builds differ in their features and not in their engines, so a quick run tests one engine.
-const describeOfFullRun = full ? describe : () => {}
+const describeOfFullRun = isFullRun ? describe : () => {}
 
 describeOfFullRun('an upgrade of a cluster in PostgreSQL, broker by broker', function () {
   this.timeout(120_000)

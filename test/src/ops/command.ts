@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { Collector, type Stage } from '../e2e/stage.js'
-import { full } from '../support/counts.js'
+import { isFullRun } from '../support/counts.js'
 import { endsByItself, runInProcess } from './inProcess.js'
 
 /**
@@ -57,8 +57,8 @@ export class Holdfast {
 
   private constructor(args: readonly string[], options: StartOptions) {
     const { env, input, wrapper = [], stdin = 'pipe' } = options
-    const ownMain = options.main ?? main
-    const holdfastCommand = options.launched ? [launcher] : [process.execPath, ownMain]
+    const mainFile = options.main ?? main
+    const holdfastCommand = options.launched ? [launcher] : [process.execPath, mainFile]
     const [program, ...programArgs] = [...wrapper, ...holdfastCommand, ...args]
     this.process = spawn(program!, programArgs, {
       stdio: [stdin, 'pipe', 'pipe'],
@@ -94,7 +94,7 @@ export class Holdfast {
    */
   static run(stage: Stage, args: readonly string[], options: StartOptions = {}): Promise<Ended> {
     const { env, ...others } = options
-    if (!full && endsByItself(args) && Object.keys(others).length === 0) {
+    if (!isFullRun && endsByItself(args) && Object.keys(others).length === 0) {
       return runInProcess(stage, args, environment(env))
     }
     return Holdfast.start(stage, args, options).ended()
@@ -105,7 +105,7 @@ export class Holdfast {
    * of the tests runs such a command within the process of the tests.
    */
   static runRefused(stage: Stage, args: readonly string[]): Promise<Ended> {
-    if (full) return Holdfast.start(stage, args).ended()
+    if (isFullRun) return Holdfast.start(stage, args).ended()
     return runInProcess(stage, args, environment(undefined))
   }
 

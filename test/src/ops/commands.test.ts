@@ -203,7 +203,7 @@ describe('the command holdfast', () => {
     )
   })
 
-  it('takes several URLs with commas, and tries one after another', async () => {
+  it('takes several URLs, separated by commas, and tries one after another', async () => {
     const { url } = await stage.broker()
     const list = `ws://127.0.0.1:${await freePort()}, ${url}`
     for (const name of ['ls', 'stats']) {

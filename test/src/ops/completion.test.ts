@@ -77,6 +77,8 @@ describe('holdfast completion', () => {
     const untilShown = async (text: string) => {
       while (!shown.includes(text)) await once(terminal.stdout, 'data')
     }
+    // The terminal also shows each typed line. Because of the quotes, a typed line does not contain
+    // the text that the test waits for.
     terminal.stdin.write(`. ./rc; echo rea''dy\n`)
     await untilShown('ready')
     for (const [i, [line]] of typedLines.entries()) {

@@ -31,6 +31,7 @@ describe('the names of options in messages of the command', () => {
       expect(withFlags(`It is wrong: set \`${name}\``)).to.equal(
         `It is wrong: set ${flagWithValue}`,
       )
+      // Without backquotes, a name such as `log` may be an ordinary word, so it stays.
       const isPlainWord = /^[a-z]+$/.test(name)
       const bare = isPlainWord ? name : flag
       expect(withFlags(`Use ${name} (${name}), ${name}.`)).to.equal(

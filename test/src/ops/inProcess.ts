@@ -21,8 +21,11 @@ const endingCommands = new Set([
 /** The signals for which a command may leave a listener. */
 const signals = ['SIGINT', 'SIGTERM'] as const
 
-/** The last command in this process, because only one at a time can have the standard output. */
-let last: Promise<unknown> = Promise.resolve()
+/**
+ * Resolves when the newest command in this process has ended. Each command waits for the command
+ * before it, because only one at a time can have the standard output.
+ */
+let newestEnded: Promise<unknown> = Promise.resolve()
 
 /** Whether a command with these arguments prints and ends by itself. */
 export function endsByItself(args: readonly string[]): boolean {
@@ -43,8 +46,8 @@ export function runInProcess(
   args: readonly string[],
   env: NodeJS.ProcessEnv,
 ): Promise<Ended> {
-  const ended = last.then(() => runNow(stage, args, env))
-  last = ended.catch(() => {})
+  const ended = newestEnded.then(() => runNow(stage, args, env))
+  newestEnded = ended.catch(() => {})
   return ended
 }
 

@@ -7,7 +7,7 @@ import type { Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { RawClient } from '../e2e/raw.js'
 import { Stage } from '../e2e/stage.js'
-import { full } from '../support/counts.js'
+import { isFullRun } from '../support/counts.js'
 import { type Ended, Holdfast } from './command.js'
 
 const lockCount = 2_345
@@ -125,7 +125,7 @@ describe('a long listing of holdfast', () => {
   })
 
   // The broker answers a query of fewer than about 8,000 keys without a pause.
-  if (full) {
+  if (isFullRun) {
     it('has each lock once while locks are granted and released between two pages', async () => {
       const { url } = await stage.broker({ authorize: () => true })
       const [ann, bob] = [await stage.session(url), await stage.session(url)]

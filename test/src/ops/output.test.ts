@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
-import { full as isFull } from '../support/counts.js'
+import { isFullRun } from '../support/counts.js'
 import { needs, skip } from '../support/needs.js'
 import { type Ended, Holdfast } from './command.js'
 import { scratch } from './scratch.js'
@@ -70,7 +70,7 @@ describe('holdfast with output that cannot be written', () => {
       ...[['ls'], ['watch'], ['top'], ['bench', '--sessions', '1', '--time', '10ms']].map(
         (words) => [...words, ...urlFlag],
       ),
-      ...(isFull ? commandsOfFullRun : []),
+      ...(isFullRun ? commandsOfFullRun : []),
     ]
     const runs = await Promise.all(commands.map((args) => runInto(fullDevice, args)))
     for (const [i, { code, err }] of runs.entries()) {

@@ -1,7 +1,8 @@
 /**
  * Tests `holdfast rebalance` and `POST /rebalance`, which send the clients of a broker to their
- * preferred brokers: who may send them, what the command prints, and which message explains each
- * refusal. test/src/log/draining.test.ts tests how the broker closes the connections.
+ * preferred brokers: a client prefers the brokers in the order of its URLs. The tests check who may
+ * send the clients, what the command prints, and which message explains each refusal.
+ * test/src/log/draining.test.ts tests how the broker closes the connections.
  */
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'

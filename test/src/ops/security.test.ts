@@ -29,10 +29,10 @@ describe('the broker under attack', () => {
     })
     stage.onClear(() => broker.close())
     const { url, port } = await broker.listen({ port: 0 })
-    const token = await jwt({ sub: 'good' })
-    const good = await connect(url, { token, grace: 'lease' })
-    stage.onClear(() => good.close())
-    const lock = await good.lock('good:k')
+    const token = await jwt({ sub: 'honest' })
+    const honestSession = await connect(url, { token, grace: 'lease' })
+    stage.onClear(() => honestSession.close())
+    const honestLock = await honestSession.lock('honest:k')
     const raw = async (headers: Record<string, string> = {}, path = '') => {
       const client = new RawClient(`${url}${path}`, { protocols: [subprotocol], headers })
       stage.onClear(() => client.drop())
@@ -45,17 +45,17 @@ describe('the broker under attack', () => {
       const { code, reason } = await client.closed()
       return `${code} ${reason}`
     }
-    return { port, good, lock, logged, hello, raw }
+    return { port, honestSession, honestLock, logged, hello, raw }
   }
 
   for (const { attack, outcome, attempt } of attacks) {
     it(`withstands the attack "${attack}" with the outcome "${outcome}"`, async () => {
       const target = await startTarget()
       expect(await attempt(target)).to.equal(outcome)
-      expect(target.lock.held).to.equal(true)
-      await target.lock.refresh()
-      expect((await target.good.lock('good:other')).held).to.equal(true)
-      await untilHandled(target.good)
+      expect(target.honestLock.held).to.equal(true)
+      await target.honestLock.refresh()
+      expect((await target.honestSession.lock('honest:other')).held).to.equal(true)
+      await untilHandled(target.honestSession)
     })
   }
 })

@@ -10,7 +10,7 @@ import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
 import { EtcdStage } from '../log/etcdStage.js'
 import { PostgresStage } from '../log/postgresStage.js'
-import { full } from '../support/counts.js'
+import { isFullRun } from '../support/counts.js'
 import { Holdfast } from './command.js'
 import { scratch } from './scratch.js'
 
@@ -299,7 +299,7 @@ describe('holdfast serve --log on etcd', function () {
   })
 
   // This test takes eight seconds, as long as a start may take. So it runs only in a full run.
-  if (full) {
+  if (isFullRun) {
     it('waits for an etcd that cannot be reached, and then exits 69', async () => {
       const refusal = await refused(['serve', '--port', '0', '--log', noEtcd])
       expect(refusal).to.deep.equal({
@@ -390,7 +390,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
   })
 
   // This test takes ten seconds, as long as a start may take. So it runs only in a full run.
-  if (full) {
+  if (isFullRun) {
     it('waits for a PostgreSQL that does not answer, and then exits 69', async () => {
       expect(await refused(noDatabase)).to.deep.equal({
         code: 69,

@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { Stage } from '../e2e/stage.js'
-import { full } from '../support/counts.js'
+import { isFullRun } from '../support/counts.js'
 
 const main = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
 
@@ -116,7 +116,7 @@ describe('holdfast on a terminal', () => {
   function asTextAndJson(commands: readonly string[][]): string[][] {
     return commands.flatMap((args, i) => {
       const json = [...args, '--json']
-      return full ? [args, json] : [i % 2 === 0 ? args : json]
+      return isFullRun ? [args, json] : [i % 2 === 0 ? args : json]
     })
   }
 
@@ -167,7 +167,7 @@ describe('holdfast on a terminal', () => {
           // In a quick run, each command runs against one of the three brokers. A ping needs
           // only the broker that refuses, because a ping ends at the welcome.
           if (label !== 'refused' && command === 'ping') return
-          if (!full && command !== 'ping' && i % 3 !== round) return
+          if (!isFullRun && command !== 'ping' && i % 3 !== round) return
           const output = await outputOf([command!, '--url', url, ...args])
           expectVisible(output, `${command}, ${label}`)
           expect(output.err, `${command}, ${label}`).to.include('holdfast: ')
@@ -230,7 +230,7 @@ describe('holdfast on a terminal', () => {
       stage.onClear(() => server.close())
       await once(server.listen(0, '127.0.0.1'), 'listening')
       const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-      const flagSets = full || i === 0 ? [[], ['--json']] : [[]]
+      const flagSets = isFullRun || i === 0 ? [[], ['--json']] : [[]]
       for (const flags of flagSets) {
         expectVisible(await outputOf(['status', url, ...flags]), JSON.stringify(body).slice(0, 20))
       }

@@ -55,7 +55,7 @@ describe('the TLS of the broker', () => {
   })
 })
 
-/** The configuration of the server's README, on another port, with all files in one folder. */
+/** The nginx configuration from the server's README, with another port and one folder. */
 function configFor(files: Scratch, certs: Certificate, port: number, brokerPort: number): string {
   return `
 error_log stderr notice;

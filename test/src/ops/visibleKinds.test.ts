@@ -11,7 +11,7 @@ import { rejection, Stage, untilHandled } from '../e2e/stage.js'
 import { noStats } from '../protocol/brokerMessages.js'
 import { Holdfast } from './command.js'
 
-describe('the command holdfast, with other kinds of locks than the ordinary lock,', () => {
+describe('the command holdfast with barriers, sets and other kinds of locks', () => {
   const stage = Stage.forEachTest()
   const run = (url: string, ...args: string[]) => Holdfast.run(stage, [...args, '--url', url])
 

@@ -8,7 +8,7 @@ import type { SocketListener } from '@holdfast/server/internal'
 import { maxOutputFrameBytes, parseFrame } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
 import { expect } from 'chai'
-import { count, full, type Random, seeded } from '../support/counts.js'
+import { count, isFullRun, type Random, seeded } from '../support/counts.js'
 import { collectGarbage } from '../support/garbage.js'
 import { plainState } from '../table/plainValues.js'
 import { StandIn, StandInSocket } from './standIn.js'
@@ -154,11 +154,11 @@ describe('protocol: hostile clients', () => {
       for (let i = 1; i <= frames; i++) {
         scene.step()
         if (i % 100 === 0) scene.settle()
-        if (full && i === frames / 10) heap = heapAfterCollection()
+        if (isFullRun && i === frames / 10) heap = heapAfterCollection()
       }
       expect(scene.closes).to.be.greaterThan(frames / 10)
       expect(scene.refusals).to.be.greaterThan(frames / 5)
-      if (full) expect(heapAfterCollection() - heap).to.be.lessThan(16 * 1024 * 1024)
+      if (isFullRun) expect(heapAfterCollection() - heap).to.be.lessThan(16 * 1024 * 1024)
     })
   })
 })

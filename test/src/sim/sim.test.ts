@@ -4,7 +4,7 @@
  * world.
  */
 import { expect } from 'chai'
-import { count, full } from '../support/counts.js'
+import { count, isFullRun } from '../support/counts.js'
 import { runWorld } from './runWorld.js'
 import { type SimulationOptions, simulate } from './simulate.js'
 import { WorldBatch } from './worldBatch.js'
@@ -196,7 +196,7 @@ describe('simulation', () => {
       this.timeout(count(60_000, 600_000))
       const batch = new WorldBatch(options)
       const print = (line: string) => console.log(`      ${line}`)
-      const failed = await batch.run({ from: 1, seeds, onProgress: full ? print : undefined })
+      const failed = await batch.run({ from: 1, seeds, onProgress: isFullRun ? print : undefined })
       if (failed?.violation !== undefined) {
         const { seed, violation, events } = failed
         const { brokers = 1, cells } = options
@@ -210,7 +210,7 @@ describe('simulation', () => {
       }
       const missing = expectedCounts.filter((name) => !batch.counts.has(name))
       expect(missing, 'counts that are 0').to.deep.equal([])
-      if (full) for (const line of batch.table()) print(line)
+      if (isFullRun) for (const line of batch.table()) print(line)
     })
   }
 })

@@ -8,11 +8,11 @@
 const { HOLDFAST_FULL, HOLDFAST_SEED, HOLDFAST_PATH } = process.env
 
 /** Whether this is a full run, which tries the large number of cases. */
-export const full = HOLDFAST_FULL === '1'
+export const isFullRun = HOLDFAST_FULL === '1'
 
 /** Chooses between two numbers: `small` in a quick run, `large` in a full run. */
 export function count(small: number, large: number): number {
-  return full ? large : small
+  return isFullRun ? large : small
 }
 
 /** The seed of this process, a 32-bit integer: `HOLDFAST_SEED`, or a random number. */

@@ -6,7 +6,7 @@
 import type { Command } from '@holdfast/server/core'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { count, full, runs } from '../support/counts.js'
+import { count, isFullRun, runs } from '../support/counts.js'
 import type { PlainEffect } from './plainValues.js'
 import { CommandMaker, type Step, step } from './steps.js'
 import { TableAndModel } from './tableAndModel.js'
@@ -91,7 +91,7 @@ describe('table: random histories compared with the model', () => {
       for (const command of commands) addKind(describeCommand(command))
       for (const effect of effects) addKind(describeEffect(effect))
       // A quick run ends at the first history with which every kind was seen.
-      if (!full && expectedKinds.every((kind) => counts.has(kind))) break
+      if (!isFullRun && expectedKinds.every((kind) => counts.has(kind))) break
     }
     const rareCount = count(0, 3)
     const rare = expectedKinds.filter((kind) => (counts.get(kind) ?? 0) <= rareCount)
