@@ -42,8 +42,9 @@ const maxFaults = 3
  */
 const healthyMs = 60_000
 /**
- * How long a connection must be open, in ms, so that its drop begins a new outage, with the first
- * delay of the retry strategy. A shorter connection is a part of the present outage.
+ * In ms. If a connection was open for at least this time, the outage before it has ended: its drop
+ * begins a new outage, with the first delay of the retry strategy. The drop of a shorter connection
+ * continues the present outage.
  */
 const stableMs = 5_000
 

@@ -13,8 +13,8 @@ import { random as platformRandom } from '../platform/environment.js'
 
 /**
  * The delays before the rounds of a reconnect, in ms; a round tries each URL once. The iterable may
- * be endless. A session asks for a new iterator in each outage. A drop of a connection that was
- * open for less than 5 s continues the outage before.
+ * be endless. A session asks for a new iterator in each outage. If a connection drops that was open
+ * for less than 5 s, the outage continues that began before this connection.
  */
 export type RetryStrategy = Iterable<number>
 

@@ -161,7 +161,8 @@ describe('the past locks of a key, as the page has seen them,', () => {
   it('are limited in number', async () => {
     const { RecentEvents, keptEvents } = await load('recentEvents')
     const recent = new RecentEvents()
-    for (let fence = 1; fence <= 3 * keptEvents; fence++) recent.add(lockEvent('locked', fence), fence)
+    for (let fence = 1; fence <= 3 * keptEvents; fence++)
+      recent.add(lockEvent('locked', fence), fence)
     expect(recent.count).to.equal(3 * keptEvents)
     expect(recent.events.length).to.be.within(keptEvents, 2 * keptEvents)
     expect(recent.events.at(-1)?.sequence).to.equal(3 * keptEvents)

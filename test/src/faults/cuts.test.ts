@@ -94,7 +94,9 @@ describe('faults: a conversation that is cut', function () {
     for (let frameNumber = 1; frameNumber <= totals.frames; frameNumber++) {
       const filtersOf = (index: number): ConnectionFilters =>
         index === 0 ? { down: cutBeforeFrame(frameNumber) } : {}
-      const { connected, resumes } = await withPosition(frameNumber, () => runConversation(filtersOf))
+      const { connected, resumes } = await withPosition(frameNumber, () =>
+        runConversation(filtersOf),
+      )
       // The first frame is the welcome. Without the welcome the client has no session to resume.
       expect(connected).to.equal(frameNumber > 1)
       // The last frame is the close. After the close the client does not resume.

@@ -110,7 +110,8 @@ class Scene {
       holder.lock(`permanent ${i}`),
     )
     for (const lock of await Promise.all(locks)) this.#ledger.granted(lock, holder.id)
-    for (let i = 0; i < workerCount; i++) this.#work.push(this.#lockAndUnlock(await this.#openSession()))
+    for (let i = 0; i < workerCount; i++)
+      this.#work.push(this.#lockAndUnlock(await this.#openSession()))
   }
 
   /** Lets a broker crash at this visit to the point, and checks the table in the journal. */

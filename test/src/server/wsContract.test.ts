@@ -144,7 +144,11 @@ function withListener(make: (raw: Duplex, original: OnData) => OnData): Connect 
 
 /** Changed versions of `ws` that break an assumption, each with the check that must fail. */
 const breaches: readonly (readonly [breach: string, check: string, connect: Connect])[] = [
-  ['has a second data listener', 'has one data listener', withChange(({ raw }) => raw.on('data', () => {}))],
+  [
+    'has a second data listener',
+    'has one data listener',
+    withChange(({ raw }) => raw.on('data', () => {})),
+  ],
   [
     'keeps the last chunk in its data listener',
     'keeps no state in its data listener between frames',
