@@ -50,7 +50,7 @@ export function checkCampaign(key: unknown, options: CampaignOptions): CheckedLo
 /** The parts of a session's requests and locks that {@link refuseSecondCampaign} reads. */
 interface RequestsAndLocks {
   readonly pendingRequests: {
-    /** False after the caller has aborted the request. */
+    /** In each request, `isWanted` is false after the caller has aborted the request. */
     readonly all: readonly { readonly isWanted: boolean; readonly params?: LockParams }[]
   }
   readonly heldLocks: { readonly all: readonly Pick<LockParams, 'key' | 'special'>[] }

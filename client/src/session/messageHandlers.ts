@@ -91,11 +91,11 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
       scheduler.runDue()
     },
     ack: ({ n: receivedCount, at }, connection) => {
-      const sent = connection.noteReceivedByBroker(receivedCount)
+      const sentAt = connection.noteReceivedByBroker(receivedCount)
       pendingRequests.onReceiptConfirmed(receivedCount)
-      if (sent === undefined) return
-      heldLocks.clockSample = { sent, received: at }
-      lease.extend(sent)
+      if (sentAt === undefined) return
+      heldLocks.clockSample = { sent: sentAt, received: at }
+      lease.extend(sentAt)
     },
     snapshot: (message, connection) => {
       if (targets.reconciler?.add(message)) targets.finishResume(connection)
