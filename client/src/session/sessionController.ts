@@ -241,10 +241,12 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     // The caller's listener for lost locks may have closed the session.
     if (this.state === 'closed') return
     // With this code, the broker or the client has already ended the session.
+    const hasGrace = this.#resumeSecret !== undefined
     if (code === closeCodes.expired.code) this.#resumeSecret = undefined
     if (this.#resumeSecret === undefined) {
       this.lease.stop()
-      this.#endSession('the connection dropped, and the session ended', error)
+      const reason = hasGrace ? '' : ': it had no `grace`'
+      this.#endSession(`the connection dropped, and the session ended${reason}`, error)
     } else {
       this.lease.limitToGrace(this.#info.grace)
       // In jeopardy: the session still holds its locks, but loses them unless a resume succeeds.

@@ -92,6 +92,6 @@ function advice({ code, cause }: Closing, { adviceOnConnectionError, page }: Pla
   const text = adviceOnConnectionError?.(cause) ?? 'check that a broker runs there'
   // A browser hides a refused upgrade from its pages, so the advice also covers a refusal.
   return page !== undefined && code === 1006 && cause === undefined
-    ? `${text} and that its option origins (--origin) lets pages of ${page.origin} in`
+    ? `${text} and that its option origins (--origin or --dev) lets pages of ${page.origin} in`
     : text
 }

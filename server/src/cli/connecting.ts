@@ -9,7 +9,7 @@ import { defaultPort, HoldfastError } from '@holdfast/shared'
 import { Command } from 'commander'
 import { type AddressFlags, type CellList, cellListForm, cellsFrom, urlsOfKey } from './cellList.js'
 import { Exit, exitCodes, exitHelp } from './exitCodes.js'
-import { onOutputFailure } from './output.js'
+import { escapeText, onOutputFailure } from './output.js'
 import { appendUrls, readText, urlsInList } from './parse.js'
 import { withoutIgnored } from './run/launcher.js'
 import { readSecret } from './secretFiles.js'
@@ -162,15 +162,23 @@ async function connectToBroker(flags: BrokerFlags, options: ConnectOptions): Pro
 }
 
 /**
- * Throws the error of a failed connection. If the broker wanted a token and the user gave no token,
- * throws an error that says so instead.
+ * Throws the error of a failed connection. If the broker did not accept the token, or no token was
+ * given, throws an error that names the source of the token instead.
  */
 function throwConnectError(flags: BrokerFlags, error: unknown): never {
-  const isUnauthorized = error instanceof HoldfastError && error.code === 'UNAUTHORIZED'
-  if (!isUnauthorized || tokenFrom(flags) !== undefined) throw error
+  if (!(error instanceof HoldfastError) || error.code !== 'UNAUTHORIZED') throw error
+  if (tokenFrom(flags) === undefined) {
+    throw new Exit(
+      exitCodes.forbidden,
+      'The broker requires a token, and none was sent: set HOLDFAST_TOKEN or --token-file FILE',
+    )
+  }
+  const { tokenFile } = flags
+  const source = tokenFile === undefined ? 'HOLDFAST_TOKEN' : `the file ${escapeText(tokenFile)}`
   throw new Exit(
     exitCodes.forbidden,
-    'The broker requires a token, and none was sent: set HOLDFAST_TOKEN or --token-file FILE',
+    `The broker did not accept the token in ${source} (${error.reason ?? error.message}): ` +
+      'put a token there that the broker knows',
   )
 }
 

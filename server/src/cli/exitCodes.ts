@@ -77,11 +77,19 @@ export function reportError(error: unknown): number {
     return error.code
   }
   if (error instanceof HoldfastError) {
-    printError(withFlags(error.message))
+    printError(sentenceCase(withFlags(error.message)))
     // Every other code means that an option of the client or of the broker is invalid.
     return exitCodeOf[error.code] ?? exitCodes.config
   }
   return reportBug(error)
+}
+
+/**
+ * Begins a message of the client with a capital letter. Changes only a message that begins with an
+ * article or the like, because another first word may be a key, an option or a name.
+ */
+function sentenceCase(message: string): string {
+  return message.replace(/^(the|no|a|an|this) /, (word) => word[0]!.toUpperCase() + word.slice(1))
 }
 
 /**

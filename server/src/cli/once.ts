@@ -12,6 +12,7 @@ import { type BrokerFlags, brokerCommandWithoutJson, withSessionFor } from './co
 import { Exit, exitCodes } from './exitCodes.js'
 import { escapeText, writeBytes } from './output.js'
 import { parseDuration } from './parse.js'
+import { cannotRun } from './run/launch.js'
 import { withoutIgnored } from './run/launcher.js'
 import { commandOf } from './run/options.js'
 
@@ -172,7 +173,7 @@ function signalNumber(name: string | null): number {
  * Returns every other error unchanged.
  */
 function exitFor(program: string, error: unknown): unknown {
-  const { code, message } = error as NodeJS.ErrnoException
+  const { code } = error as NodeJS.ErrnoException
   if (error instanceof Exit || typeof code !== 'string') return error
-  return new Exit(code === 'ENOENT' ? 127 : 126, `Cannot run ${escapeText(program)}: ${message}`)
+  return cannotRun(program, code)
 }

@@ -166,7 +166,10 @@ async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<s
     const message = isOpeningAdminPort
       ? error.message.replace('`port`', '`adminPort`').replace('`host`', '`adminHost`')
       : error.message
-    throw new Exit(exitCodeFor(error, loaded), withFlags(message))
+    const code = exitCodeFor(error, loaded)
+    const isUnreachable = code === exitCodes.unavailable && message.includes(' cannot be reached ')
+    const advice = isUnreachable ? '; start it there, or correct the address in `log`' : ''
+    throw new Exit(code, withFlags(`${message}${advice}`))
   } finally {
     // Print the settings even if the broker cannot listen, because a setting may be the cause.
     // Flags are not printed, because the operator has just typed the flags.

@@ -166,7 +166,9 @@ export class UpgradePolicy {
       return { status: '403 Forbidden', reason, cause: 'host' }
     }
     if (origin !== undefined && !isOwnPage && !this.#isAllowedOrigin(origin)) {
-      const reason = 'Origin not allowed: add the origin of the page to `origins` of the broker'
+      const reason =
+        'Origin not allowed: add the origin of the page to `origins` of the broker, or set `dev` ' +
+        'for pages of its own machine'
       return { status: '403 Forbidden', reason, cause: 'origin' }
     }
     const { authenticate, allowUnauthenticated } = this.#settings

@@ -2,7 +2,7 @@
  * Tests the fields of errors besides the code: the key, the holders and the reason. A fence is the
  * number of a grant, by which the messages name a held lock.
  */
-import type { HoldfastError } from '@holdfast/shared'
+import { closeCodes, type HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import {
   acquireLock,
@@ -96,6 +96,23 @@ describe('errors: the key', () => {
     expect(lock.lost).to.include({ code: 'LOCK_LOST', key: 'k', reason: 'session' })
     expect(await errorOf(lock.unlock())).to.include({ code: 'LOCK_NOT_HELD', key: 'k' })
     expect(await errorOf(lock.refresh())).to.include({ key: 'k', reason: 'session' })
+  })
+})
+
+describe('errors: the loss of a session', () => {
+  it('names the missing grace if the connection of a session without a grace dropped', async () => {
+    const scene = await openScene()
+    const lock = await acquireLock(scene)
+    scene.socket.end()
+    const message = 'the connection dropped, and the session ended: it had no `grace`'
+    expect(lock.lost).to.include({ code: 'LOCK_LOST', reason: 'session', message })
+  })
+
+  it('does not name the grace if the broker ended a session with a grace', async () => {
+    const scene = await openScene({ grace: 'lease' }, welcomeWithGrace())
+    const lock = await acquireLock(scene)
+    scene.socket.end(closeCodes.expired.code)
+    expect(lock.lost?.message).to.equal('the connection dropped, and the session ended')
   })
 })
 

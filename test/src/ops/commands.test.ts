@@ -4,6 +4,7 @@
  * lock.
  */
 import { once } from 'node:events'
+import { chmodSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import { type WebSocket, WebSocketServer } from 'ws'
@@ -11,6 +12,7 @@ import { RawClient } from '../e2e/raw.js'
 import { type BrokerWithSessions, Stage, untilHandled } from '../e2e/stage.js'
 import { freePort } from '../support/freePort.js'
 import { Holdfast } from './command.js'
+import { scratch } from './scratch.js'
 
 describe('the command holdfast', () => {
   const stage = Stage.forEachTest()
@@ -193,14 +195,18 @@ describe('the command holdfast', () => {
     }
   })
 
-  it('exits 77 if the broker does not know the token, and names the flag', async () => {
+  it('exits 77 if the broker does not know the token, and names the source of the token', async () => {
     const { url } = await stage.broker({ authenticate: () => undefined })
+    const file = scratch(stage).write('token', 'wrong')
+    chmodSync(file, 0o600)
+    const message = (source: string) =>
+      `holdfast: The broker did not accept the token in ${source} ` +
+      '(unauthorized: the token was not accepted): put a token there that the broker knows'
     const env = { HOLDFAST_TOKEN: 'wrong' }
-    const { code, err } = await Holdfast.run(stage, ['ls', '--url', url], { env })
-    expect(code).to.equal(77)
-    expect(err[0]).to.match(
-      /^holdfast: the broker requires a valid token; set the option --token-file/,
-    )
+    const fromVariable = await Holdfast.run(stage, ['ls', '--url', url], { env })
+    expect([fromVariable.code, fromVariable.err]).to.deep.equal([77, [message('HOLDFAST_TOKEN')]])
+    const fromFile = await Holdfast.run(stage, ['ls', '--url', url, '--token-file', file])
+    expect([fromFile.code, fromFile.err]).to.deep.equal([77, [message(`the file ${file}`)]])
   })
 
   it('takes several URLs, separated by commas, and tries one after another', async () => {
@@ -323,6 +329,7 @@ describe('the command holdfast', () => {
     const withoutBroker = await run(url, 'ping')
     expect(withoutBroker.code).to.equal(69)
     expect(withoutBroker.err).to.have.length(1)
+    expect(withoutBroker.err[0]).to.match(/^holdfast: No Holdfast broker answered/)
   })
 
   it('pings every URL of a list, and exits 0 if at least one broker answers', async () => {

@@ -39,7 +39,15 @@ describe('holdfast once', () => {
   it('exits with the code of a command that fails, and keeps no output', async () => {
     const { url, broker } = await stage.broker()
     expect((await run(url, ['--keep', '10m', 'k', '-c', 'echo no; exit 3'])).code).to.equal(3)
-    expect((await run(url, ['k', '--', './no-such-command'])).code).to.equal(127)
+    expect(await run(url, ['k', '--', './no-such-command'])).to.deep.include({
+      code: 127,
+      err: ['holdfast: Cannot run "./no-such-command": there is no such command (ENOENT)'],
+    })
+    const reason = 'it is not an executable file, or not for this user (EACCES)'
+    expect(await run(url, ['k', '--', '/etc/passwd'])).to.deep.include({
+      code: 126,
+      err: [`holdfast: Cannot run "/etc/passwd": ${reason}: make it executable with chmod +x`],
+    })
     expect(await run(url, ['k', '--', 'echo', 'yes'])).to.deep.include({ code: 0, out: ['yes'] })
     expect(broker.query().heldCount).to.equal(0)
   })

@@ -120,7 +120,7 @@ describe('the arguments of holdfast run', () => {
     const args = ['run', '--url', url, 'k', '--timeout', '5s', '--', 'echo', 'never']
     const { code, out, err } = await Holdfast.run(stage, args)
     expect({ code, out }).to.deep.equal({ code: 127, out: [] })
-    expect(err[0]).to.match(/Cannot run "--timeout".*options of holdfast run before the key/)
+    expect(err[0]).to.match(/Cannot run "--timeout".*the options of holdfast before the key/)
     expect(broker.query().heldCount).to.equal(0)
   })
 })

@@ -304,7 +304,9 @@ describe('holdfast serve --log on etcd', function () {
       const refusal = await refused(['serve', '--port', '0', '--log', noEtcd])
       expect(refusal).to.deep.equal({
         code: 69,
-        message: 'holdfast: etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED)',
+        message:
+          'holdfast: etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED); ' +
+          'start it there, or correct the address in --log',
       })
     })
   }
@@ -394,7 +396,9 @@ describe('holdfast serve --log in PostgreSQL', function () {
     it('waits for a PostgreSQL that does not answer, and then exits 69', async () => {
       expect(await refused(noDatabase)).to.deep.equal({
         code: 69,
-        message: 'holdfast: PostgreSQL at 127.0.0.1:1 cannot be reached (ECONNREFUSED)',
+        message:
+          'holdfast: PostgreSQL at 127.0.0.1:1 cannot be reached (ECONNREFUSED); ' +
+          'start it there, or correct the address in --log',
       })
     })
   }

@@ -147,15 +147,18 @@ export function checkCommand({ command, env }: Launch): void {
 export function cannotRun(name: string, code: string): Exit {
   const shortName = name.length > 80 ? `${name.slice(0, 80)}…` : name
   const reason = reasons[code] ?? 'the system refuses to run it'
-  const hint =
-    name.startsWith('-') && code === 'ENOENT'
-      ? '. Put options of holdfast run before the key, because the command follows the key'
-      : ''
+  const hint = hintFor(name, code)
   // As in shells: 127 for a command that does not exist, 126 for a command that cannot be run.
   return new Exit(
     code === 'ENOENT' ? 127 : 126,
     `Cannot run "${escapeText(shortName)}": ${reason} (${code})${hint}`,
   )
+}
+
+function hintFor(name: string, code: string): string {
+  if (code === 'EACCES') return ': make it executable with chmod +x'
+  if (code !== 'ENOENT' || !name.startsWith('-')) return ''
+  return ': put the options of holdfast before the key, because the command follows the key'
 }
 
 /** The reasons in words, by the error code of the system. */

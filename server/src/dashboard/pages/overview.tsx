@@ -95,7 +95,7 @@ function Tiles() {
   const { feed } = useLiveAppState()
   const { locks, series, brokerPoller } = feed
   const rateOf = (column: Column) => formatRate(series.latest(column))
-  const { totalLocks: finished = 0, successRate = 0 } = brokerPoller.stats ?? {}
+  const { totalLocks: answered = 0, successRate = 0 } = brokerPoller.stats ?? {}
   return (
     <ul class="tiles" aria-label="Key figures">
       <Tile label="Locks held" value={formatCompactCount(locks.heldCount)} column="held" />
@@ -108,11 +108,11 @@ function Tiles() {
       <Tile label="Granted per second" value={rateOf('grants')} column="grants" />
       <Tile
         label="Success rate since the start"
-        value={finished === 0 ? '–' : formatPercent(successRate)}
+        value={answered === 0 ? '–' : formatPercent(successRate)}
         more={
-          finished === 0
-            ? 'no request has finished'
-            : `of ${formatCount(finished)} finished requests`
+          answered === 0
+            ? 'no request has been answered'
+            : `of ${formatCount(answered)} answered requests`
         }
       />
     </ul>
