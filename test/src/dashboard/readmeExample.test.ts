@@ -12,11 +12,13 @@ import { DashboardPages } from './dashboardPages.js'
 
 const pageUrl = new URL('../../../server/docs/shell.md', import.meta.url)
 
-/** The commands after the mark in the page, each as a list of its arguments. */
+/** The commands after the marks in the page, each as a list of its arguments. */
 function commands(): string[][] {
   const page = readFileSync(pageUrl, 'utf8')
-  const [, block = ''] = /<!-- three terminals -->\s*```sh\n(.*?)\n```/s.exec(page) ?? []
-  const lines = block.split('\n').filter((line) => line.startsWith('npx holdfast '))
+  const blocks = page.matchAll(/<!-- three terminals: the \w+ -->\s*```sh\n(.*?)\n```/gs)
+  const lines = [...blocks]
+    .flatMap(([, block = '']) => block.split('\n'))
+    .filter((line) => line.startsWith('npx holdfast '))
   return lines.map((line) => line.replace(/#.*/, '').trim().split(/\s+/).slice(2))
 }
 
