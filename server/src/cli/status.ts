@@ -64,11 +64,13 @@ async function status(
   const results = await Promise.allSettled(addresses.map((address) => fetchStatus(address, ca)))
   const failureCodes: number[] = []
   let readyCount = 0
+  let hasPrinted = false
   for (const [i, result] of results.entries()) {
     const address = addresses[i]!
     if (result.status === 'rejected') failureCodes.push(reportError(result.reason))
     else {
-      if (!asJson && i > 0) print('')
+      if (!asJson && hasPrinted) print('')
+      hasPrinted = true
       await printReport(address, result.value, asJson)
       if (result.value.ready) readyCount++
       else failureCodes.push(reportError(notReady(address)))

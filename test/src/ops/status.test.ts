@@ -85,6 +85,9 @@ describe('holdfast status', () => {
     const brokers = out.filter((line) => line.startsWith('BROKER'))
     const addresses = [a.url, b.url].map((url) => url.replace('ws', 'http'))
     expect(brokers.map((line) => line.split(/ +/)[1])).to.deep.equal(addresses)
+    expect(out.indexOf('')).to.equal(out.lastIndexOf(''))
+    const firstMissing = await status(stage, unused, a.url)
+    expect([firstMissing.code, firstMissing.out[0]]).to.deep.equal([0, brokers[0]])
     const asJson = await status(stage, '--json', a.url, b.url)
     expect(asJson.out.map((line) => JSON.parse(line).url)).to.deep.equal(addresses)
     const secondUnused = `http://127.0.0.1:${await freePort()}`
