@@ -1,9 +1,9 @@
 /**
- * Finds the messages that may need a whole turn of the event loop. Every connection may use a small
- * minimum of work in each turn, and such a message needs more. The message releases many locks,
- * grants many waiters, or checks a large graph for deadlocks. A hundred connections could each send
- * such a message in the same turn. So these messages use the units of work that all connections
- * share, and wait for a later turn if no such units are left.
+ * Finds the messages that may need a whole turn of the event loop, because they release many locks,
+ * grant many waiters, or check a large graph for deadlocks. Every connection may use a small
+ * minimum of work in each turn, but such a message needs more. A hundred connections could each
+ * send such a message in the same turn. So these messages use the units of work that all
+ * connections share, and wait for a later turn if no such units are left.
  */
 import type { KeyState, Lock, LockTable, Request, Session } from '../core/index.js'
 
@@ -38,15 +38,16 @@ export function mayNeedWholeTurn(
     case 'lock':
       return (
         (steal === true && keyState !== undefined && stealEndsAtLeast(keyState, manyEffects)) ||
-        (scope !== undefined && mayVisitMany(session, scope, keyState))
+        (scope !== undefined && mayCheckLargeGraph(session, scope, keyState))
       )
     case 'lockAll':
       return scope !== undefined && Array.isArray(items)
-        ? items.some((item) => mayVisitMany(session, scope, keys.get(String(item?.key))))
+        ? items.some((item) => mayCheckLargeGraph(session, scope, keys.get(String(item?.key))))
         : false
     case 'upgrade': {
       const lock = lockOf(session, fence)
-      return lock !== undefined && mayVisitMany(session, lock.extras?.scope?.number, lock.keyState)
+      if (lock === undefined) return false
+      return mayCheckLargeGraph(session, lock.extras?.scope?.number, lock.keyState)
     }
     case 'unlock':
     case 'downgrade':
@@ -88,8 +89,8 @@ export function stealEndsAtLeast({ holders }: KeyState, count: number): boolean 
 
 /**
  * Whether a release of the key may grant many waiters at once, or answer many followers (requests
- * that wait for the value of a `once`). An exclusive waiter among the first two ends the grants, so
- * an ordinary queue needs no whole turn.
+ * that wait for the value of a `once`). No waiter behind an exclusive waiter is granted. So a queue
+ * with an exclusive waiter among its first two, as in most queues, needs no whole turn.
  *
  * @param withdrawn A waiter that the message removes from the queue.
  */
@@ -110,10 +111,11 @@ function hasManyLocks({ scopes }: Session, scopeNumber: unknown): boolean {
 }
 
 /**
- * Whether a check for deadlocks may visit many scopes, sets or locks. Only a key with a waiting
- * scope or set, or with an upgrade that waits, leads to other scopes.
+ * Whether a check for deadlocks may visit many scopes, sets or locks. The check goes on to other
+ * scopes only at a key for which a request of a scope or set, or an upgrade, waits. Otherwise the
+ * check visits only the locks of this scope.
  */
-function mayVisitMany(
+function mayCheckLargeGraph(
   session: Session,
   scopeNumber: unknown,
   keyState: KeyState | undefined,

@@ -230,10 +230,11 @@ function optionsFrom(flags: BrokerFlags) {
   } as const
 }
 
-/** Sends the token again, because its file may have a new token by now. */
+/** Reads the token again and sends it, because the token file may have a new token by now. */
 function renewToken(session: Pick<Session, 'authenticate'>, flags: BrokerFlags): void {
   const token = tokenFrom(flags)
-  // With the old token the call fails, and the broker closes the connection when the token expires.
+  // If the file still has the old token, the call fails, and the broker closes the connection when
+  // the token expires.
   if (token !== undefined) session.authenticate(token).catch(() => {})
 }
 

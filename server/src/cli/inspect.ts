@@ -1,8 +1,8 @@
 /**
  * `holdfast ls`, `show` and `stats`: print holders, queues, barriers, kept results, refused
  * deadlocks and counters. A barrier lets its callers wait until enough of them have arrived. A
- * `once` is one run of a function for all its callers, and a kept result is its result, stored for
- * later callers.
+ * `once` is one run of a function for all callers of a key, and a kept result is the value of a
+ * run, stored for later callers.
  */
 import type { HeldInfo, LockStats, QueryResult, Session, WaitingInfo } from '@holdfast/client'
 import { type Command, Option } from 'commander'

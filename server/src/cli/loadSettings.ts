@@ -73,9 +73,9 @@ const otherVariables = ['CONFIG', 'URL', 'CELLS', 'TOKEN', 'CA', 'KEY', 'FENCE']
 )
 
 /**
- * How many edits of a short variable still count as a typing mistake. Two edits would be too many,
- * because two edits turn many short names into each other, such as FULL into CELL. A longer name
- * may have more edits.
+ * How many letters of the short name of a variable may be wrong, so that the name still counts as a
+ * typing mistake. Two would be too many, because two edits turn many short names into each other,
+ * such as FULL into CELL. A longer name may have more wrong letters.
  */
 const maxEditsOfShortName = 1
 
@@ -136,8 +136,8 @@ function fromText({ kind }: Setting, text: string): unknown {
 }
 
 /**
- * The number in a text. A text without a number is returned unchanged, so that the check of the
- * limit refuses the text.
+ * Converts a text of digits to its number. Returns every other text unchanged, so that the check of
+ * the limit refuses the text.
  */
 function numberFrom(text: string): unknown {
   return /^\d+$/.test(text) ? Number(text) : text

@@ -95,7 +95,7 @@ export function urlsInList(text: string): string[] {
 /**
  * Reads a text file that an option names.
  *
- * @param kind The purpose of the file, for the error message, such as "token file".
+ * @param kind What the error message calls the file, such as "token file".
  * @throws {Exit} 78 if the file cannot be read.
  */
 export function readText(path: string, kind = 'file'): string {

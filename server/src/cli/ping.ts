@@ -69,8 +69,8 @@ async function ping(flags: PingFlags): Promise<void> {
       try {
         const { ms, lease } = await handshake(target)
         times.push(ms)
-        const place = hasCells ? { cell } : {}
-        if (flags.json) printJson({ url, ...place, n: pingNumber, ms: rounded(ms), lease })
+        const cellField = hasCells ? { cell } : {}
+        if (flags.json) printJson({ url, ...cellField, n: pingNumber, ms: rounded(ms), lease })
         else print(`welcome from ${url}: ${rounded(ms)} ms, lease ${lease} ms`)
       } catch (error) {
         if (hasCells || targets.length === 1) throw error

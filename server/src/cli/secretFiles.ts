@@ -15,7 +15,7 @@ const warnedPaths = new Set<string>()
  * Reads a text file that has a secret, like {@link readText}. Warns on standard error if other
  * users can access the file.
  *
- * @param kind The purpose of the file, for messages, such as "token file".
+ * @param kind What the messages call the file, such as "token file".
  * @throws {Exit} 78 if the file cannot be read.
  */
 export function readSecret(path: string, kind: string): string {

@@ -31,8 +31,8 @@ export interface Setting {
   readonly short?: string | undefined
   readonly choices?: readonly string[] | undefined
   /**
-   * The purpose of a file that has a secret, for messages, such as "password file". The command
-   * warns if other users can access such a file. Undefined for every other setting.
+   * What messages call the file of this setting, if the file has a secret: such as "password file".
+   * The command warns if other users can access the file. Undefined for every other setting.
    */
   readonly secretFile?: string | undefined
 }
@@ -85,7 +85,7 @@ export const settings = {
   quietStart: {
     group: 'Keeping locks over a restart',
     kind: 'ms',
-    help: 'how long to grant only steals after the start, so that earlier leases end first',
+    help: 'how long after the start to refuse every lock but a steal, so that old leases end first',
   },
   log: {
     group: 'Sharing a log with other brokers',
@@ -113,7 +113,7 @@ export const settings = {
   snapshotEvery: {
     group: 'Sharing a log with other brokers',
     kind: 'ms',
-    help: 'longest time between two snapshots (default 10m); etcd must retain twice as much',
+    help: 'longest time between two snapshots (default 10m); etcd must keep twice this time',
   },
   sharedEtcd: {
     group: 'Sharing a log with other brokers',

@@ -94,10 +94,10 @@ function isQueueEvent(
  */
 function printState(state: StateEvent & { readonly cell?: number | undefined }): void {
   const { held, heldCount, waiting, waitingCount, resync, cell } = state
-  const place = cell === undefined ? '' : ` in cell ${cell}`
-  const note = resync ? ' (after a reconnect; events may be missing before this line)' : ''
-  const waits = waitingCount === undefined ? '' : `, ${waitingCount} waiting`
-  print(`${timestamp()} ${heldCount} held${waits}${place}${note}`)
+  const cellText = cell === undefined ? '' : ` in cell ${cell}`
+  const resyncNote = resync ? ' (after a reconnect; events may be missing before this line)' : ''
+  const waitingText = waitingCount === undefined ? '' : `, ${waitingCount} waiting`
+  print(`${timestamp()} ${heldCount} held${waitingText}${cellText}${resyncNote}`)
   for (const lock of held) print(`${timestamp()} held ${lockText(lock)}`)
   const unlisted = heldCount - held.length
   if (unlisted > 0) print(`${timestamp()} ... and ${unlisted} more held, which ls --all lists`)

@@ -26,7 +26,7 @@ export function originFault(origin: unknown): string | undefined {
   const meantOrigin = probableOrigin(origin)
   if (meantOrigin === origin) return undefined
   const example = meantOrigin ?? 'https://app.example'
-  const form = 'browsers send scheme, host and any port that is not the default'
+  const form = 'browsers send an origin as scheme, host and non-default port'
   return `the origin ${quoted} can never match: ${form}, such as ${JSON.stringify(example)}`
 }
 

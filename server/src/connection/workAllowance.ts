@@ -1,6 +1,7 @@
 /**
  * The two work budgets of one connection: a budget for the current turn of the event loop, and a
- * budget for a second. Both budgets are in units of work (about half a microsecond of broker time).
+ * rate budget (work per second). Both budgets are in units of work (about half a microsecond of
+ * broker time).
  * A connection that has used up a budget is paused, so that the broker handles the messages of the
  * other connections first.
  */
@@ -18,10 +19,13 @@ export class WorkAllowance {
   /** Units of work that are left in the turn with the number `#turn`. */
   #unitsLeft = 0
   #turn = -1
-  /** When the time for these units has passed, in ms; Infinity if only the units are limited. */
+  /**
+   * When the time for these units has passed, in monotonic ms; Infinity if only the units are
+   * limited.
+   */
   #endsAt = Number.POSITIVE_INFINITY
-  /** The budget of a second; made at the first charge, so that an idle connection has none. */
-  #secondBudget: SecondBudget | undefined = undefined
+  /** Made at the first charge, so that an idle connection has no rate budget. */
+  #rateBudget: RateBudget | undefined = undefined
 
   constructor(deps: WorkAllowanceDeps) {
     this.#deps = deps
@@ -32,9 +36,9 @@ export class WorkAllowance {
     return this.#unitsLeft
   }
 
-  /** Whether the budget of a second exists, because this connection was charged before. */
+  /** Whether this connection has a rate budget, because {@link chargeSecond} was called before. */
   get hasSecondBudget(): boolean {
-    return this.#secondBudget !== undefined
+    return this.#rateBudget !== undefined
   }
 
   /** Sets the budget of the turn at the first call in a turn. `now` is a monotonic time in ms. */
@@ -44,8 +48,8 @@ export class WorkAllowance {
     this.#turn = scheduler.turn
     const units = this.waitMs(now) > 0 ? 0 : scheduler.allowanceAt(now)
     this.#unitsLeft = units
-    // Each connection gets the minimum, also after the time of the turn has passed. So the minimum
-    // is limited in time as well, because a hundred connections may each use their minimum.
+    // Each connection gets the minimum even after the time of the turn has passed. A hundred
+    // connections may each use it, so the minimum has a time limit too.
     this.#endsAt =
       units > turnBudget.minimum ? Number.POSITIVE_INFINITY : now + turnBudget.minimumMs
   }
@@ -79,29 +83,29 @@ export class WorkAllowance {
   }
 
   /**
-   * Subtracts units from the budget of a second. If this overdraws the budget of the second, the
+   * Subtracts units from the rate budget (work per second). If this overdraws the rate budget, the
    * budget of the turn becomes 0 as well.
    */
   chargeSecond(units: number, now: number): void {
     const { workPerSecond } = this.#deps
     if (workPerSecond === Number.POSITIVE_INFINITY) return
-    this.#secondBudget ??= new SecondBudget(workPerSecond, now)
-    this.#secondBudget.spend(units, now)
-    if (this.#secondBudget.isOverdrawn) this.#unitsLeft = Math.min(this.#unitsLeft, 0)
+    this.#rateBudget ??= new RateBudget(workPerSecond, now)
+    this.#rateBudget.spend(units, now)
+    if (this.#rateBudget.isOverdrawn) this.#unitsLeft = Math.min(this.#unitsLeft, 0)
   }
 
-  /** How many ms the connection must wait until the budget of a second allows more work. */
+  /** How many ms the connection must wait until the rate budget allows more work. */
   waitMs(now: number): number {
-    return this.#secondBudget === undefined ? 0 : this.#secondBudget.waitMs(now)
+    return this.#rateBudget === undefined ? 0 : this.#rateBudget.waitMs(now)
   }
 }
 
 /**
- * The budget of a second (`limits.workPerSecond`), as a token bucket: the budget refills at a
- * steady rate up to the work of one second. A message is never interrupted, so the work for a
- * message may overdraw the budget.
+ * The budget of `limits.workPerSecond`, as a token bucket: the budget refills at a steady rate up
+ * to the work of one second. A message is never interrupted, so the work for a message may overdraw
+ * the budget.
  */
-class SecondBudget {
+class RateBudget {
   readonly #unitsPerMs: number
   readonly #maxUnits: number
   #units: number
@@ -123,15 +127,15 @@ class SecondBudget {
     this.#units -= units
   }
 
-  /** Whether the last message used more than the budget, which may have refilled since then. */
+  /** Whether the budget was overdrawn after the last `spend`. Ignores the refill since then. */
   get isOverdrawn(): boolean {
     return this.#units < 0
   }
 
   /** The time until the budget is no longer overdrawn, in ms; 0 for a budget with units left. */
   waitMs(now: number): number {
-    // A refill only raises the budget, so it is not needed here. Each message calls this method, so
-    // this line saves time.
+    // A refill only raises the budget, so a budget that is not overdrawn needs no refill. Each
+    // message calls this method, so this line saves time.
     if (this.#units >= 0) return 0
     this.#refill(now)
     return this.#units >= 0 ? 0 : -this.#units / this.#unitsPerMs

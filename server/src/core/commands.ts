@@ -343,6 +343,7 @@ export interface ArriveAtBarrier extends ConnectionCommand {
 /** The client gives up a lock request that waits, or a call at a barrier. */
 export interface CancelRequest extends ConnectionCommand {
   readonly type: 'cancel'
+  /** The id of the request or call. */
   readonly request: number
 }
 
@@ -365,6 +366,7 @@ export interface ConfirmWelcome extends ConnectionCommand {
 export interface TimeOutRequest extends CommandBase {
   readonly type: 'timeout'
   readonly session: string
+  /** The id of the request or call. */
   readonly request: number
 }
 

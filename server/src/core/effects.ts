@@ -4,8 +4,8 @@
  * watchers. The table never needs a reply to an effect.
  *
  * For a set, which is one request for several keys, the table emits `queued`, `withdrawn`,
- * `granted` and `released` once for each key. The `isPrimary` of the lock or request is true in one
- * of these effects only, so that the broker answers and counts the set once.
+ * `granted` and `released` once for each key. Of the locks or requests in these effects, only one
+ * has a true `isPrimary`, so that the broker answers and counts the set once.
  */
 import type { BarrierCall } from './barrierCalls.js'
 import type { EndReason } from './commands.js'

@@ -139,7 +139,7 @@ interface KeyCopy {
 class KeysInOrder {
   readonly #walk: KeyWalk
   /** The order of the key that the walk has visited last. */
-  #reached = 0
+  #visitedOrder = 0
   /** A binary heap: the copy of the key that came into use first is the first. */
   readonly #copies: KeyCopy[] = []
   /** The orders of the keys in {@link #copies}. */
@@ -159,7 +159,7 @@ class KeysInOrder {
   next(): SnapshotItem[] | undefined {
     for (;;) {
       const [earliest] = this.#copies
-      if (earliest !== undefined && (this.#walk.isOver || earliest.order <= this.#reached)) {
+      if (earliest !== undefined && (this.#walk.isOver || earliest.order <= this.#visitedOrder)) {
         return this.#removeFirstCopy().items
       }
       const keyState = this.#walk.next()
@@ -167,7 +167,7 @@ class KeysInOrder {
         if (this.#copies.length === 0) return undefined
         continue
       }
-      this.#reached = keyState.order
+      this.#visitedOrder = keyState.order
       if (this.#copiedOrders.has(keyState.order)) continue
       // The key of the earliest copy came into use before this key, and is out of use now. The
       // items of the earlier key come first, so copy this key for later.

@@ -366,8 +366,8 @@ export class Granter {
   }
 
   /**
-   * Finds the keys with waiters that could be granted, when a broker takes over sessions. Visits
-   * only keys with waiters, because there can be a million keys without a waiter.
+   * Call when a broker takes over sessions: finds the keys whose waiters could be granted now.
+   * Visits only keys with waiters, because there can be a million keys without a waiter.
    *
    * @param sessions All sessions of the table.
    */
@@ -413,7 +413,7 @@ export class Granter {
     this.#updateTracking()
   }
 
-  /** Begins or ends the quiet start. At the end, grants the waiters of all keys. */
+  /** Begins or ends the quiet start. When it ends, the waiters of all keys are granted. */
   setQuiet({ quiet, at }: SetQuiet): void {
     this.quiet = quiet
     for (const keyState of this.keys.values()) this.grantWaiters(keyState, at)
@@ -426,7 +426,10 @@ export class Granter {
     if (fence <= maxFenceFloor) this.#fence = Math.max(this.#fence, fence)
   }
 
-  /** Grants a lock, or one lock of a set. The caller chooses the fence. */
+  /**
+   * Grants a lock, or one lock of a set. The caller chooses the fence. `request` is the request
+   * that waited; undefined for a grant without a wait.
+   */
   grant(
     keyState: KeyState,
     session: Session,

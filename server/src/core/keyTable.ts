@@ -16,7 +16,7 @@ import { keyStateBytes, textBytes } from './weights.js'
 
 /** Idle keys that the table always keeps. */
 const minIdleKeys = 1_024
-/** The table keeps one more idle key for this many keys in use. */
+/** The table keeps one more idle key for every 8 keys in use. */
 const keysInUsePerIdleKey = 8
 
 /**

@@ -6,9 +6,9 @@ import type { ChangeListener } from './changeListener.js'
 import type { Lock, Request, Session } from './records.js'
 
 /**
- * Makes a broker the owner of the session. If the owner changes, the generation of each lock rises.
- * A proposal to expire a lock names its generation, so the table ignores later proposals of the
- * former owner.
+ * Makes a broker the owner of the session. If the owner changes, the generation of each lock that
+ * can expire rises. A proposal to expire a lock names the generation of the lock, so the table
+ * ignores later proposals of the former owner.
  *
  * @returns The locks and requests whose deadlines start again in full.
  */

@@ -1,5 +1,6 @@
 /**
- * The records that hold only plain values. A session, lock or key occurs only as a type parameter.
+ * The records that hold only plain values. They refer to no `Session`, `Lock` or `KeyState` object.
+ * Where a record needs such an object, the type of the object is a type parameter.
  */
 import type { ErrorCode, Holder, LockMode } from '@holdfast/shared'
 import type { SessionLimits } from './commands.js'
@@ -41,7 +42,8 @@ export interface WantedTerms {
 }
 
 /**
- * One request of a deadlock, and the key at which the next request of the cycle prevents its grant.
+ * One request of a deadlock. The request waits for `key`. The session of the next entry holds this
+ * key, or waits for it earlier in the queue.
  */
 export interface CycleEntry {
   readonly key: string
@@ -84,7 +86,7 @@ export type AnswerOf<L> =
   | {
       readonly kind: 'failed'
       readonly code: ErrorCode
-      /** The type of the request. If undefined, the code implies the type. */
+      /** The type of the request, where the code does not imply it. Never 'lock'. */
       readonly request?: Exclude<RequestType, 'lock'> | undefined
       /**
        * For `LOCK_HELD` and `LOCK_TIMEOUT` only. The holders of a `LOCK_TIMEOUT` have no metadata.
@@ -99,9 +101,9 @@ export type AnswerOf<L> =
       /** For `DEADLOCK` only. */
       readonly cycle?: readonly CycleEntry[] | undefined
       /**
-       * Why a request fails with `BAD_MESSAGE`; undefined if its id was used before. `fixedMode`:
-       * the mode of the lock cannot change now. `busyScope`: another request of the scope waits
-       * already.
+       * Why a request fails with `BAD_MESSAGE`. `fixedMode`: the mode of the lock cannot change
+       * now. `busyScope`: another request of the scope waits already. Undefined: the id of the
+       * request was used before.
        */
       readonly fault?: 'fixedMode' | 'busyScope' | undefined
     }

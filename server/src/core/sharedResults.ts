@@ -5,8 +5,8 @@
 import { keptResultBytes, resultBytes, textBytes } from './weights.js'
 
 /**
- * One command may make a limited number of grants. An answer with a value counts as one grant more
- * for each of this many characters, because each answer copies the value.
+ * One command may make a limited number of grants. An answer counts as one grant, plus one grant
+ * for every 512 characters of its value, because each answer copies the value.
  */
 const charsPerGrant = 512
 
@@ -63,8 +63,8 @@ export class FollowerGroup<R> {
 /** A result that later `once` calls of its key get. */
 export class KeptResult {
   /**
-   * Number of the result in the order in which results were kept; 0 for the bookmark of a walk (see
-   * `orderedList.ts`).
+   * Number of the result in the order in which results were kept; 0 for the placeholder with which
+   * an iteration over the list remembers its position (see `orderedList.ts`).
    */
   order = 0
   previous: KeptResult | undefined = undefined
@@ -88,6 +88,10 @@ export class KeptResult {
     return this.result.key
   }
 
+  /**
+   * An upper bound: includes the bytes of the value, although the value may be shared with other
+   * records.
+   */
   get bytes(): number {
     return keptResultBytes + this.result.bytes
   }

@@ -50,28 +50,28 @@ code is 76: end your work at once, because the broker may grant the lock to anot
 async function hold(key: string, flags: HoldingFlags): Promise<void> {
   const deadline = new Deadline(flags.timeout)
   /** Ends the wait for the lock. */
-  const waitEnding = new AbortController()
+  const waitController = new AbortController()
   /** Ends the holding of the lock. */
-  const ending = new AbortController()
+  const holdController = new AbortController()
   const signals = new Signals((signal) => {
-    if (Signals.isDeadly(signal)) waitEnding.abort(signal)
+    if (Signals.isDeadly(signal)) waitController.abort(signal)
   })
   const name = `hold on ${shortened(hostname())}`
   const metadata = { host: shortened(hostname()), pid: process.pid }
-  const params = { key, flags, name, metadata, signal: waitEnding.signal }
+  const params = { key, flags, name, metadata, signal: waitController.signal }
   try {
     const session = await openSession(params, deadline)
     try {
       const killAfterMs = killAfterFor(flags, session)
       const lock = await acquire(params, session, deadline)
       signals.handle((signal) => {
-        if (Signals.isDeadly(signal)) ending.abort()
+        if (Signals.isDeadly(signal)) holdController.abort()
       })
-      onInputEnd(() => ending.abort())
-      onOutputFailure(() => ending.abort())
-      const { signal } = ending
+      onInputEnd(() => holdController.abort())
+      onOutputFailure(() => holdController.abort())
+      const { signal } = holdController
       // The guard ends this process, and not the work, because another program does the work.
-      const child = { signal: () => ending.abort() }
+      const child = { signal: () => holdController.abort() }
       const action = 'ending'
       const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, action })
       if (flags.json) printJson({ key, fence: lock.fence, held: true })

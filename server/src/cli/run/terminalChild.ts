@@ -1,12 +1,12 @@
 /**
  * Runs a command in the foreground of this process's terminal, in a process group of the command's
  * own. So Ctrl-C and Ctrl-Z reach the command, `/dev/tty` works, and a command that is a shell has
- * job control. This program keeps the lock until the group is empty. So this process must not be in
- * that group.
+ * job control. This process keeps the lock until the group is empty, so this process must not be in
+ * the group.
  *
- * Only a shell with job control can give the terminal to another group. So a shell runs between
- * this process and the command. Over a pipe, this process tells the shell when to bring the command
- * to the foreground again.
+ * Node cannot give the terminal to another group (tcsetpgrp), but a shell with job control can. So
+ * a shell runs between this process and the command. Over a pipe, this process tells the shell when
+ * to bring the command to the foreground again.
  */
 import type { ChildProcess } from 'node:child_process'
 import { createInterface, type Interface } from 'node:readline'
@@ -21,11 +21,12 @@ import { isDead, isInForeground, isStopped, processes, processOf } from './proce
 const backgroundMs = 200
 
 /**
- * The script of the shell with job control for one command. The script reads orders of this process
- * from descriptor 3: `fg`, `wait PID` or `end`. It writes the line `back` to descriptor 4 when the
- * command has ended or was stopped. The command gets standard error as descriptor 5, because the
- * shell's own messages about jobs go to /dev/null. Bash keeps its standard error, because bash
- * needs its standard error to give the terminal to the command.
+ * The script of the shell with job control for one command. `launchScript`, which starts the
+ * command, reads the line `go` of this process from descriptor 3. From the same descriptor, this
+ * script then reads orders: `fg`, `wait PID` or `end`. It writes the line `back` to descriptor 4
+ * when the command has ended or was stopped. Descriptor 5 keeps the original standard error for the
+ * command, because the shell's own messages about jobs go to /dev/null. Bash keeps its standard
+ * error, because bash needs its standard error to give the terminal to the command.
  *
  * @param script The script that starts the command, see `launchScript`.
  */
@@ -108,8 +109,8 @@ export class TerminalChild extends Child {
   }
 
   override get wasInterrupted(): boolean {
-    const isFromThisProcess = this.#hasPassedInterrupt || ignoredNames.has('SIGINT')
-    return this.#exitCode === exitOfSignal('SIGINT') && !isFromThisProcess
+    const mayNotBeFromTerminal = this.#hasPassedInterrupt || ignoredNames.has('SIGINT')
+    return this.#exitCode === exitOfSignal('SIGINT') && !mayNotBeFromTerminal
   }
 
   override signal(signal: NodeJS.Signals): void {

@@ -22,14 +22,15 @@ while read -r line; do
 done
 [ -n "$group" ] && kill -9 "-$group"`
 
-/** How many dead watchdogs are replaced. If one more watchdog dies, an error is printed. */
+/** How many dead watchdogs are replaced for one command. The next death prints an error. */
 const maxReplacements = 10
 
-/** The watchdog of one command, which is started again if it dies. */
+/** Watches one command. If the watchdog process dies, this class starts another one. */
 export class Watchdog {
   #process: ChildProcess
   #group: number | undefined
-  #hasEnded = false
+  /** Whether no watchdog is wanted any more, or too many watchdogs have died. */
+  #isFinished = false
   #replacements = 0
 
   constructor() {
@@ -47,8 +48,8 @@ export class Watchdog {
 
   /** Ends the watchdog without killing the group. Call this method when the command has ended. */
   end(): void {
-    if (this.#hasEnded) return
-    this.#hasEnded = true
+    if (this.#isFinished) return
+    this.#isFinished = true
     this.#process.stdin?.end('done\n')
   }
 
@@ -71,10 +72,10 @@ export class Watchdog {
   }
 
   #onEnd(): void {
-    if (this.#hasEnded) return
+    if (this.#isFinished) return
     this.#replacements++
     if (this.#replacements > maxReplacements) {
-      this.#hasEnded = true
+      this.#isFinished = true
       printError(
         `The watchdog of the command has ended ${maxReplacements + 1} times and is not started ` +
           'again: after a SIGKILL of holdfast the command would go on without the lock',
