@@ -36,7 +36,7 @@ export class SessionQuota {
   /**
    * Counts a session that is about to be opened, unless the session exceeds a limit.
    *
-   * @returns The limit that the session exceeds; undefined if the session was counted.
+   * @returns The limit that the session exceeds; undefined if the session may be opened.
    */
   reserve(session: string, principal: string, address: string | undefined): LimitName | undefined {
     const { sessionsPerPrincipal, sessionsPerAddress } = this.#limits

@@ -1,6 +1,6 @@
 /**
- * Limits the upgrades of a second, for each address and in total. An upgrade is the HTTP request
- * with which a WebSocket begins.
+ * Limits how many upgrades happen in each second, for each address and in total. An upgrade is the
+ * HTTP request with which a WebSocket begins.
  *
  * All addresses share the total. Addresses that connect again and again must not keep other clients
  * out. So when such addresses have used up the total, an address without an upgrade in the last

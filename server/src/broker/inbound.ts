@@ -219,9 +219,9 @@ export class Inbound {
       readonly items?: readonly LockItem[] | undefined
     }
     for (const item of items ?? [{ key }]) {
-      const owner = cellOfSlot(slotOf(item.key), count)
-      if (owner === number) continue
-      const errorMessage = `the key belongs to cell ${owner} of ${count}, and this broker serves cell ${number}`
+      const cellOfKey = cellOfSlot(slotOf(item.key), count)
+      if (cellOfKey === number) continue
+      const errorMessage = `the key belongs to cell ${cellOfKey} of ${count}, and this broker serves cell ${number}`
       connection.send(encodeFailed(id, 'INVALID_KEY', errorMessage))
       this.#report(connection, { cause: 'cell', operation: message.type, key: item.key })
       return true

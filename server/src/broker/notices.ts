@@ -36,7 +36,7 @@ const contendedMs = 1_000
 /** How many locks of one key a round handles in one turn of the event loop. */
 const locksPerTurn = 64
 
-/** The locks of one key that want `contended`. The object is also the subject of their timer. */
+/** The locks of one key that want `contended`. The timer of the key is set for this object. */
 export class ContendedKey {
   readonly keyState: KeyState
   readonly locks = new Set<Lock>()

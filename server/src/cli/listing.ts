@@ -51,8 +51,10 @@ export async function listLocks(
 ): Promise<Listing> {
   const locks: ListedLock[] = []
   let heldCount = 0
+  /** The key that filled the last full page alone, and the length of its whole queue. */
   let longQueue: { readonly key: string; readonly waiting: number } | undefined
   for await (const page of pagesOf(session, prefix)) {
+    // Only the first page counts all locks. A later page does not count the locks before its start.
     heldCount ||= page.heldCount
     const queueLengths = countByKey(page.waiting)
     // If one key fills the page, the page may list only a part of the queue of that key. So ask the

@@ -23,7 +23,10 @@ interface OnceFlags extends BrokerFlags {
   readonly timeout?: number | undefined
 }
 
-/** The shared value: the standard output of the command, in base64, because it may not be text. */
+/**
+ * The shared value: the standard output of the command. The output is in base64, because a command
+ * may print bytes that are not text.
+ */
 interface Output {
   readonly stdout: string
 }

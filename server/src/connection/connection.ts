@@ -5,10 +5,10 @@
  * the end of a turn of the event loop the connection writes the messages of the turn in as few
  * frames as possible.
  *
- * The connection subtracts the work that each message caused from its work budgets: units of work
- * for a turn, and for a second. A connection is paused when it has used up a budget, or when its
- * client leaves too much output unread. During a pause the socket is not read, and frames that have
- * arrived wait in order in the input queue.
+ * The connection subtracts the work that each message caused from its two work budgets: a budget
+ * for the present turn, and a rate budget (work per second). A connection is paused when it has
+ * used up a budget, or when its client leaves too much output unread. During a pause the socket is
+ * not read, and frames that have arrived wait in order in the input queue.
  */
 import {
   type CloseCode,
@@ -424,8 +424,8 @@ export class Connection implements SocketListener, PacedWork {
     const usedUnits = unitsBefore - this.#allowance.unitsLeft
     scheduler.spend(usedUnits)
     if (!this.#acceptsInput()) return
-    // The budget of a second needs memory, so a single `pong` of an idle session does not make this
-    // budget. Besides the cost of a message, a `pong` costs less than one unit for its `ack`.
+    // The rate budget (work per second) needs memory, so a lone `pong` of an idle session does not
+    // make it. A `pong` costs the fixed cost of a message, and less than one unit for its `ack`.
     const isMoreThanPong = usedUnits > costs.message + 1
     if (isMoreThanPong || this.#allowance.hasSecondBudget)
       this.#allowance.chargeSecond(usedUnits, at)

@@ -103,7 +103,10 @@ export class SendQueue {
     return this.#waitingChars + this.#socket.bufferedBytes
   }
 
-  /** The queue uses at most this many bytes now, without the texts that connections share. */
+  /**
+   * An upper bound for the bytes of the output that waits in this queue and in the socket, without
+   * the texts that connections share.
+   */
   get memoryBytes(): number {
     const ownChars = this.#waitingChars - this.#sharedChars
     // In V8 one character outside Latin-1 makes every character of its string take two bytes.

@@ -79,6 +79,7 @@ export class BarrierTable {
     const { id, key, parties, timeout } = command
     const { limits } = session
     const barrier = this.#byKey.get(key)
+    // A call at a barrier counts against the limit of locks too.
     if (session.lockCount >= limits.locks) {
       responder.refuse(session, id, 'QUOTA_EXCEEDED', 'locks')
       return

@@ -171,7 +171,10 @@ class DeadlockCheck {
 
   // -------------------------------------------------------------------------------- collecting
 
-  /** Collects the obstacles at each key where the waiter is not the first or not admitted. */
+  /**
+   * Collects the obstacles at each key of the waiter. Skips a key at which the waiter is the first
+   * of the queue and is admitted.
+   */
   #visit(waiter: Waiter): void {
     const { request, upgradeOf } = waiter
     if (request !== undefined && waiter.wanted.length > 1)

@@ -1,6 +1,6 @@
 /**
- * A snapshot of the table that is read in many turns of the event loop, while the table executes
- * commands. The snapshot has the state of one moment: the moment when it began.
+ * A snapshot that a command log reads in many turns of the event loop, while the table executes
+ * commands. The snapshot has the state of the table at one moment: when the snapshot began.
  *
  * The snapshot reads the records one after the other. Before the table changes a record, the table
  * calls one of the methods `before…Change`. If the snapshot has not read the record yet, the

@@ -148,8 +148,8 @@ export class LockExtras<L, R, S> {
   }
 
   /**
-   * The extras of a new request; undefined for an ordinary lock. If the session has a limit for
-   * `maxHold`, this limit bounds the `maxHold` of the request, and is the default.
+   * The extras of a new request. Undefined for an ordinary lock, unless the session has a limit for
+   * `maxHold`. This limit bounds the `maxHold` of the request, and is its default.
    */
   static of<L, R, S>(
     terms: ExtraTerms | undefined,

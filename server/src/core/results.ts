@@ -20,7 +20,7 @@ import type { Responder } from './responder.js'
 import { FollowerGroup, KeptResult, SharedResult } from './sharedResults.js'
 import { keptResultBytes } from './weights.js'
 
-/** The limit of kept results for a session whose broker, an older version, gave it no limit. */
+/** The limit of kept results for a session without a limit, which an older broker has opened. */
 const defaultKeptResults = 1_000
 /** The limit of the bytes of kept results, for the same sessions. */
 const defaultKeptResultBytes = 16 * 1024 * 1024

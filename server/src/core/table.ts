@@ -305,7 +305,8 @@ export class LockTable {
 
   /**
    * The lock that the command names; undefined if the session does not hold the lock, or if the
-   * command is not new. In these cases this method has answered the command.
+   * command is not new. This method has then answered the command, unless the connection of the
+   * command was replaced.
    */
   #heldLock(
     command: Commands.Unlock | Commands.Refresh | Commands.UpgradeLock | Commands.DowngradeLock,
@@ -375,7 +376,7 @@ export class LockTable {
     if (lock === undefined) return
     const { session } = lock
     session.lastId = command.id
-    // Granting the next waiter precedes this answer, because a client is waiting for that grant.
+    // Grant the next waiter before this answer, because another client waits for the grant.
     this.#granter.release(lock, 'unlocked', command.at)
     this.#responder.answer(session, command.id, answers.unlocked)
   }

@@ -21,7 +21,7 @@ type FenceUsage = Pick<LockTable, 'fence' | 'waitingCount'>
 
 /** How many fences are reserved at a time. */
 const blockSize = 2 ** 20
-/** How many fences begin in each ms of the wall clock, for fences that begin at the clock. */
+/** How many fences there are for each ms of the wall clock, if fences begin at the clock. */
 const fencesPerMs = 1_024
 
 const tooHighProblem =

@@ -4,7 +4,7 @@
  */
 import type { Environment } from './environment.js'
 
-/** Longest part of long work in one turn of the event loop, in ms, plus the time of one step. */
+/** Long work takes at most this time in a turn of the event loop, in ms, and one step more. */
 const maxTurnMs = 10
 
 /**

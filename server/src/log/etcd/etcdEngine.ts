@@ -257,12 +257,12 @@ export class EtcdEngine implements Engine {
     })
     this.#isFounding = succeeded === true && this.#marksFounding
     if (succeeded) return { storedConfig: config, revision: numberFrom(header.revision) }
-    const [configKey, foundingKey, anyKey] = firstKeys(responses)
-    this.#isFounding = foundingKey !== undefined
-    const storedConfig = parseConfig(configKey?.value)
+    const [configPair, foundingPair, anyPair] = firstPairs(responses)
+    this.#isFounding = foundingPair !== undefined
+    const storedConfig = parseConfig(configPair?.value)
     if (storedConfig === undefined)
-      throw this.#foreignKeyError(textFrom((configKey ?? anyKey)?.key))
-    return { storedConfig, revision: numberFrom(configKey?.create_revision) }
+      throw this.#foreignKeyError(textFrom((configPair ?? anyPair)?.key))
+    return { storedConfig, revision: numberFrom(configPair?.create_revision) }
   }
 
   #foreignKeyError(key: string): HoldfastError {
@@ -312,7 +312,7 @@ export class EtcdEngine implements Engine {
   }
 }
 
-/** The first key of each response; undefined for a response without keys. */
-function firstKeys(responses: TxnAnswer['responses'] = []) {
+/** The first key of each response, with its value; undefined for a response without keys. */
+function firstPairs(responses: TxnAnswer['responses'] = []) {
   return responses.map(({ response_range }) => response_range?.kvs?.[0])
 }

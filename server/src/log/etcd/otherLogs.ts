@@ -9,9 +9,12 @@ import { EtcdError } from './errors.js'
 import { textFrom, toBase64 } from './wire.js'
 
 const pageSize = 1_000
-/** An etcd that other programs use may have many keys, and each page costs etcd some time. */
+/**
+ * At most this many pages are read, because an etcd that other programs use may have many keys, and
+ * each page costs etcd some time.
+ */
 const maxPages = 50
-/** How many other logs are reported at most. */
+/** At most this many other logs are reported. */
 const maxFound = 10
 const configSuffix = '/config'
 /** The end of a range: etcd takes a zero byte as "all later keys". */

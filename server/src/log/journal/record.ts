@@ -22,7 +22,10 @@ import { type Command, findUnknownType } from '../../core/index.js'
  */
 export const formatVersion = 2
 
-/** Offsets of the fields of a record, in bytes. */
+/**
+ * Offsets of the fields of a record, in bytes. `checked` is the offset of the first byte that the
+ * checksum covers.
+ */
 const offset = { checked: 4, version: 4, sequence: 6, previousChecksum: 12, commands: 16 }
 const sequenceBytes = 6
 

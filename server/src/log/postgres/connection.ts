@@ -7,7 +7,7 @@ import type { Client, QueryResult } from 'pg'
 import type { PostgresHost, SslMode } from './address.js'
 import { fromDriver, nameOf, notPostgres, PostgresError } from './errors.js'
 
-/** TLS files as PEM text. */
+/** Certificates and a private key as PEM text. */
 export interface PostgresTls {
   /** The trusted certificate authorities. Default: the authorities that Node trusts. */
   readonly ca?: string | Buffer | undefined

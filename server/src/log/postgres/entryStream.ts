@@ -29,7 +29,7 @@ export interface EntryStreamDeps {
   /** The stream delivers the entries after this position. */
   readonly position: number
   readonly listener: LogListener
-  /** How often the stream reads without a hint, in ms. */
+  /** The time between two reads if no hint arrives, in ms. */
   readonly pollMs: number
   /** Called when the log can never be followed again. */
   readonly onLogEnd: (error: PostgresError) => void

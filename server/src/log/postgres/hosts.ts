@@ -27,7 +27,7 @@ export class Hosts {
     this.#index = this.#hosts.indexOf(host)
   }
 
-  /** Begins with the next host at the next attempt, if this host is in use. */
+  /** If this host is in use, makes the next attempt begin with the next host. */
   moveFrom(host: PostgresHost): void {
     if (host === this.current) this.#index = (this.#index + 1) % this.#hosts.length
   }

@@ -72,11 +72,11 @@ export class LogIdentity {
   /**
    * The error for a log that the broker must not use.
    *
-   * @param isOwnLog Whether this log is the log that the broker has read, so that the other brokers
-   *   of the log must stop too.
+   * @param mustMark Whether the log must be marked, so that its other brokers stop too. False if
+   *   the log is gone, is another log, or is marked already.
    */
-  lost(reason: string, isOwnLog = true): LostLogError {
-    return new LostLogError(this.#schema, reason, isOwnLog)
+  lost(reason: string, mustMark = true): LostLogError {
+    return new LostLogError(this.#schema, reason, mustMark)
   }
 }
 

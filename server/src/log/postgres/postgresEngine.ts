@@ -42,7 +42,10 @@ export interface PostgresEngineOptions extends PostgresAddress {
 const openRetryMs = 250
 /** A chore is a call for a snapshot, a compaction or a check, which may read or write much. */
 const defaultChoreMs = 10_000
-/** How often a chore is repeated after temporary errors. The pause doubles each time; in ms. */
+/**
+ * How many times a chore is repeated after temporary errors, and the pause before the first
+ * repetition, in ms. The pause doubles each time.
+ */
 const choreRetries = { count: 5, pauseMs: 50 }
 
 export class PostgresEngine implements Engine {
@@ -251,8 +254,9 @@ export class PostgresEngine implements Engine {
     if (row === undefined)
       throw new PostgresError('busy', `The log in PostgreSQL does not accept entries any more`)
     if (hasWarning) {
-      const why = 'committed an entry without its synchronous standby, so the entry is not safe yet'
-      throw new PostgresError('busy', `${nameOf(session.host)} ${why}`)
+      const problem =
+        'committed an entry without its synchronous standby, so the entry is not safe yet'
+      throw new PostgresError('busy', `${nameOf(session.host)} ${problem}`)
     }
     if (row['position'] === null) return undefined
     const position = Number(row['position'])

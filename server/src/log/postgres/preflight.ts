@@ -9,7 +9,7 @@ import { PostgresError } from './errors.js'
 import type { Session } from './session.js'
 import { type Statements, tableNames } from './statements.js'
 
-/** The settings that the log has stored at its creation, and the state of the log. */
+/** The settings that the first broker has stored in the log, and the state of the log. */
 export interface StoredState {
   readonly config: ClusterConfig
   readonly logId: string

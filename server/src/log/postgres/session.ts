@@ -208,19 +208,20 @@ async function sharesServer(
   deadlineMs: number,
 ): Promise<boolean> {
   const { host } = connection
-  const pidOf = async (anySession: Connection, text: string): Promise<unknown> => {
-    const { rows } = await anySession.call(text, deadlineMs)
+  const pidAnsweredBy = async (asked: Connection, text: string): Promise<unknown> => {
+    const { rows } = await asked.call(text, deadlineMs)
     return rows[0]?.['pid']
   }
-  const secondSession = await Connection.open(host, credentials, clock, deadlineMs)
+  const readPid = 'select pg_backend_pid() as pid'
+  const second = await Connection.open(host, credentials, clock, deadlineMs)
   try {
-    if ((await pidOf(secondSession, 'select pg_backend_pid() as pid')) === pid) return true
+    if ((await pidAnsweredBy(second, readPid)) === pid) return true
     // An open transaction of the second session keeps its server process. If the pooler then gives
     // the first session another process, the two sessions share processes.
-    const secondPid = await pidOf(secondSession, 'begin; select pg_backend_pid() as pid')
-    return secondPid === pid || (await pidOf(connection, 'select pg_backend_pid() as pid')) !== pid
+    const secondPid = await pidAnsweredBy(second, `begin; ${readPid}`)
+    return secondPid === pid || (await pidAnsweredBy(connection, readPid)) !== pid
   } finally {
-    await secondSession.close()
+    await second.close()
   }
 }
 

@@ -65,8 +65,8 @@ export class SnapshotCatchUp {
         if (requestedAt !== undefined && clock.monotonic() - requestedAt > timeoutMs) {
           throw noSnapshotAvailable(position)
         }
-        // The sender `broker` never joins, so every broker ignores the commands of this entry. But
-        // every broker reads its notice.
+        // The sender `broker` never joins, so every broker treats this entry as invalid. But every
+        // broker reads the notice in the entry.
         const entry = encodeCommands({ broker, n: 1, at: clock.wall() }, [], {
           snapshotWantedAfter: position,
         })
