@@ -31,7 +31,7 @@ export class TokenBucket {
     this.#tokens--
   }
 
-  /** Whether the bucket is full, so that a new bucket could replace it. */
+  /** Whether the bucket is full. A full bucket may be dropped, because a new bucket is full too. */
   isFull(now: number): boolean {
     this.#fill(now)
     return this.#tokens >= this.#burst

@@ -99,8 +99,8 @@ export function tokensFromFile(
  *
  * @param principal The principal that the token belongs to; must not have white space.
  * @param allow At least one operation. Default {@link defaultOperations}.
- * @param keys At least one key, or one prefix with a `*` at its end; without white space. Default
- *   `*`.
+ * @param keys One or more items without white space. An item is a key, or a prefix with a `*` at
+ *   its end. Default `*`.
  * @throws {HoldfastError} `INVALID_OPTION` for arguments that would change the meaning of the line.
  */
 export function tokenLine(

@@ -22,7 +22,7 @@ export class UpgradeRates {
   readonly #total: TokenBucket | undefined
   readonly #perAddress: TokenBuckets | undefined
   /** The time of the newest allowed upgrade of each address, the oldest time first. */
-  readonly #lastAt = new Map<string, number>()
+  readonly #lastUpgradeAt = new Map<string, number>()
   /**
    * About how many upgrades of the last second were repeats. An upgrade is a repeat if its address
    * had another upgrade in the second before. The value decays exponentially.
@@ -55,7 +55,7 @@ export class UpgradeRates {
     }
     if (this.#total === undefined) return undefined
     this.#decay(now)
-    const isRepeat = this.#lastAt.has(group)
+    const isRepeat = this.#lastUpgradeAt.has(group)
     if (this.#total.tryConsume(now)) {
       if (isRepeat) this.#repeats++
     } else {
@@ -65,17 +65,17 @@ export class UpgradeRates {
       this.#total.overdraw()
     }
     // Delete the address first, so that it becomes the last address in the map.
-    this.#lastAt.delete(group)
-    this.#lastAt.set(group, now)
+    this.#lastUpgradeAt.delete(group)
+    this.#lastUpgradeAt.set(group, now)
     return undefined
   }
 
   #decay(now: number): void {
     this.#repeats *= Math.exp((this.#decayedAt - now) / windowMs)
     this.#decayedAt = now
-    for (const [group, at] of this.#lastAt) {
+    for (const [group, at] of this.#lastUpgradeAt) {
       if (now - at < windowMs) break
-      this.#lastAt.delete(group)
+      this.#lastUpgradeAt.delete(group)
     }
   }
 }

@@ -131,7 +131,7 @@ export class EventFanOut {
     return excludedIds
   }
 
-  /** Makes an event. Its bytes count once while at least one connection or this queue keeps it. */
+  /** Makes an event. While a connection or this queue keeps the event, its bytes count once. */
   #makeEvent(key: string, text: string): PublishedEvent {
     const bytes = eventBytes + 2 * text.length
     let retainCount = 0

@@ -102,9 +102,9 @@ export class Outbound {
   }
 
   /**
-   * Sends the messages and sets or clears the deadlines that follow from an effect. `arrived` and
-   * `departed` say that a call begins and ceases to wait at a barrier. `keep` of `suspended` says
-   * whether the session lives on for its whole lease.
+   * Sends the messages and sets or clears the deadlines that follow from an effect. `arrived` says
+   * that a call begins to wait at a barrier, and `departed` says that the call waits no longer.
+   * `keep` of `suspended` says whether the session lives on for its whole lease.
    */
   handleEffect(effect: Effect): void {
     const { time } = this.#deps

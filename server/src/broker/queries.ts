@@ -26,7 +26,7 @@ export interface KeySelection {
   readonly key?: string | undefined
   /** Every key that begins with this prefix. Default without a `key`: every key. */
   readonly prefix?: string | undefined
-  /** Return only one page, which begins here (see `queryPage.ts`). Default: return all keys. */
+  /** Return only the page that begins here (see `queryPage.ts`). Default: return all keys. */
   readonly page?: PageStart | undefined
   /** Whether the client may see a key. Default: all keys. */
   readonly isVisible?: ((key: string) => boolean) | undefined
@@ -224,8 +224,8 @@ export class TableSearch implements KeySearch {
   }
 
   /**
-   * Whether the search will still visit a key. The search reads the whole queue of a key at its
-   * visit.
+   * Whether the search will still visit a key. When the search visits a key, it reads the whole
+   * queue of the key.
    */
   willVisit(keyState: KeyState): boolean {
     return this.#walk === undefined ? !this.#hasEnded : this.#walk.isYetToVisit(keyState)

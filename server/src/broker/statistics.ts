@@ -46,6 +46,7 @@ export class Statistics {
   count(effect: Effect, at: number): void {
     switch (effect.kind) {
       case 'granted':
+        // Of a set (a lock on several keys), only the first lock is primary. So a set counts once.
         if (effect.lock.isPrimary) this.#granted++
         break
       case 'upgraded':

@@ -86,7 +86,7 @@ async function openAll(keys: readonly string[], flags: BenchFlags): Promise<Sess
   throw failure.reason
 }
 
-/** Locks and unlocks a key until `endsAt` (monotonic, ms), and adds how long each request took. */
+/** Locks and unlocks a key until `endsAt` (monotonic, ms). Adds each duration to `samples`. */
 async function lockRepeatedly(session: Session, key: string, endsAt: number, samples: Samples) {
   for (let now = performance.now(); now < endsAt; ) {
     const lock = await session.lock(key)
@@ -137,7 +137,7 @@ async function report(
   for (const line of await formatTable(['ms', ...names], rows)) print(line)
 }
 
-/** Percentiles in ms, to a hundredth. */
+/** The percentiles of the samples, in ms, rounded to a hundredth. */
 function percentiles(samples: number[]): Record<string, number> {
   const sorted = Float64Array.from(samples).sort()
   const percentile = (share: number) => {

@@ -42,7 +42,11 @@ export function cellsFrom({ url, cells }: AddressFlags): CellList | undefined {
   )
 }
 
-/** @param source The option or the variable that has the list, for error messages. */
+/**
+ * Parses and checks a list of cells.
+ *
+ * @param source The option or the variable that has the list, for error messages.
+ */
 function parseCells(text: string, source: string): CellList {
   const cells = text.split(';').map((list) => list.split(',').map((url) => url.trim()))
   const cellOfUrl = new Map<string, number>()

@@ -40,7 +40,7 @@ import {
 } from './output.js'
 import { barrierTable, keptTable, queryRecords, type Records, recordLines } from './records.js'
 
-/** How many characters of the value of a leader `ls` prints; `show` prints all. */
+/** `ls` prints at most this many characters of the value of a leader; `show` prints the whole. */
 const maxValueInTable = 40
 /** The values of `ls --kind`. */
 const listedKinds = ['locks', 'barriers', 'results', 'deadlocks'] as const

@@ -86,7 +86,7 @@ export function appendUrls(value: string, earlier: readonly string[] = []): stri
   return [...earlier, ...(urls.length === 0 ? [value] : urls)]
 }
 
-/** The URLs of a list, which are separated by commas. */
+/** Splits a list of URLs at its commas, and drops empty items. */
 export function urlsInList(text: string): string[] {
   const urls = text.split(',').map((url) => url.trim())
   return urls.filter((url) => url !== '')

@@ -37,8 +37,8 @@ export async function queryRecords(
   selection: RecordSelection,
 ): Promise<Records> {
   const [barriers, results] = await Promise.all([
-    session.query({ ...selection, kind: 'barriers' }).catch(noneOfOlderBroker),
-    session.query({ ...selection, kind: 'results' }).catch(noneOfOlderBroker),
+    session.query({ ...selection, kind: 'barriers' }).catch(ignoreOlderBroker),
+    session.query({ ...selection, kind: 'results' }).catch(ignoreOlderBroker),
   ])
   return { arrived: [], arrivedCount: 0, kept: [], keptCount: 0, ...barriers, ...results }
 }
@@ -47,7 +47,7 @@ export async function queryRecords(
  * Handles the error of a broker of an earlier version, which refuses the unknown field `kind`.
  * Throws every other error.
  */
-function noneOfOlderBroker(error: HoldfastError): undefined {
+function ignoreOlderBroker(error: HoldfastError): undefined {
   if (error.code !== 'BAD_MESSAGE') throw error
 }
 

@@ -29,6 +29,7 @@ export interface Setting {
   readonly flag?: string | undefined
   /** The flag of one letter, such as `-p`. */
   readonly short?: string | undefined
+  /** The allowed values; undefined if every value of the kind is allowed. */
   readonly choices?: readonly string[] | undefined
   /**
    * What messages call the file of this setting, if the file has a secret: such as "password file".
@@ -113,7 +114,7 @@ export const settings = {
   snapshotEvery: {
     group: 'Sharing a log with other brokers',
     kind: 'ms',
-    help: 'longest time between two snapshots (default 10m); etcd must keep twice this time',
+    help: 'longest time between snapshots (default 10m); etcd must keep history for twice this time',
   },
   sharedEtcd: {
     group: 'Sharing a log with other brokers',

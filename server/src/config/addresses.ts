@@ -10,7 +10,10 @@ import type { TLSSocket } from 'node:tls'
 export interface ClientAddress {
   /** Undefined for a Unix socket. */
   readonly address: string | undefined
-  /** Whether others cannot read the request: it uses TLS, or it does not leave this machine. */
+  /**
+   * True if no other party on the network can read the request: the request uses TLS, or does not
+   * leave this machine.
+   */
   readonly secure: boolean
 }
 

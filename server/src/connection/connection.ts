@@ -1,9 +1,9 @@
 /**
  * One WebSocket connection. The connection parses, validates and counts the messages of its client,
  * and passes each message to the broker. The first message is `hello`, which opens or resumes the
- * session: the relationship of the client with the broker, which owns the locks of the client. At
- * the end of a turn of the event loop the connection writes the messages of the turn in as few
- * frames as possible.
+ * session of the client. A session is the relationship of a client with the broker, and owns the
+ * locks of the client. At the end of a turn of the event loop, the connection writes the messages
+ * of the turn in as few frames as possible.
  *
  * The connection subtracts the work that each message caused from its two work budgets: a budget
  * for the present turn, and a rate budget (work per second). A connection is paused when it has

@@ -37,7 +37,9 @@ export interface DepsOf<Connection> {
    * paused. All times of a connection are in compensated time.
    */
   readonly time: { now(): number }
-  /** Counts the effects that messages have on the lock table, which are charged as work. */
+  /**
+   * Counts the effects on the lock table. A connection is charged for the effects of its messages.
+   */
   readonly workCounter: { readonly effectCount: number }
   /**
    * Whether this broker is still a member of its cluster; undefined without a cluster. A broker

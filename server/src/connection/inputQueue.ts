@@ -22,7 +22,7 @@ interface Frame {
   nextIndex: number
 }
 
-/** One message of a frame, which is not validated yet. */
+/** One message of a frame. The message is not validated yet. */
 export interface QueuedElement {
   readonly element: unknown
   /** When the frame of the message arrived, in compensated time, in ms. */

@@ -46,7 +46,7 @@ interface Stream {
 
 type OutputItem = string | DeferredMessage | Stream
 
-/** All empty queues share this array, which saves memory. The array must stay empty. */
+/** All empty queues share this array, to save memory. The array must stay empty. */
 const noItems: never[] = []
 
 export class SendQueue {

@@ -37,7 +37,7 @@ export interface SocketListener {
   onFrame(text: string): void
   /** A binary frame arrived. */
   onBinary(): void
-  /** A ping, a pong or a fragment of a message arrived, which the connection charges as work. */
+  /** A ping, a pong or a fragment of a message arrived, and must be charged as work. */
   onControlFrame(): void
   /** The peer sent an invalid message (too long, or not UTF-8), so the socket is closing. */
   onFault(): void

@@ -6,7 +6,7 @@
  * request is settled. So the locks of a waiting scope stay held until its request is granted. All
  * other locks, and all locks that are granted later, count as released sooner or later. An upgrade
  * makes a shared lock exclusive. A waiting upgrade outside a scope counts as a scope that holds
- * only the lock of the upgrade. A *set* is a request for several keys.
+ * only the lock to be upgraded. A *set* is a request for several keys.
  *
  * The check is a graph reduction. The check collects the waiting requests on which the new request
  * depends, directly or through other requests. The check then repeats one step in its own records:
@@ -17,7 +17,7 @@
  * permits.
  *
  * The check visits only waiting scopes and waiting sets. The order of the visits depends only on
- * fences and queues, so that all brokers decide alike.
+ * the queues and on the fences (numbers) of locks, so that all brokers decide alike.
  */
 import type { LockMode } from '@holdfast/shared'
 import type { CycleEntry } from './plainRecords.js'
@@ -95,8 +95,8 @@ interface CheckedKey {
   /** The upgrade that waits at the key, and the new request if it is an upgrade at this key. */
   readonly upgrades: Waiter[]
   /**
-   * The waiting requests in scopes or sets on which the new request depends, in the order of the
-   * queue.
+   * The waiting requests of the key on which the new request depends, as far as these requests are
+   * in scopes or sets; in the order of the key's queue.
    */
   readonly queue: Waiter[]
   /** The same waiters as in `queue`, so that a waiter is found in constant time. */
@@ -149,16 +149,16 @@ class DeadlockCheck {
     if (scope !== undefined) listLocks(scope)
     for (let waiter = this.#unvisited.pop(); waiter; waiter = this.#unvisited.pop()) {
       this.#visit(waiter)
-      if (this.#exceedsMaxVisits) return { kind: 'tooManyVisits', visits: this.#visits }
+      if (this.#exceedsMaxVisits) return { kind: 'tooManyVisits', visits: this.#costInVisits }
     }
     this.#reduce()
-    if (this.#newWaiter.canBeGranted) return { kind: 'none', visits: this.#visits }
-    if (this.#exceedsMaxVisits) return { kind: 'tooManyVisits', visits: this.#visits }
-    return { kind: 'deadlock', visits: this.#visits, cycle: this.#cycle() }
+    if (this.#newWaiter.canBeGranted) return { kind: 'none', visits: this.#costInVisits }
+    if (this.#exceedsMaxVisits) return { kind: 'tooManyVisits', visits: this.#costInVisits }
+    return { kind: 'deadlock', visits: this.#costInVisits, cycle: this.#cycle() }
   }
 
   /** The cost of this check, in visits. */
-  get #visits(): number {
+  get #costInVisits(): number {
     const passed = this.#passedCount + passedPerLock * this.#removedCount
     return this.#waiters.size + Math.ceil(passed / passedPerVisit)
   }
@@ -358,8 +358,8 @@ class DeadlockCheck {
   // ------------------------------------------------------------------------------------- cycle
 
   /**
-   * The waiters of the cycle, beginning with the new request. Each waiter has the key at which the
-   * next waiter prevents its grant.
+   * The waiters of the cycle, beginning with the new request. Each waiter waits for the key of its
+   * entry, and the waiter of the next entry is in the way there.
    */
   #cycle(): CycleEntry[] {
     const path = new Map<Waiter, CycleEntry>()

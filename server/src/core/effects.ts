@@ -1,7 +1,8 @@
 /**
  * The effects of a command: everything that the command changed in the lock table, in order. The
  * broker acts on the effects: it sends answers, keeps deadlines, updates counters and notifies
- * watchers. The table never needs a reply to an effect.
+ * watchers. The table never needs a reply to an effect. `commands.ts` explains the terms, such as
+ * ttl, fence, scope and once.
  *
  * For a set, which is one request for several keys, the table emits `queued`, `withdrawn`,
  * `granted` and `released` once for each key. Of the locks or requests in these effects, only one

@@ -46,7 +46,7 @@ interface SharedAnswers {
   readonly firstBytes: number
 }
 
-/** Makes the answers with one error code, which describe the holders of a key. */
+/** Makes the answers that describe the holders of a key, for one error code. */
 export class HolderAnswers {
   readonly #code: HoldersCode
   readonly #showsMetadata: boolean

@@ -1,7 +1,8 @@
 /**
  * The records of the table: sessions with their stored answers, locks, requests, and one state for
  * each key in use, with its holders and its queue. The records themselves are the nodes of the
- * linked lists, so that removing a record from its list takes O(1).
+ * linked lists, so that removing a record from its list takes O(1). `commands.ts` explains the
+ * terms, such as lease, ttl, fence, set and scope.
  *
  * Code outside `core` may read these records, but must not change them.
  */

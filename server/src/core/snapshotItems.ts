@@ -1,5 +1,6 @@
 /**
  * The plain items of a snapshot, and the conversion of each record of the table to its items.
+ * `commands.ts` explains the terms, such as fence, generation, set and once.
  */
 import type { LockMode } from '@holdfast/shared'
 import type { Barrier } from './barrierCalls.js'

@@ -6,7 +6,8 @@
  * in the queue. While the upgrade waits, the table grants no lock of the key, and the lock of the
  * upgrade stays shared.
  *
- * An upgrade is a grant, so it has a new fence. Messages name the lock by its first fence.
+ * An upgrade is a grant, so the upgraded lock gets a new fence (the number of a grant). Messages
+ * name the lock by its first fence.
  */
 import type { UpgradeLock } from './commands.js'
 import { LockExtras } from './lockExtras.js'

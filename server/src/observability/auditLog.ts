@@ -25,7 +25,7 @@ export class AuditLog implements Observer {
   /** How many refusals were left out since the last line about left-out refusals. */
   #leftOut = 0
 
-  /** @param write Writes one line. The text that it gets has no line feed. */
+  /** @param write Writes one line. The text that is passed to it has no line feed. */
   constructor(write: (line: string) => void, clock = nodeEnvironment.clock) {
     this.#write = write
     this.#clock = clock

@@ -8,8 +8,8 @@ import type { Environment } from './environment.js'
 const maxTurnMs = 10
 
 /**
- * Runs all steps of a generator, with a pause after each 10 ms of work, and resolves with its
- * result. A step must be much shorter than 10 ms.
+ * Runs all steps of a generator, with a pause after each 10 ms of work. Resolves with the result of
+ * the generator. A step must be much shorter than 10 ms.
  */
 export async function runInTurns<T>(
   steps: Iterator<unknown, T, undefined>,

@@ -3,7 +3,7 @@
  * see which brokers of a cluster are upgraded.
  */
 
-/** The version of this package. A test compares it with `package.json`. */
+/** The version of this package. A test compares this value with `package.json`. */
 export const brokerVersion = '0.1.0'
 
 /**

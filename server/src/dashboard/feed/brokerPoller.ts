@@ -38,8 +38,9 @@ export interface SearchResult {
 }
 
 /**
- * The calls that wait at barriers, and the kept results. A `once` is one run for all its callers. A
- * kept result is the result of a `once`, which the broker keeps for later callers.
+ * The calls that wait at barriers, and the kept results. A `once` runs a function once for all
+ * callers of a key. A kept result is the value of such a run, which the broker keeps for later
+ * callers.
  */
 export type Records = BarrierQueryResult & KeptQueryResult
 
@@ -65,6 +66,7 @@ export class BrokerPoller {
   statsProblem: string | undefined
   /** Why the broker refused the last query; undefined if the broker answered the last query. */
   queryProblem: string | undefined
+  /** The counts for the searched prefix; undefined before the first result of a search. */
   searchResult: SearchResult | undefined
   records = noRecords
   /** The prefix of the search; empty without a search. */

@@ -65,7 +65,7 @@ export function LockPage({ name }: { name: string }) {
         <Panel title="Queue" aside={<span class="quiet">first come, first served</span>}>
           <QueueTable waiting={result.waiting} length={result.waitingCount} />
         </Panel>
-        <History past={feed.recentEvents.locksOf(name, maxSeenLocks)} />
+        <History seenLocks={feed.recentEvents.locksOf(name, maxSeenLocks)} />
       </div>
     </>
   )
@@ -123,7 +123,7 @@ function CopyButton({ text }: { text: string }) {
 
 /** @param queriedAt When the locks were queried, by the monotonic clock of the page, in ms. */
 function Holders({ held, queriedAt }: { held: readonly HeldInfo[]; queriedAt: number }) {
-  const [toRevoke, setToRevoke] = useState<HeldInfo | undefined>(undefined)
+  const [lockToRevoke, setLockToRevoke] = useState<HeldInfo | undefined>(undefined)
   const [isForbidden, setForbidden] = useState(false)
   return (
     <Panel title={held.length > 1 ? 'Holders' : 'Holder'}>
@@ -133,7 +133,7 @@ function Holders({ held, queriedAt }: { held: readonly HeldInfo[]; queriedAt: nu
           <li class="holder" key={lock.fence}>
             <Holder lock={lock} queriedAt={queriedAt} />
             {!isForbidden && (
-              <button type="button" class="danger" onClick={() => setToRevoke(lock)}>
+              <button type="button" class="danger" onClick={() => setLockToRevoke(lock)}>
                 Revoke…
               </button>
             )}
@@ -141,10 +141,10 @@ function Holders({ held, queriedAt }: { held: readonly HeldInfo[]; queriedAt: nu
         ))}
       </ul>
       {isForbidden && <Note>Your token has no permission to revoke locks of this key.</Note>}
-      {toRevoke !== undefined && (
+      {lockToRevoke !== undefined && (
         <RevokeDialog
-          lock={toRevoke}
-          onClose={() => setToRevoke(undefined)}
+          lock={lockToRevoke}
+          onClose={() => setLockToRevoke(undefined)}
           onForbidden={() => setForbidden(true)}
         />
       )}
@@ -322,10 +322,10 @@ function WaiterGroups({ waiting }: { waiting: readonly WaitingInfo[] }) {
 }
 
 /** The last grants of the key that this page has seen, and how each lock ended. */
-function History({ past }: { past: readonly SeenLock[] }) {
+function History({ seenLocks }: { seenLocks: readonly SeenLock[] }) {
   return (
     <Panel title="Last grants" aside={<span class="quiet">since this page was opened</span>}>
-      {past.length === 0 ? (
+      {seenLocks.length === 0 ? (
         <EmptyText>No grants yet.</EmptyText>
       ) : (
         <table class="plain">
@@ -338,7 +338,7 @@ function History({ past }: { past: readonly SeenLock[] }) {
             </tr>
           </thead>
           <tbody>
-            {past.map(({ lock, end }) => (
+            {seenLocks.map(({ lock, end }) => (
               <tr key={lock.fence}>
                 <td class="time">{formatTime(lock.since)}</td>
                 <td>

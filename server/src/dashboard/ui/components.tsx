@@ -123,7 +123,7 @@ export function Age({ since }: { since: number }) {
 }
 
 /**
- * The time until a lock ends, which counts down every second without a message of the broker.
+ * The time until a lock ends. Counts down every second, without messages of the broker.
  *
  * @param endsAt By the monotonic clock of the page, in ms.
  */
@@ -140,7 +140,7 @@ export function TimeLeft({ endsAt }: { endsAt: number }) {
   return <span class="age">{seconds <= 0 ? 'now' : formatTwoUnits(seconds * 1_000)}</span>
 }
 
-/** For how long after the end of a lock the broker may take to report the end, in ms. */
+/** How long after the end of a lock the broker may report the end, in ms. */
 const lateReportMs = 5_000
 
 /**

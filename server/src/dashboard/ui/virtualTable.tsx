@@ -128,8 +128,8 @@ function useView(tableRef: { current: HTMLElement | null }): View {
 }
 
 /**
- * For each key that moves the focus: the index of the new row. `page` is the number of rows on one
- * page, and `last` is the index of the last row.
+ * For each key of the keyboard that moves the focus: the index of the new row. `page` is the number
+ * of rows on one page, and `last` is the index of the last row.
  */
 const moves: Readonly<Record<string, (index: number, page: number, last: number) => number>> = {
   ArrowDown: (index) => index + 1,

@@ -88,7 +88,7 @@ export class FrameReader {
   readonly #readByWs: OnData
   /** The bytes of an incomplete frame. */
   #partial: Buffer | undefined
-  /** Defined while `ws` is reading a frame or a fragmented message; otherwise undefined. */
+  /** Undefined unless a frame is being forwarded or skipped, or a fragmented message has begun. */
   #forwarded: ForwardedFrame | undefined
   /** Chunks that were unread when the socket closed; undefined before that. */
   #unreadChunks: Buffer[] | undefined

@@ -125,7 +125,7 @@ export class EtcdClient {
     return this.call('/v3/kv/txn', txn)
   }
 
-  /** Reads keys from the state of the member in use, which may be out of date. */
+  /** Reads keys from the member in use. The state of this member may be out of date. */
   range(request: object): Promise<RangeAnswer> {
     return this.call('/v3/kv/range', request)
   }
@@ -158,8 +158,8 @@ export class EtcdClient {
   }
 
   /**
-   * Reads a key from the state of one member, which answers even if the other members are down. So
-   * the call shows whether the member works. The call that returns the status of a member would
+   * Reads a key from the state of one member, to find out whether this member works. The member
+   * answers even if the other members are down. The call that returns the status of a member would
    * need a user with the role root.
    */
   readAt(endpoint: string, key: string): Promise<RangeAnswer> {
@@ -168,8 +168,8 @@ export class EtcdClient {
   }
 
   /**
-   * Reads the metrics of one member, which etcd shows without a user. A number that the member does
-   * not show is NaN.
+   * Reads the metrics of one member. etcd shows the metrics to callers without a user too. A number
+   * that the member does not show is NaN.
    *
    * @throws {EtcdError} if the member does not answer, or shows no metrics.
    */

@@ -8,6 +8,7 @@ import type { EtcdClient } from './client.js'
 import { EtcdError } from './errors.js'
 import { textFrom, toBase64 } from './wire.js'
 
+/** How many keys one request lists. */
 const pageSize = 1_000
 /**
  * At most this many pages are read, because an etcd that other programs use may have many keys, and

@@ -6,6 +6,7 @@ import type { Clock, Timer } from '@holdfast/shared'
 import type { EtcdClient } from './client.js'
 import { EtcdError } from './errors.js'
 
+/** Time between two checks, in ms. */
 const checkIntervalMs = 60_000
 /**
  * If less than this share of the database file holds data, a defragmentation frees enough space.

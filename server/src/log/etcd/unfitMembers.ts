@@ -12,6 +12,7 @@ import type { EtcdClient } from './client.js'
 import { EtcdError } from './errors.js'
 import { foreignMember, probe } from './preflight.js'
 
+/** Time between two checks of the unfit members, in ms. */
 const checkIntervalMs = 60_000
 
 /** The members of one log that cannot be used. */

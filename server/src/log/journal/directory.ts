@@ -102,7 +102,7 @@ function checkFreeSpace(path: string): void {
 
 /**
  * Checks the length of the data file. LMDB maps the file into memory. If the file is truncated,
- * LMDB would read beyond the end of the file, which would kill the process.
+ * LMDB would read beyond the end of the file, and the system would kill the process.
  */
 function checkSize(path: string): void {
   const { size } = statSync(path)

@@ -26,7 +26,9 @@ const recordKind = 0
 const chunkKind = 1
 const pointerKind = 2
 
+/** How many items of a snapshot one chunk has. */
 const itemsPerChunk = 500
+/** How many keys one step of a removal removes. */
 const removeBatchSize = 1_000
 /** Entries that one step of a check reads. */
 const entriesPerStep = 64

@@ -1,9 +1,9 @@
 /**
  * The engine of the replicated log in PostgreSQL. One table has the entries (batches of commands)
  * of all brokers. A counter in one row numbers the entries. The statement that inserts an entry
- * also increments the counter, which locks the row until the commit. So the positions have no gaps,
- * and have the order of the commits. A sequence of PostgreSQL gives no such order, because a later
- * number can be committed first.
+ * also increments the counter, and so locks the row until the commit. So the positions have no
+ * gaps, and have the order of the commits. A sequence of PostgreSQL gives no such order, because a
+ * later number can be committed first.
  *
  * The id of an entry is a hash of its text, and unique. The broker repeats an append of unknown
  * outcome. PostgreSQL refuses the second copy of the entry if the first copy is in the log.
@@ -40,7 +40,7 @@ export interface PostgresEngineOptions extends PostgresAddress {
 
 /** The pause between two attempts to open the log, in ms. */
 const openRetryMs = 250
-/** A chore is a call for a snapshot, a compaction or a check, which may read or write much. */
+/** A chore is a call that may read or write much: for a snapshot, a compaction or a check. */
 const defaultChoreMs = 10_000
 /**
  * How many times a chore is repeated after temporary errors, and the pause before the first
@@ -341,7 +341,7 @@ export class PostgresEngine implements Engine {
   }
 }
 
-/** Makes a UUID from the first 16 bytes of a hash, which the environment returns as base64url. */
+/** Makes a UUID from the first 16 bytes of a hash. @param hash In base64url */
 function uuidFrom(hash: string): string {
   const hex = Buffer.from(hash, 'base64url').toString('hex')
   const parts = [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20)]

@@ -79,7 +79,7 @@ export class Session {
 
   /** The error for a session whose server process changes. */
   pooledError(): PostgresError {
-    return pooled(this.host)
+    return poolerError(this.host)
   }
 
   async close(): Promise<void> {
@@ -120,7 +120,7 @@ export class Session {
     const errors: PostgresError[] = []
     const hosts = this.#hosts.inOrder
     for (const host of hosts) {
-      if (this.#isClosed) throw closed(host)
+      if (this.#isClosed) throw closedError(host)
       try {
         this.#connection = await this.#open(host)
         this.#hosts.use(host)
@@ -144,7 +144,7 @@ export class Session {
       await this.#options.check?.(connection, deadlineMs)
       const { prepare, onConnect, onNotification, onBroken } = this.#options
       if (prepare !== undefined) await connection.call(prepare, deadlineMs)
-      if (this.#isClosed) throw closed(host)
+      if (this.#isClosed) throw closedError(host)
       onConnect?.()
       connection.listener = { onNotification, onBroken }
       return connection
@@ -191,7 +191,7 @@ async function checkServer(
   // So if the two numbers are equal, there is no pooler.
   if (pid === connection.processId) return
   const isPooled = await sharesServer(connection, pid, credentials, clock, deadlineMs)
-  if (isPooled) throw pooled(connection.host)
+  if (isPooled) throw poolerError(connection.host)
 }
 
 /**
@@ -226,7 +226,7 @@ async function sharesServer(
 }
 
 /** The error for a pooler that loses the LISTEN of a session. */
-function pooled(host: PostgresHost): PostgresError {
+function poolerError(host: PostgresHost): PostgresError {
   return new PostgresError(
     'pooler',
     `${nameOf(host)} is reached through a pooler in transaction mode, which loses LISTEN: give the ` +
@@ -256,7 +256,7 @@ function settingsFor(callMs: number): string {
 }
 
 /** The error for a call of a closed session. */
-function closed(host: PostgresHost): PostgresError {
+function closedError(host: PostgresHost): PostgresError {
   const message = `${nameOf(host)} was not called, because the log is closed`
   return new PostgresError('unreachable', message)
 }

@@ -1,5 +1,5 @@
 /**
- * A digest (checksum) of the lock table, which is a sum of one hash for each record of the table.
+ * A digest (checksum) of the lock table: the sum of one hash for each record of the table.
  * The records are the sessions, each with its attach epoch (the number of its connection), the
  * locks, the waiting requests, the calls at barriers and the kept results of `once`. Every effect
  * (change of the table) adds the hashes of new records and subtracts the hashes of former records.

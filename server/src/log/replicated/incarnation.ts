@@ -11,7 +11,7 @@ import type { Engine } from './engine.js'
 import { encodeCommands, encodeEntry, type MemberNotices } from './entry.js'
 import { heartbeatMsFor, SelfLease } from './selfLease.js'
 
-/** The first and the longest pause before an entry is appended again, in ms; doubles each time. */
+/** The first and the longest pause before an entry is appended again, in ms. The pause doubles. */
 const retryMs = { first: 20, most: 250 }
 
 export interface IncarnationDeps {
@@ -86,7 +86,7 @@ export class Incarnation {
   join(replaces: string | undefined): void {
     const { id: broker, clock } = this.#deps
     this.#send((n) => encodeEntry({ broker, n, at: clock.wall(), join: { replaces } }))
-    this.#wakeBy(this.#heartbeatMs)
+    this.#wakeWithin(this.#heartbeatMs)
   }
 
   /**
@@ -199,7 +199,7 @@ export class Incarnation {
 
   // ------------------------------------------------------------------------------------ time
 
-  /** Ends the self-lease if it is over, and sends a heartbeat if a heartbeat is due. */
+  /** Reports the end of the self-lease if it is over, and sends a heartbeat if one is due. */
   readonly #onTimer = (): void => {
     if (this.#isOver) return
     const now = this.#deps.clock.monotonic()
@@ -212,11 +212,11 @@ export class Incarnation {
       ? this.#heartbeatMs
       : this.#sentAt + this.#heartbeatMs - now
     const leaseLeftMs = this.selfLease.until - now
-    this.#wakeBy(leaseLeftMs > 0 ? Math.min(untilHeartbeatMs, leaseLeftMs) : untilHeartbeatMs)
+    this.#wakeWithin(leaseLeftMs > 0 ? Math.min(untilHeartbeatMs, leaseLeftMs) : untilHeartbeatMs)
   }
 
   /** Calls `#onTimer` after at most this time. */
-  #wakeBy(ms: number): void {
+  #wakeWithin(ms: number): void {
     this.#timer = this.#deps.clock.setTimer(this.#onTimer, Math.max(1, Math.ceil(ms)))
   }
 }

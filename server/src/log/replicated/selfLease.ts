@@ -26,7 +26,7 @@ export function heartbeatMsFor(deadMs: number): number {
 export class SelfLease {
   readonly #leaseMs: number
   /** Own entries that have not returned, oldest first, with the time of their first sending. */
-  readonly #sent: { readonly entryNumber: number; readonly at: number }[] = []
+  readonly #unreturned: { readonly entryNumber: number; readonly at: number }[] = []
   #until = Number.NEGATIVE_INFINITY
 
   /** @param deadMs The silence after which other brokers declare a broker dead. */
@@ -42,7 +42,7 @@ export class SelfLease {
 
   /** When the oldest own entry that has not returned was sent; undefined if all have returned. */
   get oldestUnreturnedAt(): number | undefined {
-    return this.#sent[0]?.at
+    return this.#unreturned[0]?.at
   }
 
   isOver(now: number): boolean {
@@ -51,15 +51,15 @@ export class SelfLease {
 
   /** Records the first sending of an entry. Later attempts do not extend the lease. */
   onSent(entryNumber: number, now: number): void {
-    this.#sent.push({ entryNumber, at: now })
+    this.#unreturned.push({ entryNumber, at: now })
   }
 
   /** Extends the lease when an own entry returns. Returns when the entry was sent. */
   onOwnEntry(entryNumber: number): number | undefined {
     let sentAt: number | undefined
     // Entries return in order, so the entries before this entry have returned too.
-    while (this.#sent.length > 0 && this.#sent[0]!.entryNumber <= entryNumber) {
-      sentAt = this.#sent.shift()!.at
+    while (this.#unreturned.length > 0 && this.#unreturned[0]!.entryNumber <= entryNumber) {
+      sentAt = this.#unreturned.shift()!.at
     }
     if (sentAt !== undefined) this.#until = sentAt + this.#leaseMs
     return sentAt

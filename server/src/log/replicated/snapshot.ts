@@ -49,7 +49,7 @@ export async function loadSnapshot(
   const stored = await engine.snapshot()
   if (stored === undefined) return undefined
   const items: unknown[] = []
-  for await (const line of linesOf(counted(stored.parts, onPart))) items.push(parsed(line))
+  for await (const line of linesOf(withPartCount(stored.parts, onPart))) items.push(parseLine(line))
   const head = items.shift() as Partial<SnapshotHead> | undefined
   if (head?.v !== undefined && head.v > formatVersion) throw newerFormat(head.v)
   if (head?.v !== formatVersion || head.members === undefined) throw damagedSnapshot()
@@ -142,7 +142,7 @@ export async function saveState(
   const head: SnapshotHead = { v: formatVersion, at, members: members.state }
   try {
     const former = await engine.snapshot()
-    if (!(await engine.saveSnapshot(position, partsOf(head, verified(snapshot), engine))))
+    if (!(await engine.saveSnapshot(position, partsOf(head, verifiedItems(snapshot), engine))))
       return undefined
     await compactTo(engine, former, members, onProblem)
     return position
@@ -154,7 +154,7 @@ export async function saveState(
 /**
  * Yields the items. After the last item, throws if the digest of the items differs from `digest`.
  */
-function* verified({ items, digest }: StateSnapshot): Generator<SnapshotItem> {
+function* verifiedItems({ items, digest }: StateSnapshot): Generator<SnapshotItem> {
   const itemDigest = new ItemDigest()
   yield* itemDigest.addAll(items)
   if (itemDigest.value !== digest)
@@ -215,7 +215,7 @@ function* partsOf(
   if (text !== '') yield text
 }
 
-async function* counted(
+async function* withPartCount(
   parts: AsyncIterable<string>,
   onPart: (count: number) => void,
 ): AsyncGenerator<string> {
@@ -237,7 +237,7 @@ async function* linesOf(parts: AsyncIterable<string>): AsyncGenerator<string> {
   if (incompleteLine !== '') throw damagedSnapshot()
 }
 
-function parsed(line: string): unknown {
+function parseLine(line: string): unknown {
   try {
     return JSON.parse(line)
   } catch (cause) {

@@ -57,7 +57,10 @@ export class SnapshotScheduler {
   #checkedAt: number | undefined
   /** Whether the last check found that entries after the newest snapshot are missing. */
   #isCompacted = false
-  /** Cancels the snapshot under way; undefined if no snapshot is under way. */
+  /**
+   * Cancels the snapshot under way, if it is made from the log. Undefined if no snapshot is under
+   * way.
+   */
   #abort: (() => void) | undefined
 
   constructor(deps: SnapshotSchedulerDeps) {
