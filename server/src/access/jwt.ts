@@ -99,7 +99,7 @@ export function jwtTokens(options: JwtOptions): Authenticate {
   const { audience = 'holdfast', issuer, principal = 'sub', clockTolerance = 5_000 } = options
   const algorithms = [...algorithmsFor(options)]
   const loadKey = keyLoaderFor(options, algorithms)
-  const loadingKey = import('jose').then((jose) => ({ jose, key: loadKey(jose) }))
+  const joseAndKey = import('jose').then((jose) => ({ jose, key: loadKey(jose) }))
   const verifyOptions: JWTVerifyOptions = {
     algorithms,
     audience,
@@ -109,7 +109,7 @@ export function jwtTokens(options: JwtOptions): Authenticate {
   }
   return async ({ token }) => {
     if (token === undefined) return undefined
-    const { jose, key } = await loadingKey
+    const { jose, key } = await joseAndKey
     const payload = await verify(jose, token, key, verifyOptions)
     return payload && identityFrom(payload, options, principal, clockTolerance)
   }

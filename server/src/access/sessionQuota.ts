@@ -13,7 +13,7 @@ interface CountedSession {
    * The address of the client, as the limits count addresses: an IPv4 address, or the first 64 bits
    * of an IPv6 address. Undefined if this broker did not open the session.
    */
-  readonly group: string | undefined
+  readonly countedAddress: string | undefined
 }
 
 /** Counts each session from the request that opens the session until the session ends. */
@@ -41,12 +41,12 @@ export class SessionQuota {
   reserve(session: string, principal: string, address: string | undefined): LimitName | undefined {
     const { sessionsPerPrincipal, sessionsPerAddress } = this.#limits
     if (this.#isOff) return undefined
-    const group = address === undefined ? undefined : addressGroup(address)
+    const countedAddress = address === undefined ? undefined : addressGroup(address)
     if (this.#principals.countOf(principal) >= sessionsPerPrincipal) return 'sessionsPerPrincipal'
-    if (group !== undefined && this.#addresses.countOf(group) >= sessionsPerAddress) {
+    if (countedAddress !== undefined && this.#addresses.countOf(countedAddress) >= sessionsPerAddress) {
       return 'sessionsPerAddress'
     }
-    this.#add(session, { principal, group })
+    this.#add(session, { principal, countedAddress })
     return undefined
   }
 
@@ -60,14 +60,14 @@ export class SessionQuota {
     if (this.#isOff) return
     const { id, principal } = effect.session
     if (kind === 'ended') this.#remove(id)
-    else if (!this.#countedSessions.has(id)) this.#add(id, { principal, group: undefined })
+    else if (!this.#countedSessions.has(id)) this.#add(id, { principal, countedAddress: undefined })
   }
 
   /** Replaces all counts by the counts of the given sessions, whose addresses are unknown. */
   reset(sessions: Iterable<Session>): void {
     if (this.#isOff) return
     for (const session of [...this.#countedSessions.keys()]) this.#remove(session)
-    for (const { id, principal } of sessions) this.#add(id, { principal, group: undefined })
+    for (const { id, principal } of sessions) this.#add(id, { principal, countedAddress: undefined })
   }
 
   get #isOff(): boolean {
@@ -78,7 +78,7 @@ export class SessionQuota {
   #add(session: string, counted: CountedSession): void {
     this.#countedSessions.set(session, counted)
     this.#principals.add(counted.principal)
-    if (counted.group !== undefined) this.#addresses.add(counted.group)
+    if (counted.countedAddress !== undefined) this.#addresses.add(counted.countedAddress)
   }
 
   #remove(session: string): void {
@@ -86,7 +86,7 @@ export class SessionQuota {
     if (counted === undefined) return
     this.#countedSessions.delete(session)
     this.#principals.remove(counted.principal)
-    if (counted.group !== undefined) this.#addresses.remove(counted.group)
+    if (counted.countedAddress !== undefined) this.#addresses.remove(counted.countedAddress)
   }
 }
 

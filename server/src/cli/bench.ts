@@ -129,12 +129,12 @@ async function report(
   print(
     `${lockMs.length} locks by ${sessions} sessions on ${keysText}${cellsText}: ${perSecond} a second`,
   )
-  const names = Object.keys(lock)
+  const percentileNames = Object.keys(lock)
   const rows = [
     ['lock', ...Object.values(lock).map(String)],
     ['unlock', ...Object.values(unlock).map(String)],
   ]
-  for (const line of await formatTable(['ms', ...names], rows)) print(line)
+  for (const line of await formatTable(['ms', ...percentileNames], rows)) print(line)
 }
 
 /** The percentiles of the samples, in ms, rounded to a hundredth. */

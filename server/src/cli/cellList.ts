@@ -81,7 +81,7 @@ function wrongList(source: string, problem: string): Exit {
   return new Exit(exitCodes.usage, `The list of cells in ${source} ${problem}`)
 }
 
-/** The URLs of the cell that has a key. */
+/** The URLs of the cell to which the key belongs. */
 export function urlsOfKey(cells: CellList, key: string): readonly string[] {
   return cells[cellOfSlot(slotOf(key), cells.length) - 1]!
 }

@@ -59,8 +59,8 @@ const flagsByOption: ReadonlyMap<string, Flag> = new Map<string, Flag>([
 
 function flagsOf(names: readonly (typeof settingNames)[number][]): Flag {
   const flags = names.map((name) => `--${flagOf(name)}`)
-  const values = names.map((name) => placeholderOf(name))
-  const withValues = flags.map((flag, i) => `${flag} ${values[i]?.toUpperCase() ?? ''}`.trim())
+  const placeholders = names.map((name) => placeholderOf(name)?.toUpperCase() ?? '')
+  const withValues = flags.map((flag, i) => `${flag} ${placeholders[i]}`.trim())
   return { flag: flags.join(' and '), withValue: withValues.join(' and ') }
 }
 

@@ -104,14 +104,14 @@ async function locksOf(session: AnySession, id: string): Promise<OwnLocks> {
   let lastQueue: string | undefined
   for await (const page of pagesOf(session, undefined)) {
     own.held.push(...page.held.filter((lock) => lock.session === id))
-    const lengths = countByKey(page.waiting)
-    for (const key of lengths.keys()) {
+    const queueLengths = countByKey(page.waiting)
+    for (const key of queueLengths.keys()) {
       if (key === lastQueue) continue
       lastQueue = key
       const queue = page.waiting.filter((request) => request.key === key)
       own.waiting.push(...ownRequests(queue, id))
     }
-    own.isIncomplete ||= Math.max(0, ...lengths.values()) >= pageSize
+    own.isIncomplete ||= Math.max(0, ...queueLengths.values()) >= pageSize
   }
   return own
 }

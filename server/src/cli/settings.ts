@@ -114,7 +114,7 @@ export const settings = {
   snapshotEvery: {
     group: 'Sharing a log with other brokers',
     kind: 'ms',
-    help: 'longest time between snapshots (default 10m); etcd must keep history for twice this time',
+    help: 'longest time between snapshots (default 10m); etcd must keep history for twice as long',
   },
   sharedEtcd: {
     group: 'Sharing a log with other brokers',

@@ -160,8 +160,8 @@ function linesOf(address: URL, report: BrokerStatus): Promise<string[]> {
 
 function memoryText(used: number, limit: number | undefined): string {
   const mebibytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`
-  const bound = limit === undefined ? 'no limit' : `limit ${mebibytes(limit)}`
-  return `${mebibytes(used)} for clients, ${bound}`
+  const limitText = limit === undefined ? 'no limit' : `limit ${mebibytes(limit)}`
+  return `${mebibytes(used)} for clients, ${limitText}`
 }
 
 /** The rows about the command log. */

@@ -181,13 +181,13 @@ export class RequestHandler {
     const scope = scopeNumber === undefined ? undefined : scopeOf(session, scopeNumber)
     const keyStates = items.map(({ key }) => this.#granter.keys.getOrCreate(key))
     const decision = decideSet(command, keyStates, session, this.#granter.quiet)
-    const mayDeadlock = decision.kind === 'wait' && scope !== undefined
+    const needsDeadlockCheck = decision.kind === 'wait' && scope !== undefined
     if (decision.kind === 'overLimit')
       this.#responder.refuse(session, id, 'QUOTA_EXCEEDED', decision.limit)
     else if (decision.kind === 'mismatch')
       this.#responder.refuseCapacity(session, id, decision.mismatch)
     else if (
-      !mayDeadlock ||
+      !needsDeadlockCheck ||
       !this.#refuseIfDeadlock(
         session,
         id,

@@ -86,8 +86,9 @@ export class SessionTable {
       this.#responder.effects.push({ kind: 'refused', handshakeId })
       return
     }
-    // A client that presents the newer secret has received that secret. The older secret stays
-    // valid until the client proves that it has received the newest secret.
+    // A client that presents `nextSecret` has received it, so `nextSecret` becomes `secret`. The
+    // presented secret stays valid until the client proves that it has received the new
+    // `nextSecret`.
     session.secret = session[presentedSecret]
     session.lastResumeAttempt = command.resumeAttempt
     session.nextSecret = secret

@@ -43,8 +43,8 @@ export async function drain(
   const spreadMs =
     membership === undefined ? drainMs : Math.min(drainMs, countAtStart * dismissalGapMs)
   while (broker.connections.size > 0 && clock.monotonic() < endsAt) {
-    const openShare = Math.max(0, 1 - (clock.monotonic() - startedAt) / spreadMs)
-    dismissIdle(broker, Math.floor(countAtStart * openShare), membership)
+    const shareToKeepOpen = Math.max(0, 1 - (clock.monotonic() - startedAt) / spreadMs)
+    dismissDownTo(broker, Math.floor(countAtStart * shareToKeepOpen), membership)
     await sleep(clock, Math.min(stepMs, Math.max(1, endsAt - clock.monotonic())))
   }
   for (const connection of broker.connections) broker.dismiss(connection)
@@ -88,7 +88,11 @@ export async function rebalance(
  * Closes connections until only `openTarget` are open. Skips sessions that have locks or requests,
  * unless another broker can take the session over.
  */
-function dismissIdle(broker: Broker, openTarget: number, membership: Membership | undefined): void {
+function dismissDownTo(
+  broker: Broker,
+  openTarget: number,
+  membership: Membership | undefined,
+): void {
   const openConnections = [...broker.connections].filter(({ state }) => state !== 'closing')
   let excess = openConnections.length - openTarget
   for (const connection of openConnections) {

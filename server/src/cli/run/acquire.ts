@@ -48,8 +48,9 @@ export interface AcquireParams {
 export async function openSession(params: AcquireParams, deadline: Deadline): Promise<Session> {
   const { key, flags, name, signal } = params
   const timeoutController = new AbortController()
-  const ms = isTry(flags) ? tryConnectMs : deadline.remainingMs
-  const timer = ms === undefined ? undefined : setTimeout(() => timeoutController.abort(), ms)
+  const connectMs = isTry(flags) ? tryConnectMs : deadline.remainingMs
+  const timer =
+    connectMs === undefined ? undefined : setTimeout(() => timeoutController.abort(), connectMs)
   try {
     return await connectTo(
       flags,

@@ -122,20 +122,23 @@ export function signalGroup(group: number, signal: NodeJS.Signals | 0): SignalRe
  * @param onWait Called once, with the number of living processes, if a process of the group is
  *   still alive after 200 ms.
  */
-export function untilGroupEnds(group: number, onWait: (members: number) => void): Promise<void> {
+export function untilGroupEnds(
+  group: number,
+  onWait: (livingCount: number) => void,
+): Promise<void> {
   const startedAt = performance.now()
   let hasReported = false
   let wasEmpty = false
   return new Promise((resolve) => {
     const check = (pauseMs: number) => {
-      const members = countLiving(group)
+      const livingCount = countLiving(group)
       // Reading the process list takes time, and a process that starts during the reading can be
       // missing in the list. So the group counts as empty only after two empty lists.
-      if (members === 'gone' || (members === 0 && wasEmpty)) return resolve()
-      wasEmpty = members === 0
-      if (!hasReported && members > 0 && performance.now() - startedAt > msBeforeReport) {
+      if (livingCount === 'gone' || (livingCount === 0 && wasEmpty)) return resolve()
+      wasEmpty = livingCount === 0
+      if (!hasReported && livingCount > 0 && performance.now() - startedAt > msBeforeReport) {
         hasReported = true
-        onWait(members)
+        onWait(livingCount)
       }
       setTimeout(check, pauseMs, Math.min(longestPauseMs, pauseMs * 2))
     }

@@ -244,7 +244,7 @@ class Run {
       // another session may hold the lock after this session has closed.
       if (guard.stopReason !== undefined) child.signal('SIGKILL')
       if (!flags.leaderOnly)
-        await untilGroupEnds(child.group, (members) => this.#printWait(members))
+        await untilGroupEnds(child.group, (livingCount) => this.#printWait(livingCount))
       // The guard has printed the reason, so the error has no message.
       if (guard.stopReason !== undefined) throw new Exit(exitCodes.lost, '')
       return exitCode
@@ -254,12 +254,12 @@ class Run {
   }
 
   /** Prints that the lock is kept although the command itself has ended. */
-  #printWait(members: number): void {
+  #printWait(livingCount: number): void {
     const { lock, flags } = this.#deps
     if (flags.quiet) return
-    const processes = members === 1 ? '1 process' : `${members} processes`
+    const processesText = livingCount === 1 ? '1 process' : `${livingCount} processes`
     printError(
-      `The command has ended, but ${processes} of its group still run: ${escapeText(lock.key)} is ` +
+      `The command has ended, but ${processesText} of its group still run: ${escapeText(lock.key)} is ` +
         'kept until they end (--leader-only does not wait for them)',
     )
   }

@@ -465,8 +465,8 @@ export class ClusterMember {
   /** Declares silent members dead, after the own entry with this number has returned. */
   #detectFailures(ownEntryNumber: number, now: number): void {
     const [incarnation, detector] = [this.#incarnation!, this.#failureDetector!]
-    const silentMembers = detector.onOwnEntry(ownEntryNumber, incarnation.lastSentNumber, now)
-    const deathNotices = silentMembers.map((broker) => ({
+    const deadMembers = detector.onOwnEntry(ownEntryNumber, incarnation.lastSentNumber, now)
+    const deathNotices = deadMembers.map((broker) => ({
       broker,
       last: this.#members.live.get(broker)!,
     }))

@@ -107,11 +107,11 @@ export class DivergenceCheck {
     const values = liveMembers
       .map((member) => digests.get(member))
       .filter((value) => value !== undefined)
-    const majority = values.find((value) => 2 * countOf(values, value) > liveMembers.length)
-    if (majority === undefined && values.length < liveMembers.length) return undefined
+    const majorityDigest = values.find((value) => 2 * countOf(values, value) > liveMembers.length)
+    if (majorityDigest === undefined && values.length < liveMembers.length) return undefined
     this.#round = undefined
-    if (majority === ownDigest || liveMembers.length === 0) return undefined
-    return majority === undefined ? divergenceUndecided(position) : tablesDiffer(position)
+    if (majorityDigest === ownDigest || liveMembers.length === 0) return undefined
+    return majorityDigest === undefined ? divergenceUndecided(position) : tablesDiffer(position)
   }
 }
 

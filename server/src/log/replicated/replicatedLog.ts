@@ -131,9 +131,9 @@ export class ReplicatedLog implements Log, Membership {
     const status = this.#member?.status ?? initialStatus
     const ownFields = { givenName: this.#name, otherLogs: this.#otherLogs }
     if (!this.#isFounding) return { ...status, ...ownFields }
-    const joined = `${this.#member?.heardMemberCount ?? 0} of ${this.#brokerCount}`
+    const joinedText = `${this.#member?.heardMemberCount ?? 0} of ${this.#brokerCount}`
     const problem =
-      `the log is new, and only ${joined} brokers have joined, so this broker refuses clients: ` +
+      `the log is new, and only ${joinedText} brokers have joined, so this broker refuses clients: ` +
       'start the other brokers, or check the address of the log'
     return { ...status, ...ownFields, problem: status.problem ?? problem }
   }

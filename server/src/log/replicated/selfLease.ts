@@ -125,16 +125,16 @@ export class FailureDetector {
    */
   onOwnEntry(entryNumber: number, lastSentNumber: number, now: number): string[] {
     this.#compensateStall(now)
-    const silentMembers: string[] = []
+    const deadMembers: string[] = []
     const compensatedNow = now - this.#stalledMs
     for (const [other, lastEntryAt] of this.#lastEntryAt) {
       if (compensatedNow - lastEntryAt <= this.#deadMs) continue
       const numberAtSuspicion = this.#suspects.get(other)
       if (numberAtSuspicion !== undefined && entryNumber <= numberAtSuspicion) continue
-      if (numberAtSuspicion !== undefined) silentMembers.push(other)
+      if (numberAtSuspicion !== undefined) deadMembers.push(other)
       this.#suspects.set(other, lastSentNumber)
     }
-    return silentMembers
+    return deadMembers
   }
 
   /**
