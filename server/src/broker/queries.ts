@@ -169,7 +169,10 @@ export class TableSearch implements KeySearch {
     }
   }
 
-  /** How long a lock lasts from now on; undefined without a ttl and `maxHold`, or if not known. */
+  /**
+   * How long a lock lasts from now on. Undefined if the lock has neither ttl nor `maxHold`, or if
+   * the times are unknown.
+   */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined {
     return this.#lockTimes?.remainingTimesOf(lock)
   }
@@ -261,7 +264,7 @@ function appendUpTo<T>(limit: number, source: Iterable<T>, target: T[]): void {
 /**
  * A lock as callers in the same process see it.
  *
- * @param remaining Undefined for a lock without ttl and maxHold, and if the times are not known.
+ * @param remaining Undefined if the lock has neither ttl nor maxHold, or if the times are unknown.
  */
 export function toHeldInfo(lock: Lock, remaining: RemainingTimes | undefined): HeldInfo {
   const { key, mode, session, metadata, presentFence: fence, since, extras } = lock

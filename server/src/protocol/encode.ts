@@ -315,7 +315,7 @@ export interface RemainingTimes {
 /**
  * Encodes a lock for any session, in the answer to a query or to a watch.
  *
- * @param remaining Undefined for a lock without ttl and maxHold, and if the times are not known.
+ * @param remaining Undefined if the lock has neither ttl nor maxHold, or if the times are unknown.
  */
 export function encodeHeldInfo(lock: Lock, remaining: RemainingTimes | undefined): string {
   if (remaining === undefined) return `{${heldFields(lock)}}`

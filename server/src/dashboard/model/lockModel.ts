@@ -12,7 +12,7 @@ import type { HeldInfo, LockEvent, QueryResult, StateEvent, WaitingInfo } from '
 export interface KnownLock extends HeldInfo {
   /**
    * When the lock ends if its session does not refresh it, by the monotonic clock of the page, in
-   * ms. Undefined if the lock has neither a ttl nor a longest hold, and if this time is not known.
+   * ms. Undefined if the lock has neither a ttl nor a longest hold, or if this time is not known.
    */
   readonly endsAt?: number | undefined
 }

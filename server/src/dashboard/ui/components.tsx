@@ -144,8 +144,8 @@ export function TimeLeft({ endsAt }: { endsAt: number }) {
 const lateReportMs = 5_000
 
 /**
- * The time until a lock ends, for a list of locks: `–` for a lock without a ttl and a longest hold,
- * and `?` if this page does not know the time. A lock may outlive its known end, because its
+ * The time until a lock ends, for a list of locks: `–` for a lock with neither a ttl nor a longest
+ * hold, and `?` if this page does not know the time. A lock may outlive its known end, because its
  * session has refreshed the lock and this page has not heard of the refresh.
  */
 export function LockTimeLeft({ ttl, maxHold, endsAt }: KnownLock) {

@@ -119,8 +119,8 @@ export function foreignMember(endpoint: string): EtcdError {
 }
 
 /**
- * Refuses the start if waiting cannot help, because all endpoints are wrong, or because one member
- * refuses the user. The other members of the cluster would refuse the user too.
+ * Refuses the start if waiting cannot help: if all endpoints are wrong, or if one member refuses
+ * the user, since then the other members of the cluster would refuse the user too.
  */
 function refuseIfHopeless(unfit: readonly EtcdError[]): void {
   const refused = unfit.find(({ kind }) => kind === 'forbidden' || kind === 'unauthenticated')
