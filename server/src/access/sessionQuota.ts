@@ -43,7 +43,10 @@ export class SessionQuota {
     if (this.#isOff) return undefined
     const countedAddress = address === undefined ? undefined : addressGroup(address)
     if (this.#principals.countOf(principal) >= sessionsPerPrincipal) return 'sessionsPerPrincipal'
-    if (countedAddress !== undefined && this.#addresses.countOf(countedAddress) >= sessionsPerAddress) {
+    if (
+      countedAddress !== undefined &&
+      this.#addresses.countOf(countedAddress) >= sessionsPerAddress
+    ) {
       return 'sessionsPerAddress'
     }
     this.#add(session, { principal, countedAddress })
@@ -67,7 +70,8 @@ export class SessionQuota {
   reset(sessions: Iterable<Session>): void {
     if (this.#isOff) return
     for (const session of [...this.#countedSessions.keys()]) this.#remove(session)
-    for (const { id, principal } of sessions) this.#add(id, { principal, countedAddress: undefined })
+    for (const { id, principal } of sessions)
+      this.#add(id, { principal, countedAddress: undefined })
   }
 
   get #isOff(): boolean {

@@ -245,8 +245,8 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
     ({ statistics, liveTable }, connection, { id }) => {
       const stats = statistics.snapshot(liveTable.current)
       const isVisible = keyFilterFor(connection, 'query')
-      const shownKeys = stats.deadlocks?.flatMap(({ cycle }) => cycle).length ?? 0
-      if (isVisible !== undefined) connection.charge(costOfKeys(shownKeys, true))
+      const keysToCheck = stats.deadlocks?.flatMap(({ cycle }) => cycle).length ?? 0
+      if (isVisible !== undefined) connection.charge(costOfKeys(keysToCheck, true))
       connection.send(encodeStats(id, stats, isVisible))
     },
     (policy) => policy.checkPermission('stats', ''),

@@ -10,7 +10,7 @@ import { textBytes } from '../core/weights.js'
 
 /** The most deadlocks that are kept. */
 const maxKept = 20
-/** The most bytes of all kept deadlocks. The newest deadlock is kept even if it has more bytes. */
+/** The most bytes of all kept deadlocks together. The newest one is kept even if it has more. */
 const maxKeptBytes = 32 * 1024
 /** Bytes of a kept deadlock without its cycle. */
 const deadlockBytes = 128

@@ -257,8 +257,8 @@ class WsSocket implements Socket {
   /**
    * Ends the TCP connection when the client's close frame has arrived, after the broker's own close
    * frame is written. Otherwise a client that leaves its side of the TCP connection open would keep
-   * its locks until `closeTimeout`. Does nothing after an invalid frame: `ws` emits `error` for such
-   * a frame in this turn, after this call.
+   * its locks until `closeTimeout`. Does nothing after an invalid frame. The check waits for the
+   * end of this turn, because `ws` emits the `error` of such a frame only after this call.
    */
   onPeerClosing(): void {
     endOfTurn(() => {
