@@ -46,8 +46,8 @@ export function searchRecords(
 }
 
 /**
- * Encodes at most `limit` calls that wait at the barrier now, one call for each step of the caller.
- * Lists the calls first, because calls may come and go while the caller pauses between two steps.
+ * Encodes at most `limit` of the calls that wait at the barrier when the iteration begins, one call
+ * in each step. Lists these calls first, because calls may come and go between two steps.
  */
 function* encodeCalls(barrier: Barrier<Session>, limit: number): Generator<string> {
   const waiting = barrier.calls.size

@@ -27,17 +27,17 @@ holdfast ping --cells 'wss://a.example;wss://b.example'  # a session in each cel
     .action((flags: PingFlags) => ping(flags))
 }
 
-/** A broker to ping, or a cell: a session opens at any broker of the cell. */
+/** What to ping: one broker, or one cell. For a cell, a session opens at any of its brokers. */
 interface Target {
   /** The flags that select this target. */
   readonly flags: PingFlags
-  /** The cell, counted from 1; for a broker without cells always 1. */
+  /** The number of the cell, counted from 1. Always 1 if no cells are given. */
   readonly cell: number
   /** The URL of the broker, or the URLs of the cell, for the output. */
   readonly shownUrl: string
 }
 
-/** Every cell, or without cells every URL. */
+/** Every cell, or every URL if no cells are given. */
 function targetsOf(flags: PingFlags): readonly Target[] {
   const cells = cellsFrom(flags)
   if (cells === undefined) {
@@ -55,14 +55,14 @@ function targetsOf(flags: PingFlags): readonly Target[] {
 }
 
 /**
- * Opens the sessions. With several URLs, a broker that does not answer is reported, and the command
- * fails only if no broker answers.
+ * Opens the sessions. With several URLs, the command reports a broker that does not answer and goes
+ * on, and fails only if no broker answers. With cells or with one URL, the first error ends it.
  */
 async function ping(flags: PingFlags): Promise<void> {
   const hasCells = cellsFrom(flags) !== undefined
   const targets = targetsOf(flags)
   const times: number[] = []
-  let failureCode: number | undefined
+  let firstErrorCode: number | undefined
   for (let pingNumber = 1; pingNumber <= flags.count; pingNumber++) {
     for (const target of targets) {
       const { cell, shownUrl: url } = target
@@ -75,11 +75,12 @@ async function ping(flags: PingFlags): Promise<void> {
       } catch (error) {
         if (hasCells || targets.length === 1) throw error
         const code = reportError(error)
-        failureCode ??= code
+        firstErrorCode ??= code
       }
     }
   }
-  if (times.length === 0) throw new Exit(failureCode!, '')
+  // The messages are printed already.
+  if (times.length === 0) throw new Exit(firstErrorCode!, '')
   if (flags.json) return
   const mean = times.reduce((sum, ms) => sum + ms, 0) / times.length
   print(

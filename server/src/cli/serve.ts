@@ -223,7 +223,7 @@ function printSettings(
   }
 }
 
-/** The value of a setting, as an operator can write the value in a variable or in the file. */
+/** The value of a setting, in the form that a variable or the config file may have. */
 function textOf(name: SettingName, value: unknown): string {
   if (settings[name].kind === 'ms') return durationText(value as number)
   return typeof value === 'object' ? JSON.stringify(value, infinityAsOff) : String(value)

@@ -1,11 +1,11 @@
 /**
- * Limits the sockets of an HTTP server that have not become a WebSocket. Such a socket may have
- * sent a part of its request, up to 16 KiB of headers, and may keep the broker waiting for 5 s. No
- * other limit counts these sockets, because a connection of the broker begins with a complete
- * request. So many such sockets could use up the memory of the broker.
+ * Limits the sockets of an HTTP server that have not become a WebSocket. The client of such a
+ * socket may have sent only a part of its request, up to 16 KiB of headers, and has 5 s to send the
+ * rest. No other limit counts these sockets, because the broker counts a connection only after its
+ * complete request. Without this limit, a flood of such sockets could use up the broker's memory.
  *
- * At most `limits.pendingConnections` and 1,000 further sockets wait. `PendingConnections` chooses
- * the socket to destroy, fairly between the addresses.
+ * At most `limits.pendingConnections` + 1,000 of these sockets may be open. `PendingConnections`
+ * chooses the socket to destroy, fairly between the addresses.
  */
 import type { Server } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -13,8 +13,8 @@ import { type PendingConnection, PendingConnections } from '../access/pendingCon
 import { type BrokerLimits, off } from '../config/limits.js'
 
 /**
- * Room for a burst: the system may hand over all sockets of its queue, usually 511, before the
- * broker reads the request of the first socket.
+ * Room for a burst: the operating system may hand over all sockets of its listen queue, usually
+ * 511, before the broker reads the request of the first socket.
  */
 const burstSockets = 1_000
 
@@ -24,14 +24,15 @@ export interface RequestSocket extends Duplex {
   readonly remotePort?: number | undefined
 }
 
-/** A counted socket. The address is copied, because a closed socket has no address. */
+/** A counted socket. Its address is copied here, because a closed socket has no address. */
 interface CountedSocket extends PendingConnection {
   readonly socket: RequestSocket
+  /** The address and the port of the client. */
   readonly peer: string
   readonly onClose: () => void
 }
 
-/** The counted sockets of each server that {@link limitRequestSockets} got. */
+/** The counted sockets of each server whose sockets {@link limitRequestSockets} limits. */
 const countedSocketsOf = new WeakMap<Server, RequestSockets>()
 
 /** Limits the sockets of a server that have not become a WebSocket. */
@@ -49,8 +50,8 @@ export function stopCountingSocket(server: Server, socket: Duplex): void {
 export class RequestSockets {
   readonly #pending: PendingConnections<CountedSocket>
   /**
-   * By address and port of the client. A TLS server reports the TCP socket of a new connection and
-   * the TLS socket of an upgrade, and both have the same address and port.
+   * The counted sockets, by address and port of the client. A TLS server reports the TCP socket of
+   * a new connection, but the TLS socket of an upgrade; both have the same address and port.
    */
   readonly #byPeer = new Map<string, CountedSocket>()
 
@@ -65,7 +66,7 @@ export class RequestSockets {
   /** Counts a new socket. Destroys this socket, or an older socket, if too many sockets wait. */
   add(socket: RequestSocket): void {
     const { remoteAddress } = socket
-    // The client has closed this socket already.
+    // A socket without an address is closed already.
     if (remoteAddress === undefined) return
     const onClose = (): void => this.#forget(counted)
     const counted: CountedSocket = { socket, remoteAddress, peer: peerOf(socket), onClose }

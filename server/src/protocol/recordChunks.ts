@@ -16,8 +16,9 @@ export type RecordList = 'arrived' | 'kept'
 export interface RecordRows {
   readonly count: number
   /**
-   * Encodes at most `limit` items, as they are at the first step. Each step encodes one item, so
-   * that a barrier with a thousand calls does not delay the other clients.
+   * Encodes at most `limit` items, as they are when the iteration begins. Each step of the
+   * iteration encodes one item, so that a barrier with a thousand calls does not delay the other
+   * clients.
    *
    * @param limit At least 1.
    */
