@@ -10,7 +10,7 @@ import type { Connection } from '../connection/connection.js'
 import type { Observer } from '../observability/observer.js'
 import { encodeAuthenticated, encodeExpiring, encodeFailed } from '../protocol/encode.js'
 
-/** The time from the warning to a client until its token expires, in ms. */
+/** How long before the end of its token the broker warns a client, in ms. */
 const warningMs = 30_000
 
 /** The error for a token on a connection that is not encrypted. */

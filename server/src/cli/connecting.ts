@@ -162,8 +162,8 @@ async function connectToBroker(flags: BrokerFlags, options: ConnectOptions): Pro
 }
 
 /**
- * Throws the error of a failed connection. If the broker did not accept the token, or no token was
- * given, throws an error that names the source of the token instead.
+ * Throws the error of a failed connection. If the broker did not accept the token, or requires one
+ * and got none, throws instead an error that says where the token is read from.
  */
 function throwConnectError(flags: BrokerFlags, error: unknown): never {
   if (!(error instanceof HoldfastError) || error.code !== 'UNAUTHORIZED') throw error
@@ -174,10 +174,11 @@ function throwConnectError(flags: BrokerFlags, error: unknown): never {
     )
   }
   const { tokenFile } = flags
-  const source = tokenFile === undefined ? 'HOLDFAST_TOKEN' : `the file ${escapeText(tokenFile)}`
+  const tokenSource =
+    tokenFile === undefined ? 'HOLDFAST_TOKEN' : `the file ${escapeText(tokenFile)}`
   throw new Exit(
     exitCodes.forbidden,
-    `The broker did not accept the token in ${source} (${error.reason ?? error.message}): ` +
+    `The broker did not accept the token in ${tokenSource} (${error.reason ?? error.message}): ` +
       'put a token there that the broker knows',
   )
 }

@@ -106,8 +106,8 @@ export interface RaiseFenceFloor extends CommandBase {
 
 /**
  * Begins or ends the quiet start, in which the table grants only requests that steal the lock. The
- * quiet start is for a broker that loses its table in a restart. The quiet start lasts until every
- * earlier holder must have given up its lock.
+ * quiet start is for a broker that loses its table in a restart. The quiet start lasts until the
+ * leases of all earlier holders are over, so that none of them still relies on its lock.
  */
 export interface SetQuiet extends CommandBase {
   readonly type: 'quiet'

@@ -195,7 +195,7 @@ export class SessionTable {
 
   /**
    * The session whose client sent this command; undefined if the connection of the command was
-   * replaced or dropped.
+   * replaced or dropped. Also makes the former resume secret of the session invalid.
    */
   currentSession(command: SessionCommand): Session | undefined {
     const session = this.#attachedSession(command)

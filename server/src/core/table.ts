@@ -249,6 +249,7 @@ export class LockTable {
         this.#acknowledge(command)
         break
       case 'confirm':
+        // This call makes the former resume secret invalid, and the command has no other purpose.
         this.#sessions.currentSession(command)
         break
       default:

@@ -119,8 +119,7 @@ function oddVariables({ env }: Launch): { readonly name: string; readonly bytes:
 }
 
 /**
- * Looks for the command as the shell does, because this function can print a clearer error message
- * than the shell.
+ * Looks for the command as the shell will, to print a clearer error message than the shell would.
  * @throws {Exit} 127 if the command does not exist, 126 if the command cannot be run
  */
 export function checkCommand({ command, env }: Launch): void {

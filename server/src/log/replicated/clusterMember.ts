@@ -79,7 +79,7 @@ export class ClusterMember {
   #partsLoaded = 0
   /** The position of the last entry before the own `join`, see {@link joinProgress}. */
   #positionOnJoining = 0
-  /** From how many brokers that died or left this broker has taken over the sessions. */
+  /** The number of brokers whose sessions this broker has taken over after they died or left. */
   #takeovers = 0
   #resignations = 0
   #snapshotCatchUp: SnapshotCatchUp | undefined
