@@ -60,8 +60,8 @@ export class UpgradeRates {
       if (isRepeat) this.#repeats++
     } else {
       if (isRepeat || this.#repeats < 1) return 'connectionsPerSecond'
-      // Takes this upgrade from the total of the next second.
       this.#repeats--
+      // Takes this upgrade from the total of the next second.
       this.#total.overdraw()
     }
     // Delete the address first, so that it becomes the last address in the map.

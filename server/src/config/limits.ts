@@ -151,11 +151,11 @@ export interface BrokerLimits {
   readonly backlogBytes: number
   /**
    * Memory that clients may make the broker use, in bytes: the lock table, connections, unread
-   * output and watches. The broker estimates this memory, usually too high. At the limit the broker
-   * refuses `lock` and `watch` with `QUOTA_EXCEEDED`, and closes connections with 1013 instead of
-   * opening a session. At nine eighths of the limit the broker closes new connections with 1013,
-   * and connections with more than 16 KiB of unread output with 4308. Default: half of the maximum
-   * heap size of V8 (`node --max-old-space-size`).
+   * output, watches and refused deadlocks. The broker's estimate is usually too high. At the limit
+   * the broker refuses `lock` and `watch` with `QUOTA_EXCEEDED`, and closes connections with 1013
+   * instead of opening a session. At nine eighths of the limit the broker closes new connections
+   * with 1013, and connections with more than 16 KiB of unread output with 4308. Default: half of
+   * the maximum heap size of V8 (`node --max-old-space-size`).
    */
   readonly memoryBytes: number
 }

@@ -1,9 +1,8 @@
 /**
  * The two work budgets of one connection: a budget for the current turn of the event loop, and a
- * rate budget (work per second). Both budgets are in units of work (about half a microsecond of
- * broker time).
- * A connection that has used up a budget is paused, so that the broker handles the messages of the
- * other connections first.
+ * rate budget (work per second). Both budgets are in units of work; a unit is about half a
+ * microsecond of broker time. A connection that has used up a budget is paused, so that the broker
+ * handles the messages of the other connections first.
  */
 import { turnBudget, unitsPerMs } from '../config/workCosts.js'
 import type { WorkScheduler } from './workScheduler.js'

@@ -52,7 +52,10 @@ export class Responder {
     this.effects.push({ kind: 'answer', session, id, answer, repeat: false })
   }
 
-  /** Answers a request that changed nothing, without storing the answer. */
+  /**
+   * Answers a request that changed nothing, without storing the answer. Such an answer has
+   * `repeat: true`, like a repeated answer, which is not stored again either.
+   */
   refuse(session: Session, id: number, code: ErrorCode, limit?: keyof SessionLimits): void {
     const answer: Answer =
       limit === undefined ? { kind: 'failed', code } : { kind: 'failed', code, limit }

@@ -4,7 +4,7 @@
  */
 import type { Environment } from './environment.js'
 
-/** Long work takes at most this time in a turn of the event loop, in ms, and one step more. */
+/** How long work may begin new steps in one turn of the event loop, in ms. */
 const maxTurnMs = 10
 
 /**

@@ -100,7 +100,7 @@ waits for one key, later requests for its other keys wait behind it. HOLDFAST_KE
 command line, and HOLDFAST_FENCE is the fence of the whole set.
 
 The command inherits standard input, output and error. Its environment has HOLDFAST_KEY and
-HOLDFAST_FENCE, but no HOLDFAST_TOKEN without --pass-token. The exit code is that of the command:
+HOLDFAST_FENCE, and has HOLDFAST_TOKEN only with --pass-token. The exit code is that of the command:
 128 + n if signal n ended it, 126 or 127 if it could not be run. The other exit codes are below.
 --timeout includes the time to connect; if no broker answers within it, the exit code is 75, even
 with -E. With --try, the exit code is 69 if no broker answers within 2 s.

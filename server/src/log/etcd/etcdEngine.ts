@@ -175,7 +175,7 @@ export class EtcdEngine implements Engine {
 
   /**
    * Drops the overwritten entries. If etcd forbids the compaction, ignores the error when the first
-   * entries of the log are missing already, because etcd then compacts by itself.
+   * entries of the log are missing already, which shows that etcd compacts by itself.
    */
   async #compactHistory(position: number): Promise<void> {
     try {
