@@ -18,7 +18,7 @@ import type { Metrics } from '../observability/observer.js'
 import { Exit, exitCodes, printError } from './exitCodes.js'
 import { withFlags } from './flagNames.js'
 import { logFrom, logRules } from './log.js'
-import { plainJson } from './output.js'
+import { openLogOutput } from './logOutput.js'
 import { readText } from './parse.js'
 import { warnOfAccessibleFiles } from './secretFiles.js'
 import type { Settings } from './settings.js'
@@ -207,50 +207,35 @@ async function auditFor(file: string | undefined, logger: Logger | undefined) {
     const { message } = error as Error
     throw new Exit(exitCodes.config, `The audit file ${file} cannot be opened: ${message}`)
   }
-  const [{ pino }, { AuditLog }] = await Promise.all([
-    import('pino'),
-    import('../observability/auditLog.js'),
-  ])
-  const out = pino.destination({ dest: file, append: true, sync: false })
+  const { AuditLog } = await import('../observability/auditLog.js')
   let hasFailed = false
-  out.on('error', ({ message }: Error) => {
-    // Report only the first failed write, because a full disk makes every write fail.
-    if (!hasFailed)
-      reportFileError(logger, { file }, `The audit file ${file} cannot be written: ${message}`)
-    hasFailed = true
+  const output = await openLogOutput({
+    dest: file,
+    onError: ({ message }) => {
+      // Report only the first failed write, because a full disk makes every write fail.
+      if (!hasFailed)
+        reportFileError(logger, { file }, `The audit file ${file} cannot be written: ${message}`)
+      hasFailed = true
+    },
+    onDropped: (lineCount) => {
+      const message = `${lineCount} lines of the audit file ${file} were dropped, because the disk was too slow`
+      reportFileError(logger, { file, lineCount }, message)
+    },
   })
-  const flushAudit = () => {
-    try {
-      out.flushSync()
-    } catch {
-      // Ignore this error, because the listener of `error` has reported the first failed write.
-    }
-  }
-  return { auditLog: new AuditLog((line) => out.write(escaped(line))), flushAudit }
+  return { auditLog: new AuditLog(output.write), flushAudit: output.flush }
 }
 
 /** Makes the logger, which writes to standard error. For the level `silent`, makes no logger. */
 async function loggerFor(level: string) {
   if (level === 'silent') return { logger: undefined, flushLog: () => {} }
   const { pino } = await import('pino')
-  // Write asynchronously, because a slow reader of standard error must not stop the broker.
   const standardError = 2
-  const out = pino.destination({ dest: standardError, sync: false })
-  out.on('error', () => {})
-  // Escape the control characters that JSON does not escape, because an operator may read the lines
-  // in a terminal.
-  const logger = pino({ level, base: null }, { write: (line) => out.write(escaped(line)) })
-  const flushLog = () => {
-    try {
-      out.flushSync()
-    } catch {
-      // Standard error is closed, so the lines cannot be written.
-    }
-  }
-  return { logger, flushLog }
-}
-
-/** Escapes a log line, except for the line feed at its end. */
-function escaped(line: string): string {
-  return `${plainJson(line.trimEnd())}\n`
+  const output = await openLogOutput({
+    dest: standardError,
+    onError: () => {},
+    onDropped: (lineCount) =>
+      logger.warn({ lineCount }, 'Log lines were dropped, because standard error was not read'),
+  })
+  const logger = pino({ level, base: null }, output)
+  return { logger, flushLog: output.flush }
 }

@@ -123,7 +123,7 @@ describe('the times of a lock in queries and watches', () => {
   })
 
   it('make the answer longer, and the client is charged for the longer answer', () => {
-    /** The turns until three clients have the answer to a query for 1,000 locks of these options. */
+    /** The turns until three clients have the answer to a query for 1,000 such locks. */
     const turnsFor = (options: object): number => {
       const harness = new BrokerHarness()
       const holder = harness.join({ lease: 60_000 })

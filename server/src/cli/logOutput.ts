@@ -1,0 +1,63 @@
+/**
+ * Writes log lines to standard error or to a file, in the background, because a slow reader or a
+ * slow disk must not stop the broker.
+ *
+ * Clients cause log lines. If the reader of standard error stops reading, the lines that wait would
+ * use up the memory of the broker. So at most 16 MiB of lines wait, and further lines are dropped.
+ */
+import { plainJson } from './output.js'
+
+/** The greatest length of the lines that wait for the system, in bytes. */
+const defaultMaxBytes = 16 * 1024 * 1024
+
+export interface LogOutput {
+  /** Writes one line, which ends with a line feed. Escapes control characters in the line. */
+  write(line: string): void
+  /** Writes the waiting lines before it returns. Ignores an error, which `onError` reports. */
+  flush(): void
+}
+
+export interface LogOutputOptions {
+  /** The path of a file, or a file descriptor. */
+  readonly dest: string | number
+  readonly onError: (error: Error) => void
+  /** Called with the number of dropped lines, when all waiting lines have been written. */
+  readonly onDropped: (lineCount: number) => void
+  /** Default 16 MiB. */
+  readonly maxBytes?: number | undefined
+}
+
+export async function openLogOutput(options: LogOutputOptions): Promise<LogOutput> {
+  const { dest, onError, onDropped, maxBytes = defaultMaxBytes } = options
+  const { pino } = await import('pino')
+  const out = pino.destination({ dest, append: true, sync: false, maxLength: maxBytes })
+  let droppedCount = 0
+  out.on('error', onError)
+  out.on('drop', () => {
+    droppedCount++
+  })
+  out.on('drain', () => {
+    if (droppedCount === 0) return
+    const lineCount = droppedCount
+    droppedCount = 0
+    onDropped(lineCount)
+  })
+  return {
+    write: (line) => out.write(escaped(line)),
+    flush: () => {
+      try {
+        out.flushSync()
+      } catch {
+        // The listener of `error` has reported the error.
+      }
+    },
+  }
+}
+
+/**
+ * Escapes the control characters that JSON does not escape, except for the line feed at the end of
+ * the line, because an operator may read the lines in a terminal.
+ */
+function escaped(line: string): string {
+  return `${plainJson(line.trimEnd())}\n`
+}

@@ -1,0 +1,48 @@
+/**
+ * Log lines whose reader does not read. The lines wait in the broker, but only up to a number of
+ * bytes: clients cause log lines, and must not use up the memory of the broker.
+ */
+import { spawnSync } from 'node:child_process'
+import { closeSync, createReadStream, mkdtempSync, openSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { openLogOutput } from '@holdfast/server/internal'
+import { expect } from 'chai'
+
+describe('the output of log lines', () => {
+  it('drops lines beyond its bound, and reports their number when the reader reads again', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'holdfast-log-'))
+    const pipe = join(folder, 'pipe')
+    spawnSync('mkfifo', [pipe])
+    // A descriptor for both directions keeps the pipe open, although no program reads from it.
+    const descriptor = openSync(pipe, 'r+')
+    const lines = { written: 20_000, bytes: 100 }
+    const maxBytes = 200_000
+    let reported: number | undefined
+    const output = await openLogOutput({
+      dest: descriptor,
+      maxBytes,
+      onError: (error) => {
+        throw error
+      },
+      onDropped: (lineCount) => {
+        reported = lineCount
+        output.write('end\n')
+      },
+    })
+    for (let i = 0; i < lines.written; i++) output.write(`${'x'.repeat(lines.bytes - 1)}\n`)
+
+    let readCount = 0
+    const reader = createInterface({ input: createReadStream(pipe) })
+    for await (const line of reader) {
+      if (line === 'end') break
+      readCount++
+    }
+    closeSync(descriptor)
+    rmSync(folder, { recursive: true })
+    expect(readCount + reported!).to.equal(lines.written)
+    // The pipe itself holds up to 64 KiB, and one more write may be under way.
+    expect(readCount * lines.bytes).to.be.below(maxBytes + 2 * 65_536)
+  })
+})
