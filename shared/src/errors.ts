@@ -6,7 +6,8 @@
  * session without hearing from its client. A fencing token (fence) is the number of a grant; a
  * later grant has a higher fence. A scope is one logical task of a client. The capacity of a
  * semaphore is the number of its permits. The parties of a barrier are the calls that pass
- * together. An upgrade makes a shared lock exclusive. Like a request, an upgrade may have to wait.
+ * together. An upgrade makes a shared lock exclusive. Like a request for a lock, an upgrade may
+ * have to wait.
  */
 
 /**
@@ -88,7 +89,7 @@ export interface CycleEntry {
   readonly session: string
   /** The name of that session; undefined without a name, or if the caller may not query the key. */
   readonly name?: string | undefined
-  /** The number of the request's scope; undefined for an upgrade outside a scope. */
+  /** The number of the request's scope; undefined outside a scope. */
   readonly scope?: number | undefined
 }
 

@@ -3,14 +3,15 @@
  * imports neither Node nor the DOM nor the validation library superstruct, so that browser bundles
  * stay small. The package has these other entry points:
  * - `@holdfast/shared/clientChecks`: the checks that the broker runs on messages from clients
- * - `@holdfast/shared/brokerChecks`: for tests only, the two stages of the check of messages from
- *   brokers. The client calls `faultOfBrokerMessage`, which the main entry point exports.
+ * - `@holdfast/shared/brokerChecks`: for tests only, the two stages of `faultOfBrokerMessage`. The
+ *   client imports this function, which checks messages from brokers, from the main entry point.
  * - `@holdfast/shared/clientSchemas`: the schemas of all messages from clients, for tools
  * - `@holdfast/shared/brokerSchemas`: the schemas of all messages from brokers, for tools
  * - `@holdfast/shared/idTable`: the class `IdTable`, which stores objects by numeric id. The class
  *   has its own entry point for the lock table of the broker (`server/src/core`). Every broker must
- *   compute the same results from the same commands. So the lock table may import nothing else at
- *   run time: nothing that differs between brokers, such as a clock, can then get in.
+ *   compute the same results from the same commands. So at run time the lock table imports only
+ *   this entry point of the package. The table then cannot use anything that differs between
+ *   brokers, such as a clock.
  */
 
 export { type Cell, cellOfSlot, cellText, parseCell, slotCount, slotOf } from './cells.js'

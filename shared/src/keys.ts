@@ -31,7 +31,7 @@ export function isPrefix(value: unknown): value is string {
  * Length of a text in bytes of UTF-8. A lone surrogate counts as 3, like its replacement U+FFFD.
  */
 export function utf8Length(text: string): number {
-  // Each UTF-16 unit has at least one byte.
+  // In UTF-8, each UTF-16 unit becomes at least one byte.
   let bytes = text.length
   for (let i = 0; i < text.length; i++) {
     const codePoint = text.codePointAt(i)!

@@ -62,14 +62,14 @@ export class DeadlineHeap<S extends object> {
   set(subject: S, dueAt: number): void {
     const order = this.#setCount++
     const deadline = this.#deadlineOf(subject) ?? this.#create(subject)
-    // A deadline that keeps its time moves back too, because its new `order` is higher.
-    const movesBack = dueAt >= deadline.at
+    // An unchanged time counts as later too, because the new `order` is higher.
+    const isLater = dueAt >= deadline.at
     deadline.at = dueAt
     deadline.order = order
     if (!isSet(deadline)) {
       this.#putAt(deadline, this.#heap.length)
       this.#siftUp(deadline)
-    } else if (movesBack) this.#siftDown(deadline)
+    } else if (isLater) this.#siftDown(deadline)
     else this.#siftUp(deadline)
   }
 

@@ -68,21 +68,21 @@ export class IdTable<T extends TableMember> {
   /** Removes a member. Does nothing if the table does not contain this object. */
   remove(member: T): void {
     const slots = this.#slots
-    let slotToEmpty = this.#size === 0 ? 0 : this.#slotOf(member.tableId)
-    if (slots[slotToEmpty] !== member) return
-    // A search ends at the first empty slot, so the slot to empty must not cut a later member off
-    // from its home slot. Go through the later slots up to the next empty slot. Move a member into
-    // the slot to empty, unless the home slot of the member comes after the slot to empty: the move
-    // would put the member before its home slot. The former slot of the moved member is then the
-    // slot to empty.
+    let hole = this.#size === 0 ? 0 : this.#slotOf(member.tableId)
+    if (slots[hole] !== member) return
+    // A search ends at the first empty slot. So the hole, which is the slot to empty, must not lie
+    // between a later member and its home slot. Do this for each member up to the next empty slot:
+    // - If its home slot is at the hole or before the hole, move the member into the hole. The
+    //   former slot of the member is then the hole.
+    // - Otherwise leave the member, because the hole lies before its home slot.
     const mask = slots.length - 1
-    for (let slot = (slotToEmpty + 1) & mask; slots[slot] !== undefined; slot = (slot + 1) & mask) {
+    for (let slot = (hole + 1) & mask; slots[slot] !== undefined; slot = (slot + 1) & mask) {
       const home = hash(slots[slot]!.tableId) & mask
-      if (((slot - home) & mask) < ((slot - slotToEmpty) & mask)) continue
-      slots[slotToEmpty] = slots[slot]
-      slotToEmpty = slot
+      if (((slot - home) & mask) < ((slot - hole) & mask)) continue
+      slots[hole] = slots[slot]
+      hole = slot
     }
-    slots[slotToEmpty] = undefined
+    slots[hole] = undefined
     this.#size--
     if (this.#size * 8 < slots.length && slots.length > slotsKept) {
       this.#resize(slots.length / 2)

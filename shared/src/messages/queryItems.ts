@@ -1,7 +1,7 @@
 /**
- * The items that queries of another kind than `locks` list in the message `found`: calls at
- * barriers, kept results of `once`, and sessions. `clientMessages.ts` explains these terms, and
- * `brokerMessages.ts` explains the times.
+ * The items of the message `found`, if it answers a query of the kind `barriers`, `results` or
+ * `sessions`: calls at barriers, kept results of `once`, and sessions. `clientMessages.ts` explains
+ * these terms, and `brokerMessages.ts` explains the times.
  */
 
 /** A call that waits at a barrier. Queries of the kind `barriers` list these items. */
