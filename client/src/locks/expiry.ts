@@ -32,7 +32,10 @@ export function expiryFrom(earliestStart: ClockTimes, ms: number): Expiry {
   return shift(earliestStart, safeDuration(ms))
 }
 
-/** The expiry of a ttl that began at `at` of the broker's clock, converted by the clock sample. */
+/**
+ * The expiry, by the client's clocks, of a ttl that began when the broker's clock showed `at`. The
+ * clock sample says how the client's clocks relate to the broker's clock.
+ */
 export function expiryBySample({ sent, received }: ClockSample, at: number, ttl: number): Expiry {
   return shift(sent, safeDuration(at - received + ttl, ttl))
 }
@@ -85,8 +88,9 @@ export interface PendingRefresh {
  * Keeps the expiry of one lock's ttl. A refresh starts the ttl anew.
  *
  * When the broker confirms a refresh, the ttl counts from the sending of that refresh. Until then
- * the refresh may or may not have reached the broker. So an unconfirmed refresh can only make the
- * expiry earlier, because the refresh may have shortened the ttl at the broker already.
+ * the client does not know whether the refresh has reached the broker. If not, the former expiry
+ * applies. If so, the new ttl applies, and a shorter ttl makes the expiry earlier. The client uses
+ * the earlier of the two expiries.
  */
 export class TtlExpiry {
   #ttl: number | undefined
@@ -108,8 +112,8 @@ export class TtlExpiry {
   /**
    * Call after a resume, which continues the session on a new connection. The broker then confirms
    * the ttl once more, with another expiry. If the ttl is unchanged, the later expiry counts. Both
-   * expiries are right, because after the former confirmation the broker can only have started the
-   * ttl anew.
+   * expiries are safe. Since the former confirmation the broker may have started the same ttl anew,
+   * but this makes the broker's expiry later, never earlier.
    */
   confirmAfterResume(ttl: number, expiry: Expiry): void {
     const formerExpiry = this.#ttl === ttl ? this.#confirmedExpiry : undefined

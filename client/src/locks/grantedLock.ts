@@ -64,7 +64,7 @@ export class GrantedLock implements Task, RefreshableLock {
   owesDowngrade = false
   /** Undefined for an ordinary lock; see {@link SpecialParams}. */
   readonly special: SpecialParams | undefined
-  /** The longest hold (`maxHold`) and the callbacks of the request; undefined without them. */
+  /** Undefined for a request with neither `maxHold` nor callbacks. */
   readonly #limitAndCallbacks: LimitAndCallbacks | undefined
   /** When the longest hold ends; undefined without a longest hold. No refresh changes this time. */
   #holdExpiry: Expiry | undefined

@@ -74,12 +74,13 @@ export async function runOnce<T>(
       rejectionWhenLost,
       (async () => callback({ fence, signal }))(),
     ])
+    // With `completion`, `unlock` sends the message `complete`, which carries the value.
     grantedLock.completion = { value: jsonText('the value of once', value, maxResultBytes), keep }
     await lock.unlock()
     return value
   } catch (error) {
-    // If `completion` is not set yet, the run failed. If it is set, `unlock` failed, because the
-    // broker did not accept the value.
+    // If `completion` is not set yet, the run failed. If `completion` is set, `unlock` failed,
+    // because the broker did not accept the message with the value.
     const { completion } = grantedLock
     if (completion === undefined) await lock.unlock().catch(() => {})
     throw completion === undefined ? error : completionError(grantedLock, error as HoldfastError)

@@ -258,7 +258,7 @@ export function checkLockSet(
   return { params, timeout, signal }
 }
 
-/** Checks the longest hold and the callbacks. Returns undefined if the request has none. */
+/** Checks `maxHold` and the callbacks. Returns undefined for a request with none of them. */
 function checkLimitAndCallbacks({
   maxHold,
   onQueued,

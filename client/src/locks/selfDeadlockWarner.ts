@@ -62,14 +62,15 @@ export class SelfDeadlockWarner implements Task {
     const now = scheduler.monotonic()
     const requests = pendingRequests.all
     const locks = heldLocks.all
-    const wantedLocks: LockParams[] = []
+    const overdueRequests: LockParams[] = []
     let nextCheckAt = Infinity
     for (const { params, isWanted, sentAt } of requests) {
       if (params === undefined || !isWanted) continue
-      // A request that was not sent waits for a connection, not for a lock.
+      // A request that is not sent yet waits for a connection, not for a lock. So its time has not
+      // begun, and a later check visits the request again.
       const dueAt = (sentAt?.monotonic ?? now) + checkAfterMs
       const isOverdue = dueAt <= now
-      if (isOverdue) wantedLocks.push(params)
+      if (isOverdue) overdueRequests.push(params)
       nextCheckAt = Math.min(nextCheckAt, isOverdue ? now + checkAfterMs : dueAt)
     }
     this.#isCheckScheduled = nextCheckAt < Infinity
@@ -77,18 +78,18 @@ export class SelfDeadlockWarner implements Task {
       const earliest = now + (requests.length + locks.length) / checkedPerMs
       scheduler.at(this, Math.max(nextCheckAt, earliest))
     }
-    if (wantedLocks.length > 0) this.#warnOfOwnLocks(wantedLocks, locks)
+    if (overdueRequests.length > 0) this.#warnOfOwnLocks(overdueRequests, locks)
   }
 
   /** Warns for each key of which the session holds one lock and waits for an incompatible lock. */
-  #warnOfOwnLocks(wantedLocks: readonly LockParams[], locks: readonly OwnLock[]): void {
+  #warnOfOwnLocks(overdueRequests: readonly LockParams[], locks: readonly OwnLock[]): void {
     // One lock for each key is enough, because several locks of a key have the same mode.
     const ownLocks = new Map(
       locks.flatMap((lock) =>
         lockedKeysOf(lock).map(({ key, mode }) => [key, { mode, fence: lock.fence }] as const),
       ),
     )
-    for (const { key, mode } of wantedLocks.flatMap(lockedKeysOf)) {
+    for (const { key, mode } of overdueRequests.flatMap(lockedKeysOf)) {
       const lock = ownLocks.get(key)
       const canHoldBoth = lock?.mode === mode && mode !== 'exclusive'
       if (lock === undefined || canHoldBoth) continue
@@ -102,7 +103,7 @@ export class SelfDeadlockWarner implements Task {
     return (
       `session ${this.#session.label} has waited ${checkAfterMs / 1_000} s for the lock ` +
       `${JSON.stringify(key)}, which it holds itself (fence ${fence}). Locks are not re-entrant: ` +
-      'pass the lock on instead. The option "warnings" turns this warning off'
+      'use the held lock. The option "warnings" turns this warning off'
     )
   }
 }

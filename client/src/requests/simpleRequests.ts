@@ -48,10 +48,11 @@ export interface QueryOptions {
    * Asks for one page of keys, in the order in which JavaScript compares strings. The page begins
    * with the first key after this key; `''` asks for the first page. A page has all locks and all
    * waiting requests of each of its keys, with one exception. A key with more than `limit` locks or
-   * waiting requests is alone on its page, and the page leaves out the items beyond `limit`.
+   * waiting requests is alone on its page, and the page leaves out the items beyond `limit`. To get
+   * the other locks of the key, use `afterFence`.
    *
-   * The counts cover this page and all later pages. A lock that is held during the whole series of
-   * queries is on exactly one page.
+   * The counts cover this page and all later pages. If the series of queries uses `afterFence`,
+   * each lock that is held during the whole series is on exactly one page.
    */
   readonly after?: string | undefined
   /**
@@ -64,10 +65,10 @@ export interface QueryOptions {
 }
 
 /**
- * What `session.query` selects of the calls that wait at barriers (`kind: 'barriers'`), or of the
- * kept results (`kind: 'results'`). At a barrier, calls of several sessions wait for each other. A
- * kept result is the value of a `once` that the broker keeps for later calls. Barriers and kept
- * results are both called records. A query for records has no pages. A broker without the feature
+ * Which calls at barriers (`kind: 'barriers'`), or which kept results (`kind: 'results'`),
+ * `session.query` selects. At a barrier, calls of several sessions wait for each other. A kept
+ * result is the value of a `once` that the broker keeps for later calls. Barriers and kept results
+ * are both called records. A query for records has no pages. A broker without the feature
  * `queryKind` refuses a query for records.
  */
 export interface RecordQueryOptions<K extends 'barriers' | 'results' = 'barriers' | 'results'>
@@ -182,7 +183,7 @@ export function checkQuery(options: AnyQueryOptions): AnyQueryOptions {
   )
   const listsLocks = kind === undefined || kind === 'locks'
   check(after === undefined || listsLocks, 'only locks have pages')
-  check((kind === 'sessions') === (session !== undefined), 'only kind "sessions" needs "session"')
+  check((kind === 'sessions') === (session !== undefined), '"session" goes with kind "sessions"')
   if (session !== undefined) checkText('session', session, maxIdOrSecretLength)
   return { ...selection, limit, after, afterFence, kind, session }
 }

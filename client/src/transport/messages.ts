@@ -29,8 +29,8 @@ export interface SpecialParams {
 }
 
 /**
- * The parameters that only few requests have: a limit for the time of holding, and callbacks. The
- * broker needs to know the limit, and whether the client has the callbacks.
+ * The parameters that only few requests have: `maxHold` and callbacks. The broker needs to know
+ * `maxHold`, and whether the client has the callbacks.
  */
 export interface LimitAndCallbacks {
   /** The lock ends this long after its grant, in ms; undefined for no such limit. */
@@ -58,7 +58,7 @@ export interface LockParams {
   readonly metadata: string | undefined
   /** Undefined for an ordinary lock. */
   readonly special?: SpecialParams | undefined
-  /** Undefined for a request without a longest hold and without callbacks. */
+  /** Undefined for a request with neither `maxHold` nor callbacks. */
   readonly limitAndCallbacks?: LimitAndCallbacks | undefined
 }
 

@@ -88,7 +88,7 @@ describe('e2e: a proxy', () => {
     const answer = 'HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n'
     const proxy = await connectProxy(stage, { answer })
     const error = await rejection(stage.session(url, { proxy: proxy.url }), 'UNAVAILABLE')
-    expect(error.message).to.contain('the proxy refused it with HTTP 403 Forbidden')
+    expect(error.message).to.contain('the proxy refused with HTTP 403 Forbidden')
   })
 
   it('is named in the error if it is unreachable or has an unsupported scheme', async () => {

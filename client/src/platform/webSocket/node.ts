@@ -78,7 +78,7 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
     override readonly via: string | undefined
     #socket: Socket | undefined
     #keepsProcessAlive = true
-    #isRefusedByProxy = false
+    #isRefusedByClientProxy = false
 
     constructor(url: string, protocols?: string | string[]) {
       const proxyUrl = proxyFor(url, proxy)
@@ -99,7 +99,7 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
       })
       this.via = proxyUrl === undefined ? undefined : redactUrl(proxyUrl)
       agent?.on('proxyConnect', ({ statusCode }) => {
-        this.#isRefusedByProxy = statusCode !== 200
+        this.#isRefusedByClientProxy = statusCode !== 200
       })
       this.on('unexpected-response', (_, response) => {
         readBody(response, (body) => this.#onRefused(response, body))
@@ -136,7 +136,7 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
     }
 
     #onRefused(response: Response, body: string): void {
-      this.emit('error', new UpgradeRefused(response, body, this.#isRefusedByProxy))
+      this.emit('error', new UpgradeRefused(response, body, this.#isRefusedByClientProxy))
       this.terminate()
     }
   }

@@ -17,7 +17,7 @@ const maxShownLength = 200
 
 const adviceByStatus: Readonly<Record<number, string>> = {
   401: 'give a token that the broker accepts',
-  403: 'the options hosts, origins and authenticate of the broker decide who may connect',
+  403: 'check the options "hosts", "origins" and "authenticate" of the broker',
   404: 'check the path of the URL',
   426: 'a proxy on the way must pass on the upgrade to a WebSocket',
   429: 'too many connections from this address; the client may try again later',
@@ -27,13 +27,17 @@ const adviceByStatus: Readonly<Record<number, string>> = {
   504: 'a proxy on the way does not reach the broker',
 }
 
-/** The error for an upgrade that the server, or a proxy on the way, refused. */
+/** The error for an upgrade that the server, or the client's proxy, refused. */
 export class UpgradeRefused extends Error {
-  /** The HTTP status of the server; undefined if a proxy refused to connect to the server. */
+  /** The HTTP status of the server; undefined if the client's proxy refused. */
   readonly status: number | undefined
 
-  /** @param body The part of the response's body that the client has read. */
-  constructor(response: UpgradeResponse, body: string, isByProxy: boolean) {
+  /**
+   * @param body The part of the response's body that the client has read.
+   * @param isByClientProxy Whether the client's own proxy refused, and not the server. A reverse
+   *   proxy in front of the server counts as the server.
+   */
+  constructor(response: UpgradeResponse, body: string, isByClientProxy: boolean) {
     const { statusCode, statusMessage, headers } = response
     const parts = [`HTTP ${statusCode} ${printable(statusMessage ?? '')}`.trim()]
     const { location, 'content-type': contentType } = headers
@@ -41,11 +45,11 @@ export class UpgradeRefused extends Error {
     const text = isPlainText ? printable(body) : ''
     if (text !== '') parts.push(`"${text}"`)
     super(
-      `${isByProxy ? 'the proxy' : 'the server'} refused it with ${parts.join(': ')}${
-        isByProxy ? proxyAdvice(statusCode) : serverAdvice(statusCode, location)
+      `${isByClientProxy ? 'the proxy' : 'the server'} refused with ${parts.join(': ')}${
+        isByClientProxy ? proxyAdvice(statusCode) : serverAdvice(statusCode, location)
       }`,
     )
-    this.status = isByProxy ? undefined : statusCode
+    this.status = isByClientProxy ? undefined : statusCode
   }
 }
 
