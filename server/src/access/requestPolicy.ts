@@ -43,15 +43,15 @@ export class RequestPolicy implements ConnectionPolicy {
 
   may(operation: Operation, key: string): boolean {
     const { authenticate, authorize } = this.#settings
-    const { principal, may } = this.#identity
+    const { principal, may: mayByIdentity } = this.#identity
     try {
       // Any result other than `true` denies, because a promise of `false` is truthy.
-      if (may !== undefined && may(operation, key) !== true) return false
+      if (mayByIdentity !== undefined && mayByIdentity(operation, key) !== true) return false
       if (authorize !== undefined) return authorize(principal, operation, key) === true
     } catch {
       return false
     }
-    if (may !== undefined || authenticate === undefined) return true
+    if (mayByIdentity !== undefined || authenticate === undefined) return true
     // No rules configured: an authenticated client may do everything that is not for operators.
     return !operatorOperations.includes(operation)
   }

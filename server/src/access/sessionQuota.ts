@@ -11,7 +11,8 @@ interface CountedSession {
   readonly principal: string
   /**
    * The address of the client, as the limits count addresses: an IPv4 address, or the first 64 bits
-   * of an IPv6 address. Undefined if this broker did not open the session.
+   * of an IPv6 address. Undefined if the client has no address (a Unix socket), or if the address
+   * is not known, for example because another broker opened the session.
    */
   readonly countedAddress: string | undefined
 }
@@ -30,6 +31,7 @@ export class SessionQuota {
    *   one client could use up the quota of all clients.
    */
   constructor(limits: BrokerLimits, isAnonymous: boolean) {
+    // `off` is Infinity, so no count reaches a limit that is off.
     this.#limits = isAnonymous ? { ...limits, sessionsPerPrincipal: off } : limits
   }
 

@@ -1,10 +1,10 @@
 /**
  * Searches the barriers and the kept results, for queries that ask for them. A barrier lets calls
- * of several clients wait for each other. With `once`, one client calls a function, and the other
- * callers of the key get the value of that call. A kept result is such a value, stored for later
- * callers. Barriers and kept results are both called records here, and each has one key. Like a
- * search for locks, a search pauses between two records when the connection has used up its work
- * budget, and while the client does not read.
+ * of several clients wait for each other. With `once`, several clients ask for the value of a key.
+ * One of them calls a function, and all of them get its value. A kept result is such a value,
+ * stored for later callers. Barriers and kept results are both called records here, and each has
+ * one key. Like a search for locks, a search pauses between two records when the connection has
+ * used up its work budget, and while the client does not read.
  */
 import type { QueryKind } from '@holdfast/shared'
 import { costOfKeys, keysFor } from '../config/workCosts.js'
@@ -69,19 +69,19 @@ class TableRecordSearch<T extends { readonly key: string }> implements RecordSea
   readonly #selection: KeySelection
   readonly #source: RecordSource<T>
   readonly #walk: ReturnType<RecordSource<T>['walk']> | undefined
-  readonly #rowsOf: (record: T) => RecordRows
+  readonly #itemsOf: (record: T) => RecordRows
   #hasEnded = false
 
   constructor(
     listField: RecordList,
     source: RecordSource<T>,
     selection: KeySelection,
-    rowsOf: (record: T) => RecordRows,
+    itemsOf: (record: T) => RecordRows,
   ) {
     this.listField = listField
     this.#selection = selection
     this.#source = source
-    this.#rowsOf = rowsOf
+    this.#itemsOf = itemsOf
     const checksPermission = selection.isVisible !== undefined
     // A search visits one key for each record.
     this.recordsPerStep = keysFor(workUnitsPerStep, checksPermission)
@@ -96,7 +96,7 @@ class TableRecordSearch<T extends { readonly key: string }> implements RecordSea
     const record = key === undefined ? this.#walk?.next() : this.#source.get(key)
     if (record === undefined) return undefined
     const isMatch = record.key.startsWith(prefix) && (isVisible?.(record.key) ?? true)
-    return isMatch ? this.#rowsOf(record) : 'noMatch'
+    return isMatch ? this.#itemsOf(record) : 'noMatch'
   }
 
   end(): void {

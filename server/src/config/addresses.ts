@@ -101,7 +101,7 @@ export function addressGroup(address: string): string {
   return `${normalized.join(':')}::/64`
 }
 
-/** The address without the prefix of an IPv4 address that is written as IPv6. */
+/** Removes the prefix `::ffff:`, with which IPv6 sockets write IPv4 addresses. */
 function withoutIpv4Prefix(address: string): string {
   return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address
 }

@@ -44,7 +44,7 @@ export function removePermits<L, R>(keyState: KeyWithExtras<L, R>, terms: Permit
   removePermitsUser(keyState)
 }
 
-/** Counts a request that waits for permits. */
+/** Counts one user of the capacity: a lock with the mode `permits`, or a request that waits. */
 export function addPermitsUser<L, R>(
   keyState: KeyWithExtras<L, R>,
   { capacity }: PermitsTerms,
@@ -55,7 +55,8 @@ export function addPermitsUser<L, R>(
 }
 
 /**
- * Stops counting a request that waited for permits. After the last user the key has no capacity.
+ * Stops counting one user of the capacity: a lock with the mode `permits`, or a request that
+ * waited. Without users the key has no capacity.
  */
 export function removePermitsUser<L, R>(keyState: KeyWithExtras<L, R>): void {
   const extras = keyState.extras!

@@ -1,6 +1,6 @@
 /**
- * The records that hold only plain values. They refer to no `Session`, `Lock` or `KeyState` object.
- * Where a record needs such an object, the type of the object is a type parameter.
+ * The types of the lock table that do not depend on the types `Session`, `Lock` and `KeyState`. A
+ * type with a field for such an object takes the type of the object as a type parameter.
  */
 import type { ErrorCode, Holder, LockMode } from '@holdfast/shared'
 import type { SessionLimits } from './commands.js'
@@ -50,7 +50,7 @@ export interface CycleEntry {
   /** The id and the name of the session of the request. */
   readonly session: string
   readonly name: string | undefined
-  /** The number of the scope of the request; undefined for an upgrade outside a scope. */
+  /** The number of the scope of the request; undefined outside a scope. */
   readonly scope: number | undefined
 }
 
@@ -74,7 +74,7 @@ export type AnswerOf<L> =
   | { readonly kind: 'downgraded' }
   | { readonly kind: 'scopeEnded' }
   | { readonly kind: 'unlocked' }
-  /** The answer has no lock, because the lock may have ended since the refresh. */
+  /** Has no lock: when the stored answer is sent again later, the lock may have ended. */
   | { readonly kind: 'refreshed'; readonly fence: number }
   /** The leader has changed its value. */
   | { readonly kind: 'proclaimed' }
@@ -86,7 +86,10 @@ export type AnswerOf<L> =
   | {
       readonly kind: 'failed'
       readonly code: ErrorCode
-      /** The type of the request, where the code does not imply it. Never 'lock'. */
+      /**
+       * The type of the request. Undefined for a lock request, and for a `LOCK_NOT_HELD` from the
+       * snapshot of an older broker.
+       */
       readonly request?: Exclude<RequestType, 'lock'> | undefined
       /**
        * For `LOCK_HELD` and `LOCK_TIMEOUT` only. The holders of a `LOCK_TIMEOUT` have no metadata.

@@ -2,9 +2,9 @@
  * The answer to a query for barriers or for kept results, in chunks. `chunkedResponses.ts` explains
  * why the broker sends long answers in chunks, and encodes the answers to queries for locks.
  *
- * A barrier lets calls of several clients wait for each other. With `once`, one client calls a
- * function, and the other callers of the key get the value of that call. A kept result is such a
- * value, stored for later callers. Barriers and kept results are both called records here.
+ * A barrier lets calls of several clients wait for each other. With `once`, several clients ask for
+ * the value of a key. One of them calls a function, and all of them get its value. A kept result is
+ * such a value, stored for later callers. Barriers and kept results are both called records here.
  */
 import { utf8Length } from '@holdfast/shared'
 import { chunkBytes, type PacedChunks } from './chunkedResponses.js'
@@ -12,7 +12,7 @@ import { chunkBytes, type PacedChunks } from './chunkedResponses.js'
 /** The field of the message `found` that lists the items: calls at barriers, or kept results. */
 export type RecordList = 'arrived' | 'kept'
 
-/** The items of one record: the calls that wait at a barrier, or a kept result. */
+/** One record as a list of items: the calls that wait at a barrier, or the one kept result. */
 export interface RecordRows {
   readonly count: number
   /**
@@ -28,7 +28,10 @@ export interface RecordRows {
 /** A search that may pause between two records (see `broker/recordSearch.ts`). */
 export interface RecordSearch {
   readonly listField: RecordList
-  /** The caller must yield {@link costPerStep} after each group of this many records. */
+  /**
+   * After each group of this many records, the generator that calls {@link next} must yield the
+   * number {@link costPerStep}, so that the broker can pause the generator.
+   */
   readonly recordsPerStep: number
   /** The cost of {@link recordsPerStep} records, in units of work (see `config/workCosts.ts`). */
   readonly costPerStep: number
@@ -60,11 +63,11 @@ export function* recordChunks(id: number, search: RecordSearch, limit: number): 
   }
   try {
     let visited = 0
-    for (let rows = search.next(); rows !== undefined; rows = search.next()) {
-      if (rows !== 'noMatch') {
-        count += rows.count
+    for (let record = search.next(); record !== undefined; record = search.next()) {
+      if (record !== 'noMatch') {
+        count += record.count
         if (listed < limit) {
-          for (const item of rows.encode(limit - listed)) {
+          for (const item of record.encode(limit - listed)) {
             listed++
             const itemBytes = utf8Length(item) + 1
             if (bytes > 0 && bytes + itemBytes > chunkBytes) yield encodeChunk(true)

@@ -24,7 +24,10 @@ const rawVariables = new Map(
     .map((assignment) => [assignment.toString('utf8'), assignment]),
 )
 
-/** Adds the bytes of "NAME=value" of a variable that `launcher.ts` has read. */
+/**
+ * Adds a variable that `launcher.ts` has read to the variables whose bytes {@link bytesOfVariable}
+ * knows. Does nothing if the bytes of "NAME=value" are UTF-8.
+ */
 export function addRawVariable(assignment: Buffer): void {
   if (!isUtf8(assignment)) rawVariables.set(assignment.toString('utf8'), assignment)
 }

@@ -29,6 +29,8 @@ for (const bytes of splitAtNullBytes(Buffer.from(environmentBase64, 'base64'))) 
   const equalsAt = assignment.indexOf('=')
   if (equalsAt > 0 && !shellVariableName.test(assignment.slice(0, equalsAt))) {
     process.env[assignment.slice(0, equalsAt)] = assignment.slice(equalsAt + 1)
+    // `process.env` cannot hold bytes that are not UTF-8. This call keeps such bytes for the
+    // command that this process starts.
     addRawVariable(bytes)
   }
 }

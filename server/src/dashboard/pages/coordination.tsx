@@ -33,8 +33,8 @@ export function CoordinationPage() {
       </div>
       {unlisted > 0 && (
         <Note kind="wait">
-          {formatPlural(unlisted, 'waiting call or kept result', 'waiting calls and kept results')}{' '}
-          more than the broker lists at a time.
+          The broker limits the length of its lists. Not listed:{' '}
+          {formatPlural(unlisted, 'waiting call or kept result', 'waiting calls and kept results')}.
         </Note>
       )}
       <DeadlockList />
@@ -114,7 +114,7 @@ function Scopes() {
                 <th scope="col">Scope</th>
                 <th scope="col">Holds</th>
                 <th scope="col">Waits for</th>
-                <th scope="col">Waiting for</th>
+                <th scope="col">Wait time</th>
               </tr>
             </thead>
             <tbody>
@@ -139,10 +139,10 @@ function ScopeCells({ row: { session, name, scope, holds, awaits } }: { row: Sco
         <SessionLink session={session} name={name} />
       </td>
       <td>{scope}</td>
-      <td class="many-sessions">
+      <td class="many-links">
         <Keys keys={holds.map(({ key }) => key)} />
       </td>
-      <td class="many-sessions">
+      <td class="many-links">
         <Keys keys={awaits.map(({ key }) => key)} />
       </td>
       <td>{awaits[0] !== undefined && <Age since={awaits[0].since} />}</td>

@@ -223,7 +223,7 @@ function LongestWaits() {
         <table class="plain waits">
           <thead>
             <tr>
-              <th scope="col">Waiting for</th>
+              <th scope="col">Wait time</th>
               <th scope="col">Session</th>
               <th scope="col">Key</th>
               <th scope="col">Key held for</th>

@@ -23,8 +23,8 @@ import { VirtualTable } from '../ui/virtualTable.js'
 
 export function SessionPage({ id }: { id: string }) {
   const { feed } = useLiveAppState()
-  const row = useSessionRows().get(id)
-  const { rows } = feed.locks
+  const sessionRow = useSessionRows().get(id)
+  const { rows: lockRows } = feed.locks
   useEffect(() => {
     feed.sessionPoller.select(id)
     return () => feed.sessionPoller.select(undefined)
@@ -33,52 +33,54 @@ export function SessionPage({ id }: { id: string }) {
   return (
     <>
       <div class="page-head">
-        <h1>{row?.name ?? 'Session'}</h1>
+        <h1>{sessionRow?.name ?? 'Session'}</h1>
         <p class="quiet key">{id}</p>
       </div>
-      {row === undefined && <Note>{unknownSessionText(result)}</Note>}
+      {sessionRow === undefined && <Note>{unknownSessionText(result)}</Note>}
       {result !== undefined && result !== 'ended' && <SessionFacts info={result} />}
       <div class="columns">
         <Panel
           title="Holds"
-          aside={<span class="quiet">{formatCount(row?.holds.length ?? 0)}</span>}
+          aside={<span class="quiet">{formatCount(sessionRow?.holds.length ?? 0)}</span>}
         >
-          {row === undefined || row.holds.length === 0 ? (
+          {sessionRow === undefined || sessionRow.holds.length === 0 ? (
             <EmptyText>No locks.</EmptyText>
           ) : (
             <VirtualTable
               label="Locks that the session holds"
               cssClass="session-holds"
               headings={['Key', 'Mode', 'Held for', 'Time left', 'Queue']}
-              items={row.holds}
-              // All locks of a set have the same fence.
+              items={sessionRow.holds}
+              // A lock on several keys has a row for each key. These rows have the same fence.
               idOf={({ fence, key }) => `${fence} ${key}`}
               cells={(lock, isActive) => [
                 <KeyLink name={lock.key} tabIndex={isActive ? 0 : -1} />,
                 <LockDescription {...lock} />,
                 <Age since={lock.since} />,
                 <LockTimeLeft {...lock} />,
-                <QueueLength length={rows.get(lock.key)?.waiting.length ?? 0} />,
+                <QueueLength length={lockRows.get(lock.key)?.waiting.length ?? 0} />,
               ]}
             />
           )}
         </Panel>
         <Panel
           title="Waits for"
-          aside={<span class="quiet">{formatCount(row?.awaits.length ?? 0)}</span>}
+          aside={<span class="quiet">{formatCount(sessionRow?.awaits.length ?? 0)}</span>}
         >
-          {row === undefined || row.awaits.length === 0 ? (
+          {sessionRow === undefined || sessionRow.awaits.length === 0 ? (
             <EmptyText>No requests.</EmptyText>
           ) : (
             <VirtualTable
               label="Locks that the session waits for"
               cssClass="session-awaits"
-              headings={['Key', 'Place', 'Mode', 'Waiting for']}
-              items={row.awaits}
-              idOf={(request) => `${request.key} ${request.since} ${row.awaits.indexOf(request)}`}
+              headings={['Key', 'Place', 'Mode', 'Wait time']}
+              items={sessionRow.awaits}
+              idOf={(request) =>
+                `${request.key} ${request.since} ${sessionRow.awaits.indexOf(request)}`
+              }
               cells={(request, isActive) => [
                 <KeyLink name={request.key} tabIndex={isActive ? 0 : -1} />,
-                positionOf(request, rows.get(request.key)?.waiting ?? []),
+                positionOf(request, lockRows.get(request.key)?.waiting ?? []),
                 <LockDescription {...request} />,
                 <Age since={request.since} />,
               ]}
@@ -137,7 +139,11 @@ function Fact({ name, children }: { name: string; children: ComponentChildren })
   )
 }
 
-/** The position of a request in the queue of its key, from 1. */
+/**
+ * The text for the position of a request in the queue of its key: `first` for an upgrade, because
+ * an upgrade precedes all other requests. For any other request, its position among the requests
+ * that are no upgrades, from 1; `–` if the queue does not contain the request.
+ */
 function positionOf(request: WaitingInfo, queue: readonly WaitingInfo[]): string {
   if (request.upgrade) return 'first'
   const position = queue.filter(({ upgrade }) => !upgrade).indexOf(request)

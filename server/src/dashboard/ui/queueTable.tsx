@@ -29,7 +29,7 @@ export function QueueTable({ waiting, length }: QueueTableProps) {
       <VirtualTable
         label="Queue"
         cssClass="queue-list"
-        headings={['Place', 'Session', 'Mode', 'Waiting for']}
+        headings={['Place', 'Session', 'Mode', 'Wait time']}
         items={queueRows(waiting)}
         idOf={({ id }) => id}
         cells={({ position, session, name, since, ...request }, isActive) => [

@@ -38,7 +38,7 @@ export function BarrierPanel({ arrived }: { arrived: readonly BarrierCallInfo[] 
                     {formatCount(waiting)} of {formatCount(parties)}
                   </td>
                   <td>{calls[0] !== undefined && <Age since={calls[0].since} />}</td>
-                  <td class="many-sessions">
+                  <td class="many-links">
                     {calls.slice(0, maxSessions).map(({ session, name }, index) => (
                       <SessionLink key={index} session={session} name={name} />
                     ))}

@@ -89,7 +89,9 @@ export async function makeSnapshot(
     const entry = decodeEntry(text, next)
     const missing = members.missingBefore(entry)
     if (missing !== undefined) throw entryLost(missing.broker, missing.n, next)
-    for (const command of members.applyEntry(entry) ?? []) table.apply(command)
+    // Besides updating the members, `applyEntry` returns the commands of the entry for the table.
+    const commands = members.applyEntry(entry) ?? []
+    for (const command of commands) table.apply(command)
   })
   if (!isComplete) {
     const newest = await engine.snapshot()
@@ -121,33 +123,33 @@ async function compactTo(
 }
 
 /**
- * Saves this broker's current table as a snapshot. Call this function only if
- * {@link makeSnapshot} cannot read the entries, because an error in the table would enter the
- * snapshot. Compacts the log up to the former snapshot, as {@link makeSnapshot} does.
+ * Saves this broker's current table as a snapshot. An error in the table would enter the snapshot.
+ * So call this function only if {@link makeSnapshot} cannot read the entries. Compacts the log up
+ * to the former snapshot, as {@link makeSnapshot} does.
  *
  * The engine reads one part of the table after the other and stores it, so the broker goes on
  * meanwhile.
  *
- * @param snapshot The table at `state.position`. This function ends the snapshot.
+ * @param frozenTable The table as it was at `state.position`. This function calls its `end`.
  * @param onProblem Called with the reason if the snapshot is saved, but the log is not compacted.
  * @throws {Error} if the items of the snapshot do not have the digest of the table.
  */
 export async function saveState(
   engine: Engine,
   state: { readonly position: number; readonly at: number; readonly members: MemberList },
-  snapshot: StateSnapshot,
+  frozenTable: StateSnapshot,
   onProblem: (why: string) => void,
 ): Promise<SnapshotOutcome> {
   const { position, at, members } = state
   const head: SnapshotHead = { v: formatVersion, at, members: members.state }
   try {
     const former = await engine.snapshot()
-    if (!(await engine.saveSnapshot(position, partsOf(head, verifiedItems(snapshot), engine))))
+    if (!(await engine.saveSnapshot(position, partsOf(head, verifiedItems(frozenTable), engine))))
       return undefined
     await compactTo(engine, former, members, onProblem)
     return position
   } finally {
-    snapshot.end()
+    frozenTable.end()
   }
 }
 
