@@ -1,8 +1,9 @@
 /**
- * The types that the processes of the bench share. A workload is a list of jobs. A job runs a
- * broker, an echo server (which has no locks) and a load generator, each in a process of its own.
- * A job compares several contestants, such as the broker and the echo server. They take turns: each
- * runs for one slice of time. The results of a job are rows of a table.
+ * The types that the processes of the bench share. A workload is a list of jobs. For each job, the
+ * bench starts a broker, an echo server (which has no locks) and a load generator, each in a
+ * process of its own. The generator compares several contestants, such as the broker and the echo
+ * server. They take turns: each runs for one slice of time. The results of a job are rows of a
+ * table.
  */
 import type { Profile } from '@holdfast/server'
 import type { Usage } from './processes/usage.js'
@@ -19,8 +20,11 @@ export interface Pace {
   readonly sliceMs: number
   /** How long each contestant runs before its first slice, in ms; this time is not measured. */
   readonly warmUpMs: number
-  /** Divides the sizes of the workloads that fill the broker. */
-  readonly scale: number
+  /**
+   * The sizes of some workloads are divided by this number, such as the number of locks with which
+   * a workload first fills the broker.
+   */
+  readonly sizeDivisor: number
 }
 
 /** A server that the bench has started. */
@@ -29,10 +33,13 @@ export interface Endpoint {
   readonly pid: number
 }
 
-/** The server that a job measures: the broker, or a peer by name. */
+/** The server that a job measures: the broker, or the name of a peer (another lock service). */
 export type Subject = 'holdfast' | (string & {})
 
-/** One run of a load generator. A job is plain data, because it is sent to another process. */
+/**
+ * Describes one run: which servers to start, and which load to generate. A job is plain data,
+ * because it is sent to another process.
+ */
 export interface Job {
   /** The name of its workload, such as `W1`. */
   readonly workload: string
@@ -79,7 +86,10 @@ export interface Row {
   readonly workload: string
   readonly shape: string
   readonly placement: Placement
-  /** The measured system, such as `holdfast, by hand`. */
+  /**
+   * The measured system, such as `holdfast, by hand`: the broker, with frames that the generator
+   * writes itself.
+   */
   readonly system: string
   /** The figures by name; a name contains its unit. */
   readonly figures: Readonly<Record<string, number>>
@@ -92,7 +102,10 @@ export interface JobResult {
   readonly violations: number
 }
 
-/** How the load reaches the broker: with frames by hand or through the client library. */
+/**
+ * How the load reaches the broker: with frames that the generator writes itself ("by hand"), or
+ * through the client library.
+ */
 export type DriverName = 'raw' | 'client'
 
 /** The input of a generator. */
@@ -105,14 +118,14 @@ export interface Assignment {
   readonly echo: Endpoint
 }
 
-/** The messages of a generator to its parent. */
+/** The messages of a generator to its parent: reports, and `askUsage`, which asks for a `Usage`. */
 export type Report =
   | { readonly type: 'progress'; readonly done: number }
-  | { readonly type: 'usage'; readonly pid: number }
+  | { readonly type: 'askUsage'; readonly pid: number }
   | { readonly type: 'result'; readonly result: JobResult }
   | { readonly type: 'failed'; readonly message: string }
 
-/** The input of the load of a workload. */
+/** What `runJob` gets: the assignment, and functions that speak to the parent process. */
 export interface LoadContext extends Assignment {
   /** Reports the progress. @param done The finished share of the job, from 0 to 1. */
   readonly progress: (done: number) => void

@@ -10,7 +10,7 @@ export const normalPace: Pace = {
   rounds: 7,
   sliceMs: 500,
   warmUpMs: 800,
-  scale: 1,
+  sizeDivisor: 1,
 }
 
 /** The pace of each of several runs. The runs repeat the slices, so a run needs fewer rounds. */
@@ -21,7 +21,7 @@ export const quickPace: Pace = {
   rounds: 2,
   sliceMs: 200,
   warmUpMs: 200,
-  scale: 20,
+  sizeDivisor: 20,
 }
 
 export const smokePace: Pace = {
@@ -29,5 +29,5 @@ export const smokePace: Pace = {
   rounds: 1,
   sliceMs: 100,
   warmUpMs: 20,
-  scale: 1_000,
+  sizeDivisor: 1_000,
 }

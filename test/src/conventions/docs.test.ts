@@ -9,7 +9,7 @@ import { errorCodes } from '@holdfast/shared'
 import { assert } from 'chai'
 import {
   anchors,
-  firstCommands,
+  firstCommandsByTerminal,
   firstExample,
   localLinks,
   namedImports,
@@ -69,9 +69,9 @@ describe('the pages', () => {
     }
   })
 
-  it('begin with the same commands for a clone', () => {
+  it('of the repository, the client and the server show the same first commands', () => {
     const [first, ...others] = ['README.md', 'client/README.md', 'server/README.md'].map((path) =>
-      firstCommands(read(path)),
+      firstCommandsByTerminal(read(path)),
     )
     assert.deepEqual(first?.[0]?.slice(1), ['cd holdfast', 'npm start'])
     for (const other of others) assert.deepEqual(other, first)
@@ -115,10 +115,11 @@ describe('the pages', () => {
       ),
       [{ from: '@holdfast/d/e', names: ['b', 'c'] }],
     )
-    assert.isUndefined(firstCommands(page('```sh\na\n```')))
-    const terminals = '```sh\na # b\n```\ntext\n```sh\nc "#d"\ne    # f\n```\n```sh\ng\n```\n'
-    const commands = page(`<!-- first commands -->\n${terminals}`)
-    assert.deepEqual(firstCommands(commands), [['a'], ['c "#d"', 'e']])
+    assert.isUndefined(firstCommandsByTerminal(page('```sh\na\n```')))
+    // Each block is for a terminal of its own.
+    const shellBlocks = '```sh\na # b\n```\ntext\n```sh\nc "#d"\ne    # f\n```\n```sh\ng\n```\n'
+    const commands = page(`<!-- first commands -->\n${shellBlocks}`)
+    assert.deepEqual(firstCommandsByTerminal(commands), [['a'], ['c "#d"', 'e']])
     assert.isUndefined(firstExample(page('```js\nf()\n```')))
     const marked = page('```sh\nx\n```\n<!-- first example -->\n\n```js\nf()\n\ng()\n```\n')
     assert.deepEqual(firstExample(marked), { language: 'js', code: 'f()\n\ng()' })

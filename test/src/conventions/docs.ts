@@ -57,10 +57,11 @@ export function firstExample(
 }
 
 /**
- * The commands in the two blocks after the mark `<!-- first commands -->` without their comments,
- * as a list for each terminal; undefined if the page has no such mark.
+ * The commands in the two blocks after the mark `<!-- first commands -->` without their comments.
+ * Each block is for a terminal of its own, so the result has a list for each terminal. Undefined if
+ * the page has no such mark.
  */
-export function firstCommands(page: SourceFile): string[][] | undefined {
+export function firstCommandsByTerminal(page: SourceFile): string[][] | undefined {
   const [, text] = page.text.split('<!-- first commands -->')
   const blocks = text === undefined ? [] : [...text.matchAll(/^```sh\n(.*?)\n```/gms)].slice(0, 2)
   if (blocks.length < 2) return undefined

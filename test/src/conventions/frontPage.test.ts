@@ -13,7 +13,7 @@ import { assert } from 'chai'
 import { isFullRun } from '../support/counts.js'
 import { freePort } from '../support/freePort.js'
 import { skip } from '../support/needs.js'
-import { firstCommands, firstExample } from './docs.js'
+import { firstCommandsByTerminal, firstExample } from './docs.js'
 import { npmCommand } from './npm.js'
 import { read } from './repository.js'
 import { copySources } from './tarballs.js'
@@ -73,7 +73,7 @@ describe('the front page', function () {
   }
 
   it('starts a broker in a fresh clone, and acquires a lock in a second terminal', async () => {
-    const [[clone = '', ...start] = [], second = []] = firstCommands(page) ?? []
+    const [[clone = '', ...start] = [], second = []] = firstCommandsByTerminal(page) ?? []
     assert.match(clone, /^git clone \S+ holdfast$/)
     await copySources(join(folder, 'holdfast'))
     serving = terminal(start)

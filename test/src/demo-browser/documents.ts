@@ -1,8 +1,8 @@
 /**
  * The documents of the demo, in the memory of the server. Each write must have the fence of its
- * lock, which is the rising number of the grant. The server refuses a write whose fence is lower
- * than the highest fence so far. Because of this rule, a former holder cannot overwrite the text of
- * a later holder.
+ * lock. The fence is the number of the grant, and a later grant has a higher fence. The server
+ * refuses a write whose fence is lower than the highest fence so far. Because of this rule, a
+ * former holder cannot overwrite the text of a later holder.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 

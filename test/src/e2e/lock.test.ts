@@ -1,8 +1,8 @@
 /**
  * Tests `session.lock`, which replaces `Lock(key, expiration, timeout, retryStrategy)` of other
  * lock libraries. One request waits at the broker, first come, first served, until the broker
- * grants it, or it times out or is aborted. No client polls. A fence is the rising number of a
- * grant.
+ * grants it, or it times out or is aborted. No client polls. A fence is the number of a grant; a
+ * later grant has a higher fence.
  */
 import type { Lock } from '@holdfast/client'
 import { expect } from 'chai'

@@ -1,6 +1,6 @@
 /**
  * Tests exclusive locks, shared locks and steals: their order in the queue, and the events of each
- * client. Also tests queries. A fence is the rising number of a grant.
+ * client. Also tests queries. A fence is the number of a grant; a later grant has a higher fence.
  */
 import type { Lock } from '@holdfast/client'
 import { expect } from 'chai'

@@ -1,8 +1,8 @@
 /**
  * Tests the end of real processes. When a client process ends, its locks pass to the next waiters
  * and its requests leave their queues. A process that has closed its sessions and brokers ends by
- * itself. A fence is the rising number of a grant. A session is in jeopardy while its connection is
- * down.
+ * itself. A fence is the number of a grant; a later grant has a higher fence. A session is in
+ * jeopardy while its connection is down.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

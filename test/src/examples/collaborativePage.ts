@@ -53,7 +53,7 @@ export function openDocument(
 ): OpenDocument {
   const prefix = `documents/${id}/`
   const metadata = { color }
-  /** The locks of all users by fence, the rising number of a grant. */
+  /** The locks of all users by fence: the number of the grant, higher for a later grant. */
   const locks = new Map<number, HeldInfo>()
   const closing = new AbortController()
 

@@ -1,6 +1,6 @@
 /**
  * Runs the examples that are programs, as users run them: each in a process of its own, several of
- * them with one broker. A fence is the rising number of a grant.
+ * them with one broker. A fence is the number of a grant; a later grant has a higher fence.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -84,7 +84,7 @@ describe('the examples that are programs', () => {
   async function httpServer() {
     const requests = new Collector<HttpRequest>()
     const server = createServer((request, response) => {
-      void received(request, response).then(requests.add)
+      void readRequest(request, response).then(requests.add)
     })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -228,8 +228,11 @@ describe('the examples that are programs', () => {
   })
 })
 
-/** A received request with its whole body. */
-async function received(request: IncomingMessage, response: ServerResponse): Promise<HttpRequest> {
+/** Resolves with the request when its whole body has arrived. */
+async function readRequest(
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<HttpRequest> {
   let body = ''
   for await (const chunk of request) body += chunk
   return {

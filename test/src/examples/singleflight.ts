@@ -24,7 +24,7 @@ async function makeReport(fence: number): Promise<string> {
 async function handle(): Promise<string> {
   // Each caller gets a lock object of its own, and may pass a timeout and a signal of its own.
   await using lock = await session.singleflightLock('report')
-  // The fence is the rising number of the grant.
+  // The fence is the number of the grant. A later grant has a higher fence.
   report ??= makeReport(lock.fence)
   return report
 }

@@ -137,7 +137,7 @@ describe('a session that moves to another broker', () => {
     const alice = await cluster.client(a, { grace: 'lease' })
     await cluster.lock(alice, 1, 'k', { ttl: 8_000 })
     await cluster.passAlive(7_000, alice)
-    // From now on, only the entries of broker a are delayed.
+    // From now on, only the entries of broker `a` are delayed.
     a.source.faults.delayMs = 1_000
     await cluster.passTime(1_100)
     const socket = b.connectWithHello(alice.resume())
@@ -211,7 +211,7 @@ describe('a broker that stops', () => {
     await cluster.send(bob, { type: 'lock', id: 1, key: 'k' })
     bob.heard()
     a.source.cut()
-    // Broker b declares broker a dead after 6 to 9 s. From then on, the session has 15 s.
+    // Broker `b` declares broker `a` dead after 6 to 9 s. From then on, the session has 15 s.
     await cluster.passAlive(20_000, bob)
     expect(b.broker.table.sessions.get(alice.session)).to.deep.include({ suspended: true })
     expect(b.broker.table.keys.get('k')?.holders.first?.fence).to.equal(fence)

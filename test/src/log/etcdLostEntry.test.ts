@@ -86,7 +86,7 @@ describe('log: an entry on etcd that does not reach a broker', function () {
     expect(b.log.status.problem).to.contain('did not receive entry')
     // All later entries reach every broker.
     c.log.submit(raiseFenceFloor(9))
-    // Broker a applies three commands and one takeover of the sessions of broker b.
+    // Broker `a` applies three commands and one takeover of the sessions of broker `b`.
     await Promise.all([a.broker.whenApplied(4), b.broker.whenApplied(1)])
     expect([...b.broker.dump()]).to.deep.equal([...a.broker.dump()])
     for (const { broker } of [a, c]) expect(broker.events.items).to.deep.equal(['serve'])

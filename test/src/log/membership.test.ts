@@ -65,7 +65,8 @@ describe('brokers that share a log, on real sockets', () => {
     const lock = await session.lock('k', { ttl: 60_000 })
     const otherLock = await other.lock('taken')
     const waiting = session.lock('taken')
-    await session.lock('one later')
+    // The broker grants this later request while the earlier request waits.
+    await session.lock('free')
     const resumed = next(session, 'resumed')
     await a.broker.close()
     await resumed
@@ -85,7 +86,7 @@ describe('brokers that share a log, on real sockets', () => {
     const session = await stage.session([a.url, b.url, c.url], { grace: 'lease', reconnect })
     const lock = await session.lock('k')
     const resumed = next(session, 'resumed')
-    // Broker a loses the log, so it disconnects its clients when its membership ends.
+    // Broker `a` loses the log, so it disconnects its clients when its membership ends.
     a.source.cut()
     await resumed
     expect(lock.held).to.equal(true)
@@ -117,20 +118,22 @@ describe('brokers that share a log, on real sockets', () => {
       const urls = brokers.map(({ url }) => url)
       const highestFences = new Map<string, number>()
       const holders = new Map<string, Session>()
-      let overlaps = 0
+      // An overlap of two holders, or a grant whose fence is not higher, is a violation.
+      let violations = 0
       const work = Array.from({ length: 5 }, async (_, i) => {
         const workerRandom = new Random(random.below(2 ** 31))
         const workerUrls = [...urls.slice(i % 3), ...urls.slice(0, i % 3)]
         for (let round = 0; round < 3; round++) {
-          // A session without a connection resumes at the first broker that accepts it.
           const session = await stage.session(workerUrls, { grace: 'lease', reconnect })
+          // A session begins at the first broker of its list, so the next session of this worker
+          // begins at another broker.
           workerUrls.push(workerUrls.shift()!)
           for (let j = 0; j < 8; j++) {
             const key = `k${workerRandom.below(2)}`
             const lock = await session.lock(key)
-            if (holders.has(key)) overlaps++
+            if (holders.has(key)) violations++
             holders.set(key, session)
-            if (lock.fence <= (highestFences.get(key) ?? 0)) overlaps++
+            if (lock.fence <= (highestFences.get(key) ?? 0)) violations++
             highestFences.set(key, lock.fence)
             await session.stats()
             holders.delete(key)
@@ -143,7 +146,7 @@ describe('brokers that share a log, on real sockets', () => {
       first.source.cut()
       setImmediate(() => first.source.mend())
       await Promise.all(work)
-      expect(overlaps).to.equal(0)
+      expect(violations).to.equal(0)
       for (const { broker, url } of brokers) {
         // When this broker answers the request, it has applied all earlier entries of the log.
         const lastSession = await stage.session(url)

@@ -55,8 +55,10 @@ export class PostgresStage implements EngineStage {
 
   /** Makes a database that no other test uses, and resolves with the address for `--log`. */
   async newDatabase(): Promise<string> {
-    await this.server.sql.unsafe(`create database ${this.schema}`)
-    return this.server.url(this.schema, undefined, this.schema)
+    // The database gets the same name as the schema in it.
+    const database = this.schema
+    await this.server.sql.unsafe(`create database ${database}`)
+    return this.server.url(this.schema, { database })
   }
 
   engine(options: Partial<PostgresEngineOptions> = {}): PostgresEngine {
@@ -85,8 +87,8 @@ export async function appendUntilKnown(engine: PostgresEngine, slot: string, ent
       await engine.append(slot, entry)
       return
     } catch (error) {
-      // The outcome is unknown: append the same entry again, as a broker does.
       if ((error as HoldfastError).code !== 'UNAVAILABLE') throw error
+      // After UNAVAILABLE the outcome is unknown: append the same entry again, as a broker does.
     }
   }
 }

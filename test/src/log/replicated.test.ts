@@ -163,7 +163,7 @@ describe('replicated log: the self-lease', () => {
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     const formerName = a.brokerName
     const notices = { dead: [{ broker: formerName, last: 1 }] }
-    // Broker b has not suspected broker a, so the test writes the entry of broker b.
+    // Broker `b` has not suspected broker `a`, so the test writes the entry of broker `b`.
     cluster.store.put(encodeCommands({ broker: b.brokerName, n: 2, at: 0 }, [], notices))
     await cluster.settle()
     expect(a.eventNames).to.deep.equal(['serve', 'resign', 'serve'])

@@ -136,9 +136,9 @@ describe('self-lease and failure detector together', () => {
 })
 
 /**
- * Broker b appends entries at random times, and becomes silent. A second broker watches broker b.
- * The entries reach both brokers in one order, but with random delays. The entries of the second
- * broker return irregularly. Checks that the self-lease of b ends before b is declared dead.
+ * Broker `b` appends entries at random times, and becomes silent. A second broker watches `b`. The
+ * entries reach both brokers in one order, but with random delays. The entries of the second broker
+ * return irregularly. Checks that the self-lease of `b` ends before `b` is declared dead.
  */
 function expectDeathAfterSelfLease(random: Random): void {
   const selfLease = new SelfLease(deadMs)

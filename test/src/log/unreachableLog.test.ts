@@ -69,7 +69,7 @@ describe('a broker whose self-lease has ended', () => {
     await cluster.passTime(9_500)
     a.source.mend()
     await cluster.passTime(3_000)
-    // The deadline of broker a is over. The deadline of the new owner broker b is not.
+    // The deadline of broker `a` is over. The deadline of the new owner broker `b` is not.
     expect(b.broker.table.heldCount).to.equal(1)
     await cluster.passTime(8_000)
     expect(b.broker.table.heldCount).to.equal(0)

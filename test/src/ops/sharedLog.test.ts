@@ -358,9 +358,13 @@ describe('holdfast serve --log in PostgreSQL', function () {
     await server.sql.unsafe('create role powerless login')
     const wrongSettings: [string, string[], RegExp][] = [
       [server.url(schema).replace('/postgres?', '/missing?'), [], /database "missing" does not/],
-      [server.url(schema, 'missing'), [], /role "missing" does not exist/],
-      [server.url(schema, 'powerless'), [], /lacks the right USAGE on the schema/],
-      [server.url(`${schema}_2`, 'powerless'), [], /does not exist in the database postgres/],
+      [server.url(schema, { asUser: 'missing' }), [], /role "missing" does not exist/],
+      [server.url(schema, { asUser: 'powerless' }), [], /lacks the right USAGE on the schema/],
+      [
+        server.url(`${schema}_2`, { asUser: 'powerless' }),
+        [],
+        /does not exist in the database postgres/,
+      ],
       [postgres.url, ['--dead-time', '3s'], /has a log with a dead time of 6000 ms, not 3000 ms/],
       [postgres.url, ['--cell', '1/2'], /belongs to the cluster "", not "cell 1\/2"/],
     ]

@@ -12,7 +12,7 @@ import type { Oracles } from './oracles.js'
 import { block, unblock } from './pipe.js'
 import type { FaultKind, Plan } from './plan.js'
 import { Random } from './random.js'
-import { type LogFaultKind, noLogFaults } from './sharedPlan.js'
+import { type LogFaultKind, zeroLogFaultWeights } from './sharedPlan.js'
 import type { World } from './world.js'
 
 export interface FaultsDeps {
@@ -39,7 +39,8 @@ export class Faults {
 
   constructor(deps: FaultsDeps) {
     this.#deps = deps
-    this.#weights = { ...(deps.cluster.shared?.faults ?? noLogFaults), ...deps.plan.faults }
+    const logFaultWeights = deps.cluster.shared?.faults ?? zeroLogFaultWeights
+    this.#weights = { ...logFaultWeights, ...deps.plan.faults }
     this.#logFaults = new LogFaults({ ...deps, undoAfter: (ms, undo) => this.#undoAfter(ms, undo) })
   }
 

@@ -1,6 +1,6 @@
 /**
- * Causes the faults between a broker and the shared command log, which orders the commands of
- * several brokers.
+ * Causes the faults that only worlds with a shared command log have. The log orders the commands of
+ * several brokers. Nearly all of these faults are between a broker and the log.
  */
 import type { BrokerMachine } from './brokerMachine.js'
 import type { ClientMachine } from './clientMachine.js'
@@ -9,7 +9,7 @@ import type { Path } from './network.js'
 import { block, unblock } from './pipe.js'
 import type { FaultKind } from './plan.js'
 import type { Random } from './random.js'
-import { type LogFaultKind, noLogFaults } from './sharedPlan.js'
+import { type LogFaultKind, zeroLogFaultWeights } from './sharedPlan.js'
 
 export interface LogFaultsDeps {
   readonly cluster: Cluster
@@ -18,9 +18,9 @@ export interface LogFaultsDeps {
   readonly undoAfter: (ms: number, undo: () => void) => void
 }
 
-/** Whether this kind of fault affects the command log. */
+/** Whether only worlds with a shared command log have this kind of fault. */
 export function isLogFault(kind: FaultKind | LogFaultKind): kind is LogFaultKind {
-  return kind in noLogFaults
+  return kind in zeroLogFaultWeights
 }
 
 export class LogFaults {
@@ -30,7 +30,10 @@ export class LogFaults {
     this.#deps = deps
   }
 
-  /** Causes a fault of the log at this broker. A fault that lasts ends after a random time. */
+  /**
+   * Causes this kind of fault at this broker. If the fault does not end at once, ends the fault
+   * after a random time.
+   */
   cause(kind: LogFaultKind, machine: BrokerMachine, random: Random): void {
     const { cluster, undoAfter } = this.#deps
     switch (kind) {
@@ -43,7 +46,7 @@ export class LogFaults {
         this.#block(paths, random)
         break
       }
-      case 'isolateBroker':
+      case 'blockClients':
         this.#block(this.#pathsOfClients(machine), random)
         break
       case 'delayLog': {
@@ -56,13 +59,14 @@ export class LogFaults {
         break
       }
       case 'breakLog':
-        machine.source?.main?.break(random.int(0, 3), random.int(0, 3))
+        machine.source?.logEngine?.break({ keptUp: random.int(0, 3), keptDown: random.int(0, 3) })
         break
       case 'dropFromLog':
-        machine.source?.main?.dropSoon()
+        machine.source?.logEngine?.dropSoon()
         break
       case 'compactLog':
-        // The second compaction removes the entries before the first snapshot.
+        // Each call makes a snapshot, and removes the entries before the previous snapshot. So the
+        // second call removes the entries before the snapshot of the first call.
         cluster.compact()
         undoAfter(random.between(1, 1_000), () => cluster.compact())
         break

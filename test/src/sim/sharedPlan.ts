@@ -12,7 +12,7 @@ export const logFaultKinds = [
   'delayLog',
   'breakLog',
   'blockAllLogs',
-  'isolateBroker',
+  'blockClients',
   'compactLog',
 ] as const
 
@@ -23,12 +23,12 @@ export const logFaultKinds = [
 export type LogFaultKind = (typeof logFaultKinds)[number] | 'dropFromLog'
 
 /** The weights of the log faults in a world without a shared log. */
-export const noLogFaults: Record<LogFaultKind, number> = {
+export const zeroLogFaultWeights: Record<LogFaultKind, number> = {
   blockLog: 0,
   delayLog: 0,
   breakLog: 0,
   blockAllLogs: 0,
-  isolateBroker: 0,
+  blockClients: 0,
   compactLog: 0,
   dropFromLog: 0,
 }
@@ -65,7 +65,7 @@ export function planShared(random: Random, brokers: number, plan: Plan): SharedP
   const isFaultless = Object.values(plan.faults).every((weight) => weight === 0)
   const rareProbability = () => (isFaultless ? 0 : random.pick([0, 0, 0.02, 0.2]))
   const probability = isFaultless ? 0 : random.pick([0.2, 0.4, 0.6])
-  const faults = { ...noLogFaults }
+  const faults = { ...zeroLogFaultWeights }
   for (const kind of logFaultKinds) if (random.chance(probability)) faults[kind] = 1
   const shared = {
     brokers,

@@ -86,8 +86,11 @@ export class SimEngine implements Engine {
     this.#connection = this.#newConnection()
   }
 
-  /** Cuts the present connection: only the given numbers of packets under way still arrive. */
-  break(keptUp: number, keptDown: number): void {
+  /**
+   * Cuts the present connection to the log. Of the packets under way, only `keptUp` packets to the
+   * log and `keptDown` packets from the log still arrive.
+   */
+  break({ keptUp, keptDown }: { readonly keptUp: number; readonly keptDown: number }): void {
     this.#connection.up.cut(Math.min(keptUp, this.#connection.up.packetsUnderWay))
     this.#connection.down.cut(Math.min(keptDown, this.#connection.down.packetsUnderWay))
   }
@@ -310,8 +313,8 @@ class Stream {
 /** Creates one engine for a broker's log, and one for each snapshot of the broker. */
 export class SimEngineSource implements EngineSource {
   readonly #deps: SimEngineDeps
-  /** The engine of the log itself. */
-  main: SimEngine | undefined
+  /** The engine that serves the log of the broker. The other engines serve its snapshots. */
+  logEngine: SimEngine | undefined
 
   constructor(deps: SimEngineDeps) {
     this.#deps = deps
@@ -321,10 +324,12 @@ export class SimEngineSource implements EngineSource {
     // The engine of a snapshot delivers no entries to a broker, so no oracle (check) observes this
     // engine.
     const onEntry =
-      this.main === undefined ? this.#deps.onEntry : (_: StoredEntry, apply: () => void) => apply()
-    const drops = this.main === undefined ? this.#deps.drops : undefined
+      this.logEngine === undefined
+        ? this.#deps.onEntry
+        : (_: StoredEntry, apply: () => void) => apply()
+    const drops = this.logEngine === undefined ? this.#deps.drops : undefined
     const engine = new SimEngine({ ...this.#deps, onEntry, drops })
-    this.main ??= engine
+    this.logEngine ??= engine
     return engine
   }
 }

@@ -5,8 +5,9 @@
  *   npm run soak -- --hours 24         runs for a day; prints a line each minute
  *   npm run soak -- --warm-up 2        the samples of the first two hours do not count
  *   npm run soak -- --sample 10        a sample each 10 s
+ *   npm run soak -- --visitor-pause 5  a pause of 5 s between two visitors
  *   npm run soak -- --seed 17          the random choices of an earlier run again
- *   npm run soak -- --preload FILE     the broker loads this module first, for instance a leak
+ *   npm run soak -- --preload FILE     the broker loads this module first, such as one that leaks
  *
  * Exit codes: 0 if every slope (the growth per hour) is within its bound and the clients left
  * nothing behind in the broker, 64 for wrong usage, and 1 otherwise.
@@ -25,7 +26,7 @@ const { values } = parseArgs({
     hours: { type: 'string', default: '1' },
     'warm-up': { type: 'string' },
     sample: { type: 'string', default: '10' },
-    visitor: { type: 'string', default: '10' },
+    'visitor-pause': { type: 'string', default: '10' },
     residents: { type: 'string', default: '2' },
     users: { type: 'string', default: '4' },
     pause: { type: 'string', default: '100' },
@@ -69,7 +70,7 @@ const soak = new Soak({
   warmUpMs,
   sampleMs,
   lineMs: Math.min(60_000, durationMs / 4),
-  visitorMs: numberOf('visitor', 0) * 1_000,
+  visitorPauseMs: numberOf('visitor-pause', 0) * 1_000,
   residents: numberOf('residents', 1),
   usersPerResident: numberOf('users', 1),
   pauseMs: numberOf('pause', 1),

@@ -42,7 +42,7 @@ describe('soak: a short run', function () {
       warmUpMs: 500,
       sampleMs: 100,
       lineMs: 1_000,
-      visitorMs: 0,
+      visitorPauseMs: 0,
       residents: 1,
       usersPerResident: 4,
       pauseMs: 5,

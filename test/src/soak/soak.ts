@@ -34,13 +34,13 @@ export interface SoakOptions {
   /** The time from one printed line to the next. */
   readonly lineMs: number
   /** The time from the end of one visitor to the start of the next. */
-  readonly visitorMs: number
+  readonly visitorPauseMs: number
   readonly residents: number
   readonly usersPerResident: number
   /** The mean pause of a user between two actions. */
   readonly pauseMs: number
   readonly random: Random
-  /** Modules that the broker loads first, for instance a leak that the verdict must notice. */
+  /** Modules that the broker loads first, such as one with a leak that the verdict must notice. */
   readonly brokerModules: readonly string[]
   readonly print: (line: string) => void
 }
@@ -165,7 +165,7 @@ export class Soak {
       while (!signal.aborted) {
         await this.#startClient('visitor', 'visitor', url, token, 1).exited()
         this.#visitors++
-        await sleep(this.#options.visitorMs, undefined, { signal }).catch(() => {})
+        await sleep(this.#options.visitorPauseMs, undefined, { signal }).catch(() => {})
       }
     }
     const ended = visit()

@@ -92,8 +92,16 @@ export class Postgres {
     return join(this.#folder, 'data')
   }
 
-  /** The address for `--log`. */
-  url(schema: string, asUser = user, database = 'postgres'): string {
+  /**
+   * The address for `--log`.
+   *
+   * @param options.asUser The user who connects. Default: the administrator.
+   * @param options.database Default `postgres`.
+   */
+  url(
+    schema: string,
+    { asUser = user, database = 'postgres' }: { asUser?: string; database?: string } = {},
+  ): string {
     return `postgres://${asUser}@${this.host}:${this.port}/${database}?schema=${schema}&sslmode=disable`
   }
 

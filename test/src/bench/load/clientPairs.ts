@@ -14,7 +14,7 @@ export interface LockClient {
 }
 
 export interface HeldLock {
-  /** The fence, which is the rising number of the grant; undefined if the service has no fences. */
+  /** The fence: the number of the grant, higher for a later grant. Undefined without fences. */
   readonly fence: number | undefined
   unlock(): Promise<void>
 }

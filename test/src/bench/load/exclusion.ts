@@ -1,8 +1,8 @@
 /**
  * The exclusion check: records which locks are held, independently of the broker, and counts grants
  * that the broker should not have made. A load must report a release before it sends the release.
- * If a load reported later, the check would count overlaps that do not exist. A fence is the rising
- * number of a grant.
+ * If a load reported later, the check would count overlaps that do not exist. A fence is the number
+ * of a grant; a later grant has a higher fence.
  */
 /** The modes that the loads use. */
 type LockMode = 'exclusive' | 'shared'

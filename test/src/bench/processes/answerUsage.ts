@@ -6,7 +6,7 @@
 import { ownUsage } from './usage.js'
 
 process.on('message', (message) => {
-  if (message === 'usage') process.send?.(ownUsage())
+  if (message === 'askUsage') process.send?.(ownUsage())
 })
 // The channel to the parent must not keep the process alive.
 process.channel?.unref()

@@ -19,7 +19,7 @@ function usageOf(pid: number): Promise<Usage> {
   if (hasProc) return Promise.resolve(usageFromProc(pid))
   return new Promise((resolve) => {
     onUsage = resolve
-    report({ type: 'usage', pid })
+    report({ type: 'askUsage', pid })
   })
 }
 

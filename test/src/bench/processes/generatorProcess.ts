@@ -33,7 +33,7 @@ export function generate({
         case 'progress':
           onProgress(report.done)
           break
-        case 'usage': {
+        case 'askUsage': {
           const usage = await servers.find(({ pid }) => pid === report.pid)?.usage()
           child.send({ type: 'usage', usage })
           break

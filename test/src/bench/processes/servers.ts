@@ -60,7 +60,7 @@ export class Server implements Endpoint {
     if (hasProc) return usageFromProc(this.pid)
     if (!this.#process.connected) return { cpuUs: Number.NaN, rssBytes: Number.NaN }
     const answer = once(this.#process, 'message')
-    this.#process.send('usage')
+    this.#process.send('askUsage')
     return (await answer)[0] as Usage
   }
 

@@ -73,7 +73,7 @@ class ScopeChainTable {
 
 async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> {
   const scopeCount = param(job, 'scopes')
-  const calls = Math.max(10, Math.floor(visitsPerLoop / pace.scale / scopeCount))
+  const calls = Math.max(10, Math.floor(visitsPerLoop / pace.sizeDivisor / scopeCount))
   const figures: Record<string, number[]> = {
     plainWaitUs: [],
     checkedWaitUs: [],

@@ -55,8 +55,8 @@ const systems: readonly (readonly [string, OpenSession])[] = [
   ],
 ]
 
-function jobs({ scale }: { readonly scale: number }): readonly Job[] {
-  const sessions = Math.max(10, Math.round(3_000 / scale))
+function jobs({ sizeDivisor }: { readonly sizeDivisor: number }): readonly Job[] {
+  const sessions = Math.max(10, Math.round(3_000 / sizeDivisor))
   return [
     makeJob('idle', 'sessions that hold nothing', 'split', { sessions, locks: 0 }),
     makeJob('idle', 'sessions that hold a lock each', 'split', { sessions, locks: 1 }),

@@ -45,7 +45,7 @@ const inFlight = 16
 /** About the length of an entry with one command, in bytes. */
 const entryBytes = 200
 
-function jobs({ scale }: Pace): readonly Job[] {
+function jobs({ sizeDivisor }: Pace): readonly Job[] {
   const etcd = has('etcd') ? [1, 2, 3, 5] : []
   const postgres = has('postgres') ? [1, 2, 3] : []
   return [
@@ -57,7 +57,7 @@ function jobs({ scale }: Pace): readonly Job[] {
       makeJob('logs', `etcd, ${brokerCount(brokers)}`, 'split', { brokers }),
     ),
     ...(etcd.length === 0 ? [] : [100_000]).map((held) => {
-      const count = Math.max(1_000, held / scale)
+      const count = Math.max(1_000, held / sizeDivisor)
       const shape = `etcd, 3 brokers, ${count.toLocaleString('en')} locks`
       return makeJob('logs', shape, 'split', { brokers: 3, held: count })
     }),

@@ -48,8 +48,8 @@ function fillerCount(profile: Profile, locks: number): number {
   return Math.ceil(locks / locksPerFiller[profile])
 }
 
-function jobs({ scale }: { readonly scale: number }): readonly Job[] {
-  const locks = Math.max(1_000, tableLocks / scale)
+function jobs({ sizeDivisor }: { readonly sizeDivisor: number }): readonly Job[] {
+  const locks = Math.max(1_000, tableLocks / sizeDivisor)
   return (['private', 'public'] as const).flatMap((profile) =>
     kinds.map(({ name }, kindIndex) => ({
       ...makeJob('neighbours', `${profile}: ${name}`, 'split', { kind: kindIndex, locks }),

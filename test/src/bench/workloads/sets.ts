@@ -65,7 +65,7 @@ class TwoSessionTable {
 
 async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> {
   const keyCount = param(job, 'keys')
-  const calls = Math.max(10, Math.floor(keysPerLoop / pace.scale / keyCount))
+  const calls = Math.max(10, Math.floor(keysPerLoop / pace.sizeDivisor / keyCount))
   const figures: Record<string, number[]> = { setPairUs: [], setOneByOneUs: [], setHandOffUs: [] }
   const repeats = pace.rounds * loopsPerRound
   for (let repeat = -1; repeat < repeats; repeat++) {

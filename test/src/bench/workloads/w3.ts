@@ -31,13 +31,13 @@ type Fill = keyof typeof fills
 /** The number of waiters on each key, for waiters that are spread over keys. */
 const waitersEach = 10
 
-function jobs({ scale }: { readonly scale: number }): readonly Job[] {
+function jobs({ sizeDivisor }: { readonly sizeDivisor: number }): readonly Job[] {
   const memory = (fill: Fill, count: number, limits: Job['limits'] = {}): Job =>
     makeJob(
       'W3',
-      `${fills[fill]}: ${grouped(count / scale)}`,
+      `${fills[fill]}: ${grouped(count / sizeDivisor)}`,
       'split',
-      { [fill]: count / scale },
+      { [fill]: count / sizeDivisor },
       limits,
     )
   return [
@@ -46,7 +46,7 @@ function jobs({ scale }: { readonly scale: number }): readonly Job[] {
     memory('held', 1_000_000),
     memory('waitingOnOne', 1_000_000, { waitersPerKey: 1_000_000 }),
     memory('waitingSpread', 1_000_000),
-    makeJob('W3', 'a pair among many', 'split', { maxLocks: 1_000_000 / scale }),
+    makeJob('W3', 'a pair among many', 'split', { maxLocks: 1_000_000 / sizeDivisor }),
   ]
 }
 

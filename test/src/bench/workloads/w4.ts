@@ -32,8 +32,8 @@ interface Stampede {
   readonly allMs: number
 }
 
-function jobs({ scale }: Pace): readonly Job[] {
-  const clients = Math.max(100, 1_000 / scale)
+function jobs({ sizeDivisor }: Pace): readonly Job[] {
+  const clients = Math.max(100, 1_000 / sizeDivisor)
   return (['shared', 'split'] as const).map((placement) =>
     makeJob('W4', `${clients} wait, the holder dies`, placement, { clients }),
   )
