@@ -46,7 +46,7 @@ const healthyMs = 60_000
  * begins a new outage, with the first delay of the retry strategy. The drop of a shorter connection
  * continues the present outage.
  */
-const stableMs = 5_000
+const stableMs = 1_000
 
 /**
  * The longest timeout of one try to connect, in ms. Every try before the first `welcome` has this

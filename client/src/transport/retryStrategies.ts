@@ -2,7 +2,7 @@
  * Retry strategies. A strategy is an iterable of delays in ms. After its connection dropped, a
  * session waits for the next delay before each round of tries to reconnect. A round tries each URL
  * of the brokers once. For each outage the session gets a new iterator. An outage lasts until a
- * connection has been open for 5 s. If the iterator has no further delay, the session ends.
+ * connection has been open for 1 s. If the iterator has no further delay, the session ends.
  *
  * Only the reconnector uses a strategy. A lock request needs no retries, because the request waits
  * in the broker's queue until the lock is granted.
@@ -14,7 +14,7 @@ import { random as platformRandom } from '../platform/environment.js'
 /**
  * The delays before the rounds of a reconnect, in ms; a round tries each URL once. The iterable may
  * be endless. A session asks for a new iterator in each outage. If a connection drops that was open
- * for less than 5 s, the outage continues that began before this connection.
+ * for less than 1 s, the outage continues that began before this connection.
  */
 export type RetryStrategy = Iterable<number>
 

@@ -127,14 +127,14 @@ describe('reconnecting', () => {
       expect(tries()).to.equal(before + 2)
       scene.socket.accept()
       scene.socket.deliver(newWelcome)
-      scene.clock.advance(5_000)
+      scene.clock.advance(1_000)
     }
     expect(scene.events).to.deep.equal(['newSession', 'newSession'])
   })
 
   it('continues with longer delays if the broker closes each connection soon after welcome', async () => {
     const scene = await openScene({ reconnect: [100, 200, 400, 800] })
-    scene.clock.advance(5_000)
+    scene.clock.advance(1_000)
     for (const delay of [100, 200, 400]) {
       const tries = scene.network.sockets.length
       scene.socket.end(1011)
@@ -144,7 +144,7 @@ describe('reconnecting', () => {
       expect(scene.network.sockets.length).to.equal(tries + 1)
       scene.socket.accept()
       scene.socket.deliver(newWelcome)
-      scene.clock.advance(delay === 400 ? 5_000 : 4_999)
+      scene.clock.advance(delay === 400 ? 1_000 : 999)
     }
     scene.socket.end(1011)
     scene.clock.advance(100)

@@ -164,6 +164,8 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
     await untilHandled(bob!)
     controller.abort()
     await rejection(abortedRequest, 'ABORTED')
+    // The broker has handled the cancel of the request before the lock is released.
+    await untilHandled(bob!)
     await ann!.close()
     await watch.out.waitForCount(10)
     watch.process.kill('SIGINT')

@@ -126,7 +126,7 @@ export async function reconnect({ clock, network, socket }: Scene): Promise<unkn
   socket.end()
   await turn()
   // The client waits for half of each reconnect delay, because `random` is 0.5. The delay is longer
-  // than the first delay of 100 ms if the former connection was open for less than 5 s.
+  // than the first delay of 100 ms if the former connection was open for less than 1 s.
   for (const delay of [100, 200, 400, 800]) {
     if (network.sockets.length === socketCount) clock.advance(delay / 2)
   }
