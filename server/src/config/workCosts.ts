@@ -169,6 +169,11 @@ export const turnBudget = {
   minimumMs: 0.2,
   /** For one slice of a paused connection, before the slice of the next paused connection. */
   slice: 250,
+  /**
+   * The time for such a slice, in ms: four times the usual time of its units. Code that V8 has not
+   * compiled yet may need even more, and then other clients get their turn first.
+   */
+  sliceMs: 0.5,
   /** For the upgrades of all new connections together. Further upgrades wait for the next turn. */
   upgrades: 1_000,
   /** For the handshakes of all clients whose identity has become known. */

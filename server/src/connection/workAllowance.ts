@@ -4,7 +4,7 @@
  * microsecond of broker time. A connection that has used up a budget is paused, so that the broker
  * handles the messages of the other connections first.
  */
-import { turnBudget, unitsPerMs } from '../config/workCosts.js'
+import { turnBudget } from '../config/workCosts.js'
 import type { WorkScheduler } from './workScheduler.js'
 
 export interface WorkAllowanceDeps {
@@ -54,13 +54,13 @@ export class WorkAllowance {
   }
 
   /**
-   * Gives a paused connection a budget of `units`, and the usual time for this work, for one slice
-   * of work in the current turn. `now` is a monotonic time in ms.
+   * Gives a paused connection a budget of `units`, and the time of a slice, for one slice of work in
+   * the current turn. `now` is a monotonic time in ms.
    */
   beginSlice(units: number, now: number): void {
     this.#turn = this.#deps.scheduler.turn
     this.#unitsLeft = units
-    this.#endsAt = now + units / unitsPerMs
+    this.#endsAt = now + turnBudget.sliceMs
   }
 
   /** Whether the budget is limited in time too, so that the caller must call {@link endIfLate}. */
