@@ -54,8 +54,8 @@ export class WorkAllowance {
   }
 
   /**
-   * Gives a paused connection a budget of `units`, and the time of a slice, for one slice of work in
-   * the current turn. `now` is a monotonic time in ms.
+   * Gives a paused connection a budget of `units` for one slice of work in the current turn, and
+   * the time of a slice. `now` is a monotonic time in ms.
    */
   beginSlice(units: number, now: number): void {
     this.#turn = this.#deps.scheduler.turn
