@@ -336,15 +336,19 @@ export interface Watching {
   readonly more: boolean
 }
 
+/** The kinds of changes of a lock. */
+export const lockEventNames = [
+  'locked',
+  'upgraded',
+  'downgraded',
+  'unlocked',
+  'expired',
+  'lost',
+  'proclaimed',
+] as const
+
 /** The kind of a change of a lock. */
-export type LockEventName =
-  | 'locked'
-  | 'upgraded'
-  | 'downgraded'
-  | 'unlocked'
-  | 'expired'
-  | 'lost'
-  | 'proclaimed'
+export type LockEventName = (typeof lockEventNames)[number]
 
 /**
  * A change of a lock, as a watch reports the change. The event has the ttl at the time of the

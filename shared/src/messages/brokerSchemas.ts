@@ -26,14 +26,14 @@ import {
 } from 'superstruct'
 import type { BrokerLossReason, ErrorCode } from '../errors.js'
 import { maxQueryItems } from '../limits.js'
-import type {
-  DequeueReason,
-  HeldInfo,
-  LockEventName,
-  QueuedInfo,
-  QueueEvent,
-  ServerMessage,
-  WaitingInfo,
+import {
+  type DequeueReason,
+  type HeldInfo,
+  lockEventNames,
+  type QueuedInfo,
+  type QueueEvent,
+  type ServerMessage,
+  type WaitingInfo,
 } from './brokerMessages.js'
 import type { LockMode } from './clientMessages.js'
 import {
@@ -66,15 +66,6 @@ const holderFields = {
 const Cycle = array(
   type({ key: optional(Key), session: string(), name: optional(string()), scope: optional(Id) }),
 )
-const lockEventNames: readonly LockEventName[] = [
-  'locked',
-  'upgraded',
-  'downgraded',
-  'unlocked',
-  'expired',
-  'lost',
-  'proclaimed',
-]
 const queueEventNames: readonly QueueEvent['event'][] = ['queued', 'dequeued']
 const knownEventNames = new Set<string>([...lockEventNames, ...queueEventNames])
 /** A client ignores an event whose kind only a newer broker has, whatever its other fields. */

@@ -20,7 +20,7 @@
  */
 import { isKey } from '../keys.js'
 import { maxDurationMs, maxIdOrSecretLength, maxQueryItems } from '../limits.js'
-import type { ServerMessage } from './brokerMessages.js'
+import { lockEventNames, type ServerMessage } from './brokerMessages.js'
 
 /**
  * Finds the first fault in a value. Returns undefined if the value has no fault. Otherwise returns
@@ -186,9 +186,7 @@ const queueEvent = record({
   ...queuedFields,
 })
 const eventFinders = new Map<unknown, FaultFinder>([
-  ...['locked', 'upgraded', 'downgraded', 'unlocked', 'expired', 'lost', 'proclaimed'].map(
-    (kind) => [kind, lockEvent] as const,
-  ),
+  ...lockEventNames.map((kind) => [kind, lockEvent] as const),
   ['queued', queueEvent],
   ['dequeued', queueEvent],
 ])

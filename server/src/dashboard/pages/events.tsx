@@ -7,24 +7,14 @@ import { formatCount, formatPlural, formatTime } from '../model/format.js'
 import { type EventKind, keptEvents, type TimedEvent } from '../model/recentEvents.js'
 import { useLiveAppState } from '../ui/appState.js'
 import { EmptyText, KeyLink, Note, SessionLink } from '../ui/components.js'
-import { EventLabel } from '../ui/events.js'
+import { EventLabel, eventKinds } from '../ui/events.js'
 import { SearchField } from '../ui/searchField.js'
 import { VirtualTable } from '../ui/virtualTable.js'
-
-const kinds: readonly EventKind[] = [
-  'locked',
-  'upgraded',
-  'downgraded',
-  'unlocked',
-  'expired',
-  'lost',
-  'proclaimed',
-]
 
 export function EventsPage() {
   const { feed, version } = useLiveAppState()
   const [text, setText] = useState('')
-  const [shownKinds, setShownKinds] = useState<readonly EventKind[]>(kinds)
+  const [shownKinds, setShownKinds] = useState<readonly EventKind[]>(eventKinds)
   const [pausedEvents, setPausedEvents] = useState<readonly TimedEvent[] | undefined>(undefined)
   const matchingEvents = useMemo(
     () => filterEvents(pausedEvents ?? feed.recentEvents.events, text, shownKinds),
@@ -52,7 +42,7 @@ export function EventsPage() {
         <SearchField label="Search keys, names, sessions" text={text} onText={setText} />
         <fieldset class="chips">
           <legend class="sr">Event types</legend>
-          {kinds.map((kind) => (
+          {eventKinds.map((kind) => (
             <label class="chip" key={kind}>
               <input
                 type="checkbox"

@@ -16,6 +16,9 @@ const labels: Readonly<Record<EventKind, string>> = {
   proclaimed: 'new value',
 }
 
+/** All kinds of events, in the order of their labels. */
+export const eventKinds = Object.keys(labels) as readonly EventKind[]
+
 export function EventLabel({ kind }: { kind: EventKind }) {
   return <span class={`event-kind event-kind-${kind}`}>{labels[kind]}</span>
 }
