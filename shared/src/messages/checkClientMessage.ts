@@ -14,15 +14,10 @@
 import type { StructError } from 'superstruct'
 import type { ErrorCode } from '../errors.js'
 import { isKey } from '../keys.js'
-import {
-  maxCapacity,
-  maxDurationMs,
-  maxMetadataDepth,
-  maxUnacknowledgedResponses,
-} from '../limits.js'
+import { maxMetadataDepth, maxUnacknowledgedResponses } from '../limits.js'
 import type { ClientMessage, LockRequest } from './clientMessages.js'
 import { checkPermits, checkSteal, isMetadata, isNoticeList, schemas } from './clientSchemas.js'
-import { hasShape } from './clientShapes.js'
+import { hasShape, isMs, isPermits, isPositiveInteger } from './clientShapes.js'
 import { isWithinJsonLimits, maxJsonValuesWithResult } from './jsonLimits.js'
 
 /** The result for a value that is not a valid message: the error with which the broker answers. */
@@ -133,17 +128,6 @@ function messageFor(failure: StructError): string {
     : `"${String(field)}" is missing or has a value that is not allowed`
 }
 
-function isPositiveInteger(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 1
-}
-
-/** Whether the value is an integer of ms from `min` to the longest time of the protocol. */
-function isMs(value: unknown, min: number): boolean {
-  return (
-    Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= maxDurationMs
-  )
-}
-
 /**
  * True if the value is certainly a valid `lock` message: every field is known and valid, and no
  * required field is missing. False if the schema must decide.
@@ -187,7 +171,7 @@ function isValidRareField(field: string, value: unknown): boolean {
   switch (field) {
     case 'permits':
     case 'capacity':
-      return isPositiveInteger(value) && value <= maxCapacity
+      return isPermits(value)
     case 'steal':
       return typeof value === 'boolean'
     case 'metadata':

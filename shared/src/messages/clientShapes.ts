@@ -56,6 +56,22 @@ class Shape {
   }
 }
 
+export function isPositiveInteger(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 1
+}
+
+/** Whether the value is an integer of ms from `min` to the longest time of the protocol. */
+export function isMs(value: unknown, min: number): boolean {
+  return (
+    Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= maxDurationMs
+  )
+}
+
+/** Whether the value is a number of permits, or a capacity. */
+export function isPermits(value: unknown): boolean {
+  return isPositiveInteger(value) && value <= maxCapacity
+}
+
 const isIntegerBetween =
   (min: number, max: number): Check =>
   (value) =>
@@ -66,6 +82,11 @@ const isTextOfLength =
   (value) =>
     typeof value === 'string' && value.length >= 1 && value.length <= maxLength
 
+function isWellFormedOfLength(maxLength: number): Check {
+  const hasLength = isTextOfLength(maxLength)
+  return (value) => hasLength(value) && isWellFormed(value)
+}
+
 const isOneOf =
   (...values: readonly unknown[]): Check =>
   (value) =>
@@ -74,14 +95,13 @@ const isOneOf =
 /** The text of `type` was compared already, to find the shape. */
 const type: Check = () => true
 const isBoolean: Check = (value) => typeof value === 'boolean'
-const isId = isIntegerBetween(1, Number.MAX_SAFE_INTEGER)
-const isFence = isId
-const isPermits = isIntegerBetween(1, maxCapacity)
-const isDuration = isIntegerBetween(1, maxDurationMs)
-const isDurationFromZero = isIntegerBetween(0, maxDurationMs)
+const isId: Check = isPositiveInteger
+const isFence: Check = isPositiveInteger
+const isDuration: Check = (value) => isMs(value, 1)
+const isDurationFromZero: Check = (value) => isMs(value, 0)
 const isShortText = isTextOfLength(maxIdOrSecretLength)
-const isName: Check = (value) => isTextOfLength(maxNameLength)(value) && isWellFormed(value)
-const isReason: Check = (value) => isTextOfLength(maxReasonLength)(value) && isWellFormed(value)
+const isName = isWellFormedOfLength(maxNameLength)
+const isReason = isWellFormedOfLength(maxReasonLength)
 const isMode = isOneOf('exclusive', 'shared')
 
 const isObject = (value: unknown): value is object =>
