@@ -28,6 +28,7 @@ import {
   escapeText,
   formatTable,
   type LockKind,
+  maxValueInTable,
   metadataText,
   modeText,
   print,
@@ -40,8 +41,6 @@ import {
 } from './output.js'
 import { barrierTable, keptTable, queryRecords, type Records, recordLines } from './records.js'
 
-/** `ls` prints at most this many characters of the value of a leader; `show` prints the whole. */
-const maxValueInTable = 40
 /** The values of `ls --kind`. */
 const listedKinds = ['locks', 'barriers', 'results', 'deadlocks'] as const
 

@@ -157,6 +157,9 @@ export function modeText(lock: LockKind): string {
   return `${kind}${setText}${scopeText}${maxHoldText}`
 }
 
+/** A table shows at most this many characters of the value of a leader. */
+export const maxValueInTable = 40
+
 /**
  * The value that the leader of an election publishes, as escaped JSON; empty for a leader without a
  * value, and for other locks.

@@ -14,6 +14,7 @@ import {
   ago,
   escapeText,
   formatTable,
+  maxValueInTable,
   modeText,
   print,
   printJson,
@@ -21,9 +22,6 @@ import {
   timeLeftText,
   valueNote,
 } from './output.js'
-
-/** How many characters of the value of a leader are printed. */
-const maxValueInTable = 40
 
 export function sessionCommand(): Command {
   return brokerCommand(

@@ -19,6 +19,7 @@ import {
   ago,
   escapeText,
   formatTable,
+  maxValueInTable,
   modeText,
   print,
   printJson,
@@ -34,9 +35,6 @@ import {
   queryRecords,
   waitersText,
 } from './records.js'
-
-/** How many characters are printed of the value that the leader of an election publishes. */
-const maxValueInTable = 40
 
 /** Moves the cursor to the upper left corner, and clears the terminal. */
 const clearTerminal = '\u001b[H\u001b[2J'
