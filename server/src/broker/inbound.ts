@@ -11,7 +11,7 @@ import {
   slotOf,
 } from '@holdfast/shared'
 import type { TokenExpiry } from '../access/tokenExpiry.js'
-import { type BrokerLimits, limitMessage, limitReason } from '../config/limits.js'
+import { type BrokerLimits, type LimitName, limitMessage, limitReason } from '../config/limits.js'
 import { costOfDeadlines, costs } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
 import type { InvalidRequest } from '../connection/connectionDeps.js'
@@ -180,9 +180,7 @@ export class Inbound {
     // A request that the broker has answered before gets the same answer again.
     const isRepeated = adds !== 'watch' && id <= session.lastId
     if (this.#deps.memory.isFull && !isRepeated) {
-      const errorMessage = limitMessage('memoryBytes', this.#deps.limits.memoryBytes)
-      connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', errorMessage))
-      this.#report(connection, { cause: 'memory_bytes', operation: message.type, key })
+      this.#refuseByLimit('memoryBytes', connection, { id, operation: message.type, key })
       return true
     }
     if (!this.#isDraining || adds !== 'lock' || isRepeated) return false
@@ -198,8 +196,7 @@ export class Inbound {
     // A request that the broker has answered before gets the same answer again.
     if (keyState === undefined || id <= connection.session!.lastId) return false
     if (!stealEndsAtLeast(keyState, stolenLocks + 1)) return false
-    connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', limitMessage('stolenLocks', stolenLocks)))
-    this.#report(connection, { cause: refusalCauseOf('stolenLocks'), operation: 'lock', key })
+    this.#refuseByLimit('stolenLocks', connection, { id, operation: 'lock', key })
     return true
   }
 
@@ -227,6 +224,18 @@ export class Inbound {
       return true
     }
     return false
+  }
+
+  /** Answers a request that exceeds a limit with `QUOTA_EXCEEDED`, and reports the refusal. */
+  #refuseByLimit(
+    limit: LimitName,
+    connection: Connection,
+    request: { readonly id: number } & Pick<RefusalNotice, 'operation' | 'key'>,
+  ): void {
+    const { id, ...notice } = request
+    const errorMessage = limitMessage(limit, this.#deps.limits[limit])
+    connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', errorMessage))
+    this.#report(connection, { cause: refusalCauseOf(limit), ...notice })
   }
 
   #report(connection: Connection, notice: RefusalNotice): void {
