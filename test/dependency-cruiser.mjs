@@ -203,10 +203,10 @@ const lightShared = [
 ]
 
 const general = [
-  forbid('no file imports itself over other files', {}, { circular: true }),
+  forbid('no file imports itself through other files', {}, { circular: true }),
   {
     scope: 'folder',
-    ...forbid('no folder imports itself over others', {}, { circular: true }),
+    ...forbid('no folder imports itself through other folders', {}, { circular: true }),
   },
   forbid('every import is found', {}, { couldNotResolve: true }),
   forbid(

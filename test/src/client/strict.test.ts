@@ -186,7 +186,6 @@ const validityChecks: Record<string, (value: unknown) => boolean> = {
   initial: (value) => value === 7 || value === 1.5,
   increment: (value) => value === 7 || value === 1.5,
   max: (value) => value === 7 || value === 1.5,
-  // The misspelling tests give two permits, so a capacity of 1 or less is refused.
   'a key of lockAll.key': (value) => value === 'x',
   'fixedInterval.interval': (value) => value === 7 || value === 1.5,
 }

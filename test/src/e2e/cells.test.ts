@@ -389,12 +389,12 @@ describe('e2e: a session over cells', () => {
   it('uses a new token in a cell whose session is being opened when the token changes', async () => {
     const seen = new Collector<string>()
     let acceptOldToken: () => void = () => {}
-    const isOldTokenAccepted = new Promise<void>((resolve) => {
+    const oldTokenAccepted = new Promise<void>((resolve) => {
       acceptOldToken = resolve
     })
     const authenticate = async ({ token }: { readonly token?: string | undefined }) => {
       seen.add(token!)
-      if (token === 'old') await isOldTokenAccepted
+      if (token === 'old') await oldTokenAccepted
       return 'ann'
     }
     const session = await open(await brokers({ authenticate }), { token: 'old' })

@@ -1,7 +1,7 @@
 /**
  * Tests each kind of lock with each option and each event that can end a lock, over a real broker.
- * Each pair works, or is refused with `INVALID_OPTION` and a message. `client/docs/kinds.md` has the
- * same table for users.
+ * Each pair works, or is refused with `INVALID_OPTION` and a message. `client/docs/kinds.md` shows
+ * users the same pairs as a table.
  */
 import {
   fixedInterval,
@@ -17,7 +17,7 @@ import { aborted, next, rejection, Stage, untilHandled } from './stage.js'
 interface AnyLock {
   readonly fence: number
   readonly signal: AbortSignal
-  /** Ends the lock; for a lock of a scope also the scope, and for a run also the run. */
+  /** Ends the lock. Also ends the scope that has the lock, or the `once` that runs under it. */
   unlock(): unknown
 }
 

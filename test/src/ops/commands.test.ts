@@ -77,7 +77,7 @@ describe('the command holdfast', () => {
     expect(top.find((line) => line.includes('gpu'))).to.match(/^1 +gpu +permits 2\/3 +ann, bob/)
   })
 
-  it('shows the longest hold with ls, show and top', async () => {
+  it('shows the maxHold of a lock with ls, show and top', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     await ann!.lock('k', { maxHold: 600_000 })

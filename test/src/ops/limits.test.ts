@@ -1,8 +1,9 @@
 /**
  * Tests every limit of the broker once. If a client exceeds a limit, the error must name the limit
- * and its value, and the broker must report the refusal to its observer. The lease is how long the
- * broker keeps a session without a message of its client. A pending connection has not finished its
- * handshake yet. The grace is how long a session survives the loss of its connection.
+ * and its value. The broker must also report each refused connection and session to its observer.
+ * The lease is how long the broker keeps a session without a message of its client. A pending
+ * connection has not finished its handshake yet. The grace is how long a session survives the loss
+ * of its connection.
  */
 import { type BrokerLimits, type BrokerOptions, HoldfastError } from '@holdfast/server'
 import { settingsFrom, limits as table } from '@holdfast/server/internal'

@@ -225,7 +225,7 @@ describe('holdfast serve --log on etcd', function () {
     const session = await connect(second, { grace: 'lease' })
     stage.onClear(() => session.close())
     expect(statusReport.out.join('\n')).to.match(/broker +first\n.*broker +second \(this broker\)/)
-    // The log is not new any more, so a broker of this log serves alone.
+    // The log is no longer new: from now on, one broker may serve without the others.
     expect(await etcd.keys()).not.to.include('founding')
   })
 

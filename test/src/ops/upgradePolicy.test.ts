@@ -99,7 +99,7 @@ describe('the upgrade policy', () => {
     expect(new Set(refusals.causes)).to.deep.equal(new Set(['not_local']))
   })
 
-  it('accepts programs on this machine with any other headers', async () => {
+  it('accepts programs on this machine with headers that no proxy adds', async () => {
     const { port } = await startBroker()
     const headerSets: Record<string, string>[] = [
       { 'user-agent': 'Mozilla/5.0', 'accept-language': 'de', 'sec-fetch-site': 'same-origin' },

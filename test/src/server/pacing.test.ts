@@ -77,7 +77,7 @@ describe('pacing', function () {
     const requests = Array.from({ length: 400 }, (_, i) => ({ type: 'lock', id: i + 1, key: 'k' }))
     client.socket.say(...requests)
     harness.environment.endOneTurn()
-    // In one turn a client gets the answers to about 250 requests that are not reported.
+    // Without reports, a client gets about 250 answers in one turn.
     expect(client.heard().length).to.be.within(20, 100)
     harness.environment.endTurn()
     expect(client.heard().at(-1)).to.include({ id: 400, code: 'FORBIDDEN' })

@@ -214,11 +214,11 @@ export class Postgres {
     server.kill(signal)
     for (const child of signal === 'SIGKILL' ? children : []) signalProcess(child, 'SIGKILL')
     await exited
-    // A new server refuses to start while a process of the former one lives.
+    // A new server refuses to start while a process of the former server lives.
     while (children.some(isAlive)) await sleep(pollMs)
   }
 
-  /** Stops all processes of the server, like SIGSTOP: its connections stay open without answers. */
+  /** Stops all processes of the server by SIGSTOP: its connections stay open without answers. */
   freeze(): void {
     const { pid } = this.#process!
     signalProcess(pid!, 'SIGSTOP')
@@ -255,7 +255,7 @@ function allowAllAddresses(data: string, firstLines: readonly string[]): void {
 }
 
 /**
- * Makes the data of a new server. Resolves with their folder. A server copies the folder, because
+ * Makes the data of a new server. Resolves with the folder. Each server copies the folder, because
  * `initdb` takes a second, and a copy takes a tenth. The folder is removed when this process ends.
  */
 async function makeTemplate(): Promise<string> {

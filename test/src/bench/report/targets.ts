@@ -50,7 +50,8 @@ export class Figures {
 
   /**
    * The figure of a row; undefined if the rows do not have the figure. The `system` of a row is the
-   * service or client that was measured; in the workloads `logs` and `floods` it is the load.
+   * service or client that was measured. Only in the workloads `logs` and `floods`, `system` is the
+   * load.
    */
   of(
     workload: string,
