@@ -1,8 +1,8 @@
 /**
  * Tests how a client closes a session: the client sends bye, and leaves no timer, connection or
  * session. A fence is the number of a grant. The lease is how long the broker keeps a silent
- * session; a session with a grace also survives that long without a connection. Such a session is
- * in jeopardy while its connection is down. A turn is one turn of the event loop.
+ * session; the grace is how long the broker keeps a session without a connection. A session with a
+ * grace is in jeopardy while its connection is down. A turn is one turn of the event loop.
  */
 import { expect } from 'chai'
 import { snapshot } from '../support/resuming.js'
@@ -160,7 +160,7 @@ describe('closing a session', () => {
     expect(scene.clock.timers).to.equal(0)
   })
 
-  it('sends bye if a listener closes the session when the end of the lease loses a lock', async () => {
+  it('sends bye if a listener closes the session because the lease ended and a lock was lost', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     scene.session.on('lost', () => void scene.session.close())
     const lock = await acquireLock(scene)

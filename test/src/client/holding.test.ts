@@ -219,7 +219,7 @@ describe('holding a lock with a grace', () => {
     expect(scene.events).to.deep.equal(['lost session', 'jeopardy'])
   })
 
-  it('is lost when a grace below the lease is over', async () => {
+  it('is lost after the grace, if the grace is shorter than the lease', async () => {
     const scene = await openScene({ reconnect: [100_000] }, welcomeWithGrace({ grace: 1_000 }))
     const lock = await acquireLock(scene)
     scene.socket.end()

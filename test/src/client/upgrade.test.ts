@@ -172,7 +172,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect(scene.socket.newMessages()).to.deep.include.members([{ type: 'cancel', request: 2 }])
   })
 
-  it('are given up in a scope while a former call of the scope waits', async () => {
+  it('abort and time out in a scope while a former call of the scope waits', async () => {
     const { session, socket, clock } = await openScene()
     await session.scope(async (scope) => {
       const granted = scope.lock('k', { mode: 'shared' })

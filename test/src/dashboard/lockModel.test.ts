@@ -66,7 +66,7 @@ describe('the lock model of the dashboard', () => {
   const endOf = ({ fence, endsAt }: { fence: number; endsAt?: number | undefined }) =>
     [fence, endsAt] as const
 
-  it('knows when a lock ends: by its ttl or its longest hold, whichever comes first', () => {
+  it('knows when a lock ends: by its ttl or its maxHold, whichever is over first', () => {
     const limits = { ttl: 9_000, maxHold: 60_000 }
     begin(model, [
       { ...held('a', 1), ...limits, ttlRemaining: 5_000, maxHoldRemaining: 7_000 },
@@ -115,7 +115,7 @@ describe('the lock model of the dashboard', () => {
     expect(ends()).to.deep.equal([[8, 6_000]])
   })
 
-  it('keeps the longest hold of a lock, from the state and from an event', () => {
+  it('keeps the maxHold of a lock, from the state and from an event', () => {
     begin(model, [{ ...held('a', 1), maxHold: 600_000 }])
     model.onEvent(event('locked', { ...held('b', 2), maxHold: 5_000 }))
     const holds = [...model.rows.values()].flatMap((row) => row.held.map(({ maxHold }) => maxHold))

@@ -82,8 +82,7 @@ describe('the dashboard in Chromium', function () {
     await granted.waitForCount(1)
     await dashboardPage.waitForRows('Queue', ['cid', 'dan'])
     await dashboardPage.waitForText('Held, 2 waiting')
-    // The page was opened during ann's lock, and saw its end. The page saw bob's lock from its
-    // grant.
+    // The page saw the end of ann's lock, and the grant of bob's lock.
     const history = dashboardPage.page.getByRole('region', { name: 'Last grants' }).getByRole('row')
     await history.nth(2).waitFor()
     expect(await history.nth(1).textContent()).to.match(/bob.*held/)

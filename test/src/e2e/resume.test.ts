@@ -167,7 +167,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     expect((await waiting).fence).to.be.above(lock.fence)
   })
 
-  it('opens a new session if a grace below the lease is over', async () => {
+  it('opens a new session after the grace, if the grace is shorter than the lease', async () => {
     const { proxy, broker, url } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 30, reconnect })
     const { id } = session

@@ -1,9 +1,9 @@
 /**
  * Tests `holdfast run KEY COMMAND`, which runs a command while it holds a lock. The tests use the
  * real `holdfast`, real processes and a network that the test cuts. The lease is the time for which
- * the broker keeps a session without a message of its client. The main promise: if the broker does
- * not answer, the command is dead before its lease is over, so before the broker can grant the lock
- * to another session. A fence is the number of a grant.
+ * the broker keeps a session without a message of its client. A fence is the number of a grant. The
+ * main promise: if the broker does not answer, the command is dead before the lease of its session
+ * is over. Only then can the broker grant the lock to another session.
  */
 import { writeFile } from 'node:fs/promises'
 import { expect } from 'chai'

@@ -36,6 +36,7 @@ interface DeadlineKind {
   readonly options?: (environment: FakeEnvironment) => BrokerOptions
   /** Sets deadlines. Returns a function that counts how many of them the broker has handled. */
   readonly prepare: (harness: BrokerHarness) => Promise<() => number> | (() => number)
+  /** How many deadlines `prepare` sets. */
   readonly expected: number
 }
 

@@ -240,7 +240,7 @@ export const lockingKinds: readonly Kind[] = [
     { prepare: holdQueue },
   ),
   floodingKind(
-    ['steals unread', 'a loss and a grant for each message, which the session does not read'],
+    ['steals unread', 'each message causes a loss and a grant, and the session reads neither'],
     'never',
     (session) => steal(session, session.welcome.session)(),
   ),

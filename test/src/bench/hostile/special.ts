@@ -1,8 +1,9 @@
 /**
- * The kinds of hostile clients that use upgrades, scopes, sets, runs with followers, elections,
- * barriers and notices, and the kinds whose deadlines all pass in the same millisecond. A scope is
- * one logical task of a session; a request in a scope is checked for deadlocks. A fence is the
- * number of a grant. The ttl is how long a lock lasts without a refresh.
+ * The kinds of hostile clients that use upgrades, scopes, sets, `once`, elections, barriers and
+ * notices, and the kinds whose deadlines all pass in the same millisecond. A scope is one logical
+ * task of a session; a request in a scope is checked for deadlocks. A follower is a call of `once`
+ * that gets the value of another call. A fence is the number of a grant. The ttl is how long a lock
+ * lasts without a refresh.
  */
 import type { BrokerLimits } from '@holdfast/server'
 import { type HostileSession, pause } from './hostileSession.js'
@@ -10,7 +11,7 @@ import { acquire, floodingKind, type HostileGroup, type Kind, largeMetadata } fr
 import { addDescribedHolders, holdQueue } from './locking.js'
 import { steal } from './querying.js'
 
-/** All sessions choose deadlines that pass at the same time, once in this interval. In ms. */
+/** The deadlines of all sessions pass together, once in each interval of this length, in ms. */
 const togetherMs = 1_000
 
 /** The time until the next moment at which the deadlines of all sessions pass, in ms. */
@@ -75,7 +76,7 @@ async function upgradeDescribed(session: HostileSession): Promise<void> {
   )
 }
 
-/** The sessions whose scopes share the key "knot" and wait. */
+/** The number of sessions whose scopes share the key "knot" and wait. */
 const knotSessions = 4
 
 /** Makes scopes that share the key "knot", and that each wait for a key of their own. */
