@@ -13,7 +13,7 @@ import { connectIn } from '@holdfast/client/internal'
 import { faultOfBrokerMessage, type HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { validBrokerMessages, variantsOf } from '../protocol/brokerMessages.js'
-import { garble, mutate } from '../protocol/strangers.js'
+import { garble, mutate } from '../protocol/hostileMessages.js'
 import { count, isFullRun, type Random, seeded } from '../support/counts.js'
 import { held, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
 import {

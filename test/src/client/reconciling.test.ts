@@ -70,8 +70,8 @@ describe('reconciling after a resume', () => {
     scene.socket.deliver(resumed, snapshot([{ ...held(1, 7), ttl: 1_000, at }]))
     await turn()
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
-    // The client relies on the lock for safeDuration(1_000) = 939 ms from the grant: the test has
-    // passed 200 ms, 50 ms of the reconnect and 450 ms of them.
+    // The client relies on the lock for safeDuration(1_000) = 939 ms from the grant. 700 ms have
+    // passed: 200 ms, the 50 ms of `reconnect`, and 450 ms.
     scene.clock.advance(238)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)

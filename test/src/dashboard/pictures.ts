@@ -23,7 +23,7 @@ const readmePicture = fileURLToPath(new URL('../../dashboard.png', import.meta.u
 /** How long clients lock and unlock before a picture is taken, in ms, so that charts have lines. */
 const warmUpMs = 55_000
 
-/** Clients that lock and unlock without pause, and a few that hold locks and wait. */
+/** Clients that lock and unlock again and again, and a few clients that hold locks and wait. */
 class Clients {
   readonly #sessions: Session[] = []
   #isStopping = false

@@ -50,7 +50,7 @@ describe('e2e: sets', () => {
     expect([...balance.values()]).to.deep.equal([100, 100])
   })
 
-  it('make a later request for a free key wait until their timeout', async () => {
+  it('that wait make a later request for one of their free keys wait until they time out', async () => {
     const { sessions } = await stage.brokerWithSessions('holder', 'set', 'late')
     const [holder, set, lateSession] = sessions
     const held = await holder!.lock('busy')

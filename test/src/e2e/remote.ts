@@ -168,7 +168,7 @@ export class ServeProcess {
     return serveProcess
   }
 
-  /** Starts a broker and waits until it listens. It uses a free port unless the flags name one. */
+  /** Starts a broker, on a free port unless the flags have `--port`. Waits until it listens. */
   static async startListening(stage: Stage, ...flags: readonly string[]): Promise<ServeProcess> {
     const port = flags.includes('--port') ? [] : ['--port', '0']
     const serveProcess = ServeProcess.runCommand(stage, 'serve', ...port, ...flags)

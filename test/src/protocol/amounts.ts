@@ -6,7 +6,7 @@
  * runs.
  */
 import type { Random } from '../support/counts.js'
-import { mutate, validMessage } from './strangers.js'
+import { mutate, validMessage } from './hostileMessages.js'
 
 /** The greatest length of a frame, which is below the limit of 64 KiB. */
 const frameChars = 60_000

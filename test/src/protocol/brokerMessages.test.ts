@@ -12,7 +12,7 @@ import { expect } from 'chai'
 import type { Struct } from 'superstruct'
 import { count, seeded } from '../support/counts.js'
 import { validBrokerMessages, variantsOf } from './brokerMessages.js'
-import { forgedText, hostileValues, hugeValues, mutate } from './strangers.js'
+import { forgedText, hostileValues, hugeValues, mutate } from './hostileMessages.js'
 
 /**
  * Whether the schemas accept a value. A client ignores unknown types, so they count as accepted.

@@ -4,7 +4,7 @@
  * number of a grant.
  */
 import type { ServerMessage } from '@holdfast/shared'
-import { hostileValues, hugeValues } from './strangers.js'
+import { hostileValues, hugeValues } from './hostileMessages.js'
 
 const holder = { session: 's', name: 'n', metadata: { a: [1] }, fence: 3, since: 4 }
 const heldInfo = {

@@ -12,6 +12,7 @@
  */
 import { connecting } from './conformance/connecting.js'
 import { electing } from './conformance/electing.js'
+import { frameVectors } from './conformance/frameVectors.js'
 import { holding } from './conformance/holding.js'
 import { liveness } from './conformance/liveness.js'
 import { locking } from './conformance/locking.js'
@@ -21,7 +22,6 @@ import type { Target } from './conformance/peer.js'
 import { repeating } from './conformance/repeating.js'
 import { resuming } from './conformance/resuming.js'
 import { Stage } from './conformance/stage.js'
-import { strangers } from './conformance/strangers.js'
 
 export type { Target }
 
@@ -33,7 +33,15 @@ export function conformanceSuite(target: () => Promise<Target>): void {
     return started
   }
   const locks = [locking, once, holding, electing]
-  for (const group of [connecting, ...locks, looking, resuming, repeating, strangers, liveness]) {
+  for (const group of [
+    connecting,
+    ...locks,
+    looking,
+    resuming,
+    repeating,
+    frameVectors,
+    liveness,
+  ]) {
     describe('conformance', () => {
       const stage = new Stage(getTarget)
       // The tests of `liveness` share clients, which must stay connected until the last test.

@@ -11,10 +11,10 @@ import { expect } from 'chai'
 import { count, isFullRun, type Random, seeded } from '../support/counts.js'
 import { collectGarbage } from '../support/garbage.js'
 import { plainState } from '../table/plainValues.js'
+import { garble, mutate, validMessage } from './hostileMessages.js'
 import { StandIn, StandInSocket } from './standIn.js'
-import { garble, mutate, validMessage } from './strangers.js'
 
-const hello = '{"type":"hello","name":"stranger"}'
+const hello = '{"type":"hello","name":"hostile"}'
 /** The lease of a hostile client. */
 const leaseMs = 2_000
 

@@ -14,7 +14,7 @@ import {
 import { schemas } from '@holdfast/shared/clientSchemas'
 import { expect } from 'chai'
 import { count, Random, seeded } from '../support/counts.js'
-import { forgedText, hostileValues, hugeValues, mutate, validMessage } from './strangers.js'
+import { forgedText, hostileValues, hugeValues, mutate, validMessage } from './hostileMessages.js'
 
 /** Whether the schema accepts a value. A throw counts as no. */
 function isAcceptedBySchema(value: unknown): boolean {
@@ -70,7 +70,7 @@ function checkVerdict(value: unknown): void {
   const id = hasId ? (value as { id: unknown }).id : undefined
   const isValid = typeof id === 'number' && Number.isSafeInteger(id) && id >= 1
   check(verdict.id === (isValid ? id : undefined), 'a refusal has the id of the request', value)
-  check(refusalCodes.includes(verdict.code), 'a refusal has a code of refusals', value)
+  check(refusalCodes.includes(verdict.code), 'a refusal has one of the refusal codes', value)
   const { message } = verdict
   check(message.length > 0 && message.length <= 120, 'a refusal has 1 to 120 characters', value)
   check(!message.includes('FORGED'), 'a refusal repeats no text of the client', value)

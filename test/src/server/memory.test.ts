@@ -1,8 +1,9 @@
 /**
  * The broker's memory account: the count of the bytes that the broker keeps for its clients. The
- * count matches the heap, and returns to its start when all sessions have ended. Beyond
- * `memoryBytes` the broker refuses new sessions and locks, and serves existing ones. A fence is the
- * number of a grant. The grace is the time that a session outlives its connection.
+ * count covers the bytes on the heap, and returns to its first value when all sessions have ended.
+ * Beyond `memoryBytes` the broker refuses new sessions and locks, and serves the existing sessions
+ * and locks. A fence is the number of a grant. The grace is the time that a session outlives its
+ * connection.
  */
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -60,7 +61,7 @@ describe('memory: the account', () => {
     }
   })
 
-  it('returns to its start when all sessions have ended', () => {
+  it('returns to its first value when all sessions have ended', () => {
     const harness = new BrokerHarness()
     const empty = harness.broker.memory.usedBytes
     const clients = Array.from({ length: 3 }, () => harness.join({ grace: 'lease', name: 'n' }))

@@ -11,7 +11,7 @@ import { BrokerHarness, type Client } from './harness.js'
 
 /** The number of clients that send an expensive message. */
 const clientCount = 60
-/** The records that each expensive message releases, grants, answers or visits. */
+/** How many records each expensive message releases, grants, answers or visits. */
 const recordsEach = 300
 /** The lease of each session, in ms. */
 const lease = 300_000
@@ -72,7 +72,7 @@ function holdersWithWaiters(scene: Scene): { client: Client; key: string; fence:
   })
 }
 
-/** Prepares a message of each holder, by which the broker grants the requests for its key. */
+/** Prepares a message of each holder, after which the broker grants the requests for the key. */
 const fromEachHolder =
   (messageFor: (key: string, fence: number) => object) =>
   (scene: Scene): [Client, object][] =>

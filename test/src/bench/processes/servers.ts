@@ -152,7 +152,7 @@ export function startEcho(): Promise<Server> {
 
 /** Starts a program in Node on the core of the servers, and resolves when the program is ready. */
 function startNode(args: readonly string[], onExit: () => void = () => {}): Promise<Server> {
-  // On one core, the launcher of the broker makes V8 collect garbage without threads of its own.
+  // The launcher of the broker also sets this flag on a machine with one processor.
   const flags = canPin ? ['--single-threaded-gc'] : []
   if (!hasProc) flags.push('--import', usagePreload)
   const command = pinned(0, process.execPath, [...flags, ...args])

@@ -56,7 +56,7 @@ function welcomes(stage: Stage): void {
     expect(new Set(sessions).size).to.equal(5)
   })
 
-  it('that expects another cell than the cell of the broker is closed with 4421', async () => {
+  it('that expects another cell than the cell of the broker is answered with the close code 4421', async () => {
     const peer = await stage.connect()
     peer.say({ type: 'hello', cell: '1000/1024', ...withToken(await stage.target()) })
     expect(await peer.closed).to.include({ code: 4421 })
@@ -122,7 +122,7 @@ function frames(stage: Stage): void {
 }
 
 function acknowledgement(stage: Stage): void {
-  it('answers a pong or an ack with the number of arrived messages', async () => {
+  it('answers each pong and each ack of the client with the number of arrived messages', async () => {
     const peer = await stage.open()
     peer.say({ type: 'stats', id: 1 }, { type: 'stats', id: 2 }, { type: 'ack', ids: [] })
     const first = await peer.hear('ack')

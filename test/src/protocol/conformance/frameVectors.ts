@@ -1,7 +1,7 @@
 /**
- * Sends the vectors over a socket. A vector is a frame with the expected reaction of a broker. The
- * stranger, a client that may be hostile, sends the frame. The broker must react as the vector
- * expects, no lock may change, and another client, the bystander, must receive nothing.
+ * Sends the vectors over a socket. A vector is a frame with the expected reaction of a broker. One
+ * client sends the frame, which may be invalid. The broker must react as the vector expects, no
+ * other lock may change, and another client, the bystander, must receive nothing.
  */
 import { expect } from 'chai'
 import { textOf, titleOf, type Vector, vectorFiles } from '../vectors.js'
@@ -9,7 +9,7 @@ import { type Peer, withToken } from './peer.js'
 import { queryAll, type Stage } from './stage.js'
 
 /** Defines a test for each vector. */
-export function strangers(stage: Stage): void {
+export function frameVectors(stage: Stage): void {
   for (const kind of ['valid', 'invalid'] as const) {
     for (const { name, vectors } of vectorFiles(kind)) {
       describe(`vectors: ${name}`, () => {
@@ -27,11 +27,11 @@ async function tryVector(stage: Stage, vector: Vector): Promise<void> {
   const bystander = await stage.open()
   const key = stage.key('bystander')
   await bystander.acquire(key)
-  const stranger = vector.when === 'first' ? await stage.connect() : await stage.open(vector.hello)
+  const sender = vector.when === 'first' ? await stage.connect() : await stage.open(vector.hello)
   const before = await queryAll(bystander, {})
-  say(stranger, vector, withToken(await stage.target()))
-  if (vector.when === 'first') await expectFirst(stranger, vector)
-  else await expectOutcome(stranger, vector)
+  say(sender, vector, withToken(await stage.target()))
+  if (vector.when === 'first') await expectFirst(sender, vector)
+  else await expectOutcome(sender, vector)
   const { accepted = [] } = vector.expect
   const after = await queryAll(bystander, {})
   // Only an accepted request for locks may change the held locks, and only the locks of the sender.
@@ -45,39 +45,39 @@ async function tryVector(stage: Stage, vector: Vector): Promise<void> {
  *
  * @param token The token of the broker to test, if it needs a token.
  */
-function say(stranger: Peer, vector: Vector, token: { token?: string }): void {
+function say(sender: Peer, vector: Vector, token: { token?: string }): void {
   const text = textOf(vector)
   if (text === undefined) {
     const { bytes, binary } = vector
-    stranger.sayBytes(Buffer.from(bytes ?? binary ?? '', 'hex'), binary !== undefined)
+    sender.sayBytes(Buffer.from(bytes ?? binary ?? '', 'hex'), binary !== undefined)
   } else if (vector.expect.accepted?.includes('hello') && token.token !== undefined) {
     // A broker may require a token, so this adds the token to each `hello` that it must accept.
-    stranger.sayText(JSON.stringify({ ...(JSON.parse(text) as object), ...token }))
+    sender.sayText(JSON.stringify({ ...(JSON.parse(text) as object), ...token }))
   } else {
-    stranger.sayText(text)
+    sender.sayText(text)
   }
 }
 
 /** Checks the reaction to a frame in place of the `hello`. */
-async function expectFirst(stranger: Peer, { expect: { close } }: Vector): Promise<void> {
-  if (close === undefined) await stranger.hear('welcome')
-  else expect(await stranger.closed).to.include({ code: close })
+async function expectFirst(sender: Peer, { expect: { close } }: Vector): Promise<void> {
+  if (close === undefined) await sender.hear('welcome')
+  else expect(await sender.closed).to.include({ code: close })
 }
 
 /** Checks the reaction to a frame after the `hello`: refusals in order, and then maybe a close. */
-async function expectOutcome(stranger: Peer, vector: Vector): Promise<void> {
+async function expectOutcome(sender: Peer, vector: Vector): Promise<void> {
   const { failed = [], close } = vector.expect
   for (const { id, code } of failed) {
-    const answer = await stranger.hear('failed', (message) => message.id === id)
+    const answer = await sender.hear('failed', (message) => message.id === id)
     expect(answer).to.include({ code })
     expect(answer.message).to.be.a('string').with.length.above(0)
   }
   if (close !== undefined) {
-    expect(await stranger.closed).to.include({ code: close })
+    expect(await sender.closed).to.include({ code: close })
     return
   }
   // The broker must not refuse messages that the vector expects to be accepted.
-  const refusals = (await stranger.unreadMessages()).filter(
+  const refusals = (await sender.unreadMessages()).filter(
     (message) => message.type === 'failed' && refused.includes(message.code),
   )
   expect(refusals).to.deep.equal([])

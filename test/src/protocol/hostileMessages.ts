@@ -1,9 +1,9 @@
 /**
  * Makes random valid messages of clients, and mutates messages: it removes, adds, renames or
- * replaces fields. All values are values that `JSON.parse` can return. A stranger is a client that
- * may be hostile. A fence is the number of a grant. The ttl of a lock is the time after which the
- * lock expires. The lease is the time that the broker keeps a session without a message of its
- * client. The grace is the time that a session outlives its connection.
+ * replaces fields. All values are values that `JSON.parse` can return. A fence is the number of a
+ * grant. The ttl of a lock is the time after which the lock expires. The lease is the time that the
+ * broker keeps a session without a message of its client. The grace is the time that a session
+ * outlives its connection.
  */
 import type { ClientMessage } from '@holdfast/shared'
 import type { Random } from '../support/counts.js'
@@ -91,7 +91,7 @@ const fieldNames = [
 
 const keys = ['k', 'orders:42', 'é', '😀', '__proto__', 'constructor', 'x'.repeat(512)]
 
-/** Makes one to four items with different keys, of every mode. */
+/** Makes one to four items of a set, with different keys and random modes. */
 function setItems(random: Random): object[] {
   return keys.slice(0, 1 + random.below(4)).map((key) => {
     const modes = [{}, { mode: 'shared' }, { capacity: 3 }, { permits: 2, capacity: 2 }]
