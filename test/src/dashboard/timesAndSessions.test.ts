@@ -1,8 +1,9 @@
 /**
- * Tests pages of the dashboard in Chromium. The page of a lock shows its ttl and its longest hold,
- * the lists of locks show the time left of each lock, and the page of a session shows its client.
- * The ttl is how long a lock lasts without a refresh. The lease is how long the broker keeps a
- * session without a message of its client. A fence is the number of a grant.
+ * Tests pages of the dashboard in Chromium. The page of a lock shows its ttl and its maxHold, which
+ * the page calls "Longest hold". The lists of locks show the time left of each lock, and the page
+ * of a session shows its client. The ttl is how long a lock lasts without a refresh. The lease is
+ * how long the broker keeps a session without a message of its client. A fence is the number of a
+ * grant.
  */
 import type { Operation } from '@holdfast/server'
 

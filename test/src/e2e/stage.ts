@@ -129,7 +129,7 @@ export class Collector<T> {
     this.#changes.emit('change')
   }
 
-  /** No item will come any more. A test that still waits fails with this reason. */
+  /** Declares that no further item will come. A test that still waits fails with this reason. */
   end(reason: string): void {
     this.#end = reason
     this.#changes.emit('change')

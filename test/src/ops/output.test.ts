@@ -40,11 +40,11 @@ describe('holdfast with output that cannot be written', () => {
   })
 
   /**
-   * Runs a command with its standard output directed to this path. `file` is the descriptor: 1 is
-   * standard output, 2 is standard error.
+   * Runs a command whose output goes to the file at this path: standard output (1) or standard
+   * error (2).
    */
-  function runInto(path: string, args: readonly string[], file = 1): Promise<Ended> {
-    const wrapper = ['sh', '-c', `path=$1; shift; exec "$@" ${file}>"$path"`, 'sh', path]
+  function runInto(path: string, args: readonly string[], descriptor = 1): Promise<Ended> {
+    const wrapper = ['sh', '-c', `path=$1; shift; exec "$@" ${descriptor}>"$path"`, 'sh', path]
     return Holdfast.run(stage, args, { wrapper })
   }
 

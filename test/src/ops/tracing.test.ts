@@ -150,7 +150,7 @@ describe('tracing', () => {
     expect(tenant).to.equal('ann')
   })
 
-  it('adds the context of the wait span to the metadata of the caller, unless these are a text', async () => {
+  it('adds the context of the wait span to the metadata of the caller, unless the metadata is a text', async () => {
     const { session, broker } = await connectWithTracer()
     await session.lock('plain')
     await session.lock('own', { metadata: { job: 7 } })

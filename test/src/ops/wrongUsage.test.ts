@@ -81,7 +81,7 @@ describe('a wrong command line of holdfast', () => {
     await Promise.all(
       Object.entries(commands).flatMap(([command, rest]) => [
         expectRefused([command, '--hepl', ...rest], /Did you mean --help\?/),
-        // `status` takes any number of URLs.
+        // `status` takes any number of URLs, and `run` takes the command line of any program.
         ...(['run', 'status'].includes(command)
           ? []
           : [expectRefused([command, ...rest, 'one', 'more'], /too many arguments for/)]),
@@ -143,7 +143,7 @@ describe('a wrong command line of holdfast', () => {
     )
   })
 
-  it('has an explanation of <time> in the help of each command with a time', async () => {
+  it('can be corrected with the help of each command with a <time>, which explains <time>', async () => {
     for (const command of ['run', 'hold', 'elect', 'once', 'top', 'bench', 'serve']) {
       const { out } = await Holdfast.run(stage, [command, '--help'])
       const lines = out.filter((line) => line.startsWith('A <time> is a number with a unit'))

@@ -148,8 +148,8 @@ function queueWatches(stage: Stage): void {
       [first, 'exclusive'],
     ])
     const aborted = b!.lock(key)
-    const lateRequest = b!.lock(key, { timeout: 20 })
-    await b!.answer('failed', lateRequest)
+    const timedOut = b!.lock(key, { timeout: 20 })
+    await b!.answer('failed', timedOut)
     b!.say({ type: 'cancel', request: aborted })
     await b!.answer('failed', aborted)
     const shared = b!.lock(key, { mode: 'shared' })
@@ -165,8 +165,8 @@ function queueWatches(stage: Stage): void {
     }
     expect(events).to.deep.equal([
       `queued ${aborted}`,
-      `queued ${lateRequest}`,
-      `dequeued ${lateRequest} timeout`,
+      `queued ${timedOut}`,
+      `dequeued ${timedOut} timeout`,
       `dequeued ${aborted} aborted`,
       `queued ${shared}`,
       'unlocked',
