@@ -40,8 +40,8 @@ describe('the installed packages', function () {
   })
 
   /**
-   * Expects that the program exits 0, prints its last line, and was granted as many locks as
-   * `grants` says.
+   * Expects that the program exits 0, ends its output with "held and unlocked", and was granted as
+   * many locks as `grants` says.
    */
   async function expectLocks(running: Promise<Outcome>, grants = 1): Promise<void> {
     const statsBefore = broker.stats()

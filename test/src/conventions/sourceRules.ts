@@ -66,7 +66,8 @@ export const pureCore: Rule = (files) => {
 }
 
 /**
- * Only one file of the command line prints. It escapes control characters and checks for errors.
+ * Only one file of the command line prints, because this file escapes control characters and checks
+ * for errors.
  */
 export const oneOutput: Rule = (files) =>
   within(files, 'server/src/cli/')

@@ -91,7 +91,10 @@ describe('e2e: processes that have finished', () => {
 describe('e2e: a client under fake timers', () => {
   const stage = Stage.forEachTest()
 
-  /** Runs the program at this broker, or at its own broker, and expects that its lock expires. */
+  /**
+   * Runs a program whose lock must expire: at the broker with this URL, or without a URL at a
+   * broker in the process of the program.
+   */
   async function runProgram(...url: string[]): Promise<void> {
     const program = spawn(process.execPath, [pathOf('fakeTimers'), ...url], {
       stdio: ['ignore', 'pipe', 'inherit'],

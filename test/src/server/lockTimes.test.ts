@@ -1,6 +1,6 @@
 /**
- * What queries and watches show of the ttl and the longest hold of a lock, on a fake clock. The ttl
- * is how long a lock lasts without a refresh, and `maxHold` is how long it lasts at most.
+ * What queries and watches show of the ttl and the maxHold of a lock, on a fake clock. The ttl is
+ * how long a lock lasts without a refresh, and the maxHold is how long the lock lasts at most.
  */
 import type { Found, HeldInfo } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -14,12 +14,12 @@ function query(client: Client, selection: object = {}): HeldInfo[] {
   return client.socket.heardOf('found').flatMap(({ held }: Found) => held)
 }
 
-/** The fields of a lock that belong to its ttl and its longest hold. */
+/** The fields of a lock that belong to its ttl and its maxHold. */
 function timeFieldsOf({ ttl, ttlRemaining, maxHold, maxHoldRemaining }: HeldInfo): object {
   return { ttl, ttlRemaining, maxHold, maxHoldRemaining }
 }
 
-/** The time fields of a lock with this ttl, and without a longest hold. */
+/** The time fields of a lock with this ttl, and without a maxHold. */
 const ofTtl = (ttl: number, ttlRemaining: number | undefined) => ({
   ...{ ttl, ttlRemaining, maxHold: undefined, maxHoldRemaining: undefined },
 })
@@ -35,7 +35,7 @@ describe('the times of a lock in queries and watches', () => {
     reader = harness.join({ lease: 60_000 })
   })
 
-  it('are missing in the answer for a lock without a ttl and a longest hold', () => {
+  it('are missing in the answer for a lock without a ttl and without a maxHold', () => {
     const fence = holder.acquire('k')
     const since = harness.environment.clock.wall()
     const lock = `{"key":"k","mode":"exclusive","session":"${holder.session}","name":"ann","fence":${fence},"since":${since}}`
