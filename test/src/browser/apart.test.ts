@@ -35,6 +35,7 @@ describe('locks across two browsers and two processes', function () {
   before(async () => {
     site = await openSite()
     browser = await DevTools.launch()
+    // A context shares nothing with another context, like another browser.
     for (let i = 0; i < 2; i++) {
       const context = await browser.newContext()
       tabs.push(await browser.open(`${site.origin}/page.html`, context))

@@ -103,7 +103,7 @@ describe('a tab', function () {
   it('keeps its locks while it is hidden and its timers are throttled', async () => {
     await tab.call(life, 'hold', site.url, 'hidden', {}, 1_400)
     const other = await browser.open(`${site.origin}/other.html`)
-    // The broker needs more than one lease to send four pings, and more than three to send ten.
+    // The broker needs more than one lease to send three pings, and more than three to send ten.
     expect(await tab.call(life, 'heldAfterPings', count(3, 10))).to.equal(true)
     expect(await eventNames()).to.deep.equal(['locked', 'visibilitychange'])
     await other.close()

@@ -25,7 +25,7 @@ function startPlus(ms: number): ClockTimes {
 }
 
 describe('the lease of a client', () => {
-  it('is shorter at the client by 1 %, and by the margin: 2 % but at least 50 ms, at most 10 %, plus 1 ms', () => {
+  it('is shorter at the client by 1 % and a margin: 2 % (at least 50 ms, but at most 10 %) plus 1 ms', () => {
     expect(expiryMargin(10_000)).to.equal(201)
     expect(expiryMargin(1_000)).to.equal(51)
     expect(expiryMargin(100)).to.equal(11)

@@ -1,7 +1,7 @@
 /**
- * Tests how a client watches keys: it passes the state, then events, and the state again after a
- * reconnect. A message of type "event" has a field `event` that holds the event, whose own field
- * `event` names the kind of change. A fence is the number of a grant.
+ * Tests how a client watches keys: it passes the held locks (the state) to a callback, then events,
+ * and the state again after a reconnect. A message of type "event" has a field `event` that holds
+ * the event, whose own field `event` names the kind of change. A fence is the number of a grant.
  */
 import type { WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'

@@ -73,7 +73,7 @@ describe('the manifests', () => {
   })
 
   for (const file of lockFiles) {
-    it(`can be installed on every platform, because ${file} has all optional packages`, () => {
+    it(`have all optional packages in ${file}, so that every platform can install them`, () => {
       const packages = lockedPackages(file)
       for (const [path, { optionalDependencies = {} }] of Object.entries(packages)) {
         for (const name of Object.keys(optionalDependencies)) {
@@ -86,7 +86,7 @@ describe('the manifests', () => {
       }
     })
 
-    it(`can be installed from any registry, because ${file} has no URLs of a registry`, () => {
+    it(`have no URL of a registry in ${file}, so that any registry can provide the packages`, () => {
       for (const [path, { link, resolved }] of Object.entries(lockedPackages(file))) {
         if (!link) assert.isUndefined(resolved, path)
       }

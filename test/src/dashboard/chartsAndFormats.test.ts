@@ -3,7 +3,7 @@ import type { LockStats } from '@holdfast/client'
 import { expect } from 'chai'
 import { load } from './modules.js'
 
-/** Counters of a broker: these, and 0 for all others. */
+/** The counters of a broker: `counts`, and 0 for all other counters. */
 function stats(counts: Partial<LockStats>): LockStats {
   const zeros = { totalLocks: 0, activeLocks: 0, failedLocks: 0, expiredLocks: 0 }
   return { ...zeros, refreshCount: 0, unlockCount: 0, successRate: 0, ...counts }

@@ -18,8 +18,8 @@ const tinyFrames = 2_500
 /** The number of WebSocket pings of each connection. */
 const pings = 600
 /**
- * The limit of this test for frames in one turn. It is twice the number that the work budget of a
- * turn allows, because every connection may also use a minimum share of work.
+ * The limit of this test for frames in one turn: twice the number that the work budget of a turn
+ * and the minimum shares of all connections allow.
  */
 const maxPerTurn = (2 * (turnBudget.all + hostileClients * turnBudget.minimum)) / costs.message
 

@@ -99,7 +99,7 @@ describe('e2e: query', () => {
     expect(allLocks.held.map(({ key }) => key).sort()).to.deep.equal(['invoices:1', 'orders:1'])
   })
 
-  it('shows at most a thousand locks, and their number', async () => {
+  it('shows at most a thousand locks, and the number of all locks', async () => {
     const { sessions } = await stage.brokerWithSessions('ann')
     const [ann] = sessions
     await Promise.all(Array.from({ length: 1_500 }, (_, i) => ann!.lock(`k${i}`)))

@@ -91,7 +91,7 @@ describe('e2e: permits', () => {
     ['the mode permits', { mode: 'permits' }, /mode must be/],
   ]
   for (const [name, options, message] of invalidOptions) {
-    it(`refuse ${name} before anything is sent`, async () => {
+    it(`are refused before anything is sent, for ${name}`, async () => {
       const { sessions, broker } = await stage.brokerWithSessions('a')
       const error = await rejection(sessions[0]!.lock('k', options), 'INVALID_OPTION')
       expect(error).to.be.instanceOf(HoldfastError)

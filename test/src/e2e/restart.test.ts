@@ -40,7 +40,7 @@ describe('e2e: restart of a broker', () => {
     expect(second.fence).to.be.above(lock.fence)
   })
 
-  it('makes fences rise without a file', async () => {
+  it('is followed by higher fences, even without a fence file', async () => {
     let highest = 0
     for (let restart = 0; restart < 3; restart++) {
       const { broker, url } = await stage.broker()
@@ -55,7 +55,7 @@ describe('e2e: restart of a broker', () => {
     }
   })
 
-  it('makes fences rise after kill -9 with a fence file, although an earlier clock was ahead', async () => {
+  it('by kill -9 with a fence file is followed by higher fences, although an earlier clock was ahead', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-fences-'))
     stage.onClear(() => rmSync(folder, { recursive: true }))
     const file = join(folder, 'fences')

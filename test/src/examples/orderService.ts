@@ -1,8 +1,8 @@
 /**
- * An HTTP handler that protects an order with a fence, with Fastify and SQLite. Any number of these
- * services may run. Two requests to pay for the same order run one after another, because of the
- * lock. A service that was frozen while it held the lock cannot overwrite the order, because the
- * database refuses its fence.
+ * An HTTP handler that protects an order with a fence (the number of a grant), with Fastify and
+ * SQLite. Any number of these services may run. Two requests to pay for the same order run one
+ * after another, because of the lock. A service that was frozen while it held the lock cannot
+ * overwrite the order, because the database refuses its fence.
  *
  * The lock only avoids double work, and the fence protects the order. So the handler need not check
  * at the end whether it still holds the lock: the database decides.

@@ -122,7 +122,7 @@ describe('an upgrade of a cluster on etcd, broker by broker', function () {
   })
 })
 
-// The builds differ in their features and not in their engines, so a quick run tests one engine.
+// Both builds have the same code for each kind of log, so a quick run tests only one kind of log.
 const describeOfFullRun = isFullRun ? describe : () => {}
 
 describeOfFullRun('an upgrade of a cluster in PostgreSQL, broker by broker', function () {

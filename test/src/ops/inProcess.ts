@@ -23,7 +23,7 @@ const signals = ['SIGINT', 'SIGTERM'] as const
 
 /**
  * Resolves when the newest command in this process has ended. Each command waits for the command
- * before it, because only one at a time can have the standard output.
+ * before it, because the commands share the standard output.
  */
 let newestEnded: Promise<unknown> = Promise.resolve()
 
@@ -58,7 +58,7 @@ async function runNow(
 ): Promise<Ended> {
   const [out, err] = [new Output(), new Output()]
   const restore = replaceProcess(args, env, out, err)
-  // A test may time out while its command still runs. The next test then needs the output.
+  // If a test times out while its command still runs, the next test needs the standard output.
   stage.onClear(restore)
   let code: number
   try {

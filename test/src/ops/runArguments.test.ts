@@ -64,7 +64,7 @@ describe('the arguments of holdfast run', () => {
     }
   }).timeout(120_000)
 
-  it('pass all these options together to the command', async () => {
+  it('pass the options to the command, even all spellings together', async () => {
     const { url } = await stage.broker()
     const words = spellings.flat()
     const { out } = await Holdfast.run(stage, ['run', '--url', url, 'k', ...printer, ...words])

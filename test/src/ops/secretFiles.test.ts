@@ -1,6 +1,6 @@
 /**
  * Tests the warning about files with secrets (tokens, passwords, private keys) that other users of
- * the machine can access. The tests give the files generated modes.
+ * the machine can access. The first test checks all 512 modes of a file.
  */
 import { chmodSync, statSync } from 'node:fs'
 import { tokenLine } from '@holdfast/server'

@@ -58,7 +58,7 @@ describe('expiring tokens', () => {
     expect(answersOf(client.heard())).to.include('unlocked')
   })
 
-  it('are not replaced by a token of another principal or an unknown token, and only by one of two tokens at a time', async () => {
+  it('are not replaced by a token of another principal, by an unknown token, or while another replacement is checked', async () => {
     const harness = brokerWithTokens()
     const client = await join(harness, '5000')
     for (const token of ['other 9000', 'nonsense']) {

@@ -37,7 +37,7 @@ function bigSet(random: Random, keys: readonly string[]): object[] {
 
 /**
  * The makers of messages about the kinds of locks with expensive moments: upgrades and downgrades,
- * scopes, runs with followers, elections and barriers.
+ * scopes, calls of `once` with followers, elections and barriers.
  */
 function specialMakersOf(
   random: Random,

@@ -12,7 +12,7 @@ import { BrokerHarness, type Client } from './harness.js'
 
 /** The number of connections that watch all keys. */
 const watcherCount = 101
-/** The locks that one command releases: enough for several turns. */
+/** The number of locks that one command releases, which is enough for several turns. */
 const lockCount = 1_000
 /** The lease of each session, in ms. */
 const lease = 60_000

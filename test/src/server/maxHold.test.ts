@@ -85,7 +85,7 @@ describe('maxHold', () => {
     expect(new BrokerHarness().join().welcome).to.not.have.property('maxHoldMs')
   })
 
-  it('counts as an expired lock in the counters and in the events of a watch', () => {
+  it('makes a lock count as expired in the counters and in the events of a watch', () => {
     const harness = new BrokerHarness()
     const [holder, watcher] = [harness.join({ lease: 60_000 }), harness.join({ lease: 60_000 })]
     holder.acquire('k', { maxHold: 100 })

@@ -20,12 +20,12 @@ async function resumeAgain(session: HostileSession, group: HostileGroup): Promis
   })
   await session.sendAll(lockMessages)
   let { secret } = session.welcome
-  const id = session.welcome.session
+  const sessionId = session.welcome.session
   const index = group.nextIndex()
   for (let attempt = 1; !group.isOver; attempt++) {
-    const resume = `,"resume":{"session":"${id}","secret":"${secret}","try":${attempt}}`
+    const resume = `,"resume":{"session":"${sessionId}","secret":"${secret}","try":${attempt}}`
     const resumed = await group.openSession(index, `,"grace":"lease"${resume}`)
-    if (resumed.welcome.session !== id) break
+    if (resumed.welcome.session !== sessionId) break
     secret = resumed.welcome.secret
     group.drop(resumed)
   }

@@ -9,9 +9,7 @@ import { type JobResult, type LoadContext, makeJob, param, type Workload } from 
 import { median } from '../load/statistics.js'
 import { usPerCall } from '../load/usPerCall.js'
 
-/**
- * The number of visited scopes in each loop. It is the same, so that all loops take about as long.
- */
+/** The number of visited scopes in each loop, which is constant so that all loops take as long. */
 const visitsPerLoop = 100_000
 /**
  * How many times each round repeats the loops. A median of many short loops is steadier than a

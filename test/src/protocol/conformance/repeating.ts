@@ -77,7 +77,7 @@ export function repeating(stage: Stage): void {
         const id = peer.lastId + 1
         peer.say(requestOfType[type](stage, id, fence))
         const answer = await peer.answerTo(id)
-        // A barrier with the timeout 0 and one party fails. All other requests succeed.
+        // A barrier of two parties with the timeout 0 fails. All other requests succeed.
         if (type === 'barrier') expect(answer).to.include({ code: 'LOCK_TIMEOUT' })
         else expect(answer.type).not.to.equal('failed')
         for (const repeatedType of types) {
