@@ -62,7 +62,7 @@ describe('holdfast token', () => {
     expect([code, out]).to.deep.equal([64, []])
   })
 
-  it('refuses a name with a space, and a name that begins with #', async () => {
+  it('refuses an empty name, a name with a space, and a name that begins with #', async () => {
     for (const name of ['ann bob', '#ann', '']) {
       const { code, out } = await Holdfast.run(stage, ['token', name])
       expect([code, out], name).to.deep.equal([64, []])

@@ -56,7 +56,7 @@ export class StandIn {
   }
 
   /**
-   * Ends a turn of the event loop: runs the callbacks that the broker has scheduled for its end.
+   * Ends a turn of the event loop: runs the callbacks that the broker scheduled for this moment.
    */
   endTurn(): void {
     this.#environment.endTurn()

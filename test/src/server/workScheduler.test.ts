@@ -54,7 +54,7 @@ describe('the work scheduler', () => {
   })
 
   it('does no paused work in the turns after work that exceeded the budget of its turn', () => {
-    // No other work uses the turn.
+    // Paused work gets half of the units that other work has left, and here no other work runs.
     const unitsOfPausedWork = (turnBudget.ms * unitsPerMs) / 2
     const order: string[] = []
     for (const name of ['expensive', 'next']) {

@@ -36,7 +36,7 @@ const reconnectMs = 500
 
 let group: HostileGroup | undefined
 let kind: Kind | undefined
-/** The number of connections that the broker has closed. */
+/** The number of connections that the broker has closed or refused. */
 let cuts = 0
 
 /** Opens a hostile session and lets it act; reconnects until the group has stopped. */
