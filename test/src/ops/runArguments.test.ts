@@ -64,7 +64,7 @@ describe('the arguments of holdfast run', () => {
     }
   }).timeout(120_000)
 
-  it('pass the options to the command, even all spellings together', async () => {
+  it('pass all options that stand after the key to the command together', async () => {
     const { url } = await stage.broker()
     const words = spellings.flat()
     const { out } = await Holdfast.run(stage, ['run', '--url', url, 'k', ...printer, ...words])

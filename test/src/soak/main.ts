@@ -1,6 +1,6 @@
 /**
- * `npm run soak`: runs a broker and clients that come and go, and finds out whether the memory or
- * the open file descriptors of a process grow.
+ * `npm run soak`: runs a broker, clients that stay (residents) and clients that come and go
+ * (visitors), and finds out whether the memory or the open file descriptors of a process grow.
  *
  *   npm run soak -- --hours 24         runs for a day; prints a line each minute
  *   npm run soak -- --warm-up 2        the samples of the first two hours do not count
