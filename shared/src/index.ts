@@ -3,8 +3,8 @@
  * imports neither Node nor the DOM nor the validation library superstruct, so that browser bundles
  * stay small. The package has these other entry points:
  * - `@holdfast/shared/clientChecks`: the checks that the broker runs on messages from clients
- * - `@holdfast/shared/brokerChecks`: for tests only, the two stages of `faultOfBrokerMessage`. The
- *   client imports this function, which checks messages from brokers, from the main entry point.
+ * - `@holdfast/shared/brokerChecks`: for tests only, the two stages of the check of messages from
+ *   brokers. The client imports the whole check, `faultOfBrokerMessage`, from the main entry point.
  * - `@holdfast/shared/clientSchemas`: the schemas of all messages from clients, for tools
  * - `@holdfast/shared/brokerSchemas`: the schemas of all messages from brokers, for tools
  * - `@holdfast/shared/idTable`: the class `IdTable`, which stores objects by numeric id. The class

@@ -24,7 +24,8 @@ interface Deadline<S> {
 
 /**
  * A subject as a heap sees the subject. A subject may be in several heaps. For each heap, the
- * subject has one property, named by the symbol of the heap, which stores its deadline there.
+ * subject has one property, named by the symbol of the heap. This property stores the deadline of
+ * the subject in that heap.
  */
 interface DeadlineCarrier<S> {
   [property: symbol]: Deadline<S> | undefined

@@ -4,7 +4,7 @@
  * as lease, grace, ttl, fence, set, scope, once and barrier.
  *
  * All durations are in ms. `at` is a time on the broker's monotonic clock: an integer in ms that a
- * client may only compare with another `at` of this connection. `since` is a time on the
+ * client may only compare with another `at` of the same connection. `since` is a time on the
  * broker's wall clock in ms since 1970, for display.
  */
 import type { BrokerLossReason, CycleEntry, ErrorCode, Holder } from '../errors.js'

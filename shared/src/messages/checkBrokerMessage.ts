@@ -177,7 +177,6 @@ const sessionFields: Shape = {
   principal: optional(text),
   address: optional(text),
 }
-/** The fields of an event by its kind. */
 const lockEvent = record({ event: text, ...lockFields })
 const queueEvent = record({
   event: text,
@@ -185,6 +184,7 @@ const queueEvent = record({
   reason: optional(text),
   ...queuedFields,
 })
+/** The finder for an event, by the kind of the event. */
 const eventFinders = new Map<unknown, FaultFinder>([
   ...lockEventNames.map((kind) => [kind, lockEvent] as const),
   ['queued', queueEvent],
@@ -365,8 +365,9 @@ export function isIntegerInRange(value: unknown, min: number, max = Infinity): v
 }
 
 /**
- * Whether the client knows the kind of this change, the inner field `event` of a message `event`. A
- * newer broker may have more kinds, which a client ignores.
+ * Whether the client knows the kind of a change. The change is the outer field `event` of a message
+ * `event`, and its kind is the inner field `event`. A newer broker may have more kinds, which a
+ * client ignores.
  */
 export function isKnownEvent(change: object): boolean {
   return eventFinders.has(kindOf(change))

@@ -1,12 +1,12 @@
 /**
  * A fast check for each message that a client may send, except the four most frequent types, which
- * `checkClientMessage.ts` checks. A check with a schema of the library superstruct makes many
- * objects, and takes ten times as long as a check with a shape. With schemas alone, a client that
- * sends these messages without a pause would cost the broker much more than with shapes.
+ * `checkClientMessage.ts` checks. Each message has a shape: a list of its fields, with a check for
+ * each field. The rules for several fields together come from `clientSchemas.ts`. A property test
+ * proves that the shapes and the schemas accept the same messages.
  *
- * Each shape lists the fields of one message. The rules for several fields together come from
- * `clientSchemas.ts`. A property test proves that the shapes and the schemas accept the same
- * messages.
+ * A check with a schema of the library superstruct makes many objects, and takes ten times as long
+ * as a check with a shape. With schemas alone, a client that sends these messages without a pause
+ * would cost the broker much more than with shapes.
  */
 import { parseCell } from '../cells.js'
 import { isKey, isPrefix } from '../keys.js'
@@ -120,9 +120,9 @@ function areItems(value: unknown): value is readonly LockItem[] {
 }
 
 /** Fields of every request: the broker's answer has the same id. */
-const request = { type, id: isId }
-const waiting = { timeout: isDurationFromZero }
-const selection = { key: isKey, prefix: isPrefix }
+const requestFields = { type, id: isId }
+const timeoutField = { timeout: isDurationFromZero }
+const selectionFields = { key: isKey, prefix: isPrefix }
 /** `isPrefix` accepts exactly the keys and the empty text. */
 const isKeyOrEmpty = isPrefix
 
@@ -140,9 +140,9 @@ const shapes: { readonly [T in ClientMessage['type']]?: Shape } = {
     },
   ),
   lockAll: new Shape(
-    { ...request, items: areItems },
+    { ...requestFields, items: areItems },
     {
-      ...waiting,
+      ...timeoutField,
       ttl: isDuration,
       metadata: isMetadata,
       maxHold: isDuration,
@@ -150,35 +150,38 @@ const shapes: { readonly [T in ClientMessage['type']]?: Shape } = {
       scope: isId,
     },
   ),
-  upgrade: new Shape({ ...request, fence: isFence }, waiting),
-  downgrade: new Shape({ ...request, fence: isFence }),
-  endScope: new Shape({ ...request, scope: isId }),
-  refresh: new Shape({ ...request, fence: isFence }, { ttl: isDuration }),
+  upgrade: new Shape({ ...requestFields, fence: isFence }, timeoutField),
+  downgrade: new Shape({ ...requestFields, fence: isFence }),
+  endScope: new Shape({ ...requestFields, scope: isId }),
+  refresh: new Shape({ ...requestFields, fence: isFence }, { ttl: isDuration }),
   campaign: new Shape(
-    { ...request, key: isKey },
-    { ...waiting, value: isMetadata, metadata: isMetadata },
+    { ...requestFields, key: isKey },
+    { ...timeoutField, value: isMetadata, metadata: isMetadata },
   ),
-  proclaim: new Shape({ ...request, fence: isFence }, { value: isMetadata }),
-  barrier: new Shape({ ...request, key: isKey, parties: isIntegerBetween(2, maxParties) }, waiting),
+  proclaim: new Shape({ ...requestFields, fence: isFence }, { value: isMetadata }),
+  barrier: new Shape(
+    { ...requestFields, key: isKey, parties: isIntegerBetween(2, maxParties) },
+    timeoutField,
+  ),
   once: new Shape(
-    { ...request, key: isKey },
-    { ...waiting, ttl: isDuration, metadata: isMetadata },
+    { ...requestFields, key: isKey },
+    { ...timeoutField, ttl: isDuration, metadata: isMetadata },
   ),
-  complete: new Shape({ ...request, fence: isFence }, { value: isResult, keep: isDuration }),
+  complete: new Shape({ ...requestFields, fence: isFence }, { value: isResult, keep: isDuration }),
   cancel: new Shape({ type, request: isId }),
-  query: new Shape(request, {
-    ...selection,
+  query: new Shape(requestFields, {
+    ...selectionFields,
     limit: isIntegerBetween(1, maxQueryItems),
     after: isKeyOrEmpty,
     afterFence: isFence,
     kind: isOneOf('locks', 'barriers', 'results', 'sessions'),
     session: isShortText,
   }),
-  watch: new Shape(request, { ...selection, queue: isBoolean }),
+  watch: new Shape(requestFields, { ...selectionFields, queue: isBoolean }),
   unwatch: new Shape({ type, watch: isId }),
-  stats: new Shape(request),
-  revoke: new Shape({ ...request, key: isKey, fence: isFence, reason: isReason }),
-  auth: new Shape({ ...request, token: isTextOfLength(maxTokenLength) }),
+  stats: new Shape(requestFields),
+  revoke: new Shape({ ...requestFields, key: isKey, fence: isFence, reason: isReason }),
+  auth: new Shape({ ...requestFields, token: isTextOfLength(maxTokenLength) }),
   bye: new Shape({ type }),
 }
 

@@ -9,11 +9,11 @@
 import { maxMetadataBytes, maxResultBytes } from '../limits.js'
 
 /**
- * The highest number of JSON values in a message of any type except `complete`. A message of these
- * types has at most two large fields: the metadata of a lock, and the value that the leader of an
- * election publishes.
- * Each of the two fields has at most `maxMetadataBytes / 2` JSON values, because a JSON value and
- * its separator take two bytes or more. The 64 further JSON values are for the other fields.
+ * The highest number of JSON values in a message of any type except `complete`. Such a message has
+ * at most two large fields: the metadata of a lock, and the value that the leader of an election
+ * publishes. Each of the two fields has at most `maxMetadataBytes / 2` JSON values, because a JSON
+ * value and its separator take two bytes or more. The 64 further JSON values are for the other
+ * fields.
  */
 const maxJsonValues = maxMetadataBytes + 64
 /**
