@@ -1,6 +1,7 @@
 /**
- * The codes with which a WebSocket of Holdfast is closed, in one table. PROTOCOL.md has the same
- * table; a test compares the two tables.
+ * The codes with which a broker or a client of Holdfast closes a WebSocket, in one table. The table
+ * of PROTOCOL.md also has the codes that only a WebSocket library or a proxy sends. A test compares
+ * the two tables.
  *
  * A code from 4400 to 4499 means that the client caused the close, as an HTTP status from 400 to
  * 499 does. A code is final if the client must not reconnect. An unknown code from 4400 to 4499 is
@@ -19,8 +20,8 @@ export interface CloseCode {
    */
   readonly final: boolean
   /**
-   * A stable text for logs. The text is also the reason in the broker's close frame, except with
-   * 1007 and 1009: the broker's WebSocket library closes those connections without a reason.
+   * A stable text for logs. Usually the text is also the reason in the broker's close frame;
+   * PROTOCOL.md names the exceptions.
    */
   readonly reason: string
 }
