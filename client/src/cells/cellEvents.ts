@@ -8,7 +8,7 @@ import type { EventNames, LostLock } from '../session/sessionEvents.js'
 
 /** The events of a `CellSession`, each with the type of its listeners. `cell` counts from 1. */
 export interface CellEvents {
-  /** The connection to a cell is gone; see `SessionEvents`. */
+  /** The connection to a cell is gone, if the session has a grace; see `SessionEvents`. */
   jeopardy: (error: HoldfastError, cell: number) => void
   /** The session of a cell was resumed. */
   resumed: (cell: number) => void

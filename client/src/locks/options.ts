@@ -35,7 +35,7 @@ import type {
   SpecialParams,
 } from '../transport/messages.js'
 
-/** The options of every request for a lock. */
+/** The options of `session.tryLockAll`, which all other lock requests have too. */
 export interface TryLockSetOptions {
   /**
    * The lock expires this long after its grant or last refresh, in ms. Default: the lock never
@@ -61,7 +61,7 @@ export interface TryLockSetOptions {
   readonly onContended?: ((contended: ContendedNotice) => void) | undefined
 }
 
-/** The options of every request for a lock that may wait. */
+/** The option that only requests that may wait have. */
 interface WaitingOptions {
   /**
    * Called once if the request has to wait. The argument has `ahead`, the number of requests that

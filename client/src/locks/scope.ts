@@ -123,11 +123,14 @@ export class Scope {
   /**
    * Like `lock` of a session, but in this scope. If the scope holds the key in the same or in a
    * stronger mode, resolves with a handle on the same lock, and ignores the options. If the scope
-   * holds the key by `lockAll`, the handle is of the whole lock. The lock is released when its last
-   * handle is unlocked. Permits are never re-entrant.
+   * holds the key by `lockAll`, this is a handle on the lock of all its keys. The lock is released
+   * when its last handle is unlocked. Permits are never re-entrant.
    *
-   * Also rejects with `DEADLOCK` if the broker could never grant the lock, because this scope would
-   * wait for scopes that wait for this scope. The field `cycle` of the error lists these scopes.
+   * Also rejects with `DEADLOCK` if the broker could never grant the lock:
+   * - This scope would wait for scopes that wait for this scope. The field `cycle` of the error
+   *   lists the requests of these scopes.
+   * - This scope would wait for a lock of its own, such as a shared lock of the key. The error has
+   *   no `cycle`.
    */
   async lock(key: string, options: ScopeLockOptions = {}): Promise<Lock> {
     const checkedLock = checkLock(key, options, 'lock')

@@ -65,8 +65,8 @@ export class Singleflight {
       request.callers.add(timeoutTask)
       request.grantedLock.then((grantedLock) => {
         stopWaiting()
-        // The functions of all callers run here one directly after another. So all callers have
-        // their handles before the first caller can unlock, and the lock stays held until then.
+        // The functions that all callers passed to `then` run directly one after another. So each
+        // caller has a handle before the first caller can unlock its handle and free the lock.
         if (request.callers.has(timeoutTask)) resolve(new Lock(grantedLock, true))
       }, giveUp)
     })

@@ -15,7 +15,10 @@ export type HoldersSelection =
 
 /** The result of `useHolders`. */
 export interface Holders {
-  /** The held locks in the order of their grants, the oldest first; at most the first 1,000. */
+  /**
+   * The held locks in the order of their grants, the oldest first. The list lacks locks if more
+   * than 1,000 were held when the watch began, or after a reconnect.
+   */
   readonly holders: readonly HeldInfo[]
   /** How many locks are held, including those that `holders` leaves out. */
   readonly heldCount: number

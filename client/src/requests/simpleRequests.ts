@@ -51,8 +51,9 @@ export interface QueryOptions {
    * waiting requests is alone on its page, and the page leaves out the items beyond `limit`. To get
    * the other locks of the key, use `afterFence`.
    *
-   * The counts cover this page and all later pages. If the series of queries uses `afterFence`,
-   * each lock that is held during the whole series is on exactly one page.
+   * The counts cover this page and all later pages. A caller may get all pages by a series of
+   * queries that uses `afterFence`. Then each lock that is held during the whole series is on
+   * exactly one page.
    */
   readonly after?: string | undefined
   /**
@@ -65,11 +66,11 @@ export interface QueryOptions {
 }
 
 /**
- * Which calls at barriers (`kind: 'barriers'`), or which kept results (`kind: 'results'`),
- * `session.query` selects. At a barrier, calls of several sessions wait for each other. A kept
- * result is the value of a `once` that the broker keeps for later calls. Barriers and kept results
- * are both called records. A query for records has no pages. A broker without the feature
- * `queryKind` refuses a query for records.
+ * What `session.query` selects with `kind: 'barriers'` (the calls that wait at barriers) or with
+ * `kind: 'results'` (the kept results). At a barrier, calls of several sessions wait for each
+ * other. A kept result is the value of a `once` that the broker keeps for later calls. Calls at
+ * barriers and kept results are both called records. A query for records has no pages. A broker
+ * without the feature `queryKind` refuses a query for records.
  */
 export interface RecordQueryOptions<K extends 'barriers' | 'results' = 'barriers' | 'results'>
   extends Pick<QueryOptions, 'key' | 'prefix' | 'limit'> {

@@ -135,8 +135,10 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
     else if (event.event === 'state') this.#change(event.held.find(({ election }) => election))
     else if (event.event === 'locked' || event.event === 'proclaimed') {
       if (event.election) this.#change(event)
+    } else if (event.fence === this.#newestLeader?.fence) {
       // Every other event of the leader's lock is the end of the lock.
-    } else if (event.fence === this.#newestLeader?.fence) this.#change(undefined)
+      this.#change(undefined)
+    }
   }
 
   #change(info: HeldInfo | undefined): void {

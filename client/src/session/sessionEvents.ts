@@ -82,8 +82,8 @@ export type EventNames<Events> = Readonly<Record<keyof Events & string, 1>>
  */
 export interface SessionControllerListener {
   /**
-   * The broker has opened the first session. After the loss of a session, the same object goes on
-   * with a new session, and this method is not called again.
+   * The broker has opened the first session. After the loss of a session, the controller goes on
+   * with a new session, and does not call this method again.
    */
   onOpen(): void
   /** Passes an event to the listeners of the session. */

@@ -13,8 +13,8 @@ import { random as platformRandom } from '../platform/environment.js'
 
 /**
  * The delays before the rounds of a reconnect, in ms; a round tries each URL once. The iterable may
- * be endless. A session asks for a new iterator in each outage. If a connection drops that was open
- * for less than 1 s, the outage continues that began before this connection.
+ * be endless. A session asks for a new iterator in each outage. A connection that drops within 1 s
+ * does not end the outage, so the delays of the present iterator continue.
  */
 export type RetryStrategy = Iterable<number>
 
