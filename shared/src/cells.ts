@@ -1,10 +1,10 @@
 /**
  * Cells: several independent brokers or clusters, each with its own part of the keys. A key has one
- * of 1,024 slots, and each cell has a range of slots. Client and broker compute the slot of a key in
- * the same way: CRC-16/XMODEM of the key in UTF-8, modulo 1,024. A key may have a part in braces,
- * its tag, such as `{order:42}`. The slot of such a key is the slot of its tag alone, so all keys
- * with the same tag have the same slot. Redis Cluster uses the same checksum and the same rule for
- * tags.
+ * of 1,024 slots, and each cell has a range of slots. Client and broker compute the slot of a key
+ * in the same way: CRC-16/XMODEM of the key in UTF-8, modulo 1,024. A key may have a part in
+ * braces, its tag, such as `{order:42}`. The slot of such a key is the slot of its tag alone, so
+ * all keys with the same tag have the same slot. Redis Cluster uses the same checksum and the same
+ * rule for tags.
  */
 
 /** The number of slots, and so the highest number of cells. */
