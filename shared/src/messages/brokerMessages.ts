@@ -40,7 +40,7 @@ export interface Welcome {
 
 /** One lock in a {@link Snapshot}. */
 export interface HeldItem {
-  /** The id of the `lock` message that asked for this lock. */
+  /** The id of the request that asked for this lock. */
   readonly id: number
   readonly key: string
   readonly mode: LockMode

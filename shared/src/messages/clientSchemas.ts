@@ -1,7 +1,7 @@
 /**
  * One schema of the library superstruct for each message that a client may send, by `type`. The
  * schemas define which messages are valid, and they explain why a message is not valid.
- * `checkClientMessage.ts` has a faster check for the frequent messages.
+ * `checkClientMessage.ts` uses the schemas only after its faster check has not accepted a message.
  *
  * The schemas refuse unknown fields, so that a broker never ignores a misspelt field.
  * `clientMessages.ts` explains the terms of the protocol.
