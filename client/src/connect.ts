@@ -28,7 +28,7 @@ export function connect(
 }
 
 /**
- * Like {@link connect}, but in this environment, such as that of a test or a simulation, and
+ * Like {@link connect}, but with a given environment, which a test or a simulation chooses, and
  * possibly for one cell. Cells are independent brokers or clusters, each with its own part of the
  * keys.
  *

@@ -72,7 +72,7 @@ export const maxCapacity = 1_000_000
 export const maxSetKeys = 64
 /** Highest number of requests that may wait for one key. */
 export const maxWaitersPerKey = 100_000
-/** Highest length of each list that one query returns, such as its locks or waiting requests. */
+/** Highest length of each list that one query returns, such as the list of held locks. */
 export const maxQueryItems = 1_000
 /**
  * Highest number of holders that the broker names in a `failed` message with `LOCK_HELD` or

@@ -31,7 +31,7 @@ const cellConnectOptionNames: OptionNames<CellConnectOptions> = (() => {
   return { ...names, cells: 1 }
 })()
 
-/** Like `connect` for several cells, in this environment, such as that of a test or simulation. */
+/** Like `connect` for several cells, but with a given environment, which a test may choose. */
 export async function connectCellsIn(
   options: CellConnectOptions,
   environment: Environment,

@@ -91,8 +91,8 @@ export async function runOnce<T>(
 function completionError(grantedLock: GrantedLock, error: HoldfastError): HoldfastError {
   const { key, lossError } = grantedLock
   if (error.code !== 'LOCK_NOT_HELD') {
-    // Unless the session is closed, the broker has refused the message, and the session still holds
-    // the lock.
+    // If the session is open, the broker has refused the message, and the session still holds the
+    // lock.
     if (error.code !== 'SESSION_CLOSED') grantedLock.unlockWithoutValue()
     return error
   }

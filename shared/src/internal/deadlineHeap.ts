@@ -23,7 +23,7 @@ interface Deadline<S> {
 }
 
 /**
- * A subject as a heap sees the subject. A subject may be in several heaps. For each heap, the
+ * The properties that heaps add to a subject. A subject may be in several heaps. For each heap, the
  * subject has one property, named by the symbol of the heap. This property stores the deadline of
  * the subject in that heap.
  */

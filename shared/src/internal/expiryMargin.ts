@@ -14,7 +14,7 @@
  * In each use, a *keeper* (a broker) grants a *user* (a client or another broker) a right for a
  * period of `T` ms. The user sends a message at the time `s` of its clock, and counts the period
  * from `s`. The keeper receives that message at the time `r` of its clock, and ends the right at
- * `r + T`. The user must stop earlier in real time.
+ * `r + T`. The user must stop relying on the right before that moment in real time.
  *
  * The user stops at `s + T * 0.99 - margin(T)` of its clock. Proof that the user stops first:
  * 1. The keeper receives the message after the user sent the message. So in real time `r` is not
