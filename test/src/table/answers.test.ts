@@ -4,7 +4,8 @@
  * with a grace, which survives a drop of its connection. A `TableDriver` applies commands to a lock
  * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
  * `b` got the key `k` with the fence 2. A fence numbers a grant. `repeat` instead of `answer` means
- * that the table does not store this answer. `@2` means the second connection of the session.
+ * that the table repeats a stored answer, or refuses the request without storing the answer. `@2`
+ * means the second connection of the session.
  */
 import { expect } from 'chai'
 import { expectUnchanged, TableDriver } from './tableDriver.js'

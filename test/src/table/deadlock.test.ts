@@ -121,7 +121,8 @@ describe('table: deadlocks', () => {
     for (const name of ['holder', 'many', 'a', 'b'])
       driver.open(name, { limits: { deadlockVisits: 10, locks: 100 } })
     driver.lock('holder', 'wanted')
-    // Each lock of a key beyond the first counts as 5 passed requests, and 16 of these as a visit.
+    // Each lock of a key after the first counts as 5 passed requests, and 16 passed requests count
+    // as one visit.
     for (let i = 0; i < 33; i++) driver.lock('many', 'k', { scope, mode: 'shared' })
     driver.lock('many', 'wanted', { scope })
     expect(driver.lock('a', 'k', { scope })[0]).to.match(/queued/)

@@ -144,8 +144,8 @@ const resumes: World = {
 }
 
 /**
- * Two sessions at three brokers, each of which may end. One session can resume. The owner broker of
- * a session keeps its deadlines.
+ * Two sessions at three brokers. The owner broker of a session keeps its deadlines. When a broker
+ * ends, another broker becomes the owner of its sessions. One session can resume.
  */
 const ownerBrokers: World = {
   start: [openCommand('a', 5_000), openCommand('b', 0)],
@@ -336,7 +336,7 @@ const runs: World = {
 }
 
 /** Three sessions that share three permits, beside exclusive and shared requests. */
-const sharing: World = {
+const sharedPermits: World = {
   start: ['a', 'b', 'c'].map((session) => openCommand(session, 0)),
   moves: (state) =>
     distinctSessions(state).flatMap((session) => [
@@ -407,7 +407,7 @@ const exclusive = (key: string): SetItem => ({ key, mode: 'exclusive' })
 const shared = (key: string): SetItem => ({ key, mode: 'shared' })
 
 /** Three sessions that request sets on three keys, beside requests for one key. */
-const together: World = {
+const lockedSets: World = {
   start: ['a', 'b', 'c'].map((session) => {
     const command = openCommand(session, 0)
     return { ...command, limits: { locks: 5, answers: 3, waitersPerKey: 2 } } as Command
@@ -431,15 +431,15 @@ const together: World = {
   ],
 }
 
-/** The world `together`, but each command grants one waiter or one set. */
-const oneByOne: World = {
-  ...together,
+/** The world `lockedSets`, but each command grants one waiter or one set. */
+const setsOneByOne: World = {
+  ...lockedSets,
   grantsPerCommand: 1,
   moves: (state) => [
     { type: 'grantUnfinishedKeys', at: 0, keys: ['k'] },
     { type: 'grantUnfinishedKeys', at: 0, keys: ['m', 'l'] },
     { type: 'restart', at: 0, formerOwner: undefined, ownerBroker: 'one' },
-    ...together.moves(state),
+    ...lockedSets.moves(state),
   ],
 }
 
@@ -486,12 +486,12 @@ describe('table: small worlds', () => {
     ['four sessions and one grant for each command', oneGrantPerCommand, count(4, 6)],
     ['three sessions that hold for a limited time', limitedHolds, count(3, 5)],
     ['three sessions that send once', runs, count(3, 5)],
-    ['three sessions that share permits', sharing, count(3, 5)],
+    ['three sessions that share permits', sharedPermits, count(3, 5)],
     ['three sessions that campaign', electing, count(3, 5)],
     ['three sessions that upgrade', upgrading, count(4, 6)],
     ['three sessions that upgrade and quiet starts', quietUpgrading, count(4, 6)],
-    ['three sessions with sets', together, count(3, 4)],
-    ['three sessions with sets and one grant for each command', oneByOne, count(3, 4)],
+    ['three sessions with sets', lockedSets, count(3, 4)],
+    ['three sessions with sets and one grant for each command', setsOneByOne, count(3, 4)],
   ] as const) {
     it(`the table agrees with the model in every order of up to ${depth} commands of ${name}`, function () {
       this.timeout(count(240_000, 1_200_000))

@@ -1,9 +1,9 @@
 /**
  * The invariants of a lock table, checked after every command. There are two kinds:
  *
- * - The records are consistent: every list is linked both ways, every lock and request is in its
- *   session's index and its key's list, every counter is right, and every key in use has a holder
- *   or a waiter.
+ * - The records are consistent. Every list is linked both ways, and every counter is right. Every
+ *   lock and request is in its session's index and its key's list. Every key in use has a holder or
+ *   a waiter.
  * - The effects are complete. A tally records the holders and the queue of a key from the effects
  *   alone. No grant may pass a queue or be incompatible with another lock. Each grant must have a
  *   higher fence (grant number) than all earlier grants. The tally must equal the table.
@@ -117,9 +117,9 @@ export class Invariants {
       case 'granted': {
         const { lock, request } = effect
         const { holders, queue } = this.#tally(lock.key)
-        const isFirst = lock.isPrimary
+        const { isPrimary } = lock
         ensure(
-          isFirst ? lock.fence > this.#fence : lock.fence === this.#fence,
+          isPrimary ? lock.fence > this.#fence : lock.fence === this.#fence,
           `fence ${lock.fence} does not rise`,
         )
         this.#fence = lock.fence
@@ -413,8 +413,8 @@ function checkPermits({ key, holders, queue, extras }: KeyState): void {
 }
 
 /**
- * Returns whether the key has followers to answer, or whether the upgrade or the first waiter can
- * be granted, which is allowed only for an unfinished key.
+ * Returns whether the key has followers to answer, or an upgrade or a first waiter that can be
+ * granted. Only an unfinished key may have these.
  */
 function checkQueue(
   table: LockTable,

@@ -1,9 +1,9 @@
 /**
- * Every way in which a waiting request or a lock ends other than by an unlock: cancel, timeout,
- * expiry of its ttl (how long a lock lasts), steal, and the end of a session. Each of these
- * commands may arrive too late. A `TableDriver` applies commands to a lock table and returns the
- * effects as short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k`
- * with the fence 2. A fence numbers a grant.
+ * The ends of waiting requests and locks, except by unlock: cancel, timeout, expiry of the ttl (how
+ * long a lock lasts), steal, end of session. Each of these commands may arrive too late. A
+ * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
+ * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
+ * grant.
  */
 import { expect } from 'chai'
 import { expectNoEffect, TableDriver } from './tableDriver.js'

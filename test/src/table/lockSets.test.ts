@@ -1,9 +1,9 @@
 /**
  * Sets: one lock on several keys, granted in one step or not at all. A differential test compares
- * the outcome of many sets with ordered acquisition: each session locks its keys one by one, in the
- * order of the alphabet. A `TableDriver` applies commands to a lock table and returns the effects
- * as short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
- * fence 2. A fence numbers a grant.
+ * the outcome of many sets with ordered acquisition. There, each session locks its keys one by one,
+ * in the order of the alphabet. A `TableDriver` applies commands to a lock table and returns the
+ * effects as short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k`
+ * with the fence 2. A fence numbers a grant.
  */
 import { dump, type Effect, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -163,9 +163,9 @@ describe('table: sets beside ordered acquisition', () => {
   const set = fc.uniqueArray(fc.constantFrom(...keys), { minLength: 1, maxLength: 4 })
 
   /**
-   * Each session requests one set, and releases it as soon as it has all keys. The outcome is that
-   * every session has had all its keys once, that no two sessions had a key at the same time, and
-   * that two sessions with a common key had it in the order of their requests.
+   * Each session requests one set, and releases it as soon as it has all keys. The outcome: every
+   * session has had all its keys once, and no two sessions had a key at the same time. Two sessions
+   * with a common key had the key in the order of their requests.
    */
   it(`every set is granted once, and each key in the order of the requests, in ${parameters.numRuns} histories`, function () {
     this.timeout(300_000)

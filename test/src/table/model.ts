@@ -1,10 +1,10 @@
 /**
  * The model of the lock table, as simple as possible. It searches flat lists from end to end and
  * follows the rules of PROTOCOL.md one by one. The model shares no code and no algorithm with the
- * real table, so that the table and the model are unlikely to have the same mistake.
+ * real table, so the two are unlikely to have the same mistake.
  *
- * The effects of one command come in this order: withdrawals, releases, grants (key by key, in the
- * order in which the keys were affected), the answer.
+ * The effects of one command come in this order: withdrawals, releases, grants, the answer. The
+ * grants come key by key, in the order in which the keys were affected.
  *
  * Terms: a fence numbers a grant. A grace is how long a session survives without a connection. A
  * ttl is how long a lock lasts without a refresh. A quiet table grants only steals. A set is one
@@ -66,11 +66,11 @@ export class Model {
         break
       case 'quiet':
         this.#state.quiet = command.quiet
-        for (const key of this.#state.inUse) this.#grantWaiters([key], command.at)
+        for (const key of this.#state.keysInUse) this.#grantWaiters([key], command.at)
         break
       case 'restart':
         this.#restart(command)
-        this.#unfinishedKeys.push(...this.#state.inUse)
+        this.#unfinishedKeys.push(...this.#state.keysInUse)
         break
       case 'forgetResult':
         this.#results.forget(command.key, command.fence)
@@ -112,8 +112,8 @@ export class Model {
         this.#applySessionCommand(command)
     }
     const usedKeys = [...this.#state.locks, ...this.#state.waitingRequests].map(({ key }) => key)
-    this.#state.inUse = [
-      ...new Set([...this.#state.inUse.filter((key) => usedKeys.includes(key)), ...usedKeys]),
+    this.#state.keysInUse = [
+      ...new Set([...this.#state.keysInUse.filter((key) => usedKeys.includes(key)), ...usedKeys]),
     ]
     for (const key of new Set(this.#unfinishedKeys)) {
       const upgrade = this.#upgrades.readyOn(key)
@@ -304,15 +304,15 @@ export class Model {
     const isFree = (request: PlainRequest) =>
       state.canHold(request) && waiting(request.key).length === 0
     const mismatch = requests
-      .map(({ key, capacity }) => ({ key, capacity, inUse: state.capacityOf(key) }))
-      .find(({ capacity, inUse }) => capacity !== undefined && inUse && inUse !== capacity)
+      .map(({ key, capacity }) => ({ key, capacity, present: state.capacityOf(key) }))
+      .find(({ capacity, present }) => capacity !== undefined && present && present !== capacity)
     if (state.isScopeBusy(session.id, scope)) {
       this.#answers.refuse(session, id, 'BAD_MESSAGE')
     } else if (state.requestCount(session.id) + requests.length > session.limits.locks) {
       this.#answers.refuse(session, id, 'QUOTA_EXCEEDED')
     } else if (mismatch !== undefined) {
-      const { key, capacity, inUse } = mismatch
-      const numbers = { key, capacityInUse: inUse!, requestedCapacity: capacity! }
+      const { key, capacity, present } = mismatch
+      const numbers = { key, capacityInUse: present!, requestedCapacity: capacity! }
       this.#answers.refuse(session, id, 'CAPACITY_MISMATCH', numbers)
     } else if (steal || (requests.every(isFree) && !state.quiet)) {
       session.lastId = id
@@ -355,7 +355,7 @@ export class Model {
     const isTimeout = code === 'LOCK_TIMEOUT'
     const isSet = waiter.set !== undefined
     const members = this.#state.membersOf(waiter)
-    const blocked = isSet ? members.filter((member) => !this.#state.isReady(member)) : members
+    const blocked = isSet ? members.filter((member) => !this.#state.isReadyOnKey(member)) : members
     const answer = isTimeout
       ? this.#state.failureWithHolders(session, keysOf(blocked), isSet, code)
       : ({ kind: 'failed', code } as const)
@@ -393,7 +393,10 @@ export class Model {
     this.#answers.answer(session, id, { kind: 'unlocked' }, 'unlock')
   }
 
-  /** Answers the followers of the key. Returns true if some remain at the limit of the command. */
+  /**
+   * Answers the followers of the key. Returns true if followers remain because the command has
+   * reached its limit of grants.
+   */
   #answerFollowers(key: string): boolean {
     while (this.#state.followersToAnswer(key).length > 0) {
       if (this.#grantsLeft === 0) {
@@ -467,7 +470,7 @@ export class Model {
   /** Whether the request is the first waiter of each of its keys, and can hold each key. */
   #isReady(request: PlainRequest): boolean {
     const members = this.#state.membersOf(request)
-    return !this.#state.quiet && members.every((member) => this.#state.isReady(member))
+    return !this.#state.quiet && members.every((member) => this.#state.isReadyOnKey(member))
   }
 
   /**

@@ -1,7 +1,7 @@
 /**
- * The results of `once` in the model of the lock table: flat lists of the kept results and of the
- * results that some followers have not got yet. The first `once` of a key runs. A follower is a
- * `once` that waits for the result of this run.
+ * The results of `once` in the model of the lock table: flat lists of kept results, and of results
+ * that some followers still wait for. The first `once` of a key runs. A follower is a `once` that
+ * waits for the result of this run.
  */
 import type { Command } from '@holdfast/server/core'
 import { type ModelSession, type ModelState, removeFirst } from './modelState.js'

@@ -43,8 +43,8 @@ export interface ModelSession extends Omit<Mutable<PlainSession>, Derived> {
 }
 
 /**
- * Returns whether the session accepts a resume. The secret must be valid, and no later attempt may
- * already have resumed the session with this secret.
+ * Returns whether the session accepts a resume. The secret must be valid, and neither this attempt
+ * nor a later attempt may already have resumed the session with this secret.
  */
 export function acceptsResume(
   session: ModelSession,
@@ -77,7 +77,7 @@ export class ModelState {
   /** The kept results, oldest first. */
   keptResults: Mutable<PlainKeptResult>[] = []
   /** Keys with holders or waiters, in the order in which the keys came into use. */
-  inUse: string[] = []
+  keysInUse: string[] = []
 
   /** Whether a lock with these terms is compatible with every lock of the key. */
   canHold({ key, mode, permits = 0, capacity = 0 }: WantedLock): boolean {
@@ -89,7 +89,7 @@ export class ModelState {
   }
 
   /** Whether this request is the first of its queue and compatible with every lock of its key. */
-  isReady(request: PlainRequest): boolean {
+  isReadyOnKey(request: PlainRequest): boolean {
     const first = this.waitingRequests.find((waiter) => waiter.key === request.key)
     return first === request && this.canHold(request)
   }
@@ -137,7 +137,7 @@ export class ModelState {
    * fit, and at least one. The limits are 16 holders, 16 KiB, and 256 KiB for all unacknowledged
    * answers of the session.
    *
-   * @param exceptFence The fence of the lock that is not listed, if there is one.
+   * @param exceptFence The fence of a lock that the failure does not list.
    */
   failureWithHolders(
     requester: ModelSession,
@@ -248,7 +248,7 @@ export class ModelState {
             session.grace > 0 ? answers.map(([id, answer]) => [id, answer] as const) : undefined,
         }),
       ),
-      keys: [...this.inUse].sort().map((key) => ({
+      keys: [...this.keysInUse].sort().map((key) => ({
         key,
         holders: this.locks.filter((lock) => lock.key === key).map((lock) => ({ ...lock })),
         queue: this.waitingRequests

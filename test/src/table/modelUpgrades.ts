@@ -1,7 +1,7 @@
 /**
- * The upgrades, downgrades and ends of scopes in the model of the lock table: one flat list of the
- * upgrades that wait, and the rules of PROTOCOL.md one by one. An upgrade makes a shared lock
- * exclusive, and a downgrade does the opposite. A scope is one task of a session.
+ * The upgrades, downgrades and ends of scopes in the model of the lock table. This file has the
+ * rules of PROTOCOL.md one by one, and one flat list of the upgrades that wait. An upgrade makes a
+ * shared lock exclusive, and a downgrade does the opposite. A scope is one task of a session.
  */
 import type { Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
@@ -186,7 +186,10 @@ export class ModelUpgrades {
   }
 }
 
-/** Whether the mode of the lock cannot change, because it has several keys or permits. */
+/**
+ * Whether the mode of the lock cannot change, because the lock has permits, or is a set, a run of
+ * `once` or a leadership.
+ */
 function hasFixedMode({ mode, set, once, election }: PlainLock): boolean {
   return mode === 'permits' || [set, once, election].some((field) => field !== undefined)
 }

@@ -88,7 +88,7 @@ describe('table: once', () => {
     ])
   })
 
-  it('a follower that leaves before its answer gets none, and the others get theirs', () => {
+  it('a follower that leaves before its answer gets no value, and the other followers get the value', () => {
     const driver = new TableDriver(true, new LockTable(undefined, 1))
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.open(session)
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.once(session, 'k')

@@ -12,8 +12,8 @@ import { TableDriver } from './tableDriver.js'
 
 /**
  * Returns a driver with two sessions. `a`, owned by the broker `one`, holds a lock with a ttl (a
- * time limit) and a lock without a ttl, and waits for the key `l`. `b`, owned by the broker `two`,
- * holds `l`.
+ * time limit) and a lock without. `a` waits for the key `l`. `b`, owned by the broker `two`, holds
+ * `l`.
  */
 function driverWithTwoOwners(): TableDriver {
   const driver = new TableDriver()
@@ -120,7 +120,7 @@ describe('table: the takeover of the sessions of a broker that is gone', () => {
     ])
   })
 
-  it('suspends a session that is suspended already again, so that its lease starts again', () => {
+  it('also suspends a session that is suspended already, so that its lease starts again', () => {
     const driver = driverWithTwoOwners()
     driver.suspend('a')
     expect(driver.takeOver('one', 'two')).to.include('suspended a, kept')

@@ -1,7 +1,7 @@
 /**
- * Converts the effects and the state of a lock table to plain values, which tests compare with the
- * model or with another table and print in failure messages. Plain values do not refer to records
- * of the table, because these records may change later.
+ * Converts the effects and the state of a lock table to plain values. Tests compare these values
+ * with the model or another table, and print them in failure messages. Plain values do not refer to
+ * records of the table, because these records may change later.
  */
 
 import {

@@ -359,8 +359,8 @@ function repeat(
 }
 
 /**
- * Returns a fence of the session; if `isWrong`, the fence of another session, of a released lock or
- * of no lock.
+ * Returns a fence that the session holds. If `isWrong`, or if the session holds no lock, returns
+ * the fence of another session, of a released lock or of no lock.
  */
 function pickFence(session: PlainSession, state: PlainState, pick: number, isWrong: boolean) {
   const { held } = session

@@ -1,9 +1,9 @@
 /**
- * Drives a lock table in tests. Each method builds a command from a few arguments, applies the
- * command, checks the invariants of the table, and returns the effects as short texts (see
- * `formatEffect`): `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
- * fence 2. A fence numbers a grant. The driver numbers the requests of each session, as a client
- * does. By default, a command comes on the present connection of its session.
+ * Drives a lock table in tests. Each method makes a command of a few arguments, applies it, and
+ * checks the invariants of the table. It returns the effects as short texts (see `formatEffect`):
+ * `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence
+ * numbers a grant. The driver numbers the requests of each session, as a client does. By default, a
+ * command comes on the present connection of its session.
  */
 import { type Command, LockTable, type SessionLimits, type SetItem } from '@holdfast/server/core'
 import type { LockMode, NoticeType } from '@holdfast/shared'
@@ -25,7 +25,7 @@ interface RequestOverrides {
 
 interface LockOptions extends RequestOverrides {
   readonly mode?: LockMode
-  /** How long the lock lasts after its grant or its last refresh, in ms; without: no limit. */
+  /** How long the lock lasts after its grant or its last refresh, in ms. Default: no limit. */
   readonly ttl?: number
   readonly timeout?: number
   readonly steal?: boolean

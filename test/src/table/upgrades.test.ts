@@ -1,6 +1,6 @@
 /**
- * Upgrades and downgrades: a shared lock becomes exclusive as soon as it is the only lock of its
- * key, and an exclusive lock becomes shared immediately. A `TableDriver` applies commands to a lock
+ * Upgrades and downgrades. A shared lock becomes exclusive as soon as it is the only lock of its
+ * key; an exclusive lock becomes shared immediately. A `TableDriver` applies commands to a lock
  * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
  * `b` got the key `k` with the fence 2. A fence numbers a grant.
  */
