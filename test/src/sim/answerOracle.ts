@@ -1,7 +1,6 @@
 /**
- * An oracle (a check of a simulated run). It checks a rule for several brokers that share a command
- * log: a broker must not answer a message that arrived after the other brokers declared that broker
- * dead.
+ * An oracle (a check of a simulated run). It checks a rule for brokers that share a command log. A
+ * broker must not answer a message that arrived after the other brokers declared that broker dead.
  *
  * When a broker is declared dead, another broker takes over its sessions and starts their leases
  * anew. A lease is how long a broker keeps a silent session. If the dead broker still answered, the

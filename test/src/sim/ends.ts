@@ -81,7 +81,7 @@ export class ServerEnd implements Socket {
   close(code: number, reason: string): void {
     if (this.#state !== 'open') return
     this.#state = 'closing'
-    this.#connection.wasClosedByServer = true
+    this.#connection.wasClosedByBroker = true
     const { client, down, network } = this.#connection
     down.send(0, () => client.closeArrived(code, reason))
     network.world.after(closeTimeoutMs, () => this.#finish())
@@ -89,7 +89,7 @@ export class ServerEnd implements Socket {
 
   terminate(): void {
     if (this.#state === 'closed') return
-    if (this.#state === 'open') this.#connection.wasClosedByServer = true
+    if (this.#state === 'open') this.#connection.wasClosedByBroker = true
     const { random } = this.#connection.network
     this.#dropsUnreadFrames = random.chance(0.5)
     const { client, down } = this.#connection
@@ -129,8 +129,8 @@ export class ServerEnd implements Socket {
   /**
    * Closes this end, and reports the close to the broker.
    *
-   * @param schedule Calls its argument, which reports the close. By default it does so immediately.
-   *   Another function does so after the paused input.
+   * @param schedule Decides when its argument, which reports the close, is called: by default
+   *   immediately, or after the paused input.
    */
   #finish(schedule = (reportClose: () => void): void => reportClose()): void {
     if (this.#state === 'closed') return

@@ -261,7 +261,7 @@ function clockJump(random: Random): number {
   return random.pick([-1, 1]) * random.pick([500, 5_000, 30_000, 3_600_000])
 }
 
-/** A random cut: how many packets it loses, and when each end learns of it. */
+/** A random cut: how many packets still arrive, and when each end learns of the cut. */
 export function randomCut(random: Random, connection: Connection | undefined): Cut {
   const learnDelay = () =>
     random.weighted({ soon: 6, late: 2, never: 2 }) === 'never'

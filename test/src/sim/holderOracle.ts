@@ -3,8 +3,9 @@
  * with the table of the broker, after every event. A client believes in a lock while `held` of the
  * lock is true; the lock must then be in the table. In some cases the documentation lets a former
  * holder believe in its lock for longer. Then the oracle records the exemption. An exemption must
- * last at most a lease (how long the broker keeps a silent session). The newer lock must have the
- * higher fence, by which a resource recognises the newer holder.
+ * last at most a lease (how long the broker keeps a silent session). With several brokers, the dead
+ * time is added after a steal or a revocation. The newer lock must have the higher fence, by which
+ * a resource recognises the newer holder.
  */
 import type { Lock as ClientLock } from '@holdfast/client'
 import type { Lock, ReleaseReason } from '@holdfast/server/core'

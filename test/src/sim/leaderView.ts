@@ -15,7 +15,7 @@ export interface LeaderValue {
 export class LeaderView {
   readonly #callOracle: CallOracle
   readonly #newestByFence = new Map<number, LeaderValue>()
-  /** The newest leader that the iterator yielded; undefined if it yielded none. */
+  /** What the iterator yielded last, a leader or no leader; undefined before its first result. */
   #last: { readonly leader: Leader | undefined } | undefined
 
   constructor(callOracle: CallOracle) {

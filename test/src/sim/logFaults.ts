@@ -59,7 +59,7 @@ export class LogFaults {
         break
       }
       case 'breakLog':
-        machine.source?.logEngine?.break({ keptUp: random.int(0, 3), keptDown: random.int(0, 3) })
+        machine.source?.logEngine?.break({ keepUp: random.int(0, 3), keepDown: random.int(0, 3) })
         break
       case 'dropFromLog':
         machine.source?.logEngine?.dropSoon()

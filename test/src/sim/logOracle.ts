@@ -16,7 +16,7 @@ export interface LogOracleBroker {
   readonly name: string
   /** The name of the broker in the log while it serves; otherwise ''. */
   readonly logName: string
-  /** How long its self-lease lasts by its own clock, in ms. */
+  /** How long the self-lease of the broker still lasts by the broker's own clock, in ms. */
   readonly selfLeaseMs: number
   readonly members: readonly string[]
   readonly table: Omit<LockTable, 'apply'> | undefined

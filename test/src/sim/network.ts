@@ -111,13 +111,13 @@ export class Connection {
   readonly client: ClientEnd
   server: ServerEnd | undefined = undefined
   /** The process of the broker. */
-  broker: SimProcess | undefined = undefined
+  brokerProcess: SimProcess | undefined = undefined
   readonly up: Pipe
   readonly down: Pipe
   /** The session that the broker welcomed on this connection. Set by the oracles. */
   session: string | undefined = undefined
   /** Whether the broker closed the connection before it learnt of a close by the client. */
-  wasClosedByServer = false
+  wasClosedByBroker = false
   /**
    * The frames that have arrived and that the broker has not read, with their time of arrival in
    * world time.
@@ -192,7 +192,7 @@ export class Connection {
       this.down.send(0, () => this.client.refused())
       return
     }
-    this.broker = listener.process
+    this.brokerProcess = listener.process
     this.server = new ServerEnd(this, listener)
   }
 }

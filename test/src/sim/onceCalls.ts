@@ -1,8 +1,8 @@
 /**
  * The calls of `session.once` in a client program. The function of each call returns a value that
- * names its run, so that the oracle of `once` can check every value that a caller gets. Sometimes a
- * crowd calls together with a large value, because one command of the table answers only a limited
- * number of followers with a large value.
+ * names its run, so that the oracle of `once` can check the values that callers get. Sometimes a
+ * crowd calls together with a large value, because one command of the table answers only few
+ * followers with a large value.
  */
 import type { Session } from '@holdfast/client'
 import type { CallOracle, LockRequest } from './callOracle.js'

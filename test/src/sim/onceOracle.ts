@@ -6,8 +6,9 @@
  * The oracle checks the commands and effects of the lock table, and the values that the client
  * programs get. Only the `complete` of a runner gives a value. A follower gets only the value of
  * the run that it waited for, and every other caller only a kept value. No request gets two
- * answers. A kept value answers every call until the table forgets this value: when its time is
- * over, when the key has a newer value, or when it is the oldest of too many.
+ * answers. A kept value answers every call until the table forgets this value. The table forgets a
+ * value when its time is over, when a newer value of the key replaces it, or as the oldest of too
+ * many.
  */
 import type { Command, Effect, Lock } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'
@@ -49,7 +50,7 @@ interface KeptValue {
   since: number
 }
 
-/** The value that the function of a client program returns, so that it names its run. */
+/** The value that the function of a client program returns. The value names its run. */
 export interface RunValue {
   readonly op: string
   readonly fence: number

@@ -64,7 +64,10 @@ export class Oracles {
   readonly #answerOracle: AnswerOracle
   /** The newest process of each machine. */
   readonly #runs = new Map<BrokerMachine, BrokerRun>()
-  /** The runs by the present and former names of their brokers in the command log. */
+  /**
+   * The runs by the present and former names of their brokers in the command log; by '' the run of
+   * a broker with a log of its own.
+   */
   readonly #runsByName = new Map<string, BrokerRun>()
   /**
    * In a world without faults: when each failed lock request failed, in world time, by the metadata
@@ -257,7 +260,7 @@ export class Oracles {
       },
       closed: (connection, side, code) => {
         this.trace.add(nameOf(connection), `closed at ${side} ${code ?? ''}`)
-        if (side === 'broker') this.#sessionOracleOf(connection)?.closedAtServer(connection)
+        if (side === 'broker') this.#sessionOracleOf(connection)?.closedAtBroker(connection)
         else this.report.count(`closed with ${code}`)
         // Only its own client resumes a session, so the broker may replace only a connection that
         // this client has left.
@@ -279,16 +282,17 @@ export class Oracles {
     return this.#isShared ? maxFailedMs.cluster : maxFailedMs.oneBroker
   }
 
-  #machineOf({ broker }: Connection): BrokerMachine | undefined {
-    return this.cluster?.machines.find(({ process }) => process === broker)
+  #machineOf({ brokerProcess }: Connection): BrokerMachine | undefined {
+    return this.cluster?.machines.find(({ process }) => process === brokerProcess)
   }
 
   /**
    * The session oracle of the broker process at the end of this connection, if that process still
    * runs.
    */
-  #sessionOracleOf({ broker }: Connection): SessionOracle | undefined {
-    for (const { process, oracle } of this.#runs.values()) if (process === broker) return oracle
+  #sessionOracleOf({ brokerProcess }: Connection): SessionOracle | undefined {
+    for (const { process, oracle } of this.#runs.values())
+      if (process === brokerProcess) return oracle
     return undefined
   }
 

@@ -1,5 +1,5 @@
 /**
- * One direction of one connection, with the behaviour of TCP: packets arrive in order or not at
+ * One direction of one connection, with the behaviour of TCP. Packets arrive in order or not at
  * all, and no packet is lost between two others. A blocked link delays packets until it is
  * unblocked; a cut loses the last packets.
  */

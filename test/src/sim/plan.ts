@@ -1,8 +1,8 @@
 /**
  * Chooses the properties of a world (a simulated system of brokers, clients and network) by chance,
  * from a seed. Each seed leaves out most kinds of faults and actions, because a world in which
- * everything goes wrong all the time never reaches the rare states. For example, a world in which
- * no connection is cut has long quiet stretches, and other bugs show there.
+ * everything always goes wrong never reaches the rare states. For example, a world in which no
+ * connection is cut has long quiet stretches, and other bugs show there.
  */
 import type { Random } from './random.js'
 
@@ -176,10 +176,9 @@ export function planFor(random: Random, needs: WorldNeeds = {}): Plan {
     maxHoldLimit: random.chance(0.1) ? random.int(500, 4_000) : undefined,
     notices: random.pick(chances),
   }
-  // These numbers are drawn last. Therefore a world without `once` does not change.
+  // The numbers of newer properties are drawn last, so that earlier seeds keep their worlds.
   const once = random.chance(0.3) ? 3 : 0
   const keptResults = random.pick([1, 2, 1_000])
-  // These numbers are also drawn at the end, so that earlier seeds keep their worlds.
   const upgrade = random.chance(0.3) ? 4 : 0
   const scope = random.chance(0.35) ? 6 : 0
   const weights: Record<Action, number> = { ...plan.actions, once, upgrade, scope }

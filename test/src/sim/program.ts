@@ -162,7 +162,7 @@ export class Program {
     this.#callOracle.count(`action ${action}`)
     const key = random.pick(plan.keys)
     if (this.watchViews !== undefined && random.chance(0.2))
-      this.watchViews.closeAllKeys(random.chance(0.5))
+      this.watchViews.closeWatchOfAllKeys(random.chance(0.5))
     switch (action) {
       case 'lock':
         return this.#request(key, this.#newRequest(), (request) => session.lock(key, request))

@@ -1,7 +1,7 @@
 /**
  * Repeatable random numbers. Every part of a simulation has its own stream of numbers, which a
- * label with the seed selects. Leaving out one part, such as a fault or a client, does not change
- * the numbers of the other parts, so a failing run can be shrunk.
+ * label with the seed selects. A failing run can be shrunk, because the removal of a part, such as
+ * a fault, does not change the numbers of other parts.
  *
  * The generator is sfc32, which is small, fast and random enough for the choice of faults.
  */

@@ -38,7 +38,10 @@ export class Revoker {
     else if (this.#isWelcomed && table !== undefined) this.#revokeLock(table)
   }
 
-  /** Reads the table itself, because a query does not show which holders are disconnected. */
+  /**
+   * Revokes a random lock. Reads the table of the broker directly, because a query does not show
+   * which holders are disconnected.
+   */
   #revokeLock(table: Omit<LockTable, 'apply'>): void {
     const { random, oracles } = this.#deps
     const candidates: Lock[] = []

@@ -60,7 +60,7 @@ export async function runScope(session: Session, deps: ScopeDeps): Promise<void>
 class ScopeCalls {
   readonly #deps: ScopeDeps
   readonly #heldLocks = new Set<HeldLock>()
-  /** The sets, whose mode cannot change. A set may have one key only. */
+  /** The locks that are sets, also sets of one key. The mode of a set cannot change. */
   readonly #sets = new WeakSet<Lock>()
   /** The locks that ended with the scope. */
   readonly ended: HeldLock[] = []

@@ -69,7 +69,7 @@ export class SessionOracle {
   /** The broker has read a frame from this connection. */
   received(connection: Connection): void {
     // A frame does not extend the lease if the broker reads it after closing the connection.
-    if (connection.wasClosedByServer) return
+    if (connection.wasClosedByBroker) return
     const now = this.#stopwatch.now()
     this.#received.set(connection, now)
     const record = this.#records.get(connection.session ?? '')
@@ -91,10 +91,10 @@ export class SessionOracle {
   }
 
   /** The broker has learned that this connection is closed. */
-  closedAtServer(connection: Connection): void {
+  closedAtBroker(connection: Connection): void {
     const record = this.#records.get(connection.session ?? '')
     if (record?.connection !== connection) return
-    if (connection.wasClosedByServer) record.wasClosedByBroker = true
+    if (connection.wasClosedByBroker) record.wasClosedByBroker = true
     else record.droppedAt = { ...this.#stopwatch.now(), stops: record.lastReceived?.stops ?? 0 }
   }
 
@@ -347,8 +347,8 @@ export class SessionOracle {
    */
   #hasUnread({ id }: Session, text: string): boolean {
     const { turnBegan } = this.#broker.process
-    const { unread = [], wasClosedByServer } = this.#records.get(id)?.connection ?? {}
-    if (wasClosedByServer === true) return false
+    const { unread = [], wasClosedByBroker } = this.#records.get(id)?.connection ?? {}
+    if (wasClosedByBroker === true) return false
     return unread.some(({ at, frame }) => at < turnBegan && frame.includes(text))
   }
 }

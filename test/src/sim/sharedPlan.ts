@@ -1,6 +1,6 @@
 /**
- * Draws the properties of a shared command log from a seed, for worlds with several brokers. The
- * plan for worlds with one broker does not change, because this plan has its own random numbers.
+ * Draws the properties of a shared command log from a seed, for worlds with several brokers. This
+ * plan has its own random numbers, so a seed has the same clients for any number of brokers.
  */
 import type { Plan } from './plan.js'
 import type { Random } from './random.js'
@@ -18,7 +18,7 @@ export const logFaultKinds = [
 
 /**
  * `dropFromLog`: an entry does not reach one broker. This fault is not in the list above, because
- * its random number is drawn last. Therefore a world without the fault does not change.
+ * its random number is drawn last, so that earlier seeds without the fault keep their worlds.
  */
 export type LogFaultKind = (typeof logFaultKinds)[number] | 'dropFromLog'
 

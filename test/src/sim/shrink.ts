@@ -1,5 +1,5 @@
 /**
- * Shrinks a failing run: tries the same seed with fewer clients, faults and events, and keeps each
+ * Shrinks a failing run. Tries the same seed with fewer clients, faults and events, and keeps each
  * change after which the run still breaks the same rule.
  */
 import { runWorld } from './runWorld.js'

@@ -1,5 +1,5 @@
 /**
- * Runs the simulation as a test: a few worlds in `npm test`, and 3,200 with full counts, of which
+ * Runs the simulation as a test: a few worlds in `npm test`, and 3,200 with full counts. Of these,
  * 700 have three brokers and 500 have three cells. Also checks that a seed always makes the same
  * world.
  */
@@ -97,7 +97,7 @@ interface TestBatch {
   readonly expectedCounts: readonly string[]
 }
 
-/** Worlds with one broker, with three and with cells, long enough for the counts above. */
+/** Worlds with one broker, three brokers and three cells, long enough for the counts above. */
 const batches: readonly TestBatch[] = [
   {
     title: 'breaks no rule with one broker',

@@ -87,12 +87,12 @@ export class SimEngine implements Engine {
   }
 
   /**
-   * Cuts the present connection to the log. Of the packets under way, only `keptUp` packets to the
-   * log and `keptDown` packets from the log still arrive.
+   * Cuts the present connection to the log. Of the packets under way, only `keepUp` packets to the
+   * log and `keepDown` packets from the log still arrive.
    */
-  break({ keptUp, keptDown }: { readonly keptUp: number; readonly keptDown: number }): void {
-    this.#connection.up.cut(Math.min(keptUp, this.#connection.up.packetsUnderWay))
-    this.#connection.down.cut(Math.min(keptDown, this.#connection.down.packetsUnderWay))
+  break({ keepUp, keepDown }: { readonly keepUp: number; readonly keepDown: number }): void {
+    this.#connection.up.cut(Math.min(keepUp, this.#connection.up.packetsUnderWay))
+    this.#connection.down.cut(Math.min(keepDown, this.#connection.down.packetsUnderWay))
   }
 
   /** Makes the engine drop the next entry that `drops.mayDrop` accepts. */

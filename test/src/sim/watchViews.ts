@@ -1,7 +1,7 @@
 /**
- * Follows a watch (a subscription of a client to the changes of some keys). Derives the set of held
- * locks and the set of waiting requests from the states and events of the watch alone, and checks
- * that each event fits these sets.
+ * Follows a watch (a subscription of a client to the changes of some keys). Derives the held locks
+ * and the waiting requests from the states and events of the watch alone, and checks that each
+ * event fits them.
  */
 import type { QueuedInfo, QueueEvent, Session, Watch, WatchEvent } from '@holdfast/client'
 import type { CallOracle } from './callOracle.js'
@@ -109,7 +109,7 @@ export class WatchViews {
   }
 
   /** Closes the watch of all keys if it is open. Then opens a new watch if `isReopened`. */
-  closeAllKeys(isReopened: boolean): void {
+  closeWatchOfAllKeys(isReopened: boolean): void {
     this.#allKeys?.watch.close()
     this.#allKeys = isReopened ? this.#watchAllKeys() : undefined
   }

@@ -1,6 +1,6 @@
 /**
- * Runs one world (one simulated run, made from a seed) after another: until the requested number of
- * worlds has run, the time is over, or a world breaks a rule. Adds up the event counts of the
+ * Runs one world (one simulated run, made from a seed) after another. Stops after the requested
+ * number of worlds or seconds, or when a world breaks a rule. Adds up the event counts of the
  * worlds.
  */
 import { runWorld } from './runWorld.js'

@@ -36,7 +36,7 @@ export interface CellPlan {
   readonly jitterMs: number
   readonly busyMs: number
   readonly logMs: number
-  /** How many keys the programs use, beginning with those of the world. */
+  /** How many keys of `cellKeys` the programs use, counted from its first key. */
   readonly keyCount: number
 }
 

@@ -55,7 +55,7 @@ abstract class Program implements ClientProgram {
   abstract act(): Promise<void>
   abstract close(): Promise<void>
 
-  /** The calls after the last action. The faults have ended before. */
+  /** The calls after the last action, when the faults have ended. */
   async finalCalls(): Promise<void> {}
 
   get unsettled(): string {
@@ -231,7 +231,9 @@ export class CellProgram extends Program {
   }
 }
 
-/** A client with a wrong list: of one broker that is a cell, or of the cells in another order. */
+/**
+ * A client with a wrong list: it lists only the broker of one cell, or the cells in another order.
+ */
 export class WrongProgram extends Program {
   readonly #connect: () => Promise<Session | CellSession>
   readonly #mayLock: (key: string) => boolean

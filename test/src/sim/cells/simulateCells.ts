@@ -22,7 +22,9 @@ import { CellProgram, type CellProgramDeps, WrongProgram } from './cellProgram.j
 const settleMs = 180_000
 /** The longest time until the tables are empty, in ms: a lease and a grace. */
 const emptyMs = 2 * longestLeaseMs + 10_000
-/** The probability that a world has a client with a wrong list of one kind. */
+/**
+ * For each kind of wrong list of cells, the probability that a client of the world has such a list.
+ */
 const wrongChance = 0.6
 
 export function simulateCells(seed: number, options: SimulationOptions): Promise<Result> {
@@ -107,7 +109,7 @@ class CellSimulation {
       .filter((_, number) => only === undefined || only.has(number))
   }
 
-  /** Makes at most one client of each kind whose list of cells is wrong. */
+  /** Makes at most one client for each kind of wrong list of cells. */
   #makeWrongClients(): CellClientMachine[] {
     const random = new Random(`${this.#label}/wrong clients`)
     const urls = this.#urls
