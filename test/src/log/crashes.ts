@@ -1,8 +1,8 @@
 /**
  * Kills a broker with a journal at named points of its work while clients acquire and release
  * locks. The journal is a command log on disk, from which a broker restores its lock table after a
- * crash. After each crash, every answer that a client received must be true of the table in the
- * journal, and of the broker that starts with this table. A false answer is a lie.
+ * crash. After each crash, every answer to a client must be true of the table in the journal, and
+ * of the broker that restores it. A false answer is a lie.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -25,8 +25,8 @@ const workerCount = 4
  */
 const permanentLockCount = 1_200
 /**
- * The kill comes when the broker reaches a point for the nth time, with a random n from 1 to this
- * number; by default n is 1.
+ * The broker is killed when it reaches a point for the nth time. The number n is random, from 1 to
+ * this number; by default n is 1.
  */
 const maxVisits: Partial<Record<CrashPoint, number>> = {
   'before a commit': 60,

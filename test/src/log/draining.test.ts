@@ -2,7 +2,7 @@
  * Tests how a broker drains, which means that it lets its clients leave before it ends. The broker
  * shares its command log with other brokers. The command log orders all changes of the lock table,
  * so a client can resume its session at another broker. A draining broker waits only for clients
- * that cannot do so: a session without a grace ends with its connection. The grace is how long a
+ * that cannot resume: a session without a grace ends with its connection. The grace is how long a
  * session survives the loss of its connection. A fence is the number of a grant.
  *
  * Also tests rebalancing, which sends the clients of a running broker to other brokers.

@@ -196,7 +196,7 @@ describe('snapshot of a replicated log', () => {
   })
 
   it('is cut into chunks only between characters', async () => {
-    // Each emoji has two UTF-16 units. With the letter before, they begin at other offsets.
+    // Each emoji has two UTF-16 units. A letter before the emojis moves all of them by one unit.
     for (const before of ['', 'x']) {
       const metadata = JSON.stringify(before + '😀'.repeat(100_000))
       const { store, source } = filledStore(metadata)

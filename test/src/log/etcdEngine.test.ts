@@ -1,7 +1,7 @@
 /**
- * Tests the engine that stores a shared command log on a real, healthy etcd of three members: with
- * the common suite of engines, and with tests of its keys in etcd. These tests check keys of other
- * programs, and the keys that snapshots and compaction leave behind.
+ * Tests the engine that stores a shared command log on a real, healthy etcd of three members. After
+ * the common suite of engines come tests of keys in etcd: of other programs, of snapshots, and
+ * after compaction.
  */
 import { expect } from 'chai'
 import { rejection } from '../e2e/stage.js'

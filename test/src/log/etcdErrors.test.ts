@@ -1,7 +1,7 @@
 /**
  * Tests the errors of the engine that stores a shared command log on etcd. The log orders all
- * changes of the lock table. The engine must report wrong settings and broken states: etcd is
- * unreachable, has no leader, is full, refuses the credentials, or the server is another program.
+ * changes of the lock table. The engine must report wrong settings and broken states. For instance,
+ * etcd is unreachable, has no leader, is full, or refuses the credentials.
  */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'

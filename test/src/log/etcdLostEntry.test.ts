@@ -62,7 +62,7 @@ describe('log: an entry on etcd that does not reach a broker', function () {
     }
   }
 
-  /** Starts a broker whose engine does not receive the entries with these texts. */
+  /** Starts a broker that does not receive the entries for which `isDropped` returns true. */
   async function start(isDropped: (text: string) => boolean = () => false) {
     const log = new ReplicatedLog(sourceThatDrops(isDropped), { deadMs: 1_500 }, nodeEnvironment)
     logs.push(log)

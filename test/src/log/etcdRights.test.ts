@@ -57,7 +57,8 @@ describe('log: an etcd that refuses compaction and status', function () {
     await lockUntil(() => status().snapshot !== undefined)
     const member = await etcd.cluster.leader()
     const { header } = (await member.status())!
-    // Does not remove all entries that the newest snapshot contains, as a long retention does not.
+    // Removes only entries that the newest snapshot contains, as an etcd with a long retention
+    // does.
     const revision = Math.min(Number(header.revision), status().snapshot!.position)
     await member.ask('/v3/kv/compaction', { revision: String(revision) })
     await lockUntil(() => status().problem === undefined)

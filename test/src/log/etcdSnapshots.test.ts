@@ -26,7 +26,7 @@ describe('log: snapshots on etcd', function () {
     return { log, ...(await stage.broker({ log, cell })) }
   }
 
-  it('are made in a thread, and a new broker begins with the newest', async () => {
+  it('are made in a thread, and a new broker begins with the newest snapshot', async () => {
     // The thread must open the log as the broker does, with the cell of the broker.
     const first = await startBroker({ cell: '1/1' })
     const session = await stage.session(first.url, { grace: 'lease' })

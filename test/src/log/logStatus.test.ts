@@ -1,8 +1,8 @@
 /**
  * Tests the figures of a replicated log (a command log that several brokers share) for operators.
- * They are: the age of the oldest entry that this broker has sent and not yet read back, the counts
- * of takeovers, resignations and failed snapshots, and the problem of a slow log. The dead time is
- * the silence after which the other brokers declare a broker dead, here 6 s.
+ * One figure is the age of the oldest entry that this broker has sent and not yet read back. The
+ * others count takeovers, resignations and failed snapshots, and name a slow log as a problem. The
+ * dead time is the silence after which the other brokers declare a broker dead, here 6 s.
  */
 
 import type { BrokerGauges } from '@holdfast/server'

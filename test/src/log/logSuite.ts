@@ -1,5 +1,5 @@
 /**
- * The common test suite of all command logs. A command log orders all changes of the lock table: it
+ * The common test suite of all command logs. A command log orders all changes of the lock table. It
  * gives each submitted command to the state machine once, in the order of the submits. The log
  * never calls the state machine inside another call, and its close waits for all submitted
  * commands.

@@ -87,7 +87,7 @@ describe('member list: an entry', () => {
 })
 
 describe('member list: a missing entry', () => {
-  it('is found before an entry whose number is more than one above the last entry of its broker', () => {
+  it('is found before an entry whose number is more than 1 above the last number of its broker', () => {
     const members = memberListOf('a')
     expect(members.missingBefore(commandsEntry('a', 2))).to.equal(undefined)
     for (const n of [3, 4]) {

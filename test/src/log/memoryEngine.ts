@@ -241,7 +241,7 @@ export class MemorySource implements EngineSource {
     ...{ isCut: false, losesAnswers: false, appendsTwice: false, delayMs: 0 },
     drops: () => false,
   }
-  /** Called between two parts of a snapshot: the engine has written one and not read the next. */
+  /** Called when the engine has written a part of a snapshot and has not read the next part. */
   onPart: () => void = () => {}
   readonly #store: MemoryStore
   readonly #engines: MemoryEngine[] = []

@@ -156,7 +156,7 @@ describe('log: a faulty PostgreSQL', function () {
     await postgres.opened({ user })
   })
 
-  it('is used by a user with exactly the documented rights, and is reported if one of them is missing', async () => {
+  it('is used by a user with exactly the documented rights, and is reported if the user lacks a right', async () => {
     const user = await createRole('exact')
     const { schema } = postgres
     const { sql } = postgres.server

@@ -1,9 +1,8 @@
 /**
- * Tests the engine that stores a shared command log in PostgreSQL, in four situations: behind a
- * pooler, at a standby, with synchronous replication, and when a standby replaces the primary. The
- * standby may or may not have the newest commits. The number in the title of a test is the number
- * of its pitfall (a property of PostgreSQL that can lose entries); `postgresPitfalls.test.ts` has
- * the other pitfalls.
+ * Tests the engine that stores a shared command log in PostgreSQL behind a pooler, at a standby,
+ * with synchronous replication, and after a failover. The standby may or may not have the newest
+ * commits. The number in the title of a test is the number of its pitfall (a property of PostgreSQL
+ * that can lose entries); `postgresPitfalls.test.ts` has the other pitfalls.
  */
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'

@@ -1,6 +1,6 @@
 /**
- * The fixture of the tests of the engine in PostgreSQL: one server for a suite, a schema for each
- * test, and engines that the fixture closes after the test.
+ * The fixture of the tests with PostgreSQL: one server for a suite, a schema for each test, and
+ * engines that are closed after the test.
  */
 import {
   nodeEnvironment,

@@ -1,8 +1,8 @@
 /**
- * Tests the membership of brokers in a replicated log (a command log that several brokers share),
- * while connections to the log fail, answers are lost and entries are late. The self-lease is the
- * time for which a broker knows that it is still a member. It must end before another broker takes
- * over the sessions of the broker.
+ * Tests the membership of brokers in a replicated log (a command log that several brokers share).
+ * Meanwhile connections to the log fail, answers are lost and entries are late. The self-lease is
+ * the time for which a broker knows that it is still a member. The self-lease must end before
+ * another broker takes over the sessions of this broker.
  */
 import { encodeCommands } from '@holdfast/server/internal'
 import { expect } from 'chai'

@@ -1,10 +1,10 @@
 /**
- * Tests brokers that share a command log, which orders all changes of the lock table, in a storm: a
- * series of random failures between brokers and log. The failures are cuts, delays, lost answers
- * and duplicates; the log makes snapshots and removes old entries meanwhile. Two brokers that have
- * applied the same entries must have equal tables. After the failures, every broker must serve.
- * Each session must have an owner broker (which keeps the timers of the session) that is a live
- * member.
+ * Tests brokers that share a command log, which orders all changes of the lock table. In a storm, a
+ * series of random failures happens between brokers and log. The failures are cuts, delays, lost
+ * answers, duplicates and pauses; the log makes snapshots and removes old entries meanwhile. Two
+ * brokers that have applied the same entries must have equal tables. After the failures, every
+ * broker must serve. Each session must have an owner broker (which keeps the timers of the session)
+ * that is a live member.
  */
 import { Digest } from '@holdfast/server/internal'
 import { expect } from 'chai'
