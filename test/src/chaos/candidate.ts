@@ -1,7 +1,7 @@
 /**
  * A candidate is a client that campaigns in one election all the time, publishes values while it
- * leads, and records its leaderships. A leadership ends in one of three ways: the candidate
- * resigns, closes its session, or is cut off from all brokers until its client reports the loss.
+ * leads, and records its leaderships. To end a leadership, the candidate resigns, closes its
+ * session, or is cut off from all brokers until its client reports the loss.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HoldfastError, type Leadership, type Session } from '@holdfast/client'
@@ -10,9 +10,9 @@ import type { Tenure } from '../faults/history.js'
 import type { Random } from '../support/counts.js'
 import { ClientLink, leaseMs } from './clientLink.js'
 
-/** One of this many leaders closes its session while it leads. */
+/** One in this many leaders closes its session while it leads. */
 const closesOneIn = 20
-/** One of this many leaders is cut off while it leads. Such a leader blocks others for a lease. */
+/** One in this many leaders is cut off while it leads. Such a leader blocks others for a lease. */
 const cutsOneIn = 200
 /**
  * The longest time for which a leader is cut off, in ms. A correct client reports the loss earlier.

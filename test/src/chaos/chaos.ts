@@ -12,8 +12,8 @@ import type { World } from './world.js'
 export interface FaultOutcome {
   readonly fault: string
   /**
-   * The time from the start of the fault until all clients were served in spite of the fault, in
-   * ms; undefined if the fault makes this impossible.
+   * The time from the start of the fault until all clients were served in spite of it, in ms.
+   * Undefined if the fault makes this impossible.
    */
   readonly servedDuringMs: number | undefined
   /** The time from the end of the fault until all clients were served, in ms. */

@@ -1,6 +1,6 @@
 /**
- * An election in a world of brokers: candidates that campaign all the time, and an observer at each
- * broker that records every leader that it sees.
+ * An election in a world of brokers. Candidates campaign all the time, and an observer at each
+ * broker records every leader that the observer sees.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HoldfastError, type Session } from '@holdfast/client'
@@ -125,7 +125,7 @@ class Observer {
     this.#link = new ClientLink(urls)
   }
 
-  /** Observes from now on. Does nothing if the observer does so already. */
+  /** Observes from now on. Does nothing if the observer already observes. */
   work(): void {
     this.#working ??= this.#loop()
   }

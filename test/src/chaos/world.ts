@@ -161,10 +161,10 @@ export class World {
 
   /**
    * Pauses all workers and candidates, and checks three rules. The first rule: only one worker at a
-   * time held the exclusive lock of each key that all workers use, and the workers never held more
-   * permits than exist. The second rule: only one candidate at a time led, and the observers saw
-   * the leaders. The third rule: each broker has exactly the locks that the paused workers still
-   * hold, with their holders and fences.
+   * time held the exclusive lock of a shared key, and the workers never held too many permits. The
+   * second rule: only one candidate at a time led, and the observers saw the leaders. The third
+   * rule: each broker has exactly the locks that the paused workers still hold, with their holders
+   * and fences.
    *
    * @param settleMs How long brokers may take until the last rule holds, in ms. After a broker
    *   was declared dead, another broker keeps the sessions of the dead broker for one lease.

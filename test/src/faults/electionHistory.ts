@@ -84,7 +84,9 @@ class PublishedValues {
     return this.#byValue.get(value)
   }
 
-  /** Returns why an observer must not see this value with this fence; undefined if it may. */
+  /**
+   * Returns why an observer must not see this value with this fence; undefined if it may see it.
+   */
   mismatchOf(
     publication: Publication | undefined,
     fence: number,
@@ -103,8 +105,9 @@ class PublishedValues {
 }
 
 /**
- * Returns a function that checks whether all leaderships up to a fence had ended at a time. If one
- * had not ended, the function returns a list with a text about it; otherwise an empty list.
+ * Returns a function that checks whether all leaderships up to a fence had ended at a time. If the
+ * leadership that ended last had not ended then, the function returns a list with a text about it;
+ * otherwise an empty list.
  */
 function unendedLeadershipsOf(tenures: readonly Tenure[]): (fence: number, at: bigint) => string[] {
   const byFence = [...tenures].sort((a, b) => a.fence - b.fence)
@@ -121,7 +124,7 @@ function unendedLeadershipsOf(tenures: readonly Tenure[]): (fence: number, at: b
   }
 }
 
-/** Returns how many tenures have this fence or a lower one. The tenures are sorted by fence. */
+/** Returns how many tenures have this fence or a lower fence. The tenures are sorted by fence. */
 function countUpTo(byFence: readonly Tenure[], fence: number): number {
   let [low, high] = [0, byFence.length]
   while (low < high) {

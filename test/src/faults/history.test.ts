@@ -18,8 +18,8 @@ import {
 import type { ContenderEvent } from './programs/contender.js'
 
 /**
- * Returns a tenure (one use of the lock) with small numbers as times: of the request, of the grant,
- * of giving up the lock, and of the confirmed unlock.
+ * Returns a tenure (one use of the lock). Its times are small numbers: of the request, of the
+ * grant, of giving up the lock, and of the confirmed unlock.
  */
 function tenure(
   processName: string,

@@ -44,8 +44,8 @@ export function findFenceViolations(history: readonly Tenure[]): string[] {
 }
 
 /**
- * Returns the violations in a history of locks with permits: no fence may repeat, and at no time
- * may the users hold more permits together than the capacity.
+ * Returns the violations in a history of locks with permits. No fence may repeat, and at no time
+ * may the users together hold more permits than the capacity.
  */
 export function findPermitsViolations(history: readonly Tenure[], capacity: number): string[] {
   const violations: string[] = []
@@ -73,8 +73,8 @@ export function findPermitsViolations(history: readonly Tenure[], capacity: numb
 
 /**
  * Returns the pairs of uses that overlap, without regard to fences. An exclusive lock has a linear
- * order of all operations exactly if this list is empty: if the times from grant to give-up do not
- * overlap, each release can take effect at its give-up, and each acquire just before its grant.
+ * order of all operations exactly if this list is empty. Without an overlap, each release can take
+ * effect when the lock is given up, and each acquire just before the grant.
  */
 export function findOverlaps(history: readonly Tenure[]): string[] {
   const violations: string[] = []

@@ -137,7 +137,7 @@ describe('the check of a history (judgeHistory)', () => {
       [seen(18, 1, 'a 1'), seen(19, 1, 'a 0')],
       'the later value "a 1"',
     ],
-    ['a leader while an earlier one still leads', [seen(19, 2, 'b 0')], 'a still led with fence 1'],
+    ['a leader while an earlier leader leads', [seen(19, 2, 'b 0')], 'a still led with fence 1'],
     [
       'no leader while the leader that was seen still leads',
       [seen(12, 1, 'a 0'), seen(19)],
@@ -187,7 +187,7 @@ describe('npm run check-history', () => {
     return { status, out: `${stdout}${stderr}` }
   }
 
-  it('exits with 0 if there is no violation, 1 if there is one, and 65 for a file of another format', () => {
+  it('exits with 0 without a violation, with 1 after a violation, and with 65 for another format', () => {
     const text = (tenures: readonly Tenure[]) => formatHistories([historyOf(tenures)])
     expect(check(text(validTenures))).to.deep.equal({ status: 0, out: 'k: 3 uses, 0 violations\n' })
     const overlapping = check(text([...validTenures, tenure('c', 4, 0, 1, 9)]))

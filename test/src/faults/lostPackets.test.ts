@@ -1,8 +1,8 @@
 /**
  * Tests real half-open connections: packets between two machines get lost, in one direction or
  * both. In every run, the old holder must know the loss of its lock before the next grant, by a
- * clock that both share. The lease is how long the broker keeps a silent session; a grace is how
- * long it keeps a session after the connection dropped.
+ * clock that both machines share. The lease is how long the broker keeps a silent session; a grace
+ * is how long it keeps a session after the connection dropped.
  */
 import { expect } from 'chai'
 import { RemoteClient } from '../e2e/remote.js'

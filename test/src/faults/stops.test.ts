@@ -2,8 +2,8 @@
  * Tests processes that are paused and continued later, as by a closed laptop, a debugger or a
  * hypervisor. A holder that continues must know that it lost its lock before it does anything else.
  * A broker that continues must not end sessions because they were silent during its pause. The
- * lease is how long the broker keeps a silent session, a ttl is how long a lock lasts, and a grace
- * is how long a session survives the loss of its connection.
+ * lease is how long the broker keeps a silent session. A ttl is how long a lock lasts. A grace is
+ * how long a session survives the loss of its connection.
  */
 import { expect } from 'chai'
 import { RemoteClient, ServeProcess } from '../e2e/remote.js'
