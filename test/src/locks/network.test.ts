@@ -1,6 +1,6 @@
 /**
- * Tests `session.locks` where it differs from the locks of a browser because of the network: lost
- * locks, the end of a session, and refusals by the broker. A fence is the number of a grant.
+ * Tests `session.locks` where the network makes it differ from the locks of a browser: lost locks,
+ * ended sessions, and refusals by the broker. A fence is the number of a grant.
  */
 import type { HeldLock, LockCallback, LockRequestOptions } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'

@@ -4,9 +4,9 @@
  *
  * A plan is a list of turns. All actions of a turn start together; the turn ends when its effects
  * have ended. The log of a turn keeps the order of the grants of each name, and the outcome of each
- * request. The log does not keep the order in which requests settle: a browser settles a request
- * before its lock manager knows of the release, and `session.locks` settles the request afterwards.
- * For the same reason no callback ends in a turn with a steal.
+ * request. The log does not keep the order in which requests settle. A browser settles a request
+ * before its lock manager knows of the release; `session.locks` settles the request afterwards. For
+ * the same reason no callback ends in a turn with a steal.
  *
  * `runPlan` skips each abort of an exclusive request that waits for shared locks. Chromium would
  * not grant the requests behind the aborted request, although the specification says so. Every

@@ -1,9 +1,9 @@
 /**
- * Hunts a mutant (a planted bug). The hunt copies the build with the mutant, and runs the
- * simulation of this copy in its own process, until an oracle reports a broken rule. An oracle is a
- * part of the simulation that observes the product and checks its rules. For a mutant that names a
- * test file, the hunt runs this file in place of the simulation, until a test fails. The simulation
- * runs worlds; a world is one random history, which its seed determines.
+ * Hunts a mutant (a planted bug). The hunt copies the build with the mutant. A process of its own
+ * runs the simulation of this copy until an oracle reports a broken rule. An oracle is a part of
+ * the simulation that observes the product and checks its rules. For a mutant that names a test
+ * file, the hunt runs this file in place of the simulation, until a test fails. The simulation runs
+ * worlds; a world is one random history, which its seed determines.
  */
 import { fork } from 'node:child_process'
 import { rmSync } from 'node:fs'
@@ -23,8 +23,8 @@ export interface WorldRange {
 }
 
 /**
- * The input of the process that runs the hunt: the worlds, the number of brokers or of cells in
- * each world, and what each world needs; or the test file.
+ * The input of the process that runs the hunt: the worlds with their brokers or cells and their
+ * needs, or the test file.
  */
 export interface HuntInput extends WorldRange {
   readonly brokers: number
@@ -42,8 +42,8 @@ export interface HuntResult {
   /** The rule of the simulation that was broken in this world. */
   readonly rule: string | undefined
   /**
-   * The error of the language that the mutant threw, such as a TypeError, or the error of a test
-   * that is no failed assertion; undefined for no error.
+   * The error of the language that the mutant threw, such as a TypeError, or an error of a test
+   * that is no failed assertion. Undefined without an error.
    */
   readonly error: string | undefined
   /** The number of worlds that ran. */

@@ -1,6 +1,6 @@
 /**
  * Tests a change to a module by symbol and structure: on which properties of the code the change
- * depends, and on which it does not depend.
+ * depends.
  */
 import { expect } from 'chai'
 import { changeIn, declares } from './patterns.js'

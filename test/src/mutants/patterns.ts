@@ -1,7 +1,8 @@
 /**
  * Changes JavaScript by symbol and structure: finds a symbol in a module, finds a pattern once in
- * the symbol, and puts other code there. ast-grep finds the patterns. For mutants (planted bugs),
- * this file adds symbols, and makes patterns independent of comments and of the kind of quotes.
+ * the symbol, and puts other code there. A mutant (planted bug) is such a change. ast-grep finds
+ * the patterns. This file finds the symbols, and makes the patterns independent of comments and of
+ * the kind of quotes.
  */
 import { type Edit, Lang, parse, type SgNode } from '@ast-grep/napi'
 
@@ -50,8 +51,8 @@ export function symbolsWith(code: string, find: string): string[] {
  * Returns the module with the change in it.
  *
  * @throws if the module lacks the symbol, if the pattern does not match exactly once in the symbol,
- * if the new code uses a variable or a private member that the module does not have, or if the new
- * code is the old code
+ *   or if the code does not change. Also throws if the new code uses a variable or a private member
+ *   that the module lacks.
  */
 export function changeIn(code: string, symbol: string, { find, replace }: Change): string {
   const normalizedCode = withoutStyle(code)

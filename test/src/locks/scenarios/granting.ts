@@ -124,7 +124,8 @@ const independent: Scenario = {
 }
 
 const available: Scenario = {
-  title: 'ifAvailable gives null instead of a request that would wait, and never queues',
+  title:
+    'with ifAvailable, a callback gets null if its request would wait, and no request is queued',
   async run(script) {
     const exclusive = { ifAvailable: true }
     const shared = { ifAvailable: true, mode: 'shared' } as const

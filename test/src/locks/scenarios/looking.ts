@@ -188,7 +188,7 @@ async function holdAll(script: Script): Promise<void> {
 const wellFormedCount = names.filter((name) => !/\p{Cs}/u.test(name)).length
 
 const anyName: Scenario = {
-  title: 'a name may be any string, and two names are equal only if all their units are equal',
+  title: 'a name may be any string, and two names are equal only if all their UTF-16 units are',
   run: holdAll,
   log: [...names.map((name) => `${inAscii(name)}: true`), `listed: ${names.length}`],
   chromium: {

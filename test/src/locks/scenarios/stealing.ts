@@ -166,7 +166,7 @@ const twoStealsAtOnce: Scenario = {
     ...['held: x exclusive; pending: nothing', 'c: done loot'],
   ],
   chromium: {
-    why: 'Chromium runs a callback before the next steal; session.locks hears of both at the same time',
+    why: 'Chromium runs a callback before the next steal; session.locks learns of grant and steal at once',
     log: [
       ...['a: granted', 'b: granted', 'a: failed DOMException AbortError'],
       ...['c: granted', 'b: failed DOMException AbortError'],

@@ -1,7 +1,7 @@
 /**
- * Mutants (planted bugs) of cells: which cell has a key, what the brokers refuse, and what the
- * client does when the session of a cell ends. Cells are independent brokers that share the keys
- * between them.
+ * Mutants (planted bugs) of cells: which cell has a key, what brokers refuse, and what the client
+ * does when a session of a cell ends. Cells are independent brokers that share the keys between
+ * them.
  */
 import type { Mutant } from '../mutant.js'
 

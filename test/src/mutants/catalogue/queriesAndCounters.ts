@@ -1,7 +1,7 @@
 /**
- * Mutants (planted bugs) of the queries for barriers and kept results, of the counters of refused
- * deadlocks, of the remaining times of locks, and of queries for sessions. The simulation makes no
- * such queries, so test files must catch these mutants.
+ * Mutants (planted bugs) of queries for barriers, kept results and sessions, of the counters of
+ * refused deadlocks, and of the remaining times of locks. The simulation makes no such queries, so
+ * test files must catch these mutants.
  */
 import type { Mutant } from '../mutant.js'
 
