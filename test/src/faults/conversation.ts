@@ -1,7 +1,8 @@
 /**
  * Runs a conversation of a client with a broker, for tests that disturb the network meanwhile. The
- * conversation contains every kind of request, with known outcomes. The outcomes must stay the same
- * in every network, and the broker must handle every request exactly once.
+ * conversation has locks that are granted, aborted or timed out, a refresh, and unlocks. The
+ * outcomes must be the same in every network, and the broker must handle every request exactly
+ * once.
  */
 import { connect, fixedInterval, HoldfastError, type Lock, type Session } from '@holdfast/client'
 import { createBroker, type HoldfastBroker } from '@holdfast/server'

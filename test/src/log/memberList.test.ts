@@ -68,7 +68,7 @@ describe('member list: an entry', () => {
     }
   })
 
-  it('stays invalid for a thousand further deaths and in snapshots, if its broker is dead', () => {
+  it('stays invalid for 999 further deaths and in snapshots, if its broker is dead', () => {
     const members = memberListOf('a', 'late')
     members.applyEntry(commandsEntry('a', 2, [{ broker: 'late', last: 1 }]))
     for (let i = 0; i < 999; i++) {

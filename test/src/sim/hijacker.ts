@@ -1,8 +1,8 @@
 /**
  * A raw client (which writes protocol messages itself) that tries to resume the sessions of other
  * clients with retired resume secrets. A resume secret proves that a new connection belongs to its
- * session. A secret is retired when the broker has received a message from the session with a newer
- * secret.
+ * session. A secret is retired when its client has sent a message with a newer secret, or when a
+ * later resume has replaced the unused secret.
  */
 import type { Command, Effect, LockTable } from '@holdfast/server/core'
 import type { Random } from './random.js'

@@ -5,7 +5,7 @@
  *   npm run sim -- --seconds 60                    as many worlds as the time allows
  *   npm run sim -- --brokers 3 --seeds 1000        with 3 brokers that share a command log
  *   npm run sim -- --cells 3 --seeds 1000          with 3 cells, which share the keys between them
- *   npm run sim -- --seed 17                       one world; its trace if it breaks a rule
+ *   npm run sim -- --seed 17 --trace               one world and its trace, also if no rule breaks
  *   npm run sim -- --actions once,scope            each world has these actions of clients
  *   npm run sim -- --seed 17 --clients 0,2 --faults 3,7 --events 400 --lines 1000
  */

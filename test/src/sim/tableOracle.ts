@@ -180,7 +180,7 @@ export class TableOracle {
     }
     this.#highestFence = Math.max(this.#highestFence, lock.fence)
     if (this.#isQuiet && !(command.type === 'lock' && command.steal)) {
-      this.#report.violated('a quiet broker grants nothing', name)
+      this.#report.violated('a quiet broker grants only steals', name)
     }
     if (this.#upgrades.has(lock.key))
       this.#report.violated('nothing is granted while an upgrade waits', name)
@@ -219,7 +219,7 @@ export class TableOracle {
     if (lock.presentFence <= this.#highestFence)
       this.#report.violated('fences rise', `${lock.presentFence} after ${this.#highestFence}`)
     this.#highestFence = Math.max(this.#highestFence, lock.presentFence)
-    if (this.#isQuiet) this.#report.violated('a quiet broker grants nothing', name)
+    if (this.#isQuiet) this.#report.violated('a quiet broker grants only steals', name)
     if (request !== undefined) this.#dequeued(request)
   }
 

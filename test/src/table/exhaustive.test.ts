@@ -61,8 +61,8 @@ function distinctSessions({ sessions }: PlainState): PlainSession[] {
 }
 
 /**
- * Three sessions without a grace, which therefore end when their connection drops, and all their
- * commands for two keys.
+ * Three sessions without a grace, and all their commands for two keys. Such a session ends when its
+ * connection drops, unless the broker itself has closed the connection.
  */
 const contention: World = {
   start: ['a', 'b', 'c'].map((session) => openCommand(session, 0)),

@@ -1,8 +1,8 @@
 /**
  * A gradual snapshot is read while the table executes further commands. It must equal the complete
- * snapshot that `dump` makes in one step when the gradual snapshot begins. Each test reads a few
- * items between two commands. The commands add, change and remove records before and after the
- * snapshot reads these records.
+ * snapshot that `dump` makes in one step when the gradual snapshot begins. The tests read items
+ * between commands, which add, change and remove records before and after the snapshot reads these
+ * records.
  */
 import { dump, GradualSnapshot, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
 import { Digest, ItemDigest } from '@holdfast/server/internal'

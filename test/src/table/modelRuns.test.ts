@@ -1,7 +1,7 @@
 /**
- * Runs long random histories on a lock table and on its model. Each history has two hundred
- * commands of every kind, and many commands are out of date. The test reports a failing history as
- * a list of commands that is as short as possible.
+ * Runs long random histories on a lock table and on its model. Each history has two hundred steps,
+ * which become commands of every kind. Many commands are out of date. The test reports a failing
+ * history as a list of commands that is as short as possible.
  */
 import type { Command } from '@holdfast/server/core'
 import { expect } from 'chai'

@@ -1,9 +1,9 @@
 /**
  * The cost of thousands of waiters, counted in effects and not in time. A release grants exactly
- * the waiters that can now hold the lock, and waiters that leave the queue cause no grant. A
- * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
- * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
- * grant.
+ * the waiters that can now hold the lock, at most a thousand in one command. Waiters that leave the
+ * queue cause no grant. A `TableDriver` applies commands to a lock table and returns the effects as
+ * short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
+ * fence 2. A fence numbers a grant.
  */
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
