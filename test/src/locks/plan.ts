@@ -43,7 +43,7 @@ const names = ['x', 'y', '', '\0']
 export function drawPlan(random: RandomSource, turns: number): PlanTurn[] {
   let requestCount = 0
   const openRequests: PlannedRequest[] = []
-  const request = (steal: boolean): PlannedRequest => {
+  const planRequest = (steal: boolean): PlannedRequest => {
     const ifAvailable = !steal && random.chance(0.2)
     const abortable = !steal && !ifAvailable && random.chance(0.6)
     const mode = !steal && random.chance(0.5) ? 'shared' : 'exclusive'
@@ -59,17 +59,17 @@ export function drawPlan(random: RandomSource, turns: number): PlanTurn[] {
   }
   const upTo = <T>(maxCount: number, make: () => T) =>
     Array.from({ length: 1 + random.below(maxCount) }, make)
-  const end = (...kinds: PlannedEnd['kind'][]): PlannedEnd => ({
+  const planEnd = (...kinds: PlannedEnd['kind'][]): PlannedEnd => ({
     kind: random.pick(kinds),
     label: random.pick(openRequests).label,
   })
   const turn = (): PlanTurn => {
     const choice = openRequests.length === 0 ? 0 : random.below(7)
-    if (choice <= 2) return upTo(4, () => request(false))
-    if (choice <= 4) return upTo(3, () => end('release', 'release', 'fail'))
+    if (choice <= 2) return upTo(4, () => planRequest(false))
+    if (choice <= 4) return upTo(3, () => planEnd('release', 'release', 'fail'))
     if (choice === 5)
-      return random.chance(0.5) ? upTo(2, () => end('abort')) : withAbort(request(false))
-    return [request(true), ...upTo(2, () => request(false))]
+      return random.chance(0.5) ? upTo(2, () => planEnd('abort')) : withAbort(planRequest(false))
+    return [planRequest(true), ...upTo(2, () => planRequest(false))]
   }
   return [...Array.from({ length: turns }, turn), ...closingTurns(openRequests)]
 }
@@ -109,7 +109,8 @@ export async function runPlan(
       } else {
         const { name, options } = plannedRequests.get(label)!
         const isBehindShared = options.mode === 'exclusive' && held.includes(`${name} shared`)
-        if (action.kind !== 'abort' || !isBehindShared) end(scriptedRequests.get(label)!, action)
+        if (action.kind !== 'abort' || !isBehindShared)
+          endRequest(scriptedRequests.get(label)!, action)
       }
     }
     await script.untilQuiet()
@@ -123,7 +124,7 @@ export async function runPlan(
 }
 
 /** Ends a request as planned. */
-function end(request: ScriptedRequest, { kind, label }: PlannedEnd): void {
+function endRequest(request: ScriptedRequest, { kind, label }: PlannedEnd): void {
   if (kind === 'release') request.release(label)
   else if (kind === 'fail') request.fail(new Error(label))
   else request.abort(label)

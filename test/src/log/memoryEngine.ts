@@ -42,7 +42,7 @@ export class MemoryStore {
   /** The position up to which all entries are removed. */
   compactedTo = 0
   #position = 0
-  readonly #followers = new Set<() => void>()
+  readonly #watchers = new Set<() => void>()
 
   constructor(environment: Pick<LogEnvironment, 'clock' | 'endOfTurn'>) {
     this.environment = environment
@@ -57,7 +57,7 @@ export class MemoryStore {
     this.#position += 2
     this.entries.push({ position: this.#position, text })
     this.allTexts.push(text)
-    for (const follower of this.#followers) follower()
+    for (const watcher of this.#watchers) watcher()
   }
 
   /** Removes all entries up to this position, inclusive. */
@@ -67,15 +67,15 @@ export class MemoryStore {
   }
 
   /** Calls the function after each append. @returns a function that ends the calls */
-  watch(follower: () => void): () => void {
-    this.#followers.add(follower)
-    return () => this.#followers.delete(follower)
+  watch(watcher: () => void): () => void {
+    this.#watchers.add(watcher)
+    return () => this.#watchers.delete(watcher)
   }
 }
 
 /** The failures of the connection to the store. */
 export interface Faults {
-  /** Calls get no answer, and followers get no entries. */
+  /** Calls get no answer, and listeners get no entries. */
   isCut: boolean
   /** Appended entries are stored, but the answers are lost. */
   losesAnswers: boolean
@@ -83,7 +83,7 @@ export interface Faults {
   appendsTwice: boolean
   /** The delay of each call and of each delivery, in ms. */
   delayMs: number
-  /** Returns true for an entry that followers do not get. */
+  /** Returns true for an entry that listeners do not get. */
   drops: (text: string) => boolean
 }
 
@@ -134,7 +134,7 @@ export class MemoryEngine implements Engine {
     if (this.faults.losesAnswers) throw new Error('no answer')
   }
 
-  follow(from: number, follower: LogListener): { stop(): void } {
+  follow(from: number, listener: LogListener): { stop(): void } {
     let position = from
     let isScheduled = false
     const deliver = (): void => {
@@ -142,14 +142,14 @@ export class MemoryEngine implements Engine {
       if (this.faults.isCut || !this.#subscriptions.has(subscription)) return
       if (position < this.#store.compactedTo) {
         subscription.stop()
-        follower.compacted()
+        listener.compacted()
         return
       }
       for (const entry of this.#store.entries.filter((entry) => entry.position > position)) {
         if (!this.#subscriptions.has(subscription)) return
         position = entry.position
         if (this.faults.drops(entry.text)) continue
-        follower.entry(position, entry.text)
+        listener.entry(position, entry.text)
       }
     }
     const scheduleDelivery = (): void => {

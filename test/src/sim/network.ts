@@ -74,7 +74,13 @@ export class Network {
     isBrowser: boolean,
   ): WebSocketConstructor {
     const connect = (end: ClientEnd, url: string) =>
-      new Connection(this, { number: this.#connectionCount++, client, url, path: pathTo(url), end })
+      new Connection(this, {
+        number: this.#connectionCount++,
+        clientProcess: client,
+        client: end,
+        url,
+        path: pathTo(url),
+      })
     return class extends ClientEnd {
       constructor(url: string) {
         super((end) => connect(end, url))
@@ -95,10 +101,10 @@ export interface Cut {
 
 export interface ConnectionDeps {
   readonly number: number
-  readonly client: SimProcess
+  readonly clientProcess: SimProcess
+  readonly client: ClientEnd
   readonly url: string
   readonly path: Path
-  readonly end: ClientEnd
 }
 
 export class Connection {
@@ -126,18 +132,18 @@ export class Connection {
   /** Cuts the connection after this many more frames. */
   framesUntilCut: { frames: number; readonly cut: Cut } | undefined = undefined
 
-  constructor(network: Network, { number, client, url, path, end }: ConnectionDeps) {
+  constructor(network: Network, { number, clientProcess, client, url, path }: ConnectionDeps) {
     this.network = network
     this.number = number
     this.url = url
-    this.clientProcess = client
+    this.clientProcess = clientProcess
     this.path = path
-    this.client = end
+    this.client = client
     const { world, random } = network
     this.up = new Pipe(world, random, path.up)
     this.down = new Pipe(world, random, path.down)
     network.connections.add(this)
-    network.newest.set(client, this)
+    network.newest.set(clientProcess, this)
     this.up.send(0, () => this.#accept())
   }
 

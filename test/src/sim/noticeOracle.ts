@@ -2,7 +2,7 @@
  * An oracle (a check of a simulated run) of the two notices of the broker: `queued` tells a client
  * that its request waits, and `contended` tells a holder that requests wait for its lock. `queued`
  * comes once for a request. In a world without faults, `contended` comes at most about once a
- * second for a lock, and a client gets each notice that it asked for soon.
+ * second for a lock, and each notice that a client wants comes soon.
  */
 import type { Effect, Request, Session } from '@holdfast/server/core'
 import type { Connection } from './network.js'

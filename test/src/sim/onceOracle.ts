@@ -7,8 +7,7 @@
  * programs get. Only the `complete` of a runner gives a value. A follower gets only the value of
  * the run that it waited for, and every other caller only a kept value. No request gets two
  * answers. A kept value answers every call until the table forgets this value. The table forgets a
- * value when its time is over, when a newer value of the key replaces it, or as the oldest of too
- * many.
+ * value when its time is over, when the key has a newer value, or as the oldest of too many values.
  */
 import type { Command, Effect, Lock } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'

@@ -65,7 +65,7 @@ export class Oracles {
   /** The newest process of each machine. */
   readonly #runs = new Map<BrokerMachine, BrokerRun>()
   /**
-   * The runs by the present and former names of their brokers in the command log; by '' the run of
+   * The runs by the present and former names of their brokers in the command log. The name '' is of
    * a broker with a log of its own.
    */
   readonly #runsByName = new Map<string, BrokerRun>()
