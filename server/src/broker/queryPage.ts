@@ -55,8 +55,8 @@ export class PageBuilder implements KeyPageBuilder {
     const { after, afterFence } = this.#start
     if (keyState.isIdle || key < after || (key === after && afterFence === undefined)) return 0
     const { held, waiting } = this.#countsOf(keyState)
-    // The holders before the start are skipped three times: by `#countsOf` above, again in `build`,
-    // and in the search for the first lock of the page.
+    // The holders of the key `after` are visited three times: by `#countsOf` above, again in
+    // `build`, and in the search for the first lock of the page.
     const skippedCost = key === after ? 3 * costOfSkipping(keyState.holders.length) : 0
     // The previous page has listed this whole key. If the builder kept the key, a page with the
     // limit 1 would be empty.

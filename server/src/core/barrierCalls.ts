@@ -10,8 +10,8 @@
  */
 export class Barrier<S> {
   /**
-   * Number of the barrier in the order in which barriers began; 0 for the placeholder with which an
-   * iteration over the list remembers its position (see `orderedList.ts`).
+   * Number of the barrier in the order in which barriers began; 0 for a bookmark (see
+   * `orderedList.ts`).
    */
   order = 0
   previous: Barrier<S> | undefined = undefined

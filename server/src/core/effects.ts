@@ -42,8 +42,8 @@ export type Effect =
       readonly answers: ReadonlyMap<number, Answer>
     }
   /**
-   * A refused resume: the session is unknown, or the secret is wrong. The client must not learn
-   * which of the two is true.
+   * A refused resume, such as for an unknown session or with a wrong secret. The client must not
+   * learn the reason.
    */
   | { readonly kind: 'refused'; readonly handshakeId: string }
   /** `keep` is true if the session lives on for its whole lease, and not only for its grace. */
@@ -58,14 +58,14 @@ export type Effect =
    */
   | { readonly kind: 'granted'; readonly lock: Lock; readonly request: Request | undefined }
   /**
-   * A shared lock has become exclusive, and has a new current fence. `request` is the upgrade that
+   * A shared lock has become exclusive, and has a new present fence. `request` is the upgrade that
    * waited; undefined for an upgrade that was granted without a wait. An `answer` follows.
    */
   | {
       readonly kind: 'upgraded'
       readonly lock: Lock
       readonly request: Request | undefined
-      /** The current fence of the lock before the upgrade. */
+      /** The present fence of the lock before the upgrade. */
       readonly formerFence: number
     }
   /** An exclusive lock has become shared, and keeps its fence. An `answer` follows. */
@@ -97,7 +97,7 @@ export type Effect =
   | { readonly kind: 'forgotten'; readonly kept: KeptResult }
   /** A call waits at a barrier. */
   | { readonly kind: 'arrived'; readonly call: BarrierCall<Session> }
-  /** A call waits at its barrier no longer. An `answer` follows, unless the session has ended. */
+  /** A call waits at its barrier no longer. An `answer` follows, unless the reason is `ended`. */
   | {
       readonly kind: 'departed'
       readonly call: BarrierCall<Session>

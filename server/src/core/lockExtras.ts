@@ -193,7 +193,7 @@ export class KeyExtras<L, R> {
   upgrade: R | undefined = undefined
   /** The locks and requests of the key in scopes or sets; undefined while none is listed. */
   scopes: KeyScopes<L, R> | undefined = undefined
-  /** The `once` requests that wait; undefined if none waits. */
+  /** The `once` requests that wait for the present run; undefined if none waits. */
   followers: FollowerGroup<R> | undefined = undefined
   /** The followers that get the value of a run that has ended; undefined if all are answered. */
   delivery: FollowerGroup<R> | undefined = undefined

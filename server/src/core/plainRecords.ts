@@ -1,6 +1,6 @@
 /**
- * The types of the lock table that do not depend on the types `Session`, `Lock` and `KeyState`. A
- * type with a field for such an object takes the type of the object as a type parameter.
+ * The types of the lock table that the files of `Session`, `Lock` and `KeyState` import. So this
+ * file imports none of these three; `AnswerOf` takes the type of a lock as a type parameter.
  */
 import type { ErrorCode, Holder, LockMode } from '@holdfast/shared'
 import type { SessionLimits } from './commands.js'

@@ -80,7 +80,7 @@ export class Session {
   additionalKeys = 0
   /** Stored answers by request id, oldest first; undefined for a session that cannot resume. */
   readonly answers: Map<number, Answer> | undefined
-  /** Bytes of the holders in the stored answers. */
+  /** Bytes of JSON by which the stored answers describe the holders of keys. */
   storedHolderBytes = 0
   /** How many stored answers have the result of a `once`. */
   storedResults = 0

@@ -63,8 +63,8 @@ export class FollowerGroup<R> {
 /** A result that later `once` calls of its key get. */
 export class KeptResult {
   /**
-   * Number of the result in the order in which results were kept; 0 for the placeholder with which
-   * an iteration over the list remembers its position (see `orderedList.ts`).
+   * Number of the result in the order in which results were kept; 0 for a bookmark (see
+   * `orderedList.ts`).
    */
   order = 0
   previous: KeptResult | undefined = undefined

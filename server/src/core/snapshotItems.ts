@@ -125,7 +125,8 @@ export function itemsOfBarrier({ key, parties, calls }: Barrier<Session>): Snaps
  * Yields the items of one record, without the results that were yielded before. So each result
  * comes once, before the first item that refers to it.
  *
- * @param yielded The fences of the results that were yielded before. This function adds the others.
+ * @param yielded The fences of the results that were yielded before. This function adds the fence
+ *   of each result that it yields.
  */
 export function* withoutRepeatedResults(
   items: readonly SnapshotItem[],

@@ -165,7 +165,7 @@ export class LockTable {
   }
 
   /**
-   * Calls a listener before each change of a record.
+   * Calls a listener before each change of a record. The listener is the snapshot under way.
    *
    * @throws {Error} if the table has a listener already.
    */
