@@ -183,7 +183,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#allowance.beginTurn(now)
     this.#allowance.chargeTurn(costs.controlFrame)
     this.#deps.scheduler.spend(costs.controlFrame)
-    this.#allowance.chargeSecond(costs.controlFrame, now)
+    this.#allowance.chargeRate(costs.controlFrame, now)
     // The flusher counts the memory of the connection again, because it may have become less.
     if (this.countedBytes > 0) this.#requestFlush()
     if (this.#input === undefined && this.#allowance.unitsLeft <= 0) this.#pause()
@@ -269,7 +269,7 @@ export class Connection implements SocketListener, PacedWork {
     if (this.#sendQueue.hasUnencoded) this.#allowance.chargeTurn(this.#sendQueue.flush(units))
     this.#handleInput()
     const usedUnits = units - this.#allowance.unitsLeft
-    this.#allowance.chargeSecond(usedUnits, this.#deps.time.now())
+    this.#allowance.chargeRate(usedUnits, this.#deps.time.now())
     this.#scheduleWork()
     return usedUnits
   }
@@ -324,7 +324,7 @@ export class Connection implements SocketListener, PacedWork {
       )
       this.#allowance.chargeTurn(usedUnits)
       this.#deps.scheduler.spend(usedUnits)
-      this.#allowance.chargeSecond(usedUnits, this.#deps.time.now())
+      this.#allowance.chargeRate(usedUnits, this.#deps.time.now())
     }
     if (this.#input !== undefined || this.#sendQueue.hasUnencoded) this.#scheduleWork()
   }
@@ -427,8 +427,7 @@ export class Connection implements SocketListener, PacedWork {
     // The rate budget (work per second) needs memory, so a lone `pong` of an idle session does not
     // make it. A `pong` costs the fixed cost of a message, and less than one unit for its `ack`.
     const isMoreThanPong = usedUnits > costs.message + 1
-    if (isMoreThanPong || this.#allowance.hasSecondBudget)
-      this.#allowance.chargeSecond(usedUnits, at)
+    if (isMoreThanPong || this.#allowance.hasRateBudget) this.#allowance.chargeRate(usedUnits, at)
   }
 
   #handleInput(): void {

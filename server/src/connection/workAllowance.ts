@@ -35,8 +35,8 @@ export class WorkAllowance {
     return this.#unitsLeft
   }
 
-  /** Whether this connection has a rate budget, because {@link chargeSecond} was called before. */
-  get hasSecondBudget(): boolean {
+  /** Whether this connection has a rate budget, because {@link chargeRate} was called before. */
+  get hasRateBudget(): boolean {
     return this.#rateBudget !== undefined
   }
 
@@ -85,7 +85,7 @@ export class WorkAllowance {
    * Subtracts units from the rate budget (work per second). If this overdraws the rate budget, the
    * budget of the turn becomes 0 as well.
    */
-  chargeSecond(units: number, now: number): void {
+  chargeRate(units: number, now: number): void {
     const { workPerSecond } = this.#deps
     if (workPerSecond === Number.POSITIVE_INFINITY) return
     this.#rateBudget ??= new RateBudget(workPerSecond, now)
