@@ -1,6 +1,7 @@
 /**
  * Limits the pending connections: connections that are still in their handshake, between the HTTP
- * upgrade and the message `welcome`.
+ * upgrade and the message `welcome`. `http` uses the same class for sockets before their request,
+ * and for waiting upgrades.
  *
  * One limit holds for the pending connections of all addresses together. When this limit is
  * reached, a new connection may displace the oldest connection of the address that has the most

@@ -101,6 +101,9 @@ export interface Log {
   start(stateMachine: StateMachine): undefined | Promise<void>
   /** Submits a command. The log passes the command to `apply`, now or later. */
   submit(command: Command): void
-  /** Resolves when every submitted command was applied. The caller must submit no more commands. */
+  /**
+   * Resolves when every submitted command was applied, or cannot be applied any more. The caller
+   * must submit no more commands.
+   */
   close(): Promise<void>
 }

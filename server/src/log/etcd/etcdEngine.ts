@@ -4,8 +4,8 @@
  * new incarnation, which has its own name. Each incarnation writes its entries (batches of
  * commands) to a key of its own, its slot. Every broker watches all slots. A watch also delivers
  * values that a later entry has overwritten. The revision numbers of etcd are the order of the
- * entries. The engine uses neither the leases nor the plain reads of etcd, because etcd has revoked
- * leases wrongly, and plain reads were out of date after a pause.
+ * entries. The engine does not use the leases of etcd, because etcd has revoked leases wrongly. It
+ * does not rely on plain reads, because plain reads were out of date after a pause.
  *
  *   prefix/config                     the settings of all brokers of the log
  *   prefix/founding                   exists until enough brokers have joined a new log

@@ -261,7 +261,7 @@ async function awaitWrite(write: Promise<boolean>): Promise<void> {
   } catch (error) {
     const { commitError } = error as { readonly commitError?: Promise<never> }
     const commitReason = commitError?.catch((reason: unknown) => reason)
-    // Wait for the reason until the end of this turn only, because LMDB may reject no second
+    // Wait for the reason only until the end of this turn, because LMDB may never reject the second
     // promise.
     const endOfTurn = new Promise<void>(nodeEnvironment.endOfTurn)
     throw (await Promise.race([commitReason, endOfTurn])) ?? error

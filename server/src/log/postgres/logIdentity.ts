@@ -9,7 +9,7 @@ import type { Connection, Row } from './connection.js'
 import { PostgresError } from './errors.js'
 import type { Statements } from './statements.js'
 
-/** An entry that the broker has seen. The id is undefined if the entry was compacted. */
+/** An entry that the broker has seen. The id is undefined if the broker does not know the id. */
 export interface SeenEntry {
   readonly position: number
   readonly id: string | undefined

@@ -32,7 +32,7 @@ export interface StoredSnapshot {
 
 /** Receives the entries of a log. The engine does not catch the exceptions of the listener. */
 export interface LogListener {
-  /** Called once for each entry after the start position, in order. Positions rise, with gaps. */
+  /** Called once for each entry after the start position, in order. Positions may have gaps. */
   entry(position: number, entry: string): void
   /** The log has compacted (dropped) the next entries. The engine makes no call after this call. */
   compacted(): void
