@@ -3,8 +3,8 @@
  * a prefix, to a connection. The cost of an event depends on the length of its key and on the
  * number of matching connections. The number of watches does not matter, because the index returns
  * each connection at most once for a key (see `sessionWatches.ts`). The broker encodes an event
- * once for all connections. If many connections must get the event, the broker passes the event to
- * some of them in later turns of the event loop (see `eventFanOut.ts`).
+ * once for all connections. If many connections must get events, some events wait for later turns
+ * of the event loop (see `eventFanOut.ts`).
  */
 import type { DequeueReason, LockEvent } from '@holdfast/shared'
 import { costOfBytes, costOfNotifying } from '../config/workCosts.js'

@@ -193,9 +193,9 @@ function reportFileError(logger: Logger | undefined, fields: object, message: st
 }
 
 /**
- * Opens the audit file, which only the user of this process may read. The lines are appended, so a
- * program that rotates the file may copy and then truncate the file. Returns the audit log, and the
- * function that writes its buffered lines.
+ * Opens the audit file. A new file has the mode 0600, so that only the user of this process may
+ * read it. The lines are appended, so a program that rotates the file may copy and then truncate
+ * the file. Returns the audit log, and the function that writes its buffered lines.
  *
  * @throws {Exit} 78 if the file cannot be opened.
  */

@@ -1,13 +1,13 @@
 /**
- * The limits of the broker. Each limit has a meaning, a default, a value in the `public` profile
- * (the defaults for untrusted clients), and an error message for a client that reaches the limit.
- * The options, the command line, the documentation and the metrics all use this table.
+ * The limits of the broker. Each limit has a default, a value in the `public` profile (the defaults
+ * for untrusted clients), and an error message for clients that reach it. The options, the command
+ * line, the documentation and the metrics all use this table.
  *
  * Limits of sizes and counts are on by default, because one client could exhaust a broker without
  * them. Two kinds of limits are off by default: limits of rates (except `workPerSecond`), and
  * limits for each address or principal (the authenticated name of a client). The reason is that a
  * trusted backend may send fifty thousand requests a second from one address. The `public` profile
- * turns these limits on.
+ * turns these limits on. `maxHoldMs` is off in both profiles.
  */
 import {
   maxBarrierCallsPerSession,
@@ -42,9 +42,9 @@ export interface BrokerLimits {
    * Open connections whose handshake is not over (pending connections). If there are more, the
    * broker closes one pending connection with 1013: the oldest pending connection of the address
    * that has the most. If no address has more than the address of the new connection has, the
-   * broker closes the new connection. The same limit and the same rule hold for the upgrades that
-   * wait for a later turn of the event loop, but the broker refuses an upgrade with 503. Default
-   * the greater of 1,000 and a tenth of `connections`; public 200.
+   * broker closes the new connection. The same limit and rule hold for the upgrades that wait for a
+   * later turn of the event loop. The broker refuses an upgrade with 503. Default the greater of
+   * 1,000 and a tenth of `connections`; public 200.
    */
   readonly pendingConnections: number
   /** Open connections of one address whose handshake is not over. Default off; public 20. */
@@ -152,10 +152,11 @@ export interface BrokerLimits {
   /**
    * Memory that clients may make the broker use, in bytes: the lock table, connections, unread
    * output, watches and refused deadlocks. The broker's estimate is usually too high. At the limit
-   * the broker refuses `lock` and `watch` with `QUOTA_EXCEEDED`, and closes connections with 1013
-   * instead of opening a session. At nine eighths of the limit the broker closes new connections
-   * with 1013, and connections with more than 16 KiB of unread output with 4308. Default: half of
-   * the maximum heap size of V8 (`node --max-old-space-size`).
+   * the broker refuses requests that add a lock, a value of a leader or a watch with
+   * `QUOTA_EXCEEDED`. It also closes connections with 1013 instead of opening a session. At nine
+   * eighths of the limit the broker closes new connections with 1013, and connections with more
+   * than 16 KiB of unread output with 4308. Default: half of the maximum heap size of V8, which
+   * `node --max-old-space-size` sets.
    */
   readonly memoryBytes: number
 }

@@ -36,7 +36,7 @@ export interface LogStatus {
   readonly snapshot: { readonly position: number; readonly ageMs: number } | undefined
   /** How often this broker has taken over the sessions of another broker. */
   readonly takeovers: number
-  /** How often this broker has ended its membership because its entries did not return in time. */
+  /** How often this broker has resigned, mostly because its entries did not return in time. */
   readonly resignations: number
   /** How many snapshots have failed at this broker. */
   readonly failedSnapshots: number

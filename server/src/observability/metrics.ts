@@ -1,15 +1,15 @@
 /**
  * The broker's metrics for Prometheus, through prom-client. No label holds a key, a session or a
- * principal (the name of a client), because each value that a client chooses would become a
- * separate series. Label values are in snake_case.
+ * principal (the name of a client), because each value from a client would become a series. Label
+ * values are in snake_case.
  *
  * Events are counted in plain numbers here, and prom-client gets the numbers when Prometheus
  * scrapes, because some events happen thousands of times a second. Most events are effects, which
  * are the changes of the lock table.
  *
- * The wall clock measures how long requests wait and how long locks are held, because the lock
- * table stores the wall times of requests and grants. The monotonic clock measures the hand-off
- * (from a grant to its write), because the hand-off is short.
+ * The wall clock measures how long requests wait and locks are held, because the lock table stores
+ * the wall times of requests and grants. The monotonic clock measures the hand-off (from a grant to
+ * its write), because the hand-off is short.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { type Effect, type Lock, type Session, waitingCountOf } from '../core/index.js'
@@ -384,7 +384,7 @@ function registerLogMetrics(gauge: Register, total: Register, status: () => LogS
   )
   total(
     'log_resignations_total',
-    'How often this broker stopped serving because its entries did not return.',
+    'How often this broker stopped serving, mostly because its entries did not return.',
     () => status().resignations,
   )
   total(

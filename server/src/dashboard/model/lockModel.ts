@@ -42,7 +42,7 @@ export interface PendingQuery {
   readonly upgraded: Map<string, number>
 }
 
-/** The model. All its locks and requests come from one session with the broker. */
+/** The model of the locks and requests that the dashboard's session receives from the broker. */
 export class LockModel {
   /** The monotonic clock of the page, in ms. */
   readonly #now: () => number
