@@ -1,7 +1,7 @@
 /**
- * By this interface, the table tells a gradual snapshot (a snapshot that is read in many turns of
- * the event loop) which record will change next. The snapshot then copies this record, because a
- * snapshot must show the state at its beginning.
+ * By this interface, the table tells a gradual snapshot (which is read in many turns of the event
+ * loop) which record will change next. The snapshot then copies this record, because a snapshot
+ * must show the state at its beginning.
  */
 import type { Barrier } from './barrierCalls.js'
 import type { KeyState, Session } from './records.js'

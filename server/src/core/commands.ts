@@ -173,8 +173,8 @@ export interface SuspendSession extends ConnectionCommand {
   readonly type: 'suspend'
   /**
    * Whether to keep the session for its lease even without a grace. True if the broker itself
-   * closed the connection, because the client may not know that the connection has ended, and may
-   * still rely on its locks.
+   * closed the connection. The client may then not know of the end, and may still rely on its
+   * locks.
    */
   readonly keep: boolean
 }

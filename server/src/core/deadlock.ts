@@ -67,8 +67,8 @@ const passedPerKey = 8
 /**
  * Each key lists the locks of waiting scopes. A check removes the locks of scopes that do not wait
  * any more: at most this many, and later checks remove the rest. Removed locks count for the cost
- * of the check, but not for its limit of visits, because brokers may list different locks, and all
- * brokers must decide alike.
+ * of the check, but not for its limit of visits. The reason is that brokers may list different
+ * locks, but must decide alike.
  */
 const maxRemovedLocks = 10_000
 
@@ -95,8 +95,8 @@ interface CheckedKey {
   /** The upgrade that waits at the key, and the new request if it is an upgrade at this key. */
   readonly upgrades: Waiter[]
   /**
-   * The waiting requests of the key on which the new request depends, as far as these requests are
-   * in scopes or sets; in the order of the key's queue.
+   * The waiting requests in scopes or sets at this key on which the new request depends, in the
+   * order of the key's queue.
    */
   readonly queue: Waiter[]
   /** The same waiters as in `queue`, so that a waiter is found in constant time. */

@@ -415,7 +415,7 @@ export class Request implements LockTerms {
 
 /**
  * The queue of a key. The queue also has the extras of the key (the fields that only a few keys
- * have), so that a key with neither waiters nor extras needs no object for them.
+ * have). So a key with neither waiters nor extras needs no object for them.
  */
 class KeyQueue extends LinkedList<Request> {
   extras: KeyExtras<Lock, Request> | undefined = undefined
@@ -425,8 +425,8 @@ class KeyQueue extends LinkedList<Request> {
 const emptyQueue = new KeyQueue()
 
 /**
- * A key with its holders and its queue. The object itself is the list of the holders, because there
- * can be a million keys, and a second object for each key would take memory.
+ * A key with its holders and its queue. The object itself is the list of the holders, because a
+ * second object for each of a million keys would take memory.
  */
 export class KeyState extends LinkedList<Lock> {
   readonly key: string

@@ -78,8 +78,8 @@ export class Responder {
   }
 
   /**
-   * Refuses a request for permits whose capacity is not the capacity of the key, or a call at a
-   * barrier that has another number of parties.
+   * Refuses a request for permits with another capacity than the key has, or a call at a barrier
+   * that has another number of parties.
    */
   refuseCapacity(
     session: Session,

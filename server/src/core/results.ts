@@ -82,8 +82,8 @@ export class ResultTable {
     const result = new SharedResult(key, fence, value)
     const extras = keyState.extras
     if (extras?.followers !== undefined) {
-      // No earlier delivery is left, because the table answers the followers of a key before it
-      // grants the next waiter, and so before it granted this lock.
+      // No earlier delivery is left, because the table answered the followers of the former run
+      // before it granted this lock.
       extras.delivery = extras.followers
       extras.followers = undefined
       extras.delivery.result = result

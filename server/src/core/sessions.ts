@@ -140,8 +140,8 @@ export class SessionTable {
     )
     for (const session of movedSessions) this.#takeOwnership(session, ownerBroker)
     this.#results.takeOwnership(this.#responder, formerOwner, ownerBroker)
-    // All sessions must have their new owner before the first of them is suspended, because the
-    // suspension of one session can grant a lock to another.
+    // All sessions must have their new owner before the first one is suspended, because the
+    // suspension of a session can grant a lock to another.
     for (const session of movedSessions) this.#suspendSession(session, true, at)
     // The former owner may have ended before it granted all waiters of some keys.
     this.#granter.findUnfinishedKeys(this.byId.values())

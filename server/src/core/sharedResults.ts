@@ -12,7 +12,7 @@ const charsPerGrant = 512
 
 /**
  * The value of one run of a `once`. All followers of the run share this object, so that a value of
- * 32 KiB takes its memory once, however many stored answers contain the value.
+ * 32 KiB takes its memory once, however many stored answers have it.
  */
 export class SharedResult {
   readonly key: string

@@ -3,9 +3,8 @@
  * records the commands of the table, stores these items as a snapshot. Then the log need not keep
  * the commands before the snapshot.
  *
- * The items preserve every order that matters: sessions in the order in which they were opened,
- * keys in the order in which they came into use, holders and queues as in the table, answers by
- * age.
+ * The items preserve every order that matters: sessions as they were opened, keys as they came into
+ * use, holders and queues as in the table, and answers by age.
  */
 import { BarrierTable } from './barriers.js'
 import { KeyTable } from './keyTable.js'

@@ -39,8 +39,8 @@ export function decideUpgrade(
 }
 
 /**
- * Whether the lock can be upgraded and downgraded: it is no set, has no permits, and is neither a
- * leadership nor the lock of a `once`, because these two exclude all other holders of their key.
+ * Whether the lock can be upgraded and downgraded. A set and a lock with permits cannot. The lock
+ * of a leader or of a `once` cannot either, because it excludes all other holders of its key.
  */
 export function canChangeMode({ mode, extras }: Lock): boolean {
   if (mode === 'permits') return false

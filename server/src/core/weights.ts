@@ -2,7 +2,7 @@
  * Estimates the memory of the table: a fixed number of bytes for each record, and a little more
  * than two bytes for each UTF-16 unit of text. (One unit outside Latin-1 makes V8 store a whole
  * text in two bytes a unit.) The estimates are integers, so that the sum is exact after a record is
- * added and removed again. The estimates are upper bounds for V8 (Node 20 to 24, 64 bits), and
+ * added and removed again. The estimates are upper bounds for V8 (Node 20 to 24, 64 bits). They
  * include the maps, id tables and deadlines that refer to a record. A test compares the estimates
  * with the real heap.
  */
