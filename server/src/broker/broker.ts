@@ -59,7 +59,7 @@ export class Broker {
    * Starts the command log, which first restores the lock table from the stored commands.
    *
    * @param quietStart How long after the start the broker grants only requests that steal a lock,
-   *   in ms; 0 if the broker grants all requests from the start.
+   *   in ms. 0: the broker grants all requests.
    */
   #startLog(quietStart: number): undefined | Promise<void> {
     const starting = this.#log.start(this.#components.stateMachine)

@@ -62,8 +62,8 @@ type BrokerTimerSubject =
   | ContendedKey
 
 /**
- * When the broker resumes reading from a connection, the broker needs at most this time to read the
- * input that arrived during the pause, in ms.
+ * When the broker resumes reading from a connection, it needs at most this time to read the input
+ * that arrived during the pause, in ms.
  */
 const maxInputDelayMs = 50
 

@@ -44,8 +44,8 @@ interface PendingHandshake {
   readonly hello: Hello
   readonly principal: string
   /**
-   * The secret that the client gets in `welcome` and needs to resume; undefined for a session
-   * without a grace (the time in which a client may resume).
+   * The secret that the client gets in `welcome` and needs to resume. Undefined without a grace
+   * (the time in which a client may resume).
    */
   readonly secret: string | undefined
 }

@@ -166,9 +166,8 @@ export class Inbound {
 
   /**
    * Refuses a message that adds a lock, a value or a watch, if the memory of the broker is full.
-   * While the broker drains (prepares to stop), also refuses a request for a lock, or a call at a
-   * barrier, of a session that no other broker can take over. Returns whether the message is
-   * refused.
+   * While the broker drains, also refuses a request for a lock or a call at a barrier, unless
+   * another broker can take over its session. Returns whether the message is refused.
    */
   #refuseAddition(
     { adds }: MessageHandler<SessionMessage>,

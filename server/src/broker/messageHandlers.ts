@@ -401,7 +401,7 @@ function checkUpgrade(
 
 /**
  * Checks the permission for a key. A query or a watch without a key needs no permission here,
- * because such a query or watch shows only the keys that the client may see.
+ * because it shows only the keys that the client may see.
  */
 function checkKey(
   operation: Operation,

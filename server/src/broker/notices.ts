@@ -119,8 +119,8 @@ export class Notices {
   /**
    * A session has resumed, and the list of its locks is in the send queue. A `contended` may have
    * been lost with the former connection, so the broker sends the notice again. This method also
-   * adds the locks of the session, because this broker does not know them yet after a restart or
-   * after it has taken over the session.
+   * adds the locks of the session. After a restart, or after it has taken over the session, this
+   * broker does not know them yet.
    */
   onResumed(session: Session): void {
     for (const lock of session.held.values()) {

@@ -67,8 +67,9 @@ export interface OutboundDeps {
 
 /**
  * Whether the cost of this answer is added to the cost of the command that causes the answer. The
- * result of a `once` and the list of holders in `LOCK_TIMEOUT` can be long, and often go to clients
- * that have sent no message in this turn. So the connections of these clients cannot be charged.
+ * result of a `once` and the list of holders in `LOCK_TIMEOUT` can be long. They often go to
+ * clients that have sent no message in this turn. So the connections of these clients cannot be
+ * charged.
  */
 function isChargedToCause(answer: Answer): boolean {
   return answer.kind === 'result' || (answer.kind === 'failed' && answer.code === 'LOCK_TIMEOUT')
@@ -179,8 +180,8 @@ export class Outbound {
   }
 
   /**
-   * Starts the deadlines of the sessions that this broker owns, of their locks and of their
-   * requests, and of the kept results that this broker owns. Each deadline runs in full from now.
+   * Starts the deadlines of the sessions and kept results that this broker owns, and of the locks
+   * and requests of these sessions. Each deadline runs in full from now.
    */
   startDeadlines(
     sessions: ReadonlyMap<string, Session>,

@@ -2,8 +2,8 @@
  * Counts the deadlocks that the broker has refused, and keeps the newest of them for `stats`, the
  * dashboard and the command line. A deadlock is a cycle of requests that wait for each other.
  *
- * Clients choose the keys and the names in a cycle, so the kept deadlocks are bounded in number and
- * in bytes, and the broker counts these bytes as memory of its clients.
+ * Clients choose the keys and the names in a cycle. So the kept deadlocks are bounded in number and
+ * in bytes, and these bytes count as memory of the clients.
  */
 import type { RefusedDeadlock } from '@holdfast/shared'
 import { textBytes } from '../core/weights.js'

@@ -194,9 +194,9 @@ export class SessionWatches {
 
   /**
    * The id of the watch that must not get an event; undefined if all watches may get the event. The
-   * newest watch must not get an event about a lock or request that its search will list later,
-   * because the search lists the result of the change. If the watch got the event as well, the
-   * client would hear of the change twice, or would hear of the end of an unknown lock.
+   * newest watch must not get an event about a lock or request that its search lists later. The
+   * search then lists the result of the change. With the event as well, the client would hear of
+   * the change twice, or would hear of the end of an unknown lock.
    *
    * @param willBeListed Whether this search will still list the lock or request of the event.
    */

@@ -1,9 +1,9 @@
 /**
  * The state machine of the command log. The log puts commands in order and makes them durable. The
- * state machine applies each command to the lock table of this broker, and passes the effects to
- * the clients, the counters, the watches and the observer. An effect is one change that a command
- * made. In a cluster every broker applies the commands of all brokers, so most effects concern
- * sessions of other brokers.
+ * state machine applies each command to the lock table, and passes the effects to the clients, the
+ * counters, the watches and the observer. An effect is one change that a command made. In a cluster
+ * every broker applies the commands of all brokers, so most effects concern sessions of other
+ * brokers.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import type { SessionQuota } from '../access/sessionQuota.js'

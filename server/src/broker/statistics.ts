@@ -15,7 +15,7 @@ export class LiveTable {
   /** The broker replaces this object when it loads a snapshot. */
   current = new LockTable()
   /**
-   * How many effects (changes of the table) the broker has handled, plus the units of work (see
+   * How many effects (changes of the table) the broker has handled. Includes the units of work (see
    * `workCosts.ts`) for other work that commands cause, such as the events of watches.
    */
   effectCount = 0

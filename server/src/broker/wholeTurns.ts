@@ -1,8 +1,8 @@
 /**
- * Finds the messages that may need a whole turn of the event loop, because they release many locks,
- * grant many waiters, or check a large graph for deadlocks. Every connection may use a small
- * minimum of work in each turn, but such a message needs more. A hundred connections could each
- * send such a message in the same turn. So these messages use the units of work that all
+ * Finds the messages that may need a whole turn of the event loop. Such a message releases many
+ * locks, grants many waiters, or checks a large graph for deadlocks. Every connection may use a
+ * small minimum of work in each turn, but such a message needs more. A hundred connections could
+ * each send such a message in the same turn. So these messages use the units of work that all
  * connections share, and wait for a later turn if no such units are left.
  */
 import type { KeyState, Lock, LockTable, Request, Session } from '../core/index.js'
