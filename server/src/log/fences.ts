@@ -117,7 +117,8 @@ export function ownFenceFile(path: string): OwnershipHandle {
  * Makes fences whose reservations are written to a file.
  *
  * @throws {HoldfastError} `UNAVAILABLE` if the clock is after the year 2099, or if the file cannot
- *   be read or written, is not a fence file, or has fences too high for a broker to begin with.
+ *   be read or written or is no fence file. Also if its fences are too high for a broker to begin
+ *   with.
  */
 export function fileFences(path: string, wallMs: number): Fences {
   // The earlier broker may have used all reserved fences, so the new fences begin after the

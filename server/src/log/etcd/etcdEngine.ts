@@ -89,8 +89,8 @@ export class EtcdEngine implements Engine {
   }
 
   async open(config: ClusterConfig): Promise<void> {
-    // A call must have time for several tries before the other brokers declare this broker dead,
-    // and each try must be long enough for a slow member.
+    // A call must have time for several tries before the other brokers declare this broker dead.
+    // Each try must be long enough for a slow member.
     this.#client.callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
     // Each broker writes at least one entry in a sixth of `deadMs`, so a working watch is not
     // silent for a third of `deadMs`.

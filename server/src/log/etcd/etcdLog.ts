@@ -46,10 +46,10 @@ export interface EtcdLogOptions {
    */
   readonly sharedEtcd?: boolean | undefined
   /**
-   * How many brokers the log is for, 1 to 100. A broker that makes a new log, or finds a log that
-   * is still being founded, refuses clients until a majority of these brokers has joined. A broker
-   * with a mistyped prefix makes a new log, which no majority ever joins, so this broker grants
-   * nothing. Default: a broker with a new log accepts clients immediately.
+   * How many brokers the log is for, 1 to 100. A broker with a new log, or with a log that is still
+   * being founded, refuses clients until a majority of these brokers has joined. A broker with a
+   * mistyped prefix makes a new log, which no majority ever joins, so this broker grants nothing.
+   * Default: a broker with a new log accepts clients immediately.
    */
   readonly brokers?: number | undefined
   /**

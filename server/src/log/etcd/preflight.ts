@@ -4,8 +4,8 @@
  * uses must belong to one etcd cluster. The broker starts even if some members are not usable, as
  * long as another member is usable.
  *
- * The checks use plain reads of one key and the metrics of a member, because etcd gives the status
- * of a member only to users with the role root.
+ * The checks use plain reads of one key and the metrics of a member. The status of a member is only
+ * for users with the role root.
  */
 import { type Clock, HoldfastError } from '@holdfast/shared'
 import type { EtcdClient } from './client.js'

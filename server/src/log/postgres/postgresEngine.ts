@@ -91,8 +91,8 @@ export class PostgresEngine implements Engine {
   }
 
   async open(config: ClusterConfig): Promise<void> {
-    // A call must have time for several tries before the other brokers declare this broker dead,
-    // and each try must be long enough for a slow server.
+    // A call must have time for several tries before the other brokers declare this broker dead.
+    // Each try must be long enough for a slow server.
     this.#callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
     // Each broker writes at least one entry in a sixth of `deadMs`. A stream reads four times in
     // this time.

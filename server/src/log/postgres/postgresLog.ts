@@ -13,10 +13,10 @@ import { PostgresEngine, type PostgresEngineOptions } from './postgresEngine.js'
 export interface PostgresLogOptions {
   /**
    * The database, such as `postgres://holdfast@db.example/app?schema=holdfast`. List the standbys
-   * that may replace the primary too: `postgres://holdfast@db1,db2/app`. Parameters: `schema`, the
-   * schema of the tables (default `holdfast`); `sslmode`, which is `disable`, `require`,
-   * `verify-ca` or `verify-full` (default `disable` on this machine, `verify-full` beyond); `host`,
-   * the folder of a Unix socket. All brokers of a cluster must have the same database and schema.
+   * that may replace the primary too: `postgres://holdfast@db1,db2/app`. The parameter `schema` is
+   * the schema of the tables (default `holdfast`), and `host` is the folder of a Unix socket.
+   * `sslmode` is `disable`, `require`, `verify-ca` or `verify-full`; default `disable` on this
+   * machine, `verify-full` beyond. All brokers of a cluster must have the same database and schema.
    */
   readonly url: string
   /** The user, if the URL has none. */
@@ -39,10 +39,10 @@ export interface PostgresLogOptions {
    */
   readonly cluster?: string | undefined
   /**
-   * How many brokers the log is for, 1 to 100. A broker that makes a new log, or finds a log that
-   * is still being founded, refuses clients until a majority of these brokers has joined. A broker
-   * with a mistyped schema makes a new log, which no majority ever joins, so this broker grants
-   * nothing. Default: a broker with a new log accepts clients immediately.
+   * How many brokers the log is for, 1 to 100. A broker with a new log, or with a log that is still
+   * being founded, refuses clients until a majority of these brokers has joined. A broker with a
+   * mistyped schema makes a new log, which no majority ever joins, so this broker grants nothing.
+   * Default: a broker with a new log accepts clients immediately.
    */
   readonly brokers?: number | undefined
   /**

@@ -195,10 +195,9 @@ async function checkServer(
 }
 
 /**
- * Whether a pooler (a proxy such as PgBouncer) shares server processes between sessions. In the
- * modes "transaction" and "statement" of a pooler, a second session can get the server process of
- * the first session while the first session is still open. In the mode "session" this cannot
- * happen.
+ * Whether a pooler (a proxy such as PgBouncer) shares server processes between sessions. In its
+ * modes "transaction" and "statement", a second session can get the server process of the first
+ * session while the first session is open. In the mode "session" this cannot happen.
  */
 async function sharesServer(
   connection: Connection,

@@ -1,7 +1,7 @@
 /**
- * A digest (checksum) of the lock table: the sum of one hash for each record of the table.
- * The records are the sessions, each with its attach epoch (the number of its connection), the
- * locks, the waiting requests, the calls at barriers and the kept results of `once`. Every effect
+ * A digest (checksum) of the lock table: the sum of one hash for each record of the table. The
+ * records are the sessions, locks, waiting requests, calls at barriers and kept results of `once`.
+ * The hash of a session includes its attach epoch (the number of its connection). Every effect
  * (change of the table) adds the hashes of new records and subtracts the hashes of former records.
  * So the digest is cheap even for a million locks. It does not depend on the order of the records.
  *
@@ -260,8 +260,8 @@ type HashedTerms = Pick<ExtraTerms, 'permits' | 'capacity' | 'maxHold' | 'once'>
 
 /**
  * The extras (the options that few locks have) of a lock or request, as text. The digest need not
- * cover which locks or requests form a set (one lock on several keys), because the locks of a set
- * have the same fence, and its requests have the same session and id.
+ * cover which locks or requests form a set (one lock on several keys). The locks of a set have the
+ * same fence, and its requests have the same session and id.
  */
 function extrasText(extras: HashedTerms | undefined): string {
   if (extras === undefined) return ''

@@ -1,8 +1,8 @@
 /**
  * The interface of the storage behind a replicated log, such as etcd. An entry is a batch of the
  * commands of one broker, as text. An engine puts the entries of several brokers into one order,
- * delivers the entries to all brokers in that order, and survives the loss of a machine. An engine
- * does not interpret entries.
+ * and delivers them to all brokers in that order. It survives the loss of a machine. An engine does
+ * not interpret entries.
  *
  * An engine has its own timeouts, switches between its own endpoints and recovers from failures by
  * itself. An engine makes no decision about brokers and does not rely on wall clocks.

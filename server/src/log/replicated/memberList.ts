@@ -63,8 +63,8 @@ export class MemberList {
    * of the other brokers.
    *
    * There are two proofs:
-   * - Entry n of a sender proves entry n - 1, because a broker sends entry n only when the broker
-   *   knows that entry n - 1 is in the log.
+   * - Entry n of a sender proves entry n - 1. A broker sends an entry only when it knows that its
+   *   previous entry is in the log.
    * - A death notice with the last entry n of a member proves entry n, because the sender of the
    *   notice has read entry n.
    *

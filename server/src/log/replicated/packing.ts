@@ -1,8 +1,8 @@
 /**
  * Encodes entries of the shared log as values for an engine (PostgreSQL or etcd): short entries as
  * text, and long entries compressed. Entries compress well, because they are repetitive. The cost
- * of an entry depends mostly on its length, because every machine of the engine writes the entry to
- * its disk and sends it to brokers.
+ * of an entry depends mostly on its length. Every machine of the engine writes the entry to its
+ * disk and sends it to brokers.
  */
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 

@@ -273,8 +273,8 @@ export class ReplicatedLog implements Log, Membership {
 
 /**
  * The name of a cluster whose brokers serve one cell (a share of all keys). The name has the cell,
- * such as `1/4`, so that two brokers can share a log only if they have the same cell and the same
- * number of cells. Otherwise the same key could be locked in two logs.
+ * such as `1/4`, so that only brokers with the same cell and number of cells can share a log.
+ * Otherwise the same key could be locked in two logs.
  */
 function clusterOfCell(cluster: string, cell: string | undefined): string {
   if (cell === undefined) return cluster

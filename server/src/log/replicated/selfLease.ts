@@ -68,7 +68,7 @@ export class SelfLease {
 
 /**
  * Detects silent members. The detector counts the silence of a member only while this broker's own
- * entries return, because a log that is unreachable delays the entries of all members.
+ * entries return, because an unreachable log delays the entries of all members.
  */
 export class FailureDetector {
   readonly #deadMs: number

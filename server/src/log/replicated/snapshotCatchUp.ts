@@ -47,8 +47,8 @@ export class SnapshotCatchUp {
    * Resolves with a snapshot that is newer than a position. Tries until the log is reachable, or
    * until {@link stop} is called.
    *
-   * @throws {HoldfastError} `UNAVAILABLE` if no live broker makes a snapshot in time or the
-   *   snapshot is damaged; `INVALID_OPTION` if the log cannot be used with these options.
+   * @throws {HoldfastError} `UNAVAILABLE` if the snapshot is damaged, or no live broker makes one
+   *   in time. `INVALID_OPTION` if the log cannot be used with these options.
    */
   async snapshotAfter(position: number): Promise<LoadedSnapshot> {
     const { engine, environment, config, onProblem, onPart } = this.#deps

@@ -1,13 +1,13 @@
 /**
  * Decides when this broker makes a snapshot of a shared log. The oldest member (the broker that
- * joined the log first) makes a snapshot when enough entries have come, or enough time has passed,
- * since the last snapshot. An operator can let etcd drop (compact) old entries by itself. If etcd
- * retains entries for at least twice the time between two snapshots, every dropped entry is in a
- * snapshot. If two brokers make a snapshot at the same time, the engine keeps one of them.
+ * joined the log first) makes a snapshot when enough entries or enough time have passed since the
+ * last snapshot. An operator can let etcd drop (compact) old entries by itself. If etcd retains
+ * entries for at least twice the time between two snapshots, every dropped entry is in a snapshot.
+ * If two brokers make a snapshot at the same time, the engine keeps one of them.
  *
  * Snapshots are normally made from the entries of the log, and not from the broker's table. The
- * broker saves its own table only if entries after the last snapshot are missing, because another
- * program has compacted the log, or if another broker requests a newer snapshot.
+ * broker saves its own table only if another program has compacted entries after the last snapshot,
+ * or if another broker requests a newer snapshot.
  */
 import { Worker } from 'node:worker_threads'
 import type { ClusterConfig, EngineSource } from './engine.js'
