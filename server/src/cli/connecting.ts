@@ -162,8 +162,8 @@ async function connectToBroker(flags: BrokerFlags, options: ConnectOptions): Pro
 }
 
 /**
- * Throws the error of a failed connection. If the broker did not accept the token, or requires one
- * and got none, throws instead an error that says where the token is read from.
+ * Throws the error of a failed connection. If the token was refused or missing, throws instead an
+ * error that says where the token is read from.
  */
 function throwConnectError(flags: BrokerFlags, error: unknown): never {
   if (!(error instanceof HoldfastError) || error.code !== 'UNAUTHORIZED') throw error

@@ -1,8 +1,8 @@
 /**
  * `holdfast ls`, `show` and `stats`: print holders, queues, barriers, kept results, refused
  * deadlocks and counters. A barrier lets its callers wait until enough of them have arrived. A
- * `once` is one run of a function for all callers of a key, and a kept result is the value of a
- * run, stored for later callers.
+ * `once` is one run of a function for all callers of a key. A kept result is the value of a run,
+ * stored for later callers.
  */
 import type { HeldInfo, LockStats, QueryResult, Session, WaitingInfo } from '@holdfast/client'
 import { type Command, Option } from 'commander'
@@ -219,7 +219,7 @@ async function show(session: Session, key: string, flags: BrokerFlags & ListFlag
 
 /**
  * Prints the keys of a set (a lock of several keys). Prints nothing if one query does not return
- * all of these keys, because the token forbids some of them or the broker has too many locks.
+ * all these keys, because the token forbids some keys or the broker has too many locks.
  */
 async function printSet(session: Session, { fence, keyCount }: HeldInfo): Promise<void> {
   const { held } = await session.query()

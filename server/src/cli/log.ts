@@ -82,8 +82,8 @@ function isPostgresUrl(log: string): boolean {
 
 /**
  * Makes the log; undefined for a log in memory, which the broker makes itself. Imports only the
- * module of the configured kind of log, because this shortens the start of a broker with a log in
- * memory by a quarter.
+ * module of the configured log, which shortens the start of a broker with a log in memory by a
+ * quarter.
  *
  * @throws {Exit} 78 if the address of the log is invalid, or a file cannot be read.
  */

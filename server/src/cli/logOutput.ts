@@ -1,6 +1,6 @@
 /**
- * Writes log lines to standard error or to a file, in the background, because a slow reader or a
- * slow disk must not stop the broker.
+ * Writes log lines to standard error or to a file in the background, because a slow reader or disk
+ * must not stop the broker.
  *
  * Clients cause log lines. If the reader of standard error stops reading, the lines that wait would
  * use up the memory of the broker. So at most 16 MiB of lines wait, and further lines are dropped.
@@ -55,8 +55,8 @@ export async function openLogOutput(options: LogOutputOptions): Promise<LogOutpu
 }
 
 /**
- * Escapes the control characters that JSON does not escape, except for the line feed at the end of
- * the line, because an operator may read the lines in a terminal.
+ * Escapes the control characters that JSON does not escape, because an operator may read the lines
+ * in a terminal. Keeps the line feed at the end of the line.
  */
 function escaped(line: string): string {
   return `${plainJson(line.trimEnd())}\n`

@@ -2,8 +2,8 @@
  * All output of the command. This file formats text, tables, JSON and times, and writes the results
  * to standard output and standard error.
  *
- * - Text that a broker or another client chose (keys, names, metadata, reasons) is escaped, because
- *   a key must not move the cursor of a terminal.
+ * - Text from a broker or another client (keys, names, metadata, reasons) is escaped, because a key
+ *   must not move the cursor of a terminal.
  * - Either a text is written completely, or the command fails. A full disk must not look like
  *   success.
  */

@@ -235,9 +235,9 @@ function infinityAsOff(_: string, value: unknown): unknown {
 
 /**
  * Resolves with the first SIGTERM or SIGINT. A later signal ends the process immediately with exit
- * code 1. One Ctrl-C can arrive as two signals within milliseconds, because the terminal sends
- * SIGINT to the whole process group, and npm sends SIGINT to its child too. These two signals count
- * as one signal.
+ * code 1. One Ctrl-C can arrive as two signals within milliseconds. The terminal sends SIGINT to
+ * the whole process group, and npm sends SIGINT to its child too. These two signals count as one
+ * signal.
  */
 function nextSignal(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {

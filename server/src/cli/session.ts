@@ -1,8 +1,8 @@
 /**
  * `holdfast session`: shows one session, as the page of a session in the dashboard does: its
- * client, its lease (how long the session lives without a message from its client), its grace (how
- * long the session outlives its connection), the locks that it holds, and the requests with which
- * it waits.
+ * client, its lease, its grace, its locks and its waiting requests. The lease is how long the
+ * session lives without a message from its client. The grace is how long the session outlives its
+ * connection.
  */
 import { type HeldInfo, HoldfastError, type SessionInfo, type WaitingInfo } from '@holdfast/client'
 import { maxIdOrSecretLength } from '@holdfast/shared'

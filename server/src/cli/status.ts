@@ -1,8 +1,8 @@
 /**
  * `holdfast status`: shows whether brokers are ready, and the state of their command log. A command
  * log orders all changes of locks. It is in memory, on disk, or shared with other brokers. The
- * command asks over plain HTTP and sends no token, because the broker answers `/status` only on its
- * admin port or, without an admin port, only to programs on its own machine.
+ * command asks over plain HTTP and sends no token. The broker answers `/status` only on its admin
+ * port or, without an admin port, only to programs on its own machine.
  */
 import { Command } from 'commander'
 import type { BrokerStatus, LogReport } from '../http/status.js'

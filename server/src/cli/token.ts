@@ -55,9 +55,9 @@ ${exitHelp}`,
 }
 
 /**
- * First writes the new content of the token file to a second file in the same folder, so that no
- * token is printed if the token file cannot be written. Then prints the token. Replaces the token
- * file last, because a line is useless if its token could not be printed.
+ * First writes the new content of the token file to a second file in its folder. So no token is
+ * printed if the token file cannot be written. Then prints the token. Replaces the token file last,
+ * because a line is useless if its token could not be printed.
  */
 async function makeToken(principal: string, { allow, key, file, json }: TokenFlags): Promise<void> {
   const token = randomBytes(32).toString('base64url')

@@ -147,7 +147,7 @@ async function exitForConflict(
 }
 
 /**
- * The holders of the first key that is held; empty if the session may not query, or if the broker
+ * The holders of the first key that is held. Empty if the session may not query, or if the broker
  * does not answer within 1 s.
  */
 async function holdersOf(

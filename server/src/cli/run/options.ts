@@ -157,7 +157,7 @@ function forNames(names: readonly string[], hint: string): Record<string, string
 }
 
 /**
- * A hint for a user who gave an option of flock(1) to this command; undefined if flock(1) has no
+ * A hint for a user who gave an option of flock(1) to this command. Undefined if flock(1) has no
  * such option, or if this command has no option with the same effect.
  */
 export function flockHint(command: Command, option: string): string | undefined {
@@ -225,9 +225,9 @@ export function killAfterFor(
   { killAfter, lease, grace, maxHold }: HoldingFlags & { readonly killAfter?: number | undefined },
   session: Session,
 ): number {
-  // While the broker answers, at least half of the lease is left at all times, because a client
-  // with a lock renews the lease when 0.4 of it has passed. A grace that is shorter than the lease
-  // limits the time too.
+  // A client with a lock renews the lease when 0.4 of the lease has passed. So at least half of the
+  // lease is left while the broker answers. A grace that is shorter than the lease limits the time
+  // too.
   const minLeaseLeft = Math.min(session.lease, session.grace) / 2
   const killAfterMs = killAfter ?? Math.round(Math.min(session.lease, session.grace) / 5)
   if (maxHold !== undefined && killAfterMs + reserveMs >= maxHold) {
