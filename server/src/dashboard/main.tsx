@@ -1,7 +1,7 @@
 /**
  * The entry point of the dashboard, the web page on which a broker shows its locks. This file sets
- * the theme before the browser draws the page for the first time, so that the page does not appear
- * in another theme for a moment.
+ * the theme before the browser first draws the page, so that the page does not appear in another
+ * theme for a moment.
  */
 import { render } from 'preact'
 import { App } from './app.js'

@@ -1,7 +1,7 @@
 /**
  * The wait-for graph around one key. An edge leads from a session that waits for a lock to a
- * session that holds the lock. The holders of the key are in the middle, the waiters of the key to
- * the right, and the sessions that the holders wait for to the left.
+ * session that holds the lock. The holders of the key are in the middle. Its waiters are to the
+ * right, and the sessions that the holders wait for are to the left.
  *
  * A cycle of tasks is a deadlock. A task is a scope of a session, or all that the session does
  * outside its scopes. The graph reports one cycle through a holder of the key.
