@@ -237,8 +237,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    *   the server may serve the upgrades of other paths. If the server has no other listener, the
    *   broker answers the upgrades of other paths with 404.
    * @throws {HoldfastError} `INVALID_OPTION` for an invalid path, a path that has a broker already,
-   *   or an object that is not an HTTP server. In a worker of `node:cluster` or PM2, a command log
-   *   in memory is refused with the same error, because each worker would grant the same locks.
+   *   or an object that is not an HTTP server. Also for a command log in memory in a worker of
+   *   `node:cluster` or PM2, because each worker would grant the same locks.
    */
   attach(server: Server, options: { readonly path?: string | undefined } = {}): void {
     refuseUnknownOptions('attach', options, { path: 1 })

@@ -46,8 +46,8 @@ export interface BrokerSettings {
   /** The part of all keys that the broker serves; undefined if the broker serves all keys. */
   readonly cell: Cell | undefined
   /**
-   * How long after its start the broker grants only requests that steal a lock, in ms; 0 if the
-   * broker grants all requests from its start.
+   * How long after its start the broker grants only requests that steal a lock, in ms. 0: the
+   * broker grants all requests.
    */
   readonly quietStart: number
 }

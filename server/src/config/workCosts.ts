@@ -151,7 +151,7 @@ export function costOfGathering(recordCount: number): number {
 /**
  * Budgets for one turn of the event loop, in units of work unless the comment names another unit.
  * With these budgets a turn takes less than about 10 ms on a slow processor, even if a hundred
- * connections send much at the same time.
+ * connections send much at once.
  */
 export const turnBudget = {
   /** For all connections that are not paused, together. */

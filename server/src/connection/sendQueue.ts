@@ -5,9 +5,9 @@
  *
  * The queue writes to the socket only up to a bound, because output in the queue takes less memory
  * than output in the socket. For example, the queues of all connections refer to the same text of
- * an event, but each socket would copy the text. The queue encodes the parts of a stream (the locks
- * of a resumed session, or the answer to a query) only when the socket has room. The queue keeps
- * the order: a message that is added after a stream is written after the stream.
+ * an event, but each socket would copy the text. The queue encodes the parts of a stream (a resumed
+ * session's locks, or the answer to a query) only when the socket has room. The queue keeps the
+ * order: a message that is added after a stream is written after the stream.
  */
 import { joinIntoFrames } from '@holdfast/shared'
 import { costOfBytes, turnBudget } from '../config/workCosts.js'

@@ -1,8 +1,8 @@
 /**
- * Drains a broker that stops. Clients that hold locks get time to finish. During that time the
- * broker closes the connections of other clients one by one, so that these clients do not all reach
- * another broker at the same time. If another broker can take over a session, the session keeps its
- * locks, so the broker closes the connection of such a session without waiting for its locks.
+ * Drains a broker that stops. Clients that hold locks get time to finish. Meanwhile the broker
+ * closes the connections of other clients one by one, so that these clients do not all reach
+ * another broker at once. A session that another broker can take over keeps its locks. So the
+ * broker closes its connection without waiting for the locks.
  *
  * A rebalance also closes connections one by one, but the broker goes on. Each client returns to
  * the first broker of its list, or to the broker that a load balancer chooses.

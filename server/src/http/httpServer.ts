@@ -151,9 +151,9 @@ const listenErrors: Readonly<Record<string, string>> = {
 /**
  * Makes the server listen. Rejects with `UNAVAILABLE` if the server cannot listen.
  *
- * @param canSharePort Whether the workers of a `node:cluster` may share the port. Brokers that do
- *   not share a command log (the record of all changes of locks) must not share a port, because
- *   each broker would grant the same locks.
+ * @param canSharePort Whether the workers of a `node:cluster` may share the port. Brokers without a
+ *   shared command log (the record of all changes of locks) must not share a port. Each of them
+ *   would grant the same locks.
  */
 export async function listen(
   server: Server,

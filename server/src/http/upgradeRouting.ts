@@ -77,8 +77,8 @@ function listenOn(server: Server): Routes {
 }
 
 /**
- * Answers an upgrade with an HTTP error, and destroys the socket as soon as the answer is written,
- * even if the client keeps its end open. The body gives the reason, which clients in Node can show.
+ * Answers an upgrade with an HTTP error. Destroys the socket as soon as the answer is written, even
+ * if the client keeps its end open. The body gives the reason, which clients in Node can show.
  * Browsers do not show the body to their pages.
  */
 export function refuse(raw: Duplex, { status, reason, mayRetry }: RefusedUpgrade): void {

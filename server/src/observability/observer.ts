@@ -1,8 +1,7 @@
 /**
  * The interface between the broker and its metrics and logger. The broker calls an observer for
- * each message, for each effect (a change in the lock table), for each refusal, and after each
- * write of output. Without an observer, this interface costs the broker one comparison for each
- * message.
+ * each message, effect (change in the lock table) and refusal, and after each write of output.
+ * Without an observer, this interface costs the broker one comparison for each message.
  */
 import type { ClientMessage, LockStats } from '@holdfast/shared'
 import { type LimitName, limitNameOf } from '../config/limits.js'
@@ -106,9 +105,8 @@ export interface Observer {
   onMessage(type: ClientMessage['type']): void
   /**
    * Called for each effect in the lock table, so this function must be fast. If several brokers
-   * share a log, only the owner broker of the effect's session calls this function, so that no
-   * effect counts twice in a sum over all brokers. The owner broker keeps the timers of the
-   * session.
+   * share a log, only the owner broker of the effect's session calls this function. So no effect
+   * counts twice in a sum over all brokers. The owner broker keeps the timers of the session.
    */
   onEffect(effect: Effect): void
   /** Called at most once in a turn of the event loop, after the output of that turn was written. */

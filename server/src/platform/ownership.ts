@@ -1,7 +1,7 @@
 /**
- * Claims a resource for one process, such as the folder of a journal, or the file in which a broker
- * reserves fences (the ascending numbers of grants). The kernel releases the claim when the process
- * ends, even after a crash.
+ * Claims a resource for one process, such as the folder of a journal or the file in which a broker
+ * reserves the numbers of grants. The kernel releases the claim when the process ends, even after a
+ * crash.
  *
  * All functions are synchronous, so that `createBroker` can throw before the broker serves a
  * client.
@@ -32,8 +32,8 @@ export interface OwnershipHandle {
  * On Linux each network namespace, and thus each container, has its own names; see
  * {@link claimAcrossContainers}.
  *
- * @param lockFile The file to lock in place of the name on Darwin and the BSDs, because every name
- *   of a socket is a file there.
+ * @param lockFile The file to lock in place of the name on Darwin and the BSDs, where every name of
+ *   a socket is a file.
  * @returns Undefined if the name is claimed already.
  */
 export function claim(name: string, lockFile: string): OwnershipHandle | undefined {

@@ -24,8 +24,8 @@ export const chunkBytes = 16 * 1024
 /** A search through the lock table that may pause between two keys (see `broker/queries.ts`). */
 export interface KeySearch {
   /**
-   * After each group of this many keys, the generator that calls {@link next} must yield the number
-   * {@link costPerStep}, so that the broker can pause the generator.
+   * A generator that calls {@link next} must yield {@link costPerStep} after each group of this
+   * many keys, so that the broker can pause the generator.
    */
   readonly keysPerStep: number
   /** The cost of {@link keysPerStep} keys, in units of work (see `config/workCosts.ts`). */

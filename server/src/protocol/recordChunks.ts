@@ -29,8 +29,8 @@ export interface RecordRows {
 export interface RecordSearch {
   readonly listField: RecordList
   /**
-   * After each group of this many records, the generator that calls {@link next} must yield the
-   * number {@link costPerStep}, so that the broker can pause the generator.
+   * A generator that calls {@link next} must yield {@link costPerStep} after each group of this
+   * many records, so that the broker can pause the generator.
    */
   readonly recordsPerStep: number
   /** The cost of {@link recordsPerStep} records, in units of work (see `config/workCosts.ts`). */
