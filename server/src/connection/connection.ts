@@ -329,7 +329,7 @@ export class Connection implements SocketListener, PacedWork {
     if (this.#input !== undefined || this.#sendQueue.hasUnencoded) this.#scheduleWork()
   }
 
-  /** Closes the connection with a closing handshake, after all queued messages. */
+  /** Closes the connection with a closing handshake, after the queued messages. */
   close(closeCode: CloseCode): void {
     if (!this.#acceptsInput()) return
     if (!this.#isSocketClosed) this.#sendQueue.flushMessages()

@@ -34,7 +34,7 @@ export interface OutputFlusherDeps {
   }
   /** Reports the connection that the broker will disconnect, and the limit that is reached. */
   readonly connections: { report(connection: Connection, cause: RefusalCause): void }
-  /** Called once a turn, after the output of the turn was written. */
+  /** Called at most once a turn, after the output of the turn was written. */
   readonly observer: { onFlushed(): void } | undefined
 }
 

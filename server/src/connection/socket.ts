@@ -1,6 +1,6 @@
 /**
- * The interface of a WebSocket that the broker needs. Two places implement this interface: the
- * adapter for the package `ws`, and the simulated network of the tests.
+ * The interface of a WebSocket that the broker needs. The adapter for the package `ws` implements
+ * this interface. Tests implement it without a network.
  */
 
 /** A WebSocket, as the broker uses it. */

@@ -354,7 +354,7 @@ export interface AcknowledgeAnswers extends ConnectionCommand {
 }
 
 /**
- * The client has sent a message for which there is no other command, such as a `pong` or a `query`.
+ * The client has sent its first message after the `welcome` of a resume, other than `ack` or `bye`.
  * The message proves that the client has read the newest `welcome`, because a client sends nothing
  * after `hello` until it has read `welcome`.
  */

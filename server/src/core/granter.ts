@@ -1,8 +1,8 @@
 /**
  * Keeps the keys with their locks and queues, and grants locks. Each grant gets a fence: a number
- * that is higher than the numbers of all earlier grants. Locks and requests enter and leave the
- * table only in this file. So only this file counts the locks and requests, sums up their bytes and
- * emits their effects.
+ * that is higher than the numbers of all earlier grants. Except for a restored snapshot, locks and
+ * requests enter and leave the table only in this file. So only this file counts the locks and
+ * requests, sums up their bytes and emits their effects.
  *
  * Granting is one loop without recursion. A set is one request for several keys. When a set is
  * granted, withdrawn or released, its keys go onto a worklist. The loop grants the waiters of these

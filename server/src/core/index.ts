@@ -21,7 +21,7 @@ export {
 export { KeptResult, type SharedResult } from './sharedResults.js'
 export { dump, restore, restoreGradually } from './snapshot.js'
 export type { SnapshotItem } from './snapshotItems.js'
-export { LockTable, type TableContents as TableState } from './table.js'
+export { LockTable } from './table.js'
 export { waitingCountOf, waitingRequestsOf } from './upgrades.js'
 export {
   answerBytes,

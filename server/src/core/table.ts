@@ -6,7 +6,8 @@
  * broker can keep the table only in memory, or rebuild the table from a journal. All brokers that
  * share a command log have equal tables.
  *
- * This file executes the commands on locks that are held, and passes every other command on:
+ * This file executes the commands on held locks and on scopes, and `ack`. It passes every other
+ * command on:
  * - `sessions.ts`: sessions begin, resume, are suspended and end.
  * - `requests.ts`: new requests are granted immediately, wait or are refused.
  * - `granter.ts`: locks and requests enter and leave the table, and waiters are granted.
@@ -142,8 +143,8 @@ export class LockTable {
   }
 
   /**
-   * Bytes of memory for sessions, locks, requests, keys in use and stored answers, as `weights.ts`
-   * estimates them. The number is equal at every broker.
+   * Bytes of memory for sessions, locks, requests, keys in use, barriers, results and stored
+   * answers, as `weights.ts` estimates them. The number is equal at every broker.
    */
   get bytes(): number {
     const recordBytes = this.#sessions.bytes + this.#granter.bytes + this.#granter.keys.bytes

@@ -1,10 +1,10 @@
 /**
- * Tells the views that data has changed: immediately after an action of the user, and at most five
- * times a second for data from the broker.
+ * Tells the views that data has changed: immediately for rare changes, and at most five times a
+ * second for frequent data from the broker.
  */
 import type { PageEnvironment } from '../pageEnvironment.js'
 
-/** Shortest time between two notifications for data from the broker, in ms. */
+/** Shortest time between two notifications for frequent data, in ms. */
 const notifyEveryMs = 200
 
 /** Notifies its listeners of changes, and counts the notifications. */

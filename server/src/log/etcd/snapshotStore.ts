@@ -1,7 +1,7 @@
 /**
- * Stores snapshots on etcd: chunks that fit into a request, and a pointer to the valid chunks. The
- * store changes the pointer after all chunks are written, and only if no other broker has changed
- * the pointer in the meantime.
+ * Stores snapshots on etcd: chunks (parts joined by `snapshotChunks.ts`) that fit into a request,
+ * and a pointer to the valid chunks. The store changes the pointer after all chunks are written,
+ * and only if no other broker has changed the pointer in the meantime.
  */
 import { crc32 } from 'node:zlib'
 import { HoldfastError } from '@holdfast/shared'

@@ -1,7 +1,7 @@
 /**
  * The data of the journal (the command log on the local disk) in the database LMDB. A record has
  * the commands of one turn of the event loop. A snapshot has the whole lock table, and is stored in
- * chunks.
+ * chunks. An entry is any key of LMDB with its value.
  *
  * The store writes each chunk of a snapshot in its own transaction, so that records need not wait
  * for the whole snapshot. The snapshot becomes valid when the store writes a pointer to the

@@ -6,8 +6,8 @@
  * An own entry *returns* when the broker reads the entry back from the log. The self-lease (how
  * long the broker may serve without a new entry of its own) ends if no own entry has returned for
  * too long. The broker then *resigns*: the broker disconnects its clients and joins again as a new
- * incarnation. Therefore a broker never grants or acknowledges a lock that the other brokers may
- * have granted to another session.
+ * incarnation. Therefore, unless an entry is lost, a broker never grants or acknowledges a lock
+ * that the other brokers may have granted to another session.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
