@@ -25,8 +25,8 @@ const rawVariables = new Map(
 )
 
 /**
- * Adds a variable that `launcher.ts` has read to the variables whose bytes {@link bytesOfVariable}
- * knows. Does nothing if the bytes of "NAME=value" are UTF-8.
+ * Stores the bytes of a variable for {@link bytesOfVariable}. Does nothing if the bytes of
+ * "NAME=value" are UTF-8.
  */
 export function addRawVariable(assignment: Buffer): void {
   if (!isUtf8(assignment)) rawVariables.set(assignment.toString('utf8'), assignment)

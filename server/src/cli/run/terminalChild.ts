@@ -21,12 +21,12 @@ import { isDead, isInForeground, isStopped, processes, processOf } from './proce
 const backgroundMs = 200
 
 /**
- * The script of the shell with job control for one command. `launchScript`, which starts the
- * command, reads the line `go` of this process from descriptor 3. From the same descriptor, this
- * script then reads orders: `fg`, `wait PID` or `end`. It writes the line `back` to descriptor 4
- * when the command has ended or was stopped. Descriptor 5 keeps the original standard error for the
- * command, because the shell's own messages about jobs go to /dev/null. Bash keeps its standard
- * error, because bash needs its standard error to give the terminal to the command.
+ * The script of the shell with job control for one command. This process writes lines to descriptor
+ * 3: first `go`, which `launchScript` reads, and then orders for this script: `fg`, `wait PID` or
+ * `end`. The script writes the line `back` to descriptor 4 when the command has ended or was
+ * stopped. Descriptor 5 keeps the original standard error for the command, because the shell's own
+ * messages about jobs go to /dev/null. Bash keeps its standard error, because bash needs its
+ * standard error to give the terminal to the command.
  *
  * @param script The script that starts the command, see `launchScript`.
  */

@@ -11,7 +11,7 @@ import { type Answer, Connection, type Credentials } from './connection.js'
 import { nameOf, PostgresError } from './errors.js'
 import type { Hosts } from './hosts.js'
 
-/** How a session of one kind is set up. */
+/** How a session is set up: for appends, for chores or for a stream of entries. */
 export interface SessionOptions {
   /**
    * The time after which the server gives up a statement, in ms. The deadline of a call is 1.5
