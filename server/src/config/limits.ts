@@ -98,8 +98,8 @@ export interface BrokerLimits {
   /** Keys of one set, which is a lock on several keys. Default and maximum 64; public 16. */
   readonly keysPerSet: number
   /**
-   * Locks and waiting requests of one session, counted together. A set counts once for each key.
-   * Default 10,000; public 256.
+   * Locks, waiting requests and calls at barriers of one session, counted together. A set counts
+   * once for each key. Default 10,000; public 256.
    */
   readonly locksPerSession: number
   /** Requests that may wait for one key. Default 100,000; public 1,000. */

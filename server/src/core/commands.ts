@@ -52,7 +52,7 @@ interface ConnectionCommand extends CommandBase {
  * limits.
  */
 export interface SessionLimits {
-  /** The maximum number of locks and waiting requests, counted together. */
+  /** The maximum number of locks, waiting requests and calls at barriers, counted together. */
   readonly locks: number
   /** The maximum number of stored answers that the client has not acknowledged. */
   readonly answers: number

@@ -91,7 +91,7 @@ export type Effect =
    * `kept.ownerBroker` submits `forgetResult` when the time is over.
    */
   | { readonly kind: 'kept'; readonly kept: KeptResult }
-  /** Another broker takes over a kept result, whose time starts again in full. */
+  /** A broker takes over a kept result, whose time starts again in full. */
   | { readonly kind: 'keepRestarted'; readonly kept: KeptResult }
   /** The table keeps the result no longer. */
   | { readonly kind: 'forgotten'; readonly kept: KeptResult }
