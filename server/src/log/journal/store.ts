@@ -152,7 +152,7 @@ export class JournalStore {
    */
   readAllAndTestWrite(): void {
     for (const { value } of this.#database.getRange()) {
-      // To read the length is enough: the iterator has read all bytes of the value before.
+      // Reading the length is enough, because the iterator has already read all bytes of the value.
       void value.length
     }
     const key = [recordKind, Number.MAX_SAFE_INTEGER]
