@@ -25,7 +25,9 @@ export const layers = {
     'strictOptions',
     'messages',
     'codec',
+    'frequentFrames',
     'parseClientFrame',
+    'parseBrokerFrame',
     'index',
   ],
   'client/src': [

@@ -41,6 +41,7 @@ export {
 } from './messages/checkBrokerMessage.js'
 export * from './messages/clientMessages.js'
 export * from './messages/queryItems.js'
+export { parseBrokerFrame } from './parseBrokerFrame.js'
 export { parseClientFrame } from './parseClientFrame.js'
 export { redactUrl, redactUrls } from './redactUrls.js'
 export {

@@ -24,6 +24,7 @@ export class Scheduler {
   #timer: Timer
   /** When the timer is due, by the monotonic clock; Infinity if no timer is set. */
   #timerDueAt = Infinity
+  #checkedAt = 0
   #stopped = false
   #keepsProcessAlive = true
 
@@ -37,6 +38,14 @@ export class Scheduler {
 
   monotonic(): number {
     return this.#clock.monotonic()
+  }
+
+  /**
+   * When `runExpired` was called last, by the monotonic clock. The client calls `runExpired` at the
+   * start of each frame, so code that handles a frame need not read the clock again.
+   */
+  get checkedAt(): number {
+    return this.#checkedAt
   }
 
   /** Runs the task at `due`, a time of the monotonic clock. Replaces the task's former time. */
@@ -74,8 +83,9 @@ export class Scheduler {
 
   /** Runs every task whose expiry has passed, whether or not the timer has fired. */
   runExpired(): void {
-    if (this.#expiriesByMonotonic.size === 0) return
     const monotonic = this.#clock.monotonic()
+    this.#checkedAt = monotonic
+    if (this.#expiriesByMonotonic.size === 0) return
     const wall = this.#clock.wall()
     if (monotonic < this.#expiriesByMonotonic.next && wall < this.#expiriesByWall.next) return
     for (;;) {

@@ -16,7 +16,7 @@
  * continues the session on a new connection.
  */
 
-import { type Expiry, earlier, expiryFrom } from '../locks/expiry.js'
+import { type Expiry, earlier, expiryFrom, hasPassed } from '../locks/expiry.js'
 import type { ClockTimes } from '../platform/environment.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
 
@@ -42,12 +42,14 @@ export interface LeaseListener {
 export class LeaseMonitor {
   readonly #scheduler: Scheduler
   readonly #listener: LeaseListener
-  readonly #leaseOverTask: Task = { onDue: () => this.#listener.onLeaseOver() }
+  readonly #leaseOverTask: Task = { onDue: () => this.#checkLease() }
   readonly #heartbeatTask: Task = { onDue: () => this.#checkHeartbeat() }
   readonly #silenceTask: Task = { onDue: () => this.#checkSilence() }
   #leaseMs = 0
   /** When the client must treat the session as ended; undefined without a session. */
   #expiry: Expiry | undefined
+  /** When the scheduler runs `#leaseOverTask`: at `#expiry` or earlier; undefined without a task. */
+  #scheduledExpiry: Expiry | undefined
   /** When the client sent the newest message that is known to have reached the broker. */
   #lastArrivedSentAt: ClockTimes | undefined
   /** When the client learned that this newest message had arrived, by the monotonic clock. */
@@ -110,7 +112,7 @@ export class LeaseMonitor {
     // All messages of one write share one `ClockTimes` object, so many calls pass the same object.
     if (sentAt === this.#lastArrivedSentAt) return
     this.#lastArrivedSentAt = sentAt
-    this.#arrivalKnownAt = this.#scheduler.monotonic()
+    this.#arrivalKnownAt = this.#scheduler.checkedAt
     if (this.#knowsLocks) this.#setExpiry(expiryFrom(sentAt, this.#leaseMs))
   }
 
@@ -129,11 +131,33 @@ export class LeaseMonitor {
     this.#stopHeartbeat()
     this.#scheduler.cancel(this.#leaseOverTask)
     this.#expiry = undefined
+    this.#scheduledExpiry = undefined
   }
 
+  /**
+   * Sets when the lease is over. Nearly every frame makes the expiry later. The task then stays
+   * where it is, because moving the task costs time; `#checkLease` schedules it again.
+   */
   #setExpiry(expiry: Expiry): void {
     this.#expiry = expiry
+    const scheduled = this.#scheduledExpiry
+    const isEarlyEnough =
+      scheduled !== undefined &&
+      scheduled.monotonic <= expiry.monotonic &&
+      scheduled.wall <= expiry.wall
+    if (!isEarlyEnough) this.#scheduleCheck(expiry)
+  }
+
+  #scheduleCheck(expiry: Expiry): void {
+    this.#scheduledExpiry = expiry
     this.#scheduler.atExpiry(this.#leaseOverTask, expiry)
+  }
+
+  #checkLease(): void {
+    this.#scheduledExpiry = undefined
+    if (this.#expiry === undefined) return
+    if (hasPassed(this.#expiry, this.#scheduler.now())) this.#listener.onLeaseOver()
+    else this.#scheduleCheck(this.#expiry)
   }
 
   /** Call when the client sends a `pong`, whether or not the `pong` answers a `ping`. */

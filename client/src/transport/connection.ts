@@ -11,7 +11,7 @@
 import {
   faultOfBrokerMessage,
   maxFrameBytes,
-  parseFrame,
+  parseBrokerFrame,
   type ServerMessage,
   subprotocol,
   type Welcome,
@@ -244,7 +244,7 @@ export class Connection {
   }
 
   #onFrame(data: unknown): void {
-    const messages = typeof data === 'string' ? parseFrame(data) : undefined
+    const messages = typeof data === 'string' ? parseBrokerFrame(data) : undefined
     if (messages === undefined) {
       this.#failByFault(new Error('the broker sent a frame that is not JSON'))
       return

@@ -33,6 +33,7 @@ const maxControlBytes = 125
 /** The bit of the second byte that says that the payload is masked, as every client must do. */
 const maskBit = 0x80
 const maskBytes = 4
+const replacementCharacter = '\ufffd'
 
 type OnData = (this: DataSocket, chunk: Buffer) => void
 
@@ -138,8 +139,13 @@ export class FrameReader {
       this.#readByWs.call(this.#socket, data.subarray(at, frameEnd))
       return frameEnd
     }
-    if (!isUtf8(data.subarray(payloadStart, frameEnd))) return this.#leaveToWs(data, at)
-    this.#onText(data.toString('utf8', payloadStart, frameEnd))
+    const text = data.toString('utf8', payloadStart, frameEnd)
+    // Node decodes invalid UTF-8 as U+FFFD. The slower `isUtf8` runs only for such a text.
+    const mayBeInvalid = text.includes(replacementCharacter)
+    if (mayBeInvalid && !isUtf8(data.subarray(payloadStart, frameEnd))) {
+      return this.#leaveToWs(data, at)
+    }
+    this.#onText(text)
     return frameEnd
   }
 

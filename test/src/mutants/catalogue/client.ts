@@ -43,6 +43,14 @@ const clocks: Mutant[] = [
     why: 'A holder counts its lease from the receipt of an ack, not from the sending of the message.',
   },
   {
+    name: 'client-lease-check-never-moves-forward',
+    in: 'LeaseMonitor.#setExpiry',
+    find: '!isEarlyEnough',
+    replace: 'scheduled === undefined',
+    tests: 'client/holding',
+    why: 'A shorter grace does not end the lease earlier, because the check keeps its former time.',
+  },
+  {
     name: 'client-sends-no-heartbeat',
     in: 'LeaseMonitor.#checkHeartbeat',
     find: '$LISTENER.sendPong()',

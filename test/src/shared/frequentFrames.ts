@@ -1,0 +1,87 @@
+/**
+ * Checks for the functions that read frequent frames without `JSON.parse`. Such a function must
+ * return what `parseFrame` returns, for every text. Otherwise client or broker would accept
+ * messages that are not JSON, or would act on other values than the sender wrote.
+ */
+import { parseFrame } from '@holdfast/shared'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { runs } from '../support/counts.js'
+
+export const integer = fc.oneof(
+  fc.nat(),
+  fc.maxSafeNat(),
+  // Numbers at the limit of 16 digits, and beyond the integers that a number represents exactly.
+  fc.bigInt(2n ** 53n - 3n, 2n ** 53n + 3n),
+  fc.bigInt(10n ** 15n - 2n, 10n ** 17n),
+)
+
+/** Makes frames of frequent messages, and frames in which other messages are among them. */
+function frameOf(frequent: fc.Arbitrary<string>): fc.Arbitrary<string> {
+  const rare = fc.constantFrom('{"type":"bye"}', '{"type":"ack","ids":[1,2]}', '1', '[]', 'null')
+  return fc.oneof(
+    frequent,
+    fc.array(frequent, { minLength: 1, maxLength: 6 }).map((messages) => `[${messages.join()}]`),
+    fc.array(fc.oneof(frequent, rare), { maxLength: 4 }).map((messages) => `[${messages.join()}]`),
+  )
+}
+
+/** Characters that have a meaning in JSON, and some that a string in JSON must not contain. */
+const character = fc.constantFrom(...'"\\,:{}[]0123456789-+.eE u/', '\0', '\n', '\x7f', 'é', '')
+
+/** A change of a text at one place, which is a fraction of its length. */
+const change = fc.record({
+  place: fc.double({ min: 0, max: 1, noNaN: true }),
+  removedCount: fc.nat(2),
+  added: character,
+})
+
+function changed(
+  text: string,
+  changes: readonly { place: number; removedCount: number; added: string }[],
+) {
+  let result = text
+  for (const { place, removedCount, added } of changes) {
+    const at = Math.floor(place * result.length)
+    result = result.slice(0, at) + added + result.slice(at + removedCount)
+  }
+  return result
+}
+
+/**
+ * Registers tests that compare `parse` with `parseFrame`.
+ *
+ * @param frequent Makes texts of frequent messages.
+ * @param examples One text of each frequent message, with all its fields.
+ */
+export function comparesWithParseFrame(
+  parse: (text: string) => readonly unknown[] | undefined,
+  frequent: fc.Arbitrary<string>,
+  examples: readonly string[],
+): void {
+  const frame = frameOf(frequent)
+
+  it('returns what parseFrame returns for frames of frequent messages', () => {
+    const property = fc.property(frame, (text) => {
+      expect(parse(text)).to.deep.equal(parseFrame(text))
+    })
+    fc.assert(property, runs(2_000, 50_000))
+  })
+
+  it('returns what parseFrame returns for such a frame with changed characters', () => {
+    const changes = fc.array(change, { minLength: 1, maxLength: 3 })
+    const property = fc.property(frame, changes, (text, list) => {
+      const input = changed(text, list)
+      expect(parse(input), input).to.deep.equal(parseFrame(input))
+    })
+    fc.assert(property, runs(5_000, 200_000))
+  })
+
+  it('returns what parseFrame returns for each beginning of a frame', () => {
+    const text = `[${examples.join()}]`
+    for (let length = 0; length <= text.length; length++) {
+      const input = text.slice(0, length)
+      expect(parse(input), input).to.deep.equal(parseFrame(input))
+    }
+  })
+}
