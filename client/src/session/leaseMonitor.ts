@@ -48,7 +48,7 @@ export class LeaseMonitor {
   #leaseMs = 0
   /** When the client must treat the session as ended; undefined without a session. */
   #expiry: Expiry | undefined
-  /** When the scheduler runs `#leaseOverTask`: at `#expiry` or earlier; undefined without a task. */
+  /** When the scheduler runs `#leaseOverTask`, at the latest at `#expiry`; undefined for never. */
   #scheduledExpiry: Expiry | undefined
   /** When the client sent the newest message that is known to have reached the broker. */
   #lastArrivedSentAt: ClockTimes | undefined
