@@ -48,9 +48,9 @@ export const closeCodes = {
 
 /**
  * Whether a close code is final, which means that the client must not reconnect. The function body
- * mentions each row by its name and does not loop over the table. So a bundler can put the numbers
- * in place of the rows, and then leave the table out of the bundle. A test compares the function
- * with the table.
+ * names the five rows that it needs, and does not loop over the table. So a bundler can put the
+ * numbers in place of these rows, and then leave the table out of the bundle. A test compares the
+ * function with the table.
  */
 export function isFinalClose(code: number): boolean {
   return code >= 4400 && code <= 4499

@@ -7,11 +7,10 @@
  *   brokers. The client imports the whole check, `faultOfBrokerMessage`, from the main entry point.
  * - `@holdfast/shared/clientSchemas`: the schemas of all messages from clients, for tools
  * - `@holdfast/shared/brokerSchemas`: the schemas of all messages from brokers, for tools
- * - `@holdfast/shared/idTable`: the class `IdTable`, which stores objects by numeric id. The class
- *   has its own entry point for the lock table of the broker (`server/src/core`). Every broker must
- *   compute the same results from the same commands. So at run time the lock table imports only
- *   this entry point of the package. The table then cannot use anything that differs between
- *   brokers, such as a clock.
+ * - `@holdfast/shared/idTable`: the class `IdTable`, which stores objects by numeric id. The lock
+ *   table of the broker (`server/src/core`) imports at run time only `idTable` from this package.
+ *   So the lock table cannot use anything that differs between brokers, such as a clock. This
+ *   matters because every broker must compute the same results from the same commands.
  */
 
 export { type Cell, cellOfSlot, cellText, parseCell, slotCount, slotOf } from './cells.js'

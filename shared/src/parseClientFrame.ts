@@ -6,8 +6,11 @@
  *     {"type":"lock","id":7,"key":"orders/5","ttl":30000,"timeout":1000}
  *     {"type":"unlock","id":8,"fence":1836018073600001}
  *
- * `ttl` and `timeout` may be missing. All other frames go to `parseFrame`. Both ways give the same
- * result for every text. A property test compares them for random frames.
+ * `ttl` and `timeout` may be missing. All other frames go to `parseFrame`. For every text,
+ * `parseClientFrame` returns the same result as `parseFrame`. A property test compares these two
+ * functions for random frames.
+ *
+ * The functions of `frequentFrames.ts` keep the present position in the text between their calls.
  */
 import { parseFrame } from './codec.js'
 import {

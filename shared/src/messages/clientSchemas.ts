@@ -174,7 +174,7 @@ const keyFields = {
   capacity: optional(max(min(safeInteger, 1), maxCapacity)),
 }
 
-/** Like all checks that superstruct calls, this and the next checks return true or a message. */
+/** This and the next checks return true or the text of an error, as superstruct requires. */
 export const checkPermits = ({ mode, permits, capacity }: LockItem) => {
   if (capacity === undefined)
     return permits === undefined || 'permits need a capacity: add the capacity of the key'

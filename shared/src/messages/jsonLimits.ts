@@ -1,7 +1,8 @@
 /**
- * Limits on the size and depth of a parsed JSON value. The broker checks the limits before it
- * prints or measures the value. A client can cheaply send a value with ten thousand levels, but to
- * print or measure that value costs the broker a hundred times more.
+ * Limits on the size and depth of a parsed JSON value. The broker checks the limits before
+ * `JSON.stringify` or superstruct processes the value. A client can cheaply send a value with ten
+ * thousand levels. To process that value costs the broker a hundred times more than sending costs
+ * the client.
  *
  * The limit on the size is a number of JSON values. It counts the value itself, and each object,
  * array, string, number, boolean and null within the value.
