@@ -78,8 +78,7 @@ export class PendingRequests {
   reissue(request: Request, { code }: Failed): boolean {
     const isRefusedRepeat = code === 'BAD_MESSAGE' && request.isRepeat
     const isQuotaOfStoredResponses =
-      code === 'QUOTA_EXCEEDED' &&
-      this.#ackWindow.unconfirmedCount > request.reissueIfUnconfirmedAbove
+      code === 'QUOTA_EXCEEDED' && this.#ackWindow.unconfirmedCount > request.reissueThreshold
     const mayReissue = isRefusedRepeat || isQuotaOfStoredResponses
     if (!request.brokerStoresResponse || !mayReissue) return false
     this.remove(request)

@@ -41,7 +41,7 @@ export type Response = Exclude<
 >
 
 /**
- * The value of `reissueIfUnconfirmedAbove` for lock requests; see the class {@link Request}. The
+ * The value of `reissueThreshold` for lock requests; see the class {@link Request}. The
  * value is high, because another quota may be the reason of the refusal, such as the quota for the
  * locks of a session.
  */
@@ -87,7 +87,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
    * responses. The client counts the responses that it has received and that the broker may still
    * store. If the count is above this number, the client sends the refused request again.
    */
-  get reissueIfUnconfirmedAbove(): number {
+  get reissueThreshold(): number {
     return 1
   }
   /**
@@ -241,7 +241,7 @@ export class LockRequest<L = unknown> extends Request<L> {
     return this.params.key
   }
 
-  override get reissueIfUnconfirmedAbove(): number {
+  override get reissueThreshold(): number {
     return lockReissueThreshold
   }
 

@@ -51,7 +51,7 @@ export class LeaseMonitor {
   /** When the scheduler runs `#leaseOverTask`, at the latest at `#expiry`; undefined for never. */
   #scheduledExpiry: Expiry | undefined
   /** When the client sent the newest message that is known to have reached the broker. */
-  #lastArrivedSentAt: ClockTimes | undefined
+  #leaseStart: ClockTimes | undefined
   /** When the client learned that this newest message had arrived, by the monotonic clock. */
   #arrivalKnownAt = 0
   /**
@@ -96,8 +96,7 @@ export class LeaseMonitor {
   /** Ends the resume: the client now knows which locks the session holds. */
   onResumed(): void {
     this.#knowsLocks = true
-    if (this.#lastArrivedSentAt !== undefined)
-      this.#setExpiry(expiryFrom(this.#lastArrivedSentAt, this.#leaseMs))
+    if (this.#leaseStart !== undefined) this.#setExpiry(expiryFrom(this.#leaseStart, this.#leaseMs))
   }
 
   /** How long the session surely lasts if no further message reaches the broker, in ms. */
@@ -110,8 +109,8 @@ export class LeaseMonitor {
   /** Call when a message has reached the broker. Counts the lease from its sending, `sentAt`. */
   extend(sentAt: ClockTimes): void {
     // All messages of one write share one `ClockTimes` object, so many calls pass the same object.
-    if (sentAt === this.#lastArrivedSentAt) return
-    this.#lastArrivedSentAt = sentAt
+    if (sentAt === this.#leaseStart) return
+    this.#leaseStart = sentAt
     this.#arrivalKnownAt = this.#scheduler.checkedAt
     if (this.#knowsLocks) this.#setExpiry(expiryFrom(sentAt, this.#leaseMs))
   }
