@@ -244,7 +244,10 @@ export class GrantedLock implements Task, RefreshableLock {
     this.#updateExpiry()
   }
 
-  /** Call when the broker confirms the ttl after a resume. `expiry` is the newly known expiry. */
+  /**
+   * Call when the broker confirms the ttl after a resume. `expiry` is the end of this ttl, computed
+   * from the snapshot of the broker.
+   */
   confirmTtl(ttl: number, expiry: Expiry): void {
     this.#getOrMakeTtlExpiry().confirmAfterResume(ttl, expiry)
     this.#updateExpiry()

@@ -34,7 +34,8 @@ const campaignOptionNames: OptionNames<CampaignOptions> = {
 
 /** @throws HoldfastError `INVALID_KEY`, `INVALID_TIMEOUT` or `INVALID_OPTION` */
 export function checkCampaign(key: unknown, options: CampaignOptions): CheckedLock {
-  // False, because the caller chose the key: `session.locks` did not make it from a name.
+  // `isName` is false, because the caller chose the key. So the key must not have the reserved
+  // prefix, which is only for keys that `session.locks` makes from names.
   checkUsableKey(key, false)
   refuseUnknownOptions('campaign', options, campaignOptionNames)
   const { value, timeout, signal, metadata } = options

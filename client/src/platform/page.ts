@@ -14,7 +14,10 @@ export interface PageLifecycleListener {
 }
 
 export interface Page {
-  /** The origin that the browser sends to the broker; `null` for a page without an origin. */
+  /**
+   * The origin that the browser sends to the broker. For a page without an origin, this is the text
+   * "null".
+   */
   readonly origin: string
   /** Calls the listener for each event, until the returned function is called. */
   watch(listener: PageLifecycleListener): () => void

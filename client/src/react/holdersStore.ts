@@ -16,8 +16,9 @@ export type HoldersSelection =
 /** The result of `useHolders`. */
 export interface Holders {
   /**
-   * The held locks in the order of their grants, the oldest first. The list lacks locks if more
-   * than 1,000 were held when the watch began, or after a reconnect.
+   * The held locks in the order of their grants, the oldest first. The broker sends at most 1,000
+   * locks when the watch begins, and again at most 1,000 after each reconnect. If more locks are
+   * held at that moment, the list lacks some of them.
    */
   readonly holders: readonly HeldInfo[]
   /** How many locks are held, including those that `holders` leaves out. */

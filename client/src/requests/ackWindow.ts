@@ -4,11 +4,13 @@
  * acknowledges them. So after a resume, which continues the session on a new connection, the broker
  * can repeat a response that was lost with the former connection.
  *
- * A *stored request* is a request whose response the broker stores. The *window* limits stored
- * requests: at most 512 of them count at a time. A stored request counts from its sending until the
- * broker has confirmed the receipt of an acknowledgement that the client sent after the request. So
- * the broker never has to store too many responses. In a session without a grace the broker stores
- * no responses, and the window has no limit.
+ * A *stored request* is a request whose response the broker stores. At most 512 stored requests
+ * count against the *window* at a time. A stored request counts against the window from its sending
+ * until the broker confirms an `ack` that the client sent after the request. The broker confirms an
+ * `ack` only after the broker has handled all earlier requests and sent their responses. Only a
+ * request that waits at the broker gets its response later. So the window bounds the responses that
+ * the broker stores, apart from responses to requests that waited. In a session without a grace the
+ * broker stores no responses, and the window has no limit.
  */
 import { maxUnacknowledgedResponses } from '@holdfast/shared'
 import type { Connection } from '../transport/connection.js'
@@ -99,9 +101,9 @@ export class AckWindow {
 
   /**
    * Call when the broker confirms that it has received the first `receivedCount` messages of this
-   * connection. The broker confirms an `ack` of the client after the broker has handled all earlier
-   * messages, but may confirm a `pong` before that. So the window opens only if the last of the
-   * received messages is an `ack`.
+   * connection. The window opens only if the last of these messages is an `ack` of the client. For
+   * an `ack`, the broker has also handled all earlier messages and sent their responses. For a
+   * `pong`, the broker may have received earlier messages that it has not handled yet.
    */
   onReceiptConfirmed(receivedCount: number): void {
     if (!this.#inFlightAcks.some(({ messageNumber }) => messageNumber === receivedCount)) return

@@ -25,7 +25,7 @@ const extraWaitMs = 250
 export class PendingRequests {
   readonly #scheduler: Scheduler
   readonly #requests = new IdTable<Request>()
-  /** Full while too many stored requests are unconfirmed; further stored requests then wait. */
+  /** Limits the stored requests. While this window is full, further stored requests wait. */
   readonly #ackWindow = new AckWindow()
   #nextId = 1
   /** The connection for requests. Undefined while the client is disconnected or is resuming. */
@@ -70,10 +70,10 @@ export class PendingRequests {
    * sends the request again with a new id, and returns true. Two refusals are not final:
    * - `QUOTA_EXCEEDED`, if stored responses have used up the quota. An acknowledgement makes the
    *   broker delete stored responses.
-   * - `BAD_MESSAGE` for a repeated request. The broker answers a repetition from its stored
-   *   responses, and refuses any other id that is not higher than all ids before. The broker does
-   *   not store a refusal as a response. So the broker had refused the request the first time too,
-   *   and the client did not receive that refusal.
+   * - `BAD_MESSAGE` for a repeated request. The broker refused the request the first time too,
+   *   because otherwise the repetition would get the stored response, or continue to wait. The
+   *   client did not receive that refusal. The request needs a new id, because the broker refuses
+   *   an id that is lower than an id used since.
    */
   reissue(request: Request, { code }: Failed): boolean {
     const isRefusedRepeat = code === 'BAD_MESSAGE' && request.isRepeat
@@ -197,7 +197,7 @@ export class PendingRequests {
     this.#ackWindow.onPong(connection)
   }
 
-  /** Sends the request, or lets a stored request wait if too many responses are unconfirmed. */
+  /** Sends the request. A stored request waits if the window is full or if others wait already. */
   #dispatch(request: Request): void {
     const connection = this.#connection!
     // The request may have ended while it waited for an acknowledgement.

@@ -41,9 +41,9 @@ export type Response = Exclude<
 >
 
 /**
- * The value of `reissueThreshold` for lock requests; see the class {@link Request}. The
- * value is high, because another quota may be the reason of the refusal, such as the quota for the
- * locks of a session.
+ * The `reissueThreshold` of lock requests; see the class {@link Request}. The threshold of lock
+ * requests is high, because the broker may refuse them with `QUOTA_EXCEEDED` for another reason,
+ * such as too many locks of the session.
  */
 const lockReissueThreshold = 512
 
@@ -85,7 +85,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   /**
    * The broker may refuse a request with `QUOTA_EXCEEDED` because the broker stores too many
    * responses. The client counts the responses that it has received and that the broker may still
-   * store. If the count is above this number, the client sends the refused request again.
+   * store. If the count is above this threshold, the client sends the refused request again.
    */
   get reissueThreshold(): number {
     return 1
@@ -183,8 +183,8 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   }
 
   /**
-   * Called on each pending request at the end of a resume. A lock request and an unlock pass
-   * themselves to the listener; other requests do nothing.
+   * Called on each pending request at the end of a resume. A lock request passes itself to the
+   * listener, and an unlock request passes its fence; other requests do nothing.
    */
   reportPendingLock(_listener: PendingLockListener): void {}
 
@@ -370,6 +370,7 @@ export class RefreshRequest extends Request<void> {
     return messageText('refresh', { id: this.id, fence: this.#lock.fence, ttl: this.ttl })
   }
 
+  /** Called as the optional method of `Sendable`, when the socket has accepted the message. */
   onSent(): void {
     this.#lock.onRefreshSent(this)
   }

@@ -50,13 +50,16 @@ export class LeaseMonitor {
   #expiry: Expiry | undefined
   /** When the scheduler runs `#leaseOverTask`, at the latest at `#expiry`; undefined for never. */
   #scheduledExpiry: Expiry | undefined
-  /** When the client sent the newest message that is known to have reached the broker. */
+  /**
+   * When the client sent the newest message that is known to have reached the broker. The lease
+   * counts from this time.
+   */
   #leaseStart: ClockTimes | undefined
   /** When the client learned that this newest message had arrived, by the monotonic clock. */
   #arrivalKnownAt = 0
   /**
-   * When the client sent the first `pong` that the broker has not acknowledged, by the monotonic
-   * clock. If the broker has acknowledged every `pong`, this time is before `#arrivalKnownAt`.
+   * When the client sent its first `pong` after `#arrivalKnownAt`, by the monotonic clock. If there
+   * is no such `pong`, this time is not after `#arrivalKnownAt`.
    */
   #pongSentAt = Number.NEGATIVE_INFINITY
   /** Whether to report silence. False if no other connection could resume the session. */
@@ -174,6 +177,7 @@ export class LeaseMonitor {
     return Math.max(this.#arrivalKnownAt + this.#leaseMs / 2, this.#pongSentAt + this.#leaseMs / 10)
   }
 
+  /** Schedules the earliest check. For an idle session, `#checkHeartbeat` postpones the `pong`. */
   #startHeartbeat(since: number): void {
     this.#scheduler.at(this.#heartbeatTask, since + this.#leaseMs * engagedPart)
   }
