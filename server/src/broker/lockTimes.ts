@@ -1,5 +1,7 @@
 /**
- * How long locks last from now on, for queries and for the locks that are held when a watch begins.
+ * Computes how long locks last from now on. The broker reports these times in the answers to
+ * queries, and when a watch begins, for the locks that are held then.
+ *
  * A lock may have two deadlines: a refresh moves the deadline of its ttl, and nothing moves the
  * deadline of its `maxHold` (the longest time of holding). In a cluster, only the owner broker of a
  * session keeps the deadlines of its locks. The other brokers do not know these times.
@@ -9,7 +11,10 @@ import type { RemainingTimes } from '../protocol/encode.js'
 import type { HoldDeadlines } from './holdDeadlines.js'
 
 export interface LockTimesDeps {
-  /** All times are in compensated time: monotonic time without the pauses of the broker, in ms. */
+  /**
+   * All times are in compensated time: monotonic time without the pauses of the broker, in ms. The
+   * client deadline of a lock is the deadline of its ttl.
+   */
   readonly time: { now(): number; clientDeadlineOf(lock: Lock): number | undefined }
   readonly holdDeadlines: Pick<HoldDeadlines, 'endOf'>
 }

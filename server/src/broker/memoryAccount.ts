@@ -4,11 +4,11 @@
  * work earlier. The broker checks the memory before a command enters the log. The lock table cannot
  * check the memory, because the brokers of a cluster have different amounts of memory.
  *
- * The estimate counts the lock table, the connections, unread output, watches and refused
- * deadlocks. The lock table includes its idle keys, which are unused keys that the table keeps for
- * a while. The estimate counts neither the program itself nor the data of the messages that the
- * broker is handling. Each change updates the counts, so that reading the estimate costs a few
- * additions.
+ * The estimate counts the lock table, the connections, unread output, watches, and the descriptions
+ * of refused deadlocks that the statistics keep. The lock table includes its idle keys, which are
+ * unused keys that the table keeps for a while. The estimate counts neither the program itself nor
+ * the data of the messages that the broker is handling. Each change updates the counts, so that
+ * reading the estimate costs a few additions.
  */
 import type { BrokerLimits } from '../config/limits.js'
 import type { Connection } from '../connection/connection.js'

@@ -94,7 +94,11 @@ export interface PermissionRule {
 /** The operations of a permission rule without `allow`. */
 export const defaultOperations: readonly Operation[] = ['lock', 'share', 'query', 'watch', 'stats']
 
-/** The operations for operators. An authenticated client needs a rule that allows them. */
+/**
+ * The operations for operators. If the broker has `authenticate`, a client may do these operations
+ * only if `may` of its identity or `authorize` allows them. Every other operation is allowed if
+ * neither function exists.
+ */
 export const operatorOperations: readonly Operation[] = ['revoke', 'inspect']
 
 /** The operations that belong to no key. */

@@ -1,8 +1,9 @@
 /**
  * The interface of a command log. A command asks the lock table for one change, such as a grant of
  * a lock. A log puts the submitted commands into one order, and passes each command exactly once,
- * in this order, to the state machine. The state machine applies the command to the lock table.
- * README.md in this folder lists the promises of a log.
+ * in this order, to the state machine. The state machine applies the command to the lock table. A
+ * shared log is a log that several brokers use. README.md in this folder lists the promises of a
+ * log.
  */
 import type { HoldfastError } from '@holdfast/shared'
 import type { Command, SnapshotItem } from '../core/index.js'
@@ -77,8 +78,9 @@ export interface Membership {
    */
   isLive(): boolean
   /**
-   * Whether the log is new, and fewer than a majority of the expected brokers has joined. Such a
-   * broker must refuse clients, because its operator may have mistyped the address of the log.
+   * Whether the log is new, and fewer than a majority of the expected brokers has joined. While
+   * this is true, this broker must refuse clients, because its operator may have mistyped the
+   * address of the log.
    */
   readonly isFounding?: boolean | undefined
   readonly status: LogStatus

@@ -36,17 +36,18 @@ const oddPrefix = '_HOLDFAST_ODD_'
  * @param writesPid Whether the shell first writes its process id to descriptor 4.
  */
 export function launchScript(launch: Launch, writesPid: boolean): string {
-  const encodedVariables = oddVariables(launch)
-  const decodeLines = encodedVariables.map((_, i) => {
-    const encodedName = `${oddPrefix}${i}`
-    return `${decodeLine(`_holdfast_${i}`, `$${encodedName}`)}; unset ${encodedName}`
+  const variables = oddVariables(launch)
+  const decodeLines = variables.map((_, i) => {
+    const passedName = `${oddPrefix}${i}`
+    return `${decodeLine(`_holdfast_${i}`, `$${passedName}`)}; unset ${passedName}`
   })
-  const assignments = encodedVariables.map((_, i) => `"$_holdfast_${i}" `).join('')
+  // Each `_holdfast_N` has the text "NAME=value", which `env` takes as an assignment.
+  const assignments = variables.map((_, i) => `"$_holdfast_${i}" `).join('')
   const startsWithDash = launch.command[0]?.startsWith('-') ?? false
   // Start a command whose name begins with "-" through `env`, because `env` understands "--", but
   // the `exec` of some shells does not.
   const envPrefix =
-    encodedVariables.length === 0 && !startsWithDash
+    variables.length === 0 && !startsWithDash
       ? ''
       : `env ${startsWithDash ? '-- ' : ''}${assignments}`
   return [
@@ -136,6 +137,8 @@ export function checkCommand({ command, env }: Launch): void {
         ? 'ENOENT'
         : codeWhyNotRunnable(programName.includes('/') ? programName : join(folder, programName))
     if (code === undefined) return
+    // Most folders of the PATH do not have the program, so the first other code is the reason. A
+    // path with "/" is not searched in the PATH, so its only code is the reason.
     if (code !== 'ENOENT' && code !== 'ENOTDIR') failureCode ??= code
     else if (programName.includes('/')) failureCode = code
   }

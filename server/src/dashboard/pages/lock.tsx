@@ -98,9 +98,8 @@ function stateOf({ held: locks, heldCount, waitingCount }: QueryResult): string 
   const used = usedPermitsOf(locks)
   const permits = used === undefined ? '' : `, ${used} of ${locks[0]?.capacity} permits used`
   const heldWord = locks[0]?.election ? 'Led' : 'Held'
-  const holders = heldCount === 1 ? heldWord : `Held by ${formatCount(heldCount)} sessions`
-  const held = `${holders}${permits}`
-  return `${held}, ${waitingCount === 0 ? 'none' : formatCount(waitingCount)} waiting`
+  const heldText = heldCount === 1 ? heldWord : `Held by ${formatCount(heldCount)} sessions`
+  return `${heldText}${permits}, ${waitingCount === 0 ? 'none' : formatCount(waitingCount)} waiting`
 }
 
 function CopyButton({ text }: { text: string }) {
@@ -284,6 +283,8 @@ function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
   if (graph.edges.length === 0) return null
   const label = (session: string) => sessions.get(session)?.name ?? shortId(session)
   const { cycle, hiddenWaiters, hiddenHolders } = graph
+  // The graph is newer than the query result, but may not know all waiters. So the larger number
+  // is shown.
   const undrawnWaiters = Math.max(hiddenWaiters, result.waitingCount - maxInColumn, 0)
   return (
     <Panel title="Wait-for graph">

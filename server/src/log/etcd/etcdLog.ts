@@ -81,9 +81,9 @@ const knownOptions: OptionNames<EtcdLogOptions> = {
 }
 
 /**
- * Creates the log for `createBroker({ log })`, for one broker. The broker connects to etcd when the
- * broker starts: `listen` rejects with `UNAVAILABLE` if etcd cannot be used now, or with
- * `INVALID_OPTION` if a setting is wrong.
+ * Creates the option `log` of `createBroker`. Each broker of a cluster needs its own call. The
+ * broker connects to etcd when the broker starts: `listen` rejects with `UNAVAILABLE` if etcd
+ * cannot be used now, or with `INVALID_OPTION` if a setting is wrong.
  *
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */

@@ -15,8 +15,9 @@ export interface PostgresLogOptions {
    * The database, such as `postgres://holdfast@db.example/app?schema=holdfast`. List the standbys
    * that may replace the primary too: `postgres://holdfast@db1,db2/app`. The parameter `schema` is
    * the schema of the tables (default `holdfast`), and `host` is the folder of a Unix socket.
-   * `sslmode` is `disable`, `require`, `verify-ca` or `verify-full`; default `disable` on this
-   * machine, `verify-full` beyond. All brokers of a cluster must have the same database and schema.
+   * `sslmode` is `disable`, `require`, `verify-ca` or `verify-full`. Its default is `disable` if
+   * all hosts are this machine, and `verify-full` if not. All brokers of a cluster must have the
+   * same database and schema.
    */
   readonly url: string
   /** The user, if the URL has none. */
@@ -73,13 +74,14 @@ const knownOptions: OptionNames<PostgresLogOptions> = {
 }
 
 /**
- * Creates the log for `createBroker({ log })`, for one broker. The broker connects to PostgreSQL
- * when the broker starts: `listen` rejects with `UNAVAILABLE` if PostgreSQL cannot be used now, or
- * with `INVALID_OPTION` if a setting is wrong.
+ * Creates the option `log` of `createBroker`. Each broker of a cluster needs its own call. The
+ * broker connects to PostgreSQL when the broker starts: `listen` rejects with `UNAVAILABLE` if
+ * PostgreSQL cannot be used now, or with `INVALID_OPTION` if a setting is wrong.
  *
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */
 export function postgresLog(options: PostgresLogOptions): Log {
+  // The check accepts undefined, but this function needs options. So undefined is checked as null.
   refuseUnknownOptions('postgresLog', options ?? null, knownOptions)
   refuseUnknownOptions('tls of postgresLog', options.tls, { ca: 1, cert: 1, key: 1 })
   const { url, user, password, tls, ...settings } = options

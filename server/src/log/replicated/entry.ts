@@ -56,7 +56,7 @@ export interface MemberNotices {
   readonly snapshot?: number | undefined
   /**
    * The sender needs a snapshot that is newer than this position, because the log has compacted
-   * (dropped) later entries.
+   * (dropped) the entries that follow this position.
    */
   readonly snapshotWantedAfter?: number | undefined
 }
@@ -114,7 +114,7 @@ export function decodeEntry(text: string, position: number): LogEntry {
   }
   const { v, broker, n, at, join, leave, commands } = (value ?? {}) as Record<string, unknown>
   if (typeof v === 'number' && v > formatVersion) throw newerFormat(v)
-  // An entry has exactly one of these fields: an object, the value true, or a list.
+  // An entry has one of three fields: `join` is an object, `leave` is true, `commands` is a list.
   const contents = [join, leave, commands].filter((content) => content !== undefined)
   const [content] = contents
   if (
