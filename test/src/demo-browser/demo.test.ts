@@ -96,7 +96,8 @@ describe('the browser demo', function () {
     expect(await write(20)).to.equal(200)
     expect(await write(19)).to.equal(409)
     expect(await write(Number.NaN)).to.equal(400)
-    // The path "//" is not a valid URL, and must not stop the server.
+    // The URL of the demo ends with "/", so the path is "//" here. This path is not a valid URL,
+    // and must not stop the server.
     await fetch(`${demo.url}/`).catch(() => {})
     expect(await write(20)).to.equal(200)
   })

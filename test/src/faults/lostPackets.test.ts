@@ -38,6 +38,7 @@ async function openScene(stage: Stage, lease: number, grace: number | 'lease'): 
   const farMachine = new Namespace()
   stage.onClear(() => farMachine.remove())
   const { url, broker } = await stage.broker({ allowUnauthenticated: true })
+  // `here` is the address of this machine on the link to the far machine.
   const { url: farUrl } = await broker.listen({ port: 0, host: farMachine.here })
   const holder = await RemoteClient.start(stage, farUrl, { lease, grace }, farMachine.command)
   return { farMachine, holder, url }
@@ -49,8 +50,8 @@ async function expectLossBeforeGrant(
   loss: Loss,
   grace: number | 'lease',
 ): Promise<void> {
-  // The holder must learn of its loss 120 ms before the next grant: 1 % of the lease, and a margin
-  // of 2 %. So the test passes although timers fire late on a busy machine.
+  // The client gives up its lock about 120 ms before the broker ends the lease: 1 % of the lease
+  // for different clocks, and 2 % as a margin. So a slightly late timer does not fail this test.
   const { farMachine, holder, url } = await openScene(stage, 4_000, grace)
   const other = await RemoteClient.start(stage, url)
   const fence = await holder.lock('k')

@@ -74,8 +74,8 @@ describe('journal: a journal with a flipped bit', () => {
       bytes[offset]! ^= 1 << random.below(8)
       writeFileSync(file, bytes)
       const { out, signal } = loadJournal(dir)
-      // Damage that crashes LMDB kills the child process here. A broker first checks its journal in
-      // a child process, so such damage nearly always kills only the child process of the broker.
+      // The test accepts damage that crashes LMDB in the process of `loadJournal`. A real broker
+      // first checks its journal in a child process, so nearly always only this child crashes.
       if (signal !== null || out === expected.out) continue
       refusedCount++
       expect(out, `HOLDFAST_SEED=${seed}, byte ${offset}`).to.match(

@@ -1,8 +1,9 @@
 /**
  * Tests the figures of a replicated log (a command log that several brokers share) for operators.
- * One figure is the age of the oldest entry that this broker has sent and not yet read back. The
- * others count takeovers, resignations and failed snapshots, and name a slow log as a problem. The
- * dead time is the silence after which the other brokers declare a broker dead, here 6 s.
+ * One figure is the age of the oldest entry that this broker has sent and not yet read back. Other
+ * figures count takeovers, resignations and failed snapshots. The status also has a problem in
+ * words, for example that the log is slow. The dead time is the silence after which the other
+ * brokers declare a broker dead, here 6 s.
  */
 
 import type { BrokerGauges } from '@holdfast/server'
@@ -47,6 +48,7 @@ describe('replicated log: figures for operators', () => {
   it('count failed snapshots, and are exported as metrics', async () => {
     const cluster = new Cluster()
     const a = await cluster.startLog({ snapshotEntries: 10, name: 'first' })
+    // Each snapshot opens a new engine, which fails from now on. The log keeps its own engine.
     const create = a.source.create.bind(a.source)
     a.source.create = () => Object.assign(create(), { open: () => Promise.reject(new Error('no')) })
     for (let i = 0; i < 25; i++) {

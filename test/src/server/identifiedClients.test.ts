@@ -54,14 +54,14 @@ function runTurns(
   sockets: readonly FakeSocket[],
 ): number[] {
   const perTurn: number[] = []
-  let before = 0
-  for (let id = 1; before < sockets.length; id++) {
+  let formerCount = 0
+  for (let id = 1; formerCount < sockets.length; id++) {
     bystander.socket.say({ type: 'stats', id })
     expect(environment.endOneTurn()).to.equal(true)
     expect(bystander.heard().filter(({ type }) => type === 'stats')).to.have.length(1)
     const endedCount = sockets.filter((socket) => hasEnded(socket)).length
-    perTurn.push(endedCount - before)
-    before = endedCount
+    perTurn.push(endedCount - formerCount)
+    formerCount = endedCount
   }
   return perTurn
 }
@@ -93,6 +93,7 @@ describe('handshakes whose tokens are checked in the same turn', function () {
     await answerAll()
     runTurns(harness, bystander, [lateSocket])
     expect(crowd.filter((socket) => hasEnded(socket)).length).to.be.below(3 * sessionsPerTurn)
+    // Unlike `endOneTurn`, `endTurn` also runs all later turns until no work is left.
     harness.environment.endTurn()
     expect(crowd.every((socket) => socket.heardOf('welcome').length === 1)).to.equal(true)
   })
@@ -129,7 +130,9 @@ describe('handshakes whose tokens are checked in the same turn', function () {
     const sockets = hellos.map((hello) => sayHello('192.0.2.1', { grace: 60_000, ...hello }))
     await answerAll()
     const perTurn = runTurns(harness, bystander, sockets)
-    // Each resume collects 1,000 locks and answers. Four of these cost one unit.
+    // Each resume gathers 500 locks and 500 answers, of which four cost one unit, and `hello` costs
+    // 50 units. So four resumes, of 300 units each, use up the 1,000 units of a turn. As in the
+    // other tests, twice as many are accepted.
     expect(Math.max(...perTurn)).to.be.at.most(8)
   })
 

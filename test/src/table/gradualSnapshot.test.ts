@@ -84,7 +84,8 @@ function expectSameAsDump(
 function propertyOf(Snapshot: typeof GradualSnapshot) {
   return fc.property(longHistory, longHistory, countLists, (before, during, itemCounts) => {
     const commandMaker = new CommandMaker()
-    // The table grants few waiters in one command, so that some keys are left unfinished.
+    // The table grants at most 4 waiters in one command. So some keys have waiters that can be
+    // granted, but only by a later command.
     const table = new LockTable(undefined, 4)
     applySteps(table, commandMaker, before)
     expectSameAsDump(table, commandMaker, during, itemCounts, Snapshot)
@@ -125,10 +126,11 @@ describe('table: gradual snapshots', () => {
     })
   }
 
-  it('list keys unlocked meanwhile in their old order, and omit keys locked meanwhile', () => {
+  it('contain the keys unlocked in the meantime, in their old order, but no keys locked in the meantime', () => {
     const keyCount = 24
     const keyLists = fc.array(fc.nat(keyCount - 1), { minLength: 60, maxLength: 60, size: 'max' })
     const property = fc.property(keyLists, keyLists, countLists, (before, during, itemCounts) => {
+      // The driver does not check the invariants, because each check examines the whole table.
       const driver = new TableDriver(false)
       driver.open('s', { grace: 5_000 })
       const toggleKey = (index: number): void => toggleLock(driver, `k${index}`)
@@ -138,6 +140,7 @@ describe('table: gradual snapshots', () => {
       const items = snapshot.items()
       const read: SnapshotItem[] = []
       for (const [index, key] of during.entries()) {
+        // At most one item, so that the snapshot does not end long before the last step.
         readUpTo(itemCounts[index]! % 2, items, read)
         toggleKey(key)
       }

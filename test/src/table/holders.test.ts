@@ -96,10 +96,11 @@ describe('table: stored answers that share their holders', () => {
     expect(sessions.get('c')!.answers!.get(1)).to.equal(sessions.get('b')!.answers!.get(1))
   })
 
-  it('are one object for all answers beyond the stored size', () => {
+  it('are few objects, and one object for all answers after the first 256 KiB', () => {
     const driver = driverWithHolders(16)
     for (let i = 0; i < 1_024; i++) driver.lock('b', 'k', { timeout: 0 })
     const answers = driver.table.sessions.get('b')!.answers!
+    // The answers that fit, answers with fewer holders, and the shortest answer for the others.
     expect(new Set(answers.values()).size).to.be.below(5)
   })
 
@@ -140,6 +141,7 @@ describe('table: the stored size of holders', () => {
     const driver = driverWithHolders(16)
     driver.lock('b', 'k', { timeout: 0 })
     expect(storedHolders(driver, 1).map(({ session }) => session)).to.deep.equal(['a1', 'a2', 'a3'])
+    // A margin of 1 KiB for each holder, because this JSON escapes the metadata once more.
     expect(JSON.stringify(storedHolders(driver, 1)).length).to.be.below(16 * 1024 + 3 * 1024)
   })
 
@@ -150,6 +152,7 @@ describe('table: the stored size of holders', () => {
     expect([first.length, first[0]!.metadata]).to.deep.equal([3, largeMetadata])
     expect(last).to.deep.equal([{ ...first[0], metadata: undefined }])
     const stored = JSON.stringify([...driver.table.sessions.get('b')!.answers!.values()])
+    // The other 256 KiB are for the further answers, each with one short holder.
     expect(stored.length).to.be.below(512 * 1024)
   })
 
@@ -157,6 +160,7 @@ describe('table: the stored size of holders', () => {
     const driver = driverWithHolders(16)
     for (let i = 0; i < 100; i++) driver.lock('b', 'k', { timeout: 0 })
     expect(storedHolders(driver, 100)).to.have.length(1)
+    // The table must subtract the size of answer 2 only once.
     driver.ack('b', [1, 2, 2])
     driver.lock('b', 'k', { timeout: 0 })
     expect(storedHolders(driver, 101)).to.have.length(3)
@@ -182,12 +186,13 @@ describe('table: the stored size of holders', () => {
   })
 
   it('is the same in the model, and after a snapshot', () => {
-    const pair = new TableAndModel()
+    const tableAndModel = new TableAndModel()
+    // The driver need not check the invariants, because `tableAndModel` checks them.
     const driver = new TableDriver(false)
     const apply = driver.apply.bind(driver)
-    // The model receives every command of the driver.
+    // `tableAndModel` receives every command of the driver, and throws if table and model differ.
     driver.apply = (command: Command) => {
-      pair.apply(command)
+      tableAndModel.apply(command)
       return apply(command)
     }
     driver.open('b', { grace: 5_000 })
@@ -204,13 +209,8 @@ describe('table: the stored size of holders', () => {
     const copy = restore(items)
     expect(isSame(plainState(copy), plainState(driver.table))).to.equal(true)
     const command = { type: 'lock', at: 9, session: 'b', attachEpoch: 1, id: 23, key: 'k' } as const
-    const lockFields = { mode: 'shared', ttl: undefined, timeout: 0, steal: false } as const
-    const finalRequest: Command = {
-      ...command,
-      ...lockFields,
-      mode: 'exclusive',
-      metadata: undefined,
-    }
+    const lockFields = { mode: 'exclusive', ttl: undefined, timeout: 0, steal: false } as const
+    const finalRequest: Command = { ...command, ...lockFields, metadata: undefined }
     const [copyEffects, tableEffects] = [copy.apply(finalRequest), driver.table.apply(finalRequest)]
     expect(isSame(copyEffects.map(plainEffect), tableEffects.map(plainEffect))).to.equal(true)
   })

@@ -28,6 +28,8 @@ const byteMs = 5
 const lazyMs = { paused: 900, reading: 100 }
 /** A flood stays this many messages below the rate limit, so that other messages can be sent. */
 const reserve = 10
+/** In each second, a flood sends this many messages fewer than the rate limit allows. */
+const reservePerSecond = 2
 
 export class HostileSession {
   readonly #wire: Wire
@@ -59,7 +61,11 @@ export class HostileSession {
     })
   }
 
-  /** Rejects if the broker refuses the session. */
+  /**
+   * Opens a session. Rejects if the broker refuses the session.
+   *
+   * @param fields Further fields of `hello`, as JSON text that begins with a comma.
+   */
   static async open(
     url: string,
     limits: BrokerLimits,
@@ -126,6 +132,7 @@ export class HostileSession {
     const messages: string[] = []
     let bytes = 2
     let longest = 0
+    // The next message may be a little longer than all messages so far, so 16 bytes stay free.
     while (messages.length < allowed && bytes + longest + 16 < this.limits.frameBytes) {
       const text = message()
       longest = Math.max(longest, text.length + 1)
@@ -182,7 +189,7 @@ export class HostileSession {
     const { messagesPerSecond, messageBurst } = this.limits
     if (messagesPerSecond === Number.POSITIVE_INFINITY) return messagesPerSecond
     const now = performance.now()
-    const refill = ((now - this.#allowedAt) * (messagesPerSecond - 2)) / 1_000
+    const refill = ((now - this.#allowedAt) * (messagesPerSecond - reservePerSecond)) / 1_000
     this.#allowedAt = now
     this.#allowed = Math.min(messageBurst - reserve, this.#allowed + refill)
     return Math.floor(this.#allowed)

@@ -85,8 +85,11 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
     (harness) => {
       const client = harness.join()
       const message = (i: number) => ({
-        ...{ type: 'lock', id: i + 1, ttl: 1_000_000 },
-        ...{ key: text(170, i, '€'), metadata: text(1_300, i, '€') },
+        type: 'lock',
+        id: i + 1,
+        ttl: 1_000_000,
+        key: text(170, i, '€'),
+        metadata: text(1_300, i, '€'),
       })
       return () => sayAll(client, 2_000, message)
     },
@@ -132,6 +135,7 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
             client.say({ type: 'lock', id: i + 1, key: 'k', timeout: 0 })
             busy.unlock(fence)
             dropOutput(busy)
+            // `sayAll` needs a message, and the broker keeps no data for a pong.
             return { type: 'pong', n: 1 }
           })
         }
@@ -199,7 +203,8 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
         watcher.socket.bufferedBytes = 70_000
       }
       const busy = harness.join()
-      // Makes the broker count the bytes of the sockets, which are not on the heap, before `fill`.
+      // The unread bytes of the fake sockets take no heap, so they must not be part of the result.
+      // These events make the broker count the bytes before the measurement begins.
       busy.unlock(busy.acquire('k'))
       dropOutput(busy)
       return () => {
