@@ -207,8 +207,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * for sessions to finish. While this port is open, the other ports of the broker do not serve
    * `/status`, `/metrics` and `/rebalance`.
    *
-   * The endpoints need no authentication, because the endpoints show numbers without names. On
-   * loopback, `/status` and `/metrics` require a `Host` header with a loopback name, or with one of
+   * The endpoints need no authentication, because they show numbers and the names of brokers, but
+   * no text that a client chose. On loopback, `/status` and `/metrics` require a `Host` header with a loopback name, or with one of
    * the names in the broker option `hosts`. `/rebalance` answers only programs on this machine. The
    * workers of a `node:cluster` never share the port, because each worker has its own numbers.
    *
@@ -271,7 +271,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     this.#detachments.push(acceptUpgrades(server, options))
   }
 
-  /** The counters of this broker since it started. */
+  /** The counters of this broker since it started, and the newest refused deadlocks. */
   stats(): LockStats {
     return this.#broker.stats()
   }

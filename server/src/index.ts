@@ -40,6 +40,7 @@ export type { Logger } from './observability/brokerLogger.js'
 export type { JournalStatus, LogStatus } from './observability/logStatus.js'
 export type {
   BrokerGauges,
+  LockCounters,
   Metrics,
   Observer,
   RefusalCause,

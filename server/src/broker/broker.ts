@@ -18,6 +18,7 @@ import type { Lock, LockTable } from '../core/index.js'
 import { type Fences, highestNextFence } from '../log/fences.js'
 import type { Log, Membership } from '../log/log.js'
 import type { LogStatus } from '../observability/logStatus.js'
+import type { LockCounters } from '../observability/observer.js'
 import type { Environment } from '../platform/environment.js'
 import { encodeDraining, type RemainingTimes } from '../protocol/encode.js'
 import { QuietStart } from './deadlineHandler.js'
@@ -163,7 +164,12 @@ export class Broker {
     return this.#components.memory
   }
 
-  /** The counters since the start, and the number of held locks. */
+  /** The counters since the start, and the numbers of records that the table has now. */
+  counters(): LockCounters {
+    return this.#components.statistics.counters(this.table)
+  }
+
+  /** The counters, and the newest refused deadlocks with their keys and session names. */
   stats(): LockStats {
     return this.#components.statistics.snapshot(this.table)
   }

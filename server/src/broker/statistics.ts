@@ -5,6 +5,7 @@
  */
 import type { LockStats } from '@holdfast/shared'
 import { type Effect, LockTable } from '../core/index.js'
+import type { LockCounters } from '../observability/observer.js'
 import { RefusedDeadlocks } from './refusedDeadlocks.js'
 
 /**
@@ -20,6 +21,9 @@ export class LiveTable {
    */
   effectCount = 0
 }
+
+/** The numbers of the lock table that belong to the counters. */
+type CountedTable = Pick<LockTable, 'heldCount' | 'barriers' | 'keptResults'>
 
 export class Statistics {
   #granted = 0
@@ -77,15 +81,19 @@ export class Statistics {
     }
   }
 
-  /** Returns the counters, and the numbers of records that the table has now. */
-  snapshot({
-    heldCount: activeLocks,
-    barriers,
-    keptResults,
-  }: Pick<LockTable, 'heldCount' | 'barriers' | 'keptResults'>): LockStats {
-    const totalLocks = this.#granted + this.#failed
+  /** Returns the counters, and the newest refused deadlocks with their keys and session names. */
+  snapshot(table: CountedTable): LockStats {
     const deadlocks = this.#refusedDeadlocks.newestFirst
     const [newestDeadlock] = deadlocks
+    const counters = this.counters(table)
+    return newestDeadlock === undefined
+      ? counters
+      : { ...counters, newestDeadlock, deadlocks: [...deadlocks] }
+  }
+
+  /** Returns the counters, and the numbers of records that the table has now. */
+  counters({ heldCount: activeLocks, barriers, keptResults }: CountedTable): LockCounters {
+    const totalLocks = this.#granted + this.#failed
     return {
       totalLocks,
       activeLocks,
@@ -98,7 +106,6 @@ export class Statistics {
       barrierCalls: barriers.callCount,
       keptResults: keptResults.size,
       refusedDeadlocks: this.#refusedDeadlocks.count,
-      ...(newestDeadlock === undefined ? {} : { newestDeadlock, deadlocks: [...deadlocks] }),
     }
   }
 }

@@ -1,7 +1,7 @@
 /**
  * The status of a broker in one object: whether it accepts clients, the state of its command log
  * (the record of all changes of locks), and its gauges. A status has numbers and the names of
- * brokers, but no text that a client chose.
+ * brokers, but no text that a client chose, because `/status` needs no token.
  */
 
 import type { Broker } from '../broker/broker.js'
@@ -46,7 +46,7 @@ export function gaugesOf(broker: Broker, { totals }: ByteCounters): BrokerGauges
     bytesSent: totals.sent,
     memoryUsed: memory.usedBytes,
     memoryLimit: memory.limitBytes === off ? undefined : memory.limitBytes,
-    stats: broker.stats(),
+    stats: broker.counters(),
     log: logStatus,
   }
 }

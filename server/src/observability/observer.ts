@@ -66,6 +66,16 @@ export interface TokenNotice {
   readonly remoteAddress: string | undefined
 }
 
+/**
+ * The counters of a broker: the fields of `LockStats` that are numbers. Its other fields have keys,
+ * session ids and session names of refused deadlocks. Without a token nobody may read these texts.
+ */
+export type LockCounters = {
+  readonly [Name in keyof LockStats as LockStats[Name] extends number | undefined
+    ? Name
+    : never]: LockStats[Name]
+}
+
 /** The current values of the numbers that the broker counts, and the state of a shared log. */
 export interface BrokerGauges {
   readonly connections: number
@@ -91,7 +101,7 @@ export interface BrokerGauges {
   readonly memoryUsed: number
   /** The limit `memoryBytes`, in bytes; undefined if the limit is off. */
   readonly memoryLimit: number | undefined
-  readonly stats: LockStats
+  readonly stats: LockCounters
   /** The state of the log that brokers share; undefined without a shared log. */
   readonly log?: LogStatus | undefined
 }

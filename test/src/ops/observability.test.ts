@@ -5,6 +5,7 @@
  * grant.
  */
 import { readFileSync } from 'node:fs'
+import type { Session } from '@holdfast/client'
 import {
   type BrokerGauges,
   type BrokerOptions,
@@ -15,7 +16,7 @@ import { brokerMetrics } from '@holdfast/server/metrics'
 import { expect } from 'chai'
 import { pino } from 'pino'
 import { RawClient, statusOf } from '../e2e/raw.js'
-import { Stage } from '../e2e/stage.js'
+import { aborted, rejection, Stage, untilHandled } from '../e2e/stage.js'
 import { Cluster } from '../log/cluster.js'
 import { BrokerHarness, passAlive } from '../server/harness.js'
 
@@ -209,6 +210,49 @@ describe('the endpoints for operators', () => {
       const requestOfOtherHost = `GET ${path} HTTP/1.1\r\nHost: evil.example:${admin.port}\r\n\r\n`
       expect(await statusOf(admin.port, requestOfOtherHost)).to.match(/ 426 /)
     }
+  })
+
+  it('show no text of a client and no session id, also after a deadlock', async () => {
+    const { broker, http, url } = await startBroker({
+      metrics: brokerMetrics(),
+      authenticate: () => ({ principal: 'secret-principal', may: () => true }),
+      authorize: (_, __, key) => key !== 'secret-forbidden',
+    })
+    const sessions = [
+      await stage.session(url, { name: 'secret-name', token: 'secret-token' }),
+      await stage.session(url, { name: 'secret-name', token: 'secret-token' }),
+    ]
+    const [ann, bob] = sessions as [Session, Session]
+    const metadata = { job: 'secret-metadata' }
+    const terms = { mode: 'shared', metadata } as const
+    const locks = [await ann.lock('secret-key', terms), await bob.lock('secret-key', terms)]
+    locks[0]!.upgrade().catch(() => {})
+    await untilHandled(ann)
+    await rejection(locks[1]!.upgrade(), 'DEADLOCK')
+    await rejection(bob.lock('secret-forbidden'), 'FORBIDDEN')
+    const revoked = await ann.lock('secret-revoked')
+    await bob.revoke('secret-revoked', { fence: revoked.fence, reason: 'secret-reason' })
+    await aborted(revoked.signal)
+
+    const texts = async (address: string): Promise<Record<string, string>> => {
+      const answers: Record<string, string> = {}
+      for (const path of ['/healthz', '/readyz', '/status', '/metrics', '/', '/dashboard/']) {
+        answers[path] = await (await fetch(address + path)).text()
+      }
+      const rebalanced = await fetch(`${address}/rebalance`, { method: 'POST' })
+      return { ...answers, '/rebalance': await rebalanced.text() }
+    }
+    const publicTexts = await texts(http)
+    const adminTexts = await texts((await broker.listenAdmin({ port: 0 })).url)
+    for (const [path, text] of [...Object.entries(publicTexts), ...Object.entries(adminTexts)]) {
+      for (const word of ['secret', ann.id, bob.id]) expect(text, path).to.not.include(word)
+    }
+    for (const text of [publicTexts['/status']!, adminTexts['/status']!]) {
+      const { stats } = JSON.parse(text) as BrokerStatus
+      expect(stats).to.include({ refusedDeadlocks: 1, activeLocks: 2 })
+      for (const [name, value] of Object.entries(stats)) expect(value, name).to.be.a('number')
+    }
+    expect(broker.stats().newestDeadlock!.cycle[0]).to.include({ key: 'secret-key' })
   })
 
   it('answer "not ready" on the admin port until the draining broker has closed', async () => {
