@@ -136,10 +136,10 @@ export class DeadlineHandler
     const { log, clock, connections, time } = this.#deps
     const { session, fence, generation } = lock
     const connection = connections.attached.get(session)
-    const now = time.now()
-    if (connection?.isPaused || now < (connection?.readingResumedAt ?? 0) + maxInputDelayMs) {
+    const inputHandledAt = (connection?.readingResumedAt ?? 0) + maxInputDelayMs
+    if (connection?.isPaused || !time.hasPassed(inputHandledAt)) {
       // A refresh or an unlock may have arrived that the broker has not read or handled yet.
-      time.setClientDeadline(lock, now + maxInputDelayMs)
+      time.setClientDeadline(lock, time.now() + maxInputDelayMs)
       return
     }
     log.submit({ type: 'expire', session: session.id, fence, generation, at: clock.wall() })
@@ -171,7 +171,7 @@ export class DeadlineHandler
       // Messages that the client sent while the broker did not read need time to arrive.
       const { receivedAt, readingResumedAt } = connection
       const endsAt = Math.max(receivedAt + session.lease, readingResumedAt + session.lease / 3)
-      if (endsAt > time.now()) {
+      if (!time.hasPassed(endsAt)) {
         time.setClientDeadline(session, endsAt)
         return 0
       }

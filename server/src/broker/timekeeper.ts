@@ -66,6 +66,8 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
    * How long the broker was paused so far, in ms. Compensated time is the clock minus this time.
    */
   #pausedMs = 0
+  /** The newest time that `now` has returned. */
+  #newestNow = Number.NEGATIVE_INFINITY
   #listener: DeadlineListener<ClientSubject, TimerSubject> | undefined
   #timer: Timer | undefined
   /** When the timer must fire, by the monotonic clock; Infinity without a timer. */
@@ -89,9 +91,25 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     this.#listener = listener
   }
 
-  /** Compensated time, in ms. Client deadlines and `at` in messages use this time. */
+  /**
+   * Compensated time, in ms, which never goes back. Add a duration to this time to set a client
+   * deadline. To decide whether such a deadline has passed, call {@link hasPassed}.
+   *
+   * Lateness within the tolerance counts as elapsed time until it exceeds the tolerance. Then all
+   * of the lateness counts as a pause, so the clock minus the pauses goes back by at most the
+   * tolerance. Until that difference has caught up, this method returns the same time again.
+   */
   now(): number {
-    return this.#realNow() - this.#pausedMs
+    this.#newestNow = Math.max(this.#newestNow, this.#realNow() - this.#pausedMs)
+    return this.#newestNow
+  }
+
+  /**
+   * Whether a time has passed for client deadlines, in compensated time. Subtracts every pause in
+   * full, so this method may return false for a time that `now` has already returned.
+   */
+  hasPassed(at: number): boolean {
+    return this.#realNow() - this.#pausedMs >= at
   }
 
   /** How long the broker was paused so far, in ms. Client deadlines were moved by this time. */
@@ -147,8 +165,7 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
 
   /**
    * Reads the monotonic clock, and counts a pause of the broker. This class reads the clock only by
-   * this method, so that every pause is counted before a time is used. Compensated time never goes
-   * back.
+   * this method, so that every pause is counted before a time is used.
    */
   #realNow(): number {
     const realNow = this.#clock.monotonic()

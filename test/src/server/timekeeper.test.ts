@@ -8,7 +8,10 @@
  */
 import { Timekeeper } from '@holdfast/server/internal'
 import { expect } from 'chai'
+import fc from 'fast-check'
+import { runs } from '../support/counts.js'
 import { FakeEnvironment } from './fakeEnvironment.js'
+import { BrokerHarness } from './harness.js'
 
 /** The object that a deadline or a timer belongs to. */
 interface Owner {
@@ -35,6 +38,7 @@ function setUp() {
   }
   const time = {
     now: () => timekeeper.now(),
+    hasPassed: (at: number) => timekeeper.hasPassed(at),
     clearDeadline: (name: string) => timekeeper.clearClientDeadline(ownerOf(name)),
     deadlineOf: (name: string) => timekeeper.clientDeadlineOf(ownerOf(name)),
     setTimer: (name: string, ms: number) => timekeeper.setTimer(ownerOf(name), ms),
@@ -223,6 +227,59 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     expect(time.now()).to.equal(seen)
   })
 
+  it('returns times that never go back, although tolerated lateness becomes a pause', () => {
+    const { environment, time, deadlineIn } = setUp()
+    deadlineIn('ttl', 100)
+    const start = time.now()
+    environment.stopFor(199)
+    expect(time.now()).to.equal(start + 199)
+    environment.stopFor(2)
+    expect(time.now()).to.equal(start + 199)
+    expect(time.pausedMs).to.equal(101)
+    expect([time.hasPassed(start + 100), time.hasPassed(start + 101)]).to.deep.equal([true, false])
+    environment.stopFor(99)
+    expect(time.now()).to.equal(start + 199)
+    environment.fireTimers()
+    environment.endTurn()
+    environment.pass(1)
+    expect(time.now()).to.equal(start + 200)
+  })
+
+  it('lets no lease end early, although it has returned a later time before the stop', () => {
+    const { environment, ...harness } = brokerWithSilentSession()
+    // Another client makes the broker read the clock while the timer is late.
+    environment.stopFor(95)
+    harness.other.say({ type: 'stats', id: 1 })
+    environment.stopFor(60_000)
+    environment.fireTimers()
+    environment.endTurn()
+    environment.pass(29)
+    expect(harness.hasEnded()).to.equal(false)
+    environment.pass(1)
+    expect(harness.hasEnded()).to.equal(true)
+  })
+
+  /**
+   * A broker with a session whose deadline passes now, and whose lease ends 30 ms later, because
+   * its client sent a message 30 ms after the session began.
+   */
+  function brokerWithSilentSession() {
+    const harness = new BrokerHarness()
+    const { environment } = harness
+    const other = harness.join({ lease: 300_000 })
+    const silent = harness.join({ lease: 5_000 })
+    environment.pass(30)
+    silent.say({ type: 'stats', id: 1 })
+    // The clock reaches the deadline, but the timer does not fire yet.
+    environment.pass(4_969)
+    environment.stopFor(1)
+    return {
+      environment,
+      other,
+      hasEnded: () => !harness.broker.table.sessions.has(silent.session),
+    }
+  }
+
   it('shifts deadlines once for each of two stops', () => {
     const { environment, events, time, deadlineIn } = setUp()
     deadlineIn('lease', 2_000)
@@ -251,5 +308,73 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     expect(events).to.deep.equal(['timer ping'])
     environment.pass(500)
     expect(events).to.deep.equal(['timer ping', 'deadline lease'])
+  })
+})
+
+/** A step of a random test: lets time pass, ends a part of a turn, or sets a deadline or a timer. */
+type Step = readonly ['stop' | 'pass' | 'fireTimers' | 'endTurn' | 'deadline' | 'timer', ms: number]
+
+/** The longest lateness of a timer that does not count as a stop, in ms. */
+const toleratedMs = 100
+/** The longest time between two checks for a stop, in ms. */
+const checkMs = 250
+
+describe('timekeeper: for any steps of the clock, the timekeeper', () => {
+  const step: fc.Arbitrary<Step> = fc.tuple(
+    fc.constantFrom('stop', 'stop', 'stop', 'pass', 'fireTimers', 'endTurn', 'deadline', 'timer'),
+    fc.oneof(
+      fc.integer({ min: 0, max: 3 }),
+      fc.integer({ min: 90, max: 110 }),
+      fc.integer({ min: 240, max: 360 }),
+      fc.integer({ min: 0, max: 5_000 }),
+    ),
+  )
+
+  it('returns times that never go back, and compensates each stop', () => {
+    const property = fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const environment = new FakeEnvironment()
+      const { clock, endOfTurn } = environment
+      const timekeeper = new Timekeeper<{ readonly at: number }, object>({ clock, endOfTurn })
+      const compensated = () => clock.monotonic() - timekeeper.pausedMs
+      timekeeper.listen({
+        onClientDeadline: ({ at }) => {
+          expect(compensated(), 'no deadline is early').to.be.at.least(at)
+          return 0
+        },
+        onBrokerTimer: () => 0,
+      })
+      const setDeadline = (ms: number): void => {
+        const at = timekeeper.now() + ms
+        timekeeper.setClientDeadline({ at }, at)
+      }
+      // With this deadline the timekeeper always has a timer, and so checks for stops.
+      setDeadline(1e9)
+      const actions: Record<Step[0], (ms: number) => void> = {
+        stop: (ms) => environment.stopFor(ms),
+        pass: (ms) => environment.pass(ms),
+        fireTimers: () => environment.fireTimers(),
+        endTurn: () => environment.endTurn(),
+        deadline: setDeadline,
+        timer: (ms) => timekeeper.setTimer({}, ms),
+      }
+      let [lastNow, lastClock, lastPaused] = [timekeeper.now(), clock.monotonic(), 0]
+      for (const [action, ms] of steps) {
+        actions[action](ms)
+        const now = timekeeper.now()
+        expect(now, 'never goes back').to.be.at.least(lastNow)
+        expect(now - lastNow, 'not faster than the clock').to.be.at.most(
+          clock.monotonic() - lastClock,
+        )
+        expect(now).to.be.within(compensated(), compensated() + toleratedMs)
+        expect(timekeeper.hasPassed(compensated())).to.equal(true)
+        expect(timekeeper.hasPassed(compensated() + 1)).to.equal(false)
+        const addedMs = timekeeper.pausedMs - lastPaused
+        if (action === 'stop' && ms > checkMs + toleratedMs) {
+          expect(addedMs, 'compensates the stop').to.be.within(ms - checkMs, ms + toleratedMs)
+        }
+        ;[lastNow, lastClock, lastPaused] = [now, clock.monotonic(), timekeeper.pausedMs]
+      }
+    })
+    fc.assert(property, runs(300, 10_000))
   })
 })

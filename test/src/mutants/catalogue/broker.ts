@@ -68,6 +68,22 @@ const deadlines: Mutant[] = [
     why: 'The broker counts the time of its own pause as silence of its clients.',
   },
   {
+    name: 'compensated-time-goes-back',
+    in: 'Timekeeper.now',
+    find: 'Math.max($NEWEST, $COMPENSATED)',
+    replace: '$COMPENSATED',
+    tests: 'server/timekeeper',
+    why: 'The time in messages goes back when lateness within the tolerance becomes a pause.',
+  },
+  {
+    name: 'lease-ends-in-announced-time',
+    in: 'Timekeeper.hasPassed',
+    find: '$REAL_NOW - this.#pausedMs',
+    replace: 'this.now()',
+    tests: 'server/timekeeper',
+    why: 'The broker decides whether a lease is over by a time that includes a part of its pause.',
+  },
+  {
     name: 'deadlines-before-input',
     in: 'Timekeeper.#onTimer',
     find: 'this.#endOfTurn($HANDLE_DUE)',
