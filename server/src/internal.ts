@@ -67,7 +67,7 @@ export {
 } from './log/replicated/selfLease.js'
 export { loadSnapshot, makeSnapshot, saveState } from './log/replicated/snapshot.js'
 export { runSnapshotThread } from './log/replicated/snapshotThread.js'
-export { AuditLog } from './observability/auditLog.js'
+export { type AuditKind, AuditLog, auditKinds } from './observability/auditLog.js'
 export { BrokerLogger, logText } from './observability/brokerLogger.js'
 export type { LogStatus } from './observability/logStatus.js'
 export type { Observer, RefusalNotice } from './observability/observer.js'

@@ -4,26 +4,48 @@
  * broker refuses clients and requests, for example a request that would end in a deadlock. Tokens
  * and secrets are never written.
  *
- * A client could fill the disk, because its requests cause refusals. So the audit log writes at
- * most 100 refusals a second, and then the number of the refusals that it left out. It writes all
- * other acts.
+ * A client could fill the disk, because its requests cause lines. So the audit log writes at most
+ * 100 lines a second of each kind that a client can cause, and then the number of the lines that it
+ * left out. Each kind is counted by itself, so that no flood of one kind hides lines of another.
  */
 import type { Clock } from '@holdfast/shared'
 import type { Effect, Lock, Session } from '../core/index.js'
 import { nodeEnvironment } from '../platform/environment.js'
 import { type Observer, type RefusalNotice, refusalIn, type TokenNotice } from './observer.js'
 
-/** How many refusals are written in a second; further refusals are only counted. */
-const maxRefusalsPerSecond = 100
+/** How many lines of a kind are written in a second; further lines are only counted. */
+const maxLinesPerSecond = 100
+
+/**
+ * Every kind of line (its `event`), and who can cause a line of this kind. The lines of a kind that
+ * a client can cause are bounded. A client that may revoke or steal is a client too, because a
+ * broker without `authenticate` allows both operations to all clients.
+ */
+export const auditKinds = {
+  lock_stolen: 'client',
+  lock_revoked: 'client',
+  deadlock_refused: 'client',
+  refused: 'client',
+  token_renewed: 'client',
+  token_renewal_refused: 'client',
+  token_file_changed: 'operator',
+} as const satisfies Readonly<Record<string, 'client' | 'operator'>>
+
+export type AuditKind = keyof typeof auditKinds
+
+/** How many lines of a kind were written and left out in the present second. */
+interface LineCounts {
+  written: number
+  leftOut: number
+}
 
 export class AuditLog implements Observer {
   readonly #write: (line: string) => void
   readonly #clock: Clock
   /** When the present second began, in ms of the monotonic clock. */
   #secondBegan = Number.NEGATIVE_INFINITY
-  #refusalsInSecond = 0
-  /** How many refusals were left out since the last line about left-out refusals. */
-  #leftOut = 0
+  /** The counts of the present second, for the kinds that had lines in it. */
+  readonly #counts = new Map<AuditKind, LineCounts>()
 
   /** @param write Writes one line. The text that is passed to it has no line feed. */
   constructor(write: (line: string) => void, clock = nodeEnvironment.clock) {
@@ -47,17 +69,6 @@ export class AuditLog implements Observer {
   }
 
   onRefused(notice: RefusalNotice): void {
-    const now = this.#clock.monotonic()
-    if (now - this.#secondBegan >= 1_000) {
-      this.#secondBegan = now
-      this.#refusalsInSecond = 0
-      this.#reportLeftOut()
-    }
-    if (this.#refusalsInSecond >= maxRefusalsPerSecond) {
-      this.#leftOut++
-      return
-    }
-    this.#refusalsInSecond++
     this.#append(notice.cause === 'deadlock' ? 'deadlock_refused' : 'refused', notice)
   }
 
@@ -76,16 +87,44 @@ export class AuditLog implements Observer {
   }
 
   close(): void {
-    this.#reportLeftOut()
+    this.#endSecond()
   }
 
-  #reportLeftOut(): void {
-    if (this.#leftOut === 0) return
-    this.#append('refusals_left_out', { count: this.#leftOut })
-    this.#leftOut = 0
+  /** Writes a line, or counts the line as left out if the second has too many of its kind. */
+  #append(kind: AuditKind, fields: object): void {
+    const now = this.#clock.monotonic()
+    if (now - this.#secondBegan >= 1_000) {
+      this.#secondBegan = now
+      this.#endSecond()
+    }
+    if (auditKinds[kind] === 'client' && !this.#hasRoom(kind)) return
+    this.#writeLine(kind, fields)
   }
 
-  #append(event: string, fields: object): void {
+  /** Counts a line of this kind, and returns whether it may be written. */
+  #hasRoom(kind: AuditKind): boolean {
+    let counts = this.#counts.get(kind)
+    if (counts === undefined) {
+      counts = { written: 0, leftOut: 0 }
+      this.#counts.set(kind, counts)
+    }
+    if (counts.written >= maxLinesPerSecond) {
+      counts.leftOut++
+      return false
+    }
+    counts.written++
+    return true
+  }
+
+  /** Writes how many lines of each kind were left out, and clears the counts. */
+  #endSecond(): void {
+    for (const [kind, { leftOut }] of this.#counts) {
+      if (leftOut > 0) this.#writeLine('lines_left_out', { of: kind, count: leftOut })
+    }
+    this.#counts.clear()
+  }
+
+  #writeLine(event: AuditKind | 'lines_left_out', fields: object): void {
     this.#write(JSON.stringify({ time: this.#clock.wall(), event, ...fields }))
   }
 }

@@ -5,10 +5,12 @@
 import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import type { Session } from '@holdfast/client'
 import { createBroker, tokenLine } from '@holdfast/server'
-import { AuditLog } from '@holdfast/server/internal'
+import { type AuditKind, AuditLog, auditKinds } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { ServeProcess } from '../e2e/remote.js'
 import { aborted, rejection, Stage } from '../e2e/stage.js'
+import { FakeEnvironment } from '../server/fakeEnvironment.js'
+import { BrokerHarness, type Client } from '../server/harness.js'
 import { FakeClock } from '../support/fakeClock.js'
 import { scratch } from './scratch.js'
 
@@ -123,7 +125,7 @@ describe('the audit log', () => {
     ])
   })
 
-  it('omits refusals beyond 100 a second, and writes how many it omitted', () => {
+  it('leaves out refusals beyond 100 a second, and writes how many it left out', () => {
     const clock = new FakeClock()
     const lines: Line[] = []
     const audit = new AuditLog((line) => lines.push(JSON.parse(line)), clock)
@@ -138,11 +140,21 @@ describe('the audit log', () => {
     expect(lines).to.have.lengthOf(100)
     clock.advance(1)
     refuse(1)
-    expect(eventsSince(100)).to.deep.equal(['refusals_left_out', 'refused'])
-    expect(lines[100]).to.include({ count: 31 })
+    expect(eventsSince(100)).to.deep.equal(['lines_left_out', 'refused'])
+    expect(lines[100]).to.include({ of: 'refused', count: 31 })
     refuse(101)
+    audit.tokenFileChanged('tokens', [], [])
+    expect(lines.at(-1)).to.include({ event: 'token_file_changed' })
     audit.close()
-    expect(lines.at(-1)).to.include({ event: 'refusals_left_out', count: 2 })
+    expect(lines.at(-1)).to.include({ event: 'lines_left_out', of: 'refused', count: 2 })
+  })
+
+  it('counts each kind of line by itself, so that a flood of one kind hides no other', () => {
+    const lines: Line[] = []
+    const audit = new AuditLog((line) => lines.push(JSON.parse(line)), new FakeClock())
+    for (let i = 0; i < 130; i++) audit.onRefused({ cause: 'unauthorized' })
+    audit.onRefused({ cause: 'deadlock' })
+    expect(lines.at(-1)).to.include({ event: 'deadlock_refused' })
   })
 
   it('stops the command with exit code 78 if its file cannot be opened', async () => {
@@ -164,4 +176,103 @@ describe('the audit log', () => {
     const events = parse(readFileSync(file, 'utf8')).map(({ event }) => event)
     expect(events).to.deep.equal(['earlier', 'lock_stolen'])
   })
+})
+
+/** The kinds of lines that no client can cause. Only these kinds may have any number of lines. */
+type OperatorKind = 'token_file_changed'
+
+/** A broker with an audit log, and two clients that cause lines in it. */
+class AuditedBroker {
+  readonly lines: Line[] = []
+  readonly audit: AuditLog
+  readonly #harness: BrokerHarness
+  readonly #clients: Client[] = []
+
+  private constructor() {
+    const environment = new FakeEnvironment()
+    this.audit = new AuditLog((line) => this.lines.push(JSON.parse(line)), environment.clock)
+    const options = {
+      authenticate: ({ token }: { readonly token: string | undefined }) =>
+        token === 'good' ? { principal: 'ann', may: () => true } : undefined,
+      authorize: (_: string, __: string, key: string) => key !== 'forbidden',
+      observer: this.audit,
+    }
+    this.#harness = new BrokerHarness(options, undefined, {}, environment)
+  }
+
+  static async start(): Promise<AuditedBroker> {
+    const broker = new AuditedBroker()
+    for (let i = 0; i < 2; i++) {
+      const socket = broker.#harness.connectWithHello({ token: 'good' })
+      await broker.#harness.settle()
+      broker.#clients.push(broker.#harness.clientOn(socket))
+    }
+    return broker
+  }
+
+  /** The two clients, in the order in which they connected. */
+  get clients(): readonly [Client, Client] {
+    return this.#clients as unknown as [Client, Client]
+  }
+
+  /** Sends a new token of the first client, and waits until the broker has checked the token. */
+  async renewToken(id: number, token: string): Promise<void> {
+    this.clients[0].say({ type: 'auth', id, token })
+    await this.#harness.settle()
+  }
+
+  /** Lets a scope of the first client hold `a` and wait for `b`, which another scope holds. */
+  prepareDeadlock(): void {
+    const [ann] = this.clients
+    ann.lock('a', { scope: 1 })
+    ann.lock('b', { scope: 2 })
+    ann.lock('b', { scope: 1 })
+  }
+}
+
+/** Causes one line of each kind that a client can cause. `n` is the number of the call, from 1. */
+const causes: Record<
+  Exclude<AuditKind, OperatorKind>,
+  (broker: AuditedBroker, n: number) => Promise<void> | void
+> = {
+  lock_stolen({ clients }, n) {
+    if (n === 1) clients[0].lock('k')
+    clients[n % 2]!.lock('k', { steal: true })
+  },
+  lock_revoked({ clients: [holder, revoker] }, n) {
+    const fence = holder.acquire('k')
+    revoker.say({ type: 'revoke', id: n, key: 'k', fence, reason: 'stuck' })
+  },
+  deadlock_refused(broker, n) {
+    if (n === 1) broker.prepareDeadlock()
+    broker.clients[0].lock('a', { scope: 2 })
+  },
+  refused: ({ clients }) => void clients[0].lock('forbidden'),
+  token_renewed: (broker, n) => broker.renewToken(n, 'good'),
+  token_renewal_refused: (broker, n) => broker.renewToken(n, 'bad'),
+}
+
+describe('the audit log bounds every kind of line that a client can cause:', () => {
+  it('all kinds except those of the operator are tested here', () => {
+    const operatorKinds: OperatorKind[] = ['token_file_changed']
+    const testedKinds = [...Object.keys(causes), ...operatorKinds]
+    expect(Object.keys(auditKinds)).to.have.members(testedKinds)
+    for (const kind of Object.keys(causes) as (keyof typeof causes)[]) {
+      expect(auditKinds[kind], kind).to.equal('client')
+    }
+  })
+
+  for (const [kind, cause] of Object.entries(causes)) {
+    it(kind, async () => {
+      const broker = await AuditedBroker.start()
+      for (let n = 1; n <= 130; n++) await cause(broker, n)
+      const events = broker.lines.map(({ event }) => event)
+      expect(events).to.deep.equal(Array.from({ length: 100 }, () => kind))
+      broker.audit.close()
+      const { time, ...fields } = broker.lines.at(-1)!
+      expect(fields).to.deep.equal({ event: 'lines_left_out', of: kind, count: 30 })
+      expect(time).to.be.a('number')
+      for (const { socket } of broker.clients) expect(socket.closedWith).to.equal(undefined)
+    })
+  }
 })
