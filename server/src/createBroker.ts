@@ -208,9 +208,10 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * `/status`, `/metrics` and `/rebalance`.
    *
    * The endpoints need no authentication, because they show numbers and the names of brokers, but
-   * no text that a client chose. On loopback, `/status` and `/metrics` require a `Host` header with a loopback name, or with one of
-   * the names in the broker option `hosts`. `/rebalance` answers only programs on this machine. The
-   * workers of a `node:cluster` never share the port, because each worker has its own numbers.
+   * no text that a client chose. On loopback, `/status` and `/metrics` require a `Host` header with
+   * a loopback name, or with one of the names in the broker option `hosts`. `/rebalance` answers
+   * only programs on this machine. The workers of a `node:cluster` never share the port, because
+   * each worker has its own numbers.
    *
    * @param options `port` (0 for any free port) and `host` (default 127.0.0.1).
    * @throws {HoldfastError} `INVALID_OPTION` for an invalid port; `UNAVAILABLE` if the port is not

@@ -311,7 +311,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
   })
 })
 
-/** A step of a random test: lets time pass, ends a part of a turn, or sets a deadline or a timer. */
+/** A step of a random test: lets time pass, runs a part of a turn, or sets a deadline or timer. */
 type Step = readonly ['stop' | 'pass' | 'fireTimers' | 'endTurn' | 'deadline' | 'timer', ms: number]
 
 /** The longest lateness of a timer that does not count as a stop, in ms. */
