@@ -18,6 +18,9 @@ export interface AdminRequest {
   readonly timeoutMs: number
 }
 
+/** The longest body that is read, in UTF-16 units. A broker of this version sends far less. */
+const maxBodyLength = 2 ** 20
+
 export interface AdminAnswer {
   readonly status: number | undefined
   readonly body: string
@@ -43,7 +46,7 @@ export function adminAddress(text: string, path: string): URL {
 /**
  * Sends a request, and reads the whole response.
  *
- * @throws {Exit} 69 if the broker cannot be reached or does not answer in time.
+ * @throws {Exit} 69 if the broker cannot be reached, does not answer in time, or sends too much.
  */
 export async function askAdmin(address: URL, request: AdminRequest): Promise<AdminAnswer> {
   try {
@@ -68,15 +71,26 @@ async function send(
     })
     response.setEncoding('utf8')
     let body = ''
-    for await (const chunk of response) body += chunk as string
+    for await (const chunk of response) {
+      body += chunk as string
+      // A server that never ends its response would otherwise fill the memory of this process.
+      if (body.length > maxBodyLength) throw new TooLong()
+    }
     return { status: response.statusCode, body }
   } catch (error) {
     throw signal.aborted ? signal.reason : error
   }
 }
 
+/** Thrown for a response that is longer than that of any broker. */
+class TooLong extends Error {}
+
 /** Why a request failed, as the end of a sentence about the broker. */
-function failureOf({ name, message, code }: NodeJS.ErrnoException, timeoutMs: number): string {
+function failureOf(error: NodeJS.ErrnoException, timeoutMs: number): string {
+  const { name, message, code } = error
+  if (error instanceof TooLong) {
+    return `sent more than ${maxBodyLength} characters, which no Holdfast broker does: check the URL`
+  }
   if (name === 'TimeoutError') return `did not answer within ${timeoutMs / 1_000} s`
   return `cannot be reached (${escapeText(code ?? message)})`
 }

@@ -125,7 +125,7 @@ async function fetchStatus(address: URL, ca: string | undefined): Promise<Broker
 async function statusIn(body: string): Promise<BrokerStatus | undefined> {
   try {
     const report = JSON.parse(body) as BrokerStatus
-    const isStatus = typeof report.ready === 'boolean' && logKinds.includes(report.log.kind)
+    const isStatus = typeof report.ready === 'boolean' && numbersOf(report).every(Number.isFinite)
     // Formats the status only as a test: the formatting throws if the status lacks a field.
     if (isStatus) await linesOf(new URL('http://127.0.0.1'), report)
     return isStatus ? report : undefined
@@ -134,11 +134,31 @@ async function statusIn(body: string): Promise<BrokerStatus | undefined> {
   }
 }
 
-const logKinds: readonly unknown[] = [
-  'memory',
-  'journal',
-  'replicated',
-] satisfies LogReport['kind'][]
+/**
+ * All fields of a status that are printed as numbers.
+ *
+ * @throws {TypeError} if the status has no log, or a log of an unknown kind
+ */
+function numbersOf(report: BrokerStatus): readonly unknown[] {
+  const { connections, sessions, held, waiting, memoryUsed, memoryLimit = 0, log } = report
+  const logNumbers = logNumbersOf[log.kind](log as never)
+  return [connections, sessions, held, waiting, memoryUsed, memoryLimit, ...logNumbers]
+}
+
+/** For each kind of log: the fields of its state that are printed as numbers. */
+const logNumbersOf: {
+  readonly [K in LogReport['kind']]: (log: Extract<LogReport, { kind: K }>) => readonly unknown[]
+} = {
+  memory: () => [],
+  journal: journalNumbersOf,
+  replicated: (log) => [...journalNumbersOf(log), log.selfLeaseMs, log.lagMs ?? 0],
+}
+
+function journalNumbersOf(log: Exclude<LogReport, { kind: 'memory' }>): readonly unknown[] {
+  const { position, waiting, snapshot } = log
+  const snapshotNumbers = snapshot === undefined ? [] : [snapshot.position, snapshot.ageMs]
+  return [position, waiting, ...snapshotNumbers]
+}
 
 /** A line of the printed table. */
 type Row = readonly [label: string, value: string]

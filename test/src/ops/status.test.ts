@@ -158,9 +158,12 @@ describe('holdfast status', () => {
   })
 
   it('prints a message if no server answers, or a server that is not a broker', async () => {
+    const counts = { ready: true, connections: 1, sessions: 1, held: 1, waiting: 1, memoryUsed: 1 }
     const answers: [number, string][] = [
       [200, '{"ready":"yes"}'],
       [200, '<html>'],
+      [200, JSON.stringify({ ...counts, connections: '1', log: { kind: 'memory' } })],
+      [200, JSON.stringify({ ...counts, log: { kind: 'journal', position: 1 } })],
       [302, ''],
       [404, '{"ready":true,"log":{"kind":"memory"}}'],
     ]
