@@ -7,7 +7,7 @@ import type { Session } from '@holdfast/client'
 import { maxDurationMs, redactUrl } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { cellsFrom } from './cellList.js'
-import { type BrokerFlags, brokerCommand, connectTo, urlsOf } from './connecting.js'
+import { answerInTime, type BrokerFlags, brokerCommand, connectTo, urlsOf } from './connecting.js'
 import { formatTable, print, printJson, rounded, writeError } from './output.js'
 import { appendUrls, durationParser, integerParser } from './parse.js'
 
@@ -63,9 +63,8 @@ async function bench(flags: BenchFlags): Promise<void> {
   const endsAt = startedAt + flags.time
   const bar = progressBar(startedAt, endsAt)
   try {
-    await Promise.all(
-      sessions.map((session, i) => lockRepeatedly(session, keys[i]!, endsAt, samples)),
-    )
+    const loops = sessions.map((session, i) => lockRepeatedly(session, keys[i]!, endsAt, samples))
+    await answerInTime(Promise.all(loops), flags.time)
   } finally {
     bar.end()
     await Promise.all(sessions.map((session) => session.close()))

@@ -5,7 +5,7 @@
  */
 import type { ConnectOptions, Session } from '@holdfast/client'
 import type { CellSession } from '@holdfast/client/cells'
-import { defaultPort, HoldfastError } from '@holdfast/shared'
+import { defaultPort, HoldfastError, maxDurationMs } from '@holdfast/shared'
 import { Command } from 'commander'
 import { type AddressFlags, type CellList, cellListForm, cellsFrom, urlsOfKey } from './cellList.js'
 import { Exit, exitCodes, exitHelp } from './exitCodes.js'
@@ -239,7 +239,10 @@ function renewToken(session: Pick<Session, 'authenticate'>, flags: BrokerFlags):
   if (token !== undefined) session.authenticate(token).catch(() => {})
 }
 
-/** Runs an action with a new session for a key, and closes the session afterwards. */
+/**
+ * Runs an action with a new session for a key, and closes the session afterwards. Without options,
+ * the answers of the broker have a time limit: see {@link withAnswerLimit}.
+ */
 export async function withSessionFor<T>(
   key: string,
   flags: BrokerFlags,
@@ -248,13 +251,13 @@ export async function withSessionFor<T>(
 ): Promise<T> {
   const session = await connectTo(flags, { key }, options)
   try {
-    return await action(session)
+    return await action(options === undefined ? withAnswerLimit(session) : session)
   } finally {
     await session.close()
   }
 }
 
-/** Runs an action with a new session for all keys, and closes the session afterwards. */
+/** Like {@link withSessionFor}, but with a session for all keys. */
 export async function withSession<T>(
   flags: BrokerFlags,
   action: (session: AnySession) => Promise<T>,
@@ -262,9 +265,51 @@ export async function withSession<T>(
 ): Promise<T> {
   const session = await connectToAll(flags, options)
   try {
-    return await action(session)
+    return await action(options === undefined ? withAnswerLimit(session) : session)
   } finally {
     await session.close()
+  }
+}
+
+/** How long a broker may take to answer one query, and the like, in ms. */
+const answerLimitMs = 30_000
+/** The methods whose answer does not wait for another client, so that it must come soon. */
+const answeredMethods: ReadonlySet<unknown> = new Set(['query', 'stats', 'revoke'])
+
+/**
+ * The session, but its queries are rejected if the broker does not answer in time. A broker that
+ * answers only heartbeats, or that never ends its answer, would otherwise keep a command waiting
+ * for ever.
+ */
+export function withAnswerLimit<T extends AnySession>(session: T): T {
+  return new Proxy(session, {
+    get(target, name) {
+      const member: unknown = Reflect.get(target, name, target)
+      if (typeof member !== 'function') return member
+      const method = (...args: unknown[]): unknown => Reflect.apply(member, target, args)
+      if (!answeredMethods.has(name)) return method
+      return (...args: unknown[]) => answerInTime(method(...args) as Promise<unknown>)
+    },
+  })
+}
+
+/**
+ * Waits for an answer of the broker.
+ *
+ * @param workMs How long the work before the answer may take, in ms.
+ * @throws {Exit} 69 if the answer does not come in time
+ */
+export async function answerInTime<T>(answer: Promise<T>, workMs = 0): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const tooLate = new Promise<never>((_, reject) => {
+    const message = `The broker did not answer within ${answerLimitMs / 1_000} s: try again later`
+    const onTimeout = () => reject(new Exit(exitCodes.unavailable, message))
+    timer = setTimeout(onTimeout, Math.min(workMs + answerLimitMs, maxDurationMs))
+  })
+  try {
+    return await Promise.race([answer, tooLate])
+  } finally {
+    clearTimeout(timer)
   }
 }
 

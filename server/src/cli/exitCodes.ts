@@ -50,6 +50,9 @@ export class Exit extends Error {
   }
 }
 
+/** The longest error message that is printed whole, in UTF-16 units. */
+const maxMessageLength = 2_000
+
 const exitCodeOf: Partial<Record<HoldfastError['code'], number>> = {
   LOCK_HELD: exitCodes.notAcquired,
   LOCK_TIMEOUT: exitCodes.notAcquired,
@@ -57,6 +60,7 @@ const exitCodeOf: Partial<Record<HoldfastError['code'], number>> = {
   LOCK_LOST: exitCodes.lost,
   UNAVAILABLE: exitCodes.unavailable,
   SESSION_EXPIRED: exitCodes.unavailable,
+  SESSION_CLOSED: exitCodes.unavailable,
   UNAUTHORIZED: exitCodes.forbidden,
   FORBIDDEN: exitCodes.forbidden,
   QUOTA_EXCEEDED: exitCodes.unavailable,
@@ -102,9 +106,14 @@ function reportBug(error: unknown): number {
   return exitCodes.internal
 }
 
-/** Prints a message on standard error, with every control character escaped. */
+/**
+ * Prints a message on standard error, with every control character escaped. Cuts a long message,
+ * because a broker may send an error message or a name of any length.
+ */
 export function printError(message: string): void {
-  writeError(`holdfast: ${escapeText(message)}\n`)
+  const shown =
+    message.length <= maxMessageLength ? message : `${message.slice(0, maxMessageLength)}…`
+  writeError(`holdfast: ${escapeText(shown)}\n`)
 }
 
 /**

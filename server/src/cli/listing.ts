@@ -2,10 +2,11 @@
  * Lists locks page by page, because a query returns at most 1,000 locks, and reports when a listing
  * is incomplete.
  */
+import { getHeapStatistics } from 'node:v8'
 import type { HeldInfo, QueryResult, WaitingInfo } from '@holdfast/client'
 import type { Command } from 'commander'
 import type { AnySession } from './connecting.js'
-import { exitCodes, printError } from './exitCodes.js'
+import { Exit, exitCodes, printError } from './exitCodes.js'
 import { integerParser } from './parse.js'
 
 /** One query returns at most this many locks, and at most this many waiting requests. */
@@ -78,6 +79,8 @@ export async function listLocks(
 /**
  * Queries all locks and waiting requests whose keys begin with the prefix, page by page in the
  * order of their keys. A lock that is held from the first page to the last is on exactly one page.
+ *
+ * @throws {Exit} 69 if the pages of the broker have no end; 1 if the pages do not fit into memory
  */
 export async function* pagesOf(
   session: AnySession,
@@ -85,23 +88,57 @@ export async function* pagesOf(
 ): AsyncGenerator<QueryResult> {
   let after = ''
   let afterFence: number | undefined
+  let emptyPages = 0
   for (;;) {
     const page = await session.query({ prefix, after, afterFence })
     const lastKey = lastKeyIn(page)
     if (lastKey === undefined) {
       if (page.heldCount + page.waitingCount === 0) return
       // The locks of this page were released while the broker chose the page. More pages follow.
+      if (++emptyPages === maxEmptyPages) {
+        throw endlessPages(`its last ${maxEmptyPages} pages were empty, but not its last ones`)
+      }
       continue
     }
+    emptyPages = 0
     yield page
     if (page.held.length === page.heldCount && page.waiting.length === page.waitingCount) return
     // A page ends between two keys, unless the locks of one key fill the page. In that case the
     // next page begins within that key, after the last fence (an integer that rises with every
     // grant).
     const isWithinKey = page.held.length === pageSize && page.held[0]?.key === lastKey
-    afterFence = isWithinKey ? page.held.at(-1)?.fence : undefined
+    const lastFence = isWithinKey ? page.held.at(-1)?.fence : undefined
+    const advances =
+      lastKey > after ||
+      (lastKey === after && afterFence !== undefined && (lastFence ?? Infinity) > afterFence)
+    if (!advances) throw endlessPages('it sent the same page again')
+    afterFence = lastFence
     after = lastKey
+    checkMemory()
   }
+}
+
+/** After so many empty pages in a row, the broker certainly never sends the last page. */
+const maxEmptyPages = 100
+/** The share of the heap that a listing may fill. */
+const maxHeapShare = 0.8
+
+function endlessPages(reason: string): Exit {
+  return new Exit(
+    exitCodes.unavailable,
+    `The broker does not list its locks to their end: ${reason}: update the broker`,
+  )
+}
+
+/** Ends a listing before this process runs out of memory, because Node would then abort. */
+function checkMemory(): void {
+  const { used_heap_size: used, heap_size_limit: limit } = getHeapStatistics()
+  if (used < limit * maxHeapShare) return
+  throw new Exit(
+    exitCodes.failed,
+    'The broker has more locks than the memory of this command can take: give a longer prefix, ' +
+      'or list fewer locks',
+  )
 }
 
 /** The last key of a page in the order of keys; undefined for an empty page. */

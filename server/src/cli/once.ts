@@ -6,9 +6,14 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once as nextEvent } from 'node:events'
 import { constants } from 'node:os'
 import type { Run } from '@holdfast/client'
-import { maxResultBytes } from '@holdfast/shared'
+import { HoldfastError, maxResultBytes } from '@holdfast/shared'
 import type { Command } from 'commander'
-import { type BrokerFlags, brokerCommandWithoutJson, withSessionFor } from './connecting.js'
+import {
+  answerInTime,
+  type BrokerFlags,
+  brokerCommandWithoutJson,
+  withSessionFor,
+} from './connecting.js'
 import { Exit, exitCodes } from './exitCodes.js'
 import { escapeText, writeBytes } from './output.js'
 import { parseDuration } from './parse.js'
@@ -80,18 +85,36 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
   const output = await withSessionFor(
     key,
     flags,
-    (session) => {
+    async (session) => {
+      let onRunEnd: () => void = () => {}
+      const runEnd = new Promise<void>((resolve) => {
+        onRunEnd = resolve
+      })
       const run = async (details: Run): Promise<Output> => {
         hasRunHere = true
-        return { stdout: (await execute(key, command, details)).toString('base64') }
+        const stdout = await execute(key, command, details).finally(onRunEnd)
+        return { stdout: stdout.toString('base64') }
       }
-      return session.once(key, run, { keep, timeout, metadata: { pid: process.pid } })
+      const shared = session.once(key, run, { keep, timeout, metadata: { pid: process.pid } })
+      // The wait for the run of another caller has no limit, but after its own run this command
+      // waits only for an answer of the broker.
+      const answered = Promise.race([shared, runEnd.then(() => answerInTime(shared))])
+      return answered.catch((error) => throwOnceError(key, error))
     },
     // `undefined` lets the client reconnect; without this field the session does not reconnect.
     { grace: 'lease', reconnect: undefined },
   )
   // If this process ran the command, this process printed the output during the run.
   if (!hasRunHere) writeBytes(outputOf(key, output))
+}
+
+/**
+ * Throws the error of a call of `once`. The loss of the lock gets a message with the key, in which
+ * no option of the client becomes a flag, because `once` has no flag for `maxHold`.
+ */
+function throwOnceError(key: string, error: unknown): never {
+  const isLoss = error instanceof HoldfastError && error.code === 'LOCK_LOST'
+  throw isLoss ? new Exit(exitCodes.lost, `${key}: ${error.message}`) : error
 }
 
 /**

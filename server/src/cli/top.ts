@@ -11,6 +11,7 @@ import {
   type BrokerFlags,
   brokerCommand,
   untilStopped,
+  withAnswerLimit,
   withSession,
 } from './connecting.js'
 import { deadlockCountText } from './deadlocks.js'
@@ -79,7 +80,13 @@ holdfast top --json --count 1`,
     )
     .option('--all', `read all locks and requests, not only the first ${pageSize} of each`)
     .action((prefix: string, flags: TopFlags) =>
-      withSession(flags, (session) => top(session, prefix, flags), { reconnect: undefined }),
+      withSession(
+        flags,
+        (session) =>
+          // Without --count, the command goes on until Ctrl-C, also while no broker answers.
+          top(flags.count === undefined ? session : withAnswerLimit(session), prefix, flags),
+        { reconnect: undefined },
+      ),
     )
 }
 

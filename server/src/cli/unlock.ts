@@ -6,6 +6,7 @@
 import { HoldfastError } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, withSessionFor } from './connecting.js'
+import { Exit } from './exitCodes.js'
 import { wrongFence } from './inspect.js'
 import { escapeText, print, printJson } from './output.js'
 import { integerParser } from './parse.js'
@@ -47,6 +48,7 @@ async function unlock(key: string, { fence, reason, ...flags }: UnlockFlags): Pr
     try {
       await session.revoke(key, { fence, reason })
     } catch (error) {
+      if (error instanceof Exit) throw withDoubt(key, error)
       if (!(error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD')) throw error
       // A token with the permission "revoke" need not have "query".
       throw wrongFence(key, await session.query({ key }).catch(() => undefined))
@@ -54,4 +56,10 @@ async function unlock(key: string, { fence, reason, ...flags }: UnlockFlags): Pr
   })
   if (flags.json) printJson({ key, fence, revoked: true })
   else print(`${escapeText(key)}: the lock with fence ${fence} is revoked`)
+}
+
+/** The error of a broker that did not answer in time, so that the lock may be revoked or not. */
+function withDoubt(key: string, { code, message }: Exit): Exit {
+  const doubt = `the lock may be revoked all the same: check with holdfast show ${key}`
+  return new Exit(code, `${message}; ${doubt}`)
 }

@@ -72,7 +72,18 @@ describe('holdfast once', () => {
     const runner = start(url, ['k', '-c', 'echo up; sleep 60'])
     await runner.out.waitForCount(1)
     await sessions[0]!.lock('k', { steal: true })
-    expect((await runner.ended()).code).to.equal(76)
+    expect(await runner.ended()).to.deep.include({
+      code: 76,
+      err: ['holdfast: k: the lock was lost: another request stole it'],
+    })
+  })
+
+  it('names no flag that it does not have when the longest hold of the broker ends a run', async () => {
+    const { url } = await stage.broker({ limits: { maxHoldMs: 300 } })
+    expect(await run(url, ['k', '--', 'sleep', '60'])).to.deep.include({
+      code: 76,
+      err: ['holdfast: k: the lock was lost: its maxHold ran out'],
+    })
   })
 
   it('refuses a kept value that another program stored', async () => {

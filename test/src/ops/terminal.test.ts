@@ -9,9 +9,9 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
-import { type WebSocket, WebSocketServer } from 'ws'
 import { Stage } from '../e2e/stage.js'
 import { isFullRun } from '../support/counts.js'
+import { type ClientText, fakeBroker, welcome } from './fakeBroker.js'
 
 const main = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
 
@@ -124,38 +124,24 @@ describe('holdfast on a terminal', () => {
    * A broker that answers each message with the result of `answer`. If the result is undefined, the
    * broker closes the connection.
    */
-  async function fakeBroker(answer: (message: { type: string; id: number }) => object | undefined) {
-    const sockets = new WebSocketServer({ port: 0, host: '127.0.0.1' })
-    stage.onClear(() => {
-      for (const client of sockets.clients) client.terminate()
-      sockets.close()
+  function hostileBroker(answer: (message: ClientText) => object | undefined) {
+    return fakeBroker(stage, (message, { send, socket }) => {
+      const reply = answer(message)
+      if (reply === undefined) socket.close(4401, hostile.slice(0, 60))
+      else send(reply)
     })
-    sockets.on('connection', (socket: WebSocket) => {
-      socket.on('message', (data) => {
-        const parsed = JSON.parse(String(data)) as { type: string; id: number }
-        for (const message of [parsed].flat()) {
-          const reply = answer(message)
-          if (reply === undefined) socket.close(4401, hostile.slice(0, 60))
-          else socket.send(JSON.stringify(reply))
-        }
-      })
-    })
-    await once(sockets, 'listening')
-    return `ws://127.0.0.1:${(sockets.address() as AddressInfo).port}`
   }
 
-  const welcome = { type: 'welcome', session: 's', resumed: false, lease: 15_000, grace: 0, at: 1 }
-
   it('escapes the close reasons and error messages of a broker', async () => {
-    const refused = await fakeBroker(() => undefined)
-    const failing = await fakeBroker(({ type, id }) =>
+    const refused = await hostileBroker(() => undefined)
+    const failing = await hostileBroker(({ type, id }) =>
       type === 'hello'
         ? welcome
         : type === 'bye'
           ? undefined
           : { type: 'failed', id, code: 'FORBIDDEN', message: hostile },
     )
-    const closing = await fakeBroker(({ type }) => (type === 'hello' ? welcome : undefined))
+    const closing = await hostileBroker(({ type }) => (type === 'hello' ? welcome : undefined))
     const commands = [
       ...[['ls'], ['show', 'k'], ['stats'], ['watch'], ['top', '--count', '1'], ['bench']],
       ...[['session', 's'], ['ping'], ['run', 'k', '--', 'true']],
@@ -178,7 +164,7 @@ describe('holdfast on a terminal', () => {
 
   it('escapes the fields of an answer of any type', async () => {
     const held = { key: hostile, mode: hostile, session: hostile, fence: hostile, since: hostile }
-    const hostileUrl = await fakeBroker(({ type, id }) => {
+    const hostileUrl = await hostileBroker(({ type, id }) => {
       if (type === 'hello') return { ...welcome, lease: 15_000, session: hostile }
       if (type === 'bye') return undefined
       const counts = { heldCount: hostile, waitingCount: hostile, more: false }
@@ -200,27 +186,18 @@ describe('holdfast on a terminal', () => {
   })
 
   it('escapes the fields of the status of a broker', async () => {
-    const log = {
-      kind: 'replicated',
-      members: [hostile],
-      name: hostile,
-      live: true,
-      problem: hostile,
-    }
-    const hostileFields = {
-      position: hostile,
-      waiting: hostile,
-      selfLeaseMs: 1,
-      snapshot: { position: hostile },
-    }
+    const counts = { connections: 1, sessions: 1, held: 1, waiting: 1, memoryUsed: 1 }
+    const numbers = { position: 1, waiting: 1, selfLeaseMs: 1 }
+    const names = { members: [hostile], otherLogs: [hostile], name: hostile, problem: hostile }
     const bodies = [
       {
         ready: false,
-        log: { ...log, ...hostileFields },
-        connections: hostile,
-        held: hostile,
+        ...counts,
+        cell: hostile,
+        log: { kind: 'replicated', live: true, ...numbers, ...names },
         [hostile]: 1,
       },
+      { ready: true, ...counts, connections: hostile, log: { kind: 'memory' } },
       { ready: true, log: { kind: 'journal', position: hostile, snapshot: { ageMs: hostile } } },
       { ready: true, log: { kind: 'replicated' } },
       hostile,
@@ -232,7 +209,9 @@ describe('holdfast on a terminal', () => {
       const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
       const flagSets = isFullRun || i === 0 ? [[], ['--json']] : [[]]
       for (const flags of flagSets) {
-        expectVisible(await outputOf(['status', url, ...flags]), JSON.stringify(body).slice(0, 20))
+        const output = await outputOf(['status', url, ...flags])
+        expectVisible(output, JSON.stringify(body).slice(0, 20))
+        if (i === 0) expect(output.out).to.match(/202e/)
       }
     })
     await Promise.all(runs)

@@ -12,8 +12,11 @@ import { type HoldingFlags, lockItemsOf } from './options.js'
 
 /** How long to wait before "waiting for" is printed, in ms. */
 const silentWaitMs = 1_000
-/** The connect timeout with `--try`, in ms: enough for one handshake over a slow network. */
-const tryConnectMs = 2_000
+/**
+ * How long a broker may take with `--try` for the handshake, and then for the answer to the
+ * request, in ms: enough for a slow network.
+ */
+const tryAnswerMs = 2_000
 /** How long to wait for an answer that the command can do without, in ms. */
 const answerTimeoutMs = 1_000
 /** How many holders a message names. */
@@ -48,7 +51,7 @@ export interface AcquireParams {
 export async function openSession(params: AcquireParams, deadline: Deadline): Promise<Session> {
   const { key, flags, name, signal } = params
   const timeoutController = new AbortController()
-  const connectMs = isTry(flags) ? tryConnectMs : deadline.remainingMs
+  const connectMs = isTry(flags) ? tryAnswerMs : deadline.remainingMs
   const timer =
     connectMs === undefined ? undefined : setTimeout(() => timeoutController.abort(), connectMs)
   try {
@@ -67,23 +70,29 @@ export async function openSession(params: AcquireParams, deadline: Deadline): Pr
   } catch (error) {
     if (!(error instanceof HoldfastError && error.code === 'ABORTED')) throw error
     if (signal.aborted) throw exitFor(signal)
-    const urls = urlsOf(flags, { key }).map(redactUrl).join(', ')
-    const option = isTry(flags) ? 'with --try' : '--timeout'
-    const within = `within ${exactSpan(flags.timeout || tryConnectMs)} (${option})`
-    // Do not use the exit code of -E, because that code means that another session holds the lock.
-    // Without an answer of a broker, the holder of the lock is not known.
-    throw new Exit(
-      isTry(flags) ? exitCodes.unavailable : exitCodes.notAcquired,
-      `No broker answered ${within} at ${escapeText(urls)}`,
-    )
+    throw noAnswer(params)
   } finally {
     clearTimeout(timer)
   }
 }
 
+/** The exit if no broker answers within the time of --try or --timeout. */
+function noAnswer({ key, flags }: AcquireParams): Exit {
+  const urls = urlsOf(flags, { key }).map(redactUrl).join(', ')
+  const option = isTry(flags) ? 'with --try' : '--timeout'
+  const within = `within ${exactSpan(flags.timeout || tryAnswerMs)} (${option})`
+  // Do not use the exit code of -E, because that code means that another session holds the lock.
+  // Without an answer of a broker, the holder of the lock is not known.
+  return new Exit(
+    isTry(flags) ? exitCodes.unavailable : exitCodes.notAcquired,
+    `No broker answered ${within} at ${escapeText(urls)}`,
+  )
+}
+
 /**
  * Waits for the lock.
- * @throws {Exit} 75, or the code of -E, if other sessions hold the lock; 128 + n after signal n
+ * @throws {Exit} 75, or the code of -E, if other sessions hold the lock; 69 if the broker does not
+ *   answer within the 2 s of --try; 128 + n after signal n
  */
 export async function acquire(
   params: AcquireParams,
@@ -101,22 +110,29 @@ export async function acquire(
   }, silentWaitMs)
   if (flags.quiet) clearTimeout(waitingTimer)
   const timeout = isTry(flags) ? 0 : deadline.remainingMs
-  const options = { timeout, metadata, signal, maxHold: flags.maxHold }
+  const tooLate = new AbortController()
+  const tryTimer = isTry(flags) ? setTimeout(() => tooLate.abort(), tryAnswerMs) : undefined
+  const anySignal = AbortSignal.any([signal, tooLate.signal])
+  const options = { timeout, metadata, signal: anySignal, maxHold: flags.maxHold }
   try {
-    if (isCampaign)
-      return await session.campaign(key, { value: flags.value, timeout, metadata, signal })
+    if (isCampaign) {
+      const { value } = flags
+      return await session.campaign(key, { value, timeout, metadata, signal: anySignal })
+    }
     return items.length === 1
       ? await session.lock(key, { ...modeOptions, ...options })
       : await session.lockAll(items, options)
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error
-    if (error.code === 'ABORTED') throw exitFor(signal)
+    if (error.code === 'ABORTED' && signal.aborted) throw exitFor(signal)
+    if (error.code === 'ABORTED' && tooLate.signal.aborted) throw noAnswer(params)
     if (error.code !== 'LOCK_HELD' && error.code !== 'LOCK_TIMEOUT') throw error
     isWaiting = false
     throw await exitForConflict(params, items, session, error)
   } finally {
     isWaiting = false
     clearTimeout(waitingTimer)
+    clearTimeout(tryTimer)
   }
 }
 

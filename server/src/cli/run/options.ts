@@ -239,10 +239,14 @@ export function killAfterFor(
   }
   if (killAfterMs + reserveMs < minLeaseLeft) return killAfterMs
   const options = lease === undefined && grace === undefined ? '--lease' : '--lease or --grace'
+  const times = `a lease of ${session.lease} ms and a grace of ${session.grace} ms`
+  const maxKillAfterMs = Math.floor(minLeaseLeft - reserveMs)
   throw new Exit(
     exitCodes.usage,
-    `--kill-after ${killAfterMs} ms is too long for a lease of ${session.lease} ms and ` +
-      `a grace of ${session.grace} ms: it must be below ${Math.floor(minLeaseLeft - reserveMs)} ms, ` +
-      `or ${options} must be longer`,
+    maxKillAfterMs > 0
+      ? `--kill-after ${killAfterMs} ms is too long for ${times}: it must be below ` +
+          `${maxKillAfterMs} ms, or ${options} must be longer`
+      : `The broker gave ${times}, which are too short to stop a command in time: give a longer ` +
+          `${options}, or let the operator of the broker raise the limits of leases`,
   )
 }

@@ -103,7 +103,8 @@ The command inherits standard input, output and error. Its environment has HOLDF
 HOLDFAST_FENCE, and has HOLDFAST_TOKEN only with --pass-token. The exit code is that of the command:
 128 + n if signal n ended it, 126 or 127 if it could not be run. The other exit codes are below.
 --timeout includes the time to connect; if no broker answers within it, the exit code is 75, even
-with -E. With --try, the exit code is 69 if no broker answers within 2 s.
+with -E. With --try, the exit code is 69 if no broker answers within 2 s, or if the broker does not
+answer the request within 2 s.
 
 The lock is kept until every process of the command's process group has ended, also those in the
 background. A process that leaves the group, as with setsid(1), as a daemon, or as a job of an

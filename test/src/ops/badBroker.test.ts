@@ -1,0 +1,194 @@
+/**
+ * Tests the commands against a broken or a hostile broker: a broker that never answers, never ends
+ * its answer, sends too much, or sends an error that no broker sends. Each command ends by itself,
+ * with one message and the right exit code. test/src/client/badBroker.test.ts tests the client, and
+ * terminal.test.ts that no character of a broker controls the terminal.
+ */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { expect } from 'chai'
+import { Stage } from '../e2e/stage.js'
+import { noStats } from '../protocol/brokerMessages.js'
+import { Holdfast } from './command.js'
+import { type Answer, answering, fakeBroker, welcome } from './fakeBroker.js'
+import { runInProcess } from './inProcess.js'
+
+/** The time after which a command gives up an answer, in ms. */
+const answerLimitMs = 30_000
+const noAnswer = 'holdfast: The broker did not answer within 30 s: try again later'
+
+describe('a command against a bad broker', () => {
+  const stage = Stage.forEachTest()
+  const start = (answer: Answer) => fakeBroker(stage, answer)
+
+  /**
+   * Runs a command in this process. Timers of at least `answerLimitMs` fire at once, so that the
+   * test need not wait.
+   */
+  async function runWithoutWait(url: string, [command, ...args]: readonly string[]) {
+    const { setTimeout: realSetTimeout } = globalThis
+    const restore = () => {
+      globalThis.setTimeout = realSetTimeout
+    }
+    stage.onClear(restore)
+    globalThis.setTimeout = ((callback: () => void, ms?: number, ...others: []) =>
+      realSetTimeout(callback, (ms ?? 0) >= answerLimitMs ? 0 : ms, ...others)) as typeof setTimeout
+    try {
+      return await runInProcess(stage, [command!, '--url', url, ...args], process.env)
+    } finally {
+      restore()
+    }
+  }
+
+  const readingCommands = [
+    ...[['ls'], ['ls', '--all'], ['show', 'k'], ['session', 's'], ['stats']],
+    ...[
+      ['top', '--count', '1'],
+      ['top', '--count', '1', '--all'],
+    ],
+  ]
+
+  it('exits 69 if the broker answers heartbeats but no request', async () => {
+    const url = await start(answering())
+    for (const args of [...readingCommands, ['bench', '--sessions', '1', '--time', '1ms']]) {
+      const { code, err } = await runWithoutWait(url, args)
+      expect([code, ...err], args.join(' ')).to.deep.equal([69, noAnswer])
+    }
+    const { code, err } = await runWithoutWait(url, [
+      ...['unlock', 'k', '--fence', '1', '--reason', 'r'],
+    ])
+    const doubt = 'the lock may be revoked all the same: check with holdfast show k'
+    expect([code, ...err]).to.deep.equal([69, `${noAnswer}; ${doubt}`])
+  })
+
+  it('exits 69 if the answer of the broker never ends', async () => {
+    const part = { held: [], waiting: [], heldCount: 1, waitingCount: 0, more: true }
+    const url = await start(answering(({ id }, { send }) => send({ type: 'found', id, ...part })))
+    for (const args of readingCommands.slice(0, 3)) {
+      const { code, err } = await runWithoutWait(url, args)
+      expect([code, ...err], args.join(' ')).to.deep.equal([69, noAnswer])
+    }
+  })
+
+  it('exits 69 if once has run its command, and the broker does not take the output', async () => {
+    const url = await start(
+      answering(({ type, id }, { send }) => {
+        if (type === 'once') send({ type: 'granted', id, fence: 1 })
+      }),
+    )
+    const { code, out, err } = await runWithoutWait(url, ['once', 'k', '--', 'echo', 'done'])
+    expect([code, out, err]).to.deep.equal([69, ['done'], [noAnswer]])
+  })
+
+  it('exits 69 with --try if the broker answers the handshake but not the request', async () => {
+    const grace = { ...welcome, grace: 15_000, secret: 'secret' }
+    const url = await start(answering(undefined, grace))
+    const commands = [
+      ['run', '--url', url, '--try', 'k', '--', 'echo', 'never'],
+      ['elect', '--url', url, '--try', 'k', '--', 'echo', 'never'],
+      ['hold', '--url', url, '--try', '-q', 'k'],
+    ]
+    const runs = commands.map((args) => Holdfast.start(stage, args).ended())
+    for (const { code, out, err } of await Promise.all(runs)) {
+      expect([code, out]).to.deep.equal([69, []])
+      expect(err.at(-1)).to.equal(`holdfast: No broker answered within 2s (with --try) at ${url}`)
+    }
+  })
+
+  it('ends a listing whose pages are empty, or are the same again', async () => {
+    const lock = { key: 'k', mode: 'exclusive', session: 's', fence: 1, since: 1 }
+    for (const held of [[], [lock]]) {
+      const url = await start(
+        answering(({ type, id, kind }, { send }) => {
+          const page = { held, waiting: [], heldCount: 5, waitingCount: 0, more: false }
+          const session = { session: 's', lease: 9_000, grace: 0, connected: true }
+          if (type === 'stats') send({ type, id, stats: noStats })
+          else if (kind === 'sessions') send({ ...page, type: 'found', id, sessions: [session] })
+          else send({ type: 'found', id, ...page })
+        }),
+      )
+      const reason =
+        held.length === 0
+          ? 'its last 100 pages were empty, but not its last ones'
+          : 'it sent the same page again'
+      for (const args of [
+        ['ls', '--all'],
+        ['session', 's'],
+        ['top', '--count', '1', '--all'],
+      ]) {
+        const { code, err } = await Holdfast.run(stage, [...args, '--url', url])
+        expect([code, ...err], args.join(' ')).to.deep.equal([
+          69,
+          `holdfast: The broker does not list its locks to their end: ${reason}: update the broker`,
+        ])
+      }
+    }
+  })
+
+  it('cuts an error message of a broker that is too long to read', async () => {
+    const message = 'x'.repeat(100_000)
+    const url = await start(
+      answering(({ id }, { send }) => send({ type: 'failed', id, code: 'FORBIDDEN', message })),
+    )
+    const { code, err } = await Holdfast.run(stage, ['stats', '--url', url])
+    expect([code, ...err]).to.deep.equal([77, `holdfast: ${message.slice(0, 2_000)}…`])
+  })
+
+  it('prints the error of a broker that aborts a request although nobody asked for it', async () => {
+    const grace = { ...welcome, grace: 15_000, secret: 'secret' }
+    const aborted = { type: 'failed', code: 'ABORTED', message: 'aborted by the broker' }
+    const url = await start(answering(({ id }, { send }) => send({ ...aborted, id }), grace))
+    const ended = await Holdfast.start(stage, ['run', '--url', url, 'k', '--', 'true']).ended()
+    expect(ended).to.deep.include({ code: 78, err: ['holdfast: aborted by the broker'] })
+  })
+
+  it('exits 69 if the broker ends the session between two answers', async () => {
+    const url = await start(
+      answering(({ type, id }, { send, socket }) => {
+        const page = { held: [], waiting: [], heldCount: 0, waitingCount: 0, more: false }
+        if (type === 'query') send({ type: 'found', id, ...page })
+        if (type === 'query') socket.close(4409, 'session attached elsewhere')
+      }),
+    )
+    const { code, err } = await Holdfast.run(stage, ['ls', '--url', url])
+    expect(code).to.equal(69)
+    expect(err.join('\n')).to.match(/^holdfast: The broker ended the session; connect again/)
+  })
+
+  it('refuses a lease that is too short to stop a command, and names the lease', async () => {
+    const url = await start(answering(undefined, { ...welcome, lease: 500 }))
+    const ended = await Holdfast.start(stage, ['run', '--url', url, 'k', '--', 'true']).ended()
+    expect(ended).to.deep.include({
+      code: 64,
+      err: [
+        'holdfast: The broker gave a lease of 500 ms and a grace of 0 ms, which are too short to ' +
+          'stop a command in time: give a longer --lease, or let the operator of the broker ' +
+          'raise the limits of leases',
+      ],
+    })
+  })
+
+  it('reads only a limited part of an HTTP answer that never ends', async () => {
+    const server = createServer((_, response) => {
+      const send = (): void => {
+        while (!response.destroyed && response.write('x'.repeat(100_000)));
+      }
+      response.on('drain', send)
+      send()
+    })
+    stage.onClear(() => server.closeAllConnections())
+    stage.onClear(() => server.close())
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    for (const command of ['status', 'rebalance']) {
+      const { code, out, err } = await Holdfast.start(stage, [command, '--url', url]).ended()
+      expect([code, out, ...err], command).to.deep.equal([
+        69,
+        [],
+        `holdfast: The broker at ${url} sent more than 1048576 characters, which no Holdfast ` +
+          'broker does: check the URL',
+      ])
+    }
+  })
+})

@@ -1,0 +1,72 @@
+/**
+ * A server that plays a broker as a test says, for tests of commands against a faulty or a hostile
+ * broker.
+ */
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { type WebSocket, WebSocketServer } from 'ws'
+import type { Stage } from '../e2e/stage.js'
+
+/** A message of a client. */
+export interface ClientText {
+  readonly type: string
+  readonly id: number
+  readonly kind?: string | undefined
+  readonly after?: string | undefined
+}
+
+/** Answers one message of a client. */
+export type Answer = (
+  message: ClientText,
+  connection: {
+    /** Sends a message to the client. */
+    readonly send: (message: object) => void
+    readonly socket: WebSocket
+  },
+) => void
+
+/** The first message of a broker. */
+export const welcome = {
+  type: 'welcome',
+  session: 's',
+  resumed: false,
+  lease: 15_000,
+  grace: 0,
+  at: 1,
+}
+
+/** Starts a server that calls `answer` for each message of a client. Returns its URL. */
+export async function fakeBroker(stage: Stage, answer: Answer): Promise<string> {
+  const sockets = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+  stage.onClear(() => {
+    for (const client of sockets.clients) client.terminate()
+    sockets.close()
+  })
+  sockets.on('connection', (socket: WebSocket) => {
+    const send = (message: object) => socket.send(JSON.stringify(message))
+    socket.on('message', (data) => {
+      const parsed = JSON.parse(String(data)) as ClientText
+      for (const message of [parsed].flat()) answer(message, { send, socket })
+    })
+  })
+  await once(sockets, 'listening')
+  return `ws://127.0.0.1:${(sockets.address() as AddressInfo).port}`
+}
+
+/**
+ * Makes an answer like that of a broker without locks: opens a session, acknowledges each `pong`,
+ * and ends the session after `bye`.
+ *
+ * @param others Answers all other messages. By default the broker never answers them.
+ */
+export function answering(others: Answer = () => {}, greeting: object = welcome): Answer {
+  /** How many messages of the client have arrived on the newest connection. */
+  let count = 0
+  return (message, connection) => {
+    count = message.type === 'hello' ? 1 : count + 1
+    if (message.type === 'hello') connection.send(greeting)
+    else if (message.type === 'pong') connection.send({ type: 'ack', n: count, at: 1 })
+    else if (message.type === 'bye') connection.socket.close(1000)
+    else others(message, connection)
+  }
+}
