@@ -7,7 +7,16 @@ import {
   utf8Length,
 } from '@holdfast/shared'
 import type { Tracer } from './locks/tracing.js'
-import { check, checkBoolean, checkSignal, checkText, isMs, isObject } from './platform/checks.js'
+import {
+  check,
+  checkBoolean,
+  checkMs,
+  checkSignal,
+  checkText,
+  isMs,
+  isObject,
+  notAllowed,
+} from './platform/checks.js'
 import type { PlatformOptions, WebSocketConstructor } from './platform/webSocket/types.js'
 import { checkToken } from './requests/simpleRequests.js'
 import type { SessionSettings } from './session/sessionEvents.js'
@@ -124,11 +133,9 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   const { allowInsecure, tracer, warnings = true, ca, proxy, unref = false } = options
   if (token !== undefined) checkToken(token)
   if (name !== undefined) checkText('name', name, maxNameLength)
-  check(lease === undefined || isMs(lease, 1), 'lease must be an integer of ms from 1 to 2^31 - 1')
-  check(
-    grace === undefined || grace === 'lease' || isMs(grace, 0),
-    "grace must be an integer of ms from 0 to 2^31 - 1, or 'lease'",
-  )
+  if (lease !== undefined) checkMs('lease', lease, 1)
+  if (grace !== undefined && grace !== 'lease' && !isMs(grace, 0))
+    throw notAllowed('grace', "an integer of ms from 0 to 2^31 - 1, or 'lease'", grace)
   checkSignal(signal)
   check(
     reconnect === undefined || reconnect === false || isStrategy(reconnect),

@@ -11,7 +11,7 @@ import {
   type OptionNames,
   refuseUnknownOptions,
 } from '@holdfast/shared'
-import { check, checkSignal, isMs } from '../platform/checks.js'
+import { check, checkMs, checkSignal } from '../platform/checks.js'
 import type { Scheduler } from '../platform/scheduler.js'
 import { Request, type Response } from '../requests/requests.js'
 import { messageText, type SpecialParams } from '../transport/messages.js'
@@ -56,7 +56,7 @@ const upgradeOptionNames: OptionNames<UpgradeOptions> = { timeout: 1, signal: 1 
 export function checkUpgrade(options: UpgradeOptions): UpgradeOptions {
   refuseUnknownOptions('upgrade', options, upgradeOptionNames)
   const { timeout, signal } = options
-  check(timeout === undefined || isMs(timeout, 0), undefined, 'INVALID_TIMEOUT')
+  if (timeout !== undefined) checkMs('timeout', timeout, 0, 'INVALID_TIMEOUT')
   checkSignal(signal)
   return { timeout, signal }
 }

@@ -8,7 +8,7 @@ import {
   type OptionNames,
   refuseUnknownOptions,
 } from '@holdfast/shared'
-import { check, isMs } from '../platform/checks.js'
+import { checkMs } from '../platform/checks.js'
 import type { GrantedLock } from './grantedLock.js'
 import { Lock } from './lock.js'
 import { type CheckedLock, checkLock, jsonText, type LockSetOptions } from './options.js'
@@ -47,7 +47,7 @@ const onceOptionNames: OptionNames<OnceOptions> = {
 export function checkOnce(key: unknown, options: OnceOptions): CheckedLock {
   refuseUnknownOptions('once', options, onceOptionNames)
   const { keep, ...lockOptions } = options
-  check(keep === undefined || isMs(keep, 1), 'keep must be an integer of ms from 1 to 2^31 - 1')
+  if (keep !== undefined) checkMs('keep', keep, 1)
   const checkedLock = checkLock(key, lockOptions, 'once')
   return { ...checkedLock, params: { ...checkedLock.params, special: { once: true } } }
 }

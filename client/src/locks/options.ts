@@ -9,7 +9,6 @@ import {
   type LockItem,
   type LockMode,
   maxCapacity,
-  maxDurationMs,
   maxMetadataBytes,
   maxSetKeys,
   type OptionNames,
@@ -20,11 +19,13 @@ import {
   check,
   checkBoolean,
   checkFunction,
+  checkInteger,
   checkKey,
+  checkMs,
   checkSignal,
   isMode,
-  isMs,
   isObject,
+  shown,
   wrongMode,
 } from '../platform/checks.js'
 import type {
@@ -234,7 +235,8 @@ export function checkLockSet(
     `${method} takes 1 to ${maxSetKeys} keys, not ${keys.length}`,
   )
   refuseUnknownOptions(method, options, lockSetOptionNames)
-  const items = keys.map((item: LockSetItem) => checkItem(item, method))
+  // `map` of an array would skip its holes.
+  const items = Array.from(keys, (item: LockSetItem) => checkItem(item, method))
   const duplicate = items.find((item, i) => items.findIndex(({ key }) => key === item.key) < i)
   check(duplicate === undefined, `${method} got the key ${JSON.stringify(duplicate?.key)} twice`)
   const { ttl, timeout, signal, metadata } = options
@@ -265,10 +267,7 @@ function checkLimitAndCallbacks({
   onContended,
 }: LockOptions): LimitAndCallbacks | undefined {
   if (maxHold === undefined && onQueued === undefined && onContended === undefined) return undefined
-  check(
-    maxHold === undefined || isMs(maxHold, 1),
-    `maxHold must be an integer from 1 to ${maxDurationMs}, not ${String(maxHold)}`,
-  )
+  if (maxHold !== undefined) checkMs('maxHold', maxHold, 1)
   if (onQueued !== undefined) checkFunction('onQueued', onQueued)
   if (onContended !== undefined) checkFunction('onContended', onContended)
   return { maxHold, onQueued, onContended }
@@ -297,21 +296,18 @@ function checkModeAndPermits({ mode, permits, capacity }: Omit<LockItem, 'key'>)
   if (capacity === undefined) {
     check(permits === undefined, 'permits need a capacity')
     const chosenMode = mode === undefined ? 'exclusive' : mode
-    check(isMode(chosenMode), wrongMode)
+    check(isMode(chosenMode), `${wrongMode}, not ${shown(chosenMode)}`)
     return { mode: chosenMode, special: undefined }
   }
   check(
     mode === undefined,
     'a request with a capacity always has the mode "permits": leave out mode or capacity',
   )
-  check(
-    isIntegerInRange(capacity, 1, maxCapacity),
-    `capacity must be an integer from 1 to ${maxCapacity}, not ${String(capacity)}`,
-  )
+  checkInteger('capacity', capacity, 1, maxCapacity)
   const wantedPermits = permits === undefined ? 1 : permits
   check(
     isIntegerInRange(wantedPermits, 1, capacity),
-    `permits must be an integer from 1 to the capacity ${capacity}, not ${String(wantedPermits)}`,
+    `permits must be an integer from 1 to the capacity ${capacity}, not ${shown(wantedPermits)}`,
   )
   return { mode: 'permits', special: { permits: wantedPermits, capacity } }
 }
@@ -341,12 +337,12 @@ export function checkSingleflight(key: unknown, options: SingleflightOptions): C
 }
 
 function checkTtl(ttl: unknown): void {
-  check(ttl === undefined || isMs(ttl, 1), undefined, 'INVALID_TTL')
+  if (ttl !== undefined) checkMs('ttl', ttl, 1, 'INVALID_TTL')
 }
 
 /** @throws HoldfastError `INVALID_TIMEOUT` unless the timeout is undefined or at least `min` ms */
 export function checkTimeout(timeout: unknown, min: 0 | 1 = 0): void {
-  check(timeout === undefined || isMs(timeout, min), undefined, 'INVALID_TIMEOUT')
+  if (timeout !== undefined) checkMs('timeout', timeout, min, 'INVALID_TIMEOUT')
 }
 
 /** @throws HoldfastError `INVALID_TTL` or `INVALID_OPTION` */
@@ -374,9 +370,13 @@ export function checkAutoRefresh(
   )
   const thirdOfTtl = Math.max(Math.floor((ttl ?? 0) / 3), 1)
   const { interval, timeout } = options ?? { interval: thirdOfTtl, timeout: thirdOfTtl }
-  check(isMs(interval, 1), undefined, 'INVALID_INTERVAL')
-  check(isMs(timeout, 1), undefined, 'INVALID_TIMEOUT')
-  check(ttl === undefined || interval + timeout < ttl, undefined, 'INVALID_INTERVAL')
+  checkMs('interval', interval, 1, 'INVALID_INTERVAL')
+  checkMs('timeout', timeout, 1, 'INVALID_TIMEOUT')
+  check(
+    ttl === undefined || interval + timeout < ttl,
+    `interval + timeout must be below the ttl of ${ttl} ms, not ${interval + timeout} ms`,
+    'INVALID_INTERVAL',
+  )
   return { interval, timeout }
 }
 

@@ -27,6 +27,49 @@ export function isLoopback(hostname: string): boolean {
   return /^(127\.[\d.]+|\[::1\]|(.*\.)?localhost)$/.test(hostname)
 }
 
+/** The longest part of a refused value that an error message shows, in UTF-16 units. */
+const maxShownLength = 40
+
+/**
+ * The text for a refused value in an error message. A string is in quotes, because `'5'` and 5
+ * differ. Cuts a long value. Never throws.
+ */
+export function shown(value: unknown): string {
+  if (Array.isArray(value)) return 'an array'
+  if (isObject(value)) return 'an object'
+  if (typeof value === 'function') return 'a function'
+  const text = String(value)
+  const start = text.length <= maxShownLength ? text : `${text.slice(0, maxShownLength)}…`
+  return typeof value === 'string' ? JSON.stringify(start) : start
+}
+
+/** @throws HoldfastError with this code unless the value is an integer of ms from `min` */
+export function checkMs(
+  name: string,
+  value: unknown,
+  min: 0 | 1,
+  code: ErrorCode = 'INVALID_OPTION',
+): void {
+  if (isMs(value, min)) return
+  throw notAllowed(name, `an integer of ms from ${min} to 2^31 - 1`, value, code)
+}
+
+/** @throws HoldfastError `INVALID_OPTION` unless the value is an integer from `min` to `max` */
+export function checkInteger(name: string, value: unknown, min: number, max: number): void {
+  if (isIntegerInRange(value, min, max)) return
+  throw notAllowed(name, `an integer from ${min} to ${max}`, value)
+}
+
+/** The error for an option: what the option must be, and its value. */
+export function notAllowed(
+  name: string,
+  rule: string,
+  value: unknown,
+  code: ErrorCode = 'INVALID_OPTION',
+): HoldfastError {
+  return new HoldfastError(code, `${name} must be ${rule}, not ${shown(value)}`)
+}
+
 /** @throws HoldfastError with this code and message if the condition is false */
 export function check(
   condition: boolean,
@@ -57,12 +100,15 @@ export function checkFunction(name: string, value: unknown): void {
 
 /** @throws HoldfastError `INVALID_OPTION` unless the value is a boolean or undefined */
 export function checkBoolean(name: string, value: unknown): void {
-  check(value === undefined || typeof value === 'boolean', `${name} must be true or false`)
+  if (value !== undefined && typeof value !== 'boolean')
+    throw notAllowed(name, 'true or false', value)
 }
 
 /** @throws HoldfastError `INVALID_KEY` unless the value is a key */
 export function checkKey(key: unknown): asserts key is string {
-  check(isKey(key), undefined, 'INVALID_KEY')
+  if (isKey(key)) return
+  const rule = 'use 1 to 512 bytes of UTF-8 without control characters'
+  throw new HoldfastError('INVALID_KEY', `invalid key ${shown(key)}; ${rule}`)
 }
 
 /**

@@ -2,14 +2,8 @@
  * The call at a barrier, and the check of its options. Calls gather at a barrier until as many
  * calls wait as the barrier has parties; then the broker answers all of them in one step.
  */
-import {
-  HoldfastError,
-  isIntegerInRange,
-  maxParties,
-  type OptionNames,
-  refuseUnknownOptions,
-} from '@holdfast/shared'
-import { check, checkKey, checkSignal, isMs } from '../platform/checks.js'
+import { HoldfastError, maxParties, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
+import { check, checkInteger, checkKey, checkMs, checkSignal } from '../platform/checks.js'
 import type { Scheduler } from '../platform/scheduler.js'
 import { messageText } from '../transport/messages.js'
 import { Request } from './requests.js'
@@ -35,11 +29,8 @@ export function checkBarrier(key: unknown, options: BarrierOptions): BarrierOpti
   check(options !== undefined, 'barrier needs the option parties')
   refuseUnknownOptions('barrier', options, barrierOptionNames)
   const { parties, timeout, signal } = options
-  check(
-    isIntegerInRange(parties, 2, maxParties),
-    `parties must be an integer from 2 to ${maxParties}, not ${String(parties).slice(0, 32)}`,
-  )
-  check(timeout === undefined || isMs(timeout, 0), undefined, 'INVALID_TIMEOUT')
+  checkInteger('parties', parties, 2, maxParties)
+  if (timeout !== undefined) checkMs('timeout', timeout, 0, 'INVALID_TIMEOUT')
   checkSignal(signal)
   return { parties, timeout, signal }
 }

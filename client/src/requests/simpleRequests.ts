@@ -22,7 +22,14 @@ import {
   type Stats,
   type WaitingInfo,
 } from '@holdfast/shared'
-import { check, checkBoolean, checkKey, checkText } from '../platform/checks.js'
+import {
+  check,
+  checkBoolean,
+  checkInteger,
+  checkKey,
+  checkText,
+  notAllowed,
+} from '../platform/checks.js'
 import { ProtocolViolation } from '../transport/connection.js'
 import { messageText, type Selection, type WatchOptions } from '../transport/messages.js'
 import { Request, type Response } from './requests.js'
@@ -153,7 +160,7 @@ export function checkRevoke(key: unknown, options: RevokeOptions): RevokeOptions
   check(options !== undefined, 'revoke needs the options fence and reason')
   refuseUnknownOptions('revoke', options, revokeOptionNames)
   const { fence, reason } = options
-  check(isIntegerInRange(fence, 1), 'fence must be the fence of a lock')
+  if (!isIntegerInRange(fence, 1)) throw notAllowed('fence', 'the fence of a lock', fence)
   checkText('reason', reason, maxReasonLength)
   return { fence, reason }
 }
@@ -168,20 +175,13 @@ export function checkQuery(options: AnyQueryOptions): AnyQueryOptions {
   refuseUnknownOptions('query', options, queryOptionNames)
   const { key, prefix, limit, after, afterFence, kind, session } = options
   const selection = checkSelection('query', { key, prefix }, selectionOptionNames)
-  check(
-    limit === undefined || isIntegerInRange(limit, 1, maxQueryItems),
-    `limit must be an integer from 1 to ${maxQueryItems}`,
-  )
+  if (limit !== undefined) checkInteger('limit', limit, 1, maxQueryItems)
   check(after === undefined || isPrefix(after), 'after must be a key, or empty', 'INVALID_KEY')
-  check(
-    afterFence === undefined || isIntegerInRange(afterFence, 1),
-    'afterFence must be the fence of a lock',
-  )
+  if (afterFence !== undefined && !isIntegerInRange(afterFence, 1))
+    throw notAllowed('afterFence', 'the fence of a lock', afterFence)
   check(afterFence === undefined || after !== undefined, 'afterFence needs "after"')
-  check(
-    kind === undefined || Object.hasOwn(listsOfKind, kind),
-    'kind must be locks, barriers, results or sessions',
-  )
+  if (kind !== undefined && !(typeof kind === 'string' && Object.hasOwn(listsOfKind, kind)))
+    throw notAllowed('kind', 'locks, barriers, results or sessions', kind)
   const listsLocks = kind === undefined || kind === 'locks'
   check(after === undefined || listsLocks, 'only locks have pages')
   check((kind === 'sessions') === (session !== undefined), '"session" goes with kind "sessions"')

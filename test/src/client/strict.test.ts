@@ -276,6 +276,77 @@ describe('the checks of options and arguments', () => {
     })
   }
 
+  it('the error names the option, the allowed values and the refused value', async () => {
+    const { session, lock } = await scene()
+    const ms = (min: number) => `an integer of ms from ${min} to 2^31 - 1`
+    const bare = Object.create(null)
+    const cases: [() => unknown, string][] = [
+      [() => session.lock('k', { ttl: 0 }), `INVALID_TTL ttl must be ${ms(1)}, not 0`],
+      [() => lock.refresh('9' as never), `INVALID_TTL ttl must be ${ms(1)}, not "9"`],
+      [
+        () => session.lock('k', { timeout: -1 }),
+        `INVALID_TIMEOUT timeout must be ${ms(0)}, not -1`,
+      ],
+      [
+        () => session.singleflightLock('k', { timeout: 0 }),
+        `INVALID_TIMEOUT timeout must be ${ms(1)}, not 0`,
+      ],
+      [
+        () => lock.autoRefresh({ interval: 5, timeout: 0 }),
+        `INVALID_TIMEOUT timeout must be ${ms(1)}, not 0`,
+      ],
+      [
+        () => lock.autoRefresh({ interval: Number.NaN, timeout: 5 }),
+        `INVALID_INTERVAL interval must be ${ms(1)}, not NaN`,
+      ],
+      [
+        () => lock.autoRefresh({ interval: 5_000, timeout: 4_000 }),
+        'INVALID_INTERVAL interval + timeout must be below the ttl of 9000 ms, not 9000 ms',
+      ],
+      [
+        () => session.lock('k', { capacity: '3' as never }),
+        'INVALID_OPTION capacity must be an integer from 1 to 1000000, not "3"',
+      ],
+      [
+        () => session.lock('k', { capacity: 3, permits: bare }),
+        'INVALID_OPTION permits must be an integer from 1 to the capacity 3, not an object',
+      ],
+      [
+        () => session.barrier('k', { parties: 'x'.repeat(99) as never }),
+        `INVALID_OPTION parties must be an integer from 2 to 1000, not "${'x'.repeat(40)}…"`,
+      ],
+      [
+        () => session.once('k', () => 1, { keep: 0 }),
+        `INVALID_OPTION keep must be ${ms(1)}, not 0`,
+      ],
+      [
+        () => session.query({ kind: bare }),
+        'INVALID_OPTION kind must be locks, barriers, results or sessions, not an object',
+      ],
+      [
+        () => session.query({ limit: 1.5 }),
+        'INVALID_OPTION limit must be an integer from 1 to 1000, not 1.5',
+      ],
+      [
+        () => session.revoke('k', { fence: undefined as never, reason: 'r' }),
+        'INVALID_OPTION fence must be the fence of a lock, not undefined',
+      ],
+      [
+        () => session.lock(''),
+        'INVALID_KEY invalid key ""; use 1 to 512 bytes of UTF-8 without control characters',
+      ],
+      // The first element of the list is a hole.
+      [
+        () => session.lockAll(new Array(2).fill('k', 1)),
+        'INVALID_OPTION lockAll takes keys, or objects with a key',
+      ],
+    ]
+    for (const [act, expected] of cases) {
+      const error = await refusalOf(act)
+      expect(`${error?.code} ${error?.message}`).to.equal(expected)
+    }
+  })
+
   it('withLock and watch refuse a callback that is not a function', async () => {
     const { session, socket } = await openScene()
     const swapped = session.withLock('k', {} as never, (() => {}) as never)

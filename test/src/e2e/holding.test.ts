@@ -65,7 +65,11 @@ describe('e2e: maxHold', () => {
 describe('e2e: invalid options of lock', () => {
   const stage = Stage.forEachTest()
   const invalidOptions: [string, object, RegExp][] = [
-    ['a maxHold of 0', { maxHold: 0 }, /maxHold must be an integer from 1 to 2147483647, not 0/],
+    [
+      'a maxHold of 0',
+      { maxHold: 0 },
+      /maxHold must be an integer of ms from 1 to 2\^31 - 1, not 0/,
+    ],
     ['a maxHold that is a text', { maxHold: '1m' }, /maxHold must be an integer/],
     ['a maxHold that is too long', { maxHold: 2 ** 31 }, /maxHold must be an integer/],
     ['an onQueued that is no function', { onQueued: 7 }, /onQueued must be a function/],
