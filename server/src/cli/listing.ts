@@ -89,7 +89,7 @@ export async function* pagesOf(
   let after = ''
   let afterFence: number | undefined
   let emptyPages = 0
-  for (;;) {
+  for (let pageCount = 0; pageCount < maxPages; pageCount++) {
     const page = await session.query({ prefix, after, afterFence })
     const lastKey = lastKeyIn(page)
     if (lastKey === undefined) {
@@ -116,8 +116,11 @@ export async function* pagesOf(
     after = lastKey
     checkMemory()
   }
+  throw endlessPages(`it has sent ${maxPages} pages`)
 }
 
+/** No broker has the memory for so many full pages. */
+const maxPages = 100_000
 /** After so many empty pages in a row, the broker certainly never sends the last page. */
 const maxEmptyPages = 100
 /** The share of the heap that a listing may fill. */

@@ -126,6 +126,25 @@ describe('a command against a bad broker', () => {
     }
   })
 
+  it('ends a listing whose pages always go on', async () => {
+    const listing = new URL('./cli/listing.js', import.meta.resolve('@holdfast/server'))
+    const { pagesOf } = (await import(listing.href)) as {
+      pagesOf: (session: object, prefix: string) => AsyncGenerator
+    }
+    let pageCount = 0
+    const query = async () => {
+      const key = String(pageCount++).padStart(9, '0')
+      return { held: [{ key, fence: 1 }], waiting: [], heldCount: 2 ** 40, waitingCount: 0 }
+    }
+    const readAll = async () => {
+      for await (const _ of pagesOf({ query }, ''));
+    }
+    const { message } = await readAll().catch((error) => error)
+    expect(message).to.equal(
+      'The broker does not list its locks to their end: it has sent 100000 pages: update the broker',
+    )
+  })
+
   it('cuts an error message of a broker that is too long to read', async () => {
     const message = 'x'.repeat(100_000)
     const url = await start(
