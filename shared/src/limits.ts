@@ -50,6 +50,12 @@ export const maxMetadataDepth = 64
 /** Longest ttl of a lock and longest timeout of a request, in ms. A lock expires after its ttl. */
 export const maxDurationMs = 2 ** 31 - 1
 
+/**
+ * Latest calendar time in a message, in ms since 1970. Later times have no `Date`, and formatting
+ * such a time throws.
+ */
+export const maxCalendarTime = 8_640_000_000_000_000
+
 /** The lease: how long the broker keeps a session without hearing from its client, in ms. */
 export const leaseMs = { min: 2_000, max: 300_000, default: 15_000 } as const
 

@@ -25,7 +25,7 @@ import {
   unknown,
 } from 'superstruct'
 import type { BrokerLossReason, ErrorCode } from '../errors.js'
-import { maxQueryItems } from '../limits.js'
+import { maxCalendarTime, maxQueryItems } from '../limits.js'
 import {
   type DequeueReason,
   type HeldInfo,
@@ -48,8 +48,10 @@ import {
 } from './clientSchemas.js'
 import type { BarrierCallInfo, KeptResultInfo, SessionInfo } from './queryItems.js'
 
-/** A count, a duration or a time since 1970: an integer from 0. */
+/** A count or a duration: an integer from 0. */
 const IntegerFromZero = min(safeInteger, 0)
+/** A time on the broker's wall clock, in ms since 1970. */
+const CalendarTime = max(min(safeInteger, 0), maxCalendarTime)
 /** Any text is valid, because a newer broker may have modes that a client does not know. */
 const Mode = string() as unknown as Describe<LockMode>
 
@@ -61,7 +63,7 @@ const holderFields = {
   permits: optional(PositiveInteger),
   maxHold: optional(Duration),
   fence: Fence,
-  since: IntegerFromZero,
+  since: CalendarTime,
 }
 const Cycle = array(
   type({ key: optional(Key), session: string(), name: optional(string()), scope: optional(Id) }),
@@ -106,7 +108,7 @@ const waitingFields = {
   mode: Mode,
   session: string(),
   name: optional(string()),
-  since: IntegerFromZero,
+  since: CalendarTime,
   ...specialFields,
   upgrade: optionalTrue,
 }
@@ -121,7 +123,7 @@ const BarrierCallList = size(
       waiting: PositiveInteger,
       session: string(),
       name: optional(string()),
-      since: IntegerFromZero,
+      since: CalendarTime,
     }) as Describe<BarrierCallInfo>,
   ),
   0,
@@ -133,7 +135,7 @@ const KeptList = size(
       key: Key,
       size: IntegerFromZero,
       fence: Fence,
-      since: IntegerFromZero,
+      since: CalendarTime,
       keep: Duration,
       remaining: optional(IntegerFromZero),
     }) as Describe<KeptResultInfo>,
@@ -167,7 +169,7 @@ const SnapshotLocks = array(
     at: optional(safeInteger),
   }),
 )
-const RefusedDeadlock = type({ since: IntegerFromZero, cycle: Cycle })
+const RefusedDeadlock = type({ since: CalendarTime, cycle: Cycle })
 const StatsFields = type({
   totalLocks: IntegerFromZero,
   activeLocks: IntegerFromZero,

@@ -19,7 +19,7 @@
  * ms after which a lock expires.
  */
 import { isKey } from '../keys.js'
-import { maxDurationMs, maxIdOrSecretLength, maxQueryItems } from '../limits.js'
+import { maxCalendarTime, maxDurationMs, maxIdOrSecretLength, maxQueryItems } from '../limits.js'
 import { lockEventNames, type ServerMessage } from './brokerMessages.js'
 
 /**
@@ -82,8 +82,10 @@ const shortText = accepting(
 const positiveInteger = integerBetween(1)
 const id = positiveInteger
 const fence = positiveInteger
-/** A count, a duration or a time since 1970: an integer from 0. */
+/** A count or a duration: an integer from 0. */
 const integerFromZero = integerBetween(0)
+/** A time on the broker's wall clock, in ms since 1970. */
+const calendarTime = integerBetween(0, maxCalendarTime)
 /** A point in time by the broker's monotonic clock, in ms. */
 const instant = accepting(Number.isSafeInteger)
 /** The ttl of a lock, or the lease (how long the broker keeps a silent session), in ms. */
@@ -104,7 +106,7 @@ const holderFields: Shape = {
   permits: optional(positiveInteger),
   maxHold: optional(duration),
   fence,
-  since: integerFromZero,
+  since: calendarTime,
 }
 const onlyTrue = accepting((value) => value === true)
 const cycle = listOf(
@@ -115,7 +117,7 @@ const cycle = listOf(
     scope: optional(id),
   }),
 )
-const refusedDeadlock = record({ since: integerFromZero, cycle })
+const refusedDeadlock = record({ since: calendarTime, cycle })
 /**
  * The fields that only special locks and requests have: those that use permits, a set, a scope,
  * `once`, an election or a longest hold.
@@ -140,7 +142,7 @@ const waitingFields: Shape = {
   mode,
   session: text,
   name: optional(text),
-  since: integerFromZero,
+  since: calendarTime,
   ...specialFields,
   upgrade: optional(onlyTrue),
 }
@@ -153,7 +155,7 @@ const barrierCallFields: Shape = {
   waiting: positiveInteger,
   session: text,
   name: optional(text),
-  since: integerFromZero,
+  since: calendarTime,
 }
 /**
  * What a query shows about the value of a `once` that the broker keeps for later calls: everything
@@ -163,7 +165,7 @@ const keptResultFields: Shape = {
   key,
   size: integerFromZero,
   fence,
-  since: integerFromZero,
+  since: calendarTime,
   // `keep` is the whole time for which the broker keeps the value, and `remaining` is how much of
   // this time is left.
   keep: duration,

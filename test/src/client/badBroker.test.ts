@@ -12,7 +12,12 @@ import type { Lock } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
 import { faultOfBrokerMessage, type HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
-import { validBrokerMessages, variantsOf } from '../protocol/brokerMessages.js'
+import {
+  heldInfo,
+  nothingFound,
+  validBrokerMessages,
+  variantsOf,
+} from '../protocol/brokerMessages.js'
 import { garble, mutate } from '../protocol/hostileMessages.js'
 import { count, isFullRun, type Random, seeded } from '../support/counts.js'
 import { held, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
@@ -102,6 +107,11 @@ describe('a client that receives invalid messages', () => {
       [{ type: 'granted', id: 2, fence: 2 ** 53 }, 'granted.fence cannot be 9007199254740992'],
       [{ type: 'granted', id: 2, fence: 5, at: '5' }, 'granted.at cannot be this string'],
       [{ type: 'ack', n: 1, at: 1e300 }, 'ack.at cannot be 1e+300'],
+      // A later calendar time has no `Date`, so its formatting would throw in the caller.
+      [
+        { ...nothingFound, type: 'found', id: 4, held: [{ ...heldInfo, since: 8.64e15 + 1 }] },
+        'found.held[0].since cannot be 8640000000000001',
+      ],
     ]
     for (const [message, fault] of cases) {
       const scene = await busyScene({ reconnect: false })

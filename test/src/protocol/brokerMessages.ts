@@ -7,7 +7,7 @@ import type { ServerMessage } from '@holdfast/shared'
 import { hostileValues, hugeValues } from './hostileMessages.js'
 
 const holder = { session: 's', name: 'n', metadata: { a: [1] }, fence: 3, since: 4 }
-const heldInfo = {
+export const heldInfo = {
   key: 'k',
   mode: 'exclusive',
   scope: 5,
@@ -30,7 +30,7 @@ const holderOfSet = {
 const waitingInfo = { key: 'k', mode: 'shared', session: 's', name: 'n', since: 4 } as const
 const queuedInfo = { ...waitingInfo, request: 7, maxHold: 9, scope: 5, upgrade: true } as const
 
-const nothingFound = { held: [], waiting: [], heldCount: 0, waitingCount: 0 } as const
+export const nothingFound = { held: [], waiting: [], heldCount: 0, waitingCount: 0 } as const
 
 export const noStats = {
   totalLocks: 0,
