@@ -390,7 +390,7 @@ function ownField(value: object, field: string): unknown {
 }
 
 /** The fault of a value, with a space in front, to be appended to the path of the value. */
-function faultText(value: unknown): string {
+export function faultText(value: unknown): string {
   return value === undefined ? ' is missing' : ` cannot be ${shownValue(value)}`
 }
 

@@ -15,6 +15,7 @@ import type { StructError } from 'superstruct'
 import type { ErrorCode } from '../errors.js'
 import { isKey } from '../keys.js'
 import { maxMetadataDepth, maxUnacknowledgedResponses } from '../limits.js'
+import { faultText } from './checkBrokerMessage.js'
 import type { ClientMessage, LockRequest } from './clientMessages.js'
 import { checkPermits, checkSteal, isMetadata, isNoticeList, schemas } from './clientSchemas.js'
 import { hasShape, isMs, isPermits, isPositiveInteger } from './clientShapes.js'
@@ -117,15 +118,17 @@ function codeFor(failure: StructError): ErrorCode {
 }
 
 /**
- * The error message for a failure. The text contains the name of a field only if the protocol has
- * that field, because an error message must not repeat hostile text.
+ * The error message for a failure: the field, its value unless that is text, and where the allowed
+ * values are. The message contains the name of a field only if the protocol has that field, because
+ * an error message must not repeat hostile text.
  */
 function messageFor(failure: StructError): string {
-  const field = failure.path[0]
+  const [field, ...rest] = failure.path as readonly (string | number)[]
   if (field === undefined) return failure.refinement ? failure.message : 'the message is malformed'
-  return failure.type === 'never'
-    ? 'the message has an unknown field'
-    : `"${String(field)}" is missing or has a value that is not allowed`
+  if (failure.type === 'never') return 'the message has an unknown field'
+  const inner = rest.map((part) => (typeof part === 'number' ? `[${part}]` : `.${part}`)).join('')
+  const fault = faultText(failure.value)
+  return `"${field}${inner}"${fault}; PROTOCOL.md lists the values that are allowed`
 }
 
 /**

@@ -213,9 +213,19 @@ describe('validate: the code of a refusal', () => {
     })
   }
 
-  it('names a wrong field of the protocol, but no unknown field', () => {
+  it('names a wrong field of the protocol and its value, but no unknown field', () => {
     const messageFor = (text: string) => (validate(JSON.parse(text)) as InvalidMessage).message
-    expect(messageFor('{"type":"unlock","id":1}')).to.include('"fence"')
+    const advice = '; PROTOCOL.md lists the values that are allowed'
+    const faults: [string, string][] = [
+      ['{"type":"unlock","id":1}', '"fence" is missing'],
+      ['{"type":"lock","id":1,"key":"k","capacity":0}', '"capacity" cannot be 0'],
+      ['{"type":"lock","id":1,"key":"k","ttl":"5"}', '"ttl" cannot be this string'],
+      [
+        '{"type":"lockAll","id":1,"items":[{"key":"a"},{"key":"b","permits":1.5}]}',
+        '"items[1].permits" cannot be 1.5',
+      ],
+    ]
+    for (const [text, fault] of faults) expect(messageFor(text)).to.equal(`${fault}${advice}`)
     const field = JSON.stringify(forgedText)
     expect(messageFor(`{"type":"stats","id":1,${field}:1}`)).to.equal(
       'the message has an unknown field',
