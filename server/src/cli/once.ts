@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once as nextEvent } from 'node:events'
 import { constants } from 'node:os'
 import type { Run } from '@holdfast/client'
-import { HoldfastError, maxResultBytes } from '@holdfast/shared'
+import { HoldfastError, maxDurationMs, maxResultBytes } from '@holdfast/shared'
 import type { Command } from 'commander'
 import {
   answerInTime,
@@ -16,7 +16,7 @@ import {
 } from './connecting.js'
 import { Exit, exitCodes } from './exitCodes.js'
 import { escapeText, writeBytes } from './output.js'
-import { parseDuration } from './parse.js'
+import { durationParser, parseDuration } from './parse.js'
 import { cannotRun } from './run/launch.js'
 import { withoutIgnored } from './run/launcher.js'
 import { commandOf } from './run/options.js'
@@ -53,7 +53,11 @@ holdfast once --timeout 30s token -c './login | jq -r .token'   # a line for the
       .usage('[options] <key> [--] <command...>\n       holdfast once [options] <key> -c <line>')
       .argument('<key>')
       .argument('[command...]', 'everything after the key')
-      .option('--keep <time>', 'how long to give the output to later callers too', parseDuration)
+      .option(
+        '--keep <time>',
+        'how long to give the output to later callers too',
+        durationParser(1, maxDurationMs),
+      )
       .option(
         '--timeout <time>',
         'how long to wait for the run of another caller (default no limit)',

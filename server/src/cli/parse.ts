@@ -2,7 +2,7 @@
  * Parses the values of options (numbers, durations, lists) and reads the files that options name.
  */
 import { readFileSync } from 'node:fs'
-import { maxDurationMs, maxMetadataBytes, utf8Length } from '@holdfast/shared'
+import { maxDurationMs, maxMetadataBytes, maxMetadataDepth, utf8Length } from '@holdfast/shared'
 import { InvalidArgumentError } from 'commander'
 import { Exit, exitCodes } from './exitCodes.js'
 
@@ -70,8 +70,25 @@ export function jsonValue(text: string): unknown {
   } catch {
     throw new InvalidArgumentError(`It must be JSON: quote a text, as in '"text"'.`)
   }
-  if (utf8Length(JSON.stringify(value)) <= maxMetadataBytes) return value
-  throw new InvalidArgumentError(`It must be JSON of at most ${maxMetadataBytes} bytes.`)
+  if (utf8Length(JSON.stringify(value)) > maxMetadataBytes) {
+    throw new InvalidArgumentError(`It must be JSON of at most ${maxMetadataBytes} bytes.`)
+  }
+  if (depthOf(value) <= maxMetadataDepth) return value
+  throw new InvalidArgumentError(`It must be JSON with at most ${maxMetadataDepth} levels.`)
+}
+
+/** How many arrays and objects of a JSON value are inside each other. The value must be short. */
+function depthOf(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0
+  return 1 + Math.max(0, ...Object.values(value).map(depthOf))
+}
+
+/** Makes a parser for a text of 1 to `maxLength` UTF-16 units. */
+export function textParser(maxLength: number): (text: string) => string {
+  return (text) => {
+    if (text !== '' && text.length <= maxLength) return text
+    throw new InvalidArgumentError(`It must have 1 to ${maxLength} characters.`)
+  }
 }
 
 /** Adds the value of a repeatable option to its earlier values. */

@@ -6,7 +6,7 @@
  */
 import { type HeldInfo, HoldfastError, type SessionInfo, type WaitingInfo } from '@holdfast/client'
 import { maxIdOrSecretLength } from '@holdfast/shared'
-import { type Command, InvalidArgumentError } from 'commander'
+import type { Command } from 'commander'
 import { type AnySession, type BrokerFlags, brokerCommand, withSession } from './connecting.js'
 import { Exit, exitCodes } from './exitCodes.js'
 import { countByKey, pageSize, pagesOf, reportIncomplete } from './listing.js'
@@ -22,6 +22,7 @@ import {
   timeLeftText,
   valueNote,
 } from './output.js'
+import { textParser } from './parse.js'
 
 export function sessionCommand(): Command {
   return brokerCommand(
@@ -31,7 +32,7 @@ export function sessionCommand(): Command {
 holdfast session FWTlRuLi5iiFVUmSsg_gh
 holdfast session -- -WTlRuLi5iiFVUmSsg_gh    # for an id that begins with a dash`,
   )
-    .argument('<id>', 'the id of the session', idFrom)
+    .argument('<id>', 'the id of the session', textParser(maxIdOrSecretLength))
     .addHelpText(
       'after',
       `
@@ -42,11 +43,6 @@ the token may query.`,
     .action((id: string, flags: BrokerFlags) =>
       withSession(flags, (session) => showSession(session, id, flags)),
     )
-}
-
-function idFrom(text: string): string {
-  if (text !== '' && text.length <= maxIdOrSecretLength) return text
-  throw new InvalidArgumentError(`It must have 1 to ${maxIdOrSecretLength} characters.`)
 }
 
 /** A waiting request of the session, and its place in the queue of its key. */

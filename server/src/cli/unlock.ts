@@ -3,13 +3,13 @@
  * which is an integer that rises with every grant. So the command cannot revoke a newer lock of the
  * key by mistake.
  */
-import { HoldfastError } from '@holdfast/shared'
+import { HoldfastError, maxReasonLength } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type BrokerFlags, brokerCommand, withSessionFor } from './connecting.js'
 import { Exit } from './exitCodes.js'
 import { wrongFence } from './inspect.js'
 import { escapeText, print, printJson } from './output.js'
-import { integerParser } from './parse.js'
+import { integerParser, textParser } from './parse.js'
 
 interface UnlockFlags extends BrokerFlags {
   readonly fence: number
@@ -32,6 +32,7 @@ holdfast unlock orders:42 --fence 1767225600123 --reason "worker 7 hangs since n
     .requiredOption(
       '--reason <text>',
       'the reason, for the holder and for the log lines of the broker',
+      textParser(maxReasonLength),
     )
     .addHelpText(
       'after',

@@ -79,7 +79,7 @@ describe('holdfast elect', () => {
     ],
     [['--value', `"${'x'.repeat(5_000)}"`, 'k', 'true'], /It must be JSON of at most 4096 bytes/],
     [['--shared', 'k', 'true'], /unknown option '--shared'/],
-    [['k'], /The command after the key is missing/],
+    [['k'], /The command after the name is missing: use "holdfast elect NAME COMMAND"/],
   ]
   for (const [args, message] of wrongUsages) {
     it(`refuses ${args.join(' ').slice(0, 30)} before the command runs`, async () => {

@@ -121,6 +121,14 @@ describe('a wrong command line of holdfast', () => {
       expectRefused(['ls', '--limit', '0'], /at least 1/),
       expectRefused(['show', 'k', '--limit', '1001'], /from 1 to 1000/),
       expectRefused(['unlock', 'k', '--fence', '0', '--reason', 'r'], /at least 1/),
+      expectRefused(['unlock', 'k', '--fence', '1', '--reason', ''], /1 to 256 characters/),
+      expectRefused(['run', '--name', 'x'.repeat(257), 'k', 'true'], /1 to 256 characters/),
+      expectRefused(['run', '--lease', '0', 'k', 'true'], /from 1ms to/),
+      expectRefused(['once', '--keep', '0', 'k', 'true'], /from 1ms to/),
+      expectRefused(
+        ['elect', '--value', `${'['.repeat(65)}${']'.repeat(65)}`, 'k', 'true'],
+        /at most 64 levels/,
+      ),
     ])
   })
 

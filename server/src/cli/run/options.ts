@@ -5,7 +5,7 @@
  */
 import { basename } from 'node:path'
 import type { LockItem, Session } from '@holdfast/client'
-import { maxCapacity, maxDurationMs, maxSetKeys } from '@holdfast/shared'
+import { maxCapacity, maxDurationMs, maxNameLength, maxSetKeys } from '@holdfast/shared'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { cellsFrom, checkOneTag } from '../cellList.js'
 import type { BrokerFlags } from '../connecting.js'
@@ -16,6 +16,7 @@ import {
   integerParser,
   parseDuration,
   parseInteger,
+  textParser,
 } from '../parse.js'
 
 /** How long a command may take to end after SIGKILL, in ms. */
@@ -96,12 +97,16 @@ export function addWaitingOptions(command: Command): Command {
       'exit with this code instead of 75 if another session holds the lock',
       exitCode,
     )
-    .option('--name <name>', 'name of the session (default: the command and the machine)')
+    .option(
+      '--name <name>',
+      'name of the session (default: the command and the machine)',
+      textParser(maxNameLength),
+    )
     .option('-q, --quiet', 'print only errors, and nothing about waiting or a held lock')
     .option(
       '--lease <time>',
       'how long the broker keeps the session of a silent client',
-      parseDuration,
+      durationParser(1, maxDurationMs),
     )
     .option(
       '--grace <time>',
@@ -193,9 +198,11 @@ export function commandOf(words: readonly string[], name = 'run'): readonly stri
   }
   const command = firstWord === '--' ? words.slice(1) : words
   if (command.length > 0) return command
+  const argument = name === 'elect' ? 'NAME' : 'KEY'
   throw new Exit(
     exitCodes.usage,
-    `The command after the key is missing: use "holdfast ${name} KEY COMMAND", ` +
+    `The command after the ${argument.toLowerCase()} is missing: use ` +
+      `"holdfast ${name} ${argument} COMMAND", ` +
       'or "holdfast hold KEY" to hold a lock without a command',
   )
 }

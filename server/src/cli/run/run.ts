@@ -155,7 +155,7 @@ export async function run(
         'use them in WSL, or use "holdfast hold KEY" while another program does the work',
     )
   }
-  const command = commandOf(words)
+  const command = commandOf(words, isCampaign ? 'elect' : 'run')
   const deadline = new Deadline(flags.timeout)
   const controller = new AbortController()
   const signals = new Signals((signal) => {
