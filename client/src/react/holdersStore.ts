@@ -2,7 +2,14 @@
  * The held locks of a key or of a prefix, from one watch of the session. A watch reports the
  * changes of locks. All components with the same selection (a key or a prefix) share one watch.
  */
-import { type HeldInfo, HoldfastError } from '@holdfast/shared'
+import {
+  type HeldInfo,
+  HoldfastError,
+  maxQueryItems,
+  type OptionNames,
+  refuseUnknownOptions,
+} from '@holdfast/shared'
+import { check, checkKey } from '../platform/checks.js'
 import { platformEnvironment } from '../platform/environment.js'
 import type { Session } from '../session/session.js'
 import type { Watch, WatchEvent } from '../session/watch.js'
@@ -113,7 +120,9 @@ export class HoldersStore extends Store<Holders> {
       this.#heldCount = Math.max(0, this.#heldCount - 1)
       this.#locks.delete(lockIdOf(event))
     }
-    const holders = [...this.#locks.values()].sort((a, b) => a.fence - b.fence)
+    const locks = [...this.#locks.values()].sort((a, b) => a.fence - b.fence)
+    // The events after the first state may add any number of locks.
+    const holders = locks.slice(0, maxQueryItems)
     this.set({ holders, heldCount: this.#heldCount, isKnown: true, error: undefined })
   }
 
@@ -124,6 +133,26 @@ export class HoldersStore extends Store<Holders> {
 
 function lockIdOf({ fence, key }: HeldInfo): string {
   return `${fence} ${key}`
+}
+
+const selectionNames: OptionNames<HoldersSelection> = { key: 1, prefix: 1 }
+
+/**
+ * Why a selection is not valid. A wrong selection would otherwise select nothing, without an error.
+ *
+ * @returns An error `INVALID_OPTION`, or `INVALID_KEY` for a selection without a key and a prefix;
+ *   undefined if the names are right. The session checks the values.
+ */
+export function faultOfSelection(selection: HoldersSelection): HoldfastError | undefined {
+  try {
+    refuseUnknownOptions('useHolders', selection, selectionNames)
+    const { key, prefix }: { key?: unknown; prefix?: unknown } = selection
+    check(key === undefined || prefix === undefined, 'give a key or a prefix, not both')
+    if (prefix === undefined && key === undefined) checkKey(key)
+    return undefined
+  } catch (error) {
+    return error as HoldfastError
+  }
 }
 
 /** The stores of a session by their selection. */

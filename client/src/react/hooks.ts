@@ -3,7 +3,13 @@ import type { HeldInfo, HoldfastError } from '@holdfast/shared'
 import { useEffect, useMemo, useState, useSyncExternalStore } from 'react'
 import type { Lock } from '../locks/lock.js'
 import type { Leader } from '../session/observation.js'
-import { type Holders, type HoldersSelection, holdersOf, unknownHolders } from './holdersStore.js'
+import {
+  faultOfSelection,
+  type Holders,
+  type HoldersSelection,
+  holdersOf,
+  unknownHolders,
+} from './holdersStore.js'
 import { type AcquireOptions, idleLock, type LockState, LockStore } from './lockStore.js'
 import { useSession } from './provider.js'
 
@@ -85,16 +91,23 @@ const getUnknown = () => unknownHolders
 export function useHolders(selection: HoldersSelection | undefined): Holders {
   const { session } = useSession()
   const { key, prefix } = selection ?? {}
+  const names = Object.keys(selection ?? {}).join()
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the selection is new in each render
+  const invalid = useMemo(() => {
+    const error = selection && faultOfSelection(selection)
+    return error && { ...unknownHolders, error }
+  }, [names, key, prefix])
   const store = useMemo(() => {
     if (session === undefined) return undefined
     if (key !== undefined) return holdersOf(session, { key })
     return prefix === undefined ? undefined : holdersOf(session, { prefix })
   }, [session, key, prefix])
-  return useSyncExternalStore(
+  const holders = useSyncExternalStore(
     store?.subscribe ?? noSubscription,
     store?.getSnapshot ?? getUnknown,
     getUnknown,
   )
+  return invalid ?? holders
 }
 
 /** The result of `useLeader`. */
