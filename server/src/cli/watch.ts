@@ -35,7 +35,8 @@ holdfast watch --json orders: | jq -r 'select(.event == "lost") | .key'`,
 Events of a lock: locked, upgraded, downgraded, proclaimed (the leader of an election changed its
 value), unlocked, expired, lost. With --queue also queued, and dequeued with a reason: granted,
 timeout, aborted, answered (the request is a once, and got the result of another run), ended (the
-session of the request ended). A request that is granted at once is not queued.`,
+session of the request ended, or the lock of an upgrade). A request that is granted at once is not
+queued.`,
     )
     .action((prefix: string, flags: WatchFlags) =>
       withSession(
