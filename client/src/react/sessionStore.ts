@@ -2,14 +2,18 @@
  * The session of a `HoldfastProvider`: opens the session, tries again while no broker answers, and
  * closes the session when the provider is unmounted.
  */
-import type { HoldfastError } from '@holdfast/shared'
+import { HoldfastError } from '@holdfast/shared'
 import { type BrokerUrl, connect } from '../connect.js'
 import type { ConnectOptions } from '../options.js'
 import { callSafely } from '../platform/callbacks.js'
 import { platformEnvironment } from '../platform/environment.js'
 import type { Session } from '../session/session.js'
 import type { SessionState } from '../session/sessionEvents.js'
-import { exponentialBackoff, type RetryStrategy } from '../transport/retryStrategies.js'
+import {
+  exponentialBackoff,
+  type RetryStrategy,
+  usableDelay,
+} from '../transport/retryStrategies.js'
 import { Store } from './store.js'
 
 /** The options of `connect`, except `signal`: the provider cancels connecting by itself. */
@@ -154,7 +158,14 @@ class SessionOpener {
 
   #onError(error: HoldfastError): void {
     if (this.#signal.aborted) return
-    const delay = error.retryable ? this.#nextDelay() : undefined
+    let delay: number | undefined
+    try {
+      delay = error.retryable ? this.#nextDelay() : undefined
+    } catch (cause) {
+      const message = 'the reconnect strategy threw'
+      this.#listener.onError(new HoldfastError('INVALID_OPTION', message, { cause }), false)
+      return
+    }
     this.#listener.onError(error, delay !== undefined)
     if (delay === undefined) return
     const { clock } = platformEnvironment
@@ -166,7 +177,7 @@ class SessionOpener {
   #nextDelay(): number | undefined {
     this.#delays ??= strategyOf(this.#options)[Symbol.iterator]()
     const { done, value } = this.#delays.next()
-    return done ? undefined : value
+    return done ? undefined : usableDelay(value)
   }
 }
 

@@ -14,13 +14,7 @@
  * delays start anew when a connection that was open for a while drops. So a broker that sends
  * `welcome` and then always closes the connection is not tried many times a second.
  */
-import {
-  closeCodes,
-  HoldfastError,
-  maxDurationMs,
-  type ServerMessage,
-  type Welcome,
-} from '@holdfast/shared'
+import { closeCodes, HoldfastError, type ServerMessage, type Welcome } from '@holdfast/shared'
 import type { ClockTimes, Environment } from '../platform/environment.js'
 import type { PageLifecycleListener } from '../platform/page.js'
 import type { Scheduler, Task } from '../platform/scheduler.js'
@@ -28,7 +22,7 @@ import type { WebSocketConstructor } from '../platform/webSocket/types.js'
 import { droppedError, finalError, unreachableError } from './closeErrors.js'
 import { type Closing, Connection, type ConnectionListener } from './connection.js'
 import { byeText } from './messages.js'
-import type { RetryStrategy } from './retryStrategies.js'
+import { type RetryStrategy, usableDelay } from './retryStrategies.js'
 
 /**
  * The reconnector gives up after this many faulty connections in a row. Another connection would
@@ -289,16 +283,18 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
 
   #waitForRound(): void {
     if (this.#isPageLeft) return
-    let next: IteratorResult<number>
+    let delay: number | undefined
     try {
       this.#delays ??= (this.#options.strategy as RetryStrategy)[Symbol.iterator]()
-      next = this.#delays.next()
+      const { done, value } = this.#delays.next()
+      // The conversion may throw too, for instance for a symbol.
+      if (!done) delay = usableDelay(value)
     } catch (cause) {
       this.#giveUp(new HoldfastError('INVALID_OPTION', 'the reconnect strategy threw', { cause }))
       return
     }
-    if (!next.done) {
-      this.#scheduler.after(this.#nextRound, usableDelay(next.value))
+    if (delay !== undefined) {
+      this.#scheduler.after(this.#nextRound, delay)
       return
     }
     this.#delays = undefined
@@ -364,12 +360,4 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
 function noneAnsweredError(brokers: number, cause: HoldfastError): HoldfastError {
   const message = `none of the ${brokers} brokers answered; the last: ${cause.message}`
   return new HoldfastError('UNAVAILABLE', message, { cause })
-}
-
-/**
- * Limits a delay of the caller's strategy to the range of timers. A value that is not a number
- * becomes 0.
- */
-function usableDelay(ms: number): number {
-  return Math.min(Math.max(Number(ms) || 0, 0), maxDurationMs)
 }

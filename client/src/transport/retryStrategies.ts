@@ -134,3 +134,13 @@ function checkDelay(value: number | undefined, name: string): number {
   check(isDelay, `${name} must be a number of ms from 0 to 2^31 - 1`, 'INVALID_INTERVAL')
   return value!
 }
+
+/**
+ * Limits a delay of the caller's strategy to the range of timers. A value that is not a number
+ * becomes 0.
+ *
+ * @throws {TypeError} for a value that cannot be converted to a number, such as a symbol
+ */
+export function usableDelay(ms: number): number {
+  return Math.min(Math.max(Number(ms) || 0, 0), maxDurationMs)
+}

@@ -1,24 +1,26 @@
 /**
- * Tests the limits of `useHolders` and `useLeader`: a wrong selection gets an error, and the list
- * has at most 1,000 locks. The other tests of the hooks run in a browser: see `react.test.ts`.
+ * Tests that the hooks return an error for input that is not valid: a wrong selection of locks, and
+ * a strategy of delays that throws. The other tests of the hooks run in a browser: see
+ * `react.test.ts`.
  */
 import { HoldfastProvider, useHolders, useLeader } from '@holdfast/client/react'
 import { expect } from 'chai'
 import { createElement } from 'react'
 import { renderToString } from 'react-dom/server'
-import { Stage } from '../e2e/stage.js'
+import { freePort } from '../support/freePort.js'
 
-interface Snapshot {
-  readonly holders: readonly { readonly key: string }[]
-  readonly heldCount: number
+interface Status {
+  readonly state: string
+  readonly error: { readonly code: string } | undefined
 }
 
-const holdersStore = new URL('./holdersStore.js', import.meta.resolve('@holdfast/client/react'))
-const { holdersOf } = (await import(holdersStore.href)) as {
-  holdersOf(
-    session: object,
-    selection: object,
-  ): { subscribe(listener: () => void): () => void; getSnapshot(): Snapshot }
+const sessionStore = new URL('./sessionStore.js', import.meta.resolve('@holdfast/client/react'))
+const { SessionStore } = (await import(sessionStore.href)) as {
+  SessionStore: new () => {
+    open(url: string, options: object): () => void
+    subscribe(listener: () => void): () => void
+    getSnapshot(): Status
+  }
 }
 
 /** Renders a component in a provider, and returns the text that it makes. */
@@ -28,8 +30,6 @@ function textOf(Component: () => string): string {
 }
 
 describe('useHolders', () => {
-  const stage = Stage.forEachTest()
-
   const selections: [string, unknown, string][] = [
     ['a misspelt prefix', { prefx: 'doc:' }, 'INVALID_OPTION useHolders has no option'],
     ['a key and a prefix', { key: 'a', prefix: 'b' }, 'INVALID_OPTION give a key or a prefix'],
@@ -53,27 +53,33 @@ describe('useHolders', () => {
       expect(textOf(() => `${useHolders(selection).error?.code}`)).to.equal('undefined')
     }
   })
-
-  it('has at most 1,000 locks, the oldest first, although more are granted later', async () => {
-    const { url, sessions } = await stage.brokerWithSessions('ann')
-    const watcher = await stage.session(url)
-    const store = holdersOf(watcher, { prefix: 'k' })
-    const isComplete = new Promise<void>((resolve) => {
-      store.subscribe(() => {
-        if (store.getSnapshot().heldCount === 1_002) resolve()
-      })
-    })
-    await watcher.stats()
-    const keys = Array.from({ length: 1_002 }, (_, i) => `k${i}`)
-    await Promise.all(keys.map((key) => sessions[0]!.lock(key)))
-    await isComplete
-    const { holders } = store.getSnapshot()
-    expect(holders.map(({ key }) => key)).to.deep.equal(keys.slice(0, 1_000))
-  })
 })
 
 describe('useLeader', () => {
   it('returns an error for a missing name', () => {
     expect(textOf(() => `${useLeader(undefined as never).error?.code}`)).to.equal('INVALID_KEY')
   })
+})
+
+describe('HoldfastProvider', () => {
+  const throwing = {
+    [Symbol.iterator](): Iterator<number> {
+      throw new Error('mine')
+    },
+  }
+  for (const [name, reconnect] of Object.entries({ throwing, symbol: [Symbol('delay')] })) {
+    it(`returns an error if no broker answers and the delays are wrong: ${name}`, async () => {
+      const store = new SessionStore()
+      const url = `ws://127.0.0.1:${await freePort()}`
+      const failed = new Promise<Status>((resolve) => {
+        store.subscribe(() => {
+          if (store.getSnapshot().error !== undefined) resolve(store.getSnapshot())
+        })
+      })
+      const close = store.open(url, { reconnect })
+      const { state, error } = await failed
+      expect([state, error?.code]).to.deep.equal(['closed', 'INVALID_OPTION'])
+      close()
+    })
+  }
 })
