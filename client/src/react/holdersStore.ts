@@ -5,7 +5,6 @@
 import {
   type HeldInfo,
   HoldfastError,
-  maxQueryItems,
   type OptionNames,
   refuseUnknownOptions,
 } from '@holdfast/shared'
@@ -120,9 +119,7 @@ export class HoldersStore extends Store<Holders> {
       this.#heldCount = Math.max(0, this.#heldCount - 1)
       this.#locks.delete(lockIdOf(event))
     }
-    const locks = [...this.#locks.values()].sort((a, b) => a.fence - b.fence)
-    // The events after the first state may add any number of locks.
-    const holders = locks.slice(0, maxQueryItems)
+    const holders = [...this.#locks.values()].sort((a, b) => a.fence - b.fence)
     this.set({ holders, heldCount: this.#heldCount, isKnown: true, error: undefined })
   }
 
