@@ -64,6 +64,21 @@ describe('replicated log: the time to join', () => {
     expect(stateMachine.eventNames).to.deep.equal(['restore', 'serve'])
   })
 
+  it('is unlimited while the table is restored from the snapshot', async () => {
+    const cluster = await filledCluster()
+    const { log, stateMachine } = changedLog(cluster, () => ({}))
+    const restore = stateMachine.restore.bind(stateMachine)
+    stateMachine.restore = function* (items) {
+      for (let i = 0; i < 5; i++) {
+        cluster.environment.clock.advance(20_000)
+        yield
+      }
+      yield* restore(items)
+    }
+    await cluster.runUntilSettled(log.start(stateMachine))
+    expect(stateMachine.eventNames).to.deep.equal(['restore', 'serve'])
+  })
+
   it('ends after 30 s if no further part arrives', async () => {
     const cluster = await filledCluster()
     const { log, stateMachine } = changedLog(cluster, () => ({

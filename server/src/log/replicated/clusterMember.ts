@@ -77,6 +77,8 @@ export class ClusterMember {
   #unreturnedSince: number | undefined
   /** The highest number of parts that an attempt to load a snapshot has loaded. */
   #partsLoaded = 0
+  /** The number of steps in which this broker has restored its table. */
+  #restoreSteps = 0
   /** The position of the last entry before the own `join`, see {@link joinProgress}. */
   #positionOnJoining = 0
   /** The number of brokers whose sessions this broker has taken over after they died or left. */
@@ -111,14 +113,15 @@ export class ClusterMember {
 
   /**
    * A number that rises while this broker comes nearer to its first join: with each part of the
-   * snapshot, and with each entry before its own `join`. Other entries are no progress, because a
-   * broker that cannot write to the log still reads the entries of the other brokers.
+   * snapshot, with each step in which the table is restored, and with each entry before its own
+   * `join`. Other entries are no progress, because a broker that cannot write to the log still
+   * reads the entries of the other brokers.
    */
   get joinProgress(): number {
     if (!this.#hasJoined && this.#incarnation?.isJoinAppended === true) {
       this.#positionOnJoining = this.#position
     }
-    return this.#partsLoaded + this.#positionOnJoining
+    return this.#partsLoaded + this.#restoreSteps + this.#positionOnJoining
   }
 
   get load(): LogLoad {
@@ -231,7 +234,7 @@ export class ClusterMember {
     if (this.#hasEnded) throw logClosed()
     if (loaded !== undefined) {
       const { stateMachine, environment } = this.#deps
-      await runInTurns(stateMachine.restore(loaded.items), environment)
+      await runInTurns(this.#countSteps(stateMachine.restore(loaded.items)), environment)
       if (this.#hasEnded) throw logClosed()
       this.#position = loaded.position
       this.#members = loaded.members
@@ -243,6 +246,13 @@ export class ClusterMember {
       compacted: () => this.#onCompacted(),
       failed: (error) => this.#fail(error),
     })
+  }
+
+  *#countSteps(steps: Iterator<undefined, void, undefined>): Generator<undefined, void, undefined> {
+    while (steps.next().done !== true) {
+      this.#restoreSteps++
+      yield
+    }
   }
 
   /**

@@ -28,7 +28,8 @@ export interface LoadedSnapshot {
   readonly position: number
   readonly at: number
   readonly members: MemberList
-  readonly items: readonly SnapshotItem[]
+  /** The items of the table. They can be read only once, because each is parsed when it is read. */
+  readonly items: Iterable<SnapshotItem>
 }
 
 /** The state before the first entry of a log. */
@@ -37,10 +38,13 @@ export function emptyLog(): LoadedSnapshot {
 }
 
 /**
- * Loads the newest snapshot; undefined if there is none.
+ * Loads the newest snapshot; undefined if there is none. Keeps the text of the snapshot and not its
+ * items, because millions of items would need several times as much memory as their text. If a line
+ * is damaged, the reader of the items gets the error `UNAVAILABLE`.
  *
  * @param onPart Called with the number of loaded parts, each time a part was loaded.
- * @throws {HoldfastError} `UNAVAILABLE` if the snapshot is damaged or has a newer format.
+ * @throws {HoldfastError} `UNAVAILABLE` if the beginning of the snapshot is damaged;
+ *   `INVALID_OPTION` if the snapshot has a newer format.
  */
 export async function loadSnapshot(
   engine: Pick<Engine, 'snapshot'>,
@@ -48,14 +52,15 @@ export async function loadSnapshot(
 ): Promise<LoadedSnapshot | undefined> {
   const stored = await engine.snapshot()
   if (stored === undefined) return undefined
-  const items: unknown[] = []
-  for await (const line of linesOf(withPartCount(stored.parts, onPart))) items.push(parseLine(line))
-  const head = items.shift() as Partial<SnapshotHead> | undefined
+  const parts: string[] = []
+  for await (const part of stored.parts) onPart(parts.push(part))
+  const items = itemsIn(parts)
+  const head = items.next().value as Partial<SnapshotHead> | undefined
   if (head?.v !== undefined && head.v > formatVersion) throw newerFormat(head.v)
   if (head?.v !== formatVersion || head.members === undefined) throw damagedSnapshot()
   const { position } = stored
   const members = new MemberList(head.members)
-  return { position, at: head.at ?? 0, members, items: items as SnapshotItem[] }
+  return { position, at: head.at ?? 0, members, items: items as Iterable<SnapshotItem> }
 }
 
 /**
@@ -217,24 +222,16 @@ function* partsOf(
   if (text !== '') yield text
 }
 
-async function* withPartCount(
-  parts: AsyncIterable<string>,
-  onPart: (count: number) => void,
-): AsyncGenerator<string> {
-  let count = 0
-  for await (const part of parts) {
-    onPart(++count)
-    yield part
-  }
-}
-
-async function* linesOf(parts: AsyncIterable<string>): AsyncGenerator<string> {
+/** Parses the lines of these parts, and empties the array as it goes on, to free its memory. */
+function* itemsIn(parts: string[]): Generator<unknown, undefined, undefined> {
   let incompleteLine = ''
-  for await (const part of parts) {
+  // `pop` takes constant time, and `shift` does not.
+  parts.reverse()
+  for (let part = parts.pop(); part !== undefined; part = parts.pop()) {
     const lines = part.split('\n')
     lines[0] = incompleteLine + lines[0]
     incompleteLine = lines.pop()!
-    yield* lines
+    for (const line of lines) yield parseLine(line)
   }
   if (incompleteLine !== '') throw damagedSnapshot()
 }
