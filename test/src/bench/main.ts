@@ -39,9 +39,9 @@ interface Flags {
 const names = workloads.map(({ name }) => name)
 /**
  * The workloads that run only if the flag `--only` names them. `logs` takes as long as all others
- * together, and `neighbours` takes half of that time. `cells` has no targets.
+ * together, and `neighbours` takes half of that time. `cells` and `join` have no targets.
  */
-const optionalWorkloads = ['logs', 'neighbours', 'cells']
+const optionalWorkloads = ['logs', 'join', 'neighbours', 'cells']
 const defaultWorkloads = workloads.filter(({ name }) => !optionalWorkloads.includes(name))
 
 /** The workloads in a list of names. Throws if a name is unknown. */

@@ -13,8 +13,8 @@ import { fileURLToPath } from 'node:url'
 import { type Endpoint, type Job, type Placement, tokenOf } from '../job.js'
 import { hasProc, type Usage, usageFromProc } from './usage.js'
 
-/** How long a server may take until it listens, in ms. */
-const startMs = 30_000
+/** The default of {@link ServerOptions.startMs}, in ms. */
+const defaultStartMs = 30_000
 
 /** The script of the command `holdfast`. */
 export const brokerCommand = fileURLToPath(
@@ -23,8 +23,11 @@ export const brokerCommand = fileURLToPath(
 const echoCommand = fileURLToPath(new URL('./echoServer.js', import.meta.url))
 /** The module through which a server reports its usage. */
 const usagePreload = new URL('./answerUsage.js', import.meta.url).href
-/** The module that records stalls of a broker's event loop. */
-const loopPreload = new URL('./watchLoop.js', import.meta.url).href
+/** The flags of Node that make a broker record the stalls of its event loop. */
+export const watchLoopFlags: readonly string[] = [
+  '--import',
+  new URL('./watchLoop.js', import.meta.url).href,
+]
 
 const hasTaskset = spawnSync('taskset', ['--version'], { stdio: 'ignore' }).status === 0
 
@@ -103,7 +106,7 @@ export function startBroker(
   const profileFlags = profile === undefined ? [] : ['--profile', profile]
   const serve = ['serve', '--port', '0', '--drain', '0', ...profileFlags, ...limitFlags]
   const heapFlags = heapMiB === undefined ? [] : [`--max-old-space-size=${heapMiB}`]
-  const preloadFlags = watchesLoop === true ? ['--import', loopPreload] : []
+  const preloadFlags = watchesLoop === true ? watchLoopFlags : []
   return startNode(
     [
       ...nodeFlags,
@@ -174,19 +177,21 @@ export interface ServerOptions {
   readonly gid?: number
   /** Whether the server reports its usage through an IPC channel. */
   readonly answersUsage?: boolean
+  /** How long the server may take until it listens, in ms. Default 30,000. */
+  readonly startMs?: number | undefined
   readonly onExit?: () => void
 }
 
 /** Starts a server, and resolves when its output matches `ready`. */
 export async function startServer(
   [program, args]: CommandLine,
-  { ready, url, answersUsage = false, onExit, ...options }: ServerOptions,
+  { ready, url, answersUsage = false, startMs = defaultStartMs, onExit, ...options }: ServerOptions,
 ): Promise<Server> {
   const channel = answersUsage && !hasProc ? (['ipc'] as const) : []
   const child = spawn(program, args, { ...options, stdio: ['ignore', 'pipe', 'pipe', ...channel] })
   endWithParent(child)
   if (onExit !== undefined) child.once('exit', onExit)
-  const found = await firstMatch(child, ready)
+  const found = await firstMatch(child, ready, startMs)
   return new Server(child, url ?? found)
 }
 
@@ -194,7 +199,7 @@ export async function startServer(
  * Resolves with the first match of the pattern in the output of a process. Rejects with the output
  * if the process ends before a match.
  */
-function firstMatch(child: ChildProcess, pattern: RegExp): Promise<string> {
+function firstMatch(child: ChildProcess, pattern: RegExp, startMs: number): Promise<string> {
   const output: string[] = []
   const timer = setTimeout(() => child.kill('SIGKILL'), startMs)
   return new Promise<string>((resolve, reject) => {

@@ -15,10 +15,14 @@ const pathOf = (name: string): string => fileURLToPath(new URL(name, import.meta
 const programs = { etcd: './bareLogDriver.js', postgres: './bareInsertDriver.js' }
 const anyCore = canPin ? ['taskset', '-c', `0-${availableParallelism() - 1}`] : []
 
-/** Starts an etcd cluster of three members on this machine. */
-export async function startCluster(): Promise<EtcdCluster> {
+/**
+ * Starts an etcd cluster of three members on this machine.
+ *
+ * @param flags Further flags of each member.
+ */
+export async function startCluster(flags: readonly string[] = []): Promise<EtcdCluster> {
   const member = { host: '127.0.0.1', command: anyCore }
-  return EtcdCluster.start({ places: [member, member, member] })
+  return EtcdCluster.start({ places: [member, member, member], flags })
 }
 
 /** Starts a PostgreSQL that flushes every commit, with a table for bare inserts. */
@@ -29,11 +33,20 @@ export async function startDatabase(): Promise<Postgres> {
   return server
 }
 
-/** Starts a broker with these flags of `serve`. */
-export function startBrokerWith(flags: readonly string[]): Promise<Server> {
+/**
+ * Starts a broker with these flags of `serve`. Resolves when the broker listens.
+ *
+ * @param options.nodeFlags Flags of Node.
+ * @param options.startMs How long the start may take, in ms.
+ */
+export function startBrokerWith(
+  flags: readonly string[],
+  { nodeFlags = [], startMs }: { nodeFlags?: readonly string[]; startMs?: number } = {},
+): Promise<Server> {
   const serve = ['serve', '--port', '0', '--drain', '0', ...flags]
-  const [program, ...args] = [...anyCore, process.execPath, brokerCommand, ...serve]
-  return startServer([program!, args], { ready: /\bws:\/\/\S+/, url: undefined })
+  const command = [...anyCore, process.execPath, ...nodeFlags, brokerCommand, ...serve]
+  const [program, ...args] = command
+  return startServer([program!, args], { ready: /\bws:\/\/\S+/, url: undefined, startMs })
 }
 
 /** A process that writes to the storage of a log without a broker. */

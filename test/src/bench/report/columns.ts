@@ -42,6 +42,7 @@ const titles: Readonly<Record<string, string>> = {
   afterMiB: 'full, MiB',
   bytesEach: 'bytes each',
   fillSeconds: 'filled in, s',
+  joinSeconds: 'joined in, s',
   reads: 'reads',
   writes: 'writes',
   refreshes: 'refreshes',

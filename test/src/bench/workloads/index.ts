@@ -6,6 +6,7 @@ import { deadlocks } from './deadlocks.js'
 import { exclusion } from './exclusion.js'
 import { floodsWorkload } from './floods.js'
 import { idle } from './idle.js'
+import { join } from './join.js'
 import { journal } from './journal.js'
 import { logs } from './logs.js'
 import { neighbours } from './neighbours.js'
@@ -33,6 +34,7 @@ export const workloads: readonly Workload[] = [
   floodsWorkload,
   neighbours,
   logs,
+  join,
   cells,
   validation,
   sets,

@@ -1,0 +1,165 @@
+/**
+ * The workload "join": a second broker joins a log that holds millions of locks, over PostgreSQL
+ * and over etcd. (Brokers share a command log, which orders all changes of the lock table. A
+ * snapshot is the lock table at one position of the log.) The first broker is filled, and makes a
+ * snapshot that contains all locks. Then the second broker starts, loads the snapshot and joins,
+ * while a client of the first broker locks and unlocks a key.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { BrokerStatus } from '@holdfast/server'
+import { has } from '../../support/needs.js'
+import {
+  type Job,
+  type JobResult,
+  type LoadContext,
+  makeJob,
+  type Pace,
+  param,
+  type Row,
+  type Workload,
+} from '../job.js'
+import { fillHeld } from '../load/fill.js'
+import { prepareGrant } from '../load/sharedLog.js'
+import { longestStall, removeStallFile } from '../processes/loopStalls.js'
+import { type Server, watchLoopFlags } from '../processes/servers.js'
+import { startBrokerWith, startCluster, startDatabase } from '../processes/sharedServers.js'
+import { peakBytes } from '../processes/usage.js'
+
+/** How many locks the log holds. */
+const heldLocks = 3_000_000
+/** How long a start may take, in ms. A join ends by itself only if it makes no progress for 30 s. */
+const startMs = 1_200_000
+/** The time between two checks of the newest snapshot, in ms. */
+const pollMs = 500
+/** The etcd of the bench may store this much, because the history of the fill is not compacted. */
+const quotaBytes = 8 * 2 ** 30
+
+function jobs({ sizeDivisor }: Pace): readonly Job[] {
+  const held = Math.max(1_000, heldLocks / sizeDivisor)
+  const shape = `${held.toLocaleString('en')} locks`
+  return [
+    ...(has('postgres')
+      ? [makeJob('join', `PostgreSQL, ${shape}`, 'split', { held, postgres: 1 })]
+      : []),
+    ...(has('etcd') ? [makeJob('join', `etcd, ${shape}`, 'split', { held })] : []),
+  ]
+}
+
+async function runJob(context: LoadContext): Promise<JobResult> {
+  const storage = await startStorage(context.job.params['postgres'] !== undefined)
+  const brokers: Server[] = []
+  try {
+    const rows = await measure(context, storage.address, brokers)
+    return { rows, grants: 0, violations: 0 }
+  } finally {
+    await Promise.all(brokers.map((broker) => broker.stop('SIGKILL')))
+    for (const { pid } of brokers) removeStallFile(pid)
+    await storage.stop()
+  }
+}
+
+/** Starts a PostgreSQL or an etcd. Resolves with the address of a log in it. */
+async function startStorage(isPostgres: boolean) {
+  if (isPostgres) {
+    const database = await startDatabase()
+    return { address: database.url('bench'), stop: () => database.stop() }
+  }
+  const cluster = await startCluster(['--quota-backend-bytes', `${quotaBytes}`])
+  return { address: cluster.address('bench'), stop: () => cluster.stop() }
+}
+
+/** Fills a log, and measures the join of a second broker. Adds the started brokers to `brokers`. */
+async function measure(
+  { job, progress }: LoadContext,
+  address: string,
+  brokers: Server[],
+): Promise<Row[]> {
+  const start = async (): Promise<Server> => {
+    const flags = ['--log', address, '--snapshot-every', '60s']
+    const broker = await startBrokerWith(flags, { nodeFlags: watchLoopFlags, startMs })
+    brokers.push(broker)
+    return broker
+  }
+  const count = param(job, 'held')
+  const serving = await start()
+  const fillBegan = performance.now()
+  await fillHeld(serving.url, 'held', count, (done) => progress(done / 2))
+  const fillSeconds = (performance.now() - fillBegan) / 1_000
+  await snapshotOfNow(serving)
+  progress(0.75)
+  const pairs = new Pairs(await prepareGrant(serving))
+  const [joinBegan, joinBeganAt] = [Date.now(), performance.now()]
+  const joining = await start()
+  const joinSeconds = (performance.now() - joinBeganAt) / 1_000
+  const maxMs = await pairs.stop()
+  const { held } = await statusOf(joining)
+  if (held < count) throw new Error(`The joined broker has ${held} of ${count} locks`)
+  const row = (system: string, figures: Row['figures']): Row => {
+    const { workload, shape, placement } = job
+    return { workload, shape, placement, system, figures }
+  }
+  return [
+    row('the serving broker', {
+      fillSeconds,
+      peakMiB: (peakBytes(serving.pid) ?? Number.NaN) / 2 ** 20,
+      stallMs: longestStall(serving.pid, joinBegan),
+      maxMs,
+    }),
+    row('the joining broker', {
+      joinSeconds,
+      peakMiB: (peakBytes(joining.pid) ?? Number.NaN) / 2 ** 20,
+      stallMs: longestStall(joining.pid, joinBegan),
+    }),
+  ]
+}
+
+/** A client that locks and unlocks a key again and again, until it is stopped. */
+class Pairs {
+  #isStopped = false
+  readonly #longest: Promise<number>
+
+  constructor(measureGrant: () => Promise<number>) {
+    this.#longest = this.#run(measureGrant)
+  }
+
+  /** Resolves with the longest time from a request to its grant, in ms. */
+  stop(): Promise<number> {
+    this.#isStopped = true
+    return this.#longest
+  }
+
+  async #run(measureGrant: () => Promise<number>): Promise<number> {
+    let longest = 0
+    while (!this.#isStopped) longest = Math.max(longest, await measureGrant())
+    return longest
+  }
+}
+
+/** Resolves when the newest snapshot contains all locks that the broker has granted so far. */
+async function snapshotOfNow(broker: Server): Promise<void> {
+  const { position } = await logOf(broker)
+  for (;;) {
+    const { snapshot, problem } = await logOf(broker)
+    if (snapshot !== undefined && snapshot.position >= position) return
+    if (problem !== undefined) process.stderr.write(`join: ${problem}\n`)
+    await sleep(pollMs)
+  }
+}
+
+async function logOf(broker: Server) {
+  const { log } = await statusOf(broker)
+  if (log.kind !== 'replicated') throw new Error('The broker has no replicated log')
+  return log
+}
+
+async function statusOf({ url }: Server): Promise<BrokerStatus> {
+  const response = await fetch(`${url.replace(/^ws/, 'http')}/status`)
+  return (await response.json()) as BrokerStatus
+}
+
+export const join: Workload = {
+  name: 'join',
+  title: 'a broker joins a log that holds millions of locks',
+  jobs,
+  runJob,
+}
