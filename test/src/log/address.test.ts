@@ -49,6 +49,7 @@ describe('log: the address of etcd', () => {
     [`etcd://a:2379/${'x'.repeat(201)}`, /^The prefix of a log must be 1 to 200/],
     ['etcd://root:secret@a:2379/holdfast', /must not contain a user and password/],
     ['etcd://a:2379/holdfast?tls=1', /must not have a query or fragment/],
+    ['etcd://a:0/holdfast', /"http:\/\/a:0" is not an endpoint/],
     ['etcd://a:23790000/holdfast', /"http:\/\/a:23790000" is not an endpoint/],
     ['etcd://a:2379,a:2379/holdfast', /"?http:\/\/a:2379"? occurs twice/],
     [`etcd://${Array.from({ length: 17 }, (_, i) => `h${i}`)}/holdfast`, /1 to 16 addresses/],

@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import { type EngineOptions, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -86,6 +86,19 @@ describe('log: a faulty etcd', function () {
     )
     const other = await standIn((_, response) => response.end('{"status":"ok"}'))
     expect(await refusal(engine([other]), 'INVALID_OPTION')).to.include('is not etcd 3.4 or newer')
+  })
+
+  it('is reported if the server does not speak HTTP', async () => {
+    const server = createTcpServer((socket) => {
+      socket.on('error', () => {})
+      socket.once('data', () => socket.end('-ERR unknown command'))
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    stage.onClear(() => server.close())
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    expect(await refusal(engine([url]), 'INVALID_OPTION')).to.match(
+      /^etcd at \S+ does not answer like etcd \(HPE_\w+\): correct the address of the log$/,
+    )
   })
 
   it('is waited for if etcd starts later', async () => {

@@ -83,6 +83,7 @@ function normalizeEndpoint(text: string): string {
     url === undefined ||
     !/^https?:$/.test(url.protocol) ||
     !hasOnlyOrigin ||
+    url.port === '0' ||
     url.username !== ''
   ) {
     const redacted = redactUrl(text)

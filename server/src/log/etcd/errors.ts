@@ -78,6 +78,11 @@ export function connectionError(endpoint: string, cause: unknown): EtcdError {
     const problem = `has an untrusted certificate, or distrusts this broker's certificate (${code})`
     return new EtcdError('tls', endpoint, problem, cause)
   }
+  // The parser of Node reports such a code if the answer is not HTTP.
+  if (code.startsWith('HPE_')) {
+    const problem = `does not answer like etcd (${code}): correct the address of the log`
+    return new EtcdError('notEtcd', endpoint, problem, cause)
+  }
   return new EtcdError('unreachable', endpoint, `cannot be reached (${code || message})`, cause)
 }
 
