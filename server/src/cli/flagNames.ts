@@ -29,6 +29,8 @@ const settingsByOption = {
   snapshotMs: ['snapshotEvery'],
   tls: ['tlsCert', 'tlsKey'],
   'tls.ca': ['logCa'],
+  'tls.cert': ['logCert'],
+  'tls.key': ['logKey'],
   user: ['logUser'],
 } as const
 

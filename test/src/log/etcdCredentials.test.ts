@@ -97,9 +97,11 @@ describe('log: the certificates and the password for etcd', function () {
   it('are refused immediately if a file cannot be read or is damaged', () => {
     const options = { endpoints: ['https://127.0.0.1:1'], prefix: 'p' }
     const damaged = scratch(stage).write('ca.pem', '-----BEGIN CERTIFICATE-----\nno\n')
+    const otherText = scratch(stage).write('other.pem', 'no certificate\n')
     for (const wrong of [
       { tls: { caFile: '/nonexistent' } },
       { tls: { certFile: damaged } },
+      { tls: { caFile: otherText } },
       { auth: { user: 'u', passwordFile: '/nonexistent' } },
     ]) {
       expect(() => etcdLog({ ...options, ...wrong }))

@@ -3,8 +3,8 @@
  * because certificates expire and passwords are changed while the broker runs.
  */
 import { readFileSync } from 'node:fs'
-import { createSecureContext } from 'node:tls'
 import type { Clock } from '@holdfast/shared'
+import { checkPem } from '../certificates.js'
 
 /** How long the broker uses files before it reads them again, in ms. */
 const rereadMs = 5_000
@@ -89,6 +89,6 @@ function readTexts({ ca, cert, key, caFile, certFile, keyFile }: EtcdTls): TlsTe
   const tlsTexts: TlsTexts = Object.fromEntries(texts)
   // Throws here if a file has another text, such as half of a certificate. Without this check, Node
   // would throw at each connection.
-  if (texts.length > 0) createSecureContext(tlsTexts)
+  if (texts.length > 0) checkPem(tlsTexts)
   return tlsTexts
 }

@@ -2,7 +2,9 @@
  * The public function that creates a shared log (a command log of several brokers) in PostgreSQL.
  */
 import { HoldfastError, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
+import { invalidOption } from '../../config/settings.js'
 import { nodeEnvironment } from '../../platform/environment.js'
+import { checkPem } from '../certificates.js'
 import type { Log } from '../log.js'
 import type { EngineSource } from '../replicated/engine.js'
 import { ReplicatedLog } from '../replicated/replicatedLog.js'
@@ -89,6 +91,7 @@ export function postgresLog(options: PostgresLogOptions): Log {
     if (value !== undefined && typeof value !== 'string')
       throw new HoldfastError('INVALID_OPTION', `${name} must be text, not ${typeof value}`)
   }
+  checkCertificates(tls)
   const engine: PostgresEngineOptions = {
     ...parsePostgresAddress(url, user),
     password,
@@ -102,4 +105,13 @@ export function postgresLog(options: PostgresLogOptions): Log {
     snapshotWorker: { thread, options: engine },
   }
   return new ReplicatedLog(source, settings, nodeEnvironment)
+}
+
+function checkCertificates(tls: PostgresTls = {}): void {
+  try {
+    checkPem(tls)
+  } catch (cause) {
+    const { message } = cause as Error
+    throw invalidOption(`The certificates for PostgreSQL cannot be used: ${message}`)
+  }
 }
