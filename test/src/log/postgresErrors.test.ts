@@ -5,8 +5,9 @@
  * help (exit code 78).
  */
 import { chownSync, copyFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { createConnection, createServer } from 'node:net'
 import { join } from 'node:path'
+import { postgresLog } from '@holdfast/server'
 import type { PostgresEngine, PostgresEngineOptions } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
@@ -312,6 +313,18 @@ describe('log: PostgreSQL over TLS', function () {
   const postgres = PostgresStage.forSuite()
   const stage = Stage.forEachTest()
 
+  /** Starts a server that forwards its connections to PostgreSQL. Returns its port. */
+  async function forwarder(host: string): Promise<number> {
+    const server = createServer((socket) => {
+      const upstream = createConnection(postgres.server.port, '127.0.0.1')
+      for (const end of [socket, upstream]) end.on('error', () => {})
+      socket.pipe(upstream).pipe(socket)
+    })
+    stage.onClear(() => server.close())
+    await new Promise<void>((resolve) => server.listen(0, host, resolve))
+    return (server.address() as { port: number }).port
+  }
+
   it('is used as sslmode demands, or refused with a message', async () => {
     const open = (options: Partial<PostgresEngineOptions>) =>
       postgres.engine({ openTimeoutMs: 600, ...options }).open(logConfig)
@@ -339,5 +352,34 @@ describe('log: PostgreSQL over TLS', function () {
     }
     const encryptedConnections = await postgres.server.sql`select from pg_stat_ssl where ssl`
     expect(encryptedConnections.length).to.be.greaterThan(0)
+    // The certificate does not have this address of the same machine.
+    const hosts = [{ host: '127.0.0.2', port: await forwarder('127.0.0.2') }]
+    expect(await refused({ sslMode: 'verify-full', tls: { ca: cert }, hosts })).to.match(
+      /has the certificate of another host \(\w+\): name the host as the certificate does, or use/,
+    )
+    // The server trusts its own certificate only.
+    await postgres.server.set('ssl_ca_file', 'server.crt')
+    const strange = certificate(scratch(stage))
+    const tls = { ca: cert, cert: strange.cert, key: strange.key }
+    expect(await refused({ sslMode: 'verify-full', tls })).to.match(
+      /does not accept the certificate of this broker \(\w+\): set `tls\.cert` and `tls\.key`, or let/,
+    )
+  })
+
+  it('refuses certificates and keys that cannot be used, before it connects', () => {
+    const { cert, key } = certificate(scratch(stage))
+    const { key: otherKey } = certificate(scratch(stage))
+    const url = 'postgres://u@h/d'
+    const problem = 'The certificates for PostgreSQL cannot be used: '
+    for (const [tls, reason] of [
+      [{ ca: 'no certificate' }, '`tls.ca` has no certificate as PEM'],
+      [{ ca: key }, '`tls.ca` has no certificate as PEM'],
+      [{ cert, key: otherKey }, '`tls.key` does not belong to `tls.cert`'],
+      [{ cert: 'no certificate', key }, '`tls.cert` and `tls.key` must be PEM'],
+    ] as const) {
+      expect(() => postgresLog({ url, tls }))
+        .to.throw(problem + reason)
+        .with.property('code', 'INVALID_OPTION')
+    }
   })
 })

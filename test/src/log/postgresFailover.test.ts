@@ -37,6 +37,13 @@ describe('log: pitfalls of poolers in front of PostgreSQL', function () {
     })
   }
 
+  it('7: refuses a pooler that does not know the database', async () => {
+    const { port } = await pooler('session')
+    const engine = postgres.through(port, { database: 'missing' })
+    const { message } = await rejection(engine.open(logConfig), 'INVALID_OPTION')
+    expect(message).to.match(/; correct the address of the log, or the settings of the pooler$/)
+  })
+
   it('7: works through a pooler in the mode "session"', async () => {
     const { port } = await pooler('session')
     const engine = postgres.through(port)

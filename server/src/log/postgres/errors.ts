@@ -129,12 +129,35 @@ function kindOf(state: string, constraint: string | undefined): PostgresErrorKin
   return kindByState[state] ?? kindByState[state.slice(0, 2)] ?? 'refused'
 }
 
+/** The messages of PgBouncer about a database, a user or a setting that it does not know. */
+const unknownToPooler = /no such (?:database|user)|bouncer config error|unsupported startup param/
+
+/** What is wrong with the certificate of the server or of the broker, by the code of Node. */
+function certificateProblem(code: string): string {
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    const advice = 'name the host as the certificate does, or use sslmode=verify-ca'
+    return `has the certificate of another host (${code}): ${advice}`
+  }
+  if (code === 'CERT_HAS_EXPIRED') return `has an expired certificate (${code}): renew it`
+  // The server sends such an alert if it does not accept the certificate of its client.
+  if (/ALERT_(?:UNKNOWN_CA|\w*CERTIFICATE)/.test(code)) {
+    const advice = 'set `tls.cert` and `tls.key`, or let the server trust the certificate'
+    return `does not accept the certificate of this broker (${code}): ${advice}`
+  }
+  return `has an untrusted certificate (${code}): set \`tls.ca\`, or sslmode=require`
+}
+
 /** Converts an error of the driver. */
 export function fromDriver(host: PostgresHost, error: unknown): PostgresError {
   if (error instanceof PostgresError) return error
   const { code = '', message, constraint } = error as DriverError
   const serverName = nameOf(host)
   if (/^[0-9A-Z]{5}$/.test(code) && 'severity' in (error as object)) {
+    if (code === '08P01' && unknownToPooler.test(message)) {
+      const advice = 'correct the address of the log, or the settings of the pooler'
+      const text = `${serverName} answered: ${message} (${code}); ${advice}`
+      return new PostgresError('forbidden', text, error)
+    }
     const kind = kindOf(code, constraint)
     const advice = adviceByState[code] ?? ''
     return new PostgresError(kind, `${serverName} answered: ${message} (${code})${advice}`, error)
@@ -148,8 +171,7 @@ export function fromDriver(host: PostgresHost, error: unknown): PostgresError {
     return new PostgresError('tls', `${serverName} ${advice}`, error)
   }
   if (/CERT|SIGNATURE|ERR_TLS|ERR_SSL|ERR_OSSL/.test(code)) {
-    const advice = `has an untrusted certificate (${code}): set \`tls.ca\`, or sslmode=require`
-    return new PostgresError('tls', `${serverName} ${advice}`, error)
+    return new PostgresError('tls', `${serverName} ${certificateProblem(code)}`, error)
   }
   if (/invalid response|unexpected message|establishing an SSL|SASL:/i.test(message)) {
     return notPostgres(host, error)
