@@ -4,6 +4,7 @@
  * longer than any fixed limit. So a start has no limit as long as it makes progress.
  */
 import type { Engine } from '@holdfast/server/internal'
+import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Cluster } from './cluster.js'
 import { raiseFenceFloor } from './logSuite.js'
@@ -97,6 +98,26 @@ describe('replicated log: the time to join', () => {
     }))
     const error = await cluster.runUntilSettled(log.start(stateMachine).catch((reason) => reason))
     expect(error.message).to.match(/no progress within 30 s \(read only\)/)
+    expect(error.code).to.equal('UNAVAILABLE')
+  })
+
+  it('ends with INVALID_OPTION after 30 s if the broker lacks the right to write', async () => {
+    const cluster = await filledCluster()
+    const { log, stateMachine } = changedLog(cluster, () => ({
+      append: () => Promise.reject(new HoldfastError('INVALID_OPTION', 'no right')),
+    }))
+    const error = await cluster.runUntilSettled(log.start(stateMachine).catch((reason) => reason))
+    expect(error.message).to.match(/no progress within 30 s \(no right\)/)
+    expect(error.code).to.equal('INVALID_OPTION')
+  })
+
+  it('ends with INVALID_OPTION at once if the log is damaged, so that no supervisor tries again', async () => {
+    const cluster = await filledCluster()
+    cluster.store.put('not an entry')
+    const { log, stateMachine } = changedLog(cluster, () => ({}))
+    const error = await cluster.runUntilSettled(log.start(stateMachine).catch((reason) => reason))
+    expect(error.message).to.match(/has an invalid entry at position \d+/)
+    expect(error.code).to.equal('INVALID_OPTION')
   })
 
   it('does not end when the snapshot cannot be read at first', async () => {

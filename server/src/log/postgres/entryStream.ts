@@ -10,10 +10,11 @@
  */
 import { type Clock, HoldfastError, type Timer } from '@holdfast/shared'
 import type { LogListener } from '../replicated/engine.js'
+import { damagedLog } from '../replicated/logErrors.js'
 import { decodeValue } from '../replicated/packing.js'
 import type { Row } from './connection.js'
 import { PostgresError } from './errors.js'
-import type { LogIdentity } from './logIdentity.js'
+import { type LogIdentity, LostLogError } from './logIdentity.js'
 import type { Session, SessionOptions } from './session.js'
 import { maxPageSize, noId, type Statements } from './statements.js'
 
@@ -109,7 +110,14 @@ export class EntryStream {
   fail(error: PostgresError): void {
     if (this.#isOver) return
     void this.stop()
-    this.#deps.listener.failed(new HoldfastError('UNAVAILABLE', error.message, { cause: error }))
+    // A new broker finds a marked log and a pooler again. Without tables, it begins a new log.
+    const isLasting = error.kind === 'pooler' || (error instanceof LostLogError && error.mustMark)
+    const { message } = error
+    this.#deps.listener.failed(
+      isLasting
+        ? damagedLog(message, error)
+        : new HoldfastError('UNAVAILABLE', message, { cause: error }),
+    )
   }
 
   /** Reads pages until no entry is left, and sets the timer for the next read. */

@@ -9,7 +9,7 @@
  * incarnation. Therefore, unless an entry is lost, a broker never grants or acknowledges a lock
  * that the other brokers may have granted to another session.
  */
-import type { HoldfastError } from '@holdfast/shared'
+import { HoldfastError } from '@holdfast/shared'
 import type { Command } from '../../core/index.js'
 import type { LogStatus } from '../../observability/logStatus.js'
 import type { LogEnvironment } from '../../platform/environment.js'
@@ -87,6 +87,8 @@ export class ClusterMember {
   #snapshotCatchUp: SnapshotCatchUp | undefined
   /** Why the current attempt to join or to append fails; undefined if nothing fails. */
   #problem: string | undefined
+  /** Whether the current attempt fails because of a wrong setting, such as a missing right. */
+  #isMisconfigured = false
   /** The newest entry that proved that this broker has not received an earlier entry. */
   #loss: { readonly position: number; readonly at: number; readonly problem: string } | undefined
 
@@ -122,6 +124,10 @@ export class ClusterMember {
       this.#positionOnJoining = this.#position
     }
     return this.#partsLoaded + this.#restoreSteps + this.#positionOnJoining
+  }
+
+  get isMisconfigured(): boolean {
+    return this.#isMisconfigured
   }
 
   get load(): LogLoad {
@@ -369,9 +375,13 @@ export class ClusterMember {
     return this.#snapshotCatchUp
   }
 
-  /** Records why an attempt fails, for the status; undefined if the attempt has succeeded. */
-  readonly #onProblem = (problem: string | undefined): void => {
-    this.#problem = problem
+  /**
+   * Records why an attempt fails: the error or its text; undefined if the attempt has succeeded.
+   */
+  readonly #onProblem = (reason: unknown): void => {
+    this.#problem =
+      reason === undefined || typeof reason === 'string' ? reason : (reason as Error).message
+    this.#isMisconfigured = reason instanceof HoldfastError && reason.code === 'INVALID_OPTION'
   }
 
   /** Stops for good, because of a permanent error. */

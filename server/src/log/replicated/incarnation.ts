@@ -27,7 +27,7 @@ export interface IncarnationDeps {
   /** Called when the self-lease has ended; not called if the self-lease never began. */
   readonly onSelfLeaseOver: () => void
   /** Called with the reason when an append fails, and with undefined when an append succeeds. */
-  readonly onProblem: (problem: string | undefined) => void
+  readonly onProblem: (reason: unknown) => void
 }
 
 export class Incarnation {
@@ -179,7 +179,7 @@ export class Incarnation {
           this.#onAppended()
           return
         }
-        onProblem(reason instanceof Error ? reason.message : String(reason))
+        onProblem(reason)
         this.#retryTimer = clock.setTimer(() => {
           this.#retryTimer = undefined
           this.#append(entry, Math.min(2 * pauseMs, retryMs.most))

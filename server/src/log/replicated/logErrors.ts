@@ -29,7 +29,7 @@ export function newerCommand(position: number, type: string): HoldfastError {
 }
 
 export function invalidEntry(position: number, cause?: unknown): HoldfastError {
-  return permanentError(
+  return damagedLog(
     `The shared log has an invalid entry at position ${position}: check that no other program ` +
       'writes to it, or restore the log from a backup',
     cause,
@@ -37,7 +37,7 @@ export function invalidEntry(position: number, cause?: unknown): HoldfastError {
 }
 
 export function damagedSnapshot(cause?: unknown): HoldfastError {
-  return permanentError(
+  return damagedLog(
     'The snapshot of the shared log is damaged: restore the log from a backup, or use an empty log',
     cause,
   )
@@ -52,7 +52,7 @@ export function noSnapshotAvailable(position: number): HoldfastError {
 
 /** @param position The position of the later entry that proves the loss. */
 export function entryLost(broker: string, n: number, position: number): HoldfastError {
-  return permanentError(
+  return damagedLog(
     `The shared log has lost entry ${n} of broker ${broker}, which must be before position ` +
       `${position}: restore the log from a backup, or use an empty log`,
   )
@@ -80,8 +80,40 @@ export function unusableLog(problem: string, cause?: unknown): HoldfastError {
   return permanentError(`The shared log cannot be used: ${problem}`, cause)
 }
 
+/** @param isMisconfigured Whether a wrong setting is the reason, so that no further start helps. */
+export function joinStalled(
+  seconds: number,
+  problem: string,
+  isMisconfigured: boolean,
+): HoldfastError {
+  const text = `this broker could not join: no progress within ${seconds} s (${problem})`
+  const error = unusableLog(text)
+  return isMisconfigured ? damagedLog(error.message) : error
+}
+
 /** An error that every further attempt would meet again, so that no retry can help. */
 export class PermanentLogError extends HoldfastError {}
+
+/**
+ * The log is damaged, or cannot be used with these settings, so a further start of the broker would
+ * fail in the same way.
+ */
+export class DamagedLogError extends PermanentLogError {}
+
+export function damagedLog(message: string, cause?: unknown): DamagedLogError {
+  return new DamagedLogError('UNAVAILABLE', message, { cause })
+}
+
+/**
+ * The error of a start. The code `INVALID_OPTION` says that a further start would fail in the same
+ * way. A broker that has served reports the same error with the code `UNAVAILABLE`.
+ */
+export function startError(error: unknown): HoldfastError {
+  if (error instanceof DamagedLogError)
+    return new HoldfastError('INVALID_OPTION', error.message, { cause: error })
+  if (error instanceof HoldfastError) return error
+  return unusableLog(error instanceof Error ? error.message : String(error), error)
+}
 
 function permanentError(message: string, cause?: unknown): PermanentLogError {
   return new PermanentLogError('UNAVAILABLE', message, { cause })

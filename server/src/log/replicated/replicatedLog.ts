@@ -12,7 +12,7 @@ import type { LogEnvironment } from '../../platform/environment.js'
 import type { Log, LogLoad, Membership, StateMachine } from '../log.js'
 import { ClusterMember } from './clusterMember.js'
 import type { ClusterConfig, Engine, EngineSource } from './engine.js'
-import { formatVersion, logClosed, unusableLog } from './logErrors.js'
+import { formatVersion, joinStalled, logClosed, startError } from './logErrors.js'
 import { SnapshotScheduler } from './snapshotScheduler.js'
 
 export interface ReplicatedOptions {
@@ -166,7 +166,7 @@ export class ReplicatedLog implements Log, Membership {
       await joined
     } catch (error) {
       await this.#stop()
-      throw error instanceof HoldfastError ? error : unusableLog(messageOf(error), error)
+      throw startError(error)
     } finally {
       stopTimer()
     }
@@ -183,10 +183,11 @@ export class ReplicatedLog implements Log, Membership {
         timer = clock.setTimer(check, maxStallMs)
         return
       }
-      const problem = this.status.problem ?? 'none of its entries returned'
       this.#abortStart(
-        unusableLog(
-          `this broker could not join: no progress within ${maxStallMs / 1_000} s (${problem})`,
+        joinStalled(
+          maxStallMs / 1_000,
+          this.status.problem ?? 'none of its entries returned',
+          this.#member!.isMisconfigured,
         ),
       )
     }
@@ -295,8 +296,4 @@ function checkName(name: string): void {
     'INVALID_OPTION',
     `name must be 1 to 32 letters, digits and . _ -, not ${JSON.stringify(name)}`,
   )
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
