@@ -133,4 +133,22 @@ describe('replicated log: the time to join', () => {
     expect(stateMachine.eventNames).to.deep.equal(['restore', 'serve'])
     expect(log.status.problem).to.equal(undefined)
   })
+
+  it('leaves no timer if the log is closed while its engine opens', async () => {
+    const cluster = new Cluster()
+    let finishOpening = (): void => {}
+    const { log, stateMachine } = changedLog(cluster, () => ({
+      open: () =>
+        new Promise<void>((resolve) => {
+          finishOpening = resolve
+        }),
+      snapshot: () => Promise.reject(new Error('the engine is closed')),
+    }))
+    const starting = log.start(stateMachine).catch((reason) => reason)
+    await log.close()
+    expect((await starting).message).to.equal('The shared log was closed')
+    finishOpening()
+    await cluster.settle()
+    expect(cluster.environment.timers).to.equal(0)
+  })
 })

@@ -185,6 +185,8 @@ export class ClusterMember {
 
   /** Loads the newest snapshot and joins. `onServing` is called when the broker serves. */
   async begin(): Promise<void> {
+    // The start may have ended while the engine opened the log.
+    if (this.#hasEnded) throw logClosed()
     const loaded = await this.#newCatchUp().newestSnapshot()
     this.#problem = undefined
     await this.#restore(loaded)

@@ -1,0 +1,144 @@
+/**
+ * Tests the start of a broker whose PostgreSQL or etcd disappears at any point of the start. The
+ * storage either resets its connections, or falls silent, as a paused machine does. Every start
+ * must end with one message that says that another try may help, and never with a wrong setting.
+ */
+import {
+  type Engine,
+  nodeEnvironment,
+  parsePostgresAddress,
+  ReplicatedLog,
+} from '@holdfast/server/internal'
+import { expect } from 'chai'
+import { rejection, Stage } from '../e2e/stage.js'
+import { type Filter, TcpProxy } from '../faults/proxy.js'
+import { count } from '../support/counts.js'
+import { EtcdStage } from './etcdStage.js'
+import { RecordingTable } from './logSuite.js'
+import { PostgresStage } from './postgresStage.js'
+
+/** How many ms of the log's clock pass during one ms: 30 s without progress take 0.75 s. */
+const speed = 40
+
+const { clock } = nodeEnvironment
+
+/** The environment of a log whose time passes faster than the time of its engine. */
+const fastEnvironment = {
+  ...nodeEnvironment,
+  clock: {
+    monotonic: () => clock.monotonic() * speed,
+    wall: () => clock.wall(),
+    setTimer: (callback: () => void, ms: number) => clock.setTimer(callback, ms / speed),
+    clearTimer: clock.clearTimer.bind(clock),
+  },
+}
+
+/** How the storage disappears. */
+const modes = ['resets its connections', 'falls silent'] as const
+
+/** A proxy that passes a number of answers, and then lets the storage disappear. */
+class VanishingStorage {
+  readonly port: number
+  readonly #proxy: TcpProxy
+  /** The answers since the last call of {@link vanishAfter}. */
+  answerCount = 0
+  #maxAnswers = Number.POSITIVE_INFINITY
+  #mode: (typeof modes)[number] = modes[0]
+
+  private constructor(proxy: TcpProxy) {
+    this.#proxy = proxy
+    this.port = Number(new URL(proxy.url).port)
+  }
+
+  static async before(stage: Stage, port: number): Promise<VanishingStorage> {
+    let storage: VanishingStorage
+    const down: Filter = (bytes, connection) => storage.#onAnswer(bytes, connection)
+    const proxy = await TcpProxy.to(port, () => ({ down }))
+    stage.onClear(() => proxy.close())
+    storage = new VanishingStorage(proxy)
+    return storage
+  }
+
+  /** Lets the storage return, and disappear again after this number of answers. */
+  vanishAfter(maxAnswers: number, mode: (typeof modes)[number]): void {
+    this.answerCount = 0
+    this.#maxAnswers = maxAnswers
+    this.#mode = mode
+    this.#proxy.shut(false)
+  }
+
+  #onAnswer(bytes: Buffer, connection: Parameters<Filter>[1]): void {
+    if (++this.answerCount <= this.#maxAnswers) connection.pass(bytes)
+    else if (this.#mode === 'resets its connections') {
+      connection.cut()
+      this.#proxy.shut(true)
+    }
+  }
+}
+
+describe('log: the start of a broker', function () {
+  this.timeout(300_000)
+  const stage = Stage.forEachTest()
+  const postgres = PostgresStage.forSuite()
+  const etcd = EtcdStage.forSuite({ members: 1 })
+  let logCount = 0
+
+  /** Makes an engine for a new log, which reaches the storage through this port. */
+  const engines: Record<string, { port: () => number; engine: (port: number) => Engine }> = {
+    PostgreSQL: {
+      port: () => postgres.server.port,
+      engine: (port) =>
+        postgres.through(port, {
+          ...parsePostgresAddress(postgres.url),
+          hosts: [{ host: '127.0.0.1', port }],
+          schema: `start${++logCount}`,
+          openTimeoutMs: 300,
+          choreMs: 200,
+        }),
+    },
+    etcd: {
+      port: () => Number(new URL(etcd.cluster.endpoints[0]!).port),
+      engine: (port) =>
+        etcd.engine({
+          endpoints: [`http://127.0.0.1:${port}`],
+          prefix: `start${++logCount}`,
+          openTimeoutMs: 300,
+        }),
+    },
+  }
+
+  /** Starts a log, and closes it. */
+  async function startLog(engine: Engine, environment: typeof nodeEnvironment): Promise<void> {
+    const log = new ReplicatedLog({ create: () => engine }, { deadMs: 60_000 }, environment)
+    try {
+      await log.start(new RecordingTable())
+    } finally {
+      await log.close()
+    }
+  }
+
+  for (const [name, { port, engine }] of Object.entries(engines)) {
+    for (const mode of modes) {
+      it(`ends with one message, and may be tried again, if ${name} ${mode} at any point`, async () => {
+        const storage = await VanishingStorage.before(stage, port())
+        await startLog(engine(storage.port), nodeEnvironment)
+        const total = storage.answerCount
+        expect(total).to.be.greaterThan(5)
+        let refusals = 0
+        for (let point = 0; point < total; point += count(3, 1)) {
+          storage.vanishAfter(point, mode)
+          const start = startLog(engine(storage.port), fastEnvironment)
+          const error = await start.then(
+            () => undefined,
+            (reason: Error) => reason,
+          )
+          if (error === undefined) continue
+          refusals++
+          await rejection(Promise.reject(error), 'UNAVAILABLE')
+          expect(error.message, `point ${point}`).to.match(/^[^\n]{20,250}[^.\n]$/)
+        }
+        expect(refusals).to.be.greaterThan(1)
+      })
+    }
+  }
+})
