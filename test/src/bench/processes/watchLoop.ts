@@ -4,15 +4,20 @@
  * every few milliseconds.
  */
 import { openSync, writeSync } from 'node:fs'
+import { isMainThread } from 'node:worker_threads'
 import { checkMs, stallFile } from './loopStalls.js'
 
-const file = openSync(stallFile(process.pid), 'w')
-/** When the timer fired last. */
-let last = performance.now()
+// Node loads the module into the broker's worker threads too, whose loops serve no client.
+if (isMainThread) watchLoop()
 
-setInterval(() => {
-  const now = performance.now()
-  const stall = now - last - checkMs
-  last = now
-  if (stall > checkMs) writeSync(file, `${Date.now()} ${stall.toFixed(1)}\n`)
-}, checkMs).unref()
+function watchLoop(): void {
+  const file = openSync(stallFile(process.pid), 'w')
+  /** When the timer fired last. */
+  let last = performance.now()
+  setInterval(() => {
+    const now = performance.now()
+    const stall = now - last - checkMs
+    last = now
+    if (stall > checkMs) writeSync(file, `${Date.now()} ${stall.toFixed(1)}\n`)
+  }, checkMs).unref()
+}

@@ -43,6 +43,7 @@ const titles: Readonly<Record<string, string>> = {
   bytesEach: 'bytes each',
   fillSeconds: 'filled in, s',
   joinSeconds: 'joined in, s',
+  joinCpuSeconds: 'CPU time of the join, s',
   reads: 'reads',
   writes: 'writes',
   refreshes: 'refreshes',

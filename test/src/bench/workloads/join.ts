@@ -91,6 +91,7 @@ async function measure(
   const [joinBegan, joinBeganAt] = [Date.now(), performance.now()]
   const joining = await start()
   const joinSeconds = (performance.now() - joinBeganAt) / 1_000
+  const joinCpuSeconds = (await joining.usage()).cpuUs / 1_000_000
   const maxMs = await pairs.stop()
   const { held } = await statusOf(joining)
   if (held < count) throw new Error(`The joined broker has ${held} of ${count} locks`)
@@ -107,6 +108,7 @@ async function measure(
     }),
     row('the joining broker', {
       joinSeconds,
+      joinCpuSeconds,
       peakMiB: (peakBytes(joining.pid) ?? Number.NaN) / 2 ** 20,
       stallMs: longestStall(joining.pid, joinBegan),
     }),
