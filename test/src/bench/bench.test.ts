@@ -5,6 +5,8 @@
  * 64 sessions with one request under way in each. The echo is a WebSocket server without locks.
  */
 import { assert } from 'chai'
+import { isFullRun } from '../support/counts.js'
+import { has } from '../support/needs.js'
 import type { JobResult } from './job.js'
 import { smokePace } from './paces.js'
 import { chartOf } from './report/chart.js'
@@ -14,6 +16,7 @@ import { runJob } from './run.js'
 import { cells } from './workloads/cells.js'
 import { exclusion } from './workloads/exclusion.js'
 import { idle } from './workloads/idle.js'
+import { join } from './workloads/join.js'
 import { w1 } from './workloads/w1.js'
 
 const options = { pace: smokePace, drivers: ['raw', 'client'], onProgress: () => {} } as const
@@ -81,6 +84,18 @@ describe('the bench', () => {
     assert.isAbove(grants, 64)
     assert.equal(violations, 0)
   })
+
+  // The brokers make a snapshot every 10 s, so this test takes longer. It runs only in a full run.
+  if (isFullRun && has('postgres')) {
+    it('measures the join of a second broker to a log with all locks', async () => {
+      const { rows } = await runJob(join.jobs(smokePace)[0]!, options)
+      const systems = rows.map(({ system }) => system)
+      assert.deepEqual(systems, ['the serving broker', 'the joining broker'])
+      for (const figure of ['joinSeconds', 'joinCpuSeconds', 'peakMiB']) {
+        assert.isAbove(rows[1]!.figures[figure]!, 0, figure)
+      }
+    })
+  }
 
   it('detects a server that grants every request immediately', async () => {
     const { rows, violations } = await runJob(exclusion.jobs(smokePace)[0]!, options)
