@@ -57,6 +57,7 @@ export async function fillHeld(
 function lockAll(session: RawSession, prefix: string, from: number, to: number): Promise<void> {
   return new Promise((resolve, reject) => {
     let locksToGrant = to - from
+    session.onClose = () => reject(new Error('The broker closed a session of the fill'))
     for (let i = from; i < to; i++) {
       session.lock(`${prefix}:${i}`, ({ type, code }) => {
         if (type !== 'granted')
