@@ -160,6 +160,10 @@ export const turnBudget = {
   ms: 2,
   /** Maximum for one connection, unless the budget of all connections has fewer units left. */
   connection: 1_000,
+  /** The time for this maximum, in ms: twice the usual time of its units. */
+  connectionMs: 1,
+  /** Units that such a connection uses between two looks at the clock. */
+  lookAtClock: 32,
   /**
    * Guaranteed minimum for one connection, so that a client with little work never waits. A frame
    * of 16 `lock` or `unlock` messages costs at most 80 units.

@@ -266,7 +266,7 @@ export class Connection implements SocketListener, PacedWork {
     if (this.#isSocketClosed && !this.#acceptsInput()) this.#finish()
     if (!this.#acceptsInput()) return 0
     this.#allowance.beginSlice(units, this.#deps.time.now())
-    if (this.#sendQueue.hasUnencoded) this.#allowance.chargeTurn(this.#sendQueue.flush(units))
+    if (this.#sendQueue.hasUnencoded) this.#allowance.chargeTurn(this.#flushWithin(units))
     this.#handleInput()
     const usedUnits = units - this.#allowance.unitsLeft
     this.#allowance.chargeRate(usedUnits, this.#deps.time.now())
@@ -318,10 +318,7 @@ export class Connection implements SocketListener, PacedWork {
     else {
       this.#allowance.beginTurn(this.#deps.time.now())
       const units = Math.max(0, this.#allowance.unitsLeft)
-      const usedUnits = this.#sendQueue.flush(
-        units,
-        Math.min(units, this.#deps.scheduler.unitsLeft),
-      )
+      const usedUnits = this.#flushWithin(units, Math.min(units, this.#deps.scheduler.unitsLeft))
       this.#allowance.chargeTurn(usedUnits)
       this.#deps.scheduler.spend(usedUnits)
       this.#allowance.chargeRate(usedUnits, this.#deps.time.now())
@@ -371,6 +368,12 @@ export class Connection implements SocketListener, PacedWork {
     if (this.#isSocketClosed) this.#deps.scheduler.add(this)
   }
 
+  /** Writes output within units of work, and within the time that the allowance has for them. */
+  #flushWithin(units: number, streamUnits = units): number {
+    const isLate = (): boolean => this.#allowance.isLate(this.#deps.time.now())
+    return this.#sendQueue.flush(units, streamUnits, isLate)
+  }
+
   #requestFlush(): void {
     if (this.#isAwaitingFlush || this.#state !== 'open' || this.#isSocketClosed) return
     this.#isAwaitingFlush = true
@@ -392,7 +395,7 @@ export class Connection implements SocketListener, PacedWork {
 
   /** Whether the next message must wait. */
   #mustWait(): boolean {
-    if (this.#allowance.isTimed) this.#allowance.endIfLate(this.#deps.time.now())
+    if (this.#allowance.mustLookAtClock) this.#allowance.endIfLate(this.#deps.time.now())
     return this.#allowance.unitsLeft <= 0 || this.#sendQueue.isFull
   }
 

@@ -166,11 +166,17 @@ export class SendQueue {
    * @param streamUnits Units of work after which no stream takes a further step. Must be at most
    *   `units`. May be lower, because the step of a stream may cost much more than a message.
    *   Default: `units`.
+   * @param isLate Whether the time for the units has passed, so that a stream must take no second
+   *   step.
    * @returns How many units of work were used.
    */
-  flush(units = Number.POSITIVE_INFINITY, streamUnits = units): number {
+  flush(
+    units = Number.POSITIVE_INFINITY,
+    streamUnits = units,
+    isLate: () => boolean = never,
+  ): number {
     if (this.#items.length === 0 || this.isBlocked) return 0
-    if (this.hasUnencoded) return this.#flushInOrder(units, streamUnits)
+    if (this.hasUnencoded) return this.#flushInOrder(units, streamUnits, isLate)
     this.#writeAll()
     return 0
   }
@@ -181,7 +187,7 @@ export class SendQueue {
    * messages only within a small budget of work and while the socket has room.
    */
   flushMessages(): void {
-    if (this.hasUnencoded) this.#flushInOrder(turnBudget.minimum, turnBudget.minimum, true)
+    if (this.hasUnencoded) this.#flushInOrder(turnBudget.minimum, turnBudget.minimum, never, true)
     else this.#writeAll()
   }
 
@@ -207,7 +213,12 @@ export class SendQueue {
    * @param isClosing True before a close. A deferred message that cannot be encoded now is then
    *   discarded, and the output after that message is still written.
    */
-  #flushInOrder(units: number, streamUnits: number, isClosing = false): number {
+  #flushInOrder(
+    units: number,
+    streamUnits: number,
+    isLate: () => boolean,
+    isClosing = false,
+  ): number {
     const batch = new MessageBatch((messages) => this.#write(messages))
     let doneCount = 0
     let usedUnits = 0
@@ -217,7 +228,7 @@ export class SendQueue {
         this.#waitingChars -= item.length
       } else if (isStream(item)) {
         batch.write()
-        const progress = this.#writeStream(item.messages, streamUnits - usedUnits)
+        const progress = this.#writeStream(item.messages, streamUnits - usedUnits, isLate)
         usedUnits += progress.usedUnits
         if (!progress.isDone) break
         this.#streamCount--
@@ -245,10 +256,17 @@ export class SendQueue {
     return this.#socket.bufferedBytes + batch.chars <= maxSocketBytes
   }
 
-  /** Writes a stream until it has ended, has used `units`, or must wait for room in the socket. */
-  #writeStream(messages: PacedMessages, units: number): { isDone: boolean; usedUnits: number } {
+  /**
+   * Writes a stream until it has ended, has used `units`, is late, or must wait for room in the
+   * socket.
+   */
+  #writeStream(
+    messages: PacedMessages,
+    units: number,
+    isLate: () => boolean,
+  ): { isDone: boolean; usedUnits: number } {
     let usedUnits = 0
-    while (usedUnits < units && !this.isBlocked) {
+    while (usedUnits < units && !this.isBlocked && !(usedUnits > 0 && isLate())) {
       const next = messages.next()
       if (next.done === true) return { isDone: true, usedUnits }
       if (typeof next.value === 'number') usedUnits += next.value
@@ -259,6 +277,10 @@ export class SendQueue {
     }
     return { isDone: false, usedUnits }
   }
+}
+
+function never(): boolean {
+  return false
 }
 
 function isStream(item: OutputItem): item is Stream {

@@ -18,11 +18,10 @@ export class WorkAllowance {
   /** Units of work that are left in the turn with the number `#turn`. */
   #unitsLeft = 0
   #turn = -1
-  /**
-   * When the time for these units has passed, in monotonic ms; Infinity if only the units are
-   * limited.
-   */
-  #endsAt = Number.POSITIVE_INFINITY
+  /** When the time for these units has passed, in monotonic ms. */
+  #endsAt = 0
+  /** If no more units than this are left, the next message must wait for a look at the clock. */
+  #unitsAtNextLook = Number.POSITIVE_INFINITY
   /** Made at the first charge, so that an idle connection has no rate budget. */
   #rateBudget: RateBudget | undefined = undefined
 
@@ -47,10 +46,15 @@ export class WorkAllowance {
     this.#turn = scheduler.turn
     const units = this.waitMs(now) > 0 ? 0 : scheduler.allowanceAt(now)
     this.#unitsLeft = units
-    // Each connection gets the minimum even after the time of the turn has passed. A hundred
-    // connections may each use it, so the minimum has a time limit too.
-    this.#endsAt =
-      units > turnBudget.minimum ? Number.POSITIVE_INFINITY : now + turnBudget.minimumMs
+    if (units > turnBudget.minimum) {
+      this.#endsAt = now + turnBudget.connectionMs
+      this.#unitsAtNextLook = units - turnBudget.minimum
+    } else {
+      // Each connection gets the minimum even after the time of the turn has passed. A hundred
+      // connections may each use it, so its time is short, and each message checks the time.
+      this.#endsAt = now + turnBudget.minimumMs
+      this.#unitsAtNextLook = Number.POSITIVE_INFINITY
+    }
   }
 
   /**
@@ -61,11 +65,15 @@ export class WorkAllowance {
     this.#turn = this.#deps.scheduler.turn
     this.#unitsLeft = units
     this.#endsAt = now + turnBudget.sliceMs
+    this.#unitsAtNextLook = Number.POSITIVE_INFINITY
   }
 
-  /** Whether the budget is limited in time too, so that the caller must call {@link endIfLate}. */
-  get isTimed(): boolean {
-    return this.#endsAt !== Number.POSITIVE_INFINITY
+  /**
+   * Whether the caller must call {@link endIfLate} before the next message. A connection with more
+   * than the minimum looks at the clock only now and then, because most of its frames are short.
+   */
+  get mustLookAtClock(): boolean {
+    return this.#unitsLeft <= this.#unitsAtNextLook
   }
 
   /**
@@ -73,7 +81,15 @@ export class WorkAllowance {
    * machine, and until V8 has compiled the code. `now` is a monotonic time in ms.
    */
   endIfLate(now: number): void {
-    if (now >= this.#endsAt) this.#unitsLeft = Math.min(this.#unitsLeft, 0)
+    if (this.isLate(now)) this.#unitsLeft = Math.min(this.#unitsLeft, 0)
+    else if (this.#unitsAtNextLook !== Number.POSITIVE_INFINITY) {
+      this.#unitsAtNextLook = this.#unitsLeft - turnBudget.lookAtClock
+    }
+  }
+
+  /** Whether the time for the units has passed. `now` is a monotonic time in ms. */
+  isLate(now: number): boolean {
+    return now >= this.#endsAt
   }
 
   /** Subtracts units from the budget of the turn. */

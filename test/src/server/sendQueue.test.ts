@@ -162,6 +162,20 @@ describe('send queue: with streams, the queue', () => {
     expect(sentNumbers(socket)).to.deep.equal(range(1, 100))
   })
 
+  it('takes one step of a stream if the time has passed', () => {
+    const socket = new FakeSocket()
+    const queue = new SendQueue(socket)
+    const { read, messages } = stream(1, 10)
+    queue.addStream(messages)
+    const isLate = (): boolean => true
+    for (let flushes = 1; flushes <= 3; flushes++) {
+      queue.flush(1_000, 1_000, isLate)
+      expect(read.count).to.equal(flushes)
+    }
+    queue.flush()
+    expect(read.count).to.equal(10)
+  })
+
   it('sends messages that were added after a stream only after the stream', () => {
     const { socket, queue } = setUp()
     socket.isReading = false

@@ -1,12 +1,13 @@
 /**
- * Tests the work budget of one connection on a fake clock. A paused connection works in slices.
- * Each slice has units of work, and four times the time that this work usually takes. The slice
- * ends when one of the two is used up: on a slow machine, the time. So a client with slow messages
- * delays no other client.
+ * Tests the work budget of one connection on a fake clock. The budget has units of work, and a
+ * multiple of the time that this work usually takes. The budget ends when the units or the time are
+ * used up: on a slow machine, the time. So a client with slow messages delays no other client. A
+ * paused connection works in slices, and each slice has a budget.
  */
 import { turnBudget, WorkAllowance, WorkScheduler } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { FakeEnvironment } from './fakeEnvironment.js'
+import { BrokerHarness } from './harness.js'
 
 describe('the work allowance of a connection', () => {
   let scheduler: WorkScheduler
@@ -33,18 +34,33 @@ describe('the work allowance of a connection', () => {
     expect(allowance.unitsLeft).to.equal(-100)
   })
 
-  it('limits only the units of a connection while the turn has time', () => {
+  it('limits the time of a connection while the turn has time', () => {
     allowance.beginTurn(1_000)
-    expect(allowance.isTimed).to.equal(false)
-    allowance.endIfLate(1_050)
+    allowance.endIfLate(1_000 + turnBudget.connectionMs - 0.01)
     expect(allowance.unitsLeft).to.equal(turnBudget.connection)
+    allowance.endIfLate(1_000 + turnBudget.connectionMs)
+    expect(allowance.unitsLeft).to.equal(0)
+  })
+
+  it('looks at the clock only now and then while the turn has time', () => {
+    allowance.beginTurn(1_000)
+    const unitsAtLooks: number[] = []
+    for (let used = 0; used < 200; used++) {
+      if (allowance.mustLookAtClock) {
+        unitsAtLooks.push(used)
+        allowance.endIfLate(1_000)
+      }
+      allowance.chargeTurn(1)
+    }
+    // A frame of 16 `lock` or `unlock` messages costs at most 80 units, and looks at no clock.
+    expect(unitsAtLooks).to.deep.equal([96, 128, 160, 192])
   })
 
   it('limits the guaranteed minimum of a connection in time too', () => {
     scheduler.allowanceAt(1_000)
     allowance.beginTurn(1_000 + turnBudget.ms)
     expect(allowance.unitsLeft).to.equal(turnBudget.minimum)
-    expect(allowance.isTimed).to.equal(true)
+    expect(allowance.mustLookAtClock).to.equal(true)
     allowance.endIfLate(1_000 + turnBudget.ms + 1)
     expect(allowance.unitsLeft).to.equal(0)
   })
@@ -54,7 +70,30 @@ describe('the work allowance of a connection', () => {
     allowance.beginTurn(1_050)
     scheduler.nextTurn()
     allowance.beginTurn(1_060)
-    expect(allowance.isTimed).to.equal(false)
+    expect(allowance.mustLookAtClock).to.equal(false)
     expect(allowance.unitsLeft).to.equal(turnBudget.connection)
+  })
+})
+
+describe('a connection whose messages take longer than usual', () => {
+  it('handles fewer messages in a turn', () => {
+    const harness = new BrokerHarness({
+      authorize: () => {
+        harness.environment.stopFor(0.1)
+        return true
+      },
+    })
+    const client = harness.join({ lease: 60_000 })
+    const requests = Array.from({ length: 150 }, (_, i) => ({
+      type: 'lock',
+      id: i + 1,
+      key: `k${i}`,
+    }))
+    client.socket.say(...requests)
+    harness.environment.endOneTurn()
+    // 1 ms has passed after 10 messages. The broker looks at the clock after 96 units.
+    expect(client.heard().length).to.be.within(10, 40)
+    harness.environment.endTurn()
+    expect(client.heard().at(-1)).to.include({ type: 'granted', id: 150 })
   })
 })
