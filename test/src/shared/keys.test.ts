@@ -107,6 +107,24 @@ describe('shared: utf8Length', () => {
     fc.assert(property, runs(500, 20_000))
   })
 
+  it('counts a long text with characters outside ASCII, at its start and at its end', () => {
+    for (const text of [`é${'x'.repeat(100)}`, `${'x'.repeat(100)}é`]) {
+      expect(utf8Length(text)).to.equal(102)
+    }
+  })
+
+  it('looks at no single character of a long text of printable ASCII', () => {
+    const originalMethod = String.prototype.codePointAt
+    String.prototype.codePointAt = () => {
+      throw new Error('The text is read character by character')
+    }
+    try {
+      expect(utf8Length('x'.repeat(32_000))).to.equal(32_000)
+    } finally {
+      String.prototype.codePointAt = originalMethod
+    }
+  })
+
   it('counts 1 to 4 bytes for the first and last characters of each range', () => {
     const lengths: [string, number][] = [
       ['', 0],
