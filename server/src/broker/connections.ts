@@ -6,6 +6,7 @@
 import { type CloseCode, closeCodes } from '@holdfast/shared'
 import type { ConnectionAdmission } from '../access/connectionAdmission.js'
 import { limitReason } from '../config/limits.js'
+import { costs } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
 import type { ConnectionListener } from '../connection/connectionDeps.js'
 import type { WorkScheduler } from '../connection/workScheduler.js'
@@ -31,7 +32,7 @@ export interface ConnectionsDeps {
   /** Counts the effects of the commands, which measure the work of a command. */
   readonly liveTable: LiveTable
   readonly log: { submit(command: Command): void }
-  readonly clock: { wall(): number }
+  readonly clock: { wall(): number; monotonic(): number }
   readonly observer: Observer | undefined
 }
 
@@ -113,11 +114,13 @@ export class Connections implements ConnectionListener<Connection> {
       const effectsBefore = liveTable.effectCount
       const at = clock.wall()
       log.submit({ type: 'suspend', session: session.id, attachEpoch, keep: keepsLease, at })
-      return liveTable.effectCount - effectsBefore
+      return costs.disconnect + liveTable.effectCount - effectsBefore
     }
     // The suspension of a session without a grace ends the session, which may release thousands of
     // locks. Thousands of connections may also end in the same turn. In these cases the scheduler
     // suspends the session later, after messages of other clients.
+    // This call tells the scheduler the time, on which its `unitsLeft` depends.
+    scheduler.allowanceAt(clock.monotonic())
     if (canEndInOneTurn(session) && scheduler.unitsLeft > 0) scheduler.spend(suspend())
     else {
       this.#suspendedLater.add(connection)

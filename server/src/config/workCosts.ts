@@ -42,7 +42,7 @@ export const costs = {
    * deadline and for two effects, because its client sends nothing when the deadline passes.
    */
   laterDeadline: 4,
-  /** Closing a connection whose deadline has passed. */
+  /** Closing a connection whose deadline has passed, or suspending the session of a connection. */
   disconnect: 40,
 } as const
 

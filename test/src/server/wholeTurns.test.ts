@@ -4,7 +4,7 @@
  * deadlocks. The broker handles only a few of these messages in each turn, and answers another
  * client in each turn. A fence is the number of a grant.
  */
-import { turnBudget } from '@holdfast/server/internal'
+import { costs, turnBudget } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { WorkMeter } from '../protocol/workMeter.js'
 import { BrokerHarness, type Client } from './harness.js'
@@ -210,5 +210,30 @@ describe('messages of much work in one turn', function () {
     }
     expect(turns).to.be.above(2)
     expect(harness.broker.table.sessions.size).to.equal(0)
+  })
+  it('are spread over turns: the ends of many connections whose sessions have no locks', () => {
+    const { harness } = new Scene()
+    const { environment, broker } = harness
+    const leaving = Array.from({ length: 300 }, () => harness.join({ lease }))
+    environment.endTurn()
+    for (const client of leaving) client.socket.drop()
+    const endedAtOnce = leaving.length - broker.table.sessions.size
+    expect(endedAtOnce * costs.disconnect).to.be.within(1, 1.5 * turnBudget.all)
+    environment.endTurn()
+    expect(broker.table.sessions.size).to.equal(0)
+  })
+
+  it('are spread over turns: the ends of connections that take longer than usual', () => {
+    const { harness } = new Scene()
+    const { environment, broker } = harness
+    const leaving = Array.from({ length: 50 }, () => harness.join({ lease }))
+    environment.endTurn()
+    for (const client of leaving) {
+      client.socket.drop()
+      environment.stopFor(turnBudget.ms / 10)
+    }
+    expect(broker.table.sessions.size).to.be.within(30, 45)
+    environment.endTurn()
+    expect(broker.table.sessions.size).to.equal(0)
   })
 })
