@@ -1,0 +1,47 @@
+/**
+ * The holders in the answers to refused requests. The holders of one answer may have 16 KiB, and a
+ * hundred clients may be refused in one turn of the event loop, so the broker encodes the same
+ * holders only once.
+ */
+import { encodeFailed } from '@holdfast/server/internal'
+import { expect } from 'chai'
+
+/** A holder, and the number of times that its metadata was read. */
+function countedHolder(fence: number) {
+  const reads = { count: 0 }
+  const holder = {
+    session: 's',
+    name: undefined,
+    fence,
+    since: 1,
+    get metadata(): string {
+      reads.count++
+      return '"m"'
+    },
+  }
+  return { holder, reads }
+}
+
+describe('the holders in answers to refused requests', () => {
+  it('are encoded once for all requests that have the same holders', () => {
+    const { holder, reads } = countedHolder(7)
+    const holders = [holder]
+    const answers = [1, 2, 3].map((id) => encodeFailed(id, 'LOCK_HELD', 'held', holders))
+    expect(reads.count).to.equal(1)
+    expect(answers.map((answer) => JSON.parse(answer))).to.deep.equal(
+      [1, 2, 3].map((id) => ({
+        ...{ type: 'failed', id, code: 'LOCK_HELD', message: 'held' },
+        holders: [{ session: 's', metadata: 'm', fence: 7, since: 1 }],
+      })),
+    )
+  })
+
+  it('are encoded again when the holders change', () => {
+    const fences = [[7], [8], [7]].map((expected) => {
+      const holders = expected.map((fence) => countedHolder(fence).holder)
+      const { holders: found } = JSON.parse(encodeFailed(1, 'LOCK_HELD', 'held', holders))
+      return (found as { fence: number }[]).map(({ fence }) => fence)
+    })
+    expect(fences).to.deep.equal([[7], [8], [7]])
+  })
+})
