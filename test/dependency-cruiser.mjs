@@ -175,6 +175,16 @@ const meetInShared = [
     { path: '^@holdfast/client|(?:^|/)client/(?:src|dist)/' },
   ),
   forbid(
+    // Most commands do not connect, and `serve` would load a quarter more modules at start.
+    'the command line loads the client only when it connects',
+    { path: '^server/src/cli/' },
+    {
+      path: '^@holdfast/client|(?:^|/)client/(?:src|dist)/',
+      dynamic: false,
+      dependencyTypesNot: ['type-only'],
+    },
+  ),
+  forbid(
     'no package imports the sources of another one',
     { path: '^([^/]+)/src/' },
     { path: '^[^/]+/src/', pathNot: '^$1/src/' },

@@ -4,8 +4,8 @@
  * session lives without a message from its client. The grace is how long the session outlives its
  * connection.
  */
-import { type HeldInfo, HoldfastError, type SessionInfo, type WaitingInfo } from '@holdfast/client'
-import { maxIdOrSecretLength } from '@holdfast/shared'
+import type { HeldInfo, SessionInfo, WaitingInfo } from '@holdfast/client'
+import { HoldfastError, maxIdOrSecretLength } from '@holdfast/shared'
 import type { Command } from 'commander'
 import { type AnySession, type BrokerFlags, brokerCommand, withSession } from './connecting.js'
 import { Exit, exitCodes } from './exitCodes.js'

@@ -248,7 +248,14 @@ const plantings: Readonly<Record<string, readonly Planting[]>> = {
       ],
       good: [`import { validate } from '@holdfast/shared/clientChecks'`],
     },
-    { at: 'server/src/cli/', good: [`import { connect } from '@holdfast/client'`] },
+    {
+      at: 'server/src/cli/',
+      bad: [`import { connect } from '@holdfast/client'`],
+      good: [
+        `import type { Session } from '@holdfast/client'`,
+        `const { connect } = await import('@holdfast/client')`,
+      ],
+    },
     { at: 'shared/src/', bad: [`import { connect } from '@holdfast/client'`] },
     {
       at: 'server/src/dashboard/',
