@@ -24,6 +24,11 @@ process.chdir(root)
 const ownOptions = ['--forbid-only', ...(full ? ['--timeout', '600000'] : [])]
 const others = args.filter((argument) => argument !== '--full' && !isTest(argument))
 if (testFiles.length === 0 && others.length === 0) {
+  if (!full) {
+    // Needs a package that only the set-up installs.
+    const { bundlePrograms } = await import('./programs.mjs')
+    await bundlePrograms()
+  }
   process.exitCode = await runInLanes(mocha, ownOptions, 'test/dist')
 } else {
   const options = [...ownOptions, ...others]

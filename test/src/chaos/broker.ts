@@ -5,10 +5,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import type { Place } from '../support/etcd.js'
-
-const cliPath = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
+import { commandFile } from '../support/programs.js'
 
 export class BrokerProcess {
   readonly #place: Place
@@ -32,7 +30,7 @@ export class BrokerProcess {
     const { host, command } = this.#place
     const serveCommand = [
       process.execPath,
-      cliPath,
+      commandFile,
       'serve',
       '--host',
       host,

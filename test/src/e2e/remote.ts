@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { ConnectOptions, LockOptions, LockStats } from '@holdfast/client'
+import { commandFile, startableFile } from '../support/programs.js'
 import { Collector, type Stage } from './stage.js'
 
 /** A command that a test sends to a client in another process. */
@@ -41,9 +42,9 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null
 }
 
-/** The path of a compiled program in `e2e/programs`. */
+/** The file that starts a program of `e2e/programs`. */
 export function pathOf(program: string): string {
-  return fileURLToPath(new URL(`./programs/${program}.js`, import.meta.url))
+  return startableFile(fileURLToPath(new URL(`./programs/${program}.js`, import.meta.url)))
 }
 
 /** Resolves when the process has ended and all of its output was read. */
@@ -153,8 +154,7 @@ export class ServeProcess {
   readonly errorLines = new Collector<string>()
 
   private constructor(flags: readonly string[], nodeFlags: readonly string[] = []) {
-    const command = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
-    this.process = spawn(process.execPath, [...nodeFlags, command, ...flags], {
+    this.process = spawn(process.execPath, [...nodeFlags, commandFile, ...flags], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     createInterface(this.process.stdout!).on('line', this.lines.add)

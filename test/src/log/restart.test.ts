@@ -9,13 +9,11 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { connect, fixedInterval, type Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { count, seeded } from '../support/counts.js'
 import { freePort } from '../support/freePort.js'
-
-const command = fileURLToPath(new URL('../../../server/dist/cli/main.js', import.meta.url))
+import { commandFile } from '../support/programs.js'
 
 describe('journal: a broker that is killed', () => {
   let dir: string
@@ -36,7 +34,7 @@ describe('journal: a broker that is killed', () => {
 
   /** Starts the broker, and resolves when it listens. */
   async function start(): Promise<void> {
-    const args = [command, 'serve', '--port', String(port), '--journal', dir, '--drain', '0']
+    const args = [commandFile, 'serve', '--port', String(port), '--journal', dir, '--drain', '0']
     broker = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     await once(broker.stdout!, 'data')
   }

@@ -73,8 +73,9 @@ export async function hunt(mutant: Mutant, worlds: WorldRange): Promise<HuntResu
 
 function runIn(copy: string, input: HuntInput): Promise<HuntResult> {
   const program = join(copy, 'test/dist/mutants/huntProcess.js')
-  // A test file that does not catch the mutant with small counts is too slow for a hunt.
-  const env = { ...process.env, HOLDFAST_FULL: '0' }
+  // A test file that does not catch the mutant with small counts is too slow for a hunt. Bundled
+  // programs do not have the mutant.
+  const env = { ...process.env, HOLDFAST_FULL: '0', HOLDFAST_BUNDLES: undefined }
   const child = fork(program, [JSON.stringify(input)], { stdio: 'inherit', env })
   const result = new Promise<HuntResult>((resolve, reject) => {
     child.once('message', (caught) => resolve(caught as HuntResult))

@@ -8,16 +8,15 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { Collector, type Stage } from '../e2e/stage.js'
 import { isFullRun } from '../support/counts.js'
+import { commandFile } from '../support/programs.js'
 import { endsByItself, runInProcess } from './inProcess.js'
 
 /**
- * The launcher (a shell script) that npm links to, and the JavaScript file `main` that the launcher
- * starts.
+ * The launcher, a shell script that npm links to. It starts the JavaScript file of the command.
  */
 export const launcher = fileURLToPath(
   new URL('../bin/holdfast', import.meta.resolve('@holdfast/server')),
 )
-const main = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
 
 /** The result of a command that has ended. */
 export interface Ended {
@@ -38,10 +37,10 @@ export interface StartOptions {
    */
   readonly wrapper?: readonly string[] | undefined
   /**
-   * The file `main` of another build, such as `otherBuild` makes. Default: the file of this build.
+   * The file that starts another build, such as `otherBuild` makes. Default: that of this build.
    */
   readonly main?: string | undefined
-  /** Whether the launcher starts the command. By default, Node starts the file `main`. */
+  /** Whether the launcher starts the command. By default, Node starts the file. */
   readonly launched?: boolean | undefined
   /** The standard input of the command: a pipe (the default), or /dev/null if it is `ignore`. */
   readonly stdin?: 'pipe' | 'ignore' | undefined
@@ -57,7 +56,7 @@ export class Holdfast {
 
   private constructor(args: readonly string[], options: StartOptions) {
     const { env, input, wrapper = [], stdin = 'pipe' } = options
-    const mainFile = options.main ?? main
+    const mainFile = options.main ?? commandFile
     const holdfastCommand = options.launched ? [launcher] : [process.execPath, mainFile]
     const [program, ...programArgs] = [...wrapper, ...holdfastCommand, ...args]
     this.process = spawn(program!, programArgs, {

@@ -7,13 +7,11 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { isFullRun } from '../support/counts.js'
+import { commandFile } from '../support/programs.js'
 import { type ClientText, fakeBroker, welcome } from './fakeBroker.js'
-
-const main = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
 
 const range = (first: number, last: number): string =>
   Array.from({ length: last - first + 1 }, (_, i) => String.fromCodePoint(first + i)).join('')
@@ -53,7 +51,9 @@ describe('holdfast on a terminal', () => {
     args: readonly string[],
     isEnough?: (out: string) => boolean,
   ): Promise<Output> {
-    const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [commandFile, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     stage.onClear(() => child.kill('SIGKILL'))
     let [out, err] = ['', '']
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -218,7 +218,14 @@ describe('holdfast on a terminal', () => {
   })
 
   it('escapes the text of clients in the log lines of serve', async () => {
-    const serve = spawn(process.execPath, [main, 'serve', '--port', '0', '--log-level', 'debug'])
+    const serve = spawn(process.execPath, [
+      commandFile,
+      'serve',
+      '--port',
+      '0',
+      '--log-level',
+      'debug',
+    ])
     stage.onClear(() => serve.kill('SIGKILL'))
     let err = ''
     serve.stderr.setEncoding('utf8').on('data', (text: string) => {

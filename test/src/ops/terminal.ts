@@ -4,12 +4,11 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import type { Stage } from '../e2e/stage.js'
+import { commandFile } from '../support/programs.js'
 
-const main = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
 /** The words that start `holdfast` in a shell command line. */
-export const holdfast = `'${process.execPath}' '${main}'`
+export const holdfast = `'${process.execPath}' '${commandFile}'`
 
 export const keys = { interrupt: '\x03', suspend: '\x1a', endOfFile: '\x04' }
 
