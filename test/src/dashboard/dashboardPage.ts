@@ -3,39 +3,63 @@
  * checks at its end that there are none.
  */
 import { expect } from 'chai'
-import type { BrowserContext, Locator, Page } from 'playwright-core'
+import type { ConsoleMessage, Locator, Page, Request } from 'playwright-core'
+
+/** The screen of a new tab. */
+const defaultScreen = { width: 1_280, height: 720 }
 
 export class DashboardPage {
   readonly page: Page
   /** Errors and warnings of the console, uncaught errors, and requests to other origins. */
   readonly problems: string[] = []
 
-  private constructor(page: Page) {
+  /** The origin of the dashboard, `http://host:port`. */
+  readonly #origin: string
+
+  private constructor(page: Page, origin: string) {
     this.page = page
+    this.#origin = origin
   }
 
   /**
-   * Opens a page of the dashboard in a new tab.
+   * Opens a page of the dashboard in this tab.
    *
    * @param url The URL of the broker, `ws://host:port`.
    * @param hash The page of the dashboard, such as `#/locks`. Default: the overview.
    */
-  static async open(context: BrowserContext, url: string, hash = ''): Promise<DashboardPage> {
-    const page = await context.newPage()
+  static async open(page: Page, url: string, hash = ''): Promise<DashboardPage> {
     const origin = url.replace(/^ws/, 'http')
-    const dashboardPage = new DashboardPage(page)
+    const dashboardPage = new DashboardPage(page, origin)
     // The timeout is long, because a busy machine is slow.
     page.setDefaultTimeout(100_000)
-    page.on('console', (message) => {
-      if (/error|warning|assert/.test(message.type())) dashboardPage.problems.push(message.text())
-    })
-    page.on('pageerror', ({ message }) => dashboardPage.problems.push(message))
-    page.on('request', (request) => {
-      if (!request.url().startsWith(`${origin}/dashboard/`))
-        dashboardPage.problems.push(request.url())
-    })
+    page.on('console', dashboardPage.#onConsole)
+    page.on('pageerror', dashboardPage.#onError)
+    page.on('request', dashboardPage.#onRequest)
     await page.goto(`${origin}/dashboard/${hash}`)
     return dashboardPage
+  }
+
+  readonly #onConsole = (message: ConsoleMessage): void => {
+    if (/error|warning|assert/.test(message.type())) this.problems.push(message.text())
+  }
+
+  readonly #onError = ({ message }: Error): void => void this.problems.push(message)
+
+  readonly #onRequest = (request: Request): void => {
+    if (!request.url().startsWith(`${this.#origin}/dashboard/`)) this.problems.push(request.url())
+  }
+
+  /**
+   * Leaves the dashboard, which ends the session of the page, and resets the screen and the media of
+   * the tab. The tab can then open another page.
+   */
+  async leave(): Promise<void> {
+    this.page.off('console', this.#onConsole)
+    this.page.off('pageerror', this.#onError)
+    this.page.off('request', this.#onRequest)
+    await this.page.goto('about:blank')
+    await this.page.setViewportSize(defaultScreen)
+    await this.page.emulateMedia({ colorScheme: null, reducedMotion: null })
   }
 
   /** Navigates to a page of the dashboard, as a link does. */

@@ -122,7 +122,7 @@ async function openPicturedPage(
   screen: Screen,
 ): Promise<DashboardPage> {
   const { width, height, colorScheme } = screens[screen]
-  const dashboardPage = await DashboardPage.open(context, url, hash)
+  const dashboardPage = await DashboardPage.open(await context.newPage(), url, hash)
   await dashboardPage.page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
   await dashboardPage.page.setViewportSize({ width, height })
   return dashboardPage
