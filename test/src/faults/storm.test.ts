@@ -12,7 +12,7 @@ import { expect } from 'chai'
 import { next, Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 
-const sessionCount = Math.min(count(1_000, 10_000), maxSockets())
+const sessionCount = Math.min(count(500, 10_000), maxSockets())
 
 /**
  * Returns how many connections this process can open, with 200 open files left for other uses.
