@@ -12,7 +12,13 @@ import { build } from 'esbuild'
 import { root } from './setup.mjs'
 
 /** The programs, by their paths from the root. */
-const programs = ['server/dist/cli/main.js', 'test/dist/e2e/programs/client.js']
+const programs = [
+  'server/dist/cli/main.js',
+  'test/dist/e2e/programs/client.js',
+  'test/dist/faults/programs/contender.js',
+  'test/dist/faults/programs/writer.js',
+  'test/dist/log/programs/loading.js',
+]
 
 /**
  * Packages that a bundle cannot contain: native code, and CommonJS packages whose names the sources

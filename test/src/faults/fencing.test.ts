@@ -14,6 +14,7 @@ import { Collector, Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 import { needs } from '../support/needs.js'
 import { Postgres } from '../support/postgres.js'
+import { startableFile } from '../support/programs.js'
 import type { Protection, WriterMessage } from './programs/writer.js'
 
 class Writer {
@@ -22,7 +23,7 @@ class Writer {
   #receivedCount = 0
 
   constructor(url: string, database: Postgres, protection: Protection) {
-    const path = fileURLToPath(new URL('./programs/writer.js', import.meta.url))
+    const path = startableFile(fileURLToPath(new URL('./programs/writer.js', import.meta.url)))
     this.#process = fork(path, [url, JSON.stringify(database.address), protection])
     this.#process.on('message', (message) => this.#messages.add(message as WriterMessage))
   }

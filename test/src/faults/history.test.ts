@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { Collector, Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
+import { startableFile } from '../support/programs.js'
 import {
   findFenceViolations,
   findPermitsViolations,
@@ -109,7 +110,7 @@ class Contender {
   readonly #halts: bigint[] = []
 
   constructor(url: string, rounds: number) {
-    const path = fileURLToPath(new URL('./programs/contender.js', import.meta.url))
+    const path = startableFile(fileURLToPath(new URL('./programs/contender.js', import.meta.url)))
     this.#process = fork(path, [url, String(rounds)], { serialization: 'advanced' })
     this.#process.on('message', (event) => this.events.add(event as ContenderEvent))
   }

@@ -12,8 +12,9 @@ import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { scratch } from '../ops/scratch.js'
 import { count, Random, seed } from '../support/counts.js'
+import { startableFile } from '../support/programs.js'
 
-const program = fileURLToPath(new URL('./programs/loading.js', import.meta.url))
+const program = startableFile(fileURLToPath(new URL('./programs/loading.js', import.meta.url)))
 /** The size of a page of LMDB. */
 const pageBytes = 4_096
 /**
