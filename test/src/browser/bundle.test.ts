@@ -24,7 +24,7 @@ const bundle = join(root, 'client/dist/bundle/holdfast.js')
 /** The client for several cells, which are independent brokers that share the keys. */
 const cellBundle = join(root, 'client/dist/bundle/holdfast-cells.js')
 /** Largest size of the gzipped bundle, in bytes. About 1,000 bytes of it are eventemitter3. */
-const maxBytes = 27_000
+const maxBytes = 27_500
 
 /**
  * The script of a page that imports the client from this specifier. Its function `use` closes the
@@ -94,11 +94,11 @@ describe('the client bundle', () => {
     expect(gzipSync(text, { level: 9 }).length).to.be.below(maxBytes)
   })
 
-  it('contains no code for cells, which have a bundle of their own below 30,000 bytes', async () => {
+  it('contains no code for cells, which have a bundle of their own below 30,500 bytes', async () => {
     expect(await readFile(bundle, 'utf8')).not.to.include('cellClosed')
     const text = await readFile(cellBundle)
     expect(text.toString()).to.include('cellClosed')
-    expect(gzipSync(text, { level: 9 }).length).to.be.below(30_000)
+    expect(gzipSync(text, { level: 9 }).length).to.be.below(30_500)
   })
 
   it('contains no code for Node', async () => {

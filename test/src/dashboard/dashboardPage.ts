@@ -50,8 +50,8 @@ export class DashboardPage {
   }
 
   /**
-   * Leaves the dashboard, which ends the session of the page, and resets the screen and the media of
-   * the tab. The tab can then open another page.
+   * Leaves the dashboard, which ends the session of the page, and resets the screen and the media
+   * of the tab. The tab can then open another page.
    */
   async leave(): Promise<void> {
     this.page.off('console', this.#onConsole)

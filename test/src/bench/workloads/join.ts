@@ -29,7 +29,7 @@ import { peakBytes } from '../processes/usage.js'
 const heldLocks = 3_000_000
 /** With at most so many locks, a snapshot is quick, so the brokers make one every 10 s. */
 const fewLocks = 200_000
-/** How long a start may take, in ms. A join ends by itself only if it makes no progress for 30 s. */
+/** How long a start may take, in ms. A join without progress for 30 s ends by itself. */
 const startMs = 1_200_000
 /** The time between two checks of the newest snapshot, in ms. */
 const pollMs = 500
