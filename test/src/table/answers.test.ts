@@ -5,7 +5,8 @@
  * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
  * `b` got the key `k` with the fence 2. A fence numbers a grant. `repeat` instead of `answer` means
  * that the table repeats a stored answer, or refuses the request without storing the answer. `@2`
- * means the second connection of the session.
+ * means the second connection of the session. A client resumes a session with its secret: `a-1` is
+ * the first secret of session `a`, and `a-2` the next.
  */
 import { expect } from 'chai'
 import { expectUnchanged, TableDriver } from './tableDriver.js'
@@ -14,9 +15,9 @@ import { expectUnchanged, TableDriver } from './tableDriver.js'
  * Returns a driver with the session `a`, whose answers are stored, and the session `b`, whose
  * answers are not stored.
  */
-function storingDriver(answers = 1_024): TableDriver {
+function storingDriver(maxAnswers = 1_024): TableDriver {
   const driver = new TableDriver()
-  driver.open('a', { grace: 5_000, limits: { answers } })
+  driver.open('a', { grace: 5_000, limits: { answers: maxAnswers } })
   driver.open('b')
   return driver
 }
@@ -28,6 +29,7 @@ describe('table: a repeated request id', () => {
     driver.refresh('a', 1)
     driver.lock('b', 'l')
     driver.lock('a', 'l', { timeout: 0 })
+    // No lock has the fence 99, so this request fails.
     driver.unlock('a', 99)
     driver.unlock('a', 1)
     const repeat = (request: () => string[]) => expectUnchanged(driver, request)
@@ -54,13 +56,14 @@ describe('table: a repeated request id', () => {
   it('fails with BAD_MESSAGE for a request of another type, whatever the first answer was', () => {
     const driver = storingDriver()
     const types = ['lock', 'unlock', 'refresh', 'revoke'] as const
+    const unknownFence = 77
     const request = {
       lock: (id: number) => driver.lock('a', 'k', { id, timeout: 0 }),
-      unlock: (id: number) => driver.unlock('a', 77, { id }),
-      refresh: (id: number) => driver.refresh('a', 77, { id }),
-      revoke: (id: number) => driver.revoke('a', 'k', 77, { id }),
+      unlock: (id: number) => driver.unlock('a', unknownFence, { id }),
+      refresh: (id: number) => driver.refresh('a', unknownFence, { id }),
+      revoke: (id: number) => driver.revoke('a', 'k', unknownFence, { id }),
     }
-    // The requests with the ids 1 to 4 fail; the later requests succeed.
+    // The requests with the ids 1 to 4 fail; the later requests succeed. No request has the id 6.
     driver.lock('b', 'k')
     for (const type of types) request[type](types.indexOf(type) + 1)
     driver.lock('a', 'l', { id: 5 })
@@ -146,6 +149,7 @@ describe('table: ack', () => {
   it('drops the acknowledged answers and no others', () => {
     const driver = storingDriver()
     for (const key of ['k', 'l', 'm']) driver.lock('a', key)
+    // No request has the id 99.
     expect(driver.ack('a', [1, 3, 99])).to.deep.equal(['acknowledged a'])
     driver.suspend('a')
     expect(driver.resume('a', 'a-1', 'a-2')).to.deep.equal(['resumed a @2; #2 granted f2'])
@@ -182,6 +186,7 @@ describe('table: quotas', () => {
       expectUnchanged(driver, () => driver.lock('a', 'm', { id: 3, timeout: 0 })),
     ).to.deep.equal(['repeat a#3 QUOTA_EXCEEDED'])
     expect(driver.unlock('a', 2, { id: 4 })).to.include('answer a#4 unlocked')
+    // The second lock of the quota is free now.
     expect(driver.lock('a', 'm', { id: 5 })).to.deep.equal(['granted a#5 m f3'])
   })
 
@@ -199,7 +204,8 @@ describe('table: quotas', () => {
     }
     expect(driver.lock('c', 'l', { id: 5 })).to.deep.equal(['granted c#5 l f2'])
     expect(driver.lock('c', 'm', { id: 6 })).to.deep.equal(['repeat c#6 QUOTA_EXCEEDED'])
-    driver.expire('c', 2, { generation: 0 })
+    // The lock on l ends, so the repeated request no longer exceeds the quota.
+    driver.expire('c', 2)
     expect(driver.lock('c', 'm', { id: 6 })).to.deep.equal(['granted c#6 m f3'])
   })
 

@@ -2,7 +2,9 @@
  * Tests the barriers of the lock table: which calls pass, which calls count as parties, and what
  * ends a barrier. A `TableDriver` applies commands to a lock table and returns the effects as short
  * texts: `arrived a#1 k` means that call 1 of session `a` waits at the barrier `k`, and `departed`
- * that the call no longer waits.
+ * that the call no longer waits. The third argument of `driver.barrier` is the number of parties.
+ * `repeat` instead of `answer` means that the table refuses a call without using up its id, or
+ * repeats an answer.
  */
 import { dump, LockTable, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -68,6 +70,7 @@ describe('table: barrier', () => {
     driver.barrier('a', 'k', 2)
     driver.suspend('a')
     driver.barrier('b', 'k', 2)
+    // `a-1` is the secret of the session, and `a-2` the next secret.
     expect(driver.resume('a', 'a-1', 'a-2').join()).to.contain('#1 passed')
   })
 
@@ -101,6 +104,7 @@ describe('table: barrier', () => {
     driver.open('a', { limits: { barriers: 1, locks: 10 } })
     driver.barrier('a', 'k', 2)
     expect(driver.barrier('a', 'l', 2)).to.deep.equal(['repeat a#2 QUOTA_EXCEEDED'])
+    // A call also counts as a lock.
     driver.open('b', { limits: { locks: 1 } })
     driver.lock('b', 'k')
     expect(driver.barrier('b', 'k', 2)).to.deep.equal(['repeat b#2 QUOTA_EXCEEDED'])

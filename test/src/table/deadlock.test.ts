@@ -79,6 +79,7 @@ describe('table: deadlocks', () => {
     driver.lock('b', 'k', { mode: 'shared', scope })
     driver.lock('c', 'l', { scope })
     driver.lock('b', 'l', { scope })
+    // Another scope of c, which takes no part in the deadlock.
     driver.lock('c', 'y', { scope: 2 })
     expect(driver.upgrade('a', 1)[0]).to.match(/queued/)
     expect(driver.lock('c', 'k', { scope, mode: 'shared' })).to.deep.equal(['repeat c#3 DEADLOCK'])
@@ -106,12 +107,14 @@ describe('table: deadlocks', () => {
 
   it('are searched for up to the limit of visits, beyond which a request fails with QUOTA_EXCEEDED', () => {
     const driver = new TableDriver()
-    const scopes = 20
-    for (let i = 0; i <= scopes; i++) driver.open(`s${i}`, { limits: { deadlockVisits: 10 } })
-    for (let i = 0; i <= scopes; i++) driver.lock(`s${i}`, `k${i}`, { scope })
-    for (let i = scopes - 1; i > 10; i--)
+    const last = 20
+    for (let i = 0; i <= last; i++) driver.open(`s${i}`, { limits: { deadlockVisits: 10 } })
+    for (let i = 0; i <= last; i++) driver.lock(`s${i}`, `k${i}`, { scope })
+    // Each scope waits for the next scope, and the last scope does not wait.
+    for (let i = last - 1; i > 10; i--)
       expect(driver.lock(`s${i}`, `k${i + 1}`, { scope })[0]).to.match(/queued/)
     driver.lock('s10', 'k11', { scope })
+    // Ten scopes wait in the chain behind s9, which are as many as the limit. Behind s8, 11 wait.
     expect(driver.lock('s9', 'k10', { scope })).to.deep.equal(['queued s9#2 k10'])
     expect(driver.lock('s8', 'k9', { scope })).to.deep.equal(['repeat s8#2 QUOTA_EXCEEDED'])
   })
@@ -122,7 +125,7 @@ describe('table: deadlocks', () => {
       driver.open(name, { limits: { deadlockVisits: 10, locks: 100 } })
     driver.lock('holder', 'wanted')
     // Each lock of a key after the first counts as 5 passed requests, and 16 passed requests count
-    // as one visit.
+    // as one visit. So the 32 locks after the first count as 10 visits.
     for (let i = 0; i < 33; i++) driver.lock('many', 'k', { scope, mode: 'shared' })
     driver.lock('many', 'wanted', { scope })
     expect(driver.lock('a', 'k', { scope })[0]).to.match(/queued/)
@@ -135,6 +138,7 @@ describe('table: deadlocks', () => {
     const driver = new TableDriver()
     for (const name of ['holder', 'set', 'a'])
       driver.open(name, { limits: { deadlockVisits: 10, locks: 100 } })
+    // Each key of a waiting set counts as half a visit, so 24 keys exceed 10 visits.
     const keys = Array.from({ length: 24 }, (_, i) => `wanted ${i}`)
     for (const key of keys) driver.lock('holder', key)
     driver.lock('set', 'k', { scope })
@@ -186,9 +190,11 @@ describe('table: deadlocks beside a naive search', () => {
     const random = new Random()
     let comparedRequests = 0
     let deadlocks = 0
+    // A new table from time to time, so that not all requests come to a full table.
+    const historyLength = 300
     while (comparedRequests < requestCount) {
       const history = new RandomHistory(random)
-      for (let i = 0; i < 300 && comparedRequests < requestCount; i++) {
+      for (let i = 0; i < historyLength && comparedRequests < requestCount; i++) {
         const wasDeadlock = history.step()
         if (wasDeadlock === undefined) continue
         comparedRequests++
@@ -196,6 +202,7 @@ describe('table: deadlocks beside a naive search', () => {
       }
     }
     this.test!.title += ` (${deadlocks} deadlocks)`
+    // Both answers must be frequent, or the comparison would show little.
     expect(deadlocks).to.be.greaterThan(comparedRequests / 50)
     expect(deadlocks).to.be.lessThan(comparedRequests / 2)
   })
@@ -206,7 +213,9 @@ const keys = ['k', 'l', 'm', 'n', 'o']
 /** A history of scopes that lock, upgrade, time out, give up, end, and lose their sessions. */
 class RandomHistory {
   readonly #random: Random
+  /** Grants at most 3 waiters in one command, so that keys also have waiters to grant later. */
   readonly #table = new LockTable(undefined, 3)
+  /** The last request id of each session. */
   readonly #ids = new Map<string, number>()
   #sessionCount = 0
 
@@ -223,6 +232,7 @@ class RandomHistory {
     const random = this.#random
     const session = random.pick([...this.#table.sessions.keys()])
     const fields = { at: 0, session, attachEpoch: 1 }
+    // Chooses the command in percent: 2 % end a session, 4 % end a scope, and so on.
     const choice = random.below(100)
     const { held, waiting } = this.#table.sessions.get(session)!
     if (choice < 2) {
@@ -267,6 +277,7 @@ class RandomHistory {
   #request(fields: { at: number; session: string; attachEpoch: number }): RequestCommand {
     const random = this.#random
     const id = this.#nextId(fields.session)
+    // Of ten requests, two are upgrades if there is a shared lock, and two are sets.
     const choice = random.below(10)
     const scopeNumber = random.chance(0.8) ? 1 + random.below(2) : undefined
     const common = { ...fields, id, ttl: undefined, timeout: undefined, metadata: undefined }
@@ -277,6 +288,7 @@ class RandomHistory {
       if (fence !== undefined) return { type: 'upgrade', ...fields, id, fence, timeout: undefined }
     }
     if (choice < 4) {
+      // Compares at random, so the order of the keys is random.
       const order = [...keys].sort(() => random.below(3) - 1)
       const items = order.slice(0, 1 + random.below(3)).map((key) => this.#item(key))
       return { type: 'lockAll', ...common, items, extras: { scope: scopeNumber } }
@@ -298,7 +310,7 @@ class RandomHistory {
   #applyAndCompare(command: RequestCommand): boolean | undefined {
     const before = plainTableOf(plainState(this.#table))
     const requests = newRequestsOf(command, this.#table)
-    const [session] = [this.#table.sessions.get(command.session)!]
+    const session = this.#table.sessions.get(command.session)!
     const [{ scope: scopeNumber }] = requests as [PlainRequest]
     const doesScopeWait =
       scopeNumber !== undefined && session.scopes?.get(scopeNumber)?.waiting !== undefined
@@ -311,6 +323,7 @@ class RandomHistory {
       failure?.kind === 'answer' && failure.answer.kind === 'failed'
         ? failure.answer.code
         : undefined
+    // These requests fail for another reason, before the table searches for deadlocks.
     if (doesScopeWait || (code !== undefined && code !== 'DEADLOCK')) return undefined
     const canDeadlock = scopeNumber !== undefined || command.type === 'upgrade'
     if (!waits && code === undefined) return false

@@ -52,9 +52,11 @@ describe('table: the same commands', () => {
   })
 
   it('are not modified by the table', () => {
+    // A constant seed, because the same few histories are enough for this test.
     const steps = fc.sample(stepLists, { numRuns: 20, seed: 3 })
     for (const { commands, state } of steps.map(recordHistory)) {
       const replayed = new LockTable()
+      // A change of a frozen command throws an error.
       for (const command of commands) replayed.apply(Object.freeze(command))
       expect(plainState(replayed)).to.deep.equal(state)
     }

@@ -2,7 +2,8 @@
  * Tests the elections of the lock table: leaders, their values, and what a leader excludes. A
  * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
  * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
- * grant.
+ * grant. A session campaigns for a key, and leads while it holds the lock of its campaign. The
+ * leader proclaims a value, which is JSON text.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { Digest } from '@holdfast/server/internal'
@@ -86,6 +87,7 @@ describe('table: election', () => {
     driver.campaign('a', 'k', { value: '1' })
     const withShortValue = driver.table.bytes
     driver.proclaim('a', 1, `"${'x'.repeat(1_000)}"`)
+    // A table counts two bytes for each character.
     expect(driver.table.bytes - withShortValue).to.be.greaterThan(2_000)
     driver.unlock('a', 1)
     expect(driver.table.bytes).to.equal(before)
@@ -102,7 +104,7 @@ describe('table: election', () => {
     expect(restored.bytes).to.equal(driver.table.bytes)
   })
 
-  it('changes the digest with the value, and restores the digest with the former value', () => {
+  it('changes the digest of the table with the value, and restores the digest with the former value', () => {
     const driver = TableDriver.withSessions('a')
     driver.campaign('a', 'k', { value: '1' })
     const digest = new Digest(driver.table)

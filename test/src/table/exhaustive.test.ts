@@ -13,7 +13,10 @@ import { explore, type World } from './smallWorlds.js'
 /** Limits of a session that a few commands reach. */
 const limits = { locks: 3, answers: 3, waitersPerKey: 2, barriers: 2 }
 
-/** The command that opens a session. Only a session with a grace has a secret. */
+/**
+ * The command that opens a session. Only a session with a grace has a secret: the name of the
+ * session and the number of its connection.
+ */
 function openCommand(session: string, grace: number): Command {
   const secret = grace > 0 ? `${session}1` : undefined
   const identity = {
@@ -44,7 +47,7 @@ function lock(
   return { type: 'lock', ...fields, ...lockFields, steal: false, ...overrides }
 }
 
-/** Returns the distinct values that are defined. */
+/** Returns the distinct values that are defined. A loop over one value runs once or never. */
 function definedValues(...values: (number | undefined)[]): number[] {
   return [...new Set(values.filter((value) => value !== undefined))]
 }
@@ -61,8 +64,8 @@ function distinctSessions({ sessions }: PlainState): PlainSession[] {
 }
 
 /**
- * Three sessions without a grace, and all their commands for two keys. Such a session ends when its
- * connection drops, unless the broker itself has closed the connection.
+ * Three sessions without a grace, and all their commands for two keys. A session without a grace
+ * ends when its connection drops, unless the broker itself has closed the connection (`keep`).
  */
 const contention: World = {
   start: ['a', 'b', 'c'].map((session) => openCommand(session, 0)),
@@ -80,8 +83,8 @@ const contention: World = {
         { type: 'suspend', ...fields, keep: true },
         { type: 'end', ...fields, reason: 'goodbye' },
       ]
-      // 1 is the fence (grant number) of the first lock. This session holds the lock, another
-      // session holds the lock, or the lock was released.
+      // 1 is the fence (grant number) of the first lock of the table. In some states this session
+      // holds that lock. In other states another session holds the lock, or the lock has ended.
       for (const fence of definedValues(held[0], held.at(-1), 1)) {
         moves.push({ type: 'unlock', ...fields, id: lastId + 1, fence })
       }
@@ -127,6 +130,7 @@ const resumes: World = {
         for (const resumeAttempt of [undefined, 1, 2])
           moves.push({ ...resume, proof, resumeAttempt, secret })
       }
+      // `state.fence + 1` is the fence of the next grant, so no lock has this fence yet.
       for (const fence of definedValues(held[0], state.fence + 1)) {
         moves.push({ type: 'unlock', ...fields, id: lastId + 1, fence })
         moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0 })
@@ -251,6 +255,7 @@ const gathering: World = {
         call('k', 3),
         call('k', 3, 0),
         call('l', 2, 9),
+        // Repeats the last id, mostly with the same fields.
         { type: 'barrier', ...fields, id: lastId, key: 'k', parties: 2, timeout: undefined },
         { type: 'suspend', ...fields, keep: true },
         { type: 'end', ...fields, reason: 'goodbye' },
@@ -275,7 +280,7 @@ function lockAll(session: PlainSession, items: readonly SetItem[], timeout?: num
   return { type: 'lockAll', ...fields, items, ttl: undefined, timeout, metadata: undefined }
 }
 
-/** The ways in which the first lock or the first request of a session ends. */
+/** The ways in which the first or the last lock or request of a session ends. */
 function endings({ id, attachEpoch, lastId, held, waiting }: PlainSession): Command[] {
   const fields = { at: 0, session: id, attachEpoch }
   return [
@@ -390,6 +395,7 @@ const upgrading: World = {
         ...definedValues(held[0]).flatMap((fence): Command[] => [
           { type: 'upgrade', ...fields, fence, timeout: undefined },
           { type: 'downgrade', ...fields, fence },
+          // Mostly the lock of another session: the newest lock of the table.
           { type: 'revoke', ...fields, key: 'k', fence: state.fence, note: '' },
         ]),
         ...endings(session),
@@ -444,8 +450,9 @@ const setsOneByOne: World = {
 }
 
 /**
- * Three sessions that hold for a limited time, at two brokers. Session b has a lower limit. One
- * session can resume. A refresh, another owner broker and a late proposal do not prolong a hold.
+ * Three sessions that hold for a limited time, at two brokers. The limit of session b (7) is lower
+ * than the 9 that a lock asks for. One session can resume. A refresh, another owner broker and a
+ * late proposal do not prolong a hold.
  */
 const limitedHolds: World = {
   start: [
@@ -477,6 +484,7 @@ const limitedHolds: World = {
 }
 
 describe('table: small worlds', () => {
+  // The depth is the number of commands in the longest order. A full run goes deeper.
   for (const [name, world, depth] of [
     ['three sessions and two keys', contention, count(3, 5)],
     ['two sessions that resume', resumes, count(3, 5)],
@@ -497,6 +505,7 @@ describe('table: small worlds', () => {
       this.timeout(count(240_000, 1_200_000))
       const { states, commandCount } = explore(world, depth)
       this.test!.title += ` (${commandCount} commands, ${states} states)`
+      // A world whose moves have no effect would have a few states only.
       expect(states).to.be.greaterThan(count(50, 500))
     })
   }

@@ -44,7 +44,7 @@ function textOf(items: Iterable<SnapshotItem>): string {
 }
 
 const longHistory = fc.array(step, { minLength: 80, maxLength: 80, size: 'max' })
-/** How many items a snapshot reads before each step. */
+/** How many items a snapshot reads before each step: 0 to 4. */
 const countLists = fc.array(fc.nat(4), { minLength: 200, maxLength: 200, size: 'max' })
 
 /**
@@ -127,6 +127,7 @@ describe('table: gradual snapshots', () => {
   }
 
   it('contain the keys unlocked in the meantime, in their old order, but no keys locked in the meantime', () => {
+    // Fewer keys than steps, so that most keys are locked and unlocked several times.
     const keyCount = 24
     const keyLists = fc.array(fc.nat(keyCount - 1), { minLength: 60, maxLength: 60, size: 'max' })
     const property = fc.property(keyLists, keyLists, countLists, (before, during, itemCounts) => {
@@ -185,8 +186,10 @@ describe('table: gradual snapshots', () => {
     const driver = TableDriver.withSessions('a')
     for (let i = 0; i < 10; i++) driver.lock('a', `k${i}`)
     const snapshot = new GradualSnapshot(driver.table)
+    // Reads a few items, so the snapshot ends amid the keys.
     readUpTo(4, snapshot.items(), [])
     snapshot.end()
+    // The eleventh key.
     driver.lock('a', 'later')
     expect(driver.table.keys.size).to.equal(11)
     expect([...driver.table.keys.values()].length).to.equal(11)

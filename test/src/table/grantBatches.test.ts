@@ -13,6 +13,7 @@ import { TableDriver } from './tableDriver.js'
  * session `holder`.
  */
 function driverWithWaiters(waiters: number): { driver: TableDriver; unlock: () => string[] } {
+  // The driver does not check the invariants, because each check examines the whole table.
   const driver = new TableDriver(false)
   driver.open('holder')
   driver.open('crowd')
@@ -36,6 +37,7 @@ describe('table: a release with very many waiters', () => {
     expect(second.at(-1)).to.equal('unfinished k')
     const third = grantMore()
     expect(grantCount(third)).to.equal(500)
+    // No further effect, so the key is no longer unfinished.
     expect(third).to.have.length(500)
     expect(grantMore()).to.deep.equal([])
   })
@@ -54,6 +56,7 @@ describe('table: a release with very many waiters', () => {
     const { driver, unlock } = driverWithWaiters(2_100)
     unlock()
     const table = restore(dump(driver.table))
+    // No session belongs to the broker `nobody`, so the restart only reports the unfinished key.
     const restart = { type: 'restart', formerOwner: 'nobody', ownerBroker: '', at: 0 } as const
     const kinds = table.apply(restart).map(({ kind }) => kind)
     expect(kinds).to.deep.equal(['unfinished'])
@@ -63,7 +66,9 @@ describe('table: a release with very many waiters', () => {
   })
 
   it('shares its limit among all keys of one command', () => {
+    // One command grants at most 3 waiters.
     const table = new LockTable(undefined, 3)
+    // The driver need not check the invariants.
     const driver = new TableDriver(false, table)
     driver.open('holder')
     driver.open('crowd')
@@ -89,6 +94,7 @@ describe('table: one of very many holders', () => {
     driver.open('crowd')
     driver.open('operator')
     for (let i = 0; i < 200; i++) driver.lock('crowd', 'k', { mode: 'shared' })
+    // The answer is the last effect of a command. The fences of the locks rise by 1, from 1.
     const revoke = (fence: number): string => driver.revoke('operator', 'k', fence).at(-1)!
     expect(revoke(100)).to.match(/revoked$/)
     expect(revoke(100)).to.match(/LOCK_NOT_HELD$/)

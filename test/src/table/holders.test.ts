@@ -48,6 +48,7 @@ describe('table: the holders in LOCK_TIMEOUT', () => {
       name: 'name 1',
       metadata: undefined,
       fence: 1,
+      // The time of the third command; the first command has the time 1,000.
       since: 1_002,
     })
   })
@@ -124,10 +125,12 @@ describe('table: stored answers that share their holders', () => {
 
   it('describe the right holders even for more keys than the table can share answers for', () => {
     const driver = TableDriver.withSessions('a', 'b')
-    for (let key = 1; key <= 200; key++) driver.lock('a', `k${key}`)
+    // The table shares the answers for 64 keys. The second round finds none of these answers.
+    const keyCount = 200
+    for (let key = 1; key <= keyCount; key++) driver.lock('a', `k${key}`)
     for (const round of [0, 1]) {
-      for (let key = 1; key <= 200; key++) {
-        const id = 200 * round + key
+      for (let key = 1; key <= keyCount; key++) {
+        const id = keyCount * round + key
         expect(driver.lock('b', `k${key}`, { timeout: 0 })).to.deep.equal([
           `answer b#${id} LOCK_HELD by a f${key}`,
         ])
@@ -174,6 +177,7 @@ describe('table: the stored size of holders', () => {
   it('counts each character beyond ASCII as the largest number of bytes that it can take', () => {
     const driver = driverWithHolders(4, JSON.stringify('é'.repeat(2_047)))
     driver.lock('b', 'k', { timeout: 0 })
+    // Three bytes for each character are 6 KiB for each holder, so two holders fit into 16 KiB.
     expect(storedHolders(driver, 1)).to.have.length(2)
   })
 
@@ -196,6 +200,7 @@ describe('table: the stored size of holders', () => {
       return apply(command)
     }
     driver.open('b', { grace: 5_000 })
+    // Some holders have a name with a character beyond ASCII, and one holder has no metadata.
     for (let i = 1; i <= 6; i++) {
       driver.open(`a${i}`, i % 2 === 0 ? { name: `näme ${i}` } : {})
       driver.lock(`a${i}`, 'k', { mode: 'shared', ...(i === 3 ? {} : { metadata: largeMetadata }) })
@@ -208,6 +213,7 @@ describe('table: the stored size of holders', () => {
     const items = JSON.parse(JSON.stringify([...dump(driver.table)])) as SnapshotItem[]
     const copy = restore(items)
     expect(isSame(plainState(copy), plainState(driver.table))).to.equal(true)
+    // The session b has sent 22 requests.
     const command = { type: 'lock', at: 9, session: 'b', attachEpoch: 1, id: 23, key: 'k' } as const
     const lockFields = { mode: 'exclusive', ttl: undefined, timeout: 0, steal: false } as const
     const finalRequest: Command = { ...command, ...lockFields, metadata: undefined }

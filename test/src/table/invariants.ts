@@ -117,6 +117,7 @@ export class Invariants {
       case 'granted': {
         const { lock, request } = effect
         const { holders, queue } = this.#tally(lock.key)
+        // Of a set, only the first lock is primary. The further locks have the same fence.
         const { isPrimary } = lock
         ensure(
           isPrimary ? lock.fence > this.#fence : lock.fence === this.#fence,
@@ -136,6 +137,7 @@ export class Invariants {
             `${lock.session.id}#${lock.id} was granted before ${first}, which came first`,
           )
         } else {
+          // Only a steal may pass the queue of the key, or be granted while the table is quiet.
           const steals = command.type === 'lock' && command.steal
           ensure(steals || !this.#table.quiet, `${lock.key} was granted while quiet`)
           ensure(queue.length === 0 || steals, `granted past the queue of ${lock.key}`)
@@ -194,6 +196,7 @@ export function checkTableRecords(table: LockTable, unfinished = new Set<string>
   }
   ensure(held === table.heldCount, `${held} locks, counted ${table.heldCount}`)
   ensure(waiting === table.waitingCount, `${waiting} requests, counted ${table.waitingCount}`)
+  // Subtracts the locks and requests of each session, so both numbers must end as 0.
   for (const session of table.sessions.values()) {
     const counted = sizesOf(session)
     held -= counted.held
@@ -281,13 +284,14 @@ function bytesOf(table: LockTable): number {
   for (const result of resultsOf(table)) bytes += result.bytes
   for (const session of table.sessions.values()) {
     bytes += bytesOfSession(session)
+    // The table estimates two bytes of memory for each byte of a stored holder.
     bytes += answerBytes * (session.answers?.size ?? 0) + 2 * session.storedHolderBytes
     for (const { note } of session.revocations) bytes += revocationBytes + textBytes(note)
   }
   return bytes
 }
 
-/** Returns each result that the table has, once. */
+/** Returns each result of a `once` that the table has. Several answers may share one result. */
 function resultsOf(table: LockTable): Set<SharedResult> {
   const results = new Set<SharedResult>()
   for (const { result } of table.keptResults.values()) results.add(result)
@@ -345,7 +349,10 @@ function checkKeyState(table: LockTable, keyState: KeyState): void {
   }
 }
 
-/** Checks that all members of a set have the same session and id, and different keys. */
+/**
+ * Checks that a lock or request is in its set once, and that all members of the set have the same
+ * session and id, and different keys.
+ */
 function checkMember<T extends Lock | Request>(member: T, members: readonly T[] | undefined): void {
   if (members === undefined) return
   const { session, id, key } = member

@@ -10,6 +10,7 @@ import fc from 'fast-check'
 class KeysInUse {
   readonly keys = new KeyTable()
   readonly inUse = new Map<string, KeyState>()
+  /** Stands for the first holder of a key. The key table only tests whether a key has a holder. */
   readonly #lock = {} as never
 
   /** Brings the key into use, so that a later walk must visit the key. */
@@ -21,7 +22,7 @@ class KeysInUse {
     this.inUse.set(key, keyState)
   }
 
-  /** Ends the use of the key, so that the walk may no longer visit the key. */
+  /** Ends the use of the key, so that a walk must not visit the key. */
   release(key: string): void {
     const keyState = this.inUse.get(key)
     if (keyState === undefined) return
@@ -56,6 +57,7 @@ describe('table: a walk over the keys', () => {
     expect(keysInUse.keys.size).to.equal(2)
     expect(namesOf(keysInUse.keys.values())).to.deep.equal(['a', 'b'])
     for (const walk of walks) walk.end()
+    // A second end has no effect.
     walks[0]!.end()
     expect(keysInUse.keys.size).to.equal(2)
     keysInUse.release('a')
@@ -65,8 +67,10 @@ describe('table: a walk over the keys', () => {
 
   it('visits exactly the keys that stay in use from its beginning, whatever happens between its steps', () => {
     const action = fc.record({
+      // Three times as many steps, so that the walks also visit the later keys.
       kind: fc.constantFrom('use', 'release', 'begin', 'step', 'step', 'step', 'end'),
       key: fc.constantFrom(...'abcdefgh'),
+      // The index of one of three walks.
       walk: fc.nat(2),
     })
     fc.assert(
@@ -118,7 +122,7 @@ class CheckedWalk {
     this.#unvisited.clear()
   }
 
-  /** Does one step of the walk, and checks which keys the walk has not visited. */
+  /** Does one step of the walk. Checks first which keys the walk has not visited yet. */
   step(): KeyState | undefined {
     for (const [key, keyState] of this.#keysInUse.inUse) {
       if (!this.#isOver)

@@ -7,7 +7,7 @@ import { type KeyState, KeyTable } from '@holdfast/server/core'
 import { expect } from 'chai'
 import { TableDriver } from './tableDriver.js'
 
-/** A number of idle keys that is larger than the table keeps when few keys are in use. */
+/** More idle keys than the 1,024 that the table keeps when few keys are in use. */
 const idleKeyCount = 2_000
 
 function addIdleKeys(keys: KeyTable, count: number): void {
@@ -42,6 +42,7 @@ describe('table: keys', () => {
     const keyState = keys.getOrCreate('k')
     for (let i = 0; i < 10; i++) {
       keys.markIdle(keyState)
+      // Few enough that the table still keeps the state of k.
       addIdleKeys(keys, 100)
       expect(keys.getOrCreate('k')).to.equal(keyState)
     }
@@ -57,6 +58,7 @@ describe('table: keys', () => {
 
   it('the number of kept idle keys is in proportion to the keys in use', () => {
     const keys = new KeyTable()
+    // For 16,000 keys in use, the table keeps 2,000 more idle keys.
     const usedKeys = Array.from({ length: 16_000 }, (_, i) => keys.getOrCreate(`held:${i}`))
     const keyState = keys.getOrCreate('k')
     keys.markIdle(keyState)

@@ -49,6 +49,7 @@ describe('table: cancel and timeout', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k')
     driver.lock('b', 'k')
+    // The session c has no request 1, but the waiting request of b has this id.
     expectNoEffect(driver, () => driver.cancel('c', 1))
   })
 })
@@ -66,6 +67,7 @@ describe('table: expiry and refresh', () => {
     driver.lock('a', 'k', { ttl: 100 })
     expect(driver.refresh('a', 1)).to.deep.equal(['refreshed a f1 g1', 'answer a#2 refreshed f1'])
     expectNoEffect(driver, () => driver.expire('a', 1, { generation: 0 }))
+    // The lock has no generation 2 yet.
     expectNoEffect(driver, () => driver.expire('a', 1, { generation: 2 }))
     expect(driver.expire('a', 1, { generation: 1 })).to.deep.equal(['released a k f1 expired'])
   })
@@ -158,6 +160,7 @@ describe('table: the end of a session', () => {
     driver.lock('a', 'l')
     driver.lock('b', 'k')
     driver.lock('c', 'l')
+    // This lock has the fence 3 and is not affected.
     driver.lock('b', 'm')
     driver.lock('a', 'm')
     expect(driver.end('a')).to.deep.equal([
@@ -196,7 +199,7 @@ describe('table: the end of a session', () => {
     ])
   })
 
-  it('needs the attach epoch (the number) of the current connection, and has no effect a second time', () => {
+  it('comes only by a command with the attach epoch (the number) of the current connection, and only once', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k')
     expectNoEffect(driver, () => driver.end('a', { attachEpoch: 2 }))

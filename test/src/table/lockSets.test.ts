@@ -122,6 +122,7 @@ describe('table: sets', () => {
     expect(driver.lock('a', 'm', { id: 3 })).to.deep.equal(['granted a#3 m f2'])
     driver.lock('c', 'l')
     expect(driver.lockAll('b', ['z', 'l'])).to.deep.equal(['repeat b#1 QUOTA_EXCEEDED'])
+    // The keys k, l and m. The refused sets leave no key behind.
     expect(driver.table.keys.size).to.equal(3)
   })
 
@@ -134,8 +135,9 @@ describe('table: sets', () => {
     expect(driver.unlock('a', 1)).to.include('granted b#1 z f2')
   })
 
-  it('are repeated with their fence after a resume, also after their end', () => {
+  it('are answered with their first fence when the request is repeated, also after their end', () => {
     const driver = new TableDriver()
+    // A session with a grace, so the table stores the answers.
     driver.open('a', { grace: 5_000 })
     driver.lockAll('a', ['k', 'l'])
     driver.unlock('a', 1)
@@ -147,6 +149,7 @@ describe('table: sets', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'm')
     driver.unlock('a', 1)
+    // The key l comes into use before k. So the snapshot has the second lock of the set first.
     driver.lock('b', 'l')
     driver.lockAll('a', ['k', 'l'])
     driver.unlock('b', 2)
@@ -190,7 +193,10 @@ describe('table: sets beside ordered acquisition', () => {
     driver.lockAll('first', keys)
     for (const [i, wanted] of sets.entries()) driver.lockAll(`s${i}`, wanted)
     const finishedSessions: number[] = []
-    /** Unlocks a set. Returns the grants that follow, each in the form `granted s3#1 f7`. */
+    /**
+     * Unlocks a set. Returns the grants that follow, each in the form `granted s3#1 f7`: once for
+     * each set, because the text does not contain the key.
+     */
     const releaseNext = (session: string, fence: number) => {
       const granted = driver.unlock(session, fence).filter((line) => line.startsWith('granted'))
       return [...new Set(granted.map((line) => line.replace(/ \S+ f/, ' f')))]
@@ -205,7 +211,10 @@ describe('table: sets beside ordered acquisition', () => {
     return finishedSessions
   }
 
-  /** The sessions lock their keys one after the other, in the order of the alphabet. */
+  /**
+   * The order in which the sessions have all keys of their sets, if each session locks its keys one
+   * by one in the order of the alphabet.
+   */
   function orderByOrderedAcquisition(sets: readonly string[][]): number[] {
     const driver = new TableDriver()
     const wanted = sets.map((set) => [...set].sort())
@@ -235,6 +244,7 @@ describe('table: sets beside ordered acquisition', () => {
       driver.open(`s${i}`)
       advance(i)
     }
+    // The locks of `first` on the four keys have the first fences.
     for (const fence of [1, 2, 3, 4]) continueGranted(driver.unlock('first', fence))
     return finishedSessions
   }

@@ -220,7 +220,8 @@ describe('table: timeout 0', () => {
 
   it('reports at most 16 holders, the oldest first', () => {
     const driver = TableDriver.withSessions('a', 'b')
-    for (let i = 0; i < 20; i++) driver.lock('a', 'k', { mode: 'shared' })
+    const moreThanNamed = maxHoldersNamed + 4
+    for (let i = 0; i < moreThanNamed; i++) driver.lock('a', 'k', { mode: 'shared' })
     const [answer] = driver.lock('b', 'k', { timeout: 0 })
     const expectedHolders = Array.from({ length: maxHoldersNamed }, (_, i) => `a f${i + 1}`).join(
       ', ',
@@ -246,6 +247,7 @@ describe('table: unlock', () => {
     driver.lock('a', 'k')
     driver.unlock('a', 1)
     driver.lock('b', 'k')
+    // 1 was released, 2 belongs to b, and no lock has had the others.
     for (const fence of [1, 2, 3, 2 ** 53 - 1]) {
       const keys = Array.from(driver.table.keys.values(), ({ key }) => key)
       expect(driver.unlock('a', fence)[0]).to.match(/^answer a#\d+ LOCK_NOT_HELD$/)
@@ -266,6 +268,7 @@ describe('table: unlock', () => {
     driver.lock('b', 'k', { timeout: 0 })
     driver.cancel('b', 1)
     driver.unlock('a', 1)
+    // The second grant, so the fence is 2.
     driver.lock('a', 'l', { mode: 'shared', timeout: 0 })
     driver.expire('a', 2)
     expect(driver.table.keys.size).to.equal(0)
@@ -285,6 +288,7 @@ describe('table: fences', () => {
     const driver = TableDriver.withSessions('a')
     expect(driver.raiseFenceFloor(1_000_000)).to.deep.equal([])
     expect(driver.lock('a', 'k')).to.deep.equal(['granted a#1 k f1000001'])
+    // A floor below the present fence has no effect.
     driver.raiseFenceFloor(5)
     expect(driver.lock('a', 'l')).to.deep.equal(['granted a#2 l f1000002'])
   })
