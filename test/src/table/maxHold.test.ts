@@ -3,7 +3,8 @@
  * refresh, which restarts the ttl, does not prolong `maxHold`. The broker that owns a session
  * proposes the end of a hold with the command `endHold`. A `TableDriver` applies commands to a lock
  * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
- * `b` got the key `k` with the fence 2. A fence numbers a grant.
+ * `b` got the key `k` with the fence 2. A fence numbers a grant. No time passes in these tests: the
+ * tests send the proposal of the broker themselves.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -79,17 +80,10 @@ describe('table: maxHold', () => {
   it('is part of the failed answer to a request for the held key', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { maxHold: 500 })
-    const { at, session, attachEpoch, id } = { at: 9, session: 'b', attachEpoch: 1, id: 1 }
+    const fields = { at: 9, session: 'b', attachEpoch: 1, id: 1 }
     const terms = { mode: 'exclusive', ttl: undefined, timeout: 0, steal: false } as const
     const lockFields = { key: 'k', metadata: undefined, ...terms }
-    const [effect] = driver.table.apply({
-      type: 'lock',
-      at,
-      session,
-      attachEpoch,
-      id,
-      ...lockFields,
-    })
+    const [effect] = driver.table.apply({ type: 'lock', ...fields, ...lockFields })
     expect(effect).to.have.nested.property('answer.holders[0].maxHold', 500)
   })
 })

@@ -91,6 +91,7 @@ export class Model {
         break
       case 'timeout': {
         const { session, request, at } = command
+        // The request is a barrier call, an upgrade or another request. The others have no effect.
         this.#barriers.giveUp(session, request, 'timeout')
         this.#upgrades.giveUp(session, request, 'timeout', 'LOCK_TIMEOUT', at)
         this.#withdraw(session, request, 'timeout', 'LOCK_TIMEOUT', at)
@@ -111,6 +112,7 @@ export class Model {
       default:
         this.#applySessionCommand(command)
     }
+    // Keys that stay in use keep their places, and new keys come last.
     const usedKeys = [...this.#state.locks, ...this.#state.waitingRequests].map(({ key }) => key)
     this.#state.keysInUse = [
       ...new Set([...this.#state.keysInUse.filter((key) => usedKeys.includes(key)), ...usedKeys]),
@@ -200,11 +202,8 @@ export class Model {
       acceptedResume: undefined,
       allRevocations: [],
     })
-    this.#effects.push({
-      kind: 'opened',
-      session: command.session,
-      handshakeId: command.handshakeId,
-    })
+    const { session, handshakeId } = command
+    this.#effects.push({ kind: 'opened', session, handshakeId })
   }
 
   #resume(command: CommandOf<'resume'>): void {
@@ -241,8 +240,8 @@ export class Model {
   #suspendSession(session: ModelSession, keep: boolean, at: number): void {
     session.suspended = true
     // No client can resume a session without a grace and receive the answers to its requests.
-    const keys = session.grace === 0 ? this.#withdrawAll(session.id) : []
-    this.#grantWaiters(keys, at)
+    const withdrawnKeys = session.grace === 0 ? this.#withdrawAll(session.id) : []
+    this.#grantWaiters(withdrawnKeys, at)
     this.#effects.push({ kind: 'suspended', session: session.id, keep })
   }
 
@@ -346,12 +345,12 @@ export class Model {
   }
 
   /** Withdraws a waiting request, and answers the request with an error. */
-  #withdraw(id: string, request: number, reason: string, code: ErrorCode, at: number): void {
+  #withdraw(sessionId: string, request: number, reason: string, code: ErrorCode, at: number): void {
     const waiter = this.#state.waitingRequests.find(
-      (waiting) => waiting.session === id && waiting.id === request,
+      (waiting) => waiting.session === sessionId && waiting.id === request,
     )
     if (waiter === undefined) return
-    const session = this.#state.session(id)!
+    const session = this.#state.session(sessionId)!
     const isTimeout = code === 'LOCK_TIMEOUT'
     const isSet = waiter.set !== undefined
     const members = this.#state.membersOf(waiter)
@@ -467,7 +466,7 @@ export class Model {
     }
   }
 
-  /** Whether the request is the first waiter of each of its keys, and can hold each key. */
+  /** Whether the request (or each member of its set) is first in its queue and can be granted. */
   #isReady(request: PlainRequest): boolean {
     const members = this.#state.membersOf(request)
     return !this.#state.quiet && members.every((member) => this.#state.isReadyOnKey(member))

@@ -23,7 +23,7 @@ export class ModelBarriers {
     this.#output = output
   }
 
-  /** Answers a call that is new to the session, or lets the call wait. */
+  /** Handles a call with a new id: refuses or answers the call, or lets the call wait. */
   arrive(session: ModelSession, command: Extract<Command, { type: 'barrier' }>): void {
     const { id, key, parties, timeout, at } = command
     const state = this.#state
@@ -46,6 +46,7 @@ export class ModelBarriers {
       return
     }
     session.lastId = id
+    // The call is not the last party, and does not wait.
     if (timeout === 0 && others.length < parties - 1) {
       this.#output.answer(session, id, { kind: 'failed', code: 'LOCK_TIMEOUT' })
       return

@@ -1,4 +1,7 @@
-/** Makes the waiting requests of the model of the lock table from commands that request locks. */
+/**
+ * Makes the requests of the model of the lock table from the commands `lock` and `lockAll`. The
+ * model grants, queues or refuses these requests. A field of another kind of request is undefined.
+ */
 import type { Command } from '@holdfast/server/core'
 import { keysOf, type ModelSession, shortestOf } from './modelState.js'
 import type { PlainRequest } from './plainValues.js'

@@ -7,10 +7,12 @@ import type { Command } from '@holdfast/server/core'
 import { type ModelSession, type ModelState, removeFirst } from './modelState.js'
 import type { PlainAnswer, PlainEffect, PlainKeptResult, PlainRequest } from './plainValues.js'
 
+/** A `once` that its session has completed. */
 interface Run {
   readonly key: string
   readonly fence: number
   readonly value: string | undefined
+  /** How long later calls get the result, in ms; undefined if only the followers get the result. */
   readonly keep: number | undefined
 }
 
@@ -40,6 +42,7 @@ export class ModelResults {
     const kept = { key, fence, value, keep, ownerBroker: session.ownerBroker }
     state.keptResults.push(kept)
     this.#effect({ kind: 'kept', kept: { ...kept } })
+    // Forgets the oldest results until the rest is within the limits of the session.
     const { keptResults, keptResultBytes } = session.limits
     for (;;) {
       const [oldest] = state.keptResults

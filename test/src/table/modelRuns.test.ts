@@ -25,6 +25,7 @@ interface History {
  * `commands`.
  */
 function runHistory(steps: readonly Step[], commands: Command[] = []): History {
+  // One command grants at most two waiters, so that the histories contain unfinished keys.
   const tableAndModel = new TableAndModel(2)
   const commandMaker = new CommandMaker()
   const effects: PlainEffect[] = []
@@ -93,6 +94,7 @@ describe('table: random histories compared with the model', () => {
       // A quick run ends at the first history with which every kind was seen.
       if (!isFullRun && expectedKinds.every((kind) => counts.has(kind))) break
     }
+    // A kind is rare in a quick run if it is missing, and in a full run if it comes up to 3 times.
     const rareCount = count(0, 3)
     const rare = expectedKinds.filter((kind) => (counts.get(kind) ?? 0) <= rareCount)
     expect(rare, 'kinds that are missing or rare').to.deep.equal([])

@@ -43,8 +43,8 @@ export interface ModelSession extends Omit<Mutable<PlainSession>, Derived> {
 }
 
 /**
- * Returns whether the session accepts a resume. The secret must be valid, and neither this attempt
- * nor a later attempt may already have resumed the session with this secret.
+ * Returns whether the session accepts a resume. The secret (`proof`) must be valid, and neither
+ * this attempt nor a later attempt may already have resumed the session with this secret.
  */
 export function acceptsResume(
   session: ModelSession,
@@ -79,7 +79,7 @@ export class ModelState {
   /** Keys with holders or waiters, in the order in which the keys came into use. */
   keysInUse: string[] = []
 
-  /** Whether a lock with these terms is compatible with every lock of the key. */
+  /** Whether a lock with these terms is compatible with the locks and the upgrade of the key. */
   canHold({ key, mode, permits = 0, capacity = 0 }: WantedLock): boolean {
     const held = this.locks.filter((lock) => lock.key === key)
     if (mode === 'exclusive') return held.length === 0
@@ -187,6 +187,7 @@ export class ModelState {
     const locks = this.#firstMembers(this.locks, session).filter(
       (lock) => lock.ttl !== undefined || lock.maxHold !== undefined,
     )
+    // A new generation, so that an expiry that the former owner proposed has no effect.
     for (const lock of locks) if (changesOwner) lock.generation += 1
     const requests = this.requestsOf(session.id).filter(({ timeout }) => timeout !== undefined)
     const calls = this.barrierCalls.filter(
@@ -243,6 +244,7 @@ export class ModelState {
           barrierCalls: this.barrierCalls
             .filter((call) => call.session === session.id)
             .map((call) => call.id),
+          // A session that can resume stores its newest 16 revocations.
           revocations: session.grace > 0 ? allRevocations.slice(-16) : [],
           answers:
             session.grace > 0 ? answers.map(([id, answer]) => [id, answer] as const) : undefined,

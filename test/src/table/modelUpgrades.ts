@@ -46,7 +46,8 @@ export class ModelUpgrades {
       this.#answer(session, id, { kind: 'upgraded', fence: lock.presentFence })
     } else if (others.length === 0 && !state.quiet) {
       session.lastId = id
-      this.#grant(lock, id, false)
+      const waited = false
+      this.#grant(lock, id, waited)
     } else if (timeout === 0) {
       session.lastId = id
       this.#answer(session, id, this.#failure(session, lock, 'LOCK_HELD'))
@@ -84,7 +85,7 @@ export class ModelUpgrades {
     this.#output.answer(session, command.id, { kind: 'downgraded' }, 'downgrade')
   }
 
-  /** Ends a scope: first its request, then its locks. */
+  /** Ends a scope: first its waiting request, then its locks. A scope has one waiting request. */
   endScope(session: ModelSession, { id, scope, at }: CommandOf<'endScope'>): void {
     session.lastId = id
     const state = this.#state
@@ -125,13 +126,13 @@ export class ModelUpgrades {
   }
 
   /** Ends a waiting upgrade, because its client or a timer gave it up. */
-  giveUp(id: string, request: number, reason: string, code: ErrorCode, at: number): void {
+  giveUp(sessionId: string, request: number, reason: string, code: ErrorCode, at: number): void {
     const upgrade = this.#state.upgrades.find(
-      (waiter) => waiter.session === id && waiter.id === request,
+      (waiter) => waiter.session === sessionId && waiter.id === request,
     )
     if (upgrade === undefined) return
-    const session = this.#state.session(id)!
-    const lock = this.#state.lock(id, upgrade.upgradeOf!)!
+    const session = this.#state.session(sessionId)!
+    const lock = this.#state.lock(sessionId, upgrade.upgradeOf!)!
     const answer =
       code === 'LOCK_TIMEOUT'
         ? this.#failure(session, lock, code)
@@ -164,6 +165,7 @@ export class ModelUpgrades {
     return undefined
   }
 
+  /** @param waited Whether the upgrade waited; false if the model grants a new upgrade at once. */
   #grant(lock: ModelLock, id: number, waited: boolean): void {
     this.#state.fence += 1
     lock.presentFence = this.#state.fence

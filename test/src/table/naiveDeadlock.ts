@@ -1,8 +1,8 @@
 /**
  * Finds deadlocks by a simple reduction of the whole table, as PROTOCOL.md describes it. A scope is
  * one task of a session. While a scope waits, its locks stay held; while an upgrade waits, its lock
- * stays held. The reduction removes all other locks, and then the requests that can be granted. It
- * repeats these steps until nothing changes. A request that remains can never be granted.
+ * stays held. The reduction removes all other locks, and then the requests that can be granted. The
+ * reduction repeats these steps until nothing changes. A request that remains can never be granted.
  */
 import type { Command, LockTable } from '@holdfast/server/core'
 import type { PlainLock, PlainRequest, PlainState } from './plainValues.js'
@@ -39,7 +39,7 @@ export function isDeadlock(table: PlainTable, newRequests: readonly PlainRequest
 export function stuckRequests(table: PlainTable): readonly PlainRequest[] {
   let { locks, waiting, upgrades } = table
   for (;;) {
-    const count = locks.length + waiting.length + upgrades.length
+    const countBefore = locks.length + waiting.length + upgrades.length
     locks = locks.filter((lock) =>
       [...waiting, ...upgrades].some((request) => keeps(request, lock)),
     )
@@ -50,7 +50,8 @@ export function stuckRequests(table: PlainTable): readonly PlainRequest[] {
         .every((member) => canBeGranted(member, locks, waiting, upgrades)),
     )
     waiting = waiting.filter((request) => !grantable.includes(request))
-    if (locks.length + waiting.length + upgrades.length === count) return [...waiting, ...upgrades]
+    const countAfter = locks.length + waiting.length + upgrades.length
+    if (countAfter === countBefore) return [...waiting, ...upgrades]
   }
 }
 
@@ -69,6 +70,7 @@ export function newRequestsOf(command: RequestCommand, table: LockTable): PlainR
     ...unusedTerms,
   }
   if (command.type === 'upgrade') {
+    // The session must hold a lock with this fence.
     const { session, id, fence } = command
     const { key, extras } = table.sessions.get(session)!.held.get(fence)!
     const scope = extras?.scope?.number

@@ -2,7 +2,8 @@
  * `once` in the lock table. The first caller of a key is granted a lock and runs. The callers that
  * wait meanwhile, its *followers*, get the value of the run. A `TableDriver` applies commands to a
  * lock table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of
- * session `b` got the key `k` with the fence 2. A fence numbers a grant.
+ * session `b` got the key `k` with the fence 2. A fence numbers a grant. `complete` ends a run: its
+ * arguments are the session, the fence of the run, and the value as JSON text.
  */
 import { dump, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -48,6 +49,7 @@ describe('table: once', () => {
     driver.lock('stealer', 'k', { steal: true })
     expect(driver.unlock('stealer', 3)).to.include('granted c#1 k f4')
     expect(driver.end('c')).to.include('granted d#1 k f5')
+    // Only the release and the answer, because no follower waits any more.
     expect(driver.complete('d', 5, { value: '5' })).to.have.lengthOf(2)
   })
 
@@ -57,6 +59,7 @@ describe('table: once', () => {
     driver.once('b', 'l')
     expect(driver.complete('a', 1)).to.deep.equal(['answer a#2 LOCK_NOT_HELD'])
     expect(driver.complete('a', 2)).to.deep.equal(['answer a#3 LOCK_NOT_HELD'])
+    // No lock has the fence 3.
     expect(driver.complete('b', 3)).to.deep.equal(['answer b#2 LOCK_NOT_HELD'])
   })
 
@@ -72,7 +75,7 @@ describe('table: once', () => {
     expect(expectUnchanged(driver, completeAgain)).to.deep.equal(['repeat a#2 unlocked'])
   })
 
-  it('a command answers a limited number of followers, and the next command answers the rest', () => {
+  it('a command answers a limited number of followers, here two, and the next command answers the rest', () => {
     const driver = new TableDriver(true, new LockTable(undefined, 2))
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.open(session)
     for (const session of ['a', 'b', 'c', 'd']) driver.once(session, 'k')
@@ -89,6 +92,7 @@ describe('table: once', () => {
   })
 
   it('a follower that leaves before its answer gets no value, and the other followers get the value', () => {
+    // One command answers one follower: `complete` answers b, and the cancel of c answers d.
     const driver = new TableDriver(true, new LockTable(undefined, 1))
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.open(session)
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.once(session, 'k')
@@ -143,6 +147,7 @@ describe('table: kept results of once', () => {
     run('k', '1')
     run('l', '1')
     expect(run('m', '1')).to.include('forgotten k f1')
+    // A kept result with this value takes about 2.5 kB, so no other result fits into 3,000 bytes.
     const large = `"${'v'.repeat(1_000)}"`
     expect(run('n', large)).to.include.members(['forgotten l f2', 'forgotten m f3'])
     expect([...driver.table.keptResults.keys()]).to.deep.equal(['n'])
@@ -167,8 +172,10 @@ describe('table: kept results of once', () => {
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.once(session, 'k')
     driver.complete('a', 1, { value: '"the value"', keep: 1_000 })
     const text = JSON.stringify([...dump(driver.table)])
+    // Two parts around a single occurrence of the value.
     expect(text.split('the value')).to.have.lengthOf(2)
     const copy = restore(JSON.parse(text) as SnapshotItem[])
+    // The key is unfinished, because d and e have no answer yet.
     checkTableRecords(copy, new Set(['k']))
     expect(plainState(copy)).to.deep.equal(plainState(driver.table))
     for (const table of [driver.table, copy]) {

@@ -12,8 +12,8 @@ import { TableDriver } from './tableDriver.js'
 
 /**
  * Returns a driver with two sessions. `a`, owned by the broker `one`, holds a lock with a ttl (a
- * time limit) and a lock without. `a` waits for the key `l`. `b`, owned by the broker `two`, holds
- * `l`.
+ * time limit) and a lock without a ttl. `a` waits for the key `l`. `b`, owned by the broker `two`,
+ * holds `l`. The secret of `a` is `s1`, and the next secret of each resume is `s2`.
  */
 function driverWithTwoOwners(): TableDriver {
   const driver = new TableDriver()

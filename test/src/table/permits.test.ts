@@ -140,10 +140,14 @@ describe('table: permits compared with a semaphore', () => {
   const capacity = 4
   const parameters = runs(120, 5_000)
   const operation = fc.record({
+    // Twice as many acquires and releases as other operations.
     kind: fc.constantFrom('acquire', 'acquire', 'tryAcquire', 'release', 'release', 'cancel'),
     permits: fc.integer({ min: 1, max: capacity }),
+    // Any number, which chooses one of the present requests.
     choice: fc.nat(1_000),
   })
+  const unknownId = 0
+  const unknownFence = 999
 
   it(`grant the same requests in the same order, in ${parameters.numRuns} histories`, function () {
     this.timeout(300_000)
@@ -163,10 +167,10 @@ describe('table: permits compared with a semaphore', () => {
       for (const { kind, permits, choice } of operations) {
         const fields = { at: 0, session: 'a', attachEpoch: 1 }
         const id = ++lastId
-        const chooseFrom = (ids: number[]) => ids[choice % Math.max(1, ids.length)] ?? 0
+        const chooseFrom = (ids: number[]) => ids[choice % Math.max(1, ids.length)] ?? unknownId
         if (kind === 'release') {
           const released = chooseFrom(semaphore.held)
-          const fence = fences.get(released) ?? 999
+          const fence = fences.get(released) ?? unknownFence
           expect(grantsOf({ type: 'unlock', ...fields, id, fence })).to.deep.equal(
             semaphore.release(released),
           )
@@ -180,7 +184,7 @@ describe('table: permits compared with a semaphore', () => {
           const wanted = { key: 'k', mode: 'permits', steal: false, metadata: undefined } as const
           const terms = { ttl: undefined, timeout, extras: { permits, capacity } }
           expect(grantsOf({ type: 'lock', ...fields, id, ...wanted, ...terms })).to.deep.equal(
-            semaphore[kind as 'acquire'](id, permits),
+            semaphore[kind as 'acquire' | 'tryAcquire'](id, permits),
           )
         }
       }

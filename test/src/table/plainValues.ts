@@ -88,11 +88,12 @@ export interface PlainKeptResult {
   /** The fence of the run that had this result. */
   readonly fence: number
   readonly value: string | undefined
+  /** How long the table keeps the result, in ms. */
   readonly keep: number
   readonly ownerBroker: string
 }
 
-/** A result that some followers have not got yet. */
+/** A result that some followers (`once` calls that waited for the run) have not got yet. */
 export interface PlainDelivery {
   readonly fence: number
   readonly value: string | undefined
@@ -141,6 +142,7 @@ export interface PlainKey {
   readonly holders: readonly PlainLock[]
   readonly queue: readonly PlainRequest[]
   readonly delivery: PlainDelivery | undefined
+  /** The waiting upgrade of a lock of the key. */
   readonly upgrade: PlainRequest | undefined
 }
 
@@ -319,11 +321,7 @@ export function plainEffect(effect: Effect): PlainEffect {
     case 'withdrawn':
       return { kind: 'withdrawn', request: plainRequest(effect.request), reason: effect.reason }
     case 'granted':
-      return {
-        kind: 'granted',
-        lock: plainLock(effect.lock),
-        waited: effect.request !== undefined,
-      }
+      return { kind: 'granted', lock: plainLock(effect.lock), waited: effect.request !== undefined }
     case 'upgraded':
       return {
         kind: 'upgraded',

@@ -54,7 +54,7 @@ describe('table: a quiet start', () => {
     expect(driver.quiet(false)).to.deep.equal(['granted a#1 k f2'])
   })
 
-  it('does not delay cancels, unlocks and ends', () => {
+  it('does not delay cancels, timeouts and ends of sessions', () => {
     const driver = quietDriver('a', 'b', 'c')
     driver.lock('a', 'k')
     driver.lock('b', 'k')
