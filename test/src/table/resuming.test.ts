@@ -1,7 +1,7 @@
 /**
  * A session and its connections: what a dropped connection costs, which client may resume a
- * session, and when a resume secret is valid. A replaced connection has no influence. A session
- * survives a drop for its grace. The attach epoch of a session numbers its connections. A
+ * session, and when a resume secret is valid. The table ignores commands that come on a replaced
+ * connection. A session survives a drop for its grace. The attach epoch numbers the connections. A
  * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
  * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. `answer a#2
  * LOCK_TIMEOUT by b f2` means that request 2 of session `a` failed, because session `b` held the
@@ -129,6 +129,7 @@ describe('table: resume', () => {
   it('replaces a connection that is still open, whose later commands are ignored', () => {
     const driver = driverWithGrace()
     expect(driver.resume('a', 's1', 's2')).to.deep.equal(['resumed a @2; #1 granted f1'])
+    // 9 is a new id, and 1 is the attach epoch of the replaced connection.
     expectNoEffect(driver, () => driver.unlock('a', 1, { attachEpoch: 1, id: 9 }))
     expectNoEffect(driver, () => driver.lock('a', 'm', { attachEpoch: 1, id: 9 }))
     expectNoEffect(driver, () => driver.refresh('a', 1, { attachEpoch: 1, id: 9 }))
@@ -197,6 +198,7 @@ describe('table: resume secrets', () => {
       lock: (driver) => driver.lock('a', 'm'),
       unlock: (driver) => driver.unlock('a', 1),
       refresh: (driver) => driver.refresh('a', 1),
+      // No request has the id 77.
       cancel: (driver) => driver.cancel('a', 77),
       'a message that is not a command of the table': (driver) => driver.confirm('a'),
     }
@@ -212,6 +214,7 @@ describe('table: resume secrets', () => {
   it('a message on a replaced connection leaves the former secret valid', () => {
     const driver = driverWithGrace()
     driver.resume('a', 's1', 's2')
+    // The last argument is the attach epoch of the replaced connection.
     driver.ack('a', [], 1)
     driver.confirm('a', 1)
     expect(driver.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
@@ -225,7 +228,7 @@ describe('table: resume secrets', () => {
     expect(driver.resume('a', 's3', 's4')[0]).to.match(/^resumed a @4/)
   })
 
-  it('the table refuses an attempt whose number is not above that of the last successful attempt', () => {
+  it('the table refuses an attempt whose number is not above the number of the last successful attempt', () => {
     const driver = driverWithGrace()
     expect(driver.resume('a', 's1', 's2', { resumeAttempt: 2 })[0]).to.match(/^resumed a @2/)
     const before = driver.state()

@@ -25,6 +25,7 @@ describe('table: revoke', () => {
     const driver = TableDriver.withSessions('a', 'op')
     driver.lock('a', 'k')
     driver.lock('a', 'l')
+    // The keys k and l have the fences 1 and 2, and m is free.
     for (const [key, fence] of [['k', 2] as const, ['l', 1] as const, ['m', 1] as const]) {
       expect(driver.revoke('op', key, fence)[0]).to.match(/^answer op#\d LOCK_NOT_HELD$/)
     }
@@ -57,12 +58,14 @@ describe('table: revoke', () => {
     driver.open('a', { grace: 1_000 })
     driver.open('b')
     driver.open('op')
+    // 20 revocations for each session: the even fences for a, the odd fences for b.
     for (let fence = 1; fence <= 40; fence++) {
       driver.lock(fence % 2 === 0 ? 'a' : 'b', 'k')
       driver.revoke('op', 'k', fence)
     }
     const fencesOf = (session: string) =>
       driver.table.sessions.get(session)!.revocations.map(({ fence }) => fence)
+    // The even fences from 10 to 40.
     expect(fencesOf('a')).to.deep.equal(Array.from({ length: 16 }, (_, i) => 10 + 2 * i))
     expect(fencesOf('b')).to.deep.equal([])
   })

@@ -14,6 +14,7 @@ const waiterCount = count(3_000, 10_000)
 
 /** Returns a driver with a session that holds `k`, and thousands of sessions that wait for `k`. */
 function driverWithWaiters(): TableDriver {
+  // The driver does not check the invariants, because each check examines the whole table.
   const driver = new TableDriver(false)
   driver.open('holder')
   driver.lock('holder', 'k')
@@ -75,11 +76,12 @@ describe(`table: ${waiterCount} waiters`, () => {
     for (let remaining = waiterCount - 1_000; remaining > 0; remaining -= 1_000)
       driver.apply(grantMore)
     expect(driver.table.heldCount).to.equal(waiterCount)
+    // A release for each lock, and the end of the session.
     expect(driver.end('w')).to.have.length(waiterCount + 1)
     expect(driver.table.keys.size).to.equal(0)
   })
 
-  it('the end of a session with thousands of requests withdraws all of them', () => {
+  it('the end of a session with thousands of requests withdraws all these requests', () => {
     const driver = new TableDriver(false)
     driver.open('holder')
     driver.open('w')

@@ -23,7 +23,7 @@ export interface World {
 }
 
 export interface ExplorationResult {
-  /** The number of different states that were reached. */
+  /** The number of different states that were reached before the last command of an order. */
   readonly states: number
   /** The number of commands that were tried and compared. */
   readonly commandCount: number
@@ -44,6 +44,7 @@ export function explore(world: World, depth: number): ExplorationResult {
         tableAndModel.replay(path)
         tableAndModel.apply(command)
         commandCount++
+        // No command follows, so the state after the last command need not be stored.
         if (length === depth) continue
         const stateDigest = createHash('sha1')
           .update(JSON.stringify(tableAndModel.state))

@@ -28,6 +28,7 @@ function copyOf(table: LockTable): LockTable {
 describe('table: snapshots', () => {
   it('a restored table has the same state and the same later effects', function () {
     this.timeout(300_000)
+    // The snapshot comes after at most 120 of the 150 steps, so that 30 or more steps follow.
     const property = fc.property(stepLists, fc.nat(120), (steps, snapshotAt) => {
       const commandMaker = new CommandMaker()
       const table = new LockTable()
@@ -49,7 +50,7 @@ describe('table: snapshots', () => {
     fc.assert(property, { ...runs(25, 2_000), endOnFailure: true })
   })
 
-  it('the snapshot of an empty table has only the header item, with the fence and the quiet start', () => {
+  it('the snapshot of an empty table has only the header item: the fence, and whether the table is quiet', () => {
     const items = [...dump(new LockTable())]
     expect(items).to.deep.equal([{ item: 'table', fence: 0, quiet: false }])
   })
@@ -62,24 +63,24 @@ describe('table: snapshots', () => {
       driver.lock('b', `k${i}`)
     }
     const items = [...dump(driver.table)]
-    let read = 0
+    let readCount = 0
     const steps = restoreGradually(
       (function* () {
         for (const item of items) {
-          read++
+          readCount++
           yield item
         }
       })(),
     )
-    for (let readBefore = 0; ; readBefore = read) {
+    for (let countBefore = 0; ; countBefore = readCount) {
       const { value, done } = steps.next()
-      expect(read - readBefore).to.be.at.most(64)
+      expect(readCount - countBefore).to.be.at.most(64)
       if (done !== true) continue
       expect(isSame(plainState(value), plainState(driver.table))).to.equal(true)
       checkTableRecords(value)
       break
     }
-    expect(read).to.equal(items.length)
+    expect(readCount).to.equal(items.length)
   })
 
   it('a snapshot with a request of an unknown session is refused', () => {

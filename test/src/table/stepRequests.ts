@@ -1,6 +1,8 @@
 /**
  * The commands by which a client asks for a lock, as random histories use them. A *pick*, any
- * number, chooses the key, the mode, the times and the other terms.
+ * number, chooses the key, the mode, the times and the other terms. Each choice takes another
+ * remainder or other bits of the pick, so that the choices hardly depend on each other. The numbers
+ * only set how frequent a choice is: `pick % 5 < 3` is true for three of five picks.
  */
 import type { Command, ExtraTerms } from '@holdfast/server/core'
 
@@ -69,6 +71,7 @@ function request(fields: SessionFields, id: number, pick: number) {
 /** A set of one to three keys, in any order, with mixed modes. */
 export function lockAll(fields: SessionFields, id: number, pick: number): Command {
   const size = 1 + ((pick >> 2) % keys.length)
+  // A step of `keys.length - 1` goes back by one key.
   const direction = pick % 2 === 0 ? 1 : keys.length - 1
   const items = Array.from({ length: size }, (_, i) => {
     const key = keys[(pick + i * direction) % keys.length]!
@@ -90,6 +93,7 @@ export function lockAll(fields: SessionFields, id: number, pick: number): Comman
 
 /** A `once` command. @param pick A random number that decides the key, the ttl and the timeout. */
 export function once(fields: SessionFields, id: number, pick: number): Command {
+  // Only two keys, so that several calls meet at one key.
   const key = keys[pick % 2]!
   const ttl = pickTtl(pick)
   const timeout = pickTimeout(pick)
@@ -105,6 +109,7 @@ export function complete(fields: SessionFields, id: number, fence: number, pick:
 
 /** A `barrier` command. @param pick A random number that decides its fields. */
 export function barrier(fields: SessionFields, id: number, pick: number): Command {
+  // Only two keys, so that several calls meet at one barrier.
   const key = keys[pick % 2]!
   const parties = pick % 8 === 7 ? 3 : 2
   const timeout = pick % 5 === 0 ? 0 : pick % 5 === 1 ? 100 : undefined

@@ -56,8 +56,16 @@ const kinds = [
 
 /** The relative frequency of each kind, in the order of `kinds`. */
 const weights = [
-  ...[30, 10, 12, 16, 12, 28, 20, 2, 18, 6, 6, 20, 9, 3, 14, 5, 5, 6, 4, 4, 3, 4, 6, 2, 4],
-  ...[16, 1, 1, 2, 4],
+  // From `lock` to `forgetResult`.
+  ...[30, 10, 12, 16, 12, 28, 20, 2],
+  // From `upgrade` to `barrier`.
+  ...[18, 6, 6, 20, 9, 3, 14],
+  // From `cancel` to `confirm`.
+  ...[5, 5, 6, 4, 4, 3],
+  // From `suspend` to `repeat`.
+  ...[4, 6, 2, 4, 16],
+  // From `raiseFenceFloor` to `grantUnfinishedKeys`.
+  ...[1, 1, 2, 4],
 ]
 
 export interface Step {
@@ -92,6 +100,7 @@ const brokers = ['one', 'two', 'three']
  * A session with grace 0 cannot resume.
  */
 const graces = [5_000, 0, 5_000, 0, 5_000]
+/** Limits of a session that a history reaches. */
 const limits = {
   locks: 8,
   answers: 10,
@@ -151,6 +160,7 @@ export class CommandMaker {
         // the id. The answer may be acknowledged already.
         return repeat(fields, session, pick, state)
       case 'lock':
+        // Sometimes skips two ids.
         return lock(fields, session.lastId + 1 + (pick % 16 === 0 ? 2 : 0), pick)
       case 'permits':
         return permits(fields, session.lastId + 1, pick)
@@ -180,6 +190,7 @@ export class CommandMaker {
         return { type: 'upgrade', ...request, timeout }
       }
       case 'endScope':
+        // No request has the scope 3.
         return { type: 'endScope', ...fields, id: session.lastId + 1, scope: 1 + (pick % 3) }
       case 'unlock':
       case 'refresh': {

@@ -64,7 +64,7 @@ export class TableAndModel {
     return tableEffects
   }
 
-  /** Applies commands in order, without checks, because the same commands were checked before. */
+  /** Applies commands in order without checks. Call only for commands that were checked before. */
   replay(commands: readonly Command[]): void {
     this.#state = undefined
     for (const command of commands) {

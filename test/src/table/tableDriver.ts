@@ -11,7 +11,7 @@ import { expect } from 'chai'
 import { Invariants } from './invariants.js'
 import { formatEffect, plainEffect, plainState } from './plainValues.js'
 
-/** Limits that a test does not reach unless it sets a smaller limit. */
+/** Limits that no test reaches without a limit of its own. */
 const generousLimits: SessionLimits = { locks: 10_000, answers: 1_024, waitersPerKey: 100_000 }
 
 /**
@@ -32,7 +32,9 @@ interface LockOptions extends RequestOverrides {
   readonly metadata?: string
   /** The number of permits, for a lock with the mode `permits`; default 1 with a capacity. */
   readonly permits?: number
+  /** The number of permits that the key has. A lock with a capacity has the mode `permits`. */
   readonly capacity?: number
+  /** How long the lock lasts after its grant, whether refreshed or not, in ms. */
   readonly maxHold?: number
   readonly notify?: readonly NoticeType[]
   /** The number of the scope of the request. */
@@ -45,6 +47,7 @@ export type ItemOrKey = string | SetItem
 interface OpenOptions {
   /** How long a broker keeps the session after its connection dropped, in ms. Default 0. */
   readonly grace?: number
+  /** The first secret of a session with a grace. Default `a-1` for the session `a`. */
   readonly secret?: string
   readonly principal?: string
   readonly name?: string

@@ -110,6 +110,7 @@ describe('table: upgrades', () => {
     driver.lockAll('c', ['x', 'y'])
     driver.campaign('c', 'election')
     driver.once('c', 'once')
+    // The fences of the four locks of c. A refused request uses up no id, so the id 9 stays new.
     for (const fence of [3, 4, 5, 6]) {
       expect(driver.upgrade('c', fence, { id: 9 })).to.deep.equal(['repeat c#9 BAD_MESSAGE'])
       expect(driver.downgrade('c', fence, { id: 9 })).to.deep.equal(['repeat c#9 BAD_MESSAGE'])
@@ -121,6 +122,7 @@ describe('table: upgrades', () => {
     driver.lock('a', 'k', shared)
     driver.upgrade('a', 1)
     driver.downgrade('a', 1)
+    // The locks of b have the fences 3 to 102.
     for (let i = 0; i < 100; i++) driver.lock('b', 'k', shared)
     expect(driver.revoke('c', 'k', 1)).to.deep.equal(['answer c#1 LOCK_NOT_HELD'])
     expect(driver.revoke('c', 'k', 50)).to.include('released b k f50 revoked')
@@ -144,6 +146,7 @@ describe('table: upgrades', () => {
   it('survive a restart from a snapshot while they wait and after their grant', () => {
     const driver = twoReaders()
     driver.upgrade('a', 1)
+    // `Invariants` need a new table. A new driver does not know the last ids of its sessions.
     const waiting = new TableDriver(false, restore(dump(driver.table)))
     expect(waiting.unlock('b', 2, { id: 2 })).to.include('upgraded a k f1 to f3')
     const granted = new TableDriver(false, restore(dump(waiting.table)))
