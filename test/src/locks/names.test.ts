@@ -28,6 +28,7 @@ const nameArbitrary = fc
       ),
       fc.integer({ min: 0, max: 0xffff }).map((unit) => String.fromCharCode(unit)),
     ),
+    // Short enough that every name has a key.
     { maxLength: 20 },
   )
   .map((parts) => parts.join(''))
@@ -62,8 +63,10 @@ describe('names of session.locks', () => {
   })
 
   it('may have at least 100 UTF-16 units of any kind, and are refused if their key would be too long', async () => {
+    // A key has at most 512 bytes in UTF-8: the prefix has 6 bytes, and each escape has 5.
     expect(isKey(keyForName('\uD800'.repeat(101)))).to.equal(true)
     const { sessions } = await stage.brokerWithSessions('one')
+    // 513, 516 and 513 bytes.
     for (const longName of ['x'.repeat(513), '\0'.repeat(102), '锁'.repeat(171)]) {
       expect(keyForName(longName)).to.equal(undefined)
       const error = await sessions[0]!.locks.request(longName, () => {}).catch((e: Error) => e)

@@ -1,6 +1,7 @@
 /**
- * Tests `session.locks` where the network makes it differ from the locks of a browser: lost locks,
- * ended sessions, and refusals by the broker. A fence is the number of a grant.
+ * Tests `session.locks` where the network makes its locks differ from the locks of a browser: lost
+ * locks, ended sessions, and refusals by the broker. A fake socket stands for the broker. A fence
+ * is the number of a grant. Fences and times of grants are arbitrary numbers here.
  */
 import type { HeldLock, LockCallback, LockRequestOptions } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
@@ -81,6 +82,7 @@ describe('session.locks over a network', () => {
       ['stolen', {}, ({ socket }) => socket.deliver({ type: 'lost', fence: 9, reason: 'stolen' })],
       ['expired', { ttl: 1_000 }, ({ clock }) => clock.advance(1_000)],
       ['session', {}, ({ socket }) => socket.end()],
+      // The lease of the session is 10 s.
       ['session', {}, ({ clock }) => clock.advance(10_000)],
       ['session', {}, ({ session }) => void session.close()],
     ]
@@ -155,6 +157,7 @@ describe('session.locks over a network', () => {
     for (const thrown of [undefined, new Error('mine')]) {
       const settleCallback = () => (thrown ? Promise.reject(thrown) : 'fine')
       const scene = await openScene()
+      // The callback ends after two turns, when the broker has granted the lock.
       const request = requestLock(scene, {}, turn().then(turn).then(settleCallback))
       await turn()
       scene.socket.deliver({ type: 'granted', id: 1, fence: 9 })
@@ -177,12 +180,14 @@ describe('session.locks over a network', () => {
     await turn()
     expectAbortError(heldRequest.outcome, { code: 'LOCK_LOST', reason: 'session' })
     expect(waitingRequest.outcome).to.equal('open')
+    // Longer than the delay before the client reconnects.
     scene.clock.advance(5_000)
     await turn()
     const socket = scene.network.last
     socket.accept()
     socket.deliver(welcome({ session: 's2' }))
     await turn()
+    // The first message is the hello.
     expect(socket.sent.slice(1)).to.deep.equal([{ type: 'lock', id: 2, key: 'a' }])
     socket.deliver({ type: 'granted', id: 2, fence: 12 })
     await turn()
@@ -199,6 +204,7 @@ describe('session.locks over a network', () => {
     scene.socket.end()
     const withoutConnection = requestLock(scene, { ifAvailable: true })
     await turn()
+    // Runs the timers that are due now.
     scene.clock.advance(0)
     await turn()
     expect(withoutConnection.outcome).to.include({ name: 'HoldfastError', code: 'UNAVAILABLE' })

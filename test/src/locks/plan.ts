@@ -43,7 +43,7 @@ const names = ['x', 'y', '', '\0']
 export function drawPlan(random: RandomSource, turns: number): PlanTurn[] {
   let requestCount = 0
   const openRequests: PlannedRequest[] = []
-  const planRequest = (steal: boolean): PlannedRequest => {
+  const planRequest = ({ steal }: { steal: boolean }): PlannedRequest => {
     const ifAvailable = !steal && random.chance(0.2)
     const abortable = !steal && !ifAvailable && random.chance(0.6)
     const mode = !steal && random.chance(0.5) ? 'shared' : 'exclusive'
@@ -57,6 +57,7 @@ export function drawPlan(random: RandomSource, turns: number): PlanTurn[] {
     openRequests.push(planned)
     return planned
   }
+  /** Makes one to `maxCount` items. */
   const upTo = <T>(maxCount: number, make: () => T) =>
     Array.from({ length: 1 + random.below(maxCount) }, make)
   const planEnd = (...kinds: PlannedEnd['kind'][]): PlannedEnd => ({
@@ -64,12 +65,15 @@ export function drawPlan(random: RandomSource, turns: number): PlanTurn[] {
     label: random.pick(openRequests).label,
   })
   const turn = (): PlanTurn => {
+    // Of seven turns, three request locks, two end requests, one aborts and one steals.
     const choice = openRequests.length === 0 ? 0 : random.below(7)
-    if (choice <= 2) return upTo(4, () => planRequest(false))
+    if (choice <= 2) return upTo(4, () => planRequest({ steal: false }))
     if (choice <= 4) return upTo(3, () => planEnd('release', 'release', 'fail'))
     if (choice === 5)
-      return random.chance(0.5) ? upTo(2, () => planEnd('abort')) : withAbort(planRequest(false))
-    return [planRequest(true), ...upTo(2, () => planRequest(false))]
+      return random.chance(0.5)
+        ? upTo(2, () => planEnd('abort'))
+        : withAbort(planRequest({ steal: false }))
+    return [planRequest({ steal: true }), ...upTo(2, () => planRequest({ steal: false }))]
   }
   return [...Array.from({ length: turns }, turn), ...closingTurns(openRequests)]
 }
@@ -87,7 +91,11 @@ function closingTurns(requests: readonly PlannedRequest[]): PlanTurn[] {
   ])
 }
 
-/** Runs a plan with two clients of the same locks, and returns the log of all turns. */
+/**
+ * Runs a plan with two clients of the same locks, and returns the log of all turns.
+ *
+ * @param prefix The prefix of all names of locks. No other plan uses this prefix.
+ */
 export async function runPlan(
   plan: readonly PlanTurn[],
   locks: Locks,

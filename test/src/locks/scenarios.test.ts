@@ -15,6 +15,7 @@ describe('session.locks compared with the specification', () => {
     it(title, async () => {
       const { sessions } = await stage.brokerWithSessions('one')
       const { locks } = sessions[0]!
+      // One client for both roles. No prefix, because no other scenario uses this broker.
       const script = new Script(locks, locks, '')
       await run(script)
       expect(script.log).to.deep.equal(log)
@@ -25,6 +26,7 @@ describe('session.locks compared with the specification', () => {
       const script = new Script(sessions[0]!.locks, sessions[1]!.locks, 'ours:')
       await run(script)
       const { quietPoints } = script
+      // The two sessions may learn of grants in another order than one session.
       expect(sortedBetweenQuietPoints(script.log, quietPoints)).to.deep.equal(
         sortedBetweenQuietPoints(log, quietPoints),
       )

@@ -88,12 +88,16 @@ export class Script {
     }
   }
 
-  /** Waits until all effects have ended: four rounds of tasks without a new line in the log. */
+  /**
+   * Waits until all effects have ended: four rounds of tasks without a new line in the log. An
+   * effect may need several rounds, because a release and the next grant are separate messages.
+   */
   async untilQuiet(): Promise<void> {
     let knownLength = -1
     for (let quietRounds = 0; quietRounds < 4; quietRounds++) {
       if (this.log.length !== knownLength) quietRounds = 0
       knownLength = this.log.length
+      // The answer to a query comes after the effects of all earlier requests.
       await this.locks.query()
       await newTask()
       if (this.otherLocks === this.locks) continue

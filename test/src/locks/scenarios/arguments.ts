@@ -1,6 +1,6 @@
 /**
  * Scenarios about the arguments of `request`: `request` converts and checks its arguments in the
- * order of the specification, and rejects instead of throwing.
+ * order of the specification. `request` throws no error, but returns a promise that rejects.
  */
 import { nameOf, type Script } from '../script.js'
 import type { Scenario } from './scenario.js'
@@ -92,10 +92,12 @@ const conversions: Scenario = {
       describeLock,
     )
     await tryArguments(script, 'truth', 'a', { ifAvailable: 'yes', steal: 0 }, describeLock)
+    // `request` ignores a fourth argument.
     await tryArguments(script, 'more', 'a', {}, describeLock, 'more')
   },
   log: [
     ...['12', 'null', 'undefined', 'true', 'a,b', 'mine'].map((n) => `name: done ${n} exclusive`),
+    // One line for each of the six values of the options.
     ...Array.from({ length: 6 }, () => 'options: done a exclusive'),
     'mode: done a shared',
     'undefined: done a exclusive',
@@ -155,6 +157,7 @@ const order: Scenario = {
     const mustNotRun = callbackThatMustNotRun(script)
     const aborted = AbortSignal.abort(new Error('mine'))
     const broken = { toString: () => { throw new Error('name') } } // biome-ignore format: one line
+    // The log shows the order in which `request` reads these properties.
     const options = {
       get ifAvailable() {
         script.record('reads ifAvailable')

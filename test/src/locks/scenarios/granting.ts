@@ -98,7 +98,7 @@ const fairness: Scenario = {
 
 const independent: Scenario = {
   title:
-    'locks of different names are independent, and a client gets no lock that it holds already',
+    'locks of different names are independent, and a client gets no second lock of a name that it holds',
   async run(script) {
     const a = script.request('a', 'x')
     const b = script.request('b', 'y')
@@ -198,6 +198,7 @@ const outcomes: Scenario = {
     }
     const caught = await script.locks.request(name, callbacks['rejects']!).catch((error) => error)
     script.record(`the very error: ${caught === customError}`)
+    // The same outcomes for callbacks that get null, because the lock is held.
     await script.locks.request(name, async () => {
       for (const [label, callback] of Object.entries(callbacks)) {
         const request = script.otherLocks.request(name, { ifAvailable: true }, (lock) => {
@@ -251,6 +252,7 @@ const tasks: Scenario = {
     const requests = ['a', 'b'].map((label) =>
       script.locks.request(name, { mode: 'shared' }, async () => {
         script.record(`${label} begins`)
+        // If both callbacks ran in one task, the other callback would begin in these microtasks.
         for (let i = 0; i < 50; i++) await undefined
         script.record(`${label} has had its microtasks`)
         await newTask()

@@ -101,6 +101,7 @@ const deadlock: Scenario = {
     const state = await script.locks.query()
     const clientOf = (list: LockInfo[] = [], name: string) =>
       list.find((info) => info.name === script.prefix + name)?.clientId
+    // Crossed: the client that holds one name waits for the other name.
     script.record(`crossed: ${clientOf(state.held, 'x') === clientOf(state.pending, 'y')}`)
     script.record(`crossed: ${clientOf(state.held, 'y') === clientOf(state.pending, 'x')}`)
     c.abort()
@@ -175,16 +176,18 @@ async function holdAll(script: Script): Promise<void> {
   const { held = [] } = await script.otherLocks.query()
   const listed = new Set(held.map(({ name }) => name))
   script.record(`listed: ${names.filter((name) => listed.has(name)).length}`)
+  // A further request must get null, because the lock of each name is held.
   for (const name of names) {
-    const state = await script.otherLocks.request(name, { ifAvailable: true }, (lock) =>
+    const granted = await script.otherLocks.request(name, { ifAvailable: true }, (lock) =>
       String(lock),
     )
-    if (state !== 'null') script.record(`${inAscii(name)} is held twice`)
+    if (granted !== 'null') script.record(`${inAscii(name)} is held twice`)
   }
   for (const end of ends) end()
   await Promise.all(settled)
 }
 
+/** The number of names without lone surrogates. */
 const wellFormedCount = names.filter((name) => !/\p{Cs}/u.test(name)).length
 
 const anyName: Scenario = {

@@ -39,6 +39,7 @@ const holderFirst: Scenario = {
     const name = `${script.prefix}x`
     const c = script.locks.request(name, () => script.record('c: granted'))
     void c.then(async () => {
+      // More microtasks than any implementation needs before the next callback.
       for (let i = 0; i < 50; i++) await undefined
       script.record('c: had its microtasks')
     })
@@ -62,14 +63,14 @@ const heldUntilSettled: Scenario = {
   async run(script) {
     const name = `${script.prefix}x`
     let end = (_: unknown) => {}
-    const chain = new Promise((resolve) => {
+    const ended = new Promise((resolve) => {
       end = resolve
     })
     const a = script.locks.request(name, async () => {
       await newTask()
-      await chain
+      await ended
       await newTask()
-      return chain
+      return ended
     })
     const b = script.request('b', 'x')
     await script.untilQuiet()

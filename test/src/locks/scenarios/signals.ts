@@ -51,6 +51,7 @@ const abortedWhileWaiting: Scenario = {
     await script.recordState()
     d.abort('enough')
     await script.untilQuiet()
+    // A second abort has no effect.
     d.abort('again')
     for (const request of [a, c]) request.release()
     await script.untilQuiet()
@@ -106,6 +107,7 @@ const abortedAfterGrant: Scenario = {
     await script.untilQuiet()
     const b = script.request('b', 'x', { abortable: true })
     await script.untilQuiet()
+    // One abort before the callback has settled, and one abort afterwards.
     b.release('fine')
     b.abort()
     await script.untilQuiet()

@@ -77,6 +77,7 @@ const allShared: Scenario = {
 const secondSteal: Scenario = {
   title: 'a stolen lock can be stolen again',
   async run(script) {
+    // The steals end the requests a and b, so the scenario need not release their locks.
     script.request('a', 'x')
     await script.untilQuiet()
     script.request('b', 'x', { steal: true })
@@ -149,6 +150,7 @@ const fromWithin: Scenario = {
   ],
 }
 
+/** `session.locks` receives the grant and the steal together, so the callback of `a` cannot run. */
 const twoStealsAtOnce: Scenario = {
   title: 'a steal in the same task as a request rejects the request before its callback runs',
   anyOrder: true,
