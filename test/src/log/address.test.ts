@@ -11,6 +11,7 @@ function refusal(parse: () => unknown): string {
     parse()
   } catch (error) {
     expect(error).to.include({ name: 'HoldfastError', code: 'INVALID_OPTION' })
+    // One line without a full stop, as all error messages.
     expect((error as Error).message).to.match(/^\S.*[^.]$/)
     return (error as Error).message
   }
@@ -58,6 +59,7 @@ describe('log: the address of etcd', () => {
     it(`is refused with a message: ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`, () => {
       const message = refusal(() => parseAddress(text))
       expect(message).to.match(pattern)
+      // The password of an address must not appear in an error message.
       expect(message).not.to.include('secret')
     })
   }

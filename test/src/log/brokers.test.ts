@@ -6,6 +6,7 @@
  * - The lease is how long a broker keeps a session without a message of its client.
  * - The grace is how long a session survives the loss of its connection.
  * - A fence is the number of a grant. A ttl is the time after which a lock expires.
+ * - The dead time, here 6 s, is the silence after which other brokers declare a broker dead.
  */
 import { createBroker, type Observer } from '@holdfast/server'
 import type { Effect } from '@holdfast/server/core'
@@ -56,6 +57,7 @@ describe('brokers that share a log', () => {
     await cluster.passAlive(3_000, alice, bob)
     const texts = cluster.store.entries.slice(entriesBefore).map(({ text }) => text)
     const proposals = texts.flatMap((text) => text.match(/"type":"(expire|timeout)"/g) ?? [])
+    // One proposal for each deadline, although both brokers have the lock and the request.
     expect(proposals.sort()).to.deep.equal(['"type":"expire"', '"type":"timeout"'])
     expect(a.broker.table.heldCount).to.equal(1)
   })
@@ -78,6 +80,7 @@ describe('brokers that share a log', () => {
     ])
     expect(effects.filter(([name]) => name === 'b')).to.deep.equal([])
     await cluster.client(b, alice.resume())
+    // After the four effects above.
     expect(effects.slice(4)).to.have.deep.members([
       ['a', 'moved'],
       ['b', 'resumed'],
@@ -91,6 +94,7 @@ describe('brokers that share a log', () => {
     expect(status.members).to.deep.equal([status.name, b.broker.logStatus!.name])
     expect(status.position).to.equal(cluster.store.position)
     expect(status.lagMs).to.be.at.least(0)
+    // The self-lease, the time for which a broker knows that it is a member, is nearly 6 s.
     expect(status.selfLeaseMs).to.be.greaterThan(5_000)
     expect(status).to.deep.include({ waiting: 0, snapshot: undefined, problem: undefined })
   })
@@ -139,6 +143,7 @@ describe('a session that moves to another broker', () => {
     await cluster.passAlive(7_000, alice)
     // From now on, only the entries of broker `a` are delayed.
     a.source.faults.delayMs = 1_000
+    // The ttl ends after 8 s, so broker `a` proposes the expiry 0.1 s before the session moves.
     await cluster.passTime(1_100)
     const socket = b.connectWithHello(alice.resume())
     await cluster.settle()
@@ -150,6 +155,7 @@ describe('a session that moves to another broker', () => {
     )
     expect(b.broker.table.heldCount).to.equal(1)
     expect(socket.heardOf('lost')).to.deep.equal([])
+    // The ttl started again with the move: 8.5 s have passed since.
     await cluster.passTime(4_500)
     expect(socket.heardOf('lost')).to.have.length(1)
     expect(b.broker.table.heldCount).to.equal(0)
@@ -162,6 +168,7 @@ describe('a session that moves to another broker', () => {
     const fence = await cluster.lock(alice, 1, 'k')
     alice.socket.drop()
     a.source.faults.delayMs = 150
+    // The second argument of `resume` is the number of the attempt.
     const abandoned = a.connectWithHello(alice.resume({}, 1))
     await cluster.settle()
     const socket = b.connectWithHello(alice.resume({}, 2))
@@ -193,6 +200,7 @@ describe('a session that moves to another broker', () => {
     for (const broker of [b, a, b, a]) {
       client = await cluster.client(broker, client.resume())
       expect(client.welcome.resumed).to.equal(true)
+      // With any message, the client confirms that it has the new secret.
       await cluster.send(client, { type: 'ack', ids: [] })
       await cluster.passAlive(5_000, client)
     }
@@ -229,6 +237,7 @@ describe('a broker that stops', () => {
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease' })
     await cluster.lock(alice, 1, 'k')
+    // Disconnects the client as a drain of 0 ms does, so that the session outlives the broker.
     a.broker.startDraining(0)
     for (const connection of a.broker.connections) a.broker.dismiss(connection)
     alice.socket.drop()

@@ -22,6 +22,7 @@ export class RecordingStateMachine extends RecordingTable {
   readonly source: MemorySource
   /** The calls of `serve`, `resign` and `restore`, with the time of each call. */
   readonly events: { readonly name: string; readonly at: number }[] = []
+  /** The digest that the log gets. By default equal at all brokers, so that no broker stops. */
   digestValue = 'the same'
 
   constructor(environment: FakeEnvironment, log: ReplicatedLog, source: MemorySource) {
@@ -147,10 +148,14 @@ export class Cluster {
     return granted.fence
   }
 
-  /** Lets time pass while these clients answer every ping. */
+  /**
+   * Lets time pass in steps of 100 ms while these clients answer every ping. A remainder of the
+   * time counts as a whole step.
+   */
   async passAlive(ms: number, ...clients: readonly Client[]): Promise<void> {
-    for (let passed = 0; passed < ms; passed += 100) {
-      await this.passTime(100)
+    const stepMs = 100
+    for (let passed = 0; passed < ms; passed += stepMs) {
+      await this.passTime(stepMs)
       for (const client of clients) {
         for (const { n } of client.socket.heardOf('ping')) client.say({ type: 'pong', n })
       }
@@ -180,8 +185,10 @@ export class Cluster {
     const settled = promise.finally(() => {
       isSettled = true
     })
+    // The caller handles a rejection, which may come before the caller awaits the promise.
     settled.catch(() => {})
     await this.settle()
+    // 2,000 steps of 50 ms are 100 s.
     for (let i = 0; !isSettled && i < 2_000; i++) await this.passTime(50)
     if (!isSettled) throw new Error('The promise is not settled after 100 s of the fake clock')
     return settled

@@ -21,6 +21,7 @@ describe('journal: crashes', () => {
     const { crashes, lies, grants } = await crashAtPoints(rounds, new Random(), points)
     expect(lies).to.deep.equal([])
     expect([...crashes.keys()]).to.deep.equal(points)
+    // One session holds 1,200 locks all the time, so the other sessions had locks too.
     expect(grants).to.be.greaterThan(1_200)
   })
 
@@ -38,6 +39,7 @@ describe('journal: crashes', () => {
       ...{ type: 'open', handshakeId: 'a', session: 's', principal: 'p', name: undefined, at: 0 },
       ...{ ownerBroker: '', lease: 15_000, grace: 15_000, secret: 'hash', limits },
     })
+    // The next grant has the fence 7, as in the ledger.
     table.apply({ type: 'raiseFenceFloor', fence: 6, at: 0 })
     table.apply({
       ...{ type: 'lock', session: 's', attachEpoch: 1, id: 1, key: 'k', mode: 'exclusive' },

@@ -147,8 +147,10 @@ class Scene {
 
   async #lockAndUnlock(session: Session): Promise<void> {
     while (!this.#isOver) {
+      // Fewer keys than workers, so that requests wait.
       const lock = await session.lock(`key ${this.#random.below(3)}`)
       this.#ledger.granted(lock, session.id)
+      // Another request, so that the session holds the lock for a while.
       await session.stats()
       await this.#ledger.unlock(lock)
     }
@@ -158,6 +160,7 @@ class Scene {
   async #openSession(): Promise<Session> {
     const session = await connect(`ws://127.0.0.1:${this.#port}`, {
       grace: 'lease',
+      // Longer than a restart of the broker, so that no session ends.
       lease: 60_000,
       reconnect: fixedInterval({ interval: 20 }),
     })
@@ -181,7 +184,9 @@ class Scene {
     this.lies.push(...lies.map((lie) => `${where}: ${lie}`))
   }
 
+  /** Starts a broker that does not crash, and waits until the broker listens. */
   async #start(): Promise<void> {
+    // The program sends a message when its broker listens.
     await once(this.#spawn({}), 'message')
   }
 

@@ -1,7 +1,7 @@
 /**
  * `npm run crashes` kills a broker with a journal (a command log on disk) at one named point of its
- * work after the other, and starts it again after each kill. Prints the number of crashes, and the
- * lies: answers to clients that are false after the restart.
+ * work after the other, and starts the broker again after each kill. The program prints the number
+ * of crashes, and the lies: answers to clients that are false after the restart.
  *
  *   npm run crashes -- --rounds 100 --seed 17
  */

@@ -49,6 +49,7 @@ async function makeJournal(dir: string): Promise<void> {
   const session = await connect(url)
   const locks = Array.from({ length: 600 }, (_, i) => session.lock(`key ${i}`))
   await Promise.all(locks)
+  // The records of these locks exceed `snapshotBytes`, so the journal makes a snapshot.
   await snapshotMade
   for (let i = 0; i < 100; i++) await (await session.lock(`later ${i}`)).unlock()
   await session.close()
@@ -70,6 +71,7 @@ describe('journal: a journal with a flipped bit', () => {
     let refusedCount = 0
     for (let i = 0; i < count(6, 100); i++) {
       const pageStart = random.below(original.length / pageBytes) * pageBytes
+      // Flips a bit anywhere in a page and a bit at the start of a page by turns.
       const offset = pageStart + random.below(i % 2 === 0 ? pageBytes : headBytes)
       const bytes = Buffer.from(original)
       bytes[offset]! ^= 1 << random.below(8)

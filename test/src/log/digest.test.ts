@@ -65,21 +65,22 @@ describe('digest', () => {
 describe('divergence check (a comparison of the digests of all brokers)', () => {
   it('begins a round every thousand entries', () => {
     const check = new DivergenceCheck()
-    expect(
-      [1, 999, 1_000, 1_001, 2_000].map((count) => check.beginsRoundAfter(count)),
-    ).to.deep.equal([...[false, false, true, false, true]])
+    const roundBegins = [1, 999, 1_000, 1_001, 2_000].map((n) => check.beginsRoundAfter(n))
+    expect(roundBegins).to.deep.equal([false, false, true, false, true])
   })
 
   /**
    * Runs one check for each value of a digest, as a broker with this value runs it. The digests of
-   * the members arrive in the order of `digests`. Only the members `remaining` are still live.
-   * Returns the error message of each check, or undefined, by the value of the digest.
+   * the members arrive in the order of `digests`. Each letter of `members` is a member when the
+   * round begins. Only the members `remaining` are still live at the decision. Returns the error
+   * message of each check, or undefined, by the value of the digest.
    */
   function errorsByDigest(
     digests: readonly [string, string][],
     members = 'abc',
     remaining = members,
   ) {
+    // The check uses only the names of the live members.
     const live = new Map([...remaining].map((member) => [member, 1]))
     return Object.fromEntries(
       [...new Set(digests.map(([, value]) => value))].map((digest) => {
@@ -138,6 +139,8 @@ describe('divergence check (a comparison of the digests of all brokers)', () => 
     const check = new DivergenceCheck()
     check.beginRound(2_000, 'x', 'abc')
     const live = new Map([...'abcd'].map((member) => [member, 1]))
+    // The second digest of a, the digest of b for an earlier round, and the digest of d, which was
+    // no member when the round began, do not count.
     const entries: [string, [number, string]][] = [
       ['a', [2_000, 'y']],
       ['a', [2_000, 'y']],

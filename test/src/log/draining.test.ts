@@ -32,6 +32,7 @@ async function drainAndMeasure(
   void drain(member.broker, clock, drainMs, member.log.membership).then(() => {
     duration = clock.monotonic() - startedAt
   })
+  // `passAlive` lets at least 100 ms pass, so the loop waits for up to twice the limit.
   for (let passed = 0; passed < limitMs && duration === undefined; passed += 50) {
     await cluster.passAlive(50, ...clients.filter(({ socket }) => socket.closedWith === undefined))
     for (const { socket } of clients) if (socket.closedWith !== undefined) socket.drop()
@@ -48,6 +49,7 @@ describe('draining a broker that shares its log', () => {
     const waiter = await cluster.client(a, { grace: 'lease' })
     const fence = await cluster.lock(holder, 1, 'k')
     await cluster.send(waiter, { type: 'lock', id: 1, key: 'k' })
+    // Far below the drain time of 10 s.
     expect(await drainAndMeasure(cluster, a, [holder, waiter], drainMs)).to.be.lessThan(500)
     for (const { socket } of [holder, waiter]) {
       expect(socket.closedWith?.code).to.equal(closeCodes.restart.code)
@@ -77,6 +79,7 @@ describe('draining a broker that shares its log', () => {
 
   it('waits the whole drain time for a client that would lose its locks', async () => {
     const cluster = new Cluster()
+    // The second broker cannot help, because the session has no grace.
     const [a] = [await cluster.startBroker(), await cluster.startBroker()]
     const holder = await cluster.client(a, { grace: 0 })
     await cluster.lock(holder, 1, 'k')
@@ -109,6 +112,7 @@ describe('rebalancing a broker that shares its log', () => {
     })
     const closedCount = () => movable.filter(({ socket }) => socket.closedWith !== undefined).length
     await cluster.passAlive(500, withoutGrace)
+    // About half of the ten connections, because half of the time of 1 s has passed.
     expect(closedCount()).to.be.within(4, 7)
     await cluster.passAlive(600, withoutGrace)
     expect([closedCount(), reportedCount]).to.deep.equal([10, 10])

@@ -20,7 +20,10 @@ import { expect } from 'chai'
 import { raiseFenceFloor } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
+/** The fields of every entry: its broker, its number among the entries of the broker, its time. */
 const base = { broker: 'a', n: 2, at: 7 }
+/** The position of an entry in the log; error messages contain the position. */
+const entryPosition = 5
 
 describe('log entry', () => {
   it('is the same after encoding and decoding', () => {
@@ -34,19 +37,21 @@ describe('log entry', () => {
       [encodeEntry({ ...base, join: { replaces: 'z' } }), { ...base, join: { replaces: 'z' } }],
       [encodeEntry({ ...base, leave: true }), { ...base, leave: true }],
     ] as const) {
-      expect(decodeEntry(text, 5)).to.deep.equal({ v: 2, ...entry })
+      // `v` is the format of the log.
+      expect(decodeEntry(text, entryPosition)).to.deep.equal({ v: 2, ...entry })
     }
   })
 
   it('is refused with an error that contains the format, if the format is newer', () => {
-    expect(() => decodeEntry('{"v":3,"what":"ever"}', 5)).to.throw(HoldfastError, 'has format 3')
+    const decode = () => decodeEntry('{"v":3,"what":"ever"}', entryPosition)
+    expect(decode).to.throw(HoldfastError, 'has format 3')
   })
 
   it('is refused with an error that names the command, if the command is of a newer version', () => {
     const known = '{"type":"raiseFenceFloor","fence":1,"at":0}'
     for (const command of ['{"type":"grow","size":2}', '{"type":"constructor"}', '7', 'null']) {
       const text = `{"v":2,"broker":"a","n":2,"at":0,"commands":[${known},${command}]}`
-      expect(() => decodeEntry(text, 5))
+      expect(() => decodeEntry(text, entryPosition))
         .to.throw(HoldfastError, /has a command ".*" at position 5, which this version/)
         .with.property('code', 'INVALID_OPTION')
     }
@@ -64,7 +69,7 @@ describe('log entry', () => {
   ]
   for (const text of invalidTexts) {
     it(`is refused with its position if its text is ${text === '' ? 'empty' : text}`, () => {
-      expect(() => decodeEntry(text, 5)).to.throw(HoldfastError, 'position 5')
+      expect(() => decodeEntry(text, entryPosition)).to.throw(HoldfastError, 'position 5')
     })
   }
 })
@@ -76,6 +81,7 @@ describe('the queue of commands for the next entries', () => {
 
   it('returns as many commands as fit into an entry, in order', () => {
     const queue = new CommandQueue()
+    // An entry has at most 2,000 commands.
     const submitted = Array.from({ length: 4_500 }, (_, i) => raiseFenceFloor(i))
     for (const command of submitted) queue.add(command)
     const parts = [
@@ -90,6 +96,7 @@ describe('the queue of commands for the next entries', () => {
 
   it('limits the length of an entry too, but returns at least one command', () => {
     const queue = new CommandQueue()
+    // An entry has at most 256 KiB, which are two of the commands of 100,000 characters.
     for (const length of [100_000, 100_000, 100_000, 300_000, 10]) queue.add(longCommand(length))
     const counts = [
       queue.takeForEntry(),
@@ -102,6 +109,8 @@ describe('the queue of commands for the next entries', () => {
 
   it('reports overload by number and by length until enough commands are taken', () => {
     const queue = new CommandQueue()
+    // The queue rejects new requests from 100,000 commands on, and disconnects clients from 200,000
+    // commands on. The limit of characters is 32 MiB, which 34 commands of 1 MB exceed.
     for (let i = 0; i < 99_999; i++) queue.add(raiseFenceFloor(i))
     expect(queue.load).to.equal('ok')
     queue.add(raiseFenceFloor(0))
@@ -123,7 +132,11 @@ describe('snapshot of a replicated log', () => {
   const config = { format: 2, deadMs: 6_000, cluster: '' }
   const limits = { locks: 10, answers: 10, waitersPerKey: 10 }
 
-  /** Makes a store with one session, whose lock has this metadata. */
+  /**
+   * Makes a store with one session, whose lock has this metadata. The store has two entries, at the
+   * positions 2 and 4, because positions rise by 2. The arguments of `makeSnapshot` after the
+   * configuration are the position and the time of the snapshot.
+   */
   function filledStore(metadata: string): { store: MemoryStore; source: MemorySource } {
     const store = new MemoryStore(nodeEnvironment)
     const open: Command = {
@@ -173,6 +186,7 @@ describe('snapshot of a replicated log', () => {
 
   it('is not made if the number of an entry shows that an earlier entry is missing', async () => {
     const { store, source } = filledStore('"m"')
+    // The entry 3 of the broker is missing.
     store.put(encodeCommands({ broker: 'a', n: 4, at: 0 }, [], undefined))
     const error = await makeSnapshot(source.create(), config, 6, 7).catch((reason) => reason)
     expect(error.message).to.contain('has lost entry 3 of broker a')
@@ -204,7 +218,9 @@ describe('snapshot of a replicated log', () => {
       const { parts } = store.snapshots[0]!
       expect(parts.length).to.be.greaterThan(3)
       for (const part of parts) {
+        // The length of a part in the engine in memory.
         expect(part.length).to.be.at.most(1_000)
+        // Half of an emoji would not survive the conversion to UTF-8.
         expect(Buffer.from(part).toString()).to.equal(part)
       }
       const table = restore((await loadSnapshot(source.create()))!.items)

@@ -68,6 +68,7 @@ describe('log: the certificates and the password for etcd', function () {
     await append
     // A half-written file does not replace the certificates in use.
     writeFileSync(certFile, 'half of a cert')
+    // The engine reads the files at most every 5 s.
     clock.advance(5_000)
     await engine.append('b', 'entry')
   })
@@ -95,6 +96,7 @@ describe('log: the certificates and the password for etcd', function () {
   })
 
   it('are refused immediately if a file cannot be read or is damaged', () => {
+    // No etcd is needed, because the error comes before the first connection.
     const options = { endpoints: ['https://127.0.0.1:1'], prefix: 'p' }
     const damaged = scratch(stage).write('ca.pem', '-----BEGIN CERTIFICATE-----\nno\n')
     const otherText = scratch(stage).write('other.pem', 'no certificate\n')

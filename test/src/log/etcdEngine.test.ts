@@ -58,6 +58,7 @@ describe('log: the keys of the engine on etcd', function () {
     for (const position of [b - 1, b, c]) await engine.saveSnapshot(position, [`up to ${position}`])
     await engine.compact(b, ['living'])
     const chunks = (await stage.keys()).filter((key) => key.startsWith('chunks/'))
+    // After `chunks/`, a key has the position of the snapshot in 16 digits.
     expect(chunks.map((key) => Number(key.slice(7, 23)))).to.deep.equal([b, c])
     expect((await stage.keys()).filter((key) => key.startsWith('log/'))).to.deep.equal([
       'log/living',
@@ -80,6 +81,7 @@ describe('log: the keys of the engine on etcd', function () {
     await engine.saveSnapshot(10, ['old'])
     const oldSnapshot = await engine.snapshot()
     await engine.saveSnapshot(20, ['new'])
+    // Removes the chunks of the old snapshot before the test reads them.
     await engine.compact(20, [])
     const reading = (async () => {
       for await (const _ of oldSnapshot!.parts) throw new Error('The snapshot has a chunk')

@@ -19,6 +19,11 @@ import { needs } from '../support/needs.js'
 import { logConfig, Reader } from './etcdStage.js'
 
 const base64 = (text: string): string => Buffer.from(text).toString('base64')
+/**
+ * The range of all keys of the prefix `p`, as etcd expects it: from `p/` up to `p0`. The character
+ * 0 is the next character after the slash.
+ */
+const allKeys = { key: base64('p/'), range_end: base64('p0') }
 
 describe('log: a faulty etcd', function () {
   this.timeout(60_000)
@@ -54,6 +59,7 @@ describe('log: a faulty etcd', function () {
   /** The message of the error with which the engine refuses to open. */
   async function refusal(
     refusedEngine: EtcdEngine,
+    // Another try may help after UNAVAILABLE, but not after INVALID_OPTION.
     code: 'UNAVAILABLE' | 'INVALID_OPTION',
     config = logConfig,
   ) {
@@ -182,11 +188,7 @@ describe('log: a faulty etcd', function () {
       for (const member of one.members) member.freeze()
       await rejection(warnedEngine.append('b', 'entry'), 'UNAVAILABLE')
       for (const member of one.members) member.thaw()
-      const [key, range_end] = [base64('p/'), base64('p0')]
-      const found = await two.members[0]!.ask<{ kvs?: unknown[] }>('/v3/kv/range', {
-        key,
-        range_end,
-      })
+      const found = await two.members[0]!.ask<{ kvs?: unknown[] }>('/v3/kv/range', allKeys)
       expect(found.kvs).to.equal(undefined)
     })
   })
@@ -198,6 +200,7 @@ describe('log: a faulty etcd', function () {
     })
     const writer = engine(endpoints)
     await writer.open(logConfig)
+    // Keys that the test can remove later, when a full etcd accepts only removals.
     const spares = Array.from({ length: 200 }, (_, i) => base64(`spare ${i}`))
     for (const key of spares) await members[0]!.ask('/v3/kv/put', { key, value: '' })
     const append = () => writer.append('b', randomBytes(20_000).toString('hex'))
@@ -228,6 +231,7 @@ describe('log: a faulty etcd', function () {
       const sizes = ['db_total_size_in_use', 'db_total_size'].map((name) =>
         Number(new RegExp(`^etcd_mvcc_${name}_in_bytes (\\S+)$`, 'm').exec(page)?.[1]),
       )
+      // The engine calls a database fragmented if less than 80 % of its file is in use.
       return sizes[0]! < 0.8 * sizes[1]!
     }
     while (!(await isFragmented())) {
@@ -292,8 +296,9 @@ describe('log: a faulty etcd', function () {
       await ask('role/add', { name })
       await ask('user/grant', { user: name, role: name })
     }
-    const [key, range_end] = [base64('p/'), base64('p0')]
-    await ask('role/grant', { name: 'broker', perm: { permType: 2, key, range_end } })
+    const readAndWrite = 2
+    const perm = { permType: readAndWrite, ...allKeys }
+    await ask('role/grant', { name: 'broker', perm })
     await ask('enable', {})
     const engineAs = (user: string, password = `${user}'s`) =>
       engine(endpoints, { auth: { user, password }, openTimeoutMs: 10_000 })
