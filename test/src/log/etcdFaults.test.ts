@@ -39,6 +39,7 @@ describe('log: the engine on a failing etcd', function () {
       }
     }
 
+    /** The entries that the engine has confirmed, in order. */
     get written(): string[] {
       return Array.from({ length: this.#count }, (_, i) => `${this.#slot}:${i}`)
     }
@@ -84,6 +85,7 @@ describe('log: the engine on a failing etcd', function () {
     readers,
     writers,
   }: Awaited<ReturnType<typeof startWritersAndReaders>>): Promise<void> {
+    // A reader that has the last entry of a writer has all earlier entries of this writer too.
     for (const writer of writers) await writer.write(1)
     const lastTexts = writers.map(({ written }) => written.at(-1)!)
     for (const reader of readers) {
@@ -161,7 +163,8 @@ describe('log: the engine on a failing etcd', function () {
 
   it('delivers each entry once if connections break at any byte', async () => {
     await seeded(async (random) => {
-      // Cuts each connection at another byte, also inside a line, a header or a chunk.
+      // Cuts each connection at another byte, also inside a line, a header or a chunk. A connection
+      // passes at least some hundred bytes, so that the engine makes progress.
       let bytesUntilCut = 2_000
       const down: Filter = (bytes, connection) => {
         bytesUntilCut -= bytes.length
@@ -223,6 +226,7 @@ describe('log: the engine on a failing etcd', function () {
     }))
     const [engine] = (await startWritersAndReaders(1, endpoints)).engines
     const reader = new Reader()
+    // Replaces the reader of `startWritersAndReaders`, which the test does not need.
     engine!.follow(0, reader)
     await engine!.append('b', 'one')
     await reader.entries.waitForCount(1)
@@ -241,6 +245,8 @@ describe('log: the engine on a failing etcd', function () {
     const member = await etcd.cluster.leader()
     member.freeze()
     const parts = Array.from({ length: 50 }, (_, i) => `${i}${'x'.repeat(50_000)}`)
+    // The first attempt may fail, because the leader is paused. The second attempt has a new
+    // position, because the first attempt may have stored the snapshot.
     let isSaved = await engine.saveSnapshot(5, parts).catch(() => undefined)
     isSaved ??= await engine.saveSnapshot(6, parts)
     expect(isSaved).to.equal(true)

@@ -40,6 +40,7 @@ export async function etcdGateway(
         response.writeHead(proxyAnswer.status).end(proxyAnswer.body)
         return
       }
+      // When the broker closes its connection, the proxy ends the call to the member too.
       const abort = new AbortController()
       response.on('close', () => abort.abort())
       const init = method === 'GET' ? { method } : { method, body: Buffer.concat(body) }

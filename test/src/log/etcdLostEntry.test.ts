@@ -14,7 +14,7 @@ import { Collector } from '../e2e/stage.js'
 import { EtcdStage } from './etcdStage.js'
 import { RecordingTable, raiseFenceFloor } from './logSuite.js'
 
-/** A broker as its log sees it: a state machine. It records the calls of the log. */
+/** A state machine, which is what a log sees of its broker. Records the calls of the log. */
 class RecordingBroker extends RecordingTable {
   readonly events = new Collector<string>()
 
@@ -74,9 +74,11 @@ describe('log: an entry on etcd that does not reach a broker', function () {
   it('makes the broker resign, read the log again, and serve with the table of the others', async () => {
     let dropCount = 0
     const a = await start()
+    // Drops the entry once, so that the broker gets the entry when it reads the log again.
     const b = await start((text) => text.includes('"fence":7,') && ++dropCount === 1)
     const c = await start()
     a.log.submit(raiseFenceFloor(7))
+    // Waits, so that the second command becomes an entry of its own, which shows the loss.
     await a.broker.whenApplied(1)
     a.log.submit(raiseFenceFloor(8))
     await b.broker.events.waitUntil(() => b.broker.events.items.length === 4)
@@ -86,7 +88,8 @@ describe('log: an entry on etcd that does not reach a broker', function () {
     expect(b.log.status.problem).to.contain('did not receive entry')
     // All later entries reach every broker.
     c.log.submit(raiseFenceFloor(9))
-    // Broker `a` applies three commands and one takeover of the sessions of broker `b`.
+    // Broker `a` applies three commands and one takeover of the sessions of broker `b`. Broker `b`
+    // has read all commands except the last command from the log again.
     await Promise.all([a.broker.whenApplied(4), b.broker.whenApplied(1)])
     expect([...b.broker.dump()]).to.deep.equal([...a.broker.dump()])
     for (const { broker } of [a, c]) expect(broker.events.items).to.deep.equal(['serve'])

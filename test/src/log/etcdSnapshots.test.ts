@@ -39,6 +39,7 @@ describe('log: snapshots on etcd', function () {
       if (snapshot !== undefined) positions.add(snapshot.position)
     }
     expect(first.log.membership!.status.problem).to.equal(undefined)
+    // Each snapshot is so small that it has one chunk.
     const chunks = (await etcd.keys()).filter((key) => key.startsWith('chunks/'))
     expect(chunks.length).to.be.within(1, 3)
 
@@ -54,6 +55,7 @@ describe('log: snapshots on etcd', function () {
 
   it('do not compact an etcd that other programs use', async () => {
     const { log, url } = await startBroker({ sharedEtcd: true })
+    // The present revision of etcd, which the snapshots would let the broker compact.
     const revision = Number((await (await etcd.cluster.leader()).status())!.header.revision)
     const session = await stage.session(url)
     const positions = new Set<number>()
@@ -69,6 +71,7 @@ describe('log: snapshots on etcd', function () {
   })
 
   it('are made for a joining broker if etcd has compacted the entries that the broker needs', async () => {
+    // So many entries that the first broker makes no snapshot by itself.
     const first = await startBroker({ snapshotEntries: 100_000 })
     const session = await stage.session(first.url, { grace: 'lease' })
     const keptLock = await session.lock('kept')

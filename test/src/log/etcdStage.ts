@@ -39,7 +39,7 @@ export const logConfig = { format: 2, deadMs: 1_500, cluster: '' }
 export class EtcdStage {
   #cluster: EtcdCluster | undefined
   #engines: EtcdEngine[] = []
-  /** The number of tests so far. */
+  /** The number of tests so far, which numbers the prefixes. */
   #testCount = 0
   readonly #clock: Clock
 
@@ -71,7 +71,7 @@ export class EtcdStage {
     return this.#cluster!
   }
 
-  /** The prefix of this test. */
+  /** The prefix of the keys of this test. */
   get prefix(): string {
     return `test${this.#testCount}`
   }

@@ -4,6 +4,7 @@
  * the operator can set the number of brokers of the log. No broker of a new log then serves clients
  * until a majority of these brokers has joined.
  */
+import { closeCodes } from '@holdfast/shared'
 import { expect } from 'chai'
 import { Cluster } from './cluster.js'
 
@@ -19,13 +20,14 @@ describe('replicated log: founding', () => {
     const cluster = newCluster()
     const onlyMember = await cluster.startBroker({}, { brokers: 3 })
     expect(onlyMember.broker.isServing).to.equal(false)
-    expect(onlyMember.connect().closedWith?.code).to.equal(1012)
+    expect(onlyMember.connect().closedWith?.code).to.equal(closeCodes.restart.code)
     expect(onlyMember.log.status.problem).to.match(
       /^the log is new, and only 1 of 3 brokers have joined/,
     )
     await cluster.runUntilSettled(onlyMember.log.close())
     const first = await cluster.startBroker({}, { brokers: 3 })
     expect(first.broker.isServing).to.equal(false)
+    // Two of three brokers are a majority.
     const second = await cluster.startBroker({}, { brokers: 3 })
     await cluster.passTime(2_000)
     for (const { broker, log } of [first, second]) {
@@ -59,6 +61,7 @@ describe('replicated log: the names of brokers', () => {
     expect(a.log.status.members).to.deep.equal(['a', 'b'])
     expect([a.log.status.name, b.log.status.name]).to.deep.equal(['a', 'b'])
     expect(b.log.status.givenName).to.equal('b')
+    // A second broker has the name `a`, so the list shows `a~` and an id for both.
     await cluster.startLog({ name: 'a' })
     await cluster.settle()
     const [first, second, third] = a.log.status.members

@@ -54,6 +54,7 @@ describe('journal: on a full disk', () => {
     const exited = once(child, 'exit').then(([code, signal]) => {
       throw new Error(`the broker exited with code ${code} and signal ${signal}`)
     })
+    // `received` reports an early exit. Without this handler, a later exit would be unhandled.
     exited.catch(() => {})
     const messages: Partial<Record<string, unknown>> = {}
     child.on('message', (message: EmbeddedBrokerMessage) => Object.assign(messages, message))
@@ -62,6 +63,7 @@ describe('journal: on a full disk', () => {
       return String(messages[name])
     }
     const session = await stage.session(await received('url'))
+    // 500 locks with 4 kB each are more than the disk of 1 MiB can store.
     const metadata = 'x'.repeat(4_000)
     const keys = Array.from({ length: 500 }, (_, i) => `key ${i}`)
     const requestLocks = () =>
@@ -113,6 +115,7 @@ describe('journal: on a full disk', () => {
       /cannot be written \(.*; \d+ bytes are free\), so the broker has stopped granting: free/,
     )
 
+    // The operator makes the disk larger.
     mount('-o', 'remount,size=64m', disk)
     const resumed = next(session, 'resumed')
     await ServeProcess.startListening(stage, ...args)

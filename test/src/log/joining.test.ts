@@ -14,6 +14,7 @@ describe('replicated log: the time to join', () => {
   async function filledCluster(): Promise<Cluster> {
     const cluster = new Cluster()
     const a = await cluster.startLog({ snapshotEntries: 300 })
+    // The snapshot contains 300 entries, and ten entries follow.
     for (let i = 0; i < 310; i++) {
       a.log.submit(raiseFenceFloor(i))
       await cluster.settle()
@@ -40,6 +41,7 @@ describe('replicated log: the time to join', () => {
     const cluster = await filledCluster()
     const [storedSnapshot] = cluster.store.snapshots
     const text = storedSnapshot!.parts.join('')
+    // Shorter than the limit of 30 s without progress. All pauses together are longer.
     const pauseMs = 20_000
     const partCount = 5
     const { log, stateMachine } = changedLog(cluster, () => ({

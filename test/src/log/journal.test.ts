@@ -1,7 +1,7 @@
 /**
  * Tests the journal on a real disk. The journal is a command log on disk, which orders all changes
- * of the lock table, and from which a broker restores its table. It must restore its records, and
- * refuse damaged files, files of a newer format, and directories in use.
+ * of the lock table, and from which a broker restores its table. The journal must restore its
+ * records, and refuse damaged files, files of a newer format, and directories in use.
  */
 import { fork } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
@@ -26,10 +26,14 @@ const recordHeadBytes = 16
 
 /** Finds the offset at which LMDB stores the lengths of the value at `valueAt` and of its key. */
 function headOffset(bytes: Buffer, valueAt: number, length: number): number {
+  const headBytes = 8
   const keyLengthAt = 6
-  for (let head = valueAt - 8; head > valueAt - 64; head--) {
+  // The key lies between the head and the value, and is much shorter than this.
+  const maxKeyBytes = 64
+  for (let head = valueAt - headBytes; head > valueAt - maxKeyBytes; head--) {
     const isHead = bytes.readUInt32LE(head) === length
-    if (isHead && bytes.readUInt16LE(head + keyLengthAt) === valueAt - 8 - head) return head
+    const keyBytes = valueAt - headBytes - head
+    if (isHead && bytes.readUInt16LE(head + keyLengthAt) === keyBytes) return head
   }
   throw new Error('LMDB has another file format than this test expects')
 }
@@ -113,14 +117,14 @@ describe('journal', () => {
     const table = new RecordingTable()
     await log.start(table)
     for (const command of [open, ...locks]) log.submit(command)
-    await table.whenApplied(1_201)
+    await table.whenApplied(1 + locks.length)
     log.submit(raiseFenceFloor(7))
     await snapshotMade
     log.submit(raiseFenceFloor(8))
     await log.close()
     const { restored, replayed } = await runJournal([])
     const kinds = restored.map((item) => (item as { item: string }).item)
-    expect(kinds.filter((kind) => kind === 'lock').length).to.equal(1_200)
+    expect(kinds.filter((kind) => kind === 'lock').length).to.equal(locks.length)
     expect(kinds.filter((kind) => kind === 'session').length).to.equal(1)
     // The snapshot may contain the command 7, but not the command 8.
     expect(replayed.at(-1)).to.deep.equal(raiseFenceFloor(8))
@@ -129,6 +133,7 @@ describe('journal', () => {
   })
 
   it('makes a snapshot in time, although each broker closes the journal before a snapshot is due', async () => {
+    // The records of one run are shorter than 500 bytes, and the records of two runs are longer.
     const commands = Array.from({ length: 5 }, (_, i) => raiseFenceFloor(i))
     for (let start = 0; start < 2; start++) await runJournal(commands, { snapshotBytes: 500 })
     let onSnapshot: () => void = () => {}
@@ -202,6 +207,7 @@ describe('journal', () => {
       copies.push(at)
     }
     expect(copies).not.to.deep.equal([])
+    // Offsets in the text, and negative offsets in the head of the record.
     for (const offset of [0, 10, text.length - 1, -4, -8, -14]) {
       const bytes = Buffer.from(original)
       for (const at of copies) bytes[at + offset]! ^= 1
@@ -233,6 +239,7 @@ describe('journal', () => {
 
   it('treats a crash of the checking process as damage, but not a signal from outside', () => {
     expect(crashReason(null, 'SIGSEGV')).to.equal('ends with SIGSEGV')
+    // The code of an access violation on Windows, as an unsigned and as a signed integer.
     expect(crashReason(0xc0000005, null)).to.equal('ends with code 0xc0000005')
     expect(crashReason(0xc0000005 | 0, null)).to.equal('ends with code 0xc0000005')
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL']) {
@@ -247,6 +254,7 @@ describe('journal', () => {
     const text = Buffer.from(JSON.stringify([raiseFenceFloor(1)]))
     for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
       const record = bytes.subarray(at - recordHeadBytes, at + text.length)
+      // The format is at offset 4. The checksum of all later bytes is at offset 0.
       record.writeUInt16LE(9, 4)
       record.writeUInt32LE(crc32(record.subarray(4)), 0)
     }

@@ -37,7 +37,8 @@ describe('journal: its files', () => {
 
   /** Opens the journal, makes a snapshot, and closes the journal. */
   async function useJournal(): Promise<void> {
-    // Resolves with the error if the journal does not start.
+    // Resolves with the error if the journal does not start. The first record exceeds one byte, so
+    // the journal makes a snapshot.
     const snapshotMade = new Promise<void>((resolve) => {
       const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
       const table = new RecordingTable()
@@ -56,6 +57,7 @@ describe('journal: its files', () => {
   }
 
   it('are accessible only to their owner, for any umask of the process', async () => {
+    // With this umask, new files are accessible to all users unless their mode forbids this.
     const formerUmask = process.umask(0)
     try {
       await useJournal()

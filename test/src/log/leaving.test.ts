@@ -1,7 +1,8 @@
 /**
- * Tests how brokers join and leave a shared command log, and which errors stop a broker. Some
- * brokers leave without an entry in the log that says so. The command log orders all changes of the
- * lock table, so each broker has the same table.
+ * Tests how brokers join and leave a shared command log, and which errors stop a broker. A broker
+ * that cannot reach the log leaves without an entry that announces this. The command log orders all
+ * changes of the lock table, so each broker has the same table. The dead time is the silence after
+ * which the other brokers declare a broker dead, here 6 s.
  */
 import { nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
@@ -29,6 +30,7 @@ describe('replicated log: joining and leaving', () => {
     await cluster.runUntilSettled(a.log.close())
     const b = await cluster.startLog()
     expect(b.restarts).to.deep.equal([])
+    // Longer than the dead time, after which the new broker takes over the sessions.
     await cluster.passTime(9_000)
     expect(b.restarts).to.deep.equal([[formerName, b.brokerName]])
   })
@@ -40,6 +42,7 @@ describe('replicated log: joining and leaving', () => {
     a.log.submit(raiseFenceFloor(1))
     const startedAt = cluster.environment.clock.monotonic()
     await cluster.runUntilSettled(a.log.close())
+    // A log waits for 3 s at most when it leaves.
     expect(cluster.environment.clock.monotonic() - startedAt).to.be.lessThan(4_000)
     expect(cluster.environment.timers).to.equal(0)
   })
@@ -80,6 +83,7 @@ describe('replicated log: joining and leaving', () => {
   it('a broker whose join returns too late does not serve', async () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
+    // An entry takes 3 s to the log and 3 s back, so the self-lease is over when the join returns.
     source.faults.delayMs = 3_000
     const stateMachine = cluster.stateMachine(log, source)
     const error = await cluster.runUntilSettled(log.start(stateMachine).catch((error) => error))
@@ -154,6 +158,7 @@ describe('replicated log: permanent errors', () => {
     const [differentBroker] = brokers
     await cluster.passTime(1_000)
     differentBroker!.digestValue = 'another'
+    // The brokers compare their digests after every 1,000 entries.
     for (let i = 0; i < 1_100 && differentBroker!.failure === undefined; i++) {
       differentBroker!.log.submit(raiseFenceFloor(i))
       await cluster.settle()
@@ -179,6 +184,7 @@ describe('replicated log: permanent errors', () => {
     await cluster.passTime(1_000)
     c.digestValue = 'another'
     b.log.submit(raiseFenceFloor(1))
+    // The brokers also compare their digests 5 s after a command.
     await cluster.passTime(6_500)
     expect(c.failure?.message).to.contain('differs from the table of the majority at position')
     expect(cluster.store.allTexts.length).to.be.lessThan(100)
@@ -201,6 +207,7 @@ describe('replicated log: permanent errors', () => {
       brokers[1]!.log.submit(raiseFenceFloor(i))
       await cluster.passTime(1_000)
     }
+    // One comparison every 5 s.
     expect(countRounds() - roundsBefore).to.be.within(3, 4)
     for (const { failure } of brokers) expect(failure).to.equal(undefined)
   })

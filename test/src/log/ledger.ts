@@ -1,7 +1,7 @@
 /**
- * Records the answers that clients received, and compares the answers with the lock table that a
- * journal restores after a crash. The journal is a command log on disk. An answer that is not true
- * of the table is a lie. A fence is the number of a grant, which rises with every grant.
+ * A ledger records the answers that clients received, and compares the answers with the lock table
+ * that a journal restores after a crash. The journal is a command log on disk. An answer that is
+ * not true of the table is a lie. A fence is the number of a grant, which rises with every grant.
  */
 import type { Lock } from '@holdfast/client'
 import { journalLog } from '@holdfast/server'
@@ -13,7 +13,7 @@ interface GrantedLock {
 }
 
 export class Ledger {
-  /** Granted locks that the client has not tried to unlock. */
+  /** The granted locks that the client has not tried to unlock, by their fences. */
   readonly #held = new Map<number, GrantedLock>()
   /** The fences of the locks whose unlock was confirmed. */
   readonly #unlocked = new Set<number>()

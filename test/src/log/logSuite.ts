@@ -25,6 +25,7 @@ export class RecordingTable implements StateMachine {
   #depth = 0
   /** The deepest nesting of `apply` calls. */
   deepest = 0
+  /** Called in `apply`, after the table has applied the command. */
   onApply: (command: Command) => void = () => {}
   #waiters: { count: number; resolve: () => void }[] = []
 
@@ -108,6 +109,7 @@ export function logSuite(name: string, makeLog: () => Log): void {
     it('applies the commands of many turns in the order of the submits', async () => {
       for (let turn = 0; turn < 20; turn++) {
         for (let i = 1; i <= 5; i++) log.submit(raiseFenceFloor(turn * 5 + i))
+        // Waits for fewer commands than were submitted, so that a rest is always under way.
         await table.whenApplied(turn * 3)
       }
       await log.close()
