@@ -32,7 +32,7 @@ describe('on a real PostgreSQL', function () {
   logSuite('PostgreSQL', () => postgresLog({ url: postgres.url, deadMs: 1_500 }))
 })
 
-/** A replicated log over an engine in memory with these faults. */
+/** A replicated log (shared by several brokers) over an engine in memory with these faults. */
 function replicated(faults: Partial<MemorySource['faults']> = {}): ReplicatedLog {
   const source = new MemorySource(new MemoryStore(nodeEnvironment))
   Object.assign(source.faults, faults)

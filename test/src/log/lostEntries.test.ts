@@ -43,6 +43,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
     expect(b.log.status.problem).to.match(
       /did not receive entry \d+ of broker .*reads the log again/,
     )
+    // The status reports a loss for 60 s.
     await cluster.passTime(61_000)
     expect(b.log.status.problem).to.equal(undefined)
     for (const { failure } of [a, b, c]) expect(failure).to.equal(undefined)
@@ -54,6 +55,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     dropOnce(b, '"fence":7,')
     await submit(cluster, a, [7])
+    // Longer than the time between two heartbeats of broker `a`.
     await cluster.passTime(1_100)
     expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
   })
@@ -124,6 +126,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
     dropOnce(b, '"key":"k"')
     await cluster.lock(first, 1, 'k')
     expect(second.socket.closedWith).to.equal(undefined)
+    // The next entry shows broker `b` that an entry is missing.
     await cluster.send(first, { type: 'lock', id: 2, key: 'l' })
     expect(second.socket.closedWith?.code).to.equal(closeCodes.restart.code)
     await cluster.settle()
@@ -141,6 +144,7 @@ describe('replicated log: an entry that the log itself has lost', () => {
     await submit(cluster, brokers[0]!, [1])
     const text = cluster.store.allTexts.at(-1)!
     const { broker, n } = JSON.parse(text) as { broker: string; n: number }
+    // Adds an entry whose number skips one number, as if the log had lost the entry between.
     cluster.store.put(text.replace(`"n":${n}`, `"n":${n + 2}`))
     await cluster.passTime(2_000)
     const lossMessage = `has lost entry ${n + 1} of broker ${broker}`

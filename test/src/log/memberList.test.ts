@@ -8,6 +8,7 @@ import { type LogEntry, MemberList } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { raiseFenceFloor } from './logSuite.js'
 
+/** Notices that a broker is dead, with the number of its last entry that the author has seen. */
 type DeathNotices = readonly { readonly broker: string; readonly last: number }[]
 
 const join = (broker: string, replaces?: string): LogEntry => ({
@@ -68,6 +69,7 @@ describe('member list: an entry', () => {
     }
   })
 
+  // A member list keeps the names of the last 1,000 dead brokers.
   it('stays invalid for 999 further deaths and in snapshots, if its broker is dead', () => {
     const members = memberListOf('a', 'late')
     members.applyEntry(commandsEntry('a', 2, [{ broker: 'late', last: 1 }]))
@@ -132,6 +134,7 @@ describe('member list: a missing entry', () => {
     for (const n of [1, 2, 3, 9]) {
       expect(members.missingBefore(commandsEntry('b', n)), `${n}`).to.equal(undefined)
     }
+    // The broker c3 replaces c2, so c2 is dead.
     members.applyEntry(join('c3', 'c2'))
     expect(members.missingBefore(commandsEntry('c2', 4))).to.equal(undefined)
   })

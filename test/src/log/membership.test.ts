@@ -54,6 +54,7 @@ describe('brokers that share a log, on real sockets', () => {
     expect(winner.fence).to.be.greaterThan(first.fence)
     await winner.unlock()
     const [second, third] = await Promise.all(waiting)
+    // The two waiting sessions got the lock directly one after the other, in either order.
     expect(Math.abs(second.fence - third.fence)).to.equal(1)
   })
 
@@ -135,6 +136,7 @@ describe('brokers that share a log, on real sockets', () => {
             holders.set(key, session)
             if (lock.fence <= (highestFences.get(key) ?? 0)) violations++
             highestFences.set(key, lock.fence)
+            // Another request, so that the session holds the lock for a while.
             await session.stats()
             holders.delete(key)
             await lock.unlock()
@@ -142,6 +144,7 @@ describe('brokers that share a log, on real sockets', () => {
           await session.close()
         }
       })
+      // A short failure of one broker, so that its sessions must wait.
       const [first] = brokers
       first.source.cut()
       setImmediate(() => first.source.mend())

@@ -20,6 +20,7 @@ interface StoredEntry {
   readonly text: string
 }
 
+/** A stored snapshot. */
 interface StoredParts {
   readonly position: number
   readonly parts: readonly string[]
@@ -109,6 +110,8 @@ export class MemoryEngine implements Engine {
     this.faults = faults
     this.#onPart = onPart
   }
+
+  // The methods of `Engine`. Each call is a round trip to the store, which may fail.
 
   async open(config: ClusterConfig): Promise<void> {
     await this.#call()
@@ -220,6 +223,7 @@ export class MemoryEngine implements Engine {
       const fail = (): void => reject(new Error('no answer'))
       const failLater = (): void => {
         const timer = clock.setTimer(fail, answerMs)
+        // The close of the engine ends the call immediately.
         this.#onClose.push(() => clock.clearTimer(timer), fail)
       }
       if (this.#isClosed) fail()

@@ -24,6 +24,7 @@ describe('replicated log: snapshots of the own table', () => {
     for (let id = 1; id <= keyCount; id++) fences.push(await cluster.lock(client, id, `key ${id}`))
     for (let id = 1; id <= keyCount; id += 2)
       await cluster.send(waiter, { type: 'lock', id, key: `key ${id}` })
+    // Removes all entries, so that a joining broker needs a snapshot of the table of `a`.
     cluster.store.compact(cluster.store.position)
     let id = keyCount
     let partCount = 0
@@ -49,6 +50,7 @@ describe('replicated log: snapshots of the own table', () => {
     const table = new LockTable()
     let endCount = 0
     const snapshot = (digest: string) => ({ digest, items: dump(table), end: () => endCount++ })
+    // The digest of an empty table is 0.0.
     const error = await saveState(engine, state, snapshot('1.2'), () => {}).catch(
       (reason) => reason,
     )
@@ -68,6 +70,7 @@ describe('replicated log: snapshots of the own table', () => {
     for (let id = 1; id <= 20; id++) await cluster.lock(client, id, `key ${id}`)
     cluster.store.compact(cluster.store.position)
     a.source.onPart = () => a.source.cut()
+    // The broker checks every 60 s whether the log has dropped entries that no snapshot contains.
     await cluster.passTime(62_000)
     expect(cluster.store.snapshots).to.deep.equal([])
     a.source.onPart = () => {}

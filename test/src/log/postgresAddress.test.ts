@@ -13,6 +13,7 @@ function messageOf(action: () => unknown): string {
   } catch (error) {
     expect(error).to.be.instanceOf(HoldfastError).that.includes({ code: 'INVALID_OPTION' })
     const { message } = error as HoldfastError
+    // One line without a full stop, as all error messages.
     expect(message).to.match(/^\S.*[^.\s]$/)
     return message
   }
@@ -29,6 +30,7 @@ describe('log: the address of a log in PostgreSQL', () => {
       sslMode: 'verify-full',
     })
     expect(parsePostgresAddress('postgresql://u@127.0.0.1:6000/app').sslMode).to.equal('disable')
+    // The second argument is the user for an address without a user.
     expect(parsePostgresAddress('postgres://localhost/a%20b?schema=s_1', 'me')).to.deep.include({
       user: 'me',
       database: 'a b',
@@ -108,7 +110,7 @@ describe('log: the address of a log in PostgreSQL', () => {
     })
   }
 
-  it('is refused if the options contradict it or are of another type', () => {
+  it('is refused if the options contradict the address or are of another type', () => {
     const url = 'postgres://u@h/d'
     expect(messageOf(() => postgresLog({ url, user: 'v' }))).to.match(
       /has the user u, but `user` is v/,

@@ -13,6 +13,7 @@ describe('log: a new log in PostgreSQL', function () {
   this.timeout(60_000)
   const postgres = PostgresStage.forSuite()
 
+  // While a log is being founded, no broker serves clients, because a majority has not joined yet.
   it('is being founded for all brokers, until one broker ends the founding', async () => {
     const first = await postgres.opened({ marksFounding: true })
     const second = await postgres.opened({ marksFounding: true })

@@ -99,6 +99,7 @@ describe('log: a faulty PostgreSQL', function () {
 
   it('is reported if its version is too old', async () => {
     const down: Filter = (bytes, connection) => {
+      // Replaces the major version, such as 15 in 150004, by 12. Latin-1 preserves all bytes.
       const text = bytes.toString('latin1').replace(/\b1[3-9]0(\d{3})/, '120$1')
       connection.pass(Buffer.from(text, 'latin1'))
     }
@@ -278,7 +279,9 @@ describe('log: a faulty PostgreSQL', function () {
     const hosts = [{ host: '127.0.0.1', port: portOf(proxy) }]
     await useLog(postgres.engine({ hosts, schema: `${postgres.schema}_0` }))
     const totalAnswers = answerCount
+    // Opening and using a log takes many answers, so there are many points to test.
     expect(totalAnswers).to.be.greaterThan(8)
+    // A quick run tests every third point.
     const step = count(3, 1)
     for (let point = 0; point < totalAnswers; point += step) {
       const schema = `${postgres.schema}_${point + 1}`
@@ -340,7 +343,9 @@ describe('log: PostgreSQL over TLS', function () {
       [keyPath, 'server.key'],
     ] as const) {
       copyFileSync(from, join(data, name))
-      if (process.getuid?.() === 0) chownSync(join(data, name), 65_534, 65_534)
+      // PostgreSQL does not run as root. A test that runs as root starts the server as `nobody`.
+      const nobody = 65_534
+      if (process.getuid?.() === 0) chownSync(join(data, name), nobody, nobody)
     }
     await postgres.server.set('ssl', 'on')
     await open({ sslMode: 'require' })

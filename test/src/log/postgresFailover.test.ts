@@ -179,6 +179,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     const setting = await sql`select source from pg_settings where name = 'synchronous_commit'`
     expect(setting[0]!['source']).to.equal('configuration file')
     const before = await sql`select pg_current_wal_lsn() as at`
+    // When the append returns, its commit must be flushed: the flushed position is later.
     await engine.append('s', 'b')
     const [flushed] = await sql`
       select pg_current_wal_flush_lsn() > ${before[0]!['at'] as string} as is_flushed`
@@ -200,6 +201,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     const appending = (async () => {
       for (let i = 20; i < 60; i++) await appendUntilKnown(engine, 's', `${i}`)
     })()
+    // Kills the primary while further entries are appended.
     await readers[1]!.entries.waitForCount(25)
     await primary.end('SIGKILL')
     // A tool that manages the failover also takes these two steps.
@@ -238,6 +240,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       await standby.start()
       await standby.promote()
       if (hasOtherCommits) {
+        // More entries than the standby has lost, so that its position does not go back.
         for (let i = 0; i < 3; i++) await appendUntilKnown(otherEngine, 'other', `${i}`)
       }
       proxy.shut(false)

@@ -86,6 +86,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
       await postgres.server.start()
       await writing
     }
+    // 30 entries in each round.
     const total = count(2, 6) * 30
     await reader.entries.waitForCount(total)
     const positions = reader.entries.items.map(([position]) => position)
@@ -188,6 +189,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
         return connection.pass(bytes)
       }
       isDropped = true
+      // The same length, because the message states its length.
       const otherStatement = 'select 1'.padEnd(listen.length)
       connection.pass(Buffer.from(text.replace(listen, otherStatement), 'latin1'))
     }
@@ -263,6 +265,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
       void startProxy(() => ({
         up: (bytes, connection) => {
           if (!bytes.includes('execute holdfast_append')) return connection.pass(bytes)
+          // Withholds the end of the statement, so that the server waits for the rest.
           connection.pass(bytes.subarray(0, bytes.length - 4))
           resolve()
         },

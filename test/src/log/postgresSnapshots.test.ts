@@ -23,7 +23,7 @@ describe('log: snapshots in PostgreSQL', function () {
     return { log, ...(await stage.broker({ log, cell })) }
   }
 
-  it('are made in a thread, and a new broker begins with the newest', async () => {
+  it('are made in a thread, and a new broker begins with the newest snapshot', async () => {
     // The thread must open the log as the broker does, with the cell of the broker.
     const first = await startBroker({ cell: '1/1' })
     const session = await stage.session(first.url, { grace: 'lease' })
@@ -41,6 +41,7 @@ describe('log: snapshots in PostgreSQL', function () {
       select (select count(*) from ${schema}.log_snapshots)::int as snapshots,
         (select min(position) from ${schema}.log_entries)::int as first_entry,
         (select compacted from ${schema}.log_state)::int as compacted`)
+    // The newest two, and a snapshot that is not announced yet.
     expect(row!['snapshots']).to.be.within(1, 3)
     expect(row!['first_entry']).to.equal(row!['compacted'] + 1)
     expect(row!['compacted']).to.be.at.least([...positions][0]!)

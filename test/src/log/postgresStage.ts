@@ -48,7 +48,7 @@ export class PostgresStage implements EngineStage {
     return `test${testCount}`
   }
 
-  /** The address for `--log`. */
+  /** The address of the log of this test, as for the option `--log` of the command. */
   get url(): string {
     return this.server.url(this.schema)
   }

@@ -10,9 +10,10 @@ import { createBroker, journalLog } from '@holdfast/server'
 import type { HoldfastError } from '@holdfast/shared'
 import { RecordingTable } from '../logSuite.js'
 
+/** The kind of the resource, and its path or port. */
 const [, , kind, place = ''] = process.argv
 
-/** Claims a resource of each kind. */
+/** For each kind of resource, the function that claims the resource. */
 const claims: Readonly<Record<string, () => unknown>> = {
   journal: () => journalLog({ dir: place }).start(new RecordingTable()),
   fenceFile: () => createBroker({ fenceFile: place }),
@@ -28,6 +29,7 @@ if (cluster.isPrimary) {
     worker.on('message', (outcome: string) => {
       process.send!(outcome)
       if (++outcomeCount < workers.size) return
+      // The worker that succeeded would run forever.
       for (const { process } of workers) process.kill('SIGKILL')
       process.disconnect()
     })

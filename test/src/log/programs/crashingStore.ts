@@ -32,6 +32,7 @@ export function open(options: object): Database {
   const put = database.put.bind(database)
   const remove = database.remove.bind(database)
   const { flushed } = database
+  /** Whether the last write was a record; the journal then waits for `flushed`. */
   let isRecord = false
   database.put = async (key, value) => {
     isRecord = key[0] === record

@@ -1,6 +1,7 @@
 /**
- * A program for a test: it opens a journal (a command log on disk) and tells the test whether the
- * journal asks LMDB not to wait for the disk. A spy around the real `lmdb` reads this option.
+ * A program for a test. The program opens a journal (a command log on disk) and tells the test
+ * whether the journal asks LMDB not to wait for the disk. Hooks of the module loader replace `lmdb`
+ * by a spy, which sends this option to the test and then calls the real `lmdb`.
  *
  *   flushing.js DIRECTORY DURABILITY
  */

@@ -1,6 +1,7 @@
 /**
- * A program for a test: it simulates a platform without LMDB. A broker in memory must start there.
- * A broker with a journal (a command log on disk) must not start. The program sends both results.
+ * A program for a test. The program simulates a platform without LMDB (the database of a journal).
+ * A broker in memory must start there. A broker with a journal (a command log on disk) must not
+ * start. The program sends both results.
  *
  *   withoutLmdb.js DIRECTORY
  */
