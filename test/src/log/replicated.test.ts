@@ -1,8 +1,8 @@
 /**
  * Tests the membership of brokers in a replicated log (a command log that several brokers share).
  * Meanwhile connections to the log fail, answers are lost and entries are late. The self-lease is
- * the time for which a broker knows that it is still a member. The self-lease must end before
- * another broker takes over the sessions of this broker.
+ * the time for which a broker knows that it is still a member: nearly the dead time, which is 6 s
+ * here. The self-lease must end before another broker takes over the sessions of this broker.
  */
 import { encodeCommands } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -59,6 +59,7 @@ describe('replicated log: a permanent error', () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
     const stateMachine = cluster.stateMachine(log, source)
+    // The first append is the join entry. An entry of a newer format follows immediately.
     const unwatch = cluster.store.watch(() => {
       unwatch()
       cluster.store.put('{"v":3}')
@@ -104,6 +105,7 @@ describe('replicated log: the self-lease', () => {
   it('is checked by each call of isLive, even if the timers are late', async () => {
     const cluster = new Cluster()
     const a = await cluster.startLog()
+    // The self-lease of 5.8 s is over after the second stop. No timer runs during a stop.
     cluster.environment.stopFor(5_700)
     expect(a.log.isLive()).to.equal(true)
     cluster.environment.stopFor(200)
@@ -175,6 +177,7 @@ describe('replicated log: the self-lease', () => {
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     a.source.cut()
     await cluster.passTime(1_000)
+    // The broker submits the first command as a member, and the second command as no member.
     a.log.submit(raiseFenceFloor(1))
     await cluster.passTime(9_000)
     a.log.submit(raiseFenceFloor(2))

@@ -36,6 +36,7 @@ describe('journal: a broker that is killed', () => {
   async function start(): Promise<void> {
     const args = [commandFile, 'serve', '--port', String(port), '--journal', dir, '--drain', '0']
     broker = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    // The broker prints its first line when it listens.
     await once(broker.stdout!, 'data')
   }
 
@@ -116,12 +117,14 @@ describe('journal: a broker that is killed', () => {
           if (holders.has(key)) counts.overlaps++
           holders.set(key, i)
           highestFence = Math.max(highestFence, lock.fence)
+          // Another request, so that the session holds the lock for a while.
           await session.stats()
           holders.delete(key)
           await lock.unlock()
         }
       })
       for (let round = 0; round < count(3, 20); round++) {
+        // Kills the broker after a random number of grants, at least five.
         const grantsBefore = counts.grants
         while (counts.grants < grantsBefore + 5 + random.below(40)) await workers[0]!.stats()
         const resumed = workers.map((session) => once(session as never, 'resumed'))

@@ -15,6 +15,7 @@ const deadMs = 6_000
 const selfLeaseMs = 5_819
 
 describe('self-lease', () => {
+  // `onSent` gets the number of an own entry and the time of its sending.
   it('begins when an own entry returns, and counts from the sending of the entry', () => {
     const selfLease = new SelfLease(deadMs)
     expect(selfLease.isOver(0)).to.equal(true)
@@ -56,7 +57,10 @@ describe('self-lease', () => {
 
 /**
  * Lets an own entry return every second from `from` to `to`. Returns each member that the detector
- * reports as dead, with the time of the report.
+ * reports as dead, with the time of the report. The arguments of `FailureDetector.onOwnEntry` are
+ * the number of the returned entry, the number of the last sent entry, and the time.
+ *
+ * @param n The number of the first entry.
  */
 function reportsOf(
   detector: FailureDetector,
@@ -145,10 +149,14 @@ function expectDeathAfterSelfLease(random: Random): void {
   const detector = new FailureDetector(deadMs, ['b'], 0)
   /** When the newest entry was ordered: an entry is never ordered before an earlier entry. */
   let orderedAt = 0
+  /** The number of the newest entry of `b`. */
   let n = 0
+  /** The number of entries of the second broker. */
   let ownCount = 0
   let deadAt = Number.POSITIVE_INFINITY
   const silentFrom = random.below(20_000)
+  // In each step, at most 1.5 s pass, `b` may append an entry, and an entry of the second broker
+  // returns. An entry takes up to 0.4 s to the log. One of ten entries does not return to `b`.
   for (let now = 0; now < 60_000 && deadAt === Number.POSITIVE_INFINITY; ) {
     now += random.below(1_500)
     if (now < silentFrom && random.chance(0.7)) {

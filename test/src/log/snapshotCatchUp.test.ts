@@ -9,6 +9,7 @@ import { Cluster, type RecordingStateMachine } from './cluster.js'
 import { raiseFenceFloor } from './logSuite.js'
 
 describe('replicated log: snapshots', () => {
+  /** The log makes a snapshot every 20 entries. Each submitted command becomes one entry. */
   const options = { snapshotEntries: 20 }
 
   it('are made by the oldest member, and all members know their positions', async () => {
@@ -36,6 +37,7 @@ describe('replicated log: snapshots', () => {
     }
     const b = await cluster.startLog(options)
     expect(b.eventNames).to.deep.equal(['restore', 'serve'])
+    // The entries after the newest snapshot, and not all 50 commands.
     expect(b.replayed.length).to.be.lessThan(25)
     expect(b.log.status.members).to.deep.equal([a.brokerName, b.brokerName])
     expect(b.log.status.position).to.equal(a.log.status.position)
@@ -55,6 +57,7 @@ describe('replicated log: snapshots', () => {
   it('are tried again after a failure, which is reported as a problem', async () => {
     const cluster = new Cluster()
     const a = await cluster.startLog(options)
+    // Each snapshot opens a new engine, which fails from now on. The log keeps its own engine.
     const create = a.source.create.bind(a.source)
     a.source.create = () => Object.assign(create(), { open: () => Promise.reject(new Error('no')) })
     const submitCommands = async (): Promise<void> => {
@@ -115,6 +118,7 @@ describe('replicated log: snapshots', () => {
       a.log.submit(raiseFenceFloor(i))
       await cluster.settle()
     }
+    // The broker resigns, and the connection breaks again before the snapshot arrives.
     b.source.faults.delayMs = 100
     b.source.mend()
     await cluster.passTime(150)
@@ -204,6 +208,7 @@ describe('replicated log: snapshots', () => {
       const cluster = new Cluster()
       const [a, b] = [await cluster.startLog(), await cluster.startLog()]
       await fillAndCompact(cluster, a)
+      // A broker checks every 60 s whether the log has lost entries that no snapshot contains.
       await cluster.passTime(65_000)
       expect(cluster.store.snapshots.length).to.equal(1)
       expect(a.log.status.problem).to.contain('another program has compacted entries')

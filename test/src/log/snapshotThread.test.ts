@@ -42,6 +42,7 @@ describe('snapshot in a thread', () => {
 
   /** Submits commands, each in an entry of its own, until `condition` returns true. */
   async function submitUntil(condition: () => boolean, table: RecordingTable): Promise<void> {
+    // The limit only ends a test that would run forever.
     for (let i = 0; !condition() && i < 20_000; i++) {
       log.submit(raiseFenceFloor(i))
       await table.whenApplied(table.applied.length + 1)
@@ -53,6 +54,7 @@ describe('snapshot in a thread', () => {
     const { table } = await start()
     await submitUntil(() => log.status.snapshot !== undefined, table)
     const { position, parts } = JSON.parse(readFileSync(join(dir, 'snapshot.json'), 'utf8'))
+    // A later snapshot may have replaced the file since the log announced its position.
     expect(log.status.snapshot?.position).to.be.at.most(position)
     const store = new MemoryStore(nodeEnvironment)
     store.snapshots.push({ position, parts })

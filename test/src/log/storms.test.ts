@@ -27,7 +27,10 @@ class Wanderer {
     this.#random = random
   }
 
-  /** Does random actions of this client. Without a connection, connects to a random broker. */
+  /**
+   * Answers pings, unlocks most granted locks, and sometimes requests a lock or drops the
+   * connection. Without a connection, connects to a random broker.
+   */
   async act(cluster: Cluster): Promise<void> {
     const { client } = this
     if (client === undefined || client.socket.closedWith !== undefined) {
@@ -64,6 +67,8 @@ class Wanderer {
       return
     }
     this.client = broker.clientOn(socket)
+    // A new session begins with the request id 1. With any message, a client confirms that it has
+    // the new secret of its resumed session.
     if (!this.client.welcome.resumed) this.#id = 0
     else this.client.say({ type: 'ack', ids: [] })
   }
@@ -142,10 +147,12 @@ async function runStorm(random: Random): Promise<{ restarts: number; opened: num
   for (const { ownerBroker } of first!.table.sessions.values())
     expect(members).to.include(ownerBroker)
   for (const { client } of wanderers) client?.socket.drop()
+  // Longer than the lease of 5 s, after which the sessions end.
   await cluster.passTime(12_000, 100)
   expect(first!.table.sessions.size).to.equal(0)
   expect(first!.table.heldCount + first!.table.waitingCount).to.equal(0)
   const countOf = (text: string): number => allText.split(text).length - 1
+  // An entry takes over sessions if it replaces a former member or declares a member dead.
   return { restarts: countOf('"replaces"') + countOf('"dead"'), opened: countOf('"type":"open"') }
 }
 

@@ -1,8 +1,8 @@
 /**
  * Tests a broker that cannot reach its shared command log, which orders all changes of the lock
- * table. The self-lease is the time for which a broker knows that it is still a member of the log.
- * Before its self-lease ends, the broker queues requests. After that, it answers no message and
- * closes all connections.
+ * table. The self-lease is the time for which a broker knows that it is still a member of the log,
+ * here 5.8 s. Before its self-lease ends, the broker queues requests. Afterwards the broker answers
+ * no message and closes all connections.
  *
  * The lease is how long a broker keeps a session without a message of its client. The owner broker
  * of a session keeps the timers of the session. The grace is how long a session survives the loss
@@ -135,12 +135,14 @@ describe('a broker with an unreachable log', () => {
     const a = await cluster.startBroker({ limits: { locksPerSession: 300_000 } })
     const [alice, bob] = [await cluster.client(a), await cluster.client(a)]
     a.source.cut()
+    // Each `ack` is a command in the queue, which is long from 100,000 commands on.
     const ack = { type: 'ack', ids: [] }
     for (let i = 0; i < 103; i++) alice.socket.say(...Array.from({ length: 1_000 }, () => ack))
     // The broker limits its work in one turn of the event loop, so it needs several turns.
     await cluster.settle()
     await cluster.send(bob, { type: 'lock', id: 1, key: 'k' })
     expect(bob.heard()[0]).to.deep.include({ type: 'failed', id: 1, code: 'UNAVAILABLE' })
+    // The broker does not refuse an unlock, but queues it.
     await cluster.send(bob, { type: 'unlock', id: 2, fence: 1 })
     expect(bob.heard()).to.deep.equal([])
     const carol = a.connectWithHello()
@@ -189,6 +191,7 @@ describe('the logger of a broker with a failing shared log', () => {
     expect(lastedMs).to.be.within(30_000, 36_000)
     const { timers } = cluster.environment
     close()
+    // The close of the logger stops its timer.
     expect(cluster.environment.timers).to.equal(timers - 1)
   })
 
