@@ -18,7 +18,7 @@ import { fileURLToPath } from 'node:url'
 import type { Mutant } from './mutant.js'
 import { changeIn, declares, propertiesAddedBy, symbolsWith } from './patterns.js'
 
-/** A module of the build and its code, before or after a mutant. */
+/** A module of the build and its code, without or with the change of a mutant. */
 export interface Module {
   /** The path from the root of the repository. */
   readonly file: string
@@ -38,6 +38,7 @@ export function readModules(): Module[] {
   return products.flatMap((name) =>
     readdirSync(join(root, name, 'dist'), { recursive: true, encoding: 'utf8' })
       .map((path) => join(name, 'dist', path))
+      // The folders `bundle` and `page` have the bundles.
       .filter((file) => file.endsWith('.js') && !/\/(bundle|page)\//.test(file))
       .sort()
       .map((file) => ({ file, code: readFileSync(join(root, file), 'utf8') })),
@@ -88,6 +89,7 @@ export function copyBuildWith(mutant: Mutant): string {
     })
     symlinkSync(target, join(modules, '@holdfast', name))
   }
+  // Links the packages of other projects. The packages of this project are copies, see above.
   for (const name of readdirSync(join(root, 'node_modules'))) {
     if (name.startsWith('.') || name === '@holdfast') continue
     symlinkSync(join(root, 'node_modules', name), join(modules, name))

@@ -101,7 +101,7 @@ describe('a mutant that does not fit the build', () => {
     }
   })
 
-  it('fits again after a module in any folder declares the symbol', () => {
+  it('fits if a module in any folder declares the symbol', () => {
     for (const file of ['server/dist/a.js', 'server/dist/far/away/b.js']) {
       expect(applyMutant(mutant, [{ file, code: door }])).to.deep.equal({
         file,

@@ -30,6 +30,7 @@ describe('the hunt for mutants', function () {
       replace: '$MODE.first.first',
       why: 'The replacement reads a property that no longer exists.',
     }
+    // The first worlds already run the replacement.
     const result = await hunt(mutant, { from: 1, seeds: 10, events: 2_000 })
     expect(result.error).to.match(/^TypeError: Cannot read/)
     expect(isCaught(result)).to.equal(false)
@@ -42,7 +43,7 @@ describe('the hunt for mutants', function () {
       tests: 'server/recordQueries',
       why: 'The broker counts barriers in another way.',
     }
-    // The simulation runs one world (a random history) for each seed of this range.
+    // The range of seeds for the simulation, which a mutant with a test file does not use.
     const seedRange = { from: 1, seeds: 1, events: 1 }
 
     it('does not count a mutant as caught if a test fails with a programming error such as a TypeError', async () => {
@@ -66,6 +67,7 @@ describe('the hunt catches the mutant', () => {
     it(`${mutant.name}: ${mutant.why}`, async function () {
       // 30 s in a quick run, 10 min in a full run.
       this.timeout(count(30_000, 600_000))
+      // At most 3,000 worlds (random histories), each with 2,000 events.
       const seedRange = { from: 1, seeds: 3_000, events: 2_000 }
       const result = await hunt(mutant, seedRange)
       const { seed, rule, test, error, seconds } = result

@@ -46,7 +46,7 @@ export interface HuntResult {
    * that is no failed assertion. Undefined without an error.
    */
   readonly error: string | undefined
-  /** The number of worlds that ran. */
+  /** The number of worlds that ran; each world has its own seed. */
   readonly seeds: number
   readonly seconds: number
 }
@@ -73,8 +73,8 @@ export async function hunt(mutant: Mutant, worlds: WorldRange): Promise<HuntResu
 
 function runIn(copy: string, input: HuntInput): Promise<HuntResult> {
   const program = join(copy, 'test/dist/mutants/huntProcess.js')
-  // A test file that does not catch the mutant with small counts is too slow for a hunt. Bundled
-  // programs do not have the mutant.
+  // The tests run with the small counts of a quick run. A test file that catches the mutant only in
+  // a full run is too slow for a hunt. Bundled programs do not have the mutant.
   const env = { ...process.env, HOLDFAST_FULL: '0', HOLDFAST_BUNDLES: undefined }
   const child = fork(program, [JSON.stringify(input)], { stdio: 'inherit', env })
   const result = new Promise<HuntResult>((resolve, reject) => {

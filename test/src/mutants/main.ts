@@ -1,7 +1,7 @@
 /**
- * `npm run mutants`: hunts every mutant (planted bug), or the mutants whose names contain one of
- * the arguments, and prints the seed of the simulation, or the test, that caught each mutant. Exits
- * with 1 if a mutant was not caught.
+ * `npm run mutants` hunts every mutant (planted bug), or the mutants whose names contain one of the
+ * arguments. For each mutant, the program prints the seed of the simulation or the test that caught
+ * the mutant. The program exits with 1 if a mutant was not caught, and with 64 for a wrong name.
  *
  *   npm run mutants -- --seeds 3000 --events 2000 cluster-snapshot
  */
@@ -34,18 +34,18 @@ if (selected.length === 0) {
   )
   process.exit(64)
 }
-const width = Math.max(...selected.map(({ name }) => name.length))
+const nameWidth = Math.max(...selected.map(({ name }) => name.length))
 let caughtCount = 0
 for (const mutant of selected) {
-  const caught = await hunt(mutant, worlds)
-  if (isCaught(caught)) caughtCount++
-  const time = `${caught.seconds.toFixed(1)} s`.padStart(8)
-  console.log(`${mutant.name.padEnd(width)} ${time}  ${resultOf(caught)}`)
+  const result = await hunt(mutant, worlds)
+  if (isCaught(result)) caughtCount++
+  const time = `${result.seconds.toFixed(1)} s`.padStart(8)
+  console.log(`${mutant.name.padEnd(nameWidth)} ${time}  ${describeResult(result)}`)
 }
 console.log(`${caughtCount} of ${selected.length} mutants caught`)
 process.exitCode = caughtCount === selected.length ? 0 : 1
 
-function resultOf({ seed, rule, test, error, seeds }: HuntResult): string {
+function describeResult({ seed, rule, test, error, seeds }: HuntResult): string {
   if (error !== undefined) return `DOES NOT FIT, it throws ${error}`
   if (test !== undefined) return `test: ${test}`
   if (seed === undefined) return seeds === 0 ? 'NOT CAUGHT' : `NOT CAUGHT in ${seeds} worlds`

@@ -35,13 +35,14 @@ export interface Mutant {
   readonly cells?: number | undefined
   /**
    * What a world must have for the bug to show, for instance an action of clients. Each world of
-   * the hunt has it, so that the hunt runs no world that cannot catch the mutant. Default: nothing.
+   * the hunt has these properties, so that the hunt runs no world that cannot catch the mutant.
+   * Default: nothing.
    */
   readonly needs?: WorldNeeds | undefined
   /**
    * The test file that must fail with the mutant, in place of the simulation: its path in the tests
-   * without the ending, for instance `table/deadlock`. For a bug that the simulation meets too
-   * rarely, or cannot see.
+   * without the ending, for instance `table/deadlock`. Set only for a bug that the simulation meets
+   * too rarely, or cannot see.
    */
   readonly tests?: string | undefined
 }

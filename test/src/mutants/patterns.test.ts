@@ -19,7 +19,7 @@ export class Door {
 `
 const change = { find: `$LOCKS.set($KEY, 'closed')`, replace: '$LOCKS.delete($KEY)' }
 
-/** The code of `Door.close` after the change, on one line. */
+/** The code of the module after the change of `Door.close`, on one line. */
 function changed(source: string): string {
   return changeIn(source, 'Door.close', change).replace(/\s+/g, ' ')
 }
@@ -44,6 +44,7 @@ describe('a change by symbol and structure', () => {
   })
 
   it('keeps the line numbers of the module', () => {
+    // Comments with line ends before and after a string whose quotes must stay.
     const source = `/* two\n lines */ const quote = "it's"; // \n${code}`
     expect(changeIn(source, 'Door.close', change).split('\n').length).to.equal(
       source.split('\n').length,

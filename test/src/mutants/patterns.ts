@@ -12,6 +12,7 @@ export interface Change {
   readonly replace: string
 }
 
+// The kinds of syntax nodes, as the parser of ast-grep names them.
 const functions = ['function_declaration', 'generator_function_declaration']
 const variables = ['lexical_declaration', 'variable_declaration']
 const members = ['method_definition', 'field_definition', 'pair']
@@ -25,10 +26,12 @@ export function withoutStyle(code: string): string {
   const root = rootOf(code)
   const edits: Edit[] = []
   for (const comment of root.findAll({ rule: { kind: 'comment' } })) {
+    // A space and the line ends of the comment remain.
     edits.push(comment.replace(` ${comment.text().replace(/[^\n]/g, '')}`))
   }
   for (const string of root.findAll({ rule: { kind: 'string' } })) {
     const text = string.text()
+    // A string with quotes or escapes in it stays as it is.
     if (/^"[^'"\\]*"$/.test(text)) edits.push(string.replace(`'${text.slice(1, -1)}'`))
   }
   // The root node starts at the first token, so it does not contain the text before this token.

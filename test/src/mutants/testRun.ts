@@ -13,11 +13,12 @@ export interface TestFailure {
   readonly error: string | undefined
 }
 
-/** Most time for one test, in ms. */
+/** The longest time for one test, in ms. */
 const testTimeoutMs = 60_000
 
 /** Resolves with the first test of the file that fails; undefined if all tests pass. */
 export async function firstFailureIn(tests: string): Promise<TestFailure | undefined> {
+  // The run ends at the first failure. The reporter `Base` prints nothing.
   const mocha = new Mocha({ bail: true, timeout: testTimeoutMs, reporter: Mocha.reporters.Base })
   mocha.addFile(fileURLToPath(new URL(`../${tests}.test.js`, import.meta.url)))
   await mocha.loadFilesAsync()

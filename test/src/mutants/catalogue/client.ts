@@ -2,7 +2,8 @@
  * Mutants (planted bugs) of the client: which locks a holder believes that it holds, what the
  * client requests, and what it unlocks. A lease is how long the broker keeps a silent session. A
  * grace is how long the broker keeps a session after its connection dropped. A ttl is how long a
- * lock lasts without a refresh.
+ * lock lasts without a refresh. After a resume, the reconciler compares the locks and requests of
+ * the client with those that the broker lists.
  */
 import type { Mutant } from '../mutant.js'
 
@@ -26,7 +27,7 @@ const clocks: Mutant[] = [
     in: 'expiryFrom',
     find: 'safeDuration($MS)',
     replace: '$MS',
-    why: 'A holder counts the whole period by its own clock, which may be slower than the clock of the broker.',
+    why: 'A holder counts the whole lease or ttl by its own clock, which may be slower than the clock of the broker.',
   },
   {
     name: 'client-ttl-half-a-second-late',

@@ -1,6 +1,6 @@
 /**
- * Mutants (planted bugs) of elections: the value of a leader, and what an observer sees. A leader
- * holds the lock of a campaign, and publishes a value.
+ * Mutants (planted bugs) of elections: the value of a leader, and which leaders a client sees that
+ * observes an election. A leader holds the lock of a campaign, and publishes a value.
  */
 import type { Mutant } from '../mutant.js'
 

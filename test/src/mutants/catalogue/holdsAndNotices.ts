@@ -1,6 +1,7 @@
 /**
- * Mutants (planted bugs) of the longest hold, of notices, and of watches that show queues. The ttl
- * is how long a lock lasts without a refresh.
+ * Mutants (planted bugs) of the longest hold (`maxHold`), of notices, and of watches that show
+ * queues. A notice tells a holder that a request waits for its lock. In `needs`, 0.5 is the
+ * probability with which a request of the simulation has the option.
  */
 import type { Mutant } from '../mutant.js'
 

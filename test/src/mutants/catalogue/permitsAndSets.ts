@@ -1,6 +1,6 @@
 /**
  * Mutants (planted bugs) in permits, where the locks of a key share a number of permits, and in
- * sets, where one lock has several keys.
+ * sets, where one lock has several keys. A fence is the number of a grant.
  */
 import type { Mutant } from '../mutant.js'
 

@@ -2,9 +2,9 @@
  * Mutants (planted bugs) of scopes, deadlocks, upgrades and downgrades. A scope is one logical task
  * of a session. A fence is the number of a grant.
  *
- * Some mutants of the check for deadlocks name the table test of deadlocks, which compares the
- * check with a naive reduction. Their faults need three scopes at the same time, which the
- * simulation meets too rarely.
+ * Some mutants of the check for deadlocks name the test `table/deadlock`, which compares the check
+ * with a simple and slow method. These mutants show only with three scopes at the same time, which
+ * the simulation meets too rarely.
  */
 import type { Mutant } from '../mutant.js'
 
