@@ -1,6 +1,6 @@
 /**
- * An oracle (a check of a simulated run). It checks a rule for brokers that share a command log. A
- * broker must not answer a message that arrived after the other brokers declared that broker dead.
+ * An oracle (a check of a simulated run) for brokers that share a command log. A broker must not
+ * answer a message that arrived after the other brokers declared that broker dead.
  *
  * When a broker is declared dead, another broker takes over its sessions and starts their leases
  * anew. A lease is how long a broker keeps a silent session. If the dead broker still answered, the
@@ -82,6 +82,7 @@ export class AnswerOracle {
     const declaredDeadAt = record && this.#declaredDeadAt.get(record.brokerNameInLog)
     if (record === undefined || declaredDeadAt === undefined) return
     for (const [answer, n, id] of frame.matchAll(answerPattern)) {
+      // An `ack` with the number `n` answers the first `n` messages, of which the last came last.
       const arrivedAt =
         id === undefined ? record.arrivals[Number(n) - 1] : record.byId.get(Number(id))
       if (arrivedAt === undefined || arrivedAt <= declaredDeadAt) continue

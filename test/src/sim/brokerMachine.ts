@@ -35,7 +35,7 @@ import type { World } from './world.js'
  * quiet start, in which a new broker grants no locks, lasts as long.
  */
 export const longestLeaseMs = 15_000
-/** Limits with which the broker disconnects slow readers early. */
+/** Limits with which the broker disconnects clients early that read slowly. */
 const tightLimits = { slowBytes: 1_000, slowMs: 500, backlogBytes: 16_000 }
 /** The size of the kernel's send buffer in worlds with `tightLimits`, in bytes. */
 export const tightKernelBytes = 0
@@ -75,6 +75,7 @@ export interface BrokerMachineDeps {
     | 'quietStart'
   >
   readonly oracles: BrokerObserver
+  /** The index of the machine among the machines of the world. */
   readonly index: number
   /** The shared log; undefined for a broker that has its own log. */
   readonly log: SharedLog | undefined
@@ -180,6 +181,7 @@ export class BrokerMachine implements LogOracleBroker {
     const { world, network, seed, plan, oracles, index, log, cell } = this.#deps
     const { name, label, idPrefix } = this.#names
     const startNumber = this.#starts++
+    // Each start has other random numbers, which depend on the seed of the world only.
     const random = new Random(`${seed}/${label} ${startNumber}`)
     const rate = log?.plan.rates[index] ?? plan.brokerRate
     const clock = new SimClock(world, random, rate, worldStart + world.now)
@@ -206,6 +208,7 @@ export class BrokerMachine implements LogOracleBroker {
           ...(plan.maxHoldLimit && { maxHoldMs: plan.maxHoldLimit }),
         },
         cell: cell && cellText(cell),
+        // At the first start, no client holds a lock of a lost table.
         quietStart: log === undefined && plan.quietStart && startNumber > 0 ? longestLeaseMs : 0,
       }),
       environment,

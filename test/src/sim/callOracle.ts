@@ -17,6 +17,8 @@ export const lateToleranceMs = 3_000
  * clock may be wrong by 1 %.
  */
 const earlyTolerance = 0.975
+/** A timeout may come earlier by this many ms, because timers count whole ms. */
+const earlyToleranceMs = 5
 
 /** The errors with which a lock request may fail. */
 const failureCodes: ReadonlySet<ErrorCode> = new Set([
@@ -50,7 +52,8 @@ export interface LockRequest {
   signal?: AbortSignal
   steal?: boolean
   /**
-   * `op`: the unique name of the request. `isShared`: other callers may wait for the same request.
+   * `op` is the unique name of the request. `isShared` is set if other callers may wait for the
+   * same request.
    */
   metadata: { op: string; isShared?: boolean }
   /** Aborts `signal`; not an option of the client. */
@@ -150,7 +153,7 @@ export class CallOracle {
   /** Checks that a request with a timeout did not end before its timeout. */
   checkEarlyTimeout({ code }: HoldfastError, { timeout = 0 }: LockRequest, start: CallStart): void {
     const elapsed = this.#oracles.now - start.at
-    if (code === 'LOCK_TIMEOUT' && elapsed < timeout * earlyTolerance - 5)
+    if (code === 'LOCK_TIMEOUT' && elapsed < timeout * earlyTolerance - earlyToleranceMs)
       this.violated('a request does not time out early', `${elapsed} of ${timeout} ms`)
   }
 

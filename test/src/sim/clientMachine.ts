@@ -58,6 +58,8 @@ export class ClientMachine {
     this.name = name
     this.#deps = deps
     const { latencyMs, jitterMs } = deps.plan
+    // On a slow path a short lease may end without a fault, so the paths of a spared client are
+    // fast.
     const link = deps.isSpared
       ? () => makeLink(Math.min(latencyMs, 20), Math.min(jitterMs, 10))
       : () => makeLink(latencyMs, jitterMs)
@@ -80,6 +82,7 @@ export class ClientMachine {
   start(): void {
     if (this.#process !== undefined || this.#isStopping) return
     const { world, network, seed, plan, client, oracles, urls } = this.#deps
+    // The letter tells the processes of the machine apart in the trace of the run.
     const name = `${this.name}${'abcdefgh'[this.#starts % 8]}`
     const random = new Random(`${seed}/${this.name} ${this.#starts++}`)
     const clock = new SimClock(world, random, plan.brokerRate * client.rate, worldStart + world.now)

@@ -15,13 +15,16 @@ interface SimTimer {
   readonly callback: () => void
   /** When the timer is due, in ms of the monotonic clock. */
   readonly due: number
+  /** Orders timers that are due at the same time. */
   readonly order: number
+  /** The event at which the timer becomes due; undefined if the machine slept at `setTimer`. */
   event: ScheduledEvent | undefined
 }
 
 export class SimClock implements Clock {
   readonly #world: World
   readonly #random: Random
+  /** How many ms of this clock pass in one ms of world time (time of the simulation). */
   readonly #rate: number
   /** The monotonic time at the beginning of the world, in ms. */
   readonly #offset: number
@@ -74,6 +77,7 @@ export class SimClock implements Clock {
 
   setTimer(callback: () => void, ms: number): Timer {
     const wholeMs = ms >= 1 && ms <= longestTimer ? Math.trunc(ms) : 1
+    // Up to 1 ms early, and one of five timers late.
     const early = this.#random.next()
     const late = this.#random.chance(0.2) ? this.#random.between(0, 2 + this.maxExtraDelayMs) : 0
     const due = this.monotonic() + wholeMs - early + late

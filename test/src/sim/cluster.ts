@@ -76,7 +76,7 @@ export class Cluster {
     return this.machines.find(({ broker }) => broker?.table === table)
   }
 
-  /** Makes a snapshot of the whole log, in a process without faults. */
+  /** Makes a snapshot of the whole log and removes old entries, in a process without faults. */
   compact(): void {
     const { world, seed } = this.#deps
     const [store, plan] = [this.store!, this.shared!]
@@ -84,6 +84,7 @@ export class Cluster {
     const random = new Random(`${seed}/keeper ${this.#compactions++}`)
     const clock = new SimClock(world, random, 1, worldStart + world.now)
     const process = new SimProcess('compactor', world, random, clock)
+    // A fast path: 0.1 ms without a random addition.
     const path = { up: makeLink(0.1, 0), down: makeLink(0.1, 0) }
     const onEntry = (_: unknown, apply: () => void) => apply()
     const engine = new SimEngine({

@@ -1,8 +1,8 @@
 /**
  * A raw client (which writes protocol messages itself) that does only what PROTOCOL.md demands of a
- * client. It sends many messages twice, also sends on connections that it has replaced, and repeats
- * requests after a resume without reading the snapshot. Even so, each request must run once, and
- * its repetition must get the same answer.
+ * client. The client sends many messages twice, also sends on connections that it has replaced, and
+ * repeats requests after a resume without reading the snapshot. Even so, each request must run
+ * once, and its repetition must get the same answer.
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
 import { ActionLoop, messagesIn, type RawClientDeps } from './rawClient.js'
@@ -158,6 +158,7 @@ export class DuplicatingClient {
       this.#answers.clear()
       this.#fences.length = 0
     }
+    // With any message, the client confirms that it has the new secret.
     this.#send('{"type":"ack","ids":[]}')
     for (const text of this.#unacknowledged.values()) this.#send(text)
   }
@@ -166,7 +167,7 @@ export class DuplicatingClient {
     const { oracles } = this.#deps
     const answer = `${type} ${fence ?? ''} ${code ?? ''}`
     const earlierAnswer = this.#answers.get(id)
-    // The client checks no answer to a request that it has acknowledged. The broker has forgotten
+    // This client checks no answer to a request that it has acknowledged. The broker has forgotten
     // an acknowledged answer, so the answer to a repeated request may be an error.
     if (!this.#unacknowledged.has(id)) return
     // The broker does not remember a rejected request, so a repetition may get another answer.

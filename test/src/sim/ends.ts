@@ -35,6 +35,7 @@ export class ServerEnd implements Socket {
     this.#connection = connection
     this.#process = listener.process
     this.#process.receive(() => {
+      // A packet without data: the answer to the upgrade.
       connection.down.send(0, () => connection.client.opened())
       this.#listener = listener.accept(this)
     })
@@ -171,6 +172,7 @@ export class ClientEnd implements WebSocketLike {
   }
 
   close(code?: number, _reason?: string): void {
+    // A browser allows only 1000 and the codes from 3000 to 4999.
     if (code !== undefined && code !== 1000 && !(code >= 3000 && code <= 4999)) {
       throw new Error('InvalidAccessError: close code')
     }
@@ -182,6 +184,7 @@ export class ClientEnd implements WebSocketLike {
       return
     }
     this.#state = 'closing'
+    // 1005 means a close without a code.
     connection.up.send(0, () => connection.server?.closeArrived(code ?? 1005))
     connection.network.world.after(closeTimeoutMs, () => this.reset())
   }
@@ -228,6 +231,7 @@ export class ClientEnd implements WebSocketLike {
     this.#reportClose(code, reason)
   }
 
+  /** The connection has broken; 1006 means a close without a closing handshake. */
   reset(): void {
     if (this.#state !== 'closed') this.#reportClose(1006, '')
   }

@@ -81,6 +81,7 @@ export class Faults {
     const machine = others.length === 0 ? first : random.pick([first!, ...others])
     if (client === undefined || machine === undefined) return
     oracles.report.count(`fault ${kind}`)
+    // The kinds of faults of a broker or of its log have names with these endings.
     const isOfClient = !/Broker$|Logs?$/.test(kind)
     oracles.trace.add('fault', `${kind} ${isOfClient ? client.name : machine.name}`)
     if (isLogFault(kind)) this.#logFaults.cause(kind, machine, random)
@@ -95,6 +96,7 @@ export class Faults {
       case 'cutConnectionAtFrame': {
         const connection = this.#connectionOf(client)
         if (connection === undefined) break
+        // The connection is cut when one of the next eight frames is sent.
         const frames = random.int(1, 8)
         connection.framesUntilCut = { frames, cut: randomCut(random, connection) }
         break
@@ -162,6 +164,7 @@ export class Faults {
 
   #stopClient({ process }: ClientMachine, random: Random): void {
     if (process === undefined) return
+    // The process stops at once or after a few further units of work.
     process.stop(random.pick([0, 0, random.int(1, 8)]))
     this.#undoAfter(duration(random), () => process.resume())
   }

@@ -43,7 +43,7 @@ export const actions = [
   'scope',
 ] as const
 
-/** The actions whose weights are drawn last. */
+/** The actions whose weights are drawn last, because these actions are newer (see `planFor`). */
 type LateAction = 'once' | 'upgrade' | 'scope'
 
 export type Action = (typeof actions)[number]
@@ -147,6 +147,7 @@ export interface WorldNeeds
  *   of the world do not change.
  */
 export function planFor(random: Random, needs: WorldNeeds = {}): Plan {
+  // Half of the worlds do not have the property at all.
   const chances = [0, 0, 0.2, 0.5]
   const hasTightBuffers = random.chance(0.25)
   const plan = {
@@ -224,6 +225,7 @@ function planFaults(random: Random): Record<FaultKind, number> {
     FaultKind,
     number
   >
+  // Some worlds have no faults, because some oracles check more there.
   if (random.chance(0.08)) return faults
   const probability = random.pick([0.15, 0.3, 0.5])
   for (const kind of faultKinds) {

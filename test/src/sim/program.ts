@@ -175,6 +175,7 @@ export class Program {
         return this.#request(key, steal, (request) => session.lock(key, request))
       }
       case 'singleflight': {
+        // Several callers share a singleflight lock, so it has none of these options.
         const { mode: _, ttl: __, maxHold: ___, ...request } = this.#newRequest()
         delete request.onQueued
         delete request.onContended
@@ -184,6 +185,7 @@ export class Program {
       }
       case 'permits': {
         const { mode: _, ...request } = this.#newRequest()
+        // Rarely another capacity, which the broker must refuse while the key is in use.
         const capacity = random.chance(0.95) ? 3 : 2
         const permits = random.int(1, 2)
         const permitsRequest = { ...request, capacity, permits }

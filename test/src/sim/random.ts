@@ -13,11 +13,13 @@ export class Random {
   #counter = 1
 
   constructor(label: string) {
+    // FNV-1a of the label. The other constants only make the three parts of the state differ.
     let hash = 0x811c9dc5
     for (let i = 0; i < label.length; i++) hash = Math.imul(hash ^ label.charCodeAt(i), 0x01000193)
     this.#a = hash | 0
     this.#b = Math.imul(hash ^ 0x9e3779b9, 0x85ebca6b) | 0
     this.#c = Math.imul(hash ^ 0xc2b2ae35, 0x27d4eb2f) | 0
+    // The first numbers would be similar for similar labels.
     for (let i = 0; i < 12; i++) this.#bits()
   }
 
@@ -26,6 +28,7 @@ export class Random {
     return this.#bits() / 2 ** 32
   }
 
+  /** Returns true with this probability. */
   chance(probability: number): boolean {
     return this.next() < probability
   }
@@ -35,6 +38,7 @@ export class Random {
     return min + Math.floor(this.next() * (max - min + 1))
   }
 
+  /** Returns a number from `min` up to `max`, exclusive. */
   between(min: number, max: number): number {
     return min + this.next() * (max - min)
   }

@@ -16,7 +16,7 @@ export interface RawClientDeps {
   readonly anyUrl: () => string
 }
 
-/** Calls `act` after random pauses, until `stop`. */
+/** Calls `act` again and again after random pauses, until `stop`. */
 export class ActionLoop {
   readonly #deps: RawClientDeps
   readonly #meanPauseMs: number

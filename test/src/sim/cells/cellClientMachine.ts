@@ -1,6 +1,7 @@
 /**
- * The machine of one client of cells. The machine has a network path to each broker and its own
- * clock. The machine runs one program at a time; after a kill, `start` starts another program.
+ * The machine of one client of cells. A cell is a broker that serves a part of the keys. The
+ * machine has a network path to each broker and its own clock. The machine runs one program at a
+ * time; after a kill, `start` starts another program.
  */
 import type { Environment } from '@holdfast/client/internal'
 import { worldStart } from '../brokerMachine.js'
@@ -81,6 +82,7 @@ export class CellClientMachine {
   start(): void {
     if (this.#process !== undefined || this.#isStopping) return
     const { world, network, seed, client, makeProgram } = this.#deps
+    // The letter tells the processes of the machine apart in the trace of the run.
     const name = `${this.name}${'abcdefgh'[this.#starts % 8]}`
     const random = new Random(`${seed}/${this.name} ${this.#starts++}`)
     const clock = new SimClock(world, random, client.rate, worldStart + world.now)

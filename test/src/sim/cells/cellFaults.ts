@@ -70,6 +70,7 @@ export class CellFaults {
     const { machines, clients, plan, oracle } = this.#deps
     const kind = random.weighted(plan.faults)
     const client = random.pick(clients)
+    // Cells are numbered from 1.
     const machine = random.pick(machines.filter((_, i) => i + 1 !== plan.sparedCell))
     oracle.report.count(`fault ${kind}`)
     const name = kind === 'killClient' ? client.name : `${machine.name} ${client.name}`
@@ -102,6 +103,7 @@ export class CellFaults {
         break
       case 'stopBroker': {
         const { process } = machine
+        // The process stops at once or after a few further units of work.
         process?.stop(random.pick([0, random.int(1, 8)]))
         this.#undoAfter(duration(random), () => process?.resume())
         break
@@ -143,6 +145,7 @@ export class CellFaults {
     client.kill()
     for (const connection of this.#deps.network.connections) {
       if (connection.clientProcess !== process) continue
+      // A killed client learns nothing.
       connection.cut({ ...randomCut(random, connection), clientLearnsAfterMs: undefined })
     }
     this.#undoAfter(duration(random), () => client.start())

@@ -3,9 +3,14 @@
  * of PROTOCOL.md and not by the code of the product, so that a fault in the code of the product
  * shows.
  */
+
+/** The number of slots. A key has a slot by its hash, and each cell has a range of slots. */
 const slots = 1_024
 
-/** The number of the cell that has a key, from 1 to `count`. */
+/**
+ * The number of the cell that has a key, from 1 to `count`. The hash is of the tag (the text in the
+ * first braces) if the key has a tag.
+ */
 export function expectedCell(key: string, count: number): number {
   const [, tag] = /^[^{]*\{([^}]+)\}/.exec(key) ?? []
   const slot = crc16(new TextEncoder().encode(tag ?? key)) % slots

@@ -32,7 +32,11 @@ export class CellOracle implements BrokerObserver, CallObserver {
   readonly #machines: readonly BrokerMachine[]
   readonly #heldLocks = new Map<string, Set<HeldLock>>()
 
-  /** @param machines The machines of the cells, in the order of their numbers. */
+  /**
+   * @param count The number of cells.
+   * @param machines The machines of the cells, in the order of their numbers.
+   * @param lines The number of lines that the trace keeps.
+   */
   constructor(world: World, count: number, machines: readonly BrokerMachine[], lines: number) {
     this.#world = world
     this.#count = count
@@ -82,6 +86,7 @@ export class CellOracle implements BrokerObserver, CallObserver {
 
   /** A table has applied a command. */
   applied(table: LockTable, command: Command, effects: readonly Effect[]): void {
+    // 0 for a table whose broker has ended.
     const cell = this.#machines.findIndex(({ broker }) => broker?.table === table) + 1
     if (cell === 0) return
     for (const effect of effects) {
@@ -131,5 +136,6 @@ export class CellOracle implements BrokerObserver, CallObserver {
     this.trace.add(name, 'ends')
   }
 
+  /** This oracle checks no failed requests. */
   requestFailed(): void {}
 }

@@ -25,6 +25,7 @@ export interface CellPlan {
   readonly sparedCell: number
   /** The clock rates of the brokers, in the order of the cells. */
   readonly brokerRates: readonly number[]
+  /** The relative frequency of each kind of fault; 0 for a kind that does not happen. */
   readonly faults: Readonly<Record<CellFaultKind, number>>
   /** The mean time between two faults, in ms. */
   readonly faultGapMs: number
@@ -32,14 +33,18 @@ export interface CellPlan {
   readonly thinkMs: number
   /** The mean time for which a program holds a lock, in ms. */
   readonly holdMs: number
+  /** The time of a packet on a path to a broker, and the largest random addition, in ms. */
   readonly latencyMs: number
   readonly jitterMs: number
+  /** The longest time for which the process of a broker is busy, in ms. */
   readonly busyMs: number
+  /** The longest time that a command log takes for a command, in ms; 0 for no time. */
   readonly logMs: number
   /** How many keys of `cellKeys` the programs use, counted from its first key. */
   readonly keyCount: number
 }
 
+/** @param count The number of cells. */
 export function planCells(random: Random, count: number): CellPlan {
   return {
     clients: Array.from({ length: random.int(2, 4) }, () => ({

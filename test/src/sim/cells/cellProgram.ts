@@ -37,7 +37,7 @@ const unlockCodes: ReadonlySet<ErrorCode> = new Set(['LOCK_LOST', 'LOCK_NOT_HELD
  */
 const calmMs = 2 * longestLeaseMs + 10_000
 
-/** Runs actions in several loops until it is stopped, and then closes its session. */
+/** Runs actions in several loops until `stop`, and closes its session after `finish`. */
 abstract class Program implements ClientProgram {
   readonly deps: CellProgramDeps
   readonly calls: CallOracle
@@ -124,6 +124,7 @@ abstract class Program implements ClientProgram {
   }
 }
 
+/** The relative frequency of each action. */
 const actionWeights = { lock: 10, tryLock: 4, withLock: 4, lockAll: 5, scope: 3, query: 1 }
 
 export class CellProgram extends Program {
@@ -159,7 +160,10 @@ export class CellProgram extends Program {
       this.calls.violated('a fault of one cell reaches no other cell', `${event} in cell ${cell}`)
   }
 
-  /** When all effects of the faults are over, a call for a key of any cell must succeed. */
+  /**
+   * When all effects of the faults are over, a call for a key of any cell must succeed. There is a
+   * tag for each cell.
+   */
   override async finalCalls(): Promise<void> {
     await this.wait(calmMs)
     for (const tag of this.deps.keys.tags) {

@@ -18,6 +18,7 @@ const root = new URL('../../../../', import.meta.url)
 describe('simulation: the keys of cells', () => {
   it('belong to the cells of the table in PROTOCOL.md', () => {
     const page = readFileSync(new URL('shared/PROTOCOL.md', root), 'utf8')
+    // A key, its slot, and its cell among two, three and four cells.
     const row = /^\| `([^`]+)` \| \d+ \| (\d+) \| (\d+) \| (\d+) \|$/gm
     const rows = [...page.matchAll(row)]
     expect(rows).to.have.length.of.at.least(12)
@@ -48,6 +49,7 @@ describe('simulation: the keys of cells', () => {
 describe('simulation: the oracle of cells', () => {
   const lockOf = (fence: number, held = true) => ({ fence, held }) as Lock
 
+  /** An oracle of three cells without machines, and the processes of two clients. */
   function scene() {
     const world = new World()
     const processOf = (name: string) => {

@@ -75,8 +75,9 @@ class CellSimulation {
           network: this.#network,
           seed: this.#label,
           plan: {
-            ...{ busyMs, logMs, brokerRate, keptResults: 1_000, hasTightBuffers: false },
-            maxHoldLimit: undefined,
+            ...{ busyMs, logMs, brokerRate },
+            // Limits that do not matter in a world with cells.
+            ...{ keptResults: 1_000, hasTightBuffers: false, maxHoldLimit: undefined },
             // Without a quiet start, a broker that has lost its table may grant a key that a
             // client still believes that it holds.
             quietStart: true,
@@ -115,7 +116,9 @@ class CellSimulation {
     const urls = this.#urls
     const [client] = this.#plan.clients as [CellClientPlan]
     const machines: CellClientMachine[] = []
+    /** The only cell in the list of the client `single`. */
     const cell = random.int(1, this.#count)
+    /** The list of the client `rotated`: each cell stands in the place of the former cell. */
     const rotated = [...urls.slice(1), urls[0]!].map((url) => [url])
     if (random.chance(wrongChance)) {
       const machine = this.#machineOf('single', client, (deps, environment) => {
@@ -191,6 +194,7 @@ class CellSimulation {
     await this.#expect('every call settles', settleMs, () => this.#unsettledCalls())
     await this.#expect('no lock is left', emptyMs, () => this.#remaining('heldCount'))
     for (const { program } of this.#clients) program?.finish()
+    // `close` waits for 1 s at most, but the clock of a slow process may count this time late.
     await this.#expect('close settles within 1 s', 10_000, () =>
       this.#clients.filter(({ program }) => !program?.isDone).map(({ name }) => name),
     )
