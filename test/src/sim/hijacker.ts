@@ -21,8 +21,8 @@ interface ValidSecrets {
 }
 
 /**
- * Knows which secrets resume a session and which are retired. Gets a secret from its hash, because
- * the simulated hash contains the secret.
+ * Knows which secrets resume a session and which secrets are retired. The commands contain only the
+ * hashes of the secrets, but a simulated hash contains its secret.
  */
 export class ResumeSecrets {
   readonly #valid = new Map<string, ValidSecrets>()
@@ -128,6 +128,7 @@ export class Hijacker {
     const socket = new WebSocket(anyUrl(), 'holdfast.v1')
     socket.onopen = () => socket.send(JSON.stringify({ type: 'hello', name: 'hijacker', resume }))
     socket.onmessage = ({ data }) => {
+      // Only the first frame matters, because it has the `welcome`.
       socket.onmessage = null
       const [welcome] = messagesIn<{ readonly resumed?: boolean }>(data)
       oracles.report.count('retired secret tried')

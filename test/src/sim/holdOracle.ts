@@ -8,10 +8,12 @@ import type { Effect } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'
 
 /**
- * The clock of a broker may be wrong by 1 %, and among several brokers by 0.5 % more. Times are
- * whole ms.
+ * The factor by which a hold may be longer or shorter. The clock of a broker may be wrong by 1 %,
+ * and among several brokers by 0.5 % more. Times are whole ms.
  */
 const clockTolerance = 1.016
+/** A hold may be shorter by this many ms, because timers fire early. */
+const earlyMs = 2
 
 interface Hold {
   readonly grantedAt: number
@@ -40,6 +42,7 @@ export class HoldOracle {
       if (effect.kind === 'granted') {
         const { lock } = effect
         const maxHold = lock.extras?.maxHold
+        // Of a set, the oracle follows only the first lock.
         if (maxHold === undefined || !lock.isPrimary) continue
         this.#holds.set(lock.fence, { grantedAt: this.#now(), maxHold })
       } else if (effect.kind === 'released') {
@@ -50,7 +53,11 @@ export class HoldOracle {
     }
   }
 
-  /** Call only in a world without faults. @param lateMs How late a broker may be. */
+  /**
+   * Checks that no lock is held for longer than its `maxHold`. Call only in a world without faults.
+   *
+   * @param lateMs How late a broker may be.
+   */
   checkOverdue(lateMs: number): void {
     for (const [fence, { grantedAt, maxHold }] of this.#holds) {
       const heldMs = this.#now() - grantedAt
@@ -62,7 +69,7 @@ export class HoldOracle {
   #checkEnd(fence: number): void {
     const hold = this.#holds.get(fence)
     const heldMs = this.#now() - (hold?.grantedAt ?? Number.POSITIVE_INFINITY)
-    if (hold !== undefined && heldMs >= hold.maxHold / clockTolerance - 2) return
+    if (hold !== undefined && heldMs >= hold.maxHold / clockTolerance - earlyMs) return
     const detail = `${fence} was held for ${heldMs} ms of ${hold?.maxHold}`
     this.#report.violated('a lock is held for its maxHold', detail)
   }

@@ -1,11 +1,12 @@
 /**
- * An oracle (a check of a simulated run). It compares the locks that clients believe that they hold
- * with the table of the broker, after every event. A client believes in a lock while `held` of the
- * lock is true; the lock must then be in the table. In some cases the documentation lets a former
- * holder believe in its lock for longer. Then the oracle records the exemption. An exemption must
- * last at most a lease (how long the broker keeps a silent session). With several brokers, the dead
- * time is added after a steal or a revocation. The newer lock must have the higher fence, by which
- * a resource recognises the newer holder.
+ * An oracle (a check of a simulated run) of the locks that clients believe that they hold. After
+ * every event, the oracle compares these locks with the table of the broker. A client believes in a
+ * lock while `held` of the lock is true; the lock must then be in the table. In some cases the
+ * documentation lets a former holder believe in its lock for longer. Then the oracle records the
+ * exemption. An exemption must last at most a lease (how long the broker keeps a silent session).
+ * After a steal or a revocation with several brokers, the exemption may last longer by the dead
+ * time. The dead time is the silence after which a broker is declared dead. The newer lock must
+ * have the higher fence (the number of its grant), by which a resource recognises the newer holder.
  */
 import type { Lock as ClientLock } from '@holdfast/client'
 import type { Lock, ReleaseReason } from '@holdfast/server/core'
@@ -105,8 +106,9 @@ export class HolderOracle {
     const heldLocks = this.#heldLocks.get(heldLock.process) ?? []
     this.#heldLocks.set(heldLock.process, heldLocks)
     heldLocks.push(heldLock)
-    // Forget old locks that were returned, so that the checks stay fast.
-    if (heldLocks.length > 8) {
+    // Forgets an old lock that was returned, so that the checks stay fast.
+    const enough = 8
+    if (heldLocks.length > enough) {
       const returnedIndex = heldLocks.findIndex((oldLock) => oldLock.isReturned)
       if (returnedIndex >= 0) heldLocks.splice(returnedIndex, 1)
     }

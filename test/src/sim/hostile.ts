@@ -1,8 +1,8 @@
 /**
  * A raw client (which writes protocol messages itself) that stays within the limits of the broker
- * and causes as much work as possible. It sends expensive queries, requests held locks, opens a
- * hundred identical watches, and does not read or acknowledge answers. Other clients must not
- * notice. `ResponseOracle` checks the answers to this client.
+ * and causes as much work as possible. Each kind of hostile client does this in another way, for
+ * instance by expensive queries or a hundred identical watches. Other clients must not notice.
+ * `ResponseOracle` checks the answers to this client.
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
 import { ActionLoop, messagesIn, type RawClientDeps } from './rawClient.js'
@@ -169,6 +169,7 @@ export class Hostile {
   /** Locks its own keys, and then counts these locks again and again. */
   #countOwnLocks(): void {
     const { random, hasRevoker } = this.#deps
+    // Few enough for the quota of locks, and many for one query.
     const ownKeyCount = 150
     if (!this.#isPrepared) {
       this.#isPrepared = true
@@ -259,6 +260,7 @@ export class Hostile {
       this.#makeMessages(random.int(1, Math.min(60, this.#maxMessages)), (id) =>
         random.pick([
           { type: 'query', id },
+          // One of five ids for watches, so that a new watch often replaces a watch.
           { type: 'watch', id: (id % 5) + 1_000_000 },
           { type: 'lock', id, key, steal: true, metadata },
         ]),

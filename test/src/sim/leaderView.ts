@@ -1,7 +1,8 @@
 /**
- * Observes an election in the simulation, and checks what a program sees. All values of one
- * leadership name the same campaign. The values come in the order in which the leader proclaimed
- * them, and no change comes twice. A fence is the number of a grant.
+ * Observes an election in the simulation, and checks which leaders a client program sees. A leader
+ * holds the lock of its campaign for the key, and proclaims values. All values of one leadership
+ * name the same campaign. The values come in the order in which the leader proclaimed them, and no
+ * change comes twice. A fence is the number of a grant.
  */
 import type { Leader, Session } from '@holdfast/client'
 import type { CallOracle } from './callOracle.js'
@@ -14,6 +15,7 @@ export interface LeaderValue {
 
 export class LeaderView {
   readonly #callOracle: CallOracle
+  /** The newest value of each leadership, by its fence. */
   readonly #newestByFence = new Map<number, LeaderValue>()
   /** What the iterator yielded last, a leader or no leader; undefined before its first result. */
   #last: { readonly leader: Leader | undefined } | undefined

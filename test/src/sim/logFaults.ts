@@ -59,6 +59,7 @@ export class LogFaults {
         break
       }
       case 'breakLog':
+        // Up to three packets under way still arrive in each direction.
         machine.source?.logEngine?.break({ keepUp: random.int(0, 3), keepDown: random.int(0, 3) })
         break
       case 'dropFromLog':
@@ -92,7 +93,7 @@ export class LogFaults {
 
 /**
  * Returns the length of a fault in ms: from 0 to more than the longest lease, for which a broker
- * keeps a silent session.
+ * keeps a silent session. The five ranges are equally likely, so short faults are frequent.
  */
 export function duration(random: Random): number {
   return random.pick([

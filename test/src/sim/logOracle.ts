@@ -1,10 +1,10 @@
 /**
- * An oracle (a check of a simulated run). It reads the command log that several brokers share (the
- * ordered commands of their lock tables) without the code of the product. The oracle decides which
- * entries are valid, which broker takes over which sessions, and how the lock table looks after
- * each entry. For each entry, every broker must apply the same commands and then have the same
- * table. No broker may be declared dead before its self-lease is over. The self-lease is how long a
- * broker, by its own clock, regards itself as a member.
+ * An oracle (a check of a simulated run) of the command log that several brokers share (the ordered
+ * commands of their lock tables). The oracle reads the log without the code of the product. It
+ * decides which entries are valid, which broker takes over which sessions, and how the lock table
+ * looks after each entry. For each entry, every broker must apply the same commands and then have
+ * the same table. No broker may be declared dead before its self-lease is over. The self-lease is
+ * how long a broker, by its own clock, regards itself as a member.
  */
 import { type Command, dump, type Effect, LockTable } from '@holdfast/server/core'
 import type { LogEntry } from '@holdfast/server/internal'
@@ -22,7 +22,7 @@ export interface LogOracleBroker {
   readonly table: Omit<LockTable, 'apply'> | undefined
 }
 
-/** The number of entries between two comparisons of whole tables. */
+/** The number of entries between two comparisons of whole tables, because a comparison is slow. */
 const compareEvery = 8
 
 interface ExpectedEntry {
@@ -42,7 +42,9 @@ export class LogOracle {
   readonly #brokers: () => readonly LogOracleBroker[]
   /** The number of the last valid entry of each member, in the order of joining. */
   readonly #members = new Map<string, number>()
+  /** The names of brokers that were declared dead, left, or were replaced. */
   readonly #dead = new Set<string>()
+  /** What each entry must result in, by the position of the entry. */
   readonly #expected = new Map<number, ExpectedEntry>()
   /** The broker that wrote the newest entry. */
   #writer = ''

@@ -46,7 +46,7 @@ const options: SimulationOptions = {
 
 if (values.seed !== undefined) {
   const result = await runWorld(Number(values.seed), options)
-  printResult(result, values.trace)
+  printResult(result, { withTrace: values.trace })
   process.exitCode = result.violation === undefined ? 0 : 1
 } else {
   const batch = new WorldBatch(options)
@@ -61,7 +61,7 @@ if (values.seed !== undefined) {
     process.exitCode = 1
     console.log(`seed ${failed.seed} breaks the rule "${failed.violation?.rule}"; shrinking`)
     const smallest = await new Shrinker(failed, options).run()
-    printResult(smallest.result, true)
+    printResult(smallest.result, { withTrace: true })
     console.log(`repeat with: npm run sim -- ${optionsFor(failed.seed, smallest.options)}`)
   }
 }
@@ -94,8 +94,8 @@ function optionsFor(
   return parts.join(' ')
 }
 
-/** Prints the result of one world, with its trace if the world broke a rule. */
-function printResult(result: Result, withTrace: boolean): void {
+/** Prints the result of one world, with its trace if the world broke a rule or if `withTrace`. */
+function printResult(result: Result, { withTrace }: { withTrace: boolean }): void {
   if (withTrace || result.violation !== undefined) console.log(result.lines.join('\n'))
   const { violation } = result
   const end = `${result.events} events, ${(result.time / 1000).toFixed(1)} s, hash ${result.hash}`

@@ -25,6 +25,7 @@ const noChangeCodes: ReadonlySet<ErrorCode> = new Set(['INVALID_OPTION', 'LOCK_N
 export async function changeModes(heldLock: HeldLock, deps: CallDeps): Promise<void> {
   const { lock } = heldLock
   for (let changes = deps.random.int(1, 3); changes > 0 && lock.held; changes--) {
+    // Mostly changes the mode, and sometimes tries a change that must be refused.
     if (deps.random.chance(lock.mode === 'shared' ? 0.8 : 0.3)) await upgrade(heldLock, deps)
     else await downgrade(heldLock, deps)
     await deps.work()

@@ -35,7 +35,7 @@ export class ModeOracle {
 
   /** Checks a command and its effects. */
   check(command: Command, effects: readonly Effect[]): void {
-    /** The upgrades that this command has ended. */
+    /** The upgrades that this command has ended: the first fence of the lock, by `session#id`. */
     const ended = new Map<string, number>()
     for (const effect of effects) {
       switch (effect.kind) {

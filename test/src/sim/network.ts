@@ -91,7 +91,7 @@ export class Network {
 }
 
 export interface Cut {
-  /** How many of the packets under way to the broker, and to the client, still arrive. */
+  /** How many of the packets under way to the broker (up) and to the client (down) still arrive. */
   readonly keepUp: number
   readonly keepDown: number
   /** After how many ms an end learns of the cut; undefined if it never learns of the cut. */
@@ -102,6 +102,7 @@ export interface Cut {
 export interface ConnectionDeps {
   readonly number: number
   readonly clientProcess: SimProcess
+  /** The end of the connection at the client. */
   readonly client: ClientEnd
   readonly url: string
   readonly path: Path
@@ -144,6 +145,7 @@ export class Connection {
     this.down = new Pipe(world, random, path.down)
     network.connections.add(this)
     network.newest.set(clientProcess, this)
+    // A packet without data: the request for the upgrade.
     this.up.send(0, () => this.#accept())
   }
 

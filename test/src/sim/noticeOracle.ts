@@ -32,6 +32,7 @@ export class NoticeOracle {
   readonly #expectedContended = new Map<number, Waiting>()
   /** The `queued` notices that were sent, by `session#id`. */
   readonly #sentQueued = new Set<string>()
+  /** World time (time of the simulation) of the last `contended` for each lock, by its fence. */
   readonly #contendedAt = new Map<number, number>()
 
   constructor(report: RunReport, now: () => number, isFaultless: boolean) {
@@ -67,7 +68,11 @@ export class NoticeOracle {
     }
   }
 
-  /** Call only in a world without faults. @param lateMs How late a notice may be. */
+  /**
+   * Checks that all expected notices were sent in time. Call only in a world without faults.
+   *
+   * @param lateMs How late a notice may be.
+   */
   checkOverdue(lateMs: number): void {
     // The broker sends the next `contended` for a lock at the earliest after 1,000 ms.
     const lists = [

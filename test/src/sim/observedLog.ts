@@ -1,13 +1,14 @@
 /**
  * Wraps a command log, which orders the commands of the lock table. The wrapper tells the oracles
  * (the checks of a simulated run) which commands its broker proposes and when the broker begins to
- * serve. The broker works as with the wrapped log.
+ * serve. The broker works in the same way as without the wrapper.
  */
 import type { Command } from '@holdfast/server/core'
 import type { Log, Membership, StateMachine } from '@holdfast/server/internal'
 import type { HoldfastError } from '@holdfast/shared'
 
 export interface LogObserver {
+  /** The broker submits a command to the log. */
   proposed(command: Command): void
   /** The broker has executed a command. */
   executed(stateMachine: StateMachine): void
@@ -19,6 +20,7 @@ export interface LogObserver {
   served(): void
   /** The broker has stopped serving, because it may no longer be a member of the cluster. */
   resigned(): void
+  /** An error of the log has stopped the broker for good. */
   failed(error: HoldfastError): void
 }
 

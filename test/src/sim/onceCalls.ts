@@ -25,6 +25,7 @@ export interface CallDeps {
   readonly work: () => Promise<void>
 }
 
+/** The probability that a crowd calls. */
 const crowdChance = 0.2
 /** More callers than the table answers with a large value in one command. */
 const crowdSize = 25
@@ -46,10 +47,12 @@ export async function callOnce(session: Session, key: string, deps: CallDeps): P
 /** Makes one call of `once`, and checks its outcome. */
 async function call(session: Session, key: string, padding: string, deps: CallDeps): Promise<void> {
   const { random, process, oracles, callOracle } = deps
+  // `once` has no such options.
   const { mode: _, maxHold: __, onQueued: ___, onContended: ____, ...request } = deps.newRequest()
   const { metadata, timeout, ttl, signal } = request
   const keep = random.chance(0.6) ? random.int(100, 3_000) : undefined
   const failure = random.chance(0.1) ? new Error(`the run of ${metadata.op} fails`) : undefined
+  /** The fence of the run of this call; undefined while the call has not run its function. */
   let ownRun: number | undefined
   let work: Promise<void> | undefined
   let isSettled = false

@@ -1,7 +1,7 @@
 /**
- * An oracle (a check of a simulated run) of `once`. The first caller of a key is the runner: it
- * runs its function, and its `complete` command gives the value. A caller during the run is a
- * follower, and gets the value of that run. The table may keep the value for later callers.
+ * An oracle (a check of a simulated run) of `once`. The first caller of a key is the runner. The
+ * runner runs its function, and gives the value by the command `complete`. A caller during the run
+ * is a follower, and gets the value of that run. The table may keep the value for later callers.
  *
  * The oracle checks the commands and effects of the lock table, and the values that the client
  * programs get. Only the `complete` of a runner gives a value. A follower gets only the value of
@@ -13,10 +13,12 @@ import type { Command, Effect, Lock } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'
 
 /**
- * The clock of a broker may be wrong by 1 %, and among several brokers by 0.5 % more. Times are
- * whole ms.
+ * The factor by which a time may be longer or shorter. The clock of a broker may be wrong by 1 %,
+ * and among several brokers by 0.5 % more. Times are whole ms.
  */
 const clockTolerance = 1.016
+/** A time may be shorter by this many ms, because timers fire early. */
+const earlyMs = 2
 
 type EffectOf<K extends Effect['kind']> = Extract<Effect, { kind: K }>
 
@@ -128,7 +130,11 @@ export class OnceOracle {
       this.#violated('the table keeps no more results than the limit', `${this.#kept.size}`)
   }
 
-  /** Call only in a world without faults. @param lateMs How late a broker may be. */
+  /**
+   * Checks that the table keeps no value for too long. Call only in a world without faults.
+   *
+   * @param lateMs How late a broker may be.
+   */
   checkOverdue(lateMs: number): void {
     for (const [key, { fence, keep, since }] of this.#kept) {
       const keptMs = this.#now() - since
@@ -255,7 +261,7 @@ export class OnceOracle {
     }
     if (command.type === 'forgetResult') {
       const keptMs = this.#now() - keptValue.since
-      if (keptMs < keptValue.keep / clockTolerance - 2)
+      if (keptMs < keptValue.keep / clockTolerance - earlyMs)
         this.#violated(
           'a result is kept for its time',
           `${detail}: ${keptMs} of ${keptValue.keep} ms`,

@@ -35,10 +35,10 @@ import type { World } from './world.js'
 const eventsBetweenChecks = 64
 
 /**
- * The longest time that a failed request may stay in the table in a world without faults, in ms.
- * The cancel of the request must reach the broker within this time.
+ * How late a broker may be in a world without faults, in ms. The cancel of a failed request must
+ * reach the broker within this time. A hold, a kept result or a notice may be late by this time.
  */
-const maxFailedMs = { oneBroker: 1_000, cluster: 3_000 }
+const maxLateMs = { oneBroker: 1_000, cluster: 3_000 }
 
 /** One process of a broker, and the oracle of its sessions. */
 interface BrokerRun {
@@ -122,6 +122,7 @@ export class Oracles {
   /** A broker's process has started. @returns the observer of its log */
   brokerStarted(machine: BrokerMachine, process: SimProcess): LogObserver {
     this.trace.add(process.name, 'starts')
+    // A shared log keeps the table. A broker with a log of its own starts with an empty table.
     if (!this.#isShared) {
       this.#tableOracle.brokerStarted()
       this.#barrierOracle.brokerStarted()
@@ -183,9 +184,9 @@ export class Oracles {
     for (const { oracle } of this.#runs.values()) oracle.checkOverdue()
     if (!this.#isFaultless) return
     this.#checkFailedRequests(table)
-    this.#holdOracle.checkOverdue(this.#maxFailedMs)
-    this.onceOracle.checkOverdue(this.#maxFailedMs)
-    this.#noticeOracle.checkOverdue(this.#maxFailedMs)
+    this.#holdOracle.checkOverdue(this.#maxLateMs)
+    this.onceOracle.checkOverdue(this.#maxLateMs)
+    this.#noticeOracle.checkOverdue(this.#maxLateMs)
   }
 
   /** A lock request has failed, and its caller has received the error. */
@@ -205,7 +206,7 @@ export class Oracles {
         if (session.suspended && this.#failedRequests.has(name))
           this.#failedRequests.set(name, this.now)
         const since = this.#failedRequests.get(name) ?? this.now
-        if (this.now - since > this.#maxFailedMs)
+        if (this.now - since > this.#maxLateMs)
           this.violated('a failed request leaves the table', `${metadata}`)
       }
     }
@@ -278,8 +279,8 @@ export class Oracles {
     return this.cluster?.logOracle !== undefined
   }
 
-  get #maxFailedMs(): number {
-    return this.#isShared ? maxFailedMs.cluster : maxFailedMs.oneBroker
+  get #maxLateMs(): number {
+    return this.#isShared ? maxLateMs.cluster : maxLateMs.oneBroker
   }
 
   #machineOf({ brokerProcess }: Connection): BrokerMachine | undefined {

@@ -50,7 +50,9 @@ export class Pipe {
   readonly #random: Random
   readonly #link: Link
   #underWay: Packet[] = []
+  /** The arrival of the newest packet, before which no later packet may arrive. */
   #lastArrival = 0
+  /** False while packets wait for `unblock`. */
   #isOpen = true
   #isCut = false
   /** The number of bytes that were sent and have not arrived. */
@@ -100,6 +102,7 @@ export class Pipe {
   }
 
   readonly #arrive = (): void => {
+    // `flush` schedules the packet again when the link is unblocked.
     if (!this.#isOpen) return
     if (this.#link.isBlocked) {
       this.#isOpen = false
