@@ -51,6 +51,7 @@ const answerTypes: Readonly<Record<string, string>> = {
 export class ResponseOracle {
   readonly #oracles: Oracles
   readonly #name: string
+  /** The number of messages that the client has sent. */
   #sent = 0
   /** The requests that still need their immediate answer, in order. */
   #pending: PendingRequest[] = []
@@ -63,6 +64,7 @@ export class ResponseOracle {
   #watches: readonly number[] = []
   /** The watches that have reported the present event. */
   #reported = new Set<number>()
+  /** The present event, by its kind and its fence; '' before the first event. */
   #event = ''
   /**
    * Whether all watches had begun when the present event came. The first state of a later watch may

@@ -39,8 +39,8 @@ export class Revoker {
   }
 
   /**
-   * Revokes a random lock. Reads the table of the broker directly, because a query does not show
-   * which holders are disconnected.
+   * Revokes a random lock. This method reads the table of the broker directly, because a query does
+   * not show which holders are disconnected.
    */
   #revokeLock(table: Omit<LockTable, 'apply'>): void {
     const { random, oracles } = this.#deps

@@ -22,6 +22,7 @@ export class RunReport {
     this.#now = now
   }
 
+  /** Counts an event of this kind. */
   count(name: string, by = 1): void {
     this.counts.set(name, (this.counts.get(name) ?? 0) + by)
   }

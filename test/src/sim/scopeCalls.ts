@@ -21,7 +21,7 @@ export interface ScopeDeps extends CallDeps {
   readonly forget: (heldLock: HeldLock) => void
 }
 
-/** How often a scope does each step. `together` sends two or three calls at the same time. */
+/** The relative frequency of each step. `together` sends up to three calls at the same time. */
 const stepWeights = {
   lock: 8,
   tryLock: 1,
@@ -82,6 +82,7 @@ class ScopeCalls {
       if (random.chance(0.4)) await this.#deps.work()
     }
     if (!random.chance(0.2)) return
+    // The task does not await its last call, which may still wait when the scope ends.
     this.settled = this.#lock(scope)
     if (random.chance(0.5)) await this.#deps.work()
   }
@@ -106,6 +107,7 @@ class ScopeCalls {
       case 'tryLock':
         return this.#request(
           (key, { timeout: _, onQueued: __, ...options }) => scope.tryLock(key, options),
+          // `tryLock` waits as little as a call with the timeout 0.
           0,
         )
       case 'lockAll': {

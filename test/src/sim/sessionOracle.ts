@@ -1,11 +1,11 @@
 /**
- * An oracle (a check of a simulated run). It checks how long sessions and locks last at one process
- * of a broker. A session ends when the broker has received nothing for its lease, or when its
- * connection has been down for its grace. A lock ends when its ttl is over after its grant or last
- * refresh. When the broker proposes such an end, the oracle checks it against the network traffic
- * and the time that the process ran. A pause of the broker ends no session. A session whose
- * connection the broker closed keeps its whole lease. A broker that takes over sessions starts
- * every deadline anew.
+ * An oracle (a check of a simulated run) of how long sessions and locks last at one process of a
+ * broker. A session ends when the broker has received nothing for the lease of the session, or when
+ * its connection has been down for its grace. A lock ends when its ttl is over after its grant or
+ * last refresh. The oracle compares each end that the broker proposes with the network traffic and
+ * the time that the process ran. A pause of the broker ends no session. A session whose connection
+ * the broker closed keeps its whole lease. A broker that takes over sessions starts every deadline
+ * anew.
  */
 import {
   type Command,
@@ -54,6 +54,7 @@ export class SessionOracle {
   readonly #broker: BrokerView
   readonly #stopwatch: Stopwatch
   readonly #records = new Map<string, SessionRecord>()
+  /** When the broker last read a frame from each connection. */
   readonly #received = new WeakMap<Connection, ProcessTime>()
   /** When the ttl of each lock began, by the fence (the unique number) of the lock. */
   readonly #ttlStarts = new Map<number, ProcessTime>()
@@ -94,6 +95,8 @@ export class SessionOracle {
   closedAtBroker(connection: Connection): void {
     const record = this.#records.get(connection.session ?? '')
     if (record?.connection !== connection) return
+    // The connection may have dropped before a stop of the process. So the stops since the last
+    // frame make the time of the drop uncertain.
     if (connection.wasClosedByBroker) record.wasClosedByBroker = true
     else record.droppedAt = { ...this.#stopwatch.now(), stops: record.lastReceived?.stops ?? 0 }
   }

@@ -47,6 +47,7 @@ export interface SharedPlan extends AppendFaults {
    */
   readonly latencyMs: number
   readonly jitterMs: number
+  /** The weight of each kind of fault: its relative frequency. */
   readonly faults: Readonly<Record<LogFaultKind, number>>
   /**
    * The index of the broker that faults spare; undefined for none. Faults also spare its path to
@@ -63,6 +64,7 @@ export interface SharedPlan extends AppendFaults {
 /** Draws the log and the faults of a world with several brokers. */
 export function planShared(random: Random, brokers: number, plan: Plan): SharedPlan {
   const isFaultless = Object.values(plan.faults).every((weight) => weight === 0)
+  // Half of the worlds do not have the fault at all.
   const rareProbability = () => (isFaultless ? 0 : random.pick([0, 0, 0.02, 0.2]))
   const probability = isFaultless ? 0 : random.pick([0.2, 0.4, 0.6])
   const faults = { ...zeroLogFaultWeights }

@@ -27,6 +27,7 @@ export class SharedStore {
   isFaultless = false
   #entries: StoredEntry[] = []
   #snapshots: SimSnapshot[] = []
+  /** The configuration of the first broker, as JSON. */
   #config: string | undefined
   #position = 0
   #compactedTo = 0

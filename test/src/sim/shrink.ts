@@ -24,9 +24,11 @@ export class Shrinker {
 
   /** @returns the smallest run that breaks the same rule, and its options */
   async run(): Promise<{ result: Result; options: SimulationOptions }> {
+    // Ends the run at the event that breaks the rule.
     await this.#try({})
     await this.#tryFewerFaults()
     await this.#tryFewerClients()
+    // With fewer clients, other faults may be unnecessary.
     await this.#tryFewerFaults()
     await this.#tryFewerEvents()
     return { result: this.#best, options: this.#options }
@@ -42,6 +44,7 @@ export class Shrinker {
     }
   }
 
+  /** Removes faults, first many at a time and then fewer. */
   async #tryFewerFaults(): Promise<void> {
     for (let size = this.#best.faults.length; size >= 1; size = Math.floor(size / 2)) {
       for (let start = 0; start < this.#best.faults.length; ) {
@@ -57,6 +60,7 @@ export class Shrinker {
     }
   }
 
+  /** Runs the seed with a change. Returns whether the change was kept. */
   async #try(change: Partial<SimulationOptions>): Promise<boolean> {
     if (this.#runs++ >= maxRuns) return false
     const options = { ...this.#options, ...change }

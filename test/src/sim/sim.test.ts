@@ -119,7 +119,10 @@ const batches: readonly TestBatch[] = [
   },
 ]
 
-/** Shrunken worlds in which an earlier version of the product broke a rule. */
+/**
+ * Shrunken worlds with one broker in which an earlier version of the product broke a rule. `faults`
+ * has the indexes of the faults that happen.
+ */
 const fixedWorlds = [
   // A slow resume shortened the time for which the client believed in a lock.
   { seed: 6_979, events: 80, faults: [1] },
@@ -155,6 +158,7 @@ async function someWorldWithFaults() {
 
 describe('simulation', () => {
   it('makes the same world from the same seed', async () => {
+    // Any seeds serve.
     for (const seed of [3, 17, 54]) {
       const first = await simulate(seed, { events: 600, lines: 10 })
       const second = await simulate(seed, { events: 600, lines: 10 })

@@ -73,6 +73,7 @@ interface StoreConnection {
 
 export class SimEngine implements Engine {
   readonly #deps: SimEngineDeps
+  /** For each call without an answer, the function that lets the call fail. */
   readonly #calls = new Set<(error: Error) => void>()
   readonly #streams = new Set<Stream>()
   #connection: StoreConnection
@@ -111,6 +112,7 @@ export class SimEngine implements Engine {
       : this.#deps.appendFaults
     const isSilent = random.chance(silent)
     const fails = random.chance(failing)
+    // Half of the failed appends are stored all the same.
     const isStored = !fails || random.chance(0.5)
     const repeatAfterMs = random.chance(doubled) ? random.between(0, maxRepeatMs) : undefined
     return this.#call(
@@ -244,8 +246,10 @@ class Stream {
   #starts = 0
   #unlisten: (() => void) | undefined
   #watchdog: Timer | undefined
+  /** Whether an entry has arrived, or the stream has started, since the last check. */
   #hasReceived = false
   #isStopped = false
+  /** Whether the engine has dropped the previous entry. */
   #hasDropped = false
 
   constructor(deps: StreamDeps) {

@@ -15,6 +15,7 @@ export class SimProcess {
   readonly #random: Random
   #inbox: (() => void)[] = []
   #endOfTurn: (() => void)[] = []
+  /** The rest of the present turn; undefined between two turns. */
   #turn: Iterator<void> | undefined = undefined
   #isScheduled = false
   #isStopped = false
@@ -117,6 +118,7 @@ export class SimProcess {
     else this.#wake()
   }
 
+  /** Ends the process like SIGKILL: no further code of the process runs. */
   kill(): void {
     this.#isDead = true
     this.#inbox = []

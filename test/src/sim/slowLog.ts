@@ -19,6 +19,7 @@ export class SlowLog implements Log {
   #stateMachine: StateMachine | undefined
   /** When the log applies the newest command, in world time. */
   #lastAt = 0
+  /** The number of submitted commands that the table has not applied. */
   #pendingCount = 0
   #onEmpty: () => void = () => {}
 

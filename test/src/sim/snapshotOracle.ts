@@ -52,6 +52,7 @@ export class SnapshotOracle {
   }
 
   #read(underWay: SnapshotUnderWay): void {
+    // Reads 0 to 3 items after each command.
     for (let itemsLeft = this.#commands % 4; itemsLeft > 0; itemsLeft--) {
       const { value, done } = underWay.items.next()
       if (done === true) {

@@ -20,6 +20,7 @@ export interface ProcessTime {
    * How long the process had run before this moment, in ms of world time (time of the simulation).
    */
   readonly ranFor: number
+  /** How often the process had been stopped before this moment. */
   readonly stops: number
 }
 

@@ -33,8 +33,9 @@ export class TableOracle {
    * grants; a later command continues.
    */
   #unfinished = new Set<string>()
-  #held = 0
-  #waiting = 0
+  /** The number of held locks and of waiting requests, for each key of a set. */
+  #heldCount = 0
+  #waitingCount = 0
   /**
    * Whether the broker is quiet. A broker that lost its table grants no locks until the leases of
    * earlier sessions are over.
@@ -52,8 +53,8 @@ export class TableOracle {
     this.#queues = new Map()
     this.#upgrades = new Map()
     this.#unfinished = new Set()
-    this.#held = 0
-    this.#waiting = 0
+    this.#heldCount = 0
+    this.#waitingCount = 0
     this.#isQuiet = false
   }
 
@@ -72,7 +73,7 @@ export class TableOracle {
     const changedKeys = new Set<string>()
     for (const effect of effects) this.#record(effect, command, changedKeys)
     for (const key of changedKeys) this.#checkKey(table, key)
-    if (table.heldCount !== this.#held || table.waitingCount !== this.#waiting) {
+    if (table.heldCount !== this.#heldCount || table.waitingCount !== this.#waitingCount) {
       this.#report.violated(
         'the counts of the table are right',
         `${command.type}: ${table.heldCount}`,
@@ -123,7 +124,7 @@ export class TableOracle {
         break
       case 'released':
         changedKeys.add(effect.lock.key)
-        this.#held--
+        this.#heldCount--
         if (
           this.#sessions.get(effect.lock.session.id)?.held.delete(heldName(effect.lock)) !== true
         ) {
@@ -138,7 +139,7 @@ export class TableOracle {
 
   #queued(request: Request): void {
     const name = nameOf(request)
-    this.#waiting++
+    this.#waitingCount++
     if (request.upgradedLock !== undefined) {
       if (this.#upgrades.has(request.key))
         this.#report.violated('a key has at most one waiting upgrade', name)
@@ -154,7 +155,7 @@ export class TableOracle {
   }
 
   #dequeued(request: Request): void {
-    this.#waiting--
+    this.#waitingCount--
     if (request.upgradedLock !== undefined) {
       if (this.#upgrades.get(request.key) !== nameOf(request))
         this.#report.violated('a waiter leaves a queue once', nameOf(request))
@@ -210,7 +211,7 @@ export class TableOracle {
       this.#report.violated('a request runs once', `${name} granted`)
     session.granted.add(grantName)
     session.held.add(heldName(lock))
-    this.#held++
+    this.#heldCount++
   }
 
   /** An upgrade overtakes every queue. */

@@ -6,6 +6,7 @@ import type { World } from './world.js'
 
 export class Trace {
   readonly #world: World
+  /** The newest lines. When there are `#maxLines`, each new line replaces the oldest line. */
   readonly #lines: string[] = []
   readonly #maxLines: number
   #count = 0

@@ -20,7 +20,7 @@ function makeProcess(world: World, name: string, rate = 1): SimProcess {
   return new SimProcess(name, world, random, new SimClock(world, random, rate, wall))
 }
 
-/** The condition of a run that ends only when no events are left. */
+/** The condition `isOver` of a run that ends only when no events are left. */
 const never = () => false
 
 describe('simulation: random numbers', () => {
@@ -37,6 +37,7 @@ describe('simulation: random numbers', () => {
     const random = new Random('even')
     const hits = Array.from({ length: 10 }, () => 0)
     for (let i = 0; i < 10_000; i++) hits[random.int(0, 9)]!++
+    // 1,000 hits are expected for each of the ten numbers.
     for (const hit of hits) expect(hit).to.be.within(850, 1150)
   })
 })
@@ -107,6 +108,7 @@ describe('simulation: clocks', () => {
     await world.runFor(1_000)
     process.resume()
     await world.run(never)
+    // The timer of 100 ms fires 1 s later, and is as inexact as any timer.
     expect(firedAt).to.be.within(1_095, 1_110)
   })
 })
@@ -156,6 +158,7 @@ describe('simulation: processes', () => {
     const world = new World()
     const process = makeProcess(world, 'middle')
     const log: string[] = []
+    // Stops after one unit: after the input, and before the callback for the end of the turn.
     process.stop(1)
     process.receive(() => {
       log.push('input')
@@ -211,7 +214,8 @@ describe('simulation: network', () => {
       server: undefined,
       connection: () => [...network.connections].at(-1)!,
       socket: () => {
-        const WebSocket = network.webSocketOf(client, () => path, true)
+        const isBrowser = true
+        const WebSocket = network.webSocketOf(client, () => path, isBrowser)
         const socket = new WebSocket('ws://broker', 'holdfast.v1')
         socket.onopen = () => log.push('client open')
         socket.onmessage = ({ data }) => log.push(`client got ${data}`)
@@ -312,6 +316,7 @@ describe('simulation: network', () => {
     block(scene.path.down)
     for (let i = 0; i < 100; i++) scene.server!.send('x'.repeat(1_000))
     await scene.world.runFor(100)
+    // 100 kB were sent, and the buffer of the kernel takes 16 KiB of these.
     expect(scene.server!.bufferedBytes).to.be.greaterThan(80_000)
     unblock(scene.path.down)
     await scene.world.runFor(1_000)

@@ -40,8 +40,11 @@ export class World {
   }
   /** Called after each event and its steps. */
   afterEvent: () => void = () => {}
+  /** The scheduled events, as a binary heap: the earliest event comes first. */
   readonly #heap: QueuedEvent[] = []
+  /** The further steps of the present event. */
   readonly #steps: (() => void)[] = []
+  /** The index of the first step that has not run. */
   #firstStep = 0
   #order = 0
   #inEvent = false
@@ -102,6 +105,7 @@ export class World {
     return this.run(() => isDone)
   }
 
+  /** Runs the next step or the next event. Returns false if the run is over. */
   #advance(isOver: () => boolean): boolean {
     const step = this.#steps[this.#firstStep]
     if (step !== undefined) {

@@ -1,7 +1,7 @@
 /**
- * Runs one world (one simulated run, made from a seed) after another. Stops after the requested
- * number of worlds or seconds, or when a world breaks a rule. Adds up the event counts of the
- * worlds.
+ * Runs a batch of worlds (simulated runs, each made from a seed), one world after another. The
+ * batch ends after the requested number of worlds or seconds, or when a world breaks a rule. The
+ * batch adds up the event counts of the worlds.
  */
 import { runWorld } from './runWorld.js'
 import type { Result, SimulationOptions } from './simulate.js'
@@ -21,7 +21,9 @@ const progressSeconds = 10
 export class WorldBatch {
   readonly #options: SimulationOptions
   readonly #counts = new Map<string, number>()
+  /** The number of worlds so far; each world has its own seed. */
   seeds = 0
+  /** The number of events in all worlds so far. */
   events = 0
   /** The sum of the simulated times of all worlds, in ms. */
   time = 0
@@ -47,11 +49,11 @@ export class WorldBatch {
     const endSeed = from + (seeds ?? (seconds === undefined ? 100 : Number.POSITIVE_INFINITY))
     let lastProgressAt = start
     for (let seed = from; seed < endSeed; seed++) {
-      const worldStart = performance.now()
-      if (worldStart >= end) break
+      const worldStartedAt = performance.now()
+      if (worldStartedAt >= end) break
       const result = await runWorld(seed, this.#options)
       const now = performance.now()
-      this.#add(result, now - worldStart)
+      this.#add(result, now - worldStartedAt)
       if (result.violation !== undefined) return result
       if (now - lastProgressAt > progressSeconds * 1000) {
         lastProgressAt = now
