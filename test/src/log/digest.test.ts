@@ -139,8 +139,8 @@ describe('divergence check (a comparison of the digests of all brokers)', () => 
     const check = new DivergenceCheck()
     check.beginRound(2_000, 'x', 'abc')
     const live = new Map([...'abcd'].map((member) => [member, 1]))
-    // The second digest of a, the digest of b for an earlier round, and the digest of d, which was
-    // no member when the round began, do not count.
+    // Three of these digests do not count: the second digest of a, the digest of b for an earlier
+    // round, and the digest of d. The broker d was no member when the round began.
     const entries: [string, [number, string]][] = [
       ['a', [2_000, 'y']],
       ['a', [2_000, 'y']],

@@ -350,7 +350,7 @@ function checkKeyState(table: LockTable, keyState: KeyState): void {
 }
 
 /**
- * Checks that a lock or request is in its set once, and that all members of the set have the same
+ * Checks that a lock or request is in its set once. All members of the set must have the same
  * session and id, and different keys.
  */
 function checkMember<T extends Lock | Request>(member: T, members: readonly T[] | undefined): void {

@@ -212,8 +212,8 @@ describe('table: sets beside ordered acquisition', () => {
   }
 
   /**
-   * The order in which the sessions have all keys of their sets, if each session locks its keys one
-   * by one in the order of the alphabet.
+   * The order in which the sessions have all keys of their sets. Each session locks its keys one by
+   * one, in the order of the alphabet.
    */
   function orderByOrderedAcquisition(sets: readonly string[][]): number[] {
     const driver = new TableDriver()

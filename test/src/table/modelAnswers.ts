@@ -1,7 +1,7 @@
 /**
  * The answers of the model of the lock table. A repeated request gets the answer to the first
  * request with its id. The effect of an answer has `repeat: true` if the model does not store the
- * answer now: for a repetition, and for a refusal, which uses up no id.
+ * answer now. These answers are repetitions and refusals; a refusal uses up no id.
  */
 import type { CapacityMismatch } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
