@@ -37,6 +37,7 @@ describe('names of session.locks', () => {
   const stage = Stage.forEachTest()
 
   it('are used as keys if they are valid keys', () => {
+    // A key has at most 512 bytes.
     for (const name of ['a', 'orders:42', '%', '~', '~name', 'é', '🔒', ' ', 'x'.repeat(512)]) {
       expect(keyForName(name)).to.equal(name)
       expect(nameForKey(name)).to.equal(name)

@@ -216,6 +216,7 @@ describe('session.locks over a network', () => {
       [{ ttl: 0 }, 'INVALID_TTL'],
       [{ ttl: 1.5 }, 'INVALID_TTL'],
       [{ metadata: 1n }, 'INVALID_OPTION'],
+      // Metadata has at most 4 KiB.
       [{ metadata: 'x'.repeat(5_000) }, 'INVALID_OPTION'],
     ]
     for (const [options, code] of invalidOptions) {

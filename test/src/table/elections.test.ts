@@ -87,7 +87,7 @@ describe('table: election', () => {
     driver.campaign('a', 'k', { value: '1' })
     const withShortValue = driver.table.bytes
     driver.proclaim('a', 1, `"${'x'.repeat(1_000)}"`)
-    // A table counts two bytes for each character.
+    // A table counts more than two bytes for each character.
     expect(driver.table.bytes - withShortValue).to.be.greaterThan(2_000)
     driver.unlock('a', 1)
     expect(driver.table.bytes).to.equal(before)

@@ -395,7 +395,7 @@ const upgrading: World = {
         ...definedValues(held[0]).flatMap((fence): Command[] => [
           { type: 'upgrade', ...fields, fence, timeout: undefined },
           { type: 'downgrade', ...fields, fence },
-          // Mostly the lock of another session: the newest lock of the table.
+          // The fence of the newest grant of the table, whichever session holds the lock.
           { type: 'revoke', ...fields, key: 'k', fence: state.fence, note: '' },
         ]),
         ...endings(session),

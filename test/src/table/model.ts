@@ -91,7 +91,7 @@ export class Model {
         break
       case 'timeout': {
         const { session, request, at } = command
-        // The request is a barrier call, an upgrade or another request. The others have no effect.
+        // The id belongs to at most one of the three lists, so the other calls have no effect.
         this.#barriers.giveUp(session, request, 'timeout')
         this.#upgrades.giveUp(session, request, 'timeout', 'LOCK_TIMEOUT', at)
         this.#withdraw(session, request, 'timeout', 'LOCK_TIMEOUT', at)

@@ -122,7 +122,9 @@ export class ModelUpgrades {
   /** Grants an upgrade that waited. */
   grantWaiting(upgrade: PlainRequest): void {
     this.#remove(upgrade)
-    this.#grant(this.#state.lock(upgrade.session, upgrade.upgradeOf!)!, upgrade.id, true)
+    const lock = this.#state.lock(upgrade.session, upgrade.upgradeOf!)!
+    const waited = true
+    this.#grant(lock, upgrade.id, waited)
   }
 
   /** Ends a waiting upgrade, because its client or a timer gave it up. */

@@ -11,6 +11,12 @@ import { checkTableRecords } from './invariants.js'
 import { plainState } from './plainValues.js'
 import { expectUnchanged, TableDriver } from './tableDriver.js'
 
+/** Returns a driver of a table whose commands each grant or answer this many waiters. */
+function driverWithLimit(grantsPerCommand: number): TableDriver {
+  const checked = true
+  return new TableDriver(checked, new LockTable(undefined, grantsPerCommand))
+}
+
 /** Returns a driver of sessions that can resume, so that the table stores their answers. */
 function resumableSessions(driver: TableDriver, ...sessions: string[]): TableDriver {
   for (const session of sessions) driver.open(session, { grace: 5_000 })
@@ -76,7 +82,7 @@ describe('table: once', () => {
   })
 
   it('a command answers a limited number of followers, here two, and the next command answers the rest', () => {
-    const driver = new TableDriver(true, new LockTable(undefined, 2))
+    const driver = driverWithLimit(2)
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.open(session)
     for (const session of ['a', 'b', 'c', 'd']) driver.once(session, 'k')
     const effects = driver.complete('a', 1, { value: '1' })
@@ -93,7 +99,7 @@ describe('table: once', () => {
 
   it('a follower that leaves before its answer gets no value, and the other followers get the value', () => {
     // One command answers one follower: `complete` answers b, and the cancel of c answers d.
-    const driver = new TableDriver(true, new LockTable(undefined, 1))
+    const driver = driverWithLimit(1)
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.open(session)
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.once(session, 'k')
     driver.complete('a', 1, { value: '1' })
@@ -106,7 +112,7 @@ describe('table: once', () => {
   })
 
   it('a restart answers the followers that the former broker had not answered', () => {
-    const driver = new TableDriver(true, new LockTable(undefined, 1))
+    const driver = driverWithLimit(1)
     resumableSessions(driver, 'a', 'b', 'c')
     for (const session of ['a', 'b', 'c']) driver.once(session, 'k')
     driver.complete('a', 1, { value: '1' })
@@ -167,7 +173,7 @@ describe('table: kept results of once', () => {
   })
 
   it('a snapshot has each value once, however many answers and followers have it', () => {
-    const driver = new TableDriver(true, new LockTable(undefined, 2))
+    const driver = driverWithLimit(2)
     resumableSessions(driver, 'a', 'b', 'c', 'd', 'e')
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.once(session, 'k')
     driver.complete('a', 1, { value: '"the value"', keep: 1_000 })

@@ -12,10 +12,12 @@ import { TableDriver } from './tableDriver.js'
 
 const waiterCount = count(3_000, 10_000)
 
+/** Returns a driver that does not check invariants, because each check examines the whole table. */
+const uncheckedDriver = (): TableDriver => new TableDriver(false)
+
 /** Returns a driver with a session that holds `k`, and thousands of sessions that wait for `k`. */
 function driverWithWaiters(): TableDriver {
-  // The driver does not check the invariants, because each check examines the whole table.
-  const driver = new TableDriver(false)
+  const driver = uncheckedDriver()
   driver.open('holder')
   driver.lock('holder', 'k')
   for (let i = 0; i < waiterCount; i++) {
@@ -64,7 +66,7 @@ describe(`table: ${waiterCount} waiters`, () => {
   })
 
   it('one release grants a thousand shared waiters, and each later command a thousand more', () => {
-    const driver = new TableDriver(false)
+    const driver = uncheckedDriver()
     driver.open('holder')
     driver.lock('holder', 'k')
     driver.open('w')
@@ -82,7 +84,7 @@ describe(`table: ${waiterCount} waiters`, () => {
   })
 
   it('the end of a session with thousands of requests withdraws all these requests', () => {
-    const driver = new TableDriver(false)
+    const driver = uncheckedDriver()
     driver.open('holder')
     driver.open('w')
     driver.open('last')

@@ -3,7 +3,8 @@
  * numbers. A step becomes a command only when the step runs, depending on the state of the table.
  * So a step can refer to a held lock or to a valid secret. Some steps deliberately use a fence (the
  * number of a grant), a connection or an id that is out of date. A history is still valid without
- * some of its steps, so a test can shorten a failing history.
+ * some of its steps, so a test can shorten a failing history. As in `stepRequests.ts`, remainders
+ * of the pick only set how frequent a choice is.
  */
 import type { Command } from '@holdfast/server/core'
 import fc from 'fast-check'
@@ -124,9 +125,11 @@ export class CommandMaker {
     const { kind, seat, pick, wrongIfZero } = step
     this.#at++
     const isWrong = wrongIfZero === 0
+    // A wrong step sometimes names the former session of the seat, or an earlier connection.
     const id = `${seat}.${this.#sessionCounts[seat]! - (isWrong && pick % 5 === 0 ? 1 : 0)}`
     const session = state.sessions.find((candidate) => candidate.id === id)
     if (kind === 'raiseFenceFloor')
+      // From 3 below the present fence to 3 above.
       return { type: 'raiseFenceFloor', at: this.#at, fence: state.fence + (pick % 7) - 3 }
     if (kind === 'quiet') return { type: 'quiet', at: this.#at, quiet: pick % 3 === 0 }
     if (kind === 'grantUnfinishedKeys') {
