@@ -82,7 +82,7 @@ export class AnswerOracle {
     const declaredDeadAt = record && this.#declaredDeadAt.get(record.brokerNameInLog)
     if (record === undefined || declaredDeadAt === undefined) return
     for (const [answer, n, id] of frame.matchAll(answerPattern)) {
-      // An `ack` with the number `n` answers the first `n` messages, of which the last came last.
+      // An `ack` with the number `n` answers the first `n` messages. Message `n` came last of them.
       const arrivedAt =
         id === undefined ? record.arrivals[Number(n) - 1] : record.byId.get(Number(id))
       if (arrivedAt === undefined || arrivedAt <= declaredDeadAt) continue

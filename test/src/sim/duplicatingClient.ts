@@ -22,7 +22,10 @@ interface Answer {
   readonly code?: string
 }
 
-/** The mean time between two actions, in ms. */
+/**
+ * The mean time between two actions, in ms. Probabilities without a comment only set how often the
+ * client does something.
+ */
 const pauseMs = 150
 
 export class DuplicatingClient {

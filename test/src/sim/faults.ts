@@ -1,7 +1,8 @@
 /**
  * Causes faults in a world (a simulated system), one after another. Each fault uses separate random
  * numbers. Therefore, when a failing run is repeated without one fault, the other faults do not
- * change.
+ * change. The ranges of times, in ms, reach from faults that the product hardly notices to faults
+ * that end sessions.
  */
 import type { BrokerMachine } from './brokerMachine.js'
 import type { ClientMachine } from './clientMachine.js'

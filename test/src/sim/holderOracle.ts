@@ -137,7 +137,8 @@ export class HolderOracle {
     grant.wasUpgraded = true
     this.#setMode(grant, key, 'exclusive')
     this.#grants.set(presentFence, grant)
-    this.#checkOthers(grant, key, presentFence, false)
+    const isSteal = false
+    this.#checkOthers(grant, key, presentFence, isSteal)
   }
 
   /** A lock has become shared. */

@@ -48,7 +48,10 @@ export interface HostileDeps extends RawClientDeps {
   readonly setReading: (isReading: boolean) => void
 }
 
-/** The mean time between two actions, in ms. */
+/**
+ * The mean time between two actions, in ms. Numbers without a comment only set how often a client
+ * does something, or make an answer large.
+ */
 const pauseMs = 600
 /**
  * The largest number of messages in one frame. The broker must be able to send all answers within

@@ -2,7 +2,8 @@
  * Chooses the properties of a world (a simulated system of brokers, clients and network) by chance,
  * from a seed. Each seed leaves out most kinds of faults and actions, because a world in which
  * everything always goes wrong never reaches the rare states. For example, a world in which no
- * connection is cut has long quiet stretches, and other bugs show there.
+ * connection is cut has long quiet stretches, and other bugs show there. Probabilities without a
+ * comment only set how many worlds have a property.
  */
 import type { Random } from './random.js'
 
@@ -229,6 +230,7 @@ function planFaults(random: Random): Record<FaultKind, number> {
   if (random.chance(0.08)) return faults
   const probability = random.pick([0.15, 0.3, 0.5])
   for (const kind of faultKinds) {
+    // These faults end sessions, so too many of them would leave little else to happen.
     const isRare = kind === 'restartBroker' || kind === 'drainBroker' || kind === 'killClient'
     if (random.chance(isRare ? probability / 2 : probability)) faults[kind] = isRare ? 0.3 : 1
   }

@@ -1,7 +1,8 @@
 /**
  * The program of one client. The program connects, requests locks in every possible way, holds,
  * refreshes and unlocks locks, aborts requests, closes its session and connects again. Oracles
- * (test code that observes the run) check every result and every error.
+ * (test code that observes the run) check every result and every error. Probabilities and ranges
+ * without a comment only set how often the program does something.
  */
 import type { Leadership, Lock, LockItem, Session } from '@holdfast/client'
 import { type ErrorCode, safeDuration } from '@holdfast/shared'
@@ -175,7 +176,8 @@ export class Program {
         return this.#request(key, steal, (request) => session.lock(key, request))
       }
       case 'singleflight': {
-        // Several callers share a singleflight lock, so it has none of these options.
+        // Callers of one key share a request, so random options that would differ are left out. The
+        // client refuses notices and the timeout 0.
         const { mode: _, ttl: __, maxHold: ___, ...request } = this.#newRequest()
         delete request.onQueued
         delete request.onContended
@@ -421,6 +423,7 @@ export class Program {
   async #hold(lock: Lock, request: LockRequest): Promise<void> {
     const { random, plan } = this.#deps
     let isOver = false
+    // Long enough for three refreshes of 100 ms and more.
     if (request.ttl !== undefined && request.ttl > 300 && random.chance(0.3)) {
       const interval = Math.floor(request.ttl / 3)
       this.#autoRefresh(lock, interval, () => isOver)

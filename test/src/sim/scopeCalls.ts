@@ -1,7 +1,8 @@
 /**
  * The scopes of a client program. A scope locks several keys and sets in random order, while other
  * scopes do the same, so that real deadlocks happen. Each scope upgrades, downgrades and unlocks
- * some of its locks. Some scopes end while a call still waits.
+ * some of its locks. Some scopes end while a call still waits. Probabilities without a comment only
+ * set how often a scope does something.
  */
 import type { Lock, LockItem, Scope, Session } from '@holdfast/client'
 import { HoldfastError } from '@holdfast/shared'

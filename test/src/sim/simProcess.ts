@@ -135,6 +135,7 @@ export class SimProcess {
   #wake(): void {
     if (this.#isScheduled || this.#turn !== undefined || !this.isRunning || !this.#hasWork) return
     this.#isScheduled = true
+    // About a third of the turns are delayed.
     const delayMs = this.#random.chance(0.3) ? this.#random.between(0, this.busyMs) : 0
     this.#world.after(delayMs, () => {
       this.#isScheduled = false

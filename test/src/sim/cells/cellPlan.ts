@@ -1,4 +1,7 @@
-/** Chooses the properties of a world with cells by chance, from a seed. */
+/**
+ * Chooses the properties of a world with cells (brokers that share the keys between them) by
+ * chance, from a seed. Probabilities without a comment only set how many worlds have a property.
+ */
 import { type ClientPlan, planClient } from '../plan.js'
 import type { Random } from '../random.js'
 
@@ -46,9 +49,10 @@ export interface CellPlan {
 
 /** @param count The number of cells. */
 export function planCells(random: Random, count: number): CellPlan {
+  const hasTightBuffers = false
   return {
     clients: Array.from({ length: random.int(2, 4) }, () => ({
-      ...planClient(random, false),
+      ...planClient(random, hasTightBuffers),
       // Without a grace a broker frees the locks when it notices a drop, which may be before the
       // client notices the drop. Then two clients may believe that they hold one key.
       grace: 'lease' as const,
@@ -64,6 +68,7 @@ export function planCells(random: Random, count: number): CellPlan {
     jitterMs: random.pick([0, 1, 10, 150]),
     busyMs: random.pick([3, 90]),
     logMs: random.pick([0, 0, 0, 5, 80]),
+    // Only the plain and the tagged keys, or all keys (fewer than 100).
     keyCount: random.pick([3 * count, 100]),
   }
 }

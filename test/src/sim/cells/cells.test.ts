@@ -79,7 +79,8 @@ describe('simulation: the oracle of cells', () => {
   it('accepts a holder after the former holder has returned or lost the lock, or was killed', () => {
     const { oracle, ann, bob } = scene()
     oracle.acquired(lockOf(1), ['returned'], ann)()
-    oracle.acquired(lockOf(2, false), ['lost'], ann)
+    const held = false
+    oracle.acquired(lockOf(2, held), ['lost'], ann)
     oracle.acquired(lockOf(3), ['killed'], ann)
     ann.kill()
     for (const key of ['returned', 'lost', 'killed']) oracle.acquired(lockOf(4), [key], bob)

@@ -118,7 +118,7 @@ class CellSimulation {
     const machines: CellClientMachine[] = []
     /** The only cell in the list of the client `single`. */
     const cell = random.int(1, this.#count)
-    /** The list of the client `rotated`: each cell stands in the place of the former cell. */
+    /** The list of the client `rotated`: it begins with the second cell and ends with the first. */
     const rotated = [...urls.slice(1), urls[0]!].map((url) => [url])
     if (random.chance(wrongChance)) {
       const machine = this.#machineOf('single', client, (deps, environment) => {
