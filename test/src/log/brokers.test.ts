@@ -54,6 +54,7 @@ describe('brokers that share a log', () => {
     await cluster.send(bob, { type: 'lock', id: 1, key: 'k', timeout: 1_000 })
     await cluster.send(bob, { type: 'lock', id: 2, key: 'k' })
     const entriesBefore = cluster.store.entries.length
+    // Longer than the ttl of 2 s and the timeout of 1 s.
     await cluster.passAlive(3_000, alice, bob)
     const texts = cluster.store.entries.slice(entriesBefore).map(({ text }) => text)
     const proposals = texts.flatMap((text) => text.match(/"type":"(expire|timeout)"/g) ?? [])
@@ -172,6 +173,7 @@ describe('a session that moves to another broker', () => {
     const abandoned = a.connectWithHello(alice.resume({}, 1))
     await cluster.settle()
     const socket = b.connectWithHello(alice.resume({}, 2))
+    // Longer than the delayed entries of broker `a` take.
     await cluster.passTime(600)
     expect(socket.closedWith).to.equal(undefined)
     expect(abandoned.heardOf('welcome').map(({ resumed }) => resumed)).to.deep.equal([false])
@@ -185,6 +187,7 @@ describe('a session that moves to another broker', () => {
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease', lease: 4_000 })
     await cluster.lock(alice, 1, 'k')
+    // The session moves 1 s before its lease of 4 s would end at broker `a`.
     await cluster.passTime(3_000)
     const moved = await cluster.client(b, alice.resume())
     await cluster.passAlive(20_000, moved)
@@ -227,6 +230,7 @@ describe('a broker that stops', () => {
     await cluster.settle()
     expect(socket.heardOf('snapshot')[0]?.held.map(({ key }) => key)).to.deep.equal(['k'])
     socket.drop()
+    // Longer than the grace, which is the lease of 15 s.
     await cluster.passAlive(16_000, bob)
     expect(sessions(b)).to.deep.equal([bob.session])
     expect(b.broker.table.keys.get('k')?.holders.first?.session.id).to.equal(bob.session)
@@ -248,6 +252,7 @@ describe('a broker that stops', () => {
       suspended: true,
     })
     expect(b.broker.logStatus!.members).to.deep.equal([name])
+    // Longer than the lease of 15 s.
     await cluster.passTime(16_000)
     expect(sessions(b)).to.deep.equal([])
   })

@@ -216,6 +216,7 @@ describe('snapshot of a replicated log', () => {
       const { store, source } = filledStore(metadata)
       await makeSnapshot(source.create(), config, 4, 7)
       const { parts } = store.snapshots[0]!
+      // Several parts, so there are places where a part could end inside an emoji.
       expect(parts.length).to.be.greaterThan(3)
       for (const part of parts) {
         // The length of a part in the engine in memory.

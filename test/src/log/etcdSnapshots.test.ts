@@ -55,7 +55,7 @@ describe('log: snapshots on etcd', function () {
 
   it('do not compact an etcd that other programs use', async () => {
     const { log, url } = await startBroker({ sharedEtcd: true })
-    // The present revision of etcd, which the snapshots would let the broker compact.
+    // A revision before all snapshots, up to which a broker would compact an etcd of its own.
     const revision = Number((await (await etcd.cluster.leader()).status())!.header.revision)
     const session = await stage.session(url)
     const positions = new Set<number>()
@@ -66,6 +66,7 @@ describe('log: snapshots on etcd', function () {
     }
     expect(Math.min(...positions)).to.be.greaterThan(revision)
     expect(await (await etcd.opened()).canReplayFrom(revision)).to.equal(true)
+    // The newest two snapshots, and a snapshot that is not announced yet, of one chunk each.
     const chunks = (await etcd.keys()).filter((key) => key.startsWith('chunks/'))
     expect(chunks.length).to.be.within(1, 3)
   })

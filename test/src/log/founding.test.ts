@@ -43,6 +43,7 @@ describe('replicated log: founding', () => {
       await cluster.startBroker({}, { brokers: 3 }),
       await cluster.startBroker({}, { brokers: 3 }),
     ]
+    // Longer than the founding takes after the join of the second broker.
     await cluster.passTime(2_000)
     expect(a.broker.isServing).to.equal(true)
     await cluster.runUntilSettled(a.log.close())

@@ -17,6 +17,7 @@ describe('replicated log: figures for operators', () => {
     const cluster = new Cluster()
     const a = await cluster.startLog()
     await cluster.passTime(5_000)
+    // Without delays, an entry returns within one step of the fake clock (50 ms).
     expect(a.log.status.lagMs).to.be.at.most(50)
     a.source.cut()
     await cluster.passTime(1_000)
@@ -38,6 +39,7 @@ describe('replicated log: figures for operators', () => {
     const cluster = new Cluster()
     const [a, b, c] = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
     c.source.cut()
+    // Longer than the time until another broker declares broker `c` dead.
     await cluster.passTime(20_000)
     c.source.mend()
     await cluster.passTime(5_000)

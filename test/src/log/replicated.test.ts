@@ -87,6 +87,7 @@ describe('replicated log: the self-lease', () => {
     await cluster.passTime(10_000)
     const cutAt = cluster.environment.clock.monotonic()
     a.source.cut()
+    // Shorter than the self-lease. Then the time passes the self-lease and the dead time.
     await cluster.passTime(5_000)
     expect([a.eventNames, b.eventNames]).to.deep.equal([['serve'], ['serve']])
     let deadAt: number | undefined
@@ -142,6 +143,7 @@ describe('replicated log: the self-lease', () => {
     const brokers = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
     for (let outage = 0; outage < 3; outage++) {
       for (const { source } of brokers) source.cut()
+      // Shorter than the self-lease.
       await cluster.passTime(4_000)
       for (const { source } of brokers) source.mend()
       await cluster.passTime(2_000)

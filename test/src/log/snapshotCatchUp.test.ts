@@ -49,6 +49,7 @@ describe('replicated log: snapshots', () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(options), await cluster.startLog(options)]
     a.source.cut()
+    // Broker `b` declares broker `a` dead, and its heartbeats become more than 20 entries.
     await cluster.passTime(30_000)
     expect(cluster.store.snapshots.length).to.be.greaterThan(0)
     expect(b.log.status.members).to.deep.equal([b.brokerName])
@@ -78,6 +79,7 @@ describe('replicated log: snapshots', () => {
     const cluster = new Cluster()
     const a = await cluster.startLog({ snapshotMs: 30_000 })
     const b = await cluster.startLog({ snapshotMs: 60_000 })
+    // Just before and just after the interval of the oldest member, 30 s.
     await cluster.passTime(29_000)
     expect(cluster.store.snapshots.length).to.equal(0)
     await cluster.passTime(2_000)
@@ -236,6 +238,7 @@ describe('replicated log: snapshots', () => {
       const a = await cluster.startLog({ snapshotMs: 30_000 })
       const positions: number[] = []
       for (let seconds = 0; seconds < 300; seconds++) {
+        // The program compacts up to the position of a minute ago.
         positions.push(cluster.store.position)
         if (seconds >= 60) cluster.store.compact(positions[seconds - 60]!)
         await cluster.passTime(1_000)

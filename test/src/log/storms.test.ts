@@ -4,7 +4,8 @@
  * answers, duplicates and pauses; the log makes snapshots and removes old entries meanwhile. Two
  * brokers that have applied the same entries must have equal tables. After the failures, every
  * broker must serve. Each session must have an owner broker (which keeps the timers of the session)
- * that is a live member.
+ * that is a live member. Probabilities and ranges without a comment only set how often something
+ * happens, and for how many ms.
  */
 import { Digest } from '@holdfast/server/internal'
 import { expect } from 'chai'

@@ -20,6 +20,7 @@ describe('a broker whose self-lease has ended', () => {
     const [a] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease' })
     a.source.cut()
+    // Just longer than the self-lease.
     await cluster.passAlive(5_900, alice)
     expect(a.broker.isServing).to.equal(false)
     expect(alice.socket.closedWith?.code).to.equal(closeCodes.restart.code)
@@ -66,6 +67,7 @@ describe('a broker whose self-lease has ended', () => {
     const alice = await cluster.client(a, { grace: 'lease' })
     await cluster.lock(alice, 1, 'k', { ttl: 8_000 })
     a.source.cut()
+    // The ttl is over at broker `a`, and broker `b` has declared broker `a` dead.
     await cluster.passTime(9_500)
     a.source.mend()
     await cluster.passTime(3_000)
@@ -84,6 +86,7 @@ describe('a broker that has become a member again', () => {
     await cluster.lock(alice, 1, 'k', { ttl: 20_000 })
     a.source.cut()
     b.source.cut()
+    // Both self-leases end. Then the whole lease of 15 s begins.
     await cluster.passTime(7_000)
     a.source.mend()
     b.source.mend()
@@ -188,6 +191,7 @@ describe('the logger of a broker with a failing shared log', () => {
     await cluster.passTime(4_000)
     const [[message, { lastedMs }]] = read() as [[string, { lastedMs: number }]]
     expect(message).to.equal('Replicated log recovered')
+    // The outage lasted 34 s. The logger notices its beginning and its end a little later.
     expect(lastedMs).to.be.within(30_000, 36_000)
     const { timers } = cluster.environment
     close()
