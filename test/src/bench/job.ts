@@ -33,7 +33,10 @@ export interface Endpoint {
   readonly pid: number
 }
 
-/** The server that a job measures: the broker, or the name of a peer (another lock service). */
+/**
+ * The server that a job measures: the broker, or the name of a peer (another lock service).
+ * `string & {}` allows every string, and editors still suggest `holdfast`.
+ */
 export type Subject = 'holdfast' | (string & {})
 
 /**
@@ -41,7 +44,7 @@ export type Subject = 'holdfast' | (string & {})
  * because it is sent to another process.
  */
 export interface Job {
-  /** The name of its workload, such as `W1`. */
+  /** The name of the workload that has this job, such as `W1`. */
   readonly workload: string
   /** The size of the load, such as `64×16`: 64 sessions with 16 requests under way in each. */
   readonly shape: string
@@ -54,7 +57,7 @@ export interface Job {
    * means that the broker answers only after a flush to the disk.
    */
   readonly journal?: 'flushed' | 'relaxed' | undefined
-  /** The profile of the broker; undefined for its default. */
+  /** The profile of the broker, which is a named set of limits; undefined for the default. */
   readonly profile?: Profile | undefined
   /**
    * The principals that may connect, each with the token of `tokenOf`; undefined for a broker
@@ -99,6 +102,7 @@ export interface JobResult {
   readonly rows: readonly Row[]
   /** The number of grants that the exclusion check has seen. */
   readonly grants: number
+  /** The number of these grants that the broker should not have made. */
   readonly violations: number
 }
 
@@ -125,7 +129,7 @@ export type Report =
   | { readonly type: 'result'; readonly result: JobResult }
   | { readonly type: 'failed'; readonly message: string }
 
-/** What `runJob` gets: the assignment, and functions that speak to the parent process. */
+/** What `Workload.runJob` gets: the assignment, and functions that speak to the parent process. */
 export interface LoadContext extends Assignment {
   /** Reports the progress. @param done The finished share of the job, from 0 to 1. */
   readonly progress: (done: number) => void

@@ -55,7 +55,10 @@ function workloadsNamed(list: string): Workload[] {
   })
 }
 
-/** The configurations of the services in a list. Throws if a service is unknown. */
+/**
+ * The peers of the services in a list. A service has one peer for each configuration that the bench
+ * measures. Throws if a service is unknown.
+ */
 function peersNamed(list: string): Peer[] {
   return list.split(';').flatMap((name) => {
     const configurations = peers.filter(({ service }) => service === name)
@@ -79,6 +82,7 @@ function countOfRuns(text: string): number {
  */
 function availablePeers(requested: readonly Peer[], print: (text: string) => void): Peer[] {
   return requested.filter((peer) => {
+    // Each function returns a reason, or undefined if the machine can run the peer.
     const reason = reasonToSkip(peer) ?? installPackages(peer)
     if (reason !== undefined) print(reason)
     return reason === undefined
@@ -177,7 +181,7 @@ async function bench({
 }
 
 interface AllOptions extends Omit<RunOptions, 'onProgress'> {
-  /** Parts of the names of the wanted shapes; undefined for all shapes. */
+  /** A job runs if its shape contains one of these texts; undefined for all jobs. */
   readonly shapes: readonly string[] | undefined
   /** How often each job runs. */
   readonly runs: number

@@ -30,6 +30,10 @@ const lazyMs = { paused: 900, reading: 100 }
 const reserve = 10
 /** In each second, a flood sends this many messages fewer than the rate limit allows. */
 const reservePerSecond = 2
+/** How long a session waits if the rate limit allows no message, in ms. */
+const rateLimitedMs = 50
+/** The free bytes at the end of a frame, because a message may be longer than all before it. */
+const frameReserve = 16
 
 export class HostileSession {
   readonly #wire: Wire
@@ -39,7 +43,7 @@ export class HostileSession {
   onText: ((text: string) => void) | undefined
   #id = 0
   #isOpen = true
-  /** The number of messages that the rate limit allowed at `#allowedAt`. */
+  /** The number of messages that this session might still send at `#allowedAt`. */
   #allowed: number
   #allowedAt = performance.now()
   #timer: NodeJS.Timeout | undefined
@@ -51,11 +55,13 @@ export class HostileSession {
     this.limits = limits
     this.welcome = welcome
     this.#allowed = limits.messageBurst - reserve
+    // Replaces the callbacks of `open`.
     wire.listen({
       onText: (text) => this.onText?.(text),
       onTurn: () => {},
       onClose: () => {
         this.#isOpen = false
+        // Also clears the timeout of a lazy reader.
         clearInterval(this.#timer)
       },
     })
@@ -76,6 +82,7 @@ export class HostileSession {
     const welcome = await new Promise<Welcome>((resolve, reject) => {
       wire.listen({
         onText: (text) => {
+          // The broker may send further messages in the frame of the welcome.
           const parsed = JSON.parse(text) as Welcome | Welcome[]
           resolve(Array.isArray(parsed) ? parsed[0]! : parsed)
         },
@@ -101,6 +108,7 @@ export class HostileSession {
   read(reading: Reading): void {
     switch (reading) {
       case 'attentively':
+        // A new session already passes its frames to `onText`.
         break
       case 'eagerly':
         this.#wire.discard()
@@ -130,10 +138,10 @@ export class HostileSession {
   frameOf(message: () => string, max = Number.POSITIVE_INFINITY): string | undefined {
     const allowed = Math.min(max, this.#sendableNow())
     const messages: string[] = []
+    // The two brackets of the array. Each message also has a comma.
     let bytes = 2
     let longest = 0
-    // The next message may be a little longer than all messages so far, so 16 bytes stay free.
-    while (messages.length < allowed && bytes + longest + 16 < this.limits.frameBytes) {
+    while (messages.length < allowed && bytes + longest + frameReserve < this.limits.frameBytes) {
       const text = message()
       longest = Math.max(longest, text.length + 1)
       bytes += text.length + 1
@@ -155,7 +163,7 @@ export class HostileSession {
     let next = 0
     while (this.#isOpen && next < messages.length) {
       const frame = this.frameOf(() => messages[next++]!, messages.length - next)
-      await (frame === undefined ? pause(50) : this.send(frame))
+      await (frame === undefined ? pause(rateLimitedMs) : this.send(frame))
     }
   }
 
@@ -163,7 +171,7 @@ export class HostileSession {
   async flood(message: () => string): Promise<void> {
     while (this.#isOpen) {
       const frame = this.frameOf(message)
-      await (frame === undefined ? pause(50) : this.send(frame))
+      await (frame === undefined ? pause(rateLimitedMs) : this.send(frame))
     }
   }
 
@@ -175,7 +183,7 @@ export class HostileSession {
         this.#spend(allowed)
         send(this.#wire, allowed)
       }
-      await (allowed > 0 ? this.#writable() : pause(50))
+      await (allowed > 0 ? this.#writable() : pause(rateLimitedMs))
     }
   }
 

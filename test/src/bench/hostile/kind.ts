@@ -10,6 +10,8 @@ import { limitsOf, sourceOf } from './origins.js'
 
 /** The largest number of hostile sessions in one job. */
 export const maxSessions = 100
+/** The longest possible lease in ms, so that a session that `prepare` opens does not expire. */
+const leaseMs = 300_000
 
 export interface Kind {
   readonly name: string
@@ -50,6 +52,7 @@ export class HostileGroup {
   readonly #openSessions = new Set<{ destroy(): void }>()
   #sessionCount = 0
   #isOver = false
+  /** The number of messages that the hostile sessions dropped so far have sent. */
   sent = 0
 
   constructor(url: string, profile: Profile) {
@@ -76,7 +79,7 @@ export class HostileGroup {
   /** Opens a session that `prepare` uses, and that reads all answers. */
   async openPlainSession(fields = ''): Promise<RawSession> {
     const { hello, address } = sourceOf(this.profile, 'hostile', this.nextIndex())
-    const session = await RawSession.open(this.url, `${hello},"lease":300000${fields}`, address)
+    const session = await RawSession.open(this.url, `${hello},"lease":${leaseMs}${fields}`, address)
     this.#openSessions.add(session)
     return session
   }
@@ -85,6 +88,7 @@ export class HostileGroup {
   async openSession(index: number, fields = ''): Promise<HostileSession> {
     const source = sourceOf(this.profile, 'hostile', index)
     const session = await HostileSession.open(this.url, this.limits, source, fields)
+    // The group may have stopped while the session was being opened.
     if (this.#isOver) session.destroy()
     this.#openSessions.add(session)
     return session
@@ -119,7 +123,7 @@ export function acquire(session: RawSession, key: string, fields = ''): Promise<
   })
 }
 
-/** Metadata of the largest size, as JSON text. */
+/** Metadata of the largest size, as JSON text. The size includes the two quotes. */
 export function largeMetadata({ metadataBytes }: BrokerLimits): string {
   return `,"metadata":"${'m'.repeat(metadataBytes - 2)}"`
 }

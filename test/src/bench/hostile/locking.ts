@@ -12,6 +12,10 @@ import { steal } from './querying.js'
 const describedHolders = 16
 /** The sessions that hold many shared locks of the key "crowd", and the number of locks in each. */
 const crowd = { sessions: 10, locksEach: 10_000 }
+/** The number of lock requests that `gatherCrowd` has under way at the same time. */
+const requestsAtOnce = 2_000
+/** The burst of the rate limit keeps this many messages free for the `hello` and other messages. */
+const burstReserve = 10
 
 /** Gives the key "described" holders with as much metadata as the limits allow. */
 export async function addDescribedHolders(group: HostileGroup): Promise<void> {
@@ -24,12 +28,13 @@ export async function addDescribedHolders(group: HostileGroup): Promise<void> {
 /** Gives the key "crowd" as many shared locks as ten sessions may hold. */
 async function gatherCrowd(group: HostileGroup): Promise<void> {
   const { locksPerSession, messageBurst, messagesPerSecond } = group.limits
-  const limit = messagesPerSecond === Number.POSITIVE_INFINITY ? crowd.locksEach : messageBurst - 10
+  const limit =
+    messagesPerSecond === Number.POSITIVE_INFINITY ? crowd.locksEach : messageBurst - burstReserve
   const locksEach = Math.min(crowd.locksEach, locksPerSession, limit)
   for (let i = 0; i < crowd.sessions; i++) {
     const session = await group.openPlainSession()
-    for (let done = 0; done < locksEach; done += 2_000) {
-      const requests = Array.from({ length: Math.min(2_000, locksEach - done) }, () =>
+    for (let done = 0; done < locksEach; done += requestsAtOnce) {
+      const requests = Array.from({ length: Math.min(requestsAtOnce, locksEach - done) }, () =>
         acquire(session, 'crowd', ',"mode":"shared"'),
       )
       group.fences.push(...(await Promise.all(requests)))
@@ -69,6 +74,7 @@ async function lockAndUnlock(
       request(),
     ])
     await session.sendAll(messages)
+    // Grants that arrived during `sendAll` are in `fences` already.
     if (fences.length === 0) {
       await new Promise<void>((resolve) => {
         wake = resolve
@@ -97,6 +103,7 @@ async function changeHolders(group: HostileGroup): Promise<void> {
       fences = await acquireAll()
     }
   }
+  // The requests fail when the group stops and drops the connection.
   void change().catch(() => {})
 }
 
@@ -105,12 +112,13 @@ async function leaveAnswers(session: HostileSession, group: HostileGroup): Promi
   const tries = Array.from({ length: group.limits.unacknowledged }, () =>
     tryLock(session, 'described'),
   )
+  // Each message goes alone, so that the holders change between two answers.
   for (const message of tries) {
     await session.sendAll([message])
     await pause(1)
   }
   // After the last answer the broker has handled all messages. Then the connection closes, and the
-  // broker keeps the session with its answers.
+  // broker keeps the session with its answers. A lost answer delays the end by at most 2 s.
   await new Promise<void>((resolve) => {
     session.onText = (text) => {
       if (text.includes(`"id":${tries.length},`)) resolve()
@@ -118,6 +126,7 @@ async function leaveAnswers(session: HostileSession, group: HostileGroup): Promi
     setTimeout(resolve, 2_000)
   })
   session.destroy()
+  // Never resolves, because the process opens another session when this function ends.
   await new Promise(() => {})
 }
 
@@ -128,6 +137,7 @@ async function crowdAndSteal(session: HostileSession, { limits }: HostileGroup):
     `{"type":"lock","id":${session.nextId()},"key":"crowd ${session.welcome.session}","mode":"shared"}`
   const stealAll = steal(session, `crowd ${session.welcome.session}`)
   while (session.isOpen) {
+    // The stolen lock also counts towards the limit.
     await session.sendAll(Array.from({ length: locks - 1 }, lockShared))
     await session.sendAll([stealAll()])
   }
@@ -150,14 +160,17 @@ async function watchDescribed(session: HostileSession, group: HostileGroup): Pro
   await session.flood(steal(session, key, largeMetadata(group.limits)))
 }
 
-/** A message that revokes a lock of the key "crowd". Every second message names a missing lock. */
+/**
+ * A message that revokes a lock of the key "crowd". Every second message has the fence 1, which no
+ * lock has.
+ */
 function revoke(session: HostileSession, { fences }: HostileGroup): string {
   const id = session.nextId()
   const fence = id % 2 === 0 ? (fences.pop() ?? 1) : 1
   return `{"type":"revoke","id":${id},"key":"crowd","fence":${fence},"reason":"hostile"}`
 }
 
-/** A message that tries to lock the key "crowd" exclusively, or acquires a brief shared lock. */
+/** A message that tries to lock "crowd" exclusively, or (every second time) shared for 1 ms. */
 function joinCrowd(session: HostileSession): string {
   return session.nextId() % 2 === 0
     ? tryLock(session, 'crowd')
@@ -230,6 +243,7 @@ export const lockingKinds: readonly Kind[] = [
   },
   floodingKind(['ttl of 1 ms', 'locks that expire immediately'], 'eagerly', (session) => {
     const id = session.nextId()
+    // With 2,000 keys, the former lock of a key has expired before the next request.
     const key = `${session.welcome.session} ${id % 2_000}`
     return `{"type":"lock","id":${id},"key":"${key}","ttl":1,"timeout":1}`
   }),

@@ -45,6 +45,7 @@ function principalOf(role: Role, index: number): string {
 export function sourceOf(profile: Profile, role: Role, index: number): ClientSource {
   if (profile !== 'public') return { hello: '', address: undefined }
   const group = Math.floor(index / sessionsEach.address)
+  // The last byte is from 1 to 250, because 0 and 255 are no addresses of hosts.
   const address = `127.0.${networks[role]}.${1 + (group % 250)}`
   return { hello: `,"token":"${tokenOf(principalOf(role, index))}"`, address }
 }

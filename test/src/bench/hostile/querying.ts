@@ -3,6 +3,7 @@ import type { HostileSession } from './hostileSession.js'
 import type { HostileGroup, Kind } from './kind.js'
 import { floodingKind } from './kind.js'
 
+/** Makes queries with these fields. All have the id 1, because the sessions ignore the answers. */
 const query = (fields: string) => (): string => `{"type":"query","id":1${fields}}`
 
 /**
@@ -19,6 +20,7 @@ async function watchAndChurn(
     (_, i) => `{"type":"watch","id":${i + 1}${scopeOf(i)}}`,
   )
   await session.sendAll(watches)
+  // The watches have the ids from 1, so the next ids of the session must follow these ids.
   for (let i = 0; i < watches.length; i++) session.nextId()
   await session.flood(steal(session, key))
 }
@@ -37,17 +39,19 @@ const longKey = `churn${'x'.repeat(240)}`
  */
 const watchingSessions = 10
 
-/** Fills the barrier "crowded" with as many calls of one session as the limits allow. */
-async function fillBarrier(group: HostileGroup): Promise<void> {
-  const session = await group.openSession(group.nextIndex())
-  const calls = Math.min(999, group.limits.barriersPerSession)
-  const call = (): string =>
-    `{"type":"barrier","id":${session.nextId()},"key":"${crowdedBarrier}","parties":1000}`
-  await session.sendAll(Array.from({ length: calls }, call))
-}
-
 /** A key of nearly the greatest length, because each listed call of a barrier has the key. */
 const crowdedBarrier = `crowded${'x'.repeat(240)}`
+/** The number of calls that open the barrier. */
+const parties = 1_000
+
+/** Fills a barrier with as many calls of one session as the limits allow, but does not open it. */
+async function fillBarrier(group: HostileGroup): Promise<void> {
+  const session = await group.openSession(group.nextIndex())
+  const calls = Math.min(parties - 1, group.limits.barriersPerSession)
+  const call = (): string =>
+    `{"type":"barrier","id":${session.nextId()},"key":"${crowdedBarrier}","parties":${parties}}`
+  await session.sendAll(Array.from({ length: calls }, call))
+}
 
 export const queryingKinds: readonly Kind[] = [
   floodingKind(

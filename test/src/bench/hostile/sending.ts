@@ -10,9 +10,12 @@ const framesAtOnce = 500
 
 /** The number of locks of each session. So many locks make the snapshot of each resume large. */
 const locksEach = 5_000
+/** The number of ids in each acknowledgement. */
+const idsPerAck = 1_024
 
 /** Resumes the session again and again, and drops each connection right after its welcome. */
 async function resumeAgain(session: HostileSession, group: HostileGroup): Promise<void> {
+  // One lock less than the limit, so that the broker refuses none of the locks.
   const count = Math.min(locksEach, group.limits.locksPerSession - 1)
   const lockMessages = Array.from({ length: count }, () => {
     const id = session.nextId()
@@ -33,8 +36,9 @@ async function resumeAgain(session: HostileSession, group: HostileGroup): Promis
 
 /** A message that acknowledges 1,024 ids of requests that the session did not send. */
 function acknowledge(session: HostileSession): string {
-  const from = 1 + ((session.nextId() * 1_024) % 100_000)
-  return `{"type":"ack","ids":[${Array.from({ length: 1_024 }, (_, i) => from + i)}]}`
+  // The ids start again after about 100,000, so that their numbers have at most six digits.
+  const from = 1 + ((session.nextId() * idsPerAck) % 100_000)
+  return `{"type":"ack","ids":[${Array.from({ length: idsPerAck }, (_, i) => from + i)}]}`
 }
 
 export const sendingKinds: readonly Kind[] = [
@@ -68,6 +72,7 @@ export const sendingKinds: readonly Kind[] = [
     reading: 'eagerly',
     act: (session, { limits }) =>
       session.floodBy(1, (wire) => {
+        // About a thousand fragments for each message.
         const metadata = largeMetadata({ ...limits, metadataBytes: 1_000 })
         wire.sendInFragments(`{"type":"lock","id":1,"key":"k","timeout":0${metadata}}`)
       }),

@@ -14,6 +14,11 @@ import { steal } from './querying.js'
 /** The deadlines of all sessions pass together, once in each interval of this length, in ms. */
 const togetherMs = 1_000
 
+/** The messages that a session keeps free below the burst of the rate limit. */
+const burstReserve = 20
+/** The largest number of records (locks, requests or calls) that a session has under way. */
+const maxRecords = 2_000
+
 /** The time until the next moment at which the deadlines of all sessions pass, in ms. */
 function msUntilTogether(): number {
   return Math.max(
@@ -29,10 +34,11 @@ function lockOwn(session: HostileSession, field: string): string {
   return `{"type":"lock","id":${id},"key":"${key}","timeout":0,"${field}":${msUntilTogether()}}`
 }
 
-/** How many locks, requests or calls of one session are under way within the limits. */
+/** How many locks, requests or calls one session may have under way within the limits. */
 function recordsOf({ locksPerSession, messageBurst, messagesPerSecond }: BrokerLimits): number {
-  const burst = messagesPerSecond === Number.POSITIVE_INFINITY ? 2_000 : messageBurst - 20
-  return Math.min(2_000, locksPerSession - 1, burst)
+  const burst =
+    messagesPerSecond === Number.POSITIVE_INFINITY ? maxRecords : messageBurst - burstReserve
+  return Math.min(maxRecords, locksPerSession - 1, burst)
 }
 
 /** The fences of `granted` messages in a frame. */
@@ -81,6 +87,7 @@ const knotSessions = 4
 
 /** Makes scopes that share the key "knot", and that each wait for a key of their own. */
 async function tieKnot(group: HostileGroup): Promise<void> {
+  // The waiting session has two records in each scope: its lock of "knot" and its request.
   const scopes = Math.floor(recordsOf(group.limits) / 2)
   for (let n = 0; n < knotSessions; n++) {
     const holder = await group.openPlainSession()
@@ -102,7 +109,10 @@ function requestKnot(session: HostileSession): string {
   return `{"type":"lock","id":${id},"key":"knot","scope":${id % 5_000},"timeout":1}`
 }
 
-/** Requests a set that overlaps with the sets of all other sessions. */
+/**
+ * Requests a set that overlaps with the sets of all other sessions, because all sets have their
+ * keys from the same 100 keys. The timeouts differ, so that the sets leave the queues one by one.
+ */
 function requestSet(session: HostileSession, { limits }: HostileGroup): string {
   const id = session.nextId()
   const keys = Array.from({ length: limits.keysPerSet }, (_, i) => `set ${(i + id) % 100}`)
@@ -116,6 +126,7 @@ function requestSet(session: HostileSession, { limits }: HostileGroup): string {
  */
 async function runForFollowers(session: HostileSession, { limits }: HostileGroup): Promise<void> {
   const calls = Math.min(100, recordsOf(limits))
+  // The other fields of `complete` fit in 1,000 bytes.
   const value = 'v'.repeat(Math.min(32_000, limits.frameBytes - 1_000))
   const call = (): string => `{"type":"once","id":${session.nextId()},"key":"run"}`
   let settled = 0
@@ -123,6 +134,7 @@ async function runForFollowers(session: HostileSession, { limits }: HostileGroup
   let wake: () => void = () => {}
   session.onText = (text) => {
     fences.push(...fencesIn(text))
+    // The number of results in the text.
     settled += text.split('"type":"result"').length - 1
     wake()
   }
@@ -137,6 +149,7 @@ async function runForFollowers(session: HostileSession, { limits }: HostileGroup
       await session.sendAll([`${complete},"value":"${value}"}`])
     }
     await session.sendAll(Array.from({ length: newCalls }, call))
+    // Answers that arrived during `sendAll` are handled first.
     if (fences.length + settled > 0) continue
     await new Promise<void>((resolve) => {
       wake = resolve
@@ -168,6 +181,7 @@ async function requestNotices(session: HostileSession, { limits }: HostileGroup)
   const shared = (): string =>
     `{"type":"lock","id":${session.nextId()},"key":"noticed","mode":"shared","notify":["contended"]}`
   await session.sendAll(Array.from({ length: Math.floor(recordsOf(limits) / 2) }, shared))
+  // Gives the other sessions time to acquire their shared locks, before the requests queue.
   await pause(500)
   const fields = '"timeout":1,"notify":["queued"]'
   await session.flood(() => `{"type":"lock","id":${session.nextId()},"key":"noticed",${fields}}`)

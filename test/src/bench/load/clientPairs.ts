@@ -67,6 +67,7 @@ export class ClientPairs implements Contestant {
       const lock = await client.lock(key)
       this.latencies.record(performance.now() - requestedAt)
       exclusion.granted(key, lock.fence)
+      // The check must know of the release before the broker can grant the lock again.
       exclusion.released(key)
       await lock.unlock()
       this.pairs++

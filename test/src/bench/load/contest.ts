@@ -29,6 +29,7 @@ interface Slice {
   readonly pairs: number
   readonly serverCpuUs: number
   readonly loadGeneratorCpuUs: number
+  /** The traffic over loopback; NaN if the system does not count it. */
   readonly packets: number
   readonly bytes: number
 }

@@ -64,6 +64,7 @@ export class EchoPairs implements Contestant {
 }
 
 class EchoSocket {
+  /** The number of messages that are under way at the same time. */
   readonly inFlight: number
   readonly #socket: WebSocket
   /** When each message under way was sent, in a ring buffer, because replies come in order. */

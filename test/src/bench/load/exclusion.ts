@@ -39,8 +39,8 @@ export class ExclusionCheck {
     }
     const isCompatible = holders.exclusive === 0 && (mode === 'shared' || holders.shared === 0)
     // Grants of shared locks may reach several sessions in another order than their fences have.
-    const hasRisen = fence === undefined || fence > holders.fence || mode === 'shared'
-    if (!isCompatible || !hasRisen) this.#violations++
+    const isFenceValid = fence === undefined || fence > holders.fence || mode === 'shared'
+    if (!isCompatible || !isFenceValid) this.#violations++
     holders[mode]++
     holders.fence = Math.max(holders.fence, fence ?? 0)
   }

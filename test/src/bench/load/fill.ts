@@ -10,11 +10,13 @@ const requestsAtOnce = 2_000
 /** The number of connections that are opened at the same time. */
 const connectionsAtOnce = 50
 
+/** Called with the finished share of the work, from 0 to 1. */
 type OnProgress = (done: number) => void
 
 /**
  * Opens idle connections, with or without a session each.
  *
+ * @param onProgress Called with the opened share of the connections, from 0 to 1.
  * @returns A function that drops these connections.
  */
 export async function openIdle(
@@ -100,6 +102,7 @@ function failOnAnswer(): void {
  * when six samples in a row differ from the sample before by less than 0.2 %.
  */
 export async function rssWhenIdle({ usageOf, pace }: LoadContext, pid: number): Promise<number> {
+  // A pace with more rounds also gets more time until the memory is stable.
   const pauseMs = 50 * pace.rounds
   const maxSamples = 40
   const stableSamplesWanted = 6

@@ -16,11 +16,15 @@ export const goodLeaseMs = 2_000
  * PROTOCOL.md, section 5, defines this time, which is shorter than the lease.
  */
 const safeLeaseMs = goodLeaseMs * 0.99 - (Math.max(50, goodLeaseMs / 50) + 1)
+/** The number of keys that a client locks in turn. */
+const keyCount = 1_000
 
 export class GoodClient {
   readonly #session: RawSession
   readonly #name: string
+  /** The pairs under way. The time of the request stands for each pair. */
   readonly #pending = new Set<number>()
+  /** When the last message that the broker has answered was sent. */
   #confirmedAt = performance.now()
   #latencies = new Latencies()
   #pairs = 0
@@ -61,7 +65,7 @@ export class GoodClient {
     if (requestedAt - this.#confirmedAt > safeLeaseMs) this.#lose('no answer within its lease')
     if (this.lost !== undefined) return
     this.#pending.add(requestedAt)
-    this.#session.lock(`${this.#name}:${++this.#pairs % 1_000}`, ({ type, fence }) => {
+    this.#session.lock(`${this.#name}:${++this.#pairs % keyCount}`, ({ type, fence }) => {
       this.#confirm(requestedAt)
       if (type !== 'granted') {
         this.#pending.delete(requestedAt)

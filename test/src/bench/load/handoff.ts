@@ -19,6 +19,7 @@ export abstract class Handoff implements Contestant {
   readonly #grantsOf: number[]
   #isRunning = false
   #releasedAt = Number.NaN
+  /** Resolves the promise of `stop`. Called at the first grant after `stop`. */
   #onGrant: (() => void) | undefined
   /** Releases the lock that the newest holder kept after `stop`. */
   #continueHolder: (() => void) | undefined
@@ -62,8 +63,8 @@ export abstract class Handoff implements Contestant {
   /**
    * Must be called at each grant.
    *
-   * @param release Releases the lock and queues again. This method calls it, now or in the next
-   *   slice, which is the next measured stretch of time.
+   * @param release Releases the lock and queues again. This method calls `release` now, or in the
+   *   contestant's next slice if the load was stopped.
    */
   protected onGranted(client: number, fence: number | undefined, release: () => void): void {
     // Before the first grant there was no release.

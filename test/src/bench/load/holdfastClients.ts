@@ -26,6 +26,7 @@ export async function openCellClients(
   const clients: LockClient[] = []
   for (let i = 0; i < count; i++) {
     const session = await connectToCells({ cells: urls.map((url) => [url]), name: 'bench' })
+    // Opens the session in every cell now, because `connect` opens none before the first call.
     await session.stats()
     clients.push({ lock: (key) => session.lock(key), close: () => session.close() })
   }

@@ -19,6 +19,8 @@ const commonKeys = 200
 const lockTtl = ',"ttl":30000'
 /** A key that is held all the time, so that requests for it time out or are aborted. */
 const blockedKey = 'mix:blocked'
+/** The longest timeout of a request for the blocked key, in ms. */
+const longestTimeout = 5
 
 export interface MixedCounts {
   reads: number
@@ -46,6 +48,7 @@ export class MixedLoad implements Contestant {
   readonly #random = seeded(1)
   readonly #sessions: RawSession[] = []
   readonly #inFlight: number
+  /** The number of finished requests of all kinds, which the contest counts as pairs. */
   pairs = 0
 
   private constructor(server: Endpoint, inFlight: number, exclusion: ExclusionCheck) {
@@ -136,7 +139,11 @@ export class MixedLoad implements Contestant {
       if (code === 'LOCK_TIMEOUT') this.counts.timeouts++
       onFinished()
     }
-    session.lock(blockedKey, onAnswer, `,"timeout":${1 + Math.floor(this.#random() * 5)}`)
+    session.lock(
+      blockedKey,
+      onAnswer,
+      `,"timeout":${1 + Math.floor(this.#random() * longestTimeout)}`,
+    )
   }
 
   #abort(session: RawSession, onFinished: () => void): void {

@@ -14,7 +14,9 @@ export interface RawAnswer {
   readonly id: number
   readonly fence: number
   readonly code?: string
+  /** In the answer to a query. */
   readonly waitingCount?: number
+  /** The number of a ping, which the pong repeats. */
   readonly n?: number
 }
 
@@ -89,7 +91,10 @@ export class RawSession {
     this.#send(`{"type":"watch","id":${this.#newRequest(() => {})},"prefix":"${prefix}"}`)
   }
 
-  /** The number of waiting requests for a key, or for all keys with a prefix. */
+  /**
+   * The number of waiting requests for a key, or for all keys with a prefix. The limit 1 concerns
+   * the listed requests only; the broker counts all.
+   */
   waitingCount(keys: { readonly key: string } | { readonly prefix: string }): Promise<number> {
     const keyField = 'key' in keys ? `"key":"${keys.key}"` : `"prefix":"${keys.prefix}"`
     return new Promise((resolve) => {
@@ -192,9 +197,11 @@ export class RawSession {
 
 /** Joins messages to frames that the broker accepts, also from clients without a token. */
 function framesOf(messages: readonly string[]): string[] {
+  // Within the limit of the profile `public`, which is 16 KiB for a frame.
   const max = { messages: 256, bytes: 16_200 }
   const frames: string[] = []
   let frame: string[] = []
+  // One bracket. Each message also has a comma, or the other bracket after the last message.
   let bytes = 1
   for (const message of messages) {
     if (frame.length === max.messages || bytes + message.length > max.bytes) {

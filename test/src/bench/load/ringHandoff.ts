@@ -15,6 +15,7 @@ import { openWire, type Wire } from './wire.js'
 /** A message as long as the frame with a release and the next request. */
 const message =
   '[{"type":"unlock","id":12345,"fence":1700000000000000},{"type":"lock","id":12346,"key":"hot:key"}]'
+/** The beginning of each grant. The ring also sends confirmations, which the client ignores. */
 const grantStart = '{"type":"granted"'
 
 export class RingHandoff extends Handoff {
@@ -27,6 +28,7 @@ export class RingHandoff extends Handoff {
     for (const [client, wire] of wires.entries()) {
       const release = (): void => wire.send(message)
       const onText = (text: string): void => {
+        // All grants of the ring have the same fence, so the exclusion check must not check it.
         if (text.startsWith(grantStart)) this.onGranted(client, undefined, release)
       }
       wire.listen({ onText, onTurn: nothing, onClose: nothing })

@@ -17,6 +17,9 @@ import { median } from './statistics.js'
 
 export type Figures = Record<string, number>
 
+/** Makes an entry about as long as an entry with one command. */
+const entryPadding = 'x'.repeat(160)
+
 /** Repeats a measurement for `ms` milliseconds, and records its results. */
 async function repeat(
   ms: number,
@@ -40,6 +43,7 @@ export class BareRoundTrip {
   /** @param prefix The prefix of the log in etcd. Every follower of this log sees the entries. */
   static async open(endpoints: readonly string[], prefix: string): Promise<BareRoundTrip> {
     const engine = new EtcdEngine({ endpoints, prefix }, nodeEnvironment)
+    // The settings that all brokers of a log must share. Any values do for a log without brokers.
     await engine.open({ format: 2, deadMs: 6_000, cluster: '' })
     const roundTrip = new BareRoundTrip(engine)
     engine.follow(0, {
@@ -51,7 +55,7 @@ export class BareRoundTrip {
   }
 
   readonly measure = async (): Promise<number> => {
-    const entry = JSON.stringify({ broker: 'round', n: this.#count++, rest: 'x'.repeat(160) })
+    const entry = JSON.stringify({ broker: 'round', n: this.#count++, rest: entryPadding })
     const began = performance.now()
     const delivered = new Promise<void>((resolve) => {
       this.#onEntry = (deliveredEntry) => {
@@ -61,6 +65,7 @@ export class BareRoundTrip {
     const appended = this.#engine.append('bench', entry)
     await delivered
     const elapsed = performance.now() - began
+    // The watch may deliver the entry before etcd confirms the append.
     await appended
     return elapsed
   }
@@ -108,6 +113,7 @@ export async function prepareHandOff(
     const released = unlock(holder, fence)
     fence = (await granted).fence
     const elapsed = performance.now() - began
+    // The confirmation of the unlock does not belong to the hand-off.
     await released
     ;[holder, waiter] = [waiter, holder]
     return elapsed

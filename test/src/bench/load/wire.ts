@@ -13,11 +13,15 @@ import { createConnection, type Socket } from 'node:net'
 export interface WireListener {
   /** Called for each text frame. */
   onText(text: string): void
-  /** Called after the last frame that arrived in this turn of the event loop. */
+  /** Called after all frames of a chunk of bytes, which is what arrived in one turn. */
   onTurn(): void
   onClose(): void
 }
 
+/**
+ * The codes in a WebSocket frame (RFC 6455, section 5.2). A payload below 126 bytes has its length
+ * in the second byte; 126 there announces a length of 16 bits, and 127 a length of 64 bits.
+ */
 const opcodes = { continuation: 0x0, text: 0x1, close: 0x8, ping: 0x9 } as const
 
 export class Wire {
@@ -111,8 +115,10 @@ export class Wire {
     this.#socket.read(1)
   }
 
+  /** A masked frame. @param isLast Whether the frame is the last fragment of its message. */
   #frame(opcode: number, isLast: boolean, text: string): Buffer {
     const length = text.length
+    // The payload begins after two bytes, two more bytes of a longer length, and the mask of four.
     const start = length < 126 ? 6 : 8
     const frame = Buffer.allocUnsafe(start + length)
     frame[0] = (isLast ? 0x80 : 0) | opcode
@@ -195,6 +201,7 @@ export function openWire(url: string, subprotocol: string, localAddress?: string
     'Sec-WebSocket-Version: 13',
     `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`,
     `Sec-WebSocket-Protocol: ${subprotocol}`,
+    // The end of the last header and an empty line.
     '\r\n',
   ]
   return new Promise((resolve, reject) => {

@@ -46,11 +46,12 @@ interface Lock {
   release(): Promise<void>
 }
 
-/** The mean time between two polls. */
+/** The mean time between two polls, in ms. */
 const pollMs = 10
 /** The ttl of the lease of a client. The package renews the lease. */
 const leaseSeconds = 60
 
+/** Resolves after a random time, so that the clients do not poll at the same time. */
 function pollDelay(): Promise<void> {
   return sleep(pollMs * (0.5 + Math.random()))
 }
@@ -86,6 +87,7 @@ async function connectWithOneLease(url: string, count: number, load: LoadPackage
     const leaseId = await lease.grant()
     const lock = async (key: string): Promise<HeldLock> => {
       const put = client.put(key).value('').lease(leaseId)
+      // A key that does not exist has the create revision 0.
       while (!(await client.if(key, 'Create', '==', 0).then(put).commit()).succeeded) {
         await pollDelay()
       }

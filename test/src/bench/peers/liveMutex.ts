@@ -17,8 +17,9 @@ interface Client {
   close(): void
 }
 
-/** Limits so large that no lock expires and no request times out. */
-const longLimits = { ttl: 600_000, lockRequestTimeout: 600_000, unlockRequestTimeout: 600_000 }
+/** Longer than a run, so that no lock expires and no request times out, in ms. */
+const longMs = 600_000
+const longLimits = { ttl: longMs, lockRequestTimeout: longMs, unlockRequestTimeout: longMs }
 
 async function connect(url: string, count: number, load: (name: string) => unknown) {
   const { Client } = load('live-mutex') as LiveMutex
@@ -48,7 +49,7 @@ export const liveMutex: Peer = {
     kind: 'script',
     listen: async (port, load) => {
       const { Broker } = load('live-mutex') as LiveMutex
-      const options = { host: '127.0.0.1', port, noDelay: true, lockExpiresAfter: 600_000 }
+      const options = { host: '127.0.0.1', port, noDelay: true, lockExpiresAfter: longMs }
       await new Broker(options).ensure()
     },
     url: (port) => `tcp://127.0.0.1:${port}`,

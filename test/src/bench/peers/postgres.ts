@@ -49,6 +49,7 @@ async function connectWithPg(url: string, count: number, load: LoadPackage): Pro
     clients.push({
       lock: async (key) => {
         const values = [numberOf(key)]
+        // The name makes the query a prepared statement.
         await client.query({ name: 'l', text: 'select pg_advisory_lock($1)', values })
         const unlock = async (): Promise<void> =>
           void (await client.query({ name: 'u', text: 'select pg_advisory_unlock($1)', values }))
@@ -67,6 +68,7 @@ function connectPipelined(connections?: number): Peer['connect'] {
     const sqls: PostgresSql[] = []
     for (let i = 0; i < Math.min(connections ?? count, count); i++) {
       const sql = open(url, { max: 1, max_lifetime: null, fetch_types: false })
+      // The package connects at the first query.
       await sql`select 1`
       sqls.push(sql)
     }
@@ -94,6 +96,8 @@ const server: ProgramServer = {
   prepare: (folder, run) => {
     run('initdb', ['-D', folder, '--auth=trust', '--username=bench', '--no-sync'])
   },
+  // A thousand clients (K=1000) need a connection and a lock each. An advisory lock needs no flush
+  // to the disk.
   args: (port, folder) => [
     ...['-D', folder, '-p', String(port), '-c', 'listen_addresses=127.0.0.1'],
     ...['-c', `unix_socket_directories=${folder}`, '-c', 'max_connections=1100'],

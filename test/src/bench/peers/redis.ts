@@ -65,6 +65,7 @@ const minimal: LockOf = (redis) => {
   return async (key): Promise<HeldLock> => {
     const token = randomBytes(12).toString('base64')
     while ((await redis.set(key, token, 'PX', lockMs, 'NX')) === null) {
+      // A random time, so that the clients do not poll at the same time.
       await sleep(pollMs * (0.5 + Math.random()))
     }
     const unlock = async (): Promise<void> => void (await redis.releaseLock(key, token))
@@ -87,6 +88,7 @@ const semaphore: LockOf = (redis, load) => {
     lockTimeout: lockMs,
     acquireTimeout: lockMs,
     retryInterval: pollMs,
+    // 0 means that the package does not extend the lock.
     refreshInterval: 0,
   }
   return async (key): Promise<HeldLock> => {
@@ -106,6 +108,7 @@ interface RedlockPackage {
 /** Locks by the package `redlock`. */
 const redlockOf: LockOf = (redis, load) => {
   const { Redlock } = load('@sesamecare-oss/redlock') as RedlockPackage
+  // -1 means that the package retries without a limit.
   const options = { retryCount: -1, retryDelay: pollMs, retryJitter: pollMs / 2 }
   const redlock = new Redlock([redis], options)
   return async (key): Promise<HeldLock> => {

@@ -7,7 +7,7 @@ import postgres from 'postgres'
 
 const [url = '', commandCount = ''] = process.argv.slice(2)
 
-/** About as long as a command of a broker. */
+/** A command that is about as long as the command of a broker. */
 const command = JSON.stringify({
   type: 'lock',
   ...{ session: 'V1StGXR8_Z5jdHi6B-myT', attach: 1, id: 12_345, key: 'bench:12:3' },
@@ -33,5 +33,6 @@ process.on('message', (instruction: 'go' | 'stop') => {
   if (isRunning) void insertUntilStopped()
 })
 process.on('disconnect', () => process.exit())
+// The package connects at the first query.
 await sql`select 1`
 process.send!('ready')

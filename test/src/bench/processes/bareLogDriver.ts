@@ -7,6 +7,7 @@
 import { EtcdClient, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 
 const [endpoints = '', name = '', inFlight = ''] = process.argv.slice(2)
+/** The largest number of commands that one entry of the log has. */
 const maxCommandsInEntry = 2_000
 
 /** A command that is about as long as the command of a broker. */
@@ -16,9 +17,11 @@ const command = JSON.stringify({
   ...{ mode: 'exclusive', at: 1_700_000_000_000 },
 })
 
+// The client appends the entries, and the engine follows the log.
 const members = { endpoints: endpoints.split(',') }
 const client = new EtcdClient(members, nodeEnvironment.clock)
 const engine = new EtcdEngine({ ...members, prefix: 'bare' }, nodeEnvironment)
+// The settings that all brokers of a log must share. Any values do for a log without brokers.
 await engine.open({ format: 2, deadMs: 6_000, cluster: '' })
 
 /** The number of commands that are not appended yet. */
@@ -40,6 +43,7 @@ engine.follow(0, {
     if (isRunning) add(commands.length)
     else if (underWay === 0) onSettled()
   },
+  // No process compacts this log.
   compacted: () => process.exit(1),
   failed: (error) => {
     throw error
@@ -74,6 +78,7 @@ process.on('message', (instruction: 'go' | 'stop') => {
     return
   }
   isRunning = false
+  // Commands that the log delivers after the stop do not count.
   const count = delivered
   onSettled = () => process.send!(count)
 })

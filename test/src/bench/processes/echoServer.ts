@@ -17,7 +17,10 @@ import { type WebSocket, WebSocketServer } from 'ws'
 
 const welcomeFields = '"resumed":false,"lease":15000,"grace":0,"at":0'
 const welcome = `{"type":"welcome","session":"${'x'.repeat(21)}",${welcomeFields}}`
-/** Constant answers: the grant of request 1, and the confirmation of the unlock with request 2. */
+/**
+ * Constant answers: the grant of request 1, and the confirmation of the unlock with request 2. The
+ * fence has as many digits as a fence of the broker.
+ */
 const grantOfFirst = `{"type":"granted","id":1,"fence":${Date.now() * 1024}}`
 const unlockOfSecond = '{"type":"unlocked","id":2}'
 
@@ -54,6 +57,7 @@ function chain(socket: WebSocket): void {
     }
   })
   socket.on('close', () => {
+    // The newest holder died. If the whole queue was served, the next stampede begins anew.
     if (queue[granted - 1] === socket) grantNext()
     if (granted >= queue.length) granted = queue.length = 0
   })
@@ -64,6 +68,7 @@ const ring: WebSocket[] = []
 
 /** Serves a connection at the path `/ring`. */
 function joinRing(socket: WebSocket): void {
+  // `push` returns the new length, which is the index of the connection that joins next.
   const nextIndex = ring.push(socket)
   socket.on('message', () => {
     ;(ring[nextIndex] ?? ring[0])?.send(grantOfFirst)

@@ -29,6 +29,7 @@ const watchCount = 20
 const openWires = new Set<Wire>()
 let flood: Flood | undefined
 let counts = { accepted: 0, refused: 0 }
+/** Resolves when all loops of the flood have ended. */
 let loops: Promise<unknown> = Promise.resolve()
 
 /** Sends a message, and resolves at the first answer or when the connection closes. */
@@ -39,6 +40,7 @@ function request(wire: Wire, message: string): Promise<void> {
   })
 }
 
+/** What each flood does with an open connection, until the connection may be dropped. */
 const floods: Readonly<Record<Flood, (wire: Wire) => Promise<void>>> = {
   connections: async () => {},
   hellos: (wire) => request(wire, `{"type":"hello","name":"${'x'.repeat(256)}","grace":"lease"}`),

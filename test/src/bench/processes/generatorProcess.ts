@@ -21,6 +21,7 @@ export function generate({
 }: GeneratorOptions): Promise<JobResult> {
   const core = generatorCore(assignment.job.placement)
   const child = fork(generator, {
+    // `taskset` starts Node on the core, and Node then runs the generator.
     ...(canPin && { execPath: 'taskset', execArgv: ['-c', String(core), process.execPath] }),
     serialization: 'advanced',
     // Node must not print warnings about the code of the peers' packages.

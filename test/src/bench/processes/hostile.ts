@@ -53,6 +53,7 @@ async function runSession(
       group.drop(session)
     }
     if (group.isOver) return
+    // The group goes on, so the broker has refused or closed the connection.
     cuts++
     await pause(reconnectMs)
   }

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Peer, ProgramServer } from '../peers/peer.js'
-import { pinned, type Server, startServer } from './servers.js'
+import { pinned, type Server, serverCore, startServer } from './servers.js'
 
 const script = fileURLToPath(new URL('./peerServer.js', import.meta.url))
 
@@ -39,7 +39,7 @@ export async function startPeer(peer: Peer): Promise<Server> {
   const url = server.url(port)
   if (server.kind === 'script') {
     const args = [script, peer.name, String(port)]
-    return startServer(pinned(0, process.execPath, args), { ready: /^ready$/, url })
+    return startServer(pinned(serverCore, process.execPath, args), { ready: /^ready$/, url })
   }
   const user = isRoot() && server.user !== undefined ? idsOf(server.user) : undefined
   const data = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
@@ -48,7 +48,7 @@ export async function startPeer(peer: Peer): Promise<Server> {
   server.prepare?.(data, (program, args) => {
     execFileSync(join(programs, program), args, { stdio: 'ignore', cwd: data, ...user })
   })
-  const command = pinned(0, join(programs, server.program), server.args(port, data))
+  const command = pinned(serverCore, join(programs, server.program), server.args(port, data))
   const cleanUp = (): void => rmSync(data, { recursive: true, force: true })
   return startServer(command, { ready: server.ready, url, cwd: data, ...user, onExit: cleanUp })
 }

@@ -15,6 +15,8 @@ import { hasProc, type Usage, usageFromProc } from './usage.js'
 
 /** The default of {@link ServerOptions.startMs}, in ms. */
 const defaultStartMs = 30_000
+/** The number of lines of its output that the error about a failed server shows. */
+const shownLines = 20
 
 /** The script of the command `holdfast`. */
 export const brokerCommand = fileURLToPath(
@@ -34,9 +36,12 @@ const hasTaskset = spawnSync('taskset', ['--version'], { stdio: 'ignore' }).stat
 /** Whether a server and the load generator can be pinned to one core each. */
 export const canPin: boolean = hasTaskset && availableParallelism() >= 2
 
-/** The core of the load generator. Servers have core 0. */
+/** The core of the measured servers. */
+export const serverCore = 0
+
+/** The core of the load generator. */
 export function generatorCore(placement: Placement): number {
-  return placement === 'shared' ? 0 : 1
+  return placement === 'shared' ? serverCore : 1
 }
 
 /** A program and its arguments. */
@@ -158,7 +163,7 @@ function startNode(args: readonly string[], onExit: () => void = () => {}): Prom
   // The launcher of the broker also sets this flag on a machine with one processor.
   const flags = canPin ? ['--single-threaded-gc'] : []
   if (!hasProc) flags.push('--import', usagePreload)
-  const command = pinned(0, process.execPath, [...flags, ...args])
+  const command = pinned(serverCore, process.execPath, [...flags, ...args])
   return startServer(command, {
     ready: /\bws:\/\/\S+/,
     url: undefined,
@@ -207,7 +212,7 @@ function firstMatch(child: ChildProcess, pattern: RegExp, startMs: number): Prom
       createInterface({ input }).on('line', (line) => {
         const match = pattern.exec(line)?.[0]
         if (match !== undefined) resolve(match)
-        if (output.length < 20) output.push(line)
+        if (output.length < shownLines) output.push(line)
       })
     }
     child.once('error', reject)

@@ -13,6 +13,7 @@ import { brokerCommand, canPin, type Server, startServer } from './servers.js'
 
 const pathOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 const programs = { etcd: './bareLogDriver.js', postgres: './bareInsertDriver.js' }
+/** The beginning of a command line that lets a process use all cores; empty without `taskset`. */
 const anyCore = canPin ? ['taskset', '-c', `0-${availableParallelism() - 1}`] : []
 
 /**

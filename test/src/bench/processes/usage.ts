@@ -42,7 +42,10 @@ function cpuOf(pid: number): number {
   return ns / 1_000
 }
 
-/** User and system time in ticks: fields 14 and 15. Field 2, the name, may contain spaces. */
+/**
+ * User and system time in ticks: fields 14 and 15. Field 2, the name, may contain spaces, so the
+ * code cuts the text after the name. Index 0 is then field 3.
+ */
 function ticksOf(pid: number): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
@@ -64,11 +67,12 @@ export function ownCpuUs(): number {
 export function peakBytes(pid: number): number | undefined {
   if (!existsSync(`/proc/${pid}/status`)) return undefined
   const text = readFileSync(`/proc/${pid}/status`, 'utf8')
+  // VmHWM is the "high water mark" of the resident memory.
   const kilobytes = /^VmHWM:\s+(\d+)/m.exec(text)?.[1]
   return kilobytes === undefined ? undefined : Number(kilobytes) * 1024
 }
 
-/** The memory of one process that is in RAM. */
+/** The memory of one process that is in RAM, in bytes. */
 function residentBytes(pid: number): number {
   const kilobytes = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
   return Number(kilobytes ?? 0) * 1024

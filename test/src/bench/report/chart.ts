@@ -10,6 +10,8 @@ import { formatFigure } from './columns.js'
 const width = 860
 /** The width of the names to the left of the bars. */
 const left = 330
+/** The width for the figure to the right of the longest bar. */
+const right = 70
 const barHeight = 18
 const rowHeight = 26
 const groupHeight = 30
@@ -29,7 +31,8 @@ interface Group {
 export function chartOf(rows: readonly Row[], caption: string): string {
   const groups = groupsOf(rows)
   const longest = Math.max(1, ...groups.flatMap(({ bars }) => bars.map(({ ratio }) => ratio)))
-  const perUnit = (width - left - 70) / longest
+  /** The length of a bar with the ratio 1. */
+  const perUnit = (width - left - right) / longest
   const parts: string[] = []
   let y = top
   for (const { title, bars } of groups) {
@@ -74,6 +77,7 @@ function groupsOf(rows: readonly Row[]): Group[] {
     const ratio = figures['ratioToReference']
     if (ratio === undefined || system === 'ws echo') continue
     const cores = placement === 'shared' ? 'one core' : 'a core each'
+    // The peers get their bars in the group of the broker.
     const title = `${workload.replace(' peers', '')} ${shape}, ${cores}`
     const bars = groups.get(title) ?? []
     bars.push({ label: system, ratio, isHoldfast: system.startsWith('holdfast') })

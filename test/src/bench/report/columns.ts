@@ -1,6 +1,10 @@
 /** Defines how a table shows figures: their titles, their order and their digits. */
 
-/** Titles by the name of the figure, in the order of the columns. */
+/**
+ * Titles by the name of the figure, in the order of the columns. "of echo" means: divided by the
+ * same figure of the echo server, and so on. "by hand" means: with frames that the generator writes
+ * itself.
+ */
 const titles: Readonly<Record<string, string>> = {
   count: 'count',
   pairsPerSecond: 'pairs/s',

@@ -7,7 +7,7 @@ export interface Machine {
   readonly memoryGiB: number
   readonly system: string
   readonly node: string
-  /** The load of the machine when the run began. */
+  /** The mean load of the machine in the minute before the run. */
   readonly loadBefore: number
 }
 

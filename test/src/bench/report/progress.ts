@@ -22,6 +22,7 @@ function bar(jobs: number): Progress {
     { format, hideCursor: true, clearOnComplete: true, formatValue: oneDigit },
     Presets.shades_classic,
   )
+  // The first `begin` finishes no job.
   let finished = -1
   progressBar.start(jobs, 0, { title: '' })
   return {

@@ -38,6 +38,7 @@ export function asJson(results: Results): string {
     withClient: measuredWithClient,
     outcome,
   }))
+  // `undefined` leaves out the full results, because `targets` has their readable parts.
   return `${JSON.stringify({ ...results, targetResults: undefined, targets }, undefined, 2)}\n`
 }
 

@@ -23,6 +23,7 @@ function tableOf(rows: readonly Row[]): string {
     system,
     ...columns.map(({ figure }) => formatFigure(figures[figure])),
   ])
+  // The first three columns are texts, and the others are numbers.
   const align = head.map((_, i) => (i < 3 ? 'l' : 'r'))
   return `${markdownTable([head, ...body], { align })}\n`
 }

@@ -102,7 +102,7 @@ function ratio(a: number | undefined, b: number | undefined): number | undefined
   return a === undefined || b === undefined ? undefined : a / b
 }
 
-/** Where a figure is in the rows. */
+/** Where a figure is in the rows. Without a placement, the first row counts. */
 type FigureAddress = readonly [
   workload: string,
   shape: string,
@@ -152,7 +152,7 @@ const uncontended: readonly Target[] = [
     'less',
     (figures, system) =>
       ratio(figures.of('W1', '64×1', system, 'p99Us'), figures.of('W1', '64×1', system, 'p50Us')),
-    true,
+    /* hasClient */ true,
   ),
   figureTarget('W1 1×1, one core: pairs/s ÷ echo', [0.8, 0.9], 'more', [
     'W1',
@@ -169,7 +169,7 @@ const uncontended: readonly Target[] = [
         figures.of('W1', '1×1', system, 'p50Us', 'shared'),
         figures.of('W1', '1×1', echo, 'p50Us', 'shared'),
       ),
-    true,
+    /* hasClient */ true,
   ),
 ]
 
@@ -190,7 +190,7 @@ const handoffs: readonly Target[] = [
         figures.of('W2', 'K=1000', system, 'ratioToReference'),
         figures.of('W2', 'K=2', system, 'ratioToReference'),
       ),
-    true,
+    /* hasClient */ true,
   ),
   figureTarget('W2 K=100: packets per hand-off', [4.1, 3], 'less', [
     'W2',
@@ -388,6 +388,7 @@ const neighbourTargets: readonly Target[] = (
     ['public', 50],
   ] as const
 ).flatMap(([profile, maxMs]) => {
+  /** Reads the largest figure of all kinds, divided by `scale` to change its unit. */
   const worst = (figure: string, scale: number) => (figures: Figures) => {
     const max = figures.largest('neighbours', `${profile}: `, figure)
     return max === undefined ? undefined : max / scale
@@ -445,7 +446,7 @@ const peerTargets: readonly Target[] = [
   peerTarget(['W2', 'K=1000'], 'redis-semaphore', [300, 500]),
 ]
 
-/** Compares every target with these rows. */
+/** Compares every target with these rows. @param withPeers Whether the run measured peers. */
 export function compareWithTargets(rows: readonly Row[], withPeers: boolean): TargetResult[] {
   const figures = new Figures(rows)
   const targets = [

@@ -27,6 +27,7 @@ class ScopeChainTable {
 
   constructor(scopeCount: number) {
     this.#scopeCount = scopeCount
+    // The session after the last scope holds nothing. It makes the request that is measured.
     for (let i = 0; i <= scopeCount; i++) this.#open(`s${i}`)
     for (let i = 0; i < scopeCount; i++) this.#lock(`s${i}`, `k${i}`, scope)
     for (let i = 0; i < scopeCount - 1; i++) this.#lock(`s${i}`, `k${i + 1}`, scope)
@@ -79,11 +80,12 @@ async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> 
     visitsPerCheck: [],
   }
   const repeats = pace.rounds * loopsPerRound
+  // The repeat -1 does not count, because it warms up the code.
   for (let repeat = -1; repeat < repeats; repeat++) {
     const table = new ScopeChainTable(scopeCount)
-    const plainWaitUs = usPerCall(calls, () => table.waitAndCancel(false))
+    const plainWaitUs = usPerCall(calls, () => table.waitAndCancel(/* inScope */ false))
     const before = table.visitCount
-    const checkedWaitUs = usPerCall(calls, () => table.waitAndCancel(true))
+    const checkedWaitUs = usPerCall(calls, () => table.waitAndCancel(/* inScope */ true))
     const visitsPerCheck = (table.visitCount - before) / calls
     const deadlockUs = usPerCall(calls, () => table.refuse())
     if (repeat < 0) continue

@@ -12,6 +12,7 @@ const clients = 50
 async function runJob({ server, echo, pace, job, progress }: LoadContext): Promise<JobResult> {
   const ms = pace.rounds * pace.sliceMs
   const { grants, violations } = await runHolders(server, clients, ms)
+  // The control is shorter, because the check detects this server with one of the first grants.
   progress(0.7)
   const control = await runHolders({ ...echo, url: `${echo.url}/yes` }, clients, ms / 4)
   if (control.violations === 0)

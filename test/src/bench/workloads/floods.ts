@@ -65,6 +65,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
       if (flood !== undefined) await send(flooderProcess, { url: server.url, flood })
       await pause(Math.min(settleMs, pace.sliceMs))
       const latencies = await client.run(ms)
+      // Stops the flood. In a calm slice there is no flood to stop.
       const counts = await send(flooderProcess, { url: server.url, flood: undefined })
       slicesOf[i]!.push({ latencies, counts: flood === undefined ? undefined : counts })
     }
@@ -84,7 +85,11 @@ interface Slice {
   readonly counts: FloodCounts | undefined
 }
 
-/** The figures of slices, also as ratios to the calm slices of the same rounds. */
+/**
+ * The figures of slices, also as ratios to the calm slices of the same rounds.
+ *
+ * @param ms How long the flood ran in each slice, also before the measurement.
+ */
 function figuresOf(slices: readonly Slice[], calm: readonly Slice[], ms: number) {
   const percentile = (slice: Slice, percent: number): number => slice.latencies.percentile(percent)
   const ratioToCalm = (percent: number): number =>
@@ -136,6 +141,7 @@ class PacedClient {
     return new Promise((resolve) => {
       this.#session.lock('good', ({ fence }) => {
         this.#exclusion.granted('good', fence)
+        // The check must know of the release before the broker can grant the lock again.
         this.#exclusion.released('good')
         this.#session.unlock(fence, () => resolve())
       })

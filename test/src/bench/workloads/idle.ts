@@ -19,6 +19,8 @@ import { RawSession } from '../load/rawSession.js'
 
 /** The sessions and the lease for which the figure is computed. */
 const target = { sessions: 18_000, leaseMs: 15_000 }
+/** The number of sessions of a run at full size. */
+const fullSize = 3_000
 /** The number of sessions that are opened at the same time. */
 const openedAtOnce = 25
 /** The shortest lease that the broker allows, in ms. */
@@ -56,7 +58,7 @@ const systems: readonly (readonly [string, OpenSession])[] = [
 ]
 
 function jobs({ sizeDivisor }: { readonly sizeDivisor: number }): readonly Job[] {
-  const sessions = Math.max(10, Math.round(3_000 / sizeDivisor))
+  const sessions = Math.max(10, Math.round(fullSize / sizeDivisor))
   return [
     makeJob('idle', 'sessions that hold nothing', 'split', { sessions, locks: 0 }),
     makeJob('idle', 'sessions that hold a lock each', 'split', { sessions, locks: 1 }),
@@ -89,6 +91,7 @@ async function measure(context: LoadContext, open: OpenSession): Promise<Row['fi
     await sleep((leaseMs / 2) * (openedAtOnce / sessions))
   }
   const isSmoke = pace.name === 'smoke'
+  // At least one lease, and about as long as three slices of another workload in each round.
   const measuredMs = Math.max(isSmoke ? 0 : leaseMs, 3 * pace.rounds * pace.sliceMs)
   if (!isSmoke) await sleep(warmUpLeases * leaseMs)
   const cpuUsBefore = (await usageOf(server.pid)).cpuUs

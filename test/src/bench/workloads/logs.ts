@@ -56,6 +56,7 @@ function jobs({ sizeDivisor }: Pace): readonly Job[] {
     ...etcd.map((brokers) =>
       makeJob('logs', `etcd, ${brokerCount(brokers)}`, 'split', { brokers }),
     ),
+    // The last job measures the log of a table that already has many locks.
     ...(etcd.length === 0 ? [] : [100_000]).map((held) => {
       const count = Math.max(1_000, held / sizeDivisor)
       const shape = `etcd, 3 brokers, ${count.toLocaleString('en')} locks`
@@ -118,12 +119,15 @@ async function measureEtcd(
   try {
     for (let i = 0; i < count; i++) {
       brokers.push(await startBrokerWith(['--log', cluster.address('bench')]))
+      // One driver fewer than brokers: `sharedRoundTrip` also follows the log of the drivers, so
+      // the bare log has as many followers as the log of the brokers.
       if (i > 0) await addDriver()
     }
     const [first, last] = [brokers[0]!, brokers.at(-1)!]
     const { held } = job.params
     if (held !== undefined) await fillHeld(first.url, 'held', held, () => {})
     const seenByAll = await compareLatency(pace, roundTrip.measure, sharedRoundTrip.measure)
+    // The comparison of rates needs as many drivers as brokers.
     await addDriver()
     progress(0.1)
     const grant = await compareLatency(pace, roundTrip.measure, await prepareGrant(last))

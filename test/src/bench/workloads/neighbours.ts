@@ -36,6 +36,12 @@ const heapMiB = 512
 const good = { count: 10, everyMs: 50 }
 /** The number of locks of each session that fills the table. The profile `public` allows fewer. */
 const locksPerFiller = { private: 10_000, public: 180 }
+/** The longest possible lease in ms, so that the sessions that fill the table do not expire. */
+const fillerLeaseMs = 300_000
+/** How often the memory of the broker is sampled, in ms. */
+const sampleMs = 100
+/** How long the process of the hostile clients may take to report its counts, in ms. */
+const reportMs = 2_000
 /** The number of sessions that fill the table at the same time. */
 const fillersAtOnce = 25
 /** How long to wait for answers after the hostile clients have stopped, in ms. */
@@ -140,8 +146,9 @@ async function besideHostile(
       isDead = true
     }
   }
-  const sampling = setInterval(sample, 100)
+  const sampling = setInterval(sample, sampleMs)
   const pairs = startPairs(clients)
+  // Hostile clients need not go on when the broker is dead, or when no client is left to measure.
   const isOver = (): boolean => isDead || clients.every(({ lost }) => lost !== undefined)
   await Promise.race([
     send(hostileProcess, { type: 'prepare', ...hostileClients }),
@@ -149,7 +156,7 @@ async function besideHostile(
   ])
   hostileProcess.send({ type: 'begin' } satisfies HostileCommand)
   await untilOr(isOver, hostileMs[pace.name])
-  const report = await Promise.race([send(hostileProcess, { type: 'stop' }), pause(2_000)])
+  const report = await Promise.race([send(hostileProcess, { type: 'stop' }), pause(reportMs)])
   hostileProcess.kill('SIGKILL')
   clearInterval(pairs)
   await untilOr(() => isDead || clients.every(({ pending }) => pending === 0), maxWaitMs)
@@ -252,7 +259,7 @@ async function openFiller(
   locks: number,
 ): Promise<void> {
   const { hello, address } = sourceOf(profile, 'filler', index)
-  const session = await RawSession.open(url, `,"lease":300000${hello}`, address)
+  const session = await RawSession.open(url, `,"lease":${fillerLeaseMs}${hello}`, address)
   await new Promise<void>((resolve, reject) => {
     let missing = locks
     for (let i = 0; i < locks; i++) {

@@ -61,6 +61,7 @@ async function loadPairs(context: LoadContext): Promise<JobResult> {
     await EchoPairs.open(echo, sessions, inFlight),
     new ClientPairs({ ...description, clients, inFlight, exclusion }),
   ])
+  // Leaves out the row of the echo, which would repeat in the job of each peer.
   return result(job, results.slice(1), exclusion)
 }
 
@@ -75,6 +76,7 @@ async function loadHandoff(context: LoadContext): Promise<JobResult> {
   const pace = peer.polls
     ? { ...context.pace, rounds: 1, sliceMs: pollSliceMs, warmUpMs: 0 }
     : context.pace
+  // One message at a time, because a hot key also has one hand-off at a time.
   const reference = await EchoPairs.open(echo, 1, 1)
   const results = await runContest({ ...context, pace }, [reference, handoff])
   results[1]!.figures['unfairness'] = handoff.unfairness

@@ -49,6 +49,7 @@ class TwoSessionTable {
     const terms = { ttl: undefined, timeout: undefined, metadata: undefined, steal: false }
     for (const { key, mode } of this.#items)
       this.#apply({ type: 'lock', ...this.#from(session), key, mode, ...terms })
+    // The fences of the new locks follow each other, up to the fence of the last grant.
     const last = this.fence
     for (let i = this.#items.length - 1; i >= 0; i--) this.unlock(session, last - i)
   }
@@ -68,6 +69,7 @@ async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> 
   const calls = Math.max(10, Math.floor(keysPerLoop / pace.sizeDivisor / keyCount))
   const figures: Record<string, number[]> = { setPairUs: [], setOneByOneUs: [], setHandOffUs: [] }
   const repeats = pace.rounds * loopsPerRound
+  // The repeat -1 does not count, because it warms up the code.
   for (let repeat = -1; repeat < repeats; repeat++) {
     const table = new TwoSessionTable(keyCount)
     const setPairUs = usPerCall(calls, () => {

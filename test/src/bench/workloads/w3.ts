@@ -30,6 +30,8 @@ type Fill = keyof typeof fills
 
 /** The number of waiters on each key, for waiters that are spread over keys. */
 const waitersEach = 10
+/** The load of the measured pairs: 16 sessions with 16 pairs under way in each. */
+const pairsLoad = { sessions: 16, inFlight: 16 } as const
 
 function jobs({ sizeDivisor }: { readonly sizeDivisor: number }): readonly Job[] {
   const memory = (fill: Fill, count: number, limits: Job['limits'] = {}): Job =>
@@ -68,7 +70,7 @@ async function measureMemory(context: LoadContext, fill: Fill, count: number): P
   if (fill === 'sessions') {
     const { echo } = context
     const bare = await bytesEach(context, echo.pid, count, (onProgress) =>
-      openIdle(`${echo.url}/echo`, count, false, onProgress),
+      openIdle(`${echo.url}/echo`, count, /* withSession */ false, onProgress),
     )
     rows.push({ ...row, system: 'ws echo, connections', figures: bare })
   }
@@ -84,7 +86,7 @@ async function fillWith(
 ): Promise<(() => void) | undefined> {
   switch (fill) {
     case 'sessions':
-      return openIdle(server.url, count, true, onProgress)
+      return openIdle(server.url, count, /* withSession */ true, onProgress)
     case 'held':
       await fillHeld(server.url, 'held', count, onProgress)
       break
@@ -125,14 +127,11 @@ async function measurePairs(context: LoadContext, maxLocks: number): Promise<Job
   const { server, echo, pace } = context
   const { workload, placement } = context.job
   const exclusion = new ExclusionCheck()
-  const reference = await EchoPairs.open(echo, 16, 16)
-  const pairs = await RawPairs.open(
-    server,
-    { sessions: 16, inFlight: 16, prefix: 'own' },
-    exclusion,
-  )
+  const reference = await EchoPairs.open(echo, pairsLoad.sessions, pairsLoad.inFlight)
+  const pairs = await RawPairs.open(server, { ...pairsLoad, prefix: 'own' }, exclusion)
   const rows: Row[] = []
   let held = 0
+  // 1,000 locks, then 10,000 locks, up to a million.
   for (let count = maxLocks / 1_000; count <= maxLocks; count *= 10) {
     await fillHeld(server.url, `of${count}`, count - held, () => {})
     held = count

@@ -114,6 +114,7 @@ async function stampede(
     }, settleMs)
   })
   for (const session of sessions) session.destroy()
+  // Lets the server handle the closed connections before the next stampede.
   await new Promise((resolve) => setTimeout(resolve, settleMs))
   return result
 }

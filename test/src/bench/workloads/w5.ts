@@ -30,6 +30,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   const mixed = await MixedLoad.open(context.server, { sessions, inFlight, watchers }, exclusion)
   const reference = await EchoPairs.open(context.echo, sessions, inFlight)
   const results = await runContest(context, [reference, mixed])
+  // The second contestant is the mixed load.
   Object.assign(results[1]!.figures, mixed.counts)
   const rows = rowsOf(context.job, results)
   return { rows, grants: exclusion.grants, violations: exclusion.violations }
