@@ -50,7 +50,11 @@ describe('locks across two browsers and two processes', function () {
     await site?.close()
   })
 
-  /** Resolves with whether the tab got the lock. A tab that got the lock keeps it. */
+  /**
+   * Resolves with whether the tab got the lock. A tab that got the lock keeps it.
+   *
+   * @param locks The code of an expression whose value is a lock manager.
+   */
   const holdsIn = (tab: Tab, locks: string): Promise<boolean> =>
     tab.evaluate(`new Promise((resolve) => {
       globalThis.onResult = resolve
@@ -67,6 +71,7 @@ describe('locks across two browsers and two processes', function () {
       .connect('${site.url}')).locks`
     expect(await holdsIn(tabs[0]!, sessionLocks)).to.equal(true)
     expect(await holdsIn(tabs[1]!, sessionLocks)).to.equal(false)
+    /** Whether the session of this test can get the lock. The session releases the lock at once. */
     const isFree = () =>
       session.locks.request('printer', { ifAvailable: true }, (lock) => lock !== null)
     expect(await isFree()).to.equal(false)
@@ -82,6 +87,7 @@ describe('locks across two browsers and two processes', function () {
     expect(await isFree()).to.equal(false)
     child.kill('SIGKILL')
     await once(child, 'exit')
+    // Waits until the broker has ended the session of the killed program.
     await session.locks.request('printer', () => {})
     expect(await holdsIn(tabs[1]!, sessionLocks)).to.equal(true)
   })

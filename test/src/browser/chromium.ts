@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { type BrowserContext, chromium, type Page } from 'playwright-core'
 
+/** The flags of every Chromium of the tests. Chromium has no sandbox if it runs as root. */
 export const chromiumFlags: readonly string[] = [
   ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'],
   ...['--disable-background-networking', '--disable-component-update'],
@@ -34,6 +35,7 @@ export async function openChromium(...moreFlags: readonly string[]): Promise<Chr
     context,
     close: async () => {
       await context.close()
+      // A process of the browser may still write to the profile, so the removal may need retries.
       await rm(profile, { recursive: true, force: true, maxRetries: 3 })
     },
   }

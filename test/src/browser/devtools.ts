@@ -68,6 +68,7 @@ export class DevTools {
   async open(address: string, browserContextId?: string): Promise<Tab> {
     const created = await this.send('Target.createTarget', { url: 'about:blank', browserContextId })
     const { targetId } = created as { targetId: string }
+    // With `flatten`, the tab uses the same WebSocket; a `sessionId` marks the messages of the tab.
     const attached = await this.send('Target.attachToTarget', { targetId, flatten: true })
     const tab = new Tab(this, targetId, (attached as { sessionId: string }).sessionId)
     await tab.send('Page.enable')
@@ -100,6 +101,7 @@ export class DevTools {
     this.#socket.terminate()
     process.kill(-this.#child.pid!, 'SIGKILL')
     await exited
+    // A process of the browser may still write to the profile, so the removal may need retries.
     await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 })
   }
 
@@ -114,7 +116,7 @@ export class DevTools {
     return new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject }))
   }
 
-  /** Resolves with the parameters of the next event of this name. */
+  /** Resolves with the parameters of the tab's next event of this name. */
   event(method: string, sessionId: string): Promise<unknown> {
     return new Promise((resolve) => {
       const listener = (message: Message) => {

@@ -1,6 +1,7 @@
 /**
  * Compares `session.locks` with `navigator.locks` of Chromium. The same scenarios, and the same
- * random plans of lock requests, run in the same page. Their logs must be equal.
+ * random plans of lock requests, run in the same page. Their logs must be equal. At a quiet point,
+ * a scenario waits until nothing more happens.
  */
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
@@ -17,6 +18,8 @@ import { openSite, type Site } from './site.js'
 type ScriptResult = Pick<Script, 'log' | 'quietPoints'>
 
 const script = '/built/browser/inPage/differential.js'
+/** The number of turns of a random plan. */
+const turnsOfPlan = 12
 
 describe('session.locks compared with navigator.locks', function () {
   this.timeout(600_000)
@@ -66,6 +69,7 @@ describe('session.locks compared with navigator.locks', function () {
             index,
           )
           const expected = deviation?.log ?? scenario.log
+          // Two sessions have two connections, so their events may arrive in any order.
           const isOrderFree = implementation === 'twoSessions' || anyOrder
           if (!isOrderFree) expect(log).to.deep.equal(expected)
           expect(sortedBetweenQuietPoints(log, quietPoints)).to.deep.equal(
@@ -80,7 +84,7 @@ describe('session.locks compared with navigator.locks', function () {
     const [planCount, batchSize] = [count(4, 500), count(4, 20)]
     const random = new Random(seed)
     for (let done = 0; done < planCount; done += batchSize) {
-      const plans = Array.from({ length: batchSize }, () => drawPlan(random, 12))
+      const plans = Array.from({ length: batchSize }, () => drawPlan(random, turnsOfPlan))
       const nativeLogs = await inPage<string[][]>('planLogs', 'native', site.url, plans)
       const sessionLogs = await inPage<string[][]>('planLogs', 'session', site.url, plans)
       for (const [i, nativeLog] of nativeLogs.entries()) {

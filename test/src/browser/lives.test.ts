@@ -20,6 +20,10 @@ const life = '/built/browser/inPage/life.js'
  * throttling begins 2 s after the page was hidden, and not after 5 minutes.
  */
 const throttlingFlag = '--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/2'
+/** The ttl of the lock of a hidden page, in ms: so short that the client must refresh the lock. */
+const shortTtl = 1_400
+/** The interval of a timer that records events. The loss must come before these events. */
+const timerMs = 10
 /** A lease that is longer than any test. */
 const longLease = { lease: 300_000, grace: 'lease' } as const
 
@@ -85,6 +89,7 @@ describe('a tab', function () {
 
   it('loses its locks in the back/forward cache, and has a new session afterwards', async () => {
     await tab.call(life, 'hold', site.url, 'cached', longLease)
+    // The tab requests the key "later", which the rival holds until the tab is in the cache.
     await rival.lock('later').then((lock) => {
       // Do not wait for the response, because the tab leaves the page before the response.
       tab.call(life, 'waitFor', 'later').catch(() => {})
@@ -101,7 +106,7 @@ describe('a tab', function () {
   })
 
   it('keeps its locks while it is hidden and its timers are throttled', async () => {
-    await tab.call(life, 'hold', site.url, 'hidden', {}, 1_400)
+    await tab.call(life, 'hold', site.url, 'hidden', {}, shortTtl)
     const other = await browser.open(`${site.origin}/other.html`)
     // The broker needs more than one lease to send three pings, and more than three to send ten.
     expect(await tab.call(life, 'heldAfterPings', count(3, 10))).to.equal(true)
@@ -111,7 +116,7 @@ describe('a tab', function () {
 
   it('loses its locks in time when it is frozen, and reports the loss first when it wakes', async () => {
     await tab.call(life, 'hold', site.url, 'frozen')
-    await tab.call(life, 'startTimer', 10)
+    await tab.call(life, 'startTimer', timerMs)
     const other = await browser.open(`${site.origin}/other.html`)
     const freedAt = await freedBy('frozen', () =>
       tab.send('Page.setWebLifecycleState', { state: 'frozen' }),
@@ -125,7 +130,7 @@ describe('a tab', function () {
 
   it('loses its locks in time when the machine sleeps, and reports the loss first when it wakes', async () => {
     await tab.call(life, 'hold', site.url, 'asleep')
-    await tab.call(life, 'startTimer', 10)
+    await tab.call(life, 'startTimer', timerMs)
     const freedAt = await freedBy('asleep', async () => browser.pause())
     browser.continue()
     await tab.call(life, 'untilRecorded', 'newSession')
@@ -144,6 +149,7 @@ describe('a tab', function () {
       tab.send('Network.emulateNetworkConditions', {
         offline,
         latency: 0,
+        // -1 means no limit.
         downloadThroughput: -1,
         uploadThroughput: -1,
       })

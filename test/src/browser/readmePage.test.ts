@@ -43,6 +43,7 @@ describe('the web page that a reader of client/README.md can copy', function () 
 
   it('takes a lock, shows the holder in every window, and releases the lock when its window closes', async () => {
     expect(language).to.equal('html')
+    // The page has the URL once, so the replacement reaches every use of the URL.
     expect(code.split(urlOfPage)).to.have.length(2)
     const { url } = await stage.broker({ dev: true })
     site = await openSite({}, { '/minutes.html': code.replace(urlOfPage, `'${url}'`) })
@@ -64,6 +65,7 @@ describe('the web page that a reader of client/README.md can copy', function () 
     await ann.close()
     await waitForList(ben, 'Ben edits documents/minutes')
     await ben.close()
+    // Both windows lost the lock when they were closed.
     await events.waitUntil((names) => names.filter((name) => name === 'lost').length === 2)
   })
 })

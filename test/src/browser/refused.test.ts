@@ -49,7 +49,10 @@ describe('a refused page', function () {
   needs('chromium')
   const stage = Stage.forEachTest()
   let site: Site
-  /** A site whose broker allows only one origin. */
+  /**
+   * A site whose broker allows only one origin: that of `site`, but with `localhost` as its host.
+   * Pages of `site` have `127.0.0.1` as their host, so the broker refuses these pages.
+   */
   let strictSite: Site
   const strictRefusals = new RefusalRecorder()
   let chromium: Chromium

@@ -43,6 +43,7 @@ const emptyPage = `<!doctype html><meta charset="utf-8"><title>page</title>
  */
 export async function openSite(options: BrokerOptions = {}, pages: Pages = {}): Promise<Site> {
   const server = createServer((request, response) => {
+    // The request has only a path, and `URL` needs some origin.
     const { pathname } = new URL(request.url ?? '/', 'http://any')
     readPage(pathname, pages).then(
       (body) => {

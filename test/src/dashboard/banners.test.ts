@@ -14,6 +14,7 @@ describe('the banners of the dashboard', function () {
   it('announce that the draining broker will stop', async () => {
     // A draining broker closes idle sessions one after the other, and the dashboard's session last.
     const { broker, url, sessions } = await stage.brokerWithSessions('ann', 'bob', 'cid', 'dan')
+    // The lock keeps the draining broker from stopping.
     await sessions[0]!.lock('k')
     const dashboardPage = await dashboardPages.openPage(url)
     await dashboardPage.waitForState('Live')

@@ -9,9 +9,12 @@ function stats(counts: Partial<LockStats>): LockStats {
   return { ...zeros, refreshCount: 0, unlockCount: 0, successRate: 0, ...counts }
 }
 
+/** The wall clock when the monotonic clock is 0, in ms. */
+const epoch = 1_000_000
+
 /** The counters of a broker at a time, in ms by the monotonic clock. */
 function sample(now: number, counts: Partial<LockStats>) {
-  return { wall: 1_000_000 + now, now, stats: stats(counts), held: 1, waiting: 2, roundTrip: 3 }
+  return { wall: epoch + now, now, stats: stats(counts), held: 1, waiting: 2, roundTrip: 3 }
 }
 
 describe('the charts', () => {
@@ -20,7 +23,9 @@ describe('the charts', () => {
     series.add(sample(0, { totalLocks: 10, failedLocks: 4 }))
     expect(series.times).to.deep.equal([])
     series.add(sample(2_000, { totalLocks: 30, failedLocks: 10, unlockCount: 5, expiredLocks: 1 }))
+    // The wall clock of the second sample, in s.
     expect(series.times).to.deep.equal([1_002])
+    // In 2 s there were 20 requests that ended, and 6 of these requests failed.
     expect(series.latest('grants')).to.equal(7)
     expect(series.latest('failures')).to.equal(3)
     expect(series.latest('releases')).to.equal(2.5)
@@ -32,11 +37,12 @@ describe('the charts', () => {
     const series = new (await load('series')).TimeSeries()
     series.add(sample(0, { totalLocks: 10 }))
     series.add(sample(1_000, { totalLocks: 20 }))
-    series.addGap(1_001_500)
-    series.addGap(1_001_600)
+    series.addGap(epoch + 1_500)
+    series.addGap(epoch + 1_600)
     series.add(sample(5_000, { totalLocks: 900 }))
     series.add(sample(6_000, { totalLocks: 901 }))
     series.add(sample(7_000, { totalLocks: 1 }))
+    // Two gaps in a row are one. Neither a gap nor a counter that falls gives a rate.
     expect(series.column('grants')).to.deep.equal([10, null, 1])
   })
 

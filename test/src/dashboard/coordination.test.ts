@@ -52,6 +52,7 @@ describe('the longest waits', () => {
       },
       { key: 'c', held: [], waiting: [waits('w', { since: 40 })] },
     ]
+    // The wait for "c" is the shortest, so the two longest waits do not include it.
     const found = longestWaits(rows, 2)
     const names = found.map(({ key, request, holder }) => [key, request.name, holder?.session])
     expect(names).to.deep.equal([
@@ -144,6 +145,7 @@ describe('the dashboard in Chromium shows', function () {
     await untilHandled(bob!)
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/coordination')
     const { page } = dashboardPage
+    // The row 0 is the heading.
     const row = (panel: string) => page.getByRole('region', { name: panel }).getByRole('row').nth(1)
     await row('Elections').waitFor()
     const election = await row('Elections').textContent()
@@ -226,6 +228,7 @@ describe('the dashboard in Chromium shows', function () {
     }
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
     const groups = dashboardPage.page.getByRole('list', { name: 'All waiters' })
+    // Waits for the second group, so that the page shows all 50 waiters.
     await groups.getByText('25 ×').nth(1).waitFor()
     const lines = await groups.getByRole('listitem').allTextContents()
     expect(lines).to.have.length(2)

@@ -30,7 +30,11 @@ function found(locks: HeldInfo[], waiting: WaitingInfo[] = [], more = {}): Query
   return { held: locks, waiting, ...counts, ...more }
 }
 
-/** Gives the model the complete state with which a watch begins. */
+/**
+ * Gives the model the state with which a watch begins.
+ *
+ * @param heldCount How many locks the broker has, with the locks that the state does not list.
+ */
 function begin(model: LockModel, locks: HeldInfo[], heldCount = locks.length): void {
   model.onState({ event: 'state', held: locks, heldCount, resync: false })
 }
@@ -107,6 +111,7 @@ describe('the lock model of the dashboard', () => {
   it('keeps the end of a lock that is downgraded or upgraded, or whose leader publishes', () => {
     const lock = { ...held('a', 1), ttl: 9_000 }
     begin(model, [{ ...lock, ttlRemaining: 5_000 }])
+    // The events have the whole ttl, but neither of them extends the lock.
     now = 3_000
     model.onEvent(event('proclaimed', { ...lock, election: true, value: 2 }))
     model.onEvent(event('downgraded', { ...lock, mode: 'shared' }))
@@ -221,6 +226,7 @@ describe('the lock model of the dashboard', () => {
     expect(contentOf(model)).to.deep.equal(['a: 1 <-', 'b: 2 <- x'])
     expect([model.heldCount, model.waitingCount]).to.deep.equal([3, 7])
     expect([model.hasUnknownLocks, model.hasUnknownQueues]).to.deep.equal([true, true])
+    // The lock of "z" was the one that the model did not know.
     model.onEvent(event('unlocked', held('z', 99)))
     expect(model.hasUnknownLocks).to.equal(false)
   })

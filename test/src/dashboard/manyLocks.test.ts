@@ -14,6 +14,8 @@ const lockCount = count(1_500, 10_000)
 const lockCountText = lockCount.toLocaleString('en-US')
 /** More rows than the page draws: the visible rows and some rows beyond the edges. */
 const maxDrawnRows = 60
+/** The widths of a desktop, a phone and a small phone, in px. */
+const widths = [1280, 390, 320]
 
 function keyOf(index: number): string {
   return `key/${String(index).padStart(5, '0')}`
@@ -35,6 +37,7 @@ describe('the dashboard with thousands of locks', function () {
     await dashboardPage.waitForText(`1,000 of ${lockCountText} are known here`)
     await dashboardPage.waitForText(`${lockCountText} locks held, 0 waiting`)
     const search = dashboardPage.page.getByRole('searchbox')
+    // These ten keys are beyond the first thousand, which the page knows.
     await search.fill('key/0147')
     await dashboardPage.waitForRows(
       'Locks',
@@ -55,6 +58,7 @@ describe('the dashboard with thousands of locks', function () {
     await untilHandled(waiter!)
     const { page } = dashboardPage
     const table = page.getByRole('table', { name: 'Locks' })
+    // The heading is also a row.
     await page.locator(`[role=table][aria-rowcount="${lockCount + 1}"]`).waitFor()
     expect(await dashboardPage.rows('Locks').count()).to.be.below(maxDrawnRows)
     await dashboardPage.rows('Locks').first().getByRole('link').first().focus()
@@ -95,6 +99,7 @@ describe('the dashboard with thousands of locks', function () {
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/events')
     const { page } = dashboardPage
     for (let n = 0; n < 5; n++) await (await sessions[0]!.lock(`first/${n}`)).unlock()
+    // Five grants, five unlocks and the heading.
     await page.locator('[role=table][aria-rowcount="11"]').waitFor()
     await page.getByRole('button', { name: 'Pause' }).click()
     await (await sessions[0]!.lock('second')).unlock()
@@ -113,6 +118,7 @@ describe('the dashboard with thousands of locks', function () {
     await sessions[0]!.lock('a-key-that-is-rather-long/'.repeat(6), {
       metadata: { a: 'b'.repeat(300) },
     })
+    // Durations of weeks have the longest texts.
     await sessions[1]!.lock('k', { ttl: 2_000_000_000, maxHold: 2_100_000_000 })
     void sessions[0]!.lock('k').catch(() => {})
     const dashboardPage = await dashboardPages.openConnectedPage(url)
@@ -120,7 +126,7 @@ describe('the dashboard with thousands of locks', function () {
     const pages = ['#/overview', '#/locks', '#/lock/k', '#/sessions', '#/events', '#/coordination']
     pages.push(`#/session/${sessions[0]!.id}`)
     pages.push(`#/lock/${encodeURIComponent('a-key-that-is-rather-long/'.repeat(6))}`)
-    for (const width of [1280, 390, 320]) {
+    for (const width of widths) {
       await page.setViewportSize({ width, height: 800 })
       for (const hash of pages) {
         await dashboardPage.go(hash)
@@ -139,6 +145,7 @@ describe('the dashboard with thousands of locks', function () {
     const { page } = dashboardPage
     const colorScheme = () =>
       page.evaluate(() => getComputedStyle(document.documentElement).colorScheme)
+    // Each click on the button chooses the next theme: light, dark, and that of the system.
     await page.emulateMedia({ colorScheme: 'dark' })
     expect(await colorScheme()).to.equal('dark')
     await page.getByRole('button', { name: /^Theme: system/ }).click()

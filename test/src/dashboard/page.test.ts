@@ -26,6 +26,7 @@ describe('the dashboard in Chromium', function () {
     await page.getByRole('link', { name: 'orders:1' }).first().waitFor()
     const waits = page.getByRole('region', { name: 'Longest waits' })
     await waits.getByRole('link', { name: 'bob' }).waitFor()
+    // The first key figure is the number of held locks.
     const held = page.getByRole('list', { name: 'Key figures' }).getByRole('listitem').first()
     await held.getByText('1', { exact: true }).waitFor()
     await page.getByRole('img', { name: /^Chart .*: rates$/ }).waitFor()
@@ -221,6 +222,7 @@ describe('the dashboard in Chromium', function () {
     await dashboardPage.page.evaluate(() => {
       document.body.dataset['mark'] = 'the same page'
     })
+    // The attribute `data-mark` shows at the end that the page did not reload.
     const connections = proxy.count
     proxy.cut()
     await ann.lock('meanwhile')
@@ -264,6 +266,7 @@ describe('the dashboard in Chromium', function () {
     await page.getByRole('switch', { name: 'Measure hand-offs' }).check()
     await page.locator('.legend-item', { hasText: /Hand-off \d/ }).waitFor()
     await page.getByRole('switch', { name: 'Measure hand-offs' }).uncheck()
+    // The page does not show the lock with which it measures.
     await dashboardPage.waitForText('No events since this page was opened.')
     dashboardPage.expectNoProblems()
   })

@@ -26,16 +26,18 @@ const sessionHash = (id: string): string => pageHashes('', id)['session']!
 function excessOf(page: Page): Promise<string[]> {
   return page.evaluate(() => {
     const width = document.documentElement.clientWidth
+    /** A rectangle may end within a pixel, and clientWidth is a whole number. */
+    const roundingPx = 1
     const isCut = (element: Element): boolean => {
       for (let parent = element.parentElement; parent !== null; parent = parent.parentElement) {
         if (parent === document.body) return false
         const isClipping = getComputedStyle(parent).overflowX !== 'visible'
-        if (isClipping && parent.getBoundingClientRect().right <= width + 1) return true
+        if (isClipping && parent.getBoundingClientRect().right <= width + roundingPx) return true
       }
       return false
     }
     const wide = [...document.body.querySelectorAll('*')].filter(
-      (element) => element.getBoundingClientRect().right > width + 1 && !isCut(element),
+      (element) => element.getBoundingClientRect().right > width + roundingPx && !isCut(element),
     )
     const { scrollWidth } = document.documentElement
     const names = wide.map((element) => `${element.tagName} ${element.getAttribute('class')}`)

@@ -22,6 +22,10 @@ const readmePicture = fileURLToPath(new URL('../../dashboard.png', import.meta.u
 
 /** How long clients lock and unlock before a picture is taken, in ms, so that charts have lines. */
 const warmUpMs = 55_000
+/** The number of clients that lock and unlock. */
+const workerCount = 24
+/** A well-formed id of a session that does not exist, for pictures without locks. */
+const unknownSession = 'FWTlRuLi5iiFVUmSsg_gh'
 
 /** Clients that lock and unlock again and again, and a few clients that hold locks and wait. */
 class Clients {
@@ -32,7 +36,7 @@ class Clients {
   static async start(url: string): Promise<Clients> {
     const clients = new Clients()
     await clients.#holdAndWait(url)
-    for (let i = 1; i <= 24; i++) {
+    for (let i = 1; i <= workerCount; i++) {
       const session = await clients.#open(url, `worker-${i}`)
       clients.#loops.push(clients.#work(session, i))
     }
@@ -92,6 +96,7 @@ class Clients {
       await second.scope(async (b) => {
         await b.lock('account/2')
         const waiting = a.lock('account/2')
+        // The answer comes after the broker has handled the request that waits.
         await first.stats()
         await b.lock('account/1').catch(() => {})
         await waiting
@@ -99,7 +104,10 @@ class Clients {
     })
   }
 
-  /** Locks one of a few keys again and again, and holds each lock for a short time. */
+  /**
+   * Locks one of a few keys again and again, and holds each lock for a short time. The factors only
+   * spread the times over the workers and the rounds.
+   */
   async #work(session: Session, seed: number): Promise<void> {
     for (let round = seed; !this.#isStopping; round++) {
       await session
@@ -133,7 +141,7 @@ async function pagesOf(url: string): Promise<Record<string, string>> {
   const session = await connect(url, { name: 'pictures' })
   const { held } = await session.query({ key: 'jobs/nightly-report' })
   await session.close()
-  const id = held[0]?.session ?? 'FWTlRuLi5iiFVUmSsg_gh'
+  const id = held[0]?.session ?? unknownSession
   const pages = pageHashes('jobs/nightly-report', id)
   if (held.length === 0) return pages
   return { ...pages, deadlock: pageHashes('account/1', id)['lock']! }

@@ -10,6 +10,9 @@ import { Holdfast } from '../ops/command.js'
 import { scratch } from '../ops/scratch.js'
 import { DashboardPages } from './dashboardPages.js'
 
+/** The exit code of `holdfast run` if its lock was revoked or lost. */
+const lostLockCode = 76
+
 const pageUrl = new URL('../../../server/docs/shell.md', import.meta.url)
 
 /** The commands after the marks in the page, each as a list of its arguments. */
@@ -19,6 +22,7 @@ function commands(): string[][] {
   const lines = [...blocks]
     .flatMap(([, block = '']) => block.split('\n'))
     .filter((line) => line.startsWith('npx holdfast '))
+  // Cuts the comment and the words `npx holdfast`.
   return lines.map((line) => line.replace(/#.*/, '').trim().split(/\s+/).slice(2))
 }
 
@@ -34,6 +38,7 @@ describe('the example with the dashboard in the page about the shell', function 
     )
     const token = (await Holdfast.run(stage, createToken!)).out[0]!
     const broker = Holdfast.start(stage, [...serve!, '--port', '0'])
+    // The broker prints its URL, and then the URL of the dashboard.
     const lines = await broker.out.waitForCount(2)
     const url = lines[0]!.split(' ').at(-1)!
     const dashboard = lines[1]!.split(' ').at(-1)!
@@ -60,7 +65,7 @@ describe('the example with the dashboard in the page about the shell', function 
     await page.getByLabel(/^Reason/).fill('it hangs')
     await page.getByRole('button', { name: 'Revoke', exact: true }).click()
     const stopped = await holder.ended()
-    expect(stopped.code).to.equal(76)
+    expect(stopped.code).to.equal(lostLockCode)
     expect(stopped.err[0]).to.match(/revoked .*: stopping the command$/)
     expect(await waiter.ended()).to.deep.include({ code: 0, out: ['done'] })
     dashboardPage.expectNoProblems()

@@ -13,6 +13,9 @@ const rules = [...text.matchAll(/:root[^{]*\{([^{}]*)\}/g)].map(
 )
 const [light, dark, darkBySystem] = rules
 
+/** The smallest contrast of a text, and of an edge or a focus ring, in level AA of WCAG. */
+const minContrast = { text: 4.5, edge: 3 }
+
 /** The contrast ratio as WCAG defines it, from 1 to 21. */
 function contrast(first = '', second = ''): number {
   const [brighter = 0, darker = 0] = [luminance(first), luminance(second)].sort((a, b) => b - a)
@@ -21,6 +24,7 @@ function contrast(first = '', second = ''): number {
 
 /** The relative luminance as WCAG defines it, from 0 to 1. */
 function luminance(color: string): number {
+  // The positions of the three hexadecimal numbers in a color such as `#1f6feb`.
   const [r = 0, g = 0, b = 0] = [1, 3, 5]
     .map((at) => Number.parseInt(color.slice(at, at + 2), 16) / 255)
     .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
@@ -51,13 +55,14 @@ describe('the colors of the dashboard', () => {
       for (const [color, grounds] of Object.entries(backgroundsOf)) {
         for (const ground of grounds) {
           const found = contrast(theme!.get(color), theme!.get(ground))
-          expect(found, `${color} on ${ground}`).to.be.at.least(4.5)
+          expect(found, `${color} on ${ground}`).to.be.at.least(minContrast.text)
         }
       }
       for (const ground of ['surface', 'sunk', 'ground']) {
         const edge = contrast(theme!.get('line-strong'), theme!.get(ground))
-        expect(edge, `the edge of a field on ${ground}`).to.be.at.least(3)
-        expect(contrast(theme!.get('focus'), theme!.get(ground))).to.be.at.least(3)
+        expect(edge, `the edge of a field on ${ground}`).to.be.at.least(minContrast.edge)
+        const focus = contrast(theme!.get('focus'), theme!.get(ground))
+        expect(focus, `the focus ring on ${ground}`).to.be.at.least(minContrast.edge)
       }
     })
   }

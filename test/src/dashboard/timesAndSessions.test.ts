@@ -6,7 +6,6 @@
  * grant.
  */
 import type { Operation } from '@holdfast/server'
-
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { TcpProxy } from '../faults/proxy.js'
@@ -38,6 +37,7 @@ describe('the page of a lock, in Chromium,', function () {
     await dashboardPage.waitForText('Expires in')
     const facts = await factsIn(dashboardPage, 'Holder')
     expect(facts).to.include({ Ttl: '20 min', 'Longest hold': '1 h' })
+    // A busy machine may need minutes until the page shows the times.
     expect(facts['Expires in']).to.match(/^(20 min|1\d min( \d+ s)?)$/)
     expect(facts['Ends in']).to.match(/^(1 h|5\d min( \d+ s)?)$/)
     await lock.refresh(86_400_000)
@@ -59,6 +59,7 @@ describe('the page of a lock, in Chromium,', function () {
     await dashboardPage.waitForState('Connection lost')
     const { page } = dashboardPage
     const timeLeft = page.locator('dt', { hasText: 'Expires in' }).locator('xpath=../dd')
+    // Three different texts show that the page counts down.
     const seen = new Set<string>()
     while (seen.size < 3) {
       const text = (await timeLeft.textContent())!
@@ -124,6 +125,7 @@ describe('the page of a session, in Chromium,', function () {
   const stage = Stage.forEachTest()
   const dashboardPages = DashboardPages.forSuite(stage)
 
+  /** The token of the client, so long that its principal is wider than the screen of a phone. */
   const token = 'a'.repeat(60)
 
   /** Starts a broker on which the dashboard has a token with or without the permission inspect. */

@@ -21,7 +21,7 @@ for (const version of reactVersions) {
     let rival: Session
     let tab: Tab
     let other: Tab | undefined
-    /** The effects at the broker, such as `ended page`. */
+    /** The effects at the broker, such as `ended page`: the session with the name "page" ended. */
     let log: Collector<string>
 
     before(async () => {
@@ -38,6 +38,7 @@ for (const version of reactVersions) {
         onRefused: () => {},
       }
       log = new Collector()
+      // The leases are shorter than usual, so that a frozen tab soon loses its session.
       const options = { lease: { min: 500, default: 1_500 }, observer: observer as never }
       site = await openSite(options, pages)
       browser = await DevTools.launch()

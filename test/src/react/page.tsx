@@ -8,6 +8,7 @@ import { App, HoldersView, LeaderView, LockView, SessionView, SuspendedView } fr
 
 const roots = new Map<string, Root>()
 const sockets: WebSocket[] = []
+/** Resolves `shown`. Set when the script creates that promise. */
 let show = () => {}
 
 /** Remembers each socket, so that a test can drop the connection. */
@@ -23,6 +24,7 @@ const views: Record<string, (...args: string[]) => ReactElement> = {
   held: (key) => <LockView lockKey={key!} auto={true} />,
   shared: (key) => <LockView lockKey={key!} auto={true} mode="shared" />,
   idle: (key) => <LockView lockKey={key!} />,
+  // The option `timeout` with a spelling mistake.
   misspelt: (key) => <LockView lockKey={key!} auto={true} {...{ timeuot: 5 }} />,
   nothing: () => <p>nothing</p>,
   session: () => <SessionView />,
@@ -79,6 +81,7 @@ export interface ShownText {
 }
 
 const shownTexts: ShownText[] = []
+/** Called after each recorded text. */
 let onRecorded = () => {}
 
 const shownText = (): string => document.querySelector('output')?.textContent ?? ''

@@ -47,6 +47,7 @@ for (const version of reactVersions) {
         onRefused: () => {},
       }
       log = new Collector()
+      // `never`, because the observer declares only the fields of an effect that the test reads.
       site = await openSite({ observer: observer as never }, pages)
       chromium = await openContext()
       page = await openPage(chromium.context, `${site.origin}/empty.html`)
@@ -165,6 +166,7 @@ for (const version of reactVersions) {
       await shows('next exclusive')
       await lock.unlock()
       await (await rival.lock('former')).unlock()
+      // The first entry is the rival's first grant of "former".
       expect(historyOf('former', 'next').slice(-4)).to.deep.equal([
         ...['granted next', 'released former', 'granted former', 'released former'],
       ])
@@ -251,6 +253,7 @@ for (const version of reactVersions) {
       await lock.unlock()
       await shows('0 [] ok')
       expect(countOf('watch')).to.equal(1)
+      // A key must not contain a control character.
       await inPage('mount', 'root', 'sharedWatch', 'a\nb')
       await shows('unknown [] INVALID_KEY')
     })

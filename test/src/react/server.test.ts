@@ -12,6 +12,7 @@ describe('the hooks for React on a server', () => {
   it('open no session and take no lock', async () => {
     const { broker, url, sessions } = await stage.brokerWithSessions('observer')
     expect(renderOnServer(url, 'a')).to.include('idle ok by []')
+    // A message that the rendering had sent would reach the broker before this request.
     await sessions[0]!.stats()
     expect([broker.query().heldCount, broker.query().waitingCount]).to.deep.equal([0, 0])
   })

@@ -33,19 +33,21 @@ export async function hold(
   ttl?: number,
 ): Promise<void> {
   session = await connect(url, { WebSocket: WatchedWebSocket, ...options })
-  const held = await session.lock(key, { ttl })
-  lock = held
-  if (ttl !== undefined) void held.autoRefresh({ interval: ttl / 4, timeout: ttl / 4 })
+  const granted = await session.lock(key, { ttl })
+  lock = granted
+  if (ttl !== undefined) void granted.autoRefresh({ interval: ttl / 4, timeout: ttl / 4 })
   record('locked')
-  held.signal.addEventListener('abort', () => record(`aborted: ${held.lost?.reason}`))
+  granted.signal.addEventListener('abort', () => record(`aborted: ${granted.lost?.reason}`))
   for (const event of ['jeopardy', 'resumed', 'newSession', 'lost', 'closed'] as const) {
     session.on(event, () => record(event))
   }
   for (const event of ['pagehide', 'pageshow', 'online', 'offline']) {
+    // Only `pagehide` and `pageshow` have `persisted`: whether the back/forward cache has the page.
     addEventListener(event, ({ persisted }: Partial<PageTransitionEvent>) => {
       record(persisted === undefined ? event : `${event} ${persisted}`)
     })
   }
+  // A worker has no document.
   if (typeof document === 'undefined') return
   for (const event of ['freeze', 'resume', 'visibilitychange']) {
     document.addEventListener(event, () => record(event))
