@@ -2,7 +2,6 @@
  * The sources must keep the rules that only this project has. The tests also check each rule with
  * planted lines: lines that break the rule, and similar lines that the rule must allow.
  */
-
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -123,6 +122,7 @@ describe('the text of the repository', () => {
     const starts = ['function f()', 'const f = () =>', 'const o = { m()', 'class C { #m()']
     const functions = (count: number) =>
       starts.map((start) => {
+        // A method also needs the closing brace of its object or class, on the same line.
         const end = /^c.*\{/.test(start) ? '}' : ''
         return `${start} {\n${'f()\n'.repeat(count - 2)}}${end}`
       })
@@ -165,8 +165,10 @@ describe('the text of the repository', () => {
   })
 
   it('contains no path of the computer of its author', () => {
+    // Without the slash at the end.
     const folders = [root.replace(/.$/, '')]
     holds(hasNoLocalPath(folders), textFiles)
+    // Joined from parts, because this file is also a file that must not contain such a path.
     const home = ['', 'home', 'ann', 'holdfast'].join('/')
     assert.lengthOf(
       hasNoLocalPath(['/srv/x'])([file('a.md', `see ${home}`), file('b.md', '/srv/x/y')]),
@@ -188,6 +190,7 @@ function lint(files: Readonly<Record<string, string>>): string[] {
     const biome = join(root, 'node_modules/@biomejs/biome/bin/biome')
     const args = [biome, 'lint', '--vcs-enabled=false', '--reporter=github', '.']
     const { stdout } = spawnSync(process.execPath, args, { cwd: folder, encoding: 'utf8' })
+    // The planted files use nothing that they declare, so the rules about unused code do not count.
     return [...stdout.matchAll(/title=lint\/\w+\/(?!noUnused)(\w+),file=([^,]+),/g)].map(
       ([, rule, path]) => `${relative(folder, resolve(folder, path ?? ''))}: ${rule}`,
     )

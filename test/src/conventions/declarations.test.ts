@@ -28,6 +28,7 @@ export async function dispose(session: Session) {
 describe('the declarations of the client', () => {
   /** The errors of the compiler for this program with these libraries. */
   function compile(text: string, lib: readonly string[]): string {
+    // The folder is in this repository, so that the compiler finds the client in node_modules.
     const folder = mkdtempSync(join(root, 'test/dist/consumer-'))
     try {
       const compilerOptions = {

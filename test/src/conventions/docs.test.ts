@@ -73,6 +73,7 @@ describe('the pages', () => {
     const [first, ...others] = ['README.md', 'client/README.md', 'server/README.md'].map((path) =>
       firstCommandsByTerminal(read(path)),
     )
+    // The command before these two is `git clone` with the address of the repository.
     assert.deepEqual(first?.[0]?.slice(1), ['cd holdfast', 'npm start'])
     for (const other of others) assert.deepEqual(other, first)
   })

@@ -45,13 +45,14 @@ describe('the front page', function () {
   after(async () => {
     if (serving?.exitCode === null && serving.pid !== undefined) {
       const ended = once(serving, 'close')
+      // The negative id is that of the process group: the shell and all commands that it runs.
       process.kill(-serving.pid, 'SIGTERM')
       await ended
     }
     await rm(folder, { recursive: true, force: true })
   })
 
-  /** Starts a shell that runs commands, as a user does in a terminal. */
+  /** Starts a shell that runs commands, as a user does in a terminal, in a process group. */
   function terminal(commands: readonly string[], cwd = folder): ChildProcess {
     const line = commands.join(' && ')
     const stdio: ['ignore', 'pipe', 'pipe'] = ['ignore', 'pipe', 'pipe']

@@ -42,6 +42,7 @@ describe('a need of a test', () => {
       .text.split('\n')
       .filter((line) => line !== '' && !line.startsWith('#'))
     const needed = filesUnder('test/src', '.ts')
+      // These files name needs as examples.
       .filter(
         ({ path }) => !path.startsWith('test/src/conventions/') && !path.endsWith('/needs.ts'),
       )

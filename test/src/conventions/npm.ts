@@ -15,6 +15,7 @@ interface NpmCommand {
 
 /** Returns the command that runs npm with these arguments. */
 export function npmCommand(...args: readonly string[]): NpmCommand {
+  // An outer npm sets this variable to the path of its own script.
   const { npm_execpath: script } = process.env
   const env = Object.fromEntries(
     Object.entries(process.env).filter(

@@ -118,6 +118,7 @@ if (isFullRun) {
         checkFiles(tarball)
         const paths = tarball.files.map(({ path }) => path)
         assert.include(paths, 'LICENSE', tarball.name)
+        // `packOnce` puts this file into each package before the build.
         assert.notInclude(paths, 'dist/leftover.js', tarball.name)
       }
     })

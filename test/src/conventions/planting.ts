@@ -24,6 +24,7 @@ export function catches(
   good: readonly string[],
 ): void {
   for (const text of bad) {
+    // The bad line is the second line of the file.
     const breaches = rule([file(path, `\n${text}\n`)])
     assert.isNotEmpty(breaches, `not caught: ${text}`)
     assert.match(breaches[0] as string, /^[\w./]+:2: /, text)

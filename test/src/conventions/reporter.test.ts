@@ -84,6 +84,7 @@ describe('a run of the tests', () => {
 
   it('fails if a handle is left open', async () => {
     const leak = `it('a', () => { setInterval(() => {}, 60_000) })`
+    // The reporter gives the handle only 1 ms to close.
     const { code, lines } = await runOf(leak, '--reporter-option', 'settleMs=1')
     assert.match(lines.at(-2) ?? '', /something is still open: .*Timeout/)
     assert.equal(lines.at(-1), '1 passed, 1 failed, 0 skipped')

@@ -23,6 +23,8 @@ const pollMs = 50
 const statusTimeoutMs = 1_000
 /** The timeout of any other request, in ms. etcd hashes passwords slowly on a busy machine. */
 const requestTimeoutMs = 30_000
+/** The number of lines of its output that the error about a failed member shows. */
+const shownLines = 5
 
 export interface ClusterOptions {
   /** The number of members. Default 3. */
@@ -62,15 +64,17 @@ export class EtcdCluster {
   static async start(options: ClusterOptions = {}): Promise<EtcdCluster> {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-etcd-'))
     const places = options.places ?? Array.from({ length: options.members ?? 3 }, () => loopback)
+    // Each member has a port for clients and then a port for the other members.
     const ports = await freePorts(places.length * 2)
     const scheme = options.tls === true ? 'https' : 'http'
-    const peers = places.map(({ host }, i) => `m${i}=http://${host}:${ports[2 * i + 1]}`)
+    const peerUrls = places.map(({ host }, i) => `http://${host}:${ports[2 * i + 1]}`)
+    const peers = peerUrls.map((url, i) => `m${i}=${url}`)
     const members = places.map(
       (place, i) =>
         new EtcdMember(place, `${scheme}://${place.host}:${ports[2 * i]}`, [
           ...['--name', `m${i}`, '--data-dir', join(folder, `m${i}`), ...electionFlags],
-          ...['--listen-peer-urls', peers[i]!.slice(3)],
-          ...['--initial-advertise-peer-urls', peers[i]!.slice(3)],
+          ...['--listen-peer-urls', peerUrls[i]!],
+          ...['--initial-advertise-peer-urls', peerUrls[i]!],
           ...['--initial-cluster', peers.join(','), '--initial-cluster-token', folder],
           ...(options.flags ?? []),
         ]),
@@ -152,13 +156,14 @@ export class EtcdMember {
     const outputLines: string[] = []
     for await (const line of createInterface(member.stderr)) {
       if (line.includes('ready to serve client requests')) {
+        // Lets the rest of the output drain, because a full pipe would stop the member.
         member.stderr.resume()
         return
       }
       outputLines.push(line)
     }
     if (this.#process === member) this.#process = undefined
-    throw new Error(`etcd did not start:\n${outputLines.slice(-5).join('\n')}`)
+    throw new Error(`etcd did not start:\n${outputLines.slice(-shownLines).join('\n')}`)
   }
 
   /** Kills the member by SIGKILL. */

@@ -16,6 +16,7 @@ export class FakeClock implements Clock {
    * duration.
    */
   #monotonic = 1_000
+  /** A time in November 2023. */
   #wall = 1_700_000_000_000
   #timersSet = 0
   readonly #timers = new Set<FakeTimer>()

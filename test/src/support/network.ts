@@ -14,8 +14,8 @@ export function ip(...args: readonly string[]): void {
 
 /**
  * Returns the first three bytes of addresses that no interface of this machine has, from the range
- * for network tests (RFC 2544). Interfaces may use some addresses of this range already, because a
- * killed run does not delete its interfaces.
+ * for network tests (RFC 2544), which is `198.18.0.0/15`. Interfaces may use some addresses of this
+ * range already, because a killed run does not delete its interfaces.
  */
 export function freeNet(): string {
   const usedNets = new Set(
@@ -23,6 +23,7 @@ export function freeNet(): string {
       addresses.map(({ address }) => address.slice(0, address.lastIndexOf('.'))),
     ),
   )
+  // The range has 512 networks that differ in their second or third byte.
   for (let i = 0; i < 512; i++) {
     const net = `198.${18 + (i >> 8)}.${i & 255}`
     if (!usedNets.has(net)) return net

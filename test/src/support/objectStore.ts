@@ -94,6 +94,7 @@ export class ObjectStore {
         this.objects.delete(path)
         return [204]
       default:
+        // GET and HEAD.
         return this.objects.has(path) ? [200] : [404, 'NoSuchKey']
     }
   }

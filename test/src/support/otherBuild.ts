@@ -7,7 +7,9 @@ import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+/** The folder of the package: its entry is in the folder `dist`. */
 const server = fileURLToPath(new URL('..', import.meta.resolve('@holdfast/server')))
+/** The `node_modules` at the root of the repository. */
 const packages = fileURLToPath(
   new URL('../../node_modules', import.meta.resolve('@holdfast/server')),
 )

@@ -29,6 +29,7 @@ export class PgBouncer {
   ): Promise<PgBouncer> {
     const port = await freePort()
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-pgbouncer-'))
+    // The user `nobody` must be able to read the settings.
     chmodSync(folder, 0o755)
     const file = join(folder, 'pgbouncer.ini')
     const settings = [
@@ -45,6 +46,7 @@ export class PgBouncer {
     writeFileSync(file, `${settings.join('\n')}\n`)
     const asNobody =
       process.getuid?.() === 0 ? ['--reuid', nobody, '--regid', nobody, '--clear-groups'] : []
+    // `setpriv` makes the system kill the pooler when this process ends, even after a crash.
     const args = ['--pdeathsig', 'KILL', ...asNobody, 'pgbouncer', file]
     const bouncer = spawn('setpriv', args, { stdio: ['ignore', 'ignore', 'pipe'] })
     const lines: string[] = []

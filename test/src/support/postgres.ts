@@ -33,6 +33,8 @@ const user = 'holdfast'
 const loopback: Place = { host: '127.0.0.1', command: [] }
 /** The time between two checks of the state of a server, in ms. */
 const pollMs = 20
+/** The number of lines of its output that the error about a failed server shows. */
+const shownLines = 5
 /** The data of a new server, which each server of this process copies. */
 let template: Promise<string> | undefined
 
@@ -150,7 +152,7 @@ export class Postgres {
       }
       outputLines.push(line)
     }
-    throw new Error(`PostgreSQL did not start:\n${outputLines.slice(-5).join('\n')}`)
+    throw new Error(`PostgreSQL did not start:\n${outputLines.slice(-shownLines).join('\n')}`)
   }
 
   /**
@@ -167,6 +169,7 @@ export class Postgres {
   /** Deletes the data, copies the data of a primary, and starts as the standby of the primary. */
   async copyFrom(primary: Postgres): Promise<void> {
     rmSync(this.data, { recursive: true, force: true })
+    // The flag `-R` makes the copy a standby. With `-c fast`, the primary does not delay the copy.
     const source = ['-h', primary.address.host, '-p', `${primary.port}`, '-U', user]
     await runTool('pg_basebackup', [
       ...source,
@@ -221,6 +224,7 @@ export class Postgres {
   /** Stops all processes of the server by SIGSTOP: its connections stay open without answers. */
   freeze(): void {
     const { pid } = this.#process!
+    // The server comes first, so that it cannot start further child processes.
     signalProcess(pid!, 'SIGSTOP')
     for (const child of childrenOf(pid!)) signalProcess(child, 'SIGSTOP')
   }
@@ -233,6 +237,7 @@ export class Postgres {
   }
 
   async stop(): Promise<void> {
+    // A frozen process would not act on SIGQUIT.
     if (this.#process !== undefined) this.thaw()
     await this.end()
     rmSync(this.#folder, { recursive: true, force: true })

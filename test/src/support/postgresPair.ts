@@ -37,12 +37,13 @@ export class PostgresPair {
   /** Kills the primary, and makes the standby the new primary. */
   async failOver(): Promise<void> {
     await this.#primary.end('SIGKILL')
+    // The standby has copied this setting, and its commits would wait for a standby of its own.
     await this.#standby.set('synchronous_standby_names', '')
     await this.#standby.promote()
     ;[this.#primary, this.#standby] = [this.#standby, this.#primary]
   }
 
-  /** Makes the dead server the standby of the other server. */
+  /** Makes the server that `failOver` killed the standby of the present primary. */
   async repair(): Promise<void> {
     await this.#standby.copyFrom(this.#primary)
     await this.#makeSynchronous()

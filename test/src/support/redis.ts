@@ -10,6 +10,9 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 
+/** The number of lines of its output that the error about a failed server shows. */
+const shownLines = 5
+
 export class Redis {
   readonly #folder: string
   readonly #process: ChildProcess
@@ -22,6 +25,7 @@ export class Redis {
   /** Resolves when the server accepts connections. It keeps its data in memory only. */
   static async start(): Promise<Redis> {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-redis-'))
+    // Port 0 means that the server listens on the socket only.
     const args = ['--port', '0', '--unixsocket', join(folder, 'socket'), '--dir', folder]
     // `setpriv` makes the system kill the server when this process ends, even after a crash.
     const command = ['--pdeathsig', 'KILL', 'redis-server', ...args, '--save', '']
@@ -35,11 +39,12 @@ export class Redis {
       lines.push(line)
     }
     rmSync(folder, { recursive: true, force: true })
-    throw new Error(`Redis did not start:\n${lines.slice(-5).join('\n')}`)
+    throw new Error(`Redis did not start:\n${lines.slice(-shownLines).join('\n')}`)
   }
 
   /** Runs a command, and resolves with the answer as text. Rejects if Redis answers an error. */
   async command(...words: readonly string[]): Promise<string> {
+    // With `-e`, redis-cli fails if Redis answers an error.
     const args = ['-e', '-s', join(this.#folder, 'socket'), ...words]
     const { stdout } = await promisify(execFile)('redis-cli', args)
     return stdout.trimEnd()

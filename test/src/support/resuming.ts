@@ -11,12 +11,17 @@ export function openGraced(): Promise<Scene> {
   return openScene({ grace: 'lease' }, welcomeWithGrace())
 }
 
-/** A held lock in a snapshot. The fence is the number of its grant. */
+/** A held lock in a snapshot, with the id of its request. The fence is the number of its grant. */
 export function held(id: number, fence: number, key = 'k') {
   return { id, key, mode: 'exclusive', fence }
 }
 
-/** The snapshot after a welcome: the locks and waiting requests that the broker has kept. */
+/**
+ * The snapshot after a welcome: the locks and waiting requests that the broker has kept.
+ *
+ * @param waiting The ids of the waiting requests.
+ * @param more Whether another part of the snapshot follows.
+ */
 export function snapshot(heldItems: object[] = [], waiting: number[] = [], more = false) {
   return { type: 'snapshot', held: heldItems, waiting, more }
 }

@@ -8,6 +8,8 @@ import { FakeClock } from './fakeClock.js'
 import { type ScriptedNetwork, type ScriptedSocket, scriptedNetwork } from './scriptedSocket.js'
 
 export const url = 'ws://broker.test'
+/** The broker's clock in ms, when it received the first messages of the client. */
+const brokerTime = 50_000
 
 /**
  * Waits for the end of the turn of the event loop: all microtasks have run, and the client has
@@ -44,7 +46,7 @@ export function welcome(fields: Partial<Welcome> = {}): Welcome {
     resumed: false,
     lease: 10_000,
     grace: 0,
-    at: 50_000,
+    at: brokerTime,
     ...fields,
   }
 }
@@ -176,6 +178,6 @@ export async function acquireLock(
 }
 
 /** Acknowledges all messages so far. @param at When the broker received the newest message. */
-export function acknowledge({ socket }: Scene, at = 50_000): void {
+export function acknowledge({ socket }: Scene, at = brokerTime): void {
   socket.deliver({ type: 'ack', n: socket.sent.length, at })
 }

@@ -58,6 +58,7 @@ export class ScriptedSocket implements WebSocketLike {
     this.deliverText(JSON.stringify(messages.length === 1 ? messages[0] : messages))
   }
 
+  /** Sends one frame with this content, which need not be a valid message. */
   deliverText(data: unknown): void {
     this.onmessage?.({ data })
   }
