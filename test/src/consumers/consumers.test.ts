@@ -114,6 +114,7 @@ describe('the installed packages', function () {
         for (const bundle of bundles) await expectLocks(project.node(join(out, bundle), url))
         if (bundler !== 'vite') return
         const page = await readFile(join(out, 'browser/vite.js'), 'utf8')
+        // The code for Node loads the modules of Node with this function.
         assert.notInclude(page, 'getBuiltinModule', 'a page gets no code for Node')
       })
     }

@@ -95,6 +95,7 @@ export const oneClock: Rule = (files) => {
     .flatMap((file) => bannedNamesIn(file, timeAndRandomness))
 }
 
+/** The files of the client that only Node loads. */
 const clientOnNode = /^client\/src\/(websocket|platform\/webSocket)\/node(Frames)?\.ts$/
 
 /** The shared package, the client except two files, and the dashboard run in browsers. */
@@ -108,6 +109,9 @@ export const browserSafe: Rule = (files) =>
     .flatMap((file) => bannedNamesIn(file, nodeOnly))
 
 const maxColumns = 100
+/** The smallest number of words in the comment that opens a file. */
+const minOpeningWords = 5
+/** A text of at least 40 characters in quotes, or a URL of at least 60 characters. */
 const unbreakable = /(['"`]).{40,}\1|https?:\S{60,}/
 
 /** A line has at most 100 columns, except for texts and URLs that the formatter cannot break. */
@@ -125,7 +129,7 @@ export const opensWithComment: Rule = (files) =>
   files
     .filter(({ text }) => {
       const opening = /^(?:#!.*\n)?\/\*\*(.*?)\*\//s.exec(text)?.[1] ?? ''
-      return (opening.match(/\w+/g) ?? []).length < 5
+      return (opening.match(/\w+/g) ?? []).length < minOpeningWords
     })
     .map((file) => breach(file, 1, 'does not start with a comment about the purpose of the file'))
 

@@ -12,6 +12,11 @@ import { WebSocket } from 'ws'
 import { npmCommand } from './npm.js'
 import { root } from './repository.js'
 
+/** The exit codes after a wrong setting, such as a port in use, and after a wrong option. */
+const exitCodes = { config: 78, usage: 64 }
+/** The code with which a WebSocket closes in the normal way. */
+const normalClosure = 1000
+
 interface StartedBroker {
   readonly npm: ChildProcess
   readonly url: string
@@ -60,6 +65,7 @@ async function holder(
   const until = async (type: string): Promise<void> => {
     while (!seen.has(type)) {
       const [data] = await once(socket, 'message', { signal: closed.signal })
+      // A frame has one message or a list of messages.
       for (const message of [JSON.parse(String(data))].flat()) seen.add(message.type)
     }
   }
@@ -86,7 +92,7 @@ describe('npm start', () => {
     await until('draining')
     socket.send(JSON.stringify({ type: 'bye' }))
     const [code] = await once(socket, 'close')
-    assert.equal(code, 1000)
+    assert.equal(code, normalClosure)
     assert.equal(await started.ended, 0)
   })
 
@@ -101,7 +107,7 @@ describe('npm start', () => {
       encoding: 'utf8',
     })
     server.close()
-    assert.equal(result.status, 78)
+    assert.equal(result.status, exitCodes.config)
     const problem = `Cannot listen on 127.0.0.1:${port}: another program is using the port`
     assert.include(result.stderr, `holdfast: ${problem}, perhaps another Holdfast broker: stop`)
     assert.include(result.stderr, 'npm start -- --port N')
@@ -127,7 +133,7 @@ describe('npm start', () => {
     await until('draining')
     socket.send(JSON.stringify({ type: 'bye' }))
     const [code] = await once(socket, 'close')
-    assert.equal(code, 1000)
+    assert.equal(code, normalClosure)
     assert.equal(await started.ended, 0)
   })
 })
@@ -143,14 +149,14 @@ describe('npm run demo:browser', () => {
     const advice = 'stop that program, or run "npm run demo:browser -- --port N"'
     assert.deepEqual(
       [status, stderr],
-      [78, `holdfast: ${problem}, perhaps another Holdfast broker: ${advice}\n`],
+      [exitCodes.config, `holdfast: ${problem}, perhaps another Holdfast broker: ${advice}\n`],
     )
   })
 
   it('refuses a wrong port and a wrong option with one line', () => {
     for (const args of [['--port', 'x'], ['--port', '65536'], ['--prt', '1'], ['7421']]) {
       const { status, stderr } = demoBrowser(...args)
-      assert.equal(status, 64, stderr)
+      assert.equal(status, exitCodes.usage, stderr)
       assert.match(stderr, /^holdfast: .*--port.*\n$/)
     }
   })

@@ -36,6 +36,7 @@ export function syntaxOf(file: SourceFile): Syntax {
     plugins: [
       'typescript',
       'explicitResourceManagement',
+      // In a `.ts` file, `<T>` begins a type assertion and not an element.
       ...(file.path.endsWith('x') ? (['jsx'] as const) : []),
     ],
     sourceFilename: file.path,
@@ -63,6 +64,7 @@ class Reader {
     }
     this.#readName(node, parent, field)
     for (const [name, value] of Object.entries(node)) {
+      // Comments are in fields such as `comments` and `leadingComments`.
       if (name === 'loc' || name.endsWith('omments')) continue
       for (const child of Array.isArray(value) ? value : [value]) {
         if (isNode(child)) this.#visit(child, node, name)

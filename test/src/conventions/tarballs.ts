@@ -72,6 +72,7 @@ function pack(folder: string, ...options: readonly string[]): Packed[] {
   const workspaces = packages.flatMap((each) => ['--workspace', each])
   // The scripts of the packages print before the JSON.
   const output = runNpm(folder, 'pack', '--json', '--loglevel=error', ...options, ...workspaces)
+  // Some versions of npm print a list, and others print an object with a field for each package.
   const packed = JSON.parse(output.slice(output.search(/^[[{]/m))) as
     | Packed[]
     | Record<string, Packed>
@@ -84,9 +85,11 @@ export async function copySources(copy: string): Promise<void> {
   await cp(root, copy, { recursive: true, filter: (path) => !skipped.has(basename(path)) })
 }
 
+/**
+ * Links each installed package of this clone into the copy. The links to the packages of Holdfast
+ * are copied, because these links are relative: in the copy they lead to the copied packages.
+ */
 async function linkInstalled(copy: string): Promise<void> {
-  // Links each installed package. The links to the packages of Holdfast are copied, because these
-  // links are relative.
   const installed = join(root, 'node_modules')
   await mkdir(join(copy, 'node_modules'))
   for (const name of await readdir(installed)) {

@@ -23,6 +23,7 @@ interface Worker {
   readonly process: ChildProcess
   /** The key of the current job; undefined without a job. */
   key: string | undefined
+  /** When the worker got its current job, in ms by the monotonic clock. */
   requestedAt: number
   isWaiting: boolean
   /** Undefined while the worker holds no lock. */
@@ -35,6 +36,7 @@ export class Director {
   readonly #keys: readonly string[]
   readonly #workers = new Map<string, Worker>()
   #isStopping = false
+  /** Resolves the promise of `killHolder`; undefined if no worker is to be killed. */
   #onKilled: (() => void) | undefined
   /** Called when a worker has finished its job. */
   #onIdle: () => void = () => {}

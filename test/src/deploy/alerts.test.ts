@@ -34,7 +34,8 @@ function metricsOf(expr: string): string[] {
 
 /**
  * For each alert, the series that let it fire. `0x30` is the value 0 for 30 further minutes, and
- * `0+2x30` is a value that rises by 2 each minute.
+ * `0+2x30` is a value that rises by 2 each minute. Values such as 1001 are just beyond the limit of
+ * the alert. A counter that falls, such as `9 1 9 1`, belongs to a process that has restarted.
  */
 const firing: Readonly<Record<string, readonly string[]>> = {
   HoldfastDown: ['up{job="holdfast"} 0x30'],
@@ -68,6 +69,7 @@ const firing: Readonly<Record<string, readonly string[]>> = {
 
 describe('the alerts', () => {
   it('have different names, a severity, a summary and a description', () => {
+    // Fewer alerts would mean that the test does not find the rules in the file.
     assert.isAbove(alerts.length, 10)
     assert.lengthOf(new Set(alerts.map(({ alert }) => alert)), alerts.length)
     for (const { alert, labels, annotations, for: time } of alerts) {

@@ -9,6 +9,7 @@ import { assert } from 'chai'
 import { parseAllDocuments } from 'yaml'
 import { filesUnder, root, type SourceFile } from '../conventions/repository.js'
 
+/** The folder with the files to deploy, from the root of the repository. */
 export const folder = 'server/deploy'
 
 /** The variables of a container, by name. */
@@ -87,6 +88,7 @@ export function flagsOf(name?: string): string[] {
   )
   assert.isNotEmpty(commands, name)
   const flags = commands.flatMap(({ options }) => options.flatMap(({ long }) => long ?? []))
+  // The parser adds these two flags to every command.
   return [...flags, '--help', '--version']
 }
 

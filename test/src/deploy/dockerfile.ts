@@ -40,7 +40,9 @@ export function ignoredBy(text: string): (path: string) => boolean {
   }
   return (path) =>
     patterns.some((pattern) =>
-      pattern.startsWith('**/') ? path.split('/').includes(pattern.slice(3)) : path === pattern,
+      pattern.startsWith('**/')
+        ? path.split('/').includes(pattern.slice('**/'.length))
+        : path === pattern,
     )
 }
 

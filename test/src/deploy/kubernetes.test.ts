@@ -29,6 +29,7 @@ describe('the Kubernetes files', () => {
   const files = allFiles().filter(({ path }) => path.endsWith('.yaml'))
 
   it('can be parsed, like all other .yaml files', () => {
+    // Fewer files would mean that the test does not find the folder.
     assert.isAbove(files.length, 5)
     for (const { path } of files) assert.isNotEmpty(yaml(path.slice(folder.length + 1)), path)
   })
@@ -56,6 +57,7 @@ describe('the Kubernetes files', () => {
       const [{ container } = { container: undefined }] = podsOf(path)
       const mounts: string[] = container.volumeMounts.map(({ mountPath }: Yaml) => mountPath)
       const settingFiles = Object.values(environment).filter((value) => value.startsWith('/'))
+      // At least the certificate, its key and the tokens.
       assert.isAbove(settingFiles.length, 2)
       for (const file of settingFiles) {
         assert.isTrue(
@@ -79,6 +81,7 @@ describe('the Kubernetes files', () => {
 
     it(`${path}: the heap limit is half of the memory limit of the container`, () => {
       const [{ container } = { container: undefined }] = podsOf(path)
+      // The option ends with `--max-old-space-size=` and the limit.
       const [, mebibytes] = /=(\d+)$/.exec(environments().get(path)?.['NODE_OPTIONS'] ?? '') ?? []
       assert.equal(container.resources.limits.memory, `${(2 * Number(mebibytes)) / 1024}Gi`)
     })
@@ -218,6 +221,7 @@ describe('the Compose files', () => {
       ({ networks }) => networks.holdfast?.ipv4_address,
     )
     const fixed = addresses.filter((address) => address !== undefined)
+    // Three brokers and nginx have fixed addresses, which all differ.
     assert.lengthOf(new Set(fixed), 4)
   }
 

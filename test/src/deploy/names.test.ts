@@ -81,6 +81,7 @@ describe('the files to deploy: names', () => {
         .split('\n')
         .flatMap((line) => shownCommands(line).map((command) => ({ path, ...command }))),
     )
+    // Fewer commands would mean that the pattern does not find the commands.
     assert.isAbove(shown.filter(({ flags }) => flags.length > 0).length, 4)
     for (const { path, name, flags } of shown) {
       assert.includeMembers(flagsOf(name), flags, `${path}: holdfast ${name}`)

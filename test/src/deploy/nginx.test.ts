@@ -100,8 +100,8 @@ describe('nginx/holdfast.conf', () => {
       const session = await stage.session(url, { WebSocket, token })
       assert.isTrue((await session.lock('orders:42')).held)
     }
-    const addresses = seen.map(({ token, remoteAddress }) => [token, remoteAddress])
-    assert.deepEqual(addresses, [
+    const clients = seen.map(({ token, remoteAddress }) => [token, remoteAddress])
+    assert.deepEqual(clients, [
       ['ann', '127.0.0.1'],
       ['bob', '127.0.0.1'],
       ['cy', '127.0.0.1'],

@@ -76,6 +76,7 @@ describe('the files to deploy: a broker with their settings', function () {
         path,
       )
       mkdirSync(dirname(testPath), { recursive: true, mode: 0o700 })
+      // The ending of the path tells whether the file is a certificate or a key.
       const source = { crt: certs.certPath, key: certs.keyPath }[path.split('.').at(-1) ?? '']
       if (source !== undefined) copyFileSync(source, testPath)
       if (path.endsWith('-password')) writeFileSync(testPath, 'secret\n', { mode: 0o600 })
@@ -164,6 +165,7 @@ describe('the files to deploy: a broker with their settings', function () {
       if (!isBehindProxy) await acquireLock(url, prepared)
       assert.equal(healthCheck(env, prepared.files), 0)
       await stop(broker)
+      // A new folder, because the health check makes a link in its folder.
       assert.equal(healthCheck(env, scratch(stage)), 1)
     })
   }

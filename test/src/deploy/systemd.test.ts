@@ -61,6 +61,7 @@ describe('holdfast.service', () => {
     })
 
     it('has an exposure of at most 2.0 on the scale of 10', () => {
+      // The threshold is in tenths.
       const { status, output } = analyze('security', '--offline=true', '--threshold=20')
       assert.equal(status, 0, output)
     })

@@ -152,6 +152,7 @@ describe('the page about fences', () => {
         store.onPut = () => store.put(path, 'sent', metadataOf(fence + 1))
         expect(await write(fence, 'paid')).to.equal(false)
         expectObject('sent', fence + 1)
+        // The first answer is that of the read.
         expect(store.answers.slice(1)).to.deep.equal(['PUT 412', 'HEAD 200'])
       }
     })
@@ -165,6 +166,7 @@ describe('the page about fences', () => {
       for (const [disturb, answer] of disturbances) {
         store.put(path, 'new', metadataOf(fence - 2))
         store.answers.length = 0
+        // Only the first write is disturbed, so the second write succeeds.
         store.onPut = () => {
           store.onPut = () => {}
           disturb()
@@ -178,14 +180,17 @@ describe('the page about fences', () => {
 
     it('ends with the write of the last holder if many holders write at once', async () => {
       const accepted: number[] = []
-      const fences = Array.from({ length: 20 }, (_, i) => fence + ((i * 7) % 20))
+      const holders = 20
+      const lastFence = fence + holders - 1
+      // Each fence once, in a mixed order, because 7 and 20 have no common divisor.
+      const fences = Array.from({ length: holders }, (_, i) => fence + ((i * 7) % holders))
       await Promise.all(
         fences.map(async (fenceOfHolder) => {
           if (await write(fenceOfHolder, `by ${fenceOfHolder}`)) accepted.push(fenceOfHolder)
         }),
       )
-      expect(accepted).to.include(fence + 19)
-      expectObject(`by ${fence + 19}`, fence + 19)
+      expect(accepted).to.include(lastFence)
+      expectObject(`by ${lastFence}`, lastFence)
     })
 
     it('rejects if the store answers another error', async () => {

@@ -41,6 +41,9 @@ function compile(code: string): Example {
   return new AsyncFunction('session', code)
 }
 
+/** The largest number of lines that an example of the page may have. */
+const maxLines = 12
+
 describe('the examples of client/docs/kinds.md', () => {
   const stage = Stage.forEachTest()
 
@@ -50,7 +53,7 @@ describe('the examples of client/docs/kinds.md', () => {
 
   for (const [name, code] of examples) {
     it(`have at most twelve lines and return the expected result: ${name}`, async () => {
-      expect(code.split('\n').length).to.be.at.most(12)
+      expect(code.split('\n').length).to.be.at.most(maxLines)
       const { sessions } = await stage.brokerWithSessions('example')
       expect(await compile(code)(sessions[0]!)).to.deep.equal(results[name])
     })

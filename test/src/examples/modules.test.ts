@@ -62,7 +62,8 @@ describe('the example orderService', () => {
     const { sessions } = await stage.brokerWithSessions('holder', 'service')
     const [holder, session] = sessions as [Session, Session]
     await holder.lock('order:1')
-    const { statusCode, retryAfter } = await startService(session, async () => {}, 50)()
+    const lockTimeout = 50
+    const { statusCode, retryAfter } = await startService(session, async () => {}, lockTimeout)()
     expect([statusCode, retryAfter]).to.deep.equal([503, '1'])
   })
 })

@@ -141,13 +141,17 @@ describe('the examples that are programs', () => {
     const { requests, origin } = await httpServer()
     const pages = (name: string) => [1, 2, 3, 4].map((page) => `${origin}/${name}/${page}`)
     const pools = ['a', 'b'].map((name) => run('fetchAtMostThree', pages(name)))
-    await Promise.all([requests.waitForCount(3), untilWaiting(observer, 5)])
-    for (let answered = 0; answered < 8; answered++) {
-      await requests.waitForCount(Math.min(answered + 3, 8))
-      expect(requests.items.length - answered, 'requests in flight').to.be.at.most(3)
+    /** The permits of the example, and the pages of both processes. */
+    const [capacity, pageCount] = [3, 8]
+    const waiting = untilWaiting(observer, pageCount - capacity)
+    await Promise.all([requests.waitForCount(capacity), waiting])
+    for (let answered = 0; answered < pageCount; answered++) {
+      await requests.waitForCount(Math.min(answered + capacity, pageCount))
+      expect(requests.items.length - answered, 'requests in flight').to.be.at.most(capacity)
       requests.items[answered]!.answer('four')
     }
     const outputs = await Promise.all(pools.map((pool) => pool.output()))
+    // The programs print the status, the length of the body "four", and the URL.
     expect(outputs.flat()).to.have.members(
       [...pages('a'), ...pages('b')].map((page) => `200 4 ${page}`),
     )

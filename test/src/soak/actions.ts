@@ -27,8 +27,14 @@ type Action = (context: ActionContext) => Promise<unknown>
 const waitMs = 300
 /** How long a lock lasts that ends during an action, by its ttl or its longest hold, in ms. */
 const shortMs = 40
+/** How long a user holds a lock at most, in ms. */
+const maxHoldMs = 5
 /** How many watches a user keeps open. */
 const maxWatches = 3
+/** The number of keys that all users share: so few that the users contend for them. */
+const sharedKeys = 12
+/** The number of other keys: so many that most of them are free. */
+const rareKeys = 1_000_000
 
 /** The codes of errors that users of contended locks must expect. */
 const expectedCodes: ReadonlySet<string> = new Set([
@@ -63,7 +69,7 @@ async function hold(
   const lock = await request
   try {
     await use(lock)
-    await sleep(random.below(5))
+    await sleep(random.below(maxHoldMs))
   } finally {
     await lock.unlock()
   }
@@ -76,12 +82,12 @@ async function untilLost({ signal }: Lock): Promise<void> {
 
 /** One of a few keys that all users share. */
 function sharedKey(random: Random): string {
-  return `shared:${random.below(12)}`
+  return `shared:${random.below(sharedKeys)}`
 }
 
 /** One of many keys, most of which are free. */
 function rareKey(random: Random): string {
-  return `rare:${random.below(1_000_000)}`
+  return `rare:${random.below(rareKeys)}`
 }
 
 /** Keeps the watch open, and closes the oldest watches of the user. */
@@ -99,7 +105,7 @@ const exclusiveLocks: Record<string, Action> = {
   freeLock: (context) => hold(context, context.session.lock(rareKey(context.random))),
   tryLock: (context) => hold(context, context.session.tryLock(sharedKey(context.random))),
   withLock: ({ session, random }) =>
-    session.withLock(sharedKey(random), () => sleep(random.below(5)), { timeout: waitMs }),
+    session.withLock(sharedKey(random), () => sleep(random.below(maxHoldMs)), { timeout: waitMs }),
   singleflight: (context) => {
     const key = sharedKey(context.random)
     const share = () => hold(context, context.session.singleflightLock(key, { timeout: waitMs }))
@@ -116,6 +122,7 @@ const exclusiveLocks: Record<string, Action> = {
     const request = context.session.lock(rareKey(context.random), { ttl: 600 })
     return hold(context, request, (lock) => {
       lock.autoRefresh({ interval: 20, timeout: 500 })
+      // Long enough for two refreshes.
       return sleep(50)
     })
   },
@@ -144,7 +151,9 @@ const exclusiveLocks: Record<string, Action> = {
     await lock.unlock()
   },
   webLock: ({ session, random }) =>
-    session.locks.request(sharedKey(random), { ifAvailable: true }, () => sleep(random.below(5))),
+    session.locks.request(sharedKey(random), { ifAvailable: true }, () =>
+      sleep(random.below(maxHoldMs)),
+    ),
 }
 
 const otherKinds: Record<string, Action> = {
@@ -174,6 +183,7 @@ const otherKinds: Record<string, Action> = {
     session.scope(async (scope) => {
       const key = sharedKey(random)
       await scope.lock(key, { timeout: waitMs })
+      // The scope already holds this lock, so the second call gets the lock without a wait.
       await scope.lock(key)
       await scope.tryLock(rareKey(random))
     }),
@@ -182,6 +192,7 @@ const otherKinds: Record<string, Action> = {
     const lockInOrder = (first: string, second: string) =>
       session.scope(async (scope) => {
         await scope.lock(first)
+        // Each scope needs its first lock before the other scope requests this lock.
         await session.stats()
         await scope.lock(second, { timeout: waitMs })
       })
@@ -206,8 +217,9 @@ const otherKinds: Record<string, Action> = {
     for await (const _leader of session.observe('leader')) break
   },
   barrier: ({ session, random }) => {
-    const key = `barrier:${random.below(1_000_000)}`
+    const key = `barrier:${random.below(rareKeys)}`
     const call = () => settle(session.barrier(key, { parties: 2, timeout: waitMs }))
+    // A barrier of two with one call times out.
     return random.chance(0.5) ? call() : Promise.all([call(), call()])
   },
 }
@@ -241,6 +253,7 @@ const connectionsAndReads: Record<string, Action> = {
       hold(context, session.lock(sharedKey(random), { timeout: waitMs })),
     )
     context.drop()
+    // Waits until the session has resumed.
     await session.stats()
     await resentRequest
     await lock.unlock()

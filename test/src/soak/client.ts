@@ -29,13 +29,17 @@ const [role, url, token, seed, userCount, pauseMs] = process.argv.slice(2) as [
   string,
 ]
 const random = new Random(Number(seed))
+/** The largest seed of a user, a positive 32-bit integer. */
+const maxSeed = 0x7fff_ffff
+/** The number of actions of a visitor. */
+const actionsOfVisit = 5
 let counts: Record<string, number> = {}
 
 function newUser(): User {
   return new User({
     url,
     token,
-    random: new Random(random.below(0x7fff_ffff)),
+    random: new Random(random.below(maxSeed)),
     pauseMs: Number(pauseMs),
     onAction: (name) => {
       counts[name] = (counts[name] ?? 0) + 1
@@ -67,8 +71,9 @@ async function runVisitor(): Promise<void> {
   const user = newUser()
   const session = await user.connect()
   await session.lock(`visitor:${process.pid}`)
-  await user.act(session, 5)
+  await user.act(session, actionsOfVisit)
   await reportActions()
+  // One of three endings, each as probable as the others.
   const ending = random.below(3)
   if (ending === 0) process.kill(process.pid, 'SIGKILL')
   if (ending === 1) process.exit()

@@ -58,6 +58,7 @@ const durationMs = numberOf('hours', 0) * msPerHour
 // not count, or its first hour if the quarter is longer.
 const warmUpMs = numberOf('warm-up', 0, Math.min(durationMs / 4 / msPerHour, 1)) * msPerHour
 const sampleMs = numberOf('sample', 0.01) * 1_000
+// On a busy machine some samples come late, so a run plans twice as many as the verdict needs.
 if ((durationMs - warmUpMs) / sampleMs < 2 * minSamples) {
   console.error(
     `The run has fewer than ${2 * minSamples} samples after the warm-up: give more --hours, or a smaller --sample`,
@@ -69,6 +70,7 @@ const soak = new Soak({
   durationMs,
   warmUpMs,
   sampleMs,
+  // A line each minute, or four lines in a shorter run.
   lineMs: Math.min(60_000, durationMs / 4),
   visitorPauseMs: numberOf('visitor-pause', 0) * 1_000,
   residents: numberOf('residents', 1),

@@ -82,6 +82,7 @@ export class MeasuredProcess {
         const [url, adminUrl] = urls
         if (url !== undefined && adminUrl !== undefined) return { url, adminUrl }
       }
+      // The output has ended before both URLs, so the broker is about to end, or has ended.
       return broker.failed
     }
     const urls = await Promise.race([readUrls(), broker.failed])

@@ -53,6 +53,7 @@ describe('soak: a short run', function () {
     const { growths, counts, visitors, leftovers } = await soak.run()
     expect(leftovers).to.deep.equal([])
     expect(visitors).to.be.above(0)
+    // The users did more than ten different actions.
     expect(counts.size).to.be.above(10)
     expect(lines[0]).to.match(/^0\.\d min \| broker: rss .* client 1: rss .* actions, \d+ visitors/)
     const measured = growths.map(({ process, quantity }) => `${process} ${quantity}`)
@@ -79,12 +80,14 @@ describe('soak: a short run', function () {
       'broker descriptors',
     ])
     expect(growingQuantities).to.not.include('client 1 descriptors')
+    // Six quantities of the broker and five of the client.
     expect(lines.at(-1)).to.match(/^\d+ of 11 slopes are beyond their bounds$/)
     expect(code).to.equal(1)
   })
 
   it('fails when the broker ends before the end of the run', async () => {
     const { code, errors } = await runSoak(...shortRun, '--preload', pathOf('programs/crash.js'))
+    // 70 is the exit code that crash.js chooses.
     expect(errors).to.include('The soak failed: Error: broker ended with 70')
     expect(code).to.equal(1)
   })

@@ -76,6 +76,12 @@ const emptyWithinMs = 30_000
  */
 const exitDelayMs = 2_000
 
+/** The time between two looks at the gauges while the broker becomes empty, in ms. */
+const gaugePollMs = 200
+
+/** The largest seed of a client, a positive 32-bit integer. */
+const maxSeed = 0x7fff_ffff
+
 export class Soak {
   readonly #options: SoakOptions
   #start = 0
@@ -100,6 +106,7 @@ export class Soak {
       const token = randomBytes(16).toString('hex')
       const hash = createHash('sha256').update(token).digest('hex')
       const tokenFile = join(folder, 'tokens')
+      // The principal `soak` may do all operations with all keys.
       await writeFile(tokenFile, `${hash} soak all *\n`, { mode: 0o600 })
       return await this.#runWith(tokenFile, token)
     } finally {
@@ -143,7 +150,7 @@ export class Soak {
     users: number,
   ): MeasuredProcess {
     const { random, pauseMs } = this.#options
-    const seed = random.below(0x7fff_ffff)
+    const seed = random.below(maxSeed)
     const args = [role, url, token, `${seed}`, `${users}`, `${pauseMs}`]
     const client = MeasuredProcess.client(name, args, (counts) => {
       for (const [action, count] of Object.entries(counts)) {
@@ -246,7 +253,7 @@ async function untilEmpty(adminUrl: string): Promise<string[]> {
     if (leftovers.length === 0 || performance.now() > end) {
       return leftovers.map((name) => `${name} is ${gauges.get(name)}`)
     }
-    await sleep(200)
+    await sleep(gaugePollMs)
   }
 }
 

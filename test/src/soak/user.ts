@@ -16,6 +16,8 @@ import { actions, settle } from './actions.js'
 
 /** The lease of each session, in ms. */
 const leaseMs = 4_000
+/** The range of the number of actions in a session. */
+const actionsOfSession = { min: 10, max: 60 }
 
 export interface UserOptions {
   readonly url: string
@@ -40,7 +42,8 @@ export class User {
   async run(): Promise<void> {
     while (!this.#isStopped) {
       const session = await this.connect()
-      await this.act(session, 10 + this.#options.random.below(50))
+      const { min, max } = actionsOfSession
+      await this.act(session, min + this.#options.random.below(max - min))
       await session.close()
     }
   }
@@ -86,6 +89,7 @@ export class User {
       const name = random.pick(names)
       await settle(actions[name]!({ session, random, url, token, watches, drop }))
       onAction(name)
+      // The mean of these random times is `pauseMs`.
       await sleep(random.below(2 * pauseMs))
     }
   }
