@@ -166,6 +166,7 @@ function progressBar(startedAt: number, endsAt: number): { end(): void } {
   return {
     end: () => {
       clearInterval(timer)
+      // Erases the line of the bar.
       writeError('\r\u001b[K')
     },
   }

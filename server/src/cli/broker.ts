@@ -59,6 +59,7 @@ export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> 
       hosts: settings.hosts,
       trustedProxies: settings.trustedProxies,
       dev: settings.dev,
+      // `undefined` lets the broker serve the dashboard only to clients on its own machine.
       dashboard: { local: undefined, all: true, none: false }[settings.dashboard ?? 'local'],
       allowUnauthenticated: settings.allowUnauthenticated,
       allowInsecure: settings.allowInsecure,

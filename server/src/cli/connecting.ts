@@ -223,6 +223,7 @@ async function openInCells<T>(
 
 function optionsFrom(flags: BrokerFlags) {
   return {
+    // The name of the command, such as `holdfast ls`.
     name: `holdfast ${process.argv[2] ?? ''}`.trim(),
     reconnect: false,
     token: tokenFrom(flags),

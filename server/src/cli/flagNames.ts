@@ -86,6 +86,7 @@ const names = new RegExp(
 export function withFlags(message: string): string {
   const adviceStart = /[:;] (?:[^:;]*\b)?set /.exec(message)?.index ?? message.length
   return message.replace(names, (text: string, ...rest: unknown[]) => {
+    // The pattern has three groups, one of which matches. The offset of the match follows them.
     const option = rest.slice(0, 3).find((group) => group !== undefined) as string | undefined
     const index = rest[3] as number
     const limit = /^limits\.(\w+)$/.exec(option ?? '')?.[1]

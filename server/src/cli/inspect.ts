@@ -60,7 +60,7 @@ holdfast ls --kind barriers --json`,
         'list only this kind (default: all kinds; with --json: locks)',
       ).choices(listedKinds),
     )
-  return withListFlags(command, 'locks', true)
+  return withListFlags(command, 'locks', /* hasPages */ true)
     .addHelpText(
       'after',
       `
@@ -185,7 +185,7 @@ export function showCommand(): Command {
     'show the holders and the queue of a key, its barrier, its kept result and its deadlocks',
     'holdfast show orders:42',
   ).argument('<key>', 'the key to show')
-  return withListFlags(command, 'holders and waiting requests', false)
+  return withListFlags(command, 'holders and waiting requests', /* hasPages */ false)
     .addHelpText('after', '\nThe fence of a holder is the fence that `holdfast unlock` needs.')
     .action((key: string, flags: BrokerFlags & ListFlags) =>
       withSessionFor(key, flags, (session) => show(session, key, flags)),

@@ -67,6 +67,9 @@ export function loadSettings(
 
 const variablePrefix = 'HOLDFAST_'
 
+/** How many characters of a value or of an unknown name an error message shows. */
+const maxShownLength = 64
+
 /** Variables with this prefix that are not settings of `serve`. */
 const otherVariables = ['CONFIG', 'URL', 'CELLS', 'TOKEN', 'CA', 'KEY', 'FENCE'].map(
   (name) => `${variablePrefix}${name}`,
@@ -173,7 +176,7 @@ function unknownName(name: string, names: readonly string[], source: string): st
     suggestion === undefined
       ? `the settings are ${names.join(', ')}`
       : `did you mean ${suggestion}?`
-  return `${JSON.stringify(name.slice(0, 64))} in ${source} is not a setting: ${advice}`
+  return `${JSON.stringify(name.slice(0, maxShownLength))} in ${source} is not a setting: ${advice}`
 }
 
 /**
@@ -243,11 +246,11 @@ export function limitsOf(value: unknown, label: string): Partial<BrokerLimits> {
 }
 
 /**
- * The first 64 characters of a value as JSON. The value may be shown, because no setting is a
+ * The beginning of a value as JSON. The value may be shown, because no setting is a
  * secret: a setting only names the file that has the secret.
  */
 function shortJson(value: unknown): string {
-  return String(JSON.stringify(value)).slice(0, 64)
+  return String(JSON.stringify(value)).slice(0, maxShownLength)
 }
 
 function invalidSetting(message: string): Exit {

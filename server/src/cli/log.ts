@@ -32,6 +32,7 @@ export function logRules(settings: Settings): [boolean, string][] {
   const { journal, log, durability, quietStart } = settings
   const isSet = (name: SettingName): boolean => settings[name] !== undefined
   const replicatedSetting = replicatedSettings.find(isSet)
+  // `logKey` need not be in this list, because another rule requires `logCert` with it.
   const tlsSetting = (['logCa', 'logCert'] as const).find(isSet)
   const isPostgres = log !== undefined && isPostgresUrl(log)
   return [

@@ -146,6 +146,7 @@ async function execute(
   [program, ...args]: readonly string[],
   { fence, signal }: Run,
 ): Promise<Buffer> {
+  // The command must not get the token of this process.
   const { HOLDFAST_TOKEN: _, ...env } = process.env
   const child = spawn(program!, args, {
     // A process group of its own, so that a signal reaches all processes of the command.
@@ -167,6 +168,7 @@ async function execute(
       writeBytes(chunk)
     })
     const [code, signalName] = (await nextEvent(child, 'close')) as [number | null, string | null]
+    // A shell reports the end by a signal in the same way. The command has printed its own errors.
     if (code === null) throw new Exit(128 + signalNumber(signalName), '')
     if (code !== 0) throw new Exit(code, '')
     if (outputBytes <= maxOutputBytes) return Buffer.concat(chunks)

@@ -46,6 +46,7 @@ export function escapeLines(text: string): string {
  * the same. `JSON.stringify` does not escape DEL, C1 controls and marks of writing direction.
  */
 export function plainJson(json: string): string {
+  // JSON escapes each UTF-16 unit, and a rare character has two units.
   return json.replace(invisible, (char) =>
     char
       .split('')

@@ -49,6 +49,7 @@ export const parseInteger = integerParser(0, Number.MAX_SAFE_INTEGER)
 export function integerParser(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text)
+    // The largest safe integer has 16 digits.
     if (/^\d{1,16}$/.test(text) && value >= min && value <= max) return value
     throw new InvalidArgumentError(`It must be a whole number${rangeText(min, max)}.`)
   }

@@ -66,6 +66,7 @@ async function rebalance(flags: BrokerFlags): Promise<void> {
         'broker by a loopback address, or on its admin port if it has one',
     )
   }
+  // The body of a 409 says why the broker cannot send its clients away.
   if (response.status === 409) {
     throw new Exit(exitCodes.failed, `The broker at ${origin} refused: ${response.body.trim()}`)
   }

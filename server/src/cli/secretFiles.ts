@@ -67,6 +67,7 @@ export function isAccessibleToOthers(
   userId: number | undefined,
 ): boolean {
   if (!stat.isFile()) return false
+  // 0o077 is every right of the group and of others. 0o037 leaves out that the group may read.
   const mayGroupRead = stat.uid === 0 && userId !== 0
   return (stat.mode & (mayGroupRead ? 0o037 : 0o077)) !== 0
 }

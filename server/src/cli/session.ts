@@ -68,6 +68,7 @@ async function showSession(session: AnySession, id: string, flags: BrokerFlags):
   else await printSession(info, name, locks)
   if (!locks.isIncomplete) return
   const limit = `a broker lists at most the first ${pageSize} requests of a queue`
+  // No flag limits this listing.
   reportIncomplete(`Waiting requests of the session may be missing: ${limit}`, {})
 }
 

@@ -16,6 +16,9 @@ import { deliver, escapeText, jsonLine } from './output.js'
 import { appendValue } from './parse.js'
 import { prepareWith } from './tokenFile.js'
 
+/** The length of a token, in random bytes: too many to guess. */
+const tokenBytes = 32
+
 interface TokenFlags {
   readonly allow: readonly Operation[]
   /** Patterns of the allowed keys; undefined for all keys. */
@@ -60,7 +63,7 @@ ${exitHelp}`,
  * because a line is useless if its token could not be printed.
  */
 async function makeToken(principal: string, { allow, key, file, json }: TokenFlags): Promise<void> {
-  const token = randomBytes(32).toString('base64url')
+  const token = randomBytes(tokenBytes).toString('base64url')
   const line = tokenLine(token, principal, allow, key)
   const prepared = file === undefined ? undefined : await prepareWith(file, line)
   const text = json

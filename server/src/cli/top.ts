@@ -42,6 +42,8 @@ const clearTerminal = '\u001b[H\u001b[2J'
 /** Lines of the terminal that no row of the table uses: two lines above, a heading, the cursor. */
 const otherLines = 4
 const minTableRows = 5
+/** The height of the output if it does not go to a terminal, in lines. */
+const defaultRows = 40
 
 interface TopFlags extends BrokerFlags {
   readonly all?: boolean | undefined
@@ -114,6 +116,7 @@ async function top(session: AnySession, prefix: string, flags: TopFlags): Promis
     previous = sample
     if (refresh + 1 === flags.count) {
       if (unreadCount(locksAndRequests) > 0) {
+        // `top` has no flag that limits its listing.
         reportIncomplete('Not all locks and waiting requests were read: use --all', {})
       }
       return
@@ -153,7 +156,7 @@ async function show(sample: Sample, previous: Sample | undefined, flags: TopFlag
     printJson({ stats, rates, heldCount, waitingCount, isWhole: unread === 0, keys, barriers })
     return
   }
-  const terminalRows = process.stdout.rows ?? 40
+  const terminalRows = process.stdout.rows ?? defaultRows
   // Clear only a terminal. In a file, each refresh follows the former refresh.
   if (process.stdout.isTTY) writeOut(clearTerminal)
   print(`${heldCount} held, ${waitingCount} waiting; per second: ${rateText(rates)}`)
@@ -200,7 +203,7 @@ function counterTexts({
 
 type Rates = Record<'granted' | 'failed' | 'unlocked' | 'refreshed' | 'expired', number>
 
-/** Rounded events per second since the previous sample; undefined for the first sample. */
+/** Events per second since the previous sample, in tenths; undefined for the first sample. */
 function ratesOf({ stats, at }: Sample, previous: Sample | undefined): Rates | undefined {
   if (previous === undefined) return undefined
   const seconds = (at - previous.at) / 1_000

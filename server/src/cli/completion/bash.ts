@@ -90,7 +90,8 @@ function wrapLine({ name, wrappedCommandAt }: CommandModel): string[] {
 
 /**
  * The main function of the script. The function walks over the words before the cursor to find the
- * command, and then completes the word at the cursor.
+ * command, and then completes the word at the cursor. `bashScript` replaces NAME by the name of the
+ * program, and COMMANDS by the names of its commands.
  */
 const mainFunction = `_NAME() {
   local IFS=$' \\t\\n' rest=\${COMP_LINE:0:COMP_POINT} word i last

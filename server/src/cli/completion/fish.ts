@@ -61,7 +61,11 @@ function fishQuoted(text: string): string {
   return `'${text.replace(/['\\]/g, '\\$&')}'`
 }
 
-/** Functions that walk over the words before the cursor to find the command. */
+/**
+ * Functions that walk over the words before the cursor to find the command. `fishScript` replaces
+ * NAME by the name of the program, and TAKING by the flags that take a value, each behind its
+ * command.
+ */
 const wordFunctions = `
 # Prints the command. If the cursor is in the command line of another program (run KEY COMMAND),
 # also prints the words of that command line and returns 0.

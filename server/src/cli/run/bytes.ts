@@ -9,7 +9,11 @@ import { readFileSync } from 'node:fs'
 import { Exit, exitCodes } from '../exitCodes.js'
 import { escapeText } from '../output.js'
 
-/** The arguments after the name of this program, in bytes; empty if the system hides the bytes. */
+/**
+ * The arguments after the name of this program, in bytes; empty if the system hides the bytes. The
+ * arguments are the last words of the command line. Two words of `process.argv` precede them: Node
+ * and its script.
+ */
 const rawWords =
   process.argv.length > 2
     ? splitAtNullBytes(contentOf('/proc/self/cmdline')).slice(2 - process.argv.length)
@@ -70,8 +74,8 @@ export function refuseInvalidUtf8(wrappedCount: number): void {
 }
 
 /**
- * Encodes bytes for `printf %b` of a POSIX shell: printable ASCII except the backslash stays, and
- * all other bytes become octal.
+ * Encodes bytes for `printf %b` of a POSIX shell: visible ASCII characters except the backslash
+ * (0x5c) stay, and all other bytes become octal.
  */
 export function encodeForPrintf(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) =>

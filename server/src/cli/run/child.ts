@@ -101,7 +101,7 @@ export class DetachedChild extends Child {
   }
 
   static async start(deps: ChildDeps): Promise<Child> {
-    const launched = await launch(deps, launchScript(deps, false), {
+    const launched = await launch(deps, launchScript(deps, /* writesPid */ false), {
       stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
       detached: true,
     })
@@ -109,6 +109,7 @@ export class DetachedChild extends Child {
     await deps.watchdog.watch(child.group)
     const startPipe = launched.stdio[3] as Writable
     startPipe.on('error', () => {})
+    // The watchdog knows the group now, so the command may start.
     startPipe.end('go\n')
     return child
   }

@@ -24,7 +24,9 @@ holdfast show scheduler                              # who leads, and with which
     .argument('[command...]', 'everything after the name')
     .option('--value <json>', 'what the leader publishes: JSON of at most 4 KiB', jsonValue)
     .addHelpText('after', notes)
-    .action((name: string, words: string[], flags: RunFlags) => run(name, words, flags, true))
+    .action((name: string, words: string[], flags: RunFlags) =>
+      run(name, words, flags, /* isCampaign */ true),
+    )
 }
 
 /** The end of `holdfast elect --help`. */

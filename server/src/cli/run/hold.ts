@@ -92,19 +92,22 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
   }
 }
 
+/** The file descriptor of standard input. */
+const stdinFd = 0
+
 /**
  * Calls `onEnd` at the end of standard input. Never calls `onEnd` for /dev/null, which is always at
  * its end. Does not read a terminal while this process is in the background, because the system
  * would stop this process.
  */
 function onInputEnd(onEnd: () => void): void {
-  if (isDevNull() || (isatty(0) && process.platform !== 'win32' && !isInForeground())) return
+  if (isDevNull() || (isatty(stdinFd) && process.platform !== 'win32' && !isInForeground())) return
   process.stdin.on('end', onEnd).on('error', onEnd).resume()
 }
 
 function isDevNull(): boolean {
   try {
-    const input = fstatSync(0)
+    const input = fstatSync(stdinFd)
     return input.isCharacterDevice() && input.rdev === statSync('/dev/null').rdev
   } catch {
     return false

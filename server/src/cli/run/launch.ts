@@ -145,9 +145,12 @@ export function checkCommand({ command, env }: Launch): void {
   throw cannotRun(programName, failureCode ?? 'ENOENT')
 }
 
+/** How many characters of the name of a command an error message shows. */
+const maxShownLength = 80
+
 /** The error for a command that could not be started, from the error code of the system. */
 export function cannotRun(name: string, code: string): Exit {
-  const shortName = name.length > 80 ? `${name.slice(0, 80)}…` : name
+  const shortName = name.length > maxShownLength ? `${name.slice(0, maxShownLength)}…` : name
   const reason = reasons[code] ?? 'the system refuses to run it'
   const hint = hintFor(name, code)
   // As in shells: 127 for a command that does not exist, 126 for a command that cannot be run.

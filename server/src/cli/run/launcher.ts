@@ -64,6 +64,7 @@ export function restoreIgnoredSignals(): void {
  */
 export function parseIgnoredSignals(text: string): number[] {
   if (/^[0-9a-f]+$/i.test(text)) {
+    // Bit 0 of the mask is signal 1. Linux has 64 signals.
     const mask = BigInt(`0x${text}`)
     return Array.from({ length: 64 }, (_, i) => i + 1).filter(
       (signal) => ((mask >> BigInt(signal - 1)) & 1n) === 1n && canBeIgnored(signal),

@@ -82,15 +82,18 @@ function fromPs(selection: readonly string[]): ProcessInfo[] {
   const columns = ['pid', 'ppid', 'pgid', 'state', 'tpgid'].flatMap((name) => ['-o', `${name}=`])
   const { stdout } = spawnSync('ps', [...selection, ...columns], { encoding: 'utf8' })
   const lines = (stdout ?? '').split('\n').map((line) => line.trim().split(/\s+/))
-  return lines
-    .filter((fields) => fields.length === 5)
-    .map(([pid, parentPid, group, state = 'X', foregroundGroup]) => ({
-      pid: Number(pid),
-      parentPid: Number(parentPid),
-      group: Number(group),
-      state,
-      foregroundGroup: Number(foregroundGroup) > 0 ? Number(foregroundGroup) : undefined,
-    }))
+  return (
+    lines
+      // The output ends with an empty line. Every other line has the five columns.
+      .filter((fields) => fields.length === 5)
+      .map(([pid, parentPid, group, state = 'X', foregroundGroup]) => ({
+        pid: Number(pid),
+        parentPid: Number(parentPid),
+        group: Number(group),
+        state,
+        foregroundGroup: Number(foregroundGroup) > 0 ? Number(foregroundGroup) : undefined,
+      }))
+  )
 }
 
 /** `forbidden`: the group exists, but this user may signal none of its processes. */

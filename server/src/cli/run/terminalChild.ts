@@ -120,7 +120,7 @@ export class TerminalChild extends Child {
 
   /** Starts the command; undefined if the shell has no job control. */
   static async start(deps: ChildDeps): Promise<TerminalChild | undefined> {
-    const jobShell = await launch(deps, jobScript(launchScript(deps, true)), {
+    const jobShell = await launch(deps, jobScript(launchScript(deps, /* writesPid */ true)), {
       stdio: ['inherit', 'inherit', 'inherit', 'pipe', 'pipe'],
     })
     const shellOrders = jobShell.stdio[3] as Writable
@@ -150,13 +150,13 @@ export class TerminalChild extends Child {
   #onBack(): void {
     const leader = processOf(this.group)
     if (isDead(leader)) this.#shellOrders.write('end\n')
-    else if (isStopped(leader)) this.#checkBackground(true)
+    else if (isStopped(leader)) this.#checkBackground(/* wasInForeground */ true)
     // Another process has continued the command since then, so check again later.
     else this.#checkLater()
   }
 
   #checkLater(): void {
-    this.#timer = setTimeout(() => this.#checkBackground(false), backgroundMs)
+    this.#timer = setTimeout(() => this.#checkBackground(/* wasInForeground */ false), backgroundMs)
   }
 
   /**
@@ -173,6 +173,7 @@ export class TerminalChild extends Child {
     // Stop this job together with the command; `fg` or `bg` of the user's shell continues the job.
     // If no such shell exists, the system ignores this signal, and the command continues.
     const shouldStop = wasInForeground || !this.#hasTerminal()
+    // The id 0 stands for all processes of this process group.
     if (isStopped(leader) && shouldStop && this.#mayContinue()) this.stopSelf('SIGTSTP', 0)
     // Ask again whether the lock is held, because this process may have been stopped for hours. If
     // the lock was lost, `LockGuard` kills the command, and the command must not continue.

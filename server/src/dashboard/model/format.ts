@@ -27,7 +27,7 @@ export function formatRate(value: number | null): string {
 
 /** A share from 0 to 1 as a percentage. */
 export function formatPercent(share: number): string {
-  // Round down, so that a share below 1 is never shown as 100 %.
+  // In tenths of a percent. Round down, so that a share below 1 is never shown as 100 %.
   const tenths = Math.floor(share * 1_000)
   return `${tenths % 10 === 0 ? tenths / 10 : (tenths / 10).toFixed(1)} %`
 }
@@ -73,9 +73,12 @@ export function formatDate(wall: number): string {
   return dateFormat.format(wall)
 }
 
-/** The first six characters of a session id, which distinguish the sessions on one screen. */
+/** How many characters of a session id distinguish the sessions on one screen. */
+const shortIdLength = 6
+
+/** The first characters of a session id. */
 export function shortId(session: string): string {
-  return session.slice(0, 6)
+  return session.slice(0, shortIdLength)
 }
 
 /** A number with its noun: `1 lock`, `2 locks`. */

@@ -71,12 +71,18 @@ export class LockModel {
     return this.#rows
   }
 
-  /** The number of all held locks at the broker, known or unknown to this page. */
+  /**
+   * The number of all held locks at the broker, known or unknown to this page. The count of the
+   * broker may be older than the locks that this page knows, so it may be too low.
+   */
   get heldCount(): number {
     return Math.max(this.#heldCount, this.#knownHeldCount)
   }
 
-  /** The number of all waiting requests at the broker, known or unknown to this page. */
+  /**
+   * The number of all waiting requests at the broker, known or unknown to this page. The count of
+   * the broker may be older than the queues that this page knows, so it may be too low.
+   */
   get waitingCount(): number {
     return Math.max(this.#waitingCount, this.#knownWaitingCount)
   }

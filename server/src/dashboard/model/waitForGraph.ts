@@ -52,6 +52,7 @@ export interface WaitForGraph {
 
 /** The maximum of sessions in a column. */
 export const maxInColumn = 6
+/** The leftmost and the rightmost column of the graph, see {@link Node.column}. */
 const firstColumn = -3
 const lastColumn = 2
 

@@ -95,6 +95,7 @@ function Tiles() {
   const { feed } = useLiveAppState()
   const { locks, series, brokerPoller } = feed
   const rateOf = (column: Column) => formatRate(series.latest(column))
+  // `totalLocks` also counts the requests that failed.
   const { totalLocks: answered = 0, successRate = 0 } = brokerPoller.stats ?? {}
   return (
     <ul class="tiles" aria-label="Key figures">

@@ -107,13 +107,15 @@ function optionsFor(
     width,
     height,
     legend: { show: false },
-    // The right padding has room for half of the last label of the time axis.
+    // At the top, right, bottom and left, in px. The right padding has room for half of the last
+    // label of the time axis.
     padding: [8, 28, 0, 0],
     cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
     scales: {
       x: { range: xRange },
       y: { range: yRange },
     },
+    // `size` is the room for the labels of an axis, and `space` is the least distance of two labels.
     axes: [
       {
         ...axis,
@@ -129,7 +131,7 @@ function optionsFor(
         label,
         stroke: color(name),
         width: 1.75,
-        // Fill the area below the first line with its color, nearly transparent.
+        // Fill the area below the first line with its color, with the opacity 0x1f of 0xff.
         ...(index === 0 ? { fill: `${color(name)}1f` } : {}),
         points: { show: false },
       })),

@@ -58,5 +58,6 @@ export function useRoute(): Route {
  */
 export function replaceArgument(page: PageName, argument: string): void {
   history.replaceState(null, '', addressOf(page, argument))
+  // `replaceState` itself causes no event, and the views follow this event.
   dispatchEvent(new Event('hashchange'))
 }
