@@ -28,6 +28,7 @@ export async function serveDemo(port: number): Promise<Demo> {
   const script = await bundleWithReact('demo-browser/page.js', 'production')
   const server = createServer((request, response) => {
     const answer = async () => {
+      // The request has only a path, and `URL` needs some origin.
       const { pathname } = new URL(request.url ?? '/', 'http://any')
       if (await documents.answer(pathname, request, response)) return
       if (pathname === '/page.js') {

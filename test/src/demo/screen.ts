@@ -6,6 +6,9 @@ import colors from 'picocolors'
 /** What a worker does or what happens to it, as the second column shows it. */
 export type Action = 'asks' | 'takes' | 'waits' | 'gets' | 'unlocks' | 'is killed' | 'loses'
 
+/** The widths of the columns, in characters. */
+const widths = { seconds: 7, name: 6, action: 9, key: 9 }
+
 const nameColors = [colors.cyan, colors.yellow, colors.magenta, colors.green, colors.blue]
 
 const actionColors: Record<Action, (text: string) => string> = {
@@ -42,10 +45,11 @@ export class Screen {
 
   /** Prints the line of an event. */
   show(name: string, action: Action, key: string, detail = ''): void {
-    const seconds = ((performance.now() - this.#startedAt) / 1_000).toFixed(3).padStart(7)
-    const worker = this.name(name, 6)
-    const event = actionColors[action](action.padEnd(9))
-    this.#write(`${colors.dim(seconds)}  ${worker} ${event} ${key.padEnd(9)} ${detail}`.trimEnd())
+    const elapsed = (performance.now() - this.#startedAt) / 1_000
+    const seconds = colors.dim(elapsed.toFixed(3).padStart(widths.seconds))
+    const worker = this.name(name, widths.name)
+    const event = actionColors[action](action.padEnd(widths.action))
+    this.#write(`${seconds}  ${worker} ${event} ${key.padEnd(widths.key)} ${detail}`.trimEnd())
   }
 
   /** A name in its color, filled with spaces to a width. */
