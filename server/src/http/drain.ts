@@ -16,6 +16,8 @@ import type { Membership } from '../log/log.js'
 const stepMs = 50
 /** How long the last closing handshakes may take before the sockets are terminated, in ms. */
 const lastHandshakesMs = 2_000
+/** The time between two checks whether the last handshakes are over, in ms. */
+const lastCheckMs = 5
 /**
  * The time between the closing of two connections if another broker can take the sessions over, in
  * ms.
@@ -49,7 +51,9 @@ export async function drain(
   }
   for (const connection of broker.connections) broker.dismiss(connection)
   const giveUpAt = clock.monotonic() + lastHandshakesMs
-  while (broker.connections.size > 0 && clock.monotonic() < giveUpAt) await sleep(clock, 5)
+  while (broker.connections.size > 0 && clock.monotonic() < giveUpAt) {
+    await sleep(clock, lastCheckMs)
+  }
   for (const connection of broker.connections) connection.terminate()
 }
 
@@ -73,6 +77,7 @@ export async function rebalance(
   const startedAt = clock.monotonic()
   let closedCount = 0
   while (closedCount < movable.length) {
+    // The share at the end of this step, so that the first step already closes connections.
     const share = Math.min(1, (clock.monotonic() - startedAt + stepMs) / Math.max(spreadMs, stepMs))
     const targetCount = Math.ceil(movable.length * share)
     for (; closedCount < targetCount; closedCount++) {

@@ -71,6 +71,7 @@ export function createHttpServer(
   const options = {
     headersTimeout: requestMs,
     requestTimeout: requestMs,
+    // Node checks these two timeouts in this interval; its default of 30 s would be too long.
     connectionsCheckingInterval: 1_000,
     maxHeaderSize: maxHeaderBytes,
   }

@@ -70,7 +70,7 @@ export class RequestSockets {
     if (remoteAddress === undefined) return
     const onClose = (): void => this.#forget(counted)
     const counted: CountedSocket = { socket, remoteAddress, peer: peerOf(socket), onClose }
-    const { exceededLimit, displacedConnection } = this.#pending.add(counted, false)
+    const { exceededLimit, displacedConnection } = this.#pending.add(counted, /* isFull */ false)
     if (displacedConnection !== undefined) {
       this.#forget(displacedConnection)
       displacedConnection.socket.destroy()

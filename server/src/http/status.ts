@@ -3,7 +3,6 @@
  * (the record of all changes of locks), and its gauges. A status has numbers and the names of
  * brokers, but no text that a client chose, because `/status` needs no token.
  */
-
 import type { Broker } from '../broker/broker.js'
 import { off } from '../config/limits.js'
 import type { Log } from '../log/log.js'

@@ -68,7 +68,7 @@ export class UpgradeQueue {
     }
     const waiting: WaitingUpgrade = { remoteAddress, upgrade, onClose }
     if (this.#pacer.tryNow(waiting)) return
-    const { exceededLimit, displacedConnection } = this.#pending.add(waiting, false)
+    const { exceededLimit, displacedConnection } = this.#pending.add(waiting, /* isFull */ false)
     if (displacedConnection !== undefined) {
       this.#pacer.remove(displacedConnection)
       this.#forget(displacedConnection)

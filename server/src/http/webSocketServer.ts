@@ -204,6 +204,7 @@ class WsSocket implements Socket {
 
   send(frame: string): void {
     const plainFrame = plainTextFrame(frame)
+    // A UTF-16 unit of a string has at most three bytes in UTF-8.
     const onSent = this.#sentCallbackFor(plainFrame?.length ?? frame.length * 3 + maxHeaderBytes)
     if (plainFrame === undefined) this.#websocket.send(frame, onSent)
     else if (this.#isOpen) this.#raw.write(plainFrame, 'latin1', onSent)
@@ -293,7 +294,11 @@ class WsSocket implements Socket {
     }
     this.#ping = undefined
     if (!this.#isOpen) return
-    this.#websocket.pong(ping, false, this.#sentCallbackFor(ping.length + maxHeaderBytes))
+    this.#websocket.pong(
+      ping,
+      /* mask */ false,
+      this.#sentCallbackFor(ping.length + maxHeaderBytes),
+    )
   }
 
   onClose(): void {

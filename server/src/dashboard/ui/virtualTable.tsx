@@ -27,6 +27,10 @@ export interface VirtualTableProps<T> {
 const extraRows = 6
 /** The height of a row if the style sheet has no `--row`, in px. */
 const defaultRowHeight = 44
+/** The height of a table before it is measured, in px. */
+const defaultHeight = 600
+/** Screen readers count rows from 1, and the headings are row 1. */
+const firstRowNumber = 2
 
 export function VirtualTable<T>(props: VirtualTableProps<T>) {
   const { label, cssClass, headings, items, idOf, cells } = props
@@ -65,7 +69,7 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
               class="virtual-row"
               role="row"
               key={idOf(item)}
-              aria-rowindex={index + 2}
+              aria-rowindex={index + firstRowNumber}
               data-index={index}
               style={{ transform: `translateY(${index * rowHeight}px)` }}
               onFocusCapture={() => setActive(index)}
@@ -103,7 +107,11 @@ interface View {
 
 /** The visible part of a scrolling element, and the height of its rows, in px. */
 function useView(tableRef: { current: HTMLElement | null }): View {
-  const [view, setView] = useState<View>({ top: 0, height: 600, rowHeight: defaultRowHeight })
+  const [view, setView] = useState<View>({
+    top: 0,
+    height: defaultHeight,
+    rowHeight: defaultRowHeight,
+  })
   useLayoutEffect(() => {
     const tableElement = tableRef.current
     if (tableElement === null) return
@@ -162,6 +170,7 @@ function useRows(tableRef: { current: HTMLElement | null }, count: number, rowHe
     const moveFrom = moves[event.key]
     if (moveFrom === undefined || tableElement === null || count === 0) return
     event.preventDefault()
+    // The headings cover one row, and one row of the former page stays visible.
     const page = Math.max(1, Math.floor(tableElement.clientHeight / rowHeight) - 2)
     const nextActive = Math.min(count - 1, Math.max(0, moveFrom(active, page, count - 1)))
     setActive(nextActive)

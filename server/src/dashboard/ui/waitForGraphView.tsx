@@ -15,6 +15,16 @@ const spacing = { x: 248, y: 58 }
 const margin = 16
 /** The space below the boxes for the arrows that are not drawn between two columns, in px. */
 const curveHeight = 22
+/** How far the ends of a curve below the boxes bend down, in px. */
+const curveBend = 26
+/** The distance of a label from its arrow, in px: above a straight arrow, and in a curve. */
+const labelOffset = { above: 6, inCurve: 16 }
+/** The space between the tip of an arrow and the box, in px. */
+const tipGap = 3
+/** The positions of the texts in a box, in px from its upper left corner. */
+const textIn = { x: 12, nameY: 17, idY: 32, onlyIdY: 25 }
+/** How many characters of a key and of a name fit into the picture. */
+const maxChars = { key: 16, name: 17 }
 
 interface WaitForGraphProps {
   readonly graph: WaitForGraph
@@ -119,7 +129,7 @@ function ArrowLabel({ edge, points }: ArrowProps) {
     <g class="edge">
       <text x={x} y={y} text-anchor="middle">
         <title>{edge.key}</title>
-        {shorten(edge.key, 16)}
+        {shorten(edge.key, maxChars.key)}
       </text>
     </g>
   )
@@ -134,19 +144,21 @@ function curve(from: Point, to: Point): { readonly path: string; readonly label:
   if (from.x > to.x) {
     const [start, end] = [
       { x: from.x, y: from.y + middle },
-      { x: to.x + box.width + 3, y: to.y + middle },
+      { x: to.x + box.width + tipGap, y: to.y + middle },
     ]
     const bend = (start.x - end.x) / 2
     const path = `M${start.x} ${start.y} C${start.x - bend} ${start.y} ${end.x + bend} ${end.y} ${end.x} ${end.y}`
-    return { path, label: { x: (start.x + end.x) / 2, y: (start.y + end.y) / 2 - 6 } }
+    const labelY = (start.y + end.y) / 2 - labelOffset.above
+    return { path, label: { x: (start.x + end.x) / 2, y: labelY } }
   }
   const below = Math.max(from.y, to.y) + box.height
   const [start, end] = [
     { x: from.x + box.width / 2, y: from.y + box.height },
-    { x: to.x + box.width / 2, y: to.y + box.height + 3 },
+    { x: to.x + box.width / 2, y: to.y + box.height + tipGap },
   ]
-  const path = `M${start.x} ${start.y} C${start.x} ${below + 26} ${end.x} ${below + 26} ${end.x} ${end.y}`
-  return { path, label: { x: (start.x + end.x) / 2, y: below + 16 } }
+  const bendY = below + curveBend
+  const path = `M${start.x} ${start.y} C${start.x} ${bendY} ${end.x} ${bendY} ${end.x} ${end.y}`
+  return { path, label: { x: (start.x + end.x) / 2, y: below + labelOffset.inCurve } }
 }
 
 interface BoxProps {
@@ -169,11 +181,11 @@ function Box({ node, at, isInCycle }: BoxProps) {
         height={box.height}
         rx="9"
       />
-      <text x={at.x + 12} y={at.y + (name === undefined ? 25 : 17)}>
-        {name === undefined ? shortId(session) : shorten(name, 17)}
+      <text x={at.x + textIn.x} y={at.y + (name === undefined ? textIn.onlyIdY : textIn.nameY)}>
+        {name === undefined ? shortId(session) : shorten(name, maxChars.name)}
       </text>
       {name !== undefined && (
-        <text class="node-id" x={at.x + 12} y={at.y + 32}>
+        <text class="node-id" x={at.x + textIn.x} y={at.y + textIn.idY}>
           {shortId(session)}
         </text>
       )}

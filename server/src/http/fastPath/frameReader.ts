@@ -367,6 +367,7 @@ function payloadLength(data: Buffer, at: number): number {
  * UTF-8.
  */
 function readText(data: Buffer, start: number, end: number): string | undefined {
+  // Below 0x80 all bytes are ASCII, for which latin1 and UTF-8 are the same.
   if (toggleMask(data, start, end) < 0x80) return data.toString('latin1', start, end)
   if (isUtf8(data.subarray(start, end))) return data.toString('utf8', start, end)
   toggleMask(data, start, end)
