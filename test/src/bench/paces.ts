@@ -16,6 +16,7 @@ export const normalPace: Pace = {
 /** The pace of each of several runs. The runs repeat the slices, so a run needs fewer rounds. */
 export const repeatedPace: Pace = { ...normalPace, rounds: 3 }
 
+/** The pace of `npm run bench -- --quick`. */
 export const quickPace: Pace = {
   name: 'quick',
   rounds: 2,
@@ -24,6 +25,7 @@ export const quickPace: Pace = {
   sizeDivisor: 20,
 }
 
+/** The pace of the tests of the bench, which assert no figure. */
 export const smokePace: Pace = {
   name: 'smoke',
   rounds: 1,

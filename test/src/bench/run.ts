@@ -10,6 +10,7 @@ export interface RunOptions {
   readonly drivers: readonly DriverName[]
   /** The folder for a CPU profile of each broker; undefined for none. */
   readonly profiles?: string | undefined
+  /** Called with the finished share of the job, from 0 to 1. */
   readonly onProgress: (done: number) => void
 }
 
@@ -22,6 +23,7 @@ export async function runJob(
   try {
     const echo = await startEcho()
     try {
+      // Plain data, because the assignment is sent to another process.
       const endpoint = { url: server.url, pid: server.pid }
       const echoEndpoint = { url: echo.url, pid: echo.pid }
       const assignment = { job, pace, drivers, server: endpoint, echo: echoEndpoint }

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { type BrowserContext, chromium, type Page } from 'playwright-core'
 
-/** The flags of every Chromium of the tests. Chromium has no sandbox if it runs as root. */
+/** The flags of every Chromium of the tests. With its sandbox, Chromium does not run as root. */
 export const chromiumFlags: readonly string[] = [
   ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'],
   ...['--disable-background-networking', '--disable-component-update'],

@@ -41,17 +41,17 @@ export async function compile(
   resolution: Resolution,
 ): Promise<Outcome> {
   const programs = ['client', 'server', ...(version === 'current' ? ['disposal'] : [])]
-  let last: Outcome = { code: 0, output: '' }
+  let outcome: Outcome = { code: 0, output: '' }
   for (const program of programs) {
     const config = await configure(project, program, resolution)
     const tsc =
       version === 'current'
         ? join(root, 'node_modules/typescript/bin/tsc')
         : join(project.folder, '../node_modules', `typescript-${version}`, 'bin/tsc')
-    last = await runProgram(process.execPath, [tsc, '-p', config], project.folder)
-    if (last.code !== 0) return last
+    outcome = await runProgram(process.execPath, [tsc, '-p', config], project.folder)
+    if (outcome.code !== 0) return outcome
   }
-  return last
+  return outcome
 }
 
 /** Writes the configuration that compiles a program, and returns its path. */

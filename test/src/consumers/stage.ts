@@ -40,6 +40,7 @@ export async function installTools(): Promise<string | undefined> {
   const { command, args, env } = npmCommand('ci', '--no-audit', '--no-fund', '--loglevel=error')
   const { code, output } = await runProgram(command, args, sources, env)
   if (code === 0) return undefined
+  // The first line of an error of npm has only its code.
   const [firstError] = output.match(/^npm error (?!code).+/m) ?? [output.trim()]
   return `npm ci in test/consumers failed: ${firstError}`
 }
@@ -55,6 +56,7 @@ export async function openProject(): Promise<Project> {
   for (const name of ['programs', 'bundlers', 'jest', 'vitest', 'types']) {
     await cp(join(sources, name), join(folder, name), { recursive: true })
   }
+  // The types of the oldest version of Node that the packages support.
   await installIn(folder, tarballs, '@types/node@20')
   return {
     folder,

@@ -4,15 +4,19 @@ import type { SourceFile } from './repository.js'
 
 /** The links to files of the repository: the path from its root, and the anchor of a heading. */
 export function localLinks(page: SourceFile): { path: string; heading: string | undefined }[] {
+  // A link in code is only an example.
   const text = withoutBlocks(page.text).replace(/`[^`\n]*`/g, '')
-  return [...text.matchAll(/\]\(([^)\s]+)\)/g)]
-    .map(([, target]) => target as string)
-    .filter((target) => !/^[a-z]+:/.test(target))
-    .map((target) => {
-      const [path = '', heading] = target.split('#')
-      const folder = posix.dirname(page.path)
-      return { path: path === '' ? page.path : posix.join(folder, path), heading }
-    })
+  return (
+    [...text.matchAll(/\]\(([^)\s]+)\)/g)]
+      .map(([, target]) => target as string)
+      // Leaves out URLs such as `https://example.org`.
+      .filter((target) => !/^[a-z]+:/.test(target))
+      .map((target) => {
+        const [path = '', heading] = target.split('#')
+        const folder = posix.dirname(page.path)
+        return { path: path === '' ? page.path : posix.join(folder, path), heading }
+      })
+  )
 }
 
 /** The anchors of the headings in a page, as GitHub and other hosts make the anchors. */

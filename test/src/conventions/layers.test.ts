@@ -276,6 +276,7 @@ const plantings: Readonly<Record<string, readonly Planting[]>> = {
       at: 'server/src/broker/',
       bad: [`import { WebSocketServer } from 'ws'`, `import type { WebSocket } from 'ws'`],
     },
+    // The rule allows the files in `http` whose names begin with `webSocket`.
     { at: 'server/src/http/webSocket', good: [`import { WebSocketServer } from 'ws'`] },
   ],
   'imports of large modules in shared': [

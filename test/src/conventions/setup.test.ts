@@ -39,6 +39,7 @@ describe('the set-up', () => {
 
   describe('fingerprintOf', () => {
     it('changes with each file that a build reads or writes, and with no other file', async () => {
+      // The client is built from its own files and from the package `shared`.
       const files = ['shared/src/a/b.ts', 'shared/dist/a/b.js', 'client/package.json']
       for (const file of files) await write(file, 'one')
       let fingerprint = setUp.fingerprintOf(folder, 'client')

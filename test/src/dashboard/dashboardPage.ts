@@ -96,6 +96,7 @@ export class DashboardPage {
     await this.page.waitForFunction(
       ([name, expected]) => {
         const rows = [...document.querySelectorAll(`[aria-label="${name}"] .virtual-row`)]
+        // The rows of the document need not be in the order in which the page shows them.
         const indexOf = (row: Element) => Number(row.getAttribute('aria-rowindex'))
         rows.sort((a, b) => indexOf(a) - indexOf(b))
         const hasText = (row: Element | undefined, text: string) =>

@@ -31,6 +31,7 @@ export class DashboardPages {
     return dashboardPages
   }
 
+  /** The browser context of the suite, for its hooks and tests. */
   get context(): BrowserContext {
     return this.#chromium!.context
   }

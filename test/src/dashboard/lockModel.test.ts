@@ -111,7 +111,7 @@ describe('the lock model of the dashboard', () => {
   it('keeps the end of a lock that is downgraded or upgraded, or whose leader publishes', () => {
     const lock = { ...held('a', 1), ttl: 9_000 }
     begin(model, [{ ...lock, ttlRemaining: 5_000 }])
-    // The events have the whole ttl, but neither of them extends the lock.
+    // The events have the whole ttl, but none of them extends the lock.
     now = 3_000
     model.onEvent(event('proclaimed', { ...lock, election: true, value: 2 }))
     model.onEvent(event('downgraded', { ...lock, mode: 'shared' }))

@@ -51,6 +51,7 @@ describe('the dashboard and pages of other origins', function () {
       document.body.append(frame)
       return { opened: await opened, read: await read, script: await script, framed: await framed }
     }, port)
+    // The test needs `framed` only to wait until the frame has loaded.
     expect(outcome).to.include({ opened: 'refused', read: 'refused', script: 'refused' })
     // The frame shows the error page of the browser, and not the dashboard.
     const childFrame = page.frames().find((frame) => frame !== page.mainFrame())

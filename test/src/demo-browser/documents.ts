@@ -20,8 +20,8 @@ interface StoredDocument {
   fence: number
 }
 
-/** Longest body of a request, in bytes. */
-const maxBytes = 64 * 1024
+/** Longest body of a request, in UTF-16 units. */
+const maxLength = 64 * 1024
 
 const initialDocuments: readonly (readonly [string, string])[] = [
   ['Harbour lights', 'The lamps along the east pier are to be replaced before the autumn storms.'],
@@ -93,7 +93,7 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
   let text = ''
   for await (const chunk of request.setEncoding('utf8')) {
     text += String(chunk)
-    if (text.length > maxBytes) return undefined
+    if (text.length > maxLength) return undefined
   }
   try {
     return JSON.parse(text)

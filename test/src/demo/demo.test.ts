@@ -21,6 +21,7 @@ const pattern = new RegExp(`^ +[\\d.]+ {2}(\\w+) +(${actions}) +(\\w+)(?: +fence
 /** Runs the demo; returns its exit code and the printed events. */
 async function runDemo(...flags: readonly string[]): Promise<{ code: number; lines: Line[] }> {
   const path = fileURLToPath(new URL('./main.js', import.meta.url))
+  // The pattern matches lines without colors.
   const env = { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined }
   const demo = spawn(process.execPath, [path, ...flags], { stdio: ['ignore', 'pipe', 'pipe'], env })
   let output = ''

@@ -127,6 +127,7 @@ describe('the README of the client', () => {
   }
 
   it('has two tests in its section about testing, which pass', async () => {
+    // The test runner of Node ends its output with the number of tests that passed.
     expect(await outputOfSection('## Testing')).to.match(/\bpass 2$/m)
   })
 

@@ -55,6 +55,7 @@ export function SessionView() {
   return <output>{`${state} ${known} ${error?.code ?? 'ok'}`}</output>
 }
 
+/** The promises that have resolved since a component was suspended. */
 const resolved = new WeakSet<Promise<void>>()
 
 /** Suspends a component of React 18, which has no `use`: React waits for a thrown promise. */

@@ -29,6 +29,7 @@ process.on('message', (command: SoakCommand) => {
   const { rss, heapUsed, external } = process.memoryUsage()
   const statistics = getHeapCodeStatistics()
   const code = statistics.code_and_metadata_size + statistics.bytecode_and_metadata_size
+  // The code counts apart from the heap, because V8 compiles functions long after the start.
   const values = { rss, heap: heapUsed - code, code, external, descriptors: openDescriptors() }
   process.send?.({ kind: 'measured', values } satisfies Measured)
 })

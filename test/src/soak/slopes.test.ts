@@ -15,6 +15,7 @@ function samplesOf(
   hours: number,
   valueAt: (at: number) => number,
 ): readonly Sample[] {
+  // The first sample is at 0, and the last is at the end of the last hour.
   return Array.from({ length: hours * 60 + 1 }, (_, i) => {
     const at = i * minute
     return { at, values: { [quantity]: valueAt(at) } }
@@ -79,6 +80,7 @@ describe('soak: the verdict', () => {
   for (const quantity of Object.keys(bounds) as Quantity[]) {
     it(`separates growth just within the bound from growth just beyond it: ${quantity}`, () => {
       const { once, perHour } = bounds[quantity]
+      // Two hours without the warm-up.
       const measuredHours = 2 - 1 / 4
       const limit = once / measuredHours + perHour
       const grow = (slope: number) => growth(quantity, 2, (at) => 1_000 + (slope * at) / hour)

@@ -15,7 +15,10 @@ export function count(small: number, large: number): number {
   return isFullRun ? large : small
 }
 
-/** The seed of this process, a 32-bit integer: `HOLDFAST_SEED`, or a random number. */
+/**
+ * The seed of this process: `HOLDFAST_SEED`, or a random number. The operation `| 0` makes each of
+ * them a 32-bit integer.
+ */
 export const seed: number =
   HOLDFAST_SEED === undefined ? (Math.random() * 0x7fff_ffff) | 0 : Number(HOLDFAST_SEED) | 0
 

@@ -70,6 +70,7 @@ export default class Reporter extends Mocha.reporters.Spec {
     const unexplained = this.#listSkipped()
     this.#failures.push(...unexplained.map((title) => `${title}: skipped without a reason`))
     leave?.(failures + unexplained.length)
+    // The timer itself must not keep the process alive.
     setTimeout(() => this.#failForOpenHandles(), this.#settleMs).unref()
     // At this event all handles are closed. Without `exit`, Node destroys its environment, and
     // sometimes loops forever meanwhile, because it waits for a request that has already finished.

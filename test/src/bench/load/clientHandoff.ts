@@ -18,6 +18,7 @@ export interface ClientHandoffOptions {
 export class ClientHandoff extends Handoff {
   readonly #clients: readonly LockClient[]
   readonly #closesAtStop: boolean
+  /** Whether `stop` closes the clients. Stays false without `closesAtStop`. */
   #isStopped = false
 
   constructor(

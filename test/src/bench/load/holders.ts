@@ -25,6 +25,7 @@ export async function runHolders(
 ): Promise<ExclusionCheck> {
   const exclusion = new ExclusionCheck()
   const loopGate = new LoopGate()
+  // The clients hold their locks for the same times in each run.
   const random = seeded(clients)
   const sessions: RawSession[] = []
   for (let i = 0; i < clients; i++) sessions.push(await RawSession.open(server.url))

@@ -19,6 +19,7 @@ export class Latencies {
 
   /** Adds a latency. A latency beyond `longestMs` counts as `longestMs`. */
   record(ms: number): void {
+    // The histogram cannot record 0.
     this.#histogram.recordValue(Math.min(Math.max(1, Math.round(ms * perMs)), longestMs * perMs))
   }
 

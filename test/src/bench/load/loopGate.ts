@@ -4,6 +4,7 @@
  */
 export class LoopGate {
   #isOpen = false
+  /** The number of loops that have called `enter` and not yet `leave`. */
   #inside = 0
   #onEmpty: (() => void) | undefined
 

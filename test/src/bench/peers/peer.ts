@@ -53,6 +53,7 @@ export type RunProgram = (program: string, args: readonly string[]) => void
 
 export interface ScriptServer {
   readonly kind: 'script'
+  /** Starts the server in the process of the caller. Resolves when the server listens. */
   readonly listen: (port: number, load: LoadPackage) => Promise<void>
   readonly url: (port: number) => string
 }

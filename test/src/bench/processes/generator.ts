@@ -11,7 +11,7 @@ type ParentMessage =
   | { readonly type: 'assignment'; readonly assignment: Assignment }
   | { readonly type: 'usage'; readonly usage: Usage }
 
-/** The handler of the parent's next answer to a request for usage. */
+/** The handler of the parent's next answer. The generator makes one request for usage at a time. */
 let onUsage: (usage: Usage) => void = () => {}
 
 /** The CPU time and memory of a server, read from `/proc` or requested through the parent. */

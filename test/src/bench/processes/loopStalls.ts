@@ -26,6 +26,7 @@ export function longestStall(pid: number, since: number): number {
   const lines = readFileSync(stallFile(pid), 'utf8').split('\n')
   let longest = 0
   for (const line of lines) {
+    // The text after the last line break is empty, and counts as a stall of 0 ms in 1970.
     const [end = 0, ms = 0] = line.split(' ').map(Number)
     if (end >= since) longest = Math.max(longest, ms)
   }

@@ -18,6 +18,7 @@ const serviceOf = new Map<string, Peer['service']>(
 export function peerTable(rows: readonly Row[]): string {
   const compared = rows.filter(
     ({ workload, system, figures }) =>
+      // The workloads that measure the peers, and the same workloads of the broker.
       /^W[12]( peers)?$/.test(workload) &&
       system !== 'ws echo' &&
       figures['ratioToReference'] !== undefined,

@@ -36,6 +36,7 @@ function topOf({ nodes, samples, timeDeltas }: CpuProfile): string {
   for (const [i, id] of samples.entries()) {
     const name = names.get(id) ?? '(unknown)'
     const time = timeDeltas[i] ?? 0
+    // V8 gives this name to the time without work.
     if (name === '(idle)') continue
     busy += time
     times.set(name, (times.get(name) ?? 0) + time)

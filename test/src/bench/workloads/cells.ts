@@ -61,7 +61,8 @@ async function runJob(context: LoadContext): Promise<JobResult> {
       exclusion,
     })
     const reference = await EchoPairs.open(echo, sessions, inFlight)
-    // For the process of the first cell, `usageOf` returns the usage of all cells.
+    // A contestant has only one process id. For the process of the first cell, `usageOf` returns
+    // the usage of all cells.
     const usageOf: LoadContext['usageOf'] = (pid) =>
       pid === first!.pid ? usageOfAll(brokers) : context.usageOf(pid)
     const results = await runContest({ ...context, usageOf }, [reference, oneBroker, cells])

@@ -42,7 +42,7 @@ export const workloads: readonly Workload[] = [
   startup,
 ]
 
-/** @throws If no workload has this name. */
+/** The workload with this name, also one that measures peers. @throws If none has this name. */
 export function workloadNamed(name: string): Workload {
   const allWorkloads = [...workloads, ...peerWorkloads(peers)]
   const workload = allWorkloads.find((candidate) => candidate.name === name)

@@ -44,7 +44,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   }
 }
 
-/** The figures of the client, without the figures of the broker, which is the same for both. */
+/** The figures of the client. Leaves out the broker, whose work is the same for both clients. */
 function clientFigures({ figures }: Row, byHand: Row): Row['figures'] {
   const names = ['pairsPerSecond', 'generatorUsPerPair', 'p50Us', 'p99Us']
   const ownFigures = Object.entries(figures).filter(([name]) => names.includes(name))

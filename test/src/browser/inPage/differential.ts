@@ -20,7 +20,7 @@ export async function scenarioLog(
   index: number,
 ): Promise<Pick<Script, 'log' | 'quietPoints'>> {
   return withLocks(implementation, url, async (locks, otherLocks) => {
-    const script = new Script(locks, otherLocks, '')
+    const script = new Script(locks, otherLocks, /* prefix */ '')
     await scenarios[index]!.run(script)
     return { log: script.log, quietPoints: script.quietPoints }
   })
@@ -34,7 +34,7 @@ export async function planLogs(
 ): Promise<string[][]> {
   return withLocks(implementation, url, async (locks, otherLocks) => {
     const logs: string[][] = []
-    for (const plan of plans) logs.push(await runPlan(plan, locks, otherLocks, ''))
+    for (const plan of plans) logs.push(await runPlan(plan, locks, otherLocks, /* prefix */ ''))
     return logs
   })
 }
