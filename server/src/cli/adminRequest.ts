@@ -63,7 +63,7 @@ async function send(
   { method = 'GET', ca, timeoutMs }: AdminRequest,
 ): Promise<AdminAnswer> {
   const signal = AbortSignal.timeout(timeoutMs)
-  // The default agent would keep the connection open, and this process would end later.
+  // The default agent would keep the connection open, but this process sends no second request.
   const options = { method, signal, agent: false, ...(ca === undefined ? {} : { ca }) }
   const request = address.protocol === 'https:' ? https.request : http.request
   try {

@@ -81,14 +81,15 @@ function wrongList(source: string, problem: string): Exit {
   return new Exit(exitCodes.usage, `The list of cells in ${source} ${problem}`)
 }
 
-/** The URLs of the cell to which the key belongs. */
+/** The URLs of the cell to which the key belongs. Cells are numbered from 1. */
 export function urlsOfKey(cells: CellList, key: string): readonly string[] {
   return cells[cellOfSlot(slotOf(key), cells.length) - 1]!
 }
 
 /**
  * Checks that the keys of one lock have the same slot, which is the hash that chooses the cell of a
- * key. Then the keys are in one cell, however many cells there are.
+ * key. Then the keys are in one cell, however many cells there are. Keys with the same tag, a text
+ * in braces, have the same slot.
  * @throws {Exit} 64 if two keys have different slots
  */
 export function checkOneTag(keys: readonly string[]): void {

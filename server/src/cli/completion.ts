@@ -18,8 +18,8 @@ const scripts: Readonly<Record<string, (model: ProgramModel) => string>> = {
 }
 
 /**
- * @param program The program whose commands and flags the script completes; the program is read
- * when the command runs.
+ * @param program The program whose commands and flags the script completes. The command reads the
+ *   program when it runs, because the program has not all of its commands at the time of this call.
  */
 export function completionCommand(program: Command): Command {
   return new Command('completion')

@@ -53,6 +53,7 @@ export class Exit extends Error {
 /** The longest error message that is printed whole, in UTF-16 units. */
 const maxMessageLength = 2_000
 
+/** The exit codes for errors of the client or the broker. Every other error has the code 78. */
 const exitCodeOf: Partial<Record<HoldfastError['code'], number>> = {
   LOCK_HELD: exitCodes.notAcquired,
   LOCK_TIMEOUT: exitCodes.notAcquired,

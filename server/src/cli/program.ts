@@ -71,6 +71,7 @@ export function createProgram(): Command {
 /** How many words at the end of the command line belong to the program that `holdfast` starts. */
 function wrappedWordCount(command: Command): number {
   if (!['run', 'elect', 'once'].includes(command.name())) return 0
+  // The arguments of these commands are a key or a name, and then the command line of the program.
   const [, words = []] = command.processedArgs as [string, string[]?]
   return words.length
 }
@@ -95,6 +96,7 @@ function configure(command: Command): void {
 
 /** A line with the option or command that the user probably meant; empty if there is none. */
 function suggestionFor(command: Command, text: string): string {
+  // The message is that of commander.
   const [, kind, name] = /^error: unknown (option|command) '([^']*)'/.exec(text) ?? []
   if (name === undefined) return ''
   const flockText =

@@ -78,6 +78,7 @@ function optionFor(name: SettingName): Option {
 
 /** Parses one `--limit name=n` and adds this limit to the earlier limits. */
 function addLimit(text: string, earlier: object = {}): object {
+  // Every number of 15 digits is exact in floating point.
   const [, name, value] = /^(\w+)=(\d{1,15}|off)$/.exec(text) ?? []
   if (name === undefined) {
     throw new InvalidArgumentError('It must be a name and a number, such as helloMs=2000.')

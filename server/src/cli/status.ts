@@ -83,6 +83,7 @@ async function status(
 }
 
 async function printReport(address: URL, report: BrokerStatus, asJson: boolean): Promise<void> {
+  // `JSON.parse` passes each value of the report to `roundNumber`.
   if (asJson) printJson({ url: address.origin, ...JSON.parse(JSON.stringify(report), roundNumber) })
   else for (const line of await linesOf(address, report)) print(line)
 }

@@ -119,6 +119,7 @@ const { O_NOFOLLOW: noFollow = 0, O_NONBLOCK: nonBlocking = 0 } = constants as P
 
 /**
  * Gives the new file the owner of the old file, and the mode 0640 if the old file has that mode.
+ * With 0640 a broker that runs as another user can read the file through its group.
  */
 function keepOwner(fd: number, { uid, gid, mode }: Stats): void {
   const current = fstatSync(fd)

@@ -12,6 +12,7 @@ import { AppContext } from './ui/appState.js'
 import { applyTheme, savedTheme } from './ui/theme.js'
 
 applyTheme(savedTheme())
+// The script is in the head of the page, and runs before the element `#app` exists.
 document.addEventListener('DOMContentLoaded', renderApp)
 
 function renderApp(): void {

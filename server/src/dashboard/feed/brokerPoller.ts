@@ -68,6 +68,7 @@ export class BrokerPoller {
   queryProblem: string | undefined
   /** The counts for the searched prefix; undefined before the first result of a search. */
   searchResult: SearchResult | undefined
+  /** The barriers and kept results of the last query. */
   records = noRecords
   /** The prefix of the search; empty without a search. */
   #prefix = ''

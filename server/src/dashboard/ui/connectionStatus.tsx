@@ -5,6 +5,10 @@ import { formatTwoUnits } from '../model/format.js'
 import { useLiveAppState } from './appState.js'
 import { TokenForm } from './tokenForm.js'
 
+/**
+ * The text of the badge for each state. In the state `disconnected` the page reconnects; in the
+ * state `ended` it does not.
+ */
 const labels: Readonly<Record<ConnectionStatus['kind'], string>> = {
   connecting: 'Connecting',
   token: 'Token needed',

@@ -39,6 +39,7 @@ export function BarrierPanel({ arrived }: { arrived: readonly BarrierCallInfo[] 
                   </td>
                   <td>{calls[0] !== undefined && <Age since={calls[0].since} />}</td>
                   <td class="many-links">
+                    {/* A session may wait with several calls, so only the index is unique. */}
                     {calls.slice(0, maxSessions).map(({ session, name }, index) => (
                       <SessionLink key={index} session={session} name={name} />
                     ))}

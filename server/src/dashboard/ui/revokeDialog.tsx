@@ -16,7 +16,10 @@ interface RevokeDialogProps {
   readonly onForbidden: () => void
 }
 
-/** Longest reason that the protocol allows, in characters. */
+/**
+ * Longest reason that the protocol allows, in characters. The number is repeated here, because the
+ * dashboard imports no other package of this project than the client.
+ */
 const maxReasonLength = 256
 
 export function RevokeDialog({ lock, onClose, onForbidden }: RevokeDialogProps) {

@@ -13,6 +13,7 @@ export function savedTheme(): Theme {
     const saved = localStorage.getItem(storageKey)
     return themes.find((theme) => theme === saved) ?? 'system'
   } catch {
+    // The user may have forbidden local storage.
     return 'system'
   }
 }

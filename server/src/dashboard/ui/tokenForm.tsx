@@ -13,7 +13,10 @@ interface TokenFormProps {
   readonly onToken: (token: string) => Promise<void>
 }
 
-/** Longest token that the protocol allows, in characters. */
+/**
+ * Longest token that the protocol allows, in characters. The number is repeated here, because the
+ * dashboard imports no other package of this project than the client.
+ */
 const maxTokenLength = 3_072
 
 export function TokenForm({ action, isFocused = false, onToken }: TokenFormProps) {

@@ -13,6 +13,7 @@ const wholeText = 0x81
 const length16 = 126
 const maxLength = 0xffff
 
+/** From the space, the first printable character of ASCII, to the tilde, the last. */
 const printableAscii = /^[ -~]*$/
 
 /**
