@@ -2,8 +2,8 @@
  * The types that the processes of the bench share. A workload is a list of jobs. For each job, the
  * bench starts a broker, an echo server (which has no locks) and a load generator, each in a
  * process of its own. The generator compares several contestants, such as the broker and the echo
- * server. They take turns: each runs for one slice of time. The results of a job are rows of a
- * table.
+ * server. The contestants take turns: each runs for one slice of time. The results of a job are
+ * rows of a table.
  */
 import type { Profile } from '@holdfast/server'
 import type { Usage } from './processes/usage.js'

@@ -14,8 +14,8 @@ import { DevTools, type Tab } from './devtools.js'
 import { openSite, type Site } from './site.js'
 
 /**
- * A function that runs in a page. It requests the lock `printer`, reports by `onResult` whether it
- * got the lock, and keeps the lock until the page calls `release`.
+ * A function that runs in a page: requests the lock `printer`, reports by `onResult` whether the
+ * page got the lock, and keeps the lock until the page calls `release`.
  */
 const tryToHold = `async (locks) => locks.request('printer', { ifAvailable: true }, (lock) => {
   if (lock !== null) globalThis.held = new Promise((resolve) => { globalThis.release = resolve })

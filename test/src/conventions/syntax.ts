@@ -1,6 +1,6 @@
 /**
- * Finds the names that a source file uses, and the lines where the file is asynchronous. It reads
- * the syntax tree, so that a comment, a string or a property with the name `process` does not count
+ * Finds the names that a source file uses, and the lines where the file is asynchronous. Reads the
+ * syntax tree, so that a comment, a string or a property with the name `process` does not count
  * as a use of the global `process`.
  */
 import { parse } from '@babel/parser'

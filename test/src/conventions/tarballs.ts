@@ -1,6 +1,6 @@
 /**
  * Makes tarballs of the three packages as for a release, and installs the tarballs in an empty
- * folder. It packs a copy of the sources, because packing deletes the built files, which the tests
+ * folder. Packs a copy of the sources, because packing deletes the built files, which the tests
  * use.
  */
 import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'

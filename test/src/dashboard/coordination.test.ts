@@ -228,7 +228,7 @@ describe('the dashboard in Chromium shows', function () {
     }
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
     const groups = dashboardPage.page.getByRole('list', { name: 'All waiters' })
-    // Waits for the second group, so that the page shows all 50 waiters.
+    // Half of the 50 waiters want each mode. The page shows all when it shows the second group.
     await groups.getByText('25 ×').nth(1).waitFor()
     const lines = await groups.getByRole('listitem').allTextContents()
     expect(lines).to.have.length(2)

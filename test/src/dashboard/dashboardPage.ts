@@ -1,6 +1,6 @@
 /**
- * A page of the dashboard in Chromium, for tests. It collects its errors and warnings, and a test
- * checks at its end that there are none.
+ * A page of the dashboard in Chromium, for tests. The class collects the errors and warnings of the
+ * page, and each test checks at its end that the page had none.
  */
 import { expect } from 'chai'
 import type { ConsoleMessage, Locator, Page, Request } from 'playwright-core'

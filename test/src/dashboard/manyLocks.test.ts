@@ -83,6 +83,7 @@ describe('the dashboard with thousands of locks', function () {
     const { url, sessions } = await stage.brokerWithSessions('holder', 'crowd')
     const [holder, crowd] = sessions
     const lock = await holder!.lock('k')
+    // The page lists at most the first 1,000 of these requests.
     for (let n = 0; n < 3_000; n++) void crowd!.lock('k').catch(() => {})
     await untilHandled(crowd!)
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')

@@ -70,6 +70,7 @@ describe('the dashboard on a phone', function () {
     await ann.lockAll([long('first'), long('second')])
     await ann.campaign(long('election'), { value: long('value') })
     void bob.campaign(long('election')).catch(() => {})
+    // More requests than the graph draws, so that the page also lists the waiters.
     for (let i = 0; i < 30; i++) void bob.lock(long('key')).catch(() => {})
     void bob.lock(long('first')).catch(() => {})
     for (const session of [ann, bob])

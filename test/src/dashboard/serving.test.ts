@@ -1,6 +1,6 @@
 /**
  * Tests to which clients the broker serves the files of the dashboard. The broker answers all other
- * requests with 426, which means that it accepts only WebSockets there. Also tests that no page
+ * requests with 426, which means that only a WebSocket may be opened there. Also tests that no page
  * except the page of the dashboard may open a WebSocket.
  */
 import { once } from 'node:events'

@@ -54,7 +54,8 @@ describe('the page of a lock, in Chromium,', function () {
     stage.onClear(() => proxy.close())
     const dashboardPage = await dashboardPages.openConnectedPage(proxy.url, '#/lock/k')
     await dashboardPage.waitForText('Expires in')
-    proxy.shut(true)
+    // The proxy refuses the next connection, so the page stays without the broker.
+    proxy.shut(/* isShut */ true)
     proxy.cut()
     await dashboardPage.waitForState('Connection lost')
     const { page } = dashboardPage
@@ -150,7 +151,7 @@ describe('the page of a session, in Chromium,', function () {
   }
 
   it('shows the principal, the address and the lease to an operator', async () => {
-    const { url, session } = await brokerWith(true)
+    const { url, session } = await brokerWith(/* mayInspect */ true)
     const dashboardPage = await openPage(url, session)
     expect(await factsIn(dashboardPage, 'Client')).to.deep.equal({
       ...{ Principal: `owner-of-${token}`, Address: '127.0.0.1', Connection: 'connected' },
@@ -163,7 +164,7 @@ describe('the page of a session, in Chromium,', function () {
   })
 
   it('shows neither principal nor address without the permission inspect', async () => {
-    const { url, session } = await brokerWith(false)
+    const { url, session } = await brokerWith(/* mayInspect */ false)
     const dashboardPage = await openPage(url, session)
     expect(await factsIn(dashboardPage, 'Client')).to.deep.equal({
       ...{ Connection: 'connected', Lease: '40 s', Grace: '5 s' },
@@ -181,7 +182,8 @@ describe('the page of a session, in Chromium,', function () {
     const dashboardPage = await dashboardPages.openConnectedPage(url, `#/session/${ann.id}`)
     await dashboardPage.waitForText(/^connected$/)
     await dashboardPage.waitForText(/No lock or waiting request of this session is known here/)
-    proxy.shut(true)
+    // The proxy refuses the next connection of ann, so the session cannot resume.
+    proxy.shut(/* isShut */ true)
     proxy.cut()
     await dashboardPage.waitForText(/^disconnected$/)
     await dashboardPage.waitForText(/This session has ended/)

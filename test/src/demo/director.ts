@@ -1,7 +1,7 @@
 /**
- * The director of the demo. It gives jobs to the workers, kills one worker while that worker holds
- * a lock, and prints the events. The director hears of locks by a watch at the broker. A fence is
- * the number of a grant.
+ * The director of the demo: gives jobs to the workers, kills one worker while that worker holds a
+ * lock, and prints the events. The director hears of locks by a watch at the broker. A fence is the
+ * number of a grant.
  */
 import type { ChildProcess } from 'node:child_process'
 import type { LockEvent, Session } from '@holdfast/client'

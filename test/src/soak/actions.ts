@@ -176,6 +176,7 @@ const otherKinds: Record<string, Action> = {
   },
   lockSet: (context) => {
     const { session, random } = context
+    // One of three keys, one of three other keys, and a free key, so that many sets overlap.
     const keys = [`set:${random.below(3)}`, `set:${3 + random.below(3)}`, rareKey(random)]
     return hold(context, session.lockAll(keys, { timeout: waitMs }))
   },
@@ -200,6 +201,7 @@ const otherKinds: Record<string, Action> = {
     return Promise.all([settle(lockInOrder(first, second)), settle(lockInOrder(second, first))])
   },
   once: ({ session, random }) => {
+    // So few keys that calls of different users share a run.
     const key = `once:${random.below(6)}`
     const run = async () => ({ text: 'x'.repeat(random.below(500)) })
     return session.once(key, run, { keep: 1 + random.below(500), timeout: waitMs })

@@ -36,7 +36,7 @@ export function runs(
 
 /**
  * Generates random numbers from a seed. The generator is small and fast and gives the same numbers
- * on every machine. It is not for secrets.
+ * on every machine. The numbers are not for secrets.
  */
 export class Random {
   #state: number

@@ -29,7 +29,7 @@ const shownLines = 5
 export interface ClusterOptions {
   /** The number of members. Default 3. */
   readonly members?: number | undefined
-  /** Whether members use TLS for clients. Then `leader` does not work. */
+  /** Whether members use TLS for clients. With TLS, the method `leader` does not work. */
   readonly tls?: boolean | undefined
   /** Further flags of each member. */
   readonly flags?: readonly string[] | undefined

@@ -1,6 +1,6 @@
 /**
- * A small object store in the process of a test: one bucket, over HTTP. It answers GET, HEAD, PUT
- * and DELETE, and conditional writes as Amazon documents them for S3:
+ * A small object store in the process of a test: one bucket, over HTTP. The store answers GET,
+ * HEAD, PUT and DELETE, and conditional writes as Amazon documents them for S3:
  * https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
  *
  * No S3 server of npm fits the tests. `s3rver` has no conditional writes, and its maintained fork

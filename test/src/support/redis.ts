@@ -22,7 +22,7 @@ export class Redis {
     this.#process = server
   }
 
-  /** Resolves when the server accepts connections. It keeps its data in memory only. */
+  /** Resolves when the server accepts connections. The server keeps its data in memory only. */
   static async start(): Promise<Redis> {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-redis-'))
     // Port 0 means that the server listens on the socket only.

@@ -20,7 +20,7 @@ export interface Welcome {
   readonly secret?: string
 }
 
-/** The lease in ms. It is the longest possible, so that the session need not answer pings. */
+/** The lease in ms: the longest possible, so that the session need not answer pings. */
 const leaseMs = 300_000
 /** The time between two bytes of a reader `byte by byte`, in ms. */
 const byteMs = 5

@@ -14,6 +14,16 @@ import { steal } from './querying.js'
 /** The deadlines of all sessions pass together, once in each interval of this length, in ms. */
 const togetherMs = 1_000
 
+/** The number of keys that a session locks in turn for a ttl or a maxHold. */
+const ownKeys = 10_000
+/** The number of scopes in which a session requests the key "knot" in turn. */
+const requestedScopes = 5_000
+/** The number of keys from which all sets have their keys. */
+const setKeys = 100
+/** The longest timeout of a set, in ms. */
+const longestSetTimeout = 20
+/** How long a session waits for the shared locks of the other sessions, in ms. */
+const holdersMs = 500
 /** The messages that a session keeps free below the burst of the rate limit. */
 const burstReserve = 20
 /** The largest number of records (locks, requests or calls) that a session has under way. */
@@ -30,7 +40,7 @@ function msUntilTogether(): number {
 /** Makes a lock request for one of the session's own keys, with one more field. */
 function lockOwn(session: HostileSession, field: string): string {
   const id = session.nextId()
-  const key = `${session.welcome.session} ${id % 10_000}`
+  const key = `${session.welcome.session} ${id % ownKeys}`
   return `{"type":"lock","id":${id},"key":"${key}","timeout":0,"${field}":${msUntilTogether()}}`
 }
 
@@ -106,7 +116,7 @@ async function tieKnot(group: HostileGroup): Promise<void> {
 /** Requests the key "knot" in a scope, so that the broker visits all scopes that share the key. */
 function requestKnot(session: HostileSession): string {
   const id = session.nextId()
-  return `{"type":"lock","id":${id},"key":"knot","scope":${id % 5_000},"timeout":1}`
+  return `{"type":"lock","id":${id},"key":"knot","scope":${id % requestedScopes},"timeout":1}`
 }
 
 /**
@@ -115,9 +125,9 @@ function requestKnot(session: HostileSession): string {
  */
 function requestSet(session: HostileSession, { limits }: HostileGroup): string {
   const id = session.nextId()
-  const keys = Array.from({ length: limits.keysPerSet }, (_, i) => `set ${(i + id) % 100}`)
+  const keys = Array.from({ length: limits.keysPerSet }, (_, i) => `set ${(i + id) % setKeys}`)
   const items = keys.map((key) => `{"key":"${key}"}`).join()
-  return `{"type":"lockAll","id":${id},"items":[${items}],"timeout":${1 + (id % 20)}}`
+  return `{"type":"lockAll","id":${id},"items":[${items}],"timeout":${1 + (id % longestSetTimeout)}}`
 }
 
 /**
@@ -182,7 +192,7 @@ async function requestNotices(session: HostileSession, { limits }: HostileGroup)
     `{"type":"lock","id":${session.nextId()},"key":"noticed","mode":"shared","notify":["contended"]}`
   await session.sendAll(Array.from({ length: Math.floor(recordsOf(limits) / 2) }, shared))
   // Gives the other sessions time to acquire their shared locks, before the requests queue.
-  await pause(500)
+  await pause(holdersMs)
   const fields = '"timeout":1,"notify":["queued"]'
   await session.flood(() => `{"type":"lock","id":${session.nextId()},"key":"noticed",${fields}}`)
 }

@@ -1,9 +1,9 @@
 /**
- * A well-behaved client that shares the broker with hostile clients. It keeps one lock, and locks
- * and unlocks other keys at a steady rate, even if earlier requests are not answered. A pair is one
- * such lock and its unlock. The client loses its session when the broker ends the session, or when
- * the lease is over by the clock of the client. (The lease is how long the broker keeps a silent
- * session.) A fence is the number of a grant.
+ * A well-behaved client that shares the broker with hostile clients. The client keeps one lock. It
+ * also locks and unlocks other keys at a steady rate, even if earlier requests are not answered. A
+ * pair is one lock of another key and its unlock. The client loses its session when the broker ends
+ * the session, or when the lease is over by the clock of the client. (The lease is how long the
+ * broker keeps a silent session.) A fence is the number of a grant.
  */
 import { Latencies } from './latencies.js'
 import type { RawSession } from './rawSession.js'

@@ -1,7 +1,7 @@
 /**
  * A load of clients that lock one key, hold the lock for some milliseconds and unlock. If the
  * broker granted the lock to two clients at once, the exclusion check would notice. In the other
- * loads the check might not notice, because the clients hold their locks too briefly.
+ * loads the check might miss a wrong grant, because the clients hold their locks too briefly.
  */
 import type { Endpoint } from '../job.js'
 import { ExclusionCheck } from './exclusion.js'

@@ -28,7 +28,7 @@ export class RingHandoff extends Handoff {
     for (const [client, wire] of wires.entries()) {
       const release = (): void => wire.send(message)
       const onText = (text: string): void => {
-        // All grants of the ring have the same fence, so the exclusion check must not check it.
+        // All grants of the ring have the same fence, so the exclusion check gets no fence.
         if (text.startsWith(grantStart)) this.onGranted(client, undefined, release)
       }
       wire.listen({ onText, onTurn: nothing, onClose: nothing })

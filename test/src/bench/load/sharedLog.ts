@@ -107,7 +107,7 @@ export async function prepareHandOff(
   let { fence } = await lock(holder, 'handed')
   return async () => {
     const granted = lock(waiter, 'handed')
-    // Wait until the request of the other client is in the table of the holder's broker.
+    // Wait until the request of the waiter is in the table of the holder's broker.
     while ((await holder.waitingCount({ key: 'handed' })) === 0);
     const began = performance.now()
     const released = unlock(holder, fence)

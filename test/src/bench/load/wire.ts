@@ -46,7 +46,7 @@ export class Wire {
 
   /** Sends a text frame. @param text Must be ASCII. */
   send(text: string): void {
-    this.#socket.write(this.#frame(opcodes.text, true, text))
+    this.#socket.write(this.#frame(opcodes.text, /* isLast */ true, text))
   }
 
   /**
@@ -64,13 +64,13 @@ export class Wire {
 
   /** Sends `count` frames with this text in one write. */
   sendSingly(text: string, count: number): void {
-    const frame = this.#frame(opcodes.text, true, text)
+    const frame = this.#frame(opcodes.text, /* isLast */ true, text)
     this.#socket.write(Buffer.concat(Array.from({ length: count }, () => frame)))
   }
 
   /** Sends `count` WebSocket pings with the largest payload. */
   sendPings(count: number): void {
-    const frame = this.#frame(opcodes.ping, true, 'x'.repeat(125))
+    const frame = this.#frame(opcodes.ping, /* isLast */ true, 'x'.repeat(125))
     this.#socket.write(Buffer.concat(Array.from({ length: count }, () => frame)))
   }
 

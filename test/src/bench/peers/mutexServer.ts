@@ -39,7 +39,7 @@ async function connect(url: string, count: number, load: (name: string) => unkno
   return clients
 }
 
-/** Makes the function `lock` of a client. It reuses the mutex of each key, as a program would. */
+/** Makes the function `lock` of a client, which reuses the mutex of each key as a program would. */
 function lockOn(connector: Connector): LockClient['lock'] {
   const mutexes = new Map<string, Promise<RemoteMutex>>()
   return async (key): Promise<HeldLock> => {

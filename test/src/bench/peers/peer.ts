@@ -1,7 +1,7 @@
 /**
  * Describes a peer, which is another lock service: how to start its server, how a client acquires a
- * lock, and which npm packages it needs. The packages are installed in a separate folder, so that
- * they do not become dependencies of this repository.
+ * lock, and which npm packages server and client need. The packages are installed in a separate
+ * folder, so that they do not become dependencies of this repository.
  */
 import type { LockClient } from '../load/clientPairs.js'
 

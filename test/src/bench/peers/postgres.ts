@@ -5,8 +5,8 @@
  * All configurations use prepared statements. The package `pg` sends one query at a time on a
  * connection. The package `postgres` pipelines its queries: it sends the next query before the
  * answer. In one configuration the sessions share few connections, so that fewer processes of the
- * server compete for its core. This works only while no session waits for a lock, because a waiting
- * query blocks its connection.
+ * server compete for its core. Sharing works only while no session waits for a lock, because a
+ * waiting query blocks its connection.
  */
 import { createHash } from 'node:crypto'
 import type { LockClient } from '../load/clientPairs.js'

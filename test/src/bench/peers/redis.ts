@@ -15,7 +15,7 @@ import type { LoadPackage, Peer, ProgramServer } from './peer.js'
 import { uncontendedShapes } from './shapes.js'
 
 const ioredis = 'ioredis@6.0.0'
-/** The time after which a lock expires, in ms. It is longer than a run. */
+/** The time after which a lock expires, in ms: longer than a run. */
 const lockMs = 600_000
 /** The mean time between two polls, in ms. */
 const pollMs = 10
@@ -124,12 +124,12 @@ const redlockOf: LockOf = (redis, load) => {
 function configurationsOf(service: string, packages: readonly string[], lockOf: LockOf): Peer[] {
   const common = { service, packages: [ioredis, ...packages], polls: true, server }
   return [
-    { ...common, name: service, connect: connectWith(lockOf, false) },
+    { ...common, name: service, connect: connectWith(lockOf, /* enableAutoPipelining */ false) },
     {
       ...common,
       name: `${service}, auto-pipelining`,
       shapes: uncontendedShapes,
-      connect: connectWith(lockOf, true),
+      connect: connectWith(lockOf, /* enableAutoPipelining */ true),
     },
   ]
 }

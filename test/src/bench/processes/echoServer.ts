@@ -1,6 +1,6 @@
 /**
  * The server with which the bench compares the broker: a WebSocket server in the simplest code, on
- * the package `ws`, with one `send` for each message. It runs in a process of its own. The path of
+ * the package `ws`, with one `send` for each message, in a process of its own. The path of
  * the URL selects the behaviour. A fence is the number of a grant, and a hand-off is the release of
  * one client and the grant to the next client.
  *

@@ -1,7 +1,7 @@
 /**
- * A hostile client without a token, in a process of its own. It floods a broker with new WebSocket
- * connections or with hellos as fast as the broker answers, or it watches all keys and reads no
- * events. Its parent process starts and stops the flood, and gets the numbers of accepted and
+ * A hostile client without a token, in a process of its own. The client floods a broker with new
+ * WebSocket connections or with hellos as fast as the broker answers, or watches all keys and reads
+ * no events. The parent process starts and stops the flood, and gets the numbers of accepted and
  * refused connections.
  */
 import { setPriority } from 'node:os'

@@ -1,5 +1,5 @@
 /**
- * Shows in which functions the broker spends its time. It lists the functions of a CPU profile with
+ * Shows in which functions the broker spends its time. Lists the functions of a CPU profile with
  * the largest self time, which is the time of a function without the functions that it calls.
  */
 import { readdir, readFile } from 'node:fs/promises'

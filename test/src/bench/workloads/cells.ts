@@ -5,7 +5,7 @@
  *
  * All brokers run on one core, so the cells together have no more processor time than one broker.
  * Therefore the workload shows only the cost of dividing the keys: the processor time of all
- * brokers for a pair. It does not show the gain of several cores.
+ * brokers for a pair. The workload does not show the gain of several cores.
  */
 import {
   type Job,

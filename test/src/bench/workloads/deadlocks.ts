@@ -27,7 +27,7 @@ class ScopeChainTable {
 
   constructor(scopeCount: number) {
     this.#scopeCount = scopeCount
-    // The session after the last scope holds nothing. It makes the request that is measured.
+    // The last session has no scope and holds nothing. This session makes the measured requests.
     for (let i = 0; i <= scopeCount; i++) this.#open(`s${i}`)
     for (let i = 0; i < scopeCount; i++) this.#lock(`s${i}`, `k${i}`, scope)
     for (let i = 0; i < scopeCount - 1; i++) this.#lock(`s${i}`, `k${i + 1}`, scope)

@@ -42,6 +42,8 @@ const fillerLeaseMs = 300_000
 const sampleMs = 100
 /** How long the process of the hostile clients may take to report its counts, in ms. */
 const reportMs = 2_000
+/** The time between two looks at a condition, in ms. */
+const pollMs = 20
 /** The number of sessions that fill the table at the same time. */
 const fillersAtOnce = 25
 /** How long to wait for answers after the hostile clients have stopped, in ms. */
@@ -285,7 +287,8 @@ function pause(ms: number): Promise<undefined> {
 
 /** Resolves when `isTrue` returns true, or after this time. */
 async function untilOr(isTrue: () => boolean, ms: number): Promise<void> {
-  for (const end = performance.now() + ms; performance.now() < end && !isTrue(); ) await pause(20)
+  const end = performance.now() + ms
+  while (performance.now() < end && !isTrue()) await pause(pollMs)
 }
 
 export const neighbours: Workload = {

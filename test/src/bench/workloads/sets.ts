@@ -1,7 +1,7 @@
 /**
- * The workload "sets": the cost of a set, which is one lock on several keys. It measures the lock
- * table without a broker. A pair is a grant and its unlock. For comparison, the same keys are
- * locked one by one. A hand-off is an unlock of a set while another set waits for the same keys.
+ * The workload "sets": the cost of a set, which is one lock on several keys. The workload measures
+ * the lock table without a broker. A pair is a grant and its unlock. For comparison, the same keys
+ * are locked one by one. A hand-off is an unlock of a set while another set waits for these keys.
  */
 import { type Command, LockTable, type SetItem } from '@holdfast/server/core'
 import { type JobResult, type LoadContext, makeJob, param, type Workload } from '../job.js'

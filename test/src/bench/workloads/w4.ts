@@ -1,8 +1,8 @@
 /**
  * W4: the stampede. A thousand clients wait for one key. The connection of its holder dies, and
  * then each client locks and unlocks the key once. The reference is a plain server without locks
- * that exchanges the same number of frames. It sends a constant grant to the next client of its
- * queue. A fence is the number of a grant.
+ * that exchanges the same number of frames: this server sends a constant grant to the next client
+ * of its queue. A fence is the number of a grant.
  */
 import {
   type Endpoint,

@@ -1,5 +1,5 @@
 /**
- * Runs in a page of a browser. It executes the scenarios and the random plans with
+ * Runs in a page of a browser. This script executes the scenarios and the random plans with
  * `navigator.locks` or with `session.locks`, and returns their logs to the test in Node.
  */
 import { connect } from '@holdfast/client'

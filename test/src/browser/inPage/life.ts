@@ -1,6 +1,6 @@
 /**
- * Runs in a page or in its worker. It opens a session that holds a lock, and records the events of
- * the session, of the lock and of the page.
+ * Runs in a page or in its worker. This script opens a session that holds a lock, and records the
+ * events of the session, of the lock and of the page.
  */
 import { type ConnectOptions, connect, type Lock, type Session } from '@holdfast/client'
 
@@ -11,6 +11,9 @@ export interface RecordedEvent {
   /** Whether the client regarded the lock as held at that time. */
   readonly held: boolean
 }
+
+/** The time between two looks at the recorded events, in ms. */
+const pollMs = 10
 
 let session: Session
 let lock: Lock | undefined
@@ -72,7 +75,7 @@ export function recordedEvents(): readonly RecordedEvent[] {
 /** Resolves when an event of this name was recorded, also if it was recorded earlier. */
 export async function untilRecorded(event: string): Promise<void> {
   while (!recorded.some((recordedEvent) => recordedEvent.event === event)) {
-    await new Promise((resolve) => setTimeout(resolve, 10))
+    await new Promise((resolve) => setTimeout(resolve, pollMs))
   }
 }
 
