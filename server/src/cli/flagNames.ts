@@ -66,7 +66,7 @@ function flagsOf(names: readonly (typeof settingNames)[number][]): Flag {
   return { flag: flags.join(' and '), withValue: withValues.join(' and ') }
 }
 
-/** A text in double quotes. It shows a value of the user, so it is never translated. */
+/** A text in double quotes, which shows a value of the user and is therefore never translated. */
 const quoted = /"(?:[^"\\]|\\.)*"/
 /** A name in backquotes. In messages, a name that is also a plain word is in backquotes. */
 const inBackquotes = /`([\w.]+)`/

@@ -1,7 +1,7 @@
 /**
  * Makes the command log of `holdfast serve` from its settings. A command log is the record of all
- * changes of locks. It is in memory, in a journal on the disk, or replicated with other brokers
- * through PostgreSQL or etcd.
+ * changes of locks. The log is in memory, in a journal on the disk, or replicated with other
+ * brokers through PostgreSQL or etcd.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Log } from '../log/log.js'
@@ -108,8 +108,8 @@ async function etcdLogFrom(log: string, settings: Settings): Promise<Log> {
   const { parseAddress } = await import('../log/etcd/address.js')
   const { etcdLog } = await import('../log/etcd/etcdLog.js')
   const { logCa, logCert, logKey, logUser, logPasswordFile } = settings
-  // The log reads these files again. They are read here too, so that an unreadable file is reported
-  // as an invalid setting.
+  // The log reads these files again. This function reads them first, so that an unreadable file is
+  // reported as an invalid setting.
   for (const path of [logCa, logCert, logKey, logPasswordFile]) {
     if (path !== undefined) readText(path)
   }

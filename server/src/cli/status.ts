@@ -1,6 +1,6 @@
 /**
  * `holdfast status`: shows whether brokers are ready, and the state of their command log. A command
- * log orders all changes of locks. It is in memory, on disk, or shared with other brokers. The
+ * log orders all changes of locks: in memory, on disk, or shared with other brokers. The
  * command asks over plain HTTP and sends no token. The broker answers `/status` only on its admin
  * port or, without an admin port, only to programs on its own machine.
  */

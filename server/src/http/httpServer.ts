@@ -44,8 +44,8 @@ export interface Listening {
  */
 const requestMs = 5_000
 /**
- * The highest number of bytes in the headers of a request. This is the default of Node. A lower
- * limit would refuse browsers that send many cookies of other servers on the same host.
+ * The highest number of bytes in the headers of a request: the default of Node. A lower limit would
+ * refuse browsers that send many cookies of other servers on the same host.
  */
 const maxHeaderBytes = 16 * 1024
 
@@ -71,7 +71,7 @@ export function createHttpServer(
   const options = {
     headersTimeout: requestMs,
     requestTimeout: requestMs,
-    // Node checks these two timeouts in this interval; its default of 30 s would be too long.
+    // How often Node checks these two timeouts. The default of Node, 30 s, would be too long.
     connectionsCheckingInterval: 1_000,
     maxHeaderSize: maxHeaderBytes,
   }

@@ -1,8 +1,9 @@
 /**
  * Limits the sockets of an HTTP server that have not become a WebSocket. The client of such a
- * socket may have sent only a part of its request, up to 16 KiB of headers. It has 5 s for the
- * rest. No other limit counts these sockets, because the broker counts a connection only after its
- * complete request. Without this limit, a flood of such sockets could use up the broker's memory.
+ * socket may have sent only a part of its request, up to 16 KiB of headers, and has 5 s for the
+ * whole request. No other limit counts these sockets, because the broker counts a connection only
+ * after its complete request. Without this limit, a flood of such sockets could use up the broker's
+ * memory.
  *
  * At most `limits.pendingConnections` + 1,000 of these sockets may be open. `PendingConnections`
  * chooses the socket to destroy, fairly between the addresses.

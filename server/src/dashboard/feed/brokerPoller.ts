@@ -181,7 +181,7 @@ export class BrokerPoller {
     this.searchResult = { prefix, heldCount, waitingCount, listed: held.length }
   }
 
-  /** Queries the keys with the prefix, and updates the lock model; undefined if this failed. */
+  /** Queries the keys with the prefix, and updates the lock model; undefined for a failed query. */
   async #query(prefix: string): Promise<QueryResult | undefined> {
     const { session, locks } = this.#feed
     if (session?.state !== 'connected') return undefined

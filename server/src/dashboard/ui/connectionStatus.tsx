@@ -6,8 +6,8 @@ import { useLiveAppState } from './appState.js'
 import { TokenForm } from './tokenForm.js'
 
 /**
- * The text of the badge for each state. In the state `disconnected` the page reconnects; in the
- * state `ended` it does not.
+ * The text of the badge for each state. The page reconnects in the state `disconnected`, but not in
+ * the state `ended`.
  */
 const labels: Readonly<Record<ConnectionStatus['kind'], string>> = {
   connecting: 'Connecting',

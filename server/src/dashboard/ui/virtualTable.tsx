@@ -154,8 +154,9 @@ const moves: Readonly<Record<string, (index: number, page: number, last: number)
 function useRows(tableRef: { current: HTMLElement | null }, count: number, rowHeight: number) {
   const [active, setActive] = useState(0)
   const [rowToFocus, setRowToFocus] = useState<number | undefined>(undefined)
-  // Move the focus in a layout effect, because it runs in the same task as the drawing of the row.
-  // Otherwise the user could press the next key before the row has the focus, without effect.
+  // Move the focus in a layout effect, because a layout effect runs in the same task as the drawing
+  // of the row. Otherwise the next key that the user presses could come before the focus, and would
+  // have no effect.
   useLayoutEffect(() => {
     if (rowToFocus === undefined) return
     const target = tableRef.current?.querySelector(
