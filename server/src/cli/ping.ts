@@ -56,7 +56,7 @@ function targetsOf(flags: PingFlags): readonly Target[] {
 
 /**
  * Opens the sessions. With several URLs, the command reports a broker that does not answer and goes
- * on, and fails only if no broker answers. With cells or with one URL, the first error ends it.
+ * on, and fails only if no broker answers. With cells or one URL, the first error ends the command.
  */
 async function ping(flags: PingFlags): Promise<void> {
   const hasCells = cellsFrom(flags) !== undefined

@@ -94,6 +94,7 @@ export class LockGuard {
     const { lock, child, killAfterMs } = this.#deps
     const reason = lock.lost?.message ?? 'the lock is lost'
     if (this.#stopReason !== undefined) {
+      // The command has had a SIGTERM, and no time is left.
       child.signal('SIGKILL')
       return
     }

@@ -221,6 +221,7 @@ class Run {
       } finally {
         child.end()
       }
+      // The command has ended, so nothing is left to kill during --min-hold.
       watchdog.end()
       await this.#untilMinHold()
       await release(lock)

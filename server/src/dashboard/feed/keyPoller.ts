@@ -70,6 +70,7 @@ export class KeyPoller {
     this.#cancelTimer?.()
     const { key } = this
     const { session } = this.#feed
+    // Later `select`, or `refresh` after a new connection, starts the queries again.
     if (key === undefined || session === undefined) return
     this.#isQuerying = true
     this.#isStale = false

@@ -76,6 +76,7 @@ export class RecentEvents {
       } else if (lockByFence.size < maxLocks) {
         lockByFence.set(event.fence, { lock: event, end: { at, kind: event.event } })
       }
+      // Goes on after the end of the last listed lock, to find the grant of that lock too.
       if (lockByFence.size >= maxLocks && event.event === 'locked') break
     }
     return [...lockByFence.values()].sort((a, b) => b.lock.fence - a.lock.fence).slice(0, maxLocks)

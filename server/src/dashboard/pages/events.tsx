@@ -106,6 +106,7 @@ function filterEvents(
 ): TimedEvent[] {
   const searchText = text.toLowerCase()
   const matchingEvents: TimedEvent[] = []
+  // The newest event first, and no more events than the page says that it keeps.
   for (let index = events.length - 1; index >= 0 && matchingEvents.length < keptEvents; index--) {
     const timedEvent = events[index] as TimedEvent
     const { event, key, name = '', session } = timedEvent.event

@@ -112,7 +112,10 @@ function kindWord({
   return mode === 'permits' ? `permits ${permits ?? 0}/${capacity ?? '?'}` : mode
 }
 
-/** The time since `since`, with the exact time as a tooltip. */
+/**
+ * The time since `since`, with the exact time as a tooltip. Has no timer, because the pages are
+ * drawn again at each poll of the counters.
+ */
 export function Age({ since }: { since: number }) {
   const { environment } = useAppState()
   return (
