@@ -15,6 +15,7 @@ export interface SourceFile {
   readonly text: string
 }
 
+/** The folders with files that are installed, generated or secret. */
 const skippedFolders = new Set(['node_modules', 'dist', '.git', '.cache', 'tmp', 'secrets'])
 
 /** The files under a folder whose paths have one of these endings, except generated files. */

@@ -31,6 +31,7 @@ describe('the Dockerfile', () => {
     assert.deepEqual(valuesOf('USER'), ['1000:1000'])
     assert.deepEqual(valuesOf('ENTRYPOINT'), ['["holdfast"]'])
     assert.deepEqual(valuesOf('CMD'), ['["serve"]'])
+    // The steps before USER run as root, because they install packages.
     const names = instructions.map(({ name }) => name)
     assert.isAbove(names.indexOf('USER'), names.lastIndexOf('RUN'))
   })
