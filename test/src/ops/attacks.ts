@@ -1,7 +1,8 @@
 /**
  * The table of attacks on a public broker, for `security.test.ts`. Each row has the attack, the
- * expected outcome, and the code that tries the attack. A fence is the number of a grant. The grace
- * is how long a session survives the loss of its connection.
+ * expected outcome, and the code that tries the attack. The limits in the outcomes are those of the
+ * profile `public`. A fence is the number of a grant. The grace is how long a session survives the
+ * loss of its connection.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
@@ -75,6 +76,7 @@ export const attacks: readonly Attack[] = [
     attack: 'a token without a signature (alg none)',
     outcome: '4401 unauthorized: the token was not accepted',
     attempt: ({ hello }) => {
+      // The token expires in the year 2096.
       const payload = { sub: 'eve', aud: 'holdfast', exp: 4e9 }
       return hello({ token: new UnsecuredJWT(payload).encode() })
     },
@@ -93,6 +95,7 @@ export const attacks: readonly Attack[] = [
   {
     attack: 'an expired token',
     outcome: '4401 unauthorized: the token was not accepted',
+    // The token expired in the year 2023.
     attempt: async ({ hello }) => hello({ token: await jwt({ sub: 'eve', exp: 1_700_000_000 }) }),
   },
   {
@@ -138,6 +141,7 @@ export const attacks: readonly Attack[] = [
   {
     attack: 'another client resumes a session with its id and a guessed secret',
     outcome: 'a new session, and the old session continues',
+    // A secret has 43 characters: 32 bytes in base64url.
     attempt: ({ honestSession, raw }) =>
       tryResume(raw, 'honest', { session: honestSession.id, secret: 'x'.repeat(43) }),
   },
@@ -198,6 +202,7 @@ export const attacks: readonly Attack[] = [
       const client = await raw()
       client.send({ type: 'hello', token: await jwt({ sub: 'eve' }) })
       await client.receive('welcome')
+      // The broker accepts a burst of 200 messages, and 50 more in each second of this test.
       client.send(...Array.from({ length: 300 }, (_, i) => ({ type: 'stats', id: i + 1 })))
       return closeOf(client)
     },
@@ -208,6 +213,7 @@ export const attacks: readonly Attack[] = [
     attempt: async ({ raw }) => {
       const token = await jwt({ sub: 'eve' })
       const clients: RawClient[] = []
+      // Each client has its own address, so that no limit of one address refuses a client.
       for (let i = 0; i < 20; i++) {
         const client = await raw({ 'x-forwarded-for': `203.0.113.${i}` })
         client.send({ type: 'hello', token })
@@ -234,6 +240,7 @@ export const attacks: readonly Attack[] = [
   },
   {
     attack: 'a frame of 17 KiB',
+    // The longest frame has 16 KiB. This close has no reason.
     outcome: '1009 ',
     attempt: async ({ raw }) => {
       const client = await raw()

@@ -1,6 +1,7 @@
 /**
  * Tests the audit log of `holdfast serve --audit FILE`: a line of JSON for each steal, revocation,
- * refused deadlock, token change, and refused client. A fence is the number of a grant.
+ * refused deadlock, token change, and refused client. A fence is the number of a grant. `--drain 0`
+ * lets the command end at SIGTERM without waiting for its sessions.
  */
 import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import type { Session } from '@holdfast/client'
@@ -15,6 +16,9 @@ import { FakeClock } from '../support/fakeClock.js'
 import { scratch } from './scratch.js'
 
 type Line = Readonly<Record<string, unknown>>
+
+/** How many refusals the audit log writes in a second. */
+const maxRefusalsPerSecond = 100
 
 /** The lines of an audit log. */
 const parse = (text: string): Line[] =>
@@ -65,6 +69,7 @@ describe('the audit log', () => {
     expect(text).not.to.include('secret').and.not.include('\u001b')
     expect(statSync(file).mode & 0o777).to.equal(0o600)
     const lines = parse(text)
+    // The time is in ms since 1970: 1e12 is in the year 2001.
     for (const { time } of lines) expect(time).to.be.a('number').above(1e12)
     const fixedFields = lines.map(({ time, remoteAddress, ...fields }) => fields)
     const op = { session: ops.id, principal: 'ops', name: 'op' }
@@ -105,6 +110,7 @@ describe('the audit log', () => {
         first.lock('deadlock:b').catch(() => {})
         await rejection(second.lock('deadlock:a'), 'DEADLOCK')
       })
+      // The second scope has ended, so the broker now grants the request of the first scope.
       await first.lock('deadlock:b')
     })
   }
@@ -133,16 +139,18 @@ describe('the audit log', () => {
       for (let i = 0; i < times; i++) audit.onRefused({ cause: 'unauthorized' })
     }
     const eventsSince = (start: number) => lines.slice(start).map(({ event }) => event)
-    refuse(130)
-    expect(lines).to.have.lengthOf(100)
+    refuse(maxRefusalsPerSecond + 30)
+    expect(lines).to.have.lengthOf(maxRefusalsPerSecond)
+    // The first second is not over yet, so the log omits a 31st refusal.
     clock.advance(999)
     refuse(1)
-    expect(lines).to.have.lengthOf(100)
+    expect(lines).to.have.lengthOf(maxRefusalsPerSecond)
     clock.advance(1)
     refuse(1)
-    expect(eventsSince(100)).to.deep.equal(['lines_left_out', 'refused'])
-    expect(lines[100]).to.include({ of: 'refused', count: 31 })
-    refuse(101)
+    expect(eventsSince(maxRefusalsPerSecond)).to.deep.equal(['lines_left_out', 'refused'])
+    expect(lines[maxRefusalsPerSecond]).to.include({ of: 'refused', count: 31 })
+    // With the refusal above, this second has two refusals more than the log writes.
+    refuse(maxRefusalsPerSecond + 1)
     audit.tokenFileChanged('tokens', [], [])
     expect(lines.at(-1)).to.include({ event: 'token_file_changed' })
     audit.close()

@@ -1,5 +1,5 @@
 /**
- * Makes a self-signed certificate for this machine, and a WebSocket class that trusts the
+ * Makes a self-signed certificate for the tests of TLS, and a WebSocket class that trusts the
  * certificate.
  */
 import { execFileSync } from 'node:child_process'
@@ -16,7 +16,7 @@ export interface Certificate {
   readonly TrustingWebSocket: WebSocketConstructor
 }
 
-/** Makes a self-signed certificate for localhost and locks.example, with openssl. */
+/** Makes a self-signed certificate for localhost and locks.example with openssl, for one day. */
 export function certificate(files: Scratch): Certificate {
   const [certPath, keyPath] = [files.path('cert.pem'), files.path('key.pem')]
   const names = 'subjectAltName=DNS:localhost,DNS:locks.example,IP:127.0.0.1'

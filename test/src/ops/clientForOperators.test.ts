@@ -37,6 +37,7 @@ describe('session.revoke', () => {
     const lock = await ann.lock('k')
     // The client emits `jeopardy` when it cannot reach the broker and may lose its locks.
     const jeopardy = next(ann, 'jeopardy')
+    // The proxy resets Ann's connection, and each new connection until `shut(false)`.
     proxy.shut(true)
     proxy.cut()
     await jeopardy
@@ -72,6 +73,7 @@ describe('session.revoke', () => {
     for (const options of [
       invalidFence,
       { fence: 1, reason: '' },
+      // A reason may have 256 characters.
       { fence: 1, reason: 'x'.repeat(257) },
     ]) {
       await rejection(ops!.revoke('k', options), 'INVALID_OPTION')
@@ -110,6 +112,7 @@ describe('session.authenticate', () => {
     proxy.cut()
     await resumed
     expect(lock.held).to.equal(true)
+    // The broker has seen the first handshake, the renewal and the resume.
     expect(tokensSeen).to.deep.equal(['short', 'long', 'long'])
   })
 
@@ -130,6 +133,7 @@ describe('session.authenticate', () => {
 })
 
 describe('a token', () => {
+  // A client that may send its token ends with `ABORTED`, because the signal is already aborted.
   it('is not sent without TLS beyond this machine', async () => {
     for (const url of ['ws://locks.example', 'ws://10.0.0.1:7420', 'ws://127.0.0.1.evil.example']) {
       await rejection(connect(url, { token: 't' }), 'INVALID_OPTION')

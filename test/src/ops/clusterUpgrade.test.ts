@@ -26,7 +26,7 @@ const brokerCount = 3
 class UpgradedCluster {
   readonly #stage: Stage
   readonly #log: string
-  readonly #brokers: { readonly port: number; process: Holdfast }[] = []
+  readonly #brokers: { readonly port: number; command: Holdfast }[] = []
 
   constructor(stage: Stage, log: string) {
     this.#stage = stage
@@ -40,16 +40,16 @@ class UpgradedCluster {
   /** Starts another broker, on a free port. */
   async add(): Promise<void> {
     const port = await freePort()
-    this.#brokers.push({ port, process: await this.#start(port) })
+    this.#brokers.push({ port, command: await this.#start(port) })
   }
 
   /** Stops the broker as a supervisor does, and starts the other build in its place. */
   async upgrade(index: number, build: OtherBuild): Promise<void> {
     const broker = this.#brokers[index]!
-    broker.process.process.kill('SIGTERM')
-    const { code, err } = await broker.process.ended()
+    broker.command.process.kill('SIGTERM')
+    const { code, err } = await broker.command.ended()
     expect([code, err]).to.deep.equal([0, []])
-    broker.process = await this.#start(broker.port, build.main)
+    broker.command = await this.#start(broker.port, build.main)
   }
 
   /** The version of each broker, and whether the broker has a feature, as its `welcome` says. */
@@ -68,9 +68,10 @@ class UpgradedCluster {
 
   async #start(port: number, main?: string): Promise<Holdfast> {
     const args = ['serve', '--port', String(port), '--dashboard', 'none', '--log', this.#log]
-    const broker = Holdfast.start(this.#stage, args, { main })
-    await broker.out.waitForCount(1)
-    return broker
+    const command = Holdfast.start(this.#stage, args, { main })
+    // The broker prints its URL when it listens.
+    await command.out.waitForCount(1)
+    return command
   }
 }
 

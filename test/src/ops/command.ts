@@ -65,6 +65,7 @@ export class Holdfast {
     })
     createInterface(this.process.stdout!).on('line', this.out.add)
     createInterface(this.process.stderr!).on('line', this.err.add)
+    // The write fails if the command ends before it has read its input. The test ignores this.
     this.process.stdin?.on('error', () => {})
     if (options.keepStdinOpen) this.process.stdin?.write(input ?? '')
     else this.process.stdin?.end(input ?? '')

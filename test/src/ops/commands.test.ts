@@ -1,7 +1,8 @@
 /**
  * Runs the commands that inspect and operate a broker, at a real broker. Checks their output as
  * text and as JSON, and their exit codes. A fence is the number of a grant, which identifies a
- * lock.
+ * lock. The exit codes are 1 (no such lock, or an incomplete listing), 64 (wrong usage), 69 (no
+ * broker answers), 77 (not allowed) and 78 (invalid setting).
  */
 import { once } from 'node:events'
 import { chmodSync } from 'node:fs'
@@ -124,6 +125,7 @@ describe('the command holdfast', () => {
     const top = (await run(url, 'top', '--count', '1')).out
     expect(top.at(-1)).to.match(/^1 +scheduler +election +ann with {"url":"http:\/\/a"} +/)
     await leadership.proclaim('x'.repeat(100))
+    // The column has the first 40 characters of the value as JSON: the quote and 39 letters.
     expect((await run(url, 'ls')).out[1]).to.match(/election: "x{39}… +ann/)
     const json = JSON.parse((await run(url, 'show', '--json', 'scheduler')).out.join(''))
     expect(json.held[0]).to.include({ election: true, value: 'x'.repeat(100) })
@@ -137,14 +139,17 @@ describe('the command holdfast', () => {
     waitingClient.send(
       ...Array.from({ length: 1_003 }, (_, i) => ({ type: 'lock', id: i + 1, key: 'k' })),
     )
+    // The answer to `stats` shows that the broker has handled all requests before.
     waitingClient.send({ type: 'stats', id: 2_000 })
     await waitingClient.receive('stats')
     expect((await run(url, 'ls')).out.at(-1)).to.match(/^k .* 1003$/)
+    // By default, a listing has at most 1,000 waiting requests, here with the one holder.
     const shown = await run(url, 'show', 'k')
     expect(shown.out.at(-1)).to.equal('... and 3 more wait')
-    expect([shown.code, shown.err[0]?.slice(0, 27)]).to.deep.equal([
+    const startOfMessage = 'holdfast: Only 1001 of 1004'
+    expect([shown.code, shown.err[0]?.slice(0, startOfMessage.length)]).to.deep.equal([
       1,
-      'holdfast: Only 1001 of 1004',
+      startOfMessage,
     ])
     expect((await run(url, 'show', 'k', '--limit', '1000')).code).to.equal(0)
   })
@@ -216,8 +221,8 @@ describe('the command holdfast', () => {
       const { code, err } = await Holdfast.run(stage, [name, '--url', list])
       expect([code, err], name).to.deep.equal([0, []])
     }
-    const { code } = await Holdfast.run(stage, ['ls', '--url', ','])
-    expect(code).to.equal(78)
+    const withEmptyUrls = await Holdfast.run(stage, ['ls', '--url', ','])
+    expect(withEmptyUrls.code).to.equal(78)
   })
 
   it('exits 77 if the token has no permission', async () => {
@@ -273,6 +278,7 @@ describe('the command holdfast', () => {
     watch.process.kill('SIGINT')
     const { code, out } = await watch.ended()
     expect(code).to.equal(0)
+    // The second and the third word of a line follow the time.
     const lines = out.map((line) => line.split(' ').slice(1, 3).join(' '))
     expect(lines).to.deep.equal(['1 held', 'held open:1', 'locked open:2'])
   })
@@ -290,6 +296,7 @@ describe('the command holdfast', () => {
   })
 
   it('exits 0 from top at Ctrl-C, also while the broker does not answer', async () => {
+    // The server answers the hello of the client, but not the query that follows.
     const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
     stage.onClear(() => server.close())
     await once(server, 'listening')
@@ -307,6 +314,7 @@ describe('the command holdfast', () => {
     await once(socket, 'message')
     socket.send(JSON.stringify(welcome))
     await once(socket, 'message')
+    // The next message is the `bye` of the client.
     socket.once('message', () => socket.close(1000))
     top.process.kill('SIGINT')
     expect((await top.ended()).code).to.equal(0)
@@ -351,6 +359,7 @@ describe('the command holdfast', () => {
       expect(result.lock.p50).to.be.at.most(result.lock.p99)
       expect(result.lock.p99).to.be.at.most(result.lock.max)
       expect(result).to.include({ sessions: 3, contended: flags.length > 0 })
+      // Each figure has at most two decimals.
       for (const figure of [result.ms, result.perSecond, ...Object.values(result.lock)]) {
         expect(String(figure)).to.match(/^\d+(\.\d\d?)?$/)
       }

@@ -13,7 +13,8 @@ import { type Scratch, scratch } from './scratch.js'
 
 /**
  * Lines that the test types, with the Tab key for each `\t`, and the words that `holdfast` gets
- * from the completed line.
+ * from the completed line. After the name of a command for `run`, the words belong to that command,
+ * so the shell completes no flag of `holdfast`.
  */
 const typedLines: readonly (readonly [string, readonly string[]])[] = [
   ['ser\t', ['serve']],
@@ -52,7 +53,10 @@ describe('holdfast completion', () => {
 
   /**
    * Types lines into an interactive shell on a terminal. Returns the words that the command got
-   * from each line.
+   * from each line. The command is a function of the shell that appends its words to a file.
+   *
+   * @param firstLines Lines for the shell before the function is defined.
+   * @param lastLine A line that loads the completion script, with `SCRIPT` in place of its path.
    */
   async function typeLines(shell: string, firstLines: readonly string[], lastLine: string) {
     const files = await makeFolder(shell)
@@ -138,6 +142,8 @@ describe('holdfast completion', () => {
           .split('\n')
           .map((line) => line.split('\t')[0]),
       )
+      // fish prints the possible completions, and does not complete the line. So the test looks for
+      // the word that the typed line does not contain.
       for (const [i, [line, words]] of typedLines.entries()) {
         const completedWord = words.filter((word) => !line.split(/\s+/).includes(word)).at(-1)
         if (completedWord === undefined) expect(answers[i], line).to.deep.equal([''])
@@ -153,6 +159,7 @@ describe('holdfast completion', () => {
   it('completes every command and every flag in every shell', async () => {
     const { out } = await Holdfast.run(stage, ['serve', '--help'])
     const flags = out.flatMap((line) => /^ {2}(?:-\w, )?(--[\w-]+)/.exec(line)?.[1] ?? [])
+    // `serve` has more than 40 flags. With fewer, the pattern above does not fit the help.
     expect(flags).to.have.length.above(40)
     for (const shell of ['bash', 'zsh', 'fish']) {
       const script = (await Holdfast.run(stage, ['completion', shell])).out.join('\n')

@@ -1,7 +1,7 @@
 /**
  * Tests a broker with a certificate that only a private authority has signed. A client trusts the
  * certificate if its option `ca` has the certificate of the authority. A command has the option
- * `--ca` for the path of this certificate.
+ * `--ca` for the path of this certificate, and exits 78 if the setting is invalid.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { expect } from 'chai'
@@ -49,8 +49,10 @@ describe('the certificate of a private authority', () => {
 
   it('must be valid, and cannot be combined with a custom WebSocket class', async () => {
     const { cert, key, url } = await startSecureBroker()
+    // Replaces the first characters of the encoded certificate.
     const broken = cert.replace(/\n[^\n]{20}/, '\n?')
     for (const ca of ['', 'cert.pem', key, broken, [], [cert, 'x'], 7, null] as never[]) {
+      // No error contains the private key, which a program may pass by mistake.
       const error = await rejection(stage.session(url, { ca }), 'INVALID_OPTION')
       expect(error.message).to.contain('ca ').and.not.contain('PRIVATE')
     }

@@ -1,7 +1,8 @@
 /**
  * Tests `holdfast elect NAME COMMAND`, which runs a command while it leads an election. The tests
  * use the real `holdfast` and real processes. The tests of `run` cover the behaviour that both
- * commands share.
+ * commands share. The exit codes are 64 (wrong usage), 75 (not elected) and 76 (the leadership was
+ * lost).
  */
 import { expect } from 'chai'
 import { Stage, untilHandled } from '../e2e/stage.js'
@@ -64,6 +65,7 @@ describe('holdfast elect', () => {
     const [pid] = await command.out.waitForCount(1)
     const nextLeadership = sessions[0]!.campaign('scheduler')
     await untilHandled(sessions[0]!)
+    // The proxy resets the connection of the command, and each new connection.
     proxy.shut(true)
     proxy.cut()
     await nextLeadership

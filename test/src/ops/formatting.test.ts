@@ -13,6 +13,7 @@ describe('the formatting of holdfast', () => {
   it('parses durations', () => {
     const times = ['0', '500ms', '10s', '2m', '1.5m', '0.001s', '2h']
     expect(times.map(parseDuration)).to.deep.equal([0, 500, 10_000, 120_000, 90_000, 1, 7_200_000])
+    // The greatest duration is that of a timer of Node.
     expect(parseDuration('2147483647ms')).to.equal(2 ** 31 - 1)
     for (const text of ['', ' 5', '5 s', '-1', '1e3', '.5s', '0.0001s', '5d', '2147483648ms']) {
       expect(() => parseDuration(text), text).to.throw(/It must be a time/)
@@ -61,6 +62,7 @@ describe('the formatting of holdfast', () => {
     const rows = keys.map((key) => [key, '|'])
     const lines = (await formatTable(['KEY', 'N'], rows)).slice(1)
     const widths = [6, 3, 3, 4, 2, 4, 2, 5]
+    // The first column is as wide as the widest key. A gap of two columns follows.
     for (const [i, line] of lines.entries()) {
       const gap = /( +)\|$/.exec(line)![1]!.length
       expect(widths[i]! + gap, keys[i]).to.equal(8)
@@ -75,6 +77,7 @@ describe('the formatting of holdfast', () => {
       expect(() => integerParser(0, 65_535)(text), text).to.throw('a whole number from 0 to 65535')
     }
     expect(() => integerParser(1, Number.MAX_SAFE_INTEGER)('0')).to.throw('at least 1')
+    // 2 ** 53 + 1 is the smallest integer that a number cannot represent.
     expect(() => integerParser(1, Number.MAX_SAFE_INTEGER)('9007199254740993')).to.throw('whole')
   })
 })

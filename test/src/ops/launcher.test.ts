@@ -1,6 +1,6 @@
 /**
- * Tests the launcher: the shell script that npm links to as `holdfast`. It chooses the flags with
- * which it starts Node.
+ * Tests the launcher: the shell script that npm links to as `holdfast`. The launcher chooses the
+ * flags with which it starts Node.
  */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -9,6 +9,7 @@ import { Stage } from '../e2e/stage.js'
 import { skip } from '../support/needs.js'
 import { Holdfast } from './command.js'
 
+/** The flag of Node for garbage collection without threads. */
 const flag = '--single-threaded-gc'
 /** The processors that this process may use, such as `0-3`; undefined outside Linux. */
 const processors = /^Cpus_allowed_list:\s+(\S+)$/m.exec(statusOfThisProcess())?.[1]
@@ -47,6 +48,7 @@ describe('the launcher of holdfast', () => {
   })
 
   it('ignores a variable of the environment with the name of its own variable', async function () {
+    // With the flag of this variable, Node would print its version.
     if (/^\d+$/.test(processors!)) skip(this, 'needs several processors')
     const env = { _holdfast_gc: '--version' }
     const { out } = await Holdfast.run(stage, ['status', '--help'], { env, launched: true })

@@ -42,6 +42,9 @@ function closeOf(socket: FakeSocket): string {
   return `${code} ${reason}`
 }
 
+// The values of limits in this file are small, so that few messages exceed a limit. The closes have
+// the codes 1013 (too many connections), 4308 (slow reader), 4408 (no hello) and 4429 (quota).
+
 describe('the limits of connections', () => {
   it('close a connection beyond the limit connections', () => {
     const { harness, refusals } = brokerWithLimits({ connections: 1 })
@@ -61,7 +64,8 @@ describe('the limits of connections', () => {
     harness.say(newClient, { type: 'hello' })
     expect(newClient.heardOf('welcome')).to.have.length(1)
     crowd[1]!.drop()
-    // The broker is closing two connections whose sockets are still open.
+    // The broker has closed two connections whose sockets are still open. It counts neither, so it
+    // accepts another connection of the crowd.
     expect([crowd[0]!, session.socket, from('10.0.0.1')].map(closeOf)).to.deep.equal([
       '1013 quota exceeded: connections 3',
       '0 open',
@@ -137,6 +141,7 @@ describe('the limits of connections', () => {
     const flood = () => {
       for (let i = 0; i < 10; i++) harness.connect({ remoteAddress: `10.0.0.${i}` })
     }
+    // 20 rounds of 10 connections reach the limit of 200 pending connections of this profile.
     for (let round = 0; round < 20; round++) flood()
     for (let i = 0; i < 60; i++) {
       flood()
@@ -235,6 +240,7 @@ describe('the limits of sessions', () => {
     const client = harness.join()
     client.say(...many(1, 3, 'stats'))
     expect(client.socket.heardOf('stats')).to.have.length(3)
+    // After 100 ms, the client may send one more message of its 10 messages per second.
     harness.environment.pass(100)
     client.say({ type: 'stats', id: 4 })
     expect(client.socket.heardOf('stats')).to.have.length(1)
@@ -258,6 +264,7 @@ describe('the limits of sessions', () => {
     const { harness } = brokerWithLimits({ messagesPerSecond: 1, messageBurst: 1 })
     const client = harness.join({ lease: 2_000 })
     client.acquire('k')
+    // This second message is one message too many, so the broker closes the connection.
     client.say({ type: 'stats', id: 9 })
     client.socket.drop()
     expect(harness.broker.table.heldCount).to.equal(1)
@@ -267,6 +274,7 @@ describe('the limits of sessions', () => {
 })
 
 describe('the limits of requests', () => {
+  /** A limit, messages whose last message exceeds the limit, and the failure. `€` has 3 bytes. */
   const cases: [Partial<BrokerLimits>, object[], RegExp][] = [
     [
       { locksPerSession: 1 },
@@ -348,6 +356,8 @@ describe('the limits of requests', () => {
 
   it('refuse a request of a scope beyond deadlockVisits', () => {
     const { harness } = brokerWithLimits({ deadlockVisits: 2 })
+    // The last client waits for k0. Its holder waits for k1, whose holder waits for k2, and so on:
+    // the broker visits more than two waiting scopes.
     const clients = Array.from({ length: 4 }, () => harness.join())
     for (const [i, client] of clients.entries()) client.acquire(`k${i}`, { scope: 1 })
     for (const i of [0, 1, 2]) clients[i]!.lock(`k${i + 1}`, { scope: 1 })
@@ -361,6 +371,8 @@ describe('the limits of requests', () => {
 
   it('refuse a steal that would end more locks than stolenLocks, and end none of them', () => {
     const { harness } = brokerWithLimits({ stolenLocks: 3 })
+    // A steal of `crowd` ends three locks. A steal of `set` ends four: the two locks of the set and
+    // the two locks of the sharer.
     const holder = harness.join()
     for (let i = 0; i < 3; i++) holder.acquire('crowd', { mode: 'shared' })
     holder.say({ type: 'lockAll', id: 4, items: [{ key: 'set', mode: 'shared' }, { key: 'b' }] })
@@ -405,6 +417,7 @@ describe('the options for limits', () => {
   it('derive pendingConnections from connections', () => {
     const pendingFor = (connections: number) =>
       settingsFrom({ limits: { connections } }).limits.pendingConnections
+    // One tenth of the connections may be pending, and at least 1,000.
     expect([pendingFor(500), pendingFor(50_000)]).to.deep.equal([1_000, 5_000])
   })
 

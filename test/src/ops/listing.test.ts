@@ -10,6 +10,7 @@ import { Stage } from '../e2e/stage.js'
 import { isFullRun } from '../support/counts.js'
 import { type Ended, Holdfast } from './command.js'
 
+/** More locks than two queries return: one query returns at most 1,000 locks. */
 const lockCount = 2_345
 /**
  * A prime that does not divide the numbers of keys, so its multiples visit all keys in mixed order.
@@ -36,12 +37,14 @@ describe('a long listing of holdfast', () => {
     expect([code, err]).to.deep.equal([0, []])
     const keys = out.map((line) => JSON.parse(line).key)
     expect(keys).to.deep.equal(Array.from({ length: lockCount }, (_, i) => keyOf(i)))
+    // The table begins with the names of its columns.
     expect((await run(url, 'ls', '--all')).out).to.have.length(lockCount + 1)
   })
 
   it('is reported as incomplete with exit code 1, unless --limit is set', async () => {
     const { url } = await crowdedBroker()
     const incompleteListings = [[], ['--json']].map((flags) => run(url, 'ls', ...flags))
+    // 1,000 keys begin with `key:00`, as many as one query returns.
     const listings = [
       ['--json', '--limit', '1500'],
       ['--limit', '2'],
@@ -64,6 +67,7 @@ describe('a long listing of holdfast', () => {
       1_500,
       [],
     ])
+    // The text has the names of the columns, two locks, and the number of the omitted locks.
     expect([limitedText.code, limitedText.out.length, limitedText.out.at(-1)]).to.deep.equal([
       0,
       4,
@@ -87,6 +91,7 @@ describe('a long listing of holdfast', () => {
     client.send(...requests.slice(1_000, 2_000))
     client.send({ type: 'ack', ids: requests.slice(1_000, 2_000).map(({ id }) => id) })
     client.send(...requests.slice(2_000))
+    // 1,020 requests wait, more than a query returns.
     for (let i = 0; i < 1_020; i++) client.send(lock(count + 1 + i, 'exclusive'))
     client.send({ type: 'stats', id: 9_000 })
     await client.receive('stats')
@@ -132,6 +137,7 @@ describe('a long listing of holdfast', () => {
       const permanentKeys = Array.from({ length: 9_000 }, (_, i) => keyOf(2 * i))
       await Promise.all(permanentKeys.map((key) => ann.lock(key)))
       let isOver = false
+      // Ann holds the keys with even numbers. Bob locks keys with odd numbers in 20 loops.
       const changing = Array.from({ length: 20 }, async (_, i) => {
         for (let n = i; !isOver; n += 20) {
           const lock = await bob.lock(keyOf(2 * ((n * stride) % 9_000) + 1))
@@ -156,6 +162,7 @@ describe('a long listing of holdfast', () => {
     const { url, sessions, broker } = await stage.brokerWithSessions('ann')
     const ann = sessions[0]!
     const bob = await stage.session(url)
+    // Ann holds 40 keys with even numbers from 0 to 78. Bob locks keys with odd numbers.
     const permanentKeys = Array.from({ length: 40 }, (_, i) => keyOf(2 * i))
     for (const key of permanentKeys) await ann.lock(key)
     const listedKeys: string[] = []

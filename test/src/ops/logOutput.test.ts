@@ -17,6 +17,7 @@ describe('the output of log lines', () => {
     spawnSync('mkfifo', [pipe])
     // A descriptor for both directions keeps the pipe open, although no program reads from it.
     const descriptor = openSync(pipe, 'r+')
+    // The lines have ten times as many bytes as may wait.
     const lines = { written: 20_000, bytes: 100 }
     const maxBytes = 200_000
     let reported: number | undefined
@@ -42,7 +43,7 @@ describe('the output of log lines', () => {
     closeSync(descriptor)
     rmSync(folder, { recursive: true })
     expect(readCount + reported!).to.equal(lines.written)
-    // The pipe itself holds up to 64 KiB, and one more write may be under way.
+    // The pipe itself holds up to 64 KiB, and one more write of 64 KiB may be under way.
     expect(readCount * lines.bytes).to.be.below(maxBytes + 2 * 65_536)
   })
 })

@@ -31,6 +31,7 @@ describe('holdfast(1)', () => {
     const text = man.stdout
     const { createProgram } = (await import(program)) as { createProgram: () => Command }
     const { commands } = createProgram()
+    // With fewer commands, this test would not see all commands of `holdfast`.
     expect(commands).to.have.length.above(12)
     for (const command of commands) {
       expect(text).to.include(`holdfast ${command.name()} `)
@@ -45,6 +46,7 @@ describe('holdfast(1)', () => {
     for (const heading of ['NAME', 'SYNOPSIS', 'OPTIONS', 'COMMANDS', 'EXIT STATUS']) {
       expect(text).to.match(new RegExp(`^${heading}$`, 'm'))
     }
+    // Each `--help` ends with the exit codes. The page has the exit codes only once.
     expect(text.match(/no broker \(or no PostgreSQL or etcd\)/g)).to.have.length(1)
   })
 })

@@ -54,15 +54,18 @@ describe('the metrics', () => {
     const { metrics, harness } = brokerWithMetrics({ limits: { locksPerSession: 3 } })
     const [ann, bob, cleo] = [harness.join({ lease: 5_000 }), harness.join(), harness.join()]
     const first = ann.acquire('k')
+    // The first request fails immediately, the second by its timeout. Cleo's requests wait.
     bob.lock('k', { timeout: 0 })
     bob.lock('k', { timeout: 100 })
     cleo.lock('k')
     cleo.lock('k')
     passAlive(harness, 200, ann, bob, cleo)
     ann.unlock(first)
+    // This lock expires in the next 400 ms.
     cleo.acquire('e', { ttl: 300 })
     passAlive(harness, 400, ann, bob, cleo)
     ann.acquire('s')
+    // Bob has the lock of `s` and may hold two more locks, so the limit refuses two of the four.
     bob.lock('s', { steal: true })
     for (const key of ['a', 'b', 'c', 'd']) bob.lock(key)
     bob.say({ type: 'revoke', id: 99, key: 's', fence: harness.broker.table.fence })
@@ -90,6 +93,7 @@ describe('the metrics', () => {
     for (const [series, value] of Object.entries(expected)) {
       expect(seriesOf(text, series), series).to.equal(value)
     }
+    // Cleo waited about 200 ms for the lock that Ann unlocked.
     expect(seriesOf(text, 'holdfast_wait_seconds_sum')).to.be.closeTo(0.2, 0.05)
   })
 
@@ -176,6 +180,7 @@ describe('the endpoints for operators', () => {
       const response = await fetch(http + path)
       expect([response.status, await response.text()]).to.deep.equal([200, body])
     }
+    // 426 is the answer to each other request: the broker only speaks WebSocket.
     expect(await status(`${http}/anything`)).to.equal(426)
   })
 

@@ -1,6 +1,7 @@
 /**
  * Tests `holdfast once KEY COMMAND`, which runs a command once for all callers of a key. The first
- * caller runs the command, and all callers that wait meanwhile print the output of this run.
+ * caller runs the command, and all callers that wait meanwhile print the output of this run. With
+ * `--keep`, the broker stores the output, and later callers print the stored output.
  */
 import { expect } from 'chai'
 import { Stage, untilHandled } from '../e2e/stage.js'
@@ -54,6 +55,7 @@ describe('holdfast once', () => {
 
   it('refuses to share output that is too large for a value, but prints it', async () => {
     const { url } = await stage.broker()
+    // The output is 30,000 lines of two bytes.
     const { code, out, err } = await run(url, ['k', '-c', 'yes | head -n 30000'])
     expect(code).to.equal(1)
     expect(out).to.have.lengthOf(30_000)

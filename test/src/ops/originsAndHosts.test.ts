@@ -54,10 +54,11 @@ describe('the options origins and hosts', () => {
     ['hosts', '2001:0db8::1', '2001:db8::1'],
     ['hosts', 'b\u00fccher.example', 'xn--bcher-kva.example'],
   ]
-  for (const [option, name, suggested] of refusals) {
-    it(`refuse ${JSON.stringify(name)} in ${option}, which can never match`, () => {
-      const refused = () => settingsFrom({ [option]: [examples[option], name] })
-      const shown = JSON.stringify(name.replace(/[^/]*@/, '***@'))
+  for (const [option, value, suggested] of refusals) {
+    it(`refuse ${JSON.stringify(value)} in ${option}, which can never match`, () => {
+      const refused = () => settingsFrom({ [option]: [examples[option], value] })
+      // The error hides the user name and the password of a URL.
+      const shown = JSON.stringify(value.replace(/[^/]*@/, '***@'))
       expect(refused).to.throw(HoldfastError, shown).with.property('code', 'INVALID_OPTION')
       expect(refused).to.throw(
         suggested === undefined ? 'can never match' : `such as "${suggested}"`,

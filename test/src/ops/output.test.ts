@@ -25,7 +25,10 @@ import { scratch } from './scratch.js'
 /** A device on which every write fails with ENOSPC, as on a full disk. */
 const fullDevice = '/dev/full'
 
-/** Starts a command whose output pipe is closed, and prints its exit code to standard error. */
+/**
+ * Starts a command whose output pipe is closed, and prints its exit code to standard error. The
+ * shell first writes to the pipe until a write fails, so that the reader has closed the pipe.
+ */
 const withClosedPipe = [
   ...['sh', '-c'],
   `{ trap '' PIPE; while echo x 2>/dev/null; do :; done; "$@"; echo "code $?" >&2; } | true`,
@@ -104,6 +107,7 @@ describe('holdfast with output that cannot be written', () => {
   it('ignores messages that cannot be written to standard error', async () => {
     const { url } = await stage.broker()
     expect((await runInto(fullDevice, ['ls', '--url', url], 2)).code).to.equal(0)
+    // No broker listens at this URL, so the exit code is 69.
     expect((await runInto(fullDevice, ['ls', '--url', 'ws://127.0.0.1:1'], 2)).code).to.equal(69)
   })
 
@@ -118,6 +122,7 @@ describe('holdfast with output that cannot be written', () => {
         rmdirSync(disk)
       })
       const { url, sessions } = await stage.brokerWithSessions('ann')
+      // The JSON has more bytes than the disk of 4 KiB.
       await sessions[0]!.lock('k', { metadata: 'x'.repeat(4_000) })
       const { code, err } = await runInto(join(disk, 'out'), ['show', 'k', '--json', '--url', url])
       expect(code).to.equal(74)
@@ -127,6 +132,7 @@ describe('holdfast with output that cannot be written', () => {
 
   it('adds no line to the token file if the token cannot be printed', async () => {
     const files = scratch(stage)
+    // A line begins with the SHA-256 of the token in 64 hexadecimal digits.
     const formerText = `${'0'.repeat(64)} ann lock\n`
     const file = files.write('tokens', formerText)
     for (const flags of [[], ['--json']]) {
@@ -154,6 +160,7 @@ describe('holdfast with output that cannot be written', () => {
     const runs = names.map(async (name) => {
       const args = ['token', 'bob', '--file', files.path(name)]
       const { code, out, err } = await Holdfast.run(stage, args)
+      // 78 is the exit code for an invalid setting.
       expect([code, out, err.length], name).to.deep.equal([78, [], 1])
     })
     await Promise.all(runs)

@@ -173,13 +173,17 @@ describe('permissions', () => {
 })
 
 describe('the permission to see a lock', () => {
-  /** Lets the client lock and revoke every key, but see only keys that begin with `mine:`. */
-  const sees = (operation: Operation, key: string) =>
+  /**
+   * The permissions of a client that may lock and revoke every key, but see only keys that begin
+   * with `mine:`.
+   */
+  const may = (operation: Operation, key: string) =>
     operation === 'lock' || operation === 'revoke' || key.startsWith('mine:')
 
   it('filters the locks and the counts of a query', async () => {
-    const harness = harnessWith({}, sees)
+    const harness = harnessWith({}, may)
     const client = await join(harness, 'ann')
+    // The second request for `theirs:1` waits, but the client does not see it.
     for (const key of ['mine:1', 'theirs:1', 'mine:2', 'theirs:1']) client.lock(key)
     client.heard()
     client.say({ type: 'query', id: 9 })
@@ -189,7 +193,7 @@ describe('the permission to see a lock', () => {
   })
 
   it('filters the held locks and the events of a watch', async () => {
-    const harness = harnessWith({}, sees)
+    const harness = harnessWith({}, may)
     const client = await join(harness, 'ann')
     client.acquire('theirs:1')
     client.acquire('mine:1')
@@ -215,6 +219,7 @@ describe('the permission to see a lock', () => {
     expect(answersOf(client.heard())).to.include('authenticated')
     const other = await join(harness, 'wide')
     other.acquire('b')
+    // The client still watches all keys, but its new token allows it to see none of them.
     expect(client.socket.heardOf('event')).to.deep.equal([])
   })
 })

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 export function stateOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    // The line has the id, the name in parentheses, the state, the id of the parent, and so on.
     return stat.slice(stat.lastIndexOf(')') + 2)[0]
   } catch {
     return undefined

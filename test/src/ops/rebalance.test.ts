@@ -14,7 +14,10 @@ import { Holdfast } from './command.js'
 /** The URL of a broker that does not run. */
 const unreachable = 'ws://127.0.0.1:1'
 
-/** Starts a broker, and returns the URL for clients and the URL for operators. */
+/**
+ * Starts a broker, and returns the URL for clients and the URL for operators, which the broker
+ * prints. Only a broker with `--admin-port` has a URL for operators.
+ */
 async function serve(stage: Stage, ...args: string[]) {
   const command = Holdfast.start(stage, ['serve', '--port', '0', '--dashboard', 'none', ...args])
   const lines = await command.out.waitForCount(args.includes('--admin-port') ? 2 : 1)
@@ -75,6 +78,8 @@ describe('holdfast rebalance', () => {
       const address = `${base.replace('ws', 'http')}/rebalance`
       return (await fetch(address, { method, headers })).status
     }
+    // 409 means that the broker has read the command and refused it: it has no shared log. 426 is
+    // the answer to each request that the broker does not serve.
     for (const base of [admin, urlWithoutAdminPort]) {
       expect(await statusOf(base, 'POST')).to.equal(409)
       expect(await statusOf(base, 'GET')).to.equal(426)
@@ -91,13 +96,13 @@ describe('holdfast rebalance with a replicated log', function () {
   const stage = Stage.forEachTest()
 
   it('sends the clients to their preferred brokers, with their locks', async () => {
-    const log = ['--log', etcd.cluster.address(etcd.prefix)]
-    const { url: other } = await serve(stage, ...log)
+    const logFlags = ['--log', etcd.cluster.address(etcd.prefix)]
+    const { url: other } = await serve(stage, ...logFlags)
     const withoutOtherBroker = await Holdfast.run(stage, ['rebalance', '--url', other])
     expect(withoutOtherBroker.code).to.equal(1)
     expect(withoutOtherBroker.err[0]).to.match(/refused: no other broker shares the log/)
-    const { url: preferred } = await serve(stage, ...log)
-    // No broker runs at the first URL.
+    const { url: preferred } = await serve(stage, ...logFlags)
+    // When the session connects, it uses the first URL at which a broker answers.
     const session = await connect([unreachable, other, preferred], { grace: 'lease' })
     stage.onClear(() => session.close())
     const lock = await session.lock('kept')

@@ -30,6 +30,7 @@ describe('the secrets of a URL', () => {
       'user:secret@host',
       'ws://ho st/?secret',
     ]
+    // The last two attempts fail because a URL is repeated, and because of a token without TLS.
     const attempts: [string | string[], object][] = [
       ...urls.map((url): [string, object] => [url, {}]),
       [[urls[0]!, urls[0]!], {}],

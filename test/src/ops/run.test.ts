@@ -3,7 +3,8 @@
  * real `holdfast`, real processes and a network that the test cuts. The lease is the time for which
  * the broker keeps a session without a message of its client. A fence is the number of a grant. The
  * main promise: if the broker does not answer, the command is dead before the lease of its session
- * is over. Only then can the broker grant the lock to another session.
+ * is over. Only then can the broker grant the lock to another session. The exit codes are 64 (wrong
+ * usage), 75 (the lock was not acquired) and 76 (the lock was lost); 143 is an end by SIGTERM.
  */
 import { writeFile } from 'node:fs/promises'
 import { expect } from 'chai'
@@ -118,6 +119,8 @@ describe('holdfast run', () => {
     expect(await isAliveAfterGrant).to.equal(false)
   })
 
+  // A hold of 500 ms is too short, because `holdfast run` stops the command before the hold is
+  // over, and the command may take 1 s to end. One key and 64 of `--also` are too many keys.
   const wrongOptions: [string[], RegExp][] = [
     [['--permits', '1'], /--permits needs --capacity/],
     [['--permits', '4', '--capacity', '3'], /--permits 4 is more than --capacity 3/],
@@ -140,6 +143,7 @@ describe('holdfast run', () => {
 
   it('passes signals to the whole process group of the command', async () => {
     const { url, broker } = await stage.broker()
+    // The shell waits for its child process, which would otherwise sleep and keep the output open.
     const script = "trap 'echo got it; exit 3' TERM; (trap - TERM; echo up; exec sleep 60) & wait"
     const command = start(url, ['k', '--', 'sh', '-c', script])
     await command.out.waitForCount(1)
@@ -150,6 +154,7 @@ describe('holdfast run', () => {
 
   it('keeps the lock when the connection drops and comes back', async () => {
     const { url, broker, proxy } = await startBrokerBehindProxy()
+    // The command waits for a line in this pipe.
     const fifo = scratch(stage).path('go')
     const script = `mkfifo ${fifo}; echo up; cat ${fifo}; echo done`
     const command = start(url, ['k', '--', 'sh', '-c', script])
@@ -188,6 +193,7 @@ describe('holdfast run', () => {
       script,
     ])
     await command.out.waitUntil((lines) => lines.length >= 3)
+    // `$$` is the id of the shell in its child process too; `$!` is the id of the child process.
     const pids = command.out.items.map((line) => Number(line.split(' ')[0]))
     const waiter = await stage.session(brokerUrl)
     const granted = waiter.lock('k')

@@ -42,11 +42,13 @@ describe('the arguments of holdfast run', () => {
 
   it('pass each option that stands after the key to the command', async () => {
     const { url } = await stage.broker()
+    // A quick run tests every 40th spelling.
     const chosenSpellings = spellings.filter((_, i) => i % count(40, 1) === 0)
     const variants = chosenSpellings.flatMap((words) => [
       { words, args: ['k', ...printer, ...words, 'last'] },
       { words, args: ['k', '--', ...printer, ...words, 'last'] },
     ])
+    // Four commands run at once, each with a key of its own.
     for (const batch of inBatches(variants, 4)) {
       const ended = await Promise.all(
         batch.map(({ args: [key, ...rest] }, i) =>
@@ -92,6 +94,7 @@ describe('the arguments of holdfast run', () => {
 
   it('run -c LINE with the shell in SHELL, like flock', async () => {
     const { url } = await stage.broker()
+    // In place of a shell, `echo` prints the arguments that a shell would get.
     const env = { SHELL: '/bin/echo' }
     const { out } = await Holdfast.run(stage, ['run', '--url', url, 'k', '-c', 'a b'], { env })
     expect(out).to.deep.equal(['-c a b'])
