@@ -1,6 +1,6 @@
 /**
- * The client for several cells over three brokers. Each broker is a cell, which serves a third of
- * the keys. A session over cells opens a session in a cell at the first use of that cell.
+ * Tests the client for several cells over three brokers. Each broker is a cell, which serves a
+ * third of the keys. A session over cells opens a session in a cell at the first use of that cell.
  */
 import { once as onceEvent } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
@@ -17,13 +17,13 @@ import { expect } from 'chai'
 import { WebSocket } from 'ws'
 import { Collector, type RunningBroker, rejection, Stage } from './stage.js'
 
-const count = 3
+const cellCount = 3
 
 /** A key of this cell that begins with `start`. */
 function keyIn(cell: number, start = 'k'): string {
   for (let i = 0; ; i++) {
     const key = `${start}${i}`
-    if (cellOfSlot(slotOf(key), count) === cell) return key
+    if (cellOfSlot(slotOf(key), cellCount) === cell) return key
   }
 }
 
@@ -37,7 +37,7 @@ describe('e2e: a session over cells', () => {
   /** Starts a broker for each cell. */
   async function brokers(options: BrokerOptions = {}): Promise<RunningBroker[]> {
     return Promise.all(
-      cellNumbers.map((number) => stage.broker({ ...options, cell: `${number}/${count}` })),
+      cellNumbers.map((number) => stage.broker({ ...options, cell: `${number}/${cellCount}` })),
     )
   }
 
@@ -189,6 +189,7 @@ describe('e2e: a session over cells', () => {
     for (const list of lists) {
       const session = await connect({ cells: list })
       stage.onClear(() => session.close())
+      // The session takes this key for a key of the first cell in its list.
       const key = ['a', 'b', 'c', 'd', 'e'].find((name) => session.cellOf(name) === 1)!
       const error = await rejection(session.lock(key), 'INVALID_OPTION')
       expect(error.message).to.match(
@@ -218,6 +219,7 @@ describe('e2e: a session over cells', () => {
     for (const name of names) await session.lock(name, { mode: 'shared' })
     // A key with more locks than a page of 10 has room for.
     const crowded = names[20]!
+    // With the 40 locks above, the session holds 64 locks.
     for (let i = 0; i < 24; i++) await session.lock(crowded, { mode: 'shared' })
     const whole = await session.query({ prefix: 'q' })
     expect([whole.held.length, whole.heldCount, whole.waitingCount]).to.deep.equal([64, 64, 0])
@@ -282,6 +284,7 @@ describe('e2e: a session over cells', () => {
     ])
     for (const key of keys.slice(1)) await session.lock(key)
     await held.unlock()
+    // Three changes follow the three states.
     const changes = (await events.waitForCount(6)).slice(3) as LockEvent[]
     expect(changes.map(({ event, key }) => `${event} ${key}`)).to.have.members([
       `locked ${keys[1]}`,
@@ -322,7 +325,7 @@ describe('e2e: a session over cells', () => {
     await rejection(session.query(), 'UNAVAILABLE')
     await session.withLock(keyIn(1, 'more'), () => {})
     // A new broker of the cell serves the next call.
-    await stage.broker({ cell: `2/${count}` }, cells[1]!.port)
+    await stage.broker({ cell: `2/${cellCount}` }, cells[1]!.port)
     expect((await session.lock(keys[1]!)).held).to.equal(true)
   })
 
@@ -366,7 +369,7 @@ describe('e2e: a session over cells', () => {
     const again = new Promise<number>((resolve) => session.once('newSession', resolve))
     await cells[2]!.broker.close()
     expect(await draining).to.equal(3)
-    await stage.broker({ cell: `3/${count}` }, cells[2]!.port)
+    await stage.broker({ cell: `3/${cellCount}` }, cells[2]!.port)
     expect(await again).to.equal(3)
   })
 
@@ -383,6 +386,7 @@ describe('e2e: a session over cells', () => {
     expect(seen).to.deep.equal(['old', 'new', 'new'])
     await rejection(session.authenticate('wrong'), 'UNAUTHORIZED')
     await session.lock(keys[2]!)
+    // Both open cells refused the wrong token, so the third cell gets the token before.
     expect(seen.slice(3)).to.deep.equal(['wrong', 'wrong', 'new'])
   })
 

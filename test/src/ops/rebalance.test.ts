@@ -97,19 +97,19 @@ describe('holdfast rebalance with a replicated log', function () {
 
   it('sends the clients to their preferred brokers, with their locks', async () => {
     const logFlags = ['--log', etcd.cluster.address(etcd.prefix)]
-    const { url: other } = await serve(stage, ...logFlags)
-    const withoutOtherBroker = await Holdfast.run(stage, ['rebalance', '--url', other])
+    const { url: firstUrl } = await serve(stage, ...logFlags)
+    const withoutOtherBroker = await Holdfast.run(stage, ['rebalance', '--url', firstUrl])
     expect(withoutOtherBroker.code).to.equal(1)
     expect(withoutOtherBroker.err[0]).to.match(/refused: no other broker shares the log/)
-    const { url: preferred } = await serve(stage, ...logFlags)
-    // When the session connects, it uses the first URL at which a broker answers.
-    const session = await connect([unreachable, other, preferred], { grace: 'lease' })
+    const { url: secondUrl } = await serve(stage, ...logFlags)
+    // No broker runs at the URL that the session prefers, so it connects to the first broker.
+    const session = await connect([unreachable, firstUrl, secondUrl], { grace: 'lease' })
     stage.onClear(() => session.close())
     const lock = await session.lock('kept')
     const resumed = new Promise<void>((resolve) => session.once('resumed', () => resolve()))
-    const { code, out, err } = await Holdfast.run(stage, ['rebalance', '--json', '--url', other])
+    const { code, out, err } = await Holdfast.run(stage, ['rebalance', '--json', '--url', firstUrl])
     expect([code, err]).to.deep.equal([0, []])
-    expect(JSON.parse(out[0]!)).to.deep.equal({ url: other.replace('ws', 'http'), clients: 1 })
+    expect(JSON.parse(out[0]!)).to.deep.equal({ url: firstUrl.replace('ws', 'http'), clients: 1 })
     await resumed
     expect(lock.held).to.equal(true)
   })

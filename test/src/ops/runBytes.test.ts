@@ -14,7 +14,10 @@ const printer = [
   'sh',
 ]
 
-/** A shell script that sets $a, $b and $c to words that are not UTF-8, and then runs `line`. */
+/**
+ * A shell script that sets $a, $b and $c to words that are not UTF-8, and then runs `line`. The
+ * full stop protects the line feed at the end of $b, which the shell would remove.
+ */
 function shell(line: string): string[] {
   const words = `a=$(printf '\\377\\376'); b=$(printf 'z\\n\\374\\n.'); b=\${b%.}; c='\\0101%b'`
   return ['sh', '-c', `${words}; ${line}`, 'sh']
@@ -58,6 +61,7 @@ describe('holdfast run with bytes that are not UTF-8', function () {
 
   it('starts with a large environment that has an odd variable name', async () => {
     const { url } = await stage.broker()
+    // Linux allows 128 KiB for one variable.
     const env = { BIG: 'x'.repeat(120_000), 'spring.profile': 'on' }
     const args = ['run', '--url', url, 'k', process.execPath, '-p', 'process.env["spring.profile"]']
     const { code, out } = await Holdfast.run(stage, args, { env, launched: true })

@@ -21,6 +21,7 @@ describe('holdfast run with a process group', () => {
   it('keeps the lock and prints one message while a background process lives', async () => {
     const { url, broker } = await stage.broker()
     const fifo = makeFifo()
+    // Two background processes wait for the pipe: one writes to the output, and one does not.
     const line = `(cat ${fifo}; echo late) & (cat ${fifo}) >/dev/null & echo early; exit 5`
     const holdfast = start(url, ['k', '-c', line])
     const message =
@@ -48,6 +49,7 @@ describe('holdfast run with a process group', () => {
     const { url, sessions } = await stage.brokerWithSessions('ops')
     const holdfast = start(url, ['k', '-c', 'sleep 600 & echo $HOLDFAST_FENCE $!'])
     await holdfast.err.waitForCount(1)
+    // The message on standard error says that the command has ended and its group still runs.
     const [fence, pid] = holdfast.out.items[0]!.split(' ').map(Number)
     await sessions[0]!.revoke('k', { fence: fence as number, reason: 'stuck' })
     expect((await holdfast.ended()).code).to.equal(76)
@@ -127,6 +129,7 @@ describe('holdfast run with a command of another user', () => {
     const { url, broker } = await stage.broker()
     const fifo = scratch(stage).path('fifo')
     spawnSync('mkfifo', [fifo])
+    // The other user, 65534 (nobody), must be able to open the pipe.
     chmodSync(dirname(fifo), 0o755)
     chmodSync(fifo, 0o666)
     const args = ['run', '--url', url, 'k', 'setpriv', '--reuid=65534', '--clear-groups']

@@ -30,7 +30,8 @@ describe('holdfast run after a kill', () => {
   /** Kills `holdfast run`, and checks that all its processes are dead before the next grant. */
   async function killAndExpectDeath(url: string, key: string): Promise<void> {
     const stubborn = "trap '' TERM HUP INT; echo $$; while :; do sleep 0.05; done"
-    // The command starts a background process and a pipeline. All these processes must die.
+    // The command starts a background process and a pipeline. All these processes must die. The
+    // backslashes let the shell of the background process, and not its parent, replace `$$`.
     const line = `(sh -c "${stubborn.replace('$$', '\\$\\$')}") & ${stubborn} | cat`
     const args = ['run', '--url', url, '--lease', '2s', key, '-c', line]
     const command = Holdfast.start(stage, args)
@@ -51,6 +52,7 @@ describe('holdfast run after a kill', () => {
       const runs = Array.from({ length: parallelRounds }, async (_, i) => {
         const key = `k${round + i}`
         const events = await watching(sessions[0]!, key)
+        // The command sleeps for about 600 s. The digits after the point mark its process.
         const marker = `600.${process.pid}${round + i}`
         const args = ['run', '--url', url, '--lease', '2s', key, 'sleep', marker]
         const command = Holdfast.start(stage, args)

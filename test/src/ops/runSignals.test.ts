@@ -35,6 +35,7 @@ describe('holdfast run with signals', () => {
     await command.out.waitForCount(1)
     for (const [i, signal] of passedSignals.entries()) {
       process.kill(command.process.pid as number, signal)
+      // The first line is `up`.
       expect((await command.out.waitForCount(i + 2))[i + 1]).to.equal(String(signal))
     }
     expect(command.err.items).to.deep.equal([])
@@ -48,6 +49,7 @@ describe('holdfast run with signals', () => {
     const wrapper = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
     const command = start(url, args, { wrapper, launched: true, keepStdinOpen: true })
     const [line] = await command.out.waitForCount(1)
+    // The two lowest bits of the mask are the signals 1 (SIGHUP) and 2 (SIGINT).
     expect(line).to.match(/^SigIgn:\s0+3$/)
     // Signals arrive in the order of their numbers. `holdfast` ignores the first two signals. When
     // the third signal arrives, the first two have arrived too.
@@ -139,6 +141,7 @@ describe('holdfast run with a command that cannot be started', () => {
     return path
   }
 
+  // A name in a path has at most 255 bytes, and a path at most 4,096.
   const cases: readonly (readonly [string, () => readonly string[], number, RegExp])[] = [
     ['is empty', () => [''], 127, /Cannot run "": there is no such command \(ENOENT\)/],
     ['does not exist', () => ['/no/such'], 127, /Cannot run "\/no\/such".*ENOENT/],

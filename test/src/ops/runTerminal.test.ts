@@ -5,6 +5,9 @@
  *
  * A terminal also shows the line that a test types. So that this line does not contain the text
  * that a test waits for, the line has two quotes inside the text: the shell prints `u""p` as `up`.
+ *
+ * The shell prints the exit code of a command between two equal signs, such as `=130=`. The codes
+ * 130 and 137 are ends by SIGINT and SIGKILL.
  */
 import { spawnSync } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
@@ -98,6 +101,7 @@ describe('holdfast run at a terminal', () => {
     await terminal.until(/\[ready\] /)
     expect([isAlive(pid), broker.query().heldCount]).to.deep.equal([true, 1])
     terminal.type('fg; echo =$?=\n')
+    // When the screen shows the typed line, the shell has read it. Only the command reads `hello`.
     await terminal.until(/echo =\$\?=\s/)
     terminal.type('hello\n')
     await terminal.until(/got hello\s+=3=\s/)

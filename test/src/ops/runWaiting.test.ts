@@ -1,6 +1,7 @@
 /**
  * Tests `holdfast run` before the broker grants the lock: its messages while it waits, the time
- * that it waits, and its exit codes if it gets no lock.
+ * that it waits, and its exit codes if it gets no lock: 69 (no broker answers), 75 (the lock was
+ * not acquired), and 128 + n (ended by the signal n).
  */
 import { createServer, type Socket } from 'node:net'
 import { constants } from 'node:os'
@@ -134,6 +135,7 @@ describe('holdfast run before the grant', () => {
     const ended = (['SIGTERM', 'SIGUSR1', 'SIGALRM', 'SIGIO'] as const).map(async (signal) => {
       const waitingCommand = start(url, ['k', 'echo', 'never'])
       await waitingCommand.err.waitForCount(1)
+      // A change of the size of the terminal does not end the command.
       waitingCommand.process.kill('SIGWINCH')
       waitingCommand.process.kill(signal)
       const { code, out, err } = await waitingCommand.ended()
@@ -144,7 +146,7 @@ describe('holdfast run before the grant', () => {
     expect(broker.query().waitingCount).to.equal(0)
   })
 
-  /** A server that accepts connections and sends nothing. */
+  /** Starts a server that accepts connections and sends nothing. Returns its URL. */
   async function silentBroker(onConnection = () => {}): Promise<string> {
     const sockets: Socket[] = []
     const server = createServer((socket) => {

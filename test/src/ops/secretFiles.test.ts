@@ -35,12 +35,14 @@ describe('a file with a secret', () => {
   })
 
   it('is accessible to others for each mode with a right of the group or of others', () => {
+    // The process has the user id 1000.
     for (let mode = 0; mode <= 0o777; mode++) {
       const stat = { mode, uid: 1000, isFile: () => true }
       const [group, others] = [(mode >> 3) & 7, mode & 7]
       expect(isAccessibleToOthers(stat, 1000), mode.toString(8)).to.equal(group + others > 0)
       // A process that is not root reads a file of root through the group of the file.
       const fileOfRoot = { ...stat, uid: 0 }
+      // Of the rights of the group, only the right to read (4) is allowed.
       const isAllowed = others === 0 && (group & ~4) === 0
       expect(isAccessibleToOthers(fileOfRoot, 1000), mode.toString(8)).to.equal(!isAllowed)
       expect(isAccessibleToOthers(fileOfRoot, 0), mode.toString(8)).to.equal(group + others > 0)
@@ -85,6 +87,7 @@ describe('a file with a secret', () => {
       const files = scratch(stage)
       const { certPath, keyPath } = certificate(files)
       chmodSync(certPath, 0o644)
+      // `openssl` has made the key accessible only to its owner.
       expect(statSync(keyPath).mode & 0o077).to.equal(0)
       const secret = files.write('secret', 's'.repeat(32))
       const password = files.write('password', 'p')

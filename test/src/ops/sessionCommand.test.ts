@@ -65,6 +65,7 @@ describe('holdfast session', () => {
   it('finds locks and requests on every page of a long listing', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
+    // A page of a listing has 1,000 locks.
     const keys = Array.from({ length: 1_500 }, (_, i) => `key:${String(i).padStart(4, '0')}`)
     await Promise.all(keys.map((key) => ann!.lock(key)))
     await bob!.lock('aaa')

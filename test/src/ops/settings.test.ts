@@ -66,6 +66,7 @@ describe('the settings of holdfast serve', () => {
   })
 
   it('ignore the variables that Kubernetes sets for a Service of any name', async () => {
+    // Some Services, such as `holdfast-log`, have variables that begin like those of Holdfast.
     const services = ['', '_0', '_A', '_LOG', '_ADMIN', '_HOST', '_PORT', '_URL', '_DEV', '_TOKENS']
     const { code, out } = await check([], Object.assign({}, ...services.map(variablesOfService)))
     expect(code).to.equal(0)
@@ -255,11 +256,16 @@ describe('the settings of holdfast serve', () => {
   })
 })
 
+/** The flags for a certificate and a key in the same file. */
 function tls(file: string): string[] {
   return ['--tls-cert', file, '--tls-key', file]
 }
 
-/** The variables that Kubernetes sets for the Service `holdfast…` with a named port. */
+/**
+ * The variables that Kubernetes sets for a Service with a named port.
+ *
+ * @param name The rest of the name of the Service after `holdfast`, as it is in the variables.
+ */
 function variablesOfService(name: string): Record<string, string> {
   const prefix = `HOLDFAST${name}`
   return {

@@ -251,12 +251,12 @@ describe('holdfast serve --log on etcd', function () {
   })
 
   it('sends its clients with their locks to another broker at SIGUSR2', async () => {
-    const preferred = await start()
+    const secondUrl = await start()
     const serve = Holdfast.start(stage, serveArgs())
     const [line] = await serve.out.waitForCount(1)
-    const other = /ws:\S+/.exec(line!)![0]
-    // No broker runs at the first URL.
-    const session = await connect([unreachable, other, preferred], { grace: 'lease' })
+    const firstUrl = /ws:\S+/.exec(line!)![0]
+    // No broker runs at the URL that the session prefers, so it connects to the broker `serve`.
+    const session = await connect([unreachable, firstUrl, secondUrl], { grace: 'lease' })
     stage.onClear(() => session.close())
     const lock = await session.lock('kept')
     const resumed = new Promise<void>((resolve) => session.once('resumed', () => resolve()))
@@ -271,6 +271,7 @@ describe('holdfast serve --log on etcd', function () {
     await serve.out.waitForCount(1)
     const member = await etcd.cluster.leader()
     const key = Buffer.from(`${etcd.prefix}/log/newer`).toString('base64')
+    // `v` is the version of the format.
     const entry = { v: 99, broker: 'newer', n: 1, at: 0, join: {} }
     const value = Buffer.from(JSON.stringify(entry)).toString('base64')
     await member.ask('/v3/kv/put', { key, value })
@@ -365,6 +366,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
         [],
         /does not exist in the database postgres/,
       ],
+      // The default dead time is 6,000 ms.
       [postgres.url, ['--dead-time', '3s'], /has a log with a dead time of 6000 ms, not 3000 ms/],
       [postgres.url, ['--cell', '1/2'], /belongs to the cluster "", not "cell 1\/2"/],
     ]

@@ -1,7 +1,9 @@
 /**
  * Tests `holdfast status` at real brokers with each kind of command log: its output as text and as
  * JSON, and its exit code, which says whether the broker is ready. The command log orders all
- * changes of the lock table. It is kept in memory, in a journal on disk, or replicated on etcd.
+ * changes of the lock table. The log is kept in memory, in a journal on disk, or replicated on
+ * etcd. The exit codes are 1 (not ready), 64 (wrong usage), 69 (no broker answers) and 77 (not
+ * allowed here).
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -85,6 +87,7 @@ describe('holdfast status', () => {
     const brokers = out.filter((line) => line.startsWith('BROKER'))
     const addresses = [a.url, b.url].map((url) => url.replace('ws', 'http'))
     expect(brokers.map((line) => line.split(/ +/)[1])).to.deep.equal(addresses)
+    // One empty line separates the two brokers.
     expect(out.indexOf('')).to.equal(out.lastIndexOf(''))
     const firstMissing = await status(stage, unused, a.url)
     expect([firstMissing.code, firstMissing.out[0]]).to.deep.equal([0, brokers[0]])
@@ -116,6 +119,7 @@ describe('holdfast status', () => {
 
   it('shows the position of a journal and the age of its snapshot', async () => {
     const dir = scratch(stage).path('journal')
+    // With `snapshotBytes: 1`, the journal makes a snapshot after its first command.
     const snapshotMade = new Promise<void>((resolve) => {
       const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
       void log.start(new RecordingTable())?.then(() => log.submit(raiseFenceFloor(1)))

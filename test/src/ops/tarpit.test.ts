@@ -34,6 +34,7 @@ describe('the tarpit', () => {
 
   it('delays at most a thousand refusals, and destroys the sockets of the others', () => {
     const { clock, tarpit, sockets } = tarpitWith(1_001)
+    // The thousandth socket is the last that is still open.
     expect(sockets.map((socket) => socket.destroyed).lastIndexOf(false)).to.equal(999)
     expect(sockets.at(-1)?.destroyed).to.equal(true)
     clock.advance(500)

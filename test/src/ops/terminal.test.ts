@@ -13,6 +13,7 @@ import { isFullRun } from '../support/counts.js'
 import { commandFile } from '../support/programs.js'
 import { type ClientText, fakeBroker, welcome } from './fakeBroker.js'
 
+/** All characters with a code from `first` to `last`. */
 const range = (first: number, last: number): string =>
   Array.from({ length: last - first + 1 }, (_, i) => String.fromCodePoint(first + i)).join('')
 
@@ -76,6 +77,8 @@ describe('holdfast on a terminal', () => {
   }
 
   it('escapes the text of clients, and keeps the values of JSON', async () => {
+    // A name and a reason may have 256 characters. The tests remove the NUL from the reason,
+    // because an argument of a command cannot contain a NUL.
     const name = hostile.slice(0, 256)
     const { url } = await stage.broker()
     const key = `k${hostileKey}`
@@ -100,6 +103,7 @@ describe('holdfast on a terminal', () => {
     expect(shown.held[0]).to.deep.include({ key, name, metadata })
     const unlock = ['unlock', key, '--reason', hostile.slice(1, 250), ...urlFlag, '--fence']
     const otherCommands = [
+      // No lock has the first fence.
       [...unlock, String(fence + 1_000)],
       [...unlock, String(fence)],
       ['run', key, ...urlFlag, '--try', '--', 'true'],

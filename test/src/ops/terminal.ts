@@ -10,6 +10,7 @@ import { commandFile } from '../support/programs.js'
 /** The words that start `holdfast` in a shell command line. */
 export const holdfast = `'${process.execPath}' '${commandFile}'`
 
+/** The characters that Ctrl-C, Ctrl-Z and Ctrl-D send. */
 export const keys = { interrupt: '\x03', suspend: '\x1a', endOfFile: '\x04' }
 
 export class Terminal {
@@ -27,6 +28,7 @@ export class Terminal {
       // Detach from the terminal of the user who runs the tests.
       detached: true,
     })
+    // A write fails if the terminal has ended. `until` reports this end.
     this.#process.stdin!.on('error', () => {})
     this.#process.stdout!.setEncoding('utf8').on('data', (text: string) => {
       this.#screen += text

@@ -107,6 +107,7 @@ describe('a broker behind nginx', () => {
     }
     stage.onClear(stop)
     for await (const line of lines) if (line.includes('start worker process ')) break
+    // Without a reader, the pipe would become full, and nginx would wait.
     child.stderr.resume()
     return stop
   }

@@ -1,6 +1,7 @@
 /**
  * Tests `holdfast token`, which makes a token for a client and adds the hash of the token to a
- * token file. A broker must accept these tokens, and the token file must stay valid.
+ * token file. A broker must accept these tokens, and the token file must stay valid. The exit codes
+ * are 64 (wrong usage), 77 (not allowed) and 78 (invalid setting).
  */
 import { existsSync, readFileSync, statSync, symlinkSync } from 'node:fs'
 import { tokenLine } from '@holdfast/server'

@@ -1,6 +1,7 @@
 /**
  * Tests tokens that expire while the session of their client is open. The lease is how long the
  * broker keeps a session without a message of its client. A fence is the number of a grant.
+ * `passAlive` moves the fake clock while the clients send heartbeats.
  */
 import { expect } from 'chai'
 import { BrokerHarness, passAlive } from '../server/harness.js'
@@ -26,6 +27,8 @@ describe('expiring tokens', () => {
   it('are announced 30 s before they expire, and close the session with 4401', async () => {
     const harness = brokerWithTokens()
     const client = await join(harness, '60000')
+    // The warning is due after 30,000 ms, and the end after 60,000 ms. The test looks 100 ms before
+    // and after the warning, and 100 ms before and 200 ms after the end.
     const earlyMessages = passAlive(harness, 29_900, client)
     expect(answersOf(earlyMessages.flat())).to.not.include('expiring')
     const [laterMessages] = passAlive(harness, 200, client)
@@ -127,6 +130,7 @@ describe('expiring tokens', () => {
     passAlive(harness, 3_100, client)
     client.socket.drop()
     expect(harness.broker.table.heldCount).to.equal(1)
+    // The default lease has 15 s.
     harness.environment.pass(15_000)
     expect(harness.broker.table.heldCount).to.equal(0)
   })

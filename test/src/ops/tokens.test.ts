@@ -43,6 +43,7 @@ describe('a token file', () => {
       '# the tokens of the team',
       '',
       tokenLine('t-billing', 'billing', ['lock', 'query'], ['orders:*', 'report']),
+      // The word `all` replaces the operations and the keys.
       tokenLine('t-ops', 'ops').replace(/ \S+ \*\n$/, ' all\n'),
     ].join('\n')
     const tokens = tokensFromFile(scratch(stage).write('tokens', text))
@@ -57,6 +58,7 @@ describe('a token file', () => {
   it('refuses an unknown token, a missing token, and the hash of a token', async () => {
     const line = tokenLine('right', 'ann')
     const tokens = tokensFromFile(scratch(stage).write('tokens', line))
+    // A line begins with the SHA-256 of the token in 64 hexadecimal digits.
     for (const token of ['wrong', '', undefined, line.slice(0, 64)]) {
       expect(await identityOf(tokens, token)).to.equal(undefined)
     }
@@ -141,6 +143,7 @@ describe('JSON Web Tokens', () => {
       jwtTokens({ secret }),
       await sign({ ...validPayload, holdfast: grants }),
     )
+    // The broker accepts a token for 5 s after its expiry, because clocks differ.
     expect(ann).to.include({ principal: 'ann', expiresAt: (now + 600) * 1_000 + 5_000 })
     expect(ann?.may?.('lock', 'orders:1')).to.equal(true)
     expect(ann?.may?.('lock', 'others')).to.equal(false)

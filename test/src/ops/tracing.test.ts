@@ -139,6 +139,7 @@ describe('tracing', () => {
 
   it('keeps the other values in the context of the caller during the wait', async () => {
     const { session } = await connectWithTracer()
+    // OpenTelemetry accepts another context manager only after `disable`.
     context.disable()
     context.setGlobalContextManager(new SynchronousContexts())
     const baggage = propagation.createBaggage({ tenant: { value: 'ann' } })
@@ -158,6 +159,7 @@ describe('tracing', () => {
     const [withoutMetadata, withFields, text] = broker.query().held.map(({ metadata }) => metadata)
     const [wait] = spans('holdfast.wait')
     const { traceId, spanId } = wait!.spanContext()
+    // A `traceparent` has a version (00), the two ids, and the flag of a recorded span (01).
     expect(withoutMetadata).to.deep.equal({ traceparent: `00-${traceId}-${spanId}-01` })
     expect(withFields).to.include({ job: 7 }).and.to.have.property('traceparent')
     expect(text).to.equal('mine')

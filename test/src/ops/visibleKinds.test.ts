@@ -54,6 +54,7 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
     expect(out[2]).to.match(/^BARRIER +WAITING +FIRST FOR +SESSIONS$/)
     expect(out[3]).to.match(/^phase +2 of 3 +\S+ +ann, bob$/)
     expect(out[5]).to.match(/^KEPT RESULT +SIZE +KEPT FOR +REMAINING +FENCE$/)
+    // The size is that of the value as JSON, `"x"`.
     expect(out[6]).to.match(/^report +3 +\S+ +(9m \d+s|9m|10m) +\d+$/)
     const json = async (...args: string[]) =>
       (await run(url, ...args, '--json')).out.map((line) => JSON.parse(line))
@@ -171,6 +172,7 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
     watch.process.kill('SIGINT')
     const { code, out } = await watch.ended()
     expect(code).to.equal(0)
+    // A line begins with the time.
     const lines = out.map((line) =>
       line
         .split(' ')

@@ -135,7 +135,7 @@ describe('a wrong command line of holdfast', () => {
   it('is refused if a time has no unit', async () => {
     const message = (flag: string) =>
       new RegExp(`'[^']*${flag} <time>' argument '12' is invalid. It has no unit: write .* 12s or`)
-    const commands: readonly (readonly [string, readonly string[]])[] = [
+    const timeFlags: readonly (readonly [string, readonly string[]])[] = [
       ['run', ['--timeout', '--lease', '--grace', '--max-hold', '--kill-after', '--min-hold']],
       ['hold', ['--timeout']],
       ['elect', ['--timeout']],
@@ -145,7 +145,7 @@ describe('a wrong command line of holdfast', () => {
       ['serve', ['--drain', '--quiet-start', '--dead-time', '--snapshot-every', '--lease-max']],
     ]
     await Promise.all(
-      commands.flatMap(([command, flags]) =>
+      timeFlags.flatMap(([command, flags]) =>
         flags.map((flag) => expectRefused([command, flag, '12'], message(flag))),
       ),
     )
@@ -176,6 +176,7 @@ describe('a wrong command line of holdfast', () => {
     await Promise.all(
       wrongSettings.map(async ([args, env, pattern]) => {
         const { code, err } = await Holdfast.run(stage, ['serve', '--check', ...args], { env })
+        // 78 is the exit code for an invalid setting.
         expect([code, err.length], String(pattern)).to.deep.equal([78, 1])
         expect(err[0]).to.match(pattern)
       }),
