@@ -1,6 +1,7 @@
 /**
  * Tests how a broker closes: the broker sends its pending responses and the reason, lets holders
- * finish during a drain, and frees its port. Also tests several brokers in one process.
+ * finish during a drain, and frees its port. Also tests several brokers in one process. A drain of
+ * 60 s is longer than a test may take, so the broker does not end by the time limit.
  */
 import { fixedInterval, type WatchEvent } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
@@ -25,6 +26,7 @@ describe('e2e: broker.close', () => {
     watcher.watch({ prefix: 'k' }, events.add)
     await events.waitForCount(1)
     client.send(...requests)
+    // A state and 200 events show that the broker has granted all locks.
     await events.waitForCount(201)
     const closed = broker.close()
     for (let id = 1; id <= 200; id++) expect(await client.receive('granted')).to.include({ id })

@@ -32,7 +32,7 @@ async function endAndAwait(end: () => void, call: Promise<unknown>): Promise<voi
   await call
 }
 
-/** Each function takes a lock of one kind. The options of the test replace its own options. */
+/** Each function takes a lock of one kind. The argument `options` overrides the function's own. */
 const kinds = {
   exclusive: (session, options) => session.lock(key, options),
   shared: (session, options) => session.lock(key, { mode: 'shared', ...options }),
@@ -80,7 +80,7 @@ interface Sessions {
 }
 
 interface Pairing {
-  /** The options of the lock, if the pairing is about options. */
+  /** The options that the kinds in `refused` refuse. `check` sets the options of its own locks. */
   readonly options?: object
   /** The kinds that refuse these options, with the message. */
   readonly refused?: Partial<Record<KindName, RegExp>>
@@ -364,6 +364,7 @@ describe('e2e: combinations of kinds:', () => {
         ['name', 'exclusive'],
       ])
     })
+    // The locks of `session.locks` have keys that begin with `~name:`.
     const calls = [
       () => owner.lock('~name:x'),
       () => owner.lockAll(['~name:x']),

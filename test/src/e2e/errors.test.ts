@@ -24,6 +24,7 @@ import { next, rejection, Stage } from './stage.js'
 describe('e2e: errors of arguments: the client', () => {
   const stage = Stage.forEachTest()
 
+  // A key has at most 512 bytes of UTF-8. `€` has three bytes.
   const keys: [string, string][] = [
     ['empty', ''],
     ['too long', 'k'.repeat(513)],
@@ -59,6 +60,7 @@ describe('e2e: errors of arguments: the client', () => {
     expect(broker.query().held.map(({ key }) => key)).to.deep.equal(unusualKeys)
   })
 
+  // The longest time is 2 ** 31 - 1 ms.
   const invalidTimes = [Number.NaN, -1, 1.5, 2 ** 31, Number.POSITIVE_INFINITY, '5']
   for (const ms of invalidTimes as number[]) {
     it(`rejects ${typeof ms} ${ms} as a ttl, a timeout, a lease and a grace`, async () => {
@@ -75,6 +77,7 @@ describe('e2e: errors of arguments: the client', () => {
 
   it('rejects other invalid options with INVALID_OPTION', async () => {
     const { sessions } = await stage.brokerWithSessions('ann')
+    // Metadata has at most 4,096 bytes of JSON, which include the two quotes of a text.
     const invalidOptions: object[] = [
       { mode: 'exclusiv' },
       { steal: true, timeout: 5 },
@@ -226,6 +229,7 @@ describe('e2e: errors of connecting: the client', () => {
     })
     await rejection(connect(url, { token: 'wrong' }), 'UNAUTHORIZED')
     await rejection(connect(url), 'UNAUTHORIZED')
+    // One for each of the two calls of `connect`.
     expect(authentications).to.equal(2)
     const session = await stage.session(url, { token: 'right' })
     expect(session.state).to.equal('connected')
@@ -243,6 +247,7 @@ describe('e2e: errors of connecting: the client', () => {
     const [socket] = await once(silent, 'connection')
     controller.abort('enough')
     expect((await rejection(connecting, 'ABORTED')).cause).to.equal('enough')
+    // The client closes its connection.
     await once(socket.resume(), 'close')
   })
 })

@@ -2,7 +2,7 @@
  * Tests a broker whose fence file cannot be written, because the disk is full or the folder is
  * gone. A fence is the number of a grant, and must rise even after a restart. Therefore the broker
  * reserves a block of fences in the file, and must not use a fence that is not reserved on the
- * disk.
+ * disk. The exit codes are 74 (the file cannot be written) and 78 (invalid setting).
  */
 import { once } from 'node:events'
 import { mkdtempSync, renameSync, rmSync } from 'node:fs'
@@ -63,8 +63,8 @@ describe('e2e: an unwritable fence file', function () {
   afterEach(() => rmSync(folder, { recursive: true }))
 
   it('ends the broker at its start, with a message', async () => {
-    // The broker writes a temporary file with a longer name, which no user can create, not even
-    // root.
+    // The broker writes a temporary file with a longer name. A name has at most 255 bytes, so no
+    // user can create this file, not even root.
     path = join(folder, 'f'.repeat(235))
     const serveProcess = ServeProcess.runCommand(
       stage,

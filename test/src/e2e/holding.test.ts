@@ -1,7 +1,7 @@
 /**
- * `maxHold`, notices and watches with the queue over a real broker. `maxHold` limits how long a
- * lock is held. A notice tells a waiter of the holders, or a holder of the waiters. A fence is the
- * number of a grant.
+ * Tests `maxHold`, notices and watches with the queue over a real broker. `maxHold` limits how long
+ * a lock is held. A notice tells a waiter of the holders, or a holder of the waiters. A fence is
+ * the number of a grant.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

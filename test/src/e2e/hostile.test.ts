@@ -105,6 +105,7 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
   it('with revocations, tries and steals of a key with many shared holders', async () => {
     const { url, bystander } = await startHostileStage(stage, 0)
     const client = await openHostileClient(stage, url)
+    // A session may hold 10,000 locks.
     const ids = Array.from({ length: 9_000 }, (_, i) => i + 1)
     let fence = 0
     for (const frame of framesOf(ids)) {
@@ -113,6 +114,7 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
       client.send({ type: 'ack', ids: frame })
     }
     const attacker = await openHostileClient(stage, url)
+    // `fence` is that of the newest lock. The attacker revokes every second lock before it.
     const attacks = Array.from({ length: 1_000 }, (_, i) => {
       const id = i + 1
       return i % 2 === 0
@@ -133,6 +135,7 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     holder.send({ type: 'lock', id: 1, key: 'queue' })
     await holder.receive('granted')
     const client = await openHostileClient(stage, url)
+    // A session may wait for 10,000 locks.
     const ids = Array.from({ length: 9_999 }, (_, i) => i + 1)
     for (const frame of framesOf(ids)) {
       client.send(...frame.map((id) => ({ type: 'lock', id, key: 'queue' })))

@@ -17,6 +17,9 @@ const maxProcessMiB = heapMiB + 192
 /** How much data a broker without limits would have to keep in each attack: more than its heap. */
 const attackMiB = 1.25 * heapMiB
 
+/** The largest metadata: with its two quotes, this text has 4,096 bytes of JSON. */
+const largestMetadata = 'm'.repeat(4_094)
+
 /** The largest amount of memory that the process has used so far. */
 function peakMiB(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
@@ -46,7 +49,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
   it('by leaving responses to queries unread, while other clients change the holders', async () => {
     const { serveProcess, bystander } = await startSmallBroker()
     const holder = await openHostileClient(stage, serveProcess.url)
-    const metadata = 'm'.repeat(4_094)
+    const metadata = largestMetadata
     const heldCount = 500
     const reader = await openHostileClient(stage, serveProcess.url)
     reader.socket.pause()
@@ -65,6 +68,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
       }
       fences = []
       const ids = Array.from({ length: heldCount }, () => ++id)
+      // 12 messages with this metadata fit into a frame of 64 KiB.
       for (const frame of framesOf(ids, 12)) {
         holder.send(
           ...frame.map((lockId) => ({ type: 'lock', id: lockId, key: `k${lockId}`, metadata })),
@@ -81,8 +85,10 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     const { serveProcess, bystander } = await startSmallBroker()
     const holder = await openHostileClient(stage, serveProcess.url)
     const metadata = 'm'.repeat(4_000)
+    // A refusal names at most 16 holders.
     const [responses, holders] = [1_000, 16]
-    // Each stored refusal keeps the metadata of its holders, which have unlocked since.
+    // Each stored refusal keeps 4 KiB of metadata for each of its holders, which have unlocked
+    // since.
     const sessions = Math.ceil((attackMiB * 1_024) / (responses * holders * 4))
     let [id, fences]: [number, number[]] = [0, []]
     for (let i = 0; i < sessions; i++) {
@@ -115,6 +121,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     client.socket.once('close', () => {
       isDisconnected = true
     })
+    // The longest payload of a WebSocket ping.
     const payload = 'p'.repeat(125)
     const pings = (attackMiB * 2 ** 20) / 2 / 1_000
     for (let sent = 0; sent < pings && !isDisconnected; sent += 2_000) {
@@ -130,9 +137,11 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     client.send(...Array.from({ length: 1_000 }, (_, i) => ({ type: 'watch', id: i + 1 })))
     for (let i = 0; i < 1_000; i++) await client.receive('watching')
     client.socket.pause()
-    const metadata = 'm'.repeat(4_094)
     for (let i = 0; i < 50; i++) {
-      client.send({ type: 'lock', id: i + 1, key: 'churn', steal: true, metadata })
+      client.send({
+        ...{ type: 'lock', id: i + 1, key: 'churn', steal: true },
+        metadata: largestMetadata,
+      })
       await bystander.lockAndUnlock(1)
     }
     await expectAlive(serveProcess, bystander)

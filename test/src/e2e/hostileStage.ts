@@ -113,6 +113,7 @@ export async function openHostileClient(
 
 /** Gives a key 16 shared holders, as many as a refusal describes, with the largest metadata. */
 export async function addDescribedHolders(stage: Stage, url: string, key: string): Promise<void> {
+  // With its two quotes, this text has 4,096 bytes of JSON.
   const metadata = 'm'.repeat(4_094)
   for (let i = 0; i < 16; i++) {
     const holder = await openHostileClient(stage, url)

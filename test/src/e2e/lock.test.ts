@@ -147,6 +147,8 @@ describe('e2e: session.lock', () => {
       void first.unlock()
       controller.abort()
       await rejection(waiting, 'ABORTED')
+      // The first wait for Ben ends after a grant that crossed the abort. The second wait ends
+      // after the unlock with which Ben's client returns this lock.
       await untilHandled(ann!)
       await untilHandled(ben!)
       await untilHandled(ben!)

@@ -1,4 +1,7 @@
-/** Sets over a real broker: one lock on several keys, granted in one step, and lost as a whole. */
+/**
+ * Tests sets over a real broker. A set is one lock on several keys: the broker grants a set in one
+ * step, and a client loses a set as a whole. A fence is the number of a grant.
+ */
 import type { Lock, WatchEvent } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
 import { expect } from 'chai'
@@ -37,6 +40,7 @@ describe('e2e: sets', () => {
     const transfer = (session: (typeof sessions)[number], from: string, to: string) =>
       session.withLockAll([from, to], async () => {
         const [a, b] = [balance.get(from)!, balance.get(to)!]
+        // During this wait, a transfer without the locks would read the same balances.
         await untilHandled(session)
         balance.set(from, a - 10)
         balance.set(to, b + 10)
@@ -80,12 +84,12 @@ describe('e2e: sets', () => {
 
   it('are lost as a whole and reported once when one key is stolen, and all queues continue', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'stealer', 'next')
-    const [ann, stealer, third] = sessions
+    const [ann, stealer, waiter] = sessions
     const losses: unknown[] = []
     ann!.on('lost', (lost) => losses.push(lost))
     const set = await ann!.lockAll(['a', 'b'])
-    const waiting = third!.lock('b')
-    await untilHandled(third!)
+    const waiting = waiter!.lock('b')
+    await untilHandled(waiter!)
     const stolen = await stealer!.lock('a', { steal: true })
     expect(await aborted(set.signal)).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
     expect((await waiting).fence).to.be.above(stolen.fence)

@@ -23,7 +23,10 @@ const pings = 600
  */
 const maxPerTurn = (2 * (turnBudget.all + hostileClients * turnBudget.minimum)) / costs.message
 
-/** Counts the frames that the brokers of this process receive. It replaces two of their methods. */
+/**
+ * Counts the frames that the brokers of this process receive. The counter replaces two methods of
+ * `Connection`, the class of a connection in the broker.
+ */
 class FrameCounter {
   readonly #original = methodsOf(Connection.prototype)
   #countInTurn = 0
@@ -62,6 +65,7 @@ class FrameCounter {
   }
 }
 
+/** The two methods that the counter replaces. */
 function methodsOf({ onFrame, onControlFrame }: Connection) {
   return { onFrame, onControlFrame }
 }
@@ -105,6 +109,7 @@ describe('e2e: many small frames', function () {
       bystander.send({ type: 'lock', id: 1, key: 'free' })
       await bystander.receive('granted')
       const sentFrames = hostileClients * frames
+      // The grant comes before the broker has read half of the hostile frames.
       expect(counter.total, 'frames before the grant').to.be.within(hostileClients, sentFrames / 2)
       while (counter.total < sentFrames) await turn()
       expect(counter.max, 'frames in one turn').to.be.below(maxPerTurn)
@@ -127,6 +132,7 @@ describe('e2e: WebSocket pings', () => {
     })
     for (let i = 0; i < 300; i++) client.socket.ping(String(i))
     await last
+    // The 300 pings arrive in a few turns. One pong for each ping would be 300 pongs.
     expect(pongs).to.have.length.below(100)
     const numbers = pongs.map(Number)
     expect(numbers).to.deep.equal([...numbers].sort((a, b) => a - b))

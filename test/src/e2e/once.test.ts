@@ -1,6 +1,6 @@
 /**
- * `session.once` over a real broker: one run for all callers, values that are kept over a restart,
- * and many followers (callers that wait for the value of a run).
+ * Tests `session.once` over a real broker: one run for all callers, values that are kept over a
+ * restart, and many followers (callers that wait for the value of a run).
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,6 +16,7 @@ describe('e2e: once', () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const value = 'v'.repeat(30_000)
+    // The function of each run that has begun: it ends the run with a value.
     const finishRun: ((value: string) => void)[] = []
     const first = ann!.once('k', () => new Promise<string>((resolve) => finishRun.push(resolve)))
     while (finishRun.length === 0) await untilHandled(ann!)

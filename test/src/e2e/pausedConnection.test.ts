@@ -80,10 +80,12 @@ describe('e2e: a paused connection', function () {
       client.send({ type: 'lock', id: 1_000 + i, key: 'mine', steal: true })
       if (i % 10 === 0) await bystander.lockAndUnlock(1)
     }
+    // The request with this id is the last of the 50 above.
     const isLast = (message: ServerMessage) => message.type === 'granted' && message.id === 1_049
     const received = await receiveUntil(client, isLast)
     const ids = received.flatMap((message) => ('id' in message ? [message.id] : []))
     expect(ids).to.deep.equal([...ids].sort((a, b) => a - b))
+    // The response to one query was received above. 50 grants follow the other responses.
     expect(ids).to.have.length(queries.length - 1 + 50)
     const fences = received.flatMap((message) =>
       message.type === 'granted' ? [message.fence] : [],

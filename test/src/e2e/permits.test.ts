@@ -1,6 +1,7 @@
 /**
- * Locks with permits over a real broker. The holders of a key together have at most as many permits
- * as the capacity, and requests are granted in the order of their arrival.
+ * Tests locks with permits over a real broker. The holders of a key together have at most as many
+ * permits as the capacity, and requests are granted in the order of their arrival. A fence is the
+ * number of a grant.
  */
 import { HoldfastError } from '@holdfast/client'
 import { expect } from 'chai'

@@ -119,7 +119,10 @@ describe('e2e: a session that is never closed', () => {
   const stage = Stage.forEachTest()
 
   /**
-   * Starts the program `forgotten` in this mode. Its session waits for a lock of another session.
+   * Starts the program `forgotten`. Its session waits for a lock of another session.
+   *
+   * @param mode How the session lets the process end: by its option `unref`, by a call of `unref`,
+   * or by `close`. With `ref` it does not.
    */
   async function start(mode: string) {
     const running = await stage.broker()
