@@ -53,6 +53,7 @@ describe('e2e: a proxy', () => {
       process.env[name] = proxy.url
       await stage.session(outerUrl, options)
       expect(proxy.requested, name).to.deep.equal([`0.0.0.0:${port}`])
+      // The proxy forgets this request, so that the calls below must not add another request.
       ;(proxy.requested as string[]).length = 0
       await stage.session(outerUrl, { ...options, proxy: false })
       for (const exception of ['NO_PROXY', 'no_proxy']) {
@@ -63,6 +64,7 @@ describe('e2e: a proxy', () => {
       expect(proxy.requested, name).to.deep.equal([])
       delete process.env[name]
     }
+    // This variable is for wss://, and the URL of the broker begins with ws://.
     process.env['HTTPS_PROXY'] = proxy.url
     await stage.session(outerUrl, options)
     expect(proxy.requested).to.deep.equal([])

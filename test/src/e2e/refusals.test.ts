@@ -54,6 +54,7 @@ describe('e2e: a refused upgrade', () => {
 
   it('shows no HTML page, no control characters and at most one line of the answer', async () => {
     const controlSequence = '\u001b[2J\u009b1m'
+    // The last answer ends before the 99 bytes that its header announces.
     const answers = [
       response('503 Busy', '<html>page</html>', 'text/html'),
       response(`503 ${'x'.repeat(500)}`, `a${controlSequence}\r\nb${'c'.repeat(5_000)}`),
@@ -64,6 +65,7 @@ describe('e2e: a refused upgrade', () => {
       expect(error.message)
         .to.contain('HTTP 503')
         .and.not.match(/\p{Cc}|<html>/u)
+      // The second answer has a status of 500 letters and a body of 5,000: the client cuts them.
       expect(error.message.length).to.be.lessThan(650)
     }
   })

@@ -22,7 +22,7 @@ export type Command =
   | { readonly do: 'isHeld'; readonly fence: number }
   | { readonly do: 'stats' | 'close' | 'leave' | 'crash' }
 
-/** A message of such a client to the test: the result of a command, or an event. */
+/** A message of a client in another process to the test: the result of a command, or an event. */
 export type Report =
   | { readonly kind: 'done'; readonly id: number; readonly value: unknown }
   | { readonly kind: 'failed'; readonly id: number; readonly code: string }

@@ -59,7 +59,8 @@ describe('e2e: restart of a broker', () => {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-fences-'))
     stage.onClear(() => rmSync(folder, { recursive: true }))
     const file = join(folder, 'fences')
-    // The fence file of a broker whose clock was ten years ahead.
+    // The fence file of a broker whose clock was ten years ahead. A broker without a fence file
+    // begins with 1,024 times the time in ms.
     const fenceAhead = (Date.now() + 10 * 365 * 86_400_000) * 1_024
     writeFileSync(file, `holdfast fences ${fenceAhead}\n`)
     let highest = fenceAhead

@@ -148,11 +148,13 @@ describe('e2e: resume after a cut, with a grace', () => {
     await stats
     await untilHandled(session)
     expect(broker.query().held.map(({ key }) => key)).to.deep.equal(['requested'])
+    // The broker has seen the requests for `held` and `requested`, and no others.
     expect(broker.stats().totalLocks).to.equal(2)
   })
 
   it('reconnects to send bye on close, so that the next waiter gets the lock immediately', async () => {
     const { proxy, url } = await brokerBehindProxy(stage)
+    // By this strategy, the client would reconnect only long after the end of the test.
     const slowReconnect = fixedInterval({ interval: 250_000 })
     const options = { lease: 300_000, grace: 'lease', reconnect: slowReconnect } as const
     const session = await stage.session(proxy.url, options)
@@ -179,6 +181,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     proxy.cut()
     expect(await lost).to.include({ fence: lock.fence, reason: 'session' })
     expect(lock.held).to.equal(false)
+    // The event after the state shows that the broker has ended the session too.
     await events.waitForCount(2)
     proxy.shut(false)
     await newSession

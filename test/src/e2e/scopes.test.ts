@@ -1,6 +1,7 @@
 /**
- * Scopes over a real broker: re-entrant locks, deadlocks that are refused, and the release of all
- * locks when the callback settles.
+ * Tests scopes over a real broker: re-entrant locks, deadlocks that are refused, and the release of
+ * all locks when the callback settles. A scope is one logical task of a session. A fence is the
+ * number of a grant.
  */
 import type { HoldfastError, Scope } from '@holdfast/client'
 import { expect } from 'chai'

@@ -1,4 +1,7 @@
-/** Tests the command `holdfast serve`: its address, its flags, how it stops, and its exit codes. */
+/**
+ * Tests the command `holdfast serve`: its address, its flags, how it stops, and its exit codes. The
+ * exit codes are 1 (stopped by a second signal), 64 (wrong usage) and 78 (invalid setting).
+ */
 import { expect } from 'chai'
 import { headOf, openTcp, RawClient, statusOf, upgradeHead } from './raw.js'
 import { ServeProcess } from './remote.js'

@@ -50,6 +50,7 @@ describe('e2e: one signal for many requests', () => {
         ...repeat((i) => session.tryLock(`try ${i}`, { signal })),
         ...repeat((i) => session.singleflightLock(`single ${i}`, { signal })),
       ])
+      // The first locks have a ttl, which a refresh restarts.
       await Promise.all(
         locks.slice(0, requestCount).map((lock) => lock.refresh(undefined, { signal })),
       )

@@ -29,6 +29,7 @@ describe('e2e: session.singleflightLock', () => {
     const calls = [1, 2, 3].map(() => ann!.singleflightLock('report'))
     const [first, second, third] = await Promise.all(calls)
     await first!.unlock()
+    // A second unlock of one handle must not count for another caller.
     await first!.unlock()
     await second!.unlock()
     expect([first!.held, second!.held, third!.held]).to.deep.equal([false, false, true])
@@ -70,6 +71,7 @@ describe('e2e: session.singleflightLock', () => {
       ann!.singleflightLock('report', { mode: 'shared' }),
     ]
     await untilHandled(ann!)
+    // Only the two shared calls without a ttl share a request.
     expect(broker.query().waitingCount).to.equal(4)
     await blocking.unlock()
     for (const call of calls) await (await call).unlock()

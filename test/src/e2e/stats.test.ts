@@ -37,6 +37,7 @@ describe('e2e: the counters of session.stats and broker.stats', () => {
     await aborted(expiring.signal)
     // The key is free again when the broker has expired the lock.
     await ben!.lock('expired')
+    // Six calls requested a lock, and two of them failed.
     const expected = {
       totalLocks: 6,
       activeLocks: 2,

@@ -70,6 +70,7 @@ describe('e2e: the retry strategies for reconnecting', () => {
       const resumed = next(session, 'resumed')
       proxy.shut(true)
       proxy.cut()
+      // The proxy resets two attempts. The third attempt succeeds.
       await proxy.nextConnection()
       await proxy.nextConnection()
       proxy.shut(false)
@@ -100,11 +101,11 @@ describe('e2e: the retry strategies for reconnecting', () => {
     const session = await stage.session(proxy.url, { reconnect })
     const waiting = rejection(session.lock('k'), 'UNAVAILABLE')
     const closed = next(session, 'closed')
-    const before = proxy.count
+    const countBefore = proxy.count
     proxy.shut(true)
     proxy.cut()
     expect(await closed).to.include({ code: 'UNAVAILABLE' })
-    expect(proxy.count - before).to.equal(3)
+    expect(proxy.count - countBefore).to.equal(3)
     await waiting
     await rejection(session.lock('k'), 'SESSION_CLOSED')
   })

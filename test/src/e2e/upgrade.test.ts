@@ -10,6 +10,9 @@ import { createBroker, type HoldfastBroker, HoldfastError } from '@holdfast/serv
 import { expect } from 'chai'
 import { headOf, openTcp, RawClient, statusOf, upgradeHead } from './raw.js'
 
+/** Whether a connection stays open on the side of the client when the broker has ended its side. */
+const allowHalfOpen = true
+
 /** Sends bytes, and returns the status line and the body of the answer. */
 async function answerTo(port: number, bytes: string): Promise<string[]> {
   const socket = await openTcp(port)
@@ -64,10 +67,10 @@ describe('upgrade: a broker with its own port', () => {
   it('lets the broker close even if a refused client keeps its connection open', async () => {
     const other = createBroker()
     const { port } = await other.listen({ port: 0 })
-    const refused = await openTcp(port, true)
+    const refused = await openTcp(port, allowHalfOpen)
     const origin = 'https://evil.example'
     expect(await headOf(refused, upgradeHead('/', { origin }))).to.match(/^HTTP\/1\.1 403 /)
-    const otherProtocol = await openTcp(port, true)
+    const otherProtocol = await openTcp(port, allowHalfOpen)
     const offer = { 'sec-websocket-protocol': 'another' }
     expect(await headOf(otherProtocol, upgradeHead('/', offer))).to.match(/^HTTP\/1\.1 101 /)
     try {
@@ -211,7 +214,7 @@ describe('upgrade: a broker attached to a server of the user', () => {
   })
 
   it('closes refused connections, even if the client keeps its end open', async () => {
-    const socket = await openTcp(port, true)
+    const socket = await openTcp(port, allowHalfOpen)
     expect(await headOf(socket, upgradeHead('/other'))).to.match(/^HTTP\/1\.1 404 /)
     try {
       server.close()
@@ -294,6 +297,7 @@ describe('upgrade: frames that violate the WebSocket protocol or its limits', ()
     ],
     [
       'a message in too many pieces',
+      // A message may have 16 pieces.
       1008,
       ({ socket }) => {
         for (let i = 0; i < 100; i++) socket.send('{', { fin: false })

@@ -1,6 +1,6 @@
 /**
- * Upgrades and downgrades over a real broker: a shared lock becomes exclusive when it is the only
- * lock of its key, and an exclusive lock becomes shared immediately.
+ * Tests upgrades and downgrades over a real broker: a shared lock becomes exclusive when its key has
+ * no other lock, and an exclusive lock becomes shared immediately. A fence is the number of a grant.
  */
 import type { QueuedInfo } from '@holdfast/client'
 import { expect } from 'chai'
@@ -15,10 +15,10 @@ describe('e2e: upgrades', () => {
     const { sessions } = await stage.brokerWithSessions('a', 'b')
     const [a, b] = sessions
     const lock = await a!.lock('k', shared)
-    const before = lock.fence
+    const fenceBefore = lock.fence
     await lock.upgrade()
     expect(lock.mode).to.equal('exclusive')
-    expect(lock.fence).to.be.above(before)
+    expect(lock.fence).to.be.above(fenceBefore)
     const error = await rejection(b!.tryLock('k', shared), 'LOCK_HELD')
     expect(error.holders?.map(({ fence }) => fence)).to.deep.equal([lock.fence])
     await lock.downgrade()
@@ -144,14 +144,14 @@ describe('e2e: upgrades', () => {
     })
     await untilHandled(b!)
     const lock = await a!.lock('k', shared)
-    const first = lock.fence
+    const fenceBefore = lock.fence
     await lock.upgrade()
     await lock.downgrade()
     await lock.unlock()
     await untilHandled(b!)
     watch.close()
     expect(seen).to.deep.equal([
-      ['locked', 'shared', first],
+      ['locked', 'shared', fenceBefore],
       ['upgraded', 'exclusive', lock.fence],
       ['downgraded', 'shared', lock.fence],
       ['unlocked', 'shared', lock.fence],

@@ -103,7 +103,7 @@ describe('holdfast on a terminal', () => {
     expect(shown.held[0]).to.deep.include({ key, name, metadata })
     const unlock = ['unlock', key, '--reason', hostile.slice(1, 250), ...urlFlag, '--fence']
     const otherCommands = [
-      // No lock has the first fence.
+      // No lock has this fence.
       [...unlock, String(fence + 1_000)],
       [...unlock, String(fence)],
       ['run', key, ...urlFlag, '--try', '--', 'true'],
