@@ -28,7 +28,7 @@ export interface HeldKeys {
 /** Makes one message with this id. */
 type Maker = (id: number) => unknown
 
-/** A set of 64 keys: some of these keys, and others. */
+/** A set of 64 keys, the maximum: some of these keys, and others. */
 function bigSet(random: Random, keys: readonly string[]): object[] {
   const others = Array.from({ length: 64 - keys.length }, (_, i) => `set ${random.below(4)} ${i}`)
   const mode = random.pick([{}, { mode: 'shared' }, { capacity: 3 }])
@@ -37,7 +37,8 @@ function bigSet(random: Random, keys: readonly string[]): object[] {
 
 /**
  * The makers of messages about the kinds of locks with expensive moments: upgrades and downgrades,
- * scopes, calls of `once` with followers, elections and barriers.
+ * scopes, calls of `once` with followers, elections and barriers. Remainders of the ids, such as
+ * `id % 50`, let many messages use the same few keys and scopes.
  */
 function specialMakersOf(
   random: Random,
@@ -70,7 +71,11 @@ function specialMakersOf(
   ]
 }
 
-/** The makers of expensive messages, and of cheap messages that are expensive in large numbers. */
+/**
+ * The makers of expensive messages, and of cheap messages that are expensive in large numbers. The
+ * greatest values are the limits of the protocol or a little below: 4,096 bytes of metadata, 1,024
+ * ids in an `ack`, 3,072 characters of a token, and 1,000 items of a query.
+ */
 function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
   const { prefix, crowd, withMetadata, withQueue } = heldKeys
   const ownKey = random.pick(['own', 'own too'])
@@ -105,6 +110,7 @@ function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
       metadata,
     }),
     (id) => ({ type: 'lockAll', id, items: bigSet(random, [ownKey]), timeout: 0 }),
+    // The client has used `id - 100` for an earlier message.
     (id) => ({ type: 'cancel', request: random.chance(0.5) ? id - 100 : id }),
     (id) => {
       const fence = random.chance(0.5) ? random.pick(crowd.fences) : id

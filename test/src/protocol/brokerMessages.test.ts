@@ -1,9 +1,9 @@
 /**
- * The client checks the messages of a broker by hand-written code (`faultOfBrokerMessage`), which
- * returns the fault of an invalid message as text. The check must accept the same messages as the
- * schemas, name the wrong field, and never throw. It has two stages: `isValidFast` accepts the most
- * frequent valid messages, and `faultByShape` checks all other messages. A fence is the number of a
- * grant.
+ * Tests how the client checks the messages of a broker: by hand-written code
+ * (`faultOfBrokerMessage`), which returns the fault of an invalid message as text. The check must
+ * accept the same messages as the schemas, name the wrong field, and never throw. It has two
+ * stages: `isValidFast` accepts the most frequent valid messages, and `faultByShape` checks all
+ * other messages. A fence is the number of a grant.
  */
 import { faultOfBrokerMessage } from '@holdfast/shared'
 import { faultByShape, isValidFast } from '@holdfast/shared/brokerChecks'
@@ -13,6 +13,9 @@ import type { Struct } from 'superstruct'
 import { count, seeded } from '../support/counts.js'
 import { validBrokerMessages, variantsOf } from './brokerMessages.js'
 import { forgedText, hostileValues, hugeValues, mutate } from './hostileMessages.js'
+
+/** The greatest length of a fault, which becomes a part of an error message. */
+const maxFaultLength = 120
 
 /**
  * Whether the schemas accept a value. A client ignores unknown types, so they count as accepted.
@@ -47,7 +50,7 @@ function checkAgreement(value: unknown, change: string): void {
     throw new Error(`${change}: isValidFast accepts the message, and faultByShape does not`)
   }
   if (fault === undefined) return
-  if (fault.length > 120 || fault.includes(forgedText.trim())) {
+  if (fault.length > maxFaultLength || fault.includes(forgedText.trim())) {
     throw new Error(`${change}: ${fault}`)
   }
 }
@@ -58,6 +61,7 @@ describe('faultOfBrokerMessage: messages from a broker', () => {
     expect([...types]).to.have.members(Object.keys(brokerSchemas))
     for (const message of validBrokerMessages) {
       expect(faultOfBrokerMessage(message), message.type).to.equal(undefined)
+      // A newer broker may send the field `later`, which no client knows yet.
       expect(faultOfBrokerMessage({ ...message, later: 1 }), message.type).to.equal(undefined)
       checkAgreement(message, message.type)
     }

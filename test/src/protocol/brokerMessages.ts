@@ -1,7 +1,7 @@
 /**
  * A valid message of each type that a broker sends, with all fields. Also makes variants of a
  * message: in each variant, one field at any depth is missing or has a wrong value. A fence is the
- * number of a grant.
+ * number of a grant. The numbers in the messages have no meaning.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { hostileValues, hugeValues } from './hostileMessages.js'
@@ -32,6 +32,7 @@ const queuedInfo = { ...waitingInfo, request: 7, maxHold: 9, scope: 5, upgrade: 
 
 export const nothingFound = { held: [], waiting: [], heldCount: 0, waitingCount: 0 } as const
 
+/** The counters of a broker that has handled no request. */
 export const noStats = {
   totalLocks: 0,
   activeLocks: 0,
@@ -136,7 +137,7 @@ export const validBrokerMessages: readonly ServerMessage[] = [
   { type: 'draining', within: 1_000 },
 ]
 
-/** The wrong values that replace each field. */
+/** The wrong values that replace each field: all except the two deepest values. */
 export const wrongValues: readonly unknown[] = [...hostileValues, ...hugeValues.slice(0, 3)]
 
 /** A message with one changed field, and a description of the change. */

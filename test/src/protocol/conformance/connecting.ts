@@ -58,6 +58,7 @@ function welcomes(stage: Stage): void {
 
   it('that expects another cell than the cell of the broker is answered with the close code 4421', async () => {
     const peer = await stage.connect()
+    // No broker under test is this cell.
     peer.say({ type: 'hello', cell: '1000/1024', ...withToken(await stage.target()) })
     expect(await peer.closed).to.include({ code: 4421 })
     expect(isFinalClose(4421)).to.equal(true)
@@ -66,6 +67,7 @@ function welcomes(stage: Stage): void {
   it('gets the requested lease within the bounds of the broker', async () => {
     const leaseFor = async (requested?: number) =>
       (await stage.open(requested === undefined ? {} : { lease: requested })).welcome.lease
+    // By default, leases have 2 s to 300 s, and 15 s without a wish of the client.
     expect(await leaseFor(10_000)).to.equal(10_000)
     expect(await leaseFor(1)).to.equal(2_000)
     expect(await leaseFor(2 ** 31 - 1)).to.equal(300_000)
@@ -126,6 +128,7 @@ function acknowledgement(stage: Stage): void {
     const peer = await stage.open()
     peer.say({ type: 'stats', id: 1 }, { type: 'stats', id: 2 }, { type: 'ack', ids: [] })
     const first = await peer.hear('ack')
+    // The hello, two requests for statistics, and the ack.
     expect(first.n).to.equal(4)
     peer.say({ type: 'pong', n: 0 })
     const second = await peer.hear('ack')
@@ -144,6 +147,7 @@ function acknowledgement(stage: Stage): void {
   it('answers a pong without a ping, with any number', async () => {
     const peer = await stage.open()
     peer.say({ type: 'pong', n: 77 })
+    // The hello and the pong have arrived.
     expect(await peer.hear('ack')).to.include({ n: 2 })
   })
 
@@ -152,6 +156,7 @@ function acknowledgement(stage: Stage): void {
     peer.sayText('{"type":"nonsense","id":1}')
     await peer.answer('failed', 1)
     peer.say({ type: 'ack', ids: [] })
+    // The hello, the refused message and the ack have arrived.
     expect(await peer.hear('ack')).to.include({ n: 3 })
   })
 }
@@ -204,6 +209,7 @@ function closeCodeFor({ url }: { url: string }, offered: string): Promise<number
         // A close frame has one byte with its opcode, one byte with its length, and then its code.
         if (bytes.length < 4) return
         socket.destroy()
+        // 0x88 is the last piece of a message (0x80) with the opcode of a close (8).
         if (bytes[0] === 0x88) resolve(bytes.readUInt16BE(2))
         else reject(new Error(`Expected a close frame, received ${bytes.toString('hex')}`))
       }

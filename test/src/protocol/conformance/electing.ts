@@ -108,6 +108,7 @@ function elections(stage: Stage): void {
   it('refuses a value above 4 KiB: BAD_MESSAGE', async () => {
     const peer = await stage.open()
     const key = stage.key()
+    // With its two quotes, this value has 4 KiB and 1 byte of JSON.
     const value = 'x'.repeat(4 * 1024 - 1)
     const refused = peer.request({ type: 'campaign', key, value })
     expect(await peer.answer('failed', refused)).to.include({ code: 'BAD_MESSAGE' })
@@ -119,6 +120,8 @@ function elections(stage: Stage): void {
 
   it('accepts metadata and a value of full size in one message', async () => {
     const peer = await stage.open()
+    // As JSON, this list has 4,095 bytes: a digit and a comma or bracket for each number, and one
+    // bracket more.
     const numbers = Array.from({ length: 2_047 }, () => 1)
     const id = peer.request({
       type: 'campaign',

@@ -60,6 +60,7 @@ function longestHolds(stage: Stage): void {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     await a!.acquire(key)
+    // A broker with this field limits every lock, so no lock is without a limit.
     if (a!.welcome.maxHoldMs !== undefined) return
     const [lock] = (await queryAll(b!, { key })).held
     expect(lock).to.have.all.keys('key', 'mode', 'session', 'fence', 'since')

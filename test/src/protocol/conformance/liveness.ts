@@ -2,7 +2,8 @@
  * Tests of the sections 2, 4 and 8 of PROTOCOL.md over a socket: silent clients. The lease is the
  * time that the broker keeps a session without a message of its client. The grace is the time that
  * a session outlives its connection. These tests wait for leases to end, so all tests begin at the
- * same time in `before`. A peer is a client without the client library.
+ * same time in `before`. A peer is a client without the client library. The lease of these tests,
+ * 2,000 ms, is the shortest that a broker grants by default.
  */
 import { expect } from 'chai'
 import type { Closed, Peer } from './peer.js'
@@ -75,13 +76,14 @@ async function pingUntilClosed(peer: Peer): Promise<void> {
 async function stayAlive(stage: Stage): Promise<void> {
   const peer = await stage.open({ lease: 2_000 })
   const fence = await peer.acquire(stage.key())
-  let last = -1
+  // The peer hears an ack for each of its pongs. The fourth pong comes after more than a lease.
+  let lastAckAt = -1
   for (let acks = 0; acks < 4; acks++) {
     const { at } = await peer.hear('ack')
-    expect(at).to.be.greaterThan(last)
-    last = at
+    expect(at).to.be.greaterThan(lastAckAt)
+    lastAckAt = at
   }
-  expect(last - peer.welcome.at).to.be.greaterThan(2_000)
+  expect(lastAckAt - peer.welcome.at).to.be.greaterThan(2_000)
   await peer.release(fence)
 }
 

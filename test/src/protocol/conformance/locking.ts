@@ -217,8 +217,8 @@ function queues(stage: Stage): void {
     await c!.settle()
     const shared = d!.lock(key, { mode: 'shared' })
     expect(await d!.unreadMessages()).to.deep.equal([])
-    const held = d!.lock(key, { mode: 'shared', timeout: 0 })
-    expect(await d!.answer('failed', held)).to.include({ code: 'LOCK_HELD' })
+    const refused = d!.lock(key, { mode: 'shared', timeout: 0 })
+    expect(await d!.answer('failed', refused)).to.include({ code: 'LOCK_HELD' })
     await a!.release(fences[0]!)
     expect(await c!.unreadMessages()).to.deep.equal([])
     await b!.release(fences[1]!)
@@ -421,6 +421,7 @@ function barriers(stage: Stage): void {
     const ids: number[] = []
     for (const [i, peer] of peers.entries()) {
       ids.push(peer.request({ type: 'barrier', key, parties: 3 }))
+      // The first two parties wait for the third.
       if (i < 2) expect(await peer.unreadMessages()).to.deep.equal([])
     }
     for (const [i, peer] of peers.entries()) await peer.answer('passed', ids[i]!)

@@ -85,6 +85,7 @@ function queries(stage: Stage): void {
       held.map(({ key }) => key.slice(prefix.length + 1))
     const first = await page('')
     expect(names(first)).to.deep.equal(['a', 'b'])
+    // The peer holds four locks, and each of the three other sessions one.
     expect(first).to.include({ heldCount: 7, waitingCount: 1 })
     const second = await page(`${prefix}:b`)
     expect([names(second), second.waiting]).to.deep.equal([['c'], []])
@@ -117,6 +118,7 @@ function queries(stage: Stage): void {
   it('is answered in parts within the frame limit if its result is long', async () => {
     const peer = await stage.open()
     const prefix = stage.key('much')
+    // 100 locks with this metadata are longer than two frames of a broker.
     const metadata = 'm'.repeat(900)
     for (let i = 0; i < 100; i++) await peer.acquire(`${prefix}:${i}`, { metadata })
     const parts = await peer.answers('found', peer.request({ type: 'query', prefix }))
@@ -333,6 +335,7 @@ function statistics(stage: Stage): void {
     await a!.release(fence)
     await a!.acquire(key, { ttl: 1 })
     await a!.hear('lost')
+    // The two clients have requested four locks, and two of these requests have failed.
     const after = await stats()
     // Other clients may use the broker at the same time, so the counts may be higher.
     expect(after.totalLocks - before.totalLocks).to.be.at.least(4)

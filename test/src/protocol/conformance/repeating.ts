@@ -63,6 +63,7 @@ async function fenceFor(type: RequestType, peer: Peer, stage: Stage): Promise<nu
   return (await peer.answer('granted', peer.request({ type: lockType, key, ...mode }))).fence
 }
 
+/** Whether the types are in the same group, so that the broker takes the requests for the same. */
 function areSameType(a: RequestType, b: RequestType): boolean {
   return groups.some((group) => group.includes(a) && group.includes(b))
 }

@@ -131,6 +131,7 @@ function resumes(stage: Stage): void {
 
   it('rejects a repeated request if the client has used a higher id before', async () => {
     const before = await stage.open({ grace: 'lease' })
+    // The session skips the id 1, and its next request has the id 2.
     before.lastId = 1
     const after = await dropAndResume(stage, before)
     await after.acquire(stage.key())
@@ -297,6 +298,7 @@ function storedAnswers(stage: Stage): void {
     await holder.acquire(taken)
     const fence = await peer.acquire(key)
     const waiting = peer.lock(taken)
+    // The request with the id 3 fails, because no lock has this fence.
     await peer.answer('failed', peer.unlock(fence + 1_000))
     for (const id of [1, waiting]) {
       peer.say({ type: 'unlock', id, fence })
@@ -344,6 +346,8 @@ function storedAnswers(stage: Stage): void {
       expect(await peer.answer('failed', id)).to.include({ code: 'QUOTA_EXCEEDED' })
     }
     expect(await queryAll(peer, { key })).to.include({ heldCount: 0 })
+    // The ack makes room for two answers. The client may use the refused id `again` once more, but
+    // then `refused` is below an id that the session has used.
     peer.say({ type: 'ack', ids: [1, 2] }, { type: 'lock', id: again, key })
     await peer.answer('granted', again)
     peer.say({ type: 'lock', id: refused, key })
