@@ -1,8 +1,8 @@
 /**
- * A hostile client sends random and mutated frames to a whole broker without a network. The broker
- * must never throw. A refused message must change nothing, an honest client must receive nothing,
- * and the broker must keep no data of the hostile client. The lease is the time that the broker
- * keeps a session without a message of its client.
+ * Tests a hostile client that sends random and mutated frames to a whole broker without a network.
+ * The broker must never throw. A refused message must change nothing, an honest client must receive
+ * nothing, and the broker must keep no data of the hostile client. The lease is the time that the
+ * broker keeps a session without a message of its client.
  */
 import type { SocketListener } from '@holdfast/server/internal'
 import { maxOutputFrameBytes, parseFrame } from '@holdfast/shared'
@@ -90,6 +90,7 @@ class Scene {
   /** Lets the sessions of the closed connections end, and checks the witness. */
   settle(): void {
     this.#listener.onClose()
+    // One and a half leases pass. The witness answers often enough to keep its session.
     for (let i = 0; i < 6; i++) {
       this.#standIn.advance(leaseMs / 4)
       this.#witnessListener.onFrame('{"type":"pong","n":1}')
@@ -154,8 +155,10 @@ describe('protocol: hostile clients', () => {
       for (let i = 1; i <= frames; i++) {
         scene.step()
         if (i % 100 === 0) scene.settle()
+        // After a tenth of the frames, the heap has its usual size.
         if (isFullRun && i === frames / 10) heap = heapAfterCollection()
       }
+      // Without enough closes and refusals, the frames would not be hostile enough.
       expect(scene.closes).to.be.greaterThan(frames / 10)
       expect(scene.refusals).to.be.greaterThan(frames / 5)
       if (isFullRun) expect(heapAfterCollection() - heap).to.be.lessThan(16 * 1024 * 1024)

@@ -1,9 +1,9 @@
 /**
- * Hostile clients send as much as the limits allow, in random order, to a broker with many locks.
- * They read or do not read their output, and disconnect. The work of each turn of the event loop
- * must be bounded. The broker must answer an honest client, the bystander, within a few turns,
- * answer each connection in order, and keep no data of the hostile clients. The lease is the time
- * that the broker keeps a session without a message of its client. A fence is the number of a
+ * Tests hostile clients that send as much as the limits allow, in random order, to a broker with
+ * many locks. They read or do not read their output, and disconnect. The work of each turn of the
+ * event loop must be bounded. The broker must answer an honest client, the bystander, within a few
+ * turns, answer each connection in order, and keep no data of the hostile clients. The lease is the
+ * time that the broker keeps a session without a message of its client. A fence is the number of a
  * grant.
  */
 import type { ServerMessage } from '@holdfast/shared'
@@ -42,6 +42,7 @@ class Scene {
   constructor() {
     this.harness = new BrokerHarness({ observer: this.meter })
     const holder = this.#join()
+    // 500 of these messages fit into a frame.
     const inFrames = (messages: readonly object[]): void => {
       for (let i = 0; i < messages.length; i += 500) holder.say(...messages.slice(i, i + 500))
     }
@@ -55,6 +56,7 @@ class Scene {
     const fences = holder
       .heard()
       .flatMap((message) => (message.type === 'granted' ? [message.fence] : []))
+    // A refusal describes at most 16 holders.
     for (let i = 0; i < 16; i++) {
       this.#join().acquire('described', { mode: 'shared', metadata: 'm'.repeat(4_000) })
     }
@@ -79,6 +81,7 @@ class Scene {
   #addWaitingScopes(holder: Client): void {
     const waiting = this.#join()
     for (let scope = 1; scope <= waitingScopeCount; scope++) {
+      // The ids are far above the other ids of the holder.
       holder.say({ type: 'lock', id: 1_000_000 + scope, key: `wanted:${scope}` })
       waiting.lock('of all scopes', { mode: 'shared', scope })
       waiting.lock(`wanted:${scope}`, { scope })
@@ -267,6 +270,7 @@ describe('protocol: hostile amounts', () => {
     meter.watchOutput(socket)
     socket.say({ type: 'hello', name: 'hostile', lease: hostileLeaseMs })
     while (scene.endOneTurn()) socket.heard()
+    // A session may have 1,000 watches.
     socket.say(...Array.from({ length: 900 }, (_, i) => ({ type: 'watch', id: i + 1 })))
     while (scene.endOneTurn()) socket.heard()
     const metadata = 'm'.repeat(4_000)
@@ -274,11 +278,13 @@ describe('protocol: hostile amounts', () => {
     socket.say(...Array.from({ length: count(2, 14) }, (_, i) => ({ ...churn, id: i + 1 })))
     while (scene.endOneTurn()) scene.checkBystander()
   })
+
   it('keep turns short when the deadlines of all hostile clients pass together', function () {
     this.timeout(60_000)
     const scene = new Scene()
     const { harness, meter } = scene
     const { environment } = harness
+    /** How long after the start each deadline is due. */
     const dueMs = 2_000
     const startedAt = environment.clock.monotonic()
     const deadlines = [
@@ -293,6 +299,7 @@ describe('protocol: hostile amounts', () => {
       meter.watchOutput(socket)
       socket.say({ type: 'hello', name: 'hostile', lease: 60_000 })
       scene.endOneTurn()
+      // Each client sends 2,000 requests, 250 in a frame. No two clients use the same id.
       for (let first = n * 10_000 + 1; first < n * 10_000 + 2_000; first += 250) {
         const ids = Array.from({ length: 250 }, (_, i) => first + i)
         socket.say(...ids.map((id) => ({ type: 'lock', ...termsFor(id), id })))
@@ -300,16 +307,18 @@ describe('protocol: hostile amounts', () => {
       while (scene.endOneTurn()) socket.heard()
       return socket
     })
+    // The clock stops shortly before the first deadline, and then passes all deadlines in one step.
     scene.pass(startedAt + dueMs - 100 - environment.clock.monotonic())
     const recordCount = (): number =>
       harness.broker.table.heldCount + harness.broker.table.waitingCount
-    const before = recordCount()
+    const countBefore = recordCount()
     environment.stopFor(100)
     environment.fireTimers()
     while (scene.endOneTurn()) {
       for (const socket of sockets) socket.heard()
       scene.checkBystander()
     }
-    expect(before - recordCount(), 'locks and requests that have ended').to.be.above(5_000)
+    // Most of the 10,000 requests had a deadline that has passed.
+    expect(countBefore - recordCount(), 'locks and requests that have ended').to.be.above(5_000)
   })
 })

@@ -19,7 +19,10 @@ const deep = (depth: number): unknown => parse(`${'['.repeat(depth)}${']'.repeat
 const deepObject = (depth: number): unknown =>
   parse(`${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`)
 
-/** Values that are invalid for most fields and valid for some. */
+/**
+ * Values that are invalid for most fields and valid for some. Some values are just within or beyond
+ * a limit: a time of 2^31 - 1, an integer of 2^53 - 1, a key of 512 bytes, and a depth of 64.
+ */
 export const hostileValues: readonly unknown[] = [
   null,
   true,

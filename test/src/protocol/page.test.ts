@@ -167,6 +167,7 @@ describe('PROTOCOL.md: messages', () => {
 })
 
 describe('PROTOCOL.md: transcripts', () => {
+  // With fewer frames, the patterns in `page.ts` would not find all transcripts.
   it('has transcripts', () => expect(transcriptFrames.length).to.be.greaterThan(30))
 
   for (const { by, text } of transcriptFrames) {

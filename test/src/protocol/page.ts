@@ -196,6 +196,7 @@ export function declaredMessages(): DeclaredMessages {
   const files = ['errors.ts', ...messageFiles.map((name) => `messages/${name}.ts`)]
   const texts = files.map((file) => readFileSync(new URL(`src/${file}`, shared), 'utf8'))
   const source = texts.join('\n')
+  // The messages of a broker are in the last file.
   const broker = texts.at(-1)
   const brokerStart = source.length - broker!.length
   const bodies = new Map<string, { base: string | undefined; body: string; offset: number }>()

@@ -1,8 +1,9 @@
 /**
- * The broker checks the messages of clients. A fast check (`isValidFast`) accepts valid messages,
- * and a schema explains what is wrong with all other messages. Both must agree. A refusal must not
- * repeat text of the client, and no value may make the check throw. A fence is the number of a
- * grant. The ttl of a lock is the time after which the lock expires.
+ * Tests how the broker checks the messages of clients. A fast check (`isValidFast`) accepts valid
+ * messages, and a schema explains what is wrong with all other messages. The fast check and the
+ * schema must agree. A refusal must not repeat text of the client, and no value may make the check
+ * throw. A fence is the number of a grant. The ttl of a lock is the time after which the lock
+ * expires.
  */
 import type { errorCodes } from '@holdfast/shared'
 import {
@@ -100,6 +101,7 @@ describe('validate: randomly changed messages', () => {
         checkAgreement(value)
         if (isAcceptedFast(value)) accepted++
       }
+      // Some changed messages are still valid, so the test tries both results.
       expect(accepted).to.be.greaterThan(10)
     })
   })
@@ -113,6 +115,7 @@ describe('validate: randomly changed messages', () => {
   })
 
   it('gives the same result by both checks with every hostile value in every field', () => {
+    // 200 messages have an example of almost every type, from the same seed in each run.
     const random = new Random(1)
     const validMessages = Array.from({ length: 200 }, () => validMessage(random))
     for (const [type, schema] of Object.entries(schemas)) {

@@ -50,6 +50,7 @@ function check(vector: Vector): void {
   const text = textOf(vector)
   // A binary frame, or a text that is not UTF-8, does not reach the codec.
   if (text === undefined) {
+    // 1007 is the code of the WebSocket protocol for text that is not UTF-8.
     expect(vector.expect.close).to.be.oneOf([1007, closeCodes.badMessage.code])
     return
   }

@@ -36,6 +36,7 @@ export interface Vector {
 export interface VectorFile {
   /** The path without the extension, such as `invalid/keys`. */
   readonly name: string
+  /** What the vectors of the file have in common, for a reader of the file. */
   readonly about: string
   readonly vectors: readonly Vector[]
 }
