@@ -53,6 +53,7 @@ export class BrokerProcess {
       const [, port] = /listening on ws:\/\/[\d.]+:(\d+)/.exec(line) ?? []
       if (port === undefined) continue
       this.#port = Number(port)
+      // Without a reader, the pipe would become full, and the broker would wait.
       broker.stdout.resume()
       return
     }

@@ -86,6 +86,7 @@ export class Candidate {
         // The leadership was lost, or no broker was reached. The faults cause such errors.
         if (!(error instanceof HoldfastError)) throw error
       }
+      // The pauses differ, so that the candidates campaign in different orders.
       await sleep(5 + this.#random.below(20))
     }
   }

@@ -38,15 +38,18 @@ for (const engine of isFullRun ? engineNames : engineNames.slice(0, 1)) {
         separateLogs: true,
       })
       try {
+        // Each worker has used its locks at least twice, and each candidate has led five times.
         await world.untilServed(performance.now())
         await world.untilServed(performance.now())
         await world.election.waitForLeaderships(5)
+        // The brokers will not agree, so the checks wait only 100 ms for them.
         const violations = await world.findViolations(100)
         expect(
           violations.filter((violation) =>
             /both held the lock|same fence|lower fence/.test(violation),
           ),
         ).not.to.be.empty
+        // No broker has the locks of the clients of the other two brokers.
         expect(violations.filter((violation) => violation.startsWith('broker '))).to.have.length(3)
         const ofElection = violations.filter((violation) => violation.startsWith('election: '))
         expect(ofElection.filter((violation) => /: c\d .*both held/.test(violation))).not.to.be
@@ -87,6 +90,7 @@ for (const engine of engineNames) {
     }
 
     it('keep no lock after all clients have left', async () => {
+      // With fewer uses, the workers would not have contended for the locks.
       expect(world!.tenureCount).to.be.greaterThan(20)
       expect(await world!.drain()).to.deep.equal([])
     })

@@ -1,5 +1,6 @@
 /**
- * Runs one fault in a world of brokers, etcd members and clients, and checks the world afterwards.
+ * Runs one fault in a world of brokers, storage (etcd or PostgreSQL) and clients, and checks the
+ * world afterwards.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -61,6 +62,8 @@ export async function runFault(world: World, fault: Fault, random: Random): Prom
   const servedDuringMs = isServed ? await world.untilServed(startedAt) : undefined
   await sleep(Math.max(0, startedAt + lastsMs - performance.now()))
   const endedAt = performance.now()
+  // This function awaits the promise only after `end` and `ready`. A rejection before must not be
+  // unhandled.
   const whenServed = world.untilServed(endedAt)
   whenServed.catch(() => {})
   await end()
@@ -69,6 +72,7 @@ export async function runFault(world: World, fault: Fault, random: Random): Prom
   const servedAfterMs = await whenServed
   const violations = await world.findViolations()
   stalls.disable()
+  // The histogram has ns.
   const longestStallMs = stalls.max / 1e6
   let lostByAffected = 0
   let lostByStall = 0

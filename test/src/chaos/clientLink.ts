@@ -35,6 +35,7 @@ export class ClientLink {
   async connect(name: string, signal?: AbortSignal): Promise<Session> {
     const onNewSocket = (socket: WebSocket, url: string): void => {
       this.#socket = socket
+      // The first message of a broker shows that the client has reached this URL.
       socket.once('message', () => {
         this.#url = new URL(url).origin
       })

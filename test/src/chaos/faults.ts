@@ -61,6 +61,7 @@ const etcdFaults = (['leader', 'follower'] as const).flatMap((role): Fault[] => 
   },
   {
     name: `etcd-${role}-cut-off`,
+    // A network that can cut these two members off from each other can cut all members off.
     isPossible: ({ network }) => network.canCut('member0', 'member1'),
     cause: async (world) => {
       const { network } = world
@@ -121,7 +122,8 @@ const postgresFaults: Fault[] = [
     }),
   ),
   {
-    // A slow disk causes such a pause. No broker may be declared dead, no client may lose a lock.
+    // A slow disk causes such a pause. The pause is shorter than the dead time, so no broker may be
+    // declared dead, and no client may lose a lock.
     name: 'postgres-paused-briefly',
     cause: async (world) => {
       const { primary } = postgresOf(world).pair

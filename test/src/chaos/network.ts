@@ -39,6 +39,7 @@ export class NamespaceNetwork implements Network {
   #cuts: (readonly [Machine, Machine])[] = []
 
   constructor(machines: readonly Machine[]) {
+    // The name of a network device has at most 15 characters, so the id must be short.
     const id = `${process.pid % 100_000}${networkCount++}`
     this.#machines = ['clients', ...machines]
     this.#bridge = `hfb${id}`

@@ -57,6 +57,7 @@ export class EtcdStore implements Store {
   }
 
   async position(): Promise<number> {
+    // A position is a revision of etcd, and the newest revision may be of another key.
     const status = await (await this.cluster.leader()).status()
     return Number(status!.header.revision)
   }

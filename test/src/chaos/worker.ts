@@ -126,6 +126,7 @@ export class Worker {
         // The lock was lost, or all brokers disconnected the client. The faults cause such errors.
         if (!(error instanceof HoldfastError)) throw error
       }
+      // The pauses differ, so that the workers contend in different orders.
       await sleep(5 + this.#random.below(20))
     }
   }
@@ -145,6 +146,7 @@ export class Worker {
     const first = this.#random.below(keyCount)
     const second = (first + 1 + this.#random.below(keyCount - 1)) % keyCount
     const keys = [this.#sharedKeys[first]!, this.#sharedKeys[second]!]
+    // One in four uses is a set.
     const isSet = this.#random.below(4) === 0
     const session = this.#session!
     const tenure = await this.#use(() => (isSet ? session.lockAll(keys) : session.lock(keys[0]!)))
@@ -157,6 +159,7 @@ export class Worker {
   }
 
   async #usePermits(): Promise<void> {
+    // One or two of the three permits.
     const permits = 1 + this.#random.below(2)
     const request = () => this.#session!.lock(permitsKey, { capacity: permitsCapacity, permits })
     const tenure = await this.#use(request)

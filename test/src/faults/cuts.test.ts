@@ -74,6 +74,7 @@ describe('faults: a conversation that is cut', function () {
 
   before(async () => {
     totals = await measureConversation()
+    // The tests below need enough frames in the middle of the conversation.
     expect(totals.frames).to.be.above(8)
   })
 
@@ -105,6 +106,7 @@ describe('faults: a conversation that is cut', function () {
   })
 
   it('completes its requests after eight connections were cut before the same frame', async () => {
+    // These frames are in the middle of the conversation.
     for (let frameNumber = 3; frameNumber <= 6; frameNumber++) {
       const filtersOf = (index: number): ConnectionFilters =>
         index < 8 ? { down: cutBeforeFrame(frameNumber) } : {}
@@ -117,6 +119,7 @@ describe('faults: a conversation that is cut', function () {
     it(`settles every request once after a second cut during the resume, on the way ${direction}`, async () => {
       // In the middle of the conversation the client has the most locks and requests to resume.
       const firstCutOffset = Math.floor(totals.down * 0.7)
+      // A resume has about 900 bytes in each direction.
       for (const offset of offsets(900, 30)) {
         const filtersOf = (index: number): ConnectionFilters => {
           if (index === 0) return { down: cutAfter(firstCutOffset) }

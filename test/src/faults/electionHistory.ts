@@ -55,6 +55,7 @@ export function findObservationViolations(history: ElectionHistory): string[] {
     const name = `${observer} saw ${JSON.stringify(value)} with fence ${fence}`
     const publication = published.find(value)
     newest.set(observer, { fence, publication })
+    // All leaderships with a lower fence must have ended.
     const problems = unendedAt(fence - 1, seenAt).map((leading) => `but ${leading}`)
     const mismatch = published.mismatchOf(publication, fence, seenAt)
     if (mismatch !== undefined) problems.push(mismatch)
@@ -66,6 +67,7 @@ export function findObservationViolations(history: ElectionHistory): string[] {
   })
 }
 
+/** Whether both publications exist, and a candidate published `a` before `b`. */
 function isBefore(a: Publication | undefined, b: Publication | undefined): boolean {
   return a !== undefined && b !== undefined && a.publishedAt < b.publishedAt
 }
@@ -85,7 +87,8 @@ class PublishedValues {
   }
 
   /**
-   * Returns why an observer must not see this value with this fence; undefined if it may see it.
+   * Returns why an observer must not see this value with this fence; undefined if the observer may
+   * see the value.
    */
   mismatchOf(
     publication: Publication | undefined,

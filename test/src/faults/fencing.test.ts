@@ -17,6 +17,7 @@ import { Postgres } from '../support/postgres.js'
 import { startableFile } from '../support/programs.js'
 import type { Protection, WriterMessage } from './programs/writer.js'
 
+/** A process of the program `writer`, which adds to the number when the test tells it to. */
 class Writer {
   readonly #process: ChildProcess
   readonly #messages = new Collector<WriterMessage>()
@@ -115,6 +116,7 @@ describe('faults: when a holder writes after a pause longer than its ttl,', func
 
   it('a store that ignores fences loses an update in every round', async () => {
     const { accepted, refused, value } = await contend(stage, database, 'none', rounds)
+    // Both programs write once in each round.
     expect({ accepted, refused }).to.deep.equal({ accepted: 2 * rounds, refused: 0 })
     expect(accepted - value, 'lost updates').to.equal(rounds)
   })

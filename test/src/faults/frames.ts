@@ -37,8 +37,8 @@ export class FrameCounter {
   }
 
   /**
-   * The header of a server frame has two bytes, and two or eight further bytes for the length of a
-   * long payload. It has no mask.
+   * The header of a server frame has two bytes. The second byte is the length of a short payload.
+   * After 126 or 127, two or eight further bytes are the length. A server frame has no mask.
    */
   #readFrameHeader(byte: number): void {
     this.#frameHeader.push(byte)

@@ -156,6 +156,7 @@ class Contender {
         this.events.items.find((item) => item.kind === kind && item.fence === fence) as
           | { readonly at: bigint }
           | undefined
+      // A process that did not report this event has given up nothing until the end of time.
       const givenUpAt = timeOf('givenUp')?.at ?? 2n ** 62n
       // A process that the test halted while it held the lock did nothing with the lock afterwards.
       const haltedAt = this.#halts.find((halt) => halt > grantedAt && halt < givenUpAt)
@@ -182,6 +183,7 @@ describe('faults: histories of contending processes', function () {
       const { url } = await stage.broker()
       const contenders = [1, 2, 3, 4].map(() => new Contender(url, 12))
       for (const contender of contenders) stage.onClear(() => contender.halt('SIGKILL'))
+      // The process 0 dies early. The process 1 is paused while the others do most of their work.
       const [killed, paused, ...others] = contenders
       await killed!.requested(3)
       killed!.halt('SIGKILL')
@@ -191,7 +193,8 @@ describe('faults: histories of contending processes', function () {
       paused!.wake()
       await Promise.all([paused!, ...others].map((contender) => contender.finished()))
       const history = contenders.flatMap((contender, i) => contender.tenures(`process ${i}`))
-      // On a slow machine some locks are granted and lost again before the process notices.
+      // Four processes with 12 rounds use the lock at most 48 times. On a slow machine some locks
+      // are granted and lost again before the process notices.
       expect(history.length).to.be.within(20, 48)
       expect(findFenceViolations(history)).to.deep.equal([])
       expect(isLinearizable(history)).to.equal(true)
