@@ -100,6 +100,7 @@ interface Operation {
   readonly latest: bigint
 }
 
+/** Later than every time in ns. */
 const never = 2n ** 63n
 
 /**
@@ -121,6 +122,7 @@ export function isLinearizable(history: readonly Tenure[]): boolean {
     .sort((a, b) => (a.earliest < b.earliest ? -1 : 1))
   const visited = new Set<string>()
   const done = operations.map(() => false)
+  /** The index of the tenure that holds the lock; -1 if no tenure holds the lock. */
   let holder = -1
   const search = (remaining: number): boolean => {
     if (remaining === 0) return true

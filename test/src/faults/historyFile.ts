@@ -88,6 +88,7 @@ export function parseHistories(text: string): KeyHistory[] {
 /** Adds the tenure (one use of a lock) in this line to the history. */
 function addTenure(history: PartialHistory, line: Line): void {
   const capacity = line.has('capacity') ? line.countAt('capacity') : undefined
+  // The first three times are required.
   const [requestedAt, grantedAt, givenUpAt] = times.slice(0, 3).map((field) => line.timeAt(field))
   const unlockConfirmedAt = line.has('unlockConfirmedAt')
     ? line.timeAt('unlockConfirmedAt')
@@ -177,6 +178,7 @@ class Line {
 
   timeAt(field: string): bigint {
     const value = this.#fields[field]
+    // The greatest integer of 64 bits with a sign has 19 digits.
     if (typeof value === 'string' && /^\d{1,19}$/.test(value)) return BigInt(value)
     if (Number.isSafeInteger(value) && (value as number) >= 0) return BigInt(value as number)
     return this.fail(`${field} must be a time in ns, as an integer or as text`)

@@ -70,6 +70,7 @@ async function expectLossBeforeGrant(
 
 /** Loses packets for less than the lease, and checks that the holder keeps its lock. */
 async function endLossInTime(stage: Stage, loss: Loss): Promise<void> {
+  // With this lease, the client can resume its session in time even on a slow machine.
   const { farMachine, holder } = await openScene(stage, 6_000, 'lease')
   const fence = await holder.lock('k')
   farMachine.lose(loss)

@@ -42,6 +42,8 @@ async function causeEvents(session: Session): Promise<number> {
   const metadata = [['x'.repeat(4_000)], ['€'.repeat(1_333)]]
   const keys = Array.from({ length: 10 }, (_, i) => `k${i}`)
   let eventCount = 0
+  // Each round causes two events of 4 kB for each key: of the lock and of the unlock. The remainder
+  // gives every third round the text that is not ASCII.
   for (let sent = 0; sent < bytesPerReader; sent += 2 * keys.length * 4_000) {
     const options = { metadata: metadata[eventCount % 3 === 0 ? 1 : 0] }
     const locks = await Promise.all(keys.map((key) => session.lock(key, options)))
@@ -73,6 +75,7 @@ describe('faults: the broker, while clients do not read,', function () {
     const peakBytes = memoryOf(pid, 'VmHWM')
     expect(peakBytes - initialBytes).to.be.below(readerCount * maxBytesPerReader + workBytes)
 
+    // The broker has disconnected the readers. A paused socket notices this when it reads again.
     for (const stalledReader of stalledReaders) {
       stalledReader.socket.resume()
       await stalledReader.closed()

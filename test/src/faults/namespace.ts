@@ -1,5 +1,5 @@
 /**
- * A Linux network namespace with a link to the namespace of the test. For the network, the
+ * Makes a Linux network namespace with a link to the namespace of the test. For the network, the
  * namespace is another machine. Packets can be lost on the link in one direction or both, and
  * neither end is notified.
  */
@@ -19,6 +19,7 @@ export class Namespace {
   readonly #farMac: string
 
   constructor() {
+    // The name of a network device has at most 15 characters, so the id must be short.
     const id = `${process.pid % 100_000}${namespaceCount++}`
     const subnet = freeNet()
     this.name = `holdfast${id}`

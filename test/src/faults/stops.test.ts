@@ -64,6 +64,7 @@ async function pauseBroker(stage: Stage): Promise<void> {
   await waiter.untilHandled()
   broker.kill('SIGSTOP')
   const lost = await holder.event('lost', fence)
+  // Three leases of 2,000 ms.
   await pauseFor(6_000)
   broker.kill('SIGCONT')
   const nextFence = await granted
@@ -95,6 +96,7 @@ describe('faults: processes that are paused', function () {
       'a holder that is paused for less than its lease keeps its lock',
       async (stage) => {
         const { url } = await stage.broker()
+        // The pause of 1,500 ms is much shorter than this lease, also on a slow machine.
         const pausedHolder = await RemoteClient.start(stage, url, { lease: 6_000 })
         const fence = await pausedHolder.lock('k')
         pausedHolder.kill('SIGSTOP')

@@ -1,6 +1,6 @@
 /**
- * Cells: independent brokers or clusters, each of which serves a part of the keys. The cell `2/4`
- * is the second of four. A broker of a cell refuses a client that expects another cell, and
+ * Tests cells: independent brokers or clusters, each of which serves a part of the keys. The cell
+ * `2/4` is the second of four. A broker of a cell refuses a client that expects another cell, and
  * requests for keys of other cells. A hash of the key, its slot, decides which cell has the key.
  * These tests read the table of examples in PROTOCOL.md.
  */
@@ -41,6 +41,7 @@ describe('cells: the slot of a key', () => {
   const rows = section.split('\n').filter((line) => line.startsWith('| `'))
 
   it('equals the slot of each example in PROTOCOL.md, and leads to the cells of the example', () => {
+    // With fewer rows, the patterns above would not find the whole table.
     expect(rows.length).to.be.above(10)
     for (const row of rows) {
       const [key, ...numbers] = row.split('|').slice(1, -1)
@@ -132,6 +133,7 @@ describe('cells: a broker with a cell', () => {
       const socket = harness.connectWithHello({ cell: expected })
       const reason = `wrong cell: this broker ${text}`
       expect(socket.closedWith).to.deep.equal({ code: closeCodes.wrongCell.code, reason })
+      // The longest reason of a WebSocket close.
       expect(Buffer.byteLength(reason)).to.be.at.most(123)
       expect(harness.broker.table.sessions.size).to.equal(0)
       expect(refusals.causes).to.deep.equal(['cell'])

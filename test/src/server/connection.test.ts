@@ -1,8 +1,9 @@
 /**
- * A connection of the broker: its first message (`hello`), its frames and messages, invalid input,
- * and `ack`, by which the broker tells how many messages it has received. The lease is the time
- * that the broker keeps a session without a message of its client. The grace is the time that a
- * session outlives its connection. A fence is the number of a grant, which rises with every grant.
+ * Tests a connection of the broker: its first message (`hello`), its frames and messages, invalid
+ * input, and `ack`, by which the broker tells how many messages it has received. The fake clock of
+ * the broker begins at 1,000 ms. The lease is the time that the broker keeps a session without a
+ * message of its client. The grace is the time that a session outlives its connection. A fence is
+ * the number of a grant, which rises with every grant.
  */
 import { brokerFeatures, brokerVersion } from '@holdfast/server/internal'
 import type { Welcome } from '@holdfast/shared'
@@ -247,6 +248,7 @@ describe('connection: an ack', () => {
     client.say({ type: 'pong', n: 0 })
     client.say({ type: 'stats', id: 1 }, { type: 'stats', id: 2 }, { type: 'pong', n: 0 })
     const acks = client.heard().filter(({ type }) => type === 'ack')
+    // The first ack counts the hello and the pong. The second ack counts three messages more.
     expect(acks).to.deep.equal([
       { type: 'ack', n: 2, at: 1_000 },
       { type: 'ack', n: 5, at: 1_000 },
@@ -256,6 +258,7 @@ describe('connection: an ack', () => {
   it('counts requests that were refused', () => {
     const client = new BrokerHarness().join()
     client.say({ type: 'lock', id: 1, key: '' }, { type: 'pong', n: 0 })
+    // The hello, the refused request and the pong.
     expect(client.heard().at(-1)).to.deep.equal({ type: 'ack', n: 3, at: 1_000 })
   })
 

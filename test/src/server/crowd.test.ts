@@ -1,5 +1,6 @@
 /**
- * Thousands of clients wait for one key. The tests count the frames that the broker sends.
+ * Tests thousands of clients that wait for one key. The tests count the frames that the broker
+ * sends. All clients have the longest lease, 300 s, so that they need not answer pings.
  */
 import { expect } from 'chai'
 import { count } from '../support/counts.js'

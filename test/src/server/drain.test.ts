@@ -1,8 +1,8 @@
 /**
- * Draining and the quiet start. A draining broker tells its clients that it will stop, refuses new
- * lock requests, closes idle connections one by one, gives holders time to finish, and then closes
- * all connections. A broker with a quiet start grants nothing for some time after its start, so
- * that the holders of a former broker can finish. A fence is the number of a grant.
+ * Tests draining and the quiet start. A draining broker tells its clients that it will stop,
+ * refuses new lock requests, closes idle connections one by one, gives holders time to finish, and
+ * then closes all connections. A broker with a quiet start grants nothing for some time after its
+ * start, so that the holders of a former broker can finish. A fence is the number of a grant.
  */
 import { drain, MemoryLog, type StateMachine } from '@holdfast/server/internal'
 import { closeCodes } from '@holdfast/shared'
@@ -10,8 +10,8 @@ import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
 
 /**
- * Starts to drain a broker. `pass` lets time pass in steps. After each step the clients answer the
- * broker's close, unless `answersClose` is false.
+ * Starts to drain a broker. `pass(stepMs, steps)` lets time pass in steps. After each step the
+ * clients answer the broker's close, unless `answersClose` is false.
  */
 function startDrain(
   harness: BrokerHarness,
@@ -72,6 +72,7 @@ describe('drain', () => {
     const harness = new BrokerHarness()
     const clients = Array.from({ length: 100 }, () => harness.join())
     const { state, pass } = startDrain(harness, 10_000, clients)
+    // After 2.5 s of 10 s, the broker has closed about a quarter of the connections.
     await pass(50, 50)
     expect(closedCount(clients)).to.be.within(20, 30)
     await pass(50, 50)
@@ -89,6 +90,7 @@ describe('drain', () => {
     waiter.lock('k')
     waiter.heard()
     const { state, pass } = startDrain(harness, 10_000, [holder, waiter])
+    // 9.5 s of the drain.
     await pass(50, 190)
     expect(closedCount([holder, waiter])).to.equal(0)
     holder.unlock(fence)
@@ -104,7 +106,8 @@ describe('drain', () => {
   it('terminates a socket whose client does not answer the close', async () => {
     const harness = new BrokerHarness()
     const client = harness.join()
-    const { state, pass } = startDrain(harness, 100, [client], false)
+    const answersClose = false
+    const { state, pass } = startDrain(harness, 100, [client], answersClose)
     await pass(50, 60)
     expect(client.socket.terminated).to.equal(true)
     expect(state.hasEnded).to.equal(true)
@@ -151,6 +154,7 @@ describe('a quiet start', () => {
     client.lock('k', { timeout: 0 })
     client.lock('k', { steal: true })
     expect(client.heard()).to.deep.include.members([{ type: 'granted', id: 2, fence: 1 }])
+    // A quiet start of `true` lasts as long as the longest lease, 300 s.
     harness.environment.pass(299_000)
     client.lock('l')
     expect(client.socket.heardOf('granted')).to.deep.equal([])

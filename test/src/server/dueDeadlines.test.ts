@@ -1,9 +1,10 @@
 /**
- * Thousands of deadlines that pass in the same millisecond. The broker handles them in many turns
- * of the event loop, in the order of their times, and none before its time. The messages of other
- * clients are handled between these turns. The lease is the time that the broker keeps a session
- * without a message of its client. The grace is the time that a session outlives its connection.
- * The ttl of a lock is the time after which the lock expires. A fence is the number of a grant.
+ * Tests thousands of deadlines that pass in the same millisecond. The broker handles the deadlines
+ * in many turns of the event loop, in the order of their times, and none before its time. The
+ * messages of other clients are handled between these turns. The lease is the time that the broker
+ * keeps a session without a message of its client. The grace is the time that a session outlives
+ * its connection. The ttl of a lock is the time after which the lock expires. A fence is the number
+ * of a grant.
  */
 import {
   type BrokerOptions,
@@ -168,6 +169,7 @@ describe('deadlines that pass together', function () {
       const bystander = harness.clientOn(socket)
       const startedAt = environment.clock.monotonic()
       const handled = await prepare(harness)
+      // The clock stops 100 ms before the deadlines, and then passes all deadlines in one step.
       environment.pass(startedAt + dueMs - 100 - environment.clock.monotonic())
       expect(handled(), 'deadlines that were handled before their time').to.equal(0)
       bystander.heard()
@@ -183,6 +185,7 @@ describe('deadlines that pass together', function () {
         const answers = bystander.heard().filter(({ type }) => type === 'stats')
         expect(answers, 'answers to the bystander in each turn').to.have.length(1)
       }
+      // The broker shifts the deadlines of clients, such as leases, by the time of the stop.
       environment.pass(250)
       expect(handled()).to.equal(expected)
       expect(turns).to.be.above(expected / turnBudget.deadlines)
@@ -233,6 +236,7 @@ describe('the timekeeper with many passed deadlines', () => {
 
   it('handles client deadlines and broker timers in one order', () => {
     const { environment, timekeeper, handled } = setUp(10)
+    // The times are from 1 to 200 ms, in mixed order.
     const subjects = Array.from({ length: 2_000 }, (_, i) => ({ dueMs: 1 + ((i * 37) % 200) }))
     for (const [i, subject] of subjects.entries()) {
       if (i % 2 === 0) timekeeper.setTimer(subject, subject.dueMs)
@@ -262,7 +266,8 @@ describe('the timekeeper with many passed deadlines', () => {
   })
 
   it('handles nothing in the turns after a deadline that exceeds the budget', () => {
-    const { environment, timekeeper, handled } = setUp(2 * turnBudget.deadlines - 2)
+    // With the cost of handling a deadline, each deadline uses up the budget of two turns.
+    const { environment, timekeeper, handled } = setUp(2 * turnBudget.deadlines - costs.deadline)
     timekeeper.setTimer({ dueMs: 1 }, 100)
     timekeeper.setTimer({ dueMs: 2 }, 100)
     environment.stopFor(100)
@@ -280,6 +285,7 @@ describe('the timekeeper with many passed deadlines', () => {
     let handled = 0
     const handle = (): number => {
       handled++
+      // One deadline takes 0.6 of the time of a turn, so the second is the last of the turn.
       environment.stopFor((0.6 * turnBudget.deadlines) / unitsPerMs)
       return 0
     }

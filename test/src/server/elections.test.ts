@@ -1,5 +1,5 @@
 /**
- * Elections at the broker: permissions, limits, metrics, and the values that watchers see. A
+ * Tests elections at the broker: permissions, limits, metrics, and the values that watchers see. A
  * campaign is a request for a leadership: an exclusive lock with a value, which the leader can
  * change by `proclaim`. A fence is the number of a grant.
  */
@@ -35,6 +35,7 @@ describe('elections at the broker', () => {
   it('have values of at most metadataBytes bytes', () => {
     const harness = new BrokerHarness({ limits: { metadataBytes: 10 } })
     const client = harness.join()
+    // With its two quotes, a text of 9 characters has 11 bytes.
     client.say({ type: 'campaign', id: 1, key: 'k', value: 'x'.repeat(9) })
     client.say({ type: 'campaign', id: 2, key: 'k', value: 1, metadata: 'x'.repeat(9) })
     expect(failures(client)).to.deep.equal(['1 QUOTA_EXCEEDED', '2 QUOTA_EXCEEDED'])

@@ -1,8 +1,8 @@
 /**
- * Many connections that watch the same keys, and one command that changes many of these keys. The
- * broker passes the events on in several turns of the event loop. Each watch must still get each
- * event once and in order. This also applies to a watch whose initial state is not sent yet, and to
- * later events of a watch that begins while earlier events wait.
+ * Tests many connections that watch the same keys, and one command that changes many of these keys.
+ * The broker passes the events on in several turns of the event loop. Each watch must still get
+ * each event once and in order. This also applies to a watch whose initial state is not sent yet,
+ * and to later events of a watch that begins while earlier events wait.
  */
 import { turnBudget, WatchRegistry } from '@holdfast/server/internal'
 import type { LockEvent } from '@holdfast/shared'
@@ -128,6 +128,7 @@ describe('events for many watching connections', function () {
     // The broker pings the clients, and then counts their unread output again.
     harness.environment.pass((lease * 2) / 3 + 1_000)
     const after = memory.usedBytes
+    // An event has more than 100 bytes.
     expect(during - after, 'bytes of the events that waited').to.be.above(lockCount * 100)
     expect(after).to.be.below(before)
   })
@@ -137,7 +138,8 @@ describe('events for many watching connections', function () {
     const search = { willFind: () => true, willVisit: () => true, isOver: false }
     const watchAndEnd = () => {
       const subscriber = { defer: () => {}, charge: () => {} }
-      registry.add(subscriber, 1, { prefix: 'k' }, search, true)
+      const withQueue = true
+      registry.add(subscriber, 1, { prefix: 'k' }, search, withQueue)
       registry.removeAll(subscriber)
       return new WeakRef(subscriber)
     }

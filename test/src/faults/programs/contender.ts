@@ -41,6 +41,7 @@ for (let round = 0; round < Number(rounds); round++) {
   report({ kind: 'granted', fence, at })
   const lockEnded = new Promise<void>((resolve) => {
     lock.signal.addEventListener('abort', () => resolve())
+    // The program holds a lock for up to 20 ms, unless the lock is lost earlier.
     setTimeout(resolve, Math.random() * 20)
   })
   await lockEnded
