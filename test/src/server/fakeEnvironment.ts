@@ -11,6 +11,7 @@ import { FakeClock } from '../support/fakeClock.js'
 const maxTurns = 100_000
 
 export class FakeEnvironment implements Environment {
+  /** A clock whose shortest timer has 1 ms, as in Node. */
   readonly clock = new FakeClock(1)
   #atEndOfTurn: (() => void)[] = []
   #ids = 0

@@ -1,8 +1,8 @@
 /**
- * A fence is the number of a grant, which must rise with every grant, also over restarts of the
- * broker. Without a fence file, the first fence after a start comes from the clock. With a fence
- * file, the broker reserves fences on disk before their use, so that fences rise even if the clock
- * is set back.
+ * Tests fences. A fence is the number of a grant, which must rise with every grant, also over
+ * restarts of the broker. Without a fence file, the first fence after a start comes from the clock.
+ * With a fence file, the broker reserves fences on disk before their use, so that fences rise even
+ * if the clock is set back.
  */
 import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -61,6 +61,7 @@ describe('fences: without a file, fences', () => {
   })
 
   it('are refused if the clock is after the year 2099', () => {
+    // 8.64e15 ms is the latest time of a Date.
     for (const wall of [year2100, 8.64e15, Number.NaN]) {
       expectUnavailable(() => clockFences(wall), /after the year 2099.*set the clock/)
     }
@@ -113,6 +114,7 @@ describe('fences: with a file, fences', () => {
     const before = fileFences(path, now)
     before.reserve(before.floor + 5 * blockSize)
     const reserved = reservedIn(path)
+    // The clock was set back by a day.
     const after = fileFences(path, now - 86_400_000)
     expect(after.floor).to.be.at.least(reserved)
     expect(reservedIn(path)).to.be.above(after.floor)
@@ -246,6 +248,8 @@ describe('fences: a fence file', () => {
 
   it('can be used again after a crash in this container, and in another container', async () => {
     mkdirSync(dirname(path), { recursive: true })
+    // A broker claims the file by a socket, whose name has the id of the network namespace. Another
+    // container has another network namespace.
     const namespace = statSync('/proc/self/ns/net', { throwIfNoEntry: false })?.ino ?? 0
     for (const id of [namespace, namespace + 1]) {
       const server = createServer().listen(`${path}.${id}.lock`)
