@@ -162,7 +162,7 @@ describe('the check of a history (judgeHistory)', () => {
         return tenure(`p${n}`, n + 1, ...times.sort((a, b) => a - b))
       })
       const distinct = new Set(tenures.flatMap((t) => [t.requestedAt, t.grantedAt, t.givenUpAt]))
-      // Four tenures have 12 of these times. Two equal times are in one tenure, so they are skipped.
+      // Four tenures have 12 of these times. Two equal times are in one tenure: skip this history.
       if (distinct.size < 12) continue
       const hasNoOverlap = findOverlaps(tenures).length === 0
       results.add(hasNoOverlap)

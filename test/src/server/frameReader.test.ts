@@ -1,8 +1,11 @@
 /**
- * The frame reader decodes common text frames instead of the library `ws`. The tests compare a
- * WebSocket that has a frame reader with a WebSocket of `ws` alone: the events must be equal for
- * any frames, any chunks and any pauses. One difference is intended: only the frame reader stops
- * between two frames of a chunk when the connection is paused.
+ * Tests the frame reader, which decodes common text frames instead of the library `ws`. The tests
+ * compare a WebSocket that has a frame reader with a WebSocket of `ws` alone: the events must be
+ * equal for any frames, any chunks and any pauses. One difference is intended: only the frame
+ * reader stops between two frames of a chunk when the connection is paused.
+ *
+ * The first byte of a frame has a flag for the end of a message (0x80) and an opcode: 0
+ * (continuation), 1 (text), 2 (binary), 8 (close), 9 (ping) or 0xa (pong).
  */
 import type { Duplex } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -23,6 +26,9 @@ const sockets = new WebSocketServer({
   maxFragments,
   autoPong: false,
 })
+
+/** Whether the WebSocket of an `EventRecorder` has a frame reader. */
+const [withReader, withoutReader] = [true, false]
 
 /** The broker's end of a connection, which records its events in order. */
 class EventRecorder {
@@ -135,6 +141,7 @@ const validOrInvalid: fc.Arbitrary<Frame> = fc.record({
   payload: fc.oneof(
     ascii,
     fc.uint8Array({ maxLength: 20 }).map((bytes) => Buffer.from(bytes)),
+    // The close code 1000 and the reason `bye`.
     fc.constant(Buffer.from([0x03, 0xe8, 0x62, 0x79, 0x65])),
     fc.constant(Buffer.alloc(maxBytes, 'x')),
     fc.constant(Buffer.alloc(maxBytes + 1, 'x')),
@@ -155,7 +162,10 @@ const frames = fc
   .map((groups) => groups.flat())
 const offsets = fc.array(fc.nat(5_000), { maxLength: 8 })
 
-/** Encodes one frame for each text, and cuts the bytes into chunks at these offsets. */
+/**
+ * Encodes one frame for each text, and cuts the bytes into chunks at these offsets. A short frame
+ * has six bytes before its text.
+ */
 function textFrames(texts: readonly string[], ...at: number[]): Buffer[] {
   return chunksOf(
     texts.map((content) => frame(0x81, content)),
@@ -169,7 +179,7 @@ describe('FrameReader', () => {
   it('emits the same events as ws alone for any frames in any chunks', async () => {
     const property = fc.asyncProperty(frames, offsets, async (sent, cuts) => {
       const chunks = chunksOf(sent, cuts)
-      const [ofWs, ofReader] = [new EventRecorder(false), new EventRecorder(true)]
+      const [ofWs, ofReader] = [new EventRecorder(withoutReader), new EventRecorder(withReader)]
       await Promise.all([ofWs.receive(chunks), ofReader.receive(chunks)])
       assert.deepEqual(ofReader.events, ofWs.events)
     })
@@ -179,7 +189,7 @@ describe('FrameReader', () => {
   it('emits the same events, and none during a pause, for any pauses', async () => {
     const property = fc.asyncProperty(frames, offsets, fc.integer(), async (sent, cuts, seed) => {
       const chunks = chunksOf(sent, cuts)
-      const [ofWs, ofReader] = [new EventRecorder(false), new EventRecorder(true)]
+      const [ofWs, ofReader] = [new EventRecorder(withoutReader), new EventRecorder(withReader)]
       const random = new Random(seed)
       ofReader.onEvent = () => {
         if (!random.chance(0.5)) return
@@ -194,7 +204,7 @@ describe('FrameReader', () => {
 
   it('decodes a text without ws, also in two chunks and with characters beyond ASCII', async () => {
     const texts = ['one', 'two, in two chunks', 'three é', 'four']
-    const recorder = new EventRecorder(true)
+    const recorder = new EventRecorder(withReader)
     await recorder.receive(textFrames(texts, encodeFrame(frame(0x81, texts[0]!)).length + 12))
     assert.deepEqual(
       recorder.events.slice(0, -1),
@@ -204,14 +214,14 @@ describe('FrameReader', () => {
   })
 
   it('leaves a text in three chunks to ws, and decodes the next text', async () => {
-    const recorder = new EventRecorder(true)
+    const recorder = new EventRecorder(withReader)
     await recorder.receive(textFrames(['in three chunks', 'whole'], 9, 14))
     assert.deepEqual(recorder.events.slice(0, -1), ['text in three chunks', 'text whole'])
     assert.equal(recorder.decodedTexts, 1)
   })
 
   it('decodes texts between and after frames that ws reads', async () => {
-    const recorder = new EventRecorder(true)
+    const recorder = new EventRecorder(withReader)
     const sent = [frame(0x81, 'a'), frame(0x89, ''), frame(0x81, 'b'), frame(0x01, 'c')]
     sent.push(frame(0x8a, ''), frame(0x80, 'd'), frame(0x81, 'e'))
     await recorder.receive(chunksOf(sent, []))
@@ -227,12 +237,13 @@ describe('FrameReader', () => {
     ['ping', 0x89],
   ] as const) {
     it(`reads no further ${kind} of a chunk after the connection was paused`, async () => {
-      const recorder = new EventRecorder(true)
+      const recorder = new EventRecorder(withReader)
       const sent = Array.from({ length: 5 }, (_, i) => frame(first, String(i)))
       recorder.onEvent = () => recorder.pause()
       const chunk = Buffer.concat(sent.map(encodeFrame))
       recorder.raw.push(Buffer.from(chunk))
       for (let i = 0; i < 5; i++) {
+        // `ws` may need a few turns to continue after a pause.
         for (let turns = 0; turns < 3; turns++) await turn()
         const expected = Array.from({ length: i + 1 }, (_, n) => `${kind} ${n}`)
         assert.deepEqual(recorder.events, expected)
@@ -244,7 +255,7 @@ describe('FrameReader', () => {
   }
 
   it('reads the rest of a chunk before the chunks that arrived during a pause', async () => {
-    const recorder = new EventRecorder(true)
+    const recorder = new EventRecorder(withReader)
     recorder.onEvent = () => {
       if (recorder.events.length === 1) recorder.pause()
     }
@@ -265,7 +276,7 @@ describe('FrameReader', () => {
     ['the rest of a frame that was read in part', 12],
   ] as const) {
     it(`keeps ${unread} of a broken paused connection, and reads it after the pause`, async () => {
-      const recorder = new EventRecorder(true)
+      const recorder = new EventRecorder(withReader)
       const [first, ...more] = textFrames(['one', 'two', 'three'], at)
       recorder.raw.push(first)
       await turn()
@@ -274,6 +285,7 @@ describe('FrameReader', () => {
       await turn()
       recorder.raw.destroy()
       await recorder.closed()
+      // 1006 stands for a connection that broke without a close frame.
       assert.deepEqual(recorder.events, ['text one', 'close 1006 '])
       assert.isFalse(recorder.reader!.readUnreadChunks())
       recorder.onEvent = () => recorder.raw.pause()
@@ -291,7 +303,7 @@ describe('FrameReader', () => {
   }
 
   it('reads only complete text frames of a connection that broke during a pause', async () => {
-    const recorder = new EventRecorder(true)
+    const recorder = new EventRecorder(withReader)
     await turn()
     recorder.pause()
     const sent = [frame(0x81, 'a'), frame(0x89, 'p'), frame(0x01, 'b'), frame(0x80, 'c')]
@@ -310,7 +322,7 @@ describe('FrameReader', () => {
   })
 
   it('counts the bytes of an incomplete frame as unread, and not its whole chunk', async () => {
-    const recorder = new EventRecorder(true)
+    const recorder = new EventRecorder(withReader)
     recorder.raw.push(
       Buffer.concat([
         ...textFrames(['x'.repeat(900)]),
@@ -324,11 +336,12 @@ describe('FrameReader', () => {
   })
 
   it('reads only the close frame after the broker has closed the connection', async () => {
-    const recorder = new EventRecorder(true)
+    const recorder = new EventRecorder(withReader)
     await turn()
     recorder.websocket.close(4000, 'enough')
     const sent = [frame(0x81, 'a'), frame(0x89, 'b'), frame(0x01, 'c'), frame(0x80, 'd')]
     await recorder.receive(chunksOf([...sent, frame(0x88, '')], [3, 10]))
+    // 1005 stands for a close frame without a code.
     assert.deepEqual(recorder.events, ['close 1005 '])
     assert.equal(recorder.controlFrames, 0)
   })

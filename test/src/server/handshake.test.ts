@@ -1,8 +1,8 @@
 /**
- * The handshake from a hello to its `welcome`: authentication, the session, and a command log that
- * applies commands late. The command log orders all changes of the lock table. The lease is the
- * time that the broker keeps a session without a message of its client. The grace is the time that
- * a session outlives its connection.
+ * Tests the handshake from a hello to its `welcome`: authentication, the session, and a command log
+ * that applies commands late. The command log orders all changes of the lock table. The lease is
+ * the time that the broker keeps a session without a message of its client. The grace is the time
+ * that a session outlives its connection.
  */
 import type { Authenticate } from '@holdfast/server'
 import { closeCodes, HoldfastError } from '@holdfast/shared'
@@ -73,6 +73,7 @@ describe('handshake: authentication', () => {
     const harness = new BrokerHarness({ authenticate: () => new Promise<string>(() => {}) })
     const socket = harness.connectWithHello()
     await harness.settle()
+    // By default, a client has 5 s for its hello.
     harness.environment.pass(5_000)
     expect(socket.closedWith?.code).to.equal(closeCodes.noHello.code)
   })
@@ -170,6 +171,7 @@ describe('handshake: with a slow command log, the broker', () => {
     second.drop()
     // The log applies the resume, but not yet the end of the second connection.
     deliver(1)
+    // 11,000 ms after the first hello, the first lease would be over.
     harness.environment.pass(2_000)
     deliver()
     expect(harness.broker.table.sessions.size).to.equal(1)

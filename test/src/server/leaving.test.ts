@@ -1,5 +1,5 @@
 /**
- * The end of a session, and how long a session and its locks outlive its connection.
+ * Tests the end of a session, and how long a session and its locks outlive its connection.
  * - After `bye` the broker ends the session immediately.
  * - After a drop the session lives for its grace, which the client requests in its hello.
  * - After an abort by the broker the session lives until its lease ends.
@@ -82,6 +82,7 @@ describe('leaving: a connection that a draining broker closes', () => {
     harness.environment.pass(1_000)
     expect(holder.socket.terminated).to.equal(true)
     holder.socket.drop()
+    // 14,999 ms of the default lease, 15 s, have passed.
     harness.environment.pass(13_999)
     expect(isGranted(waiter)).to.equal(false)
     harness.environment.pass(1)

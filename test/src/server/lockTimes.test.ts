@@ -1,6 +1,7 @@
 /**
- * What queries and watches show of the ttl and the maxHold of a lock, on a fake clock. The ttl is
- * how long a lock lasts without a refresh, and the maxHold is how long the lock lasts at most.
+ * Tests what queries and watches show of the ttl and the maxHold of a lock, on a fake clock. The
+ * ttl is how long a lock lasts without a refresh, and the maxHold is how long the lock lasts at
+ * most.
  */
 import type { Found, HeldInfo } from '@holdfast/shared'
 import { expect } from 'chai'

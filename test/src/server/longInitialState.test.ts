@@ -1,8 +1,8 @@
 /**
- * A watch first sends the held locks, and then an event for each later change. If the broker needs
- * many turns of the event loop to send the held locks, locks change between these turns. The held
- * locks and the events together must still be exact. A fence, the number of a grant, identifies a
- * lock.
+ * Tests a watch whose initial state is long. A watch first sends the held locks, and then an event
+ * for each later change. If the broker needs many turns of the event loop to send the held locks,
+ * locks change between these turns. The held locks and the events together must still be exact. A
+ * fence, the number of a grant, identifies a lock.
  */
 import type { LockEvent } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -36,6 +36,7 @@ class DerivedState {
   }
 }
 
+/** One step of the random test. `turn` is twice in the list, because turns must be frequent. */
 const step = fc.record({
   act: fc.constantFrom('lockExclusive', 'lockShared', 'release', 'turn', 'turn'),
   key: fc.nat(5),
@@ -53,6 +54,7 @@ describe('a watch with a long initial state', function () {
         const busy = harness.join({ lease: 60_000 })
         // The broker needs several messages for so many locks, and several turns to collect them.
         const metadata = 'x'.repeat(1_500)
+        // 100 locks are on the key k0, and each of the other 600 locks has a key of its own.
         const requests = Array.from({ length: 700 }, (_, i) => ({
           type: 'lock',
           id: i + 1,

@@ -1,9 +1,9 @@
 /**
- * The broker's memory account: the count of the bytes that the broker keeps for its clients. The
- * count covers the bytes on the heap, and returns to its first value when all sessions have ended.
- * Beyond `memoryBytes` the broker refuses new sessions and locks, and serves the existing sessions
- * and locks. A fence is the number of a grant. The grace is the time that a session outlives its
- * connection.
+ * Tests the broker's memory account: the count of the bytes that the broker keeps for its clients.
+ * The count covers the bytes on the heap, and returns to its first value when all sessions have
+ * ended. Beyond `memoryBytes` the broker refuses new sessions and locks, and serves the existing
+ * sessions and locks. A fence is the number of a grant. The grace is the time that a session
+ * outlives its connection.
  */
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -43,6 +43,7 @@ describe('memory: the account', () => {
   it('counts at least the bytes on the heap, and at most eight times as many', async function () {
     this.timeout(60_000)
     const run = promisify(execFile)
+    // A quick run has half of the data of every fourth kind, and accepts larger errors.
     const { stdout } = await run(process.execPath, [
       ...['--expose-gc', program],
       ...[String(count(0.5, 1)), String(count(4, 1))],
@@ -96,7 +97,8 @@ describe('memory: the account', () => {
       return harness.broker.memory.usedBytes - before
     }
     const [withOneWatcher, withTenWatchers] = [used(1), used(10)]
-    // The account counts the unread bytes of the socket of each watcher.
+    // The account counts the unread bytes of the socket of each watcher. Nine watchers more have
+    // their sockets, and an entry of less than 200 bytes for each of the 40 events.
     expect(withTenWatchers - withOneWatcher).to.be.below(9 * (70_000 + 40 * 200))
     expect(withOneWatcher).to.be.above(40 * 3_000)
   })
@@ -106,6 +108,7 @@ describe('memory: the account', () => {
     const client = harness.join()
     const before = harness.broker.memory.usedBytes
     client.socket.unreadBytes = 60_000
+    // So many control frames use up the share of the client, so the broker pauses the connection.
     client.socket.sayControlFrames(1_000)
     harness.environment.endOneTurn()
     expect(client.socket.isPaused).to.equal(true)
@@ -134,6 +137,7 @@ describe('memory: the account', () => {
   })
 })
 
+// A room of -1 byte means that the broker already uses one byte more than its limit.
 describe('memory: beyond memoryBytes', () => {
   const prepare = (harness: BrokerHarness): Client => {
     // These connections make the limit so high that the tests exceed it by less than an eighth.

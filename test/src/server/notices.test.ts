@@ -1,8 +1,8 @@
 /**
- * The notices on a fake clock: which client gets a notice, how often, and how much work a crowd of
- * holders causes. `queued` tells a client that its request waits. `contended` tells a holder how
- * many requests wait for its lock. A client gets the notices that its request names in `notify`. A
- * fence is the number of a grant, which identifies a lock.
+ * Tests the notices on a fake clock: which client gets a notice, how often, and how much work a
+ * crowd of holders causes. `queued` tells a client that its request waits. `contended` tells a
+ * holder how many requests wait for its lock. A client gets the notices that its request names in
+ * `notify`. A fence is the number of a grant, which identifies a lock.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -113,6 +113,7 @@ describe('contended notices', () => {
     expect(before).to.equal(1_200)
     busy.socket.say({ type: 'lock', id: 1, key: 'k' })
     harness.environment.endOneTurn()
+    // Only a few of the notices fit into the budget of the first turn.
     const inFirstTurn = holders.flatMap((holder) => contendedIn(holder.heard()))
     expect(inFirstTurn.length).to.be.within(1, 64)
     const later = passAlive(harness, 900, ...holders, busy).slice(0, 3)

@@ -244,20 +244,21 @@ describe('the upgrade policy', () => {
 
   it('refuses to listen beyond loopback without authenticate', () => {
     const policy = policyFor({})
+    const hasTls = false
     for (const host of ['0.0.0.0', '::', '192.168.1.7', 'example.org', '']) {
       expect(
-        refusalOf(() => policy.checkHost(host, false)),
+        refusalOf(() => policy.checkHost(host, hasTls)),
         host,
       ).to.match(/^INVALID_OPTION.*authenti/)
     }
     for (const host of ['127.0.0.1', '127.0.0.2', '::1', 'localhost']) {
       expect(
-        refusalOf(() => policy.checkHost(host, false)),
+        refusalOf(() => policy.checkHost(host, hasTls)),
         host,
       ).to.equal('nothing')
     }
     expect(
-      refusalOf(() => policyFor({ allowUnauthenticated: true }).checkHost('0.0.0.0', false)),
+      refusalOf(() => policyFor({ allowUnauthenticated: true }).checkHost('0.0.0.0', hasTls)),
     ).to.equal('nothing')
   })
 

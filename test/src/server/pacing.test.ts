@@ -1,6 +1,6 @@
 /**
- * Pacing: the broker charges each client for the work that the client causes, in units. If a client
- * exceeds its share of a turn of the event loop, the broker pauses the client: it reads the
+ * Tests pacing: the broker charges each client for the work that the client causes, in units. If a
+ * client exceeds its share of a turn of the event loop, the broker pauses the client: it reads the
  * client's socket again in a later turn. No message of a paused client is lost or changes its
  * order. The lease is the time that the broker keeps a session without a message of its client. A
  * fence is the number of a grant. The grace is the time that a session outlives its connection. The
@@ -26,6 +26,7 @@ function brokerWithLocks(
     }))
     holder.say(...requests)
   }
+  // After this time, the work of these requests no longer reduces the budget of a turn.
   harness.environment.pass(5_000)
   holder.heard()
   return { harness, busy: harness.join({ lease: 60_000 }), other: harness.join({ lease: 60_000 }) }
@@ -88,6 +89,7 @@ describe('pacing', function () {
       const { harness, busy, other } = brokerWithLocks(5_000)
       busy.socket.say(...messages)
       other.socket.say({ type: 'lock', id: 1, key: 'free' })
+      // The frame of the busy client needs many more turns.
       expect(turnsUntil(harness, other, 1)).to.be.below(5)
       harness.environment.endTurn()
     })
@@ -361,6 +363,7 @@ describe('pacing of expensive messages', function () {
       }
     }
     expect(held).to.equal(0)
+    // At most two sessions, of 5,000 locks each, end in one turn.
     expect(mostReleased).to.be.below(10_001)
   })
 
@@ -387,6 +390,7 @@ describe('pacing of expensive messages', function () {
   it('charges the sender for a frame with an invalid message', () => {
     const harness = new BrokerHarness()
     const hostile = hundredClients(harness)
+    // An ack may have 1,024 ids. The last of them is invalid, so the check reads all ids.
     const ids = Array.from({ length: 1_023 }, (_, i) => i + 1)
     const invalid = Array.from({ length: 12 }, () => ({ type: 'ack', ids: [...ids, 'x'] }))
     for (const { socket } of hostile) socket.say(...invalid)
@@ -467,6 +471,7 @@ describe('pacing of expensive messages', function () {
     }
     const steal = { type: 'lock', key: 'churn', steal: true }
     busy.socket.say(...Array.from({ length: 200 }, (_, i) => ({ ...steal, id: i + 1 })))
+    // The first turn has handled some of the 200 steals. Each steal has one grant.
     expect(harness.broker.table.fence).to.be.within(10, 100)
     harness.environment.endTurn()
     expect(harness.broker.table.fence).to.equal(200)

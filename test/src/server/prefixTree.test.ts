@@ -1,6 +1,7 @@
 /**
- * The prefix tree finds texts by their prefixes. The broker uses the tree to find the watches of a
- * key. The tests compare the tree to a search through all texts, for any insertions and deletions.
+ * Tests the prefix tree, which finds texts by their prefixes. The broker uses the tree to find the
+ * watches of a key. The tests compare the tree to a search through all texts, for any insertions
+ * and deletions.
  */
 import { PrefixTree } from '@holdfast/server/internal'
 import { expect } from 'chai'
