@@ -1,7 +1,7 @@
 /**
- * A client may read all locks and waiting requests page by page, by the steps of section 10 of
- * PROTOCOL.md. With every limit, the pages together must list the same locks as one query without
- * pages. Locks of one key are in the order of their fences, the numbers of their grants.
+ * Tests that a client can read all locks and waiting requests page by page, by the steps of section
+ * 10 of PROTOCOL.md. With every limit, the pages together must list the same locks as one query
+ * without pages. Locks of one key are in the order of their fences, the numbers of their grants.
  */
 import { PageBuilder } from '@holdfast/server/internal'
 import type { HeldInfo, ServerMessage, WaitingInfo } from '@holdfast/shared'
@@ -40,6 +40,7 @@ function pagesOf(client: Client, prefix: string, limit: number): Listing[] {
     // No client releases a lock during this test, so only the last page may be empty.
     else expect(isLast, `empty page after ${JSON.stringify(start)}`).to.equal(true)
     if (isLast) return pages
+    // This test makes far fewer locks, so more pages would be an endless loop.
     expect(pages.length).to.be.below(100)
     const after = [...held, ...waiting]
       .map(({ key }) => key)

@@ -1,7 +1,7 @@
 /**
- * A watch with `queue` first sends the requests that wait, and then an event for each change of a
- * queue. If the broker needs many turns of the event loop to send the waiting requests, queues
- * change between these turns. The list and the events together must still be exact.
+ * Tests a watch with `queue`, which first sends the requests that wait, and then an event for each
+ * change of a queue. If the broker needs many turns of the event loop to send the waiting requests,
+ * queues change between these turns. The list and the events together must still be exact.
  */
 import type { QueueEvent } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -68,6 +68,7 @@ describe('a watch with a long queue', function () {
         const keys = Array.from({ length: 300 }, (_, i) => `k${i}`)
         holder.say(...keys.map((key, i) => ({ type: 'lock', id: i + 1, key })))
         busy.say(...keys.map((key, i) => ({ type: 'lock', id: i + 1, key })))
+        // 300 further requests, with the next ids, wait for the first key.
         busy.say(...keys.map((_, i) => ({ type: 'lock', id: i + 301, key: 'k0' })))
         const fences = keys.map((_, i) => i + 1)
         const watcher = harness.join({ lease: 60_000 })

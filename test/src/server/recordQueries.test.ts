@@ -118,6 +118,7 @@ describe('a query for barriers or kept results', () => {
     const harness = new BrokerHarness()
     const [first, second, reader] = [harness.join(), harness.join(), harness.join()]
     arriveAt(first, 'b', 600)
+    // The socket of the reader has no room.
     reader.socket.bufferedBytes = 1024 * 1024
     expect(ask(reader, { kind: 'barriers' })).to.deep.equal([])
     // The second call is the last party, so the first 300 barriers end. Five barriers are new.

@@ -1,6 +1,6 @@
 /**
- * The limit on the sockets that have not become a WebSocket: which socket the broker destroys when
- * too many sockets wait for the rest of their request.
+ * Tests the limit on the sockets that have not become a WebSocket: which socket the broker destroys
+ * when too many sockets wait for the rest of their request.
  */
 import { PassThrough } from 'node:stream'
 import {
@@ -46,6 +46,7 @@ describe('the limit on sockets without a WebSocket', () => {
     list.filter(({ destroyed }) => destroyed).length
 
   it('destroys further sockets of the address that has the most', () => {
+    // The limit `pendingConnections` is 10. The later sockets begin with another port.
     expect(destroyedCount(open('10.0.0.1', burst + 10))).to.equal(0)
     expect(destroyedCount(open('10.0.0.1', 5, 5_000))).to.equal(5)
   })

@@ -1,7 +1,7 @@
 /**
- * The send queue of a connection. The queue sends its messages in order in frames of bounded size,
- * once a turn of the event loop. The queue reads streams of messages only as fast as the client
- * reads the messages.
+ * Tests the send queue of a connection. The queue sends its messages in order in frames of bounded
+ * size, once a turn of the event loop. The queue reads streams of messages only as fast as the
+ * client reads the messages.
  */
 import { SendQueue } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -66,6 +66,7 @@ describe('send queue: with messages, the queue', () => {
     for (let n = 1; n <= 200; n++) queue.add(message(n, 1_000))
     queue.flush()
     expect(sentNumbers(socket)).to.deep.equal(range(1, 200))
+    // 200 messages of 1,000 bytes fill more than six frames.
     expect(socket.frames).to.have.length(7)
     for (const frame of socket.frames) expect(Buffer.byteLength(frame)).to.be.at.most(32 * 1024)
   })
@@ -95,6 +96,7 @@ describe('send queue: with messages, the queue', () => {
     queue.add(message(2))
     queue.flush()
     expect(sentNumbers(socket)).to.deep.equal([])
+    // The bytes in the socket, and two messages of 20 bytes.
     expect(queue.backlogBytes).to.equal(10_000_040)
     socket.bufferedBytes = 0
     queue.flush()
@@ -197,6 +199,7 @@ describe('send queue: with streams, the queue', () => {
     queue.addStream(stream(1, 10, 10_000).messages)
     queue.add(message(11, 500))
     queue.flush()
+    // Seven messages of the stream are in the socket.
     expect(queue.backlogBytes).to.equal(70_000 + 500)
     socket.isReading = true
     socket.bufferedBytes = 0

@@ -1,9 +1,9 @@
 /**
- * A client that does not read its output must cost the broker only bounded memory. The broker
- * aborts the connection of a client that has more than 256 KiB unread for five seconds, or more
- * than 1 MiB at any time. The lease is the time that the broker keeps a session without a message
- * of its client. The grace is the time that a session outlives its connection. A fence is the
- * number of a grant.
+ * Tests clients that do not read their output, which must cost the broker only bounded memory. The
+ * broker aborts the connection of a client that has more than 256 KiB unread for five seconds, or
+ * more than 1 MiB at any time. The lease is the time that the broker keeps a session without a
+ * message of its client. The grace is the time that a session outlives its connection. A fence is
+ * the number of a grant.
  */
 import type { LockEvent } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -142,6 +142,7 @@ describe('slow readers', () => {
     const parts = reader.socket.heardOf('found')
     expect(parts.flatMap(({ held }) => held)).to.have.length(1_000)
     expect(parts.filter(({ more }) => !more)).to.deep.equal([parts.at(-1)])
+    // The answer has 4 MB, and the broker puts less than 100 KiB into the socket at a time.
     expect(reads).to.be.above(40)
   })
 
@@ -234,6 +235,7 @@ describe('slow readers', () => {
     harness.environment.endTurn()
     const events = slowReader.socket.heardOf('event').map(({ event }) => (event as LockEvent).fence)
     expect(events.at(-1)).to.equal(fence)
+    // The first grant, to the slow reader itself, came before its watch.
     expect(new Set(events).size).to.equal(fence - 1)
   })
 

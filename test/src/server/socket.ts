@@ -16,7 +16,7 @@ export class FakeSocket implements Socket {
   /** The code and the reason of the broker's close; undefined before the close. */
   closedWith: { readonly code: number; readonly reason: string } | undefined
   terminated = false
-  /** Whether the client reads its frames immediately. Frames that it does not read are buffered. */
+  /** Whether the client reads its frames immediately. Unread frames count as buffered bytes. */
   isReading = true
   /** The bytes that the broker has sent and the client has not read. */
   bufferedBytes = 0

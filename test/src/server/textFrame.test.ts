@@ -1,6 +1,6 @@
 /**
- * The broker's fast path encodes common text frames and writes them to the raw socket, without
- * `ws`. A client of the package `ws` must read these frames.
+ * Tests the broker's fast path for output, which encodes common text frames and writes the frames
+ * to the raw socket, without `ws`. A client of the package `ws` must read these frames.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
@@ -54,8 +54,10 @@ describe('a text frame of the fast path', () => {
     })
   }
 
+  // A length of up to 125 is in one byte, and a length of up to 65,535 in two further bytes.
   for (const length of [0, 1, 2, 125, 126, 127, 255, 256, 32_768, 65_535]) {
     it(`of ${length} characters arrives unchanged`, async () => {
+      // The 95 printable characters of ASCII, from the space (32) on.
       const text = Array.from({ length }, (_, i) => String.fromCharCode(32 + (i % 95))).join('')
       const texts = await received(1, () => raw.write(plainTextFrame(text)!, 'latin1'))
       assert.deepEqual(texts, [text])

@@ -1,10 +1,10 @@
 /**
- * The timekeeper reports the deadlines of clients, such as the ends of leases and ttls, and the
- * broker's own timers. While the process of the broker is stopped, clients cannot renew anything.
- * So the timekeeper shifts client deadlines by the time of the stop, but not the broker's timers. A
- * client deadline expires only after the broker has handled the input that had arrived before. The
- * lease is the time that the broker keeps a session without a message of its client. The ttl of a
- * lock is the time after which the lock expires.
+ * Tests the timekeeper, which reports the deadlines of clients, such as the ends of leases and
+ * ttls, and the broker's own timers. While the process of the broker is stopped, clients cannot
+ * renew anything. So the timekeeper shifts client deadlines by the time of the stop, but not the
+ * broker's timers. A client deadline expires only after the broker has handled the input that had
+ * arrived before. The lease is the time that the broker keeps a session without a message of its
+ * client. The ttl of a lock is the time after which the lock expires.
  */
 import { Timekeeper } from '@holdfast/server/internal'
 import { expect } from 'chai'

@@ -1,6 +1,6 @@
 /**
- * Long work runs in short turns of the event loop: after 10 ms, the work pauses until the next
- * turn.
+ * Tests long work that runs in short turns of the event loop: after 10 ms, the work pauses until
+ * the next turn.
  */
 import { runInTurns } from '@holdfast/server/internal'
 import { expect } from 'chai'

@@ -1,5 +1,5 @@
 /**
- * The release of a key with thousands of shared requests. The broker grants these requests in
+ * Tests the release of a key with thousands of shared requests. The broker grants these requests in
  * parts, one part in each turn of the event loop, and serves other clients between the parts. A key
  * is unfinished until the broker has granted all its requests that can be granted. A fence is the
  * number of a grant.
@@ -31,11 +31,13 @@ describe('a release with thousands of shared requests', () => {
     const { harness, holder, crowd } = setUp()
     const { table } = harness.broker
     holder.socket.say({ type: 'unlock', id: 2, fence: 1 })
+    // The first part has 1,000 of the 2,500 requests.
     expect(table.heldCount).to.equal(1_000)
     harness.environment.endOneTurn()
     const other = harness.connect()
     other.say({ type: 'hello' })
     expect(table.heldCount).to.be.below(2_500)
+    // The holder, the crowd of two clients, and the other client.
     expect(table.sessions.size).to.equal(4)
     harness.environment.endTurn()
     expect(table.heldCount).to.equal(2_500)
