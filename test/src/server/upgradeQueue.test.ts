@@ -104,6 +104,7 @@ describe('the queue of upgrades', () => {
     addMany('b', 2, '192.0.2.2')
     addMany('c', 1, '192.0.2.3')
     environment.endOneTurn()
+    // Five upgrades fit into the budget of a turn.
     expect(accepted).to.deep.equal(['a1', 'b1', 'c1', 'a2', 'b2'])
   })
 

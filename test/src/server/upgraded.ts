@@ -66,6 +66,7 @@ export function frame(first: number, text: string): Frame {
 export function encodeFrame({ first, payload, mask, isLong = false }: Frame): Buffer {
   const head = header(first, payload.length, mask === undefined ? 0 : 0x80, isLong)
   if (mask === undefined) return Buffer.concat([head, payload])
+  // The four bytes of the mask repeat over the payload.
   return Buffer.concat([head, mask, payload.map((byte, i) => byte ^ mask[i & 3]!)])
 }
 
