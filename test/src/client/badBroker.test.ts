@@ -151,6 +151,7 @@ describe('a client that receives invalid messages', () => {
         expect(result, message.type + change).to.contain(`invalid message: ${fault}`)
       }
     }
+    // With fewer invalid messages, the variants would not cover all fields.
     expect(failed).to.be.greaterThan(300)
   }).timeout(60_000)
 
@@ -295,6 +296,7 @@ describe('a broker that sends impossible messages', () => {
 
   it('cannot list more locks than a query or a watch may list', async () => {
     const info = { key: 'k', mode: 'shared', session: 's', fence: 3, since: 4 }
+    // Two parts with 600 locks are more than the 1,000 locks that one answer may list.
     const part = { held: Array(600).fill(info), heldCount: 600, more: true }
     const found = { type: 'found', id: 4, ...part, waiting: [], waitingCount: 0 }
     expect(await reasonFor(found, found)).to.contain('"found" has more than 1000')

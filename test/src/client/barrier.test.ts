@@ -51,6 +51,7 @@ describe('session.barrier', () => {
   it('times out by itself if the broker does not answer in time', async () => {
     const { clock, session } = await openScene()
     const passed = session.barrier('k', { parties: 2, timeout: 1_000 })
+    // The client waits 250 ms longer than the timeout for the answer of the broker.
     clock.advance(1_249)
     expect(await stateOf(passed)).to.equal('pending')
     clock.advance(1)
@@ -109,6 +110,7 @@ describe('session.barrier', () => {
     [7, { parties: 2 }, 'INVALID_KEY'],
     ['k', undefined, 'INVALID_OPTION'],
     ['k', {}, 'INVALID_OPTION'],
+    // A barrier has 2 to 1,000 parties.
     ...[1, 0, -1, 2.5, 1_001, '2', null, Number.NaN].map(
       (parties) => ['k', { parties }, 'INVALID_OPTION'] as const,
     ),

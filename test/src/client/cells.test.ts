@@ -1,7 +1,7 @@
 /**
- * The client for several cells, without a broker: the checks of `connect`, and how the answers of
- * several cells are merged. Cells are independent brokers or clusters, each of which serves a part
- * of the keys.
+ * Tests the client for several cells, without a broker: the checks of `connect`, and how the client
+ * merges the answers of several cells. Cells are independent brokers or clusters, each of which
+ * serves a part of the keys.
  */
 import type { HeldInfo, LockStats, QueryResult, WaitingInfo } from '@holdfast/client'
 import { type CellConnectOptions, connect } from '@holdfast/client/cells'
@@ -109,6 +109,7 @@ describe('the merged statistics of cells', () => {
       newestDeadlock: { since: 9, cycle: [] },
       deadlocks: [9, 7, 5, 5, 3, 1].map((since) => ({ since, cycle: [] })),
     })
+    // A broker lists its newest 20 refused deadlocks, and so does the client for all cells.
     const full = { ...newer(50), deadlocks: Array(20).fill({ since: 50, cycle: [] }) }
     expect(mergeStats([newer(60), full]).deadlocks!.map(({ since }) => since)).to.deep.equal([
       ...[60, 56],

@@ -152,6 +152,7 @@ describe('closing a session', () => {
     const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
     scene.session.on('lost', () => void scene.session.close())
     await acquireLock(scene)
+    // At the client, the lease of 10,000 ms has ended after this time (see `lease.test.ts`).
     scene.clock.stop(9_800)
     scene.socket.end()
     expect(scene.network.sockets.length).to.equal(2)

@@ -108,6 +108,7 @@ describe('connecting', () => {
         network.last.deliver({ type: 'welcome', session: 's1', lease: 'long' })
       },
       ({ network, clock }) => {
+        // The server sends nothing until the client gives up.
         network.last.accept()
         clock.advance(10_000)
       },
@@ -159,6 +160,7 @@ describe('connecting', () => {
       [7420, {}, 'INVALID_OPTION'],
       [[], {}, 'INVALID_OPTION'],
       [url, { token: '' }, 'INVALID_OPTION'],
+      // A token has at most 3,072 characters, a hello 4 KiB, and a name 256 characters.
       [url, { token: 'x'.repeat(3_073) }, 'INVALID_OPTION'],
       [url, { token: '€'.repeat(3_000) }, 'INVALID_OPTION'],
       [url, { name: 'x'.repeat(257) }, 'INVALID_OPTION'],

@@ -196,6 +196,7 @@ describe('session.campaign', () => {
     ['a ttl', 'k', { ttl: 5 }, 'INVALID_OPTION'],
     ['a BigInt', 'k', { value: 1n }, 'INVALID_OPTION'],
     ['a cycle', 'k', { value: cycle }, 'INVALID_OPTION'],
+    // With its two quotes, this value has 4 KiB and 1 byte of JSON.
     ['a value above 4 KiB', 'k', { value: 'x'.repeat(4_095) }, 'INVALID_OPTION'],
   ]
   for (const [problem, name, options, code] of badCalls) {
@@ -273,6 +274,7 @@ describe('session.observe', () => {
     await turn()
     socket.deliver(watching(leader(7, 0)))
     await first
+    // The client keeps at most 64 changes that the consumer has not read.
     for (let value = 1; value <= 65; value++) {
       socket.deliver(event('proclaimed', leader(7, value)))
       await turn()

@@ -79,7 +79,9 @@ describe('errors: the key', () => {
     const alone = errorOf(session.lock('a', { timeout: 10 }))
     const singleflight = errorOf(session.singleflightLock('b', { timeout: 10 }))
     await turn()
+    // The hello and two requests.
     expect(socket.sent).to.have.length(3)
+    // The client waits 250 ms longer than a timeout for the answer of the broker.
     clock.advance(300)
     expect(await alone).to.include({ code: 'LOCK_TIMEOUT', key: 'a' })
     expect(await singleflight).to.include({ code: 'LOCK_TIMEOUT', key: 'b' })

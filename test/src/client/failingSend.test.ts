@@ -42,6 +42,7 @@ describe('a WebSocket that throws from send', () => {
   })
 
   it('fails the connection when it throws at a request, with that error as the cause', async () => {
+    // The hello has fewer than 50 characters, and the request below has more.
     const { environment, sockets } = failingStage(50)
     const connecting = connectIn(url, { reconnect: false }, environment)
     await turn()
@@ -56,6 +57,7 @@ describe('a WebSocket that throws from send', () => {
   })
 
   it('reconnects and repeats the request, and gives up when it throws each time', async () => {
+    // Only the frame with the long request has more than 200 characters.
     const { environment, sockets, clock } = failingStage(200)
     const connecting = connectIn(url, { reconnect: [0, 0, 0, 0], grace: 'lease' }, environment)
     await turn()

@@ -1,8 +1,8 @@
 /**
- * The heartbeat of the client: when the client sends `pong` by itself, so that the broker need not
- * send `ping`. The lease is how long the broker keeps a silent session; it is 10,000 ms here. A
- * session is idle while it holds nothing and no request of it waits. The grace is how long the
- * broker keeps a session without a connection.
+ * Tests the heartbeat of the client: when the client sends `pong` by itself, so that the broker
+ * need not send `ping`. The lease is how long the broker keeps a silent session; it is 10,000 ms
+ * here. A session is idle while it holds nothing and no request of it waits. The grace is how long
+ * the broker keeps a session without a connection.
  */
 import { expect } from 'chai'
 import {
@@ -74,6 +74,7 @@ describe('heartbeat', () => {
       const lock = await acquireLock(scene, { fence: round + 1 })
       void lock.unlock().catch(() => {})
       await turn()
+      // Each round has a lock request with an odd id and an unlock with the next id.
       scene.socket.deliver({ type: 'unlocked', id: 2 * round + 2 })
     }
   })

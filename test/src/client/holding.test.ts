@@ -1,8 +1,8 @@
 /**
- * How long the client regards a lock as held, and what the client does at the end of that time.
- * The lease is how long the broker keeps a silent session; the grace is how long the broker keeps a
- * session without a connection. A session with a grace is in jeopardy while its connection is down.
- * A fence is the number of a grant. A turn is one turn of the event loop.
+ * Tests how long the client regards a lock as held, and what the client does at the end of that
+ * time. The lease is how long the broker keeps a silent session; the grace is how long the broker
+ * keeps a session without a connection. A session with a grace is in jeopardy while its connection
+ * is down. A fence is the number of a grant. A turn is one turn of the event loop.
  */
 import type { HoldfastError, ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -46,6 +46,7 @@ describe('holding a lock', () => {
       acknowledge(scene)
     }
     expect(lock.held).to.equal(true)
+    // 4 * 2,424 ms are 3 ms less than the lease.
     for (let n = 6; n <= 9; n++) {
       scene.clock.advance(2_424)
       scene.socket.deliver({ type: 'ping', n })
@@ -63,6 +64,7 @@ describe('holding a lock', () => {
     await turn()
     scene.clock.advance(9_000)
     acknowledge(scene)
+    // The lease ends 9,699 ms after the pong.
     scene.clock.advance(698)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
@@ -213,7 +215,7 @@ describe('holding a lock with a grace', () => {
   it('ends in the turn in which the connection drops, if the lease is over', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
-    scene.clock.stop(9_699)
+    scene.clock.stop(leaseMs)
     scene.socket.end()
     expect(lock.signal.aborted).to.equal(true)
     expect(scene.events).to.deep.equal(['lost session', 'jeopardy'])
@@ -223,6 +225,7 @@ describe('holding a lock with a grace', () => {
     const scene = await openScene({ reconnect: [100_000] }, welcomeWithGrace({ grace: 1_000 }))
     const lock = await acquireLock(scene)
     scene.socket.end()
+    // The client subtracts 1 % and a margin of 51 ms from the grace of 1,000 ms.
     expect(scene.session.leaseLeft).to.equal(939)
     scene.clock.advance(938)
     expect(lock.held).to.equal(true)

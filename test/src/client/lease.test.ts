@@ -33,6 +33,7 @@ describe('the lease of a client', () => {
   })
 
   it('ends at the client before it ends at the broker, if the rates of the clocks differ by at most 1 %', () => {
+    // A rate of 1 is that of real time. Two of these rates differ by at most 1 %.
     const rate = fc.double({ min: 0.995, max: 1.005, noNaN: true })
     fc.assert(
       fc.property(

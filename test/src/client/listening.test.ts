@@ -30,6 +30,7 @@ describe('listening to a session', () => {
     session.on('lost', () => void session.close())
     session.once('lost', ({ key }) => calls.push(key))
     socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
+    // The first listener closes the session. So the loss of b comes within the event for a.
     expect(calls).to.deep.equal(['b'])
   })
 

@@ -20,6 +20,7 @@ describe('locking', () => {
     void session.tryLock('c"\\')
     void session.lock('d', { steal: true })
     await turn()
+    // One frame with the hello, and one frame with all requests.
     expect(socket.frames.length).to.equal(2)
     expect(socket.newMessages()).to.deep.equal([
       { type: 'lock', id: 1, key: 'a' },
@@ -211,6 +212,8 @@ describe('locking', () => {
 
   it('runs a callback under a lock, and unlocks after every outcome', async () => {
     const { session, socket } = await openScene()
+    // The client has sent the hello and then requests with rising ids. So the number of the sent
+    // messages without the hello is the id of the newest request.
     const grant = async (fence: number) => {
       await turn()
       socket.deliver({ type: 'granted', id: socket.sent.length - 1, fence })

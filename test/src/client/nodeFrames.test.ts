@@ -2,6 +2,9 @@
  * Tests the fast path of the client in Node, by which common frames bypass the library `ws`. The
  * client must read and write exactly as `ws` alone does, so the tests give the same bytes to the
  * WebSocket class of the client and to the class of `ws`.
+ *
+ * The first byte of a frame has a flag for the end of a message (0x80) and an opcode: 0
+ * (continuation), 1 (text), 2 (binary), 9 (ping) or 0xa (pong).
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -95,6 +98,7 @@ const streams: Readonly<Record<string, readonly Buffer[]>> = {
     frame(0x81, 'b'),
   ],
   'a reserved bit': [frame(0x81, 'a'), frame(0xc1, 'b'), frame(0x81, 'c')],
+  // A mask of four bytes and one masked byte. Only a client may send such a frame.
   'a masked frame': [frame(0x81, 'a'), Buffer.from([0x81, 0x81, 1, 2, 3, 4, 5]), frame(0x81, 'c')],
   'a text inside a fragmented text': [frame(0x01, 'a'), frame(0x81, 'b')],
 }
@@ -177,7 +181,9 @@ describe('the WebSocket of the client in Node', () => {
     }
     for (let i = 0; i < 3_000; i++) client.send('text')
     const masks = new Set(written.map((bytes) => bytes.readUInt32BE(2)))
+    // The second byte has the flag of a mask (0x80) and the length of `text`.
     assert.isTrue(written.every((bytes) => bytes[0] === 0x81 && bytes[1] === 0x84))
+    // Random masks of 32 bits are hardly ever equal.
     assert.isAbove(masks.size, 2_990)
   })
 })

@@ -103,6 +103,7 @@ describe('session.once', () => {
     ['a function', () => {}],
     ['a symbol', Symbol('s')],
     ['200 kB', 'v'.repeat(200_000)],
+    // With its two quotes, this value has 32 KiB and 1 byte of JSON.
     ['32 KiB and a byte', 'v'.repeat(32 * 1024 - 1)],
     [
       'an object whose toJSON throws',
