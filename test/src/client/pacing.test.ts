@@ -30,6 +30,7 @@ function idsOf(messages: readonly ClientMessage[], type: ClientMessage['type']):
 describe('the ack window', () => {
   it('lets 512 requests and an ack pass, and the next requests when that ack is acknowledged', async () => {
     const { session, socket } = await openScene({}, welcomeWithGrace())
+    // More requests than two ack windows.
     requestLocks(session, 1_100)
     await turn()
     const first = socket.newMessages()

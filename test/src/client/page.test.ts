@@ -99,6 +99,7 @@ describe('a session in a page', () => {
   it('gives up a try to connect when the user leaves the page', async () => {
     const { clock, network, page } = await openOnPage()
     network.last.end()
+    // By default, the client reconnects within this time.
     clock.advance(100)
     expect(network.sockets).to.have.length(2)
     page.leave()

@@ -1,6 +1,6 @@
 /**
- * What queries, watches and counters show of scopes, upgrades and refused deadlocks. A scope is one
- * logical task of a session.
+ * Tests what queries, watches and counters show of scopes, upgrades and refused deadlocks. A scope
+ * is one logical task of a session.
  */
 import type { Found, QueueEvent } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -46,6 +46,7 @@ describe('queries and watches', () => {
     const fence = upgrader!.acquire('k', { mode: 'shared' })
     const second = other!.acquire('k', { mode: 'shared' })
     writer!.lock('k')
+    // The id is far above the id of the lock request.
     upgrader!.say({ type: 'upgrade', id: 900, fence })
     for (const fields of [{}, { key: 'k' }, { after: '' }]) {
       const { waiting, waitingCount } = query(reader!, fields)
@@ -118,6 +119,7 @@ describe('the counters of refused deadlocks', () => {
     const before = memoryOfDeadlocks()
     refuse(0)
     const bytesOfOne = memoryOfDeadlocks() - before
+    // The cycle has two keys of 500 characters, and each character counts as two bytes.
     expect(bytesOfOne).to.be.within(2 * 2 * 500, 4_000)
     for (let i = 1; i < 40; i++) refuse(i)
     const { length } = harness.broker.stats().deadlocks!

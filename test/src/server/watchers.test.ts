@@ -1,6 +1,7 @@
 /**
- * Watches and queries. A watch sends the held locks first, then every event of its keys once. A
- * fence is the number of a grant, which identifies a lock.
+ * Tests watches and queries. A watch sends the held locks first, then every event of its keys once.
+ * A fence is the number of a grant, which identifies a lock. The fake wall clock of the broker
+ * begins at 1,700,000,000,000 ms.
  */
 import type { WatchEvent } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -249,6 +250,7 @@ describe('watches of one connection that match the same event', () => {
     const locks = Array.from({ length: 100 }, (_, i) => ({ type: 'lock', id: i + 1, key: `k${i}` }))
     busy.socket.say(...locks)
     busy.say({ type: 'pong', n: 1 })
+    // The watcher has got 100 events, each with the ids of 1,000 watches.
     expect(watcher.socket.frames.length).to.be.above(5)
     expect(events(watcher)).to.have.length(100 * 1_000)
   })

@@ -1,6 +1,7 @@
 /**
- * The adapter between the broker and a WebSocket of `ws`, on a fake TCP socket: pauses, the end of
- * a paused connection, and pings of a client that does not read.
+ * Tests the adapter between the broker and a WebSocket of `ws`, on a fake TCP socket: pauses, the
+ * end of a paused connection, and pings of a client that does not read. The first byte of a frame
+ * is 0x81 for a text, 0x88 for a close, 0x89 for a ping, and 0x8a for a pong.
  */
 import { createServer, type IncomingMessage } from 'node:http'
 import { Duplex } from 'node:stream'
@@ -112,6 +113,7 @@ class Peer {
   }
 }
 
+/** Lets turns of the event loop pass: by default as many as `ws` needs for its events, and more. */
 async function turns(count = 5): Promise<void> {
   for (let i = 0; i < count; i++) await turn()
 }
@@ -157,6 +159,7 @@ describe('a WebSocket of the broker', () => {
     peer.raw.destroy(new Error('ECONNRESET'))
     await turns()
     const allEvents = ['1', '2', 'bye', 'close']
+    // No pause can delay the close, so `close` follows `bye` immediately.
     for (const count of [1, 2, 4]) {
       await turns()
       expect(peer.heard).to.deep.equal(allEvents.slice(0, count))
@@ -217,6 +220,7 @@ describe('a WebSocket of the broker', () => {
     for (const data of ['one', 'two', 'three']) peer.ping(data)
     await turns()
     expect(peer.heard).to.deep.equal(['control', 'control', 'control'])
+    // A pong with five bytes.
     expect(peer.written).to.equal('\u008a\u0005three')
     peer.ping('four')
     await turns()

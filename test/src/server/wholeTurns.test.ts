@@ -1,7 +1,7 @@
 /**
- * Many clients that each send one message of very much work in the same turn of the event loop: a
- * message that releases many locks, grants many waiters, or visits many scopes in a check for
- * deadlocks. The broker handles only a few of these messages in each turn, and answers another
+ * Tests many clients that each send one message of very much work in the same turn of the event
+ * loop: a message that releases many locks, grants many waiters, or visits many scopes in a check
+ * for deadlocks. The broker handles only a few of these messages in each turn, and answers another
  * client in each turn. A fence is the number of a grant.
  */
 import { costs, turnBudget } from '@holdfast/server/internal'
@@ -137,7 +137,8 @@ const kinds: Record<string, MessageKind> = {
     },
   },
   'a value for many followers': {
-    // One command answers 15 followers, because each value has 30 KB.
+    // One command answers 15 followers, because each value has 30 KB. The meter counts about 240
+    // units for the bytes of one answer.
     workEach: 15 * 240,
     prepare: (scene) =>
       scene.joinMany().map((client, i) => {
@@ -180,6 +181,7 @@ describe('messages of much work in one turn', function () {
       // expensive message.
       const maxWork = turnBudget.all + clientCount * turnBudget.minimum + workEach
       let total = 0
+      // The work is done after 50 turns with hardly any work besides the answer to the bystander.
       for (let id = 1, idleTurns = 0; idleTurns < 50; id++) {
         bystander.socket.say({ type: 'stats', id })
         harness.environment.endOneTurn()

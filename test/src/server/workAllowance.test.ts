@@ -20,6 +20,7 @@ describe('the work allowance of a connection', () => {
   })
 
   it('ends a slice when the time of a slice has passed', () => {
+    // A slice of 200 units, which begins at 1,000 ms.
     allowance.beginSlice(200, 1_000)
     allowance.endIfLate(1_000 + turnBudget.sliceMs - 0.01)
     expect(allowance.unitsLeft).to.equal(200)

@@ -1,7 +1,7 @@
 /**
- * The work scheduler on a fake clock. A turn of the event loop has a budget of work units and a
- * budget of time. A turn ends when one of the two budgets is used up. On a slow machine, the budget
- * of time is used up first.
+ * Tests the work scheduler on a fake clock. A turn of the event loop has a budget of work units and
+ * a budget of time. A turn ends when one of the two budgets is used up. On a slow machine, the
+ * budget of time is used up first.
  */
 import { type PacedWork, turnBudget, unitsPerMs, WorkScheduler } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -19,6 +19,7 @@ describe('the work scheduler', () => {
 
   it('allows a connection less work the longer the turn takes, but at least a minimum', () => {
     const allowances = [0, 1, 1.5, 1.75, 2, 50].map((ms) => scheduler.allowanceAt(1_000 + ms))
+    // A turn has 2 ms. A connection gets at most 1,000 units, and at least 96.
     expect(allowances).to.deep.equal([1_000, 1_000, 1_000, 500, 96, 96])
     expect(scheduler.unitsLeft).to.be.at.most(0)
   })
@@ -61,6 +62,7 @@ describe('the work scheduler', () => {
       scheduler.add({
         work: () => {
           order.push(name)
+          // This work uses up the units of its own turn and of the next two turns.
           return 3.3 * unitsOfPausedWork
         },
       })

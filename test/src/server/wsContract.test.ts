@@ -99,9 +99,11 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
   },
 
   'counts raw writes as buffered': (connect) => {
-    const { raw, websocket } = connectWriter(connect, true)
+    const isBlocked = true
+    const { raw, websocket } = connectWriter(connect, isBlocked)
     const before = websocket.bufferedAmount
     raw.write(plainTextFrame('x'.repeat(100))!, 'latin1')
+    // The frame has two bytes before its text.
     assert.equal(websocket.bufferedAmount, before + 102)
   },
 
