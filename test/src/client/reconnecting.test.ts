@@ -20,6 +20,11 @@ import {
 
 const newWelcome = welcome({ session: 's2', at: 10 })
 
+/** The hosts that the client has tried to connect to, in order. Each host is one letter. */
+function triedHosts(sockets: readonly { readonly url: string }[]): string {
+  return sockets.map((socket) => socket.url.slice('ws://'.length)[0]).join('')
+}
+
 describe('reconnecting', () => {
   it('opens a new session, and repeats requests with the rest of their timeouts', async () => {
     const scene = await openScene()
@@ -40,6 +45,7 @@ describe('reconnecting', () => {
     await turn()
     expect(scene.events).to.deep.equal(['newSession'])
     expect(scene.session.id).to.equal('s2')
+    // The timeout is 20,000 ms minus the 1,000 ms above and the 50 ms of `reconnect`.
     expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'lock', id: 1, key: 'a', timeout: 18_950 },
       { type: 'lock', id: 3, key: 'c' },
@@ -90,11 +96,12 @@ describe('reconnecting', () => {
     await turn()
     scene.clock.advance(1_000)
     scene.socket.end()
-    const later = codeOf(scene.session.lock('b', { timeout: 3_999 }))
+    // This request begins later, and ends 1 ms before the other request.
+    const laterRequesting = codeOf(scene.session.lock('b', { timeout: 3_999 }))
     scene.clock.advance(3_998)
     expect(await stateOf(requesting)).to.equal('pending')
     scene.clock.advance(1)
-    expect(await later).to.equal('LOCK_TIMEOUT')
+    expect(await laterRequesting).to.equal('LOCK_TIMEOUT')
     expect(await stateOf(requesting)).to.equal('pending')
     scene.clock.advance(1)
     expect(await requesting).to.equal('LOCK_TIMEOUT')
@@ -127,6 +134,7 @@ describe('reconnecting', () => {
       expect(tries()).to.equal(before + 2)
       scene.socket.accept()
       scene.socket.deliver(newWelcome)
+      // The drop of a connection that was open for at least 1 s begins a new outage.
       scene.clock.advance(1_000)
     }
     expect(scene.events).to.deep.equal(['newSession', 'newSession'])
@@ -144,10 +152,12 @@ describe('reconnecting', () => {
       expect(scene.network.sockets.length).to.equal(tries + 1)
       scene.socket.accept()
       scene.socket.deliver(newWelcome)
+      // Only the last connection is open for 1 s, so that its drop begins a new outage.
       scene.clock.advance(delay === 400 ? 1_000 : 999)
     }
     scene.socket.end(1011)
     scene.clock.advance(100)
+    // The first connection, one after each of the three delays, and one after the first delay again.
     expect(scene.network.sockets.length).to.equal(5)
   })
 
@@ -167,6 +177,7 @@ describe('reconnecting', () => {
   it('gives its only broker two seconds for a welcome, even with a short lease', async () => {
     const scene = await openScene({}, welcome({ lease: 2_000 }))
     scene.socket.end()
+    // The client tries to reconnect after 50 ms.
     scene.clock.advance(50)
     const { socket } = scene
     scene.clock.advance(1_999)
@@ -176,7 +187,10 @@ describe('reconnecting', () => {
   })
 
   it('derives the time limit of a try from the lease, and doubles the limit after each round', () => {
-    const tries: [lease: number, brokers: number, rounds: number, ms: number][] = [
+    // For one broker, a try lasts a third of the lease, but at least 2,000 ms. For several brokers,
+    // one round lasts half of the lease, but each try at least 500 ms. A try lasts at most 10,000 ms.
+    const tries: [lease: number, brokerCount: number, failedRounds: number, ms: number][] = [
+      // The client does not know its lease before the first welcome.
       [0, 1, 0, 10_000],
       [15_000, 1, 0, 5_000],
       [3_000, 1, 0, 2_000],
@@ -186,9 +200,9 @@ describe('reconnecting', () => {
       [15_000, 3, 1, 5_000],
       [15_000, 3, 9, 10_000],
     ]
-    for (const [lease, brokers, rounds, ms] of tries) {
-      const label = `${lease} ${brokers} ${rounds}`
-      expect(connectTimeoutFor(lease, brokers, rounds), label).to.equal(ms)
+    for (const [lease, brokerCount, failedRounds, ms] of tries) {
+      const label = `${lease} ${brokerCount} ${failedRounds}`
+      expect(connectTimeoutFor(lease, brokerCount, failedRounds), label).to.equal(ms)
     }
   })
 
@@ -265,7 +279,7 @@ describe('reconnecting', () => {
     network.last.end()
     network.last.end()
     clock.advance(10)
-    expect(network.sockets.map((socket) => socket.url.slice(5, 6)).join('')).to.equal('abbcab')
+    expect(triedHosts(network.sockets)).to.equal('abbcab')
     network.last.accept()
     network.last.deliver(newWelcome)
     expect(session.state).to.equal('connected')
@@ -281,7 +295,7 @@ describe('reconnecting', () => {
     const session = await connecting
     network.last.end(1012)
     clock.advance(10)
-    expect(network.sockets.map((socket) => socket.url.slice(5, 6)).join('')).to.equal('aba')
+    expect(triedHosts(network.sockets)).to.equal('aba')
     network.last.accept()
     network.last.deliver(newWelcome)
     expect(session.state).to.equal('connected')

@@ -21,6 +21,12 @@ import {
   welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
+/**
+ * How long the client counts a lease of 10,000 ms, in ms. The client subtracts 1 % and a margin of
+ * 201 ms, so that it gives up a lock before the broker does (see `lease.test.ts`).
+ */
+const leaseMs = 9_699
+
 describe('resuming a session', () => {
   it('sends the newest secret, acknowledges immediately, and keeps its locks', async () => {
     const scene = await openGraced()
@@ -56,7 +62,8 @@ describe('resuming a session', () => {
       })
       scene.socket.end()
       scene.clock.advance(1_000)
-      scene.network.last.end() // a try to reconnect fails
+      // The try to reconnect fails.
+      scene.network.last.end()
       expect(scene.events).to.deep.equal([
         grace === 0 ? 'lost session' : 'jeopardy',
         'disconnected UNAVAILABLE disconnected',
@@ -73,7 +80,7 @@ describe('resuming a session', () => {
     expect(scene.events).to.deep.equal(['lost session', 'closed'])
   })
 
-  it('counts its tries, so that the broker can tell a late hello from a new one', async () => {
+  it('counts its tries, so that the broker can tell a late hello from a new hello', async () => {
     const { clock, socket, network } = await openGraced()
     socket.end()
     const tries: unknown[] = []
@@ -107,7 +114,8 @@ describe('resuming a session', () => {
     await turn()
     network.last.deliver({ type: 'granted', id: 1, fence: 7 })
     const lock = await requesting
-    // Each socket opens immediately and stays silent, like the socket of a stopped process.
+    // Each socket opens immediately and stays silent, like the socket of a stopped process. The
+    // client relies on 2,909 ms of the lease of 3,000 ms.
     for (let passed = 0; passed < 2_900 && network.last.url !== urls[2]; passed += 10) {
       clock.advance(10)
       await turn()
@@ -183,7 +191,8 @@ describe('resuming a session', () => {
     await turn()
     scene.clock.advance(4_000)
     acknowledge(scene, 94_000)
-    scene.clock.advance(9_698 - 8_050)
+    // 8,050 ms have passed since the grant: twice 4,000 ms, and the 50 ms of `reconnect`.
+    scene.clock.advance(leaseMs - 1 - 8_050)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
     expect([lock.held, lateLock.held, scene.socket.dropped]).to.deep.equal([false, false, false])
@@ -219,6 +228,7 @@ describe('resuming a session', () => {
     requesting.push(scene.session.lock('new'))
     scene.socket.deliver(resumed, snapshot([], [1]))
     await turn()
+    // The timeout is 20,000 ms minus the 1,000 ms above and the 50 ms of `reconnect`.
     expect(scene.socket.newMessages()).to.deep.equal([
       nothingToAck,
       { type: 'lock', id: 2, key: 'undelivered', timeout: 18_950 },
@@ -235,13 +245,13 @@ describe('resuming a session', () => {
     const lock = await acquireLock(scene, { fence: 7 })
     clock.advance(3_000)
     await resume(scene, snapshot([held(1, 7)]))
-    expect(session.leaseLeft).to.equal(9_699)
+    expect(session.leaseLeft).to.equal(leaseMs)
     for (let n = 1; n <= 5; n++) {
       clock.advance(3_000)
       scene.socket.deliver({ type: 'ping', n })
       await turn()
       acknowledge(scene)
-      expect(session.leaseLeft).to.equal(9_699)
+      expect(session.leaseLeft).to.equal(leaseMs)
     }
     expect(lock.held).to.equal(true)
   })
@@ -252,7 +262,7 @@ describe('resuming a session', () => {
     await reconnect(scene)
     scene.socket.deliver(welcomeWithGrace({ session: 's2', secret: 'third' }))
     await turn()
-    expect(scene.session.leaseLeft).to.equal(9_699)
+    expect(scene.session.leaseLeft).to.equal(leaseMs)
   })
 
   it('repeats no request that was answered', async () => {

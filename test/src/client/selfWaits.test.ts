@@ -15,7 +15,7 @@ interface Warning {
 }
 
 /** Opens a session on a fake clock, and collects its warnings. The test grants its requests. */
-async function scene(options: ConnectOptions = {}, first: Welcome = welcome()) {
+async function scene(options: ConnectOptions = {}, welcomeMessage: Welcome = welcome()) {
   const warnings: Warning[] = []
   const { clock, network, environment } = stage()
   const warn = (message: string, code: string) => void warnings.push({ message, code })
@@ -23,7 +23,7 @@ async function scene(options: ConnectOptions = {}, first: Welcome = welcome()) {
   await turn()
   network.last.accept()
   network.last.newMessages()
-  network.last.deliver(first)
+  network.last.deliver(welcomeMessage)
   const session = await connecting
   /** Lets time pass while a broker keeps the lease of the session alive. */
   const pass = async (ms: number) => {
@@ -35,6 +35,7 @@ async function scene(options: ConnectOptions = {}, first: Welcome = welcome()) {
       network.last.deliver({ type: 'ack', n: network.last.sent.length, at: 50_000 })
     }
   }
+  /** Requests a lock and grants it. The fence is the id of the request. */
   const hold = async (key: string, mode: 'exclusive' | 'shared' = 'exclusive') => {
     const requesting = session.lock(key, { mode })
     await turn()
@@ -93,6 +94,7 @@ describe('waiting for a lock that the same session holds', () => {
     void session.lock('k').catch(() => {})
     void session.lock('k').catch(() => {})
     await turn()
+    // Longer than the 5 s, but the session holds nothing yet.
     await pass(7_000)
     expect(warnings).to.have.length(0)
     network.last.deliver({ type: 'granted', id: 1, fence: 9 })
@@ -104,6 +106,7 @@ describe('waiting for a lock that the same session holds', () => {
     const { session, warnings, pass, hold } = await scene()
     await hold('k', 'shared')
     void session.lock('k', { mode: 'shared' }).catch(() => {})
+    // More than twice the 5 s.
     await pass(11_000)
     expect(warnings).to.have.length(0)
     void session.lock('k').catch(() => {})

@@ -19,15 +19,16 @@ describe('singleflight', () => {
     expect([a.fence, b.fence, c.fence]).to.deep.equal([5, 5, 5])
     await a.unlock()
     await b.unlock()
+    // The second call of a caller must not count as the call of another caller.
     await a.unlock()
     expect([a.held, b.held, c.held]).to.deep.equal([false, false, true])
     await turn()
     expect(socket.newMessages()).to.deep.equal([])
-    const last = c.unlock()
+    const lastUnlocking = c.unlock()
     await turn()
     expect(socket.newMessages()).to.deep.equal([{ type: 'unlock', id: 2, fence: 5 }])
     socket.deliver({ type: 'unlocked', id: 2 })
-    await last
+    await lastUnlocking
   })
 
   it('does not exclude its callers from each other: all hold the lock together', async () => {
@@ -44,6 +45,7 @@ describe('singleflight', () => {
     const working = Promise.all([work(), work(), work(), work(), work()])
     await turn()
     socket.deliver({ type: 'granted', id: 1, fence: 5 })
+    // All callers hold the lock until the end of the first turn, and unlock in the second turn.
     await turn()
     await turn()
     socket.deliver({ type: 'unlocked', id: 2 })

@@ -43,6 +43,8 @@ describe('retry strategies', () => {
   it('are endless without maxRetries, and no delay exceeds max', () => {
     const strategy = exponentialBackoff({ initial: 1_000, max: 5_000 })
     expect(firstDelays(strategy, 6)).to.deep.equal([1_000, 2_000, 4_000, 5_000, 5_000, 5_000])
+    // A delay is at most the longest time of a timer. Without a limit, the delay number 2,000 would
+    // be infinite.
     expect(firstDelays(exponentialBackoff({ initial: 1_000 }), 2_000).at(-1)).to.equal(2 ** 31 - 1)
   })
 
@@ -52,10 +54,10 @@ describe('retry strategies', () => {
   })
 
   it('wait a random part of each delay with the option jitter', () => {
-    const chances = [0, 0.5, 0.999]
+    const randomNumbers = [0, 0.5, 0.999]
     const strategy = fixedInterval(
       { interval: 1_000, maxRetries: 3, jitter: 'full' },
-      () => chances.shift() as number,
+      () => randomNumbers.shift() as number,
     )
     expect([...strategy]).to.deep.equal([0, 500, 999])
   })

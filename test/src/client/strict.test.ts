@@ -189,6 +189,7 @@ const validityChecks: Record<string, (value: unknown) => boolean> = {
   'a key of lockAll.key': (value) => value === 'x',
   'fixedInterval.interval': (value) => value === 7 || value === 1.5,
 }
+/** The check of every other option: of the `values`, only 7 is a positive integer. */
 const isInteger = (value: unknown) => value === 7
 
 /** Misspellings of a name: a letter removed, doubled or added, letters swapped, another case. */
@@ -236,14 +237,16 @@ describe('the checks of options and arguments', () => {
   for (const { name, options, call } of calls) {
     it(`${name} refuses each misspelt option, and suggests the right name`, async () => {
       const target = await scene()
-      for (const right of Object.keys(options)) {
-        for (const wrong of misspellings(right)) {
-          if (wrong in options) continue
-          const { [right]: value, ...others } = options
-          const error = await refusalOf(() => call({ ...others, [wrong]: value } as never, target))
+      for (const rightName of Object.keys(options)) {
+        for (const wrongName of misspellings(rightName)) {
+          if (wrongName in options) continue
+          const { [rightName]: value, ...others } = options
+          const misspelt = { ...others, [wrongName]: value }
+          const error = await refusalOf(() => call(misspelt as never, target))
           const reported = `${error?.code} ${error?.message}`
-          expect(reported, wrong).to.include(`INVALID_OPTION ${name} has no option "${wrong}"`)
-          expect(reported, wrong).to.include(`did you mean "${right}"?`)
+          const refusal = `INVALID_OPTION ${name} has no option "${wrongName}"`
+          expect(reported, wrongName).to.include(refusal)
+          expect(reported, wrongName).to.include(`did you mean "${rightName}"?`)
         }
       }
     })
@@ -251,9 +254,9 @@ describe('the checks of options and arguments', () => {
     it(`${name} refuses values of the wrong type`, async () => {
       const target = await scene()
       for (const option of Object.keys(options)) {
-        const isGood = validityChecks[`${name}.${option}`] ?? validityChecks[option] ?? isInteger
+        const isValid = validityChecks[`${name}.${option}`] ?? validityChecks[option] ?? isInteger
         for (const value of values) {
-          if (isGood(value)) continue
+          if (isValid(value)) continue
           // The options key and prefix exclude each other.
           const isAlone = option === 'key' || option === 'prefix'
           const error = await refusalOf(() =>
@@ -354,6 +357,7 @@ describe('the checks of options and arguments', () => {
     const missing = session.withLock('k', undefined as never)
     expect((await refusalOf(() => missing))?.message).to.equal('callback must be a function')
     expect((await refusalOf(() => session.watch('k', 7 as never)))?.code).to.equal('INVALID_OPTION')
+    // The client has sent nothing but its hello.
     expect(socket.sent).to.have.length(1)
   })
 
@@ -374,18 +378,21 @@ describe('the checks of options and arguments', () => {
     expect(socket.sent.at(-1)).to.deep.equal({ type: 'lock', id: 1, key: 'k' })
   })
 
-  // Not `once`, because `session.once` with any other text is a run that callers share.
+  // This test omits `once`: with a text that is not an event, `session.once` does not add a
+  // listener, but runs a function whose outcome all callers share.
   it('on and off refuse a misspelt event and a wrong listener', async () => {
     const { session, socket } = await openScene()
     for (const method of ['on', 'off'] as const) {
-      for (const [wrong, right] of [
+      for (const [wrongName, rightName] of [
         ['lsot', 'lost'],
         ['Closed', 'closed'],
         ['jeopary', 'jeopardy'],
       ]) {
-        const error = await refusalOf(() => session[method](wrong as never, (() => {}) as never))
+        const error = await refusalOf(() =>
+          session[method](wrongName as never, (() => {}) as never),
+        )
         expect(error?.message).to.equal(
-          `a session has no event "${wrong}": did you mean "${right}"?`,
+          `a session has no event "${wrongName}": did you mean "${rightName}"?`,
         )
       }
       const foreign = await refusalOf(() =>

@@ -61,6 +61,7 @@ describe('tracing a session', () => {
   })
 })
 
+/** The callback of a tracer that has a fault. */
 function fail(): never {
   throw new Error('mine')
 }
@@ -77,6 +78,7 @@ describe('a tracer that throws', () => {
       scene.socket.deliver({ type: 'failed', id: 2, code: 'QUOTA_EXCEEDED', message: '' })
       expect(await refused).to.equal('QUOTA_EXCEEDED')
     })
+    // One error of `granted`, and one of `failed`.
     expect(reported).to.have.length(2)
     expect(lock?.held).to.equal(true)
   })
@@ -98,6 +100,7 @@ describe('a tracer that throws', () => {
       await turn()
       scene.socket.end()
     })
+    // One error for each lock: the first lock is unlocked, and the other two are lost.
     expect(reported).to.have.length(3)
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'unlock', id: 4, fence: 1 }])
     expect(locks.map(({ held }) => held)).to.deep.equal([false, false, false])

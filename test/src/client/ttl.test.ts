@@ -1,6 +1,7 @@
 /**
  * Tests a lock with a ttl, which is how long the lock lasts without a refresh: its expiry and its
- * refreshes. The client counts a shorter time than the broker; for a ttl of 1,000 ms, 939 ms.
+ * refreshes. So that the client ends the lock before the broker does, the client subtracts 1 % and
+ * a margin from the ttl. A fence is the number of a grant.
  */
 import { expect } from 'chai'
 import {
@@ -12,12 +13,17 @@ import {
   turn,
 } from '../support/scriptedSession.js'
 
+/** How long the client counts a ttl of 1,000 ms, in ms: without 1 % and a margin of 51 ms. */
+const ttlMs = 939
+/** How long the client counts a ttl of 5,000 ms, in ms: without 1 % and a margin of 101 ms. */
+const longTtlMs = 4_849
+
 describe('holding a lock with a ttl', () => {
   it('counts the ttl of an immediate grant from when the client sent the request', async () => {
     const scene = await openScene()
     scene.clock.advance(3_000)
     const lock = await acquireLock(scene, { ttl: 1_000, at: 53_000 })
-    scene.clock.advance(938)
+    scene.clock.advance(ttlMs - 1)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
     expect(lock.held).to.equal(false)
@@ -38,6 +44,7 @@ describe('holding a lock with a ttl', () => {
     scene.clock.advance(1_000)
     scene.socket.deliver({ type: 'granted', id: 1, fence: 1, at: 55_000 })
     const lock = await requesting
+    // The client subtracts 1 % from the time after the pong, and the margin of 51 ms.
     const expiry = 4_000 + (990 + 1_000) * 0.99 - 51
     scene.clock.advance(Math.floor(expiry - 5_000))
     expect(lock.held).to.equal(true)
@@ -55,7 +62,8 @@ describe('holding a lock with a ttl', () => {
     scene.clock.advance(300)
     scene.socket.deliver({ type: 'refreshed', id: 2 })
     await refreshing
-    scene.clock.advance(638)
+    // 300 ms have passed since the refresh.
+    scene.clock.advance(ttlMs - 300 - 1)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
     expect(lock.held).to.equal(false)
@@ -87,11 +95,11 @@ describe('holding a lock with a ttl', () => {
     await turn()
     scene.socket.deliver({ type: 'failed', id: 3, code: 'QUOTA_EXCEEDED', message: '' })
     expect(await refused).to.equal('QUOTA_EXCEEDED')
-    scene.clock.advance(938)
+    scene.clock.advance(ttlMs - 1)
     expect([lock.held, other.held]).to.deep.equal([true, true])
     scene.clock.advance(1)
     expect([lock.held, other.held]).to.deep.equal([true, false])
-    scene.clock.advance(4_849 - 939 - 1)
+    scene.clock.advance(longTtlMs - ttlMs - 1)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
     expect(lock.held).to.equal(false)
@@ -113,6 +121,7 @@ describe('holding a lock with a ttl', () => {
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     scene.socket.newMessages()
     const running = lock.autoRefresh({ interval: 300, timeout: 600 })
+    // Seven refreshes last 2,100 ms, which is longer than the ttl.
     for (let id = 2; id <= 8; id++) {
       scene.clock.advance(300)
       await turn()
@@ -147,6 +156,7 @@ describe('holding a lock with a ttl', () => {
     const scene = await openScene()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     const running = codeOf(lock.autoRefresh({ interval: 300, timeout: 400 }))
+    // The sum of the interval and the timeout.
     scene.clock.advance(700)
     expect(await running).to.equal('LOCK_TIMEOUT')
     expect(lock.held).to.equal(true)
@@ -201,6 +211,7 @@ describe('holding a lock with a ttl', () => {
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     const codeFor = (interval: unknown, timeout: unknown) =>
       codeOf(lock.autoRefresh({ interval, timeout } as { interval: number; timeout: number }))
+    // The sum of the interval and the timeout must be less than the ttl.
     expect(await codeFor(500, 500)).to.equal('INVALID_INTERVAL')
     expect(await codeFor(0, 500)).to.equal('INVALID_INTERVAL')
     expect(await codeFor('1', 500)).to.equal('INVALID_INTERVAL')
@@ -217,6 +228,7 @@ describe('holding a lock with a ttl', () => {
     const running = lock.autoRefresh()
     scene.clock.advance(299)
     await turn()
+    // The client has sent only its hello and the request for the lock.
     expect(scene.socket.sent).to.have.length(2)
     scene.clock.advance(1)
     await turn()

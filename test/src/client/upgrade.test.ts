@@ -1,6 +1,7 @@
 /**
  * Tests `lock.upgrade` and `lock.downgrade` against a scripted broker: what the client sends, when
- * a call settles, and how an abort that crosses the grant ends.
+ * a call settles, and how an abort that crosses the grant ends. A fence is the number of a grant. A
+ * scope is one logical task of a session; its calls run one after the other.
  */
 import { expect } from 'chai'
 import { openGraced, resume, snapshot } from '../support/resuming.js'
@@ -71,12 +72,12 @@ describe('lock.upgrade and lock.downgrade', () => {
   it('are refused while an upgrade of the lock waits, until its caller gives up', async () => {
     const { socket, lock } = await sharedLock()
     const controller = new AbortController()
-    const first = codeOf(lock.upgrade({ signal: controller.signal }))
+    const firstUpgrading = codeOf(lock.upgrade({ signal: controller.signal }))
     await turn()
     for (const call of [lock.upgrade(), lock.downgrade()])
       expect(await codeOf(call)).to.equal('INVALID_OPTION')
     controller.abort()
-    expect(await first).to.equal('ABORTED')
+    expect(await firstUpgrading).to.equal('ABORTED')
     void lock.upgrade()
     await turn()
     expect(socket.newMessages().map(({ type }) => type)).to.deep.equal([
@@ -89,16 +90,16 @@ describe('lock.upgrade and lock.downgrade', () => {
   it('keep the lock exclusive if the caller aborts an upgrade and upgrades again before the grant', async () => {
     const { socket, lock } = await sharedLock()
     const controller = new AbortController()
-    const first = lock.upgrade({ signal: controller.signal })
+    const firstUpgrading = lock.upgrade({ signal: controller.signal })
     await turn()
     controller.abort()
-    expect(await codeOf(first)).to.equal('ABORTED')
-    const second = lock.upgrade()
+    expect(await codeOf(firstUpgrading)).to.equal('ABORTED')
+    const secondUpgrading = lock.upgrade()
     await turn()
     socket.newMessages()
     socket.deliver({ type: 'granted', id: 2, fence: 9 })
     socket.deliver({ type: 'granted', id: 3, fence: 9 })
-    await second
+    await secondUpgrading
     expect(socket.newMessages().map(({ type }) => type)).to.not.include('downgrade')
     expect([lock.mode, lock.fence]).to.deep.equal(['exclusive', 9])
   })
@@ -142,6 +143,8 @@ describe('lock.upgrade and lock.downgrade', () => {
       await turn()
       socket.deliver({ type: 'granted', id: 2, fence: 9 })
       await upgraded
+      // 900 ms after the first grant, the lock is still held; 1,000 ms after that grant, it has
+      // ended. If the upgrade restarted the limit, the lock would be held then.
       clock.advance(300)
       expect(lock.held).to.equal(true)
       clock.advance(100)
@@ -154,6 +157,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     const upgraded = lock.upgrade({ timeout: 1_000 })
     await turn()
     socket.newMessages()
+    // The client waits 250 ms longer than the timeout for the answer of the broker.
     clock.advance(1_250)
     expect(await codeOf(upgraded)).to.equal('LOCK_TIMEOUT')
     expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 2 }])
@@ -191,6 +195,7 @@ describe('lock.upgrade and lock.downgrade', () => {
       expect(socket.newMessages().map(({ type }) => type)).to.not.include('upgrade')
       socket.deliver({ type: 'failed', id: 2, code: 'DEADLOCK', message: '' })
       expect(await former).to.equal('DEADLOCK')
+      // The client ends the scope at the broker after this callback; request 3 ends the scope.
       setImmediate(() => socket.deliver({ type: 'scopeEnded', id: 3 }))
     })
   })
@@ -210,6 +215,7 @@ describe('lock.upgrade and lock.downgrade', () => {
       expect(await former).to.equal('DEADLOCK')
       expect(await upgraded).to.equal('LOCK_NOT_HELD')
       expect(socket.newMessages().map(({ type }) => type)).to.not.include('upgrade')
+      // The answer to request 3, which ends the scope after this callback.
       setImmediate(() => socket.deliver({ type: 'scopeEnded', id: 3 }))
     })
   })

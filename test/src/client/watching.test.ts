@@ -34,11 +34,14 @@ describe('watching keys', () => {
   it('passes an event to every watch that the message names', async () => {
     const { session, socket } = await openScene()
     const lines: string[] = []
-    for (const name of ['a', 'b', 'c']) session.watch('k', ({ event }) => lines.push(name + event))
+    for (const name of ['a', 'b', 'c']) {
+      session.watch('k', ({ event }) => lines.push(`${name} ${event}`))
+    }
     await turn()
     const event = { event: 'unlocked', ...info }
+    // The client has no watch 9.
     socket.deliver({ type: 'event', watch: [1, 3, 9], event })
-    expect(lines).to.deep.equal(['aunlocked', 'cunlocked'])
+    expect(lines).to.deep.equal(['a unlocked', 'c unlocked'])
   })
 
   it('ignores events of a kind that only a newer broker has', async () => {

@@ -8,6 +8,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 
+/** Makes random messages. */
 const message = fc.oneof(
   fc.record({ type: fc.string(), id: fc.integer() }),
   fc.record({ type: fc.constant('event'), text: fc.string({ unit: 'binary', maxLength: 60 }) }),
@@ -101,11 +102,14 @@ describe('shared: joinIntoFrames', () => {
   })
 
   it('fills a frame to the last byte of UTF-8', () => {
-    const half = `"${'é'.repeat((maxOutputFrameBytes - 7) >> 2)}"`
+    // A frame of two messages has 3 more bytes: two brackets and a comma. Each message is a text
+    // with two quotes. "é" has 2 bytes in UTF-8.
+    const half = `"${'é'.repeat((maxOutputFrameBytes - 3 - 4) >> 2)}"`
     const bytesLeft = maxOutputFrameBytes - 3 - Buffer.byteLength(half)
     const frames = joinIntoFrames([half, `"${'x'.repeat(bytesLeft - 2)}"`])
     expect(frames.map((frame) => Buffer.byteLength(frame))).to.deep.equal([maxOutputFrameBytes])
-    expect(joinIntoFrames([half, `"${'x'.repeat(bytesLeft - 1)}"`])).to.have.length(2)
+    // One byte more than the first frame has room for.
+    expect(joinIntoFrames([half, `"${'x'.repeat(bytesLeft - 2 + 1)}"`])).to.have.length(2)
   })
 
   it('puts a message that is longer than the limit into a frame of its own', () => {

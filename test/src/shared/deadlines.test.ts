@@ -20,6 +20,7 @@ class DeadlineList {
     return Math.min(Number.POSITIVE_INFINITY, ...this.#list.map(({ at }) => at))
   }
 
+  /** The time of the deadline of this subject; undefined without a deadline. */
   dueAt(subject: number): number | undefined {
     return this.#list.find((deadline) => deadline.subject === subject)?.at
   }
@@ -48,6 +49,7 @@ interface Subject {
   readonly name: number
 }
 
+// The subjects and times are few, so that random operations often choose the same subject or time.
 const subjects: readonly Subject[] = Array.from({ length: 31 }, (_, name) => ({ name }))
 const subject = fc.nat(subjects.length - 1)
 const at = fc.nat(40)
@@ -125,6 +127,7 @@ describe('shared: DeadlineHeap', () => {
     const crowd = Array.from({ length: subjectCount }, (_, name): Subject => ({ name }))
     // The prime 7,919 does not divide the count, so this sets each time once, in mixed order.
     for (const each of crowd) deadlines.set(each, (each.name * 7_919) % subjectCount)
+    // Deletes half of the subjects, also in mixed order.
     for (let i = 0; i < subjectCount; i += 2) {
       expect(deadlines.delete(crowd[(i * 7_919) % subjectCount]!)).to.equal(true)
     }

@@ -125,6 +125,8 @@ describe('shared: close codes', () => {
     const rows = Object.values(closeCodes)
     expect(new Set(rows.map((row) => row.code)).size).to.equal(rows.length)
     for (const { code, reason } of rows) {
+      // An application may choose the codes from 4000 to 4999. The others are of the WebSocket
+      // standard, which also limits a reason to 123 bytes.
       const isSendable =
         [1000, 1007, 1009, 1011, 1012, 1013].includes(code) || (code >= 4000 && code < 5000)
       expect(isSendable, String(code)).to.equal(true)
@@ -133,12 +135,12 @@ describe('shared: close codes', () => {
   })
 
   it('are final as the table says, and unknown codes are final from 4400 to 4499', () => {
-    const known = new Map<number, boolean>(
+    const finalOfCode = new Map<number, boolean>(
       Object.values(closeCodes).map(({ code, final }) => [code, final]),
     )
     for (let code = 1000; code < 5000; code++) {
-      const final = known.get(code) ?? (code >= 4400 && code <= 4499)
-      expect(isFinalClose(code), String(code)).to.equal(final)
+      const isFinal = finalOfCode.get(code) ?? (code >= 4400 && code <= 4499)
+      expect(isFinalClose(code), String(code)).to.equal(isFinal)
     }
   })
 })

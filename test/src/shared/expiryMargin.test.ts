@@ -1,7 +1,8 @@
 /**
  * Tests the formula for the expiry margin. A client relies on periods that the clock of the broker
  * measures, such as a lease or a ttl. Because clocks differ, the client ends each period earlier,
- * by this margin.
+ * by this margin. The margin is 2 % of the period, but at least 50 ms and at most 10 % of the
+ * period; 1 ms is added for rounding.
  */
 import { expiryMargin, safeDuration, slowestClockRate } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -9,7 +10,7 @@ import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 
 describe('shared: the expiry margin', () => {
-  const margins: [number, number][] = [
+  const margins: [ms: number, margin: number][] = [
     [10, 2],
     [100, 11],
     [500, 51],
@@ -23,10 +24,12 @@ describe('shared: the expiry margin', () => {
   }
 
   it('leaves a client 14,549 ms of a lease of 15,000 ms', () => {
+    // 99 % of the lease minus the margin of 301 ms.
     expect(safeDuration(15_000)).to.equal(14_549)
   })
 
   it('is computed from the ttl alone, also if the period began before the grant', () => {
+    // The period began 200 ms before the grant. The margin of a ttl of 10,000 ms is 201 ms.
     expect(safeDuration(200 + 10_000, 10_000)).to.equal(10_200 * slowestClockRate - 201)
   })
 
