@@ -1,6 +1,6 @@
 /**
- * Checks for the functions that read frequent frames without `JSON.parse`. Such a function must
- * return what `parseFrame` returns, for every text. Otherwise client or broker would accept
+ * Checks for the functions that read frequent frames without `JSON.parse`. For every text, each of
+ * these functions must return what `parseFrame` returns. Otherwise client or broker would accept
  * messages that are not JSON, or would act on other values than the sender wrote.
  */
 import { parseFrame } from '@holdfast/shared'
@@ -8,6 +8,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 
+/** Makes the integers of messages, such as ids and fences. A fence is the number of a grant. */
 export const integer = fc.oneof(
   fc.nat(),
   fc.maxSafeNat(),
@@ -36,6 +37,7 @@ const change = fc.record({
   added: character,
 })
 
+/** Returns the text after these changes. */
 function changed(
   text: string,
   changes: readonly { place: number; removedCount: number; added: string }[],

@@ -18,6 +18,8 @@ describe('shared: IdTable', () => {
   it('behaves like a Map under random operations', () => {
     const steps = fc.array(step, { maxLength: 300, size: 'max' })
     const property = fc.property(
+      // The ids of requests begin after 0. The fences of a broker begin near the other number. A
+      // fence is the number of a grant.
       fc.constantFrom(0, Date.now() * 1_024),
       steps,
       (start, operations) => {
@@ -73,6 +75,7 @@ describe('shared: IdTable', () => {
       for (const member of members) table.add(member)
       for (const member of members) table.remove(member)
       expect(table.size).to.equal(0)
+      // With a bad hash, each member would need reads of thousands of other members.
       expect(readCount / memberCount).to.be.below(100)
     })
   }

@@ -6,6 +6,7 @@ import { runs } from '../support/counts.js'
 
 /** Random UTF-16, with lone surrogates and control characters. */
 const anyText = fc.string({ unit: fc.integer({ min: 0, max: 0xffff }).map(String.fromCharCode) })
+/** Random texts without lone surrogates. */
 const wellFormed = fc.string({ unit: 'binary', maxLength: 300 })
 
 /**

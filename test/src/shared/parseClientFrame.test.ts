@@ -22,6 +22,7 @@ const unlock = fc
   .tuple(integer, integer)
   .map(([id, fence]) => `{"type":"unlock","id":${id},"fence":${fence}}`)
 
+/** The bytes of the heap that are in use after a garbage collection. */
 function usedHeapBytes(): number {
   collectGarbage()
   return process.memoryUsage().heapUsed
@@ -35,6 +36,7 @@ describe('shared: parseClientFrame', () => {
 
   it('returns keys that do not keep their frames in memory', () => {
     const frameCount = 300
+    // About 60 KiB.
     const padding = `,{"type":"unlock","id":2,"fence":3}`.repeat(1_800)
     const keys: string[] = []
     const bytesBefore = usedHeapBytes()
@@ -47,6 +49,7 @@ describe('shared: parseClientFrame', () => {
     }
     const addedBytes = usedHeapBytes() - bytesBefore
     expect(keys).to.have.length(frameCount)
+    // A tenth of all frames: far more than the keys need, and far less than the frames need.
     expect(addedBytes, 'bytes that the keys keep').to.be.below((frameCount * padding.length) / 10)
   })
 })

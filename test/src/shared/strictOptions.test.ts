@@ -16,9 +16,10 @@ interface Options {
   readonly metadata?: unknown
 }
 
+/** Only the names of the fields count, and not their values. */
 const knownOptions: OptionNames<Options> = { timeout: 1, signal: 1, metadata: 1 }
 
-/** The message of the error for these options; undefined if they are accepted. */
+/** The message of the error for these options; undefined if the function accepts the options. */
 function messageFor(given: unknown): string | undefined {
   try {
     refuseUnknownOptions('lock', given, knownOptions)
@@ -54,12 +55,14 @@ describe('shared: refuseUnknownOptions', () => {
 
   it('rejects names such as constructor', () => {
     for (const name of ['constructor', 'toString', '__proto__', 'hasOwnProperty']) {
+      // `JSON.parse` also makes `__proto__` an ordinary field.
       const given = JSON.parse(`{ ${JSON.stringify(name)}: 1 }`)
       expect(messageFor(given), name).to.include(`"${name}"`)
     }
   })
 
   it('shows a hostile name shortened and escaped', () => {
+    // The name clears the screen of a terminal, 1,000 times.
     const message = messageFor({ ['\u001b[2J\n'.repeat(1_000)]: 1 })
     expect(message).to.have.length.below(600)
     expect(message).to.not.match(/\p{Cc}/u)
@@ -78,16 +81,17 @@ describe('shared: refuseUnknownOptions', () => {
       name: fc.constantFrom(...names),
       place: fc.nat(6),
       letter: fc.constantFrom('x', 'Q', '-', ''),
-      deleted: fc.nat(1),
+      deletedCount: fc.nat(1),
     })
     fc.assert(
-      fc.property(mistyped, ({ name, place, letter, deleted }) => {
+      fc.property(mistyped, ({ name, place, letter, deletedCount }) => {
         const position = place % name.length
-        const typedName = name.slice(0, position) + letter + name.slice(position + deleted)
+        const typedName = name.slice(0, position) + letter + name.slice(position + deletedCount)
         expect(nearestName(typedName, names)).to.equal(name)
       }),
     )
     expect(nearestName('port', names)).to.equal(undefined)
+    // Each of these names needs one edit; "tracer" has the longest common beginning.
     expect(nearestName('trace', ['grace', 'tracer', 'brace'])).to.equal('tracer')
   })
 })
