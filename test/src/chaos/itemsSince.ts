@@ -1,6 +1,6 @@
 /**
- * The newest part of a history. A check after each fault reads only this part, because a check of
- * the whole history would take longer with each fault, and would stop all clients meanwhile.
+ * The newest part of a history. A check after each fault reads only this part. A check of the whole
+ * history would take longer with each fault, and would stop all clients meanwhile.
  */
 
 /**

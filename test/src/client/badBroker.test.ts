@@ -40,8 +40,9 @@ import {
 const longMs = 400_000
 
 /**
- * A session with a pending request of every kind. Ids 1 to 8 are a held lock (fence 1), a waiting
- * lock with a ttl, a refresh, a query, a watch, statistics, a revocation and a token.
+ * A session with a pending request of every kind. Request 1 is a held lock (fence 1), and request 2
+ * a waiting lock with a ttl. Requests 3 to 8 are a refresh, a query, a watch, statistics, a
+ * revocation and a token.
  */
 async function busyScene(options: object = {}): Promise<Scene & { lock: Lock; errors: unknown[] }> {
   const scene = await openScene(options, welcomeWithGrace())

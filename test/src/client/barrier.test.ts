@@ -1,7 +1,7 @@
 /**
- * Tests `session.barrier` against a scripted broker: what the client sends, when a call settles,
- * and what happens to a call whose connection or session is lost. The grace is the time for which
- * the broker keeps a session without a connection.
+ * Tests `session.barrier` against a scripted broker. The tests check what the client sends, when a
+ * call settles, and what becomes of a call whose connection or session is lost. The grace is the
+ * time for which the broker keeps a session without a connection.
  */
 import { HoldfastError } from '@holdfast/client'
 import { expect } from 'chai'

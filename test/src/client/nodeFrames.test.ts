@@ -1,10 +1,10 @@
 /**
  * Tests the fast path of the client in Node, by which common frames bypass the library `ws`. The
- * client must read and write exactly as `ws` alone does, so the tests give the same bytes to the
+ * client must read and write exactly as `ws` alone does. So the tests give the same bytes to the
  * WebSocket class of the client and to the class of `ws`.
  *
- * The first byte of a frame has a flag for the end of a message (0x80) and an opcode: 0
- * (continuation), 1 (text), 2 (binary), 9 (ping) or 0xa (pong).
+ * The first byte of a frame has an opcode, and a flag for the end of a message (0x80). The opcodes
+ * are 0 (continuation), 1 (text), 2 (binary), 9 (ping) and 0xa (pong).
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'

@@ -1,6 +1,6 @@
 /**
- * Tests `maxHold`, `onQueued`, `onContended` and watches with `queue` against a scripted broker:
- * what the client sends, when the client gives up a lock, and when it calls the callbacks.
+ * Tests `maxHold`, `onQueued`, `onContended` and watches with `queue` against a scripted broker.
+ * The tests check what the client sends, when it gives up a lock, and when it calls the callbacks.
  * `maxHold` is the longest time for which a lock is held. The ttl is how long a lock lasts without
  * a refresh. The client ends a lock after `safeDuration`, a little before the broker does. A fence
  * is the number of a grant.

@@ -1,7 +1,7 @@
 /**
- * Tests `session.once` against a scripted broker: what the client sends, which value each caller
- * gets, and what happens when the function throws, the value cannot be sent, or the lock is lost.
- * The grace is the time for which the broker keeps a session without a connection.
+ * Tests `session.once` against a scripted broker: what the client sends, and which value each
+ * caller gets. Other tests are about a function that throws, a value that cannot be sent, and a
+ * lost lock. The grace is the time for which the broker keeps a session without a connection.
  */
 import type { HoldfastError, OnceOptions, Run } from '@holdfast/client'
 import { expect } from 'chai'

@@ -1,5 +1,5 @@
 /**
- * Tests a session in a page of a browser: the user leaves the page or returns to it, and the
+ * Tests a session in a page of a browser. The user leaves the page and returns to the page. The
  * computer sleeps, wakes, or goes offline and online. A fence is the number of a grant. A session
  * in jeopardy has lost its connection, but the broker still keeps the session.
  */

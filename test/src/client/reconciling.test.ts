@@ -148,8 +148,8 @@ describe('reconciling after a resume', () => {
   it('unlocks locks that the client no longer knows', async () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { fence: 7 })
-    // The lock expires at the client before it expires at the broker: the client relies on only
-    // 9,699 ms of the lease of 10,000 ms. (The lease is how long the broker keeps a silent session.)
+    // The lock expires at the client before it expires at the broker. The client relies on only
+    // 9,699 ms of the lease of 10,000 ms. The lease is how long the broker keeps a silent session.
     scene.socket.end()
     scene.clock.stop(9_800)
     expect(lock.held).to.equal(false)

@@ -157,7 +157,7 @@ describe('reconnecting', () => {
     }
     scene.socket.end(1011)
     scene.clock.advance(100)
-    // The first connection, one after each of the three delays, and one after the first delay again.
+    // The first connection, one after each of the three delays, and one more after the first delay.
     expect(scene.network.sockets.length).to.equal(5)
   })
 
@@ -187,8 +187,9 @@ describe('reconnecting', () => {
   })
 
   it('derives the time limit of a try from the lease, and doubles the limit after each round', () => {
-    // For one broker, a try lasts a third of the lease, but at least 2,000 ms. For several brokers,
-    // one round lasts half of the lease, but each try at least 500 ms. A try lasts at most 10,000 ms.
+    // For one broker, a try may last a third of the lease, but at least 2,000 ms. For several
+    // brokers, one round may last half of the lease, but each try at least 500 ms. No try lasts
+    // longer than 10,000 ms.
     const tries: [lease: number, brokerCount: number, failedRounds: number, ms: number][] = [
       // The client does not know its lease before the first welcome.
       [0, 1, 0, 10_000],

@@ -1,8 +1,8 @@
 /**
- * Tests a client that loses the connection of a session with a grace, which is the time for which
- * the broker keeps a session without a connection. The client resumes the session, or opens a new
- * session. The lease is how long the broker keeps a silent session. A session in jeopardy has lost
- * its connection, but the broker still keeps the session. A fence is the number of a grant.
+ * Tests a client that loses the connection of a session with a grace. The grace is the time for
+ * which the broker keeps a session without a connection. The client resumes the session, or opens a
+ * new session. The lease is how long the broker keeps a silent session. A session in jeopardy has
+ * lost its connection, but the broker still keeps the session. A fence is the number of a grant.
  */
 import { fixedInterval, type Lock } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'

@@ -18,8 +18,8 @@ const tinyFrames = 2_500
 /** The number of WebSocket pings of each connection. */
 const pings = 600
 /**
- * The limit of this test for frames in one turn: twice the number that the work budget of a turn
- * and the minimum shares of all connections allow.
+ * The limit of this test for frames in one turn. The work budget of a turn and the minimum shares
+ * of all connections allow half of this number.
  */
 const maxPerTurn = (2 * (turnBudget.all + hostileClients * turnBudget.minimum)) / costs.message
 

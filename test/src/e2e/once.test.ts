@@ -1,6 +1,6 @@
 /**
  * Tests `session.once` over a real broker: one run for all callers, values that are kept over a
- * restart, and many followers (callers that wait for the value of a run).
+ * restart, and many followers. A follower is a caller that waits for the value of a run.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

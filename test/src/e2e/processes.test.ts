@@ -92,8 +92,8 @@ describe('e2e: a client under fake timers', () => {
   const stage = Stage.forEachTest()
 
   /**
-   * Runs a program whose lock must expire: at the broker with this URL, or without a URL at a
-   * broker in the process of the program.
+   * Runs a program whose lock must expire. The broker is at this URL; without a URL, the broker is
+   * in the process of the program.
    */
   async function runProgram(...url: string[]): Promise<void> {
     const program = spawn(process.execPath, [pathOf('fakeTimers'), ...url], {
