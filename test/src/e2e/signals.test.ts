@@ -1,6 +1,6 @@
 /**
- * Tests one `AbortSignal` for many requests: Node prints no warning of a leak, one abort settles
- * all requests, and the signal keeps no listener after the requests have settled.
+ * Tests one `AbortSignal` for many requests. Node prints no warning of a leak, and one abort
+ * settles all requests. The signal keeps no listener after the requests have settled.
  */
 import { getEventListeners } from 'node:events'
 import { connect } from '@holdfast/client'

@@ -1,6 +1,6 @@
 /**
- * The parts of an end-to-end test: real brokers and sessions that are closed after each test, and
- * functions that wait for events, so that no test sleeps.
+ * The parts of an end-to-end test. Real brokers and sessions are closed after each test. Functions
+ * wait for events, so that no test sleeps.
  */
 import { EventEmitter, once } from 'node:events'
 import {

@@ -1,7 +1,7 @@
 /**
- * Tests upgrades and downgrades over a real broker: a shared lock becomes exclusive when its key
- * has no other lock, and an exclusive lock becomes shared immediately. A fence is the number of a
- * grant.
+ * Tests upgrades and downgrades over a real broker. By an upgrade, a shared lock becomes exclusive
+ * when its key has no other lock. By a downgrade, an exclusive lock becomes shared immediately. A
+ * fence is the number of a grant.
  */
 import type { QueuedInfo } from '@holdfast/client'
 import { expect } from 'chai'

@@ -50,8 +50,8 @@ async function expectLossBeforeGrant(
   loss: Loss,
   grace: number | 'lease',
 ): Promise<void> {
-  // The client gives up its lock about 120 ms before the broker ends the lease: 1 % of the lease
-  // for different clocks, and 2 % as a margin. So a slightly late timer does not fail this test.
+  // The client gives up its lock about 120 ms before the broker ends the lease. Of the lease, 1 %
+  // is for different clocks, and 2 % is a margin. So a slightly late timer does not fail this test.
   const { farMachine, holder, url } = await openScene(stage, 4_000, grace)
   const other = await RemoteClient.start(stage, url)
   const fence = await holder.lock('k')

@@ -1,7 +1,8 @@
 /**
- * Tests the client's methods for operators and for tokens, with a real broker: `revoke` ends a lock
- * of any session, `authenticate` renews a token, and `connect` sends no token without TLS. A fence
- * is the number of a grant. The grace is how long a session survives the loss of its connection.
+ * Tests the client's methods for operators and for tokens, with a real broker. The method `revoke`
+ * ends a lock of any session, and `authenticate` renews a token. `connect` sends no token without
+ * TLS. A fence is the number of a grant. The grace is how long a session survives the loss of its
+ * connection.
  */
 import { connect } from '@holdfast/client'
 import type { Authenticate } from '@holdfast/server'

@@ -90,7 +90,8 @@ export class Holdfast {
 
   /**
    * Runs the command to its end. In a quick run, a command that prints and ends by itself runs
-   * within the process of the tests, unless the test sets other options than variables.
+   * within the process of the tests. If the test sets other options than variables, the command
+   * runs in a process of its own.
    */
   static run(stage: Stage, args: readonly string[], options: StartOptions = {}): Promise<Ended> {
     const { env, ...others } = options

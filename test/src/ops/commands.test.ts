@@ -1,8 +1,9 @@
 /**
  * Runs the commands that inspect and operate a broker, at a real broker. Checks their output as
  * text and as JSON, and their exit codes. A fence is the number of a grant, which identifies a
- * lock. The exit codes are 1 (no such lock, or an incomplete listing), 64 (wrong usage), 69 (no
- * broker answers), 77 (not allowed) and 78 (invalid setting).
+ * lock. The exit code 1 means that there is no such lock, or that a listing is incomplete. The
+ * other exit codes are 64 (wrong usage), 69 (no broker answers), 77 (not allowed) and 78 (invalid
+ * setting).
  */
 import { once } from 'node:events'
 import { chmodSync } from 'node:fs'

@@ -1,6 +1,6 @@
 /**
  * Log lines whose reader does not read. The lines wait in the broker, but only up to a number of
- * bytes: clients cause log lines, and must not use up the memory of the broker.
+ * bytes. Clients cause log lines, and must not use up the memory of the broker.
  */
 import { spawnSync } from 'node:child_process'
 import { closeSync, createReadStream, mkdtempSync, openSync, rmSync } from 'node:fs'

@@ -1,6 +1,6 @@
 /**
  * Tests that the options `origins` and `hosts` refuse values which can never equal the header of a
- * browser, and that the error suggests the right form.
+ * browser. The error must suggest the right form.
  */
 import { HoldfastError } from '@holdfast/server'
 import { settingsFrom } from '@holdfast/server/internal'

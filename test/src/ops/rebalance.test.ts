@@ -1,6 +1,6 @@
 /**
  * Tests `holdfast rebalance` and `POST /rebalance`, which send the clients of a broker to their
- * preferred brokers: a client prefers the brokers in the order of its URLs. The tests check who may
+ * preferred brokers. A client prefers the brokers in the order of its URLs. The tests check who may
  * send the clients, what the command prints, and which message explains each refusal.
  * test/src/log/draining.test.ts tests how the broker closes the connections.
  */

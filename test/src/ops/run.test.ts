@@ -119,8 +119,8 @@ describe('holdfast run', () => {
     expect(await isAliveAfterGrant).to.equal(false)
   })
 
-  // A hold of 500 ms is too short, because `holdfast run` stops the command before the hold is
-  // over, and the command may take 1 s to end. One key and 64 of `--also` are too many keys.
+  // A hold of 500 ms is too short. `holdfast run` stops the command before the hold is over, and
+  // the command may take 1 s to end. One key and 64 of `--also` are too many keys.
   const wrongOptions: [string[], RegExp][] = [
     [['--permits', '1'], /--permits needs --capacity/],
     [['--permits', '4', '--capacity', '3'], /--permits 4 is more than --capacity 3/],

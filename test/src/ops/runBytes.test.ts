@@ -1,6 +1,6 @@
 /**
  * Tests that `holdfast run` passes arguments and variables that are not UTF-8 unchanged to its
- * command, and refuses its own arguments if they are not UTF-8.
+ * command. `holdfast run` must refuse its own arguments if they are not UTF-8.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'

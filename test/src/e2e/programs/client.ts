@@ -1,7 +1,7 @@
 /**
  * A client in a process of its own, which tests start. The client executes the commands of its
- * parent process, and reports its events with the time of a clock that all processes of the machine
- * share. A fence is the number of a grant, by which the commands name a lock.
+ * parent process, and reports its events. Each event has the time of a clock that all processes of
+ * the machine share. A fence is the number of a grant, by which the commands name a lock.
  */
 import {
   type ConnectOptions,

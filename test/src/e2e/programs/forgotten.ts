@@ -1,8 +1,8 @@
 /**
  * A program that leaves its session open, to show whether the session keeps the process alive. A
- * test starts this program with a mode and the URL of a broker. The mode tells how the
- * session is released from the process: by the option `unref`, by a call of `unref`, by `close`, or
- * ("ref") not at all. The program has nothing to do after its input ends.
+ * test starts this program with a mode and the URL of a broker. The mode tells how the session is
+ * released from the process: by the option `unref`, by a call of `unref`, or by `close`. The mode
+ * "ref" does not release the session. The program has nothing to do after its input ends.
  */
 import { once } from 'node:events'
 import { connect } from '@holdfast/client'
