@@ -1,7 +1,7 @@
 /**
- * Tests that `holdfast run` passes signals to its command, and that it ignores the signals that
- * were already ignored at its start, for instance by nohup(1). If the command cannot be started,
- * `holdfast run` must print a message.
+ * Tests that `holdfast run` passes signals to its command. Signals that were already ignored at the
+ * start of `holdfast run`, for instance by nohup(1), must stay ignored. If the command cannot be
+ * started, `holdfast run` must print a message.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, symlinkSync } from 'node:fs'
@@ -14,8 +14,9 @@ import { Holdfast, type StartOptions } from './command.js'
 import { scratch } from './scratch.js'
 
 /**
- * The signals that `holdfast run` passes on: all signals that Node can catch, except signals from a
- * terminal and signals that an action of the process causes, such as SIGPIPE.
+ * The signals that `holdfast run` passes on. The list has all signals that Node can catch, except
+ * two kinds: signals from a terminal, and signals that an action of the process causes, such as
+ * SIGPIPE.
  */
 const passedSignals = [
   ...['HUP', 'INT', 'QUIT', 'ABRT', 'USR1', 'USR2', 'ALRM', 'TERM', 'STKFLT', 'CONT', 'URG'],

@@ -3,8 +3,8 @@
  * commands of these tests wait in builtins of the shell, because a key can be lost while the shell
  * starts a program with vfork(2).
  *
- * A terminal also shows the line that a test types. So that this line does not contain the text
- * that a test waits for, the line has two quotes inside the text: the shell prints `u""p` as `up`.
+ * A terminal also shows the line that a test types. This line must not contain the text that a test
+ * waits for. So the line has two quotes inside the text: the shell prints `u""p` as `up`.
  *
  * The shell prints the exit code of a command between two equal signs, such as `=130=`. The codes
  * 130 and 137 are ends by SIGINT and SIGKILL.

@@ -1,7 +1,7 @@
 /**
- * Tests `holdfast run` before the broker grants the lock: its messages while it waits, the time
- * that it waits, and its exit codes if it gets no lock: 69 (no broker answers), 75 (the lock was
- * not acquired), and 128 + n (ended by the signal n).
+ * Tests `holdfast run` before the broker grants the lock. The tests check its messages, how long it
+ * waits, and its exit codes if it gets no lock. The exit codes are 69 (no broker answers), 75 (the
+ * lock was not acquired), and 128 + n (ended by the signal n).
  */
 import { createServer, type Socket } from 'node:net'
 import { constants } from 'node:os'

@@ -1,7 +1,7 @@
 /**
- * Tries each attack of the table in `attacks.ts` on a public broker (profile `public`, JSON Web
- * Tokens, one origin) while an honest client holds a lock. After each attack, the honest client
- * must still hold its lock, and the broker must still serve.
+ * Tries each attack of the table in `attacks.ts` on a public broker, while an honest client holds a
+ * lock. The broker has the profile `public`, JSON Web Tokens and one origin. After each attack, the
+ * honest client must still hold its lock, and the broker must still serve.
  */
 import { connect } from '@holdfast/client'
 import { createBroker, jwtTokens } from '@holdfast/server'

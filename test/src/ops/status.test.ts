@@ -1,9 +1,9 @@
 /**
- * Tests `holdfast status` at real brokers with each kind of command log: its output as text and as
- * JSON, and its exit code, which says whether the broker is ready. The command log orders all
- * changes of the lock table. The log is kept in memory, in a journal on disk, or replicated on
- * etcd. The exit codes are 1 (not ready), 64 (wrong usage), 69 (no broker answers) and 77 (not
- * allowed here).
+ * Tests `holdfast status` at real brokers with each kind of command log. The tests check its output
+ * as text and as JSON, and its exit code, which says whether the broker is ready. The command log
+ * orders all changes of the lock table. The log is kept in memory, in a journal on disk, or
+ * replicated on etcd. The exit codes are 1 (not ready), 64 (wrong usage), 69 (no broker answers)
+ * and 77 (not allowed here).
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'

@@ -1,6 +1,6 @@
 /**
- * Tests the tarpit, which refuses upgrades beyond a rate limit only after half a second, so that a
- * client that connects again and again is slowed down.
+ * Tests the tarpit, which refuses upgrades above a rate limit only after half a second. The tarpit
+ * slows down a client that connects again and again.
  */
 import { once } from 'node:events'
 import { PassThrough } from 'node:stream'

@@ -73,8 +73,8 @@ function specialMakersOf(
 
 /**
  * The makers of expensive messages, and of cheap messages that are expensive in large numbers. The
- * greatest values are the limits of the protocol or a little below: 4,096 bytes of metadata, 1,024
- * ids in an `ack`, 3,072 characters of a token, and 1,000 items of a query.
+ * greatest values are the limits of the protocol or a little below. The limits are 4,096 bytes of
+ * metadata, 1,024 ids in an `ack`, 3,072 characters of a token, and 1,000 items of a query.
  */
 function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
   const { prefix, crowd, withMetadata, withQueue } = heldKeys

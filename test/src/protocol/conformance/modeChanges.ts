@@ -1,7 +1,7 @@
 /**
- * Tests of upgrades, downgrades and scopes over a socket: a shared lock becomes exclusive when its
- * key has no other lock, an exclusive lock becomes shared immediately, and the broker refuses a
- * request that would complete a deadlock.
+ * Tests of upgrades, downgrades and scopes over a socket. By an upgrade, a shared lock becomes
+ * exclusive when its key has no other lock. By a downgrade, an exclusive lock becomes shared
+ * immediately. The broker refuses a request of a scope that would complete a deadlock.
  *
  * Messages name a lock by its first fence, the number of its first grant, also after an upgrade. A
  * scope is one logical task of a session. A peer is a client without the client library.

@@ -1,7 +1,7 @@
 /**
  * Tests of section 9 of PROTOCOL.md over a socket: a client sends a request whose id it has used
- * before. The broker never runs the id twice: it sends the stored answer of the first request
- * again, or nothing while the first request waits, or `failed` with BAD_MESSAGE.
+ * before. The broker never runs two requests with one id. The broker sends the stored answer of the
+ * first request again, or nothing while the first request waits, or `failed` with BAD_MESSAGE.
  *
  * A fence is the number of a grant. A set is a lock on several keys, and a scope is one task of a
  * session. A peer is a client without the client library.

@@ -1,9 +1,9 @@
 /**
  * Tests of section 9 of PROTOCOL.md over a socket: a client resumes its session on another
- * connection within the grace, the time that a session outlives its connection. The secret of the
- * session authorizes the resume. A fence is the number of a grant. The ttl is the time after which
- * a lock expires. A peer is a client without the client library. The lease is the time that the
- * broker keeps a session without a message of its client.
+ * connection within the grace. The grace is the time that a session outlives its connection. The
+ * secret of the session authorizes the resume. A fence is the number of a grant. The ttl is the
+ * time after which a lock expires. A peer is a client without the client library. The lease is the
+ * time that the broker keeps a session without a message of its client.
  */
 import type { ClientMessage, Snapshot } from '@holdfast/shared'
 import { expect } from 'chai'

@@ -1,6 +1,7 @@
 /**
- * The set-up of the conformance tests: the broker to test, peers (clients without the client
- * library) that the stage closes after a test, and random keys, which no other client uses.
+ * The set-up of the conformance tests: the broker to test, peers, and random keys, which no other
+ * client uses. A peer is a client without the client library. The stage closes the peers after a
+ * test.
  */
 import { randomUUID } from 'node:crypto'
 import type { ClientMessage, HeldInfo, WaitingInfo } from '@holdfast/shared'
