@@ -20,8 +20,9 @@ const deepObject = (depth: number): unknown =>
   parse(`${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`)
 
 /**
- * Values that are invalid for most fields and valid for some. Some values are just within or beyond
- * a limit: a time of 2^31 - 1, an integer of 2^53 - 1, a key of 512 bytes, and a depth of 64.
+ * Values that are invalid for most fields and valid for some. Some values are just within or above
+ * a limit. The limits are a time of 2^31 - 1, an integer of 2^53 - 1, a key of 512 bytes, and a
+ * depth of 64.
  */
 export const hostileValues: readonly unknown[] = [
   null,

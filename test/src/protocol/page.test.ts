@@ -155,8 +155,8 @@ describe('PROTOCOL.md: messages', () => {
 
       it(`shows every field of ${type} from the ${side} in an example`, () => {
         const shown = new Set(examples.flatMap((text) => Object.keys(JSON.parse(text) as object)))
-        // An example cannot have all fields: a lock has a mode, a steal or a timeout, and a query
-        // or watch has a key or a prefix.
+        // An example cannot have all fields. A lock has a mode, a steal or a timeout. A query or
+        // watch has a key or a prefix.
         const omissible = ['mode', 'steal', 'key'].filter((field) => fields[field]?.optional)
         const missing = Object.keys(fields).filter((field) => !shown.has(field))
         // No example has `afterFence`, because a transcript shows this field.

@@ -1,7 +1,7 @@
 /**
  * Tests a connection of the broker: its first message (`hello`), its frames and messages, invalid
- * input, and `ack`, by which the broker tells how many messages it has received. The fake clock of
- * the broker begins at 1,000 ms. The lease is the time that the broker keeps a session without a
+ * input, and `ack`. By an `ack`, the broker tells how many messages it has received. The fake clock
+ * of the broker begins at 1,000 ms. The lease is the time that the broker keeps a session without a
  * message of its client. The grace is the time that a session outlives its connection. A fence is
  * the number of a grant, which rises with every grant.
  */

@@ -1,8 +1,9 @@
 /**
- * Tests draining and the quiet start. A draining broker tells its clients that it will stop,
- * refuses new lock requests, closes idle connections one by one, gives holders time to finish, and
- * then closes all connections. A broker with a quiet start grants nothing for some time after its
- * start, so that the holders of a former broker can finish. A fence is the number of a grant.
+ * Tests draining and the quiet start. A draining broker tells its clients that it will stop. The
+ * broker refuses new lock requests, closes idle connections one by one, gives holders time to
+ * finish, and then closes all connections. A broker with a quiet start grants nothing for some time
+ * after its start, so that the holders of a former broker can finish. A fence is the number of a
+ * grant.
  */
 import { drain, MemoryLog, type StateMachine } from '@holdfast/server/internal'
 import { closeCodes } from '@holdfast/shared'

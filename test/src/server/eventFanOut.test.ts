@@ -1,8 +1,9 @@
 /**
  * Tests many connections that watch the same keys, and one command that changes many of these keys.
  * The broker passes the events on in several turns of the event loop. Each watch must still get
- * each event once and in order. This also applies to a watch whose initial state is not sent yet,
- * and to later events of a watch that begins while earlier events wait.
+ * each event once and in order. This rule also applies to a watch whose initial state is not sent
+ * yet. A watch may also begin while earlier events wait; later events of this watch must follow the
+ * rule too.
  */
 import { turnBudget, WatchRegistry } from '@holdfast/server/internal'
 import type { LockEvent } from '@holdfast/shared'

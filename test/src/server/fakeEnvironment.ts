@@ -1,7 +1,7 @@
 /**
  * The environment of a broker (clock, event loop, ids and secrets) as a fake that tests control.
- * Like a turn of the real event loop, a turn has three steps, and a test may run each step alone:
- * due timers, then input from the test, then the end of the turn.
+ * Like a turn of the real event loop, a turn has three steps: due timers, input from the test, and
+ * the end of the turn. A test may run each step alone.
  */
 
 import type { Environment } from '@holdfast/server/internal'

@@ -1,11 +1,11 @@
 /**
  * Tests the frame reader, which decodes common text frames instead of the library `ws`. The tests
- * compare a WebSocket that has a frame reader with a WebSocket of `ws` alone: the events must be
+ * compare a WebSocket that has a frame reader with a WebSocket of `ws` alone. The events must be
  * equal for any frames, any chunks and any pauses. One difference is intended: only the frame
  * reader stops between two frames of a chunk when the connection is paused.
  *
- * The first byte of a frame has a flag for the end of a message (0x80) and an opcode: 0
- * (continuation), 1 (text), 2 (binary), 8 (close), 9 (ping) or 0xa (pong).
+ * The first byte of a frame has an opcode, and a flag for the end of a message (0x80). The opcodes
+ * are 0 (continuation), 1 (text), 2 (binary), 8 (close), 9 (ping) and 0xa (pong).
  */
 import type { Duplex } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'

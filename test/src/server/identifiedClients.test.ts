@@ -1,7 +1,7 @@
 /**
  * Tests many clients whose tokens an asynchronous `authenticate` has checked in the same turn of
  * the event loop. The broker opens or resumes only a few of their sessions in each turn, fairly
- * between addresses, and handles the messages of other clients between these turns.
+ * between addresses. Between these turns, the broker handles the messages of other clients.
  */
 
 import { costs, turnBudget } from '@holdfast/server/internal'

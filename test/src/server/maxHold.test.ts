@@ -1,7 +1,7 @@
 /**
- * Tests `maxHold`, the longest time for which a lock is held, on a fake clock: when the broker ends
- * a lock, and what `welcome` and `granted` tell the client. The ttl is how long a lock lasts
- * without a refresh. A fence is the number of a grant.
+ * Tests `maxHold`, the longest time for which a lock is held, on a fake clock. The tests check when
+ * the broker ends a lock, and what `welcome` and `granted` tell the client. The ttl is how long a
+ * lock lasts without a refresh. A fence is the number of a grant.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'

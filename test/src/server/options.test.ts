@@ -1,8 +1,8 @@
 /**
- * Tests the options of a broker, the errors for invalid options, and the upgrade policy, which
- * decides by host, origin and address whether the broker accepts a WebSocket upgrade. The lease is
- * the time that a broker keeps a session without a message of its client. During a quiet start a
- * broker grants nothing.
+ * Tests the options of a broker, the errors for invalid options, and the upgrade policy. This
+ * policy decides by host, origin and address whether the broker accepts a WebSocket upgrade. The
+ * lease is the time that a broker keeps a session without a message of its client. During a quiet
+ * start a broker grants nothing.
  */
 
 import type { IncomingMessage } from 'node:http'

@@ -1,10 +1,10 @@
 /**
  * Tests pacing: the broker charges each client for the work that the client causes, in units. If a
- * client exceeds its share of a turn of the event loop, the broker pauses the client: it reads the
- * client's socket again in a later turn. No message of a paused client is lost or changes its
- * order. The lease is the time that the broker keeps a session without a message of its client. A
- * fence is the number of a grant. The grace is the time that a session outlives its connection. The
- * ttl of a lock is the time after which the lock expires.
+ * client exceeds its share of a turn of the event loop, the broker pauses the client. The broker
+ * then reads the client's socket again in a later turn. No message of a paused client is lost or
+ * changes its order. The lease is the time that the broker keeps a session without a message of its
+ * client. A fence is the number of a grant. The grace is the time that a session outlives its
+ * connection. The ttl of a lock is the time after which the lock expires.
  */
 import { costs } from '@holdfast/server/internal'
 import { expect } from 'chai'

@@ -1,6 +1,6 @@
 /**
- * Tests the limit on the sockets that have not become a WebSocket: which socket the broker destroys
- * when too many sockets wait for the rest of their request.
+ * Tests the limit on the sockets that have not become a WebSocket. When too many sockets wait for
+ * the rest of their request, the broker destroys one of them. The tests check which.
  */
 import { PassThrough } from 'node:stream'
 import {

@@ -1,9 +1,9 @@
 /**
  * Tests a client that resumes its session on a new connection within the grace, the time that a
- * session outlives its connection. The tests check which state the client gets back, which secret
- * the client must send, and how the broker closes the former connection of the session. The fence
- * is the number of a grant, and the ttl is the time after which a lock expires. The lease is the
- * time that the broker keeps a session without a message of its client.
+ * session outlives its connection. The tests check which state the client gets back, and which
+ * secret the client must send. The tests also check how the broker closes the former connection of
+ * the session. The fence is the number of a grant, and the ttl is the time after which a lock
+ * expires. The lease is the time that the broker keeps a session without a message of its client.
  */
 import type { Authenticate } from '@holdfast/server'
 import { MemoryLog } from '@holdfast/server/internal'
