@@ -1,8 +1,8 @@
 /**
  * Tests queries for one session: its lease and grace for every client, and its principal and
  * address only for clients with the permission `inspect`. The lease is the time that the broker
- * keeps a session without a message of its client, and the grace is the time that a session
- * outlives its connection.
+ * keeps a session without a message of its client. The grace is the time that a session outlives
+ * its connection.
  */
 import type { Operation } from '@holdfast/server'
 import type { SessionInfo } from '@holdfast/shared'

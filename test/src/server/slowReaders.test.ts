@@ -1,9 +1,9 @@
 /**
  * Tests clients that do not read their output, which must cost the broker only bounded memory. The
- * broker aborts the connection of a client that has more than 256 KiB unread for five seconds, or
- * more than 1 MiB at any time. The lease is the time that the broker keeps a session without a
- * message of its client. The grace is the time that a session outlives its connection. A fence is
- * the number of a grant.
+ * broker aborts the connection of a client that has more than 256 KiB unread for five seconds. The
+ * broker also aborts a connection with more than 1 MiB unread at any time. The lease is the time
+ * that the broker keeps a session without a message of its client. The grace is the time that a
+ * session outlives its connection. A fence is the number of a grant.
  */
 import type { LockEvent } from '@holdfast/shared'
 import { expect } from 'chai'

@@ -1,8 +1,7 @@
 /**
  * Tests that every public function of the package server refuses unknown options and options of a
- * wrong type, because no compiler reports such options in plain JavaScript. The lease is the time
- * that the broker keeps a session without a message of its client. A journal is a command log on
- * disk.
+ * wrong type. In plain JavaScript, no compiler reports such options. The lease is the time that the
+ * broker keeps a session without a message of its client. A journal is a command log on disk.
  */
 import { createServer } from 'node:http'
 import {

@@ -1,7 +1,7 @@
 /**
- * An upgrade is the HTTP request that opens a WebSocket. These tests of the queue of upgrades, on a
- * fake clock, check how many upgrades the broker accepts in a turn, in which order, and which
- * upgrade it refuses when too many wait.
+ * An upgrade is the HTTP request that opens a WebSocket. These tests of the queue of upgrades use a
+ * fake clock. The tests check how many upgrades the broker accepts in a turn, in which order, and
+ * which upgrade the broker refuses if too many wait.
  */
 import { PassThrough } from 'node:stream'
 import {

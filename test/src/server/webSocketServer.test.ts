@@ -1,7 +1,7 @@
 /**
- * Tests the adapter between the broker and a WebSocket of `ws`, on a fake TCP socket: pauses, the
- * end of a paused connection, and pings of a client that does not read. The first byte of a frame
- * is 0x81 for a text, 0x88 for a close, 0x89 for a ping, and 0x8a for a pong.
+ * Tests the adapter between the broker and a WebSocket of `ws`, on a fake TCP socket. The tests are
+ * about pauses, the end of a paused connection, and pings of a client that does not read. The first
+ * byte of a frame is 0x81 for a text, 0x88 for a close, 0x89 for a ping, and 0x8a for a pong.
  */
 import { createServer, type IncomingMessage } from 'node:http'
 import { Duplex } from 'node:stream'

@@ -1,7 +1,7 @@
 /**
  * Tests many clients that each send one message of very much work in the same turn of the event
- * loop: a message that releases many locks, grants many waiters, or visits many scopes in a check
- * for deadlocks. The broker handles only a few of these messages in each turn, and answers another
+ * loop. Each message releases many locks, grants many waiters, or visits many scopes in a check for
+ * deadlocks. The broker handles only a few of these messages in each turn, and answers another
  * client in each turn. A fence is the number of a grant.
  */
 import { costs, turnBudget } from '@holdfast/server/internal'

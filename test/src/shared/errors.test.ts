@@ -125,7 +125,7 @@ describe('shared: close codes', () => {
     const rows = Object.values(closeCodes)
     expect(new Set(rows.map((row) => row.code)).size).to.equal(rows.length)
     for (const { code, reason } of rows) {
-      // An application may choose the codes from 4000 to 4999. The others are of the WebSocket
+      // An application may choose the codes from 4000 to 4999. The other codes are of the WebSocket
       // standard, which also limits a reason to 123 bytes.
       const isSendable =
         [1000, 1007, 1009, 1011, 1012, 1013].includes(code) || (code >= 4000 && code < 5000)
