@@ -91,6 +91,7 @@ try {
   await world.close()
 }
 
+/** A delay in ms as text; undefined is the delay of what never happened. */
 function formatDelay(value: number | undefined): string {
   return value === undefined ? 'not at all' : `after ${Math.round(value)} ms`
 }

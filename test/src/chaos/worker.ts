@@ -1,8 +1,9 @@
 /**
- * A worker is a client that uses locks all the time and records the answers of the brokers. It
- * holds one lock, the kept lock, all the time. It shares some keys with all other workers. It locks
- * one or two of these keys, and some permits (parts of the capacity) of a further key. It also uses
- * a lock of its own, whose grants show when the worker is served again after a fault.
+ * A worker is a client that uses locks all the time and records the answers of the brokers. Each
+ * worker holds one lock, the kept lock, all the time. Each worker shares some keys with all other
+ * workers. Again and again, the worker locks one or two shared keys, and some permits (parts of the
+ * capacity) of a further key. The worker also uses a lock of its own, whose grants show when the
+ * worker is served again after a fault.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HoldfastError, type Lock, type Session } from '@holdfast/client'
@@ -143,9 +144,10 @@ export class Worker {
   /** Uses one shared key, or two shared keys as a set. */
   async #useSharedLock(): Promise<void> {
     const keyCount = this.#sharedKeys.length
-    const first = this.#random.below(keyCount)
-    const second = (first + 1 + this.#random.below(keyCount - 1)) % keyCount
-    const keys = [this.#sharedKeys[first]!, this.#sharedKeys[second]!]
+    const firstIndex = this.#random.below(keyCount)
+    // Another key than the first key.
+    const secondIndex = (firstIndex + 1 + this.#random.below(keyCount - 1)) % keyCount
+    const keys = [this.#sharedKeys[firstIndex]!, this.#sharedKeys[secondIndex]!]
     // One in four uses is a set.
     const isSet = this.#random.below(4) === 0
     const session = this.#session!

@@ -53,9 +53,9 @@ describe('the lease of a client', () => {
   })
 
   it('does not expire too late when a clock sample converts the time of the grant to the clock of the client', () => {
-    // A clock sample is one message with two times: its sending by the clock of the client, and its
-    // receipt by the clock of the broker. The client sent this message at `start`. The broker
-    // received the message at 50,000, and granted the lock 4,000 ms later.
+    // A clock sample is a message with two times: its sending by the client's clock, and its
+    // receipt by the broker's clock. The client sent this message at `start`. The broker received
+    // the message at 50,000, and granted the lock 4,000 ms later.
     const expiry = expiryBySample({ sent: start, received: 50_000 }, 54_000, 1_000)
     expect(expiry).to.deep.equal(startPlus(5_000 * 0.99 - 51))
   })

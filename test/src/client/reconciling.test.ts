@@ -8,6 +8,9 @@ import { expect } from 'chai'
 import { held, nothingToAck, openGraced, resume, resumed, snapshot } from '../support/resuming.js'
 import { acquireLock, codeOf, reconnect, stateOf, turn } from '../support/scriptedSession.js'
 
+/** Marks a part of a snapshot that is not the last part. */
+const more = true
+
 describe('reconciling after a resume', () => {
   it('loses locks that are not in the snapshot', async () => {
     const scene = await openGraced()
@@ -91,7 +94,7 @@ describe('reconciling after a resume', () => {
     const scene = await openGraced()
     const requesting = scene.session.lock('k')
     await turn()
-    await resume(scene, snapshot([], [1], true), { type: 'granted', id: 1, fence: 7 }, snapshot())
+    await resume(scene, snapshot([], [1], more), { type: 'granted', id: 1, fence: 7 }, snapshot())
     expect((await requesting).fence).to.equal(7)
   })
 
@@ -102,7 +105,7 @@ describe('reconciling after a resume', () => {
     await turn()
     await resume(
       scene,
-      snapshot([held(1, 6, 'a'), held(2, 7)], [], true),
+      snapshot([held(1, 6, 'a'), held(2, 7)], [], more),
       { type: 'lost', fence: 7, reason: 'stolen' },
       { type: 'lost', fence: 6, reason: 'stolen' },
       snapshot(),

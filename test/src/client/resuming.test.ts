@@ -26,6 +26,8 @@ import {
  * 201 ms, so that it gives up a lock before the broker does (see `lease.test.ts`).
  */
 const leaseMs = 9_699
+/** Marks a part of a snapshot that is not the last part. */
+const more = true
 
 describe('resuming a session', () => {
   it('sends the newest secret, acknowledges immediately, and keeps its locks', async () => {
@@ -209,7 +211,7 @@ describe('resuming a session', () => {
     const scene = await openGraced()
     const a = await acquireLock(scene, { key: 'a', fence: 7 })
     const b = await acquireLock(scene, { key: 'b', fence: 8 })
-    await resume(scene, snapshot([held(2, 8, 'b')], [], true))
+    await resume(scene, snapshot([held(2, 8, 'b')], [], more))
     expect([a.held, b.held, scene.session.state]).to.deep.equal([true, true, 'disconnected'])
     scene.socket.deliver(snapshot([held(1, 7, 'a')]))
     expect([a.held, b.held, scene.session.state]).to.deep.equal([true, true, 'connected'])
@@ -290,7 +292,7 @@ describe('resuming a session', () => {
     const scene = await openGraced()
     const requesting = scene.session.lock('k')
     await turn()
-    await resume(scene, { type: 'granted', id: 1, fence: 7 }, snapshot([], [], true))
+    await resume(scene, { type: 'granted', id: 1, fence: 7 }, snapshot([], [], more))
     // The response is acknowledged on the next connection, so the broker does not repeat it.
     expect(await resume(scene, snapshot([held(1, 7)]))).to.deep.equal([{ type: 'ack', ids: [1] }])
     expect((await requesting).fence).to.equal(7)

@@ -1,4 +1,4 @@
-/** An HTTP proxy for tests. It opens tunnels by the method CONNECT, and records the requests. */
+/** An HTTP proxy for tests, which opens tunnels by the method CONNECT and records the requests. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'

@@ -37,7 +37,7 @@ export async function fillTable(stage: Stage, url: string, count: number): Promi
   }
 }
 
-/** A well-behaved client. It holds one lock for the whole test, and acquires others. */
+/** A well-behaved client, which holds one lock for the whole test and acquires other locks. */
 export class Bystander {
   readonly session: Session
   readonly #lock: Lock

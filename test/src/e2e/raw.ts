@@ -1,6 +1,7 @@
 /**
  * Functions for tests that write the protocol by hand: HTTP upgrades as bytes, and WebSockets
- * without the client library. Such tests can send messages that the library would not send.
+ * without the client library. With these functions a test can send messages that the library would
+ * not send.
  */
 import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'

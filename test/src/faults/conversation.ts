@@ -136,6 +136,7 @@ async function requestLocks(
   return [lockA, lockC]
 }
 
+/** Checks that the promise rejects with this error code. */
 async function expectCode(promise: Promise<unknown>, code: string): Promise<void> {
   const error = await promise.catch((thrown: unknown) => thrown)
   expect(error).to.be.instanceOf(HoldfastError).that.includes({ code })

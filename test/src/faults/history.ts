@@ -105,8 +105,8 @@ const never = 2n ** 63n
 
 /**
  * Returns whether a linear order of all operations exists in which each operation is between its
- * request and its answer. The function searches all orders and remembers visited states. It is fast
- * enough for some hundred operations with little concurrency.
+ * request and its answer. The function searches all orders and remembers visited states. The search
+ * is fast enough for some hundred operations with little concurrency.
  */
 export function isLinearizable(history: readonly Tenure[]): boolean {
   const operations = history

@@ -50,6 +50,7 @@ export function formatHistories(histories: readonly KeyHistory[]): string {
   return lines.map((line) => `${JSON.stringify(line, bigintAsText)}\n`).join('')
 }
 
+/** A replacer for `JSON.stringify`: JSON has no bigint, so a time in ns becomes a text. */
 function bigintAsText(_: string, value: unknown): unknown {
   return typeof value === 'bigint' ? String(value) : value
 }
@@ -107,6 +108,7 @@ function addTenure(history: PartialHistory, line: Line): void {
   })
 }
 
+/** Parses a line about a value that a leader published. */
 function publicationOf(line: Line): Publication {
   return {
     process: line.textAt('process'),
@@ -116,6 +118,7 @@ function publicationOf(line: Line): Publication {
   }
 }
 
+/** Parses a line about what an observer saw. A line without a leader has neither fence nor value. */
 function observationOf(line: Line): Observation {
   const seesLeader = line.has('fence') || line.has('value')
   return {

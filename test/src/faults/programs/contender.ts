@@ -25,6 +25,7 @@ function report(event: ContenderEvent): void {
   process.send!(event)
 }
 
+/** The time in ns of a clock that all processes of the machine share. */
 function now(): bigint {
   return process.hrtime.bigint()
 }
