@@ -17,7 +17,7 @@ interface Claims extends JWTPayload {
   readonly holdfast?: object
 }
 
-/** Signs a JSON Web Token. It expires in ten minutes, unless `claims` has another expiry. */
+/** Signs a JSON Web Token. The token expires in ten minutes, unless `claims` has another expiry. */
 export function jwt(claims: Claims, alg = 'HS256', key = secret): Promise<string> {
   const expiresAt = Math.floor(Date.now() / 1_000) + 600
   const payload = {

@@ -1,7 +1,7 @@
 /**
- * Runs commands of `holdfast` within the process of the tests. A quick run does so for commands
- * that print and end by themselves, because the start of a process costs more than such a command.
- * A full run starts a process for every command.
+ * Runs commands of `holdfast` within the process of the tests. In a quick run, commands that print
+ * and end by themselves run in this way. The start of a process would cost more than the command. A
+ * full run starts a process for every command.
  */
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
@@ -51,6 +51,7 @@ export function runInProcess(
   return ended
 }
 
+/** Runs a command without waiting for an earlier command. */
 async function runNow(
   stage: Stage,
   args: readonly string[],

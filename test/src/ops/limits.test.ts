@@ -64,8 +64,8 @@ describe('the limits of connections', () => {
     harness.say(newClient, { type: 'hello' })
     expect(newClient.heardOf('welcome')).to.have.length(1)
     crowd[1]!.drop()
-    // The broker has closed two connections whose sockets are still open. It counts neither, so it
-    // accepts another connection of the crowd.
+    // The broker has closed two connections whose sockets are still open. The broker counts neither
+    // connection, so the broker accepts another connection of the crowd.
     expect([crowd[0]!, session.socket, from('10.0.0.1')].map(closeOf)).to.deep.equal([
       '1013 quota exceeded: connections 3',
       '0 open',

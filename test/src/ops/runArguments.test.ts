@@ -24,6 +24,7 @@ const spellings: readonly (readonly string[])[] = [
   ...[['-uws://127.0.0.1:1'], ['--no-such-option'], ['-'], ['', ' ', "a'b"]],
 ]
 
+/** Makes a command line of one word. */
 function toList(word: string): string[] {
   return [word]
 }

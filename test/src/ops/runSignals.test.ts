@@ -15,8 +15,8 @@ import { scratch } from './scratch.js'
 
 /**
  * The signals that `holdfast run` passes on. The list has all signals that Node can catch, except
- * two kinds: signals from a terminal, and signals that an action of the process causes, such as
- * SIGPIPE.
+ * signals from a terminal. The list also omits signals that an action of the process causes, such
+ * as SIGPIPE.
  */
 const passedSignals = [
   ...['HUP', 'INT', 'QUIT', 'ABRT', 'USR1', 'USR2', 'ALRM', 'TERM', 'STKFLT', 'CONT', 'URG'],

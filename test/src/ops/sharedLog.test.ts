@@ -1,9 +1,9 @@
 /**
  * Tests `holdfast serve --log`, which starts brokers that share a command log in PostgreSQL or
  * etcd. The command log orders all changes of the lock table. For invalid settings the command
- * prints one message. Its exit code shows whether a supervisor should start it again: 78 for no, 69
- * for yes. The dead time is the time after which the other brokers declare a silent broker dead. A
- * fence is the number of a grant. A journal is a command log on disk.
+ * prints one message. The exit code shows whether a supervisor should start the command again: 78
+ * for no, 69 for yes. The dead time is the time after which the other brokers declare a silent
+ * broker dead. A fence is the number of a grant. A journal is a command log on disk.
  */
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'
@@ -299,7 +299,8 @@ describe('holdfast serve --log on etcd', function () {
     )
   })
 
-  // This test takes eight seconds, as long as a start may take. So it runs only in a full run.
+  // This test takes eight seconds, as long as a start may take. So the test runs only in a full
+  // run.
   if (isFullRun) {
     it('waits for an etcd that cannot be reached, and then exits 69', async () => {
       const refusal = await refused(['serve', '--port', '0', '--log', noEtcd])
@@ -397,7 +398,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
     expect(secondStart.code).to.equal(78)
   })
 
-  // This test takes ten seconds, as long as a start may take. So it runs only in a full run.
+  // This test takes ten seconds, as long as a start may take. So the test runs only in a full run.
   if (isFullRun) {
     it('waits for a PostgreSQL that does not answer, and then exits 69', async () => {
       expect(await refused(noDatabase)).to.deep.equal({

@@ -1,8 +1,8 @@
 /**
  * Tests the upgrade policy, which decides whether the broker accepts a WebSocket upgrade. The tests
- * try the attacks of web pages, unknown clients and proxies before and during the handshake. They
- * use real sockets, because most attacks use HTTP headers. The HTTP status of an accepted upgrade
- * is 101.
+ * try the attacks of web pages, unknown clients and proxies before and during the handshake. The
+ * tests use real sockets, because most attacks use HTTP headers. The HTTP status of an accepted
+ * upgrade is 101.
  */
 import type { IncomingMessage } from 'node:http'
 import { type BrokerOptions, type Credentials, createBroker } from '@holdfast/server'

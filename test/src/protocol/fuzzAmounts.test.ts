@@ -1,10 +1,10 @@
 /**
  * Tests hostile clients that send as much as the limits allow, in random order, to a broker with
- * many locks. They read or do not read their output, and disconnect. The work of each turn of the
- * event loop must be bounded. The broker must answer an honest client, the bystander, within a few
- * turns. The broker must answer each connection in order, and keep no data of the hostile clients.
- * The lease is the time that the broker keeps a session without a message of its client. A fence is
- * the number of a grant.
+ * many locks. The hostile clients read or do not read their output, and disconnect. The work of
+ * each turn of the event loop must be bounded. The broker must answer an honest client, the
+ * bystander, within a few turns. The broker must answer each connection in order, and keep no data
+ * of the hostile clients. The lease is the time that the broker keeps a session without a message
+ * of its client. A fence is the number of a grant.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'

@@ -41,7 +41,7 @@ function reactionTo(text: string, when: 'first' | undefined): Expectation {
 }
 
 /**
- * Whether a vector uses an id a second time. The checks accept such an id, but the broker does not.
+ * Whether a vector uses an id a second time. The checks accept the id, but the broker does not.
  */
 const usesIdAgain = ({ name }: Vector) => name.includes('used before')
 

@@ -36,6 +36,7 @@ function startDrain(
   return { state, pass }
 }
 
+/** The number of clients whose connections the broker has closed. */
 function closedCount(clients: readonly Client[]): number {
   return clients.filter(({ socket }) => socket.closedWith !== undefined).length
 }

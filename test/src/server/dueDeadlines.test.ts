@@ -27,9 +27,9 @@ const deadlinesPerSession = 5_000
 /** When the deadlines pass, in ms. */
 const dueMs = 3_000
 /**
- * The most work of one turn, in the units of the meter. This is the budget, and some units more for
- * the message of the bystander and for the last deadline. The bystander is a client whose messages
- * must be answered in each turn.
+ * The most work of one turn, in the units of the meter. The limit is the budget, and some units
+ * more for the message of the bystander and for the last deadline. The bystander is a client whose
+ * messages must be answered in each turn.
  */
 const maxWork = turnBudget.deadlines + 500
 

@@ -46,6 +46,7 @@ function reservedIn(path: string): number {
   return Number(/^holdfast fences (\d+)\n$/.exec(readFileSync(path, 'utf8'))?.[1])
 }
 
+/** Checks that the function throws an error with this message and the code UNAVAILABLE. */
 function expectUnavailable(act: () => unknown, message: RegExp): void {
   expect(act).to.throw(HoldfastError, message).that.includes({ code: 'UNAVAILABLE' })
 }

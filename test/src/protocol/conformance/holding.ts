@@ -1,8 +1,8 @@
 /**
- * Tests of PROTOCOL.md over a socket: the longest time that a lock is held, notices that a client
- * asks for, and watches that show waiting requests. A fence is the number of a grant, which
- * identifies a lock. The ttl is the time after which a lock expires without a refresh. A peer is a
- * client without the client library.
+ * Tests of PROTOCOL.md over a socket: the longest time that a lock is held, notices on request, and
+ * watches that show waiting requests. A fence is the number of a grant, which identifies a lock.
+ * The ttl is the time after which a lock expires without a refresh. A peer is a client without the
+ * client library.
  */
 import type { LockEvent, QueueEvent } from '@holdfast/shared'
 import { expect } from 'chai'

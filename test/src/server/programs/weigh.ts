@@ -1,7 +1,7 @@
 /**
- * The child process of `memory.test.ts`, which needs `--expose-gc`. For each kind of data, it fills
- * a broker with this data. It prints the bytes that the broker's memory account counts, and the
- * bytes by which the heap grew. A fence is the number of a grant.
+ * The child process of `memory.test.ts`, which needs `--expose-gc`. For each kind of data, the
+ * process fills a broker with this data. The process prints the bytes that the broker's memory
+ * account counts, and the bytes by which the heap grew. A fence is the number of a grant.
  */
 import { BrokerHarness, type Client } from '../harness.js'
 
