@@ -11,7 +11,7 @@ import {
 } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
-/** The number of sockets that may wait beyond the limit `pendingConnections`. */
+/** The number of sockets that may wait in addition to the limit `pendingConnections`. */
 const burst = 1_000
 
 /** A socket without a network. */

@@ -7,6 +7,7 @@ import { SendQueue } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { FakeSocket } from './socket.js'
 
+/** Makes a queue and the socket to which the queue sends. */
 function setUp(): { socket: FakeSocket; queue: SendQueue } {
   const socket = new FakeSocket()
   return { socket, queue: new SendQueue(socket) }
@@ -37,6 +38,7 @@ function sentNumbers(socket: FakeSocket): number[] {
     .map(({ n }) => n)
 }
 
+/** The integers from `from` to `to`, both included. */
 function range(from: number, to: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, i) => from + i)
 }

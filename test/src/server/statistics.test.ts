@@ -1,6 +1,6 @@
 /**
  * Tests the broker's counters. A lock request counts once, when the broker grants the request or
- * when the request fails. Invalid requests, requests beyond a quota and repeated requests do not
+ * when the request fails. Invalid requests, requests above a quota and repeated requests do not
  * count. A fence is the number of a grant. The ttl of a lock is the time after which the lock
  * expires.
  */

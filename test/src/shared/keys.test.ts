@@ -10,8 +10,8 @@ const anyText = fc.string({ unit: fc.integer({ min: 0, max: 0xffff }).map(String
 const wellFormed = fc.string({ unit: 'binary', maxLength: 300 })
 
 /**
- * A second implementation of the rule for keys, for comparison. It encodes the text to UTF-8 and
- * back, counts the bytes, and checks each character.
+ * A second implementation of the rule for keys, for comparison. This function encodes the text to
+ * UTF-8 and back, counts the bytes, and checks each character.
  */
 function isKeyBySpecification(text: string): boolean {
   const bytes = Buffer.from(text, 'utf8')
