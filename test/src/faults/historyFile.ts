@@ -118,7 +118,7 @@ function publicationOf(line: Line): Publication {
   }
 }
 
-/** Parses a line about what an observer saw. A line without a leader has neither fence nor value. */
+/** Parses a line about what an observer saw. Without a leader, a line has no fence and no value. */
 function observationOf(line: Line): Observation {
   const seesLeader = line.has('fence') || line.has('value')
   return {
