@@ -52,15 +52,15 @@ export class Election {
     this.work()
   }
 
-  /** Resolves when each candidate has led this often. */
+  /** Resolves when each candidate has led `count` times. */
   async waitForLeaderships(count: number): Promise<void> {
     while (this.#candidates.some(({ tenures }) => tenures.length < count)) await sleep(10)
   }
 
   /**
    * Checks that no two candidates led at the same time, and that each observer saw the leaders that
-   * the candidates recorded. The candidates must be paused, so that no session leads, and each
-   * observer must see this.
+   * the candidates recorded. The candidates must be paused, so that no session leads. Each observer
+   * must see that no session leads.
    *
    * @param since Only the history since this time is checked. The candidates must have been paused
    *   at this time too.
@@ -130,7 +130,7 @@ class Observer {
     this.#working ??= this.#loop()
   }
 
-  /** Closes the session, so that the loop opens a new one, if the observer is at another broker. */
+  /** If the observer is at another broker, closes the session, so that the loop opens another. */
   async returnToOwnBroker(): Promise<void> {
     if (!this.#link.isAtOwnBroker) await this.#session?.close()
   }

@@ -13,9 +13,9 @@ describe('e2e: the ttl of a lock', () => {
   it('ends a lock on time, and passes the lock to the next waiter', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
-    const first = await ann!.lock('k', { ttl: 100 })
-    const second = await ben!.lock('k')
-    expect(second.fence).to.be.above(first.fence)
+    const lockOfAnn = await ann!.lock('k', { ttl: 100 })
+    const lockOfBen = await ben!.lock('k')
+    expect(lockOfBen.fence).to.be.above(lockOfAnn.fence)
     expect(broker.stats()).to.include({ expiredLocks: 1, activeLocks: 1 })
   })
 
@@ -24,14 +24,14 @@ describe('e2e: the ttl of a lock', () => {
     const [ann, ben] = sessions
     for (let round = 0; round < 5; round++) {
       const order: string[] = []
-      const first = await ann!.lock('k', { ttl: 100 })
-      first.signal.addEventListener('abort', () => order.push('lost'))
-      const second = await ben!.lock('k').then((lock) => {
-        order.push(`granted, still held by ann: ${first.held}`)
+      const lockOfAnn = await ann!.lock('k', { ttl: 100 })
+      lockOfAnn.signal.addEventListener('abort', () => order.push('lost'))
+      const lockOfBen = await ben!.lock('k').then((lock) => {
+        order.push(`granted, still held by ann: ${lockOfAnn.held}`)
         return lock
       })
       expect(order).to.deep.equal(['lost', 'granted, still held by ann: false'])
-      await second.unlock()
+      await lockOfBen.unlock()
     }
   })
 
@@ -90,6 +90,7 @@ describe('e2e: broker.cleanExpiredLocks', () => {
     const [ann, ben] = sessions
     const events = await watching(ben!, 'k')
     await ann!.lock('k', { ttl: 30 })
+    // The first event is the state before the lock.
     const [, locked, expired] = await events.waitForCount(3)
     expect([locked?.event, expired?.event]).to.deep.equal(['locked', 'expired'])
     expect(broker.stats()).to.include({ expiredLocks: 1, activeLocks: 0 })

@@ -12,16 +12,16 @@ describe('e2e: shared and exclusive requests', () => {
   it('let readers hold a lock together, and let a writer wait for the last reader', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('a', 'b', 'writer')
     const [a, b, writer] = sessions
-    const first = await a!.lock('k', { mode: 'shared' })
-    const second = await b!.lock('k', { mode: 'shared' })
+    const lockOfA = await a!.lock('k', { mode: 'shared' })
+    const lockOfB = await b!.lock('k', { mode: 'shared' })
     expect(broker.query().heldCount).to.equal(2)
     const order: string[] = []
     const writing = writer!.lock('k').then(() => order.push('writer'))
     await untilHandled(writer!)
-    await first.unlock()
+    await lockOfA.unlock()
     await untilHandled(writer!)
     order.push('last reader')
-    await second.unlock()
+    await lockOfB.unlock()
     await writing
     expect(order).to.deep.equal(['last reader', 'writer'])
   })
@@ -56,12 +56,12 @@ describe('e2e: steal', () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lost = next(ann!, 'lost')
-    const first = await ann!.lock('k')
-    const stolen = await ben!.lock('k', { steal: true })
-    expect(stolen.fence).to.be.above(first.fence)
-    expect(await aborted(first.signal)).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
-    expect(await lost).to.deep.equal({ key: 'k', fence: first.fence, reason: 'stolen' })
-    expect([first.held, stolen.held]).to.deep.equal([false, true])
+    const lockOfAnn = await ann!.lock('k')
+    const lockOfBen = await ben!.lock('k', { steal: true })
+    expect(lockOfBen.fence).to.be.above(lockOfAnn.fence)
+    expect(await aborted(lockOfAnn.signal)).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
+    expect(await lost).to.deep.equal({ key: 'k', fence: lockOfAnn.fence, reason: 'stolen' })
+    expect([lockOfAnn.held, lockOfBen.held]).to.deep.equal([false, true])
   })
 })
 

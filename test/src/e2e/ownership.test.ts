@@ -28,13 +28,13 @@ describe('e2e: a lock is identified by its session and its fence: the broker', (
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lost = next(ann!, 'lost')
-    const first = await ann!.lock('k', { ttl: 50 })
-    expect(await lost).to.deep.equal({ key: 'k', fence: first.fence, reason: 'expired' })
-    const second = await ben!.lock('k')
-    expect((await rejection(first.unlock(), 'LOCK_NOT_HELD')).cause).to.include({
+    const lockOfAnn = await ann!.lock('k', { ttl: 50 })
+    expect(await lost).to.deep.equal({ key: 'k', fence: lockOfAnn.fence, reason: 'expired' })
+    const lockOfBen = await ben!.lock('k')
+    expect((await rejection(lockOfAnn.unlock(), 'LOCK_NOT_HELD')).cause).to.include({
       code: 'LOCK_LOST',
     })
     await untilHandled(ann!)
-    expect(broker.query().held[0]).to.include({ fence: second.fence })
+    expect(broker.query().held[0]).to.include({ fence: lockOfBen.fence })
   })
 })

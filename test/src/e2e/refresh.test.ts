@@ -96,6 +96,7 @@ describe('e2e: lock.autoRefresh', () => {
       (error) => error.code,
     )
     await ben!.lock('k', { steal: true })
+    // The code depends on which message arrives first: the loss, or the refusal of a refresh.
     expect(await outcome).to.be.oneOf(['LOCK_LOST', 'LOCK_NOT_HELD'])
     expect(await aborted(lock.signal)).to.include({ code: 'LOCK_LOST' })
   })
@@ -120,6 +121,7 @@ describe('e2e: lock.autoRefresh', () => {
     await rejection(lock.autoRefresh({ interval: 500, timeout: 500 }), 'INVALID_INTERVAL')
     await rejection(lock.autoRefresh({ interval: 0, timeout: 500 }), 'INVALID_INTERVAL')
     await rejection(lock.autoRefresh({ interval: 500, timeout: 0 }), 'INVALID_TIMEOUT')
+    // The sum is 1 ms less than the ttl.
     const refreshing = lock.autoRefresh({ interval: 500, timeout: 499 })
     await lock.unlock()
     await refreshing

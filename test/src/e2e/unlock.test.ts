@@ -26,6 +26,7 @@ describe('e2e: lock.unlock', () => {
     const lock = await ann!.lock('k')
     await Promise.all([lock.unlock(), lock.unlock()])
     await ben!.lock('k')
+    // This unlock must not release the lock of ben.
     await lock.unlock()
     expect(broker.stats()).to.include({ unlockCount: 1, activeLocks: 1 })
   })
@@ -139,12 +140,12 @@ describe('e2e: session.watch', () => {
   it('reports the state first and then every event, also to a client without locks', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'eve')
     const [ann, ben, eve] = sessions
-    const first = await ann!.lock('k', { metadata: 'first' })
+    const lockOfAnn = await ann!.lock('k', { metadata: 'first' })
     const events = await watching(eve!, 'k')
-    const second = ben!.lock('k')
+    const requestOfBen = ben!.lock('k')
     await untilHandled(ben!)
-    await first.unlock()
-    await (await second).unlock()
+    await lockOfAnn.unlock()
+    await (await requestOfBen).unlock()
     await events.waitForCount(4)
     const lines = events.items.map((event) =>
       event.event === 'state'

@@ -1,8 +1,8 @@
 /**
  * Tests half-open connections: one direction or both directions become silent, and neither end is
  * notified. Each time, the old holder must know that its lock is lost before the broker grants the
- * lock to another session. The lease is how long the broker keeps a silent session; a grace is how
- * long it keeps a session after the connection dropped.
+ * lock to another session. The lease is how long the broker keeps a silent session. The grace is
+ * how long the broker keeps a session without a connection. A fence is the number of a grant.
  */
 import { fixedInterval, type Session } from '@holdfast/client'
 import { expect } from 'chai'

@@ -34,25 +34,25 @@ interface Pair {
 
 export class TcpProxy {
   readonly #server: Server
-  readonly #target: number
+  readonly #targetPort: number
   readonly #filtersOf: (index: number) => ConnectionFilters
   readonly #pairs = new Set<Pair>()
   #count = 0
   #isOpen = true
   #onConnection: (() => void)[] = []
 
-  private constructor(target: number, filtersOf: (index: number) => ConnectionFilters) {
-    this.#target = target
+  private constructor(targetPort: number, filtersOf: (index: number) => ConnectionFilters) {
+    this.#targetPort = targetPort
     this.#filtersOf = filtersOf
     this.#server = createServer({ noDelay: true }, (client) => this.#accept(client))
   }
 
   /** Starts a proxy in front of a port of this machine. */
   static async to(
-    target: number,
+    targetPort: number,
     filtersOf: (index: number) => ConnectionFilters = () => ({}),
   ): Promise<TcpProxy> {
-    const proxy = new TcpProxy(target, filtersOf)
+    const proxy = new TcpProxy(targetPort, filtersOf)
     proxy.#server.listen({ port: 0, host: '127.0.0.1' })
     await once(proxy.#server, 'listening')
     return proxy
@@ -105,7 +105,7 @@ export class TcpProxy {
       client.resetAndDestroy()
       return
     }
-    const broker = connect({ port: this.#target, host: '127.0.0.1', noDelay: true })
+    const broker = connect({ port: this.#targetPort, host: '127.0.0.1', noDelay: true })
     broker.on('error', () => {})
     const pair = { client, broker }
     this.#pairs.add(pair)

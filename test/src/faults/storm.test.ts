@@ -19,6 +19,7 @@ const sessionCount = Math.min(count(500, 10_000), maxSockets())
  */
 function maxSockets(): number {
   const limits = readFileSync('/proc/self/limits', 'utf8')
+  // If the file has no number, 1,024 is the usual limit of Linux.
   return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? 1_024) - 200
 }
 
@@ -32,7 +33,7 @@ interface Counts {
 
 /**
  * Sends a command to the broker's process. Resolves with the counts of the broker after the
- * command.
+ * command. The command `reset` first resets all connections.
  */
 async function countsAfter(command: 'reset' | 'count', broker: ChildProcess): Promise<Counts> {
   const answer = once(broker, 'message')
@@ -54,6 +55,7 @@ describe('faults: a storm of resumes', function () {
     // session.
     const locks = await Promise.all(sessions.map((session, i) => session.lock(`k${i}`)))
     const requests = sessions.map((session, i) => session.lock(`k${(i + 1) % sessionCount}`))
+    // An answer to `stats` shows that the broker has handled the earlier requests of the session.
     await Promise.all(sessions.map((session) => session.stats()))
     const expectedCounts = {
       heldCount: sessionCount,

@@ -1,5 +1,6 @@
 /**
- * Helpers for tests with `authenticate`: a broker that uses the token as the principal.
+ * Helpers for tests with `authenticate`: a broker that uses the token as the principal. The
+ * principal is the name by which the broker knows the user of a client.
  */
 import type { Authenticate, BrokerOptions, Identity } from '@holdfast/server'
 import type { ServerMessage } from '@holdfast/shared'

@@ -1,5 +1,5 @@
 /**
- * The messages of the command have flags in place of the options of a program: the user of
+ * Tests that messages of the command have flags in place of the options of a program. The user of
  * `holdfast serve` types `--log-password-file`, and not `logPasswordFile`.
  */
 import { createBroker, HoldfastError } from '@holdfast/server'
@@ -61,10 +61,11 @@ describe('the names of options in messages of the command', () => {
     })
   }
 
-  it('become flags in the message for a broker beyond loopback, but not in a program', async () => {
+  it('become flags in the message for a broker on all addresses, but not in a program', async () => {
     const { code, err } = await Holdfast.run(stage, ['serve', '--host', '0.0.0.0', '--port', '0'])
     const problem = 'because every client on the network could acquire locks'
     expect([code, ...err]).to.deep.equal([
+      // The exit code for an invalid setting.
       78,
       `holdfast: Cannot listen on 0.0.0.0 without --tokens, ${problem}: ` +
         'set --tokens FILE or --allow-unauthenticated',
@@ -81,11 +82,11 @@ describe('the names of options in messages of the command', () => {
 
   it('become the flag of the port that is in use: --port, or --admin-port', async () => {
     const { port } = await stage.broker()
-    const used = 'perhaps another Holdfast broker: stop that program, or set'
-    const first = await Holdfast.run(stage, ['serve', '--port', String(port)])
-    expect(first.err[0]).to.contain(`${used} --port N to another port`)
+    const hint = 'perhaps another Holdfast broker: stop that program, or set'
+    const withPort = await Holdfast.run(stage, ['serve', '--port', String(port)])
+    expect(withPort.err[0]).to.contain(`${hint} --port N to another port`)
     const args = ['serve', '--port', '0', '--admin-port', String(port)]
-    const second = await Holdfast.run(stage, args)
-    expect(second.err[0]).to.contain(`${used} --admin-port N to another port`)
+    const withAdminPort = await Holdfast.run(stage, args)
+    expect(withAdminPort.err[0]).to.contain(`${hint} --admin-port N to another port`)
   })
 })

@@ -10,6 +10,7 @@ import { createBroker } from '@holdfast/server'
 
 const server = createServer().listen(0, '127.0.0.1')
 await once(server, 'listening')
+// During a quiet start a broker grants nothing. This quiet start lasts 1 ms.
 const broker = createBroker({ quietStart: 1 })
 broker.attach(server, { path: '/locks' })
 const { url } = await broker.listen({ port: 0 })
@@ -27,7 +28,7 @@ await refreshing
 await (await waiting).unlock()
 await selfClosing.lock('left held', { ttl: 60_000 })
 
-// One session closes itself; the broker closes the other.
+// The first session closes itself, and the broker closes the session `attached`.
 await selfClosing.close()
 await broker.close({ drain: 100 })
 await attached.close()

@@ -24,6 +24,7 @@ const { host, port, user } = JSON.parse(address) as Address
 const sql = postgres({ host, port, user, database: 'postgres', max: 1, onnotice: () => {} })
 const session = await connect(url)
 
+/** Sends a message to the parent. */
 function tell(message: WriterMessage): void {
   process.send!(message)
 }
@@ -68,5 +69,6 @@ process.on('message', (command: 'add' | 'go') => {
   if (command === 'add') void addOne()
 })
 process.on('disconnect', () => process.exit(0))
+// Connects to the database, so that the first command does not wait for the connection.
 await sql`select 1`
 tell('ready')

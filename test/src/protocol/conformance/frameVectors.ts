@@ -28,15 +28,16 @@ async function tryVector(stage: Stage, vector: Vector): Promise<void> {
   const key = stage.key('bystander')
   await bystander.acquire(key)
   const sender = vector.when === 'first' ? await stage.connect() : await stage.open(vector.hello)
-  const before = await queryAll(bystander, {})
+  const stateBefore = await queryAll(bystander, {})
   say(sender, vector, withToken(await stage.target()))
   if (vector.when === 'first') await expectFirst(sender, vector)
   else await expectOutcome(sender, vector)
   const { accepted = [] } = vector.expect
-  const after = await queryAll(bystander, {})
+  const stateAfter = await queryAll(bystander, {})
   // Only an accepted request for locks may change the held locks, and only the locks of the sender.
-  if (!lockRequests.some((type) => accepted.includes(type))) expect(after).to.deep.equal(before)
-  expect(after.held.map((lock) => lock.key)).to.include(key)
+  const isLockRequest = lockRequests.some((type) => accepted.includes(type))
+  if (!isLockRequest) expect(stateAfter).to.deep.equal(stateBefore)
+  expect(stateAfter.held.map((lock) => lock.key)).to.include(key)
   expect(await bystander.unreadMessages()).to.deep.equal([])
 }
 
@@ -78,10 +79,10 @@ async function expectOutcome(sender: Peer, vector: Vector): Promise<void> {
   }
   // The broker must not refuse messages that the vector expects to be accepted.
   const refusals = (await sender.unreadMessages()).filter(
-    (message) => message.type === 'failed' && refused.includes(message.code),
+    (message) => message.type === 'failed' && refusalCodes.includes(message.code),
   )
   expect(refusals).to.deep.equal([])
 }
 
 /** The error codes with which a broker refuses an invalid message. */
-const refused = ['BAD_MESSAGE', 'INVALID_KEY', 'INVALID_TTL', 'INVALID_TIMEOUT']
+const refusalCodes = ['BAD_MESSAGE', 'INVALID_KEY', 'INVALID_TTL', 'INVALID_TIMEOUT']
