@@ -50,6 +50,7 @@ export class StandIn {
     this.broker = new Broker({
       settings: settingsFrom({ lease }),
       log: new MemoryLog(),
+      // A fence is the number of a grant. Fences begin at 1,024 times this clock time in ms.
       fences: clockFences(1_000),
       environment: this.#environment,
     })

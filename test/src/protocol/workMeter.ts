@@ -10,6 +10,7 @@ import type { FakeSocket } from '../server/socket.js'
 const costs = { message: 2, effect: 1, key: 1 / 16, byte: 1 / 128, visit: 4 }
 
 export class WorkMeter implements Observer {
+  // The counts since the last call of `reset`.
   messages = 0
   effects = 0
   keys = 0
@@ -50,12 +51,15 @@ export class WorkMeter implements Observer {
     }
   }
 
-  /** Counts the waiting scopes and sets that checks for deadlocks visit. */
+  /**
+   * Counts the waiting scopes and sets that checks for deadlocks visit. A scope is one task of a
+   * session. A set is a request for several keys.
+   */
   watchVisits({ table }: Broker): void {
-    let before = table.visitCount
+    let visitsBefore = table.visitCount
     this.#newVisits = () => {
-      const visits = table.visitCount - before
-      before = table.visitCount
+      const visits = table.visitCount - visitsBefore
+      visitsBefore = table.visitCount
       return visits
     }
   }

@@ -155,6 +155,7 @@ export function passAlive(
   ...alive: readonly Client[]
 ): ServerMessage[][] {
   const heard = alive.map((): ServerMessage[] => [])
+  // Far shorter than a lease, so that each client answers its pings in time.
   const stepMs = 100
   for (let passed = 0; passed < ms; passed += stepMs) {
     harness.environment.pass(Math.min(stepMs, ms - passed))

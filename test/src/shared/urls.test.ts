@@ -48,6 +48,7 @@ describe('redactUrl', () => {
       'ws:\\\\user:secret@ho st',
       'user:secret\n@host',
     ]) {
+      // Not even a part of a secret may remain.
       expect(redactUrl(url), url).to.not.contain('sec')
       expect(redactUrl(url), url).to.contain('***')
     }

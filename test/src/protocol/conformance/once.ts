@@ -96,6 +96,7 @@ function keeps(stage: Stage): void {
     const key = stage.key()
     const { fence } = await peer!.answer('granted', peer!.request({ type: 'once', key }))
     await peer!.answer('unlocked', peer!.request({ type: 'complete', fence, keep: 1 }))
+    // The broker keeps the value for 1 ms. Until then, the broker answers with this value.
     for (;;) {
       const id = peer!.request({ type: 'once', key })
       const { type } = await peer!.answerTo(id)

@@ -13,7 +13,7 @@ import { WebSocket } from 'ws'
 /** A broker to test. */
 export interface Target {
   readonly url: string
-  /** A token that the broker accepts, if it requires one. */
+  /** A token that the broker accepts, if the broker requires a token. */
   readonly token?: string | undefined
 }
 
@@ -217,6 +217,7 @@ export class Peer {
     for (const message of Array.isArray(frame) ? frame : [frame]) {
       this.#heard.push(message)
       if (message.type !== 'ping' || this.ignoresPings) continue
+      // The list of received messages has no pings that the peer answers.
       this.#heard.pop()
       this.say({ type: 'pong', n: message.n })
     }
@@ -240,7 +241,7 @@ export class Peer {
   }
 }
 
-/** The token for a `hello`, if the broker requires one. */
+/** The token for a `hello`, if the broker requires a token. */
 export function withToken({ token }: Target): { token?: string } {
   return token === undefined ? {} : { token }
 }
