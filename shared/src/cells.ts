@@ -77,7 +77,8 @@ function checksum(text: string): number {
  * Returns the checksum after one more byte. The definition of the checksum has eight steps, one for
  * each bit of the byte. For the polynomial 0x1021, which has the bits 12, 5 and 0, the shifts below
  * have the same result as the eight steps. `top` is the upper byte of the checksum, xor the new
- * byte. The second line adds the feedback from the upper four bits of `top` to its lower four bits.
+ * byte. A one that leaves the checksum in one of the first four steps flips the bit that leaves
+ * four steps later. `top ^= top >> 4` makes these flips.
  */
 function withByte(crc: number, byte: number): number {
   let top = (crc >> 8) ^ byte

@@ -143,8 +143,8 @@ const brand = Symbol.for('holdfast.HoldfastError')
 /** The error that Holdfast throws, rejects promises with, and aborts signals with. */
 export class HoldfastError extends Error {
   static {
-    // The brand is not a declared property, because the compiler would then treat the classes of
-    // two copies as incompatible types.
+    // If the class declared the brand as a property, the compiler would treat the classes of two
+    // copies as incompatible types.
     Object.defineProperty(HoldfastError.prototype, brand, { value: true })
   }
 

@@ -86,7 +86,8 @@ export function nearestName(
     const distance =
       editDistance(lowerName, lowerCandidate, maxEdits) -
       commonStart(lowerName, lowerCandidate) / 1_000
-    // Without a best name, `bestDistance` is the highest distance allowed, so it may be reached.
+    // Without a best name, `bestDistance` is the highest distance allowed. A candidate at exactly
+    // this distance is still allowed.
     const isAtLimit = bestName === undefined && distance === bestDistance
     if (distance < bestDistance || isAtLimit) {
       bestName = candidate

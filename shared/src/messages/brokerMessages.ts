@@ -376,8 +376,9 @@ export type QueueEvent = QueuedInfo & {
  * - `granted`: the event `locked` of the lock follows.
  * - `timeout`: the timeout of the request passed.
  * - `aborted`: the client cancelled the request, or ended its scope.
- * - `ended`: its session ended, or no client can resume its session any more. For an upgrade, also:
- *   the shared lock ended.
+ * - `ended`: the session of the request ended. Also if the session has no grace and its connection
+ *   dropped, even while the broker keeps the locks of the session. For an upgrade, also: the shared
+ *   lock ended.
  * - `answered`: the `once` request got the value of another caller.
  *
  * A broker that is newer than the client may send another text.
@@ -428,9 +429,10 @@ export interface LockStats {
    */
   readonly newestDeadlock?: RefusedDeadlock | undefined
   /**
-   * The deadlocks that the broker refused last, at most 20, the newest first, without the deadlocks
-   * of whose keys the caller may query none. The broker keeps fewer if their texts are long. Absent
-   * if the broker has refused no deadlock, and from older brokers.
+   * The deadlocks that the broker refused last, at most 20, the newest first. A deadlock is left
+   * out if the caller may query none of the deadlock's keys. If the keys and the session names are
+   * long, the broker keeps fewer than 20 deadlocks. Absent if the broker has refused no deadlock,
+   * and from older brokers.
    */
   readonly deadlocks?: readonly RefusedDeadlock[] | undefined
 }
