@@ -91,12 +91,12 @@ const getUnknown = () => unknownHolders
 export function useHolders(selection: HoldersSelection | undefined): Holders {
   const { session } = useSession()
   const { key, prefix } = selection ?? {}
-  const names = Object.keys(selection ?? {}).join()
+  const fieldNames = Object.keys(selection ?? {}).join()
   // biome-ignore lint/correctness/useExhaustiveDependencies: the selection is new in each render
-  const invalid = useMemo(() => {
+  const errorResult = useMemo(() => {
     const error = selection && faultOfSelection(selection)
     return error && { ...unknownHolders, error }
-  }, [names, key, prefix])
+  }, [fieldNames, key, prefix])
   const store = useMemo(() => {
     if (session === undefined) return undefined
     if (key !== undefined) return holdersOf(session, { key })
@@ -107,7 +107,7 @@ export function useHolders(selection: HoldersSelection | undefined): Holders {
     store?.getSnapshot ?? getUnknown,
     getUnknown,
   )
-  return invalid ?? holders
+  return errorResult ?? holders
 }
 
 /** The result of `useLeader`. */

@@ -7,10 +7,10 @@
  * A *stored request* is a request whose response the broker stores. At most 512 stored requests
  * count against the *window* at a time. A stored request counts against the window from its sending
  * until the broker confirms an `ack` that the client sent after the request. The broker confirms an
- * `ack` only after the broker has handled all earlier requests and sent their responses. Only a
- * request that waits at the broker gets its response later. So the window bounds the responses that
- * the broker stores, apart from responses to requests that waited. In a session without a grace the
- * broker stores no responses, and the window has no limit.
+ * `ack` only after the broker has handled all earlier requests. At that time the broker has sent
+ * the responses to all these requests, except to requests that wait at the broker. So the window
+ * bounds the responses that the broker stores, apart from responses to requests that waited. In a
+ * session without a grace the broker stores no responses, and the window has no limit.
  */
 import { maxUnacknowledgedResponses } from '@holdfast/shared'
 import type { Connection } from '../transport/connection.js'
@@ -43,7 +43,8 @@ export class AckWindow {
   restart(brokerStores: boolean, isResumed: boolean): void {
     this.#brokerStores = brokerStores
     this.#countedMessageNumbers = []
-    // A set contains each id once, although the broker repeats stored responses after a resume.
+    // After a resume, the broker repeats stored responses, and `onResponse` adds their ids again. A
+    // set still contains each id once.
     this.#unacknowledgedIds = new Set(
       isResumed ? [...this.#inFlightIds, ...this.#unacknowledgedIds] : [],
     )

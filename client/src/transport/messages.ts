@@ -1,6 +1,7 @@
 /**
  * Writes the messages of the client as JSON text. `lock` and `unlock` are written by a template and
- * not by `JSON.stringify`, because a client may send a hundred thousand such messages a second. A
+ * not by `JSON.stringify`, because a client may send a hundred thousand such messages a second. The
+ * other messages with a template may have metadata or a value, which is JSON text already. A
  * template is safe, because these messages have few fields, whose values were checked before.
  *
  * A fence is the number of a grant. A scope is one logical task of a session. Locks with permits
