@@ -242,8 +242,8 @@ function publicKeyLoaderFor(pem: string, algorithms: readonly string[]): (jose: 
   }
   return ({ importSPKI }) => {
     const key = importSPKI(pem, algorithm)
-    // `verify` reports this error. This handler only prevents an unhandled rejection before
-    // `verify` runs.
+    // If the import fails, `verify` reports the error. This handler only prevents an unhandled
+    // rejection before `verify` runs.
     key.catch(() => {})
     return key
   }

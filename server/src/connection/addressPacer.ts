@@ -35,7 +35,7 @@ export class AddressPacer<W extends ArrivalWork> {
    * work is done next.
    */
   readonly #byAddress = new Map<string, Set<W>>()
-  #isScheduled = false
+  #isEndTurnScheduled = false
   /** Units of work that new clients have left in this turn. */
   #unitsLeft: number
 
@@ -50,7 +50,7 @@ export class AddressPacer<W extends ArrivalWork> {
    * @returns False if the work must wait; the caller then calls {@link enqueue} or drops the work.
    */
   tryNow(arrival: W): boolean {
-    this.#schedule()
+    this.#scheduleEndTurn()
     const { scheduler, clock } = this.#deps
     // This call tells the scheduler the time, on which its `unitsLeft` depends.
     scheduler.allowanceAt(clock.monotonic())
@@ -59,7 +59,10 @@ export class AddressPacer<W extends ArrivalWork> {
     return true
   }
 
-  /** Lets work wait for a later turn. Call this method only after {@link tryNow}. */
+  /**
+   * Lets work wait for the end of a turn. Call this method only after {@link tryNow}, because
+   * `tryNow` schedules the end of the turn.
+   */
   enqueue(arrival: W): void {
     const address = addressOf(arrival)
     const arrivals = this.#byAddress.get(address)
@@ -89,16 +92,19 @@ export class AddressPacer<W extends ArrivalWork> {
     return oldest
   }
 
-  #schedule(): void {
-    if (this.#isScheduled) return
-    this.#isScheduled = true
+  #scheduleEndTurn(): void {
+    if (this.#isEndTurnScheduled) return
+    this.#isEndTurnScheduled = true
     this.#deps.endOfTurn(this.#endTurn)
   }
 
-  /** Does waiting work at the end of a turn, and gives the next turn its budget. */
+  /**
+   * At the end of a turn, gives new clients the budget of the next turn, and does waiting work with
+   * this budget. The rest of the budget is for the work that arrives in the next turn.
+   */
   readonly #endTurn = (): void => {
     const { scheduler, clock, unitsPerTurn } = this.#deps
-    this.#isScheduled = false
+    this.#isEndTurnScheduled = false
     this.#unitsLeft = unitsPerTurn
     scheduler.nextTurn()
     const endsAt = clock.monotonic() + unitsPerTurn / unitsPerMs
@@ -106,7 +112,8 @@ export class AddressPacer<W extends ArrivalWork> {
       this.#work(arrival)
       if (this.#unitsLeft <= 0 || clock.monotonic() >= endsAt) break
     }
-    if (this.#byAddress.size > 0 || this.#unitsLeft < unitsPerTurn) this.#schedule()
+    // Without waiting work, the next end of a turn only renews a budget that is not whole.
+    if (this.#byAddress.size > 0 || this.#unitsLeft < unitsPerTurn) this.#scheduleEndTurn()
   }
 
   #work(arrival: W): void {

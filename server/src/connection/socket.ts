@@ -37,7 +37,10 @@ export interface SocketListener {
   onFrame(text: string): void
   /** A binary frame arrived. */
   onBinary(): void
-  /** A ping, a pong or a fragment of a message arrived, and must be charged as work. */
+  /**
+   * A control frame or a fragment of a message arrived, and must be charged as work. A fragment is
+   * not a control frame, but costs as much as a control frame.
+   */
   onControlFrame(): void
   /** The peer sent an invalid message (too long, or not UTF-8), so the socket is closing. */
   onFault(): void

@@ -68,6 +68,7 @@ export class UpgradeQueue {
     }
     const waiting: WaitingUpgrade = { remoteAddress, upgrade, onClose }
     if (this.#pacer.tryNow(waiting)) return
+    // `isFull` is about the limit `connections`, which the broker checks after the upgrade.
     const { exceededLimit, displacedConnection } = this.#pending.add(waiting, /* isFull */ false)
     if (displacedConnection !== undefined) {
       this.#pacer.remove(displacedConnection)
@@ -93,7 +94,10 @@ export class UpgradeQueue {
     }
   }
 
-  /** Stops counting an upgrade that waits no longer. */
+  /**
+   * Stops counting an upgrade that waits no longer, and removes the listeners of its socket. Does
+   * nothing for an upgrade that the pacer accepts immediately, because `add` has added neither.
+   */
   #forget(waiting: WaitingUpgrade): void {
     const { upgrade, onClose } = waiting
     this.#pending.remove(waiting)

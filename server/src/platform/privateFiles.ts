@@ -1,6 +1,7 @@
 /**
- * Reads and writes files that only the user of this process may access. The functions do not follow
- * a link, because another user with access to the folder could direct the link anywhere.
+ * Reads and writes files that only the user of this process may access. Reads, writes and removals
+ * do not follow a link, because another user with access to the folder could direct the link
+ * anywhere. Only {@link restrictToOwner} follows links.
  */
 import {
   chmodSync,
@@ -72,6 +73,7 @@ export function replacePrivateFile(path: string, text: string): void {
 export function removeLeftovers(path: string): void {
   const name = basename(path)
   for (const fileName of readdirSync(dirname(path))) {
+    // The id of 21 characters is optional, because earlier versions wrote `<name>.new`.
     const isLeftover =
       fileName.startsWith(`${name}.`) && /^([\w-]{21}\.)?new$/.test(fileName.slice(name.length + 1))
     if (!isLeftover) continue

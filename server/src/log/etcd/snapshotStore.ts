@@ -1,7 +1,8 @@
 /**
- * Stores snapshots on etcd: chunks (parts joined by `snapshotChunks.ts`) that fit into a request,
- * and a pointer to the valid chunks. The store changes the pointer after all chunks are written,
- * and only if no other broker has changed the pointer in the meantime.
+ * Stores snapshots on etcd: chunks, and a pointer to the valid chunks. A snapshot consists of many
+ * small parts. `snapshotChunks.ts` joins the parts to chunks that fit into a request. The store
+ * changes the pointer after all chunks are written, and only if no other broker has changed the
+ * pointer in the meantime.
  */
 import { crc32 } from 'node:zlib'
 import { HoldfastError } from '@holdfast/shared'
@@ -62,6 +63,7 @@ export class SnapshotStore {
   /** Removes all snapshots before this position, including incomplete snapshots. */
   async removeBefore(position: number): Promise<void> {
     const { key } = allUnder(this.#chunkPrefix)
+    // The range ends before the first key of the snapshots of this position.
     const { key: range_end } = allUnder(`${this.#chunkPrefix}${sortable(position)}`)
     await this.#client.txn({
       compare: [],
@@ -102,7 +104,7 @@ export class SnapshotStore {
       const key = this.#keyOf(name, i)
       const value = await this.#client.readLinearizable(key)
       const chunk = bytesFrom(value?.value)
-      if (value === undefined || crc32(chunk) !== checksum) throw missingChunk(key)
+      if (value === undefined || crc32(chunk) !== checksum) throw damagedChunk(key)
       yield* splitChunk(chunk)
     }
   }
@@ -117,7 +119,7 @@ function sortable(value: number): string {
   return String(value).padStart(16, '0')
 }
 
-function missingChunk(key: string): HoldfastError {
+function damagedChunk(key: string): HoldfastError {
   return new HoldfastError(
     'UNAVAILABLE',
     `The snapshot on etcd is damaged (chunk ${key}): restart the broker, which loads a newer ` +

@@ -70,13 +70,13 @@ export class SnapshotStore {
       const [row] = rows
       const chunk = row?.['chunk'] as Buffer | undefined
       if (chunk === undefined || crc32(chunk) !== Number(row!['checksum']))
-        throw missingChunk(id, i)
+        throw damagedChunk(id, i)
       yield* splitChunk(chunk)
     }
   }
 }
 
-function missingChunk(id: string, index: number): HoldfastError {
+function damagedChunk(id: string, index: number): HoldfastError {
   return new HoldfastError(
     'UNAVAILABLE',
     `The snapshot in PostgreSQL is damaged (chunk ${index} of ${id}): restart the broker, which ` +

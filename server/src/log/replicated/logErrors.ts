@@ -80,7 +80,10 @@ export function unusableLog(problem: string, cause?: unknown): HoldfastError {
   return permanentError(`The shared log cannot be used: ${problem}`, cause)
 }
 
-/** @param isMisconfigured Whether a wrong setting is the reason, so that no further start helps. */
+/**
+ * @param isMisconfigured Whether a wrong setting is the reason. Then the error is a
+ *   {@link DamagedLogError} although the log is intact, because no further start helps.
+ */
 export function joinStalled(
   seconds: number,
   problem: string,
@@ -91,12 +94,16 @@ export function joinStalled(
   return isMisconfigured ? damagedLog(error.message) : error
 }
 
-/** An error that every further attempt would meet again, so that no retry can help. */
+/**
+ * An error that the running broker would meet again in each further attempt, so that no retry
+ * helps. A new start of the broker may help, unless the error is a {@link DamagedLogError} or has
+ * the code `INVALID_OPTION`.
+ */
 export class PermanentLogError extends HoldfastError {}
 
 /**
- * The log is damaged, or cannot be used with these settings, so a further start of the broker would
- * fail in the same way.
+ * An error that a new start of the broker would meet again. The log is damaged, or the broker
+ * cannot use the log with these settings.
  */
 export class DamagedLogError extends PermanentLogError {}
 
@@ -105,8 +112,10 @@ export function damagedLog(message: string, cause?: unknown): DamagedLogError {
 }
 
 /**
- * The error of a start. The code `INVALID_OPTION` says that a further start would fail in the same
- * way. A broker that has served reports the same error with the code `UNAVAILABLE`.
+ * Converts the error with which a start failed to the error that the caller of the start gets. A
+ * {@link DamagedLogError} gets the code `INVALID_OPTION`, which says that a further start would
+ * fail in the same way. After the start, a broker reports a `DamagedLogError` unchanged, with the
+ * code `UNAVAILABLE`.
  */
 export function startError(error: unknown): HoldfastError {
   if (error instanceof DamagedLogError)
