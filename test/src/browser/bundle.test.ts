@@ -21,18 +21,20 @@ import { DevTools, type Tab } from './devtools.js'
 import { openSite, type Site } from './site.js'
 
 const bundle = join(root, 'client/dist/bundle/holdfast.js')
-/** The client for several cells, which are independent brokers that share the keys. */
+/** The client for several cells: independent brokers, each of which has a part of the keys. */
 const cellBundle = join(root, 'client/dist/bundle/holdfast-cells.js')
 /** Largest size of the gzipped bundle, in bytes. About 1,000 bytes of it are eventemitter3. */
 const maxBytes = 27_500
 /** Largest size of the gzipped bundle for cells, in bytes. */
 const maxCellBytes = 30_500
-/** Largest size of a bundle with nothing but `fixedInterval`, in bytes, not gzipped. */
-const maxStrategyBytes = 4_500
+/** Largest size of a bundle with only the retry strategy `fixedInterval`, in bytes, not gzipped. */
+const maxRetryStrategyBytes = 4_500
 
 /**
  * The script of a page that imports the client from this specifier. Its function `use` closes the
- * session in the callback of a lock, so that the request ends with the error of the session.
+ * session in the callback of a lock, so that the request ends with the error of the session. If the
+ * request does not reject, `use` returns what the callback saw, so that the failed test shows this
+ * text.
  */
 function program(specifier: string): string {
   return `
@@ -139,6 +141,8 @@ describe('the client bundle', () => {
         membersBy(connect, url),
       ])
       expect(fromBundle).to.deep.equal(fromPackage)
+      // A member of a session, a lock and a result of `locks.query`. If `membersBy` found no such
+      // members, two incomplete lists would be equal.
       expect(fromPackage.flat()).to.include.members(['singleflightLock', 'autoRefresh', 'clientId'])
     } finally {
       await broker.close()
@@ -148,9 +152,9 @@ describe('the client bundle', () => {
   it('shrinks to the used exports when a bundler bundles the package', async () => {
     const errors = await bundled(`export { HoldfastError } from '@holdfast/client'`)
     expect(errors).to.include('LOCK_HELD').and.not.include('WebSocket')
-    const strategy = await bundled(`export { fixedInterval } from '@holdfast/client'`)
-    expect(strategy).not.to.include('holdfast.v1')
-    expect(strategy.length).to.be.below(maxStrategyBytes)
+    const retryStrategy = await bundled(`export { fixedInterval } from '@holdfast/client'`)
+    expect(retryStrategy).not.to.include('holdfast.v1')
+    expect(retryStrategy.length).to.be.below(maxRetryStrategyBytes)
   })
 })
 
@@ -190,8 +194,8 @@ describe('the client in a browser', function () {
     tryScript('plain', `<script type="module">${program('/holdfast.js')}</script>`))
 
   it('runs after bundling by esbuild', async () => {
-    pages['/esbuilt.js'] = await bundled(program('@holdfast/client'))
-    await tryScript('esbuild', '<script type="module" src="/esbuilt.js"></script>')
+    pages['/esbuild.js'] = await bundled(program('@holdfast/client'))
+    await tryScript('esbuild', '<script type="module" src="/esbuild.js"></script>')
   })
 
   if (isFullRun) {

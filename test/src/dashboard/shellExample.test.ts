@@ -31,7 +31,7 @@ describe('the example with the dashboard in the page about the shell', function 
   const stage = Stage.forEachTest()
   const dashboardPages = DashboardPages.forSuite(stage)
 
-  it('revokes the lock of a stuck job in a browser', async () => {
+  it('lets an operator revoke the lock of a stuck job in the dashboard', async () => {
     const folder = scratch(stage)
     const [createToken, serve, hold, wait] = commands().map((args) =>
       args.map((arg) => (arg === 'tokens' ? folder.path('tokens') : arg)),
@@ -51,8 +51,9 @@ describe('the example with the dashboard in the page about the shell', function 
     await page.getByLabel('Token').fill(token)
     await page.getByLabel('Token').press('Enter')
     await dashboardPage.waitForState('Live')
-    // The job must hold the lock before the second command asks for it. The page of all locks shows
-    // the lock also if the job got it before the page was open.
+    // The job must hold the lock before the second command asks for the lock. The test looks for
+    // the lock in the list of all locks, because the overview may not show a lock that the job got
+    // before the page was open.
     await page.getByRole('link', { name: 'Locks', exact: true }).click()
     await page.getByRole('link', { name: 'nightly-report' }).first().waitFor()
     const waiter = Holdfast.start(stage, wait!, { env })

@@ -15,7 +15,8 @@ describe('session.locks compared with the specification', () => {
     it(title, async () => {
       const { sessions } = await stage.brokerWithSessions('one')
       const { locks } = sessions[0]!
-      // One client for both roles. No prefix, because no other scenario uses this broker.
+      // The same client also makes the requests of the second client. The names of locks need no
+      // prefix, because no other scenario uses this broker.
       const script = new Script(locks, locks, '')
       await run(script)
       expect(script.log).to.deep.equal(log)

@@ -23,7 +23,7 @@ const pollMs = 50
 const statusTimeoutMs = 1_000
 /** The timeout of any other request, in ms. etcd hashes passwords slowly on a busy machine. */
 const requestTimeoutMs = 30_000
-/** The number of lines of its output that the error about a failed member shows. */
+/** How many lines of the output of a failed member the error message shows. */
 const shownLines = 5
 
 export interface ClusterOptions {

@@ -33,7 +33,7 @@ const user = 'holdfast'
 const loopback: Place = { host: '127.0.0.1', command: [] }
 /** The time between two checks of the state of a server, in ms. */
 const pollMs = 20
-/** The number of lines of its output that the error about a failed server shows. */
+/** How many lines of the output of a failed server the error message shows. */
 const shownLines = 5
 /** The data of a new server, which each server of this process copies. */
 let template: Promise<string> | undefined

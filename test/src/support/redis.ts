@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 
-/** The number of lines of its output that the error about a failed server shows. */
+/** How many lines of the output of a failed server the error message shows. */
 const shownLines = 5
 
 export class Redis {
@@ -33,6 +33,8 @@ export class Redis {
     const lines: string[] = []
     for await (const line of createInterface(server.stdout)) {
       if (/ready to accept connections/i.test(line)) {
+        // If the loop has paused the output, the output must flow again. Redis would block when the
+        // pipe is full.
         server.stdout.resume()
         return new Redis(folder, server)
       }

@@ -90,7 +90,10 @@ export interface Scene extends Stage {
   readonly socket: ScriptedSocket
 }
 
-/** Connects a session. `newMessages` of its socket does not return the hello of the client. */
+/**
+ * Connects a session. The socket's `newMessages` then begins after the hello of the client, because
+ * this function has already read the hello.
+ */
 export async function openScene(
   options: ConnectOptions = {},
   welcomeMessage: Welcome = welcome(),
@@ -127,8 +130,9 @@ export async function reconnect({ clock, network, socket }: Scene): Promise<unkn
   const socketCount = network.sockets.length
   socket.end()
   await turn()
-  // The client waits for half of each reconnect delay, because `random` is 0.5. The delay is longer
-  // than the first delay of 100 ms if the former connection was open for less than 1 s.
+  // The delays before a new connection are 100 ms, 200 ms and so on. The client waits for half of
+  // each delay, because `random` is 0.5. If the former connection was open for less than 1 s, the
+  // client goes on with a later delay. So this loop advances the clock until the client connects.
   for (const delay of [100, 200, 400, 800]) {
     if (network.sockets.length === socketCount) clock.advance(delay / 2)
   }

@@ -15,7 +15,7 @@ import { hasProc, type Usage, usageFromProc } from './usage.js'
 
 /** The default of {@link ServerOptions.startMs}, in ms. */
 const defaultStartMs = 30_000
-/** The number of lines of its output that the error about a failed server shows. */
+/** How many lines of the output of a failed server the error message shows. */
 const shownLines = 20
 
 /** The script of the command `holdfast`. */
@@ -160,7 +160,8 @@ export function startEcho(): Promise<Server> {
 
 /** Starts a program in Node on the core of the servers, and resolves when the program is ready. */
 function startNode(args: readonly string[], onExit: () => void = () => {}): Promise<Server> {
-  // The launcher of the broker also sets this flag on a machine with one processor.
+  // A pinned server has only one processor. On one processor, the launcher of the broker sets the
+  // same flag.
   const flags = canPin ? ['--single-threaded-gc'] : []
   if (!hasProc) flags.push('--import', usagePreload)
   const command = pinned(serverCore, process.execPath, [...flags, ...args])

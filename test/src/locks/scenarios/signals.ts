@@ -2,7 +2,7 @@
 import type { Scenario } from './scenario.js'
 
 const abortedBeforeRequest: Scenario = {
-  title: 'a signal that is aborted already rejects the request with its reason, of any type',
+  title: 'a request with an aborted signal rejects with the reason of the signal, of any type',
   async run(script) {
     const name = `${script.prefix}x`
     const mustNotRun = () => script.record('THE CALLBACK RAN')
@@ -107,7 +107,8 @@ const abortedAfterGrant: Scenario = {
     await script.untilQuiet()
     const b = script.request('b', 'x', { abortable: true })
     await script.untilQuiet()
-    // One abort before the callback has settled, and one abort afterwards.
+    // `release` ends the callback, but the request settles later. The first abort comes before the
+    // request has settled, and the second abort comes afterwards.
     b.release('fine')
     b.abort()
     await script.untilQuiet()

@@ -1,10 +1,13 @@
 /**
- * The oracles of a world with cells. They observe the tables of all cells and the clients, and
- * report each broken rule:
+ * The oracle of a world with cells. It observes the tables of all cells and the clients, and
+ * reports each broken rule:
  *
  * - A broker grants only keys of its own cell, and so each key is always locked in the same cell.
  * - At most one client believes at any time that it holds a key, over all cells together.
- * - Faults of other cells do not reach the clients of a cell that faults spare.
+ * - A broker does not fail.
+ *
+ * The oracle also collects the violations that the programs of the clients find. For example,
+ * `CellProgram` checks that the faults of other cells have no effect on the cell without faults.
  */
 import type { Lock as ClientLock } from '@holdfast/client'
 import type { Command, Effect, LockTable } from '@holdfast/server/core'
