@@ -4,12 +4,16 @@
  * of a second on a busy machine mean nothing. W1 is the workload of free locks; the shape `64×1` is
  * 64 sessions with one request under way in each. The echo is a WebSocket server without locks.
  */
+import { readFile } from 'node:fs/promises'
+import { join as joinPath } from 'node:path'
 import { assert } from 'chai'
+import { root } from '../conventions/repository.js'
 import { isFullRun } from '../support/counts.js'
 import { has } from '../support/needs.js'
 import type { JobResult } from './job.js'
 import { smokePace } from './paces.js'
 import { chartOf } from './report/chart.js'
+import { overviewOf } from './report/overview.js'
 import { targetTable, workloadTable } from './report/tables.js'
 import { compareWithTargets } from './report/targets.js'
 import { runJob } from './run.js'
@@ -59,6 +63,14 @@ describe('the bench', () => {
     assert.include(targetTable(targetResults), '| W1 64×1: pairs/s ÷ echo ')
     assert.include(workloadTable(w1, result.rows), 'holdfast, client')
     assert.match(chartOf(result.rows, 'a & b'), /^<svg .*a &#38; b.*<rect class="own"/s)
+  })
+
+  it('has drawn the chart of the front page from the table of the peers', async () => {
+    const folder = joinPath(root, 'test/bench')
+    const page = await readFile(joinPath(folder, 'README.md'), 'utf8')
+    const saved = await readFile(joinPath(folder, 'overview.svg'), 'utf8')
+    const advice = 'the chart is old: run `node test/tools/run.mjs bench/overviewMain.js`'
+    assert.isTrue(saved === overviewOf(page), advice)
   })
 
   it('measures the broker while sessions hold a lock and do nothing', async () => {

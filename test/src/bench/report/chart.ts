@@ -12,13 +12,16 @@ const width = 860
 const left = 330
 /** The width for the figure to the right of the longest bar. */
 const right = 70
+/** The width for the label of the echo server beside its line. */
+const labelWidth = 125
 const barHeight = 18
 const rowHeight = 26
 const groupHeight = 30
 /** The height of the heading. */
 const top = 56
 
-interface Group {
+/** The bars of one load. */
+export interface BarGroup {
   readonly title: string
   readonly bars: readonly {
     readonly label: string
@@ -29,7 +32,11 @@ interface Group {
 
 /** Draws every row that was measured beside the echo server. */
 export function chartOf(rows: readonly Row[], caption: string): string {
-  const groups = groupsOf(rows)
+  return drawBars(groupsOf(rows), caption)
+}
+
+/** Draws groups of bars, with a line at the ratio 1, which is the echo server. */
+export function drawBars(groups: readonly BarGroup[], caption: string): string {
   const longest = Math.max(1, ...groups.flatMap(({ bars }) => bars.map(({ ratio }) => ratio)))
   /** The length of a bar with the ratio 1. */
   const perUnit = (width - left - right) / longest
@@ -51,6 +58,7 @@ export function chartOf(rows: readonly Row[], caption: string): string {
     }
   }
   const echoAt = left + perUnit
+  const isLabelLeft = echoAt + labelWidth > width
   const height = y + 16
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}"
   width="${width}" height="${height}" role="img">
@@ -64,15 +72,15 @@ line { stroke: #cf222e; stroke-dasharray: 4 4 }
 </style>
 <text x="16" y="22">${escaped(caption)}</text>
 <line x1="${echoAt.toFixed(1)}" y1="${top - 10}" x2="${echoAt.toFixed(1)}" y2="${y}"/>
-<text x="${(echoAt + 6).toFixed(1)}" y="${top - 2}">a bare ws echo: 1</text>
+<text x="${(isLabelLeft ? echoAt - 6 : echoAt + 6).toFixed(1)}" y="${top - 2}"${isLabelLeft ? ' text-anchor="end"' : ''}>a bare ws echo: 1</text>
 ${parts.join('\n')}
 </svg>
 `
 }
 
 /** The bars of each shape (size of the load). A bar is the ratio of a system to the echo server. */
-function groupsOf(rows: readonly Row[]): Group[] {
-  const groups = new Map<string, Group['bars'][number][]>()
+function groupsOf(rows: readonly Row[]): BarGroup[] {
+  const groups = new Map<string, BarGroup['bars'][number][]>()
   for (const { workload, shape, placement, system, figures } of rows) {
     const ratio = figures['ratioToReference']
     if (ratio === undefined || system === 'ws echo') continue
