@@ -15,6 +15,7 @@ const requestTypeOfAnswer = {
   proclaimed: 'proclaim',
   revoked: 'revoke',
   passed: 'barrier',
+  // The answer to a `once`. A grant can answer a `once` too, so a `once` counts as a `lock`.
   result: 'lock',
 } as const
 
@@ -27,6 +28,7 @@ export function isAnswerTo(answer: Answer, type: RequestType): boolean {
   if (answer.kind !== 'failed') return requestTypeOfAnswer[answer.kind] === type
   if (answer.request !== undefined) return answer.request === type
   if (answer.code !== 'LOCK_NOT_HELD') return type === 'lock'
+  // Older brokers have only these three types of requests that name a held lock.
   return type === 'unlock' || type === 'refresh' || type === 'revoke'
 }
 

@@ -14,6 +14,7 @@ export class Barrier<S> {
    * `orderedList.ts`).
    */
   order = 0
+  /** The neighbours in the list of all barriers, which `OrderedList` sets. */
   previous: Barrier<S> | undefined = undefined
   next: Barrier<S> | undefined = undefined
   readonly key: string
@@ -35,6 +36,7 @@ export class Barrier<S> {
 export class BarrierCall<S> {
   readonly barrier: Barrier<S>
   readonly session: S
+  /** The id of the request with which the client made the call. */
   readonly id: number
   /** In ms; undefined if the call waits for ever. */
   readonly timeout: number | undefined

@@ -20,6 +20,7 @@ const passed: Answer = { kind: 'passed' }
 /** All barriers with at least one waiting call. */
 export class BarrierTable {
   readonly #byKey = new Map<string, Barrier<Session>>()
+  /** The same barriers, for walks. A bookmark of a walk is a barrier without a key and parties. */
   readonly #inOrder = new OrderedList(() => new Barrier<Session>('', 0))
   #callCount = 0
   /** Bytes of all barriers and calls, as `weights.ts` estimates them. */
@@ -53,7 +54,10 @@ export class BarrierTable {
     return this.#inOrder.walk()
   }
 
-  /** Adds a call to the barrier of this key. The first call makes the barrier. */
+  /**
+   * Adds a call to the barrier of this key. The first call makes the barrier. A snapshot restores
+   * its calls by this method, without the checks of {@link arrive}.
+   */
   add(session: Session, call: Pick<ArriveAtBarrier, 'id' | 'key' | 'parties' | 'timeout' | 'at'>) {
     const { id, key, parties, timeout, at } = call
     let barrier = this.#byKey.get(key)
@@ -89,6 +93,8 @@ export class BarrierTable {
       return
     }
     if (barrier !== undefined && barrier.parties !== parties) {
+      // The error is `CAPACITY_MISMATCH`, so the numbers of parties stand in its fields for
+      // capacities.
       const mismatch = { key, capacityInUse: barrier.parties, requestedCapacity: parties }
       responder.refuseCapacity(session, id, mismatch, 'barrier')
       return
@@ -112,6 +118,7 @@ export class BarrierTable {
 
   /**
    * Ends a waiting call, because its client cancelled the call or the timeout of the call is over.
+   * Does nothing if the call does not wait, or if its session is undefined.
    */
   giveUp(
     responder: Responder,
@@ -127,6 +134,7 @@ export class BarrierTable {
 
   /** Ends all calls of a session that has ended, or that is suspended and cannot be resumed. */
   endCallsOf(responder: Responder, session: Session): void {
+    // The method `values` of an `IdTable` returns a new array, so the loop may remove calls.
     for (const call of session.barrierCalls.values()) this.#depart(responder, call, 'ended')
   }
 

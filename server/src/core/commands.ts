@@ -7,7 +7,8 @@
  *   the waiting requests of the client, and can outlive a connection.
  * - The *lease* is how long a session lives without a message of its client. The *grace* is how
  *   long a session without a connection can be resumed. The *ttl* is how long a lock lives without
- *   a refresh.
+ *   a refresh. The *maxHold* is the longest time for which a lock is held, with or without
+ *   refreshes.
  * - A *fence* is the number of a lock, higher than the fences of all earlier locks.
  * - The *generation* of a lock rises with every refresh, and when another broker takes over its
  *   session.
@@ -16,6 +17,9 @@
  *   refuses deadlocks between scopes.
  * - A `once` asks for the result of a function that only one caller runs at a time. One call of the
  *   function is a *run*. The *followers* of a run are the other requests that wait for its value.
+ *
+ * - `hello` is the first message of a client on a connection, and opens or resumes a session.
+ *   `welcome` is the answer of the broker. With `bye` the client ends its session.
  *
  * Commands come from two senders:
  * - A client. The command of a client has an *attach epoch*: the number of the connection on which
@@ -117,7 +121,8 @@ export interface SetQuiet extends CommandBase {
 /**
  * A broker takes over the sessions of a broker that has ended. The connections of these sessions
  * are lost, and no broker has run their timers since the former broker ended. The table suspends
- * each session for its lease. Every ttl and every timeout starts again in full.
+ * each session for its lease. Every ttl, every maxHold, every timeout and every keep time of a
+ * result starts again in full.
  */
 export interface TakeOverSessions extends CommandBase {
   readonly type: 'restart'
@@ -179,7 +184,10 @@ export interface SuspendSession extends ConnectionCommand {
   readonly keep: boolean
 }
 
-/** The client has sent `bye`, or a timer of the broker proposes the end of an expired session. */
+/**
+ * The client has sent `bye`, or a timer of the broker proposes the end of a session whose lease or
+ * grace is over.
+ */
 export interface EndSession extends ConnectionCommand {
   readonly type: 'end'
   readonly reason: EndReason
@@ -283,6 +291,7 @@ export interface RequestOnce extends ConnectionCommand {
 export interface CompleteOnce extends ConnectionCommand {
   readonly type: 'complete'
   readonly id: number
+  /** The fence of the lock under which the client ran the function. */
   readonly fence: number
   /** JSON text; undefined for the value `undefined`. */
   readonly value: string | undefined
@@ -299,6 +308,7 @@ export interface Unlock extends ConnectionCommand {
 export interface Refresh extends ConnectionCommand {
   readonly type: 'refresh'
   readonly id: number
+  /** As in {@link UpgradeLock}. */
   readonly fence: number
   /** The new ttl, in ms; undefined if the ttl of the lock stays as it is. */
   readonly ttl: number | undefined
@@ -321,6 +331,7 @@ export interface RevokeLock extends ConnectionCommand {
   readonly type: 'revoke'
   readonly id: number
   readonly key: string
+  /** The present fence of the lock, which an operator sees. */
   readonly fence: number
   /** The reason, for the audit log and for the holder. */
   readonly note: string
@@ -481,6 +492,7 @@ const commandTypes: Readonly<Record<Command['type'], true>> = {
  * table applies the first of these commands.
  */
 export function findUnknownType(commands: readonly Command[]): string | undefined {
+  // A damaged entry may have `null` in place of a command.
   const unknown = commands.find((command) => !Object.hasOwn(commandTypes, command?.type))
   return unknown === undefined ? undefined : String((unknown as Command | null)?.type)
 }

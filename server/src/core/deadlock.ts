@@ -177,11 +177,13 @@ class DeadlockCheck {
    */
   #visit(waiter: Waiter): void {
     const { request, upgradeOf } = waiter
+    // The visit itself pays for the one key of an ordinary request.
     if (request !== undefined && waiter.wanted.length > 1)
       this.#passedCount += passedPerKey * waiter.wanted.length
     for (const { keyState, mode, permits } of waiter.wanted) {
       if (this.#exceedsMaxVisits) return
       if (upgradeOf !== undefined) {
+        // An upgrade stands in no queue, so only the holders and upgrades of its key are collected.
         this.#checkedKeyOf(keyState)
         continue
       }
@@ -192,7 +194,10 @@ class DeadlockCheck {
     }
   }
 
-  /** Collects the waiters of a queue up to this waiter. The new request is the last waiter. */
+  /**
+   * Collects the waiters of a queue up to this waiter. The new request is the last waiter, because
+   * the key does not list the request yet.
+   */
   #collectQueue(checkedKey: CheckedKey, waiter: Waiter): void {
     while (!checkedKey.queuedWaiters.has(waiter) && !this.#exceedsMaxVisits) {
       const { value, done } = checkedKey.uncollected.next()
@@ -313,6 +318,7 @@ class DeadlockCheck {
     }
     for (const waiter of this.#waiters.values()) grantIfPossible(waiter)
     grantIfPossible(this.#newWaiter)
+    // The loop also visits the keys that `grantIfPossible` adds during the loop.
     for (const checkedKey of changedKeys) {
       changedKeys.delete(checkedKey)
       for (const upgrade of checkedKey.upgrades) grantIfPossible(upgrade)
@@ -337,6 +343,8 @@ class DeadlockCheck {
     // A waiter that was not collected at this key is the first of the queue, and is admitted.
     if (!checkedKey.queuedWaiters.has(waiter)) return true
     if (headOf(checkedKey) !== waiter) return false
+    // All other locks count as released sooner or later. So do the locks of the requests ahead that
+    // are outside scopes and sets.
     if (checkedKey.heldCount === 0) return true
     return isCompatible(checkedKey, mode, permits) && this.#passOthers(checkedKey, waiter)
   }
@@ -347,6 +355,7 @@ class DeadlockCheck {
       const ahead = checkedKey.nextToPass
       if (ahead === undefined || isMemberOf(ahead, waiter)) return true
       const { mode, extras } = ahead
+      // The check has granted the collected waiters ahead already, because `waiter` is the head.
       const isCollected = extras?.scope !== undefined || extras?.set !== undefined
       if (!isCollected && !isCompatible(checkedKey, mode, extras?.permits ?? 0)) return false
       checkedKey.nextToPass = ahead.next
@@ -401,6 +410,7 @@ function headOf(checkedKey: CheckedKey): Waiter | undefined {
 
 /** Whether a lock is compatible with the locks of waiting scopes that are not released yet. */
 function isCompatible(checkedKey: CheckedKey, mode: LockMode, permits: number): boolean {
+  // All holders of a key have the same mode, so the first holder shows the mode.
   const { keyState, heldPermits } = checkedKey
   if (mode === 'exclusive' || mode !== keyState.first!.mode) return false
   return mode === 'shared' || heldPermits + permits <= keyState.extras!.permits!.capacity

@@ -13,7 +13,10 @@ import type { EndReason } from './commands.js'
 import type { Answer, Lock, Request, Session } from './records.js'
 import type { KeptResult } from './sharedResults.js'
 
-/** Why a lock ended. `ended`: its session ended. */
+/**
+ * Why a lock ended. `ended`: its session ended. `expired`: its ttl is over. `maxHold`: its longest
+ * time of holding is over, even if the client refreshed the lock.
+ */
 export type ReleaseReason = 'unlocked' | 'expired' | 'maxHold' | 'stolen' | 'revoked' | 'ended'
 
 /**
@@ -88,10 +91,10 @@ export type Effect =
     }
   /**
    * The table keeps the result of a `once` for later calls. The broker with the name
-   * `kept.ownerBroker` submits `forgetResult` when the time is over.
+   * `kept.ownerBroker` submits `forgetResult` when the keep time of the result is over.
    */
   | { readonly kind: 'kept'; readonly kept: KeptResult }
-  /** A broker takes over a kept result, whose time starts again in full. */
+  /** A broker takes over a kept result, whose keep time starts again in full. */
   | { readonly kind: 'keepRestarted'; readonly kept: KeptResult }
   /** The table keeps the result no longer. */
   | { readonly kind: 'forgotten'; readonly kept: KeptResult }

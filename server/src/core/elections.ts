@@ -25,6 +25,7 @@ export function proclaim(
 ): number {
   session.lastId = id
   const lock = session.held.get(fence)
+  // An ordinary lock on the key has no election, so its holder is no leader.
   const election = lock?.extras?.election
   if (lock === undefined || election === undefined) {
     responder.answer(session, id, answers.notHeld.proclaim)

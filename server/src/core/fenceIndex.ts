@@ -11,6 +11,7 @@ import type { KeyState, Lock } from './records.js'
  */
 const maxScannedHolders = 64
 
+/** The indexes of all keys that have one. The granter keeps them up to date. */
 export class FenceIndex {
   readonly #byKeyState = new Map<KeyState, IdTable<Lock>>()
 
@@ -28,6 +29,7 @@ export class FenceIndex {
    * only holder.
    */
   find(keyState: KeyState, fence: number): Lock | undefined {
+    // The `first` of a key is its oldest holder.
     if (keyState.first?.presentFence === fence) return keyState.first
     if (keyState.holders.length > maxScannedHolders) {
       const lock = this.#holdersOf(keyState).get(fence)
@@ -37,6 +39,7 @@ export class FenceIndex {
     return undefined
   }
 
+  /** The index of a key: its holders by the fences of their grants. */
   #holdersOf(keyState: KeyState): IdTable<Lock> {
     let locks = this.#byKeyState.get(keyState)
     if (locks === undefined) {

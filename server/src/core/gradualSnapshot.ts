@@ -55,6 +55,7 @@ export class GradualSnapshot implements ChangeListener {
    */
   *items(): Generator<SnapshotItem> {
     yield this.#tableItem
+    // The fences of the results of `once` that were yielded. Several records can share a result.
     const yieldedResults = new Set<number>()
     for (const records of [this.#sessions, this.#keys, this.#keptResults, this.#barriers]) {
       for (let items = records.next(); items !== undefined; items = records.next()) {
@@ -107,6 +108,7 @@ class ListedRecords<T> {
 
   /** Copies a record that is about to change, if it is not copied or read yet. */
   copy(record: T): void {
+    // All records are read, so a record that is not in `#read` is newer than the snapshot.
     if (this.#nextIndex === this.#records.length) return
     if (this.#copies.has(record) || this.#read.has(record)) return
     this.#copies.set(record, this.#itemsOf(record))
@@ -185,6 +187,8 @@ class KeysInOrder {
     const copies = this.#copies
     const copy: KeyCopy = { order, items: itemsOfKey(keyState) }
     this.#copiedOrders.add(order)
+    // In the array of a binary heap, the children of the index `i` are at `2 * i + 1` and `2 * i +
+    // 2`.
     let index = copies.push(copy) - 1
     while (index > 0) {
       const parent = (index - 1) >> 1
@@ -201,6 +205,7 @@ class KeysInOrder {
     const last = copies.pop()!
     this.#copiedOrders.delete(first.order)
     if (copies.length === 0) return first
+    // Moves `last` down from the top until no child came into use earlier.
     let index = 0
     for (;;) {
       let child = 2 * index + 1

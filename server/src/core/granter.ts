@@ -52,7 +52,7 @@ export class Granter {
   #heldCount: number
   #waitingCount: number
   readonly #grantsPerCommand: number
-  /** How many more waiters this command may grant. */
+  /** How many more waiters this command may grant. An answered follower of a `once` counts too. */
   #grantsLeft: number
   /**
    * Keys whose waiters this command must still try to grant, in this order. A key is added when one
@@ -257,6 +257,7 @@ export class Granter {
 
   /** Grants the waiters of a key, and of the keys on the worklist. */
   grantWaiters(keyState: KeyState, at: number): void {
+    // Most commands concern no set, so their key need not go onto the worklist.
     if (this.#worklist.size === 0) this.#grantWaitersOf(keyState, at)
     else this.#worklist.add(keyState)
     if (this.#worklist.size > 0) this.grantWorklist(at)
@@ -289,6 +290,8 @@ export class Granter {
         this.#grantsLeft--
         this.#dequeue(upgrade)
         this.grantUpgrade(upgrade.upgradedLock!, upgrade.id, upgrade)
+        // The lock is exclusive now, so the key is not idle, and no waiter of its queue can be
+        // granted.
         return
       }
       const request = keyState.queue.first!
@@ -305,6 +308,7 @@ export class Granter {
 
   /** Returns false if this command used up its grants before it answered the last follower. */
   #answerFollowers(keyState: KeyState, { requests, result }: FollowerGroup<Request>): boolean {
+    // A group has its `result` since it became the delivery of the key.
     for (const request of requests) {
       if (this.#grantsLeft === 0) {
         this.#unfinished.add(keyState)
@@ -417,6 +421,7 @@ export class Granter {
   /** Begins or ends the quiet start. When it ends, the waiters of all keys are granted. */
   setQuiet({ quiet, at }: SetQuiet): void {
     this.quiet = quiet
+    // At the beginning of the quiet start, `#isReady` lets the loop grant nothing.
     for (const keyState of this.keys.values()) this.grantWaiters(keyState, at)
   }
 
@@ -428,8 +433,8 @@ export class Granter {
   }
 
   /**
-   * Grants a lock, or one lock of a set. The caller chooses the fence. `request` is the request
-   * that waited; undefined for a grant without a wait.
+   * Grants a lock, or one lock of a set. The caller chooses the fence, because all locks of a set
+   * share one fence. `request` is the request that waited; undefined for a grant without a wait.
    */
   grant(
     keyState: KeyState,

@@ -2,7 +2,7 @@
  * Describes the holders of a key in the answers to refused requests. The table stores such an
  * answer until the client acknowledges the answer. This file bounds the size of the answer, because
  * a client that never acknowledges must not make the broker keep megabytes. The bound is equal at
- * every broker.
+ * every broker, because the tables of all brokers must store equal answers.
  *
  * While the holders of a key do not change, all refused requests share one answer object. Without
  * sharing, a hundred thousand stored answers take much memory, and much time of the garbage
@@ -83,10 +83,11 @@ export class HolderAnswers {
   answerForSet(keyStates: readonly KeyState[], storedBytes: number): FailedAnswer {
     const availableBytes = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)
     const locks = keyStates.flatMap(({ holders }) => oldestOf(holders))
-    const answer = this.#describe(locks, availableBytes, true)
+    const answer = this.#describe(locks, availableBytes, /* showsKey */ true)
     const [firstLock] = locks
     if (firstLock === undefined || answer.holders!.length > 0) return answer
-    const holder = holderOf(firstLock, false, true)
+    // The first holder does not fit, so the answer describes this holder without its metadata.
+    const holder = holderOf(firstLock, /* showsMetadata */ false, /* showsKey */ true)
     return this.#failedAnswer([holder], bytesOf(holder))
   }
 
@@ -96,13 +97,15 @@ export class HolderAnswers {
    */
   answerForUpgrade(lock: Lock, storedBytes: number): FailedAnswer {
     const availableBytes = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)
+    // One holder more than the answer may describe, because `lock` itself may be among them.
     const otherHolders = oldestOf(lock.keyState.holders, maxHolders + 1).filter(
       (other) => other !== lock,
     )
     const answer = this.#describe(otherHolders, availableBytes)
     const [other] = otherHolders
     if (other === undefined || answer.holders!.length > 0) return { ...answer, request: 'upgrade' }
-    const holder = holderOf(other, false)
+    // The first holder does not fit, as in `answerForSet`.
+    const holder = holderOf(other, /* showsMetadata */ false)
     return { ...this.#failedAnswer([holder], bytesOf(holder)), request: 'upgrade' }
   }
 
@@ -120,7 +123,7 @@ export class HolderAnswers {
       return sharedAnswers
     }
     const firstBytes = bytesOf(holderOf(firstHolder, this.#showsMetadata))
-    const holder = holderOf(firstHolder, false)
+    const holder = holderOf(firstHolder, /* showsMetadata */ false)
     const reduced = this.#failedAnswer([holder], bytesOf(holder))
     const full =
       firstBytes > maxAnswerBytes ? reduced : this.#describe(keyState.holders, maxAnswerBytes)
@@ -157,15 +160,16 @@ function oldestOf(holders: Iterable<Lock>, maxCount = maxHolders): Lock[] {
   return locks
 }
 
-function holderOf(lock: Lock, showMetadata: boolean, showKey = false): StoredHolder {
+function holderOf(lock: Lock, showsMetadata: boolean, showsKey = false): StoredHolder {
   const { session, metadata, presentFence: fence, since, extras, key } = lock
   const { id, name } = session
-  const holder = { session: id, name, metadata: showMetadata ? metadata : undefined, fence, since }
-  if (!showKey && extras === undefined) return holder
+  const holder = { session: id, name, metadata: showsMetadata ? metadata : undefined, fence, since }
+  if (!showsKey && extras === undefined) return holder
   const { permits, maxHold } = extras ?? {}
-  return { ...holder, key: showKey ? key : undefined, permits, maxHold }
+  return { ...holder, key: showsKey ? key : undefined, permits, maxHold }
 }
 
+/** An upper bound for the bytes of a holder as JSON. The metadata is JSON text already. */
 function bytesOf({ session, name, metadata, key }: StoredHolder): number {
   const nameBytes = name === undefined ? 0 : jsonTextBytes(JSON.stringify(name))
   const metadataBytes = metadata === undefined ? 0 : jsonTextBytes(metadata)
@@ -173,7 +177,10 @@ function bytesOf({ session, name, metadata, key }: StoredHolder): number {
   return holderFrameBytes + session.length + nameBytes + metadataBytes + keyBytes
 }
 
-/** Bytes of JSON text in UTF-8: exact for ASCII text, and an upper bound for other text. */
+/**
+ * Bytes of JSON text in UTF-8: exact for ASCII text, and an upper bound for other text. A UTF-16
+ * unit takes at most three bytes.
+ */
 function jsonTextBytes(text: string): number {
   return /^[\x20-\x7e]*$/.test(text) ? text.length : 3 * text.length
 }

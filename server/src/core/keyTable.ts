@@ -72,6 +72,7 @@ export class KeyTable {
       this.#addInUse(keyState)
     } else if (keyState.isIdle) {
       this.#idle.remove(keyState)
+      // The bytes of the key move from the idle keys to the keys in use.
       this.#idleBytes -= this.#addInUse(keyState)
     }
     return keyState
@@ -84,6 +85,7 @@ export class KeyTable {
     const bytes = bytesOf(keyState)
     this.#bytes -= bytes
     this.#idleBytes += bytes
+    // Forgets the keys that have been idle for the longest time.
     const maxIdle = minIdleKeys + this.#inUse.length / keysInUsePerIdleKey
     for (let oldest = this.#idle.first!; this.#idle.length > maxIdle; oldest = this.#idle.first!) {
       this.#idle.remove(oldest)
@@ -102,6 +104,7 @@ export class KeyTable {
   /** Starts a walk over the keys in use. The walk may pause while the keys in use change. */
   walk(): KeyWalk {
     this.#bookmarkCount++
+    // The new `KeyState` is the bookmark of the walk, and has no key.
     return new Walk(this.#inUse, this.#lastOrder, new KeyState(''), () => this.#bookmarkCount--)
   }
 

@@ -8,6 +8,7 @@ export class LinkedList<T extends { previous: T | undefined; next: T | undefined
   last: T | undefined = undefined
   length = 0
 
+  /** Adds a member at the end. The member must not be in a list that uses the same fields. */
   append(member: T): void {
     member.previous = this.last
     member.next = undefined
@@ -29,6 +30,7 @@ export class LinkedList<T extends { previous: T | undefined; next: T | undefined
     this.length++
   }
 
+  /** Removes a member of this list, and clears its links. */
   remove(member: T): void {
     if (member.previous === undefined) this.first = member.next
     else member.previous.next = member.next
