@@ -17,7 +17,6 @@
  *   refuses deadlocks between scopes.
  * - A `once` asks for the result of a function that only one caller runs at a time. One call of the
  *   function is a *run*. The *followers* of a run are the other requests that wait for its value.
- *
  * - `hello` is the first message of a client on a connection, and opens or resumes a session.
  *   `welcome` is the answer of the broker. With `bye` the client ends its session.
  *

@@ -20,7 +20,10 @@ export interface ExtraTerms {
    * Undefined: no limit.
    */
   readonly maxHold?: number | undefined
-  /** The notices that the client asks for. */
+  /**
+   * The notices that the client asks for: messages about the queue of the key (see
+   * `broker/notices.ts`).
+   */
   readonly notify?: readonly NoticeType[] | undefined
   /** Present for a `once`: the holder runs a function, and followers wait for its value. */
   readonly once?: true | undefined
@@ -94,7 +97,7 @@ export class Scope<L, R, S> {
 export class KeyScopes<L, R> {
   /**
    * The locks of waiting scopes. When a scope stops waiting, its locks stay here until the next
-   * check finds them.
+   * check for deadlocks finds these locks.
    */
   readonly locks = new Set<L>()
   /** Waiting requests that are in a scope or members of a set, in the order of the queue. */
@@ -113,7 +116,7 @@ export class KeyScopes<L, R> {
  * @template S The class of sessions.
  */
 export class LockExtras<L, R, S> {
-  /** The first four fields are as in {@link ExtraTerms}. */
+  /** This field and the next three fields are as in {@link ExtraTerms}. */
   readonly permits: number | undefined
   readonly capacity: number | undefined
   readonly maxHold: number | undefined
@@ -141,7 +144,8 @@ export class LockExtras<L, R, S> {
     this.capacity = capacity
     this.maxHold = maxHold
     this.notify = notify
-    // A new object, because a `proclaim` changes this value, and must not change the command.
+    // A new object, because a `proclaim` changes the value of the election, and must not change the
+    // command.
     this.election = election && new Election(election.value)
     this.set = set
     this.once = once
@@ -156,6 +160,7 @@ export class LockExtras<L, R, S> {
     limits: { readonly maxHold?: number | undefined },
     set?: LockSet<L, R>,
   ): LockExtras<L, R, S> | undefined {
+    // A set always has `terms`, so the extras of its members are never undefined.
     if (limits.maxHold === undefined) return terms && new LockExtras(terms, set)
     const maxHold = Math.min(terms?.maxHold ?? limits.maxHold, limits.maxHold)
     return new LockExtras({ ...terms, maxHold }, set)

@@ -35,7 +35,10 @@ export function memberTerms(command: RequestLockSet, index: number): RequestTerm
 /** Whether a new request for a set is granted, waits or fails. */
 export type SetDecision =
   | { readonly kind: 'grant' | 'wait' }
-  /** The request may not wait. These keys prevent the grant. */
+  /**
+   * The request may not wait. These keys prevent the grant. In the quiet start, in which the table
+   * grants no set, the list may be empty.
+   */
   | { readonly kind: 'held'; readonly keyStates: readonly KeyState[] }
   | { readonly kind: 'overLimit'; readonly limit: keyof SessionLimits }
   | { readonly kind: 'mismatch'; readonly mismatch: CapacityMismatch }
@@ -44,6 +47,7 @@ export type SetDecision =
  * Decides about a new request for a set. Changes nothing.
  *
  * @param keyStates The state of the key of each item.
+ * @param isQuiet Whether the quiet start lasts, in which the table grants only requests that steal.
  */
 export function decideSet(
   { items, timeout }: RequestLockSet,
@@ -77,6 +81,7 @@ function isFree(keyState: KeyState, item: SetItem): boolean {
  */
 export function canGrantSet(set: LockSet<Lock, Request>): boolean {
   const { requests } = set
+  // Visits all requests, and goes on from the last request to the first.
   for (let i = 0; i < requests.length; i++) {
     const index = (set.blockedIndex + i) % requests.length
     if (isAtHead(requests[index]!)) continue

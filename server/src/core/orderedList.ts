@@ -49,6 +49,7 @@ export class Walk<T extends Ordered<T>> {
   readonly #members: LinkedList<T>
   /** The order of the last member to visit. */
   readonly #lastOrder: number
+  /** Stands behind the member that was visited last. */
   readonly #bookmark: T
   readonly #onEnd: () => void
   /** The order of the member that was visited last. */
@@ -65,6 +66,7 @@ export class Walk<T extends Ordered<T>> {
     this.#lastOrder = lastOrder
     this.#bookmark = bookmark
     this.#onEnd = onEnd
+    // The bookmark begins at the front of the list.
     members.insertAfter(bookmark, undefined)
   }
 
@@ -77,6 +79,7 @@ export class Walk<T extends Ordered<T>> {
   next(): T | undefined {
     if (this.#isOver) return undefined
     let member = this.#bookmark.next
+    // Members with the order 0 are the bookmarks of other walks.
     while (member?.order === 0) member = member.next
     if (member === undefined || member.order > this.#lastOrder) {
       this.end()

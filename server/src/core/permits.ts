@@ -9,6 +9,7 @@ interface KeyWithExtras<L, R> {
   extras: KeyExtras<L, R> | undefined
 }
 
+/** The terms of a lock or request. Both fields are defined if and only if the mode is `permits`. */
 interface PermitsTerms {
   readonly permits: number | undefined
   readonly capacity: number | undefined
@@ -50,6 +51,7 @@ export function addPermitsUser<L, R>(
   { capacity }: PermitsTerms,
 ): void {
   keyState.extras ??= new KeyExtras()
+  // Terms with the mode `permits` always have a capacity.
   keyState.extras.permits ??= new KeyPermits(capacity!)
   keyState.extras.permits.users++
 }

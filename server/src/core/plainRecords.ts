@@ -1,6 +1,7 @@
 /**
- * The types of the lock table that the files of `Session`, `Lock` and `KeyState` import. So this
- * file imports none of these three; `AnswerOf` takes the type of a lock as a type parameter.
+ * The types of the lock table that the files of `Session`, `Lock` and `KeyState` import. Files must
+ * not import each other in a cycle, so this file imports none of these three classes. `AnswerOf`
+ * takes the type of a lock as a type parameter instead.
  */
 import type { ErrorCode, Holder, LockMode } from '@holdfast/shared'
 import type { SessionLimits } from './commands.js'
@@ -22,6 +23,7 @@ export interface Revocation {
 export interface LockTerms {
   readonly id: number
   readonly mode: LockMode
+  /** In ms; undefined if the lock does not expire. */
   readonly ttl: number | undefined
   /** JSON text. */
   readonly metadata: string | undefined
@@ -31,7 +33,7 @@ export interface LockTerms {
 export interface RequestTerms extends LockTerms {
   /** In ms; undefined if the request waits for ever. */
   readonly timeout: number | undefined
-  /** Wall time of the request. */
+  /** Wall time of the request, in ms since 1970. */
   readonly at: number
 }
 
@@ -54,7 +56,10 @@ export interface CycleEntry {
   readonly scope: number | undefined
 }
 
-/** The types of requests whose outcome is stored. */
+/**
+ * The types of requests whose outcome is stored. Commands with the same kind of answer share a type
+ * (see `responder.ts`).
+ */
 export type RequestType =
   | 'lock'
   | 'upgrade'

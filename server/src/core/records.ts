@@ -51,7 +51,10 @@ export class Session {
   readonly limits: SessionLimits
   /** The broker that keeps the deadlines of the session, its locks and its requests. */
   ownerBroker: string
-  /** The number of the session's present or last connection, which rises with each resume. */
+  /**
+   * The number of the session's present or last connection. The connection that opened the session
+   * has the number 1, and each resume raises the number.
+   */
   attachEpoch = 1
   /** Whether the session has no connection. */
   suspended = false
@@ -250,7 +253,10 @@ export class Session {
     return bytes
   }
 
-  /** Drops all answers, because the session ends. Returns the bytes that this frees. */
+  /**
+   * Stops counting all answers, because the session ends and takes its answers along. Returns the
+   * bytes that this frees.
+   */
   dropAnswers(): number {
     let bytes = this.answerBytes
     if (this.storedResults > 0)
@@ -288,7 +294,7 @@ export class Lock implements LockTerms {
   /** The id of the request that was granted. */
   readonly id: number
   mode: LockMode
-  /** The fence of the grant. It identifies the lock until its end, even after an upgrade. */
+  /** The fence of the grant, which identifies the lock until its end, even after an upgrade. */
   readonly fence: number
   /** In ms; undefined if the lock does not expire. */
   ttl: number | undefined
@@ -524,6 +530,8 @@ const noKey = new KeyState('')
 
 /** A released lock, reduced to the fields that its stored `granted` answer needs. */
 export function formerLock(session: Session, id: number, fence: number): Lock {
+  // The mode and the wall time 0 have no meaning, because a stored answer needs only the id and the
+  // fence.
   const terms: LockTerms = { id, mode: 'exclusive', ttl: undefined, metadata: undefined }
   return new Lock(noKey, session, terms, undefined, fence, 0)
 }

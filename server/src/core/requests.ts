@@ -62,8 +62,8 @@ export class RequestHandler {
   /**
    * The answers to requests that must not wait. Only these answers show the metadata of holders.
    */
-  readonly #heldAnswers = new HolderAnswers('LOCK_HELD', true)
-  readonly #timeoutAnswers = new HolderAnswers('LOCK_TIMEOUT', false)
+  readonly #heldAnswers = new HolderAnswers('LOCK_HELD', /* showsMetadata */ true)
+  readonly #timeoutAnswers = new HolderAnswers('LOCK_TIMEOUT', /* showsMetadata */ false)
 
   constructor(deps: RequestHandlerDeps) {
     this.#responder = deps.responder
@@ -107,6 +107,7 @@ export class RequestHandler {
     const keyState = this.#granter.keys.getOrCreate(key)
     const mismatch = command.extras && capacityMismatch(keyState, command.extras.capacity)
     if (mismatch !== undefined) {
+      // The key is in use, because it has a capacity, so the key needs no `markIdleIfUnused`.
       this.#responder.refuseCapacity(session, id, mismatch)
       return
     }
@@ -118,6 +119,7 @@ export class RequestHandler {
       const extras = extrasOf(session, command.extras)
       const fence = this.#granter.nextFence()
       this.#granter.grant(keyState, session, command, extras, fence, at, undefined)
+      // A stolen lock may belong to a set, whose other keys are free now.
       if (command.steal) this.#granter.grantWorklist(at)
     } else if (command.timeout === 0) {
       session.lastId = id
@@ -181,6 +183,8 @@ export class RequestHandler {
     const scope = scopeNumber === undefined ? undefined : scopeOf(session, scopeNumber)
     const keyStates = items.map(({ key }) => this.#granter.keys.getOrCreate(key))
     const decision = decideSet(command, keyStates, session, this.#granter.quiet)
+    // A session holds nothing for a set outside a scope while the set waits, so the set causes no
+    // deadlock.
     const needsDeadlockCheck = decision.kind === 'wait' && scope !== undefined
     if (decision.kind === 'overLimit')
       this.#responder.refuse(session, id, 'QUOTA_EXCEEDED', decision.limit)
@@ -212,6 +216,8 @@ export class RequestHandler {
         }
       }
     }
+    // If the request was refused, `getOrCreate` may have brought keys into use without a holder or
+    // a waiter.
     for (const keyState of keyStates) this.#granter.markIdleIfUnused(keyState)
   }
 

@@ -35,7 +35,7 @@ export class Responder {
   effects: Effect[] = []
   /** Bytes of the stored answers of all sessions, as `weights.ts` estimates them. */
   bytes = 0
-  /** The snapshot under way; undefined if there is none. It learns of each change in advance. */
+  /** The snapshot under way, which learns of each change in advance; undefined without one. */
   changeListener: ChangeListener | undefined
 
   /**
@@ -47,6 +47,7 @@ export class Responder {
     return !this.#answerIfRepeat(session, command) && !this.#refuseIfOverQuota(session, command.id)
   }
 
+  /** Gives a request its first answer, and stores the answer if a client can resume the session. */
   answer(session: Session, id: number, answer: Answer): void {
     this.bytes += session.storeAnswer(id, answer)
     this.effects.push({ kind: 'answer', session, id, answer, repeat: false })

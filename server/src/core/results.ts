@@ -26,7 +26,9 @@ const defaultKeptResults = 1_000
 const defaultKeptResultBytes = 16 * 1024 * 1024
 
 export class ResultTable {
+  /** By key, oldest first. */
   readonly #kept = new Map<string, KeptResult>()
+  /** The same results, for walks. A bookmark of a walk is a result without a key. */
   readonly #inOrder = new OrderedList(
     () => new KeptResult(new SharedResult('', 0, undefined), 0, '', 0),
   )
@@ -100,6 +102,7 @@ export class ResultTable {
       keptResults: maxResults = defaultKeptResults,
       keptResultBytes: maxBytes = defaultKeptResultBytes,
     } = session.limits
+    // A `Map` yields its oldest item first. The loop may delete the item that it has just visited.
     for (const oldest of this.#kept.values()) {
       if (this.#kept.size <= maxResults && this.#keptBytes <= maxBytes) break
       this.#forget(responder, oldest)
@@ -142,6 +145,7 @@ export class ResultTable {
     if (extras.delivery === undefined) {
       extras.delivery = new FollowerGroup()
       extras.delivery.result = result
+      // The returned bytes are not added, because `snapshot.ts` counts them.
       result.addReference()
     }
     addToGroup(extras.delivery, request)

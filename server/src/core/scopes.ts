@@ -40,6 +40,7 @@ export function onWaitBegan(request: Request): void {
   const { extras, keyState, session } = request
   if (extras === undefined) return
   const { scope, set } = extras
+  // An upgrade stands in no queue, so an upgrade is not listed among the requests in the queue.
   if (request.upgradedLock === undefined && (scope !== undefined || set !== undefined))
     keyScopesOf(keyState).requests.add(request)
   if (scope === undefined || !request.isPrimary) return
@@ -59,7 +60,7 @@ export function onWaitEnded(request: Request): void {
   dropScopeIfUnused(session, scope)
 }
 
-/** Lists the locks of a scope at their keys. */
+/** Lists the locks of a scope at their keys, where a check for deadlocks looks for them. */
 export function listLocks(scope: ScopeOfLocks): void {
   for (const lock of scope.unlistedLocks) keyScopesOf(lock.keyState).locks.add(lock)
   scope.unlistedLocks.clear()

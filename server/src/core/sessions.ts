@@ -51,6 +51,7 @@ export class SessionTable {
     this.#results = deps.results
     this.byId = byId
     this.bytes = bytesOfSessions(byId.values())
+    // The responder counts the stored answers, but does not know the sessions of a snapshot.
     for (const { answerBytes } of byId.values()) this.#responder.bytes += answerBytes
   }
 
@@ -140,9 +141,9 @@ export class SessionTable {
     )
     for (const session of movedSessions) this.#takeOwnership(session, ownerBroker)
     this.#results.takeOwnership(this.#responder, formerOwner, ownerBroker)
-    // All sessions must have their new owner before the first one is suspended, because the
-    // suspension of a session can grant a lock to another.
-    for (const session of movedSessions) this.#suspendSession(session, true, at)
+    // All sessions must have their new owner before the first session is suspended. The reason is
+    // that the suspension can grant a lock to another session, whose owner then starts the ttl.
+    for (const session of movedSessions) this.#suspendSession(session, /* keep */ true, at)
     // The former owner may have ended before it granted all waiters of some keys.
     this.#granter.findUnfinishedKeys(this.byId.values())
   }

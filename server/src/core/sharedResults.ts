@@ -1,5 +1,5 @@
 /**
- * The records of `once`: the result of a run, the followers who wait for the result, and a result
+ * The records of `once`: the result of a run, the followers that wait for the result, and a result
  * that is kept for later callers. `results.ts` says how the table uses these records.
  */
 import { keptResultBytes, resultBytes, textBytes } from './weights.js'
@@ -67,6 +67,7 @@ export class KeptResult {
    * `orderedList.ts`).
    */
   order = 0
+  /** The neighbours in the list of all kept results, which `OrderedList` sets. */
   previous: KeptResult | undefined = undefined
   next: KeptResult | undefined = undefined
   readonly result: SharedResult

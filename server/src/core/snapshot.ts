@@ -129,6 +129,7 @@ class TableRestorer {
   #addLock(item: Extract<SnapshotItem, { item: 'lock' }>): void {
     const session = findSession(this.#sessions, item.session)
     const keyState = this.#keys.getOrCreate(item.key)
+    // All locks of a set have the same fence, so the fence names the set.
     const extras = this.#sets.extrasOf(session, item.extras, `lock ${item.fence}`)
     const lock = new Lock(keyState, session, item, extras, item.fence, item.since)
     lock.generation = item.generation
@@ -144,6 +145,7 @@ class TableRestorer {
   #addRequest(item: Extract<SnapshotItem, { item: 'request' }>): void {
     const session = findSession(this.#sessions, item.session)
     const keyState = this.#keys.getOrCreate(item.key)
+    // All requests of a set have the same id and session.
     const setName = `request ${item.id} ${item.session}`
     const extras = this.#sets.extrasOf(session, item.extras, setName)
     const request = new Request(keyState, session, item, extras)
@@ -203,11 +205,11 @@ class RestoredSets {
    */
   extrasOf(
     session: Session,
-    item: SnapshotExtras | undefined,
+    storedExtras: SnapshotExtras | undefined,
     setName: string,
   ): Extras | undefined {
-    if (item === undefined) return undefined
-    const { terms, member, presentFence, upgradeOf } = item
+    if (storedExtras === undefined) return undefined
+    const { terms, member, presentFence, upgradeOf } = storedExtras
     const set = member && this.#setOf(setName)
     const extras = new LockExtras<Lock, Request, Session>(terms, set)
     if (terms.scope !== undefined) {
@@ -216,6 +218,8 @@ class RestoredSets {
       addScope(session, extras.scope)
     }
     extras.presentFence = presentFence
+    // A snapshot lists the locks of a key before its upgrade, so the session holds the lock
+    // already.
     if (upgradeOf !== undefined) extras.upgradeOf = session.held.get(upgradeOf)
     return extras
   }

@@ -104,6 +104,7 @@ export function itemsOfSession(session: Session): SnapshotItem[] {
 export function itemsOfKey({ key, holders, queue, extras }: KeyState): SnapshotItem[] {
   const items: SnapshotItem[] = []
   const delivered = extras?.delivery?.result
+  // The result comes first, because the items of the followers refer to the result by its fence.
   if (delivered !== undefined) items.push(resultItem(delivered))
   for (const lock of holders) items.push(lockItem(key, lock))
   if (extras?.upgrade !== undefined) items.push(requestItem(key, extras.upgrade))
@@ -111,10 +112,12 @@ export function itemsOfKey({ key, holders, queue, extras }: KeyState): SnapshotI
   return items
 }
 
+/** The result, and then the item that says that the table keeps the result. */
 export function itemsOfKept({ result, keep, ownerBroker, since }: KeptResult): SnapshotItem[] {
   return [resultItem(result), { item: 'kept', fence: result.fence, keep, ownerBroker, since }]
 }
 
+/** An item for each call. A restored table makes the barrier at its first call. */
 export function itemsOfBarrier({ key, parties, calls }: Barrier<Session>): SnapshotItem[] {
   return Array.from(calls, ({ session, id, timeout, since }) => {
     return { item: 'barrierCall', session: session.id, key, parties, id, timeout, at: since }

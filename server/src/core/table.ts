@@ -68,6 +68,7 @@ export interface TableContents {
  * shared requests wait takes several short turns of the event loop.
  */
 const defaultGrantsPerCommand = 1_000
+/** The totals of a new table. */
 const noLocks: LockTotals = { held: 0, waiting: 0, bytes: 0 }
 
 export class LockTable {
@@ -409,10 +410,11 @@ export class LockTable {
     session.lastId = command.id
     this.#responder.changeListener?.beforeKeyChange(lock.keyState)
     if (command.ttl !== undefined) {
+      // This check comes first, because every lock with a ttl is timed.
       if (!lock.isTimed) session.timedLockCount++
       lock.ttl = command.ttl
     }
-    // The table then ignores an `expire` that was proposed before this refresh, because such an
+    // From now on the table ignores an `expire` that was proposed before this refresh, because that
     // `expire` names the former generation.
     lock.generation++
     this.#responder.effects.push({ kind: 'refreshed', lock })
@@ -421,6 +423,7 @@ export class LockTable {
 
   #proclaim(command: Commands.Proclaim): void {
     const session = this.#sessions.sessionOfNewRequest(command)
+    // The granter counts the bytes of locks, to which the value of a leader belongs.
     if (session !== undefined) this.#granter.bytes += proclaim(this.#responder, session, command)
   }
 
@@ -438,6 +441,7 @@ export class LockTable {
       return
     }
     this.#responder.effects.push({ kind: 'revoked', lock, by: session, note: command.note })
+    // `#beforeCommand` has told the listener of the operator's session only.
     this.#responder.changeListener?.beforeSessionChange(lock.session)
     this.#sessions.bytes += lock.session.storeRevocation(lock.fence, command.note)
     this.#granter.release(lock, 'revoked', command.at)

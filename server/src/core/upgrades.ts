@@ -39,8 +39,9 @@ export function decideUpgrade(
 }
 
 /**
- * Whether the lock can be upgraded and downgraded. A set and a lock with permits cannot. The lock
- * of a leader or of a `once` cannot either, because it excludes all other holders of its key.
+ * Whether the lock can be upgraded and downgraded. A set and a lock with permits cannot. The lock of
+ * a leader or of a `once` cannot either, because such a lock must exclude all other holders of its
+ * key.
  */
 export function canChangeMode({ mode, extras }: Lock): boolean {
   if (mode === 'permits') return false
@@ -73,7 +74,7 @@ export function upgradeRequest(command: UpgradeLock, lock: Lock): Request {
   return new Request(lock.keyState, lock.session, terms, extras)
 }
 
-/** The type in the answer to a request that waited; undefined for `lock` and `lockAll`. */
+/** The type in the answer to a request that waited; undefined for `lock`, `lockAll` and `once`. */
 export function requestTypeOfWaiter({ upgradedLock }: Request): 'upgrade' | undefined {
   return upgradedLock === undefined ? undefined : 'upgrade'
 }

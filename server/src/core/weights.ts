@@ -34,7 +34,10 @@ export const answerBytes = 192
 /** Bytes of a stored revocation, without its note. */
 export const revocationBytes = 96
 
-/** Bytes of a text, with the allocator's rounding; 0 for undefined. */
+/**
+ * Bytes of a text; 0 for undefined. The 32 bytes are for the object of the text, and an eighth of a
+ * byte for each unit is for the allocator's rounding.
+ */
 export function textBytes(text: string | undefined): number {
   return text === undefined ? 0 : 32 + 2 * text.length + (text.length >> 3)
 }
@@ -51,7 +54,7 @@ function bytesOfExtras(extras: WeighedExtras | undefined): number {
   return extrasBytes + scopeBytes + textBytes(extras.election?.value)
 }
 
-/** The fields of a lock or a request whose values change its memory. */
+/** The fields of a lock or a request whose values change the memory of the lock or request. */
 interface Weighed {
   readonly metadata: string | undefined
   readonly extras: WeighedExtras | undefined
