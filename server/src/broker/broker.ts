@@ -64,7 +64,9 @@ export class Broker {
    */
   #startLog(quietStart: number): undefined | Promise<void> {
     const starting = this.#log.start(this.#components.stateMachine)
+    // In a cluster, the state machine calls `onServe` when this broker is a member.
     if (this.#membership !== undefined) return starting
+    // A log that returns no promise has started already.
     if (starting === undefined) this.#onLogStarted(quietStart)
     return starting?.then(() => this.#onLogStarted(quietStart))
   }
@@ -75,6 +77,8 @@ export class Broker {
     // later when it grants the first lock.
     this.#fences.reserve(highestNextFence(this.table))
     const at = this.#environment.clock.wall()
+    // This command comes before `#serve`, because the command suspends every session that the log
+    // restored. Without a cluster, the name of the owner broker is ''.
     this.#log.submit({ type: 'restart', formerOwner: undefined, ownerBroker: '', at })
     this.#serve()
     if (quietStart > 0) {

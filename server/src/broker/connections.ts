@@ -76,12 +76,14 @@ export class Connections implements ConnectionListener<Connection> {
   }
 
   onAborted(connection: Connection): void {
+    // The session keeps its lease (`true`), because its client may not know of the abort.
     this.#suspendSession(connection, true)
     this.#deps.time.setTimer(connection, maxClosingMs)
   }
 
   onClosed(connection: Connection): void {
     this.#deps.allConnections.delete(connection)
+    // The session lives on only for its grace (`false`).
     this.#suspendSession(connection, false)
     this.#deps.time.clearTimer(connection)
   }
@@ -110,6 +112,7 @@ export class Connections implements ConnectionListener<Connection> {
     const { log, clock, liveTable, scheduler } = this.#deps
     const suspend = (): number => {
       this.#suspendedLater.delete(connection)
+      // The session may have ended or resumed meanwhile.
       if (this.attached.get(session) !== connection) return 0
       const effectsBefore = liveTable.effectCount
       const at = clock.wall()

@@ -98,6 +98,7 @@ export class DeadlineHandler
     else if (subject instanceof Session) return this.#endIfSilent(subject)
     else if (subject.state === 'open') return flusher.disconnectIfSlow(subject)
     else {
+      // The handshake of this connection takes too long.
       connections.report(subject, 'hello_ms')
       subject.abort(closeCodes.noHello)
       return costs.disconnect
@@ -138,7 +139,8 @@ export class DeadlineHandler
     const connection = connections.attached.get(session)
     const inputHandledAt = (connection?.readingResumedAt ?? 0) + maxInputDelayMs
     if (connection?.isPaused || !time.hasPassed(inputHandledAt)) {
-      // A refresh or an unlock may have arrived that the broker has not read or handled yet.
+      // A refresh or an unlock may have arrived that the broker has not read or handled yet. So the
+      // deadline is checked again after the time in which the broker reads such input.
       time.setClientDeadline(lock, time.now() + maxInputDelayMs)
       return
     }
@@ -164,11 +166,14 @@ export class DeadlineHandler
     const connection = connections.attached.get(session)
     if (connection !== undefined) {
       if (connection.isPaused) {
-        // The broker does not read this socket, so the client may have sent messages.
+        // The broker does not read this socket, so the client may have sent messages. The broker
+        // looks again after a third of the lease, the time that an idle client has to answer a
+        // `ping` (see `heartbeat.ts`).
         time.setClientDeadline(session, time.now() + session.lease / 3)
         return 0
       }
-      // Messages that the client sent while the broker did not read need time to arrive.
+      // Messages that the client sent while the broker did not read need time to arrive: a third of
+      // the lease at most.
       const { receivedAt, readingResumedAt } = connection
       const endsAt = Math.max(receivedAt + session.lease, readingResumedAt + session.lease / 3)
       if (!time.hasPassed(endsAt)) {

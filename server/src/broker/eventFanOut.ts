@@ -1,8 +1,8 @@
 /**
  * Passes events (changes of locks and queues) to the connections that watch the key of the event.
  * One command may release ten thousand locks that a hundred connections watch, which makes a
- * million notifications. So a turn of the event loop has a budget of notifications. Beyond the
- * budget, the events wait in one queue for all connections, and are passed on in later turns, in
+ * million notifications. So a turn of the event loop has a budget of notifications. Events that
+ * exceed the budget wait in one queue for all connections, and are passed on in later turns, in
  * order.
  *
  * A watch begins with a search, which lists the present locks and requests for the client.
@@ -38,6 +38,7 @@ export class EventFanOut {
   #waiting: WaitingEvent[] = []
   /** The connections whose newest watch may still have an unfinished search. */
   readonly #searching = new Set<SessionWatches>()
+  /** The turn for which `#notificationsLeft` counts; -1 before the first event. */
   #turn = -1
   /** How many more connections may get an event in the turn `#turn`. */
   #notificationsLeft = 0
@@ -101,6 +102,9 @@ export class EventFanOut {
     this.#notificationsLeft = turnBudget.notifications
   }
 
+  /**
+   * Passes on events that wait, at the end of a turn. The end of a turn has a full budget again.
+   */
   readonly #continue = (): void => {
     this.#notificationsLeft = turnBudget.notifications
     let passedCount = 0
@@ -133,6 +137,7 @@ export class EventFanOut {
 
   /** Makes an event. While a connection or this queue keeps the event, its bytes count once. */
   #makeEvent(key: string, text: string): PublishedEvent {
+    // V8 stores at most two bytes for each UTF-16 unit of a text.
     const bytes = eventBytes + 2 * text.length
     let retainCount = 0
     return {

@@ -56,7 +56,7 @@ export interface AcceptedHandshake {
   readonly secret: string | undefined
 }
 
-/** A handshake whose token has been checked. It continues now or in a later turn. */
+/** A handshake whose token has been checked, and which continues now or in a later turn. */
 interface CheckedHandshake extends ArrivalWork {
   readonly connection: Connection
   readonly hello: Hello
@@ -141,6 +141,7 @@ export class Handshake {
       return
     }
     if (authenticate === undefined) {
+      // All clients of a broker without `authenticate` share one principal.
       this.#onIdentified(connection, hello, { principal: 'anyone' })
       return
     }
@@ -154,6 +155,7 @@ export class Handshake {
     identify(authenticate, { token, origin, remoteAddress }).then(
       (identity) => {
         const handshake = { connection, hello, identity, remoteAddress }
+        // `tryNow` continues the handshake if this turn has enough budget left.
         if (connection.state !== 'opening' || this.#pacer.tryNow(handshake)) return
         this.#pacer.enqueue(handshake)
       },

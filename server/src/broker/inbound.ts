@@ -1,6 +1,7 @@
 /**
  * Turns messages of clients into commands, which change the lock table. Checks the permission and
- * the limits of a message, and then calls the handler of the message in `messageHandlers.ts`.
+ * the limits of a message, and then calls the handler of the message in `messageHandlers.ts`. The
+ * field `adds` of a handler says whether the message adds a lock, a value or a watch.
  */
 import {
   type Cell,
@@ -75,6 +76,7 @@ export class Inbound {
    */
   handle(connection: Connection, message: SessionMessage | InvalidRequest): void {
     const { membership, observer, log, clock } = this.#deps
+    // A message that the broker refuses below shows as well that the client has read `welcome`.
     if (connection.session!.nextSecret !== undefined) this.#confirmWelcome(connection, message)
     if (membership !== undefined && !this.#logAccepts(membership, connection, message)) return
     if (message.type !== 'refusal') observer?.onMessage(message.type)
@@ -194,6 +196,7 @@ export class Inbound {
     const { stolenLocks } = this.#deps.limits
     // A request that the broker has answered before gets the same answer again.
     if (keyState === undefined || id <= connection.session!.lastId) return false
+    // A steal may end as many locks as the limit says, and not one more.
     if (!stealEndsAtLeast(keyState, stolenLocks + 1)) return false
     this.#refuseByLimit('stolenLocks', connection, { id, operation: 'lock', key })
     return true

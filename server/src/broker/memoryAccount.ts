@@ -34,7 +34,10 @@ export interface MemoryAccountDeps {
 export class MemoryAccount implements OutputMemory {
   readonly #deps: MemoryAccountDeps
   readonly limitBytes: number
-  /** Bytes in the queues of all connections that have more than {@link freeOutputBytes}. */
+  /**
+   * Bytes that the queues of the connections take, without queues of at most {@link
+   * freeOutputBytes}.
+   */
   #outputBytes = 0
 
   constructor(deps: MemoryAccountDeps) {

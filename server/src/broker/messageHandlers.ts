@@ -201,6 +201,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
     (policy, { key, value, metadata }) =>
       policy.checkPermission('lock', key) ??
       policy.checkSize(key, metadata) ??
+      // The value of a leader has the same limit as metadata.
       policy.checkSize(key, value),
     'lock',
   ),
@@ -246,7 +247,8 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
       const stats = statistics.snapshot(liveTable.current)
       const isVisible = keyFilterFor(connection, 'query')
       const keysToCheck = stats.deadlocks?.flatMap(({ cycle }) => cycle).length ?? 0
-      if (isVisible !== undefined) connection.charge(costOfKeys(keysToCheck, true))
+      if (isVisible !== undefined)
+        connection.charge(costOfKeys(keysToCheck, /* checksPermission */ true))
       connection.send(encodeStats(id, stats, isVisible))
     },
     (policy) => policy.checkPermission('stats', ''),
@@ -386,6 +388,7 @@ function checkLockSet(
     if (keyDenial !== undefined)
       return { ...keyDenial, message: `${JSON.stringify(key)}: ${keyDenial.message}` }
   }
+  // The sizes of the keys are checked above, so only the metadata is checked here.
   return policy.checkSize('', metadata)
 }
 
@@ -470,7 +473,7 @@ function watch(
   const search = new TableSearch(liveTable.current, selection, lockTimes)
   connection.stream(
     endSearchOnReturn(search, watchingChunks(id, search, maxQueryItems, queue)),
-    true,
+    /* blocksInput */ true,
   )
   watchRegistry.add(connection, id, selection, search, queue)
 }

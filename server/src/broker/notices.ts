@@ -119,8 +119,8 @@ export class Notices {
   /**
    * A session has resumed, and the list of its locks is in the send queue. A `contended` may have
    * been lost with the former connection, so the broker sends the notice again. This method also
-   * adds the locks of the session. After a restart, or after it has taken over the session, this
-   * broker does not know them yet.
+   * adds the locks of the session. After a restart or a takeover of the session, this broker does
+   * not know these locks yet.
    */
   onResumed(session: Session): void {
     for (const lock of session.held.values()) {
@@ -178,6 +178,7 @@ export class Notices {
       contendedKey.nextDueAt = Number.POSITIVE_INFINITY
       contendedKey.round = contendedKey.locks.values()
     }
+    // `lock` below is the primary, because a set has one notice for all its locks.
     const now = time.now()
     for (let handled = 0; handled < locksPerTurn; handled++) {
       const { value: member, done } = contendedKey.round.next()
@@ -193,6 +194,8 @@ export class Notices {
     if (contendedKey.nextDueAt < Number.POSITIVE_INFINITY) contendedKey.needsRound = true
     if (contendedKey.round !== undefined) this.#setTimer(contendedKey, 0)
     else if (contendedKey.needsRound) {
+      // `nextDueAt` is Infinity if this round skipped no lock. The next round then begins after the
+      // time for which its locks may get no further notice.
       this.#setTimer(contendedKey, Math.max(0, Math.min(contendedKey.nextDueAt - now, contendedMs)))
     }
   }
@@ -213,6 +216,8 @@ export class Notices {
     const waiting = waitingBehind(lock)
     if (connection === undefined || waiting === 0) return
     this.#contendedAt.set(lock, now)
+    // A notice costs as much as one effect, for its receiver and for the command that causes the
+    // notice.
     connection.charge(1)
     workCounter.effectCount += 1
     connection.send(encodeContended(lock.fence, waiting))

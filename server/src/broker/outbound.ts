@@ -47,7 +47,10 @@ export interface OutboundDeps {
     /** Closes a connection, and drops its socket if the client does not close the socket soon. */
     close(connection: Connection, closeCode: CloseCode): void
   }
-  /** Ends the time limit of a handshake when its connection gets a session. */
+  /**
+   * Stops counting a connection as pending when the connection gets a session, and starts the
+   * deadline of its token.
+   */
   readonly admission: { onAttached(connection: Connection): void }
   /** The name that this broker has as the owner of sessions. */
   readonly thisBroker: OwnerBroker
@@ -201,6 +204,7 @@ export class Outbound {
   /** Clears the deadlines that this broker keeps, and detaches all sessions. */
   detachAll(sessions: Iterable<Session>, keptResults: Iterable<KeptResult>): void {
     for (const session of sessions) if (this.#isOwned(session)) this.#clearDeadlines(session)
+    // Clearing the timer of a result that another broker keeps changes nothing.
     for (const kept of keptResults) this.#deps.time.clearTimer(kept)
     this.#attached.clear()
     this.#deps.notices.clear()
@@ -270,6 +274,7 @@ export class Outbound {
   ): void {
     const { time, handshake, connections, admission } = this.#deps
     const attached = this.#attached
+    // A session that resumes may still be attached to the connection that its client has given up.
     const formerConnection = attached.get(session)
     const accepted = handshake.complete(handshakeId)
     if (formerConnection !== undefined) {
@@ -287,6 +292,7 @@ export class Outbound {
     }
     connection.open(session)
     attached.set(session, connection)
+    // The handshake is over, so its time limit ends here.
     time.clearClientDeadline(connection)
     schedulePing(time, connection)
     admission.onAttached(connection)
@@ -311,6 +317,7 @@ export class Outbound {
     const encode = ([id, answer]: readonly [number, Answer]): string =>
       encodeAnswer(id, answer, this.#startTimeInAnswer(answer))
     if (answers.size > 0) {
+      // `false`: the next messages of the client need not wait until the stream has ended.
       connection.stream(messageFrames([...answers], encode), false, session.answerBytes)
     }
     const held = session.held.values().map((lock): SnapshotLock => {

@@ -39,9 +39,9 @@ export function decideUpgrade(
 }
 
 /**
- * Whether the lock can be upgraded and downgraded. A set and a lock with permits cannot. The lock of
- * a leader or of a `once` cannot either, because such a lock must exclude all other holders of its
- * key.
+ * Whether the lock can be upgraded and downgraded. A set and a lock with permits cannot. The lock
+ * of a leader or of a `once` cannot either, because such a lock must exclude all other holders of
+ * its key.
  */
 export function canChangeMode({ mode, extras }: Lock): boolean {
   if (mode === 'permits') return false
