@@ -74,6 +74,7 @@ export class PrefixTree<V extends object> {
     if (node.children === undefined) {
       parent.children!.delete(node.label.charCodeAt(0))
       if (parent.children!.size === 0) parent.children = undefined
+      // The parent may have only one child left, and then needs no node of its own.
       mergeWithOnlyChild(grandparent, parent)
     } else mergeWithOnlyChild(parent, node)
   }
@@ -107,12 +108,14 @@ export class PrefixTree<V extends object> {
       if (node === undefined) return
       const sharedUnits = sharedLength(node.label, prefix, at)
       at += sharedUnits
+      // The prefix ends inside the label, so the text of this node is longer than the prefix.
       if (at === prefix.length && sharedUnits < node.label.length) {
         visitAll(node, visit)
         return
       }
       if (sharedUnits < node.label.length) return
     }
+    // `node` has exactly the text `prefix`, so only the nodes below have longer texts.
     for (const child of node.children?.values() ?? []) visitAll(child, visit)
   }
 }
@@ -148,7 +151,10 @@ function splitBefore<V>(parent: Node<V>, child: Node<V>, length: number): Node<V
   return between
 }
 
-/** Merges a node without a value into its only child. Without a parent the node is the root. */
+/**
+ * Merges a node without a value into its only child. Does nothing if the node has a value, has not
+ * exactly one child, or is the root, which has no parent.
+ */
 function mergeWithOnlyChild<V>(parent: Node<V> | undefined, node: Node<V>): void {
   if (parent === undefined || node.value !== undefined || node.children?.size !== 1) return
   const [child] = node.children.values()

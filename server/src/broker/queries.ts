@@ -102,7 +102,9 @@ export class TableSearch implements KeySearch {
    * search began. A fence is the number of a grant, and rises with every grant.
    */
   #newestFence: number
+  /** Undefined for a search for one key. */
   readonly #walk: KeyWalk | undefined
+  /** Whether the search was ended, or a search for one key has returned its key. */
   #hasEnded = false
   /** How many newer holders were skipped since the last call of {@link resetSkippedCost}. */
   #skippedHolders = 0
@@ -193,6 +195,7 @@ export class TableSearch implements KeySearch {
    */
   unlistedCountOf(keyState: KeyState): number {
     let count = this.countOf(keyState)
+    // The holders are in the order of their fences, so the listed locks come first.
     for (let lock = keyState.holders.first; lock !== undefined; lock = lock.next) {
       if (lock.fence > this.#listedFence) break
       count--
@@ -255,7 +258,7 @@ function firstAfter(keyState: KeyState, fence: number): Lock | undefined {
   return lock
 }
 
-/** Appends items to `target` until `target` has `limit` items. */
+/** Appends items of `source` to `target` until `target` has `limit` items. */
 function appendUpTo<T>(limit: number, source: Iterable<T>, target: T[]): void {
   if (target.length >= limit) return
   for (const item of source) if (target.push(item) === limit) return

@@ -25,7 +25,10 @@ export class PageBuilder implements KeyPageBuilder {
   readonly #start: PageStart
   readonly #limit: number
   #lowestKeys: string[] = []
-  /** A new key above this key is not among the lowest keys; undefined until the first sort. */
+  /**
+   * A new key that is not below this key is not among the lowest keys; undefined until the first
+   * sort.
+   */
   #upperBound: string | undefined
   #keyCount = 0
   #heldCount = 0
@@ -66,6 +69,8 @@ export class PageBuilder implements KeyPageBuilder {
     this.#waitingCount += waiting
     if (this.#upperBound !== undefined && key >= this.#upperBound) return skippedCost
     this.#lowestKeys.push(key)
+    // Sorts only when the list has twice as many keys as the page needs. So most keys cause no
+    // sort.
     if (this.#lowestKeys.length < 2 * this.#limit) return skippedCost
     const cost = skippedCost + this.sortCost
     this.#sort()
@@ -96,6 +101,8 @@ export class PageBuilder implements KeyPageBuilder {
         held: this.#limit - listedTotal.held,
         waiting: this.#limit - listedTotal.waiting,
       }
+      // A page with other keys ends before a key that does not fit. As the first key of a page, the
+      // key is listed in part.
       const fits = held <= remaining.held && waiting <= remaining.waiting
       if (!fits) isComplete = false
       if (!fits && keys.length > 0) break

@@ -30,6 +30,7 @@ export function searchRecords(
   selection: KeySelection,
 ): RecordSearch {
   if (kind === 'barriers') {
+    // `arrived` and `kept` are the fields of the message `found` that list the items.
     return new TableRecordSearch('arrived', table.barriers, selection, (barrier) => ({
       count: barrier.calls.size,
       encode: (limit) => encodeCalls(barrier, limit),
@@ -68,8 +69,10 @@ class TableRecordSearch<T extends { readonly key: string }> implements RecordSea
   readonly costPerStep: number
   readonly #selection: KeySelection
   readonly #source: RecordSource<T>
+  /** Undefined for a search for one key. */
   readonly #walk: ReturnType<RecordSource<T>['walk']> | undefined
   readonly #itemsOf: (record: T) => RecordRows
+  /** Whether the search was ended, or a search for one key has looked up its key. */
   #hasEnded = false
 
   constructor(

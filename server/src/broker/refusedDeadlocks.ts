@@ -10,7 +10,10 @@ import { textBytes } from '../core/weights.js'
 
 /** The most deadlocks that are kept. */
 const maxKept = 20
-/** The most bytes of all kept deadlocks together. The newest one is kept even if it has more. */
+/**
+ * The most bytes of all kept deadlocks together. The newest deadlock is kept even if that deadlock
+ * alone has more bytes.
+ */
 const maxKeptBytes = 32 * 1024
 /** Bytes of a kept deadlock without its cycle. */
 const deadlockBytes = 128

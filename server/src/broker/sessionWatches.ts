@@ -232,6 +232,7 @@ export class SessionWatches {
       for (const group of [prefix, length === key.length ? keyGroup : undefined]) {
         if (group === undefined) continue
         const groupIds = group.idsFor(sequence, excludedId)
+        // A large group costs more, because `idsFor` may visit all its watches.
         if (groupIds !== '') ids += ids === '' ? groupIds : `,${groupIds}`
         groupCount += 1 + Math.floor(group.size / watchesPerGroup)
       }
@@ -287,10 +288,12 @@ export class SessionWatches {
    * Leaves out a group that a longer prefix covers as well.
    */
   #setCoveredIndexed({ text }: WatchGroup, { key }: TextGroups, isIndexed: boolean): void {
+    // Each visited text costs one unit. The text of this group is the first.
     let visited = 1
     if (key !== undefined) this.#setIndexed(key, isIndexed)
     this.#groupsByText.visitExtensionsOf(text, (covered) => {
       visited++
+      // At one text, the group of the prefix covers the group of the key.
       const outermost = covered.prefix ?? covered.key
       if (outermost !== undefined) this.#setIndexed(outermost, isIndexed)
       return covered.prefix === undefined
@@ -328,6 +331,7 @@ class QueuedEvent implements DeferredMessage {
   }
 
   encode(): string | undefined {
+    // The queue keeps the event no longer, because the event becomes a message now.
     this.discard()
     return this.#watches.encode(this.#event, this.#excludedId)
   }

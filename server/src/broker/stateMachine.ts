@@ -90,6 +90,7 @@ export class BrokerStateMachine implements StateMachine {
     const visitsBefore = liveTable.current.visitCount
     const effects = liveTable.current.apply(command)
     const visits = liveTable.current.visitCount - visitsBefore
+    // The effects and the visited scopes and sets are the cost of the command, in units of work.
     liveTable.effectCount += effects.length + visits * costs.deadlockVisit
     const at = 'at' in command ? command.at : 0
     for (const effect of effects) {
@@ -119,6 +120,7 @@ export class BrokerStateMachine implements StateMachine {
   resign(): void {
     const { thisBroker, outbound, observer, listener } = this.#deps
     const { sessions, keptResults } = this.#liveTable.current
+    // The name is cleared last, because the calls before find this broker's sessions by the name.
     listener.onResign()
     outbound.detachAll(sessions.values(), keptResults.values())
     for (const session of sessions.values()) {

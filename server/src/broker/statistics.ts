@@ -33,6 +33,7 @@ export class Statistics {
   #unlocked = 0
   readonly #refusedDeadlocks = new RefusedDeadlocks()
 
+  /** How many locks have ended because their ttl or their `maxHold` was over. */
   get expired(): number {
     return this.#expired
   }

@@ -172,6 +172,7 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     const lateMs = realNow - this.#wakeAt
     if (lateMs > toleratedLatenessMs) {
       this.#pausedMs += lateMs
+      // A later call must not count the same pause again.
       this.#wakeAt = realNow
     }
     return realNow
@@ -193,6 +194,7 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     this.#endOfTurn(this.#handleDue)
   }
 
+  /** Handles passed deadlines within the budget of this turn. Leaves the rest for the next turn. */
   readonly #handleDue = (): void => {
     if (this.#isStopped) return
     const budget = turnBudget.deadlines - this.#overdrawn
@@ -246,7 +248,8 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   #handleNext(realNow: number, now: number): number | undefined {
     const timers = this.#brokerTimers
     const deadlines = this.#clientDeadlines
-    // Both heaps are compared by the time for which each deadline is overdue.
+    // Both heaps are compared by the time for which each deadline is overdue. The next deadline of
+    // an empty heap is at Infinity.
     if (timers.next - realNow <= deadlines.next - now) {
       const subject = timers.popDue(realNow)
       return subject && (this.#listener?.onBrokerTimer(subject) ?? 0)

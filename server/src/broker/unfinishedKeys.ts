@@ -6,7 +6,7 @@
 import type { PacedWork, WorkScheduler } from '../connection/workScheduler.js'
 import type { Command } from '../core/index.js'
 
-/** How many keys one command may have. */
+/** How many keys one command `grantUnfinishedKeys` may have. */
 const keysPerCommand = 100
 
 export interface UnfinishedKeysDeps {

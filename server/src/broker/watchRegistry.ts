@@ -90,6 +90,7 @@ export class WatchRegistry {
     this.#addTo(watches.queueWatches, id, selection, search)
   }
 
+  /** Removes the watch with this id, if the connection has such a watch. */
   remove(subscriber: Subscriber, id: number): void {
     const watches = this.#bySubscriber.get(subscriber)
     if (watches === undefined) return
@@ -97,7 +98,10 @@ export class WatchRegistry {
     if (watches.lockWatches.size === 0) this.removeAll(subscriber)
   }
 
-  /** Removes all watches of a connection that has ended. */
+  /**
+   * Removes all watches of a connection, because the connection has ended or its last watch was
+   * removed.
+   */
   removeAll(subscriber: Subscriber): void {
     const watches = this.#bySubscriber.get(subscriber)
     if (watches === undefined) return
@@ -196,7 +200,7 @@ export class WatchRegistry {
 
 /**
  * Bytes of a watch. The text of the watch is in the tree of its connection and in the index, with
- * at most two bytes for each UTF-16 unit.
+ * at most two bytes for each UTF-16 unit. So each unit takes four bytes.
  */
 function bytesOf(watches: SessionWatches, id: number): number {
   return watchBytes + 4 * watches.lengthOf(id)

@@ -60,7 +60,8 @@ export function mayNeedWholeTurn(
     case 'cancel': {
       const waitingRequest = typeof request === 'number' ? session.waiting.get(request) : undefined
       return (
-        waitingRequest !== undefined && mayGrantMany(waitingRequest.keyState, false, waitingRequest)
+        waitingRequest !== undefined &&
+        mayGrantMany(waitingRequest.keyState, /* answersFollowers */ false, waitingRequest)
       )
     }
     case 'revoke':
@@ -92,6 +93,7 @@ export function stealEndsAtLeast({ holders }: KeyState, count: number): boolean 
  * that wait for the value of a `once`). No waiter behind an exclusive waiter is granted. So a queue
  * with an exclusive waiter among its first two, as in most queues, needs no whole turn.
  *
+ * @param answersFollowers Whether the message answers the followers of the key.
  * @param withdrawn A waiter that the message removes from the queue.
  */
 function mayGrantMany(

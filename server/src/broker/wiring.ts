@@ -80,6 +80,7 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
     holdDeadlines,
     lockTimes: new LockTimes({ time, holdDeadlines }),
     statistics,
+    // Without `authenticate`, all clients are anonymous.
     sessionQuota: new SessionQuota(limits, settings.authenticate === undefined),
     memory: new MemoryAccount({
       limits,
