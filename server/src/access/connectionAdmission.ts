@@ -49,6 +49,7 @@ export class ConnectionAdmission {
   admit(connection: Connection): RejectedConnection | undefined {
     const { limits, time, memory } = this.#deps
     if (memory.isOverfull) return this.#rejected(connection, 'memoryBytes')
+    // A full broker still accepts a connection that can displace a pending connection.
     const isFull = this.#open.size >= limits.connections
     const { exceededLimit, displacedConnection } = this.#pendingConnections.add(connection, isFull)
     if (exceededLimit !== undefined) return this.#rejected(connection, exceededLimit)

@@ -72,6 +72,7 @@ export interface JwtOptions {
   readonly clockTolerance?: number | undefined
 }
 
+/** The names of all options; the value 1 has no meaning. */
 const jwtOptionNames: OptionNames<JwtOptions> = {
   secret: 1,
   publicKey: 1,
@@ -94,6 +95,7 @@ const jwtOptionNames: OptionNames<JwtOptions> = {
  *   other. The returned function rejects with `UNAVAILABLE` if the keys could not be loaded.
  */
 export function jwtTokens(options: JwtOptions): Authenticate {
+  // Options are necessary here. `refuseUnknownOptions` accepts `undefined`, but refuses `null`.
   refuseUnknownOptions('jwtTokens', options ?? null, jwtOptionNames)
   checkGrantsOption(options.grants)
   const { audience = 'holdfast', issuer, principal = 'sub', clockTolerance = 5_000 } = options
@@ -103,6 +105,7 @@ export function jwtTokens(options: JwtOptions): Authenticate {
   const verifyOptions: JWTVerifyOptions = {
     algorithms,
     audience,
+    // `jose` and the claim `exp` count in seconds.
     clockTolerance: clockTolerance / 1_000,
     requiredClaims: ['exp', principal],
     ...(issuer === undefined ? {} : { issuer }),
@@ -125,6 +128,7 @@ async function verify(
   options: JWTVerifyOptions,
 ): Promise<JWTPayload | undefined> {
   try {
+    // `jwtVerify` has one signature for a function that finds the key, and another for a key.
     const { payload } =
       typeof key === 'function'
         ? await jwtVerify(token, key, options)
@@ -212,6 +216,7 @@ function keyLoaderFor(options: JwtOptions, algorithms: readonly string[]): (jose
   }
   if (secret !== undefined) {
     const bytes = new TextEncoder().encode(secret)
+    // An HMAC with SHA-256 needs a key of at least 256 bits.
     if (bytes.length < 32) throw invalidOption('jwt.secret must have at least 32 bytes')
     return () => bytes
   }

@@ -1,8 +1,8 @@
 /**
  * Decides whether a request comes from a program on this machine. Both ends of the connection must
  * be loopback addresses. Loopback alone is not enough, because a proxy on this machine forwards the
- * requests of remote clients over loopback. Proxies, tunnels and CDNs leave traces in a request,
- * and a single trace makes the request count as remote.
+ * requests of remote clients over loopback. Proxies, tunnels and CDNs (networks that serve copies
+ * of pages) leave traces in a request. A single trace makes the request count as remote.
  *
  * A proxy that leaves no trace, such as `ssh -R` or a TCP proxy, cannot be recognised.
  */
@@ -30,7 +30,8 @@ const proxyHeaders: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Patterns of further headers that show a proxy, in this order:
+ * Patterns of further headers that show a proxy, in this order. The first item stands for two
+ * patterns, the last item for six.
  *
  * - words as in `X-Forwarded-…` and `X-Original-…`, and as in `X-LB` and `X-CDN`
  * - names that end in an address, as `X-Real-IP`, `True-Client-IP` and `X-Remote-Addr`
@@ -66,6 +67,7 @@ export function isFromThisMachine(request: IncomingMessage): boolean {
 export function hasProxyTrace({ headers, httpVersion }: IncomingMessage): boolean {
   // nginx forwards requests as HTTP/1.0 by default, and WebSocket clients use HTTP/1.1.
   if (httpVersion === '1.0') return true
+  // Node gives the names of headers in lower case.
   return Object.keys(headers).some(
     (name) => proxyHeaders.has(name) || proxyHeaderPatterns.some((pattern) => pattern.test(name)),
   )

@@ -1,7 +1,7 @@
 /**
  * Limits the pending connections: connections that are still in their handshake, between the HTTP
- * upgrade and the message `welcome`. `http` uses the same class for sockets before their request,
- * and for waiting upgrades.
+ * upgrade and the message `welcome`. The folder `http` uses the same class for sockets before their
+ * request, and for waiting upgrades.
  *
  * One limit holds for the pending connections of all addresses together. When this limit is
  * reached, a new connection may displace the oldest connection of the address that has the most
@@ -66,6 +66,7 @@ export class PendingConnections<C extends PendingConnection> {
       if (ownCount >= this.#largestSize) {
         return { exceededLimit: isFull ? 'connections' : 'pendingConnections' }
       }
+      // Another address has more connections, so there is a connection to displace.
       displaced = this.#oldestOfLargest()
       this.remove(displaced)
     }
@@ -108,6 +109,7 @@ export class PendingConnections<C extends PendingConnection> {
   /** The oldest pending connection of an address that has the most pending connections. */
   #oldestOfLargest(): C {
     const [connections] = this.#bySize[this.#largestSize] as Set<Set<C>>
+    // A `Set` has its members in the order in which they were added.
     const [oldest] = connections as Set<C>
     return oldest as C
   }

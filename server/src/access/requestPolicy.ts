@@ -18,8 +18,8 @@ export class RequestPolicy implements ConnectionPolicy {
   #identity: Identity
 
   /**
-   * @param now In ms of a monotonic clock; {@link countMessage} must get the time of the same
-   *   clock.
+   * @param now In ms of a clock that never goes back. {@link countMessage} must get the time of the
+   * same clock.
    */
   constructor(settings: BrokerSettings, identity: Identity, now: number) {
     const { messagesPerSecond, messageBurst } = settings.limits

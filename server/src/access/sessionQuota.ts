@@ -40,7 +40,11 @@ export class SessionQuota {
    *
    * @returns The limit that the session exceeds; undefined if the session may be opened.
    */
-  reserve(session: string, principal: string, address: string | undefined): LimitName | undefined {
+  reserve(
+    sessionId: string,
+    principal: string,
+    address: string | undefined,
+  ): LimitName | undefined {
     const { sessionsPerPrincipal, sessionsPerAddress } = this.#limits
     if (this.#isOff) return undefined
     const countedAddress = address === undefined ? undefined : addressGroup(address)
@@ -51,7 +55,7 @@ export class SessionQuota {
     ) {
       return 'sessionsPerAddress'
     }
-    this.#add(session, { principal, countedAddress })
+    this.#add(sessionId, { principal, countedAddress })
     return undefined
   }
 
@@ -71,26 +75,27 @@ export class SessionQuota {
   /** Replaces all counts by the counts of the given sessions, whose addresses are unknown. */
   reset(sessions: Iterable<Session>): void {
     if (this.#isOff) return
-    for (const session of [...this.#countedSessions.keys()]) this.#remove(session)
+    for (const sessionId of [...this.#countedSessions.keys()]) this.#remove(sessionId)
     for (const { id, principal } of sessions)
       this.#add(id, { principal, countedAddress: undefined })
   }
 
+  /** Whether both limits are off, so that sessions need not be counted. */
   get #isOff(): boolean {
     const { sessionsPerPrincipal, sessionsPerAddress } = this.#limits
     return sessionsPerPrincipal === off && sessionsPerAddress === off
   }
 
-  #add(session: string, counted: CountedSession): void {
-    this.#countedSessions.set(session, counted)
+  #add(sessionId: string, counted: CountedSession): void {
+    this.#countedSessions.set(sessionId, counted)
     this.#principals.add(counted.principal)
     if (counted.countedAddress !== undefined) this.#addresses.add(counted.countedAddress)
   }
 
-  #remove(session: string): void {
-    const counted = this.#countedSessions.get(session)
+  #remove(sessionId: string): void {
+    const counted = this.#countedSessions.get(sessionId)
     if (counted === undefined) return
-    this.#countedSessions.delete(session)
+    this.#countedSessions.delete(sessionId)
     this.#principals.remove(counted.principal)
     if (counted.countedAddress !== undefined) this.#addresses.remove(counted.countedAddress)
   }

@@ -60,11 +60,15 @@ export class TokenBuckets {
     this.#rate = rate
   }
 
-  /** Takes one token of the bucket of `name`; returns false if that bucket has less than one. */
+  /**
+   * Takes one token of the bucket of `name`. If that bucket has less than one token, takes nothing
+   * and returns false.
+   */
   tryConsume(name: string, now: number): boolean {
     let bucket = this.#byName.get(name)
     if (bucket === undefined) {
       this.#prune(now)
+      // The burst equals the rate.
       bucket = new TokenBucket(this.#rate, this.#rate, now)
       this.#byName.set(name, bucket)
     }

@@ -10,7 +10,7 @@ import type { Connection } from '../connection/connection.js'
 import type { Observer } from '../observability/observer.js'
 import { encodeAuthenticated, encodeExpiring, encodeFailed } from '../protocol/encode.js'
 
-/** How long before the end of its token the broker warns a client, in ms. */
+/** How long before a token expires the broker warns the client, in ms. */
 const warningMs = 30_000
 
 /** The error for a token on a connection that is not encrypted. */
@@ -77,6 +77,8 @@ export class TokenExpiry {
    * of work (see `config/workCosts.ts`).
    */
   onTimer(deadline: TokenDeadline): number {
+    // If the wall clock was set back, time may be left at the second call. The timer then starts
+    // again.
     const msLeft = Math.max(0, this.#msLeft(deadline))
     if (deadline.isWarned && msLeft === 0) {
       const reason = `${closeCodes.unauthorized.reason}: the token has expired`

@@ -65,8 +65,11 @@ export function tokensFromFile(
   let knownVersion = versionOf(path)
   let tokens = readTokens(path)
   const readIfChanged = (): void => {
+    // The version is read before the text. If the file changes between these two steps, the next
+    // call reads the file again.
     const version = versionOf(path)
     if (version === knownVersion) return
+    // Set even if the file turns out to be unusable, so that `onFault` is called once for a change.
     knownVersion = version
     const formerTokens = tokens
     try {
@@ -176,6 +179,8 @@ function readTokens(path: string): FileToken[] {
 }
 
 /**
+ * Makes the token of one line, from the words of the line.
+ *
  * @param lineName The number of the line and the file, for the beginning of error messages. The
  *   messages do not show the line itself, because an operator may have written a token there by
  *   mistake.

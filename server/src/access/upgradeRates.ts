@@ -59,6 +59,7 @@ export class UpgradeRates {
     if (this.#total.tryConsume(now)) {
       if (isRepeat) this.#repeats++
     } else {
+      // An address without a recent upgrade may take the place of one repeat of another address.
       if (isRepeat || this.#repeats < 1) return 'connectionsPerSecond'
       this.#repeats--
       // Takes this upgrade from the total of the next second.
@@ -73,6 +74,7 @@ export class UpgradeRates {
   #decay(now: number): void {
     this.#repeats *= Math.exp((this.#decayedAt - now) / windowMs)
     this.#decayedAt = now
+    // The oldest times come first, so the loop ends at the first time within the window.
     for (const [group, at] of this.#lastUpgradeAt) {
       if (now - at < windowMs) break
       this.#lastUpgradeAt.delete(group)

@@ -89,14 +89,17 @@ export function forwardedProtocol(
 export function addressGroup(address: string): string {
   const unprefixed = withoutIpv4Prefix(address)
   if (isIP(unprefixed) !== 6) return unprefixed
+  // Removes the zone of a link-local address, such as `%eth0`. At most one `::` stands for groups
+  // of zeros.
   const [head = '', tail] = (unprefixed.split('%')[0] as string).split('::')
   const hextets = head === '' ? [] : head.split(':')
   if (tail !== undefined) {
     const tailHextets = tail === '' ? [] : tail.split(':')
+    // An IPv6 address has 8 groups of 16 bits.
     while (hextets.length + tailHextets.length < 8) hextets.push('0')
     hextets.push(...tailHextets)
   }
-  // All spellings of 16 bits get one form: 0db8 and DB8 become db8.
+  // The first 4 groups are 64 bits. All spellings of 16 bits get one form: 0db8 and DB8 become db8.
   const normalized = hextets.slice(0, 4).map((hextet) => Number.parseInt(hextet, 16).toString(16))
   return `${normalized.join(':')}::/64`
 }

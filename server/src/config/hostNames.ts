@@ -63,7 +63,7 @@ function parseUrl(text: string): URL | undefined {
   return URL.canParse(text) ? new URL(text) : undefined
 }
 
-/** Quotes a name for an error message, shortened and without a password. */
+/** Quotes a name for an error message: at most 300 characters, and without a password. */
 function quoteSafely(name: string): string {
   return JSON.stringify(name.slice(0, 300).replace(/^([^/]*\/\/)?[^/]*@/, '$1***@'))
 }
@@ -88,6 +88,7 @@ export function hostFault(host: unknown): string | undefined {
 /** The host name that the operator probably means; undefined if unknown. */
 function probableHost(host: string): string | undefined {
   const text = host.trim()
+  // A URL has an IPv6 address in brackets, which a host name does not have.
   if (isIP(text) === 6) return parseUrl(`http://[${text}]`)?.hostname.slice(1, -1)
   const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text)
   const hostAndPath = hasScheme ? text.slice(text.indexOf('//') + 2) : text.replace(/^\/+/, '')

@@ -153,10 +153,10 @@ export interface BrokerLimits {
    * Memory that clients may make the broker use, in bytes: the lock table, connections, unread
    * output, watches and refused deadlocks. The broker's estimate is usually too high. At the limit
    * the broker refuses requests that add a lock, a value of a leader or a watch with
-   * `QUOTA_EXCEEDED`. It also closes connections with 1013 instead of opening a session. At nine
-   * eighths of the limit the broker closes new connections with 1013, and connections with more
-   * than 16 KiB of unread output with 4308. Default: half of the maximum heap size of V8, which
-   * `node --max-old-space-size` sets.
+   * `QUOTA_EXCEEDED`. The broker also closes connections with 1013 instead of opening a session. At
+   * nine eighths of the limit the broker closes new connections with 1013, and connections with
+   * more than 16 KiB of unread output with 4308. Default: half of the
+   * maximum heap size of V8, which `node --max-old-space-size` sets.
    */
   readonly memoryBytes: number
 }
@@ -187,6 +187,7 @@ const halfOfHeap = Math.floor(heapLimitBytes / 2)
 /** The definitions. {@link limitsFrom} derives `pendingConnections` from `connections`. */
 export const limits = {
   connections: { private: 65_536, public: 65_536 },
+  // 6,554 is a tenth of the default of `connections`.
   pendingConnections: { private: 6_554, public: 200 },
   pendingConnectionsPerAddress: { private: off, public: 20, canBeOff: true },
   connectionsPerSecond: { private: off, public: 500, canBeOff: true },

@@ -1,7 +1,7 @@
 /**
  * The identity and the permissions of a client: the types that `authenticate`, `authorize` and
- * tokens use, and the functions that evaluate them. A principal is the name of an authenticated
- * client.
+ * tokens use, and the functions that evaluate identities and permissions. A principal is the name
+ * of an authenticated client.
  */
 import { HoldfastError } from '@holdfast/shared'
 
@@ -119,6 +119,7 @@ export function permissionsFrom(
     rules.some(({ keys, allow = defaultOperations }) => {
       const isAllowed =
         allow.includes(operation) || (operation === 'share' && allow.includes('lock'))
+      // The keys of a rule do not matter for an operation that belongs to no key.
       if (!isAllowed || keylessOperations.includes(operation)) return isAllowed
       return keys.some((pattern) => matchesPattern(pattern, key))
     })

@@ -24,7 +24,10 @@ export interface TlsFiles {
   readonly passphrase?: string | undefined
 }
 
-/** The options of a broker with every default filled in. `options.ts` explains each option. */
+/**
+ * The options of a broker with every default filled in. `options.ts` explains the options that have
+ * no comment here.
+ */
 export interface BrokerSettings {
   readonly authenticate: Authenticate | undefined
   readonly authorize: Authorize | undefined

@@ -63,6 +63,7 @@ const parsedCharsPerUnit = 64
 const containersPerUnit = 8
 /** Arrays and objects are counted only in frames of at least this many characters. */
 const longFrameChars = 2_048
+/** The characters `[` and `{`, which begin an array and an object. */
 const openingBracket = 0x5b
 const openingBrace = 0x7b
 /** Holders of one key that a search skips for one unit, before the first lock of a page. */
@@ -162,7 +163,7 @@ export const turnBudget = {
   connection: 1_000,
   /** The time for this maximum, in ms: twice the usual time of its units. */
   connectionMs: 1,
-  /** Units that such a connection uses between two looks at the clock. */
+  /** Units that a connection with this maximum uses between two looks at the clock. */
   lookAtClock: 32,
   /**
    * Guaranteed minimum for one connection, so that a client with little work never waits. A frame
@@ -174,7 +175,7 @@ export const turnBudget = {
   /** For one slice of a paused connection, before the slice of the next paused connection. */
   slice: 250,
   /**
-   * The time for such a slice, in ms: four times the usual time of its units. Code that V8 has not
+   * The time for one slice, in ms: four times the usual time of its units. Code that V8 has not
    * compiled yet may need even more, and then other clients get their turn first.
    */
   sliceMs: 0.5,
