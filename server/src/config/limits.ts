@@ -155,8 +155,8 @@ export interface BrokerLimits {
    * the broker refuses requests that add a lock, a value of a leader or a watch with
    * `QUOTA_EXCEEDED`. The broker also closes connections with 1013 instead of opening a session. At
    * nine eighths of the limit the broker closes new connections with 1013, and connections with
-   * more than 16 KiB of unread output with 4308. Default: half of the
-   * maximum heap size of V8, which `node --max-old-space-size` sets.
+   * more than 16 KiB of unread output with 4308. Default: half of the maximum heap size of V8,
+   * which `node --max-old-space-size` sets.
    */
   readonly memoryBytes: number
 }

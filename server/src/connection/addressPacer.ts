@@ -84,6 +84,7 @@ export class AddressPacer<W extends ArrivalWork> {
     const [first] = this.#byAddress
     if (first === undefined) return undefined
     const [address, arrivals] = first
+    // `Set` and `Map` yield their members in the order in which these were added.
     const [oldest] = arrivals as Set<W>
     this.#byAddress.delete(address)
     arrivals.delete(oldest!)

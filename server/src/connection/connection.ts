@@ -130,6 +130,7 @@ export class Connection implements SocketListener, PacedWork {
 
   /** Bytes that the broker keeps for this connection, without the fixed size of a connection. */
   get memoryBytes(): number {
+    // V8 stores at most two bytes for each character.
     const inputBytes = 2 * (this.#input?.chars ?? 0) + (this.#socket.unreadBytes ?? 0)
     return this.#sendQueue.memoryBytes + inputBytes
   }
@@ -263,6 +264,7 @@ export class Connection implements SocketListener, PacedWork {
    * this method used.
    */
   work(units: number): number {
+    // `#dropInput` or `terminate` has scheduled this call after the socket had closed.
     if (this.#isSocketClosed && !this.#acceptsInput()) this.#finish()
     if (!this.#acceptsInput()) return 0
     this.#allowance.beginSlice(units, this.#deps.time.now())
@@ -314,6 +316,7 @@ export class Connection implements SocketListener, PacedWork {
   flush(): void {
     this.#isAwaitingFlush = false
     if (this.#state !== 'open') return
+    // Writing encoded output costs no units, so the budget 0 is enough.
     if (!this.#sendQueue.hasUnencoded) this.#sendQueue.flush(0)
     else {
       this.#allowance.beginTurn(this.#deps.time.now())
@@ -362,6 +365,7 @@ export class Connection implements SocketListener, PacedWork {
    */
   terminate(): void {
     if (this.#state === 'gone') return
+    // `onAborted` comes first, because `onClosed` would keep the session only for its grace.
     this.#deps.listener.onAborted(this)
     this.#socket.terminate()
     // If the socket has closed already, `onClose` does not follow. So `work` must call `#finish`.
@@ -388,7 +392,10 @@ export class Connection implements SocketListener, PacedWork {
     return membership === undefined || membership.isLive()
   }
 
-  /** Whether the connection still handles input, now or after a pause. */
+  /**
+   * Whether the connection still handles input, now or after a pause. False for a connection that
+   * is closing or gone.
+   */
   #acceptsInput(): boolean {
     return this.#state !== 'closing' && this.#state !== 'gone'
   }
@@ -527,7 +534,10 @@ export class Connection implements SocketListener, PacedWork {
   }
 }
 
-/** Whether a frame has more than `bytes` bytes of UTF-8. */
+/**
+ * Whether a frame has more than `bytes` bytes of UTF-8. Each UTF-16 unit takes one to three bytes,
+ * so most frames need no count.
+ */
 function isLongerThan(text: string, bytes: number): boolean {
   return text.length > bytes || (text.length * 3 > bytes && utf8Length(text) > bytes)
 }

@@ -29,7 +29,10 @@ export interface ConnectionPolicy {
   may(operation: Operation, key: string): boolean
   /** Returns why this operation on this key is refused; undefined if the operation is allowed. */
   checkPermission(operation: Operation, key: string): Denial | undefined
-  /** Returns why this key or metadata is too large; undefined if the sizes are allowed. */
+  /**
+   * Returns why this key or metadata is too large; undefined if the sizes are allowed. A caller
+   * that checks only metadata passes `''` as the key.
+   */
   checkSize(key: string, metadata: unknown): Denial | undefined
   /** Returns why a set of this many keys is too large; undefined if the size is allowed. */
   checkSetSize(keys: number): Denial | undefined

@@ -29,7 +29,8 @@ export class DeferredAcks {
     const ack = this.#acks[this.#removedCount]
     if (ack === undefined) return undefined
     this.#removedCount++
-    // With a slow log there may be 100,000 acknowledgements. Calling `shift` would be too slow.
+    // With a slow log there may be 100,000 acknowledgements. A call of `shift` for each of them
+    // would move all the others each time.
     if (this.#removedCount === this.#acks.length || this.#removedCount === maxRemovedKept) {
       this.#acks.splice(0, this.#removedCount)
       this.#removedCount = 0

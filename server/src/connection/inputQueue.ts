@@ -8,7 +8,7 @@ import { costOfParsing } from '../config/workCosts.js'
 
 /**
  * The text that stands in the queue for input that is not a text frame. `removeNext` reports this
- * text as malformed.
+ * text as malformed, because an empty text is no JSON.
  */
 export const invalidFrame = ''
 
@@ -65,6 +65,7 @@ export class InputQueue {
     if (frame === undefined) return undefined
     const parsingCost = frame.elements === undefined ? costOfParsing(frame.text) : 0
     frame.elements ??= parseClientFrame(frame.text)
+    // The frame stays in the queue, because the caller aborts the connection.
     if (frame.elements === undefined) return 'malformed'
     const element = frame.elements[frame.nextIndex++]
     if (frame.nextIndex >= frame.elements.length) this.#removeFirst(frame)

@@ -87,6 +87,7 @@ export class OutputFlusher {
    */
   disconnectIfSlow(connection: Connection): number {
     if (this.#isReadingFastEnough(connection)) {
+      // The deadline of the connection has just passed, so there is none to clear.
       connection.isSlow = false
       return 0
     }

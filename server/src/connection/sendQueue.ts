@@ -184,7 +184,8 @@ export class SendQueue {
   /**
    * Writes the last output. The caller must call this method before it sends the close frame.
    * Writes the encoded messages even if the socket has no room. Encodes streams and deferred
-   * messages only within a small budget of work and while the socket has room.
+   * messages only within a small budget of work and while the socket has room. The flag `true` says
+   * that the connection is closing.
    */
   flushMessages(): void {
     if (this.hasUnencoded) this.#flushInOrder(turnBudget.minimum, turnBudget.minimum, never, true)
@@ -238,6 +239,7 @@ export class SendQueue {
         if (usedUnits < units && this.#hasRoom(batch)) {
           const text = item.encode()
           if (text !== undefined) batch.add(text)
+          // A message without text costs as much as one byte, so that no message is free.
           usedUnits += costOfBytes(text?.length ?? 1)
         } else if (isClosing) item.discard()
         else break
@@ -279,6 +281,7 @@ export class SendQueue {
   }
 }
 
+/** An `isLate` for output that has no time limit. */
 function never(): boolean {
   return false
 }

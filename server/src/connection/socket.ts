@@ -1,6 +1,6 @@
 /**
  * The interface of a WebSocket that the broker needs. The adapter for the package `ws` implements
- * this interface. Tests implement it without a network.
+ * this interface. Tests implement the interface without a network.
  */
 
 /** A WebSocket, as the broker uses it. */

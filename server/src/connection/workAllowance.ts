@@ -3,6 +3,9 @@
  * rate budget (work per second). Both budgets are in units of work; a unit is about half a
  * microsecond of broker time. A connection that has used up a budget is paused, so that the broker
  * handles the messages of the other connections first.
+ *
+ * The parameter `now` is always in ms of compensated time, which never goes back (see
+ * `connectionDeps.ts`).
  */
 import { turnBudget } from '../config/workCosts.js'
 import type { WorkScheduler } from './workScheduler.js'
@@ -15,12 +18,15 @@ export interface WorkAllowanceDeps {
 
 export class WorkAllowance {
   readonly #deps: WorkAllowanceDeps
-  /** Units of work that are left in the turn with the number `#turn`. */
+  /** Units of work that are left in the turn with the number `#turn`, which is -1 at first. */
   #unitsLeft = 0
   #turn = -1
-  /** When the time for these units has passed, in monotonic ms. */
+  /** When the time for these units has passed, in compensated time. */
   #endsAt = 0
-  /** If no more units than this are left, the next message must wait for a look at the clock. */
+  /**
+   * If no more units than this are left, the next message must wait for a look at the clock. With
+   * Infinity, each message must wait for such a look.
+   */
   #unitsAtNextLook = Number.POSITIVE_INFINITY
   /** Made at the first charge, so that an idle connection has no rate budget. */
   #rateBudget: RateBudget | undefined = undefined
@@ -39,7 +45,7 @@ export class WorkAllowance {
     return this.#rateBudget !== undefined
   }
 
-  /** Sets the budget of the turn at the first call in a turn. `now` is a monotonic time in ms. */
+  /** Sets the budget of the turn at the first call in a turn. */
   beginTurn(now: number): void {
     const { scheduler } = this.#deps
     if (this.#turn === scheduler.turn) return
@@ -59,7 +65,7 @@ export class WorkAllowance {
 
   /**
    * Gives a paused connection a budget of `units` for one slice of work in the current turn, and
-   * the time of a slice. `now` is a monotonic time in ms.
+   * the time of a slice.
    */
   beginSlice(units: number, now: number): void {
     this.#turn = this.#deps.scheduler.turn
@@ -78,7 +84,7 @@ export class WorkAllowance {
 
   /**
    * Uses up the units if their time has passed. The same work takes longer than usual on a slow
-   * machine, and until V8 has compiled the code. `now` is a monotonic time in ms.
+   * machine, and until V8 has compiled the code.
    */
   endIfLate(now: number): void {
     if (this.isLate(now)) this.#unitsLeft = Math.min(this.#unitsLeft, 0)
@@ -87,7 +93,7 @@ export class WorkAllowance {
     }
   }
 
-  /** Whether the time for the units has passed. `now` is a monotonic time in ms. */
+  /** Whether the time for the units has passed. */
   isLate(now: number): boolean {
     return now >= this.#endsAt
   }
@@ -126,10 +132,7 @@ class RateBudget {
   #units: number
   #updatedAt: number
 
-  /**
-   * @param perSecond Units of work in a second.
-   * @param now A monotonic time in ms, of the same clock as for the other methods.
-   */
+  /** @param perSecond Units of work in a second. */
   constructor(perSecond: number, now: number) {
     this.#unitsPerMs = perSecond / 1_000
     this.#maxUnits = perSecond

@@ -121,10 +121,12 @@ export class WorkScheduler {
 
   readonly #run = (): void => {
     this.#isScheduled = false
+    // Paused connections get half of the units that this turn has left, but at least their minimum.
     const budget = Math.max(turnBudget.minimumForPaused, this.unitsLeft / 2)
     let unitsLeft = budget - this.#overdrawnByPaused
     this.nextTurn()
     const endsAt = this.#clock.monotonic() + budget / unitsPerMs
+    // Each work gets at most one slice in this turn, because a work may add itself again.
     for (let slices = this.#waiting.size; slices > 0 && unitsLeft > 0; slices--) {
       const [work] = this.#waiting
       if (work === undefined) break
