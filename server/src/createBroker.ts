@@ -119,7 +119,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   readonly #byteCounters = new ByteCounters()
   readonly #servers: Server[] = []
   readonly #adminServers: Server[] = []
-  /** Functions that stop accepting upgrades, one for each server. */
+  /** Functions that make this broker accept no more upgrades, one for each server. */
   readonly #detachments: (() => void)[] = []
   /**
    * Keeps other brokers from using the fence file, in which this broker reserves the numbers of its
@@ -180,6 +180,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    *   available, the command log cannot start, or the broker is closed before it listens.
    */
   async listen(options: ListenOptions = {}): Promise<Listening> {
+    // The object names the known options; its values mean nothing.
     refuseUnknownOptions('listen', options, { port: 1, host: 1 })
     const { port = defaultPort, host = '127.0.0.1' } = options
     this.#refuseIfClosed()
@@ -219,6 +220,8 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    */
   async listenAdmin(options: ListenOptions & { readonly port: number }): Promise<Listening> {
     refuseUnknownOptions('listenAdmin', options, { port: 1, host: 1 })
+    // A program in plain JavaScript may pass no options. `checkListenOptions` then refuses the
+    // port.
     const { port, host = '127.0.0.1' } = options ?? {}
     this.#refuseIfClosed()
     checkListenOptions(port, host)
@@ -318,7 +321,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
 
   /**
    * Ends the locks and sessions whose deadline has passed. This call is optional, because the
-   * broker itself ends them a little later.
+   * broker itself ends these locks and sessions a little later.
    *
    * @returns The number of locks that expired.
    */
@@ -394,12 +397,14 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   async #close(drainMs: number): Promise<void> {
+    // The servers accept no new connections while the sessions finish.
     const stopping = this.#servers.map(stopListening)
     await drain(this.#broker, nodeEnvironment.clock, drainMs, this.#log.membership)
     for (const detach of this.#detachments) detach()
     this.#upgradeQueue.close()
     this.#tarpit.close()
     await this.#broker.stop()
+    // Another broker may use the fence file only after this broker has stopped granting locks.
     this.#fenceFile?.close()
     // The admin servers stop last, so that `/readyz` answers "not ready" until then.
     stopping.push(...this.#adminServers.map(stopListening))
@@ -414,6 +419,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    */
   async #registerServer(server: Server, servers: Server[]): Promise<void> {
     if (this.#closing !== undefined) await stopListening(server)
+    // Throws after the server has stopped.
     this.#refuseIfClosed()
     servers.push(server)
   }

@@ -45,8 +45,8 @@ export interface BrokerOptions {
   readonly authenticate?: Authenticate | undefined
   /**
    * Decides what an authenticated client may do. Default: everything but `revoke` and `inspect`.
-   * These two are also allowed if `authenticate` is not set, or if the identity that `authenticate`
-   * returned allows them.
+   * These two operations are also allowed if `authenticate` is not set, or if the identity that
+   * `authenticate` returned allows them.
    */
   readonly authorize?: Authorize | undefined
   /** Allow `listen` on addresses beyond loopback without `authenticate`. Default false. */
@@ -125,8 +125,8 @@ export interface BrokerOptions {
   /**
    * Path of a file in which the broker reserves fences before use. A fence is an integer that rises
    * with every grant. With the file, fences also rise from one start of the broker to the next,
-   * even if the wall clock is set back. Without the file, a restart may give lower fences. That
-   * happens if the wall clock is set back by more than the time for which the broker was down.
+   * even if the wall clock is set back. Without the file, a restart may give lower fences. The
+   * reason is a wall clock that is set back by more than the time for which the broker was down.
    *
    * The broker makes the folder if it does not exist. Only one broker may use the file: another
    * broker on this machine, also in another process or container, fails with `UNAVAILABLE`. A link
@@ -203,7 +203,10 @@ function limitsOf({ profile = 'private', limits: overrides }: BrokerOptions): Br
   return limitsFrom(profile, definedOverrides)
 }
 
-/** Returns the names. Throws for the first name in which `findFault` finds a fault. */
+/**
+ * Returns the names. Throws for the first name in which `findFault` finds a fault, which is then
+ * the error message.
+ */
 function validated(
   names: readonly string[] = [],
   findFault: (name: unknown) => string | undefined,
@@ -233,6 +236,7 @@ function quietStartFrom(value: boolean | number | undefined, lease: LeaseBounds)
   )
 }
 
+/** Leaves out fields with the value undefined, because such a field would replace a default. */
 function withoutUndefined<T extends object>(partial: T | undefined): Partial<T> {
   const entries = Object.entries(partial ?? {}).filter(([, value]) => value !== undefined)
   return Object.fromEntries(entries) as Partial<T>
@@ -262,6 +266,7 @@ const valueKinds = {
   ),
 } as const
 
+/** The kind of value that each option needs. */
 const optionKinds: Readonly<Record<keyof BrokerOptions, keyof typeof valueKinds>> = {
   log: 'a log, such as journalLog() makes',
   authenticate: 'a function',
@@ -285,6 +290,7 @@ const optionKinds: Readonly<Record<keyof BrokerOptions, keyof typeof valueKinds>
   cell: 'a text that is not empty',
 }
 
+/** The names of the options; the value 1 has no meaning. */
 const tlsOptionNames: OptionNames<TlsFiles> = { cert: 1, key: 1, passphrase: 1 }
 
 /**
@@ -301,6 +307,7 @@ function checkBrokerOptions(options: BrokerOptions): void {
     if (value === undefined || valueKinds[kind](value)) continue
     throw new HoldfastError('INVALID_OPTION', `${name} must be ${kind}, not ${describe(value)}`)
   }
+  // `leaseMs` and `limits` have all names of their options as keys.
   refuseUnknownOptions('lease', options.lease, leaseMs)
   refuseUnknownOptions('limits', options.limits, limits)
   refuseUnknownOptions('tls', options.tls, tlsOptionNames)
@@ -321,8 +328,8 @@ function hasMethods(...names: readonly string[]) {
 }
 
 /**
- * Describes a value for an error message. An object is described only by its type, because the
- * object may hold secrets.
+ * Describes a value for an error message. A text is shortened to 60 characters. An object is
+ * described only by its type, because the object may hold secrets.
  */
 function describe(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 60))

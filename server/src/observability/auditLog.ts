@@ -47,16 +47,18 @@ export class AuditLog implements Observer {
   /** The counts of the present second, for the kinds that had lines in it. */
   readonly #counts = new Map<AuditKind, LineCounts>()
 
-  /** @param write Writes one line. The text that is passed to it has no line feed. */
+  /** @param write Writes one line. The text of the line has no line feed. */
   constructor(write: (line: string) => void, clock = nodeEnvironment.clock) {
     this.#write = write
     this.#clock = clock
   }
 
+  // The audit log has no lines for messages and for written output.
   onMessage(): void {}
   onFlushed(): void {}
 
   onEffect(effect: Effect): void {
+    // Only a stolen lock has `by`, the session that stole the lock.
     if (effect.kind === 'released' && effect.by !== undefined) {
       this.#append('lock_stolen', { ...lockFields(effect.lock), by: sessionFields(effect.by) })
     } else if (effect.kind === 'revoked') {
@@ -87,6 +89,7 @@ export class AuditLog implements Observer {
   }
 
   close(): void {
+    // Writes how many lines of the present second were left out.
     this.#endSecond()
   }
 

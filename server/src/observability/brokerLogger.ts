@@ -30,6 +30,7 @@ const maxLoggedChars = 64
  * text to 64 characters with "…" at the end.
  */
 export function logText(text: string): string {
+  // A character takes one or two UTF-16 units.
   const firstChars = [...text.slice(0, 2 * maxLoggedChars)]
   const printable = firstChars
     .slice(0, maxLoggedChars)
@@ -56,6 +57,7 @@ export class BrokerLogger implements Observer {
   }
 
   attach(gauges: () => BrokerGauges): void {
+    // Without a shared log, there is no health of a log to check.
     if (gauges().log === undefined) return
     this.#logHealth = new LogHealth(this.#logger, this.#clock, () => gauges().log)
   }
@@ -64,6 +66,7 @@ export class BrokerLogger implements Observer {
     this.#logHealth?.stop()
   }
 
+  // The broker logger has no lines for messages and for written output.
   onMessage(): void {}
   onFlushed(): void {}
 
@@ -198,6 +201,7 @@ class LogHealth {
     const serves = name !== undefined
     if (serves) this.#hasServed = true
     if (problem === undefined && (serves || !this.#hasServed)) this.#onHealthy(now)
+    // The first check that sees a problem logs nothing, because the next check may find no problem.
     else if (this.#problemSince === undefined) this.#problemSince = now
     else if (this.#servedWhenLogged !== serves) {
       this.#servedWhenLogged = serves

@@ -9,9 +9,9 @@ export interface LogStatus {
   /** The position of the newest entry (a batch of commands) that this broker applied. */
   readonly position: number
   /**
-   * How late the log returns the entries of this broker, in ms: the longer of two times. One is the
-   * age of the oldest entry that has not returned. The other is how long the newest returned entry
-   * took. Undefined before the first entry.
+   * How late the log returns the entries of this broker, in ms: the longer of two times. The first
+   * time is the age of the oldest entry that has not returned. The second time is how long the
+   * newest returned entry took. Undefined before the first entry.
    */
   readonly lagMs: number | undefined
   /** The name that the operator gave to this broker; undefined without such a name. */

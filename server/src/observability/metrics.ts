@@ -34,6 +34,8 @@ class Tally {
 
   /** Copies all counts to a counter of prom-client. */
   copyTo(counter: Counter, label: string): void {
+    // A counter of prom-client can only be raised, so the counter begins again at 0 for each
+    // scrape.
     counter.reset()
     for (const [name, count] of this.#counts) counter.inc({ [label]: name }, count)
   }
@@ -142,6 +144,7 @@ class BrokerMetrics implements Metrics {
         this.#queueDepth.observe(waitingCountOf(effect.request.keyState))
         break
       case 'withdrawn':
+        // A `once` that is `answered` has got its value, so this request has not failed.
         if (effect.request.isPrimary && effect.reason !== 'answered')
           this.#failures.add(effect.reason)
         break
@@ -213,6 +216,7 @@ class BrokerMetrics implements Metrics {
 
   #onEnded(reason: string): void {
     this.#endedSessions.add(reason)
+    // A client that sent `bye` has given up its locks itself, so these locks are not lost.
     if (reason !== 'goodbye') {
       for (let uncounted = this.#releasedWithSession; uncounted > 0; uncounted--) {
         this.#losses.add(`session_${reason}`)
@@ -317,6 +321,7 @@ class BrokerMetrics implements Metrics {
     )
     this.#total('cpu_seconds_total', 'Processor time of the process.', () => {
       const { user, system } = process.cpuUsage()
+      // Node counts this time in microseconds.
       return (user + system) / 1e6
     })
   }
@@ -356,7 +361,7 @@ function kindOf({ mode, extras }: Lock): string {
   return extras?.set === undefined ? mode : 'set'
 }
 
-/** Registers a gauge or a counter. `value` is called at each scrape. */
+/** A function that registers a gauge or a counter. `value` is called at each scrape. */
 type Register = (name: string, help: string, value: () => number) => void
 
 /** Registers gauges and counters for the log that brokers share. */

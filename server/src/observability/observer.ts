@@ -67,8 +67,9 @@ export interface TokenNotice {
 }
 
 /**
- * The counters of a broker: the fields of `LockStats` that are numbers. Its other fields have keys,
- * session ids and session names of refused deadlocks. Without a token nobody may read these texts.
+ * The counters of a broker: the fields of `LockStats` that are numbers. The other fields of
+ * `LockStats` have keys, session ids and session names of refused deadlocks. A reader without a
+ * token must not see these texts.
  */
 export type LockCounters = {
   readonly [Name in keyof LockStats as LockStats[Name] extends number | undefined

@@ -44,6 +44,7 @@ export const nodeEnvironment: Environment = {
     setTimer: (callback, ms) => setTimer(callback, ms),
     clearTimer: (timer) => clearTimer(timer as NodeJS.Timeout),
   },
+  // Node calls immediates after it has read the data that arrived in the turn.
   endOfTurn: setImmediate,
   newId: () => nanoid(),
   newSecret: () => randomBytes(32).toString('base64url'),
@@ -59,7 +60,10 @@ export interface EventLoopLag {
   stop(): void
 }
 
-/** Measures the lag of this process's event loop, with a timer that fires 50 times a second. */
+/**
+ * Measures the lag of this process's event loop, with a timer that fires 50 times a second (every
+ * 20 ms). Node measures in ns.
+ */
 export function watchEventLoopLag(): EventLoopLag {
   const resolutionMs = 20
   const delay = monitorEventLoopDelay({ resolution: resolutionMs })

@@ -38,6 +38,7 @@ export interface OwnershipHandle {
  */
 export function claim(name: string, lockFile: string): OwnershipHandle | undefined {
   // On Linux and Windows these names are no files, so a crash leaves no file behind.
+  // A name that begins with a zero byte is in the abstract namespace of Linux.
   if (process.platform === 'linux') return listenOn(`\0${name}`)
   if (process.platform === 'win32') return listenOn(`\\\\.\\pipe\\${name}`)
   // Darwin and the BSDs can lock a file when they open the file. Node has no constant for the flag
@@ -46,6 +47,7 @@ export function claim(name: string, lockFile: string): OwnershipHandle | undefin
   const { O_RDWR, O_CREAT, O_NONBLOCK, O_NOFOLLOW } = constants
   const flags = O_RDWR | O_CREAT | O_NONBLOCK | O_NOFOLLOW | exclusiveLockFlag
   try {
+    // Only the user of this process may open the file (0o600).
     const file = openSync(lockFile, flags, 0o600)
     return { close: () => closeSync(file) }
   } catch (error) {
@@ -76,6 +78,7 @@ export const aliveExitCode = 100
  */
 export function claimAcrossContainers(folder: string, stem: string): OwnershipHandle | undefined {
   if (process.platform !== 'linux') return { close: () => {} }
+  // The number of the network namespace, which differs between containers.
   const network = statSync('/proc/self/ns/net').ino
   const ownName = `${stem}.${network}.lock`
   const directory = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
@@ -111,6 +114,8 @@ function isAlive(folder: string, name: string): boolean {
   const path = join(folder, name)
   const statBefore = socketAt(path)
   if (statBefore === undefined) return false
+  // Options of this process, such as `--inspect`, must not affect the probe. Electron works like
+  // Node only with `ELECTRON_RUN_AS_NODE`.
   const env = { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1' }
   const options = { cwd: folder, env, stdio: 'ignore', windowsHide: true } as const
   const { status } = spawnSync(process.execPath, [probeProgram, name], options)

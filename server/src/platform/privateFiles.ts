@@ -24,6 +24,7 @@ import { nodeEnvironment } from './environment.js'
 const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants
 /** Both flags are missing on Windows. */
 const { O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants as Partial<typeof constants>
+/** The mode of a file that only its owner may read and write. */
 const ownerOnly = 0o600
 
 /**
@@ -71,6 +72,7 @@ export function replacePrivateFile(path: string, text: string): void {
 
 /** Removes temporary files of {@link replacePrivateFile} that a crash has left. */
 export function removeLeftovers(path: string): void {
+  // An id of `nanoid` has 21 characters. A name without an id counts as a leftover too.
   const name = basename(path)
   for (const fileName of readdirSync(dirname(path))) {
     // The id of 21 characters is optional, because earlier versions wrote `<name>.new`.
@@ -91,6 +93,7 @@ export function removeLeftovers(path: string): void {
  */
 export function restrictToOwner(path: string): string | undefined {
   const { mode } = statSync(path)
+  // The bits 0o077 are the permissions of other users, and 0o700 those of the owner.
   if (process.platform === 'win32' || (mode & 0o077) === 0) return undefined
   try {
     chmodSync(path, mode & 0o700)

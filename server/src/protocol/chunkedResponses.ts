@@ -39,7 +39,10 @@ export interface KeySearch {
   locksOf(keyState: KeyState, limit: number, afterFence?: number): Iterable<Lock>
   /** How long a lock lasts from now on; undefined without a limit, or if the time is unknown. */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined
-  /** How many locks of the key {@link locksOf} has not listed. */
+  /**
+   * How many locks of the key {@link locksOf} has not listed. After this call the key counts as
+   * listed.
+   */
   unlistedCountOf(keyState: KeyState): number
   /** How many locks of the key were granted before the search began. */
   countOf(keyState: KeyState): number
@@ -87,6 +90,7 @@ export function* snapshotChunks(
   waiting: readonly number[],
 ): Generator<string> {
   const chunk = new Chunk()
+  /** Encodes and empties the chunk. */
   const encodeChunk = (more: boolean): string => {
     const lists = chunk.removeLists()
     return `{"type":"snapshot","held":[${lists.held}],"waiting":[${lists.waiting}],"more":${more}}`
@@ -241,6 +245,7 @@ export function* watchingChunks(
     const heldFields = `"held":[${held}],"heldCount":${counts.held}`
     return `{"type":"watching","id":${id},${heldFields},${queueFields}"more":${more}}`
   }
+  /** How many more locks and requests the answer may list. */
   const remaining = { held: limit, waiting: withQueue ? limit : 0 }
   for (const keyState of keysOf(search)) {
     if (typeof keyState === 'number') {
@@ -314,6 +319,7 @@ class Chunk {
   add(listName: 'held' | 'waiting', item: string): void {
     if (listName === 'held') this.#held.push(item)
     else this.#waiting.push(item)
+    // One more byte for the comma between two items.
     this.#bytes += utf8Length(item) + 1
   }
 

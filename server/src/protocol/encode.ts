@@ -1,6 +1,7 @@
 /**
  * Encodes the messages of the broker as JSON text. Frequent messages use templates, because a
- * template is several times faster than `JSON.stringify`. Numbers in a template need no escaping.
+ * template is several times faster than `JSON.stringify`. Numbers, codes and session ids in a
+ * template need no escaping.
  *
  * The messages carry times in ms, rounded down. A *fence* is the number of a grant; a later grant
  * has a higher fence. An upgrade (from shared to exclusive) gives a lock a new fence: `fence` is
@@ -121,6 +122,7 @@ export function encodeAnswer(
     case 'granted':
       return encodeGranted(id, answer.lock.fence, startTime)
     case 'upgraded':
+      // An upgrade does not restart the ttl and the maxHold, so the answer has no start time.
       return encodeGranted(id, answer.fence, undefined)
     case 'downgraded':
       return `{"type":"downgraded","id":${id}}`
@@ -395,6 +397,7 @@ export function encodeKeptResult(
  * @param info Undefined if there is no such session.
  */
 export function encodeFoundSession(id: number, info: SessionInfo | undefined): string {
+  // Every `found` has the lists of locks and requests, which are empty here.
   const locks = { held: [], waiting: [], heldCount: 0, waitingCount: 0 }
   const sessions = info === undefined ? [] : [info]
   const sessionFields = { sessions, sessionsCount: sessions.length }
@@ -451,7 +454,8 @@ function heldFields(lock: Lock): string {
   const ttlField = ttl === undefined ? '' : `,"ttl":${ttl}`
   const fields = `${keyAndMode(key, mode)},${holderFields(holder)}${ttlField}`
   if (extras === undefined) return fields
-  // The text is empty for a lock whose extras have only `notify`, which watchers do not see.
+  // The fields without the braces around them. The text is empty for a lock whose extras have only
+  // `notify`, which watchers do not see.
   const extrasFields = JSON.stringify(kindInfo(extras)).slice(1, -1)
   // The value of a leader is JSON text already.
   const value = extras.election?.value

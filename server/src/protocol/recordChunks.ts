@@ -53,8 +53,10 @@ export function* recordChunks(id: number, search: RecordSearch, limit: number): 
   let items: string[] = []
   let bytes = 0
   let listed = 0
+  /** All items that match, including the items beyond the limit. */
   let count = 0
   const encodeChunk = (more: boolean): string => {
+    // Every `found` has the lists of locks and requests, which are empty here.
     const emptyFields = `"held":[],"waiting":[],"heldCount":0,"waitingCount":0`
     const listFields = `"${listField}":[${items.join()}],"${listField}Count":${count}`
     items = []
@@ -69,6 +71,7 @@ export function* recordChunks(id: number, search: RecordSearch, limit: number): 
         if (listed < limit) {
           for (const item of record.encode(limit - listed)) {
             listed++
+            // One more byte for the comma between two items.
             const itemBytes = utf8Length(item) + 1
             if (bytes > 0 && bytes + itemBytes > chunkBytes) yield encodeChunk(true)
             items.push(item)
