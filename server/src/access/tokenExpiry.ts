@@ -94,6 +94,7 @@ export class TokenExpiry {
   /** Authenticates the new token of a client, and answers the request. */
   renew(connection: Connection, { id, token }: AuthRequest): void {
     const { authenticate, allowInsecure } = this.#deps.settings
+    // A broker without `authenticate` checks no tokens, and so accepts every token.
     if (authenticate === undefined || connection.policy === undefined) {
       connection.send(encodeAuthenticated(id))
       return
@@ -130,6 +131,7 @@ export class TokenExpiry {
     if (identity === 'unavailable') {
       connection.send(encodeFailed(id, 'UNAVAILABLE', 'the token could not be checked: try again'))
     } else if (identity?.principal !== principal) {
+      // A session belongs to one principal, so a new token must name the same principal.
       connection.send(encodeFailed(id, 'UNAUTHORIZED'))
     } else {
       policy.replaceIdentity(identity)

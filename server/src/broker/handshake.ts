@@ -208,6 +208,7 @@ export class Handshake {
       connection.abort(closeCodes.overloaded)
       return
     }
+    // The limit of messages in a second counts from the arrival of `hello`.
     connection.policy = this.#policyFor?.(identity, connection.receivedAt)
     this.#openOrResume(connection, hello, identity.principal)
   }

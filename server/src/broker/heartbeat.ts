@@ -30,6 +30,7 @@ export function schedulePing(
   time: Pick<HeartbeatTimers, 'setTimer'>,
   connection: Connection,
 ): void {
+  // `lockCount` also counts waiting requests and calls at barriers.
   const { lease, lockCount } = connection.session!
   time.setTimer(connection, lease * (lockCount > 0 ? partOfLease.engaged : partOfLease.idle))
 }

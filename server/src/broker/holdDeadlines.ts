@@ -49,6 +49,7 @@ export class HoldDeadlines {
 
   /** Clears the deadline of a lock, if there is one. */
   clear(lock: Lock): void {
+    // Most locks have no `maxHold`, and need no lookup.
     if (lock.extras?.maxHold === undefined) return
     const deadline = this.#byLock.get(lock)
     if (deadline === undefined) return

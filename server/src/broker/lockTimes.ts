@@ -36,11 +36,12 @@ export class LockTimes {
     if (!primary.isTimed) return undefined
     const { time, holdDeadlines } = this.#deps
     const now = time.now()
-    const until = (endsAt: number | undefined) =>
+    const remainingUntil = (endsAt: number | undefined) =>
       endsAt === undefined ? undefined : Math.max(0, Math.ceil(endsAt - now))
     return {
-      ttlRemaining: primary.ttl === undefined ? undefined : until(time.clientDeadlineOf(primary)),
-      maxHoldRemaining: until(holdDeadlines.endOf(primary)),
+      ttlRemaining:
+        primary.ttl === undefined ? undefined : remainingUntil(time.clientDeadlineOf(primary)),
+      maxHoldRemaining: remainingUntil(holdDeadlines.endOf(primary)),
     }
   }
 }

@@ -422,6 +422,7 @@ function query(context: AnswerContext, connection: Connection, message: MessageO
   const selection: KeySelection = { key, prefix, isVisible: keyFilterFor(connection, 'query') }
   // The `true` in each call of `stream` makes the next messages of the client wait for the answer.
   if (kind === 'sessions') {
+    // The validation of messages requires the field `session` for this kind.
     const info = visibleSession(context, connection, message.session!)
     connection.send(encodeFoundSession(id, info))
     return

@@ -81,6 +81,7 @@ function isChargedToCause(answer: Answer): boolean {
 const closeCodeFor: Record<EndReason, CloseCode> = {
   goodbye: closeCodes.goodbye,
   expired: closeCodes.expired,
+  // No client gets this code, because the connection of the session has ended already.
   dropped: closeCodes.restart,
 }
 

@@ -227,6 +227,7 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     // for the next call.
     const realNow = this.#realNow()
     const now = realNow - this.#pausedMs
+    // The time that the budget of a turn usually takes.
     const endsAt = realNow + turnBudget.deadlines / unitsPerMs
     const effectsBefore = this.#workCounter.effectCount
     let ownUnits = 0

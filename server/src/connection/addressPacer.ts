@@ -108,6 +108,7 @@ export class AddressPacer<W extends ArrivalWork> {
     this.#isEndTurnScheduled = false
     this.#unitsLeft = unitsPerTurn
     scheduler.nextTurn()
+    // The time that the budget usually takes.
     const endsAt = clock.monotonic() + unitsPerTurn / unitsPerMs
     for (let arrival = this.removeNext(); arrival !== undefined; arrival = this.removeNext()) {
       this.#work(arrival)

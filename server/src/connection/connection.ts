@@ -72,8 +72,8 @@ export class Connection implements SocketListener, PacedWork {
   /** When reading resumed after the last pause, in compensated time; -Infinity before any pause. */
   readingResumedAt = Number.NEGATIVE_INFINITY
   /**
-   * The number of this connection among the connections of the session. The lock table ignores
-   * commands with an older number.
+   * The number of this connection among the connections of the session; 0 without a session. The
+   * lock table ignores commands with an older number.
    */
   attachEpoch = 0
 
@@ -418,6 +418,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#allowance.chargeTurn(parsingCost)
     this.#handledAt = at
     for (let i = 0; i < elements.length; i++) {
+      // `onFrame` has checked whether the first message must wait.
       const mustWait = i > 0 && this.#mustWait()
       // Every connection could send a message that may need a whole turn. So such a message must
       // not use the guaranteed minimum of its connection, but the units that all connections share.

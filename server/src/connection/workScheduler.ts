@@ -125,6 +125,7 @@ export class WorkScheduler {
     const budget = Math.max(turnBudget.minimumForPaused, this.unitsLeft / 2)
     let unitsLeft = budget - this.#overdrawnByPaused
     this.nextTurn()
+    // The time that the budget usually takes.
     const endsAt = this.#clock.monotonic() + budget / unitsPerMs
     // Each work gets at most one slice in this turn, because a work may add itself again.
     for (let slices = this.#waiting.size; slices > 0 && unitsLeft > 0; slices--) {

@@ -270,10 +270,12 @@ class DeadlockCheck {
     if (lock === waiter.upgradeOf) waiter.holdsUpgradedLock = true
   }
 
+  /** The waiter of a scope that waits, or of the scope of the new request. */
   #waiterOfScope(scope: ScopeOfLocks): Waiter {
     return scope === this.#newWaiter.scope ? this.#newWaiter : this.#waiterOf(scope.waiting!)
   }
 
+  /** The waiter of a request. All requests of a set have the same waiter. */
   #waiterOf(memberRequest: Request): Waiter {
     const set = memberRequest.extras?.set
     const request = set?.requests[0] ?? memberRequest

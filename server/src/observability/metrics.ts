@@ -103,6 +103,8 @@ class BrokerMetrics implements Metrics {
     const { log } = gauges()
     if (log === undefined) return
     this.#registerBrokerInfo(() => gauges().log?.givenName ?? '')
+    // By its type, the state can be undefined at each call. The state at the start is then the
+    // fallback.
     registerLogMetrics(this.#gauge.bind(this), this.#total.bind(this), () => gauges().log ?? log)
   }
 
