@@ -126,6 +126,7 @@ export function fileFences(path: string, wallMs: number): Fences {
   const start = Math.max(readReserved(path), startFromClock(wallMs))
   // The lock table would ignore a floor that is so high, and would grant lower fences than before.
   if (start > maxFenceFloor) throw unusableError(path, tooHighProblem, undefined)
+  // An earlier broker may have crashed while it replaced the file, and left a temporary file.
   convertWriteError(path, () => removeLeftovers(path))
   let reserved = start
   const reserve = (upTo: number): void => {
@@ -138,6 +139,7 @@ export function fileFences(path: string, wallMs: number): Fences {
     writeReserved(path, blockEnd)
     reserved = blockEnd
   }
+  // Write the first block now, so that the broker does not start with a file that it cannot write.
   reserve(start + 1)
   return { floor: start, reserve }
 }
@@ -162,6 +164,7 @@ function readReserved(path: string): number {
   try {
     text = readPrivateFile(path)
   } catch (cause) {
+    // The error of a link, because `readPrivateFile` does not follow links.
     const isLink = (cause as NodeJS.ErrnoException).code === 'ELOOP'
     const problem = isLink ? 'is a link: use the path of the file itself' : 'cannot be read'
     throw unusableError(path, problem, cause)

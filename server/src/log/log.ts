@@ -17,10 +17,10 @@ export interface StateMachine {
    */
   readonly cell?: string | undefined
   /**
-   * Replaces the table by a snapshot that consists of these items. The returned generator does this
-   * in steps, and only its last step replaces the table. The log runs all steps, and may do other
-   * work between two steps. A log calls this method before the first command. A shared log may also
-   * call this method later, while this broker does not serve.
+   * Replaces the table by a snapshot that consists of these items. The returned generator builds
+   * the new table in steps, and only its last step replaces the table. The log runs all steps, and
+   * may do other work between two steps. A log calls this method before the first command. A shared
+   * log may also call this method again, while this broker does not serve.
    */
   restore(items: Iterable<SnapshotItem>): Generator<undefined, void, undefined>
   /** Applies a past command. No client waits for the effects of the command any more. */
@@ -41,7 +41,10 @@ export interface StateMachine {
    * nothing until the next call of `serve`.
    */
   resign(): void
-  /** Returns a digest of the table, equal for equal tables. Only a shared log calls this method. */
+  /**
+   * Returns a digest (checksum) of the table, equal for equal tables. Only a shared log calls this
+   * method.
+   */
   digest(): string
   /** Begins a snapshot of the table as it is now. Only a shared log calls this method. */
   beginSnapshot(): StateSnapshot
@@ -96,8 +99,8 @@ export interface Log {
    * Starts the log. The log passes its snapshot to `restore` and its past commands to `replay`, and
    * then every submitted command to `apply`. The caller calls this method once, before `submit`.
    *
-   * @returns A promise if the start takes time. The promise of a shared log resolves after its
-   *   first call of `StateMachine.serve`.
+   * @returns A promise if the start takes time. The promise of a shared log resolves after the log
+   *   has called `StateMachine.serve` for the first time.
    * @throws {HoldfastError} if the log cannot start; an asynchronous start rejects with the error.
    */
   start(stateMachine: StateMachine): undefined | Promise<void>

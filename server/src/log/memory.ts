@@ -16,8 +16,9 @@ export class MemoryLog implements Log {
 
   submit(command: Command): void {
     if (this.#isApplying) {
-      // The broker submits this command while it handles an effect of an earlier command. This
-      // command waits until the broker has handled all effects of the earlier command.
+      // The broker submits this command while the broker handles an effect (a change of the table)
+      // of an earlier command. This command waits until the broker has handled all effects of the
+      // earlier command.
       this.#submittedWhileApplying.push(command)
       return
     }

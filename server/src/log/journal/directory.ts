@@ -24,8 +24,9 @@ const ownerFile = 'owner'
 const journalFiles: readonly string[] = [dataFile, 'lock.mdb', ownerFile]
 
 /**
- * The offsets, in bytes, of the fields that this file reads in a meta page. A database of LMDB
- * begins with two meta pages. The meta page with the higher transaction number is valid.
+ * The offsets, in bytes, of the fields that this file reads in a meta page. `bytes` is the length
+ * of the part of a meta page that has these fields. A database of LMDB begins with two meta pages.
+ * The meta page with the higher transaction number is valid.
  */
 const metaPage = { bytes: 168, magicAt: 24, pageSizeAt: 48, lastPageAt: 144, transactionAt: 152 }
 /** The number by which LMDB recognizes its files. */
@@ -64,6 +65,7 @@ export function prepareDirectory(path: string): boolean {
     checkSize(join(path, dataFile))
     return true
   }
+  // The owner file may be there already, if an earlier broker stopped before it made the journal.
   if (entryNames.some((name) => name !== ownerFile)) {
     throw unusableError(path, 'has other contents than a journal: choose an empty or new directory')
   }
@@ -93,6 +95,7 @@ function restrictAccess(path: string): void {
 function checkFreeSpace(path: string): void {
   const { blocks, bavail, bsize } = statfsSync(path)
   const freeBytes = bavail * bsize
+  // Some file systems do not tell their size, and report 0 blocks.
   if (blocks === 0 || freeBytes >= minFreeBytes) return
   const problem =
     `has no space for a journal (${freeBytes} bytes are free): ` +
@@ -110,6 +113,7 @@ function checkSize(path: string): void {
   const metaBytes = Buffer.alloc(metaPage.bytes)
   let newest: { transaction: bigint; bytes: bigint } | undefined
   try {
+    // The first meta page is at offset 0. Its page size is the offset of the second meta page.
     let pageSize = 0
     for (const page of [0, 1]) {
       if (readSync(file, metaBytes, 0, metaPage.bytes, page * pageSize) < metaPage.bytes) break
@@ -118,6 +122,7 @@ function checkSize(path: string): void {
       }
       pageSize = metaBytes.readUInt32LE(metaPage.pageSizeAt)
       const transaction = metaBytes.readBigUInt64LE(metaPage.transactionAt)
+      // The numbers of pages begin at 0.
       const bytes = (metaBytes.readBigUInt64LE(metaPage.lastPageAt) + 1n) * BigInt(pageSize)
       if (newest === undefined || transaction > newest.transaction) newest = { transaction, bytes }
     }

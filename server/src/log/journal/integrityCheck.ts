@@ -75,7 +75,9 @@ function runChildProcess(path: string, { isOpenInThisProcess, signal }: Integrit
     })
     child.once('exit', (code, signalCode) => {
       if (code === inUseExitCode) resolve(code)
+      // The caller itself reports that the check was cancelled.
       else if (signal.aborted) resolve(undefined)
+      // `killed`: the timeout has passed.
       else resolve(child.killed ? 'does not end' : crashReason(code, signalCode))
     })
   })
@@ -84,6 +86,7 @@ function runChildProcess(path: string, { isOpenInThisProcess, signal }: Integrit
 /** How a process crashed; undefined for a process that did not crash. */
 export function crashReason(code: number | null, signal: string | null): string | undefined {
   if (signal !== null) return crashSignals.includes(signal) ? `ends with ${signal}` : undefined
+  // `>>> 0` makes a negative code positive, because the codes of Windows are unsigned.
   const unsigned = (code ?? 0) >>> 0
   return unsigned >= firstCrashCode ? `ends with code 0x${unsigned.toString(16)}` : undefined
 }

@@ -3,8 +3,8 @@
  * restarts or crashes.
  *
  * The journal writes the commands of one turn of the event loop as one commit, and applies the
- * commands after the commit. Therefore a client receives an answer only if the command is on the
- * disk. Commands that arrive during a commit are written by the next commit, so that a slow disk
+ * commands after the commit. Therefore a client receives an answer only if the command counts as
+ * written (see the option `durability`). Commands that arrive during a commit are written by the next commit, so that a slow disk
  * can serve many clients.
  */
 import { statfsSync } from 'node:fs'
@@ -57,6 +57,7 @@ const knownOptions: OptionNames<JournalOptions> = {
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */
 export function journalLog(options: JournalOptions): Log {
+  // The check accepts undefined, but this function needs options. So undefined is checked as null.
   refuseUnknownOptions('journalLog', options ?? null, knownOptions)
   return new JournalLog(options)
 }
@@ -221,6 +222,7 @@ class JournalLog implements Log {
     for (const command of commands) this.#stateMachine!.apply(command)
     if (this.#bytesSinceSnapshot >= this.#snapshotBytes) this.#startSnapshot()
     if (this.#isCommitting) return
+    // Commands wait here if the broker submitted them while it applied the commands of this commit.
     if (this.#waiting.length > 0) this.#commit()
     else this.#onIdle?.()
   }

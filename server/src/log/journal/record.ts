@@ -16,15 +16,16 @@ import { HoldfastError } from '@holdfast/shared'
 import { type Command, findUnknownType } from '../../core/index.js'
 
 /**
- * The format of records and snapshots. Unstable until 1.0. Rises when the lock table gets commands
- * or snapshot items that an older broker would not understand. Format 1 had no permits (locks of
+ * The format of records and snapshots, which is not stable before version 1.0 of Holdfast. The
+ * number rises when the lock table gets commands or snapshot items that an older broker would not
+ * understand. Format 1 had no permits (locks of
  * several holders) and no sets (locks of several keys).
  */
 export const formatVersion = 2
 
 /**
- * Offsets of the fields of a record, in bytes. `checked` is the offset of the first byte that the
- * checksum covers.
+ * Offsets of the fields of a record, in bytes. The checksum is at offset 0. `checked` is the offset
+ * of the first byte that the checksum covers.
  */
 const offset = { checked: 4, version: 4, sequence: 6, previousChecksum: 12, commands: 16 }
 const sequenceBytes = 6

@@ -22,6 +22,7 @@ const table = formerSnapshot === undefined ? new LockTable() : restore(formerSna
 let sequence = formerSnapshot?.sequence ?? 0
 let checksum = formerSnapshot?.checksum ?? 0
 for (const record of store.recordsAfter(sequence, checksum)) {
+  // The broker writes further records meanwhile. The next snapshot includes those records.
   if (record.sequence > upTo) break
   for (const command of record.commands) table.apply(command)
   sequence = record.sequence

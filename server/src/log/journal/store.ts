@@ -33,7 +33,7 @@ const removeBatchSize = 1_000
 /** Entries that one step of a check reads. */
 const entriesPerStep = 64
 
-/** Names the valid snapshot, and the last record in this snapshot. */
+/** The value of the pointer: names the valid snapshot, and the last record in this snapshot. */
 interface Pointer {
   readonly version: number
   /** The sequence number of the last record in the snapshot. */
@@ -103,6 +103,7 @@ export class JournalStore {
       // Without this option, LMDB treats a path with a dot in its name as a file.
       noSubdir: false,
       encoding: 'binary',
+      // LMDB need not collect the writes of a turn, because the journal writes one record a turn.
       eventTurnBatching: false,
       // If this option is true, a write does not wait until its data is on the disk.
       noSync: !isFlushed,
@@ -118,9 +119,9 @@ export class JournalStore {
   }
 
   /**
-   * Finds out whether records are missing at the end. (Reading the records finds out whether
-   * records are missing between other records, because each record has the checksum of the previous
-   * record.)
+   * Finds out whether records are missing at the end, by comparing the number of entries with the
+   * number that LMDB has stored. (Reading the records finds out whether records are missing between
+   * other records, because each record has the checksum of the previous record.)
    *
    * @returns A generator that checks a few entries in each step.
    * @throws {HoldfastError} `UNAVAILABLE` if the number of entries is wrong, or if Holdfast did not
@@ -195,6 +196,7 @@ export class JournalStore {
     const pointer: Pointer = { version: formatVersion, sequence, checksum, at, chunks }
     await awaitWrite(this.#database.put([pointerKind], Buffer.from(JSON.stringify(pointer))))
     await this.#database.flushed
+    // A key with the kind alone is before all keys of this kind.
     await this.#removeRange([recordKind], [recordKind, sequence + 1])
     if (formerPointer !== undefined) await this.#removeRange([chunkKind], [chunkKind, sequence])
   }
