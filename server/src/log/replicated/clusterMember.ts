@@ -32,9 +32,9 @@ import type { SaveOwnState, SnapshotScheduler } from './snapshotScheduler.js'
 const lossVisibleMs = 60_000
 
 /**
- * `new`: `begin` has not joined yet. `joining`: the broker does not serve yet. `leaving`: the
- * broker still serves, and has sent or will send its `leave` entry. `ended`: the broker never
- * serves again.
+ * `new`: the broker has not sent a `join` entry yet. `joining`: the broker does not serve yet, or
+ * does not serve any more and joins again. `leaving`: the broker still serves, and has sent or will
+ * send its `leave` entry. `ended`: the broker never serves again.
  */
 type State = 'new' | 'joining' | 'serving' | 'leaving' | 'ended'
 
@@ -83,6 +83,7 @@ export class ClusterMember {
   #positionOnJoining = 0
   /** The number of brokers whose sessions this broker has taken over after they died or left. */
   #takeovers = 0
+  /** How many times this broker has resigned after it served. */
   #resignations = 0
   #snapshotCatchUp: SnapshotCatchUp | undefined
   /** Why the current attempt to join or to append fails; undefined if nothing fails. */
@@ -174,6 +175,7 @@ export class ClusterMember {
   get #slowProblem(): string | undefined {
     const lagMs = this.#currentLagMs ?? 0
     if (this.name === '' || lagMs <= heartbeatMsFor(this.#deps.config.deadMs)) return undefined
+    // With one decimal.
     const seconds = Math.round(lagMs / 100) / 10
     return `the shared log is slow: an entry of this broker takes ${seconds} s and more`
   }
@@ -266,7 +268,8 @@ export class ClusterMember {
   /**
    * Begins an incarnation.
    *
-   * @param replaces The id of the former incarnation of this broker; undefined for the first one.
+   * @param replaces The id of the former incarnation of this broker; undefined for the first
+   *   incarnation.
    */
   #join(replaces: string | undefined): void {
     this.#state = 'joining'
@@ -413,7 +416,8 @@ export class ClusterMember {
     const commands = this.#members.applyEntry(entry)
     const { live, oldest } = this.#members
     // If this broker is not a member any more, another broker has declared this broker dead, or
-    // this broker has just left.
+    // this broker has just left. The broker resigns before `#applyEntry`, so that it sends no
+    // effects of these commands to its clients.
     if (this.#hasJoined && !live.has(this.#incarnation!.id)) this.#resign()
     if (commands !== undefined) this.#applyEntry(entry, commands)
     const { snapshots } = this.#deps

@@ -18,6 +18,7 @@ export class CommandQueue {
   #waiting: string[] = []
   /** How many commands at the start of `#waiting` an entry has taken already. */
   #takenCount = 0
+  /** The length of all commands that no entry has taken. */
   #characters = 0
 
   get length(): number {
@@ -46,6 +47,7 @@ export class CommandQueue {
     let characters = 0
     while (end < maxEnd) {
       const { length } = this.#waiting[end]!
+      // A command that is longer than the limit gets an entry of its own.
       if (characters > 0 && characters + length > entryLimits.characters) break
       characters += length
       end++
@@ -64,7 +66,10 @@ export class CommandQueue {
     this.#characters = 0
   }
 
-  /** Drops the taken commands. Called rarely, because this method copies the remaining commands. */
+  /**
+   * Drops the taken commands. Called only when most of the commands are taken, because this method
+   * copies the remaining commands.
+   */
   #dropTaken(): void {
     this.#waiting = this.#waiting.slice(this.#takenCount)
     this.#takenCount = 0

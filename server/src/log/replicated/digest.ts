@@ -3,7 +3,8 @@
  * records are the sessions, locks, waiting requests, calls at barriers and kept results of `once`.
  * The hash of a session includes its attach epoch (the number of its connection). Every effect
  * (change of the table) adds the hashes of new records and subtracts the hashes of former records.
- * So the digest is cheap even for a million locks. It does not depend on the order of the records.
+ * So the digest is cheap even for a million locks. The digest does not depend on the order of the
+ * records.
  *
  * Brokers that have applied the same entries (batches of commands) of the log have equal digests,
  * unless the table of a broker is wrong.
@@ -63,6 +64,7 @@ export class Digest extends HashSum {
     for (const { holders, queue, extras } of table.keys.values()) {
       for (const lock of holders) this.#lock(lock, 1)
       for (const request of queue) this.#request(request, 1)
+      // A waiting upgrade is not in the queue.
       if (extras?.upgrade !== undefined) this.#request(extras.upgrade, 1)
     }
     for (const { calls } of table.barriers.values())
@@ -80,7 +82,7 @@ export class Digest extends HashSum {
   update(effect: Effect): void {
     switch (effect.kind) {
       case 'opened':
-        // A new session has its first connection.
+        // A new session has its first connection, so its attach epoch is 1.
         this.#session(effect.session, 1, 1)
         break
       case 'resumed':
@@ -196,6 +198,7 @@ export class ItemDigest extends HashSum {
         this.addHash(barrierCallText(item), 1)
         break
       case 'result':
+        // The item `result` is no record of the table. The item `kept`, which follows, needs its key.
         this.#resultKeys.set(item.fence, item.key)
         break
       case 'kept':
@@ -231,6 +234,7 @@ function valueText(fence: number, value: string | undefined): string {
   return `v ${fence} ${value}`
 }
 
+/** @param upgradeOf The fence of the lock to upgrade; undefined for a request for a new lock. */
 function requestText(
   { id, mode, key }: Pick<Request, 'id' | 'mode' | 'key'>,
   session: string,

@@ -74,8 +74,8 @@ export class DivergenceCheck {
   }
 
   /**
-   * Starts the time until the next request again. Call this method when a round begins, and when
-   * this broker requests a round.
+   * Restarts the time until this broker should request a round. Call this method when a round
+   * begins, and when this broker requests a round.
    */
   restartInterval(now: number): void {
     this.#lastRoundAt = now

@@ -1,8 +1,8 @@
 /**
  * The interface of the storage behind a replicated log, such as etcd. An entry is a batch of the
  * commands of one broker, as text. An engine puts the entries of several brokers into one order,
- * and delivers them to all brokers in that order. It survives the loss of a machine. An engine does
- * not interpret entries.
+ * and delivers them to all brokers in that order. The storage survives the loss of a machine. An
+ * engine does not interpret entries.
  *
  * An engine has its own timeouts, switches between its own endpoints and recovers from failures by
  * itself. An engine makes no decision about brokers and does not rely on wall clocks.
@@ -79,7 +79,8 @@ export interface Engine {
    * Stores a snapshot, and returns true. If another broker has stored a snapshot of this or a later
    * position meanwhile, removes the parts and returns false.
    *
-   * @param parts At most about 256 KiB each; read one after the other.
+   * @param parts The text of the snapshot in parts of at most about 256 KiB. The engine reads one
+   *   part after the other.
    */
   saveSnapshot(position: number, parts: Iterable<string>): Promise<boolean>
   /**

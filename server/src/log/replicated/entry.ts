@@ -28,8 +28,9 @@ export interface JoinEntry extends EntryBase {
 }
 
 /**
- * A broker leaves. After this entry another broker takes over its sessions immediately. Without
- * this entry, the others would wait for the silence after which a broker is declared dead.
+ * A broker leaves. After this entry another broker immediately takes over the sessions of the
+ * leaving broker. Without this entry, the other brokers would wait for the silence after which they
+ * declare a broker dead.
  */
 export interface LeaveEntry extends EntryBase {
   readonly leave: true
@@ -89,6 +90,7 @@ export function encodeCommands(
   commands: readonly string[],
   notices: MemberNotices | undefined,
 ): string {
+  // Without the closing brace, so that the commands follow as one more field.
   const head = JSON.stringify({ v: formatVersion, broker, n, at, notices }).slice(0, -1)
   return `${head},"commands":[${commands.join()}]}`
 }

@@ -1,7 +1,7 @@
 /**
  * One incarnation: one life of a broker in the shared log. The incarnation appends numbered entries
- * (batches of commands), one at a time. It begins with a `join`, and ends with a `leave` or with
- * the end of its self-lease. The self-lease is how long a broker may serve without a new entry of
+ * (batches of commands), one at a time. Its first entry is a `join`. The incarnation ends with a
+ * `leave`, or with the end of its self-lease. The self-lease is how long a broker may serve without a new entry of
  * its own. If the outcome of an append is unknown, the incarnation appends the same entry again
  * until the entry is known to be in the log. Only then does the incarnation make the next entry.
  */
@@ -203,11 +203,13 @@ export class Incarnation {
   readonly #onTimer = (): void => {
     if (this.#isOver) return
     const now = this.#deps.clock.monotonic()
+    // `until` is infinite before the first entry has returned.
     if (Number.isFinite(this.selfLease.until) && this.selfLease.isOver(now)) {
       this.#deps.onSelfLeaseOver()
       if (this.#isOver) return
     }
     if (now - this.#sentAt >= this.#heartbeatMs && !this.#isAppending) this.sendEntrySoon()
+    // During an append no heartbeat can be sent; `#onAppended` sends an overdue heartbeat.
     const untilHeartbeatMs = this.#isAppending
       ? this.#heartbeatMs
       : this.#sentAt + this.#heartbeatMs - now

@@ -139,7 +139,7 @@ export class MemberList {
     return []
   }
 
-  /** Removes a member. Returns the command that moves its sessions to the new owner. */
+  /** Removes a member. Returns the command that moves the member's sessions to the new owner. */
   #declareDead(broker: string, newOwner: string, at: number): Command {
     this.#live.delete(broker)
     this.#addDead(broker)

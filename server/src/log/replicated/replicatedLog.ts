@@ -73,7 +73,7 @@ export class ReplicatedLog implements Log, Membership {
   #isFounding = false
   #engine: Engine | undefined
   #member: ClusterMember | undefined
-  /** Rejects the `start` that is under way. */
+  /** Rejects the `start` that is under way. Set by `start`. */
   #abortStart: (error: HoldfastError) => void = () => {}
   /** Ends the wait of `close`, when the broker has left or when the member has failed. */
   #onLeft: () => void = () => {}
@@ -205,6 +205,7 @@ export class ReplicatedLog implements Log, Membership {
   }
 
   async #close(): Promise<void> {
+    // Has no effect after the start, because the promise of the start is settled then.
     this.#abortStart(logClosed())
     if (this.#member?.leave() === true) {
       const { clock } = this.#environment

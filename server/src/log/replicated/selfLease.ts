@@ -73,8 +73,8 @@ export class SelfLease {
 export class FailureDetector {
   readonly #deadMs: number
   /**
-   * The longest normal gap between the returns of two own entries, in ms. A longer gap is a stall
-   * of the log.
+   * The longest normal gap between the returns of two own entries, in ms: two heartbeat intervals,
+   * because an entry may return late. A longer gap is a stall of the log.
    */
   readonly #ordinaryGapMs: number
   /** When the last entry of each member arrived, on a clock that excludes stalls of the log. */

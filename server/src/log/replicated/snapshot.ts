@@ -55,6 +55,7 @@ export async function loadSnapshot(
   const parts: string[] = []
   for await (const part of stored.parts) onPart(parts.push(part))
   const items = itemsIn(parts)
+  // The first line is the head, and the other lines are the items of the table.
   const head = items.next().value as Partial<SnapshotHead> | undefined
   if (head?.v !== undefined && head.v > formatVersion) throw newerFormat(head.v)
   if (head?.v !== formatVersion || head.members === undefined) throw damagedSnapshot()
@@ -181,6 +182,7 @@ function followTo(
     let isOver = false
     const finish = (settle: () => void): void => {
       isOver = true
+      // Set already, because the engine calls the listener only after `follow` has returned.
       subscription.stop()
       settle()
     }

@@ -1,6 +1,6 @@
 /**
- * Finds the snapshot from which a broker continues. A broker needs a snapshot when the broker has
- * missed an entry, or when the log has compacted (dropped) entries that the broker needs.
+ * Finds the snapshot from which a broker continues. A broker needs a snapshot when it starts, when
+ * it has missed an entry, and when the log has compacted (dropped) entries that it needs.
  *
  * After a compaction a newer snapshot usually exists, because brokers compact only entries that a
  * snapshot contains. If no newer snapshot exists, another program has compacted the log. Then this
@@ -22,7 +22,7 @@ export interface SnapshotCatchUpDeps {
   readonly engine: Pick<Engine, 'append' | 'snapshot'>
   readonly environment: Pick<LogEnvironment, 'clock' | 'newId'>
   readonly config: Pick<ClusterConfig, 'deadMs'>
-  /** Called with the reason why the catch-up takes longer. */
+  /** Called with the reason each time an attempt fails, or must wait for another broker. */
   readonly onProblem: (problem: string) => void
   /** Called with the number of loaded parts of a snapshot, each time a part was loaded. */
   readonly onPart: (count: number) => void
@@ -37,7 +37,7 @@ export class SnapshotCatchUp {
     this.#deps = deps
   }
 
-  /** Stops the attempts. */
+  /** Stops the attempts. A promise of this object that waits for another attempt never settles. */
   stop(): void {
     this.#isOver = true
     this.#deps.environment.clock.clearTimer(this.#timer)
@@ -67,6 +67,7 @@ export class SnapshotCatchUp {
         }
         // The sender `broker` never joins, so every broker treats this entry as invalid. But every
         // broker reads the notice in the entry.
+        // The entry has no commands.
         const entry = encodeCommands({ broker, n: 1, at: clock.wall() }, [], {
           snapshotWantedAfter: position,
         })

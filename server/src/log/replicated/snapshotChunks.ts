@@ -15,6 +15,7 @@ const chunkLength = 192 * 1024
 export function* joinParts(parts: Iterable<string>): Generator<Buffer> {
   let chunkParts: string[] = []
   let length = 0
+  // Level 1 is the fastest compression.
   const makeChunk = (): Buffer => gzipSync(JSON.stringify(chunkParts), { level: 1 })
   for (const part of parts) {
     chunkParts.push(part)

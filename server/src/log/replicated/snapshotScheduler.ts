@@ -126,6 +126,7 @@ export class SnapshotScheduler {
    */
   requestSnapshot(position: number, saveOwnState: SaveOwnState | undefined): void {
     if (saveOwnState === undefined || this.#abort !== undefined) return
+    // Without a snapshot, -1 is below every position.
     if ((this.#newest?.position ?? -1) <= position) this.#makeSnapshot(undefined, saveOwnState)
   }
 
@@ -195,6 +196,7 @@ export class SnapshotScheduler {
       )
   }
 
+  /** Returns the promise of the outcome, and a function that cancels the snapshot. */
   #makeFromLog(upTo: number): [Promise<SnapshotOutcome>, () => void] {
     return this.#deps.source.snapshotWorker === undefined
       ? this.#makeInThisThread(upTo)
@@ -223,6 +225,7 @@ export class SnapshotScheduler {
         resolve(outcome)
       })
       worker.once('error', reject)
+      // An exit after the message has no effect, because the promise is settled then.
       worker.once('exit', () => reject(new Error('the snapshot thread has exited early')))
     })
     return [making, () => void worker.terminate()]
