@@ -37,6 +37,7 @@ export function parseAddress(text: string): EtcdAddress {
   }
   if (/[?#]/.test(text))
     throw invalidOption(`The address of a log must not have a query or fragment: use ${etcdForm}`)
+  // A comma too many, such as the comma after the last host, is no mistake.
   const hosts = authority.split(',').filter((host) => host !== '')
   if (hosts.length === 0)
     throw invalidOption(`The address of a log must name a host: use ${etcdForm}`)

@@ -135,6 +135,7 @@ export class EtcdClient {
    * old value if the member was paused.
    */
   async readLinearizable(key: string): Promise<KeyValue | undefined> {
+    // No version is below 0, so etcd always executes `failure`, which only reads.
     const neverTrue = { key: toBase64(key), target: 'VERSION', result: 'LESS', version: '0' }
     const { responses } = await this.txn({
       compare: [neverTrue],
@@ -179,6 +180,7 @@ export class EtcdClient {
       Number(new RegExp(`^etcd_${name} (\\S+)$`, 'm').exec(metricsText)?.[1])
     return {
       endpoint,
+      // A member that does not show this number counts as a member that knows a leader.
       hasLeader: metric('server_has_leader') !== 0,
       used: metric('mvcc_db_total_size_in_bytes'),
       inUse: metric('mvcc_db_total_size_in_use_in_bytes'),
@@ -186,7 +188,10 @@ export class EtcdClient {
     }
   }
 
-  /** Uses only these members from now on. */
+  /**
+   * Uses only these members from now on: the member in use, if it is among these members, and
+   * otherwise the first of them.
+   */
   useOnly(endpoints: readonly string[]): void {
     const inUse = this.endpoint
     this.#endpoints = endpoints
@@ -269,7 +274,9 @@ export class EtcdClient {
     return this.#callMs * 2 ** Math.min(timeoutsPerMember, maxDeadlineDoublings)
   }
 
-  /** Calls one member. If the member rejects the token, calls it once more with a new token. */
+  /**
+   * Calls one member. If the member rejects the token, calls the member once more with a new token.
+   */
   async #attempt<T>(endpoint: string, path: string, body: object): Promise<T> {
     if (this.#isClosed)
       throw new EtcdError('unreachable', endpoint, 'was not called, because the client is closed')
@@ -293,6 +300,7 @@ export class EtcdClient {
       return passwordOf(this.#auth!)
     } catch (cause) {
       const problem = `was not called, because the password cannot be read (${String(cause)})`
+      // `busy`, which is temporary, because another program may just be replacing the file.
       throw new EtcdError('busy', endpoint, problem, cause)
     }
   }

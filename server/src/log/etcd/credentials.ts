@@ -43,6 +43,7 @@ export class TlsSource {
   readonly #tls: EtcdTls
   readonly #hasFiles: boolean
   #texts: TlsTexts
+  /** When the files were last read, or could not be read, in ms of the monotonic clock. */
   #readAt: number
 
   /** @throws if a file cannot be read, or has no valid certificate or key. */
@@ -87,8 +88,8 @@ function readTexts({ ca, cert, key, caFile, certFile, keyFile }: EtcdTls): TlsTe
     return value === undefined ? [] : [[name, value] as const]
   })
   const tlsTexts: TlsTexts = Object.fromEntries(texts)
-  // Throws here if a file has another text, such as half of a certificate. Without this check, Node
-  // would throw at each connection.
+  // This check throws if a file has another text, such as half of a certificate. Without this
+  // check, Node would throw at each connection.
   if (texts.length > 0) checkPem(tlsTexts)
   return tlsTexts
 }

@@ -4,8 +4,8 @@
  * new incarnation, which has its own name. Each incarnation writes its entries (batches of
  * commands) to a key of its own, its slot. Every broker watches all slots. A watch also delivers
  * values that a later entry has overwritten. The revision numbers of etcd are the order of the
- * entries. The engine does not use the leases of etcd, because etcd has revoked leases wrongly. It
- * does not rely on plain reads, because plain reads were out of date after a pause.
+ * entries. The engine does not use the leases of etcd, because etcd has revoked leases wrongly. The
+ * engine does not rely on plain reads, because plain reads were out of date after a pause.
  *
  *   prefix/config                     the settings of all brokers of the log
  *   prefix/founding                   exists until enough brokers have joined a new log
@@ -71,7 +71,7 @@ export class EtcdEngine implements Engine {
   readonly #watchStreams = new Set<WatchStream>()
   /** The id of the etcd cluster. */
   #clusterId = ''
-  /** A watch is opened again after this silence, in ms. */
+  /** A watch is opened again after this silence, in ms. `open` sets the value for `deadMs`. */
   #silenceMs = 2_000
   /** The revision at which the configuration was written. */
   #configRevision = 0
@@ -93,7 +93,7 @@ export class EtcdEngine implements Engine {
     // Each try must be long enough for a slow member.
     this.#client.callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
     // Each broker writes at least one entry in a sixth of `deadMs`, so a working watch is not
-    // silent for a third of `deadMs`.
+    // silent for a third of `deadMs`. Even with a short `deadMs`, a watch may be slow for 400 ms.
     this.#silenceMs = Math.max(400, config.deadMs / 3)
     const { storedConfig, revision } = await this.#convertErrors(() => this.#checkAndOpen(config))
     const mismatch = configMismatch(config, storedConfig, 'prefix')
@@ -142,7 +142,7 @@ export class EtcdEngine implements Engine {
       client: this.#client,
       clock: this.#clock,
       keyPrefix: `${this.#prefix}/log/`,
-      // Entries before the configuration do not belong to this log, and may be compacted.
+      // Entries before the configuration do not belong to this log. etcd may have compacted them.
       position: Math.max(position, this.#configRevision),
       listener,
       silenceMs: this.#silenceMs,
@@ -187,6 +187,8 @@ export class EtcdEngine implements Engine {
   }
 
   canReplayFrom(position: number): Promise<boolean> {
+    // The first revision that must still exist. etcd refuses a read at a compacted revision,
+    // whatever the key.
     const revision = String(Math.max(position, this.#configRevision) + 1)
     return this.#convertErrors(async () => {
       try {

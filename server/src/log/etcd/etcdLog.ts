@@ -88,6 +88,7 @@ const knownOptions: OptionNames<EtcdLogOptions> = {
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */
 export function etcdLog(options: EtcdLogOptions): Log {
+  // The check accepts undefined, but this function needs options. So undefined is checked as null.
   refuseUnknownOptions('etcdLog', options ?? null, knownOptions)
   refuseUnknownOptions('tls of etcdLog', options.tls, {
     ca: 1,

@@ -29,6 +29,7 @@ export async function findOtherLogs(
   ownPrefix: string,
 ): Promise<readonly string[]> {
   const prefixes: string[] = []
+  // A zero byte is the lowest key.
   let startKey = '\0'
   try {
     for (let pageIndex = 0; pageIndex < maxPages; pageIndex++) {
@@ -43,6 +44,7 @@ export async function findOtherLogs(
       }
       const lastKeyValue = kvs.at(-1)
       if (more !== true || lastKeyValue === undefined) break
+      // A key with one more zero byte is the next possible key.
       startKey = `${textFrom(lastKeyValue.key)}\0`
     }
   } catch (error) {

@@ -61,6 +61,7 @@ export async function probe(
   key: string,
 ): Promise<FitMember | EtcdError> {
   try {
+    // Another program may answer with the JSON value `null`.
     const { header } = (await client.readAt(endpoint, key)) ?? {}
     const clusterId = header?.cluster_id
     if (clusterId === undefined) {

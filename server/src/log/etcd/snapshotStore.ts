@@ -47,6 +47,7 @@ export class SnapshotStore {
 
   async save(position: number, parts: Iterable<string>): Promise<boolean> {
     const pointerBefore = await this.#readPointer()
+    // Without a snapshot, -1 is below every position.
     if ((pointerBefore.pointer?.position ?? -1) >= position) return false
     const name = `${sortable(position)}-${this.#newName()}`
     const chunks: number[] = []
@@ -56,12 +57,14 @@ export class SnapshotStore {
     }
     const pointer: Pointer = { position, name, chunks }
     if (await this.#movePointer(pointer, pointerBefore)) return true
+    // Another broker was first, so these chunks are not needed.
     await this.#client.txn({ compare: [], success: [removeAll(`${this.#chunkPrefix}${name}/`)] })
     return false
   }
 
   /** Removes all snapshots before this position, including incomplete snapshots. */
   async removeBefore(position: number): Promise<void> {
+    // From the first chunk of all snapshots up to the first chunk of the snapshot at `position`.
     const { key } = allUnder(this.#chunkPrefix)
     // The range ends before the first key of the snapshots of this position.
     const { key: range_end } = allUnder(`${this.#chunkPrefix}${sortable(position)}`)
@@ -114,7 +117,10 @@ export class SnapshotStore {
   }
 }
 
-/** A position or an index as text, so that the order of the texts is the order of the numbers. */
+/**
+ * A position or an index as text, so that the order of the texts is the order of the numbers. A
+ * safe integer has at most 16 digits.
+ */
 function sortable(value: number): string {
   return String(value).padStart(16, '0')
 }

@@ -78,7 +78,8 @@ export class Transport {
       const { endpoint, deadlineMs } = call
       const request = this.#open(call, (response) => {
         let text = ''
-        // The response is JSON with base64 values, so every byte that matters is ASCII.
+        // The response is JSON with base64 values, or a page of metrics. So every byte that matters
+        // is ASCII.
         response.setEncoding('latin1')
         response.on('data', (chunk: string) => {
           text += chunk
@@ -119,6 +120,7 @@ export class Transport {
       const lines = new LineSplitter((line) => {
         if (isOver) return
         this.#clock.clearTimer(timer)
+        // The handler of `end` reports the error.
         if (response.statusCode !== 200) return
         try {
           listener.onLine(parseLine(line, endpoint))
@@ -214,6 +216,7 @@ function parseLine(line: string, endpoint: string): unknown {
     throw new EtcdError('notEtcd', endpoint, 'sent an answer that is not JSON', cause)
   }
   const { result, error } = parsed
+  // No error has the code 0, so an error without a code is of the kind `refused`.
   if (error !== undefined) throw grpcError(endpoint, error.grpc_code ?? 0, error.message ?? '')
   return result
 }

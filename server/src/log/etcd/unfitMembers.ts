@@ -36,7 +36,7 @@ export class UnfitMembers {
     this.#endpoints = client.endpoints
   }
 
-  /** A warning for the operator; undefined if all members can be used. */
+  /** A warning about the first unfit member; undefined if all members can be used. */
   get warning(): string | undefined {
     return this.#unfit[0]?.message
   }

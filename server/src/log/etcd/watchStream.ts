@@ -102,6 +102,7 @@ export class WatchStream {
       fragment: true,
     }
     const isCurrent = (): boolean => watchNumber === this.#watchNumber
+    // The member that `client.watch` calls, in case the call throws.
     const { endpoint } = client
     try {
       const opened = await client.watch(request, {
@@ -187,7 +188,7 @@ export class WatchStream {
     this.#closeWatch()
     const watchNumber = this.#watchNumber
     // Pause first, because all members may have the same problem, and every attempt is work for a
-    // member.
+    // member. After a timeout the stream has waited already.
     await client.sleep(error.kind === 'timeout' ? 0 : client.callMs / 10)
     if (this.#isOver || watchNumber !== this.#watchNumber) return
     client.moveFrom(endpoint)

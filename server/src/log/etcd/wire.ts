@@ -100,7 +100,10 @@ export function isUnchanged(key: string, revision: number): Compare {
   return { key: toBase64(key), target: 'MOD', result: 'EQUAL', mod_revision }
 }
 
-/** The condition that no key begins with this prefix. */
+/**
+ * The condition that no key begins with this prefix. etcd checks all keys of the range, and a key
+ * that exists never has the revision 0.
+ */
 export function isEmpty(prefix: string): Compare {
   return { ...allUnder(prefix), target: 'CREATE', result: 'EQUAL', create_revision: '0' }
 }

@@ -198,7 +198,7 @@ export class ItemDigest extends HashSum {
         this.addHash(barrierCallText(item), 1)
         break
       case 'result':
-        // The item `result` is no record of the table. The item `kept`, which follows, needs its key.
+        // The item `result` is no record of the table. The later item `kept` needs its key.
         this.#resultKeys.set(item.fence, item.key)
         break
       case 'kept':
