@@ -117,6 +117,7 @@ function parseHosts(authority: string, socketFolder: string | undefined): readon
     }
     return [{ host: socketFolder, port: portFrom(portMatch[1]) }]
   }
+  // A comma too many, such as the comma after the last host, is no mistake.
   const texts = authority.split(',').filter((host) => host !== '')
   if (texts.length === 0 || texts.length > maxHosts)
     throw invalidOption(`The address of a log must name 1 to ${maxHosts} hosts: use ${addressForm}`)

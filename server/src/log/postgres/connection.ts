@@ -114,8 +114,12 @@ export class Connection {
     return connection
   }
 
-  /** The number of the server process that the connection was opened with. */
+  /**
+   * The number of the server process, as the server sent it when the connection was opened. Behind
+   * a pooler, a proxy that shares server processes, calls may go to other processes.
+   */
   get processId(): number | undefined {
+    // The type declarations of the driver do not have this property.
     return (this.#client as unknown as { readonly processID: number | null }).processID ?? undefined
   }
 

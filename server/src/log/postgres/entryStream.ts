@@ -52,7 +52,10 @@ export class EntryStream {
   #lastId: string | undefined
   /** The server process of the session; undefined until the first read of a connection. */
   #serverPid: number | undefined
-  /** How many entries the next read asks for. A slow server gets smaller reads. */
+  /**
+   * How many entries the next read asks for. A slow server gets smaller reads: a failure halves the
+   * number, and a success doubles the number.
+   */
   #pageSize = maxPageSize
   #isReading = false
   /**
@@ -77,6 +80,7 @@ export class EntryStream {
         // with the entry when PostgreSQL has answered the append.
         if (!deps.isOwnAppend(processId)) this.hint()
       },
+      // A read makes the session connect again.
       onBroken: () => this.hint(),
     })
     this.hint()
@@ -150,9 +154,10 @@ export class EntryStream {
     if (this.#isOver) return 0
     // Each row has the state of the log. If no entry follows, there is one row without an entry.
     const [stateRow] = rows
-    if (stateRow === undefined) throw identity.lost('its settings are gone', false)
+    if (stateRow === undefined) throw identity.lost('its settings are gone', /* mustMark */ false)
     this.#checkSession(stateRow)
-    // Skip the comparison if `offer` has delivered an entry during the read.
+    // Skip the comparison if `offer` has delivered an entry during the read, because the row has
+    // the id of an older entry then.
     if (this.#position === positionBefore) {
       const seenId = identity.compare(stateRow, { position: positionBefore, id: this.#lastId })
       this.#lastId ??= seenId

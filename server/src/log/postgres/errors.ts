@@ -87,22 +87,39 @@ export function notPostgres(host: PostgresHost, cause: unknown): PostgresError {
 
 /** Kinds by the error code of PostgreSQL (SQLSTATE), or by its first two characters. */
 const kindByState: Readonly<Record<string, PostgresErrorKind>> = {
+  /** Connection exception */
   '08': 'unreachable',
+  /** Unique violation */
   '23505': 'duplicate',
+  /** Read-only transaction */
   '25006': 'readOnly',
+  /** Invalid authorization */
   '28': 'forbidden',
+  /** The database does not exist */
   '3D000': 'forbidden',
+  /** The schema does not exist */
   '3F000': 'missing',
+  /** Transaction rollback */
   '40': 'busy',
+  /** Insufficient privilege */
   '42501': 'noRight',
+  /** Undefined column */
   '42703': 'missing',
+  /** Undefined table */
   '42P01': 'missing',
+  /** Insufficient resources */
   '53': 'busy',
+  /** The object is not in the required state */
   '55': 'busy',
+  /** Operator intervention */
   '57': 'busy',
+  /** Shutdown by the administrator */
   '57P01': 'unreachable',
+  /** Shutdown after a crash */
   '57P02': 'unreachable',
+  /** Idle session timeout */
   '57P05': 'unreachable',
+  /** System error */
   '58': 'busy',
 }
 
@@ -152,7 +169,9 @@ export function fromDriver(host: PostgresHost, error: unknown): PostgresError {
   if (error instanceof PostgresError) return error
   const { code = '', message, constraint } = error as DriverError
   const serverName = nameOf(host)
+  // Only an error that the server has sent has a severity and a SQLSTATE.
   if (/^[0-9A-Z]{5}$/.test(code) && 'severity' in (error as object)) {
+    // A protocol violation, which PgBouncer reports for its own errors.
     if (code === '08P01' && unknownToPooler.test(message)) {
       const advice = 'correct the address of the log, or the settings of the pooler'
       const text = `${serverName} answered: ${message} (${code}); ${advice}`

@@ -47,7 +47,7 @@ export class LogIdentity {
     const seen = this.#seen
     const { rows } = await connection.call(this.#statements.check(seen.position), deadlineMs)
     const [row] = rows
-    if (row === undefined) throw this.lost('its settings are gone', false)
+    if (row === undefined) throw this.lost('its settings are gone', /* mustMark */ false)
     this.compare(row, seen)
   }
 
@@ -58,8 +58,9 @@ export class LogIdentity {
    * @throws {PostgresError}
    */
   compare(row: Row, seen: SeenEntry): string | undefined {
-    if (row['log_id'] !== this.#logId) throw this.lost('it is another log now', false)
-    if (row['broken'] !== null) throw this.lost(String(row['broken']), false)
+    if (row['log_id'] !== this.#logId)
+      throw this.lost('it is another log now', /* mustMark */ false)
+    if (row['broken'] !== null) throw this.lost(String(row['broken']), /* mustMark */ false)
     const newestPosition = Number(row['newest'])
     if (newestPosition < seen.position)
       throw this.lost(`its position went back from ${seen.position} to ${newestPosition}`)

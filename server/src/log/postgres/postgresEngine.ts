@@ -62,9 +62,12 @@ export class PostgresEngine implements Engine {
   #appendSession: Session | undefined
   readonly #streams = new Set<EntryStream>()
   #isFounding = false
-  /** The deadline of an append, in ms. */
+  /** The deadline of an append, in ms. `open` sets the value for `deadMs`. */
   #callMs = 1_000
-  /** The pause after which a stream reads even if no notification announces an entry, in ms. */
+  /**
+   * The pause after which a stream reads even if no notification announces an entry, in ms. `open`
+   * sets the value for `deadMs`.
+   */
   #pollMs = 250
   /** Why the log can never be followed again; undefined while the log can be followed. */
   #logEnd: PostgresError | undefined
@@ -306,7 +309,9 @@ export class PostgresEngine implements Engine {
   /** Ends all streams. Returns the error that the streams report. */
   #endStreams(cause: PostgresError): PostgresError {
     const isMissing = cause.kind === 'missing'
-    const error = isMissing ? this.#identity.lost('its tables are gone', false) : cause
+    const error = isMissing
+      ? this.#identity.lost('its tables are gone', /* mustMark */ false)
+      : cause
     this.#logEnd = error
     for (const stream of [...this.#streams]) stream.fail(error)
     return error
@@ -343,6 +348,7 @@ export class PostgresEngine implements Engine {
 
 /** Makes a UUID from the first 16 bytes of a hash. @param hash In base64url */
 function uuidFrom(hash: string): string {
+  // A UUID has groups of 8, 4, 4, 4 and 12 hexadecimal digits.
   const hex = Buffer.from(hash, 'base64url').toString('hex')
   const parts = [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20)]
   return [...parts, hex.slice(20, 32)].join('-')

@@ -65,7 +65,7 @@ async function prepareTables(
       const advice = `create it with: CREATE SCHEMA ${schema} AUTHORIZATION "${user}"`
       throw refused(address, `does not exist in the database ${database}: ${advice}`)
     }
-    await session.call(statements.createTables(true))
+    await session.call(statements.createTables(/* withSchema */ true))
     return
   }
   if (inspected['may_use_schema'] !== true)
@@ -74,7 +74,7 @@ async function prepareTables(
   if (missing.length === tableNames.length) {
     if (inspected['may_create_tables'] !== true)
       throw lacksRight(address, 'CREATE', `GRANT CREATE ON SCHEMA ${schema} TO "${user}"`)
-    await session.call(statements.createTables(false))
+    await session.call(statements.createTables(/* withSchema */ false))
     return
   }
   if (missing.length > 0) {
@@ -105,7 +105,8 @@ async function checkRights(session: Session, { schema, user }: PostgresAddress):
 
 /**
  * The statement that reads which tables exist, and which rights the user has. A user without rights
- * may execute this statement too.
+ * may execute this statement too. Because of `always`, the statement returns one row even if the
+ * schema does not exist.
  */
 function inspection(schema: string): string {
   const quotedNames = tableNames.map((name) => `'${name}'`).join(', ')

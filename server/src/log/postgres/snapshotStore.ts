@@ -38,6 +38,7 @@ export class SnapshotStore {
   }
 
   async save(position: number, parts: Iterable<string>): Promise<boolean> {
+    // Without a snapshot, -1 is below every position.
     if (((await this.#newestListed())?.position ?? -1) >= position) return false
     const id = this.#newId()
     let count = 0

@@ -38,7 +38,9 @@ export class Statements {
 
   /**
    * Creates the schema and the tables that do not exist yet. Only one broker at a time executes
-   * this statement.
+   * this statement. The low `fillfactor` leaves space for new versions of the one row, which each
+   * append updates. `storage external` means no compression, because Holdfast has compressed long
+   * entries and chunks already.
    */
   createTables(withSchema: boolean): string {
     const schema = this.#schema
@@ -93,7 +95,10 @@ export class Statements {
     return `update ${this.#schema}.log_state set is_founding = false`
   }
 
-  /** Lists the schemas of other logs in the database, at most 10. */
+  /**
+   * Lists the schemas of other logs in the database, at most 10. A schema with both tables is taken
+   * for a log.
+   */
   otherLogs(): string {
     return `select nspname::text as schema
       from pg_class join pg_namespace on pg_namespace.oid = relnamespace
@@ -196,7 +201,10 @@ export class Statements {
       from ${schema}.log_state as state`
   }
 
-  /** Records that the entries up to this position may be deleted. */
+  /**
+   * Records that the entries up to this position may be deleted. The mark never goes back, and
+   * never passes the newest entry.
+   */
   setCompacted(position: number): string {
     return `update ${this.#schema}.log_state
       set compacted = greatest(compacted, least(position, ${position}))`
@@ -258,7 +266,8 @@ function bytesLiteral(value: string | Buffer): string {
 
 /**
  * A literal of a text. A backslash needs no escape, because sessions set
- * `standard_conforming_strings`.
+ * `standard_conforming_strings`. A zero character is left out, because no text of PostgreSQL may
+ * have such a character.
  */
 function textLiteral(text: string): string {
   return `'${text.replaceAll("'", "''").replaceAll('\0', '')}'`
