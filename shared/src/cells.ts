@@ -59,10 +59,11 @@ function checksum(text: string): number {
     const codePoint = text.codePointAt(i)!
     if (codePoint < 0x80) crc = withByte(crc, codePoint)
     else {
+      // Skips the second unit of a surrogate pair.
       if (codePoint > 0xffff) i++
       const byteCount = codePoint < 0x800 ? 2 : codePoint < 0x10000 ? 3 : 4
       // UTF-8: the first byte begins with as many ones as the code point has bytes. Each later byte
-      // has six bits of the code point.
+      // begins with the bits 10, and has six bits of the code point.
       const firstByteMark = (0xf00 >> byteCount) & 0xff
       crc = withByte(crc, firstByteMark | (codePoint >> (6 * (byteCount - 1))))
       for (let bytesAfter = byteCount - 2; bytesAfter >= 0; bytesAfter--) {

@@ -157,6 +157,8 @@ export class HoldfastError extends Error {
   override readonly name = 'HoldfastError'
   /** The kind of error. Stable, so a program may branch on it. */
   readonly code: ErrorCode
+  // The fields below are only declared, so that an error has no field without a value.
+
   /**
    * The key of the failed call. Absent if the call has no key, or if the key itself is invalid.
    */
@@ -186,6 +188,7 @@ export class HoldfastError extends Error {
    * Why the lock was lost, with `LOCK_LOST` and with `LOCK_NOT_HELD`; absent if the client does not
    * know. For a session that the broker closed: the reason in the close frame.
    */
+  // `string & {}` allows any text, and lets editors still suggest the known reasons.
   declare readonly reason?: LostReason | (string & {})
   /** With the reason `'revoked'`: the explanation that the operator gave, 1 to 256 characters. */
   declare readonly note?: string

@@ -8,7 +8,7 @@
  * part of the text at the present position, and moves the position to the end of that part.
  */
 
-/** Index of the first letter of the type in a message. */
+/** Index of the first letter of the type in a message, which begins with `{"type":"`. */
 const typeIndex = 9
 
 /**
@@ -86,7 +86,10 @@ export function skipEnd(text: string): boolean {
   return true
 }
 
-/** Reads a safe integer that is not negative. Returns `invalid` for any other text. */
+/**
+ * Reads a safe integer that is not negative. Returns `invalid` for any other text. The reader must
+ * then give up the frame, because the position may be anywhere in the text.
+ */
 export function readInteger(text: string): number {
   const start = position
   let value = 0

@@ -1,7 +1,7 @@
 /**
- * The main entry point of the package: the parts of the protocol that client and broker share. It
- * imports neither Node nor the DOM nor the validation library superstruct, so that browser bundles
- * stay small. The package has these other entry points:
+ * The main entry point of the package: the parts of the protocol that client and broker share. The
+ * main entry point imports neither Node nor the DOM nor the validation library superstruct, so that
+ * browser bundles stay small. The package has these other entry points:
  * - `@holdfast/shared/clientChecks`: the checks that the broker runs on messages from clients
  * - `@holdfast/shared/brokerChecks`: for tests only, the two stages of the check of messages from
  *   brokers. The client imports the whole check, `faultOfBrokerMessage`, from the main entry point.

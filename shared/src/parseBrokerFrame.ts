@@ -1,12 +1,16 @@
 /**
  * Parses the frames that brokers send. Most messages are `granted` and `unlocked`. This file reads
- * them without `JSON.parse` if the broker wrote the fields without spaces and in this order:
+ * such a message without `JSON.parse` if the broker wrote the fields without spaces and in this
+ * order:
  *
  *     {"type":"granted","id":7,"fence":1836018073600001,"at":52000}
  *     {"type":"unlocked","id":8}
  *
- * `at` may be missing. All other frames go to `parseFrame`. Both ways give the same result for
- * every text. A property test compares them for random frames.
+ * `at` may be missing. All other frames go to `parseFrame`. For every text, `parseBrokerFrame`
+ * returns the same result as `parseFrame`. A property test compares these two functions for random
+ * frames.
+ *
+ * The functions of `frequentFrames.ts` keep the present position in the text between their calls.
  */
 import { parseFrame } from './codec.js'
 import {
@@ -23,6 +27,7 @@ const fenceStart = ',"fence":'
 const atStart = ',"at":'
 const unlockedStart = '{"type":"unlocked","id":'
 
+/** The character codes of the first letters of the types. */
 const letters = { g: 0x67, u: 0x75 } as const
 
 /**

@@ -30,6 +30,7 @@ const timeoutStart = ',"timeout":'
 const unlockStart = '{"type":"unlock","id":'
 const fenceStart = ',"fence":'
 
+/** The character codes of the first letters of the types. */
 const letters = { l: 0x6c, u: 0x75 } as const
 
 /**

@@ -55,6 +55,7 @@ export function refuseUnknownName(
   const suggestion = nearestName(name, names)
   const hint =
     suggestion === undefined ? `it has ${names.join(', ')}` : `did you mean "${suggestion}"?`
+  // Cuts a long name, so that the message stays readable.
   const quotedName = JSON.stringify(name.slice(0, 60))
   throw new HoldfastError('INVALID_OPTION', `${messageStart} ${quotedName}: ${hint}`)
 }

@@ -3,7 +3,8 @@
  * code that owns the heap sets one timer, for the earliest deadline, so a million deadlines need
  * one timer. All times are in ms by one clock, which the code that owns the heap chooses.
  *
- * The heap is a binary heap. A subject stores its deadline in a property, and the deadline stores
+ * The heap is a binary heap: the children of the deadline at index `i` are at the indexes `2i + 1`
+ * and `2i + 2`, and are not earlier than that deadline. A subject stores its deadline in a property, and the deadline stores
  * its own index in the heap. So the heap can move or remove any deadline in O(log n), and a removed
  * deadline leaves no entry in the heap. If deadlines have the same time, they are due in the order
  * in which they were set.
@@ -110,6 +111,7 @@ export class DeadlineHeap<S extends object> {
     const last = this.#heap.pop()!
     if (last === deadline) return
     this.#putAt(last, index)
+    // At most one of the two calls moves the deadline.
     this.#siftUp(last)
     this.#siftDown(last)
   }

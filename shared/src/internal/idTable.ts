@@ -36,6 +36,8 @@ const noSlots: never[] = []
  * The hash of an id. Consecutive ids must not get neighbouring slots, because `remove` visits every
  * member between the removed member and the next empty slot. The bits above the lowest 32 count
  * too, because a client chooses the ids of its requests and could choose ids with equal low bits.
+ * The factors are two odd numbers with mixed bits. `>>> 15` brings high bits down to the low bits,
+ * which alone determine the home slot.
  */
 function hash(id: number): number {
   const lowBits = Math.imul(id, 0x9e37_79b1)
@@ -60,6 +62,7 @@ export class IdTable<T extends TableMember> {
   /** Adds a member. The table must not have a member with this id. */
   add(member: T): void {
     const { length } = this.#slots
+    // At least a quarter of the slots stays empty, because searches get long in a full table.
     if (this.#size >= length * 0.75) this.#resize(Math.max(minSlots, length * 2))
     this.#slots[this.#slotOf(member.tableId)] = member
     this.#size++
@@ -84,6 +87,8 @@ export class IdTable<T extends TableMember> {
     }
     slots[hole] = undefined
     this.#size--
+    // If fewer than an eighth of the slots have members, half of the slots is enough by far. So the
+    // next `add` does not resize the table again.
     if (this.#size * 8 < slots.length && slots.length > slotsKept) {
       this.#resize(slots.length / 2)
     }
