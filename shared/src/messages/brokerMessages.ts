@@ -352,7 +352,7 @@ export type LockEventName = (typeof lockEventNames)[number]
 
 /**
  * A change of a lock, as a watch reports the change. The event has the ttl at the time of the
- * change. It has no remaining times, because an event may wait before the broker sends it.
+ * change. The event has no remaining times, because an event may wait before the broker sends it.
  */
 export type LockEvent = LockDetails & {
   /**

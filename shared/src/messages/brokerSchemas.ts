@@ -119,6 +119,7 @@ const BarrierCallList = size(
   array(
     type({
       key: Key,
+      // A barrier with one party would hold no call back.
       parties: min(safeInteger, 2),
       waiting: PositiveInteger,
       session: string(),
@@ -143,6 +144,7 @@ const KeptList = size(
   0,
   maxQueryItems,
 )
+/** At most one session, because a query of the kind `sessions` names one session. */
 const SessionList = size(
   array(
     type({

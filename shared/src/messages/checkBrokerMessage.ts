@@ -150,6 +150,7 @@ const waitingFields: Shape = {
 const queuedFields: Shape = { ...waitingFields, request: id }
 const barrierCallFields: Shape = {
   key,
+  // A barrier with one party would hold no call back.
   parties: integerBetween(2),
   // How many calls wait at the barrier.
   waiting: positiveInteger,
@@ -281,6 +282,7 @@ const messageFinders: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     arrivedCount: optional(integerFromZero),
     kept: optional(listOf(record(keptResultFields), maxQueryItems)),
     keptCount: optional(integerFromZero),
+    // At most one session, because a query of the kind `sessions` names one session.
     sessions: optional(listOf(record(sessionFields), 1)),
     sessionsCount: optional(integerFromZero),
   }),
@@ -353,6 +355,7 @@ export function isValidFast(message: unknown): boolean {
  * undefined if the message is valid or of unknown type.
  */
 export function faultByShape(message: unknown): string | undefined {
+  // The text continues a sentence about the message, such as "invalid message: it cannot be 5".
   if (!isRecord(message)) return `it${faultText(message)}`
   const type = ownField(message, 'type')
   if (typeof type !== 'string') return `its type${faultText(type)}`

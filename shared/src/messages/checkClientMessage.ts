@@ -75,6 +75,7 @@ export function validateWithSchema(value: unknown): ClientMessage | InvalidMessa
       'the message has no known type: set "type" to a message type of the protocol',
     )
   }
+  // The depth of the message is one level more than the depth of the metadata in the message.
   const maxValues = type === 'complete' ? maxJsonValuesWithResult : undefined
   if (!isWithinJsonLimits(value, maxMetadataDepth + 1, maxValues)) {
     return invalidMessage(
@@ -166,6 +167,7 @@ function isLock(value: object): boolean {
         hasRareFields = true
     }
   }
+  // The required fields are `id` and `key`.
   return requiredFieldsFound === 2 && (!hasRareFields || followsRules(value as LockRequest))
 }
 
@@ -201,6 +203,7 @@ function isUnlock(value: object): boolean {
     if (!isPositiveInteger((value as Record<string, unknown>)[field])) return false
     requiredFieldsFound++
   }
+  // The required fields are `id` and `fence`.
   return requiredFieldsFound === 2
 }
 

@@ -59,7 +59,7 @@ export interface Hello {
    * broker of another cell closes the connection.
    */
   readonly cell?: string | undefined
-  /** The session to resume. If that is not possible, the broker opens a new session. */
+  /** The session to resume. If the broker cannot resume this session, it opens a new session. */
   readonly resume?: Resume | undefined
 }
 

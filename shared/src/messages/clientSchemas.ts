@@ -106,6 +106,7 @@ const Metadata = customSchema<unknown>('value for metadata', isMetadata)
 export function isMetadata(value: unknown): boolean {
   if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth)) return false
   const text = JSON.stringify(value)
+  // A text has at least as many bytes as units, and the number of units is known already.
   return text.length <= maxMetadataBytes && utf8Length(text) <= maxMetadataBytes
 }
 
@@ -113,6 +114,7 @@ export function isMetadata(value: unknown): boolean {
 export function isNoticeList(value: unknown): boolean {
   return (
     Array.isArray(value) &&
+    // There are two kinds of notices. This check comes first, because the list may be long.
     value.length <= 2 &&
     value.every((notice) => notice === 'queued' || notice === 'contended') &&
     new Set(value).size === value.length
@@ -174,7 +176,10 @@ const keyFields = {
   capacity: optional(max(min(safeInteger, 1), maxCapacity)),
 }
 
-/** This and the next checks return true or the text of an error, as superstruct requires. */
+/**
+ * Checks the permits and the capacity of one key. Like the other functions `check…` of this file,
+ * returns true or the text of an error, as superstruct requires.
+ */
 export const checkPermits = ({ mode, permits, capacity }: LockItem) => {
   if (capacity === undefined)
     return permits === undefined || 'permits need a capacity: add the capacity of the key'
@@ -361,6 +366,7 @@ const BarrierSchema: Describe<BarrierRequest> = object({
   type: literal('barrier'),
   id: Id,
   key: Key,
+  // A barrier with one party would hold no call back.
   parties: max(min(safeInteger, 2), maxParties),
   timeout: optional(DurationFromZero),
 })

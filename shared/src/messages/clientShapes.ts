@@ -99,6 +99,7 @@ const isId: Check = isPositiveInteger
 const isFence: Check = isPositiveInteger
 const isDuration: Check = (value) => isMs(value, 1)
 const isDurationFromZero: Check = (value) => isMs(value, 0)
+/** Whether the value may be a session id or a secret for a resume. */
 const isShortText = isTextOfLength(maxIdOrSecretLength)
 const isName = isWellFormedOfLength(maxNameLength)
 const isReason = isWellFormedOfLength(maxReasonLength)
@@ -160,6 +161,7 @@ const shapes: { readonly [T in ClientMessage['type']]?: Shape } = {
   ),
   proclaim: new Shape({ ...requestFields, fence: isFence }, { value: isMetadata }),
   barrier: new Shape(
+    // A barrier with one party would hold no call back.
     { ...requestFields, key: isKey, parties: isIntegerBetween(2, maxParties) },
     timeoutField,
   ),

@@ -18,8 +18,9 @@ import { maxMetadataBytes, maxResultBytes } from '../limits.js'
  */
 const maxJsonValues = maxMetadataBytes + 64
 /**
- * The highest number of JSON values in a `complete` message. Its only large field is the value that
- * a client computed for the callers of a `once`. Each JSON value in it takes two bytes or more.
+ * The highest number of JSON values in a `complete` message. Its only large field, `value`, is the
+ * value that a client computed for the callers of a `once`. Each JSON value in this field takes two
+ * bytes or more. The 64 further JSON values are for the other fields.
  */
 export const maxJsonValuesWithResult = maxResultBytes / 2 + 64
 

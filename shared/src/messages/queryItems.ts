@@ -1,5 +1,5 @@
 /**
- * The items of the message `found`, if it answers a query of the kind `barriers`, `results` or
+ * The items of a message `found` that answers a query of the kind `barriers`, `results` or
  * `sessions`: calls at barriers, kept results of `once`, and sessions. `clientMessages.ts` explains
  * these terms, and `brokerMessages.ts` explains the times.
  */
