@@ -1,7 +1,7 @@
 /**
- * The function `connect` opens a session with a broker. It checks the options. It makes a `Session`
- * for the caller and a session controller, which does the work of the session. Then it waits for
- * the first connection.
+ * The function `connect` opens a session with a broker: `connect` checks the options, and makes a
+ * `Session` for the caller and a session controller, which does the work of the session. Then
+ * `connect` waits for the first connection.
  */
 import { type ConnectOptions, checkConnect } from './options.js'
 import { onAbort, throwIfAborted } from './platform/callbacks.js'
@@ -67,6 +67,7 @@ export async function connectIn(
       },
       notify: (event, ...details) => {
         if (event === 'closed') {
+          // After `onOpen`, these two calls have no effect.
           stopListening()
           reject(details[0])
         }
@@ -82,6 +83,7 @@ export async function connectIn(
       reject(error)
       void controller.close()
     })
+    // The last call, because the functions above use `session` and `stopListening`.
     controller.open()
   })
 }

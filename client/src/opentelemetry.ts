@@ -22,8 +22,8 @@ import { check, isObject } from './platform/checks.js'
 
 /**
  * Returns a tracer for `connect`. The tracer makes a span `holdfast.wait` for each lock request,
- * from the call to the response. It makes a span `holdfast.hold` for each lock, from the grant to
- * the end of the lock. The spans have the attributes `holdfast.key`, `holdfast.mode` and
+ * from the call to the response. The tracer makes a span `holdfast.hold` for each lock, from the
+ * grant to the end of the lock. The spans have the attributes `holdfast.key`, `holdfast.mode` and
  * `holdfast.fence`, the number of the grant.
  *
  * The context of the wait span is added to the lock's metadata as `traceparent`, so that `query`
@@ -95,6 +95,7 @@ function addCarrier(
   if (Object.keys(carrier).length === 0) return metadata
   const fields: unknown = metadata === undefined ? {} : JSON.parse(metadata)
   if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) return metadata
+  // If both have a field, the caller's field stays.
   const text = JSON.stringify({ ...carrier, ...fields })
   return utf8Length(text) <= maxMetadataBytes ? text : metadata
 }

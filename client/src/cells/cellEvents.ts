@@ -25,7 +25,7 @@ export interface CellEvents {
    * next call for a key of this cell opens a new session.
    */
   cellClosed: (error: HoldfastError, cell: number) => void
-  /** The caller has closed the `CellSession`. */
+  /** The caller has closed the `CellSession`, so there is no error, unlike for a `Session`. */
   closed: (error: undefined) => void
 }
 

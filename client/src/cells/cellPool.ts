@@ -47,7 +47,8 @@ export class CellPool {
   }
 
   /**
-   * Resolves with the session of a cell.
+   * Resolves with the session of a cell. Rejects with the error of `open`, and with
+   * `SESSION_CLOSED` after `close`.
    *
    * @param cell From 1 to `count`.
    */

@@ -298,6 +298,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     const { afterFence, ...optionsWithoutFence } = options
     // Only the cell of the key `after` can have further locks of this key. The other cells have no
     // lock of the key, so their queries leave out `afterFence`.
+    // `checkQuery` requires `after` with `afterFence`.
     const cellOfAfter = afterFence === undefined ? undefined : this.cellOf(after as string)
     const answers = await this.#inAllCells((session, cell) =>
       queryCell(session, cell === cellOfAfter ? options : optionsWithoutFence),
@@ -349,6 +350,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
       this.#pool.openSessions.map((session) => session.authenticate(token)),
     )
     const refusals = results.filter((result) => result.status === 'rejected')
+    // Without open sessions, no cell has refused the token.
     const isRefusedByAll = refusals.length > 0 && refusals.length === results.length
     if (!isRefusedByAll) this.#token = token
     if (refusals.length > 0) throw refusals[0]!.reason
@@ -466,6 +468,7 @@ function firstKeyOfOneSlot(
   options: LockSetOptions,
 ): string {
   const { key, special } = checkLockSet(keys, options, method).params
+  // The checked parameters of a set always have `items`.
   const strayItem = special!.items!.find((item) => slotOf(item.key) !== slotOf(key))
   check(
     strayItem === undefined,

@@ -76,6 +76,7 @@ function checkCells(cells: unknown): number {
     for (const url of urls) {
       const text = String(url)
       const formerIndex = indexByUrl.get(text)
+      // The message is made even if the check succeeds, so `formerIndex` may be undefined.
       check(
         formerIndex === undefined || formerIndex === index,
         `the URL ${redactUrl(text)} is in cell ${(formerIndex ?? 0) + 1} and in cell ${index + 1}`,

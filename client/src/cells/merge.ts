@@ -13,6 +13,7 @@ export function mergeStats(statsOfCells: readonly LockStats[]): LockStats {
   const sum = (name: CounterName) =>
     statsOfCells.reduce((total, stats) => total + (stats[name] ?? 0), 0)
   const totalLocks = sum('totalLocks')
+  // The success rate of a cell times its number of decided requests is its number of grants.
   const grantedLocks = statsOfCells.reduce(
     (total, stats) => total + stats.successRate * stats.totalLocks,
     0,

@@ -68,7 +68,7 @@ export function earlier(a: Expiry, b: Expiry): Expiry {
   }
 }
 
-/** Combines two expiries that are both right: returns the later expiry. */
+/** Combines two expiries that are both right: returns the later expiry by the monotonic clock. */
 export function later(a: Expiry, b: Expiry): Expiry {
   return a.monotonic >= b.monotonic ? a : b
 }
@@ -81,6 +81,7 @@ function shift({ monotonic, wall }: ClockTimes, ms: number): ClockTimes {
 export interface PendingRefresh {
   /** The new ttl in ms; undefined keeps the present ttl. */
   readonly ttl: number | undefined
+  /** When the refresh was sent last; undefined before the first sending. */
   readonly sentAt: ClockTimes | undefined
 }
 

@@ -34,9 +34,9 @@ const campaignOptionNames: OptionNames<CampaignOptions> = {
 
 /** @throws HoldfastError `INVALID_KEY`, `INVALID_TIMEOUT` or `INVALID_OPTION` */
 export function checkCampaign(key: unknown, options: CampaignOptions): CheckedLock {
-  // `isName` is false, because the caller chose the key. So the key must not have the reserved
-  // prefix, which is only for keys that `session.locks` makes from names.
-  checkUsableKey(key, false)
+  // The caller chose the key. So the key must not have the reserved prefix, which is only for keys
+  // that `session.locks` makes from names.
+  checkUsableKey(key, /* isName */ false)
   refuseUnknownOptions('campaign', options, campaignOptionNames)
   const { value, timeout, signal, metadata } = options
   checkTimeout(timeout)

@@ -164,8 +164,8 @@ export class Lock implements LossListener {
   }
 
   /**
-   * Makes a shared lock exclusive, as soon as it is the only lock of its key. The upgrade precedes
-   * all requests that wait for the key. The lock stays shared until the upgrade is granted. The
+   * Makes a shared lock exclusive, as soon as the lock is the only lock of its key. The upgrade
+   * precedes all requests that wait for the key. The lock stays shared until the upgrade is granted. The
    * fence rises. While an upgrade waits, the broker grants no other lock of the key.
    *
    * The ttl is not restarted. After an abort or a timeout the lock is shared as before. If the
@@ -270,6 +270,7 @@ export class Lock implements LossListener {
       if (this.#currentLoss !== undefined) throw this.#notHeldError()
       return
     }
+    // Set below, because `refreshPeriodically` calls its last argument before it returns.
     let onEnd: () => void
     const refreshing = refreshPeriodically(this.#grantedLock, checkedOptions, (end) => {
       onEnd = () => end(this.#reportedLoss)

@@ -276,13 +276,13 @@ function checkLimitAndCallbacks({
 /** Checks one key of a set. Returns the item that is sent. */
 function checkItem(item: LockSetItem, method: string): LockItem {
   if (typeof item === 'string') {
-    checkUsableKey(item, false)
+    checkUsableKey(item, /* isName */ false)
     return { key: item }
   }
   check(isObject(item), `${method} takes keys, or objects with a key`)
   refuseUnknownOptions(`a key of ${method}`, item, itemOptionNames)
   const { key } = item
-  checkUsableKey(key, false)
+  checkUsableKey(key, /* isName */ false)
   const { mode, special } = checkModeAndPermits(item)
   if (special !== undefined) return { key, ...special }
   return mode === 'exclusive' ? { key } : { key, mode: 'shared' }
@@ -332,6 +332,8 @@ export function checkUsableKey(key: unknown, isName: boolean): asserts key is st
 export function checkSingleflight(key: unknown, options: SingleflightOptions): CheckedLock {
   refuseUnknownOptions('singleflightLock', options, singleflightOptionNames)
   const checkedLock = checkLock(key, options)
+  // The timeout cannot be 0, because the client and not the broker measures the timeout. The client
+  // cannot know immediately whether the lock is free.
   checkTimeout(checkedLock.timeout, 1)
   return checkedLock
 }
@@ -368,6 +370,7 @@ export function checkAutoRefresh(
     'the lock has no ttl: give autoRefresh an interval and a timeout',
     'INVALID_INTERVAL',
   )
+  // At least 1, so that a very short ttl fails at the last check, whose message names the ttl.
   const thirdOfTtl = Math.max(Math.floor((ttl ?? 0) / 3), 1)
   const { interval, timeout } = options ?? { interval: thirdOfTtl, timeout: thirdOfTtl }
   checkMs('interval', interval, 1, 'INVALID_INTERVAL')

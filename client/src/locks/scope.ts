@@ -217,6 +217,7 @@ export class Scope {
       const listenerRemovers = [onAbort(signal, giveUp), onAbort(this.#endController.signal, onEnd)]
       const { scheduler } = this.#session
       const timer: Task = { onDue: () => giveUp(new HoldfastError('LOCK_TIMEOUT')) }
+      // With the timeout 0, the call waits for the former calls, however long these calls take.
       if (timeout) scheduler.after(timer, timeout + extraWaitMs)
       const cleanUp = () => {
         scheduler.cancel(timer)
@@ -270,7 +271,7 @@ export class Scope {
   }
 
   #makeHandle(grantedLock: GrantedLock): Lock {
-    const handle = new Lock(grantedLock, false, {
+    const handle = new Lock(grantedLock, /* isSingleflight */ false, {
       onEnded: () => this.#handles.delete(handle),
       inTurn: (send, signal, timeout) => this.#inTurn(grantedLock.key, signal, timeout, send),
     })
@@ -288,7 +289,7 @@ export class Scope {
 
 /**
  * How long a call waits after its timeout has passed, in ms, so that the broker's own answer about
- * the timeout can arrive first.
+ * the timeout can arrive first. This wait is longer than the wait of `PendingRequests`.
  */
 const extraWaitMs = 300
 

@@ -67,7 +67,8 @@ export class Singleflight {
         stopWaiting()
         // The functions that all callers passed to `then` run directly one after another. So each
         // caller has a handle before the first caller can unlock its handle and free the lock.
-        if (request.callers.has(timeoutTask)) resolve(new Lock(grantedLock, true))
+        if (request.callers.has(timeoutTask))
+          resolve(new Lock(grantedLock, /* isSingleflight */ true))
       }, giveUp)
     })
   }

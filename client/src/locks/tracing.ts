@@ -23,7 +23,9 @@ export interface RequestTrace {
    * The metadata to send: the caller's metadata, possibly with more fields. At most 4 KiB of JSON.
    */
   readonly metadata: string | undefined
+  /** Called when the broker has granted the lock. Returns the object that follows the lock. */
   granted(fence: number): HoldTrace
+  /** Called when the request was rejected. */
   failed(error: HoldfastError): void
 }
 
