@@ -120,6 +120,7 @@ export const wrongSignal = 'signal must be an AbortSignal'
 
 /** @throws HoldfastError `INVALID_OPTION` unless the value is an `AbortSignal` or undefined */
 export function checkSignal(signal: unknown): void {
+  // Not `instanceof`, because the signal may come from another frame of the page.
   const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
   const isSignal = typeof aborted === 'boolean' && typeof addEventListener === 'function'
   check(signal === undefined || isSignal, wrongSignal)

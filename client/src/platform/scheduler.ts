@@ -91,6 +91,7 @@ export class Scheduler {
     for (;;) {
       const task = this.#expiriesByMonotonic.popDue(monotonic) ?? this.#expiriesByWall.popDue(wall)
       if (task === undefined) return
+      // The task is still in the other heap.
       this.cancel(task)
       task.onDue()
     }
@@ -127,6 +128,8 @@ export class Scheduler {
     this.#disarm()
     this.#timerDueAt = due
     const ms = Math.ceil(due - this.#clock.monotonic())
+    // The timers of a platform have a longest time. After a shorter time, `runDue` sets the timer
+    // again.
     this.#timer = this.#clock.setTimer(
       () => this.runDue(),
       Math.min(Math.max(ms, 0), maxDurationMs),

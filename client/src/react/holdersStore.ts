@@ -77,7 +77,7 @@ export class HoldersStore extends Store<Holders> {
       this.#watch = this.#session.watch(this.#selection, (event) => this.#onEvent(event))
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error
-      // Later, because React is still adding the listener now.
+      // Sets the error later, because React is still adding the listener now.
       platformEnvironment.endOfTurn(() => this.set({ ...unknownHolders, error }))
     }
   }
@@ -138,7 +138,7 @@ const selectionNames: OptionNames<HoldersSelection> = { key: 1, prefix: 1 }
  * Why a selection is not valid. A wrong selection would otherwise select nothing, without an error.
  *
  * @returns An error `INVALID_OPTION`, or `INVALID_KEY` for a selection without a key and a prefix;
- *   undefined if the names are right. The session checks the values.
+ *   undefined if the names of the fields are right. The session checks the values.
  */
 export function faultOfSelection(selection: HoldersSelection): HoldfastError | undefined {
   try {

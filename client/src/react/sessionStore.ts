@@ -163,7 +163,10 @@ class SessionOpener {
       delay = error.retryable ? this.#nextDelay() : undefined
     } catch (cause) {
       const message = 'the reconnect strategy threw'
-      this.#listener.onError(new HoldfastError('INVALID_OPTION', message, { cause }), false)
+      this.#listener.onError(
+        new HoldfastError('INVALID_OPTION', message, { cause }),
+        /* willRetry */ false,
+      )
       return
     }
     this.#listener.onError(error, delay !== undefined)
@@ -181,6 +184,7 @@ class SessionOpener {
   }
 }
 
+/** The option `reconnect`, with the same default as in `connect`. */
 function strategyOf({ reconnect }: ProviderOptions): RetryStrategy {
   if (reconnect === false) return []
   return reconnect ?? exponentialBackoff({ initial: 100, max: 5_000, jitter: 'full' })

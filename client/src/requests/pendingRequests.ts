@@ -197,7 +197,10 @@ export class PendingRequests {
     this.#ackWindow.onPong(connection)
   }
 
-  /** Sends the request. A stored request waits if the window is full or if others wait already. */
+  /**
+   * Sends the request. A stored request waits if the window is full, or if other stored requests
+   * wait already.
+   */
   #dispatch(request: Request): void {
     const connection = this.#connection!
     // The request may have ended while it waited for an acknowledgement.

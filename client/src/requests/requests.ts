@@ -85,7 +85,8 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   /**
    * The broker may refuse a request with `QUOTA_EXCEEDED` because the broker stores too many
    * responses. The client counts the responses that it has received and that the broker may still
-   * store. If the count is above this threshold, the client sends the refused request again.
+   * store. If the count is above this threshold, the client sends the refused request again. The
+   * threshold is 1, because the refusal itself is one of the counted responses.
    */
   get reissueThreshold(): number {
     return 1
@@ -168,6 +169,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   protected timeoutLeft(scheduler: Scheduler): number | undefined {
     const { timeout, dueAt } = this
     if (timeout === undefined || timeout === 0 || dueAt === undefined) return timeout
+    // At least 1 ms, because 0 would mean that the request must not wait.
     return Math.min(Math.max(Math.ceil(dueAt - scheduler.monotonic()), 1), timeout)
   }
 

@@ -1,4 +1,7 @@
-/** Finds the request that a response of the broker answers, and lets it handle the response. */
+/**
+ * Finds the request that a response of the broker answers, and lets this request handle the
+ * response.
+ */
 import type { Failed } from '@holdfast/shared'
 import type { ClockTimes } from '../platform/environment.js'
 import type { Connection } from '../transport/connection.js'

@@ -263,18 +263,27 @@ export class SimpleRequest<T> extends Request<T> {
  */
 export function revokeRequest(key: string, { fence, reason }: RevokeOptions): SimpleRequest<void> {
   const write = (id: number) => messageText('revoke', { id, key, fence, reason })
-  return new SimpleRequest<void>('revoked', true, write, undefined, key)
+  return new SimpleRequest<void>(
+    'revoked',
+    /* brokerStoresResponse */ true,
+    write,
+    /* read */ undefined,
+    key,
+  )
 }
 
 /** Makes the request that sends a new token. */
 export function authRequest(token: string): SimpleRequest<void> {
-  return new SimpleRequest('authenticated', false, (id) => messageText('auth', { id, token }))
+  return new SimpleRequest('authenticated', /* brokerStoresResponse */ false, (id) =>
+    messageText('auth', { id, token }),
+  )
 }
 
+/** Makes the request for the counters of the broker. */
 export function statsRequest(): SimpleRequest<LockStats> {
   return new SimpleRequest(
     'stats',
-    false,
+    /* brokerStoresResponse */ false,
     (id) => messageText('stats', { id }),
     (response) => (response as Stats).stats,
   )
@@ -306,5 +315,11 @@ export function queryRequest(options: AnyQueryOptions): SimpleRequest<AnyQueryRe
     }
     return result as unknown as AnyQueryResult
   }
-  return new SimpleRequest<AnyQueryResult>('found', false, write, read, options.key)
+  return new SimpleRequest<AnyQueryResult>(
+    'found',
+    /* brokerStoresResponse */ false,
+    write,
+    read,
+    options.key,
+  )
 }

@@ -127,7 +127,7 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
 
     #readFrames(): void {
       if (this.#socket === undefined) return
-      FrameReader.attach(this.#socket, (text) => this.emit('message', text, false))
+      FrameReader.attach(this.#socket, (text) => this.emit('message', text, /* isBinary */ false))
     }
 
     #setSocket(socket: Socket): void {

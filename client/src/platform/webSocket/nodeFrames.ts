@@ -52,6 +52,7 @@ let usedMaskBytes = maskPool.length
 export function textFrame(text: string): Buffer | undefined {
   const length = Buffer.byteLength(text)
   if (length > maxLength16) return undefined
+  // The header has two bytes, and two further bytes for a longer length.
   const payloadStart = (length < length16 ? 2 : 4) + maskBytes
   const frame = Buffer.allocUnsafe(payloadStart + length)
   frame[0] = wholeText
@@ -70,6 +71,7 @@ export function textFrame(text: string): Buffer | undefined {
   // If every character has one byte, Node writes the text faster as `latin1` than as UTF-8.
   if (length === text.length) frame.write(text, payloadStart, 'latin1')
   else frame.write(text, payloadStart)
+  // `i & 3`: the four bytes of the mask repeat.
   for (let i = 0; i < length; i++) frame[payloadStart + i]! ^= frame[maskStart + (i & 3)]!
   return frame
 }
@@ -129,6 +131,7 @@ export class FrameReader {
     if (!isText && firstByte !== ping && firstByte !== pong) return this.#leaveToWs(data, at)
     const lengthByte = data[at + 1]
     if (lengthByte === undefined) return this.#waitFor(2, data, at)
+    // A higher value means a longer frame, or a mask, which a broker must not use.
     if (lengthByte > (isText ? length16 : maxControlBytes)) return this.#leaveToWs(data, at)
     const isShort = lengthByte < length16
     const payloadStart = at + (isShort ? 2 : 4)
