@@ -52,8 +52,8 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
     if (sentAt !== undefined) lease.extend(sentAt)
   }
   // For some types of responses, the broker stores a response until the client acknowledges it.
-  const onStoredResponse = responseHandler(true)
-  const onUnstoredResponse = responseHandler(false)
+  const onStoredResponse = responseHandler(/* isStored */ true)
+  const onUnstoredResponse = responseHandler(/* isStored */ false)
   const onTimeLeft = ({ type, within }: Draining | Expiring) => listener.notify(type, { within })
   return {
     granted: onStoredResponse,

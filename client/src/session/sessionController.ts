@@ -240,8 +240,8 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.scheduler.runExpired()
     // The caller's listener for lost locks may have closed the session.
     if (this.state === 'closed') return
-    // With this code, the broker or the client has already ended the session.
     const hasGrace = this.#resumeSecret !== undefined
+    // With the code `expired`, the broker or the client has already ended the session.
     if (code === closeCodes.expired.code) this.#resumeSecret = undefined
     if (this.#resumeSecret === undefined) {
       this.lease.stop()

@@ -134,7 +134,7 @@ export class SessionEmitter<Events extends EventMap<Events> = SessionEvents> {
    * @throws HoldfastError `INVALID_OPTION` for an unknown event
    */
   on<E extends keyof Events & string>(event: E, listener: Events[E]): this {
-    return this.#add(event, listener, false)
+    return this.#add(event, listener, /* once */ false)
   }
 
   /**
@@ -142,7 +142,7 @@ export class SessionEmitter<Events extends EventMap<Events> = SessionEvents> {
    * @throws HoldfastError `INVALID_OPTION` for an unknown event
    */
   once<E extends keyof Events & string>(event: E, listener: Events[E]): this {
-    return this.#add(event, listener, true)
+    return this.#add(event, listener, /* once */ true)
   }
 
   /**

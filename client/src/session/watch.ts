@@ -97,6 +97,7 @@ export class Watches {
     const watch: ActiveWatch = {
       selection,
       callback,
+      // `#send` sets the id.
       id: 0,
       held: [],
       waiting: [],
@@ -170,6 +171,7 @@ export class Watches {
   onFailed(failed: Failed): boolean {
     const watch = this.#watches.get(failed.id)
     if (!this.#watches.delete(failed.id)) return false
+    // The refusal of a watch names no holders, so the id of the session does not matter.
     const error = withKey(watch?.selection.key, errorOfFailed(failed, ''))
     deliver(watch, { event: 'refused', error })
     return true

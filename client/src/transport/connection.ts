@@ -160,6 +160,7 @@ export class Connection {
     let firstIndex = 0
     let units = 0
     for (let i = 0; i < texts.length; i++) {
+      // One unit for the comma or bracket after the message.
       const textUnits = texts[i]!.length + 1
       units += textUnits
       // A single message may have more units than `maxUnits`, but no message is too long for a
@@ -238,6 +239,7 @@ export class Connection {
       return
     }
     this.#state = 'greeting'
+    // The `hello` is the first message.
     this.#messageCount = 1
     this.#recordWrite(1)
     this.#write([this.#hello])

@@ -118,6 +118,7 @@ function oneKeyTextStart(id: number, { key, mode, special }: LockParams): string
   const text = `{"type":"lock"${fields}`
   if (special?.capacity !== undefined)
     return `${text},"permits":${special.permits},"capacity":${special.capacity}`
+  // The mode `exclusive` is the default of the protocol.
   return mode === 'shared' ? `${text},"mode":"shared"` : text
 }
 

@@ -297,6 +297,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
       this.#scheduler.after(this.#nextRound, delay)
       return
     }
+    // The iterator has ended already, so `close` must not end it.
     this.#delays = undefined
     const message = 'the connection dropped, and every try to reconnect failed'
     this.#giveUp(new HoldfastError('UNAVAILABLE', message, { cause: this.#lastError }))

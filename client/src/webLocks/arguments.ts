@@ -48,6 +48,7 @@ export interface Arguments {
 /** @throws TypeError, or any error that a getter or `toString` of the caller's objects throws */
 export function convertArguments(args: readonly unknown[]): Arguments {
   if (args.length < 2) throw new TypeError('request takes a name and a callback')
+  // As in WebIDL, the conversion to a text throws for a symbol.
   const name = `${args[0] as string}`
   const [options, callback] = args.length === 2 ? [undefined, args[1]] : [args[1], args[2]]
   const convertedOptions = convertOptions(options)
@@ -72,7 +73,15 @@ export function checkArguments(args: Arguments): CheckedLock {
   if (key === undefined) throw notSupportedError('the name is longer than a key may be')
   const timeout = ifAvailable ? 0 : undefined
   try {
-    return { ...checkLock(key, { mode, steal, ttl, metadata, signal }, 'request', true), timeout }
+    return {
+      ...checkLock(
+        key,
+        { mode, steal, ttl, metadata, signal },
+        /* method */ 'request',
+        /* isName */ true,
+      ),
+      timeout,
+    }
   } catch (cause) {
     if (!(cause instanceof HoldfastError)) throw cause
     throw new TypeError(cause.message, { cause })

@@ -1,6 +1,6 @@
 /**
- * The lock that `locks.request` passes to its callback. It has the members `name` and `mode` of the
- * W3C specification, and further members, because a lock of a broker can be lost.
+ * The lock that `locks.request` passes to its callback. This lock has the members `name` and `mode`
+ * of the W3C specification, and further members, because a lock of a broker can be lost.
  */
 import type { Lock } from '../locks/lock.js'
 

@@ -155,6 +155,7 @@ async function runUnderLock(lock: Lock, requested: Arguments): Promise<unknown> 
     void lock.unlock()
     throw signal.reason
   }
+  // The lock was not unlocked yet, so it can only be lost.
   if (!lock.held) throw abortError(lock.lost!)
   const rejectionWhenLost = new Promise<never>((_, reject) => {
     const lossSignal = lock.signal
