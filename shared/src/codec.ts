@@ -33,6 +33,7 @@ export function joinIntoFrames(
   maxBytes: number = maxOutputFrameBytes,
 ): string[] {
   if (messages.length === 0) return []
+  // A single message is a frame without brackets.
   if (messages.length === 1) return [messages[0]!]
   // The length of the frame in UTF-16 units: one for "[", and one for the "," or "]" after each
   // message. A unit is at most 3 bytes of UTF-8. So for most frames the exact length in bytes need

@@ -20,6 +20,7 @@ const forbiddenCharacter = /[\p{Cc}\p{Cs}]/u
 export function isKey(value: unknown): value is string {
   if (typeof value !== 'string') return false
   if (plainKey.test(value)) return true
+  // In UTF-8, each UTF-16 unit becomes at least one byte, so this cheap check comes first.
   if (value.length === 0 || value.length > maxKeyBytes) return false
   return !forbiddenCharacter.test(value) && utf8Length(value) <= maxKeyBytes
 }
@@ -40,6 +41,7 @@ export function utf8Length(text: string): number {
   let bytes = text.length
   for (let i = 0; i < text.length; i++) {
     const codePoint = text.codePointAt(i)!
+    // A code point has two bytes from 0x80 on, and three bytes from 0x800 on.
     if (codePoint >= 0x80) bytes += codePoint < 0x800 ? 1 : 2
     // Skips the second unit of a surrogate pair. The pair has four bytes: one byte for each of its
     // two units, and the two bytes that the line above added.

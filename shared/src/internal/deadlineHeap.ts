@@ -4,10 +4,10 @@
  * one timer. All times are in ms by one clock, which the code that owns the heap chooses.
  *
  * The heap is a binary heap: the children of the deadline at index `i` are at the indexes `2i + 1`
- * and `2i + 2`, and are not earlier than that deadline. A subject stores its deadline in a property, and the deadline stores
- * its own index in the heap. So the heap can move or remove any deadline in O(log n), and a removed
- * deadline leaves no entry in the heap. If deadlines have the same time, they are due in the order
- * in which they were set.
+ * and `2i + 2`. No child is earlier than its parent. A subject stores its deadline in a property,
+ * and the deadline stores its own index in the heap. So the heap can move or remove any deadline in
+ * O(log n), and a removed deadline leaves no entry in the heap. If deadlines have the same time,
+ * they are due in the order in which they were set.
  */
 
 interface Deadline<S> {

@@ -1,6 +1,6 @@
 /**
- * The items of a message `found` that answers a query of the kind `barriers`, `results` or
- * `sessions`: calls at barriers, kept results of `once`, and sessions. `clientMessages.ts` explains
+ * The items of a message `found`. A query of the kind `barriers`, `results` or `sessions` has such
+ * items as its answer: calls at barriers, kept results of `once`, and sessions. `clientMessages.ts` explains
  * these terms, and `brokerMessages.ts` explains the times.
  */
 
