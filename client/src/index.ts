@@ -1,4 +1,7 @@
-/** The public exports of `@holdfast/client`. */
+/**
+ * The public exports of `@holdfast/client`. Classes such as `Lock` and `Session` are exported as
+ * types only, because only the client itself makes their objects.
+ */
 export {
   type BarrierCallInfo,
   type CycleEntry,

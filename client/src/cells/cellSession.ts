@@ -297,8 +297,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
       return this.#inCellOf(key, undefined, (session) => queryCell(session, options))
     const { afterFence, ...optionsWithoutFence } = options
     // Only the cell of the key `after` can have further locks of this key. The other cells have no
-    // lock of the key, so their queries leave out `afterFence`.
-    // `checkQuery` requires `after` with `afterFence`.
+    // lock of the key, so their queries leave out `afterFence`. `checkQuery` requires `after` with
+    // `afterFence`.
     const cellOfAfter = afterFence === undefined ? undefined : this.cellOf(after as string)
     const answers = await this.#inAllCells((session, cell) =>
       queryCell(session, cell === cellOfAfter ? options : optionsWithoutFence),

@@ -51,8 +51,8 @@ function watchCell(
 ): () => void {
   let isClosed = false
   let stop = () => {}
-  // Called without an error if the caller has closed the session. Otherwise the session could not
-  // be opened, or has ended.
+  // Ends the watch in this cell. There is no error if the caller has closed the session. Otherwise
+  // the session could not be opened, or has ended.
   const endWithError = (error: HoldfastError | undefined) => {
     if (isClosed || error === undefined || pool.isClosed) return
     isClosed = true
@@ -61,6 +61,7 @@ function watchCell(
   pool.session(cell).then((session) => {
     if (isClosed) return
     const watch = session.watch<boolean>(selection, (event) => {
+      // The other events have a key, and a key is in one cell only.
       callback(event.event === 'state' || event.event === 'refused' ? { ...event, cell } : event)
     })
     session.on('closed', endWithError)

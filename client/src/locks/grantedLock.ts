@@ -133,7 +133,7 @@ export class GrantedLock implements Task, RefreshableLock {
   removeHandle(listener: LossListener): Promise<void> {
     this.#removeListener(listener)
     if (this.#lossListeners.length > 0) return Promise.resolve()
-    this.#end(undefined)
+    this.#end(/* lossError */ undefined)
     return this.#owner.unlock(this)
   }
 
@@ -163,7 +163,7 @@ export class GrantedLock implements Task, RefreshableLock {
   forgetHandle(listener: LossListener): void {
     this.#removeListener(listener)
     if (this.#lossListeners.length > 0) return
-    this.#end(undefined)
+    this.#end(/* lossError */ undefined)
     this.#owner.forget(this)
   }
 

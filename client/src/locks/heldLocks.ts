@@ -134,6 +134,7 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
   }
 
   abandon(request: Request<void>): void {
+    // A request that has a response already is not pending any more.
     if (this.#pendingRequests.get(request.id) === request) this.#pendingRequests.abandon(request)
   }
 
@@ -174,7 +175,10 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
     this.#lose(this.all, ({ key }) => new HoldfastError('LOCK_LOST', message, { ...options, key }))
   }
 
-  /** Marks all these locks as lost, and only then calls the first listener. */
+  /**
+   * Marks all these locks as lost, and only then calls the first listener. Ignores locks that the
+   * session does not hold any more.
+   */
   #lose(locks: readonly GrantedLock[], errorFor: (lock: GrantedLock) => HoldfastError): void {
     const lostLocks = locks.filter((lock) => this.get(lock.fence) === lock)
     for (const lock of lostLocks) {

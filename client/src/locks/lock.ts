@@ -165,8 +165,8 @@ export class Lock implements LossListener {
 
   /**
    * Makes a shared lock exclusive, as soon as the lock is the only lock of its key. The upgrade
-   * precedes all requests that wait for the key. The lock stays shared until the upgrade is granted. The
-   * fence rises. While an upgrade waits, the broker grants no other lock of the key.
+   * precedes all requests that wait for the key. The lock stays shared until the upgrade is
+   * granted. The fence rises. While an upgrade waits, the broker grants no other lock of the key.
    *
    * The ttl is not restarted. After an abort or a timeout the lock is shared as before. If the
    * broker grants the upgrade before the broker receives the abort, the client downgrades the lock,

@@ -140,6 +140,7 @@ export class LockRequester {
   /** Rejects a request that waits, and cancels the request at the broker. */
   #giveUp(request: Request, error: HoldfastError): void {
     const { pendingRequests } = this.#session
+    // A request that has a response already is not pending any more.
     if (pendingRequests.get(request.id) !== request) return
     pendingRequests.abandon(request)
     request.fail(error)

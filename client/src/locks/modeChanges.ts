@@ -1,8 +1,8 @@
 /**
  * Upgrades make a shared lock exclusive, and downgrades make an exclusive lock shared. This file
- * has the requests for both changes, and the checks of their arguments. A fence is the number of a grant. An
- * upgrade gives a lock a new fence, but messages still name the lock by the fence of its first
- * grant.
+ * has the requests for both changes, and the checks of their arguments. A fence is the number of a
+ * grant. An upgrade gives a lock a new fence, but messages still name the lock by the fence of its
+ * first grant.
  */
 import {
   type Granted,

@@ -112,6 +112,7 @@ export class Reconciler implements PendingLockListener {
     // The request stays pending, so that the client sends the request again.
     if (isWanted && isUnknownToBroker) return
     this.#pendingRequests.remove(request)
+    // A lock of this request stays in `unclaimed`, so `settle` unlocks the lock.
     if (!isWanted) return
     if (brokerLock !== undefined && unclaimed.delete(brokerLock.fence)) {
       request.hold(brokerLock.fence, brokerLock.at)

@@ -10,6 +10,8 @@ import type { HoldTrace } from './tracing.js'
  * Resolves with the result of the callback. Rejects with the error that the callback throws.
  * Rejects with `LOCK_LOST` if the callback did not throw, but the lock was lost while the callback
  * ran.
+ *
+ * @param trace The tracer's object for this lock; undefined without a tracer.
  */
 export async function runWithLock<T>(
   lock: Lock,

@@ -50,9 +50,9 @@ export function readClocks(clock: Clock): ClockTimes {
 /*
  * The client keeps the platform's functions that exist when this module loads, because fake timers
  * of a test may replace these functions later. With a fake clock that stands still, the client
- * would treat a lock as held for ever.
- * The functions are bound, because a browser checks the object on which they are called. The marks
- * `@__PURE__` let a bundler leave out the calls of `bind` if the page does not use the clock.
+ * would treat a lock as held for ever. The functions are bound, because a browser checks the object
+ * on which they are called. The marks `@__PURE__` let a bundler leave out the calls of `bind` if
+ * the page does not use the clock.
  */
 const clock: Clock = {
   monotonic: /* @__PURE__ */ performance.now.bind(performance),

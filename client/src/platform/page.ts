@@ -30,6 +30,7 @@ export const page: Page | undefined =
     : undefined
 
 function watch(listener: PageLifecycleListener): () => void {
+  // The abort of the signal removes all listeners.
   const controller = new AbortController()
   const { signal } = controller
   const onWake = () => listener.onWake()

@@ -136,6 +136,7 @@ export class LockStore extends Store<LockStatus> {
   #hold(target: LockTarget, lock: Lock): void {
     this.set({ target, state: 'held', lock, error: undefined })
     const onLost = () => {
+      // The component has released the lock meanwhile.
       if (this.getSnapshot().lock !== lock) return
       const error = lock.lost
       this.set({ target, state: 'lost', lock: undefined, error })

@@ -29,10 +29,11 @@ export class Store<T> {
   /** Replaces the snapshot, and calls all listeners. */
   protected set(snapshot: T): void {
     this.#snapshot = snapshot
+    // A copy, because a listener may add or remove listeners.
     for (const listener of [...this.#listeners]) listener()
   }
 
-  /** Called after each new listener. */
+  /** Called after a listener was added. */
   protected onSubscribed(): void {}
 
   /** Called when the last listener was removed. */

@@ -17,8 +17,8 @@ import type { Connection } from '../transport/connection.js'
 import { messageText } from '../transport/messages.js'
 
 /**
- * The highest number of stored requests that count against the window at a time: half of the limit
- * of the broker, because responses to requests that waited come in addition.
+ * The highest number of stored requests that count against the window at a time. This is half of
+ * the limit of the broker, because responses to requests that waited come in addition.
  */
 const windowSize = 512
 /** The client sends an acknowledgement as soon as it has this many responses to acknowledge. */

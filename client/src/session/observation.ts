@@ -75,6 +75,7 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
   #newestLeader: Leader | undefined | null = null
   /** The changes that `next` has not returned yet: the leader after each change. */
   #changes: (Leader | undefined)[] = []
+  /** Whether a microtask will deliver the changes, after all events of the present frame. */
   #isDeliveryScheduled = false
   readonly #waitingCalls: WaitingCall[] = []
   /** The error that the next call of `next` throws. */

@@ -369,6 +369,7 @@ export class Session extends SessionEmitter {
     const deps: ScopeSession = {
       scheduler,
       requestLock: (checkedLock) => this.#requester.request(checkedLock),
+      // The error of a closed session does not matter, because such a session holds no locks.
       endScope: (scopeNumber) =>
         this.#controller.submit(new EndScopeRequest(scopeNumber)).catch(() => {}),
     }
@@ -460,11 +461,13 @@ export class Session extends SessionEmitter {
     const { settings } = this.#controller
     const formerToken = settings.token
     checkToken(token)
+    // A reconnect during the call uses the new token already.
     settings.token = token
     try {
       await this.#controller.submit(authRequest(token))
     } catch (error) {
       const isRefused = (error as HoldfastError).code === 'UNAUTHORIZED'
+      // A later call may have set another token meanwhile.
       if (isRefused && settings.token === token) settings.token = formerToken
       throw error
     }

@@ -16,8 +16,8 @@ const escapedCharacters = /[%\p{Cc}\p{Cs}]/gu
 /**
  * Returns the key for a name: the name itself if it is a valid key without the reserved prefix,
  * otherwise its escape. Returns undefined if the escape is longer than a key may be. A name of up
- * to 100 characters always has a key, because an escaped character has five bytes, and every other
- * character has at most four.
+ * to 100 characters always has a key: an escaped character has five bytes, and every other
+ * character has fewer bytes.
  */
 export function keyForName(name: string): string | undefined {
   if (isKey(name) && !isReserved(name)) return name

@@ -54,6 +54,7 @@ export class UpgradeRefused extends Error {
 }
 
 function serverAdvice(status: number, location: unknown): string {
+  // A redirect, which a WebSocket does not follow.
   if (status >= 300 && status < 400 && typeof location === 'string') {
     return `; connect to ${printable(redactUrl(location))} instead`
   }
@@ -62,6 +63,7 @@ function serverAdvice(status: number, location: unknown): string {
 
 function proxyAdvice(status: number): string {
   const credentials = 'give the user name and password of the proxy in its URL'
+  // 407 means that the proxy requires credentials.
   return `; ${status === 407 ? credentials : 'check that the proxy allows this host and port'}`
 }
 
