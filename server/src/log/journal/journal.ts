@@ -4,8 +4,8 @@
  *
  * The journal writes the commands of one turn of the event loop as one commit, and applies the
  * commands after the commit. Therefore a client receives an answer only if the command counts as
- * written (see the option `durability`). Commands that arrive during a commit are written by the next commit, so that a slow disk
- * can serve many clients.
+ * written (see the option `durability`). Commands that arrive during a commit are written by the
+ * next commit, so that a slow disk can serve many clients.
  */
 import { statfsSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'

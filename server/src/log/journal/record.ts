@@ -18,8 +18,8 @@ import { type Command, findUnknownType } from '../../core/index.js'
 /**
  * The format of records and snapshots, which is not stable before version 1.0 of Holdfast. The
  * number rises when the lock table gets commands or snapshot items that an older broker would not
- * understand. Format 1 had no permits (locks of
- * several holders) and no sets (locks of several keys).
+ * understand. Format 1 had no permits (locks of several holders) and no sets (locks of several
+ * keys).
  */
 export const formatVersion = 2
 

@@ -1,9 +1,10 @@
 /**
  * One incarnation: one life of a broker in the shared log. The incarnation appends numbered entries
  * (batches of commands), one at a time. Its first entry is a `join`. The incarnation ends with a
- * `leave`, or with the end of its self-lease. The self-lease is how long a broker may serve without a new entry of
- * its own. If the outcome of an append is unknown, the incarnation appends the same entry again
- * until the entry is known to be in the log. Only then does the incarnation make the next entry.
+ * `leave`, or with the end of its self-lease. The self-lease is how long a broker may serve without
+ * a new entry of its own. If the outcome of an append is unknown, the incarnation appends the same
+ * entry again until the entry is known to be in the log. Only then does the incarnation make the
+ * next entry.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { CommandQueue } from './commandQueue.js'

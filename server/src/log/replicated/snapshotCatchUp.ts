@@ -66,8 +66,7 @@ export class SnapshotCatchUp {
           throw noSnapshotAvailable(position)
         }
         // The sender `broker` never joins, so every broker treats this entry as invalid. But every
-        // broker reads the notice in the entry.
-        // The entry has no commands.
+        // broker reads the notice in the entry. The entry has no commands.
         const entry = encodeCommands({ broker, n: 1, at: clock.wall() }, [], {
           snapshotWantedAfter: position,
         })
