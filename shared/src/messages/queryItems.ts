@@ -1,7 +1,7 @@
 /**
  * The items of a message `found`. A query of the kind `barriers`, `results` or `sessions` has such
- * items as its answer: calls at barriers, kept results of `once`, and sessions. `clientMessages.ts` explains
- * these terms, and `brokerMessages.ts` explains the times.
+ * items as its answer: calls at barriers, kept results of `once`, and sessions.
+ * `clientMessages.ts` explains these terms, and `brokerMessages.ts` explains the times.
  */
 
 /** A call that waits at a barrier. Queries of the kind `barriers` list these items. */

@@ -64,7 +64,6 @@ export class SnapshotStore {
 
   /** Removes all snapshots before this position, including incomplete snapshots. */
   async removeBefore(position: number): Promise<void> {
-    // From the first chunk of all snapshots up to the first chunk of the snapshot at `position`.
     const { key } = allUnder(this.#chunkPrefix)
     // The range ends before the first key of the snapshots of this position.
     const { key: range_end } = allUnder(`${this.#chunkPrefix}${sortable(position)}`)
