@@ -216,7 +216,10 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
   }
 }
 
-/** The likely reason of a loss that the broker could not report while the connection was gone. */
+/**
+ * The likely reason of a loss that the broker could not report while the connection was gone. A
+ * lock with neither `ttl` nor `maxHold` ends within its session only by a steal or a revocation.
+ */
 export function likelyReason(ttl: number | undefined, maxHold?: number): BrokerLossReason {
   if (ttl !== undefined) return 'expired'
   return maxHold === undefined ? 'stolen' : 'maxHold'

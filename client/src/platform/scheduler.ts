@@ -25,7 +25,7 @@ export class Scheduler {
   /** When the timer is due, by the monotonic clock; Infinity if no timer is set. */
   #timerDueAt = Infinity
   #checkedAt = 0
-  #stopped = false
+  #isStopped = false
   #keepsProcessAlive = true
 
   constructor(clock: Clock) {
@@ -50,7 +50,7 @@ export class Scheduler {
 
   /** Runs the task at `due`, a time of the monotonic clock. Replaces the task's former time. */
   at(task: Task, due: number): void {
-    if (this.#stopped) return
+    if (this.#isStopped) return
     this.#plainTasks.set(task, due)
     if (due < this.#timerDueAt) this.#arm()
   }
@@ -62,7 +62,7 @@ export class Scheduler {
 
   /** Runs the task when the expiry has passed on one clock. Replaces the task's former expiry. */
   atExpiry(task: Task, expiry: ClockTimes): void {
-    if (this.#stopped) return
+    if (this.#isStopped) return
     const { monotonic, wall } = expiry
     // If the new expiry is no earlier than the former expiry, the timer need not change. Without
     // this check, `#arm` would read the clocks each time the session's expiry is extended.
@@ -105,7 +105,7 @@ export class Scheduler {
 
   /** Stops the scheduler, which then runs no further task. */
   stop(): void {
-    this.#stopped = true
+    this.#isStopped = true
     this.#disarm()
   }
 
@@ -115,7 +115,7 @@ export class Scheduler {
     this.runExpired()
     const now = this.#clock.monotonic()
     for (let task = this.#plainTasks.popDue(now); task; task = this.#plainTasks.popDue(now)) {
-      if (this.#stopped) return
+      if (this.#isStopped) return
       task.onDue()
     }
     this.#arm()
@@ -124,7 +124,7 @@ export class Scheduler {
   /** Sets the timer for the earliest task, unless the timer is due early enough already. */
   #arm(): void {
     const due = this.#nextDue()
-    if (this.#stopped || due >= this.#timerDueAt) return
+    if (this.#isStopped || due >= this.#timerDueAt) return
     this.#disarm()
     this.#timerDueAt = due
     const ms = Math.ceil(due - this.#clock.monotonic())

@@ -71,7 +71,8 @@ const minTimeoutMs = 500
 export function connectTimeoutFor(lease: number, brokers: number, failedRounds: number): number {
   if (lease === 0) return maxTimeoutMs
   // The client notices a dead connection after half of the lease. The first round must fit into the
-  // other half, unless the tries would then be too short.
+  // other half, unless the tries would then be too short. A third of the lease fits into this half,
+  // and leaves time for the delay before the round.
   const ms =
     brokers === 1
       ? Math.max(lease / 3, minTimeoutMsForOne)
@@ -322,6 +323,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
       this.#connection = new Connection(this.#environment, WebSocket, url, hello, this)
       if (!this.#keepsProcessAlive) this.#connection.keepProcessAlive(false)
     } catch (cause) {
+      // There was no WebSocket, so there is no close code either: 1006.
       this.#tryFailed({ code: 1006, reason: '', cause })
       return
     }

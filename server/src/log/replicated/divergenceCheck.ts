@@ -90,6 +90,7 @@ export class DivergenceCheck {
   /** Adds the digest of a broker, which may be this broker. */
   addDigest(broker: string, [position, value]: readonly [number, string]): void {
     const { digests } = this.#round?.position === position ? this.#round : {}
+    // Only the first digest of a broker counts.
     if (digests?.has(broker) === false) digests.set(broker, value)
   }
 
