@@ -32,7 +32,7 @@ export interface ConnectionsDeps {
   /** Counts the effects of the commands, which measure the work of a command. */
   readonly liveTable: LiveTable
   readonly log: { submit(command: Command): void }
-  readonly clock: { wall(): number; monotonic(): number }
+  readonly clock: { wall(): number }
   readonly observer: Observer | undefined
 }
 
@@ -122,8 +122,8 @@ export class Connections implements ConnectionListener<Connection> {
     // The suspension of a session without a grace ends the session, which may release thousands of
     // locks. Thousands of connections may also end in the same turn. In these cases the scheduler
     // suspends the session later, after messages of other clients.
-    // This call tells the scheduler the time, on which its `unitsLeft` depends.
-    scheduler.allowanceAt(clock.monotonic())
+    // This call makes the scheduler read the clock, on which its `unitsLeft` depends.
+    scheduler.allowanceNow()
     if (canEndInOneTurn(session) && scheduler.unitsLeft > 0) scheduler.spend(suspend())
     else {
       this.#suspendedLater.add(connection)

@@ -51,9 +51,9 @@ export class AddressPacer<W extends ArrivalWork> {
    */
   tryNow(arrival: W): boolean {
     this.#scheduleEndTurn()
-    const { scheduler, clock } = this.#deps
-    // This call tells the scheduler the time, on which its `unitsLeft` depends.
-    scheduler.allowanceAt(clock.monotonic())
+    const { scheduler } = this.#deps
+    // This call makes the scheduler read the clock, on which its `unitsLeft` depends.
+    scheduler.allowanceNow()
     if (this.#byAddress.size > 0 || this.#unitsLeft <= 0 || scheduler.unitsLeft <= 0) return false
     this.#work(arrival)
     return true

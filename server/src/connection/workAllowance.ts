@@ -50,7 +50,7 @@ export class WorkAllowance {
     const { scheduler } = this.#deps
     if (this.#turn === scheduler.turn) return
     this.#turn = scheduler.turn
-    const units = this.waitMs(now) > 0 ? 0 : scheduler.allowanceAt(now)
+    const units = this.waitMs(now) > 0 ? 0 : scheduler.allowanceNow()
     this.#unitsLeft = units
     if (units > turnBudget.minimum) {
       this.#endsAt = now + turnBudget.connectionMs

@@ -49,11 +49,12 @@ export class WorkScheduler {
   }
 
   /**
-   * The work budget of a connection whose first frame of this turn arrives, in units.
-   *
-   * @param now A monotonic time in ms.
+   * The work budget of a connection whose first frame of this turn arrives, in units. Reads the
+   * clock, so that {@link unitsLeft} depends on the present time. The scheduler reads its own clock,
+   * because callers count in different times: a connection counts in compensated time.
    */
-  allowanceAt(now: number): number {
+  allowanceNow(): number {
+    const now = this.#clock.monotonic()
     this.#beganAt ??= now
     this.#elapsedMs = now - this.#beganAt
     return Math.max(turnBudget.minimum, Math.min(turnBudget.connection, this.unitsLeft))

@@ -421,8 +421,11 @@ export class Granter {
   /** Begins or ends the quiet start. When it ends, the waiters of all keys are granted. */
   setQuiet({ quiet, at }: SetQuiet): void {
     this.quiet = quiet
-    // At the beginning of the quiet start, `#isReady` lets the loop grant nothing.
-    for (const keyState of this.keys.values()) this.grantWaiters(keyState, at)
+    // At the beginning of the quiet start, `#isReady` lets the loop grant nothing. A copy, because
+    // granting may take a key out of use, and so out of the list.
+    for (const keyState of [...this.keys.values()]) {
+      if (!keyState.isIdle) this.grantWaiters(keyState, at)
+    }
   }
 
   /** Makes all later fences higher than the fence of the command. */

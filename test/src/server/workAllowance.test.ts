@@ -4,17 +4,19 @@
  * used up: on a slow machine, the time. So a client with slow messages delays no other client. A
  * paused connection works in slices, and each slice has a budget.
  */
-import { turnBudget, WorkAllowance, WorkScheduler } from '@holdfast/server/internal'
+import { turnBudget, unitsPerMs, WorkAllowance, WorkScheduler } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { FakeEnvironment } from './fakeEnvironment.js'
 import { BrokerHarness } from './harness.js'
 
 describe('the work allowance of a connection', () => {
+  let environment: FakeEnvironment
   let scheduler: WorkScheduler
   let allowance: WorkAllowance
 
   beforeEach(() => {
-    const { clock, endOfTurn } = new FakeEnvironment()
+    environment = new FakeEnvironment()
+    const { clock, endOfTurn } = environment
     scheduler = new WorkScheduler({ clock, endOfTurn })
     allowance = new WorkAllowance({ scheduler, workPerSecond: 1_000_000 })
   })
@@ -58,7 +60,8 @@ describe('the work allowance of a connection', () => {
   })
 
   it('limits the guaranteed minimum of a connection in time too', () => {
-    scheduler.allowanceAt(1_000)
+    scheduler.allowanceNow()
+    environment.stopFor(turnBudget.ms)
     allowance.beginTurn(1_000 + turnBudget.ms)
     expect(allowance.unitsLeft).to.equal(turnBudget.minimum)
     expect(allowance.mustLookAtClock).to.equal(true)
@@ -67,12 +70,20 @@ describe('the work allowance of a connection', () => {
   })
 
   it('begins the next turn without the time limit of the last turn', () => {
-    scheduler.allowanceAt(1_000)
+    scheduler.allowanceNow()
+    environment.stopFor(50)
     allowance.beginTurn(1_050)
     scheduler.nextTurn()
     allowance.beginTurn(1_060)
     expect(allowance.mustLookAtClock).to.equal(false)
     expect(allowance.unitsLeft).to.equal(turnBudget.connection)
+  })
+
+  it('does not count a pause of the broker, which compensated time leaves out, as time of a turn', () => {
+    // An earlier pause has made the compensated time of the connection lower than the clock.
+    scheduler.allowanceNow()
+    allowance.beginTurn(environment.clock.monotonic() - 5_000)
+    expect(scheduler.unitsLeft).to.equal(turnBudget.ms * unitsPerMs)
   })
 })
 

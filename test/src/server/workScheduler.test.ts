@@ -18,18 +18,24 @@ describe('the work scheduler', () => {
   })
 
   it('allows a connection less work the longer the turn takes, but at least a minimum', () => {
-    const allowances = [0, 1, 1.5, 1.75, 2, 50].map((ms) => scheduler.allowanceAt(1_000 + ms))
+    const passedMs = [0, 1, 0.5, 0.25, 0.25, 48]
+    const allowances = passedMs.map((ms) => {
+      environment.stopFor(ms)
+      return scheduler.allowanceNow()
+    })
     // A turn has 2 ms. A connection gets at most 1,000 units, and at least 96.
     expect(allowances).to.deep.equal([1_000, 1_000, 1_000, 500, 96, 96])
     expect(scheduler.unitsLeft).to.be.at.most(0)
   })
 
   it('gives the full budget again in the next turn', () => {
-    scheduler.allowanceAt(1_000)
-    scheduler.allowanceAt(1_050)
+    scheduler.allowanceNow()
+    environment.stopFor(50)
+    scheduler.allowanceNow()
     scheduler.nextTurn()
     expect(scheduler.unitsLeft).to.equal(turnBudget.ms * unitsPerMs)
-    expect(scheduler.allowanceAt(1_060)).to.equal(1_000)
+    environment.stopFor(10)
+    expect(scheduler.allowanceNow()).to.equal(1_000)
   })
 
   it('continues paused work in a later turn if earlier work took too long', () => {

@@ -5,6 +5,7 @@
  * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
  * grant.
  */
+import { LockTable } from '@holdfast/server/core'
 import { expect } from 'chai'
 import { TableDriver } from './tableDriver.js'
 
@@ -64,5 +65,19 @@ describe('table: a quiet start', () => {
     expect(driver.end('c')).to.include('withdrawn c#1 l ended')
     expect(driver.table.keys.size).to.equal(0)
     expect(driver.quiet(false)).to.deep.equal([])
+  })
+
+  it('grants the waiters of a key although the key before comes out of use', () => {
+    const grantsPerCommand = 2
+    const driver = new TableDriver(/* checked */ true, new LockTable(undefined, grantsPerCommand))
+    for (const session of ['a', 'b', 'c', 'd', 'e']) driver.open(session)
+    for (const session of ['a', 'b', 'c', 'd']) driver.once(session, 'k')
+    driver.quiet(true)
+    driver.lock('e', 'l')
+    // The value of the run of a reaches b and c. d must wait for the next command, whose answer
+    // takes the key k out of use.
+    driver.complete('a', 1, { value: '1' })
+    const effects = driver.quiet(false)
+    expect(effects).to.include.members(['answer d#1 result f1 1', 'granted e#1 l f2'])
   })
 })
