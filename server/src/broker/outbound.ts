@@ -62,8 +62,8 @@ export interface OutboundDeps {
   /** The cell of this broker for `welcome`, such as `1/4`; undefined if it serves all keys. */
   readonly cell: string | undefined
   /**
-   * Counts the work of the command that runs now. The cost of a long answer is added to
-   * `effectCount`, as if the command had more effects.
+   * The lock table of the broker. `effectCount` is the work that all commands have caused. The cost
+   * of a long answer is added to `effectCount`, as if its command had more effects.
    */
   readonly liveTable: { effectCount: number }
 }
@@ -109,7 +109,7 @@ export class Outbound {
   /**
    * Sends the messages and sets or clears the deadlines that follow from an effect. `arrived` says
    * that a call begins to wait at a barrier, and `departed` says that the call waits no longer.
-   * `keep` of `suspended` says whether the session lives on for its whole lease.
+   * The effect `suspended` has a boolean `keep`: whether the session lives on for its whole lease.
    */
   handleEffect(effect: Effect): void {
     const { time } = this.#deps
@@ -337,8 +337,9 @@ export class Outbound {
   }
 
   /**
-   * Suspends a session whose connection closed during the handshake. `keep: false` makes a session
-   * without a grace end at once, instead of with its lease.
+   * Suspends a session whose connection closed during the handshake. The command has `keep: false`,
+   * so that the session ends at once if it has no grace. With `keep: true` the session would live
+   * on for its lease.
    */
   #suspendAtOnce(session: Session): void {
     const { log, clock } = this.#deps
@@ -403,7 +404,7 @@ export class Outbound {
     connection.send(text)
   }
 
-  /** Starts the time for which a result is kept, `kept.keep` in ms. */
+  /** Starts the timer of a kept result. `kept.keep` is how long the result is kept, in ms. */
   #startKeep(kept: KeptResult): void {
     if (this.#isOwned(kept)) this.#deps.time.setTimer(kept, kept.keep)
   }

@@ -5,14 +5,17 @@
  */
 import { flagOf, placeholderOf, settingNames } from './settings.js'
 
-/** A flag as the user types it. */
-interface Flag {
-  readonly flag: string
-  /** The flag with a placeholder for its value, as in `--tokens FILE`. */
+/** What the user types for one option: one flag, or several flags joined by "and". */
+interface FlagText {
+  readonly flags: string
+  /** The same with a placeholder for each value, as in `--tokens FILE`. */
   readonly withValue: string
 }
 
-/** The settings of each option that has another name than its setting. */
+/**
+ * The options of the broker that have other names in the table of `holdfast serve` (`settings.ts`),
+ * with their names in this table.
+ */
 const settingsByOption = {
   auth: ['logUser', 'logPasswordFile'],
   authenticate: ['tokens'],
@@ -47,23 +50,23 @@ const clientFlags = {
   token: ['--token-file', 'FILE'],
 } as const
 
-const flagsByOption: ReadonlyMap<string, Flag> = new Map<string, Flag>([
-  ...Object.entries(clientFlags).map(([option, [flag, value]]): [string, Flag] => [
+const flagsByOption: ReadonlyMap<string, FlagText> = new Map<string, FlagText>([
+  ...Object.entries(clientFlags).map(([option, [flag, value]]): [string, FlagText] => [
     option,
-    { flag, withValue: `${flag} ${value}` },
+    { flags: flag, withValue: `${flag} ${value}` },
   ]),
-  ...settingNames.map((name): [string, Flag] => [name, flagsOf([name])]),
-  ...Object.entries(settingsByOption).map(([option, names]): [string, Flag] => [
+  ...settingNames.map((name): [string, FlagText] => [name, flagsOf([name])]),
+  ...Object.entries(settingsByOption).map(([option, names]): [string, FlagText] => [
     option,
     flagsOf(names),
   ]),
 ])
 
-function flagsOf(names: readonly (typeof settingNames)[number][]): Flag {
+function flagsOf(names: readonly (typeof settingNames)[number][]): FlagText {
   const flags = names.map((name) => `--${flagOf(name)}`)
   const placeholders = names.map((name) => placeholderOf(name)?.toUpperCase() ?? '')
   const withValues = flags.map((flag, i) => `${flag} ${placeholders[i]}`.trim())
-  return { flag: flags.join(' and '), withValue: withValues.join(' and ') }
+  return { flags: flags.join(' and '), withValue: withValues.join(' and ') }
 }
 
 /** A text in double quotes, which shows a value of the user and is therefore never translated. */
@@ -91,8 +94,8 @@ export function withFlags(message: string): string {
     const index = rest[3] as number
     const limit = /^limits\.(\w+)$/.exec(option ?? '')?.[1]
     if (limit !== undefined) return `--limit ${limit}`
-    const flag = option === undefined ? undefined : flagsByOption.get(option)
-    if (flag === undefined) return text
-    return index > adviceStart ? flag.withValue : flag.flag
+    const flagText = option === undefined ? undefined : flagsByOption.get(option)
+    if (flagText === undefined) return text
+    return index > adviceStart ? flagText.withValue : flagText.flags
   })
 }

@@ -33,7 +33,7 @@ export interface ExtraTerms {
   readonly scope?: number | undefined
 }
 
-/** An election, as the extras of a candidate's request or of the leader's lock keep it. */
+/** The election in the extras of a candidate's request, or of the leader's lock. */
 export class Election {
   /** JSON text; undefined without a value. */
   value: string | undefined
@@ -77,7 +77,7 @@ export class Scope<L, R, S> {
   readonly number: number
   /** The locks of the scope. A set has one lock here for each of its keys. */
   readonly locks = new Set<L>()
-  /** The locks of the scope that are not in the lists of their keys (see {@link KeyScopes}). */
+  /** The locks of the scope that are not in `locks` of any {@link KeyScopes} (see `scopes.ts`). */
   readonly unlistedLocks = new Set<L>()
   /** The request for which the scope waits; undefined if the scope does not wait. */
   waiting: R | undefined = undefined

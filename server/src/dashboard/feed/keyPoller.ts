@@ -1,6 +1,7 @@
 /**
- * Queries the key whose page is open, once a second and soon after each event of the key. So the
- * page shows the whole current queue, even if the broker has more locks than one query returns.
+ * Queries the key whose page is open, once a second and soon after each event of the key. Each
+ * query asks for only this key. So the page shows the current queue of the key, even if one query
+ * cannot return all locks of the broker.
  */
 import type { HoldfastError, LockEvent, QueryResult, Session } from '@holdfast/client'
 import type { PageEnvironment } from '../pageEnvironment.js'
@@ -70,7 +71,7 @@ export class KeyPoller {
     this.#cancelTimer?.()
     const { key } = this
     const { session } = this.#feed
-    // Later `select`, or `refresh` after a new connection, starts the queries again.
+    // The next call of `select`, or of `refresh` after a new connection, starts the queries again.
     if (key === undefined || session === undefined) return
     this.#isQuerying = true
     this.#isStale = false

@@ -60,6 +60,7 @@ export class LogIdentity {
   compare(row: Row, seen: SeenEntry): string | undefined {
     if (row['log_id'] !== this.#logId)
       throw this.lost('it is another log now', /* mustMark */ false)
+    // A broker that marks the log writes its reason into `broken`.
     if (row['broken'] !== null) throw this.lost(String(row['broken']), /* mustMark */ false)
     const newestPosition = Number(row['newest'])
     if (newestPosition < seen.position)
@@ -83,7 +84,7 @@ export class LogIdentity {
 
 /** The log has lost entries, or is another log. */
 export class LostLogError extends PostgresError {
-  /** The reason, which is also the reason in the error message of the other brokers. */
+  /** Why the log must not be used. A mark in the log contains this text for the other brokers. */
   readonly reason: string
   /** Whether the log must be marked, so that its other brokers stop. */
   readonly mustMark: boolean
