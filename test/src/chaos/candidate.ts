@@ -100,10 +100,11 @@ export class Candidate {
     const grantedAt = process.hrtime.bigint()
     const { fence } = leadership
     publication.fence = fence
-    // The client lost the leadership before it received the grant, so the candidate never led.
+    // If the client lost the leadership before it received the grant, the candidate never led.
     if (!leadership.held) return
     const tenure = { process: this.name, fence, requestedAt, grantedAt, givenUpAt: grantedAt }
-    // Notes the present time as `givenUpAt` if the candidate still leads.
+    // Moves `givenUpAt` to the present time if the candidate still leads. In the end `givenUpAt` is
+    // the newest time at which the candidate was known to lead.
     const confirmHeld = (): boolean => {
       const { held } = leadership
       if (held) tenure.givenUpAt = process.hrtime.bigint()
@@ -153,7 +154,7 @@ export class Candidate {
     return process.hrtime.bigint()
   }
 
-  /** A publication of now, with a value that no candidate has published before. */
+  /** A publication at the present time, of a value that no candidate has published before. */
   #nextPublication() {
     const value = `${this.name} ${this.publications.length}`
     return { process: this.name, value, publishedAt: process.hrtime.bigint() }

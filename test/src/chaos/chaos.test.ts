@@ -38,7 +38,8 @@ for (const engine of isFullRun ? engineNames : engineNames.slice(0, 1)) {
         separateLogs: true,
       })
       try {
-        // Each worker has used its locks at least twice, and each candidate has led five times.
+        // Wait until each worker has been granted two more locks, and each candidate has led five
+        // times.
         await world.untilServed(performance.now())
         await world.untilServed(performance.now())
         await world.election.waitForLeaderships(5)
@@ -90,7 +91,8 @@ for (const engine of engineNames) {
     }
 
     it('keep no lock after all clients have left', async () => {
-      // With fewer uses, the workers would not have contended for the locks.
+      // A tenure is one use of a lock. With fewer tenures, the workers would hardly have contended
+      // for the locks, and the tests before would prove nothing.
       expect(world!.tenureCount).to.be.greaterThan(20)
       expect(await world!.drain()).to.deep.equal([])
     })

@@ -179,7 +179,7 @@ describe('e2e: errors of connecting: the client', () => {
     ['answers with an incomplete welcome', '{"type":"welcome","session":7}'],
   ]
   for (const [title, answer] of answers) {
-    it(`rejects with UNAVAILABLE a server of the same subprotocol that ${title}`, async () => {
+    it(`rejects with UNAVAILABLE if a server has Holdfast's subprotocol, but ${title}`, async () => {
       const server = createServer()
       const sockets = new WebSocketServer({ server, handleProtocols: () => 'holdfast.v1' })
       sockets.on('connection', (socket) => socket.on('message', () => socket.send(answer)))
@@ -258,9 +258,9 @@ describe('e2e: errors of a closed session: the client', () => {
   it('rejects every call after close with SESSION_CLOSED, and close may be called again', async () => {
     const { sessions } = await stage.brokerWithSessions('ann')
     const [ann] = sessions
-    const held = await ann!.lock('held')
+    const lock = await ann!.lock('held')
     const closing = ann!.close()
-    expect(held.held).to.equal(false)
+    expect(lock.held).to.equal(false)
     await Promise.all([closing, ann!.close()])
     expect(ann!.state).to.equal('closed')
     await rejection(ann!.lock('k'), 'SESSION_CLOSED')
@@ -272,7 +272,7 @@ describe('e2e: errors of a closed session: the client', () => {
     )
     await rejection(ann!.query(), 'SESSION_CLOSED')
     await rejection(ann!.stats(), 'SESSION_CLOSED')
-    await rejection(held.refresh(), 'LOCK_NOT_HELD')
+    await rejection(lock.refresh(), 'LOCK_NOT_HELD')
     expect(() => ann!.watch('k', () => {})).to.throw(HoldfastError, /closed/)
     await ann!.close()
   })

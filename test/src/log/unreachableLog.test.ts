@@ -40,12 +40,13 @@ describe('a broker whose self-lease has ended', () => {
     ['an invalid request', { type: 'lock', id: 1, key: '' }, 'failed'],
   ]
   for (const [name, message, answer] of cases) {
-    it(`does not answer ${name}, not even before its timers run`, async () => {
+    it(`does not answer ${name} after a pause, even before overdue timers run`, async () => {
       const cluster = new Cluster()
       const a = await cluster.startBroker()
       const alice = await cluster.client(a)
       alice.say(message)
       expect(alice.heard().map(({ type }) => type)).to.deep.equal([answer])
+      // The process stops for longer than the self-lease, and no overdue timer has run yet.
       cluster.environment.stopFor(5_900)
       alice.say(message)
       expect(alice.heard()).to.deep.equal([])
@@ -53,7 +54,7 @@ describe('a broker whose self-lease has ended', () => {
     })
   }
 
-  it('does not report that it is ready, not even before its timers run', async () => {
+  it('does not report after a pause that it is ready, even before overdue timers run', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
     expect(a.broker.isServing).to.equal(true)
@@ -138,7 +139,8 @@ describe('a broker with an unreachable log', () => {
     const a = await cluster.startBroker({ limits: { locksPerSession: 300_000 } })
     const [alice, bob] = [await cluster.client(a), await cluster.client(a)]
     a.source.cut()
-    // Each `ack` is a command in the queue, which is long from 100,000 commands on.
+    // A client sends `ack` for answers that it received. The broker makes each `ack` a command in
+    // its queue. A queue of 100,000 commands is long.
     const ack = { type: 'ack', ids: [] }
     for (let i = 0; i < 103; i++) alice.socket.say(...Array.from({ length: 1_000 }, () => ack))
     // The broker limits its work in one turn of the event loop, so it needs several turns.

@@ -101,7 +101,8 @@ describe('holdfast run at a terminal', () => {
     await terminal.until(/\[ready\] /)
     expect([isAlive(pid), broker.query().heldCount]).to.deep.equal([true, 1])
     terminal.type('fg; echo =$?=\n')
-    // When the screen shows the typed line, the shell has read it. Only the command reads `hello`.
+    // When the screen shows the typed line, the shell has read the line. If `hello` were typed
+    // earlier, the shell, and not the command, could read `hello`.
     await terminal.until(/echo =\$\?=\s/)
     terminal.type('hello\n')
     await terminal.until(/got hello\s+=3=\s/)

@@ -2,6 +2,9 @@
  * Tests `@holdfast/client/react` in a tab of Chromium that is frozen. While the tab is frozen, no
  * code of the page runs, and the broker ends the session of the page when its lease (the longest
  * silence of a session) is over. A session in Node is the rival of the page.
+ *
+ * The page shows the state of its lock, the error (`ok` for none) and the names of the holders. An
+ * example is `held ok by [page]`.
  */
 import { connect, type Session } from '@holdfast/client'
 import { expect } from 'chai'
@@ -71,7 +74,7 @@ for (const version of reactVersions) {
     const setState = (state: 'frozen' | 'active') =>
       tab.send('Page.setWebLifecycleState', { state })
 
-    /** Opens another tab, because Chromium freezes only hidden tabs, and then freezes the tab. */
+    /** Opens another tab, because only a hidden tab can freeze. Then freezes the first tab. */
     async function freeze(): Promise<void> {
       other = await browser.open(`${site.origin}/other.html`)
       await setState('frozen')

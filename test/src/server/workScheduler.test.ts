@@ -1,7 +1,8 @@
 /**
  * Tests the work scheduler on a fake clock. A turn of the event loop has a budget of work units and
  * a budget of time. A turn ends when one of the two budgets is used up. On a slow machine, the
- * budget of time is used up first.
+ * budget of time is used up first. The time of a turn begins with the first call of `allowanceNow`
+ * in this turn.
  */
 import { type PacedWork, turnBudget, unitsPerMs, WorkScheduler } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -23,7 +24,8 @@ describe('the work scheduler', () => {
       environment.stopFor(ms)
       return scheduler.allowanceNow()
     })
-    // A turn has 2 ms. A connection gets at most 1,000 units, and at least 96.
+    // A turn has 2 ms, and 2,000 units for each ms that is left. A connection gets at most 1,000
+    // units, and at least 96. After 1.75 ms, 0.25 ms and so 500 units are left.
     expect(allowances).to.deep.equal([1_000, 1_000, 1_000, 500, 96, 96])
     expect(scheduler.unitsLeft).to.be.at.most(0)
   })
@@ -34,6 +36,7 @@ describe('the work scheduler', () => {
     scheduler.allowanceNow()
     scheduler.nextTurn()
     expect(scheduler.unitsLeft).to.equal(turnBudget.ms * unitsPerMs)
+    // The time of the new turn has not begun yet, so these 10 ms do not count.
     environment.stopFor(10)
     expect(scheduler.allowanceNow()).to.equal(1_000)
   })
@@ -60,15 +63,16 @@ describe('the work scheduler', () => {
     expect(order).to.deep.equal(['slow', 'next', 'last'])
   })
 
-  it('does no paused work in the turns after work that exceeded the budget of its turn', () => {
-    // Paused work gets half of the units that other work has left, and here no other work runs.
+  it('lets paused work wait for the turns whose units earlier paused work has used up', () => {
+    // Paused work gets half of the units that remain after other work. Here no other work runs.
     const unitsOfPausedWork = (turnBudget.ms * unitsPerMs) / 2
     const order: string[] = []
     for (const name of ['expensive', 'next']) {
       scheduler.add({
         work: () => {
           order.push(name)
-          // This work uses up the units of its own turn and of the next two turns.
+          // This work uses up the units of its own turn and of the next two turns. In the fourth
+          // turn 0.7 of the units remain, so the next work runs.
           return 3.3 * unitsOfPausedWork
         },
       })

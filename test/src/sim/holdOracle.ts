@@ -9,7 +9,7 @@ import type { RunReport } from './runReport.js'
 
 /**
  * The factor by which a hold may be longer or shorter. The clock of a broker may be wrong by 1 %,
- * and among several brokers by 0.5 % more. Times are whole ms.
+ * and among several brokers by 0.5 % more. The last 0.1 % allows for times in whole ms.
  */
 const clockTolerance = 1.016
 /** A hold may be shorter by this many ms, because timers fire early. */
@@ -31,7 +31,7 @@ export class HoldOracle {
     this.#now = now
   }
 
-  /** Another broker starts with an empty table. */
+  /** The next process of the only broker starts with an empty table. */
   brokerStarted(): void {
     this.#holds.clear()
   }

@@ -65,13 +65,14 @@ export class Oracles {
   /** The newest process of each machine. */
   readonly #runs = new Map<BrokerMachine, BrokerRun>()
   /**
-   * The runs by the present and former names of their brokers in the command log. The name '' is of
-   * a broker with a log of its own.
+   * The runs by the present and former names of their brokers in the command log. A broker with a
+   * log of its own is the owner broker '' of its sessions. With a shared log, no session has the
+   * owner broker ''.
    */
   readonly #runsByName = new Map<string, BrokerRun>()
   /**
-   * In a world without faults: when each failed lock request failed, in world time, by the metadata
-   * of the request.
+   * The world time of the failure of each lock request that has failed, by the metadata of the
+   * request. Stays empty in a world with faults.
    */
   readonly #failedRequests = new Map<string, number>()
   readonly #isFaultless: boolean
@@ -213,8 +214,10 @@ export class Oracles {
   }
 
   /**
-   * A table has applied a command. With a shared log this is the table of the log oracle or of a
-   * broker. Without a shared log all checks use the table of the only broker.
+   * A table has applied a command: the table of a broker, or the table of the log oracle. The
+   * session oracle of a broker checks each command that the table of this broker applies. The other
+   * oracles check one table: the table of the log oracle or, without a shared log, of the only
+   * broker.
    */
   applied(table: LockTable, command: Command, effects: readonly Effect[]): void {
     const { logOracle, machines } = this.cluster!
