@@ -78,8 +78,9 @@ function checksum(text: string): number {
  * Returns the checksum after one more byte. The definition of the checksum has eight steps, one for
  * each bit of the byte. For the polynomial 0x1021, which has the bits 12, 5 and 0, the shifts below
  * have the same result as the eight steps. `top` is the upper byte of the checksum, xor the new
- * byte. A one that leaves the checksum in one of the first four steps flips the bit that leaves
- * four steps later. `top ^= top >> 4` makes these flips.
+ * byte. Each step shifts the highest bit out. If that bit is 1 in one of the first four steps, the
+ * bit 12 of the polynomial flips the bit that the checksum shifts out four steps later.
+ * `top ^= top >> 4` makes these flips.
  */
 function withByte(crc: number, byte: number): number {
   let top = (crc >> 8) ^ byte

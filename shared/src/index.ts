@@ -8,9 +8,9 @@
  * - `@holdfast/shared/clientSchemas`: the schemas of all messages from clients, for tools
  * - `@holdfast/shared/brokerSchemas`: the schemas of all messages from brokers, for tools
  * - `@holdfast/shared/idTable`: the class `IdTable`, which stores objects by numeric id. The lock
- *   table of the broker (`server/src/core`) imports only `idTable` and types from outside its
- *   folder. Another import could bring in something that differs between brokers, such as a clock.
- *   Every broker must compute the same results from the same commands.
+ *   table of the broker, in `server/src/core`, imports nothing from outside that folder except
+ *   `IdTable` and types. Another import could bring in something that differs between brokers, such
+ *   as a clock. Every broker must compute the same results from the same commands.
  */
 
 export { type Cell, cellOfSlot, cellText, parseCell, slotCount, slotOf } from './cells.js'

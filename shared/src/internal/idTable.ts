@@ -71,7 +71,8 @@ export class IdTable<T extends TableMember> {
   /** Removes a member. Does nothing if the table does not contain this object. */
   remove(member: T): void {
     const slots = this.#slots
-    // A table that never had a member has no slots, so `#slotOf` cannot search it.
+    // An empty table may have no slots to search. Its slot 0 is empty or does not exist, so the
+    // method returns in the next line.
     let hole = this.#size === 0 ? 0 : this.#slotOf(member.tableId)
     if (slots[hole] !== member) return
     // A search ends at the first empty slot. So the hole, which is the slot to empty, must not lie

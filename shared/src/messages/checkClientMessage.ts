@@ -3,13 +3,15 @@
  * any text.
  *
  * The check has two stages:
- * 1. `isValidFast` accepts valid messages. The checks of the four most frequent types are written
- *    by hand in this file, and the checks of the other types use the tables in `clientShapes.ts`.
- *    A check by the library superstruct would cost more than all other work for a message.
- * 2. `validateWithSchema` checks a message that the first stage does not accept. This stage uses
- *    the superstruct schemas in `clientSchemas.ts`, and explains why a message is not valid.
+ * 1. `isValidFast` accepts all valid messages. The checks of the four most frequent types are
+ *    written by hand in this file, and the checks of the other types use the tables in
+ *    `clientShapes.ts`. A check by the library superstruct would cost more than all other work for
+ *    a message.
+ * 2. `validateWithSchema` explains why a message that the first stage does not accept is not valid.
+ *    This stage uses the superstruct schemas in `clientSchemas.ts`.
  *
- * A property test proves that both stages accept the same messages.
+ * A property test compares the two stages: both must accept exactly the same messages. If the first
+ * stage refused a valid message by mistake, the second stage would still accept the message.
  */
 import type { StructError } from 'superstruct'
 import type { ErrorCode } from '../errors.js'
@@ -45,7 +47,7 @@ export function validate(value: unknown): ClientMessage | InvalidMessage {
   }
 }
 
-/** The first stage. True if the message is certainly valid; false if the schemas must decide. */
+/** The first stage: whether the value is a valid message. */
 export function isValidFast(value: unknown): value is ClientMessage {
   if (typeof value !== 'object' || value === null) return false
   switch ((value as { type?: unknown }).type) {
@@ -75,8 +77,10 @@ export function validateWithSchema(value: unknown): ClientMessage | InvalidMessa
       'the message has no known type: set "type" to a message type of the protocol',
     )
   }
-  // The depth of the message is one level more than the depth of the metadata in the message.
+  // A `complete` may have more JSON values than other messages, because it has the value of a
+  // `once`. Undefined stands for the limit of the other messages.
   const maxValues = type === 'complete' ? maxJsonValuesWithResult : undefined
+  // The depth of the message is one level more than the depth of the metadata in the message.
   if (!isWithinJsonLimits(value, maxMetadataDepth + 1, maxValues)) {
     return invalidMessage(
       value,
@@ -119,9 +123,10 @@ function codeFor(failure: StructError): ErrorCode {
 }
 
 /**
- * The error message for a failure: the field, its value unless that is text, and where the allowed
- * values are. The message contains the name of a field only if the protocol has that field, because
- * an error message must not repeat hostile text.
+ * The error message for a failure: the field, its value, and a reference to PROTOCOL.md, which
+ * lists the allowed values. The message does not repeat a value that is a string. The message
+ * contains the name of a field only if the protocol has that field, because an error message must
+ * not repeat hostile text.
  */
 function messageFor(failure: StructError): string {
   const [field, ...rest] = failure.path as readonly (string | number)[]
@@ -133,8 +138,8 @@ function messageFor(failure: StructError): string {
 }
 
 /**
- * True if the value is certainly a valid `lock` message: every field is known and valid, and no
- * required field is missing. False if the schema must decide.
+ * Whether the value is a valid `lock` message: every field is known and valid, and no required
+ * field is missing.
  */
 function isLock(value: object): boolean {
   let requiredFieldsFound = 0

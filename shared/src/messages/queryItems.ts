@@ -1,7 +1,8 @@
 /**
- * The items of a message `found`. A query of the kind `barriers`, `results` or `sessions` has such
- * items as its answer: calls at barriers, kept results of `once`, and sessions.
- * `clientMessages.ts` explains these terms, and `brokerMessages.ts` explains the times.
+ * The items of the answers (messages `found`) to queries of the kinds `barriers`, `results` and
+ * `sessions`: calls at barriers, kept results of `once`, and sessions. The items of the other
+ * queries, locks and waiting requests, are in `brokerMessages.ts`, which also explains the times.
+ * `clientMessages.ts` explains the terms.
  */
 
 /** A call that waits at a barrier. Queries of the kind `barriers` list these items. */
