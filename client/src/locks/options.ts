@@ -36,7 +36,10 @@ import type {
   SpecialParams,
 } from '../transport/messages.js'
 
-/** The options of `session.tryLockAll`, which all other lock requests have too. */
+/**
+ * The options of `session.tryLockAll`. `tryLock`, `lock` and `lockAll` have these options too, and
+ * `singleflightLock` has all of them except `onContended`.
+ */
 export interface TryLockSetOptions {
   /**
    * The lock expires this long after its grant or last refresh, in ms. Default: the lock never
@@ -62,7 +65,7 @@ export interface TryLockSetOptions {
   readonly onContended?: ((contended: ContendedNotice) => void) | undefined
 }
 
-/** The option that only requests that may wait have. */
+/** The option that `lock` and `lockAll` have in addition, because their requests may wait. */
 interface WaitingOptions {
   /**
    * Called once if the request has to wait. The argument has `ahead`, the number of requests that
@@ -243,6 +246,8 @@ export function checkLockSet(
   checkTtl(ttl)
   checkTimeout(timeout)
   checkSignal(signal)
+  // The `Lock` object of a set shows the key, mode, permits and capacity of the first item. The
+  // message to the broker has only `items`.
   const [{ key, mode = 'exclusive', permits, capacity }] = items as [LockItem]
   const firstMode: LockMode = capacity === undefined ? mode : 'permits'
   const special = { items, permits, capacity }

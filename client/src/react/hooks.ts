@@ -91,6 +91,7 @@ const getUnknown = () => unknownHolders
 export function useHolders(selection: HoldersSelection | undefined): Holders {
   const { session } = useSession()
   const { key, prefix } = selection ?? {}
+  // `faultOfSelection` also reports unknown fields, so a change of the names must call it again.
   const fieldNames = Object.keys(selection ?? {}).join()
   // biome-ignore lint/correctness/useExhaustiveDependencies: the selection is new in each render
   const errorResult = useMemo(() => {
@@ -112,11 +113,11 @@ export function useHolders(selection: HoldersSelection | undefined): Holders {
 
 /** The result of `useLeader`. */
 export interface UsedLeader {
-  /** Undefined while no session leads, and until the broker has sent the leader. */
+  /** Undefined while no session leads, and while `isKnown` is false. */
   readonly leader: Leader | undefined
   /** Whether the session of this component leads. */
   readonly isMe: boolean
-  /** Whether the broker has sent the leader. */
+  /** Whether the broker has reported which session leads, or that no session leads. */
   readonly isKnown: boolean
   /** Why the broker refuses to show the leader, such as `FORBIDDEN`. */
   readonly error: HoldfastError | undefined

@@ -7,10 +7,11 @@
  * A *stored request* is a request whose response the broker stores. At most 512 stored requests
  * count against the *window* at a time. A stored request counts against the window from its sending
  * until the broker confirms an `ack` that the client sent after the request. The broker confirms an
- * `ack` only after the broker has handled all earlier requests. At that time the broker has sent
- * the responses to all these requests, except to requests that wait at the broker. So the window
- * bounds the responses that the broker stores, apart from responses to requests that waited. In a
- * session without a grace the broker stores no responses, and the window has no limit.
+ * `ack` only after the broker has handled all earlier requests. Before the confirmation, the client
+ * receives the responses to all these requests, except to requests that wait at the broker. The
+ * client acknowledges responses as soon as it has 64, and the broker then deletes the responses. So
+ * the window bounds the responses that the broker stores, apart from responses to requests that
+ * waited. In a session without a grace the broker stores no responses, and the window has no limit.
  */
 import { maxUnacknowledgedResponses } from '@holdfast/shared'
 import type { Connection } from '../transport/connection.js'
@@ -38,7 +39,9 @@ export class AckWindow {
   #inFlightAcks: { readonly messageNumber: number; readonly ids: readonly number[] }[] = []
 
   /**
-   * Begins a connection. Responses whose acknowledgement may be lost are acknowledged again.
+   * Begins a connection. After a resume, responses whose acknowledgement may be lost count as
+   * unacknowledged again, so the next call of `acknowledge` includes them. In a new session, no
+   * response is left to acknowledge.
    *
    * @param brokerStores Whether the broker stores responses of this session.
    * @param isResumed Whether the session was resumed.
@@ -105,9 +108,9 @@ export class AckWindow {
 
   /**
    * Call when the broker confirms that it has received the first `receivedCount` messages of this
-   * connection. The window opens only if the last of these messages is an `ack` of the client. For
-   * an `ack`, the broker has also handled all earlier messages and sent their responses. For a
-   * `pong`, the broker may have received earlier messages that it has not handled yet.
+   * connection. The broker confirms each `ack` and each `pong` of the client. The window opens only
+   * after the confirmation of an `ack`, because the broker has then handled all earlier messages.
+   * The broker confirms a `pong` at once, perhaps before it has handled all earlier messages.
    */
   onReceiptConfirmed(receivedCount: number): void {
     if (!this.#inFlightAcks.some(({ messageNumber }) => messageNumber === receivedCount)) return

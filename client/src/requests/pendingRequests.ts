@@ -70,13 +70,15 @@ export class PendingRequests {
    * sends the request again with a new id, and returns true. Two refusals are not final:
    * - `QUOTA_EXCEEDED`, if stored responses have used up the quota. An acknowledgement makes the
    *   broker delete stored responses.
-   * - `BAD_MESSAGE` for a repeated request. The broker refused the request the first time too,
-   *   because otherwise the repetition would get the stored response, or continue to wait. The
-   *   client did not receive that refusal. The request needs a new id, because the broker refuses
-   *   an id that is lower than an id used since.
+   * - `BAD_MESSAGE` for a repeated request. If the session has used a higher id, the broker accepts
+   *   a repeated id only for a request that waits or has a stored response. A request with neither
+   *   was refused the first time too, and the client did not receive that refusal. With a new id,
+   *   the broker checks the request anew.
    */
   reissue(request: Request, { code }: Failed): boolean {
     const isRefusedRepeat = code === 'BAD_MESSAGE' && request.isRepeat
+    // The refusal may be about another quota, such as the number of locks. Only above the threshold
+    // does the client assume that the stored responses have used up the quota.
     const isQuotaOfStoredResponses =
       code === 'QUOTA_EXCEEDED' && this.#ackWindow.unconfirmedCount > request.reissueThreshold
     const mayReissue = isRefusedRepeat || isQuotaOfStoredResponses
@@ -135,8 +137,8 @@ export class PendingRequests {
     }
     for (const request of requests) {
       if (request.brokerStoresResponse) continue
-      // The broker stores no response to this request, so the broker would refuse the former id.
-      // The request gets a new id, which must be sent after all former ids, because ids must rise.
+      // The broker remembers neither this request nor its id, so the client sends the request as if
+      // it were new: `add` gives the request a new id, which is higher than all former ids.
       this.remove(request)
       this.add(request)
     }
