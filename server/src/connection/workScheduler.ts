@@ -50,8 +50,8 @@ export class WorkScheduler {
 
   /**
    * The work budget of a connection whose first frame of this turn arrives, in units. Reads the
-   * clock, so that {@link unitsLeft} depends on the present time. The scheduler reads its own clock,
-   * because callers count in different times: a connection counts in compensated time.
+   * clock, so that {@link unitsLeft} depends on the present time. The scheduler reads its own
+   * clock, because callers count in different times: a connection counts in compensated time.
    */
   allowanceNow(): number {
     const now = this.#clock.monotonic()
