@@ -39,6 +39,7 @@ export {
   isKnownEvent,
 } from './messages/checkBrokerMessage.js'
 export * from './messages/clientMessages.js'
+export { isWithinJsonLimits } from './messages/jsonLimits.js'
 export * from './messages/queryItems.js'
 export { parseBrokerFrame } from './parseBrokerFrame.js'
 export { parseClientFrame } from './parseClientFrame.js'

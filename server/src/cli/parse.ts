@@ -2,7 +2,13 @@
  * Parses the values of options (numbers, durations, lists) and reads the files that options name.
  */
 import { readFileSync } from 'node:fs'
-import { maxDurationMs, maxMetadataBytes, maxMetadataDepth, utf8Length } from '@holdfast/shared'
+import {
+  isWithinJsonLimits,
+  maxDurationMs,
+  maxMetadataBytes,
+  maxMetadataDepth,
+  utf8Length,
+} from '@holdfast/shared'
 import { InvalidArgumentError } from 'commander'
 import { Exit, exitCodes } from './exitCodes.js'
 
@@ -74,14 +80,8 @@ export function jsonValue(text: string): unknown {
   if (utf8Length(JSON.stringify(value)) > maxMetadataBytes) {
     throw new InvalidArgumentError(`It must be JSON of at most ${maxMetadataBytes} bytes.`)
   }
-  if (depthOf(value) <= maxMetadataDepth) return value
+  if (isWithinJsonLimits(value, maxMetadataDepth)) return value
   throw new InvalidArgumentError(`It must be JSON with at most ${maxMetadataDepth} levels.`)
-}
-
-/** How many arrays and objects of a JSON value are inside each other. The value must be short. */
-function depthOf(value: unknown): number {
-  if (typeof value !== 'object' || value === null) return 0
-  return 1 + Math.max(0, ...Object.values(value).map(depthOf))
 }
 
 /** Makes a parser for a text of 1 to `maxLength` UTF-16 units. */
