@@ -36,7 +36,7 @@ export class Director {
   readonly #keys: readonly string[]
   readonly #workers = new Map<string, Worker>()
   #isStopping = false
-  /** Resolves the promise of `killHolder`; undefined if no worker is to be killed. */
+  /** Resolves the promise of `killHolder`; undefined if the demo kills no worker. */
   #onKilled: (() => void) | undefined
   /** Called when a worker has finished its job. */
   #onIdle: () => void = () => {}

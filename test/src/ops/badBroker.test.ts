@@ -154,7 +154,7 @@ describe('a command against a bad broker', () => {
     expect([code, ...err]).to.deep.equal([77, `holdfast: ${message.slice(0, 2_000)}…`])
   })
 
-  it('prints the error of a broker that aborts a request although nobody asked for it', async () => {
+  it('prints the error of a broker that aborts a request which the command did not cancel', async () => {
     const grace = { ...welcome, grace: 15_000, secret: 'secret' }
     const aborted = { type: 'failed', code: 'ABORTED', message: 'aborted by the broker' }
     const url = await start(answering(({ id }, { send }) => send({ ...aborted, id }), grace))
