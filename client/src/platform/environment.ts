@@ -51,8 +51,9 @@ export function readClocks(clock: Clock): ClockTimes {
  * The client keeps the platform's functions that exist when this module loads, because fake timers
  * of a test may replace these functions later. With a fake clock that stands still, the client
  * would treat a lock as held for ever. The functions are bound, because a browser checks the object
- * on which they are called. The marks `@__PURE__` let a bundler leave out the calls of `bind` if
- * the page does not use the clock.
+ * on which they are called. The annotation at each `bind` lets a bundler leave out the call if the
+ * page does not use the clock. This comment does not spell the annotation, because rollup warns of
+ * an annotation at which no call follows.
  */
 const clock: Clock = {
   monotonic: /* @__PURE__ */ performance.now.bind(performance),
