@@ -19,8 +19,12 @@ import { subprotocol } from '@holdfast/shared'
 import { expect } from 'chai'
 import { encodeFrame, frame } from './upgraded.js'
 
-/** The most bytes of answers to pings that the broker buffers while the client does not read. */
-const maxUnreadBytes = 33 * 1024
+/**
+ * The most bytes of answers to pings that the broker buffers while the client does not read. A
+ * socket with more than 32 KiB is full and answers no further ping; the last answer has less than
+ * 1 KiB.
+ */
+const maxUnreadBytes = (32 + 1) * 1024
 
 /** A client on a fake TCP socket, and the events of the broker's socket. */
 class Peer {
@@ -207,6 +211,7 @@ describe('a WebSocket of the broker', () => {
 
   it('stays open after an invalid frame, until the client has ended the connection', async () => {
     const peer = new Peer()
+    // The payload of a close frame is invalid with one byte, because a close code has two bytes.
     peer.raw.push(encodeFrame(frame(0x88, 'x')))
     await turns()
     expect(peer.heard).to.deep.equal(['fault'])
@@ -232,6 +237,7 @@ describe('a WebSocket of the broker', () => {
     peer.isBlocked = true
     for (let i = 0; i < 1_000; i++) {
       peer.ping(`${i} ${'x'.repeat(100)}`)
+      // Each ping arrives in another turn, so each is the newest ping of its turn.
       await turns(2)
     }
     expect(peer.socket.bufferedBytes).to.be.within(16 * 1024, maxUnreadBytes)

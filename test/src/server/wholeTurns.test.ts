@@ -2,7 +2,7 @@
  * Tests many clients that each send one message of very much work in the same turn of the event
  * loop. Each message releases many locks, grants many waiters, or visits many scopes in a check for
  * deadlocks. The broker handles only a few of these messages in each turn, and answers another
- * client in each turn. A fence is the number of a grant.
+ * client in each turn. A scope is one task of a session; a fence is the number of a grant.
  */
 import { costs, turnBudget } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -39,6 +39,7 @@ class Scene {
       const ids = Array.from({ length: Math.min(100, count - i) }, (_, j) => i + j + 1)
       client.say(...ids.map((id) => ({ ...message, id })))
     }
+    // Discards the answers to these requests.
     client.heard()
     return client
   }
@@ -77,6 +78,9 @@ const fromEachHolder =
   (messageFor: (key: string, fence: number) => object) =>
   (scene: Scene): [Client, object][] =>
     holdersWithWaiters(scene).map(({ client, key, fence }) => [client, messageFor(key, fence)])
+
+/** The work of one message that visits each scope once: the meter counts 4 units for a visit. */
+const workOfVisits = 4 * recordsEach
 
 const kinds: Record<string, MessageKind> = {
   'an unlock that grants many shared locks': {
@@ -118,7 +122,7 @@ const kinds: Record<string, MessageKind> = {
       }),
   },
   'a request that visits many scopes': {
-    workEach: 4 * recordsEach,
+    workEach: workOfVisits,
     prepare: (scene) => {
       scene.addWaitingScopes()
       return scene.joinMany().map((client) => {
@@ -127,7 +131,7 @@ const kinds: Record<string, MessageKind> = {
     },
   },
   'an upgrade that visits many scopes': {
-    workEach: 4 * recordsEach,
+    workEach: workOfVisits,
     prepare: (scene) => {
       scene.addWaitingScopes()
       return scene.joinMany().map((client) => {
@@ -213,12 +217,14 @@ describe('messages of much work in one turn', function () {
     expect(turns).to.be.above(2)
     expect(harness.broker.table.sessions.size).to.equal(0)
   })
+
   it('are spread over turns: the ends of many connections whose sessions have no locks', () => {
     const { harness } = new Scene()
     const { environment, broker } = harness
     const leaving = Array.from({ length: 300 }, () => harness.join({ lease }))
     environment.endTurn()
     for (const client of leaving) client.socket.drop()
+    // The broker ends these sessions at once, and the other sessions in later turns.
     const endedAtOnce = leaving.length - broker.table.sessions.size
     expect(endedAtOnce * costs.disconnect).to.be.within(1, 1.5 * turnBudget.all)
     environment.endTurn()
@@ -234,6 +240,7 @@ describe('messages of much work in one turn', function () {
       client.socket.drop()
       environment.stopFor(turnBudget.ms / 10)
     }
+    // After about 10 of the 50 ends, the time of the turn is used up.
     expect(broker.table.sessions.size).to.be.within(30, 45)
     environment.endTurn()
     expect(broker.table.sessions.size).to.equal(0)

@@ -18,6 +18,7 @@ describe('the work allowance of a connection', () => {
     environment = new FakeEnvironment()
     const { clock, endOfTurn } = environment
     scheduler = new WorkScheduler({ clock, endOfTurn })
+    // The tests use far less work than this rate allows.
     allowance = new WorkAllowance({ scheduler, workPerSecond: 1_000_000 })
   })
 
@@ -55,11 +56,14 @@ describe('the work allowance of a connection', () => {
       }
       allowance.chargeTurn(1)
     }
-    // A frame of 16 `lock` or `unlock` messages costs at most 80 units, and looks at no clock.
+    // The connection looks first after `turnBudget.minimum`, and then after each
+    // `turnBudget.lookAtClock`. So a frame of 16 `lock` or `unlock` messages, which costs at most
+    // 80 units, needs no look.
     expect(unitsAtLooks).to.deep.equal([96, 128, 160, 192])
   })
 
   it('limits the guaranteed minimum of a connection in time too', () => {
+    // The first call begins the time of the turn.
     scheduler.allowanceNow()
     environment.stopFor(turnBudget.ms)
     allowance.beginTurn(1_000 + turnBudget.ms)
@@ -103,7 +107,8 @@ describe('a connection whose messages take longer than usual', () => {
     }))
     client.socket.say(...requests)
     harness.environment.endOneTurn()
-    // 1 ms has passed after 10 messages. The broker looks at the clock after 96 units.
+    // The time of the connection, 1 ms, has passed after 10 messages. The broker notices this only
+    // when it looks at the clock, first after 96 units of work.
     expect(client.heard().length).to.be.within(10, 40)
     harness.environment.endTurn()
     expect(client.heard().at(-1)).to.include({ type: 'granted', id: 150 })

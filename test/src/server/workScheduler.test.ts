@@ -47,6 +47,7 @@ describe('the work scheduler', () => {
       work: (units) => {
         order.push(name)
         environment.pass(ms)
+        // The work reports that it used a tenth of its units, so only its time may end the turn.
         return units / 10
       },
     })

@@ -2,6 +2,9 @@
  * Checks that the installed `ws` meets the assumptions that `server/src/http/fastPath/index.ts`
  * lists. Each check must also fail for a changed `ws` that breaks the assumption. If a release of
  * `ws` fails a check, change or remove the fast path.
+ *
+ * The first byte of a frame is 0x81 for a text, 0x89 for a ping, and 0x01 and 0x80 for the first
+ * and the last frame of a text in several frames.
  */
 import type { Duplex } from 'node:stream'
 import { plainTextFrame } from '@holdfast/server/internal'
@@ -77,6 +80,7 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
 
   'emits no message that it refuses': (connect) => {
     const { read, heard } = connectReader(connect)
+    // The byte 0xff is not UTF-8.
     read(encodeFrame({ ...frame(0x81, ''), payload: Buffer.from([0xff]) }))
     read(encodeFrame(frame(0x81, 'behind')))
     assert.deepEqual(heard, [])

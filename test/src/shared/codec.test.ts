@@ -102,8 +102,9 @@ describe('shared: joinIntoFrames', () => {
   })
 
   it('fills a frame to the last byte of UTF-8', () => {
-    // A frame of two messages has 3 more bytes: two brackets and a comma. Each message is a text
-    // with two quotes. "é" has 2 bytes in UTF-8.
+    // A frame of two messages has 3 more bytes: two brackets and a comma. The two messages have 4
+    // quotes. "é" has 2 bytes in UTF-8, so a quarter of the other bytes is the number of "é" that
+    // fill half of the frame.
     const half = `"${'é'.repeat((maxOutputFrameBytes - 3 - 4) >> 2)}"`
     const bytesLeft = maxOutputFrameBytes - 3 - Buffer.byteLength(half)
     const frames = joinIntoFrames([half, `"${'x'.repeat(bytesLeft - 2)}"`])

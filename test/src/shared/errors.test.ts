@@ -1,4 +1,7 @@
-/** Tests `HoldfastError`, the error codes and the table of the close codes of a connection. */
+/**
+ * Tests `HoldfastError`, the error codes and the table of the close codes of a connection. A close
+ * code is final if the client must not reconnect.
+ */
 import {
   closeCodes,
   type ErrorCode,

@@ -70,7 +70,7 @@ export function comparesWithParseFrame(
     fc.assert(property, runs(2_000, 50_000))
   })
 
-  it('returns what parseFrame returns for such a frame with changed characters', () => {
+  it('returns what parseFrame returns for frames of frequent messages with changed characters', () => {
     const changes = fc.array(change, { minLength: 1, maxLength: 3 })
     const property = fc.property(frame, changes, (text, list) => {
       const input = changed(text, list)

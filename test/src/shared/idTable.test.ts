@@ -18,8 +18,8 @@ describe('shared: IdTable', () => {
   it('behaves like a Map under random operations', () => {
     const steps = fc.array(step, { maxLength: 300, size: 'max' })
     const property = fc.property(
-      // The ids of requests begin after 0. The fences of a broker begin near the other number. A
-      // fence is the number of a grant.
+      // The ids of requests begin after 0. The fences of a broker (the numbers of its grants) begin
+      // near the time of its start times 1,024.
       fc.constantFrom(0, Date.now() * 1_024),
       steps,
       (start, operations) => {
@@ -50,6 +50,7 @@ describe('shared: IdTable', () => {
   it('does not remove a member if another object has the same number', () => {
     const table = new IdTable<{ readonly tableId: number }>()
     const member = { tableId: 7 }
+    // The table has no member yet, so this call does nothing.
     table.remove(member)
     table.add(member)
     table.remove({ tableId: 7 })

@@ -8,6 +8,7 @@ import { collectGarbage } from '../support/garbage.js'
 import { comparesWithParseFrame, integer } from './frequentFrames.js'
 
 const plainKey = fc.string({ minLength: 0, maxLength: 40 })
+/** Makes two plain keys for each key of any characters. */
 const key = fc.oneof(plainKey, plainKey, fc.string({ unit: 'binary', maxLength: 20 }))
 
 const lock = fc
