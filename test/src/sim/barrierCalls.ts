@@ -13,7 +13,9 @@ const barrierCodes: ReadonlySet<ErrorCode> = new Set([
   'UNAVAILABLE',
 ])
 
-/** Calls a barrier, with a timeout, because the other clients may never call the same barrier. */
+/**
+ * Calls a barrier with a timeout (in ms), because other clients may never call the same barrier.
+ */
 export async function callBarrier(session: Session, key: string, deps: CallDeps): Promise<void> {
   const { random, callOracle, process } = deps
   // Mostly two parties, so that barriers open even in a world with few clients.

@@ -37,7 +37,10 @@ import type { World } from './world.js'
 export const longestLeaseMs = 15_000
 /** Limits with which the broker disconnects clients early that read slowly. */
 const tightLimits = { slowBytes: 1_000, slowMs: 500, backlogBytes: 16_000 }
-/** The size of the kernel's send buffer in worlds with `tightLimits`, in bytes. */
+/**
+ * The size of the kernel's send buffer in worlds with `tightLimits`, in bytes. Without a buffer,
+ * the broker itself keeps all bytes that a client has not read.
+ */
 export const tightKernelBytes = 0
 /** The wall clock time at which every world begins, in ms. */
 export const worldStart = 1_800_000_000_000
@@ -83,10 +86,12 @@ export interface BrokerMachineDeps {
   readonly cell?: Cell | undefined
 }
 
-/** The names of a machine: of its processes, of its URL and of its random numbers. */
 interface MachineNames {
+  /** The beginning of the names of its processes, before the number of the start. */
   readonly name: string
+  /** The host in its URL. */
   readonly host: string
+  /** The part of the seed of its random numbers that other machines do not have. */
   readonly label: string
   /** The beginning of the ids that the broker makes. */
   readonly idPrefix: string

@@ -74,7 +74,7 @@ export interface CallStart {
   readonly at: number
 }
 
-/** The parts of all oracles that the check of calls uses. */
+/** What `CallOracle` uses of all oracles together. */
 export type CallObserver = Pick<Oracles, 'trace' | 'report' | 'now' | 'violated' | 'requestFailed'>
 
 export class CallOracle {
@@ -159,7 +159,8 @@ export class CallOracle {
 
   /** Checks that a request settled within its timeout, by the time that its process ran. */
   checkTimeout({ timeout, metadata }: LockRequest, start: CallStart): void {
-    // A request that does not wait settles when the broker is reachable, so it has no time limit.
+    // A request without a timeout may wait for ever. A request with the timeout 0 does not wait for
+    // the lock, but may wait for ever until the broker is reachable.
     if (timeout === undefined || timeout === 0) return
     const ran = this.#process.ranFor - start.ranFor
     if (ran > timeout + lateToleranceMs) {

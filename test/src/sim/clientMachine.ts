@@ -58,8 +58,8 @@ export class ClientMachine {
     this.name = name
     this.#deps = deps
     const { latencyMs, jitterMs } = deps.plan
-    // On a slow path a short lease may end without a fault, so the paths of a spared client are
-    // fast.
+    // On a slow path a short lease may end without a fault, so the paths of a spared client have at
+    // most 20 ms of latency and 10 ms of jitter.
     const link = deps.isSpared
       ? () => makeLink(Math.min(latencyMs, 20), Math.min(jitterMs, 10))
       : () => makeLink(latencyMs, jitterMs)
@@ -85,6 +85,7 @@ export class ClientMachine {
     // The letter tells the processes of the machine apart in the trace of the run.
     const name = `${this.name}${'abcdefgh'[this.#starts % 8]}`
     const random = new Random(`${seed}/${this.name} ${this.#starts++}`)
+    // The plan gives the rate of the client relative to the clock of the broker.
     const clock = new SimClock(world, random, plan.brokerRate * client.rate, worldStart + world.now)
     const process = new SimProcess(name, world, random, clock)
     const check = () => oracles.holderOracle.checkProcess(process)

@@ -28,6 +28,7 @@ export class SimClock implements Clock {
   readonly #rate: number
   /** The monotonic time at the beginning of the world, in ms. */
   readonly #offset: number
+  /** The wall clock time at the beginning of the world, moved by each jump, in ms. */
   #wall: number
   /** The world time that passed while this machine slept, in ms. */
   #slept = 0
@@ -112,6 +113,7 @@ export class SimClock implements Clock {
     if (this.#asleepSince === undefined) return
     this.#slept += this.#world.now - this.#asleepSince
     this.#asleepSince = undefined
+    // A timer that was due before the sleep is in `#due` already.
     for (const timer of this.#timers) if (!this.#due.includes(timer)) this.#schedule(timer)
   }
 

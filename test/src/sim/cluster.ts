@@ -98,6 +98,7 @@ export class Cluster {
     })
     const { deadMs } = plan
     const config = { format: 2, deadMs, cluster: '' }
+    // The process ends also if the snapshot fails: the next compaction starts another process.
     process.receive(() => {
       makeSnapshot(engine, config, store.position, clock.wall()).then(
         () => process.kill(),

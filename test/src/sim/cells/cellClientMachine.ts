@@ -59,8 +59,8 @@ export class CellClientMachine {
     const { sparedCell } = deps.plan
     this.paths = new Map(
       deps.urls.map((url, i) => {
-        // On a slow path a short lease may end without a fault, so the path to the spared cell is
-        // fast.
+        // On a slow path a short lease may end without a fault, so the path to the spared cell has
+        // at most 20 ms of latency and 10 ms of jitter.
         const link = () =>
           i + 1 === sparedCell
             ? makeLink(Math.min(latencyMs, 20), Math.min(jitterMs, 10))

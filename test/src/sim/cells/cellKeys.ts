@@ -34,7 +34,7 @@ function crc16(bytes: Uint8Array): number {
 export interface CellKeys {
   /** All keys, at least one of each cell. */
   readonly all: readonly string[]
-  /** The tags: a set has keys with one of these tags. */
+  /** The tags. All keys of a set (one lock of several keys) have the same tag. */
   readonly tags: readonly string[]
 }
 

@@ -68,10 +68,10 @@ export class CellOracle implements BrokerObserver, CallObserver {
   acquired(lock: ClientLock, keys: readonly string[], process: SimProcess): () => void {
     const heldLock = { lock, process }
     for (const key of keys) {
-      const others = this.#heldLocks.get(key) ?? new Set()
-      this.#heldLocks.set(key, others)
-      for (const other of others) this.#checkExclusion(key, heldLock, other)
-      others.add(heldLock)
+      const locksOfKey = this.#heldLocks.get(key) ?? new Set()
+      this.#heldLocks.set(key, locksOfKey)
+      for (const other of locksOfKey) this.#checkExclusion(key, heldLock, other)
+      locksOfKey.add(heldLock)
     }
     return () => {
       for (const key of keys) this.#heldLocks.get(key)?.delete(heldLock)

@@ -113,7 +113,7 @@ abstract class Program implements ClientProgram {
     }
   }
 
-  /** Runs a call. Ignores the errors that the call may have. */
+  /** Runs a call. The call may fail with the errors `codes`; every other error is a violation. */
   async attempt(name: string, call: () => Promise<void>, codes = callCodes): Promise<void> {
     try {
       await call()
@@ -168,7 +168,9 @@ export class CellProgram extends Program {
     await this.wait(calmMs)
     for (const tag of this.deps.keys.tags) {
       const call = this.#session.withLock(`{${tag}}`, () => {})
-      await this.attempt(`last withLock {${tag}}`, () => this.calls.track('withLock', call), [])
+      const noCodes: readonly ErrorCode[] = []
+      const track = () => this.calls.track('withLock', call)
+      await this.attempt(`last withLock {${tag}}`, track, noCodes)
     }
   }
 

@@ -56,14 +56,15 @@ describe('simulation: the oracle of cells', () => {
       const random = new Random(name)
       return new SimProcess(name, world, random, new SimClock(world, random, 1, 0))
     }
+    const traceLines = 10
     return {
-      oracle: new CellOracle(world, 3, [], 10),
+      oracle: new CellOracle(world, 3, [], traceLines),
       ann: processOf('ann'),
       bob: processOf('bob'),
     }
   }
 
-  it('reports two clients that hold one key, of one lock or of a set', () => {
+  it('reports two clients that hold one key, also if the second client locks a set', () => {
     for (const keys of [['k'], ['other', 'k']]) {
       const { oracle, ann, bob } = scene()
       oracle.acquired(lockOf(1), ['k'], ann)
@@ -78,7 +79,8 @@ describe('simulation: the oracle of cells', () => {
 
   it('accepts a holder after the former holder has returned or lost the lock, or was killed', () => {
     const { oracle, ann, bob } = scene()
-    oracle.acquired(lockOf(1), ['returned'], ann)()
+    const returnLock = oracle.acquired(lockOf(1), ['returned'], ann)
+    returnLock()
     const held = false
     oracle.acquired(lockOf(2, held), ['lost'], ann)
     oracle.acquired(lockOf(3), ['killed'], ann)

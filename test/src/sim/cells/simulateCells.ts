@@ -20,7 +20,7 @@ import { CellProgram, type CellProgramDeps, WrongProgram } from './cellProgram.j
 
 /** The longest time until every call settles after the end of the faults, in ms. */
 const settleMs = 180_000
-/** The longest time until the tables are empty, in ms: a lease and a grace. */
+/** The longest time until the tables are empty, in ms: a lease, a grace, and 10 s in reserve. */
 const emptyMs = 2 * longestLeaseMs + 10_000
 /**
  * For each kind of wrong list of cells, the probability that a client of the world has such a list.
@@ -158,8 +158,8 @@ class CellSimulation {
       urls: this.#urls,
       makeProgram: (process, environment, random) => {
         const oracle = this.#oracle
-        const program = { process, random, oracle, keys, thinkMs, holdMs, concurrency }
-        return makeProgram(program, environment)
+        const programDeps = { process, random, oracle, keys, thinkMs, holdMs, concurrency }
+        return makeProgram(programDeps, environment)
       },
     }
     return new CellClientMachine(name, deps)
