@@ -2,7 +2,8 @@
  * A raw client (which writes protocol messages itself) that does only what PROTOCOL.md demands of a
  * client. The client sends many messages twice, also sends on connections that it has replaced, and
  * repeats requests after a resume without reading the snapshot. Even so, each request must run
- * once, and its repetition must get the same answer.
+ * once, and its repetition must get the same answer. Probabilities without a comment only set how
+ * often the client does something.
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
 import { ActionLoop, messagesIn, type RawClientDeps } from './rawClient.js'
@@ -22,10 +23,7 @@ interface Answer {
   readonly code?: string
 }
 
-/**
- * The mean time between two actions, in ms. Probabilities without a comment only set how often the
- * client does something.
- */
+/** The mean time between two actions, in ms. */
 const pauseMs = 150
 
 export class DuplicatingClient {
@@ -178,6 +176,7 @@ export class DuplicatingClient {
       this.#unacknowledged.delete(id)
       return
     }
+    // All requests are valid, so `BAD_MESSAGE` is wrong even as the first answer.
     if (earlierAnswer === undefined && code !== 'BAD_MESSAGE') {
       this.#answers.set(id, answer)
       if (fence !== undefined) this.#fences.push(fence)

@@ -123,6 +123,7 @@ export class ServerEnd implements Socket {
     this.#finish((reportClose) => this.#handleInput(reportClose))
   }
 
+  /** The connection has broken. */
   reset(): void {
     if (this.#state !== 'closed') this.#finish()
   }

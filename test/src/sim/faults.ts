@@ -78,13 +78,15 @@ export class Faults {
     const { cluster, clientMachines, oracles } = this.#deps
     const kind = random.weighted(this.#weights)
     const client = random.pick(clientMachines.filter(({ isSpared }) => !isSpared))
+    // With a single machine there is no choice, so no random number is used for it.
     const [first, ...others] = cluster.machines.filter(({ isSpared }) => !isSpared)
     const machine = others.length === 0 ? first : random.pick([first!, ...others])
     if (client === undefined || machine === undefined) return
     oracles.report.count(`fault ${kind}`)
-    // The kinds of faults of a broker or of its log have names with these endings.
-    const isOfClient = !/Broker$|Logs?$/.test(kind)
-    oracles.trace.add('fault', `${kind} ${isOfClient ? client.name : machine.name}`)
+    // The kinds of faults of a broker or of its log have names with these endings. Only
+    // `blockClients` is a fault of a broker with another ending, and the trace names a client.
+    const namesClient = !/Broker$|Logs?$/.test(kind)
+    oracles.trace.add('fault', `${kind} ${namesClient ? client.name : machine.name}`)
     if (isLogFault(kind)) this.#logFaults.cause(kind, machine, random)
     else this.#cause(kind, client, machine, random)
   }
@@ -267,6 +269,8 @@ function clockJump(random: Random): number {
 
 /** A random cut: how many packets still arrive, and when each end learns of the cut. */
 export function randomCut(random: Random, connection: Connection | undefined): Cut {
+  // An end never learns of a fifth of all cuts. `soon` and `late` only share the other four fifths;
+  // the delay does not depend on them.
   const learnDelay = () =>
     random.weighted({ soon: 6, late: 2, never: 2 }) === 'never'
       ? undefined

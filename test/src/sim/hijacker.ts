@@ -37,6 +37,7 @@ export class ResumeSecrets {
         newestAttempt: 0,
       })
     } else if (command.type === 'resume') {
+      // A resume without a number always counts as newer than the other attempts.
       const { session, proof, resumeAttempt: attempt = Infinity } = command
       const valid = this.#valid.get(session)
       const isInTime = valid !== undefined && attempt > valid.newestAttempt
@@ -47,6 +48,7 @@ export class ResumeSecrets {
         report.violated('a valid secret resumes its session', session)
       }
     } else if (commandsOfClient.has(command.type) && 'attachEpoch' in command) {
+      // Only a message on the newest connection of the session confirms the newest secret.
       const session = table.sessions.get(command.session)
       if (session?.attachEpoch === command.attachEpoch && !session.suspended)
         this.#confirm(command.session)

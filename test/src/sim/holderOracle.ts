@@ -107,8 +107,8 @@ export class HolderOracle {
     this.#heldLocks.set(heldLock.process, heldLocks)
     heldLocks.push(heldLock)
     // Forgets an old lock that was returned, so that the checks stay fast.
-    const enough = 8
-    if (heldLocks.length > enough) {
+    const maxLocks = 8
+    if (heldLocks.length > maxLocks) {
       const returnedIndex = heldLocks.findIndex((oldLock) => oldLock.isReturned)
       if (returnedIndex >= 0) heldLocks.splice(returnedIndex, 1)
     }
@@ -180,26 +180,27 @@ export class HolderOracle {
   #checkOthers(grant: GrantRecord, key: string, fence: number, isSteal: boolean): void {
     const { mode, capacity, permits: ownPermits } = grant.parts.get(key)!
     let permits = ownPermits
-    const others: HeldLock[] = []
+    const permitHolders: HeldLock[] = []
     for (const heldLocks of this.#heldLocks.values()) {
       for (const heldLock of heldLocks) {
         const otherGrant = this.#grantOf(heldLock)
-        const held = otherGrant?.parts.get(key)
-        if (held === undefined || otherGrant === grant || !believes(heldLock)) continue
-        if (held.mode === 'permits' && mode === 'permits') {
+        const part = otherGrant?.parts.get(key)
+        if (part === undefined || otherGrant === grant || !believes(heldLock)) continue
+        if (part.mode === 'permits' && mode === 'permits') {
           // A set in a scope is re-entrant, so a client may have several handles of one grant.
-          if (!others.some((other) => this.#grantOf(other) === otherGrant)) permits += held.permits
-          others.push(heldLock)
-        } else if (held.mode !== 'shared' || mode !== 'shared')
+          const isCounted = permitHolders.some((other) => this.#grantOf(other) === otherGrant)
+          if (!isCounted) permits += part.permits
+          permitHolders.push(heldLock)
+        } else if (part.mode !== 'shared' || mode !== 'shared')
           this.#checkConflict(heldLock, fence, isSteal)
       }
     }
-    if (permits <= capacity || others.length === 0) return
+    if (permits <= capacity || permitHolders.length === 0) return
     // The table is within the capacity, so at least one of these clients believes for too long.
-    const isExcused = others.some((other) => this.#grantOf(other)?.exemption !== undefined)
+    const isExcused = permitHolders.some((other) => this.#grantOf(other)?.exemption !== undefined)
     if (isExcused) this.#report.count('more permits believed than the capacity')
     else {
-      const detail = `${permits} of ${capacity} on ${key}: ${others.map(describe).join(', ')}`
+      const detail = `${permits} of ${capacity} on ${key}: ${permitHolders.map(describe).join(', ')}`
       this.#report.violated('clients do not believe in more permits than the capacity', detail)
     }
   }
@@ -249,15 +250,16 @@ export class HolderOracle {
    * locks that were released before the resume, so the client must not believe in these locks.
    */
   clientResumed(process: SimProcess, session: string): void {
-    const since = this.#resumedAt.get(session)
+    const resumedAt = this.#resumedAt.get(session)
     this.#resumedAt.delete(session)
-    if (since === undefined) {
+    if (resumedAt === undefined) {
       this.#report.violated('only the broker resumes a session', `${process.name}: ${session}`)
       return
     }
     for (const heldLock of this.#heldLocks.get(process) ?? []) {
       const grant = this.#grantOf(heldLock)
-      if (grant?.session !== session || (grant.releasedAt ?? since) >= since) continue
+      if (grant?.session !== session) continue
+      if (grant.releasedAt === undefined || grant.releasedAt >= resumedAt) continue
       if (heldLock.lock.held)
         this.#report.violated('a resume reports all losses', describe(heldLock))
     }
@@ -285,6 +287,8 @@ export class HolderOracle {
   checkProcess(process: SimProcess): void {
     if (this.#isPassive && !process.hasReadFrame) return
     for (const heldLock of this.#heldLocks.get(process) ?? []) {
+      // Read before `#check`, because a read of `held` compares the expiry with the clock, and then
+      // aborts the signal of an expired lock.
       const wasReported = heldLock.lock.signal.aborted || heldLock.isReturned
       this.#check(heldLock)
       // A process reads its clock before it handles a frame, in the same instant. A process whose

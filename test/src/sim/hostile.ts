@@ -3,6 +3,8 @@
  * and causes as much work as possible. Each kind of hostile client does this in another way, for
  * instance by expensive queries or a hundred identical watches. Other clients must not notice.
  * `ResponseOracle` checks the answers to this client.
+ *
+ * Numbers without a comment only set how often a client does something, or make an answer large.
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
 import { ActionLoop, messagesIn, type RawClientDeps } from './rawClient.js'
@@ -48,10 +50,7 @@ export interface HostileDeps extends RawClientDeps {
   readonly setReading: (isReading: boolean) => void
 }
 
-/**
- * The mean time between two actions, in ms. Numbers without a comment only set how often a client
- * does something, or make an answer large.
- */
+/** The mean time between two actions, in ms. */
 const pauseMs = 600
 /**
  * The largest number of messages in one frame. The broker must be able to send all answers within
@@ -177,6 +176,7 @@ export class Hostile {
     if (!this.#isPrepared) {
       this.#isPrepared = true
       if (!hasRevoker) this.#responseOracle!.expectCount(`${this.#name}:`, ownKeyCount)
+      // The ids follow each other, so each key is locked once.
       this.#send(
         this.#makeMessages(ownKeyCount, (id) => ({
           type: 'lock',
@@ -263,7 +263,7 @@ export class Hostile {
       this.#makeMessages(random.int(1, Math.min(60, this.#maxMessages)), (id) =>
         random.pick([
           { type: 'query', id },
-          // One of five ids for watches, so that a new watch often replaces a watch.
+          // One of five ids that no request has, so that a new watch often replaces a watch.
           { type: 'watch', id: (id % 5) + 1_000_000 },
           { type: 'lock', id, key, steal: true, metadata },
         ]),

@@ -15,7 +15,7 @@ export interface LeaderValue {
 
 export class LeaderView {
   readonly #callOracle: CallOracle
-  /** The newest value of each leadership, by its fence. */
+  /** The newest value of each leadership, by the fence of the leadership. */
   readonly #newestByFence = new Map<number, LeaderValue>()
   /** What the iterator yielded last, a leader or no leader; undefined before its first result. */
   #last: { readonly leader: Leader | undefined } | undefined

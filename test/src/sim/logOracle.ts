@@ -152,6 +152,7 @@ export class LogOracle {
     const { broker, n, at } = entry
     if ('join' in entry) {
       const { replaces } = entry.join
+      // The entries of each broker are numbered (`n`), and the first is the join.
       if (n !== 1 || this.#members.has(broker) || this.#dead.has(broker)) return this.#ignore(entry)
       this.#members.set(broker, 1)
       this.#report.count('broker joined')
@@ -168,6 +169,8 @@ export class LogOracle {
       return successor === undefined ? [] : this.#declareDead(broker, successor, at)
     }
     const restartCommands: Command[] = []
+    // A death notice is void if the broker has written an entry after the entry `last`, the newest
+    // that the writer of the notice knew.
     for (const { broker: deadBroker, last } of entry.notices?.dead ?? []) {
       if (this.#members.get(deadBroker) !== last || deadBroker === broker) {
         this.#report.count('death notice void')
