@@ -8,6 +8,7 @@
  *   npm run sim -- --seed 17 --trace               one world and its trace, also if no rule breaks
  *   npm run sim -- --actions once,scope            each world has these actions of clients
  *   npm run sim -- --seed 17 --clients 0,2 --faults 3,7 --events 400 --lines 1000
+ *                                                  one world with only these clients and faults
  */
 import process from 'node:process'
 import { parseArgs } from 'node:util'

@@ -97,6 +97,7 @@ export class ModeOracle {
     this.#upgrades.delete(nameOf(request))
     ended.set(nameOf(request), lock.fence)
     this.#report.count(`upgrade ended: ${reason}`)
+    // The end of the session also ends the lock.
     if (reason === 'ended') return
     const record = this.#locks.get(lock.fence)
     if (record === undefined || lock.mode !== 'shared' || lock.presentFence !== record.presentFence)

@@ -64,6 +64,7 @@ async function call(session: Session, key: string, padding: string, deps: CallDe
     return { op: metadata.op, fence, padding }
   }
   const start = callOracle.start()
+  // An abort ends the waiting, but not a run that has begun.
   callOracle.watchAbort(request, () => isSettled || ownRun !== undefined)
   try {
     const task = session.once(key, run, { keep, metadata, timeout, ttl, signal })

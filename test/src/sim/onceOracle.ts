@@ -158,8 +158,8 @@ export class OnceOracle {
     } else if (ownRun !== undefined) {
       if (ownRun !== value.fence) this.#violated('a runner gets its own value', detail)
     } else {
-      const wasKept = result.wasKept && (result.keptUntil ?? this.#now()) >= calledAt
-      if (result.at < calledAt && !wasKept)
+      const wasKeptAtCall = result.wasKept && (result.keptUntil ?? this.#now()) >= calledAt
+      if (result.at < calledAt && !wasKeptAtCall)
         this.#violated('a value is not older than the call, unless it is kept', detail)
       this.#report.count(result.at < calledAt ? 'once: got a kept value' : 'once: followed a run')
     }
@@ -269,6 +269,8 @@ export class OnceOracle {
     } else if (command.type !== 'complete') {
       this.#violated('the table forgets a result for a reason', detail)
     } else if (hasKept) {
+      // Before the table keeps the new value, it forgets the old value of the same key. Afterwards
+      // it forgets a value only because it keeps too many.
       this.#report.count('once: kept too many')
       const [oldestKey] = this.#kept.keys()
       if (this.#kept.size <= this.#maxKept || oldestKey !== key)

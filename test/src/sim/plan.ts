@@ -197,6 +197,7 @@ export function planClient(random: Random, hasTightBuffers: boolean): ClientPlan
     concurrency: random.int(1, 3),
     isBrowser: random.chance(0.5),
     endsTurnsEarly: random.chance(0.7),
+    // The events of watches fill small buffers.
     watches: random.chance(hasTightBuffers ? 0.7 : 0.2),
     // The lease allows for clock rates that differ by 1 %. Extreme rates are more likely here.
     rate: random.pick([0.99, 1, 1.01, random.between(0.99, 1.01)]),

@@ -48,9 +48,11 @@ export class Program {
   readonly #campaigns = new Set<string>()
   #isStopping = false
   #allowFinish: () => void = () => {}
+  /** The number of requests so far, which makes the name of each request unique. */
   #ops = 0
   /** Whether every call has settled and every lock was unlocked. The session is still open. */
   isIdle = false
+  /** Whether the program has closed its session after `finish`. */
   isDone = false
 
   constructor(deps: ProgramDeps) {
@@ -127,6 +129,7 @@ export class Program {
       }
     })
     await Promise.all(loops)
+    // A session that is still open is closed by `run`, and `#close` has forgotten its session.
     if (!isClosed || this.#session !== session) return
     this.#session = undefined
     this.watchViews = undefined
@@ -162,12 +165,15 @@ export class Program {
     const action: Action = random.weighted(plan.actions)
     this.#callOracle.count(`action ${action}`)
     const key = random.pick(plan.keys)
-    if (this.watchViews !== undefined && random.chance(0.2))
-      this.watchViews.closeWatchOfAllKeys(random.chance(0.5))
+    if (this.watchViews !== undefined && random.chance(0.2)) {
+      const isReopened = random.chance(0.5)
+      this.watchViews.closeWatchOfAllKeys(isReopened)
+    }
     switch (action) {
       case 'lock':
         return this.#request(key, this.#newRequest(), (request) => session.lock(key, request))
       case 'tryLock': {
+        // `tryLock` never waits, so it has neither of these options.
         const { timeout: _, onQueued: __, ...request } = this.#newRequest()
         return this.#request(key, request, (options) => session.tryLock(key, options))
       }
@@ -221,6 +227,7 @@ export class Program {
   async #campaign(session: Session, key: string): Promise<void> {
     if (this.#campaigns.has(key)) return
     this.#campaigns.add(key)
+    // A campaign is for an exclusive lock without a ttl.
     const { mode: _, ttl: __, ...request } = this.#newRequest()
     const value: LeaderValue = { op: request.metadata.op, count: 0 }
     let proclaiming: Promise<void> | undefined
@@ -304,6 +311,12 @@ export class Program {
     request.onContended = () => this.#callOracle.count('onContended')
   }
 
+  /**
+   * Requests a lock, checks the outcome, uses the lock and unlocks it.
+   *
+   * @param send Sends the request.
+   * @param use What the program does while it holds the lock: by default, it keeps the lock.
+   */
   async #request(
     key: string,
     request: LockRequest,

@@ -57,6 +57,7 @@ export class Random {
       point -= weights[name]
       if (point < 0) return name
     }
+    // All weights are 0, or the additions above were rounded.
     return names[0]!
   }
 

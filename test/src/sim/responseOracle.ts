@@ -114,6 +114,7 @@ export class ResponseOracle {
         this.#grantedCount++
         break
       case 'lost':
+        // Without the lost lock, the oracle no longer knows how many locks a query must count.
         this.#expectedCount = undefined
         break
       case 'failed':

@@ -80,6 +80,7 @@ export function planShared(random: Random, brokers: number, plan: Plan): SharedP
     failing: rareProbability(),
     doubled: rareProbability(),
     faults,
+    // With tight buffers, a broker may disconnect even the clients that faults spare.
     spared: random.chance(0.4) && !plan.hasTightBuffers ? random.int(0, brokers - 1) : undefined,
     hasDuplicatingClient: random.chance(0.3),
   }
