@@ -272,6 +272,7 @@ class Stream {
         else down.send(0, () => process.receive(() => isCurrent() && this.#apply(entry)))
       })
       if (this.#unlisten !== undefined) return
+      // The store has removed entries that this stream still needs.
       down.send(0, () => {
         process.receive(() => {
           if (!isCurrent()) return

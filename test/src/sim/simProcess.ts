@@ -17,6 +17,7 @@ export class SimProcess {
   #endOfTurn: (() => void)[] = []
   /** The rest of the present turn; undefined between two turns. */
   #turn: Iterator<void> | undefined = undefined
+  /** Whether the beginning of a turn is scheduled. */
   #isScheduled = false
   #isStopped = false
   #isDead = false
@@ -114,6 +115,7 @@ export class SimProcess {
     this.#isStopped = false
     this.#stoppedFor += this.#world.now - this.#stoppedAt
     this.onResume()
+    // A process that was stopped within a turn first continues this turn.
     if (this.#turn !== undefined) this.#world.step(this.#continue)
     else this.#wake()
   }

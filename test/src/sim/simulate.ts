@@ -89,6 +89,9 @@ const slowTurnMs = 10
 /** The longest time until the watches have reported the last released lock, in ms. */
 const watchMs = longestLeaseMs * 2
 
+/** The longest time until a broker has stopped, in ms. */
+const stopMs = 10_000
+
 /** Runs the world of a seed to its end. */
 export async function simulate(seed: number, options: SimulationOptions): Promise<Result> {
   const simulation = new Simulation(seed, options)
@@ -302,7 +305,8 @@ class Simulation {
   async #closeEverything(): Promise<void> {
     if (this.#oracles.hasViolation) return
     for (const { program } of this.#clientMachines) program?.finish()
-    // Each program checks by itself that `close` takes 1 s at most while its process runs.
+    // Each program checks by itself that `close` takes 1 s at most while its process runs. These
+    // 10 s also allow for the late timers of the process.
     await this.#runUntil(10_000, () =>
       this.#clientMachines.every(({ program }) => program?.isDone === true),
     )
@@ -338,7 +342,7 @@ class Simulation {
     broker.stop().then(() => {
       isStopped = true
     })
-    await this.#runUntil(10_000, () => isStopped)
+    await this.#runUntil(stopMs, () => isStopped)
     if (!isStopped) this.#oracles.violated('every call settles', `${name} has not stopped`)
   }
 

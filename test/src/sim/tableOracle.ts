@@ -33,7 +33,7 @@ export class TableOracle {
    * grants; a later command continues.
    */
   #unfinished = new Set<string>()
-  /** The number of held locks and of waiting requests, for each key of a set. */
+  /** The numbers of held locks and of waiting requests. A set counts once for each of its keys. */
   #heldCount = 0
   #waitingCount = 0
   /**

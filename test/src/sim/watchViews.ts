@@ -33,6 +33,7 @@ export class WatchView {
     this.#callOracle.count(`watch ${event.event}`)
     switch (event.event) {
       case 'state':
+        // Every state except the first has `resync`: it replaces all that the view knows.
         if (event.resync !== (held !== undefined)) this.#violated('resync on the wrong state')
         this.#held = new Set(event.held.map(nameOf))
         this.#waiting = new Set(event.waiting?.map(requestNameOf))
@@ -99,9 +100,10 @@ export class WatchViews {
     for (const { onEvent } of this.#keyViews) session.watch(key, onEvent)
   }
 
+  /** How many held locks the three watches report together. */
   get heldCount(): number {
-    const keyCount = this.#keyViews.reduce((sum, { heldCount }) => sum + heldCount, 0)
-    return keyCount + (this.#allKeys?.view.heldCount ?? 0)
+    const heldInKeyViews = this.#keyViews.reduce((sum, { heldCount }) => sum + heldCount, 0)
+    return heldInKeyViews + (this.#allKeys?.view.heldCount ?? 0)
   }
 
   /** How many waiting requests the watch of all keys reports. */
