@@ -22,7 +22,7 @@ export async function runWithOracle(
 ): Promise<void> {
   world.onError = (error) => oracle.violated('no code throws an error', textOf(error))
   observeTables((table, command, effects) => oracle.applied(table, command, effects))
-  // Without this, Mocha would fail the test for a rejection that the oracle reports.
+  // Mocha's own listener would fail the test for a rejection that the oracle reports.
   const otherListeners = process.listeners('unhandledRejection')
   process.removeAllListeners('unhandledRejection')
   const onRejection = (reason: unknown) =>

@@ -6,6 +6,8 @@
  *   npm run soak -- --warm-up 2        the samples of the first two hours do not count
  *   npm run soak -- --sample 10        a sample each 10 s
  *   npm run soak -- --visitor-pause 5  a pause of 5 s between two visitors
+ *   npm run soak -- --residents 2      two residents, each with --users 4 concurrent users
+ *   npm run soak -- --pause 100        a user pauses for 100 ms on average between two actions
  *   npm run soak -- --seed 17          the random choices of an earlier run again
  *   npm run soak -- --preload FILE     the broker loads this module first, such as one that leaks
  *

@@ -31,9 +31,7 @@ export class MeasuredProcess {
   /** Rejects when the process ends, except with exit code 0 after a call of `stop` or `kill`. */
   readonly failed: Promise<never>
 
-  /**
-   * @param modules Paths of modules that the process loads before its program.
-   */
+  /** @param modules URLs of modules that the process loads before its program. */
   private constructor(
     name: string,
     program: string,
@@ -86,6 +84,7 @@ export class MeasuredProcess {
       return broker.failed
     }
     const urls = await Promise.race([readUrls(), broker.failed])
+    // Lets later output drain, because a full pipe would stop the broker.
     broker.#child.stdout!.resume()
     return { broker, ...urls }
   }

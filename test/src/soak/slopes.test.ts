@@ -104,12 +104,10 @@ describe('soak: the verdict', () => {
   })
 
   it('refuses a verdict from too few samples after the warm-up', () => {
-    const judge = () =>
-      growthOf(
-        'broker',
-        samplesOf('rss', 1, () => 1),
-        55 * minute,
-      )
+    // The warm-up of 55 minutes leaves the samples of the minutes 55 to 60.
+    const warmUpMs = 55 * minute
+    const samples = samplesOf('rss', 1, () => 1)
+    const judge = () => growthOf('broker', samples, warmUpMs)
     expect(judge).to.throw(/^broker has 6 samples of rss after the warm-up, .* needs 10: run/)
   })
 })

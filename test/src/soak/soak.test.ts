@@ -65,6 +65,7 @@ describe('soak: a short run', function () {
 
   it('notices a leak of memory and descriptors in the broker', async () => {
     const { code, lines } = await runSoak(...shortRun, '--preload', pathOf('programs/leak.js'))
+    // The first two cells of a row have the names of the process and of the quantity.
     const growingQuantities = lines
       .filter((line) => line.includes('BEYOND'))
       .map((line) =>

@@ -169,8 +169,9 @@ export class Soak {
   ): { readonly failed: Promise<never>; readonly ended: Promise<void> } {
     const visit = async (): Promise<void> => {
       const { signal } = this.#ending
+      const users = 1
       while (!signal.aborted) {
-        await this.#startClient('visitor', 'visitor', url, token, 1).exited()
+        await this.#startClient('visitor', 'visitor', url, token, users).exited()
         this.#visitors++
         await sleep(this.#options.visitorPauseMs, undefined, { signal }).catch(() => {})
       }
@@ -192,6 +193,7 @@ export class Soak {
       if (at >= warmUpMs) samplesAfterWarmUp++
       const gauges = await readGauges(adminUrl)
       const brokerValues = { kept: gauges.get('memory_used_bytes')! }
+      // The first of the measured processes is the broker.
       const samples = await Promise.all(
         measured.map((process, i) => process.measure(at, i === 0 ? brokerValues : {})),
       )

@@ -62,7 +62,7 @@ const requirements = {
   },
   setpriv: { commands: ['setpriv'], package: 'util-linux' },
   etcd: { commands: ['etcd'], package: 'etcd-server' },
-  /** A terminal for a program under test, by script(1) of util-linux. */
+  /** As `script`, but without the flag `-f`, which flushes the output after each write. */
   terminal: {
     commands: ['script'],
     package: 'bsdutils',

@@ -106,9 +106,9 @@ export class ObjectStore {
     const before = this.objects.get(path)
     await this.onPut(path)
     const body = (await buffer(request)).toString()
-    const isConditional = request.headers['if-match'] ?? request.headers['if-none-match']
+    const condition = request.headers['if-match'] ?? request.headers['if-none-match']
     // S3 answers 409 if another request changed the object while a conditional PUT arrived.
-    if (isConditional !== undefined && this.objects.get(path) !== before) {
+    if (condition !== undefined && this.objects.get(path) !== before) {
       return this.#refusal(request, path) ?? [409, 'ConditionalRequestConflict']
     }
     const metadata = Object.entries(request.headers).filter(([name]) =>

@@ -8,9 +8,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /** The folder of the package: its entry is in the folder `dist`. */
-const server = fileURLToPath(new URL('..', import.meta.resolve('@holdfast/server')))
+const serverFolder = fileURLToPath(new URL('..', import.meta.resolve('@holdfast/server')))
 /** The `node_modules` at the root of the repository. */
-const packages = fileURLToPath(
+const packagesFolder = fileURLToPath(
   new URL('../../node_modules', import.meta.resolve('@holdfast/server')),
 )
 
@@ -28,11 +28,12 @@ export function otherBuild(folder: string): OtherBuild {
   const feature = 'otherBuild'
   const copy = join(folder, 'server')
   mkdirSync(copy, { recursive: true })
-  cpSync(join(server, 'dist'), join(copy, 'dist'), { recursive: true })
-  symlinkSync(packages, join(folder, 'node_modules'))
-  const ownPackages = join(server, 'node_modules')
+  cpSync(join(serverFolder, 'dist'), join(copy, 'dist'), { recursive: true })
+  symlinkSync(packagesFolder, join(folder, 'node_modules'))
+  // Packages of which the server needs another version than the root of the repository.
+  const ownPackages = join(serverFolder, 'node_modules')
   if (existsSync(ownPackages)) symlinkSync(ownPackages, join(copy, 'node_modules'))
-  const manifest = JSON.parse(readFileSync(join(server, 'package.json'), 'utf8')) as object
+  const manifest = JSON.parse(readFileSync(join(serverFolder, 'package.json'), 'utf8')) as object
   writeFileSync(join(copy, 'package.json'), JSON.stringify({ ...manifest, version }))
   const features = join(copy, 'dist/protocol/features.js')
   const changedText = readFileSync(features, 'utf8')

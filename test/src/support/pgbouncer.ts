@@ -38,6 +38,7 @@ export class PgBouncer {
       '[pgbouncer]',
       'listen_addr = 127.0.0.1',
       `listen_port = ${port}`,
+      // No socket, and no passwords.
       'unix_socket_dir =',
       'auth_type = any',
       `pool_mode = ${mode}`,
@@ -52,6 +53,7 @@ export class PgBouncer {
     const lines: string[] = []
     for await (const line of createInterface(bouncer.stderr)) {
       if (line.includes('process up')) {
+        // Lets the rest of the output drain, because a full pipe would stop the pooler.
         bouncer.stderr.resume()
         return new PgBouncer(port, folder, bouncer)
       }

@@ -28,7 +28,7 @@ import { freePort } from './freePort.js'
 const nobody = 65_534
 const isRoot = process.getuid?.() === 0
 /** The folder in which Debian installs the versions of PostgreSQL. */
-const debian = '/usr/lib/postgresql'
+const debianFolder = '/usr/lib/postgresql'
 const user = 'holdfast'
 const loopback: Place = { host: '127.0.0.1', command: [] }
 /** The time between two checks of the state of a server, in ms. */
@@ -147,6 +147,7 @@ export class Postgres {
     const outputLines: string[] = []
     for await (const line of createInterface(server.stderr)) {
       if (/ready to accept (read-only )?connections/.test(line)) {
+        // Lets the rest of the output drain, because a full pipe would stop the server.
         server.stderr.resume()
         return
       }
@@ -197,6 +198,7 @@ export class Postgres {
   async set(name: string, value: string): Promise<void> {
     await this.sql.unsafe(`alter system set ${name} = '${value}'`)
     await this.sql`select pg_reload_conf()`
+    // The processes of the server read the new settings some time after this answer.
     for (;;) {
       const [row] = await this.sql.unsafe(`show ${name}`)
       if (row?.[name] === value) return
@@ -316,7 +318,7 @@ function signalProcess(pid: number, signal: NodeJS.Signals): void {
 
 /** The path of a program of the newest installed version on Debian, or its name on the PATH. */
 function pathOf(name: string): string {
-  const versions = existsSync(debian) ? readdirSync(debian).map(Number) : []
+  const versions = existsSync(debianFolder) ? readdirSync(debianFolder).map(Number) : []
   if (versions.length === 0) return name
-  return join(debian, String(Math.max(...versions)), 'bin', name)
+  return join(debianFolder, String(Math.max(...versions)), 'bin', name)
 }

@@ -64,6 +64,7 @@ describe('table: a repeated request id', () => {
       revoke: (id: number) => driver.revoke('a', 'k', unknownFence, { id }),
     }
     // The requests with the ids 1 to 4 fail; the later requests succeed. No request has the id 6.
+    // The fences are 1 for b, 2 for the lock of l, and 3 for the lock of m.
     driver.lock('b', 'k')
     for (const type of types) request[type](types.indexOf(type) + 1)
     driver.lock('a', 'l', { id: 5 })
@@ -220,7 +221,8 @@ describe('table: quotas', () => {
   })
 
   it('the quota of answers refuses every new request until the client acknowledges', () => {
-    const driver = storingDriver(2)
+    const maxAnswers = 2
+    const driver = storingDriver(maxAnswers)
     driver.lock('a', 'k')
     driver.lock('a', 'l')
     for (const request of [
@@ -241,7 +243,8 @@ describe('table: quotas', () => {
   })
 
   it('the quota of answers does not prevent the answer to a waiting request', () => {
-    const driver = storingDriver(1)
+    const maxAnswers = 1
+    const driver = storingDriver(maxAnswers)
     driver.lock('b', 'k')
     driver.lock('a', 'k')
     driver.lock('a', 'k')
