@@ -267,7 +267,7 @@ const gathering: World = {
     }),
 }
 
-/** A request of a session for some of the permits of the key k. */
+/** A request of a session for `wanted` of the permits of the key k, which has `capacity` permits. */
 function permits(session: PlainSession, wanted: number, capacity: number, timeout?: number) {
   const request = lock(session, 'k', 'permits', timeout === undefined ? {} : { timeout })
   return { ...request, extras: { permits: wanted, capacity } } as Command
@@ -371,8 +371,9 @@ const electing: World = {
         request,
         lock(session, 'k', 'exclusive', { steal: true }),
         { type: 'suspend', ...fields, keep: true } as Command,
+        // Repeats the last id. 1 is the fence of the first lock, which this session or another
+        // session may have.
         { type: 'proclaim', ...fields, id: lastId, fence: 1, value: undefined } as Command,
-        // 1 is the fence of the first lock, which this session or another session may have.
         ...definedValues(held[0], 1).flatMap((fence): Command[] => [
           { type: 'proclaim', ...fields, id: lastId + 1, fence, value: '"next"' },
           { type: 'proclaim', ...fields, id: lastId + 1, fence, value: undefined },

@@ -121,6 +121,7 @@ describe('table: gradual snapshots', () => {
   ] as const) {
     it(`the test above notices a snapshot that does not copy ${name} before their change`, function () {
       this.timeout(300_000)
+      // Many runs, of which one suffices, so that the test does not depend on the seed.
       const { failed } = fc.check(propertyOf(Snapshot), { numRuns: 2_000, endOnFailure: true })
       expect(failed).to.equal(true)
     })

@@ -54,6 +54,7 @@ describe('table: a release with very many waiters', () => {
 
   it('is completed by a restored table after a restart', () => {
     const { driver, unlock } = driverWithWaiters(2_100)
+    // Grants 1,000 waiters, so 1,100 remain for two further commands.
     unlock()
     const table = restore(dump(driver.table))
     // No session belongs to the broker `nobody`, so the restart only reports the unfinished key.
@@ -105,6 +106,7 @@ describe('table: one of very many holders', () => {
     driver.end('crowd')
     expect(revoke(7)).to.match(/LOCK_NOT_HELD$/)
     driver.open('again')
+    // These locks have the fences from 202.
     for (let i = 0; i < 100; i++) driver.lock('again', 'k', { mode: 'shared' })
     expect(revoke(202)).to.match(/revoked$/)
   })

@@ -143,6 +143,7 @@ describe('table: the stored size of holders', () => {
   it('is at most 16 KiB in one answer, in whole holders', () => {
     const driver = driverWithHolders(16)
     driver.lock('b', 'k', { timeout: 0 })
+    // Four holders with metadata of 4 KiB and other fields exceed 16 KiB.
     expect(storedHolders(driver, 1).map(({ session }) => session)).to.deep.equal(['a1', 'a2', 'a3'])
     // A margin of 1 KiB for each holder, because this JSON escapes the metadata once more.
     expect(JSON.stringify(storedHolders(driver, 1)).length).to.be.below(16 * 1024 + 3 * 1024)
@@ -161,6 +162,7 @@ describe('table: the stored size of holders', () => {
 
   it('shrinks when the client acknowledges', () => {
     const driver = driverWithHolders(16)
+    // The holders of 100 answers exceed 256 KiB, so the last answers have one holder each.
     for (let i = 0; i < 100; i++) driver.lock('b', 'k', { timeout: 0 })
     expect(storedHolders(driver, 100)).to.have.length(1)
     // The table must subtract the size of answer 2 only once.

@@ -33,8 +33,8 @@ import {
   textBytes,
 } from '@holdfast/server/core'
 
-function ensure(condition: boolean, rule: string): asserts condition {
-  if (!condition) throw new Error(`invariant broken: ${rule}`)
+function ensure(condition: boolean, violation: string): asserts condition {
+  if (!condition) throw new Error(`invariant broken: ${violation}`)
 }
 
 interface Tally {
@@ -63,6 +63,7 @@ export class Invariants {
    * that can hold the key.
    */
   readonly #unfinished = new Set<string>()
+  /** The highest fence so far. */
   #fence: number
 
   /** @param table A table without any applied command. */

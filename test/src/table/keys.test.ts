@@ -65,7 +65,7 @@ describe('table: keys', () => {
     addIdleKeys(keys, idleKeyCount)
     expect(keys.getOrCreate('k')).to.equal(keyState)
     keys.markIdle(keyState)
-    for (const keyState of usedKeys) keys.markIdle(keyState)
+    for (const usedKey of usedKeys) keys.markIdle(usedKey)
     expect(keys.size).to.equal(0)
     expect(keys.getOrCreate('k')).not.to.equal(keyState)
   })
