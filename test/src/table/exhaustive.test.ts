@@ -267,7 +267,7 @@ const gathering: World = {
     }),
 }
 
-/** A request of a session for `wanted` of the permits of the key k, which has `capacity` permits. */
+/** A request of a session for `wanted` of the `capacity` permits of the key k. */
 function permits(session: PlainSession, wanted: number, capacity: number, timeout?: number) {
   const request = lock(session, 'k', 'permits', timeout === undefined ? {} : { timeout })
   return { ...request, extras: { permits: wanted, capacity } } as Command

@@ -3,7 +3,7 @@
  * long a lock lasts), steal, end of session. Each of these commands may arrive too late. A
  * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
  * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
- * grant.
+ * grant. `g1` is the generation of a lock, which a refresh raises by 1.
  */
 import { expect } from 'chai'
 import { expectNoEffect, TableDriver } from './tableDriver.js'

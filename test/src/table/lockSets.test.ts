@@ -154,6 +154,7 @@ describe('table: sets', () => {
     driver.lockAll('a', ['k', 'l'])
     driver.unlock('b', 2)
     const table = restore(dump(driver.table))
+    // The locks on m and l had the fences 1 and 2, so the set has the fence 3.
     const effects = table.apply({ type: 'expire', at: 0, session: 'a', fence: 3, generation: 0 })
     expect(effects.map(({ kind }) => kind)).to.deep.equal(['released', 'released'])
     expect(table.keys.size).to.equal(0)

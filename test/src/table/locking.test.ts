@@ -297,7 +297,7 @@ describe('table: fences', () => {
     // The test restores a table with high fences, because grants would take too long to raise the
     // fences so far.
     const table = restore([{ item: 'table', fence: 2 ** 53 - 3, quiet: false }])
-    const driver = new TableDriver(true, table)
+    const driver = new TableDriver(/* checked */ true, table)
     driver.open('a')
     expect(driver.lock('a', 'k')).to.deep.equal([`granted a#1 k f${2 ** 53 - 2}`])
     expect(driver.lock('a', 'l')).to.deep.equal([`granted a#2 l f${2 ** 53 - 1}`])

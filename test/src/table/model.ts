@@ -167,7 +167,7 @@ export class Model {
     } else if (command.type === 'lock') {
       this.#request(session, [lockRequest(session, command)], command.steal, command.at)
     } else if (command.type === 'lockAll') {
-      this.#request(session, setRequests(session, command), false, command.at)
+      this.#request(session, setRequests(session, command), /* steal */ false, command.at)
     } else if (command.type === 'once') {
       this.#once(session, command)
     } else if (command.type === 'complete') {
@@ -255,7 +255,7 @@ export class Model {
     )
     for (const session of sessions) this.#takeOwnership(session, ownerBroker)
     this.#results.takeOwnership(formerOwner, ownerBroker)
-    for (const session of sessions) this.#suspendSession(session, true, at)
+    for (const session of sessions) this.#suspendSession(session, /* keep */ true, at)
   }
 
   #takeOwnership(session: ModelSession, ownerBroker: string): void {
@@ -319,7 +319,7 @@ export class Model {
       const holders = steal ? state.locks.filter((lock) => lock.key === key) : []
       const stolen = holders.flatMap((lock) => state.locksOf(lock.fence))
       this.#release(stolen, 'stolen')
-      this.#grant(requests, false, at)
+      this.#grant(requests, /* waited */ false, at)
       this.#grantWaiters(keysOf(stolen), at)
     } else if (timeout === 0) {
       session.lastId = id
@@ -370,7 +370,7 @@ export class Model {
   #once(session: ModelSession, command: CommandOf<'once'>): void {
     const kept = this.#results.keptFor(command.key)
     if (kept === undefined) {
-      this.#request(session, [onceRequest(session, command)], false, command.at)
+      this.#request(session, [onceRequest(session, command)], /* steal */ false, command.at)
       return
     }
     session.lastId = command.id
@@ -501,7 +501,7 @@ export class Model {
         this.#grantsLeft = Math.max(0, this.#grantsLeft - members.length)
         for (const member of members)
           removeFirst(this.#state.waitingRequests, (waiter) => waiter === member)
-        this.#grant(members, true, at)
+        this.#grant(members, /* waited */ true, at)
         if (members.length > 1) keysLeft.push(...keysOf(members))
       }
     }

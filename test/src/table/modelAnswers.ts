@@ -37,6 +37,7 @@ export class ModelAnswers {
   /** Repeats the stored answer to a request id, if the repeated request has the same type. */
   repeat(session: ModelSession, id: number, type: string): void {
     const stored = session.answers.find(([answeredId]) => answeredId === id)
+    const storedType = stored?.[2]
     const hasThisId = (waiter: { session: string; id: number }) =>
       waiter.session === session.id && waiter.id === id
     const isWaiting =
@@ -44,7 +45,7 @@ export class ModelAnswers {
         ? this.#state.barrierCalls.some(hasThisId)
         : (type === 'lock' && this.#state.waitingRequests.some(hasThisId)) ||
           (type === 'upgrade' && this.#state.upgrades.some(hasThisId))
-    if (stored !== undefined && stored[2] === type) {
+    if (stored !== undefined && storedType === type) {
       const [, answer] = stored
       this.#effect({ kind: 'answer', session: session.id, id, answer, repeat: true })
     } else if (!isWaiting) {

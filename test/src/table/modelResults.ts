@@ -112,7 +112,10 @@ export function onceRequest(
   return { ...ownFields, ...kind, ...hold, election, mode: 'exclusive' }
 }
 
-/** The bytes of a kept result: 384, and for each text 32 and 2.125 bytes a character. */
+/**
+ * The bytes that the table estimates for a kept result: 384, and for each text 32 and 2.125 bytes a
+ * character.
+ */
 function sizeOf({ key, value }: PlainKeptResult): number {
   const sizes = [key, value].map((text) =>
     text === undefined ? 0 : 32 + 2 * text.length + Math.floor(text.length / 8),

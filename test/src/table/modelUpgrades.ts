@@ -182,7 +182,8 @@ export class ModelUpgrades {
   }
 
   #failure(session: ModelSession, lock: PlainLock, code: 'LOCK_HELD' | 'LOCK_TIMEOUT') {
-    return this.#state.failureWithHolders(session, [lock.key], false, code, lock.fence)
+    const isSet = false
+    return this.#state.failureWithHolders(session, [lock.key], isSet, code, lock.fence)
   }
 
   #answer(session: ModelSession, id: number, answer: PlainAnswer): void {

@@ -147,8 +147,10 @@ describe('table: kept results of once', () => {
     const driver = new TableDriver()
     driver.open('a', { limits })
     const run = (key: string, value: string) => {
+      // The text ends with the fence, as in `granted a#1 k f1`.
       const [granted] = driver.once('a', key)
-      return driver.complete('a', Number(granted!.split(' f')[1]), { value, keep: 1_000 })
+      const fence = Number(granted!.split(' f')[1])
+      return driver.complete('a', fence, { value, keep: 1_000 })
     }
     run('k', '1')
     run('l', '1')

@@ -435,7 +435,8 @@ function answerText(answer: PlainAnswer): string {
 
 /**
  * Formats an effect as a short text for readable tests. `granted b#2 k f7` means that request 2 of
- * session `b` was granted key `k` with fence 7.
+ * session `b` was granted key `k` with fence 7. `g` stands before a generation, and `@` before an
+ * attach epoch.
  */
 export function formatEffect(effect: PlainEffect): string {
   switch (effect.kind) {

@@ -153,6 +153,7 @@ describe('table: resume', () => {
     driver.open('a', { grace: 5_000, secret: 's1', principal: 'ann' })
     driver.suspend('a')
     const before = driver.state()
+    // The wrong secrets include parts of the right secret, and texts that contain the right secret.
     expect(driver.resume('a', 'wrong', 's2', { principal: 'ann' })).to.deep.equal([
       'refused resume a',
     ])

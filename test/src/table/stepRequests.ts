@@ -50,7 +50,9 @@ export function campaign(fields: SessionFields, id: number, pick: number): Comma
 
 /** A request for a shared lock of the first key, without a time limit. */
 export function sharedLock(fields: SessionFields, id: number): Command {
-  return { ...request(fields, id, 0), mode: 'shared', ttl: undefined, timeout: undefined }
+  const pickOfFirstKey = 0
+  const terms = { mode: 'shared', ttl: undefined, timeout: undefined } as const
+  return { ...request(fields, id, pickOfFirstKey), ...terms }
 }
 
 /** A request for an exclusive lock, sometimes with a ttl and sometimes with a timeout. */

@@ -79,8 +79,8 @@ export interface Step {
   /** Any number. The number chooses a key, a mode, a time, a lock, a request and so on. */
   readonly pick: number
   /**
-   * 0 makes the command wrong or out of date. For instance, the command then names a former
-   * connection, a former lock or a wrong secret.
+   * From 0 to 9. With 0, the command is wrong or out of date. For instance, the command then names
+   * a former connection, a former lock or a wrong secret.
    */
   readonly wrongIfZero: number
 }
@@ -115,6 +115,7 @@ const maxHoldLimits = [undefined, undefined, 500, 500, undefined]
 
 /** Makes a command of each step, such that the command fits the state of the table. */
 export class CommandMaker {
+  /** How many sessions each seat has opened. */
   readonly #sessionCounts = graces.map(() => 0)
   #at = 0
 
@@ -277,6 +278,7 @@ export class CommandMaker {
       ownerBroker: pick % 3 === 0 ? brokers[(pick >> 4) % brokers.length]! : session.ownerBroker,
       principal: `client ${seat}`,
       proof,
+      // From 1 to 3.
       resumeAttempt: pick % 5 === 0 ? undefined : (pick >> 3) % 4 || 1,
       secret: `${session.id} ${session.attachEpoch + 1} ${this.#at}`,
     }
@@ -348,6 +350,7 @@ function repeat(
   const likelyType =
     requestTypeByAnswer[answer?.kind as keyof typeof requestTypeByAnswer] ??
     (isNotHeld ? anyType : 'lock')
+  // The answers to `complete` have the type `unlock`; the answers to sets and `once` have `lock`.
   switch (isWrong ? anyType : likelyType) {
     case 'unlock':
       if (pick % 5 === 1) return complete(fields, id, fence, pick)

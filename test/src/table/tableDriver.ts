@@ -325,6 +325,7 @@ export class TableDriver {
 
   /** Returns the fields of a request that its session determines. */
   #fromSession(session: string, { id, attachEpoch }: RequestOverrides) {
+    // A repetition of an earlier id does not change the last id.
     const nextId = (this.#lastIds.get(session) ?? 0) + 1
     if (id === undefined || id >= nextId) this.#lastIds.set(session, id ?? nextId)
     const { now: at } = this
