@@ -62,7 +62,7 @@ describe('shared: refuseUnknownOptions', () => {
   })
 
   it('shows a hostile name shortened and escaped', () => {
-    // The name clears the screen of a terminal, 1,000 times.
+    // The name clears the screen of a terminal, 1,000 times, and has 5,000 characters.
     const message = messageFor({ ['\u001b[2J\n'.repeat(1_000)]: 1 })
     expect(message).to.have.length.below(600)
     expect(message).to.not.match(/\p{Cc}/u)
@@ -77,6 +77,7 @@ describe('shared: refuseUnknownOptions', () => {
 
   it('suggests the right option for every name with one typing error', () => {
     const names = ['timeout', 'signal', 'metadata']
+    // A typing error adds, replaces or deletes one letter.
     const mistyped = fc.record({
       name: fc.constantFrom(...names),
       place: fc.nat(6),

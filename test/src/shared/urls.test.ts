@@ -2,7 +2,7 @@
 import { redactUrl, redactUrls } from '@holdfast/shared'
 import { expect } from 'chai'
 
-describe('redactUrl', () => {
+describe('shared: redactUrl', () => {
   it('does not change a URL without secrets', () => {
     for (const url of [
       'ws://127.0.0.1:7420',

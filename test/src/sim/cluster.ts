@@ -82,7 +82,8 @@ export class Cluster {
     const [store, plan] = [this.store!, this.shared!]
     // `keeper` is a former name of this process, which stays so that every seed keeps its world.
     const random = new Random(`${seed}/keeper ${this.#compactions++}`)
-    const clock = new SimClock(world, random, 1, worldStart + world.now)
+    const rate = 1
+    const clock = new SimClock(world, random, rate, worldStart + world.now)
     const process = new SimProcess('compactor', world, random, clock)
     // A fast path: 0.1 ms without a random addition.
     const path = { up: makeLink(0.1, 0), down: makeLink(0.1, 0) }
@@ -97,6 +98,7 @@ export class Cluster {
       onEntry,
     })
     const { deadMs } = plan
+    // The store accepts only the config with which the brokers have opened it.
     const config = { format: 2, deadMs, cluster: '' }
     // The process ends also if the snapshot fails: the next compaction starts another process.
     process.receive(() => {

@@ -67,6 +67,7 @@ export class HoldOracle {
   }
 
   #checkEnd(fence: number): void {
+    // A lock without a hold had no `maxHold`, so its end is a violation too.
     const hold = this.#holds.get(fence)
     const heldMs = this.#now() - (hold?.grantedAt ?? Number.POSITIVE_INFINITY)
     if (hold !== undefined && heldMs >= hold.maxHold / clockTolerance - earlyMs) return

@@ -47,6 +47,7 @@ export class LogFaults {
         break
       }
       case 'blockClients':
+        // Cuts the broker off from all clients, but not from the log.
         this.#block(this.#pathsOfClients(machine), random)
         break
       case 'delayLog': {

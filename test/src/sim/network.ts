@@ -100,6 +100,7 @@ export interface Cut {
 }
 
 export interface ConnectionDeps {
+  /** Numbers the connections of the world, and names them in the trace. */
   readonly number: number
   readonly clientProcess: SimProcess
   /** The end of the connection at the client. */
@@ -116,6 +117,7 @@ export class Connection {
   readonly path: Path
   readonly clientProcess: SimProcess
   readonly client: ClientEnd
+  /** The end at the broker; undefined until a broker accepts the connection. */
   server: ServerEnd | undefined = undefined
   /** The process of the broker. */
   brokerProcess: SimProcess | undefined = undefined

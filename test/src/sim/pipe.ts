@@ -40,6 +40,7 @@ export function unblock(link: Link): void {
 
 interface Packet {
   readonly bytes: number
+  /** Called when the packet arrives. Does nothing for a packet that is lost. */
   arrive: () => void
 }
 

@@ -121,6 +121,7 @@ class ScopeCalls {
       }
       case 'permits':
         return this.#request((key, { mode: _, ...options }) =>
+          // The capacity that `Program` mostly uses for its permits, so that most requests fit.
           scope.lock(key, { ...options, capacity: 3 }),
         )
       case 'together': {

@@ -369,7 +369,8 @@ class Simulation {
    */
   #machineFor(name: string, network: Network, label = name) {
     const random = new Random(`seed ${this.#seed}/${label}`)
-    const clock = new SimClock(this.#world, random, 1, worldStart)
+    const rate = 1
+    const clock = new SimClock(this.#world, random, rate, worldStart)
     const process = new SimProcess(name, this.#world, random, clock)
     // A fast path: 1 to 2 ms.
     const path = { up: makeLink(1, 1), down: makeLink(1, 1) }

@@ -115,8 +115,9 @@ const exclusiveLocks: Record<string, Action> = {
     await untilLost(await session.lock(rareKey(random), { ttl: shortMs }))
   },
   refresh: (context) => {
-    const request = context.session.lock(sharedKey(context.random), { ttl: 5_000, timeout: waitMs })
-    return hold(context, request, (lock) => lock.refresh(10_000))
+    const [ttl, newTtl] = [5_000, 10_000]
+    const request = context.session.lock(sharedKey(context.random), { ttl, timeout: waitMs })
+    return hold(context, request, (lock) => lock.refresh(newTtl))
   },
   autoRefresh: (context) => {
     const request = context.session.lock(rareKey(context.random), { ttl: 600 })
@@ -265,6 +266,7 @@ const connectionsAndReads: Record<string, Action> = {
       () => undefined,
       (reason: unknown) => reason,
     )
+    // Before it looks at the token, a broker may refuse a connection because there are too many.
     if (error instanceof HoldfastError && ['UNAUTHORIZED', 'UNAVAILABLE'].includes(error.code)) {
       return
     }

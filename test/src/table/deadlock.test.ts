@@ -94,6 +94,7 @@ describe('table: deadlocks', () => {
       ['c', 'm', 'k'],
     ] as const
     for (const [session, held] of cycleLocks) driver.lock(session, held, { scope })
+    // The request of the third session would close the cycle.
     for (const [session, , wanted] of cycleLocks.slice(0, 2))
       driver.lock(session, wanted, { scope })
     const [effect] = driver.table.apply(lockCommand('c', 2, 'k', scope))

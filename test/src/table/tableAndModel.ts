@@ -28,7 +28,7 @@ export class TableAndModel {
   readonly #table: LockTable
   readonly #model: Model
   readonly #invariants: Invariants
-
+  /** The present state, if it was computed since the last command. */
   #state: PlainState | undefined
 
   /** @param grantsPerCommand The largest number of waiters that one command grants. */

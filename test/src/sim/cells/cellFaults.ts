@@ -97,6 +97,7 @@ export class CellFaults {
         this.#delay(random.pick(linksTo(machine, client)), random)
         break
       case 'blockPath':
+        // Each direction is blocked with this probability: mostly both.
         this.#block(
           linksTo(machine, client).filter(() => random.chance(0.7)),
           random,
@@ -161,6 +162,7 @@ export class CellFaults {
   }
 }
 
+/** Both directions of the path between a client and a broker. */
 function linksTo({ url }: BrokerMachine, { paths }: CellClientMachine): Link[] {
   const { up, down } = paths.get(url)!
   return [up, down]

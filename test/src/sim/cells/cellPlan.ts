@@ -49,6 +49,7 @@ export interface CellPlan {
 
 /** @param count The number of cells. */
 export function planCells(random: Random, count: number): CellPlan {
+  // A client that a broker disconnects for slow reading would notice this also in the spared cell.
   const hasTightBuffers = false
   return {
     clients: Array.from({ length: random.int(2, 4) }, () => ({
@@ -76,6 +77,7 @@ export function planCells(random: Random, count: number): CellPlan {
 function planFaults(random: Random): Record<CellFaultKind, number> {
   const probability = random.pick([0.2, 0.5, 0.8])
   const weights = cellFaultKinds.map((kind) => {
+    // These faults end sessions, so too many of them would leave little else to happen.
     const isRare = kind === 'restartBroker' || kind === 'drainBroker' || kind === 'killClient'
     return [kind, random.chance(probability) ? (isRare ? 0.3 : 1) : 0]
   })
