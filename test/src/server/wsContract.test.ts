@@ -3,8 +3,8 @@
  * lists. Each check must also fail for a changed `ws` that breaks the assumption. If a release of
  * `ws` fails a check, change or remove the fast path.
  *
- * The first byte of a frame is 0x81 for a text, 0x89 for a ping, and 0x01 and 0x80 for the first
- * and the last frame of a text in several frames.
+ * The first byte of a frame is 0x81 for a text and 0x89 for a ping. A text in two frames has the
+ * first bytes 0x01 and 0x80.
  */
 import type { Duplex } from 'node:stream'
 import { plainTextFrame } from '@holdfast/server/internal'

@@ -2,7 +2,7 @@
  * Tests the formula for the expiry margin. A client relies on periods that the clock of the broker
  * measures, such as a lease or a ttl. Because clocks differ, the client ends each period earlier,
  * by this margin. The margin is 2 % of the period, but at least 50 ms and at most 10 % of the
- * period; 1 ms is added for rounding.
+ * period. The formula adds 1 ms for rounding.
  */
 import { expiryMargin, safeDuration, slowestClockRate } from '@holdfast/shared'
 import { expect } from 'chai'

@@ -1,7 +1,7 @@
 /**
- * An oracle (a check of a simulated run). It checks what the caller of a client method observes.
- * The call settles in time, with a result or a documented error, and immediately when the caller
- * aborts the call.
+ * An oracle (a check of a simulated run) of what the caller of a client method observes. The call
+ * settles in time, with a result or a documented error, and immediately when the caller aborts the
+ * call.
  */
 import { type ErrorCode, HoldfastError, type Timer } from '@holdfast/shared'
 import type { Oracles } from './oracles.js'

@@ -58,7 +58,7 @@ export class ClientMachine {
     this.name = name
     this.#deps = deps
     const { latencyMs, jitterMs } = deps.plan
-    // On a slow path a short lease may end without a fault, so the paths of a spared client have at
+    // On a slow path a short lease may end without a fault. So the paths of a spared client have at
     // most 20 ms of latency and 10 ms of jitter.
     const link = deps.isSpared
       ? () => makeLink(Math.min(latencyMs, 20), Math.min(jitterMs, 10))

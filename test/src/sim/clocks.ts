@@ -1,8 +1,8 @@
 /**
  * The clocks of one simulated machine. The monotonic clock runs at its own rate and stands still
  * while the machine sleeps. The wall clock may be set forward or back. Timers are as inexact as in
- * Node and browsers. They count whole milliseconds, fire up to 1 ms early, and fire late when the
- * machine is busy.
+ * Node and browsers. A timer counts whole milliseconds, fires up to 1 ms early, and fires late when
+ * the machine is busy.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { Random } from './random.js'

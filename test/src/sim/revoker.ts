@@ -1,6 +1,6 @@
 /**
- * A raw client (which writes protocol messages itself) with the right to revoke locks. It mostly
- * revokes locks of disconnected holders, which learn of the loss only at their next resume.
+ * A raw client (which writes protocol messages itself) with the right to revoke locks. The revoker
+ * mostly revokes locks of disconnected holders, which learn of the loss only at their next resume.
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
 import type { Lock, LockTable } from '@holdfast/server/core'

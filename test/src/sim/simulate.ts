@@ -166,7 +166,7 @@ class Simulation {
   }
 
   /**
-   * Adds hostile clients. They use separate random numbers, so that the rest of the world does not
+   * Adds hostile clients, which use separate random numbers, so that the rest of the world does not
    * change.
    */
   #addHostile(network: Network): void {

@@ -1,6 +1,6 @@
 /**
  * `npm run soak`: runs a broker, clients that stay (residents) and clients that come and go
- * (visitors), and finds out whether the memory or the open file descriptors of a process grow.
+ * (visitors). Measures whether the memory or the open file descriptors of a process grow.
  *
  *   npm run soak -- --hours 24         runs for a day; prints a line each minute
  *   npm run soak -- --warm-up 2        the samples of the first two hours do not count
@@ -11,8 +11,8 @@
  *   npm run soak -- --seed 17          the random choices of an earlier run again
  *   npm run soak -- --preload FILE     the broker loads this module first, such as one that leaks
  *
- * Exit codes: 0 if every slope (the growth per hour) is within its bound and the clients left
- * nothing behind in the broker, 64 for wrong usage, and 1 otherwise.
+ * The exit code is 0 if every slope (the growth per hour) is within its bound and the clients left
+ * nothing behind in the broker. The exit code is 64 for wrong usage, and 1 otherwise.
  */
 import { resolve } from 'node:path'
 import process from 'node:process'

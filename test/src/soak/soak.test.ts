@@ -1,8 +1,8 @@
 /**
  * Tests the soak program (a long run with a constant load, which searches for leaks) with short
- * runs. The program must run to its end and leave nothing behind, notice a leak that is planted in
- * the broker, and fail when the broker ends. A short run cannot prove that nothing leaks, because a
- * new process grows in its first seconds.
+ * runs. The program must run to its end and leave nothing behind. The program must notice a leak
+ * that is planted in the broker, and must fail when the broker ends. A short run cannot prove that
+ * nothing leaks, because a new process grows in its first seconds.
  */
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'

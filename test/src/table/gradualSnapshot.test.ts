@@ -1,8 +1,8 @@
 /**
- * A gradual snapshot is read while the table executes further commands. It must equal the complete
- * snapshot that `dump` makes in one step when the gradual snapshot begins. The tests read items
- * between commands, which add, change and remove records before and after the snapshot reads these
- * records.
+ * A gradual snapshot is read while the table executes further commands. The gradual snapshot must
+ * equal the complete snapshot that `dump` makes in one step at the same moment. The tests read
+ * items between commands, which add, change and remove records before and after the snapshot reads
+ * these records.
  */
 import { dump, GradualSnapshot, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
 import { Digest, ItemDigest } from '@holdfast/server/internal'
@@ -133,7 +133,7 @@ describe('table: gradual snapshots', () => {
     const keyLists = fc.array(fc.nat(keyCount - 1), { minLength: 60, maxLength: 60, size: 'max' })
     const property = fc.property(keyLists, keyLists, countLists, (before, during, itemCounts) => {
       // The driver does not check the invariants, because each check examines the whole table.
-      const driver = new TableDriver(false)
+      const driver = new TableDriver(/* checked */ false)
       driver.open('s', { grace: 5_000 })
       const toggleKey = (index: number): void => toggleLock(driver, `k${index}`)
       before.forEach(toggleKey)

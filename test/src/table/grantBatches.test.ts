@@ -14,7 +14,7 @@ import { TableDriver } from './tableDriver.js'
  */
 function driverWithWaiters(waiters: number): { driver: TableDriver; unlock: () => string[] } {
   // The driver does not check the invariants, because each check examines the whole table.
-  const driver = new TableDriver(false)
+  const driver = new TableDriver(/* checked */ false)
   driver.open('holder')
   driver.open('crowd')
   driver.lock('holder', 'k')
@@ -70,7 +70,7 @@ describe('table: a release with very many waiters', () => {
     // One command grants at most 3 waiters.
     const table = new LockTable(undefined, 3)
     // The driver need not check the invariants.
-    const driver = new TableDriver(false, table)
+    const driver = new TableDriver(/* checked */ false, table)
     driver.open('holder')
     driver.open('crowd')
     for (const key of ['k', 'l', 'm']) {

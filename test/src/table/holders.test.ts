@@ -194,7 +194,7 @@ describe('table: the stored size of holders', () => {
   it('is the same in the model, and after a snapshot', () => {
     const tableAndModel = new TableAndModel()
     // The driver need not check the invariants, because `tableAndModel` checks them.
-    const driver = new TableDriver(false)
+    const driver = new TableDriver(/* checked */ false)
     const apply = driver.apply.bind(driver)
     // `tableAndModel` receives every command of the driver, and throws if table and model differ.
     driver.apply = (command: Command) => {

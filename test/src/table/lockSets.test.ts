@@ -1,9 +1,9 @@
 /**
  * Sets: one lock on several keys, granted in one step or not at all. A differential test compares
- * the outcome of many sets with ordered acquisition. There, each session locks its keys one by one,
- * in the order of the alphabet. A `TableDriver` applies commands to a lock table and returns the
- * effects as short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k`
- * with the fence 2. A fence numbers a grant.
+ * the outcome of many sets with ordered acquisition: each session locks its keys one by one, in the
+ * order of the alphabet. A `TableDriver` applies commands to a lock table and returns the effects
+ * as short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
+ * fence 2. A fence numbers a grant.
  */
 import { dump, type Effect, restore } from '@holdfast/server/core'
 import { expect } from 'chai'

@@ -1,7 +1,7 @@
 /**
- * The model of the lock table, as simple as possible. It searches flat lists from end to end and
- * follows the rules of PROTOCOL.md one by one. The model shares no code and no algorithm with the
- * real table, so the two are unlikely to have the same mistake.
+ * The model of the lock table, as simple as possible. The model searches flat lists from end to end
+ * and follows the rules of PROTOCOL.md one by one. The model shares no code and no algorithm with
+ * the real table, so the model and the table are unlikely to have the same mistake.
  *
  * The effects of one command come in this order: withdrawals, releases, grants, the answer. The
  * grants come key by key, in the order in which the keys were affected.

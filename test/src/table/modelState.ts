@@ -68,7 +68,7 @@ export class ModelState {
   readonly locks: ModelLock[] = []
   /** The waiting requests, in the order of their arrival. */
   readonly waitingRequests: PlainRequest[] = []
-  /** The waiting upgrades, in the order of their arrival. They stand in no queue. */
+  /** The waiting upgrades, which stand in no queue, in the order of their arrival. */
   readonly upgrades: PlainRequest[] = []
   /** The calls that wait at barriers, in the order of their arrival. */
   barrierCalls: PlainBarrierCall[] = []

@@ -153,7 +153,7 @@ describe('table: permits compared with a semaphore', () => {
     this.timeout(300_000)
     const property = fc.property(fc.array(operation, { maxLength: 60 }), (operations) => {
       // Only a table is needed, so the driver does not check the invariants.
-      const driver = new TableDriver(false)
+      const driver = new TableDriver(/* checked */ false)
       driver.open('a')
       const semaphore = new Semaphore(capacity)
       const fences = new Map<number, number>()

@@ -57,7 +57,7 @@ describe('table: snapshots', () => {
 
   it('a table is rebuilt in steps that read at most 64 items each', () => {
     // The driver does not check the invariants, because each check examines the whole table.
-    const driver = new TableDriver(false)
+    const driver = new TableDriver(/* checked */ false)
     for (const session of ['a', 'b']) driver.open(session)
     for (let i = 0; i < 300; i++) {
       driver.lock('a', `k${i}`)

@@ -148,9 +148,9 @@ describe('table: upgrades', () => {
     driver.upgrade('a', 1)
     // The invariants cannot be checked, because a check needs all commands since the first. A new
     // driver does not know the last ids of its sessions, so the test gives the ids.
-    const waiting = new TableDriver(false, restore(dump(driver.table)))
+    const waiting = new TableDriver(/* checked */ false, restore(dump(driver.table)))
     expect(waiting.unlock('b', 2, { id: 2 })).to.include('upgraded a k f1 to f3')
-    const granted = new TableDriver(false, restore(dump(waiting.table)))
+    const granted = new TableDriver(/* checked */ false, restore(dump(waiting.table)))
     expect(granted.downgrade('a', 1, { id: 3 })).to.include('downgraded a k f1')
     expect(granted.revoke('c', 'k', 3)).to.include('released a k f1 revoked')
   })

@@ -59,7 +59,7 @@ export class CellClientMachine {
     const { sparedCell } = deps.plan
     this.paths = new Map(
       deps.urls.map((url, i) => {
-        // On a slow path a short lease may end without a fault, so the path to the spared cell has
+        // On a slow path a short lease may end without a fault. So the path to the spared cell has
         // at most 20 ms of latency and 10 ms of jitter.
         const link = () =>
           i + 1 === sparedCell

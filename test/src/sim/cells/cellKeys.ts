@@ -1,7 +1,6 @@
 /**
- * The keys of a world with cells, and the cell of each key. This file computes the cell by the text
- * of PROTOCOL.md and not by the code of the product, so that a fault in the code of the product
- * shows.
+ * The keys of a world with cells, and the cell of each key. This file computes the cell as
+ * PROTOCOL.md says and without the code of the product, so that a fault in that code shows.
  */
 
 /** The number of slots. A key has a slot by its hash, and each cell has a range of slots. */

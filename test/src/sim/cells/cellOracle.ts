@@ -1,6 +1,6 @@
 /**
- * The oracle of a world with cells. It observes the tables of all cells and the clients, and
- * reports each broken rule:
+ * The oracle of a world with cells. The oracle observes the tables of all cells and the clients,
+ * and reports each broken rule:
  *
  * - A broker grants only keys of its own cell, and so each key is always locked in the same cell.
  * - At most one client believes at any time that it holds a key, over all cells together.

@@ -1,6 +1,7 @@
 /**
- * Tests the oracle of worlds with cells. It must expect the right cell of each key, and must report
- * a key that two clients hold at one moment. The worlds themselves run in `sim.test.ts`.
+ * Tests the oracle of worlds with cells. The oracle must expect the right cell of each key, and
+ * must report a key that two clients hold at one moment. The worlds themselves run in
+ * `sim.test.ts`.
  */
 import { readFileSync } from 'node:fs'
 import type { Lock } from '@holdfast/client'
