@@ -240,6 +240,7 @@ describe('a WebSocket of the broker', () => {
       // Each ping arrives in another turn, so each is the newest ping of its turn.
       await turns(2)
     }
+    // The broker has answered many pings, until the socket was full.
     expect(peer.socket.bufferedBytes).to.be.within(16 * 1024, maxUnreadBytes)
     peer.unblock()
     await turns()

@@ -165,7 +165,7 @@ const kinds: Record<string, MessageKind> = {
   },
 }
 
-describe('messages of much work in one turn', function () {
+describe('messages and disconnects of much work in one turn', function () {
   this.timeout(60_000)
 
   for (const [name, { prepare, workEach }] of Object.entries(kinds)) {

@@ -249,7 +249,7 @@ describe('the contract with ws', () => {
     })
   }
 
-  it('has a changed ws for each check', () => {
+  it('has for each check a changed ws that fails the check', () => {
     const breached = new Set(breaches.map(([, check]) => check))
     assert.deepEqual([...breached].sort(), Object.keys(checks).sort())
   })

@@ -31,7 +31,7 @@ describe('shared: HoldfastError', () => {
     expect(Object.hasOwn(error, 'cause')).to.equal(true)
   })
 
-  it('has the holders of the options', () => {
+  it('has the holders that the options give, if any', () => {
     expect(Object.hasOwn(new HoldfastError('LOCK_HELD'), 'holders')).to.equal(false)
     const holders = [{ session: 's', fence: 1, since: 2 }]
     expect(new HoldfastError('LOCK_HELD', undefined, { holders }).holders).to.equal(holders)

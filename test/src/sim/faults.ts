@@ -220,12 +220,12 @@ export class Faults {
     })
   }
 
-  /** Picks the path to the broker that the client uses, or to another broker. */
+  /** Picks the path to the broker that the client uses, or the path to a random broker. */
   #pathOf(client: ClientMachine, random: Random): Path {
     const paths = [...client.paths.values()]
     if (paths.length === 1) return paths[0]!
-    const other = random.pick(paths)
-    return random.chance(0.7) ? (this.#connectionOf(client)?.path ?? other) : other
+    const randomPath = random.pick(paths)
+    return random.chance(0.7) ? (this.#connectionOf(client)?.path ?? randomPath) : randomPath
   }
 
   /** The newest connection of this client. */

@@ -164,10 +164,10 @@ export class ResponseOracle {
 
   #eventReceived(watch: number, { event, fence }: { event: string; fence: number }): void {
     if (!this.#watches.includes(watch)) return
-    const name = `${event} ${fence}`
-    if (name !== this.#event) {
+    const eventName = `${event} ${fence}`
+    if (eventName !== this.#event) {
       this.#checkEvent()
-      this.#event = name
+      this.#event = eventName
       this.#concernsAllWatches = !this.#pending.some(({ type }) => type === 'watch')
       this.#reported = new Set()
     }

@@ -45,7 +45,7 @@ export class Trace {
   /** The last lines, oldest first. */
   lastLines(): string[] {
     if (this.#count <= this.#maxLines) return this.#lines.slice()
-    const first = this.#count % this.#maxLines
-    return [...this.#lines.slice(first), ...this.#lines.slice(0, first)]
+    const oldest = this.#count % this.#maxLines
+    return [...this.#lines.slice(oldest), ...this.#lines.slice(0, oldest)]
   }
 }

@@ -54,6 +54,7 @@ describe('soak: the verdict', () => {
 
   it('notices a leak below the noise of single samples, because a slope counts all samples', () => {
     const random = new Random(1)
+    // The leak of half a MiB in an hour is below the noise of 2 MiB.
     const leak = (at: number) => 10 * mib + random.below(2 * mib) + (at / hour) * (mib / 2)
     expect(growth('heap', 24, leak).isWithin).to.equal(false)
   })

@@ -98,12 +98,12 @@ export async function openScene(
   options: ConnectOptions = {},
   welcomeMessage: Welcome = welcome(),
 ): Promise<Scene> {
-  const parts = stage()
-  const connecting = connectIn(url, options, parts.environment)
+  const newStage = stage()
+  const connecting = connectIn(url, options, newStage.environment)
   await turn()
-  parts.network.last.accept()
-  parts.network.last.newMessages()
-  parts.network.last.deliver(welcomeMessage)
+  newStage.network.last.accept()
+  newStage.network.last.newMessages()
+  newStage.network.last.deliver(welcomeMessage)
   const session = await connecting
   const events: string[] = []
   const lost: LostLock[] = []
@@ -115,12 +115,12 @@ export async function openScene(
     lost.push(lock)
   })
   return {
-    ...parts,
+    ...newStage,
     session,
     events,
     lost,
     get socket() {
-      return parts.network.last
+      return newStage.network.last
     },
   }
 }

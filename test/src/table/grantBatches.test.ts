@@ -42,7 +42,7 @@ describe('table: a release with very many waiters', () => {
     expect(grantMore()).to.deep.equal([])
   })
 
-  it('queues a new request behind the waiters that are still to be granted', () => {
+  it('queues a new request behind the waiters that are not granted yet', () => {
     const { driver, unlock } = driverWithWaiters(1_500)
     driver.open('late')
     unlock()

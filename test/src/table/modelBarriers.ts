@@ -27,7 +27,7 @@ export class ModelBarriers {
   arrive(session: ModelSession, command: Extract<Command, { type: 'barrier' }>): void {
     const { id, key, parties, timeout, at } = command
     const state = this.#state
-    const others = state.barrierCalls.filter((call) => call.key === key)
+    const waitingCalls = state.barrierCalls.filter((call) => call.key === key)
     const ownCalls = state.barrierCalls.filter((call) => call.session === session.id)
     if (
       state.requestCount(session.id) >= session.limits.locks ||
@@ -36,7 +36,7 @@ export class ModelBarriers {
       this.#output.refuse(session, id)
       return
     }
-    const [first] = others
+    const [first] = waitingCalls
     if (first !== undefined && first.parties !== parties) {
       this.#output.refuseParties(session, id, {
         key,
@@ -47,15 +47,15 @@ export class ModelBarriers {
     }
     session.lastId = id
     // The call is not the last party, and does not wait.
-    if (timeout === 0 && others.length < parties - 1) {
+    if (timeout === 0 && waitingCalls.length < parties - 1) {
       this.#output.answer(session, id, { kind: 'failed', code: 'LOCK_TIMEOUT' })
       return
     }
     const call = { session: session.id, id, key, parties, timeout, since: at }
     state.barrierCalls.push(call)
     this.#output.effect({ kind: 'arrived', call })
-    if (others.length < parties - 1) return
-    for (const passing of [...others, call]) {
+    if (waitingCalls.length < parties - 1) return
+    for (const passing of [...waitingCalls, call]) {
       this.#depart(passing, 'passed')
       this.#output.answer(state.session(passing.session)!, passing.id, { kind: 'passed' })
     }

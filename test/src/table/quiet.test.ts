@@ -67,7 +67,7 @@ describe('table: a quiet start', () => {
     expect(driver.quiet(false)).to.deep.equal([])
   })
 
-  it('grants the waiters of a key although the key before comes out of use', () => {
+  it('grants the waiters of each key at its end, even if an earlier key comes out of use', () => {
     const grantsPerCommand = 2
     const driver = new TableDriver(/* checked */ true, new LockTable(undefined, grantsPerCommand))
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.open(session)

@@ -22,6 +22,7 @@ describe('simulation: the keys of cells', () => {
     // A key, its slot, and its cell among two, three and four cells.
     const row = /^\| `([^`]+)` \| \d+ \| (\d+) \| (\d+) \| (\d+) \|$/gm
     const rows = [...page.matchAll(row)]
+    // If the table had another form, the pattern would find few rows or none.
     expect(rows).to.have.length.of.at.least(12)
     for (const [, key = '', ...cells] of rows) {
       const expected = [2, 3, 4].map((count) => String(expectedCell(key, count)))

@@ -218,8 +218,8 @@ class CellSimulation {
   #remaining(kind: 'heldCount' | 'sessions'): string[] {
     return this.#machines.flatMap(({ name, table }) => {
       if (table === undefined) return [`${name} does not run`]
-      const left = kind === 'sessions' ? table.sessions.size : table.heldCount + table.waitingCount
-      return left > 0 ? [`${left} at ${name}`] : []
+      const count = kind === 'sessions' ? table.sessions.size : table.heldCount + table.waitingCount
+      return count > 0 ? [`${count} at ${name}`] : []
     })
   }
 
