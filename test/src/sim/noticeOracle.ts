@@ -90,6 +90,7 @@ export class NoticeOracle {
   #onQueued(request: Request): void {
     const waiting = { request, since: this.#now() }
     const { extras, isPrimary, keyState, session } = request
+    // Of a set, only the first request is primary, and only this request has a `queued` notice.
     if (isPrimary && !session.suspended && extras?.notify?.includes('queued') === true)
       this.#expectedQueued.set(nameOf(request), waiting)
     for (const lock of keyState.holders) {

@@ -129,7 +129,7 @@ export class Program {
       }
     })
     await Promise.all(loops)
-    // A session that is still open is closed by `run`, and `#close` has forgotten its session.
+    // `run` closes a session that is still open. `#close` forgets each session that it closes.
     if (!isClosed || this.#session !== session) return
     this.#session = undefined
     this.watchViews = undefined

@@ -41,7 +41,7 @@ export class Stopwatch {
   since(start: ProcessTime): { readonly min: number; readonly max: number } {
     const now = this.now()
     const elapsed = (now.ranFor - start.ranFor) * this.#process.clock.rate
-    const hidden = roundingMs + unnoticedStopMs * (now.stops - start.stops)
-    return { min: elapsed, max: elapsed + hidden }
+    const uncertainMs = roundingMs + unnoticedStopMs * (now.stops - start.stops)
+    return { min: elapsed, max: elapsed + uncertainMs }
   }
 }

@@ -47,6 +47,7 @@ export class World {
   /** The index of the first step that has not run. */
   #firstStep = 0
   #order = 0
+  /** Whether an event has begun and `afterEvent` has not been called since. */
   #inEvent = false
 
   /** Runs `event` at `time`, or now if `time` is past. */

@@ -62,6 +62,7 @@ export class User {
     const onNewSocket = (socket: WebSocket): void => {
       this.#socket = socket
     }
+    // Records each new socket, so that the action `drop` can reset the newest socket.
     class RecordedWebSocket extends WebSocket {
       constructor(target: string, protocols?: string | string[]) {
         super(target, protocols)

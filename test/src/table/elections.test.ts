@@ -4,7 +4,7 @@
  * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
  * grant. A session campaigns for a key, and leads while it holds the lock of its campaign. The
  * leader proclaims a value, which is JSON text: the arguments of `proclaim` are the session, the
- * fence and the value.
+ * fence and the value. `proclaimed a f1 1 -> 2` has the former value and the new value.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { Digest } from '@holdfast/server/internal'

@@ -2,10 +2,10 @@
  * Several brokers share one table. Each session has an owner broker, which keeps the deadlines of
  * the session. The tests move a session to another owner broker, and let a broker take over the
  * sessions of a broker that is gone. The lease of a session is how long its broker keeps the
- * session when its client is silent. The attach epoch of a session counts its connections, and the
- * generation of a lock counts the restarts of its deadline. A `TableDriver` applies commands to a
- * lock table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of
- * session `b` got the key `k` with the fence 2. A fence numbers a grant.
+ * session when its client is silent. The attach epoch of a session counts its connections (`@2`),
+ * and the generation of a lock counts the restarts of its deadline. A `TableDriver` applies
+ * commands to a lock table and returns the effects as short texts: `granted b#1 k f2` means that
+ * request 1 of session `b` got the key `k` with the fence 2. A fence numbers a grant.
  */
 import { expect } from 'chai'
 import { TableDriver } from './tableDriver.js'

@@ -1,8 +1,8 @@
 /**
- * A session revokes the lock of another session: the table ends exactly this lock, and only once. A
- * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
- * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
- * grant.
+ * A session revokes the lock of another session: the table ends exactly this lock, and only once.
+ * The driver gives each revocation the reason `stuck`. A `TableDriver` applies commands to a lock
+ * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
+ * `b` got the key `k` with the fence 2. A fence numbers a grant.
  */
 import { expect } from 'chai'
 import { TableDriver } from './tableDriver.js'
