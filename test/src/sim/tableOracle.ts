@@ -1,9 +1,9 @@
 /**
- * An oracle (a check of a simulated run) of the lock table. The oracle keeps its own records, which
- * do not depend on the code of the table, and compares every command and its effects with these
- * records. Each grant has a higher fence (number of the grant) than all earlier grants. Queues are
- * first come, first served, and incompatible locks are never held together. The table grants a lock
- * to a waiter as soon as the waiter can hold the lock. No request runs twice.
+ * An oracle (a check of a simulated run) of the lock table. The oracle compares every command and
+ * its effects with its own records, which do not depend on the code of the table. Each grant has a
+ * higher fence (number of the grant) than all earlier grants. Queues are first come, first served,
+ * and incompatible locks are never held together. The table grants a lock to a waiter as soon as
+ * the waiter can hold the lock. No request runs twice.
  */
 import type { Command, Effect, Lock, LockTable, Request } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'

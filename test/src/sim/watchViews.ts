@@ -1,7 +1,7 @@
 /**
  * A `WatchView` follows a watch (a subscription of a client to the changes of some keys). The view
- * derives the held locks and the waiting requests from the states and events of the watch alone,
- * and checks that each event fits these locks and requests.
+ * derives the held locks and the waiting requests from the states and events of the watch alone.
+ * The view checks that each event fits these locks and requests.
  */
 import type { QueuedInfo, QueueEvent, Session, Watch, WatchEvent } from '@holdfast/client'
 import type { CallOracle } from './callOracle.js'

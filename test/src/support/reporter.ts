@@ -1,10 +1,13 @@
 /**
- * Prints the report of a test run: the `spec` report of mocha, the slowest tests, every skipped
- * test with its reason, every failed test with its error, and the counts as the last line.
+ * Prints the report of a test run: the `spec` report of mocha, and then the slowest tests, every
+ * skipped test with its reason and every failed test with its error. The last line has the counts.
  *
- * Four things fail a run that mocha would accept: a test that was skipped without a reason, an
- * unhandled rejection, a handle that keeps the process alive after the last test, and an exit in
- * the middle of the run.
+ * Four things fail a run that mocha would accept:
+ *
+ * - a test that was skipped without a reason
+ * - an unhandled rejection
+ * - a handle that keeps the process alive after the last test
+ * - an exit in the middle of the run
  */
 import { writeFileSync } from 'node:fs'
 import Mocha from 'mocha'
