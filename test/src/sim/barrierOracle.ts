@@ -1,8 +1,8 @@
 /**
  * An oracle (a check of a simulated run) that checks the barriers of the lock table by its commands
  * and effects. The calls at a barrier pass as a group in one step. Each call states the number of
- * parties, and the group has exactly this number of calls. The session of each call is open. A call
- * passes or leaves once.
+ * parties, and the group has exactly this number of calls. The session of each call is open. Each
+ * call leaves the barrier once: the call passes, is given up, or ends with its session.
  */
 import type { BarrierCall, Command, Effect, Session } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'

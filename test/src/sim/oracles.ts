@@ -43,7 +43,7 @@ const maxLateMs = { oneBroker: 1_000, cluster: 3_000 }
 /** One process of a broker, and the oracle of its sessions. */
 interface BrokerRun {
   readonly process: SimProcess
-  readonly oracle: SessionOracle
+  readonly sessionOracle: SessionOracle
   /** Whether the broker drains: it has told its clients to leave, because the broker will end. */
   isLeaving: boolean
 }
@@ -75,6 +75,7 @@ export class Oracles {
    * request. Stays empty in a world with faults.
    */
   readonly #failedRequests = new Map<string, number>()
+  /** Whether the plan of the world has no faults. */
   readonly #isFaultless: boolean
   /** Set before the world begins. */
   cluster: Cluster | undefined
@@ -96,13 +97,13 @@ export class Oracles {
       maxLogDelayMs,
     })
     this.onceOracle = new OnceOracle(report, now, plan.keptResults)
-    this.#tableOracle = new TableOracle(this.report)
-    this.#barrierOracle = new BarrierOracle(this.report)
-    this.#holdOracle = new HoldOracle(this.report, now)
-    this.#modeOracle = new ModeOracle(this.report)
-    this.#scopeOracle = new ScopeOracle(this.report)
-    this.#noticeOracle = new NoticeOracle(this.report, now, this.#isFaultless)
-    this.#answerOracle = new AnswerOracle(this.report, now)
+    this.#tableOracle = new TableOracle(report)
+    this.#barrierOracle = new BarrierOracle(report)
+    this.#holdOracle = new HoldOracle(report, now)
+    this.#modeOracle = new ModeOracle(report)
+    this.#scopeOracle = new ScopeOracle(report)
+    this.#noticeOracle = new NoticeOracle(report, now, this.#isFaultless)
+    this.#answerOracle = new AnswerOracle(report, now)
   }
 
   /** World time, in ms. */
@@ -131,7 +132,7 @@ export class Oracles {
       this.#holdOracle.brokerStarted()
       this.#modeOracle.brokerStarted()
     }
-    const oracle = new SessionOracle(this.report, {
+    const sessionOracle = new SessionOracle(this.report, {
       process,
       get ownerBroker() {
         return machine.ownerBroker
@@ -140,19 +141,19 @@ export class Oracles {
         return machine.table
       },
     })
-    const run = { process, oracle, isLeaving: false }
+    const run = { process, sessionOracle, isLeaving: false }
     this.#runs.set(machine, run)
     this.#runsByName.set('', run)
     const snapshotOracle = new SnapshotOracle(this.report)
     return {
-      proposed: (command) => oracle.proposed(command, run.isLeaving),
+      proposed: (command) => sessionOracle.proposed(command, run.isLeaving),
       executed: (stateMachine) => snapshotOracle.afterCommand(stateMachine),
       beforeSnapshot: () => snapshotOracle.end(),
       served: () => {
         this.#runsByName.set(machine.logName, run)
         this.report.count('broker serves')
         this.trace.add(process.name, `serves as ${machine.logName}`)
-        oracle.served()
+        sessionOracle.served()
       },
       restored: () => this.report.count('broker restored a snapshot'),
       resigned: () => {
@@ -182,7 +183,7 @@ export class Oracles {
     this.holderOracle.checkAll()
     const table = this.cluster?.table
     if (table === undefined || this.#world.events % eventsBetweenChecks !== 0) return
-    for (const { oracle } of this.#runs.values()) oracle.checkOverdue()
+    for (const { sessionOracle } of this.#runs.values()) sessionOracle.checkOverdue()
     if (!this.#isFaultless) return
     this.#checkFailedRequests(table)
     this.#holdOracle.checkOverdue(this.#maxLateMs)
@@ -224,7 +225,7 @@ export class Oracles {
     const machine = logOracle === undefined ? machines[0]! : this.cluster!.machineOf(table)
     const run = machine && this.#runs.get(machine)
     if (run !== undefined) {
-      run.oracle.check(command, effects, run.isLeaving)
+      run.sessionOracle.check(command, effects, run.isLeaving)
       logOracle?.applied(command)
     }
     if (logOracle === undefined || table === logOracle.table) {
@@ -243,7 +244,8 @@ export class Oracles {
       if (logOracle !== undefined) this.#answerOracle.appended(command)
       this.secrets.follow(table, command, effects, this.report)
     }
-    for (const effect of effects) if (effect.kind === 'ended') run?.oracle.forget(effect.session.id)
+    for (const effect of effects)
+      if (effect.kind === 'ended') run?.sessionOracle.forget(effect.session.id)
   }
 
   /** Passes on to the oracles what the network sends, delivers and closes. */
@@ -295,8 +297,8 @@ export class Oracles {
    * runs.
    */
   #sessionOracleOf({ brokerProcess }: Connection): SessionOracle | undefined {
-    for (const { process, oracle } of this.#runs.values())
-      if (process === brokerProcess) return oracle
+    for (const { process, sessionOracle } of this.#runs.values())
+      if (process === brokerProcess) return sessionOracle
     return undefined
   }
 
@@ -306,7 +308,7 @@ export class Oracles {
    */
   #mayStillBelieve(session: Session): boolean {
     const run = this.#runsByName.get(session.ownerBroker)
-    return run !== undefined && (run.isLeaving || run.oracle.mayStillBelieve(session))
+    return run !== undefined && (run.isLeaving || run.sessionOracle.mayStillBelieve(session))
   }
 
   #onEffect(effect: Effect, command: Command): void {

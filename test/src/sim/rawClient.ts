@@ -12,7 +12,7 @@ export interface RawClientDeps {
   readonly random: Random
   readonly oracles: Oracles
   readonly WebSocket: WebSocketConstructor
-  /** Returns the URL of a broker. */
+  /** Returns the URL of a random broker. */
   readonly anyUrl: () => string
 }
 
@@ -33,6 +33,7 @@ export class ActionLoop {
     return this.#isStopped
   }
 
+  /** Schedules one call of `act`, after which the loop schedules the next call. */
   start(): void {
     const { process, random } = this.#deps
     process.clock.setTimer(() => this.#next(), random.between(0, 2 * this.#meanPauseMs))

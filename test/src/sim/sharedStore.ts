@@ -17,7 +17,7 @@ export interface SimSnapshot {
   readonly parts: readonly string[]
 }
 
-/** Called for every new entry. */
+/** Called with an entry of the store. */
 export type EntryListener = (entry: StoredEntry) => void
 
 export class SharedStore {

@@ -173,11 +173,11 @@ describe('simulation', () => {
     const firstWithCells = await runWorld(8, { events: 600, cells })
     const secondWithCells = await runWorld(8, { events: 600, cells })
     expect(secondWithCells.hash, 'three cells').to.equal(firstWithCells.hash)
-    const [thirdWorld, fourthWorld] = [
+    const [worldOfSeed3, worldOfSeed4] = [
       await simulate(3, { events: 100 }),
       await simulate(4, { events: 100 }),
     ]
-    expect(thirdWorld.hash).to.not.equal(fourthWorld.hash)
+    expect(worldOfSeed3.hash).to.not.equal(worldOfSeed4.hash)
   })
 
   it('leaves out the faults that the options exclude', async () => {

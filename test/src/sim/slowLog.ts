@@ -21,6 +21,7 @@ export class SlowLog implements Log {
   #lastAt = 0
   /** The number of submitted commands that the table has not applied. */
   #pendingCount = 0
+  /** Called when the table has applied all commands. */
   #onEmpty: () => void = () => {}
 
   constructor(world: World, process: SimProcess, random: Random, maxMs: number) {

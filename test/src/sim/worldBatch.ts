@@ -11,6 +11,7 @@ export interface BatchTask {
   readonly from: number
   /** The number of worlds. If undefined: as many as `seconds` allow, or 100 without `seconds`. */
   readonly seeds?: number | undefined
+  /** The real time after which no further world begins, in s. */
   readonly seconds?: number | undefined
   readonly onProgress?: ((line: string) => void) | undefined
 }

@@ -79,6 +79,7 @@ export function fitLine(points: readonly { readonly at: number; readonly value: 
     covariance += (at - meanAt) * (value - meanValue)
     variance += (at - meanAt) ** 2
   }
+  // Without points, the variance is 0 as well.
   if (!(variance > 0)) throw new Error('A slope needs points at two different times')
   const slope = covariance / variance
   const valueAt = (at: number) => meanValue + slope * (at - meanAt)

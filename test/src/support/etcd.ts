@@ -93,7 +93,10 @@ export class EtcdCluster {
     return this.members.map(({ endpoint }) => endpoint)
   }
 
-  /** Returns the address of the cluster for the option `--log` of a broker. */
+  /**
+   * Returns the address of the cluster for the option `--log` of a broker. Call only for a cluster
+   * without TLS.
+   */
   address(prefix: string): string {
     return `etcd://${this.endpoints.map((endpoint) => endpoint.slice('http://'.length)).join(',')}/${prefix}`
   }

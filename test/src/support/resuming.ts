@@ -3,7 +3,10 @@
  */
 import { openScene, reconnect, type Scene, turn, welcomeWithGrace } from './scriptedSession.js'
 
-/** The welcome of a resumed session. `at` is when the broker received the hello, by its clock. */
+/**
+ * The welcome of a resumed session. `at` is when the broker received the hello, by its clock: later
+ * than in the first welcome.
+ */
 export const resumed = welcomeWithGrace({ resumed: true, secret: 'second', at: 90_000 })
 
 /** Opens a session with a grace: the session survives a drop of its connection. */

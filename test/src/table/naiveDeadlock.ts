@@ -60,6 +60,7 @@ export type RequestCommand = Extract<Command, { type: 'lock' | 'lockAll' | 'upgr
 
 /** The requests that a command makes, as plain values; of a set, the request for each key. */
 export function newRequestsOf(command: RequestCommand, table: LockTable): PlainRequest[] {
+  // The fields that do not decide whether a request is in a deadlock.
   const unusedKinds = { once: undefined, election: undefined }
   const unusedTerms = { maxHold: undefined, notify: undefined, ...unusedKinds }
   const unusedFields = {
