@@ -1,14 +1,15 @@
 /**
- * The simulation catches mutants (planted bugs). A mutant may name a test file; then the named test
- * file must catch the mutant, instead of the simulation. A quick run tries a sample of three
- * mutants. A full run (see `support/counts.ts`) tries all mutants.
+ * Tests that the simulation catches mutants (planted bugs). The simulation runs worlds, which are
+ * random histories of brokers and clients, and checks them. If a mutant names a test file, this
+ * file must catch the mutant instead. A quick run tries three mutants. A full run (see
+ * `support/counts.ts`) tries all mutants.
  */
 import { expect } from 'chai'
 import { count, isFullRun } from '../support/counts.js'
 import { mutants } from './catalogue/index.js'
 import { hunt, isCaught } from './hunt.js'
 
-/** Mutants of the table, of the client and of the broker that are caught soon. */
+/** Mutants of the lock table, the client and the broker, which the simulation catches early. */
 const sample = [
   'unlock-does-not-grant-waiters',
   'client-ignores-wall-clock',
@@ -41,7 +42,7 @@ describe('the hunt for mutants', function () {
       in: 'recordChunks',
       find: '$COUNT += $ROWS.count',
       tests: 'server/recordQueries',
-      why: 'The broker counts barriers in another way.',
+      why: 'The broker counts the rows of an answer in another way.',
     }
     // The range of seeds for the simulation, which a mutant with a test file does not use.
     const seedRange = { from: 1, seeds: 1, events: 1 }
@@ -67,7 +68,7 @@ describe('the hunt catches the mutant', () => {
     it(`${mutant.name}: ${mutant.why}`, async function () {
       // 30 s in a quick run, 10 min in a full run.
       this.timeout(count(30_000, 600_000))
-      // At most 3,000 worlds (random histories), each with 2,000 events.
+      // At most 3,000 worlds, each with 2,000 events.
       const seedRange = { from: 1, seeds: 3_000, events: 2_000 }
       const result = await hunt(mutant, seedRange)
       const { seed, rule, test, error, seconds } = result

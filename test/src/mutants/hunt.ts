@@ -23,8 +23,8 @@ export interface WorldRange {
 }
 
 /**
- * The input of the process that runs the hunt: the worlds with their brokers or cells and their
- * needs, or the test file.
+ * The input of the process that runs the hunt. `tests` is the test file to run. Without `tests`,
+ * the process runs worlds, which have the brokers, the cells and the needs of the mutant.
  */
 export interface HuntInput extends WorldRange {
   readonly brokers: number
@@ -42,8 +42,8 @@ export interface HuntResult {
   /** The rule of the simulation that was broken in this world. */
   readonly rule: string | undefined
   /**
-   * The error of the language that the mutant threw, such as a TypeError, or an error of a test
-   * that is no failed assertion. Undefined without an error.
+   * The JavaScript error that the mutant threw, such as a TypeError, or an error of a test that is
+   * no failed assertion. Undefined without an error.
    */
   readonly error: string | undefined
   /** The number of worlds that ran; each world has its own seed. */
@@ -53,8 +53,8 @@ export interface HuntResult {
 
 /**
  * Returns whether the mutant was caught by a broken rule of the simulation or by a failed assertion
- * of a test. A mutant that throws an error of the language is not caught, because its replacement
- * no longer fits the code around it.
+ * of a test. A mutant that throws a JavaScript error is not caught, because its replacement no
+ * longer fits the code around it.
  */
 export function isCaught({ seed, test, error }: HuntResult): boolean {
   return (seed !== undefined || test !== undefined) && error === undefined
@@ -74,7 +74,8 @@ export async function hunt(mutant: Mutant, worlds: WorldRange): Promise<HuntResu
 function runIn(copy: string, input: HuntInput): Promise<HuntResult> {
   const program = join(copy, 'test/dist/mutants/huntProcess.js')
   // The tests run with the small counts of a quick run. A test file that catches the mutant only in
-  // a full run is too slow for a hunt. Bundled programs do not have the mutant.
+  // a full run is too slow for a hunt. Tests with HOLDFAST_BUNDLES run bundled programs, which do
+  // not have the mutant.
   const env = { ...process.env, HOLDFAST_FULL: '0', HOLDFAST_BUNDLES: undefined }
   const child = fork(program, [JSON.stringify(input)], { stdio: 'inherit', env })
   const result = new Promise<HuntResult>((resolve, reject) => {

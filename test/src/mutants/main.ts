@@ -1,7 +1,8 @@
 /**
  * `npm run mutants` hunts every mutant (planted bug), or the mutants whose names contain one of the
- * arguments. For each mutant, the program prints the seed of the simulation or the test that caught
- * the mutant. The program exits with 1 if a mutant was not caught, and with 64 for a wrong name.
+ * arguments. For each mutant, the program prints what caught the mutant: a test, or the seed of a
+ * world (a random history of the simulation). The program exits with 1 if a mutant was not caught,
+ * and with 64 if no mutant has a matching name.
  *
  *   npm run mutants -- --seeds 3000 --events 2000 cluster-snapshot
  */
@@ -48,6 +49,7 @@ process.exitCode = caughtCount === selected.length ? 0 : 1
 function describeResult({ seed, rule, test, error, seeds }: HuntResult): string {
   if (error !== undefined) return `DOES NOT FIT, it throws ${error}`
   if (test !== undefined) return `test: ${test}`
+  // A mutant that names a test file runs no worlds.
   if (seed === undefined) return seeds === 0 ? 'NOT CAUGHT' : `NOT CAUGHT in ${seeds} worlds`
   return `seed ${String(seed).padStart(4)}: ${rule}`
 }

@@ -2,7 +2,8 @@
  * The shape of a mutant (a planted bug): a small change to the product that breaks a promise of the
  * product. A mutant gives the place of the change by a symbol, and the change itself by the
  * structure of the code. So the mutant still fits after files were moved, locals were renamed, or
- * code was formatted.
+ * code was formatted. The simulation runs worlds (random histories) to catch the mutant. A world
+ * has brokers of one cluster or cells, which are independent brokers with a part of the keys each.
  */
 import type { WorldNeeds } from '../sim/plan.js'
 

@@ -1,6 +1,6 @@
 /**
- * Tests a change to a module by symbol and structure: on which properties of the code the change
- * depends.
+ * Tests changes to a module by symbol and structure: a change must survive moves, renames and
+ * formatting of the code, and fail if it no longer fits the code.
  */
 import { expect } from 'chai'
 import { changeIn, declares } from './patterns.js'

@@ -170,6 +170,7 @@ function symbolsOf(declaration: SgNode): [symbol: string, node: SgNode][] {
   return nodes.map((node) => [`${name}.${nameOfMember(node)}`, node])
 }
 
+/** Returns the name of a member, without the quotes of a name such as `'close'`. */
 function nameOfMember(member: SgNode): string | undefined {
   const name = member.field('name') ?? member.field('property') ?? member.field('key')
   return name?.text().replace(/^'(.*)'$/, '$1')
@@ -198,6 +199,7 @@ function filledIn(replacement: string, match: SgNode, code: string): string {
         return node.text()
       }
       const nodes = match.getMultipleMatches(name)
+      // If the name matched no code, the slice is empty because it ends at 0.
       return code.slice(nodes.at(0)?.range().start.index, nodes.at(-1)?.range().end.index ?? 0)
     },
   )

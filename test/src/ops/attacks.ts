@@ -14,6 +14,7 @@ export const secret = 'the secret of the issuer, well over 32 bytes'
 export const origin = 'https://app.example'
 
 interface Claims extends JWTPayload {
+  /** The permission rules of the token. By default, the principal may use keys of its own. */
   readonly holdfast?: object
 }
 
@@ -40,7 +41,7 @@ export interface Target {
   readonly logged: Collector<string>
   /** Opens a connection, sends this hello, and returns the code and the reason of the close. */
   hello(hello: object, headers?: Record<string, string>): Promise<string>
-  /** Opens a connection and sends no hello. */
+  /** Opens a connection to the path (by default `/`), and sends no hello. */
   raw(headers?: Record<string, string>, path?: string): Promise<RawClient>
 }
 
@@ -180,6 +181,7 @@ export const attacks: readonly Attack[] = [
     attack: 'a name and a key that contain log lines',
     outcome: 'one escaped log line each',
     attempt: async ({ raw, logged }) => {
+      // `\u001b[2J` clears a terminal, and `\u202e` reverses the direction of the text.
       const forged = 'x\n{"level":50,"msg":"forged"}\u001b[2J\u202e'
       const client = await raw()
       client.send({ type: 'hello', token: await jwt({ sub: 'eve' }), name: forged })
@@ -232,9 +234,9 @@ export const attacks: readonly Attack[] = [
     outcome: '429 beyond the burst',
     attempt: async ({ port }) => {
       const upgrade = () => statusFor(port, { 'x-forwarded-for': '198.51.100.1' })
+      // The broker accepts 20 upgrades immediately, and 20 more in each second of this test.
       const answers = await Promise.all(Array.from({ length: 200 }, upgrade))
       const refusedCount = answers.filter((answer) => answer === '429 before the upgrade').length
-      // The broker accepts 20 upgrades immediately, and 20 more in each second of this test.
       return refusedCount > 0 ? '429 beyond the burst' : `${refusedCount} refused`
     },
   },
@@ -254,6 +256,7 @@ export const attacks: readonly Attack[] = [
     attempt: async ({ port }) => {
       const socket = await openTcp(port)
       socket.write(upgradeHead('/', { 'x-forwarded-for': '198.51.100.7' }))
+      // These bytes set reserved bits, which no frame of the broker's protocol may set.
       socket.write(Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]))
       socket.resume()
       await new Promise((resolve) => socket.once('close', resolve))

@@ -17,8 +17,8 @@ import { scratch } from './scratch.js'
 
 type Line = Readonly<Record<string, unknown>>
 
-/** How many refusals the audit log writes in a second. */
-const maxRefusalsPerSecond = 100
+/** How many lines of each kind that a client can cause the audit log writes in a second. */
+const maxLinesPerSecond = 100
 
 /** The lines of an audit log. */
 const parse = (text: string): Line[] =>
@@ -52,7 +52,7 @@ describe('the audit log', () => {
     const web = await stage.session(url, { name: 'page\u001b', token: 'secret-of-web' })
 
     const stolenLock = await web.lock('web:a')
-    const { fence } = await ops.lock('web:a', { steal: true })
+    const { fence: fenceOfOps } = await ops.lock('web:a', { steal: true })
     const revokedLock = await web.lock('web:b')
     await ops.revoke('web:b', { fence: revokedLock.fence, reason: 'maintenance' })
     await Promise.all([aborted(stolenLock.signal), aborted(revokedLock.signal)])
@@ -98,7 +98,7 @@ describe('the audit log', () => {
       { event: 'token_file_changed', file: tokens, added: ['new'], removed: [] },
       { event: 'refused', cause: 'unauthorized' },
     ])
-    expect(fence).to.be.above(stolenLock.fence)
+    expect(fenceOfOps).to.be.above(stolenLock.fence)
   })
 
   /** Lets two scopes wait for each other, so that the broker refuses the second request. */
@@ -139,18 +139,18 @@ describe('the audit log', () => {
       for (let i = 0; i < times; i++) audit.onRefused({ cause: 'unauthorized' })
     }
     const eventsSince = (start: number) => lines.slice(start).map(({ event }) => event)
-    refuse(maxRefusalsPerSecond + 30)
-    expect(lines).to.have.lengthOf(maxRefusalsPerSecond)
+    refuse(maxLinesPerSecond + 30)
+    expect(lines).to.have.lengthOf(maxLinesPerSecond)
     // The first second is not over yet, so the log omits a 31st refusal.
     clock.advance(999)
     refuse(1)
-    expect(lines).to.have.lengthOf(maxRefusalsPerSecond)
+    expect(lines).to.have.lengthOf(maxLinesPerSecond)
     clock.advance(1)
     refuse(1)
-    expect(eventsSince(maxRefusalsPerSecond)).to.deep.equal(['lines_left_out', 'refused'])
-    expect(lines[maxRefusalsPerSecond]).to.include({ of: 'refused', count: 31 })
+    expect(eventsSince(maxLinesPerSecond)).to.deep.equal(['lines_left_out', 'refused'])
+    expect(lines[maxLinesPerSecond]).to.include({ of: 'refused', count: 31 })
     // With the refusal above, this second has two refusals more than the log writes.
-    refuse(maxRefusalsPerSecond + 1)
+    refuse(maxLinesPerSecond + 1)
     audit.tokenFileChanged('tokens', [], [])
     expect(lines.at(-1)).to.include({ event: 'token_file_changed' })
     audit.close()
@@ -160,7 +160,7 @@ describe('the audit log', () => {
   it('counts each kind of line by itself, so that a flood of one kind hides no other', () => {
     const lines: Line[] = []
     const audit = new AuditLog((line) => lines.push(JSON.parse(line)), new FakeClock())
-    for (let i = 0; i < 130; i++) audit.onRefused({ cause: 'unauthorized' })
+    for (let i = 0; i < maxLinesPerSecond + 30; i++) audit.onRefused({ cause: 'unauthorized' })
     audit.onRefused({ cause: 'deadlock' })
     expect(lines.at(-1)).to.include({ event: 'deadlock_refused' })
   })
@@ -238,13 +238,17 @@ class AuditedBroker {
   }
 }
 
-/** Causes one line of each kind that a client can cause. `n` is the number of the call, from 1. */
+/**
+ * Causes one line of each kind that a client can cause. `n` is the number of the call, from 1. The
+ * first call may also prepare the later calls.
+ */
 const causes: Record<
   Exclude<AuditKind, OperatorKind>,
   (broker: AuditedBroker, n: number) => Promise<void> | void
 > = {
   lock_stolen({ clients }, n) {
     if (n === 1) clients[0].lock('k')
+    // The clients steal the lock from each other in turns, and the second client begins.
     clients[n % 2]!.lock('k', { steal: true })
   },
   lock_revoked({ clients: [holder, revoker] }, n) {
@@ -273,9 +277,9 @@ describe('the audit log bounds every kind of line that a client can cause:', () 
   for (const [kind, cause] of Object.entries(causes)) {
     it(kind, async () => {
       const broker = await AuditedBroker.start()
-      for (let n = 1; n <= 130; n++) await cause(broker, n)
+      for (let n = 1; n <= maxLinesPerSecond + 30; n++) await cause(broker, n)
       const events = broker.lines.map(({ event }) => event)
-      expect(events).to.deep.equal(Array.from({ length: 100 }, () => kind))
+      expect(events).to.deep.equal(Array.from({ length: maxLinesPerSecond }, () => kind))
       broker.audit.close()
       const { time, ...fields } = broker.lines.at(-1)!
       expect(fields).to.deep.equal({ event: 'lines_left_out', of: kind, count: 30 })

@@ -16,6 +16,8 @@ import { runInProcess } from './inProcess.js'
 
 /** The time after which a command gives up an answer, in ms. */
 const answerLimitMs = 30_000
+/** A `welcome` for a session that survives the loss of its connection. */
+const welcomeWithGrace = { ...welcome, grace: 15_000, secret: 'secret' }
 const noAnswer = 'holdfast: The broker did not answer within 30 s: try again later'
 
 describe('a command against a bad broker', () => {
@@ -63,8 +65,10 @@ describe('a command against a bad broker', () => {
   })
 
   it('exits 69 if the answer of the broker never ends', async () => {
+    // With `more: true`, the broker announces another part of the answer, and never sends it.
     const part = { held: [], waiting: [], heldCount: 1, waitingCount: 0, more: true }
     const url = await start(answering(({ id }, { send }) => send({ type: 'found', id, ...part })))
+    // To these commands, `part` is a valid answer.
     for (const args of readingCommands.slice(0, 3)) {
       const { code, err } = await runWithoutWait(url, args)
       expect([code, ...err], args.join(' ')).to.deep.equal([69, noAnswer])
@@ -82,8 +86,7 @@ describe('a command against a bad broker', () => {
   })
 
   it('exits 69 with --try if the broker answers the handshake but not the request', async () => {
-    const grace = { ...welcome, grace: 15_000, secret: 'secret' }
-    const url = await start(answering(undefined, grace))
+    const url = await start(answering(undefined, welcomeWithGrace))
     const commands = [
       ['run', '--url', url, '--try', 'k', '--', 'echo', 'never'],
       ['elect', '--url', url, '--try', 'k', '--', 'echo', 'never'],
@@ -132,6 +135,7 @@ describe('a command against a bad broker', () => {
       pagesOf: (session: object, prefix: string) => AsyncGenerator
     }
     let pageCount = 0
+    // Each page has one lock, whose key is greater than the key before.
     const query = async () => {
       const key = String(pageCount++).padStart(9, '0')
       return { held: [{ key, fence: 1 }], waiting: [], heldCount: 2 ** 40, waitingCount: 0 }
@@ -155,9 +159,10 @@ describe('a command against a bad broker', () => {
   })
 
   it('prints the error of a broker that aborts a request which the command did not cancel', async () => {
-    const grace = { ...welcome, grace: 15_000, secret: 'secret' }
     const aborted = { type: 'failed', code: 'ABORTED', message: 'aborted by the broker' }
-    const url = await start(answering(({ id }, { send }) => send({ ...aborted, id }), grace))
+    const url = await start(
+      answering(({ id }, { send }) => send({ ...aborted, id }), welcomeWithGrace),
+    )
     const ended = await Holdfast.start(stage, ['run', '--url', url, 'k', '--', 'true']).ended()
     expect(ended).to.deep.include({ code: 78, err: ['holdfast: aborted by the broker'] })
   })

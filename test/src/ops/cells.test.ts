@@ -52,8 +52,8 @@ describe('holdfast over cells', () => {
       const { code, out } = await run(list, ['run', key, '--', 'sh', '-c', 'echo $HOLDFAST_KEY'])
       expect([code, out]).to.deep.equal([0, [key]])
       expect((await run(list, ['elect', key, 'true'])).code).to.equal(0)
-      const { out: shared } = await run(list, ['once', '--keep', '1m', key, 'echo', 'built'])
-      expect(shared).to.deep.equal(['built'])
+      const { out: outputOfOnce } = await run(list, ['once', '--keep', '1m', key, 'echo', 'built'])
+      expect(outputOfOnce).to.deep.equal(['built'])
       // Each of the three commands has acquired one lock.
       const grants = cells.map(({ broker }) => broker.stats().totalLocks)
       expect(grants).to.deep.equal(i === 0 ? [3, 0] : [isFullRun ? 3 : 0, 3])
@@ -146,7 +146,7 @@ describe('holdfast over cells', () => {
     expect([fromCells.code, fromCells.out.length]).to.deep.equal([0, 2])
   })
 
-  /** URLs at which no broker listens. */
+  // No broker listens at these URLs.
   const a = 'ws://127.0.0.1:1'
   const b = 'ws://127.0.0.1:2'
   const wrongLists: readonly [problem: string, list: string, message: string][] = [
@@ -208,7 +208,7 @@ describe('holdfast over cells', () => {
     await expectRefused(`${list};${a}`, ['hold', 'a'])
   })
 
-  it('needs only the cell of its key, and exits 69 if it cannot reach a cell that it needs', async () => {
+  it('runs if only the cell of its key is reachable, and exits 69 without a cell that it needs', async () => {
     const { cells } = await startCells()
     const list = `${cells[0]!.url};${a}`
     const listed = await run(list, ['ls'])

@@ -1,8 +1,8 @@
 /**
  * Tests the client's methods for operators and for tokens, with a real broker. The method `revoke`
  * ends a lock of any session, and `authenticate` renews a token. `connect` sends no token without
- * TLS. A fence is the number of a grant. The grace is how long a session survives the loss of its
- * connection.
+ * TLS to another machine. A fence is the number of a grant. The grace is how long a session
+ * survives the loss of its connection.
  */
 import { connect } from '@holdfast/client'
 import type { Authenticate } from '@holdfast/server'
@@ -49,7 +49,7 @@ describe('session.revoke', () => {
     expect(lock.lost).to.include({ code: 'LOCK_LOST', reason: 'revoked', note: 'ann hangs' })
   })
 
-  it('needs the current fence of the lock', async () => {
+  it('rejects with LOCK_NOT_HELD if the fence or the key is not that of a held lock', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ops')
     const [ann, ops] = sessions
     const lock = await ann!.lock('k')
@@ -134,7 +134,6 @@ describe('session.authenticate', () => {
 })
 
 describe('a token', () => {
-  // A client that may send its token ends with `ABORTED`, because the signal is already aborted.
   it('is not sent without TLS beyond this machine', async () => {
     for (const url of ['ws://locks.example', 'ws://10.0.0.1:7420', 'ws://127.0.0.1.evil.example']) {
       await rejection(connect(url, { token: 't' }), 'INVALID_OPTION')
@@ -142,6 +141,7 @@ describe('a token', () => {
     }
   })
 
+  // The signal is already aborted. So a client that may send its token fails with `ABORTED`.
   it('is sent without TLS if allowInsecure is set', async () => {
     const signal = AbortSignal.abort()
     const options = { token: 't', allowInsecure: true, signal }

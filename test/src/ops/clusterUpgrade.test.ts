@@ -43,7 +43,7 @@ class UpgradedCluster {
     this.#brokers.push({ port, command: await this.#start(port) })
   }
 
-  /** Stops the broker as a supervisor does, and starts the other build in its place. */
+  /** Stops the broker with SIGTERM, as a supervisor does, and starts the other build instead. */
   async upgrade(index: number, build: OtherBuild): Promise<void> {
     const broker = this.#brokers[index]!
     broker.command.process.kill('SIGTERM')
@@ -83,6 +83,7 @@ async function expectNoLockLost(stage: Stage, log: string): Promise<void> {
   const oldBuilds = await cluster.builds(build.feature)
   expect(oldBuilds).to.deep.equal(Array.from({ length: brokerCount }, () => [brokerVersion, false]))
 
+  // Each of the three events below means that a client has lost a lock or its whole session.
   const losses: string[] = []
   const open = async (name: string) => {
     const session = await connect(cluster.urls, { grace: 'lease', name })

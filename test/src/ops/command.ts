@@ -37,7 +37,8 @@ export interface StartOptions {
    */
   readonly wrapper?: readonly string[] | undefined
   /**
-   * The file that starts another build, such as `otherBuild` makes. Default: that of this build.
+   * The JavaScript file of the command, for instance of a build that `otherBuild` makes. Default:
+   * the file of this build.
    */
   readonly main?: string | undefined
   /** Whether the launcher starts the command. By default, Node starts the file. */
@@ -48,6 +49,7 @@ export interface StartOptions {
   readonly keepStdinOpen?: boolean | undefined
 }
 
+/** A running command in a process of its own, and the lines that the command has printed. */
 export class Holdfast {
   readonly process: ChildProcess
   readonly out = new Collector<string>()
@@ -118,7 +120,7 @@ export class Holdfast {
   }
 }
 
-/** The variables of this process, without the variables of Holdfast, and with these variables. */
+/** The variables of this process without those of Holdfast, and the variables in `own`. */
 function environment(own: StartOptions['env']): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDFAST_'))
   return { ...Object.fromEntries(inherited), ...own }

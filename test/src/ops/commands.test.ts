@@ -189,6 +189,7 @@ describe('the command holdfast', () => {
   })
 
   it('exits 77 without a token, and names the ways to give the token', async () => {
+    // A broker that is the only cell accepts `--url` and `--cells`.
     const { url } = await stage.broker({ authenticate: ({ token }) => token, cell: '1/1' })
     const missing =
       'holdfast: The broker requires a token, and none was sent: set HOLDFAST_TOKEN or --token-file FILE'
@@ -226,7 +227,7 @@ describe('the command holdfast', () => {
     expect(withEmptyUrls.code).to.equal(78)
   })
 
-  it('exits 77 if the token has no permission', async () => {
+  it('exits 77 if the broker does not permit the request', async () => {
     const { url } = await stage.broker({ authorize: () => false })
     for (const args of [
       ['stats'],
@@ -235,7 +236,8 @@ describe('the command holdfast', () => {
       ['run', 'k', '--', 'true'],
     ]) {
       const { code, err } = await Holdfast.run(stage, [args[0]!, '--url', url, ...args.slice(1)])
-      expect([code, err[0]?.slice(0, 18)], args[0]).to.deep.equal([77, 'holdfast: you may '])
+      expect(code, args[0]).to.equal(77)
+      expect(err[0], args[0]).to.match(/^holdfast: you may /)
     }
   })
 
@@ -245,6 +247,7 @@ describe('the command holdfast', () => {
     await watch.out.waitForCount(1)
     await sessions[0]!.lock('orders:2')
     await sessions[0]!.lock('elsewhere')
+    // The close ends two locks with the prefix, and the broker grants one of them to Bob.
     await sessions[0]!.close()
     await watch.out.waitForCount(5)
     watch.process.kill('SIGINT')
@@ -289,6 +292,7 @@ describe('the command holdfast', () => {
     const { code, out } = await run(url, 'top', '--count', '1')
     expect(code).to.equal(0)
     expect(out[0]).to.match(/^2 held, 1 waiting/)
+    // The first key follows the counts, an empty line, and the names of the columns.
     expect(out[3]).to.match(/^1 +orders:1 +exclusive +ann/)
     const reports = (await run(url, 'top', '--json', '--count', '2', '--interval', '100ms')).out
     const [first, second] = reports.map((line) => JSON.parse(line))
@@ -356,6 +360,7 @@ describe('the command holdfast', () => {
       const { code, out } = await Holdfast.run(stage, args)
       expect(code).to.equal(0)
       const result = JSON.parse(out[0]!)
+      // The three sessions have acquired and released locks more than once.
       expect(result.cycles).to.be.above(3)
       expect(result.lock.p50).to.be.at.most(result.lock.p99)
       expect(result.lock.p99).to.be.at.most(result.lock.max)

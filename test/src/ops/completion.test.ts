@@ -115,6 +115,7 @@ describe('holdfast completion', () => {
     it('completes commands, flags, values, files and the command of run', async () => {
       const start = [
         ...['autoload -Uz compinit', 'compinit -u -d ./dump'],
+        // Otherwise zsh removes the slash of a completed folder when the line ends.
         'setopt no_auto_remove_slash',
       ]
       expect(await typeLines('zsh', start, '. SCRIPT')).to.deep.equal(expected)
@@ -146,6 +147,7 @@ describe('holdfast completion', () => {
       // the word that the typed line does not contain.
       for (const [i, [line, words]] of typedLines.entries()) {
         const completedWord = words.filter((word) => !line.split(/\s+/).includes(word)).at(-1)
+        // fish may print a value together with its flag, as in `--flag=value`.
         if (completedWord === undefined) expect(answers[i], line).to.deep.equal([''])
         else
           expect(
