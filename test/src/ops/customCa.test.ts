@@ -1,7 +1,8 @@
 /**
  * Tests a broker with a certificate that only a private authority has signed. A client trusts the
  * certificate if its option `ca` has the certificate of the authority. A command has the option
- * `--ca` for the path of this certificate, and exits 78 if the setting is invalid.
+ * `--ca` for the path of this certificate, and exits 78 if the setting is invalid. The certificate
+ * of the tests signs itself, so it is the certificate of its authority too.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { expect } from 'chai'
@@ -39,8 +40,8 @@ describe('the certificate of a private authority', () => {
 
   it('is refused without the option ca and with another ca, and the error suggests the option', async () => {
     const { url } = await startSecureBroker()
-    const other = certificate(scratch(stage))
-    for (const options of [{}, { ca: other.cert }]) {
+    const otherAuthority = certificate(scratch(stage))
+    for (const options of [{}, { ca: otherAuthority.cert }]) {
       const error = await rejection(stage.session(url, options), 'UNAVAILABLE')
       expect(error.message).to.match(/self-signed certificate|unable to verify|issuer/)
       expect(error.message).to.contain('option ca')
@@ -76,7 +77,7 @@ describe('the certificate of a private authority', () => {
     expect(withoutCa.err.join()).to.contain('--ca')
   })
 
-  it('is read from the file of --ca, whose path is reported if the file is missing or has no certificate', async () => {
+  it('must be in the file of --ca; otherwise the command exits 78 and names the file', async () => {
     const { files, url } = await startSecureBroker()
     const missing = await Holdfast.run(stage, ['ping', '--url', url, '--ca', files.path('no.pem')])
     expect(missing.code).to.equal(78)

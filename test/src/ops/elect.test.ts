@@ -70,6 +70,7 @@ describe('holdfast elect', () => {
     proxy.cut()
     await nextLeadership
     expect(isAlive(Number(pid))).to.equal(false)
+    // Only the session of Ann leads.
     expect(broker.query().heldCount).to.equal(1)
     expect((await command.ended()).code).to.equal(76)
   })

@@ -1,6 +1,6 @@
 /**
- * A server that plays a broker as a test says, for tests of commands against a faulty or a hostile
- * broker.
+ * A server in place of a broker, whose answers a test chooses. Tests of commands use this server as
+ * a faulty or a hostile broker.
  */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
@@ -46,6 +46,7 @@ export async function fakeBroker(stage: Stage, answer: Answer): Promise<string> 
     const send = (message: object) => socket.send(JSON.stringify(message))
     socket.on('message', (data) => {
       const parsed = JSON.parse(String(data)) as ClientText
+      // A frame has one message or an array of messages.
       for (const message of [parsed].flat()) answer(message, { send, socket })
     })
   })
@@ -58,6 +59,7 @@ export async function fakeBroker(stage: Stage, answer: Answer): Promise<string> 
  * and ends the session after `bye`.
  *
  * @param others Answers all other messages. By default the broker never answers them.
+ * @param greeting The answer to `hello`.
  */
 export function answering(others: Answer = () => {}, greeting: object = welcome): Answer {
   /** How many messages of the client have arrived on the newest connection. */

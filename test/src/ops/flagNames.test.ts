@@ -1,6 +1,6 @@
 /**
- * Tests that messages of the command have flags in place of the options of a program. The user of
- * `holdfast serve` types `--log-password-file`, and not `logPasswordFile`.
+ * Tests that messages of the command `holdfast` name flags, where the same messages in a program
+ * name options. The user of `holdfast serve` types `--log-password-file`, not `logPasswordFile`.
  */
 import { createBroker, HoldfastError } from '@holdfast/server'
 import { expect } from 'chai'

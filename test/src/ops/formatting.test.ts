@@ -61,8 +61,9 @@ describe('the formatting of holdfast', () => {
     const keys = ['日本語', 'ｱｲｳ', 'e\u0301te\u0301', '🔒🔒', '👍🏽', '한국', 'Ａ', 'plain']
     const rows = keys.map((key) => [key, '|'])
     const lines = (await formatTable(['KEY', 'N'], rows)).slice(1)
+    // How many columns of the terminal each key takes. The first column of the table is as wide as
+    // the widest key, and a gap of two follows.
     const widths = [6, 3, 3, 4, 2, 4, 2, 5]
-    // The first column is as wide as the widest key. A gap of two columns follows.
     for (const [i, line] of lines.entries()) {
       const gap = /( +)\|$/.exec(line)![1]!.length
       expect(widths[i]! + gap, keys[i]).to.equal(8)

@@ -105,6 +105,7 @@ function replaceProcess(
   const before = names.map((name) => Object.getOwnPropertyDescriptor(process, name)!)
   const listeners = signals.map((signal) => process.listeners(signal))
   const { exitCode } = process
+  // The first two words of `argv` are Node and its program.
   const replaced = { argv: [...process.argv.slice(0, 2), ...args], env, stdout, stderr }
   for (const [name, value] of Object.entries(replaced)) {
     Object.defineProperty(process, name, { value, configurable: true, writable: true })

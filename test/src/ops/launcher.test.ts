@@ -10,7 +10,7 @@ import { skip } from '../support/needs.js'
 import { Holdfast } from './command.js'
 
 /** The flag of Node for garbage collection without threads. */
-const flag = '--single-threaded-gc'
+const gcFlag = '--single-threaded-gc'
 /** The processors that this process may use, such as `0-3`; undefined outside Linux. */
 const processors = /^Cpus_allowed_list:\s+(\S+)$/m.exec(statusOfThisProcess())?.[1]
 const canChooseProcessors =
@@ -39,17 +39,18 @@ describe('the launcher of holdfast', () => {
 
   it('starts Node without threads for garbage collection on one processor', async () => {
     const [first] = /^\d+/.exec(processors!)!
-    expect(await argumentsOn(first)).to.include(flag)
+    expect(await argumentsOn(first)).to.include(gcFlag)
   })
 
   it('starts Node with threads for garbage collection on several processors', async function () {
     if (/^\d+$/.test(processors!)) skip(this, 'needs several processors')
-    expect(await argumentsOn(processors!)).to.not.include(flag)
+    expect(await argumentsOn(processors!)).to.not.include(gcFlag)
   })
 
   it('ignores a variable of the environment with the name of its own variable', async function () {
-    // With the flag of this variable, Node would print its version.
+    // On one processor, the launcher sets this variable, so the test would show nothing.
     if (/^\d+$/.test(processors!)) skip(this, 'needs several processors')
+    // With this flag, Node would print its version and not run the command.
     const env = { _holdfast_gc: '--version' }
     const { out } = await Holdfast.run(stage, ['status', '--help'], { env, launched: true })
     expect(out[0]).to.match(/^Usage: /)

@@ -216,6 +216,7 @@ describe('the limits of sessions', () => {
     }
     const crowd = Array.from({ length: 101 }, () => from('10.0.0.1'))
     expect(closeOf(crowd.at(-1)!)).to.equal('4429 quota exceeded: sessionsPerAddress 100')
+    // All sessions have the principal `anyone`, and `sessionsPerPrincipal` of this profile is 20.
     for (let i = 0; i < 30; i++) expect(closeOf(from(`203.0.113.${i}`))).to.equal('0 open')
   })
 
@@ -253,6 +254,7 @@ describe('the limits of sessions', () => {
   it('count invalid messages for messagesPerSecond', () => {
     const { harness, refusals } = brokerWithLimits({ messagesPerSecond: 10, messageBurst: 3 })
     const client = harness.join()
+    // A `lock` without a key is invalid.
     client.say(...many(1, 3, 'lock'))
     expect(failuresIn(client.heard())).to.have.length(3)
     client.say(...many(4, 2, 'nonsense'))
@@ -345,8 +347,10 @@ describe('the limits of requests', () => {
     const type = (messages as { type: string }[]).at(-1)?.type
     it(`refuse a ${type} beyond ${name}`, () => {
       const { harness } = brokerWithLimits(limits)
+      // The broker stores unacknowledged answers only for a session with a grace.
       const client = harness.join({ grace: 1_000 })
       client.say(...messages)
+      // Each `unlock` in the cases is also refused because the session holds no lock.
       const failed = failuresIn(client.heard()).filter((text) => !text.startsWith('LOCK_NOT_HELD'))
       expect(failed).to.have.length(1)
       expect(failed[0]).to.match(pattern)
@@ -378,11 +382,11 @@ describe('the limits of requests', () => {
     holder.say({ type: 'lockAll', id: 4, items: [{ key: 'set', mode: 'shared' }, { key: 'b' }] })
     const sharer = harness.join()
     for (let i = 0; i < 2; i++) sharer.acquire('set', { mode: 'shared' })
-    const thief = harness.join()
-    thief.lock('crowd', { steal: true })
-    expect(failuresIn(thief.heard())).to.deep.equal([])
-    thief.lock('set', { steal: true })
-    const [failed] = failuresIn(thief.heard())
+    const stealer = harness.join()
+    stealer.lock('crowd', { steal: true })
+    expect(failuresIn(stealer.heard())).to.deep.equal([])
+    stealer.lock('set', { steal: true })
+    const [failed] = failuresIn(stealer.heard())
     expect(failed).to.match(/^QUOTA_EXCEEDED the steal would end more than 3 locks, the maximum; /)
     expect(failed).to.match(/ \(stolenLocks\)$/)
     expect([...harness.broker.table.keys.get('set')!.holders]).to.have.length(3)
@@ -398,6 +402,7 @@ describe('the limits of requests', () => {
   })
 
   it('accept a request that is exactly at the limit', () => {
+    // Three `€` have 9 bytes. Metadata is JSON, so its two quotes count too.
     const { harness } = brokerWithLimits({ keyBytes: 9, metadataBytes: 11 })
     harness.join().acquire('€€€', { metadata: '€€€' })
   })

@@ -93,6 +93,7 @@ describe('a long listing of holdfast', () => {
     client.send(...requests.slice(2_000))
     // 1,020 requests wait, more than a query returns.
     for (let i = 0; i < 1_020; i++) client.send(lock(count + 1 + i, 'exclusive'))
+    // The answer to `stats` shows that the broker has handled all requests before.
     client.send({ type: 'stats', id: 9_000 })
     await client.receive('stats')
     const { out, code } = await run(url, 'ls', '--all', '--json')
@@ -103,6 +104,7 @@ describe('a long listing of holdfast', () => {
     expect(held.every(({ waiting }) => waiting === held[0].waiting)).to.equal(true)
     const counts = await sessions[0]!.query({ key: 'k', limit: 1 })
     expect([held.length, held[0].waiting]).to.deep.equal([counts.heldCount, counts.waitingCount])
+    // The holders fill more than two pages.
     expect(held.length).to.be.above(2_000)
   })
 
@@ -129,7 +131,8 @@ describe('a long listing of holdfast', () => {
     expect(others).to.have.length(lockCount - 1)
   })
 
-  // The broker answers a query of fewer than about 8,000 keys without a pause.
+  // This test needs many keys: the broker answers a query of fewer than about 8,000 keys without a
+  // pause, so no other request runs meanwhile. Only a full run has the time for so many keys.
   if (isFullRun) {
     it('has each lock once while locks are granted and released between two pages', async () => {
       const { url } = await stage.broker({ authorize: () => true })
@@ -152,6 +155,7 @@ describe('a long listing of holdfast', () => {
       }
       isOver = true
       await Promise.all(changing)
+      // The number of a key follows `key:`.
       const listedPermanentKeys = listedKeys.filter((key) => Number(key.slice(4)) % 2 === 0)
       expect(listedPermanentKeys.length).to.equal(permanentKeys.length)
       expect(listedPermanentKeys).to.deep.equal(permanentKeys)

@@ -1,6 +1,7 @@
 /**
- * Log lines whose reader does not read. The lines wait in the broker, but only up to a number of
- * bytes. Clients cause log lines, and must not use up the memory of the broker.
+ * Tests the output of log lines to a pipe that no program reads. The lines wait in the broker, but
+ * only up to a number of bytes. Otherwise clients, which cause log lines, could use up the memory
+ * of the broker.
  */
 import { spawnSync } from 'node:child_process'
 import { closeSync, createReadStream, mkdtempSync, openSync, rmSync } from 'node:fs'

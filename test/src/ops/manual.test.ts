@@ -23,6 +23,7 @@ describe('holdfast(1)', () => {
 
   it('has every command and every flag, and man(1) prints no warning', async () => {
     expect(existsSync(page), 'run npm run build').to.equal(true)
+    // If MAN_KEEP_FORMATTING is empty, man(1) prints plain text to a pipe.
     const man = spawnSync('man', ['--warnings', '-l', page], {
       env: { ...process.env, MANWIDTH: '100', LC_ALL: 'C.UTF-8', MAN_KEEP_FORMATTING: '' },
       encoding: 'utf8',
@@ -46,7 +47,8 @@ describe('holdfast(1)', () => {
     for (const heading of ['NAME', 'SYNOPSIS', 'OPTIONS', 'COMMANDS', 'EXIT STATUS']) {
       expect(text).to.match(new RegExp(`^${heading}$`, 'm'))
     }
-    // Each `--help` ends with the exit codes. The page has the exit codes only once.
+    // Each `--help` ends with the exit codes. The page has the exit codes only once. This text is
+    // that of the exit code 69.
     expect(text.match(/no broker \(or no PostgreSQL or etcd\)/g)).to.have.length(1)
   })
 })

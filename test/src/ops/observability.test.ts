@@ -68,6 +68,7 @@ describe('the metrics', () => {
     // Bob has the lock of `s` and may hold two more locks, so the limit refuses two of the four.
     bob.lock('s', { steal: true })
     for (const key of ['a', 'b', 'c', 'd']) bob.lock(key)
+    // The newest fence is that of another lock, so this revocation fails.
     bob.say({ type: 'revoke', id: 99, key: 's', fence: harness.broker.table.fence })
     ann.say({ type: 'bye' })
     bob.socket.drop()
@@ -145,6 +146,7 @@ describe('the metrics', () => {
     metrics.close?.()
     const file = new URL('../../../server/grafana/holdfast.json', import.meta.url)
     const shownMetrics = readFileSync(file, 'utf8').match(/holdfast_[a-z_]+/g) ?? []
+    // With fewer metrics, the pattern above does not fit the dashboard.
     expect(shownMetrics.length).to.be.above(20)
     for (const name of new Set(shownMetrics)) {
       const family = name.replace(/_(bucket|count|sum)$/, '')
@@ -189,6 +191,7 @@ describe('the endpoints for operators', () => {
     const client = await RawClient.open(url)
     const text = await (await fetch(`${http}/metrics`)).text()
     expect(seriesOf(text, 'holdfast_sessions')).to.equal(1)
+    // The request for the upgrade alone has more than 100 bytes.
     expect(seriesOf(text, 'holdfast_received_bytes_total')).to.be.above(100)
     expect(seriesOf(text, 'holdfast_event_loop_lag_seconds{quantile="0.99"}')).to.be.at.least(0)
     const report = (await (await fetch(`${http}/status`)).json()) as BrokerStatus
@@ -231,6 +234,7 @@ describe('the endpoints for operators', () => {
     const metadata = { job: 'secret-metadata' }
     const terms = { mode: 'shared', metadata } as const
     const locks = [await ann.lock('secret-key', terms), await bob.lock('secret-key', terms)]
+    // Each of the two sharers waits for the other to end its lock, which is a deadlock.
     locks[0]!.upgrade().catch(() => {})
     await untilHandled(ann)
     await rejection(locks[1]!.upgrade(), 'DEADLOCK')
@@ -328,6 +332,7 @@ describe('the log lines', () => {
     const [ann, ops] = [harness.join({ name: 'ann' }), harness.join({ name: 'ops' })]
     const fence = ann.acquire('k')
     ops.say({ type: 'revoke', id: 1, key: 'k', fence, reason: 'stuck since noon' })
+    // The lock has ended, so the second revocation changes nothing.
     ops.say({ type: 'revoke', id: 2, key: 'k', fence, reason: 'again' })
     expect(lines).to.have.length(1)
     expect(lines[0]).to.deep.include({
@@ -352,6 +357,7 @@ describe('the log lines', () => {
     }
     expect(lines).to.have.length(2)
     const [refused, ended] = lines as { key?: string; name?: string }[]
+    // A line has at most 64 characters of a key, here one letter, two escapes and 61 letters.
     expect(refused!.key).to.equal(`k\\u{202e}\\u{2028}${'x'.repeat(61)}…`)
     expect(ended!.name).to.match(/^a\\u\{a\}\{"level"/)
   })
@@ -368,6 +374,7 @@ describe('the log lines', () => {
     await harness.settle()
     socket.drop()
     harness.environment.pass(2_000)
+    // With fewer lines, the broker has not logged the steps of this test.
     expect(texts.length).to.be.at.least(4)
     for (const text of texts) {
       expect(text).to.not.include('tok-')

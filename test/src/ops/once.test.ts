@@ -17,6 +17,7 @@ describe('holdfast once', () => {
   it('runs one command, and prints its output in every caller', async () => {
     const { url, broker, sessions } = await stage.brokerWithSessions('observer')
     const files = scratch(stage)
+    // The command ends when its argument, the file `go`, exists.
     const script = 'echo "$HOLDFAST_KEY"; until test -e "$1"; do sleep 0.02; done; echo end'
     const runner = start(url, ['report', '--', 'sh', '-c', script, 'sh', files.path('go')])
     await runner.out.waitForCount(1)
@@ -80,7 +81,7 @@ describe('holdfast once', () => {
     })
   })
 
-  it('names no flag that it does not have when the longest hold of the broker ends a run', async () => {
+  it('exits 76 at the maxHold of the broker, and does not suggest --max-hold, which it lacks', async () => {
     const { url } = await stage.broker({ limits: { maxHoldMs: 300 } })
     expect(await run(url, ['k', '--', 'sleep', '60'])).to.deep.include({
       code: 76,

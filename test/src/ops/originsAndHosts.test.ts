@@ -81,7 +81,7 @@ describe('the options origins and hosts', () => {
     ]
     expect([...settingsFrom({ origins }).origins]).to.deep.equal(origins)
     const hosts = ['Locks.example', 'my_service', 'locks', '10.0.0.5', '2001:db8::1']
-    const lower = hosts.map((name) => name.toLowerCase())
-    expect([...settingsFrom({ hosts }).hosts]).to.deep.equal(lower)
+    const lowerCaseHosts = hosts.map((name) => name.toLowerCase())
+    expect([...settingsFrom({ hosts }).hosts]).to.deep.equal(lowerCaseHosts)
   })
 })
