@@ -1,6 +1,6 @@
 /**
- * Tests a command that cannot write its output: it must exit 74 with a message. In this case
- * `holdfast token` must leave the token file unchanged.
+ * Tests a command that cannot write its output: the command must exit 74 with a message. If the
+ * command is `holdfast token`, it must also leave the token file unchanged.
  */
 import { execFileSync } from 'node:child_process'
 import {
@@ -27,7 +27,7 @@ const fullDevice = '/dev/full'
 
 /**
  * Starts a command whose output pipe is closed, and prints its exit code to standard error. The
- * shell first writes to the pipe until a write fails, so that the reader has closed the pipe.
+ * shell first writes to the pipe until a write fails. Only then the reader has closed the pipe.
  */
 const withClosedPipe = [
   ...['sh', '-c'],
@@ -56,7 +56,7 @@ describe('holdfast with output that cannot be written', () => {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     const { fence } = await sessions[0]!.lock('k')
     const urlFlag = ['--url', url]
-    // Runs one command for each way to print in a quick run, and all commands in a full run.
+    // A quick run tests one command for each way to print, and a full run tests all commands.
     const commandsOfFullRun = [
       ...[
         ['completion', 'bash'],

@@ -13,8 +13,8 @@ export function stateOf(pid: number): string | undefined {
 }
 
 /**
- * Whether a process runs. A zombie does not run: the process has ended, but its parent has not read
- * the exit code.
+ * Whether a process runs. A dead process (X) does not run, and neither does a zombie (Z): it has
+ * ended, but its parent has not read the exit code.
  */
 export function isAlive(pid: number): boolean {
   return !['Z', 'X', undefined].includes(stateOf(pid))
@@ -37,7 +37,7 @@ function argumentsOf(pid: number): string[] {
   }
 }
 
-/** The id of a process's parent. */
+/** The id of the parent of a process, which is the word after the state. */
 export function parentOf(pid: number): number | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')

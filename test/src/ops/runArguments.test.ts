@@ -93,7 +93,7 @@ describe('the arguments of holdfast run', () => {
     await Promise.all(runs)
   })
 
-  it('run -c LINE with the shell in SHELL, like flock', async () => {
+  it('choose with -c LINE the shell in SHELL, as flock does', async () => {
     const { url } = await stage.broker()
     // In place of a shell, `echo` prints the arguments that a shell would get.
     const env = { SHELL: '/bin/echo' }
@@ -119,7 +119,7 @@ describe('the arguments of holdfast run', () => {
     await Promise.all(runs)
   })
 
-  it('run an option after the key as the command, and the error explains the order', async () => {
+  it('have an option right after the key as the command, and the error explains the order', async () => {
     const { url, broker } = await stage.broker()
     const args = ['run', '--url', url, 'k', '--timeout', '5s', '--', 'echo', 'never']
     const { code, out, err } = await Holdfast.run(stage, args)

@@ -16,7 +16,8 @@ const printer = [
 
 /**
  * A shell script that sets $a, $b and $c to words that are not UTF-8, and then runs `line`. The
- * full stop protects the line feed at the end of $b, which the shell would remove.
+ * full stop protects the line feed at the end of $b, which the shell would remove. $c has text that
+ * printf(1) would replace, and must stay as it is.
  */
 function shell(line: string): string[] {
   const words = `a=$(printf '\\377\\376'); b=$(printf 'z\\n\\374\\n.'); b=\${b%.}; c='\\0101%b'`
@@ -25,6 +26,7 @@ function shell(line: string): string[] {
 
 describe('holdfast run with bytes that are not UTF-8', function () {
   const stage = Stage.forEachTest()
+  // `holdfast` reads the bytes of its arguments from /proc, which only Linux has.
   if (process.platform !== 'linux') this.pending = true
 
   it('passes the bytes in arguments and in variables to the command', async () => {

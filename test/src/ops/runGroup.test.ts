@@ -77,6 +77,7 @@ describe('holdfast run with a process group', () => {
     const { code, out, err } = await start(url, ['k', '-c', `: > ${pids}; ${line}`]).ended()
     const [zombie, escaped] = out.map(Number) as [number, number]
     stage.onClear(() => process.kill(escaped, 'SIGKILL'))
+    // `holdfast run` may see a process before it leaves the group, and then says that it waits.
     expect({ code, err: err.filter((line) => !line.includes('is kept')) }).to.deep.equal({
       code: 0,
       err: [],
@@ -138,6 +139,7 @@ describe('holdfast run with a command of another user', () => {
     const wrapper = ['setpriv', '--bounding-set=-kill', '--inh-caps=-kill']
     const holdfast = Holdfast.start(stage, [...args, 'sh', '-c', line], { wrapper })
     await holdfast.out.waitForCount(1)
+    // Neither the first nor a repeated signal reaches the command.
     holdfast.process.kill('SIGTERM')
     holdfast.process.kill('SIGTERM')
     const [message] = await holdfast.err.waitForCount(1)

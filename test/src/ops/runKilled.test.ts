@@ -48,6 +48,7 @@ describe('holdfast run after a kill', () => {
   it('leaves no command alive after a kill during the start of the command', async () => {
     const { url, sessions } = await stage.brokerWithSessions('watcher')
     const rounds = count(parallelRounds, 50)
+    // Each step of the loop runs `parallelRounds` rounds.
     for (let round = 0; round < rounds; round += parallelRounds) {
       const runs = Array.from({ length: parallelRounds }, async (_, i) => {
         const key = `k${round + i}`

@@ -31,6 +31,8 @@ describe('holdfast run with signals', () => {
   it('passes on every signal that it can catch', async () => {
     const { url } = await stage.broker()
     const traps = passedSignals.map((signal) => `trap 'echo ${signal}' ${signal}`).join('; ')
+    // While the shell waits for its child, it handles a signal at once. The child ignores the
+    // signals, which `holdfast run` sends to the whole process group.
     const idle = `(trap '' ${passedSignals.join(' ')}; exec sleep 600) & while :; do wait $!; done`
     const command = start(url, ['k', '-c', `${traps}; echo up; ${idle}`])
     await command.out.waitForCount(1)
@@ -47,6 +49,7 @@ describe('holdfast run with signals', () => {
   it('continues with its command under nohup', async () => {
     const { url } = await stage.broker()
     const args = ['k', '-c', 'grep SigIgn /proc/self/status; trap "echo usr2" USR2; cat; wait']
+    // Like nohup(1), this shell starts a program that ignores the signals, here two signals.
     const wrapper = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
     const command = start(url, args, { wrapper, launched: true, keepStdinOpen: true })
     const [line] = await command.out.waitForCount(1)
