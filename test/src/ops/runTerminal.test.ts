@@ -25,6 +25,7 @@ describe('holdfast run at a terminal', () => {
   /** Starts a broker, and a terminal that runs this command line. */
   async function terminalWith(line: string) {
     const runningBroker = await stage.broker()
+    // `PS1` is the prompt of the shell, and an empty `ENV` lets the shell read no file at its start.
     const env = { HOLDFAST_URL: runningBroker.url, PS1: '[ready] ', ENV: '' }
     return { ...runningBroker, terminal: Terminal.start(stage, line, env) }
   }
@@ -138,6 +139,7 @@ describe('holdfast run at a terminal', () => {
     const { terminal, broker, url } = await shellWith(
       `${holdfast} run --lease 2s k sh -c '${script}'; echo =$?=`,
     )
+    // The second number is the id of the command. The metadata has the id of `holdfast run`.
     const [, , pid] = /up (\d+) (\d+)\s/.exec(await terminal.until(/up \d+ \d+\s/))!.map(Number)
     const [lock] = broker.query().held
     process.kill((lock!.metadata as { pid: number }).pid, 'SIGKILL')

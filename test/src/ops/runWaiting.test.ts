@@ -55,6 +55,7 @@ describe('holdfast run before the grant', () => {
   it('prints the key and its holder after --timeout', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k')
+    // Within this time, the command can connect and also ask who holds the lock.
     const timeout = ['--timeout', '2500ms']
     const [{ code, out, err }, quiet] = await Promise.all([
       run(url, [...timeout, 'k', 'echo', 'never']),
@@ -132,7 +133,7 @@ describe('holdfast run before the grant', () => {
   it('leaves the queue when a signal ends the command, and opens no debugger at SIGUSR1', async () => {
     const { url, sessions, broker } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k')
-    const ended = (['SIGTERM', 'SIGUSR1', 'SIGALRM', 'SIGIO'] as const).map(async (signal) => {
+    const runs = (['SIGTERM', 'SIGUSR1', 'SIGALRM', 'SIGIO'] as const).map(async (signal) => {
       const waitingCommand = start(url, ['k', 'echo', 'never'])
       await waitingCommand.err.waitForCount(1)
       // A change of the size of the terminal does not end the command.
@@ -142,7 +143,7 @@ describe('holdfast run before the grant', () => {
       expect({ code, out }).to.deep.equal({ code: 128 + constants.signals[signal], out: [] })
       expect(err).to.have.length(1)
     })
-    await Promise.all(ended)
+    await Promise.all(runs)
     expect(broker.query().waitingCount).to.equal(0)
   })
 

@@ -70,6 +70,7 @@ describe('a file with a secret', () => {
     const [line] = await serve.out.waitForCount(1)
     const args = ['--url', line!.split(' ').at(-1)!, '--token-file', tokenFile]
     const list = () => Holdfast.run(stage, ['ls', ...args])
+    // The tests write their files with a mode that lets only the owner access them.
     expect(await list())
       .to.include({ code: 0 })
       .and.to.deep.include({ err: [] })

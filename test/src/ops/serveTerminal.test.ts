@@ -29,7 +29,7 @@ describe('holdfast serve at a terminal', () => {
   it('prints no command and no program if its output is not a terminal', async () => {
     const broker = Holdfast.start(stage, ['serve', '--port', '0'])
     const lines = await broker.out.waitForCount(2)
-    // At a terminal, the command and the program follow these words.
+    // At a terminal, the second line has these words, and the command and the program follow.
     expect(lines.join('\n')).not.to.contain('Try it')
   })
 })

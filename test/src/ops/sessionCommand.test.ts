@@ -56,6 +56,7 @@ describe('holdfast session', () => {
     expect(info.held).to.have.length(1)
     expect(info.held[0]).to.include({ key: 'k', fence: lock.fence })
     expect(info.waiting).to.have.length(1)
+    // An upgrade waits before the queue, so it has no position in the queue.
     expect(info.waiting[0])
       .to.include({ key: 'k', upgrade: true })
       .and.not.have.property('position')

@@ -200,7 +200,7 @@ describe('the settings of holdfast serve', () => {
       pattern: /--jwt-audience needs a key: set --jwt-secret-file FILE, --jwt-public-key FILE, /,
     },
     {
-      problem: 'dev beyond loopback',
+      problem: 'dev on an address that other machines can reach',
       args: ['--dev', '--host', '0.0.0.0', '--allow-unauthenticated'],
       pattern: /--dev allows every page .*: set --origin ORIGIN instead of --dev$/,
     },

@@ -225,7 +225,7 @@ describe('holdfast serve --log on etcd', function () {
     const session = await connect(second, { grace: 'lease' })
     stage.onClear(() => session.close())
     expect(statusReport.out.join('\n')).to.match(/broker +first\n.*broker +second \(this broker\)/)
-    // The log is no longer new: from now on, one broker may serve without the others.
+    // A new log has the key `founding`. Without this key, one broker may serve without the others.
     expect(await etcd.keys()).not.to.include('founding')
   })
 

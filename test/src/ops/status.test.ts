@@ -163,6 +163,7 @@ describe('holdfast status', () => {
 
   it('prints a message if no server answers, or a server that is not a broker', async () => {
     const counts = { ready: true, connections: 1, sessions: 1, held: 1, waiting: 1, memoryUsed: 1 }
+    // Each answer lacks a field of a status, or has a field or an HTTP status of another kind.
     const answers: [number, string][] = [
       [200, '{"ready":"yes"}'],
       [200, '<html>'],
@@ -205,6 +206,8 @@ describe('holdfast status', () => {
   })
 })
 
+// The self-lease is the time for which a broker knows that it is still a member of the cluster. The
+// broker renews the self-lease on etcd.
 describe('holdfast status with a replicated log', function () {
   this.timeout(60_000)
   const etcd = EtcdStage.forSuite({ members: 1 })
@@ -227,6 +230,7 @@ describe('holdfast status with a replicated log', function () {
     for (const log of logs) {
       expect(log.members).to.deep.equal(names)
       expect(log).to.include({ live: true, waiting: 0 })
+      // A self-lease is shorter than the dead time, which is 6 s by default.
       expect(log.selfLeaseMs).to.be.within(1, 6_000)
       expect(log.position).to.be.above(0)
       expect(log.lagMs).to.be.above(0)
@@ -249,8 +253,6 @@ describe('holdfast status with a replicated log', function () {
       .and.to.match(/^log position\|\d+$/m)
   })
 
-  // The self-lease is the time for which a broker knows that it is still a member. The broker
-  // renews the self-lease on etcd.
   it('exits 1 if the broker is no longer a member, and shows the problem', async () => {
     const { url, errorLines } = await start('--dead-time', '1s')
     const session = await connect(url, { grace: 'lease' })

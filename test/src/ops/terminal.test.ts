@@ -131,6 +131,7 @@ describe('holdfast on a terminal', () => {
   function hostileBroker(answer: (message: ClientText) => object | undefined) {
     return fakeBroker(stage, (message, { send, socket }) => {
       const reply = answer(message)
+      // A close reason has at most 123 bytes of UTF-8.
       if (reply === undefined) socket.close(4401, hostile.slice(0, 60))
       else send(reply)
     })
@@ -169,7 +170,7 @@ describe('holdfast on a terminal', () => {
   it('escapes the fields of an answer of any type', async () => {
     const held = { key: hostile, mode: hostile, session: hostile, fence: hostile, since: hostile }
     const hostileUrl = await hostileBroker(({ type, id }) => {
-      if (type === 'hello') return { ...welcome, lease: 15_000, session: hostile }
+      if (type === 'hello') return { ...welcome, session: hostile }
       if (type === 'bye') return undefined
       const counts = { heldCount: hostile, waitingCount: hostile, more: false }
       if (type === 'stats') return { type, id, stats: { [hostile]: hostile, totalLocks: hostile } }

@@ -19,6 +19,7 @@ export class Terminal {
   #screen = ''
   /** The length of the output that `until` has returned. */
   #readLength = 0
+  /** Lets `until` look at the screen again. */
   #wake: () => void = () => {}
 
   private constructor(line: string, env: Readonly<Record<string, string>>) {
@@ -79,6 +80,7 @@ export class Terminal {
     return this.#process.exitCode
   }
 
+  /** All output of the command line until now, and all typed text that the terminal has shown. */
   get screen(): string {
     return this.#screen
   }

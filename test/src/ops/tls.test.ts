@@ -176,9 +176,10 @@ describe('a broker behind nginx', () => {
     expect(await statusFor('https://evil.example')).to.equal(403)
     expect(await statusFor('https://app.example')).to.equal(101)
     const { get } = await import('node:https')
-    const metrics = get(`${url.replace('wss', 'https')}/metrics`, { ca: cert })
-    const [response] = (await once(metrics, 'response')) as [{ statusCode: number; resume(): void }]
+    const request = get(`${url.replace('wss', 'https')}/metrics`, { ca: cert })
+    const [response] = (await once(request, 'response')) as [{ statusCode: number; resume(): void }]
     response.resume()
+    // 426 is the answer to each request that the broker does not serve.
     expect(response.statusCode).to.equal(426)
   })
 })

@@ -77,6 +77,7 @@ describe('a token file', () => {
     expect((await identityOf(tokens, 'new'))?.principal).to.equal('bob')
     rmSync(path)
     expect((await identityOf(tokens, 'new'))?.principal).to.equal('bob')
+    // The file had an invalid line, and then it was missing.
     expect(faults).to.have.length(2)
   })
 
@@ -267,6 +268,7 @@ describe('JSON Web Tokens', () => {
         () => 'none',
         (error: HoldfastError) => error.code,
       )
+    // The server answers with 503. Later no server listens.
     expect(await codeOf()).to.equal('UNAVAILABLE')
     await new Promise((resolve) => server.close(resolve))
     expect(await codeOf()).to.equal('UNAVAILABLE')

@@ -108,6 +108,7 @@ describe('tracing', () => {
     for (const span of [wait!, hold!]) {
       expect(span.attributes).to.deep.equal(attributes)
       expect(span.parentSpanContext?.spanId).to.equal(job!.spanContext().spanId)
+      // A span without an error has no status.
       expect(span.status.code).to.equal(SpanStatusCode.UNSET)
     }
   })

@@ -84,7 +84,9 @@ describe('the upgrade policy', () => {
 
   it('refuses clients behind a proxy if the broker has no authenticate', async () => {
     const { port, refusals } = await startBroker({ metrics: brokerMetrics() })
+    /** The HTTP status of an upgrade and of the three pages. */
     const statusCodes = async (headers: Record<string, string>) => {
+      // These two headers turn the upgrade into an ordinary request.
       const get = (path: string) =>
         statusOf(port, upgradeHead(path, { connection: 'close', upgrade: '', ...headers }))
       const upgrade = await statusOf(port, upgradeHead('/', headers))
@@ -94,6 +96,7 @@ describe('the upgrade policy', () => {
     expect(await statusCodes({})).to.deep.equal(['101', '200', '200', '200'])
     for (const line of proxyHeaders) {
       const [name, value] = line.split(': ') as [string, string]
+      // 426 is the answer to each ordinary request that the broker does not serve.
       const refused = ['403', '426', '426', '426']
       expect(await statusCodes({ [name]: value }), line).to.deep.equal(refused)
     }

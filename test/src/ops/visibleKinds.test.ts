@@ -43,6 +43,7 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
   it('shows barriers and kept results with ls, show, top and stats', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
+    // Without locks, `ls` prints only the names of the columns.
     expect((await run(url, 'ls')).out).to.have.length(1)
     for (const session of [ann, bob]) {
       session!.barrier('phase', { parties: 3 }).catch(() => {})
@@ -50,6 +51,7 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
     }
     await ann!.once('report', () => 'x', { keep: 600_000 })
     const { out } = await run(url, 'ls')
+    // Empty lines separate the tables of locks, barriers and kept results.
     expect([out[1], out[4]]).to.deep.equal(['', ''])
     expect(out[2]).to.match(/^BARRIER +WAITING +FIRST FOR +SESSIONS$/)
     expect(out[3]).to.match(/^phase +2 of 3 +\S+ +ann, bob$/)
