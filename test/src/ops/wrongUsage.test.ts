@@ -187,6 +187,7 @@ describe('a wrong command line of holdfast', () => {
     const headings = async (command: string) =>
       (await Holdfast.run(stage, [command, '--help'])).out.filter((line) => /^[A-Z].*:$/.test(line))
     const serve = await headings('serve')
+    // The last heading is that of the examples.
     expect(serve.slice(0, -1)).to.deep.equal([
       'Options:',
       'Listening:',

@@ -47,6 +47,7 @@ function specialMakersOf(
 ): Maker[] {
   const scope = 1 + random.below(50)
   const value = 'v'.repeat(random.pick([1, 4_000, 30_000]))
+  /** A fence of the client; without locks, an invalid fence. */
   const fence = (): number => (ownFences.length === 0 ? 0 : random.pick(ownFences))
   const timeout = random.pick([1, 1_000, undefined])
   return [
@@ -87,6 +88,7 @@ function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
     (id) => ({ type: 'query', id, prefix: 'nothing' }),
     (id) => ({ type: 'query', id, key: crowd.key, limit }),
     (id) => ({ type: 'query', id, kind: random.pick(['barriers', 'results']), limit }),
+    // The session `id1` exists, and `none` does not.
     (id) => ({ type: 'query', id, kind: 'sessions', session: random.pick(['id1', 'none']) }),
     (id) => ({ type: 'watch', id, prefix: '' }),
     (id) => ({ type: 'watch', id, prefix: '', queue: true }),

@@ -25,17 +25,21 @@ import { Stage } from './conformance/stage.js'
 
 export type { Target }
 
-/** Defines the suite. @param target Returns the broker to test; called at the first test. */
+/**
+ * Defines the suite.
+ *
+ * @param target Returns the broker to test. The first test calls this function.
+ */
 export function conformanceSuite(target: () => Promise<Target>): void {
   let started: Promise<Target> | undefined
   const getTarget = (): Promise<Target> => {
     started ??= target()
     return started
   }
-  const locks = [locking, once, holding, electing]
+  const lockGroups = [locking, once, holding, electing]
   for (const group of [
     connecting,
-    ...locks,
+    ...lockGroups,
     looking,
     resuming,
     repeating,

@@ -1,12 +1,12 @@
 /**
- * The holders in the answers to refused requests. The holders of one answer may have 16 KiB, and a
- * hundred clients may be refused in one turn of the event loop, so the broker encodes the same
- * holders only once.
+ * Tests how the broker encodes the holders in its answers to refused requests. The holders of one
+ * answer may have 16 KiB, and a hundred clients may be refused in one turn of the event loop. So
+ * the broker encodes the same holders only once.
  */
 import { encodeFailed } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
-/** A holder, and the number of times that its metadata was read. */
+/** A holder, and how often its metadata was read. Each encoding of the holder reads it once. */
 function countedHolder(fence: number) {
   const reads = { count: 0 }
   const holder = {

@@ -92,7 +92,7 @@ function frames(stage: Stage): void {
   it('may have several messages, which the broker handles in order', async () => {
     const peer = await stage.open()
     const key = stage.key()
-    const before = peer.frames.length
+    const frameCount = peer.frames.length
     peer.say(
       { type: 'lock', id: 1, key },
       { type: 'lock', id: 2, key, timeout: 0 },
@@ -100,7 +100,7 @@ function frames(stage: Stage): void {
       { type: 'lock', id: 4, key: stage.key() },
     )
     await peer.answer('granted', 4)
-    const answers = JSON.parse(peer.frames[before]!) as { type: string; id: number }[]
+    const answers = JSON.parse(peer.frames[frameCount]!) as { type: string; id: number }[]
     expect(answers.map(({ type, id }) => `${type} ${id}`)).to.deep.equal([
       'granted 1',
       'failed 2',
@@ -165,6 +165,7 @@ function goodbyes(stage: Stage): void {
   it('closes with 1000 and releases all locks immediately, with any grace', async () => {
     const [waiting] = await stage.openSeveral(1)
     const leaving = await stage.open({ grace: 'lease' })
+    // The client that leaves holds the first key, and waits for the second key.
     const [key, other] = [stage.key(), stage.key()]
     await leaving.acquire(key)
     await waiting!.acquire(other)

@@ -92,17 +92,18 @@ function elections(stage: Stage): void {
     const key = stage.key()
     const campaign = leader!.request({ type: 'campaign', key, value: 1 })
     const { fence } = await leader!.answer('granted', campaign)
-    const plain = await other!.acquire(stage.key())
-    for (const wrong of [fence, plain, plain + 1]) {
-      const id = other!.request({ type: 'proclaim', fence: wrong, value: 2 })
+    const plainFence = await other!.acquire(stage.key())
+    // The fence of another session, that of a plain lock, and a fence without a lock.
+    for (const wrongFence of [fence, plainFence, plainFence + 1]) {
+      const id = other!.request({ type: 'proclaim', fence: wrongFence, value: 2 })
       expect(await other!.answer('failed', id)).to.include({ code: 'LOCK_NOT_HELD' })
     }
-    const stealer = await other!.acquire(key, { steal: true })
+    const fenceOfStealer = await other!.acquire(key, { steal: true })
     expect(await leader!.hear('lost')).to.include({ fence, reason: 'stolen' })
     const lateRequest = leader!.request({ type: 'proclaim', fence, value: 2 })
     expect(await leader!.answer('failed', lateRequest)).to.include({ code: 'LOCK_NOT_HELD' })
     const [lock] = (await queryAll(leader!, { key })).held
-    expect(lock).to.include({ fence: stealer }).and.not.to.have.property('election')
+    expect(lock).to.include({ fence: fenceOfStealer }).and.not.to.have.property('election')
   })
 
   it('refuses a value above 4 KiB: BAD_MESSAGE', async () => {
@@ -118,10 +119,10 @@ function elections(stage: Stage): void {
     expect(await peer.answer('failed', id)).to.include({ code: 'BAD_MESSAGE' })
   })
 
-  it('accepts metadata and a value of full size in one message', async () => {
+  it('accepts metadata and a value of nearly the greatest size in one message', async () => {
     const peer = await stage.open()
-    // As JSON, this list has 4,095 bytes: a digit and a comma or bracket for each number, and one
-    // bracket more.
+    // As JSON, this list has 4,095 of the 4,096 bytes that are allowed: a digit and a comma or
+    // bracket for each number, and one bracket more.
     const numbers = Array.from({ length: 2_047 }, () => 1)
     const id = peer.request({
       type: 'campaign',

@@ -1,7 +1,8 @@
 /**
  * Sends the vectors over a socket. A vector is a frame with the expected reaction of a broker. One
- * client sends the frame, which may be invalid. The broker must react as the vector expects, no
- * other lock may change, and another client, the bystander, must receive nothing.
+ * client sends the frame, which may be invalid. If `when` is `first`, the frame is the first of its
+ * connection. The broker must react as the vector expects, no other lock may change, and another
+ * client, the bystander, must receive nothing.
  */
 import { expect } from 'chai'
 import { textOf, titleOf, type Vector, vectorFiles } from '../vectors.js'

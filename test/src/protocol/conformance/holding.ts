@@ -1,6 +1,7 @@
 /**
- * Tests of PROTOCOL.md over a socket: the longest time that a lock is held, notices on request, and
- * watches that show waiting requests. A fence is the number of a grant, which identifies a lock.
+ * Tests of PROTOCOL.md over a socket: the longest time that a lock is held, notices, and watches
+ * that show waiting requests. A notice is a message `queued` or `contended` that a lock request
+ * asks for. A fence is the number of a grant, which identifies a lock.
  * The ttl is the time after which a lock expires without a refresh. A peer is a client without the
  * client library.
  */
@@ -47,7 +48,8 @@ function longestHolds(stage: Stage): void {
     expect(event).not.to.have.any.keys('ttlRemaining', 'maxHoldRemaining')
     const [lock] = (await queryAll(b!, { key })).held
     expect(lock).to.include({ ttl: 60_000, maxHold: 90_000 })
-    // Another broker of a cluster may answer, which does not know the remaining times.
+    // Another broker of a cluster may answer, which does not know the remaining times. Then the
+    // test checks the valid time 1 instead.
     expect(lock!.ttlRemaining ?? 1).to.be.within(1, 60_000)
     expect(lock!.maxHoldRemaining ?? 1).to.be.within(1, 90_000)
     await a!.answer('refreshed', a!.request({ type: 'refresh', fence, ttl: 5_000 }))
@@ -66,7 +68,7 @@ function longestHolds(stage: Stage): void {
     expect(lock).to.have.all.keys('key', 'mode', 'session', 'fence', 'since')
   })
 
-  it('ends a set on all its keys', async () => {
+  it('ends a set on all its keys after its maxHold', async () => {
     const [a, b] = await stage.openSeveral(2)
     const items = [{ key: stage.key() }, { key: stage.key() }]
     await a!.answer('granted', a!.request({ type: 'lockAll', items, maxHold: 50 }))

@@ -16,16 +16,16 @@ export function liveness(stage: Stage): void {
     let closeWithoutHello: Promise<Closed>
     let closeOfFrozen: Promise<Closed>
     let alive: Promise<void>
-    let afterAbort: Promise<AbortOutcome>
+    let abortOutcome: Promise<AbortOutcome>
 
     before(async () => {
       const peer = await stage.connect()
       closeWithoutHello = peer.closed
       closeOfFrozen = freezeClient(stage)
       alive = stayAlive(stage)
-      afterAbort = abortHolder(stage)
+      abortOutcome = abortHolder(stage)
       // The test that awaits a promise reports its failure.
-      for (const promise of [closeOfFrozen, alive, afterAbort]) promise.catch(() => {})
+      for (const promise of [closeOfFrozen, alive, abortOutcome]) promise.catch(() => {})
     })
 
     it('before a hello closes the connection with 4408', async () => {
@@ -39,7 +39,7 @@ export function liveness(stage: Stage): void {
     it('does not end a session whose client answers pings', () => alive)
 
     it('ends a session only after its lease, if the broker aborted the connection', async () => {
-      const { close, codeBeforeEnd, isGrantedAfterEnd } = await afterAbort
+      const { close, codeBeforeEnd, isGrantedAfterEnd } = await abortOutcome
       expect(close).to.include({ code: 4400 })
       expect(codeBeforeEnd).to.equal('LOCK_HELD')
       expect(isGrantedAfterEnd).to.equal(true)

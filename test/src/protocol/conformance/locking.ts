@@ -113,6 +113,7 @@ function sets(stage: Stage): void {
     const id = b!.request({ type: 'lockAll', items: items(k, l), timeout: 0 })
     const failed = await b!.answer('failed', id)
     expect(failed.holders?.map((holder) => [holder.key, holder.fence])).to.deep.equal([[l, fence]])
+    // The failed request holds none of its keys.
     await a!.acquire(k)
   })
 
@@ -145,8 +146,8 @@ function grants(stage: Stage): void {
 
   it('sends the start of a ttl with its grant, and no time for a lock without a ttl', async () => {
     const peer = await stage.open()
-    const without = await peer.answer('granted', peer.lock(stage.key()))
-    expect(without).to.have.all.keys('type', 'id', 'fence')
+    const grantWithoutTtl = await peer.answer('granted', peer.lock(stage.key()))
+    expect(grantWithoutTtl).to.have.all.keys('type', 'id', 'fence')
     const { at } = await peer.answer('granted', peer.lock(stage.key(), { ttl: 60_000 }))
     expect(at).to.be.a('number').that.is.at.least(peer.welcome.at)
   })
@@ -356,18 +357,18 @@ function steals(stage: Stage): void {
   it('takes the key from all holders, and does not change the queue', async () => {
     const [a, b, waiting, stealer] = await stage.openSeveral(4)
     const key = stage.key()
-    const victims = [
+    const stolenFences = [
       await a!.acquire(key, { mode: 'shared' }),
       await b!.acquire(key, { mode: 'shared' }),
     ]
     const id = waiting!.lock(key)
     await waiting!.settle()
     const fence = await stealer!.acquire(key, { steal: true })
-    expect(fence).to.be.greaterThan(Math.max(...victims))
-    expect(await a!.hear('lost')).to.include({ fence: victims[0], reason: 'stolen' })
-    expect(await b!.hear('lost')).to.include({ fence: victims[1], reason: 'stolen' })
+    expect(fence).to.be.greaterThan(Math.max(...stolenFences))
+    expect(await a!.hear('lost')).to.include({ fence: stolenFences[0], reason: 'stolen' })
+    expect(await b!.hear('lost')).to.include({ fence: stolenFences[1], reason: 'stolen' })
     expect(await waiting!.unreadMessages()).to.deep.equal([])
-    const failed = await a!.answer('failed', a!.unlock(victims[0]!))
+    const failed = await a!.answer('failed', a!.unlock(stolenFences[0]!))
     expect(failed).to.include({ code: 'LOCK_NOT_HELD' })
     await stealer!.release(fence)
     await waiting!.answer('granted', id)
@@ -385,8 +386,8 @@ function revokes(stage: Stage): void {
     const [holder, other] = await stage.openSeveral(2)
     const key = stage.key()
     const fence = await holder!.acquire(key)
-    const wrong = other!.request({ type: 'revoke', key, fence: fence + 1, reason: 'conformance' })
-    const failed = await other!.answer('failed', wrong)
+    const id = other!.request({ type: 'revoke', key, fence: fence + 1, reason: 'conformance' })
+    const failed = await other!.answer('failed', id)
     expect(failed.code).to.be.oneOf(['LOCK_NOT_HELD', 'FORBIDDEN'])
     expect(await holder!.unreadMessages()).to.deep.equal([])
     await holder!.release(fence)
@@ -432,8 +433,8 @@ function barriers(stage: Stage): void {
     const key = stage.key()
     const id = first!.request({ type: 'barrier', key, parties: 2 })
     await first!.settle()
-    const other = second!.request({ type: 'barrier', key, parties: 5 })
-    const failed = await second!.answer('failed', other)
+    const refused = second!.request({ type: 'barrier', key, parties: 5 })
+    const failed = await second!.answer('failed', refused)
     expect(failed).to.include({ code: 'CAPACITY_MISMATCH', capacity: 2 })
     expect(failed.message).to.match(/2.*5/)
     second!.request({ type: 'barrier', key, parties: 2 })

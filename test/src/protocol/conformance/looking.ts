@@ -1,7 +1,8 @@
 /**
  * Tests of the sections 6 and 10 of PROTOCOL.md over a socket: query, watch and stats. A fence is
  * the number of a grant, which identifies a lock. A peer is a client without the client library.
- * The ttl of a lock is the time after which the lock expires.
+ * The ttl of a lock is the time after which the lock expires. A barrier lets its parties wait until
+ * all of them have arrived. A kept result is a value of `once` that the broker stores for a time.
  */
 import { type LockEvent, maxOutputFrameBytes } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -96,8 +97,8 @@ function queries(stage: Stage): void {
     expect([names(lastPage), lastPage.waiting]).to.deep.equal([['d', 'é'], []])
     expect(lastPage).to.include({ heldCount: 2, waitingCount: 0 })
     expect(await page(`${prefix}:é`)).to.include({ heldCount: 0, waitingCount: 0 })
-    const within = await queryAll(peer!, { key: shared, after: shared, afterFence: fences[0]! })
-    expect(within.held.map(({ fence }) => fence)).to.deep.equal(fences.slice(1))
+    const pageOfKey = await queryAll(peer!, { key: shared, after: shared, afterFence: fences[0]! })
+    expect(pageOfKey.held.map(({ fence }) => fence)).to.deep.equal(fences.slice(1))
   })
 
   it('lists the lock of the next key on each page with limit 1', async () => {

@@ -1,7 +1,7 @@
 /**
  * Tests of `once` and `complete` of PROTOCOL.md over a socket. One client (the runner) does the
- * work, and the clients that wait meanwhile (its followers) get the value that it completes with. A
- * fence is the number of a grant. A peer is a client without the client library.
+ * work and sends the value with `complete`. The clients that wait meanwhile (its followers) get
+ * this value. A fence is the number of a grant. A peer is a client without the client library.
  */
 import { expect } from 'chai'
 import type { Stage } from './stage.js'

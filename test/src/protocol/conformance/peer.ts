@@ -48,6 +48,7 @@ export class Peer {
   readonly frames: string[] = []
   /** Whether the peer leaves pings without an answer. */
   ignoresPings = false
+  /** Resolves when the connection is closed. */
   readonly closed: Promise<Closed>
   #closedWith: Closed | undefined
 

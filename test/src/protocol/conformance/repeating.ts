@@ -63,7 +63,7 @@ async function fenceFor(type: RequestType, peer: Peer, stage: Stage): Promise<nu
   return (await peer.answer('granted', peer.request({ type: lockType, key, ...mode }))).fence
 }
 
-/** Whether the types are in the same group, so that the broker takes the requests for the same. */
+/** Whether the broker takes requests of these two types with one id for the same request. */
 function areSameType(a: RequestType, b: RequestType): boolean {
   return groups.some((group) => group.includes(a) && group.includes(b))
 }
@@ -97,6 +97,7 @@ export function repeating(stage: Stage): void {
         const key = stage.key()
         const mode = type === 'upgrade' ? 'shared' : 'exclusive'
         await holder.acquire(key, { mode })
+        // Only an upgrade needs a lock. The other types do not use the fence 1.
         const fence = type === 'upgrade' ? await peer.acquire(key, { mode }) : 1
         const id = peer.lastId + 1
         const first = {

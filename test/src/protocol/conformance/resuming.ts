@@ -53,7 +53,7 @@ function resumes(stage: Stage): void {
     const [key, plain, busy] = [stage.key(), stage.key(), stage.key()]
     await other.acquire(busy)
     const fence = await before.acquire(key, { ttl: 60_000, mode: 'shared' })
-    const second = await before.acquire(plain)
+    const plainFence = await before.acquire(plain)
     const waiting = before.lock(busy)
     await before.settle()
     const after = await dropAndResume(stage, before)
@@ -64,7 +64,7 @@ function resumes(stage: Stage): void {
     const { at, ...fields } = first!
     expect(at).to.be.a('number')
     expect(fields).to.deep.equal({ id: 1, key, mode: 'shared', fence, ttl: 60_000 })
-    expect(rest).to.deep.equal([{ id: 2, key: plain, mode: 'exclusive', fence: second }])
+    expect(rest).to.deep.equal([{ id: 2, key: plain, mode: 'exclusive', fence: plainFence }])
     expect(snapshot.waiting).to.deep.equal([waiting])
   })
 
@@ -294,10 +294,10 @@ function storedAnswers(stage: Stage): void {
   it('rejects a request of another type with the same id: BAD_MESSAGE', async () => {
     const holder = await stage.open()
     const peer = await stage.open({ grace: 'lease' })
-    const [key, taken] = [stage.key(), stage.key()]
-    await holder.acquire(taken)
+    const [key, busy] = [stage.key(), stage.key()]
+    await holder.acquire(busy)
     const fence = await peer.acquire(key)
-    const waiting = peer.lock(taken)
+    const waiting = peer.lock(busy)
     // The request with the id 3 fails, because no lock has this fence.
     await peer.answer('failed', peer.unlock(fence + 1_000))
     for (const id of [1, waiting]) {
@@ -339,6 +339,7 @@ function storedAnswers(stage: Stage): void {
 
   it('rejects new requests at 1,024 stored answers', async () => {
     const peer = await stage.open({ grace: 'lease' })
+    // Each `unlock` fails, because the session holds no lock. The broker stores each answer.
     for (let i = 0; i < 1_024; i++) peer.unlock(1)
     const key = stage.key()
     const [refused, again] = [peer.lock(key), peer.lock(key)]
