@@ -270,7 +270,7 @@ describe('protocol: hostile amounts', () => {
     meter.watchOutput(socket)
     socket.say({ type: 'hello', name: 'hostile', lease: hostileLeaseMs })
     while (scene.endOneTurn()) socket.heard()
-    // A session may have 1,000 watches.
+    // Nearly as many watches as a session may have, which are 1,000.
     socket.say(...Array.from({ length: 900 }, (_, i) => ({ type: 'watch', id: i + 1 })))
     while (scene.endOneTurn()) socket.heard()
     const metadata = 'm'.repeat(4_000)
@@ -287,14 +287,15 @@ describe('protocol: hostile amounts', () => {
     /** How long after the start each deadline is due. */
     const dueMs = 2_000
     const startedAt = environment.clock.monotonic()
-    const deadlines = [
+    /** Each function makes the terms of a lock request with a deadline. */
+    const termsWithDeadline = [
       (id: number) => ({ key: 'queued', timeout: dueMs, id }),
       (id: number) => ({ key: `ttl ${id}`, ttl: dueMs }),
       (id: number) => ({ key: `hold ${id}`, maxHold: dueMs, notify: ['contended'] }),
       (id: number) => ({ key: 'described', mode: 'shared', ttl: dueMs, id }),
       (id: number) => ({ key: 'of all scopes', scope: id, timeout: dueMs }),
     ]
-    const sockets = deadlines.map((termsFor, n) => {
+    const sockets = termsWithDeadline.map((termsFor, n) => {
       const socket = harness.connect()
       meter.watchOutput(socket)
       socket.say({ type: 'hello', name: 'hostile', lease: 60_000 })

@@ -1,6 +1,6 @@
 /**
- * Makes random valid messages of clients, and mutates messages: it removes, adds, renames or
- * replaces fields. All values are values that `JSON.parse` can return. A fence is the number of a
+ * Makes random valid messages of clients, and changes messages at random: removes, adds or replaces
+ * fields. All values are values that `JSON.parse` can return. A fence is the number of a
  * grant. The ttl of a lock is the time after which the lock expires. The lease is the time that the
  * broker keeps a session without a message of its client. The grace is the time that a session
  * outlives its connection.
@@ -9,8 +9,8 @@ import type { ClientMessage } from '@holdfast/shared'
 import type { Random } from '../support/counts.js'
 
 /**
- * A text of the peer that an error message must not repeat, because the text could forge a line of
- * a log.
+ * A text in a received message that an error message must not repeat, because the text could forge
+ * a line of a log.
  */
 export const forgedText = 'FORGED\r\n'
 
