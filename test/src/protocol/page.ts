@@ -24,6 +24,7 @@ export interface PageMessage {
 function sectionOf(heading: string, text = page): string {
   const [, after] = text.split(`\n${heading}\n`)
   if (after === undefined) throw new Error(`PROTOCOL.md has no section "${heading}"`)
+  // The number of the signs `#` before the title.
   const level = heading.indexOf(' ')
   return after.split(new RegExp(`\n#{2,${level}} `))[0]!
 }
@@ -207,6 +208,7 @@ export function declaredMessages(): DeclaredMessages {
     bodies.set((name ?? alias)!, { base: base ?? aliasBase, body: body!, offset: match.index })
   }
 
+  /** Reads an interface with the fields of its base and of its objects. */
   function read(name: string): DeclaredInterface {
     const { base, body } = bodies.get(name)!
     const fields: Fields = base === undefined ? {} : { ...read(base).fields }

@@ -133,7 +133,7 @@ describe('validate: randomly changed messages', () => {
     }
   })
 
-  it('rejects values that are not objects, without an id', () => {
+  it('keeps the same rules for values that are not messages', () => {
     for (const value of [...hostileValues, ...hugeValues, undefined, 'hello', [{ type: 'bye' }]])
       checkVerdict(value)
   })

@@ -10,7 +10,7 @@ export const reactVersions = ['18', '19'] as const
 
 export type ReactVersion = (typeof reactVersions)[number]
 
-/** Where the packages of a version are in `node_modules`. */
+/** The names in `node_modules` of the packages of a version, where they are not the usual names. */
 const packagesOf: Readonly<Record<ReactVersion, Readonly<Record<string, string>>>> = {
   18: { react: 'react18', 'react-dom': 'react-dom18' },
   19: {},

@@ -47,6 +47,7 @@ describe('cells: the slot of a key', () => {
       const [key, ...numbers] = row.split('|').slice(1, -1)
       const name = key!.trim().slice(1, -1)
       const slot = slotOf(name)
+      // The last columns of the table are the numbers of the cell if there are 2, 3 or 4 cells.
       const cells = [2, 3, 4].map((count) => cellOfSlot(slot, count))
       expect([slot, ...cells], name).to.deep.equal(numbers.map(Number))
     }
@@ -133,7 +134,7 @@ describe('cells: a broker with a cell', () => {
       const socket = harness.connectWithHello({ cell: expected })
       const reason = `wrong cell: this broker ${text}`
       expect(socket.closedWith).to.deep.equal({ code: closeCodes.wrongCell.code, reason })
-      // The longest reason of a WebSocket close.
+      // The reason of a WebSocket close has at most 123 bytes.
       expect(Buffer.byteLength(reason)).to.be.at.most(123)
       expect(harness.broker.table.sessions.size).to.equal(0)
       expect(refusals.causes).to.deep.equal(['cell'])

@@ -154,11 +154,11 @@ describe('connection: the broker', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     client.heard()
-    const before = client.socket.frames.length
+    const frameCount = client.socket.frames.length
     for (let id = 1; id <= 50; id++) client.socket.say({ type: 'lock', id, key: `k${id}` })
-    expect(client.socket.frames).to.have.length(before)
+    expect(client.socket.frames).to.have.length(frameCount)
     harness.environment.endTurn()
-    expect(client.socket.frames).to.have.length(before + 1)
+    expect(client.socket.frames).to.have.length(frameCount + 1)
     expect(client.heard()).to.have.length(50)
   })
 
@@ -319,6 +319,7 @@ describe('connection: an ack', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000 })
     for (let pong = 0; pong < 20; pong++) {
+      // The ping would be due after 4,000 ms.
       harness.environment.pass(3_900)
       client.socket.say({ type: 'pong', n: 0 })
       harness.environment.endTurn()

@@ -36,19 +36,19 @@ function framesOf(clients: readonly Client[]): number {
 describe(`crowd: with ${waiterCount} waiters on one key`, () => {
   it('a release sends exactly one message: the grant to the first waiter', () => {
     const { holder, fence, waiters } = startCrowd()
-    const before = framesOf(waiters)
+    const framesBefore = framesOf(waiters)
     holder.unlock(fence)
-    expect(framesOf(waiters)).to.equal(before + 1)
+    expect(framesOf(waiters)).to.equal(framesBefore + 1)
     expect(waiters[0]!.heard()).to.deep.equal([{ type: 'granted', id: 1, fence: fence + 1 }])
   })
 
   it('the broker sends nothing and keeps no request when all waiters disconnect at the same time', () => {
     const { harness, waiters, holder } = startCrowd()
-    const before = framesOf([holder, ...waiters])
+    const framesBefore = framesOf([holder, ...waiters])
     // The last waiter drops first: in this order a search from the start of the queue is slowest.
     for (let i = waiters.length - 1; i >= 0; i--) waiters[i]!.socket.drop()
     harness.environment.endTurn()
-    expect(framesOf([holder, ...waiters])).to.equal(before)
+    expect(framesOf([holder, ...waiters])).to.equal(framesBefore)
     expect(harness.broker.table.waitingCount).to.equal(0)
     expect(harness.broker.table.sessions.size).to.equal(1)
     expect(harness.broker.connections.size).to.equal(1)
@@ -76,9 +76,9 @@ describe(`crowd: with ${waiterCount} waiters on one key`, () => {
     const fence = holder.acquire('k')
     const waiters = Array.from({ length: waiterCount }, () => harness.join({ lease: 300_000 }))
     for (const waiter of waiters) waiter.lock('k', { mode: 'shared' })
-    const before = framesOf(waiters)
+    const framesBefore = framesOf(waiters)
     holder.unlock(fence)
-    expect(framesOf(waiters)).to.equal(before + waiterCount)
+    expect(framesOf(waiters)).to.equal(framesBefore + waiterCount)
     expect(harness.broker.table.heldCount).to.equal(waiterCount)
   })
 })

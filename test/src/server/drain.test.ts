@@ -163,7 +163,7 @@ describe('a quiet start', () => {
   })
 
   it('does not continue after a restart of the broker without the option', () => {
-    /** A command log that contains the quiet start of a broker that was killed before its end. */
+    /** A command log with a quiet start that has no end, because its broker was killed. */
     class LogOfKilledBroker extends MemoryLog {
       override start(stateMachine: StateMachine): undefined {
         stateMachine.replay({ type: 'quiet', quiet: true, at: 0 })

@@ -46,7 +46,8 @@ describe('elections at the broker', () => {
 
   it('get no new values while the broker uses more than memoryBytes', () => {
     // The memory of a broker with one leader without a value and 100 connections. The connections
-    // make the limit so high that the test exceeds the limit by less than an eighth.
+    // make the limit so high that the test exceeds the limit by less than an eighth. Beyond an
+    // eighth, the broker would also close connections.
     const usedBytes = (() => {
       const unlimited = new BrokerHarness()
       for (let i = 0; i < 100; i++) unlimited.connect()

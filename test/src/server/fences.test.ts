@@ -58,6 +58,7 @@ describe('fences: without a file, fences', () => {
     const { floor } = clockFences(year2100 - 1)
     expect(maxFenceFloor).to.equal(year2100 * 1_024)
     expect(floor).to.be.lessThan(maxFenceFloor)
+    // At least 2^52 fences remain above the greatest floor.
     expect(maxFenceFloor).to.be.lessThan(Number.MAX_SAFE_INTEGER - 2 ** 52)
   })
 
@@ -104,11 +105,11 @@ describe('fences: with a file, fences', () => {
 
   it('are reserved on disk before they are used, one block at a time', () => {
     const fences = fileFences(path, now)
-    const first = reservedIn(path)
-    fences.reserve(first)
-    expect(reservedIn(path)).to.equal(first)
-    fences.reserve(first + 1)
-    expect(reservedIn(path)).to.be.at.least(first + 1 + blockSize)
+    const reserved = reservedIn(path)
+    fences.reserve(reserved)
+    expect(reservedIn(path)).to.equal(reserved)
+    fences.reserve(reserved + 1)
+    expect(reservedIn(path)).to.be.at.least(reserved + 1 + blockSize)
   })
 
   it('start above all reserved fences, although the clock was set back', () => {
@@ -348,7 +349,7 @@ describe('fences: a broker that cannot reserve more fences', () => {
     const harness = new BrokerHarness({}, undefined, deps)
     const [client, other] = [harness.join(), harness.join()]
     expect([client.acquire('k'), client.acquire('l')]).to.deep.equal([1, 2])
-    const { length } = reservations
+    const { length: reservationCount } = reservations
     client.lock('m')
     expect(failures).to.deep.equal([failure])
     expect(client.heard()).to.deep.equal([])
@@ -359,7 +360,7 @@ describe('fences: a broker that cannot reserve more fences', () => {
     expect(harness.broker.isServing).to.equal(false)
     expect(harness.connect().closedWith?.code).to.equal(closeCodes.restart.code)
     harness.environment.pass(600_000)
-    expect(reservations.length, 'no further reservation').to.equal(length + 1)
+    expect(reservations.length, 'no further reservation').to.equal(reservationCount + 1)
     expect([harness.broker.table.heldCount, failures.length]).to.deep.equal([2, 1])
   })
 

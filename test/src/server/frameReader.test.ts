@@ -40,6 +40,7 @@ class EventRecorder {
   onEvent: () => void = () => {}
   /** The number of texts that the reader decoded. */
   decodedTexts = 0
+  /** The number of frames that the reader left to `ws`: control frames and fragments. */
   controlFrames = 0
 
   constructor(hasReader: boolean) {
@@ -104,6 +105,7 @@ function chunksOf(frames: readonly Frame[], offsets: readonly number[]): Buffer[
 const mask = fc.uint8Array({ minLength: 4, maxLength: 4 }).map((bytes) => Buffer.from(bytes))
 const ascii = fc.string({ maxLength: 300, size: 'max' }).map((text) => Buffer.from(text))
 const short = fc.string({ maxLength: 20 }).map((text) => Buffer.from(text))
+/** Whether a frame has its length in the longer form, as one frame of ten has. */
 const isLong = fc.nat(9).map((n) => n === 0)
 const text: fc.Arbitrary<Frame> = fc.record({
   first: fc.constant(0x81),
@@ -259,6 +261,7 @@ describe('FrameReader', () => {
     recorder.onEvent = () => {
       if (recorder.events.length === 1) recorder.pause()
     }
+    // The first chunk has the whole frame `one`, of nine bytes, and the start of the next frame.
     for (const chunk of textFrames(['one', 'two', 'three'], 15)) recorder.raw.push(chunk)
     await turn()
     recorder.raw.push(encodeFrame(frame(0x81, 'four')))
@@ -271,6 +274,7 @@ describe('FrameReader', () => {
     assert.deepEqual(recorder.events.slice(0, -1), allTexts)
   })
 
+  // The frame of the text `one` has nine bytes.
   for (const [unread, at] of [
     ['whole frames', 9],
     ['the rest of a frame that was read in part', 12],
@@ -288,6 +292,7 @@ describe('FrameReader', () => {
       // 1006 stands for a connection that broke without a close frame.
       assert.deepEqual(recorder.events, ['text one', 'close 1006 '])
       assert.isFalse(recorder.reader!.readUnreadChunks())
+      // Each text pauses the socket again, so each call below reads one text.
       recorder.onEvent = () => recorder.raw.pause()
       for (const [i, isAll] of [
         [2, false],

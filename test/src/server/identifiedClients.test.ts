@@ -16,7 +16,7 @@ import type { FakeSocket } from './socket.js'
  */
 const sessionsPerTurn = Math.ceil(turnBudget.identified / costs.hello)
 /** The number of clients whose tokens are checked together. */
-const newClients = 1_000
+const newClientCount = 1_000
 
 /**
  * A broker whose `authenticate` answers when the test calls `answerAll`, and a client (the
@@ -79,12 +79,13 @@ describe('handshakes whose tokens are checked in the same turn', function () {
 
   it('are continued in many turns, in order of arrival', async () => {
     const { harness, bystander, sayHello, answerAll } = await setUp()
-    const sockets = Array.from({ length: newClients }, () => sayHello('192.0.2.1'))
+    const sockets = Array.from({ length: newClientCount }, () => sayHello('192.0.2.1'))
     await answerAll()
     const perTurn = runTurns(harness, bystander, sockets)
     expect(Math.max(...perTurn)).to.be.at.most(2 * sessionsPerTurn)
-    expect(perTurn.length).to.be.above(newClients / sessionsPerTurn - 2)
-    expect(harness.broker.table.sessions.size).to.equal(newClients + 1)
+    // Some turns exceed the budget by a part of a handshake, so there may be a turn less.
+    expect(perTurn.length).to.be.above(newClientCount / sessionsPerTurn - 2)
+    expect(harness.broker.table.sessions.size).to.equal(newClientCount + 1)
     const order = [...harness.broker.table.sessions.keys()].slice(1)
     expect(sockets.map((socket) => socket.heardOf('welcome')[0]!.session)).to.deep.equal(order)
   })
@@ -95,6 +96,7 @@ describe('handshakes whose tokens are checked in the same turn', function () {
     const lateSocket = sayHello('192.0.2.2')
     await answerAll()
     runTurns(harness, bystander, [lateSocket])
+    // Within the first turns, the late client has its answer, and most of the crowd still waits.
     expect(crowd.filter((socket) => hasEnded(socket)).length).to.be.below(3 * sessionsPerTurn)
     // Unlike `endOneTurn`, `endTurn` also runs all later turns until no work is left.
     harness.environment.endTurn()

@@ -1,6 +1,6 @@
 /**
- * The error message for a client that has reached a limit. A hostile client can cause such a
- * message at any time, so the message must not be much work.
+ * Tests the error message for a client that has reached a limit. A hostile client can cause this
+ * message at any time, so the broker must make the message with little work.
  */
 import { limitMessage } from '@holdfast/server/internal'
 import { expect } from 'chai'

@@ -111,8 +111,8 @@ describe('a watch with a long initial state', function () {
     const watcher = harness.join({ lease: 60_000 })
     watcher.socket.isReading = false
     watcher.socket.say({ type: 'watch', id: 1, prefix: 'k' })
-    const last = harness.broker.table.keys.get('k300')!.holders.first!
-    busy.socket.say({ type: 'downgrade', id: 301, fence: last.fence })
+    const lastLock = harness.broker.table.keys.get('k300')!.holders.first!
+    busy.socket.say({ type: 'downgrade', id: 301, fence: lastLock.fence })
     const modes = new Map<string, string>()
     const events: string[] = []
     while (harness.environment.endOneTurn() || watcher.socket.bufferedBytes > 0) {
