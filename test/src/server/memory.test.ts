@@ -133,6 +133,7 @@ describe('memory: the account', () => {
     expect(harness.broker.memory.usedBytes).to.be.above(before + 40_000)
     watcher.socket.read()
     harness.environment.endTurn()
+    // Less than one of the events, which have more than 4,000 bytes each.
     expect(harness.broker.memory.usedBytes).to.be.below(before + 2_000)
   })
 })
@@ -141,6 +142,7 @@ describe('memory: the account', () => {
 describe('memory: beyond memoryBytes', () => {
   const prepare = (harness: BrokerHarness): Client => {
     // These connections make the limit so high that the tests exceed it by less than an eighth.
+    // Beyond an eighth, the broker would also close connections.
     for (let i = 0; i < 100; i++) harness.connect()
     const client = harness.join({ grace: 'lease' })
     client.lock('held', { ttl: 60_000 })
@@ -216,6 +218,7 @@ describe('memory: beyond memoryBytes', () => {
     let accepted = 0
     let last = harness.connect()
     for (; last.closedWith === undefined && accepted < 100; accepted++) last = harness.connect()
+    // The limit has room for 100 connections, so an eighth more has room for about 12.
     expect(accepted).to.be.within(10, 20)
     expect(last.closedWith?.code).to.equal(1013)
     expect(refusals.causes).to.deep.equal(['memory_bytes'])
@@ -224,6 +227,7 @@ describe('memory: beyond memoryBytes', () => {
   it('the broker aborts each connection with 16 KiB unread if its memory exceeds the limit by 1/8', () => {
     const { harness, client, refusals } = brokerWithRoom(300_000, prepare)
     const other = harness.join()
+    // The other client has less than 16 KiB unread. The first 250,000 bytes fit into the room.
     other.socket.bufferedBytes = 10_000
     client.socket.bufferedBytes = 250_000
     for (const each of [client, other]) each.say({ type: 'stats', id: 1 })

@@ -109,8 +109,7 @@ describe('contended notices', () => {
       holder.say(...ids.map((id) => ({ type: 'lock', id, ...fields })))
       holder.heard()
     }
-    const before = harness.broker.table.heldCount
-    expect(before).to.equal(1_200)
+    expect(harness.broker.table.heldCount).to.equal(1_200)
     busy.socket.say({ type: 'lock', id: 1, key: 'k' })
     harness.environment.endOneTurn()
     // Only a few of the notices fit into the budget of the first turn.
@@ -120,7 +119,7 @@ describe('contended notices', () => {
     expect(later.flatMap(contendedIn).length + inFirstTurn.length).to.equal(1_200)
   })
 
-  it('stop with the lock, and leave no timer behind', () => {
+  it('stop when the lock ends', () => {
     const { harness, clients } = setUp(2)
     const [holder, busy] = clients as [Client, Client]
     const fence = holder.acquire('k', contended)
@@ -140,6 +139,7 @@ describe('queued notices', () => {
     busy.lock('l')
     const items = [{ key: 'k' }, { key: 'l' }]
     waiter.say({ type: 'lockAll', id: 1, items, notify: ['queued'] })
+    // The wall clock of the fake environment begins at the time `since`.
     const holders = [{ session: holder.session, key: 'l', fence, since: 1_700_000_000_000 }]
     expect(waiter.heard()).to.deep.equal([{ type: 'queued', id: 1, ahead: 1, holders }])
   })

@@ -239,7 +239,7 @@ describe('pacing', function () {
     const limits = { workPerSecond: 10_000 }
     const { harness } = brokerWithLocks(5_000, { limits })
     const slow = harness.join({ lease: 60_000 })
-    // Each query costs about 320 units.
+    // Each query costs about 320 units, so the limit allows about 31 queries a second.
     slow.socket.say(...queries(300))
     harness.environment.pass(1)
     expect(slow.socket.heardOf('found').length).to.be.within(25, 35)
@@ -295,6 +295,7 @@ describe('pacing', function () {
     for (const client of crowd) client.socket.drop()
     other.socket.say({ type: 'lock', id: 1, key: 'free' })
     expect(turnsUntil(harness, other, 1)).to.be.below(5)
+    // Most of the 20,000 locks of the crowd have not ended yet. The last lock is that of `other`.
     expect(harness.broker.table.heldCount).to.be.above(10_000)
     harness.environment.endTurn()
     expect(harness.broker.table.heldCount).to.equal(1)
@@ -343,6 +344,7 @@ describe('pacing of expensive messages', function () {
     const leaving = Array.from({ length: 10 }, () => harness.join({ lease: 60_000 }))
     for (const [n, client] of leaving.entries()) acquireMany(client, `${n}/`, 10_000)
     for (const client of leaving) client.socket.say({ type: 'bye' })
+    // Fewer than two of the ten sessions, with 10,000 locks each, have ended.
     expect(harness.broker.table.heldCount).to.be.above(80_000)
     harness.environment.endTurn()
     expect(harness.broker.table.heldCount).to.equal(0)
