@@ -255,6 +255,7 @@ describe('pacing', function () {
     leaving.acquire('left')
     leaving.socket.say(...queries(100), { type: 'bye' })
     leaving.socket.drop()
+    // The paused socket passes on its frames when the connection has closed.
     leaving.socket.resume()
     expect(harness.broker.table.sessions.has(leaving.session)).to.equal(true)
     harness.environment.endTurn()
@@ -266,6 +267,7 @@ describe('pacing', function () {
   it('handles the messages before an invalid frame, and then closes the connection', () => {
     const { harness, busy } = brokerWithLocks(5_000)
     busy.socket.say(...queries(100))
+    // Without the pause, the invalid frame arrives while the queries before it wait.
     busy.socket.resume()
     busy.socket.say('{"type":')
     harness.environment.endTurn()

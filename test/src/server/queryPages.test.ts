@@ -63,7 +63,7 @@ const waitingInOrder = (waiting: readonly WaitingInfo[]) => [...waiting].sort(by
 /** Keys whose order by UTF-16 code units differs from the order by code points. */
 const keys = ['a', 'a/1', 'a/2', 'a/\uffe8', 'a/\u{1f600}', 'b', 'b/1']
 
-/** A random waiting request. */
+/** A random lock request. `shared` is twice in the list, so that keys often have many holders. */
 const request = fc.record({
   session: fc.nat(3),
   key: fc.constantFrom(...keys),
@@ -81,7 +81,8 @@ describe('the pages of a query', function () {
         fc.constantFrom('', 'a', 'a/', 'b', 'none'),
         fc.boolean(),
         (requests, prefix, quietStart) => {
-          // During a quiet start the broker grants nothing, so keys have only waiting requests.
+          // During a quiet start the broker grants only steals. So most keys have only requests
+          // that wait.
           const harness = new BrokerHarness(quietStart ? { quietStart: true } : {})
           const sessions = Array.from({ length: 4 }, () => harness.join())
           for (const { session, key, mode, steal } of requests) {
@@ -129,6 +130,7 @@ describe('the pages of a query', function () {
     for (const key of ['a', 'a', 'b', 'b', 'b']) driver.lock('s', key, { mode: 'shared' })
     const builder = new PageBuilder({ after: 'a', afterFence: 1 }, 2)
     for (const keyState of driver.table.keys.values()) builder.addKey(keyState)
+    // The fences are 1 and 2 for `a`, and 3 to 5 for `b`.
     driver.unlock('s', 2)
     const { keys: pageKeys, heldCount } = builder.build((key) => driver.table.keys.get(key))
     const onlyB = [{ key: 'b', afterFence: 0, held: 2, waiting: 0 }]

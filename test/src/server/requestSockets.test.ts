@@ -1,6 +1,6 @@
 /**
  * Tests the limit on the sockets that have not become a WebSocket. When too many sockets wait for
- * the rest of their request, the broker destroys one of them. The tests check which.
+ * the rest of their request, the broker destroys one socket. The tests check which socket it is.
  */
 import { PassThrough } from 'node:stream'
 import {
@@ -63,6 +63,7 @@ describe('the limit on sockets without a WebSocket', () => {
     sockets.remove(new FakeTcpSocket('10.0.0.1', 1))
     flood[1]!.emit('close')
     expect(destroyedCount(open('10.0.0.1', 3, 5_000))).to.equal(1)
+    // The limit leaves the same listeners on a socket in both cases.
     expect(flood.slice(0, 2).map((socket) => socket.listenerCount('close'))).to.deep.equal([
       flood[0]!.listenerCount('close'),
       flood[0]!.listenerCount('close'),

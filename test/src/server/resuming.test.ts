@@ -54,11 +54,11 @@ describe('resuming a session', () => {
   it('gives the client a grant that happened while it was disconnected', () => {
     const harness = new BrokerHarness()
     const other = harness.join()
-    const held = other.acquire('k')
+    const fenceOfOther = other.acquire('k')
     const client = harness.join({ grace: 'lease' })
     const id = client.lock('k')
     client.socket.drop()
-    other.unlock(held)
+    other.unlock(fenceOfOther)
     const socket = harness.connectWithHello(client.resume())
     expect(socket.heardOf('granted')).to.deep.equal([{ type: 'granted', id, fence: 2 }])
   })
@@ -66,12 +66,12 @@ describe('resuming a session', () => {
   it('repeats all answers that the client has not acknowledged', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ grace: 'lease' })
-    const first = client.lock('a')
-    const second = client.lock('b')
-    client.say({ type: 'ack', ids: [first] })
+    const acknowledged = client.lock('a')
+    const unacknowledged = client.lock('b')
+    client.say({ type: 'ack', ids: [acknowledged] })
     client.socket.drop()
     const socket = harness.connectWithHello(client.resume())
-    expect(socket.heardOf('granted').map(({ id }) => id)).to.deep.equal([second])
+    expect(socket.heardOf('granted').map(({ id }) => id)).to.deep.equal([unacknowledged])
   })
 
   it('gives a new secret, and accepts the former secret until the client sends a message', () => {

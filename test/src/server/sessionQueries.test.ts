@@ -47,6 +47,7 @@ describe('a query for a session', () => {
   })
 
   it('shows the principal and the address only with the permission inspect', async () => {
+    // A permission for one key does not count, because `inspect` has no key.
     const may = (operation: Operation, key: string) => operation !== 'inspect' || key === 'secret'
     const [allowed, denied] = [harnessWith({}, () => true), harnessWith({}, may)]
     for (const [harness, isAllowed] of [[allowed, true] as const, [denied, false] as const]) {

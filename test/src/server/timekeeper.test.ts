@@ -174,6 +174,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
   it('shifts nothing if a timer is only a little late', () => {
     const { environment, events, time, deadlineIn } = setUp()
     deadlineIn('ttl', 200)
+    // The timer is 90 ms late. Only a lateness above 100 ms counts as a stop.
     environment.stopFor(290)
     environment.fireTimers()
     environment.endTurn()
@@ -233,6 +234,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     const start = time.now()
     environment.stopFor(199)
     expect(time.now()).to.equal(start + 199)
+    // The timer of the ttl is now 101 ms late, which counts as a stop of 101 ms.
     environment.stopFor(2)
     expect(time.now()).to.equal(start + 199)
     expect(time.pausedMs).to.equal(101)
@@ -320,6 +322,7 @@ const toleratedMs = 100
 const checkMs = 250
 
 describe('timekeeper: for any steps of the clock, the timekeeper', () => {
+  // `stop` is three times in the list, and many times are near the two limits above.
   const step: fc.Arbitrary<Step> = fc.tuple(
     fc.constantFrom('stop', 'stop', 'stop', 'pass', 'fireTimers', 'endTurn', 'deadline', 'timer'),
     fc.oneof(

@@ -1,6 +1,6 @@
 /**
- * An upgrade is the HTTP request that opens a WebSocket. These tests of the queue of upgrades use a
- * fake clock. The tests check how many upgrades the broker accepts in a turn, in which order, and
+ * Tests the queue of upgrades, on a fake clock. An upgrade is the HTTP request that opens a
+ * WebSocket. The tests check how many upgrades the broker accepts in a turn, in which order, and
  * which upgrade the broker refuses if too many wait.
  */
 import { PassThrough } from 'node:stream'

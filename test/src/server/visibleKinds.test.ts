@@ -44,7 +44,7 @@ describe('queries and watches', () => {
     const harness = new BrokerHarness()
     const [upgrader, other, writer, reader] = [1, 2, 3, 4].map(() => harness.join())
     const fence = upgrader!.acquire('k', { mode: 'shared' })
-    const second = other!.acquire('k', { mode: 'shared' })
+    const fenceOfOther = other!.acquire('k', { mode: 'shared' })
     writer!.lock('k')
     // The id is far above the id of the lock request.
     upgrader!.say({ type: 'upgrade', id: 900, fence })
@@ -62,7 +62,7 @@ describe('queries and watches', () => {
       900,
     ])
     expect(watching!.waitingCount).to.equal(2)
-    other!.unlock(second)
+    other!.unlock(fenceOfOther)
     const [dequeued] = reader!.socket
       .heardOf('event')
       .map(({ event }) => event)
@@ -122,9 +122,10 @@ describe('the counters of refused deadlocks', () => {
     // The cycle has two keys of 500 characters, and each character counts as two bytes.
     expect(bytesOfOne).to.be.within(2 * 2 * 500, 4_000)
     for (let i = 1; i < 40; i++) refuse(i)
-    const { length } = harness.broker.stats().deadlocks!
-    expect(length).to.be.within(8, 16)
-    expect(memoryOfDeadlocks() - before).to.be.within(length * 2_000, 32 * 1024)
+    const { length: deadlockCount } = harness.broker.stats().deadlocks!
+    // 32 KiB have room for 8 to 16 deadlocks of 2,000 to 4,000 bytes.
+    expect(deadlockCount).to.be.within(8, 16)
+    expect(memoryOfDeadlocks() - before).to.be.within(deadlockCount * 2_000, 32 * 1024)
     const newest = harness.broker.stats().newestDeadlock!
     expect(newest.cycle[0]!.key).to.match(/^39a/)
   })

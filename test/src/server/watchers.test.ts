@@ -120,11 +120,11 @@ describe('a watch', () => {
     watcher.heard()
     busy.acquire('k')
     expect(events(watcher)).to.deep.equal(['2: locked k'])
-    const before = watcher.socket.frames.length
+    const frameCount = watcher.socket.frames.length
     watcher.socket.drop()
     busy.acquire('l')
     harness.environment.endTurn()
-    expect(watcher.socket.frames).to.have.length(before)
+    expect(watcher.socket.frames).to.have.length(frameCount)
   })
 
   it('sends no events to another client whose watch has the same id', () => {
@@ -264,6 +264,7 @@ describe('watches of one connection that match the same event', () => {
         isKey: fc.boolean(),
       }),
       fc.record({ unwatch: fc.integer({ min: 1, max: 8 }) }),
+      // Twice in the list, so that steps often lock and unlock a key. A key cannot be empty.
       fc.record({ touch: fc.constantFrom(...texts.slice(1)) }),
       fc.record({ touch: fc.constantFrom(...texts.slice(1)) }),
       fc.constant({ turn: true }),
@@ -278,7 +279,8 @@ describe('watches of one connection that match the same event', () => {
         if ('watch' in action) {
           const { watch, text, isKey } = action
           if (isKey && text === '') continue
-          // Sends the events of the former watch with this id, which the new watch would drop.
+          // The end of the turn sends the events of the former watch with this id. Otherwise the
+          // new watch would drop these events.
           if (model.has(watch)) harness.environment.endTurn()
           watcher.socket.say({ type: 'watch', id: watch, [isKey ? 'key' : 'prefix']: text })
           harness.environment.endTurn()
