@@ -1,6 +1,6 @@
 /**
- * Runs one test file of the build until a test fails. A hunt uses this for a mutant (a planted bug)
- * that names a test file.
+ * Runs one test file of the build until a test fails. The hunt, which must catch each mutant (a
+ * planted bug), runs a test file for a mutant that names one.
  */
 import { fileURLToPath } from 'node:url'
 import Mocha from 'mocha'
@@ -16,7 +16,11 @@ export interface TestFailure {
 /** The longest time for one test, in ms. */
 const testTimeoutMs = 60_000
 
-/** Resolves with the first test of the file that fails; undefined if all tests pass. */
+/**
+ * Resolves with the first test of the file that fails; undefined if all tests pass.
+ *
+ * @param tests The path of the test file without its ending, such as `table/deadlock`.
+ */
 export async function firstFailureIn(tests: string): Promise<TestFailure | undefined> {
   // The run ends at the first failure. The reporter `Base` prints nothing.
   const mocha = new Mocha({ bail: true, timeout: testTimeoutMs, reporter: Mocha.reporters.Base })
@@ -39,7 +43,8 @@ function firstLineOf(error: Error): string | undefined {
 }
 
 /**
- * Whether an error is a failed assertion, or a property of fast-check that failed because of one.
+ * Whether an error is a failed assertion, or the error of fast-check for a property whose assertion
+ * failed.
  */
 function isAssertion(error: unknown): boolean {
   if (!(error instanceof Error)) return false

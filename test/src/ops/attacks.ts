@@ -237,7 +237,7 @@ export const attacks: readonly Attack[] = [
       // The broker accepts 20 upgrades immediately, and 20 more in each second of this test.
       const answers = await Promise.all(Array.from({ length: 200 }, upgrade))
       const refusedCount = answers.filter((answer) => answer === '429 before the upgrade').length
-      return refusedCount > 0 ? '429 beyond the burst' : `${refusedCount} refused`
+      return refusedCount > 0 ? '429 beyond the burst' : 'no upgrade was refused'
     },
   },
   {

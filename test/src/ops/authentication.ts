@@ -13,7 +13,7 @@ export function harnessWith(options: BrokerOptions = {}, may?: Identity['may']):
   return new BrokerHarness({ authenticate, ...options })
 }
 
-/** Opens a session with this token and reads its `welcome`. */
+/** Opens a session with this token and reads its `welcome`. `hello` has further fields. */
 export async function join(
   harness: BrokerHarness,
   token: string,

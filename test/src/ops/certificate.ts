@@ -8,6 +8,7 @@ import type { WebSocketConstructor } from '@holdfast/client'
 import { WebSocket } from 'ws'
 import type { Scratch } from './scratch.js'
 
+/** A certificate and its private key, as PEM texts and as files, and a client that trusts it. */
 export interface Certificate {
   readonly cert: string
   readonly key: string
@@ -19,12 +20,12 @@ export interface Certificate {
 /** Makes a self-signed certificate for localhost and locks.example with openssl, for one day. */
 export function certificate(files: Scratch): Certificate {
   const [certPath, keyPath] = [files.path('cert.pem'), files.path('key.pem')]
-  const names = 'subjectAltName=DNS:localhost,DNS:locks.example,IP:127.0.0.1'
+  const altNames = 'subjectAltName=DNS:localhost,DNS:locks.example,IP:127.0.0.1'
   execFileSync(
     'openssl',
     [
       ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'],
-      ...['-days', '1', '-subj', '/CN=localhost', '-addext', names],
+      ...['-days', '1', '-subj', '/CN=localhost', '-addext', altNames],
       ...['-keyout', keyPath, '-out', certPath],
     ],
     { stdio: 'ignore' },

@@ -81,6 +81,7 @@ describe('permissions', () => {
   }
 
   it('allow only operations that both authorize and the token allow', async () => {
+    // `authorize` forbids the key `a`, and the token forbids the key `b`.
     const harness = harnessWith(
       { authorize: (_, __, key) => key !== 'a' },
       (_operation, key) => key !== 'b',
@@ -231,6 +232,7 @@ describe('permission rules', () => {
     { keys: ['jobs:*'], allow: ['lock', 'revoke', 'inspect'] },
   ] satisfies PermissionRule[])
 
+  // A rule that allows `lock` also allows `share`. `stats` and `inspect` belong to no key.
   const allowed: [Operation, string][] = [
     ['lock', 'orders:'],
     ['watch', 'orders:42'],

@@ -55,6 +55,7 @@ describe('the broker under attack', () => {
       expect(target.honestLock.held).to.equal(true)
       await target.honestLock.refresh()
       expect((await target.honestSession.lock('honest:other')).held).to.equal(true)
+      // The broker still answers the honest client.
       await untilHandled(target.honestSession)
     })
   }

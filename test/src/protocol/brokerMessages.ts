@@ -7,6 +7,7 @@ import type { ServerMessage } from '@holdfast/shared'
 import { hostileValues, hugeValues } from './hostileMessages.js'
 
 const holder = { session: 's', name: 'n', metadata: { a: [1] }, fence: 3, since: 4 }
+/** A held lock without its ttl and its maxHold. */
 export const heldInfo = {
   key: 'k',
   mode: 'exclusive',

@@ -38,6 +38,8 @@ class Scene {
   readonly heldKeys: HeldKeys
   readonly #bystander: Client
   readonly #others: Client[] = []
+  /** The id of the newest request of the bystander. */
+  #bystanderId = 0
 
   constructor() {
     this.harness = new BrokerHarness({ observer: this.meter })
@@ -117,8 +119,6 @@ class Scene {
     const granted = request({ type: 'lock', key: `bystander ${this.#bystanderId}` }, 'granted')
     request({ type: 'unlock', fence: (granted as { fence: number }).fence }, 'unlocked')
   }
-  /** The id of the newest request of the bystander. */
-  #bystanderId = 0
 
   /** Lets this many ms pass, in several turns. */
   pass(ms: number): void {

@@ -50,6 +50,7 @@ import {
   transcriptFrames,
 } from './page.js'
 
+/** The messages that the types in the code declare. */
 const declared = declaredMessages()
 const sorted = (names: Iterable<string>) => [...names].sort()
 
@@ -269,7 +270,10 @@ describe('PROTOCOL.md: numbers', () => {
 })
 
 describe('PROTOCOL.md: worked numbers', () => {
-  /** The results of the examples in the page, computed by the functions of the code. */
+  /**
+   * The results of the examples in the page, computed by the functions of the code. The numbers are
+   * the times and durations of these examples, in ms.
+   */
   const bounds: Record<string, number> = {
     lease: safeDuration(15_000),
     'lease, shortest': safeDuration(2_000),

@@ -4,8 +4,8 @@
  *
  * A test sends a vector after an accepted `hello`, or in place of the `hello` if `when` is `first`.
  * A vector expects, in this order: the types of the messages that the broker `accepted`, the
- * requests that `failed`, and the code of the `close`. There is a code if the broker closes the
- * connection.
+ * requests that `failed`, and the code of the `close`. A vector without a `close` expects that the
+ * connection stays open.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import type { ErrorCode, Hello } from '@holdfast/shared'

@@ -9,6 +9,7 @@ import type { FakeSocket } from '../server/socket.js'
 /** The costs in units of about a microsecond, as in the README of the broker. */
 const costs = { message: 2, effect: 1, key: 1 / 16, byte: 1 / 128, visit: 4 }
 
+/** The meter is also an observer: give the meter to the broker as its option `observer`. */
 export class WorkMeter implements Observer {
   // The counts since the last call of `reset`.
   messages = 0
@@ -24,6 +25,7 @@ export class WorkMeter implements Observer {
     this.effects++
   }
 
+  // Flushes and refusals cost no units of their own.
   onFlushed(): void {}
   onRefused(): void {}
 

@@ -48,7 +48,7 @@ export function LeaderView({ name }: { readonly name: string }) {
   return <output>{`leader ${String(leader?.value)} ${isMe ? 'me' : 'other'}`}</output>
 }
 
-/** Shows the session and the state of its connection. */
+/** Shows the state of the connection, the session's name, and whether the hook returns its id. */
 export function SessionView() {
   const { session, id, state, error } = useSession()
   const known = session === undefined ? 'no session' : `${session.name} ${id === session.id}`

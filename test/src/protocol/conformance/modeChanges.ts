@@ -18,7 +18,7 @@ export function modeChanges(stage: Stage): void {
       'granted',
       first!.request({ type: 'lock', key, mode: 'shared' }),
     )
-    const other = await second!.answer(
+    const { fence: fenceOfSecond } = await second!.answer(
       'granted',
       second!.request({ type: 'lock', key, mode: 'shared' }),
     )
@@ -27,11 +27,11 @@ export function modeChanges(stage: Stage): void {
     // While an upgrade waits, the broker grants no shared request for the key either.
     const waiting = third!.request({ type: 'lock', key, mode: 'shared', timeout: 60_000 })
     expect(await third!.unreadMessages()).to.deep.equal([])
-    const refused = second!.request({ type: 'upgrade', fence: other.fence })
+    const refused = second!.request({ type: 'upgrade', fence: fenceOfSecond })
     expect(await second!.answer('failed', refused)).to.include({ code: 'DEADLOCK' })
-    second!.request({ type: 'unlock', fence: other.fence })
+    second!.request({ type: 'unlock', fence: fenceOfSecond })
     const upgraded = await first!.answer('granted', upgrade)
-    expect(upgraded.fence).to.be.above(other.fence as number)
+    expect(upgraded.fence).to.be.above(fenceOfSecond)
     await first!.answer('downgraded', first!.request({ type: 'downgrade', fence }))
     await third!.answer('granted', waiting)
     await first!.answer('unlocked', first!.request({ type: 'unlock', fence }))

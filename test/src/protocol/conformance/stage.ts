@@ -10,7 +10,7 @@ import { Peer, type Target } from './peer.js'
 type Hello = Omit<Extract<ClientMessage, { type: 'hello' }>, 'type'>
 type Session = Awaited<ReturnType<typeof Peer.open>>
 
-/** The result of a query, joined from all parts. */
+/** The result of a query: the locks and requests of all parts of the answer. */
 export interface QueryResult {
   readonly held: readonly HeldInfo[]
   readonly waiting: readonly WaitingInfo[]
@@ -24,7 +24,7 @@ export class Stage {
   #peers: Peer[] = []
   /** The beginning of all keys of this run. */
   readonly prefix = `conformance:${randomUUID()}:`
-  #keys = 0
+  #keyCount = 0
 
   constructor(target: () => Promise<Target>) {
     this.target = target
@@ -51,7 +51,7 @@ export class Stage {
 
   /** Returns a new key. */
   key(name = 'k'): string {
-    return `${this.prefix}${++this.#keys}:${name}`
+    return `${this.prefix}${++this.#keyCount}:${name}`
   }
 
   /** Ends all sessions with `bye`. Call it after each test. */
