@@ -23,6 +23,7 @@ for (const version of reactVersions) {
     let browser: DevTools
     let rival: Session
     let tab: Tab
+    /** The tab that hides the first tab. */
     let other: Tab | undefined
     /** The effects at the broker, such as `ended page`: the session with the name "page" ended. */
     let log: Collector<string>
@@ -42,6 +43,7 @@ for (const version of reactVersions) {
       }
       log = new Collector()
       // The leases are shorter than usual, so that a frozen tab soon loses its session.
+      // `never`, because the observer declares only the fields of an effect that the test reads.
       const options = { lease: { min: 500, default: 1_500 }, observer: observer as never }
       site = await openSite(options, pages)
       browser = await DevTools.launch()

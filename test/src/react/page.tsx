@@ -132,6 +132,7 @@ Object.assign(globalThis, {
       observer.observe(document, { subtree: true, childList: true, characterData: true })
       resolveIfShown()
     }),
+  /** Lets the view `suspended` show its component. */
   show: () => show(),
   unmount: (id: string) => {
     roots.get(id)?.unmount()
@@ -146,6 +147,7 @@ Object.assign(globalThis, {
       document.title = 'flashed'
     })
   },
+  /** Mounts a view on the HTML that a server has rendered. */
   hydrate: (id: string, html: string, view: string, ...args: string[]) => {
     const element = addElement(id)
     element.innerHTML = html

@@ -64,6 +64,7 @@ function sendMany(
 function lockWith(fields: object) {
   return (harness: BrokerHarness): (() => number) => {
     const { table } = harness.broker
+    // The number of sessions makes the keys of each client different.
     const clients = sendMany(harness, deadlineCount, deadlinesPerSession, (id) => {
       return { type: 'lock', id, key: `${harness.broker.table.sessions.size}/${id}`, ...fields }
     })
@@ -177,8 +178,8 @@ describe('deadlines that pass together', function () {
       meter.reset()
       environment.fireTimers()
       let turns = 0
-      for (let before = -1; before < expected; turns++) {
-        before = handled()
+      for (let handledBefore = -1; handledBefore < expected; turns++) {
+        handledBefore = handled()
         bystander.socket.say({ type: 'stats', id: turns + 1 })
         if (!environment.endOneTurn()) break
         expect(meter.reset(), 'the work of one turn').to.be.below(maxWork)
@@ -188,6 +189,7 @@ describe('deadlines that pass together', function () {
       // The broker shifts the deadlines of clients, such as leases, by the time of the stop.
       environment.pass(250)
       expect(handled()).to.equal(expected)
+      // Each deadline costs at least one unit.
       expect(turns).to.be.above(expected / turnBudget.deadlines)
     })
   }
@@ -208,6 +210,7 @@ describe('deadlines that pass together', function () {
 
 describe('the timekeeper with many passed deadlines', () => {
   interface Subject {
+    /** When the deadline is due; in some tests only a number that tells the subjects apart. */
     readonly dueMs: number
   }
 

@@ -68,6 +68,7 @@ describe('events for many watching connections', function () {
     for (let hasMore = true; hasMore; turns++) {
       const turn = endTurnAndCount(harness, watchers, keys)
       hasMore = turn.hasMore
+      // The last event of a turn still goes to all watchers.
       expect(turn.count).to.be.at.most(turnBudget.notifications + watcherCount)
     }
     for (const heard of keys) expect(heard).to.deep.equal(allKeys)
@@ -107,6 +108,7 @@ describe('events for many watching connections', function () {
     holder.socket.say({ type: 'bye' })
     const listed = new Set<string>()
     const ended: string[] = []
+    // More turns than the broker needs.
     for (let turns = 0; turns < 500; turns++) {
       harness.environment.endOneTurn()
       for (const message of slow.heard()) {

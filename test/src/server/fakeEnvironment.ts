@@ -23,6 +23,7 @@ export class FakeEnvironment implements Environment {
 
   readonly newId = (): string => `id${++this.#ids}`
   readonly newSecret = (): string => `secret${++this.#secrets}`
+  /** A hash that shows the secret, so that tests can tell the hashes apart. */
   readonly hash = (secret: string): string => `#${secret}#`
 
   /** The number of timers that are set and have not fired. */

@@ -1,8 +1,9 @@
 /**
  * Tests the handshake from a hello to its `welcome`: authentication, the session, and a command log
- * that applies commands late. The command log orders all changes of the lock table. The lease is
- * the time that the broker keeps a session without a message of its client. The grace is the time
- * that a session outlives its connection.
+ * that applies commands late. The command log orders all changes of the lock table. A slow log
+ * applies the commands only when a test calls `deliver`. The lease is the time that the broker
+ * keeps a session without a message of its client. The grace is the time that a session outlives
+ * its connection.
  */
 import type { Authenticate } from '@holdfast/server'
 import { closeCodes, HoldfastError } from '@holdfast/shared'
@@ -175,6 +176,7 @@ describe('handshake: with a slow command log, the broker', () => {
     harness.environment.pass(2_000)
     deliver()
     expect(harness.broker.table.sessions.size).to.equal(1)
+    // The resuming hello has renewed the lease of 10,000 ms.
     harness.environment.pass(10_100)
     deliver()
     expect(harness.broker.table.sessions.size).to.equal(0)

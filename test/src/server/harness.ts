@@ -18,6 +18,7 @@ export class BrokerHarness {
   readonly environment: FakeEnvironment
   readonly broker: Broker
 
+  /** @param deps Parts of the broker that replace the parts of this harness. */
   constructor(
     options: BrokerOptions = {},
     log: Log = new MemoryLog(),

@@ -61,12 +61,14 @@ describe('leaving: a bye', () => {
 describe('leaving: a connection that a draining broker closes', () => {
   /** A holder and a waiter. The draining broker has begun to close the connection of the holder. */
   const dismissedHolderAndWaiter = () => {
-    const clients = holderAndWaiter()
-    const [connection] = clients.harness.broker.connections
-    clients.harness.broker.startDraining(0)
-    clients.harness.broker.dismiss(connection!)
-    clients.harness.environment.endTurn()
-    return clients
+    const scene = holderAndWaiter()
+    const { broker, environment } = scene.harness
+    const [connection] = broker.connections
+    const drainMs = 0
+    broker.startDraining(drainMs)
+    broker.dismiss(connection!)
+    environment.endTurn()
+    return scene
   }
 
   it('releases its locks as soon as the client has answered the close', () => {

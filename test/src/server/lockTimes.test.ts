@@ -116,6 +116,7 @@ describe('the times of a lock in queries and watches', () => {
 
   it('are 0 while the broker has not ended a lock whose time is over', () => {
     holder.acquire('k', { ttl: 100 })
+    // The timer fires, but no turn ends. So the broker has not ended the lock yet.
     harness.environment.clock.advance(100, () => {})
     reader.heard()
     reader.socket.say({ type: 'query', id: 1 })

@@ -60,17 +60,17 @@ describe('maxHold', () => {
     const harness = new BrokerHarness()
     const holder = harness.join({ lease: 60_000 })
     holder.unlock(holder.acquire('k', { maxHold: 500 }))
-    const later = holder.acquire('k')
+    const laterFence = holder.acquire('k')
     holder.heard()
     passAlive(harness, 1_000, holder)
-    expect(harness.broker.table.keys.get('k')?.holders.first?.fence).to.equal(later)
+    expect(harness.broker.table.keys.get('k')?.holders.first?.fence).to.equal(laterFence)
   })
 
   it('is at most the limit of the operator, which `welcome` contains also after a resume', () => {
     const harness = new BrokerHarness({ limits: { maxHoldMs: 1_000 } })
     const holder = harness.join({ lease: 60_000, grace: 'lease' })
     expect(holder.welcome.maxHoldMs).to.equal(1_000)
-    const [first, second] = [holder.acquire('k'), holder.acquire('l', { maxHold: 5_000 })]
+    const fences = [holder.acquire('k'), holder.acquire('l', { maxHold: 5_000 })]
     holder.socket.drop()
     const resumed = harness.connectWithHello(holder.resume({}, 1))
     const heard = resumed.heard()
@@ -78,7 +78,7 @@ describe('maxHold', () => {
     const snapshot = heard.find(({ type }) => type === 'snapshot')
     expect(snapshot).to.have.nested.property('held[0].at')
     harness.environment.pass(1_000)
-    expect(resumed.heard()).to.deep.include.members([lost(first), lost(second)])
+    expect(resumed.heard()).to.deep.include.members(fences.map(lost))
   })
 
   it('is off by default: welcome names no limit', () => {

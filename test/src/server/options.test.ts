@@ -45,6 +45,7 @@ describe('options', () => {
       lease: { min: 2_000, max: 300_000, default: 15_000 },
       limits: {
         connections: 65_536,
+        // A tenth of the connections.
         pendingConnections: 6_554,
         pendingConnectionsPerAddress: Number.POSITIVE_INFINITY,
         connectionsPerSecond: Number.POSITIVE_INFINITY,
@@ -265,9 +266,10 @@ describe('the upgrade policy', () => {
   it('refuses to receive tokens without TLS, unless allowInsecure or a proxy is set', () => {
     const check = (options: BrokerOptions, hasTls: boolean) =>
       refusalOf(() => policyFor({ authenticate, ...options }).checkHost('0.0.0.0', hasTls))
-    expect(check({}, false)).to.match(/^INVALID_OPTION.*TLS/)
-    expect(check({}, true)).to.equal('nothing')
-    expect(check({ allowInsecure: true }, false)).to.equal('nothing')
-    expect(check({ trustedProxies: ['10.0.0.0/8'] }, false)).to.equal('nothing')
+    const [withTls, withoutTls] = [true, false]
+    expect(check({}, withoutTls)).to.match(/^INVALID_OPTION.*TLS/)
+    expect(check({}, withTls)).to.equal('nothing')
+    expect(check({ allowInsecure: true }, withoutTls)).to.equal('nothing')
+    expect(check({ trustedProxies: ['10.0.0.0/8'] }, withoutTls)).to.equal('nothing')
   })
 })

@@ -70,6 +70,7 @@ describe('a watch with a long queue', function () {
         busy.say(...keys.map((key, i) => ({ type: 'lock', id: i + 1, key })))
         // 300 further requests, with the next ids, wait for the first key.
         busy.say(...keys.map((_, i) => ({ type: 'lock', id: i + 301, key: 'k0' })))
+        // The holder has the first 300 grants, whose fences are 1 to 300.
         const fences = keys.map((_, i) => i + 1)
         const watcher = harness.join({ lease: 60_000 })
         const derivedQueues = new DerivedQueues()

@@ -93,6 +93,7 @@ describe('a query for barriers or kept results', () => {
     reader.heard()
     reader.socket.isReading = false
     ask(reader, { kind: 'barriers', key })
+    // The socket has room for only a part of the 900 calls.
     expect(encodedCalls).to.be.within(1, 200)
     // The barrier opens meanwhile. The answer still lists the calls that waited at first.
     other.say({ type: 'barrier', id: 1, key, parties: 901 })

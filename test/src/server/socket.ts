@@ -15,6 +15,7 @@ export class FakeSocket implements Socket {
   readonly frames: string[] = []
   /** The code and the reason of the broker's close; undefined before the close. */
   closedWith: { readonly code: number; readonly reason: string } | undefined
+  /** Whether the broker has ended the connection without a closing handshake. */
   terminated = false
   /** Whether the client reads its frames immediately. Unread frames count as buffered bytes. */
   isReading = true
