@@ -26,6 +26,7 @@ async function refusalOf(act: () => unknown): Promise<string> {
   return 'nothing'
 }
 
+// All calls of these two objects fail in the tests, so neither of them ever listens.
 const broker = createBroker()
 const server = createServer()
 /** Each public function or option that takes an object with options, and the option names. */
@@ -135,7 +136,8 @@ describe('the public API of the server', () => {
     ],
     [{ metrics: true }, 'metrics must be brokerMetrics(), not true'],
     [{ logger: true }, 'logger must be a logger, such as pino() makes, not true'],
-    ...[{}, { refused: () => {} }, { received: () => {}, did: () => {}, flushd: () => {} }].map(
+    // An observer needs all four functions.
+    ...[{}, { onRefused: () => {} }, { onMessage: () => {}, onEffect: () => {} }].map(
       (observer): [object, string] => [
         { observer },
         'observer must be an observer with the functions onMessage, onEffect, onFlushed and onRefused, ' +

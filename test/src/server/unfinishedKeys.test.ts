@@ -34,6 +34,7 @@ describe('a release with thousands of shared requests', () => {
     // The first part has 1,000 of the 2,500 requests.
     expect(table.heldCount).to.equal(1_000)
     harness.environment.endOneTurn()
+    // The broker opens a session between two parts.
     const other = harness.connect()
     other.say({ type: 'hello' })
     expect(table.heldCount).to.be.below(2_500)

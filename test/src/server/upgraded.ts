@@ -70,7 +70,10 @@ export function encodeFrame({ first, payload, mask, isLong = false }: Frame): Bu
   return Buffer.concat([head, mask, payload.map((byte, i) => byte ^ mask[i & 3]!)])
 }
 
-/** The first bytes of a frame: its kind and its length. */
+/**
+ * The first bytes of a frame: its kind and its length. The lengths 127 and 126 announce that the
+ * length follows in eight or two bytes.
+ */
 function header(first: number, length: number, maskBit: number, isLong: boolean): Buffer {
   if (isLong) {
     const bytes = Buffer.from([first, maskBit | 127, 0, 0, 0, 0, 0, 0, 0, 0])
