@@ -17,7 +17,7 @@ import { scratch } from './scratch.js'
 
 type Line = Readonly<Record<string, unknown>>
 
-/** How many lines of each kind that a client can cause the audit log writes in a second. */
+/** If clients can cause a kind of line, the audit log writes at most this many in a second. */
 const maxLinesPerSecond = 100
 
 /** The lines of an audit log. */
@@ -205,6 +205,7 @@ class AuditedBroker {
       authorize: (_: string, __: string, key: string) => key !== 'forbidden',
       observer: this.audit,
     }
+    // The second and the third argument are the defaults of the harness.
     this.#harness = new BrokerHarness(options, undefined, {}, environment)
   }
 

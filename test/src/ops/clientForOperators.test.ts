@@ -38,7 +38,7 @@ describe('session.revoke', () => {
     const lock = await ann.lock('k')
     // The client emits `jeopardy` when it cannot reach the broker and may lose its locks.
     const jeopardy = next(ann, 'jeopardy')
-    // The proxy resets Ann's connection, and each new connection until `shut(false)`.
+    // The proxy resets Ann's connection (`cut`), and each new connection until `shut(false)`.
     proxy.shut(true)
     proxy.cut()
     await jeopardy

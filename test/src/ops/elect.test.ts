@@ -65,7 +65,7 @@ describe('holdfast elect', () => {
     const [pid] = await command.out.waitForCount(1)
     const nextLeadership = sessions[0]!.campaign('scheduler')
     await untilHandled(sessions[0]!)
-    // The proxy resets the connection of the command, and each new connection.
+    // The proxy resets the connection of the command (`cut`), and each new connection (`shut`).
     proxy.shut(true)
     proxy.cut()
     await nextLeadership

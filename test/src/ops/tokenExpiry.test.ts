@@ -45,6 +45,7 @@ describe('expiring tokens', () => {
     const client = await join(harness, '5000')
     const [heard] = passAlive(harness, 100, client)
     const warning = heard!.find(({ type }) => type === 'expiring') as { within: number }
+    // The broker sends the warning at most 200 ms after the hello.
     expect(warning.within).to.be.within(4_800, 5_000)
   })
 

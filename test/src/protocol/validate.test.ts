@@ -101,7 +101,7 @@ describe('validate: randomly changed messages', () => {
         checkAgreement(value)
         if (isAcceptedFast(value)) accepted++
       }
-      // Some changed messages are still valid, so the test tries both results.
+      // Some changed messages are still valid, so the test has tried both results.
       expect(accepted).to.be.greaterThan(10)
     })
   })

@@ -1,6 +1,6 @@
 /**
- * Bundles a compiled script together with React, so that a page of a browser can run the script, or
- * so that Node can render pages with another version of React.
+ * Bundles a compiled script together with React. A page of a browser can run the bundle. Node can
+ * render pages with another version of React from a bundle.
  */
 import { build as bundle } from 'esbuild'
 import { root } from '../conventions/repository.js'

@@ -1,6 +1,6 @@
 /**
  * Tests `@holdfast/client/react` in a tab of Chromium that is frozen. While the tab is frozen, no
- * code of the page runs, and the broker ends the session of the page when its lease (the longest
+ * code of the page runs. So the broker ends the session of the page when its lease (the longest
  * silence of a session) is over. A session in Node is the rival of the page.
  *
  * The page shows the state of its lock, the error (`ok` for none) and the names of the holders. An

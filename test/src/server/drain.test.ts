@@ -77,6 +77,7 @@ describe('drain', () => {
     // After 2.5 s of 10 s, the broker has closed about a quarter of the connections.
     await pass(50, 50)
     expect(closedCount(clients)).to.be.within(20, 30)
+    // After 5 s, about half of the connections.
     await pass(50, 50)
     expect(closedCount(clients)).to.be.within(45, 55)
     await pass(50, 110)

@@ -164,6 +164,7 @@ describe('deadlines that pass together', function () {
       const meter = new WorkMeter()
       const environment = new FakeEnvironment()
       const brokerOptions = { ...options?.(environment), observer: meter }
+      // The second and the third argument are the defaults of the harness.
       const harness = new BrokerHarness(brokerOptions, undefined, {}, environment)
       const socket = harness.connectWithHello({ lease: 300_000, token: 'long' })
       await harness.settle()

@@ -243,6 +243,7 @@ describe('memory: beyond memoryBytes', () => {
 describe('memory: the limit memoryBytes', () => {
   it('is half of the heap by default, and can be off', () => {
     const { memoryBytes } = settingsFrom({}).limits
+    // The heap of Node has more than 200 MiB on every machine that runs the tests.
     expect(memoryBytes).to.be.above(100 * 1024 * 1024)
     expect(settingsFrom({ profile: 'public' }).limits.memoryBytes).to.equal(memoryBytes)
     const limits = { memoryBytes: Number.POSITIVE_INFINITY }

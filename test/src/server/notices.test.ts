@@ -112,7 +112,7 @@ describe('contended notices', () => {
     expect(harness.broker.table.heldCount).to.equal(1_200)
     busy.socket.say({ type: 'lock', id: 1, key: 'k' })
     harness.environment.endOneTurn()
-    // Only a few of the notices fit into the budget of the first turn.
+    // At most 64 of the 1,200 notices fit into the budget of the first turn.
     const inFirstTurn = holders.flatMap((holder) => contendedIn(holder.heard()))
     expect(inFirstTurn.length).to.be.within(1, 64)
     const later = passAlive(harness, 900, ...holders, busy).slice(0, 3)

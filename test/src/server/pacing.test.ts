@@ -122,6 +122,7 @@ describe('pacing', function () {
       })
     }
     expect(Math.min(...counts)).to.be.above(0)
+    // The counts differ by less than a tenth of the 200 queries of a client.
     expect(Math.max(...counts) - Math.min(...counts)).to.be.below(20)
     harness.environment.endTurn()
   })
@@ -134,6 +135,7 @@ describe('pacing', function () {
     expect(busy.socket.isPaused).to.equal(true)
     busy.socket.say({ type: 'stats', id: 1 })
     other.socket.say({ type: 'lock', id: 1, key: 'free' })
+    // The other client has its answer within two turns, in which the busy client stays paused.
     expect(turnsUntil(harness, other, 1)).to.be.below(3)
     expect(busy.socket.isPaused).to.equal(true)
     expect(turnsUntil(harness, busy, 1)).to.be.above(1)
@@ -319,6 +321,7 @@ describe('pacing', function () {
     harness.environment.fireTimers()
     other.socket.say({ type: 'lock', id: 1, key: 'free' })
     expect(turnsUntil(harness, other, 1)).to.be.below(5)
+    // Many of the 3,000 locks have not expired yet when the other client has its answer.
     expect(harness.broker.table.heldCount).to.be.above(1_000)
     harness.environment.pass(1_000)
     expect(harness.broker.table.heldCount).to.equal(1)
@@ -385,6 +388,7 @@ describe('pacing of expensive messages', function () {
     })
     const openCount = (): number =>
       [...harness.broker.connections].filter(({ state }) => state === 'open').length
+    // Some of the 20 sessions wait for a later turn.
     expect(openCount()).to.be.within(1, 15)
     harness.environment.endTurn()
     expect(openCount()).to.equal(20)
@@ -399,6 +403,7 @@ describe('pacing of expensive messages', function () {
     const invalid = Array.from({ length: 12 }, () => ({ type: 'ack', ids: [...ids, 'x'] }))
     for (const { socket } of hostile) socket.say(...invalid)
     const closed = hostile.filter(({ socket }) => socket.closedWith !== undefined)
+    // The checks of some frames use up the turn, so most of the 100 frames wait.
     expect(closed.length).to.be.within(1, 20)
     harness.environment.endTurn()
     for (const { socket } of hostile) expect(socket.closedWith?.code).to.equal(4400)
@@ -411,6 +416,7 @@ describe('pacing of expensive messages', function () {
     for (const { socket } of hostile) {
       socket.say(`[{"type":"lock","id":1,"key":"a","metadata":${deep}}]`)
     }
+    // Nearly all of the 100 clients have used up their share of the turn.
     expect(hostile.filter(({ socket }) => !socket.isPaused).length).to.be.below(5)
     harness.environment.endTurn()
     for (const { socket } of hostile) expect(socket.heardOf('failed')).to.have.length(1)
@@ -430,6 +436,7 @@ describe('pacing of expensive messages', function () {
         return sum + heard.length
       }, 0)
     harness.environment.endOneTurn()
+    // The first turn answers at most a tenth of the 2,000 requests, and later turns the others.
     expect(answeredCount()).to.be.within(1, 200)
     harness.environment.endTurn()
     expect(answeredCount()).to.be.above(1_700)
@@ -459,6 +466,7 @@ describe('pacing of expensive messages', function () {
     }
     harness.environment.endOneTurn()
     const answered = hostile.filter(({ socket }) => socket.heardOf('found').length > 0)
+    // Each query skips thousands of holders, so a turn answers only some of the 100 queries.
     expect(answered.length).to.be.within(1, 30)
     harness.environment.endTurn()
   })

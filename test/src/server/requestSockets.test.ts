@@ -72,6 +72,7 @@ describe('the limit on sockets without a WebSocket', () => {
 
   it('holds for every server of the broker, until the upgrade has arrived', () => {
     const limits = { ...defaultsOf('private'), pendingConnections: 10 }
+    // The server has no TLS and answers no request. The route is for all paths and does nothing.
     const server = createHttpServer(undefined, limits, () => false)
     const removeRoute = routeUpgrades(server, undefined, () => {})
     const flood = Array.from({ length: burst + 15 }, (_, i) => new FakeTcpSocket('10.0.0.1', i))

@@ -222,6 +222,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     environment.pass(1_000)
     environment.stopFor(60_000)
     const seen = time.now()
+    // The clock began at 1,000 ms, and the stop of 60,000 ms does not count.
     expect(seen).to.be.below(3_000)
     environment.fireTimers()
     environment.endTurn()
@@ -262,8 +263,8 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
   })
 
   /**
-   * A broker with a session whose deadline passes now, and whose lease ends 30 ms later, because
-   * its client sent a message 30 ms after the session began.
+   * A broker with a session whose deadline passes now, and whose lease ends 30 ms later. The client
+   * of this session sent a message 30 ms after the session began.
    */
   function brokerWithSilentSession() {
     const harness = new BrokerHarness()
