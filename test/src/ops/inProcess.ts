@@ -102,7 +102,7 @@ function replaceProcess(
   stderr: Output,
 ): () => void {
   const names = ['argv', 'env', 'stdout', 'stderr'] as const
-  const before = names.map((name) => Object.getOwnPropertyDescriptor(process, name)!)
+  const originalDescriptors = names.map((name) => Object.getOwnPropertyDescriptor(process, name)!)
   const listeners = signals.map((signal) => process.listeners(signal))
   const { exitCode } = process
   // The first two words of `argv` are Node and its program.
@@ -116,7 +116,8 @@ function replaceProcess(
     if (isRestored) return
     isRestored = true
     process.exitCode = exitCode
-    for (const [i, name] of names.entries()) Object.defineProperty(process, name, before[i]!)
+    for (const [i, name] of names.entries())
+      Object.defineProperty(process, name, originalDescriptors[i]!)
     for (const [i, signal] of signals.entries()) {
       const added = process.listeners(signal).filter((each) => !listeners[i]!.includes(each))
       for (const listener of added) process.off(signal, listener)

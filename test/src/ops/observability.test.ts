@@ -53,14 +53,14 @@ describe('the metrics', () => {
   it('count messages, grants, refusals and losses by reason', async () => {
     const { metrics, harness } = brokerWithMetrics({ limits: { locksPerSession: 3 } })
     const [ann, bob, cleo] = [harness.join({ lease: 5_000 }), harness.join(), harness.join()]
-    const first = ann.acquire('k')
+    const fenceOfAnn = ann.acquire('k')
     // The first request fails immediately, the second by its timeout. Cleo's requests wait.
     bob.lock('k', { timeout: 0 })
     bob.lock('k', { timeout: 100 })
     cleo.lock('k')
     cleo.lock('k')
     passAlive(harness, 200, ann, bob, cleo)
-    ann.unlock(first)
+    ann.unlock(fenceOfAnn)
     // This lock expires in the next 400 ms.
     cleo.acquire('e', { ttl: 300 })
     passAlive(harness, 400, ann, bob, cleo)

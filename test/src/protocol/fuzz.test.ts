@@ -69,7 +69,7 @@ class Scene {
   /** Sends one hostile frame, and checks the output and the lock table of the broker. */
   step(): void {
     const frame = hostileFrame(this.#random)
-    const before = this.#state
+    const stateBefore = this.#state
     this.#listener.onFrame(frame)
     this.#standIn.endTurn()
     for (const sent of this.#hostileSocket.frames) checkOutput(sent)
@@ -78,7 +78,7 @@ class Scene {
     const isFrameRefused = isRefused(frame)
     if (isFrameRefused) this.refusals++
     this.#state = this.#tableAsText()
-    if (isFrameRefused && !isClosed && this.#state !== before) {
+    if (isFrameRefused && !isClosed && this.#state !== stateBefore) {
       throw new Error(`A refused frame changed the table: ${frame.slice(0, 300)}`)
     }
     if (isClosed) {

@@ -124,16 +124,18 @@ describe('events for many watching connections', function () {
   it('count as memory of the broker until the last event is sent', () => {
     const { harness, holder } = setUp()
     const { memory } = harness.broker
-    const before = memory.usedBytes
+    const bytesBefore = memory.usedBytes
     holder.socket.say({ type: 'bye' })
-    const during = memory.usedBytes
+    const bytesWhileWaiting = memory.usedBytes
     harness.environment.endTurn()
     // The broker pings the clients, and then counts their unread output again.
     harness.environment.pass((lease * 2) / 3 + 1_000)
-    const after = memory.usedBytes
+    const bytesAfter = memory.usedBytes
     // An event has more than 100 bytes.
-    expect(during - after, 'bytes of the events that waited').to.be.above(lockCount * 100)
-    expect(after).to.be.below(before)
+    expect(bytesWhileWaiting - bytesAfter, 'bytes of the events that waited').to.be.above(
+      lockCount * 100,
+    )
+    expect(bytesAfter).to.be.below(bytesBefore)
   })
 
   it('leave no data of a connection that has ended', async () => {

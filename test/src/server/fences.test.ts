@@ -113,13 +113,13 @@ describe('fences: with a file, fences', () => {
   })
 
   it('start above all reserved fences, although the clock was set back', () => {
-    const before = fileFences(path, now)
-    before.reserve(before.floor + 5 * blockSize)
+    const formerFences = fileFences(path, now)
+    formerFences.reserve(formerFences.floor + 5 * blockSize)
     const reserved = reservedIn(path)
     // The clock was set back by a day.
-    const after = fileFences(path, now - 86_400_000)
-    expect(after.floor).to.be.at.least(reserved)
-    expect(reservedIn(path)).to.be.above(after.floor)
+    const newFences = fileFences(path, now - 86_400_000)
+    expect(newFences.floor).to.be.at.least(reserved)
+    expect(reservedIn(path)).to.be.above(newFences.floor)
   })
 
   it('start at the time of the clock if the clock is ahead of the file', () => {
@@ -227,12 +227,12 @@ describe('fences: a fence file', () => {
 
   it('is read but not changed by `serve --check`, even while a broker uses the file', async () => {
     const first = broker()
-    const before = readFileSync(path, 'utf8')
+    const textBefore = readFileSync(path, 'utf8')
     const args = ['serve', '--check', '--fence-file', path]
     const { code, out } = await Holdfast.run(stage, args)
     expect(code).to.equal(0)
     expect(out).to.include(`holdfast uses fenceFile ${path} from a flag`)
-    expect(readFileSync(path, 'utf8')).to.equal(before)
+    expect(readFileSync(path, 'utf8')).to.equal(textBefore)
     await first.close()
     writeFileSync(path, 'nonsense')
     const refused = await Holdfast.run(stage, args)

@@ -92,9 +92,9 @@ describe('memory: the account', () => {
         watcher.socket.bufferedBytes = 70_000
       }
       const busy = harness.join()
-      const before = harness.broker.memory.usedBytes
+      const bytesBefore = harness.broker.memory.usedBytes
       for (let i = 0; i < 20; i++) busy.unlock(busy.acquire('k', { metadata: 'm'.repeat(3_000) }))
-      return harness.broker.memory.usedBytes - before
+      return harness.broker.memory.usedBytes - bytesBefore
     }
     const [withOneWatcher, withTenWatchers] = [used(1), used(10)]
     // The account counts the unread bytes of the socket of each watcher. Nine watchers more have
@@ -106,17 +106,17 @@ describe('memory: the account', () => {
   it('counts the unread bytes of a paused connection until they are read', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
-    const before = harness.broker.memory.usedBytes
+    const bytesBefore = harness.broker.memory.usedBytes
     client.socket.unreadBytes = 60_000
     // So many control frames use up the share of the client, so the broker pauses the connection.
     client.socket.sayControlFrames(1_000)
     harness.environment.endOneTurn()
     expect(client.socket.isPaused).to.equal(true)
-    expect(harness.broker.memory.usedBytes).to.equal(before + 60_000)
+    expect(harness.broker.memory.usedBytes).to.equal(bytesBefore + 60_000)
     client.socket.unreadBytes = 0
     harness.environment.endTurn()
     expect(client.socket.isPaused).to.equal(false)
-    expect(harness.broker.memory.usedBytes).to.equal(before)
+    expect(harness.broker.memory.usedBytes).to.equal(bytesBefore)
   })
 
   it('does not count output that a client has read, although the client sends nothing more', () => {
@@ -124,17 +124,17 @@ describe('memory: the account', () => {
     const watcher = harness.join()
     watcher.say({ type: 'watch', id: 1 })
     const busy = harness.join()
-    const before = harness.broker.memory.usedBytes
+    const bytesBefore = harness.broker.memory.usedBytes
     watcher.socket.isReading = false
     const fence = busy.acquire('k', { metadata: 'm'.repeat(4_000) })
     for (let i = 0; i < 10; i++) busy.refresh(fence)
     busy.unlock(fence)
     for (let i = 0; i < 5; i++) busy.unlock(busy.acquire('k', { metadata: 'm'.repeat(4_000) }))
-    expect(harness.broker.memory.usedBytes).to.be.above(before + 40_000)
+    expect(harness.broker.memory.usedBytes).to.be.above(bytesBefore + 40_000)
     watcher.socket.read()
     harness.environment.endTurn()
     // Less than one of the events, which have more than 4,000 bytes each.
-    expect(harness.broker.memory.usedBytes).to.be.below(before + 2_000)
+    expect(harness.broker.memory.usedBytes).to.be.below(bytesBefore + 2_000)
   })
 })
 

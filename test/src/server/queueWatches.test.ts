@@ -189,14 +189,14 @@ describe('a watch with queue', () => {
   it('frees its memory when the client ends the watch', () => {
     const harness = new BrokerHarness()
     const watcher = harness.join()
-    const before = harness.broker.memory.usedBytes
+    const bytesBefore = harness.broker.memory.usedBytes
     watcher.say(
       { type: 'watch', id: 1, queue: true },
       { type: 'watch', id: 2, key: 'k', queue: true },
     )
-    expect(harness.broker.memory.usedBytes).to.be.above(before)
+    expect(harness.broker.memory.usedBytes).to.be.above(bytesBefore)
     watcher.say({ type: 'unwatch', watch: 1 }, { type: 'unwatch', watch: 2 })
     watcher.heard()
-    expect(harness.broker.memory.usedBytes).to.equal(before)
+    expect(harness.broker.memory.usedBytes).to.equal(bytesBefore)
   })
 })

@@ -104,14 +104,14 @@ describe('statistics', () => {
     const harness = new BrokerHarness({ limits: { locksPerSession: 1 } })
     const client = harness.join({ grace: 'lease' })
     client.acquire('k')
-    const before = harness.broker.stats()
+    const statsBefore = harness.broker.stats()
     client.lock('')
     client.lock('over the quota')
     // No lock has this fence.
     client.unlock(999)
     client.refresh(999)
     client.say({ type: 'lock', id: 1, key: 'k' })
-    expect(harness.broker.stats()).to.deep.equal(before)
+    expect(harness.broker.stats()).to.deep.equal(statsBefore)
   })
 
   it('are the same in the process of the broker and in the answer to a client', () => {

@@ -116,16 +116,16 @@ describe('the counters of refused deadlocks', () => {
         client.socket.drop()
       }
     }
-    const before = memoryOfDeadlocks()
+    const bytesBefore = memoryOfDeadlocks()
     refuse(0)
-    const bytesOfOne = memoryOfDeadlocks() - before
+    const bytesOfOne = memoryOfDeadlocks() - bytesBefore
     // The cycle has two keys of 500 characters, and each character counts as two bytes.
     expect(bytesOfOne).to.be.within(2 * 2 * 500, 4_000)
     for (let i = 1; i < 40; i++) refuse(i)
     const { length: deadlockCount } = harness.broker.stats().deadlocks!
     // 32 KiB have room for 8 to 16 deadlocks of 2,000 to 4,000 bytes.
     expect(deadlockCount).to.be.within(8, 16)
-    expect(memoryOfDeadlocks() - before).to.be.within(deadlockCount * 2_000, 32 * 1024)
+    expect(memoryOfDeadlocks() - bytesBefore).to.be.within(deadlockCount * 2_000, 32 * 1024)
     const newest = harness.broker.stats().newestDeadlock!
     expect(newest.cycle[0]!.key).to.match(/^39a/)
   })

@@ -327,7 +327,7 @@ function statistics(stage: Stage): void {
   it('counts lock requests and their outcomes', async () => {
     const [a, b] = await stage.openSeveral(2)
     const stats = async () => (await a!.answer('stats', a!.request({ type: 'stats' }))).stats
-    const before = await stats()
+    const statsBefore = await stats()
     const key = stage.key()
     const fence = await a!.acquire(key, { ttl: 60_000 })
     await b!.answer('failed', b!.lock(key, { timeout: 0 }))
@@ -337,15 +337,15 @@ function statistics(stage: Stage): void {
     await a!.acquire(key, { ttl: 1 })
     await a!.hear('lost')
     // The two clients have requested four locks, and two of these requests have failed.
-    const after = await stats()
+    const statsAfter = await stats()
     // Other clients may use the broker at the same time, so the counts may be higher.
-    expect(after.totalLocks - before.totalLocks).to.be.at.least(4)
-    expect(after.failedLocks - before.failedLocks).to.be.at.least(2)
-    expect(after.refreshCount - before.refreshCount).to.be.at.least(1)
-    expect(after.unlockCount - before.unlockCount).to.be.at.least(1)
-    expect(after.expiredLocks - before.expiredLocks).to.be.at.least(1)
-    const rate = (after.totalLocks - after.failedLocks) / after.totalLocks
-    expect(after.successRate).to.be.closeTo(rate, 1e-9)
-    expect(after.activeLocks).to.be.a('number')
+    expect(statsAfter.totalLocks - statsBefore.totalLocks).to.be.at.least(4)
+    expect(statsAfter.failedLocks - statsBefore.failedLocks).to.be.at.least(2)
+    expect(statsAfter.refreshCount - statsBefore.refreshCount).to.be.at.least(1)
+    expect(statsAfter.unlockCount - statsBefore.unlockCount).to.be.at.least(1)
+    expect(statsAfter.expiredLocks - statsBefore.expiredLocks).to.be.at.least(1)
+    const rate = (statsAfter.totalLocks - statsAfter.failedLocks) / statsAfter.totalLocks
+    expect(statsAfter.successRate).to.be.closeTo(rate, 1e-9)
+    expect(statsAfter.activeLocks).to.be.a('number')
   })
 }

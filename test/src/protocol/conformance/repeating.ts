@@ -100,7 +100,7 @@ export function repeating(stage: Stage): void {
         // Only an upgrade needs a lock. The other types do not use the fence 1.
         const fence = type === 'upgrade' ? await peer.acquire(key, { mode }) : 1
         const id = peer.lastId + 1
-        const first = {
+        const firstRequests = {
           lock: { type: 'lock', id, key },
           lockAll: { type: 'lockAll', id, items: [{ key }] },
           campaign: { type: 'campaign', id, key },
@@ -108,7 +108,7 @@ export function repeating(stage: Stage): void {
           upgrade: { type: 'upgrade', id, fence },
           barrier: { type: 'barrier', id, key, parties: 2 },
         } as const satisfies Record<typeof type, Request>
-        peer.say(first[type])
+        peer.say(firstRequests[type])
         for (const repeatedType of types) {
           peer.say(requestOfType[repeatedType](stage, id, fence))
           if (areSameType(type, repeatedType)) {

@@ -49,17 +49,19 @@ async function dropAndResume(stage: Stage, session: Session): Promise<Session> {
 function resumes(stage: Stage): void {
   it('keeps locks and waiting requests, and sends a new secret', async () => {
     const other = await stage.open()
-    const before = await stage.open({ grace: 'lease' })
+    const original = await stage.open({ grace: 'lease' })
     const [key, plain, busy] = [stage.key(), stage.key(), stage.key()]
     await other.acquire(busy)
-    const fence = await before.acquire(key, { ttl: 60_000, mode: 'shared' })
-    const plainFence = await before.acquire(plain)
-    const waiting = before.lock(busy)
-    await before.settle()
-    const after = await dropAndResume(stage, before)
-    expect(after.welcome).to.include({ resumed: true, session: before.welcome.session })
-    expect(after.welcome.secret).to.be.a('string').that.does.not.equal(before.welcome.secret)
-    const snapshot = await snapshotOf(after)
+    const fence = await original.acquire(key, { ttl: 60_000, mode: 'shared' })
+    const plainFence = await original.acquire(plain)
+    const waiting = original.lock(busy)
+    await original.settle()
+    const reconnected = await dropAndResume(stage, original)
+    expect(reconnected.welcome).to.include({ resumed: true, session: original.welcome.session })
+    expect(reconnected.welcome.secret)
+      .to.be.a('string')
+      .that.does.not.equal(original.welcome.secret)
+    const snapshot = await snapshotOf(reconnected)
     const [first, ...rest] = snapshot.held
     const { at, ...fields } = first!
     expect(at).to.be.a('number')
@@ -70,45 +72,45 @@ function resumes(stage: Stage): void {
 
   it('keeps the place of a waiting request, and repeats a grant after a resume', async () => {
     const [holder, behind] = await stage.openSeveral(2)
-    const before = await stage.open({ grace: 'lease' })
+    const original = await stage.open({ grace: 'lease' })
     const key = stage.key()
     const fence = await holder!.acquire(key)
-    const id = before.lock(key)
-    await before.settle()
+    const id = original.lock(key)
+    await original.settle()
     const next = behind!.lock(key)
     await behind!.settle()
-    before.drop()
+    original.drop()
     await holder!.release(fence)
     expect(await behind!.unreadMessages()).to.deep.equal([])
-    const after = await dropAndResume(stage, before)
-    const granted = await after.answer('granted', id)
-    expect((await snapshotOf(after)).held).to.deep.equal([
+    const reconnected = await dropAndResume(stage, original)
+    const granted = await reconnected.answer('granted', id)
+    expect((await snapshotOf(reconnected)).held).to.deep.equal([
       { id, key, mode: 'exclusive', fence: granted.fence },
     ])
-    after.unlock(granted.fence)
+    reconnected.unlock(granted.fence)
     await behind!.answer('granted', next)
   })
 
   it('replaces the former connection and closes it with 4409', async () => {
-    const before = await stage.open({ grace: 'lease' })
+    const original = await stage.open({ grace: 'lease' })
     const key = stage.key()
-    await before.acquire(key)
-    const after = await resume(stage, before)
-    expect(await before.closed).to.include({ code: 4409 })
-    expect(after.welcome).to.include({ resumed: true })
-    expect((await queryAll(after, { key })).held).to.have.length(1)
+    await original.acquire(key)
+    const reconnected = await resume(stage, original)
+    expect(await original.closed).to.include({ code: 4409 })
+    expect(reconnected.welcome).to.include({ resumed: true })
+    expect((await queryAll(reconnected, { key })).held).to.have.length(1)
   })
 
   it('keeps the name, lease and grace of a session despite other values in hello', async () => {
-    const before = await stage.open({ name: 'first', lease: 10_000, grace: 5_000 })
+    const original = await stage.open({ name: 'first', lease: 10_000, grace: 5_000 })
     const key = stage.key()
-    await before.acquire(key)
-    const { session, secret } = before.welcome
+    await original.acquire(key)
+    const { session, secret } = original.welcome
     const resume = { session, secret: secret! }
-    const after = await stage.open({ name: 'other', lease: 20_000, grace: 1_000, resume })
-    after.lastId = before.lastId
-    expect(after.welcome).to.include({ resumed: true, lease: 10_000, grace: 5_000 })
-    expect((await queryAll(after, { key })).held[0]).to.include({ name: 'first' })
+    const reconnected = await stage.open({ name: 'other', lease: 20_000, grace: 1_000, resume })
+    reconnected.lastId = original.lastId
+    expect(reconnected.welcome).to.include({ resumed: true, lease: 10_000, grace: 5_000 })
+    expect((await queryAll(reconnected, { key })).held[0]).to.include({ name: 'first' })
   })
 
   it('uses name, lease and grace of the hello for a new session', async () => {
@@ -121,22 +123,22 @@ function resumes(stage: Stage): void {
   })
 
   it('accepts the id 1 in a new session after a failed resume', async () => {
-    const before = await stage.open({ grace: 'lease' })
-    await before.acquire(stage.key())
-    await before.leave()
-    const after = await resume(stage, before)
-    after.say({ type: 'lock', id: 1, key: stage.key() })
-    await after.answer('granted', 1)
+    const original = await stage.open({ grace: 'lease' })
+    await original.acquire(stage.key())
+    await original.leave()
+    const reconnected = await resume(stage, original)
+    reconnected.say({ type: 'lock', id: 1, key: stage.key() })
+    await reconnected.answer('granted', 1)
   })
 
   it('rejects a repeated request if the client has used a higher id before', async () => {
-    const before = await stage.open({ grace: 'lease' })
+    const original = await stage.open({ grace: 'lease' })
     // The session skips the id 1, and its next request has the id 2.
-    before.lastId = 1
-    const after = await dropAndResume(stage, before)
-    await after.acquire(stage.key())
-    after.say({ type: 'lock', id: 1, key: stage.key() })
-    expect(await after.answer('failed', 1)).to.include({ code: 'BAD_MESSAGE' })
+    original.lastId = 1
+    const reconnected = await dropAndResume(stage, original)
+    await reconnected.acquire(stage.key())
+    reconnected.say({ type: 'lock', id: 1, key: stage.key() })
+    expect(await reconnected.answer('failed', 1)).to.include({ code: 'BAD_MESSAGE' })
   })
 
   it('opens a new session if the session of a resume is unknown', async () => {
@@ -146,32 +148,33 @@ function resumes(stage: Stage): void {
   })
 
   it('opens a new session if the secret is wrong, and does not change the other session', async () => {
-    const before = await stage.open({ grace: 'lease' })
+    const original = await stage.open({ grace: 'lease' })
     const key = stage.key()
-    const fence = await before.acquire(key)
-    const { session } = before.welcome
+    const fence = await original.acquire(key)
+    const { session } = original.welcome
     const hijacker = await stage.open({ resume: { session, secret: 'wrong' } })
     expect(hijacker.welcome).to.include({ resumed: false })
     expect(hijacker.welcome.session).not.to.equal(session)
-    await before.release(fence)
+    await original.release(fence)
   })
 
   it('opens a new session after a goodbye', async () => {
-    const before = await stage.open({ grace: 'lease' })
-    await before.leave()
-    const after = await resume(stage, before)
-    expect(after.welcome).to.include({ resumed: false })
+    const original = await stage.open({ grace: 'lease' })
+    await original.leave()
+    const reconnected = await resume(stage, original)
+    expect(reconnected.welcome).to.include({ resumed: false })
   })
 
   it('ends the watches of a session with its connection', async () => {
-    const before = await stage.open({ grace: 'lease' })
+    const original = await stage.open({ grace: 'lease' })
     const key = stage.key()
-    await before.answers('watching', before.request({ type: 'watch', key }))
-    const after = await dropAndResume(stage, before)
-    await snapshotOf(after)
+    await original.answers('watching', original.request({ type: 'watch', key }))
+    const reconnected = await dropAndResume(stage, original)
+    await snapshotOf(reconnected)
     const other = await stage.open()
     await other.acquire(key)
-    expect((await after.unreadMessages()).filter((message) => message.type === 'event')).to.be.empty
+    expect((await reconnected.unreadMessages()).filter((message) => message.type === 'event')).to.be
+      .empty
   })
 }
 
@@ -256,18 +259,18 @@ function secrets(stage: Stage): void {
 
 function storedAnswers(stage: Stage): void {
   it('repeats the answers without an ack in order after a resume', async () => {
-    const before = await stage.open({ grace: 'lease' })
+    const original = await stage.open({ grace: 'lease' })
     const key = stage.key()
-    const fence = await before.acquire(key)
-    await before.answer('failed', before.lock(key, { timeout: 0 }))
-    await before.answer('refreshed', before.request({ type: 'refresh', fence }))
-    await before.release(fence)
-    await before.answer('failed', before.unlock(fence))
-    before.say({ type: 'ack', ids: [2] })
-    await before.hear('ack')
-    const after = await dropAndResume(stage, before)
-    await snapshotOf(after)
-    const text = JSON.stringify(after.frames.flatMap((frame) => JSON.parse(frame)))
+    const fence = await original.acquire(key)
+    await original.answer('failed', original.lock(key, { timeout: 0 }))
+    await original.answer('refreshed', original.request({ type: 'refresh', fence }))
+    await original.release(fence)
+    await original.answer('failed', original.unlock(fence))
+    original.say({ type: 'ack', ids: [2] })
+    await original.hear('ack')
+    const reconnected = await dropAndResume(stage, original)
+    await snapshotOf(reconnected)
+    const text = JSON.stringify(reconnected.frames.flatMap((frame) => JSON.parse(frame)))
     const types = (JSON.parse(text) as { type: string; id?: number }[]).map(
       ({ type, id }) => `${type} ${id ?? ''}`,
     )
