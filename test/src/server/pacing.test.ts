@@ -46,27 +46,22 @@ function turnsUntil({ environment }: BrokerHarness, client: Client, id: number):
 const queries = (count: number, fields = {}): object[] =>
   Array.from({ length: count }, (_, i) => ({ type: 'query', id: i + 1, limit: 1, ...fields }))
 
+/** Lock requests with the ids from 1. `fieldsFor` gets the number of the request, from 0. */
+function lockRequests(count: number, fieldsFor: (i: number) => object): object[] {
+  return Array.from({ length: count }, (_, i) => ({ type: 'lock', id: i + 1, ...fieldsFor(i) }))
+}
+
+/** A limit that a client of these tests exceeds, so the broker pauses the client for seconds. */
+const lowWorkLimit = { workPerSecond: 10_000 }
+
 /** Frames that each cause much work. */
 const expensiveFrames: Record<string, object[]> = {
   'queries of everything': queries(300),
   'queries that find nothing': queries(300, { prefix: 'nothing/' }),
   watches: Array.from({ length: 300 }, (_, i) => ({ type: 'watch', id: i + 1, prefix: 'held/' })),
-  'requests for locks': Array.from({ length: 1_500 }, (_, i) => ({
-    type: 'lock',
-    id: i + 1,
-    key: `more/${i}`,
-  })),
-  'requests for a held lock': Array.from({ length: 1_500 }, (_, i) => ({
-    type: 'lock',
-    id: i + 1,
-    key: 'held/1',
-    timeout: 0,
-  })),
-  'invalid requests': Array.from({ length: 1_500 }, (_, i) => ({
-    type: 'lock',
-    id: i + 1,
-    key: 7,
-  })),
+  'requests for locks': lockRequests(1_500, (i) => ({ key: `more/${i}` })),
+  'requests for a held lock': lockRequests(1_500, () => ({ key: 'held/1', timeout: 0 })),
+  'invalid requests': lockRequests(1_500, () => ({ key: 7 })),
 }
 
 describe('pacing', function () {
@@ -154,7 +149,7 @@ describe('pacing', function () {
   })
 
   it('counts control frames in the limit workPerSecond', () => {
-    const { harness, busy } = brokerWithLocks(500, { limits: { workPerSecond: 10_000 } })
+    const { harness, busy } = brokerWithLocks(500, { limits: lowWorkLimit })
     harness.environment.pass(2_000)
     let frames = 0
     for (; frames < 10_000 && !busy.socket.isPaused; frames += 10) {
@@ -190,8 +185,7 @@ describe('pacing', function () {
   })
 
   it('does not end a silent session while its socket is paused', () => {
-    const limits = { workPerSecond: 10_000 }
-    const { harness } = brokerWithLocks(5_000, { limits })
+    const { harness } = brokerWithLocks(5_000, { limits: lowWorkLimit })
     const slow = harness.join({ lease: 2_000 })
     slow.socket.say(...queries(500))
     harness.environment.pass(5_000)
@@ -203,8 +197,7 @@ describe('pacing', function () {
   })
 
   it('gives a client time to send a message after the pause of its socket', () => {
-    const limits = { workPerSecond: 10_000 }
-    const { harness } = brokerWithLocks(5_000, { limits })
+    const { harness } = brokerWithLocks(5_000, { limits: lowWorkLimit })
     const slow = harness.join({ lease: 2_000 })
     slow.socket.say(...queries(100))
     while (slow.socket.isPaused) harness.environment.pass(1)
@@ -219,8 +212,7 @@ describe('pacing', function () {
   })
 
   it('ends no lock by its ttl while the refresh of the lock waits in a paused socket', () => {
-    const limits = { workPerSecond: 10_000 }
-    const { harness } = brokerWithLocks(5_000, { limits })
+    const { harness } = brokerWithLocks(5_000, { limits: lowWorkLimit })
     const slow = harness.join({ lease: 60_000 })
     const fence = slow.acquire('mine', { ttl: 1_000 })
     slow.socket.say(...queries(100).map((query, i) => ({ ...query, id: 100 + i })))
@@ -238,8 +230,7 @@ describe('pacing', function () {
   })
 
   it('spreads the work of a frame beyond workPerSecond over several seconds', () => {
-    const limits = { workPerSecond: 10_000 }
-    const { harness } = brokerWithLocks(5_000, { limits })
+    const { harness } = brokerWithLocks(5_000, { limits: lowWorkLimit })
     const slow = harness.join({ lease: 60_000 })
     // Each query costs about 320 units, so the limit allows about 31 queries a second.
     slow.socket.say(...queries(300))
