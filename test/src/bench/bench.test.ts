@@ -1,8 +1,9 @@
 /**
- * Tests that the bench works: runs a workload with the shortest slices of time, and checks the form
- * of the results and the exclusion check. No test asserts a figure, because the figures of a tenth
- * of a second on a busy machine mean nothing. W1 is the workload of free locks; the shape `64×1` is
- * 64 sessions with one request under way in each. The echo is a WebSocket server without locks.
+ * Tests that the bench works: runs workloads with the shortest slices of time, and checks the form
+ * of the results. Also tests that the bench finds wrong grants. No test asserts a figure, because
+ * the figures of a tenth of a second on a busy machine mean nothing. W1 is the workload of free
+ * locks; the shape `64×1` is 64 sessions with one request under way in each. The echo is a
+ * WebSocket server without locks.
  */
 import { readFile } from 'node:fs/promises'
 import { join as joinPath } from 'node:path'
@@ -24,7 +25,10 @@ import { join } from './workloads/join.js'
 import { w1 } from './workloads/w1.js'
 
 const options = { pace: smokePace, drivers: ['raw', 'client'], onProgress: () => {} } as const
-/** The sessions of W1 64×1 and of the workload "cells". Each session must get several grants. */
+/**
+ * The sessions of W1 64×1 and of the workload "cells". More grants than sessions show that the
+ * sessions locked again after their first grant.
+ */
 const sessions = 64
 
 describe('the bench', () => {

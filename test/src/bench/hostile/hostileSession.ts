@@ -15,6 +15,7 @@ import type { ClientSource } from './origins.js'
  */
 export type Reading = 'attentively' | 'eagerly' | 'never' | 'byte by byte' | 'lazily'
 
+/** The fields of `welcome` that a hostile session uses: its id, and the secret for a resume. */
 export interface Welcome {
   readonly session: string
   readonly secret?: string
@@ -32,7 +33,7 @@ const reserve = 10
 const reservePerSecond = 2
 /** How long a session waits if the rate limit allows no message, in ms. */
 const rateLimitedMs = 50
-/** The free bytes at the end of a frame, because a message may be longer than all before it. */
+/** A frame keeps this many bytes free, because a message may be longer than the earlier ones. */
 const frameReserve = 16
 
 export class HostileSession {
@@ -55,7 +56,7 @@ export class HostileSession {
     this.limits = limits
     this.welcome = welcome
     this.#allowed = limits.messageBurst - reserve
-    // Replaces the callbacks of `open`.
+    // These callbacks replace the callbacks that `open` registered for the handshake.
     wire.listen({
       onText: (text) => this.onText?.(text),
       onTurn: () => {},

@@ -25,12 +25,12 @@ export async function addDescribedHolders(group: HostileGroup): Promise<void> {
   }
 }
 
-/** Gives the key "crowd" as many shared locks as ten sessions may hold. */
+/** Gives the key "crowd" the locks of `crowd`, or fewer if the limits of the broker require that. */
 async function gatherCrowd(group: HostileGroup): Promise<void> {
   const { locksPerSession, messageBurst, messagesPerSecond } = group.limits
-  const limit =
+  const burst =
     messagesPerSecond === Number.POSITIVE_INFINITY ? crowd.locksEach : messageBurst - burstReserve
-  const locksEach = Math.min(crowd.locksEach, locksPerSession, limit)
+  const locksEach = Math.min(crowd.locksEach, locksPerSession, burst)
   for (let i = 0; i < crowd.sessions; i++) {
     const session = await group.openPlainSession()
     for (let done = 0; done < locksEach; done += requestsAtOnce) {
@@ -121,6 +121,7 @@ async function leaveAnswers(session: HostileSession, group: HostileGroup): Promi
   // broker keeps the session with its answers. A lost answer delays the end by at most 2 s.
   await new Promise<void>((resolve) => {
     session.onText = (text) => {
+      // The ids begin with 1, so the last request has this id.
       if (text.includes(`"id":${tries.length},`)) resolve()
     }
     setTimeout(resolve, 2_000)

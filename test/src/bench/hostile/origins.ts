@@ -43,6 +43,7 @@ function principalOf(role: Role, index: number): string {
 
 /** The principal and the address of the session with this index and role. */
 export function sourceOf(profile: Profile, role: Role, index: number): ClientSource {
+  // Only the profile `public` limits the sessions of one principal and of one address.
   if (profile !== 'public') return { hello: '', address: undefined }
   const group = Math.floor(index / sessionsEach.address)
   // The last byte is from 1 to 250, because 0 and 255 are no addresses of hosts.

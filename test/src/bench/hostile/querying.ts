@@ -8,16 +8,17 @@ const query = (fields: string) => (): string => `{"type":"query","id":1${fields}
 
 /**
  * Opens as many watches as the session may have, and then changes a key that all watches report.
+ * `fieldsOf` makes the fields of each watch, which say what the broker reports to that watch.
  */
 async function watchAndChurn(
   session: HostileSession,
   { limits }: HostileGroup,
-  scopeOf: (i: number) => string,
+  fieldsOf: (i: number) => string,
   key: string,
 ): Promise<void> {
   const watches = Array.from(
     { length: limits.watchesPerSession },
-    (_, i) => `{"type":"watch","id":${i + 1}${scopeOf(i)}}`,
+    (_, i) => `{"type":"watch","id":${i + 1}${fieldsOf(i)}}`,
   )
   await session.sendAll(watches)
   // The watches have the ids from 1, so the next ids of the session must follow these ids.

@@ -28,6 +28,10 @@ const holdersMs = 500
 const burstReserve = 20
 /** The largest number of records (locks, requests or calls) that a session has under way. */
 const maxRecords = 2_000
+/** The largest number of calls of `once` that a session has under way. */
+const maxOnceCalls = 100
+/** The longest value of `once`, in bytes. */
+const maxValueBytes = 32_000
 
 /** The time until the next moment at which the deadlines of all sessions pass, in ms. */
 function msUntilTogether(): number {
@@ -57,7 +61,7 @@ function fencesIn(text: string): string[] {
 }
 
 /** Sends a request, and resolves with the fence of its lock. */
-async function fenceOf(session: HostileSession, message: string): Promise<string> {
+async function requestFence(session: HostileSession, message: string): Promise<string> {
   const granted = new Promise<string>((resolve) => {
     session.onText = (text) => {
       const [fence] = fencesIn(text)
@@ -74,7 +78,7 @@ async function downgradeToCrowd(session: HostileSession, { limits }: HostileGrou
   const records = recordsOf(limits)
   while (session.isOpen) {
     // The steal ends all locks of the former round.
-    const fence = await fenceOf(session, steal(session, key)())
+    const fence = await requestFence(session, steal(session, key)())
     const request = (): string =>
       `{"type":"lock","id":${session.nextId()},"key":"${key}","mode":"shared"}`
     await session.sendAll(Array.from({ length: records }, request))
@@ -86,7 +90,7 @@ async function downgradeToCrowd(session: HostileSession, { limits }: HostileGrou
 async function upgradeDescribed(session: HostileSession): Promise<void> {
   const id = session.nextId()
   const request = `{"type":"lock","id":${id},"key":"described","mode":"shared"}`
-  const fence = await fenceOf(session, request)
+  const fence = await requestFence(session, request)
   await session.flood(
     () => `{"type":"upgrade","id":${session.nextId()},"fence":${fence},"timeout":0}`,
   )
@@ -135,9 +139,9 @@ function requestSet(session: HostileSession, { limits }: HostileGroup): string {
  * run with a value as long as the limits allow.
  */
 async function runForFollowers(session: HostileSession, { limits }: HostileGroup): Promise<void> {
-  const calls = Math.min(100, recordsOf(limits))
+  const calls = Math.min(maxOnceCalls, recordsOf(limits))
   // The other fields of `complete` fit in 1,000 bytes.
-  const value = 'v'.repeat(Math.min(32_000, limits.frameBytes - 1_000))
+  const value = 'v'.repeat(Math.min(maxValueBytes, limits.frameBytes - 1_000))
   const call = (): string => `{"type":"once","id":${session.nextId()},"key":"run"}`
   let settled = 0
   let fences: string[] = []
@@ -171,10 +175,11 @@ async function runForFollowers(session: HostileSession, { limits }: HostileGroup
 async function proclaimToAll(session: HostileSession, { limits }: HostileGroup): Promise<void> {
   await session.sendAll([`{"type":"watch","id":${session.nextId()},"prefix":"election"}`])
   const key = `election ${session.welcome.session}`
-  const fence = await fenceOf(
+  const fence = await requestFence(
     session,
     `{"type":"campaign","id":${session.nextId()},"key":"${key}"}`,
   )
+  // Only the grant had to be read. From now on the session ignores the events of its watch.
   session.read('eagerly')
   const value = largeMetadata(limits).replace('metadata', 'value')
   await session.flood(() => `{"type":"proclaim","id":${session.nextId()},"fence":${fence}${value}}`)
@@ -190,6 +195,7 @@ async function watchQueue(session: HostileSession): Promise<void> {
 async function requestNotices(session: HostileSession, { limits }: HostileGroup): Promise<void> {
   const shared = (): string =>
     `{"type":"lock","id":${session.nextId()},"key":"noticed","mode":"shared","notify":["contended"]}`
+  // The other half of the records is for the requests that follow.
   await session.sendAll(Array.from({ length: Math.floor(recordsOf(limits) / 2) }, shared))
   // Gives the other sessions time to acquire their shared locks, before the requests queue.
   await pause(holdersMs)
