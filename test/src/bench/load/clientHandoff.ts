@@ -1,7 +1,7 @@
 /**
- * A load in which all clients lock one hot key again and again, through any lock service with
- * promises. A hand-off is the release of one client and the grant to the next client. A client
- * awaits its release before it requests the key again.
+ * A load in which all clients lock one hot key again and again. It works with the client of any
+ * lock service, through promises. A hand-off is the release of one client and the grant to the next
+ * client. A client awaits its release before it requests the key again.
  */
 import type { HeldLock, LockClient } from './clientPairs.js'
 import type { ExclusionCheck } from './exclusion.js'
@@ -18,7 +18,7 @@ export interface ClientHandoffOptions {
 export class ClientHandoff extends Handoff {
   readonly #clients: readonly LockClient[]
   readonly #closesAtStop: boolean
-  /** Whether `stop` closes the clients. Stays false without `closesAtStop`. */
+  /** Whether `stop` has been called. Stays false without `closesAtStop`. */
   #isStopped = false
 
   constructor(
@@ -45,7 +45,8 @@ export class ClientHandoff extends Handoff {
   protected begin(): void {
     for (const i of this.#clients.keys()) {
       this.#run(i).catch((error: unknown) => {
-        // The request of a closed client fails, which is no error of the load.
+        // The request of a closed client fails, which is no error of the load. Any other error ends
+        // the process, because no code handles the rejection.
         if (!this.#isStopped) throw error
       })
     }

@@ -1,20 +1,21 @@
 /**
  * A load of pairs: each session locks and unlocks its own keys, again and again. A pair is one lock
- * and its unlock. The load uses any lock service with promises: the client library or a peer.
+ * and its unlock. The load works with the client library and with the client of any other lock
+ * service (a peer), through promises.
  */
 import type { Contestant } from './contest.js'
 import type { ExclusionCheck } from './exclusion.js'
 import { Latencies } from './latencies.js'
 import { LoopGate } from './loopGate.js'
 
-/** A client of a lock service, with one connection. */
+/** A client of a lock service. */
 export interface LockClient {
   lock(key: string): Promise<HeldLock>
   close(): Promise<void>
 }
 
 export interface HeldLock {
-  /** The fence: the number of the grant, higher for a later grant. Undefined without fences. */
+  /** The number of the grant, higher for a later grant; undefined if the service has no fences. */
   readonly fence: number | undefined
   unlock(): Promise<void>
 }

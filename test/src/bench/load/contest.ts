@@ -16,7 +16,7 @@ export interface Contestant {
   /** The id of the process of its server. */
   readonly serverPid: number
   readonly latencies: Latencies
-  /** The number of finished pairs since the start. */
+  /** The number of finished pairs in all slices so far. */
   readonly pairs: number
   start(): void
   /** Begins no further pair. Resolves when all pairs under way are finished. */
@@ -29,7 +29,7 @@ interface Slice {
   readonly pairs: number
   readonly serverCpuUs: number
   readonly loadGeneratorCpuUs: number
-  /** The traffic over loopback; NaN if the system does not count it. */
+  /** The traffic over loopback; NaN if the operating system does not count it. */
   readonly packets: number
   readonly bytes: number
 }

@@ -22,7 +22,7 @@ const keyCount = 1_000
 export class GoodClient {
   readonly #session: RawSession
   readonly #name: string
-  /** The pairs under way. The time of the request stands for each pair. */
+  /** The pairs under way, each represented by the time of its lock request. */
   readonly #pending = new Set<number>()
   /** When the last message that the broker has answered was sent. */
   #confirmedAt = performance.now()

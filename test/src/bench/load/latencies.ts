@@ -1,7 +1,7 @@
 /** Records latencies in a histogram with three significant digits. */
 import { build, type Histogram } from 'hdr-histogram-js'
 
-/** The histogram counts integers, in units of 0.1 µs. */
+/** The number of units of the histogram in 1 ms. The histogram has integers: units of 0.1 µs. */
 const perMs = 10_000
 /** The number of units of the histogram in 1 µs. */
 const perUs = perMs / 1_000

@@ -69,6 +69,7 @@ export class MixedLoad implements Contestant {
     for (let i = 0; i < watchers; i++) {
       const watcher = await RawSession.open(server.url)
       watcher.onPush = () => load.counts.events++
+      // A prefix: the watch of `mix:common:1` also reports `mix:common:12`.
       watcher.watch(`mix:common:${i}`)
     }
     return load

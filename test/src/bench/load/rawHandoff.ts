@@ -40,7 +40,7 @@ export class RawHandoff extends Handoff {
     return sessions
   }
 
-  /** Requests the lock for every client. */
+  /** Requests the lock in every session. The load knows each session by its index (`client`). */
   protected begin(): void {
     for (const client of this.#sessions.keys()) this.#request(client)
   }

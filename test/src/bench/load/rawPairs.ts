@@ -1,7 +1,7 @@
 /**
- * The load of the workload W1: each session locks and unlocks its own keys. The benchmark writes
- * the frames itself, without the client library. A pair is one lock and its unlock. A fence is the
- * number of a grant.
+ * The load of the workload W1: each session locks and unlocks its own keys. The load generator
+ * writes the frames itself, without the client library. A pair is one lock and its unlock. A fence
+ * is the number of a grant.
  */
 import type { Endpoint } from '../job.js'
 import type { Contestant } from './contest.js'

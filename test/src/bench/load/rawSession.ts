@@ -197,7 +197,7 @@ export class RawSession {
 
 /** Joins messages to frames that the broker accepts, also from clients without a token. */
 function framesOf(messages: readonly string[]): string[] {
-  // Within the limit of the profile `public`, which is 16 KiB for a frame.
+  // The bytes are within the limit of the profile `public`, which is 16 KiB for a frame.
   const max = { messages: 256, bytes: 16_200 }
   const frames: string[] = []
   let frame: string[] = []

@@ -157,11 +157,15 @@ export async function compareLatency(
   }
 }
 
-/** Compares the commands a second of brokers under load with those of drivers of the bare log. */
+/**
+ * Compares the commands a second of brokers under load with those of drivers of the bare log.
+ *
+ * @param loads One load for each broker.
+ */
 export async function compareRates(
   pace: Pace,
   drivers: readonly BareDriver[],
-  brokers: readonly RawPairs[],
+  loads: readonly RawPairs[],
 ): Promise<{ readonly bare: Figures; readonly own: Figures }> {
   const rates = { bare: [] as number[], own: [] as number[] }
   const bareSlice = async (ms: number): Promise<number> => {
@@ -172,13 +176,13 @@ export async function compareRates(
     return (sum(commands) * 1_000) / (performance.now() - began)
   }
   const ownSlice = async (ms: number): Promise<number> => {
-    const before = sum(brokers.map(({ pairs }) => pairs))
+    const before = sum(loads.map(({ pairs }) => pairs))
     const began = performance.now()
-    for (const pairs of brokers) pairs.start()
+    for (const load of loads) load.start()
     await sleep(ms)
-    await Promise.all(brokers.map((pairs) => pairs.stop()))
+    await Promise.all(loads.map((load) => load.stop()))
     // A pair is two commands, a lock and an unlock.
-    const commands = 2 * (sum(brokers.map(({ pairs }) => pairs)) - before)
+    const commands = 2 * (sum(loads.map(({ pairs }) => pairs)) - before)
     return (commands * 1_000) / (performance.now() - began)
   }
   await bareSlice(pace.warmUpMs)
@@ -193,8 +197,8 @@ export async function compareRates(
     own: {
       commandsPerSecond: median(rates.own),
       ratioToBareLog: median(ratios),
-      p50Us: median(brokers.map(({ latencies }) => latencies.percentile(50))),
-      p99Us: Math.max(...brokers.map(({ latencies }) => latencies.percentile(99))),
+      p50Us: median(loads.map(({ latencies }) => latencies.percentile(50))),
+      p99Us: Math.max(...loads.map(({ latencies }) => latencies.percentile(99))),
     },
   }
 }

@@ -18,10 +18,7 @@ export interface WireListener {
   onClose(): void
 }
 
-/**
- * The codes in a WebSocket frame (RFC 6455, section 5.2). A payload below 126 bytes has its length
- * in the second byte; 126 there announces a length of 16 bits, and 127 a length of 64 bits.
- */
+/** The kinds of WebSocket frames (RFC 6455, section 5.2). */
 const opcodes = { continuation: 0x0, text: 0x1, close: 0x8, ping: 0x9 } as const
 
 export class Wire {
@@ -108,7 +105,7 @@ export class Wire {
     this.#socket.on('data', () => {})
   }
 
-  /** Reads one byte now, and nothing else from now on. */
+  /** Reads one byte now, and then nothing until the next call. */
   readByte(): void {
     this.#socket.removeAllListeners('data')
     this.#socket.pause()
@@ -121,6 +118,7 @@ export class Wire {
     // The payload begins after two bytes, two more bytes of a longer length, and the mask of four.
     const start = length < 126 ? 6 : 8
     const frame = Buffer.allocUnsafe(start + length)
+    // 0x80 marks the last fragment in the first byte, and a masked payload in the second byte.
     frame[0] = (isLast ? 0x80 : 0) | opcode
     if (length < 126) frame[1] = 0x80 | length
     else if (length < 65_536) {
@@ -168,7 +166,11 @@ interface Frame {
   readonly end: number
 }
 
-/** The frame that begins at the offset `at`; undefined if the frame has not arrived completely. */
+/**
+ * The frame that begins at the offset `at`; undefined if the frame has not arrived completely. A
+ * payload below 126 bytes has its length in the second byte. There, 126 announces a length of 16
+ * bits, and 127 a length of 64 bits.
+ */
 function readFrame(data: Buffer, at: number): Frame | undefined {
   if (data.length < at + 2) return undefined
   let start = at + 2
