@@ -36,7 +36,7 @@ interface Flags {
   readonly peers?: readonly Peer[] | true
 }
 
-const names = workloads.map(({ name }) => name)
+const workloadNames = workloads.map(({ name }) => name)
 /**
  * The workloads that run only if the flag `--only` names them. `logs` takes as long as all others
  * together, and `neighbours` takes half of that time. `cells` and `join` have no targets.
@@ -50,14 +50,16 @@ function workloadsNamed(list: string): Workload[] {
     const workload = workloads.find(
       (candidate) => candidate.name.toLowerCase() === name.toLowerCase(),
     )
-    if (workload === undefined) throw new InvalidArgumentError(`Choose from ${names.join(', ')}.`)
+    if (workload === undefined)
+      throw new InvalidArgumentError(`Choose from ${workloadNames.join(', ')}.`)
     return workload
   })
 }
 
 /**
  * The peers of the services in a list. A service has one peer for each configuration that the bench
- * measures. Throws if a service is unknown.
+ * measures. Semicolons separate the services, because some names have commas. Throws if a service
+ * is unknown.
  */
 function peersNamed(list: string): Peer[] {
   return list.split(';').flatMap((name) => {
@@ -94,7 +96,7 @@ const program = new Command('npm run bench --')
   .option('--quick', 'about a minute, with smaller sizes and shorter slices')
   .option(
     '--only <names>',
-    `comma-separated workloads: ${names.join(', ')} (default: all but ${optionalWorkloads.join(', ')})`,
+    `comma-separated workloads: ${workloadNames.join(', ')} (default: all but ${optionalWorkloads.join(', ')})`,
     workloadsNamed,
   )
   .option(
@@ -156,7 +158,7 @@ async function bench({
   const chosen = [...only, ...peerWorkloads(measuredPeers)]
   const { rows, grants, violations } = await runAll(chosen, options, print)
   if (measuredPeers.length > 0) print(peerTable(rows))
-  const targetResults = compareWithTargets(rows, requestedPeers !== undefined)
+  const targetResults = compareWithTargets(rows, /* withPeers */ requestedPeers !== undefined)
   print(targetTable(targetResults))
   if (profile !== undefined) print(await profileTables(profile))
   print(`Exclusion: ${violations} violations in ${grants.toLocaleString('en')} grants.`)

@@ -67,6 +67,7 @@ function connectPipelined(connections?: number): Peer['connect'] {
     const open = load('postgres') as OpenPostgres
     const sqls: PostgresSql[] = []
     for (let i = 0; i < Math.min(connections ?? count, count); i++) {
+      // One connection, which the package neither replaces nor uses for a query about types.
       const sql = open(url, { max: 1, max_lifetime: null, fetch_types: false })
       // The package connects at the first query.
       await sql`select 1`

@@ -18,8 +18,8 @@ import { type WebSocket, WebSocketServer } from 'ws'
 const welcomeFields = '"resumed":false,"lease":15000,"grace":0,"at":0'
 const welcome = `{"type":"welcome","session":"${'x'.repeat(21)}",${welcomeFields}}`
 /**
- * Constant answers: the grant of request 1, and the confirmation of the unlock with request 2. The
- * fence has as many digits as a fence of the broker.
+ * Constant answers: the grant for the request id 1, and the confirmation of an unlock with the
+ * request id 2. The fence has as many digits as a fence of the broker.
  */
 const grantOfFirst = `{"type":"granted","id":1,"fence":${Date.now() * 1024}}`
 const unlockOfSecond = '{"type":"unlocked","id":2}'
@@ -57,8 +57,9 @@ function chain(socket: WebSocket): void {
     }
   })
   socket.on('close', () => {
-    // The newest holder died. If the whole queue was served, the next stampede begins anew.
+    // If the newest holder closes without an unlock, the next connection gets the grant.
     if (queue[granted - 1] === socket) grantNext()
+    // All connections have had their grant, so the queue of the next load begins empty.
     if (granted >= queue.length) granted = queue.length = 0
   })
 }

@@ -65,6 +65,7 @@ async function runConnection(url: string): Promise<void> {
     }
     counts.accepted++
     openWires.add(wire)
+    // The flood may have stopped while the connection was being opened.
     if (flood !== undefined) await floods[flood](wire)
     openWires.delete(wire)
     wire.destroy()

@@ -1,4 +1,4 @@
-/** Starts the server of a peer (another lock service), if this machine has its program. */
+/** Starts the server of a peer (another lock service), if this machine has the server's program. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chownSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
@@ -23,7 +23,7 @@ export function reasonToSkip({ service, server }: Peer): string | undefined {
   return `${service} is skipped because ${server.program} is missing: install the package ${server.debianPackage}`
 }
 
-/** The versions of the server and of the packages of a peer, which {@link reasonToSkip} allows. */
+/** The versions of the server and of the packages of a peer that {@link reasonToSkip} allows. */
 export function versionsOf({ server, packages }: Peer): string[] {
   if (server.kind === 'script') return [...packages]
   const program = join(folderOf(server)!, server.program)

@@ -207,6 +207,7 @@ export async function startServer(
  */
 function firstMatch(child: ChildProcess, pattern: RegExp, startMs: number): Promise<string> {
   const output: string[] = []
+  // The exit of the killed process rejects the promise.
   const timer = setTimeout(() => child.kill('SIGKILL'), startMs)
   return new Promise<string>((resolve, reject) => {
     for (const input of [child.stdout!, child.stderr!]) {

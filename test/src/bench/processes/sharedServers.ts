@@ -83,6 +83,7 @@ export class BareDriver {
     return (await answer)[0] as number
   }
 
+  /** Ends the process, which exits when its channel to this process closes. */
   end(): void {
     this.#process.disconnect()
   }
