@@ -35,7 +35,10 @@ export function chartOf(rows: readonly Row[], caption: string): string {
   return drawBars(groupsOf(rows), caption)
 }
 
-/** Draws groups of bars, with a line at the ratio 1, which is the echo server. */
+/**
+ * Draws groups of bars, with a line at the ratio 1, which is the echo server. The small numbers in
+ * the coordinates are the gaps between texts, bars and the edge of the chart.
+ */
 export function drawBars(groups: readonly BarGroup[], caption: string): string {
   const longest = Math.max(1, ...groups.flatMap(({ bars }) => bars.map(({ ratio }) => ratio)))
   /** The length of a bar with the ratio 1. */

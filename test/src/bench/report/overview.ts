@@ -12,7 +12,7 @@ const shownColumns: Readonly<Record<string, string>> = {
   '100 clients, one core': 'One lock, handed round among 100 clients',
 }
 
-/** The row of the table for Holdfast without its client library, which no user sees. */
+/** The row for Holdfast without its client library. The chart omits it: users have the library. */
 const byHand = 'Holdfast, by hand'
 
 const caption = 'Pairs of lock and unlock a second through each client library; a bare ws echo is 1'
@@ -23,6 +23,7 @@ const caption = 'Pairs of lock and unlock a second through each client library; 
  * @param page The text of `test/bench/README.md`.
  */
 export function overviewOf(page: string): string {
+  // The second line of a Markdown table separates the titles from the rows.
   const [titles = [], , ...rows] = tableOf(page)
   const groups = Object.entries(shownColumns).map(([column, title]): BarGroup => {
     const index = titles.indexOf(column)

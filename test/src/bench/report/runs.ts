@@ -3,9 +3,9 @@ import type { Row } from '../job.js'
 import { median } from '../load/statistics.js'
 
 /**
- * Returns one row for each row of the first run. A figure is the median over the runs. The range is
- * the lowest and the highest ratio to the reference of a whole run, because the median of a run is
- * far steadier than its single slices.
+ * Returns one row for each row of the first run. A figure is the median over the runs. The range
+ * goes from the run with the lowest ratio to the reference to the run with the highest ratio. The
+ * ratios of single slices do not count, because they vary far more than the medians of the runs.
  */
 export function combineRuns(runs: readonly (readonly Row[])[]): readonly Row[] {
   const [firstRun = []] = runs

@@ -6,12 +6,12 @@ import type { TargetResult } from './targets.js'
 
 /** The rows of a workload. Rows with and without a rate of pairs go into separate tables. */
 export function workloadTable({ name, title }: Workload, rows: readonly Row[]): string {
-  const rowsByKind = new Map<boolean, Row[]>()
+  const rowsByHasRate = new Map<boolean, Row[]>()
   for (const row of rows) {
     const hasRate = 'pairsPerSecond' in row.figures
-    rowsByKind.set(hasRate, [...(rowsByKind.get(hasRate) ?? []), row])
+    rowsByHasRate.set(hasRate, [...(rowsByHasRate.get(hasRate) ?? []), row])
   }
-  return [`## ${name}: ${title}\n`, ...[...rowsByKind.values()].map(tableOf)].join('\n')
+  return [`## ${name}: ${title}\n`, ...[...rowsByHasRate.values()].map(tableOf)].join('\n')
 }
 
 function tableOf(rows: readonly Row[]): string {

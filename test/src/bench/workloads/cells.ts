@@ -35,11 +35,12 @@ function jobs(): readonly Job[] {
 
 async function runJob(context: LoadContext): Promise<JobResult> {
   const { server, echo, job } = context
-  const count = param(job, 'cells')
+  const cellCount = param(job, 'cells')
   const brokers: Server[] = []
   try {
-    for (let number = 1; number <= count; number++) {
-      brokers.push(await startBroker(job, [], ['--cell', `${number}/${count}`]))
+    for (let number = 1; number <= cellCount; number++) {
+      const cellFlags = ['--cell', `${number}/${cellCount}`]
+      brokers.push(await startBroker(job, /* nodeFlags */ [], cellFlags))
     }
     const exclusion = new ExclusionCheck()
     const urls = brokers.map(({ url }) => url)

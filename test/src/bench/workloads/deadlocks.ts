@@ -9,8 +9,10 @@ import { type JobResult, type LoadContext, makeJob, param, type Workload } from 
 import { median } from '../load/statistics.js'
 import { usPerCall } from '../load/usPerCall.js'
 
-/** The number of visited scopes in each loop, which is constant so that all loops take as long. */
+/** The number of visited scopes in each loop. It is constant, so all loops take equally long. */
 const visitsPerLoop = 100_000
+/** The smallest number of calls in a loop, also at the shortest pace. */
+const minCalls = 10
 /**
  * How many times each round repeats the loops. A median of many short loops is steadier than a
  * median of few long loops, because a pause of the machine spoils one loop only.
@@ -72,7 +74,7 @@ class ScopeChainTable {
 
 async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> {
   const scopeCount = param(job, 'scopes')
-  const calls = Math.max(10, Math.floor(visitsPerLoop / pace.sizeDivisor / scopeCount))
+  const calls = Math.max(minCalls, Math.floor(visitsPerLoop / pace.sizeDivisor / scopeCount))
   const figures: Record<string, number[]> = {
     plainWaitUs: [],
     checkedWaitUs: [],

@@ -12,8 +12,8 @@ const clients = 50
 async function runJob({ server, echo, pace, job, progress }: LoadContext): Promise<JobResult> {
   const ms = pace.rounds * pace.sliceMs
   const { grants, violations } = await runHolders(server, clients, ms)
-  // The control is shorter, because the check detects this server with one of the first grants.
   progress(0.7)
+  // The control is shorter, because the check detects this server with one of the first grants.
   const control = await runHolders({ ...echo, url: `${echo.url}/yes` }, clients, ms / 4)
   if (control.violations === 0)
     throw new Error('The exclusion check did not detect a server that grants every request')

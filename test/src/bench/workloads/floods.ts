@@ -63,6 +63,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   for (let round = 0; round < pace.rounds; round++) {
     for (const [i, flood] of kinds.entries()) {
       if (flood !== undefined) await send(flooderProcess, { url: server.url, flood })
+      // A run with short slices, such as that of the tests, also waits for a shorter time.
       await pause(Math.min(settleMs, pace.sliceMs))
       const latencies = await client.run(ms)
       // Stops the flood. In a calm slice there is no flood to stop.
@@ -127,6 +128,7 @@ class PacedClient {
     this.#exclusion = exclusion
   }
 
+  /** Runs for this many ms. Resolves with the times from each request to the unlocked answer. */
   async run(ms: number): Promise<Latencies> {
     const latencies = new Latencies()
     for (const end = performance.now() + ms; performance.now() < end; await pause(pauseMs)) {
