@@ -25,7 +25,7 @@ export async function addDescribedHolders(group: HostileGroup): Promise<void> {
   }
 }
 
-/** Gives the key "crowd" the locks of `crowd`, or fewer if the limits of the broker require that. */
+/** Gives the key "crowd" the locks of `crowd`, or as many as the limits of the broker allow. */
 async function gatherCrowd(group: HostileGroup): Promise<void> {
   const { locksPerSession, messageBurst, messagesPerSecond } = group.limits
   const burst =

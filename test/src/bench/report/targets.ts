@@ -284,6 +284,7 @@ const memory: readonly Target[] = [
 ]
 
 const logs: readonly Target[] = [
+  // The workload also measures other numbers of brokers, which have no targets.
   ...[3].flatMap((brokers) => {
     const shape = `etcd, ${brokers} brokers`
     const figureOfLoad = (load: string, figure: string) => (figures: Figures) =>

@@ -91,8 +91,8 @@ async function measureJournal({ job, pace }: LoadContext): Promise<Row[]> {
       await store.append(++sequence, record)
       return performance.now() - began
     }
-    const single = await compareLatency(pace, commit, await prepareGrant(broker))
-    return [row(job, 'bare commit', single.bare), row(job, 'a grant, alone', single.own)]
+    const grant = await compareLatency(pace, commit, await prepareGrant(broker))
+    return [row(job, 'bare commit', grant.bare), row(job, 'a grant, alone', grant.own)]
   } finally {
     await broker.stop('SIGKILL')
     await store.close()

@@ -42,7 +42,7 @@ const fillerLeaseMs = 300_000
 const sampleMs = 100
 /** How long the process of the hostile clients may take to report its counts, in ms. */
 const reportMs = 2_000
-/** The time between two looks at a condition, in ms. */
+/** The time between two checks of a condition, in ms. */
 const pollMs = 20
 /** The number of sessions that fill the table at the same time. */
 const fillersAtOnce = 25
@@ -85,6 +85,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
     const clients = await Promise.all(
       Array.from({ length: good.count }, (_, i) => startGood(server.url, profile, i)),
     )
+    // The latencies without hostile clients vary little, so a third of the time is enough.
     const calm = await runPairs(clients, hostileMs[pace.name] / 3)
     progress(0.3)
     const { url } = server
@@ -149,9 +150,10 @@ async function besideHostile(
     }
   }
   const sampling = setInterval(sample, sampleMs)
-  const pairs = startPairs(clients)
+  const pairTimer = startPairs(clients)
   // Hostile clients need not go on when the broker is dead, or when no client is left to measure.
   const isOver = (): boolean => isDead || clients.every(({ lost }) => lost !== undefined)
+  // The broker may die or stall during the preparations, which then never end.
   await Promise.race([
     send(hostileProcess, { type: 'prepare', ...hostileClients }),
     pause(maxWaitMs),
@@ -160,7 +162,7 @@ async function besideHostile(
   await untilOr(isOver, hostileMs[pace.name])
   const report = await Promise.race([send(hostileProcess, { type: 'stop' }), pause(reportMs)])
   hostileProcess.kill('SIGKILL')
-  clearInterval(pairs)
+  clearInterval(pairTimer)
   await untilOr(() => isDead || clients.every(({ pending }) => pending === 0), maxWaitMs)
   clearInterval(sampling)
   await sample()
@@ -210,7 +212,7 @@ async function startGood(url: string, profile: Profile, index: number): Promise<
   return GoodClient.start(session, `good ${index}`)
 }
 
-/** Starts the pairs of all clients at their rate, spread evenly over time. */
+/** Starts the pairs of all clients at their rate, spread evenly over time. Returns the timer. */
 function startPairs(clients: readonly GoodClient[]): NodeJS.Timeout {
   let pairCount = 0
   let due = performance.now()
@@ -224,9 +226,9 @@ function startPairs(clients: readonly GoodClient[]): NodeJS.Timeout {
 
 /** Lets the good clients lock and unlock for this many ms. Returns the latencies. */
 async function runPairs(clients: readonly GoodClient[], ms: number): Promise<Latencies> {
-  const pairs = startPairs(clients)
+  const pairTimer = startPairs(clients)
   await pause(ms)
-  clearInterval(pairs)
+  clearInterval(pairTimer)
   await untilOr(() => clients.every(({ pending }) => pending === 0), maxWaitMs)
   return takeAllLatencies(clients)
 }

@@ -73,6 +73,7 @@ async function loadHandoff(context: LoadContext): Promise<JobResult> {
   const clients = await peer.connect(server.url, param(job, 'clients'), loadPackage)
   const description = { system: job.subject, serverPid: server.pid, key: 'hot' }
   const handoff = new ClientHandoff(description, clients, exclusion, { closesAtStop: peer.polls })
+  // A load that closes its clients at its stop can run for only one slice.
   const pace = peer.polls
     ? { ...context.pace, rounds: 1, sliceMs: pollSliceMs, warmUpMs: 0 }
     : context.pace

@@ -10,6 +10,8 @@ import { usPerCall } from '../load/usPerCall.js'
 
 /** How many keys each loop locks in total, so that all loops take about the same time. */
 const keysPerLoop = 100_000
+/** The smallest number of calls in a loop, also at the shortest pace. */
+const minCalls = 10
 /**
  * How many times each round repeats the loops. A median of many short loops is steadier than a
  * median of few long loops, because a pause of the machine spoils one loop only.
@@ -66,7 +68,7 @@ class TwoSessionTable {
 
 async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> {
   const keyCount = param(job, 'keys')
-  const calls = Math.max(10, Math.floor(keysPerLoop / pace.sizeDivisor / keyCount))
+  const calls = Math.max(minCalls, Math.floor(keysPerLoop / pace.sizeDivisor / keyCount))
   const figures: Record<string, number[]> = { setPairUs: [], setOneByOneUs: [], setHandOffUs: [] }
   const repeats = pace.rounds * loopsPerRound
   // The repeat -1 does not count, because it warms up the code.

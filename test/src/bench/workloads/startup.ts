@@ -4,10 +4,13 @@ import { RawSession } from '../load/rawSession.js'
 import { median } from '../load/statistics.js'
 import { startBroker } from '../processes/servers.js'
 
+/** How many measured starts stand for one round of another workload. */
+const startsPerRound = 2
+
 async function runJob({ pace, job, progress, usageOf }: LoadContext): Promise<JobResult> {
   const startMs: number[] = []
   const cpuMs: number[] = []
-  const starts = pace.rounds * 2
+  const starts = pace.rounds * startsPerRound
   // The start 0 does not count, because it reads the files from the disk.
   for (let i = 0; i <= starts; i++) {
     const began = performance.now()

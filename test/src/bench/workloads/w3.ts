@@ -34,7 +34,7 @@ const waitersEach = 10
 const pairsLoad = { sessions: 16, inFlight: 16 } as const
 
 function jobs({ sizeDivisor }: { readonly sizeDivisor: number }): readonly Job[] {
-  const memory = (fill: Fill, count: number, limits: Job['limits'] = {}): Job =>
+  const memoryJob = (fill: Fill, count: number, limits: Job['limits'] = {}): Job =>
     makeJob(
       'W3',
       `${fills[fill]}: ${grouped(count / sizeDivisor)}`,
@@ -43,11 +43,11 @@ function jobs({ sizeDivisor }: { readonly sizeDivisor: number }): readonly Job[]
       limits,
     )
   return [
-    memory('sessions', 10_000),
-    memory('held', 100_000),
-    memory('held', 1_000_000),
-    memory('waitingOnOne', 1_000_000, { waitersPerKey: 1_000_000 }),
-    memory('waitingSpread', 1_000_000),
+    memoryJob('sessions', 10_000),
+    memoryJob('held', 100_000),
+    memoryJob('held', 1_000_000),
+    memoryJob('waitingOnOne', 1_000_000, { waitersPerKey: 1_000_000 }),
+    memoryJob('waitingSpread', 1_000_000),
     makeJob('W3', 'a pair among many', 'split', { maxLocks: 1_000_000 / sizeDivisor }),
   ]
 }
@@ -137,8 +137,9 @@ async function measurePairs(context: LoadContext, maxLocks: number): Promise<Job
     held = count
     // Wait until the broker is idle, so that no garbage collection after the fill slows the pairs.
     await rssWhenIdle(context, server.pid)
-    const slices = { ...pace, rounds: Math.max(2, pace.rounds - 1) }
-    const results = await runContest({ ...context, pace: slices }, [reference, pairs])
+    // One round fewer than usual, because this job runs several contests.
+    const shorterPace = { ...pace, rounds: Math.max(2, pace.rounds - 1) }
+    const results = await runContest({ ...context, pace: shorterPace }, [reference, pairs])
     for (const { system, figures } of results) {
       rows.push({
         workload,

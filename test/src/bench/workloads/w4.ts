@@ -102,6 +102,7 @@ async function stampede(
         const ms = performance.now() - diedAt
         if (grants === 0) firstMs = ms
         exclusion?.granted(key, answer.fence)
+        // The check must know of the release before the broker can grant the lock again.
         exclusion?.released(key)
         if (++grants === clients) resolve({ firstMs, allMs: ms })
         session.unlock(answer.fence, () => {})
