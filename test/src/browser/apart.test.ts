@@ -35,7 +35,7 @@ describe('locks across two browsers and two processes', function () {
   before(async () => {
     site = await openSite()
     browser = await DevTools.launch()
-    // A context shares nothing with another context, like another browser.
+    // Two contexts share nothing with each other, as if they were two browsers.
     for (let i = 0; i < 2; i++) {
       const context = await browser.newContext()
       tabs.push(await browser.open(`${site.origin}/page.html`, context))
@@ -93,7 +93,10 @@ describe('locks across two browsers and two processes', function () {
   })
 })
 
-/** A program that waits for the lock, and holds the lock until a test kills the program. */
+/**
+ * A program that waits for the lock, and holds the lock until a test kills the program. The broker
+ * answers in order, so the request already waits when the program gets the result of the query.
+ */
 function holderProgram(url: string): string {
   return `
     import { connect } from '@holdfast/client'

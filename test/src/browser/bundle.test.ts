@@ -153,6 +153,7 @@ describe('the client bundle', () => {
     const errors = await bundled(`export { HoldfastError } from '@holdfast/client'`)
     expect(errors).to.include('LOCK_HELD').and.not.include('WebSocket')
     const retryStrategy = await bundled(`export { fixedInterval } from '@holdfast/client'`)
+    // Only the code for connections has the name of the subprotocol.
     expect(retryStrategy).not.to.include('holdfast.v1')
     expect(retryStrategy.length).to.be.below(maxRetryStrategyBytes)
   })

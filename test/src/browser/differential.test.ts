@@ -1,7 +1,7 @@
 /**
- * Compares `session.locks` with `navigator.locks` of Chromium. The same scenarios, and the same
- * random plans of lock requests, run in the same page. Their logs must be equal. At a quiet point,
- * a scenario waits until nothing more happens.
+ * Compares `session.locks` with `navigator.locks` of Chromium, in the same page. Each scenario must
+ * give its expected log with either lock manager. Each random plan of lock requests must give the
+ * same log with both. At a quiet point, a scenario waits until nothing more happens.
  */
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
@@ -81,6 +81,7 @@ describe('session.locks compared with navigator.locks', function () {
   }
 
   it('has the same log as navigator.locks for each random plan', async () => {
+    // The first number is for a quick run, and the second number is for a full run.
     const [planCount, batchSize] = [count(4, 500), count(4, 20)]
     const random = new Random(seed)
     for (let done = 0; done < planCount; done += batchSize) {

@@ -51,6 +51,7 @@ describe('a tab', function () {
     tab = await browser.open(`${site.origin}/page.html`)
   })
 
+  // The test may have closed the tab already.
   afterEach(() => tab.close().catch(() => {}))
 
   /** Lets the rival wait for the key, and runs an action. Resolves with the time of the grant. */
@@ -108,7 +109,7 @@ describe('a tab', function () {
   it('keeps its locks while it is hidden and its timers are throttled', async () => {
     await tab.call(life, 'hold', site.url, 'hidden', {}, shortTtl)
     const other = await browser.open(`${site.origin}/other.html`)
-    // The broker needs more than one lease to send three pings, and more than three to send ten.
+    // The broker sends three pings in more than one lease, and ten pings in more than three leases.
     expect(await tab.call(life, 'heldAfterPings', count(3, 10))).to.equal(true)
     expect(await eventNames()).to.deep.equal(['locked', 'visibilitychange'])
     await other.close()

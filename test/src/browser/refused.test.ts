@@ -94,6 +94,7 @@ describe('a refused page', function () {
   })
 
   it('cannot connect under another host name of the broker, unless the name is in hosts', async () => {
+    // This browser resolves another host name to the broker, as in an attack by DNS rebinding.
     const rebinding = await openChromium('--host-resolver-rules=MAP rebound.test 127.0.0.1')
     stage.onClear(() => rebinding.close())
     const rebound = (url: string) => url.replace('127.0.0.1', 'rebound.test')

@@ -12,7 +12,7 @@ export interface RecordedEvent {
   readonly held: boolean
 }
 
-/** The time between two looks at the recorded events, in ms. */
+/** The time between two checks of the recorded events, in ms. */
 const pollMs = 10
 
 let session: Session
@@ -67,7 +67,7 @@ export function startTimer(ms: number): void {
   setInterval(() => record('timer'), ms)
 }
 
-/** The events of the session, of the lock and of the page so far. */
+/** Returns the events of the session, of the lock and of the page so far. */
 export function recordedEvents(): readonly RecordedEvent[] {
   return recorded
 }
