@@ -116,6 +116,7 @@ export class Candidate {
       unlockConfirmedAt = await this.#end(leadership, confirmHeld)
     } finally {
       this.#link.mend()
+      // The signal is also aborted if the candidate closed its session, which is no loss.
       const wasLost = leadership.signal.aborted && this.#session === session
       if (wasLost) this.lossCount++
       this.tenures.push({ ...tenure, unlockConfirmedAt })

@@ -52,6 +52,7 @@ for (const engine of isFullRun ? engineNames : engineNames.slice(0, 1)) {
         ).not.to.be.empty
         // No broker has the locks of the clients of the other two brokers.
         expect(violations.filter((violation) => violation.startsWith('broker '))).to.have.length(3)
+        // The names of candidates begin with "c", and the names of observers begin with "o".
         const ofElection = violations.filter((violation) => violation.startsWith('election: '))
         expect(ofElection.filter((violation) => /: c\d .*both held/.test(violation))).not.to.be
           .empty

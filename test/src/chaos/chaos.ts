@@ -39,7 +39,7 @@ export interface FaultOutcome {
 
 /** Causes a fault, waits for its end and for all clients, and checks the world. */
 export async function runFault(world: World, fault: Fault, random: Random): Promise<FaultOutcome> {
-  // A client that moved to another broker during the last fault would stay there.
+  // A client that moved to another broker during the last fault would otherwise stay there.
   await Promise.all([
     ...world.workers.map((worker) => worker.returnToOwnBroker()),
     world.election.returnToOwnBrokers(),

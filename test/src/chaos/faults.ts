@@ -92,7 +92,7 @@ const etcdLinkFaults: Fault[] = [
     name: 'broker-cut-from-a-member',
     cause: async ({ brokers, network }, random) => {
       const i = random.below(brokers.length)
-      // The broker tries this etcd member first.
+      // The broker tries this etcd member first, so it must go over to another member.
       network.cut(`broker${i}`, `member${i}`)
       return { lastsMs: declaredDeadMs, end: async () => network.mend() }
     },
