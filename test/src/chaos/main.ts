@@ -31,10 +31,13 @@ const { values } = parseArgs({
   },
 })
 
+/** The exit code of a wrong command line, as in `sysexits.h`. */
+const usageExitCode = 64
+
 const engine = values.engine as EngineName
 if (!engineNames.includes(engine)) {
   console.error(`There is no engine ${engine}; use ${engineNames.join(' or ')}`)
-  process.exit(64)
+  process.exit(usageExitCode)
 }
 const faults = faultsOf(engine)
 const only = values.only?.split(',')
@@ -43,7 +46,7 @@ if (unknownFault !== undefined) {
   console.error(
     `Unknown fault ${unknownFault}. The faults are ${faults.map(({ name }) => name).join(', ')}`,
   )
-  process.exit(64)
+  process.exit(usageExitCode)
 }
 const seed = values.seed === undefined ? processSeed : Number(values.seed)
 const random = new Random(seed)
@@ -91,7 +94,7 @@ try {
   await world.close()
 }
 
-/** A delay in ms as text; undefined is the delay of what never happened. */
+/** A delay in ms as text; undefined if the expected event never happened. */
 function formatDelay(value: number | undefined): string {
   return value === undefined ? 'not at all' : `after ${Math.round(value)} ms`
 }
@@ -118,5 +121,6 @@ function tableOf(allOutcomes: readonly FaultOutcome[]): string {
 function formatTimes(values: readonly number[]): string {
   if (values.length === 0) return '—'
   const sorted = [...values].sort((a, b) => a - b)
-  return `${Math.round(sorted[sorted.length >> 1]!)} (${Math.round(sorted.at(-1)!)})`
+  const median = sorted[Math.floor(sorted.length / 2)]!
+  return `${Math.round(median)} (${Math.round(sorted.at(-1)!)})`
 }

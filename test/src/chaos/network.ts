@@ -22,7 +22,7 @@ export interface Network {
   placeOf(machine: Machine): Place
   /**
    * Resolves with the address by which the machine `from` reaches the address `url` of the machine
-   * `to`.
+   * `to`. May start a proxy between the two machines.
    */
   address(from: Machine, to: Machine, url: string): Promise<string>
   close(): Promise<void>
@@ -34,6 +34,7 @@ let networkCount = 0
 export class NamespaceNetwork implements Network {
   readonly #machines: readonly Machine[]
   readonly #bridge: string
+  /** The namespace of each machine, without the clients, which run outside of all namespaces. */
   readonly #names: ReadonlyMap<Machine, string>
   readonly #subnet = freeNet()
   #cuts: (readonly [Machine, Machine])[] = []

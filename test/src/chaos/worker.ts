@@ -86,6 +86,7 @@ export class Worker {
     await this.pause()
     await this.#session?.close()
     this.#kept = undefined
+    // The close of the session also ended the kept lock, which is no loss by a fault.
     this.losses.length = 0
     await this.connect()
     this.work()
