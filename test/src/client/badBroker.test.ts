@@ -86,6 +86,7 @@ async function resultOfFrame(text: string): Promise<string> {
   if (isFailed !== socket.dropped)
     throw new Error(`the session and its socket disagree after ${text.slice(0, 300)}`)
   const result = isFailed ? messagesOf(errors.at(-1)) : 'handled'
+  // The timers do not fire, so only the client's own calculation can end the lock.
   clock.stop(longMs)
   if (lock.held)
     throw new Error(`the client held its lock beyond its ttl after ${text.slice(0, 300)}`)
@@ -223,6 +224,7 @@ describe('a session whose broker sends invalid messages', () => {
     const scene = await openScene({ reconnect: [0, 0, 0, 0, 0, 0, 0] }, welcome({ lease: 300_000 }))
     const { session, network, clock } = scene
     for (let i = 0; i < 5; i++) {
+      // Every second connection lasts longer than a minute, so three in a row never fail early.
       if (i % 2 === 0) clock.advance(60_001)
       network.last.deliver(invalidMessage)
       clock.advance(0)
@@ -284,6 +286,7 @@ describe('a broker that sends impossible messages', () => {
   it('cannot grant a request that the client did not send, by a message or by a snapshot', async () => {
     const scene = await openScene({ reconnect: false })
     const requesting = codeOf(scene.session.lock('k', { ttl: 1_000 }))
+    // The client sends the request at the end of the turn of the event loop, so not yet.
     scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
     expect(await requesting).to.equal('UNAVAILABLE')
 
@@ -347,6 +350,7 @@ describe('a broker that sends impossible messages', () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene)
     scene.socket.end()
+    // The client reconnects after this time.
     scene.clock.advance(50)
     scene.socket.accept()
     scene.socket.deliver(welcomeWithGrace({ session: 'another', resumed: true }))

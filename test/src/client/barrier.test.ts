@@ -42,6 +42,7 @@ describe('session.barrier', () => {
     expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 1 }])
     // The last party arrived while the cancel was under way.
     socket.deliver({ type: 'passed', id: 1 })
+    // The signal is aborted already, so the client sends nothing for the next call.
     expect(await codeOf(session.barrier('k', { parties: 2, signal: controller.signal }))).to.equal(
       'ABORTED',
     )
@@ -84,6 +85,7 @@ describe('session.barrier', () => {
     await turn()
     const reconnected = reconnect(scene)
     expect(await codeOf(sent)).to.equal('SESSION_EXPIRED')
+    // A call that was not sent before the loss is sent in the new session.
     const unsent = scene.session.barrier('k', { parties: 2 })
     await reconnected
     scene.socket.deliver(welcome({ session: 's2' }))

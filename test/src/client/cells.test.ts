@@ -195,6 +195,7 @@ describe('the merged query of cells', () => {
       { held: [held('a', 1), held('c', 2)], waiting: [], heldCount: 9, waitingCount: 0 },
       { held: [held('b', 1), held('d', 2)], waiting: [], heldCount: 2, waitingCount: 0 },
     ]
+    // The first cell has seven more locks, all after c. One of them may have a key before d.
     const page = mergePages(pages, 4)
     expect(page.held.map(({ key }) => key)).to.deep.equal(['a', 'b', 'c'])
     expect(page.heldCount).to.equal(11)

@@ -74,6 +74,7 @@ describe('closing a session', () => {
     const { session, socket, clock, network } = await openScene()
     socket.end()
     await session.close()
+    // Longer than any delay after which a client would reconnect.
     clock.advance(60_000)
     expect(network.sockets.length).to.equal(1)
     expect(clock.timers).to.equal(0)
@@ -236,6 +237,7 @@ describe('closing a session', () => {
     scene.session.on('lost', () => {
       closing = scene.session.close()
     })
+    // The close code for an expired session.
     scene.socket.end(4410)
     await closing
     scene.clock.advance(60_000)

@@ -76,6 +76,7 @@ describe('connecting', () => {
       [4400, 'BAD_MESSAGE'],
       [1007, 'BAD_MESSAGE'],
       [1009, 'BAD_MESSAGE'],
+      // The broker supports another subprotocol. The last code is unknown to the client.
       [4406, 'UNAVAILABLE'],
       [4499, 'UNAVAILABLE'],
     ]
@@ -93,6 +94,7 @@ describe('connecting', () => {
 
   it('rejects with UNAVAILABLE when another kind of server answers', async () => {
     const answers: ((scene: ReturnType<typeof stage>) => void)[] = [
+      // The server accepts the connection without a subprotocol, or with another subprotocol.
       ({ network }) => network.last.accept(''),
       ({ network }) => network.last.accept('chat'),
       ({ network }) => {
@@ -112,6 +114,7 @@ describe('connecting', () => {
         network.last.accept()
         clock.advance(10_000)
       },
+      // The server does not even accept the connection.
       ({ clock }) => clock.advance(10_000),
     ]
     for (const answer of answers) {
@@ -206,7 +209,7 @@ describe('connecting', () => {
     expect(await codeOf(connectIn(url, options, environment))).to.equal('UNAVAILABLE')
   })
 
-  it('chooses whether its connections keep the process alive', async () => {
+  it('lets ref and unref decide whether the connections of the session keep the process alive', async () => {
     const scene = await openScene({ unref: true, grace: 'lease' }, welcomeWithGrace())
     const calls: string[] = []
     const record = { ref: () => calls.push('ref'), unref: () => calls.push('unref') }

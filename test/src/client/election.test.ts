@@ -148,6 +148,7 @@ describe('session.campaign', () => {
     expect(await codeOf(scene.session.campaign('k'))).to.equal('INVALID_OPTION')
     await turn()
     expect(scene.socket.newMessages()).to.have.length(1)
+    // A plain lock of the same key is no campaign, so the client does not refuse the request.
     void scene.session.lock('k')
     controller.abort()
     expect(await codeOf(first)).to.equal('ABORTED')
@@ -186,6 +187,7 @@ describe('session.campaign', () => {
     expect(scene.socket.newMessages().map(({ type }) => type)).not.to.include('proclaim')
   })
 
+  /** A value that contains itself, so the value has no JSON. */
   const cycle: unknown[] = []
   cycle.push(cycle)
   const badCalls: readonly (readonly [string, unknown, unknown, string])[] = [

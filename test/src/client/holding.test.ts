@@ -269,6 +269,7 @@ describe('holding a lock with a grace', () => {
     const scene = await openScene({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
     scene.clock.stop(8_000)
+    // Fires the timers that are late.
     scene.clock.advance(0)
     expect(scene.socket.dropped).to.equal(false)
     scene.socket.deliver({ type: 'ping', n: 1 })
@@ -282,6 +283,7 @@ describe('holding a lock with a grace', () => {
     const scene = await openScene({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
     scene.clock.stop(8_000)
+    // After the pause, the client waits for a tenth of the lease until it drops the connection.
     scene.clock.advance(999)
     expect(scene.socket.dropped).to.equal(false)
     scene.clock.advance(1)

@@ -95,6 +95,7 @@ describe('locking', () => {
 
   it('refuses invalid arguments before it sends anything', async () => {
     const { session, socket } = await openScene()
+    // A key has at most 512 bytes of UTF-8, and metadata has at most 4 KiB of JSON.
     const circle: Record<string, unknown> = {}
     circle['self'] = circle
     const invalidCalls: [unknown, object | undefined, string][] = [
@@ -165,6 +166,7 @@ describe('locking', () => {
     const failing = codeOf(session.lock('b', { signal, timeout: 5 }))
     const shared = session.singleflightLock('c', { signal })
     await turn()
+    // The requests of one signal share one listener.
     expect(getEventListeners(signal, 'abort')).to.have.length(1)
     socket.deliver({ type: 'granted', id: 1, fence: 1 }, failed(2, 'LOCK_TIMEOUT'))
     socket.deliver({ type: 'granted', id: 3, fence: 3 })
@@ -181,6 +183,7 @@ describe('locking', () => {
     const { session, socket, clock } = await openScene()
     const requesting = session.lock('a', { timeout: 1_000 })
     await turn()
+    // One ms before the client itself times out, as the next test shows.
     clock.advance(1_249)
     expect(await stateOf(requesting)).to.equal('pending')
     socket.deliver({ type: 'granted', id: 1, fence: 9 })
@@ -205,6 +208,7 @@ describe('locking', () => {
     const { session, socket, clock } = await openScene()
     const requesting = session.tryLock('a')
     await turn()
+    // Longer than the 250 ms that the client adds to the timeout of another request.
     clock.advance(900)
     socket.deliver({ type: 'granted', id: 1, fence: 9 })
     expect((await requesting).held).to.equal(true)
@@ -285,6 +289,7 @@ describe('locking', () => {
 
   it('splits the requests of a turn into frames that the broker accepts', async () => {
     const { session, socket } = await openScene()
+    // The metadata has 4,000 bytes, so the requests together need more than one frame of 64 KiB.
     const metadata = 'é'.repeat(2_000)
     for (let i = 0; i < 40; i++) void session.lock(`k${i}`, { metadata })
     await turn()

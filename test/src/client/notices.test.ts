@@ -160,6 +160,7 @@ describe('onContended', () => {
       { type: 'contended', fence: 7, waiting: 3 },
     )
     await requesting
+    // The client calls the callback by a timer, so that the caller gets the lock first.
     clock.advance(1)
     expect(order).to.deep.equal(['lock', 'contended'])
     expect(notices).to.deep.equal([{ waiting: 3 }])

@@ -135,6 +135,7 @@ describe('a session in a page', () => {
   it('checks its deadlines first when the page wakes', async () => {
     const { clock, page, events, lock } = await openOnPage()
     const { signal } = lock
+    // The lease is over, but its timer has not fired.
     clock.stop(10_000)
     expect(signal.aborted).to.equal(false)
     page.wake()
@@ -165,6 +166,7 @@ describe('a session in a page', () => {
     const page = new FakePage()
     const connecting = connectIn(url, {}, { ...environment, page }).catch((e: Error) => e)
     await turn()
+    // The code of a browser for every connection that ended without a close frame.
     network.last.end(1006)
     const error = (await connecting) as HoldfastError
     expect(error.code).to.equal('UNAVAILABLE')
