@@ -18,6 +18,7 @@ import {
   welcome,
 } from '../support/scriptedSession.js'
 
+/** The welcome of a new session, from a broker whose clock shows another time. */
 const newWelcome = welcome({ session: 's2', at: 10 })
 
 /** The hosts that the client has tried to connect to, in order. Each host is one letter. */
@@ -257,6 +258,7 @@ describe('reconnecting', () => {
   })
 
   it('reconnects after every other close code', async () => {
+    // Codes of WebSocket, a slow reader (4308), an expired session (4410), and an unknown code.
     for (const code of [1006, 1011, 1012, 1013, 4308, 4410, 4999]) {
       const scene = await openScene()
       scene.socket.end(code)
@@ -280,6 +282,7 @@ describe('reconnecting', () => {
     network.last.end()
     network.last.end()
     clock.advance(10)
+    // At first a and b; after the drop, b, c and a in one round, and b in the next round.
     expect(triedHosts(network.sockets)).to.equal('abbcab')
     network.last.accept()
     network.last.deliver(newWelcome)

@@ -192,6 +192,7 @@ describe('resuming a session', () => {
     scene.socket.deliver(resumed)
     await turn()
     scene.clock.advance(4_000)
+    // The broker received the hello at 90,000, and the newest message 4,000 ms later.
     acknowledge(scene, 94_000)
     // 8,050 ms have passed since the grant: twice 4,000 ms, and the 50 ms of `reconnect`.
     scene.clock.advance(leaseMs - 1 - 8_050)
@@ -322,6 +323,7 @@ describe('resuming a session', () => {
   it('does not resume a session that the broker has ended', async () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { fence: 7 })
+    // The close code for an expired session.
     scene.socket.end(4410)
     expect(lock.held).to.equal(false)
     scene.clock.advance(50)

@@ -219,6 +219,7 @@ describe('holding a lock with a ttl', () => {
     expect(await codeFor(100, undefined)).to.equal('INVALID_TIMEOUT')
     expect(await codeOf(lock.refresh(0))).to.equal('INVALID_TTL')
     void lock.unlock()
+    // For an unlocked lock, the call resolves immediately.
     expect(await codeFor(400, 500)).to.equal('none')
   })
 
@@ -233,6 +234,7 @@ describe('holding a lock with a ttl', () => {
     scene.clock.advance(1)
     await turn()
     expect(scene.socket.sent.at(-1)).to.deep.equal({ type: 'refresh', id: 2, fence: 1 })
+    // By default, the timeout is also a third of the ttl.
     scene.clock.advance(300)
     expect(await stateOf(running)).to.equal('LOCK_TIMEOUT')
   })

@@ -240,6 +240,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     await turn()
     controller.abort()
     expect(await code).to.equal('ABORTED')
+    // In a snapshot, `fence` is the first fence of a lock, and `presentFence` is its newest fence.
     const item = { id: 1, key: 'k', mode: 'exclusive', fence: 5, presentFence: 9 }
     await resume(scene, { type: 'granted', id: 2, fence: 9 }, snapshot([item]))
     expect([lock.mode, lock.fence, lock.held]).to.deep.equal(['shared', 9, true])
