@@ -95,7 +95,7 @@ export const oneClock: Rule = (files) => {
     .flatMap((file) => bannedNamesIn(file, timeAndRandomness))
 }
 
-/** The files of the client that only Node loads. */
+/** The files of the client that only Node loads: its WebSocket, and the fast path for frames. */
 const clientOnNode = /^client\/src\/(websocket|platform\/webSocket)\/node(Frames)?\.ts$/
 
 /** The shared package, the client except two files, and the dashboard run in browsers. */

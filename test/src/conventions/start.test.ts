@@ -1,6 +1,6 @@
 /**
- * `npm start`, as a user runs it: it prints the URL of the broker, and ends with all its processes
- * when npm gets a signal. Also the arguments of `npm run demo:browser`.
+ * Tests `npm start` as a user runs it: it prints the URL of the broker, and ends with all its
+ * processes when npm gets a signal. Also tests the arguments of `npm run demo:browser`.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'

@@ -41,7 +41,10 @@ after(async () => {
   if (folder !== undefined) await rm(folder, { recursive: true, force: true })
 })
 
-/** Copies the sources with an old file in each package, and makes tarballs of the copy. */
+/**
+ * Copies the sources with an old file in each package, and makes tarballs of the copy. The build
+ * before the packing must remove the old files, so no tarball may have such a file.
+ */
 async function packCopy(): Promise<Tarballs> {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-packaging-'))
   const copy = join(folder, 'copy')
