@@ -1,7 +1,7 @@
 /**
- * The types that the processes of the bench share. A workload is a list of jobs. For each job, the
- * bench starts a broker, an echo server (which has no locks) and a load generator, each in a
- * process of its own. The generator compares several contestants, such as the broker and the echo
+ * The types that the processes of the bench share. A workload is a list of jobs. Each job has three
+ * processes: a broker, an echo server, which has no locks, and a load generator. The generator
+ * compares several contestants, such as the broker and the echo
  * server. The contestants take turns: each runs for one slice of time. The results of a job are
  * rows of a table.
  */
@@ -137,6 +137,7 @@ export interface LoadContext extends Assignment {
   readonly usageOf: (pid: number) => Promise<Usage>
 }
 
+/** A list of jobs, and the load of each job. */
 export interface Workload {
   readonly name: string
   readonly title: string

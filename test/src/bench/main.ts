@@ -25,6 +25,7 @@ import { type RunOptions, runJob } from './run.js'
 import { workloads } from './workloads/index.js'
 import { peerWorkloads } from './workloads/peers.js'
 
+/** The parsed flags of the command line. */
 interface Flags {
   readonly quick?: boolean
   readonly only?: readonly Workload[]
@@ -182,7 +183,7 @@ async function bench({
   if (violations > 0) process.exitCode = 1
 }
 
-interface AllOptions extends Omit<RunOptions, 'onProgress'> {
+interface RunAllOptions extends Omit<RunOptions, 'onProgress'> {
   /** A job runs if its shape contains one of these texts; undefined for all jobs. */
   readonly shapes: readonly string[] | undefined
   /** How often each job runs. */
@@ -192,7 +193,7 @@ interface AllOptions extends Omit<RunOptions, 'onProgress'> {
 /** Runs the jobs of these workloads, and prints the table of each workload. */
 async function runAll(
   chosen: readonly Workload[],
-  options: AllOptions,
+  options: RunAllOptions,
   print: (text: string) => void,
 ): Promise<{ rows: Row[]; grants: number; violations: number }> {
   const isSelected = ({ shape }: Job): boolean =>

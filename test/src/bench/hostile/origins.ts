@@ -1,7 +1,7 @@
 /**
  * Distributes the sessions of a job (one run of a load) over principals (authenticated users) and
- * addresses, so that the sessions stay within the limits of the broker's profile, a named set of
- * limits.
+ * addresses. Therefore the sessions stay within the limits of the broker's profile, which is a named
+ * set of limits.
  */
 import type { BrokerLimits, Profile } from '@holdfast/server'
 import { defaultsOf } from '@holdfast/server/internal'
@@ -13,6 +13,7 @@ import { tokenOf } from '../job.js'
  */
 const sessionsEach = { principal: 20, address: 10 }
 
+/** What a session is: a measured client, a filler of the lock table, or a hostile client. */
 export type Role = 'good' | 'filler' | 'hostile'
 
 /**

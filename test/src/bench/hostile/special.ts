@@ -1,6 +1,6 @@
 /**
  * The kinds of hostile clients that use upgrades, scopes, sets, `once`, elections, barriers and
- * notices, and the kinds whose deadlines all pass in the same millisecond. A scope is one logical
+ * notices. Also the kinds whose deadlines all pass in the same millisecond. A scope is one logical
  * task of a session; a request in a scope is checked for deadlocks. A follower is a call of `once`
  * that gets the value of another call. A fence is the number of a grant. The ttl is how long a lock
  * lasts without a refresh.

@@ -124,6 +124,7 @@ function figuresOf(
   }
 }
 
+/** The pairs per second in a slice. */
 function rate({ pairs, seconds }: Slice): number {
   return pairs / seconds
 }

@@ -63,6 +63,7 @@ export class EchoPairs implements Contestant {
   }
 }
 
+/** A connection to the echo server, which measures the time of each round trip. */
 class EchoSocket {
   /** The number of messages that are under way at the same time. */
   readonly inFlight: number

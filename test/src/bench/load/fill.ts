@@ -111,6 +111,7 @@ export async function rssWhenIdle({ usageOf, pace }: LoadContext, pid: number): 
   for (let i = 0; i < maxSamples && stableSamples < stableSamplesWanted; i++) {
     await new Promise((resolve) => setTimeout(resolve, pauseMs))
     const { rssBytes } = await usageOf(pid)
+    // One five-hundredth is 0.2 %.
     stableSamples = Math.abs(rssBytes - last) < last / 500 ? stableSamples + 1 : 0
     last = rssBytes
   }

@@ -1,7 +1,7 @@
 /**
- * A mixed load: readers and writers of common keys, locks with a ttl that are refreshed, requests
- * that time out, requests that are aborted, and watches that report these changes. The ttl is how
- * long a lock lasts without a refresh; a fence is the number of a grant.
+ * A mixed load. Its requests read and write common keys, refresh locks with a ttl, time out, or are
+ * aborted, and its watches report these changes. The ttl is how long a lock lasts without a refresh;
+ * a fence is the number of a grant.
  */
 import type { Endpoint } from '../job.js'
 import type { Contestant } from './contest.js'
@@ -22,6 +22,7 @@ const blockedKey = 'mix:blocked'
 /** The longest timeout of a request for the blocked key, in ms. */
 const longestTimeout = 5
 
+/** How many requests of each kind have succeeded as expected, and how many events have arrived. */
 export interface MixedCounts {
   reads: number
   writes: number

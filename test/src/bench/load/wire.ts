@@ -20,6 +20,15 @@ export interface WireListener {
 
 /** The kinds of WebSocket frames (RFC 6455, section 5.2). */
 const opcodes = { continuation: 0x0, text: 0x1, close: 0x8, ping: 0x9 } as const
+/**
+ * The second byte of a frame has the length of a payload below 126 bytes. For a longer payload, the
+ * second byte has one of these codes: the length follows in two bytes, or in eight bytes.
+ */
+const lengthCodes = { twoBytes: 126, eightBytes: 127 } as const
+/** The largest payload of a ping, in bytes. */
+const maxPingBytes = 125
+/** The beginning of a response that accepts the upgrade. */
+const accepted = 'HTTP/1.1 101'
 
 export class Wire {
   readonly #socket: Socket
@@ -67,7 +76,7 @@ export class Wire {
 
   /** Sends `count` WebSocket pings with the largest payload. */
   sendPings(count: number): void {
-    const frame = this.#frame(opcodes.ping, /* isLast */ true, 'x'.repeat(125))
+    const frame = this.#frame(opcodes.ping, /* isLast */ true, 'x'.repeat(maxPingBytes))
     this.#socket.write(Buffer.concat(Array.from({ length: count }, () => frame)))
   }
 
@@ -116,13 +125,13 @@ export class Wire {
   #frame(opcode: number, isLast: boolean, text: string): Buffer {
     const length = text.length
     // The payload begins after two bytes, two more bytes of a longer length, and the mask of four.
-    const start = length < 126 ? 6 : 8
+    const start = length < lengthCodes.twoBytes ? 6 : 8
     const frame = Buffer.allocUnsafe(start + length)
     // 0x80 marks the last fragment in the first byte, and a masked payload in the second byte.
     frame[0] = (isLast ? 0x80 : 0) | opcode
-    if (length < 126) frame[1] = 0x80 | length
+    if (length < lengthCodes.twoBytes) frame[1] = 0x80 | length
     else if (length < 65_536) {
-      frame[1] = 0x80 | 126
+      frame[1] = 0x80 | lengthCodes.twoBytes
       frame.writeUInt16BE(length, 2)
     } else
       throw new RangeError(
@@ -160,6 +169,7 @@ export class Wire {
   }
 }
 
+/** The opcode of a frame, and where its payload begins and ends in the received bytes. */
 interface Frame {
   readonly opcode: number
   readonly start: number
@@ -167,19 +177,18 @@ interface Frame {
 }
 
 /**
- * The frame that begins at the offset `at`; undefined if the frame has not arrived completely. A
- * payload below 126 bytes has its length in the second byte. There, 126 announces a length of 16
- * bits, and 127 a length of 64 bits.
+ * The frame that begins at the offset `at`; undefined if the frame has not arrived completely. The
+ * payload follows the first two bytes, or the two or eight bytes of a longer length.
  */
 function readFrame(data: Buffer, at: number): Frame | undefined {
   if (data.length < at + 2) return undefined
   let start = at + 2
   let length = data[at + 1]! & 0x7f
-  if (length === 126) {
+  if (length === lengthCodes.twoBytes) {
     if (data.length < at + 4) return undefined
     length = data.readUInt16BE(at + 2)
     start = at + 4
-  } else if (length === 127) {
+  } else if (length === lengthCodes.eightBytes) {
     if (data.length < at + 10) return undefined
     length = Number(data.readBigUInt64BE(at + 2))
     start = at + 10
@@ -218,7 +227,7 @@ export function openWire(url: string, subprotocol: string, localAddress?: string
     // The server sends nothing else before the client's hello, so this chunk is the response only.
     socket.once('data', (answer) => {
       socket.off('error', reject)
-      if (answer.toString('latin1', 0, 12) === 'HTTP/1.1 101') resolve(new Wire(socket))
+      if (answer.toString('latin1', 0, accepted.length) === accepted) resolve(new Wire(socket))
       else reject(new Error(`${url} refused the upgrade: ${answer.toString('latin1', 0, 60)}`))
     })
   })

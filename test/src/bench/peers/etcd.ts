@@ -2,13 +2,15 @@
  * The peer etcd, through the package `etcd3`. The package cannot wait for a held key, so these
  * clients poll. (The fence of a lock is undefined, because the locks of the package have none.)
  *
- * The peer has two configurations. One uses the locks of the package, each of which makes a lease
- * of etcd. The other uses one transaction for each lock, and one lease for all locks of a client.
+ * The peer has two configurations. The first uses the locks of the package, and each lock makes a
+ * lease of etcd. The second uses one transaction for each lock, and one lease for all locks of a
+ * client.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { HeldLock, LockClient } from '../load/clientPairs.js'
 import type { LoadPackage, Peer, ProgramServer } from './peer.js'
 
+/** The parts of the package `etcd3` that this file uses. */
 interface Etcd3Package {
   readonly Etcd3: new (
     options: object,

@@ -5,6 +5,7 @@
 import type { LockClient } from '../load/clientPairs.js'
 import type { Peer } from './peer.js'
 
+/** The parts of the package `live-mutex` that this file uses. */
 interface LiveMutex {
   readonly Broker: new (options: object) => { ensure(): Promise<unknown> }
   readonly Client: new (options: object) => Client

@@ -5,7 +5,10 @@
 import type { HeldLock, LockClient } from '../load/clientPairs.js'
 import type { Peer } from './peer.js'
 
-/** A program may send a header and provide an object; the bench passes null for both. */
+/**
+ * The parts of the package `mutex-server` that this file uses. A program may send a header and
+ * provide an object; the bench passes null for both.
+ */
 interface MutexServerPackage {
   readonly MutexServer: new () => {
     open(port: number, handler: (acceptor: Acceptor) => Promise<void>): Promise<void>

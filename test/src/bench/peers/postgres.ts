@@ -16,6 +16,7 @@ import { manySessionShapes, uncontendedShapes } from './shapes.js'
 /** How many connections the sessions share in the configuration with few connections. */
 const fewConnections = 8
 
+/** The parts of the package `pg` that this file uses. */
 interface PgPackage {
   readonly Client: new (options: object) => PgClient
 }

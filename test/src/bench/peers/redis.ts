@@ -24,6 +24,7 @@ const pollMs = 10
 const release = `if redis.call('get', KEYS[1]) == ARGV[1]
   then return redis.call('del', KEYS[1]) else return 0 end`
 
+/** The methods of a client of `ioredis` that this file uses; `defineCommand` adds `releaseLock`. */
 interface Redis {
   set(...args: (string | number)[]): Promise<string | null>
   defineCommand(name: string, options: { numberOfKeys: number; lua: string }): void
@@ -44,6 +45,7 @@ const server: ProgramServer = {
   url: (port) => `redis://127.0.0.1:${port}`,
 }
 
+/** Makes the function `lock` of a client. */
 type LockOf = (redis: Redis, load: LoadPackage) => LockClient['lock']
 
 function connectWith(lockOf: LockOf, enableAutoPipelining: boolean): Peer['connect'] {
