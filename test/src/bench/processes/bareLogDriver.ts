@@ -1,6 +1,6 @@
 /**
  * Measures the largest rate of a command log on etcd without a broker. (The command log orders the
- * commands of brokers.) This program appends commands in batches like a broker, keeps a fixed
+ * commands of brokers.) The program appends commands in batches like a broker, keeps a fixed
  * number of commands under way, and follows the log. Usage: `bareLogDriver.js ENDPOINTS NAME
  * INFLIGHT`.
  */
@@ -30,8 +30,10 @@ let waiting = 0
 let underWay = 0
 /** The number of commands that the log has delivered since `go`. */
 let delivered = 0
+/** Whether new commands replace the delivered commands: from `go` to `stop`. */
 let isRunning = false
 let isAppending = false
+/** Called when the log has delivered all commands after `stop`. */
 let onSettled = (): void => {}
 
 engine.follow(0, {

@@ -15,6 +15,7 @@ import type { AddressInfo } from 'node:net'
 import { subprotocol } from '@holdfast/shared'
 import { type WebSocket, WebSocketServer } from 'ws'
 
+/** The welcome of every session. Its session id has as many characters as an id of the broker. */
 const welcomeFields = '"resumed":false,"lease":15000,"grace":0,"at":0'
 const welcome = `{"type":"welcome","session":"${'x'.repeat(21)}",${welcomeFields}}`
 /**

@@ -1,8 +1,8 @@
 /**
- * A hostile client without a token, in a process of its own. The client floods a broker with new
- * WebSocket connections or with hellos as fast as the broker answers, or watches all keys and reads
- * no events. The parent process starts and stops the flood, and gets the numbers of accepted and
- * refused connections.
+ * A hostile client without a token, in a process of its own. The client opens new WebSocket
+ * connections, or sends hellos, as fast as the broker answers. As a slow reader, the client watches
+ * all keys and reads no events. The parent process starts and stops the flood, and gets the numbers
+ * of accepted and refused connections.
  */
 import { setPriority } from 'node:os'
 import { subprotocol } from '@holdfast/shared'
@@ -26,6 +26,7 @@ const connectionsAtOnce = 32
 /** The number of watches of a slow reader. Each watch reports every change. */
 const watchCount = 20
 
+/** The open connections, which the process drops when the flood stops. */
 const openWires = new Set<Wire>()
 let flood: Flood | undefined
 let counts = { accepted: 0, refused: 0 }

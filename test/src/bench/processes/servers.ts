@@ -85,6 +85,7 @@ export class Server implements Endpoint {
   }
 }
 
+/** The fields of a job that decide how its broker starts. */
 type BrokerJob = Pick<
   Job,
   'limits' | 'journal' | 'profile' | 'principals' | 'heapMiB' | 'watchesLoop'

@@ -14,6 +14,7 @@ export interface Usage {
 /** The length of a tick in `/proc/PID/stat`: 10 ms on every Linux that Node supports. */
 const tickUs = 10_000
 
+/** Whether this machine has `/proc`. */
 export const hasProc: boolean = existsSync('/proc/self/stat')
 
 /** The usage of a process and its children (such as the backends of a database), from `/proc`. */

@@ -94,6 +94,7 @@ export class Figures {
   }
 }
 
+/** The names of the systems in the rows of most workloads. */
 const byHand = 'holdfast, by hand'
 const library = 'holdfast, client'
 const echo = 'ws echo'

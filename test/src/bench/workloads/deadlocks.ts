@@ -53,6 +53,7 @@ class ScopeChainTable {
   }
 
   #open(session: string): void {
+    // The workload reaches none of these limits.
     const limits = { locks: 10_000, answers: 1_024, waitersPerKey: 100_000 }
     const client = { principal: '', name: undefined, lease: 15_000, grace: 0, secret: undefined }
     const names = { handshakeId: session, session, ownerBroker: '' }

@@ -21,6 +21,8 @@ import { RawSession } from '../load/rawSession.js'
 const target = { sessions: 18_000, leaseMs: 15_000 }
 /** The number of sessions of a run at full size. */
 const fullSize = 3_000
+/** The smallest number of sessions, at the shortest pace. */
+const minSessions = 10
 /** The number of sessions that are opened at the same time. */
 const openedAtOnce = 25
 /** The shortest lease that the broker allows, in ms. */
@@ -58,7 +60,7 @@ const systems: readonly (readonly [string, OpenSession])[] = [
 ]
 
 function jobs({ sizeDivisor }: { readonly sizeDivisor: number }): readonly Job[] {
-  const sessions = Math.max(10, Math.round(fullSize / sizeDivisor))
+  const sessions = Math.max(minSessions, Math.round(fullSize / sizeDivisor))
   return [
     makeJob('idle', 'sessions that hold nothing', 'split', { sessions, locks: 0 }),
     makeJob('idle', 'sessions that hold a lock each', 'split', { sessions, locks: 1 }),

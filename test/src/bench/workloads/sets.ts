@@ -29,6 +29,7 @@ class TwoSessionTable {
   constructor(keyCount: number) {
     const keys = Array.from({ length: keyCount }, (_, i) => `account:${i}`)
     this.#items = keys.map((key) => ({ key, mode: 'exclusive' }))
+    // The workload reaches none of these limits.
     const limits = { locks: 10_000, answers: 1_024, waitersPerKey: 100_000 }
     const client = { principal: '', name: undefined, lease: 15_000, grace: 0, secret: undefined }
     for (const session of ['a', 'b']) {

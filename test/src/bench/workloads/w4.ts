@@ -25,6 +25,7 @@ const key = 'stampede'
  */
 const settleMs = 250
 
+/** The times of one stampede, in ms. */
 interface Stampede {
   /** The time from the death of the holder to the first grant. */
   readonly firstMs: number

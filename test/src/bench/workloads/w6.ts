@@ -1,7 +1,7 @@
 /**
- * W6: the cost of the client library in the process of the client. W6 runs the same pairs (a lock
- * and its unlock) with the library and with frames by hand, and compares the CPU times of the load
- * generator.
+ * W6: the cost of the client library in the process of the client. W6 runs the same pairs with the
+ * library and with frames by hand, and compares the CPU times of the load generator. A pair is a
+ * lock and its unlock.
  */
 import {
   type Job,
