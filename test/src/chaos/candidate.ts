@@ -125,6 +125,7 @@ export class Candidate {
 
   /** Publishes up to two values as the leader. */
   async #publish(leadership: Leadership, confirmHeld: () => boolean): Promise<void> {
+    // From 0 to 2 values, each after a random pause.
     for (let remaining = this.#random.below(3); remaining > 0; remaining--) {
       await sleep(this.#random.below(10))
       if (!confirmHeld()) return

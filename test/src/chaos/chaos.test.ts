@@ -23,6 +23,7 @@ const needsOf: Readonly<Record<EngineName, readonly Need[]>> = {
   etcd: ['etcd'],
   postgres: ['postgres', 'setpriv'],
 }
+/** How often each test causes its fault. */
 const rounds = isFullRun ? 2 : 1
 
 // The oracle is the same over each engine, so a quick run tests the oracle over one engine.

@@ -50,6 +50,7 @@ export async function runFault(world: World, fault: Fault, random: Random): Prom
     broker: world.brokerOf(worker),
     lossCount: worker.losses.length,
   }))
+  // The resolution is far below the half lease with which the longest stall is compared.
   const stalls = monitorEventLoopDelay({ resolution: 20 })
   stalls.enable()
   const startedAt = performance.now()

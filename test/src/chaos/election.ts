@@ -17,6 +17,10 @@ import { itemsSince } from './itemsSince.js'
 
 /** The key of the election. */
 export const electionKey = 'election'
+/** The time between two checks of the candidates, and of the observers, in ms. */
+const pollMs = { candidates: 10, observers: 20 }
+/** How long an observer waits before it opens a new session, in ms. */
+const reopenMs = 20
 /** The number of candidates for each broker. */
 const candidatesPerBroker = 2
 
@@ -54,7 +58,8 @@ export class Election {
 
   /** Resolves when each candidate has led `count` times. */
   async waitForLeaderships(count: number): Promise<void> {
-    while (this.#candidates.some(({ tenures }) => tenures.length < count)) await sleep(10)
+    while (this.#candidates.some(({ tenures }) => tenures.length < count))
+      await sleep(pollMs.candidates)
   }
 
   /**
@@ -69,7 +74,7 @@ export class Election {
   async findViolations(since: bigint, settleMs: number): Promise<string[]> {
     const endAt = performance.now() + settleMs
     while (this.#observers.some(({ seesLeader }) => seesLeader) && performance.now() < endAt)
-      await sleep(20)
+      await sleep(pollMs.observers)
     const history = this.#historySince(since)
     return [
       ...findFenceViolations(history.tenures),
@@ -151,7 +156,7 @@ class Observer {
         // The session has ended, or no broker was reached. The faults cause such errors.
         if (!(error instanceof HoldfastError)) throw error
       }
-      await sleep(20)
+      await sleep(reopenMs)
     }
   }
 

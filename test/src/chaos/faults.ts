@@ -30,6 +30,7 @@ export interface ActiveFault {
 
 /** A time after which the other brokers have declared a paused or isolated broker dead, in ms. */
 const declaredDeadMs = 2 * deadMs
+/** The numbers of all brokers of a world. */
 const allBrokers = [0, 1, 2]
 
 function etcdOf({ store }: World): EtcdStore {

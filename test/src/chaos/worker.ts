@@ -177,7 +177,7 @@ export class Worker {
     // The lock was granted and lost before the client received the grant, so the client never used
     // the lock.
     if (!lock.held) return undefined
-    // The worker uses the lock only while `held` is true.
+    // The worker uses the lock for up to 3 ms, but only while `held` is true.
     let givenUpAt = grantedAt
     await sleep(this.#random.below(4))
     if (lock.held) givenUpAt = process.hrtime.bigint()

@@ -26,6 +26,10 @@ const brokerCount = 3
 /** The number of workers (clients that use locks) for each broker. */
 const workersPerBroker = 3
 const sharedKeys = ['a', 'b', 'c']
+/** The time between two queries at a broker that does not have the expected answer, in ms. */
+const pollMs = 100
+/** The time between two attempts to query a broker, in ms. */
+const retryMs = 50
 /** How long a function of this file waits for brokers or workers before it fails, in ms. */
 const stepTimeoutMs = 30_000
 
@@ -264,7 +268,7 @@ export class World {
       if (waitingCount > 0) lines.push(`and ${waitingCount} waiting requests`)
       const text = lines.join('\n')
       if (text === expected || performance.now() > endAt) return text
-      await sleep(100)
+      await sleep(pollMs)
     }
   }
 }
@@ -281,7 +285,7 @@ async function queryAt(url: string): Promise<QueryResult> {
     } catch (error) {
       if (performance.now() > endAt) throw error
     }
-    await sleep(50)
+    await sleep(retryMs)
   }
 }
 
