@@ -17,6 +17,7 @@ import { openSite, type Site } from './site.js'
 
 type ScriptResult = Pick<Script, 'log' | 'quietPoints'>
 
+/** The module on the site whose functions run in the page. */
 const script = '/built/browser/inPage/differential.js'
 /** The number of turns of a random plan. */
 const turnsOfPlan = 12

@@ -14,6 +14,7 @@ import { DevTools, type Tab } from './devtools.js'
 import type { RecordedEvent } from './inPage/life.js'
 import { openSite, type Site } from './site.js'
 
+/** The module on the site whose functions run in the page. */
 const life = '/built/browser/inPage/life.js'
 /**
  * Chromium lets the timers of a hidden page fire only once a minute. With this flag, this

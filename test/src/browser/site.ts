@@ -20,6 +20,7 @@ export interface Site {
   close(): Promise<void>
 }
 
+/** The content types by the endings of paths. */
 const types: Record<string, string> = {
   '.html': 'text/html; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',

@@ -14,6 +14,10 @@ export interface RecordedEvent {
 
 /** The time between two checks of the recorded events, in ms. */
 const pollMs = 10
+/** The interval of a timer that the browser throttles in a hidden page, in ms. */
+const throttledMs = 50
+/** How many times the client refreshes a lock in each ttl. */
+const refreshesPerTtl = 4
 
 let session: Session
 let lock: Lock | undefined
@@ -38,7 +42,10 @@ export async function hold(
   session = await connect(url, { WebSocket: WatchedWebSocket, ...options })
   const granted = await session.lock(key, { ttl })
   lock = granted
-  if (ttl !== undefined) void granted.autoRefresh({ interval: ttl / 4, timeout: ttl / 4 })
+  if (ttl !== undefined) {
+    const interval = ttl / refreshesPerTtl
+    void granted.autoRefresh({ interval, timeout: interval })
+  }
   record('locked')
   granted.signal.addEventListener('abort', () => record(`aborted: ${granted.lost?.reason}`))
   for (const event of ['jeopardy', 'resumed', 'newSession', 'lost', 'closed'] as const) {
@@ -80,7 +87,7 @@ export async function untilRecorded(event: string): Promise<void> {
 }
 
 /**
- * Waits until the broker has sent this many pings while no timer of 50 ms fired, because the
+ * Waits until the broker has sent this many pings without a timer of the page in between. The
  * browser throttles the timers of a hidden page. Resolves with whether the lock is still held.
  */
 export function heldAfterPings(count: number): Promise<boolean> {
@@ -88,7 +95,7 @@ export function heldAfterPings(count: number): Promise<boolean> {
     let pings = 0
     setInterval(() => {
       pings = 0
-    }, 50)
+    }, throttledMs)
     onPing = () => {
       pings++
       if (pings === count) resolve(lock?.held === true)
