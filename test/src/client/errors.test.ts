@@ -12,6 +12,7 @@ import {
   welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
+/** An answer of the broker that refuses a request. */
 const failed = (id: number, code: string) => ({ type: 'failed', id, code, message: 'no' })
 
 /** The error with which the promise rejects. */

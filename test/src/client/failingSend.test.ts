@@ -9,6 +9,7 @@ import { expect } from 'chai'
 import { stage, turn, url, welcome, welcomeWithGrace } from '../support/scriptedSession.js'
 import { ScriptedSocket } from '../support/scriptedSocket.js'
 
+/** The error that `ws` throws without its native addon. */
 const failure = new TypeError('bufferUtil.mask is not a function')
 
 /** A stage whose sockets throw when they send a text of more than `maxUnits` UTF-16 units. */

@@ -14,6 +14,7 @@ import {
   welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
+/** The `pong` that a client sends by itself has the number 0, and answers no `ping`. */
 const pong = { type: 'pong', n: 0 }
 /** The client must send a `pong` after this time, if its session holds or waits for a lock. */
 const engagedMs = 4_000

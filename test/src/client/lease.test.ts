@@ -17,6 +17,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 
+/** The times of both clocks at the beginning. They differ, so that no test can confuse them. */
 const start: ClockTimes = { monotonic: 1_000, wall: 9_000 }
 
 /** The times of both clocks this many ms after the start. */

@@ -71,7 +71,9 @@ function uint32(value: number): Buffer {
   return bytes
 }
 
+/** A text whose length has two bytes of its own in a frame. */
 const long = 'l'.repeat(200)
+/** A text whose length has eight bytes of its own in a frame. */
 const longest = 'm'.repeat(70_000)
 
 /** Streams of frames; the reading of each must not depend on where the stream is cut. */
