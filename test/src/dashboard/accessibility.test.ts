@@ -53,6 +53,7 @@ describe('the dashboard, as a checker of accessibility sees it,', function () {
 
   it('passes axe-core when there are no locks', async () => {
     const { url } = await stage.broker()
+    // The broker has no lock with this key and no session with this id.
     await check(url, pagesWith('unknown', 'unknown'), ['phone'])
   })
 

@@ -12,7 +12,10 @@ function stats(counts: Partial<LockStats>): LockStats {
 /** The wall clock when the monotonic clock is 0, in ms. */
 const epoch = 1_000_000
 
-/** The counters of a broker at a time, in ms by the monotonic clock. */
+/**
+ * The counters of a broker at a time, in ms by the monotonic clock. The last three numbers do not
+ * matter to these tests.
+ */
 function sample(now: number, counts: Partial<LockStats>) {
   return { wall: epoch + now, now, stats: stats(counts), held: 1, waiting: 2, roundTrip: 3 }
 }
@@ -105,6 +108,7 @@ describe('the formats of the dashboard', () => {
 
   it('replace the middle of a long key, and keep whole characters', async () => {
     const { shortenMiddle } = await load('format')
+    // A text of up to 48 characters stays. Of a longer text, 27 and 20 characters stay.
     const key = `documents/${'folder/'.repeat(10)}chapter-42`
     expect(shortenMiddle('x'.repeat(48))).to.equal('x'.repeat(48))
     expect(shortenMiddle(key)).to.equal('documents/folder/folder/fol…er/folder/chapter-42')

@@ -7,6 +7,7 @@ import type { HeldInfo, LockEvent, QueryResult, WaitingInfo } from '@holdfast/cl
 import { expect } from 'chai'
 import { type LockModel, load } from './modules.js'
 
+/** The class of the model, which a hook loads from the built dashboard. */
 let Model: new (now: () => number) => LockModel
 
 /** A held lock. */
@@ -82,6 +83,7 @@ describe('the lock model of the dashboard', () => {
     ])
     now = 2_000
     model.onEvent(event('locked', { ...held('f', 6), ...limits }))
+    // The first five locks end so long after 1,000, when the state arrived.
     expect(ends()).to.deep.equal([
       ...[
         [1, 6_000],
@@ -140,6 +142,7 @@ describe('the lock model of the dashboard', () => {
   })
 
   it('adds an unknown lock when its leader proclaims a value', () => {
+    // The broker has one lock, which the state does not list.
     begin(model, [], 1)
     model.onEvent(event('proclaimed', { ...held('a', 1), election: true, value: 2 }))
     expect(contentOf(model)).to.deep.equal(['a: 1 <-'])
@@ -182,6 +185,7 @@ describe('the lock model of the dashboard', () => {
   })
 
   it('ignores the former fence of an upgraded lock in an older query result', () => {
+    // The broker has the locks of "a" and "b", which the state does not list.
     begin(model, [], 2)
     const query = model.beginQuery()
     model.onEvent(event('upgraded', held('a', 5, 's1')))

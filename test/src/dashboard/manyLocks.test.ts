@@ -10,6 +10,7 @@ import { count } from '../support/counts.js'
 import type { DashboardPage } from './dashboardPage.js'
 import { DashboardPages } from './dashboardPages.js'
 
+/** The number of locks in a quick run, and in a full run. */
 const lockCount = count(1_500, 10_000)
 const lockCountText = lockCount.toLocaleString('en-US')
 /** More rows than the page draws: the visible rows and some rows beyond the edges. */

@@ -52,8 +52,8 @@ describe('the example with the dashboard in the page about the shell', function 
     await page.getByLabel('Token').press('Enter')
     await dashboardPage.waitForState('Live')
     // The job must hold the lock before the second command asks for the lock. The test looks for
-    // the lock in the list of all locks, because the overview may not show a lock that the job got
-    // before the page was open.
+    // the lock in the list of all locks. The overview may not show a lock that the job got before
+    // the page was open.
     await page.getByRole('link', { name: 'Locks', exact: true }).click()
     await page.getByRole('link', { name: 'nightly-report' }).first().waitFor()
     const waiter = Holdfast.start(stage, wait!, { env })

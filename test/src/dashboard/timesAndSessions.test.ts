@@ -158,8 +158,10 @@ describe('the page of a session, in Chromium,', function () {
       ...{ Lease: '40 s', Grace: '5 s' },
     })
     const { page } = dashboardPage
-    await page.setViewportSize({ width: 375, height: 812 })
-    expect(await page.evaluate(() => document.documentElement.scrollWidth)).to.equal(375)
+    const phone = { width: 375, height: 812 }
+    await page.setViewportSize(phone)
+    const pageWidth = await page.evaluate(() => document.documentElement.scrollWidth)
+    expect(pageWidth).to.equal(phone.width)
     dashboardPage.expectNoProblems()
   })
 
