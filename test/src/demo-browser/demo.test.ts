@@ -39,6 +39,7 @@ describe('the browser demo', function () {
   beforeEach(async () => {
     ada = await visit(ada, 'Ada')
     grace = await visit(grace, 'Grace')
+    // Both users open the first document.
     await ada.click('[data-id="1"]')
     await grace.click('[data-id="1"]')
   })
@@ -49,8 +50,8 @@ describe('the browser demo', function () {
   })
 
   /**
-   * Opens the demo for a user in the tab of the test before, because a new tab costs three times as
-   * much CPU time as a new page. A test may have closed the tab.
+   * Opens the demo for a user in the tab of the test before, if that test has not closed the tab. A
+   * new tab costs three times as much CPU time as a new page.
    */
   async function visit(tab: Page | undefined, user: string): Promise<Page> {
     const address = `${demo.url}?name=${user}`
@@ -110,6 +111,7 @@ describe('the browser demo', function () {
     expect(await write(20)).to.equal(200)
     // The same holder may write again.
     expect(await write(20)).to.equal(200)
+    // The server answers a lower fence with 409, and an invalid fence with 400.
     expect(await write(19)).to.equal(409)
     expect(await write(Number.NaN)).to.equal(400)
     // The URL of the demo ends with "/", so the path is "//" here. This path is not a valid URL,

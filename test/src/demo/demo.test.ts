@@ -1,5 +1,5 @@
 /**
- * Tests that the demo shows a grant that the broker pushes to a waiter, the kill of a worker, and
+ * Tests the demo. It must show a grant that the broker pushes to a waiter, the kill of a worker, and
  * the grant for the next waiter. The demo must end by itself. A fence is the number of a grant.
  */
 import { spawn } from 'node:child_process'
@@ -15,6 +15,7 @@ interface Line {
   readonly fence: number | undefined
 }
 
+/** The actions of the printed events. A line has a time, a name, an action, a key and a fence. */
 const actions = 'asks|takes|waits|gets|unlocks|is killed|loses'
 const pattern = new RegExp(`^ +[\\d.]+ {2}(\\w+) +(${actions}) +(\\w+)(?: +fence (\\d+))?`)
 
@@ -61,6 +62,7 @@ describe('the demo', () => {
   })
 
   it('refuses an invalid number of seconds', async () => {
+    // The exit code of a wrong command line.
     expect((await runDemo('--seconds', 'soon')).code).to.equal(64)
   })
 })
