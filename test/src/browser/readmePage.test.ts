@@ -1,7 +1,7 @@
 /**
  * Tests the web page that a reader of client/README.md can copy, in two windows of a real browser.
- * The broker allows pages of this machine. Only the URL of the broker differs from the text, because
- * the port of the text may be in use.
+ * The broker allows pages of this machine. Only the URL of the broker differs from the text,
+ * because the port of the text may be in use.
  */
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'

@@ -1,7 +1,7 @@
 /**
  * Makes a project like that of a user: the project has the packages, installed from their tarballs,
- * and the programs of `test/consumers`. The parent folder of the project has the bundlers, compilers
- * and test runners. `npm ci` installs these tools once in `test/consumers`.
+ * and the programs of `test/consumers`. The parent folder of the project has the bundlers,
+ * compilers and test runners. `npm ci` installs these tools once in `test/consumers`.
  */
 import { spawn } from 'node:child_process'
 import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'

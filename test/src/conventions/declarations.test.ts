@@ -1,6 +1,6 @@
 /**
- * Tests that the declarations of the client compile for a user whose compiler has neither the newest
- * libraries nor the types of Node. The compiler also checks the declarations of packages.
+ * Tests that the declarations of the client compile for a user whose compiler has neither the
+ * newest libraries nor the types of Node. The compiler also checks the declarations of packages.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,7 +1,7 @@
 /**
  * Finds the names that a source file uses, and the lines where the file is asynchronous. Reads the
- * syntax tree, because a comment, a string or a property may also have the name of a global, such as
- * `process`.
+ * syntax tree, because a comment, a string or a property may also have the name of a global, such
+ * as `process`.
  */
 import { parse } from '@babel/parser'
 import type { SourceFile } from './repository.js'

@@ -1,6 +1,6 @@
 /**
- * Tests the demo. It must show a grant that the broker pushes to a waiter, the kill of a worker, and
- * the grant for the next waiter. The demo must end by itself. A fence is the number of a grant.
+ * Tests the demo. It must show a grant that the broker pushes to a waiter, the kill of a worker,
+ * and the grant for the next waiter. The demo must end by itself. A fence is the number of a grant.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,7 +1,7 @@
 /**
  * Distributes the sessions of a job (one run of a load) over principals (authenticated users) and
- * addresses. Therefore the sessions stay within the limits of the broker's profile, which is a named
- * set of limits.
+ * addresses. Therefore the sessions stay within the limits of the broker's profile, which is a
+ * named set of limits.
  */
 import type { BrokerLimits, Profile } from '@holdfast/server'
 import { defaultsOf } from '@holdfast/server/internal'

@@ -1,7 +1,7 @@
 /**
  * Starts an etcd cluster of three members or a PostgreSQL, and brokers that share a command log
- * there. (The command log orders the commands of the brokers.) Also starts "bare drivers", which use
- * the same storage without a broker. The operating system chooses the cores of these processes.
+ * there. (The command log orders the commands of the brokers.) Also starts "bare drivers", which
+ * use the same storage without a broker. The operating system chooses the cores of these processes.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
