@@ -12,6 +12,7 @@ export class BrokerProcess {
   readonly #place: Place
   readonly #flags: readonly string[]
   #process: ChildProcess | undefined
+  /** The port of the broker; 0 before the first start, so that the system chooses a port. */
   #port = 0
   /** The lines that the broker wrote to standard error. */
   readonly errorLines: string[] = []
@@ -37,6 +38,7 @@ export class BrokerProcess {
       '--port',
       `${this.#port}`,
     ]
+    // By `setpriv`, the operating system kills the broker when the process of the test ends.
     const commandLine = [
       ...command,
       'setpriv',

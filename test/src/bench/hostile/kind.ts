@@ -76,7 +76,11 @@ export class HostileGroup {
     return this.#sessionCount++
   }
 
-  /** Opens a session that `prepare` uses, and that reads all answers. */
+  /**
+   * Opens a session that `prepare` uses, and that reads all answers.
+   *
+   * @param fields Further fields of its `hello`, as JSON text that begins with a comma.
+   */
   async openPlainSession(fields = ''): Promise<RawSession> {
     const { hello, address } = sourceOf(this.profile, 'hostile', this.nextIndex())
     const session = await RawSession.open(this.url, `${hello},"lease":${leaseMs}${fields}`, address)
@@ -112,7 +116,7 @@ export class HostileGroup {
   }
 }
 
-/** Acquires a lock that is free or shared, and resolves with its fence. */
+/** Acquires a lock that the broker can grant at once, and resolves with the fence of the lock. */
 export function acquire(session: RawSession, key: string, fields = ''): Promise<number> {
   return new Promise((resolve, reject) => {
     const onAnswer = ({ type, fence, code }: { type: string; fence: number; code?: string }) =>
@@ -123,7 +127,10 @@ export function acquire(session: RawSession, key: string, fields = ''): Promise<
   })
 }
 
-/** Metadata of the largest size, as JSON text. The size includes the two quotes. */
+/**
+ * The field `metadata` with a value of the largest size, as JSON text that begins with a comma. The
+ * size includes the two quotes.
+ */
 export function largeMetadata({ metadataBytes }: BrokerLimits): string {
   return `,"metadata":"${'m'.repeat(metadataBytes - 2)}"`
 }

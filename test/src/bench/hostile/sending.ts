@@ -28,6 +28,7 @@ async function resumeAgain(session: HostileSession, group: HostileGroup): Promis
   for (let attempt = 1; !group.isOver; attempt++) {
     const resume = `,"resume":{"session":"${sessionId}","secret":"${secret}","try":${attempt}}`
     const resumed = await group.openSession(index, `,"grace":"lease"${resume}`)
+    // The broker has ended the session, and opened a new one instead of the resume.
     if (resumed.welcome.session !== sessionId) break
     secret = resumed.welcome.secret
     group.drop(resumed)

@@ -40,6 +40,7 @@ export interface ProgramServer {
   readonly debianPackage: string
   /** Prepares the data folder, if the program needs that. */
   readonly prepare?: (folder: string, run: RunProgram) => void
+  /** The arguments of the program, for this port and this data folder. */
   readonly args: (port: number, folder: string) => readonly string[]
   /** Matches the output of a server that is ready. */
   readonly ready: RegExp

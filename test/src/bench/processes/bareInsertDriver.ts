@@ -15,6 +15,7 @@ const command = JSON.stringify({
 })
 const batch = Array.from({ length: Number(commandCount) }, () => command).join()
 
+// One connection, because one insert is under way at a time.
 const sql = postgres(url, { max: 1, onnotice: () => {} })
 let isRunning = false
 

@@ -23,6 +23,7 @@ export function generate({
   const child = fork(generator, {
     // `taskset` starts Node on the core, and Node then runs the generator.
     ...(canPin && { execPath: 'taskset', execArgv: ['-c', String(core), process.execPath] }),
+    // Figures may be NaN, which JSON does not have.
     serialization: 'advanced',
     // Node must not print warnings about the code of the peers' packages.
     env: { ...process.env, NODE_NO_WARNINGS: '1' },

@@ -49,6 +49,7 @@ function topOf({ nodes, samples, timeDeltas }: CpuProfile): string {
 /** The name of a function and its file. */
 function nameOf({ functionName, url }: { functionName: string; url: string }): string {
   const name = functionName === '' ? '(anonymous)' : functionName
+  // Leaves out the folders that contain the repository.
   const file = url.replace(/^.*\/(node_modules|server|shared)\//, '$1/')
   return file === '' ? name : `${name} (${file})`
 }

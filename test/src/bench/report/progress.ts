@@ -32,6 +32,9 @@ function bar(jobs: number): Progress {
   }
 }
 
+/**
+ * Formats the number of finished jobs with one digit after the point, because it grows in parts.
+ */
 function oneDigit(value: number, _options: unknown, kind: string): string {
   return kind === 'value' ? value.toFixed(1) : String(value)
 }

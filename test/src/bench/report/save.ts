@@ -11,7 +11,9 @@ export const resultsFolder: string = fileURLToPath(
 )
 
 export interface Results {
+  /** When the run began, as an ISO time. */
   readonly began: string
+  /** How long the run took. */
   readonly seconds: number
   readonly command: string
   readonly machine: Machine
