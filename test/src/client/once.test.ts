@@ -1,7 +1,7 @@
 /**
  * Tests `session.once` against a scripted broker: what the client sends, and which value each
- * caller gets. Other tests are about a function that throws, a value that cannot be sent, and a
- * lost lock. The grace is the time for which the broker keeps a session without a connection.
+ * caller gets. Also tests a function that throws, a value that cannot be sent, and a lost lock. The
+ * grace is the time for which the broker keeps a session without a connection.
  */
 import type { HoldfastError, OnceOptions, Run } from '@holdfast/client'
 import { expect } from 'chai'
@@ -167,7 +167,7 @@ describe('session.once', () => {
     expect(await codeOf(value)).to.equal('LOCK_LOST')
   })
 
-  it('rejects the runner with SESSION_CLOSED when the session is closed', async () => {
+  it('rejects a running call and a waiting call when the session is closed', async () => {
     const { session, socket } = await openScene()
     const { run, runs } = controlledRun()
     const running = session.once('k', run)
@@ -181,7 +181,7 @@ describe('session.once', () => {
     expect(runs).to.have.lengthOf(1)
   })
 
-  it('rejects the runner when its session is lost, and sends a waiting call again', async () => {
+  it('rejects a running call when its session is lost, and sends a waiting call again', async () => {
     const scene = await openScene()
     const { run } = controlledRun()
     const running = scene.session.once('k', run)

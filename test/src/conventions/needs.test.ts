@@ -1,7 +1,7 @@
 /**
- * A test may need a program or a permission of the machine. If the machine does not have what the
- * test needs, the test is skipped. In CI the test fails instead, if CI can install the program. CI
- * must install all needed programs.
+ * Tests the needs of tests. A test may need a program or a permission of the machine. Without it,
+ * the test is skipped. In CI the test fails instead, if CI can install the program. CI must install
+ * all needed programs.
  */
 import { assert } from 'chai'
 import { lackOf, type Machine, packageFor } from '../support/needs.js'

@@ -1,8 +1,8 @@
 /**
- * The packages as a user installs them. In a quick run, the tests check the files of the
- * tarballs, and that all entries can be imported. In a full run, the tests also make the
- * tarballs, install them in an empty folder and run the command. `src/consumers` tests the packages
- * with compilers, bundlers and test runners.
+ * Tests the packages as a user installs them. A quick run checks the files of the tarballs, and
+ * that all entries can be imported. A full run also makes the tarballs, installs them in an empty
+ * folder and runs the command. `src/consumers` tests the packages with compilers, bundlers and test
+ * runners.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,7 +1,7 @@
 /**
- * The reporter of the tests. The tests run mocha with the reporter on planted tests, and check the
- * exit code and the last lines, which CI and developers read. A lane runs one group of test folders
- * after the other.
+ * Tests the reporter of the test runs: runs mocha with the reporter on planted tests, and checks
+ * the exit code and the last lines, which CI and developers read. A lane runs one group of test
+ * folders after the other.
  */
 import { spawn } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'

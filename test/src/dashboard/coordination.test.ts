@@ -182,6 +182,7 @@ describe('the dashboard in Chromium shows', function () {
         await dashboardPage.waitForRows('Locks', ['account/1deadlock', 'account/2deadlock'])
         await dashboardPage.go('#/coordination')
         const scopes = page.getByRole('region', { name: 'Scopes' }).getByRole('row')
+        // The row 0 is the heading, and the rows of the two scopes follow.
         await scopes.nth(2).waitFor()
         expect(await scopes.nth(1).textContent()).to.match(/^ann.*account\/1account\/2/)
         await dashboardPage.go('#/lock/account%2F1')

@@ -85,6 +85,7 @@ describe('the dashboard in Chromium', function () {
     await dashboardPage.waitForText('Held, 2 waiting')
     // The page saw the end of ann's lock, and the grant of bob's lock.
     const history = dashboardPage.page.getByRole('region', { name: 'Last grants' }).getByRole('row')
+    // The row 0 is the heading.
     await history.nth(2).waitFor()
     expect(await history.nth(1).textContent()).to.match(/bob.*held/)
     expect(await history.nth(2).textContent()).to.match(/ann.*unlocked/)

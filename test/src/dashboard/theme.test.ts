@@ -11,6 +11,7 @@ const rules = [...text.matchAll(/:root[^{]*\{([^{}]*)\}/g)].map(
       [...(body ?? '').matchAll(/--([\w-]+): ([^;]+);/g)].map(([, name, value]) => [name, value]),
     ),
 )
+/** The default theme, the dark theme that the user chose, and the dark theme of the system. */
 const [light, dark, darkBySystem] = rules
 
 /** The smallest contrast of a text, and of an edge or a focus ring, in level AA of WCAG. */
