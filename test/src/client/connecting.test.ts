@@ -19,7 +19,7 @@ import {
   welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
-describe('connecting', () => {
+describe('connect', () => {
   it('offers the subprotocol and sends hello with the options', async () => {
     const scene = stage()
     const options = { token: 't', name: 'n', lease: 4_000, grace: 'lease' } as const

@@ -2,7 +2,7 @@
 import { expect } from 'chai'
 import { acquireLock, openScene, reportedBy } from '../support/scriptedSession.js'
 
-describe('listening to a session', () => {
+describe('a session with listeners', () => {
   it('calls listeners in the order in which they were added, with the details', async () => {
     const { session, socket } = await openScene()
     const calls: string[] = []

@@ -194,7 +194,7 @@ describe('onContended', () => {
   })
 })
 
-describe('watching a queue', () => {
+describe('a watch of a queue', () => {
   const info = { key: 'k', mode: 'shared', session: 's', since: 2, request: 5 } as const
 
   it('passes the waiting requests of all parts with the state, and then the events', async () => {

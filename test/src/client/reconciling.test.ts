@@ -11,7 +11,7 @@ import { acquireLock, codeOf, reconnect, stateOf, turn } from '../support/script
 /** Marks a part of a snapshot that is not the last part. */
 const more = true
 
-describe('reconciling after a resume', () => {
+describe('a client after a resume', () => {
   it('loses locks that are not in the snapshot', async () => {
     const scene = await openGraced()
     const lostLock = await acquireLock(scene, { fence: 7 })

@@ -26,7 +26,7 @@ function triedHosts(sockets: readonly { readonly url: string }[]): string {
   return sockets.map((socket) => socket.url.slice('ws://'.length)[0]).join('')
 }
 
-describe('reconnecting', () => {
+describe('a client that loses its connection', () => {
   it('opens a new session, and repeats requests with the rest of their timeouts', async () => {
     const scene = await openScene()
     const controller = new AbortController()

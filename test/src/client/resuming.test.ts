@@ -29,7 +29,7 @@ const leaseMs = 9_699
 /** Marks a part of a snapshot that is not the last part. */
 const more = true
 
-describe('resuming a session', () => {
+describe('a client that resumes a session', () => {
   it('sends the newest secret, acknowledges immediately, and keeps its locks', async () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { fence: 7 })

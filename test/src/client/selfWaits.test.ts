@@ -46,7 +46,7 @@ async function scene(options: ConnectOptions = {}, welcomeMessage: Welcome = wel
   return { session, warnings, pass, hold, network, clock }
 }
 
-describe('waiting for a lock that the same session holds', () => {
+describe('a session that waits for its own lock', () => {
   it('warns once after 5 s, and keeps waiting', async () => {
     const { session, warnings, pass, hold } = await scene({ name: 'billing-3' })
     await hold('k')

@@ -6,7 +6,7 @@
 import { expect } from 'chai'
 import { codeOf, openScene, stateOf, turn } from '../support/scriptedSession.js'
 
-describe('singleflight', () => {
+describe('singleflightLock', () => {
   it('sends one request for all callers before the grant, and one unlock when the last unlocks', async () => {
     const { session, socket } = await openScene()
     const requesting = [1, 2, 3].map(() => session.singleflightLock('k'))

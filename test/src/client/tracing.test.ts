@@ -28,7 +28,7 @@ function recordingTracer(): { readonly calls: string[]; readonly tracer: Tracer 
   return { calls, tracer }
 }
 
-describe('tracing a session', () => {
+describe('a session with a tracer', () => {
   it('reports the request, the grant and the end, once each', async () => {
     const { calls, tracer } = recordingTracer()
     const scene = await openScene({ tracer })

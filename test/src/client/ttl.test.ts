@@ -18,7 +18,7 @@ const ttlMs = 939
 /** How long the client counts a ttl of 5,000 ms, in ms: without 1 % and a margin of 101 ms. */
 const longTtlMs = 4_849
 
-describe('holding a lock with a ttl', () => {
+describe('a client that holds a lock with a ttl', () => {
   it('counts the ttl of an immediate grant from when the client sent the request', async () => {
     const scene = await openScene()
     scene.clock.advance(3_000)

@@ -10,7 +10,7 @@ import { openScene, reconnect, turn, welcome } from '../support/scriptedSession.
 /** The fields of a held lock in states and events. */
 const info = { key: 'k', mode: 'exclusive', session: 's', fence: 1, since: 2 }
 
-describe('watching keys', () => {
+describe('a session that watches keys', () => {
   it('passes the complete state first, and then the events', async () => {
     const { session, socket } = await openScene()
     const events: WatchEvent[] = []
@@ -76,7 +76,7 @@ describe('watching keys', () => {
     ])
   })
 
-  it('can begin and end without a connection', async () => {
+  it('begins and ends watches without a connection', async () => {
     const scene = await openScene()
     const ended = scene.session.watch('ended', () => {})
     await turn()
