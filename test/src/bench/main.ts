@@ -39,8 +39,8 @@ interface Flags {
 
 const workloadNames = workloads.map(({ name }) => name)
 /**
- * The workloads that run only if the flag `--only` names them. `logs` takes as long as all others
- * together, and `neighbours` takes half of that time. `cells` and `join` have no targets.
+ * The workloads that run only if the flag `--only` names them. `logs` takes as long as all default
+ * workloads together, and `neighbours` takes half of that time. `cells` and `join` have no targets.
  */
 const optionalWorkloads = ['logs', 'join', 'neighbours', 'cells']
 const defaultWorkloads = workloads.filter(({ name }) => !optionalWorkloads.includes(name))

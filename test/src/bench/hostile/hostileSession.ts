@@ -105,7 +105,7 @@ export class HostileSession {
     return ++this.#id
   }
 
-  /** Reads the output of the broker in this way from now on. */
+  /** From now on, reads the output of the broker as `reading` says. */
   read(reading: Reading): void {
     switch (reading) {
       case 'attentively':

@@ -62,10 +62,10 @@ export class Wire {
    */
   sendInFragments(text: string): void {
     const last = text.length - 1
-    const parts = Array.from(text, (character, i) =>
+    const fragments = Array.from(text, (character, i) =>
       this.#frame(i === 0 ? opcodes.text : opcodes.continuation, i === last, character),
     )
-    this.#socket.write(Buffer.concat(parts))
+    this.#socket.write(Buffer.concat(fragments))
   }
 
   /** Sends `count` frames with this text in one write. */

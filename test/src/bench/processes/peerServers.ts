@@ -42,15 +42,21 @@ export async function startPeer(peer: Peer): Promise<Server> {
     return startServer(pinned(serverCore, process.execPath, args), { ready: /^ready$/, url })
   }
   const user = isRoot() && server.user !== undefined ? idsOf(server.user) : undefined
-  const data = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
-  if (user !== undefined) chownSync(data, user.uid, user.gid)
+  const dataFolder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
+  if (user !== undefined) chownSync(dataFolder, user.uid, user.gid)
   const programs = folderOf(server)!
-  server.prepare?.(data, (program, args) => {
-    execFileSync(join(programs, program), args, { stdio: 'ignore', cwd: data, ...user })
+  server.prepare?.(dataFolder, (program, args) => {
+    execFileSync(join(programs, program), args, { stdio: 'ignore', cwd: dataFolder, ...user })
   })
-  const command = pinned(serverCore, join(programs, server.program), server.args(port, data))
-  const cleanUp = (): void => rmSync(data, { recursive: true, force: true })
-  return startServer(command, { ready: server.ready, url, cwd: data, ...user, onExit: cleanUp })
+  const command = pinned(serverCore, join(programs, server.program), server.args(port, dataFolder))
+  const cleanUp = (): void => rmSync(dataFolder, { recursive: true, force: true })
+  return startServer(command, {
+    ready: server.ready,
+    url,
+    cwd: dataFolder,
+    ...user,
+    onExit: cleanUp,
+  })
 }
 
 function isRoot(): boolean {

@@ -198,8 +198,8 @@ export async function startServer(
   const child = spawn(program, args, { ...options, stdio: ['ignore', 'pipe', 'pipe', ...channel] })
   endWithParent(child)
   if (onExit !== undefined) child.once('exit', onExit)
-  const found = await firstMatch(child, ready, startMs)
-  return new Server(child, url ?? found)
+  const match = await firstMatch(child, ready, startMs)
+  return new Server(child, url ?? match)
 }
 
 /**

@@ -43,15 +43,15 @@ export function drawBars(groups: readonly BarGroup[], caption: string): string {
   const longest = Math.max(1, ...groups.flatMap(({ bars }) => bars.map(({ ratio }) => ratio)))
   /** The length of a bar with the ratio 1. */
   const perUnit = (width - left - right) / longest
-  const parts: string[] = []
+  const elements: string[] = []
   let y = top
   for (const { title, bars } of groups) {
-    parts.push(`<text class="group" x="16" y="${y + 20}">${escaped(title)}</text>`)
+    elements.push(`<text class="group" x="16" y="${y + 20}">${escaped(title)}</text>`)
     y += groupHeight
     for (const { label, ratio, isHoldfast } of bars) {
       const length = Math.max(1, ratio * perUnit)
       const middle = y + barHeight - 4
-      parts.push(
+      elements.push(
         `<text x="${left - 10}" y="${middle}" text-anchor="end">${escaped(label)}</text>`,
         `<rect class="${isHoldfast ? 'own' : 'other'}" x="${left}" y="${y}" rx="2" ` +
           `width="${length.toFixed(1)}" height="${barHeight}"/>`,
@@ -76,7 +76,7 @@ line { stroke: #cf222e; stroke-dasharray: 4 4 }
 <text x="16" y="22">${escaped(caption)}</text>
 <line x1="${echoAt.toFixed(1)}" y1="${top - 10}" x2="${echoAt.toFixed(1)}" y2="${y}"/>
 <text x="${(isLabelLeft ? echoAt - 6 : echoAt + 6).toFixed(1)}" y="${top - 2}"${isLabelLeft ? ' text-anchor="end"' : ''}>a bare ws echo: 1</text>
-${parts.join('\n')}
+${elements.join('\n')}
 </svg>
 `
 }

@@ -56,8 +56,8 @@ class ScopeChainTable {
     // The workload reaches none of these limits.
     const limits = { locks: 10_000, answers: 1_024, waitersPerKey: 100_000 }
     const client = { principal: '', name: undefined, lease: 15_000, grace: 0, secret: undefined }
-    const names = { handshakeId: session, session, ownerBroker: '' }
-    this.#table.apply({ type: 'open', at: 0, ...names, ...client, limits })
+    const ids = { handshakeId: session, session, ownerBroker: '' }
+    this.#table.apply({ type: 'open', at: 0, ...ids, ...client, limits })
   }
 
   #lock(session: string, key: string, scopeNumber: number | undefined): void {

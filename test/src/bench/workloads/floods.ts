@@ -20,7 +20,8 @@ const floods = ['connections', 'hellos', 'slow readers'] as const
 /** The time between two pairs of the good client, in ms. */
 const pauseMs = 1
 /**
- * The length of a measurement, in slices of the usual length. The 99th percentile needs so long.
+ * The length of a measurement, in slices of the usual length. A shorter measurement has too few
+ * pairs for a 99th percentile.
  */
 const slicesPerMeasurement = 4
 /**

@@ -27,7 +27,7 @@ import { peakBytes } from '../processes/usage.js'
 
 /** How many locks the log holds. */
 const heldLocks = 3_000_000
-/** With at most so many locks, a snapshot is quick, so the brokers make one every 10 s. */
+/** Up to this number of locks, a snapshot is quick, so the brokers make a snapshot every 10 s. */
 const fewLocks = 200_000
 /** How long a start may take, in ms. A join without progress for 30 s ends by itself. */
 const startMs = 1_200_000

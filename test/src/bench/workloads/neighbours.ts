@@ -275,7 +275,7 @@ async function openFiller(
   })
 }
 
-// ----------------------------------------------------------------------------------- others
+// ---------------------------------------------------------------------------------- helpers
 
 async function send(hostileProcess: ChildProcess, command: HostileCommand): Promise<HostileReport> {
   hostileProcess.send(command)

@@ -46,8 +46,8 @@ async function runJob(context: LoadContext): Promise<JobResult> {
 
 /** The figures of the client. Leaves out the broker, whose work is the same for both clients. */
 function clientFigures({ figures }: Row, byHand: Row): Row['figures'] {
-  const names = ['pairsPerSecond', 'generatorUsPerPair', 'p50Us', 'p99Us']
-  const ownFigures = Object.entries(figures).filter(([name]) => names.includes(name))
+  const figureNames = ['pairsPerSecond', 'generatorUsPerPair', 'p50Us', 'p99Us']
+  const ownFigures = Object.entries(figures).filter(([name]) => figureNames.includes(name))
   const cpuRatio = figures['generatorUsPerPair']! / byHand.figures['generatorUsPerPair']!
   return { ...Object.fromEntries(ownFigures), clientCpuRatioToByHand: cpuRatio }
 }
