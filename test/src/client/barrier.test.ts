@@ -11,21 +11,21 @@ import { codeOf, openScene, reconnect, stateOf, turn, welcome } from '../support
 describe('session.barrier', () => {
   it('sends the call, and resolves when the broker lets it pass', async () => {
     const { session, socket } = await openScene()
-    const passed = session.barrier('phase-2', { parties: 4 })
+    const passing = session.barrier('phase-2', { parties: 4 })
     await turn()
     expect(socket.newMessages()).to.deep.equal([
       { type: 'barrier', id: 1, key: 'phase-2', parties: 4 },
     ])
-    expect(await stateOf(passed)).to.equal('pending')
+    expect(await stateOf(passing)).to.equal('pending')
     socket.deliver({ type: 'passed', id: 1 })
-    expect(await passed).to.equal(undefined)
+    expect(await passing).to.equal(undefined)
   })
 
   it('rejects with the number of parties that the other calls expect', async () => {
     const { session, socket } = await openScene()
-    const passed = session.barrier('k', { parties: 4 })
+    const passing = session.barrier('k', { parties: 4 })
     socket.deliver({ type: 'failed', id: 1, code: 'CAPACITY_MISMATCH', message: 'm', capacity: 3 })
-    const error: HoldfastError = await passed.then(undefined, (reason) => reason)
+    const error: HoldfastError = await passing.then(undefined, (reason) => reason)
     expect(error).to.be.instanceOf(HoldfastError)
     expect(error).to.include({ code: 'CAPACITY_MISMATCH', capacity: 3, key: 'k' })
     expect(error.retryable).to.equal(false)
@@ -34,11 +34,11 @@ describe('session.barrier', () => {
   it('cancels the call when its signal is aborted', async () => {
     const { session, socket } = await openScene()
     const controller = new AbortController()
-    const passed = session.barrier('k', { parties: 2, signal: controller.signal })
+    const passing = session.barrier('k', { parties: 2, signal: controller.signal })
     await turn()
     socket.newMessages()
     controller.abort()
-    expect(await codeOf(passed)).to.equal('ABORTED')
+    expect(await codeOf(passing)).to.equal('ABORTED')
     expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 1 }])
     // The last party arrived while the cancel was under way.
     socket.deliver({ type: 'passed', id: 1 })
@@ -51,12 +51,12 @@ describe('session.barrier', () => {
 
   it('times out by itself if the broker does not answer in time', async () => {
     const { clock, session } = await openScene()
-    const passed = session.barrier('k', { parties: 2, timeout: 1_000 })
+    const passing = session.barrier('k', { parties: 2, timeout: 1_000 })
     // The client waits 250 ms longer than the timeout for the answer of the broker.
     clock.advance(1_249)
-    expect(await stateOf(passed)).to.equal('pending')
+    expect(await stateOf(passing)).to.equal('pending')
     clock.advance(1)
-    expect(await codeOf(passed)).to.equal('LOCK_TIMEOUT')
+    expect(await codeOf(passing)).to.equal('LOCK_TIMEOUT')
   })
 
   it('keeps a waiting call over a resume, and repeats a call that never arrived', async () => {
@@ -102,9 +102,9 @@ describe('session.barrier', () => {
 
   it('rejects with SESSION_CLOSED when the session is closed', async () => {
     const { session } = await openScene()
-    const passed = session.barrier('k', { parties: 2 })
+    const passing = session.barrier('k', { parties: 2 })
     void session.close()
-    expect(await codeOf(passed)).to.equal('SESSION_CLOSED')
+    expect(await codeOf(passing)).to.equal('SESSION_CLOSED')
   })
 
   const badCalls: readonly (readonly [unknown, unknown, string])[] = [

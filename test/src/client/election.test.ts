@@ -18,8 +18,8 @@ import {
 
 /** The newest message of this type. */
 function newest<T extends ClientMessage['type']>(messages: readonly ClientMessage[], type: T) {
-  const found = messages.filter((message) => message.type === type)
-  return found.at(-1) as Extract<ClientMessage, { type: T }>
+  const ofType = messages.filter((message) => message.type === type)
+  return ofType.at(-1) as Extract<ClientMessage, { type: T }>
 }
 
 /** Campaigns for `k`; the broker grants the leadership with the fence 7. */
@@ -92,20 +92,20 @@ describe('session.campaign', () => {
   it('shows the new value of a proclaim only after the broker has confirmed it', async () => {
     const scene = await openScene()
     const leadership = await lead(scene, 1)
-    const proclaimed = leadership.proclaim({ url: 'b' })
+    const proclaiming = leadership.proclaim({ url: 'b' })
     await turn()
     expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'proclaim', id: 2, fence: 7, value: { url: 'b' } },
     ])
     expect(leadership.value).to.equal(1)
     scene.socket.deliver({ type: 'proclaimed', id: 2 })
-    await proclaimed
+    await proclaiming
     expect(leadership.value).to.deep.equal({ url: 'b' })
-    const removed = leadership.proclaim()
+    const removing = leadership.proclaim()
     await turn()
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'proclaim', id: 3, fence: 7 }])
     scene.socket.deliver({ type: 'proclaimed', id: 3 })
-    await removed
+    await removing
     expect(leadership.value).to.equal(undefined)
   })
 
@@ -120,23 +120,23 @@ describe('session.campaign', () => {
     expect(await codeOf(leadership.proclaim(1))).to.equal('LOCK_NOT_HELD')
     scene.socket.deliver({ type: 'unlocked', id: 2 })
     const second = await lead(scene)
-    const disposed = second[Symbol.asyncDispose]()
+    const disposing = second[Symbol.asyncDispose]()
     await turn()
     const unlock = newest(scene.socket.newMessages(), 'unlock')
     expect(unlock).to.include({ type: 'unlock', fence: 7 })
     scene.socket.deliver({ type: 'unlocked', id: unlock.id })
-    await disposed
+    await disposing
   })
 
   it('aborts the signal when the leadership is lost, and rejects a pending proclaim', async () => {
     const scene = await openScene()
     const leadership = await lead(scene)
     const { signal } = leadership
-    const proclaimed = leadership.proclaim(1)
+    const proclaiming = leadership.proclaim(1)
     await turn()
     scene.socket.deliver({ type: 'lost', fence: 7, reason: 'stolen' })
     expect((signal.reason as HoldfastError).code).to.equal('LOCK_LOST')
-    expect(await codeOf(proclaimed)).to.equal('LOCK_NOT_HELD')
+    expect(await codeOf(proclaiming)).to.equal('LOCK_NOT_HELD')
     expect(await codeOf(leadership.proclaim(2))).to.equal('LOCK_NOT_HELD')
     expect(leadership.value).to.equal(undefined)
   })
@@ -165,22 +165,22 @@ describe('session.campaign', () => {
   it('keeps a leadership over a resume, and repeats an unanswered proclaim', async () => {
     const scene = await openGraced()
     const leadership = await lead(scene, 1)
-    const proclaimed = leadership.proclaim(2)
+    const proclaiming = leadership.proclaim(2)
     await turn()
     const sent = await resume(scene, snapshot([held(1, 7)]))
     expect(sent).to.deep.include({ type: 'proclaim', id: 2, fence: 7, value: 2 })
     scene.socket.deliver({ type: 'proclaimed', id: 2 })
-    await proclaimed
+    await proclaiming
     expect(leadership).to.include({ held: true, value: 2 })
   })
 
   it('rejects a proclaim whose session is lost, and never sends it again', async () => {
     const scene = await openScene()
     const leadership = await lead(scene)
-    const proclaimed = leadership.proclaim(1)
+    const proclaiming = leadership.proclaim(1)
     await turn()
     const reconnected = reconnect(scene)
-    expect(await codeOf(proclaimed)).to.equal('LOCK_NOT_HELD')
+    expect(await codeOf(proclaiming)).to.equal('LOCK_NOT_HELD')
     await reconnected
     scene.socket.deliver(welcome({ session: 's2' }))
     await turn()

@@ -27,7 +27,7 @@ describe('session.once', () => {
   it('runs the function under the granted lock, and completes with the value', async () => {
     const { session, socket } = await openScene()
     const { run, runs, resolve } = controlledRun<unknown>()
-    const value = session.once('k', run, { keep: 60_000, timeout: 500, metadata: { job: 1 } })
+    const calling = session.once('k', run, { keep: 60_000, timeout: 500, metadata: { job: 1 } })
     await turn()
     expect(socket.newMessages()).to.deep.equal([
       { type: 'once', id: 1, key: 'k', timeout: 500, metadata: { job: 1 } },
@@ -45,35 +45,35 @@ describe('session.once', () => {
       value: { rows: 3 },
       keep: 60_000,
     })
-    expect(await stateOf(value)).to.equal('pending')
+    expect(await stateOf(calling)).to.equal('pending')
     socket.deliver({ type: 'unlocked', id: 2 })
-    expect(await value).to.deep.equal({ rows: 3 })
+    expect(await calling).to.deep.equal({ rows: 3 })
   })
 
   it('returns the value of another run and does not run the function', async () => {
     const { session, socket } = await openScene()
     const { run, runs } = controlledRun()
-    const value = session.once('k', run)
+    const calling = session.once('k', run)
     const noValue = session.once('l', run)
     await turn()
     socket.deliver(
       { type: 'result', id: 1, fence: 7, value: [1] },
       { type: 'result', id: 2, fence: 8 },
     )
-    expect(await value).to.deep.equal([1])
+    expect(await calling).to.deep.equal([1])
     expect(await noValue).to.equal(undefined)
     expect(runs).to.deep.equal([])
   })
 
   it('sends no value for undefined', async () => {
     const { session, socket } = await openScene()
-    const value = session.once('k', () => undefined)
+    const calling = session.once('k', () => undefined)
     await turn()
     socket.deliver({ type: 'granted', id: 1, fence: 7 })
     await turn()
     expect(socket.newMessages()).to.deep.include({ type: 'complete', id: 2, fence: 7 })
     socket.deliver({ type: 'unlocked', id: 2 })
-    expect(await value).to.equal(undefined)
+    expect(await calling).to.equal(undefined)
   })
 
   it('unlocks and rejects with the error that the function throws', async () => {
@@ -84,13 +84,13 @@ describe('session.once', () => {
       async () => Promise.reject(new RangeError('no')),
     ]) {
       const { session, socket } = await openScene()
-      const value = session.once('k', run)
+      const calling = session.once('k', run)
       await turn()
       socket.deliver({ type: 'granted', id: 1, fence: 7 })
       await turn()
       expect(socket.newMessages()).to.deep.include({ type: 'unlock', id: 2, fence: 7 })
       socket.deliver({ type: 'unlocked', id: 2 })
-      const error: Error = await value.then(undefined, (reason) => reason)
+      const error: Error = await calling.then(undefined, (reason) => reason)
       expect(error).to.be.instanceOf(RangeError)
     }
   })
@@ -117,25 +117,25 @@ describe('session.once', () => {
   for (const [name, badValue] of badValues) {
     it(`unlocks and rejects with INVALID_OPTION if the value is ${name}`, async () => {
       const { session, socket } = await openScene()
-      const value = session.once('k', () => badValue)
+      const calling = session.once('k', () => badValue)
       await turn()
       socket.deliver({ type: 'granted', id: 1, fence: 7 })
       await turn()
       expect(socket.newMessages()).to.deep.include({ type: 'unlock', id: 2, fence: 7 })
       socket.deliver({ type: 'unlocked', id: 2 })
-      expect(await codeOf(value)).to.equal('INVALID_OPTION')
+      expect(await codeOf(calling)).to.equal('INVALID_OPTION')
     })
   }
 
   it('unlocks if the broker refuses the value', async () => {
     const { session, socket } = await openScene()
-    const value = session.once('k', () => 1)
+    const calling = session.once('k', () => 1)
     await turn()
     socket.deliver({ type: 'granted', id: 1, fence: 7 })
     await turn()
     socket.newMessages()
     socket.deliver({ type: 'failed', id: 2, code: 'BAD_MESSAGE', message: 'nested too deep' })
-    expect(await codeOf(value)).to.equal('BAD_MESSAGE')
+    expect(await codeOf(calling)).to.equal('BAD_MESSAGE')
     await turn()
     expect(socket.newMessages()).to.deep.include({ type: 'unlock', id: 3, fence: 7 })
   })
@@ -143,13 +143,13 @@ describe('session.once', () => {
   it('rejects immediately when the lock is lost, and aborts the signal of the run', async () => {
     const { session, socket } = await openScene()
     const { run, runs, resolve } = controlledRun()
-    const value = session.once('k', run)
+    const calling = session.once('k', run)
     await turn()
     socket.deliver({ type: 'granted', id: 1, fence: 7 })
     await turn()
     socket.newMessages()
     socket.deliver({ type: 'lost', fence: 7, reason: 'stolen' })
-    const error: HoldfastError = await value.then(undefined, (reason) => reason)
+    const error: HoldfastError = await calling.then(undefined, (reason) => reason)
     expect(error).to.include({ code: 'LOCK_LOST', reason: 'stolen', key: 'k' })
     expect(runs[0]!.signal.reason).to.equal(error)
     resolve(undefined)
@@ -159,12 +159,12 @@ describe('session.once', () => {
 
   it('rejects with LOCK_LOST if the lock was lost before the broker got the value', async () => {
     const { session, socket } = await openScene()
-    const value = session.once('k', () => 1)
+    const calling = session.once('k', () => 1)
     await turn()
     socket.deliver({ type: 'granted', id: 1, fence: 7 })
     await turn()
     socket.deliver({ type: 'failed', id: 2, code: 'LOCK_NOT_HELD', message: 'm' })
-    expect(await codeOf(value)).to.equal('LOCK_LOST')
+    expect(await codeOf(calling)).to.equal('LOCK_LOST')
   })
 
   it('rejects a running call and a waiting call when the session is closed', async () => {
@@ -201,7 +201,7 @@ describe('session.once', () => {
 
   it('sends a completion again after a resume', async () => {
     const scene = await openGraced()
-    const value = scene.session.once('k', () => 5)
+    const calling = scene.session.once('k', () => 5)
     await turn()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 7 })
     await turn()
@@ -209,16 +209,16 @@ describe('session.once', () => {
     expect(sent).to.deep.include({ type: 'complete', id: 2, fence: 7, value: 5 })
     expect(sent).not.to.deep.include({ type: 'unlock', id: 3, fence: 7 })
     scene.socket.deliver({ type: 'unlocked', id: 2 })
-    expect(await value).to.equal(5)
+    expect(await calling).to.equal(5)
   })
 
   it('resolves with a result that the broker stored while the connection was gone', async () => {
     const scene = await openGraced()
     const { run, runs } = controlledRun()
-    const value = scene.session.once('k', run)
+    const calling = scene.session.once('k', run)
     await turn()
     await resume(scene, { type: 'result', id: 1, fence: 7, value: 'v' }, snapshot())
-    expect(await value).to.equal('v')
+    expect(await calling).to.equal('v')
     expect(runs).to.deep.equal([])
   })
 
@@ -226,11 +226,11 @@ describe('session.once', () => {
     const { session, socket } = await openScene()
     const controller = new AbortController()
     const { run, runs } = controlledRun()
-    const value = session.once('k', run, { signal: controller.signal })
+    const calling = session.once('k', run, { signal: controller.signal })
     await turn()
     socket.newMessages()
     controller.abort()
-    expect(await codeOf(value)).to.equal('ABORTED')
+    expect(await codeOf(calling)).to.equal('ABORTED')
     expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 1 }])
     socket.deliver({ type: 'result', id: 1, fence: 7, value: 1 })
     expect(runs).to.deep.equal([])
@@ -240,10 +240,10 @@ describe('session.once', () => {
     const { session, socket } = await openScene()
     const closings: unknown[] = []
     expect(session.once('closed', () => closings.push('closed'))).to.equal(session)
-    const value = session.once('closed', () => 1, {})
+    const calling = session.once('closed', () => 1, {})
     await turn()
     socket.deliver({ type: 'result', id: 1, fence: 7, value: 2 })
-    expect(await value).to.equal(2)
+    expect(await calling).to.equal(2)
     expect(closings).to.deep.equal([])
   })
 

@@ -10,27 +10,27 @@ import { codeOf, openScene, turn } from '../support/scriptedSession.js'
 /** Opens a session that holds a shared lock with the fence 5. */
 async function sharedLock() {
   const scene = await openScene()
-  const granted = scene.session.lock('k', { mode: 'shared' })
+  const requesting = scene.session.lock('k', { mode: 'shared' })
   await turn()
   scene.socket.newMessages()
   scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
-  return { ...scene, lock: await granted }
+  return { ...scene, lock: await requesting }
 }
 
 describe('lock.upgrade and lock.downgrade', () => {
   it('name the lock by its first fence, also after an upgrade', async () => {
     const { socket, lock } = await sharedLock()
-    const upgraded = lock.upgrade({ timeout: 700 })
+    const upgrading = lock.upgrade({ timeout: 700 })
     await turn()
     expect(socket.newMessages()).to.deep.equal([{ type: 'upgrade', id: 2, fence: 5, timeout: 700 }])
     socket.deliver({ type: 'granted', id: 2, fence: 9 })
-    await upgraded
+    await upgrading
     expect([lock.mode, lock.fence]).to.deep.equal(['exclusive', 9])
-    const downgraded = lock.downgrade()
+    const downgrading = lock.downgrade()
     await turn()
     expect(socket.newMessages()).to.deep.include.members([{ type: 'downgrade', id: 3, fence: 5 }])
     socket.deliver({ type: 'downgraded', id: 3 })
-    await downgraded
+    await downgrading
     expect([lock.mode, lock.fence]).to.deep.equal(['shared', 9])
     void lock.unlock()
     await turn()
@@ -40,10 +40,10 @@ describe('lock.upgrade and lock.downgrade', () => {
   it('downgrade the lock if an abort crosses the grant of an upgrade', async () => {
     const { socket, lock } = await sharedLock()
     const controller = new AbortController()
-    const upgraded = lock.upgrade({ signal: controller.signal })
+    const upgrading = lock.upgrade({ signal: controller.signal })
     await turn()
     controller.abort()
-    expect(await codeOf(upgraded)).to.equal('ABORTED')
+    expect(await codeOf(upgrading)).to.equal('ABORTED')
     socket.newMessages()
     socket.deliver({ type: 'granted', id: 2, fence: 9 })
     await turn()
@@ -134,15 +134,15 @@ describe('lock.upgrade and lock.downgrade', () => {
       [{ maxHold: 1_000 }, 'maxHold'],
     ] as const) {
       const { session, socket, clock } = await openScene()
-      const granted = session.lock('k', { mode: 'shared', ...limit })
+      const requesting = session.lock('k', { mode: 'shared', ...limit })
       await turn()
       socket.deliver({ type: 'granted', id: 1, fence: 5 })
-      const lock = await granted
+      const lock = await requesting
       clock.advance(600)
-      const upgraded = lock.upgrade()
+      const upgrading = lock.upgrade()
       await turn()
       socket.deliver({ type: 'granted', id: 2, fence: 9 })
-      await upgraded
+      await upgrading
       // 900 ms after the first grant, the lock is still held; 1,000 ms after that grant, it has
       // ended. If the upgrade restarted the limit, the lock would be held then.
       clock.advance(300)
@@ -154,21 +154,21 @@ describe('lock.upgrade and lock.downgrade', () => {
 
   it('time out by themselves if the broker does not answer in time', async () => {
     const { clock, lock, socket } = await sharedLock()
-    const upgraded = lock.upgrade({ timeout: 1_000 })
+    const upgrading = lock.upgrade({ timeout: 1_000 })
     await turn()
     socket.newMessages()
     // The client waits 250 ms longer than the timeout for the answer of the broker.
     clock.advance(1_250)
-    expect(await codeOf(upgraded)).to.equal('LOCK_TIMEOUT')
+    expect(await codeOf(upgrading)).to.equal('LOCK_TIMEOUT')
     expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 2 }])
   })
 
   it('cancel the upgrade at the broker when the lock ends at the client first', async () => {
     const scene = await openScene()
-    const granted = scene.session.lock('k', { mode: 'shared', maxHold: 1_000 })
+    const requesting = scene.session.lock('k', { mode: 'shared', maxHold: 1_000 })
     await turn()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
-    const code = codeOf((await granted).upgrade())
+    const code = codeOf((await requesting).upgrade())
     await turn()
     scene.socket.newMessages()
     scene.clock.advance(1_100)
@@ -179,10 +179,10 @@ describe('lock.upgrade and lock.downgrade', () => {
   it('abort and time out in a scope while a former call of the scope waits', async () => {
     const { session, socket, clock } = await openScene()
     await session.scope(async (scope) => {
-      const granted = scope.lock('k', { mode: 'shared' })
+      const requesting = scope.lock('k', { mode: 'shared' })
       await turn()
       socket.deliver({ type: 'granted', id: 1, fence: 5 })
-      const lock = await granted
+      const lock = await requesting
       const former = codeOf(scope.lock('l'))
       const controller = new AbortController()
       const aborted = codeOf(lock.upgrade({ signal: controller.signal }))
@@ -203,17 +203,17 @@ describe('lock.upgrade and lock.downgrade', () => {
   it('reject in a scope if the lock is lost while a former call of the scope waits', async () => {
     const { session, socket } = await openScene()
     await session.scope(async (scope) => {
-      const granted = scope.lock('k', { mode: 'shared' })
+      const requesting = scope.lock('k', { mode: 'shared' })
       await turn()
       socket.deliver({ type: 'granted', id: 1, fence: 5 })
-      const lock = await granted
+      const lock = await requesting
       const former = codeOf(scope.lock('l'))
-      const upgraded = codeOf(lock.upgrade())
+      const upgrading = codeOf(lock.upgrade())
       await turn()
       socket.deliver({ type: 'lost', fence: 5, reason: 'stolen' })
       socket.deliver({ type: 'failed', id: 2, code: 'DEADLOCK', message: '' })
       expect(await former).to.equal('DEADLOCK')
-      expect(await upgraded).to.equal('LOCK_NOT_HELD')
+      expect(await upgrading).to.equal('LOCK_NOT_HELD')
       expect(socket.newMessages().map(({ type }) => type)).to.not.include('upgrade')
       // The answer to request 3, which ends the scope after this callback.
       setImmediate(() => socket.deliver({ type: 'scopeEnded', id: 3 }))
@@ -222,19 +222,19 @@ describe('lock.upgrade and lock.downgrade', () => {
 
   it('reject when the lock is lost', async () => {
     const { socket, lock } = await sharedLock()
-    const upgraded = lock.upgrade()
+    const upgrading = lock.upgrade()
     await turn()
     socket.deliver({ type: 'lost', fence: 5, reason: 'stolen' })
-    expect(await codeOf(upgraded)).to.equal('LOCK_NOT_HELD')
+    expect(await codeOf(upgrading)).to.equal('LOCK_NOT_HELD')
     expect(await codeOf(lock.downgrade())).to.equal('LOCK_NOT_HELD')
   })
 
   it('keep the lock shared if a resume shows the grant of an upgrade that the caller had aborted', async () => {
     const scene = await openGraced()
-    const granted = scene.session.lock('k', { mode: 'shared' })
+    const requesting = scene.session.lock('k', { mode: 'shared' })
     await turn()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
-    const lock = await granted
+    const lock = await requesting
     const controller = new AbortController()
     const code = codeOf(lock.upgrade({ signal: controller.signal }))
     await turn()
@@ -248,15 +248,15 @@ describe('lock.upgrade and lock.downgrade', () => {
 
   it('take the mode and the fence of the answer that a resume repeats', async () => {
     const scene = await openGraced()
-    const granted = scene.session.lock('k', { mode: 'shared' })
+    const requesting = scene.session.lock('k', { mode: 'shared' })
     await turn()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
-    const lock = await granted
-    const upgraded = lock.upgrade()
+    const lock = await requesting
+    const upgrading = lock.upgrade()
     await turn()
     const item = { id: 1, key: 'k', mode: 'exclusive', fence: 5, presentFence: 9 }
     await resume(scene, { type: 'granted', id: 2, fence: 9 }, snapshot([item]))
-    await upgraded
+    await upgrading
     expect([lock.mode, lock.fence, lock.held]).to.deep.equal(['exclusive', 9, true])
   })
 })
