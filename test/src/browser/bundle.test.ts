@@ -73,14 +73,14 @@ async function membersBy(connectFunction: typeof connect, url: string): Promise<
   const lock = await session.lock(url, { ttl: 60_000 })
   const watch = session.watch(url, () => {})
   const error = await session.tryLock(url).catch((error) => error)
-  const found = await session.query()
+  const queryResult = await session.query()
   const ofCallback = await session.locks.request('a name', async (held) => [
     membersOf(held),
     membersOf((await session.locks.query()).held[0]),
   ])
   await lock.unlock()
   await session.close()
-  const objects = [session, session.locks, lock, watch, error, found, found.held[0]]
+  const objects = [session, session.locks, lock, watch, error, queryResult, queryResult.held[0]]
   return [...objects.map(membersOf), ...ofCallback]
 }
 

@@ -12,7 +12,7 @@ import { ClientLink, leaseMs } from './clientLink.js'
 
 /** One in this many leaders closes its session while it leads. */
 const closesOneIn = 20
-/** One in this many leaders is cut off while it leads, and then blocks others for a lease. */
+/** One in this many leaders is cut off. Its lock then blocks the other candidates for a lease. */
 const cutsOneIn = 200
 /**
  * The longest time for which a leader is cut off, in ms. A correct client reports the loss earlier.

@@ -79,8 +79,8 @@ export class World {
     const machines = (kind: 'member' | 'broker', count: number): Machine[] =>
       Array.from({ length: count }, (_, i): Machine => `${kind}${i}`)
     const storeMembers = machines('member', memberCounts[engine])
-    const names = [...storeMembers, ...machines('broker', brokerCount)]
-    const network = withNamespaces ? new NamespaceNetwork(names) : new ProxyNetwork()
+    const machineNames = [...storeMembers, ...machines('broker', brokerCount)]
+    const network = withNamespaces ? new NamespaceNetwork(machineNames) : new ProxyNetwork()
     const cleanups = [() => network.close()]
     try {
       const store = await startStore(

@@ -148,7 +148,8 @@ export function undeclared(
 ): string[] {
   return modules.flatMap(({ source, dependencies }) =>
     dependencies
-      // Leaves out imports of files, of own entries such as `#websocket`, and of Node.
+      // Leaves out imports of files, of the package's own entries such as `#websocket`, and of
+      // Node.
       .filter(({ module, coreModule }) => !coreModule && !/^[.#]|^node:/.test(module))
       .map(({ module }) => /^(@[^/]+\/)?[^/]+/.exec(module)?.[0] ?? module)
       .filter((name) => !declaredBy(source).includes(name))

@@ -31,11 +31,11 @@ describe('the dashboard, as a checker of accessibility sees it,', function () {
     hashes: readonly string[],
     quickScreens: readonly Screen[],
   ): Promise<void> {
-    const names = isFullRun ? (Object.keys(screens) as Screen[]) : quickScreens
+    const screenNames = isFullRun ? (Object.keys(screens) as Screen[]) : quickScreens
     const dashboardPage = await dashboardPages.openConnectedPage(url)
     const { page } = dashboardPage
     await page.evaluate(axe)
-    for (const screen of names) {
+    for (const screen of screenNames) {
       const { width, height, colorScheme } = screens[screen]
       await page.setViewportSize({ width, height })
       await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })

@@ -83,7 +83,8 @@ describe('the lock model of the dashboard', () => {
     ])
     now = 2_000
     model.onEvent(event('locked', { ...held('f', 6), ...limits }))
-    // The first five locks end so long after 1,000, when the state arrived.
+    // The remaining times count from 1,000, when the state arrived. The ttl of the last lock counts
+    // from 2,000.
     expect(ends()).to.deep.equal([
       ...[
         [1, 6_000],
