@@ -321,7 +321,7 @@ describe('a broker that sends impossible messages', () => {
       const scene = await openScene({}, welcome({ lease: longMs * 2 }))
       scene.socket.deliver({ type: 'ack', n: 1, at: acknowledged })
       const lock = await acquireLock(scene, { ttl, at })
-      const refreshed = lock.refresh()
+      const refreshing = lock.refresh()
       await turn()
       scene.socket.deliver({ type: 'ack', n: 3, at }, { type: 'refreshed', id: 2 })
       await refreshed

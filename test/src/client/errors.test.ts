@@ -50,10 +50,10 @@ describe('errors: the key', () => {
 
   it('is absent from the error of a call without a key', async () => {
     const { session, socket } = await openScene()
-    const error = errorOf(session.query({ prefix: 'a' }))
+    const refused = errorOf(session.query({ prefix: 'a' }))
     await turn()
     socket.deliver(failed(1, 'FORBIDDEN'))
-    expect(Object.hasOwn(await error, 'key')).to.equal(false)
+    expect(Object.hasOwn(await refused, 'key')).to.equal(false)
   })
 
   it('is the key of an aborted request, for every method', async () => {

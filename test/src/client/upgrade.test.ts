@@ -55,10 +55,10 @@ describe('lock.upgrade and lock.downgrade', () => {
     const { socket, lock } = await sharedLock()
     for (let i = 0; i < 2; i++) {
       const controller = new AbortController()
-      const code = codeOf(lock.upgrade({ signal: controller.signal }))
+      const outcome = codeOf(lock.upgrade({ signal: controller.signal }))
       await turn()
       controller.abort()
-      expect(await code).to.equal('ABORTED')
+      expect(await outcome).to.equal('ABORTED')
     }
     socket.newMessages()
     socket.deliver({ type: 'granted', id: 2, fence: 9 })
@@ -168,11 +168,11 @@ describe('lock.upgrade and lock.downgrade', () => {
     const requesting = scene.session.lock('k', { mode: 'shared', maxHold: 1_000 })
     await turn()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
-    const code = codeOf((await requesting).upgrade())
+    const outcome = codeOf((await requesting).upgrade())
     await turn()
     scene.socket.newMessages()
     scene.clock.advance(1_100)
-    expect(await code).to.equal('LOCK_NOT_HELD')
+    expect(await outcome).to.equal('LOCK_NOT_HELD')
     expect(scene.socket.newMessages()).to.deep.include.members([{ type: 'cancel', request: 2 }])
   })
 
@@ -236,10 +236,10 @@ describe('lock.upgrade and lock.downgrade', () => {
     scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
     const lock = await requesting
     const controller = new AbortController()
-    const code = codeOf(lock.upgrade({ signal: controller.signal }))
+    const outcome = codeOf(lock.upgrade({ signal: controller.signal }))
     await turn()
     controller.abort()
-    expect(await code).to.equal('ABORTED')
+    expect(await outcome).to.equal('ABORTED')
     // In a snapshot, `fence` is the first fence of a lock, and `presentFence` is its newest fence.
     const item = { id: 1, key: 'k', mode: 'exclusive', fence: 5, presentFence: 9 }
     await resume(scene, { type: 'granted', id: 2, fence: 9 }, snapshot([item]))
