@@ -324,7 +324,7 @@ describe('a broker that sends impossible messages', () => {
       const refreshing = lock.refresh()
       await turn()
       scene.socket.deliver({ type: 'ack', n: 3, at }, { type: 'refreshed', id: 2 })
-      await refreshed
+      await refreshing
       expect(lock.held).to.equal(true)
       scene.clock.stop(ttl)
       expect(lock.held, `${acknowledged} ${at}`).to.equal(false)
