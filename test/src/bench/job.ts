@@ -72,7 +72,7 @@ export interface Job {
   readonly params: Readonly<Record<string, number>>
 }
 
-/** The token of a principal at the broker of a job. The broker accepts no shorter token. */
+/** The token of a principal at the broker of a job. */
 export function tokenOf(principal: string): string {
   return `the token of ${principal}, long enough`
 }

@@ -39,7 +39,7 @@ interface Flags {
 
 const workloadNames = workloads.map(({ name }) => name)
 /**
- * The workloads that run only if the flag `--only` names them. `logs` takes as long as all default
+ * The workloads that run only if the flag `--only` names them. `logs` takes as long as all other
  * workloads together, and `neighbours` takes half of that time. `cells` and `join` have no targets.
  */
 const optionalWorkloads = ['logs', 'join', 'neighbours', 'cells']

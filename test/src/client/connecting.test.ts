@@ -76,7 +76,7 @@ describe('connect', () => {
       [4400, 'BAD_MESSAGE'],
       [1007, 'BAD_MESSAGE'],
       [1009, 'BAD_MESSAGE'],
-      // The broker supports another subprotocol. The last code is unknown to the client.
+      // The broker requires another subprotocol. The last code is unknown to the client.
       [4406, 'UNAVAILABLE'],
       [4499, 'UNAVAILABLE'],
     ]

@@ -85,7 +85,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
     const clients = await Promise.all(
       Array.from({ length: good.count }, (_, i) => startGood(server.url, profile, i)),
     )
-    // The latencies without hostile clients vary little, so a third of the time is enough.
+    // The run without hostile clients, for comparison, takes a third of the time of the other run.
     const calm = await runPairs(clients, hostileMs[pace.name] / 3)
     progress(0.3)
     const { url } = server
