@@ -20,8 +20,6 @@ export class ModeOracle {
   readonly #report: RunReport
   /** The held locks by their first fence, which names a lock for its whole life. */
   #locks = new Map<number, LockRecord>()
-  /** The first fence of the lock of each upgrade that waits, by `session#id`. */
-  #upgrades = new Map<string, number>()
 
   constructor(report: RunReport) {
     this.#report = report
@@ -30,7 +28,6 @@ export class ModeOracle {
   /** Another broker starts with an empty table. */
   brokerStarted(): void {
     this.#locks = new Map()
-    this.#upgrades = new Map()
   }
 
   /** Checks a command and its effects. */
@@ -46,10 +43,6 @@ export class ModeOracle {
         }
         case 'released':
           this.#locks.delete(effect.lock.fence)
-          break
-        case 'queued':
-          if (effect.request.upgradedLock !== undefined)
-            this.#upgrades.set(nameOf(effect.request), effect.request.upgradedLock.fence)
           break
         case 'withdrawn':
           this.#withdrawn(effect, ended)
@@ -70,10 +63,7 @@ export class ModeOracle {
   #upgraded({ lock, request, formerFence }: EffectOf<'upgraded'>, ended: Map<string, number>) {
     const record = this.#locks.get(lock.fence)
     this.#report.count(request === undefined ? 'upgraded immediately' : 'upgraded after a wait')
-    if (request !== undefined) {
-      this.#upgrades.delete(nameOf(request))
-      ended.set(nameOf(request), lock.fence)
-    }
+    if (request !== undefined) ended.set(nameOf(request), lock.fence)
     if (record?.mode !== 'shared' || lock.mode !== 'exclusive')
       this.#violated('an upgrade makes a shared lock exclusive', lock)
     if (formerFence !== record?.presentFence || lock.presentFence <= formerFence)
@@ -94,7 +84,6 @@ export class ModeOracle {
   #withdrawn({ request, reason }: EffectOf<'withdrawn'>, ended: Map<string, number>): void {
     const lock = request.upgradedLock
     if (lock === undefined) return
-    this.#upgrades.delete(nameOf(request))
     ended.set(nameOf(request), lock.fence)
     this.#report.count(`upgrade ended: ${reason}`)
     // The end of the session also ends the lock.

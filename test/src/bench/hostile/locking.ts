@@ -173,9 +173,9 @@ function revoke(session: HostileSession, { fences }: HostileGroup): string {
 
 /** A message that tries to lock "crowd" exclusively, or (every second time) shared for 1 ms. */
 function joinCrowd(session: HostileSession): string {
-  return session.nextId() % 2 === 0
-    ? tryLock(session, 'crowd')
-    : `{"type":"lock","id":${session.nextId()},"key":"crowd","mode":"shared","ttl":1}`
+  const id = session.nextId()
+  const terms = id % 2 === 0 ? '"timeout":0' : '"mode":"shared","ttl":1'
+  return `{"type":"lock","id":${id},"key":"crowd",${terms}}`
 }
 
 export const lockingKinds: readonly Kind[] = [

@@ -60,12 +60,13 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   const kinds = [undefined, ...floods] as const
   const slicesOf = kinds.map((): Slice[] => [])
   const ms = pace.sliceMs * slicesPerMeasurement
+  // A run with short slices, such as that of the tests, also waits for a shorter time.
+  const waitMs = Math.min(settleMs, pace.sliceMs)
   await client.run(pace.warmUpMs)
   for (let round = 0; round < pace.rounds; round++) {
     for (const [i, flood] of kinds.entries()) {
       if (flood !== undefined) await send(flooderProcess, { url: server.url, flood })
-      // A run with short slices, such as that of the tests, also waits for a shorter time.
-      await pause(Math.min(settleMs, pace.sliceMs))
+      await pause(waitMs)
       const latencies = await client.run(ms)
       // Stops the flood. In a calm slice there is no flood to stop.
       const counts = await send(flooderProcess, { url: server.url, flood: undefined })
@@ -77,7 +78,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   const { workload, shape, placement } = context.job
   const rows = kinds.map((flood, i) => ({
     ...{ workload, shape, placement, system: flood ?? 'calm' },
-    figures: figuresOf(slicesOf[i]!, slicesOf[0]!, ms + settleMs),
+    figures: figuresOf(slicesOf[i]!, slicesOf[0]!, ms + waitMs),
   }))
   return { rows, grants: exclusion.grants, violations: exclusion.violations }
 }

@@ -68,7 +68,8 @@ export async function queryAll(
   filter: { key?: string; prefix?: string; limit?: number; after?: string; afterFence?: number },
 ): Promise<QueryResult> {
   const parts = await peer.answers('found', peer.request({ type: 'query', ...filter }))
-  const { heldCount, waitingCount } = parts[0]!
+  // Only the last part counts all locks and requests.
+  const { heldCount, waitingCount } = parts.at(-1)!
   return {
     held: parts.flatMap((part) => part.held),
     waiting: parts.flatMap((part) => part.waiting),
