@@ -1,7 +1,7 @@
 /**
  * The director of the demo: gives jobs to the workers, kills one worker while that worker holds a
- * lock, and prints the events. The director hears of locks by a watch at the broker. A fence is the
- * number of a grant.
+ * lock, and prints the events. The director hears of locks by a watch at the broker. The line of a
+ * grant shows the fence, which is the number of the grant.
  */
 import type { ChildProcess } from 'node:child_process'
 import type { LockEvent, Session } from '@holdfast/client'
@@ -36,7 +36,7 @@ export class Director {
   readonly #keys: readonly string[]
   readonly #workers = new Map<string, Worker>()
   #isStopping = false
-  /** Resolves the promise of `killHolder`; undefined if the demo kills no worker. */
+  /** Resolves the promise of `killHolder`; undefined while no call of `killHolder` is pending. */
   #onKilled: (() => void) | undefined
   /** Called when a worker has finished its job. */
   #onIdle: () => void = () => {}
@@ -45,6 +45,7 @@ export class Director {
     this.#session = session
     this.#screen = screen
     this.#keys = keys
+    // An empty prefix matches all keys. The state at the beginning of the watch needs no line.
     session.watch({ prefix: '' }, (event) => {
       if (event.event !== 'state' && event.event !== 'refused') this.#onEvent(event)
     })
@@ -62,6 +63,7 @@ export class Director {
     }
     this.#workers.set(name, worker)
     process.on('message', (message: WorkerMessage) => {
+      // The worker sent `ready` before this listener, so a message without `behind` is `done`.
       if (typeof message === 'object') this.#onWaits(worker, message.behind)
       else this.#onFree(worker)
     })
@@ -95,6 +97,7 @@ export class Director {
   }
 
   #giveJob(worker: Worker): void {
+    // `#workers` no longer has the worker that was killed.
     if (this.#isStopping || !this.#workers.has(worker.name)) return
     const key = this.#keys[Math.floor(Math.random() * this.#keys.length)]!
     worker.key = key
@@ -136,6 +139,7 @@ export class Director {
     this.#lookForVictim()
   }
 
+  /** If `killHolder` waits: kills a worker that holds a lock for which another worker waits. */
   #lookForVictim(): void {
     if (this.#onKilled === undefined) return
     const workers = [...this.#workers.values()]

@@ -1,7 +1,8 @@
 /**
  * `npm run demo`: starts a broker and five workers, each in a process of its own. The workers
  * contend for three keys, and the terminal shows the events. One worker is killed while it holds a
- * lock that other workers wait for. The demo ends by itself.
+ * lock that other workers wait for. The demo ends by itself, after 15 seconds or as long as the
+ * flag says:
  *
  *   npm run demo -- --seconds 30
  */
@@ -21,7 +22,7 @@ const { values } = parseArgs({ options: { seconds: { type: 'string', default: '1
 const seconds = Number(values.seconds)
 if (!(seconds >= 1 && seconds <= 3_600)) {
   process.stderr.write(`--seconds must be a number from 1 to 3600, not ${values.seconds}\n`)
-  process.exit(64)
+  process.exit(64) // The exit code of `holdfast` for wrong usage.
 }
 
 const children: ChildProcess[] = []
@@ -76,6 +77,8 @@ await director.stop()
 screen.printLine()
 screen.printLine(await director.summary())
 await session.close()
+// A worker closes its session and exits when the director disconnects the IPC channel. The broker
+// has no such channel.
 for (const child of children) {
   if (child.connected) child.disconnect()
 }

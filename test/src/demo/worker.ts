@@ -33,9 +33,9 @@ async function work({ key, workMs }: Job): Promise<void> {
   if (index >= 0) send({ behind: waiting.slice(0, index).map((ahead) => ahead.name ?? '') })
   await using lock = await locking
   await new Promise((resolve) => setTimeout(resolve, workMs))
-  // A real job checks `lock.held`. The job also passes `lock.fence`, the number of the grant, to
-  // the resource that it writes to. A later grant has a higher fence, so the resource can refuse a
-  // former holder.
+  // A real job checks `lock.held` too. A real job also passes `lock.fence`, the number of the
+  // grant, to the resource that the job writes to. A later grant has a higher fence, so the resource
+  // can refuse a former holder.
   if (!lock.held) throw new Error(`${key} was lost`)
 }
 

@@ -1,6 +1,7 @@
 /**
  * Tests the alerts for Prometheus in `server/deploy`. The alerts may use only the metrics that a
- * real broker exports. promtool checks that each alert fires only for its own condition.
+ * real broker exports. promtool, a program of Prometheus, evaluates the alerts over given metrics:
+ * each alert must fire only for its own condition.
  */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -28,8 +29,8 @@ const alerts: readonly Alert[] = yaml(path).flatMap(({ groups }) =>
 
 /** The metrics in an expression: all names except functions, labels and keywords. */
 function metricsOf(expr: string): string[] {
-  const bare = expr.replace(/\{[^}]*\}|\b(by|without) \([^)]*\)|\band\b|\[[^\]]*\]/g, '')
-  return [...bare.matchAll(/\b[a-z]\w*\b(?!\s*\()/g)].map(([name]) => name)
+  const namesOnly = expr.replace(/\{[^}]*\}|\b(by|without) \([^)]*\)|\band\b|\[[^\]]*\]/g, '')
+  return [...namesOnly.matchAll(/\b[a-z]\w*\b(?!\s*\()/g)].map(([name]) => name)
 }
 
 /**
@@ -77,19 +78,21 @@ describe('the alerts', () => {
       assert.include(['critical', 'warning'], labels.severity, alert)
       assert.isAtLeast(seconds(time), 0, alert)
       for (const text of [annotations.summary, annotations.description]) {
+        // At least 21 characters: a phrase, not a word.
         assert.match(text, /^\S.{20,}$/, alert)
       }
     }
   })
 
+  // A broker exports some of the metrics only if its command log is replicated, here over etcd.
   describe('for a broker with a log on etcd', function () {
     this.timeout(60_000)
     const etcd = EtcdStage.forSuite()
     const stage = Stage.forEachTest()
 
     it('use only metrics that the broker exports', async () => {
-      const log = ['--log', etcd.cluster.address(etcd.prefix)]
-      const args = ['serve', '--port', '0', '--metrics', '--admin-port', '0', ...log]
+      const logFlags = ['--log', etcd.cluster.address(etcd.prefix)]
+      const args = ['serve', '--port', '0', '--metrics', '--admin-port', '0', ...logFlags]
       const serve = Holdfast.start(stage, args)
       const lines = await serve.out.waitUntil((all) =>
         all.some((line) => line.includes('admin endpoints on')),
@@ -114,7 +117,7 @@ describe('the alerts', () => {
     const stage = Stage.forEachTest()
     const rules = join(root, folder, path)
 
-    it('are accepted by promtool check rules', () => {
+    it('have the syntax that promtool expects', () => {
       const { status, stderr } = spawnSync('promtool', ['check', 'rules', rules], {
         encoding: 'utf8',
       })
@@ -131,7 +134,10 @@ describe('the alerts', () => {
       }
     })
 
-    /** The names of the alerts that fire after 25 minutes of these series. */
+    /**
+     * The names of the alerts that fire after 25 minutes of these series. No alert waits for longer
+     * than 15 minutes before it fires.
+     */
     function firingAfter(series: readonly string[]): string[] {
       const inputs = series.map((text) => {
         const [, name = '', values = ''] = /^(.*\}) (.*)$/.exec(text) ?? []

@@ -79,9 +79,7 @@ export const settingsModule = await importFromServer<SettingsModule>('./cli/sett
 export const { exitCodes } = await importFromServer<ExitCodesModule>('./cli/exitCodes.js')
 export const program = (await importFromServer<Program>('./cli/program.js')).createProgram()
 
-/**
- * The long flags of a command, such as `--port`, by default the flags of all commands.
- */
+/** The long flags, such as `--port`, of the command of this name. Default: of all commands. */
 export function flagsOf(name?: string): string[] {
   const commands = program.commands.filter(
     (command) => name === undefined || command.name() === name,
@@ -100,7 +98,7 @@ export function imageEnvironment(): Environment {
   return Object.fromEntries(line.split(' ').map((pair) => pair.split('=') as [string, string]))
 }
 
-/** The objects of a Kubernetes file that run brokers, each with its container. */
+/** The objects of a Kubernetes file whose pods run brokers, each with the container of a pod. */
 export function podsOf(path: string): { readonly object: Yaml; readonly container: Yaml }[] {
   return [...objects(path, 'Deployment'), ...objects(path, 'StatefulSet')].map((object) => ({
     object,

@@ -60,7 +60,9 @@ export interface Build {
   readonly context: string
   /** The folder in which this module makes the folders of the stages. */
   readonly folder: string
+  /** Whether COPY leaves out this path of the clone. */
   readonly isIgnored: (path: string) => boolean
+  /** The environment of the commands of RUN. */
   readonly env: NodeJS.ProcessEnv
 }
 
@@ -72,6 +74,7 @@ export function runSteps(instructions: readonly Instruction[], build: Build): st
   const stages: Stage[] = []
   for (const instruction of instructions) {
     if (instruction.name === 'FROM') stages.push(newStage(instruction.value, build, stages.length))
+    // Only ARG may come before the first FROM. ARG has no effect here.
     else if (stages.length > 0) runStep(instruction, stages, build)
   }
   return stages.at(-1)!.folder
@@ -117,6 +120,7 @@ function copy(value: string, stages: readonly Stage[], build: Build): void {
   const stage = stages.at(-1)!
   const [, from, source = '', target = ''] = /^(?:--from=(\w+) )?(\S+) (\S+)$/.exec(value) ?? []
   const fromStage = stages.find((candidate) => candidate.name === from)
+  // A stage without a name also has the name undefined, so `from` must be checked too.
   const top = fromStage === undefined || from === undefined ? build.context : fromStage.folder
   const isIgnored = from === undefined ? build.isIgnored : () => false
   const fromPath = join(top, source)

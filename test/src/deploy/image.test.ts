@@ -28,6 +28,7 @@ function valuesOf(name: string): string[] {
 
 describe('the Dockerfile', () => {
   it('runs the command as a user without privileges, and gives this user as a number', () => {
+    // Kubernetes cannot tell whether a user that is given by a name is root.
     assert.deepEqual(valuesOf('USER'), ['1000:1000'])
     assert.deepEqual(valuesOf('ENTRYPOINT'), ['["holdfast"]'])
     assert.deepEqual(valuesOf('CMD'), ['["serve"]'])
@@ -66,7 +67,7 @@ describe('the steps of the Dockerfile', function () {
     return
   }
 
-  // A step changes the owner of a folder.
+  // One of the steps changes the owner of a folder, which only root may do.
   needs('root')
   const stage = Stage.forEachTest()
   let folder: string
@@ -76,7 +77,7 @@ describe('the steps of the Dockerfile', function () {
     folder = mkdtempSync(join(tmpdir(), 'holdfast-image-'))
     const context = join(folder, 'clone')
     execFileSync('git', ['clone', '--quiet', '--no-hardlinks', root, context], { stdio: 'pipe' })
-    // npm uses the packages in its cache, which the installation of this clone has filled.
+    // npm takes the packages from its cache. The installation of this repository filled the cache.
     const env = { ...npmCommand().env, npm_config_prefer_offline: 'true' }
     image = runSteps(instructions, { context, folder, isIgnored, env })
   })

@@ -1,6 +1,7 @@
 /**
  * Tests the Kubernetes and Compose files in `server/deploy`: the selectors, volumes, ports,
- * networks and paths in these files must fit together. A journal is a command log on disk.
+ * networks and paths in these files must fit together. The command log of the brokers is on etcd or
+ * PostgreSQL, or is a journal, which is a command log on disk.
  */
 import { existsSync } from 'node:fs'
 import { join, normalize } from 'node:path'
@@ -135,7 +136,7 @@ describe('the Kubernetes files', () => {
 
 describe('the Compose files', () => {
   for (const path of composeFiles) {
-    it(`${path}: builds from the clone, and mounts only existing files and secrets`, () => {
+    it(`${path}: the image is built from the clone, and only existing files and secrets are mounted`, () => {
       const [{ services, volumes }] = yaml(path)
       const base = join(root, folder, 'compose')
       for (const [, { build }] of brokersOf(path)) {
@@ -147,6 +148,8 @@ describe('the Compose files', () => {
         if (!source.startsWith('.')) assert.property(volumes, source)
         else if (!source.startsWith('./secrets')) assert.isTrue(existsSync(join(base, source)))
       }
+      // The folder of the secrets is not in the clone: a comment of the file tells the operator to
+      // make this folder, and the image must not contain this folder.
       assert.include(text(path), 'mkdir server/deploy/compose/secrets')
       assert.include(text('Dockerfile.dockerignore'), '**/secrets')
     })
@@ -190,7 +193,8 @@ describe('the Compose files', () => {
     const user = services.postgres.environment.POSTGRES_USER
     const log = `postgres://${user}@postgres:5432/${user}?schema=holdfast&sslmode=disable`
     checkBrokers('compose/postgres.yaml', log)
-    // The brokers and PostgreSQL read one password.
+    // The brokers and PostgreSQL read their password from the same file. The second volume of
+    // PostgreSQL is this file; the first volume of a broker is the folder of this file.
     const [, file] = /^(\.\/[^:]+):/.exec(services.postgres.volumes[1]) ?? []
     for (const [, { environment, volumes }] of brokersOf('compose/postgres.yaml')) {
       const [source, target] = volumes[0].split(':')

@@ -57,6 +57,7 @@ function shownCommands(line: string): { name: string; flags: string[] }[] {
 
 describe('the files to deploy: names', () => {
   it('use only variables that the command reads', () => {
+    // The commands also read these variables, which are not settings of a broker.
     const known = [...settingNames, 'config', 'url', 'token', 'ca', 'key', 'fence'].map(variableOf)
     for (const { path, text } of files) {
       for (const [name] of text.matchAll(/\bHOLDFAST_[A-Z][A-Z_]*/g)) {
@@ -119,6 +120,7 @@ describe('the files to deploy: names', () => {
         assert.include(Object.values(exitCodes), Number(code), path)
       }
     }
+    // The page and the unit file rely on these codes.
     const documentedCodes = Object.entries({ unavailable: 69, io: 74, config: 78, usage: 64 })
     for (const [name, code] of documentedCodes) assert.equal(exitCodes[name], code, name)
   })
@@ -180,6 +182,7 @@ describe('the files to deploy: times and limits', () => {
     for (const path of ['kubernetes/brokers.yaml', 'kubernetes/journal.yaml']) {
       for (const { object, container } of podsOf(path)) {
         const drain = environments().get(path)?.['HOLDFAST_DRAIN']
+        // Kubernetes runs the command of `preStop`, a sleep, before the broker begins its drain.
         const [, pause] = container.lifecycle?.preStop.exec.command ?? ['sleep', '0']
         const shutdownSeconds = seconds(drain) + Number(pause) + closingSeconds
         assert.isAbove(
@@ -208,6 +211,7 @@ describe('the files to deploy: times and limits', () => {
   it('let nginx keep a connection for longer than a client may be silent', () => {
     const { lease } = settingsFrom({})
     const conf = text('nginx/holdfast.conf')
+    // The broker pings each client every third of its lease, and the client answers.
     for (const name of ['proxy_read_timeout', 'proxy_send_timeout']) {
       const [, timeout] = new RegExp(`${name} (\\w+);`).exec(conf) ?? []
       assert.isAbove(seconds(timeout), lease.max / 3 / 1_000, name)

@@ -34,8 +34,8 @@ function configFor(
     .replace('/etc/nginx/certs/tls.key', keyPath)
     .replace(/broker-(\d):7420/g, (_, number) => `127.0.0.1:${brokers[Number(number) - 1]}`)
   const site = files.write('holdfast.conf', adapted)
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
-  const paths = temporary.map((name) => `${name}_temp_path ${files.path(name)};`).join('\n')
+  const temporaryFolders = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+  const paths = temporaryFolders.map((name) => `${name}_temp_path ${files.path(name)};`).join('\n')
   return files.write(
     'nginx.conf',
     `error_log stderr notice;

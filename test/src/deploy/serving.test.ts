@@ -54,7 +54,7 @@ describe('the files to deploy: a broker with their settings', function () {
   this.timeout(60_000)
   needs('openssl')
   const stage = Stage.forEachTest()
-  // The members of the real etcd have the flags in the file, except names and addresses.
+  // The etcd of this test has the flags of the file that limit its history and its size.
   const [{ services }] = yaml('compose/cluster.yaml')
   const flags = services['etcd-1'].command.filter((flag: string) =>
     /^--(auto-compaction|quota)/.test(flag),
@@ -137,13 +137,13 @@ describe('the files to deploy: a broker with their settings', function () {
 
   /** Runs the health check of the Dockerfile as Docker does, and returns its exit code. */
   function healthCheck(env: Environment, files: Scratch): number | null {
-    const [, line = ''] = /^HEALTHCHECK .*\\\n\s*CMD (.*)$/m.exec(text('Dockerfile')) ?? []
+    const [, command = ''] = /^HEALTHCHECK .*\\\n\s*CMD (.*)$/m.exec(text('Dockerfile')) ?? []
     const bin = files.path('bin')
     mkdirSync(bin)
     symlinkSync(launcher, join(bin, 'holdfast'))
     const path = `${bin}:${process.env['PATH']}`
     const spawnOptions = { env: { ...env, PATH: path }, encoding: 'utf8' } as const
-    return spawnSync('sh', ['-c', line], spawnOptions).status
+    return spawnSync('sh', ['-c', command], spawnOptions).status
   }
 
   /** Stops the broker, and checks that it exits 0 without a message. */
@@ -165,7 +165,8 @@ describe('the files to deploy: a broker with their settings', function () {
       if (!isBehindProxy) await acquireLock(url, prepared)
       assert.equal(healthCheck(env, prepared.files), 0)
       await stop(broker)
-      // A new folder, because the health check makes a link in its folder.
+      // Exit code 1 means unhealthy. The second check needs a new folder, because each health check
+      // makes a link in its folder.
       assert.equal(healthCheck(env, scratch(stage)), 1)
     })
   }
@@ -209,6 +210,7 @@ describe('the files to deploy: a broker with their settings', function () {
   })
 
   it('exits 78 with only the settings of the image, so that no restart follows', async () => {
+    // The image sets no tokens, and a broker without tokens refuses to serve other machines.
     const { code, err } = await Holdfast.run(stage, ['serve'], { env: imageEnvironment() })
     assert.equal(code, 78)
     assert.match(err.join('\n'), /Cannot listen on 0\.0\.0\.0/)

@@ -66,7 +66,7 @@ describe('holdfast.service', () => {
       assert.equal(status, 0, output)
     })
 
-    it('makes systemd-analyze report an unknown setting', () => {
+    it('has an error for systemd-analyze if a setting is misspelt', () => {
       const files = scratch(stage)
       const path = files.write('holdfast.service', unit.replace('UMask=', 'UMasc='))
       const { stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', path], {
