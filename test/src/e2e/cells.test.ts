@@ -1,6 +1,8 @@
 /**
  * Tests the client for several cells over three brokers. Each broker is a cell, which serves a
- * third of the keys. A session over cells opens a session in a cell at the first use of that cell.
+ * third of the keys. The slot of a key, a hash, decides the cell. Keys with the same tag, a text in
+ * braces, have the same slot. A session over cells opens a session in a cell at the first use of
+ * that cell.
  */
 import { once as onceEvent } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
@@ -19,7 +21,7 @@ import { Collector, type RunningBroker, rejection, Stage } from './stage.js'
 
 const cellCount = 3
 
-/** A key of this cell that begins with `start`. */
+/** A key of the cell with this number, from 1, that begins with `start`. */
 function keyIn(cell: number, start = 'k'): string {
   for (let i = 0; ; i++) {
     const key = `${start}${i}`
@@ -72,7 +74,7 @@ describe('e2e: a session over cells', () => {
     expect((await session.sessionFor(keys[1]!)).id).to.be.a('string')
   })
 
-  it('has the calls of a session', async () => {
+  it('has the calls of a session for locks, barriers, elections and queries', async () => {
     const session = await open(await brokers())
     type Calls = 'lock' | 'tryLock' | 'withLock' | 'lockAll' | 'tryLockAll' | 'withLockAll'
     type MoreCalls = 'singleflightLock' | 'barrier' | 'campaign' | 'observe' | 'query' | 'revoke'
@@ -217,7 +219,7 @@ describe('e2e: a session over cells', () => {
     const session = await open(cells)
     const names = Array.from({ length: 40 }, (_, i) => `q${String(i).padStart(2, '0')}`)
     for (const name of names) await session.lock(name, { mode: 'shared' })
-    // A key with more locks than a page of 10 has room for.
+    // A key with more locks than fit into one page.
     const crowded = names[20]!
     // With the 40 locks above, the session holds 64 locks.
     for (let i = 0; i < 24; i++) await session.lock(crowded, { mode: 'shared' })
@@ -227,12 +229,16 @@ describe('e2e: a session over cells', () => {
     const paged: string[] = []
     let after = ''
     let afterFence: number | undefined
+    const pageSize = 10
     for (;;) {
-      const page = await session.query({ prefix: 'q', after, afterFence, limit: 10 })
+      const page = await session.query({ prefix: 'q', after, afterFence, limit: pageSize })
       paged.push(...page.held.map(({ key, fence }) => `${key} ${fence}`))
+      // `heldCount` counts the locks of this page and of all later pages.
       if (page.held.length === page.heldCount) break
       after = page.held.at(-1)!.key
-      const isWithinKey = page.held.length === 10 && page.held[0]!.key === after
+      // A page that is full of locks of one key may leave out locks of this key. The next page
+      // continues after the fence, the number of the last lock.
+      const isWithinKey = page.held.length === pageSize && page.held[0]!.key === after
       afterFence = isWithinKey ? page.held.at(-1)!.fence : undefined
     }
     expect(paged).to.have.length(64)
@@ -245,6 +251,7 @@ describe('e2e: a session over cells', () => {
   it('lists the barriers and the kept results of all cells', async () => {
     const session = await open(await brokers())
     for (const key of keys) {
+      // One call of three waits at the barrier, and rejects when the stage closes the session.
       session.barrier(key, { parties: 3 }).catch(() => {})
       await session.once(key, () => 1, { keep: 60_000 })
     }
@@ -296,6 +303,8 @@ describe('e2e: a session over cells', () => {
     session.watch(keys[2]!, ofOneKey.add)
     const [state] = await ofOneKey.waitForCount(1)
     expect(state).to.include({ event: 'state', heldCount: 1, cell: 3 })
+    // This lock is in the cell of the second watch, but has another key. Each cell answers `stats`
+    // after any events of this lock.
     await session.lock(`{${keys[2]}}other`)
     await session.stats()
     expect(events.items).to.have.length(6)
@@ -366,11 +375,11 @@ describe('e2e: a session over cells', () => {
     const draining = new Promise<number>((resolve) => {
       session.once('draining', (_, cell) => resolve(cell))
     })
-    const again = new Promise<number>((resolve) => session.once('newSession', resolve))
+    const newSession = new Promise<number>((resolve) => session.once('newSession', resolve))
     await cells[2]!.broker.close()
     expect(await draining).to.equal(3)
     await stage.broker({ cell: `3/${cellCount}` }, cells[2]!.port)
-    expect(await again).to.equal(3)
+    expect(await newSession).to.equal(3)
   })
 
   it('uses a new token in the open cells and in the cells that are opened later', async () => {
@@ -386,7 +395,7 @@ describe('e2e: a session over cells', () => {
     expect(seen).to.deep.equal(['old', 'new', 'new'])
     await rejection(session.authenticate('wrong'), 'UNAUTHORIZED')
     await session.lock(keys[2]!)
-    // Both open cells refused the wrong token, so the third cell gets the token before.
+    // Both open cells refused the wrong token, so the third cell gets the last accepted token.
     expect(seen.slice(3)).to.deep.equal(['wrong', 'wrong', 'new'])
   })
 

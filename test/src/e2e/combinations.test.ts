@@ -32,7 +32,7 @@ async function endAndAwait(end: () => void, call: Promise<unknown>): Promise<voi
   await call
 }
 
-/** Each function takes a lock of one kind. The argument `options` overrides the function's own. */
+/** Each function takes a lock of one kind. `options` override the options that make the kind. */
 const kinds = {
   exclusive: (session, options) => session.lock(key, options),
   shared: (session, options) => session.lock(key, { mode: 'shared', ...options }),
@@ -120,6 +120,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
   },
   'a maxHold': {
     options: { maxHold: 1_000 },
+    // A short maxHold could be over before the upgrade.
     without: ['upgraded'],
     refused: unknownOption('maxHold', 'election', 'once'),
     check: endsLock('maxHold', 'maxHold'),
@@ -235,6 +236,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
   },
   'the mode shared': {
     options: { mode: 'shared' },
+    // An upgraded lock is exclusive.
     without: ['upgraded'],
     refused: {
       permits: /leave out mode or capacity/,
@@ -317,10 +319,11 @@ describe('e2e: combinations of kinds:', () => {
       if (without.includes(kindName)) continue
       const message = refused[kindName]
       if (message === undefined) {
-        it(`${kindName} with ${pairingName}`, async () => check(take, await openSessions()))
+        it(`the kind ${kindName} works with ${pairingName}`, async () =>
+          check(take, await openSessions()))
         continue
       }
-      it(`${kindName} is refused with ${pairingName}, and changes nothing`, async () => {
+      it(`the client refuses the kind ${kindName} with ${pairingName}, and changes nothing`, async () => {
         const { owner, other } = await openSessions()
         const error = await rejection(take(owner, options), 'INVALID_OPTION')
         expect(error.message).to.match(message)
@@ -358,6 +361,7 @@ describe('e2e: combinations of kinds:', () => {
 
   it('a lock of session.locks is never of another kind, and other calls refuse its key', async () => {
     const { owner, other } = await openSessions()
+    // The Web Locks API ignores options that it does not have.
     await owner.locks.request('name', { capacity: 2, maxHold: 5 } as object, async () => {
       const state = await other.locks.query()
       expect(state.held?.map(({ name, mode }) => [name, mode])).to.deep.equal([

@@ -91,6 +91,7 @@ describe('e2e: errors of arguments: the client', () => {
       await rejection(sessions[0]!.lock('k', options as LockOptions), 'INVALID_OPTION')
     }
     await rejection(sessions[0]!.lock('k', { ttl: 0 }), 'INVALID_TTL')
+    // A query shows at most 1,000 locks. The id of a session has at most 64 characters.
     await rejection(sessions[0]!.query({ limit: 1_001 }), 'INVALID_OPTION')
     await rejection(sessions[0]!.query({ key: 'a', prefix: 'a' }), 'INVALID_OPTION')
     const invalidQueries = [
@@ -229,7 +230,7 @@ describe('e2e: errors of connecting: the client', () => {
     })
     await rejection(connect(url, { token: 'wrong' }), 'UNAUTHORIZED')
     await rejection(connect(url), 'UNAUTHORIZED')
-    // One for each of the two calls of `connect`.
+    // The broker authenticated once for each of the two calls of `connect`.
     expect(authentications).to.equal(2)
     const session = await stage.session(url, { token: 'right' })
     expect(session.state).to.equal('connected')
@@ -247,7 +248,7 @@ describe('e2e: errors of connecting: the client', () => {
     const [socket] = await once(silent, 'connection')
     controller.abort('enough')
     expect((await rejection(connecting, 'ABORTED')).cause).to.equal('enough')
-    // The client closes its connection.
+    // The client closes its connection. The server sees the close only if it reads the socket.
     await once(socket.resume(), 'close')
   })
 })
@@ -291,6 +292,7 @@ describe('e2e: errors of a closed session: the client', () => {
     const closed = next(sessions[0]!, 'closed')
     await broker.close()
     await sessions[0]!.close()
+    // The argument of the event is an error, unless the caller has closed the session.
     expect(await closed).to.equal(undefined)
   })
 })

@@ -85,7 +85,7 @@ describe('e2e: broker.cleanExpiredLocks', () => {
     expect(broker.cleanExpiredLocks()).to.equal(0)
   })
 
-  it('need not be called, because locks and sessions expire on time', async () => {
+  it('need not be called, because locks expire on time', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const events = await watching(ben!, 'k')

@@ -1,7 +1,7 @@
 /**
  * Tests `maxHold`, notices and watches with the queue over a real broker. `maxHold` limits how long
  * a lock is held. A notice tells a waiter of the holders, or a holder of the waiters. A fence is
- * the number of a grant.
+ * the number of a grant. A journal is a command log on disk, from which a broker restarts.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -32,7 +32,7 @@ describe('e2e: maxHold', () => {
       maxHold: 100,
     })
     expect(await rejection(lost, 'LOCK_LOST')).to.include({ reason: 'maxHold' })
-    // The broker ends the set a little later than the client does.
+    // The broker ends the set a little later than the client does, so this request may wait.
     expect((await sessions[0]!.lockAll(['b', 'a'])).held).to.equal(true)
   })
 
@@ -149,6 +149,7 @@ describe('e2e: a watch with the queue', () => {
     await rejection(ben!.lock('doc:1', { timeout: 1 }), 'LOCK_TIMEOUT')
     await held.unlock()
     await waiting
+    // The state and five changes.
     const [, ...changes] = await events.waitForCount(6)
     expect(
       changes.map((change) =>

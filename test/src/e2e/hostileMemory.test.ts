@@ -85,10 +85,10 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     const { serveProcess, bystander } = await startSmallBroker()
     const holder = await openHostileClient(stage, serveProcess.url)
     const metadata = 'm'.repeat(4_000)
-    // A refusal names at most 16 holders.
+    // The number of refusals in each session, and the holders that a refusal names at most.
     const [responses, holders] = [1_000, 16]
     // Each stored refusal keeps 4 KiB of metadata for each of its holders, which have unlocked
-    // since.
+    // since. So many sessions would make the broker keep `attackMiB`.
     const sessions = Math.ceil((attackMiB * 1_024) / (responses * holders * 4))
     let [id, fences]: [number, number[]] = [0, []]
     for (let i = 0; i < sessions; i++) {
@@ -123,9 +123,11 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     })
     // The longest payload of a WebSocket ping.
     const payload = 'p'.repeat(125)
-    const pings = (attackMiB * 2 ** 20) / 2 / 1_000
-    for (let sent = 0; sent < pings && !isDisconnected; sent += 2_000) {
-      for (let i = 0; i < 2_000; i++) client.socket.ping(payload)
+    // The attack counts 2,000 bytes of memory for each pong that the broker keeps.
+    const pings = (attackMiB * 2 ** 20) / 2_000
+    const pingsPerRound = 2_000
+    for (let sent = 0; sent < pings && !isDisconnected; sent += pingsPerRound) {
+      for (let i = 0; i < pingsPerRound; i++) client.socket.ping(payload)
       await bystander.lockAndUnlock(1)
     }
     await expectAlive(serveProcess, bystander)
@@ -137,6 +139,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     client.send(...Array.from({ length: 1_000 }, (_, i) => ({ type: 'watch', id: i + 1 })))
     for (let i = 0; i < 1_000; i++) await client.receive('watching')
     client.socket.pause()
+    // Each steal causes events with 4 KiB of metadata for each of the 1,000 watches.
     for (let i = 0; i < 50; i++) {
       client.send({
         ...{ type: 'lock', id: i + 1, key: 'churn', steal: true },

@@ -68,7 +68,7 @@ export class Bystander {
     }
   }
 
-  /** Expects that the bystander lost nothing, and that the broker still answers its refresh. */
+  /** Expects that the bystander lost nothing, and that the broker still refreshes its lock. */
   async expectUnharmed(): Promise<void> {
     expect(this.#losses, 'losses of the bystander').to.deep.equal([])
     expect(this.#lock.held, 'the lock of the bystander').to.equal(true)

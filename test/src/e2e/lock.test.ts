@@ -87,6 +87,7 @@ describe('e2e: session.lock', () => {
     await first.unlock()
     await untilHandled(ben!)
     expect(broker.query().heldCount).to.equal(0)
+    // `totalLocks` counts the decided requests: the grant of Ann and the timeout of Ben.
     expect(broker.stats()).to.include({ totalLocks: 2, failedLocks: 1, unlockCount: 1 })
   })
 
@@ -98,7 +99,7 @@ describe('e2e: session.lock', () => {
     expect(holders).to.have.length(1)
   })
 
-  it('times out in the middle of the queue, and the waiters behind it move up', async () => {
+  it('times out in the middle of the queue, and the waiters behind the request move up', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     const first = await ann!.lock('k')

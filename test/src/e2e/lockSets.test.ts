@@ -54,7 +54,7 @@ describe('e2e: sets', () => {
     expect([...balance.values()]).to.deep.equal([100, 100])
   })
 
-  it('that wait make a later request for one of their free keys wait until they time out', async () => {
+  it('delay later requests for their free keys while the sets wait', async () => {
     const { sessions } = await stage.brokerWithSessions('holder', 'set', 'late')
     const [holder, set, lateSession] = sessions
     const held = await holder!.lock('busy')

@@ -81,6 +81,7 @@ describe('e2e: many small frames', function () {
     const welcomed = new Promise<void>((resolve) => {
       wire.listen({ onText: () => resolve(), onTurn: () => {}, onClose: () => {} })
     })
+    // The lease is so long that the hostile client need not answer pings.
     wire.send('{"type":"hello","name":"hostile","lease":300000}')
     await welcomed
     wire.listen({ onText: () => {}, onTurn: () => {}, onClose: () => {} })
@@ -109,7 +110,8 @@ describe('e2e: many small frames', function () {
       bystander.send({ type: 'lock', id: 1, key: 'free' })
       await bystander.receive('granted')
       const sentFrames = hostileClients * frames
-      // The grant comes before the broker has read half of the hostile frames.
+      // The grant comes after a frame of each hostile client at least, because these clients sent
+      // before the bystander, and before the broker has read half of the hostile frames.
       expect(counter.total, 'frames before the grant').to.be.within(hostileClients, sentFrames / 2)
       while (counter.total < sentFrames) await turn()
       expect(counter.max, 'frames in one turn').to.be.below(maxPerTurn)

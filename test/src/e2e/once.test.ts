@@ -1,6 +1,7 @@
 /**
  * Tests `session.once` over a real broker: one run for all callers, values that are kept over a
- * restart, and many followers. A follower is a caller that waits for the value of a run.
+ * restart, and many followers. A follower is a caller that waits for the value of a run. A journal
+ * is a command log on disk, from which a broker restarts.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,15 +17,18 @@ describe('e2e: once', () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const value = 'v'.repeat(30_000)
-    // The function of each run that has begun: it ends the run with a value.
-    const finishRun: ((value: string) => void)[] = []
-    const first = ann!.once('k', () => new Promise<string>((resolve) => finishRun.push(resolve)))
-    while (finishRun.length === 0) await untilHandled(ann!)
+    // For each run that has begun, the function that ends the run with a value.
+    const finishFunctions: ((value: string) => void)[] = []
+    const first = ann!.once(
+      'k',
+      () => new Promise<string>((resolve) => finishFunctions.push(resolve)),
+    )
+    while (finishFunctions.length === 0) await untilHandled(ann!)
     let runs = 0
     const count = () => ++runs
     const followers = Array.from({ length: 300 }, () => ben!.once<unknown>('k', count))
     while (broker.query().waitingCount < 300) await untilHandled(ben!)
-    finishRun[0]!(value)
+    finishFunctions[0]!(value)
     const later = first.then(() => ben!.once('k', count))
     const values = await Promise.all(followers)
     expect(values.every((followed) => followed === value)).to.equal(true)
@@ -32,7 +36,7 @@ describe('e2e: once', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('keeps a value over a restart from the journal, and its time begins anew', async () => {
+  it('keeps a value over a restart from the journal, and the time of the value begins anew', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'holdfast-once-'))
     stage.onClear(() => rmSync(dir, { recursive: true, force: true }))
     const first = await stage.broker({ log: journalLog({ dir }) })
