@@ -13,8 +13,11 @@ import { Stage } from './stage.js'
 
 /** The number of locks in the table. A query costs more work with more locks. */
 const tableLocks = count(4_000, 50_000)
-/** 600 queries over so many locks are about 75,000 units of work. */
-const slowLocks = 2_000
+/**
+ * The work of a broker whose work is limited: over so many locks, so many queries are about 75,000
+ * units of work.
+ */
+const limitedWork = { locks: 2_000, queries: 600, unitsPerSecond: 20_000 }
 
 /** Receives messages until `isLast` returns true, and returns all of them. */
 async function receiveUntil(client: RawClient, isLast: (message: ServerMessage) => boolean) {
@@ -38,6 +41,7 @@ function mixedRequests(length: number): object[] {
       case 2:
         return { type: 'stats', id }
       case 3:
+        // No lock has this fence, so the response is `failed`.
         return { type: 'unlock', id, fence: 1 }
       default:
         return { type: 'query', id, prefix: 'none:' }
@@ -70,23 +74,24 @@ describe('e2e: a paused connection', function () {
     expect(responses).to.deep.equal(messages.map(({ type, id }) => `${responseTypes[type]} ${id}`))
   })
 
-  it('keeps its order when frames arrive while it is paused', async () => {
+  it('gets its responses in order when further frames arrive during the pause', async () => {
     const { url, bystander } = await startHostileStage(stage, tableLocks)
     const client = await openHostileClient(stage, url)
     const queries = Array.from({ length: 150 }, (_, i) => ({ type: 'query', id: i + 1, limit: 1 }))
     client.send(...queries)
     await client.receive('found')
-    for (let i = 0; i < 50; i++) {
+    const lockCount = 50
+    for (let i = 0; i < lockCount; i++) {
       client.send({ type: 'lock', id: 1_000 + i, key: 'mine', steal: true })
       if (i % 10 === 0) await bystander.lockAndUnlock(1)
     }
-    // The request with this id is the last of the 50 above.
-    const isLast = (message: ServerMessage) => message.type === 'granted' && message.id === 1_049
+    const lastId = 1_000 + lockCount - 1
+    const isLast = (message: ServerMessage) => message.type === 'granted' && message.id === lastId
     const received = await receiveUntil(client, isLast)
     const ids = received.flatMap((message) => ('id' in message ? [message.id] : []))
     expect(ids).to.deep.equal([...ids].sort((a, b) => a - b))
-    // The response to one query was received above. 50 grants follow the other responses.
-    expect(ids).to.have.length(queries.length - 1 + 50)
+    // The response to one query was received above. The grants follow the other responses.
+    expect(ids).to.have.length(queries.length - 1 + lockCount)
     const fences = received.flatMap((message) =>
       message.type === 'granted' ? [message.fence] : [],
     )
@@ -125,12 +130,12 @@ describe('e2e: a paused connection', function () {
   it('keeps its session while its messages wait longer than its lease', async () => {
     // With this limit the queries take longer than the lease, and the broker reads no pongs
     // meanwhile.
-    const flags = ['--limit', 'workPerSecond=20000']
-    const { url, bystander } = await startHostileStage(stage, slowLocks, ...flags)
+    const flags = ['--limit', `workPerSecond=${limitedWork.unitsPerSecond}`]
+    const { url, bystander } = await startHostileStage(stage, limitedWork.locks, ...flags)
     const client = await openHostileClient(stage, url, { lease: 2_000 })
     client.send({ type: 'lock', id: 1, key: 'mine' })
     const { fence } = await client.receive('granted')
-    const queries = Array.from({ length: 600 }, (_, i) => ({
+    const queries = Array.from({ length: limitedWork.queries }, (_, i) => ({
       type: 'query',
       id: i + 2,
       limit: 1,
@@ -138,7 +143,7 @@ describe('e2e: a paused connection', function () {
     client.send(...queries)
     const receiving = receiveUntil(client, (message) => {
       if (message.type === 'ping') client.send({ type: 'pong', n: message.n })
-      return message.type === 'found' && message.id === 601
+      return message.type === 'found' && message.id === queries.at(-1)!.id
     })
     await bystander.lockAndUnlock(5)
     const received = await receiving

@@ -31,6 +31,8 @@ describe('e2e: the end of a client process', () => {
       await remote.untilHandled()
       const waits = [local.lock('a'), local.lock('b')]
       await untilHandled(local)
+      // The remote client holds two locks, for which the local session waits, and waits for the
+      // lock of the local session.
       expect(broker.query()).to.include({ heldCount: 3, waitingCount: 3 })
       await end(remote)
       const locks = await Promise.all(waits)
@@ -115,14 +117,15 @@ describe('e2e: a client under fake timers', () => {
   it('works with a broker in its own process', () => runProgram())
 })
 
-describe('e2e: a session that is never closed', () => {
+describe('e2e: a session that its program leaves behind', () => {
   const stage = Stage.forEachTest()
 
   /**
-   * Starts the program `forgotten`. Its session waits for a lock of another session.
+   * Starts the program `forgotten`. Its session waits for a lock of another session. The end of
+   * `stdin` leaves the session as the only thing that can keep the process alive.
    *
-   * @param mode How the session lets the process end: by its option `unref`, by a call of `unref`,
-   * or by `close`. With `ref` it does not.
+   * @param mode How the session lets the process end: `option` means its option `unref`, `call` a
+   * call of `unref`, and `close` a call of `close`. With `ref` the session keeps the process alive.
    */
   async function start(mode: string) {
     const running = await stage.broker()
@@ -138,8 +141,13 @@ describe('e2e: a session that is never closed', () => {
     return { ...running, lock, program, lines }
   }
 
-  for (const mode of ['option', 'call', 'close']) {
-    it(`does not keep its process alive after unref (${mode})`, async () => {
+  const releases = [
+    ['option', 'with the option unref'],
+    ['call', 'after a call of unref'],
+    ['close', 'after its close'],
+  ] as const
+  for (const [mode, title] of releases) {
+    it(`does not keep its process alive ${title}`, async () => {
       const { program } = await start(mode)
       program.stdin.end()
       expect(await exitOf(program)).to.deep.equal({ code: 0, signal: null })

@@ -53,7 +53,7 @@ describe('e2e: a proxy', () => {
       process.env[name] = proxy.url
       await stage.session(outerUrl, options)
       expect(proxy.requested, name).to.deep.equal([`0.0.0.0:${port}`])
-      // The proxy forgets this request, so that the calls below must not add another request.
+      // Empties the list of the proxy. The connections below must not add a request.
       ;(proxy.requested as string[]).length = 0
       await stage.session(outerUrl, { ...options, proxy: false })
       for (const exception of ['NO_PROXY', 'no_proxy']) {

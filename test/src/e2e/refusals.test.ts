@@ -94,6 +94,7 @@ describe('e2e: a refused upgrade', () => {
         server.on('upgrade', (_, socket) => {
           socket.on('error', () => {})
           socket.end(response(status, ''))
+          // Three refusals show that the client tries again.
           if (++refusals === 3) resolve()
         })
       })

@@ -72,11 +72,12 @@ describe('e2e: restart of a broker', () => {
       highest = fence
       serveProcess.kill('SIGKILL')
       await serveProcess.exit()
+      // The file has the highest fence that the broker has reserved for later grants.
       expect(Number(/\d+/.exec(readFileSync(file, 'utf8'))?.[0])).to.be.above(highest)
     }
   })
 
-  it('refuses a damaged fence file before it listens', async () => {
+  it('fails before the broker listens, if the fence file is damaged', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-fences-'))
     stage.onClear(() => rmSync(folder, { recursive: true }))
     const file = join(folder, 'fences')

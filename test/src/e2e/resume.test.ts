@@ -1,9 +1,9 @@
 /**
  * Tests sessions whose connection drops. The grace is how long the broker keeps a session without a
- * connection. Within its grace the client resumes the session with all locks and requests; later
- * the client opens a new session. A session is in jeopardy while its connection is down. The lease
- * is how long the broker keeps a silent session. A fence is the number of a grant; a later grant
- * has a higher fence.
+ * connection. Within its grace the client resumes the session with all locks and requests; after
+ * its grace the client opens a new session. A session is in jeopardy while its connection is down.
+ * The lease is how long the broker keeps a silent session. A fence is the number of a grant; a
+ * later grant has a higher fence.
  */
 import { fixedInterval, type WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'

@@ -1,6 +1,6 @@
 /**
- * A program that uses each feature of client and broker once, and closes all sessions and brokers.
- * The process must then end by itself. A test starts this program.
+ * A program that uses the features of client and broker that have sockets or timers, and closes all
+ * sessions and brokers. The process must then end by itself. A test starts this program.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -16,9 +16,9 @@ broker.attach(server, { path: '/locks' })
 const { url } = await broker.listen({ port: 0 })
 const { port } = server.address() as AddressInfo
 
-const selfClosing = await connect(url, { name: 'own', grace: 'lease' })
+const first = await connect(url, { name: 'own', grace: 'lease' })
 const attached = await connect(`ws://127.0.0.1:${port}/locks`, { lease: 300_000 })
-const lock = await selfClosing.lock('k', { ttl: 60_000 })
+const lock = await first.lock('k', { ttl: 60_000 })
 const refreshing = lock.autoRefresh({ interval: 10_000, timeout: 5_000 })
 const waiting = attached.lock('k', { timeout: 60_000 })
 attached.watch('k', () => {})
@@ -26,10 +26,10 @@ await attached.stats()
 await lock.unlock()
 await refreshing
 await (await waiting).unlock()
-await selfClosing.lock('left held', { ttl: 60_000 })
+await first.lock('left held', { ttl: 60_000 })
 
-// The first session closes itself, and the broker closes the session `attached`.
-await selfClosing.close()
+// The program closes the first session, and the close of the broker ends the session `attached`.
+await first.close()
 await broker.close({ drain: 100 })
 await attached.close()
 server.close()
