@@ -1,7 +1,7 @@
 /**
  * Tests scopes over a real broker: re-entrant locks, deadlocks that are refused, and the release of
- * all locks when the callback settles. A scope is one logical task of a session. A fence is the
- * number of a grant.
+ * all locks when the callback settles. A scope is one logical task of a session. Scopes are
+ * re-entrant: a scope may lock a key again that it holds. A fence is the number of a grant.
  */
 import type { HoldfastError, Scope } from '@holdfast/client'
 import { expect } from 'chai'
@@ -64,6 +64,7 @@ describe('e2e: scopes', () => {
       await rejection(scope.lockAll(['x', 'y', { key: 'z', capacity: 2 }]), 'DEADLOCK')
       await rejection(scope.lockAll(['x', 'free']), 'DEADLOCK')
       await rejection(scope.lock('z'), 'DEADLOCK')
+      // The set has one of the two permits of `z`, so this request gets a lock of its own.
       const permit = await scope.lock('z', { capacity: 2 })
       expect(permit.fence).to.be.above(set.fence)
       await permit.unlock()
@@ -93,6 +94,7 @@ describe('e2e: scopes', () => {
             ['k', b!.id],
             ['l', a!.id],
           ])
+          // The end of this scope unlocks `l`, and thereby grants the request that waits.
           void waiting
         },
         { name: 'transfer' },
@@ -113,6 +115,7 @@ describe('e2e: scopes', () => {
       const second = scope.lock('free')
       const timed = rejection(scope.lock('other', { timeout: 1 }), 'LOCK_TIMEOUT')
       await untilHandled(a!)
+      // The client does not send the request for `free` while the request for `k` waits.
       expect(broker.query().heldCount).to.equal(1)
       await timed
       await held.unlock()

@@ -61,6 +61,7 @@ describe('e2e: holdfast serve', () => {
     const [, page] = /^holdfast serves its dashboard on (http:\S+)$/.exec(lines[1] ?? '') ?? []
     expect((await fetch(String(page))).status).to.equal(200)
     const processWithoutDashboard = await ServeProcess.startListening(stage, '--dashboard', 'none')
+    // 426 (Upgrade Required) is the answer to every plain request.
     expect(
       (await fetch(`http://127.0.0.1:${processWithoutDashboard.port}/dashboard/`)).status,
     ).to.equal(426)
@@ -80,18 +81,19 @@ describe('e2e: holdfast serve', () => {
     expect(second.port).to.equal(port)
   })
 
-  it('accepts any number of limits', async () => {
+  it('applies each of several limits', async () => {
     const limits = ['--limit', 'locksPerSession=2', '--limit', 'helloMs=500']
     const serveProcess = await ServeProcess.startListening(stage, ...limits)
     const session = await stage.session(serveProcess.url)
     await session.lock('a')
     await session.lock('b')
     await rejection(session.lock('c'), 'QUOTA_EXCEEDED')
+    // This client sends no hello within the 500 ms of `helloMs`.
     const lateClient = new RawClient(serveProcess.url)
     expect((await lateClient.closed()).code).to.equal(4408)
   })
 
-  it('admits pages with --origin and --dev, and no others', async () => {
+  it('admits pages of the --origin and, with --dev, of localhost, and no others', async () => {
     const serveProcess = await ServeProcess.startListening(
       stage,
       '--origin',
@@ -153,6 +155,7 @@ describe('e2e: holdfast serve', () => {
   it('prints its help and its version', async () => {
     const help = ServeProcess.runCommand(stage, 'serve', '--help')
     expect((await help.exit()).code).to.equal(0)
+    // The help has more than 20 lines.
     const text = (await help.lines.waitUntil((lines) => lines.length > 20)).join('\n')
     const flags = [
       '--port',

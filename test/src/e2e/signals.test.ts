@@ -17,6 +17,7 @@ async function warningsOf(act: () => Promise<void>): Promise<string[]> {
   process.on('warning', listener)
   try {
     await act()
+    // Node prints a warning in a later turn of the event loop.
     await turn()
   } finally {
     process.off('warning', listener)
@@ -71,8 +72,10 @@ describe('e2e: one signal for many requests', () => {
       const waiting = [
         ...repeat(() => session.lock('k', { signal })),
         ...repeat(() => session.withLock('k', () => {}, { signal })),
+        // Calls with different ttls share no request.
         ...repeat((i) => session.singleflightLock('k', { signal, ttl: 1_000 + i })),
       ]
+      // The Web Locks API rejects with the reason of the signal.
       const requested = repeat(() => session.locks.request('k', { signal }, () => {}))
       const codes = [codesOf(waiting), codesOf(requested)]
       await untilHandled(session)

@@ -120,7 +120,7 @@ export async function rejection(
 /** Collects the items that are added, and lets a test wait until there are enough items. */
 export class Collector<T> {
   readonly items: T[] = []
-  /** Calls each test that waits, after an item was added or the source has ended. */
+  /** Emits `change` to each waiting test after an item was added or the source has ended. */
   readonly #changes = new EventEmitter().setMaxListeners(0)
   #end: string | undefined
 

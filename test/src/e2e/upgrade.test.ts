@@ -10,7 +10,7 @@ import { createBroker, type HoldfastBroker, HoldfastError } from '@holdfast/serv
 import { expect } from 'chai'
 import { headOf, openTcp, RawClient, statusOf, upgradeHead } from './raw.js'
 
-/** Whether a connection stays open on the side of the client when the broker has ended its side. */
+/** The connection stays open on the side of the client when the broker has ended its side. */
 const allowHalfOpen = true
 
 /** Sends bytes, and returns the status line and the body of the answer. */
@@ -64,12 +64,13 @@ describe('upgrade: a broker with its own port', () => {
     })
   })
 
-  it('lets the broker close even if a refused client keeps its connection open', async () => {
+  it('closes even if a refused client keeps its connection open', async () => {
     const other = createBroker()
     const { port } = await other.listen({ port: 0 })
     const refused = await openTcp(port, allowHalfOpen)
     const origin = 'https://evil.example'
     expect(await headOf(refused, upgradeHead('/', { origin }))).to.match(/^HTTP\/1\.1 403 /)
+    // The broker accepts this upgrade, closes with 4406, and gets no close frame of the client.
     const otherProtocol = await openTcp(port, allowHalfOpen)
     const offer = { 'sec-websocket-protocol': 'another' }
     expect(await headOf(otherProtocol, upgradeHead('/', offer))).to.match(/^HTTP\/1\.1 101 /)
@@ -126,6 +127,7 @@ describe('upgrade: a broker with its own port', () => {
         /^Origin not allowed: .*`origins`/,
       ],
       [defaultPort, from('203.0.113.1'), '403', /does not authenticate clients.*`authenticate`/],
+      // A token has at most 3,072 characters.
       [
         defaultPort,
         upgradeHead('/', { authorization: `Bearer ${'x'.repeat(3_073)}` }),

@@ -12,7 +12,7 @@ import { exitOf } from './remote.js'
 
 const program = fileURLToPath(new URL('../log/programs/clustered.js', import.meta.url))
 
-/** Runs two workers with these arguments, and returns their results. */
+/** Runs two workers of `clustered.ts` with these arguments, and returns their results. */
 async function outcomesOf(...args: readonly string[]): Promise<string[]> {
   const cluster = fork(program, args)
   const outcomes: string[] = []

@@ -2,7 +2,7 @@
  * A program for tests: two workers of a Node cluster claim the same resource. For some resources
  * only one worker may succeed. The program sends the results of both workers to the test.
  *
- *   node clustered.js journal DIRECTORY | fenceFile PATH | port PORT | attach PORT
+ *   node clustered.js journal DIRECTORY | fenceFile PATH | port PORT | attach
  */
 import cluster, { type Worker } from 'node:cluster'
 import { createServer } from 'node:http'
