@@ -1,5 +1,5 @@
 /**
- * Basic use: acquire a free lock, get the holder of a held lock, refresh the lock, unlock.
+ * Basic use: acquire a free lock, learn who holds a held lock, refresh the lock, unlock.
  *
  * Run it with `node test/dist/examples/basic.js` after `npm run build`.
  */

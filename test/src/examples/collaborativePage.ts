@@ -1,7 +1,7 @@
 /**
  * A collaborative page: everyone who opens a document sees who else reads it and who edits it. A
  * reader holds a shared lock, and the editor holds an exclusive lock on another key. The metadata
- * of each lock has the color of its user. A tab that is closed gives its locks back immediately.
+ * of each lock has the color of its user. The locks of a tab are free as soon as the tab is closed.
  *
  * `openDocument` does not use the DOM. `showDocument` draws a document into an element of a page:
  *
@@ -79,6 +79,7 @@ export function openDocument(
     } else if (event.event === 'locked') {
       locks.set(event.fence, event)
     } else {
+      // All other events of these locks report an end: an unlock or a loss.
       locks.delete(event.fence)
     }
     show(people())

@@ -1,4 +1,7 @@
-/** Runs each example in a process of its own, and compares its output. A fence numbers a grant. */
+/**
+ * Runs each example in a process of its own, and compares its output. Also runs the first programs
+ * of the READMEs. A fence is the number of a grant.
+ */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
@@ -34,8 +37,8 @@ async function outputOfNode(args: readonly string[], cwd?: string): Promise<stri
   return output
 }
 
-describe('the examples', () => {
-  it('print the output of basic: a lock immediately, or an error', async () => {
+describe('the example', () => {
+  it('basic prints a lock that is granted immediately, and an error for a held lock', async () => {
     expect(await outputOf('basic')).to.deep.equal([
       'ann holds orders:42',
       'ben gets an error at once: the holder is ann',
@@ -46,7 +49,7 @@ describe('the examples', () => {
     ])
   })
 
-  it('print the output of waiting: first come, first served', async () => {
+  it('waiting prints the grants in the order of the requests', async () => {
     expect(await outputOf('waiting')).to.deep.equal([
       'holder has the printer',
       'ann did not get it within 100 ms',
@@ -58,7 +61,7 @@ describe('the examples', () => {
     ])
   })
 
-  it('print the output of singleflight: ten callers, one request', async () => {
+  it('singleflight prints one grant for ten callers', async () => {
     expect(await outputOf('singleflight')).to.deep.equal([
       'answers: 10 reports made: 1',
       'locks granted: 1 unlocked: 1',
@@ -66,7 +69,7 @@ describe('the examples', () => {
     ])
   })
 
-  it('print the output of monitoring: holders, waiters, events', async () => {
+  it('monitoring prints holders, waiters and events', async () => {
     expect(await outputOf('monitoring')).to.deep.equal([
       'watching: 0 held at first',
       'event: locked jobs:nightly by ann',
@@ -81,7 +84,7 @@ describe('the examples', () => {
   })
 })
 
-describe('the first programs of the pages', () => {
+describe('the first program', () => {
   const stage = Stage.forEachTest()
 
   /**
@@ -102,11 +105,11 @@ describe('the first programs of the pages', () => {
     return outputOfNode([file])
   }
 
-  it('README.md: print a lock and its fence', async () => {
+  it('in README.md prints a lock and its fence', async () => {
     expect(await outputOfPage('README.md')).to.match(/^lock orders:42, fence \d+\n$/)
   })
 
-  it('client/README.md: print a lock, its fence and the result', async () => {
+  it('in client/README.md prints a lock, its fence and the result', async () => {
     const output = await outputOfPage('client/README.md', 'first session')
     expect(output).to.match(/^lock orders:42, fence \d+\ndone\n$/)
   })
@@ -143,6 +146,8 @@ describe('the README of the client', () => {
       await getReport()
       console.log(made)
     `
+    // Five callers at the same time get one report with the fence 7. A later caller makes a second
+    // report.
     const output = await outputOfSection('### One request for many callers', before, after)
     expect(output).to.equal('7,7,7,7,7 1\n2\n')
   })

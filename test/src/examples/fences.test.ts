@@ -96,6 +96,7 @@ describe('the page about fences', () => {
         redis.command('EVAL', block('lua redis'), '1', 'order:1', String(fenceOfWrite), status)
       expect(await write(fence, 'paid')).to.equal('1')
       expect(await write(fence - 1, 'cancelled')).to.equal('0')
+      // The function also refuses a second write with the same fence.
       expect(await write(fence, 'cancelled')).to.equal('0')
       expect(await redis.command('HGET', 'order:1', 'status')).to.equal('paid')
       expect(await write(fence + 1, 'sent')).to.equal('1')
@@ -157,7 +158,9 @@ describe('the page about fences', () => {
       }
     })
 
-    it('writes again if an earlier holder has written or deleted the object after the writer read it', async () => {
+    it('writes again if an earlier holder writes or deletes the object after the read of the writer', async () => {
+      // The second disturbance writes the same body again. The object still meets the condition of
+      // the write, but has changed during the write: the store answers 409.
       const disturbances: [() => void, answer: string][] = [
         [() => store.put(path, 'late', metadataOf(fence - 1)), 'PUT 412'],
         [() => store.put(path, 'new', metadataOf(fence - 1)), 'PUT 409'],
@@ -173,6 +176,7 @@ describe('the page about fences', () => {
         }
         expect(await write(fence, 'paid')).to.equal(true)
         expectObject('paid', fence)
+        // The first answer is that of the read.
         expect(store.answers[1]).to.equal(answer)
         expect(store.answers.at(-1)).to.equal('PUT 200')
       }

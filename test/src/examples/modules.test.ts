@@ -98,6 +98,7 @@ describe('the example collaborativePage', () => {
     await atGrace.untilShown('ada teal, grace plum me; free')
     const { held } = await grace.query({ key: 'documents/minutes/read' })
     await grace.revoke(held[0]!.key, { fence: held[0]!.fence, reason: 'the test says so' })
+    // Ada requests her lock again, so Ada is now the later reader.
     await atGrace.untilShown('grace plum me, ada teal; free')
     atAda.close()
     await atGrace.untilShown('grace plum me; free')

@@ -222,6 +222,7 @@ describe('the examples that are programs', () => {
     const origin = line!.split(' ').at(-1)
     const pay = async (id: string) =>
       (await fetch(`${origin}/orders/${id}/pay`, { method: 'POST' })).status
+    // The service has the orders 1 and 2, and the id of an order is a number.
     const statuses = await Promise.all([pay('1'), pay('1'), pay('9'), pay('one')])
     expect([statuses.slice(0, 2).sort(), statuses.slice(2)]).to.deep.equal([
       [200, 409],
