@@ -10,7 +10,10 @@ import { runConversation } from './conversation.js'
 import { FrameCounter } from './frames.js'
 import type { ConnectionFilters, Filter } from './proxy.js'
 
-/** The direction of bytes: `up` to the broker, `down` to the client. */
+/**
+ * The direction of bytes: `up` to the broker, `down` to the client. The connections of the client
+ * have numbers (`index`): 0 is the first connection.
+ */
 type Direction = 'up' | 'down'
 
 /** Returns a filter that passes this many bytes and then cuts the connection. */
@@ -154,6 +157,7 @@ describe('faults: slow networks', () => {
   })
 
   it('let the client resume when each byte arrives alone and the connection is then cut', async () => {
+    // The fifth frame is in the middle of the conversation.
     const filtersOf = (index: number): ConnectionFilters =>
       index === 0
         ? { up: byteByByte, down: cutBeforeFrame(5) }

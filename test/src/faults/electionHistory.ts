@@ -48,11 +48,11 @@ export function findObservationViolations(history: ElectionHistory): string[] {
     const previous = newest.get(observer)
     if (leader === undefined) {
       if (previous === undefined) return []
-      const name = `${observer} saw no leader after fence ${previous.fence}`
-      return unendedAt(previous.fence, seenAt).map((leading) => `${name}, but ${leading}`)
+      const seen = `${observer} saw no leader after fence ${previous.fence}`
+      return unendedAt(previous.fence, seenAt).map((leading) => `${seen}, but ${leading}`)
     }
     const { fence, value } = leader
-    const name = `${observer} saw ${JSON.stringify(value)} with fence ${fence}`
+    const seen = `${observer} saw ${JSON.stringify(value)} with fence ${fence}`
     const publication = published.find(value)
     newest.set(observer, { fence, publication })
     // All leaderships with a lower fence must have ended.
@@ -63,7 +63,7 @@ export function findObservationViolations(history: ElectionHistory): string[] {
       problems.push(`after the higher fence ${previous.fence}`)
     if (previous?.fence === fence && isBefore(publication, previous.publication))
       problems.push(`after the later value ${JSON.stringify(previous.publication?.value)}`)
-    return problems.map((problem) => `${name}, ${problem}`)
+    return problems.map((problem) => `${seen}, ${problem}`)
   })
 }
 

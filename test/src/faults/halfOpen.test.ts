@@ -12,7 +12,7 @@ import { type NamedTest, runConcurrently } from './concurrentTests.js'
 import { TcpProxy } from './proxy.js'
 import { Valve } from './valve.js'
 
-/** The directions in which no bytes pass. */
+/** The directions in which no bytes pass: `up` to the broker, `down` to the client. */
 interface Silence {
   readonly up: boolean
   readonly down: boolean

@@ -69,6 +69,7 @@ describe('a file with a history of locks', () => {
     expect(parseHistories(formatHistories(histories))).to.deep.equal(histories)
   })
 
+  /** A valid line. In each test below, an invalid line follows. */
   const line = formatHistories([historyOf([validTenures[0]!])])
   const invalid: [string, string, string][] = [
     ['text that is not JSON', 'no', 'Line 2: it must be JSON'],
@@ -171,6 +172,7 @@ describe('the check of a history (judgeHistory)', () => {
         JSON.stringify(tenures, (_, v) => String(v)),
       ).to.equal(hasNoOverlap)
     }
+    // Some histories have an overlap, and some have none.
     expect(results.size).to.equal(2)
   })
 })

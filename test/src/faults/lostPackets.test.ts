@@ -2,7 +2,7 @@
  * Tests real half-open connections: packets between two machines get lost, in one direction or
  * both. In every run, the old holder must know the loss of its lock before the next grant, by a
  * clock that both machines share. The lease is how long the broker keeps a silent session; a grace
- * is how long it keeps a session after the connection dropped.
+ * is how long the broker keeps a session after its connection dropped.
  */
 import { expect } from 'chai'
 import { RemoteClient } from '../e2e/remote.js'
@@ -12,7 +12,7 @@ import { needs } from '../support/needs.js'
 import { type NamedTest, runConcurrently } from './concurrentTests.js'
 import { Namespace } from './namespace.js'
 
-/** The directions in which packets get lost. */
+/** The directions in which packets get lost: `up` to the broker, `down` to the client. */
 interface Loss {
   readonly up: boolean
   readonly down: boolean

@@ -88,6 +88,7 @@ describe('faults: the broker, while clients do not read,', function () {
   })
 
   it('keeps all events, in order, for a client that reads again later', async () => {
+    // With limits beyond the bytes of all events, the broker keeps the events for the reader.
     const flags = ['slowBytes', 'backlogBytes'].flatMap((name) => [
       '--limit',
       `${name}=${2 * bytesPerReader}`,

@@ -33,6 +33,7 @@ export class Namespace {
     const near = ['name', this.#link, 'address', this.#mac]
     const far = ['name', this.#farLink, 'address', this.#farMac, 'netns', this.name]
     ip('link', 'add', ...near, 'type', 'veth', 'peer', ...far)
+    // A network with 30 fixed bits has two addresses for machines: `here` and `there`.
     ip('address', 'add', `${this.here}/30`, 'dev', this.#link)
     ip('link', 'set', this.#link, 'up')
     this.#runInside('address', 'add', `${this.there}/30`, 'dev', this.#farLink)
