@@ -115,7 +115,7 @@ describe('session.locks over a network', () => {
     expectAbortError(request.outcome, { code: 'LOCK_LOST', reason: 'stolen' })
   })
 
-  it('does not run a callback whose request is aborted after the grant, before its task', async () => {
+  it('does not run a callback whose request is aborted after the grant, before the task of the callback', async () => {
     const { environment, network } = stage()
     const tasks: (() => void)[] = []
     const newTask = (callback: () => void) => void tasks.push(callback)
@@ -165,6 +165,7 @@ describe('session.locks over a network', () => {
       await turn()
       scene.socket.deliver(notHeld)
       await turn()
+      // The client reports a lock that the broker no longer has as stolen.
       if (thrown) expect(request.outcome).to.equal(thrown)
       else expectAbortError(request.outcome, { code: 'LOCK_LOST', reason: 'stolen' })
     }
@@ -237,6 +238,8 @@ describe('session.locks over a network', () => {
     expectAbortError((await afterTurn(waitingRequest)).outcome, { code: 'SESSION_CLOSED' })
     expectAbortError(await queryError, { code: 'SESSION_CLOSED' })
     const request = session.locks.request.bind(session.locks) as (...args: unknown[]) => unknown
+    // Arguments of a wrong type come before the end of the session; a forbidden name (`-a`) and an
+    // aborted signal come after it.
     const attempts: [unknown[], string][] = [
       [['a', () => {}], 'InvalidStateError'],
       [['-a', () => {}], 'InvalidStateError'],

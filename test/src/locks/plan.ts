@@ -37,6 +37,7 @@ export interface RandomSource {
   pick<T>(from: readonly T[]): T
 }
 
+/** The names of the locks. The last two are no valid keys of the broker. */
 const names = ['x', 'y', '', '\0']
 
 /** Draws a plan of this many turns, and turns that end the requests that are still open. */

@@ -203,7 +203,7 @@ describe('a session that moves to another broker', () => {
     for (const broker of [b, a, b, a]) {
       client = await cluster.client(broker, client.resume())
       expect(client.welcome.resumed).to.equal(true)
-      // With any message, the client confirms that it has the new secret.
+      // With any message, the client confirms that it has the new secret for its next resume.
       await cluster.send(client, { type: 'ack', ids: [] })
       await cluster.passAlive(5_000, client)
     }

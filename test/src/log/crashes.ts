@@ -2,7 +2,7 @@
  * Kills a broker with a journal at named points of its work while clients acquire and release
  * locks. The journal is a command log on disk, from which a broker restores its lock table after a
  * crash. After each crash, every answer to a client must be true of the table in the journal, and
- * of the broker that restores it. A false answer is a lie.
+ * of the next broker. A false answer is a lie.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -120,7 +120,7 @@ class Scene {
     const broker = this.#spawn({ [crashAtVariable]: `${point}:${visit}` })
     const [code, signal] = await once(broker, 'exit')
     if (signal !== 'SIGKILL') throw new Error(`The broker exited with ${code} before the kill`)
-    // When a session has lost its connection, it has read all output of the broker.
+    // A session that has lost its connection has read all output of the broker.
     await this.#disconnectedSets.waitUntil(
       (sets) => (sets.at(-1)?.size ?? 0) === this.#sessions.length,
     )

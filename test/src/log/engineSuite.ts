@@ -29,7 +29,7 @@ export function engineSuite(name: string, makeStage: () => EngineStage): void {
   })
 }
 
-/** Appends entries one after another. @param slot The id of a broker in the log. */
+/** Appends entries one after another. @param slot The id of the broker that writes the entries. */
 async function appendAll(engine: Engine, slot: string, entries: readonly string[]) {
   for (const entry of entries) await engine.append(slot, entry)
 }
@@ -90,6 +90,7 @@ function testOrdering(stage: EngineStage): void {
 
   it('delivers the entries after any position, with any text', async () => {
     const engine = await stage.opened()
+    // The texts are short, very long, empty, or not ASCII.
     const texts = [
       '{}',
       '"ключ \u{1f512}\\n"',

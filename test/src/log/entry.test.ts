@@ -171,6 +171,7 @@ describe('snapshot of a replicated log', () => {
         undefined,
       ),
     )
+    // This broker has not joined, so its entry has no effect.
     store.put('{"v":2,"broker":"stranger","n":1,"at":0,"commands":[]}')
     expect(await makeSnapshot(source.create(), config, 8, 8)).to.equal(8)
     const loaded = await loadSnapshot(source.create())

@@ -28,6 +28,7 @@ describe('log: the keys of the engine on etcd', function () {
     expect(formatError.message).to.include(
       'has a log of format 2, but this Holdfast needs format 3',
     )
+    // The longer prefix is another log, although the keys of both logs begin with the same text.
     const longerPrefix = stage.engine({ prefix: `${stage.prefix}x` })
     await longerPrefix.open({ ...logConfig, cluster: 'east' })
     const member = await stage.cluster.leader()

@@ -163,10 +163,10 @@ describe('log: a faulty etcd', function () {
     it('is used with a warning if the certificate of this endpoint is not trusted', async () => {
       const files = scratch(stage)
       const { certPath, keyPath, cert } = certificate(files)
-      const expired = certificate(scratch(stage))
+      const untrusted = certificate(scratch(stage))
       const flags = ['--cert-file', certPath, '--key-file', keyPath]
       const { endpoints } = await cluster({ members: 1, tls: true, flags })
-      const server = createTlsServer({ cert: expired.cert, key: expired.key }).listen(0)
+      const server = createTlsServer({ cert: untrusted.cert, key: untrusted.key }).listen(0)
       await once(server, 'listening')
       stage.onClear(() => server.close())
       const other = `https://127.0.0.1:${(server.address() as AddressInfo).port}`

@@ -66,6 +66,7 @@ const wrongTypes: Scenario = {
     ]),
     ...['text', '1', 'true', 'Symbol(s)'].map((options) => `options ${options}`),
     ...['foo', '', 'null', 'Exclusive', '1'].map((mode) => `mode ${mode}`),
+    // The types of the values in `signals`, in order.
     ...'string number boolean object symbol function object object object'
       .split(' ')
       .map((signal) => `signal ${signal}`),
