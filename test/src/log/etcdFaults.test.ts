@@ -55,13 +55,13 @@ describe('log: the engine on a failing etcd', function () {
 
   /** Starts engines, each with a writer and a reader. */
   async function startWritersAndReaders(
-    size: number,
+    engineCount: number,
     endpoints = etcd.cluster.endpoints,
     name = 'b',
   ) {
     const engines = await Promise.all(
-      // Each engine begins at another member.
-      Array.from({ length: size }, (_, i) =>
+      // Each engine begins at another of the three members.
+      Array.from({ length: engineCount }, (_, i) =>
         etcd.opened({ endpoints: [...endpoints.slice(i % 3), ...endpoints.slice(0, i % 3)] }),
       ),
     )
@@ -175,6 +175,7 @@ describe('log: the engine on a failing etcd', function () {
       }
       const { endpoints } = await startProxies(() => ({ down }))
       const group = await startWritersAndReaders(2, endpoints)
+      // This group connects without a proxy.
       const undisturbedGroup = await startWritersAndReaders(1, undefined, 'q')
       const writers = [...group.writers, ...undisturbedGroup.writers]
       await Promise.all(undisturbedGroup.writers.map((writer) => writer.write(count(200, 2_000))))

@@ -66,7 +66,8 @@ describe('log: snapshots on etcd', function () {
     }
     expect(Math.min(...positions)).to.be.greaterThan(revision)
     expect(await (await etcd.opened()).canReplayFrom(revision)).to.equal(true)
-    // The newest two snapshots, and a snapshot that is not announced yet, of one chunk each.
+    // The log keeps the newest two snapshots, of one chunk each, and may have a third snapshot that
+    // is not announced yet.
     const chunks = (await etcd.keys()).filter((key) => key.startsWith('chunks/'))
     expect(chunks.length).to.be.within(1, 3)
   })

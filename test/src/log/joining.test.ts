@@ -10,6 +10,12 @@ import { Cluster } from './cluster.js'
 import { raiseFenceFloor } from './logSuite.js'
 
 describe('replicated log: the time to join', () => {
+  /**
+   * The time of a slow step: shorter than the limit of 30 s without progress. Five such steps take
+   * longer than the limit.
+   */
+  const slowStepMs = 20_000
+
   /** A cluster whose log has a snapshot and later entries. */
   async function filledCluster(): Promise<Cluster> {
     const cluster = new Cluster()
@@ -41,8 +47,6 @@ describe('replicated log: the time to join', () => {
     const cluster = await filledCluster()
     const [storedSnapshot] = cluster.store.snapshots
     const text = storedSnapshot!.parts.join('')
-    // Shorter than the limit of 30 s without progress. All pauses together are longer.
-    const pauseMs = 20_000
     const partCount = 5
     const { log, stateMachine } = changedLog(cluster, () => ({
       snapshot: async () => ({ position: storedSnapshot!.position, parts: slowParts() }),
@@ -52,7 +56,7 @@ describe('replicated log: the time to join', () => {
       const length = Math.ceil(text.length / partCount)
       for (let i = 0; i < partCount; i++) {
         await new Promise((resolve) =>
-          cluster.environment.clock.setTimer(() => resolve(0), pauseMs),
+          cluster.environment.clock.setTimer(() => resolve(0), slowStepMs),
         )
         yield text.slice(i * length, (i + 1) * length)
       }
@@ -61,7 +65,7 @@ describe('replicated log: the time to join', () => {
     const starting = log.start(stateMachine).then(() => {
       hasJoined = true
     })
-    await cluster.passTime(partCount * pauseMs - 1_000)
+    await cluster.passTime(partCount * slowStepMs - 1_000)
     expect(hasJoined).to.equal(false)
     await cluster.runUntilSettled(starting)
     expect(stateMachine.eventNames).to.deep.equal(['restore', 'serve'])
@@ -73,7 +77,7 @@ describe('replicated log: the time to join', () => {
     const restore = stateMachine.restore.bind(stateMachine)
     stateMachine.restore = function* (items) {
       for (let i = 0; i < 5; i++) {
-        cluster.environment.clock.advance(20_000)
+        cluster.environment.clock.advance(slowStepMs)
         yield
       }
       yield* restore(items)

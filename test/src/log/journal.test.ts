@@ -189,6 +189,7 @@ describe('journal', () => {
   it('refuses a truncated file as damaged', async () => {
     await runJournal(Array.from({ length: 20 }, (_, i) => raiseFenceFloor(i)))
     const { length } = readFileSync(dataFile())
+    // Two of these sizes are whole pages of LMDB, which have 4,096 bytes.
     for (const size of [length - 1, length / 2, 8192, 4096, 100, 0]) {
       truncateSync(dataFile(), size)
       const error = await refusal()
@@ -272,6 +273,7 @@ describe('journal', () => {
     const text = Buffer.from(JSON.stringify([raiseFenceFloor(1)]))
     for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
       const record = bytes.subarray(at - recordHeadBytes, at + text.length)
+      // The new type has the same length. The record needs a new checksum.
       record.write('raiseFenceRoof ', record.indexOf('raiseFenceFloor'))
       record.writeUInt32LE(crc32(record.subarray(4)), 0)
     }
@@ -292,6 +294,7 @@ describe('journal', () => {
       const messages: unknown[] = []
       child.on('message', (message) => messages.push(message))
       expect(await exitOf(child)).to.deep.equal({ code: 0, signal: null })
+      // The program sends the option with which the journal opens LMDB.
       expect(messages).to.deep.equal([noSync])
     })
   }

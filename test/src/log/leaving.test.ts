@@ -1,8 +1,8 @@
 /**
- * Tests how brokers join and leave a shared command log, and which errors stop a broker. A broker
- * that cannot reach the log leaves without an entry that announces this. The command log orders all
- * changes of the lock table, so each broker has the same table. The dead time is the silence after
- * which the other brokers declare a broker dead, here 6 s.
+ * Tests how brokers join and leave a shared command log, and which errors stop a broker. The
+ * command log orders all changes of the lock table, so each broker has the same table. A broker
+ * that leaves announces this by an entry, unless the broker cannot reach the log. The dead time is
+ * the silence after which the other brokers declare a broker dead, here 6 s.
  */
 import { nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
@@ -115,6 +115,7 @@ describe('replicated log: joining and leaving', () => {
 
   it('invalid options are refused', () => {
     const source = new MemorySource(new MemoryStore(nodeEnvironment))
+    // `deadMs` is an integer from 1,000 to 60,000, and `snapshotMs` is at least 10,000.
     for (const options of [
       ...[{ deadMs: 999 }, { deadMs: 60_001 }, { deadMs: 1_500.5 }],
       ...[{ snapshotEntries: 0 }, { snapshotCharacters: 0 }, { snapshotMs: 9_999 }],

@@ -13,6 +13,7 @@ const newDirectory = (): string => mkdtempSync(join(tmpdir(), 'holdfast-journal-
 
 logSuite('in memory', () => new MemoryLog())
 logSuite('journal, flushed', () => journalLog({ dir: newDirectory() }))
+// A relaxed journal answers before its records are flushed to the disk.
 logSuite('journal, relaxed', () => journalLog({ dir: newDirectory(), durability: 'relaxed' }))
 logSuite('replicated', () => replicated())
 logSuite('replicated, every entry twice', () => replicated({ appendsTwice: true }))
