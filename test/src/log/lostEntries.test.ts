@@ -87,7 +87,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
       const b = cluster.stateMachine(log, source)
       const started = log.start(b)
       if (text === '"join"') {
-        // The first entry is the join of a.
+        // The first join is the join of broker `a`, and the second join is the own join.
         let joinCount = 0
         source.faults.drops = (entry) => entry.includes(text) && ++joinCount === 2
       } else dropOnce(b, text)

@@ -11,11 +11,14 @@ import { raiseFenceFloor } from './logSuite.js'
 /** Notices that a broker is dead, with the number of its last entry that the author has seen. */
 type DeathNotices = readonly { readonly broker: string; readonly last: number }[]
 
+/** The first entry of a broker. `replaces` is the former incarnation of the broker. */
 const join = (broker: string, replaces?: string): LogEntry => ({
   ...{ broker, n: 1, at: 7 },
   join: { replaces },
 })
+/** The last entry of a broker. */
 const leave = (broker: string, n: number): LogEntry => ({ broker, n, at: 7, leave: true })
+/** An entry with one command, and with notices of dead brokers. */
 const commandsEntry = (broker: string, n: number, dead: DeathNotices = []): LogEntry => ({
   ...{ broker, n, at: 7 },
   ...{ commands: [raiseFenceFloor(n)], notices: { dead } },
@@ -28,6 +31,7 @@ function memberListOf(...brokers: string[]): MemberList {
   return members
 }
 
+/** The command that passes the sessions of one broker to another broker. */
 const restart = (formerOwner: string, ownerBroker: string) => ({
   ...{ type: 'restart', formerOwner, ownerBroker, at: 7 },
 })
@@ -81,6 +85,7 @@ describe('member list: an entry', () => {
     const copy = new MemberList(members.state)
     expect(copy.applyEntry(join('late'))).to.equal(undefined)
     expect(copy.state).to.deep.equal(members.state)
+    // The death 1,001 replaces the oldest name. Entry 1,001 was the last entry of `a`.
     members.applyEntry(join('more'))
     members.applyEntry(commandsEntry('a', 1_002, [{ broker: 'more', last: 1 }]))
     expect(members.state.dead.length).to.equal(1_000)

@@ -130,6 +130,7 @@ describe('brokers that share a log, on real sockets', () => {
           // begins at another broker.
           workerUrls.push(workerUrls.shift()!)
           for (let j = 0; j < 8; j++) {
+            // Two keys for five workers, so that requests wait.
             const key = `k${workerRandom.below(2)}`
             const lock = await session.lock(key)
             if (holders.has(key)) violations++

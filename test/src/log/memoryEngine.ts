@@ -201,6 +201,7 @@ export class MemoryEngine implements Engine {
 
   async compact(position: number): Promise<void> {
     await this.#call()
+    // Keeps the newest two snapshots, as every engine does.
     this.#store.snapshots = this.#store.snapshots.slice(-2)
     this.#store.compact(position)
   }

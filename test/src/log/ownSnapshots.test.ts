@@ -9,6 +9,7 @@ import { expect } from 'chai'
 import { Cluster, type Member } from './cluster.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
+/** The lock table of a broker as text, for a comparison of two brokers. */
 function tableText({ broker }: Member): string {
   return Array.from(dump(broker.table as LockTable), (item) => JSON.stringify(item)).join('\n')
 }
@@ -75,6 +76,7 @@ describe('replicated log: snapshots of the own table', () => {
     expect(cluster.store.snapshots).to.deep.equal([])
     a.source.onPart = () => {}
     a.source.mend()
+    // Two further checks at least.
     await cluster.passTime(130_000)
     expect(cluster.store.snapshots.length).to.be.greaterThan(0)
     const b = await cluster.startBroker()

@@ -302,6 +302,7 @@ describe('log: a faulty PostgreSQL', function () {
       answerCount = 0
       proxy.shut(false)
       const using = useLog(postgres.engine({ hosts, schema, openTimeoutMs: 20_000 }))
+      // Until the proxy has cut the connection at this point. The engine connects again meanwhile.
       while (answerCount <= point) await proxy.nextConnection()
       maxAnswers = Number.POSITIVE_INFINITY
       proxy.shut(false)
@@ -364,8 +365,8 @@ describe('log: PostgreSQL over TLS', function () {
     )
     // The server trusts its own certificate only.
     await postgres.server.set('ssl_ca_file', 'server.crt')
-    const strange = certificate(scratch(stage))
-    const tls = { ca: cert, cert: strange.cert, key: strange.key }
+    const untrusted = certificate(scratch(stage))
+    const tls = { ca: cert, cert: untrusted.cert, key: untrusted.key }
     expect(await refused({ sslMode: 'verify-full', tls })).to.match(
       /does not accept the certificate of this broker \(\w+\): set `tls\.cert` and `tls\.key`/,
     )

@@ -27,7 +27,7 @@ describe('log: pitfalls of poolers in front of PostgreSQL', function () {
   }
 
   for (const mode of ['transaction', 'statement'] as const) {
-    it(`7: refuses a pooler in the mode "${mode}"`, async () => {
+    it(`7: the engine refuses a pooler in the mode "${mode}"`, async () => {
       const { port } = await pooler(mode)
       const { message } = await rejection(postgres.through(port).open(logConfig), 'INVALID_OPTION')
       expect(message).to.equal(
@@ -37,14 +37,14 @@ describe('log: pitfalls of poolers in front of PostgreSQL', function () {
     })
   }
 
-  it('7: refuses a pooler that does not know the database', async () => {
+  it('7: the engine refuses a pooler that does not know the database', async () => {
     const { port } = await pooler('session')
     const engine = postgres.through(port, { database: 'missing' })
     const { message } = await rejection(engine.open(logConfig), 'INVALID_OPTION')
     expect(message).to.match(/; correct the address of the log, or the settings of the pooler$/)
   })
 
-  it('7: works through a pooler in the mode "session"', async () => {
+  it('7: the engine works through a pooler in the mode "session"', async () => {
     const { port } = await pooler('session')
     const engine = postgres.through(port)
     await engine.open(logConfig)
@@ -119,6 +119,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       while (!isCommitted) {
         const pid = await findWaitingCommit()
         if (pid === undefined) continue
+        // Ends the wait of this commit.
         await sql`select pg_cancel_backend(${pid})`
         await commit
         return
@@ -126,7 +127,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     }
   }
 
-  it('8: refuses a standby', async () => {
+  it('8: the engine refuses a standby', async () => {
     const { host, port } = await standbyOf(postgres.server)
     const engine = postgres.engine({ hosts: [{ host, port }] })
     const { message } = await rejection(engine.open(logConfig), 'INVALID_OPTION')
@@ -135,7 +136,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     )
   })
 
-  it('8: reads and writes at the primary, although the standby comes first in the address', async () => {
+  it('8: the engine reads and writes at the primary, although the standby comes first in the address', async () => {
     const standby = await standbyOf(postgres.server)
     const hosts = [standby, postgres.server].map(({ host, port }) => ({ host, port }))
     const engine = await postgres.opened({ hosts })
@@ -188,7 +189,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     await postgres.server.set('synchronous_commit', 'on')
   })
 
-  it('9: continues at a synchronous standby that replaces the primary, and loses nothing', async () => {
+  it('9: the engine continues at a synchronous standby that replaces the primary, and loses nothing', async () => {
     const { primary, standby, hosts } = await primaryAndStandby()
     await primary.set('synchronous_standby_names', 'standby')
     const engine = await postgres.opened({ hosts })

@@ -1,6 +1,7 @@
 /**
  * Tests the known pitfalls of a command log in PostgreSQL: properties of PostgreSQL by which other
- * projects have lost entries. The number in the title of a test is the number of its pitfall.
+ * projects have lost entries. The number in the title of a test is the number of its pitfall. By
+ * the SQL command LISTEN, a session gets a notification of each entry.
  */
 import { heartbeatMsFor, type PostgresEngine } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -77,17 +78,19 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   it('2: positions have no gaps after a sudden shutdown', async () => {
     const [engine, reader] = [await postgres.opened(), new Reader()]
     engine.follow(0, reader)
-    for (let round = 0; round < count(2, 6); round++) {
+    const [rounds, entriesPerRound] = [count(2, 6), 30]
+    for (let round = 0; round < rounds; round++) {
       const writing = (async () => {
-        for (let i = 0; i < 30; i++) await appendUntilKnown(engine, 's', `${round}:${i}`)
+        for (let i = 0; i < entriesPerRound; i++)
+          await appendUntilKnown(engine, 's', `${round}:${i}`)
       })()
-      await reader.entries.waitUntil((items) => items.length >= round * 30 + 10)
+      // The shutdown comes in the middle of the round.
+      await reader.entries.waitUntil((items) => items.length >= round * entriesPerRound + 10)
       await postgres.server.end()
       await postgres.server.start()
       await writing
     }
-    // 30 entries in each round.
-    const total = count(2, 6) * 30
+    const total = rounds * entriesPerRound
     await reader.entries.waitForCount(total)
     const positions = reader.entries.items.map(([position]) => position)
     expect(positions).to.deep.equal(Array.from({ length: total }, (_, i) => i + 1))
@@ -97,7 +100,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   it('3: an entry that is in the log already is appended once, and reported as appended', async () => {
     let losesNextAnswer = false
     const down: Filter = (bytes, connection) => {
-      // The answer to the append has the id of the entry before it, as text of 36 characters.
+      // The answer to the append has the id of the previous entry, as text of 36 characters.
       if (!losesNextAnswer || !/[\da-f]{8}-[\da-f]{4}-/.test(bytes.toString('latin1')))
         return connection.pass(bytes)
       losesNextAnswer = false
