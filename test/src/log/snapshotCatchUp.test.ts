@@ -19,6 +19,7 @@ describe('replicated log: snapshots', () => {
       a.log.submit(raiseFenceFloor(i))
       await cluster.settle()
     }
+    // The broker made three snapshots, and the store keeps the newest two.
     expect(cluster.store.snapshots.length).to.equal(2)
     const [former, newest] = cluster.store.snapshots
     expect(cluster.store.compactedTo).to.equal(former!.position)
@@ -37,7 +38,7 @@ describe('replicated log: snapshots', () => {
     }
     const b = await cluster.startLog(options)
     expect(b.eventNames).to.deep.equal(['restore', 'serve'])
-    // The entries after the newest snapshot, and not all 50 commands.
+    // Only the entries after the newest snapshot, and not all 50 commands, are replayed.
     expect(b.replayed.length).to.be.lessThan(25)
     expect(b.log.status.members).to.deep.equal([a.brokerName, b.brokerName])
     expect(b.log.status.position).to.equal(a.log.status.position)

@@ -69,6 +69,7 @@ class VanishingStorage {
 
   #onAnswer(bytes: Buffer, connection: Parameters<Filter>[1]): void {
     if (++this.answerCount <= this.#maxAnswers) connection.pass(bytes)
+    // A silent storage passes no answer, and leaves the connection open.
     else if (this.#mode === 'resets its connections') {
       connection.cut()
       this.#proxy.shut(true)
@@ -83,7 +84,10 @@ describe('log: the start of a broker', function () {
   const etcd = EtcdStage.forSuite({ members: 1 })
   let logCount = 0
 
-  /** Makes an engine for a new log, which reaches the storage through this port. */
+  /**
+   * For each storage: its port, and a function that makes an engine for a new log. The engine
+   * reaches the storage through the given port, and gives up its calls after a short time.
+   */
   const engines: Record<string, { port: () => number; engine: (port: number) => Engine }> = {
     PostgreSQL: {
       port: () => postgres.server.port,
@@ -125,6 +129,7 @@ describe('log: the start of a broker', function () {
         const total = storage.answerCount
         expect(total).to.be.greaterThan(5)
         let refusals = 0
+        // A quick run tests every third point.
         for (let point = 0; point < total; point += count(3, 1)) {
           storage.vanishAfter(point, mode)
           const start = startLog(engine(storage.port), fastEnvironment)
@@ -135,6 +140,7 @@ describe('log: the start of a broker', function () {
           if (error === undefined) continue
           refusals++
           await rejection(Promise.reject(error), 'UNAVAILABLE')
+          // One line without a full stop, of 21 to 251 characters.
           expect(error.message, `point ${point}`).to.match(/^[^\n]{20,250}[^.\n]$/)
         }
         expect(refusals).to.be.greaterThan(1)

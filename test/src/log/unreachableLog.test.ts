@@ -31,6 +31,7 @@ describe('a broker whose self-lease has ended', () => {
     expect(a.connect().closedWith).to.equal(undefined)
   })
 
+  /** Messages of a client, each with its name and with the type of the usual answer. */
   const cases: [string, object, string][] = [
     ['a pong', { type: 'pong', n: 1 }, 'ack'],
     ['a request for statistics', { type: 'stats', id: 1 }, 'stats'],

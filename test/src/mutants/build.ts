@@ -98,6 +98,7 @@ export function copyBuildWith(mutant: Mutant): string {
   return copy
 }
 
+/** The symbol of a mutant, without the package in front of it. */
 function symbolOf({ in: symbol }: Mutant): string {
   return symbol.slice(symbol.indexOf('/') + 1)
 }
@@ -138,11 +139,13 @@ function hintAtSymbols({ find }: Mutant, modules: readonly Module[]): string {
     : ` (the pattern is in ${symbols.join(', ')})`
 }
 
+/** Whether a module has a property of this name. */
 function isUsed(property: string, modules: readonly Module[]): boolean {
   const propertyName = new RegExp(`\\b${property}\\b`)
   return modules.some(({ code }) => propertyName.test(code))
 }
 
+/** Whether the copy has the file of this path in the folder `dist` of the package `name`. */
 function isCopied(path: string, name: string, needsAllTests: boolean): boolean {
   if (/\.(map|d\.ts|tsbuildinfo)$/.test(path)) return false
   if (needsAllTests) return true

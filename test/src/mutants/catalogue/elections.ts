@@ -1,6 +1,7 @@
 /**
  * Mutants (planted bugs) of elections: the value of a leader, and which leaders a client sees that
- * observes an election. A leader holds the lock of a campaign, and publishes a value.
+ * observes an election. A leader holds the lock of a campaign, and publishes a value. The hunt for
+ * these mutants needs clients that campaign.
  */
 import type { Mutant } from '../mutant.js'
 

@@ -1,6 +1,7 @@
 /**
  * Mutants (planted bugs) in permits, where the locks of a key share a number of permits, and in
- * sets, where one lock has several keys. A fence is the number of a grant.
+ * sets, where one lock has several keys. A fence is the number of a grant. `needs` has the actions
+ * that the simulated clients must do.
  */
 import type { Mutant } from '../mutant.js'
 
