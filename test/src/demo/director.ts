@@ -25,8 +25,9 @@ interface Worker {
   key: string | undefined
   /** When the worker got its current job, in ms by the monotonic clock. */
   requestedAt: number
+  /** Whether the worker has reported that it waits for its lock. */
   isWaiting: boolean
-  /** Undefined while the worker holds no lock. */
+  /** When the worker got its lock, by the same clock; undefined while the worker holds no lock. */
   grantedAt: number | undefined
 }
 
@@ -121,6 +122,7 @@ export class Director {
   #onEvent({ event, key, name = '', fence }: LockEvent): void {
     if (event === 'locked') this.#onLocked(name, key, fence)
     else if (event === 'unlocked') this.#screen.show(name, 'unlocks', key)
+    // Only the killed worker loses a lock.
     else
       this.#screen.show(name, 'loses', key, 'the broker freed the lock when the connection closed')
   }
@@ -155,7 +157,10 @@ export class Director {
     }
   }
 
-  /** A sentence about the whole demo, from the counters of the broker. */
+  /**
+   * A sentence about the whole demo, from the counters of the broker. The demo always kills one
+   * worker, and no client polls.
+   */
   async summary(): Promise<string> {
     const { totalLocks, unlockCount, failedLocks } = await this.#session.stats()
     return `${totalLocks} locks, ${unlockCount} unlocked, 1 lost by a kill, ${failedLocks} failed, 0 polls`

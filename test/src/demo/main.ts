@@ -33,13 +33,14 @@ process.on('exit', () => {
 process.stdout.on('error', () => process.exit(0))
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 
-/** Starts `holdfast serve` in a process of its own; resolves with its URL. */
+/** Starts `holdfast serve` in a process of its own. Resolves with the URL and the process. */
 async function startBroker(): Promise<{ readonly url: string; readonly broker: ChildProcess }> {
   const command = fileURLToPath(new URL('./cli/main.js', import.meta.resolve('@holdfast/server')))
   const broker = spawn(process.execPath, [command, 'serve', '--port', '0'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   children.push(broker)
+  // The first line of the output has the URL.
   const [line] = (await once(createInterface(broker.stdout), 'line')) as [string]
   return { url: /ws:\S+/.exec(line)![0], broker }
 }
@@ -60,6 +61,7 @@ const workers = names.map((name) => {
   const path = fileURLToPath(new URL('./worker.js', import.meta.url))
   const worker = fork(path, [url, name], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   children.push(worker)
+  // The first message of a worker is `ready`.
   return { name, worker, ready: once(worker, 'message') }
 })
 await Promise.all(workers.map(({ ready }) => ready))

@@ -27,7 +27,8 @@ function send(message: WorkerMessage): void {
 /** Does one job: locks the key, works for `workMs`, and unlocks. */
 async function work({ key, workMs }: Job): Promise<void> {
   const locking = session.lock(key)
-  // The broker handles the query after the lock request, so the queue includes this worker.
+  // The broker handles the query after the lock request. Therefore the queue has the request, unless
+  // the broker granted the lock immediately.
   const { waiting } = await session.query({ key })
   const index = waiting.findIndex((request) => request.session === session.id)
   if (index >= 0) send({ behind: waiting.slice(0, index).map((ahead) => ahead.name ?? '') })

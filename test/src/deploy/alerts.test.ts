@@ -29,6 +29,7 @@ const alerts: readonly Alert[] = yaml(path).flatMap(({ groups }) =>
 
 /** The metrics in an expression: all names except functions, labels and keywords. */
 function metricsOf(expr: string): string[] {
+  // Removes label selectors, the labels of groupings, the operator `and`, and ranges of time.
   const namesOnly = expr.replace(/\{[^}]*\}|\b(by|without) \([^)]*\)|\band\b|\[[^\]]*\]/g, '')
   return [...namesOnly.matchAll(/\b[a-z]\w*\b(?!\s*\()/g)].map(([name]) => name)
 }
@@ -104,7 +105,7 @@ describe('the alerts', () => {
         const used = metricsOf(expr)
         assert.isNotEmpty(used, alert)
         for (const name of used) {
-          // Prometheus adds the metric `up` for each target.
+          // Prometheus adds the metric `up` for each target. The endings belong to a histogram.
           const isKnown = name === 'up' || families.has(name.replace(/_(bucket|count|sum)$/, ''))
           assert.isTrue(isKnown, `${alert} uses ${name}`)
         }

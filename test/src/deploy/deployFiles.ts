@@ -46,6 +46,8 @@ export function objects(path: string, kind: string): Yaml[] {
 
 const server = import.meta.resolve('@holdfast/server')
 
+// The parts of the command's modules that these tests use. The package does not export the modules.
+
 interface Option {
   readonly long: string | undefined
 }

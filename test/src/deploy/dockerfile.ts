@@ -141,7 +141,10 @@ function copy(value: string, stages: readonly Stage[], build: Build): void {
     cpSync(join(fromPath, name), join(toPath, name), options)
 }
 
-/** Does a RUN step: runs `sh` in the working directory, with paths in the folder of the stage. */
+/**
+ * Does a RUN step: runs `sh` in the working directory. In the command line, the folder of the stage
+ * comes in front of each image folder.
+ */
 function runInstruction(value: string, { folder, workdir }: Stage, { env }: Build): void {
   const commandLine = imageFolders.reduce(
     (line, path) => line.replaceAll(new RegExp(`(?<=^|\\s)${path}(?=/|\\s|$)`, 'g'), folder + path),

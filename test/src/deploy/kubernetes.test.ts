@@ -122,6 +122,7 @@ describe('the Kubernetes files', () => {
       assert.lengthOf(services, 1, path)
       const [{ metadata, spec }] = services as [Yaml]
       assert.equal(spec.ports[0].name, port)
+      // The value of this label becomes the job of the metrics.
       const job = metadata.labels[monitor.spec.jobLabel]
       assert.include(text('prometheus/alerts.yaml'), `{job="${job}"}`)
     }

@@ -89,6 +89,7 @@ describe('nginx/holdfast.conf', () => {
     for await (const line of createInterface(child.stderr)) {
       if (line.includes('start worker process ')) break
     }
+    // Reads on, so that nginx never waits for a full pipe.
     child.stderr.resume()
     return { url: `wss://localhost:${listen}`, WebSocket: certs.TrustingWebSocket }
   }

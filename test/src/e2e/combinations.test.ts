@@ -45,6 +45,7 @@ const kinds = {
   set: (session, options) => session.lockAll([key, 'k2'], options),
   singleflight: (session, options) => session.singleflightLock(key, options),
   election: (session, options) => session.campaign(key, options),
+  // The callbacks of `scope` and `once` run until `unlock` is called.
   scope: (session, options) =>
     new Promise<AnyLock>((resolve, reject) => {
       const task = session.scope(async (scope) => {
@@ -154,6 +155,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
       await rejection(waiting, 'ABORTED')
       await holder.unlock()
       await untilHandled(owner)
+      // The aborted request got no lock, so the key is free.
       await other.tryLock(key)
     },
   },

@@ -27,6 +27,7 @@ async function useUpFences(url: string): Promise<void> {
   const closed = once(socket, 'close')
   let lastId = 0
   let onLastResponse = (): void => {}
+  // Replaces the listener of `RawClient`, which would keep all responses.
   socket.removeAllListeners('message')
   socket.on('message', (data) => {
     if (String(data).includes(`"id":${lastId},`)) onLastResponse()

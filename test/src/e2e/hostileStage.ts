@@ -51,6 +51,7 @@ export class Bystander {
     }
   }
 
+  /** Opens the session of the bystander, and locks the lock that the bystander keeps. */
   static async start(stage: Stage, url: string, options: object = {}): Promise<Bystander> {
     const session = await stage.session(url, {
       lease: bystanderLeaseMs,

@@ -93,8 +93,10 @@ export class RemoteClient {
   ): Promise<RemoteClient> {
     const [execPath = process.execPath, ...args] = wrapper
     const child = fork(pathOf('client'), {
+      // The times of events are bigints, which JSON cannot contain.
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+      // With a wrapper, `fork` starts the wrapper, and the wrapper starts Node.
       execPath,
       execArgv: wrapper.length === 0 ? [] : [...args, process.execPath],
     })

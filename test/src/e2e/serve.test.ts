@@ -173,6 +173,7 @@ describe('e2e: holdfast serve', () => {
   })
 
   it('logs nothing about a client that disconnects in the middle of a frame', async () => {
+    // Without a drain, the broker ends although a session holds a lock.
     const serveProcess = await ServeProcess.startListening(stage, '--drain', '0')
     const status = async () => (await fetch(`http://127.0.0.1:${serveProcess.port}/status`)).json()
     const socket = await openTcp(Number(serveProcess.port))

@@ -43,12 +43,12 @@ export class FrameCounter {
   #readFrameHeader(byte: number): void {
     this.#frameHeader.push(byte)
     const [, shortLength = 0] = this.#frameHeader
-    const size = shortLength === 126 ? 4 : shortLength === 127 ? 10 : 2
-    if (this.#frameHeader.length < size) return
+    const headerLength = shortLength === 126 ? 4 : shortLength === 127 ? 10 : 2
+    if (this.#frameHeader.length < headerLength) return
     const longLength = this.#frameHeader
       .slice(2)
       .reduce((sum, headerByte) => sum * 256 + headerByte, 0)
-    this.#payloadLeft = size === 2 ? shortLength : longLength
+    this.#payloadLeft = headerLength === 2 ? shortLength : longLength
     this.#frameHeader = []
   }
 }

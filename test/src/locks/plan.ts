@@ -44,6 +44,7 @@ const names = ['x', 'y', '', '\0']
 export function drawPlan(random: RandomSource, turns: number): PlanTurn[] {
   let requestCount = 0
   const openRequests: PlannedRequest[] = []
+  // The probabilities only set how often a request has each option.
   const planRequest = ({ steal }: { steal: boolean }): PlannedRequest => {
     const ifAvailable = !steal && random.chance(0.2)
     const abortable = !steal && !ifAvailable && random.chance(0.6)
