@@ -22,6 +22,7 @@ const actionColors: Record<Action, (text: string) => string> = {
 }
 
 export class Screen {
+  /** When {@link start} was called. Lines of events come only after this call. */
   #startedAt = performance.now()
   readonly #colorOf = new Map<string, (text: string) => string>()
   readonly #write: (line: string) => void
@@ -52,7 +53,7 @@ export class Screen {
     this.#write(`${seconds}  ${worker} ${event} ${key.padEnd(widths.key)} ${detail}`.trimEnd())
   }
 
-  /** A name in its color, filled with spaces to a width. */
+  /** A name in its color, or in bold without a color, filled with spaces to a width. */
   name(name: string, width = 0): string {
     return (this.#colorOf.get(name) ?? colors.bold)(name.padEnd(width))
   }

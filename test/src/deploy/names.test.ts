@@ -120,7 +120,7 @@ describe('the files to deploy: names', () => {
         assert.include(Object.values(exitCodes), Number(code), path)
       }
     }
-    // The page and the unit file rely on these codes.
+    // The files and the documentation name these codes as numbers.
     const documentedCodes = Object.entries({ unavailable: 69, io: 74, config: 78, usage: 64 })
     for (const [name, code] of documentedCodes) assert.equal(exitCodes[name], code, name)
   })

@@ -19,6 +19,7 @@ export function upgradeHead(target: string, lines: Record<string, string> = {}):
     connection: 'Upgrade',
     upgrade: 'websocket',
     'sec-websocket-version': '13',
+    // Any 16 bytes in base64.
     'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
     'sec-websocket-protocol': subprotocol,
     ...lines,
@@ -69,6 +70,7 @@ export class RawClient {
   readonly socket: WebSocket
   /** The received messages that no caller has read yet. */
   readonly #unread: ServerMessage[] = []
+  /** Wakes the caller that waits for a change of this client. */
   #wake: () => void = () => {}
   #closed: { readonly code: number; readonly reason: string } | undefined
 

@@ -17,7 +17,7 @@ import { connect } from '@holdfast/client'
 const [source, port = '8080'] = process.argv.slice(2)
 if (source === undefined) {
   console.error('Usage: node test/dist/examples/exchangeRates.js SOURCE_URL [PORT]')
-  process.exit(64)
+  process.exit(64) // the usual exit code for wrong usage
 }
 const broker = process.env['HOLDFAST_URL'] ?? 'ws://127.0.0.1:7420'
 

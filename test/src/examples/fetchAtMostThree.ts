@@ -13,7 +13,7 @@ import { connect } from '@holdfast/client'
 const urls = process.argv.slice(2)
 if (urls.length === 0) {
   console.error('Usage: node test/dist/examples/fetchAtMostThree.js URL...')
-  process.exit(64)
+  process.exit(64) // the usual exit code for wrong usage
 }
 const broker = process.env['HOLDFAST_URL'] ?? 'ws://127.0.0.1:7420'
 

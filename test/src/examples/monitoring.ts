@@ -14,7 +14,8 @@ const ann = await connect(url, { name: 'ann' })
 const ben = await connect(url, { name: 'ben' })
 const monitor = await connect(url, { name: 'monitor' })
 
-// The first event of a watch is the state; each later event is a change.
+// The first event of a watch is the state; each later event is a change. The event `refused` says
+// that the broker does not allow the watch.
 monitor.watch({ prefix: 'jobs:' }, (event) => {
   if (event.event === 'state') console.log('watching:', event.heldCount, 'held at first')
   else if (event.event !== 'refused')

@@ -21,7 +21,7 @@ interface Report {
 const [shop, day = new Date().toISOString().slice(0, 10)] = process.argv.slice(2)
 if (shop === undefined) {
   console.error('Usage: node test/dist/examples/nightlyReport.js SHOP_URL [DAY]')
-  process.exit(64)
+  process.exit(64) // the usual exit code for wrong usage
 }
 const machine = process.env['MACHINE'] ?? hostname()
 const broker = process.env['HOLDFAST_URL'] ?? 'ws://127.0.0.1:7420'

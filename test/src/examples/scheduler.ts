@@ -35,7 +35,7 @@ async function lead(leadership: Leadership): Promise<void> {
   const signal = AbortSignal.any([leadership.signal, stop.signal])
   while (!signal.aborted) {
     console.log('assigned jobs to the workers') // your work, with leadership.fence
-    await sleep(1_000, undefined, { signal }).catch(() => {})
+    await sleep(1_000, undefined, { signal }).catch(() => {}) // an abort ends the sleep
   }
 }
 

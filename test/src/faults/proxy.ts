@@ -27,6 +27,7 @@ export interface ConnectionFilters {
   readonly down?: Filter | undefined
 }
 
+/** The two sockets of a connection through the proxy. */
 interface Pair {
   readonly client: Socket
   readonly broker: Socket

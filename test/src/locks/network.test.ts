@@ -238,8 +238,8 @@ describe('session.locks over a network', () => {
     expectAbortError((await afterTurn(waitingRequest)).outcome, { code: 'SESSION_CLOSED' })
     expectAbortError(await queryError, { code: 'SESSION_CLOSED' })
     const request = session.locks.request.bind(session.locks) as (...args: unknown[]) => unknown
-    // Arguments of a wrong type come before the end of the session; a forbidden name (`-a`) and an
-    // aborted signal come after it.
+    // `request` first checks the types of its arguments, then whether the session has ended, and
+    // then the name (`-a` is forbidden) and the signal.
     const attempts: [unknown[], string][] = [
       [['a', () => {}], 'InvalidStateError'],
       [['-a', () => {}], 'InvalidStateError'],

@@ -53,6 +53,7 @@ describe('digest', () => {
       table.apply({ ...open, ...sessionFields, session, ownerBroker: 'one' })
       addNewValue()
     }
+    // The first request for each key gets the lock, and the second request waits.
     for (const [id, key] of ['k', 'k', 'l', 'l'].entries()) {
       table.apply({ ...lock, ...noOptions, id: id + 1, key })
       addNewValue()

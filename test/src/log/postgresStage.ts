@@ -61,6 +61,7 @@ export class PostgresStage implements EngineStage {
     return this.server.url(this.schema, { database })
   }
 
+  /** Makes an engine that is not open. */
   engine(options: Partial<PostgresEngineOptions> = {}): PostgresEngine {
     const address = { ...parsePostgresAddress(this.url), openTimeoutMs: 5_000 }
     const engine = new PostgresEngine({ ...address, ...options }, nodeEnvironment)
@@ -68,6 +69,7 @@ export class PostgresStage implements EngineStage {
     return engine
   }
 
+  /** Makes and opens an engine. */
   async opened(options: Partial<PostgresEngineOptions> = {}): Promise<PostgresEngine> {
     const engine = this.engine(options)
     await engine.open(logConfig)

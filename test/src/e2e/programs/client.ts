@@ -56,7 +56,8 @@ async function run(command: Command): Promise<unknown> {
     case 'close':
       return session!.close()
     case 'leave':
-      // After this, nothing may keep this process alive: the parent waits for its end.
+      // The parent waits for the end of this process, so nothing may keep the process alive. The
+      // result of the command leaves before the disconnect.
       process.off('disconnect', leave)
       setImmediate(() => process.disconnect())
       return undefined

@@ -18,6 +18,7 @@ const [record, chunk, pointer] = [0, 1, 2]
 const realLmdb = (await import(new URL(import.meta.url).searchParams.get('real')!)) as {
   readonly open: (options: object) => Database
 }
+// The variable has the point and the number of the visit, such as `before a commit:3`.
 const [, crashPoint, crashVisit] = /^(.+):(\d+)$/.exec(process.env[crashAtVariable] ?? '') ?? []
 let visits = 0
 

@@ -8,6 +8,7 @@
 import { register } from 'node:module'
 import type { HoldfastError } from '@holdfast/shared'
 
+/** The message of `lmdb` on a platform without a binary. Holdfast shows only its first line. */
 const missingMessage = 'No native build was found for platform=plan9\n    loaded from: /'
 const hooks = `
 export async function resolve(specifier, context, next) {

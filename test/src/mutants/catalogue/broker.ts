@@ -2,7 +2,7 @@
  * Mutants (planted bugs) of the broker around its lock table: connections, deadlines, answers and
  * watches. A lease is how long the broker keeps a silent session. A grace is how long the broker
  * keeps a session after its connection dropped. A ttl is how long a lock lasts without a refresh.
- * A word with `$` in a pattern stands for any expression (see `mutant.ts`).
+ * A word with `$` in a pattern stands for any expression. `mutant.ts` explains all fields.
  */
 import type { Mutant } from '../mutant.js'
 

@@ -5,7 +5,7 @@
  */
 import type { Mutant } from '../mutant.js'
 
-/** The number of cells in the worlds of the hunt. */
+/** The number of cells in the simulated worlds that catch these mutants. */
 const cells = 3
 
 export const cellMutants: readonly Mutant[] = [
