@@ -1,7 +1,7 @@
 /**
- * Tests that every flag, variable, setting, port and exit code in the files of `server/deploy`, and
- * in the page about these files, exists in the real command. The lease is how long the broker keeps
- * a session without a message of its client.
+ * Tests the files of `server/deploy`, and the page about these files. Every flag, variable,
+ * setting, port and exit code in them must exist in the real command. The lease is how long the
+ * broker keeps a session without a message of its client.
  */
 import { settingsFrom } from '@holdfast/server/internal'
 import { assert } from 'chai'

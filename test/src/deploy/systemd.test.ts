@@ -1,6 +1,7 @@
 /**
  * Tests the unit file for systemd in `server/deploy`. systemd must find no error in a copy of the
- * unit with an existing command, and rate the access of the unit to the system as low.
+ * unit that names an existing command. systemd must rate the access of the unit to the system as
+ * low.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync } from 'node:fs'

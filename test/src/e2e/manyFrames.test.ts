@@ -110,8 +110,8 @@ describe('e2e: many small frames', function () {
       bystander.send({ type: 'lock', id: 1, key: 'free' })
       await bystander.receive('granted')
       const sentFrames = hostileClients * frames
-      // The grant comes after a frame of each hostile client at least, because these clients sent
-      // before the bystander, and before the broker has read half of the hostile frames.
+      // Each hostile client sent its frames before the bystander sent its request. So the broker
+      // has read a frame of each hostile client before the grant, but not half of all frames.
       expect(counter.total, 'frames before the grant').to.be.within(hostileClients, sentFrames / 2)
       while (counter.total < sentFrames) await turn()
       expect(counter.max, 'frames in one turn').to.be.below(maxPerTurn)

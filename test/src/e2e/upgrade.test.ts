@@ -307,7 +307,7 @@ describe('upgrade: frames that violate the WebSocket protocol or its limits', ()
     ],
   ]
   for (const [title, code, violate] of violations) {
-    it(`${title} closes the sender's connection, and keeps its locks within its lease`, async () => {
+    it(`${title} makes the broker close the connection, but keep the session within its lease`, async () => {
       const client = await RawClient.open(url)
       client.send({ type: 'lock', id: 1, key: title })
       await client.receive('granted')

@@ -1,7 +1,7 @@
 /**
  * A cache without a stampede: a web server that gets exchange rates from a slow source. When a rate
- * is not in the cache, one request of one server asks the source, and all requests that wait
- * meanwhile, at all servers, get the same answer. The broker keeps the rate for a minute.
+ * is not in the cache, one request of one server asks the source. All requests that wait meanwhile,
+ * at all servers, get the same answer. The broker keeps the rate for a minute.
  *
  * If the source fails, the request that asked gets the error, and the next request asks again.
  * A value may have at most 32 KiB. Store a larger value elsewhere, and let the function of `once`

@@ -29,9 +29,9 @@ const broker = process.env['HOLDFAST_URL'] ?? 'ws://127.0.0.1:7420'
 /**
  * Makes the report and stores it at the shop.
  *
- * @param fence A number that rises with every grant. The shop must refuse a report whose fence is
- *   lower than the fence of the report that it has, because a machine that was frozen may still
- *   send its report after another machine has taken over.
+ * @param fence A number that rises with every grant. The shop must refuse a report with a lower
+ *   fence than the stored report has. A machine that was frozen may still send its report after
+ *   another machine has taken over.
  * @param signal Aborted when this machine has lost its lock, so another machine may run the job.
  */
 async function makeReport(fence: number, signal: AbortSignal): Promise<Report> {

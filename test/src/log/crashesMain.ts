@@ -1,7 +1,8 @@
 /**
- * `npm run crashes` kills a broker with a journal (a command log on disk) at one named point of its
- * work after the other, and starts the broker again after each kill. The program prints the number
- * of crashes, and the lies: answers to clients that are false after the restart.
+ * `npm run crashes` kills a broker with a journal (a command log on disk) again and again: in each
+ * round at the next named point of its work. After each kill, the program starts the broker again.
+ * The program prints the number of crashes, and the lies: answers to clients that are false after
+ * the restart.
  *
  *   npm run crashes -- --rounds 100 --seed 17
  */

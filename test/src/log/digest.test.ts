@@ -16,7 +16,7 @@ import { CommandMaker, step } from '../table/steps.js'
 const histories = fc.array(step, { minLength: 120, maxLength: 120, size: 'max' })
 
 describe('digest', () => {
-  it('that is updated by effects equals a digest that is computed anew, also after a snapshot', function () {
+  it('equals, after each effect and after a snapshot, a digest that is computed anew', function () {
     this.timeout(120_000)
     const property = fc.property(histories, (steps) => {
       const table = new LockTable()

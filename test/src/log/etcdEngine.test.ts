@@ -13,11 +13,11 @@ import { EtcdStage, logConfig, Reader } from './etcdStage.js'
 // which most tests do not expect.
 engineSuite('on etcd', () => EtcdStage.forSuite({}, slowClock))
 
-describe('log: the keys of the engine on etcd', function () {
+describe('log: the engine on etcd and its keys', function () {
   this.timeout(60_000)
   const stage = EtcdStage.forSuite()
 
-  it('are refused by a broker if they belong to another cluster, format or program', async () => {
+  it('refuses keys of another cluster, format or program', async () => {
     await stage.opened()
     const open = (change: object) => stage.engine().open({ ...logConfig, ...change })
     const clusterError = await rejection(open({ cluster: 'east' }), 'INVALID_OPTION')
@@ -41,14 +41,14 @@ describe('log: the keys of the engine on etcd', function () {
     )
   })
 
-  it('keep the chunks of only one of several snapshots of the same position', async () => {
+  it('keeps the chunks of only one of several snapshots of the same position', async () => {
     const engines = await Promise.all([1, 2, 3, 4].map(() => stage.opened()))
     await Promise.all(engines.map((engine, i) => engine.saveSnapshot(7, [`${i}`])))
     const chunks = (await stage.keys()).filter((key) => key.startsWith('chunks/'))
     expect(chunks).to.have.length(1)
   })
 
-  it('of old snapshots and of dead incarnations (processes) of brokers are removed', async () => {
+  it('removes the keys of old snapshots and of dead incarnations (processes) of brokers', async () => {
     const engine = await stage.opened()
     await engine.append('dead', 'a')
     for (const text of ['b', 'c', 'd']) await engine.append('living', text)
@@ -66,7 +66,7 @@ describe('log: the keys of the engine on etcd', function () {
     ])
   })
 
-  it('keep the newest entry of an incarnation after a compaction, so that the log can be followed from there', async () => {
+  it('keeps the newest entry of an incarnation after a compaction, so that the log can be followed from there', async () => {
     const engine = await stage.opened()
     const reader = new Reader()
     engine.follow(0, reader)
@@ -77,7 +77,7 @@ describe('log: the keys of the engine on etcd', function () {
     expect(await engine.canReplayFrom(b)).to.equal(true)
   })
 
-  it('of a snapshot are reported as damaged if a chunk is missing', async () => {
+  it('reports a snapshot as damaged if a chunk is missing', async () => {
     const engine = await stage.opened()
     await engine.saveSnapshot(10, ['old'])
     const oldSnapshot = await engine.snapshot()
