@@ -69,6 +69,7 @@ describe('the files to deploy: a broker with their settings', function () {
     const args = ['token', 'billing', '--file', files.path('tokens')]
     const { code, out } = await Holdfast.run(stage, args)
     assert.equal(code, 0)
+    // The command prints the token, and adds it to the file.
     const [token = ''] = out
     const makeFile = (path: string): string => {
       const testPath = folders.reduce(

@@ -112,6 +112,7 @@ describe('upgrade: a broker with its own port', () => {
       await byDefault.listen({ port: 0 }),
     ]
     const from = (address: string) => upgradeHead('/', { 'x-forwarded-for': address })
+    // This upgrade uses up the limit of its address.
     expect(await statusOf(limitedPort, from('203.0.113.1'))).to.match(/^HTTP\/1\.1 101 /)
     const refusals: [port: number, request: string, status: string, reason: RegExp][] = [
       [

@@ -43,6 +43,7 @@ describe('the example orderService', () => {
   it('refuses the write of a service that lost its lock while it charged', async () => {
     const { sessions } = await stage.brokerWithSessions('slow', 'fast', 'operator')
     const [slow, fast, operator] = sessions as [Session, Session, Session]
+    /** For each charge, the function that ends the charge. */
     const charges = new Collector<() => void>()
     const slowAnswer = startService(slow, () => new Promise<void>(charges.add))()
     const [finishCharge] = await charges.waitForCount(1)

@@ -37,6 +37,7 @@ export function findFenceViolations(history: readonly Tenure[]): string[] {
     const names = `${previous.process} ${previous.fence} and ${tenure.process} ${tenure.fence}`
     if (previous.fence === tenure.fence) violations.push(`${names}: the same fence twice`)
     if (previous.givenUpAt >= tenure.grantedAt) violations.push(`${names}: both held the lock`)
+    // The use with the higher fence was granted before the other use was requested.
     if (tenure.grantedAt < previous.requestedAt)
       violations.push(`${names}: the later request has the lower fence`)
   }
@@ -55,6 +56,7 @@ export function findPermitsViolations(history: readonly Tenure[], capacity: numb
     fences.add(fence)
   }
   const changes = history
+    // A lock that was lost before its process received the grant was never used.
     .filter(({ grantedAt, givenUpAt }) => grantedAt < givenUpAt)
     .flatMap(({ process, fence, grantedAt, givenUpAt, permits = 1 }) => [
       { at: grantedAt, permits, name: `${process} ${fence}` },
@@ -119,6 +121,7 @@ export function isLinearizable(history: readonly Tenure[]): boolean {
         latest: tenure.unlockConfirmedAt ?? never,
       },
     ])
+    // In this order, the search needs few attempts.
     .sort((a, b) => (a.earliest < b.earliest ? -1 : 1))
   const visited = new Set<string>()
   const done = operations.map(() => false)

@@ -47,7 +47,8 @@ describe('journal: a second process', () => {
       await log.start(table)
       log.submit(raiseFenceFloor(1))
       await table.whenApplied(1)
-      // Namespaces of its own for the network and the process ids, as in a container.
+      // The command gets namespaces of its own for the network and the process ids, as in a
+      // container.
       const wrapper = ['unshare', '--net', '--pid', '--fork']
       const args = ['serve', '--port', '0', '--journal', dir]
       const { code, err } = await Holdfast.run(stage, args, { wrapper })

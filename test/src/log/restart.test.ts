@@ -34,6 +34,7 @@ describe('journal: a broker that is killed', () => {
 
   /** Starts the broker, and resolves when it listens. */
   async function start(): Promise<void> {
+    // Without a drain, the broker ends at a SIGTERM although sessions hold locks.
     const args = [commandFile, 'serve', '--port', String(port), '--journal', dir, '--drain', '0']
     broker = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     // The broker prints its first line when it listens.

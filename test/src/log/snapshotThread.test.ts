@@ -33,6 +33,7 @@ describe('snapshot in a thread', () => {
     const file = join(dir, 'snapshot.json')
     const options = (): ThreadOptions => ({ entries: [...store.entries], file, fault })
     const thread = new URL('./programs/snapshotThread.js', import.meta.url)
+    // A getter, because each thread needs the entries at the time of its start.
     Object.defineProperty(source, 'snapshotWorker', { get: () => ({ thread, options: options() }) })
     log = new ReplicatedLog(source, { snapshotEntries: 3 }, nodeEnvironment)
     const table = new RecordingTable()
