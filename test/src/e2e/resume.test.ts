@@ -227,6 +227,7 @@ describe('e2e: a cut without a grace', () => {
     await untilHandled(session)
     expect(broker.query().waitingCount).to.equal(2)
     const timeouts = frames.items.flatMap((frame) => frame.match(/(?<="timeout":)\d+/g) ?? [])
+    // The client sent the request once in each session, and the second time with the rest.
     expect(timeouts).to.have.length(2)
     expect(Number(timeouts[1])).to.be.within(1, 60_000)
     controller.abort()

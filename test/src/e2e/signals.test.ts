@@ -79,6 +79,7 @@ describe('e2e: one signal for many requests', () => {
       const requested = repeat(() => session.locks.request('k', { signal }, () => {}))
       const codes = [codesOf(waiting), codesOf(requested)]
       await untilHandled(session)
+      // The session has one listener for all requests.
       expect(listenerCount(signal)).to.equal(1)
       controller.abort()
       expect(await Promise.all(codes)).to.deep.equal([['ABORTED'], [signal.reason.code]])

@@ -106,6 +106,7 @@ async function requestLocks(
   other: Session,
   settlements: SettlementLog,
 ): Promise<Lock[]> {
+  // The other session holds `b` until the request for `b` waits, and `e` until the end.
   const [blockerOfB, blockerOfE] = [await other.lock('b'), await other.lock('e')]
   const lockA = await settlements.record(
     'lock a',

@@ -117,6 +117,8 @@ describe('a session that moves to another broker', () => {
     await cluster.send(alice, { type: 'lock', id: 3, key: 'k', timeout: 0 })
     const socket = b.connectWithHello(alice.resume())
     await cluster.settle()
+    // After the welcome, the broker repeats the answers that the client has not acknowledged, and
+    // then sends the snapshot of the session.
     const [welcome, ...rest] = socket.heard()
     expect(welcome).to.deep.include({ resumed: true, session: alice.session })
     expect(rest.map((message) => [message.type, 'id' in message && message.id])).to.deep.equal([
@@ -130,6 +132,7 @@ describe('a session that moves to another broker', () => {
     expect(alice.socket.closedWith?.code).to.equal(closeCodes.replaced.code)
     await cluster.send(bob, { type: 'unlock', id: 2, fence: fenceOfBob })
     expect(socket.heardOf('granted').map(({ id }) => id)).to.deep.equal([2])
+    // The end of the old connection does not end the session.
     alice.socket.drop()
     await cluster.settle()
     expect(sessions(a)).to.have.members([alice.session, bob.session])

@@ -17,8 +17,11 @@ import { expect } from 'chai'
 
 /** A state machine that records commands, and applies them to a table for the log to dump. */
 export class RecordingTable implements StateMachine {
+  /** The items of the snapshots that the log has restored. */
   readonly restored: unknown[] = []
+  /** The past commands, whose effects no client waits for. */
   readonly replayed: Command[] = []
+  /** The new commands, in the order in which the log delivered them. */
   readonly applied: Command[] = []
   failure: Error | undefined
   #table = new LockTable()
