@@ -1,7 +1,8 @@
 /**
  * Tests the Kubernetes and Compose files in `server/deploy`: the selectors, volumes, ports,
- * networks and paths in these files must fit together. The command log of the brokers is on etcd or
- * PostgreSQL, or is a journal, which is a command log on disk.
+ * networks and paths in these files must fit together. The command log of the brokers (the record
+ * of all changes of locks) is on etcd, in PostgreSQL, or on disk. A command log on disk is a
+ * journal.
  */
 import { existsSync } from 'node:fs'
 import { join, normalize } from 'node:path'

@@ -2,7 +2,7 @@
  * Starts the real command with each environment (the variables of a container) in the files of
  * `server/deploy`. The ports are free ports, and the files are in a folder of the test. A client
  * must acquire a lock, and the probes of Kubernetes and the health check of the image must find the
- * broker ready. A journal is a command log on disk.
+ * broker ready. A journal is a record of all changes of locks on disk.
  */
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'

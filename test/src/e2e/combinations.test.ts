@@ -1,7 +1,8 @@
 /**
  * Tests each kind of lock with each option and each event that can end a lock, over a real broker.
  * Each pair works, or is refused with `INVALID_OPTION` and a message. `client/docs/kinds.md` shows
- * users the same pairs as a table.
+ * users the same pairs as a table. A ttl is how long a lock lasts without a refresh, and `maxHold`
+ * is how long a lock lasts at most.
  */
 import {
   fixedInterval,

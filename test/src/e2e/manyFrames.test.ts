@@ -81,7 +81,8 @@ describe('e2e: many small frames', function () {
     const welcomed = new Promise<void>((resolve) => {
       wire.listen({ onText: () => resolve(), onTurn: () => {}, onClose: () => {} })
     })
-    // The lease is so long that the hostile client need not answer pings.
+    // The broker ends a session that is silent for longer than its lease. This lease is so long
+    // that the hostile client need not answer pings.
     wire.send('{"type":"hello","name":"hostile","lease":300000}')
     await welcomed
     wire.listen({ onText: () => {}, onTurn: () => {}, onClose: () => {} })

@@ -1,6 +1,7 @@
 /**
  * Tests one `AbortSignal` for many requests. Node prints no warning of a leak, and one abort
- * settles all requests. The signal keeps no listener after the requests have settled.
+ * settles all requests. The signal keeps no listener after the requests have settled. A ttl is how
+ * long a lock lasts without a refresh.
  */
 import { getEventListeners } from 'node:events'
 import { connect } from '@holdfast/client'

@@ -1,7 +1,8 @@
 /**
  * Tests `session.singleflightLock`. Callers that request the same lock before its grant share one
  * request and its lock. The unlock of the last caller releases the lock. A caller that comes after
- * the grant sends a new request. A fence is the number of a grant.
+ * the grant sends a new request. A fence is the number of a grant. A ttl is how long a lock lasts
+ * without a refresh.
  */
 import { expect } from 'chai'
 import { rejection, Stage, untilHandled } from './stage.js'

@@ -1,6 +1,7 @@
 /**
  * Tests the files with histories of locks, and the program that searches them for violations. A
- * tenure is one use of a lock by one process; a fence is the number of a grant.
+ * tenure is one use of a lock by one process; a fence is the number of a grant. The capacity of a
+ * key is the number of permits that the users of the key may hold together.
  */
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'

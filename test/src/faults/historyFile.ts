@@ -1,7 +1,8 @@
 /**
  * Writes and reads histories of locks as files, so that other programs can have their histories
  * checked. A file has one line of JSON for each use of a lock. A file of an election also has a
- * line for each published value and for each observation. test/README.md documents the format.
+ * line for each published value and for each observation. A fence is the number of a grant.
+ * test/README.md documents the format.
  */
 import {
   type ElectionHistory,

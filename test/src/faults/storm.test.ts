@@ -90,7 +90,7 @@ describe('faults: a storm of resumes', function () {
 /**
  * Connects the sessions in batches of 100, because a broker refuses a connection while too many
  * handshakes are in progress (`limits.pendingConnections`). The grace (how long a session survives
- * the loss of its connection) is as long as the lease.
+ * the loss of its connection) is as long as the lease (how long a silent session survives).
  */
 async function connectAll(stage: Stage, url: string): Promise<Session[]> {
   const sessions: Session[] = []

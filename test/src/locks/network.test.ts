@@ -1,7 +1,8 @@
 /**
  * Tests `session.locks` where the network makes its locks differ from the locks of a browser: lost
  * locks, ended sessions, and refusals by the broker. A fake socket stands for the broker. A fence
- * is the number of a grant. Fences and times of grants are arbitrary numbers here.
+ * is the number of a grant. A ttl is how long a lock lasts, and the lease is how long the broker
+ * keeps a silent session. Fences and times of grants are arbitrary numbers here.
  */
 import type { HeldLock, LockCallback, LockRequestOptions } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'

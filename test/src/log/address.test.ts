@@ -1,6 +1,6 @@
 /**
- * Tests the address of a command log on etcd: the meaning of each valid form, and the error message
- * for each invalid form.
+ * Tests the address of a command log (the record of all changes of locks) on etcd: the meaning of
+ * each valid form, and the error message for each invalid form.
  */
 import { checkAddress, parseAddress } from '@holdfast/server/internal'
 import { expect } from 'chai'

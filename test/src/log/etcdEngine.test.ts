@@ -1,7 +1,7 @@
 /**
- * Tests the engine that stores a shared command log on a real, healthy etcd of three members. After
- * the common suite of engines come tests of keys in etcd: of other programs, of snapshots, and
- * after compaction.
+ * Tests the engine that stores a shared command log (the record of all changes of locks) on a real,
+ * healthy etcd of three members. After the common suite of engines come tests of keys in etcd: of
+ * other programs, of snapshots, and after compaction.
  */
 import { expect } from 'chai'
 import { rejection } from '../e2e/stage.js'

@@ -1,7 +1,8 @@
 /**
- * The fixture ("stage") of the tests with etcd. It provides one etcd cluster for a suite, a prefix
- * of keys for each test, and engines, which it closes after the test. An engine stores the entries
- * of a command log on etcd. The file also has a reader, which records the entries of a log.
+ * The fixture ("stage") of the tests with etcd: one etcd cluster for a suite, a prefix of keys for
+ * each test, and engines that are closed after the test. An engine stores the entries of a command
+ * log, the record of all changes of locks, on etcd. The file also has a reader, which records the
+ * entries of a log.
  */
 import { type EngineOptions, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 import type { Clock } from '@holdfast/shared'

@@ -83,7 +83,8 @@ describe('replicated log: joining and leaving', () => {
   it('a broker whose join returns too late does not serve', async () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
-    // An entry takes 3 s to the log and 3 s back, so the self-lease is over when the join returns.
+    // An entry takes 3 s to the log and 3 s back. The self-lease is the time for which a broker
+    // knows that it is a member. It counts from the sending, and is over when the join returns.
     source.faults.delayMs = 3_000
     const stateMachine = cluster.stateMachine(log, source)
     const error = await cluster.runUntilSettled(log.start(stateMachine).catch((error) => error))
