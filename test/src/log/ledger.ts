@@ -1,7 +1,8 @@
 /**
  * A ledger records the answers that clients received, and compares the answers with the lock table
- * that a journal restores after a crash. The journal is a command log on disk. An answer that is
- * not true of the table is a lie. A fence is the number of a grant, which rises with every grant.
+ * that a journal restores after a crash. The journal is a record of all changes of locks on disk.
+ * An answer that is not true of the table is a lie. A fence is the number of a grant, which rises
+ * with every grant.
  */
 import type { Lock } from '@holdfast/client'
 import { journalLog } from '@holdfast/server'

@@ -1,4 +1,7 @@
-/** Runs the common test suite on every kind of command log: in memory, on disk and shared. */
+/**
+ * Runs the common test suite on every kind of command log (the record of all changes of locks): in
+ * memory, on disk (a journal), and shared by several brokers.
+ */
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

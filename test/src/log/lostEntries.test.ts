@@ -50,6 +50,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
     for (const { eventNames } of [a, c]) expect(eventNames).to.deep.equal(['serve'])
   })
 
+  // A heartbeat is an entry without commands.
   it('detects the loss by the next heartbeat, without a further command', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]

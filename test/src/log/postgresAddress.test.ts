@@ -1,6 +1,6 @@
 /**
- * Tests the address of a command log in PostgreSQL: the meaning of each valid form, and the error
- * message for each invalid form.
+ * Tests the address of a command log (the record of all changes of locks) in PostgreSQL: the
+ * meaning of each valid form, and the error message for each invalid form.
  */
 import { HoldfastError, postgresLog } from '@holdfast/server'
 import { parsePostgresAddress } from '@holdfast/server/internal'

@@ -1,8 +1,8 @@
 /**
  * Tests the error messages of the engine that stores a shared command log in PostgreSQL, for wrong
- * settings and broken states of PostgreSQL. The code `UNAVAILABLE` means that another try may help
- * (exit code 69 of `holdfast serve`). The code `INVALID_OPTION` means that another try does not
- * help (exit code 78).
+ * settings and broken states of PostgreSQL. A command log is the record of all changes of locks.
+ * The code `UNAVAILABLE` means that another try may help (exit code 69 of `holdfast serve`). The
+ * code `INVALID_OPTION` means that another try does not help (exit code 78).
  */
 import { chownSync, copyFileSync } from 'node:fs'
 import { createConnection, createServer } from 'node:net'

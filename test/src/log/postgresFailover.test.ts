@@ -1,6 +1,7 @@
 /**
- * Tests the engine that stores a shared command log in PostgreSQL behind a pooler, at a standby,
- * with synchronous replication, and after a failover. The standby may or may not have the newest
+ * Tests the engine that stores a shared command log (the record of all changes of locks) in
+ * PostgreSQL: behind a pooler, which shares few connections among many clients, at a standby, with
+ * synchronous replication, and after a failover. The standby may or may not have the newest
  * commits. The number in the title of a test is the number of its pitfall (a property of PostgreSQL
  * that can lose entries); `postgresPitfalls.test.ts` has the other pitfalls.
  */

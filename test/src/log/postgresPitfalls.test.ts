@@ -1,7 +1,8 @@
 /**
- * Tests the known pitfalls of a command log in PostgreSQL: properties of PostgreSQL by which other
- * projects have lost entries. The number in the title of a test is the number of its pitfall. By
- * the SQL command LISTEN, a session gets a notification of each entry.
+ * Tests the known pitfalls of a command log (the record of all changes of locks) in PostgreSQL:
+ * properties of PostgreSQL by which other projects have lost entries. The number in the title of a
+ * test is the number of its pitfall. By the SQL command LISTEN, a session gets a notification of
+ * each entry.
  */
 import { heartbeatMsFor, type PostgresEngine } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -257,6 +258,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     expect(slots).to.have.length(0)
   })
 
+  // The self-lease is the time for which a broker knows that it is still a member of the log.
   it('11: a broker renews its self-lease several times before others declare it dead', () => {
     for (const deadMs of [1_000, 1_500, 6_000, 60_000]) {
       expect(heartbeatMsFor(deadMs) * 3).to.be.lessThan(deadMs)

@@ -1,8 +1,8 @@
 /**
- * Tests the snapshots of brokers that share a command log in PostgreSQL. A snapshot has the lock
- * table as it was after one entry of the log. A thread makes the snapshots while the broker serves
- * its clients. A new broker loads the newest snapshot. Older snapshots are removed, and the entries
- * before them too.
+ * Tests the snapshots of brokers that share a command log in PostgreSQL. The command log is the
+ * record of all changes of the lock table. A snapshot has the table as it was after one entry of
+ * the log. A thread makes the snapshots while the broker serves its clients. A new broker loads the
+ * newest snapshot. Older snapshots are removed, and the entries before them too.
  */
 import { postgresLog } from '@holdfast/server'
 import { expect } from 'chai'

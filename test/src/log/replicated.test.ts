@@ -1,8 +1,10 @@
 /**
  * Tests the membership of brokers in a replicated log (a command log that several brokers share).
- * Meanwhile connections to the log fail, answers are lost and entries are late. The self-lease is
- * the time for which a broker knows that it is still a member: nearly the dead time, which is 6 s
- * here. The self-lease must end before another broker takes over the sessions of this broker.
+ * Meanwhile connections to the log fail, answers are lost and entries are late. The dead time is
+ * the silence after which the other brokers declare a broker dead, here 6 s. The self-lease is the
+ * time for which a broker knows that it is still a member: nearly the dead time. The self-lease
+ * must end before another broker takes over the sessions of this broker. A heartbeat is an entry
+ * without commands.
  */
 import { encodeCommands } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -72,7 +74,7 @@ describe('replicated log: a permanent error', () => {
 })
 
 describe('replicated log: the self-lease', () => {
-  it('is extended by heartbeats without commands', async () => {
+  it('is extended by heartbeats', async () => {
     const cluster = new Cluster()
     const brokers = [await cluster.startLog(), await cluster.startLog()]
     await cluster.passTime(60_000)

@@ -1,9 +1,10 @@
 /**
- * Tests the self-lease and the failure detector of brokers that share a command log (the members).
- * The self-lease is the time for which a broker knows that it is still a member. A broker extends
- * its self-lease when it reads its own entry from the log: the entry returns. The failure detector
- * of another broker declares a silent member dead. With any delays, the self-lease of a member must
- * end before the member is declared dead.
+ * Tests the self-lease and the failure detector of brokers that share a command log, the record of
+ * all changes of locks. The brokers are the members of the log. The self-lease is the time for
+ * which a broker knows that it is still a member. A broker extends its self-lease when it reads its
+ * own entry from the log: the entry returns. The failure detector of another broker declares a
+ * silent member dead. With any delays, the self-lease of a member must end before the member is
+ * declared dead.
  */
 import { FailureDetector, heartbeatMsFor, SelfLease } from '@holdfast/server/internal'
 import { expect } from 'chai'

@@ -148,7 +148,7 @@ async function runStorm(random: Random): Promise<{ restarts: number; opened: num
   for (const { ownerBroker } of first!.table.sessions.values())
     expect(members).to.include(ownerBroker)
   for (const { client } of wanderers) client?.socket.drop()
-  // Longer than the lease of 5 s, after which the sessions end.
+  // The lease is 5 s. A session ends when no client has used the session for that long.
   await cluster.passTime(12_000, 100)
   expect(first!.table.sessions.size).to.equal(0)
   expect(first!.table.heldCount + first!.table.waitingCount).to.equal(0)

@@ -1,7 +1,7 @@
 /**
- * A wrapper of `lmdb` that kills this process with SIGKILL at a point of the work of the journal (a
- * command log on disk). After SIGKILL no data is flushed and no handler runs. The wrapper derives
- * the point from the journal's calls.
+ * A wrapper of `lmdb` that kills this process with SIGKILL at a point of the work of the journal.
+ * The journal is a record of all changes of locks on disk. After SIGKILL no data is flushed and no
+ * handler runs. The wrapper derives the point from the journal's calls.
  */
 import { type CrashPoint, crashAtVariable } from '../points.js'
 
