@@ -24,7 +24,7 @@ interface AnyLock {
 
 type Take = (session: Session, options?: object) => Promise<AnyLock>
 
-/** The key of all locks. A set has one more key. */
+/** The key of all locks. A set, which is one lock on several keys, has one more key. */
 const key = 'k'
 
 /** Ends a task, and waits until its call has settled. */

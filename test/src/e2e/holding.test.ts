@@ -1,7 +1,8 @@
 /**
  * Tests `maxHold`, notices and watches with the queue over a real broker. `maxHold` limits how long
  * a lock is held. A notice tells a waiter of the holders, or a holder of the waiters. A fence is
- * the number of a grant. A journal is a command log on disk, from which a broker restarts.
+ * the number of a grant. A set is one lock on several keys. A journal is a command log on disk,
+ * from which a broker restarts.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

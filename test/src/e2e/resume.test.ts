@@ -3,7 +3,8 @@
  * connection. Within its grace the client resumes the session with all locks and requests; after
  * its grace the client opens a new session. A session is in jeopardy while its connection is down.
  * The lease is how long the broker keeps a silent session. A fence is the number of a grant; a
- * later grant has a higher fence.
+ * later grant has a higher fence. A set is one lock on several keys. The users of a key with
+ * permits together hold at most as many permits as its capacity.
  */
 import { fixedInterval, type WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
@@ -254,7 +255,7 @@ describe('e2e: a cut without a grace', () => {
 describe('e2e: watching over a cut', () => {
   const stage = Stage.forEachTest()
 
-  it('reports the state again with resync, and continues', async () => {
+  it('reports the state again, marked as resync, and continues', async () => {
     const { proxy, url } = await brokerBehindProxy(stage)
     const otherSession = await stage.session(url)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })

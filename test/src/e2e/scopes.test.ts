@@ -1,7 +1,8 @@
 /**
  * Tests scopes over a real broker: re-entrant locks, deadlocks that are refused, and the release of
  * all locks when the callback settles. A scope is one logical task of a session. Scopes are
- * re-entrant: a scope may lock a key again that it holds. A fence is the number of a grant.
+ * re-entrant: a scope may lock a key again that it holds. A set is one lock on several keys. A
+ * fence is the number of a grant.
  */
 import type { HoldfastError, Scope } from '@holdfast/client'
 import { expect } from 'chai'

@@ -22,7 +22,10 @@ export class RecordingStateMachine extends RecordingTable {
   readonly source: MemorySource
   /** The calls of `serve`, `resign` and `restore`, with the time of each call. */
   readonly events: { readonly name: string; readonly at: number }[] = []
-  /** The digest that the log gets. By default equal at all brokers, so that no broker stops. */
+  /**
+   * The digest (hash) of the table that the log gets. By default the digest is the same at all
+   * brokers. A broker with another digest would stop.
+   */
   digestValue = 'the same'
 
   constructor(environment: FakeEnvironment, log: ReplicatedLog, source: MemorySource) {

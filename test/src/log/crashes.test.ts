@@ -15,7 +15,8 @@ import { crashPoints } from './points.js'
 describe('journal: crashes', () => {
   it('leave every answer true that a client received, at each named point', async function () {
     this.timeout(600_000)
-    // A quick run crashes at every second point: around a commit, and during a snapshot.
+    // A quick run crashes at every second point: around a commit, and during a snapshot, which
+    // stores the whole table.
     const points = crashPoints.filter((_, i) => isFullRun || i % 2 === 0)
     const rounds = count(points.length, 20)
     const { crashes, lies, grants } = await crashAtPoints(rounds, new Random(), points)

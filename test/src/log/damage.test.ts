@@ -1,7 +1,7 @@
 /**
  * Tests journals with one flipped bit anywhere in the file. A journal is a command log on disk,
- * from which a broker restores its lock table. The broker must restore exactly the written state,
- * or refuse the journal.
+ * from which a broker restores its lock table. LMDB is the database of the journal. The broker must
+ * restore exactly the written state, or refuse the journal.
  */
 import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -30,7 +30,7 @@ interface LoadResult {
   readonly signal: NodeJS.Signals | null
 }
 
-/** Loads a journal in a child process, which prints a digest of the state or an error. */
+/** Loads a journal in a child process, which prints a digest (hash) of the state or an error. */
 function loadJournal(dir: string): LoadResult {
   const { stdout, signal } = spawnSync(process.execPath, [program, dir], {
     encoding: 'utf8',
@@ -39,7 +39,7 @@ function loadJournal(dir: string): LoadResult {
   return { out: stdout, signal }
 }
 
-/** Makes a journal with a snapshot and later records. */
+/** Makes a journal with a snapshot of the lock table and later records. */
 async function makeJournal(dir: string): Promise<void> {
   let onSnapshot: () => void = () => {}
   const snapshotMade = new Promise<void>((resolve) => {

@@ -241,6 +241,7 @@ describe('log: the engine on a failing etcd', function () {
     expect(reader.texts).to.deep.equal(['one', 'two', 'three'])
   })
 
+  // A snapshot has the lock table as it was after one entry.
   it('saves snapshots and compacts while the leader changes', async () => {
     const engine = await etcd.opened()
     const member = await etcd.cluster.leader()

@@ -1,7 +1,8 @@
 /**
  * Tests how long a broker may take to join a replicated log (a command log that several brokers
- * share). With millions of locks, loading the snapshot and reading the later entries can take
- * longer than any fixed limit. So a start has no limit as long as it makes progress.
+ * share). The broker loads a snapshot of the lock table and reads the later entries. With millions
+ * of locks, this can take longer than any fixed limit. So a start has no limit as long as it makes
+ * progress.
  */
 import type { Engine } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'

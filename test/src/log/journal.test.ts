@@ -1,7 +1,8 @@
 /**
  * Tests the journal on a real disk. The journal is a command log on disk, which orders all changes
- * of the lock table, and from which a broker restores its table. The journal must restore its
- * records, and refuse damaged files, files of a newer format, and directories in use.
+ * of the lock table, and from which a broker restores its table. LMDB is the database of the
+ * journal. The journal must restore its records, and refuse damaged files, files of a newer format,
+ * and directories in use. A snapshot has the whole table, and replaces the records before it.
  */
 import { fork } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'

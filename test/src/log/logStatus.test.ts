@@ -1,9 +1,10 @@
 /**
  * Tests the figures of a replicated log (a command log that several brokers share) for operators.
  * One figure is the age of the oldest entry that this broker has sent and not yet read back. Other
- * figures count takeovers, resignations and failed snapshots. The status also has a problem in
- * words, for example that the log is slow. The dead time is the silence after which the other
- * brokers declare a broker dead, here 6 s.
+ * figures count takeovers of the sessions of dead brokers, resignations (ends of the own
+ * membership) and failed snapshots. The status also has a problem in words, for example that the
+ * log is slow. The dead time is the silence after which the other brokers declare a broker dead,
+ * here 6 s.
  */
 
 import type { BrokerGauges } from '@holdfast/server'

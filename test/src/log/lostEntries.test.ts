@@ -61,6 +61,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
     expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
   })
 
+  // A snapshot has the lock table as it was after one entry.
   it('reads the newest snapshot first if the log has a snapshot', async () => {
     const cluster = new Cluster()
     const options = { snapshotEntries: 20 }

@@ -51,7 +51,7 @@ describe('replicated log: snapshots of the own table', () => {
     const table = new LockTable()
     let endCount = 0
     const snapshot = (digest: string) => ({ digest, items: dump(table), end: () => endCount++ })
-    // The digest of an empty table is 0.0.
+    // The digest, a hash of the state, of an empty table is 0.0.
     const error = await saveState(engine, state, snapshot('1.2'), () => {}).catch(
       (reason) => reason,
     )

@@ -1,8 +1,8 @@
 /**
  * Tests the snapshots of a replicated log, a command log that several brokers share. A snapshot has
  * the lock table as it was after one entry, so older entries can be compacted (removed). The oldest
- * member makes the snapshots. A broker loads a snapshot when the entries that it needs are
- * compacted.
+ * member makes the snapshots. A broker that misses compacted entries resigns, which means that it
+ * disconnects its clients, and loads a snapshot.
  */
 import { expect } from 'chai'
 import { Cluster, type RecordingStateMachine } from './cluster.js'
