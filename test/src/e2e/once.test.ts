@@ -16,6 +16,8 @@ describe('e2e: once', () => {
   it('gives a large value to 300 followers, and runs anew for a later call', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
+    const followerCount = 300
+    // A value has at most 32 KiB.
     const value = 'v'.repeat(30_000)
     // For each run that has begun, the function that ends the run with a value.
     const finishFunctions: ((value: string) => void)[] = []
@@ -26,8 +28,8 @@ describe('e2e: once', () => {
     while (finishFunctions.length === 0) await untilHandled(ann!)
     let runs = 0
     const count = () => ++runs
-    const followers = Array.from({ length: 300 }, () => ben!.once<unknown>('k', count))
-    while (broker.query().waitingCount < 300) await untilHandled(ben!)
+    const followers = Array.from({ length: followerCount }, () => ben!.once<unknown>('k', count))
+    while (broker.query().waitingCount < followerCount) await untilHandled(ben!)
     finishFunctions[0]!(value)
     const later = first.then(() => ben!.once('k', count))
     const values = await Promise.all(followers)

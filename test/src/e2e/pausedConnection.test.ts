@@ -83,6 +83,7 @@ describe('e2e: a paused connection', function () {
     const lockCount = 50
     for (let i = 0; i < lockCount; i++) {
       client.send({ type: 'lock', id: 1_000 + i, key: 'mine', steal: true })
+      // The answers to the bystander let time pass between the frames.
       if (i % 10 === 0) await bystander.lockAndUnlock(1)
     }
     const lastId = 1_000 + lockCount - 1
@@ -104,6 +105,7 @@ describe('e2e: a paused connection', function () {
     // The hello was message 1 of the connection. The id of each query is its message number.
     const messages = Array.from({ length: count(360, 1_200) }, (_, i) => {
       const id = i + 2
+      // Of six messages, the last two have no response.
       if (i % 6 === 5) return { type: 'ack', ids: [] }
       if (i % 6 === 4) return { type: 'pong', n: 1 }
       return { type: 'query', id, limit: 1 }

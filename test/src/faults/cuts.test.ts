@@ -83,6 +83,7 @@ describe('faults: a conversation that is cut', function () {
 
   for (const direction of ['up', 'down'] as const satisfies Direction[]) {
     it(`resumes after a cut at any byte on the way ${direction}, and settles every request once`, async () => {
+      // A quick run has about 40 conversations, and some cuts come before the session exists.
       let resumeCount = 0
       for (const offset of offsets(totals[direction], 40)) {
         const filtersOf = (index: number): ConnectionFilters =>

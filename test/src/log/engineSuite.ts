@@ -231,6 +231,7 @@ function testCompaction(stage: EngineStage): void {
     const reader = new Reader()
     other!.follow(0, reader)
     const total = count(100, 1_000)
+    // The entries of three brokers, by turns.
     for (let i = 0; i < total; i++) {
       await writer!.append(`b${i % 3}`, `${i}`)
       // After every tenth entry, compacts up to an entry that the reader has already. The reader

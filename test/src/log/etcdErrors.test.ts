@@ -196,6 +196,7 @@ describe('log: a faulty etcd', function () {
   it('is reported if it is full', async () => {
     const { members, endpoints } = await cluster({
       members: 1,
+      // A small quota, which the test can use up.
       flags: ['--quota-backend-bytes', String(4 * 1024 * 1024)],
     })
     const writer = engine(endpoints)

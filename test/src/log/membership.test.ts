@@ -123,6 +123,7 @@ describe('brokers that share a log, on real sockets', () => {
       let violations = 0
       const work = Array.from({ length: 5 }, async (_, i) => {
         const workerRandom = new Random(random.below(2 ** 31))
+        // Each worker has another order of the three brokers.
         const workerUrls = [...urls.slice(i % 3), ...urls.slice(0, i % 3)]
         for (let round = 0; round < 3; round++) {
           const session = await stage.session(workerUrls, { grace: 'lease', reconnect })

@@ -112,6 +112,7 @@ describe('journal: a broker that is killed', () => {
       const holders = new Map<string, number>()
       const work = workers.map(async (session, i) => {
         while (!isOver) {
+          // Three keys for four workers, so that requests wait.
           const key = `k${random.below(3)}`
           const lock = await session.lock(key)
           counts.grants++
@@ -136,6 +137,7 @@ describe('journal: a broker that is killed', () => {
       isOver = true
       await Promise.all(work)
       expect(counts.overlaps).to.equal(0)
+      // Each of at least three rounds has at least five grants.
       expect(counts.grants).to.be.greaterThan(10)
       const { heldCount, waitingCount } = await workers[0]!.query()
       expect({ heldCount, waitingCount }).to.deep.equal({ heldCount: 0, waitingCount: 0 })

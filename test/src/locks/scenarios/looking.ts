@@ -47,6 +47,7 @@ const pendingOrder: Scenario = {
     await script.untilQuiet()
     const modes = ['shared', 'exclusive', 'exclusive', 'shared', 'exclusive'] as const
     const requests = []
+    // The two clients make the requests by turns.
     for (const [i, mode] of modes.entries()) {
       requests.push(
         script.request(`${i}`, 'x', { mode }, i % 2 === 0 ? script.locks : script.otherLocks),
