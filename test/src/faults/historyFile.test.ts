@@ -163,14 +163,20 @@ describe('the check of a history (judgeHistory)', () => {
         const times = Array.from({ length: 4 }, () => random.below(40) * 4 + n)
         return tenure(`p${n}`, n + 1, ...times.sort((a, b) => a - b))
       })
-      const distinct = new Set(tenures.flatMap((t) => [t.requestedAt, t.grantedAt, t.givenUpAt]))
+      const distinct = new Set(
+        tenures.flatMap(({ requestedAt, grantedAt, givenUpAt }) => [
+          requestedAt,
+          grantedAt,
+          givenUpAt,
+        ]),
+      )
       // Four tenures have 12 of these times. Two equal times are in one tenure: skip this history.
       if (distinct.size < 12) continue
       const hasNoOverlap = findOverlaps(tenures).length === 0
       results.add(hasNoOverlap)
       expect(
         isLinearizable(tenures),
-        JSON.stringify(tenures, (_, v) => String(v)),
+        JSON.stringify(tenures, (_, value) => String(value)),
       ).to.equal(hasNoOverlap)
     }
     // Some histories have an overlap, and some have none.

@@ -97,7 +97,9 @@ const conversions: Scenario = {
     await tryArguments(script, 'more', 'a', {}, describeLock, 'more')
   },
   log: [
-    ...['12', 'null', 'undefined', 'true', 'a,b', 'mine'].map((n) => `name: done ${n} exclusive`),
+    ...['12', 'null', 'undefined', 'true', 'a,b', 'mine'].map(
+      (name) => `name: done ${name} exclusive`,
+    ),
     // One line for each of the six values of the options.
     ...Array.from({ length: 6 }, () => 'options: done a exclusive'),
     'mode: done a shared',

@@ -1,6 +1,6 @@
 /**
  * Scenarios about grants: their order in the queue, the modes, `ifAvailable`, and the argument of
- * the callback.
+ * the callback. `a`, `b` and so on are the labels of requests; `x` and `y` are names of locks.
  */
 import { newTask } from '../script.js'
 import type { Scenario } from './scenario.js'

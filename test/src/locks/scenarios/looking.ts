@@ -1,4 +1,7 @@
-/** Scenarios about `query`, which lists locks and requests, and about the equality of names. */
+/**
+ * Scenarios about `query`, which lists locks and requests, and about the equality of names. `a`,
+ * `b` and so on are the labels of requests; `x` and `y` are names of locks.
+ */
 import type { Script } from '../script.js'
 import type { Scenario } from './scenario.js'
 

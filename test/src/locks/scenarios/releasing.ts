@@ -1,4 +1,7 @@
-/** Scenarios about when a lock is released, and about the events before and after its release. */
+/**
+ * Scenarios about when a lock is released, and about the events before and after its release. `a`,
+ * `b` and so on are the labels of requests; `x` is the name of the lock.
+ */
 import { newTask } from '../script.js'
 import type { Scenario } from './scenario.js'
 
