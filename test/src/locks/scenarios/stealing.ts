@@ -1,6 +1,6 @@
 /**
- * Scenarios about the option `steal`: holders lose the lock, and waiting requests keep waiting. `a`,
- * `b` and so on are the labels of requests; `x` and `y` are names of locks.
+ * Scenarios about the option `steal`: holders lose the lock, and waiting requests keep waiting.
+ * `a`, `b` and so on are the labels of requests; `x` and `y` are names of locks.
  */
 import type { Scenario } from './scenario.js'
 
