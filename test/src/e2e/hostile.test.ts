@@ -75,9 +75,9 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     await addDescribedHolders(stage, url, 'described')
     for (let i = 0; i < 4; i++) {
       const client = await openHostileClient(stage, url)
-      const tries = Array.from({ length: 4_000 }, (_, j) => ({
-        ...{ type: 'lock', id: j + 1, key: 'described', timeout: 0 },
-      }))
+      const tries = Array.from({ length: 4_000 }, (_, j) => {
+        return { type: 'lock', id: j + 1, key: 'described', timeout: 0 }
+      })
       for (const frame of framesOf(tries, 1_000)) client.send(...frame)
       await client.receive('failed')
     }
@@ -93,9 +93,9 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
       client.send(...frame.map((id) => ({ type: 'watch', id })))
       for (const _ of frame) await client.receive('watching')
     }
-    const steals = Array.from({ length: 200 }, (_, i) => ({
-      ...{ type: 'lock', id: i + 1, key: 'churn', steal: true },
-    }))
+    const steals = Array.from({ length: 200 }, (_, i) => {
+      return { type: 'lock', id: i + 1, key: 'churn', steal: true }
+    })
     client.send(...steals)
     await client.receive('granted')
     await bystander.lockAndUnlock(lockCount)

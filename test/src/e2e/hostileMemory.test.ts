@@ -141,10 +141,8 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     client.socket.pause()
     // Each steal causes events with 4 KiB of metadata for each of the 1,000 watches.
     for (let i = 0; i < 50; i++) {
-      client.send({
-        ...{ type: 'lock', id: i + 1, key: 'churn', steal: true },
-        metadata: largestMetadata,
-      })
+      const metadata = largestMetadata
+      client.send({ type: 'lock', id: i + 1, key: 'churn', steal: true, metadata })
       await bystander.lockAndUnlock(1)
     }
     await expectAlive(serveProcess, bystander)
