@@ -79,7 +79,7 @@ describe('the alerts', () => {
       assert.include(['critical', 'warning'], labels.severity, alert)
       assert.isAtLeast(seconds(time), 0, alert)
       for (const text of [annotations.summary, annotations.description]) {
-        // At least 21 characters: a phrase, not a word.
+        // The text has at least 21 characters, so it is more than a word.
         assert.match(text, /^\S.{20,}$/, alert)
       }
     }

@@ -139,7 +139,7 @@ describe('e2e: session.lock', () => {
   it('unlocks a grant that crosses the abort on the wire', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
-    // In many rounds, because the grant need not come before the cancel in each round.
+    // The test has many rounds, because the grant comes before the cancel only in some rounds.
     for (let i = 0; i < 20; i++) {
       const first = await ann!.lock('k')
       const controller = new AbortController()

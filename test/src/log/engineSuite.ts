@@ -188,7 +188,7 @@ function testCompaction(stage: EngineStage): void {
     engine.follow(0, reader)
     await reader.entries.waitForCount(4)
     const [, b, c] = reader.entries.items.map(([position]) => position) as [number, number, number]
-    // Three snapshots, of which the first must be removed.
+    // Saves three snapshots. The compaction must remove the first snapshot.
     for (const position of [b - 1, b, c]) await engine.saveSnapshot(position, [`up to ${position}`])
     const newestSnapshot = await engine.snapshot()
     // The second argument has the ids of the brokers that are still live.

@@ -73,7 +73,7 @@ describe('log: snapshots on etcd', function () {
   })
 
   it('are made for a joining broker if etcd has compacted the entries that the broker needs', async () => {
-    // So many entries that the first broker makes no snapshot by itself.
+    // The first broker makes no snapshot by itself, because the log never has so many entries.
     const first = await startBroker({ snapshotEntries: 100_000 })
     const session = await stage.session(first.url, { grace: 'lease' })
     const keptLock = await session.lock('kept')

@@ -76,7 +76,7 @@ describe('replicated log: snapshots of the own table', () => {
     expect(cluster.store.snapshots).to.deep.equal([])
     a.source.onPart = () => {}
     a.source.mend()
-    // Two further checks at least.
+    // In this time the broker checks at least twice more.
     await cluster.passTime(130_000)
     expect(cluster.store.snapshots.length).to.be.greaterThan(0)
     const b = await cluster.startBroker()

@@ -302,7 +302,7 @@ describe('log: a faulty PostgreSQL', function () {
       answerCount = 0
       proxy.shut(false)
       const using = useLog(postgres.engine({ hosts, schema, openTimeoutMs: 20_000 }))
-      // Until the proxy has cut the connection at this point. The engine connects again meanwhile.
+      // Waits until the proxy has cut the connection at this point. The engine connects again.
       while (answerCount <= point) await proxy.nextConnection()
       maxAnswers = Number.POSITIVE_INFINITY
       proxy.shut(false)

@@ -140,7 +140,7 @@ describe('log: the start of a broker', function () {
           if (error === undefined) continue
           refusals++
           await rejection(Promise.reject(error), 'UNAVAILABLE')
-          // One line without a full stop, of 21 to 251 characters.
+          // The message is one line of 21 to 251 characters, without a full stop.
           expect(error.message, `point ${point}`).to.match(/^[^\n]{20,250}[^.\n]$/)
         }
         expect(refusals).to.be.greaterThan(1)

@@ -20,7 +20,7 @@ describe('a broker whose self-lease has ended', () => {
     const [a] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease' })
     a.source.cut()
-    // Just longer than the self-lease.
+    // The self-lease of 5.8 s ends just before.
     await cluster.passAlive(5_900, alice)
     expect(a.broker.isServing).to.equal(false)
     expect(alice.socket.closedWith?.code).to.equal(closeCodes.restart.code)
