@@ -55,7 +55,7 @@ describe('the page of a lock, in Chromium,', function () {
     const dashboardPage = await dashboardPages.openConnectedPage(proxy.url, '#/lock/k')
     await dashboardPage.waitForText('Expires in')
     // The proxy refuses the next connection, so the page stays without the broker.
-    proxy.shut(/* isShut */ true)
+    proxy.refuseConnections()
     proxy.cut()
     await dashboardPage.waitForState('Connection lost')
     const { page } = dashboardPage
@@ -185,7 +185,7 @@ describe('the page of a session, in Chromium,', function () {
     await dashboardPage.waitForText(/^connected$/)
     await dashboardPage.waitForText(/No lock or waiting request of this session is known here/)
     // The proxy refuses the next connection of ann, so the session cannot resume.
-    proxy.shut(/* isShut */ true)
+    proxy.refuseConnections()
     proxy.cut()
     await dashboardPage.waitForText(/^disconnected$/)
     await dashboardPage.waitForText(/This session has ended/)

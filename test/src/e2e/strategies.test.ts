@@ -69,12 +69,12 @@ describe('e2e: the retry strategies for reconnecting', () => {
       const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
       expect(delays).to.deep.equal([])
       const resumed = next(session, 'resumed')
-      proxy.shut(true)
+      proxy.refuseConnections()
       proxy.cut()
       // The proxy resets two attempts. The third attempt succeeds.
       await proxy.nextConnection()
       await proxy.nextConnection()
-      proxy.shut(false)
+      proxy.acceptConnections()
       await resumed
       expect(delays).to.deep.equal(expected)
     })
@@ -103,7 +103,7 @@ describe('e2e: the retry strategies for reconnecting', () => {
     const waiting = rejection(session.lock('k'), 'UNAVAILABLE')
     const closed = next(session, 'closed')
     const countBefore = proxy.count
-    proxy.shut(true)
+    proxy.refuseConnections()
     proxy.cut()
     expect(await closed).to.include({ code: 'UNAVAILABLE' })
     expect(proxy.count - countBefore).to.equal(3)

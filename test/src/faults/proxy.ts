@@ -70,18 +70,20 @@ export class TcpProxy {
 
   /**
    * Resets every connection immediately. The proxy still accepts new connections, unless
-   * `shut(true)` was called.
+   * `refuseConnections` was called.
    */
   cut(): void {
     for (const pair of [...this.#pairs]) this.#cut(pair)
   }
 
-  /**
-   * Makes the proxy reset each new connection immediately (`true`), or accept new connections again
-   * (`false`).
-   */
-  shut(isShut: boolean): void {
-    this.#isOpen = !isShut
+  /** From now on, resets each new connection immediately. */
+  refuseConnections(): void {
+    this.#isOpen = false
+  }
+
+  /** Accepts new connections again. */
+  acceptConnections(): void {
+    this.#isOpen = true
   }
 
   /** Resolves at the next connection, even if the proxy resets that connection. */

@@ -273,7 +273,7 @@ describe('log: a faulty PostgreSQL', function () {
     const down: Filter = (bytes, connection) => {
       if (++answerCount <= maxAnswers) return connection.pass(bytes)
       connection.cut()
-      proxy.shut(true)
+      proxy.refuseConnections()
     }
     proxy = await startProxy(() => ({ down }))
     const hosts = [{ host: '127.0.0.1', port: portOf(proxy) }]
@@ -287,7 +287,7 @@ describe('log: a faulty PostgreSQL', function () {
       const schema = `${postgres.schema}_${point + 1}`
       answerCount = 0
       maxAnswers = point
-      proxy.shut(false)
+      proxy.acceptConnections()
       const engine = postgres.engine({ hosts, schema, openTimeoutMs: 400 })
       const outcome = await engine.open(logConfig).then(
         () => undefined,
@@ -300,12 +300,12 @@ describe('log: a faulty PostgreSQL', function () {
       await engine.close()
       // The second engine loses the database at the same point, and the database returns.
       answerCount = 0
-      proxy.shut(false)
+      proxy.acceptConnections()
       const using = useLog(postgres.engine({ hosts, schema, openTimeoutMs: 20_000 }))
       // Waits until the proxy has cut the connection at this point. The engine connects again.
       while (answerCount <= point) await proxy.nextConnection()
       maxAnswers = Number.POSITIVE_INFINITY
-      proxy.shut(false)
+      proxy.acceptConnections()
       await using
     }
   })

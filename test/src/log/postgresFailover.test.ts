@@ -238,7 +238,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       await standby.end()
       for (const text of ['lost 1', 'lost 2']) await engine.append('s', text)
       await reader.entries.waitForCount(3)
-      proxy.shut(true)
+      proxy.refuseConnections()
       await primary.end('SIGKILL')
       await standby.start()
       await standby.promote()
@@ -246,7 +246,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
         // More entries than the standby has lost, so that its position does not go back.
         for (let i = 0; i < 3; i++) await appendUntilKnown(otherEngine, 'other', `${i}`)
       }
-      proxy.shut(false)
+      proxy.acceptConnections()
       const [message] = await reader.ends.waitForCount(1)
       expect(message).to.match(
         hasOtherCommits

@@ -64,7 +64,7 @@ class VanishingStorage {
     this.answerCount = 0
     this.#maxAnswers = maxAnswers
     this.#mode = mode
-    this.#proxy.shut(false)
+    this.#proxy.acceptConnections()
   }
 
   #onAnswer(bytes: Buffer, connection: Parameters<Filter>[1]): void {
@@ -72,7 +72,7 @@ class VanishingStorage {
     // A silent storage passes no answer, and leaves the connection open.
     else if (this.#mode === 'resets its connections') {
       connection.cut()
-      this.#proxy.shut(true)
+      this.#proxy.refuseConnections()
     }
   }
 }

@@ -38,13 +38,13 @@ describe('session.revoke', () => {
     const lock = await ann.lock('k')
     // The client emits `jeopardy` when it cannot reach the broker and may lose its locks.
     const jeopardy = next(ann, 'jeopardy')
-    // The proxy resets Ann's connection (`cut`), and each new connection until `shut(false)`.
-    proxy.shut(true)
+    // The proxy resets Ann's connection (`cut`), and each new connection until `acceptConnections`.
+    proxy.refuseConnections()
     proxy.cut()
     await jeopardy
     await ops.revoke('k', { fence: lock.fence, reason: 'ann hangs' })
     const resumed = next(ann, 'resumed')
-    proxy.shut(false)
+    proxy.acceptConnections()
     await resumed
     expect(lock.lost).to.include({ code: 'LOCK_LOST', reason: 'revoked', note: 'ann hangs' })
   })

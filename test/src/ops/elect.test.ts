@@ -66,7 +66,7 @@ describe('holdfast elect', () => {
     const nextLeadership = sessions[0]!.campaign('scheduler')
     await untilHandled(sessions[0]!)
     // The proxy resets the connection of the command (`cut`), and each new connection (`shut`).
-    proxy.shut(true)
+    proxy.refuseConnections()
     proxy.cut()
     await nextLeadership
     expect(isAlive(Number(pid))).to.equal(false)
