@@ -170,14 +170,14 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    * Makes the broker listen on its own port. The workers of a `node:cluster` can share the port
    * only if their brokers share a log, because otherwise each worker would grant the same locks.
    *
-   * A host beyond loopback needs the broker option `authenticate` or `allowUnauthenticated`. A
-   * broker with `authenticate` also needs `tls`, `trustedProxies` or `allowInsecure` for such a
-   * host.
+   * A host that is not a loopback address needs the broker option `authenticate` or
+   * `allowUnauthenticated`. A broker with `authenticate` also needs `tls`, `trustedProxies` or
+   * `allowInsecure` for such a host.
    *
    * @param options `port` (default 7420; 0 for any free port) and `host` (default 127.0.0.1).
-   * @throws {HoldfastError} `INVALID_OPTION` for an invalid certificate or key, and for a host
-   *   beyond loopback without the options that it needs. `UNAVAILABLE` if the port is not
-   *   available, the command log cannot start, or the broker is closed before it listens.
+   * @throws {HoldfastError} `INVALID_OPTION` for an invalid certificate or key, and for a host that
+   *   needs options which the broker does not have. `UNAVAILABLE` if the port is not available, the
+   *   command log cannot start, or the broker is closed before it listens.
    */
   async listen(options: ListenOptions = {}): Promise<Listening> {
     // The object names the known options; its values mean nothing.
@@ -198,7 +198,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     const address = { port, host, canSharePort }
     const listening = await listen(server, address, tls === undefined ? 'ws' : 'wss')
     await this.#registerServer(server, this.#servers)
-    this.#accept(server, undefined, (request) => this.#dashboard.isOwnPage(request))
+    this.#accept(server, /* path */ undefined, (request) => this.#dashboard.isOwnPage(request))
     return listening
   }
 
@@ -226,7 +226,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     this.#refuseIfClosed()
     checkListenOptions(port, host)
     const answer = this.#endpoints.answerAdmin.bind(this.#endpoints)
-    const server = createHttpServer(undefined, this.#settings.limits, answer)
+    const server = createHttpServer(/* tls */ undefined, this.#settings.limits, answer)
     const listening = await listen(server, { port, host, canSharePort: false }, 'http')
     await this.#registerServer(server, this.#adminServers)
     this.#endpoints.hasAdminPort = true

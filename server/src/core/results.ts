@@ -35,9 +35,9 @@ export class ResultTable {
   /** Bytes that count against the limit of kept results. */
   #keptBytes = 0
   /**
-   * Bytes of the kept results, and of the results that followers must still get. The first record
-   * that refers to a result counts the bytes of the result, here or among the stored answers. So
-   * each result counts once.
+   * Bytes of the kept results, and of the results that followers must still get. Several records
+   * can refer to one result. Only the first record counts the bytes of the result, here or among
+   * the stored answers.
    */
   bytes = 0
 

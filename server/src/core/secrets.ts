@@ -10,8 +10,8 @@ import type { ResumeSession } from './commands.js'
 import type { Session } from './records.js'
 
 /**
- * Returns which of the two secrets of the session the command presents, by the name of its field;
- * undefined if the command presents neither secret. `proof` is the hash of the presented secret.
+ * Returns the name of the field with the secret that the command presents; undefined if the command
+ * presents neither secret of the session. `proof` is the hash of the presented secret.
  */
 export function matchSecret(
   { secret, nextSecret }: Session,

@@ -160,6 +160,7 @@ function snapshotExtras(lockOrRequest: Lock | Request): SnapshotExtras | undefin
     const result = followers?.result?.fence
     return { terms, result, presentFence, upgradeOf: upgradeOf?.fence }
   }
+  // A member of a set can be neither a `once` nor an upgrade, so it has none of the other fields.
   const members: readonly (Lock | Request)[] =
     lockOrRequest instanceof Lock ? set.locks : set.requests
   return { terms, member: [members.indexOf(lockOrRequest), members.length] }

@@ -11,6 +11,7 @@
  * - `sessions.ts`: sessions begin, resume, are suspended and end.
  * - `requests.ts`: new requests are granted immediately, wait or are refused.
  * - `granter.ts`: locks and requests enter and leave the table, and waiters are granted.
+ * - `barriers.ts`, `elections.ts` and `results.ts`: barriers, leaders and results of `once`.
  *
  * The rules of the table, and the methods that enforce each rule:
  * - Exclusion: a lock is granted only if `KeyState.admits` its mode (`RequestHandler.#requestLock`,
@@ -287,6 +288,7 @@ export class LockTable {
       case 'quiet':
         this.#granter.setQuiet(command)
         break
+      // The type is an old name. The command takes over the sessions of a broker that has ended.
       case 'restart':
         this.#sessions.takeOver(command)
         break

@@ -24,7 +24,11 @@ export type UpgradeDecision =
   /** The lock cannot be upgraded, or its upgrade waits already. */
   | 'invalid'
 
-/** Decides about an upgrade. Changes nothing. */
+/**
+ * Decides about an upgrade. Changes nothing.
+ *
+ * @param isQuiet Whether the table grants only requests that steal a lock.
+ */
 export function decideUpgrade(
   lock: Lock,
   timeout: number | undefined,

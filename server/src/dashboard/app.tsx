@@ -1,6 +1,6 @@
 /**
  * The frame around all pages of the dashboard: the navigation, the state of the connection, and the
- * current page. The broker serves the dashboard, a web page that shows its locks.
+ * current page. The dashboard is the web page on which a broker shows its locks.
  */
 import { useEffect, useRef } from 'preact/hooks'
 import { CoordinationPage } from './pages/coordination.js'
@@ -93,6 +93,10 @@ function Nav({ route }: { route: Route }) {
   )
 }
 
+/**
+ * The page of the route. The `key` of a detail page makes Preact build a new page for another lock
+ * or session, so that no state of the former page stays.
+ */
 function Page({ route: { page, argument } }: { route: Route }) {
   switch (page) {
     case 'locks':

@@ -72,7 +72,7 @@ export class BrokerFeed {
     this.sessionPoller = new SessionPoller(this, environment, changes)
   }
 
-  /** Opens a session with this token, by default the last one. The token is only in memory. */
+  /** Opens a session with this token. Default: the last token. The token is only in memory. */
   async start(token = this.#token): Promise<void> {
     this.#cancelRetry?.()
     this.#token = token
@@ -106,6 +106,7 @@ export class BrokerFeed {
     this.session = session
     // `jeopardy`: the connection is gone, and the broker keeps the session only for the grace.
     // `resumed` and `newSession`: the client is connected again, with the old or a new session.
+    // `draining`: the broker will close. `expiring`: the token of the session will expire.
     session.on('jeopardy', () => this.#setStatus({ kind: 'disconnected' }))
     session.on('resumed', () => this.#onConnected())
     session.on('newSession', () => this.#onConnected())
@@ -166,6 +167,7 @@ export class BrokerFeed {
     }
   }
 
+  /** Sets the status. The charts have a gap for the time without a connection. */
   #setStatus(status: ConnectionStatus): void {
     if (status.kind !== 'live') this.series.addGap(this.#environment.wall())
     this.status = status

@@ -105,7 +105,8 @@ export class BrokerPoller {
 
   /**
    * Calls `poll` again and again. The number that `poll` returns is the pause until the next call,
-   * in ms.
+   * in ms. While the page is in the background, checks after each `minPauseMs` whether it is
+   * visible again.
    */
   #repeat(poll: () => Promise<number>): void {
     let cancel: (() => void) | undefined

@@ -31,6 +31,7 @@ export class ChangeNotifier {
   notifySoon(): void {
     if (this.#isScheduled) return
     this.#isScheduled = true
+    // Notify just before the browser draws a frame, so that a frame never shows older data.
     this.#environment.after(notifyEveryMs, () => {
       this.#environment.soon(() => {
         this.#isScheduled = false

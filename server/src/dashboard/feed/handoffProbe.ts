@@ -1,8 +1,8 @@
 /**
- * Measures the hand-off: the time from an unlock of a lock to the grant at the waiter of the lock.
- * No event of the broker has this time. So the page acquires a lock of its own, requests it again,
- * unlocks it, and measures the time until the second grant. Other clients and the counters of the
- * broker see this lock, so the probe is off until the user turns it on.
+ * Measures the hand-off: the time from the unlock of a lock until the waiter receives its grant. No
+ * event of the broker has this time. So the page acquires a lock of its own, requests the same lock
+ * again, unlocks the lock, and measures the time until the second grant. Other clients see this
+ * lock, and the broker counts it, so the probe is off until the user turns it on.
  */
 import type { HoldfastError, Session } from '@holdfast/client'
 import type { TimeSeries } from '../model/series.js'

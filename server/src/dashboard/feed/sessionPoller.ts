@@ -1,7 +1,8 @@
 /**
- * Queries the session whose page is open: its lease and grace, and whether it is connected. With
- * the permission `inspect`, the broker also sends the principal (the authenticated name of the
- * client) and the address. These values change seldom, so the pause between two queries is long.
+ * Queries the session whose page is open: its lease and grace, and whether it is connected. The
+ * dashboard sends these queries through its own session. With the permission `inspect`, the broker
+ * also sends the principal (the authenticated name of the client) and the address. These values
+ * change seldom, so the pause between two queries is long.
  */
 import type { Session, SessionInfo } from '@holdfast/client'
 import type { PageEnvironment } from '../pageEnvironment.js'
@@ -62,6 +63,7 @@ export class SessionPoller {
       }
       this.#changes.notify()
     }
+    // `select` has already started the queries of another session.
     if (id !== this.#id) return
     this.#cancelTimer?.()
     this.#cancelTimer = this.#environment.after(pauseMs, () => this.refresh())

@@ -102,6 +102,7 @@ const keptEndLength = 20
 export function shortenMiddle(text: string): string {
   const characters = Array.from(text)
   if (characters.length <= maxTextLength) return text
+  // One character is for the `…`.
   const start = characters.slice(0, maxTextLength - keptEndLength - 1)
   return `${start.join('')}…${characters.slice(-keptEndLength).join('')}`
 }

@@ -12,7 +12,7 @@ import type { HeldInfo, LockEvent, QueryResult, StateEvent, WaitingInfo } from '
 export interface KnownLock extends HeldInfo {
   /**
    * When the lock ends if its session does not refresh it, by the monotonic clock of the page, in
-   * ms. Undefined if the lock has neither a ttl nor a longest hold, or if this time is not known.
+   * ms. Undefined if the lock has neither a ttl nor a `maxHold`, or if this time is not known.
    */
   readonly endsAt?: number | undefined
 }
@@ -33,7 +33,7 @@ export interface PendingQuery {
    * rises with every grant.
    */
   readonly released: Set<number>
-  /** Locks that were granted since the query was sent. */
+  /** Locks that were granted, or whose mode has changed, since the query was sent. */
   readonly locked: LockEvent[]
   /**
    * The fence of the newest upgrade since the query was sent, by key. Every lock of the key with a
@@ -72,16 +72,16 @@ export class LockModel {
   }
 
   /**
-   * The number of all held locks at the broker, known or unknown to this page. The count of the
-   * broker may be older than the locks that this page knows, so it may be too low.
+   * The number of all held locks at the broker, known or unknown to this page. The last count of
+   * the broker may be outdated and too low, so the number is at least the number of known locks.
    */
   get heldCount(): number {
     return Math.max(this.#heldCount, this.#knownHeldCount)
   }
 
   /**
-   * The number of all waiting requests at the broker, known or unknown to this page. The count of
-   * the broker may be older than the queues that this page knows, so it may be too low.
+   * The number of all waiting requests at the broker, known or unknown to this page. The last count
+   * of the broker may be outdated and too low, so the number is at least that of known requests.
    */
   get waitingCount(): number {
     return Math.max(this.#waitingCount, this.#knownWaitingCount)
@@ -151,7 +151,7 @@ export class LockModel {
    */
   #onModeChange(event: LockEvent): void {
     const formerLocks = this.#rows.get(event.key)?.held ?? []
-    // A change of the mode moves neither the end of the ttl nor the end of the longest hold.
+    // A change of the mode moves neither the end of the ttl nor the end of `maxHold`.
     const formerLock = formerLocks.find(({ session, fence }) =>
       event.event === 'downgraded' ? fence === event.fence : session === event.session,
     )

@@ -5,6 +5,7 @@
 import type { HeldInfo, WaitingInfo } from '@holdfast/client'
 import type { KeyRow } from './lockModel.js'
 
+/** A key with a queue: its oldest request, and the holder for which the request probably waits. */
 export interface LongWait {
   readonly key: string
   /** The request of the key that has waited longest. */
@@ -13,7 +14,7 @@ export interface LongWait {
   readonly holder: HeldInfo | undefined
 }
 
-/** The longest wait of each key, the longest of all first, at most `max`. */
+/** The longest wait of each key, sorted by length, the longest first; at most `max` waits. */
 export function longestWaits(rows: Iterable<KeyRow>, max: number): LongWait[] {
   const waits = [...rows].flatMap(({ key, held, waiting }) => {
     const request = oldestOf(waiting)

@@ -76,7 +76,8 @@ export class RecentEvents {
       } else if (lockByFence.size < maxLocks) {
         lockByFence.set(event.fence, { lock: event, end: { at, kind: event.event } })
       }
-      // Goes on after the end of the last listed lock, to find the grant of that lock too.
+      // Stops at a grant and not at an end, because the walk visits the end of a lock first and
+      // must still find the grant of the last listed lock.
       if (lockByFence.size >= maxLocks && event.event === 'locked') break
     }
     return [...lockByFence.values()].sort((a, b) => b.lock.fence - a.lock.fence).slice(0, maxLocks)

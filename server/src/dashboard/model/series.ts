@@ -49,7 +49,7 @@ export class TimeSeries {
     return this.#columns.get(name) as (number | null)[]
   }
 
-  /** The newest value; null if there is none. */
+  /** The newest value of a column; null if the column has no value. */
   latest(name: Column): number | null {
     return this.column(name).at(-1) ?? null
   }
@@ -75,6 +75,7 @@ export class TimeSeries {
       Math.max(0, counterOf(sample.stats) - counterOf(previous.stats)) / seconds
     const handoff = this.#handoffs.length === 0 ? null : Math.max(...this.#handoffs)
     this.#handoffs = []
+    // `totalLocks` also counts the requests that failed.
     this.#push(sample.wall, {
       grants: rate((stats) => stats.totalLocks - stats.failedLocks),
       releases: rate((stats) => stats.unlockCount),

@@ -50,7 +50,7 @@ export interface WaitForGraph {
   readonly cycle: readonly string[]
 }
 
-/** The maximum of sessions in a column. */
+/** The maximum number of sessions in a column. */
 export const maxInColumn = 6
 /** The leftmost and the rightmost column of the graph, see {@link Node.column}. */
 const firstColumn = -3
@@ -69,6 +69,7 @@ export function waitForGraphOf(
   for (const session of holders.slice(0, maxInColumn)) builder.add(session, 0)
   for (const session of waiters.slice(0, maxInColumn)) builder.add(session, 1)
   for (let column = 0; column > firstColumn; column--) builder.addBlockers(column)
+  // The waiters of the key belong into column 1, so column 2 does not show those that did not fit.
   for (let column = 1; column < lastColumn; column++) builder.addWaiters(column, new Set(waiters))
   const cycles = (keyRow?.held ?? []).slice(0, maxInColumn).map((lock) => cycleFrom(lock, builder))
   const cycle = cycles.find(({ length }) => length > 0) ?? []

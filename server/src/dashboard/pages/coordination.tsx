@@ -119,7 +119,7 @@ function Scopes() {
             </thead>
             <tbody>
               {scopes.slice(0, maxScopes).map((row) => (
-                <ScopeCells key={`${row.session} ${row.scope}`} row={row} />
+                <ScopeTableRow key={`${row.session} ${row.scope}`} row={row} />
               ))}
             </tbody>
           </table>
@@ -132,7 +132,7 @@ function Scopes() {
   )
 }
 
-function ScopeCells({ row: { session, name, scope, holds, awaits } }: { row: ScopeRow }) {
+function ScopeTableRow({ row: { session, name, scope, holds, awaits } }: { row: ScopeRow }) {
   return (
     <tr>
       <td>

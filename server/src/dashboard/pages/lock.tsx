@@ -38,6 +38,7 @@ import { WaitForGraphView } from '../ui/waitForGraphView.js'
 /** How many of the last locks of the key are listed. */
 const maxSeenLocks = 20
 
+/** @param name The key. The prop has another name, because Preact reserves the prop `key`. */
 export function LockPage({ name }: { name: string }) {
   const { feed } = useLiveAppState()
   useEffect(() => {
@@ -120,7 +121,7 @@ function CopyButton({ text }: { text: string }) {
   )
 }
 
-/** @param queriedAt When the locks were queried, by the monotonic clock of the page, in ms. */
+/** @param queriedAt When the query result arrived, by the monotonic clock of the page, in ms. */
 function Holders({ held, queriedAt }: { held: readonly HeldInfo[]; queriedAt: number }) {
   const [lockToRevoke, setLockToRevoke] = useState<HeldInfo | undefined>(undefined)
   const [isForbidden, setForbidden] = useState(false)
@@ -305,7 +306,10 @@ function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
   )
 }
 
-/** All waiters, with one line for each group of waiters that have similar names and equal modes. */
+/**
+ * All waiters, with one line for each group of waiters that have similar names and equal modes. No
+ * line shows a scope, because the requests of a group may have different scopes.
+ */
 function WaiterGroups({ waiting }: { waiting: readonly WaitingInfo[] }) {
   return (
     <ul class="waiter-groups" aria-label="All waiters">

@@ -108,6 +108,7 @@ export function LocksPage({ text }: { text: string }) {
   )
 }
 
+/** The cells of a key. For permits, shows how many permits all locks of the key use together. */
 function cellsOf({ key, held, waiting }: KeyRow, isActive: boolean, isDeadlocked: boolean) {
   const [firstLock, ...otherLocks] = held
   return [
@@ -142,6 +143,7 @@ function useSearch(text: string): void {
   useEffect(() => {
     return environment.after(typingMs, () => feed.brokerPoller.searchPrefix(isPartial ? text : ''))
   }, [feed, environment, text, isPartial])
+  // Stop these queries when the user leaves the page.
   useEffect(() => () => feed.brokerPoller.searchPrefix(''), [feed])
 }
 

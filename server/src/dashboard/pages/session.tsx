@@ -100,6 +100,7 @@ function unknownSessionText(result: SessionResult | undefined): string {
 }
 
 function SessionFacts({ info }: { info: SessionInfo }) {
+  // The broker sends a principal exactly if the token has the permission `inspect`.
   const { lease, grace, connected, principal, address } = info
   return (
     <Panel title="Client">

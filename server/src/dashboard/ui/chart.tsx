@@ -37,7 +37,7 @@ export function Chart({ label, series, lines, format, version }: ChartProps) {
   const plot = useRef<uPlot | undefined>(undefined)
   /** The index of the row under the cursor; undefined if the cursor is not over the chart. */
   const [rowUnderCursor, setRowUnderCursor] = useState<number | undefined>(undefined)
-  const theme = useThemeChange()
+  const themeChanges = useThemeChangeCount()
   const { environment } = useAppState()
   useEffect(() => {
     const plotElement = container.current
@@ -56,8 +56,10 @@ export function Chart({ label, series, lines, format, version }: ChartProps) {
       chart.destroy()
       plot.current = undefined
     }
-  }, [theme])
+    // uPlot reads the colors only once, so another theme needs a new chart.
+  }, [themeChanges])
   useEffect(() => plot.current?.setData(dataOf(series, lines)), [version])
+  // The color is a part of the class of a swatch, such as `swatch--accent`.
   const legend = lines.map(({ column, label: name, color }) => {
     const value =
       rowUnderCursor === undefined ? series.latest(column) : series.column(column)[rowUnderCursor]
@@ -157,7 +159,7 @@ function yRange(_: uPlot, _from: number | null, to: number | null): uPlot.Range.
 }
 
 /** Counts the changes of the theme, by the user or by the system. */
-function useThemeChange(): number {
+function useThemeChangeCount(): number {
   const [changes, setChanges] = useState(0)
   useEffect(() => {
     const countChange = () => setChanges((count) => count + 1)
