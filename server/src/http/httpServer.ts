@@ -155,6 +155,7 @@ const listenErrors: Readonly<Record<string, string>> = {
  * @param canSharePort Whether the workers of a `node:cluster` may share the port. Brokers without a
  *   shared command log (the record of all changes of locks) must not share a port. Each of them
  *   would grant the same locks.
+ * @param scheme The scheme of the URL that is returned.
  */
 export async function listen(
   server: Server,

@@ -60,6 +60,7 @@ export class RequestSockets {
     this.#pending = new PendingConnections({
       ...limits,
       pendingConnections: limits.pendingConnections + burstSockets,
+      // This limit is for connections that wait for `welcome`, not for sockets.
       pendingConnectionsPerAddress: off,
     })
   }
@@ -67,10 +68,11 @@ export class RequestSockets {
   /** Counts a new socket. Destroys this socket, or an older socket, if too many sockets wait. */
   add(socket: RequestSocket): void {
     const { remoteAddress } = socket
-    // A socket without an address is closed already.
+    // The server listens on TCP, and a TCP socket without an address is closed already.
     if (remoteAddress === undefined) return
     const onClose = (): void => this.#forget(counted)
     const counted: CountedSocket = { socket, remoteAddress, peer: peerOf(socket), onClose }
+    // `isFull` is about the limit `connections`, which the broker checks after the upgrade.
     const { exceededLimit, displacedConnection } = this.#pending.add(counted, /* isFull */ false)
     if (displacedConnection !== undefined) {
       this.#forget(displacedConnection)

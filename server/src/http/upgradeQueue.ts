@@ -96,7 +96,8 @@ export class UpgradeQueue {
 
   /**
    * Stops counting an upgrade that waits no longer, and removes the listeners of its socket. Does
-   * nothing for an upgrade that the pacer accepts immediately, because `add` has added neither.
+   * nothing for an upgrade that the pacer accepts immediately, because `add` has not counted this
+   * upgrade and has added no listeners.
    */
   #forget(waiting: WaitingUpgrade): void {
     const { upgrade, onClose } = waiting

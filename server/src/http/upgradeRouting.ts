@@ -82,7 +82,7 @@ function listenOn(server: Server): Routes {
  * Browsers do not show the body to their pages.
  */
 export function refuse(raw: Duplex, { status, reason, mayRetry }: RefusedUpgrade): void {
-  // In seconds.
+  // The number is in seconds.
   const retryAfter = mayRetry ? 'Retry-After: 1\r\n' : ''
   const body = `${reason}\n`
   raw.on('error', () => raw.destroy())

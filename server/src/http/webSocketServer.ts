@@ -130,7 +130,7 @@ class AdaptedWebSocket extends WebSocket {
     super.close(code, reason)
   }
 
-  /** Only `ws` calls this method: when it has read a close frame or an invalid frame. */
+  /** Only `ws` calls this method, after `ws` has read a close frame or an invalid frame. */
   override close(code?: number, reason?: string | Buffer): void {
     super.close(code, reason)
     this.adapter?.onPeerClosing()

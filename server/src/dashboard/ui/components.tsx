@@ -14,6 +14,7 @@ import type { KnownLock } from '../model/lockModel.js'
 import { useAppState, useLiveAppState } from './appState.js'
 import { addressOf } from './router.js'
 
+/** @param name The key. The prop has another name, because Preact reserves the prop `key`. */
 export function KeyLink({ name, tabIndex }: { name: string; tabIndex?: number | undefined }) {
   const tabProps = tabIndex === undefined ? {} : { tabIndex }
   return (
@@ -78,7 +79,7 @@ interface LockDescriptionProps {
 
 /**
  * Describes a lock or a request: its kind or mode, with its permits, its scope, its set, its
- * longest hold, and the value of a leader.
+ * `maxHold`, and the value of a leader.
  */
 export function LockDescription(props: LockDescriptionProps) {
   const { mode, keyCount, maxHold, scope, value } = props
@@ -147,9 +148,9 @@ export function TimeLeft({ endsAt }: { endsAt: number }) {
 const lateReportMs = 5_000
 
 /**
- * The time until a lock ends, for a list of locks: `–` for a lock with neither a ttl nor a longest
- * hold, and `?` if this page does not know the time. A lock may outlive its known end, because its
- * session has refreshed the lock and this page has not heard of the refresh.
+ * The time until a lock ends, for a list of locks: `–` for a lock with neither a ttl nor a
+ * `maxHold`, and `?` if this page does not know the time. A lock may outlive its known end, because
+ * its session has refreshed the lock and no event reports a refresh.
  */
 export function LockTimeLeft({ ttl, maxHold, endsAt }: KnownLock) {
   const { environment } = useAppState()
@@ -229,10 +230,10 @@ interface PanelProps {
   readonly class?: string | undefined
 }
 
-export function Panel({ title, aside, children, class: name = '' }: PanelProps) {
+export function Panel({ title, aside, children, class: cssClass = '' }: PanelProps) {
   const id = `panel-${title.toLowerCase().replace(/\W+/g, '-')}`
   return (
-    <section class={`panel ${name}`} aria-labelledby={id}>
+    <section class={`panel ${cssClass}`} aria-labelledby={id}>
       <header class="panel-head">
         <h2 id={id}>{title}</h2>
         {aside}

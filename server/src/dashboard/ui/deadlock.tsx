@@ -75,7 +75,9 @@ export function DeadlockList({ keyName }: { keyName?: string | undefined }) {
   const deadlocks = refusedDeadlocksIn(feed.brokerPoller.stats).filter(
     (deadlock) => keyName === undefined || keysOfDeadlocks([deadlock]).has(keyName),
   )
+  // The card shows the number of deadlocks even if this client may not query their keys.
   if (deadlocks.length === 0) return keyName === undefined ? <DeadlockCard /> : null
+  // The broker has no count for one key, so this panel cannot show how many are missing.
   const hasAll = keyName !== undefined || deadlocks.length >= refusedDeadlocks
   return (
     <Panel

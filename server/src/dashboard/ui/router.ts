@@ -37,6 +37,7 @@ function routeOf(hash: string): Route {
   try {
     return { page, argument: decodeURIComponent(argument) }
   } catch {
+    // The user may have typed an invalid `%` sequence.
     return { page, argument: '' }
   }
 }

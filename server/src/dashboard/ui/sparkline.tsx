@@ -2,7 +2,7 @@
 
 /** How many values are drawn, one for each second. */
 const maxPoints = 60
-/** In px. */
+/** The size of the picture, in px. */
 const size = { width: 120, height: 28 }
 /** The space above and below the line, in px. */
 const margin = 2

@@ -225,6 +225,7 @@ export class FrameReader {
       return this.#leaveToWs(data, at)
     }
     const start = at + headerBytes(secondByte)
+    // Not all bytes of the length have arrived. The mask and the payload may follow later.
     if (start - maskBytes > data.length) return this.#keepPartial(data, at)
     const length = payloadLength(data, at)
     const end = start + length
@@ -349,6 +350,7 @@ function isValid(firstByte: number, secondByte: number, hasOpenMessage: boolean)
   return isControl && (firstByte & finalBit) !== 0 && (secondByte & lengthBits) <= maxControlBytes
 }
 
+/** The bytes of a header: two bytes, the two or eight bytes of a longer length, and the mask. */
 function headerBytes(secondByte: number): number {
   const length = secondByte & lengthBits
   return (length < length16 ? 2 : length === length16 ? 4 : 10) + maskBytes
@@ -375,7 +377,8 @@ function readText(data: Buffer, start: number, end: number): string | undefined 
 }
 
 /**
- * Adds the mask to a text, or removes the mask. The bytes of the mask stand before the text.
+ * Adds the mask to a text, or removes the mask. The four bytes of the mask stand before the text,
+ * and apply to the bytes of the text in turn.
  *
  * @returns The bitwise OR of all bytes of the changed text.
  */

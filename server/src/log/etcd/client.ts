@@ -135,7 +135,8 @@ export class EtcdClient {
    * old value if the member was paused.
    */
   async readLinearizable(key: string): Promise<KeyValue | undefined> {
-    // No version is below 0, so etcd always executes `failure`, which only reads.
+    // No version is below 0, so etcd always executes `failure`, which only reads. The `put` makes
+    // etcd treat the transaction as a write, for which the member needs the majority.
     const neverTrue = { key: toBase64(key), target: 'VERSION', result: 'LESS', version: '0' }
     const { responses } = await this.txn({
       compare: [neverTrue],

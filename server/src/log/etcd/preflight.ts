@@ -121,7 +121,7 @@ export function foreignMember(endpoint: string): EtcdError {
 
 /**
  * Refuses the start if waiting cannot help: if all endpoints are wrong, or if one member refuses
- * the user, since then the other members of the cluster would refuse the user too.
+ * the user. The other members of the cluster know the same users, so they would also refuse.
  */
 function refuseIfHopeless(unfit: readonly EtcdError[]): void {
   const refused = unfit.find(({ kind }) => kind === 'forbidden' || kind === 'unauthenticated')
