@@ -95,7 +95,7 @@ export function ownFenceFile(path: string): OwnershipHandle {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     const { dev, ino } = statSync(folder)
-    // The name is hashed, so that even a long file name fits into a socket name.
+    // `claim` uses the id as the name of a socket. The hash of even a long file name fits into it.
     const id = `holdfast-fences-${dev}-${ino}-${nodeEnvironment.hash(name)}`
     const claims = [
       () => claim(id, join(folder, `${name}.lock`)),

@@ -343,6 +343,7 @@ class BrokerMetrics implements Metrics {
     })
   }
 
+  /** Registers a counter that gets its value at each scrape. `reset` is as in {@link Tally}. */
   #total(name: string, help: string, value: () => number): void {
     new Counter({
       name: `holdfast_${name}`,

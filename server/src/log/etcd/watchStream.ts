@@ -187,8 +187,8 @@ export class WatchStream {
     const { client } = this.#deps
     this.#closeWatch()
     const watchNumber = this.#watchNumber
-    // Pause first, for a tenth of the deadline of a call, because all members may have the same
-    // problem, and every attempt is work for a member. After a timeout the stream has waited already.
+    // Pause first, for a tenth of a call's deadline. All members may have the same problem, and
+    // every attempt is work for a member. After a timeout the stream has waited already.
     await client.sleep(error.kind === 'timeout' ? 0 : client.callMs / 10)
     if (this.#isOver || watchNumber !== this.#watchNumber) return
     client.moveFrom(endpoint)

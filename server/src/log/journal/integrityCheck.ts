@@ -60,12 +60,13 @@ export async function checkIntegrity(path: string, options: IntegrityCheckOption
 function runChildProcess(path: string, { isOpenInThisProcess, signal }: IntegrityCheckOptions) {
   return new Promise<string | typeof inUseExitCode | undefined>((resolve) => {
     // Options of this process, such as --inspect or a preload, must not apply to the child process.
-    // Under Electron, the second variable makes the child process run Node instead of an
+    // Under Electron, `ELECTRON_RUN_AS_NODE` makes the child process run Node instead of an
     // application.
     const env = { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1' }
     const options = { env, stdio: 'ignore', windowsHide: true } as const
     const timeout = minTimeoutMs + Math.ceil(statSync(join(path, dataFile)).size / bytesPerMs)
     const stopRules = { timeout, signal, killSignal: 'SIGKILL' } as const
+    // The child process does not count the process with this id as a user of the journal.
     const args = [program, path, ...(isOpenInThisProcess ? [String(process.pid)] : [])]
     const child = spawn(process.execPath, args, { ...options, ...stopRules })
     child.once('error', () => {

@@ -83,9 +83,10 @@ export class Digest extends HashSum {
     switch (effect.kind) {
       case 'opened':
         // A new session has its first connection, so its attach epoch is 1.
-        this.#session(effect.session, 1, 1)
+        this.#session(effect.session, /* attachEpoch */ 1, 1)
         break
       case 'resumed':
+        // Each resume raises the attach epoch by 1.
         this.#session(effect.session, effect.session.attachEpoch - 1, -1)
         this.#session(effect.session, effect.session.attachEpoch, 1)
         break

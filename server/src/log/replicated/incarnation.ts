@@ -204,7 +204,7 @@ export class Incarnation {
   readonly #onTimer = (): void => {
     if (this.#isOver) return
     const now = this.#deps.clock.monotonic()
-    // `until` is infinite before the first entry has returned.
+    // `until` is minus infinity before the first entry has returned.
     if (Number.isFinite(this.selfLease.until) && this.selfLease.isOver(now)) {
       this.#deps.onSelfLeaseOver()
       if (this.#isOver) return
@@ -218,7 +218,7 @@ export class Incarnation {
     this.#wakeWithin(leaseLeftMs > 0 ? Math.min(untilHeartbeatMs, leaseLeftMs) : untilHeartbeatMs)
   }
 
-  /** Calls `#onTimer` after at most this time. */
+  /** Calls `#onTimer` after this time, rounded up, because timers count whole ms. */
   #wakeWithin(ms: number): void {
     this.#timer = this.#deps.clock.setTimer(this.#onTimer, Math.max(1, Math.ceil(ms)))
   }

@@ -62,7 +62,10 @@ const initialStatus: LogStatus = {
 export class ReplicatedLog implements Log, Membership {
   readonly #environment: LogEnvironment
   readonly #source: EngineSource
-  /** The settings of the log. `start` adds the cell of the broker to the name of the cluster. */
+  /**
+   * The settings of the log. `start` adds the cell of the broker (its share of all keys) to the
+   * name of the cluster.
+   */
   #config: ClusterConfig
   readonly #snapshots: SnapshotScheduler
   /** How many brokers the log is for. */

@@ -35,7 +35,7 @@ export class SelfLease {
     this.#leaseMs = safeDuration(deadMs)
   }
 
-  /** The end of the lease. */
+  /** The end of the lease; minus infinity before an own entry has returned. */
   get until(): number {
     return this.#until
   }
@@ -145,6 +145,7 @@ export class FailureDetector {
     this.#stalledMs += Math.max(0, now - this.#returnedAt - this.#ordinaryGapMs)
     this.#returnedAt = now
     const compensatedNow = now - this.#stalledMs
+    // An entry that arrived during the stall would otherwise be in the future of the clock.
     for (const [other, lastEntryAt] of this.#lastEntryAt) {
       if (lastEntryAt > compensatedNow) this.#lastEntryAt.set(other, compensatedNow)
     }

@@ -53,6 +53,7 @@ export async function loadSnapshot(
   const stored = await engine.snapshot()
   if (stored === undefined) return undefined
   const parts: string[] = []
+  // `push` returns the number of parts.
   for await (const part of stored.parts) onPart(parts.push(part))
   const items = itemsIn(parts)
   // The first line is the head, and the other lines are the items of the table.
@@ -182,7 +183,7 @@ function followTo(
     let isOver = false
     const finish = (settle: () => void): void => {
       isOver = true
-      // Set already, because the engine calls the listener only after `follow` has returned.
+      // `subscription` is set already, because the engine calls the listener only after `follow` has returned.
       subscription.stop()
       settle()
     }
