@@ -49,13 +49,13 @@ export interface BrokerOptions {
    * `authenticate` returned allows them.
    */
   readonly authorize?: Authorize | undefined
-  /** Allow `listen` on addresses beyond loopback without `authenticate`. Default false. */
+  /** Allow `listen` on addresses other than loopback without `authenticate`. Default false. */
   readonly allowUnauthenticated?: boolean | undefined
   /**
    * Accept tokens over connections that other parties on the network can read. Default false: if a
    * client sends a token over such a connection, the broker closes the connection with 4403. Such a
-   * connection comes from beyond loopback and has no TLS between the client and the broker. Behind
-   * a trusted proxy, the connection from the client to the proxy counts.
+   * connection comes over the network and has no TLS between the client and the broker. Behind a
+   * trusted proxy, the connection from the client to the proxy counts.
    */
   readonly allowInsecure?: boolean | undefined
   /**
@@ -125,8 +125,8 @@ export interface BrokerOptions {
   /**
    * Path of a file in which the broker reserves fences before use. A fence is an integer that rises
    * with every grant. With the file, fences also rise from one start of the broker to the next,
-   * even if the wall clock is set back. Without the file, a restart may give lower fences. The
-   * reason is a wall clock that is set back by more than the time for which the broker was down.
+   * even if the wall clock is set back. Without the file, fences may be lower after a restart, if
+   * the wall clock was set back by more than the time for which the broker was down.
    *
    * The broker makes the folder if it does not exist. Only one broker may use the file: another
    * broker on this machine, also in another process or container, fails with `UNAVAILABLE`. A link

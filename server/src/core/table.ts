@@ -288,7 +288,7 @@ export class LockTable {
       case 'quiet':
         this.#granter.setQuiet(command)
         break
-      // The type is an old name. The command takes over the sessions of a broker that has ended.
+      // A broker takes over the sessions of a broker that has ended, or of its own former run.
       case 'restart':
         this.#sessions.takeOver(command)
         break

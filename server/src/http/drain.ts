@@ -103,6 +103,7 @@ function dismissDownTo(
   for (const connection of openConnections) {
     if (excess <= 0) return
     const session = connection.session
+    // `lockCount` also counts waiting requests and calls at barriers.
     const isBusy = session !== undefined && session.lockCount > 0
     if (isBusy && !canFailOver(session, membership)) continue
     broker.dismiss(connection)

@@ -53,6 +53,7 @@ export function clockFences(wallMs: number): Fences {
  * after the year 2099 does not start, because its fences could never be lowered again.
  */
 function startFromClock(wallMs: number): number {
+  // `maxFenceFloor` is the fence at the beginning of the year 2100.
   const fence = Math.floor(wallMs) * fencesPerMs
   if (fence < maxFenceFloor) return fence
   throw new HoldfastError(

@@ -22,10 +22,10 @@ type SnakeCase<Name extends string> = Name extends `${infer First}${infer Rest}`
  * - `host`: the client called the broker by a name that is not in `hosts`.
  * - `not_local`: without `authenticate`, only programs on this machine may connect.
  * - `insecure`: the client sent a token without TLS.
- * - `token`: the token in the upgrade is malformed.
+ * - `token`: the token in the HTTP request, with which the connection begins, is malformed.
  * - `unauthorized`: `authenticate` refused the token.
  * - `forbidden`: the client has no permission for the request.
- * - `deadlock`: the request could never be granted.
+ * - `deadlock`: the request would complete a cycle of requests that wait for each other.
  * - `cell`: the key belongs to another cell (the part of all keys that a broker serves).
  */
 export type RefusalCause =
@@ -181,6 +181,7 @@ export function refusalIn(effect: Effect): RefusalNotice | undefined {
   if (effect.kind !== 'answer' || effect.answer.kind !== 'failed') return undefined
   const { limit, code, cycle } = effect.answer
   const { id: session, principal } = effect.session
+  // The first request of the cycle is the refused request.
   if (code === 'DEADLOCK') return { cause: 'deadlock', session, principal, key: cycle?.[0]?.key }
   if (limit === undefined) return undefined
   return { cause: refusalCauseOf(limitNameOf(limit)), session, principal }

@@ -13,14 +13,14 @@ export interface Environment {
   readonly clock: Clock
   /** Calls back when all data that arrived in this turn of the event loop is handled. */
   readonly endOfTurn: (callback: () => void) => void
-  /** A new unique session id. Session ids are public. */
+  /** A new unique id, for example of a session. Ids are public, so an id is no secret. */
   readonly newId: () => string
   /** A new secret with which a client can resume its session: 32 random bytes as text. */
   readonly newSecret: () => string
   /**
    * A one-way hash. An attacker who reads the stored hash of a secret cannot compute the secret.
    */
-  readonly hash: (secret: string) => string
+  readonly hash: (text: string) => string
 }
 
 /** The clock and ids of a shared log. Tests and the simulation pass other clocks and ids. */
@@ -48,7 +48,7 @@ export const nodeEnvironment: Environment = {
   endOfTurn: setImmediate,
   newId: () => nanoid(),
   newSecret: () => randomBytes(32).toString('base64url'),
-  hash: (secret) => createHash('sha256').update(secret).digest('base64url'),
+  hash: (text) => createHash('sha256').update(text).digest('base64url'),
 }
 
 /** The limit that V8 sets to the heap of this process, in bytes. */

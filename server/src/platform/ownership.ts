@@ -145,5 +145,6 @@ function listenOn(path: string): OwnershipHandle | undefined {
   server.on('error', () => {})
   // `exclusive`, because all workers of a cluster would otherwise share the socket.
   server.listen({ path, exclusive: true })
+  // `unref` lets the process end although the claim lasts.
   return server.listening ? server.unref() : undefined
 }

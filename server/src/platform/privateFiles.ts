@@ -72,10 +72,10 @@ export function replacePrivateFile(path: string, text: string): void {
 
 /** Removes temporary files of {@link replacePrivateFile} that a crash has left. */
 export function removeLeftovers(path: string): void {
-  // An id of `nanoid` has 21 characters. A name without an id counts as a leftover too.
   const name = basename(path)
   for (const fileName of readdirSync(dirname(path))) {
-    // The id of 21 characters is optional, because earlier versions wrote `<name>.new`.
+    // An id of `nanoid` has 21 characters. The id is optional, because earlier versions wrote
+    // `<name>.new`.
     const isLeftover =
       fileName.startsWith(`${name}.`) && /^([\w-]{21}\.)?new$/.test(fileName.slice(name.length + 1))
     if (!isLeftover) continue

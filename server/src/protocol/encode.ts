@@ -468,18 +468,18 @@ function keyAndMode(key: string, mode: LockMode): string {
 }
 
 /** The holders that {@link encodeHolders} encoded last, and their text. */
-let newest: { readonly holders: readonly StoredHolder[]; readonly text: string } | undefined
+let lastEncoded: { readonly holders: readonly StoredHolder[]; readonly text: string } | undefined
 
 /**
  * Encodes holders. The lock table has bounded the number and the size of the holders. All requests
  * that are refused because of the same holders have the same array of holders. So the text of the
- * newest array is kept, because a hundred clients may be refused in one turn of the event loop.
+ * last array is kept, because a hundred clients may be refused in one turn of the event loop.
  */
 function encodeHolders(holders: readonly StoredHolder[]): string {
-  if (newest?.holders !== holders) {
-    newest = { holders, text: holders.map((holder) => `{${holderFields(holder)}}`).join(',') }
+  if (lastEncoded?.holders !== holders) {
+    lastEncoded = { holders, text: holders.map((holder) => `{${holderFields(holder)}}`).join(',') }
   }
-  return newest.text
+  return lastEncoded.text
 }
 
 /** Encodes the fields of a holder. The metadata is JSON text already. */

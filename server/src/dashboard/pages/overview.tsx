@@ -29,13 +29,13 @@ import { EventLine } from '../ui/events.js'
 import { addressOf } from '../ui/router.js'
 import { Sparkline } from '../ui/sparkline.js'
 
-const rates: readonly Line[] = [
+const rateLines: readonly Line[] = [
   { column: 'grants', label: 'Granted', color: '--accent' },
   { column: 'releases', label: 'Released', color: '--blue' },
   { column: 'failures', label: 'Failed', color: '--wait' },
   { column: 'expirations', label: 'Expired', color: '--bad' },
 ]
-const latency: readonly Line[] = [
+const latencyLines: readonly Line[] = [
   { column: 'roundTrip', label: 'Round trip', color: '--blue' },
   { column: 'handoff', label: 'Hand-off', color: '--accent' },
 ]
@@ -56,13 +56,18 @@ export function OverviewPage() {
       <div class="columns">
         <Panel title="Rates, per second">
           {brokerPoller.statsProblem === undefined ? (
-            <Chart label="rates" lines={rates} format={formatRate} {...{ series, version }} />
+            <Chart label="rates" lines={rateLines} format={formatRate} {...{ series, version }} />
           ) : (
             <Note>The broker does not show its counters: {brokerPoller.statsProblem}.</Note>
           )}
         </Panel>
         <Panel title="Latency" aside={<HandoffSwitch />}>
-          <Chart label="latency" lines={latency} format={formatLatency} {...{ series, version }} />
+          <Chart
+            label="latency"
+            lines={latencyLines}
+            format={formatLatency}
+            {...{ series, version }}
+          />
           {feed.handoffProbe.problem !== undefined && (
             <Note kind="bad">{feed.handoffProbe.problem}</Note>
           )}

@@ -244,6 +244,7 @@ export class FrameReader {
     const { fragments = 0, messageBytes = 0 } = this.#forwarded ?? {}
     this.#forwarded = {
       bytesLeft: end - at,
+      // After the socket has closed, `ws` cannot read a text that this reader could not decode.
       isSkipped: isSkipped || this.#state === 'ended',
       firstByte,
       fragments: isData ? fragments + 1 : fragments,
