@@ -266,7 +266,7 @@ const valueKinds = {
   ),
 } as const
 
-/** The kind of value that each option needs. */
+/** The kind of value that each option needs. {@link settingsFrom} checks some values further. */
 const optionKinds: Readonly<Record<keyof BrokerOptions, keyof typeof valueKinds>> = {
   log: 'a log, such as journalLog() makes',
   authenticate: 'a function',

@@ -22,7 +22,7 @@ export class Tarpit {
     this.#clock = clock
   }
 
-  /** Refuses the upgrade after the delay. */
+  /** Refuses the upgrade after the delay. @param raw The TCP or TLS socket of the request */
   refuseLater(raw: Duplex, refusal: RefusedUpgrade): void {
     if (this.#delayed.size >= maxDelayed) {
       raw.destroy()

@@ -139,6 +139,7 @@ export class BrokerFeed {
     this.sessionPoller.refresh()
   }
 
+  /** Handles a message of the watch. `state` is the first message, with the locks that are held. */
   #onWatchEvent(event: WatchEvent): void {
     if (event.event === 'refused') this.watchProblem = event.error.message
     else if (event.event === 'state') this.locks.onState(event)

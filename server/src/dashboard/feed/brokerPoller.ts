@@ -177,6 +177,7 @@ export class BrokerPoller {
   /** Queries the keys with the prefix, and records the counts of the result. */
   async #search(prefix: string): Promise<void> {
     const result = await this.#query(prefix)
+    // The user may have typed another prefix during the query.
     if (result === undefined || prefix !== this.#prefix) return
     const { heldCount, waitingCount, held } = result
     this.searchResult = { prefix, heldCount, waitingCount, listed: held.length }

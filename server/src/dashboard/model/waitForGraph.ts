@@ -69,7 +69,7 @@ export function waitForGraphOf(
   for (const session of holders.slice(0, maxInColumn)) builder.add(session, 0)
   for (const session of waiters.slice(0, maxInColumn)) builder.add(session, 1)
   for (let column = 0; column > firstColumn; column--) builder.addBlockers(column)
-  // The waiters of the key belong into column 1, so column 2 does not show those that did not fit.
+  // The waiters of the key belong in column 1. If column 1 is full, column 2 must not show them.
   for (let column = 1; column < lastColumn; column++) builder.addWaiters(column, new Set(waiters))
   const cycles = (keyRow?.held ?? []).slice(0, maxInColumn).map((lock) => cycleFrom(lock, builder))
   const cycle = cycles.find(({ length }) => length > 0) ?? []

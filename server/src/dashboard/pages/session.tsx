@@ -75,6 +75,7 @@ export function SessionPage({ id }: { id: string }) {
               cssClass="session-awaits"
               headings={['Key', 'Place', 'Mode', 'Wait time']}
               items={sessionRow.awaits}
+              // A session may wait for one key with several requests that arrived at the same time.
               idOf={(request) =>
                 `${request.key} ${request.since} ${sessionRow.awaits.indexOf(request)}`
               }

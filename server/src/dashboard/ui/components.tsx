@@ -135,6 +135,7 @@ export function TimeLeft({ endsAt }: { endsAt: number }) {
   const { environment } = useAppState()
   const [, redraw] = useReducer((count: number) => count + 1, 0)
   const seconds = Math.ceil((endsAt - environment.now()) / 1_000)
+  // This effect runs after every drawing, and sets the timer for the next change of the text.
   useEffect(() => {
     if (seconds <= 0) return undefined
     // The text changes when one more whole second has passed.

@@ -156,7 +156,7 @@ function useRows(tableRef: { current: HTMLElement | null }, count: number, rowHe
   const [rowToFocus, setRowToFocus] = useState<number | undefined>(undefined)
   // Move the focus in a layout effect, because a layout effect runs in the same task as the drawing
   // of the row. Otherwise the next key that the user presses could come before the focus, and would
-  // have no effect.
+  // have no effect. This effect runs after every drawing, because the row may be drawn later.
   useLayoutEffect(() => {
     if (rowToFocus === undefined) return
     const target = tableRef.current?.querySelector(

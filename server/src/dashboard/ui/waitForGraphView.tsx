@@ -39,6 +39,7 @@ export function WaitForGraphView({ graph, pageKey }: WaitForGraphProps) {
   const rows = Math.max(...nodes.map(({ row }) => row)) + 1
   const width = 2 * margin + (lastColumn - firstColumn) * spacing.x + box.width
   const columnOf = new Map(nodes.map(({ session, column }) => [session, column]))
+  // `curve` draws an arrow below the boxes unless the arrow leads to the left.
   const hasCurveBelow = edges.some(
     ({ from, to }) => (columnOf.get(from) ?? 0) <= (columnOf.get(to) ?? 0),
   )

@@ -142,7 +142,10 @@ export class Incarnation {
     this.#deps.clock.clearTimer(this.#retryTimer)
   }
 
-  /** Sends the next entry, if there is anything to send and no append is under way. */
+  /**
+   * Sends the next entry, if there is anything to send and no append is under way. Sends nothing
+   * after the `leave` entry.
+   */
   #flush(): void {
     if (this.#isAppending || this.#isOver || this.#leaveNumber !== undefined) return
     const { id: broker, clock, commandQueue } = this.#deps
