@@ -260,7 +260,7 @@ const valueKinds = {
     typeof value === 'boolean' || typeof value === 'number',
   'a log, such as journalLog() makes': hasMethods('start', 'submit', 'close'),
   'brokerMetrics()': hasMethods('text', ...observerMethods),
-  'a logger, such as pino() makes': hasMethods('debug', 'info', 'warn'),
+  'a logger, such as pino() makes': hasMethods('debug', 'info', 'warn', 'error'),
   'an observer with the functions onMessage, onEffect, onFlushed and onRefused': hasMethods(
     ...observerMethods,
   ),

@@ -4,6 +4,8 @@
  */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import type * as ChangeNotifiers from '../../../server/src/dashboard/feed/changeNotifier.js'
+import type * as Probes from '../../../server/src/dashboard/feed/handoffProbe.js'
 import type * as Coordination from '../../../server/src/dashboard/model/coordination.js'
 import type * as Formats from '../../../server/src/dashboard/model/format.js'
 import type * as LockModels from '../../../server/src/dashboard/model/lockModel.js'
@@ -25,11 +27,17 @@ interface Modules {
   readonly coordination: typeof Coordination
   readonly waiterGroups: typeof Groups
   readonly longestWaits: typeof Waits
+  readonly changeNotifier: typeof ChangeNotifiers
+  readonly handoffProbe: typeof Probes
 }
 
-/** Loads a built module of the models of the dashboard. */
+/** The modules in the folder `feed`; all others are in the folder `model`. */
+const feedModules: ReadonlySet<keyof Modules> = new Set(['changeNotifier', 'handoffProbe'])
+
+/** Loads a built module of the dashboard. */
 export async function load<N extends keyof Modules>(name: N): Promise<Modules[N]> {
-  const path = join(root, `server/dist/dashboard/model/${name}.js`)
+  const folder = feedModules.has(name) ? 'feed' : 'model'
+  const path = join(root, `server/dist/dashboard/${folder}/${name}.js`)
   return (await import(pathToFileURL(path).href)) as Modules[N]
 }
 

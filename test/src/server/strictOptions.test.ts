@@ -136,6 +136,10 @@ describe('the public API of the server', () => {
     ],
     [{ metrics: true }, 'metrics must be brokerMetrics(), not true'],
     [{ logger: true }, 'logger must be a logger, such as pino() makes, not true'],
+    [
+      { logger: { debug: () => {}, info: () => {}, warn: () => {} } },
+      'logger must be a logger, such as pino() makes, not a value of type object',
+    ],
     // An observer needs all four functions.
     ...[{}, { onRefused: () => {} }, { onMessage: () => {}, onEffect: () => {} }].map(
       (observer): [object, string] => [

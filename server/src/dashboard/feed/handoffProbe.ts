@@ -33,6 +33,8 @@ export class HandoffProbe {
   /** Why the probe has stopped by itself; undefined if it runs or the user has turned it off. */
   problem: string | undefined
   #cancelTimer: (() => void) | undefined
+  /** The number of the last start. A measurement of an earlier start sets no timer when it ends. */
+  #startCount = 0
 
   constructor(feed: ProbeSource, environment: PageEnvironment, changes: ChangeNotifier) {
     this.#feed = feed
@@ -50,7 +52,7 @@ export class HandoffProbe {
     this.key = `holdfast/dashboard/${session.id}`
     this.problem = undefined
     this.#changes.notify()
-    void this.#repeat(this.key)
+    void this.#repeat(this.key, ++this.#startCount)
   }
 
   stop(): void {
@@ -59,8 +61,8 @@ export class HandoffProbe {
     this.#changes.notify()
   }
 
-  /** Measures again and again, until the probe is turned off. */
-  async #repeat(key: string): Promise<void> {
+  /** Measures again and again, until the user turns the probe off. */
+  async #repeat(key: string, startNumber: number): Promise<void> {
     const { session, series } = this.#feed
     if (session?.state === 'connected' && this.#environment.isVisible()) {
       try {
@@ -68,15 +70,18 @@ export class HandoffProbe {
       } catch (error) {
         // Ignore other errors, such as a lost connection, because the next measurement may succeed.
         if ((error as HoldfastError).code === 'FORBIDDEN') {
-          this.stop()
+          // Set before `stop` notifies the views, so that the views show the problem immediately.
           this.problem =
             'Your token has no permission to take the lock that this measurement needs.'
+          this.stop()
           return
         }
       }
     }
-    if (this.key === key)
-      this.#cancelTimer = this.#environment.after(measureEveryMs, () => void this.#repeat(key))
+    if (!this.isOn || startNumber !== this.#startCount) return
+    this.#cancelTimer = this.#environment.after(measureEveryMs, () => {
+      void this.#repeat(key, startNumber)
+    })
   }
 
   /** Measures one hand-off. @returns The time in ms */

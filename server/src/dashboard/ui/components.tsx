@@ -169,25 +169,12 @@ export function LockTimeLeft({ ttl, maxHold, endsAt }: KnownLock) {
 /** The highest number of dots that show the length of a queue. */
 const maxDots = 10
 
-/**
- * The length of a queue, as a number and as dots.
- *
- * @param isPartial Whether the queue is longer than this page knows; shown as a "+".
- */
-export function QueueLength({
-  length,
-  isPartial = false,
-}: {
-  length: number
-  isPartial?: boolean
-}) {
+/** The length of a queue, as a number and as dots. */
+export function QueueLength({ length }: { length: number }) {
   if (length === 0) return <span class="queue-none">–</span>
   return (
     <span class="queue">
-      <span class="queue-count">
-        {formatCount(length)}
-        {isPartial && '+'}
-      </span>
+      <span class="queue-count">{formatCount(length)}</span>
       <span class="queue-dots" aria-hidden="true">
         {Array.from({ length: Math.min(length, maxDots) }, (_, index) => (
           <i key={index} />

@@ -1,0 +1,79 @@
+/**
+ * Tests the measurement of hand-offs (the time from an unlock until the waiter has its grant) of the
+ * dashboard, with a session that the test answers.
+ */
+import { HoldfastError, type Lock, type Session } from '@holdfast/client'
+import { expect } from 'chai'
+import { load } from './modules.js'
+
+type Lists = Pick<Session, 'lock' | 'stats'>
+
+/** Lets all answers arrive that are under way. */
+const settle = () => new Promise((resolve) => setImmediate(resolve))
+
+describe('the hand-off probe of the dashboard', () => {
+  /** The timers that run, each with its callback. */
+  let timers: Set<() => void>
+  /** The measured times, in ms. */
+  let handoffs: number[]
+  /** Makes a probe whose session answers with these functions. */
+  let probeOf: (answers: Lists) => Promise<Probe>
+  type Probe = InstanceType<Awaited<ReturnType<typeof load<'handoffProbe'>>>['HandoffProbe']>
+  /** What the views see at each notification. */
+  let seen: { isOn: boolean; problem: string | undefined }[]
+
+  beforeEach(() => {
+    timers = new Set()
+    handoffs = []
+    seen = []
+    const environment = {
+      now: () => 0,
+      wall: () => 0,
+      after: (_ms: number, run: () => void) => {
+        timers.add(run)
+        return () => timers.delete(run)
+      },
+      soon: (run: () => void) => run(),
+      isVisible: () => true,
+    }
+    probeOf = async (answers) => {
+      const { HandoffProbe } = await load('handoffProbe')
+      const { ChangeNotifier } = await load('changeNotifier')
+      const changes = new ChangeNotifier(environment)
+      const session = { id: 's', state: 'connected', ...answers } as unknown as Session
+      const series = { addHandoff: (ms: number) => handoffs.push(ms) }
+      const probe = new HandoffProbe({ session, series: series as never }, environment, changes)
+      changes.subscribe(() => seen.push({ isOn: probe.isOn, problem: probe.problem }))
+      return probe
+    }
+  })
+
+  it('tells the views why it stops when the broker forbids the lock', async () => {
+    const forbidden = () => Promise.reject(new HoldfastError('FORBIDDEN', 'no permission'))
+    const probe = await probeOf({ lock: forbidden, stats: forbidden })
+    probe.start()
+    await settle()
+    expect(seen.at(-1)).to.deep.equal({ isOn: false, problem: probe.problem })
+    expect(probe.problem).to.match(/^Your token has no permission/)
+    expect(timers.size).to.equal(0)
+  })
+
+  it('measures once a second after the user has turned it off and on during a measurement', async () => {
+    const lock = { unlock: () => Promise.resolve() } as Lock
+    let grant: () => void = () => {}
+    const granted = new Promise<void>((resolve) => {
+      grant = resolve
+    })
+    const probe = await probeOf({
+      lock: () => granted.then(() => lock),
+      stats: () => Promise.resolve({} as never),
+    })
+    probe.start()
+    probe.stop()
+    probe.start()
+    grant()
+    await settle()
+    expect(handoffs).to.have.length(2)
+    expect(timers.size).to.equal(1)
+  })
+})
