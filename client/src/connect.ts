@@ -67,7 +67,7 @@ export async function connectIn(
       },
       notify: (event, ...details) => {
         if (event === 'closed') {
-          // After `onOpen`, these two calls have no effect.
+          // After `onOpen`, these two calls have no effect. `details[0]` is the error of `closed`.
           stopListening()
           reject(details[0])
         }

@@ -8,7 +8,7 @@ import type { EventNames, LostLock } from '../session/sessionEvents.js'
 
 /** The events of a `CellSession`, each with the type of its listeners. `cell` counts from 1. */
 export interface CellEvents {
-  /** The connection to a cell is gone, if the session has a grace; see `SessionEvents`. */
+  /** The connection to a cell has dropped; see `SessionEvents`. Needs a session with a grace. */
   jeopardy: (error: HoldfastError, cell: number) => void
   /** The session of a cell was resumed. */
   resumed: (cell: number) => void
@@ -16,19 +16,20 @@ export interface CellEvents {
   newSession: (cell: number) => void
   /** A lock that the caller did not unlock is lost. */
   lost: (lock: LostLock, cell: number) => void
-  /** A broker of a cell stops within this many ms. */
+  /** A broker of a cell stops in at most `within` ms. */
   draining: (event: { readonly within: number }, cell: number) => void
-  /** The token expires at a cell in this many ms. `authenticate` renews the token at all cells. */
+  /** The token expires at a cell in `within` ms. `authenticate` renews the token at all cells. */
   expiring: (event: { readonly within: number }, cell: number) => void
   /**
    * An error has ended the session of a cell, and its locks are lost. The other cells go on. The
    * next call for a key of this cell opens a new session.
    */
   cellClosed: (error: HoldfastError, cell: number) => void
-  /** The caller has closed the `CellSession`, so there is no error, unlike for a `Session`. */
+  /** The caller has closed the `CellSession`. Errors end the session of a cell only. */
   closed: (error: undefined) => void
 }
 
+/** The names of the events: only the keys count. */
 export const cellEventNames: EventNames<CellEvents> = {
   jeopardy: 1,
   resumed: 1,

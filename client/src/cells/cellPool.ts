@@ -66,7 +66,7 @@ export class CellPool {
     return Array.from({ length: this.count }, (_, i) => i + 1)
   }
 
-  /** Closes all sessions. Never rejects. */
+  /** Closes all open sessions, and cancels the opening of the others. Never rejects. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -86,6 +86,7 @@ export class CellPool {
         throw new HoldfastError('SESSION_CLOSED')
       }
       this.#openSessions.set(cell, session)
+      // Before `onOpen`, so that the listeners of `onOpen` get a new session if they ask for one.
       session.once('closed', () => this.#forget(cell))
       this.#options.onOpen(session, cell)
       return session

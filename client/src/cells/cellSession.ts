@@ -241,8 +241,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
       return super.once(name as keyof CellEvents, callback as () => void)
     }
     const runCallback = callback as () => unknown
-    // With `{}` instead of undefined, `session.once` treats the name as a key, even if a session
-    // has an event with this name.
+    // With `{}` instead of undefined, `session.once` treats the name as a key. The name may be an
+    // event of `Session` alone, such as `disconnected`.
     return this.#inCellOf(name, options, (session) =>
       session.once(name, runCallback, options ?? {}),
     )
@@ -279,6 +279,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     const { tag, name } = options
     checkScope(callback, { name })
     check(typeof tag === 'string' && !/[{}]/.test(tag), 'tag must be a text without { and }')
+    // As a key, the tag has no braces, so the tag has the same slot as the keys with this tag.
     return this.#inCellOf(tag, undefined, (session) => session.scope(callback, { name }))
   }
 
@@ -296,9 +297,9 @@ export class CellSession extends SessionEmitter<CellEvents> {
     if (key !== undefined)
       return this.#inCellOf(key, undefined, (session) => queryCell(session, options))
     const { afterFence, ...optionsWithoutFence } = options
-    // Only the cell of the key `after` can have further locks of this key. The other cells have no
-    // lock of the key, so their queries leave out `afterFence`. `checkQuery` requires `after` with
-    // `afterFence`.
+    // With `afterFence`, the page begins with the further locks of the key `after`. Only the cell
+    // of this key has such locks, so the queries to the other cells leave out `afterFence`.
+    // `after` is a text here, because `checkQuery` refuses `afterFence` without `after`.
     const cellOfAfter = afterFence === undefined ? undefined : this.cellOf(after as string)
     const answers = await this.#inAllCells((session, cell) =>
       queryCell(session, cell === cellOfAfter ? options : optionsWithoutFence),

@@ -22,7 +22,8 @@ export type CellWatchEvent =
   | LockEvent
   | (RefusedEvent & { readonly cell: number })
 
-export type CellWatchCallback = WatchCallback<true, CellWatchEvent>
+/** The callback of a watch of cells, which may also get the events of queues. */
+export type CellWatchCallback = WatchCallback</* HasQueue */ true, CellWatchEvent>
 
 /**
  * Watches several cells. Returns the handle of the watch before the sessions are open.
@@ -51,8 +52,8 @@ function watchCell(
 ): () => void {
   let isClosed = false
   let stop = () => {}
-  // Ends the watch in this cell. There is no error if the caller has closed the session. Otherwise
-  // the session could not be opened, or has ended.
+  // Called when the session of the cell could not be opened, or has ended. `error` is undefined if
+  // the caller has closed the session; then the callback gets no event.
   const endWithError = (error: HoldfastError | undefined) => {
     if (isClosed || error === undefined || pool.isClosed) return
     isClosed = true
@@ -76,7 +77,10 @@ function watchCell(
   }
 }
 
-/** Iterates over the leaders of an election. The first call of `next` opens the session. */
+/**
+ * Iterates over the leaders of an election; yields undefined while there is no leader. The first
+ * call of `next` opens the session.
+ */
 export class CellObservation implements AsyncIterableIterator<Leader | undefined> {
   readonly #openSession: () => Promise<Session>
   readonly #observe: (session: Session) => AsyncIterableIterator<Leader | undefined>

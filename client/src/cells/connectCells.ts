@@ -1,7 +1,7 @@
 /**
- * Makes a session over several cells: checks the options, and opens the session of each cell with
- * the options of that cell. Cells are independent brokers or clusters, each with its own part of
- * the keys.
+ * Makes a session over several cells, after a check of the options. The session of a cell is opened
+ * later, at the first call for this cell. Cells are independent brokers or clusters, each with its
+ * own part of the keys.
  */
 import {
   cellText,

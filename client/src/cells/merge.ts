@@ -13,7 +13,7 @@ export function mergeStats(statsOfCells: readonly LockStats[]): LockStats {
   const sum = (name: CounterName) =>
     statsOfCells.reduce((total, stats) => total + (stats[name] ?? 0), 0)
   const totalLocks = sum('totalLocks')
-  // The success rate of a cell times its number of decided requests is its number of grants.
+  // `totalLocks` counts the decided requests of a cell, and `successRate` is the share of grants.
   const grantedLocks = statsOfCells.reduce(
     (total, stats) => total + stats.successRate * stats.totalLocks,
     0,
@@ -30,7 +30,7 @@ export function mergeStats(statsOfCells: readonly LockStats[]): LockStats {
   }
 }
 
-/** As many refused deadlocks as a broker keeps. */
+/** The most refused deadlocks in an answer: as many as a broker keeps. */
 const maxDeadlocks = 20
 
 type CounterName = Exclude<keyof LockStats, 'newestDeadlock' | 'deadlocks'>
