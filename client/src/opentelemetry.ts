@@ -95,7 +95,7 @@ function addCarrier(
   if (Object.keys(carrier).length === 0) return metadata
   const fields: unknown = metadata === undefined ? {} : JSON.parse(metadata)
   if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) return metadata
-  // If both have a field, the caller's field stays.
+  // The caller's field stays if the carrier has a field with the same name.
   const text = JSON.stringify({ ...carrier, ...fields })
   return utf8Length(text) <= maxMetadataBytes ? text : metadata
 }

@@ -61,7 +61,10 @@ export interface ConnectOptions {
    * `INVALID_OPTION`.
    */
   readonly allowInsecure?: boolean | undefined
-  /** Traces waiting and holding. Example: `openTelemetry()` of `@holdfast/client/opentelemetry`. */
+  /**
+   * Traces how long the session waits for each lock and holds it. Example: `openTelemetry()` of
+   * `@holdfast/client/opentelemetry`.
+   */
   readonly tracer?: Tracer | undefined
   /**
    * Certificates of your own authorities in PEM form, which replace the authorities that Node

@@ -60,7 +60,7 @@ export function hasPassed(expiry: Expiry, now: ClockTimes): boolean {
   return now.monotonic >= expiry.monotonic || now.wall >= expiry.wall
 }
 
-/** Combines two expiries of which one is possibly wrong: the earlier time of each clock. */
+/** Combines two expiries, each of which may end a lock or session: the earlier time by each clock. */
 export function earlier(a: Expiry, b: Expiry): Expiry {
   return {
     monotonic: Math.min(a.monotonic, b.monotonic),
@@ -68,7 +68,7 @@ export function earlier(a: Expiry, b: Expiry): Expiry {
   }
 }
 
-/** Combines two expiries that are both right: returns the later expiry by the monotonic clock. */
+/** Returns the later of two expiries, by the monotonic clock. The client may rely on either. */
 export function later(a: Expiry, b: Expiry): Expiry {
   return a.monotonic >= b.monotonic ? a : b
 }

@@ -69,8 +69,8 @@ export function refuseSecondCampaign(
   key: string,
   { pendingRequests, heldLocks }: RequestsAndLocks,
 ): void {
-  const isCampaign = (lock: Pick<LockParams, 'key' | 'special'> | undefined): boolean =>
-    lock?.key === key && lock.special?.election !== undefined
+  const isCampaign = (requestOrLock: Pick<LockParams, 'key' | 'special'> | undefined): boolean =>
+    requestOrLock?.key === key && requestOrLock.special?.election !== undefined
   const isCandidate = pendingRequests.all.some(
     ({ isWanted, params }) => isWanted && isCampaign(params),
   )

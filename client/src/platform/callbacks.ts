@@ -63,8 +63,9 @@ export function throwIfAborted(signal: AbortSignal | undefined, key?: string): v
 }
 
 /**
- * Calls the callback when the signal is aborted. Returns a function that removes the callback. When
- * a signal has no callback any more, the shared listener is removed from the signal.
+ * Calls the callback when the signal is aborted, but not if the signal is aborted already: call
+ * `throwIfAborted` before. Returns a function that removes the callback. When a signal has no
+ * callback any more, the shared listener is removed from the signal.
  */
 export function onAbort(signal: AbortSignal | undefined, callback: AbortCallback): () => void {
   if (signal === undefined) return () => {}

@@ -50,10 +50,10 @@ export function readClocks(clock: Clock): ClockTimes {
 /*
  * The client keeps the platform's functions that exist when this module loads, because fake timers
  * of a test may replace these functions later. With a fake clock that stands still, the client
- * would treat a lock as held for ever. The functions are bound, because a browser checks the object
- * on which they are called. The annotation at each `bind` lets a bundler leave out the call if the
- * page does not use the clock. This comment does not spell the annotation, because rollup warns of
- * an annotation at which no call follows.
+ * would treat a lock as held for ever. All functions except `Date.now` are bound, because a browser
+ * checks the object on which they are called. The annotation at each `bind` lets a bundler leave
+ * out the call if the page does not use the clock. This comment does not spell the annotation,
+ * because rollup warns of an annotation at which no call follows.
  */
 const clock: Clock = {
   monotonic: /* @__PURE__ */ performance.now.bind(performance),
@@ -61,11 +61,12 @@ const clock: Clock = {
   setTimer: /* @__PURE__ */ setTimeout.bind(globalThis),
   clearTimer: /* @__PURE__ */ clearTimeout.bind(globalThis) as Clock['clearTimer'],
 }
+/** Undefined on a platform without `MessageChannel`. */
 const Channel = globalThis.MessageChannel as typeof MessageChannel | undefined
 const resolvedPromise = Promise.resolve()
 /**
- * `random` is an export of its own. A page that imports only a retry strategy then does not bundle
- * `platformEnvironment`.
+ * The random numbers of the retry delays. An export of its own, so that a page that imports only a
+ * retry strategy does not bundle `platformEnvironment`.
  */
 export const random: () => number = Math.random
 

@@ -103,7 +103,7 @@ export class Scheduler {
     if (this.#timerDueAt < Infinity) this.#applyRef()
   }
 
-  /** Stops the scheduler, which then runs no further task. */
+  /** Stops the timer, and refuses further tasks. */
   stop(): void {
     this.#isStopped = true
     this.#disarm()
@@ -128,8 +128,8 @@ export class Scheduler {
     this.#disarm()
     this.#timerDueAt = due
     const ms = Math.ceil(due - this.#clock.monotonic())
-    // The timers of a platform have a longest time. After a shorter time, `runDue` sets the timer
-    // again.
+    // No timer of a platform lasts longer than `maxDurationMs`. If the task is due later, `runDue`
+    // sets the timer again.
     this.#timer = this.#clock.setTimer(
       () => this.runDue(),
       Math.min(Math.max(ms, 0), maxDurationMs),

@@ -99,6 +99,7 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
       })
       this.via = proxyUrl === undefined ? undefined : redactUrl(proxyUrl)
       agent?.on('proxyConnect', ({ statusCode }) => {
+        // With 200, the proxy has connected to the server.
         this.#isRefusedByClientProxy = statusCode !== 200
       })
       this.on('unexpected-response', (_, response) => {
@@ -110,6 +111,7 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
     }
 
     override send(text: string): void {
+      // `ws` sends a long text, and handles a text for a connection that is not open.
       const frame = this.readyState === this.OPEN ? textFrame(text) : undefined
       if (frame === undefined || this.#socket === undefined) super.send(text)
       else this.#socket.write(frame)
@@ -165,6 +167,7 @@ function readBody(response: Response, callback: (body: string) => void): void {
 /**
  * The proxy for a URL: the option `proxy`, and by default the proxy of the environment variables.
  * The environment variables do not apply to loopback addresses. Undefined for no proxy.
+ * @throws Error if the environment names another kind of proxy; the try to connect then fails
  */
 function proxyFor(url: string, proxy: PlatformOptions['proxy']): string | undefined {
   if (proxy === false) return undefined

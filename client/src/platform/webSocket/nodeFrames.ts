@@ -44,7 +44,10 @@ export interface DataSocket {
   off(event: 'data', listener: (chunk: Buffer) => void): void
 }
 
-/** A supply of random bytes for masks, because making four random bytes at a time is slow. */
+/**
+ * A supply of random bytes for masks, because making four random bytes at a time is slow. The
+ * length is a multiple of `maskBytes`, so the supply never ends within a mask.
+ */
 const maskPool = Buffer.alloc(8_192)
 let usedMaskBytes = maskPool.length
 
@@ -130,11 +133,13 @@ export class FrameReader {
     const isText = firstByte === wholeText
     if (!isText && firstByte !== ping && firstByte !== pong) return this.#leaveToWs(data, at)
     const lengthByte = data[at + 1]
+    // The shortest header has two bytes.
     if (lengthByte === undefined) return this.#waitFor(2, data, at)
     // A higher value means a longer frame, or a mask, which a broker must not use.
     if (lengthByte > (isText ? length16 : maxControlBytes)) return this.#leaveToWs(data, at)
     const isShort = lengthByte < length16
     const payloadStart = at + (isShort ? 2 : 4)
+    // Two bytes have arrived, so only a header of four bytes can be incomplete.
     if (payloadStart > data.length) return this.#waitFor(4, data, at)
     const frameEnd = payloadStart + (isShort ? lengthByte : data.readUInt16BE(at + 2))
     if (frameEnd > data.length) return this.#waitFor(frameEnd - at, data, at)
