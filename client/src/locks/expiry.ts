@@ -60,7 +60,7 @@ export function hasPassed(expiry: Expiry, now: ClockTimes): boolean {
   return now.monotonic >= expiry.monotonic || now.wall >= expiry.wall
 }
 
-/** Combines two expiries, each of which may end a lock or session: the earlier time by each clock. */
+/** Combines two expiries that may each end a lock or session: the earlier time by each clock. */
 export function earlier(a: Expiry, b: Expiry): Expiry {
   return {
     monotonic: Math.min(a.monotonic, b.monotonic),

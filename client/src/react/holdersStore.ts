@@ -72,6 +72,7 @@ export class HoldersStore extends Store<Holders> {
 
   protected override onSubscribed(): void {
     if (this.#watch !== undefined) return
+    // `onAbandoned` may have removed this store from the registry.
     if (!this.#registry.has(this.#id)) this.#registry.set(this.#id, this)
     try {
       this.#watch = this.#session.watch(this.#selection, (event) => this.#onEvent(event))
@@ -116,6 +117,7 @@ export class HoldersStore extends Store<Holders> {
     } else if (event.event === 'downgraded' || event.event === 'proclaimed') {
       this.#add(event)
     } else {
+      // `unlocked`, `expired` or `lost`.
       this.#heldCount = Math.max(0, this.#heldCount - 1)
       this.#locks.delete(lockIdOf(event))
     }
@@ -145,6 +147,7 @@ export function faultOfSelection(selection: HoldersSelection): HoldfastError | u
     refuseUnknownOptions('useHolders', selection, selectionNames)
     const { key, prefix }: { key?: unknown; prefix?: unknown } = selection
     check(key === undefined || prefix === undefined, 'give a key or a prefix, not both')
+    // Throws the error for a missing key.
     if (prefix === undefined && key === undefined) checkKey(key)
     return undefined
   } catch (error) {

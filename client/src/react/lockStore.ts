@@ -62,7 +62,7 @@ export class LockStore extends Store<LockStatus> {
   }
 
   /**
-   * Begins to work for a session and a key. Returns a function that withdraws the request and
+   * Sets the session and the key of the lock. Returns a function that withdraws the request and
    * releases the lock.
    *
    * An automatic request is sent at the end of the turn of the event loop. React's strict mode
@@ -136,7 +136,7 @@ export class LockStore extends Store<LockStatus> {
   #hold(target: LockTarget, lock: Lock): void {
     this.set({ target, state: 'held', lock, error: undefined })
     const onLost = () => {
-      // The component has released the lock meanwhile.
+      // Ignores the loss of a lock that the component has released meanwhile.
       if (this.getSnapshot().lock !== lock) return
       const error = lock.lost
       this.set({ target, state: 'lost', lock: undefined, error })

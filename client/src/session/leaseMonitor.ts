@@ -114,7 +114,7 @@ export class LeaseMonitor {
     // All messages of one write share one `ClockTimes` object, so many calls pass the same object.
     if (sentAt === this.#leaseStart) return
     this.#leaseStart = sentAt
-    // When the client began to handle the present frame.
+    // The scheduler read this time when the client began to handle the present frame.
     this.#arrivalKnownAt = this.#scheduler.checkedAt
     if (this.#knowsLocks) this.#setExpiry(expiryFrom(sentAt, this.#leaseMs))
   }

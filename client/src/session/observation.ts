@@ -180,8 +180,9 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
   }
 
   /**
-   * Ends the observation. Without an error, the consumer has ended the observation, so the changes
-   * that `next` has not returned are dropped.
+   * Ends the observation. With an error, `next` returns the remaining changes, and then throws the
+   * error. Without an error, the consumer has ended the observation, so the remaining changes are
+   * dropped.
    */
   #end(error?: HoldfastError): void {
     if (this.#isOver) return

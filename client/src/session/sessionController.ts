@@ -195,6 +195,8 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
       return
     }
     const isFirstSession = this.#state === 'connecting'
+    // The first condition is false if the `hello` asked for no resume. A faulty broker may send
+    // `resumed` nevertheless.
     const isSameSession = this.#resumeSecret !== undefined && welcome.session === this.#info.session
     const isResumed = welcome.resumed && isSameSession
     this.#connection = connection
@@ -237,6 +239,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     this.#reconciler = undefined
     this.pendingRequests.onDisconnected()
     this.watches.onDisconnected()
+    // First loses the locks that have expired, so that their loss has the right reason.
     this.scheduler.runExpired()
     // The caller's listener for lost locks may have closed the session.
     if (this.state === 'closed') return

@@ -59,10 +59,10 @@ export interface SessionEvents {
   newSession: () => void
   /** The session has lost a lock that it did not unlock. */
   lost: (lock: LostLock) => void
-  /** The broker stops within this many ms. The caller should finish its work and unlock. */
+  /** The broker stops in at most `within` ms. The caller should finish its work and unlock. */
   draining: (event: { readonly within: number }) => void
   /**
-   * The token expires in this many ms. The caller must call `authenticate` with a new token, or the
+   * The token expires in `within` ms. The caller must call `authenticate` with a new token, or the
    * broker closes the connection.
    */
   expiring: (event: { readonly within: number }) => void
@@ -90,6 +90,7 @@ export interface SessionControllerListener {
   notify<E extends keyof SessionEvents>(event: E, ...details: Parameters<SessionEvents[E]>): void
 }
 
+/** The names of the events of a session with one broker. */
 const eventNames: Readonly<Record<keyof SessionEvents, 1>> = {
   jeopardy: 1,
   disconnected: 1,

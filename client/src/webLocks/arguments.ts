@@ -57,7 +57,7 @@ export function convertArguments(args: readonly unknown[]): Arguments {
 }
 
 /**
- * Checks the converted arguments. Returns the lock request for them.
+ * Checks the converted arguments. Returns the checked options of the lock request.
  *
  * @throws TypeError, a DOMException, or the reason of an aborted signal
  */
