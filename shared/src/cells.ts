@@ -28,6 +28,7 @@ export function parseCell(value: unknown): Cell | undefined {
   if (typeof value !== 'string') return undefined
   const [, numberText, countText] = /^([1-9]\d{0,3})\/([1-9]\d{0,3})$/.exec(value) ?? []
   const cell = { number: Number(numberText), count: Number(countText) }
+  // Without a match, both numbers are NaN, and both comparisons are false.
   return cell.number <= cell.count && cell.count <= slotCount ? cell : undefined
 }
 

@@ -7,7 +7,10 @@
  */
 import { maxKeyBytes } from './limits.js'
 
-/** Matches a key of printable ASCII, as nearly all keys are. Also checks the length of the key. */
+/**
+ * Matches a key of printable ASCII, as nearly all keys are. Also checks the length of the key: 512
+ * is `maxKeyBytes`.
+ */
 const plainKey = /^[\x20-\x7e]{1,512}$/
 /** Matches a text of printable ASCII, which has as many bytes as characters. */
 const printableAscii = /^[\x20-\x7e]*$/

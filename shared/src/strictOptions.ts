@@ -87,8 +87,7 @@ export function nearestName(
     const distance =
       editDistance(lowerName, lowerCandidate, maxEdits) -
       commonStart(lowerName, lowerCandidate) / 1_000
-    // Without a best name, `bestDistance` is the highest distance allowed. A candidate at exactly
-    // this distance is still allowed.
+    // The first candidate may have exactly the highest distance allowed.
     const isAtLimit = bestName === undefined && distance === bestDistance
     if (distance < bestDistance || isAtLimit) {
       bestName = candidate

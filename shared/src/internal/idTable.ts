@@ -121,9 +121,9 @@ export class IdTable<T extends TableMember> {
   }
 
   #resize(length: number): void {
-    const members = this.#slots
+    const formerSlots = this.#slots
     this.#slots = new Array<T | undefined>(length).fill(undefined)
-    for (const member of members) {
+    for (const member of formerSlots) {
       if (member !== undefined) this.#slots[this.#slotOf(member.tableId)] = member
     }
   }

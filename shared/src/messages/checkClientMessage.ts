@@ -221,6 +221,7 @@ function isPong(value: object): boolean {
       return false
     requiredFieldsFound++
   }
+  // The required field is `n`.
   return requiredFieldsFound === 1
 }
 
@@ -234,5 +235,6 @@ function isAck(value: object): boolean {
     if (!ids.every(isPositiveInteger)) return false
     requiredFieldsFound++
   }
+  // The required field is `ids`.
   return requiredFieldsFound === 1
 }
