@@ -15,7 +15,7 @@ const plainKey = /^[\x20-\x7e]{1,512}$/
 /** Matches a text of printable ASCII, which has as many bytes as characters. */
 const printableAscii = /^[\x20-\x7e]*$/
 /** From this length on, {@link printableAscii} is faster than a loop over the characters. */
-const longText = 64
+const longTextLength = 64
 /** Control characters (C0, DEL, C1), and surrogates that are not part of a pair. */
 const forbiddenCharacter = /[\p{Cc}\p{Cs}]/u
 
@@ -39,7 +39,7 @@ export function isPrefix(value: unknown): value is string {
  * Length of a text in bytes of UTF-8. A lone surrogate counts as 3, like its replacement U+FFFD.
  */
 export function utf8Length(text: string): number {
-  if (text.length >= longText && printableAscii.test(text)) return text.length
+  if (text.length >= longTextLength && printableAscii.test(text)) return text.length
   // In UTF-8, each UTF-16 unit becomes at least one byte.
   let bytes = text.length
   for (let i = 0; i < text.length; i++) {

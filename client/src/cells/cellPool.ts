@@ -82,6 +82,7 @@ export class CellPool {
     try {
       const session = await this.#options.open(cell, this.#abortController.signal)
       if (this.isClosed) {
+        // The session was opened just before `close` cancelled the opening.
         await session.close()
         throw new HoldfastError('SESSION_CLOSED')
       }

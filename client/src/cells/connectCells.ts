@@ -16,7 +16,10 @@ import { check, isObject } from '../platform/checks.js'
 import type { Environment } from '../platform/environment.js'
 import { CellSession } from './cellSession.js'
 
-/** The options of `connect` for several cells. */
+/**
+ * The options of `connect` for several cells. There is no `signal`, because `connect` waits for no
+ * session: the methods of `CellSession` open the sessions, and have signals of their own.
+ */
 export interface CellConnectOptions extends Omit<ConnectOptions, 'signal'> {
   /**
    * The brokers of each cell: 1 to 1,024 lists of URLs. The first list has the brokers that were

@@ -1,4 +1,7 @@
-/** The hooks `useLock`, `useHolders` and `useLeader`. */
+/**
+ * The hooks `useLock`, `useHolders` and `useLeader`. They give a React component a lock, the
+ * holders of keys, and the leader of an election, and render the component again at each change.
+ */
 import type { HeldInfo, HoldfastError } from '@holdfast/shared'
 import { useEffect, useMemo, useState, useSyncExternalStore } from 'react'
 import type { Lock } from '../locks/lock.js'

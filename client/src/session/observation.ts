@@ -142,8 +142,9 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
     }
   }
 
-  #change(info: HeldInfo | undefined): void {
-    const leader = info && leaderOf(info)
+  /** Adds a change, unless the leader and its value are the same as before. */
+  #change(leaderLock: HeldInfo | undefined): void {
+    const leader = leaderLock && leaderOf(leaderLock)
     if (this.#newestLeader !== null && isSameLeadership(leader, this.#newestLeader)) return
     this.#newestLeader = leader
     // If the events of one frame end a leadership and begin the next leadership, the iterator does

@@ -98,7 +98,7 @@ export class Session extends SessionEmitter {
    */
   readonly #handleRegistry: LockRegistry<Lock>
   /** The number of the newest scope. */
-  #lastScope = 0
+  #lastScopeNumber = 0
   /** The name that was given to `connect`. */
   readonly name: string | undefined
   /** Locks with the interface of `navigator.locks`, at the same broker and in this session. */
@@ -366,14 +366,14 @@ export class Session extends SessionEmitter {
   ): Promise<T> {
     const checkedOptions = checkScope(callback, options)
     const { scheduler } = this.#controller
-    const deps: ScopeSession = {
+    const scopeSession: ScopeSession = {
       scheduler,
       requestLock: (checkedLock) => this.#requester.request(checkedLock),
       // The error of a closed session does not matter, because such a session holds no locks.
       endScope: (scopeNumber) =>
         this.#controller.submit(new EndScopeRequest(scopeNumber)).catch(() => {}),
     }
-    const scope = new Scope(deps, ++this.#lastScope, checkedOptions)
+    const scope = new Scope(scopeSession, ++this.#lastScopeNumber, checkedOptions)
     try {
       return await callback(scope)
     } finally {

@@ -92,8 +92,6 @@ const isOneOf =
   (value) =>
     values.includes(value)
 
-/** The text of `type` was compared already, to find the shape. */
-const type: Check = () => true
 const isBoolean: Check = (value) => typeof value === 'boolean'
 const isId: Check = isPositiveInteger
 const isFence: Check = isPositiveInteger
@@ -120,8 +118,10 @@ function areItems(value: unknown): value is readonly LockItem[] {
   return value.every((item) => isObject(item) && itemShape.accepts(item))
 }
 
+/** The field `type`. Its text was compared already, to find the shape. */
+const typeField: Fields = { type: () => true }
 /** Fields of every request: the broker's answer has the same id. */
-const requestFields = { type, id: isId }
+const requestFields = { ...typeField, id: isId }
 const timeoutField = { timeout: isDurationFromZero }
 const selectionFields = { key: isKey, prefix: isPrefix }
 /** `isPrefix` accepts exactly the keys and the empty text. */
@@ -129,17 +129,14 @@ const isKeyOrEmpty = isPrefix
 
 /** The shapes, by the `type` of the message. */
 const shapes: { readonly [T in ClientMessage['type']]?: Shape } = {
-  hello: new Shape(
-    { type },
-    {
-      token: isTextOfLength(maxTokenLength),
-      name: isName,
-      lease: isDuration,
-      grace: (value) => value === 'lease' || isDurationFromZero(value),
-      cell: (value) => typeof value === 'string' && parseCell(value) !== undefined,
-      resume: (value) => isObject(value) && resumeShape.accepts(value),
-    },
-  ),
+  hello: new Shape(typeField, {
+    token: isTextOfLength(maxTokenLength),
+    name: isName,
+    lease: isDuration,
+    grace: (value) => value === 'lease' || isDurationFromZero(value),
+    cell: (value) => typeof value === 'string' && parseCell(value) !== undefined,
+    resume: (value) => isObject(value) && resumeShape.accepts(value),
+  }),
   lockAll: new Shape(
     { ...requestFields, items: areItems },
     {
@@ -170,7 +167,7 @@ const shapes: { readonly [T in ClientMessage['type']]?: Shape } = {
     { ...timeoutField, ttl: isDuration, metadata: isMetadata },
   ),
   complete: new Shape({ ...requestFields, fence: isFence }, { value: isResult, keep: isDuration }),
-  cancel: new Shape({ type, request: isId }),
+  cancel: new Shape({ ...typeField, request: isId }),
   query: new Shape(requestFields, {
     ...selectionFields,
     limit: isIntegerBetween(1, maxQueryItems),
@@ -180,11 +177,11 @@ const shapes: { readonly [T in ClientMessage['type']]?: Shape } = {
     session: isShortText,
   }),
   watch: new Shape(requestFields, { ...selectionFields, queue: isBoolean }),
-  unwatch: new Shape({ type, watch: isId }),
+  unwatch: new Shape({ ...typeField, watch: isId }),
   stats: new Shape(requestFields),
   revoke: new Shape({ ...requestFields, key: isKey, fence: isFence, reason: isReason }),
   auth: new Shape({ ...requestFields, token: isTextOfLength(maxTokenLength) }),
-  bye: new Shape({ type }),
+  bye: new Shape(typeField),
 }
 
 /** Whether a value is certainly a valid message; false if the schema must decide. */
