@@ -34,7 +34,10 @@ export const maxTokenLength = 3072
 export const maxIdOrSecretLength = 64
 /** Longest reason that an operator may give for revoking a lock, in UTF-16 units. */
 export const maxReasonLength = 256
-/** Largest metadata of a lock, in bytes of its JSON text. */
+/**
+ * Largest metadata of a lock, in bytes of its JSON text. Also the largest value that the leader of
+ * an election publishes.
+ */
 export const maxMetadataBytes = 4 * 1024
 /**
  * Largest value of a `once`, in bytes of its JSON text. With `once`, one client calls a function
@@ -42,8 +45,8 @@ export const maxMetadataBytes = 4 * 1024
  */
 export const maxResultBytes = 32 * 1024
 /**
- * Highest number of nested levels in the metadata of a lock, and in the value of a `once`. `[]` has
- * one level.
+ * Highest number of nested levels in the metadata of a lock, in the value of a leader, and in the
+ * value of a `once`. `[]` has one level.
  */
 export const maxMetadataDepth = 64
 

@@ -1,7 +1,7 @@
 /**
  * Helpers for the callbacks and the abort signals that a caller passes to the client. The client
- * goes on if a callback throws. Also defines the symbols with which the statements `using` and
- * `await using` close an object.
+ * goes on if a callback throws. This file also defines the symbols with which the statements
+ * `using` and `await using` close an object.
  */
 import { HoldfastError } from '@holdfast/shared'
 

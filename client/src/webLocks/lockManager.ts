@@ -93,7 +93,7 @@ export class LockManager {
     const requested = convertArguments(args)
     this.#throwIfClosed()
     const lock = await this.#lockOrNull(checkArguments(requested))
-    // As in a browser, the callback runs after all microtasks of earlier events.
+    // As in a browser, the callback runs in a new task, after all microtasks of earlier events.
     await new Promise<void>(this.#session.newTask)
     return lock === null ? requested.callback(null) : runUnderLock(lock, requested)
   }
@@ -155,7 +155,7 @@ async function runUnderLock(lock: Lock, requested: Arguments): Promise<unknown> 
     void lock.unlock()
     throw signal.reason
   }
-  // The lock was not unlocked yet, so it can only be lost.
+  // A lock that is not held here was lost, because this function has not unlocked the lock yet.
   if (!lock.held) throw abortError(lock.lost!)
   const rejectionWhenLost = new Promise<never>((_, reject) => {
     const lossSignal = lock.signal

@@ -99,10 +99,13 @@ export const Duration = max(min(safeInteger, 1), maxDurationMs)
 export const DurationFromZero = max(min(safeInteger, 0), maxDurationMs)
 /** The notices that a request asks for: each at most once. */
 const Notices = customSchema<readonly NoticeType[]>('list of notices', isNoticeList)
-/** Any JSON value within the limits of {@link isMetadata}. */
+/** The metadata of a lock or the value of a leader: see {@link isMetadata}. */
 const Metadata = customSchema<unknown>('value for metadata', isMetadata)
 
-/** Whether a parsed JSON value may be the metadata of a lock: at most 4 KiB and 64 levels. */
+/**
+ * Whether a parsed JSON value may be the metadata of a lock, or the value that a leader publishes:
+ * at most 4 KiB and 64 levels.
+ */
 export function isMetadata(value: unknown): boolean {
   if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth)) return false
   const text = JSON.stringify(value)
