@@ -18,7 +18,7 @@ import { CellSession } from './cellSession.js'
 
 /**
  * The options of `connect` for several cells. There is no `signal`, because `connect` waits for no
- * session: the methods of `CellSession` open the sessions, and have signals of their own.
+ * session. The methods of `CellSession` open the sessions, and most of them take a signal.
  */
 export interface CellConnectOptions extends Omit<ConnectOptions, 'signal'> {
   /**
