@@ -16,10 +16,11 @@ export interface ConnectionAdmissionDeps {
     now(): number
     setClientDeadline(connection: Connection, at: number): void
   }
+  /** `isOverfull`: whether the memory of the broker is so full that it refuses new connections. */
   readonly memory: { readonly isOverfull: boolean }
 }
 
-/** A connection that the caller must close, and the limit that the connection exceeds. */
+/** A connection that the caller must close, and the limit that is the reason. */
 export interface RejectedConnection {
   readonly connection: Connection
   readonly limit: LimitName

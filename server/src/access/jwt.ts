@@ -95,7 +95,8 @@ const jwtOptionNames: OptionNames<JwtOptions> = {
  *   other. The returned function rejects with `UNAVAILABLE` if the keys could not be loaded.
  */
 export function jwtTokens(options: JwtOptions): Authenticate {
-  // Options are necessary here. `refuseUnknownOptions` accepts `undefined`, but refuses `null`.
+  // The call needs options. `refuseUnknownOptions` accepts `undefined` but refuses `null`, so
+  // missing options are passed as `null`.
   refuseUnknownOptions('jwtTokens', options ?? null, jwtOptionNames)
   checkGrantsOption(options.grants)
   const { audience = 'holdfast', issuer, principal = 'sub', clockTolerance = 5_000 } = options
@@ -118,6 +119,7 @@ export function jwtTokens(options: JwtOptions): Authenticate {
   }
 }
 
+/** A public key that is being imported, the bytes of a secret, or a function that finds a key. */
 type Key = Promise<CryptoKey> | Uint8Array | JWTVerifyGetKey
 
 /** @returns The payload of the token; undefined if the token is invalid. */
@@ -159,6 +161,8 @@ function identityFrom(
   if (rules === undefined) return undefined
   return {
     principal,
+    // `exp` is in seconds. A new connection may use the token as long, because `jose` accepts a
+    // token until this time.
     expiresAt: payload.exp! * 1_000 + clockTolerance,
     may: permissionsFrom(rules),
   }

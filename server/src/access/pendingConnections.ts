@@ -57,13 +57,13 @@ export class PendingConnections<C extends PendingConnection> {
   add(connection: C, isFull: boolean): AdmissionResult<C> {
     const { pendingConnections, pendingConnectionsPerAddress } = this.#limits
     const address = addressOf(connection)
-    const ownCount = this.#byAddress.get(address)?.size ?? 0
-    const hasOwnLimit = pendingConnectionsPerAddress !== off && address !== unixSockets
-    if (hasOwnLimit && ownCount >= pendingConnectionsPerAddress)
+    const countOfAddress = this.#byAddress.get(address)?.size ?? 0
+    const hasAddressLimit = pendingConnectionsPerAddress !== off && address !== unixSockets
+    if (hasAddressLimit && countOfAddress >= pendingConnectionsPerAddress)
       return { exceededLimit: 'pendingConnectionsPerAddress' }
     let displaced: C | undefined
     if (isFull || this.#count >= pendingConnections) {
-      if (ownCount >= this.#largestSize) {
+      if (countOfAddress >= this.#largestSize) {
         return { exceededLimit: isFull ? 'connections' : 'pendingConnections' }
       }
       // Another address has more connections, so there is a connection to displace.

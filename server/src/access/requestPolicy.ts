@@ -76,9 +76,9 @@ export class RequestPolicy implements ConnectionPolicy {
     return undefined
   }
 
-  checkSetSize(keys: number): Denial | undefined {
+  checkSetSize(keyCount: number): Denial | undefined {
     const { keysPerSet } = this.#settings.limits
-    return keys > keysPerSet ? tooLarge('keysPerSet', keysPerSet) : undefined
+    return keyCount > keysPerSet ? tooLarge('keysPerSet', keysPerSet) : undefined
   }
 }
 

@@ -77,8 +77,8 @@ export class TokenExpiry {
    * of work (see `config/workCosts.ts`).
    */
   onTimer(deadline: TokenDeadline): number {
-    // If the wall clock was set back, time may be left at the second call. The timer then starts
-    // again.
+    // The first call warns the client, and the second call closes the connection. If the wall clock
+    // was set back meanwhile, the second call finds time left and starts the timer again.
     const msLeft = Math.max(0, this.#msLeft(deadline))
     if (deadline.isWarned && msLeft === 0) {
       const reason = `${closeCodes.unauthorized.reason}: the token has expired`
