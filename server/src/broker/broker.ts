@@ -60,7 +60,7 @@ export class Broker {
    * Starts the command log, which first restores the lock table from the stored commands.
    *
    * @param quietStart How long after the start the broker grants only requests that steal a lock,
-   *   in ms. 0: the broker grants all requests.
+   *   in ms. 0 without a quiet start; always 0 in a cluster, whose log keeps the locks.
    */
   #startLog(quietStart: number): undefined | Promise<void> {
     const starting = this.#log.start(this.#components.stateMachine)
@@ -91,6 +91,7 @@ export class Broker {
     }
   }
 
+  /** Makes later fences higher than all fences of earlier starts, and accepts clients. */
   #serve(): void {
     const at = this.#environment.clock.wall()
     this.#log.submit({ type: 'raiseFenceFloor', fence: this.#fences.floor, at })

@@ -29,7 +29,7 @@ export interface ConnectionsDeps {
   readonly watchRegistry: WatchRegistry
   readonly memory: MemoryAccount
   readonly scheduler: WorkScheduler
-  /** Counts the effects of the commands, which measure the work of a command. */
+  /** Counts the effects of all commands. The effects of a command measure its work. */
   readonly liveTable: LiveTable
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
@@ -122,7 +122,7 @@ export class Connections implements ConnectionListener<Connection> {
     // The suspension of a session without a grace ends the session, which may release thousands of
     // locks. Thousands of connections may also end in the same turn. In these cases the scheduler
     // suspends the session later, after messages of other clients.
-    // This call makes the scheduler read the clock, on which its `unitsLeft` depends.
+    // `allowanceNow` makes the scheduler read the clock, on which its `unitsLeft` depends.
     scheduler.allowanceNow()
     if (canEndInOneTurn(session) && scheduler.unitsLeft > 0) scheduler.spend(suspend())
     else {

@@ -19,8 +19,8 @@ import { ContendedKey, type Notices } from './notices.js'
 import type { DeadlineListener, Timekeeper } from './timekeeper.js'
 
 /**
- * The time after a start in which the broker grants only requests that steal a lock. A broker timer
- * ends this time.
+ * The time after a start in which the broker grants only requests that steal a lock, because former
+ * clients may still use their locks. A broker timer ends this time.
  */
 export class QuietStart {
   /** How long the quiet start lasts, in ms. */

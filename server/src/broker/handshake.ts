@@ -135,8 +135,8 @@ export class Handshake {
   begin(connection: Connection, hello: Hello): void {
     const { authenticate, allowInsecure, cell } = this.#settings
     if (hello.cell !== undefined && hello.cell !== (cell && cellText(cell))) {
-      const ownCell = cell === undefined ? 'has no cell' : `is cell ${cellText(cell)}`
-      const reason = `wrong cell: this broker ${ownCell}, but the client expects ${hello.cell}`
+      const cellPhrase = cell === undefined ? 'has no cell' : `is cell ${cellText(cell)}`
+      const reason = `wrong cell: this broker ${cellPhrase}, but the client expects ${hello.cell}`
       this.#refuse(connection, 'cell', { ...closeCodes.wrongCell, reason })
       return
     }
@@ -204,6 +204,7 @@ export class Handshake {
 
   /** Continues the handshake of a client whose identity is known. */
   #onIdentified(connection: Connection, hello: Hello, identity: Identity): void {
+    // The shared log cannot take the command of a new session now.
     if (this.#membership !== undefined && this.#membership.load !== 'ok') {
       connection.abort(closeCodes.overloaded)
       return

@@ -15,7 +15,10 @@ export class HoldDeadline {
   }
 }
 
-/** The part of the timekeeper that this file needs. All times are in compensated time, in ms. */
+/**
+ * The part of the timekeeper that this file needs. All times are in ms of compensated time, which
+ * is monotonic time without the pauses of the broker.
+ */
 export interface HoldTimekeeper {
   setClientDeadline(subject: HoldDeadline, at: number): void
   clearClientDeadline(subject: HoldDeadline): void
@@ -34,7 +37,7 @@ export class HoldDeadlines {
   /**
    * Starts the deadline of a lock, if the lock has a `maxHold`.
    *
-   * @param now In compensated time: monotonic time without the pauses of the broker, in ms.
+   * @param now In compensated time.
    */
   start(lock: Lock, now: number): void {
     const maxHold = lock.extras?.maxHold

@@ -76,7 +76,7 @@ export class Inbound {
    */
   handle(connection: Connection, message: SessionMessage | InvalidRequest): void {
     const { membership, observer, log, clock } = this.#deps
-    // A message that the broker refuses below shows as well that the client has read `welcome`.
+    // Even a message that the broker refuses below shows that the client has read `welcome`.
     if (connection.session!.nextSecret !== undefined) this.#confirmWelcome(connection, message)
     if (membership !== undefined && !this.#logAccepts(membership, connection, message)) return
     if (message.type !== 'refusal') observer?.onMessage(message.type)
@@ -178,7 +178,8 @@ export class Inbound {
   ): boolean {
     const { id, key } = message as Pick<LockRequest, 'id'> & { readonly key?: string | undefined }
     const session = connection.session!
-    // A request that the broker has answered before gets the same answer again.
+    // A request that the broker has answered before gets the same answer again. The broker stores
+    // no answer to a `watch`.
     const isRepeated = adds !== 'watch' && id <= session.lastId
     if (this.#deps.memory.isFull && !isRepeated) {
       this.#refuseByLimit('memoryBytes', connection, { id, operation: message.type, key })

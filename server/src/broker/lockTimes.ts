@@ -32,6 +32,7 @@ export class LockTimes {
    * each key. Each `Lock` of a set has the times of the set.
    */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined {
+    // The first `Lock` of a set is primary and has the times. Outside a set, `lock` is primary.
     const { primary } = lock
     if (!primary.isTimed) return undefined
     const { time, holdDeadlines } = this.#deps

@@ -34,10 +34,7 @@ export interface MemoryAccountDeps {
 export class MemoryAccount implements OutputMemory {
   readonly #deps: MemoryAccountDeps
   readonly limitBytes: number
-  /**
-   * Bytes that the queues of the connections take, without queues of at most {@link
-   * freeOutputBytes}.
-   */
+  /** Bytes of the queues of all connections whose queues exceed {@link freeOutputBytes}. */
   #outputBytes = 0
 
   constructor(deps: MemoryAccountDeps) {
