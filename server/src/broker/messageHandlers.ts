@@ -251,6 +251,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
         connection.charge(costOfKeys(keysToCheck, /* checksPermission */ true))
       connection.send(encodeStats(id, stats, isVisible))
     },
+    // The statistics belong to no key, so the key is ''.
     (policy) => policy.checkPermission('stats', ''),
   ),
 
@@ -399,6 +400,7 @@ function checkUpgrade(
   { session }: Connection,
 ): Denial | undefined {
   const lock = session!.held.get(fence)
+  // The lock table answers an upgrade of an unknown lock.
   return lock === undefined ? undefined : policy.checkPermission('lock', lock.key)
 }
 
@@ -420,7 +422,6 @@ function query(context: AnswerContext, connection: Connection, message: MessageO
   const { liveTable, time, lockTimes } = context
   const { id, key, prefix, limit = maxQueryItems, after, afterFence, kind = 'locks' } = message
   const selection: KeySelection = { key, prefix, isVisible: keyFilterFor(connection, 'query') }
-  // The `true` in each call of `stream` makes the next messages of the client wait for the answer.
   if (kind === 'sessions') {
     // The validation of messages requires the field `session` for this kind.
     const info = visibleSession(context, connection, message.session!)
@@ -429,7 +430,8 @@ function query(context: AnswerContext, connection: Connection, message: MessageO
   }
   if (kind !== 'locks') {
     const search = searchRecords(kind, liveTable.current, time, selection)
-    connection.stream(endSearchOnReturn(search, recordChunks(id, search, limit)), true)
+    const recordAnswer = endSearchOnReturn(search, recordChunks(id, search, limit))
+    connection.stream(recordAnswer, /* blocksInput */ true)
     return
   }
   const search = new TableSearch(liveTable.current, selection, lockTimes)
@@ -437,7 +439,7 @@ function query(context: AnswerContext, connection: Connection, message: MessageO
     after === undefined
       ? foundChunks(id, search, limit)
       : pageChunks(id, search, new PageBuilder({ after, afterFence }, limit))
-  connection.stream(endSearchOnReturn(search, chunks), true)
+  connection.stream(endSearchOnReturn(search, chunks), /* blocksInput */ true)
 }
 
 /**
@@ -453,6 +455,7 @@ function visibleSession(
   if (session === undefined) return undefined
   const { lease, grace, principal } = session
   const info = { session: sessionId, lease, grace, connected: !session.suspended }
+  // The permission `inspect` belongs to no key, so the key is ''.
   const mayInspect = policy?.may('inspect', '') ?? true
   return mayInspect ? { ...info, principal, address: attached.get(session)?.remoteAddress } : info
 }

@@ -178,7 +178,6 @@ export class Notices {
       contendedKey.nextDueAt = Number.POSITIVE_INFINITY
       contendedKey.round = contendedKey.locks.values()
     }
-    // `lock` below is the primary, because a set has one notice for all its locks.
     const now = time.now()
     for (let handled = 0; handled < locksPerTurn; handled++) {
       const { value: member, done } = contendedKey.round.next()
@@ -186,6 +185,7 @@ export class Notices {
         contendedKey.round = undefined
         break
       }
+      // A set has one notice for all its locks, and its primary lock stands for the set.
       const lock = member.primary
       const dueAt = this.#dueAt(lock)
       if (now >= dueAt) this.#sendContended(lock, now)

@@ -70,9 +70,8 @@ export interface OutboundDeps {
 
 /**
  * Whether the cost of this answer is added to the cost of the command that causes the answer. The
- * result of a `once` and the list of holders in `LOCK_TIMEOUT` can be long. They often go to
- * clients that have sent no message in this turn. So the connections of these clients cannot be
- * charged.
+ * result of a `once` and the list of holders in `LOCK_TIMEOUT` can be long. These answers often go
+ * to clients that have sent no message in this turn, so these clients cannot be charged.
  */
 function isChargedToCause(answer: Answer): boolean {
   return answer.kind === 'result' || (answer.kind === 'failed' && answer.code === 'LOCK_TIMEOUT')
@@ -267,7 +266,11 @@ export class Outbound {
     }
   }
 
-  /** Attaches a session to the connection of its handshake, unless the connection has closed. */
+  /**
+   * Attaches a session to the connection of its handshake, unless the connection has closed.
+   *
+   * @param answers The stored answers of a resumed session; undefined for a new session.
+   */
   #attach(
     session: Session,
     handshakeId: string,
@@ -318,8 +321,8 @@ export class Outbound {
     const encode = ([id, answer]: readonly [number, Answer]): string =>
       encodeAnswer(id, answer, this.#startTimeInAnswer(answer))
     if (answers.size > 0) {
-      // `false`: the next messages of the client need not wait until the stream has ended.
-      connection.stream(messageFrames([...answers], encode), false, session.answerBytes)
+      const frames = messageFrames([...answers], encode)
+      connection.stream(frames, /* blocksInput */ false, session.answerBytes)
     }
     const held = session.held.values().map((lock): SnapshotLock => {
       // `fence` is the fence of the grant, and `presentFence` the newer fence after an upgrade.
@@ -332,7 +335,7 @@ export class Outbound {
     const recordCount = held.length + waiting.length + answers.size
     this.#deps.liveTable.effectCount += costOfGathering(recordCount)
     const snapshotBytes = held.length * snapshotLockBytes + waiting.length * snapshotIdBytes
-    connection.stream(snapshotChunks(held, waiting), false, snapshotBytes)
+    connection.stream(snapshotChunks(held, waiting), /* blocksInput */ false, snapshotBytes)
     this.#deps.notices.onResumed(session)
   }
 

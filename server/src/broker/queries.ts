@@ -201,6 +201,7 @@ export class TableSearch implements KeySearch {
       count--
     }
     this.#listedKey = undefined
+    // A client may ask for a page after a fence that no lock has yet, so `count` may be negative.
     return Math.max(0, count)
   }
 

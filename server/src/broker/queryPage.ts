@@ -61,8 +61,8 @@ export class PageBuilder implements KeyPageBuilder {
     // The holders of the key `after` are visited three times: by `#countsOf` above, again in
     // `build`, and in the search for the first lock of the page.
     const skippedCost = key === after ? 3 * costOfSkipping(keyState.holders.length) : 0
-    // The previous page has listed this whole key. If the builder kept the key, a page with the
-    // limit 1 would be empty.
+    // The previous page has listed this whole key. With the limit 1 the builder keeps only one key.
+    // If it kept this key, the page would be empty.
     if (held === 0 && waiting === 0) return skippedCost
     this.#keyCount++
     this.#heldCount += held

@@ -15,9 +15,9 @@ const maxKept = 20
  * alone has more bytes.
  */
 const maxKeptBytes = 32 * 1024
-/** Bytes of a kept deadlock without its cycle. */
+/** Estimated bytes of a kept deadlock without its cycle. */
 const deadlockBytes = 128
-/** Bytes of an entry of a cycle without its texts. */
+/** Estimated bytes of an entry of a cycle without its texts. */
 const cycleEntryBytes = 64
 
 export class RefusedDeadlocks {

@@ -138,7 +138,7 @@ export class SessionWatches {
     return this.#groupById.keys()
   }
 
-  /** Length of the key or prefix that this watch names. */
+  /** Length of the key or prefix that this watch names, in UTF-16 units. */
   lengthOf(id: number): number {
     return this.#groupById.get(id)?.text.length ?? 0
   }
@@ -232,8 +232,8 @@ export class SessionWatches {
       for (const group of [prefix, length === key.length ? keyGroup : undefined]) {
         if (group === undefined) continue
         const groupIds = group.idsFor(sequence, excludedId)
-        // A large group costs more, because `idsFor` may visit all its watches.
         if (groupIds !== '') ids += ids === '' ? groupIds : `,${groupIds}`
+        // A large group costs more, because `idsFor` may visit all its watches.
         groupCount += 1 + Math.floor(group.size / watchesPerGroup)
       }
     })
@@ -278,6 +278,7 @@ export class SessionWatches {
   #isCovered({ text, isKey }: WatchGroup): boolean {
     let isCovered = false
     this.#groupsByText.visitPrefixesOf(text, ({ prefix }, length) => {
+      // A prefix does not cover itself, but covers the key with the same text.
       if (prefix !== undefined && (isKey || length < text.length)) isCovered = true
     })
     return isCovered
@@ -296,6 +297,7 @@ export class SessionWatches {
       // At one text, the group of the prefix covers the group of the key.
       const outermost = covered.prefix ?? covered.key
       if (outermost !== undefined) this.#setIndexed(outermost, isIndexed)
+      // A prefix at this text covers all longer texts, so the visit leaves them out.
       return covered.prefix === undefined
     })
     this.subscriber.charge(visited)

@@ -120,12 +120,12 @@ export class BrokerStateMachine implements StateMachine {
   resign(): void {
     const { thisBroker, outbound, observer, listener } = this.#deps
     const { sessions, keptResults } = this.#liveTable.current
-    // The name is cleared last, because the calls before find this broker's sessions by the name.
     listener.onResign()
     outbound.detachAll(sessions.values(), keptResults.values())
     for (const session of sessions.values()) {
       if (session.ownerBroker === thisBroker.name) observer?.onSessionMoved?.(session)
     }
+    // The name is cleared last, because the calls above find this broker's sessions by the name.
     thisBroker.name = ''
   }
 
@@ -179,7 +179,7 @@ function sessionOf(effect: Effect): Session | undefined {
     case 'proclaimed':
       return effect.lock.session
     case 'revoked':
-      // The session that sent the revoke. The effect `released` concerns the holder.
+      // `by` is the session that sent the revoke. The effect `released` concerns the holder.
       return effect.by
     case 'queued':
     case 'withdrawn':
