@@ -1,7 +1,7 @@
 /**
- * Two classes: `LiveTable` holds the current lock table, and `Statistics` counts grants, failures,
- * expiries, refreshes and unlocks since the start of the broker. Messages that never reach the lock
- * table, because the broker refuses them earlier, are not counted.
+ * Holds the current lock table in the class `LiveTable`. The class `Statistics` counts grants,
+ * failures, expiries, refreshes and unlocks since the start of the broker. It does not count the
+ * messages that the broker refuses before they reach the lock table.
  */
 import type { LockStats } from '@holdfast/shared'
 import { type Effect, LockTable } from '../core/index.js'

@@ -227,7 +227,7 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     // for the next call.
     const realNow = this.#realNow()
     const now = realNow - this.#pausedMs
-    // The time that the budget of a turn usually takes.
+    // A turn also stops handling deadlines after the time that its budget usually takes.
     const endsAt = realNow + turnBudget.deadlines / unitsPerMs
     const effectsBefore = this.#workCounter.effectCount
     let ownUnits = 0

@@ -24,7 +24,7 @@ export class WatchIndex implements GroupIndex {
   remove(text: string, isKey: boolean, watches: SessionWatches): void {
     const watchesOfText = this.#watchesAt(text, isKey)
     watchesOfText?.delete(watches)
-    // Other connections watch the text, or no connection did.
+    // Nothing is left to delete if other connections watch the text, or if the index has no entry.
     if (watchesOfText?.size !== 0) return
     if (isKey) this.#byKey.delete(text)
     else this.#byPrefix.delete(text)

@@ -8,7 +8,6 @@
  */
 import type { DequeueReason, LockEvent } from '@holdfast/shared'
 import { costOfBytes, costOfNotifying } from '../config/workCosts.js'
-
 import type { Effect, Lock, Request } from '../core/index.js'
 import { encodeLockEvent, encodeQueueEvent } from '../protocol/encode.js'
 import { EventFanOut, type EventFanOutDeps } from './eventFanOut.js'

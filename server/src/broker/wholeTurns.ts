@@ -9,7 +9,10 @@ import type { KeyState, Lock, LockTable, Request, Session } from '../core/index.
 
 /** A command with at least this many releases, grants or answers may need a turn of its own. */
 const manyEffects = 100
-/** Followers of a `once` that may need a turn of their own, because each value may have 32 KiB. */
+/**
+ * The answers to at least this many followers may need a turn of their own, because each follower
+ * gets a value of up to 32 KiB. A follower is a request that waits for the value of a `once`.
+ */
 const manyFollowers = 8
 
 /** Whether this session has so few locks that the broker can end it within the present turn. */
@@ -89,9 +92,9 @@ export function stealEndsAtLeast({ holders }: KeyState, count: number): boolean 
 }
 
 /**
- * Whether a release of the key may grant many waiters at once, or answer many followers (requests
- * that wait for the value of a `once`). No waiter behind an exclusive waiter is granted. So a queue
- * with an exclusive waiter among its first two, as in most queues, needs no whole turn.
+ * Whether a release of the key may grant many waiters at once, or answer many followers. No waiter
+ * behind an exclusive waiter is granted. So a queue needs no whole turn if one of its first two
+ * waiters is exclusive, as in most queues.
  *
  * @param answersFollowers Whether the message answers the followers of the key.
  * @param withdrawn A waiter that the message removes from the queue.
@@ -107,6 +110,7 @@ function mayGrantMany(
   return firstWaiter.mode !== 'exclusive' && firstWaiter.next?.mode !== 'exclusive'
 }
 
+/** Whether the scope (one logical task of the session) has many locks. */
 function hasManyLocks({ scopes }: Session, scopeNumber: unknown): boolean {
   const scope = typeof scopeNumber === 'number' ? scopes?.get(scopeNumber) : undefined
   return scope !== undefined && scope.locks.size >= manyEffects

@@ -95,7 +95,7 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
 
 type SharedComponents = ReturnType<typeof makeSharedComponents>
 
-/** Makes the components that admit connections, flush their output and end them. */
+/** Makes the components that admit and end connections, and that flush their output. */
 function makeConnections(
   { settings, environment, log, observer }: BrokerDeps,
   sharedComponents: SharedComponents,

@@ -79,11 +79,12 @@ async function send(
     }
     return { status: response.statusCode, body }
   } catch (error) {
+    // An aborted request fails with an `AbortError`, and only `reason` says that the time was over.
     throw signal.aborted ? signal.reason : error
   }
 }
 
-/** Thrown for a response that is longer than that of any broker. */
+/** Thrown for a response that is longer than any broker sends. */
 class TooLong extends Error {}
 
 /** Why a request failed, as the end of a sentence about the broker. */

@@ -64,6 +64,7 @@ async function bench(flags: BenchFlags): Promise<void> {
   const bar = progressBar(startedAt, endsAt)
   try {
     const loops = sessions.map((session, i) => lockRepeatedly(session, keys[i]!, endsAt, samples))
+    // The loops begin no lock after `flags.time`, so only a missing answer can prolong them.
     await answerInTime(Promise.all(loops), flags.time)
   } finally {
     bar.end()

@@ -47,6 +47,7 @@ export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> 
       tls: tlsFrom(settings),
       metrics: await metricsFor(settings),
       logger,
+      // A field may be `undefined`, which the type of `lease` forbids, but `createBroker` accepts.
       lease: {
         min: settings.leaseMin,
         max: settings.leaseMax,
@@ -233,10 +234,12 @@ async function loggerFor(level: string) {
   const standardError = 2
   const output = await openLogOutput({
     dest: standardError,
+    // No other output could report the error.
     onError: () => {},
     onDropped: (lineCount) =>
       logger.warn({ lineCount }, 'Log lines were dropped, because standard error was not read'),
   })
+  // `base: null` leaves the process id and the host name out of each line.
   const logger = pino({ level, base: null }, output)
   return { logger, flushLog: output.flush }
 }

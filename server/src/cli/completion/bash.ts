@@ -9,6 +9,7 @@ import { type CommandModel, type FlagModel, type ProgramModel, quoted } from './
 const fileNameChoice = '<file>'
 
 export function bashScript({ name, flags, commands }: ProgramModel): string {
+  // The command '' stands for the place before a command, where the flags of the program may stand.
   const allCommands = [{ name: '', flags }, ...commands]
   const flagsOfCommands = allCommands.flatMap((command) =>
     command.flags.map((flag) => [command.name, flag] as const),
@@ -89,9 +90,10 @@ function wrapLine({ name, wrappedCommandAt }: CommandModel): string[] {
 }
 
 /**
- * The main function of the script. The function walks over the words before the cursor to find the
- * command, and then completes the word at the cursor. `bashScript` replaces NAME by the name of the
- * program, and COMMANDS by the names of its commands.
+ * The main function of the script, and the functions that it calls. The main function walks over
+ * the words before the cursor to find the command, and then completes the word at the cursor. In
+ * the array `starts`, each joined word has the index of its first part in COMP_WORDS. `bashScript`
+ * replaces NAME by the name of the program, and COMMANDS by the names of its commands.
  */
 const mainFunction = `_NAME() {
   local IFS=$' \\t\\n' rest=\${COMP_LINE:0:COMP_POINT} word i last
