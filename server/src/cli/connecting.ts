@@ -242,7 +242,8 @@ function renewToken(session: Pick<Session, 'authenticate'>, flags: BrokerFlags):
 
 /**
  * Runs an action with a new session for a key, and closes the session afterwards. Without options,
- * the answers of the broker have a time limit: see {@link withAnswerLimit}.
+ * the answers of the broker have a time limit: see {@link withAnswerLimit}. With options there is
+ * no limit, because the session may then wait for an answer until it has reconnected.
  */
 export async function withSessionFor<T>(
   key: string,
@@ -272,7 +273,7 @@ export async function withSession<T>(
   }
 }
 
-/** How long a broker may take to answer one query, and the like, in ms. */
+/** How long a broker may take to answer one request that waits for no other client, in ms. */
 const answerLimitMs = 30_000
 /** The methods whose answer does not wait for another client, so that it must come soon. */
 const answeredMethods: ReadonlySet<unknown> = new Set(['query', 'stats', 'revoke'])

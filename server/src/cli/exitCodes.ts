@@ -124,6 +124,8 @@ export function printError(message: string): void {
  */
 export function watchProcess(): void {
   let outputFailed = false
+  // An error without a listener would end the process. `onOutputFailure` handles the first error,
+  // and this listener ignores the others.
   process.stdout.on('error', () => {})
   onOutputFailure(({ code, message }) => {
     // The reader of a pipe has closed the pipe, as `head` does. The command has not failed.
@@ -133,6 +135,7 @@ export function watchProcess(): void {
       `Cannot write to standard output (${code ?? message}): the printed output is incomplete`,
     )
   })
+  // No other output could report an error of standard error.
   process.stderr.on('error', () => {})
   process.on('exit', (code) => {
     if (outputFailed && code === exitCodes.done) process.exitCode = exitCodes.io

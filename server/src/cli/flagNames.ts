@@ -8,7 +8,7 @@ import { flagOf, placeholderOf, settingNames } from './settings.js'
 /** What the user types for one option: one flag, or several flags joined by "and". */
 interface FlagText {
   readonly flags: string
-  /** The same with a placeholder for each value, as in `--tokens FILE`. */
+  /** The flags with a placeholder for each value, as in `--tokens FILE`. */
   readonly withValue: string
 }
 
@@ -87,6 +87,7 @@ const names = new RegExp(
  * has a placeholder for its value.
  */
 export function withFlags(message: string): string {
+  // Advice follows a colon or a semicolon and has the word "set", as in "…: set only one of them".
   const adviceStart = /[:;] (?:[^:;]*\b)?set /.exec(message)?.index ?? message.length
   return message.replace(names, (text: string, ...rest: unknown[]) => {
     // The pattern has three groups, one of which matches. The offset of the match follows them.

@@ -126,7 +126,7 @@ async function printTable(
   for (const line of await linesPromise) print(line)
 }
 
-/** If a listing of barriers or kept results is incomplete, reports this. */
+/** Reports an incomplete listing of barriers or kept results. */
 function reportUnlisted(
   listedCount: number,
   totalCount: number,
@@ -293,6 +293,7 @@ async function showStats(stats: LockStats, flags: BrokerFlags): Promise<void> {
 
 /** One row for each counter and for each refused deadlock. */
 function statsRows({ newestDeadlock, deadlocks = [], ...counters }: LockStats): string[][] {
+  // If there is a `newestDeadlock`, it is also the first of `deadlocks`.
   const olderDeadlocks = newestDeadlock === undefined ? deadlocks : deadlocks.slice(1)
   return [
     ...Object.entries(counters).map(([name, value]) => [name, String(rounded(value ?? 0))]),

@@ -246,8 +246,8 @@ export function limitsOf(value: unknown, label: string): Partial<BrokerLimits> {
 }
 
 /**
- * The beginning of a value as JSON. The value may be shown, because no setting is a
- * secret: a setting only names the file that has the secret.
+ * The beginning of a value as JSON. The value may be shown, because no setting is a secret: a
+ * setting only names the file that has the secret.
  */
 function shortJson(value: unknown): string {
   return String(JSON.stringify(value)).slice(0, maxShownLength)

@@ -77,8 +77,8 @@ export function logRules(settings: Settings): [boolean, string][] {
   ]
 }
 
-function isPostgresUrl(log: string): boolean {
-  return /^postgres(ql)?:/.test(log)
+function isPostgresUrl(url: string): boolean {
+  return /^postgres(ql)?:/.test(url)
 }
 
 /**
@@ -104,7 +104,7 @@ export async function logFrom(settings: Settings): Promise<Log | undefined> {
 }
 
 /** Makes a log that several brokers share in etcd. */
-async function etcdLogFrom(log: string, settings: Settings): Promise<Log> {
+async function etcdLogFrom(url: string, settings: Settings): Promise<Log> {
   const { parseAddress } = await import('../log/etcd/address.js')
   const { etcdLog } = await import('../log/etcd/etcdLog.js')
   const { logCa, logCert, logKey, logUser, logPasswordFile } = settings
@@ -116,7 +116,7 @@ async function etcdLogFrom(log: string, settings: Settings): Promise<Log> {
   return etcdLog({
     ...replicatedOptions(settings),
     sharedEtcd: settings.sharedEtcd,
-    ...parseAddress(log),
+    ...parseAddress(url),
     tls: { caFile: logCa, certFile: logCert, keyFile: logKey },
     auth:
       logUser === undefined || logPasswordFile === undefined
@@ -126,12 +126,12 @@ async function etcdLogFrom(log: string, settings: Settings): Promise<Log> {
 }
 
 /** Makes a log that several brokers share in PostgreSQL. */
-async function postgresLogFrom(log: string, settings: Settings): Promise<Log> {
+async function postgresLogFrom(url: string, settings: Settings): Promise<Log> {
   const { postgresLog } = await import('../log/postgres/postgresLog.js')
   const { logUser, logPasswordFile } = settings
   return postgresLog({
     ...replicatedOptions(settings),
-    url: log,
+    url,
     user: logUser,
     password: logPasswordFile === undefined ? undefined : readText(logPasswordFile).trimEnd(),
     tls: tlsFrom(settings),

@@ -7,7 +7,7 @@
  */
 import { plainJson } from './output.js'
 
-/** The greatest length of the lines that wait for the system, in bytes. */
+/** The greatest length of all lines together that wait for the system, in bytes. */
 const defaultMaxBytes = 16 * 1024 * 1024
 
 export interface LogOutput {
@@ -27,6 +27,7 @@ export interface LogOutputOptions {
   readonly maxBytes?: number | undefined
 }
 
+/** Opens the output. Appends to a file that exists already. */
 export async function openLogOutput(options: LogOutputOptions): Promise<LogOutput> {
   const { dest, onError, onDropped, maxBytes = defaultMaxBytes } = options
   const { pino } = await import('pino')

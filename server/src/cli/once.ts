@@ -144,7 +144,7 @@ function outputOf(key: string, value: unknown): Buffer {
 async function execute(
   key: string,
   [program, ...args]: readonly string[],
-  { fence, signal }: Run,
+  { fence, signal: lossSignal }: Run,
 ): Promise<Buffer> {
   // The command must not get the token of this process.
   const { HOLDFAST_TOKEN: _, ...env } = process.env
@@ -157,7 +157,7 @@ async function execute(
   const onLost = () => signalGroup(child, 'SIGKILL')
   const forward = (name: NodeJS.Signals) => signalGroup(child, name)
   const forwardedSignals = withoutIgnored(['SIGINT', 'SIGTERM', 'SIGHUP'])
-  signal.addEventListener('abort', onLost)
+  lossSignal.addEventListener('abort', onLost)
   for (const name of forwardedSignals) process.on(name, forward)
   try {
     const chunks: Buffer[] = []
@@ -180,7 +180,7 @@ async function execute(
   } catch (error) {
     throw exitFor(program!, error)
   } finally {
-    signal.removeEventListener('abort', onLost)
+    lossSignal.removeEventListener('abort', onLost)
     for (const name of forwardedSignals) process.off(name, forward)
   }
 }

@@ -79,7 +79,7 @@ async function ping(flags: PingFlags): Promise<void> {
       }
     }
   }
-  // The messages are printed already.
+  // The message is empty, because every error is printed already.
   if (times.length === 0) throw new Exit(firstErrorCode!, '')
   if (flags.json) return
   const mean = times.reduce((sum, ms) => sum + ms, 0) / times.length

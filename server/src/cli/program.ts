@@ -96,7 +96,7 @@ function configure(command: Command): void {
 
 /** A line with the option or command that the user probably meant; empty if there is none. */
 function suggestionFor(command: Command, text: string): string {
-  // The message is that of commander.
+  // `text` is a message of commander.
   const [, kind, name] = /^error: unknown (option|command) '([^']*)'/.exec(text) ?? []
   if (name === undefined) return ''
   const flockText =
@@ -133,6 +133,7 @@ function ownGroupsFirst<T extends Command | Option>(
   headingOf: (item: T) => string,
 ): Map<string, T[]> {
   const groups = new Map<string, T[]>()
+  // The groups keep the order in which the first item of each group was defined.
   for (const item of [...all, ...visibleItems]) groups.set(headingOf(item), [])
   for (const item of visibleItems) groups.get(headingOf(item))?.push(item)
   const headings = [...groups].filter(([, items]) => items.length > 0)

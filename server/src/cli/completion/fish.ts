@@ -11,6 +11,7 @@ export function fishScript({ name, flags, commands }: ProgramModel): string {
       .flatMap(({ names }) => names.map((flag) => fishQuoted(`${command.name} ${flag}`))),
   )
   const wrappingCommands = commands.filter(({ wrappedCommandAt }) => wrappedCommandAt !== undefined)
+  // The command '' stands for the place before a command, where the flags of the program may stand.
   const cursorIsAt = (command: string) => fishQuoted(`__${name}_at ${command}`)
   return `# fish completion for ${name}. To load it: ${name} completion fish | source
 ${wordFunctions.replaceAll('NAME', name).replaceAll('TAKING', flagsWithValue.join(' '))}
@@ -28,7 +29,11 @@ ${commands.flatMap((command) => linesOf(name, command, cursorIsAt(command.name))
 `
 }
 
-/** The lines for the flags and the choices of one command. @param condition As fish code */
+/**
+ * The lines for the flags and the choices of one command.
+ *
+ * @param condition Fish code that is true where these flags and choices may stand.
+ */
 function linesOf(name: string, { flags, args }: CommandModel, condition: string): string[] {
   const words = args.flatMap(({ choices }) => choices)
   return [

@@ -46,6 +46,7 @@ export function modelOf(program: Command): ProgramModel {
     commands: commands.map((command) => {
       const model = commandModel(command)
       if (command.name() !== 'help') return model
+      // The argument of `help` is the name of a command, but commander lists no choices for it.
       return { ...model, args: [{ name: 'command', choices: names, isFile: false }] }
     }),
   }
@@ -79,6 +80,7 @@ function flagsOf(command: Command): FlagModel[] {
     }))
 }
 
+/** Makes the model of a value. A value with the name `file` or `folder` is a path. */
 function valueModel(name: string, choices: readonly string[] = []): ValueModel {
   return { name, choices, isFile: name === 'file' || name === 'folder' }
 }
