@@ -81,8 +81,8 @@ function noAnswer({ key, flags }: AcquireParams): Exit {
   const urls = urlsOf(flags, { key }).map(redactUrl).join(', ')
   const option = isTry(flags) ? 'with --try' : '--timeout'
   const within = `within ${exactSpan(flags.timeout || tryAnswerMs)} (${option})`
-  // Do not use the exit code of -E, because that code means that another session holds the lock.
-  // Without an answer of a broker, the holder of the lock is not known.
+  // Do not use the code of -E (--conflict-exit-code), because that code means that another session
+  // holds the lock. Without an answer of a broker, the holder of the lock is not known.
   return new Exit(
     isTry(flags) ? exitCodes.unavailable : exitCodes.notAcquired,
     `No broker answered ${within} at ${escapeText(urls)}`,
@@ -101,6 +101,7 @@ export async function acquire(
 ): Promise<Lock> {
   const { key, flags, metadata, signal, isCampaign } = params
   const items = lockItemsOf(key, flags)
+  // The first item has the key of the command line.
   const [{ key: _, ...modeOptions }] = items
   let isWaiting = true
   const waitingTimer = setTimeout(async () => {
@@ -245,7 +246,10 @@ export class Deadline {
     this.#end = ms === undefined ? undefined : performance.now() + ms
   }
 
-  /** The remaining time in ms, at least 1; undefined without a timeout. */
+  /**
+   * The remaining time in ms; undefined without a timeout. At least 1, because a timeout of 0 means
+   * not to wait at all.
+   */
   get remainingMs(): number | undefined {
     if (this.#end === undefined) return undefined
     return Math.max(1, Math.round(this.#end - performance.now()))

@@ -101,6 +101,7 @@ export class DetachedChild extends Child {
   }
 
   static async start(deps: ChildDeps): Promise<Child> {
+    // The last pipe is descriptor 3, on which the script waits for the line `go`.
     const launched = await launch(deps, launchScript(deps, /* writesPid */ false), {
       stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
       detached: true,
@@ -108,6 +109,7 @@ export class DetachedChild extends Child {
     const child = new DetachedChild(launched)
     await deps.watchdog.watch(child.group)
     const startPipe = launched.stdio[3] as Writable
+    // The write fails if the shell has ended already, and then `exited` reports its exit code.
     startPipe.on('error', () => {})
     // The watchdog knows the group now, so the command may start.
     startPipe.end('go\n')

@@ -70,17 +70,18 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
       })
       onInputEnd(() => holdController.abort())
       onOutputFailure(() => holdController.abort())
-      const { signal } = holdController
+      const { signal: endOfHold } = holdController
       // The guard ends this process, and not the work, because another program does the work.
       const child = { signal: () => holdController.abort() }
       const action = 'ending'
       const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, action })
       if (flags.json) printJson({ key, fence: lock.fence, held: true })
       else print(`held ${escapeText(key)} fence ${lock.fence}`)
-      if (!signal.aborted) {
-        await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+      if (!endOfHold.aborted) {
+        await new Promise((resolve) => endOfHold.addEventListener('abort', resolve, { once: true }))
       }
       guard.end()
+      // The guard has printed the reason, so the error has no message.
       if (guard.stopReason !== undefined) throw new Exit(exitCodes.lost, '')
       await release(lock)
     } finally {

@@ -31,7 +31,7 @@ const oddPrefix = '_HOLDFAST_ODD_'
 /**
  * The script of the shell. Before the script starts the command, the script reads a line from
  * descriptor 3. If the descriptor is closed without a line, `holdfast run` has died, so the shell
- * does not start the command.
+ * ends with 125 and does not start the command. The command does not get the descriptors 3 and 4.
  *
  * @param writesPid Whether the shell first writes its process id to descriptor 4.
  */

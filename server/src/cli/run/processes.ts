@@ -63,9 +63,11 @@ function fromProc(pid: string): ProcessInfo | undefined {
   } catch {
     return undefined
   }
-  // Read the fields after the last bracket. The name of the program stands in brackets before these
-  // fields, and may itself contain spaces and brackets.
+  // Read the fields after the last bracket and its space. The name of the program stands in
+  // brackets before these fields, and may itself contain spaces and brackets.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  // The fourth field, the session of the system, is not needed. The terminal 0 means no terminal,
+  // and the group -1 means no group.
   const [state = 'X', parentPid, group, , terminal, foregroundGroup] = fields
   return {
     pid: Number(pid),

@@ -60,7 +60,7 @@ export async function startChild(deps: ChildDeps): Promise<Child> {
  * `less` does in `holdfast run … | less`.
  */
 export function hasTerminalToGive(): boolean {
-  if (process.platform === 'win32' || !isatty(0)) return false
+  if (process.platform === 'win32' || !isatty(/* standard input */ 0)) return false
   if (!isInForeground()) return false
   const byPid = new Map(processes().map((info) => [info.pid, info]))
   const self = byPid.get(process.pid)
@@ -124,12 +124,13 @@ export class TerminalChild extends Child {
       stdio: ['inherit', 'inherit', 'inherit', 'pipe', 'pipe'],
     })
     const shellOrders = jobShell.stdio[3] as Writable
+    // A write fails if the shell has ended already, and then `exited` reports its exit code.
     shellOrders.on('error', () => {})
     const shellEnded = exitOf(jobShell)
-    const lines = createInterface(jobShell.stdio[4] as Readable)
+    const lineReader = createInterface(jobShell.stdio[4] as Readable)
     const firstLine = await new Promise<string>((resolve) => {
-      lines.once('line', resolve)
-      lines.once('close', () => resolve(''))
+      lineReader.once('line', resolve)
+      lineReader.once('close', () => resolve(''))
     })
     // `launchScript` first writes "pid" and its process id. If the shell has job control, the
     // script runs in a group of its own with the same id.
@@ -140,7 +141,7 @@ export class TerminalChild extends Child {
       await shellEnded
       return undefined
     }
-    const child = new TerminalChild(group, jobShell, lines, deps)
+    const child = new TerminalChild(group, jobShell, lineReader, deps)
     await deps.watchdog.watch(group)
     shellOrders.write('go\n')
     return child
