@@ -46,6 +46,7 @@ function warnIfAccessible(path: string, kind: string): void {
   const stat = statSync(path, { throwIfNoEntry: false })
   if (stat === undefined || !isAccessibleToOthers(stat, process.getuid?.())) return
   warnedPaths.add(path)
+  // 0o7777 leaves out the bits for the type of the file.
   const mode = (stat.mode & 0o7777).toString(8).padStart(4, '0')
   printError(
     `Warning: other users of this machine can access the ${kind} ${path} (mode ${mode}): ` +

@@ -168,6 +168,7 @@ async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<s
       ? error.message.replace('`port`', '`adminPort`').replace('`host`', '`adminHost`')
       : error.message
     const code = exitCodeFor(error, loaded)
+    // The errors of a log whose PostgreSQL or etcd does not answer have this text.
     const isUnreachable = code === exitCodes.unavailable && message.includes(' cannot be reached ')
     const advice = isUnreachable ? '; start it there, or correct the address in `log`' : ''
     throw new Exit(code, withFlags(`${message}${advice}`))

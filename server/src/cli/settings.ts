@@ -341,6 +341,7 @@ export type Settings = { [N in SettingName]?: ValueOfKind[(typeof settings)[N]['
   logLevel: string
 }
 
+/** The settings that always have a value, with their defaults. */
 export const defaults: Settings = {
   port: defaultPort,
   host: '127.0.0.1',

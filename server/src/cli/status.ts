@@ -1,8 +1,8 @@
 /**
  * `holdfast status`: shows whether brokers are ready, and the state of their command log. A command
- * log orders all changes of locks: in memory, on disk, or shared with other brokers. The
- * command asks over plain HTTP and sends no token. The broker answers `/status` only on its admin
- * port or, without an admin port, only to programs on its own machine.
+ * log orders all changes of locks: in memory, on disk, or shared with other brokers. The command
+ * asks over plain HTTP and sends no token. The broker answers `/status` only on its admin port or,
+ * without an admin port, only to programs on its own machine.
  */
 import { Command } from 'commander'
 import type { BrokerStatus, LogReport } from '../http/status.js'
@@ -78,7 +78,7 @@ async function status(
   }
   if (readyCount > 0) return
   const code = failureCodes.includes(exitCodes.failed) ? exitCodes.failed : failureCodes[0]!
-  // The messages are printed already.
+  // The message is empty, because every error is printed already.
   throw new Exit(code, '')
 }
 
@@ -136,12 +136,13 @@ async function statusIn(body: string): Promise<BrokerStatus | undefined> {
 }
 
 /**
- * All fields of a status that are printed as numbers.
+ * All fields of a status that are printed as numbers. A field that a broker may omit counts as 0.
  *
  * @throws {TypeError} if the status has no log, or a log of an unknown kind
  */
 function numbersOf(report: BrokerStatus): readonly unknown[] {
   const { connections, sessions, held, waiting, memoryUsed, memoryLimit = 0, log } = report
+  // The compiler cannot infer that the function belongs to this kind of log.
   const logNumbers = logNumbersOf[log.kind](log as never)
   return [connections, sessions, held, waiting, memoryUsed, memoryLimit, ...logNumbers]
 }

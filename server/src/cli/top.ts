@@ -41,6 +41,7 @@ import {
 const clearTerminal = '\u001b[H\u001b[2J'
 /** Lines of the terminal that no row of the table uses: two lines above, a heading, the cursor. */
 const otherLines = 4
+/** A table has at least this many lines, even in a terminal that is lower. */
 const minTableRows = 5
 /** The height of the output if it does not go to a terminal, in lines. */
 const defaultRows = 40

@@ -43,8 +43,8 @@ export interface BrokerLimits {
    * broker closes one pending connection with 1013: the oldest pending connection of the address
    * that has the most. If no address has more than the address of the new connection has, the
    * broker closes the new connection. The same limit and rule hold for the upgrades that wait for a
-   * later turn of the event loop. The broker refuses an upgrade with 503. Default the greater of
-   * 1,000 and a tenth of `connections`; public 200.
+   * later turn of the event loop. The broker refuses such an upgrade with 503. Default the greater
+   * of 1,000 and a tenth of `connections`; public 200.
    */
   readonly pendingConnections: number
   /** Open connections of one address whose handshake is not over. Default off; public 20. */

@@ -64,6 +64,7 @@ export class Watchdog {
       cwd: '/',
       env: {},
     })
+    // A write to a dead watchdog fails, and the event `exit` reports its death.
     child.stdin?.on('error', () => {})
     child.on('error', () => this.#onEnd())
     child.on('exit', () => this.#onEnd())
@@ -86,6 +87,10 @@ export class Watchdog {
     this.#process = this.#start()
   }
 
+  /**
+   * Writes a line to the watchdog. Resolves even if the watchdog has died, because the watchdog
+   * that replaces it gets the group as an argument.
+   */
   #write(line: string): Promise<void> {
     return new Promise((resolve) => {
       if (this.#process.stdin === null) resolve()
