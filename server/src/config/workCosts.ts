@@ -138,6 +138,7 @@ export function costOfDeadlines(request: {
   readonly maxHold?: number | undefined
 }): number {
   const { timeout = 0, ttl, maxHold } = request
+  // A request with the timeout 0 does not wait, so its timeout is no deadline.
   let deadlines = timeout > 0 ? 1 : 0
   if (ttl !== undefined) deadlines++
   if (maxHold !== undefined) deadlines++

@@ -52,7 +52,7 @@ export class AddressPacer<W extends ArrivalWork> {
   tryNow(arrival: W): boolean {
     this.#scheduleEndTurn()
     const { scheduler } = this.#deps
-    // This call makes the scheduler read the clock, on which its `unitsLeft` depends.
+    // `allowanceNow` makes the scheduler read the clock, on which its `unitsLeft` depends.
     scheduler.allowanceNow()
     if (this.#byAddress.size > 0 || this.#unitsLeft <= 0 || scheduler.unitsLeft <= 0) return false
     this.#work(arrival)
@@ -108,7 +108,7 @@ export class AddressPacer<W extends ArrivalWork> {
     this.#isEndTurnScheduled = false
     this.#unitsLeft = unitsPerTurn
     scheduler.nextTurn()
-    // The time that the budget usually takes.
+    // No further work begins after the time that the budget usually takes.
     const endsAt = clock.monotonic() + unitsPerTurn / unitsPerMs
     for (let arrival = this.removeNext(); arrival !== undefined; arrival = this.removeNext()) {
       this.#work(arrival)

@@ -435,8 +435,8 @@ export class Connection implements SocketListener, PacedWork {
     const usedUnits = unitsBefore - this.#allowance.unitsLeft
     scheduler.spend(usedUnits)
     if (!this.#acceptsInput()) return
-    // The rate budget (work per second) needs memory, so a lone `pong` of an idle session does not
-    // make it. A `pong` costs the fixed cost of a message, and less than one unit for its `ack`.
+    // A rate budget (work per second) needs memory, so a lone `pong` of an idle session makes none.
+    // A `pong` costs the fixed cost of a message, and less than one unit for its `ack`.
     const isMoreThanPong = usedUnits > costs.message + 1
     if (isMoreThanPong || this.#allowance.hasRateBudget) this.#allowance.chargeRate(usedUnits, at)
   }

@@ -35,5 +35,5 @@ export interface ConnectionPolicy {
    */
   checkSize(key: string, metadata: unknown): Denial | undefined
   /** Returns why a set of this many keys is too large; undefined if the size is allowed. */
-  checkSetSize(keys: number): Denial | undefined
+  checkSetSize(keyCount: number): Denial | undefined
 }

@@ -68,6 +68,7 @@ export class OutputFlusher {
     const { limits, memory, time } = this.#deps
     const maxBytes = limits.backlogBytes
     memory.updateConnection(connection)
+    // `countedBytes` is 0 for a connection whose queues are short.
     if (connection.countedBytes > 0 && memory.isOverfull)
       this.#disconnect(connection, 'memoryBytes')
     else if (this.#isReadingFastEnough(connection)) this.#endSlowness(connection)

@@ -184,11 +184,11 @@ export class SendQueue {
   /**
    * Writes the last output. The caller must call this method before it sends the close frame.
    * Writes the encoded messages even if the socket has no room. Encodes streams and deferred
-   * messages only within a small budget of work and while the socket has room. The flag `true` says
-   * that the connection is closing.
+   * messages only within a small budget of work and while the socket has room.
    */
   flushMessages(): void {
-    if (this.hasUnencoded) this.#flushInOrder(turnBudget.minimum, turnBudget.minimum, never, true)
+    const units = turnBudget.minimum
+    if (this.hasUnencoded) this.#flushInOrder(units, units, never, /* isClosing */ true)
     else this.#writeAll()
   }
 
