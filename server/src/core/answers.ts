@@ -5,6 +5,7 @@
 import type { RequestType } from './plainRecords.js'
 import type { Answer } from './records.js'
 
+/** For each kind of answer: the type of the requests that it answers. */
 const requestTypeOfAnswer = {
   granted: 'lock',
   unlocked: 'unlock',

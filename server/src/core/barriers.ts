@@ -157,6 +157,7 @@ export class BarrierTable {
   }
 }
 
+/** Answers a call at a barrier with an error. */
 function fail(responder: Responder, session: Session, id: number, code: ErrorCode): void {
   responder.answer(session, id, { kind: 'failed', code, request: 'barrier' })
 }

@@ -106,11 +106,12 @@ class ListedRecords<T> {
     this.#itemsOf = itemsOf
   }
 
-  /** Copies a record that is about to change, if it is not copied or read yet. */
+  /** Copies a record that is about to change, if the record is not copied or read yet. */
   copy(record: T): void {
     // All records are read, so a record that is not in `#read` is newer than the snapshot.
     if (this.#nextIndex === this.#records.length) return
     if (this.#copies.has(record) || this.#read.has(record)) return
+    // The copy of a newer record is never yielded, because the record is not in `#records`.
     this.#copies.set(record, this.#itemsOf(record))
   }
 
@@ -151,7 +152,7 @@ class KeysInOrder {
     this.#walk = walk
   }
 
-  /** Copies a key that is about to change, if it is not copied or read yet. */
+  /** Copies a key that is about to change, if the key is not copied or read yet. */
   copy(keyState: KeyState): void {
     if (!this.#walk.isYetToVisit(keyState) || this.#copiedOrders.has(keyState.order)) return
     this.#addCopy(keyState)

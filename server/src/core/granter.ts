@@ -385,7 +385,7 @@ export class Granter {
           keyStates.add(member.keyState)
       }
     }
-    // In the order in which the keys came into use, which is equal at every broker.
+    // Add the keys in the order in which they came into use, which is equal at every broker.
     for (const keyState of [...keyStates].sort((a, b) => a.order - b.order))
       if (this.#isUnfinished(keyState)) this.#unfinished.add(keyState)
   }
@@ -421,8 +421,8 @@ export class Granter {
   /** Begins or ends the quiet start. When it ends, the waiters of all keys are granted. */
   setQuiet({ quiet, at }: SetQuiet): void {
     this.quiet = quiet
-    // At the beginning of the quiet start, `#isReady` lets the loop grant nothing. A copy, because
-    // granting may take a key out of use, and so out of the list.
+    // At the beginning of the quiet start, `#isReady` lets the loop grant nothing. The loop needs a
+    // copy of the list, because granting may take a key out of use, and so out of the list.
     for (const keyState of [...this.keys.values()]) {
       if (!keyState.isIdle) this.grantWaiters(keyState, at)
     }

@@ -144,7 +144,7 @@ export class HolderAnswers {
       holders.push(holder)
       holderBytes += bytes
     }
-    // A copy, because V8 keeps room for 17 elements in an array after the first `push`.
+    // Store a copy, because V8 keeps room for 17 elements in an array after the first `push`.
     return this.#failedAnswer(holders.slice(), holderBytes)
   }
 

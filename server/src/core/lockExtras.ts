@@ -144,8 +144,8 @@ export class LockExtras<L, R, S> {
     this.capacity = capacity
     this.maxHold = maxHold
     this.notify = notify
-    // A new object, because a `proclaim` changes the value of the election, and must not change the
-    // command.
+    // Make a new object, because a `proclaim` changes the value of the election, and must not
+    // change the command.
     this.election = election && new Election(election.value)
     this.set = set
     this.once = once

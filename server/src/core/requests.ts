@@ -268,9 +268,9 @@ export class RequestHandler {
 
   /** Ends a waiting request, or a waiting call at a barrier, when its timeout has passed. */
   timeOut(command: TimeOutRequest): void {
-    const waitingSession = this.#sessions.byId.get(command.session)
-    this.#barriers.giveUp(this.#responder, waitingSession, command.request, 'timeout')
-    const request = waitingSession?.waiting.get(command.request)
+    const requestingSession = this.#sessions.byId.get(command.session)
+    this.#barriers.giveUp(this.#responder, requestingSession, command.request, 'timeout')
+    const request = requestingSession?.waiting.get(command.request)
     if (request === undefined) return
     const { session, id, keyState, extras, upgradedLock } = request
     const { storedHolderBytes } = session

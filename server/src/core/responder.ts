@@ -5,7 +5,6 @@
  *
  * All files that execute requests share this class.
  */
-
 import type { ErrorCode } from '@holdfast/shared'
 import { isAnswerTo } from './answers.js'
 import type { ChangeListener } from './changeListener.js'
