@@ -29,22 +29,18 @@ const proxyHeaders: ReadonlySet<string> = new Set([
   'x-cloud-trace-context',
 ])
 
-/**
- * Patterns of further headers that show a proxy, in this order. The first item stands for two
- * patterns, the last item for six.
- *
- * - words as in `X-Forwarded-…` and `X-Original-…`, and as in `X-LB` and `X-CDN`
- * - names that end in an address, as `X-Real-IP`, `True-Client-IP` and `X-Remote-Addr`
- * - the TLS connection, the user and the timing that a proxy reports
- * - the client certificate and the host that a proxy reports
- * - names of CDNs, of cloud providers, of tunnels and of proxies
- */
+/** Patterns of further headers that show a proxy. */
 const proxyHeaderPatterns: readonly RegExp[] = [
+  // Words of proxies, as in `X-Forwarded-…`, `X-Original-…`, `X-LB` and `X-CDN`.
   /(^|[-_])(forward(ed)?|via|proxy(user)?|proxied|original|rewritten)([-_]|$)/,
   /(^|[-_])(loadbalancer|lb|cdn|(dev)?tunnel)([-_]|$)/,
+  // Names that end in an address, such as `X-Real-IP`, `True-Client-IP` and `X-Remote-Addr`.
   /(^|[-_]|client|real|remote|source|connecting|socket|peer|user)(ip(v?[46])?|addr(ess)?|port)$/,
+  // The TLS connection, the user and the timing that a proxy reports.
   /^(x-)?((ssl|tls|remote|webauth|auth-request)[-_]|(request|queue)-start$)/,
+  // The client certificate and the host that a proxy reports.
   /^(x-)?client-(cert|verify|tls|ssl|host)/,
+  // The names of CDNs, of cloud providers, of tunnels and of proxies.
   /^(x-)?(cf|cloudfront|cloudflare|fly|fastly|akamai|edgeconnect|edge|incap)([-_]|$)/,
   /^(x-)?(sucuri|sigsci|bunny|nf|vercel|gfe|amzn?|goog|azure|appengine|arr|ms)([-_]|$)/,
   /^(x-)?(render|railway|heroku|replit|github-codespaces|codespaces|waws)([-_]|$)/,

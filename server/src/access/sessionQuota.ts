@@ -17,7 +17,10 @@ interface CountedSession {
   readonly countedAddress: string | undefined
 }
 
-/** Counts each session from the request that opens the session until the session ends. */
+/**
+ * Counts each session from the request that opens the session until the session ends. So sessions
+ * count already while their commands wait in the command log.
+ */
 export class SessionQuota {
   readonly #limits: BrokerLimits
   readonly #principals = new CountsByName()

@@ -139,6 +139,7 @@ async function report(
 
 /** The percentiles of the samples, in ms, rounded to a hundredth. */
 function percentiles(samples: number[]): Record<string, number> {
+  // A typed array sorts numbers by their value, and a plain array by their text.
   const sorted = Float64Array.from(samples).sort()
   const percentile = (share: number) => {
     const index = Math.min(sorted.length - 1, Math.floor(share * sorted.length))

@@ -59,6 +59,12 @@ function parseCells(text: string, source: string): CellList {
   return cells
 }
 
+/**
+ * Checks one URL of a cell.
+ *
+ * @param cellOfUrl The cell of each URL that was checked before. Gets this URL too.
+ * @throws {Exit} 64 if the URL is invalid, or is in two cells.
+ */
 function checkUrl(url: string, cell: number, cellOfUrl: Map<string, number>, source: string): void {
   if (url === '') {
     throw wrongList(source, `has an empty URL in cell ${cell}: write ${cellListForm}`)

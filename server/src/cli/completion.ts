@@ -18,8 +18,10 @@ const scripts: Readonly<Record<string, (model: ProgramModel) => string>> = {
 }
 
 /**
+ * Makes the command.
+ *
  * @param program The program whose commands and flags the script completes. The command reads the
- *   program when it runs, because the program has not all of its commands at the time of this call.
+ *   program only when the command runs, because more commands are added after this call.
  */
 export function completionCommand(program: Command): Command {
   return new Command('completion')

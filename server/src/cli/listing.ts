@@ -108,6 +108,7 @@ export async function* pagesOf(
     // grant).
     const isWithinKey = page.held.length === pageSize && page.held[0]?.key === lastKey
     const lastFence = isWithinKey ? page.held.at(-1)?.fence : undefined
+    // Without `lastFence`, the page has listed all remaining locks of its last key.
     const advances =
       lastKey > after ||
       (lastKey === after && afterFence !== undefined && (lastFence ?? Infinity) > afterFence)

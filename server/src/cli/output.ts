@@ -175,6 +175,7 @@ export function valueNote(
 ): string {
   if (value === undefined) return ''
   const json = JSON.stringify(value)
+  // The spread splits the text into whole characters, and not into UTF-16 units.
   const shown = json.length <= maxLength ? json : `${[...json].slice(0, maxLength).join('')}…`
   return `${before}${escapeText(shown)}`
 }

@@ -39,6 +39,8 @@ import {
 
 /** Moves the cursor to the upper left corner, and clears the terminal. */
 const clearTerminal = '\u001b[H\u001b[2J'
+/** The shortest time between two refreshes, in ms. */
+const minIntervalMs = 100
 /** Lines of the terminal that no row of the table uses: two lines above, a heading, the cursor. */
 const otherLines = 4
 /** A table has at least this many lines, even in a terminal that is lower. */
@@ -73,7 +75,7 @@ holdfast top --json --count 1`,
     .option(
       '-i, --interval <time>',
       'time between two refreshes',
-      durationParser(100, maxDurationMs),
+      durationParser(minIntervalMs, maxDurationMs),
       1_000,
     )
     .option(

@@ -10,6 +10,10 @@ import {
   type ValueModel,
 } from './model.js'
 
+/**
+ * Makes the script. If zsh loads the script from `$fpath`, the last line completes at once. If the
+ * user has sourced the script, the last line only registers the function.
+ */
 export function zshScript({ name, flags, commands }: ProgramModel): string {
   return `#compdef ${name}
 # zsh completion for ${name}. To load it: source <(${name} completion zsh)
