@@ -1,8 +1,8 @@
 /**
- * Decides whether a client may send a message: checks its permissions, its message rate, the size
- * of keys and metadata, and the number of keys in a set (one lock on several keys). If the settings
- * allow every message, {@link policiesFor} makes no policy, so that the check of messages costs
- * nothing.
+ * Decides whether a client may send a message. Checks the permissions of the client, its message
+ * rate, the size of keys and metadata, and the number of keys in a set (one lock on several keys).
+ * If the settings allow every message, {@link policiesFor} makes no policy, so that the check of
+ * messages costs nothing.
  */
 import { maxKeyBytes, maxMetadataBytes, maxSetKeys, utf8Length } from '@holdfast/shared'
 import { type LimitName, limitMessage, off } from '../config/limits.js'

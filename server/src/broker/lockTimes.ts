@@ -2,9 +2,9 @@
  * Computes how long locks last from now on. The broker reports these times in the answers to
  * queries, and when a watch begins, for the locks that are held then.
  *
- * A lock may have two deadlines: a refresh moves the deadline of its ttl, and nothing moves the
+ * A lock may have two deadlines. A refresh moves the deadline of its ttl. Nothing moves the
  * deadline of its `maxHold` (the longest time of holding). In a cluster, only the owner broker of a
- * session keeps the deadlines of its locks. The other brokers do not know these times.
+ * session keeps the deadlines of its locks. The other brokers do not know these deadlines.
  */
 import type { Lock } from '../core/index.js'
 import type { RemainingTimes } from '../protocol/encode.js'

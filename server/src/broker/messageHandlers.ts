@@ -70,9 +70,9 @@ export interface AnswerContext {
 
 export interface MessageHandler<M extends SessionMessage> {
   /**
-   * What the message adds to the memory of the broker: a lock, the value of a leader or a watch;
-   * undefined if the message adds none of these. If the memory is full, the broker refuses a
-   * message that adds something. A request for a lock and a call at a barrier count as `lock`.
+   * What the message adds to the memory of the broker: a lock, the value of a leader or a watch.
+   * Undefined if the message adds nothing. If the memory is full, the broker refuses a message that
+   * adds something. A request for a lock and a call at a barrier count as `lock`.
    */
   readonly adds: 'lock' | 'value' | 'watch' | undefined
   /**
@@ -343,9 +343,9 @@ function extrasOf(message: LockRequest): ExtraTerms | undefined {
 }
 
 /**
- * The terms that a set has as a whole, and that a request for one key has too: the longest hold,
- * the notices and the scope (one task of the client). Undefined for a request with none of these
- * terms.
+ * The terms that a set has as a whole: the longest hold, the notices and the scope (one task of the
+ * client). A request for one key may have the same terms. Undefined for a request with none of
+ * these terms.
  */
 function setTermsOf({
   maxHold,

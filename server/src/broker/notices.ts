@@ -6,7 +6,7 @@
  * - `contended`: requests wait behind the lock. Sent at most once a second for each lock, when
  *   another request begins to wait, and at the grant if requests wait already.
  *
- * A *set* is a request for several keys. It has one request for each key, and later one lock for
+ * A *set* is a request for several keys. A set has one request for each key, and later one lock for
  * each key. The notices of a set concern the whole set, and the broker sends them for the first
  * request or lock of the set, the *primary*. A request or lock for one key is its own primary. The
  * `extras` of a request or lock are the terms that only few requests have, such as `notify`.
@@ -80,11 +80,8 @@ export class Notices {
   readonly #byKey = new Map<KeyState, ContendedKey>()
   /** The time of the newest `contended` of each lock. A set has one item, for its first lock. */
   readonly #contendedAt = new Map<Lock, number>()
-  /**
-   * Makes answers with a list of holders, and with the metadata of their locks (`true`). The notice
-   * `queued` uses only this list.
-   */
-  readonly #holderAnswers = new HolderAnswers('LOCK_HELD', true)
+  /** Makes answers with a list of holders. The notice `queued` uses only this list. */
+  readonly #holderAnswers = new HolderAnswers('LOCK_HELD', /* showsMetadata */ true)
 
   constructor(deps: NoticesDeps) {
     this.#deps = deps

@@ -58,8 +58,8 @@ export class PageBuilder implements KeyPageBuilder {
     const { after, afterFence } = this.#start
     if (keyState.isIdle || key < after || (key === after && afterFence === undefined)) return 0
     const { held, waiting } = this.#countsOf(keyState)
-    // The holders of the key `after` are visited three times: by `#countsOf` above, again in
-    // `build`, and in the search for the first lock of the page.
+    // The holders of the key `after` are visited three times: in `#countsOf` above, in `build`, and
+    // when the search finds the first lock of the page.
     const skippedCost = key === after ? 3 * costOfSkipping(keyState.holders.length) : 0
     // The previous page has listed this whole key. With the limit 1 the builder keeps only one key.
     // If it kept this key, the page would be empty.

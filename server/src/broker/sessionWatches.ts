@@ -182,7 +182,7 @@ export class SessionWatches {
   /** Removes all watches. Events that still wait in the send queue are not sent. */
   clear(): void {
     for (const group of this.#groupById.values()) {
-      if (group.isIndexed) this.#setIndexed(group, false)
+      if (group.isIndexed) this.#setIndexed(group, /* isIndexed */ false)
     }
     this.#groupById.clear()
   }
@@ -258,8 +258,8 @@ export class SessionWatches {
    */
   #indexNewGroup(group: WatchGroup, groups: TextGroups): void {
     if (this.#isCovered(group)) return
-    if (!group.isKey) this.#setCoveredIndexed(group, groups, false)
-    this.#setIndexed(group, true)
+    if (!group.isKey) this.#setCoveredIndexed(group, groups, /* isIndexed */ false)
+    this.#setIndexed(group, /* isIndexed */ true)
   }
 
   /** Removes an empty group. Adds to the index the groups that only this group covered. */
@@ -268,8 +268,8 @@ export class SessionWatches {
     if (group.isKey) groups.key = undefined
     else groups.prefix = undefined
     if (group.isIndexed) {
-      this.#setIndexed(group, false)
-      if (!group.isKey) this.#setCoveredIndexed(group, groups, true)
+      this.#setIndexed(group, /* isIndexed */ false)
+      if (!group.isKey) this.#setCoveredIndexed(group, groups, /* isIndexed */ true)
     }
     if (groups.key === undefined && groups.prefix === undefined)
       this.#groupsByText.delete(group.text)

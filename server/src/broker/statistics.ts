@@ -1,7 +1,7 @@
 /**
  * Holds the current lock table in the class `LiveTable`. The class `Statistics` counts grants,
- * failures, expiries, refreshes and unlocks since the start of the broker. It does not count the
- * messages that the broker refuses before they reach the lock table.
+ * failures, expiries, refreshes and unlocks since the start of the broker. `Statistics` does not
+ * count messages that the broker refuses before they reach the lock table.
  */
 import type { LockStats } from '@holdfast/shared'
 import { type Effect, LockTable } from '../core/index.js'

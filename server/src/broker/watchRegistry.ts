@@ -114,8 +114,9 @@ export class WatchRegistry {
   }
 
   /**
-   * Sends an event to the connections that watch the key, if the effect is one of these: a lock is
-   * granted, changed or ended, a leader changes its value, or a request begins or ceases to wait.
+   * Sends an event to the connections that watch the key, if the effect has an event. The effects
+   * with an event are: a lock is granted, changed or ended, a leader changes its value, or a
+   * request begins or ceases to wait.
    *
    * @returns The cost in units of work (see `workCosts.ts`). The broker charges the cost to the
    *   client that caused the effect.

@@ -10,8 +10,8 @@ import type { KeyState, Lock, LockTable, Request, Session } from '../core/index.
 /** A command with at least this many releases, grants or answers may need a turn of its own. */
 const manyEffects = 100
 /**
- * The answers to at least this many followers may need a turn of their own, because each follower
- * gets a value of up to 32 KiB. A follower is a request that waits for the value of a `once`.
+ * The answers to this many followers may need a turn of their own, because each follower gets a
+ * value of up to 32 KiB. A follower is a request that waits for the value of a `once`.
  */
 const manyFollowers = 8
 
