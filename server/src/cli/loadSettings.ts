@@ -199,8 +199,8 @@ function checkedValue(name: SettingName, value: unknown, label: string): unknown
       try {
         return parseDuration(String(value))
       } catch (error) {
-        // The parser's message is a sentence for commander: "It must be …." Here the label is the
-        // subject, and the message of a setting has no full stop.
+        // The message of the parser is a sentence for commander: "It must be …." The label replaces
+        // its subject, and the message of a setting has no full stop.
         const problem = (error as Error).message.replace(/^It /, '').replace(/\.$/, '')
         throw invalidSetting(`${label} ${problem}, not ${shortJson(value)}`)
       }

@@ -2,9 +2,9 @@
  * All output of the command. This file formats text, tables, JSON and times, and writes the results
  * to standard output and standard error.
  *
- * - Text from a broker or another client (keys, names, metadata, reasons) is escaped, because a key
- *   must not move the cursor of a terminal.
- * - Either a text is written completely, or the command fails. A full disk must not look like
+ * - Text from a broker or another client is escaped, because for example a key must not move the
+ *   cursor of a terminal.
+ * - The command fails unless a text is written completely, because a full disk must not look like
  *   success.
  */
 import { fstatSync, writeSync } from 'node:fs'
@@ -142,8 +142,9 @@ export type LockKind = Pick<
   Pick<WaitingInfo, 'upgrade'>
 
 /**
- * The kind of a lock or request as text: `exclusive`, `shared`, `once`, `permits 1/3` (one permit
- * of three), `election` (a leader or a candidate), or `upgrade` (a waiting upgrade). Then follow:
+ * The kind of a lock or request as text, such as `exclusive`, `shared`, `once` or `permits 1/3`
+ * (one permit of three). `election` is a leader or a candidate, and `upgrade` is a waiting upgrade.
+ * The text may go on with:
  * - `, set of 2` for a lock of two keys;
  * - `, scope 2` for a lock in the scope (one logical task of a session) with the number 2;
  * - `, at most 10m` for a longest hold.

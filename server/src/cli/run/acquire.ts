@@ -13,8 +13,8 @@ import { type HoldingFlags, lockItemsOf } from './options.js'
 /** How long to wait before "waiting for" is printed, in ms. */
 const silentWaitMs = 1_000
 /**
- * How long a broker may take with `--try` for the handshake, and then for the answer to the
- * request, in ms: enough for a slow network.
+ * How long a broker may take with `--try` for the handshake, in ms: enough for a slow network. The
+ * broker may then take as long for the answer to the request.
  */
 const tryAnswerMs = 2_000
 /** How long to wait for an answer that the command can do without, in ms. */

@@ -208,8 +208,8 @@ export function commandOf(words: readonly string[], name = 'run'): readonly stri
 }
 
 /**
- * The name of the command, for the data that other sessions see: the name of the program or, for
- * `-c LINE`, the first word of the line. A long name is cut to 64 characters.
+ * The name of the command, for the data that other sessions see. The name is the name of the
+ * program or, for `-c LINE`, the first word of the line. A long name is cut to 64 characters.
  */
 export function commandName(words: readonly string[]): string {
   const [firstWord = '', line = ''] = words

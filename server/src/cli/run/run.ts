@@ -1,7 +1,7 @@
 /**
  * `holdfast run KEY COMMAND`: runs a command while holding a lock, like flock(1) over the network.
  *
- * The lease is how long the broker keeps a silent session; the grace is how long the broker keeps a
+ * The lease is how long the broker keeps a silent session. The grace is how long the broker keeps a
  * session after its connection dropped. Here the grace is as long as the lease, so that the lock
  * survives a dropped connection if the client reconnects in time. If the client does not reconnect
  * in time, this process kills the command before the broker can grant the lock to another session.
