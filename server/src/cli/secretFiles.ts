@@ -58,8 +58,8 @@ function warnIfAccessible(path: string, kind: string): void {
  * Whether the mode of a file lets other users access the file. Only regular files count, because a
  * pipe such as `/dev/fd/63` has no name that other users could open.
  *
- * If the process is not root, the group may read a file of root, because the process can read the
- * file only through this group. Kubernetes, systemd and Debian give keys to services in this way.
+ * If the process is not root, the group may read a file of root. The process can then read the file
+ * only through this group. Kubernetes, systemd and Debian give keys to services in this way.
  *
  * @param userId The id of the user of the process.
  */

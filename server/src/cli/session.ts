@@ -1,8 +1,8 @@
 /**
- * `holdfast session`: shows one session, as the page of a session in the dashboard does: its
- * client, its lease, its grace, its locks and its waiting requests. The lease is how long the
- * session lives without a message from its client. The grace is how long the session outlives its
- * connection.
+ * `holdfast session`: shows one session, as the page of a session in the dashboard does. The output
+ * has the client, the lease, the grace, the locks and the waiting requests of the session. The
+ * lease is how long the session lives without a message from its client. The grace is how long the
+ * session outlives its connection.
  */
 import type { HeldInfo, SessionInfo, WaitingInfo } from '@holdfast/client'
 import { HoldfastError, maxIdOrSecretLength } from '@holdfast/shared'

@@ -39,8 +39,8 @@ export interface PreparedFile {
  * file. A new file has mode 0600. An existing file keeps its owner, and its mode becomes 0600
  * unless it is 0640.
  *
- * @throws {Exit} 78 if the file is a symbolic link or not a regular file, cannot be read or
- *   written, or if `<file>.new` still exists after 5 s.
+ * @throws {Exit} 78 if the file is a symbolic link, is not a regular file, or cannot be read or
+ *   written. Also 78 if `<file>.new` still exists after 5 s.
  */
 export async function prepareWith(file: string, line: string): Promise<PreparedFile> {
   const newFile = `${file}.new`

@@ -4,10 +4,10 @@
  * line, the documentation and the metrics all use this table.
  *
  * Limits of sizes and counts are on by default, because one client could exhaust a broker without
- * them. Two kinds of limits are off by default: limits of rates (except `workPerSecond`), and
- * limits for each address or principal (the authenticated name of a client). The reason is that a
- * trusted backend may send fifty thousand requests a second from one address. The `public` profile
- * turns these limits on. `maxHoldMs` is off in both profiles.
+ * them. Limits of rates are off by default, except `workPerSecond`. Limits for each address or
+ * principal (the authenticated name of a client) are off too. The reason is that a trusted backend
+ * may send fifty thousand requests a second from one address. The `public` profile turns the limits
+ * of both kinds on. `maxHoldMs` is off in both profiles.
  */
 import {
   maxBarrierCallsPerSession,

@@ -8,7 +8,7 @@ import { HoldfastError } from '@holdfast/shared'
 /**
  * The operations that need a permission.
  *
- * - `lock`: lock a key in exclusive mode, take permits of a key (as on a semaphore), or lock
+ * - `lock`: lock a key in exclusive mode, or take permits of a key (as on a semaphore). Also lock
  *   several keys together, in any mode.
  * - `share`: lock a single key in shared mode.
  * - `steal`: take a lock from its holders.

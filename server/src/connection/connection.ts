@@ -5,10 +5,11 @@
  * locks of the client. At the end of a turn of the event loop, the connection writes the messages
  * of the turn in as few frames as possible.
  *
- * The connection subtracts the work that each message caused from its two work budgets: a budget
- * for the present turn, and a rate budget (work per second). A connection is paused when it has
- * used up a budget, or when its client leaves too much output unread. During a pause the socket is
- * not read, and frames that have arrived wait in order in the input queue.
+ * A connection has two work budgets: a budget for the present turn, and a rate budget (work per
+ * second). The connection subtracts the work that each message caused from both budgets. A
+ * connection is paused when it has used up a budget, or when its client leaves too much output
+ * unread. During a pause the socket is not read, and frames that have arrived wait in order in the
+ * input queue.
  */
 import {
   type CloseCode,

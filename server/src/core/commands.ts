@@ -91,7 +91,7 @@ export interface SessionLimits {
 
 /**
  * The highest fence to which `raiseFenceFloor` may raise the fences. A broker derives fences from
- * its clock: ms since 1970, times 1,024. This fence is derived from the beginning of the year 2100.
+ * its clock: ms since 1970, times 1,024. The limit is the fence of the beginning of the year 2100.
  * The limit exists because fences are never lowered. Without the limit, a broker whose clock is
  * centuries ahead would raise the fences of the command log for good. Between the limit and the
  * largest safe integer, more than 2^52 fences remain.
@@ -394,8 +394,8 @@ export interface ExpireLock extends CommandBase {
 /**
  * Proposal: the `maxHold` of this lock is over. The proposal needs no generation, because a refresh
  * does not prolong `maxHold`, and a later lock has another fence. The table ignores the proposal of
- * a former owner broker: the new owner broker counts `maxHold` from a new start, and has told the
- * client this start.
+ * a former owner broker, because the new owner broker counts `maxHold` from a new start. The client
+ * knows this start.
  */
 export interface EndHold extends CommandBase {
   readonly type: 'endHold'

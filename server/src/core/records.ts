@@ -1,6 +1,6 @@
 /**
- * The records of the table: sessions with their stored answers, locks, requests, and one state for
- * each key in use, with its holders and its queue. The records themselves are the nodes of the
+ * The records of the table: sessions with their stored answers, locks, requests and keys. Each key
+ * in use has one state, with its holders and its queue. The records themselves are the nodes of the
  * linked lists, so that removing a record from its list takes O(1). `commands.ts` explains the
  * terms, such as lease, ttl, fence, set and scope.
  *
@@ -345,8 +345,8 @@ export class Lock implements LockTerms {
   }
 
   /**
-   * The first lock of the set that the lock belongs to, which stands for the set: only this lock
-   * has the present ttl and the deadlines. Outside a set, the lock itself.
+   * The first lock of the set that the lock belongs to. The first lock stands for the set, because
+   * only this lock has the present ttl and the deadlines. Outside a set, the lock itself.
    */
   get primary(): Lock {
     return this.extras?.set?.locks[0] ?? this

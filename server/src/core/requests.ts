@@ -1,8 +1,7 @@
 /**
- * Decides about each request for a lock, and for an upgrade of a shared lock to an exclusive lock:
- * whether the table grants the request at once, lets the request wait, or refuses the request. Also
- * ends a waiting request when its client cancels the request, or when the timeout of the request is
- * over.
+ * Decides about each request for a lock, and for an upgrade of a shared lock to an exclusive lock.
+ * The table grants the request at once, lets the request wait, or refuses the request. Also ends a
+ * waiting request when its client cancels the request, or when the timeout of the request is over.
  *
  * `granter.ts` grants the requests that wait. The `extras` of a request or lock are the terms that
  * only few requests have, such as permits or a scope. A scope is one logical task of a client.

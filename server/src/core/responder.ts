@@ -38,9 +38,9 @@ export class Responder {
   changeListener: ChangeListener | undefined
 
   /**
-   * Whether the request is new and may change the table. If not, answers the request: with its
-   * first answer if its id was used before, or with `QUOTA_EXCEEDED` if the client has not
-   * acknowledged enough answers.
+   * Whether the request is new and may change the table. If its id was used before, answers the
+   * request with its first answer. If the client has not acknowledged enough answers, answers with
+   * `QUOTA_EXCEEDED`.
    */
   accepts(session: Session, command: AnsweredCommand): boolean {
     return !this.#answerIfRepeat(session, command) && !this.#refuseIfOverQuota(session, command.id)
