@@ -149,6 +149,7 @@ async function verify(
   }
 }
 
+/** The client of a valid token; undefined if the token lacks a principal or has invalid rules. */
 function identityFrom(
   payload: JWTPayload,
   { claim = 'holdfast', grants }: JwtOptions,
@@ -197,6 +198,11 @@ function rulesFrom(value: unknown): PermissionRule[] | undefined {
   return rules
 }
 
+/**
+ * The accepted algorithms, from the options or by default.
+ *
+ * @throws {HoldfastError} `INVALID_OPTION` for an algorithm that does not suit the kind of key.
+ */
 function algorithmsFor({ secret, algorithms }: JwtOptions): readonly string[] {
   const supported = secret === undefined ? asymmetricAlgorithms : symmetricAlgorithms
   const chosen = algorithms ?? (secret === undefined ? ['RS256', 'ES256'] : ['HS256'])

@@ -157,6 +157,11 @@ function versionOf(path: string): string {
   return stat === undefined ? 'none' : `${stat.ino} ${stat.size} ${stat.mtimeMs}`
 }
 
+/**
+ * Reads the tokens of all lines.
+ *
+ * @throws {HoldfastError} `INVALID_OPTION` if the file cannot be read or has an invalid line.
+ */
 function readTokens(path: string): FileToken[] {
   let text: string
   try {
@@ -205,6 +210,7 @@ function tokenFrom(
   }
 }
 
+/** The operations that a line names: `all`, `everyday`, or names separated by commas. */
 function operationsFrom(text: string, lineName: string): readonly Operation[] {
   if (text === 'all') return operations
   if (text === 'everyday') return defaultOperations

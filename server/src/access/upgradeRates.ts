@@ -71,6 +71,7 @@ export class UpgradeRates {
     return undefined
   }
 
+  /** Lets the number of repeats decay, and forgets the addresses whose last upgrade is too old. */
   #decay(now: number): void {
     this.#repeats *= Math.exp((this.#decayedAt - now) / windowMs)
     this.#decayedAt = now

@@ -95,6 +95,7 @@ export class EventFanOut {
     this.#waiting.push({ event, index, excludedIds: this.#excludedIdsFor(willBeListed) })
   }
 
+  /** Renews the budget of notifications at the first event of a turn. */
   #beginTurn(): void {
     const { turn } = this.#deps.scheduler
     if (turn === this.#turn) return

@@ -245,6 +245,7 @@ export class Handshake {
     })
   }
 
+  /** Submits the command that opens a session, unless a limit refuses the session. */
   #submitOpen(connection: Connection, hello: Hello, principal: string): void {
     const { newId, newSecret, hash, clock } = this.#environment
     const { lease, grace } = this.#leaseAndGraceFor(hello)

@@ -319,6 +319,7 @@ function lockSetCommand(
   }
 }
 
+/** The mode of an item of a set. A request with a capacity is a request for permits. */
 function modeOf({ mode, capacity }: LockItem): SetItem['mode'] {
   return capacity === undefined ? (mode ?? 'exclusive') : 'permits'
 }

@@ -161,6 +161,7 @@ export class Notices {
     else this.#requestRound(this.#byKey.get(lock.keyState)!)
   }
 
+  /** Starts a round, or lets another round follow the round that runs or waits for its timer. */
   #requestRound(contendedKey: ContendedKey): void {
     contendedKey.needsRound = true
     if (!contendedKey.hasTimer) this.#continueRound(contendedKey)
@@ -237,6 +238,7 @@ export class Notices {
   }
 }
 
+/** Whether the client of a lock or request asked for this notice. */
 function wants({ extras }: Lock | Request, notice: NoticeType): boolean {
   return extras?.notify?.includes(notice) === true
 }

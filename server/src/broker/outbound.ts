@@ -382,6 +382,7 @@ export class Outbound {
     this.#deps.time.setTimer(request, timeout)
   }
 
+  /** Lets a later command grant the waiters of a key that this command could not grant. */
   #onUnfinished({ session, key }: Request): void {
     if (this.#isOwned(session)) this.#deps.unfinishedKeys.add(key)
   }
@@ -441,6 +442,7 @@ export class Outbound {
     return endsAt === undefined ? undefined : endsAt - lock.ttl
   }
 
+  /** The start time for the answer that grants a lock; undefined for every other answer. */
   #startTimeInAnswer(answer: Answer): number | undefined {
     return answer.kind === 'granted' ? this.#startTimeOf(answer.lock) : undefined
   }

@@ -124,6 +124,7 @@ export class PageBuilder implements KeyPageBuilder {
     return { keys, heldCount: looksComplete ? heldCount + 1 : heldCount, waitingCount }
   }
 
+  /** How many holders and waiters of a key are after the start of the page. */
   #countsOf(keyState: KeyState): { readonly held: number; readonly waiting: number } {
     if (keyState.key !== this.#start.after) {
       return { held: keyState.holders.length, waiting: waitingCountOf(keyState) }
@@ -142,6 +143,7 @@ export class PageBuilder implements KeyPageBuilder {
     return key === this.#start.after ? (this.#start.afterFence ?? 0) : 0
   }
 
+  /** Sorts the kept keys, and drops the keys that are too high for the page. */
   #sort(): void {
     // Every key was added once, so no two keys are equal.
     this.#lowestKeys = this.#lowestKeys.sort((a, b) => (a < b ? -1 : 1)).slice(0, this.#limit)

@@ -275,6 +275,7 @@ export class SessionWatches {
       this.#groupsByText.delete(group.text)
   }
 
+  /** Whether a prefix that this connection watches covers the group. */
   #isCovered({ text, isKey }: WatchGroup): boolean {
     let isCovered = false
     this.#groupsByText.visitPrefixesOf(text, ({ prefix }, length) => {

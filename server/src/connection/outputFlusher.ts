@@ -64,6 +64,7 @@ export class OutputFlusher {
     this.#deps.observer?.onFlushed()
   }
 
+  /** Disconnects a client with too much unread output, or gives a slow client a deadline. */
   #checkBacklog(connection: Connection): void {
     const { limits, memory, time } = this.#deps
     const maxBytes = limits.backlogBytes
