@@ -221,6 +221,7 @@ async function openInCells<T>(
   }
 }
 
+/** The options of the client that every session of a command has. */
 function optionsFrom(flags: BrokerFlags) {
   return {
     // The name of the command, such as `holdfast ls`.

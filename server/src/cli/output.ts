@@ -240,6 +240,7 @@ function isDirect(stream: Stdio): boolean {
 
 const isDirectByStream = new WeakMap<Stdio, boolean>()
 
+/** Whether a stream is a file, or a device other than a terminal. False if this is not known. */
 function isFileOrDevice({ fd, isTTY }: Stdio): boolean {
   try {
     const stat = fstatSync(fd)

@@ -125,6 +125,7 @@ export function permissionsFrom(
     })
 }
 
+/** Whether a key matches a pattern: a key, or a prefix with a `*` at its end. */
 function matchesPattern(pattern: string, key: string): boolean {
   return pattern.endsWith('*') ? key.startsWith(pattern.slice(0, -1)) : pattern === key
 }

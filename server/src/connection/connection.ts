@@ -474,6 +474,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#allowance.chargeTurn(costs.message + effectCount * costs.effect + costOfBytes(sentChars))
   }
 
+  /** Pauses the connection. Returns the queue for the input that must wait. */
   #pause(): InputQueue {
     const input = new InputQueue()
     this.#input = input
@@ -492,6 +493,7 @@ export class Connection implements SocketListener, PacedWork {
     else this.#socket.resume()
   }
 
+  /** Discards the waiting input, because the broker closes the connection. */
   #dropInput(): void {
     this.#deps.scheduler.remove(this)
     // If the socket has closed already, `onClose` does not follow. So `work` must call `#finish`.
@@ -512,6 +514,7 @@ export class Connection implements SocketListener, PacedWork {
     else this.#deps.scheduler.add(this)
   }
 
+  /** Ends the connection, after its socket has closed and all its input was handled. */
   #finish(): void {
     if (this.#state === 'gone') return
     this.#state = 'gone'
@@ -521,6 +524,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#deps.listener.onClosed(this)
   }
 
+  /** Validates one message, and passes the message to the broker or to its handshake. */
   #dispatch(element: unknown): void {
     const message = validate(element)
     if (message.type === 'refusal') this.#allowance.chargeTurn(costs.refusal)

@@ -197,6 +197,7 @@ export class SendQueue {
     else this.#items.push(item)
   }
 
+  /** Writes all output. The queue must have only encoded messages. */
   #writeAll(): void {
     const messages = this.#items as string[]
     this.#items = noItems
@@ -254,6 +255,7 @@ export class SendQueue {
     return usedUnits
   }
 
+  /** Whether the socket has room for more output than the messages of this batch. */
   #hasRoom(batch: MessageBatch): boolean {
     return this.#socket.bufferedBytes + batch.chars <= maxSocketBytes
   }

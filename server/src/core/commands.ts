@@ -134,6 +134,7 @@ export interface TakeOverSessions extends CommandBase {
   readonly ownerBroker: string
 }
 
+/** The client has sent a `hello` that opens a session. */
 export interface OpenSession extends CommandBase {
   readonly type: 'open'
   /** Identifies the `hello`, so that the broker can match the outcome with its handshake. */
@@ -154,6 +155,7 @@ export interface OpenSession extends CommandBase {
   readonly limits: SessionLimits
 }
 
+/** The client has sent a `hello` that resumes a session on a new connection. */
 export interface ResumeSession extends CommandBase {
   readonly type: 'resume'
   readonly handshakeId: string
@@ -198,6 +200,7 @@ export interface EndSession extends ConnectionCommand {
  */
 export type EndReason = 'goodbye' | 'expired' | 'dropped'
 
+/** Requests a lock on one key. */
 export interface RequestLock extends ConnectionCommand {
   readonly type: 'lock'
   readonly id: number
@@ -298,12 +301,14 @@ export interface CompleteOnce extends ConnectionCommand {
   readonly keep: number | undefined
 }
 
+/** Releases a lock. */
 export interface Unlock extends ConnectionCommand {
   readonly type: 'unlock'
   readonly id: number
   readonly fence: number
 }
 
+/** Starts the ttl of a lock again. */
 export interface Refresh extends ConnectionCommand {
   readonly type: 'refresh'
   readonly id: number

@@ -183,6 +183,7 @@ class KeysInOrder {
     this.#walk.end()
   }
 
+  /** Copies a key into the heap. */
   #addCopy(keyState: KeyState): void {
     const { order } = keyState
     const copies = this.#copies
@@ -200,6 +201,7 @@ class KeysInOrder {
     copies[index] = copy
   }
 
+  /** Removes the copy of the key that came into use first from the heap. */
   #removeFirstCopy(): KeyCopy {
     const copies = this.#copies
     const first = copies[0]!

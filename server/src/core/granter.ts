@@ -167,6 +167,7 @@ export class Granter {
     }
   }
 
+  /** Removes one lock. Ends the upgrade that waits for this lock, if there is one. */
   #removeHolder(lock: Lock, reason: ReleaseReason, by: Session | undefined): void {
     const upgrade = lock.keyState.extras?.upgrade
     if (upgrade?.upgradedLock === lock) {
@@ -217,6 +218,7 @@ export class Granter {
     }
   }
 
+  /** Removes one request from its queue and its session, without an effect or an answer. */
   #dequeue(request: Request): void {
     if (this.#isTracked) {
       this.#responder.changeListener?.beforeKeyChange(request.keyState)

@@ -109,6 +109,7 @@ export class HolderAnswers {
     return { ...this.#failedAnswer([holder], bytesOf(holder)), request: 'upgrade' }
   }
 
+  /** The shared answers of a key. Makes new answers if the holders of the key have changed. */
   #sharedAnswersFor(keyState: KeyState, firstHolder: Lock): SharedAnswers {
     const firstFence = firstHolder.presentFence
     const lastFence = keyState.last?.presentFence ?? firstFence

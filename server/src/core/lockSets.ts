@@ -96,6 +96,7 @@ export function blockedKeysOf({ requests }: LockSet<Lock, Request>): KeyState[] 
   return requests.filter((request) => !isAtHead(request)).map(({ keyState }) => keyState)
 }
 
+/** Whether a request is the first of its queue, and is compatible with the holders of its key. */
 function isAtHead(request: Request): boolean {
   const { keyState } = request
   return keyState.queue.first === request && keyState.admits(request)

@@ -264,6 +264,7 @@ export class Session {
     return bytes
   }
 
+  /** Stops counting the result in an answer, if it has one. Returns the bytes that this frees. */
   #releaseResult(answer: Answer | undefined): number {
     if (answer?.kind !== 'result') return 0
     this.storedResults--

@@ -97,6 +97,7 @@ export class RequestHandler {
     this.#responder.answer(session, command.id, { kind: 'result', result: kept.result })
   }
 
+  /** Grants a request for one key, lets the request wait, or refuses the request. */
   #requestLock(session: Session, command: Omit<RequestLock, 'type'>): void {
     if (session.lockCount >= session.limits.locks) {
       this.#responder.refuse(session, command.id, 'QUOTA_EXCEEDED', 'locks')

@@ -160,6 +160,7 @@ export function cannotRun(name: string, code: string): Exit {
   )
 }
 
+/** Advice for the user, with a colon in front; empty if there is none. */
 function hintFor(name: string, code: string): string {
   if (code === 'EACCES') return ': make it executable with chmod +x'
   if (code !== 'ENOENT' || !name.startsWith('-')) return ''

@@ -157,6 +157,7 @@ const flockOptions: Readonly<Record<string, string>> = {
   ...forNames(['c', 'command'], 'To run a line with the shell, use: holdfast run KEY -c LINE'),
 }
 
+/** Gives each of these names the same hint. */
 function forNames(names: readonly string[], hint: string): Record<string, string> {
   return Object.fromEntries(names.map((name) => [name, hint]))
 }
