@@ -18,7 +18,10 @@ import type { WatchRegistry } from './watchRegistry.js'
 
 /** Bytes of an open connection with its socket, its WebSocket receiver and its empty buffers. */
 const connectionBytes = 12 * 1024
-/** A connection whose queues take at most this many bytes counts only `connectionBytes`. */
+/**
+ * A connection whose queues take at most this many bytes counts only `connectionBytes`. So the
+ * count of most connections never changes.
+ */
 const freeOutputBytes = 16 * 1024
 /** At this multiple of the limit, the broker disconnects clients with unread output. */
 const overfullRatio = 9 / 8

@@ -182,6 +182,7 @@ function tlsFrom({ tlsCert, tlsKey }: Settings): TlsFiles | undefined {
   return { cert: readText(tlsCert), key: readText(tlsKey) }
 }
 
+/** Makes the metrics, and imports their module only if the metrics are on. */
 async function metricsFor({ metrics }: Settings): Promise<Metrics | undefined> {
   if (metrics !== true) return undefined
   const { brokerMetrics } = await import('../observability/metrics.js')

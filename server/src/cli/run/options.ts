@@ -23,6 +23,7 @@ import {
 export const reserveMs = 300
 /** Longest name of a command or a machine in the data that other sessions see, in characters. */
 const maxNameChars = 64
+/** The system keeps only 8 bits of an exit code. */
 const maxExitCode = 255
 
 /** The options of `run` and `hold`. `elect` has a part of them, and `value`. */
