@@ -22,8 +22,8 @@ export interface FaultOutcome {
   /** The time from the end of the fault until every broker accepted clients, in ms. */
   readonly allReadyMs: number
   /**
-   * The number of clients of affected brokers that lost their kept lock, which they hold all the
-   * time.
+   * The number of clients of affected brokers that lost their kept lock. Each client holds its kept
+   * lock all the time.
    */
   readonly lostByAffected: number
   /** The longest time for which the process of all clients stood still, in ms. */
@@ -63,8 +63,8 @@ export async function runFault(world: World, fault: Fault, random: Random): Prom
   const servedDuringMs = isServed ? await world.untilServed(startedAt) : undefined
   await sleep(Math.max(0, startedAt + lastsMs - performance.now()))
   const endedAt = performance.now()
-  // This function awaits the promise only after `end` and `ready`. A rejection before must not be
-  // unhandled.
+  // This function awaits the promise only after `end` and `ready`. An earlier rejection
+  // must not be unhandled.
   const whenServed = world.untilServed(endedAt)
   whenServed.catch(() => {})
   await end()

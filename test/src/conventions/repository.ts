@@ -18,7 +18,10 @@ export interface SourceFile {
 /** The folders with files that are installed, generated or secret. */
 const skippedFolders = new Set(['node_modules', 'dist', '.git', '.cache', 'tmp', 'secrets'])
 
-/** The files under a folder whose paths have one of these endings, except generated files. */
+/**
+ * Returns all files with one of these endings under a folder, which is empty for the root. Skips
+ * generated files.
+ */
 export function filesUnder(folder: string, ...endings: readonly string[]): SourceFile[] {
   const found: SourceFile[] = []
   for (const entry of readdirSync(join(root, folder), { withFileTypes: true })) {
@@ -36,10 +39,13 @@ export function read(path: string): SourceFile {
   return { path, text: readFileSync(join(root, path), 'utf8') }
 }
 
-/** The target of an entry in a package.json: a file, or a target for each condition. */
+/**
+ * A target in the `exports` or `imports` of a package.json: a file, or a target for each condition,
+ * such as `types`.
+ */
 export type Target = string | { readonly [condition: string]: Target }
 
-/** The files of an entry for all conditions. */
+/** The files of a target for all conditions. */
 export function filesOf(target: Target): string[] {
   return typeof target === 'string' ? [target] : Object.values(target).flatMap(filesOf)
 }
@@ -63,7 +69,7 @@ export interface Manifest {
   readonly peerDependencies?: Readonly<Record<string, string>>
 }
 
-/** The `package.json` of a folder; an empty path is the root of the repository. */
+/** The `package.json` of a folder; the folder is empty for the root of the repository. */
 export function manifest(folder: string): Manifest {
   return JSON.parse(read(folder === '' ? 'package.json' : `${folder}/package.json`).text)
 }

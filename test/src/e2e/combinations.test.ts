@@ -27,7 +27,7 @@ type Take = (session: Session, options?: object) => Promise<AnyLock>
 /** The key of all locks. A set, which is one lock on several keys, has one more key. */
 const key = 'k'
 
-/** Ends a task, and waits until its call has settled. */
+/** Ends a callback, and waits until the call that runs the callback has settled. */
 async function endAndAwait(end: () => void, call: Promise<unknown>): Promise<void> {
   end()
   await call
@@ -115,14 +115,14 @@ function endsLock(option: 'ttl' | 'maxHold', reason: string): Pairing['check'] {
 const pairings: Readonly<Record<string, Pairing>> = {
   'a ttl': {
     options: { ttl: 1_000 },
-    // A short ttl could be over before the upgrade.
+    // The ttl of 40 ms could be over before the upgrade.
     without: ['upgraded'],
     refused: unknownOption('ttl', 'election'),
     check: endsLock('ttl', 'expired'),
   },
   'a maxHold': {
     options: { maxHold: 1_000 },
-    // A short maxHold could be over before the upgrade.
+    // The maxHold of 40 ms could be over before the upgrade.
     without: ['upgraded'],
     refused: unknownOption('maxHold', 'election', 'once'),
     check: endsLock('maxHold', 'maxHold'),
@@ -137,7 +137,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
     },
   },
   'the timeout 0': {
-    // Callers of singleflightLock wait together, so its lowest timeout is 1.
+    // Its timeout must be at least 1, because the client measures the timeout.
     without: ['singleflight'],
     async check(take, { owner, other }) {
       const holder = await other.lock(key)
@@ -167,7 +167,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
       expect(error.holders?.map(({ metadata }) => metadata)).to.deep.equal([{ job: 7 }])
     },
   },
-  'a grace and a resume': {
+  'a resume after a dropped connection': {
     async check(take, { owner, other, dropOwner }) {
       const lock = await take(owner)
       const resumed = next(owner, 'resumed')
@@ -343,6 +343,7 @@ describe('e2e: combinations of kinds:', () => {
     const resumed = next(owner, 'resumed')
     dropOwner()
     await resumed
+    // A lock and a barrier with the same key are independent, so the steal ends no call.
     const lock = await other.lock(key, { steal: true })
     await other.barrier(key, { parties: 2 })
     await waiting
@@ -354,7 +355,7 @@ describe('e2e: combinations of kinds:', () => {
     }
   })
 
-  it('a scope has no once, barrier, campaign and singleflightLock', async () => {
+  it('a scope has no once, barrier, campaign, singleflightLock or observe', async () => {
     const { owner } = await openSessions()
     await owner.scope((scope) => {
       for (const name of ['once', 'barrier', 'campaign', 'singleflightLock', 'observe'])

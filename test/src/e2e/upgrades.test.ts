@@ -97,11 +97,12 @@ describe('e2e: upgrades', () => {
       await rejection(lock.upgrade(), 'INVALID_OPTION')
       await rejection(lock.downgrade(), 'INVALID_OPTION')
     }
+    // The client reports an invalid option first.
     await rejection(single.upgrade({ timeout: -1 }), 'INVALID_TIMEOUT')
     expect([leadership.mode, leadership.held]).to.deep.equal(['exclusive', true])
   })
 
-  it('are listed before the other waiting requests, by a query and by a new watch', async () => {
+  it('are listed before the other waiting requests by a query, and are in the queue of a new watch', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('a', 'b', 'c')
     const [a, b, c] = sessions
     const lock = await a!.lock('k', shared)

@@ -10,10 +10,7 @@ import { runConversation } from './conversation.js'
 import { FrameCounter } from './frames.js'
 import type { ConnectionFilters, Filter } from './proxy.js'
 
-/**
- * The direction of bytes: `up` to the broker, `down` to the client. The connections of the client
- * have numbers (`index`): 0 is the first connection.
- */
+/** The direction of bytes: `up` to the broker, `down` to the client. */
 type Direction = 'up' | 'down'
 
 /** Returns a filter that passes this many bytes and then cuts the connection. */
@@ -55,6 +52,7 @@ async function measureConversation(): Promise<{ up: number; down: number; frames
     },
     down: (chunk, connection) => {
       passed.down += chunk.length
+      // Counts the frames of the chunk.
       counter.bytesBeforeFrame(chunk, Number.POSITIVE_INFINITY)
       connection.pass(chunk)
     },
@@ -86,8 +84,8 @@ describe('faults: a conversation that is cut', function () {
       // A quick run has about 40 conversations, and some cuts come before the session exists.
       let resumeCount = 0
       for (const offset of offsets(totals[direction], 40)) {
-        const filtersOf = (index: number): ConnectionFilters =>
-          index === 0 ? { [direction]: cutAfter(offset) } : {}
+        const filtersOf = (connectionIndex: number): ConnectionFilters =>
+          connectionIndex === 0 ? { [direction]: cutAfter(offset) } : {}
         const { resumes } = await withPosition(offset, () => runConversation(filtersOf))
         resumeCount += resumes
       }
@@ -97,8 +95,8 @@ describe('faults: a conversation that is cut', function () {
 
   it('resumes after a cut before any frame of the broker, and settles every request once', async () => {
     for (let frameNumber = 1; frameNumber <= totals.frames; frameNumber++) {
-      const filtersOf = (index: number): ConnectionFilters =>
-        index === 0 ? { down: cutBeforeFrame(frameNumber) } : {}
+      const filtersOf = (connectionIndex: number): ConnectionFilters =>
+        connectionIndex === 0 ? { down: cutBeforeFrame(frameNumber) } : {}
       const { connected, resumes } = await withPosition(frameNumber, () =>
         runConversation(filtersOf),
       )
@@ -112,8 +110,8 @@ describe('faults: a conversation that is cut', function () {
   it('completes its requests after eight connections were cut before the same frame', async () => {
     // These frames are in the middle of the conversation.
     for (let frameNumber = 3; frameNumber <= 6; frameNumber++) {
-      const filtersOf = (index: number): ConnectionFilters =>
-        index < 8 ? { down: cutBeforeFrame(frameNumber) } : {}
+      const filtersOf = (connectionIndex: number): ConnectionFilters =>
+        connectionIndex < 8 ? { down: cutBeforeFrame(frameNumber) } : {}
       const { resumes } = await withPosition(frameNumber, () => runConversation(filtersOf))
       expect(resumes).to.be.above(0)
     }
@@ -125,9 +123,9 @@ describe('faults: a conversation that is cut', function () {
       const firstCutOffset = Math.floor(totals.down * 0.7)
       // A resume has about 900 bytes in each direction.
       for (const offset of offsets(900, 30)) {
-        const filtersOf = (index: number): ConnectionFilters => {
-          if (index === 0) return { down: cutAfter(firstCutOffset) }
-          return index === 1 ? { [direction]: cutAfter(offset) } : {}
+        const filtersOf = (connectionIndex: number): ConnectionFilters => {
+          if (connectionIndex === 0) return { down: cutAfter(firstCutOffset) }
+          return connectionIndex === 1 ? { [direction]: cutAfter(offset) } : {}
         }
         const { connected } = await withPosition(offset, () => runConversation(filtersOf))
         expect(connected).to.equal(true)
@@ -159,8 +157,8 @@ describe('faults: slow networks', () => {
 
   it('let the client resume when each byte arrives alone and the connection is then cut', async () => {
     // The fifth frame is in the middle of the conversation.
-    const filtersOf = (index: number): ConnectionFilters =>
-      index === 0
+    const filtersOf = (connectionIndex: number): ConnectionFilters =>
+      connectionIndex === 0
         ? { up: byteByByte, down: cutBeforeFrame(5) }
         : { up: byteByByte, down: byteByByte }
     expect(await runConversation(filtersOf)).to.deep.equal({ connected: true, resumes: 1 })

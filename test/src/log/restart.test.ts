@@ -71,7 +71,7 @@ describe('journal: a broker that is killed', () => {
     await bob.lock('bob')
     const requestOfCarol = carol.lock('orders:42')
     await carol.lock('carol')
-    // The type of a session does not say that `once` of Node accepts the session.
+    // Node's `once` works with a session, but the types do not fit.
     const resumed = [alice, bob, carol].map((session) => once(session as never, 'resumed'))
     await kill()
     await start()

@@ -6,7 +6,7 @@
  * of its connection.
  */
 import { type BrokerLimits, type BrokerOptions, HoldfastError } from '@holdfast/server'
-import { settingsFrom, limits as table } from '@holdfast/server/internal'
+import { limits as limitRows, settingsFrom } from '@holdfast/server/internal'
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
 import { BrokerHarness } from '../server/harness.js'
@@ -64,8 +64,8 @@ describe('the limits of connections', () => {
     harness.say(newClient, { type: 'hello' })
     expect(newClient.heardOf('welcome')).to.have.length(1)
     crowd[1]!.drop()
-    // The broker has closed two connections whose sockets are still open. The broker counts neither
-    // connection, so the broker accepts another connection of the crowd.
+    // The broker has closed the third connection from 10.0.0.1 and `crowd[0]`. Their sockets are
+    // still open, but do not count. So the broker accepts another connection from 10.0.0.1.
     expect([crowd[0]!, session.socket, from('10.0.0.1')].map(closeOf)).to.deep.equal([
       '1013 quota exceeded: connections 3',
       '0 open',
@@ -236,12 +236,12 @@ describe('the limits of sessions', () => {
     expect(refusals.causes).to.deep.equal(['sessions_per_address'])
   })
 
-  it('close a session beyond messagesPerSecond after messageBurst', () => {
+  it('close a connection beyond messagesPerSecond when messageBurst is used up', () => {
     const { harness, refusals } = brokerWithLimits({ messagesPerSecond: 10, messageBurst: 3 })
     const client = harness.join()
     client.say(...many(1, 3, 'stats'))
     expect(client.socket.heardOf('stats')).to.have.length(3)
-    // After 100 ms, the client may send one more message of its 10 messages per second.
+    // At 10 messages per second, the client may send one more message after 100 ms.
     harness.environment.pass(100)
     client.say({ type: 'stats', id: 4 })
     expect(client.socket.heardOf('stats')).to.have.length(1)
@@ -358,10 +358,10 @@ describe('the limits of requests', () => {
     })
   }
 
-  it('refuse a request of a scope beyond deadlockVisits', () => {
+  it('refuse a request beyond deadlockVisits', () => {
     const { harness } = brokerWithLimits({ deadlockVisits: 2 })
-    // The last client waits for k0. Its holder waits for k1, whose holder waits for k2, and so on:
-    // the broker visits more than two waiting scopes.
+    // A scope is one task of a client. The last client waits for k0. Its holder waits for k1, whose
+    // holder waits for k2, and so on: the broker visits more than two waiting scopes.
     const clients = Array.from({ length: 4 }, () => harness.join())
     for (const [i, client] of clients.entries()) client.acquire(`k${i}`, { scope: 1 })
     for (const i of [0, 1, 2]) clients[i]!.lock(`k${i + 1}`, { scope: 1 })
@@ -375,24 +375,24 @@ describe('the limits of requests', () => {
 
   it('refuse a steal that would end more locks than stolenLocks, and end none of them', () => {
     const { harness } = brokerWithLimits({ stolenLocks: 3 })
-    // A steal of `crowd` ends three locks. A steal of `set` ends four: the two locks of the set and
-    // the two locks of the sharer.
+    // A steal of `crowd` ends three locks. A steal of `a` ends four: the set of `a` and `b`, which
+    // counts as two locks, and the two locks of the sharer.
     const holder = harness.join()
     for (let i = 0; i < 3; i++) holder.acquire('crowd', { mode: 'shared' })
-    holder.say({ type: 'lockAll', id: 4, items: [{ key: 'set', mode: 'shared' }, { key: 'b' }] })
+    holder.say({ type: 'lockAll', id: 4, items: [{ key: 'a', mode: 'shared' }, { key: 'b' }] })
     const sharer = harness.join()
-    for (let i = 0; i < 2; i++) sharer.acquire('set', { mode: 'shared' })
+    for (let i = 0; i < 2; i++) sharer.acquire('a', { mode: 'shared' })
     const stealer = harness.join()
     stealer.lock('crowd', { steal: true })
     expect(failuresIn(stealer.heard())).to.deep.equal([])
-    stealer.lock('set', { steal: true })
+    stealer.lock('a', { steal: true })
     const [failed] = failuresIn(stealer.heard())
     expect(failed).to.match(/^QUOTA_EXCEEDED the steal would end more than 3 locks, the maximum; /)
     expect(failed).to.match(/ \(stolenLocks\)$/)
-    expect([...harness.broker.table.keys.get('set')!.holders]).to.have.length(3)
+    expect([...harness.broker.table.keys.get('a')!.holders]).to.have.length(3)
   })
 
-  it('do not count a watch that replaces a watch with the same id for watchesPerSession', () => {
+  it('count a watch once for watchesPerSession if it replaces a watch with the same id', () => {
     const { harness } = brokerWithLimits({ watchesPerSession: 1 })
     const client = harness.join()
     client.say({ type: 'watch', id: 1, key: 'a' }, { type: 'watch', id: 1, key: 'b' })
@@ -413,7 +413,7 @@ describe('the options for limits', () => {
     for (const profile of ['private', 'public'] as const) {
       const defaults = settingsFrom({ profile }).limits
       expect(settingsFrom({ limits: defaults }).limits).to.deep.equal(defaults)
-      for (const [name, row] of Object.entries(table)) {
+      for (const [name, row] of Object.entries(limitRows)) {
         expect(defaults, name).to.have.property(name, row[profile])
       }
     }

@@ -161,7 +161,7 @@ describe('the settings of holdfast serve', () => {
     {
       problem: 'a misspelt variable',
       env: { HOLDFAST_HOTS: 'x' },
-      pattern: /HOLDFAST_HOTS is not a setting: did you mean HOLDFAST_HOSTS?\?$/,
+      pattern: /HOLDFAST_HOTS is not a setting: did you mean HOLDFAST_(HOST|HOSTS)\?$/,
     },
     {
       problem: 'an invalid variable',
@@ -222,8 +222,9 @@ describe('the settings of holdfast serve', () => {
   ]
   for (const { problem, args = [], env = {}, config, pattern } of invalidSettings) {
     it(`are refused with one message and exit code 78: ${problem}`, async () => {
-      const file = config === undefined ? [] : ['--config', scratch(stage).write('c.json', config)]
-      const { code, err, out } = await check([...args, ...file], env)
+      const configFlags =
+        config === undefined ? [] : ['--config', scratch(stage).write('c.json', config)]
+      const { code, err, out } = await check([...args, ...configFlags], env)
       expect(err).to.have.length(1)
       expect(err[0])
         .to.match(/^holdfast: /)
@@ -232,7 +233,7 @@ describe('the settings of holdfast serve', () => {
     })
   }
 
-  it('are refused with one message and exit code 78: a cell beyond the count', async () => {
+  it('are refused with one message and exit code 78: a cell number above the number of cells', async () => {
     const { code, err } = await Holdfast.run(stage, ['serve', '--check', '--cell', '5/4'])
     expect([code, ...err]).to.deep.equal([
       78,

@@ -36,10 +36,12 @@ export function conformanceSuite(target: () => Promise<Target>): void {
     started ??= target()
     return started
   }
-  const lockGroups = [locking, once, holding, electing]
   for (const group of [
     connecting,
-    ...lockGroups,
+    locking,
+    once,
+    holding,
+    electing,
     looking,
     resuming,
     repeating,

@@ -1,9 +1,9 @@
 /**
  * Tests a connection of the broker: its first message (`hello`), its frames and messages, invalid
- * input, and `ack`. By an `ack`, the broker tells how many messages it has received. The fake clock
- * of the broker begins at 1,000 ms. The lease is the time that the broker keeps a session without a
- * message of its client. The grace is the time that a session outlives its connection. A fence is
- * the number of a grant, which rises with every grant.
+ * input, and `ack`. By an `ack`, the broker tells how many messages it has received. The `ack` of a
+ * client confirms answers. The fake clock of the broker begins at 1,000 ms. The lease is the time
+ * that the broker keeps a session without a message of its client. The grace is the time that a
+ * session outlives its connection. A fence is the number of a grant, which rises with every grant.
  */
 import { brokerFeatures, brokerVersion } from '@holdfast/server/internal'
 import type { Welcome } from '@holdfast/shared'
@@ -303,6 +303,7 @@ describe('connection: an ack', () => {
       other.socket.say({ type: 'lock', id: 1, key: 'held' })
       const client = harness.join({ lease: 6_000 })
       client.socket.say(message)
+      // The pong makes the broker set the time of the next ping again.
       client.socket.say({ type: 'pong', n: 0 })
       harness.environment.endTurn()
       client.heard()

@@ -35,7 +35,7 @@ function holderAndWaiter(hello = {}): {
 }
 
 describe('leaving: a bye', () => {
-  it('releases the locks in the same turn, for any grace, and closes with 1000', () => {
+  it('releases the locks in the same turn in spite of a grace, and closes with 1000', () => {
     const { holder, waiter } = holderAndWaiter({ grace: 'lease' })
     holder.say({ type: 'bye' })
     expect(isGranted(waiter)).to.equal(true)
@@ -73,6 +73,7 @@ describe('leaving: a connection that a draining broker closes', () => {
 
   it('releases its locks as soon as the client has answered the close', () => {
     const { harness, holder, waiter } = dismissedHolderAndWaiter()
+    // The client answers within the second after which the broker terminates the socket.
     harness.environment.pass(999)
     holder.socket.drop()
     harness.environment.endTurn()
@@ -188,7 +189,7 @@ describe('leaving: a silent client', () => {
     expect(isGranted(waiter)).to.equal(true)
   })
 
-  it('renews its lease by any message', () => {
+  it('renews its lease by a pong', () => {
     const { harness, holder } = holderAndWaiter({ lease: 6_000 })
     harness.environment.pass(5_000)
     holder.say({ type: 'pong', n: 7 })
@@ -215,7 +216,6 @@ describe('leaving: a silent client', () => {
   })
 
   it('gets no ack after the broker has submitted the end of the session to the command log', () => {
-    // The command log is slow: it has not applied the end of the session yet.
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log)
     const socket = harness.connectWithHello({ lease: 2_000, grace: 'lease' })
@@ -223,6 +223,7 @@ describe('leaving: a silent client', () => {
     harness.environment.endTurn()
     expect(socket.heardOf('welcome')).to.have.length(1)
     harness.environment.pass(2_000)
+    // The slow command log has not applied the end of the session yet.
     harness.say(socket, { type: 'pong', n: 1 })
     expect(socket.heardOf('ack')).to.deep.equal([])
     deliver()

@@ -1,8 +1,8 @@
 /**
  * Tests the formula for the expiry margin. A client relies on periods that the clock of the broker
- * measures, such as a lease or a ttl. Because clocks differ, the client ends each period earlier,
- * by this margin. The margin is 2 % of the period, but at least 50 ms and at most 10 % of the
- * period. The formula adds 1 ms for rounding.
+ * measures, such as a lease or a ttl. The rates of the two clocks may differ by 1 %. So the client
+ * ends each period by this margin before 99 % of the period have passed. The margin is 2 % of the
+ * period, but at least 50 ms and at most 10 % of the period. The formula adds 1 ms for rounding.
  */
 import { expiryMargin, safeDuration, slowestClockRate } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -33,12 +33,12 @@ describe('shared: the expiry margin', () => {
     expect(safeDuration(200 + 10_000, 10_000)).to.equal(10_200 * slowestClockRate - 201)
   })
 
-  it('is above 0, and leaves a part of every period of at least 10 ms', () => {
+  it('is above 0, and does not use up a period that has 10 ms or more', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 2 ** 31 - 1 }), (ms) => {
         expect(expiryMargin(ms)).to.be.greaterThan(0)
         expect(safeDuration(ms)).to.be.below(ms)
-        // The ms for rounding may use up a shorter period.
+        // The 1 ms for rounding may use up a shorter period.
         if (ms >= 10) expect(safeDuration(ms)).to.be.greaterThan(0)
       }),
       runs(200, 5_000),

@@ -1,8 +1,8 @@
 /**
  * An oracle (a check of a simulated run) of gradual snapshots, which a broker reads in small parts
- * between its commands. The oracle makes one gradual snapshot of the lock table after the other,
- * and reads a few items after each command. Each snapshot must equal the table at the moment when
- * the snapshot began.
+ * between its commands. The oracle makes gradual snapshots of the lock table, one at a time, and
+ * reads a few items after each command. Each snapshot must equal the table at the moment when the
+ * snapshot began.
  */
 import type { SnapshotItem } from '@holdfast/server/core'
 import { ItemDigest, type StateMachine, type StateSnapshot } from '@holdfast/server/internal'
@@ -15,7 +15,7 @@ interface SnapshotUnderWay {
   readonly snapshot: StateSnapshot
   readonly items: Iterator<SnapshotItem>
   readonly read: SnapshotItem[]
-  /** The items of a snapshot that began at the same moment, and that the oracle read completely. */
+  /** The items of the table when the snapshot began. */
   readonly expected: string
 }
 

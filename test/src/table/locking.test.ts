@@ -1,8 +1,8 @@
 /**
- * Lock and unlock: which requests are granted, queued and refused, and that an unused key leaves
- * nothing in the table. A `TableDriver` applies commands to a lock table and returns the effects as
- * short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
- * fence 2. A fence numbers a grant.
+ * Tests which requests for locks the table grants, queues and refuses, and tests unlocks. An unused
+ * key must leave nothing in the table. A `TableDriver` applies commands to a lock table and returns
+ * the effects as short texts: `granted b#1 k f2` means that request 1 of session `b` got the key
+ * `k` with the fence 2. A fence numbers a grant.
  */
 import { restore } from '@holdfast/server/core'
 import { maxHoldersNamed } from '@holdfast/shared'
@@ -11,7 +11,7 @@ import { plainEffect } from './plainValues.js'
 import { TableDriver } from './tableDriver.js'
 
 describe('table: a command of a newer version', () => {
-  it('is an error, because a table that skips a command differs from other tables', () => {
+  it('is an error, because a table that skips a command differs from the tables of other brokers', () => {
     const apply = () => new TableDriver().table.apply({ type: 'later', at: 0 } as never)
     expect(apply).to.throw('unknown type "later": update Holdfast')
   })
@@ -169,6 +169,7 @@ describe('table: timeout 0', () => {
     driver.open('a', { name: 'worker' })
     driver.open('b')
     // The driver gives this command the time 1,002, because its first command has the time 1,000.
+    // The time of the next command is not in the answer.
     driver.lock('a', 'k', { metadata: '"why"' })
     const effects = driver.table.apply({
       type: 'lock',
