@@ -1,8 +1,7 @@
 /**
- * The rules for source files that the tools of the project do not have: the sources of time,
- * randomness and output, the names in files for browsers, the comment at the start of each file,
- * and the length of lines. Biome checks the length of files and functions, and dependency-cruiser
- * checks imports.
+ * The rules that no tool checks in source files: the sources of time, randomness and output, the
+ * names in files for browsers, the comment at the start of each file, and the length of lines.
+ * Biome checks the length of files and functions, and dependency-cruiser checks imports.
  */
 import type { SourceFile } from './repository.js'
 import { syntaxOf } from './syntax.js'
@@ -23,8 +22,9 @@ interface Ban {
 }
 
 /**
- * Names that give a program time, randomness or a later turn of the event loop. `Math` without a
- * member is banned, because a program can destructure `random` from it.
+ * Names that give a program time, randomness or a later turn of the event loop, and names that lead
+ * to such names, such as `eval`. `Math` without a member is banned, because a program can
+ * destructure `random` from `Math`.
  */
 const timeAndRandomness: Ban = {
   all: [
@@ -66,8 +66,8 @@ export const pureCore: Rule = (files) => {
 }
 
 /**
- * Only one file of the command line prints, because this file escapes control characters and checks
- * for errors.
+ * Only one file of the command line prints, because this file escapes control characters and throws
+ * if a write fails.
  */
 export const oneOutput: Rule = (files) =>
   within(files, 'server/src/cli/')
@@ -80,7 +80,7 @@ export const oneOutput: Rule = (files) =>
         ),
     )
 
-/** Each package gets time and randomness in one place, which passes them to the other files. */
+/** In each package, only the platform files read time and randomness, and pass both on. */
 export const oneClock: Rule = (files) => {
   const platform = [
     'server/src/platform/environment.ts',
@@ -149,7 +149,7 @@ function breach(file: SourceFile, line: number, problem: string): Breach {
   return `${file.path}:${line}: ${problem}`
 }
 
-/** The number of the first line that contains the text. */
+/** The number of the first line that contains the part. */
 function lineOf({ text }: SourceFile, part: string): number {
   return text.slice(0, text.indexOf(part)).split('\n').length
 }

@@ -36,7 +36,7 @@ export interface ElectionHistory {
 /**
  * Returns the violations in what observers saw:
  *
- * - The candidate that led with a fence had sent the value that observers see with this fence.
+ * - If an observer sees a value with a fence, the leader with this fence had sent this value.
  * - An observer sees rising fences, and the values of one leadership in the order of publication.
  * - A leader has given up before an observer sees a later leader, or sees that no session leads.
  */
@@ -72,7 +72,7 @@ function isBefore(a: Publication | undefined, b: Publication | undefined): boole
   return a !== undefined && b !== undefined && a.publishedAt < b.publishedAt
 }
 
-/** The values that the candidates published, by value, and the leaders, by fence. */
+/** Finds the publication of a value and the leader with a fence. */
 class PublishedValues {
   readonly #byValue: ReadonlyMap<string, Publication>
   readonly #leaders: ReadonlyMap<number, string>
@@ -101,16 +101,16 @@ class PublishedValues {
     if (ownFence === fence) return undefined
     const leader = this.#leaders.get(fence)
     if (leader !== undefined) return `with which ${leader} led, but ${process} published it`
-    // The candidate never received this grant. Its campaign may have been granted again later.
+    // No candidate received the grant with this fence. `process` may have received a later grant.
     const canBeEarlierGrant = ownFence === undefined || fence < ownFence
     return canBeEarlierGrant ? undefined : `but ${process} published it with fence ${ownFence}`
   }
 }
 
 /**
- * Returns a function that checks whether all leaderships up to a fence had ended at a time. If the
- * leadership that ended last had not ended then, the function returns a list with a text about it;
- * otherwise an empty list.
+ * Returns a function of a fence and a time. This function returns an empty list if all leaderships
+ * up to the fence had ended at the time. Otherwise the list has one text, about the leadership that
+ * ended last.
  */
 function unendedLeadershipsOf(tenures: readonly Tenure[]): (fence: number, at: bigint) => string[] {
   const byFence = [...tenures].sort((a, b) => a.fence - b.fence)

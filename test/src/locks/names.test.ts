@@ -63,11 +63,11 @@ describe('names of session.locks', () => {
     )
   })
 
-  it('may have at least 100 UTF-16 units of any kind, and are refused if their key would be too long', async () => {
+  it('may be any 101 UTF-16 units, and are refused if their key would be too long', async () => {
     // A key has at most 512 bytes in UTF-8: the prefix has 6 bytes, and each escape has 5.
     expect(isKey(keyForName('\uD800'.repeat(101)))).to.equal(true)
     const { sessions } = await stage.brokerWithSessions('one')
-    // 513, 516 and 513 bytes.
+    // With the prefix, the keys would have 519, 516 and 519 bytes.
     for (const longName of ['x'.repeat(513), '\0'.repeat(102), '锁'.repeat(171)]) {
       expect(keyForName(longName)).to.equal(undefined)
       const error = await sessions[0]!.locks.request(longName, () => {}).catch((e: Error) => e)

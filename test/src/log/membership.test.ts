@@ -98,7 +98,7 @@ describe('brokers that share a log, on real sockets', () => {
   })
 
   it('accept a broker again that was cut off from the log, and its client resumes', async () => {
-    const [a, b, c] = await threeBrokers()
+    const [a] = await threeBrokers()
     const session = await stage.session(a.url, { grace: 'lease', reconnect })
     const lock = await session.lock('k')
     // The client emits `jeopardy` when it loses the broker and may lose its locks.
@@ -109,8 +109,7 @@ describe('brokers that share a log, on real sockets', () => {
     a.source.mend()
     await resumed
     expect(lock.held).to.equal(true)
-    const counts = [a, b, c].map(({ broker }) => broker.query().heldCount)
-    expect(counts[0]).to.equal(1)
+    expect(a.broker.query().heldCount).to.equal(1)
   })
 
   it('grant no lock twice and lose no request while sessions move between brokers', async () => {

@@ -17,7 +17,7 @@ export function slowLog(): { log: Log; deliver: (count?: number) => void; pendin
   const log: Log = {
     start: (newStateMachine) => {
       stateMachine = newStateMachine
-      // The start takes no time, so there is no promise.
+      // No promise, because this log starts at once.
       return undefined
     },
     submit: (command) => {

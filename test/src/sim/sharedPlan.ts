@@ -17,8 +17,8 @@ export const logFaultKinds = [
 ] as const
 
 /**
- * `dropFromLog`: an entry does not reach one broker. This fault is not in the list above, because
- * its random number is drawn last, so that earlier seeds without the fault keep their worlds.
+ * `dropFromLog`: an entry does not reach one broker. This fault is newer than the list above and
+ * drawn last. So a seed that does not draw this fault still gives the same world as before.
  */
 export type LogFaultKind = (typeof logFaultKinds)[number] | 'dropFromLog'
 
@@ -42,10 +42,9 @@ export interface SharedPlan extends AppendFaults {
   readonly deadMs: number
   /** The number of entries between two snapshots. */
   readonly snapshotEntries: number
-  /**
-   * The shortest latency from a broker to the log, and the longest random addition to it, in ms.
-   */
+  /** The shortest latency from a broker to the log, in ms. */
   readonly latencyMs: number
+  /** The longest random addition to `latencyMs`, in ms. */
   readonly jitterMs: number
   /** The weight of each kind of fault: its relative frequency. */
   readonly faults: Readonly<Record<LogFaultKind, number>>
@@ -64,8 +63,8 @@ export interface SharedPlan extends AppendFaults {
 /** Draws the log and the faults of a world with several brokers. */
 export function planShared(random: Random, brokers: number, plan: Plan): SharedPlan {
   const isFaultless = Object.values(plan.faults).every((weight) => weight === 0)
-  // Half of the worlds do not have the fault at all.
-  const rareProbability = () => (isFaultless ? 0 : random.pick([0, 0, 0.02, 0.2]))
+  // The probability of one kind of append fault, which half of the worlds do not have.
+  const appendFaultProbability = () => (isFaultless ? 0 : random.pick([0, 0, 0.02, 0.2]))
   const probability = isFaultless ? 0 : random.pick([0.2, 0.4, 0.6])
   const faults = { ...zeroLogFaultWeights }
   for (const kind of logFaultKinds) if (random.chance(probability)) faults[kind] = 1
@@ -76,9 +75,9 @@ export function planShared(random: Random, brokers: number, plan: Plan): SharedP
     snapshotEntries: random.pick([20, 60, 200, 2_000]),
     latencyMs: random.pick([0.2, 2, 20]),
     jitterMs: random.pick([0, 1, 20]),
-    silent: rareProbability(),
-    failing: rareProbability(),
-    doubled: rareProbability(),
+    silent: appendFaultProbability(),
+    failing: appendFaultProbability(),
+    doubled: appendFaultProbability(),
     faults,
     // With tight buffers, a broker may disconnect even the clients that faults spare.
     spared: random.chance(0.4) && !plan.hasTightBuffers ? random.int(0, brokers - 1) : undefined,

@@ -98,7 +98,7 @@ describe('table: gradual snapshots', () => {
     fc.assert(propertyOf(GradualSnapshot), { ...runs(60, 4_000), endOnFailure: true })
   })
 
-  // Kept results are rare in the histories, so a separate test below checks them.
+  // The list omits kept results, because they are rare in the histories. A test below checks them.
   for (const [name, Snapshot] of [
     [
       'sessions',
@@ -121,7 +121,7 @@ describe('table: gradual snapshots', () => {
   ] as const) {
     it(`the test above notices a snapshot that does not copy ${name} before their change`, function () {
       this.timeout(300_000)
-      // Many runs, of which one suffices, so that the test does not depend on the seed.
+      // Only one run must fail. So many runs contain a failing one with every seed.
       const { failed } = fc.check(propertyOf(Snapshot), { numRuns: 2_000, endOnFailure: true })
       expect(failed).to.equal(true)
     })
@@ -190,8 +190,8 @@ describe('table: gradual snapshots', () => {
     // Reads a few items, so the snapshot ends amid the keys.
     readUpTo(4, snapshot.items(), [])
     snapshot.end()
-    // The eleventh key.
     driver.lock('a', 'later')
+    // Eleven keys: the list of the keys contains no bookmark of the ended snapshot.
     expect(driver.table.keys.size).to.equal(11)
     expect([...driver.table.keys.values()].length).to.equal(11)
     expect(textOf(new GradualSnapshot(driver.table).items())).to.equal(textOf(dump(driver.table)))

@@ -25,7 +25,8 @@ interface History {
  * `commands`.
  */
 function runHistory(steps: readonly Step[], commands: Command[] = []): History {
-  // One command grants at most two waiters, so that the histories contain unfinished keys.
+  // One command grants at most two waiters. If more waiters can be granted, the key is unfinished,
+  // and a later command grants the others.
   const tableAndModel = new TableAndModel(2)
   const commandMaker = new CommandMaker()
   const effects: PlainEffect[] = []
@@ -95,9 +96,9 @@ describe('table: random histories compared with the model', () => {
       // A quick run ends at the first history with which every kind was seen.
       if (!isFullRun && expectedKinds.every((kind) => counts.has(kind))) break
     }
-    // A kind is rare in a quick run if it is missing, and in a full run if it comes up to 3 times.
-    const rareCount = count(0, 3)
-    const rare = expectedKinds.filter((kind) => (counts.get(kind) ?? 0) <= rareCount)
+    // A quick run fails if a kind is missing, and a full run if a kind occurs at most 3 times.
+    const maxRareCount = count(0, 3)
+    const rare = expectedKinds.filter((kind) => (counts.get(kind) ?? 0) <= maxRareCount)
     expect(rare, 'kinds that are missing or rare').to.deep.equal([])
   })
 })
@@ -123,8 +124,9 @@ function describeEffect(effect: PlainEffect): string {
 }
 
 /**
- * The kinds of every command, and of every effect with its reason or its answer. A grant comes
- * `late` if its request waited.
+ * The kinds of every command, and of every effect with its reason or its answer. A `repeat` is an
+ * answer that the table does not store: a stored answer again, or a refusal. A grant comes `late`
+ * if its request waited.
  */
 const expectedKinds = [
   ...[

@@ -1,9 +1,10 @@
 /**
  * Explores a small world: a table with a few sessions, and the commands to try in each state.
  *
- * The orders of the commands form a tree, which the search visits breadth first. If two orders lead
- * to the same state, all later commands have the same effects after both orders. Therefore the
- * search continues from each state only once.
+ * A path is a list of commands in order. The paths form a tree, which the search visits breadth
+ * first. After each command, the search compares the table with its model. If two paths lead to the
+ * same state, all later commands have the same effects after both paths. Therefore the search
+ * continues from each state only once.
  */
 import { createHash } from 'node:crypto'
 import type { Command } from '@holdfast/server/core'
@@ -12,8 +13,8 @@ import { TableAndModel } from './tableAndModel.js'
 
 export interface World {
   /**
-   * The largest number of waiters that one command grants. The default is larger than any queue
-   * here.
+   * The largest number of waiters that one command grants. The default is larger than any queue of
+   * these worlds.
    */
   readonly grantsPerCommand?: number
   /** The commands that create the sessions. */
@@ -23,13 +24,13 @@ export interface World {
 }
 
 export interface ExplorationResult {
-  /** The number of different states that were reached before the last command of an order. */
+  /** The number of different states that were reached before the last command of a path. */
   readonly states: number
   /** The number of commands that were tried and compared. */
   readonly commandCount: number
 }
 
-/** Tries every order of up to `depth` commands. */
+/** Tries every path of up to `depth` commands. */
 export function explore(world: World, depth: number): ExplorationResult {
   // The set contains digests, because the states themselves would take gigabytes.
   const seenStates = new Set<string>()

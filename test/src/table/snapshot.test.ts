@@ -50,7 +50,7 @@ describe('table: snapshots', () => {
     fc.assert(property, { ...runs(25, 2_000), endOnFailure: true })
   })
 
-  it('the snapshot of an empty table has only the header item: the fence, and whether the table is quiet', () => {
+  it('the snapshot of an empty table has only the header item: the fence, and whether the quiet start lasts', () => {
     const items = [...dump(new LockTable())]
     expect(items).to.deep.equal([{ item: 'table', fence: 0, quiet: false }])
   })
