@@ -93,7 +93,7 @@ describe('upgrade: a broker with its own port', () => {
     }
   })
 
-  it('accepts headers up to the limit of Node, and answers larger ones with 431 and the reason', async () => {
+  it('accepts headers up to the limit of Node, and answers larger headers with 431 and the reason', async () => {
     const withCookie = (bytes: number) => upgradeHead('/', { cookie: 'x'.repeat(bytes) })
     expect(await statusOf(port, withCookie(15_000))).to.match(/^HTTP\/1\.1 101 /)
     expect(await answerTo(port, withCookie(17_000))).to.deep.equal([
@@ -106,10 +106,10 @@ describe('upgrade: a broker with its own port', () => {
     const limits = { connectionsPerSecondPerAddress: 1, connectionsPerSecond: 2 }
     const options = { allowUnauthenticated: true, trustedProxies: ['127.0.0.1'], limits }
     const rateLimited = createBroker(options)
-    const byDefault = createBroker()
+    const defaultBroker = createBroker()
     const [{ port: limitedPort }, { port: defaultPort }] = [
       await rateLimited.listen({ port: 0 }),
-      await byDefault.listen({ port: 0 }),
+      await defaultBroker.listen({ port: 0 }),
     ]
     const from = (address: string) => upgradeHead('/', { 'x-forwarded-for': address })
     // This upgrade uses up the limit of its address.
@@ -150,7 +150,7 @@ describe('upgrade: a broker with its own port', () => {
         expect(body).to.match(reason)
       }
     } finally {
-      await Promise.all([rateLimited.close(), byDefault.close()])
+      await Promise.all([rateLimited.close(), defaultBroker.close()])
     }
   })
 

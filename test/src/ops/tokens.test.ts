@@ -64,7 +64,7 @@ describe('a token file', () => {
     }
   })
 
-  it('is read again when it changes, and keeps its last valid state after an invalid change', async () => {
+  it('is read again when it changes, and an invalid change leaves the tokens as they were', async () => {
     const files = scratch(stage)
     const path = files.write('tokens', tokenLine('old', 'ann'))
     const faults: string[] = []
@@ -87,7 +87,7 @@ describe('a token file', () => {
     [`\n${'0'.repeat(64)} ann look *`, /Line 2 .* the valid names are all, everyday, lock/],
   ]
   for (const [text, pattern] of invalidFiles) {
-    it(`cannot contain "${text.trim().slice(0, 16)}…", and the error does not show this text`, () => {
+    it(`cannot contain "${text.trim().slice(0, 16)}…", and the error shows no token`, () => {
       const path = scratch(stage).write('tokens', text)
       let message = ''
       try {
@@ -102,7 +102,10 @@ describe('a token file', () => {
   }
 
   const invalidLines: [string, Parameters<typeof tokenLine>][] = [
-    ['a key with a space, whose rest would be another key', ['t', 'ann', ['lock'], ['orders: *']]],
+    [
+      'a key with a space, because the text after the space would be another key',
+      ['t', 'ann', ['lock'], ['orders: *']],
+    ],
     ['an empty key, which would be every key', ['t', 'ann', ['lock'], ['']]],
     ['no keys, which would be every key', ['t', 'ann', ['lock'], []]],
     ['no operations, because the next word would be read as operations', ['t', 'ann', [], ['all']]],

@@ -30,13 +30,15 @@ const maxUnreadBytes = (32 + 1) * 1024
 class Peer {
   /** The frames and other events that the broker's listener got, in order. */
   readonly heard: string[] = []
+  /** The broker's WebSocket. */
   readonly socket: Socket
+  /** The fake TCP socket under {@link socket}. */
   readonly raw: Duplex
   /** Called after each event except `close`. */
   onHeard: () => void = () => {}
   /** The bytes that the broker has written. */
   written = ''
-  /** Whether writes stay open, as when the client does not read. */
+  /** Whether the broker's writes do not end, as when the client does not read. */
   isBlocked = false
   /** The callbacks of the writes that have not ended. */
   #blocked: (() => void)[] = []
@@ -110,7 +112,7 @@ class Peer {
     this.raw.push(encodeFrame(frame(0x89, data)))
   }
 
-  /** Ends all writes. */
+  /** Lets all writes end. */
   unblock(): void {
     this.isBlocked = false
     for (let done = this.#blocked.shift(); done; done = this.#blocked.shift()) done()
@@ -232,7 +234,7 @@ describe('a WebSocket of the broker', () => {
     expect(peer.written).to.equal('\u008a\u0005three\u008a\u0004four')
   })
 
-  it('answers no ping while the client does not read, and then only the newest ping', async () => {
+  it('answers no ping while its buffer is full, and afterwards only the newest of these pings', async () => {
     const peer = new Peer()
     peer.isBlocked = true
     for (let i = 0; i < 1_000; i++) {

@@ -24,8 +24,8 @@ export class GoodClient {
   readonly #name: string
   /** The pairs under way, each represented by the time of its lock request. */
   readonly #pending = new Set<number>()
-  /** When the last message that the broker has answered was sent. */
-  #confirmedAt = performance.now()
+  /** When the client sent the newest message that the broker has answered. */
+  #confirmedSentAt = performance.now()
   #latencies = new Latencies()
   #pairs = 0
   /** How the client lost its session or its lock; undefined while the client has lost neither. */
@@ -50,7 +50,7 @@ export class GoodClient {
           : reject(new Error('A good client was not granted its first lock')),
       )
     })
-    client.#confirmedAt = performance.now()
+    client.#confirmedSentAt = performance.now()
     return client
   }
 
@@ -62,7 +62,7 @@ export class GoodClient {
   /** Starts another pair, on a key that no other client uses. */
   startPair(): void {
     const requestedAt = performance.now()
-    if (requestedAt - this.#confirmedAt > safeLeaseMs) this.#lose('no answer within its lease')
+    if (requestedAt - this.#confirmedSentAt > safeLeaseMs) this.#lose('no answer within its lease')
     if (this.lost !== undefined) return
     this.#pending.add(requestedAt)
     this.#session.lock(`${this.#name}:${++this.#pairs % keyCount}`, ({ type, fence }) => {
@@ -72,9 +72,9 @@ export class GoodClient {
         this.#lose('refused')
         return
       }
-      const unlockedAt = performance.now()
+      const unlockSentAt = performance.now()
       this.#session.unlock(fence, () => {
-        this.#confirm(unlockedAt)
+        this.#confirm(unlockSentAt)
         this.#pending.delete(requestedAt)
         this.#latencies.record(performance.now() - requestedAt)
       })
@@ -95,9 +95,9 @@ export class GoodClient {
 
   #confirm(sentAt: number): void {
     // A response does not restore a session that the client already regards as lost.
-    if (performance.now() - this.#confirmedAt > safeLeaseMs)
+    if (performance.now() - this.#confirmedSentAt > safeLeaseMs)
       this.#lose('no answer within its lease')
-    this.#confirmedAt = Math.max(this.#confirmedAt, sentAt)
+    this.#confirmedSentAt = Math.max(this.#confirmedSentAt, sentAt)
   }
 
   #lose(reason: string): void {

@@ -1,6 +1,6 @@
 /**
  * The peer etcd, through the package `etcd3`. The package cannot wait for a held key, so these
- * clients poll. (The fence of a lock is undefined, because the locks of the package have none.)
+ * clients poll. The locks of the package have no fence (number of the grant).
  *
  * The peer has two configurations. The first uses the locks of the package, and each lock makes a
  * lease of etcd. The second uses one transaction for each lock, and one lease for all locks of a
@@ -110,10 +110,10 @@ const server: ProgramServer = {
   program: 'etcd',
   debianPackage: 'etcd-server',
   args: (port, folder) => {
-    const clients = `http://127.0.0.1:${port}`
+    const clientUrl = `http://127.0.0.1:${port}`
     return [
-      ...['--data-dir', folder, '--listen-client-urls', clients],
-      ...['--advertise-client-urls', clients, '--listen-peer-urls', 'http://127.0.0.1:0'],
+      ...['--data-dir', folder, '--listen-client-urls', clientUrl],
+      ...['--advertise-client-urls', clientUrl, '--listen-peer-urls', 'http://127.0.0.1:0'],
       ...['--log-level', 'info'],
     ]
   },

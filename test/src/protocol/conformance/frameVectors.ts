@@ -1,8 +1,8 @@
 /**
  * Sends the vectors over a socket. A vector is a frame with the expected reaction of a broker. One
  * client sends the frame, which may be invalid. If `when` is `first`, the frame is the first of its
- * connection. The broker must react as the vector expects, no other lock may change, and another
- * client, the bystander, must receive nothing.
+ * connection. The broker must react as the vector expects. Unless the broker accepts a request for
+ * locks, no lock may change. Another client, the bystander, must keep its lock and receive nothing.
  */
 import { expect } from 'chai'
 import { textOf, titleOf, type Vector, vectorFiles } from '../vectors.js'
@@ -35,7 +35,7 @@ async function tryVector(stage: Stage, vector: Vector): Promise<void> {
   else await expectOutcome(sender, vector)
   const { accepted = [] } = vector.expect
   const stateAfter = await queryAll(bystander, {})
-  // Only an accepted request for locks may change the held locks, and only the locks of the sender.
+  // An accepted request for locks may change the locks of the sender. Other frames change no lock.
   const isLockRequest = lockRequests.some((type) => accepted.includes(type))
   if (!isLockRequest) expect(stateAfter).to.deep.equal(stateBefore)
   expect(stateAfter.held.map((lock) => lock.key)).to.include(key)
@@ -45,16 +45,16 @@ async function tryVector(stage: Stage, vector: Vector): Promise<void> {
 /**
  * Sends the frame of a vector.
  *
- * @param token The token of the broker to test, if it needs a token.
+ * @param tokenField The token for the broker to test; empty if this broker needs no token.
  */
-function say(sender: Peer, vector: Vector, token: { token?: string }): void {
+function say(sender: Peer, vector: Vector, tokenField: { token?: string }): void {
   const text = textOf(vector)
   if (text === undefined) {
     const { bytes, binary } = vector
     sender.sayBytes(Buffer.from(bytes ?? binary ?? '', 'hex'), binary !== undefined)
-  } else if (vector.expect.accepted?.includes('hello') && token.token !== undefined) {
-    // A broker may require a token, so this adds the token to each `hello` that it must accept.
-    sender.sayText(JSON.stringify({ ...(JSON.parse(text) as object), ...token }))
+  } else if (vector.expect.accepted?.includes('hello') && tokenField.token !== undefined) {
+    // If the broker requires a token, a `hello` that the broker must accept needs the token.
+    sender.sayText(JSON.stringify({ ...(JSON.parse(text) as object), ...tokenField }))
   } else {
     sender.sayText(text)
   }

@@ -3,8 +3,8 @@
  * before. The broker never runs two requests with one id. The broker sends the stored answer of the
  * first request again, or nothing while the first request waits, or `failed` with BAD_MESSAGE.
  *
- * A fence is the number of a grant. A set is a lock on several keys, and a scope is one task of a
- * session. A peer is a client without the client library.
+ * A fence is the number of a grant. A scope is one task of a session. A peer is a client without
+ * the client library.
  */
 import type { ClientMessage } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -14,8 +14,8 @@ import type { Stage } from './stage.js'
 type Request = Extract<ClientMessage, { id: number }>
 type RequestType = Exclude<Request['type'], 'query' | 'watch' | 'stats' | 'auth'>
 
-/** The types whose requests count as one type when an id is repeated. */
-const groups: readonly (readonly RequestType[])[] = [
+/** The types of one group count as one type when an id is repeated. */
+const typeGroups: readonly (readonly RequestType[])[] = [
   ['lock', 'lockAll', 'campaign', 'once'],
   ['unlock', 'complete'],
   ['upgrade'],
@@ -26,11 +26,11 @@ const groups: readonly (readonly RequestType[])[] = [
   ['revoke'],
   ['barrier'],
 ]
-const types = groups.flat()
+const types = typeGroups.flat()
 /** The types whose requests may wait. */
 const waitingTypes = ['lock', 'lockAll', 'campaign', 'once', 'upgrade', 'barrier'] as const
 
-/** Makes the first request of a type. */
+/** Makes a request of a type. */
 type MakeRequest = (stage: Stage, id: number, fence: number) => Request
 
 const requestOfType: { readonly [T in RequestType]: MakeRequest } = {
@@ -65,7 +65,7 @@ async function fenceFor(type: RequestType, peer: Peer, stage: Stage): Promise<nu
 
 /** Whether the broker takes requests of these two types with one id for the same request. */
 function areSameType(a: RequestType, b: RequestType): boolean {
-  return groups.some((group) => group.includes(a) && group.includes(b))
+  return typeGroups.some((group) => group.includes(a) && group.includes(b))
 }
 
 /** Defines the tests of repeated ids. */

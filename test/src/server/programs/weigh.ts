@@ -1,7 +1,7 @@
 /**
- * The child process of `memory.test.ts`, which needs `--expose-gc`. For each kind of data, the
- * process fills a broker with this data. The process prints the bytes that the broker's memory
- * account counts, and the bytes by which the heap grew. A fence is the number of a grant.
+ * The child process of `memory.test.ts`. Needs `--expose-gc`. For each kind of data, the process
+ * fills a broker with this data. The process prints the bytes that the broker's memory account
+ * counts, and the bytes by which the heap grew. A fence is the number of a grant.
  */
 import { BrokerHarness, type Client } from '../harness.js'
 
@@ -40,7 +40,7 @@ function usedHeap(): number {
  */
 function measure(name: string, prepare: (harness: BrokerHarness) => () => unknown): Measurement {
   // The first run is not measured, because code that runs for the first time needs memory itself.
-  // The variable keeps its broker alive: the collection of that broker would distort the figures.
+  // `warmUp` keeps the first broker alive: the collection of this broker would distort the figures.
   const warmUp = prepare(new BrokerHarness())
   warmUp()
   const harness = new BrokerHarness()
@@ -110,7 +110,7 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
     },
   ],
   [
-    'requests for one key each',
+    'requests that wait, each for another key',
     (harness) => {
       const [client, other] = [harness.join(), harness.join()]
       sayAll(other, 5_000, (i) => ({ type: 'lock', id: i + 1, key: `k${i}` }))
