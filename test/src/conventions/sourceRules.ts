@@ -85,9 +85,7 @@ export const oneClock: Rule = (files) => {
   const platform = [
     'server/src/platform/environment.ts',
     'server/src/cli/',
-    'client/src/platform/environment.ts',
     'client/src/platform/',
-    'client/src/platform/webSocket/',
     'server/src/dashboard/pageEnvironment.ts',
   ]
   return products(files)
@@ -96,7 +94,7 @@ export const oneClock: Rule = (files) => {
 }
 
 /** The files of the client that only Node loads: its WebSocket, and the fast path for frames. */
-const clientOnNode = /^client\/src\/(websocket|platform\/webSocket)\/node(Frames)?\.ts$/
+const clientOnNode = /^client\/src\/platform\/webSocket\/node(Frames)?\.ts$/
 
 /** The shared package, the client except two files, and the dashboard run in browsers. */
 export const browserSafe: Rule = (files) =>

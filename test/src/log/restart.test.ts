@@ -42,10 +42,10 @@ describe('journal: a broker that is killed', () => {
   }
 
   /** Ends the process of the broker, and waits for its exit. */
-  async function kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+  async function kill(): Promise<void> {
     if (broker === undefined) return
     const exited = once(broker, 'exit')
-    broker.kill(signal)
+    broker.kill('SIGKILL')
     await exited
     broker = undefined
   }
@@ -139,7 +139,7 @@ describe('journal: a broker that is killed', () => {
       await Promise.all(work)
       expect(counts.overlaps).to.equal(0)
       // Each of at least three rounds has at least five grants.
-      expect(counts.grants).to.be.greaterThan(10)
+      expect(counts.grants).to.be.at.least(15)
       const { heldCount, waitingCount } = await workers[0]!.query()
       expect({ heldCount, waitingCount }).to.deep.equal({ heldCount: 0, waitingCount: 0 })
       const lastLock = await workers[0]!.lock('after')

@@ -72,7 +72,10 @@ export class SnapshotOracle {
     const hasSameDigest = snapshot.digest === '' || snapshot.digest === itemDigest.value
     const text = textOf(read)
     if (text === expected && hasSameDigest) return
-    const detail = `the gradual snapshot has\n${text}\nbut the table had\n${expected}`
+    const detail =
+      text === expected
+        ? `the digest of the snapshot is ${snapshot.digest}, of its items ${itemDigest.value}`
+        : `the gradual snapshot has\n${text}\nbut the table had\n${expected}`
     this.#report.violated('a gradual snapshot has the state when it began', detail)
   }
 }
