@@ -1,6 +1,6 @@
 /**
- * Tests the errors that a page gets when the browser or the broker refuses its connection: because
- * of the origin of the page, its host name, mixed content, or an invalid URL.
+ * Tests the errors that a page gets when the browser or the broker refuses its connection. The
+ * reasons are the origin of the page, the broker's host name, mixed content, or an invalid URL.
  */
 import type { ErrorCode } from '@holdfast/client'
 import { expect } from 'chai'
@@ -51,7 +51,8 @@ describe('a refused page', function () {
   let site: Site
   /**
    * A site whose broker allows only one origin: that of `site`, but with `localhost` as its host.
-   * Pages of `site` have `127.0.0.1` as their host, so the broker refuses these pages.
+   * Pages of `site` have `127.0.0.1` as their host, so the broker refuses these pages. With `dev`
+   * the broker would allow all pages of this machine.
    */
   let strictSite: Site
   const strictRefusals = new RefusalRecorder()
@@ -84,7 +85,7 @@ describe('a refused page', function () {
     expect(failure.message).to.include(site.origin).and.include('origins').and.include('--origin')
   })
 
-  it('can connect when `origins` has its origin, in the spelling that the error message uses', async () => {
+  it('can connect when `origins` has its origin', async () => {
     const listed = await openPage(
       chromium.context,
       `${site.origin.replace('127.0.0.1', 'localhost')}/page.html`,

@@ -121,8 +121,8 @@ describe('npm start', () => {
   })
 
   it('handles the two signals of one Ctrl-C as one signal', async function () {
-    // The broker joins only signals that arrive close together. If a busy machine delays the second
-    // signal, the broker regards this signal as the order to stop immediately.
+    // The broker counts two signals as one signal only if they arrive close together. If a busy
+    // machine delays the second signal, the broker stops immediately at this signal.
     this.retries(2)
     const started = await start()
     const { socket, until } = await holder(started.url)

@@ -145,7 +145,7 @@ describe('the dashboard in Chromium shows', function () {
     await untilHandled(bob!)
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/coordination')
     const { page } = dashboardPage
-    // The row 0 is the heading.
+    // The row 0 is the heading. The text of a row has nothing between its cells.
     const row = (panel: string) => page.getByRole('region', { name: panel }).getByRole('row').nth(1)
     await row('Elections').waitFor()
     const election = await row('Elections').textContent()
@@ -229,7 +229,7 @@ describe('the dashboard in Chromium shows', function () {
     }
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
     const groups = dashboardPage.page.getByRole('list', { name: 'All waiters' })
-    // Half of the 50 waiters want each mode. The page shows all when it shows the second group.
+    // Half of the 50 waiters want each mode. With the second group, the list is complete.
     await groups.getByText('25 ×').nth(1).waitFor()
     const lines = await groups.getByRole('listitem').allTextContents()
     expect(lines).to.have.length(2)

@@ -2,7 +2,7 @@
  * Starts the real command with each environment (the variables of a container) in the files of
  * `server/deploy`. The ports are free ports, and the files are in a folder of the test. A client
  * must acquire a lock, and the probes of Kubernetes and the health check of the image must find the
- * broker ready. A journal is a record of all changes of locks on disk.
+ * broker ready. A journal keeps all changes of locks in files.
  */
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -38,7 +38,7 @@ const ownAddress =
     .flatMap((all) => all ?? [])
     .find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? '127.0.0.1'
 
-/** The folders in the files to deploy, which the test replaces by its own folders. */
+/** The folders that the files to deploy name. The test uses other folders in their place. */
 const folders = ['/etc/holdfast', '/var/lib/holdfast']
 
 /** The files for one broker. */
@@ -46,7 +46,7 @@ interface Preparation {
   readonly files: Scratch
   readonly certs: Certificate
   readonly token: string
-  /** Makes the file of a setting in the folder of the test. Returns its path there. */
+  /** Makes the file with this path, but in a folder of the test. Returns the new path. */
   makeFile(path: string): string
 }
 
@@ -54,7 +54,7 @@ describe('the files to deploy: a broker with their settings', function () {
   this.timeout(60_000)
   needs('openssl')
   const stage = Stage.forEachTest()
-  // The etcd of this test has the flags of the file that limit its history and its size.
+  // The flags that limit the history and the size of etcd.
   const [{ services }] = yaml('compose/cluster.yaml')
   const flags = services['etcd-1'].command.filter((flag: string) =>
     /^--(auto-compaction|quota)/.test(flag),

@@ -4,8 +4,8 @@
  * at all servers, get the same answer. The broker keeps the rate for a minute.
  *
  * If the source fails, the request that asked gets the error, and the next request asks again.
- * A value may have at most 32 KiB. Store a larger value elsewhere, and let the function of `once`
- * return its address.
+ * A result of `once` may have at most 32 KiB. Store a larger result elsewhere, and return only the
+ * address of the result.
  *
  * Usage: node test/dist/examples/exchangeRates.js SOURCE_URL [PORT]
  * Then: curl http://127.0.0.1:PORT/EUR

@@ -92,8 +92,8 @@ export class Holdfast {
 
   /**
    * Runs the command to its end. In a quick run, a command that prints and ends by itself runs
-   * within the process of the tests. If the test sets other options than variables, the command
-   * runs in a process of its own.
+   * within the process of the tests. With any other option than `env`, the command runs in a
+   * process of its own.
    */
   static run(stage: Stage, args: readonly string[], options: StartOptions = {}): Promise<Ended> {
     const { env, ...others } = options
@@ -104,8 +104,8 @@ export class Holdfast {
   }
 
   /**
-   * Runs a command that the command line refuses before it starts or connects anything. A quick run
-   * of the tests runs such a command within the process of the tests.
+   * Runs a command whose arguments `holdfast` refuses before it starts or connects anything. A
+   * quick run runs such a command within the process of the tests.
    */
   static runRefused(stage: Stage, args: readonly string[]): Promise<Ended> {
     if (isFullRun) return Holdfast.start(stage, args).ended()

@@ -14,9 +14,9 @@ import { Holdfast, type StartOptions } from './command.js'
 import { scratch } from './scratch.js'
 
 /**
- * The signals that `holdfast run` passes on. The list has all signals that Node can catch, except
- * signals from a terminal. The list also omits signals that an action of the process causes, such
- * as SIGPIPE.
+ * The signals that `holdfast run` passes on: all signals that Node can catch, with exceptions. The
+ * exceptions are signals that stop a process, such as SIGTSTP, signals of crashes, such as SIGSEGV,
+ * and signals that an action of the process causes, such as SIGPIPE.
  */
 const passedSignals = [
   ...['HUP', 'INT', 'QUIT', 'ABRT', 'USR1', 'USR2', 'ALRM', 'TERM', 'STKFLT', 'CONT', 'URG'],
@@ -34,45 +34,44 @@ describe('holdfast run with signals', () => {
     // While the shell waits for its child, it handles a signal at once. The child ignores the
     // signals, which `holdfast run` sends to the whole process group.
     const idle = `(trap '' ${passedSignals.join(' ')}; exec sleep 600) & while :; do wait $!; done`
-    const command = start(url, ['k', '-c', `${traps}; echo up; ${idle}`])
-    await command.out.waitForCount(1)
+    const run = start(url, ['k', '-c', `${traps}; echo up; ${idle}`])
+    await run.out.waitForCount(1)
     for (const [i, signal] of passedSignals.entries()) {
-      process.kill(command.process.pid as number, signal)
+      process.kill(run.process.pid as number, signal)
       // The first line is `up`.
-      expect((await command.out.waitForCount(i + 2))[i + 1]).to.equal(String(signal))
+      expect((await run.out.waitForCount(i + 2))[i + 1]).to.equal(String(signal))
     }
-    expect(command.err.items).to.deep.equal([])
-    command.process.kill('SIGKILL')
-    await command.ended()
+    expect(run.err.items).to.deep.equal([])
+    run.process.kill('SIGKILL')
+    await run.ended()
   })
 
-  it('continues with its command under nohup', async () => {
+  it('ignores SIGHUP and SIGINT under nohup, as its command does', async () => {
     const { url } = await stage.broker()
     const args = ['k', '-c', 'grep SigIgn /proc/self/status; trap "echo usr2" USR2; cat; wait']
-    // Like nohup(1), this shell starts a program that ignores the signals, here two signals.
+    // Like nohup(1), this shell starts a program that ignores signals: SIGHUP and SIGINT.
     const wrapper = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
-    const command = start(url, args, { wrapper, launched: true, keepStdinOpen: true })
-    const [line] = await command.out.waitForCount(1)
+    const run = start(url, args, { wrapper, launched: true, keepStdinOpen: true })
+    const [line] = await run.out.waitForCount(1)
     // The two lowest bits of the mask are the signals 1 (SIGHUP) and 2 (SIGINT).
     expect(line).to.match(/^SigIgn:\s0+3$/)
-    // Signals arrive in the order of their numbers. `holdfast` ignores the first two signals. When
-    // the third signal arrives, the first two have arrived too.
-    for (const signal of ['SIGHUP', 'SIGINT', 'SIGWINCH'] as const) command.process.kill(signal)
-    command.process.stdin!.end('on\n')
-    expect(await command.ended()).to.deep.include({ code: 0, signal: null })
+    // SIGHUP and SIGINT must not end `holdfast`. SIGWINCH never ends a program.
+    for (const signal of ['SIGHUP', 'SIGINT', 'SIGWINCH'] as const) run.process.kill(signal)
+    run.process.stdin!.end('on\n')
+    expect(await run.ended()).to.deep.include({ code: 0, signal: null })
   })
 
   it('ignores a SIGHUP under nohup while it waits for the lock', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
-    const command = start(url, ['k', 'echo', 'up'], { wrapper: ['nohup'], launched: true })
-    await command.err.waitUntil((lines) => lines.some((line) => line.includes('Waiting for k')))
-    command.process.kill('SIGHUP')
+    const run = start(url, ['k', 'echo', 'up'], { wrapper: ['nohup'], launched: true })
+    await run.err.waitUntil((lines) => lines.some((line) => line.includes('Waiting for k')))
+    run.process.kill('SIGHUP')
     await lock.unlock()
-    expect(await command.ended()).to.deep.include({ code: 0, out: ['up'] })
+    expect(await run.ended()).to.deep.include({ code: 0, out: ['up'] })
   })
 
-  it('ignores SIGHUP and SIGINT under nohup, also in the command serve', async () => {
+  it('under nohup, holdfast serve ignores SIGHUP and SIGINT too', async () => {
     const wrapper = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
     const serve = Holdfast.start(stage, ['serve', '--port', '0'], { wrapper, launched: true })
     const url = (await serve.out.waitForCount(1))[0]!.split(' ').at(-1)!
@@ -83,7 +82,7 @@ describe('holdfast run with signals', () => {
     expect(await serve.ended()).to.deep.include({ code: 0, signal: null })
   })
 
-  it('starts the command with no ignored signals', async () => {
+  it('starts the command with no ignored signals if none were ignored before', async () => {
     const { url } = await stage.broker()
     const args = ['k', 'grep', 'SigIgn', '/proc/self/status']
     const { out } = await start(url, args, { launched: true }).ended()
@@ -125,7 +124,7 @@ describe('holdfast run with signals', () => {
 describe('holdfast run with a command that cannot be started', () => {
   const stage = Stage.forEachTest()
 
-  /** Runs a command that cannot be started. Returns the exit code and the messages. */
+  /** Runs a command that cannot be started. Returns the exit code and the first message. */
   async function runFailing(command: readonly string[], env?: Record<string, string>) {
     const { url, broker } = await stage.broker()
     const args = ['run', '--url', url, 'k', ...command]
@@ -158,8 +157,8 @@ describe('holdfast run with a command that cannot be started', () => {
     ['has no interpreter', () => [file('f', 0o755, '#!/no/such\n')], 127, /^holdfast.*not found/],
   ]
   it('prints a message, and exits like a shell with 126 or 127', async () => {
-    // Commands with the same exit code run the same code of `holdfast`. So every second command is
-    // enough in a quick run.
+    // `holdfast` handles all commands with the same exit code in the same way. So every second
+    // command is enough in a quick run.
     const chosenCases = cases.filter((_, i) => i % count(2, 1) === 0)
     const runs = chosenCases.map(async ([label, command, code, message]) => {
       const ended = await runFailing(command())

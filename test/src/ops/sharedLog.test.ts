@@ -2,8 +2,11 @@
  * Tests `holdfast serve --log`, which starts brokers that share a command log in PostgreSQL or
  * etcd. The command log orders all changes of the lock table. For invalid settings the command
  * prints one message. The exit code shows whether a supervisor should start the command again: 78
- * for no, 69 for yes. The dead time is the time after which the other brokers declare a silent
- * broker dead. A fence is the number of a grant. A journal is a command log on disk.
+ * for no, 69 and 74 for yes. With 74, the log failed while the broker served.
+ *
+ * The dead time is the time after which the other brokers declare a silent broker dead. A cell is a
+ * cluster with a part of the keys: `--cell 1/2` is the first of two cells. A fence is the number of
+ * a grant. A journal is a command log on disk.
  */
 import { connect } from '@holdfast/client'
 import { expect } from 'chai'
@@ -196,7 +199,7 @@ describe('holdfast serve --log on etcd', function () {
     )
   })
 
-  it('refuses a second broker of another cell, and of another number of cells', async () => {
+  it('refuses a second broker whose --cell differs from the cell of the log', async () => {
     await start('--cell', '1/2')
     for (const cell of ['2/2', '1/3']) {
       const { code, message } = await refused(serveArgs('--cell', cell))
@@ -225,7 +228,7 @@ describe('holdfast serve --log on etcd', function () {
     const session = await connect(second, { grace: 'lease' })
     stage.onClear(() => session.close())
     expect(statusReport.out.join('\n')).to.match(/broker +first\n.*broker +second \(this broker\)/)
-    // A new log has the key `founding`. Without this key, one broker may serve without the others.
+    // The key `founding` exists until a majority has joined. A broker serves only without this key.
     expect(await etcd.keys()).not.to.include('founding')
   })
 
@@ -250,12 +253,13 @@ describe('holdfast serve --log on etcd', function () {
     )
   })
 
-  it('sends its clients with their locks to another broker at SIGUSR2', async () => {
+  it('lets its clients reconnect and keep their locks at SIGUSR2', async () => {
     const secondUrl = await start()
     const serve = Holdfast.start(stage, serveArgs())
     const [line] = await serve.out.waitForCount(1)
     const firstUrl = /ws:\S+/.exec(line!)![0]
-    // No broker runs at the URL that the session prefers, so it connects to the broker `serve`.
+    // No broker runs at the first URL, which the session prefers. So the session connects to the
+    // broker `serve`. At SIGUSR2 the session tries all URLs again, beginning with the first URL.
     const session = await connect([unreachable, firstUrl, secondUrl], { grace: 'lease' })
     stage.onClear(() => session.close())
     const lock = await session.lock('kept')
@@ -379,7 +383,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
     }
   })
 
-  it('exits 74 in every broker when the log was replaced, and 78 in a broker that starts again', async () => {
+  it('exits 74 in running brokers when the log has lost an entry, and 78 in a broker that starts', async () => {
     const brokers = [await start(postgres.url), await start(postgres.url)]
     const { sql } = postgres.server
     // The log now looks like a standby that lost the newest commits.

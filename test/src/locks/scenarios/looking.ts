@@ -125,7 +125,7 @@ const deadlock: Scenario = {
   ],
 }
 
-/** Names that are all different, although many look alike or are equal in UTF-8. */
+/** Names that all differ in UTF-16, although some look alike or have the same bytes in UTF-8. */
 const names = [
   ...[
     '',
@@ -195,7 +195,7 @@ async function holdAll(script: Script): Promise<void> {
 const wellFormedCount = names.filter((name) => !/\p{Cs}/u.test(name)).length
 
 const anyName: Scenario = {
-  title: 'a name may be any string, and two names are equal only if all their UTF-16 units are',
+  title: 'a name may be any string, and names that differ in one UTF-16 unit are different',
   run: holdAll,
   log: [...names.map((name) => `${inAscii(name)}: true`), `listed: ${names.length}`],
   chromium: {
