@@ -1,9 +1,8 @@
 /**
  * The types that the processes of the bench share. A workload is a list of jobs. Each job has three
- * processes: a broker, an echo server, which has no locks, and a load generator. The generator
- * compares several contestants, such as the broker and the echo
- * server. The contestants take turns: each runs for one slice of time. The results of a job are
- * rows of a table.
+ * processes: a broker, an echo server (a server without locks) and a load generator. The generator
+ * compares several contestants, such as the broker and the echo server. The contestants take turns:
+ * each runs for one slice of time. The results of a job are rows of a table.
  */
 import type { Profile } from '@holdfast/server'
 import type { Usage } from './processes/usage.js'

@@ -23,8 +23,8 @@ export interface WorldRange {
 }
 
 /**
- * The input of the process that runs the hunt. `tests` is the test file to run. Without `tests`,
- * the process runs worlds, which have the brokers, the cells and the needs of the mutant.
+ * The input of the process that runs the hunt. The fields below come from the mutant. `tests` is
+ * the test file to run; without `tests`, the process runs worlds.
  */
 export interface HuntInput extends WorldRange {
   readonly brokers: number
@@ -39,11 +39,11 @@ export interface HuntResult {
   readonly seed: number | undefined
   /** The title of the test that failed; undefined if no test failed. */
   readonly test: string | undefined
-  /** The rule of the simulation that was broken in this world. */
+  /** The rule that the product broke in the world of `seed`; undefined if no rule was broken. */
   readonly rule: string | undefined
   /**
-   * The JavaScript error that the mutant threw, such as a TypeError, or an error of a test that is
-   * no failed assertion. Undefined without an error.
+   * The JavaScript error that the mutant threw, such as a TypeError. The failed assertion of a test
+   * is no such error. Undefined without an error.
    */
   readonly error: string | undefined
   /** The number of worlds that ran; each world has its own seed. */
@@ -79,7 +79,7 @@ function runIn(copy: string, input: HuntInput): Promise<HuntResult> {
   const env = { ...process.env, HOLDFAST_FULL: '0', HOLDFAST_BUNDLES: undefined }
   const child = fork(program, [JSON.stringify(input)], { stdio: 'inherit', env })
   const result = new Promise<HuntResult>((resolve, reject) => {
-    child.once('message', (caught) => resolve(caught as HuntResult))
+    child.once('message', (message) => resolve(message as HuntResult))
     child.once('error', reject)
     child.once('exit', (code) =>
       reject(new Error(`The process of the hunt exited with ${code} before it sent a result`)),

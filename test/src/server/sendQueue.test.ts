@@ -128,7 +128,7 @@ describe('send queue: with messages, the queue', () => {
 })
 
 describe('send queue: with streams, the queue', () => {
-  it('reads a stream only when it is flushed', () => {
+  it('reads nothing of a new stream before the next flush', () => {
     const { queue } = setUp()
     const { read, messages } = stream(1, 3)
     queue.addStream(messages)
@@ -166,13 +166,13 @@ describe('send queue: with streams, the queue', () => {
     expect(sentNumbers(socket)).to.deep.equal(range(1, 100))
   })
 
-  it('takes one step of a stream if the time has passed', () => {
+  it('reads one message of a stream at each flush if no time is left', () => {
     const socket = new FakeSocket()
     const queue = new SendQueue(socket)
     const { read, messages } = stream(1, 10)
     queue.addStream(messages)
     const isLate = (): boolean => true
-    // Far more units of work than the ten messages need, so only the time stops the queue.
+    // Far more units of work than the ten messages need, so only `isLate` stops the queue.
     const units = 1_000
     for (let flushes = 1; flushes <= 3; flushes++) {
       queue.flush(units, units, isLate)
@@ -197,13 +197,13 @@ describe('send queue: with streams, the queue', () => {
     expect(sentNumbers(socket)).to.deep.equal(range(1, 12))
   })
 
-  it('counts messages in its backlog, but not streams', () => {
+  it('counts messages in its backlog, but not the rest of a stream', () => {
     const { socket, queue } = setUp()
     socket.isReading = false
     queue.addStream(stream(1, 10, 10_000).messages)
     queue.add(message(11, 500))
     queue.flush()
-    // Seven messages of the stream are in the socket.
+    // Seven messages of the stream are in the socket, and count. The other three do not.
     expect(queue.backlogBytes).to.equal(70_000 + 500)
     socket.isReading = true
     socket.bufferedBytes = 0

@@ -198,7 +198,7 @@ describe('watches of one connection that match the same event', () => {
     ])
   })
 
-  it('do not get events from before the watch, although these events are not sent yet', () => {
+  it('do not get events from before the watch, even if the broker sends these events later', () => {
     const { harness, watcher, busy } = setUp()
     watcher.say({ type: 'watch', id: 1 })
     watcher.heard()
@@ -249,6 +249,7 @@ describe('watches of one connection that match the same event', () => {
     watcher.heard()
     const locks = Array.from({ length: 100 }, (_, i) => ({ type: 'lock', id: i + 1, key: `k${i}` }))
     busy.socket.say(...locks)
+    // The pong does nothing, but `busy.say` ends the turn.
     busy.say({ type: 'pong', n: 1 })
     // The watcher has got 100 events, each with the ids of 1,000 watches.
     expect(watcher.socket.frames.length).to.be.above(5)

@@ -2,7 +2,7 @@
  * Tests the work scheduler on a fake clock. A turn of the event loop has a budget of work units and
  * a budget of time. A turn ends when one of the two budgets is used up. On a slow machine, the
  * budget of time is used up first. The time of a turn begins with the first call of `allowanceNow`
- * in this turn.
+ * in this turn. Paused work is work that waits for a later turn.
  */
 import { type PacedWork, turnBudget, unitsPerMs, WorkScheduler } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -25,7 +25,7 @@ describe('the work scheduler', () => {
       return scheduler.allowanceNow()
     })
     // A turn has 2 ms, and 2,000 units for each ms that is left. A connection gets at most 1,000
-    // units, and at least 96. After 1.75 ms, 0.25 ms and so 500 units are left.
+    // units, and at least 96. The fourth call is at 1.75 ms: 0.25 ms are left, which is 500 units.
     expect(allowances).to.deep.equal([1_000, 1_000, 1_000, 500, 96, 96])
     expect(scheduler.unitsLeft).to.be.at.most(0)
   })
@@ -41,7 +41,7 @@ describe('the work scheduler', () => {
     expect(scheduler.allowanceNow()).to.equal(1_000)
   })
 
-  it('continues paused work in a later turn if earlier work took too long', () => {
+  it('leaves the rest of the paused work to the next turn when the time is used up', () => {
     const order: string[] = []
     const workFor = (name: string, ms: number): PacedWork => ({
       work: (units) => {
@@ -64,7 +64,7 @@ describe('the work scheduler', () => {
     expect(order).to.deep.equal(['slow', 'next', 'last'])
   })
 
-  it('lets paused work wait for the turns whose units earlier paused work has used up', () => {
+  it('subtracts the units that paused work used beyond its turn from the next turns', () => {
     // Paused work gets half of the units that remain after other work. Here no other work runs.
     const unitsOfPausedWork = (turnBudget.ms * unitsPerMs) / 2
     const order: string[] = []

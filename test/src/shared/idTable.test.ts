@@ -19,7 +19,7 @@ describe('shared: IdTable', () => {
     const steps = fc.array(step, { maxLength: 300, size: 'max' })
     const property = fc.property(
       // The ids of requests begin after 0. The fences of a broker (the numbers of its grants) begin
-      // near the time of its start times 1,024.
+      // near its start time in ms, multiplied by 1,024.
       fc.constantFrom(0, Date.now() * 1_024),
       steps,
       (start, operations) => {
@@ -47,7 +47,7 @@ describe('shared: IdTable', () => {
     fc.assert(property, runs(40, 2_000))
   })
 
-  it('does not remove a member if another object has the same number', () => {
+  it('does not remove a member if the caller passes another object with the same number', () => {
     const table = new IdTable<{ readonly tableId: number }>()
     const member = { tableId: 7 }
     // The table has no member yet, so this call does nothing.

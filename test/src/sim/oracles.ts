@@ -66,8 +66,8 @@ export class Oracles {
   readonly #runs = new Map<BrokerMachine, BrokerRun>()
   /**
    * The runs by the present and former names of their brokers in the command log. A broker with a
-   * log of its own is the owner broker '' of its sessions. With a shared log, no session has the
-   * owner broker ''.
+   * log of its own has no name there: the owner broker of its sessions is ''. With a shared log,
+   * every session has an owner broker with a name.
    */
   readonly #runsByName = new Map<string, BrokerRun>()
   /**
@@ -80,10 +80,10 @@ export class Oracles {
   /** Set before the world begins. */
   cluster: Cluster | undefined
 
-  constructor(world: World, plan: Plan, shared: SharedPlan | undefined, lines: number) {
+  constructor(world: World, plan: Plan, shared: SharedPlan | undefined, maxLines: number) {
     this.#world = world
     this.#isFaultless = Object.values(plan.faults).every((weight) => weight === 0)
-    this.trace = new Trace(world, lines)
+    this.trace = new Trace(world, maxLines)
     this.report = new RunReport(() => ({ time: world.now, event: world.events }))
     const { report } = this
     const { quietStart, hasPassiveOracles } = plan
@@ -93,6 +93,7 @@ export class Oracles {
       report,
       now,
       quietStart,
+      // A passive oracle reads `lock.held` only directly after the client has read its clock.
       isPassive: hasPassiveOracles,
       maxLogDelayMs,
     })
@@ -197,17 +198,17 @@ export class Oracles {
   }
 
   /**
-   * Checks that a failed request leaves the table as soon as the network allows. The rule does not
-   * cover a session whose connection the broker has closed, because its client cannot send the
-   * cancel. For such a session the oracle counts the time from its resume.
+   * Checks that a failed request leaves the table as soon as the network allows. While its session
+   * is suspended, the client cannot send the cancel. So the time counts from the resume.
    */
   #checkFailedRequests(table: Omit<LockTable, 'apply'>): void {
     for (const { holders, queue } of table.keys.values()) {
       for (const { metadata, session } of [...holders, ...queue]) {
-        const name = metadata ?? ''
-        if (session.suspended && this.#failedRequests.has(name))
-          this.#failedRequests.set(name, this.now)
-        const since = this.#failedRequests.get(name) ?? this.now
+        // A request without metadata is not in `#failedRequests`.
+        const requestKey = metadata ?? ''
+        if (session.suspended && this.#failedRequests.has(requestKey))
+          this.#failedRequests.set(requestKey, this.now)
+        const since = this.#failedRequests.get(requestKey) ?? this.now
         if (this.now - since > this.#maxLateMs)
           this.violated('a failed request leaves the table', `${metadata}`)
       }
@@ -215,10 +216,9 @@ export class Oracles {
   }
 
   /**
-   * A table has applied a command: the table of a broker, or the table of the log oracle. The
-   * session oracle of a broker checks each command that the table of this broker applies. The other
-   * oracles check one table: the table of the log oracle or, without a shared log, of the only
-   * broker.
+   * A broker or the log oracle has applied a command to its table. A session oracle checks the
+   * commands of its own broker. The other oracles check the commands of the log oracle. Without a
+   * shared log, they check the commands of the only broker.
    */
   applied(table: LockTable, command: Command, effects: readonly Effect[]): void {
     const { logOracle, machines } = this.cluster!
@@ -268,8 +268,8 @@ export class Oracles {
         this.trace.add(nameOf(connection), `closed at ${side} ${code ?? ''}`)
         if (side === 'broker') this.#sessionOracleOf(connection)?.closedAtBroker(connection)
         else this.report.count(`closed with ${code}`)
-        // Only its own client resumes a session, so the broker may replace only a connection that
-        // this client has left.
+        // No other client can resume a session. So the broker must not replace a connection that
+        // the client of the session still uses.
         if (code === closeCodes.replaced.code && connection.isNewest) {
           this.violated(
             'an older connection does not replace a newer connection',

@@ -58,7 +58,7 @@ describe('table: keys', () => {
 
   it('the number of kept idle keys is in proportion to the keys in use', () => {
     const keys = new KeyTable()
-    // For 16,000 keys in use, the table keeps 2,000 more idle keys.
+    // For 16,000 keys in use, the table keeps 2,000 idle keys in addition to the 1,024.
     const usedKeys = Array.from({ length: 16_000 }, (_, i) => keys.getOrCreate(`held:${i}`))
     const keyState = keys.getOrCreate('k')
     keys.markIdle(keyState)

@@ -3,8 +3,8 @@
  * numbers. A step becomes a command only when the step runs, depending on the state of the table.
  * So a step can refer to a held lock or to a valid secret. Some steps deliberately use a fence (the
  * number of a grant), a connection or an id that is out of date. A history is still valid without
- * some of its steps, so a test can shorten a failing history. As in `stepRequests.ts`, remainders
- * of the pick only set how frequent a choice is.
+ * some of its steps, so a test can shorten a failing history. As in `stepRequests.ts`, expressions
+ * such as `pick % 5 === 0` only set how frequent a choice is.
  */
 import type { Command } from '@holdfast/server/core'
 import fc from 'fast-check'
@@ -117,45 +117,46 @@ const maxHoldLimits = [undefined, undefined, 500, 500, undefined]
 export class CommandMaker {
   /** How many sessions each seat has opened. */
   readonly #sessionCounts = graces.map(() => 0)
-  #at = 0
+  #now = 0
 
   /**
    * Returns the command of this step; undefined if the session that the step opens is already open.
    */
   commandOf(step: Step, state: PlainState): Command | undefined {
     const { kind, seat, pick, wrongIfZero } = step
-    this.#at++
+    this.#now++
     const isWrong = wrongIfZero === 0
-    // A wrong step sometimes names the former session of the seat, or an earlier connection.
+    // A wrong step sometimes names the former session of the seat.
     const id = `${seat}.${this.#sessionCounts[seat]! - (isWrong && pick % 5 === 0 ? 1 : 0)}`
     const session = state.sessions.find((candidate) => candidate.id === id)
     if (kind === 'raiseFenceFloor')
       // From 3 below the present fence to 3 above.
-      return { type: 'raiseFenceFloor', at: this.#at, fence: state.fence + (pick % 7) - 3 }
-    if (kind === 'quiet') return { type: 'quiet', at: this.#at, quiet: pick % 3 === 0 }
+      return { type: 'raiseFenceFloor', at: this.#now, fence: state.fence + (pick % 7) - 3 }
+    if (kind === 'quiet') return { type: 'quiet', at: this.#now, quiet: pick % 3 === 0 }
     if (kind === 'grantUnfinishedKeys') {
       return {
         type: 'grantUnfinishedKeys',
-        at: this.#at,
+        at: this.#now,
         keys: pick % 2 === 0 ? keys : [keys[pick % 3]!],
       }
     }
     if (kind === 'forgetResult') {
       const kept = state.keptResults[pick % Math.max(1, state.keptResults.length)]
       const fence = (kept?.fence ?? 1) + (isWrong ? 1 : 0)
-      return { type: 'forgetResult', at: this.#at, key: kept?.key ?? 'k', fence }
+      return { type: 'forgetResult', at: this.#now, key: kept?.key ?? 'k', fence }
     }
     if (kind === 'restart') {
       const formerOwner = pick % 4 === 0 ? undefined : brokers[pick % brokers.length]
       return {
         type: 'restart',
-        at: this.#at,
+        at: this.#now,
         formerOwner,
         ownerBroker: brokers[(pick >> 4) % brokers.length]!,
       }
     }
     if (kind === 'open' || session === undefined) return this.#open(seat, session, pick)
-    const base = { at: this.#at, session: id }
+    const base = { at: this.#now, session: id }
+    // A wrong step sometimes names an earlier connection.
     const attachEpoch = session.attachEpoch - (isWrong && pick % 3 === 0 ? 1 : 0)
     const fields = { ...base, attachEpoch }
     switch (kind) {
@@ -194,7 +195,7 @@ export class CommandMaker {
         return { type: 'upgrade', ...request, timeout }
       }
       case 'endScope':
-        // No request has the scope 3.
+        // Requests have the scope 1, 2 or none, so the scope 3 does not exist.
         return { type: 'endScope', ...fields, id: session.lastId + 1, scope: 1 + (pick % 3) }
       case 'unlock':
       case 'refresh': {
@@ -253,7 +254,7 @@ export class CommandMaker {
     const grace = graces[seat]!
     return {
       type: 'open',
-      at: this.#at,
+      at: this.#now,
       handshakeId: `open ${id}`,
       session: id,
       ownerBroker: brokers[pick % brokers.length]!,
@@ -267,20 +268,21 @@ export class CommandMaker {
   }
 
   #resume(session: PlainSession, pick: number, isWrong: boolean): Command {
+    // Undefined for a session with grace 0.
     const validSecret = (pick % 2 === 0 ? session.nextSecret : session.secret) ?? session.secret
     const proof = isWrong ? `${session.id} ${pick % 4}` : (validSecret ?? '')
     const seat = pick % 20 === 1 ? 'unknown' : session.id.split('.')[0]
     return {
       type: 'resume',
-      at: this.#at,
-      handshakeId: `resume ${session.id} at ${this.#at}`,
+      at: this.#now,
+      handshakeId: `resume ${session.id} at ${this.#now}`,
       session: session.id,
       ownerBroker: pick % 3 === 0 ? brokers[(pick >> 4) % brokers.length]! : session.ownerBroker,
       principal: `client ${seat}`,
       proof,
       // From 1 to 3.
       resumeAttempt: pick % 5 === 0 ? undefined : (pick >> 3) % 4 || 1,
-      secret: `${session.id} ${session.attachEpoch + 1} ${this.#at}`,
+      secret: `${session.id} ${session.attachEpoch + 1} ${this.#now}`,
     }
   }
 }
@@ -330,8 +332,8 @@ const requestTypeByAnswer = {
 } as const
 
 /**
- * Returns a request with an earlier id, mostly of the type of request that the stored answer
- * belongs to.
+ * Returns a request with an earlier id. The type of the request mostly fits the stored answer to
+ * this id.
  */
 function repeat(
   fields: SessionFields,
@@ -350,7 +352,7 @@ function repeat(
   const likelyType =
     requestTypeByAnswer[answer?.kind as keyof typeof requestTypeByAnswer] ??
     (isNotHeld ? anyType : 'lock')
-  // The answers to `complete` have the type `unlock`; the answers to sets and `once` have `lock`.
+  // The answers to `complete` fit `unlock`, and the answers to `lockAll` and `once` fit `lock`.
   switch (isWrong ? anyType : likelyType) {
     case 'unlock':
       if (pick % 5 === 1) return complete(fields, id, fence, pick)
@@ -376,8 +378,8 @@ function repeat(
 }
 
 /**
- * Returns a fence that the session holds. If `isWrong`, or if the session holds no lock, returns
- * the fence of another session, of a released lock or of no lock.
+ * Returns the fence of a lock that the session holds. If `isWrong`, or if the session holds no
+ * lock, returns a fence near the newest fence, which may belong to another session or to no lock.
  */
 function pickFence(session: PlainSession, state: PlainState, pick: number, isWrong: boolean) {
   const { held } = session

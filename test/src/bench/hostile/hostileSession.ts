@@ -27,10 +27,10 @@ const leaseMs = 300_000
 const byteMs = 5
 /** How long a lazy reader pauses, and how long it reads, in ms. */
 const lazyMs = { paused: 900, reading: 100 }
-/** A flood stays this many messages below the rate limit, so that other messages can be sent. */
-const reserve = 10
+/** A flood leaves this many messages of the burst, so that other messages can be sent. */
+const burstReserve = 10
 /** In each second, a flood sends this many messages fewer than the rate limit allows. */
-const reservePerSecond = 2
+const rateReserve = 2
 /** How long a session waits if the rate limit allows no message, in ms. */
 const rateLimitedMs = 50
 /** A frame keeps this many bytes free, because a message may be longer than the earlier ones. */
@@ -55,7 +55,7 @@ export class HostileSession {
     this.#wire = wire
     this.limits = limits
     this.welcome = welcome
-    this.#allowed = limits.messageBurst - reserve
+    this.#allowed = limits.messageBurst - burstReserve
     // These callbacks replace the callbacks that `open` registered for the handshake.
     wire.listen({
       onText: (text) => this.onText?.(text),
@@ -198,9 +198,9 @@ export class HostileSession {
     const { messagesPerSecond, messageBurst } = this.limits
     if (messagesPerSecond === Number.POSITIVE_INFINITY) return messagesPerSecond
     const now = performance.now()
-    const refill = ((now - this.#allowedAt) * (messagesPerSecond - reservePerSecond)) / 1_000
+    const refill = ((now - this.#allowedAt) * (messagesPerSecond - rateReserve)) / 1_000
     this.#allowedAt = now
-    this.#allowed = Math.min(messageBurst - reserve, this.#allowed + refill)
+    this.#allowed = Math.min(messageBurst - burstReserve, this.#allowed + refill)
     return Math.floor(this.#allowed)
   }
 

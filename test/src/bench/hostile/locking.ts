@@ -14,10 +14,10 @@ const describedHolders = 16
 const crowd = { sessions: 10, locksEach: 10_000 }
 /** The number of lock requests that `gatherCrowd` has under way at the same time. */
 const requestsAtOnce = 2_000
-/** The burst of the rate limit keeps this many messages free for the `hello` and other messages. */
+/** `gatherCrowd` leaves this many messages of the burst for the `hello` and other messages. */
 const burstReserve = 10
 
-/** Gives the key "described" holders with as much metadata as the limits allow. */
+/** Acquires shared locks of the key "described", with as much metadata as the limits allow. */
 export async function addDescribedHolders(group: HostileGroup): Promise<void> {
   for (let i = 0; i < describedHolders; i++) {
     const fields = `,"mode":"shared"${largeMetadata(group.limits)}`
@@ -138,7 +138,7 @@ async function crowdAndSteal(session: HostileSession, { limits }: HostileGroup):
     `{"type":"lock","id":${session.nextId()},"key":"crowd ${session.welcome.session}","mode":"shared"}`
   const stealAll = steal(session, `crowd ${session.welcome.session}`)
   while (session.isOpen) {
-    // The stolen lock also counts towards the limit.
+    // The lock that the steal acquires also counts towards the limit.
     await session.sendAll(Array.from({ length: locks - 1 }, lockShared))
     await session.sendAll([stealAll()])
   }
@@ -244,7 +244,7 @@ export const lockingKinds: readonly Kind[] = [
   },
   floodingKind(['ttl of 1 ms', 'locks that expire immediately'], 'eagerly', (session) => {
     const id = session.nextId()
-    // With 2,000 keys, the former lock of a key has expired before the next request.
+    // With 2,000 keys, the lock of a key has expired before the next request for this key.
     const key = `${session.welcome.session} ${id % 2_000}`
     return `{"type":"lock","id":${id},"key":"${key}","ttl":1,"timeout":1}`
   }),

@@ -23,7 +23,7 @@ export function reasonToSkip({ service, server }: Peer): string | undefined {
   return `${service} is skipped because ${server.program} is missing: install the package ${server.debianPackage}`
 }
 
-/** The versions of the server and of the packages of a peer that {@link reasonToSkip} allows. */
+/** The versions of the server and of the packages of a peer. The server must be installed. */
 export function versionsOf({ server, packages }: Peer): string[] {
   if (server.kind === 'script') return [...packages]
   const program = join(folderOf(server)!, server.program)

@@ -37,7 +37,7 @@ function runs(stage: Stage): void {
     expect(await follower!.answer('result', waiting)).not.to.have.property('value')
   })
 
-  it('answers a follower before it grants a lock request that came before the follower', async () => {
+  it('answers a follower whose call came after a waiting lock request', async () => {
     const [runner, a, b] = await stage.openSeveral(3)
     const key = stage.key()
     const { fence } = await runner!.answer('granted', runner!.request({ type: 'once', key }))

@@ -1,7 +1,7 @@
 /**
  * A peer is a client for tests, without the client library. A peer sends exactly the messages of
- * the test over a raw WebSocket, and keeps the received messages in order. A peer answers pings,
- * unless `ignoresPings` is set, so that its session does not end during a test.
+ * the test over a raw WebSocket, and keeps the received messages in order. A peer answers pings, so
+ * that its session does not end during a test. `ignoresPings` turns this off.
  *
  * No method waits for time to pass. To show that the broker does not send a message, a test
  * requests a later message and waits for the answer: see `unreadMessages`.
@@ -190,8 +190,8 @@ export class Peer {
   }
 
   /**
-   * Settles, and returns the received messages that no call has returned yet, without acks. An
-   * empty list means that the broker has sent nothing that the test has not read.
+   * Settles, and returns the received messages that no call has returned yet, without acks. The
+   * list is empty if the test has read every message that the broker has sent.
    */
   async unreadMessages(): Promise<readonly ServerMessage[]> {
     await this.settle()
@@ -218,7 +218,7 @@ export class Peer {
     for (const message of Array.isArray(frame) ? frame : [frame]) {
       this.#heard.push(message)
       if (message.type !== 'ping' || this.ignoresPings) continue
-      // The list of received messages has no pings that the peer answers.
+      // The test does not see the pings that the peer answers.
       this.#heard.pop()
       this.say({ type: 'pong', n: message.n })
     }
