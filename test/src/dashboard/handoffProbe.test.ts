@@ -1,6 +1,6 @@
 /**
- * Tests the measurement of hand-offs (the time from an unlock until the waiter has its grant) of the
- * dashboard, with a session that the test answers.
+ * Tests how the dashboard measures a hand-off, the time from an unlock until the waiter has its
+ * grant. The test gives the answers of the broker.
  */
 import { HoldfastError, type Lock, type Session } from '@holdfast/client'
 import { expect } from 'chai'
