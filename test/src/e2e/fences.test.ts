@@ -93,7 +93,7 @@ describe('e2e: an unwritable fence file', function () {
       renameSync(`${folder}.away`, folder)
       const restarted = await ServeProcess.startListening(stage, '--fence-file', path)
       const newSession = await stage.session(restarted.url)
-      // The attack used up the block of `lock.fence`, so the restarted broker needs a later block.
+      // The steals used up the block of `lock.fence`, so the restarted broker needs a later block.
       expect((await newSession.lock('held')).fence).to.be.above(lock.fence + blockSize)
     })
   }

@@ -58,7 +58,7 @@ describe('e2e: scopes', () => {
       ]
       for (const { fence, keys } of handles)
         expect([fence, keys]).to.deep.equal([set.fence, ['x', 'y', 'z']])
-      // A stronger mode, a subset, another mode, or another key would wait for the set itself.
+      // Any stronger mode and any other set would wait for the set itself.
       const error = await rejection(scope.lock('y'), 'DEADLOCK')
       expect(error.message).to.match(/unlock that lock, or ask for all keys at once/)
       await rejection(scope.lockAll(['x']), 'DEADLOCK')
@@ -80,7 +80,7 @@ describe('e2e: scopes', () => {
   it('are refused a lock that could never be granted, with the cycle in the error', async () => {
     const { sessions } = await stage.brokerWithSessions('a', 'b')
     const [a, b] = sessions
-    let order: string[] = []
+    const order: string[] = []
     const scopes: Scope[] = []
     await a!.scope(async (first) => {
       scopes.push(first)
@@ -88,20 +88,19 @@ describe('e2e: scopes', () => {
       await b!.scope(
         async (second) => {
           await second.lock('l')
-          const waiting = first.lock('l').then(() => order.push('granted'))
+          void first.lock('l').then(() => order.push('granted'))
           await untilHandled(a!)
           const error: HoldfastError = await rejection(second.lock('k'), 'DEADLOCK')
           expect(error.cycle?.map(({ key, session }) => [key, session])).to.deep.equal([
             ['k', b!.id],
             ['l', a!.id],
           ])
-          // The end of this scope unlocks `l`, and thereby grants the request that waits.
-          void waiting
+          // The end of this scope unlocks `l`, which grants the waiting request of the first scope.
         },
         { name: 'transfer' },
       )
       await untilHandled(a!)
-      order = [...order, 'settled']
+      order.push('settled')
     })
     expect(order).to.deep.equal(['granted', 'settled'])
     await rejection(scopes[0]!.lock('k'), 'ABORTED')
@@ -114,11 +113,11 @@ describe('e2e: scopes', () => {
     await a!.scope(async (scope) => {
       const first = scope.lock('k')
       const second = scope.lock('free')
-      const timed = rejection(scope.lock('other', { timeout: 1 }), 'LOCK_TIMEOUT')
+      const unsentTimedOut = rejection(scope.lock('other', { timeout: 1 }), 'LOCK_TIMEOUT')
       await untilHandled(a!)
-      // The client does not send the request for `free` while the request for `k` waits.
+      // While the request for `k` waits, the client does not send the other requests.
       expect(broker.query().heldCount).to.equal(1)
-      await timed
+      await unsentTimedOut
       await held.unlock()
       expect((await second).fence).to.be.above((await first).fence)
     })
@@ -151,7 +150,7 @@ describe('e2e: scopes', () => {
     })
   })
 
-  it('can upgrade their locks, and refuse a steal and unknown options', async () => {
+  it('can upgrade their locks and call withLock, but refuse a steal and unknown options', async () => {
     const { sessions } = await stage.brokerWithSessions('a')
     const [a] = sessions
     await a!.scope(async (scope) => {

@@ -64,7 +64,7 @@ describe('holdfast run', () => {
     expect((await run(url, ['--try', 'k', '--', 'true'])).code).to.equal(75)
   })
 
-  it('lets as many commands run as the key has permits, with --capacity and --permits', async () => {
+  it('runs a command only while enough permits are free, with --capacity and --permits', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     const heldLock = await sessions[0]!.lock('render', { capacity: 2 })
     const withTwoPermits = ['--capacity', '2', '--permits', '2', '--try', 'render', '--', 'true']
@@ -145,7 +145,7 @@ describe('holdfast run', () => {
 
   it('passes signals to the whole process group of the command', async () => {
     const { url, broker } = await stage.broker()
-    // The shell waits for its child process, which would otherwise sleep and keep the output open.
+    // If only the shell got the signal, its child process would sleep on and keep the output open.
     const script = "trap 'echo got it; exit 3' TERM; (trap - TERM; echo up; exec sleep 60) & wait"
     const command = start(url, ['k', '--', 'sh', '-c', script])
     await command.out.waitForCount(1)

@@ -67,7 +67,7 @@ describe('the arguments of holdfast run', () => {
     }
   }).timeout(120_000)
 
-  it('pass all options that stand after the key to the command together', async () => {
+  it('pass all options together to the command if they stand after the key', async () => {
     const { url } = await stage.broker()
     const words = spellings.flat()
     const { out } = await Holdfast.run(stage, ['run', '--url', url, 'k', ...printer, ...words])
@@ -93,7 +93,7 @@ describe('the arguments of holdfast run', () => {
     await Promise.all(runs)
   })
 
-  it('choose with -c LINE the shell in SHELL, as flock does', async () => {
+  it('have -c LINE run by the shell in SHELL, as flock does', async () => {
     const { url } = await stage.broker()
     // In place of a shell, `echo` prints the arguments that a shell would get.
     const env = { SHELL: '/bin/echo' }
@@ -119,7 +119,7 @@ describe('the arguments of holdfast run', () => {
     await Promise.all(runs)
   })
 
-  it('have an option right after the key as the command, and the error explains the order', async () => {
+  it('treat an option right after the key as the command, and the error explains the order', async () => {
     const { url, broker } = await stage.broker()
     const args = ['run', '--url', url, 'k', '--timeout', '5s', '--', 'echo', 'never']
     const { code, out, err } = await Holdfast.run(stage, args)

@@ -2,7 +2,8 @@
  * Tests the notices on a fake clock: which client gets a notice, how often, and how much work a
  * crowd of holders causes. `queued` tells a client that its request waits. `contended` tells a
  * holder how many requests wait for its lock. A client gets the notices that its request names in
- * `notify`. A fence is the number of a grant, which identifies a lock.
+ * `notify`. A fence is the number of a grant, which identifies a lock. `passAlive` lets time pass,
+ * and returns the messages that each client got. A turn is a run of the event loop.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -35,7 +36,7 @@ describe('contended notices', () => {
     expect(contendedIn(passAlive(harness, 5_000, holder, busy)[0]!)).to.deep.equal([])
   })
 
-  it('count an upgrade that waits for the lock, but not an upgrade of the lock itself', () => {
+  it('count a waiting upgrade of another holder, but not of the lock itself', () => {
     const { clients } = setUp(2)
     const [first, second] = clients as [Client, Client]
     const shared = { ...contended, mode: 'shared' }
@@ -57,7 +58,7 @@ describe('contended notices', () => {
     expect(contendedIn(passAlive(harness, 3_000, holder, busy)[0]!)).to.deep.equal([])
   })
 
-  it('come at the grant if requests wait already, also right after a notice of the former holder', () => {
+  it('come at the grant if requests wait already, also right after a notice to the former holder', () => {
     const { clients } = setUp(3)
     const [first, second, third] = clients as [Client, Client, Client]
     const fence = first.acquire('k', contended)
@@ -100,7 +101,7 @@ describe('contended notices', () => {
     expect(types.slice(-2)).to.deep.equal(['snapshot', 'contended'])
   })
 
-  it('reach thousands of holders of one key in several turns, and each holder once', () => {
+  it('come for each of 1,200 locks of one key once, in several turns', () => {
     const { harness, clients } = setUp(4)
     const [busy, ...holders] = clients as [Client, Client, Client, Client]
     for (const holder of holders) {
@@ -110,6 +111,7 @@ describe('contended notices', () => {
       holder.heard()
     }
     expect(harness.broker.table.heldCount).to.equal(1_200)
+    // Unlike `busy.say`, this does not end the turn.
     busy.socket.say({ type: 'lock', id: 1, key: 'k' })
     harness.environment.endOneTurn()
     // At most 64 of the 1,200 notices fit into the budget of the first turn.
@@ -139,7 +141,7 @@ describe('queued notices', () => {
     busy.lock('l')
     const items = [{ key: 'k' }, { key: 'l' }]
     waiter.say({ type: 'lockAll', id: 1, items, notify: ['queued'] })
-    // The wall clock of the fake environment begins at the time `since`.
+    // `since` is the time at which the fake wall clock begins.
     const holders = [{ session: holder.session, key: 'l', fence, since: 1_700_000_000_000 }]
     expect(waiter.heard()).to.deep.equal([{ type: 'queued', id: 1, ahead: 1, holders }])
   })

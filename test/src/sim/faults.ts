@@ -83,8 +83,8 @@ export class Faults {
     const machine = others.length === 0 ? first : random.pick([first!, ...others])
     if (client === undefined || machine === undefined) return
     oracles.report.count(`fault ${kind}`)
-    // The kinds of faults of a broker or of its log have names with these endings. Only
-    // `blockClients` is a fault of a broker with another ending, and the trace names a client.
+    // A kind with one of these endings affects a broker or its log. `blockClients` also affects a
+    // broker, but has another ending, so the trace names a client.
     const namesClient = !/Broker$|Logs?$/.test(kind)
     oracles.trace.add('fault', `${kind} ${namesClient ? client.name : machine.name}`)
     if (isLogFault(kind)) this.#logFaults.cause(kind, machine, random)
@@ -204,8 +204,8 @@ export class Faults {
 
   /**
    * Returns by how much a wall clock is set, in ms. A client cannot know how long its machine slept
-   * if the wall clock is set back as well. The product promises nothing for this case, so wall
-   * clocks only go forward in worlds where machines sleep.
+   * if the wall clock is set back as well. The product promises nothing for this case, so the wall
+   * clocks of clients only go forward in worlds where clients sleep.
    */
   #clientClockJump(random: Random): number {
     const ms = clockJump(random)
@@ -269,8 +269,7 @@ function clockJump(random: Random): number {
 
 /** A random cut: how many packets still arrive, and when each end learns of the cut. */
 export function randomCut(random: Random, connection: Connection | undefined): Cut {
-  // An end never learns of a fifth of all cuts. `soon` and `late` only share the other four fifths;
-  // the delay does not depend on them.
+  // In a fifth of all cuts, an end never learns of the cut. `soon` and `late` have the same effect.
   const learnDelay = () =>
     random.weighted({ soon: 6, late: 2, never: 2 }) === 'never'
       ? undefined

@@ -34,7 +34,7 @@ export interface ProgramDeps {
  * The session events that only a fault of the broker or of the network can cause. In `jeopardy` the
  * connection is down, but the session and its locks may still exist.
  */
-const brokerEvents: ReadonlySet<string> = new Set(['jeopardy', 'resumed', 'newSession', 'draining'])
+const faultEvents: ReadonlySet<string> = new Set(['jeopardy', 'resumed', 'newSession', 'draining'])
 
 export class Program {
   readonly process: SimProcess
@@ -111,7 +111,7 @@ export class Program {
           this.#deps.oracles.holderOracle.clientResumed(this.process, session.id)
         this.#callOracle.count(`event ${event}`)
         this.#callOracle.trace(event)
-        if (this.#deps.isSpared && brokerEvents.has(event)) {
+        if (this.#deps.isSpared && faultEvents.has(event)) {
           this.#callOracle.violated('a spared client notices no fault', event)
         }
       })
@@ -129,7 +129,7 @@ export class Program {
       }
     })
     await Promise.all(loops)
-    // `run` closes a session that is still open. `#close` forgets each session that it closes.
+    // `run` closes an open session. `#close` has already forgotten a session that it closed.
     if (!isClosed || this.#session !== session) return
     this.#session = undefined
     this.watchViews = undefined
@@ -219,6 +219,7 @@ export class Program {
       case 'scope':
         return this.#runScope(session)
       case 'reconnect':
+        // Without a session, `run` connects again.
         return this.#close()
     }
   }
@@ -300,7 +301,7 @@ export class Program {
     return request
   }
 
-  /** Asks for both notices. The broker must tell the client at most once that its request waits. */
+  /** Asks for the notices `queued` and `contended`. A request may get `queued` only once. */
   #askForNotices(request: LockRequest): void {
     let isQueued = false
     request.onQueued = () => {
@@ -436,7 +437,7 @@ export class Program {
   async #hold(lock: Lock, request: LockRequest): Promise<void> {
     const { random, plan } = this.#deps
     let isOver = false
-    // Long enough for three refreshes of 100 ms and more.
+    // Such a ttl leaves room for three refreshes, at least 100 ms apart.
     if (request.ttl !== undefined && request.ttl > 300 && random.chance(0.3)) {
       const interval = Math.floor(request.ttl / 3)
       this.#autoRefresh(lock, interval, () => isOver)
@@ -451,7 +452,7 @@ export class Program {
   }
 
   /**
-   * Refreshes the lock shortly before the client regards its ttl as over. The ttl is how long a
+   * Refreshes the lock shortly before the client regards the ttl as over. The ttl is how long a
    * lock lasts after its grant or last refresh.
    */
   async #refreshLate(lock: Lock, ttl: number): Promise<void> {

@@ -39,8 +39,8 @@ export interface SimulationOptions {
   readonly brokers?: number | undefined
   /**
    * The number of cells: independent brokers that share the keys between them. Undefined for a
-   * world without cells. A world with cells has other clients, faults and oracles, so `brokers`
-   * and `needs` have no effect.
+   * world without cells. `runWorld` runs a world with cells, which has other clients, faults and
+   * oracles; `brokers` and `needs` have no effect.
    */
   readonly cells?: number | undefined
   /** What every world has, even if the plan of its seed would not have it. Default: nothing. */
@@ -61,6 +61,7 @@ export interface Result {
   readonly events: number
   /** The world time at the end, in ms. */
   readonly time: number
+  /** The number of the seed's clients, whether or not they take part. */
   readonly clients: number
   /** The indexes of the faults that happened. */
   readonly faults: readonly number[]
@@ -73,8 +74,9 @@ export interface Result {
 /** The longest time until every call settles after the end of the faults, in ms. */
 const settleMs = 180_000
 /**
- * The longest time until the table is empty, in ms: a lease, for which the broker keeps a silent
- * session, by a slow clock. The lease may begin only when a broker has caught up after the faults.
+ * The longest time until the table is empty, in ms. The broker keeps a silent session for its
+ * lease, and a slow clock makes the lease 5% longer. The lease may begin up to 10 s after the
+ * faults, when a broker has caught up.
  */
 const emptyMs = longestLeaseMs * 1.05 + 10_000
 
@@ -197,9 +199,9 @@ class Simulation {
   }
 
   /**
-   * Each client knows all brokers and first tries a different broker. Where faults spare one
-   * broker, a client that would try this broker first knows only this broker, and faults spare this
-   * client too.
+   * Each client knows all brokers. Consecutive clients first try different brokers. Faults may
+   * spare one broker. Faults also spare the clients that try this broker first, which know no
+   * other broker.
    */
   #makeClientMachines(network: Network, shared: SharedPlan | undefined): ClientMachine[] {
     const { clients } = this.#options
@@ -272,7 +274,7 @@ class Simulation {
     await this.#runUntil(emptyMs, () => this.#isTableEmpty())
     if (this.#oracles.hasViolation) return
     if (this.#isTableEmpty()) await this.#checkWatchViews()
-    else this.#reportRemainingLocks()
+    else this.#reportTableContent()
   }
 
   /** Waits until the watches report that no lock is held. */
@@ -287,7 +289,7 @@ class Simulation {
       this.#oracles.violated('a watch reports every change once', 'a watch still reports a lock')
   }
 
-  #reportRemainingLocks(): void {
+  #reportTableContent(): void {
     const remaining = [...(this.#cluster.table?.keys.values() ?? [])].map(
       ({ key, holders, queue }) =>
         `${key} ${[...holders].map((lock) => `${lock.fence} ${lock.metadata}`)} ${queue.length}`,

@@ -81,7 +81,7 @@ describe('soak: the verdict', () => {
   for (const quantity of Object.keys(bounds) as Quantity[]) {
     it(`separates growth just within the bound from growth just beyond it: ${quantity}`, () => {
       const { once, perHour } = bounds[quantity]
-      // Two hours without the warm-up.
+      // Two hours minus the warm-up.
       const measuredHours = 2 - 1 / 4
       const limit = once / measuredHours + perHour
       const grow = (slope: number) => growth(quantity, 2, (at) => 1_000 + (slope * at) / hour)

@@ -3,8 +3,8 @@
  * ends a barrier. A `TableDriver` applies commands to a lock table and returns the effects as short
  * texts: `arrived a#1 k` means that call 1 of session `a` waits at the barrier `k`, and `departed`
  * that the call no longer waits. The third argument of `driver.barrier` is the number of parties.
- * `repeat` instead of `answer` means that the table refuses a call without using up its id, or
- * repeats an answer.
+ * `repeat` instead of `answer` means that the table repeats an answer, or refuses a call whose id
+ * stays unused.
  */
 import { dump, LockTable, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -59,6 +59,7 @@ describe('table: barrier', () => {
     driver.barrier('b', 'k', 2)
     expect(driver.cancel('b', 1)).to.deep.equal(['departed b#1 k aborted', 'answer b#1 ABORTED'])
     driver.barrier('c', 'k', 2)
+    // This session has no grace, so the session ends.
     expect(driver.suspend('c')).to.include('departed c#1 k ended')
     expect(driver.barrier('d', 'k', 2)).to.deep.equal(['arrived d#1 k'])
   })
@@ -82,6 +83,7 @@ describe('table: barrier', () => {
     expect(driver.barrier('a', 'k', 2, { id: 1 })).to.deep.equal([])
     driver.barrier('b', 'k', 2)
     expect(driver.barrier('a', 'k', 2, { id: 1 })).to.deep.equal(['repeat a#1 passed'])
+    // A request of another type must not have the id of the call.
     expect(driver.lock('a', 'k', { id: 1 })).to.deep.equal(['repeat a#1 BAD_MESSAGE'])
     expect(driver.table.barriers.size).to.equal(0)
   })

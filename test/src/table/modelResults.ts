@@ -1,7 +1,7 @@
 /**
- * The results of `once` in the model of the lock table: flat lists of kept results, and of results
- * that some followers still wait for. The first `once` of a key runs. A follower is a `once` that
- * waits for the result of this run.
+ * The results of `once` in the model of the lock table: flat lists of kept results, and of
+ * deliveries, which are results that some followers still wait for. The first `once` of a key runs.
+ * A follower is a `once` that waits for the result of this run.
  */
 import type { Command } from '@holdfast/server/core'
 import { type ModelSession, type ModelState, removeFirst } from './modelState.js'
@@ -59,7 +59,8 @@ export class ModelResults {
     const { fence, value } = this.#state.deliveries.find((delivery) => delivery.key === key)!
     removeFirst(this.#state.waitingRequests, (waiting) => waiting === request)
     this.#effect({ kind: 'withdrawn', request, reason: 'answered' })
-    // Large values use up more grants of a command: one more for each 512 characters.
+    // A command may make a limited number of grants. An answer counts as one grant, and each 512
+    // characters of the value count as one more.
     const cost = 1 + Math.floor((value ?? '').length / 512)
     return { request, answer: this.answerOf({ fence, value }), cost }
   }

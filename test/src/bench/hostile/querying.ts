@@ -40,7 +40,7 @@ const longKey = `churn${'x'.repeat(240)}`
  */
 const watchingSessions = 10
 
-/** A key of nearly the greatest length, because each listed call of a barrier has the key. */
+/** A key of nearly the greatest length, because an answer repeats the key for each call. */
 const crowdedBarrier = `crowded${'x'.repeat(240)}`
 /** The number of calls that open the barrier. */
 const parties = 1_000
@@ -56,22 +56,26 @@ async function fillBarrier(group: HostileGroup): Promise<void> {
 
 export const queryingKinds: readonly Kind[] = [
   floodingKind(
-    ['query limit 1', 'a walk over the whole table for each message, for one lock'],
+    ['query limit 1', 'each message walks over the whole table, and lists one lock'],
     'eagerly',
     query(',"limit":1'),
   ),
   floodingKind(
-    ['query no match', 'a walk over the whole table for each message, for no lock'],
+    ['query no match', 'each message walks over the whole table, and lists no lock'],
     'eagerly',
     query(',"prefix":"nothing:"'),
   ),
   floodingKind(
     ['query the free key', 'the cheapest query: one look-up'],
     'eagerly',
+    // No session uses this key.
     query(',"key":"good:0"'),
   ),
   floodingKind(
-    ['query a barrier limit 1', 'a barrier with a thousand calls for each message, for one call'],
+    [
+      'query a barrier limit 1',
+      'each message reads a barrier with 1,000 calls, and lists one call',
+    ],
     'eagerly',
     query(`,"kind":"barriers","key":"${crowdedBarrier}","limit":1`),
     { prepare: fillBarrier },

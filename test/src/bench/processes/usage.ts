@@ -45,7 +45,7 @@ function cpuOf(pid: number): number {
 
 /**
  * User and system time in ticks: fields 14 and 15. Field 2, the name, may contain spaces, so the
- * code cuts the text after the name. Index 0 is then field 3.
+ * code drops the text up to the end of the name. Index 0 is then field 3.
  */
 function ticksOf(pid: number): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
@@ -73,7 +73,7 @@ export function peakBytes(pid: number): number | undefined {
   return kilobytes === undefined ? undefined : Number(kilobytes) * 1024
 }
 
-/** The memory of one process that is in RAM, in bytes. */
+/** The resident memory of one process, in bytes. */
 function residentBytes(pid: number): number {
   const kilobytes = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
   return Number(kilobytes ?? 0) * 1024

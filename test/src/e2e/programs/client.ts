@@ -56,9 +56,9 @@ async function run(command: Command): Promise<unknown> {
     case 'close':
       return session!.close()
     case 'leave':
-      // The parent waits for the end of this process, so nothing may keep the process alive. The
-      // result of the command leaves before the disconnect.
-      process.off('disconnect', leave)
+      // The parent tests that nothing keeps this process alive. The process sends the result of the
+      // command before it disconnects.
+      process.off('disconnect', exitWithParent)
       setImmediate(() => process.disconnect())
       return undefined
     case 'crash':
@@ -70,11 +70,11 @@ async function run(command: Command): Promise<unknown> {
 }
 
 /** Ends this process, because it must not outlive its parent. */
-function leave(): void {
+function exitWithParent(): void {
   process.exit()
 }
 
-process.on('disconnect', leave)
+process.on('disconnect', exitWithParent)
 process.on('message', ({ id, command }: { id: number; command: Command }) => {
   run(command).then(
     (value) => report({ kind: 'done', id, value }),

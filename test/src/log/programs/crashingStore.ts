@@ -1,7 +1,7 @@
 /**
- * A wrapper of `lmdb` that kills this process with SIGKILL at a point of the work of the journal.
- * The journal is a record of all changes of locks on disk. After SIGKILL no data is flushed and no
- * handler runs. The wrapper derives the point from the journal's calls.
+ * A wrapper of `lmdb` that kills this process with SIGKILL at a point of the journal's work. The
+ * journal is a record of all changes of locks on disk. The wrapper recognizes the point by the
+ * journal's calls. `crashingHooks.ts` passes the URL of `lmdb` itself as the parameter `real`.
  */
 import { type CrashPoint, crashAtVariable } from '../points.js'
 
@@ -12,17 +12,20 @@ interface Database {
   readonly flushed: PromiseLike<unknown>
 }
 
-/** The first elements of the journal's keys, by the kind of the value. */
-const [record, chunk, pointer] = [0, 1, 2]
+/**
+ * The kind of a value is the first element of its key: a record, a part of a snapshot, or the
+ * pointer to the valid snapshot.
+ */
+const [record, snapshotPart, pointer] = [0, 1, 2]
 
 const realLmdb = (await import(new URL(import.meta.url).searchParams.get('real')!)) as {
   readonly open: (options: object) => Database
 }
-// The variable has the point and the number of the visit, such as `before a commit:3`.
+// `before a commit:3` kills the process when the journal reaches this point for the third time.
 const [, crashPoint, crashVisit] = /^(.+):(\d+)$/.exec(process.env[crashAtVariable] ?? '') ?? []
 let visits = 0
 
-/** Kills the process if this visit to the point is the selected visit. */
+/** Counts the visits to the selected point, and kills the process at the selected visit. */
 function reach(point: CrashPoint): void {
   if (point === crashPoint && ++visits === Number(crashVisit)) process.kill(process.pid, 'SIGKILL')
 }
@@ -38,7 +41,7 @@ export function open(options: object): Database {
   database.put = async (key, value) => {
     isRecord = key[0] === record
     if (isRecord) reach('before a commit')
-    if (key[0] === chunk) reach('before a part of a snapshot')
+    if (key[0] === snapshotPart) reach('before a part of a snapshot')
     if (key[0] === pointer) reach('before the pointer moves')
     const done = await put(key, value)
     if (isRecord) reach('committed, not flushed')
@@ -46,7 +49,7 @@ export function open(options: object): Database {
   }
   database.remove = (key) => {
     if (key[0] === record) reach('before the old records are removed')
-    if (key[0] === chunk) reach('before the old parts are removed')
+    if (key[0] === snapshotPart) reach('before the old parts are removed')
     return remove(key)
   }
   Object.defineProperty(database, 'flushed', {
