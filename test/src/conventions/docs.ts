@@ -61,9 +61,9 @@ export function firstExample(
 }
 
 /**
- * The commands in the two blocks after the mark `<!-- first commands -->` without their comments.
- * Each block is for a terminal of its own, so the result has a list for each terminal. Undefined if
- * the page has no such mark.
+ * The commands, without comments, in the two blocks after the mark `<!-- first commands -->`. Each
+ * block is for a terminal of its own, so the result has a list for each terminal. Undefined if the
+ * mark or one of the blocks is missing.
  */
 export function firstCommandsByTerminal(page: SourceFile): string[][] | undefined {
   const [, text] = page.text.split('<!-- first commands -->')

@@ -53,7 +53,7 @@ describe('the front page', function () {
     await rm(folder, { recursive: true, force: true })
   })
 
-  /** Starts a shell that runs commands, as a user does in a terminal, in a process group. */
+  /** Runs commands in a shell, as a user does in a terminal. The shell has a new process group. */
   function terminal(commands: readonly string[], cwd = folder): ChildProcess {
     const line = commands.join(' && ')
     const stdio: ['ignore', 'pipe', 'pipe'] = ['ignore', 'pipe', 'pipe']
@@ -88,6 +88,7 @@ describe('the front page', function () {
   })
 
   it('makes tarballs, with which a project acquires a lock', async () => {
+    // The test before has made the clone, and its broker still runs.
     const packed = await outputOf(['npm run pack'], join(folder, 'holdfast'))
     const install = packed.trim().split('\n').at(-1)?.trim() ?? ''
     assert.match(install, /^npm install "/)
@@ -100,6 +101,7 @@ describe('the front page', function () {
     await writeFile(join(project, 'first.mjs'), text)
     const first = await outputOf(['node first.mjs'], project)
     assert.match(first, /^lock orders:42, fence \d+\n$/)
+    // The first program of the client's guide starts its own broker.
     await writeFile(join(project, 'own.mjs'), firstExample(read('client/README.md'))?.code ?? '')
     const output = await outputOf(['node own.mjs'], project)
     assert.match(output, /^alice holds orders:42 with fence \d+\nbob .*: true\n$/)

@@ -130,9 +130,9 @@ describe('the examples that are programs', () => {
     report!.answer('')
     const outputs = await Promise.all(others.map((other) => other.output()))
     const ownOutput = ['made the report of 2026-11-29']
-    const shared = [`${madeBy} made the report of 2026-11-29`]
-    expect(outputs).to.have.deep.members([ownOutput, shared])
-    expect(await start('late').output()).to.deep.equal(shared)
+    const otherOutput = [`${madeBy} made the report of 2026-11-29`]
+    expect(outputs).to.have.deep.members([ownOutput, otherOutput])
+    expect(await start('late').output()).to.deep.equal(otherOutput)
     expect(requests.items).to.have.lengthOf(3)
   })
 

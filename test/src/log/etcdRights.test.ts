@@ -1,8 +1,8 @@
 /**
  * Tests a broker that may only read and write its own keys in etcd. Recent versions of etcd let
  * only the role root compact (remove old revisions) and ask for the status of a member. The broker
- * must still start, and announce its snapshots. The etcd of Debian does not refuse these calls, so
- * a proxy refuses them.
+ * must still start, and announce its snapshots (stored copies of the lock table). The etcd of
+ * Debian does not refuse these calls, so a proxy refuses them.
  */
 import { etcdLog } from '@holdfast/server'
 import { expect } from 'chai'
@@ -46,6 +46,7 @@ describe('log: an etcd that refuses compaction and status', function () {
     const firstPosition = status().snapshot!.position
     await lockUntil(() => (status().snapshot?.position ?? 0) > firstPosition)
     expect([...calls]).to.include('/v3/kv/compaction')
+    // The broker does not ask for the status.
     expect([...calls].filter((path) => path.includes('maintenance'))).to.deep.equal([])
     // Each snapshot is so small that it has one chunk. The log keeps the newest two snapshots, and
     // may have a third snapshot that is not announced yet.
@@ -60,7 +61,7 @@ describe('log: an etcd that refuses compaction and status', function () {
     const member = await etcd.cluster.leader()
     const { header } = (await member.status())!
     // Removes only entries that the newest snapshot contains, as an etcd with a long retention
-    // does.
+    // does. The position of a snapshot is a revision of etcd.
     const revision = Math.min(Number(header.revision), status().snapshot!.position)
     await member.ask('/v3/kv/compaction', { revision: String(revision) })
     await lockUntil(() => status().problem === undefined)

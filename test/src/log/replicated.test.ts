@@ -3,15 +3,15 @@
  * Meanwhile connections to the log fail, answers are lost and entries are late. The dead time is
  * the silence after which the other brokers declare a broker dead, here 6 s. The self-lease is the
  * time for which a broker knows that it is still a member: nearly the dead time. The self-lease
- * must end before another broker takes over the sessions of this broker. A heartbeat is an entry
- * without commands.
+ * must end before another broker takes over the sessions of this broker, by the command `restart`.
+ * A heartbeat is an entry without commands.
  */
 import { encodeCommands } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { Cluster, type RecordingStateMachine } from './cluster.js'
 import { raiseFenceFloor } from './logSuite.js'
 
-/** The time of the last call of the log with this name. */
+/** When the log last called this method of the state machine. */
 function timeOf(stateMachine: RecordingStateMachine, name: string): number {
   const lastCall = stateMachine.events.filter((event) => event.name === name).at(-1)
   if (lastCall === undefined) throw new Error(`The log has not called ${name}`)
@@ -89,13 +89,14 @@ describe('replicated log: the self-lease', () => {
     await cluster.passTime(10_000)
     const cutAt = cluster.environment.clock.monotonic()
     a.source.cut()
-    // Shorter than the self-lease. Then the time passes the self-lease and the dead time.
+    // Shorter than the self-lease.
     await cluster.passTime(5_000)
     expect([a.eventNames, b.eventNames]).to.deep.equal([['serve'], ['serve']])
     let deadAt: number | undefined
     b.onApply = ({ type }) => {
       if (type === 'restart') deadAt ??= cluster.environment.clock.monotonic()
     }
+    // Now the self-lease and then the dead time end.
     await cluster.passTime(6_000)
     expect(a.eventNames).to.deep.equal(['serve', 'resign'])
     expect(a.brokerName).to.equal('')
@@ -164,24 +165,25 @@ describe('replicated log: the self-lease', () => {
     expect([a.eventNames, b.eventNames]).to.deep.equal([['serve'], ['serve']])
   })
 
-  it('ends immediately when another broker has declared its broker dead', async () => {
+  it('ends immediately when another broker declares this broker dead', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     const formerName = a.brokerName
     const notices = { dead: [{ broker: formerName, last: 1 }] }
-    // Broker `b` has not suspected broker `a`, so the test writes the entry of broker `b`.
+    // Broker `b` has not suspected broker `a`, so the test writes the entry of broker `b`. Entry 1
+    // of each broker is its `join`.
     cluster.store.put(encodeCommands({ broker: b.brokerName, n: 2, at: 0 }, [], notices))
     await cluster.settle()
     expect(a.eventNames).to.deep.equal(['serve', 'resign', 'serve'])
     expect(a.restarts).to.deep.equal([[formerName, b.brokerName]])
   })
 
-  it('makes at its end all commands invalid that the broker has submitted and the log has not stored', async () => {
+  it('when it ends, invalidates the submitted commands that the log has not stored', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     a.source.cut()
     await cluster.passTime(1_000)
-    // The broker submits the first command as a member, and the second command as no member.
+    // The broker submits the first command as a member, and the second command after its resign.
     a.log.submit(raiseFenceFloor(1))
     await cluster.passTime(9_000)
     a.log.submit(raiseFenceFloor(2))

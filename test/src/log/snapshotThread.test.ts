@@ -55,7 +55,7 @@ describe('snapshot in a thread', () => {
     const { table } = await start()
     await submitUntil(() => log.status.snapshot !== undefined, table)
     const { position, parts } = JSON.parse(readFileSync(join(dir, 'snapshot.json'), 'utf8'))
-    // A later snapshot may have replaced the file since the log announced its position.
+    // The file may be of a later snapshot than the announced snapshot.
     expect(log.status.snapshot?.position).to.be.at.most(position)
     const store = new MemoryStore(nodeEnvironment)
     store.snapshots.push({ position, parts })

@@ -1,13 +1,13 @@
 /**
  * Tests that `holdfast run` at a terminal gives the terminal and job control to its command. The
- * commands of these tests wait in builtins of the shell, because a key can be lost while the shell
- * starts a program with vfork(2).
+ * commands of these tests wait in builtins of the shell, because a keystroke can be lost while the
+ * shell starts a program with vfork(2).
  *
  * A terminal also shows the line that a test types. This line must not contain the text that a test
  * waits for. So the line has two quotes inside the text: the shell prints `u""p` as `up`.
  *
  * The shell prints the exit code of a command between two equal signs, such as `=130=`. The codes
- * 130 and 137 are ends by SIGINT and SIGKILL.
+ * 130 and 137 mean an end by SIGINT and by SIGKILL.
  */
 import { spawnSync } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'

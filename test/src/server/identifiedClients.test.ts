@@ -83,7 +83,7 @@ describe('handshakes whose tokens are checked in the same turn', function () {
     await answerAll()
     const perTurn = runTurns(harness, bystander, sockets)
     expect(Math.max(...perTurn)).to.be.at.most(2 * sessionsPerTurn)
-    // Some turns exceed the budget by a part of a handshake, so there may be a turn less.
+    // Some turns exceed the budget by a part of a handshake, so there may be one turn fewer.
     expect(perTurn.length).to.be.above(newClientCount / sessionsPerTurn - 2)
     expect(harness.broker.table.sessions.size).to.equal(newClientCount + 1)
     const order = [...harness.broker.table.sessions.keys()].slice(1)
@@ -135,9 +135,9 @@ describe('handshakes whose tokens are checked in the same turn', function () {
     const sockets = hellos.map((hello) => sayHello('192.0.2.1', { grace: 60_000, ...hello }))
     await answerAll()
     const perTurn = runTurns(harness, bystander, sockets)
-    // Each resume gathers 500 locks and 500 answers, of which four cost one unit, and `hello` costs
-    // 50 units. So four resumes, of 300 units each, use up the 1,000 units of a turn. As in the
-    // other tests, twice as many are accepted.
+    // Each resume gathers 500 locks and 500 answers for 250 units, and its `hello` costs 50 units.
+    // So four resumes use up the 1,000 units of a turn. As in the other tests, twice as many are
+    // accepted.
     expect(Math.max(...perTurn)).to.be.at.most(8)
   })
 

@@ -40,8 +40,8 @@ export interface HostileDeps extends RawClientDeps {
   /** The keys that well-behaved clients lock. */
   readonly keys: readonly string[]
   /**
-   * Whether a revoker takes part. If so, a query may show a revocation before the client of the
-   * lock learns of the revocation.
+   * Whether a revoker (a client that revokes locks) takes part. If so, a query may show a
+   * revocation before the client of the lock learns of the revocation.
    */
   readonly hasRevoker: boolean
   /** Whether the turns of the broker's event loop are long, or its send buffers are small. */
@@ -54,7 +54,7 @@ export interface HostileDeps extends RawClientDeps {
 const pauseMs = 600
 /**
  * The largest number of messages in one frame. The broker must be able to send all answers within
- * the time for which the world runs after its faults.
+ * the time for which the simulation runs after its last fault.
  */
 const maxMessages = { fast: 250, slow: 20 }
 /** The number of identical watches of a hostile client. */
@@ -146,6 +146,7 @@ export class Hostile {
     if (welcome.secret !== undefined) {
       this.#session = { session: welcome.session, secret: welcome.secret }
       this.#resumeAttempts = 0
+      // Confirms the new secret.
       this.#send([{ type: 'ack', ids: [] }])
     }
     if (this.#loop.isStopped) this.#send([{ type: 'bye' }])
@@ -158,7 +159,7 @@ export class Hostile {
       walker: () => this.#countOwnLocks(),
       refused: () => this.#requestHeldKeys(),
       watcher: () => this.#watchOwnKey(),
-      deaf: () => this.#stopReading(),
+      deaf: () => this.#sendMostlyUnread(),
       unacknowledging: () => this.#requestHeldKeys(),
       crowd: () => this.#shareKey(),
       canceller: () => this.#queueAndCancel(),
@@ -253,8 +254,8 @@ export class Hostile {
     )
   }
 
-  /** Stops reading for a while and continues to send. */
-  #stopReading(): void {
+  /** Sends requests. Usually does not read anything until the next action. */
+  #sendMostlyUnread(): void {
     const { random, setReading } = this.#deps
     setReading(random.chance(0.3))
     const metadata = 'm'.repeat(2_000)

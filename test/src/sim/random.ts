@@ -1,7 +1,7 @@
 /**
- * Repeatable random numbers. Every part of a simulation has its own stream of numbers, which a
- * label with the seed selects. A failing run can be shrunk, because the removal of a part, such as
- * a fault, does not change the numbers of other parts.
+ * Repeatable random numbers. Every part of a simulation has its own stream of numbers. The label of
+ * a stream contains the seed and the name of the part. A failing run can be shrunk, because the
+ * removal of a part, such as a fault, does not change the numbers of other parts.
  *
  * The generator is sfc32, which is small, fast and random enough for the choice of faults.
  */
@@ -19,7 +19,7 @@ export class Random {
     this.#a = hash | 0
     this.#b = Math.imul(hash ^ 0x9e3779b9, 0x85ebca6b) | 0
     this.#c = Math.imul(hash ^ 0xc2b2ae35, 0x27d4eb2f) | 0
-    // The first numbers would be similar for similar labels.
+    // Skip the first numbers, which are similar for similar labels.
     for (let i = 0; i < 12; i++) this.#bits()
   }
 
@@ -57,7 +57,7 @@ export class Random {
       point -= weights[name]
       if (point < 0) return name
     }
-    // All weights are 0, or the additions above were rounded.
+    // All weights are 0, or rounding left `point` at 0 or above.
     return names[0]!
   }
 

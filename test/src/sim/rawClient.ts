@@ -1,6 +1,6 @@
 /**
- * What a raw client needs: a simulated client that writes protocol messages itself, without the
- * client library.
+ * What raw clients have in common. A raw client is a simulated client that writes protocol messages
+ * itself, without the client library.
  */
 import type { WebSocketConstructor } from '@holdfast/client/internal'
 import type { Oracles } from './oracles.js'

@@ -1,6 +1,7 @@
 /**
- * `npm run soak`: runs a broker, clients that stay (residents) and clients that come and go
- * (visitors). Measures whether the memory or the open file descriptors of a process grow.
+ * `npm run soak`: runs a broker, client processes that stay (residents), and client processes that
+ * come and go (visitors). Measures whether the memory or the open file descriptors of a process
+ * grow.
  *
  *   npm run soak -- --hours 24         runs for a day; prints a line each minute
  *   npm run soak -- --warm-up 2        the samples of the first two hours do not count
@@ -9,7 +10,7 @@
  *   npm run soak -- --residents 2      two residents, each with --users 4 concurrent users
  *   npm run soak -- --pause 100        a user pauses for 100 ms on average between two actions
  *   npm run soak -- --seed 17          the random choices of an earlier run again
- *   npm run soak -- --preload FILE     the broker loads this module first, such as one that leaks
+ *   npm run soak -- --preload FILE     the broker loads this module first; the module may leak
  *
  * The exit code is 0 if every slope (the growth per hour) is within its bound and the clients left
  * nothing behind in the broker. The exit code is 64 for wrong usage, and 1 otherwise.

@@ -11,7 +11,7 @@ import { expect } from 'chai'
 import { Invariants } from './invariants.js'
 import { formatEffect, plainEffect, plainState } from './plainValues.js'
 
-/** Limits that no test reaches without a limit of its own. */
+/** The default limits. A test of a limit sets a lower limit. */
 const generousLimits: SessionLimits = { locks: 10_000, answers: 1_024, waitersPerKey: 100_000 }
 
 /**
@@ -30,14 +30,14 @@ interface LockOptions extends RequestOverrides {
   readonly timeout?: number
   readonly steal?: boolean
   readonly metadata?: string
-  /** The number of permits, for a lock with the mode `permits`; default 1 with a capacity. */
+  /** The number of permits to request. Default 1; ignored without `capacity`. */
   readonly permits?: number
-  /** The number of permits that the key has. A lock with a capacity has the mode `permits`. */
+  /** The number of permits that the key has. If set, the mode of the lock is `permits`. */
   readonly capacity?: number
   /** How long the lock lasts after its grant, whether refreshed or not, in ms. */
   readonly maxHold?: number
   readonly notify?: readonly NoticeType[]
-  /** The number of the scope of the request. */
+  /** The number of the scope (a logical task of the client) to which the request belongs. */
   readonly scope?: number
 }
 
@@ -235,7 +235,8 @@ export class TableDriver {
   /**
    * Reports that the connection of a session has dropped.
    *
-   * @param options `keep` is set if the broker itself closed the connection.
+   * @param options `keep` keeps the session for its lease even without a grace, as when the broker
+   * itself closed the connection.
    */
   suspend(session: string, options: { keep?: boolean; attachEpoch?: number } = {}): string[] {
     const { keep = false, attachEpoch = this.#attachEpochOf(session) } = options
@@ -288,8 +289,8 @@ export class TableDriver {
   /**
    * Proposes that a lock expires.
    *
-   * @param options `generation` is the generation of the lock when its deadline was set: how often
-   * the deadline had been restarted. Default 0.
+   * @param options `generation` is how often the deadline of the lock was restarted before the
+   * timer of this proposal began. Default 0.
    */
   expire(session: string, fence: number, options: { generation?: number } = {}): string[] {
     const { generation = 0 } = options
@@ -323,7 +324,7 @@ export class TableDriver {
     return this.table.sessions.get(session)?.ownerBroker ?? ''
   }
 
-  /** Returns the fields of a request that its session determines. */
+  /** Returns the fields that all requests of a session have. */
   #fromSession(session: string, { id, attachEpoch }: RequestOverrides) {
     // A repetition of an earlier id does not change the last id.
     const nextId = (this.#lastIds.get(session) ?? 0) + 1

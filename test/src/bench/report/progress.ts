@@ -11,12 +11,12 @@ export interface Progress {
 }
 
 /** Shows the progress of a run with this many jobs. */
-export function showProgress(jobs: number): Progress {
-  return process.stderr.isTTY ? bar(jobs) : lines(jobs)
+export function showProgress(jobCount: number): Progress {
+  return process.stderr.isTTY ? bar(jobCount) : lines(jobCount)
 }
 
 /** Shows the progress as a bar. */
-function bar(jobs: number): Progress {
+function bar(jobCount: number): Progress {
   const format = '{bar} {value}/{total} jobs, {duration_formatted}: {title}'
   const progressBar = new SingleBar(
     { format, hideCursor: true, clearOnComplete: true, formatValue: oneDigit },
@@ -24,7 +24,7 @@ function bar(jobs: number): Progress {
   )
   // The first `begin` finishes no job.
   let finished = -1
-  progressBar.start(jobs, 0, { title: '' })
+  progressBar.start(jobCount, 0, { title: '' })
   return {
     begin: (title) => progressBar.update(++finished, { title }),
     advance: (done) => progressBar.update(finished + Math.min(done, 1)),
@@ -32,18 +32,16 @@ function bar(jobs: number): Progress {
   }
 }
 
-/**
- * Formats the number of finished jobs with one digit after the point, because it grows in parts.
- */
+/** Formats the number of finished jobs with one decimal, for the part of the current job. */
 function oneDigit(value: number, _options: unknown, kind: string): string {
   return kind === 'value' ? value.toFixed(1) : String(value)
 }
 
-/** Prints one line for each job, where the output is no terminal. */
-function lines(jobs: number): Progress {
+/** Prints one line for each job. */
+function lines(jobCount: number): Progress {
   let begun = 0
   return {
-    begin: (title) => process.stderr.write(`[${++begun}/${jobs}] ${title}\n`),
+    begin: (title) => process.stderr.write(`[${++begun}/${jobCount}] ${title}\n`),
     advance: () => {},
     end: () => {},
   }
