@@ -10,7 +10,7 @@ export interface Document {
   readonly id: string
   readonly title: string
   readonly text: string
-  /** The name of the user who saved the text last, or ''. */
+  /** The name of the user who saved the text last; '' before the first save. */
   readonly by: string
 }
 
@@ -21,7 +21,7 @@ interface StoredDocument {
 }
 
 /** Longest body of a request, in UTF-16 units. */
-const maxLength = 64 * 1024
+const maxBodyLength = 64 * 1024
 
 const initialDocuments: readonly (readonly [string, string])[] = [
   ['Harbour lights', 'The lamps along the east pier are to be replaced before the autumn storms.'],
@@ -93,7 +93,7 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
   let text = ''
   for await (const chunk of request.setEncoding('utf8')) {
     text += String(chunk)
-    if (text.length > maxLength) return undefined
+    if (text.length > maxBodyLength) return undefined
   }
   try {
     return JSON.parse(text)

@@ -1,8 +1,8 @@
 /**
  * Kills a broker with a journal at named points of its work while clients acquire and release
  * locks. The journal is a command log on disk, from which a broker restores its lock table after a
- * crash. After each crash, every answer to a client must be true of the table in the journal, and
- * of the next broker. A false answer is a lie.
+ * crash. The broker's answers to clients must agree with the table in the journal after the crash,
+ * and with the next broker. An answer that does not agree is a lie.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -25,8 +25,8 @@ const workerCount = 4
  */
 const permanentLockCount = 1_200
 /**
- * The broker is killed when it reaches a point for the nth time. The number n is random, from 1 to
- * this number; by default n is 1.
+ * The broker is killed at a random visit to a point: at the latest at the visit with this number.
+ * For a point without a number, the broker is killed at the first visit.
  */
 const maxVisits: Partial<Record<CrashPoint, number>> = {
   'before a commit': 60,
@@ -38,7 +38,7 @@ const maxVisits: Partial<Record<CrashPoint, number>> = {
 export interface CrashResults {
   /** The number of crashes by point. */
   readonly crashes: Map<CrashPoint, number>
-  /** The answers to clients that are not true. */
+  /** Descriptions of the lies. */
   readonly lies: string[]
   readonly grants: number
 }
@@ -116,7 +116,7 @@ class Scene {
 
   /** Lets a broker crash at this visit to the point, and checks the table in the journal. */
   async crash(point: CrashPoint, visit: number): Promise<void> {
-    await this.#stop()
+    await this.#killIfRunning()
     const broker = this.#spawn({ [crashAtVariable]: `${point}:${visit}` })
     const [code, signal] = await once(broker, 'exit')
     if (signal !== 'SIGKILL') throw new Error(`The broker exited with ${code} before the kill`)
@@ -141,7 +141,7 @@ class Scene {
 
   async close(): Promise<void> {
     await Promise.all(this.#sessions.map((session) => session.close()))
-    await this.#stop()
+    await this.#killIfRunning()
     rmSync(this.#dir, { recursive: true, force: true })
   }
 
@@ -198,7 +198,7 @@ class Scene {
     return this.#broker
   }
 
-  async #stop(): Promise<void> {
+  async #killIfRunning(): Promise<void> {
     const broker = this.#broker
     this.#broker = undefined
     if (broker === undefined || broker.exitCode !== null || broker.signalCode !== null) return

@@ -1,8 +1,8 @@
 /**
  * An engine that keeps the entries of a replicated log (a command log that several brokers share)
  * in this process. All brokers share one store. Each broker has engines of its own: one for its
- * log, and one for each snapshot. A test can let the connection between an engine and the store
- * fail.
+ * log, and one for each snapshot. A test can break the connection between the engines of a broker
+ * and the store.
  */
 import {
   type ClusterConfig,
@@ -20,8 +20,7 @@ interface StoredEntry {
   readonly text: string
 }
 
-/** A stored snapshot. */
-interface StoredParts {
+interface SnapshotInStore {
   readonly position: number
   readonly parts: readonly string[]
 }
@@ -32,7 +31,7 @@ export class MemoryStore {
   readonly entries: StoredEntry[] = []
   /** The texts of all entries, also of compacted (removed) entries. */
   readonly allTexts: string[] = []
-  snapshots: StoredParts[] = []
+  snapshots: SnapshotInStore[] = []
   config: ClusterConfig | undefined
   /**
    * Whether the first broker marks a new log as being founded, until a majority of the brokers has
@@ -67,7 +66,7 @@ export class MemoryStore {
     while ((this.entries[0]?.position ?? Number.POSITIVE_INFINITY) <= upTo) this.entries.shift()
   }
 
-  /** Calls the function after each append. @returns a function that ends the calls */
+  /** Calls the function after each `put`. @returns a function that ends the calls */
   watch(watcher: () => void): () => void {
     this.#watchers.add(watcher)
     return () => this.#watchers.delete(watcher)
@@ -101,7 +100,7 @@ export class MemoryEngine implements Engine {
   #duplicate: string | undefined
   #isClosed = false
   readonly #onClose: (() => void)[] = []
-  readonly #deliveries = new Set<() => void>()
+  readonly #onMend = new Set<() => void>()
   readonly #subscriptions = new Set<{ stop(): void }>()
 
   /** @param onPart Called when the engine has written a part of a snapshot. */
@@ -161,11 +160,11 @@ export class MemoryEngine implements Engine {
       this.#runDelayed(deliver)
     }
     const unwatch = this.#store.watch(scheduleDelivery)
-    this.#deliveries.add(scheduleDelivery)
+    this.#onMend.add(scheduleDelivery)
     const subscription = {
       stop: () => {
         unwatch()
-        this.#deliveries.delete(scheduleDelivery)
+        this.#onMend.delete(scheduleDelivery)
         this.#subscriptions.delete(subscription)
       },
     }
@@ -177,7 +176,7 @@ export class MemoryEngine implements Engine {
   /** Connects the engine to the store again. */
   mend(): void {
     this.faults.isCut = false
-    for (const scheduleDelivery of this.#deliveries) scheduleDelivery()
+    for (const scheduleDelivery of this.#onMend) scheduleDelivery()
   }
 
   async snapshot(): Promise<StoredSnapshot | undefined> {

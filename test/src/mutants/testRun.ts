@@ -1,6 +1,6 @@
 /**
- * Runs one test file of the build until a test fails. The hunt, which must catch each mutant (a
- * planted bug), runs a test file for a mutant that names one.
+ * Runs one test file of the build until a test fails. If a mutant (a planted bug) names a test
+ * file, a test of this file must fail with the mutant.
  */
 import { fileURLToPath } from 'node:url'
 import Mocha from 'mocha'
@@ -9,7 +9,7 @@ import Mocha from 'mocha'
 export interface TestFailure {
   /** The titles of the suites and of the test. */
   readonly test: string
-  /** The error of the test if it is no failed assertion; otherwise undefined. */
+  /** The first line of the error; undefined if the error is a failed assertion. */
   readonly error: string | undefined
 }
 
@@ -19,12 +19,12 @@ const testTimeoutMs = 60_000
 /**
  * Resolves with the first test of the file that fails; undefined if all tests pass.
  *
- * @param tests The path of the test file without its ending, such as `table/deadlock`.
+ * @param testPath The path of the test file without its ending, such as `table/deadlock`.
  */
-export async function firstFailureIn(tests: string): Promise<TestFailure | undefined> {
+export async function firstFailureIn(testPath: string): Promise<TestFailure | undefined> {
   // The run ends at the first failure. The reporter `Base` prints nothing.
   const mocha = new Mocha({ bail: true, timeout: testTimeoutMs, reporter: Mocha.reporters.Base })
-  mocha.addFile(fileURLToPath(new URL(`../${tests}.test.js`, import.meta.url)))
+  mocha.addFile(fileURLToPath(new URL(`../${testPath}.test.js`, import.meta.url)))
   await mocha.loadFilesAsync()
   return new Promise((resolve) => {
     let failure: TestFailure | undefined

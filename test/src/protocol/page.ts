@@ -65,7 +65,7 @@ function linkedFields(type: string): Fields | undefined {
   return anchors.length === 0 ? undefined : alternatives(anchors.map(fieldsOfItem))
 }
 
-/** The fields of an object that has the fields of one of these objects. */
+/** The fields of an object that may have the form of any of these objects. */
 function alternatives(objects: readonly Fields[]): Fields {
   const names = new Set(objects.flatMap((fields) => Object.keys(fields)))
   return Object.fromEntries(
@@ -138,6 +138,7 @@ export const actions = Array.from(
 /** A row of the table of errors and close codes. */
 export interface ErrorRow {
   readonly codes: readonly string[]
+  /** The first text in backquotes of the column "reason"; '' if the cell has no such text. */
   readonly reason: string
   /** The actions of the row, the usual action first. */
   readonly actions: readonly string[]
@@ -208,7 +209,7 @@ export function declaredMessages(): DeclaredMessages {
     bodies.set((name ?? alias)!, { base: base ?? aliasBase, body: body!, offset: match.index })
   }
 
-  /** Reads an interface with the fields of its base and of its objects. */
+  /** Reads an interface, with the fields of its base and the inner fields of its objects. */
   function read(name: string): DeclaredInterface {
     const { base, body } = bodies.get(name)!
     const fields: Fields = base === undefined ? {} : { ...read(base).fields }

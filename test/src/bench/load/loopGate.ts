@@ -1,5 +1,5 @@
 /**
- * Starts and stops the loops of a load. A loop calls `enter`, repeats its work while `isOpen` is
+ * Tells the loops of a load when to end. A loop calls `enter`, repeats its work while `isOpen` is
  * true, and calls `leave` at its end. `close` waits until all loops have left.
  */
 export class LoopGate {

@@ -1,7 +1,8 @@
 /**
- * The programs of the clients in a world with cells. A `CellProgram` has one session over all
- * cells, and locks keys of all cells. A `WrongProgram` has a wrong list of cells, and must never
- * lock a key of another cell.
+ * The programs of the clients in a world with cells. A cell is a broker that serves a part of the
+ * keys. A `CellProgram` has one session over all cells, and locks keys of all cells. A
+ * `WrongProgram` has a wrong list of cells. The program must never lock a key that its list assigns
+ * to the wrong broker.
  */
 import type { Lock, QueryResult, Session } from '@holdfast/client'
 import type { CellSession } from '@holdfast/client/cells'
@@ -19,8 +20,9 @@ export interface CellProgramDeps {
   readonly random: Random
   readonly oracle: CellOracle
   readonly keys: CellKeys
-  /** The mean pause between two actions, and the mean time for which a lock is held, in ms. */
+  /** The mean pause between two actions, in ms. */
   readonly thinkMs: number
+  /** The mean time for which a lock is held, in ms. */
   readonly holdMs: number
   /** How many actions run concurrently. */
   readonly concurrency: number
@@ -32,8 +34,8 @@ const callCodes: readonly ErrorCode[] = ['LOCK_HELD', 'LOCK_TIMEOUT', 'LOCK_LOST
 const unlockCodes: ReadonlySet<ErrorCode> = new Set(['LOCK_LOST', 'LOCK_NOT_HELD', 'UNAVAILABLE'])
 
 /**
- * The time after the end of the faults in which the last drains, quiet starts and leases end, in
- * ms.
+ * How long the effects of the faults last at most, in ms: drains, leases, and quiet starts. A quiet
+ * start is the time after its start in which a broker grants nothing.
  */
 const calmMs = 2 * longestLeaseMs + 10_000
 
@@ -101,7 +103,7 @@ abstract class Program implements ClientProgram {
   }
 
   /** Holds a lock for a while, and unlocks it. */
-  async hold(lock: Lock, keys: readonly string[]): Promise<void> {
+  async holdAndUnlock(lock: Lock, keys: readonly string[]): Promise<void> {
     const { oracle, process, holdMs } = this.deps
     const endHold = oracle.acquired(lock, keys, process)
     await this.sleep(holdMs)
@@ -129,6 +131,7 @@ const actionWeights = { lock: 10, tryLock: 4, withLock: 4, lockAll: 5, scope: 3,
 
 export class CellProgram extends Program {
   readonly #connect: () => Promise<CellSession>
+  /** The number of the cell that has no faults. */
   readonly #sparedCell: number
   #session!: CellSession
 
@@ -161,8 +164,8 @@ export class CellProgram extends Program {
   }
 
   /**
-   * When all effects of the faults are over, a call for a key of any cell must succeed. There is a
-   * tag for each cell.
+   * When all effects of the faults are over, a call for a key of any cell must succeed. Each cell
+   * has a tag, and all keys with this tag in braces belong to this cell.
    */
   override async finalCalls(): Promise<void> {
     await this.wait(calmMs)
@@ -187,29 +190,31 @@ export class CellProgram extends Program {
     const timeout = random.pick([undefined, random.int(1, 3_000)])
     const { calls } = this
     switch (action) {
-      case 'lock':
-        await this.hold(await calls.track(`lock ${key}`, session.lock(key, { timeout })), [key])
+      case 'lock': {
+        const lock = session.lock(key, { timeout })
+        await this.holdAndUnlock(await calls.track(`lock ${key}`, lock), [key])
         break
+      }
       case 'tryLock':
-        await this.hold(await calls.track(`tryLock ${key}`, session.tryLock(key)), [key])
+        await this.holdAndUnlock(await calls.track(`tryLock ${key}`, session.tryLock(key)), [key])
         break
       case 'withLock':
         await calls.track(
           `withLock ${key}`,
-          session.withLock(key, (lock) => this.#use(lock, [key]), { timeout }),
+          session.withLock(key, (lock) => this.#hold(lock, [key]), { timeout }),
         )
         break
       case 'lockAll': {
         const set = [`{${tag}}a`, `{${tag}}b`]
         const lock = session.lockAll(set, { timeout })
-        await this.hold(await calls.track(`lockAll ${set}`, lock), set)
+        await this.holdAndUnlock(await calls.track(`lockAll ${set}`, lock), set)
         break
       }
       case 'scope': {
         const scopeKey = `{${tag}}a`
         const run = session.scope(
           async (scope) => {
-            await this.hold(await scope.lock(scopeKey, { timeout: 2_000 }), [scopeKey])
+            await this.holdAndUnlock(await scope.lock(scopeKey, { timeout: 2_000 }), [scopeKey])
           },
           { tag },
         )
@@ -222,7 +227,7 @@ export class CellProgram extends Program {
     }
   }
 
-  async #use(lock: Lock, keys: readonly string[]): Promise<void> {
+  async #hold(lock: Lock, keys: readonly string[]): Promise<void> {
     const { oracle, process, holdMs } = this.deps
     const endHold = oracle.acquired(lock, keys, process)
     await this.sleep(holdMs)
@@ -286,7 +291,7 @@ export class WrongProgram extends Program {
     const lock = await this.calls.track(`lock ${keys}`, requestLock(session, keys))
     if (!isAllowed)
       this.calls.violated('a client with a wrong list locks no key of another cell', key)
-    await this.hold(lock, keys)
+    await this.holdAndUnlock(lock, keys)
   }
 
   /** The key, often as the second key of a set whose first key the client may lock. */

@@ -1,7 +1,7 @@
 /**
- * Tests the oracle of worlds with cells. The oracle must expect the right cell of each key, and
- * must report a key that two clients hold at one moment. The worlds themselves run in
- * `sim.test.ts`.
+ * Tests the oracle of worlds (simulated runs) with cells. A cell is a broker that serves a part of
+ * the keys. The oracle must expect the right cell of each key, and must report a key that two
+ * clients hold at one moment. The worlds themselves run in `sim.test.ts`.
  */
 import { readFileSync } from 'node:fs'
 import type { Lock } from '@holdfast/client'
@@ -58,9 +58,9 @@ describe('simulation: the oracle of cells', () => {
       const random = new Random(name)
       return new SimProcess(name, world, random, new SimClock(world, random, 1, 0))
     }
-    const traceLines = 10
+    const maxTraceLines = 10
     return {
-      oracle: new CellOracle(world, 3, [], traceLines),
+      oracle: new CellOracle(world, 3, [], maxTraceLines),
       ann: processOf('ann'),
       bob: processOf('bob'),
     }
@@ -79,15 +79,15 @@ describe('simulation: the oracle of cells', () => {
     }
   })
 
-  it('accepts a holder after the former holder has returned or lost the lock, or was killed', () => {
+  it('accepts a holder after the former holder has unlocked or lost the lock, or was killed', () => {
     const { oracle, ann, bob } = scene()
-    const returnLock = oracle.acquired(lockOf(1), ['returned'], ann)
-    returnLock()
+    const endHold = oracle.acquired(lockOf(1), ['unlocked'], ann)
+    endHold()
     const held = false
     oracle.acquired(lockOf(2, held), ['lost'], ann)
     oracle.acquired(lockOf(3), ['killed'], ann)
     ann.kill()
-    for (const key of ['returned', 'lost', 'killed']) oracle.acquired(lockOf(4), [key], bob)
+    for (const key of ['unlocked', 'lost', 'killed']) oracle.acquired(lockOf(4), [key], bob)
     expect(oracle.hasViolation).to.equal(false)
   })
 })
