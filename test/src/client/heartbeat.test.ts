@@ -60,7 +60,7 @@ describe('heartbeat', () => {
     expect(await sentWithin(scene, 1)).to.deep.equal([pong])
   })
 
-  it('is sent at 0.6 of the lease at the latest, if the session is idle no longer', async () => {
+  it('is sent at 0.6 of the lease if an idle session requests a lock at 0.4 of the lease', async () => {
     const scene = await openScene()
     expect(await sentWithin(scene, engagedMs)).to.deep.equal([])
     scene.session.lock('k').catch(() => {})
@@ -109,7 +109,7 @@ describe('heartbeat', () => {
     expect([lock.held, scene.events]).to.deep.equal([false, ['lost session']])
   })
 
-  it('gives the broker a tenth of the lease before an idle session with a grace is resumed', async () => {
+  it('must be acknowledged within a tenth of the lease, or the client drops the connection', async () => {
     const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
     const { socket } = scene
     expect(await sentWithin(scene, idleMs)).to.deep.equal([pong])

@@ -53,8 +53,9 @@ describe('a client after a resume', () => {
     scene.clock.advance(2_000)
     await resume(scene, snapshot([{ ...held(1, 7), ttl: 1_000, at: 89_900 }]))
     const lock = await requesting
-    // The broker granted the lock 100 ms before the current hello arrived (at 90,000). So the
-    // client relies on the lock for safeDuration(900, 1_000) = 840 ms from the hello.
+    // The broker granted the lock 100 ms before the current hello arrived (at 90,000). So 900 ms
+    // of the ttl are left. With the safety margin of the whole ttl, the client relies on the lock
+    // for safeDuration(900, 1_000) = 840 ms from the hello.
     scene.clock.advance(839)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
@@ -66,11 +67,11 @@ describe('a client after a resume', () => {
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000, fence: 7 })
     scene.clock.advance(200)
     await reconnect(scene)
-    // The hello was sent 250 ms after the grant, and took 300 ms to the broker. Counted from the
-    // hello, the lock would expire 300 ms earlier.
-    const at = 90_000 - 250 - 300
+    // The hello was sent 250 ms after the grant, took 300 ms to the broker, and arrived at 90,000.
+    // Counted from the hello, the lock would expire 300 ms earlier.
+    const grantedAt = 90_000 - 250 - 300
     scene.clock.advance(450)
-    scene.socket.deliver(resumed, snapshot([{ ...held(1, 7), ttl: 1_000, at }]))
+    scene.socket.deliver(resumed, snapshot([{ ...held(1, 7), ttl: 1_000, at: grantedAt }]))
     await turn()
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
     // The client relies on the lock for safeDuration(1_000) = 939 ms from the grant. 700 ms have

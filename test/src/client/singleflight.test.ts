@@ -1,13 +1,13 @@
 /**
- * Tests `singleflightLock`, whose callers share one request and the lock that it is granted. The
- * last caller that unlocks releases the lock. A fence is the number of a grant; the ttl is how long
- * a lock lasts without a refresh.
+ * Tests `singleflightLock`, whose callers share one request and its lock. The last caller that
+ * unlocks releases the lock. A fence is the number of a grant; the ttl is how long a lock lasts
+ * without a refresh.
  */
 import { expect } from 'chai'
 import { codeOf, openScene, stateOf, turn } from '../support/scriptedSession.js'
 
 describe('singleflightLock', () => {
-  it('sends one request for all callers before the grant, and one unlock when the last unlocks', async () => {
+  it('sends one request for all calls before the grant, and one unlock for the last caller', async () => {
     const { session, socket } = await openScene()
     const requesting = [1, 2, 3].map(() => session.singleflightLock('k'))
     await turn()
@@ -19,7 +19,7 @@ describe('singleflightLock', () => {
     expect([a.fence, b.fence, c.fence]).to.deep.equal([5, 5, 5])
     await a.unlock()
     await b.unlock()
-    // The second call of a caller must not count as the call of another caller.
+    // The second `unlock` of a caller must not count as the `unlock` of another caller.
     await a.unlock()
     expect([a.held, b.held, c.held]).to.deep.equal([false, false, true])
     await turn()
@@ -66,7 +66,7 @@ describe('singleflightLock', () => {
     expect(socket.newMessages()).to.deep.equal([])
   })
 
-  it('shares neither a request with another key, mode or ttl nor a lock that is granted already', async () => {
+  it('sends a new request for another key, mode or ttl, and for a call after the grant', async () => {
     const { session, socket } = await openScene()
     const first = session.singleflightLock('k')
     void session.singleflightLock('l')
@@ -110,7 +110,7 @@ describe('singleflightLock', () => {
     expect(socket.newMessages()).to.deep.equal([])
   })
 
-  it('unlocks a grant that arrives after the last caller gave up', async () => {
+  it('unlocks if the last caller aborts after the grant arrived, but before the call resolves', async () => {
     const { session, socket } = await openScene()
     const controller = new AbortController()
     const aborted = codeOf(session.singleflightLock('k', { signal: controller.signal }))

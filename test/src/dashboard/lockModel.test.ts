@@ -26,15 +26,15 @@ function event(kind: LockEvent['event'], lock: HeldInfo): LockEvent {
 }
 
 /** The result of a query with these locks and these waiting requests. */
-function found(locks: HeldInfo[], waiting: WaitingInfo[] = [], more = {}): QueryResult {
+function found(locks: HeldInfo[], waiting: WaitingInfo[] = [], otherCounts = {}): QueryResult {
   const counts = { heldCount: locks.length, waitingCount: waiting.length }
-  return { held: locks, waiting, ...counts, ...more }
+  return { held: locks, waiting, ...counts, ...otherCounts }
 }
 
 /**
  * Gives the model the state with which a watch begins.
  *
- * @param heldCount How many locks the broker has, with the locks that the state does not list.
+ * @param heldCount How many locks the broker has, including those that the state does not list.
  */
 function begin(model: LockModel, locks: HeldInfo[], heldCount = locks.length): void {
   model.onState({ event: 'state', held: locks, heldCount, resync: false })
@@ -111,7 +111,7 @@ describe('the lock model of the dashboard', () => {
     expect(model.heldCount).to.equal(2)
   })
 
-  it('keeps the end of a lock that is downgraded or upgraded, or whose leader publishes', () => {
+  it('keeps the end of a lock that is downgraded or upgraded, or whose leader proclaims a value', () => {
     const lock = { ...held('a', 1), ttl: 9_000 }
     begin(model, [{ ...lock, ttlRemaining: 5_000 }])
     // The events have the whole ttl, but none of them extends the lock.
@@ -221,7 +221,7 @@ describe('the lock model of the dashboard', () => {
     expect(contentOf(model)).to.deep.equal(['b: 2 <-'])
   })
 
-  it('keeps the locks that an incomplete result does not have, and reports that it is incomplete', () => {
+  it('keeps the locks that an incomplete result does not have, and reports that locks are unknown', () => {
     begin(model, [held('a', 1)], 3)
     expect(model.hasUnknownLocks).to.equal(true)
     model.applyResult(

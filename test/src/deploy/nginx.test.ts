@@ -1,7 +1,7 @@
 /**
  * Tests a real nginx with the configuration in `server/deploy` in front of real brokers. nginx must
- * accept the file, pass the tokens and addresses of clients to the brokers, and pass clients of a
- * stopped broker to another broker.
+ * accept the file, pass the tokens of clients to the brokers, and pass clients of a stopped broker
+ * to another broker.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -25,14 +25,14 @@ const [, serverName = ''] = /server_name (\S+);/.exec(conf) ?? []
 function configFor(
   files: Scratch,
   { certPath, keyPath }: Certificate,
-  listen: number,
-  brokers: readonly number[],
+  port: number,
+  brokerPorts: readonly number[],
 ): string {
   const adapted = conf
-    .replace('listen 443 ssl', `listen 127.0.0.1:${listen} ssl`)
+    .replace('listen 443 ssl', `listen 127.0.0.1:${port} ssl`)
     .replace('/etc/nginx/certs/tls.crt', certPath)
     .replace('/etc/nginx/certs/tls.key', keyPath)
-    .replace(/broker-(\d):7420/g, (_, number) => `127.0.0.1:${brokers[Number(number) - 1]}`)
+    .replace(/broker-(\d):7420/g, (_, number) => `127.0.0.1:${brokerPorts[Number(number) - 1]}`)
   const site = files.write('holdfast.conf', adapted)
   const temporaryFolders = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
   const paths = temporaryFolders.map((name) => `${name}_temp_path ${files.path(name)};`).join('\n')
@@ -71,13 +71,13 @@ describe('nginx/holdfast.conf', () => {
   }
 
   /** Starts nginx in front of brokers on these ports. Resolves with the URL when nginx serves. */
-  async function nginx(ports: readonly number[]) {
+  async function nginx(brokerPorts: readonly number[]) {
     const files = scratch(stage)
     const certs = certificate(files)
-    const listen = await freePort()
-    const config = configFor(files, certs, listen, ports)
-    const test = spawnSync('nginx', ['-t', '-q', '-c', config], { encoding: 'utf8' })
-    assert.deepEqual([test.status, test.stderr], [0, ''])
+    const port = await freePort()
+    const config = configFor(files, certs, port, brokerPorts)
+    const check = spawnSync('nginx', ['-t', '-q', '-c', config], { encoding: 'utf8' })
+    assert.deepEqual([check.status, check.stderr], [0, ''])
     const child = spawn('nginx', ['-c', config, '-g', 'daemon off;'], {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
@@ -91,10 +91,10 @@ describe('nginx/holdfast.conf', () => {
     }
     // Reads on, so that nginx never waits for a full pipe.
     child.stderr.resume()
-    return { url: `wss://localhost:${listen}`, WebSocket: certs.TrustingWebSocket }
+    return { url: `wss://localhost:${port}`, WebSocket: certs.TrustingWebSocket }
   }
 
-  it('forwards WebSockets with the token and the address of the client', async () => {
+  it('forwards WebSockets with the token of the client, and gives each broker one client', async () => {
     const { brokers, seen } = await startBrokers(3)
     const { url, WebSocket } = await nginx(brokers.map(({ port }) => port))
     for (const token of ['ann', 'bob', 'cy']) {
@@ -107,7 +107,7 @@ describe('nginx/holdfast.conf', () => {
       ['bob', '127.0.0.1'],
       ['cy', '127.0.0.1'],
     ])
-    // The option `least_conn` gives each broker one client.
+    // The option `least_conn` chooses the broker with the fewest connections.
     assert.deepEqual(
       brokers.map(({ broker }) => broker.status().connections),
       [1, 1, 1],

@@ -1,7 +1,6 @@
 /**
- * Tests the unit file for systemd in `server/deploy`. systemd must find no error in a copy of the
- * unit that names an existing command. systemd must rate the access of the unit to the system as
- * low.
+ * Tests the unit file for systemd in `server/deploy`. systemd must find no error in the unit, and
+ * must rate its exposure (how much access it has to the system) as low.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync } from 'node:fs'

@@ -40,17 +40,19 @@ describe('the example orderService', () => {
     }
   }
 
-  it('refuses the write of a service that lost its lock while it charged', async () => {
+  it('refuses to save a payment if the service lost its lock during the charge', async () => {
     const { sessions } = await stage.brokerWithSessions('slow', 'fast', 'operator')
     const [slow, fast, operator] = sessions as [Session, Session, Session]
     /** For each charge, the function that ends the charge. */
-    const charges = new Collector<() => void>()
-    const slowAnswer = startService(slow, () => new Promise<void>(charges.add))()
-    const [finishCharge] = await charges.waitForCount(1)
+    const chargeEnds = new Collector<() => void>()
+    const paySlowly = startService(slow, () => new Promise<void>(chargeEnds.add))
+    const slowAnswer = paySlowly()
+    const [endCharge] = await chargeEnds.waitForCount(1)
     const { held } = await operator.query({ key: 'order:1' })
     await operator.revoke('order:1', { fence: held[0]!.fence, reason: 'the service is frozen' })
-    expect((await startService(fast, async () => {})()).statusCode).to.equal(200)
-    finishCharge!()
+    const payFast = startService(fast, async () => {})
+    expect((await payFast()).statusCode).to.equal(200)
+    endCharge!()
     const { statusCode, message } = await slowAnswer
     expect(statusCode).to.equal(409)
     expect(message).to.equal('Another request has changed order 1 meanwhile')
@@ -64,7 +66,8 @@ describe('the example orderService', () => {
     const [holder, session] = sessions as [Session, Session]
     await holder.lock('order:1')
     const lockTimeout = 50
-    const { statusCode, retryAfter } = await startService(session, async () => {}, lockTimeout)()
+    const pay = startService(session, async () => {}, lockTimeout)
+    const { statusCode, retryAfter } = await pay()
     expect([statusCode, retryAfter]).to.deep.equal([503, '1'])
   })
 })

@@ -74,6 +74,7 @@ describe('a watch with a long queue', function () {
         const fences = keys.map((_, i) => i + 1)
         const watcher = harness.join({ lease: 60_000 })
         const derivedQueues = new DerivedQueues()
+        // The watcher reads only in a `turn` step, so the broker needs many turns to send the list.
         watcher.socket.isReading = false
         const watchedKeys = byPrefix ? { prefix: 'k' } : { key: 'k0' }
         watcher.socket.say({ type: 'watch', id: 1, queue: true, ...watchedKeys })
@@ -121,7 +122,7 @@ describe('a watch with queue', () => {
     })
   }
 
-  it('shares the message of a lock event with all watches, but not the message of a queue event', () => {
+  it('sends a lock event once for all watches, and a queue event once for the watches with queue', () => {
     const harness = new BrokerHarness()
     const [watcher, holder, busy] = [harness.join(), harness.join(), harness.join()]
     watcher.say({ type: 'watch', id: 1, prefix: '' })
@@ -140,7 +141,7 @@ describe('a watch with queue', () => {
     ])
   })
 
-  it('gets no more events of queues after the client sends a watch without queue under the same id', () => {
+  it('gets no more queue events after a watch without queue replaces it under the same id', () => {
     const harness = new BrokerHarness()
     const [watcher, holder, busy] = [harness.join(), harness.join(), harness.join()]
     watcher.say({ type: 'watch', id: 1, queue: true })

@@ -1,7 +1,8 @@
 /**
- * Tests the work budget of one connection on a fake clock. The budget has units of work, and a
- * multiple of the time that this work usually takes. The budget ends when the units or the time are
- * used up: on a slow machine, the time. So a client with slow messages delays no other client. A
+ * Tests the work allowance of one connection on a fake clock. In each turn of the event loop, a
+ * connection has a budget of units (of work) and of time. The time is a multiple of the time that
+ * the units usually take. The budget is used up when the units or the time are used up. On a slow
+ * machine, the time is used up first. So a client with slow messages delays no other client. A
  * paused connection works in slices, and each slice has a budget.
  */
 import { turnBudget, unitsPerMs, WorkAllowance, WorkScheduler } from '@holdfast/server/internal'
@@ -31,7 +32,7 @@ describe('the work allowance of a connection', () => {
     expect(allowance.unitsLeft).to.equal(0)
   })
 
-  it('keeps the debt of a slice that has exceeded its units', () => {
+  it('keeps the debt of a slice that has exceeded its units, also when its time has passed', () => {
     allowance.beginSlice(200, 1_000)
     allowance.chargeTurn(300)
     allowance.endIfLate(1_050)
@@ -83,8 +84,8 @@ describe('the work allowance of a connection', () => {
     expect(allowance.unitsLeft).to.equal(turnBudget.connection)
   })
 
-  it('does not count a pause of the broker, which compensated time leaves out, as time of a turn', () => {
-    // An earlier pause has made the compensated time of the connection lower than the clock.
+  it('measures the time of a turn by the clock, also if compensated time is behind the clock', () => {
+    // Compensated time leaves out the pauses of the broker. Here the pauses lasted for 5 s.
     scheduler.allowanceNow()
     allowance.beginTurn(environment.clock.monotonic() - 5_000)
     expect(scheduler.unitsLeft).to.equal(turnBudget.ms * unitsPerMs)

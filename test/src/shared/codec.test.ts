@@ -102,11 +102,12 @@ describe('shared: joinIntoFrames', () => {
   })
 
   it('fills a frame to the last byte of UTF-8', () => {
-    // A frame of two messages has 3 more bytes: two brackets and a comma. The two messages have 4
-    // quotes. "é" has 2 bytes in UTF-8, so a quarter of the other bytes is the number of "é" that
-    // fill half of the frame.
-    const half = `"${'é'.repeat((maxOutputFrameBytes - 3 - 4) >> 2)}"`
-    const bytesLeft = maxOutputFrameBytes - 3 - Buffer.byteLength(half)
+    // Two brackets and a comma.
+    const joiningBytes = 3
+    // The other bytes are four quotes and the characters of two texts. The first text has half of
+    // these bytes. "é" has 2 bytes in UTF-8, so the number of "é" is a quarter of these bytes.
+    const half = `"${'é'.repeat((maxOutputFrameBytes - joiningBytes - 4) >> 2)}"`
+    const bytesLeft = maxOutputFrameBytes - joiningBytes - Buffer.byteLength(half)
     const frames = joinIntoFrames([half, `"${'x'.repeat(bytesLeft - 2)}"`])
     expect(frames.map((frame) => Buffer.byteLength(frame))).to.deep.equal([maxOutputFrameBytes])
     // One byte more than the first frame has room for.
