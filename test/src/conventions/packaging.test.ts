@@ -1,8 +1,8 @@
 /**
- * Tests the packages as a user installs them. A quick run checks the files of the tarballs, and
- * that all entries can be imported. A full run also makes the tarballs, installs them in an empty
- * folder and runs the command. `src/consumers` tests the packages with compilers, bundlers and test
- * runners.
+ * Tests the packages as a user installs them. A quick run checks which files npm would pack, and
+ * that all export paths can be imported. A full run also makes the tarballs, installs them in an
+ * empty folder and runs the command `holdfast`. `src/consumers` tests the packages with compilers,
+ * bundlers and test runners.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -129,7 +129,7 @@ if (isFullRun) {
     })
 
     it('have a command that serves until SIGTERM', async () => {
-      // npx may start a shell between the test and the command, which does not pass the signal on.
+      // npx may start the command in a shell, and the shell does not pass the signal on.
       const command = join(empty, 'node_modules/.bin/holdfast')
       const served = spawn(command, ['serve', '--port', '0'], { stdio: ['ignore', 'pipe', 'pipe'] })
       const ended = once(served, 'close')

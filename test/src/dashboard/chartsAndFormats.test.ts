@@ -1,4 +1,7 @@
-/** Tests the rows of numbers from which the dashboard draws its charts, and the number formats. */
+/**
+ * Tests the rows of numbers from which the dashboard draws its charts, and the number formats. A
+ * hand-off is the time from an unlock to the next grant.
+ */
 import type { LockStats } from '@holdfast/client'
 import { expect } from 'chai'
 import { load } from './modules.js'
@@ -28,7 +31,7 @@ describe('the charts', () => {
     series.add(sample(2_000, { totalLocks: 30, failedLocks: 10, unlockCount: 5, expiredLocks: 1 }))
     // The wall clock of the second sample, in s.
     expect(series.times).to.deep.equal([1_002])
-    // In 2 s there were 20 requests that ended, and 6 of these requests failed.
+    // In 2 s the broker decided 20 requests: 14 grants and 6 failures.
     expect(series.latest('grants')).to.equal(7)
     expect(series.latest('failures')).to.equal(3)
     expect(series.latest('releases')).to.equal(2.5)
@@ -59,7 +62,7 @@ describe('the charts', () => {
     expect(series.column('handoff')).to.deep.equal([9, null])
   })
 
-  it('keep ten minutes of rows', async () => {
+  it('keep a limited number of rows', async () => {
     const { TimeSeries, maxRows, columns } = await load('series')
     const series = new TimeSeries()
     for (let n = 0; n <= maxRows + 5; n++) series.add(sample(n * 1_000, { totalLocks: n }))
@@ -108,7 +111,7 @@ describe('the formats of the dashboard', () => {
 
   it('replace the middle of a long key, and keep whole characters', async () => {
     const { shortenMiddle } = await load('format')
-    // A text of up to 48 characters stays. Of a longer text, 27 and 20 characters stay.
+    // A text of up to 48 characters stays. Of a longer text, the first 27 and the last 20 stay.
     const key = `documents/${'folder/'.repeat(10)}chapter-42`
     expect(shortenMiddle('x'.repeat(48))).to.equal('x'.repeat(48))
     expect(shortenMiddle(key)).to.equal('documents/folder/folder/fol…er/folder/chapter-42')

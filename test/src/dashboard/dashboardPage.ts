@@ -10,7 +10,7 @@ const defaultScreen = { width: 1_280, height: 720 }
 
 export class DashboardPage {
   readonly page: Page
-  /** Errors and warnings of the console, uncaught errors, and requests to other origins. */
+  /** Errors and warnings of the console, uncaught errors, and requests outside the dashboard. */
   readonly problems: string[] = []
 
   /** The origin of the dashboard, `http://host:port`. */
@@ -22,7 +22,7 @@ export class DashboardPage {
   }
 
   /**
-   * Opens a page of the dashboard in this tab.
+   * Opens a page of the dashboard in the tab `page`.
    *
    * @param url The URL of the broker, `ws://host:port`.
    * @param hash The page of the dashboard, such as `#/locks`. Default: the overview.
@@ -109,7 +109,7 @@ export class DashboardPage {
     )
   }
 
-  /** Fails if the page had an error, a warning or a request to another origin. */
+  /** Fails if the page had an error, a warning or a request outside the dashboard. */
   expectNoProblems(): void {
     expect(this.problems).to.deep.equal([])
   }

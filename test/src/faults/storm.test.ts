@@ -26,7 +26,7 @@ function maxSockets(): number {
 interface Counts {
   readonly heldCount: number
   readonly waitingCount: number
-  /** How many locks the broker has granted since its start. */
+  /** How many lock requests were granted or failed since the start of the broker. */
   readonly totalLocks: number
   readonly failedLocks: number
 }

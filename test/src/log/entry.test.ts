@@ -84,27 +84,27 @@ describe('the queue of commands for the next entries', () => {
     // An entry has at most 2,000 commands.
     const submitted = Array.from({ length: 4_500 }, (_, i) => raiseFenceFloor(i))
     for (const command of submitted) queue.add(command)
-    const parts = [
+    const batches = [
       queue.takeForEntry(),
       queue.takeForEntry(),
       queue.takeForEntry(),
       queue.takeForEntry(),
     ]
-    expect(parts.map(({ length }) => length)).to.deep.equal([2_000, 2_000, 500, 0])
-    expect(parts.flat().map((text) => JSON.parse(text))).to.deep.equal(submitted)
+    expect(batches.map(({ length }) => length)).to.deep.equal([2_000, 2_000, 500, 0])
+    expect(batches.flat().map((text) => JSON.parse(text))).to.deep.equal(submitted)
   })
 
   it('limits the length of an entry too, but returns at least one command', () => {
     const queue = new CommandQueue()
-    // An entry has at most 256 KiB, which are two of the commands of 100,000 characters.
+    // An entry has at most 256 KiB, so it has room for two commands of 100,000 characters.
     for (const length of [100_000, 100_000, 100_000, 300_000, 10]) queue.add(longCommand(length))
-    const counts = [
+    const batches = [
       queue.takeForEntry(),
       queue.takeForEntry(),
       queue.takeForEntry(),
       queue.takeForEntry(),
     ]
-    expect(counts.map(({ length }) => length)).to.deep.equal([2, 1, 1, 1])
+    expect(batches.map(({ length }) => length)).to.deep.equal([2, 1, 1, 1])
   })
 
   it('reports overload by number and by length until enough commands are taken', () => {
@@ -171,7 +171,7 @@ describe('snapshot of a replicated log', () => {
         undefined,
       ),
     )
-    // This broker has not joined, so its entry has no effect.
+    // The broker `stranger` has not joined, so its entry has no effect and is not counted.
     store.put('{"v":2,"broker":"stranger","n":1,"at":0,"commands":[]}')
     expect(await makeSnapshot(source.create(), config, 8, 8)).to.equal(8)
     const loaded = await loadSnapshot(source.create())
@@ -203,14 +203,14 @@ describe('snapshot of a replicated log', () => {
     expect(store.compactedTo).to.equal(4)
   })
 
-  it('is not made if a newer snapshot exists', async () => {
+  it('is not made if a snapshot of the same or a later position exists', async () => {
     const { source } = filledStore('"m"')
     const results = [1, 2].map(() => makeSnapshot(source.create(), config, 4, 7))
     expect((await Promise.all(results)).sort()).to.deep.equal([4, undefined])
     expect(await makeSnapshot(source.create(), config, 2, 7)).to.equal(undefined)
   })
 
-  it('is cut into chunks only between characters', async () => {
+  it('is cut into parts only between characters', async () => {
     // Each emoji has two UTF-16 units. A letter before the emojis moves all of them by one unit.
     for (const before of ['', 'x']) {
       const metadata = JSON.stringify(before + '😀'.repeat(100_000))
@@ -220,7 +220,7 @@ describe('snapshot of a replicated log', () => {
       // Several parts, so there are places where a part could end inside an emoji.
       expect(parts.length).to.be.greaterThan(3)
       for (const part of parts) {
-        // The length of a part in the engine in memory.
+        // The maximum length of a part in the engine in memory.
         expect(part.length).to.be.at.most(1_000)
         // Half of an emoji would not survive the conversion to UTF-8.
         expect(Buffer.from(part).toString()).to.equal(part)
@@ -253,9 +253,9 @@ describe('snapshot of a replicated log', () => {
       expect(error, parts.join()).to.be.instanceOf(HoldfastError)
       expect((error as Error).message).to.contain(problem)
     }
-    const store = new MemoryStore(nodeEnvironment)
-    store.snapshots.push({ position: 2, parts: [...validHead, ...items] })
-    const loaded = await loadSnapshot(new MemorySource(store).create())
+    const undamagedStore = new MemoryStore(nodeEnvironment)
+    undamagedStore.snapshots.push({ position: 2, parts: [...validHead, ...items] })
+    const loaded = await loadSnapshot(new MemorySource(undamagedStore).create())
     expect(loaded?.members.state).to.deep.equal(new MemberList().state)
   })
 })

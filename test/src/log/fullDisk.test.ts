@@ -47,14 +47,15 @@ describe('journal: on a full disk', () => {
     return disk
   }
 
-  /** Starts a program with an embedded broker, and a client whose `requestLocks` fills the disk. */
+  /** Starts a program with an embedded broker, and connects. `requestLocks` fills the disk. */
   async function embeddedBroker(dir: string) {
     const child = fork(program, [dir])
     stage.onClear(() => void child.kill('SIGKILL'))
     const exited = once(child, 'exit').then(([code, signal]) => {
       throw new Error(`the broker exited with code ${code} and signal ${signal}`)
     })
-    // `received` reports an early exit. Without this handler, a later exit would be unhandled.
+    // `received` reports an early exit. Without this handler, a later exit would be an unhandled
+    // rejection.
     exited.catch(() => {})
     const messages: Partial<Record<string, unknown>> = {}
     child.on('message', (message: EmbeddedBrokerMessage) => Object.assign(messages, message))
@@ -128,7 +129,7 @@ describe('journal: on a full disk', () => {
     expect(lastLock.fence).to.be.greaterThan(Math.max(...fences.values()))
   })
 
-  it('lets no broker start for the first time, until space is free', async () => {
+  it('lets no broker create a journal until space is free', async () => {
     const disk = smallDisk()
     const filler = join(disk, 'filler')
     const size = statfsSync(disk).bavail * statfsSync(disk).bsize

@@ -1,8 +1,9 @@
 /**
  * Tests how brokers join and leave a shared command log, and which errors stop a broker. The
  * command log orders all changes of the lock table, so each broker has the same table. A broker
- * that leaves announces this by an entry, unless the broker cannot reach the log. The dead time is
- * the silence after which the other brokers declare a broker dead, here 6 s.
+ * that leaves announces this by an entry, unless the broker cannot reach the log. The command
+ * `restart` passes all sessions of one broker to another broker. The dead time is the silence after
+ * which the other brokers declare a broker dead, here 6 s.
  */
 import { nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
@@ -84,7 +85,8 @@ describe('replicated log: joining and leaving', () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
     // An entry takes 3 s to the log and 3 s back. The self-lease is the time for which a broker
-    // knows that it is a member. It counts from the sending, and is over when the join returns.
+    // knows that it is a member. The self-lease begins when the broker sends the join, and is over
+    // when the join returns.
     source.faults.delayMs = 3_000
     const stateMachine = cluster.stateMachine(log, source)
     const error = await cluster.runUntilSettled(log.start(stateMachine).catch((error) => error))
@@ -136,6 +138,7 @@ describe('replicated log: permanent errors', () => {
       const cluster = new Cluster()
       const a = await cluster.startLog()
       cluster.store.put(text)
+      // The second entry follows when the broker has already stopped.
       cluster.store.put(text)
       await cluster.passTime(1_000)
       expect(a.failure?.message).to.contain(message)

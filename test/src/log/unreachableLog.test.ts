@@ -88,7 +88,7 @@ describe('a broker that has become a member again', () => {
     await cluster.lock(alice, 1, 'k', { ttl: 20_000 })
     a.source.cut()
     b.source.cut()
-    // Both self-leases end. Then the whole lease of 15 s begins.
+    // Both self-leases end. The lease of 15 s begins again when the brokers are members again.
     await cluster.passTime(7_000)
     a.source.mend()
     b.source.mend()
@@ -154,6 +154,7 @@ describe('a broker with an unreachable log', () => {
     const carol = a.connectWithHello()
     await cluster.settle()
     expect(carol.closedWith?.code).to.equal(closeCodes.overloaded.code)
+    // From 200,000 commands on, the broker disconnects a client that sends more.
     for (let i = 0; i < 103; i++) alice.socket.say(...Array.from({ length: 1_000 }, () => ack))
     await cluster.send(alice, ack)
     expect(alice.socket.closedWith?.code).to.equal(closeCodes.overloaded.code)
@@ -196,10 +197,10 @@ describe('the logger of a broker with a failing shared log', () => {
     expect(message).to.equal('Replicated log recovered')
     // The outage lasted 34 s. The logger notices its beginning and its end a little later.
     expect(lastedMs).to.be.within(30_000, 36_000)
-    const { timers } = cluster.environment
+    const timersBefore = cluster.environment.timers
     close()
     // The close of the logger stops its timer.
-    expect(cluster.environment.timers).to.equal(timers - 1)
+    expect(cluster.environment.timers).to.equal(timersBefore - 1)
   })
 
   it('writes no line for a short failure, nor for the start of a broker', async () => {
@@ -214,9 +215,10 @@ describe('the logger of a broker with a failing shared log', () => {
   it('writes a line for a missed entry, although the broker serves again immediately', async () => {
     const { cluster, member, read } = await loggedBroker()
     await cluster.passTime(3_000)
-    let dropCount = 0
+    let otherEntries = 0
     const ownName = `"broker":"${member.log.name}"`
-    member.source.faults.drops = (text) => !text.includes(ownName) && ++dropCount === 1
+    // Drops the first entry of the other broker.
+    member.source.faults.drops = (text) => !text.includes(ownName) && ++otherEntries === 1
     await cluster.passTime(5_000)
     const lines = read() as [string, { problem: string; serves: boolean }][]
     expect(lines.map(([message]) => message)).to.deep.equal(['Replicated log has a problem'])

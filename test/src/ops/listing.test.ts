@@ -12,9 +12,7 @@ import { type Ended, Holdfast } from './command.js'
 
 /** More locks than two queries return: one query returns at most 1,000 locks. */
 const lockCount = 2_345
-/**
- * A prime that does not divide the numbers of keys, so its multiples visit all keys in mixed order.
- */
+/** A prime that divides neither 2,345 nor 9,000, so its multiples visit all keys in mixed order. */
 const stride = 997
 
 describe('a long listing of holdfast', () => {
@@ -131,10 +129,11 @@ describe('a long listing of holdfast', () => {
     expect(others).to.have.length(lockCount - 1)
   })
 
-  // This test needs many keys: the broker answers a query of fewer than about 8,000 keys without a
-  // pause, so no other request runs meanwhile. Only a full run has the time for so many keys.
+  // This test needs queries that pause, because other requests run only in a pause. The broker
+  // pauses if it must check the permission for more than about 8,000 keys. Only a full run has the
+  // time for so many keys.
   if (isFullRun) {
-    it('has each lock once while locks are granted and released between two pages', async () => {
+    it('has each lock once while locks are granted and released during a query', async () => {
       const { url } = await stage.broker({ authorize: () => true })
       const [ann, bob] = [await stage.session(url), await stage.session(url)]
       const permanentKeys = Array.from({ length: 9_000 }, (_, i) => keyOf(2 * i))

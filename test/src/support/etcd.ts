@@ -27,13 +27,13 @@ const requestTimeoutMs = 30_000
 const shownLines = 5
 
 export interface ClusterOptions {
-  /** The number of members. Default 3. */
+  /** The number of members if `places` is not set. Default 3. */
   readonly members?: number | undefined
   /** Whether members use TLS for clients. With TLS, the method `leader` does not work. */
   readonly tls?: boolean | undefined
   /** Further flags of each member. */
   readonly flags?: readonly string[] | undefined
-  /** Where the members run. Default: all members run on the loopback address of this machine. */
+  /** One place for each member. Default: the loopback address of this machine for all members. */
   readonly places?: readonly Place[] | undefined
 }
 

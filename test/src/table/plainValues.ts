@@ -1,7 +1,7 @@
 /**
  * Converts the effects and the state of a lock table to plain values. Tests compare these values
- * with the model or another table, and print them in failure messages. Plain values do not refer to
- * records of the table, because these records may change later.
+ * with a model of the table or another table, and print them in failure messages. Plain values do
+ * not refer to records of the table, because these records may change later.
  */
 
 import {
@@ -42,7 +42,7 @@ interface PlainKind {
   readonly notify: readonly NoticeType[] | undefined
   /** All keys of the set to which the lock or request belongs; undefined for one key. */
   readonly set: readonly string[] | undefined
-  /** Present for a `once`. */
+  /** Present for a `once` call. */
   readonly once: true | undefined
   /** Present for a campaign or a leadership, with its value as JSON text. */
   readonly election: { readonly value?: string | undefined } | undefined
@@ -436,7 +436,7 @@ function answerText(answer: PlainAnswer): string {
 /**
  * Formats an effect as a short text for readable tests. `granted b#2 k f7` means that request 2 of
  * session `b` was granted key `k` with fence 7. `g` stands before a generation, and `@` before an
- * attach epoch.
+ * attach epoch. `repeat` instead of `answer` marks an answer that the table does not store.
  */
 export function formatEffect(effect: PlainEffect): string {
   switch (effect.kind) {

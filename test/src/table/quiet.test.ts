@@ -43,6 +43,7 @@ describe('table: a quiet start', () => {
     const driver = new TableDriver()
     driver.open('a', { limits: { waitersPerKey: 0 } })
     driver.quiet(true)
+    // `repeat` marks an answer that the table does not store.
     expect(driver.lock('a', 'k')).to.deep.equal(['repeat a#1 QUOTA_EXCEEDED'])
     expect(driver.table.keys.size).to.equal(0)
   })
@@ -67,15 +68,15 @@ describe('table: a quiet start', () => {
     expect(driver.quiet(false)).to.deep.equal([])
   })
 
-  it('grants the waiters of each key at its end, even if an earlier key comes out of use', () => {
+  it('grants the waiters of all keys when the quiet start ends, even if an earlier key goes out of use', () => {
     const grantsPerCommand = 2
     const driver = new TableDriver(/* checked */ true, new LockTable(undefined, grantsPerCommand))
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.open(session)
     for (const session of ['a', 'b', 'c', 'd']) driver.once(session, 'k')
     driver.quiet(true)
     driver.lock('e', 'l')
-    // The value of the run of a reaches b and c. d must wait for the next command, whose answer
-    // takes the key k out of use.
+    // Session `a` completes its run. This command answers only `b` and `c`. The next command,
+    // `quiet(false)`, answers `d`, and then key `k` goes out of use.
     driver.complete('a', 1, { value: '1' })
     const effects = driver.quiet(false)
     expect(effects).to.include.members(['answer d#1 result f1 1', 'granted e#1 l f2'])

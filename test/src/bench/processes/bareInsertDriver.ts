@@ -19,14 +19,14 @@ const batch = Array.from({ length: Number(commandCount) }, () => command).join()
 const sql = postgres(url, { max: 1, onnotice: () => {} })
 let isRunning = false
 
-/** Inserts rows until the parent says stop, and then reports the number of commands. */
+/** Inserts rows until the parent says stop, and then reports the number of inserted commands. */
 async function insertUntilStopped(): Promise<void> {
-  let commands = 0
+  let insertedCount = 0
   while (isRunning) {
     await sql`insert into bench (entry) values (${batch})`
-    commands += Number(commandCount)
+    insertedCount += Number(commandCount)
   }
-  process.send!(commands)
+  process.send!(insertedCount)
 }
 
 process.on('message', (instruction: 'go' | 'stop') => {

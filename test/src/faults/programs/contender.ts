@@ -11,8 +11,9 @@ import { connect, HoldfastError } from '@holdfast/client'
 export type ContenderEvent =
   | { readonly kind: 'requested'; readonly at: bigint }
   | { readonly kind: 'granted'; readonly fence: number; readonly at: bigint }
-  /** The program has requested the unlock, or has learned that the lock is lost. */
+  /** The program no longer uses the lock, and requests the unlock next. */
   | { readonly kind: 'givenUp'; readonly fence: number; readonly at: bigint }
+  /** The broker has confirmed the unlock. */
   | { readonly kind: 'confirmed'; readonly fence: number; readonly at: bigint }
   | { readonly kind: 'finished' }
 

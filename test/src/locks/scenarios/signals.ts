@@ -1,6 +1,7 @@
 /**
- * Scenarios about the option `signal`, which cancels a waiting request, but never a held lock. `a`,
- * `b` and so on are the labels of requests; `x` and `y` are names of locks.
+ * Scenarios about the option `signal`, which cancels a waiting request, but never a held lock. A
+ * log line about a request begins with the label of the request. In other places, `x` and `y` are
+ * names of locks.
  */
 import type { Scenario } from './scenario.js'
 

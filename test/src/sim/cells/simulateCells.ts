@@ -1,8 +1,8 @@
 /**
- * Runs one simulated world with cells: several brokers without a common log, which share the keys
- * between them. The real client of cells locks keys of all cells, while faults happen in all cells
- * but one. Then the faults end, and all programs close their sessions. At the end no lock, no
- * session and no timer may remain.
+ * Runs one simulated world with cells. Each cell is a broker with its own part of the keys; the
+ * brokers have no common log. The real client of cells locks keys of all cells, while faults happen
+ * in all cells but one. Then the faults end, and all programs close their sessions. At the end no
+ * lock, no session and no timer may remain.
  */
 import { connectCellsIn, connectIn, type Environment } from '@holdfast/client/internal'
 import { BrokerMachine, longestLeaseMs } from '../brokerMachine.js'
@@ -35,7 +35,7 @@ class CellSimulation {
   readonly #seed: number
   readonly #label: string
   readonly #options: SimulationOptions
-  readonly #count: number
+  readonly #cellCount: number
   readonly #plan: CellPlan
   readonly #world = new World()
   readonly #machines: BrokerMachine[] = []
@@ -50,7 +50,7 @@ class CellSimulation {
     this.#seed = seed
     this.#label = label
     this.#options = options
-    this.#count = count
+    this.#cellCount = count
     this.#plan = planCells(new Random(`${label}/plan`), count)
     const world = this.#world
     const plan = this.#plan
@@ -85,7 +85,7 @@ class CellSimulation {
           oracles: this.#oracle,
           index,
           log: undefined,
-          cell: { number: index + 1, count: this.#count },
+          cell: { number: index + 1, count: this.#cellCount },
         }),
       )
     }
@@ -117,14 +117,14 @@ class CellSimulation {
     const [client] = this.#plan.clients as [CellClientPlan]
     const machines: CellClientMachine[] = []
     /** The only cell in the list of the client `single`. */
-    const cell = random.int(1, this.#count)
+    const cell = random.int(1, this.#cellCount)
     /** The list of the client `rotated`: it begins with the second cell and ends with the first. */
     const rotated = [...urls.slice(1), urls[0]!].map((url) => [url])
     if (random.chance(wrongChance)) {
       const machine = this.#machineOf('single', client, (deps, environment) => {
         const connect = () =>
           connectIn(urls[cell - 1]!, optionsOf(client, deps.process.name), environment)
-        const mayLock = (key: string) => expectedCell(key, this.#count) === cell
+        const mayLock = (key: string) => expectedCell(key, this.#cellCount) === cell
         return new WrongProgram(deps, 'INVALID_KEY', mayLock, connect)
       })
       machines.push(machine)
@@ -146,7 +146,7 @@ class CellSimulation {
     makeProgram: (deps: CellProgramDeps, environment: Environment) => CellProgram | WrongProgram,
   ): CellClientMachine {
     const { thinkMs, holdMs, keyCount } = this.#plan
-    const { all, tags } = cellKeys(this.#count)
+    const { all, tags } = cellKeys(this.#cellCount)
     const keys = { all: all.slice(0, keyCount), tags }
     const { concurrency } = client
     const deps: CellClientMachineDeps = {
@@ -228,6 +228,7 @@ class CellSimulation {
     await this.#expect('a drain ends', emptyMs, () => draining().map(({ name }) => name))
     const running = new Set<string>()
     for (const machine of this.#machines) {
+      // A retired machine starts no further broker.
       machine.retire()
       if (machine.broker === undefined) continue
       running.add(machine.url)
@@ -237,8 +238,8 @@ class CellSimulation {
   }
 
   /**
-   * Runs the world until the list is empty, but at most for `ms`. Reports a violation if the list
-   * is not empty then. Does nothing after a violation.
+   * Runs the world until `listed` returns an empty list, but at most for `ms`. Reports a violation
+   * of `rule` if the list is not empty then. Does nothing after a violation.
    */
   async #expect(rule: string, ms: number, listed: () => readonly string[]): Promise<void> {
     const oracle = this.#oracle
