@@ -51,7 +51,8 @@ export class Documents {
       )
       return true
     }
-    const stored = this.#stored.get(path.replace('/documents/', ''))
+    const [, requestedId] = /^\/documents\/([^/]+)$/.exec(path) ?? []
+    const stored = requestedId === undefined ? undefined : this.#stored.get(requestedId)
     if (stored === undefined) return false
     if (request.method !== 'PUT') {
       send(response, 200, stored.document)

@@ -1,7 +1,7 @@
 /**
  * Tests a real nginx with the configuration in `server/deploy` in front of real brokers. nginx must
- * accept the file, pass the tokens of clients to the brokers, and pass clients of a stopped broker
- * to another broker.
+ * accept the file, pass the tokens and addresses of clients to the brokers, and pass clients of a
+ * stopped broker to another broker.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -17,6 +17,8 @@ import { text } from './deployFiles.js'
 
 const conf = text('nginx/holdfast.conf')
 const [, serverName = ''] = /server_name (\S+);/.exec(conf) ?? []
+/** The address of the clients, which differs from the address of nginx. */
+const clientAddress = '127.0.0.2'
 
 /**
  * Writes a configuration for nginx that includes the deployed file and uses only the folder of the
@@ -73,7 +75,7 @@ describe('nginx/holdfast.conf', () => {
   /** Starts nginx in front of brokers on these ports. Resolves with the URL when nginx serves. */
   async function nginx(brokerPorts: readonly number[]) {
     const files = scratch(stage)
-    const certs = certificate(files)
+    const certs = certificate(files, clientAddress)
     const port = await freePort()
     const config = configFor(files, certs, port, brokerPorts)
     const check = spawnSync('nginx', ['-t', '-q', '-c', config], { encoding: 'utf8' })
@@ -94,7 +96,7 @@ describe('nginx/holdfast.conf', () => {
     return { url: `wss://localhost:${port}`, WebSocket: certs.TrustingWebSocket }
   }
 
-  it('forwards WebSockets with the token of the client, and gives each broker one client', async () => {
+  it('forwards WebSockets with the token and address of the client, and gives each broker one client', async () => {
     const { brokers, seen } = await startBrokers(3)
     const { url, WebSocket } = await nginx(brokers.map(({ port }) => port))
     for (const token of ['ann', 'bob', 'cy']) {
@@ -103,9 +105,9 @@ describe('nginx/holdfast.conf', () => {
     }
     const clients = seen.map(({ token, remoteAddress }) => [token, remoteAddress])
     assert.deepEqual(clients, [
-      ['ann', '127.0.0.1'],
-      ['bob', '127.0.0.1'],
-      ['cy', '127.0.0.1'],
+      ['ann', clientAddress],
+      ['bob', clientAddress],
+      ['cy', clientAddress],
     ])
     // The option `least_conn` chooses the broker with the fewest connections.
     assert.deepEqual(

@@ -17,8 +17,13 @@ export interface Certificate {
   readonly TrustingWebSocket: WebSocketConstructor
 }
 
-/** Makes a self-signed certificate for localhost and locks.example with openssl, for one day. */
-export function certificate(files: Scratch): Certificate {
+/**
+ * Makes a self-signed certificate for localhost and locks.example with openssl, for one day.
+ *
+ * @param localAddress The address from which the WebSocket class connects. Default: the system
+ *   chooses an address.
+ */
+export function certificate(files: Scratch, localAddress?: string): Certificate {
   const [certPath, keyPath] = [files.path('cert.pem'), files.path('key.pem')]
   const altNames = 'subjectAltName=DNS:localhost,DNS:locks.example,IP:127.0.0.1'
   execFileSync(
@@ -33,7 +38,7 @@ export function certificate(files: Scratch): Certificate {
   const cert = readFileSync(certPath, 'utf8')
   class TrustingWebSocket extends WebSocket {
     constructor(url: string, protocols?: string | string[]) {
-      super(url, protocols, { ca: cert })
+      super(url, protocols, { ca: cert, ...(localAddress === undefined ? {} : { localAddress }) })
     }
   }
   const key = readFileSync(keyPath, 'utf8')
