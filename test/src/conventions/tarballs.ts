@@ -30,7 +30,7 @@ export interface Tarballs {
 
 let tarballs: Promise<Tarballs> | undefined
 
-/** Makes the tarballs once for all tests of a run, from a copy with files of an older build. */
+/** Makes the tarballs once for all tests of a run. */
 export function packOnce(): Promise<Tarballs> {
   tarballs ??= packCopy()
   return tarballs

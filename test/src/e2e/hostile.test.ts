@@ -102,7 +102,7 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     await bystander.expectUnharmed()
   })
 
-  it('with revocations, tries and steals of a key with many shared holders', async () => {
+  it('with revocations, tries and a steal of a key with many shared holders', async () => {
     const { url, bystander } = await startHostileStage(stage, 0)
     const client = await openHostileClient(stage, url)
     // A session may hold 10,000 locks.

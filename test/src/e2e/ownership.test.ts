@@ -7,7 +7,7 @@ import { expect } from 'chai'
 import { RawClient } from './raw.js'
 import { next, rejection, Stage, untilHandled } from './stage.js'
 
-describe('e2e: a lock is identified by its session and its fence: the broker', () => {
+describe('e2e: the ownership check of the broker', () => {
   const stage = Stage.forEachTest()
 
   it('rejects an old fence of the same session with LOCK_NOT_HELD, and keeps the new lock', async () => {

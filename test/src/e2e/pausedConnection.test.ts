@@ -13,10 +13,7 @@ import { Stage } from './stage.js'
 
 /** The number of locks in the table. A query costs more work with more locks. */
 const tableLocks = count(4_000, 50_000)
-/**
- * The work of a broker whose work is limited: over so many locks, so many queries are about 75,000
- * units of work.
- */
+/** With this limit, so many queries over so many locks take nearly 4 s (about 75,000 units). */
 const limitedWork = { locks: 2_000, queries: 600, unitsPerSecond: 20_000 }
 
 /** Receives messages until `isLast` returns true, and returns all of them. */

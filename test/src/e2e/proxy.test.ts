@@ -85,7 +85,7 @@ describe('e2e: a proxy', () => {
     expect(error.message).to.contain('user name and password').and.not.contain('secret')
   })
 
-  it('is named in the error if it refuses', async () => {
+  it('is blamed in the error, with its HTTP status, if it refuses', async () => {
     const { url } = await stage.broker()
     const answer = 'HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n'
     const proxy = await connectProxy(stage, { answer })

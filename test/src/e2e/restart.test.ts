@@ -21,7 +21,7 @@ describe('e2e: restart of a broker', () => {
     const first = await ServeProcess.startListening(stage)
     const ann = await stage.session(first.url, { reconnect, name: 'ann' })
     const ben = await stage.session(first.url, { reconnect, name: 'ben' })
-    const lock = await ann.lock('k')
+    const lockOfAnn = await ann.lock('k')
     const waiting = ben.lock('k')
     await untilHandled(ben)
     const { id } = ben
@@ -29,15 +29,15 @@ describe('e2e: restart of a broker', () => {
     const newSession = next(ben, 'newSession')
     first.kill('SIGKILL')
     expect((await lost).reason).to.equal('session')
-    expect(lock.held).to.equal(false)
-    expect(await aborted(lock.signal)).to.include({ code: 'LOCK_LOST' })
+    expect(lockOfAnn.held).to.equal(false)
+    expect(await aborted(lockOfAnn.signal)).to.include({ code: 'LOCK_LOST' })
     await first.exit()
     await ServeProcess.startListening(stage, '--port', first.port)
     await newSession
     expect(ben.id).not.to.equal(id)
-    const second = await waiting
-    expect(second.held).to.equal(true)
-    expect(second.fence).to.be.above(lock.fence)
+    const lockOfBen = await waiting
+    expect(lockOfBen.held).to.equal(true)
+    expect(lockOfBen.fence).to.be.above(lockOfAnn.fence)
   })
 
   it('is followed by higher fences, even without a fence file', async () => {

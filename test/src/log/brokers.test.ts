@@ -63,7 +63,7 @@ describe('brokers that share a log', () => {
     expect(a.broker.table.heldCount).to.equal(1)
   })
 
-  it('report each event to the observer of one broker only', async () => {
+  it('report each effect to the observer of one broker only', async () => {
     const effects: [string, string][] = []
     const observerOf = (name: string): Observer => ({
       onEffect: ({ kind }: Effect) => void effects.push([name, kind]),
@@ -180,8 +180,8 @@ describe('a session that moves to another broker', () => {
     await cluster.passTime(600)
     expect(socket.closedWith).to.equal(undefined)
     expect(abandoned.heardOf('welcome').map(({ resumed }) => resumed)).to.deep.equal([false])
-    const moved = b.clientOn(socket)
-    await cluster.send(moved, { type: 'unlock', id: 2, fence })
+    const resumedClient = b.clientOn(socket)
+    await cluster.send(resumedClient, { type: 'unlock', id: 2, fence })
     expect(socket.heardOf('unlocked')).to.have.length(1)
   })
 
@@ -216,7 +216,7 @@ describe('a session that moves to another broker', () => {
   })
 })
 
-describe('a broker that stops', () => {
+describe('a broker that stops or loses its log', () => {
   it('passes its sessions to another broker, each for its whole lease', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]

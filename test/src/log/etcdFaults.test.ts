@@ -19,14 +19,13 @@ describe('log: the engine on a failing etcd', function () {
   const stage = Stage.forEachTest()
 
   /**
-   * Appends one entry after another, as a broker does. A writer appends an entry again until the
-   * engine confirms the entry.
+   * Appends one entry after another to its slot (its own key in etcd), as a broker does. A writer
+   * appends an entry again until the engine confirms the entry.
    */
   class Writer {
     readonly #engine: EtcdEngine
     readonly #slot: string
     #count = 0
-    failures = 0
 
     constructor(engine: EtcdEngine, slot: string) {
       this.#engine = engine
@@ -35,7 +34,7 @@ describe('log: the engine on a failing etcd', function () {
 
     async write(entryCount: number): Promise<void> {
       for (const end = this.#count + entryCount; this.#count < end; this.#count++) {
-        while (!(await this.#append(`${this.#slot}:${this.#count}`))) this.failures++
+        while (!(await this.#append(`${this.#slot}:${this.#count}`)));
       }
     }
 
@@ -57,7 +56,7 @@ describe('log: the engine on a failing etcd', function () {
   async function startWritersAndReaders(
     engineCount: number,
     endpoints = etcd.cluster.endpoints,
-    name = 'b',
+    slotPrefix = 'b',
   ) {
     const engines = await Promise.all(
       // Each engine begins at another of the three members.
@@ -73,7 +72,7 @@ describe('log: the engine on a failing etcd', function () {
     return {
       engines,
       readers,
-      writers: engines.map((engine, i) => new Writer(engine, `${name}${i}`)),
+      writers: engines.map((engine, i) => new Writer(engine, `${slotPrefix}${i}`)),
     }
   }
 
@@ -96,7 +95,7 @@ describe('log: the engine on a failing etcd', function () {
     const [first, ...others] = readers.map(({ entries }) => entries.items.slice(0, length))
     for (const other of others) expect(other).to.deep.equal(first)
     for (const { written } of writers) {
-      // The name of the writer and the colon, such as `b0:`.
+      // The slot of the writer and a colon, such as `b0:`.
       const prefix = written[0]!.slice(0, 3)
       for (const reader of readers) {
         const ownEntries = reader.texts.filter((text) => text.startsWith(prefix))
@@ -214,14 +213,14 @@ describe('log: the engine on a failing etcd', function () {
 
   it('connects again if its watch is silent, although appends still work', async () => {
     const valve = new Valve()
-    const watches = new Set<number>()
+    const watchConnections = new Set<number>()
     const { endpoints, proxies } = await startProxies(() => ({
       up: (bytes, connection) => {
-        if (bytes.includes('/v3/watch')) watches.add(connection.index)
+        if (bytes.includes('/v3/watch')) watchConnections.add(connection.index)
         connection.pass(bytes)
       },
       down: (bytes, connection) => {
-        if (watches.has(connection.index)) valve.filter(bytes, connection)
+        if (watchConnections.has(connection.index)) valve.filter(bytes, connection)
         else connection.pass(bytes)
       },
     }))
@@ -242,7 +241,7 @@ describe('log: the engine on a failing etcd', function () {
   })
 
   // A snapshot has the lock table as it was after one entry.
-  it('saves snapshots and compacts while the leader changes', async () => {
+  it('saves a snapshot while the leader changes', async () => {
     const engine = await etcd.opened()
     const member = await etcd.cluster.leader()
     member.freeze()
@@ -257,6 +256,7 @@ describe('log: the engine on a failing etcd', function () {
     const readParts: string[] = []
     for await (const part of snapshot.parts) readParts.push(part)
     expect(readParts.length).to.equal(parts.length)
+    // Removes the slots of all writers. The position 0 keeps the history.
     await engine.compact(0, [])
   })
 })

@@ -54,7 +54,8 @@ export class Terminal {
   }
 
   /**
-   * Waits until the screen matches. Resolves with the output since the last call up to the match.
+   * Waits for a match in the output that follows the last match. Resolves with that output, which
+   * ends with the match.
    */
   async until(pattern: RegExp): Promise<string> {
     for (;;) {

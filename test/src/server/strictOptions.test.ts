@@ -29,7 +29,7 @@ async function refusalOf(act: () => unknown): Promise<string> {
 // All calls of these two objects fail in the tests, so neither of them ever listens.
 const broker = createBroker()
 const server = createServer()
-/** Each public function or option that takes an object with options, and the option names. */
+/** Each public function or option that takes an object with options, and names of its options. */
 const functions: Record<string, [(options: never) => unknown, readonly string[]]> = {
   createBroker: [
     createBroker,
@@ -77,7 +77,7 @@ describe('the public API of the server', () => {
   for (const [name, [call, options]] of Object.entries(functions)) {
     it(`refuses misspelt options of ${name}, and suggests the right name`, async () => {
       for (const option of options) {
-        // With one letter too many, even a short name is nearer than all other names.
+        // The extra letter leaves even a short name more similar to `option` than to other names.
         const refusal = await refusalOf(() => call({ [`${option}x`]: undefined } as never))
         const expected = `${name} has no option "${option}x": did you mean "${option}"?`
         expect(refusal).to.equal(`INVALID_OPTION ${expected}`)
@@ -173,12 +173,12 @@ describe('the public API of the server', () => {
   })
 
   it('refuses a port, a host and a server of a wrong type', async () => {
-    const refused = async (act: () => unknown) => (await refusalOf(act)).split('.')[0]
-    const listen = (where: object) => refused(() => broker.listen(where))
+    const firstSentence = async (act: () => unknown) => (await refusalOf(act)).split('.')[0]
+    const listen = (where: object) => firstSentence(() => broker.listen(where))
     expect(await listen({ port: '7420' })).to.match(/^INVALID_OPTION port must be an integer/)
     expect(await listen({ host: '' })).to.match(/^INVALID_OPTION host must be an address/)
     expect(await listen({ host: null })).to.match(/^INVALID_OPTION host must be an address/)
-    const attach = (value: unknown) => refused(() => broker.attach(value as never))
+    const attach = (value: unknown) => firstSentence(() => broker.attach(value as never))
     for (const value of [undefined, null, 7420, {}, () => {}]) {
       expect(await attach(value)).to.equal(
         'INVALID_OPTION attach takes a server of node:http or node:https',

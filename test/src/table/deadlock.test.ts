@@ -4,7 +4,8 @@
  * a simple and slow method, and must agree for every request of long random histories. A
  * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
  * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
- * grant.
+ * grant. An answer that the table does not store begins with `repeat`. A set is one lock of several
+ * keys.
  */
 import { type Command, type Effect, LockTable, type SetItem } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -61,7 +62,7 @@ describe('table: deadlocks', () => {
     expect(driver.lock('a', 'm', { scope })).to.deep.equal(['repeat a#2 DEADLOCK'])
   })
 
-  it('do not exist while another holder of permits of the key does not wait', () => {
+  it('do not exist while one holder of permits of the key does not wait', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'p', { scope, capacity: 2 })
     driver.lock('c', 'p', { scope, capacity: 2 })
@@ -81,7 +82,8 @@ describe('table: deadlocks', () => {
     driver.lock('b', 'l', { scope })
     // Another scope of c, which takes no part in the deadlock.
     driver.lock('c', 'y', { scope: 2 })
-    expect(driver.upgrade('a', 1)[0]).to.match(/queued/)
+    const fenceOfA = 1
+    expect(driver.upgrade('a', fenceOfA)[0]).to.match(/queued/)
     expect(driver.lock('c', 'k', { scope, mode: 'shared' })).to.deep.equal(['repeat c#3 DEADLOCK'])
   })
 
@@ -120,9 +122,9 @@ describe('table: deadlocks', () => {
     expect(driver.lock('s8', 'k9', { scope })).to.deep.equal(['repeat s8#2 QUOTA_EXCEEDED'])
   })
 
-  it('are searched for no further if the locks of a waiting scope reach the limit of visits', () => {
+  it('are searched for no further if the locks of a waiting scope exceed the limit of visits', () => {
     const driver = new TableDriver()
-    for (const name of ['holder', 'many', 'a', 'b'])
+    for (const name of ['holder', 'many', 'a'])
       driver.open(name, { limits: { deadlockVisits: 10, locks: 100 } })
     driver.lock('holder', 'wanted')
     // Each lock of a key after the first counts as 5 passed requests, and 16 passed requests count
@@ -130,12 +132,13 @@ describe('table: deadlocks', () => {
     for (let i = 0; i < 33; i++) driver.lock('many', 'k', { scope, mode: 'shared' })
     driver.lock('many', 'wanted', { scope })
     expect(driver.lock('a', 'k', { scope })[0]).to.match(/queued/)
+    // The check for the request of `late` must not find a request ahead in the queue.
     driver.cancel('a', 1)
     driver.open('late', { limits: { deadlockVisits: 9 } })
     expect(driver.lock('late', 'k', { scope })).to.deep.equal(['repeat late#1 QUOTA_EXCEEDED'])
   })
 
-  it('are searched for no further if the keys of waiting sets reach the limit of visits', () => {
+  it('are searched for no further if the keys of waiting sets exceed the limit of visits', () => {
     const driver = new TableDriver()
     for (const name of ['holder', 'set', 'a'])
       driver.open(name, { limits: { deadlockVisits: 10, locks: 100 } })
@@ -161,10 +164,10 @@ describe('table: the end of a scope', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { scope })
     driver.lockAll('a', ['l', 'm'], { scope })
-    driver.lock('b', 'free')
-    driver.lock('a', 'free', { scope })
+    driver.lock('b', 'wanted')
+    driver.lock('a', 'wanted', { scope })
     expect(driver.endScope('a', scope)).to.deep.equal([
-      'withdrawn a#3 free aborted',
+      'withdrawn a#3 wanted aborted',
       'answer a#3 ABORTED',
       'released a k f1 unlocked',
       'released a l f2 unlocked',
@@ -183,7 +186,7 @@ function lockCommand(session: string, id: number, key: string, scopeNumber: numb
 }
 
 describe('table: deadlocks beside a naive search', () => {
-  // The small count must be large enough to catch the mutants that name this file.
+  // The count of a quick run must suffice to catch the mutants (planted bugs) that name this file.
   const requestCount = count(4_000, 200_000)
 
   it(`the table refuses exactly the deadlocks among ${requestCount} random requests`, function () {
@@ -203,7 +206,7 @@ describe('table: deadlocks beside a naive search', () => {
       }
     }
     this.test!.title += ` (${deadlocks} deadlocks)`
-    // Both answers must be frequent, or the comparison would show little.
+    // Deadlocks and other results must both be frequent, or the comparison would show little.
     expect(deadlocks).to.be.greaterThan(comparedRequests / 50)
     expect(deadlocks).to.be.lessThan(comparedRequests / 2)
   })
@@ -226,8 +229,9 @@ class RandomHistory {
   }
 
   /**
-   * Applies one random command. Returns whether a request was a deadlock; undefined for a command
-   * that cannot be a deadlock. Fails the test if the table and the naive search disagree.
+   * Applies one random command. Returns whether the command was refused as a deadlock; undefined if
+   * the check for deadlocks did not decide. Fails the test if the table and the naive search
+   * disagree.
    */
   step(): boolean | undefined {
     const random = this.#random
@@ -301,7 +305,7 @@ class RandomHistory {
 
   #item(key: string): SetItem {
     const random = this.#random
-    // Mostly the keys n and o have permits, and sometimes another key.
+    // Requests for the keys n and o are mostly for permits, requests for other keys seldom.
     if (random.chance(key === 'n' || key === 'o' ? 0.9 : 0.1))
       return { key, mode: 'permits', permits: 1 + random.below(2), capacity: 3 }
     return { key, mode: random.pick(['exclusive', 'shared'] as const) }

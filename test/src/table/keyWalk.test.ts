@@ -1,6 +1,6 @@
 /**
  * A walk visits the keys in use, and pauses while keys come into use and become idle. The walk
- * visits each key once if the key stays in use from the beginning of the walk until its visit.
+ * visits each key once if the key stays in use from the beginning of the walk until the visit.
  */
 import { type KeyState, KeyTable } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -110,7 +110,7 @@ class CheckedWalk {
     this.#unvisited = new Set(keysInUse.inUse.keys())
   }
 
-  /** The key is no longer in use, so the walk need not visit the key. */
+  /** The key is no longer in use, so the walk must not visit the key. */
   released(key: string): void {
     this.#unvisited.delete(key)
   }
@@ -137,7 +137,7 @@ class CheckedWalk {
     return keyState
   }
 
-  /** Ends the walk, and checks that the walk has visited every key that stayed in use. */
+  /** Does all remaining steps, and checks that the walk visited every key that stayed in use. */
   finish(): void {
     while (this.step() !== undefined);
     expect([...this.#unvisited]).to.deep.equal([])

@@ -1,7 +1,7 @@
 /**
  * The reference of most workloads: round trips of a `ws` client to a plain `ws` server without
- * locks, in the simplest code. Two round trips count as a pair, because a pair is a lock and its
- * unlock. The client does not parse the replies.
+ * locks, in the simplest code. Two round trips count as one pair. In the other contestants, a pair
+ * is a lock and its unlock. The client does not parse the replies.
  */
 import { once } from 'node:events'
 import { WebSocket } from 'ws'

@@ -45,7 +45,7 @@ export class RingHandoff extends Handoff {
     return new RingHandoff(server, wires, exclusion)
   }
 
-  /** Sends the first message. Its grant then goes from connection to connection. */
+  /** Sends the first message, after which the grant goes from connection to connection. */
   protected begin(): void {
     this.#wires[0]!.send(message)
   }

@@ -137,14 +137,14 @@ function acknowledgement(stage: Stage): void {
     expect(second.at).to.be.at.least(first.at)
   })
 
-  it('may have unknown ids, like a cancel or an unwatch', async () => {
+  it('may have unknown ids, as a cancel and an unwatch may', async () => {
     const peer = await stage.open()
     peer.say({ type: 'ack', ids: [7, 8] }, { type: 'cancel', request: 9 })
     peer.say({ type: 'unwatch', watch: 10 })
     expect(await peer.unreadMessages()).to.deep.equal([])
   })
 
-  it('answers a pong without a ping, with any number', async () => {
+  it('answers a pong with any number, even if no ping preceded the pong', async () => {
     const peer = await stage.open()
     peer.say({ type: 'pong', n: 77 })
     // The hello and the pong have arrived.
@@ -162,20 +162,20 @@ function acknowledgement(stage: Stage): void {
 }
 
 function goodbyes(stage: Stage): void {
-  it('closes with 1000 and releases all locks immediately, with any grace', async () => {
-    const [waiting] = await stage.openSeveral(1)
+  it('closes with 1000 and ends the session immediately, although the session has a grace', async () => {
+    const [remaining] = await stage.openSeveral(1)
     const leaving = await stage.open({ grace: 'lease' })
     // The client that leaves holds the first key, and waits for the second key.
     const [key, other] = [stage.key(), stage.key()]
     await leaving.acquire(key)
-    await waiting!.acquire(other)
+    await remaining!.acquire(other)
     leaving.lock(other)
     await leaving.settle()
-    const id = waiting!.lock(key)
+    const id = remaining!.lock(key)
     leaving.say({ type: 'bye' })
     expect(await leaving.closed).to.include({ code: 1000 })
-    await waiting!.answer('granted', id)
-    expect(await queryAll(waiting!, { key: other })).to.include({ waitingCount: 0 })
+    await remaining!.answer('granted', id)
+    expect(await queryAll(remaining!, { key: other })).to.include({ waitingCount: 0 })
   })
 
   it('ends the session before the broker handles the messages after the bye', async () => {

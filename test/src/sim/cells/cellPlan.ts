@@ -1,6 +1,7 @@
 /**
- * Chooses the properties of a world with cells (brokers that share the keys between them) by
- * chance, from a seed. Probabilities without a comment only set how many worlds have a property.
+ * Chooses the properties of a simulated world with cells by chance, from a seed. Each cell is a
+ * broker with its own part of the keys. Probabilities without a comment only set how many worlds
+ * have a property.
  */
 import { type ClientPlan, planClient } from '../plan.js'
 import type { Random } from '../random.js'
@@ -34,22 +35,23 @@ export interface CellPlan {
   readonly faultGapMs: number
   /** The mean pause between two actions, in ms. */
   readonly thinkMs: number
-  /** The mean time for which a program holds a lock, in ms. */
+  /** The mean time for which a client holds a lock, in ms. */
   readonly holdMs: number
-  /** The time of a packet on a path to a broker, and the largest random addition, in ms. */
+  /** The shortest time of a packet on a path to a broker, in ms. */
   readonly latencyMs: number
+  /** The largest random addition to `latencyMs`, in ms. */
   readonly jitterMs: number
   /** The longest time for which the process of a broker is busy, in ms. */
   readonly busyMs: number
   /** The longest time that a command log takes for a command, in ms; 0 for no time. */
   readonly logMs: number
-  /** How many keys of `cellKeys` the programs use, counted from its first key. */
+  /** How many keys of `cellKeys` the clients use, counted from its first key. */
   readonly keyCount: number
 }
 
 /** @param count The number of cells. */
 export function planCells(random: Random, count: number): CellPlan {
-  // A client that a broker disconnects for slow reading would notice this also in the spared cell.
+  // With tight buffers, brokers disconnect slow readers, even the broker of the spared cell.
   const hasTightBuffers = false
   return {
     clients: Array.from({ length: random.int(2, 4) }, () => ({
@@ -69,7 +71,7 @@ export function planCells(random: Random, count: number): CellPlan {
     jitterMs: random.pick([0, 1, 10, 150]),
     busyMs: random.pick([3, 90]),
     logMs: random.pick([0, 0, 0, 5, 80]),
-    // Only the plain and the tagged keys, or all keys (fewer than 100).
+    // All keys but the odd keys at the end of `cellKeys`, or all keys (fewer than 100).
     keyCount: random.pick([3 * count, 100]),
   }
 }
