@@ -328,11 +328,15 @@ function hasMethods(...names: readonly string[]) {
 }
 
 /**
- * Describes a value for an error message. A text is shortened to 60 characters. An object is
- * described only by its type, because the object may hold secrets.
+ * Describes a value for an error message. A text is shortened to 60 characters. A list is described
+ * by its first item that is no text. An object is described only by its type, because the object
+ * may hold secrets.
  */
 function describe(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 60))
   if (value === null || ['number', 'boolean', 'bigint'].includes(typeof value)) return `${value}`
-  return Array.isArray(value) ? 'an array' : `a value of type ${typeof value}`
+  if (!Array.isArray(value)) return `a value of type ${typeof value}`
+  const index = value.findIndex((item) => typeof item !== 'string')
+  if (index < 0) return 'a list'
+  return `a list with ${Array.isArray(value[index]) ? 'a list' : describe(value[index])}`
 }
