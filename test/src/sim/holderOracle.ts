@@ -15,14 +15,17 @@ import type { RunReport } from './runReport.js'
 import type { SimProcess } from './simProcess.js'
 
 /**
- * Why a former holder may still believe that it holds the lock. `restart` is impossible after a
- * quiet start, in which a new broker grants no locks for a lease.
+ * Why a former holder may still believe that it holds the lock. `dropped`: the session ended before
+ * the lease was over, because its connection dropped or its broker drained. `restart`: the broker
+ * lost its locks. After a quiet start (the new broker grants nothing but steals for a lease),
+ * `restart` excuses a conflict only with a steal.
  */
 export type Exemption = 'stolen' | 'revoked' | 'dropped' | 'restart'
 
 /** What a lock holds of one key. */
 interface LockPart {
   readonly mode: LockMode
+  /** Zero, like `capacity`, unless the mode is `permits`. */
   readonly permits: number
   readonly capacity: number
 }
@@ -72,8 +75,8 @@ export interface HolderOracleDeps {
   /** Whether the oracle reads `held` only right after the client has read its clock. */
   readonly isPassive: boolean
   /**
-   * How long a broker may answer its clients without having read the newest entries of the log, in
-   * ms. Each such answer still restarts the lease of its client.
+   * The dead time in ms; 0 without a shared log. For so long a broker may answer its clients and
+   * restart their leases, although the broker has not read the newest entries of the log.
    */
   readonly maxLogDelayMs: number
 }
@@ -120,7 +123,7 @@ export class HolderOracle {
     }
   }
 
-  /** The table has granted a lock. */
+  /** The table has granted a lock. A set has one lock for each key, the primary lock first. */
   granted(lock: Lock, isSteal: boolean): void {
     const { fence, key, mode, extras } = lock
     const part = { mode, permits: extras?.permits ?? 0, capacity: extras?.capacity ?? 0 }
@@ -223,7 +226,7 @@ export class HolderOracle {
   /**
    * The table has released a lock.
    *
-   * @param mayStillBelieve Whether a rule exempts the former holder.
+   * @param mayStillBelieve Whether the client may still believe in the lock if its session ended.
    */
   released(lock: Lock, reason: ReleaseReason, mayStillBelieve: boolean): void {
     const grant = this.#grants.get(lock.fence)
@@ -291,9 +294,9 @@ export class HolderOracle {
       // aborts the signal of an expired lock.
       const wasReported = heldLock.lock.signal.aborted || heldLock.isReturned
       this.#check(heldLock)
-      // A process reads its clock before it handles a frame, in the same instant. A process whose
-      // wall clock was set is an exception, because in that process an acknowledgement may shorten
-      // the lease.
+      // A process reads its clock, and so notices expired locks, before it handles a frame in the
+      // same instant. A lock of the present turn is an exception. So is a process whose wall clock
+      // was set, because an acknowledgement may then shorten the lease.
       const mustHaveReported = process.turns > heldLock.grantedInTurn && !process.clock.wasSet
       if (process.hasReadFrame && mustHaveReported && heldLock.wasLost && !wasReported) {
         this.#report.violated(
@@ -360,8 +363,8 @@ export class HolderOracle {
 
   /** How long a former holder may still believe, in ms. */
   #maxBeliefMs({ lease, exemption }: GrantRecord): number {
-    const mayBeUnread = exemption === 'stolen' || exemption === 'revoked'
-    return (lease + (mayBeUnread ? this.#maxLogDelayMs : 0)) * clockTolerance
+    const mayReleaseBeUnread = exemption === 'stolen' || exemption === 'revoked'
+    return (lease + (mayReleaseBeUnread ? this.#maxLogDelayMs : 0)) * clockTolerance
   }
 
   #checkLoss(heldLock: HeldLock): void {

@@ -41,7 +41,7 @@ export class Network {
   readonly world: World
   readonly random: Random
   readonly observer: NetworkObserver
-  /** The size of the kernel's send buffer: `bufferedBytes` counts only bytes beyond this size. */
+  /** The size of the kernel's send buffer. `ServerEnd.bufferedBytes` counts only further bytes. */
   readonly kernelBufferBytes: number
   /** The listening brokers by URL. A connection to any other URL is refused. */
   readonly listeners = new Map<string, Listener>()
@@ -69,14 +69,14 @@ export class Network {
    * @param pathTo Returns the path to a broker, by its URL.
    */
   webSocketOf(
-    client: SimProcess,
+    clientProcess: SimProcess,
     pathTo: (url: string) => Path,
     isBrowser: boolean,
   ): WebSocketConstructor {
     const connect = (end: ClientEnd, url: string) =>
       new Connection(this, {
         number: this.#connectionCount++,
-        clientProcess: client,
+        clientProcess,
         client: end,
         url,
         path: pathTo(url),

@@ -70,6 +70,7 @@ export class Model {
         break
       case 'restart':
         this.#restart(command)
+        // The broker that is gone may have left any key unfinished.
         this.#unfinishedKeys.push(...this.#state.keysInUse)
         break
       case 'forgetResult':
@@ -229,6 +230,7 @@ export class Model {
     })
   }
 
+  /** A session without a grace ends, unless `keep`: the broker itself closed the connection. */
   #suspend(session: ModelSession, { keep, at }: CommandOf<'suspend'>): void {
     if (session.grace === 0 && !keep) {
       this.#end(session.id, 'dropped', at)
@@ -239,15 +241,15 @@ export class Model {
 
   #suspendSession(session: ModelSession, keep: boolean, at: number): void {
     session.suspended = true
-    // No client can resume a session without a grace and receive the answers to its requests.
+    // No client can resume a session without a grace, so its requests must not delay other waiters.
     const withdrawnKeys = session.grace === 0 ? this.#withdrawAll(session.id) : []
     this.#grantWaiters(withdrawnKeys, at)
     this.#effects.push({ kind: 'suspended', session: session.id, keep })
   }
 
   /**
-   * Moves the sessions of a broker that is gone to a new owner broker. Their connections are lost,
-   * and all their deadlines start again in full.
+   * Moves the sessions of a broker that is gone to a new owner broker; all sessions if no former
+   * owner is named. Their connections are lost, and all their deadlines start again in full.
    */
   #restart({ formerOwner, ownerBroker, at }: CommandOf<'restart'>): void {
     const sessions = this.#state.sessions.filter(
@@ -323,13 +325,9 @@ export class Model {
       this.#grantWaiters(keysOf(stolen), at)
     } else if (timeout === 0) {
       session.lastId = id
-      const keys = set === undefined ? requests : requests.filter((request) => !isFree(request))
-      const failure = state.failureWithHolders(
-        session,
-        keysOf(keys),
-        set !== undefined,
-        'LOCK_HELD',
-      )
+      const isSet = set !== undefined
+      const blocked = isSet ? requests.filter((request) => !isFree(request)) : requests
+      const failure = state.failureWithHolders(session, keysOf(blocked), isSet, 'LOCK_HELD')
       this.#answers.answer(session, id, failure, 'lock')
     } else if (requests.some(({ key }) => waiting(key).length >= session.limits.waitersPerKey)) {
       this.#answers.refuse(session, id, 'QUOTA_EXCEEDED')
@@ -377,7 +375,7 @@ export class Model {
     this.#answers.answer(session, command.id, this.#results.answerOf(kept), 'lock')
   }
 
-  /** Ends a run: its value answers every `once` that waits for the key now. */
+  /** Ends the run of a `once`: `value` answers every `once` that waits for the key now. */
   #complete(session: ModelSession, command: CommandOf<'complete'>): void {
     const { id, fence, value, keep, at } = command
     session.lastId = id
@@ -394,7 +392,7 @@ export class Model {
 
   /**
    * Answers the followers of the key. Returns true if followers remain because the command has
-   * reached its limit of grants.
+   * reached its limit of grants. An answer costs one grant, or more if its value is long.
    */
   #answerFollowers(key: string): boolean {
     while (this.#state.followersToAnswer(key).length > 0) {

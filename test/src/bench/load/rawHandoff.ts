@@ -1,7 +1,7 @@
 /**
- * A load in which all sessions lock one hot key again and again, with frames that the generator
- * writes itself. A hand-off is the release of one session and the grant to the next session. A
- * fence is the number of a grant.
+ * A load in which all sessions lock one hot key again and again. The load generator writes the
+ * frames itself, without the client library. A hand-off is the release of one session and the grant
+ * to the next session. A fence is the number of a grant.
  */
 import type { Endpoint } from '../job.js'
 import type { ExclusionCheck } from './exclusion.js'

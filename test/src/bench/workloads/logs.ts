@@ -3,7 +3,7 @@
  * log orders the commands of the brokers.) A broker with a journal is compared with bare commits of
  * the same store. Brokers over PostgreSQL are compared with bare inserts of the same batch size.
  * Brokers on etcd are compared with the same number of processes without brokers ("the bare log").
- * Each of these processes puts a value with the same etcd client, and gets it through a watch.
+ * Each of these processes puts a value with the broker's etcd client, and gets it through a watch.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -39,7 +39,7 @@ import {
   startDatabase,
 } from '../processes/sharedServers.js'
 
-/** The load of the shape 64×16 of W1: 64 sessions with 16 pairs under way in each. */
+/** The load 64×16 of the workload W1: 64 sessions with 16 pairs (lock and unlock) each. */
 const sessions = 64
 const inFlight = 16
 /** About the length of an entry with one command, in bytes. */
@@ -49,6 +49,7 @@ function jobs({ sizeDivisor }: Pace): readonly Job[] {
   const etcd = has('etcd') ? [1, 2, 3, 5] : []
   const postgres = has('postgres') ? [1, 2, 3] : []
   return [
+    // `brokers` counts the brokers that share a log. A broker with a journal shares none.
     makeJob('logs', 'journal', 'split', { brokers: 0 }),
     ...postgres.map((brokers) =>
       makeJob('logs', `PostgreSQL, ${brokerCount(brokers)}`, 'split', { brokers, postgres: 1 }),
@@ -57,10 +58,10 @@ function jobs({ sizeDivisor }: Pace): readonly Job[] {
       makeJob('logs', `etcd, ${brokerCount(brokers)}`, 'split', { brokers }),
     ),
     // The last job measures the log of a table that already has many locks.
-    ...(etcd.length === 0 ? [] : [100_000]).map((held) => {
-      const count = Math.max(1_000, held / sizeDivisor)
-      const shape = `etcd, 3 brokers, ${count.toLocaleString('en')} locks`
-      return makeJob('logs', shape, 'split', { brokers: 3, held: count })
+    ...(etcd.length === 0 ? [] : [100_000]).map((fullSize) => {
+      const held = Math.max(1_000, fullSize / sizeDivisor)
+      const shape = `etcd, 3 brokers, ${held.toLocaleString('en')} locks`
+      return makeJob('logs', shape, 'split', { brokers: 3, held })
     }),
   ]
 }
@@ -119,8 +120,8 @@ async function measureEtcd(
   try {
     for (let i = 0; i < count; i++) {
       brokers.push(await startBrokerWith(['--log', cluster.address('bench')]))
-      // One driver fewer than brokers: `sharedRoundTrip` also follows the log of the drivers, so
-      // the bare log has as many followers as the log of the brokers.
+      // One driver fewer than brokers: `sharedRoundTrip` also follows `bare`, the log of the
+      // drivers, so this log has as many followers as the log of the brokers.
       if (i > 0) await addDriver()
     }
     const [first, last] = [brokers[0]!, brokers.at(-1)!]
