@@ -117,7 +117,7 @@ describe('the pages', () => {
       [{ from: '@holdfast/d/e', names: ['b', 'c'] }],
     )
     assert.isUndefined(firstCommandsByTerminal(page('```sh\na\n```')))
-    // Each block is for a terminal of its own.
+    // Only the two blocks after the mark count. Each block is for a terminal of its own.
     const shellBlocks = '```sh\na # b\n```\ntext\n```sh\nc "#d"\ne    # f\n```\n```sh\ng\n```\n'
     const commands = page(`<!-- first commands -->\n${shellBlocks}`)
     assert.deepEqual(firstCommandsByTerminal(commands), [['a'], ['c "#d"', 'e']])

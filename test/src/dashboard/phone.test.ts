@@ -16,8 +16,10 @@ import { DashboardPages } from './dashboardPages.js'
 
 /** A text of 60 characters without a space, which begins with this word. */
 const long = (word: string): string => word.padEnd(60, 'X')
-const lockHash = (key: string): string => pageHashes(key, '')['lock']!
-const sessionHash = (id: string): string => pageHashes('', id)['session']!
+/** The part of the URL after `#`, for the page of a lock. */
+const lockHash = (key: string): string => pageHashes(key, /* session */ '')['lock']!
+/** The part of the URL after `#`, for the page of a session. */
+const sessionHash = (id: string): string => pageHashes(/* lock */ '', id)['session']!
 
 /**
  * Returns the elements that reach beyond the right edge of the screen, and that no element around
@@ -76,14 +78,15 @@ describe('the dashboard on a phone', function () {
     for (const session of [ann, bob])
       void session.barrier(long('barrier'), { parties: 3 }).catch(() => {})
     await ann.once(long('result'), () => 1, { keep: 600_000 })
-    await ann.scope(async (first) => {
-      await first.lock(long('one'))
-      await bob.scope(async (second) => {
-        await second.lock(long('two'))
-        const waiting = first.lock(long('two'))
+    await ann.scope(async (annScope) => {
+      await annScope.lock(long('one'))
+      await bob.scope(async (bobScope) => {
+        await bobScope.lock(long('two'))
+        const waiting = annScope.lock(long('two'))
         await untilHandled(ann)
-        await rejection(second.lock(long('one')), 'DEADLOCK')
+        await rejection(bobScope.lock(long('one')), 'DEADLOCK')
         void waiting.catch(() => {})
+        // Not in `bobScope`, so bob still holds this lock after the scope.
         await bob.lock(long('other'))
       })
     })

@@ -75,7 +75,7 @@ describe('e2e: errors of arguments: the client', () => {
     })
   }
 
-  it('rejects other invalid options with INVALID_OPTION', async () => {
+  it('rejects other invalid options with INVALID_OPTION, and a ttl of 0 with INVALID_TTL', async () => {
     const { sessions } = await stage.brokerWithSessions('ann')
     // Metadata has at most 4,096 bytes of JSON, which include the two quotes of a text.
     const invalidOptions: object[] = [
@@ -107,7 +107,7 @@ describe('e2e: errors of arguments: the client', () => {
     }
   })
 
-  it('rejects invalid delays of a strategy', () => {
+  it('rejects invalid options of a retry strategy', () => {
     const broken: (() => unknown)[] = [
       () => fixedInterval({ interval: -1 }),
       () => exponentialBackoff({ initial: Number.NaN }),
@@ -162,12 +162,12 @@ describe('e2e: errors of connecting: the client', () => {
     await rejection(connect([]), 'INVALID_OPTION')
   })
 
-  it('rejects a server without WebSockets with UNAVAILABLE', async () => {
+  it('rejects with UNAVAILABLE if a server does not speak WebSocket', async () => {
     const url = await urlOf(createServer((_request, response) => response.end('hello')))
     await rejection(connect(url), 'UNAVAILABLE')
   })
 
-  it('rejects a server with another WebSocket subprotocol with UNAVAILABLE', async () => {
+  it('rejects with UNAVAILABLE if a server has another WebSocket subprotocol', async () => {
     const server = createServer()
     const sockets = new WebSocketServer({ server, handleProtocols: () => 'chat.v1' })
     stage.onClear(() => sockets.close())

@@ -13,20 +13,20 @@ import { count } from '../support/counts.js'
 
 const mib = 1024 * 1024
 /**
- * The number of readers. With 1,000 readers the kernel has no memory left for TCP, and drops data
+ * The number of watchers. With 1,000 watchers the kernel has no memory left for TCP, and drops data
  * that the broker has sent.
  */
-const readerCount = count(12, 300)
+const watcherCount = count(12, 300)
 /**
- * The bytes of events for each reader: more than the buffers of the kernel and the limit of the
+ * The bytes of events for each watcher: more than the buffers of the kernel and the limit of the
  * broker together.
  */
-const bytesPerReader = 16 * mib
+const eventBytesPerWatcher = 16 * mib
 /**
- * An allowance for each reader: the contents of its socket, and garbage. A reader may leave 1 MiB
- * unread, but the broker keeps output that is equal for several readers only once.
+ * An allowance for each watcher, in bytes: the contents of its socket, and garbage. A watcher may
+ * leave 1 MiB unread, but the broker keeps output that is equal for several watchers only once.
  */
-const maxBytesPerReader = mib / 2
+const maxMemoryPerWatcher = mib / 2
 /** An allowance for the work of the broker itself. */
 const workBytes = 128 * mib
 
@@ -36,16 +36,16 @@ function memoryOf(pid: number, field: 'VmRSS' | 'VmHWM'): number {
   return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) * 1024
 }
 
-/** Causes events of `bytesPerReader` bytes for every watcher. Returns the number of events. */
+/** Causes `eventBytesPerWatcher` bytes of events for each watcher. Returns the event count. */
 async function causeEvents(session: Session): Promise<number> {
   // Each of these texts has 4 kB. The broker handles a text that is not ASCII by other code.
-  const metadata = [['x'.repeat(4_000)], ['€'.repeat(1_333)]]
+  const metadataChoices = [['x'.repeat(4_000)], ['€'.repeat(1_333)]]
   const keys = Array.from({ length: 10 }, (_, i) => `k${i}`)
   let eventCount = 0
   // Each round causes two events of 4 kB for each key: of the lock and of the unlock. The remainder
   // gives every third round the text that is not ASCII.
-  for (let sent = 0; sent < bytesPerReader; sent += 2 * keys.length * 4_000) {
-    const options = { metadata: metadata[eventCount % 3 === 0 ? 1 : 0] }
+  for (let sent = 0; sent < eventBytesPerWatcher; sent += 2 * keys.length * 4_000) {
+    const options = { metadata: metadataChoices[eventCount % 3 === 0 ? 1 : 0] }
     const locks = await Promise.all(keys.map((key) => session.lock(key, options)))
     await Promise.all(locks.map((lock) => lock.unlock()))
     eventCount += 2 * keys.length
@@ -57,29 +57,30 @@ describe('faults: the broker, while clients do not read,', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
 
-  it(`needs at most half of the unread limit as memory for each of ${readerCount} clients`, async () => {
+  it(`needs at most half of the unread limit as memory for each of ${watcherCount} watchers`, async () => {
     const served = await ServeProcess.startListening(stage)
     const pid = served.process.pid!
-    const stalledReaders: RawClient[] = []
-    for (let i = 0; i < readerCount; i++) {
-      const stalledReader = await RawClient.open(served.url, { lease: 300_000 })
-      stage.onClear(() => stalledReader.drop())
-      stalledReader.send({ type: 'watch', id: 1 })
-      await stalledReader.receive('watching')
-      stalledReader.socket.pause()
-      stalledReaders.push(stalledReader)
+    const watchers: RawClient[] = []
+    for (let i = 0; i < watcherCount; i++) {
+      const watcher = await RawClient.open(served.url, { lease: 300_000 })
+      stage.onClear(() => watcher.drop())
+      watcher.send({ type: 'watch', id: 1 })
+      await watcher.receive('watching')
+      watcher.socket.pause()
+      watchers.push(watcher)
     }
     const busy = await stage.session(served.url)
     const initialBytes = memoryOf(pid, 'VmRSS')
     await causeEvents(busy)
     const peakBytes = memoryOf(pid, 'VmHWM')
-    expect(peakBytes - initialBytes).to.be.below(readerCount * maxBytesPerReader + workBytes)
+    expect(peakBytes - initialBytes).to.be.below(watcherCount * maxMemoryPerWatcher + workBytes)
 
-    // The broker has disconnected the readers. A paused socket notices this when it reads again.
-    for (const stalledReader of stalledReaders) {
-      stalledReader.socket.resume()
-      await stalledReader.closed()
+    // The broker has disconnected the watchers. A paused socket notices this when it reads again.
+    for (const watcher of watchers) {
+      watcher.socket.resume()
+      await watcher.closed()
     }
+    // The broker still serves another client: its watch gets the state, and then the new lock.
     const events = new Collector<WatchEvent>()
     busy.watch('k', events.add)
     await events.waitForCount(1)
@@ -88,22 +89,22 @@ describe('faults: the broker, while clients do not read,', function () {
   })
 
   it('keeps all events, in order, for a client that reads again later', async () => {
-    // With limits beyond the bytes of all events, the broker keeps the events for the reader.
+    // With limits beyond the bytes of all events, the broker keeps the events for the watcher.
     const flags = ['slowBytes', 'backlogBytes'].flatMap((name) => [
       '--limit',
-      `${name}=${2 * bytesPerReader}`,
+      `${name}=${2 * eventBytesPerWatcher}`,
     ])
     const served = await ServeProcess.startListening(stage, ...flags)
-    const reader = await RawClient.open(served.url, { lease: 300_000 })
-    stage.onClear(() => reader.drop())
-    reader.send({ type: 'watch', id: 1 })
-    await reader.receive('watching')
-    reader.socket.pause()
+    const watcher = await RawClient.open(served.url, { lease: 300_000 })
+    stage.onClear(() => watcher.drop())
+    watcher.send({ type: 'watch', id: 1 })
+    await watcher.receive('watching')
+    watcher.socket.pause()
     const eventCount = await causeEvents(await stage.session(served.url))
-    reader.socket.resume()
+    watcher.socket.resume()
     const eventByFence = new Map<number, string>()
     for (let i = 0; i < eventCount; i++) {
-      const { event, fence } = (await reader.receive('event')).event as LockEvent
+      const { event, fence } = (await watcher.receive('event')).event as LockEvent
       expect(eventByFence.get(fence)).to.equal(event === 'locked' ? undefined : 'locked')
       eventByFence.set(fence, event)
     }

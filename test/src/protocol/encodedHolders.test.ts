@@ -6,7 +6,7 @@
 import { encodeFailed } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
-/** A holder, and how often its metadata was read. Each encoding of the holder reads it once. */
+/** A holder, and how often its metadata was read. Each encoding reads the metadata once. */
 function countedHolder(fence: number) {
   const reads = { count: 0 }
   const holder = {
@@ -37,8 +37,8 @@ describe('the holders in answers to refused requests', () => {
   })
 
   it('are encoded again when the holders change', () => {
-    const fences = [[7], [8], [7]].map((expected) => {
-      const holders = expected.map((fence) => countedHolder(fence).holder)
+    const fences = [[7], [8], [7]].map((fencesOfHolders) => {
+      const holders = fencesOfHolders.map((fence) => countedHolder(fence).holder)
       const { holders: found } = JSON.parse(encodeFailed(1, 'LOCK_HELD', 'held', holders))
       return (found as { fence: number }[]).map(({ fence }) => fence)
     })

@@ -22,7 +22,7 @@ import { BrokerHarness, type Client } from './harness.js'
 const deadlineCount = count(5_000, 50_000)
 /** The number of sessions, if each session has one deadline. */
 const sessionCount = count(500, 5_000)
-/** The number of deadlines of one session. */
+/** The number of deadlines of one session, if a session has many. */
 const deadlinesPerSession = 5_000
 /** When the deadlines pass, in ms. */
 const dueMs = 3_000
@@ -54,6 +54,7 @@ function sendMany(
     for (let i = 0; i < perClient; i += 500) {
       client.say(...Array.from({ length: 500 }, (_, j) => messageFor(i + j + 1)))
     }
+    // Drops the answers.
     client.heard()
     clients.push(client)
   }
@@ -147,7 +148,7 @@ const kinds: Record<string, DeadlineKind> = {
         return harness.connectWithHello({ lease: 60_000, token: 'short' })
       })
       await harness.settle()
-      // The broker has warned the clients, because the tokens expire soon.
+      // The broker warns the clients at once, because the tokens expire soon.
       harness.environment.pass(10)
       expect(sockets.filter((socket) => socket.heardOf('expiring').length > 0)).to.have.length(
         sessionCount,

@@ -2,7 +2,7 @@
  * Tests the options of a broker, the errors for invalid options, and the upgrade policy. This
  * policy decides by host, origin and address whether the broker accepts a WebSocket upgrade. The
  * lease is the time that a broker keeps a session without a message of its client. During a quiet
- * start a broker grants nothing.
+ * start a broker grants nothing but steals.
  */
 
 import type { IncomingMessage } from 'node:http'
@@ -153,6 +153,7 @@ describe('options: the error of listen', () => {
 
   it('says whether the port is in use or the machine does not have the address', async () => {
     const { port } = await stage.broker()
+    // Without these options, the broker refuses to listen beyond loopback.
     const [authenticate, allowInsecure] = [() => 'ann', true]
     const { broker } = await stage.broker({ authenticate, allowInsecure })
     const usedPort = await rejection(broker.listen({ port }), 'UNAVAILABLE')
