@@ -1,9 +1,10 @@
 /**
  * Tests `maxHold`, `onQueued`, `onContended` and watches with `queue` against a scripted broker.
  * The tests check what the client sends, when it gives up a lock, and when it calls the callbacks.
- * `maxHold` is the longest time for which a lock is held. The ttl is how long a lock lasts without
- * a refresh. The client ends a lock after `safeDuration`, a little before the broker does. A fence
- * is the number of a grant.
+ * The client calls `onQueued` when a request must wait, and `onContended` when requests wait for a
+ * held lock. `maxHold` is the longest time for which a lock is held. The ttl is how long a lock
+ * lasts without a refresh. The client ends a lock after `safeDuration`, a little before the broker
+ * does. A fence is the number of a grant.
  */
 import type { ContendedNotice, QueuedNotice, QueueEvent, WatchEvent } from '@holdfast/client'
 import { safeDuration } from '@holdfast/shared'
@@ -33,7 +34,7 @@ describe('maxHold at the client', () => {
     expect(scene.events).to.deep.equal(['lost maxHold'])
   })
 
-  it('ends a lock that is refreshed, if it is over before the ttl', async () => {
+  it('ends a lock that is refreshed, if maxHold is over before the ttl', async () => {
     const scene = await openScene({}, welcome({ lease: 60_000 }))
     const lock = await acquireLock(scene, { ttl: 3_000, maxHold: 5_000, at: 50_000 })
     for (let id = 2; id <= 3; id++) {
@@ -81,7 +82,7 @@ describe('maxHold at the client', () => {
     expect(lock.lost?.reason).to.equal('maxHold')
   })
 
-  it('is the reason why a lock that was granted during an outage is lost after the resume', async () => {
+  it('is the reason of a loss if a lock was granted and lost during an outage', async () => {
     const scene = await openGraced()
     const requesting = scene.session.lock('k', { maxHold: 5_000 }).catch((reason) => reason)
     await turn()
@@ -195,24 +196,30 @@ describe('onContended', () => {
 })
 
 describe('a watch of a queue', () => {
-  const info = { key: 'k', mode: 'shared', session: 's', since: 2, request: 5 } as const
+  const waitingRequest = { key: 'k', mode: 'shared', session: 's', since: 2, request: 5 } as const
 
-  it('passes the waiting requests of all parts with the state, and then the events', async () => {
+  it('passes the waiting requests of all parts of the answer with the state, and then the events', async () => {
     const { session, socket } = await openScene()
     const events: (WatchEvent | QueueEvent)[] = []
     session.watch({ prefix: 'k', queue: true }, (event) => events.push(event))
     await turn()
     expect(socket.newMessages()).to.deep.equal([{ type: 'watch', id: 1, prefix: 'k', queue: true }])
-    const part = { type: 'watching', id: 1, held: [], heldCount: 0, waiting: [info] }
+    const part = { type: 'watching', id: 1, held: [], heldCount: 0, waiting: [waitingRequest] }
     socket.deliver(
       { ...part, waitingCount: 1, more: true },
       { ...part, waitingCount: 2, more: false },
     )
-    const event = { event: 'dequeued', reason: 'granted', ...info }
+    const event = { event: 'dequeued', reason: 'granted', ...waitingRequest }
     socket.deliver({ type: 'event', watch: 1, event })
     const counts = { heldCount: 0, waitingCount: 2 }
     expect(events).to.deep.equal([
-      { event: 'state', held: [], ...counts, waiting: [info, info], resync: false },
+      {
+        event: 'state',
+        held: [],
+        ...counts,
+        waiting: [waitingRequest, waitingRequest],
+        resync: false,
+      },
       event,
     ])
   })

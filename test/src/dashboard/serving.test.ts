@@ -1,5 +1,5 @@
 /**
- * Tests to which clients the broker serves the files of the dashboard. The broker answers all other
+ * Tests which clients get the files of the dashboard from the broker. The broker answers all other
  * requests with 426, which means that only a WebSocket may be opened there. Also tests that no page
  * except the page of the dashboard may open a WebSocket.
  */
@@ -97,7 +97,7 @@ describe('the dashboard over HTTP', () => {
     expect((await request(port, '/dashboard/app.js', revalidation)).status).to.equal(304)
   })
 
-  it('is the target of a redirect for browsers only', async () => {
+  it('is the target of redirects: from / for browsers only, and from /dashboard for all clients', async () => {
     const port = await start()
     const visit = await request(port, '/', browserHeaders)
     expect([visit.status, visit.headers.location]).to.deep.equal([302, 'dashboard/'])
@@ -105,16 +105,16 @@ describe('the dashboard over HTTP', () => {
     expect((await request(port, '/')).status).to.equal(426)
   })
 
-  it('is served only to clients on the same machine, unless the option dashboard is set', async () => {
+  it('is served to clients on the same machine, to all if dashboard is true, and to none if false', async () => {
     const forwarded = { 'x-forwarded-for': '192.0.2.1' }
     const port = await start()
     expect((await request(port, '/dashboard/')).status).to.equal(200)
     expect((await request(port, '/dashboard/', forwarded)).status).to.equal(426)
-    const open = await start({ dashboard: true })
-    expect((await request(open, '/dashboard/', forwarded)).status).to.equal(200)
-    const shut = await start({ dashboard: false })
-    expect((await request(shut, '/dashboard/')).status).to.equal(426)
-    expect((await request(shut, '/', browserHeaders)).status).to.equal(426)
+    const openPort = await start({ dashboard: true })
+    expect((await request(openPort, '/dashboard/', forwarded)).status).to.equal(200)
+    const closedPort = await start({ dashboard: false })
+    expect((await request(closedPort, '/dashboard/')).status).to.equal(426)
+    expect((await request(closedPort, '/', browserHeaders)).status).to.equal(426)
   })
 
   it('is not served under a host name that is not allowed', async () => {
@@ -129,16 +129,16 @@ describe('the dashboard over HTTP', () => {
     }
   })
 
-  it('is served under no host name if the broker listens beyond loopback without the option hosts', async () => {
+  it('is not served under an unknown host name by a broker on all addresses without the option hosts', async () => {
     const broker = createBroker({ dashboard: true, allowUnauthenticated: true })
     stage.onClear(() => broker.close())
     const { port } = await broker.listen({ port: 0, host: '0.0.0.0' })
-    // The broker listens beyond loopback, so the address of this client makes no difference.
+    // This client connects over loopback, where only loopback names are allowed without `hosts`.
     expect((await request(port, '/dashboard/', { host: `evil.example:${port}` })).status).to.equal(
       426,
     )
-    const ownHeaders = { host: `evil.example:${port}`, origin: `http://evil.example:${port}` }
-    expect(await upgrade(port, ownHeaders)).to.equal('403')
+    const sameOrigin = { host: `evil.example:${port}`, origin: `http://evil.example:${port}` }
+    expect(await upgrade(port, sameOrigin)).to.equal('403')
   })
 })
 
@@ -169,24 +169,24 @@ describe('the WebSocket of the dashboard', () => {
 
   it('is refused if the broker serves no dashboard', async () => {
     const { port } = await stage.broker({ dashboard: false })
-    const ownHeaders = { host: `127.0.0.1:${port}`, origin: `http://127.0.0.1:${port}` }
-    expect(await upgrade(port, ownHeaders)).to.equal('403')
+    const sameOrigin = { host: `127.0.0.1:${port}`, origin: `http://127.0.0.1:${port}` }
+    expect(await upgrade(port, sameOrigin)).to.equal('403')
   })
 
   it('is refused through a proxy, unless the broker serves the dashboard through the proxy too', async () => {
     const headers = { host: 'locks.example', 'x-forwarded-for': '192.0.2.1' }
     const secure = { ...headers, 'x-forwarded-proto': 'https', origin: 'https://locks.example' }
     const plain = { ...headers, 'x-forwarded-proto': 'http', origin: 'https://locks.example' }
-    const known = { authenticate: () => 'ann', hosts: ['locks.example'] }
-    const trusting = { ...known, trustedProxies: ['127.0.0.1'] }
-    const { port: shut } = await stage.broker(trusting)
-    expect(await upgrade(shut, secure)).to.equal('403')
-    const { port: open } = await stage.broker({ ...trusting, dashboard: true })
-    expect(await upgrade(open, secure)).to.equal('open')
-    expect(await upgrade(open, plain)).to.equal('403')
+    const commonOptions = { authenticate: () => 'ann', hosts: ['locks.example'] }
+    const trusting = { ...commonOptions, trustedProxies: ['127.0.0.1'] }
+    const { port: closedPort } = await stage.broker(trusting)
+    expect(await upgrade(closedPort, secure)).to.equal('403')
+    const { port: openPort } = await stage.broker({ ...trusting, dashboard: true })
+    expect(await upgrade(openPort, secure)).to.equal('open')
+    expect(await upgrade(openPort, plain)).to.equal('403')
     // The broker ignores the headers of a proxy that is not in `trustedProxies`.
-    const { port: untrusting } = await stage.broker({ ...known, dashboard: true })
-    expect(await upgrade(untrusting, secure)).to.equal('403')
+    const { port: untrustingPort } = await stage.broker({ ...commonOptions, dashboard: true })
+    expect(await upgrade(untrustingPort, secure)).to.equal('403')
   })
 
   it("is refused to a page of the user's server to which the broker is attached", async () => {
@@ -199,7 +199,7 @@ describe('the WebSocket of the dashboard', () => {
     stage.onClear(() => broker.close())
     const { port } = server.address() as AddressInfo
     expect((await request(port, '/dashboard/')).text).to.equal('a page')
-    const ownHeaders = { host: `127.0.0.1:${port}`, origin: `http://127.0.0.1:${port}` }
-    expect(await upgrade(port, ownHeaders)).to.equal('403')
+    const sameOrigin = { host: `127.0.0.1:${port}`, origin: `http://127.0.0.1:${port}` }
+    expect(await upgrade(port, sameOrigin)).to.equal('403')
   })
 })

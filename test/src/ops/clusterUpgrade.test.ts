@@ -25,12 +25,12 @@ const brokerCount = 3
 /** The brokers of one cluster. Each broker has a port, which the upgraded broker uses again. */
 class UpgradedCluster {
   readonly #stage: Stage
-  readonly #log: string
+  readonly #logAddress: string
   readonly #brokers: { readonly port: number; command: Holdfast }[] = []
 
-  constructor(stage: Stage, log: string) {
+  constructor(stage: Stage, logAddress: string) {
     this.#stage = stage
-    this.#log = log
+    this.#logAddress = logAddress
   }
 
   get urls(): string[] {
@@ -67,7 +67,7 @@ class UpgradedCluster {
   }
 
   async #start(port: number, main?: string): Promise<Holdfast> {
-    const args = ['serve', '--port', String(port), '--dashboard', 'none', '--log', this.#log]
+    const args = ['serve', '--port', String(port), '--dashboard', 'none', '--log', this.#logAddress]
     const command = Holdfast.start(this.#stage, args, { main })
     // The broker prints its URL when it listens.
     await command.out.waitForCount(1)
@@ -76,9 +76,9 @@ class UpgradedCluster {
 }
 
 /** Upgrades a cluster, and checks the holder and the waiter during the upgrade. */
-async function expectNoLockLost(stage: Stage, log: string): Promise<void> {
+async function expectNoLockLost(stage: Stage, logAddress: string): Promise<void> {
   const build = otherBuild(scratch(stage).path('other'))
-  const cluster = new UpgradedCluster(stage, log)
+  const cluster = new UpgradedCluster(stage, logAddress)
   for (let i = 0; i < brokerCount; i++) await cluster.add()
   const oldBuilds = await cluster.builds(build.feature)
   expect(oldBuilds).to.deep.equal(Array.from({ length: brokerCount }, () => [brokerVersion, false]))

@@ -1,6 +1,6 @@
 /**
  * Tests that `holdfast serve` at a terminal shows a command and a program which a new user can
- * paste next. The log of a supervisor, which is not a terminal, does not get these lines.
+ * paste next. Without a terminal, `serve` does not print these lines.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'

@@ -46,7 +46,7 @@ describe('the TLS of the broker', () => {
     await broker.close()
   })
 
-  it('refuses an invalid certificate or key with a message', async () => {
+  it('refuses an invalid key with a message', async () => {
     const { cert } = certificate(scratch(stage))
     const broker = createBroker({ tls: { cert, key: 'not a key' } })
     stage.onClear(() => broker.close())
@@ -55,7 +55,7 @@ describe('the TLS of the broker', () => {
   })
 })
 
-/** The nginx configuration from the server's README, with another port and one folder. */
+/** The nginx configuration from the server's README, with a free port, and its files in a folder. */
 function configFor(files: Scratch, certs: Certificate, port: number, brokerPort: number): string {
   return `
 error_log stderr notice;

@@ -297,7 +297,7 @@ describe('simulation: network', () => {
     expect(scene.log).to.deep.equal(['client open', 'broker got held'])
   })
 
-  it('loses the last packets and all later packets in a cut, and tells the chosen end', async () => {
+  it('loses the packets that a cut does not keep and all later packets, and tells the chosen end', async () => {
     const scene = makeScene()
     const webSocket = scene.socket()
     await scene.world.runFor(100)
@@ -310,7 +310,7 @@ describe('simulation: network', () => {
     expect(scene.log).to.deep.equal(['client open', 'broker got 1', 'broker closed'])
   })
 
-  it('increases bufferedBytes while the client does not read', async () => {
+  it('increases bufferedBytes while the link to the client is blocked', async () => {
     const scene = makeScene()
     scene.socket()
     await scene.world.runFor(100)

@@ -47,16 +47,16 @@ export function liveness(stage: Stage): void {
   })
 }
 
-/** A frozen client with a lock sends WebSocket pings, which are not messages, and nothing else. */
+/** A client that holds a lock and sends only WebSocket pings, which are not messages. */
 async function freezeClient(stage: Stage): Promise<Closed> {
   const peer = await stage.open({ lease: 2_000 })
   const waiter = await stage.open()
   peer.ignoresPings = true
   const key = stage.key()
   await peer.acquire(key)
-  const next = waiter.lock(key)
+  const waiterRequest = waiter.lock(key)
   void pingUntilClosed(peer)
-  await waiter.answer('granted', next)
+  await waiter.answer('granted', waiterRequest)
   return peer.closed
 }
 
