@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: runs the workloads one after another, and prints the figures with the targets.
- * Each job (one run of a load) has processes of its own.
+ * Each job (servers, and the load on them) has processes of its own.
  */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -58,9 +58,8 @@ function workloadsNamed(list: string): Workload[] {
 }
 
 /**
- * The peers of the services in a list. A service has one peer for each configuration that the bench
- * measures. Semicolons separate the services, because some names have commas. Throws if a service
- * is unknown.
+ * The peers of the services in a list. A peer is one configuration of another lock service.
+ * Semicolons separate the services, because some names have commas. Throws if a service is unknown.
  */
 function peersNamed(list: string): Peer[] {
   return list.split(';').flatMap((name) => {
@@ -80,8 +79,8 @@ function countOfRuns(text: string): number {
 }
 
 /**
- * The peers (other lock services) that this machine can run. For each other peer, prints the reason
- * why the machine cannot run that peer.
+ * The peers that this machine can run. For each other peer, prints the reason why the machine
+ * cannot run that peer.
  */
 function availablePeers(requested: readonly Peer[], print: (text: string) => void): Peer[] {
   return requested.filter((peer) => {
@@ -102,7 +101,7 @@ const program = new Command('npm run bench --')
   )
   .option(
     '--shapes <texts>',
-    'only jobs whose shape contains one of these comma-separated texts',
+    'only jobs whose shape (size) contains one of these comma-separated texts',
     (list: string) => list.split(','),
   )
   .addOption(

@@ -1,7 +1,8 @@
 /**
  * Compares `session.locks` with `navigator.locks` of Chromium, in the same page. Each scenario must
  * give its expected log with either lock manager. Each random plan of lock requests must give the
- * same log with both. At a quiet point, a scenario waits until nothing more happens.
+ * same log with both. At a quiet point, a scenario waits until nothing more happens. Between
+ * two quiet points, the lines of some logs may have any order.
  */
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
@@ -18,8 +19,8 @@ import { openSite, type Site } from './site.js'
 type ScriptResult = Pick<Script, 'log' | 'quietPoints'>
 
 /** The module on the site whose functions run in the page. */
-const script = '/built/browser/inPage/differential.js'
-/** The number of turns of a random plan. */
+const modulePath = '/built/browser/inPage/differential.js'
+/** The number of turns of a random plan. All actions of a turn start together. */
 const turnsOfPlan = 12
 
 describe('session.locks compared with navigator.locks', function () {
@@ -40,14 +41,14 @@ describe('session.locks compared with navigator.locks', function () {
     await site?.close()
   })
 
-  /** Calls a function of the script in the page. */
+  /** Calls a function of the module in the page. */
   function inPage<T>(name: string, ...args: unknown[]): Promise<T> {
     return page.evaluate(
-      async ([script, name, args]) => {
-        const module = await import(script as string)
+      async ([modulePath, name, args]) => {
+        const module = await import(modulePath as string)
         return module[name as string](...(args as unknown[]))
       },
-      [script, name, args] as const,
+      [modulePath, name, args] as const,
     ) as Promise<T>
   }
 

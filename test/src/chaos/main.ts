@@ -1,11 +1,13 @@
 /**
- * `npm run chaos`: three brokers over a real etcd or PostgreSQL, and all faults of `faults.ts`.
+ * `npm run chaos`: three brokers over a real etcd or PostgreSQL, and all faults of `faults.ts`. A
+ * tenure is one use of a lock, from its grant to its release. A leadership is a tenure of the
+ * election; an observation is a leader that an observer has seen.
  *
  *   npm run chaos -- --rounds 10                     every fault, ten times
  *   npm run chaos -- --engine postgres               over PostgreSQL with a synchronous standby
  *   npm run chaos -- --only etcd-leader-stopped      only this fault; separate names by commas
  *   npm run chaos -- --seed 17                       the random choices of an earlier run again
- *   npm run chaos -- --proxies                       without network namespaces
+ *   npm run chaos -- --proxies                       proxies instead of network namespaces
  *   npm run chaos -- --history FILE                  also writes a history for check-history
  */
 import { writeFileSync } from 'node:fs'
@@ -64,9 +66,10 @@ try {
       const outcome = await runFault(world, fault, random)
       outcomes.push(outcome)
       const { servedDuringMs, servedAfterMs, allReadyMs, violations } = outcome
-      const servedText = `all served ${formatDelay(servedDuringMs)}, after the end of the fault ${formatDelay(servedAfterMs)}`
       console.log(
-        `${round} ${fault.name}: ${servedText}, all brokers ready ${formatDelay(allReadyMs)}`,
+        `${round} ${fault.name}: all served ${formatDelay(servedDuringMs)}; ` +
+          `since the end of the fault: all served ${formatDelay(servedAfterMs)}, ` +
+          `all brokers ready ${formatDelay(allReadyMs)}`,
       )
       if (violations.length > 0) break
     }
@@ -106,12 +109,12 @@ function tableOf(allOutcomes: readonly FaultOutcome[]): string {
     if (outcomesOfFault.length === 0) return []
     const servedDuringMs = outcomesOfFault.flatMap((outcome) => outcome.servedDuringMs ?? [])
     const lost = outcomesOfFault.reduce((sum, { lostByAffected }) => sum + lostByAffected, 0)
-    const times = [
+    const durations = [
       formatTimes(servedDuringMs),
       formatTimes(outcomesOfFault.map(({ servedAfterMs }) => servedAfterMs)),
       formatTimes(outcomesOfFault.map(({ allReadyMs }) => allReadyMs)),
     ]
-    return [[name, String(outcomesOfFault.length), ...times, String(lost)]]
+    return [[name, String(outcomesOfFault.length), ...durations, String(lost)]]
   })
   const head = ['fault', 'times', 'all served', 'after its end', 'all ready', 'lost by affected']
   return markdownTable([head, ...rows])

@@ -20,6 +20,7 @@ export type Command =
   | { readonly do: 'lock'; readonly key: string; readonly options: LockOptions }
   | { readonly do: 'unlock'; readonly fence: number }
   | { readonly do: 'isHeld'; readonly fence: number }
+  // `leave` disconnects the process from the test; `crash` throws an error that nothing catches.
   | { readonly do: 'stats' | 'close' | 'leave' | 'crash' }
 
 /** A message of a client in another process to the test: the result of a command, or an event. */
@@ -31,6 +32,7 @@ export type Report =
 export interface RemoteEvent {
   readonly event: string
   readonly fence: number | undefined
+  /** A detail of the event, such as the reason of `lost`. */
   readonly text: string | undefined
   /** Nanoseconds on the monotonic clock of the machine, which all its processes share. */
   readonly at: bigint

@@ -34,7 +34,7 @@ export class Reader {
   }
 }
 
-/** The configuration of the command log that the engines of tests open. */
+/** The configuration of the command log that the engines of tests open. Its cluster has no name. */
 export const logConfig = { format: 2, deadMs: 1_500, cluster: '' }
 
 export class EtcdStage {
@@ -105,7 +105,7 @@ export class EtcdStage {
   /** All keys under the prefix of this test, without the prefix. */
   async keys(): Promise<string[]> {
     const { prefix } = this
-    // The character 0 is the next character after the slash, so the range has all these keys.
+    // The digit 0 is the next character after the slash, so the range has all these keys.
     const base64 = (text: string) => Buffer.from(text).toString('base64')
     const { kvs = [] } = await (await this.cluster.leader()).ask<{ kvs?: { key: string }[] }>(
       '/v3/kv/range',

@@ -53,7 +53,7 @@ for (const version of reactVersions) {
       page = await openPage(chromium.context, `${site.origin}/empty.html`)
       page.on('console', (message) => {
         const text = message.text()
-        // Chromium reports a refused connection, and a page that is left while its socket closes.
+        // Chromium logs `WebSocket …` for each connection that fails, or that closes with its page.
         if (message.type() === 'error' && !text.startsWith('WebSocket ')) {
           consoleErrors.push(text)
         }
@@ -86,6 +86,10 @@ for (const version of reactVersions) {
     /** Calls a function of the page's script. */
     const inPage = (name: string, ...args: readonly string[]) =>
       page.evaluate(`globalThis[${JSON.stringify(name)}](...${JSON.stringify(args)})`)
+    /**
+     * Waits for a text of `components.tsx`. The text of a lock is its state, its error or `ok`, and
+     * the holders in brackets.
+     */
     const shows = (text: string) => page.getByText(text, { exact: true }).first().waitFor()
     const press = (name: string) => page.getByRole('button', { name, exact: true }).click()
     const untilLogged = (text: string) => log.waitUntil((items) => items.includes(text))
@@ -181,6 +185,7 @@ for (const version of reactVersions) {
       })
 
       it(`hold no lock in the end if the component is mounted or unmounted after each ${pause}`, async () => {
+        // An empty key unmounts the component.
         const keys = Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? `${pause}` : ''))
         await inPage('mountInTurn', 'root', 'held', pause, ...keys)
         await holdersAre(pause, [])

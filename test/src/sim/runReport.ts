@@ -8,7 +8,7 @@ export interface Violation {
   /** The name of the rule. */
   readonly rule: string
   readonly detail: string
-  /** When the rule was broken: the world time in ms, and the number of the event. */
+  /** When the rule was broken: the world time in ms, and the world's number of events so far. */
   readonly time: number
   readonly event: number
 }
@@ -22,9 +22,9 @@ export class RunReport {
     this.#now = now
   }
 
-  /** Counts an event of this kind. */
-  count(name: string, by = 1): void {
-    this.counts.set(name, (this.counts.get(name) ?? 0) + by)
+  /** Counts events of this kind. */
+  count(kind: string, by = 1): void {
+    this.counts.set(kind, (this.counts.get(kind) ?? 0) + by)
   }
 
   /** Records only the first broken rule, because later violations may follow from the first. */

@@ -1,8 +1,7 @@
 /**
  * A command log (the order of the lock table's commands) that delays commands, as a disk or other
- * machines do. The log applies commands in the order of their submission, each some turns of the
- * event loop later. Until then the broker works with an old table, and the simulation tests whether
- * the broker handles this.
+ * machines do. The log applies commands in the order of their submission, each after a random time.
+ * Until the log applies a command, the broker works with an old table.
  */
 import type { Command } from '@holdfast/server/core'
 import type { Log, StateMachine } from '@holdfast/server/internal'

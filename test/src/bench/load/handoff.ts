@@ -1,8 +1,9 @@
 /**
- * The common part of the loads of W2, in which clients queue for one hot key again and again. A
- * hand-off is the release of one client and the grant to the next client. While another contestant
- * runs its slice of time, the newest holder keeps the lock. A fence is the number of a grant; a
- * later grant has a higher fence.
+ * The common part of the loads of the workload W2, in which clients queue for one hot key again and
+ * again. A hand-off is the release of one client and the grant to the next client. The contestants
+ * (the systems to compare) run by turns, each for a slice of time. Between two slices of one
+ * contestant, the newest holder keeps the lock. A fence is the number of a grant; a later grant has
+ * a higher fence.
  */
 import type { Contestant } from './contest.js'
 import type { ExclusionCheck } from './exclusion.js'

@@ -4,7 +4,7 @@ import type { Row, Workload } from '../job.js'
 import { columnsFor, formatFigure } from './columns.js'
 import type { TargetResult } from './targets.js'
 
-/** The rows of a workload. Rows with and without a rate of pairs go into separate tables. */
+/** The rows of a workload. Rows with and without `pairsPerSecond` go into separate tables. */
 export function workloadTable({ name, title }: Workload, rows: readonly Row[]): string {
   const rowsByHasRate = new Map<boolean, Row[]>()
   for (const row of rows) {

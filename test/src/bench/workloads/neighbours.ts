@@ -1,9 +1,9 @@
 /**
- * The workload "neighbours": measures how hostile clients that stay within the limits affect good
- * (well-behaved) clients. The broker has a core of its own and a table of 100,000 locks. Hostile
- * clients of one kind come from another process. The good clients must lose nothing, and their
- * pairs (a lock and its unlock) must stay fast. The lease is how long the broker keeps a silent
- * session.
+ * The workload "neighbours": measures how hostile clients that stay within the broker's limits
+ * affect good (well-behaved) clients. The broker has a core of its own and a table of 100,000
+ * locks. Hostile clients of one kind come from another process. The good clients must lose nothing,
+ * and their pairs (a lock and its unlock) must stay fast. The lease is how long the broker keeps a
+ * silent session.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -34,7 +34,7 @@ const tableLocks = 100_000
 const heapMiB = 512
 /** The number of good clients, and the time between two pairs of each good client, in ms. */
 const good = { count: 10, everyMs: 50 }
-/** The number of locks of each session that fills the table. The profile `public` allows fewer. */
+/** The number of locks of each session that fills the table, by profile (set of limits). */
 const locksPerFiller = { private: 10_000, public: 180 }
 /** The longest possible lease in ms, so that the sessions that fill the table do not expire. */
 const fillerLeaseMs = 300_000
@@ -46,7 +46,7 @@ const reportMs = 2_000
 const pollMs = 20
 /** The number of sessions that fill the table at the same time. */
 const fillersAtOnce = 25
-/** How long to wait for answers after the hostile clients have stopped, in ms. */
+/** The longest wait for the preparations, and for the answers to the good clients, in ms. */
 const maxWaitMs = 20_000
 /** How long the hostile clients run at each pace, in ms. */
 const hostileMs = { normal: 2_500, quick: 1_500, smoke: 500 }
@@ -180,8 +180,8 @@ async function besideHostile(
 }
 
 /**
- * The longest stall of the event loop. A loop that never continued has recorded no stall; then the
- * longest latency is the length of the stall.
+ * The longest stall of the broker's event loop. A loop that never continued has recorded no stall;
+ * then the longest latency is the length of the stall.
  */
 function stallOf({ server }: LoadContext, since: number, { maxMs, died }: HostileFigures) {
   const stall = longestStall(server.pid, since)

@@ -1,7 +1,7 @@
 /**
- * A program for a test. The program opens a journal, a record of all changes of locks on disk. It
- * tells the test whether the journal asks LMDB not to wait for the disk. Hooks of the module loader
- * replace `lmdb` by a spy, which sends this option to the test and then calls the real `lmdb`.
+ * A program for a test. The program opens a journal, a record on disk of all changes of locks. The
+ * option `noSync` tells LMDB not to wait for the disk. Hooks of the module loader replace `lmdb` by
+ * a spy, which sends `noSync` to the test and then calls the real `lmdb`.
  *
  *   flushing.js DIRECTORY DURABILITY
  */
