@@ -17,6 +17,7 @@ import { markdownTable } from 'markdown-table'
 import { formatHistories } from '../faults/historyFile.js'
 import { seed as processSeed, Random } from '../support/counts.js'
 import { has } from '../support/needs.js'
+import { numberOption, optionalNumber, usageExitCode } from '../support/numberOption.js'
 import { type FaultOutcome, runFault } from './chaos.js'
 import { faultsOf } from './faults.js'
 import { type EngineName, engineNames } from './store.js'
@@ -33,9 +34,6 @@ const { values } = parseArgs({
   },
 })
 
-/** The exit code of a wrong command line, as in `sysexits.h`. */
-const usageExitCode = 64
-
 const engine = values.engine as EngineName
 if (!engineNames.includes(engine)) {
   console.error(`There is no engine ${engine}; use ${engineNames.join(' or ')}`)
@@ -50,7 +48,8 @@ if (unknownFault !== undefined) {
   )
   process.exit(usageExitCode)
 }
-const seed = values.seed === undefined ? processSeed : Number(values.seed)
+const rounds = numberOption('rounds', values.rounds, 1)
+const seed = optionalNumber('seed', values.seed, Number.NEGATIVE_INFINITY) ?? processSeed
 const random = new Random(seed)
 const world = await World.start(random, {
   engine,
@@ -61,7 +60,9 @@ try {
   const possibleFaults = faults.filter(
     ({ name, isPossible }) => (only?.includes(name) ?? true) && isPossible?.(world) !== false,
   )
-  for (let round = 1; round <= Number(values.rounds); round++) {
+  if (possibleFaults.length === 0)
+    throw new Error('This machine can cause none of these faults, so the run would prove nothing')
+  for (let round = 1; round <= rounds; round++) {
     for (const fault of possibleFaults) {
       const outcome = await runFault(world, fault, random)
       outcomes.push(outcome)

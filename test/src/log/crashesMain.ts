@@ -9,6 +9,7 @@
 import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { Random, seed } from '../support/counts.js'
+import { numberOption } from '../support/numberOption.js'
 import { crashAtPoints } from './crashes.js'
 import { crashPoints } from './points.js'
 
@@ -22,8 +23,8 @@ const { values } = parseArgs({
 const startedAt = Date.now()
 let round = 0
 const { crashes, lies, grants } = await crashAtPoints(
-  Number(values.rounds),
-  new Random(Number(values.seed)),
+  numberOption('rounds', values.rounds, 1),
+  new Random(numberOption('seed', values.seed, Number.NEGATIVE_INFINITY)),
   crashPoints,
   (point, visit) => console.log(`${String(++round).padStart(5)}  ${point}, at visit ${visit}`),
 )

@@ -8,6 +8,7 @@
  */
 import process from 'node:process'
 import { parseArgs } from 'node:util'
+import { numberOption, usageExitCode } from '../support/numberOption.js'
 import { mutants } from './catalogue/index.js'
 import { type HuntResult, hunt, isCaught } from './hunt.js'
 
@@ -21,9 +22,9 @@ const { values, positionals } = parseArgs({
 })
 
 const worlds = {
-  seeds: Number(values.seeds),
-  from: Number(values.from),
-  events: Number(values.events),
+  seeds: numberOption('seeds', values.seeds, 1),
+  from: numberOption('from', values.from),
+  events: numberOption('events', values.events, 1),
 }
 const selected = mutants.filter(
   ({ name }) => positionals.length === 0 || positionals.some((part) => name.includes(part)),
@@ -33,7 +34,7 @@ if (selected.length === 0) {
   console.error(
     `No mutant has ${positionals.join(' or ')} in its name. The mutants are\n  ${names}`,
   )
-  process.exit(64)
+  process.exit(usageExitCode)
 }
 const nameWidth = Math.max(...selected.map(({ name }) => name.length))
 let caughtCount = 0

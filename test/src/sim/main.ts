@@ -12,6 +12,7 @@
  */
 import process from 'node:process'
 import { parseArgs } from 'node:util'
+import { numberOption, optionalNumber, usageExitCode } from '../support/numberOption.js'
 import { type Action, actions } from './plan.js'
 import { runWorld } from './runWorld.js'
 import { Shrinker } from './shrink.js'
@@ -36,25 +37,26 @@ const { values } = parseArgs({
 })
 
 const options: SimulationOptions = {
-  events: Number(values.events),
-  brokers: Number(values.brokers),
-  cells: values.cells === undefined ? undefined : Number(values.cells),
+  events: numberOption('events', values.events, 1),
+  brokers: numberOption('brokers', values.brokers, 1),
+  cells: optionalNumber('cells', values.cells, 1),
   needs: { actions: actionsFrom(values.actions) },
-  clients: numberSetFrom(values.clients),
-  faults: numberSetFrom(values.faults),
-  lines: Number(values.lines),
+  clients: numberSetFrom('clients', values.clients),
+  faults: numberSetFrom('faults', values.faults),
+  lines: numberOption('lines', values.lines),
 }
 
-if (values.seed !== undefined) {
-  const result = await runWorld(Number(values.seed), options)
+const seed = optionalNumber('seed', values.seed)
+if (seed !== undefined) {
+  const result = await runWorld(seed, options)
   printResult(result, { withTrace: values.trace })
   process.exitCode = result.violation === undefined ? 0 : 1
 } else {
   const batch = new WorldBatch(options)
   const failed = await batch.run({
-    from: Number(values.from),
-    seeds: values.seeds === undefined ? undefined : Number(values.seeds),
-    seconds: values.seconds === undefined ? undefined : Number(values.seconds),
+    from: numberOption('from', values.from),
+    seeds: optionalNumber('seeds', values.seeds, 1),
+    seconds: optionalNumber('seconds', values.seconds),
     onProgress: (line) => console.log(line),
   })
   for (const line of batch.table()) console.log(line)
@@ -67,17 +69,19 @@ if (values.seed !== undefined) {
   }
 }
 
-function numberSetFrom(list: string | undefined): ReadonlySet<number> | undefined {
+function numberSetFrom(name: string, list: string | undefined): ReadonlySet<number> | undefined {
   if (list === undefined) return undefined
-  return new Set(list === '' ? [] : list.split(',').map(Number))
+  return new Set(list === '' ? [] : list.split(',').map((text) => numberOption(name, text)))
 }
 
-/** The actions in a list. Throws if an action is unknown. */
+/** The actions in a list. Exits with 64 if an action is unknown. */
 function actionsFrom(list: string | undefined): Action[] | undefined {
   const names = list?.split(',')
   const unknown = names?.find((name) => !(actions as readonly string[]).includes(name))
-  if (unknown !== undefined)
-    throw new Error(`Unknown action "${unknown}": use ${actions.join(', ')}`)
+  if (unknown !== undefined) {
+    console.error(`Unknown action "${unknown}": use ${actions.join(', ')}`)
+    process.exit(usageExitCode)
+  }
   return names as Action[] | undefined
 }
 

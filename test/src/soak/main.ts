@@ -21,6 +21,7 @@ import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { markdownTable } from 'markdown-table'
 import { seed as processSeed, Random } from '../support/counts.js'
+import { numberOption, optionalNumber, usageExitCode } from '../support/numberOption.js'
 import { formatQuantity, type Growth, minSamples } from './slopes.js'
 import { missingActions, Soak, type SoakResult } from './soak.js'
 
@@ -40,45 +41,31 @@ const { values } = parseArgs({
 
 const msPerHour = 3_600_000
 
-/**
- * Reads the option `name`, a number of at least `min`; exits with 64 if the value is no such
- * number.
- */
-function numberOf(
-  name: Exclude<keyof typeof values, 'preload'>,
-  min: number,
-  defaultValue = 0,
-): number {
-  const text = values[name]
-  const value = text === undefined ? defaultValue : Number(text)
-  if (value >= min) return value
-  console.error(`--${name} must be a number of at least ${min}, not ${text}`)
-  process.exit(64)
-}
-
-const durationMs = numberOf('hours', 0) * msPerHour
+const durationMs = numberOption('hours', values.hours) * msPerHour
 // The caches of V8 and of the allocator grow for some minutes. So the first quarter of a run does
 // not count, or its first hour if the quarter is longer.
-const warmUpMs = numberOf('warm-up', 0, Math.min(durationMs / 4 / msPerHour, 1)) * msPerHour
-const sampleMs = numberOf('sample', 0.01) * 1_000
+const warmUpHours =
+  optionalNumber('warm-up', values['warm-up']) ?? Math.min(durationMs / 4 / msPerHour, 1)
+const warmUpMs = warmUpHours * msPerHour
+const sampleMs = numberOption('sample', values.sample, 0.01) * 1_000
 // On a busy machine some samples come late, so a run plans twice as many as the verdict needs.
 if ((durationMs - warmUpMs) / sampleMs < 2 * minSamples) {
   console.error(
     `The run has fewer than ${2 * minSamples} samples after the warm-up: give more --hours, or a smaller --sample`,
   )
-  process.exit(64)
+  process.exit(usageExitCode)
 }
-const seed = numberOf('seed', Number.NEGATIVE_INFINITY, processSeed)
+const seed = optionalNumber('seed', values.seed, Number.NEGATIVE_INFINITY) ?? processSeed
 const soak = new Soak({
   durationMs,
   warmUpMs,
   sampleMs,
   // A line each minute, or four lines in a shorter run.
   lineMs: Math.min(60_000, durationMs / 4),
-  visitorPauseMs: numberOf('visitor-pause', 0) * 1_000,
-  residents: numberOf('residents', 1),
-  usersPerResident: numberOf('users', 1),
-  pauseMs: numberOf('pause', 1),
+  visitorPauseMs: numberOption('visitor-pause', values['visitor-pause']) * 1_000,
+  residents: numberOption('residents', values.residents, 1),
+  usersPerResident: numberOption('users', values.users, 1),
+  pauseMs: numberOption('pause', values.pause, 1),
   random: new Random(seed),
   brokerModules: values.preload === undefined ? [] : [pathToFileURL(resolve(values.preload)).href],
   print: console.log,

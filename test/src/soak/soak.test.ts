@@ -53,8 +53,8 @@ describe('soak: a short run', function () {
     const { growths, counts, visitors, leftovers } = await soak.run()
     expect(leftovers).to.deep.equal([])
     expect(visitors).to.be.above(0)
-    // The users did more than ten different actions.
-    expect(counts.size).to.be.above(10)
+    // On a busy machine, the users have time for few of the some twenty kinds of actions.
+    expect(counts.size).to.be.above(3)
     expect(lines[0]).to.match(/^0\.\d min \| broker: rss .* client 1: rss .* actions, \d+ visitors/)
     const measured = growths.map(({ process, quantity }) => `${process} ${quantity}`)
     expect(measured).to.include.members([
@@ -101,7 +101,7 @@ describe('soak: a short run', function () {
 
   it('refuses an option that is no number', async () => {
     const { code, errors } = await runSoak('--hours', 'long')
-    expect(errors).to.equal('--hours must be a number of at least 0, not long')
+    expect(errors).to.equal('--hours must be a number of at least 0, not "long"')
     expect(code).to.equal(64)
   })
 })

@@ -1,0 +1,31 @@
+/**
+ * Reads the number of an option of a program for developers, such as `npm run sim`. A wrong number
+ * must end the program: with `--rounds abc`, a program would otherwise check nothing and succeed.
+ */
+import process from 'node:process'
+
+/** The exit code of a wrong command line, as in `sysexits.h`. */
+export const usageExitCode = 64
+
+/**
+ * Returns the number in the text, or prints a message and exits with 64.
+ *
+ * @param name The option, without the dashes.
+ * @param min The smallest number that the option may have. Default: 0.
+ */
+export function numberOption(name: string, text: string, min = 0): number {
+  const number = text.trim() === '' ? Number.NaN : Number(text)
+  if (number >= min) return number
+  const bound = min === Number.NEGATIVE_INFINITY ? '' : ` of at least ${min}`
+  console.error(`--${name} must be a number${bound}, not ${JSON.stringify(text)}`)
+  process.exit(usageExitCode)
+}
+
+/** Returns the number in the text of an option that has no default, as {@link numberOption}. */
+export function optionalNumber(
+  name: string,
+  text: string | undefined,
+  min?: number,
+): number | undefined {
+  return text === undefined ? undefined : numberOption(name, text, min)
+}
