@@ -99,8 +99,8 @@ export class Worker {
   }
 
   /**
-   * Waits until the worker was granted its own lock, which it requested after `time`. Resolves with
-   * the time of the grant.
+   * Waits until a broker grants the worker its own lock, by a request that was sent after `time`.
+   * Resolves with the time of the grant.
    */
   async waitUntilServed(time: number): Promise<number> {
     while (this.#lastServed.requestedAt < time) {
@@ -174,8 +174,8 @@ export class Worker {
     const requestedAt = process.hrtime.bigint()
     const lock = await request()
     const grantedAt = process.hrtime.bigint()
-    // The lock was granted and lost before the client received the grant, so the client never used
-    // the lock.
+    // A lock that is not held now was lost before the client received the grant. So the client
+    // never used the lock.
     if (!lock.held) return undefined
     // The worker uses the lock for up to 3 ms, but only while `held` is true.
     let givenUpAt = grantedAt

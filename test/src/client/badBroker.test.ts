@@ -36,7 +36,7 @@ import {
   welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
-/** A time that is longer than any lease or ttl of these tests. */
+/** A time that is longer than any ttl of these tests. */
 const longMs = 400_000
 
 /**
@@ -109,7 +109,7 @@ describe('a client that receives invalid messages', () => {
       [{ type: 'granted', id: 2, fence: 2 ** 53 }, 'granted.fence cannot be 9007199254740992'],
       [{ type: 'granted', id: 2, fence: 5, at: '5' }, 'granted.at cannot be this string'],
       [{ type: 'ack', n: 1, at: 1e300 }, 'ack.at cannot be 1e+300'],
-      // A later calendar time has no `Date`, so its formatting would throw in the caller.
+      // A `Date` ends at 8.64e15 ms. The caller could not format a later time without an error.
       [
         { ...nothingFound, type: 'found', id: 4, held: [{ ...heldInfo, since: 8.64e15 + 1 }] },
         'found.held[0].since cannot be 8640000000000001',
@@ -283,7 +283,7 @@ describe('a broker that sends impossible messages', () => {
     expect(await reasonFor({ type: 'granted', id: 2, fence: 1 })).to.contain('held already')
   })
 
-  it('cannot grant a request that the client did not send, by a message or by a snapshot', async () => {
+  it('cannot grant, by a message or by a snapshot, a request that the client did not send', async () => {
     const scene = await openScene({ reconnect: false })
     const requesting = codeOf(scene.session.lock('k', { ttl: 1_000 }))
     // The client sends the request at the end of the turn of the event loop, so not yet.
@@ -318,6 +318,7 @@ describe('a broker that sends impossible messages', () => {
       [50_000, -longMs],
     ] as const
     for (const [acknowledged, at] of times) {
+      // The lease is long, so that only the ttl can end the lock.
       const scene = await openScene({}, welcome({ lease: longMs * 2 }))
       scene.socket.deliver({ type: 'ack', n: 1, at: acknowledged })
       const lock = await acquireLock(scene, { ttl, at })

@@ -92,7 +92,7 @@ describe('connect', () => {
     }
   })
 
-  it('rejects with UNAVAILABLE when another kind of server answers', async () => {
+  it('rejects with UNAVAILABLE when a server does not answer as a broker does', async () => {
     const answers: ((scene: ReturnType<typeof stage>) => void)[] = [
       // The server accepts the connection without a subprotocol, or with another subprotocol.
       ({ network }) => network.last.accept(''),
@@ -154,33 +154,33 @@ describe('connect', () => {
     expect(session.state).to.equal('connected')
   })
 
-  it('rejects invalid arguments with the code of the mistake', async () => {
-    const invalidCalls: [unknown, object, string][] = [
-      ['', {}, 'INVALID_OPTION'],
-      ['http://127.0.0.1:7420', {}, 'INVALID_OPTION'],
-      ['127.0.0.1:7420', {}, 'INVALID_OPTION'],
-      ['ws://broker/#here', {}, 'INVALID_OPTION'],
-      [7420, {}, 'INVALID_OPTION'],
-      [[], {}, 'INVALID_OPTION'],
-      [url, { token: '' }, 'INVALID_OPTION'],
+  it('rejects invalid arguments with INVALID_OPTION', async () => {
+    const invalidCalls: [unknown, object][] = [
+      ['', {}],
+      ['http://127.0.0.1:7420', {}],
+      ['127.0.0.1:7420', {}],
+      ['ws://broker/#here', {}],
+      [7420, {}],
+      [[], {}],
+      [url, { token: '' }],
       // A token has at most 3,072 characters, a hello 4 KiB, and a name 256 characters.
-      [url, { token: 'x'.repeat(3_073) }, 'INVALID_OPTION'],
-      [url, { token: '€'.repeat(3_000) }, 'INVALID_OPTION'],
-      [url, { name: 'x'.repeat(257) }, 'INVALID_OPTION'],
-      [url, { name: '\ud800' }, 'INVALID_OPTION'],
-      [url, { lease: 0 }, 'INVALID_OPTION'],
-      [url, { lease: 1.5 }, 'INVALID_OPTION'],
-      [url, { lease: '15s' }, 'INVALID_OPTION'],
-      [url, { grace: -1 }, 'INVALID_OPTION'],
-      [url, { grace: 'all' }, 'INVALID_OPTION'],
-      [url, { signal: {} }, 'INVALID_OPTION'],
-      [url, { reconnect: true }, 'INVALID_OPTION'],
-      [url, { WebSocket: {} }, 'INVALID_OPTION'],
-      [url, null as unknown as object, 'INVALID_OPTION'],
+      [url, { token: 'x'.repeat(3_073) }],
+      [url, { token: '€'.repeat(3_000) }],
+      [url, { name: 'x'.repeat(257) }],
+      [url, { name: '\ud800' }],
+      [url, { lease: 0 }],
+      [url, { lease: 1.5 }],
+      [url, { lease: '15s' }],
+      [url, { grace: -1 }],
+      [url, { grace: 'all' }],
+      [url, { signal: {} }],
+      [url, { reconnect: true }],
+      [url, { WebSocket: {} }],
+      [url, null as unknown as object],
     ]
-    for (const [target, options, code] of invalidCalls) {
+    for (const [target, options] of invalidCalls) {
       const outcome = codeOf(connect(target as string, options))
-      expect(await outcome, JSON.stringify([target, options])).to.equal(code)
+      expect(await outcome, JSON.stringify([target, options])).to.equal('INVALID_OPTION')
     }
   })
 

@@ -9,7 +9,7 @@ import { expect } from 'chai'
 import { stage, turn, url, welcome, welcomeWithGrace } from '../support/scriptedSession.js'
 import { ScriptedSocket } from '../support/scriptedSocket.js'
 
-/** The error that `ws` throws without its native addon. */
+/** The error that `ws` throws when its addon is replaced. */
 const failure = new TypeError('bufferUtil.mask is not a function')
 
 /** A stage whose sockets throw when they send a text of more than `maxUnits` UTF-16 units. */
@@ -30,8 +30,8 @@ function failingStage(maxUnits: number) {
   return { ...scene, environment: { ...scene.environment, WebSocket }, sockets }
 }
 
-describe('a WebSocket that throws from send', () => {
-  it('fails the connection when it throws at hello', async () => {
+describe('a client whose WebSocket throws from send', () => {
+  it('fails the connection when send throws at hello', async () => {
     const { environment, sockets, clock } = failingStage(0)
     const connecting = connectIn(url, {}, environment).catch((error) => error)
     await turn()
@@ -42,7 +42,7 @@ describe('a WebSocket that throws from send', () => {
     expect([sockets[0]!.dropped, clock.timers]).to.deep.equal([true, 0])
   })
 
-  it('fails the connection when it throws at a request, with that error as the cause', async () => {
+  it('fails the connection when send throws at a request, with that error as the cause', async () => {
     // The hello has fewer than 50 characters, and the request below has more.
     const { environment, sockets } = failingStage(50)
     const connecting = connectIn(url, { reconnect: false }, environment)
@@ -57,7 +57,7 @@ describe('a WebSocket that throws from send', () => {
     expect([session.state, sockets[0]!.dropped]).to.deep.equal(['closed', true])
   })
 
-  it('reconnects and repeats the request, and gives up when it throws each time', async () => {
+  it('reconnects and repeats the request, and gives up when send throws each time', async () => {
     // Only the frame with the long request has more than 200 characters.
     const { environment, sockets, clock } = failingStage(200)
     const connecting = connectIn(url, { reconnect: [0, 0, 0, 0], grace: 'lease' }, environment)

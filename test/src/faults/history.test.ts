@@ -20,8 +20,8 @@ import {
 import type { ContenderEvent } from './programs/contender.js'
 
 /**
- * Returns a tenure (one use of the lock). Its times are small numbers: of the request, of the
- * grant, of giving up the lock, and of the confirmed unlock.
+ * Returns a tenure (one use of the lock). The `times` are small numbers: when the process requested
+ * the lock, received the grant, gave up the lock, and received the confirmation of the unlock.
  */
 function tenure(
   processName: string,
@@ -103,6 +103,9 @@ describe('faults: the oracles of histories', () => {
   })
 })
 
+/** A time that is later than all events of a history. */
+const laterThanHistory = 2n ** 62n
+
 /** A process that contends for the lock, and the events that the process has reported. */
 class Contender {
   readonly #process: ChildProcess
@@ -157,9 +160,8 @@ class Contender {
         this.events.items.find((item) => item.kind === kind && item.fence === fence) as
           | { readonly at: bigint }
           | undefined
-      // A process that did not report this event held the lock until the end of the history, so the
-      // time is later than all others.
-      const givenUpAt = timeOf('givenUp')?.at ?? 2n ** 62n
+      // A process that reported no `givenUp` held the lock until the end of the history.
+      const givenUpAt = timeOf('givenUp')?.at ?? laterThanHistory
       // A process that the test halted while it held the lock did nothing with the lock afterwards.
       const haltedAt = this.#halts.find((halt) => halt > grantedAt && halt < givenUpAt)
       const confirmedAt = haltedAt === undefined ? timeOf('confirmed')?.at : undefined
@@ -196,7 +198,8 @@ describe('faults: histories of contending processes', function () {
       paused!.wake()
       await Promise.all([paused!, ...others].map((contender) => contender.finished()))
       const history = contenders.flatMap((contender, i) => contender.tenures(`process ${i}`))
-      // On a slow machine some locks are granted and lost again before the process notices.
+      // On a slow machine, a process may lose a lock before it receives the grant. Such a lock has
+      // no tenure.
       expect(history.length).to.be.within(20, contenders.length * rounds)
       expect(findFenceViolations(history)).to.deep.equal([])
       expect(isLinearizable(history)).to.equal(true)

@@ -16,7 +16,8 @@ const deadMs = 6_000
 const selfLeaseMs = 5_819
 
 describe('self-lease', () => {
-  // `onSent` gets the number of an own entry and the time of its sending.
+  // `onSent` gets the number of an own entry and the time of its sending. `onOwnEntry` returns this
+  // time when the entry returns.
   it('begins when an own entry returns, and counts from the sending of the entry', () => {
     const selfLease = new SelfLease(deadMs)
     expect(selfLease.isOver(0)).to.equal(true)
@@ -93,7 +94,7 @@ describe('failure detector', () => {
     expect(detector.onOwnEntry(9, 9, 8_100)).to.deep.equal(['b'])
   })
 
-  it('counts the silence of a member from its newest entry, also of a new member', () => {
+  it('counts the silence of known and new members from their newest entries', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     reportsOf(detector, 1_000, 7_000)
     detector.onEntryOf('b', 7_500)
@@ -106,7 +107,7 @@ describe('failure detector', () => {
     ])
   })
 
-  it('reports a member again only after one more entry, and never a removed member', () => {
+  it('reports a member again when an entry returns that was sent after the report, and never a removed member', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     reportsOf(detector, 1_000, 7_000)
     expect(detector.onOwnEntry(8, 9, 8_000)).to.deep.equal(['b'])
@@ -116,15 +117,16 @@ describe('failure detector', () => {
     expect(reportsOf(detector, 10_000, 30_000)).to.deep.equal([])
   })
 
-  it('does not count the time in which its own entries do not return', () => {
+  it('does not count a stall, in which the own entries of the broker do not return', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     reportsOf(detector, 1_000, 3_000)
-    // No own entry returns for 20 s, which is 18 s more than usual. So 5 s of the silence count.
+    // No own entry returns for 20 s. The normal gap is at most 2 s, so 18 s are a stall. The
+    // silence lasts 23 s, and 5 s of the silence count.
     expect(reportsOf(detector, 23_000, 23_000)).to.deep.equal([])
     expect(reportsOf(detector, 24_000, 26_000)).to.deep.equal([[26_000, 'b']])
   })
 
-  it('reports a silent member after one more dead time at the latest, if its own entries return', () => {
+  it('counts the silence of a member from the end of a stall, if the newest entry of the member arrived during the stall', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     reportsOf(detector, 1_000, 3_000)
     detector.onEntryOf('b', 22_999)

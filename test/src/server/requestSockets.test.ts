@@ -51,7 +51,7 @@ describe('the limit on sockets without a WebSocket', () => {
     expect(destroyedCount(open('10.0.0.1', 5, 5_000))).to.equal(5)
   })
 
-  it('destroys the oldest socket of that address for a socket of another address', () => {
+  it('destroys the oldest sockets of the address that has the most, when another address opens sockets', () => {
     const flood = open('10.0.0.1', burst + 10)
     expect(destroyedCount(open('10.0.0.2', 2))).to.equal(0)
     expect(flood.map(({ destroyed }) => destroyed).slice(0, 3)).to.deep.equal([true, true, false])
@@ -63,14 +63,14 @@ describe('the limit on sockets without a WebSocket', () => {
     sockets.remove(new FakeTcpSocket('10.0.0.1', 1))
     flood[1]!.emit('close')
     expect(destroyedCount(open('10.0.0.1', 3, 5_000))).to.equal(1)
-    // The limit leaves the same listeners on a socket in both cases.
+    // No socket keeps a listener after the limit has stopped counting the socket.
     expect(flood.slice(0, 2).map((socket) => socket.listenerCount('close'))).to.deep.equal([
       flood[0]!.listenerCount('close'),
       flood[0]!.listenerCount('close'),
     ])
   })
 
-  it('holds for every server of the broker, until the upgrade has arrived', () => {
+  it('applies to the sockets of an HTTP server until their upgrade has arrived', () => {
     const limits = { ...defaultsOf('private'), pendingConnections: 10 }
     // The server has no TLS and answers no request. The route is for all paths and does nothing.
     const server = createHttpServer(undefined, limits, () => false)

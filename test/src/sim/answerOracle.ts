@@ -29,7 +29,7 @@ interface ConnectionRecord {
    */
   readonly arrivals: number[]
   /** The world time at which a message with this id first arrived. */
-  readonly byId: Map<number, number>
+  readonly firstArrivalById: Map<number, number>
 }
 
 export class AnswerOracle {
@@ -65,14 +65,15 @@ export class AnswerOracle {
     const record: ConnectionRecord = this.#records.get(connection) ?? {
       brokerNameInLog,
       arrivals: [],
-      byId: new Map(),
+      firstArrivalById: new Map(),
     }
     this.#records.set(connection, record)
     const parsed = JSON.parse(frame) as WithId | readonly WithId[]
     for (const { id } of [parsed].flat() as WithId[]) {
       record.arrivals.push(this.#now())
       // A repeated request may get the answer to its first sending.
-      if (id !== undefined && !record.byId.has(id)) record.byId.set(id, this.#now())
+      if (id !== undefined && !record.firstArrivalById.has(id))
+        record.firstArrivalById.set(id, this.#now())
     }
   }
 
@@ -84,7 +85,7 @@ export class AnswerOracle {
     for (const [answer, n, id] of frame.matchAll(answerPattern)) {
       // An `ack` with the number `n` answers the first `n` messages. Message `n` came last of them.
       const arrivedAt =
-        id === undefined ? record.arrivals[Number(n) - 1] : record.byId.get(Number(id))
+        id === undefined ? record.arrivals[Number(n) - 1] : record.firstArrivalById.get(Number(id))
       // A request that waits after a resume has arrived on an earlier connection.
       if (arrivedAt === undefined || arrivedAt <= declaredDeadAt) continue
       const detail = `${record.brokerNameInLog}: ${answer} for a message that arrived ${arrivedAt - declaredDeadAt} ms too late`

@@ -101,8 +101,9 @@ export class ModeOracle {
   ): void {
     if (answer.kind !== 'upgraded' || repeat) return
     const name = `${session.id}#${id}`
-    const fence = ended.get(name) ?? (command.type === 'upgrade' ? command.fence : undefined)
-    const record = fence === undefined ? undefined : this.#locks.get(fence)
+    // `ended` has the upgrades after a wait. An upgrade without a wait is the command itself.
+    const firstFence = ended.get(name) ?? (command.type === 'upgrade' ? command.fence : undefined)
+    const record = firstFence === undefined ? undefined : this.#locks.get(firstFence)
     if (record?.mode === 'exclusive' && record.presentFence === answer.fence) return
     const detail = `${name}: ${answer.fence}, and the fence is ${record?.presentFence}`
     this.#report.violated('the answer to an upgrade has the new fence', detail)

@@ -11,9 +11,7 @@ import { Random } from '../support/counts.js'
 import type { SoakCommand } from './measure.js'
 import { User } from './user.js'
 
-/**
- * A message of a client to the soak program, which counts the actions since the previous message.
- */
+/** A message of a client to the soak program: the actions since the previous message. */
 export interface ActionCounts {
   readonly kind: 'actions'
   /** How often each action was done, by its name. */

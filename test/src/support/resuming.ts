@@ -1,5 +1,5 @@
 /**
- * The messages that a broker sends when it resumes a session, for tests that play the broker.
+ * The messages with which broker and client resume a session, for tests that play the broker.
  */
 import { openScene, reconnect, type Scene, turn, welcomeWithGrace } from './scriptedSession.js'
 
@@ -40,5 +40,5 @@ export async function resume(scene: Scene, ...messages: object[]): Promise<objec
   return scene.socket.newMessages()
 }
 
-/** An `ack` without ids: the client acknowledges no stored answer. */
+/** The `ack` of a client that has resumed its session and has no answer to acknowledge. */
 export const nothingToAck = { type: 'ack', ids: [] }

@@ -17,10 +17,10 @@ const sessionsEach = { principal: 20, address: 10 }
 export type Role = 'good' | 'filler' | 'hostile'
 
 /**
- * The third byte of the addresses of each role. Each machine itself has all addresses in
- * `127.0.0.0/8`.
+ * The third byte of the addresses of each role. A machine may use all addresses in `127.0.0.0/8` as
+ * its own.
  */
-const networks: Readonly<Record<Role, number>> = { good: 1, filler: 2, hostile: 3 }
+const thirdBytes: Readonly<Record<Role, number>> = { good: 1, filler: 2, hostile: 3 }
 
 /** The principal and the address of one session. */
 export interface ClientSource {
@@ -48,11 +48,11 @@ export function sourceOf(profile: Profile, role: Role, index: number): ClientSou
   if (profile !== 'public') return { hello: '', address: undefined }
   const group = Math.floor(index / sessionsEach.address)
   // The last byte is from 1 to 250, because 0 and 255 are no addresses of hosts.
-  const address = `127.0.${networks[role]}.${1 + (group % 250)}`
+  const address = `127.0.${thirdBytes[role]}.${1 + (group % 250)}`
   return { hello: `,"token":"${tokenOf(principalOf(role, index))}"`, address }
 }
 
-/** The principals of all sessions, if each role has this number of sessions. */
+/** The principals of all sessions. `counts` has the number of sessions of each role. */
 export function principalsOf(counts: Readonly<Record<Role, number>>): string[] {
   const names = new Set<string>()
   for (const [role, count] of Object.entries(counts) as [Role, number][]) {

@@ -1,4 +1,4 @@
-/** Saves the results of a run: the figures as JSON, and the chart as SVG. */
+/** Saves the results of the bench: the figures as JSON, and the chart as SVG. */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,16 +11,18 @@ export const resultsFolder: string = fileURLToPath(
 )
 
 export interface Results {
-  /** When the run began, as an ISO time. */
+  /** When the bench began, as an ISO time. */
   readonly began: string
-  /** How long the run took. */
+  /** How long the bench took. */
   readonly seconds: number
+  /** The command line that started the bench. */
   readonly command: string
   readonly machine: Machine
-  /** The versions of the peers' programs and packages. */
+  /** The versions of the compared programs (the peers) and their packages. */
   readonly versions: readonly string[]
   /** How often each job ran. The figures are medians over the runs. */
   readonly runs: number
+  /** The name of the pace, which defines the length of each run. */
   readonly pace: string
   readonly grants: number
   readonly violations: number

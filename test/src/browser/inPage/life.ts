@@ -14,8 +14,8 @@ export interface RecordedEvent {
 
 /** The time between two checks of the recorded events, in ms. */
 const pollMs = 10
-/** The interval of a timer that the browser throttles in a hidden page, in ms. */
-const throttledMs = 50
+/** The interval of a timer in ms. In a hidden page the browser lets the timer fire less often. */
+const timerMs = 50
 /** How many times the client refreshes a lock in each ttl. */
 const refreshesPerTtl = 4
 
@@ -87,15 +87,15 @@ export async function untilRecorded(event: string): Promise<void> {
 }
 
 /**
- * Waits until the broker has sent this many pings without a timer of the page in between. The
- * browser throttles the timers of a hidden page. Resolves with whether the lock is still held.
+ * Waits until this many pings of the broker arrive before the next firing of a timer. This shows
+ * that the browser throttles the timers of the hidden page. Resolves with whether the lock is held.
  */
 export function heldAfterPings(count: number): Promise<boolean> {
   return new Promise((resolve) => {
     let pings = 0
     setInterval(() => {
       pings = 0
-    }, throttledMs)
+    }, timerMs)
     onPing = () => {
       pings++
       if (pings === count) resolve(lock?.held === true)

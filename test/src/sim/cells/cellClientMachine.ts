@@ -15,7 +15,7 @@ import { SimProcess } from '../simProcess.js'
 import type { World } from '../world.js'
 import type { CellPlan } from './cellPlan.js'
 
-/** A program that runs in a process, until it has been stopped and finished. */
+/** A program that runs in a process until `stop` and then `finish` are called. */
 export interface ClientProgram {
   /** Whether all calls have settled after `stop`. */
   readonly isIdle: boolean
@@ -59,10 +59,11 @@ export class CellClientMachine {
     const { sparedCell } = deps.plan
     this.paths = new Map(
       deps.urls.map((url, i) => {
-        // On a slow path a short lease may end without a fault. So the path to the spared cell has
-        // at most 20 ms of latency and 10 ms of jitter.
+        const cell = i + 1
+        // No fault affects the spared cell. But on a slow path a short lease may end without a
+        // fault. So the path to this cell has at most 20 ms of latency and 10 ms of jitter.
         const link = () =>
-          i + 1 === sparedCell
+          cell === sparedCell
             ? makeLink(Math.min(latencyMs, 20), Math.min(jitterMs, 10))
             : makeLink(latencyMs, jitterMs)
         return [url, { up: link(), down: link() }]
@@ -93,6 +94,7 @@ export class CellClientMachine {
     const program = makeProgram(process, environment, new Random(`${seed}/${name} program`))
     this.#process = process
     this.#program = program
+    // The process runs code only in its simulated turns, and `receive` queues code for a turn.
     process.receive(() => {
       program.run().catch(world.onError)
     })
