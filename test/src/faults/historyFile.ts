@@ -1,8 +1,8 @@
 /**
  * Writes and reads histories of locks as files, so that other programs can have their histories
- * checked. A file has one line of JSON for each use of a lock. A file of an election also has a
- * line for each published value and for each observation. A fence is the number of a grant.
- * test/README.md documents the format.
+ * checked. A file has one line of JSON for each tenure (one use of a lock). A file of an election
+ * also has a line for each published value and for each observation. A fence is the number of a
+ * grant. test/README.md documents the format.
  */
 import {
   type ElectionHistory,
@@ -18,7 +18,7 @@ import {
   type Tenure,
 } from './history.js'
 
-/** The uses of one key. For an election, also the published values and the observations. */
+/** The tenures of one key. For an election, also the published values and the observations. */
 export interface KeyHistory extends ElectionHistory {
   readonly key: string
   /** How many permits the key has; undefined for an exclusive lock. */
@@ -28,7 +28,7 @@ export interface KeyHistory extends ElectionHistory {
 /** A line that does not fit the format. */
 export class InvalidHistory extends Error {}
 
-/** The search for a linear order is fast enough up to this number of uses of a key. */
+/** The search for a linear order is fast enough up to this number of tenures of a key. */
 const maxSearchedTenures = 30
 
 /** `givenUpAt` is when the process stopped using the lock; see {@link Tenure}. */
@@ -87,7 +87,7 @@ export function parseHistories(text: string): KeyHistory[] {
   return [...byKey.values()]
 }
 
-/** Adds the tenure (one use of a lock) in this line to the history. */
+/** Adds the tenure in this line to the history. */
 function addTenure(history: PartialHistory, line: Line): void {
   const capacity = line.has('capacity') ? line.countAt('capacity') : undefined
   // The first three times are required.
@@ -102,8 +102,11 @@ function addTenure(history: PartialHistory, line: Line): void {
     line.fail('the capacity of a key must not change')
   history.capacity = capacity
   history.tenures.push({
-    ...{ process: line.textAt('process'), fence: line.countAt('fence') },
-    ...{ requestedAt: requestedAt!, grantedAt: grantedAt!, givenUpAt: givenUpAt! },
+    process: line.textAt('process'),
+    fence: line.countAt('fence'),
+    requestedAt: requestedAt!,
+    grantedAt: grantedAt!,
+    givenUpAt: givenUpAt!,
     unlockConfirmedAt,
     ...(line.has('permits') ? { permits: line.countAt('permits') } : {}),
   })
@@ -182,7 +185,7 @@ class Line {
 
   timeAt(field: string): bigint {
     const value = this.#fields[field]
-    // The greatest integer of 64 bits with a sign has 19 digits.
+    // The greatest signed 64-bit integer has 19 digits.
     if (typeof value === 'string' && /^\d{1,19}$/.test(value)) return BigInt(value)
     if (Number.isSafeInteger(value) && (value as number) >= 0) return BigInt(value as number)
     return this.fail(`${field} must be a time in ns, as an integer or as text`)
@@ -192,7 +195,7 @@ class Line {
 /**
  * Checks exclusion, fences, linearizability and observations of one key. Returns the violations.
  *
- * For an exclusive lock, a linear order of all operations exists exactly if no two uses overlap.
+ * For an exclusive lock, a linear order of all operations exists exactly if no two tenures overlap.
  * The function does not rely on this argument for a short history: it also searches for a linear
  * order.
  */

@@ -1,8 +1,8 @@
 /**
- * `npm run crashes` kills a broker with a journal (a command log on disk) again and again: in each
- * round at the next named point of its work. After each kill, the program starts the broker again.
- * The program prints the number of crashes, and the lies: answers to clients that are false after
- * the restart.
+ * `npm run crashes` kills a broker with a journal (a command log on disk) again and again. Each
+ * round kills the broker at the next named point of its work, at a random visit to this point.
+ * After each kill, the program starts the broker again. The program prints the number of crashes,
+ * and the lies: answers of the broker that are false after the restart.
  *
  *   npm run crashes -- --rounds 100 --seed 17
  */

@@ -35,7 +35,7 @@ import type { World } from './world.js'
  * quiet start, in which a new broker grants no locks, lasts as long.
  */
 export const longestLeaseMs = 15_000
-/** Limits with which the broker disconnects clients early that read slowly. */
+/** Low limits, with which the broker soon disconnects a client that reads slowly. */
 const tightLimits = { slowBytes: 1_000, slowMs: 500, backlogBytes: 16_000 }
 /**
  * The size of the kernel's send buffer in worlds with `tightLimits`, in bytes. Without a buffer,
@@ -91,7 +91,7 @@ interface MachineNames {
   readonly name: string
   /** The host in its URL. */
   readonly host: string
-  /** The part of the seed of its random numbers that other machines do not have. */
+  /** What distinguishes the seed of its random numbers from the seeds of other machines. */
   readonly label: string
   /** The beginning of the ids that the broker makes. */
   readonly idPrefix: string
@@ -139,7 +139,7 @@ export class BrokerMachine implements LogOracleBroker {
     return this.#broker
   }
 
-  /** The engines of the broker for the shared log. */
+  /** Creates the engines, through which the broker reads and writes the shared log. */
   get source(): SimEngineSource | undefined {
     return this.#source
   }
@@ -282,7 +282,7 @@ export class BrokerMachine implements LogOracleBroker {
     return new ReplicatedLog(this.#source, { deadMs, snapshotEntries }, environment)
   }
 
-  /** Starts a broker again that could not start because it could not reach the log. */
+  /** Retries the start of a broker that could not reach the log. */
   #failedToStart(process: SimProcess, error: unknown): void {
     if (process !== this.#process || this.#isDraining) return
     this.#deps.oracles.trace.add(process.name, `cannot start: ${String(error)}`)

@@ -51,7 +51,7 @@ export class RawSession {
   /**
    * Opens a session with the default settings of the broker.
    *
-   * @param fields Further fields of its `hello` as JSON text, such as `,"lease":5000`.
+   * @param fields Further fields of the `hello` as JSON text, such as `,"lease":5000`.
    * @param localAddress The address from which the session connects.
    */
   static async open(url: string, fields = '', localAddress?: string): Promise<RawSession> {
@@ -195,13 +195,13 @@ export class RawSession {
   }
 }
 
-/** Joins messages to frames that the broker accepts, also from clients without a token. */
+/** Joins messages to frames that the broker accepts from untrusted clients too. */
 function framesOf(messages: readonly string[]): string[] {
-  // The bytes are within the limit of the profile `public`, which is 16 KiB for a frame.
+  // The broker's profile for untrusted clients, `public`, allows 16 KiB for a frame.
   const max = { messages: 256, bytes: 16_200 }
   const frames: string[] = []
   let frame: string[] = []
-  // One bracket. Each message also has a comma, or the other bracket after the last message.
+  // The opening bracket. A comma or the closing bracket follows each message.
   let bytes = 1
   for (const message of messages) {
     if (frame.length === max.messages || bytes + message.length > max.bytes) {

@@ -29,7 +29,7 @@ function echo(socket: WebSocket): void {
   socket.on('message', (data) => socket.send(data, { binary: false }))
 }
 
-/** The connections of `/chain` in the order of their requests, with granted requests first. */
+/** The connections of `/chain` in the order of their requests. */
 const queue: WebSocket[] = []
 /** The number of connections in the queue that have had their grant. */
 let granted = 0

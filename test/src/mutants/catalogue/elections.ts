@@ -1,7 +1,7 @@
 /**
- * Mutants (planted bugs) of elections: the value of a leader, and which leaders a client sees that
- * observes an election. A leader holds the lock of a campaign, and publishes a value. The hunt for
- * these mutants needs clients that campaign.
+ * Mutants (planted bugs) of elections: the value of a leader, and the leaders that an observer of
+ * the election sees. A leader holds the lock of a campaign, and publishes a value. The simulation
+ * catches these mutants only with clients that campaign.
  */
 import type { Mutant } from '../mutant.js'
 

@@ -4,16 +4,16 @@
  */
 
 /** The number of slots. A key has a slot by its hash, and each cell has a range of slots. */
-const slots = 1_024
+const slotCount = 1_024
 
 /**
- * The number of the cell that has a key, from 1 to `count`. The hash is of the tag (the text in the
- * first braces) if the key has a tag.
+ * The number of the cell that has a key, from 1 to `cellCount`. The hash is of the tag (the text
+ * in the first braces) if the key has a tag.
  */
-export function expectedCell(key: string, count: number): number {
+export function expectedCell(key: string, cellCount: number): number {
   const [, tag] = /^[^{]*\{([^}]+)\}/.exec(key) ?? []
-  const slot = crc16(new TextEncoder().encode(tag ?? key)) % slots
-  return Math.floor((slot * count) / slots) + 1
+  const slot = crc16(new TextEncoder().encode(tag ?? key)) % slotCount
+  return Math.floor((slot * cellCount) / slotCount) + 1
 }
 
 /** CRC-16/XMODEM, bit by bit. */
@@ -40,18 +40,18 @@ export interface CellKeys {
 /** Keys with braces, by which a wrong rule for tags shows. */
 const oddKeys = ['{}x', 'a{b', '}a{', '{é}ö', 'x{y}{z}', 'x{}{y}', '{{a}}', '🔒{🔑}']
 
-/** Chooses the keys: a plain key and a tag with two keys for each cell, and keys with braces. */
-export function cellKeys(count: number): CellKeys {
+/** Chooses the keys: for each cell a plain key and two keys with one tag, and the odd keys. */
+export function cellKeys(cellCount: number): CellKeys {
   const plain: string[] = []
   const tags: string[] = []
-  for (let cell = 1; cell <= count; cell++) {
-    plain.push(firstOf((i) => `k${i}`, cell, count))
-    tags.push(firstOf((i) => `t${i}`, cell, count))
+  for (let cell = 1; cell <= cellCount; cell++) {
+    plain.push(firstNameIn(cell, cellCount, (i) => `k${i}`))
+    tags.push(firstNameIn(cell, cellCount, (i) => `t${i}`))
   }
   const tagged = tags.flatMap((tag) => [`{${tag}}a`, `{${tag}}b`])
   return { all: [...plain, ...tagged, ...oddKeys], tags }
 }
 
-function firstOf(name: (i: number) => string, cell: number, count: number): string {
-  for (let i = 0; ; i++) if (expectedCell(name(i), count) === cell) return name(i)
+function firstNameIn(cell: number, cellCount: number, name: (i: number) => string): string {
+  for (let i = 0; ; i++) if (expectedCell(name(i), cellCount) === cell) return name(i)
 }
