@@ -1,6 +1,7 @@
 /**
  * Tests the fields of errors besides the code: the key, the holders and the reason. A fence is the
- * number of a grant, by which the messages name a held lock.
+ * number of a grant, by which the messages name a held lock. The grace is how long the broker keeps
+ * a session after its connection dropped.
  */
 import { closeCodes, type HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -56,7 +57,7 @@ describe('errors: the key', () => {
     expect(Object.hasOwn(await refused, 'key')).to.equal(false)
   })
 
-  it('is the key of an aborted request, for every method', async () => {
+  it('is the key of a lock request that is aborted during or before the call', async () => {
     const { session } = await openScene()
     const controller = new AbortController()
     const { signal } = controller
@@ -100,6 +101,20 @@ describe('errors: the key', () => {
     expect(await errorOf(lock.unlock())).to.include({ code: 'LOCK_NOT_HELD', key: 'k' })
     expect(await errorOf(lock.refresh())).to.include({ key: 'k', reason: 'session' })
   })
+
+  it('is the key of a lock that was granted and lost during an outage', async () => {
+    const scene = await openScene({ grace: 'lease' }, welcomeWithGrace())
+    const requesting = errorOf(scene.session.lock('k'))
+    await turn()
+    await reconnect(scene)
+    scene.socket.deliver(welcomeWithGrace({ resumed: true, secret: 'second' }))
+    scene.socket.deliver(
+      { type: 'granted', id: 1, fence: 9 },
+      { type: 'lost', fence: 9, reason: 'stolen' },
+    )
+    scene.socket.deliver({ type: 'snapshot', held: [], waiting: [], more: false })
+    expect(await requesting).to.include({ code: 'LOCK_LOST', key: 'k' })
+  })
 })
 
 describe('errors: the loss of a session', () => {
@@ -142,6 +157,7 @@ describe('errors: the holders', () => {
 
 describe('errors: the reason', () => {
   it('is the text of the broker, even if only a newer broker has this reason', async () => {
+    // Every object has a property `constructor`, but this is no known reason.
     for (const reason of ['newer', 'constructor']) {
       const scene = await openScene()
       const lock = await acquireLock(scene)
@@ -152,7 +168,7 @@ describe('errors: the reason', () => {
     }
   })
 
-  it('is the reason that the operator gave, in every error about a revoked lock', async () => {
+  it('is `revoked`, with the note of the operator, in every error about a revoked lock', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     const { fence } = lock
@@ -170,7 +186,7 @@ describe('errors: the reason', () => {
     expect(refused).to.include({ code: 'LOCK_NOT_HELD', reason: 'revoked', note, message })
   })
 
-  it('may be absent for a revoked lock, and is cut at 256 characters', async () => {
+  it('has no note if the operator gave none, and at most 256 characters of a note', async () => {
     for (const note of [undefined, '']) {
       const scene = await openScene()
       const lock = await acquireLock(scene)
@@ -200,19 +216,5 @@ describe('errors: the reason', () => {
     expect(await waiting).to.include({ key: 'k', reason: 'forbidden: not from here' })
     const lateError = await errorOf(scene.session.lock('l'))
     expect(lateError).to.include({ code: 'SESSION_CLOSED', reason: 'forbidden: not from here' })
-  })
-
-  it('comes with the key for a lock that was granted and lost during an outage', async () => {
-    const scene = await openScene({ grace: 'lease' }, welcomeWithGrace())
-    const requesting = errorOf(scene.session.lock('k'))
-    await turn()
-    await reconnect(scene)
-    scene.socket.deliver(welcomeWithGrace({ resumed: true, secret: 'second' }))
-    scene.socket.deliver(
-      { type: 'granted', id: 1, fence: 9 },
-      { type: 'lost', fence: 9, reason: 'stolen' },
-    )
-    scene.socket.deliver({ type: 'snapshot', held: [], waiting: [], more: false })
-    expect(await requesting).to.include({ code: 'LOCK_LOST', key: 'k' })
   })
 })

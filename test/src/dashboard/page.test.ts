@@ -26,7 +26,7 @@ describe('the dashboard in Chromium', function () {
     await page.getByRole('link', { name: 'orders:1' }).first().waitFor()
     const waits = page.getByRole('region', { name: 'Longest waits' })
     await waits.getByRole('link', { name: 'bob' }).waitFor()
-    // The first key figure is the number of held locks.
+    // The first of these figures is the number of held locks.
     const held = page.getByRole('list', { name: 'Key figures' }).getByRole('listitem').first()
     await held.getByText('1', { exact: true }).waitFor()
     await page.getByRole('img', { name: /^Chart .*: rates$/ }).waitFor()
@@ -63,7 +63,7 @@ describe('the dashboard in Chromium', function () {
     dashboardPage.expectNoProblems()
   })
 
-  it('shows the queue of a key as it moves', async () => {
+  it('shows how the queue of a key moves', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob', 'cid', 'dan')
     const [ann, ...others] = sessions
     const lock = await ann!.lock('k')
@@ -252,6 +252,7 @@ describe('the dashboard in Chromium', function () {
     await dashboardPage.waitForText(/Reconnecting to the broker/)
     await stage.broker({}, port)
     await dashboardPage.waitForState('Live')
+    // The page suggests this command because the new broker has no lock.
     await dashboardPage.waitForText(`npx holdfast run --url ${url} orders -- sleep 60`)
     // The browser itself logs every refused connection; a page cannot prevent that.
     const otherProblems = dashboardPage.problems.filter(

@@ -45,7 +45,7 @@ const backgroundsOf: Readonly<Record<string, readonly string[]>> = {
 }
 
 describe('the colors of the dashboard', () => {
-  it('are the same if the user chose the dark theme and if the system is dark', () => {
+  it('are the same in both dark themes: chosen by the user, and set by the system', () => {
     expect(rules).to.have.length(3)
     expect([...darkBySystem!]).to.deep.equal([...dark!])
     expect([...light!.keys()]).to.deep.equal([...dark!.keys()])
@@ -53,17 +53,17 @@ describe('the colors of the dashboard', () => {
 
   for (const [name, theme] of Object.entries({ light, dark })) {
     it(`have enough contrast in the ${name} theme`, () => {
-      for (const [color, grounds] of Object.entries(backgroundsOf)) {
-        for (const ground of grounds) {
-          const found = contrast(theme!.get(color), theme!.get(ground))
-          expect(found, `${color} on ${ground}`).to.be.at.least(minContrast.text)
+      for (const [color, backgrounds] of Object.entries(backgroundsOf)) {
+        for (const background of backgrounds) {
+          const found = contrast(theme!.get(color), theme!.get(background))
+          expect(found, `${color} on ${background}`).to.be.at.least(minContrast.text)
         }
       }
-      for (const ground of ['surface', 'sunk', 'ground']) {
-        const edge = contrast(theme!.get('line-strong'), theme!.get(ground))
-        expect(edge, `the edge of a field on ${ground}`).to.be.at.least(minContrast.edge)
-        const focus = contrast(theme!.get('focus'), theme!.get(ground))
-        expect(focus, `the focus ring on ${ground}`).to.be.at.least(minContrast.edge)
+      for (const background of ['surface', 'sunk', 'ground']) {
+        const edge = contrast(theme!.get('line-strong'), theme!.get(background))
+        expect(edge, `the edge of a field on ${background}`).to.be.at.least(minContrast.edge)
+        const focus = contrast(theme!.get('focus'), theme!.get(background))
+        expect(focus, `the focus ring on ${background}`).to.be.at.least(minContrast.edge)
       }
     })
   }

@@ -199,8 +199,8 @@ describe('e2e: a session over cells', () => {
       )
     }
     expect(cells.map(({ broker }) => broker.query().heldCount)).to.deep.equal([0, 0, 0])
-    const { url } = await stage.broker()
-    const session = await connect({ cells: [[url]] })
+    const brokerWithoutCell = await stage.broker()
+    const session = await connect({ cells: [[brokerWithoutCell.url]] })
     stage.onClear(() => session.close())
     const error = await rejection(session.stats(), 'INVALID_OPTION')
     expect(error.message).to.match(/this broker has no cell, but the client expects 1\/1/)
@@ -251,7 +251,7 @@ describe('e2e: a session over cells', () => {
   it('lists the barriers and the kept results of all cells', async () => {
     const session = await open(await brokers())
     for (const key of keys) {
-      // One call of three waits at the barrier, and rejects when the stage closes the session.
+      // This call waits, because the barrier needs three calls. It rejects at the end of the test.
       session.barrier(key, { parties: 3 }).catch(() => {})
       await session.once(key, () => 1, { keep: 60_000 })
     }
@@ -419,7 +419,7 @@ describe('e2e: a session over cells', () => {
     expect(await seen.waitForCount(2)).to.deep.equal(['old', 'new'])
   })
 
-  it('rejects an aborted call immediately, and the other calls at close, while a cell is opened', async () => {
+  it('rejects a call that waits for its cell: at the abort of the call, or at close', async () => {
     // A server that accepts connections and never answers.
     const silent = createServer().listen(0, '127.0.0.1')
     stage.onClear(() => silent.close())
@@ -435,11 +435,11 @@ describe('e2e: a session over cells', () => {
     expect((await aborted).key).to.equal('k')
     await sessionAborted
     const pending = rejection(session.lock('k'), 'SESSION_CLOSED')
-    const refused: unknown[] = []
-    session.watch('k', (event) => refused.push(event))
+    const watchEvents: unknown[] = []
+    session.watch('k', (event) => watchEvents.push(event))
     expect(session.state).to.equal('connecting')
     await session.close()
     await pending
-    expect(refused).to.deep.equal([])
+    expect(watchEvents).to.deep.equal([])
   })
 })

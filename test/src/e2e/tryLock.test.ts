@@ -48,7 +48,7 @@ describe('e2e: session.tryLock', () => {
     const [ann, ben, cleo] = sessions
     await ann!.tryLock('k', { mode: 'shared' })
     const waiting = ben!.lock('k')
-    // Ben's request waits when the broker answers his next request.
+    // The broker handles Ben's lock request before his next request.
     await ben!.stats()
     await rejection(cleo!.tryLock('k', { mode: 'shared' }), 'LOCK_HELD')
     await ann!.close()

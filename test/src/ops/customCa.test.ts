@@ -1,8 +1,8 @@
 /**
  * Tests a broker with a certificate that only a private authority has signed. A client trusts the
  * certificate if its option `ca` has the certificate of the authority. A command has the option
- * `--ca` for the path of this certificate, and exits 78 if the setting is invalid. The certificate
- * of the tests signs itself, so it is the certificate of its authority too.
+ * `--ca` for the path of the authority's certificate, and exits 78 if the setting is invalid. The
+ * certificate of the tests signs itself, so it is the certificate of its authority too.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { expect } from 'chai'

@@ -19,7 +19,7 @@ export class StandInSocket implements Socket {
   readonly bufferedBytes = 0
   /** The frames that the broker has sent. A test empties the list. */
   frames: string[] = []
-  /** The code with which the broker has closed the socket; 0 after an abort. */
+  /** The code with which the broker has closed the socket; 0 after `terminate`. */
   closed: number | undefined
 
   send(frame: string): void {

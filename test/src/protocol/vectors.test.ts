@@ -8,7 +8,11 @@ import { validate } from '@holdfast/shared/clientChecks'
 import { expect } from 'chai'
 import { type Expectation, textOf, titleOf, type Vector, vectorFiles } from './vectors.js'
 
-/** Returns the reaction that a broker would have to a text frame, by the codec and the checks. */
+/**
+ * Predicts from the codec and the checks how a broker reacts to a text frame.
+ *
+ * @param when `first` if the frame is the first of its connection.
+ */
 function reactionTo(text: string, when: 'first' | undefined): Expectation {
   const limit = when === 'first' ? maxHelloBytes : maxFrameBytes
   if (Buffer.byteLength(text) > limit) return { close: closeCodes.tooBig.code }
@@ -55,7 +59,8 @@ function check(vector: Vector): void {
     return
   }
   const { failed: _, ...expected } = vector.expect
-  // A broker accepts the first of two hellos, but closes the connection before it can answer.
+  // The vector with two hellos expects no accepted message: the broker accepts the first `hello`,
+  // but closes the connection before an answer.
   const { accepted, ...reaction } = reactionTo(text, vector.when)
   const actual = vector.expect.accepted === undefined ? reaction : { accepted, ...reaction }
   expect(actual).to.deep.equal(usesIdAgain(vector) ? expected : vector.expect)

@@ -58,7 +58,7 @@ describe('drain', () => {
     expect(state.hasEnded).to.equal(true)
   })
 
-  it('closes idle connections with 1012, and ends early when no connection is left', async () => {
+  it('closes idle connections with 1012, and ends as soon as no connection is left', async () => {
     const harness = new BrokerHarness()
     const clients = [harness.join(), harness.join()]
     const { state, pass } = startDrain(harness, 0, clients)
@@ -85,7 +85,7 @@ describe('drain', () => {
     expect(state.hasEnded).to.equal(true)
   })
 
-  it('closes a connection only when the client has no lock and no waiting request', async () => {
+  it('keeps the connection of a holder or a waiter until the unlock or the end of the drain', async () => {
     const harness = new BrokerHarness()
     const holder = harness.join()
     const waiter = harness.join()
@@ -155,16 +155,17 @@ describe('a quiet start', () => {
     const harness = new BrokerHarness({ quietStart: true })
     const client = harness.join()
     client.lock('k', { timeout: 0 })
+    expect(client.heard()[0]).to.deep.include({ type: 'failed', id: 1, code: 'LOCK_HELD' })
     client.lock('k', { steal: true })
-    expect(client.heard()).to.deep.include.members([{ type: 'granted', id: 2, fence: 1 }])
+    expect(client.heard()).to.deep.equal([{ type: 'granted', id: 2, fence: 1 }])
     // A quiet start of `true` lasts as long as the longest lease, 300 s.
     harness.environment.pass(299_000)
     client.lock('l')
     expect(client.socket.heardOf('granted')).to.deep.equal([])
   })
 
-  it('does not continue after a restart of the broker without the option', () => {
-    /** A command log with a quiet start that has no end, because its broker was killed. */
+  it('does not outlast a restart, and begins anew if the restarted broker has the option', () => {
+    /** The command log of a broker that was killed during its quiet start. */
     class LogOfKilledBroker extends MemoryLog {
       override start(stateMachine: StateMachine): undefined {
         stateMachine.replay({ type: 'quiet', quiet: true, at: 0 })

@@ -110,6 +110,7 @@ describe('statistics', () => {
     // No lock has this fence.
     client.unlock(999)
     client.refresh(999)
+    // Repeats the first request.
     client.say({ type: 'lock', id: 1, key: 'k' })
     expect(harness.broker.stats()).to.deep.equal(statsBefore)
   })
