@@ -21,6 +21,8 @@ class Wanderer {
   readonly #brokers: readonly Member[]
   readonly #random: Random
   client: Client | undefined
+  /** Whether the wanderer itself has dropped the connection of `client`. */
+  #hasDropped = false
   #id = 0
 
   constructor(brokers: readonly Member[], random: Random) {
@@ -34,7 +36,7 @@ class Wanderer {
    */
   async act(cluster: Cluster): Promise<void> {
     const { client } = this
-    if (client === undefined || client.socket.closedWith !== undefined) {
+    if (client === undefined || this.#hasDropped || client.socket.closedWith !== undefined) {
       await this.#connect(cluster)
       return
     }
@@ -51,7 +53,10 @@ class Wanderer {
     if (random.chance(0.3)) {
       client.say({ type: 'lock', id: ++this.#id, key: random.pick(keys), ...ttl, ...timeout })
     }
-    if (random.chance(0.02)) client.socket.drop()
+    if (random.chance(0.02)) {
+      client.socket.drop()
+      this.#hasDropped = true
+    }
   }
 
   async #connect(cluster: Cluster): Promise<void> {
@@ -68,6 +73,7 @@ class Wanderer {
       return
     }
     this.client = broker.clientOn(socket)
+    this.#hasDropped = false
     // A new session begins with the request id 1. With any message, a client confirms that it has
     // the new secret of its resumed session.
     if (!this.client.welcome.resumed) this.#id = 0
