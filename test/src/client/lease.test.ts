@@ -25,15 +25,16 @@ function startPlus(ms: number): ClockTimes {
   return { monotonic: start.monotonic + ms, wall: start.wall + ms }
 }
 
-describe('the lease of a client', () => {
-  it('is shorter at the client by 1 % and a margin: 2 % (at least 50 ms, but at most 10 %) plus 1 ms', () => {
+describe('the expiry of a lease or a ttl', () => {
+  it('is earlier at the client by 1 % and a margin', () => {
+    // The margin is 2 %, but at least 50 ms and at most 10 %, plus 1 ms.
     expect(expiryMargin(10_000)).to.equal(201)
     expect(expiryMargin(1_000)).to.equal(51)
     expect(expiryMargin(100)).to.equal(11)
     expect(expiryFrom(start, 10_000)).to.deep.equal(startPlus(9_900 - 201))
   })
 
-  it('ends at the client before it ends at the broker, if the rates of the clocks differ by at most 1 %', () => {
+  it('is earlier at the client than at the broker, if the rates of the clocks differ by at most 1 %', () => {
     // A rate of 1 is that of real time. Two of these rates differ by at most 1 %.
     const rate = fc.double({ min: 0.995, max: 1.005, noNaN: true })
     fc.assert(
@@ -42,10 +43,10 @@ describe('the lease of a client', () => {
         rate,
         fc.integer({ min: 1, max: 2 ** 31 - 1 }),
         fc.integer({ min: 0, max: 60_000 }),
-        (clientRate, brokerRate, ttl, delay) => {
-          const expiry = expiryFrom({ monotonic: 0, wall: 0 }, ttl)
+        (clientRate, brokerRate, duration, brokerStart) => {
+          const expiry = expiryFrom({ monotonic: 0, wall: 0 }, duration)
           const clientEnd = expiry.monotonic / clientRate
-          const brokerEnd = delay + ttl / brokerRate
+          const brokerEnd = brokerStart + duration / brokerRate
           expect(clientEnd).to.be.below(brokerEnd)
         },
       ),
@@ -53,7 +54,7 @@ describe('the lease of a client', () => {
     )
   })
 
-  it('does not expire too late when a clock sample converts the time of the grant to the clock of the client', () => {
+  it('is calculated with a clock sample from the time of the grant by the clock of the broker', () => {
     // A clock sample is a message with two times: its sending by the client's clock, and its
     // receipt by the broker's clock. The client sent this message at `start`. The broker received
     // the message at 50,000, and granted the lock 4,000 ms later.
@@ -61,7 +62,7 @@ describe('the lease of a client', () => {
     expect(expiry).to.deep.equal(startPlus(5_000 * 0.99 - 51))
   })
 
-  it('combines the earlier times of both clocks, or chooses the expiry that is later by the monotonic clock', () => {
+  it('has the earlier time of each clock by `earlier`, and the later monotonic time by `later`', () => {
     const a = { monotonic: 10, wall: 40 }
     const b = { monotonic: 20, wall: 30 }
     expect(earlier(a, b)).to.deep.equal({ monotonic: 10, wall: 30 })
@@ -77,7 +78,7 @@ describe('the ttl of a lock under refreshes', () => {
     return ttlExpiry
   }
 
-  it('keeps the later expiry when the broker confirms the same ttl, and takes the new expiry of another ttl', () => {
+  it('keeps the later expiry if a resume confirms the same ttl, and takes the new expiry of another ttl', () => {
     const ttlExpiry = grantedExpiry(1_000)
     ttlExpiry.confirmAfterResume(1_000, startPlus(500))
     expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(start, 1_000))
@@ -96,7 +97,7 @@ describe('the ttl of a lock under refreshes', () => {
     expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(startPlus(600), 1_000))
   })
 
-  it('expires by a shorter ttl as soon as its refresh is sent, but has the confirmed ttl as `ttl`', () => {
+  it('expires by a shorter ttl as soon as the client sends the refresh, but `ttl` changes at the confirmation', () => {
     const ttlExpiry = grantedExpiry(60_000)
     const refresh = { ttl: 1_000, sentAt: startPlus(100) }
     ttlExpiry.addRefresh(refresh)
@@ -126,7 +127,7 @@ describe('the ttl of a lock under refreshes', () => {
     expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(startPlus(20), 500))
   })
 
-  it('expires by the shorter ttl of the first of two unconfirmed refreshes; the second has no ttl of its own', () => {
+  it('keeps the shorter ttl of an unconfirmed refresh when a refresh without a ttl follows', () => {
     const ttlExpiry = grantedExpiry(60_000)
     const first = { ttl: 500, sentAt: startPlus(0) }
     const second = { ttl: undefined, sentAt: startPlus(100) }

@@ -11,10 +11,11 @@ import { rejection } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 import { logConfig, Reader } from './etcdStage.js'
 
-/** Makes the engines of one test. All of them share one log. */
+/** Makes engines. The engines of one test share one log. */
 export interface EngineStage {
+  /** An engine that the test must open. */
   engine(): Engine
-  /** An engine with the usual configuration. */
+  /** An open engine with the usual configuration. */
   opened(): Promise<Engine>
 }
 
@@ -72,7 +73,7 @@ function testOrdering(stage: EngineStage): void {
     }
   })
 
-  it('delivers nothing before follow has returned', async () => {
+  it('delivers nothing before follow has returned, and nothing after stop', async () => {
     const engine = await stage.opened()
     await engine.append('b', 'one')
     const reader = new Reader()
@@ -126,6 +127,7 @@ function testOrdering(stage: EngineStage): void {
   })
 
   it('stores the configuration of the first broker, and refuses other configurations', async () => {
+    // A broker is declared dead after `deadMs` without a heartbeat.
     const engines = Array.from({ length: 5 }, () => stage.engine())
     const deadTimes = engines.map((_, i) => 1_500 + i)
     const results = await Promise.allSettled(
@@ -180,7 +182,7 @@ function testSnapshots(stage: EngineStage): void {
 }
 
 function testCompaction(stage: EngineStage): void {
-  it('removes old entries and snapshots, but keeps the newest two snapshots', async () => {
+  it('removes old entries, but keeps the newest snapshot and the entries after the previous snapshot', async () => {
     const engine = await stage.opened()
     await appendAll(engine, 'dead', ['a'])
     await appendAll(engine, 'living', ['b', 'c', 'd'])
@@ -188,10 +190,10 @@ function testCompaction(stage: EngineStage): void {
     engine.follow(0, reader)
     await reader.entries.waitForCount(4)
     const [, b, c] = reader.entries.items.map(([position]) => position) as [number, number, number]
-    // Saves three snapshots. The compaction must remove the first snapshot.
+    // The compaction may drop the snapshot at b - 1.
     for (const position of [b - 1, b, c]) await engine.saveSnapshot(position, [`up to ${position}`])
     const newestSnapshot = await engine.snapshot()
-    // The second argument has the ids of the brokers that are still live.
+    // The second argument has the ids of the live brokers.
     await engine.compact(b, ['living'])
     expect(newestSnapshot?.position).to.equal(c)
     expect(await partsOf(engine)).to.deep.equal([`up to ${c}`])

@@ -12,8 +12,8 @@ import { BrokerHarness, type Client, passAlive } from './harness.js'
 
 const kib = 1024
 /**
- * More bytes than the broker writes into a socket that is not read: 64 KiB and one frame of up to
- * 32 KiB.
+ * The broker writes fewer bytes than this into a socket that is not read: 64 KiB and one frame of
+ * up to 32 KiB.
  */
 const maxSocketBytes = 100 * kib
 
@@ -85,7 +85,7 @@ describe('slow readers', () => {
     expect(slowReader.socket.closedWith).to.equal(undefined)
   })
 
-  it('are not reported as refused after they have disconnected', () => {
+  it('are not reported to the observer as aborted after they have disconnected', () => {
     const refusals = new RefusalRecorder()
     const scenario = setUp({ observer: refusals })
     const { harness, slowReader, busy } = scenario
@@ -117,7 +117,7 @@ describe('slow readers', () => {
     expect(second.slowReader.socket.closedWith?.code).to.equal(4308)
   })
 
-  it('keep their locks for their lease, although they have no grace', () => {
+  it('keep their locks for their lease after the abort, although they have no grace', () => {
     const scenario = setUp()
     const { harness, slowReader, busy } = scenario
     sendUntilUnread(scenario, 1_025 * kib)
@@ -156,7 +156,7 @@ describe('slow readers', () => {
   })
 
   it('are not aborted while they read an answer, even if slowBytes is only 64 KiB', () => {
-    // The profile `public` has this limit.
+    // The option `profile: 'public'` sets this limit.
     const harness = new BrokerHarness({ limits: { slowBytes: 64 * kib } })
     const holder = harness.join({ lease: 60_000 })
     for (let i = 0; i < 1_000; i++) holder.lock(`k${i}`, { metadata: 'x'.repeat(1_000) })
@@ -210,6 +210,7 @@ describe('slow readers', () => {
 
   it('are not aborted for the answers that the broker repeats when they resume a session', () => {
     const harness = new BrokerHarness()
+    // Each answer names the 16 holders with their metadata, so 200 answers have more than 1 MiB.
     const crowd = Array.from({ length: 16 }, () => harness.join({ lease: 60_000 }))
     for (const holder of crowd) {
       holder.acquire('k', { mode: 'shared', metadata: 'x'.repeat(1_000) })

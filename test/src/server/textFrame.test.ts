@@ -21,11 +21,11 @@ describe('a text frame of the fast path', () => {
   before(async () => {
     server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
-    const sockets = new WebSocketServer({ noServer: true })
+    const webSocketServer = new WebSocketServer({ noServer: true })
     const accepted = once(server, 'upgrade').then(([request, socket, head]) => {
       raw = socket as Duplex
       return new Promise<void>((resolve) => {
-        sockets.handleUpgrade(request, socket, head, (websocket) => {
+        webSocketServer.handleUpgrade(request, socket, head, (websocket) => {
           peer = websocket
           resolve()
         })

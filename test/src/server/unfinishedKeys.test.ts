@@ -1,8 +1,8 @@
 /**
  * Tests the release of a key with thousands of shared requests. The broker grants these requests in
  * parts, one part in each turn of the event loop, and serves other clients between the parts. A key
- * is unfinished until the broker has granted all its requests that can be granted. A fence is the
- * number of a grant.
+ * is unfinished until the broker has granted all requests of the key that can be granted. A fence
+ * is the number of a grant.
  */
 import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'

@@ -1,7 +1,8 @@
 /**
- * Checks that the installed `ws` meets the assumptions that `server/src/http/fastPath/index.ts`
- * lists. Each check must also fail for a changed `ws` that breaks the assumption. If a release of
- * `ws` fails a check, change or remove the fast path.
+ * Checks that the installed `ws` meets the assumptions of the fast path, by which common frames
+ * bypass `ws`. `server/src/http/fastPath/index.ts` lists the assumptions. Each check must also fail
+ * for a changed `ws` that breaks the assumption. If a release of `ws` fails a check, change or
+ * remove the fast path.
  *
  * The first byte of a frame is 0x81 for a text and 0x89 for a ping. A text in two frames has the
  * first bytes 0x01 and 0x80.
@@ -30,7 +31,8 @@ function connectReader(connect: Connect): { read: (bytes: Buffer) => void; heard
 }
 
 /**
- * A connection whose writes end immediately or stay blocked. `written` returns all written text.
+ * A connection whose writes end immediately, or stay blocked until `written` is called. `written`
+ * returns all written text.
  */
 function connectWriter(connect: Connect, isBlocked: boolean): Upgraded & { written: () => string } {
   const chunks: Buffer[] = []
@@ -111,7 +113,7 @@ const checks: Readonly<Record<string, (connect: Connect) => void>> = {
     assert.equal(websocket.bufferedAmount, before + 102)
   },
 
-  'pauses the raw socket, and reads its unread bytes only at its close': (connect) => {
+  'pauses the raw socket, and leaves unread bytes in the socket until the close': (connect) => {
     const { raw, websocket } = connect()
     websocket.pause()
     assert.isTrue(raw.isPaused())
@@ -149,7 +151,7 @@ function withListener(make: (raw: Duplex, original: OnData) => OnData): Connect 
 }
 
 /** Changed versions of `ws` that break an assumption, each with the check that must fail. */
-const breaches: readonly (readonly [breach: string, check: string, connect: Connect])[] = [
+const breaches: readonly (readonly [breach: string, checkName: string, connect: Connect])[] = [
   [
     'has a second data listener',
     'has one data listener',
@@ -201,7 +203,7 @@ const breaches: readonly (readonly [breach: string, check: string, connect: Conn
     ),
   ],
   [
-    'keeps pongs back until the next message',
+    'keeps pongs back until the close',
     'queues no writes that a raw write would overtake',
     withSockets(
       class extends WebSocket {
@@ -225,7 +227,7 @@ const breaches: readonly (readonly [breach: string, check: string, connect: Conn
   ],
   [
     'does not pause the raw socket',
-    'pauses the raw socket, and reads its unread bytes only at its close',
+    'pauses the raw socket, and leaves unread bytes in the socket until the close',
     withSockets(
       class extends WebSocket {
         override pause(): void {}
@@ -239,18 +241,18 @@ describe('the contract with ws', () => {
 
   const installedWs: Connect = (onWrite) => upgrade(new WebSocketServer(options), onWrite)
 
-  for (const [name, check] of Object.entries(checks)) {
-    it(`ws ${name}`, () => check(installedWs))
+  for (const [checkName, check] of Object.entries(checks)) {
+    it(`ws ${checkName}`, () => check(installedWs))
   }
 
-  for (const [breach, name, connect] of breaches) {
+  for (const [breach, checkName, connect] of breaches) {
     it(`is broken by a ws that ${breach}`, () => {
-      assert.throws(() => checks[name]!(connect))
+      assert.throws(() => checks[checkName]!(connect))
     })
   }
 
   it('has for each check a changed ws that fails the check', () => {
-    const breached = new Set(breaches.map(([, check]) => check))
+    const breached = new Set(breaches.map(([, checkName]) => checkName))
     assert.deepEqual([...breached].sort(), Object.keys(checks).sort())
   })
 })

@@ -1,6 +1,7 @@
 /**
  * Makes the requests of the model of the lock table from the commands `lock` and `lockAll`. The
- * model grants, queues or refuses these requests. A field of another kind of request is undefined.
+ * model grants, queues or refuses these requests. The fields of other kinds of requests are
+ * undefined.
  */
 import type { Command } from '@holdfast/server/core'
 import { keysOf, type ModelSession, shortestOf } from './modelState.js'
@@ -15,12 +16,12 @@ export function lockRequest(
   const { permits, capacity, notify, election, scope } = extras ?? {}
   const maxHold = shortestOf(extras?.maxHold, session.limits.maxHold)
   const ownFields = { session: session.id, id, ttl, timeout, metadata, since: at, maxHold, notify }
-  const otherKinds = { set: undefined, once: undefined, upgradeOf: undefined }
-  const kind = { permits, capacity, election, scope, ...otherKinds }
-  return { ...ownFields, key, mode, ...kind }
+  const unusedFields = { set: undefined, once: undefined, upgradeOf: undefined }
+  const kindFields = { permits, capacity, election, scope, ...unusedFields }
+  return { ...ownFields, key, mode, ...kindFields }
 }
 
-/** The requests for the keys of a set. The first member has the deadlines of the set. */
+/** The requests for the keys of a set. The first request has the deadlines of the set. */
 export function setRequests(
   session: ModelSession,
   { id, items, ttl, timeout, metadata, at, extras }: Extract<Command, { type: 'lockAll' }>,
@@ -30,8 +31,8 @@ export function setRequests(
   const common = { ...ownFields, maxHold, notify: extras?.notify }
   return items.map(({ key, mode, permits, capacity }, i) => {
     const deadlines = i === 0 ? { ttl, timeout } : { ttl: undefined, timeout: undefined }
-    const otherKinds = { once: undefined, election: undefined, upgradeOf: undefined }
-    const kind = { permits, capacity, scope: extras?.scope, ...otherKinds }
-    return { ...common, ...deadlines, key, mode, ...kind }
+    const unusedFields = { once: undefined, election: undefined, upgradeOf: undefined }
+    const kindFields = { permits, capacity, scope: extras?.scope, ...unusedFields }
+    return { ...common, ...deadlines, key, mode, ...kindFields }
   })
 }

@@ -2,7 +2,8 @@
  * Upgrades and downgrades. A shared lock becomes exclusive as soon as it is the only lock of its
  * key; an exclusive lock becomes shared immediately. A `TableDriver` applies commands to a lock
  * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
- * `b` got the key `k` with the fence 2. A fence numbers a grant.
+ * `b` got the key `k` with the fence 2. A fence is the number of a grant. `repeat` is an answer
+ * that the table does not store now: a refusal that changes nothing, or a repeated answer.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -52,14 +53,14 @@ describe('table: upgrades', () => {
   })
 
   it('leave the lock shared if they time out or are cancelled, and the next waiter is granted', () => {
-    for (const [leave, reason] of [
+    for (const [end, reason] of [
       ['timeout', 'timeout'],
       ['cancel', 'aborted'],
     ] as const) {
       const driver = twoReaders()
       driver.upgrade('a', 1)
       driver.lock('c', 'k', shared)
-      expect(driver[leave]('a', 2).slice(0, 2)).to.deep.equal([
+      expect(driver[end]('a', 2).slice(0, 2)).to.deep.equal([
         `withdrawn a#2 k ${reason}`,
         'granted c#1 k f3',
       ])
@@ -82,7 +83,7 @@ describe('table: upgrades', () => {
     expect(driver.unlock('b', 2)).to.include('upgraded a k f1 to f3')
   })
 
-  it('fail with LOCK_NOT_HELD if their lock ends first, by a steal, a revocation or an expiry', () => {
+  it('fail with LOCK_NOT_HELD if their lock ends first, by a steal, a revocation, an expiry or an unlock', () => {
     for (const end of [
       (driver: TableDriver) => driver.lock('c', 'k', { steal: true }),
       (driver: TableDriver) => driver.revoke('c', 'k', 1),
@@ -102,7 +103,7 @@ describe('table: upgrades', () => {
     expect(driver.upgrade('a', 1)).to.deep.equal(['answer a#3 upgraded f2'])
   })
 
-  it('are refused for permits, sets, leaderships, runs, and a lock whose upgrade waits', () => {
+  it('are refused for permits, sets, leaderships, calls of once, and a lock whose upgrade waits', () => {
     const driver = twoReaders()
     driver.upgrade('a', 1)
     expect(driver.upgrade('a', 1)).to.deep.equal(['repeat a#3 BAD_MESSAGE'])
@@ -117,7 +118,7 @@ describe('table: upgrades', () => {
     }
   })
 
-  it('give the lock a new fence, which a revocation must name, also among many holders', () => {
+  it('give the lock a new fence: a revocation must name this fence, also among many holders', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k', shared)
     driver.upgrade('a', 1)

@@ -1,9 +1,9 @@
 /**
- * Mutants (planted bugs) of the lock table: which session holds a lock, which session waits, and
- * which commands the table applies. A fence is the number of a grant. A grace is how long a session
- * survives without a connection. A ttl is how long a lock lasts without a refresh. A follower is a
- * call of `once` that waits for the value of another call. `needs` has the actions and options that
- * the simulated clients must use (see `mutant.ts`).
+ * Mutants (planted bugs) of the lock table. They change which session holds a lock, which session
+ * waits, and which commands the table applies. A fence is the number of a grant. A grace is how
+ * long a session survives without a connection. A ttl is how long a lock lasts without a refresh. A
+ * follower is a call of `once` that waits for the value of another call. `needs` has the actions
+ * and options that the simulated clients must use (see `mutant.ts`).
  */
 import type { Mutant } from '../mutant.js'
 

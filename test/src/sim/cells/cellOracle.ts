@@ -1,9 +1,9 @@
 /**
- * The oracle of a world with cells. The oracle observes the tables of all cells and the clients,
- * and reports each broken rule:
+ * The oracle of a world with cells. A cell is a broker that serves a part of the keys. The oracle
+ * observes the tables of all cells and the clients, and reports each broken rule:
  *
  * - A broker grants only keys of its own cell, and so each key is always locked in the same cell.
- * - At most one client believes at any time that it holds a key, over all cells together.
+ * - At any time, at most one client of all cells believes that it holds a given key.
  * - A broker does not fail.
  *
  * The oracle also collects the violations that the programs of the clients find. For example,
@@ -31,20 +31,24 @@ export class CellOracle implements BrokerObserver, CallObserver {
   readonly trace: Trace
   readonly report: RunReport
   readonly #world: World
-  readonly #count: number
+  readonly #cellCount: number
   readonly #machines: readonly BrokerMachine[]
   readonly #heldLocks = new Map<string, Set<HeldLock>>()
 
   /**
-   * @param count The number of cells.
-   * @param machines The machines of the cells, in the order of their numbers.
-   * @param lines The number of lines that the trace keeps.
+   * @param machines The machine of cell 1, then of cell 2, and so on.
+   * @param maxTraceLines The number of lines that the trace keeps.
    */
-  constructor(world: World, count: number, machines: readonly BrokerMachine[], lines: number) {
+  constructor(
+    world: World,
+    cellCount: number,
+    machines: readonly BrokerMachine[],
+    maxTraceLines: number,
+  ) {
     this.#world = world
-    this.#count = count
+    this.#cellCount = cellCount
     this.#machines = machines
-    this.trace = new Trace(world, lines)
+    this.trace = new Trace(world, maxTraceLines)
     this.report = new RunReport(() => ({ time: world.now, event: world.events }))
   }
 
@@ -98,7 +102,7 @@ export class CellOracle implements BrokerObserver, CallObserver {
       this.trace.add(`cell ${cell}`, `${command.type} granted ${key} ${fence}`)
       this.report.count(`granted in cell ${cell}`)
       if (effect.request !== undefined) this.report.count('granted to a waiter')
-      const expected = expectedCell(key, this.#count)
+      const expected = expectedCell(key, this.#cellCount)
       if (expected === cell) continue
       this.violated(
         'a broker grants only keys of its cell',
