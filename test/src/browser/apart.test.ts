@@ -55,22 +55,22 @@ describe('locks across two browsers and two processes', function () {
    *
    * @param locks The code of an expression whose value is a lock manager.
    */
-  const holdsIn = (tab: Tab, locks: string): Promise<boolean> =>
+  const acquiresIn = (tab: Tab, locks: string): Promise<boolean> =>
     tab.evaluate(`new Promise((resolve) => {
       globalThis.onResult = resolve
       void (async () => (${tryToHold})(${locks}))()
     })`)
 
   it('are separate with navigator.locks', async () => {
-    expect(await holdsIn(tabs[0]!, 'navigator.locks')).to.equal(true)
-    expect(await holdsIn(tabs[1]!, 'navigator.locks')).to.equal(true)
+    expect(await acquiresIn(tabs[0]!, 'navigator.locks')).to.equal(true)
+    expect(await acquiresIn(tabs[1]!, 'navigator.locks')).to.equal(true)
   })
 
   it('are shared with session.locks', async () => {
     const sessionLocks = `(globalThis.session ??= await (await import('/holdfast.js'))
       .connect('${site.url}')).locks`
-    expect(await holdsIn(tabs[0]!, sessionLocks)).to.equal(true)
-    expect(await holdsIn(tabs[1]!, sessionLocks)).to.equal(false)
+    expect(await acquiresIn(tabs[0]!, sessionLocks)).to.equal(true)
+    expect(await acquiresIn(tabs[1]!, sessionLocks)).to.equal(false)
     /** Whether the session of this test can get the lock. The session releases the lock at once. */
     const isFree = () =>
       session.locks.request('printer', { ifAvailable: true }, (lock) => lock !== null)
@@ -83,19 +83,20 @@ describe('locks across two browsers and two processes', function () {
     expect((await lines.next()).value).to.equal('waits')
     await tabs[0]!.evaluate('release()')
     expect((await lines.next()).value).to.equal('holds')
-    expect(await holdsIn(tabs[1]!, sessionLocks)).to.equal(false)
+    expect(await acquiresIn(tabs[1]!, sessionLocks)).to.equal(false)
     expect(await isFree()).to.equal(false)
     child.kill('SIGKILL')
     await once(child, 'exit')
     // Waits until the broker has ended the session of the killed program.
     await session.locks.request('printer', () => {})
-    expect(await holdsIn(tabs[1]!, sessionLocks)).to.equal(true)
+    expect(await acquiresIn(tabs[1]!, sessionLocks)).to.equal(true)
   })
 })
 
 /**
  * A program that waits for the lock, and holds the lock until a test kills the program. The broker
- * answers in order, so the request already waits when the program gets the result of the query.
+ * answers in order. So the request already waits when `query` resolves and the program prints
+ * `waits`.
  */
 function holderProgram(url: string): string {
   return `

@@ -1,7 +1,7 @@
 /**
- * Tests the wait-for graph of the dashboard, which shows the sessions around a key and the sessions
- * that they wait for. Also tests the list of the grants that the page has seen. A fence is the
- * number of a grant.
+ * Tests the wait-for graph of a key in the dashboard. The graph shows the holders of the key, the
+ * sessions that wait for these holders, and the sessions that the holders wait for. Also tests the
+ * list of the locks that the page has seen. A fence is the number of a grant.
  */
 import type { HeldInfo, LockEvent, LockMode, WaitingInfo } from '@holdfast/client'
 import { expect } from 'chai'
@@ -66,8 +66,8 @@ describe('the wait-for graph', () => {
     const graph = await graphOf('k', table, 'permits')
     expect(edgesOf(graph)).to.include('b>a k')
     expect(graph.cycle).to.deep.equal([])
-    const alone = await graphOf('k', { k: 'a < b', l: 'b < a' }, 'permits')
-    expect(alone.cycle).to.have.members(['a', 'b'])
+    const graphWithOneHolder = await graphOf('k', { k: 'a < b', l: 'b < a' }, 'permits')
+    expect(graphWithOneHolder.cycle).to.have.members(['a', 'b'])
   })
 
   it('reports no deadlock of a session whose waiting request is in another scope than its lock', async () => {
@@ -137,7 +137,7 @@ describe('the wait-for graph', () => {
   })
 })
 
-describe('the past locks of a key, as the page has seen them,', () => {
+describe('the locks of a key that the page has seen', () => {
   const lockEvent = (event: LockEvent['event'], fence: number, key = 'k'): LockEvent => {
     return { event, key, fence, mode: 'exclusive', session: 's', since: fence * 10 }
   }
@@ -160,7 +160,7 @@ describe('the past locks of a key, as the page has seen them,', () => {
     expect(recent.locksOf('k', 2).map(({ lock: { fence } }) => fence)).to.deep.equal([4, 2])
   })
 
-  it('are limited in number', async () => {
+  it('come from a limited number of events', async () => {
     const { RecentEvents, keptEvents } = await load('recentEvents')
     const recent = new RecentEvents()
     for (let fence = 1; fence <= 3 * keptEvents; fence++)

@@ -3,8 +3,8 @@
  * later grant has a higher fence. Each store must accept a write with a higher fence, and refuse a
  * write of an earlier holder.
  *
- * PostgreSQL, SQLite and Redis are real. The function for S3 runs on a small HTTP server that
- * answers conditional writes as Amazon documents them (`support/objectStore.ts`), and not on AWS.
+ * PostgreSQL, SQLite and Redis are real. S3 is replaced by a small HTTP server, which answers
+ * conditional writes as Amazon documents them (`support/objectStore.ts`).
  */
 import { readFileSync } from 'node:fs'
 import { AwsClient } from 'aws4fetch'
@@ -146,10 +146,10 @@ describe('the page about fences', () => {
     })
 
     it('refuses a write if a later holder has written after the writer read the object', async () => {
-      for (const isCreated of [false, true]) {
+      for (const existsBefore of [false, true]) {
         store.objects.clear()
         store.answers.length = 0
-        if (isCreated) store.put(path, 'new', metadataOf(fence - 1))
+        if (existsBefore) store.put(path, 'new', metadataOf(fence - 1))
         store.onPut = () => store.put(path, 'sent', metadataOf(fence + 1))
         expect(await write(fence, 'paid')).to.equal(false)
         expectObject('sent', fence + 1)
@@ -197,7 +197,7 @@ describe('the page about fences', () => {
       expectObject(`by ${lastFence}`, lastFence)
     })
 
-    it('rejects if the store answers another error', async () => {
+    it('rejects if the store refuses the read with 403', async () => {
       store.failWith = 403
       const error = await write(fence, 'paid').catch((cause: Error) => cause)
       expect((error as Error).message).to.match(/^HEAD http.*: HTTP 403$/)

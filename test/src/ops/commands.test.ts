@@ -1,9 +1,9 @@
 /**
- * Runs the commands that inspect and operate a broker, at a real broker. Checks their output as
- * text and as JSON, and their exit codes. A fence is the number of a grant, which identifies a
- * lock. The exit code 1 means that there is no such lock, or that a listing is incomplete. The
- * other exit codes are 64 (wrong usage), 69 (no broker answers), 77 (not allowed) and 78 (invalid
- * setting).
+ * Runs the commands that inspect and operate a broker, against a real broker. Checks the output of
+ * the commands as text and as JSON, and their exit codes. A fence is the number of a grant, which
+ * identifies a lock. The exit code 1 means that no lock has the given fence, or that a listing is
+ * incomplete. The other exit codes are 64 (wrong usage), 69 (no broker answers), 77 (not allowed)
+ * and 78 (invalid setting).
  */
 import { once } from 'node:events'
 import { chmodSync } from 'node:fs'
@@ -31,7 +31,7 @@ describe('the command holdfast', () => {
     return { ...brokerAndSessions, fence }
   }
 
-  it('lists the holders and queue lengths of all keys or of a prefix with ls', async () => {
+  it('lists with ls the holders and queue lengths of all keys, or of the keys with a prefix', async () => {
     const { url, fence } = await busyBroker()
     const { out, code } = await run(url, 'ls')
     expect(code).to.equal(0)
@@ -112,7 +112,7 @@ describe('the command holdfast', () => {
     expect(json.maxHoldRemaining).to.be.within(1, 60_000)
   })
 
-  it('shows who leads with which value with ls, show, top and watch', async () => {
+  it('shows with ls, show and top who leads, and the value of the leader', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     const leadership = await ann!.campaign('scheduler', { value: { url: 'http://a' } })
@@ -144,7 +144,7 @@ describe('the command holdfast', () => {
     waitingClient.send({ type: 'stats', id: 2_000 })
     await waitingClient.receive('stats')
     expect((await run(url, 'ls')).out.at(-1)).to.match(/^k .* 1003$/)
-    // By default, a listing has at most 1,000 waiting requests, here with the one holder.
+    // By default, `show` lists at most 1,000 waiting requests. Here `show` also lists the holder.
     const shown = await run(url, 'show', 'k')
     expect(shown.out.at(-1)).to.equal('... and 3 more wait')
     const startOfMessage = 'holdfast: Only 1001 of 1004'
@@ -152,6 +152,7 @@ describe('the command holdfast', () => {
       1,
       startOfMessage,
     ])
+    // With an explicit limit, an incomplete listing is no failure.
     expect((await run(url, 'show', 'k', '--limit', '1000')).code).to.equal(0)
   })
 
@@ -189,7 +190,7 @@ describe('the command holdfast', () => {
   })
 
   it('exits 77 without a token, and names the ways to give the token', async () => {
-    // A broker that is the only cell accepts `--url` and `--cells`.
+    // A cell is a broker that serves a part of the keys. Only a cell accepts `--cells`.
     const { url } = await stage.broker({ authenticate: ({ token }) => token, cell: '1/1' })
     const missing =
       'holdfast: The broker requires a token, and none was sent: set HOLDFAST_TOKEN or --token-file FILE'
@@ -247,7 +248,7 @@ describe('the command holdfast', () => {
     await watch.out.waitForCount(1)
     await sessions[0]!.lock('orders:2')
     await sessions[0]!.lock('elsewhere')
-    // The close ends two locks with the prefix, and the broker grants one of them to Bob.
+    // The close ends two locks with the prefix, and the broker then grants `orders:1` to Bob.
     await sessions[0]!.close()
     await watch.out.waitForCount(5)
     watch.process.kill('SIGINT')

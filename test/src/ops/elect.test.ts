@@ -22,57 +22,63 @@ describe('holdfast elect', () => {
     const script = 'echo "$HOLDFAST_KEY $HOLDFAST_FENCE"; cat; exit 7'
     const value = { url: 'http://a' }
     const args = ['--value', JSON.stringify(value), 'scheduler', '--', 'sh', '-c', script]
-    const command = start(url, args, { keepStdinOpen: true })
-    const [line] = await command.out.waitForCount(1)
+    const holdfast = start(url, args, { keepStdinOpen: true })
+    const [line] = await holdfast.out.waitForCount(1)
     const [lock] = broker.query().held
     expect(line).to.equal(`scheduler ${lock!.fence}`)
     expect(lock).to.include({ key: 'scheduler', mode: 'exclusive', election: true })
     expect(lock!.value).to.deep.equal(value)
-    expect(lock!.metadata).to.include({ command: 'sh', pid: command.process.pid })
+    expect(lock!.metadata).to.include({ command: 'sh', pid: holdfast.process.pid })
     const refused = await elect(url, ['--try', 'scheduler', 'true'])
     expect(refused.code).to.equal(75)
     const nextLeadership = sessions[0]!.campaign('scheduler')
-    command.process.stdin!.end()
-    expect((await command.ended()).code).to.equal(7)
+    holdfast.process.stdin!.end()
+    expect((await holdfast.ended()).code).to.equal(7)
     expect((await nextLeadership).fence).to.be.greaterThan(lock!.fence)
   })
 
   it('waits for the holder of a plain lock with the name of the election, and then leads', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     const plainLock = await sessions[0]!.lock('scheduler')
-    const command = start(url, ['scheduler', '-c', 'echo leads'])
+    const holdfast = start(url, ['scheduler', '-c', 'echo leads'])
     await untilHandled(sessions[0]!)
     await plainLock.unlock()
-    const { code, out } = await command.ended()
+    const { code, out } = await holdfast.ended()
     expect([code, out]).to.deep.equal([0, ['leads']])
   })
 
   it('kills the command when the leadership is revoked, and exits 76', async () => {
     const { url, broker, sessions } = await stage.brokerWithSessions('ann')
-    const command = start(url, ['scheduler', '-c', 'echo $$; exec sleep 60'])
-    const [pid] = await command.out.waitForCount(1)
+    const holdfast = start(url, ['scheduler', '-c', 'echo $$; exec sleep 60'])
+    const [pid] = await holdfast.out.waitForCount(1)
     const { fence } = broker.query().held[0]!
     await sessions[0]!.revoke('scheduler', { fence, reason: 'test' })
-    expect((await command.ended()).code).to.equal(76)
+    expect((await holdfast.ended()).code).to.equal(76)
     expect(isAlive(Number(pid))).to.equal(false)
   })
 
-  it('kills the command before another process can lead, when the broker does not answer', async () => {
+  it('kills the command before another session can lead, when the broker is unreachable', async () => {
     const { port, broker, sessions } = await stage.brokerWithSessions('ann')
     const proxy = await TcpProxy.to(port)
     stage.onClear(() => proxy.close())
-    const command = start(proxy.url, ['--lease', '2s', 'scheduler', '-c', 'echo $$; exec sleep 60'])
-    const [pid] = await command.out.waitForCount(1)
+    const holdfast = start(proxy.url, [
+      '--lease',
+      '2s',
+      'scheduler',
+      '-c',
+      'echo $$; exec sleep 60',
+    ])
+    const [pid] = await holdfast.out.waitForCount(1)
     const nextLeadership = sessions[0]!.campaign('scheduler')
     await untilHandled(sessions[0]!)
-    // The proxy resets the connection of the command (`cut`), and each new connection (`shut`).
+    // The proxy resets each new connection, and then the connection of `holdfast`.
     proxy.refuseConnections()
     proxy.cut()
     await nextLeadership
     expect(isAlive(Number(pid))).to.equal(false)
     // Only the session of Ann leads.
     expect(broker.query().heldCount).to.equal(1)
-    expect((await command.ended()).code).to.equal(76)
+    expect((await holdfast.ended()).code).to.equal(76)
   })
 
   const wrongUsages: [string[], RegExp][] = [

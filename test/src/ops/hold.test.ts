@@ -61,11 +61,11 @@ describe('holdfast hold', () => {
     expect(err[0]).to.match(/^holdfast: k: .*the lease is nearly over: ending/)
   })
 
-  it('waits for a lock that another session holds, and with --try exits without waiting, like run', async () => {
+  it('waits for a lock that another session holds, and with --try exits without waiting', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
     const waitingCommand = start(url, ['k'], { keepStdinOpen: true })
-    // `-E 3` is the exit code for a lock that another session holds.
+    // `-E 3` sets the exit code for a lock that another session holds.
     expect((await start(url, ['--try', '-E', '3', 'k']).ended()).code).to.equal(3)
     expect((await waitingCommand.err.waitForCount(1))[0]).to.match(
       /^holdfast: Waiting for k, held by ann since/,

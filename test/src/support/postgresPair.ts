@@ -1,6 +1,7 @@
 /**
- * A primary of PostgreSQL and its synchronous standby, each on a machine of its own. The standby
- * can replace the primary; the former primary then becomes the standby.
+ * A primary of PostgreSQL and its synchronous standby, each at a place of its own (a machine or a
+ * network namespace). The standby can replace the primary. A repair then makes the former primary
+ * the standby.
  */
 import type { Place } from './etcd.js'
 import { Postgres } from './postgres.js'
@@ -8,7 +9,7 @@ import { Postgres } from './postgres.js'
 export class PostgresPair {
   #primary: Postgres
   #standby: Postgres
-  /** Both servers, in the order of their machines. */
+  /** Both servers, in the order of their places. A failover does not change this order. */
   readonly servers: readonly [Postgres, Postgres]
 
   private constructor(primary: Postgres, standby: Postgres) {
@@ -37,13 +38,14 @@ export class PostgresPair {
   /** Kills the primary, and makes the standby the new primary. */
   async failOver(): Promise<void> {
     await this.#primary.end('SIGKILL')
-    // The standby has copied this setting, and its commits would wait for a standby of its own.
+    // The standby has copied this setting of the primary. With the setting, the commits of the new
+    // primary would wait for another standby.
     await this.#standby.set('synchronous_standby_names', '')
     await this.#standby.promote()
     ;[this.#primary, this.#standby] = [this.#standby, this.#primary]
   }
 
-  /** Makes the server that `failOver` killed the standby of the present primary. */
+  /** Turns the server that `failOver` killed into the standby of the present primary. */
   async repair(): Promise<void> {
     await this.#standby.copyFrom(this.#primary)
     await this.#makeSynchronous()

@@ -1,11 +1,12 @@
-/** Opens sessions of the client library with default options, for the loads. */
+/** Opens sessions of the client library with default options, for the loads of the bench. */
 import { connect } from '@holdfast/client'
 import { connect as connectToCells } from '@holdfast/client/cells'
 import type { LockClient } from './clientPairs.js'
 
+/** The system of these clients, as the results name it. */
 export const clientSystem = 'holdfast, client'
 
-/** Connects this many sessions, one after another. */
+/** Opens this many sessions, one after another. */
 export async function openHoldfastClients(url: string, count: number): Promise<LockClient[]> {
   const clients: LockClient[] = []
   for (let i = 0; i < count; i++) {

@@ -1,12 +1,12 @@
 /**
- * The peer PostgreSQL: session-level advisory locks. These locks are fair and end with their
- * connection, but every waiting client needs a process of the server.
+ * PostgreSQL as a peer (another lock service): session-level advisory locks. These locks are fair
+ * and end with their connection, but every waiting client needs a process of the server.
  *
  * All configurations use prepared statements. The package `pg` sends one query at a time on a
- * connection. The package `postgres` pipelines its queries: it sends the next query before the
- * answer. In one configuration the sessions share few connections, so that fewer processes of the
- * server compete for its core. Sharing works only while no session waits for a lock, because a
- * waiting query blocks its connection.
+ * connection. The package `postgres` pipelines its queries: it sends a query before the answer to
+ * the previous query. In one configuration the sessions share few connections, so that fewer
+ * processes compete for the core of the server. Sharing works only while no session waits for a
+ * lock, because a waiting query blocks its connection.
  */
 import { createHash } from 'node:crypto'
 import type { LockClient } from '../load/clientPairs.js'
@@ -98,8 +98,8 @@ const server: ProgramServer = {
   prepare: (folder, run) => {
     run('initdb', ['-D', folder, '--auth=trust', '--username=bench', '--no-sync'])
   },
-  // A thousand clients (K=1000) need a connection and a lock each. An advisory lock needs no flush
-  // to the disk.
+  // In the shape `K=1000`, a thousand clients need a connection and a lock each. An advisory lock
+  // needs no flush to the disk.
   args: (port, folder) => [
     ...['-D', folder, '-p', String(port), '-c', 'listen_addresses=127.0.0.1'],
     ...['-c', `unix_socket_directories=${folder}`, '-c', 'max_connections=1100'],
