@@ -18,7 +18,7 @@ const upgradeCodes: ReadonlySet<ErrorCode> = new Set([
   'UNAVAILABLE',
 ])
 
-/** The errors of a change to the mode that the lock has already; the lock may also be lost. */
+/** The errors when the lock already has the requested mode, or is lost. */
 const noChangeCodes: ReadonlySet<ErrorCode> = new Set(['INVALID_OPTION', 'LOCK_NOT_HELD'])
 
 /** Upgrades and downgrades the lock in random order, and works in between. */

@@ -13,7 +13,7 @@ import { isSame } from './tableAndModel.js'
 
 /**
  * Makes commands of random steps, and applies the commands to a new table. A step is a random
- * choice, of which the `CommandMaker` makes a command that fits the state. Returns the commands,
+ * choice, from which the `CommandMaker` makes a command that fits the state. Returns the commands,
  * their effects and the final state.
  */
 function recordHistory(steps: Parameters<CommandMaker['commandOf']>[0][]) {

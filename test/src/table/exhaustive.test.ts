@@ -1,7 +1,7 @@
 /**
- * Tries every order of a few commands in small worlds, and compares the table with the model after
- * each command. A small world is a table with a few sessions, and the commands (the moves) that
- * they may send in each state (see `smallWorlds.ts`).
+ * Tries every order of a few commands in small worlds. After each command, compares the table with
+ * the model, which is a second, simpler implementation. A small world is a table with a few
+ * sessions, and the commands (the moves) that they may send in each state (see `smallWorlds.ts`).
  */
 import type { Command, SetItem } from '@holdfast/server/core'
 import type { LockMode } from '@holdfast/shared'
@@ -15,7 +15,7 @@ const limits = { locks: 3, answers: 3, waitersPerKey: 2, barriers: 2 }
 
 /**
  * The command that opens a session. Only a session with a grace has a secret: the name of the
- * session and the number of its connection.
+ * session and the number (`attachEpoch`) of the connection.
  */
 function openCommand(session: string, grace: number): Command {
   const secret = grace > 0 ? `${session}1` : undefined
@@ -47,7 +47,7 @@ function lock(
   return { type: 'lock', ...fields, ...lockFields, steal: false, ...overrides }
 }
 
-/** Returns the distinct values that are defined. A loop over one value runs once or never. */
+/** Returns the distinct defined values. A loop over one optional value runs once or never. */
 function definedValues(...values: (number | undefined)[]): number[] {
   return [...new Set(values.filter((value) => value !== undefined))]
 }
@@ -135,6 +135,7 @@ const resumes: World = {
         moves.push({ type: 'unlock', ...fields, id: lastId + 1, fence })
         moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0 })
       }
+      // The generation of a lock rises with a refresh, and with another owner of its deadline.
       for (const fence of definedValues(held[0])) {
         moves.push({ type: 'refresh', ...fields, id: lastId + 1, fence, ttl: 7 })
         moves.push({ type: 'expire', at: 0, session: id, fence, generation: 1 })
@@ -148,14 +149,15 @@ const resumes: World = {
 }
 
 /**
- * Two sessions at three brokers. The owner broker of a session keeps its deadlines. When a broker
- * ends, another broker becomes the owner of its sessions. One session can resume.
+ * Two sessions at three brokers. The owner broker of a session keeps its deadlines. When the owner
+ * broker ends, another broker becomes the owner. One session can resume.
  */
 const ownerBrokers: World = {
   start: [openCommand('a', 5_000), openCommand('b', 0)],
   moves: (state) => [
     { type: 'restart', at: 0, formerOwner: 'one', ownerBroker: 'two' },
     { type: 'restart', at: 0, formerOwner: 'two', ownerBroker: 'three' },
+    // Without a former owner, the broker takes over all sessions.
     { type: 'restart', at: 0, formerOwner: undefined, ownerBroker: 'one' },
     ...state.sessions.flatMap((session): Command[] => {
       const { id, attachEpoch, held, waiting } = session
@@ -240,7 +242,7 @@ const oneGrantPerCommand: World = {
   ],
 }
 
-/** Three sessions, one of which can resume, at two barriers. */
+/** Three sessions, one with a grace, at two barriers. */
 const gathering: World = {
   start: [openCommand('a', 5_000), openCommand('b', 0), openCommand('c', 0)],
   moves: (state) =>
@@ -255,7 +257,7 @@ const gathering: World = {
         call('k', 3),
         call('k', 3, 0),
         call('l', 2, 9),
-        // Repeats the last id, mostly with the same fields.
+        // Repeats the last id, with the same or other fields.
         { type: 'barrier', ...fields, id: lastId, key: 'k', parties: 2, timeout: undefined },
         { type: 'suspend', ...fields, keep: true },
         { type: 'end', ...fields, reason: 'goodbye' },
@@ -273,14 +275,14 @@ function permits(session: PlainSession, wanted: number, capacity: number, timeou
   return { ...request, extras: { permits: wanted, capacity } } as Command
 }
 
-/** A request of a session for a set. */
+/** A request of a session for a set: one lock on several keys. */
 function lockAll(session: PlainSession, items: readonly SetItem[], timeout?: number): Command {
   const { id, attachEpoch, lastId } = session
   const fields = { at: 0, session: id, attachEpoch, id: lastId + 1 }
   return { type: 'lockAll', ...fields, items, ttl: undefined, timeout, metadata: undefined }
 }
 
-/** The ways in which the first or the last lock or request of a session ends. */
+/** The commands that end a session, or its first or last lock or waiting request. */
 function endings({ id, attachEpoch, lastId, held, waiting }: PlainSession): Command[] {
   const fields = { at: 0, session: id, attachEpoch }
   return [
@@ -301,7 +303,7 @@ function endings({ id, attachEpoch, lastId, held, waiting }: PlainSession): Comm
 }
 
 /**
- * Three sessions, one of which can resume, that send `once` for a key or lock the key. The first
+ * Three sessions, one with a grace, that send `once` for a key or lock the key. The first
  * caller of `once` runs, and the other callers get its result. Each command grants or answers one
  * waiter, and the table keeps one result.
  */
@@ -348,6 +350,7 @@ const sharedPermits: World = {
       permits(session, 1, 3),
       permits(session, 2, 3),
       permits(session, 3, 3),
+      // Another capacity than that of the other requests.
       permits(session, 1, 2),
       permits(session, 1, 3, 0),
       lock(session, 'k', 'exclusive'),
@@ -357,7 +360,7 @@ const sharedPermits: World = {
     ]),
 }
 
-/** Three sessions, one of which can resume, that campaign for one key beside plain locks. */
+/** Three sessions, one with a grace, that campaign for one key beside plain locks. */
 const electing: World = {
   start: [openCommand('a', 5_000), openCommand('b', 0), openCommand('c', 0)],
   moves: (state) =>
@@ -429,7 +432,7 @@ const lockedSets: World = {
       lock(session, 'l', 'shared'),
       lock(session, 'l', 'exclusive', { steal: true }),
       ...endings(session),
-      ...definedValues(...session.held.slice(0, 1)).map((fence): Command => {
+      ...definedValues(session.held[0]).map((fence): Command => {
         const { id, attachEpoch, lastId } = session
         const fields = { at: 0, session: id, attachEpoch, id: lastId + 1 }
         return { type: 'revoke', ...fields, key: 'k', fence, note: '' }
@@ -452,8 +455,8 @@ const setsOneByOne: World = {
 
 /**
  * Three sessions that hold for a limited time, at two brokers. The limit of session b (7) is lower
- * than the 9 that a lock asks for. One session can resume. A refresh, another owner broker and a
- * late proposal do not prolong a hold.
+ * than the 9 that a lock asks for. One session has a grace. A refresh does not prolong a hold. The
+ * table ignores `endHold` of a broker that is not the owner of the session.
  */
 const limitedHolds: World = {
   start: [
@@ -489,16 +492,16 @@ describe('table: small worlds', () => {
   for (const [name, world, depth] of [
     ['three sessions and two keys', contention, count(3, 5)],
     ['two sessions that resume', resumes, count(3, 5)],
-    ['two sessions and quiet starts', quietTimes, count(3, 5)],
+    ['two sessions on a sometimes quiet table', quietTimes, count(3, 5)],
     ['two sessions at three brokers', ownerBrokers, count(4, 6)],
     ['three sessions and two barriers', gathering, count(4, 6)],
     ['four sessions and one grant for each command', oneGrantPerCommand, count(4, 6)],
     ['three sessions that hold for a limited time', limitedHolds, count(3, 5)],
-    ['three sessions that send once', runs, count(3, 5)],
+    ['three sessions that call `once`', runs, count(3, 5)],
     ['three sessions that share permits', sharedPermits, count(3, 5)],
     ['three sessions that campaign', electing, count(3, 5)],
     ['three sessions that upgrade', upgrading, count(4, 6)],
-    ['three sessions that upgrade and quiet starts', quietUpgrading, count(4, 6)],
+    ['three sessions that upgrade on a sometimes quiet table', quietUpgrading, count(4, 6)],
     ['three sessions with sets', lockedSets, count(3, 4)],
     ['three sessions with sets and one grant for each command', setsOneByOne, count(3, 4)],
   ] as const) {

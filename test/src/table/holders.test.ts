@@ -27,10 +27,10 @@ function storedHolders(driver: TableDriver, id: number) {
  * Returns a driver with `b`, whose answers are stored, and many sessions that share `k` with large
  * metadata.
  */
-function driverWithHolders(holders: number, metadata = largeMetadata): TableDriver {
+function driverWithHolders(holderCount: number, metadata = largeMetadata): TableDriver {
   const driver = new TableDriver()
   driver.open('b', { grace: 5_000 })
-  for (let i = 1; i <= holders; i++) {
+  for (let i = 1; i <= holderCount; i++) {
     driver.open(`a${i}`, { name: `name ${i}` })
     driver.lock(`a${i}`, 'k', { mode: 'shared', metadata })
   }
@@ -140,7 +140,7 @@ describe('table: stored answers that share their holders', () => {
 })
 
 describe('table: the stored size of holders', () => {
-  it('is at most 16 KiB in one answer, in whole holders', () => {
+  it('is at most 16 KiB in one answer, and each holder is complete', () => {
     const driver = driverWithHolders(16)
     driver.lock('b', 'k', { timeout: 0 })
     // Four holders with metadata of 4 KiB and other fields exceed 16 KiB.
@@ -183,7 +183,7 @@ describe('table: the stored size of holders', () => {
     expect(storedHolders(driver, 1)).to.have.length(2)
   })
 
-  it('is unlimited in a session whose answers are not stored', () => {
+  it('is not counted in a session whose answers are not stored', () => {
     const driver = driverWithHolders(3)
     driver.open('c')
     let answer: string | undefined

@@ -3,7 +3,7 @@
  * the outcome of many sets with ordered acquisition: each session locks its keys one by one, in the
  * order of the alphabet. A `TableDriver` applies commands to a lock table and returns the effects
  * as short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
- * fence 2. A fence numbers a grant.
+ * fence 2. A fence numbers a grant. `repeat` marks an answer that the table does not store.
  */
 import { dump, type Effect, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -119,7 +119,7 @@ describe('table: sets', () => {
     driver.open('c')
     driver.lockAll('a', ['k', 'l'])
     expect(driver.lockAll('a', ['m', 'n'])).to.deep.equal(['repeat a#2 QUOTA_EXCEEDED'])
-    expect(driver.lock('a', 'm', { id: 3 })).to.deep.equal(['granted a#3 m f2'])
+    expect(driver.lock('a', 'm')).to.deep.equal(['granted a#3 m f2'])
     driver.lock('c', 'l')
     expect(driver.lockAll('b', ['z', 'l'])).to.deep.equal(['repeat b#1 QUOTA_EXCEEDED'])
     // The keys k, l and m. The refused sets leave no key behind.
@@ -135,7 +135,7 @@ describe('table: sets', () => {
     expect(driver.unlock('a', 1)).to.include('granted b#1 z f2')
   })
 
-  it('are answered with their first fence when the request is repeated, also after their end', () => {
+  it('are answered with the same fence when the request is repeated after their end', () => {
     const driver = new TableDriver()
     // A session with a grace, so the table stores the answers.
     driver.open('a', { grace: 5_000 })
@@ -145,7 +145,7 @@ describe('table: sets', () => {
     expect(driver.table.heldCount).to.equal(0)
   })
 
-  it('are restored from a snapshot whose items come in the order of the keys', () => {
+  it('are restored from a snapshot that has the locks of the set in another order', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'm')
     driver.unlock('a', 1)
@@ -195,18 +195,18 @@ describe('table: sets beside ordered acquisition', () => {
     for (const [i, wanted] of sets.entries()) driver.lockAll(`s${i}`, wanted)
     const finishedSessions: number[] = []
     /**
-     * Unlocks a set. Returns the grants that follow, each in the form `granted s3#1 f7`: once for
-     * each set, because the text does not contain the key.
+     * Unlocks a set. Returns one text for each set that is granted then: `granted s3#1 f7`, without
+     * the keys.
      */
-    const releaseNext = (session: string, fence: number) => {
+    const unlockSet = (session: string, fence: number) => {
       const granted = driver.unlock(session, fence).filter((line) => line.startsWith('granted'))
       return [...new Set(granted.map((line) => line.replace(/ \S+ f/, ' f')))]
     }
-    const grantsToRelease = releaseNext('first', 1)
+    const grantsToRelease = unlockSet('first', 1)
     for (let line = grantsToRelease.shift(); line !== undefined; line = grantsToRelease.shift()) {
       const [, index, fence] = /^granted s(\d+)#1 f(\d+)$/.exec(line)!
       finishedSessions.push(Number(index))
-      grantsToRelease.push(...releaseNext(`s${index}`, Number(fence)))
+      grantsToRelease.push(...unlockSet(`s${index}`, Number(fence)))
     }
     expect([driver.table.heldCount, driver.table.waitingCount]).to.deep.equal([0, 0])
     return finishedSessions
@@ -221,7 +221,7 @@ describe('table: sets beside ordered acquisition', () => {
     const wanted = sets.map((set) => [...set].sort())
     const fences = sets.map((): number[] => [])
     const finishedSessions: number[] = []
-    const continueGranted = (lines: readonly string[]) => {
+    const advanceGranted = (lines: readonly string[]) => {
       for (const line of lines) {
         const match = /^granted s(\d+)#\d+ \S+ f(\d+)$/.exec(line)
         if (match === null) continue
@@ -233,10 +233,10 @@ describe('table: sets beside ordered acquisition', () => {
     /** Requests the next key of a session; after the last key, unlocks all keys of the session. */
     const advance = (session: number) => {
       const key = wanted[session]![fences[session]!.length]
-      if (key !== undefined) continueGranted(driver.lock(`s${session}`, key))
+      if (key !== undefined) advanceGranted(driver.lock(`s${session}`, key))
       else {
         finishedSessions.push(session)
-        for (const fence of fences[session]!) continueGranted(driver.unlock(`s${session}`, fence))
+        for (const fence of fences[session]!) advanceGranted(driver.unlock(`s${session}`, fence))
       }
     }
     driver.open('first')
@@ -246,7 +246,7 @@ describe('table: sets beside ordered acquisition', () => {
       advance(i)
     }
     // The locks of `first` on the four keys have the first fences.
-    for (const fence of [1, 2, 3, 4]) continueGranted(driver.unlock('first', fence))
+    for (const fence of [1, 2, 3, 4]) advanceGranted(driver.unlock('first', fence))
     return finishedSessions
   }
 })

@@ -1,8 +1,8 @@
 /**
- * Causes faults in a world with cells, one after another. A cell is a broker that serves a part of
- * the keys. Each fault affects one cell or one client, but never the spared cell. Each fault uses
- * separate random numbers, so that a run can be repeated without one fault. The ranges of times are
- * in ms, as in `faults.ts`.
+ * Causes faults in a world (a simulated system) with cells, one after another. A cell is a broker
+ * that serves a part of the keys. Each fault affects one cell or one client, but never the spared
+ * cell. Each fault uses separate random numbers, so that a run can be repeated without one fault.
+ * The ranges of times are in ms, as in `faults.ts`.
  */
 import type { BrokerMachine } from '../brokerMachine.js'
 import { killBroker, randomCut } from '../faults.js'
@@ -44,7 +44,7 @@ export class CellFaults {
     if (Object.values(this.#deps.plan.faults).some((weight) => weight > 0)) this.#scheduleNext()
   }
 
-  /** Ends all faults and causes no further faults. */
+  /** Ends all faults, starts each client and cell that does not run, and causes no more faults. */
   stop(): void {
     this.#isOver = true
     for (const undo of this.#pendingUndos) undo()
@@ -74,8 +74,8 @@ export class CellFaults {
     // Cells are numbered from 1.
     const machine = random.pick(machines.filter((_, i) => i + 1 !== plan.sparedCell))
     oracle.report.count(`fault ${kind}`)
-    const name = kind === 'killClient' ? client.name : `${machine.name} ${client.name}`
-    oracle.trace.add('fault', `${kind} ${name}`)
+    const target = kind === 'killClient' ? client.name : `${machine.name} ${client.name}`
+    oracle.trace.add('fault', `${kind} ${target}`)
     this.#cause(kind, client, machine, random)
   }
 
@@ -97,7 +97,7 @@ export class CellFaults {
         this.#delay(random.pick(linksTo(machine, client)), random)
         break
       case 'blockPath':
-        // Each direction is blocked with this probability: mostly both.
+        // Each direction is blocked with this probability: one direction, both or none.
         this.#block(
           linksTo(machine, client).filter(() => random.chance(0.7)),
           random,
