@@ -1,8 +1,8 @@
 /**
  * Tests lock requests and unlocks: the messages that the client sends, and the effects of
  * responses. A fence is the number of a grant, by which an unlock names the lock. A turn is one
- * turn of the event loop; its requests share one frame. The ttl is how long a lock lasts without a
- * refresh.
+ * turn of the event loop. The requests of a turn share one frame. The ttl is how long a lock lasts
+ * without a refresh.
  */
 import { getEventListeners } from 'node:events'
 import type { HoldfastError } from '@holdfast/shared'
@@ -62,6 +62,7 @@ describe('locking', () => {
     socket.deliver(failed(2, 'LOCK_NOT_HELD'))
     expect(await codeOf(first)).to.equal('LOCK_NOT_HELD')
     expect(await codeOf(second)).to.equal('LOCK_NOT_HELD')
+    // The disposal ignores that the lock is not held.
     await lock[Symbol.asyncDispose]()
   })
 

@@ -1,7 +1,7 @@
 /**
  * Tests `lock.upgrade` and `lock.downgrade` against a scripted broker: what the client sends, when
  * a call settles, and how an abort that crosses the grant ends. A fence is the number of a grant. A
- * scope is one logical task of a session; its calls run one after the other.
+ * scope is one logical task of a session. The calls of a scope run one after the other.
  */
 import { expect } from 'chai'
 import { openGraced, resume, snapshot } from '../support/resuming.js'
@@ -104,7 +104,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect([lock.mode, lock.fence]).to.deep.equal(['exclusive', 9])
   })
 
-  it('downgrade the lock when the last caller of a granted upgrade aborts or is refused', async () => {
+  it('downgrade the lock after the grant of an aborted upgrade when the next upgrade is aborted or refused', async () => {
     for (const isRefused of [true, false]) {
       const { socket, lock } = await sharedLock()
       const controllers = [new AbortController(), new AbortController()]
@@ -143,8 +143,8 @@ describe('lock.upgrade and lock.downgrade', () => {
       await turn()
       socket.deliver({ type: 'granted', id: 2, fence: 9 })
       await upgrading
-      // 900 ms after the first grant, the lock is still held; 1,000 ms after that grant, it has
-      // ended. If the upgrade restarted the limit, the lock would be held then.
+      // The limit has begun at the first grant: the lock is held 900 ms later, but not 1,000 ms
+      // later.
       clock.advance(300)
       expect(lock.held).to.equal(true)
       clock.advance(100)
@@ -195,7 +195,7 @@ describe('lock.upgrade and lock.downgrade', () => {
       expect(socket.newMessages().map(({ type }) => type)).to.not.include('upgrade')
       socket.deliver({ type: 'failed', id: 2, code: 'DEADLOCK', message: '' })
       expect(await former).to.equal('DEADLOCK')
-      // The client ends the scope at the broker after this callback; request 3 ends the scope.
+      // The answer to request 3, which ends the scope after this callback.
       setImmediate(() => socket.deliver({ type: 'scopeEnded', id: 3 }))
     })
   })

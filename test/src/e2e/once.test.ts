@@ -27,18 +27,18 @@ describe('e2e: once', () => {
     )
     while (finishFunctions.length === 0) await untilHandled(ann!)
     let runs = 0
-    const count = () => ++runs
-    const followers = Array.from({ length: followerCount }, () => ben!.once<unknown>('k', count))
+    const countRun = () => ++runs
+    const followers = Array.from({ length: followerCount }, () => ben!.once<unknown>('k', countRun))
     while (broker.query().waitingCount < followerCount) await untilHandled(ben!)
     finishFunctions[0]!(value)
-    const later = first.then(() => ben!.once('k', count))
+    const later = first.then(() => ben!.once('k', countRun))
     const values = await Promise.all(followers)
-    expect(values.every((followed) => followed === value)).to.equal(true)
+    expect(values.every((received) => received === value)).to.equal(true)
     expect(await later).to.equal(1)
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('keeps a value over a restart from the journal, and the time of the value begins anew', async () => {
+  it('keeps a value over a restart from the journal, until the time `keep` of the value is over', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'holdfast-once-'))
     stage.onClear(() => rmSync(dir, { recursive: true, force: true }))
     const first = await stage.broker({ log: journalLog({ dir }) })
@@ -49,7 +49,7 @@ describe('e2e: once', () => {
     const second = await stage.broker({ log: journalLog({ dir }) })
     const caller = await stage.session(second.url)
     expect(await caller.once('long', () => 'another')).to.equal('long')
-    // At the second broker the time of the short value passes, and then the function runs.
+    // The function runs when the time `keep` of the short value is over.
     let value = await caller.once('short', () => 'another')
     while (value === 'short') value = await caller.once('short', () => 'another')
     expect(value).to.equal('another')

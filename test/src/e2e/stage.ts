@@ -52,8 +52,8 @@ export class Stage {
   async broker(options: BrokerOptions = {}, port = 0): Promise<RunningBroker> {
     const broker = createBroker(options)
     this.onClear(() => broker.close())
-    const { url, port: listening } = await broker.listen({ port })
-    return { broker, url, port: listening }
+    const { url, port: actualPort } = await broker.listen({ port })
+    return { broker, url, port: actualPort }
   }
 
   /** Connects a client, whose session the stage closes. */

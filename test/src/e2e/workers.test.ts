@@ -35,11 +35,11 @@ describe('e2e: workers of a cluster', () => {
     ])
   })
 
-  it('cannot attach brokers with locks in memory', async () => {
+  it('cannot attach a broker with locks in memory to an HTTP server', async () => {
     const why = 'every worker would grant the same locks'
     const refused =
       'INVALID_OPTION attach in a worker of node:cluster does not work with a log in memory, ' +
       `because ${why}: ${remedy}`
-    expect(await outcomesOf('attach', '')).to.deep.equal([refused, refused])
+    expect(await outcomesOf('attach')).to.deep.equal([refused, refused])
   })
 })

@@ -13,13 +13,13 @@ import { type NamedTest, runConcurrently } from './concurrentTests.js'
 import { Namespace } from './namespace.js'
 
 /** The directions in which packets get lost: `up` to the broker, `down` to the client. */
-interface Loss {
+interface PacketLoss {
   readonly up: boolean
   readonly down: boolean
 }
 
-/** Each kind of loss, with its name in the titles of the tests. */
-const losses: [string, Loss][] = [
+/** Each kind of packet loss, with its name in the titles of the tests. */
+const packetLosses: [string, PacketLoss][] = [
   ['on the way to the broker', { up: true, down: false }],
   ['on the way to the client', { up: false, down: true }],
   ['in both directions', { up: true, down: true }],
@@ -44,10 +44,10 @@ async function openScene(stage: Stage, lease: number, grace: number | 'lease'): 
   return { farMachine, holder, url }
 }
 
-/** Loses packets of a holder for good, and checks the order of its loss and the next grant. */
-async function expectLossBeforeGrant(
+/** Loses packets, and checks that the holder knows the loss of its lock before the next grant. */
+async function expectLockLossBeforeGrant(
   stage: Stage,
-  loss: Loss,
+  packetLoss: PacketLoss,
   grace: number | 'lease',
 ): Promise<void> {
   // The client gives up its lock about 120 ms before the broker ends the lease. Of the lease, 1 %
@@ -57,11 +57,11 @@ async function expectLossBeforeGrant(
   const fence = await holder.lock('k')
   const granted = other.lock('k')
   await other.untilHandled()
-  farMachine.lose(loss)
+  farMachine.lose(packetLoss)
   const nextFence = await granted
   const { at: grantedAt } = await other.event('granted', nextFence)
   const { at: lostAt } = await holder.event('aborted', fence)
-  expect(lostAt < grantedAt, 'the loss comes first').to.equal(true)
+  expect(lostAt < grantedAt, 'the loss of the lock comes first').to.equal(true)
   expect(nextFence).to.be.above(fence)
   farMachine.loseNothing()
   await other.execute({ do: 'unlock', fence: nextFence })
@@ -69,11 +69,11 @@ async function expectLossBeforeGrant(
 }
 
 /** Loses packets for less than the lease, and checks that the holder keeps its lock. */
-async function endLossInTime(stage: Stage, loss: Loss): Promise<void> {
+async function expectLockKept(stage: Stage, packetLoss: PacketLoss): Promise<void> {
   // With this lease, the client can resume its session in time even on a slow machine.
   const { farMachine, holder } = await openScene(stage, 6_000, 'lease')
   const fence = await holder.lock('k')
-  farMachine.lose(loss)
+  farMachine.lose(packetLoss)
   // In jeopardy the client has no connection, and cannot know whether the session still exists.
   await holder.event('jeopardy')
   farMachine.loseNothing()
@@ -86,18 +86,18 @@ describe('faults: lost packets between two machines', function () {
   needs('namespaces')
 
   runConcurrently(count(1, 5), [
-    ...losses.flatMap(([direction, loss]) =>
+    ...packetLosses.flatMap(([direction, packetLoss]) =>
       ([0, 'lease'] as const).map(
         (grace): NamedTest => [
-          `packets lost ${direction}, grace ${grace}: the old holder knows its loss before the next grant`,
-          (stage) => expectLossBeforeGrant(stage, loss, grace),
+          `packets lost ${direction}, grace ${grace}: the old holder knows the loss of its lock before the next grant`,
+          (stage) => expectLockLossBeforeGrant(stage, packetLoss, grace),
         ],
       ),
     ),
-    ...losses.map(
-      ([direction, loss]): NamedTest => [
+    ...packetLosses.map(
+      ([direction, packetLoss]): NamedTest => [
         `packets lost ${direction} for less than the lease: a holder with a grace keeps its lock`,
-        (stage) => endLossInTime(stage, loss),
+        (stage) => expectLockKept(stage, packetLoss),
       ],
     ),
   ])

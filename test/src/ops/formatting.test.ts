@@ -13,7 +13,7 @@ describe('the formatting of holdfast', () => {
   it('parses durations', () => {
     const times = ['0', '500ms', '10s', '2m', '1.5m', '0.001s', '2h']
     expect(times.map(parseDuration)).to.deep.equal([0, 500, 10_000, 120_000, 90_000, 1, 7_200_000])
-    // The greatest duration is that of a timer of Node.
+    // The greatest duration that a timer of Node can have.
     expect(parseDuration('2147483647ms')).to.equal(2 ** 31 - 1)
     for (const text of ['', ' 5', '5 s', '-1', '1e3', '.5s', '0.0001s', '5d', '2147483648ms']) {
       expect(() => parseDuration(text), text).to.throw(/It must be a time/)
@@ -70,7 +70,7 @@ describe('the formatting of holdfast', () => {
     }
   })
 
-  it('prints the range for a number or a time out of range', () => {
+  it('names the range in the error for an invalid number or time', () => {
     expect(() => durationParser(1_000, 60_000)('500ms')).to.throw('a time from 1s to 1m')
     expect(() => durationParser(100, 2 ** 31 - 1)('99ms')).to.throw('from 100ms to 2147483647ms')
     expect(durationParser(1_000, 60_000)('1m')).to.equal(60_000)

@@ -1,6 +1,6 @@
 /**
- * The peer mutex-server: remote mutexes over WebSocket in TypeScript, with pushed grants. This peer
- * is the most similar to Holdfast.
+ * The peer (another lock service) mutex-server: remote mutexes over WebSocket in TypeScript, with
+ * pushed grants. Of all peers, mutex-server is the most similar to Holdfast.
  */
 import type { HeldLock, LockClient } from '../load/clientPairs.js'
 import type { Peer } from './peer.js'

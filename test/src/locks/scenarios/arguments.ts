@@ -1,6 +1,7 @@
 /**
- * Scenarios about the arguments of `request`: `request` converts and checks its arguments in the
- * order of the specification. `request` throws no error, but returns a promise that rejects.
+ * Scenarios about the arguments of `request` in the Web Locks API. `request` converts and checks
+ * its arguments in the order of the specification. `request` throws no error, but returns a promise
+ * that rejects.
  */
 import { nameOf, type Script } from '../script.js'
 import type { Scenario } from './scenario.js'
@@ -110,7 +111,7 @@ const conversions: Scenario = {
 }
 
 const unsupported: Scenario = {
-  title: 'request rejects options that exclude each other with a NotSupportedError',
+  title: 'request rejects a name that begins with a dash, and options that exclude each other',
   async run(script) {
     const mustNotRun = callbackThatMustNotRun(script)
     const { signal } = new AbortController()
@@ -159,7 +160,7 @@ const order: Scenario = {
   async run(script) {
     const mustNotRun = callbackThatMustNotRun(script)
     const aborted = AbortSignal.abort(new Error('mine'))
-    const broken = { toString: () => { throw new Error('name') } } // biome-ignore format: one line
+    const throwingName = { toString: () => { throw new Error('name') } } // biome-ignore format: one line
     // The log shows the order in which `request` reads these properties.
     const options = {
       get ifAvailable() {
@@ -185,9 +186,9 @@ const order: Scenario = {
       },
     }
     await tryArguments(script, 'read', 'a', options, () => 'fine')
-    const throwing = { get mode() { throw new Error('mode') } } // biome-ignore format: one line
-    await tryArguments(script, 'name before options', broken, throwing, mustNotRun)
-    await tryArguments(script, 'options before callback', 'a', throwing, undefined)
+    const throwingOptions = { get mode() { throw new Error('mode') } } // biome-ignore format: one line
+    await tryArguments(script, 'name before options', throwingName, throwingOptions, mustNotRun)
+    await tryArguments(script, 'options before callback', 'a', throwingOptions, undefined)
     await tryArguments(script, 'callback before name', '-a', { signal: aborted }, undefined)
     await tryArguments(script, 'mode before signal', 'a', { mode: 'x', signal: 1 }, mustNotRun)
     await tryArguments(script, 'name before signal', '-a', { signal: aborted }, mustNotRun)
