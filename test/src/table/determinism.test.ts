@@ -30,6 +30,13 @@ function recordHistory(steps: Parameters<CommandMaker['commandOf']>[0][]) {
   return { commands, effects, state: plainState(table) }
 }
 
+/** Freezes an object and all objects in the object. */
+function deepFreeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value
+  for (const member of Object.values(value)) deepFreeze(member)
+  return Object.freeze(value)
+}
+
 const stepLists = fc.array(step, { minLength: 100, maxLength: 100, size: 'max' })
 
 describe('table: the same commands', () => {
@@ -57,7 +64,7 @@ describe('table: the same commands', () => {
     for (const { commands, state } of steps.map(recordHistory)) {
       const replayed = new LockTable()
       // A change of a frozen command throws an error.
-      for (const command of commands) replayed.apply(Object.freeze(command))
+      for (const command of commands) replayed.apply(deepFreeze(command))
       expect(plainState(replayed)).to.deep.equal(state)
     }
   })
