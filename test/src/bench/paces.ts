@@ -1,6 +1,6 @@
 /**
- * The paces, which define the length of a run: normal, normal with fewer rounds for a run that is
- * repeated, quick, and "smoke" with the short slices of the tests.
+ * The paces, which define the length of a run. Each system that the bench compares runs for one
+ * slice of time in each round.
  */
 import type { Pace } from './job.js'
 
@@ -13,7 +13,7 @@ export const normalPace: Pace = {
   sizeDivisor: 1,
 }
 
-/** The pace of each of several runs. The runs repeat the slices, so a run needs fewer rounds. */
+/** The pace of each run if `--runs` asks for several runs; a run then needs fewer rounds. */
 export const repeatedPace: Pace = { ...normalPace, rounds: 3 }
 
 /** The pace of `npm run bench -- --quick`. */

@@ -141,15 +141,14 @@ function threadsOf(folder: string): string[] {
     )
 }
 
-/** The imports of packages that the file's package does not declare, as "file imports package". */
+/** Lists the undeclared dependencies of the modules, as "file imports dependency". */
 export function undeclared(
   modules: readonly IModule[],
   declaredBy: (file: string) => readonly string[],
 ): string[] {
   return modules.flatMap(({ source, dependencies }) =>
     dependencies
-      // Leaves out imports of files, of the package's own entries such as `#websocket`, and of
-      // Node.
+      // Omits files, entries of the same package such as `#websocket`, and modules of Node.
       .filter(({ module, coreModule }) => !coreModule && !/^[.#]|^node:/.test(module))
       .map(({ module }) => /^(@[^/]+\/)?[^/]+/.exec(module)?.[0] ?? module)
       .filter((name) => !declaredBy(source).includes(name))

@@ -23,7 +23,7 @@ export type EntryListener = (entry: StoredEntry) => void
 export class SharedStore {
   readonly #random: Random
   readonly #listeners = new Set<EntryListener>()
-  /** Whether every append gets its correct answer. Set to true when the faults end. */
+  /** Whether the engines of the brokers cause no append faults. Set to true when the faults end. */
   isFaultless = false
   #entries: StoredEntry[] = []
   #snapshots: SimSnapshot[] = []
@@ -58,7 +58,7 @@ export class SharedStore {
       throw new HoldfastError('INVALID_OPTION', 'The cluster config differs from the stored config')
   }
 
-  /** Adds an entry. Positions have gaps, as in real engines. */
+  /** Adds an entry. Positions have gaps, because a real engine may have gaps. */
   append(text: string): void {
     this.#position += this.#random.int(1, 3)
     const entry = { position: this.#position, text }
@@ -68,8 +68,8 @@ export class SharedStore {
 
   /**
    * Returns the first entry after a position; undefined if no such entry exists yet, or if the
-   * store has removed entries after the position. A removed entry may still be under way to a
-   * broker, so the broker may receive a removed entry before the oldest remaining entry.
+   * store has removed entries after the position. Then the first entry may be one of the removed
+   * entries.
    */
   next(position: number): StoredEntry | undefined {
     if (position < this.#compactedTo) return undefined

@@ -81,10 +81,10 @@ export class WatchView {
 }
 
 /**
- * The watches of one program: a watch of all keys, which the program sometimes closes and opens
- * again, and two equal watches of one key. The broker sends one message for all three watches.
- * After the program has closed the watch of all keys, the broker must continue to report to the
- * other two watches.
+ * The watches of one program (the code of a simulated client): a watch of all keys, which the
+ * program sometimes closes and opens again, and two equal watches of one key. The broker sends one
+ * message for all three watches. After the program has closed the watch of all keys, the broker
+ * must continue to report to the other two watches.
  */
 export class WatchViews {
   readonly #session: Session

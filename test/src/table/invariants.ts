@@ -40,7 +40,7 @@ function ensure(condition: boolean, violation: string): asserts condition {
 interface Tally {
   /** Each holder, by its fence. */
   readonly holders: Map<number, Lock>
-  /** The waiting requests as `session#id`, in the order of the queue. */
+  /** The waiting requests as `session#id`, in order. An upgrade waits outside the queue. */
   readonly queue: string[]
 }
 
@@ -80,7 +80,7 @@ export class Invariants {
     checkTableRecords(this.#table, this.#unfinished)
   }
 
-  /** Call instead of `check` for a command that was checked before. */
+  /** Call instead of `check` to replay a command that was checked before. */
   follow(command: Command, effects: readonly Effect[]): void {
     for (const effect of effects) this.#record(command, effect)
     if (command.type === 'raiseFenceFloor') this.#fence = Math.max(this.#fence, command.fence)
@@ -118,7 +118,7 @@ export class Invariants {
       case 'granted': {
         const { lock, request } = effect
         const { holders, queue } = this.#tally(lock.key)
-        // Of a set, only the first lock is primary. The further locks have the same fence.
+        // Only the first lock of a set is primary. The other locks of the set have its fence.
         const { isPrimary } = lock
         ensure(
           isPrimary ? lock.fence > this.#fence : lock.fence === this.#fence,
@@ -138,7 +138,8 @@ export class Invariants {
             `${lock.session.id}#${lock.id} was granted before ${first}, which came first`,
           )
         } else {
-          // Only a steal may pass the queue of the key, or be granted while the table is quiet.
+          // Only a steal may pass the queue of the key, or be granted in the quiet start, which may
+          // follow a restart.
           const steals = command.type === 'lock' && command.steal
           ensure(steals || !this.#table.quiet, `${lock.key} was granted while quiet`)
           ensure(queue.length === 0 || steals, `granted past the queue of ${lock.key}`)
@@ -180,7 +181,10 @@ export class Invariants {
   }
 }
 
-/** Checks that the table's records are consistent. Throws if not. */
+/**
+ * Checks that the table's records are consistent. Throws if not. Removes from `unfinished` the keys
+ * that are finished.
+ */
 export function checkTableRecords(table: LockTable, unfinished = new Set<string>()): void {
   ensure(table.bytes === bytesOf(table), `${bytesOf(table)} bytes, counted ${table.bytes}`)
   let held = 0
@@ -191,7 +195,8 @@ export function checkTableRecords(table: LockTable, unfinished = new Set<string>
       `the state of ${keyState.key} is not found by its key`,
     )
     checkKeyState(table, keyState)
-    if (!checkQueue(table, keyState, unfinished)) unfinished.delete(keyState.key)
+    const isUnfinished = checkQueue(table, keyState, unfinished)
+    if (!isUnfinished) unfinished.delete(keyState.key)
     held += keyState.holders.length
     waiting += keyState.queue.length + (keyState.extras?.upgrade === undefined ? 0 : 1)
   }
@@ -199,7 +204,7 @@ export function checkTableRecords(table: LockTable, unfinished = new Set<string>
   ensure(waiting === table.waitingCount, `${waiting} requests, counted ${table.waitingCount}`)
   // Subtracts the locks and requests of each session, so both numbers must end as 0.
   for (const session of table.sessions.values()) {
-    const counted = sizesOf(session)
+    const counted = countsOf(session)
     held -= counted.held
     waiting -= counted.waiting
     ensure(
@@ -260,8 +265,8 @@ function checkBarriers({ barriers, sessions }: LockTable): void {
   ensure(callCount === barriers.callCount, `${callCount} calls, counted ${barriers.callCount}`)
 }
 
-/** How many keys the locks and the waiting requests of a session have. */
-function sizesOf(session: Session): { held: number; waiting: number } {
+/** Counts the locks and requests of a session; a set of n keys counts as n. */
+function countsOf(session: Session): { held: number; waiting: number } {
   let held = 0
   let waiting = 0
   for (const { extras } of session.held.values()) held += extras?.set?.locks.length ?? 1
@@ -368,7 +373,8 @@ function checkMember<T extends Lock | Request>(member: T, members: readonly T[] 
 
 /**
  * Checks that the groups of followers of a key are the `once` requests of its queue, in their
- * order. A follower waits for the result of the `once` that runs.
+ * order. Each of the `followers` waits for the result of the `once` that runs. The group `delivery`
+ * must still get the result of a `once` that has ended.
  */
 function checkFollowers({ key, queue, extras }: KeyState): void {
   const { followers, delivery } = extras ?? {}
@@ -387,7 +393,7 @@ function checkFollowers({ key, queue, extras }: KeyState): void {
       ensure(request.extras?.followers === group, `a follower of ${key} is in another group`)
 }
 
-/** Checks that a waiting upgrade belongs to a shared lock of its key, and never to permits. */
+/** Checks that a waiting upgrade has a shared lock of its key, and that no permits are upgraded. */
 function checkUpgrade({ key, holders, extras }: KeyState): void {
   for (const { mode, fence, presentFence } of holders) {
     ensure(presentFence === fence || mode !== 'permits', `permits ${fence} were upgraded`)
@@ -421,8 +427,8 @@ function checkPermits({ key, holders, queue, extras }: KeyState): void {
 }
 
 /**
- * Returns whether the key has followers to answer, or an upgrade or a first waiter that can be
- * granted. Only an unfinished key may have these.
+ * Returns whether the key is unfinished: it has followers to answer, or an upgrade or a first
+ * waiter that can be granted. The table must have reported an unfinished key.
  */
 function checkQueue(
   table: LockTable,

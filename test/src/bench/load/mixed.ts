@@ -15,8 +15,8 @@ import { seeded } from './statistics.js'
 const shares = { read: 0.45, write: 0.65, refresh: 0.9, timeout: 0.95 } as const
 /** The number of common keys, so small that readers and writers often use the same key. */
 const commonKeys = 200
-/** The field of a request for a lock with a ttl of 30 s. */
-const lockTtl = ',"ttl":30000'
+/** The JSON field of a request for a lock with a ttl of 30 s. */
+const ttlField = ',"ttl":30000'
 /** A key that is held all the time, so that requests for it time out or are aborted. */
 const blockedKey = 'mix:blocked'
 /** The longest timeout of a request for the blocked key, in ms. */
@@ -133,7 +133,7 @@ export class MixedLoad implements Contestant {
         session.unlock(fence, onFinished)
       })
     }
-    session.lock(key, onGranted, lockTtl)
+    session.lock(key, onGranted, ttlField)
   }
 
   #timeOut(session: RawSession, onFinished: () => void): void {
