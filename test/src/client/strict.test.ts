@@ -1,6 +1,6 @@
 /**
- * Tests that the client ignores no unknown option. Each function with options refuses every
- * misspelt option and suggests the right name, and refuses values of the wrong type.
+ * Tests that each function with options refuses every misspelt option and suggests the right name,
+ * and refuses values of the wrong type.
  */
 import { once } from 'node:events'
 import {
@@ -227,7 +227,7 @@ async function scene(): Promise<{ session: Session; lock: Lock }> {
 }
 
 describe('the checks of options and arguments', () => {
-  it('refresh shows its arguments in the error if its first argument is an object', async () => {
+  it('the error of refresh shows the right arguments if the first argument is an object', async () => {
     const { lock } = await scene()
     const refusal = await refusalOf(() => lock.refresh({ ttl: 5 } as never))
     expect(refusal?.code).to.equal('INVALID_OPTION')
@@ -380,7 +380,7 @@ describe('the checks of options and arguments', () => {
 
   // This test omits `once`. With a text that is not an event, `session.once` adds no listener, but
   // runs a function whose outcome all callers share.
-  it('on and off refuse a misspelt event and a wrong listener', async () => {
+  it('on and off refuse a misspelt event, and on refuses a wrong listener', async () => {
     const { session, socket } = await openScene()
     for (const method of ['on', 'off'] as const) {
       for (const [wrongName, rightName] of [
@@ -395,11 +395,12 @@ describe('the checks of options and arguments', () => {
           `a session has no event "${wrongName}": did you mean "${rightName}"?`,
         )
       }
-      const foreign = await refusalOf(() =>
+      const inherited = await refusalOf(() =>
         session[method]('toString' as never, (() => {}) as never),
       )
-      expect(foreign?.message).to.include('a session has no event "toString": it has jeopardy,')
+      expect(inherited?.message).to.include('a session has no event "toString": it has jeopardy,')
     }
+    // The function `once` of Node also listens to `error`, so the session must accept this event.
     const closed = once(session as never, 'closed')
     void session.close()
     socket.end(1000)

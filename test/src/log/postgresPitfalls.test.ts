@@ -1,8 +1,8 @@
 /**
  * Tests the known pitfalls of a command log (the record of all changes of locks) in PostgreSQL:
  * properties of PostgreSQL by which other projects have lost entries. The number in the title of a
- * test is the number of its pitfall. By the SQL command LISTEN, a session gets a notification of
- * each entry.
+ * test is the number of its pitfall; `postgresFailover.test.ts` has the pitfalls 7 to 9. By the SQL
+ * command LISTEN, a session of the database gets a notification of each entry.
  */
 import { heartbeatMsFor, type PostgresEngine } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -37,7 +37,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     const { schema } = postgres
     const reader = followWithReader(other)
     await engine.append('a', 'first')
-    // A slow transaction takes the next number, and does not commit.
+    // A slow transaction locks the row with the newest position, and does not commit.
     const slowConnection = await postgres.server.sql.reserve()
     await slowConnection.unsafe('begin')
     await slowConnection.unsafe(`update ${schema}.log_state set position = position`)
@@ -65,7 +65,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     expect(reader.texts).to.deep.equal(['a'])
   })
 
-  it('2: every broker stops if the position is behind the entries', async () => {
+  it('2: a reader stops if the stored position is behind the entries', async () => {
     const engine = await postgres.opened()
     const reader = followWithReader(engine)
     for (const text of ['a', 'b']) await engine.append('s', text)

@@ -41,7 +41,7 @@ const blockSize = 2 ** 20
 const now = 1_700_000_000_000
 const year2100 = Date.UTC(2100, 0, 1)
 
-/** The number in a fence file: all fences below this number are reserved. */
+/** The number in a fence file, which is the highest reserved fence. */
 function reservedIn(path: string): number {
   return Number(/^holdfast fences (\d+)\n$/.exec(readFileSync(path, 'utf8'))?.[1])
 }
@@ -128,11 +128,12 @@ describe('fences: with a file, fences', () => {
   })
 
   it('rise over a hundred restarts in the same millisecond', () => {
-    let highest = 0
+    let formerFirstFence = 0
     for (let i = 0; i < 100; i++) {
       const { floor } = fileFences(path, now)
-      expect(floor).to.be.at.least(highest)
-      highest = floor + 1
+      expect(floor).to.be.at.least(formerFirstFence)
+      // The first fence of a broker is above the floor.
+      formerFirstFence = floor + 1
     }
   })
 
@@ -389,10 +390,10 @@ describe('fences: a broker that cannot reserve more fences', () => {
         return super.start(stateMachine)
       }
     }
-    const { failures, deps } = limitedFences(0)
+    const failures: HoldfastError[] = []
     const harness = new BrokerHarness({}, new NearlyUsedUpLog(), {
-      ...deps,
       fences: clockFences(now),
+      onFailure: (error) => failures.push(error),
     })
     const client = harness.join()
     expect(client.acquire('k')).to.equal(Number.MAX_SAFE_INTEGER - 1)

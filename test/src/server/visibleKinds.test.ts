@@ -1,6 +1,6 @@
 /**
- * Tests what queries, watches and counters show of scopes, upgrades and refused deadlocks. A scope
- * is one logical task of a session.
+ * Tests what queries, watches and counters (`stats`) show of scopes, upgrades and refused
+ * deadlocks. A scope is one logical task of a session.
  */
 import type { Found, QueueEvent } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -21,6 +21,7 @@ function makeRefusedDeadlock(harness: BrokerHarness, keys: readonly [string, str
 
 /** Sends a query with these fields, and returns the first part of the answer. */
 function query(client: Client, fields: object): Found {
+  // Drops unread parts of an earlier answer.
   client.heard()
   client.say({ type: 'query', id: 1, ...fields })
   return client.socket.heardOf('found')[0]!
