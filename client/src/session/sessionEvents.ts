@@ -132,7 +132,7 @@ export class SessionEmitter<Events extends EventMap<Events> = SessionEvents> {
 
   /**
    * Calls the listener at each event with this name.
-   * @throws HoldfastError `INVALID_OPTION` for an unknown event
+   * @throws HoldfastError `INVALID_OPTION` for an unknown event, or a listener that is no function
    */
   on<E extends keyof Events & string>(event: E, listener: Events[E]): this {
     return this.#add(event, listener, /* once */ false)
@@ -140,18 +140,19 @@ export class SessionEmitter<Events extends EventMap<Events> = SessionEvents> {
 
   /**
    * Calls the listener at the next event with this name.
-   * @throws HoldfastError `INVALID_OPTION` for an unknown event
+   * @throws HoldfastError `INVALID_OPTION` for an unknown event, or a listener that is no function
    */
   once<E extends keyof Events & string>(event: E, listener: Events[E]): this {
     return this.#add(event, listener, /* once */ true)
   }
 
   /**
-   * Removes the listener from this event.
-   * @throws HoldfastError `INVALID_OPTION` for an unknown event
+   * Removes the listener from this event. Does nothing if the event does not have this listener.
+   * @throws HoldfastError `INVALID_OPTION` for an unknown event, or a listener that is no function
    */
   off<E extends keyof Events & string>(event: E, listener: Events[E]): this {
     this.#check(event)
+    checkFunction('the listener', listener)
     for (const wrapped of this.#emitter.listeners(event) as WrappedListener[]) {
       if (wrapped.listener === listener) this.#emitter.off(event, wrapped)
     }

@@ -380,7 +380,7 @@ describe('the checks of options and arguments', () => {
 
   // This test omits `once`. With a text that is not an event, `session.once` adds no listener, but
   // runs a function whose outcome all callers share.
-  it('on and off refuse a misspelt event, and on refuses a wrong listener', async () => {
+  it('on and off refuse a misspelt event and a listener that is no function', async () => {
     const { session, socket } = await openScene()
     for (const method of ['on', 'off'] as const) {
       for (const [wrongName, rightName] of [
@@ -399,12 +399,16 @@ describe('the checks of options and arguments', () => {
         session[method]('toString' as never, (() => {}) as never),
       )
       expect(inherited?.message).to.include('a session has no event "toString": it has jeopardy,')
+      for (const wrongListener of [7, undefined, {}]) {
+        const refusal = await refusalOf(() => session[method]('lost', wrongListener as never))
+        expect(refusal?.code).to.equal('INVALID_OPTION')
+        expect(refusal?.message).to.include('the listener must be a function')
+      }
     }
     // The function `once` of Node also listens to `error`, so the session must accept this event.
     const closed = once(session as never, 'closed')
     void session.close()
     socket.end(1000)
     await closed
-    expect((await refusalOf(() => session.on('lost', 7 as never)))?.code).to.equal('INVALID_OPTION')
   })
 })
