@@ -9,7 +9,7 @@ import { aborted, next, recordingWebSocket, rejection, Stage, untilHandled } fro
 describe('e2e: lock.refresh', () => {
   const stage = Stage.forEachTest()
 
-  it('restarts the ttl, and increases the counter of refreshes', async () => {
+  it('keeps the lock, and increases the counter of refreshes', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
     await lock.refresh()
@@ -32,6 +32,7 @@ describe('e2e: lock.refresh', () => {
     const { sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
     const lost = next(sessions[0]!, 'lost')
+    // Without an argument, a refresh gives the lock no ttl.
     await lock.refresh()
     await lock.refresh(20)
     expect((await lost).reason).to.equal('expired')
@@ -64,7 +65,7 @@ describe('e2e: lock.refresh', () => {
 describe('e2e: lock.autoRefresh', () => {
   const stage = Stage.forEachTest()
 
-  it('keeps the lock for many ttls, and resolves at unlock', async () => {
+  it('keeps the lock beyond its ttl, and resolves at unlock', async () => {
     const { broker, url } = await stage.broker()
     const { frames, WebSocket } = recordingWebSocket()
     const ann = await stage.session(url, { WebSocket })
@@ -115,7 +116,7 @@ describe('e2e: lock.autoRefresh', () => {
     expect(broker.stats().refreshCount).to.be.at.least(3)
   })
 
-  it('rejects with INVALID_INTERVAL if interval and timeout together reach the ttl', async () => {
+  it('rejects an interval or a timeout of 0, and a sum of the two that reaches the ttl', async () => {
     const { sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 1_000 })
     await rejection(lock.autoRefresh({ interval: 500, timeout: 500 }), 'INVALID_INTERVAL')

@@ -1,6 +1,6 @@
 /**
- * Runs each example in a process of its own, and compares its output. Also runs the first programs
- * of the READMEs. A fence is the number of a grant.
+ * Runs each example in a process of its own, and compares the output. Also runs programs of the
+ * READMEs. A fence is the number of a grant.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -88,8 +88,9 @@ describe('the first program', () => {
   const stage = Stage.forEachTest()
 
   /**
-   * Saves the program after a mark in a page as a user does, and runs it. Only the URL of the
-   * broker differs from the page, because the port of the page may be in use.
+   * Saves the program that follows `<!-- mark -->` in a page to a file, as a user does, and runs
+   * the file. Only the URL of the broker differs from the page, because the port of the page may be
+   * in use.
    */
   async function outputOfPage(path: string, mark?: string): Promise<string> {
     const { url } = await stage.broker()

@@ -36,9 +36,9 @@ export class Namespace {
     // A network with 30 fixed bits has two addresses for machines: `here` and `there`.
     ip('address', 'add', `${this.here}/30`, 'dev', this.#link)
     ip('link', 'set', this.#link, 'up')
-    this.#runInside('address', 'add', `${this.there}/30`, 'dev', this.#farLink)
-    this.#runInside('link', 'set', this.#farLink, 'up')
-    this.#runInside('link', 'set', 'lo', 'up')
+    this.#ipInside('address', 'add', `${this.there}/30`, 'dev', this.#farLink)
+    this.#ipInside('link', 'set', this.#farLink, 'up')
+    this.#ipInside('link', 'set', 'lo', 'up')
     this.loseNothing()
   }
 
@@ -67,7 +67,7 @@ export class Namespace {
 
   /** Sets the hardware addresses to which both ends send their packets. */
   #setNeighbours(mac: string, farMac: string): void {
-    this.#runInside(
+    this.#ipInside(
       'neigh',
       'replace',
       this.here,
@@ -81,7 +81,7 @@ export class Namespace {
     ip('neigh', 'replace', this.there, 'lladdr', farMac, 'dev', this.#link, 'nud', 'permanent')
   }
 
-  #runInside(...args: readonly string[]): void {
+  #ipInside(...args: readonly string[]): void {
     ip('-n', this.name, ...args)
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Tests `session.locks` where the network makes its locks differ from the locks of a browser: lost
+ * Tests where the network makes `session.locks` differ from `navigator.locks` in a browser: lost
  * locks, ended sessions, and refusals by the broker. A fake socket stands for the broker. A fence
  * is the number of a grant. A ttl is how long a lock lasts, and the lease is how long the broker
  * keeps a silent session. Fences and times of grants are arbitrary numbers here.
@@ -166,7 +166,7 @@ describe('session.locks over a network', () => {
       await turn()
       scene.socket.deliver(notHeld)
       await turn()
-      // The client reports a lock that the broker no longer has as stolen.
+      // If the broker no longer has the lock, the client reports the lock as stolen.
       if (thrown) expect(request.outcome).to.equal(thrown)
       else expectAbortError(request.outcome, { code: 'LOCK_LOST', reason: 'stolen' })
     }
@@ -196,7 +196,7 @@ describe('session.locks over a network', () => {
     expect(waitingRequest.lock).to.include({ fence: 12, held: true })
   })
 
-  it('rejects a request with the error of the broker', async () => {
+  it('rejects a request with the error of the broker, or with UNAVAILABLE if disconnected', async () => {
     const scene = await openScene()
     const request = requestLock(scene)
     await turn()
@@ -204,12 +204,12 @@ describe('session.locks over a network', () => {
     await turn()
     expect(request.outcome).to.include({ name: 'HoldfastError', code: 'QUOTA_EXCEEDED' })
     scene.socket.end()
-    const withoutConnection = requestLock(scene, { ifAvailable: true })
+    const disconnectedRequest = requestLock(scene, { ifAvailable: true })
     await turn()
     // Runs the timers that are due now.
     scene.clock.advance(0)
     await turn()
-    expect(withoutConnection.outcome).to.include({ name: 'HoldfastError', code: 'UNAVAILABLE' })
+    expect(disconnectedRequest.outcome).to.include({ name: 'HoldfastError', code: 'UNAVAILABLE' })
   })
 
   it('refuses wrong values of ttl and metadata with a TypeError, whose cause has a code', async () => {
@@ -229,7 +229,7 @@ describe('session.locks over a network', () => {
     expect(scene.socket.newMessages()).to.deep.equal([])
   })
 
-  it('rejects waiting requests with AbortError when its session ends, and later requests with InvalidStateError', async () => {
+  it('rejects waiting requests with AbortError when the session ends, and later requests with InvalidStateError', async () => {
     const scene = await openScene()
     const { session } = scene
     const waitingRequest = requestLock(scene)

@@ -87,7 +87,7 @@ describe('replicated log: the time to join', () => {
     expect(stateMachine.eventNames).to.deep.equal(['restore', 'serve'])
   })
 
-  it('ends after 30 s if no further part arrives', async () => {
+  it('ends after 30 s if no part of the snapshot arrives', async () => {
     const cluster = await filledCluster()
     const { log, stateMachine } = changedLog(cluster, () => ({
       snapshot: () => new Promise<undefined>(() => {}),

@@ -15,9 +15,9 @@ const printer = [
 ]
 
 /**
- * A shell script that sets $a, $b and $c to words that are not UTF-8, and then runs `line`. The
- * full stop protects the line feed at the end of $b, which the shell would remove. $c has text that
- * printf(1) would replace, and must stay as it is.
+ * A shell script that sets $a and $b to words that are not UTF-8, and then runs `line`. In `line`,
+ * "$@" is the `holdfast` command. The full stop protects the line feed at the end of $b, which the
+ * shell would remove. $c has text that printf(1) would replace, and must stay as it is.
  */
 function shell(line: string): string[] {
   const words = `a=$(printf '\\377\\376'); b=$(printf 'z\\n\\374\\n.'); b=\${b%.}; c='\\0101%b'`
@@ -61,7 +61,7 @@ describe('holdfast run with bytes that are not UTF-8', function () {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('starts with a large environment that has an odd variable name', async () => {
+  it('passes a variable whose name a shell cannot write, also in a large environment', async () => {
     const { url } = await stage.broker()
     // Linux allows 128 KiB for one variable.
     const env = { BIG: 'x'.repeat(120_000), 'spring.profile': 'on' }

@@ -1,9 +1,9 @@
 /**
  * Makes random valid messages of clients, and changes messages at random: removes, adds or replaces
- * fields. All values are values that `JSON.parse` can return. A fence is the number of a
- * grant. The ttl of a lock is the time after which the lock expires. The lease is the time that the
- * broker keeps a session without a message of its client. The grace is the time that a session
- * outlives its connection.
+ * fields. All values are values that `JSON.parse` can return. A fence is the number of a grant. The
+ * ttl of a lock is the time after which the lock expires. The lease is the time that the broker
+ * keeps a session without a message of its client. The grace is the time that a session outlives
+ * its connection.
  */
 import type { ClientMessage } from '@holdfast/shared'
 import type { Random } from '../support/counts.js'
@@ -95,8 +95,8 @@ const fieldNames = [
 
 const keys = ['k', 'orders:42', 'é', '😀', '__proto__', 'constructor', 'x'.repeat(512)]
 
-/** Makes one to four items of a set, with different keys and random modes. */
-function setItems(random: Random): object[] {
+/** Makes one to four items of a `lockAll`, with different keys and random modes. */
+function lockAllItems(random: Random): object[] {
   return keys.slice(0, 1 + random.below(4)).map((key) => {
     const modes = [{}, { mode: 'shared' }, { capacity: 3 }, { permits: 2, capacity: 2 }]
     return { key, ...random.pick(modes) }
@@ -135,7 +135,7 @@ export function validMessage(random: Random): ClientMessage {
       ...maybe({ notify: random.pick([[], ['queued'], ['contended', 'queued']]) }),
     }),
     () => ({
-      ...{ type: 'lockAll', id, items: setItems(random) },
+      ...{ type: 'lockAll', id, items: lockAllItems(random) },
       ...maybe({ ttl: ms() }),
       ...maybe({ timeout: random.pick([0, 1, 2 ** 31 - 1]) }),
       ...maybe({ metadata: random.pick([null, [1, { a: 'b' }]]) }),

@@ -32,7 +32,7 @@ describe('elections at the broker', () => {
     expect(client.socket.heardOf('proclaimed')).to.have.length(1)
   })
 
-  it('have values of at most metadataBytes bytes', () => {
+  it('have values and metadata of at most metadataBytes bytes each', () => {
     const harness = new BrokerHarness({ limits: { metadataBytes: 10 } })
     const client = harness.join()
     // With its two quotes, a text of 9 characters has 11 bytes.
@@ -44,7 +44,7 @@ describe('elections at the broker', () => {
     expect(failures(client)).to.deep.equal(['4 QUOTA_EXCEEDED'])
   })
 
-  it('get no new values while the broker uses more than memoryBytes', () => {
+  it('get no new values, but can end, while the broker uses memoryBytes or more', () => {
     // The memory of a broker with one leader without a value and 100 connections. The connections
     // make the limit so high that the test exceeds the limit by less than an eighth. Beyond an
     // eighth, the broker would also close connections.
@@ -77,7 +77,7 @@ describe('elections at the broker', () => {
     expect(events.map(({ event }) => (event as LockEvent).value)).to.deep.equal([3])
   })
 
-  it('are counted in the metrics', async () => {
+  it('are counted once in the metrics, even after accepted and refused proclaims', async () => {
     const metrics = brokerMetrics()
     const harness = new BrokerHarness({ observer: metrics })
     const client = harness.join()

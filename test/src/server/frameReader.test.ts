@@ -39,9 +39,9 @@ class EventRecorder {
   /** Called after each event. */
   onEvent: () => void = () => {}
   /** The number of texts that the reader decoded. */
-  decodedTexts = 0
+  decodedTextCount = 0
   /** The number of frames that the reader left to `ws`: control frames and fragments. */
-  controlFrames = 0
+  wsFrameCount = 0
 
   constructor(hasReader: boolean) {
     const { raw, websocket } = upgrade(sockets)
@@ -58,11 +58,11 @@ class EventRecorder {
     if (!hasReader) return
     const listener = {
       onFrame: (text: string): void => {
-        this.decodedTexts++
+        this.decodedTextCount++
         this.#record(`text ${text}`)
       },
       onControlFrame: (): void => {
-        this.controlFrames++
+        this.wsFrameCount++
       },
     }
     this.reader = FrameReader.attach(websocket, raw, listener, { maxBytes, maxFragments })
@@ -75,6 +75,11 @@ class EventRecorder {
     for (const chunk of chunks) this.raw.push(Buffer.from(chunk))
     this.raw.push(null)
     await closed
+  }
+
+  /** All events but the last event, the close. */
+  get eventsBeforeClose(): string[] {
+    return this.events.slice(0, -1)
   }
 
   /** Pauses the connection, as the broker does. */
@@ -168,7 +173,7 @@ const offsets = fc.array(fc.nat(5_000), { maxLength: 8 })
  * Encodes one frame for each text, and cuts the bytes into chunks at these offsets. A short frame
  * has six bytes before its text.
  */
-function textFrames(texts: readonly string[], ...at: number[]): Buffer[] {
+function textChunks(texts: readonly string[], ...at: number[]): Buffer[] {
   return chunksOf(
     texts.map((content) => frame(0x81, content)),
     at,
@@ -207,19 +212,19 @@ describe('FrameReader', () => {
   it('decodes a text without ws, also in two chunks and with characters beyond ASCII', async () => {
     const texts = ['one', 'two, in two chunks', 'three é', 'four']
     const recorder = new EventRecorder(withReader)
-    await recorder.receive(textFrames(texts, encodeFrame(frame(0x81, texts[0]!)).length + 12))
+    await recorder.receive(textChunks(texts, encodeFrame(frame(0x81, texts[0]!)).length + 12))
     assert.deepEqual(
-      recorder.events.slice(0, -1),
+      recorder.eventsBeforeClose,
       texts.map((content) => `text ${content}`),
     )
-    assert.equal(recorder.decodedTexts, 4)
+    assert.equal(recorder.decodedTextCount, 4)
   })
 
   it('leaves a text in three chunks to ws, and decodes the next text', async () => {
     const recorder = new EventRecorder(withReader)
-    await recorder.receive(textFrames(['in three chunks', 'whole'], 9, 14))
-    assert.deepEqual(recorder.events.slice(0, -1), ['text in three chunks', 'text whole'])
-    assert.equal(recorder.decodedTexts, 1)
+    await recorder.receive(textChunks(['in three chunks', 'whole'], 9, 14))
+    assert.deepEqual(recorder.eventsBeforeClose, ['text in three chunks', 'text whole'])
+    assert.equal(recorder.decodedTextCount, 1)
   })
 
   it('decodes texts between and after frames that ws reads', async () => {
@@ -228,10 +233,10 @@ describe('FrameReader', () => {
     sent.push(frame(0x8a, ''), frame(0x80, 'd'), frame(0x81, 'e'))
     await recorder.receive(chunksOf(sent, []))
     const expected = ['text a', 'ping ', 'text b', 'pong ', 'text cd', 'text e']
-    assert.deepEqual(recorder.events.slice(0, -1), expected)
-    assert.equal(recorder.decodedTexts, 3)
+    assert.deepEqual(recorder.eventsBeforeClose, expected)
+    assert.equal(recorder.decodedTextCount, 3)
     // `ws` reads the ping, the pong and both fragments.
-    assert.equal(recorder.controlFrames, 4)
+    assert.equal(recorder.wsFrameCount, 4)
   })
 
   for (const [kind, first] of [
@@ -262,7 +267,7 @@ describe('FrameReader', () => {
       if (recorder.events.length === 1) recorder.pause()
     }
     // The first chunk has the whole frame `one`, of nine bytes, and the start of the next frame.
-    for (const chunk of textFrames(['one', 'two', 'three'], 15)) recorder.raw.push(chunk)
+    for (const chunk of textChunks(['one', 'two', 'three'], 15)) recorder.raw.push(chunk)
     await turn()
     recorder.raw.push(encodeFrame(frame(0x81, 'four')))
     recorder.raw.push(null)
@@ -271,17 +276,17 @@ describe('FrameReader', () => {
     recorder.websocket.resume()
     await recorder.closed()
     const allTexts = ['text one', 'text two', 'text three', 'text four']
-    assert.deepEqual(recorder.events.slice(0, -1), allTexts)
+    assert.deepEqual(recorder.eventsBeforeClose, allTexts)
   })
 
   // The frame of the text `one` has nine bytes.
   for (const [unread, at] of [
     ['whole frames', 9],
-    ['the rest of a frame that was read in part', 12],
+    ['the rest of a partly read frame', 12],
   ] as const) {
-    it(`keeps ${unread} of a broken paused connection, and reads it after the pause`, async () => {
+    it(`reads ${unread} of a connection that broke during a pause, after the pause`, async () => {
       const recorder = new EventRecorder(withReader)
-      const [first, ...more] = textFrames(['one', 'two', 'three'], at)
+      const [first, ...more] = textChunks(['one', 'two', 'three'], at)
       recorder.raw.push(first)
       await turn()
       recorder.pause()
@@ -294,27 +299,28 @@ describe('FrameReader', () => {
       assert.isFalse(recorder.reader!.readUnreadChunks())
       // Each text pauses the socket again, so each call below reads one text.
       recorder.onEvent = () => recorder.raw.pause()
-      for (const [i, isAll] of [
-        [2, false],
-        [3, true],
+      for (const [eventCount, hasReadAll] of [
+        [3, false],
+        [4, true],
       ] as const) {
         recorder.raw.resume()
-        assert.equal(recorder.reader!.readUnreadChunks(), isAll)
-        assert.lengthOf(recorder.events, i + 1)
+        assert.equal(recorder.reader!.readUnreadChunks(), hasReadAll)
+        assert.lengthOf(recorder.events, eventCount)
       }
+      // `ws` cannot resume a closed WebSocket, so the recorder still reports a pause.
       const after = recorder.events.slice(2).map((event) => event.replace('during a pause: ', ''))
       assert.deepEqual(after, ['text two', 'text three'])
     })
   }
 
-  it('reads only complete text frames of a connection that broke during a pause', async () => {
+  it('reads only valid unfragmented texts of a connection that broke during a pause', async () => {
     const recorder = new EventRecorder(withReader)
     await turn()
     recorder.pause()
     const sent = [frame(0x81, 'a'), frame(0x89, 'p'), frame(0x01, 'b'), frame(0x80, 'c')]
-    const broken = { ...frame(0x81, ''), payload: Buffer.from([0xff]) }
+    const invalidText = { ...frame(0x81, ''), payload: Buffer.from([0xff]) }
     const close = frame(0x88, '')
-    const frames = [...sent, broken, frame(0x81, 'd'), close, frame(0x81, 'e')]
+    const frames = [...sent, invalidText, frame(0x81, 'd'), close, frame(0x81, 'e')]
     recorder.raw.push(Buffer.concat(frames.map(encodeFrame)))
     await turn()
     recorder.raw.destroy()
@@ -323,19 +329,19 @@ describe('FrameReader', () => {
     assert.isTrue(recorder.reader!.readUnreadChunks())
     const texts = recorder.events.filter((event) => event.includes('text'))
     assert.deepEqual(texts, ['during a pause: text a', 'during a pause: text d'])
-    assert.equal(recorder.controlFrames, 0)
+    assert.equal(recorder.wsFrameCount, 0)
   })
 
   it('counts the bytes of an incomplete frame as unread, and not its whole chunk', async () => {
     const recorder = new EventRecorder(withReader)
     recorder.raw.push(
       Buffer.concat([
-        ...textFrames(['x'.repeat(900)]),
+        ...textChunks(['x'.repeat(900)]),
         encodeFrame(frame(0x81, 'y')).subarray(0, 5),
       ]),
     )
     await turn()
-    assert.equal(recorder.decodedTexts, 1)
+    assert.equal(recorder.decodedTextCount, 1)
     assert.equal(recorder.reader!.unreadBytes, 5)
     recorder.websocket.terminate()
   })
@@ -348,10 +354,10 @@ describe('FrameReader', () => {
     await recorder.receive(chunksOf([...sent, frame(0x88, '')], [3, 10]))
     // 1005 stands for a close frame without a code.
     assert.deepEqual(recorder.events, ['close 1005 '])
-    assert.equal(recorder.controlFrames, 0)
+    assert.equal(recorder.wsFrameCount, 0)
   })
 
-  it('leaves a socket that has another data listener to ws', () => {
+  it('does not read a socket that has another data listener', () => {
     const { raw, websocket } = upgrade(sockets)
     raw.on('data', () => {})
     const listener = { onFrame: () => {}, onControlFrame: () => {} }
