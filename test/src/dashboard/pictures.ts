@@ -55,7 +55,7 @@ class Clients {
     return session
   }
 
-  /** One holder of each key, and waiters behind some of the holders. */
+  /** Locks several keys, and lets requests wait behind some of the holders. */
   async #holdAndWait(url: string): Promise<void> {
     const people = ['Ada', 'Grace', 'Edsger', 'Barbara', 'Leslie', 'Nancy']
     for (const [i, name] of people.entries()) {
@@ -69,7 +69,7 @@ class Clients {
     await Promise.all(others.map((session) => session.lock('documents/shared', { mode: 'shared' })))
   }
 
-  /** Leaders, barriers, kept results, scopes, a refused deadlock, and a key with 50 waiters. */
+  /** Adds leaders, barriers, kept results, scopes, a refused deadlock, and 50 waiters of a key. */
   async coordinate(url: string): Promise<void> {
     const [first, second] = [await this.#open(url, 'billing-1'), await this.#open(url, 'billing-2')]
     const longName = 'a-name-of-sixty-characters-without-a-space-xxxxxxxxxxxxxxxxx'
@@ -96,7 +96,7 @@ class Clients {
       await second.scope(async (b) => {
         await b.lock('account/2')
         const waiting = a.lock('account/2')
-        // The answer comes after the broker has handled the request that waits.
+        // The broker answers `stats` after it has handled the request that waits.
         await first.stats()
         await b.lock('account/1').catch(() => {})
         await waiting
@@ -136,7 +136,7 @@ async function openPicturedPage(
   return dashboardPage
 }
 
-/** The hash of each page of the dashboard, by the name of the page in the names of pictures. */
+/** The hash of each page of the dashboard. The keys become parts of file names. */
 async function pagesOf(url: string): Promise<Record<string, string>> {
   const session = await connect(url, { name: 'pictures' })
   const { held } = await session.query({ key: 'jobs/nightly-report' })
@@ -170,7 +170,7 @@ async function takeTokenPage(chromium: Chromium, folder: string): Promise<void> 
   await broker.close()
 }
 
-/** Takes a picture of a page, on a phone of the whole page, and closes the page. */
+/** Takes a picture of the visible part of a page (on a phone: all of it), and closes the page. */
 async function takePicture({ page }: DashboardPage, screen: Screen, path: string): Promise<void> {
   // The lists of the page arrive a moment after the connection.
   await pause(1_000)

@@ -1,9 +1,9 @@
 /**
  * A raw client (which writes protocol messages itself) that does only what PROTOCOL.md demands of a
  * client. The client sends many messages twice, also sends on connections that it has replaced, and
- * repeats requests after a resume without reading the snapshot. Even so, each request must run
- * once, and its repetition must get the same answer. Probabilities without a comment only set how
- * often the client does something.
+ * repeats requests after a resume without reading the `snapshot` messages. Even so, each request
+ * must run once, and its repetition must get the same answer. Probabilities without a comment only
+ * set how often the client does something.
  */
 import type { WebSocketLike } from '@holdfast/client/internal'
 import { ActionLoop, messagesIn, type RawClientDeps } from './rawClient.js'
@@ -104,10 +104,8 @@ export class DuplicatingClient {
       this.#request({ type: 'lock', key: random.pick(keys), timeout, ttl: 1_500 })
     } else if (action === 'unlock' && this.#fences.length > 0) {
       const fence = random.pick(this.#fences)
-      const isCompleted = completesLocks && random.chance(0.5)
-      this.#request(
-        isCompleted ? { type: 'complete', fence, keep: 500 } : { type: 'unlock', fence },
-      )
+      const completes = completesLocks && random.chance(0.5)
+      this.#request(completes ? { type: 'complete', fence, keep: 500 } : { type: 'unlock', fence })
     } else if (action === 'repeat' && this.#unacknowledged.size > 0) {
       this.#send(random.pick([...this.#unacknowledged.values()]))
     } else if (action === 'acknowledge') {
@@ -168,8 +166,8 @@ export class DuplicatingClient {
     const { oracles } = this.#deps
     const answer = `${type} ${fence ?? ''} ${code ?? ''}`
     const earlierAnswer = this.#answers.get(id)
-    // This client checks no answer to a request that it has acknowledged. The broker has forgotten
-    // an acknowledged answer, so the answer to a repeated request may be an error.
+    // The broker forgets an answer that the client has acknowledged. After that, a repetition of
+    // the request may get an error, so the client ignores the answer.
     if (!this.#unacknowledged.has(id)) return
     // The broker does not remember a rejected request, so a repetition may get another answer.
     if (code === 'UNAVAILABLE') {

@@ -131,8 +131,7 @@ export class ServerEnd implements Socket {
   /**
    * Closes this end, and reports the close to the broker.
    *
-   * @param schedule Decides when its argument, which reports the close, is called: by default
-   *   immediately, or after the paused input.
+   * @param schedule Calls `reportClose` immediately (the default), or after the paused input.
    */
   #finish(schedule = (reportClose: () => void): void => reportClose()): void {
     if (this.#state === 'closed') return

@@ -88,7 +88,7 @@ export class Pipe {
     this.#isCut = true
   }
 
-  /** Schedules the waiting packets, because the link is open again. */
+  /** Schedules the waiting packets, because the link is unblocked. */
   flush(): void {
     if (this.#isOpen) return
     this.#isOpen = true
@@ -111,6 +111,7 @@ export class Pipe {
       return
     }
     const packet = this.#underWay.shift()
+    // `flush` schedules some packets twice, so a later call may find no packet.
     if (packet === undefined) return
     this.bytes -= packet.bytes
     packet.arrive()

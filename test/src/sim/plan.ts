@@ -132,8 +132,8 @@ export interface Plan {
   readonly keptResults: number
 }
 
-/** The weight of an action that every world of a batch needs. */
-const neededWeight = 6
+/** The least weight of an action that every world of a batch needs. */
+const minNeededWeight = 6
 
 /** What every world of a batch has, even if the plan of its seed would not have it. */
 export interface WorldNeeds
@@ -148,7 +148,7 @@ export interface WorldNeeds
  *   of the world do not change.
  */
 export function planFor(random: Random, needs: WorldNeeds = {}): Plan {
-  // Half of the worlds do not have the property at all.
+  // The usual probabilities. Half of the worlds draw 0, so they lack the property.
   const chances = [0, 0, 0.2, 0.5]
   const hasTightBuffers = random.chance(0.25)
   const plan = {
@@ -185,7 +185,7 @@ export function planFor(random: Random, needs: WorldNeeds = {}): Plan {
   const scope = random.chance(0.35) ? 6 : 0
   const weights: Record<Action, number> = { ...plan.actions, once, upgrade, scope }
   const { actions: neededActions = [], ...needed } = needs
-  for (const action of neededActions) weights[action] = Math.max(weights[action], neededWeight)
+  for (const action of neededActions) weights[action] = Math.max(weights[action], minNeededWeight)
   return { ...plan, ...needed, actions: weights, keptResults }
 }
 

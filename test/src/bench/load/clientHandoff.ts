@@ -1,7 +1,7 @@
 /**
- * A load in which all clients lock one hot key again and again. It works with the client of any
- * lock service, through promises. A hand-off is the release of one client and the grant to the next
- * client. A client awaits its release before it requests the key again.
+ * A load in which all clients lock one hot key again and again. The load works with the client of
+ * any lock service. A hand-off is the release by one client and the grant to the next client. A
+ * client awaits its release before it requests the key again.
  */
 import type { HeldLock, LockClient } from './clientPairs.js'
 import type { ExclusionCheck } from './exclusion.js'
@@ -10,7 +10,7 @@ import { Handoff } from './handoff.js'
 export interface ClientHandoffOptions {
   /**
    * Whether `stop` closes the clients. Clients that poll need this, because they never become idle.
-   * Such a load can run for only one slice of time.
+   * After `stop`, such a load cannot start again.
    */
   readonly closesAtStop: boolean
 }
@@ -18,8 +18,8 @@ export interface ClientHandoffOptions {
 export class ClientHandoff extends Handoff {
   readonly #clients: readonly LockClient[]
   readonly #closesAtStop: boolean
-  /** Whether `stop` has been called. Stays false without `closesAtStop`. */
-  #isStopped = false
+  /** Whether `stop` has begun to close the clients. */
+  #isClosing = false
 
   constructor(
     description: { system: string; serverPid: number; key: string },
@@ -37,7 +37,7 @@ export class ClientHandoff extends Handoff {
       await super.stop()
       return
     }
-    this.#isStopped = true
+    this.#isClosing = true
     await Promise.all(this.#clients.map((client) => client.close()))
   }
 
@@ -47,14 +47,14 @@ export class ClientHandoff extends Handoff {
       this.#run(i).catch((error: unknown) => {
         // The request of a closed client fails, which is no error of the load. Any other error ends
         // the process, because no code handles the rejection.
-        if (!this.#isStopped) throw error
+        if (!this.#isClosing) throw error
       })
     }
   }
 
-  /** Locks and unlocks the key with one client until the load is stopped. */
+  /** Locks and unlocks the key with one client until `stop` closes the client. */
   async #run(i: number): Promise<void> {
-    while (!this.#isStopped)
+    while (!this.#isClosing)
       await this.#holdUntilReleased(i, await this.#clients[i]!.lock(this.key))
   }
 
