@@ -32,11 +32,11 @@ async function lead({ session, socket }: Scene, value?: unknown): Promise<Leader
 }
 
 /** The fields of a held lock, except its fence. */
-const holder = { key: 'k', mode: 'exclusive', session: 's9', name: 'n', since: 4 } as const
+const lockFields = { key: 'k', mode: 'exclusive', session: 's9', name: 'n', since: 4 } as const
 
 /** A lock of a leader, as a watch shows the lock. */
 function leader(fence: number, value?: unknown): object {
-  return { ...holder, fence, election: true, ...(value === undefined ? {} : { value }) }
+  return { ...lockFields, fence, election: true, ...(value === undefined ? {} : { value }) }
 }
 
 /** A message of the watch with the id 1. */
@@ -141,7 +141,7 @@ describe('session.campaign', () => {
     expect(leadership.value).to.equal(undefined)
   })
 
-  it('refuses a second campaign of the session until the first leadership has ended', async () => {
+  it('refuses a second campaign until the first campaign or its leadership has ended', async () => {
     const scene = await openScene()
     const controller = new AbortController()
     const first = scene.session.campaign('k', { signal: controller.signal })
@@ -250,15 +250,15 @@ describe('session.observe', () => {
     const leaders = session.observe('k')
     const first = readLeaders(leaders, 1)
     await turn()
-    socket.deliver(watching({ ...holder, fence: 5 }))
+    socket.deliver(watching({ ...lockFields, fence: 5 }))
     expect(await first).to.deep.equal([undefined])
-    socket.deliver(event('unlocked', { ...holder, fence: 5 }))
-    socket.deliver(event('locked', { ...holder, fence: 6 }))
-    socket.deliver(event('lost', { ...holder, fence: 6 }), event('locked', leader(7)))
+    socket.deliver(event('unlocked', { ...lockFields, fence: 5 }))
+    socket.deliver(event('locked', { ...lockFields, fence: 6 }))
+    socket.deliver(event('lost', { ...lockFields, fence: 6 }), event('locked', leader(7)))
     expect(await readLeaders(leaders, 1)).to.deep.equal(['7 undefined'])
   })
 
-  it('shows a hand-over that the broker did in one step as one change', async () => {
+  it('yields one change if one frame reports a hand-over', async () => {
     const { session, socket } = await openScene()
     const leaders = session.observe('k')
     const first = readLeaders(leaders, 1)
@@ -309,7 +309,7 @@ describe('session.observe', () => {
     expect(await next).to.deep.equal(['7 {"a":2}'])
   })
 
-  it('ends the watch when the consumer breaks, returns or disposes', async () => {
+  it('ends the watch after a break, and yields nothing after a return', async () => {
     const { session, socket } = await openScene()
     const loop = (async () => {
       for await (const _ of session.observe('k')) break

@@ -1,12 +1,13 @@
 /**
  * Tests the interface for tracing: the session reports each wait and each hold once to the tracer.
- * An error that a tracer throws does not affect the lock. A fence is the number of a grant.
+ * An error that a tracer throws at a response or at the end of a lock does not affect the lock. A
+ * fence is the number of a grant.
  */
 import type { Lock, Tracer } from '@holdfast/client'
 import { expect } from 'chai'
 import { acquireLock, codeOf, openScene, reportedBy, turn } from '../support/scriptedSession.js'
 
-/** A tracer that records each call as a text. */
+/** A tracer that records each call as a text, and sends other metadata than the caller's. */
 function recordingTracer(): { readonly calls: string[]; readonly tracer: Tracer } {
   const calls: string[] = []
   const tracer: Tracer = {
@@ -29,7 +30,7 @@ function recordingTracer(): { readonly calls: string[]; readonly tracer: Tracer 
 }
 
 describe('a session with a tracer', () => {
-  it('reports the request, the grant and the end, once each', async () => {
+  it('reports the request, the grant and the end once each, and sends the tracer metadata', async () => {
     const { calls, tracer } = recordingTracer()
     const scene = await openScene({ tracer })
     const lock = await acquireLock(scene, { metadata: 7 })

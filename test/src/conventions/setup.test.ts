@@ -12,8 +12,8 @@ import { root } from './repository.js'
 
 interface SetUp {
   isInstalled(folder: string): boolean
-  removeStale(project: string): void
-  fingerprintOf(folder: string, project: string): string
+  removeStale(projectFolder: string): void
+  fingerprintOf(folder: string, projectName: string): string
 }
 
 describe('the set-up', () => {
@@ -80,7 +80,7 @@ describe('the set-up', () => {
       assert.isTrue(await isInstalled({ ...required, 'node_modules/mac': forMac }, required))
     })
 
-    it('returns false if a package is missing, has another version, or is not locked', async () => {
+    it('returns false if a package is missing, differs, or is not locked', async () => {
       const locked = { 'node_modules/ws': ws }
       assert.isFalse(await isInstalled(locked, {}))
       assert.isFalse(await isInstalled(locked, { 'node_modules/ws': { version: '8.0.1' } }))

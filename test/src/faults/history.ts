@@ -37,7 +37,7 @@ export function findFenceViolations(history: readonly Tenure[]): string[] {
     const names = `${previous.process} ${previous.fence} and ${tenure.process} ${tenure.fence}`
     if (previous.fence === tenure.fence) violations.push(`${names}: the same fence twice`)
     if (previous.givenUpAt >= tenure.grantedAt) violations.push(`${names}: both held the lock`)
-    // The use with the higher fence was granted before the other use was requested.
+    // The tenure with the higher fence was granted before the other tenure was requested.
     if (tenure.grantedAt < previous.requestedAt)
       violations.push(`${names}: the later request has the lower fence`)
   }
@@ -58,10 +58,13 @@ export function findPermitsViolations(history: readonly Tenure[], capacity: numb
   const changes = history
     // A lock that was lost before its process received the grant was never used.
     .filter(({ grantedAt, givenUpAt }) => grantedAt < givenUpAt)
-    .flatMap(({ process, fence, grantedAt, givenUpAt, permits = 1 }) => [
-      { at: grantedAt, permits, name: `${process} ${fence}` },
-      { at: givenUpAt, permits: -permits, name: '' },
-    ])
+    .flatMap(({ process, fence, grantedAt, givenUpAt, permits = 1 }) => {
+      const name = `${process} ${fence}`
+      return [
+        { at: grantedAt, permits, name },
+        { at: givenUpAt, permits: -permits, name },
+      ]
+    })
     // A release comes before a grant that has the same time.
     .sort((a, b) => (a.at === b.at ? a.permits - b.permits : a.at < b.at ? -1 : 1))
   let heldPermits = 0
@@ -74,9 +77,9 @@ export function findPermitsViolations(history: readonly Tenure[], capacity: numb
 }
 
 /**
- * Returns the pairs of uses that overlap, without regard to fences. An exclusive lock has a linear
- * order of all operations exactly if this list is empty. Without an overlap, each release can take
- * effect when the lock is given up, and each acquire just before the grant.
+ * Returns the pairs of tenures that overlap, without regard to fences. An exclusive lock has a
+ * linear order of all operations exactly if this list is empty. Without an overlap, each release
+ * can take effect when the lock is given up, and each acquire just before the grant.
  */
 export function findOverlaps(history: readonly Tenure[]): string[] {
   const violations: string[] = []

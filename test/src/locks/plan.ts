@@ -8,9 +8,9 @@
  * before its lock manager knows of the release; `session.locks` settles the request afterwards. For
  * the same reason no callback ends in a turn with a steal.
  *
- * `runPlan` skips each abort of an exclusive request that waits for shared locks. Chromium would
- * not grant the requests behind the aborted request, although the specification says so. Every
- * later turn would then differ.
+ * `runPlan` skips each abort of an exclusive request that waits for shared locks. The specification
+ * grants the requests behind the aborted request; Chromium does not. Without the skip, every later
+ * turn would differ.
  */
 import type { Locks, ScriptedRequest } from './script.js'
 import { Script } from './script.js'
@@ -40,10 +40,10 @@ export interface RandomSource {
 /** The names of the locks. The last two are no valid keys of the broker. */
 const names = ['x', 'y', '', '\0']
 
-/** Draws a plan of this many turns, and turns that end the requests that are still open. */
+/** Draws a plan of this many turns, and adds turns that end all requests. */
 export function drawPlan(random: RandomSource, turns: number): PlanTurn[] {
   let requestCount = 0
-  const openRequests: PlannedRequest[] = []
+  const requests: PlannedRequest[] = []
   // The probabilities only set how often a request has each option.
   const planRequest = ({ steal }: { steal: boolean }): PlannedRequest => {
     const ifAvailable = !steal && random.chance(0.2)
@@ -56,7 +56,7 @@ export function drawPlan(random: RandomSource, turns: number): PlanTurn[] {
       name: random.pick(names),
       options,
     }
-    openRequests.push(planned)
+    requests.push(planned)
     return planned
   }
   /** Makes one to `maxCount` items. */
@@ -64,11 +64,11 @@ export function drawPlan(random: RandomSource, turns: number): PlanTurn[] {
     Array.from({ length: 1 + random.below(maxCount) }, make)
   const planEnd = (...kinds: PlannedEnd['kind'][]): PlannedEnd => ({
     kind: random.pick(kinds),
-    label: random.pick(openRequests).label,
+    label: random.pick(requests).label,
   })
   const turn = (): PlanTurn => {
     // Of seven turns, three request locks, two end requests, one aborts and one steals.
-    const choice = openRequests.length === 0 ? 0 : random.below(7)
+    const choice = requests.length === 0 ? 0 : random.below(7)
     if (choice <= 2) return upTo(4, () => planRequest({ steal: false }))
     if (choice <= 4) return upTo(3, () => planEnd('release', 'release', 'fail'))
     if (choice === 5)
@@ -77,7 +77,7 @@ export function drawPlan(random: RandomSource, turns: number): PlanTurn[] {
         : withAbort(planRequest({ steal: false }))
     return [planRequest({ steal: true }), ...upTo(2, () => planRequest({ steal: false }))]
   }
-  return [...Array.from({ length: turns }, turn), ...closingTurns(openRequests)]
+  return [...Array.from({ length: turns }, turn), ...closingTurns(requests)]
 }
 
 /** A turn that makes this request and aborts it. */

@@ -11,6 +11,8 @@ import { isFullRun } from '../support/counts.js'
 import { type Ended, Holdfast, type StartOptions } from './command.js'
 
 const cellCount = 2
+/** No broker listens at these URLs. */
+const [a, b] = ['ws://127.0.0.1:1', 'ws://127.0.0.1:2'] as const
 
 /** Finds a key that belongs to this cell. The numbers of the cells begin with 1. */
 function keyIn(cell: number): string {
@@ -114,9 +116,9 @@ describe('holdfast over cells', () => {
     // With 32 sessions, each cell gets some of the sessions.
     const args = ['bench', '--json', '--sessions', '32', '--time', '200ms']
     const { out } = await run(list, args)
-    const { cells: reportedCells, cycles } = JSON.parse(out[0]!)
+    const { cells: reportedCellCount, cycles } = JSON.parse(out[0]!)
     const grants = cells.map(({ broker }) => broker.stats().totalLocks)
-    expect([reportedCells, cycles]).to.deep.equal([2, grants[0]! + grants[1]!])
+    expect([reportedCellCount, cycles]).to.deep.equal([2, grants[0]! + grants[1]!])
     expect(Math.min(...grants)).to.be.greaterThan(0)
   })
 
@@ -133,22 +135,19 @@ describe('holdfast over cells', () => {
     })
   })
 
-  it('prefers --url to HOLDFAST_CELLS, and --cells to both variables', async () => {
+  it('prefers --url to HOLDFAST_CELLS, and --cells to HOLDFAST_CELLS and HOLDFAST_URL', async () => {
     const { cells, list } = await startCells()
     await holdBoth(list)
-    const fromUrl = await run('ws://127.0.0.1:1', ['ls', '--json', '--url', cells[0]!.url])
+    const fromUrl = await run(a, ['ls', '--json', '--url', cells[0]!.url])
     expect(fromUrl.out.map((line) => JSON.parse(line).key)).to.deep.equal([keys[0]])
-    const env = { HOLDFAST_URL: 'ws://127.0.0.1:1' }
+    const env = { HOLDFAST_URL: a }
     const listWithSpaces = ` ${list.replace(';', ' ; ')} `
-    const fromCells = await run('ws://127.0.0.1:1', ['ls', '--json', '--cells', listWithSpaces], {
+    const fromCells = await run(a, ['ls', '--json', '--cells', listWithSpaces], {
       env,
     })
     expect([fromCells.code, fromCells.out.length]).to.deep.equal([0, 2])
   })
 
-  // No broker listens at these URLs.
-  const a = 'ws://127.0.0.1:1'
-  const b = 'ws://127.0.0.1:2'
   const wrongLists: readonly [problem: string, list: string, message: string][] = [
     ['an empty text', '', 'has an empty URL in cell 1: write "URL,URL;URL,URL"'],
     ['a cell without a URL', `${a};`, 'has an empty URL in cell 2: write "URL,URL;URL,URL"'],
@@ -221,7 +220,7 @@ describe('holdfast over cells', () => {
     expect(inOtherCell.err[0]).to.contain(a)
   })
 
-  it('names the brokers of the cell of its key if none of them answers in time', async () => {
+  it('names only the brokers of the cell of the key if none of them answers in time', async () => {
     // A server that accepts connections and never answers.
     const silentServer = createServer().listen(0, '127.0.0.1')
     stage.onClear(() => silentServer.close())

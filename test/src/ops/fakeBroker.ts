@@ -37,12 +37,12 @@ export const welcome = {
 
 /** Starts a server that calls `answer` for each message of a client. Returns its URL. */
 export async function fakeBroker(stage: Stage, answer: Answer): Promise<string> {
-  const sockets = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
   stage.onClear(() => {
-    for (const client of sockets.clients) client.terminate()
-    sockets.close()
+    for (const client of server.clients) client.terminate()
+    server.close()
   })
-  sockets.on('connection', (socket: WebSocket) => {
+  server.on('connection', (socket: WebSocket) => {
     const send = (message: object) => socket.send(JSON.stringify(message))
     socket.on('message', (data) => {
       const parsed = JSON.parse(String(data)) as ClientText
@@ -50,13 +50,13 @@ export async function fakeBroker(stage: Stage, answer: Answer): Promise<string> 
       for (const message of [parsed].flat()) answer(message, { send, socket })
     })
   })
-  await once(sockets, 'listening')
-  return `ws://127.0.0.1:${(sockets.address() as AddressInfo).port}`
+  await once(server, 'listening')
+  return `ws://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
 /**
- * Makes an answer like that of a broker without locks: opens a session, acknowledges each `pong`,
- * and ends the session after `bye`.
+ * Makes the answers of a broker without locks: opens a session, acknowledges each `pong`, and ends
+ * the session after `bye`.
  *
  * @param others Answers all other messages. By default the broker never answers them.
  * @param greeting The answer to `hello`.

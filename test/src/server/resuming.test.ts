@@ -3,7 +3,8 @@
  * session outlives its connection. The tests check which state the client gets back, and which
  * secret the client must send. The tests also check how the broker closes the former connection of
  * the session. The fence is the number of a grant, and the ttl is the time after which a lock
- * expires. The lease is the time that the broker keeps a session without a message of its client.
+ * expires. The lease is the time that the broker keeps a session without a message of its client; a
+ * grace of `lease` is as long.
  */
 import type { Authenticate } from '@holdfast/server'
 import { MemoryLog } from '@holdfast/server/internal'
@@ -32,8 +33,8 @@ describe('resuming a session', () => {
     other.acquire('taken')
     const client = harness.join({ grace: 'lease' })
     const fence = client.acquire('k', { ttl: 60_000, mode: 'shared' })
-    const waiting = client.lock('taken')
-    const failed = client.lock('taken', { timeout: 0 })
+    const waitingId = client.lock('taken')
+    const failedId = client.lock('taken', { timeout: 0 })
     client.socket.drop()
     harness.environment.pass(500)
     const socket = harness.connectWithHello(client.resume())
@@ -42,11 +43,11 @@ describe('resuming a session', () => {
     const snapshot = answers.pop()
     expect(answers).to.have.length(2)
     expect(answers[0]).to.deep.equal({ type: 'granted', id: 1, fence, at: 1_000 })
-    expect(answers[1]).to.deep.include({ type: 'failed', id: failed, code: 'LOCK_HELD' })
+    expect(answers[1]).to.deep.include({ type: 'failed', id: failedId, code: 'LOCK_HELD' })
     expect(snapshot).to.deep.equal({
       type: 'snapshot',
       held: [{ id: 1, key: 'k', mode: 'shared', fence, ttl: 60_000, at: 1_000 }],
-      waiting: [waiting],
+      waiting: [waitingId],
       more: false,
     })
   })

@@ -1,8 +1,9 @@
 /**
- * A simulated engine of the replicated log: the engine stores the command log that several brokers
- * share. Its network connection has the faults of a real connection. Answers get lost. A request
- * arrives after its caller gave up, arrives twice, or arrives after a later request. The stream of
- * entries breaks, and the engine starts the stream again after the last received entry.
+ * A simulated engine of the replicated log. Through its engine, a broker uses the store of the
+ * command log that several brokers share. The simulated connection to the store has the faults of a
+ * real connection. Answers get lost. A request arrives after its caller gave up, arrives twice, or
+ * arrives after a later request. The stream of entries breaks, and the engine starts the stream
+ * again after the last received entry.
  */
 import type {
   ClusterConfig,
@@ -54,8 +55,9 @@ export interface SimEngineDeps {
 /** Which entries an engine may fail to deliver, and the check of a broker that missed an entry. */
 export interface DropRules {
   /**
-   * Returns whether an entry may be dropped. The next entry must prove to the broker that it missed
-   * an entry. Otherwise the broker could act on a wrong table, and the oracles would report this.
+   * Returns whether an entry may be dropped. From the next entry, the broker must see that the
+   * broker missed an entry. Otherwise the broker could act on a wrong table, and the oracles
+   * (checks) would report this.
    */
   mayDrop(entry: StoredEntry, next: StoredEntry): boolean
   /**
@@ -88,8 +90,8 @@ export class SimEngine implements Engine {
   }
 
   /**
-   * Cuts the present connection to the log. Of the packets under way, only `keepUp` packets to the
-   * log and `keepDown` packets from the log still arrive.
+   * Cuts the present connection to the store. Of the packets under way, only `keepUp` packets to
+   * the store and `keepDown` packets from the store still arrive.
    */
   break({ keepUp, keepDown }: { readonly keepUp: number; readonly keepDown: number }): void {
     this.#connection.up.cut(Math.min(keepUp, this.#connection.up.packetsUnderWay))
@@ -326,8 +328,7 @@ export class SimEngineSource implements EngineSource {
   }
 
   create(): Engine {
-    // The engine of a snapshot delivers no entries to a broker, so no oracle (check) observes this
-    // engine.
+    // The engine of a snapshot delivers no entries to a broker, so no oracle observes this engine.
     const onEntry =
       this.logEngine === undefined
         ? this.#deps.onEntry

@@ -1,7 +1,9 @@
 /**
  * The upgrades, downgrades and ends of scopes in the model of the lock table. This file has the
  * rules of PROTOCOL.md one by one, and one flat list of the upgrades that wait. An upgrade makes a
- * shared lock exclusive, and a downgrade does the opposite. A scope is one task of a session.
+ * shared lock exclusive and gives the lock a new `presentFence`. A downgrade makes an exclusive
+ * lock shared. A fence is the number of a grant. A quiet table grants only steals. A scope is one
+ * task of a session.
  */
 import type { Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
@@ -85,7 +87,7 @@ export class ModelUpgrades {
     this.#output.answer(session, command.id, { kind: 'downgraded' }, 'downgrade')
   }
 
-  /** Ends a scope: first its waiting request, then its locks. A scope has one waiting request. */
+  /** Ends a scope: first its waiting request (at most one), then its locks. */
   endScope(session: ModelSession, { id, scope, at }: CommandOf<'endScope'>): void {
     session.lastId = id
     const state = this.#state
@@ -128,9 +130,9 @@ export class ModelUpgrades {
   }
 
   /** Ends a waiting upgrade, because its client or a timer gave it up. */
-  giveUp(sessionId: string, request: number, reason: string, code: ErrorCode, at: number): void {
+  giveUp(sessionId: string, requestId: number, reason: string, code: ErrorCode, at: number): void {
     const upgrade = this.#state.upgrades.find(
-      (waiter) => waiter.session === sessionId && waiter.id === request,
+      (waiter) => waiter.session === sessionId && waiter.id === requestId,
     )
     if (upgrade === undefined) return
     const session = this.#state.session(sessionId)!
@@ -142,7 +144,7 @@ export class ModelUpgrades {
     this.#remove(upgrade)
     this.#output.effect({ kind: 'withdrawn', request: upgrade, reason })
     this.#output.grantWaiters([upgrade.key], at)
-    this.#answer(session, request, answer)
+    this.#answer(session, requestId, answer)
   }
 
   /** Ends the upgrade of a lock that is about to be released. */

@@ -1,6 +1,6 @@
 /**
  * The kinds of hostile clients that use upgrades, scopes, sets, `once`, elections, barriers and
- * notices. Also the kinds whose deadlines all pass in the same millisecond. A scope is one logical
+ * notices, and the kinds whose deadlines all pass in the same millisecond. A scope is one logical
  * task of a session; a request in a scope is checked for deadlocks. A follower is a call of `once`
  * that gets the value of another call. A fence is the number of a grant. The ttl is how long a lock
  * lasts without a refresh.
@@ -14,14 +14,14 @@ import { steal } from './querying.js'
 /** The deadlines of all sessions pass together, once in each interval of this length, in ms. */
 const togetherMs = 1_000
 
-/** The number of keys that a session locks in turn for a ttl or a maxHold. */
-const ownKeys = 10_000
+/** The number of keys that a session locks in turn with a ttl or a maxHold. */
+const ownKeyCount = 10_000
 /** The number of scopes in which a session requests the key "knot" in turn. */
-const requestedScopes = 5_000
+const requestedScopeCount = 5_000
 /** The number of keys from which all sets have their keys. */
-const setKeys = 100
+const setKeyCount = 100
 /** The longest timeout of a set, in ms. */
-const longestSetTimeout = 20
+const longestSetTimeoutMs = 20
 /** How long a session waits for the shared locks of the other sessions, in ms. */
 const holdersMs = 500
 /** The messages that a session keeps free below the burst of the rate limit. */
@@ -44,7 +44,7 @@ function msUntilTogether(): number {
 /** Makes a lock request for one of the session's own keys, with one more field. */
 function lockOwn(session: HostileSession, field: string): string {
   const id = session.nextId()
-  const key = `${session.welcome.session} ${id % ownKeys}`
+  const key = `${session.welcome.session} ${id % ownKeyCount}`
   return `{"type":"lock","id":${id},"key":"${key}","timeout":0,"${field}":${msUntilTogether()}}`
 }
 
@@ -120,7 +120,7 @@ async function tieKnot(group: HostileGroup): Promise<void> {
 /** Requests the key "knot" in a scope, so that the broker visits all scopes that share the key. */
 function requestKnot(session: HostileSession): string {
   const id = session.nextId()
-  return `{"type":"lock","id":${id},"key":"knot","scope":${id % requestedScopes},"timeout":1}`
+  return `{"type":"lock","id":${id},"key":"knot","scope":${id % requestedScopeCount},"timeout":1}`
 }
 
 /**
@@ -129,9 +129,9 @@ function requestKnot(session: HostileSession): string {
  */
 function requestSet(session: HostileSession, { limits }: HostileGroup): string {
   const id = session.nextId()
-  const keys = Array.from({ length: limits.keysPerSet }, (_, i) => `set ${(i + id) % setKeys}`)
+  const keys = Array.from({ length: limits.keysPerSet }, (_, i) => `set ${(i + id) % setKeyCount}`)
   const items = keys.map((key) => `{"key":"${key}"}`).join()
-  return `{"type":"lockAll","id":${id},"items":[${items}],"timeout":${1 + (id % longestSetTimeout)}}`
+  return `{"type":"lockAll","id":${id},"items":[${items}],"timeout":${1 + (id % longestSetTimeoutMs)}}`
 }
 
 /**
@@ -191,7 +191,7 @@ async function watchQueue(session: HostileSession): Promise<void> {
   await session.flood(() => `{"type":"lock","id":${session.nextId()},"key":"queue","timeout":1}`)
 }
 
-/** Holds many locks of one key that want notices, and requests the key. */
+/** Acquires many shared locks of one key, each with notices, and then requests the key. */
 async function requestNotices(session: HostileSession, { limits }: HostileGroup): Promise<void> {
   const shared = (): string =>
     `{"type":"lock","id":${session.nextId()},"key":"noticed","mode":"shared","notify":["contended"]}`

@@ -1,5 +1,5 @@
 /**
- * A load of pairs: each session locks and unlocks its own keys, again and again. A pair is one lock
+ * A load of pairs: each client locks and unlocks its own keys, again and again. A pair is one lock
  * and its unlock. The load works with the client library and with the client of any other lock
  * service (a peer), through promises.
  */

@@ -79,7 +79,8 @@ async function measure(
   const count = param(job, 'held')
   const start = async (): Promise<Server> => {
     const snapshotEvery = count > fewLocks ? '60s' : '10s'
-    // On a busy machine, the entries of a broker can take longer than the default dead time.
+    // The other brokers declare a broker dead after the dead time without an entry. On a busy
+    // machine, an entry can take longer than the default.
     const timeFlags = ['--snapshot-every', snapshotEvery, '--dead-time', '60s']
     const flags = ['--log', address, ...timeFlags]
     const broker = await startBrokerWith(flags, { nodeFlags: watchLoopFlags, startMs })
