@@ -77,7 +77,7 @@ describe('elections at the broker', () => {
     expect(events.map(({ event }) => (event as LockEvent).value)).to.deep.equal([3])
   })
 
-  it('are counted once in the metrics, even after accepted and refused proclaims', async () => {
+  it('are counted once in the metrics, and each accepted proclaim once', async () => {
     const metrics = brokerMetrics()
     const harness = new BrokerHarness({ observer: metrics })
     const client = harness.join()
@@ -86,5 +86,6 @@ describe('elections at the broker', () => {
     client.say({ type: 'proclaim', id: 3, fence: fence + 1, value: 3 })
     const text = await metrics.text()
     expect(text).to.contain('holdfast_grants_by_kind_total{kind="election"} 1')
+    expect(text).to.contain('holdfast_proclaimed_total 1\n')
   })
 })
