@@ -15,16 +15,16 @@ import { BrokerHarness, type Client } from '../server/harness.js'
 import { RecordingTable } from './logSuite.js'
 import { MemorySource, MemoryStore } from './memoryEngine.js'
 
-/** A state machine that records the calls of its log, with their times. */
+/** A state machine that records which methods its log calls, and when. */
 export class RecordingStateMachine extends RecordingTable {
   readonly #environment: FakeEnvironment
   readonly log: ReplicatedLog
   readonly source: MemorySource
-  /** The calls of `serve`, `resign` and `restore`, with the time of each call. */
+  /** The calls to `serve`, `resign` and `restore`, with the time of each call. */
   readonly events: { readonly name: string; readonly at: number }[] = []
   /**
-   * The digest (hash) of the table that the log gets. By default the digest is the same at all
-   * brokers. A broker with another digest would stop.
+   * What {@link digest} returns in place of a hash of the table. The default is the same at all
+   * brokers, because a broker whose digest differs would stop.
    */
   digestValue = 'the same'
 
@@ -61,7 +61,10 @@ export class RecordingStateMachine extends RecordingTable {
     return this.events.map(({ name }) => name)
   }
 
-  /** The commands `restart`: each passes all sessions of one broker to another broker. */
+  /**
+   * The commands `restart`. Each command passes all sessions of one broker to another broker. An
+   * empty `formerOwner` stands for all brokers.
+   */
   get restarts(): [formerOwner: string, newOwner: string][] {
     return [...this.replayed, ...this.applied].flatMap((command): [string, string][] =>
       command.type === 'restart' ? [[command.formerOwner ?? '', command.ownerBroker]] : [],
@@ -112,7 +115,7 @@ export class Cluster {
     return stateMachine
   }
 
-  /** Makes a state machine that records the calls of the log. */
+  /** Makes a state machine that records which methods the log calls. */
   stateMachine(log: ReplicatedLog, source: MemorySource): RecordingStateMachine {
     return new RecordingStateMachine(this.environment, log, source)
   }
@@ -165,7 +168,7 @@ export class Cluster {
     }
   }
 
-  /** Runs turns of the event loop until the brokers have no work without a delay. */
+  /** Runs turns of the event loop until the brokers can do nothing more before time passes. */
   async settle(): Promise<void> {
     // 12 turns are more than any chain of calls and answers needs.
     for (let i = 0; i < 12; i++) {

@@ -27,6 +27,7 @@ import { RecordingTable, raiseFenceFloor } from './logSuite.js'
 const withoutLmdb = fileURLToPath(new URL('./programs/withoutLmdb.js', import.meta.url))
 
 describe('journal: its files', () => {
+  /** A temporary folder. The journal makes `dir` and its parent in this folder. */
   let folder: string
   let dir: string
   beforeEach(() => {
@@ -37,18 +38,20 @@ describe('journal: its files', () => {
 
   /** Opens the journal, makes a snapshot, and closes the journal. */
   async function useJournal(): Promise<void> {
-    // Resolves with the error if the journal does not start. The first record exceeds one byte, so
-    // the journal makes a snapshot.
-    const snapshotMade = new Promise<void>((resolve) => {
+    // The first record exceeds one byte, so the journal makes a snapshot.
+    const closedOrError = new Promise<unknown>((resolve) => {
       const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
       const table = new RecordingTable()
       void log.start(table)?.then(() => log.submit(raiseFenceFloor(1)), resolve)
     })
-    const error: unknown = await snapshotMade
+    const error = await closedOrError
     if (error instanceof Error) throw error
   }
 
-  /** The permissions of the directory and of its files in octal digits, by path. */
+  /**
+   * The permissions of the directory and of its files, in octal digits. A key is the path in the
+   * directory; the key of the directory itself is empty.
+   */
   function permissions(): Record<string, string> {
     const paths = [dir, ...readdirSync(dir).map((name) => join(dir, name))]
     return Object.fromEntries(
@@ -76,7 +79,7 @@ describe('journal: its files', () => {
     expect(permissions()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
   })
 
-  it('are accessible only to their owner, although the empty directory was accessible to others', async () => {
+  it('are accessible only to their owner, even if `dir` existed and was accessible to others', async () => {
     mkdirSync(dir, { recursive: true })
     chmodSync(dir, 0o755)
     await useJournal()
@@ -86,6 +89,7 @@ describe('journal: its files', () => {
   it('are refused if one file is a link', async () => {
     const victim = join(folder, 'victim')
     writeFileSync(victim, 'mine')
+    // Only some platforms need the lock file `owner`.
     for (const name of ['data.mdb', 'lock.mdb', 'owner']) {
       mkdirSync(dir, { recursive: true })
       symlinkSync(victim, join(dir, name))

@@ -1,10 +1,10 @@
 /**
- * Tests the figures of a replicated log (a command log that several brokers share) for operators.
- * One figure is the age of the oldest entry that this broker has sent and not yet read back. Other
- * figures count takeovers of the sessions of dead brokers, resignations (ends of the own
- * membership) and failed snapshots. The status also has a problem in words, for example that the
- * log is slow. The dead time is the silence after which the other brokers declare a broker dead,
- * here 6 s.
+ * Tests the figures that a replicated log (a command log that several brokers share) has for
+ * operators. One figure is the age of the oldest entry that this broker has sent and that has not
+ * returned from the log. Other figures count takeovers of the sessions of dead brokers,
+ * resignations (a broker ends its own membership) and failed snapshots. The status also describes a
+ * problem in words, for example that the log is slow. The dead time is the silence after which the
+ * other brokers declare a broker dead, here 6 s.
  */
 
 import type { BrokerGauges } from '@holdfast/server'
@@ -36,7 +36,7 @@ describe('replicated log: figures for operators', () => {
     expect(a.log.status.lagMs).to.be.at.most(50)
   })
 
-  it('count takeovers and resignations once, at the broker that took over or resigned', async () => {
+  it('count a takeover at one broker, and a resignation at the broker that resigned', async () => {
     const cluster = new Cluster()
     const [a, b, c] = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
     c.source.cut()
@@ -52,7 +52,8 @@ describe('replicated log: figures for operators', () => {
   it('count failed snapshots, and are exported as metrics', async () => {
     const cluster = new Cluster()
     const a = await cluster.startLog({ snapshotEntries: 10, name: 'first' })
-    // Each snapshot opens a new engine, which fails from now on. The log keeps its own engine.
+    // Each snapshot opens a new engine (an access to the store), which fails from now on. The log
+    // keeps its own engine.
     const create = a.source.create.bind(a.source)
     a.source.create = () => Object.assign(create(), { open: () => Promise.reject(new Error('no')) })
     for (let i = 0; i < 25; i++) {
@@ -91,7 +92,7 @@ describe('replicated log: figures for operators', () => {
   it('name a slow log as the problem, while entries take longer than a sixth of the dead time', async () => {
     const cluster = new Cluster()
     const a = await cluster.startLog()
-    // Each entry takes 700 ms to the log and 700 ms back, more than a sixth of 6 s.
+    // Each entry takes 700 ms to the log and 700 ms back, together more than a sixth of 6 s.
     a.source.faults.delayMs = 700
     await cluster.passTime(10_000)
     expect(a.eventNames).to.deep.equal(['serve'])

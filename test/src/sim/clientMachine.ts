@@ -40,7 +40,7 @@ export interface ClientMachineDeps {
   readonly oracles: Oracles
   /** The URLs of the brokers, in the order in which the client tries them. */
   readonly urls: readonly string[]
-  /** Whether faults spare this client and its broker. */
+  /** Whether faults spare this client and the only broker that this client knows. */
   readonly isSpared: boolean
 }
 
@@ -85,7 +85,7 @@ export class ClientMachine {
     // The letter tells the processes of the machine apart in the trace of the run.
     const name = `${this.name}${'abcdefgh'[this.#starts % 8]}`
     const random = new Random(`${seed}/${this.name} ${this.#starts++}`)
-    // The plan gives the rate of the client relative to the clock of the broker.
+    // `client.rate` is relative to the clock of the broker.
     const clock = new SimClock(world, random, plan.brokerRate * client.rate, worldStart + world.now)
     const process = new SimProcess(name, world, random, clock)
     const check = () => oracles.holderOracle.checkProcess(process)

@@ -1,11 +1,11 @@
 /**
  * An oracle (a check of a simulated run) of how long sessions and locks last at one process of a
  * broker. A session ends when the broker has received nothing for the lease of the session, or when
- * its connection has been down for its grace. A lock ends when its ttl is over after its grant or
- * last refresh. The oracle compares each end that the broker proposes with the network traffic and
- * the time that the process ran. A pause of the broker ends no session. A session whose connection
- * the broker closed keeps its whole lease. A broker that takes over sessions starts every deadline
- * anew.
+ * its connection has been down for its grace. A lock ends when its ttl, which starts at the grant
+ * and at each refresh, is over. The oracle compares each end that the broker proposes with the
+ * network traffic and the time that the process ran. A pause of the broker ends no session. A
+ * session whose connection the broker closed keeps its whole lease. A broker that takes over
+ * sessions starts every deadline anew.
  */
 import {
   type Command,
@@ -38,7 +38,7 @@ interface SessionRecord {
    */
   lastReceived: ProcessTime | undefined
   /** Whether the broker has proposed the end of the session. */
-  isOver: boolean
+  isEndProposed: boolean
 }
 
 /** The state of the broker that the oracle reads. */
@@ -80,7 +80,7 @@ export class SessionOracle {
   /** The broker tells a client the session of its connection. */
   welcomed(connection: Connection, id: string, secret: string | undefined): void {
     const session = this.#broker.table?.sessions.get(id)
-    // The broker may send a welcome on a connection that was replaced in the same turn.
+    // The welcome of a connection that was replaced in the same turn has an older secret.
     const newest = session?.nextSecret ?? session?.secret
     if (session === undefined || (secret !== undefined && newest !== `hash of ${secret}`)) return
     connection.session = id
@@ -95,8 +95,8 @@ export class SessionOracle {
   closedAtBroker(connection: Connection): void {
     const record = this.#records.get(connection.session ?? '')
     if (record?.connection !== connection) return
-    // The connection may have dropped before a stop of the process. So the stops since the last
-    // frame make the time of the drop uncertain.
+    // The connection may have dropped before a stop of the process. So each stop since the last
+    // frame counts as a stop after the drop, and widens the bounds of the measurement.
     if (connection.wasClosedByBroker) record.wasClosedByBroker = true
     else record.droppedAt = { ...this.#stopwatch.now(), stops: record.lastReceived?.stops ?? 0 }
   }
@@ -123,7 +123,7 @@ export class SessionOracle {
   /**
    * Checks the effects of a command.
    *
-   * @param isLeaving The broker drains and has told its clients.
+   * @param isLeaving Whether the broker drains and has told its clients to leave.
    */
   check(command: Command, effects: readonly Effect[], isLeaving: boolean): void {
     if (command.type === 'suspend') this.#suspended(command.session, command.keep)
@@ -143,7 +143,7 @@ export class SessionOracle {
         case 'released':
           // Of a set, only the first lock has a ttl.
           if (!effect.lock.isPrimary) break
-          if (effect.reason === 'expired') this.#checkExpired(effect.lock)
+          if (effect.reason === 'expired') this.#checkAppliedExpiry(effect.lock)
           this.#ttlStarts.delete(effect.lock.fence)
           this.#expiring.delete(effect.lock.fence)
           break
@@ -175,7 +175,7 @@ export class SessionOracle {
   }
 
   /** A proposed expiry is void if the ttl began anew after the proposal. */
-  #checkExpired({ fence, session }: Lock): void {
+  #checkAppliedExpiry({ fence, session }: Lock): void {
     if (!this.#isOwned(session) || this.#expiring.has(fence)) return
     this.#report.violated(
       'a lock does not expire before its ttl',
@@ -184,13 +184,13 @@ export class SessionOracle {
   }
 
   #startRecord(id: string): void {
-    const newRecord = {
+    this.#records.set(id, {
       connection: undefined,
       droppedAt: undefined,
       wasClosedByBroker: false,
-      isOver: false,
-    }
-    this.#records.set(id, { ...newRecord, lastReceived: undefined })
+      lastReceived: undefined,
+      isEndProposed: false,
+    })
   }
 
   /** No broker kept the deadlines of this session, so its lease begins anew. */
@@ -215,6 +215,7 @@ export class SessionOracle {
       )
   }
 
+  /** @param keep Whether the session keeps its lease, because the broker closed the connection. */
   #checkSuspension(session: Session, keep: boolean): void {
     if (session.grace > 0 || keep) return
     this.#report.violated('a drop ends a session without a grace', session.id)
@@ -243,13 +244,13 @@ export class SessionOracle {
     if (command.type === 'end' && command.reason === 'expired') {
       const session = table.sessions.get(command.session)
       if (session?.attachEpoch !== command.attachEpoch) return
-      this.#recordOf(session.id).isOver = true
-      if (this.#checkOwner(session)) this.#checkSilence(session, isLeaving)
+      this.#recordOf(session.id).isEndProposed = true
+      if (this.#checkOwner(session)) this.#checkProposedEnd(session, isLeaving)
     } else if (command.type === 'expire') {
       const lock = table.sessions.get(command.session)?.held.get(command.fence)
       if (lock?.generation !== command.generation) return
       this.#expiring.add(lock.fence)
-      if (this.#checkOwner(lock.session)) this.#checkExpiry(lock)
+      if (this.#checkOwner(lock.session)) this.#checkProposedExpiry(lock)
     }
   }
 
@@ -261,9 +262,9 @@ export class SessionOracle {
     return false
   }
 
-  #checkSilence(session: Session, isLeaving: boolean): void {
+  #checkProposedEnd(session: Session, isLeaving: boolean): void {
     const { lastReceived, droppedAt, wasClosedByBroker } = this.#recordOf(session.id)
-    if (this.#hasUnread(session, '')) {
+    if (this.#hasUnread(session)) {
       this.#report.violated(
         'the broker handles input before deadlines',
         `${session.id} sent a frame`,
@@ -276,13 +277,14 @@ export class SessionOracle {
     const disconnectedForMs = droppedAt && this.#stopwatch.since(droppedAt).max
     if (disconnectedForMs === undefined || disconnectedForMs < session.grace) {
       const detail =
-        `${session.id} after ${silentForMs} of ${session.lease} ms, cut: ${wasClosedByBroker}, ` +
+        `${session.id} after ${silentForMs} of ${session.lease} ms, ` +
+        `closed by the broker: ${wasClosedByBroker}, ` +
         `dropped: ${disconnectedForMs} of ${session.grace} ms`
       this.#report.violated('a session does not end before its lease or grace', detail)
     }
   }
 
-  #checkExpiry({ fence, ttl, session }: Lock): void {
+  #checkProposedExpiry({ fence, ttl, session }: Lock): void {
     if (this.#hasUnread(session, `"fence":${fence}`)) {
       this.#report.violated(
         'the broker handles input before deadlines',
@@ -304,7 +306,7 @@ export class SessionOracle {
     const { table } = this.#broker
     for (const session of table?.sessions.values() ?? []) {
       const record = this.#records.get(session.id)
-      if (record === undefined || record.isOver || !this.#isOwned(session)) continue
+      if (record === undefined || record.isEndProposed || !this.#isOwned(session)) continue
       const silentForMs = record.lastReceived && this.#stopwatch.since(record.lastReceived).min
       if (silentForMs !== undefined && silentForMs > session.lease + latenessMs) {
         this.#report.violated(
@@ -317,15 +319,15 @@ export class SessionOracle {
         if (disconnectedForMs > session.grace + latenessMs) {
           this.#report.violated(
             'a disconnected session ends after its grace',
-            `${session.id} away for ${disconnectedForMs} ms`,
+            `${session.id} disconnected for ${disconnectedForMs} ms`,
           )
         }
       }
-      for (const lock of session.held.values()) this.#checkTtl(lock)
+      for (const lock of session.held.values()) this.#checkLockOverdue(lock)
     }
   }
 
-  #checkTtl({ ttl, fence }: Lock): void {
+  #checkLockOverdue({ ttl, fence }: Lock): void {
     const began = this.#ttlStarts.get(fence)
     if (ttl === undefined || began === undefined || this.#expiring.has(fence)) return
     const held = this.#stopwatch.since(began).min
@@ -345,11 +347,11 @@ export class SessionOracle {
   }
 
   /**
-   * Whether a frame with this text had arrived from the session before this turn. Frames on a
-   * connection that the broker has closed do not count, because the broker may have paused that
-   * connection long ago.
+   * Whether an unread frame with this text, by default any frame, had arrived from the session
+   * before this turn. Frames on a connection that the broker has closed do not count, because the
+   * broker may have paused that connection long ago.
    */
-  #hasUnread({ id }: Session, text: string): boolean {
+  #hasUnread({ id }: Session, text = ''): boolean {
     const { turnBegan } = this.#broker.process
     const { unread = [], wasClosedByBroker } = this.#records.get(id)?.connection ?? {}
     if (wasClosedByBroker === true) return false

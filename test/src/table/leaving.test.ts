@@ -1,9 +1,9 @@
 /**
- * The ends of waiting requests and locks, except by unlock: cancel, timeout, expiry of the ttl (how
- * long a lock lasts), steal, end of session. Each of these commands may arrive too late. A
+ * The commands other than unlock that end waiting requests and locks: cancel, timeout, expiry of
+ * the ttl (how long a lock lasts), steal, end of session. Each command may arrive too late. A
  * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
  * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
- * grant. `g1` is the generation of a lock, which a refresh raises by 1.
+ * grant. `g1` is the generation of a lock, which a refresh raises by 1. `by a f1` names the holder.
  */
 import { expect } from 'chai'
 import { expectNoEffect, TableDriver } from './tableDriver.js'
@@ -82,7 +82,7 @@ describe('table: expiry and refresh', () => {
     expect(lock.ttl).to.equal(2_000)
   })
 
-  it('a refresh with a fence that its session does not hold fails with LOCK_NOT_HELD', () => {
+  it('a session cannot refresh a lock that the session does not hold: LOCK_NOT_HELD', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { ttl: 100 })
     expect(driver.refresh('b', 1)).to.deep.equal(['answer b#1 LOCK_NOT_HELD'])
@@ -199,7 +199,7 @@ describe('table: the end of a session', () => {
     ])
   })
 
-  it('comes only by a command with the attach epoch (the number) of the current connection, and only once', () => {
+  it('needs the attach epoch, which is the number of the current connection, and happens once', () => {
     const driver = TableDriver.withSessions('a')
     driver.lock('a', 'k')
     expectNoEffect(driver, () => driver.end('a', { attachEpoch: 2 }))
