@@ -33,8 +33,8 @@ const maxRetryStrategyBytes = 4_500
 /**
  * The script of a page that imports the client from this specifier. Its function `use` closes the
  * session in the callback of a lock, so that the request ends with the error of the session. If the
- * request does not reject, `use` returns what the callback saw, so that the failed test shows this
- * text.
+ * request does not reject, `use` returns what the callback saw, and the failed test shows this
+ * value.
  */
 function program(specifier: string): string {
   return `
@@ -150,12 +150,12 @@ describe('the client bundle', () => {
   })
 
   it('shrinks to the used exports when a bundler bundles the package', async () => {
-    const errors = await bundled(`export { HoldfastError } from '@holdfast/client'`)
-    expect(errors).to.include('LOCK_HELD').and.not.include('WebSocket')
-    const retryStrategy = await bundled(`export { fixedInterval } from '@holdfast/client'`)
+    const errorBundle = await bundled(`export { HoldfastError } from '@holdfast/client'`)
+    expect(errorBundle).to.include('LOCK_HELD').and.not.include('WebSocket')
+    const retryStrategyBundle = await bundled(`export { fixedInterval } from '@holdfast/client'`)
     // Only the code for connections has the name of the subprotocol.
-    expect(retryStrategy).not.to.include('holdfast.v1')
-    expect(retryStrategy.length).to.be.below(maxRetryStrategyBytes)
+    expect(retryStrategyBundle).not.to.include('holdfast.v1')
+    expect(retryStrategyBundle.length).to.be.below(maxRetryStrategyBytes)
   })
 })
 
@@ -220,8 +220,8 @@ describe('the client in a browser', function () {
     tab = await browser.open(`${site.origin}/page.html`)
     await tab.evaluate(`new Promise((resolve) => {
       globalThis.worker = new Worker('/worker.js', { type: 'module' })
-      worker.onmessage = resolve
-    }).then(() => {})`)
+      worker.onmessage = () => resolve()
+    })`)
     expect((await testSession.query({ key: 'worker' })).heldCount).to.equal(1)
     const waiting = testSession.lock('worker')
     await tab.evaluate('worker.terminate()')
@@ -253,7 +253,7 @@ describe('the client in a browser', function () {
   })
 })
 
-/** Builds a project that uses the client with Vite in this folder; returns the built script. */
+/** In this folder, Vite builds a project that uses the client. Returns the built script. */
 async function viteBuild(folder: string): Promise<string> {
   await writeFile(join(folder, 'package.json'), '{ "private": true, "type": "module" }\n')
   const quiet = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error']

@@ -85,6 +85,7 @@ describe('a tab', function () {
   })
 
   it('frees its locks when it crashes, because its connection drops', async () => {
+    // The session has no grace, so it ends when its connection drops.
     await tab.call(life, 'hold', site.url, 'crash', { lease: 300_000 })
     await freedBy('crash', async () => void tab.send('Page.crash').catch(() => {}))
   })
@@ -110,7 +111,7 @@ describe('a tab', function () {
   it('keeps its locks while it is hidden and its timers are throttled', async () => {
     await tab.call(life, 'hold', site.url, 'hidden', {}, shortTtl)
     const other = await browser.open(`${site.origin}/other.html`)
-    // The broker sends three pings in more than one lease, and ten pings in more than three leases.
+    // Three pings take more than one lease, and ten pings take more than three leases.
     expect(await tab.call(life, 'heldAfterPings', count(3, 10))).to.equal(true)
     expect(await eventNames()).to.deep.equal(['locked', 'visibilitychange'])
     await other.close()

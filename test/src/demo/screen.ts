@@ -3,7 +3,10 @@
  */
 import colors from 'picocolors'
 
-/** What a worker does or what happens to it, as the second column shows it. */
+/**
+ * What a worker does or what happens to it. A worker `takes` a lock that is granted immediately,
+ * and `gets` a lock for which it `waits`.
+ */
 export type Action = 'asks' | 'takes' | 'waits' | 'gets' | 'unlocks' | 'is killed' | 'loses'
 
 /** The widths of the columns, in characters. */

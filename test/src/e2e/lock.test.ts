@@ -99,7 +99,7 @@ describe('e2e: session.lock', () => {
     expect(holders).to.have.length(1)
   })
 
-  it('times out in the middle of the queue, and the waiters behind the request move up', async () => {
+  it('leaves the queue when it times out, and the waiters behind the request move up', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     const first = await ann!.lock('k')

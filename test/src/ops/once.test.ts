@@ -54,7 +54,7 @@ describe('holdfast once', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('refuses to share output that is too large for a value, but prints it', async () => {
+  it('prints output that is too large to share, and fails', async () => {
     const { url } = await stage.broker()
     // The output is 30,000 lines of two bytes.
     const { code, out, err } = await run(url, ['k', '-c', 'yes | head -n 30000'])
@@ -81,7 +81,7 @@ describe('holdfast once', () => {
     })
   })
 
-  it('exits 76 at the maxHold of the broker, and does not suggest --max-hold, which it lacks', async () => {
+  it('exits 76 when the broker ends the lock, and does not suggest --max-hold, which is no option of once', async () => {
     const { url } = await stage.broker({ limits: { maxHoldMs: 300 } })
     expect(await run(url, ['k', '--', 'sleep', '60'])).to.deep.include({
       code: 76,

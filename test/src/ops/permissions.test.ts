@@ -11,8 +11,8 @@ import { RefusalRecorder } from './refusalRecorder.js'
 
 /**
  * For each operation, a request that needs the permission for this operation. No request needs the
- * permission for `inspect`: without this permission, the answer to a query for a session only has
- * fewer fields (see `server/sessionQueries.test.ts`).
+ * permission for `inspect`. The broker answers a query for a session also without this permission,
+ * but with fewer fields (see `server/sessionQueries.test.ts`).
  */
 const requests: Record<Exclude<Operation, 'inspect'>, object> = {
   lock: { type: 'lock', key: 'k' },
@@ -39,6 +39,7 @@ describe('permissions', () => {
       const client = await join(harness, 'ann')
       client.say({ ...request, id: 1 })
       expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
+      // A request for `stats` has no key.
       expect(calls).to.deep.equal([['ann', operation, operation === 'stats' ? '' : 'k']])
       expect(refusals.all[0]).to.include({ cause: 'forbidden', principal: 'ann' })
       expect(harness.broker.stats().totalLocks).to.equal(0)
@@ -54,7 +55,7 @@ describe('permissions', () => {
     })
   }
 
-  const requestsOfKinds: Readonly<Record<string, object>> = {
+  const lockRequests: Readonly<Record<string, object>> = {
     permits: { type: 'lock', key: 'k', capacity: 2 },
     'a lock of a scope': { type: 'lock', key: 'k', scope: 1 },
     'a campaign': { type: 'campaign', key: 'k' },
@@ -62,8 +63,8 @@ describe('permissions', () => {
     'a barrier': { type: 'barrier', key: 'k', parties: 2 },
     'a set': { type: 'lockAll', items: [{ key: 'a' }, { key: 'k', capacity: 2 }] },
   }
-  for (const [name, request] of Object.entries(requestsOfKinds)) {
-    it(`require lock on each key of ${name}`, async () => {
+  for (const [name, request] of Object.entries(lockRequests)) {
+    it(`must allow the operation lock on each key of ${name}`, async () => {
       const operations: Operation[] = []
       const harness = harnessWith({
         authorize: (_, operation, key) => {
@@ -107,8 +108,11 @@ describe('permissions', () => {
   })
 
   it('allow nothing if authorize returns a promise', async () => {
-    const promises = (async () => true) as unknown as () => boolean
-    for (const harness of [harnessWith({ authorize: promises }), harnessWith({}, promises)]) {
+    const returnsPromise = (async () => true) as unknown as () => boolean
+    for (const harness of [
+      harnessWith({ authorize: returnsPromise }),
+      harnessWith({}, returnsPromise),
+    ]) {
       const client = await join(harness, 'ann')
       client.lock('k')
       expect(answersOf(client.heard())).to.deep.equal(['failed FORBIDDEN'])
@@ -158,7 +162,7 @@ describe('permissions', () => {
     expect(answersOf(client.heard())).to.deep.equal(['granted', 'failed FORBIDDEN'])
   })
 
-  it('come from the new token at a resume, and only the same principal can resume', async () => {
+  it('also apply after a resume, which only a client of the same principal can do', async () => {
     const harness = harnessWith({}, (_, key) => key === 'k')
     const ann = await join(harness, 'ann', { grace: 5_000 })
     ann.socket.drop()
@@ -207,7 +211,7 @@ describe('the permission to see a lock', () => {
     expect(events.map(({ event }) => event.key)).to.deep.equal(['mine:2'])
   })
 
-  it('comes from the renewed token in a watch', async () => {
+  it('changes during a watch when the client renews its token', async () => {
     const harness = new BrokerHarness({
       authenticate: ({ token }) =>
         token === undefined ? undefined : { principal: 'ann', may: () => token === 'wide' },
@@ -232,7 +236,8 @@ describe('permission rules', () => {
     { keys: ['jobs:*'], allow: ['lock', 'revoke', 'inspect'] },
   ] satisfies PermissionRule[])
 
-  // A rule that allows `lock` also allows `share`. `stats` and `inspect` belong to no key.
+  // A rule without `allow` allows neither `steal` nor `revoke`. A rule that allows `lock` also
+  // allows `share`. `stats` and `inspect` belong to no key.
   const allowed: [Operation, string][] = [
     ['lock', 'orders:'],
     ['watch', 'orders:42'],

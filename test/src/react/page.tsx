@@ -8,8 +8,8 @@ import { App, HoldersView, LeaderView, LockView, SessionView, SuspendedView } fr
 
 const roots = new Map<string, Root>()
 const sockets: WebSocket[] = []
-/** Resolves `shown`. Set when the script creates that promise. */
-let show = () => {}
+/** Resolves `suspensionEnded`. */
+let endSuspension = () => {}
 
 /** Remembers each socket, so that a test can drop the connection. */
 class RecordedWebSocket extends WebSocket {
@@ -35,12 +35,12 @@ const views: Record<string, (...args: string[]) => ReactElement> = {
     </>
   ),
   leader: (name) => <LeaderView name={name!} />,
-  suspended: (key) => <SuspendedView lockKey={key!} until={shown} />,
+  suspended: (key) => <SuspendedView lockKey={key!} until={suspensionEnded} />,
 }
 
 /** Resolves when a test calls `show`. Until then the view `suspended` shows a fallback. */
-const shown = new Promise<void>((resolve) => {
-  show = resolve
+const suspensionEnded = new Promise<void>((resolve) => {
+  endSuspension = resolve
 })
 const url = new URL(location.href).searchParams.get('url') ?? ''
 const options = { name: 'page', WebSocket: RecordedWebSocket }
@@ -89,8 +89,8 @@ const shownText = (): string => document.querySelector('output')?.textContent ??
 Object.assign(globalThis, {
   mount,
   /**
-   * Mounts the view with one key after the other, with a pause of this kind between two keys. A key
-   * that is empty mounts nothing.
+   * Mounts the view with one key after the other, with a pause of this kind between two keys. An
+   * empty key mounts the view `nothing`.
    */
   mountInTurn: async (id: string, view: string, pause: string, ...keys: string[]) => {
     for (const key of keys) {
@@ -99,7 +99,7 @@ Object.assign(globalThis, {
       await pauses[pause]!()
     }
   },
-  /** Mounts a component and its provider, and unmounts both after each pause. */
+  /** For each pause: mounts a component and its provider, pauses, and unmounts both. */
   flashInTurn: async (id: string, view: string, key: string, ...pauseNames: string[]) => {
     for (const pause of pauseNames) {
       mount(id, view, key)
@@ -133,7 +133,7 @@ Object.assign(globalThis, {
       resolveIfShown()
     }),
   /** Lets the view `suspended` show its component. */
-  show: () => show(),
+  show: () => endSuspension(),
   unmount: (id: string) => {
     roots.get(id)?.unmount()
     roots.delete(id)

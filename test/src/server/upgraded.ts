@@ -26,7 +26,7 @@ export function dropConnections(): void {
  * @param onWrite Called for each write to the socket. The write ends when `onWrite` calls `done`.
  */
 export function upgrade(
-  sockets: WebSocketServer,
+  server: WebSocketServer,
   onWrite: (chunk: Buffer, done: () => void) => void = (_chunk, done) => done(),
 ): Upgraded {
   const duplex = new Duplex({
@@ -41,7 +41,7 @@ export function upgrade(
   }
   const request = { method: 'GET', url: '/', headers } as unknown as IncomingMessage
   let accepted: WebSocket | undefined
-  sockets.handleUpgrade(request, duplex, Buffer.alloc(0), (websocket) => {
+  server.handleUpgrade(request, duplex, Buffer.alloc(0), (websocket) => {
     accepted = websocket
   })
   return { raw: duplex, websocket: accepted! }

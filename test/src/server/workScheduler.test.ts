@@ -64,7 +64,7 @@ describe('the work scheduler', () => {
     expect(order).to.deep.equal(['slow', 'next', 'last'])
   })
 
-  it('subtracts the units that paused work used beyond its turn from the next turns', () => {
+  it('gives the next turns fewer units if paused work used more units than its turn had', () => {
     // Paused work gets half of the units that remain after other work. Here no other work runs.
     const unitsOfPausedWork = (turnBudget.ms * unitsPerMs) / 2
     const order: string[] = []

@@ -18,7 +18,7 @@ const clientProgram = fileURLToPath(new URL('./client.js', import.meta.url))
 const measureModule = new URL('./measure.js', import.meta.url).href
 
 /** How many of the last lines of standard error an error message shows. */
-const shownErrorLines = 20
+const maxErrorLines = 20
 
 /** A process that the soak program measures. */
 export class MeasuredProcess {
@@ -46,7 +46,7 @@ export class MeasuredProcess {
     })
     createInterface(this.#child.stderr!).on('line', (line) => {
       this.#errorLines.push(line)
-      if (this.#errorLines.length > shownErrorLines) this.#errorLines.shift()
+      if (this.#errorLines.length > maxErrorLines) this.#errorLines.shift()
     })
     this.#child.on('message', (message: Measured | ActionCounts) => {
       if (message.kind === 'actions') this.#onActions(message.counts)
@@ -58,7 +58,7 @@ export class MeasuredProcess {
         reject(new Error(`${name} ended with ${code ?? signal}\n${lines}`))
       })
     })
-    // A process that is killed at the end of a run rejects `failed` when no code awaits it.
+    // At the end of a run, a killed process rejects `failed`, and no code awaits this promise.
     this.failed.catch(() => {})
   }
 
@@ -118,7 +118,10 @@ export class MeasuredProcess {
     return sample
   }
 
-  /** Asks a resident client to end, and resolves when its process has ended without an error. */
+  /**
+   * Asks a resident (a client that runs until this call) to end. Resolves when the process has
+   * ended without an error.
+   */
   async stop(): Promise<void> {
     const exited = this.exited()
     this.#isEnding = true

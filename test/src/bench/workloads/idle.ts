@@ -20,8 +20,8 @@ import { RawSession } from '../load/rawSession.js'
 /** The sessions and the lease for which the figure is computed. */
 const target = { sessions: 18_000, leaseMs: 15_000 }
 /** The number of sessions of a run at full size. */
-const fullSize = 3_000
-/** The smallest number of sessions, at the shortest pace. */
+const fullSizeSessions = 3_000
+/** The smallest number of sessions of a run. */
 const minSessions = 10
 /** The number of sessions that are opened at the same time. */
 const openedAtOnce = 25
@@ -60,7 +60,7 @@ const systems: readonly (readonly [string, OpenSession])[] = [
 ]
 
 function jobs({ sizeDivisor }: { readonly sizeDivisor: number }): readonly Job[] {
-  const sessions = Math.max(minSessions, Math.round(fullSize / sizeDivisor))
+  const sessions = Math.max(minSessions, Math.round(fullSizeSessions / sizeDivisor))
   return [
     makeJob('idle', 'sessions that hold nothing', 'split', { sessions, locks: 0 }),
     makeJob('idle', 'sessions that hold a lock each', 'split', { sessions, locks: 1 }),
@@ -93,7 +93,8 @@ async function measure(context: LoadContext, open: OpenSession): Promise<Row['fi
     await sleep((leaseMs / 2) * (openedAtOnce / sessions))
   }
   const isSmoke = pace.name === 'smoke'
-  // At least one lease, and about as long as three slices of another workload in each round.
+  // At least three slices for each round; a slice is one measurement of another workload. Except in
+  // tests (smoke), also at least one lease.
   const measuredMs = Math.max(isSmoke ? 0 : leaseMs, 3 * pace.rounds * pace.sliceMs)
   if (!isSmoke) await sleep(warmUpLeases * leaseMs)
   const cpuUsBefore = (await usageOf(server.pid)).cpuUs

@@ -1,7 +1,7 @@
 /**
  * Tests of upgrades, downgrades and scopes over a socket. By an upgrade, a shared lock becomes
  * exclusive when its key has no other lock. By a downgrade, an exclusive lock becomes shared
- * immediately. The broker refuses a request of a scope that would complete a deadlock.
+ * immediately. If the request of a scope would complete a deadlock, the broker refuses the request.
  *
  * Messages name a lock by its first fence, the number of its first grant, also after an upgrade. A
  * scope is one logical task of a session. A peer is a client without the client library.
@@ -24,9 +24,10 @@ export function modeChanges(stage: Stage): void {
     )
     const upgrade = first!.request({ type: 'upgrade', fence })
     expect(await first!.unreadMessages()).to.deep.equal([])
-    // While an upgrade waits, the broker grants no shared request for the key either.
+    // While an upgrade waits, the broker does not grant even shared requests for the key.
     const waiting = third!.request({ type: 'lock', key, mode: 'shared', timeout: 60_000 })
     expect(await third!.unreadMessages()).to.deep.equal([])
+    // Two upgrades would wait for each other.
     const refused = second!.request({ type: 'upgrade', fence: fenceOfSecond })
     expect(await second!.answer('failed', refused)).to.include({ code: 'DEADLOCK' })
     second!.request({ type: 'unlock', fence: fenceOfSecond })
@@ -50,7 +51,7 @@ export function modeChanges(stage: Stage): void {
 
 /** Defines the tests of scopes. */
 export function scopes(stage: Stage): void {
-  it('fails the waiting request of an ended scope before it answers endScope: ABORTED', async () => {
+  it('fails the waiting request of an ended scope with ABORTED, and then answers endScope', async () => {
     const [holder, peer] = await stage.openSeveral(2)
     const key = stage.key()
     await holder!.acquire(key)
