@@ -1,6 +1,7 @@
 /**
- * Starts a broker: the real command in its own process, if possible on its own machine (a network
- * namespace). When the process of the test ends, the operating system kills the broker too.
+ * Starts a broker: the real command in its own process and place. A place is a network namespace
+ * that stands for a machine, or this machine itself. When the process of the test ends, the
+ * operating system kills the broker too.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -28,7 +29,7 @@ export class BrokerProcess {
 
   /** Starts the broker; resolves when it serves. A restarted broker uses its former port. */
   async start(): Promise<void> {
-    const { host, command } = this.#place
+    const { host, command: commandPrefix } = this.#place
     const serveCommand = [
       process.execPath,
       commandFile,
@@ -40,7 +41,7 @@ export class BrokerProcess {
     ]
     // By `setpriv`, the operating system kills the broker when the process of the test ends.
     const commandLine = [
-      ...command,
+      ...commandPrefix,
       'setpriv',
       '--pdeathsig',
       'KILL',

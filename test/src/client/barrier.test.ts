@@ -65,7 +65,8 @@ describe('session.barrier', () => {
     const second = scene.session.barrier('l', { parties: 2, timeout: 60_000 })
     await turn()
     scene.socket.newMessages()
-    const sent = await resume(scene, snapshot([], [1]))
+    const waitingIds = [1]
+    const sent = await resume(scene, snapshot([], waitingIds))
     // The resume has taken 50 ms of the timeout.
     expect(sent).to.deep.include({
       type: 'barrier',

@@ -1,8 +1,8 @@
 /**
- * Several schedulers elect a leader, which can hand over its work: one scheduler leads, and the
- * others know the address of the leader. A scheduler that is stopped (Ctrl-C, SIGTERM) finishes its
- * round and resigns, so the next candidate leads immediately. If the leader dies, the next
- * candidate leads when the session of the dead leader has ended at the broker.
+ * Several schedulers elect a leader: one scheduler leads, and the others know the address of the
+ * leader. A scheduler that is stopped (Ctrl-C, SIGTERM) finishes its round and resigns, so the next
+ * candidate leads immediately. If the leader dies, the next candidate leads when the session of the
+ * dead leader has ended at the broker.
  *
  * Usage: node test/dist/examples/scheduler.js [ADDRESS]
  */

@@ -2,7 +2,8 @@
  * Tests the snapshots of brokers that share a command log in PostgreSQL. The command log is the
  * record of all changes of the lock table. A snapshot has the table as it was after one entry of
  * the log. A thread makes the snapshots while the broker serves its clients. A new broker loads the
- * newest snapshot. Older snapshots are removed, and the entries before them too.
+ * newest snapshot. The log keeps the newest two snapshots, and the entries after the older of these
+ * two. A cell is a broker or cluster that serves a part of the keys; `1/1` is the only cell.
  */
 import { postgresLog } from '@holdfast/server'
 import { expect } from 'chai'
@@ -15,17 +16,14 @@ describe('log: snapshots in PostgreSQL', function () {
   const stage = Stage.forEachTest()
 
   /** Starts a broker with a log in PostgreSQL. */
-  async function startBroker({
-    snapshotEntries = 20,
-    cell = undefined as string | undefined,
-  } = {}) {
-    const log = postgresLog({ url: postgres.url, deadMs: 1_500, snapshotEntries })
-    return { log, ...(await stage.broker({ log, cell })) }
+  async function startBroker() {
+    const log = postgresLog({ url: postgres.url, deadMs: 1_500, snapshotEntries: 20 })
+    return { log, ...(await stage.broker({ log, cell: '1/1' })) }
   }
 
   it('are made in a thread, and a new broker begins with the newest snapshot', async () => {
     // The thread must open the log as the broker does, with the cell of the broker.
-    const first = await startBroker({ cell: '1/1' })
+    const first = await startBroker()
     const session = await stage.session(first.url, { grace: 'lease' })
     const keptLock = await session.lock('kept', { metadata: { of: 'the first' } })
     const positions = new Set<number>()
@@ -47,7 +45,7 @@ describe('log: snapshots in PostgreSQL', function () {
     expect(row!['first_entry']).to.equal(row!['compacted'] + 1)
     expect(row!['compacted']).to.be.at.least([...positions][0]!)
 
-    const second = await startBroker({ cell: '1/1' })
+    const second = await startBroker()
     expect(second.log.membership!.status.snapshot?.position).to.be.at.least(Math.max(...positions))
     const other = await stage.session(second.url)
     const { held } = await other.query({ key: 'kept' })

@@ -28,10 +28,10 @@ export interface Module {
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 const products = ['shared', 'client', 'server']
 /**
- * The folders of the tests that the simulation needs: the simulation itself, the checks of tables,
- * and the hunt for mutants.
+ * The folders of `test` that a simulation needs: the simulation, the checks of tables, and the
+ * program that runs the simulation for a mutant.
  */
-const testFolders = ['sim', 'table', 'mutants']
+const simulationFolders = ['sim', 'table', 'mutants']
 
 /** Returns the modules of the product, without the bundles that are built from these modules. */
 export function readModules(): Module[] {
@@ -70,7 +70,7 @@ export function applyMutant(mutant: Mutant, modules: readonly Module[]): Module 
 
 /**
  * Copies the build, with a mutant in it, to a new folder. The copy has all tests if the mutant
- * names a test file; otherwise it has the tests that the simulation needs.
+ * names a test file; otherwise it has the modules that the simulation needs.
  *
  * @returns the folder
  */
@@ -78,8 +78,8 @@ export function copyBuildWith(mutant: Mutant): string {
   const { file, code } = applyMutant(mutant, readModules())
   const needsAllTests = mutant.tests !== undefined
   const copy = mkdtempSync(join(tmpdir(), 'holdfast-mutant-'))
-  const modules = join(copy, 'node_modules')
-  mkdirSync(join(modules, '@holdfast'), { recursive: true })
+  const nodeModules = join(copy, 'node_modules')
+  mkdirSync(join(nodeModules, '@holdfast'), { recursive: true })
   for (const name of [...products, 'test']) {
     const [source, target] = [join(root, name), join(copy, name)]
     cpSync(join(source, 'package.json'), join(target, 'package.json'))
@@ -87,12 +87,12 @@ export function copyBuildWith(mutant: Mutant): string {
       recursive: true,
       filter: (path) => isCopied(relative(join(source, 'dist'), path), name, needsAllTests),
     })
-    symlinkSync(target, join(modules, '@holdfast', name))
+    symlinkSync(target, join(nodeModules, '@holdfast', name))
   }
   // Links the packages of other projects. The packages of this project are copies, see above.
   for (const name of readdirSync(join(root, 'node_modules'))) {
     if (name.startsWith('.') || name === '@holdfast') continue
-    symlinkSync(join(root, 'node_modules', name), join(modules, name))
+    symlinkSync(join(root, 'node_modules', name), join(nodeModules, name))
   }
   writeFileSync(join(copy, file), code)
   return copy
@@ -149,5 +149,7 @@ function isUsed(property: string, modules: readonly Module[]): boolean {
 function isCopied(path: string, name: string, needsAllTests: boolean): boolean {
   if (/\.(map|d\.ts|tsbuildinfo)$/.test(path)) return false
   if (needsAllTests) return true
-  return name !== 'test' || path === '' || testFolders.some((folder) => path.startsWith(folder))
+  const isDistItself = path === ''
+  if (name !== 'test' || isDistItself) return true
+  return simulationFolders.some((folder) => path.startsWith(folder))
 }

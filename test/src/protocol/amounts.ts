@@ -2,14 +2,14 @@
  * Makes random frames with a hostile amount or order of messages: many cheap messages, expensive
  * messages, and repetitions, with some randomly changed messages among them. A fence is the number
  * of a grant, which identifies a lock. A scope is one logical task of a session; a request in a
- * scope is checked for deadlocks. A follower is a `once` request that waits while another client
- * runs.
+ * scope is checked for deadlocks. A follower is a `once` request that waits for the result of
+ * another client.
  */
 import type { Random } from '../support/counts.js'
 import { mutate, validMessage } from './hostileMessages.js'
 
 /** The greatest length of a frame, which is below the limit of 64 KiB. */
-const frameChars = 60_000
+const maxFrameChars = 60_000
 
 /** The keys and fences of the locks in the broker, which hostile messages use. */
 export interface HeldKeys {
@@ -21,7 +21,7 @@ export interface HeldKeys {
   readonly withMetadata: string
   /** A held key that very many requests wait for. */
   readonly withQueue: string
-  /** A key that very many waiting scopes share. */
+  /** A key that very many scopes hold in shared mode while they wait for other keys. */
   readonly withScopes: string
 }
 
@@ -36,7 +36,7 @@ function bigSet(random: Random, keys: readonly string[]): object[] {
 }
 
 /**
- * The makers of messages about the kinds of locks with expensive moments: upgrades and downgrades,
+ * The makers of messages of which a single message may cause much work: upgrades and downgrades,
  * scopes, calls of `once` with followers, elections and barriers. Remainders of the ids, such as
  * `id % 50`, let many messages use the same few keys and scopes.
  */
@@ -124,6 +124,7 @@ function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
     (id) => ({ type: 'pong', n: id }),
     (id) => ({ type: 'ack', ids: Array.from({ length: random.pick([0, 1, 1_024]) }, () => id) }),
     (id) => ({ type: 'auth', id, token: 't'.repeat(random.pick([1, 3_000])) }),
+    // An invalid key.
     (id) => ({ type: 'lock', id, key: 7 }),
   ]
 }
@@ -149,7 +150,7 @@ export function hostileBatch(
     let message = random.pick(chosen)(nextId())
     if (random.chance(0.002)) message = mutate(validMessage(random), random)
     chars += (JSON.stringify(message) ?? '').length + 1
-    if (chars > frameChars) break
+    if (chars > maxFrameChars) break
     messages.push(message)
   }
   return messages

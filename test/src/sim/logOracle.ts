@@ -1,10 +1,10 @@
 /**
- * An oracle (a check of a simulated run) of the command log that several brokers share (the ordered
- * commands of their lock tables). The oracle reads the log without the code of the product. The
- * oracle decides which entries are valid, which broker takes over which sessions, and how the lock
- * table looks after each entry. For each entry, every broker must apply the same commands and then
- * have the same table. No broker may be declared dead before its self-lease is over. The self-lease
- * is how long a broker, by its own clock, regards itself as a member.
+ * An oracle (a check of a simulated run) of a shared command log. The command log orders the
+ * commands for the lock tables of all brokers. The oracle reads the log without the code of the
+ * product. The oracle decides which entries are valid, which broker takes over which sessions, and
+ * how the lock table looks after each entry. For each entry, every broker must apply the same
+ * commands and then have the same table. No broker may be declared dead before its self-lease is
+ * over. The self-lease is how long a broker, by its own clock, regards itself as a member.
  */
 import { type Command, dump, type Effect, LockTable } from '@holdfast/server/core'
 import type { LogEntry } from '@holdfast/server/internal'
@@ -22,7 +22,7 @@ export interface LogOracleBroker {
   readonly table: Omit<LockTable, 'apply'> | undefined
 }
 
-/** The number of entries between two comparisons of whole tables, because a comparison is slow. */
+/** The number of entries from one comparison of whole tables to the next. Comparing is slow. */
 const compareEvery = 8
 
 interface ExpectedEntry {
@@ -156,7 +156,7 @@ export class LogOracle {
       if (n !== 1 || this.#members.has(broker) || this.#dead.has(broker)) return this.#ignore(entry)
       this.#members.set(broker, 1)
       this.#report.count('broker joined')
-      const restartCommands = this.#declareDead(replaces, broker, at)
+      const restartCommands = this.#removeMember(replaces, broker, at)
       // A broker that was replaced before it joined must not join later.
       if (replaces !== undefined && replaces !== broker) this.#dead.add(replaces)
       return restartCommands
@@ -166,11 +166,11 @@ export class LogOracle {
     if ('leave' in entry) {
       this.#report.count('broker left')
       const successor = this.members.find((other) => other !== broker)
-      return successor === undefined ? [] : this.#declareDead(broker, successor, at)
+      return successor === undefined ? [] : this.#removeMember(broker, successor, at)
     }
     const restartCommands: Command[] = []
-    // A death notice is void if the broker has written an entry after the entry `last`, the newest
-    // that the writer of the notice knew.
+    // The entry `last` is the newest entry of the dead broker that the writer of the notice knew. A
+    // later entry of the dead broker makes the notice void.
     for (const { broker: deadBroker, last } of entry.notices?.dead ?? []) {
       if (this.#members.get(deadBroker) !== last || deadBroker === broker) {
         this.#report.count('death notice void')
@@ -178,7 +178,7 @@ export class LogOracle {
       }
       this.#report.count('broker declared dead')
       this.#checkDeath(deadBroker)
-      restartCommands.push(...this.#declareDead(deadBroker, broker, at))
+      restartCommands.push(...this.#removeMember(deadBroker, broker, at))
     }
     return [...restartCommands, ...entry.commands]
   }
@@ -189,7 +189,7 @@ export class LogOracle {
     return []
   }
 
-  #declareDead(broker: string | undefined, newOwner: string, at: number): readonly Command[] {
+  #removeMember(broker: string | undefined, newOwner: string, at: number): readonly Command[] {
     if (broker === undefined || !this.#members.delete(broker)) return []
     this.#dead.add(broker)
     return [{ type: 'restart', formerOwner: broker, ownerBroker: newOwner, at }]

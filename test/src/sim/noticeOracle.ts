@@ -30,8 +30,8 @@ export class NoticeOracle {
   readonly #expectedQueued = new Map<string, Waiting>()
   /** Requests for which the broker must send `contended` to the holder, by the holder's fence. */
   readonly #expectedContended = new Map<number, Waiting>()
-  /** The `queued` notices that were sent, by `session#id`. */
-  readonly #sentQueued = new Set<string>()
+  /** The requests for which a broker has sent `queued`, as `session#id`. */
+  readonly #requestsWithQueued = new Set<string>()
   /** World time (time of the simulation) of the last `contended` for each lock, by its fence. */
   readonly #contendedAt = new Map<number, number>()
 
@@ -41,11 +41,11 @@ export class NoticeOracle {
     this.#isFaultless = isFaultless
   }
 
-  /** Checks the effects of a command. */
+  /** Derives the expected notices from the effects of a command. */
   check(effects: readonly Effect[]): void {
     if (!this.#isFaultless) return
     for (const effect of effects) {
-      if (effect.kind === 'queued') this.#onQueued(effect.request)
+      if (effect.kind === 'queued') this.#expectNotices(effect.request)
       else if (effect.kind === 'withdrawn') this.#forget(effect.request)
       else if (
         (effect.kind === 'granted' || effect.kind === 'upgraded') &&
@@ -63,8 +63,8 @@ export class NoticeOracle {
     const parsed: unknown = JSON.parse(frame)
     for (const message of Array.isArray(parsed) ? parsed : [parsed]) {
       if (message.type === 'welcome') this.#sessions.set(connection, message.session)
-      else if (message.type === 'queued') this.#sentQueuedTo(connection, message.id)
-      else if (message.type === 'contended') this.#sentContended(message.fence, message.waiting)
+      else if (message.type === 'queued') this.#checkQueued(connection, message.id)
+      else if (message.type === 'contended') this.#checkContended(message.fence, message.waiting)
     }
   }
 
@@ -87,10 +87,11 @@ export class NoticeOracle {
     }
   }
 
-  #onQueued(request: Request): void {
+  #expectNotices(request: Request): void {
     const waiting = { request, since: this.#now() }
     const { extras, isPrimary, keyState, session } = request
-    // Of a set, only the first request is primary, and only this request has a `queued` notice.
+    // A set (a request for several keys) has one `Request` for each key. The broker sends `queued`
+    // for the first of them, the primary.
     if (isPrimary && !session.suspended && extras?.notify?.includes('queued') === true)
       this.#expectedQueued.set(nameOf(request), waiting)
     for (const lock of keyState.holders) {
@@ -106,7 +107,7 @@ export class NoticeOracle {
     }
   }
 
-  /** The connection of the session has dropped. A notice may be lost with its connection. */
+  /** The connection of the session has dropped. A notice may be lost with the connection. */
   #forgetNoticesTo(session: Session): void {
     for (const [name, { request }] of this.#expectedQueued) {
       if (request.session === session) this.#expectedQueued.delete(name)
@@ -114,15 +115,15 @@ export class NoticeOracle {
     for (const lock of session.held.values()) this.#expectedContended.delete(lock.fence)
   }
 
-  #sentQueuedTo(connection: Connection, id: number): void {
+  #checkQueued(connection: Connection, id: number): void {
     const name = `${this.#sessions.get(connection)}#${id}`
-    if (this.#sentQueued.has(name)) this.#report.violated('a request is queued once', name)
-    this.#sentQueued.add(name)
+    if (this.#requestsWithQueued.has(name)) this.#report.violated('a request is queued once', name)
+    this.#requestsWithQueued.add(name)
     this.#expectedQueued.delete(name)
     this.#report.count('notice queued')
   }
 
-  #sentContended(fence: number, waiting: number): void {
+  #checkContended(fence: number, waiting: number): void {
     const now = this.#now()
     const gapMs = now - (this.#contendedAt.get(fence) ?? Number.NEGATIVE_INFINITY)
     this.#contendedAt.set(fence, now)

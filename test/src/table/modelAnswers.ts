@@ -1,7 +1,7 @@
 /**
  * The answers of the model of the lock table. A repeated request gets the answer to the first
- * request with its id. The effect of an answer has `repeat: true` if the model does not store the
- * answer now. These answers are repetitions and refusals; a refusal uses up no id.
+ * request with its id. The effect of a repetition or a refusal has `repeat: true`. A refusal uses
+ * up no id.
  */
 import type { CapacityMismatch } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
@@ -34,7 +34,10 @@ export class ModelAnswers {
     this.#effect({ kind: 'answer', session: session.id, id, answer, repeat: true })
   }
 
-  /** Repeats the stored answer to a request id, if the repeated request has the same type. */
+  /**
+   * Repeats the stored answer to a request id, if the repeated request has the same type. Does
+   * nothing if the first request still waits, and otherwise refuses the repeated request.
+   */
   repeat(session: ModelSession, id: number, type: string): void {
     const stored = session.answers.find(([answeredId]) => answeredId === id)
     const storedType = stored?.[2]

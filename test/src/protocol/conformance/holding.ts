@@ -126,7 +126,7 @@ function notices(stage: Stage): void {
     expect(await b!.hear('contended')).to.deep.equal({ type: 'contended', fence, waiting: 1 })
   })
 
-  it('sends a second contended about a second after the first, with the newest number', async () => {
+  it('sends contended again after about 1 s, with the newest number of requests', async () => {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     const fence = await a!.acquire(key, { notify: ['contended'] })

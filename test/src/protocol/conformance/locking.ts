@@ -1,8 +1,8 @@
 /**
  * Tests of section 7 of PROTOCOL.md over a socket: grants, their order, and the end of a lock. A
  * fence is the number of a grant, which identifies a lock. The ttl is the time after which a lock
- * expires. A peer is a client without the client library. A barrier lets its parties wait until
- * all of them have arrived.
+ * expires. A peer is a client without the client library. A set is one lock on several keys. A
+ * barrier lets its parties wait until all of them have arrived.
  */
 import type { Holder } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -447,8 +447,8 @@ function barriers(stage: Stage): void {
     const cancelled = first!.request({ type: 'barrier', key, parties: 2 })
     first!.say({ type: 'cancel', request: cancelled })
     expect(await first!.answer('failed', cancelled)).to.include({ code: 'ABORTED' })
-    const timed = first!.request({ type: 'barrier', key, parties: 2, timeout: 1 })
-    expect(await first!.answer('failed', timed)).to.include({ code: 'LOCK_TIMEOUT' })
+    const timedOut = first!.request({ type: 'barrier', key, parties: 2, timeout: 1 })
+    expect(await first!.answer('failed', timedOut)).to.include({ code: 'LOCK_TIMEOUT' })
     second!.request({ type: 'barrier', key, parties: 2 })
     expect(await second!.unreadMessages()).to.deep.equal([])
   })
@@ -463,10 +463,10 @@ function barriers(stage: Stage): void {
     await first!.closed
     // Until the broker has noticed the drop, the barrier has 3 parties, so a call for 2 parties
     // fails.
-    const isGone = async () =>
-      (await second!.unreadMessages()).every(({ type }) => type !== 'failed')
+    const hasFailed = async () =>
+      (await second!.unreadMessages()).some(({ type }) => type === 'failed')
     let id = second!.request({ type: 'barrier', key, parties: 2, timeout: 60_000 })
-    while (!(await isGone())) {
+    while (await hasFailed()) {
       await second!.answerTo(id)
       id = second!.request({ type: 'barrier', key, parties: 2, timeout: 60_000 })
     }
