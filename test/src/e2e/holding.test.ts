@@ -16,7 +16,7 @@ import { aborted, Collector, next, rejection, Stage, untilHandled } from './stag
 describe('e2e: maxHold', () => {
   const stage = Stage.forEachTest()
 
-  it('ends a lock that is refreshed all the time, before the next session gets the lock', async () => {
+  it('ends a lock in spite of refreshes, and only then the next session gets the lock', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lock = await ann!.lock('k', { ttl: 60_000, maxHold: 400 })
@@ -77,7 +77,7 @@ describe('e2e: invalid options of lock', () => {
     ['an onContended that is no function', { onContended: {} }, /onContended must be a function/],
   ]
   for (const [name, options, message] of invalidOptions) {
-    it(`are refused before the client sends a message: ${name}`, async () => {
+    it(`are refused, and no lock is granted: ${name}`, async () => {
       const { sessions, broker } = await stage.brokerWithSessions('ann')
       const error = await rejection(sessions[0]!.lock('k', options), 'INVALID_OPTION')
       expect(error.message).to.match(message)
@@ -136,7 +136,7 @@ describe('e2e: notices', () => {
 describe('e2e: a watch with the queue', () => {
   const stage = Stage.forEachTest()
 
-  it('first passes the waiting requests, and then the events queued and dequeued with a reason', async () => {
+  it('first passes the waiting requests, and then each change of the queue and the holders', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'watcher')
     const [ann, ben, watcher] = sessions
     const held = await ann!.lock('doc:1')

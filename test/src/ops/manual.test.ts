@@ -32,7 +32,7 @@ describe('holdfast(1)', () => {
     const text = man.stdout
     const { createProgram } = (await import(program)) as { createProgram: () => Command }
     const { commands } = createProgram()
-    // With fewer commands, this test would not see all commands of `holdfast`.
+    // `holdfast` has more than 12 commands, so with fewer the loop would miss some.
     expect(commands).to.have.length.above(12)
     for (const command of commands) {
       expect(text).to.include(`holdfast ${command.name()} `)
@@ -47,8 +47,8 @@ describe('holdfast(1)', () => {
     for (const heading of ['NAME', 'SYNOPSIS', 'OPTIONS', 'COMMANDS', 'EXIT STATUS']) {
       expect(text).to.match(new RegExp(`^${heading}$`, 'm'))
     }
-    // Each `--help` ends with the exit codes. The page has the exit codes only once. This text is
-    // that of the exit code 69.
+    // Each `--help` ends with the exit codes, but the page has the exit codes only once. The
+    // pattern matches the description of exit code 69.
     expect(text.match(/no broker \(or no PostgreSQL or etcd\)/g)).to.have.length(1)
   })
 })

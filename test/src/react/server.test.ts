@@ -9,7 +9,7 @@ import { renderOnServer } from './onServer.js'
 describe('the hooks for React on a server', () => {
   const stage = Stage.forEachTest()
 
-  it('open no session and take no lock', async () => {
+  it('render the state before any request, and request no lock', async () => {
     const { broker, url, sessions } = await stage.brokerWithSessions('observer')
     expect(renderOnServer(url, 'a')).to.include('idle ok by []')
     // A message that the rendering had sent would reach the broker before this request.

@@ -229,7 +229,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     expect(time.now()).to.equal(seen)
   })
 
-  it('returns times that never go back, although tolerated lateness becomes a pause', () => {
+  it('returns times that never go back, although a tolerated lateness grows into a stop', () => {
     const { environment, time, deadlineIn } = setUp()
     deadlineIn('ttl', 100)
     const start = time.now()
@@ -248,7 +248,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     expect(time.now()).to.equal(start + 200)
   })
 
-  it('lets no lease end early, although it has returned a later time before the stop', () => {
+  it('lets no lease end early, although it has returned a time after the end of the lease', () => {
     const { environment, ...harness } = brokerWithSilentSession()
     // Another client makes the broker read the clock while the timer is late.
     environment.stopFor(95)
@@ -263,8 +263,9 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
   })
 
   /**
-   * A broker with a session whose deadline passes now, and whose lease ends 30 ms later. The client
-   * of this session sent a message 30 ms after the session began.
+   * A broker with a silent session whose lease ends in 30 ms. The client of this session sent a
+   * message 30 ms after the session began. The timekeeper still has the former deadline, which
+   * passes now, because the broker does not move the deadline at each message.
    */
   function brokerWithSilentSession() {
     const harness = new BrokerHarness()
