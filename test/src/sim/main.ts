@@ -9,7 +9,7 @@
  *   npm run sim -- --actions once,scope            each world has at least these actions
  *   npm run sim -- --seed 17 --clients 0,2 --faults 3,7 --events 400 --lines 1000
  *                                                  one world with only these clients and faults;
- *                                                  prints the last 1000 lines of its trace
+ *                                                  keeps the last 1000 lines of its trace
  */
 import process from 'node:process'
 import { parseArgs } from 'node:util'
