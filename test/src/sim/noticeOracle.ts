@@ -28,8 +28,11 @@ export class NoticeOracle {
   readonly #sessions = new WeakMap<Connection, string>()
   /** Requests for which the broker must send `queued`, by `session#id`. */
   readonly #expectedQueued = new Map<string, Waiting>()
-  /** Requests for which the broker must send `contended` to the holder, by the holder's fence. */
-  readonly #expectedContended = new Map<number, Waiting>()
+  /**
+   * Requests for which the broker must send `contended` to the holder, by the holder's fence, in
+   * the order in which they began to wait. One `contended` is for all of them.
+   */
+  readonly #expectedContended = new Map<number, Waiting[]>()
   /** The requests for which a broker has sent `queued`, as `session#id`. */
   readonly #requestsWithQueued = new Set<string>()
   /** World time (time of the simulation) of the last `contended` for each lock, by its fence. */
@@ -75,16 +78,15 @@ export class NoticeOracle {
    */
   checkOverdue(lateMs: number): void {
     // The broker sends the next `contended` for a lock at the earliest after 1,000 ms.
-    const lists = [
-      ['queued', this.#expectedQueued, lateMs],
-      ['contended', this.#expectedContended, lateMs + 1_000],
-    ] as const
-    for (const [notice, expected, maxMs] of lists) {
-      for (const [name, { since }] of expected) {
-        if (this.#now() - since <= maxMs) continue
-        this.#report.violated('a client gets the notices that it asks for', `${notice} ${name}`)
-      }
-    }
+    for (const [fence, [oldest]] of this.#expectedContended)
+      this.#checkInTime(`contended ${fence}`, oldest!, lateMs + 1_000)
+    for (const [name, waiting] of this.#expectedQueued)
+      this.#checkInTime(`queued ${name}`, waiting, lateMs)
+  }
+
+  #checkInTime(notice: string, { since }: Waiting, maxMs: number): void {
+    if (this.#now() - since > maxMs)
+      this.#report.violated('a client gets the notices that it asks for', notice)
   }
 
   #expectNotices(request: Request): void {
@@ -95,15 +97,19 @@ export class NoticeOracle {
     if (isPrimary && !session.suspended && extras?.notify?.includes('queued') === true)
       this.#expectedQueued.set(nameOf(request), waiting)
     for (const lock of keyState.holders) {
-      if (!lock.session.suspended && lock.extras?.notify?.includes('contended') === true)
-        this.#expectedContended.set(lock.fence, waiting)
+      if (lock.session.suspended || lock.extras?.notify?.includes('contended') !== true) continue
+      const expected = this.#expectedContended.get(lock.fence)
+      if (expected === undefined) this.#expectedContended.set(lock.fence, [waiting])
+      else expected.push(waiting)
     }
   }
 
   #forget(request: Request): void {
     this.#expectedQueued.delete(nameOf(request))
-    for (const [fence, waiting] of this.#expectedContended) {
-      if (waiting.request === request) this.#expectedContended.delete(fence)
+    for (const [fence, expected] of this.#expectedContended) {
+      const others = expected.filter((waiting) => waiting.request !== request)
+      if (others.length === 0) this.#expectedContended.delete(fence)
+      else this.#expectedContended.set(fence, others)
     }
   }
 
