@@ -2,7 +2,8 @@
  * Tests how long the client regards a lock as held, and what the client does at the end of that
  * time. The lease is how long the broker keeps a silent session; the grace is how long the broker
  * keeps a session without a connection. A session with a grace is in jeopardy while its connection
- * is down. A fence is the number of a grant. A turn is one turn of the event loop.
+ * is down. A fence is the number of a grant. A turn is one turn of the event loop. The clock of the
+ * broker shows 50,000 ms when the client connects.
  */
 import type { HoldfastError, ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -141,7 +142,7 @@ describe('holding a lock', () => {
     expect(session.leaseLeft).to.equal(0)
   })
 
-  it('ends without a grace in the turn in which the connection drops', async () => {
+  it('ends in the turn in which the connection drops, if the session has no grace', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     scene.socket.end()

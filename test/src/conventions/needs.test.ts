@@ -1,7 +1,7 @@
 /**
- * Tests the needs of tests. A test may need a program or a permission of the machine. Without it,
- * the test is skipped. In CI the test fails instead, if CI can install the program. CI must install
- * all needed programs.
+ * Tests the needs of tests. A test may need a program or a permission of the machine. If the
+ * machine does not meet this need, the test is skipped. In CI the test fails if CI could have
+ * installed the program: such a lack is avoidable. CI must install all needed programs.
  */
 import { assert } from 'chai'
 import { lackOf, type Machine, packageFor } from '../support/needs.js'
@@ -26,14 +26,14 @@ describe('a need of a test', () => {
     assert.match(reason, /does not allow "unshare --net/)
   })
 
-  it('counts as avoidable only in CI, and only if CI can install the program', () => {
-    const ci: Machine = { ...complete, ci: true, has: () => false }
-    assert.isTrue(lackOf('chromium', ci)?.avoidable)
-    assert.isFalse(lackOf('chromium', { ...ci, ci: false })?.avoidable)
-    assert.isFalse(lackOf('chromium', { ...ci, root: false })?.avoidable)
-    assert.isFalse(lackOf('root', { ...ci, root: false })?.avoidable)
+  it('is an avoidable lack only where CI can install the program', () => {
+    const ciWithoutPrograms: Machine = { ...complete, ci: true, has: () => false }
+    assert.isTrue(lackOf('chromium', ciWithoutPrograms)?.avoidable)
+    assert.isFalse(lackOf('chromium', { ...ciWithoutPrograms, ci: false })?.avoidable)
+    assert.isFalse(lackOf('chromium', { ...ciWithoutPrograms, root: false })?.avoidable)
+    assert.isFalse(lackOf('root', { ...ciWithoutPrograms, root: false })?.avoidable)
     assert.isFalse(
-      lackOf('namespaces', { ...ci, has: () => true, succeeds: () => false })?.avoidable,
+      lackOf('namespaces', { ...complete, ci: true, succeeds: () => false })?.avoidable,
     )
   })
 

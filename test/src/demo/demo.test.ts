@@ -1,6 +1,6 @@
 /**
- * Tests the demo. It must show a grant that the broker pushes to a waiter, the kill of a worker,
- * and the grant for the next waiter. The demo must end by itself. A fence is the number of a grant.
+ * Tests the demo. The demo must show the kill of a worker that holds a lock, and the grant of this
+ * lock to a waiter. The demo must end by itself. A fence is the number of a grant.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -40,7 +40,7 @@ async function runDemo(...flags: readonly string[]): Promise<{ code: number; lin
 }
 
 describe('the demo', () => {
-  it('shows pushed grants in order, a kill, and the grant to the next waiter', async () => {
+  it('shows grants in the order of their fences, a kill, and the next grant to a waiter', async () => {
     const { code, lines } = await runDemo('--seconds', '2')
     expect(code).to.equal(0)
     const killIndex = lines.findIndex(({ action }) => action === 'is killed')

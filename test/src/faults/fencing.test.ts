@@ -35,7 +35,7 @@ class Writer {
     return messages[this.#receivedCount - 1]!
   }
 
-  /** Sends a command to the process. */
+  /** Sends a command to the process: `add` to read the number, and `go` to write the sum. */
   tell(command: 'add' | 'go'): void {
     this.#process.send(command)
   }

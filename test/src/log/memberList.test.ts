@@ -8,7 +8,7 @@ import { type LogEntry, MemberList } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { raiseFenceFloor } from './logSuite.js'
 
-/** Notices that a broker is dead, with the number of its last entry that the author has seen. */
+/** The dead brokers, each with the last of its entries that the author of the notices has seen. */
 type DeathNotices = readonly { readonly broker: string; readonly last: number }[]
 
 /** The first entry of a broker. `replaces` is the former incarnation of the broker. */
@@ -24,7 +24,7 @@ const commandsEntry = (broker: string, n: number, dead: DeathNotices = []): LogE
   ...{ commands: [raiseFenceFloor(n)], notices: { dead } },
 })
 
-/** A member list on which these brokers have joined. */
+/** A member list that these brokers have joined. */
 function memberListOf(...brokers: string[]): MemberList {
   const members = new MemberList()
   for (const broker of brokers) members.applyEntry(join(broker))
@@ -74,7 +74,7 @@ describe('member list: an entry', () => {
   })
 
   // A member list keeps the names of the last 1,000 dead brokers.
-  it('stays invalid for 999 further deaths and in snapshots, if its broker is dead', () => {
+  it('of a dead broker stays invalid after a snapshot, and until 1,000 other brokers have died', () => {
     const members = memberListOf('a', 'late')
     members.applyEntry(commandsEntry('a', 2, [{ broker: 'late', last: 1 }]))
     for (let i = 0; i < 999; i++) {
@@ -85,7 +85,7 @@ describe('member list: an entry', () => {
     const copy = new MemberList(members.state)
     expect(copy.applyEntry(join('late'))).to.equal(undefined)
     expect(copy.state).to.deep.equal(members.state)
-    // The death 1,001 replaces the oldest name. Entry 1,001 was the last entry of `a`.
+    // Death 1,001 replaces the oldest name. Entry 1,001 was the last entry of `a`.
     members.applyEntry(join('more'))
     members.applyEntry(commandsEntry('a', 1_002, [{ broker: 'more', last: 1 }]))
     expect(members.state.dead.length).to.equal(1_000)
@@ -208,7 +208,7 @@ describe('member list: the sessions of a dead member', () => {
     expect(members.oldest).to.equal('c')
   })
 
-  it('pass to the next broker that joins, if the dead member was the last member', () => {
+  it('pass to the next member that declares the death, if the last member has left', () => {
     const members = memberListOf('a')
     expect(members.applyEntry(leave('a', 2))).to.deep.equal([])
     members.applyEntry(join('b'))

@@ -37,17 +37,17 @@ describe('the launcher of holdfast', () => {
     if (!canChooseProcessors) skip(this, 'needs Linux and the command taskset')
   })
 
-  it('starts Node without threads for garbage collection on one processor', async () => {
+  it('starts Node on one processor without threads for garbage collection', async () => {
     const [first] = /^\d+/.exec(processors!)!
     expect(await argumentsOn(first)).to.include(gcFlag)
   })
 
-  it('starts Node with threads for garbage collection on several processors', async function () {
+  it('starts Node on several processors with threads for garbage collection', async function () {
     if (/^\d+$/.test(processors!)) skip(this, 'needs several processors')
     expect(await argumentsOn(processors!)).to.not.include(gcFlag)
   })
 
-  it('ignores a variable of the environment with the name of its own variable', async function () {
+  it('ignores an environment variable with the name of a variable of the launcher', async function () {
     // On one processor, the launcher sets this variable, so the test would show nothing.
     if (/^\d+$/.test(processors!)) skip(this, 'needs several processors')
     // With this flag, Node would print its version and not run the command.

@@ -123,7 +123,7 @@ describe('the metrics', () => {
     metrics.close?.()
   })
 
-  it('count a set once, and its grant by its kind', async () => {
+  it('count a set once, and each grant by its kind', async () => {
     const { metrics, harness } = brokerWithMetrics()
     const [ann, bob] = [harness.join(), harness.join()]
     ann.say({ type: 'lockAll', id: 1, items: [{ key: 'a' }, { key: 'b', mode: 'shared' }] })
@@ -196,7 +196,7 @@ describe('the endpoints for operators', () => {
       const response = await fetch(http + path)
       expect([response.status, await response.text()]).to.deep.equal([200, body])
     }
-    // 426 is the answer to each other request: the broker only speaks WebSocket.
+    // 426 is the answer to all other requests, because the broker speaks only WebSocket.
     expect(await status(`${http}/anything`)).to.equal(426)
   })
 
@@ -278,7 +278,7 @@ describe('the endpoints for operators', () => {
     expect(broker.stats().newestDeadlock!.cycle[0]).to.include({ key: 'secret-key' })
   })
 
-  it('answer "not ready" on the admin port until the draining broker has closed', async () => {
+  it('answer 503 to /readyz and 200 to /healthz on the admin port while the broker drains', async () => {
     const { broker, url } = await startBroker()
     const admin = await broker.listenAdmin({ port: 0 })
     const client = await RawClient.open(url)

@@ -1,7 +1,7 @@
 /**
- * Tests `holdfast run` before the broker grants the lock. The tests check its messages, how long it
- * waits, and its exit codes if it gets no lock. The exit codes are 69 (no broker answers), 75 (the
- * lock was not acquired), and 128 + n (ended by the signal n).
+ * Tests `holdfast run` before the broker grants the lock. The tests check the messages of the
+ * command, how long the command waits, and its exit codes without a lock. The exit codes are 69 (no
+ * broker answers), 75 (the lock was not acquired), and 128 + n (ended by the signal n).
  */
 import { createServer, type Socket } from 'node:net'
 import { constants } from 'node:os'
@@ -69,7 +69,7 @@ describe('holdfast run before the grant', () => {
     )
   })
 
-  it('exits with the code of -E if the lock is held, and prints nothing with --quiet', async () => {
+  it('exits with the code of -E (--conflict-exit-code) if the lock is held, and prints nothing with -q', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lock('k')
     const quiet = await run(url, ['-q', '--try', '-E', '3', 'k', 'echo', 'never'])

@@ -1,9 +1,9 @@
 /**
- * Tests `holdfast status` at real brokers with each kind of command log. The tests check its output
- * as text and as JSON, and its exit code, which says whether the broker is ready. The command log
+ * Tests `holdfast status` at real brokers with each kind of command log. The tests check the output
+ * as text and as JSON, and the exit code, which says whether the broker is ready. The command log
  * orders all changes of the lock table. The log is kept in memory, in a journal on disk, or
  * replicated on etcd. The exit codes are 1 (not ready), 64 (wrong usage), 69 (no broker answers)
- * and 77 (not allowed here).
+ * and 77 (not allowed on this port).
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -142,7 +142,7 @@ describe('holdfast status', () => {
     expect(out[5]).to.match(/^snapshot +at 1, \S.* old$/)
   })
 
-  it('exits 1 while the broker drains, and gets the status only on the admin port, if there is one', async () => {
+  it('exits 1 while the broker drains, and 77 on the client port of a broker with an admin port', async () => {
     const { process, url, admin } = await serve(stage, '--admin-port', '0')
     const session = await stage.session(url)
     const lock = await session.lock('k')
@@ -161,14 +161,14 @@ describe('holdfast status', () => {
     await lock.unlock()
   })
 
-  it('prints a message if no server answers, or a server that is not a broker', async () => {
-    const counts = { ready: true, connections: 1, sessions: 1, held: 1, waiting: 1, memoryUsed: 1 }
-    // Each answer lacks a field of a status, or has a field or an HTTP status of another kind.
+  it('prints a message if no server answers, or if the server is not a broker', async () => {
+    const fields = { ready: true, connections: 1, sessions: 1, held: 1, waiting: 1, memoryUsed: 1 }
+    // Each answer lacks a field, has a field of a wrong type, or has a wrong HTTP status.
     const answers: [number, string][] = [
       [200, '{"ready":"yes"}'],
       [200, '<html>'],
-      [200, JSON.stringify({ ...counts, connections: '1', log: { kind: 'memory' } })],
-      [200, JSON.stringify({ ...counts, log: { kind: 'journal', position: 1 } })],
+      [200, JSON.stringify({ ...fields, connections: '1', log: { kind: 'memory' } })],
+      [200, JSON.stringify({ ...fields, log: { kind: 'journal', position: 1 } })],
       [302, ''],
       [404, '{"ready":true,"log":{"kind":"memory"}}'],
     ]
@@ -260,10 +260,10 @@ describe('holdfast status with a replicated log', function () {
     await untilHandled(session)
     // The client emits `jeopardy` when it cannot reach the broker and may lose its locks.
     const jeopardy = next(session, 'jeopardy')
-    const [member] = etcd.cluster.members
+    const [etcdMember] = etcd.cluster.members
     let isBack = false
-    stage.onClear(() => (isBack ? undefined : member!.start()))
-    await member!.kill()
+    stage.onClear(() => (isBack ? undefined : etcdMember!.start()))
+    await etcdMember!.kill()
     await jeopardy
     const { code, report, err } = await statusAsJson(stage, url)
     expect([code, report.ready]).to.deep.equal([1, false])
@@ -280,7 +280,7 @@ describe('holdfast status with a replicated log', function () {
       errorLines.waitUntil((lines) => lines.some((line) => line.includes(text)))
     await untilLogged('"serves":false,"msg":"Replicated log has a problem"')
     isBack = true
-    await member!.start()
+    await etcdMember!.start()
     await untilLogged('"msg":"Replicated log recovered"')
     expect((await fetch(`${url.replace('ws', 'http')}/readyz`)).status).to.equal(200)
   })

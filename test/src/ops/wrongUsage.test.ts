@@ -1,6 +1,6 @@
 /**
- * Tests wrong command lines: every command refuses unknown flags and surplus arguments, suggests
- * the right flag, and prints the range of a number.
+ * Tests wrong command lines: the commands refuse unknown flags and surplus arguments, suggest the
+ * right flag, and print the range of a number.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -27,7 +27,7 @@ const { reportError } = (await import(new URL('./cli/exitCodes.js', server).href
 }
 
 /** The valid arguments that each command needs, in addition to the wrong flag. */
-const commands: Readonly<Record<string, readonly string[]>> = {
+const validArguments: Readonly<Record<string, readonly string[]>> = {
   serve: [],
   run: [],
   ls: [],
@@ -79,12 +79,12 @@ describe('a wrong command line of holdfast', () => {
 
   it('is refused for an unknown flag and for a surplus argument', async () => {
     await Promise.all(
-      Object.entries(commands).flatMap(([command, rest]) => [
-        expectRefused([command, '--hepl', ...rest], /Did you mean --help\?/),
+      Object.entries(validArguments).flatMap(([command, args]) => [
+        expectRefused([command, '--hepl', ...args], /Did you mean --help\?/),
         // `status` takes any number of URLs, and `run` takes the command line of any program.
         ...(['run', 'status'].includes(command)
           ? []
-          : [expectRefused([command, ...rest, 'one', 'more'], /too many arguments for/)]),
+          : [expectRefused([command, ...args, 'one', 'more'], /too many arguments for/)]),
       ]),
     )
   })
@@ -151,7 +151,7 @@ describe('a wrong command line of holdfast', () => {
     )
   })
 
-  it('can be corrected with the help of each command with a <time>, which explains <time>', async () => {
+  it('can be corrected with --help, which explains <time> for each command that has a <time>', async () => {
     for (const command of ['run', 'hold', 'elect', 'once', 'top', 'bench', 'serve']) {
       const { out } = await Holdfast.run(stage, [command, '--help'])
       const lines = out.filter((line) => line.startsWith('A <time> is a number with a unit'))
@@ -160,7 +160,7 @@ describe('a wrong command line of holdfast', () => {
     expect((await Holdfast.run(stage, ['ls', '--help'])).out.join()).to.not.include('<time>')
   })
 
-  it('is refused with the range of a setting from every source', async () => {
+  it('is refused with the range of a setting, which may be a flag or a variable', async () => {
     const log = ['--log', 'etcd://127.0.0.1:1/x']
     const wrongSettings: readonly (readonly [readonly string[], Record<string, string>, RegExp])[] =
       [
@@ -183,7 +183,7 @@ describe('a wrong command line of holdfast', () => {
     )
   })
 
-  it('can be corrected with the help, which groups the flags of each command', async () => {
+  it('can be corrected with --help, which groups the flags', async () => {
     const headings = async (command: string) =>
       (await Holdfast.run(stage, [command, '--help'])).out.filter((line) => /^[A-Z].*:$/.test(line))
     const serve = await headings('serve')

@@ -59,7 +59,7 @@ describe('table: maxHold', () => {
     expect(holds).to.deep.equal([300, 300, 200, 300, 300])
   })
 
-  it('starts again at the broker that takes over, and only that broker can end it', () => {
+  it('starts again at the broker that takes over, and only that broker can end the lock', () => {
     const driver = new TableDriver()
     driver.open('a', { grace: 1_000, ownerBroker: 'one' })
     driver.lock('a', 'k', { maxHold: 500 })
@@ -77,7 +77,7 @@ describe('table: maxHold', () => {
     expect(restored.bytes).to.equal(driver.table.bytes)
   })
 
-  it('is part of the failed answer to a request for the held key', () => {
+  it('is part of the answer `failed` to a request for the held key', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { maxHold: 500 })
     const fields = { at: 9, session: 'b', attachEpoch: 1, id: 1 }

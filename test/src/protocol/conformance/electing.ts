@@ -44,12 +44,12 @@ function elections(stage: Stage): void {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     const fence = await a!.acquire(key)
-    const held = b!.request({ type: 'campaign', key, timeout: 0 })
-    expect(await b!.answer('failed', held)).to.include({ code: 'LOCK_HELD' })
+    const refusedCampaign = b!.request({ type: 'campaign', key, timeout: 0 })
+    expect(await b!.answer('failed', refusedCampaign)).to.include({ code: 'LOCK_HELD' })
     await a!.release(fence)
     await b!.answer('granted', b!.request({ type: 'campaign', key }))
-    const locked = a!.lock(key, { timeout: 0 })
-    expect(await a!.answer('failed', locked)).to.include({ code: 'LOCK_HELD' })
+    const refusedLock = a!.lock(key, { timeout: 0 })
+    expect(await a!.answer('failed', refusedLock)).to.include({ code: 'LOCK_HELD' })
   })
 
   it('changes the value of the leader, keeps its fence, and shows watchers each change in order', async () => {
@@ -133,7 +133,7 @@ function elections(stage: Stage): void {
     await peer.answer('granted', id)
   })
 
-  it('removes a campaign that is cancelled', async () => {
+  it('answers a cancelled campaign with ABORTED', async () => {
     const [leader, candidate] = await stage.openSeveral(2)
     const key = stage.key()
     const first = leader!.request({ type: 'campaign', key })
