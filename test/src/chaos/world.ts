@@ -1,7 +1,8 @@
 /**
  * The world of the chaos tests: three brokers that share a command log in etcd or PostgreSQL, and
- * clients of all brokers. `findViolations` checks the rules that must hold after every fault. A
- * tenure is one use of a lock, from its grant to its release.
+ * their clients. Workers use locks, candidates campaign in one election, and observers watch this
+ * election. `findViolations` checks the rules that must hold after every fault. A tenure is one use
+ * of a lock, from its grant to its release.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type QueryResult } from '@holdfast/client'
@@ -23,7 +24,7 @@ export const deadMs = 1_500
 const logName = 'holdfast'
 /** The number of brokers. */
 const brokerCount = 3
-/** The number of workers (clients that use locks) for each broker. */
+/** The number of workers for each broker. */
 const workersPerBroker = 3
 const sharedKeys = ['a', 'b', 'c']
 /** The time between two queries at a broker that does not have the expected answer, in ms. */
@@ -167,13 +168,13 @@ export class World {
 
   /**
    * Pauses all workers and candidates, and checks three rules. The first rule: only one worker at a
-   * time held the exclusive lock of a shared key, and the workers never held too many permits. The
-   * second rule: only one candidate at a time led, and the observers saw the leaders. The third
-   * rule: each broker has exactly the locks that the paused workers still hold, with their holders
-   * and fences.
+   * time held each of the `sharedKeys`, and the workers never held too many permits. The second
+   * rule: only one candidate at a time led, and the observers saw the leaders. The third rule: each
+   * broker has exactly the locks that the paused workers still hold, with their holders and fences.
    *
-   * @param settleMs How long brokers may take until the last rule holds, in ms. After a broker
-   *   was declared dead, another broker keeps the sessions of the dead broker for one lease.
+   * @param settleMs How long the second rule, and then the third rule, may take to hold, in ms.
+   *   After a broker was declared dead, another broker keeps the sessions of the dead broker for
+   *   one lease.
    * @returns The violations.
    */
   async findViolations(settleMs = stepTimeoutMs / 2): Promise<string[]> {
@@ -191,11 +192,11 @@ export class World {
     const permits = this.workers.flatMap(({ permitsHistory }) => newestOf(permitsHistory))
     violations.push(...findPermitsViolations(permits, permitsCapacity))
     violations.push(...(await this.election.findViolations(this.#checkedUntil, settleMs)))
-    const kept = this.workers.flatMap((worker) => {
+    const keptLocks = this.workers.flatMap((worker) => {
       const { kept } = worker
       return kept === undefined ? [] : [`${kept.lock.key} ${kept.lock.fence} ${kept.session}`]
     })
-    const expected = kept.sort().join('\n')
+    const expected = keptLocks.sort().join('\n')
     const heldByBroker = await Promise.all(
       this.urls.map((url) => this.#heldOnceEqual(url, expected, settleMs)),
     )

@@ -1,8 +1,8 @@
 /**
  * `npm run demo`: starts a broker and five workers, each in a process of its own. The workers
  * contend for three keys, and the terminal shows the events. One worker is killed while it holds a
- * lock that other workers wait for. The demo ends by itself, after 15 seconds or as long as the
- * flag says:
+ * lock that other workers wait for. The demo ends by itself, after 15 seconds or the time of the
+ * flag:
  *
  *   npm run demo -- --seconds 30
  */
@@ -51,7 +51,7 @@ screen.printLine(
   `A broker at ${url}, process ${broker.pid}. ${names.length} workers, ${keys.length} keys.`,
 )
 screen.printLine(
-  'Each worker requests a lock once. The broker pushes each grant to the next waiter, in order.',
+  'The workers do not poll. The broker pushes each grant to the next waiter, in order.',
 )
 screen.printLine()
 
@@ -79,7 +79,7 @@ await director.stop()
 screen.printLine()
 screen.printLine(await director.summary())
 await session.close()
-// A worker closes its session and exits when the director disconnects the IPC channel. The broker
+// A worker closes its session and exits when this process disconnects the IPC channel. The broker
 // has no such channel.
 for (const child of children) {
   if (child.connected) child.disconnect()

@@ -138,7 +138,7 @@ export const validBrokerMessages: readonly ServerMessage[] = [
   { type: 'draining', within: 1_000 },
 ]
 
-/** The wrong values that replace each field: all except the two deepest values. */
+/** The values that replace each field: all hostile and huge values except the two deepest. */
 export const wrongValues: readonly unknown[] = [...hostileValues, ...hugeValues.slice(0, 3)]
 
 /** A message with one changed field, and a description of the change. */

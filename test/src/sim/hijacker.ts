@@ -1,7 +1,7 @@
 /**
  * A raw client (which writes protocol messages itself) that tries to resume the sessions of other
  * clients with retired resume secrets. A resume secret proves that a new connection belongs to its
- * session. A secret is retired when its client has sent a message with a newer secret, or when a
+ * session. A secret is retired when its client has shown that it has a newer secret, or when a
  * later resume has replaced the unused secret.
  */
 import type { Command, Effect, LockTable } from '@holdfast/server/core'
@@ -40,8 +40,8 @@ export class ResumeSecrets {
       // A resume without a number always counts as newer than the other attempts.
       const { session, proof, resumeAttempt: attempt = Infinity } = command
       const valid = this.#valid.get(session)
-      const isInTime = valid !== undefined && attempt > valid.newestAttempt
-      const isValid = proof === valid?.next || (proof === valid?.current && isInTime)
+      const isNewAttempt = valid !== undefined && attempt > valid.newestAttempt
+      const isValid = proof === valid?.next || (proof === valid?.current && isNewAttempt)
       const isResumed = effects.some(({ kind }) => kind === 'resumed')
       if (isResumed) this.#resumed(command)
       else if (isValid && table.sessions.has(session)) {
@@ -89,7 +89,7 @@ export class ResumeSecrets {
   }
 }
 
-/** The commands of a client that has read its `welcome`. */
+/** The commands of a client that has read its `welcome`, which contains the newest secret. */
 const commandsOfClient: ReadonlySet<string> = new Set([
   'lock',
   'unlock',

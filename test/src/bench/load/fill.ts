@@ -25,16 +25,16 @@ export async function openIdle(
   withSession: boolean,
   onProgress: OnProgress,
 ): Promise<() => void> {
-  const open: { destroy(): void }[] = []
+  const connections: { destroy(): void }[] = []
   for (let opened = 0; opened < count; opened += connectionsAtOnce) {
     const opening = Array.from({ length: Math.min(connectionsAtOnce, count - opened) }, () =>
       withSession ? RawSession.open(url) : openWire(url, 'holdfast.v1'),
     )
-    open.push(...(await Promise.all(opening)))
+    connections.push(...(await Promise.all(opening)))
     onProgress(opened / count)
   }
   return () => {
-    for (const connection of open) connection.destroy()
+    for (const connection of connections) connection.destroy()
   }
 }
 
@@ -70,20 +70,20 @@ function lockAll(session: RawSession, prefix: string, from: number, to: number):
   })
 }
 
-/** Queues `count` requests behind held locks, spread evenly over `keys` keys. */
+/** Queues `count` requests behind held locks, spread evenly over the keys. */
 export async function fillWaiting(
   url: string,
   count: number,
-  keys: number,
+  keyCount: number,
   onProgress: OnProgress,
 ): Promise<void> {
-  await fillHeld(url, 'waited', keys, () => {})
+  await fillHeld(url, 'waited', keyCount, () => {})
   for (let done = 0; done < count; done += locksPerSession) {
     const session = await RawSession.open(url)
     const upTo = Math.min(count, done + locksPerSession)
     for (let first = done; first < upTo; first += requestsAtOnce) {
       for (let i = first; i < Math.min(upTo, first + requestsAtOnce); i++) {
-        session.lock(`waited:${i % keys}`, failOnAnswer)
+        session.lock(`waited:${i % keyCount}`, failOnAnswer)
       }
       // The broker answers in order. When it answers this query, all earlier requests are queued.
       await session.waitingCount({ key: 'waited:0' })
@@ -92,7 +92,7 @@ export async function fillWaiting(
   }
 }
 
-/** The handler of an answer to a request that must wait. Throws, because no answer may arrive. */
+/** The handler of an answer to a request that must wait. Throws, because an answer is an error. */
 function failOnAnswer(): void {
   throw new Error('The broker answered a request that should wait')
 }
@@ -102,7 +102,7 @@ function failOnAnswer(): void {
  * when six samples in a row differ from the sample before by less than 0.2 %.
  */
 export async function rssWhenIdle({ usageOf, pace }: LoadContext, pid: number): Promise<number> {
-  // A pace with more rounds also gets more time until the memory is stable.
+  // A run with more rounds also waits longer until the memory is stable.
   const pauseMs = 50 * pace.rounds
   const maxSamples = 40
   const stableSamplesWanted = 6

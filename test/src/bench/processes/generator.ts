@@ -1,6 +1,6 @@
 /**
- * The program of the load generator, which runs in a process of its own. The program receives a
- * job, runs the load of the job's workload, and reports the result to the parent process.
+ * The program of the load generator, which runs in a process of its own. The program receives an
+ * assignment, runs the job of this assignment, and sends the result to the parent process.
  */
 import type { Assignment, Report } from '../job.js'
 import { workloadNamed } from '../workloads/index.js'
@@ -19,20 +19,20 @@ function usageOf(pid: number): Promise<Usage> {
   if (hasProc) return Promise.resolve(usageFromProc(pid))
   return new Promise((resolve) => {
     onUsage = resolve
-    report({ type: 'askUsage', pid })
+    send({ type: 'askUsage', pid })
   })
 }
 
 /** Sends a message to the parent process. */
-function report(message: Report): void {
+function send(message: Report): void {
   process.send?.(message)
 }
 
 async function runAssignment(assignment: Assignment): Promise<void> {
   const workload = workloadNamed(assignment.job.workload)
-  const progress = (done: number): void => report({ type: 'progress', done })
+  const progress = (done: number): void => send({ type: 'progress', done })
   const result = await workload.runJob({ ...assignment, progress, usageOf })
-  report({ type: 'result', result })
+  send({ type: 'result', result })
 }
 
 process.on('message', (received: ParentMessage) => {
@@ -40,7 +40,7 @@ process.on('message', (received: ParentMessage) => {
   else {
     runAssignment(received.assignment).catch((error: unknown) => {
       const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
-      report({ type: 'failed', message })
+      send({ type: 'failed', message })
     })
   }
 })
