@@ -12,6 +12,7 @@ interface Output {
 }
 
 interface Command {
+  name(): string
   readonly commands: readonly Command[]
   configureOutput(): object
   configureOutput(output: object): this
@@ -30,8 +31,12 @@ const { reportError } = (await import(new URL('./cli/exitCodes.js', server).href
 const validArguments: Readonly<Record<string, readonly string[]>> = {
   serve: [],
   run: [],
+  hold: ['k'],
+  elect: [],
+  once: [],
   ls: [],
   show: ['k'],
+  session: ['s'],
   watch: [],
   top: [],
   stats: [],
@@ -78,11 +83,14 @@ describe('a wrong command line of holdfast', () => {
   })
 
   it('is refused for an unknown flag and for a surplus argument', async () => {
+    const commands = createProgram().commands.map((command) => command.name())
+    expect(Object.keys(validArguments)).to.have.members(commands)
     await Promise.all(
       Object.entries(validArguments).flatMap(([command, args]) => [
         expectRefused([command, '--hepl', ...args], /Did you mean --help\?/),
-        // `status` takes any number of URLs, and `run` takes the command line of any program.
-        ...(['run', 'status'].includes(command)
+        // `status` takes any number of URLs. `run`, `elect` and `once` take the command line of any
+        // program.
+        ...(['run', 'elect', 'once', 'status'].includes(command)
           ? []
           : [expectRefused([command, ...args, 'one', 'more'], /too many arguments for/)]),
       ]),

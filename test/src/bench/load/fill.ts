@@ -31,7 +31,7 @@ export async function openIdle(
       withSession ? RawSession.open(url) : openWire(url, 'holdfast.v1'),
     )
     connections.push(...(await Promise.all(opening)))
-    onProgress(opened / count)
+    onProgress(connections.length / count)
   }
   return () => {
     for (const connection of connections) connection.destroy()
@@ -51,7 +51,7 @@ export async function fillHeld(
     for (let first = done; first < upTo; first += requestsAtOnce) {
       await lockAll(session, prefix, first, Math.min(upTo, first + requestsAtOnce))
     }
-    onProgress(done / count)
+    onProgress(upTo / count)
   }
 }
 
@@ -88,7 +88,7 @@ export async function fillWaiting(
       // The broker answers in order. When it answers this query, all earlier requests are queued.
       await session.waitingCount({ key: 'waited:0' })
     }
-    onProgress(done / count)
+    onProgress(upTo / count)
   }
 }
 
