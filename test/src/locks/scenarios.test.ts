@@ -11,15 +11,15 @@ import { Script, sortedBetweenQuietPoints } from './script.js'
 describe('session.locks compared with the specification', () => {
   const stage = Stage.forEachTest()
 
-  for (const { title, run, log } of scenarios) {
+  for (const { title, run, log: expectedLog } of scenarios) {
     it(title, async () => {
       const { sessions } = await stage.brokerWithSessions('one')
       const { locks } = sessions[0]!
-      // The same client also makes the requests of the second client. The names of locks need no
-      // prefix, because no other scenario uses this broker.
+      // The same client also makes the requests of the second client. The prefix of the names of
+      // locks may be empty, because each test has its own broker.
       const script = new Script(locks, locks, '')
       await run(script)
-      expect(script.log).to.deep.equal(log)
+      expect(script.log).to.deep.equal(expectedLog)
     })
 
     it(`${title} (with two sessions)`, async () => {
@@ -29,7 +29,7 @@ describe('session.locks compared with the specification', () => {
       const { quietPoints } = script
       // The two sessions may learn of grants in another order than one session.
       expect(sortedBetweenQuietPoints(script.log, quietPoints)).to.deep.equal(
-        sortedBetweenQuietPoints(log, quietPoints),
+        sortedBetweenQuietPoints(expectedLog, quietPoints),
       )
       expect(broker.query()).to.include({ heldCount: 0, waitingCount: 0 })
     })

@@ -17,7 +17,7 @@ export class FakeSocket implements Socket {
   closedWith: { readonly code: number; readonly reason: string } | undefined
   /** Whether the broker has ended the connection without a closing handshake. */
   terminated = false
-  /** Whether the client reads its frames immediately. Unread frames count as buffered bytes. */
+  /** Whether the client reads each frame immediately. If not, `bufferedBytes` grows. */
   isReading = true
   /** The bytes that the broker has sent and the client has not read. */
   bufferedBytes = 0
@@ -93,7 +93,7 @@ export class FakeSocket implements Socket {
     this.#arrive((listener) => listener.onFault())
   }
 
-  /** The client reads unread bytes, by default all of them. */
+  /** The client reads this many buffered bytes, by default all. */
   read(bytes = this.bufferedBytes): void {
     this.bufferedBytes -= bytes
     this.#listener!.onDrain()

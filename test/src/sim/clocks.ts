@@ -9,7 +9,7 @@ import type { Random } from './random.js'
 import type { ScheduledEvent, World } from './world.js'
 
 /** Node and browsers fire a longer timer immediately. */
-const longestTimer = 2 ** 31 - 1
+const longestTimerMs = 2 ** 31 - 1
 
 interface SimTimer {
   readonly callback: () => void
@@ -34,7 +34,7 @@ export class SimClock implements Clock {
   #slept = 0
   #asleepSince: number | undefined = undefined
   readonly #timers = new Set<SimTimer>()
-  #due: SimTimer[] = []
+  #dueTimers: SimTimer[] = []
   #order = 0
   #onDue: () => void = () => {}
   /** Whether the wall clock was ever set by `jump`. */
@@ -77,7 +77,7 @@ export class SimClock implements Clock {
   }
 
   setTimer(callback: () => void, ms: number): Timer {
-    const wholeMs = ms >= 1 && ms <= longestTimer ? Math.trunc(ms) : 1
+    const wholeMs = ms >= 1 && ms <= longestTimerMs ? Math.trunc(ms) : 1
     // Up to 1 ms early, and one of five timers late.
     const early = this.#random.next()
     const late = this.#random.chance(0.2) ? this.#random.between(0, 2 + this.maxExtraDelayMs) : 0
@@ -113,25 +113,25 @@ export class SimClock implements Clock {
     if (this.#asleepSince === undefined) return
     this.#slept += this.#world.now - this.#asleepSince
     this.#asleepSince = undefined
-    // A timer that was due before the sleep is in `#due` already.
-    for (const timer of this.#timers) if (!this.#due.includes(timer)) this.#schedule(timer)
+    // A timer that was due before the sleep is in `#dueTimers` already.
+    for (const timer of this.#timers) if (!this.#dueTimers.includes(timer)) this.#schedule(timer)
   }
 
   /** Clears all timers. */
   stop(): void {
     for (const timer of this.#timers) this.clearTimer(timer)
-    this.#due = []
+    this.#dueTimers = []
   }
 
   get hasDue(): boolean {
-    return this.#due.length > 0
+    return this.#dueTimers.length > 0
   }
 
   /** Removes and returns the due timers, earliest first. */
   removeDue(): SimTimer[] {
-    const due = this.#due
-    this.#due = []
-    return due.sort((a, b) => a.due - b.due || a.order - b.order)
+    const dueTimers = this.#dueTimers
+    this.#dueTimers = []
+    return dueTimers.sort((a, b) => a.due - b.due || a.order - b.order)
   }
 
   /** Fires the timer, unless it was cleared after it became due. */
@@ -142,7 +142,7 @@ export class SimClock implements Clock {
   #schedule(timer: SimTimer): void {
     const wait = (timer.due - this.monotonic()) / this.#rate
     timer.event = this.#world.after(Math.max(0, wait), () => {
-      this.#due.push(timer)
+      this.#dueTimers.push(timer)
       this.#onDue()
     })
   }

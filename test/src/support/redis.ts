@@ -10,8 +10,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 
-/** How many lines of the output of a failed server the error message shows. */
-const shownLines = 5
+/** The largest number of lines of server output in the error message of a failed start. */
+const maxShownLines = 5
 
 export class Redis {
   readonly #folder: string
@@ -41,7 +41,7 @@ export class Redis {
       lines.push(line)
     }
     rmSync(folder, { recursive: true, force: true })
-    throw new Error(`Redis did not start:\n${lines.slice(-shownLines).join('\n')}`)
+    throw new Error(`Redis did not start:\n${lines.slice(-maxShownLines).join('\n')}`)
   }
 
   /** Runs a command, and resolves with the answer as text. Rejects if Redis answers an error. */

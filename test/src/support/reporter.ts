@@ -34,8 +34,8 @@ export default class Reporter extends Mocha.reporters.Spec {
   readonly #skipped: Mocha.Test[] = []
   readonly #settleMs: number
   /**
-   * The file for the counts, if another program adds up the counts of several runs. The report then
-   * has no last line with counts.
+   * The file for the counts and the failures, if another program combines several runs. The report
+   * then has neither.
    */
   readonly #countsFile: string | undefined
   #hasEnded = false
@@ -65,18 +65,18 @@ export default class Reporter extends Mocha.reporters.Spec {
    * Called by mocha after the last test.
    *
    * @param failures The number of failures.
-   * @param leave Sets the exit code.
+   * @param setExitCode Takes the number of failures.
    */
-  override done(failures: number, leave?: (failures: number) => void): void {
+  override done(failures: number, setExitCode?: (failures: number) => void): void {
     this.#hasEnded = true
     this.#listSlowest()
     const unexplained = this.#listSkipped()
     this.#failures.push(...unexplained.map((title) => `${title}: skipped without a reason`))
-    leave?.(failures + unexplained.length)
+    setExitCode?.(failures + unexplained.length)
     // The timer itself must not keep the process alive.
     setTimeout(() => this.#failForOpenHandles(), this.#settleMs).unref()
-    // At this event all handles are closed. Without `exit`, Node destroys its environment, and
-    // sometimes loops forever meanwhile, because it waits for a request that has already finished.
+    // At this event all handles are closed. Without `exit`, Node destroys its environment.
+    // This sometimes loops forever, because Node waits for a request that has already finished.
     process.once('beforeExit', () => process.exit())
   }
 

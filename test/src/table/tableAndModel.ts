@@ -1,6 +1,7 @@
 /**
- * Applies every command to a real lock table and to the model. The table and the model must have
- * equal effects and equal states. The invariants of the table are checked too.
+ * Applies every command to a real lock table and to the model, a second and simpler implementation.
+ * The table and the model must have equal effects and equal states. The invariants of the table are
+ * checked too.
  */
 import { type Command, LockTable } from '@holdfast/server/core'
 import { Invariants } from './invariants.js'

@@ -107,7 +107,7 @@ function figuresOf(
   const ratios = rates.map((ownRate, i) => ownRate / rate(reference[i]!))
   const pairs = sum(slices, 'pairs')
   const referencePairs = sum(reference, 'pairs')
-  const serverUs = sum(slices, 'serverCpuUs') / pairs
+  const serverUsPerPair = sum(slices, 'serverCpuUs') / pairs
   return {
     pairsPerSecond: median(rates),
     ratioToReference: median(ratios),
@@ -116,8 +116,8 @@ function figuresOf(
     p50Us: latencies.percentile(50),
     p99Us: latencies.percentile(99),
     maxUs: latencies.max,
-    serverUsPerPair: serverUs,
-    serverRatioToReference: serverUs / (sum(reference, 'serverCpuUs') / referencePairs),
+    serverUsPerPair,
+    serverRatioToReference: serverUsPerPair / (sum(reference, 'serverCpuUs') / referencePairs),
     generatorUsPerPair: sum(slices, 'loadGeneratorCpuUs') / pairs,
     packetsPerPair: sum(slices, 'packets') / pairs,
     bytesPerPair: sum(slices, 'bytes') / pairs,

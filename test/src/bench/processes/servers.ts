@@ -15,8 +15,8 @@ import { hasProc, type Usage, usageFromProc } from './usage.js'
 
 /** The default of {@link ServerOptions.startMs}, in ms. */
 const defaultStartMs = 30_000
-/** How many lines of the output of a failed server the error message shows. */
-const shownLines = 20
+/** The largest number of lines of server output in the error message of a failed start. */
+const maxShownLines = 20
 
 /** The script of the command `holdfast`. */
 export const brokerCommand = fileURLToPath(
@@ -97,7 +97,7 @@ type BrokerJob = Pick<
  * @param serveFlags Further flags of `holdfast serve`.
  */
 export function startBroker(
-  { limits, journal, profile, principals, heapMiB, watchesLoop }: BrokerJob,
+  { limits, journal: durability, profile, principals, heapMiB, watchesLoop }: BrokerJob,
   nodeFlags: readonly string[] = [],
   serveFlags: readonly string[] = [],
 ): Promise<Server> {
@@ -106,8 +106,9 @@ export function startBroker(
     `${name}=${value}`,
   ])
   const folder =
-    journal === undefined && principals === undefined ? undefined : makeTemporaryFolder()
-  const journalFlags = journal === undefined ? [] : ['--journal', folder!, '--durability', journal]
+    durability === undefined && principals === undefined ? undefined : makeTemporaryFolder()
+  const journalFlags =
+    durability === undefined ? [] : ['--journal', folder!, '--durability', durability]
   const tokenFlags = principals === undefined ? [] : ['--tokens', writeTokens(folder!, principals)]
   const profileFlags = profile === undefined ? [] : ['--profile', profile]
   const serve = ['serve', '--port', '0', '--drain', '0', ...profileFlags, ...limitFlags]
@@ -128,7 +129,7 @@ export function startBroker(
   )
 }
 
-/** The folders of brokers that still run. This process removes them if it exits first. */
+/** The folders of running brokers. This process removes the folders when it exits. */
 const temporaryFolders = new Set<string>()
 
 /** Makes a folder that is removed when this process exits. */
@@ -161,8 +162,8 @@ export function startEcho(): Promise<Server> {
 
 /** Starts a program in Node on the core of the servers, and resolves when the program is ready. */
 function startNode(args: readonly string[], onExit: () => void = () => {}): Promise<Server> {
-  // A pinned server has only one processor. On one processor, the launcher of the broker sets the
-  // same flag.
+  // A pinned server has only one processor. On a machine with one processor, the shell script
+  // `holdfast` sets this flag, but the bench starts the broker without the script.
   const flags = canPin ? ['--single-threaded-gc'] : []
   if (!hasProc) flags.push('--import', usagePreload)
   const command = pinned(serverCore, process.execPath, [...flags, ...args])
@@ -215,7 +216,7 @@ function firstMatch(child: ChildProcess, pattern: RegExp, startMs: number): Prom
       createInterface({ input }).on('line', (line) => {
         const match = pattern.exec(line)?.[0]
         if (match !== undefined) resolve(match)
-        if (output.length < shownLines) output.push(line)
+        if (output.length < maxShownLines) output.push(line)
       })
     }
     child.once('error', reject)

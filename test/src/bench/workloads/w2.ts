@@ -52,7 +52,8 @@ async function runJob(context: LoadContext): Promise<JobResult> {
     const description = { system: clientSystem, serverPid: server.pid, key: 'hot:client' }
     handoffs.push(new ClientHandoff(description, sessions, exclusion))
   }
-  // The echo has one message at a time, because a hot key also has one hand-off at a time.
+  // The echo has one connection with one message under way, because a hot key also has one hand-off
+  // at a time.
   const results = await runContest(context, [await EchoPairs.open(echo, 1, 1), ...handoffs])
   const figuresOf = ({ system }: Handoff): Record<string, number> =>
     results.find((result) => result.system === system)!.figures
