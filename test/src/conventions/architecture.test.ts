@@ -86,7 +86,7 @@ describe('the sources', () => {
     catches(oneClock, 'server/src/dashboard/pageEnvironment.ts', [], inPage)
   })
 
-  it('use no globals of Node where they run in a browser', () => {
+  it('use no globals of Node in files that run in a browser', () => {
     holds(browserSafe, products)
     const forbiddenLines = [
       `const quiet = process.env.QUIET`,
@@ -117,7 +117,7 @@ describe('the sources', () => {
 })
 
 describe('the text of the repository', () => {
-  it('has at most 500 lines a file, 70 lines a function and no cycles, by rules of Biome', () => {
+  it('has at most 500 lines a file, 70 lines a function and no import cycles, by Biome', () => {
     const lines = (count: number) => `/** Planted. */\n${'f()\n'.repeat(count - 1)}`
     const starts = ['function f()', 'const f = () =>', 'const o = { m()', 'class C { #m()']
     const functions = (count: number) =>
@@ -141,7 +141,7 @@ describe('the text of the repository', () => {
       ...starts.map((_, index) => `${long}${index}.ts: noExcessiveLinesPerFunction`),
       'server/src/cycleA.ts: noImportCycles',
       'server/src/cycleB.ts: noImportCycles',
-      // This rule prevents an import at run time that has only types.
+      // By this rule, an import of types must not remain at run time.
       'server/src/core/type.ts: useImportType',
     ])
   })
@@ -150,6 +150,7 @@ describe('the text of the repository', () => {
     holds(shortLines, [...products, ...tests])
     assert.isEmpty(shortLines([file('a.ts', 'x'.repeat(100))]))
     assert.deepEqual(shortLines([file('a.ts', `\n${'x'.repeat(101)}`)]), ['a.ts:2: 101 columns'])
+    // A long text is allowed, because the formatter cannot break the text.
     assert.isEmpty(shortLines([file('a.ts', `const text = '${'x'.repeat(101)}'`)]))
   })
 
@@ -165,7 +166,7 @@ describe('the text of the repository', () => {
   })
 
   it('contains no path of the computer of its author', () => {
-    // Without the slash at the end.
+    // The path without the slash at its end.
     const folders = [root.replace(/.$/, '')]
     holds(hasNoLocalPath(folders), textFiles)
     // Joined from parts, because this file is also a file that must not contain such a path.

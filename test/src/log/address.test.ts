@@ -53,7 +53,10 @@ describe('log: the address of etcd', () => {
     ['etcd://a:0/holdfast', /"http:\/\/a:0" is not an endpoint/],
     ['etcd://a:23790000/holdfast', /"http:\/\/a:23790000" is not an endpoint/],
     ['etcd://a:2379,a:2379/holdfast', /"?http:\/\/a:2379"? occurs twice/],
-    [`etcd://${Array.from({ length: 17 }, (_, i) => `h${i}`)}/holdfast`, /1 to 16 addresses/],
+    [
+      `etcd://${Array.from({ length: 17 }, (_, i) => `h${i}`).join(',')}/holdfast`,
+      /1 to 16 addresses/,
+    ],
   ]
   for (const [text, pattern] of wrongAddresses) {
     it(`is refused with a message: ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`, () => {

@@ -1,25 +1,25 @@
 /**
  * Tests the snapshots of a replicated log, a command log that several brokers share. A snapshot has
- * the lock table as it was after one entry, so older entries can be compacted (removed). The oldest
- * member makes the snapshots. A broker that misses compacted entries resigns, which means that it
- * disconnects its clients, and loads a snapshot.
+ * the lock table at one position of the log. The entries up to this position can then be compacted
+ * (removed). The oldest member makes the snapshots. A broker that misses compacted entries resigns,
+ * which means that it disconnects its clients, and loads a snapshot.
  */
 import { expect } from 'chai'
 import { Cluster, type RecordingStateMachine } from './cluster.js'
 import { raiseFenceFloor } from './logSuite.js'
 
 describe('replicated log: snapshots', () => {
-  /** The log makes a snapshot every 20 entries. Each submitted command becomes one entry. */
-  const options = { snapshotEntries: 20 }
+  /** Each submitted command becomes one entry. */
+  const every20Entries = { snapshotEntries: 20 }
 
-  it('are made by the oldest member, and all members know their positions', async () => {
+  it('are made every 20 entries, and all members know the position of the newest', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.startLog(options), await cluster.startLog(options)]
+    const [a, b] = [await cluster.startLog(every20Entries), await cluster.startLog(every20Entries)]
     for (let i = 0; i < 70; i++) {
       a.log.submit(raiseFenceFloor(i))
       await cluster.settle()
     }
-    // The broker made three snapshots, and the store keeps the newest two.
+    // Three snapshots were made, and the store keeps the newest two.
     expect(cluster.store.snapshots.length).to.equal(2)
     const [former, newest] = cluster.store.snapshots
     expect(cluster.store.compactedTo).to.equal(former!.position)
@@ -31,12 +31,12 @@ describe('replicated log: snapshots', () => {
 
   it('are loaded by a joining broker together with the later entries', async () => {
     const cluster = new Cluster()
-    const a = await cluster.startLog(options)
+    const a = await cluster.startLog(every20Entries)
     for (let i = 0; i < 50; i++) {
       a.log.submit(raiseFenceFloor(i))
       await cluster.settle()
     }
-    const b = await cluster.startLog(options)
+    const b = await cluster.startLog(every20Entries)
     expect(b.eventNames).to.deep.equal(['restore', 'serve'])
     // Only the entries after the newest snapshot, and not all 50 commands, are replayed.
     expect(b.replayed.length).to.be.lessThan(25)
@@ -48,7 +48,7 @@ describe('replicated log: snapshots', () => {
 
   it('are made by the next member when the oldest member is dead', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.startLog(options), await cluster.startLog(options)]
+    const [a, b] = [await cluster.startLog(every20Entries), await cluster.startLog(every20Entries)]
     a.source.cut()
     // Broker `b` declares broker `a` dead, and its heartbeats become more than 20 entries.
     await cluster.passTime(30_000)
@@ -58,7 +58,7 @@ describe('replicated log: snapshots', () => {
 
   it('are tried again after a failure, which is reported as a problem', async () => {
     const cluster = new Cluster()
-    const a = await cluster.startLog(options)
+    const a = await cluster.startLog(every20Entries)
     // Each snapshot opens a new engine, which fails from now on. The log keeps its own engine.
     const create = a.source.create.bind(a.source)
     a.source.create = () => Object.assign(create(), { open: () => Promise.reject(new Error('no')) })
@@ -86,7 +86,8 @@ describe('replicated log: snapshots', () => {
     await cluster.passTime(2_000)
     expect(cluster.store.snapshots.length).to.equal(1)
     expect(b.log.status.snapshot?.position).to.equal(cluster.store.snapshots[0]!.position)
-    // The remaining member becomes the oldest member, and continues after its own interval.
+    // The remaining member becomes the oldest member, and makes the next snapshot after its own
+    // interval, 60 s.
     await cluster.runUntilSettled(a.log.close())
     await cluster.passTime(50_000)
     expect(cluster.store.snapshots.length).to.equal(1)
@@ -94,9 +95,9 @@ describe('replicated log: snapshots', () => {
     expect(cluster.store.snapshots.length).to.equal(2)
   })
 
-  it('are loaded by a broker that was cut off until its entries were compacted', async () => {
+  it('are loaded by a broker that was cut off until missed entries were compacted', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.startLog(options), await cluster.startLog(options)]
+    const [a, b] = [await cluster.startLog(every20Entries), await cluster.startLog(every20Entries)]
     const formerName = b.brokerName
     b.source.cut()
     for (let i = 0; i < 70; i++) {
@@ -115,7 +116,7 @@ describe('replicated log: snapshots', () => {
 
   it('are loaded by a broker that was cut off, although the log is briefly unreachable again', async () => {
     const cluster = new Cluster()
-    const [a, b] = [await cluster.startLog(options), await cluster.startLog(options)]
+    const [a, b] = [await cluster.startLog(every20Entries), await cluster.startLog(every20Entries)]
     b.source.cut()
     for (let i = 0; i < 70; i++) {
       a.log.submit(raiseFenceFloor(i))
@@ -145,7 +146,7 @@ describe('replicated log: snapshots', () => {
 
     for (const [situation, logOptions] of [
       ['no snapshot', {}],
-      ['a snapshot that is too old', options],
+      ['a snapshot that is too old', every20Entries],
     ] as const) {
       it(`a broker makes a snapshot for a joining broker that finds ${situation}`, async () => {
         const cluster = new Cluster()
@@ -192,7 +193,7 @@ describe('replicated log: snapshots', () => {
       expect(c.log.status.members).to.deep.equal([b.brokerName, c.brokerName])
     })
 
-    it('the next snapshot is made from the table, and later snapshots from the log', async () => {
+    it('snapshots are still made, and have the whole lock table', async () => {
       const cluster = new Cluster()
       const a = await cluster.startLog({ snapshotEntries: 70 })
       await fillAndCompact(cluster, a)

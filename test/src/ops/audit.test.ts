@@ -17,7 +17,7 @@ import { scratch } from './scratch.js'
 
 type Line = Readonly<Record<string, unknown>>
 
-/** If clients can cause a kind of line, the audit log writes at most this many in a second. */
+/** The largest number of lines of one kind in a second, for the kinds that clients can cause. */
 const maxLinesPerSecond = 100
 
 /** The lines of an audit log. */
@@ -60,6 +60,7 @@ describe('the audit log', () => {
     await rejection(web.authenticate('wrong-secret'), 'UNAUTHORIZED')
     await web.authenticate('secret-of-web')
     await causeDeadlock(ops)
+    // The broker reads the changed file when the next client sends a token.
     appendFileSync(tokens, tokenLine('secret-of-new', 'new'))
     await rejection(stage.session(url, { token: 'wrong-secret' }), 'UNAUTHORIZED')
     serving.kill('SIGTERM')
@@ -101,7 +102,7 @@ describe('the audit log', () => {
     expect(fenceOfOps).to.be.above(stolenLock.fence)
   })
 
-  /** Lets two scopes wait for each other, so that the broker refuses the second request. */
+  /** Lets two tasks (scopes) of a session wait for each other, until the broker refuses a request. */
   async function causeDeadlock(session: Session): Promise<void> {
     await session.scope(async (first) => {
       await first.lock('deadlock:a')
@@ -157,7 +158,7 @@ describe('the audit log', () => {
     expect(lines.at(-1)).to.include({ event: 'lines_left_out', of: 'refused', count: 2 })
   })
 
-  it('counts each kind of line by itself, so that a flood of one kind hides no other', () => {
+  it('limits each kind of line separately, so that a flood of one kind hides no other kind', () => {
     const lines: Line[] = []
     const audit = new AuditLog((line) => lines.push(JSON.parse(line)), new FakeClock())
     for (let i = 0; i < maxLinesPerSecond + 30; i++) audit.onRefused({ cause: 'unauthorized' })
@@ -172,7 +173,7 @@ describe('the audit log', () => {
     expect(serving.errorLines.items.join()).to.include(`The audit file ${file} cannot be opened`)
   })
 
-  it('is kept over a restart', async () => {
+  it('is appended to an existing file', async () => {
     const file = scratch(stage).path('audit.jsonl')
     writeFileSync(file, '{"event":"earlier"}\n')
     const serving = await ServeProcess.startListening(stage, '--drain', '0', '--audit', file)
@@ -189,7 +190,7 @@ describe('the audit log', () => {
 /** The kinds of lines that no client can cause. Only these kinds may have any number of lines. */
 type OperatorKind = 'token_file_changed'
 
-/** A broker with an audit log, and two clients that cause lines in it. */
+/** A broker with an audit log, and two clients that cause lines in the log. */
 class AuditedBroker {
   readonly lines: Line[] = []
   readonly audit: AuditLog

@@ -27,7 +27,7 @@ const fullDevice = '/dev/full'
 
 /**
  * Starts a command whose output pipe is closed, and prints its exit code to standard error. The
- * shell first writes to the pipe until a write fails. Only then the reader has closed the pipe.
+ * shell first writes to the pipe until a write fails, because the reader has then closed the pipe.
  */
 const withClosedPipe = [
   ...['sh', '-c'],
@@ -43,8 +43,9 @@ describe('holdfast with output that cannot be written', () => {
   })
 
   /**
-   * Runs a command whose output goes to the file at this path: standard output (1) or standard
-   * error (2).
+   * Runs a command that writes one of its outputs to the file at this path.
+   *
+   * @param descriptor 1 for standard output (the default), 2 for standard error.
    */
   function runInto(path: string, args: readonly string[], descriptor = 1): Promise<Ended> {
     const wrapper = ['sh', '-c', `path=$1; shift; exec "$@" ${descriptor}>"$path"`, 'sh', path]
@@ -57,7 +58,7 @@ describe('holdfast with output that cannot be written', () => {
     const { fence } = await sessions[0]!.lock('k')
     const urlFlag = ['--url', url]
     // A quick run tests one command for each way to print, and a full run tests all commands.
-    const commandsOfFullRun = [
+    const moreCommands = [
       ...[
         ['completion', 'bash'],
         ['serve', '--check'],
@@ -73,7 +74,7 @@ describe('holdfast with output that cannot be written', () => {
       ...[['ls'], ['watch'], ['top'], ['bench', '--sessions', '1', '--time', '10ms']].map(
         (words) => [...words, ...urlFlag],
       ),
-      ...(isFullRun ? commandsOfFullRun : []),
+      ...(isFullRun ? moreCommands : []),
     ]
     const runs = await Promise.all(commands.map((args) => runInto(fullDevice, args)))
     for (const [i, { code, err }] of runs.entries()) {
@@ -144,6 +145,7 @@ describe('holdfast with output that cannot be written', () => {
     const withoutReader = await Holdfast.run(stage, args, { wrapper: withClosedPipe })
     expect(withoutReader.err.at(-1)).to.equal('code 74')
     expect(readFileSync(file, 'utf8')).to.equal(formerText)
+    // The command writes its lines to this file, and then renames the file to `tokens`.
     expect(existsSync(`${file}.new`)).to.equal(false)
     // Without `--file`, the command prints the line for the token file to standard error. A token
     // without this line is useless too.

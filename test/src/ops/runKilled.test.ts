@@ -1,8 +1,8 @@
 /**
- * Tests that the command of `holdfast run` does not outlive the lock. If a signal that no program
- * can catch kills `holdfast run`, a watchdog process kills the command. So the command is dead
- * before the lease is over and the broker grants the lock to another session. The lease is the time
- * for which the broker keeps a session without a message of its client.
+ * Tests that the command of `holdfast run` does not outlive the lock. If a signal that Node cannot
+ * handle kills `holdfast run`, a watchdog process kills the command. So the command is dead before
+ * the lease is over and the broker grants the lock to another session. The lease is the time for
+ * which the broker keeps a session without a message of its client.
  */
 import { expect } from 'chai'
 import { Stage, untilHandled, watching } from '../e2e/stage.js'
@@ -31,16 +31,16 @@ describe('holdfast run after a kill', () => {
   async function killAndExpectDeath(url: string, key: string): Promise<void> {
     const stubborn = "trap '' TERM HUP INT; echo $$; while :; do sleep 0.05; done"
     // The command starts a background process and a pipeline. All these processes must die. The
-    // backslashes let the shell of the background process, and not its parent, replace `$$`.
+    // backslashes let the shell of the background process, and not the outer shell, replace `$$`.
     const line = `(sh -c "${stubborn.replace('$$', '\\$\\$')}") & ${stubborn} | cat`
     const args = ['run', '--url', url, '--lease', '2s', key, '-c', line]
-    const command = Holdfast.start(stage, args)
-    const pids = (await command.out.waitForCount(2)).map(Number)
+    const holdfastRun = Holdfast.start(stage, args)
+    const pids = (await holdfastRun.out.waitForCount(2)).map(Number)
     const waiter = await stage.session(url)
     const granted = waiter.lock(key)
     await untilHandled(waiter)
     expect(pids.map(isAlive), 'before').to.deep.equal([true, true])
-    command.process.kill('SIGKILL')
+    holdfastRun.process.kill('SIGKILL')
     await granted
     expect(pids.map(isAlive), 'after the grant to the waiter').to.deep.equal([false, false])
   }
@@ -56,9 +56,9 @@ describe('holdfast run after a kill', () => {
         // The command sleeps for about 600 s. The digits after the point mark its process.
         const marker = `600.${process.pid}${round + i}`
         const args = ['run', '--url', url, '--lease', '2s', key, 'sleep', marker]
-        const command = Holdfast.start(stage, args)
+        const holdfastRun = Holdfast.start(stage, args)
         await events.waitUntil((items) => items.some(({ event }) => event === 'locked'))
-        command.process.kill('SIGKILL')
+        holdfastRun.process.kill('SIGKILL')
         const waiter = await stage.session(url)
         await waiter.lock(key)
         expect(processesWithArgument(marker)).to.deep.equal([])
@@ -75,11 +75,12 @@ describe('holdfast run after a kill', () => {
     it(`leaves no command alive after ${cause}`, async () => {
       const { url } = await stage.broker()
       const line = "trap '' TERM HUP; echo $$; while :; do sleep 0.05; done"
-      const command = Holdfast.start(stage, ['run', '--url', url, 'k', '-c', line])
-      const [pid] = (await command.out.waitForCount(1)).map(Number)
-      process.kill(command.process.pid as number, signal)
-      // The command shares the output, so the output ends only when the command is dead or dying.
-      await command.ended()
+      const holdfastRun = Holdfast.start(stage, ['run', '--url', url, 'k', '-c', line])
+      const [pid] = (await holdfastRun.out.waitForCount(1)).map(Number)
+      process.kill(holdfastRun.process.pid as number, signal)
+      // The command writes to the output of `holdfast run`. Therefore this output ends only when
+      // the command is dead or dying.
+      await holdfastRun.ended()
       while (isAlive(pid as number)) await new Promise((resolve) => setImmediate(resolve))
     })
   }
@@ -87,28 +88,29 @@ describe('holdfast run after a kill', () => {
   it('starts another watchdog process when the first watchdog is killed', async () => {
     const { url } = await stage.broker()
     const line = "trap '' TERM HUP; echo $$; while :; do sleep 0.05; done"
-    const command = Holdfast.start(stage, ['run', '--url', url, 'k', '-c', line])
-    await command.out.waitForCount(1)
-    const [firstWatchdog] = watchdogsOf(command.process.pid as number)
+    const holdfastRun = Holdfast.start(stage, ['run', '--url', url, 'k', '-c', line])
+    await holdfastRun.out.waitForCount(1)
+    const [firstWatchdog] = watchdogsOf(holdfastRun.process.pid as number)
     process.kill(firstWatchdog as number, 'SIGKILL')
     let secondWatchdog: number | undefined
     while (secondWatchdog === undefined || secondWatchdog === firstWatchdog) {
       await new Promise((resolve) => setImmediate(resolve))
-      secondWatchdog = watchdogsOf(command.process.pid as number)[0]
+      secondWatchdog = watchdogsOf(holdfastRun.process.pid as number)[0]
     }
-    command.process.kill('SIGKILL')
-    await command.ended()
+    holdfastRun.process.kill('SIGKILL')
+    // The output ends only after the second watchdog has killed the command.
+    await holdfastRun.ended()
   })
 
   it('leaves no watchdog process alive after the end of the command', async () => {
     const { url } = await stage.broker()
     const args = ['run', '--url', url, 'k', '-c', 'echo $PPID; cat']
-    const command = Holdfast.start(stage, args, { keepStdinOpen: true })
-    await command.out.waitForCount(1)
-    const [watchdog] = watchdogsOf(command.process.pid as number)
+    const holdfastRun = Holdfast.start(stage, args, { keepStdinOpen: true })
+    await holdfastRun.out.waitForCount(1)
+    const [watchdog] = watchdogsOf(holdfastRun.process.pid as number)
     expect(isAlive(watchdog as number)).to.equal(true)
-    command.process.stdin!.end()
-    expect((await command.ended()).code).to.equal(0)
+    holdfastRun.process.stdin!.end()
+    expect((await holdfastRun.ended()).code).to.equal(0)
     while (isAlive(watchdog as number)) await new Promise((resolve) => setImmediate(resolve))
   })
 

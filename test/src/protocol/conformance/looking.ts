@@ -21,11 +21,11 @@ export function looking(stage: Stage): void {
 function queries(stage: Stage): void {
   it('lists holders and waiters by key and by prefix', async () => {
     const holder = await stage.open({ name: 'worker' })
-    const [waiting, other] = await stage.openSeveral(2)
+    const [waiter, other] = await stage.openSeveral(2)
     const [key, otherKey] = [stage.key('one'), stage.key('two')]
     const fence = await holder.acquire(key, { metadata: 'why' })
-    waiting!.lock(key, { mode: 'shared' })
-    await waiting!.settle()
+    waiter!.lock(key, { mode: 'shared' })
+    await waiter!.settle()
     await other!.acquire(otherKey, { mode: 'shared' })
     const { session } = holder.welcome
     const seen = await queryAll(other!, { key })
@@ -34,7 +34,7 @@ function queries(stage: Stage): void {
     expect(seen.held[0]).to.deep.include({ name: 'worker', metadata: 'why' })
     expect(seen.held[0]!.since).to.be.a('number')
     expect(seen.waiting[0]).to.have.all.keys('key', 'mode', 'session', 'since')
-    expect(seen.waiting[0]).to.include({ key, mode: 'shared', session: waiting!.welcome.session })
+    expect(seen.waiting[0]).to.include({ key, mode: 'shared', session: waiter!.welcome.session })
     const underPrefix = await queryAll(other!, { prefix: stage.prefix })
     expect(underPrefix.held.map((lock) => lock.key)).to.have.members([key, otherKey])
     expect(await queryAll(other!, { key: stage.key() })).to.include({
@@ -70,34 +70,39 @@ function queries(stage: Stage): void {
   })
 
   it('lists pages of keys in order, and pages of the holders of one key by fence', async () => {
-    const [peer, other] = await stage.openSeveral(2)
+    const [peer, waiter] = await stage.openSeveral(2)
     const prefix = stage.key('paged')
     for (const name of ['c', 'a', 'é', 'b']) await peer!.acquire(`${prefix}:${name}`)
     const [ann, bob, cyd] = await stage.openSeveral(3)
-    const shared = `${prefix}:d`
+    const sharedKey = `${prefix}:d`
     const fences: number[] = []
     for (const session of [ann, bob, cyd]) {
-      fences.push(await session!.acquire(shared, { mode: 'shared' }))
+      fences.push(await session!.acquire(sharedKey, { mode: 'shared' }))
     }
-    other!.lock(shared)
-    await other!.settle()
+    waiter!.lock(sharedKey)
+    await waiter!.settle()
     const page = (after: string, more = {}) => queryAll(peer!, { prefix, after, limit: 2, ...more })
     const names = ({ held }: { held: readonly { key: string }[] }) =>
       held.map(({ key }) => key.slice(prefix.length + 1))
     const first = await page('')
     expect(names(first)).to.deep.equal(['a', 'b'])
-    // The peer holds four locks, and each of the three other sessions one.
+    // `peer` holds four locks, and `ann`, `bob` and `cyd` hold one each.
     expect(first).to.include({ heldCount: 7, waitingCount: 1 })
     const second = await page(`${prefix}:b`)
     expect([names(second), second.waiting]).to.deep.equal([['c'], []])
     const third = await page(`${prefix}:c`)
     expect([names(third), third.waiting.length]).to.deep.equal([['d', 'd'], 1])
     expect(third.held.map(({ fence }) => fence)).to.deep.equal(fences.slice(0, 2))
-    const lastPage = await page(shared, { afterFence: fences[1] })
+    const lastPage = await page(sharedKey, { afterFence: fences[1] })
     expect([names(lastPage), lastPage.waiting]).to.deep.equal([['d', 'é'], []])
+    // The counts leave out all locks and requests before the page.
     expect(lastPage).to.include({ heldCount: 2, waitingCount: 0 })
     expect(await page(`${prefix}:é`)).to.include({ heldCount: 0, waitingCount: 0 })
-    const pageOfKey = await queryAll(peer!, { key: shared, after: shared, afterFence: fences[0]! })
+    const pageOfKey = await queryAll(peer!, {
+      key: sharedKey,
+      after: sharedKey,
+      afterFence: fences[0]!,
+    })
     expect(pageOfKey.held.map(({ fence }) => fence)).to.deep.equal(fences.slice(1))
   })
 
@@ -153,9 +158,8 @@ function queriesForRecords(stage: Stage): void {
     expect(arrivedCount).to.equal(2)
     const ofBarrier = { key, parties: 4, waiting: 2 }
     const [first, second] = arrived!
-    expect(first).to.deep.include({
-      ...{ ...ofBarrier, session: peer.welcome.session, name: 'worker' },
-    })
+    const { session } = peer.welcome
+    expect(first).to.deep.include({ ...ofBarrier, session, name: 'worker' })
     expect(second).to.deep.include({ ...ofBarrier, session: other.welcome.session })
     expect(second).to.have.all.keys('key', 'parties', 'waiting', 'session', 'since')
     const limited = await queryRecords(other, 'barriers', { prefix: stage.prefix, limit: 1 })
@@ -275,7 +279,7 @@ function watches(stage: Stage): void {
     expect(await watcher!.unreadMessages()).to.deep.equal([])
   })
 
-  it('shares an event with all matching watches of its connection', async () => {
+  it('sends one event for all matching watches of a connection', async () => {
     const [watcher, peer] = await stage.openSeveral(2)
     const key = stage.key()
     const watches = [{ key }, { key }, { prefix: key }].map((filter) =>
@@ -318,6 +322,7 @@ function watches(stage: Stage): void {
     for (let i = 0; i < 1_000; i++) peer.request({ type: 'watch', key })
     const failed = await peer.answer('failed', peer.request({ type: 'watch', key }))
     expect(failed).to.include({ code: 'QUOTA_EXCEEDED' })
+    // The id of the first watch is 1.
     peer.say({ type: 'unwatch', watch: 1 })
     await peer.answers('watching', peer.request({ type: 'watch', key }))
   })
