@@ -102,7 +102,7 @@ describe('the audit log', () => {
     expect(fenceOfOps).to.be.above(stolenLock.fence)
   })
 
-  /** Lets two tasks (scopes) of a session wait for each other, until the broker refuses a request. */
+  /** Lets two tasks (scopes) of a session wait for each other, until a request is refused. */
   async function causeDeadlock(session: Session): Promise<void> {
     await session.scope(async (first) => {
       await first.lock('deadlock:a')
