@@ -49,6 +49,7 @@ describe('a session with listeners', () => {
     const readded = () => calls.push('readded')
     const removed = () => calls.push('removed')
     session.on('draining', () => calls.push('stays')).on('expiring', readded)
+    // `off` removes what `on` and `once` added, but not the listener of `expiring`.
     session.on('draining', readded).once('draining', readded).off('draining', readded)
     session.on('draining', () => session.off('draining', removed).on('draining', readded))
     session.on('draining', removed)

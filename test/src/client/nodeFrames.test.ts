@@ -30,13 +30,13 @@ interface ConnectedClient {
 }
 
 const server = createServer()
-const sockets = new WebSocketServer({ server, perMessageDeflate: false })
+const webSocketServer = new WebSocketServer({ server, perMessageDeflate: false })
 const clients: WebSocket[] = []
 
 /** Connects a client, and returns both ends of the connection. */
 async function connectWith(Socket: SocketClass): Promise<ConnectedClient> {
   const { port } = server.address() as AddressInfo
-  const connection = once(sockets, 'connection')
+  const connection = once(webSocketServer, 'connection')
   const client = new Socket(`ws://127.0.0.1:${port}`)
   clients.push(client)
   const events: string[] = []
@@ -71,14 +71,14 @@ function uint32(value: number): Buffer {
   return bytes
 }
 
-/** A text whose length has two bytes of its own in a frame. */
+/** The header of this text has two further bytes for the length. */
 const long = 'l'.repeat(200)
-/** A text whose length has eight bytes of its own in a frame. */
+/** The header of this text has eight further bytes for the length. */
 const longest = 'm'.repeat(70_000)
 
 /** Streams of frames; the reading of each must not depend on where the stream is cut. */
 const streams: Readonly<Record<string, readonly Buffer[]>> = {
-  'texts of all lengths': [
+  'short and long texts': [
     frame(0x81, 'a'),
     frame(0x81, ''),
     frame(0x81, long),
@@ -116,7 +116,7 @@ describe('the WebSocket of the client in Node', () => {
   })
 
   after(() => {
-    sockets.close()
+    webSocketServer.close()
     server.close()
   })
 
@@ -148,7 +148,7 @@ describe('the WebSocket of the client in Node', () => {
     assert.deepEqual(events, ['text before', `text ${longest}`, 'text after'])
   })
 
-  it('emits no message after the listener has dropped the connection', async () => {
+  it('does not call a removed listener with a later message of the same chunk', async () => {
     const { raw, client, events } = await connectWith(ClientSocket)
     client.once('message', () => {
       client.onmessage = null
@@ -159,7 +159,7 @@ describe('the WebSocket of the client in Node', () => {
     assert.deepEqual(events, ['text a'])
   })
 
-  it('writes texts of all lengths in the order of the calls, also between frames of `ws`', async () => {
+  it('writes texts of all lengths in the order of the calls, also around a ping that `ws` writes', async () => {
     const { broker, client } = await connectWith(ClientSocket)
     const received: string[] = []
     broker.on('message', (data: RawData) => received.push(String(data)))
@@ -174,7 +174,7 @@ describe('the WebSocket of the client in Node', () => {
     assert.deepEqual([code, String(reason)], [1000, 'done'])
   })
 
-  it('masks every frame with another mask', async () => {
+  it('masks every frame with a new mask', async () => {
     const { client, raw } = await connectWith(ClientSocket)
     const written: Buffer[] = []
     raw.write = (chunk: Buffer) => {

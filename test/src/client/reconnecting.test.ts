@@ -46,7 +46,8 @@ describe('a client that loses its connection', () => {
     await turn()
     expect(scene.events).to.deep.equal(['newSession'])
     expect(scene.session.id).to.equal('s2')
-    // The timeout is 20,000 ms minus the 1,000 ms above and the 50 ms of `reconnect`.
+    // The timeout is 20,000 ms minus the 1,000 ms above and the 50 ms of `reconnect`. The query has
+    // a new id, because the broker stores no response to a query.
     expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'lock', id: 1, key: 'a', timeout: 18_950 },
       { type: 'lock', id: 3, key: 'c' },
@@ -158,7 +159,7 @@ describe('a client that loses its connection', () => {
     }
     scene.socket.end(1011)
     scene.clock.advance(100)
-    // The first connection, one after each of the three delays, and one more after the first delay.
+    // The first connection, one after each of the three delays, and one in the new outage.
     expect(scene.network.sockets.length).to.equal(5)
   })
 
@@ -257,7 +258,7 @@ describe('a client that loses its connection', () => {
     expect(scene.session.leaseLeft).to.equal(0)
   })
 
-  it('reconnects after every other close code', async () => {
+  it('reconnects after a close code that does not forbid another try', async () => {
     // Codes of WebSocket, a slow reader (4308), an expired session (4410), and an unknown code.
     for (const code of [1006, 1011, 1012, 1013, 4308, 4410, 4999]) {
       const scene = await openScene()
@@ -289,7 +290,7 @@ describe('a client that loses its connection', () => {
     expect(session.state).to.equal('connected')
   })
 
-  it('returns to the first broker of its list when its broker closes because of a stop (1012)', async () => {
+  it('returns to the first broker of its list after the close code of a broker that stops (1012)', async () => {
     const { environment, network, clock } = stage()
     const connecting = connectIn(['ws://a.test', 'ws://b.test'], { reconnect: [10] }, environment)
     await turn()
@@ -332,7 +333,7 @@ describe('a client that loses its connection', () => {
     expect(within).to.equal(5_000)
   })
 
-  it('survives a strategy that throws or returns wrong delays', async () => {
+  it('rejects requests if the strategy throws or gives a symbol, and takes a wrong number as 0 ms', async () => {
     const throwingStrategy = {
       [Symbol.iterator](): Iterator<number> {
         throw new Error('mine')
@@ -346,9 +347,9 @@ describe('a client that loses its connection', () => {
     const requestingAgain = codeOf(withSymbol.session.lock('a'))
     withSymbol.socket.end()
     expect(await requestingAgain).to.equal('INVALID_OPTION')
-    const other = await openScene({ reconnect: [Number.NaN, -5] })
-    other.socket.end()
-    other.clock.advance(0)
-    expect(other.network.sockets.map((socket) => socket.url)).to.deep.equal([url, url])
+    const withNumbers = await openScene({ reconnect: [Number.NaN, -5] })
+    withNumbers.socket.end()
+    withNumbers.clock.advance(0)
+    expect(withNumbers.network.sockets.map((socket) => socket.url)).to.deep.equal([url, url])
   })
 })

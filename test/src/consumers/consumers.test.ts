@@ -2,7 +2,7 @@
  * Tests the packages as a user installs them. Each runtime, bundler and test runner must load the
  * packages and acquire a lock at a real broker. Each compiler must accept the types of the
  * packages. These tests run only in a full run, because they install many tools. A journal is a
- * command log on disk.
+ * record of all changes of locks on disk.
  */
 import { mkdtemp, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -17,7 +17,7 @@ describe('the installed packages', function () {
   this.timeout(600_000)
   if (!isFullRun) {
     it('load and acquire locks', function () {
-      skip(this, 'installs bundlers and compilers: npm run test:ci does')
+      skip(this, 'installs bundlers and compilers: run npm run test:ci')
     })
     return
   }
@@ -40,16 +40,16 @@ describe('the installed packages', function () {
   })
 
   /**
-   * Expects that the program exits 0, ends its output with "held and unlocked", and was granted as
-   * many locks as `grants` says.
+   * Expects that the program exits 0, ends its output with "held and unlocked", and was granted one
+   * lock.
    */
-  async function expectLocks(running: Promise<Outcome>, grants = 1): Promise<void> {
+  async function expectOneLock(running: Promise<Outcome>): Promise<void> {
     const statsBefore = broker.stats()
     const { code, output } = await running
     const { totalLocks, failedLocks, activeLocks } = broker.stats()
     assert.equal(code, 0, output)
     assert.match(output, /held and unlocked\s*$/)
-    assert.equal(totalLocks - statsBefore.totalLocks, grants, output)
+    assert.equal(totalLocks - statsBefore.totalLocks, 1, output)
     assert.deepEqual([failedLocks, activeLocks], [0, 0])
   }
 
@@ -59,20 +59,20 @@ describe('the installed packages', function () {
 
   describe('in a runtime', () => {
     for (const program of ['lock.mjs', 'lock.cjs']) {
-      it(`run ${program} in Node`, () => expectLocks(project.node(`programs/${program}`, url)))
+      it(`run ${program} in Node`, () => expectOneLock(project.node(`programs/${program}`, url)))
 
       it(`run ${program} in Bun`, async function () {
         if ((await project.tool('bun', '--version').catch(() => undefined))?.code !== 0) {
           skip(this, 'the npm package of Bun has no program for this machine')
         }
-        await expectLocks(project.tool('bun', `programs/${program}`, url))
+        await expectOneLock(project.tool('bun', `programs/${program}`, url))
       })
 
       it(`run ${program} in Deno`, async function () {
         if ((await project.tool('deno', '--version').catch(() => undefined))?.code !== 0) {
           skip(this, 'the npm package of Deno has no program for this machine')
         }
-        await expectLocks(project.tool('deno', 'run', '-A', `programs/${program}`, url))
+        await expectOneLock(project.tool('deno', 'run', '-A', `programs/${program}`, url))
       })
     }
 
@@ -111,7 +111,7 @@ describe('the installed packages', function () {
         expectSuccess(await project.node(`bundlers/${bundler}.mjs`, out))
         const bundles = (await readdir(out)).filter((name) => /\.[cm]js$/.test(name))
         assert.isNotEmpty(bundles)
-        for (const bundle of bundles) await expectLocks(project.node(join(out, bundle), url))
+        for (const bundle of bundles) await expectOneLock(project.node(join(out, bundle), url))
         if (bundler !== 'vite') return
         const page = await readFile(join(out, 'browser/vite.js'), 'utf8')
         // The code for Node loads the modules of Node with this function.

@@ -1,5 +1,5 @@
 /**
- * Reads the files of `server/deploy` and the settings of the real command, so that tests can
+ * Reads the files of `server/deploy` and the settings of the command `holdfast`, so that tests can
  * compare the files with the command. An environment is the set of variables with which a file
  * starts a broker.
  */
@@ -24,9 +24,9 @@ export function text(path: string): string {
   return readFileSync(join(root, folder, path), 'utf8')
 }
 
-/** All files of `server/deploy`, none of which is generated. */
+/** All files of `server/deploy`. */
 export function allFiles(): SourceFile[] {
-  return filesUnder(folder, '')
+  return filesUnder(folder, /* any ending */ '')
 }
 
 /** The documents of a YAML file. Docker and Kubernetes read YAML 1.1, where 0440 is octal. */
@@ -42,7 +42,7 @@ export function objects(path: string, kind: string): Yaml[] {
   return yaml(path).filter((document) => document.kind === kind)
 }
 
-// ------------------------------------------------------------------------- the real command
+// ------------------------------------------------------------------------- the command
 
 const server = import.meta.resolve('@holdfast/server')
 
@@ -58,7 +58,7 @@ interface Command {
   name(): string
 }
 
-interface Program {
+interface ProgramModule {
   createProgram(): Command
 }
 
@@ -79,7 +79,7 @@ const importFromServer = <T>(file: string): Promise<T> =>
 
 export const settingsModule = await importFromServer<SettingsModule>('./cli/settings.js')
 export const { exitCodes } = await importFromServer<ExitCodesModule>('./cli/exitCodes.js')
-export const program = (await importFromServer<Program>('./cli/program.js')).createProgram()
+export const program = (await importFromServer<ProgramModule>('./cli/program.js')).createProgram()
 
 /** The long flags, such as `--port`, of the command of this name. Default: of all commands. */
 export function flagsOf(name?: string): string[] {
@@ -100,7 +100,7 @@ export function imageEnvironment(): Environment {
   return Object.fromEntries(line.split(' ').map((pair) => pair.split('=') as [string, string]))
 }
 
-/** The objects of a Kubernetes file whose pods run brokers, each with the container of a pod. */
+/** The Deployments and StatefulSets of a Kubernetes file, each with the container of its pods. */
 export function podsOf(path: string): { readonly object: Yaml; readonly container: Yaml }[] {
   return [...objects(path, 'Deployment'), ...objects(path, 'StatefulSet')].map((object) => ({
     object,

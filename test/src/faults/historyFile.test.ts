@@ -41,7 +41,10 @@ const historyOf = (tenures: readonly Tenure[], capacity?: number): KeyHistory =>
   return { key: 'k', capacity, tenures, publications: [], observations: [] }
 }
 
-/** An election that `a` won with fence 1 and `b` with fence 2, as the observer `o` saw it. */
+/**
+ * An election that the observer `o` saw. `a` won with fence 1, `b` with fence 2, and `c` with fence
+ * 3. `c` never received its grant, so `c` has no tenure.
+ */
 const election: KeyHistory = {
   ...historyOf([tenure('a', 1, 0, 10, 20, 22), tenure('b', 2, 5, 30, 40, 42)]),
   publications: [
@@ -79,17 +82,13 @@ describe('a file with a history of locks', () => {
     ['a missing fence', line.replace('"fence":1,', ''), 'Line 2: fence must be a positive'],
     ['a time that is no integer', line.replace('"1"', '1.5'), 'grantedAt must be a time in ns'],
     ['a grant before its request', line.replace('"0"', '"2"'), 'grantedAt is before requestedAt'],
-    [
-      'a published value without text',
-      '{"key":"k","process":"a","publishedAt":1}',
-      'value must be',
-    ],
+    ['a publication without a value', '{"key":"k","process":"a","publishedAt":1}', 'value must be'],
     ['a leader without a fence', '{"key":"k","observer":"o","seenAt":1,"value":"a"}', 'fence must'],
     ['a field of another kind of line', '{"key":"k","observer":"o","permits":1}', '"permits"'],
     ['a changed capacity', line.replace('{', '{"capacity":2,'), 'the capacity of a key must not'],
   ]
   for (const [problem, text, message] of invalid) {
-    it(`is refused with the number of the line for ${problem}`, () => {
+    it(`is refused for ${problem}`, () => {
       expect(() => parseHistories(`${line}${text}\n`)).to.throw(InvalidHistory, message)
     })
   }
@@ -170,7 +169,7 @@ describe('the check of a history (judgeHistory)', () => {
           givenUpAt,
         ]),
       )
-      // Four tenures have 12 of these times. Two equal times are in one tenure: skip this history.
+      // Four tenures have 12 of these times. Skips histories with two equal times in one tenure.
       if (distinct.size < 12) continue
       const hasNoOverlap = findOverlaps(tenures).length === 0
       results.add(hasNoOverlap)
@@ -197,7 +196,7 @@ describe('npm run check-history', () => {
     return { status, out: `${stdout}${stderr}` }
   }
 
-  it('exits with 0 without a violation, with 1 after a violation, and with 65 for another format', () => {
+  it('exits 0 if it finds no violation, 1 if it finds one, and 65 if the format is wrong', () => {
     const text = (tenures: readonly Tenure[]) => formatHistories([historyOf(tenures)])
     expect(check(text(validTenures))).to.deep.equal({ status: 0, out: 'k: 3 uses, 0 violations\n' })
     const overlapping = check(text([...validTenures, tenure('c', 4, 0, 1, 9)]))

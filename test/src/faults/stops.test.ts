@@ -1,6 +1,6 @@
 /**
  * Tests processes that are paused and continued later, as by a closed laptop, a debugger or a
- * hypervisor. A holder that continues must know that it lost its lock before it does anything else.
+ * hypervisor. The first thing that a continued holder does must be to notice the loss of its lock.
  * A broker that continues must not end sessions because they were silent during its pause. The
  * lease is how long the broker keeps a silent session. A ttl is how long a lock lasts. A grace is
  * how long a session survives the loss of its connection.
@@ -16,7 +16,7 @@ function pauseFor(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-/** Durations that are over when a paused holder continues, each with the options of its lock. */
+/** Durations that are over when a paused holder continues, each with the options of the lock. */
 const expiries: [string, { ttl?: number }][] = [
   ['the lease', {}],
   ['the ttl of its lock', { ttl: 500 }],
@@ -51,7 +51,7 @@ async function pauseHolder(
   expect(await pausedHolder.lock('k'), 'the next lock of the former holder').to.be.above(nextFence)
 }
 
-/** Pauses a broker for three leases, and checks that no session and no lock expired. */
+/** Pauses a broker for three leases, and checks that the broker ended no session and no lock. */
 async function pauseBroker(stage: Stage): Promise<void> {
   const broker = await ServeProcess.startListening(stage)
   const options = { lease: 2_000, grace: 'lease' } as const
@@ -63,6 +63,7 @@ async function pauseBroker(stage: Stage): Promise<void> {
   const granted = waiter.lock('k')
   await waiter.untilHandled()
   broker.kill('SIGSTOP')
+  // The client hears nothing from the broker, so the client gives up its lock after the lease.
   const lost = await holder.event('lost', fence)
   // Three leases of 2,000 ms.
   await pauseFor(6_000)

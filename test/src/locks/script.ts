@@ -130,8 +130,8 @@ export class Script {
 }
 
 /**
- * Returns the log with the lines between each two quiet points sorted. A test needs this for two
- * sessions or two callers in a browser, because they may learn of grants in another order.
+ * Returns the log, in which the lines between one quiet point and the next are sorted. Two sessions
+ * may learn of grants in another order than one session.
  */
 export function sortedBetweenQuietPoints(
   log: readonly string[],
@@ -153,7 +153,7 @@ export function newTask(): Promise<void> {
   })
 }
 
-/** The comparable part of an error or a reason: its name, and its message only for an `Error`. */
+/** The name of an error, with the message if the name is `Error`. Any other value as text. */
 export function nameOf(error: unknown): string {
   if (error instanceof DOMException) return `DOMException ${error.name}`
   if (error instanceof Error) return error.name === 'Error' ? `Error ${error.message}` : error.name

@@ -51,7 +51,7 @@ describe('replicated log: snapshots of the own table', () => {
     const table = new LockTable()
     let endCount = 0
     const snapshot = (digest: string) => ({ digest, items: dump(table), end: () => endCount++ })
-    // The digest, a hash of the state, of an empty table is 0.0.
+    // The digest is a hash of the table: 0.0 for an empty table.
     const error = await saveState(engine, state, snapshot('1.2'), () => {}).catch(
       (reason) => reason,
     )
@@ -60,7 +60,8 @@ describe('replicated log: snapshots of the own table', () => {
     )
     expect(store.snapshots).to.deep.equal([])
     const { value } = new Digest(table)
-    expect(await saveState(engine, state, snapshot(value), () => {})).to.equal(2)
+    expect(await saveState(engine, state, snapshot(value), () => {})).to.equal(state.position)
+    // The refused snapshot ended too.
     expect(endCount).to.equal(2)
   })
 

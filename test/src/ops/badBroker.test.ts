@@ -1,8 +1,8 @@
 /**
  * Tests the commands against a broken or a hostile broker: a broker that never answers, never ends
- * its answer, sends too much, or sends an error that no broker sends. Each command ends by itself,
- * with one message and the right exit code. test/src/client/badBroker.test.ts tests the client, and
- * terminal.test.ts that no character of a broker controls the terminal.
+ * its answer, sends too much, or sends an error that Holdfast's broker never sends. Each command
+ * ends by itself, with one message and the right exit code. test/src/client/badBroker.test.ts tests
+ * the client. terminal.test.ts tests that no character of a broker controls the terminal.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -14,7 +14,7 @@ import { Holdfast } from './command.js'
 import { type Answer, answering, fakeBroker, welcome } from './fakeBroker.js'
 import { runInProcess } from './inProcess.js'
 
-/** The time after which a command gives up an answer, in ms. */
+/** How long a command waits for an answer, in ms. */
 const answerLimitMs = 30_000
 /** A `welcome` for a session that survives the loss of its connection. */
 const welcomeWithGrace = { ...welcome, grace: 15_000, secret: 'secret' }
@@ -75,7 +75,7 @@ describe('a command against a bad broker', () => {
     }
   })
 
-  it('exits 69 if once has run its command, and the broker does not take the output', async () => {
+  it('exits 69 if `holdfast once` has run its command, and the broker does not confirm the output', async () => {
     const url = await start(
       answering(({ type, id }, { send }) => {
         if (type === 'once') send({ type: 'granted', id, fence: 1 })
@@ -149,7 +149,7 @@ describe('a command against a bad broker', () => {
     )
   })
 
-  it('cuts an error message of a broker that is too long to read', async () => {
+  it('cuts an error message that is too long to read', async () => {
     const message = 'x'.repeat(100_000)
     const url = await start(
       answering(({ id }, { send }) => send({ type: 'failed', id, code: 'FORBIDDEN', message })),

@@ -77,7 +77,7 @@ describe('holdfast run with a process group', () => {
     const { code, out, err } = await start(url, ['k', '-c', `: > ${pids}; ${line}`]).ended()
     const [zombie, escaped] = out.map(Number) as [number, number]
     stage.onClear(() => process.kill(escaped, 'SIGKILL'))
-    // `holdfast run` may see a process before it leaves the group, and then says that it waits.
+    // If `holdfast run` sees the parent before the parent leaves, it prints that it keeps the lock.
     expect({ code, err: err.filter((line) => !line.includes('is kept')) }).to.deep.equal({
       code: 0,
       err: [],

@@ -1,7 +1,7 @@
 /**
- * Tests the handshake from a hello to its `welcome`: authentication, the session, and a command log
- * that applies commands late. The command log orders all changes of the lock table. A slow log
- * applies the commands only when a test calls `deliver`. The lease is the time that the broker
+ * Tests the handshake from the `hello` of a client to the `welcome` of the broker: authentication,
+ * the session, and a slow command log. The command log orders all changes of the lock table. A slow
+ * log applies the commands only when a test calls `deliver`. The lease is the time that the broker
  * keeps a session without a message of its client. The grace is the time that a session outlives
  * its connection.
  */
@@ -70,7 +70,7 @@ describe('handshake: authentication', () => {
     expect(socket.heardOf('welcome')).to.have.length(1)
   })
 
-  it('closes the connection with 4408 if it takes longer than the time for a hello', async () => {
+  it('closes the connection with 4408 if authenticate takes longer than the time for a hello', async () => {
     const harness = new BrokerHarness({ authenticate: () => new Promise<string>(() => {}) })
     const socket = harness.connectWithHello()
     await harness.settle()
@@ -103,7 +103,7 @@ describe('handshake: authentication', () => {
 })
 
 describe('handshake: without authenticate, the broker', () => {
-  it('handles a message in the frame of a hello that the broker accepts immediately', () => {
+  it('handles a request that arrives in the same frame as the hello', () => {
     const harness = new BrokerHarness()
     const socket = harness.connect()
     harness.say(socket, [{ type: 'hello' }, { type: 'lock', id: 1, key: 'k' }])
@@ -241,6 +241,7 @@ describe('handshake: the description of the broker in welcome', () => {
       const client = new BrokerHarness().join()
       client.say(request)
       expect(client.socket.closedWith).to.equal(undefined)
+      // `upgrade` fails with LOCK_NOT_HELD, because the client holds no lock.
       const failures = client.socket.heardOf('failed') as readonly { readonly code: string }[]
       expect(failures.filter(({ code }) => code !== 'LOCK_NOT_HELD')).to.deep.equal([])
     }

@@ -107,7 +107,7 @@ export class SimProcess {
     this.clock.sleep()
   }
 
-  /** Continues the process after a stop. */
+  /** Continues the process after a stop, or cancels a stop that has not begun. */
   resume(): void {
     this.clock.wake()
     this.#unitsUntilStop = Number.POSITIVE_INFINITY
@@ -162,6 +162,7 @@ export class SimProcess {
       this.#world.onError(error)
       return
     }
+    // Before the next step, the promises of this unit settle.
     this.#world.step(isDone ? this.#finish : this.#next)
   }
 

@@ -7,7 +7,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** The folder of the package: its entry is in the folder `dist`. */
+/** The folder of the package, above the folder `dist` of the resolved file. */
 const serverFolder = fileURLToPath(new URL('..', import.meta.resolve('@holdfast/server')))
 /** The `node_modules` at the root of the repository. */
 const packagesFolder = fileURLToPath(
@@ -30,7 +30,7 @@ export function otherBuild(folder: string): OtherBuild {
   mkdirSync(copy, { recursive: true })
   cpSync(join(serverFolder, 'dist'), join(copy, 'dist'), { recursive: true })
   symlinkSync(packagesFolder, join(folder, 'node_modules'))
-  // Packages of which the server needs another version than the root of the repository.
+  // npm installs a package here if the server needs another version than the root.
   const ownPackages = join(serverFolder, 'node_modules')
   if (existsSync(ownPackages)) symlinkSync(ownPackages, join(copy, 'node_modules'))
   const manifest = JSON.parse(readFileSync(join(serverFolder, 'package.json'), 'utf8')) as object

@@ -1,6 +1,7 @@
 /**
- * Runs in a page of a browser. This script executes the scenarios and the random plans with
- * `navigator.locks` or with `session.locks`, and returns their logs to the test in Node.
+ * Runs in a page of a browser. This script executes scenarios and plans (random lists of requests
+ * and releases) with `navigator.locks` or with `session.locks`. The script returns the logs of the
+ * effects to the test in Node.
  */
 import { connect } from '@holdfast/client'
 import { type PlanTurn, runPlan } from '../../locks/plan.js'

@@ -5,7 +5,7 @@
 import { newTask } from '../script.js'
 import type { Scenario } from './scenario.js'
 
-/** The log lines of the scenario `outcomes`: a way to end a callback, and how the request ends. */
+/** Each line has a way to end a callback, and how the request then settles. */
 const settledLines = [
   'value: done 7',
   'nothing: done undefined',
@@ -14,7 +14,7 @@ const settledLines = [
   'throws: failed Error mine',
   'rejects: failed Error mine',
   'throws text: failed text',
-  'throws nothing: failed undefined',
+  'rejects without a reason: failed undefined',
   'throws a thenable: failed thenable',
 ]
 
@@ -109,7 +109,7 @@ const independent: Scenario = {
     const nested = await script.locks.request(`${script.prefix}z`, async () =>
       script.locks.request(name, { ifAvailable: true }, (lock) => String(lock)),
     )
-    script.record(`own: ${nested}`)
+    script.record(`x again: ${nested}`)
     b.release()
     await script.untilQuiet()
     a.release()
@@ -118,7 +118,7 @@ const independent: Scenario = {
     await script.untilQuiet()
   },
   log: [
-    ...['a: granted', 'b: granted', 'own: null', 'b: done undefined', 'a: done undefined'],
+    ...['a: granted', 'b: granted', 'x again: null', 'b: done undefined', 'a: done undefined'],
     ...['c: granted', 'c: done undefined'],
   ],
 }
@@ -127,25 +127,25 @@ const available: Scenario = {
   title:
     'with ifAvailable, a callback gets null if its request would wait, and no request is queued',
   async run(script) {
-    const exclusive = { ifAvailable: true }
-    const shared = { ifAvailable: true, mode: 'shared' } as const
-    const free = script.request('free', 'x', exclusive)
+    const ifAvailable = { ifAvailable: true }
+    const sharedIfAvailable = { ifAvailable: true, mode: 'shared' } as const
+    const free = script.request('free', 'x', ifAvailable)
     await script.untilQuiet()
-    script.request('held', 'x', exclusive, script.otherLocks)
-    script.request('held, shared', 'x', shared)
+    script.request('beside exclusive', 'x', ifAvailable, script.otherLocks)
+    script.request('shared beside exclusive', 'x', sharedIfAvailable)
     await script.untilQuiet()
     await script.recordState()
     free.release()
     await script.untilQuiet()
     const a = script.request('a', 'x', { mode: 'shared' }, script.otherLocks)
     await script.untilQuiet()
-    const b = script.request('b', 'x', shared)
+    const b = script.request('b', 'x', sharedIfAvailable)
     await script.untilQuiet()
-    script.request('beside shared', 'x', exclusive)
+    script.request('beside shared', 'x', ifAvailable)
     await script.untilQuiet()
     const c = script.request('c', 'x')
     await script.untilQuiet()
-    script.request('behind', 'x', shared)
+    script.request('behind', 'x', sharedIfAvailable)
     await script.untilQuiet()
     for (const request of [a, b, c]) {
       request.release()
@@ -155,7 +155,8 @@ const available: Scenario = {
   },
   log: [
     'free: granted',
-    ...['held: null', 'held: done none', 'held, shared: null', 'held, shared: done none'],
+    ...['beside exclusive: null', 'beside exclusive: done none'],
+    ...['shared beside exclusive: null', 'shared beside exclusive: done none'],
     'held: x exclusive; pending: nothing',
     ...['free: done undefined', 'a: granted', 'b: granted'],
     ...['beside shared: null', 'beside shared: done none', 'behind: null', 'behind: done none'],
@@ -184,7 +185,7 @@ const outcomes: Scenario = {
       'throws text': () => {
         throw 'text'
       },
-      'throws nothing': () => Promise.reject(),
+      'rejects without a reason': () => Promise.reject(),
       'throws a thenable': () => {
         throw {
           // biome-ignore lint/suspicious/noThenProperty: the test fails if it is called.
@@ -213,7 +214,7 @@ const outcomes: Scenario = {
 }
 
 const given: Scenario = {
-  title: 'a callback receives only the lock as an argument, in a task of its own',
+  title: 'a callback receives one argument, a read-only lock, and runs in a task of its own',
   async run(script) {
     const name = `${script.prefix}x`
     const promise = script.locks.request(
@@ -232,14 +233,14 @@ const given: Scenario = {
         return 'fine'
       },
     )
-    script.record(`asked: ${promise instanceof Promise}`)
+    script.record(`returned a promise: ${promise instanceof Promise}`)
     queueMicrotask(() => script.record('microtask'))
     await script.outcome('x', promise)
     await script.untilQuiet()
   },
   log: [
-    ...['asked: true', 'microtask', '1 argument, this is undefined', 'true shared', 'TypeError'],
-    ...['shared', 'x: done fine'],
+    ...['returned a promise: true', 'microtask', '1 argument, this is undefined', 'true shared'],
+    ...['TypeError', 'shared', 'x: done fine'],
   ],
 }
 
@@ -270,7 +271,8 @@ const tasks: Scenario = {
 }
 
 const order: Scenario = {
-  title: 'shared requests that are granted together begin in their order, with or without a signal',
+  title:
+    'callbacks of shared requests that are granted together run in the order of the requests, with or without a signal',
   async run(script) {
     const gate = script.request('gate', 'x')
     await script.untilQuiet()
