@@ -96,7 +96,7 @@ export async function* pagesOf(
       if (page.heldCount + page.waitingCount === 0) return
       // The locks of this page were released while the broker chose the page. More pages follow.
       if (++emptyPages === maxEmptyPages) {
-        throw endlessPages(`its last ${maxEmptyPages} pages were empty, but not its last ones`)
+        throw endlessPages(`it has sent ${maxEmptyPages} empty pages, and says that more follow`)
       }
       continue
     }

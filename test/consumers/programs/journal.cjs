@@ -18,7 +18,7 @@ async function main(dir) {
   await lock.unlock()
   await session.close()
   await broker.close()
-  console.log('held, unlocked and set down')
+  console.log('held, unlocked and written to the journal')
 }
 
 main(process.argv[2])

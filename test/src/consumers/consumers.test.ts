@@ -79,7 +79,7 @@ describe('the installed packages', function () {
     it('write a journal and its snapshots in a broker that was loaded by require()', async () => {
       const dir = await mkdtemp(join(project.out, 'journal-'))
       const { code, output } = await project.node('programs/journal.cjs', dir)
-      assert.equal(output, 'held, unlocked and set down\n')
+      assert.equal(output, 'held, unlocked and written to the journal\n')
       assert.equal(code, 0)
     })
 

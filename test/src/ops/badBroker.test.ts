@@ -113,7 +113,7 @@ describe('a command against a bad broker', () => {
       )
       const reason =
         held.length === 0
-          ? 'its last 100 pages were empty, but not its last ones'
+          ? 'it has sent 100 empty pages, and says that more follow'
           : 'it sent the same page again'
       for (const args of [
         ['ls', '--all'],
