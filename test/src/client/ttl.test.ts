@@ -1,7 +1,8 @@
 /**
  * Tests a lock with a ttl, which is how long the lock lasts without a refresh: its expiry and its
  * refreshes. So that the client ends the lock before the broker does, the client subtracts 1 % and
- * a margin from the ttl. A fence is the number of a grant.
+ * a margin from the ttl. A fence is the number of a grant. `at` is a time by the clock of the
+ * broker, which shows 50,000 when the client connects.
  */
 import { expect } from 'chai'
 import {
@@ -14,16 +15,16 @@ import {
 } from '../support/scriptedSession.js'
 
 /** How long the client counts a ttl of 1,000 ms, in ms: without 1 % and a margin of 51 ms. */
-const ttlMs = 939
+const countedTtlMs = 939
 /** How long the client counts a ttl of 5,000 ms, in ms: without 1 % and a margin of 101 ms. */
-const longTtlMs = 4_849
+const countedLongTtlMs = 4_849
 
 describe('a client that holds a lock with a ttl', () => {
   it('counts the ttl of an immediate grant from when the client sent the request', async () => {
     const scene = await openScene()
     scene.clock.advance(3_000)
     const lock = await acquireLock(scene, { ttl: 1_000, at: 53_000 })
-    scene.clock.advance(ttlMs - 1)
+    scene.clock.advance(countedTtlMs - 1)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
     expect(lock.held).to.equal(false)
@@ -31,7 +32,7 @@ describe('a client that holds a lock with a ttl', () => {
     expect(scene.session.state).to.equal('connected')
   })
 
-  it('counts the ttl of a later grant by the newest comparison of both clocks', async () => {
+  it('counts the ttl of a later grant by the newest comparison of the clocks of client and broker', async () => {
     const scene = await openScene()
     const requesting = scene.session.lock('k', { ttl: 1_000 })
     await turn()
@@ -63,7 +64,7 @@ describe('a client that holds a lock with a ttl', () => {
     scene.socket.deliver({ type: 'refreshed', id: 2 })
     await refreshing
     // 300 ms have passed since the refresh.
-    scene.clock.advance(ttlMs - 300 - 1)
+    scene.clock.advance(countedTtlMs - 300 - 1)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
     expect(lock.held).to.equal(false)
@@ -95,17 +96,17 @@ describe('a client that holds a lock with a ttl', () => {
     await turn()
     scene.socket.deliver({ type: 'failed', id: 3, code: 'QUOTA_EXCEEDED', message: '' })
     expect(await refused).to.equal('QUOTA_EXCEEDED')
-    scene.clock.advance(ttlMs - 1)
+    scene.clock.advance(countedTtlMs - 1)
     expect([lock.held, other.held]).to.deep.equal([true, true])
     scene.clock.advance(1)
     expect([lock.held, other.held]).to.deep.equal([true, false])
-    scene.clock.advance(longTtlMs - ttlMs - 1)
+    scene.clock.advance(countedLongTtlMs - countedTtlMs - 1)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
     expect(lock.held).to.equal(false)
   })
 
-  it('loses the lock when the broker refuses a late refresh', async () => {
+  it('loses the lock when the broker answers a refresh with LOCK_NOT_HELD', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     const refreshing = codeOf(lock.refresh(2_000))
@@ -143,6 +144,7 @@ describe('a client that holds a lock with a ttl', () => {
     const lock = await acquireLock(scene, { ttl: 6_000, at: 50_000 })
     void lock.autoRefresh({ interval: 2_000, timeout: 3_000 })
     scene.socket.newMessages()
+    // Lets time pass without firing timers.
     scene.clock.stop(3_000)
     scene.socket.deliver({ type: 'ping', n: 1 })
     await turn()
@@ -162,7 +164,7 @@ describe('a client that holds a lock with a ttl', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('has no expiry after an unlock during a refresh', async () => {
+  it('reports no expiry after an unlock during a refresh', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     const refreshing = lock.refresh()
@@ -206,7 +208,7 @@ describe('a client that holds a lock with a ttl', () => {
     expect(await running).to.equal('LOCK_LOST')
   })
 
-  it('refuses an interval and timeout that are too long for the ttl', async () => {
+  it('refuses an invalid interval, timeout or ttl', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     const codeFor = (interval: unknown, timeout: unknown) =>
@@ -223,7 +225,7 @@ describe('a client that holds a lock with a ttl', () => {
     expect(await codeFor(400, 500)).to.equal('none')
   })
 
-  it('refreshes every third of the ttl without options', async () => {
+  it('without options, refreshes after a third of the ttl', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene, { ttl: 900, at: 50_000 })
     const running = lock.autoRefresh()
@@ -239,7 +241,7 @@ describe('a client that holds a lock with a ttl', () => {
     expect(await stateOf(running)).to.equal('LOCK_TIMEOUT')
   })
 
-  it('refreshes every third of the shortest possible ttl', async () => {
+  it('accepts autoRefresh without options for a ttl of 3 ms, the shortest possible', async () => {
     const lock = await acquireLock(await openScene(), { ttl: 3, at: 50_000 })
     expect(await stateOf(lock.autoRefresh())).to.equal('pending')
     void lock.unlock()

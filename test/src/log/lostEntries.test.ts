@@ -18,7 +18,7 @@ function dropOnce({ source }: Pick<Member, 'source'>, text: string): void {
   }
 }
 
-/** Submits commands of a broker, each in an entry of its own. */
+/** Submits one command for each fence, each in an entry of its own. */
 async function submit(cluster: Cluster, broker: RecordingStateMachine, fences: number[]) {
   for (const fence of fences) {
     broker.log.submit(raiseFenceFloor(fence))
@@ -89,7 +89,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
       const b = cluster.stateMachine(log, source)
       const started = log.start(b)
       if (text === '"join"') {
-        // The first join is the join of broker `a`, and the second join is the own join.
+        // Broker `a` joins first, and broker `b` joins second.
         let joinCount = 0
         source.faults.drops = (entry) => entry.includes(text) && ++joinCount === 2
       } else dropOnce(b, text)
@@ -108,7 +108,8 @@ describe('replicated log: a broker that does not receive an entry', () => {
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     dropOnce(b, '"fence":7,')
     await submit(cluster, a, [7])
-    // The connection breaks before the answer with the snapshot arrives.
+    // The entry of fence 8 arrives after 100 ms, and shows the loss. The answer to the read would
+    // arrive 100 ms later, but the connection breaks at 150 ms.
     b.source.faults.delayMs = 100
     a.log.submit(raiseFenceFloor(8))
     await cluster.passTime(150)
@@ -121,7 +122,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
     expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
   })
 
-  it('disconnects its clients, so that two clients hold a key only briefly', async () => {
+  it('disconnects its clients, and then grants no key that another client holds', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [first, second] = [await cluster.client(a), await cluster.client(b)]
@@ -162,6 +163,7 @@ describe('replicated log: an entry that the log itself has lost', () => {
       (reason: Error) => reason,
     )
     expect(error?.message).to.contain(lossMessage)
+    // No broker writes to the log any more.
     const positionBefore = cluster.store.position
     await cluster.passTime(10_000)
     expect(cluster.store.position).to.equal(positionBefore)

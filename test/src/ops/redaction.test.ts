@@ -30,7 +30,7 @@ describe('the secrets of a URL', () => {
       'user:secret@host',
       'ws://ho st/?secret',
     ]
-    // The last two attempts fail because a URL is repeated, and because of a token without TLS.
+    // The second-last attempt repeats a URL. The last attempt has a token without TLS.
     const attempts: [string | string[], object][] = [
       ...urls.map((url): [string, object] => [url, {}]),
       [[urls[0]!, urls[0]!], {}],
@@ -43,7 +43,7 @@ describe('the secrets of a URL', () => {
     }
   })
 
-  it('are in no error of a WebSocket class whose errors contain the URL', async () => {
+  it('are in no error of connect if the WebSocket class throws an error with the URL', async () => {
     class FailingWebSocket {
       constructor(url: string) {
         throw new SyntaxError(`cannot use ${url}`)
@@ -54,7 +54,7 @@ describe('the secrets of a URL', () => {
     expect(error.message).to.contain('cannot use ws://***@host').and.not.contain('secret')
   })
 
-  it('are in no output of any command', async () => {
+  it('are in no output of ping, ls, status and bench', async () => {
     const { url } = await stage.broker()
     const urlWithSecrets = `${url.replace('//', '//user:secret@')}/?token=secret`
     const withoutBroker = `ws://user:secret@127.0.0.1:${await freePort()}/?secret`

@@ -3,7 +3,8 @@
  * wait meanwhile, its *followers*, get the value of the run. A `TableDriver` applies commands to a
  * lock table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of
  * session `b` got the key `k` with the fence 2. A fence numbers a grant. `complete` ends a run: its
- * arguments are the session, the fence of the run, and the value as JSON text.
+ * arguments are the session, the fence of the run, and the value as JSON text. `unfinished k` means
+ * that a later command must answer or grant the other waiters of `k`.
  */
 import { dump, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -11,7 +12,7 @@ import { checkTableRecords } from './invariants.js'
 import { plainState } from './plainValues.js'
 import { expectUnchanged, TableDriver } from './tableDriver.js'
 
-/** Returns a driver of a table whose commands each grant or answer this many waiters. */
+/** Returns a driver of a table whose commands each grant or answer at most this many waiters. */
 function driverWithLimit(grantsPerCommand: number): TableDriver {
   const checked = true
   return new TableDriver(checked, new LockTable(undefined, grantsPerCommand))
@@ -59,7 +60,7 @@ describe('table: once', () => {
     expect(driver.complete('d', 5, { value: '5' })).to.have.lengthOf(2)
   })
 
-  it('only the lock of a once can be completed, and only by its session', () => {
+  it('complete fails for a lock that no once acquired, for the lock of another session, and for an unknown fence', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k')
     driver.once('b', 'l')
@@ -116,6 +117,7 @@ describe('table: once', () => {
     resumableSessions(driver, 'a', 'b', 'c')
     for (const session of ['a', 'b', 'c']) driver.once(session, 'k')
     driver.complete('a', 1, { value: '1' })
+    // The new broker `two` takes over the sessions of all brokers.
     expect(driver.takeOver(undefined, 'two')).to.include('unfinished k')
     expect(driver.grantUnfinishedKeys('k')).to.include('answer c#1 result f1 1')
   })
@@ -133,7 +135,7 @@ describe('table: kept results of once', () => {
     expect(driver.once('c', 'k')).to.deep.equal(['queued c#2 k'])
   })
 
-  it('a proposal to forget an earlier result of the key changes nothing', () => {
+  it('a proposal to forget the result of an earlier fence changes nothing', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.once('a', 'k')
     driver.once('b', 'k')
@@ -142,7 +144,7 @@ describe('table: kept results of once', () => {
     expect(expectUnchanged(driver, () => driver.forgetResult('k', 1))).to.deep.equal([])
   })
 
-  it('the table forgets the oldest results beyond the number and beyond the bytes', () => {
+  it('the table forgets the oldest results beyond the maximum number and the maximum bytes', () => {
     const limits = { keptResults: 2, keptResultBytes: 3_000 }
     const driver = new TableDriver()
     driver.open('a', { limits })
@@ -161,7 +163,7 @@ describe('table: kept results of once', () => {
     expect([...driver.table.keptResults.keys()]).to.deep.equal(['n'])
   })
 
-  it('the broker that takes over the sessions of a broker takes over its kept results', () => {
+  it('a broker that takes over sessions also takes over the kept results of the former broker', () => {
     const driver = new TableDriver()
     driver.open('a', { ownerBroker: 'one' })
     driver.open('b', { ownerBroker: 'two' })
@@ -174,7 +176,7 @@ describe('table: kept results of once', () => {
     expect(owners).to.deep.equal(['two', 'two'])
   })
 
-  it('a snapshot has each value once, however many answers and followers have it', () => {
+  it('a snapshot stores a value a single time for all its answers and followers', () => {
     const driver = driverWithLimit(2)
     resumableSessions(driver, 'a', 'b', 'c', 'd', 'e')
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.once(session, 'k')

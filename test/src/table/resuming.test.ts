@@ -49,7 +49,7 @@ describe('table: a dropped connection', () => {
     expect(driver.unlock('b', 2)).to.include('granted a#2 l f3')
   })
 
-  it('keeps the locks of a session without a grace if the broker closed the connection, but withdraws its requests', () => {
+  it('keeps the locks but not the requests of a session without a grace, if the broker closed the connection', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k')
     driver.lock('b', 'l')
@@ -67,7 +67,7 @@ describe('table: a dropped connection', () => {
     ])
   })
 
-  it('grants requests that waited only behind a kept session without a grace', () => {
+  it('grants a request that waited only behind the withdrawn request of a kept session', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k', { mode: 'shared' })
     driver.lock('b', 'k')
@@ -101,7 +101,7 @@ describe('table: a dropped connection', () => {
     expectNoEffect(driver, () => driver.ack('a', [1]))
   })
 
-  it('does not stop the expiry of a ttl, a timeout or the end of the session', () => {
+  it('does not stop a ttl, a timeout or the end of the session', () => {
     const driver = new TableDriver()
     driver.open('a', { grace: 5_000 })
     driver.open('b')
@@ -171,6 +171,7 @@ describe('table: resume', () => {
 
   it('is refused for a session without a grace, whether the table keeps the session or not', () => {
     const driver = TableDriver.withSessions('a')
+    // The secret of the session is undefined, which must match neither '' nor 'undefined'.
     expect(driver.resume('a', '', 's2')).to.deep.equal(['refused resume a'])
     driver.suspend('a', { keep: true })
     expect(driver.resume('a', '', 's2')).to.deep.equal(['refused resume a'])
@@ -179,7 +180,7 @@ describe('table: resume', () => {
 })
 
 describe('table: resume secrets', () => {
-  it('the former secret stays valid until the client sends on the new connection', () => {
+  it('the former secret stays valid while the client sends nothing on the new connection', () => {
     const driver = driverWithGrace()
     driver.resume('a', 's1', 's2')
     expect(driver.resume('a', 's1', 's3')[0]).to.match(/^resumed a @3/)
@@ -229,6 +230,7 @@ describe('table: resume secrets', () => {
     expect(driver.resume('a', 's3', 's4')[0]).to.match(/^resumed a @4/)
   })
 
+  // The client may number its attempts to resume with the same secret.
   it('the table refuses an attempt whose number is not above the number of the last successful attempt', () => {
     const driver = driverWithGrace()
     expect(driver.resume('a', 's1', 's2', { resumeAttempt: 2 })[0]).to.match(/^resumed a @2/)
@@ -258,7 +260,7 @@ describe('table: resume secrets', () => {
     expect(driver.resume('a', 's1', 's4', { resumeAttempt: 1 })[0]).to.match(/^resumed a @4/)
   })
 
-  it('the secret of a welcome is invalid after another resume with the same former secret', () => {
+  it('a second resume with the former secret makes the secret of the first resume invalid', () => {
     const driver = driverWithGrace()
     driver.resume('a', 's1', 's2')
     driver.resume('a', 's1', 's3')
