@@ -1,7 +1,7 @@
 /**
- * Opens Chromium for the tests of one suite, and opens pages of the dashboard in Chromium. Leaves
- * each page at the end of its test, and closes the browser after the last test. The next test uses
- * the tab of the test before, because a new tab costs three times as much CPU time as a new page.
+ * Opens a browser context for one suite, and opens pages of the dashboard in the context. Leaves
+ * each page at the end of its test, and closes the context after the last test. The next test uses
+ * the tab of the test before. A new tab would cost three times as much CPU time.
  */
 import type { BrowserContext, Page } from 'playwright-core'
 import type { Chromium } from '../browser/chromium.js'

@@ -1,4 +1,4 @@
-/** The server of the browser demo: it serves the page, the documents and a broker on one port. */
+/** The server of the browser demo: one port for the page, the documents to edit, and a broker. */
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -40,8 +40,8 @@ export async function serveDemo(port: number): Promise<Demo> {
         response.writeHead(404).end()
         return
       }
-      const [path, type] = file
-      const body = await readFile(path)
+      const [fileUrl, type] = file
+      const body = await readFile(fileUrl)
       response.writeHead(200, { 'content-type': `${type}; charset=utf-8` }).end(body)
     }
     answer().catch(() => response.destroy())

@@ -46,7 +46,7 @@ export class Director {
     this.#session = session
     this.#screen = screen
     this.#keys = keys
-    // An empty prefix matches all keys. The state at the beginning of the watch needs no line.
+    // An empty prefix matches all keys. The state at the beginning and a refused watch get no line.
     session.watch({ prefix: '' }, (event) => {
       if (event.event !== 'state' && event.event !== 'refused') this.#onEvent(event)
     })

@@ -35,7 +35,7 @@ console.log('answers:', answers.length, 'reports made:', reportsMade)
 const stats = await session.stats()
 console.log('locks granted:', stats.totalLocks, 'unlocked:', stats.unlockCount)
 
-// A caller after the grant sends a new request, which queues behind the waiting requests.
+// A call after the grant sends a request of its own, which joins the end of the queue.
 await handle()
 console.log('after a late caller:', (await session.stats()).totalLocks)
 

@@ -1,7 +1,7 @@
 /**
- * `npm run check-history FILE`: judges the history of locks in a file. Exits with 0 if the history
- * has no violation, and with 1 if the history has a violation. Exits with 64 without a file, and
- * with 65 if the program cannot read the file or the file does not fit the format.
+ * `npm run check-history FILE`: judges the history of each key in a file. Exits with 0 if no
+ * history has a violation, and otherwise with 1. Exits with 64 unless the program gets exactly one
+ * argument. Exits with 65 if the program cannot read the file or the file does not fit the format.
  */
 import { readFileSync } from 'node:fs'
 import process from 'node:process'

@@ -1,6 +1,6 @@
 /**
- * Bundles a compiled script together with React. A page of a browser can run the bundle. Node can
- * render pages with another version of React from a bundle.
+ * Bundles a compiled script together with React, for a page of a browser. In Node, a bundle renders
+ * with an older version of React.
  */
 import { build as bundle } from 'esbuild'
 import { root } from '../conventions/repository.js'
@@ -10,8 +10,8 @@ export const reactVersions = ['18', '19'] as const
 
 export type ReactVersion = (typeof reactVersions)[number]
 
-/** The names in `node_modules` of the packages of a version, where they are not the usual names. */
-const packagesOf: Readonly<Record<ReactVersion, Readonly<Record<string, string>>>> = {
+/** The folders of React in `node_modules`, by the package that a script imports. */
+const packageAliases: Readonly<Record<ReactVersion, Readonly<Record<string, string>>>> = {
   18: { react: 'react18', 'react-dom': 'react-dom18' },
   19: {},
 }
@@ -37,13 +37,13 @@ export async function bundleWithReact(
     target: 'es2022',
     minify: build === 'production',
     write: false,
-    alias: packagesOf[version],
+    alias: packageAliases[version],
     define: { 'process.env.NODE_ENV': JSON.stringify(build) },
   })
   return outputFiles[0]!.text
 }
 
-/** Loads `onServer.tsx` with this version of React, as a server does. */
+/** Loads `onServer.tsx`, which renders as a server does, with this version of React. */
 export async function loadServerRenderer(
   version: ReactVersion,
 ): Promise<typeof import('./onServer.js')> {

@@ -1,8 +1,8 @@
 /**
  * The calls of `session.once` in a client program. The function of each call returns a value that
  * names its run, so that the oracle of `once` can check the values that callers get. Sometimes a
- * crowd calls together with a large value, because one command of the table answers only few
- * followers with a large value.
+ * crowd of callers shares a run with a large value. The table then needs several commands to answer
+ * the crowd.
  */
 import type { Session } from '@holdfast/client'
 import type { CallOracle, LockRequest } from './callOracle.js'
@@ -21,7 +21,7 @@ export interface CallDeps {
   readonly callOracle: CallOracle
   /** Makes the options of a call. */
   readonly newRequest: () => LockRequest
-  /** Takes as long as the program mostly holds a lock. */
+  /** Takes about as long as the program usually holds a lock. */
   readonly work: () => Promise<void>
 }
 
@@ -36,7 +36,7 @@ const largeValueLength = 30_000
 export async function callOnce(session: Session, key: string, deps: CallDeps): Promise<void> {
   const { random, plan } = deps
   const isCrowd = random.chance(crowdChance)
-  // The broker disconnects a client with small buffers that must read so much.
+  // A broker with tight buffers would disconnect a client that must read so much.
   const padding = isCrowd && !plan.hasTightBuffers ? 'x'.repeat(largeValueLength) : ''
   const calls = Array.from({ length: isCrowd ? crowdSize : 1 }, () =>
     call(session, key, padding, deps),
@@ -53,11 +53,11 @@ async function call(session: Session, key: string, padding: string, deps: CallDe
   const keep = random.chance(0.6) ? random.int(100, 3_000) : undefined
   const failure = random.chance(0.1) ? new Error(`the run of ${metadata.op} fails`) : undefined
   /** The fence of the run of this call; undefined while the call has not run its function. */
-  let ownRun: number | undefined
+  let ownFence: number | undefined
   let work: Promise<void> | undefined
   let isSettled = false
   const run = async ({ fence }: { readonly fence: number }): Promise<RunValue> => {
-    ownRun = fence
+    ownFence = fence
     work = deps.work()
     await work
     if (failure !== undefined) throw failure
@@ -65,16 +65,16 @@ async function call(session: Session, key: string, padding: string, deps: CallDe
   }
   const start = callOracle.start()
   // An abort ends the waiting, but not a run that has begun.
-  callOracle.watchAbort(request, () => isSettled || ownRun !== undefined)
+  callOracle.watchAbort(request, () => isSettled || ownFence !== undefined)
   try {
     const task = session.once(key, run, { keep, metadata, timeout, ttl, signal })
     const value = await callOracle.track(`once ${metadata.op} ${key}`, task)
-    oracles.onceOracle.valueReturned(key, value, start.at, ownRun)
-    if (ownRun === undefined) callOracle.checkTimeout(request, start)
+    oracles.onceOracle.valueReturned(key, value, start.at, ownFence)
+    if (ownFence === undefined) callOracle.checkTimeout(request, start)
   } catch (error) {
     if (error === failure) return
     // The timeout covers the waiting, not the run.
-    if (ownRun === undefined) callOracle.checkFailure(error, request, start)
+    if (ownFence === undefined) callOracle.checkFailure(error, request, start)
     else callOracle.expectLoss(error, 'once', 'UNAVAILABLE')
   } finally {
     isSettled = true

@@ -147,16 +147,21 @@ export class OnceOracle {
    * A call of a client program got a value.
    *
    * @param calledAt World time of the call.
-   * @param ownRun The fence of the own run of the call; undefined if the call has not run its
+   * @param ownFence The fence of the own run of the call; undefined if the call has not run its
    *   function.
    */
-  valueReturned(key: string, value: RunValue, calledAt: number, ownRun: number | undefined): void {
+  valueReturned(
+    key: string,
+    value: RunValue,
+    calledAt: number,
+    ownFence: number | undefined,
+  ): void {
     const result = this.#results.get(value.fence)
     const detail = `${key}: ${value.op}, fence ${value.fence}`
     if (result === undefined || result.key !== key || result.value !== JSON.stringify(value)) {
       this.#violated('a caller gets the value of a run of its key', detail)
-    } else if (ownRun !== undefined) {
-      if (ownRun !== value.fence) this.#violated('a runner gets its own value', detail)
+    } else if (ownFence !== undefined) {
+      if (ownFence !== value.fence) this.#violated('a runner gets its own value', detail)
     } else {
       const wasKeptAtCall = result.wasKept && (result.keptUntil ?? this.#now()) >= calledAt
       if (result.at < calledAt && !wasKeptAtCall)

@@ -268,8 +268,8 @@ export class Oracles {
         this.trace.add(nameOf(connection), `closed at ${side} ${code ?? ''}`)
         if (side === 'broker') this.#sessionOracleOf(connection)?.closedAtBroker(connection)
         else this.report.count(`closed with ${code}`)
-        // No other client can resume a session. So the broker must not replace a connection that
-        // the client of the session still uses.
+        // Only the client of a session resumes the session. So the broker must never replace the
+        // newest connection of that client.
         if (code === closeCodes.replaced.code && connection.isNewest) {
           this.violated(
             'an older connection does not replace a newer connection',

@@ -25,16 +25,16 @@ type Action = (context: ActionContext) => Promise<unknown>
 
 /** How long a request waits at most, in ms. */
 const waitMs = 300
-/** How long a lock lasts that ends during an action, by its ttl or its longest hold, in ms. */
+/** The ttl or the `maxHold` of a lock whose action waits for the end of the lock, in ms. */
 const shortMs = 40
-/** How long a user holds a lock at most, in ms. */
-const maxHoldMs = 5
+/** How long a user works with a lock at most, in ms. */
+const maxWorkMs = 5
 /** How many watches a user keeps open. */
 const maxWatches = 3
 /** The number of keys that all users share: so few that the users contend for them. */
-const sharedKeys = 12
+const sharedKeyCount = 12
 /** The number of other keys: so many that most of them are free. */
-const rareKeys = 1_000_000
+const rareKeyCount = 1_000_000
 
 /** The codes of errors that users of contended locks must expect. */
 const expectedCodes: ReadonlySet<string> = new Set([
@@ -69,7 +69,7 @@ async function hold(
   const lock = await request
   try {
     await use(lock)
-    await sleep(random.below(maxHoldMs))
+    await sleep(random.below(maxWorkMs))
   } finally {
     await lock.unlock()
   }
@@ -82,12 +82,12 @@ async function untilLost({ signal }: Lock): Promise<void> {
 
 /** One of a few keys that all users share. */
 function sharedKey(random: Random): string {
-  return `shared:${random.below(sharedKeys)}`
+  return `shared:${random.below(sharedKeyCount)}`
 }
 
 /** One of many keys, most of which are free. */
 function rareKey(random: Random): string {
-  return `rare:${random.below(rareKeys)}`
+  return `rare:${random.below(rareKeyCount)}`
 }
 
 /** Keeps the watch open, and closes the oldest watches of the user. */
@@ -105,7 +105,7 @@ const exclusiveLocks: Record<string, Action> = {
   freeLock: (context) => hold(context, context.session.lock(rareKey(context.random))),
   tryLock: (context) => hold(context, context.session.tryLock(sharedKey(context.random))),
   withLock: ({ session, random }) =>
-    session.withLock(sharedKey(random), () => sleep(random.below(maxHoldMs)), { timeout: waitMs }),
+    session.withLock(sharedKey(random), () => sleep(random.below(maxWorkMs)), { timeout: waitMs }),
   singleflight: (context) => {
     const key = sharedKey(context.random)
     const share = () => hold(context, context.session.singleflightLock(key, { timeout: waitMs }))
@@ -153,7 +153,7 @@ const exclusiveLocks: Record<string, Action> = {
   },
   webLock: ({ session, random }) =>
     session.locks.request(sharedKey(random), { ifAvailable: true }, () =>
-      sleep(random.below(maxHoldMs)),
+      sleep(random.below(maxWorkMs)),
     ),
 }
 
@@ -194,7 +194,7 @@ const otherKinds: Record<string, Action> = {
     const lockInOrder = (first: string, second: string) =>
       session.scope(async (scope) => {
         await scope.lock(first)
-        // Each scope needs its first lock before the other scope requests this lock.
+        // During this round trip, the other scope gets its first lock.
         await session.stats()
         await scope.lock(second, { timeout: waitMs })
       })
@@ -220,7 +220,7 @@ const otherKinds: Record<string, Action> = {
     for await (const _leader of session.observe('leader')) break
   },
   barrier: ({ session, random }) => {
-    const key = `barrier:${random.below(rareKeys)}`
+    const key = `barrier:${random.below(rareKeyCount)}`
     const call = () => settle(session.barrier(key, { parties: 2, timeout: waitMs }))
     // A barrier of two with one call times out.
     return random.chance(0.5) ? call() : Promise.all([call(), call()])
@@ -266,7 +266,7 @@ const connectionsAndReads: Record<string, Action> = {
       () => undefined,
       (reason: unknown) => reason,
     )
-    // Before it looks at the token, a broker may refuse a connection because there are too many.
+    // A broker with too many connections refuses a connection before it checks the token.
     if (error instanceof HoldfastError && ['UNAUTHORIZED', 'UNAVAILABLE'].includes(error.code)) {
       return
     }

@@ -29,7 +29,7 @@ const nobody = 65_534
 const isRoot = process.getuid?.() === 0
 /** The folder in which Debian installs the versions of PostgreSQL. */
 const debianFolder = '/usr/lib/postgresql'
-const user = 'holdfast'
+const admin = 'holdfast'
 const loopback: Place = { host: '127.0.0.1', command: [] }
 /** The time between two checks of the state of a server, in ms. */
 const pollMs = 20
@@ -73,7 +73,7 @@ export class Postgres {
     this.#place = place
     this.host = place.host
     this.port = port
-    this.address = { host: folder, port, user }
+    this.address = { host: folder, port, user: admin }
     this.#settings = settings
   }
 
@@ -102,7 +102,7 @@ export class Postgres {
    */
   url(
     schema: string,
-    { asUser = user, database = 'postgres' }: { asUser?: string; database?: string } = {},
+    { asUser = admin, database = 'postgres' }: { asUser?: string; database?: string } = {},
   ): string {
     return `postgres://${asUser}@${this.host}:${this.port}/${database}?schema=${schema}&sslmode=disable`
   }
@@ -112,7 +112,7 @@ export class Postgres {
     this.#sql ??= postgres({
       host: this.host,
       port: this.port,
-      user,
+      user: admin,
       database: 'postgres',
       max: 4,
       onnotice: () => {},
@@ -171,7 +171,7 @@ export class Postgres {
   async copyFrom(primary: Postgres): Promise<void> {
     rmSync(this.data, { recursive: true, force: true })
     // The flag `-R` makes the copy a standby. With `-c fast`, the primary does not delay the copy.
-    const source = ['-h', primary.address.host, '-p', `${primary.port}`, '-U', user]
+    const source = ['-h', primary.address.host, '-p', `${primary.port}`, '-U', admin]
     await runTool('pg_basebackup', [
       ...source,
       '-D',
@@ -183,7 +183,8 @@ export class Postgres {
       'stream',
       '-R',
     ])
-    const line = `host=${primary.host} port=${primary.port} user=${user} application_name=standby`
+    const address = `host=${primary.host} port=${primary.port}`
+    const line = `${address} user=${admin} application_name=standby`
     // If the file has several lines for `primary_conninfo`, PostgreSQL uses the last.
     appendFileSync(join(this.data, 'postgresql.auto.conf'), `primary_conninfo = '${line}'\n`)
     await this.start()
@@ -269,7 +270,7 @@ async function makeTemplate(): Promise<string> {
   const folder = newFolder()
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
   const data = join(folder, 'data')
-  await runTool('initdb', ['-D', data, '-U', user, '-A', 'trust', '--no-sync', '--locale=C'])
+  await runTool('initdb', ['-D', data, '-U', admin, '-A', 'trust', '--no-sync', '--locale=C'])
   return data
 }
 

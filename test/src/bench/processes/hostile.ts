@@ -1,8 +1,8 @@
 /**
  * The program of the hostile clients, which run in a process of their own. At the command
- * "prepare", the process makes the preparations of the kind of hostile client, and reports their
- * end. The hostile sessions then act from the command "begin" to the command "stop". A session
- * whose connection closes connects again.
+ * "prepare", the process runs `prepare` of a kind of hostile client, and then reports. The hostile
+ * sessions act from the command "begin" to the command "stop". A session whose connection closes
+ * connects again.
  */
 import { setPriority } from 'node:os'
 import type { Profile } from '@holdfast/server'
@@ -29,8 +29,8 @@ export interface HostileReport {
 }
 
 /**
- * The time until a session connects again, in ms. The broker allows twenty connections a second
- * from each address.
+ * The time until a session connects again, in ms. So the ten sessions of an address stay within
+ * the limit of the broker, which is twenty connections a second.
  */
 const reconnectMs = 500
 
@@ -59,7 +59,7 @@ async function runSession(
   }
 }
 
-/** Starts the sessions of the group that are of this kind. */
+/** Starts all sessions of this kind, or as many as the group may still open. */
 function begin(group: HostileGroup, kind: Kind): void {
   const count = Math.min(kind.sessions ?? group.sessionsLeft, group.sessionsLeft)
   const indexes = Array.from({ length: count }, () => group.nextIndex())

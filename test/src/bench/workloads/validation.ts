@@ -6,7 +6,7 @@ import { validate } from '@holdfast/shared/clientChecks'
 import { type JobResult, type LoadContext, makeJob, type Workload } from '../job.js'
 import { median } from '../load/statistics.js'
 
-/** Each figure is the mean of this many calls. */
+/** A round measures the mean of this many calls. Each figure is the median of the rounds. */
 const callsPerLoop = 200_000
 
 /** Frequent messages, each of a type with a fast check. Four, so that `i & 3` selects one. */

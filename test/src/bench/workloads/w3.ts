@@ -18,7 +18,7 @@ import { ExclusionCheck } from '../load/exclusion.js'
 import { fillHeld, fillWaiting, openIdle, rssWhenIdle } from '../load/fill.js'
 import { RawPairs } from '../load/rawPairs.js'
 
-/** The contents with which W3 fills the broker, and their names in the tables. */
+/** The contents with which W3 fills the broker, and their names in the results. */
 const fills = {
   sessions: 'idle sessions',
   held: 'held locks',
