@@ -32,9 +32,11 @@ async function drainAndMeasure(
   void drain(member.broker, clock, drainMs, member.log.membership).then(() => {
     duration = clock.monotonic() - startedAt
   })
-  // `passAlive` lets at least 100 ms pass, so the loop waits for up to twice the limit.
-  for (let passed = 0; passed < limitMs && duration === undefined; passed += 50) {
-    await cluster.passAlive(50, ...clients.filter(({ socket }) => socket.closedWith === undefined))
+  // The clients answer pings every 100 ms.
+  const stepMs = 100
+  for (let passed = 0; passed < limitMs && duration === undefined; passed += stepMs) {
+    const connected = clients.filter(({ socket }) => socket.closedWith === undefined)
+    await cluster.passAlive(stepMs, ...connected)
     for (const { socket } of clients) if (socket.closedWith !== undefined) socket.drop()
     await cluster.settle()
   }
