@@ -129,7 +129,7 @@ function testOrdering(stage: EngineStage): void {
   it('stores the configuration of the first broker, and refuses other configurations', async () => {
     // A broker is declared dead after `deadMs` without a heartbeat.
     const engines = Array.from({ length: 5 }, () => stage.engine())
-    const deadTimes = engines.map((_, i) => 1_500 + i)
+    const deadTimes = engines.map((_, i) => logConfig.deadMs + i)
     const results = await Promise.allSettled(
       engines.map((engine, i) => engine.open({ ...logConfig, deadMs: deadTimes[i]! })),
     )

@@ -34,8 +34,12 @@ export class Reader {
   }
 }
 
-/** The configuration of the command log that the engines of tests open. Its cluster has no name. */
-export const logConfig = { format: 2, deadMs: 1_500, cluster: '' }
+/**
+ * The configuration of the command log that the engines of tests open. The deadline of a call is a
+ * fifth of the dead time, and at most 1 s. With a shorter deadline, calls would fail on a slow
+ * machine.
+ */
+export const logConfig = { format: 2, deadMs: 6_000, cluster: '' }
 
 export class EtcdStage {
   #cluster: EtcdCluster | undefined
@@ -80,7 +84,7 @@ export class EtcdStage {
   /** Makes an engine that is not open. */
   engine(options: Partial<EngineOptions> = {}): EtcdEngine {
     const { endpoints } = this.cluster
-    const address = { endpoints, prefix: this.prefix, openTimeoutMs: 5_000 }
+    const address = { endpoints, prefix: this.prefix, openTimeoutMs: 20_000 }
     const environment = { ...nodeEnvironment, clock: this.#clock }
     const engine = new EtcdEngine({ ...address, ...options }, environment)
     this.#engines.push(engine)

@@ -217,7 +217,7 @@ describe('log: a faulty PostgreSQL', function () {
     const open = (change: object) =>
       rejection(postgres.engine().open({ ...logConfig, ...change }), 'INVALID_OPTION')
     expect((await open({ deadMs: 2_000 })).message).to.equal(
-      `The schema ${postgres.schema} in PostgreSQL has a log with a dead time of 1500 ms, not 2000 ms: set deadMs to the dead time of the log`,
+      `The schema ${postgres.schema} in PostgreSQL has a log with a dead time of 6000 ms, not 2000 ms: set deadMs to the dead time of the log`,
     )
     expect((await open({ cluster: "it's" })).message).to.equal(
       `The schema ${postgres.schema} in PostgreSQL belongs to the cluster "", not "it's": choose another schema`,

@@ -63,7 +63,7 @@ export class PostgresStage implements EngineStage {
 
   /** Makes an engine that is not open. */
   engine(options: Partial<PostgresEngineOptions> = {}): PostgresEngine {
-    const address = { ...parsePostgresAddress(this.url), openTimeoutMs: 5_000 }
+    const address = { ...parsePostgresAddress(this.url), openTimeoutMs: 20_000 }
     const engine = new PostgresEngine({ ...address, ...options }, nodeEnvironment)
     this.#engines.push(engine)
     return engine

@@ -84,29 +84,31 @@ describe('log: the start of a broker', function () {
   const etcd = EtcdStage.forSuite({ members: 1 })
   let logCount = 0
 
-  /**
-   * For each storage: its port, and a function that makes an engine for a new log. The engine
-   * reaches the storage through the given port, and gives up its calls after a short time.
-   */
-  const engines: Record<string, { port: () => number; engine: (port: number) => Engine }> = {
+  /** How long an engine waits for storage that disappears. Other engines wait longer. */
+  const impatience = { openTimeoutMs: 300, choreMs: 200 }
+
+  /** Makes an engine for a new log, which reaches the storage through this port. */
+  const engines: Record<
+    string,
+    { port: () => number; engine: (port: number, times?: typeof impatience) => Engine }
+  > = {
     PostgreSQL: {
       port: () => postgres.server.port,
-      engine: (port) =>
+      engine: (port, times) =>
         postgres.through(port, {
           ...parsePostgresAddress(postgres.url),
           hosts: [{ host: '127.0.0.1', port }],
           schema: `start${++logCount}`,
-          openTimeoutMs: 300,
-          choreMs: 200,
+          ...times,
         }),
     },
     etcd: {
       port: () => Number(new URL(etcd.cluster.endpoints[0]!).port),
-      engine: (port) =>
+      engine: (port, times) =>
         etcd.engine({
           endpoints: [`http://127.0.0.1:${port}`],
           prefix: `start${++logCount}`,
-          openTimeoutMs: 300,
+          ...(times === undefined ? {} : { openTimeoutMs: times.openTimeoutMs }),
         }),
     },
   }
@@ -132,7 +134,7 @@ describe('log: the start of a broker', function () {
         // A quick run tests every third point.
         for (let point = 0; point < total; point += count(3, 1)) {
           storage.vanishAfter(point, mode)
-          const start = startLog(engine(storage.port), fastEnvironment)
+          const start = startLog(engine(storage.port, impatience), fastEnvironment)
           const error = await start.then(
             () => undefined,
             (reason: Error) => reason,
