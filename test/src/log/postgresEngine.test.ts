@@ -5,6 +5,7 @@
  */
 import { expect } from 'chai'
 import { engineSuite } from './engineSuite.js'
+import { Reader } from './etcdStage.js'
 import { PostgresStage } from './postgresStage.js'
 
 engineSuite('in PostgreSQL', () => PostgresStage.forSuite())
@@ -34,5 +35,17 @@ describe('log: a new log in PostgreSQL', function () {
     const found = await (await postgres.opened()).findOtherLogs()
     expect(found).to.include.members(schemas)
     expect(found).not.to.include(postgres.schema)
+  })
+
+  it('is kept apart from the other logs in its database', async () => {
+    const names = ['a', 'b'].map((name) => `${postgres.schema}_${name}`)
+    for (const schema of names) {
+      const engine = await postgres.opened({ schema })
+      await engine.append('s', schema)
+      const reader = new Reader()
+      engine.follow(0, reader)
+      await reader.entries.waitForCount(1)
+      expect(reader.entries.items).to.deep.equal([[1, schema]])
+    }
   })
 })

@@ -238,18 +238,6 @@ describe('log: a faulty PostgreSQL', function () {
     expect(message).to.match(/^The snapshot in PostgreSQL is damaged \(chunk 0 of /)
   })
 
-  it('keeps several logs apart in one database', async () => {
-    const names = ['a', 'b'].map((name) => `${postgres.schema}_${name}`)
-    for (const schema of names) {
-      const engine = await postgres.opened({ schema })
-      await engine.append('s', schema)
-      const reader = new Reader()
-      engine.follow(0, reader)
-      await reader.entries.waitForCount(1)
-      expect(reader.entries.items).to.deep.equal([[1, schema]])
-    }
-  })
-
   /** Opens the log, and uses each part of it once: an entry, a reader and a snapshot. */
   async function useLog(engine: PostgresEngine): Promise<void> {
     await engine.open(logConfig)
