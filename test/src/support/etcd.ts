@@ -6,11 +6,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { freePort } from './freePort.js'
 
 /**
  * Flags that suit a lock service: the members notice a lost leader after 500 to 1,000 ms, and a
@@ -65,7 +65,7 @@ export class EtcdCluster {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-etcd-'))
     const places = options.places ?? Array.from({ length: options.members ?? 3 }, () => loopback)
     // Each member has a port for clients and then a port for the other members.
-    const ports = await freePorts(places.length * 2)
+    const ports = await Promise.all(Array.from({ length: places.length * 2 }, freePort))
     const scheme = options.tls === true ? 'https' : 'http'
     const peerUrls = places.map(({ host }, i) => `http://${host}:${ports[2 * i + 1]}`)
     const peers = peerUrls.map((url, i) => `m${i}=${url}`)
@@ -218,14 +218,4 @@ export class EtcdMember {
       throw new Error(`etcd answered ${path} with ${response.status}: ${await response.text()}`)
     return (await response.json()) as T
   }
-}
-
-/** Finds free ports. The function opens all ports at the same time, so that the ports differ. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  const listening = servers.map((server) => server.listening || once(server, 'listening'))
-  await Promise.all(listening)
-  const ports = servers.map((server) => (server.address() as AddressInfo).port)
-  await Promise.all(servers.map((server) => once(server.close(), 'close')))
-  return ports
 }

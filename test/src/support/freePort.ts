@@ -1,16 +1,64 @@
 /**
  * Finds free ports for programs that cannot choose a port themselves, or that must use the same
- * port again.
+ * port again. A system chooses the ports of other sockets from a range that begins at 32,768 or
+ * higher. The ports of this file are below that range, so no other socket takes a port before its
+ * program listens. Test processes that run at the same time have different ports, because each
+ * process reserves blocks of ports.
  */
 import { once } from 'node:events'
-import { type AddressInfo, createServer } from 'node:net'
+import { createServer, type Server } from 'node:net'
 
-/** Resolves with a port of this machine on which no server listens now. */
+const firstPort = 20_000
+/** The first port of each block marks the block as reserved. The others are for programs. */
+const blockSize = 100
+const blockCount = 120
+
+/** The next port to try, and the port after the last of the block. */
+let nextPort = 0
+let blockEnd = 0
+/** The end of the last reservation, since calls at the same time must share a block. */
+let reserving: Promise<void> = Promise.resolve()
+
+/** Resolves with a port of this machine on which no server listens. No call returns it again. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
+  for (;;) {
+    if (nextPort === blockEnd) {
+      reserving = reserving.then(reserveBlock)
+      await reserving
+      continue
+    }
+    const port = nextPort++
+    const server = await listenOn(port)
+    if (server === undefined) continue
+    server.close()
+    await once(server, 'close')
+    return port
+  }
+}
+
+/** Reserves a block for this process until the process ends. */
+async function reserveBlock(): Promise<void> {
+  if (nextPort < blockEnd) return
+  for (let i = 0; i < blockCount; i++) {
+    // Processes begin at different blocks, so that they try few blocks of other processes.
+    const start = firstPort + ((process.pid + i) % blockCount) * blockSize
+    const mark = await listenOn(start)
+    if (mark === undefined) continue
+    mark.unref()
+    nextPort = start + 1
+    blockEnd = start + blockSize
+    return
+  }
+  throw new Error(`All ports from ${firstPort} are reserved by other processes`)
+}
+
+/** Resolves with a server on this port; undefined if the port is in use. */
+async function listenOn(port: number): Promise<Server | undefined> {
+  const server = createServer().listen(port, '127.0.0.1')
+  try {
+    await once(server, 'listening')
+    return server
+  } catch {
+    return undefined
+  }
 }
