@@ -22,8 +22,8 @@ describe('e2e: lock.refresh', () => {
     const { sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k', { ttl: 60_000 })
     const lost = next(sessions[0]!, 'lost')
-    // Long enough for the answer to arrive before the ttl is over.
-    await lock.refresh(200)
+    // On a slow machine the new ttl is over before the answer arrives, and the refresh fails.
+    await lock.refresh(20).catch(() => {})
     expect((await lost).reason).to.equal('expired')
     expect(lock.held).to.equal(false)
   })
@@ -34,7 +34,7 @@ describe('e2e: lock.refresh', () => {
     const lost = next(sessions[0]!, 'lost')
     // Without an argument, a refresh gives the lock no ttl.
     await lock.refresh()
-    await lock.refresh(20)
+    await lock.refresh(20).catch(() => {})
     expect((await lost).reason).to.equal('expired')
   })
 
@@ -42,7 +42,7 @@ describe('e2e: lock.refresh', () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const expired = await ann!.lock('expired', { ttl: 20 })
-    await next(ann!, 'lost')
+    await aborted(expired.signal)
     await rejection(expired.refresh(), 'LOCK_NOT_HELD')
     const stolen = await ann!.lock('stolen')
     const lost = next(ann!, 'lost')
@@ -134,7 +134,7 @@ describe('e2e: lock.autoRefresh', () => {
     await unlocked.unlock()
     await unlocked.autoRefresh({ interval: 1, timeout: 1 })
     const lost = await sessions[0]!.lock('b', { ttl: 50 })
-    await next(sessions[0]!, 'lost')
+    await aborted(lost.signal)
     await rejection(lost.autoRefresh({ interval: 1, timeout: 1 }), 'LOCK_NOT_HELD')
   })
 })

@@ -4,7 +4,7 @@
  */
 import type { WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
-import { Collector, next, rejection, Stage, untilHandled, watching } from './stage.js'
+import { aborted, Collector, rejection, Stage, untilHandled, watching } from './stage.js'
 
 describe('e2e: lock.unlock', () => {
   const stage = Stage.forEachTest()
@@ -58,7 +58,7 @@ describe('e2e: await using', () => {
     const [ann, ben] = sessions
     {
       await using lock = await ann!.lock('a', { ttl: 20 })
-      await next(ann!, 'lost')
+      await aborted(lock.signal)
       expect(lock.held).to.equal(false)
     }
     {
@@ -111,12 +111,12 @@ describe('e2e: session.withLock', () => {
   it('rejects with LOCK_LOST if the lock was lost, unless the callback threw', async () => {
     const { sessions } = await stage.brokerWithSessions('ann')
     const [ann] = sessions
-    const afterLoss = ann!.withLock('k', () => next(ann!, 'lost'), { ttl: 20 })
+    const afterLoss = ann!.withLock('k', (lock) => aborted(lock.signal), { ttl: 20 })
     await rejection(afterLoss, 'LOCK_LOST')
     const afterLossAndError = ann!.withLock(
       'k',
-      async () => {
-        await next(ann!, 'lost')
+      async (lock) => {
+        await aborted(lock.signal)
         throw new RangeError('of the caller')
       },
       { ttl: 20 },
