@@ -29,7 +29,7 @@ describe('log: an etcd that refuses compaction and status', function () {
       return /compaction|maintenance/.test(path) ? permissionDenied : undefined
     })
     const { prefix } = etcd
-    const log = etcdLog({ endpoints: [endpoint], prefix, deadMs: 1_500, snapshotEntries: 20 })
+    const log = etcdLog({ endpoints: [endpoint], prefix, snapshotEntries: 20 })
     const { url } = await stage.broker({ log })
     const session = await stage.session(url, { grace: 'lease' })
     const status = () => log.membership!.status

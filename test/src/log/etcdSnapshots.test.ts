@@ -22,7 +22,7 @@ describe('log: snapshots on etcd', function () {
   } = {}) {
     const { endpoints } = etcd.cluster
     const { prefix } = etcd
-    const log = etcdLog({ endpoints, prefix, deadMs: 1_500, snapshotEntries, sharedEtcd })
+    const log = etcdLog({ endpoints, prefix, snapshotEntries, sharedEtcd })
     return { log, ...(await stage.broker({ log, cell })) }
   }
 

@@ -26,14 +26,14 @@ describe('on a real etcd', function () {
   this.timeout(60_000)
   const etcd = EtcdStage.forSuite()
   logSuite('etcd', () => {
-    return etcdLog({ endpoints: etcd.cluster.endpoints, prefix: etcd.prefix, deadMs: 1_500 })
+    return etcdLog({ endpoints: etcd.cluster.endpoints, prefix: etcd.prefix })
   })
 })
 
 describe('on a real PostgreSQL', function () {
   this.timeout(60_000)
   const postgres = PostgresStage.forSuite()
-  logSuite('PostgreSQL', () => postgresLog({ url: postgres.url, deadMs: 1_500 }))
+  logSuite('PostgreSQL', () => postgresLog({ url: postgres.url }))
 })
 
 /** A replicated log (shared by several brokers) over an engine in memory with these faults. */

@@ -17,7 +17,7 @@ describe('log: snapshots in PostgreSQL', function () {
 
   /** Starts a broker with a log in PostgreSQL. */
   async function startBroker() {
-    const log = postgresLog({ url: postgres.url, deadMs: 1_500, snapshotEntries: 20 })
+    const log = postgresLog({ url: postgres.url, snapshotEntries: 20 })
     return { log, ...(await stage.broker({ log, cell: '1/1' })) }
   }
 
