@@ -28,16 +28,23 @@ function cutAfter(bytes: number): Filter {
   }
 }
 
+/** The first byte of a close frame, the last frame of the broker. */
+const closeFrame = 0x88
+
 /**
  * Returns a filter that passes the frames of the broker before the frame with this number (from 1),
  * and then cuts the connection.
+ *
+ * @param onCut Called with the first byte of the frame that does not pass.
  */
-function cutBeforeFrame(frameNumber: number): Filter {
+function cutBeforeFrame(frameNumber: number, onCut: (byte: number) => void = () => {}): Filter {
   const counter = new FrameCounter()
   return (chunk, connection) => {
     const end = counter.bytesBeforeFrame(chunk, frameNumber)
     connection.pass(chunk.subarray(0, end))
-    if (end < chunk.length) connection.cut()
+    if (end === chunk.length) return
+    onCut(chunk[end]!)
+    connection.cut()
   }
 }
 
@@ -95,15 +102,20 @@ describe('faults: a conversation that is cut', function () {
 
   it('resumes after a cut before any frame of the broker, and settles every request once', async () => {
     for (let frameNumber = 1; frameNumber <= totals.frames; frameNumber++) {
+      // A conversation may have one frame fewer, for instance if a request times out at the client.
+      let missingFrame = closeFrame
+      const onCut = (byte: number): void => {
+        missingFrame = byte
+      }
       const filtersOf = (connectionIndex: number): ConnectionFilters =>
-        connectionIndex === 0 ? { down: cutBeforeFrame(frameNumber) } : {}
+        connectionIndex === 0 ? { down: cutBeforeFrame(frameNumber, onCut) } : {}
       const { connected, resumes } = await withPosition(frameNumber, () =>
         runConversation(filtersOf),
       )
       // The first frame is the welcome. Without the welcome the client has no session to resume.
       expect(connected).to.equal(frameNumber > 1)
-      // The last frame is the close. After the close the client does not resume.
-      if (connected) expect(resumes).to.equal(frameNumber < totals.frames ? 1 : 0)
+      // The client does not resume after it has closed its session.
+      if (connected) expect(resumes).to.equal(missingFrame === closeFrame ? 0 : 1)
     }
   })
 

@@ -30,7 +30,7 @@ const silences: [string, Silence][] = [
 const reconnect = fixedInterval({ interval: 20 })
 
 interface Scene {
-  /** A client with a lease of 2 s. `fallSilent` makes its connection silent. */
+  /** A client whose connection `fallSilent` makes silent. */
   readonly far: Session
   /** A client whose connection never becomes silent. */
   readonly near: Session
@@ -39,7 +39,12 @@ interface Scene {
 }
 
 /** Connects one client through a proxy, which the test can make silent, and one client directly. */
-async function openScene(stage: Stage, silence: Silence, grace: number | 'lease'): Promise<Scene> {
+async function openScene(
+  stage: Stage,
+  silence: Silence,
+  grace: number | 'lease',
+  lease = 2_000,
+): Promise<Scene> {
   const { url, port } = await stage.broker()
   const valves = { up: new Valve(), down: new Valve() }
   const silentDirections = (['up', 'down'] as const).filter((direction) => silence[direction])
@@ -49,7 +54,7 @@ async function openScene(stage: Stage, silence: Silence, grace: number | 'lease'
   }))
   stage.onClear(() => proxy.close())
   return {
-    far: await stage.session(proxy.url, { lease: 2_000, grace, reconnect }),
+    far: await stage.session(proxy.url, { lease, grace, reconnect }),
     near: await stage.session(url),
     fallSilent: () => {
       for (const direction of silentDirections) valves[direction].shut()
@@ -88,7 +93,8 @@ async function expectLossBeforeGrant(
  * holder keeps its lock.
  */
 async function endSilenceInTime(stage: Stage, silence: Silence): Promise<void> {
-  const { far, fallSilent, speakAgain } = await openScene(stage, silence, 'lease')
+  // With this lease, the client can resume its session in time even on a slow machine.
+  const { far, fallSilent, speakAgain } = await openScene(stage, silence, 'lease', 6_000)
   const lock = await far.lock('k')
   const events: string[] = []
   far.on('lost', () => events.push('lost'))
