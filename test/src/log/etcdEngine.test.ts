@@ -41,6 +41,34 @@ describe('log: the engine on etcd and its keys', function () {
     )
   })
 
+  // The keys of a log at `p/log` would be entries of the log at `p`.
+  for (const part of ['log', 'a', 'a/b']) {
+    it(`refuses the prefix p/${part} if p is the prefix of a log`, async () => {
+      const upper = await stage.opened()
+      const reader = new Reader()
+      upper.follow(0, reader)
+      await upper.append('b', 'one')
+      const lower = stage.engine({ prefix: `${stage.prefix}/${part}` })
+      const { message } = await rejection(lower.open(logConfig), 'INVALID_OPTION')
+      expect(message).to.equal(
+        `The prefix ${stage.prefix}/${part} on etcd lies below the prefix ${stage.prefix} of another log: choose a prefix beside it`,
+      )
+      await upper.append('b', 'two')
+      await reader.entries.waitForCount(2)
+      expect(reader.texts).to.deep.equal(['one', 'two'])
+      expect((await stage.keys()).sort()).to.deep.equal(['config', 'log/b'])
+    })
+  }
+
+  it('refuses the prefix p if p/a is the prefix of a log', async () => {
+    const lower = stage.engine({ prefix: `${stage.prefix}/a` })
+    await lower.open(logConfig)
+    const { message } = await rejection(stage.opened(), 'INVALID_OPTION')
+    expect(message).to.equal(
+      `The prefix ${stage.prefix} on etcd lies above the prefix ${stage.prefix}/a of another log: choose a prefix beside it`,
+    )
+  })
+
   it('keeps the chunks of only one of several snapshots of the same position', async () => {
     const engines = await Promise.all([1, 2, 3, 4].map(() => stage.opened()))
     await Promise.all(engines.map((engine, i) => engine.saveSnapshot(7, [`${i}`])))

@@ -21,7 +21,7 @@ import { encodeValue } from '../replicated/packing.js'
 import type { EtcdAddress } from './address.js'
 import { type ClientOptions, EtcdClient } from './client.js'
 import { EtcdError, toHoldfastError } from './errors.js'
-import { findOtherLogs, parseConfig } from './otherLogs.js'
+import { findLogAbove, findOtherLogs, parseConfig } from './otherLogs.js'
 import { preflight } from './preflight.js'
 import { QuotaMonitor, withAdvice } from './quota.js'
 import { SnapshotStore } from './snapshotStore.js'
@@ -245,6 +245,11 @@ export class EtcdEngine implements Engine {
   ): Promise<{ storedConfig: ClusterConfig; revision: number }> {
     const key = this.#configKey
     const keyPrefix = `${this.#prefix}/`
+    const upperPrefix = await findLogAbove(this.#client, this.#prefix)
+    if (upperPrefix !== undefined) {
+      const problem = `lies below the prefix ${upperPrefix} of another log: choose a prefix beside it`
+      throw this.#prefixError(problem)
+    }
     const { succeeded, header, responses } = await this.#client.txn({
       compare: [isEmpty(keyPrefix)],
       success: [
@@ -263,11 +268,18 @@ export class EtcdEngine implements Engine {
     this.#isFounding = foundingPair !== undefined
     const storedConfig = parseConfig(configPair?.value)
     if (storedConfig === undefined)
-      throw this.#foreignKeyError(textFrom((configPair ?? anyPair)?.key))
+      throw await this.#foreignKeyError(textFrom((configPair ?? anyPair)?.key))
     return { storedConfig, revision: numberFrom(configPair?.create_revision) }
   }
 
-  #foreignKeyError(key: string): HoldfastError {
+  /** The error for a prefix with this key and without a log. */
+  async #foreignKeyError(key: string): Promise<HoldfastError> {
+    const otherLogs = await findOtherLogs(this.#client, this.#prefix)
+    const lowerPrefix = otherLogs.find((prefix) => prefix.startsWith(`${this.#prefix}/`))
+    if (lowerPrefix !== undefined) {
+      const problem = `lies above the prefix ${lowerPrefix} of another log: choose a prefix beside it`
+      return this.#prefixError(problem)
+    }
     return this.#prefixError(
       `has keys of another program (${JSON.stringify(key)}): choose an unused prefix`,
     )

@@ -1,7 +1,10 @@
 /**
  * Finds the shared logs of Holdfast in an etcd: each log has a key that ends with `/config`. A
  * broker with a mistyped prefix makes a log of its own, and grants locks that brokers of the right
- * log grant too. So the status of a broker shows the other logs, as a warning.
+ * log grant too. So the status of a broker shows the other logs, as a warning. A log whose prefix
+ * lies below the prefix of another log is refused. The keys of a log at `a/log` would be entries of
+ * the log at `a`, whose compaction would remove them. An operator who removes the log at `a` with
+ * all its keys would also remove a log at `a/b`.
  */
 import type { ClusterConfig } from '../replicated/engine.js'
 import type { EtcdClient } from './client.js'
@@ -53,9 +56,33 @@ export async function findOtherLogs(
   return prefixes
 }
 
-/** Whether the key has the settings of a log of Holdfast as its value. */
-async function isConfig(client: EtcdClient, key: string): Promise<boolean> {
-  const { kvs } = await client.range({ key: toBase64(key), serializable: true })
+/**
+ * Returns the prefix of a log below which this prefix lies, such as `a` for `a/b`; undefined if
+ * there is none, or if the user may not read its settings.
+ */
+export async function findLogAbove(
+  client: EtcdClient,
+  prefix: string,
+): Promise<string | undefined> {
+  const parts = prefix.split('/')
+  for (let partCount = 1; partCount < parts.length; partCount++) {
+    const upperPrefix = parts.slice(0, partCount).join('/')
+    try {
+      if (await isConfig(client, `${upperPrefix}${configSuffix}`, false)) return upperPrefix
+    } catch (error) {
+      if (!(error instanceof EtcdError && error.kind === 'forbidden')) throw error
+    }
+  }
+  return undefined
+}
+
+/**
+ * Whether the key has the settings of a log of Holdfast as its value.
+ *
+ * @param serializable Whether a value that may be out of date is good enough.
+ */
+async function isConfig(client: EtcdClient, key: string, serializable = true): Promise<boolean> {
+  const { kvs } = await client.range({ key: toBase64(key), serializable })
   return parseConfig(kvs?.[0]?.value) !== undefined
 }
 
