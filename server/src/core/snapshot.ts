@@ -133,8 +133,7 @@ class TableRestorer {
     const extras = this.#sets.extrasOf(session, item.extras, `lock ${item.fence}`)
     const lock = new Lock(keyState, session, item, extras, item.fence, item.since)
     lock.generation = item.generation
-    // `member[0]` is the place of the lock in its set.
-    if (extras?.set !== undefined) extras.set.locks[item.extras!.member![0]] = lock
+    if (extras?.set !== undefined) extras.set.locks[item.extras!.memberIndex!] = lock
     keyState.addHolder(lock)
     session.addHeld(lock)
     onLockGranted(lock)
@@ -149,7 +148,7 @@ class TableRestorer {
     const setName = `request ${item.id} ${item.session}`
     const extras = this.#sets.extrasOf(session, item.extras, setName)
     const request = new Request(keyState, session, item, extras)
-    if (extras?.set !== undefined) extras.set.requests[item.extras!.member![0]] = request
+    if (extras?.set !== undefined) extras.set.requests[item.extras!.memberIndex!] = request
     keyState.enqueue(request)
     session.addWaiting(request)
     if (extras?.once) {
@@ -209,8 +208,8 @@ class RestoredSets {
     setName: string,
   ): Extras | undefined {
     if (storedExtras === undefined) return undefined
-    const { terms, member, presentFence, upgradeOf } = storedExtras
-    const set = member && this.#setOf(setName)
+    const { terms, memberIndex, presentFence, upgradeOf } = storedExtras
+    const set = memberIndex === undefined ? undefined : this.#setOf(setName)
     const extras = new LockExtras<Lock, Request, Session>(terms, set)
     if (terms.scope !== undefined) {
       extras.scope = scopeOf(session, terms.scope)

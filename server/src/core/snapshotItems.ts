@@ -23,8 +23,8 @@ export type SnapshotAnswer =
 /** The extras of a lock or request, which most items do not have. */
 export interface SnapshotExtras {
   readonly terms: ExtraTerms
-  /** The place of a member in its set, and the number of members. */
-  readonly member?: readonly [index: number, size: number] | undefined
+  /** The place of a member in its set; undefined outside a set. */
+  readonly memberIndex?: number | undefined
   /**
    * The fence of the result that must still be sent to this follower (a `once` request that
    * waited).
@@ -163,7 +163,7 @@ function snapshotExtras(lockOrRequest: Lock | Request): SnapshotExtras | undefin
   // A member of a set can be neither a `once` nor an upgrade, so it has none of the other fields.
   const members: readonly (Lock | Request)[] =
     lockOrRequest instanceof Lock ? set.locks : set.requests
-  return { terms, member: [members.indexOf(lockOrRequest), members.length] }
+  return { terms, memberIndex: members.indexOf(lockOrRequest) }
 }
 
 // Uses an object literal, because a spread takes ten times as long, and a table may have a million
