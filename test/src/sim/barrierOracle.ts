@@ -16,7 +16,10 @@ export class BarrierOracle {
     this.#report = report
   }
 
-  /** Another broker starts with an empty table. */
+  /**
+   * Called when a broker has started with an empty table, because the former broker has ended.
+   * Forgets the calls that waited at the former table.
+   */
   brokerStarted(): void {
     this.#waiting = new Map()
   }

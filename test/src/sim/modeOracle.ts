@@ -25,7 +25,10 @@ export class ModeOracle {
     this.#report = report
   }
 
-  /** Another broker starts with an empty table. */
+  /**
+   * Called when a broker has started with an empty table, because the former broker has ended.
+   * Forgets the locks and upgrades of the former table.
+   */
   brokerStarted(): void {
     this.#locks = new Map()
   }

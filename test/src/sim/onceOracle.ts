@@ -81,7 +81,10 @@ export class OnceOracle {
     this.#maxKept = maxKept
   }
 
-  /** Another broker starts with an empty table. */
+  /**
+   * Called when a broker has started with an empty table, because the former broker has ended.
+   * Forgets the runs of the former table, and ends the time of its kept values.
+   */
   brokerStarted(): void {
     for (const { fence } of this.#kept.values()) this.#results.get(fence)!.keptUntil = this.#now()
     this.#kept = new Map()

@@ -46,7 +46,10 @@ export class TableOracle {
     this.#report = report
   }
 
-  /** Another broker starts with an empty table. Fences continue to rise. */
+  /**
+   * Called when a broker has started with an empty table, because the former broker has ended.
+   * Forgets the locks and sessions of the former table. The new fences must continue to rise.
+   */
   brokerStarted(): void {
     this.#sessions = new Map()
     this.#attachEpochs = new Map()
