@@ -30,7 +30,7 @@ export {
 } from './createBroker.js'
 export type { Listening, ListenOptions } from './http/httpServer.js'
 export type { BrokerStatus, LogReport } from './http/status.js'
-export type { EtcdAuth, EtcdTls } from './log/etcd/credentials.js'
+export type { EtcdAuth, EtcdTls } from './log/etcd/client.js'
 export { type EtcdLogOptions, etcdLog } from './log/etcd/etcdLog.js'
 export { type JournalOptions, journalLog } from './log/journal/journal.js'
 export type { Log, LogLoad, Membership, StateMachine } from './log/log.js'

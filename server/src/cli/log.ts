@@ -107,17 +107,13 @@ export async function logFrom(settings: Settings): Promise<Log | undefined> {
 async function etcdLogFrom(url: string, settings: Settings): Promise<Log> {
   const { parseAddress } = await import('../log/etcd/address.js')
   const { etcdLog } = await import('../log/etcd/etcdLog.js')
-  const { logCa, logCert, logKey, logUser, logPasswordFile } = settings
-  // The log reads these files again. This function reads them first, so that an unreadable file is
-  // reported as an invalid setting.
-  for (const path of [logCa, logCert, logKey, logPasswordFile]) {
-    if (path !== undefined) readText(path)
-  }
+  const { logUser, logPasswordFile } = settings
+  checkFiles(settings)
   return etcdLog({
     ...replicatedOptions(settings),
     sharedEtcd: settings.sharedEtcd,
     ...parseAddress(url),
-    tls: { caFile: logCa, certFile: logCert, keyFile: logKey },
+    tls: tlsFrom(settings),
     auth:
       logUser === undefined || logPasswordFile === undefined
         ? undefined
@@ -129,11 +125,12 @@ async function etcdLogFrom(url: string, settings: Settings): Promise<Log> {
 async function postgresLogFrom(url: string, settings: Settings): Promise<Log> {
   const { postgresLog } = await import('../log/postgres/postgresLog.js')
   const { logUser, logPasswordFile } = settings
+  checkFiles(settings)
   return postgresLog({
     ...replicatedOptions(settings),
     url,
     user: logUser,
-    password: logPasswordFile === undefined ? undefined : readText(logPasswordFile).trimEnd(),
+    passwordFile: logPasswordFile,
     tls: tlsFrom(settings),
   })
 }
@@ -143,7 +140,16 @@ function replicatedOptions({ deadTime, snapshotEvery, brokers, name }: Settings)
   return { deadMs: deadTime, snapshotMs: snapshotEvery, brokers, name }
 }
 
+/**
+ * Reads the files that the log reads again and again, so that an unreadable file is reported as an
+ * invalid setting.
+ */
+function checkFiles({ logCa, logCert, logKey, logPasswordFile }: Settings): void {
+  for (const path of [logCa, logCert, logKey, logPasswordFile]) {
+    if (path !== undefined) readText(path)
+  }
+}
+
 function tlsFrom({ logCa, logCert, logKey }: Settings) {
-  const textOf = (path: string | undefined) => (path === undefined ? undefined : readText(path))
-  return { ca: textOf(logCa), cert: textOf(logCert), key: textOf(logKey) }
+  return { caFile: logCa, certFile: logCert, keyFile: logKey }
 }

@@ -4,9 +4,7 @@
  * The code `UNAVAILABLE` means that another try may help (exit code 69 of `holdfast serve`). The
  * code `INVALID_OPTION` means that another try does not help (exit code 78).
  */
-import { chownSync, copyFileSync } from 'node:fs'
 import { createConnection, createServer } from 'node:net'
-import { join } from 'node:path'
 import { postgresLog } from '@holdfast/server'
 import type { PostgresEngine, PostgresEngineOptions } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -325,17 +323,9 @@ describe('log: PostgreSQL over TLS', function () {
     expect(await refused({ sslMode: 'require' })).to.match(
       /does not use TLS: turn it on there, or set sslmode=disable$/,
     )
-    const { certPath, keyPath, cert } = certificate(scratch(stage))
-    const { data } = postgres.server
-    for (const [from, name] of [
-      [certPath, 'server.crt'],
-      [keyPath, 'server.key'],
-    ] as const) {
-      copyFileSync(from, join(data, name))
-      // PostgreSQL does not run as root. A test that runs as root starts the server as `nobody`.
-      const nobody = 65_534
-      if (process.getuid?.() === 0) chownSync(join(data, name), nobody, nobody)
-    }
+    const files = certificate(scratch(stage))
+    const { cert } = files
+    postgres.server.install(files)
     await postgres.server.set('ssl', 'on')
     await open({ sslMode: 'require' })
     for (const sslMode of ['verify-ca', 'verify-full'] as const) {
@@ -364,7 +354,7 @@ describe('log: PostgreSQL over TLS', function () {
     const { cert, key } = certificate(scratch(stage))
     const { key: otherKey } = certificate(scratch(stage))
     const url = 'postgres://u@h/d'
-    const problem = 'The certificates for PostgreSQL cannot be used: '
+    const problem = 'The certificates or the password for PostgreSQL cannot be used: '
     for (const [tls, reason] of [
       [{ ca: 'no certificate' }, '`tls.ca` has no certificate as PEM'],
       [{ ca: key }, '`tls.ca` has no certificate as PEM'],

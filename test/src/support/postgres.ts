@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import {
   appendFileSync,
   chownSync,
+  copyFileSync,
   existsSync,
   mkdtempSync,
   readdirSync,
@@ -204,6 +205,19 @@ export class Postgres {
       const [row] = await this.sql.unsafe(`show ${name}`)
       if (row?.[name] === value) return
       await sleep(pollMs)
+    }
+  }
+
+  /** Copies a certificate and its key to where the server reads them at a start or a reload. */
+  install(files: { readonly certPath: string; readonly keyPath: string }): void {
+    for (const [from, name] of [
+      [files.certPath, 'server.crt'],
+      [files.keyPath, 'server.key'],
+    ] as const) {
+      const file = join(this.data, name)
+      copyFileSync(from, file)
+      // PostgreSQL does not run as root. A test that runs as root starts the server as `nobody`.
+      if (isRoot) chownSync(file, nobody, nobody)
     }
   }
 

@@ -7,7 +7,7 @@
  * that accepts an entry of this broker can deliver the entry back first.
  */
 import type { Clock } from '@holdfast/shared'
-import { type EtcdAuth, type EtcdTls, passwordOf } from './credentials.js'
+import { type LogTls, passwordOf } from '../credentials.js'
 import { compactionRefused, EtcdError } from './errors.js'
 import { type LineListener, Transport } from './transport.js'
 import {
@@ -21,6 +21,17 @@ import {
   type TxnAnswer,
   toBase64,
 } from './wire.js'
+
+/** Certificates as PEM text, or the paths of files with PEM text. */
+export type EtcdTls = LogTls
+
+/** A user of etcd, with a password or the path of a file with the password. */
+export interface EtcdAuth {
+  readonly user: string
+  readonly password?: string | undefined
+  /** The broker reads this file each time it needs a token of etcd. A line end is ignored. */
+  readonly passwordFile?: string | undefined
+}
 
 export interface ClientOptions {
   readonly endpoints: readonly string[]

@@ -2,11 +2,12 @@
 import { type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { invalidOption } from '../../config/settings.js'
 import { nodeEnvironment } from '../../platform/environment.js'
+import { passwordOf, TlsSource } from '../credentials.js'
 import type { Log } from '../log.js'
 import type { EngineSource } from '../replicated/engine.js'
 import { ReplicatedLog } from '../replicated/replicatedLog.js'
 import { checkAddress } from './address.js'
-import { type EtcdAuth, type EtcdTls, passwordOf, TlsSource } from './credentials.js'
+import type { EtcdAuth, EtcdTls } from './client.js'
 import { type EngineOptions, EtcdEngine } from './etcdEngine.js'
 
 export interface EtcdLogOptions {

@@ -6,7 +6,7 @@
 import * as http from 'node:http'
 import * as https from 'node:https'
 import type { Clock } from '@holdfast/shared'
-import { type EtcdTls, TlsSource } from './credentials.js'
+import { type LogTls, TlsSource } from '../credentials.js'
 import { answerError, connectionError, EtcdError, grpcError } from './errors.js'
 
 /** One request to one member. */
@@ -35,7 +35,7 @@ export class Transport {
   readonly #request: typeof http.request
   readonly #tls: TlsSource
 
-  constructor(clock: Clock, isTls: boolean, tls: EtcdTls | undefined) {
+  constructor(clock: Clock, isTls: boolean, tls: LogTls | undefined) {
     this.#clock = clock
     const options = { keepAlive: true, noDelay: true }
     this.#agent = isTls ? new https.Agent(options) : new http.Agent(options)

@@ -4,25 +4,19 @@
  */
 import type { Clock } from '@holdfast/shared'
 import type { Client, QueryResult } from 'pg'
+import { type LogTls, type PasswordOptions, passwordOf, type TlsSource } from '../credentials.js'
 import type { PostgresHost, SslMode } from './address.js'
 import { fromDriver, nameOf, notPostgres, PostgresError } from './errors.js'
 
-/** Certificates and a private key as PEM text. */
-export interface PostgresTls {
-  /** The trusted certificate authorities. Default: the authorities that Node trusts. */
-  readonly ca?: string | Buffer | undefined
-  /** The certificate of the broker, if the server asks for a client certificate. */
-  readonly cert?: string | Buffer | undefined
-  /** The private key of `cert`. */
-  readonly key?: string | Buffer | undefined
-}
+/** Certificates as PEM text, or the paths of files with PEM text. */
+export type PostgresTls = LogTls
 
-export interface Credentials {
+/** The user and the files of a broker. Each new connection uses the present content of the files. */
+export interface Credentials extends PasswordOptions {
   readonly user: string
   readonly database: string
-  readonly password?: string | undefined
   readonly sslMode: SslMode
-  readonly tls?: PostgresTls | undefined
+  readonly tls: TlsSource
 }
 
 /** A row of a result, by the names of its columns. */
@@ -85,14 +79,15 @@ export class Connection {
   ): Promise<Connection> {
     // Only a broker with a log in PostgreSQL loads the driver.
     const { default: pg } = await import('pg')
-    const { user, database, password } = credentials
+    const { user, database } = credentials
+    const password = passwordFor(host, credentials)
     const client = new pg.Client({
       ...host,
       user,
       database,
       // Give a function even if there is no password, because the driver would otherwise look for a
       // file with passwords.
-      password: () => password ?? '',
+      password: () => password,
       ssl: tlsFor(host, credentials),
       application_name: 'holdfast',
       keepAlive: true,
@@ -186,10 +181,20 @@ export class Connection {
   }
 }
 
+function passwordFor(host: PostgresHost, credentials: Credentials): string {
+  try {
+    return passwordOf(credentials)
+  } catch (cause) {
+    const problem = `was not called, because the password cannot be read (${String(cause)})`
+    // `busy`, which is temporary, because another program may just be replacing the file.
+    throw new PostgresError('busy', `${nameOf(host)} ${problem}`, cause)
+  }
+}
+
 function tlsFor({ host }: PostgresHost, { sslMode, tls }: Credentials) {
   // A host that begins with `/` is the folder of a Unix socket.
   if (sslMode === 'disable' || host.startsWith('/')) return false
-  const { ca, cert, key } = tls ?? {}
+  const { ca, cert, key } = tls.texts
   // As in libpq, `require` verifies the certificate only if an authority is given.
   const rejectUnauthorized = sslMode !== 'require' || ca !== undefined
   const checksName = sslMode === 'verify-full'

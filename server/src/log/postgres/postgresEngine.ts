@@ -10,11 +10,12 @@
  */
 import type { Clock } from '@holdfast/shared'
 import type { Environment } from '../../platform/environment.js'
+import { type PasswordOptions, TlsSource } from '../credentials.js'
 import { configMismatch } from '../replicated/clusterConfig.js'
 import type { ClusterConfig, Engine, LogListener, StoredSnapshot } from '../replicated/engine.js'
 import { encodeValue } from '../replicated/packing.js'
 import type { PostgresAddress } from './address.js'
-import type { Answer, Connection, PostgresTls } from './connection.js'
+import type { Answer, Connection, Credentials, PostgresTls } from './connection.js'
 import { type EntryHead, EntryStream } from './entryStream.js'
 import { nameOf, PostgresError, toHoldfastError } from './errors.js'
 import { Hosts } from './hosts.js'
@@ -24,8 +25,7 @@ import { Session, type SessionOptions } from './session.js'
 import { SnapshotStore } from './snapshotStore.js'
 import { deleteSize, Statements } from './statements.js'
 
-export interface PostgresEngineOptions extends PostgresAddress {
-  readonly password?: string | undefined
+export interface PostgresEngineOptions extends PostgresAddress, PasswordOptions {
   readonly tls?: PostgresTls | undefined
   /** How long `open` waits until the primary is reachable, in ms. Default 10,000. */
   readonly openTimeoutMs?: number | undefined
@@ -50,6 +50,7 @@ const choreRetries = { count: 5, pauseMs: 50 }
 
 export class PostgresEngine implements Engine {
   readonly #options: PostgresEngineOptions
+  readonly #credentials: Credentials
   readonly #clock: Clock
   readonly #hash: Environment['hash']
   readonly #hosts: Hosts
@@ -80,6 +81,7 @@ export class PostgresEngine implements Engine {
     { clock, newId, hash }: Pick<Environment, 'clock' | 'newId' | 'hash'>,
   ) {
     this.#options = options
+    this.#credentials = { ...options, tls: new TlsSource(clock, options.tls) }
     this.#clock = clock
     this.#hash = hash
     this.#hosts = new Hosts(options.hosts)
@@ -269,7 +271,7 @@ export class PostgresEngine implements Engine {
   #newSession(options: Partial<SessionOptions>, callMs = this.#callMs): Session {
     const check = (connection: Connection, deadlineMs: number) =>
       this.#check(connection, deadlineMs)
-    return new Session(this.#hosts, this.#options, this.#clock, { ...options, callMs, check })
+    return new Session(this.#hosts, this.#credentials, this.#clock, { ...options, callMs, check })
   }
 
   /**

@@ -4,7 +4,7 @@
 import { HoldfastError, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { invalidOption } from '../../config/settings.js'
 import { nodeEnvironment } from '../../platform/environment.js'
-import { checkPem } from '../certificates.js'
+import { passwordOf, TlsSource } from '../credentials.js'
 import type { Log } from '../log.js'
 import type { EngineSource } from '../replicated/engine.js'
 import { ReplicatedLog } from '../replicated/replicatedLog.js'
@@ -27,8 +27,13 @@ export interface PostgresLogOptions {
   /** The password of the user. Default: none. */
   readonly password?: string | undefined
   /**
-   * Certificates as PEM. Default: the certificate authorities that Node trusts, and no client
-   * certificate.
+   * A file with the password, which the broker reads for each new connection. A line end is
+   * ignored.
+   */
+  readonly passwordFile?: string | undefined
+  /**
+   * Certificates as PEM or as files. Default: the certificate authorities that Node trusts, and no
+   * client certificate.
    */
   readonly tls?: PostgresTls | undefined
   /**
@@ -65,6 +70,7 @@ const knownOptions: OptionNames<PostgresLogOptions> = {
   url: 1,
   user: 1,
   password: 1,
+  passwordFile: 1,
   tls: 1,
   deadMs: 1,
   cluster: 1,
@@ -85,16 +91,24 @@ const knownOptions: OptionNames<PostgresLogOptions> = {
 export function postgresLog(options: PostgresLogOptions): Log {
   // The check accepts undefined, but this function needs options. So undefined is checked as null.
   refuseUnknownOptions('postgresLog', options ?? null, knownOptions)
-  refuseUnknownOptions('tls of postgresLog', options.tls, { ca: 1, cert: 1, key: 1 })
-  const { url, user, password, tls, ...settings } = options
-  for (const [name, value] of Object.entries({ user, password })) {
+  refuseUnknownOptions('tls of postgresLog', options.tls, {
+    ca: 1,
+    cert: 1,
+    key: 1,
+    caFile: 1,
+    certFile: 1,
+    keyFile: 1,
+  })
+  const { url, user, password, passwordFile, tls, ...settings } = options
+  for (const [name, value] of Object.entries({ user, password, passwordFile })) {
     if (value !== undefined && typeof value !== 'string')
       throw new HoldfastError('INVALID_OPTION', `${name} must be text, not ${typeof value}`)
   }
-  checkCertificates(tls)
+  checkCredentials(options)
   const engine: PostgresEngineOptions = {
     ...parsePostgresAddress(url, user),
     password,
+    passwordFile,
     tls,
     // The engine marks a new log as founding until enough brokers have joined.
     marksFounding: options.brokers !== undefined,
@@ -107,11 +121,15 @@ export function postgresLog(options: PostgresLogOptions): Log {
   return new ReplicatedLog(source, settings, nodeEnvironment)
 }
 
-function checkCertificates(tls: PostgresTls = {}): void {
+/** Reads the files once, so that `postgresLog` throws for a wrong path or a damaged certificate. */
+function checkCredentials(options: PostgresLogOptions): void {
   try {
-    checkPem(tls)
+    new TlsSource(nodeEnvironment.clock, options.tls)
+    passwordOf(options)
   } catch (cause) {
     const { message } = cause as Error
-    throw invalidOption(`The certificates for PostgreSQL cannot be used: ${message}`)
+    throw invalidOption(
+      `The certificates or the password for PostgreSQL cannot be used: ${message}`,
+    )
   }
 }

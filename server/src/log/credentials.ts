@@ -1,19 +1,27 @@
 /**
- * The certificates and the password for etcd. Values from files are read again from time to time,
- * because certificates expire and passwords are changed while the broker runs.
+ * The certificates and the password with which a broker connects to PostgreSQL or etcd. Values from
+ * files are read again while the broker runs, because certificates expire and passwords are
+ * changed.
  */
 import { readFileSync } from 'node:fs'
+import { createSecureContext } from 'node:tls'
 import type { Clock } from '@holdfast/shared'
-import { checkPem } from '../certificates.js'
 
 /** How long the broker uses files before it reads them again, in ms. */
 const rereadMs = 5_000
 
+/** Certificates and a private key as PEM text. */
+export interface PemTexts {
+  readonly ca?: string | Buffer | undefined
+  readonly cert?: string | Buffer | undefined
+  readonly key?: string | Buffer | undefined
+}
+
 /** Certificates as PEM text, or the paths of files with PEM text. */
-export interface EtcdTls {
+export interface LogTls {
   /** The trusted certificate authorities. Default: the authorities that Node trusts. */
   readonly ca?: string | Buffer | undefined
-  /** The broker's own certificate and key, if etcd asks for a client certificate. */
+  /** The broker's own certificate and key, if the server asks for a client certificate. */
   readonly cert?: string | Buffer | undefined
   readonly key?: string | Buffer | undefined
   /** Files instead of `ca`, `cert` and `key`. The broker reads changed files within seconds. */
@@ -22,32 +30,17 @@ export interface EtcdTls {
   readonly keyFile?: string | undefined
 }
 
-/** A user of etcd, with a password or the path of a file with the password. */
-export interface EtcdAuth {
-  readonly user: string
-  readonly password?: string | undefined
-  /** The broker reads this file each time it needs a token of etcd. A line end is ignored. */
-  readonly passwordFile?: string | undefined
-}
-
-/** Certificates as PEM text. */
-export interface TlsTexts {
-  readonly ca?: string | Buffer
-  readonly cert?: string | Buffer
-  readonly key?: string | Buffer
-}
-
 /** The current certificates, which this class reads again when files have changed. */
 export class TlsSource {
   readonly #clock: Clock
-  readonly #tls: EtcdTls
+  readonly #tls: LogTls
   readonly #hasFiles: boolean
-  #texts: TlsTexts
+  #texts: PemTexts
   /** When the files were last read, or could not be read, in ms of the monotonic clock. */
   #readAt: number
 
   /** @throws if a file cannot be read, or has no valid certificate or key. */
-  constructor(clock: Clock, tls: EtcdTls = {}) {
+  constructor(clock: Clock, tls: LogTls = {}) {
     this.#clock = clock
     this.#tls = tls
     this.#hasFiles = [tls.caFile, tls.certFile, tls.keyFile].some((path) => path !== undefined)
@@ -56,7 +49,7 @@ export class TlsSource {
   }
 
   /** The certificates for a new connection. */
-  get texts(): TlsTexts {
+  get texts(): PemTexts {
     const now = this.#clock.monotonic()
     if (this.#hasFiles && now - this.#readAt >= rereadMs) {
       this.#readAt = now
@@ -70,14 +63,20 @@ export class TlsSource {
   }
 }
 
+/** A password, or the path of a file with the password. */
+export interface PasswordOptions {
+  readonly password?: string | undefined
+  readonly passwordFile?: string | undefined
+}
+
 /** The password of a user, without a line end. @throws if the password file cannot be read. */
-export function passwordOf({ password, passwordFile }: EtcdAuth): string {
+export function passwordOf({ password, passwordFile }: PasswordOptions): string {
   return passwordFile === undefined
     ? (password ?? '')
     : readFileSync(passwordFile, 'utf8').trimEnd()
 }
 
-function readTexts({ ca, cert, key, caFile, certFile, keyFile }: EtcdTls): TlsTexts {
+function readTexts({ ca, cert, key, caFile, certFile, keyFile }: LogTls): PemTexts {
   const sources = [
     ['ca', ca, caFile],
     ['cert', cert, certFile],
@@ -87,9 +86,29 @@ function readTexts({ ca, cert, key, caFile, certFile, keyFile }: EtcdTls): TlsTe
     const value = path === undefined ? text : readFileSync(path)
     return value === undefined ? [] : [[name, value] as const]
   })
-  const tlsTexts: TlsTexts = Object.fromEntries(texts)
+  const pemTexts: PemTexts = Object.fromEntries(texts)
   // This check throws if a file has another text, such as half of a certificate. Without this
   // check, Node would throw at each connection.
-  if (texts.length > 0) checkPem(tlsTexts)
-  return tlsTexts
+  if (texts.length > 0) checkPem(pemTexts)
+  return pemTexts
+}
+
+/**
+ * Node ignores a text without a certificate in place of the authorities, and would report only that
+ * the certificate of the server is not trusted.
+ *
+ * @throws {Error} if Node cannot use the texts. The message names the option.
+ */
+function checkPem({ ca, cert, key }: PemTexts): void {
+  if (ca !== undefined && !/-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----/.test(String(ca)))
+    throw new Error('`tls.ca` has no certificate as PEM')
+  try {
+    createSecureContext({ ca, cert, key })
+  } catch (cause) {
+    const { code = '' } = cause as NodeJS.ErrnoException
+    const reason = code.includes('KEY_VALUES_MISMATCH')
+      ? '`tls.key` does not belong to `tls.cert`'
+      : `\`tls.cert\` and \`tls.key\` must be PEM (${code})`
+    throw new Error(reason, { cause })
+  }
 }
