@@ -34,7 +34,7 @@ interface LoadResult {
 function loadJournal(dir: string): LoadResult {
   const { stdout, signal } = spawnSync(process.execPath, [program, dir], {
     encoding: 'utf8',
-    timeout: 20_000,
+    timeout: 60_000,
   })
   return { out: stdout, signal }
 }

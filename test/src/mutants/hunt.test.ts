@@ -66,9 +66,9 @@ describe('the hunt for mutants', function () {
 describe('the hunt catches the mutant', () => {
   for (const mutant of mutants.filter(({ name }) => isFullRun || sample.includes(name))) {
     it(`${mutant.name}: ${mutant.why}`, async function () {
-      // 30 s in a quick run, 10 min in a full run.
-      this.timeout(count(30_000, 600_000))
-      // At most 3,000 worlds, each with 2,000 events.
+      // 60 s in a quick run, 10 min in a full run.
+      this.timeout(count(60_000, 600_000))
+      // At most 3,000 worlds (random histories), each with 2,000 events.
       const seedRange = { from: 1, seeds: 3_000, events: 2_000 }
       const result = await hunt(mutant, seedRange)
       const { seed, rule, test, error, seconds } = result

@@ -159,7 +159,7 @@ const kinds: Record<string, DeadlineKind> = {
 }
 
 describe('deadlines that pass together', function () {
-  this.timeout(count(20_000, 300_000))
+  this.timeout(count(60_000, 300_000))
   for (const [name, { options, prepare, expected }] of Object.entries(kinds)) {
     it(`are spread over turns: ${name}`, async () => {
       const meter = new WorkMeter()

@@ -57,7 +57,7 @@ function endTurnAndCount(harness: BrokerHarness, watchers: readonly Client[], ke
 const allKeys = Array.from({ length: lockCount }, (_, i) => `k${i + 1}`)
 
 describe('events for many watching connections', function () {
-  this.timeout(30_000)
+  this.timeout(60_000)
 
   it('are passed on in several turns, in order and once', () => {
     const { harness, holder, watchers } = setUp()

@@ -75,7 +75,7 @@ function hasEnded(socket: FakeSocket): boolean {
 }
 
 describe('handshakes whose tokens are checked in the same turn', function () {
-  this.timeout(20_000)
+  this.timeout(60_000)
 
   it('are continued in many turns, in order of arrival', async () => {
     const { harness, bystander, sayHello, answerAll } = await setUp()

@@ -12,7 +12,7 @@ import { queryAll, type Stage } from './stage.js'
 /** Defines the tests of silent clients. */
 export function liveness(stage: Stage): void {
   describe('silence', function () {
-    this.timeout(30_000)
+    this.timeout(60_000)
     let closeWithoutHello: Promise<Closed>
     let closeOfFrozen: Promise<Closed>
     let alive: Promise<void>
