@@ -4,12 +4,11 @@
  */
 import type { Clock } from '@holdfast/shared'
 import type { Client, QueryResult } from 'pg'
-import { type LogTls, type PasswordOptions, passwordOf, type TlsSource } from '../credentials.js'
+import { type PasswordOptions, passwordOf, type TlsSource } from '../credentials.js'
 import type { PostgresHost, SslMode } from './address.js'
 import { fromDriver, nameOf, notPostgres, PostgresError } from './errors.js'
 
-/** Certificates as PEM text, or the paths of files with PEM text. */
-export type PostgresTls = LogTls
+export type { LogTls as PostgresTls } from '../credentials.js'
 
 /** The user and the files of a broker. Each new connection uses the present content of the files. */
 export interface Credentials extends PasswordOptions {
