@@ -6,6 +6,7 @@
 import type { QueueEvent } from '@holdfast/shared'
 import { expect } from 'chai'
 import fc from 'fast-check'
+import { runs } from '../support/counts.js'
 import { BrokerHarness, type Client } from './harness.js'
 
 /** The queues by key, as a client derives them from the messages of its watch. */
@@ -106,7 +107,7 @@ describe('a watch with a long queue', function () {
           expect(derivedQueues.queues.get(key) ?? [], key).to.deep.equal(actual)
         }
       }),
-      { numRuns: 30 },
+      runs(30, 30),
     )
   })
 })
