@@ -62,7 +62,7 @@ describe('journal: a journal with a flipped bit', () => {
   const stage = Stage.forEachTest()
 
   it('is restored exactly, or refused', async function () {
-    this.timeout(120_000)
+    this.timeout(600_000)
     const dir = scratch(stage).path('journal')
     await makeJournal(dir)
     const file = `${dir}/data.mdb`
