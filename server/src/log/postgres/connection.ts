@@ -10,7 +10,7 @@ import { fromDriver, nameOf, notPostgres, PostgresError } from './errors.js'
 
 export type { LogTls as PostgresTls } from '../credentials.js'
 
-/** The user and the files of a broker. Each new connection uses the present content of the files. */
+/** The user and the files of a broker. Each new connection uses the present files. */
 export interface Credentials extends PasswordOptions {
   readonly user: string
   readonly database: string
