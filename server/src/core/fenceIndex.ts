@@ -1,7 +1,9 @@
 /**
  * Finds a lock of a key by its fence (the number of the lock) in constant time. So `revoke` is fast
- * even among 100,000 shared locks. The first lookup of a key builds the index of the key. The index
- * is dropped when the key becomes idle. Keys without a lookup cost nothing.
+ * even among 100,000 shared locks. A key gets its index when the key has so many holders that a
+ * search would be slow. The index then grows lock by lock, because building an index of 100,000
+ * holders stops the broker for 70 ms. The index is dropped when the key becomes idle. Keys with few
+ * holders cost nothing.
  */
 import { IdTable } from '@holdfast/shared/idTable'
 import type { KeyState, Lock } from './records.js'
@@ -9,7 +11,7 @@ import type { KeyState, Lock } from './records.js'
 /**
  * A key with at most this many holders needs no index: a search visits one holder after the other.
  */
-const maxScannedHolders = 64
+export const maxScannedHolders = 128
 
 /** The indexes of all keys that have one. The granter keeps them up to date. */
 export class FenceIndex {
@@ -21,8 +23,9 @@ export class FenceIndex {
   }
 
   /**
-   * The lock of a key with this fence; undefined if no lock of the key has this fence. The first
-   * call for a key with many holders takes time in proportion to its holders.
+   * The lock of a key with this fence; undefined if no lock of the key has this fence. For a key
+   * with many holders that a snapshot restored, the first call takes time in proportion to the
+   * holders.
    *
    * `fence` is the present fence of the lock, and the index has the fence of the grant. These two
    * fences differ only for the oldest holder, because a lock is upgraded only while the lock is the
@@ -32,15 +35,20 @@ export class FenceIndex {
     // The `first` of a key is its oldest holder.
     if (keyState.first?.presentFence === fence) return keyState.first
     if (keyState.holders.length > maxScannedHolders) {
-      const lock = this.#holdersOf(keyState).get(fence)
+      const lock = this.#indexOf(keyState).get(fence)
       return lock?.presentFence === fence ? lock : undefined
     }
     for (const lock of keyState.holders) if (lock.presentFence === fence) return lock
     return undefined
   }
 
+  /** Gives a key its index. Call when the key gets more than {@link maxScannedHolders} holders. */
+  build(keyState: KeyState): void {
+    this.#indexOf(keyState)
+  }
+
   /** The index of a key: its holders by the fences of their grants. */
-  #holdersOf(keyState: KeyState): IdTable<Lock> {
+  #indexOf(keyState: KeyState): IdTable<Lock> {
     let locks = this.#byKeyState.get(keyState)
     if (locks === undefined) {
       locks = new IdTable<Lock>()

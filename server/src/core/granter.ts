@@ -18,7 +18,7 @@ import {
   type SetQuiet,
 } from './commands.js'
 import type { ReleaseReason, WithdrawReason } from './effects.js'
-import { FenceIndex } from './fenceIndex.js'
+import { FenceIndex, maxScannedHolders } from './fenceIndex.js'
 import type { KeyTable } from './keyTable.js'
 import { LockExtras, type LockSet } from './lockExtras.js'
 import { canGrantSet } from './lockSets.js'
@@ -454,6 +454,7 @@ export class Granter {
     if (extras !== undefined) extras.set?.locks.push(lock)
     if (this.#isTracked) this.#trackGrant(lock)
     keyState.addHolder(lock)
+    if (keyState.holders.length === maxScannedHolders + 1) this.#indexHolders(keyState)
     if (extras !== undefined) onLockGranted(lock)
     session.addHeld(lock)
     this.#heldCount++
@@ -462,6 +463,11 @@ export class Granter {
     if (lock.isPrimary)
       this.#responder.bytes += session.storeAnswer(lock.id, { kind: 'granted', lock })
     this.#responder.effects.push({ kind: 'granted', lock, request })
+  }
+
+  #indexHolders(keyState: KeyState): void {
+    this.#byFence.build(keyState)
+    this.#updateTracking()
   }
 
   /** Call before a lock is added to its key. */

@@ -40,6 +40,26 @@ describe('table: revoke', () => {
     expect([...driver.table.keys.get('k')!.holders].map(({ fence }) => fence)).to.deep.equal([2])
   })
 
+  it('visits none of 1,000 holders to find one of them', () => {
+    // This driver checks no invariants, because the check visits every holder.
+    const driver = new TableDriver(false)
+    driver.open('a')
+    driver.open('op')
+    for (let i = 0; i < 1_000; i++) driver.lock('a', 'k', { mode: 'shared' })
+    const { holders } = driver.table.keys.get('k')!
+    let visits = 0
+    const visit = holders[Symbol.iterator].bind(holders)
+    Object.defineProperty(holders, Symbol.iterator, {
+      value: () => {
+        visits++
+        return visit()
+      },
+    })
+    expect(driver.revoke('op', 'k', 500)).to.include('released a k f500 revoked')
+    expect(driver.revoke('op', 'k', 500)[0]).to.match(/LOCK_NOT_HELD$/)
+    expect(visits).to.equal(0)
+  })
+
   it('ends a lock of a suspended session, and stores the revocation for its next resume', () => {
     const driver = new TableDriver()
     driver.open('a', { grace: 1_000 })
