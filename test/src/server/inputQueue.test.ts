@@ -1,0 +1,98 @@
+/**
+ * Tests the input queue of a paused connection: the queue returns the messages of all frames in
+ * order, and parses a long frame part by part. The queue reports the cost of parsing with the first
+ * message of each part, so the reported costs show how many parts are parsed.
+ */
+import { costOfParsing, InputQueue } from '@holdfast/server/internal'
+import { parseFrame } from '@holdfast/shared'
+import { expect } from 'chai'
+
+/** Messages whose text contains all characters that separate messages. */
+const messages = Array.from({ length: 400 }, (_, i) => ({
+  type: 'lock',
+  id: i,
+  key: `k "],[{ \\${i}`,
+  metadata: [{ nested: ['}', ',', i], empty: '' }, '\\', []],
+}))
+
+/** Removes all messages. Returns the messages, and the costs of parsing that are not 0. */
+function removeAll(queue: InputQueue): { elements: unknown[]; costs: number[]; ats: number[] } {
+  const elements: unknown[] = []
+  const costs: number[] = []
+  const ats: number[] = []
+  for (let next = queue.removeNext(); next !== undefined; next = queue.removeNext()) {
+    if (next === 'malformed') throw new Error('the frame is malformed')
+    elements.push(next.element)
+    ats.push(next.at)
+    if (next.parsingCost > 0) costs.push(next.parsingCost)
+  }
+  return { elements, costs, ats }
+}
+
+describe('the input queue of a paused connection', () => {
+  const long = JSON.stringify(messages)
+
+  it('parses a long frame part by part, and charges for each part', () => {
+    const queue = new InputQueue()
+    queue.addFrame(long, 1)
+    const first = queue.removeNext()
+    expect(first).to.have.property('element').that.deep.equals(messages[0])
+    const { elements, costs } = removeAll(queue)
+    expect(elements).to.deep.equal(messages.slice(1))
+    // The first message includes the cost of the whole frame, and of the first part.
+    expect(costs.length).to.be.within(long.length / 2_048, long.length / 1_024)
+    // No part is long enough for its arrays and objects to be counted.
+    const laterParts = costs.reduce((sum, cost) => sum + cost, 0)
+    expect(laterParts).to.be.within(0.95 * (long.length / 64), 1.05 * (long.length / 64))
+    expect(queue.isEmpty).to.equal(true)
+    expect(queue.chars).to.equal(0)
+  })
+
+  it('parses a short frame once', () => {
+    const queue = new InputQueue()
+    const short = JSON.stringify(messages.slice(0, 5))
+    queue.addFrame(short, 1)
+    const { elements, costs } = removeAll(queue)
+    expect(elements).to.deep.equal(messages.slice(0, 5))
+    expect(costs).to.deep.equal([costOfParsing(short)])
+  })
+
+  it('returns the rest of a frame from every message on, and the later frames', () => {
+    for (const text of [long, JSON.stringify(messages, undefined, 2), ` \n ${long} `]) {
+      for (const nextIndex of [0, 1, 2, 17, 398, 399]) {
+        const queue = new InputQueue()
+        queue.addRest(text, 1, parseFrame(text)!, nextIndex)
+        queue.addFrame('{"type":"bye"}', 2)
+        const { elements, ats } = removeAll(queue)
+        expect(elements).to.deep.equal([...messages.slice(nextIndex), { type: 'bye' }])
+        expect(ats.at(-1)).to.equal(2)
+        expect(new Set(ats.slice(0, -1))).to.deep.equal(new Set([1]))
+      }
+    }
+  })
+
+  it('adds nothing for the rest of a frame without messages', () => {
+    const queue = new InputQueue()
+    queue.addRest(long, 1, messages, messages.length)
+    expect(queue.isEmpty).to.equal(true)
+    expect(queue.removeNext()).to.equal(undefined)
+  })
+
+  it('returns elements that are no objects, and a single long message', () => {
+    const elements = [...Array<unknown>(1_000).fill(7), null, 'x'.repeat(3_000), [1, [2]], true]
+    const message = { type: 'lock', id: 1, key: 'k', metadata: 'm'.repeat(5_000) }
+    const queue = new InputQueue()
+    queue.addFrame(JSON.stringify(elements), 1)
+    queue.addFrame(JSON.stringify(message), 2)
+    queue.addFrame(JSON.stringify([message]), 3)
+    expect(removeAll(queue).elements).to.deep.equal([...elements, message, message])
+  })
+
+  it('reports a malformed long frame before any of its messages', () => {
+    for (const text of [long.slice(0, -1), `${long}]`, long.replace('"id":399', '"id":0399')]) {
+      const queue = new InputQueue()
+      queue.addFrame(text, 1)
+      expect(queue.removeNext()).to.equal('malformed')
+    }
+  })
+})
