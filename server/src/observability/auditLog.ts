@@ -11,10 +11,8 @@
 import type { Clock } from '@holdfast/shared'
 import type { Effect, Lock, Session } from '../core/index.js'
 import { nodeEnvironment } from '../platform/environment.js'
+import { LineLimit } from './lineLimit.js'
 import { type Observer, type RefusalNotice, refusalIn, type TokenNotice } from './observer.js'
-
-/** How many lines of a kind are written in a second; further lines are only counted. */
-const maxLinesPerSecond = 100
 
 /**
  * Every kind of line (its `event`), and who can cause a line of this kind. The lines of a kind that
@@ -33,24 +31,18 @@ export const auditKinds = {
 
 export type AuditKind = keyof typeof auditKinds
 
-/** How many lines of a kind were written and left out in the present second. */
-interface LineCounts {
-  written: number
-  leftOut: number
-}
-
 export class AuditLog implements Observer {
   readonly #write: (line: string) => void
   readonly #clock: Clock
-  /** When the present second began, in ms of the monotonic clock. */
-  #secondBegan = Number.NEGATIVE_INFINITY
-  /** The counts of the present second, for the kinds that had lines in it. */
-  readonly #counts = new Map<AuditKind, LineCounts>()
+  readonly #lineLimit: LineLimit<AuditKind>
 
   /** @param write Writes one line. The text of the line has no line feed. */
   constructor(write: (line: string) => void, clock = nodeEnvironment.clock) {
     this.#write = write
     this.#clock = clock
+    this.#lineLimit = new LineLimit(clock, (kind, count) =>
+      this.#writeLine('lines_left_out', { of: kind, count }),
+    )
   }
 
   // The audit log has no lines for messages and for written output.
@@ -90,41 +82,14 @@ export class AuditLog implements Observer {
 
   close(): void {
     // Writes how many lines of the present second were left out.
-    this.#endSecond()
+    this.#lineLimit.endSecond()
   }
 
   /** Writes a line, or counts the line as left out if the second has too many of its kind. */
   #append(kind: AuditKind, fields: object): void {
-    const now = this.#clock.monotonic()
-    if (now - this.#secondBegan >= 1_000) {
-      this.#secondBegan = now
-      this.#endSecond()
-    }
-    if (auditKinds[kind] === 'client' && !this.#hasRoom(kind)) return
+    this.#lineLimit.endPassedSecond()
+    if (auditKinds[kind] === 'client' && !this.#lineLimit.allows(kind)) return
     this.#writeLine(kind, fields)
-  }
-
-  /** Counts a line of this kind, and returns whether it may be written. */
-  #hasRoom(kind: AuditKind): boolean {
-    let counts = this.#counts.get(kind)
-    if (counts === undefined) {
-      counts = { written: 0, leftOut: 0 }
-      this.#counts.set(kind, counts)
-    }
-    if (counts.written >= maxLinesPerSecond) {
-      counts.leftOut++
-      return false
-    }
-    counts.written++
-    return true
-  }
-
-  /** Writes how many lines of each kind were left out, and clears the counts. */
-  #endSecond(): void {
-    for (const [kind, { leftOut }] of this.#counts) {
-      if (leftOut > 0) this.#writeLine('lines_left_out', { of: kind, count: leftOut })
-    }
-    this.#counts.clear()
   }
 
   #writeLine(event: AuditKind | 'lines_left_out', fields: object): void {

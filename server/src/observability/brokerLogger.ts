@@ -5,10 +5,14 @@
  * gets a line for each session that was opened, suspended (kept without a connection) or resumed.
  * Text that a client chose (keys, names, reasons) is escaped and shortened first. Tokens and
  * secrets are never logged.
+ *
+ * A second has at most 100 lines of refusals and 100 lines of revocations, because one client can
+ * cause many thousands of them. The lines that are left out are counted in a line of their own.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { Effect, EndReason, Lock, Session } from '../core/index.js'
 import { nodeEnvironment } from '../platform/environment.js'
+import { LineLimit } from './lineLimit.js'
 import type { LogStatus } from './logStatus.js'
 import { type BrokerGauges, type Observer, type RefusalNotice, refusalIn } from './observer.js'
 
@@ -44,9 +48,16 @@ function hex(char: string): string {
   return (char.codePointAt(0) ?? 0).toString(16)
 }
 
+/** The messages of the lines that are bounded, because clients cause them at any rate. */
+const boundedMessages = {
+  refused: 'Client or request refused',
+  revoked: 'Lock revoked',
+} as const
+
 export class BrokerLogger implements Observer {
   readonly #logger: Logger
   readonly #clock: Clock
+  readonly #lineLimit: LineLimit<keyof typeof boundedMessages>
   #logHealth: LogHealth | undefined
   /** The time at which each session was opened, in ms of the monotonic clock. */
   readonly #openedAt = new Map<string, number>()
@@ -54,6 +65,11 @@ export class BrokerLogger implements Observer {
   constructor(logger: Logger, clock = nodeEnvironment.clock) {
     this.#logger = logger
     this.#clock = clock
+    this.#lineLimit = new LineLimit(clock, (kind, count) => {
+      const fields = { of: boundedMessages[kind], count }
+      if (kind === 'revoked') this.#logger.warn({ audit: true, ...fields }, 'Lines left out')
+      else this.#logger.info(fields, 'Lines left out')
+    })
   }
 
   attach(gauges: () => BrokerGauges): void {
@@ -63,6 +79,7 @@ export class BrokerLogger implements Observer {
   }
 
   close(): void {
+    this.#lineLimit.endSecond()
     this.#logHealth?.stop()
   }
 
@@ -101,9 +118,10 @@ export class BrokerLogger implements Observer {
   }
 
   onRefused(notice: RefusalNotice): void {
+    if (!this.#lineLimit.allows('refused')) return
     const { key, origin, principal } = notice
     const fields = { ...notice, ...textFields({ key, origin, principal }) }
-    this.#logger.info(fields, 'Client or request refused')
+    this.#logger.info(fields, boundedMessages.refused)
   }
 
   #onEnded(session: Session, reason: EndReason): void {
@@ -120,10 +138,11 @@ export class BrokerLogger implements Observer {
    * turns off the lower levels.
    */
   #onRevoked({ key, fence, session: holder }: Lock, by: Session, reason: string): void {
+    if (!this.#lineLimit.allows('revoked')) return
     const lock = { key: logText(key), fence, holder: sessionFields(holder) }
     this.#logger.warn(
       { audit: true, by: sessionFields(by), ...lock, reason: logText(reason) },
-      'Lock revoked',
+      boundedMessages.revoked,
     )
   }
 }
