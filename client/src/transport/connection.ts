@@ -35,8 +35,8 @@ export interface Closing {
   /** The error that the platform reported; undefined without an error. */
   readonly cause?: unknown
   /**
-   * True if the broker sent an invalid message, or if `send` of the WebSocket threw. The next
-   * connection may then fail for the same reason.
+   * True if the broker sent an invalid message or an invalid frame, or if `send` of the WebSocket
+   * threw. The next connection may then fail for the same reason.
    */
   readonly isFault?: boolean
   /** URL of the proxy; undefined if the connection used no proxy. */
@@ -307,6 +307,16 @@ export class Connection {
   #onSocketClosed(closing: Closing): void {
     this.#state = 'closed'
     this.#socket.onmessage = null
-    this.#listener.onClose({ ...closing, via: this.#socket.via })
+    const isFault = isFrameError(closing.cause)
+    this.#listener.onClose({ ...closing, isFault, via: this.#socket.via })
   }
+}
+
+/**
+ * Whether the WebSocket has ended because of an invalid frame of the broker, such as a message that
+ * is too long. The errors of `ws` have such a code; browsers do not say why a WebSocket ended.
+ */
+function isFrameError(cause: unknown): boolean {
+  const { code } = (cause ?? {}) as { readonly code?: unknown }
+  return typeof code === 'string' && code.startsWith('WS_ERR_')
 }

@@ -8,7 +8,7 @@
  * that dropped, with two exceptions:
  * - If the broker closed the connection because the broker is about to stop, the round begins with
  *   the first URL of the list. So the client returns to the broker that it prefers.
- * - If the broker sent an invalid message, the round begins with the next URL.
+ * - If the broker sent an invalid message or frame, the round begins with the next URL.
  *
  * After a drop, the reconnector waits before each round for a delay of the retry strategy. The
  * delays start anew when a connection that was open for a while drops. So a broker that sends
@@ -27,7 +27,7 @@ import { type RetryStrategy, usableDelay } from './retryStrategies.js'
 /**
  * The reconnector gives up after this many faulty connections in a row. Another connection would
  * probably be faulty too, and callers would wait in vain. A connection is faulty if the broker sent
- * an invalid message, or if the WebSocket threw.
+ * an invalid message or frame, or if the WebSocket threw.
  */
 const maxFaults = 3
 /**

@@ -13,7 +13,10 @@ export const exitCodes = {
   failed: 1,
   /** The command line is wrong. */
   usage: 64,
-  /** No broker answers, or the PostgreSQL or etcd of the broker does not answer. */
+  /**
+   * No broker answers, or the PostgreSQL or etcd of the broker does not answer. Also if a broker
+   * answers in another protocol.
+   */
   unavailable: 69,
   /** A bug of this program. */
   internal: 70,
@@ -62,6 +65,8 @@ const exitCodeOf: Partial<Record<HoldfastError['code'], number>> = {
   UNAVAILABLE: exitCodes.unavailable,
   SESSION_EXPIRED: exitCodes.unavailable,
   SESSION_CLOSED: exitCodes.unavailable,
+  // The broker closed the connection, because it does not know a message of this command.
+  BAD_MESSAGE: exitCodes.unavailable,
   UNAUTHORIZED: exitCodes.forbidden,
   FORBIDDEN: exitCodes.forbidden,
   QUOTA_EXCEEDED: exitCodes.unavailable,

@@ -85,6 +85,31 @@ describe('a command against a bad broker', () => {
     expect([code, out, err]).to.deep.equal([69, ['done'], [noAnswer]])
   })
 
+  it('exits 69 without --timeout if the broker sends only messages that are too long', async () => {
+    const greeting = { ...welcome, grace: 15_000, secret: 'secret' }
+    const tooLong = 'x'.repeat(2 ** 20 + 1)
+    const url = await start(answering((_, { socket }) => socket.send(tooLong), greeting))
+    const commands = [
+      ['run', '--url', url, 'k', '--', 'echo', 'never'],
+      ['hold', '--url', url, '-q', 'k'],
+      ['once', '--url', url, 'k', '--', 'echo', 'never'],
+    ]
+    const runs = commands.map((args) => Holdfast.start(stage, args).ended())
+    for (const { code, out, err } of await Promise.all(runs)) {
+      expect([code, out]).to.deep.equal([69, []])
+      expect(err.at(-1)).to.match(/dropped \(.*\), as did the 2 connections before$/)
+    }
+  })
+
+  it('exits 69 if the broker refuses a message as unknown', async () => {
+    const url = await start(answering((_, { socket }) => socket.close(4400, 'bad message')))
+    for (const args of [['ls'], ['stats'], ['once', 'k', '--', 'echo', 'never']]) {
+      const [command, ...others] = args
+      const { code } = await Holdfast.run(stage, [command!, '--url', url, ...others])
+      expect(code, args.join(' ')).to.equal(69)
+    }
+  })
+
   it('exits 69 with --try if the broker answers the handshake but not the request', async () => {
     const url = await start(answering(undefined, welcomeWithGrace))
     const commands = [
