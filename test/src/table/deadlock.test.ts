@@ -7,7 +7,7 @@
  * grant. An answer that the table does not store begins with `repeat`. A set is one lock of several
  * keys.
  */
-import { type Command, type Effect, LockTable, type SetItem } from '@holdfast/server/core'
+import { type Command, type Effect, KeyState, LockTable, type SetItem } from '@holdfast/server/core'
 import { expect } from 'chai'
 import { count, Random } from '../support/counts.js'
 import { isDeadlock, newRequestsOf, plainTableOf, type RequestCommand } from './naiveDeadlock.js'
@@ -106,6 +106,30 @@ describe('table: deadlocks', () => {
       { key: 'l', session: 'a', name: 'name of a', scope },
       { key: 'm', session: 'b', name: 'name of b', scope },
     ])
+  })
+
+  it('are searched for without a look at keys at which a waiting scope waits alone', () => {
+    const driver = TableDriver.withSessions('holder', 'waiting', 'new')
+    const scopes = 30
+    for (let number = 1; number <= scopes; number++) {
+      driver.lock('holder', `k${number}`)
+      driver.lock('waiting', 'knot', { scope: number, mode: 'shared' })
+      driver.lock('waiting', `k${number}`, { scope: number })
+    }
+    const { admits } = KeyState.prototype
+    let looks = 0
+    try {
+      KeyState.prototype.admits = function (this: KeyState, terms) {
+        looks++
+        return admits.call(this, terms)
+      }
+      expect(driver.lock('new', 'knot', { scope })[0]).to.match(/queued/)
+    } finally {
+      KeyState.prototype.admits = admits
+    }
+    expect(driver.table.visitCount).to.be.at.least(scopes)
+    // The granter and the check look at the key of the new request.
+    expect(looks).to.be.at.most(5)
   })
 
   it('are searched for up to the limit of visits, beyond which a request fails with QUOTA_EXCEEDED', () => {
