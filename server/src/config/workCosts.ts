@@ -160,6 +160,10 @@ export const turnBudget = {
   all: 6_000,
   /** For the same connections together, as time: in ms from the first frame of the turn. */
   ms: 2,
+  /** How much longer than its time a turn may take before the broker recovers from it, in ms. */
+  toleratedMs: 2,
+  /** How long the broker recovers from one turn at most, in ms. */
+  recoveryMs: 4,
   /** Maximum for one connection, unless the budget of all connections has fewer units left. */
   connection: 1_000,
   /** The time for this maximum, in ms: twice the usual time of its units. */
@@ -187,7 +191,7 @@ export const turnBudget = {
   /** For all deadlines that have passed. Further deadlines wait for the next turn. */
   deadlines: 2_000,
   /** Connections that may get an event of a watch. Further events wait for the next turn. */
-  notifications: 4_000,
+  notifications: 2_000,
   /** Guaranteed minimum for all paused connections together. */
   minimumForPaused: 500,
 } as const

@@ -322,7 +322,8 @@ export class Connection implements SocketListener, PacedWork {
     else {
       this.#allowance.beginTurn(this.#deps.time.now())
       const units = Math.max(0, this.#allowance.unitsLeft)
-      const usedUnits = this.#flushWithin(units, Math.min(units, this.#deps.scheduler.unitsLeft))
+      const largeUnits = Math.min(units, this.#deps.scheduler.unitsForLargeWork)
+      const usedUnits = this.#flushWithin(units, largeUnits)
       this.#allowance.chargeTurn(usedUnits)
       this.#deps.scheduler.spend(usedUnits)
       this.#allowance.chargeRate(usedUnits, this.#deps.time.now())
@@ -425,7 +426,7 @@ export class Connection implements SocketListener, PacedWork {
       // not use the guaranteed minimum of its connection, but the units that all connections share.
       if (
         mustWait ||
-        (scheduler.unitsLeft <= 0 && this.#deps.inbound.mayNeedWholeTurn(this, elements[i]))
+        (scheduler.unitsForLargeWork <= 0 && this.#deps.inbound.mayNeedWholeTurn(this, elements[i]))
       ) {
         this.#pause().addRest(text, at, elements, i)
         break

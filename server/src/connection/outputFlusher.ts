@@ -61,6 +61,7 @@ export class OutputFlusher {
       connection.flush()
       if (connection.state === 'open') this.#checkBacklog(connection)
     }
+    this.#deps.scheduler.endOutput()
     this.#deps.observer?.onFlushed()
   }
 

@@ -3,6 +3,12 @@
  * connection that has used up its work budget is paused. This scheduler lets the paused connections
  * work in later turns, one slice after the other. Between two turns the event loop reads the
  * messages of the other clients. So only the client that causes much work must wait.
+ *
+ * A turn may take much longer than its budget, because no message is interrupted: a check of many
+ * scopes takes ten times its usual time until V8 has compiled the code. After such a turn the
+ * broker recovers for a few ms. Meanwhile large work waits: paused connections, long answers, and
+ * messages that may need a whole turn. So a client with small messages waits for one long turn, and
+ * its next message does not wait for a second one.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import { turnBudget, unitsPerMs } from '../config/workCosts.js'
@@ -31,6 +37,10 @@ export class WorkScheduler {
   /** Units by which the last slice of paused work exceeded the budget of its turn. */
   #overdrawnByPaused = 0
   #isScheduled = false
+  /** Calls `#run` when the broker has recovered; undefined unless paused work waits for that. */
+  #recoveryTimer: Timer | undefined
+  /** When the broker will have recovered from a long turn; undefined if the broker has recovered. */
+  #recoversUntil: number | undefined
   #turn = 0
   #unitsLeft: number = turnBudget.all
   /** When the first frame of this turn was handled. */
@@ -57,6 +67,7 @@ export class WorkScheduler {
     const now = this.#clock.monotonic()
     this.#beganAt ??= now
     this.#elapsedMs = now - this.#beganAt
+    if (this.#recoversUntil !== undefined) this.#endRecoveryIfOver(now)
     return Math.max(turnBudget.minimum, Math.min(turnBudget.connection, this.unitsLeft))
   }
 
@@ -70,6 +81,14 @@ export class WorkScheduler {
     return Math.min(this.#unitsLeft, (turnBudget.ms - this.#elapsedMs) * unitsPerMs)
   }
 
+  /**
+   * Units of work that this turn has left for large work: for a long answer, and for a message that
+   * may need a whole turn. 0 while the broker recovers from a long turn.
+   */
+  get unitsForLargeWork(): number {
+    return this.#recoversUntil === undefined ? this.unitsLeft : 0
+  }
+
   /** Subtracts units from the budget of this turn. */
   spend(units: number): void {
     this.#unitsLeft -= units
@@ -81,11 +100,38 @@ export class WorkScheduler {
    * reduces the budget of the new turn.
    */
   nextTurn(): void {
+    if (this.#beganAt !== undefined) {
+      const now = this.#clock.monotonic()
+      this.#recoverFrom(now - this.#beganAt - turnBudget.ms, now)
+    }
     const overdrawn = Math.min(turnBudget.all, Math.max(0, -this.#unitsLeft))
     this.#turn++
+    this.endOutput()
+    this.#unitsLeft = turnBudget.all - overdrawn
+  }
+
+  /**
+   * Called after the broker has written the output of a turn. The time of the new turn begins with
+   * its first frame. The time in which the broker waits for this frame does not count.
+   */
+  endOutput(): void {
     this.#beganAt = undefined
     this.#elapsedMs = 0
-    this.#unitsLeft = turnBudget.all - overdrawn
+  }
+
+  /**
+   * Lets the broker recover from a turn that took `overMs` longer than its time. A turn during the
+   * recovery does not extend the recovery, so that large work does not wait for ever.
+   */
+  #recoverFrom(overMs: number, now: number): void {
+    if (this.#recoversUntil !== undefined) this.#endRecoveryIfOver(now)
+    else if (overMs > turnBudget.toleratedMs) {
+      this.#recoversUntil = now + Math.min(overMs, turnBudget.recoveryMs)
+    }
+  }
+
+  #endRecoveryIfOver(now: number): void {
+    if (now >= this.#recoversUntil!) this.#recoversUntil = undefined
   }
 
   /** Schedules work for a later turn, after the work that is waiting already. */
@@ -118,29 +164,44 @@ export class WorkScheduler {
     for (const timer of this.#delayed.values()) this.#clock.clearTimer(timer)
     this.#delayed.clear()
     this.#waiting.clear()
+    this.#clock.clearTimer(this.#recoveryTimer)
   }
 
   readonly #run = (): void => {
     this.#isScheduled = false
     // Paused connections get half of the units that this turn has left, but at least their minimum.
     const budget = Math.max(turnBudget.minimumForPaused, this.unitsLeft / 2)
-    let unitsLeft = budget - this.#overdrawnByPaused
     this.nextTurn()
+    const now = this.#clock.monotonic()
+    if (this.#recoversUntil !== undefined) this.#endRecoveryIfOver(now)
+    if (this.#recoversUntil === undefined) this.#runSlices(budget, now)
+    else this.#overdrawnByPaused = Math.max(0, this.#overdrawnByPaused - budget)
+    if (this.#waiting.size === 0 || this.#isScheduled) return
+    this.#isScheduled = true
+    if (this.#recoversUntil === undefined) this.#endOfTurn(this.#run)
+    else {
+      const ms = Math.max(1, Math.ceil(this.#recoversUntil - this.#clock.monotonic()))
+      this.#recoveryTimer = this.#clock.setTimer(() => this.#endOfTurn(this.#run), ms)
+    }
+  }
+
+  #runSlices(budget: number, now: number): void {
+    let unitsLeft = budget - this.#overdrawnByPaused
     // The time that the budget usually takes.
-    const endsAt = this.#clock.monotonic() + budget / unitsPerMs
+    const usualMs = budget / unitsPerMs
+    let elapsedMs = 0
     // Each work gets at most one slice in this turn, because a work may add itself again.
     for (let slices = this.#waiting.size; slices > 0 && unitsLeft > 0; slices--) {
       const [work] = this.#waiting
       if (work === undefined) break
       this.#waiting.delete(work)
       unitsLeft -= work.work(Math.min(turnBudget.slice, unitsLeft))
-      if (this.#clock.monotonic() >= endsAt) break
+      elapsedMs = this.#clock.monotonic() - now
+      if (elapsedMs >= usualMs) break
     }
     // A slice can exceed the budget by one expensive message. The next budgets for paused work are
     // then smaller, so that other clients get this time.
     this.#overdrawnByPaused = Math.max(0, -unitsLeft)
-    if (this.#waiting.size === 0 || this.#isScheduled) return
-    this.#isScheduled = true
-    this.#endOfTurn(this.#run)
+    this.#recoverFrom(elapsedMs - usualMs, now + elapsedMs)
   }
 }

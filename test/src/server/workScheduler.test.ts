@@ -60,8 +60,85 @@ describe('the work scheduler', () => {
     }
     environment.endOneTurn()
     expect(order).to.deep.equal(['slow'])
-    environment.endOneTurn()
+    environment.pass(turnBudget.recoveryMs)
     expect(order).to.deep.equal(['slow', 'next', 'last'])
+  })
+
+  /** Adds work that takes this time each time. Returns the times at which the work has begun. */
+  function repeat(ms: number): number[] {
+    const beganAt: number[] = []
+    const work: PacedWork = {
+      work: () => {
+        beganAt.push(environment.clock.monotonic())
+        environment.stopFor(ms)
+        scheduler.add(work)
+        return 1
+      },
+    }
+    scheduler.add(work)
+    return beganAt
+  }
+
+  it('lets large work wait after a long slice, for as long as the slice was late', () => {
+    for (const [ms, recovery] of [
+      [1.5, 0],
+      [6, 4],
+      [50, 4],
+    ] as const) {
+      environment = new FakeEnvironment()
+      const { clock, endOfTurn } = environment
+      scheduler = new WorkScheduler({ clock, endOfTurn })
+      const start = clock.monotonic()
+      const beganAt = repeat(ms)
+      environment.endOneTurn()
+      expect(scheduler.unitsForLargeWork === 0, `${ms} ms`).to.equal(recovery > 0)
+      expect(scheduler.unitsLeft).to.equal(turnBudget.ms * unitsPerMs)
+      environment.endOneTurn()
+      if (recovery > 0) {
+        expect(beganAt).to.have.length(1)
+        // Small messages are served meanwhile.
+        expect(scheduler.allowanceNow()).to.equal(turnBudget.connection)
+        environment.clock.advance(recovery)
+        environment.endOneTurn()
+      }
+      expect(beganAt.map((at) => at - start)).to.deep.equal([0, ms + recovery])
+    }
+  })
+
+  it('lets large work wait after frames that took long, but not after a time without frames', () => {
+    scheduler.allowanceNow()
+    environment.stopFor(turnBudget.ms + 3)
+    scheduler.nextTurn()
+    expect(scheduler.unitsForLargeWork).to.equal(0)
+    environment.stopFor(3)
+    scheduler.allowanceNow()
+    expect(scheduler.unitsForLargeWork).to.be.above(0)
+    // A flush counts for the new turn, and then no frame arrives for a while.
+    scheduler.nextTurn()
+    scheduler.allowanceNow()
+    scheduler.endOutput()
+    environment.stopFor(100)
+    scheduler.nextTurn()
+    expect(scheduler.unitsForLargeWork).to.be.above(0)
+  })
+
+  it('lets large work continue although each turn of small messages takes long', () => {
+    let largeTurns = 0
+    for (let turn = 0; turn < 20; turn++) {
+      scheduler.allowanceNow()
+      if (scheduler.unitsForLargeWork > 0) largeTurns++
+      environment.stopFor(turnBudget.ms + 4)
+      scheduler.nextTurn()
+    }
+    expect(largeTurns).to.equal(10)
+  })
+
+  it('stops the timer of a recovery', () => {
+    repeat(50)
+    environment.endTurn()
+    expect(environment.timers).to.equal(1)
+    scheduler.stop()
+    expect(environment.timers).to.equal(0)
   })
 
   it('gives the next turns fewer units if paused work used more units than its turn had', () => {
