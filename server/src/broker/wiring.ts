@@ -126,6 +126,7 @@ function makeConnections(
     connections,
     observer,
   })
+  scheduler.flushBeforePaused(flusher)
   const notices = new Notices({ time, attached: connections.attached, workCounter: liveTable })
   time.listen(new DeadlineHandler({ time, tokenExpiry, flusher, notices, connections, log, clock }))
   return { tokenExpiry, admission, connections, flusher, notices }

@@ -19,7 +19,7 @@ import {
   utf8Length,
 } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
-import { costOfBytes, costOfParsing, costs } from '../config/workCosts.js'
+import { costOfBytes, costOfParsing, costs, turnBudget } from '../config/workCosts.js'
 import type { Session } from '../core/index.js'
 import { encodeAck, encodePing } from '../protocol/encode.js'
 import { type DepsOf, isForBroker } from './connectionDeps.js'
@@ -134,6 +134,11 @@ export class Connection implements SocketListener, PacedWork {
     // V8 stores at most two bytes for each character.
     const inputBytes = 2 * (this.#input?.chars ?? 0) + (this.#socket.unreadBytes ?? 0)
     return this.#sendQueue.memoryBytes + inputBytes
+  }
+
+  /** Whether the broker must encode a part of the waiting output. */
+  get hasUnencodedOutput(): boolean {
+    return this.#sendQueue.hasUnencoded
   }
 
   /** Whether output waits for the broker to encode it, and not for the client to read. */
@@ -436,6 +441,7 @@ export class Connection implements SocketListener, PacedWork {
     }
     const usedUnits = unitsBefore - this.#allowance.unitsLeft
     scheduler.spend(usedUnits)
+    if (usedUnits > turnBudget.connection) scheduler.endLargeWork(this.#deps.time.now() - at)
     if (!this.#acceptsInput()) return
     // A rate budget (work per second) needs memory, so a lone `pong` of an idle session makes none.
     // A `pong` costs the fixed cost of a message, and less than one unit for its `ack`.

@@ -41,6 +41,8 @@ export interface OutputFlusherDeps {
 export class OutputFlusher {
   readonly #deps: OutputFlusherDeps
   #unflushed: Connection[] = []
+  /** Whether the end of this turn flushes the connections. */
+  #isScheduled = false
 
   constructor(deps: OutputFlusherDeps) {
     this.#deps = deps
@@ -48,21 +50,43 @@ export class OutputFlusher {
 
   /** Flushes this connection at the end of the turn. */
   add(connection: Connection): void {
-    if (this.#unflushed.push(connection) === 1) this.#deps.endOfTurn(this.#flush)
+    this.#unflushed.push(connection)
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    this.#deps.endOfTurn(this.#onEndOfTurn)
   }
 
-  readonly #flush = (): void => {
+  readonly #onEndOfTurn = (): void => {
+    this.#isScheduled = false
+    this.flush()
+  }
+
+  /**
+   * Writes the output of all connections now. Output that the broker must encode comes last,
+   * because encoding the events and long answers of many connections takes several ms.
+   */
+  flush(): void {
+    if (this.#unflushed.length === 0) return
     this.#deps.scheduler.nextTurn()
     const connections = this.#unflushed
     this.#unflushed = []
+    let unencoded: Connection[] | undefined
     for (const connection of connections) {
-      // This check comes before the next write, because a long answer fills the socket again.
-      if (connection.isSlow && this.#isReadingFastEnough(connection)) this.#endSlowness(connection)
-      connection.flush()
-      if (connection.state === 'open') this.#checkBacklog(connection)
+      if (!connection.hasUnencodedOutput) this.#flushConnection(connection)
+      else if (unencoded === undefined) unencoded = [connection]
+      else unencoded.push(connection)
     }
+    if (unencoded !== undefined)
+      for (const connection of unencoded) this.#flushConnection(connection)
     this.#deps.scheduler.endOutput()
     this.#deps.observer?.onFlushed()
+  }
+
+  #flushConnection(connection: Connection): void {
+    // This check comes before the next write, because a long answer fills the socket again.
+    if (connection.isSlow && this.#isReadingFastEnough(connection)) this.#endSlowness(connection)
+    connection.flush()
+    if (connection.state === 'open') this.#checkBacklog(connection)
   }
 
   /** Disconnects a client with too much unread output, or gives a slow client a deadline. */

@@ -4,9 +4,9 @@
  * work in later turns, one slice after the other. Between two turns the event loop reads the
  * messages of the other clients. So only the client that causes much work must wait.
  *
- * A turn may take much longer than its budget, because no message is interrupted: a check of many
- * scopes takes ten times its usual time until V8 has compiled the code. After such a turn the
- * broker recovers for a few ms. Meanwhile large work waits: paused connections, long answers, and
+ * A message may take much longer than the budget of a turn, because no message is interrupted. A
+ * check of many scopes takes ten times its usual time until V8 has compiled the code. After such a
+ * message the broker recovers for a few ms. Meanwhile large work waits: paused connections, long answers, and
  * messages that may need a whole turn. So a client with small messages waits for one long turn, and
  * its next message does not wait for a second one.
  */
@@ -41,6 +41,9 @@ export class WorkScheduler {
   #recoveryTimer: Timer | undefined
   /** When the broker will have recovered from a long turn; undefined if the broker has recovered. */
   #recoversUntil: number | undefined
+  #flusher: { flush(): void } | undefined
+  /** Units that the present turn has left for paused work; Infinity until the turn ends. */
+  #unitsForPaused = Number.POSITIVE_INFINITY
   #turn = 0
   #unitsLeft: number = turnBudget.all
   /** When the first frame of this turn was handled. */
@@ -51,6 +54,14 @@ export class WorkScheduler {
   constructor({ clock, endOfTurn }: WorkSchedulerOptions) {
     this.#clock = clock
     this.#endOfTurn = endOfTurn
+  }
+
+  /**
+   * Sets the flusher, which writes the output of a turn before paused work continues. So the answer
+   * to a small message does not wait for that work.
+   */
+  flushBeforePaused(flusher: { flush(): void }): void {
+    this.#flusher = flusher
   }
 
   /** Number of the current turn of the event loop; rises with each call of {@link nextTurn}. */
@@ -100,11 +111,8 @@ export class WorkScheduler {
    * reduces the budget of the new turn.
    */
   nextTurn(): void {
-    if (this.#beganAt !== undefined) {
-      const now = this.#clock.monotonic()
-      this.#recoverFrom(now - this.#beganAt - turnBudget.ms, now)
-    }
     const overdrawn = Math.min(turnBudget.all, Math.max(0, -this.#unitsLeft))
+    this.#unitsForPaused = Math.min(this.#unitsForPaused, this.unitsLeft / 2)
     this.#turn++
     this.endOutput()
     this.#unitsLeft = turnBudget.all - overdrawn
@@ -120,14 +128,22 @@ export class WorkScheduler {
   }
 
   /**
-   * Lets the broker recover from a turn that took `overMs` longer than its time. A turn during the
+   * Lets the broker recover from work that took `ms`, if that is much longer than the time of a
+   * turn. Called after large work that no budget could interrupt.
+   */
+  endLargeWork(ms: number): void {
+    this.#recoverFrom(ms - turnBudget.ms)
+  }
+
+  /**
+   * Lets the broker recover from work that took `overMs` longer than its time. Work during a
    * recovery does not extend the recovery, so that large work does not wait for ever.
    */
-  #recoverFrom(overMs: number, now: number): void {
+  #recoverFrom(overMs: number): void {
+    if (overMs <= turnBudget.toleratedMs) return
+    const now = this.#clock.monotonic()
     if (this.#recoversUntil !== undefined) this.#endRecoveryIfOver(now)
-    else if (overMs > turnBudget.toleratedMs) {
-      this.#recoversUntil = now + Math.min(overMs, turnBudget.recoveryMs)
-    }
+    else this.#recoversUntil = now + Math.min(overMs, turnBudget.recoveryMs)
   }
 
   #endRecoveryIfOver(now: number): void {
@@ -139,6 +155,7 @@ export class WorkScheduler {
     this.#waiting.add(work)
     if (this.#isScheduled) return
     this.#isScheduled = true
+    this.#unitsForPaused = Number.POSITIVE_INFINITY
     this.#endOfTurn(this.#run)
   }
 
@@ -168,16 +185,17 @@ export class WorkScheduler {
   }
 
   readonly #run = (): void => {
-    this.#isScheduled = false
-    // Paused connections get half of the units that this turn has left, but at least their minimum.
-    const budget = Math.max(turnBudget.minimumForPaused, this.unitsLeft / 2)
     this.nextTurn()
+    this.#flusher?.flush()
+    // Paused connections get half of the units that this turn has left, but at least their minimum.
+    const budget = Math.max(turnBudget.minimumForPaused, this.#unitsForPaused)
+    this.#unitsForPaused = Number.POSITIVE_INFINITY
     const now = this.#clock.monotonic()
     if (this.#recoversUntil !== undefined) this.#endRecoveryIfOver(now)
     if (this.#recoversUntil === undefined) this.#runSlices(budget, now)
     else this.#overdrawnByPaused = Math.max(0, this.#overdrawnByPaused - budget)
-    if (this.#waiting.size === 0 || this.#isScheduled) return
-    this.#isScheduled = true
+    this.#isScheduled = this.#waiting.size > 0
+    if (!this.#isScheduled) return
     if (this.#recoversUntil === undefined) this.#endOfTurn(this.#run)
     else {
       const ms = Math.max(1, Math.ceil(this.#recoversUntil - this.#clock.monotonic()))
@@ -202,6 +220,6 @@ export class WorkScheduler {
     // A slice can exceed the budget by one expensive message. The next budgets for paused work are
     // then smaller, so that other clients get this time.
     this.#overdrawnByPaused = Math.max(0, -unitsLeft)
-    this.#recoverFrom(elapsedMs - usualMs, now + elapsedMs)
+    this.#recoverFrom(elapsedMs - usualMs)
   }
 }

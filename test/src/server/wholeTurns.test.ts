@@ -200,6 +200,36 @@ describe('messages and disconnects of much work in one turn', function () {
     })
   }
 
+  it('wait while the broker recovers from such a message that took long', () => {
+    const { prepare, workEach } = kinds['a request that visits many scopes']!
+    const scene = new Scene()
+    const { harness, meter } = scene
+    const { environment, broker } = harness
+    meter.watchVisits(broker)
+    const bystander = harness.join({ lease })
+    const [first, second] = prepare(scene)
+    environment.endTurn()
+    bystander.heard()
+    const onEffect = meter.onEffect.bind(meter)
+    meter.onEffect = () => {
+      onEffect()
+      environment.stopFor(20)
+    }
+    const send = ([client, message]: [Client, object]) => client.socket.say(message)
+    meter.reset()
+    send(first!)
+    environment.endOneTurn()
+    expect(meter.reset()).to.be.above(workEach)
+    // The second message waits, and the message of the bystander does not.
+    send(second!)
+    bystander.socket.say({ type: 'stats', id: 1 })
+    environment.endOneTurn()
+    expect(meter.reset()).to.be.below(20)
+    expect(bystander.heard()).to.have.length(1)
+    environment.pass(turnBudget.recoveryMs)
+    expect(meter.reset()).to.be.above(workEach)
+  })
+
   it('are spread over turns: the ends of many connections whose sessions have locks', () => {
     const scene = new Scene()
     const { harness, meter } = scene

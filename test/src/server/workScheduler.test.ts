@@ -105,32 +105,64 @@ describe('the work scheduler', () => {
     }
   })
 
-  it('lets large work wait after frames that took long, but not after a time without frames', () => {
-    scheduler.allowanceNow()
-    environment.stopFor(turnBudget.ms + 3)
-    scheduler.nextTurn()
+  it('lets large work wait after a message that took long', () => {
+    scheduler.endLargeWork(turnBudget.ms + turnBudget.toleratedMs)
+    expect(scheduler.unitsForLargeWork).to.be.above(0)
+    scheduler.endLargeWork(turnBudget.ms + 3)
     expect(scheduler.unitsForLargeWork).to.equal(0)
     environment.stopFor(3)
     scheduler.allowanceNow()
     expect(scheduler.unitsForLargeWork).to.be.above(0)
-    // A flush counts for the new turn, and then no frame arrives for a while.
-    scheduler.nextTurn()
-    scheduler.allowanceNow()
-    scheduler.endOutput()
-    environment.stopFor(100)
-    scheduler.nextTurn()
-    expect(scheduler.unitsForLargeWork).to.be.above(0)
   })
 
-  it('lets large work continue although each turn of small messages takes long', () => {
+  it('does not extend a recovery, so that large work continues', () => {
     let largeTurns = 0
     for (let turn = 0; turn < 20; turn++) {
       scheduler.allowanceNow()
       if (scheduler.unitsForLargeWork > 0) largeTurns++
-      environment.stopFor(turnBudget.ms + 4)
+      environment.stopFor(turnBudget.recoveryMs)
+      scheduler.endLargeWork(50)
       scheduler.nextTurn()
     }
     expect(largeTurns).to.equal(10)
+  })
+
+  it('does not count the time between the output of a turn and the next frame', () => {
+    scheduler.nextTurn()
+    // The flush of a long answer.
+    scheduler.allowanceNow()
+    scheduler.endOutput()
+    environment.stopFor(100)
+    expect(scheduler.allowanceNow()).to.equal(turnBudget.connection)
+  })
+
+  it('writes the output of the turn before paused work continues', () => {
+    const order: string[] = []
+    scheduler.flushBeforePaused({ flush: () => order.push('flush') })
+    scheduler.add({
+      work: () => {
+        order.push('work')
+        return 1
+      },
+    })
+    environment.endOneTurn()
+    expect(order).to.deep.equal(['flush', 'work'])
+  })
+
+  it('gives paused work half of the units of the turn, although the flush begins a new turn', () => {
+    scheduler.flushBeforePaused({ flush: () => scheduler.nextTurn() })
+    const given: number[] = []
+    for (let i = 0; i < 10; i++) {
+      scheduler.add({
+        work: (units) => {
+          given.push(units)
+          return units
+        },
+      })
+    }
+    scheduler.spend(turnBudget.all - 1_400)
+    environment.endOneTurn()
+    expect(given).to.deep.equal([250, 250, 200])
   })
 
   it('stops the timer of a recovery', () => {

@@ -1,0 +1,69 @@
+/** Tests the order in which the broker writes the output of the connections at the end of a turn. */
+import { expect } from 'chai'
+import { BrokerHarness, type Client } from './harness.js'
+
+describe('the output of a turn', () => {
+  /** A broker and its clients, and the names of the clients in the order of the broker's writes. */
+  function start() {
+    const harness = new BrokerHarness()
+    const written: string[] = []
+    const join = (name: string): Client => {
+      const client = harness.join()
+      const send = client.socket.send.bind(client.socket)
+      client.socket.send = (frame) => {
+        written.push(name)
+        send(frame)
+      }
+      return client
+    }
+    return { harness, written, join }
+  }
+
+  it('is written first for connections whose output is encoded already', () => {
+    const { harness, written, join } = start()
+    const [watcher, holder, bystander] = [join('watcher'), join('holder'), join('bystander')]
+    watcher.say({ type: 'watch', id: 1, key: 'k' })
+    harness.environment.endTurn()
+    written.length = 0
+    // The watcher gets an event, which the broker encodes when it writes the event.
+    holder.socket.say({ type: 'lock', id: 1, key: 'k' })
+    watcher.socket.say({ type: 'unwatch', watch: 2 })
+    bystander.socket.say({ type: 'stats', id: 1 })
+    harness.environment.endTurn()
+    expect(written).to.deep.equal(['holder', 'bystander', 'watcher'])
+    watcher.heard()
+    written.length = 0
+    // An answer of this turn does not overtake the event of the same connection.
+    holder.socket.say({ type: 'unlock', id: 2, fence: 1 })
+    watcher.socket.say({ type: 'stats', id: 3 })
+    bystander.socket.say({ type: 'stats', id: 2 })
+    harness.environment.endTurn()
+    expect(written).to.deep.equal(['holder', 'bystander', 'watcher'])
+    expect(watcher.heard().map(({ type }) => type)).to.deep.equal(['event', 'stats'])
+  })
+
+  it('is written before paused connections continue', () => {
+    const { harness, join } = start()
+    const [paused, bystander] = [join('paused'), join('bystander')]
+    harness.environment.endTurn()
+    const messages = Array.from({ length: 2_000 }, (_, i) => ({
+      type: 'lock',
+      id: i + 1,
+      key: `k${i}`,
+    }))
+    paused.socket.say(...messages)
+    harness.environment.endOneTurn()
+    const { table } = harness.broker
+    const heldBefore = table.heldCount
+    const send = bystander.socket.send.bind(bystander.socket)
+    let heldAtWrite: number | undefined
+    bystander.socket.send = (frame) => {
+      heldAtWrite = table.heldCount
+      send(frame)
+    }
+    bystander.socket.say({ type: 'stats', id: 1 })
+    harness.environment.endOneTurn()
+    expect(heldAtWrite).to.equal(heldBefore)
+    expect(table.heldCount).to.be.above(heldBefore)
+  })
+})
