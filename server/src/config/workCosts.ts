@@ -192,6 +192,8 @@ export const turnBudget = {
   deadlines: 2_000,
   /** Connections that may get an event of a watch. Further events wait for the next turn. */
   notifications: 2_000,
+  /** The time for output that the broker must encode: events and long answers, in ms. */
+  encodingMs: 2,
   /** Guaranteed minimum for all paused connections together. */
   minimumForPaused: 500,
 } as const

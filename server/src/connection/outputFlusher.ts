@@ -6,7 +6,7 @@
  */
 import { closeCodes } from '@holdfast/shared'
 import type { BrokerLimits, LimitName } from '../config/limits.js'
-import { costs } from '../config/workCosts.js'
+import { costs, turnBudget } from '../config/workCosts.js'
 import { type RefusalCause, refusalCauseOf } from '../observability/observer.js'
 import type { Connection } from './connection.js'
 import type { WorkScheduler } from './workScheduler.js'
@@ -48,7 +48,7 @@ export class OutputFlusher {
     this.#deps = deps
   }
 
-  /** Flushes this connection at the end of the turn. */
+  /** Flushes this connection at the end of the turn, or in a later turn if the output is much. */
   add(connection: Connection): void {
     this.#unflushed.push(connection)
     if (this.#isScheduled) return
@@ -62,8 +62,8 @@ export class OutputFlusher {
   }
 
   /**
-   * Writes the output of all connections now. Output that the broker must encode comes last,
-   * because encoding the events and long answers of many connections takes several ms.
+   * Writes the output of the connections now. Output that the broker must encode comes last, and
+   * has a time limit, because the events and long answers of many connections may take many ms.
    */
   flush(): void {
     if (this.#unflushed.length === 0) return
@@ -76,10 +76,22 @@ export class OutputFlusher {
       else if (unencoded === undefined) unencoded = [connection]
       else unencoded.push(connection)
     }
-    if (unencoded !== undefined)
-      for (const connection of unencoded) this.#flushConnection(connection)
+    if (unencoded !== undefined) this.#flushUnencoded(unencoded)
     this.#deps.scheduler.endOutput()
     this.#deps.observer?.onFlushed()
+  }
+
+  /** Flushes these connections in order. When the time is over, the others wait for the next turn. */
+  #flushUnencoded(connections: readonly Connection[]): void {
+    const { time } = this.#deps
+    const endsAt = time.now() + turnBudget.encodingMs
+    for (let i = 0; i < connections.length; i++) {
+      if (i > 0 && time.now() >= endsAt) {
+        for (const connection of connections.slice(i)) this.add(connection)
+        return
+      }
+      this.#flushConnection(connections[i]!)
+    }
   }
 
   #flushConnection(connection: Connection): void {

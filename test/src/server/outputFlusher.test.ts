@@ -1,4 +1,5 @@
 /** Tests the order in which the broker writes the output of the connections at the end of a turn. */
+import { turnBudget } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
 
@@ -40,6 +41,34 @@ describe('the output of a turn', () => {
     harness.environment.endTurn()
     expect(written).to.deep.equal(['holder', 'bystander', 'watcher'])
     expect(watcher.heard().map(({ type }) => type)).to.deep.equal(['event', 'stats'])
+  })
+
+  it('is written in several turns if encoding it takes long, and other output does not wait', () => {
+    const { harness, written, join } = start()
+    const { environment } = harness
+    const watchers = Array.from({ length: 10 }, () => join('watcher'))
+    const [holder, bystander] = [join('holder'), join('bystander')]
+    for (const watcher of watchers) watcher.say({ type: 'watch', id: 1, key: 'k' })
+    environment.endTurn()
+    for (const { socket } of watchers) {
+      const send = socket.send.bind(socket)
+      socket.send = (frame) => {
+        environment.stopFor(1)
+        send(frame)
+      }
+    }
+    holder.socket.say({ type: 'lock', id: 1, key: 'k' })
+    written.length = 0
+    for (let id = 1; id <= 5; id++) {
+      bystander.socket.say({ type: 'stats', id })
+      environment.endOneTurn()
+    }
+    const { encodingMs } = turnBudget
+    const turn = ['bystander', ...Array<string>(encodingMs).fill('watcher')]
+    expect(written).to.deep.equal(['holder', ...turn, ...turn, ...turn, ...turn, ...turn])
+    for (const watcher of watchers) {
+      expect(watcher.heard().filter(({ type }) => type === 'event')).to.have.length(1)
+    }
   })
 
   it('is written before paused connections continue', () => {
