@@ -81,7 +81,7 @@ export class OutputFlusher {
     this.#deps.observer?.onFlushed()
   }
 
-  /** Flushes these connections in order. When the time is over, the others wait for the next turn. */
+  /** Flushes these connections in order. After `encodingMs`, the rest waits for the next turn. */
   #flushUnencoded(connections: readonly Connection[]): void {
     const { time } = this.#deps
     const endsAt = time.now() + turnBudget.encodingMs

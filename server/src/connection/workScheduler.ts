@@ -6,9 +6,9 @@
  *
  * A message may take much longer than the budget of a turn, because no message is interrupted. A
  * check of many scopes takes ten times its usual time until V8 has compiled the code. After such a
- * message the broker recovers for a few ms. Meanwhile large work waits: paused connections, long answers, and
- * messages that may need a whole turn. So a client with small messages waits for one long turn, and
- * its next message does not wait for a second one.
+ * message the broker recovers for a few ms. Meanwhile large work waits: paused connections, long
+ * answers, and messages that may need a whole turn. So a client with small messages waits for one
+ * long turn, and its next message does not wait for a second one.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import { turnBudget, unitsPerMs } from '../config/workCosts.js'
@@ -39,7 +39,7 @@ export class WorkScheduler {
   #isScheduled = false
   /** Calls `#run` when the broker has recovered; undefined unless paused work waits for that. */
   #recoveryTimer: Timer | undefined
-  /** When the broker will have recovered from a long turn; undefined if the broker has recovered. */
+  /** When the broker will have recovered from long work; undefined if it has recovered. */
   #recoversUntil: number | undefined
   #flusher: { flush(): void } | undefined
   /** Units that the present turn has left for paused work; Infinity until the turn ends. */

@@ -1,4 +1,4 @@
-/** Tests the order in which the broker writes the output of the connections at the end of a turn. */
+/** Tests in which order the broker writes the output of the connections at the end of a turn. */
 import { turnBudget } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
