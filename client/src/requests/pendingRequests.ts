@@ -193,10 +193,14 @@ export class PendingRequests {
    * Sends a `pong`, and in the same frame an `ack` if there are responses to acknowledge.
    *
    * @param pingNumber The number of the `ping`, or 0 for a `pong` without a `ping`.
+   * @param asksForIdleLease Whether the broker may keep the session for twice its lease.
+   * @returns The message number of the `pong`.
    */
-  pong(pingNumber: number, connection: Connection): void {
-    connection.send(messageText('pong', { n: pingNumber }))
+  pong(pingNumber: number, connection: Connection, asksForIdleLease: boolean): number {
+    const idle = asksForIdleLease ? true : undefined
+    const messageNumber = connection.send(messageText('pong', { n: pingNumber, idle }))
     this.#ackWindow.onPong(connection)
+    return messageNumber
   }
 
   /**

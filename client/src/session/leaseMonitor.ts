@@ -12,6 +12,11 @@
  * received a message, the lease counts anew from the sending of that message. The arrival of a
  * message *from* the broker is not enough, because a connection may be dead in one direction only.
  *
+ * An idle session may ask for the idle lease in its `pong`: the broker then keeps the session for
+ * twice its lease. The monitor counts the idle lease only while the session is idle and that `pong`
+ * is the newest message that is known to have arrived. So a grant always ends the idle lease, and
+ * every lock is held by the ordinary lease.
+ *
  * The grace is the time for which the broker keeps a session after its connection dropped. A resume
  * continues the session on a new connection.
  */
@@ -25,8 +30,13 @@ import type { Scheduler, Task } from '../platform/scheduler.js'
  * something. The broker would send a `ping` after half of the lease.
  */
 const engagedPart = 0.4
-/** The same part for an idle session. The broker would send a `ping` after two thirds. */
+/**
+ * The same part for an idle session, and the part of the idle lease. The broker would send a `ping`
+ * after two thirds.
+ */
 const idlePart = 0.6
+/** The idle lease is the lease times this factor. */
+const idleLeaseFactor = 2
 
 export interface LeaseListener {
   /** The lease is over: the broker may have granted the locks of the session to other sessions. */
@@ -55,6 +65,8 @@ export class LeaseMonitor {
    * counts from this time.
    */
   #leaseStart: ClockTimes | undefined
+  /** Whether the idle lease counts from `#leaseStart`. */
+  #hasIdleLease = false
   /** When the client learned that this newest message had arrived, by the monotonic clock. */
   #arrivalKnownAt = 0
   /**
@@ -81,6 +93,7 @@ export class LeaseMonitor {
   start(lease: number, sentAt: ClockTimes, watchesSilence: boolean): void {
     this.#leaseMs = lease
     this.#knowsLocks = true
+    this.#hasIdleLease = false
     this.#watchesSilence = watchesSilence
     this.extend(sentAt)
     this.#startHeartbeat(this.#arrivalKnownAt)
@@ -99,6 +112,7 @@ export class LeaseMonitor {
   /** Ends the resume: the client now knows which locks the session holds. */
   onResumed(): void {
     this.#knowsLocks = true
+    this.#hasIdleLease = false
     if (this.#leaseStart !== undefined) this.#setExpiry(expiryFrom(this.#leaseStart, this.#leaseMs))
   }
 
@@ -112,11 +126,26 @@ export class LeaseMonitor {
   /** Call when a message has reached the broker. Counts the lease from its sending, `sentAt`. */
   extend(sentAt: ClockTimes): void {
     // All messages of one write share one `ClockTimes` object, so many calls pass the same object.
-    if (sentAt === this.#leaseStart) return
+    if (sentAt === this.#leaseStart && !this.#hasIdleLease) return
     this.#leaseStart = sentAt
     // The scheduler read this time when the client began to handle the present frame.
     this.#arrivalKnownAt = this.#scheduler.checkedAt
+    if (this.#hasIdleLease) {
+      this.#hasIdleLease = false
+      this.#startHeartbeat(this.#arrivalKnownAt)
+    }
     if (this.#knowsLocks) this.#setExpiry(expiryFrom(sentAt, this.#leaseMs))
+  }
+
+  /**
+   * As {@link extend}, for a `pong` that asked for the idle lease. The session may have become busy
+   * since the client sent the `pong`. Then the ordinary lease counts.
+   */
+  extendByIdlePong(sentAt: ClockTimes): void {
+    this.extend(sentAt)
+    if (!this.#knowsLocks || !this.#listener.isIdle) return
+    this.#hasIdleLease = true
+    this.#setExpiry(expiryFrom(sentAt, this.#leaseMs * idleLeaseFactor))
   }
 
   /**
@@ -189,10 +218,18 @@ export class LeaseMonitor {
   }
 
   #checkHeartbeat(): void {
-    const due =
-      this.#arrivalKnownAt + this.#leaseMs * (this.#listener.isIdle ? idlePart : engagedPart)
-    if (due > this.#scheduler.monotonic()) this.#scheduler.at(this.#heartbeatTask, due)
-    else this.#listener.sendPong()
+    const now = this.#scheduler.monotonic()
+    const due = this.#arrivalKnownAt + this.#heartbeatMs
+    if (due <= now) this.#listener.sendPong()
+    // In the idle lease, the session may become busy long before its next `pong`, so the monitor
+    // looks again as often as for a busy session.
+    else this.#scheduler.at(this.#heartbeatTask, Math.min(due, now + this.#leaseMs * engagedPart))
+  }
+
+  /** The time from the newest known arrival of a message until the next `pong`, in ms. */
+  get #heartbeatMs(): number {
+    if (!this.#listener.isIdle) return this.#leaseMs * engagedPart
+    return this.#leaseMs * idlePart * (this.#hasIdleLease ? idleLeaseFactor : 1)
   }
 
   #checkSilence(): void {

@@ -28,6 +28,11 @@ export interface MessageTargets {
   readonly listener: SessionControllerListener
   /** Collects the locks at the broker during a resume; undefined at other times. */
   readonly reconciler: Reconciler | undefined
+  /**
+   * The message number of the newest `pong` of the present connection, if this `pong` asked for the
+   * idle lease.
+   */
+  readonly idlePongNumber: number | undefined
   /** Answers a `ping`. */
   sendPong(pingNumber: number): void
   /** Called after the last part of the snapshot, the list of the session's locks at the broker. */
@@ -95,7 +100,8 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
       pendingRequests.onReceiptConfirmed(receivedCount)
       if (sentAt === undefined) return
       heldLocks.clockSample = { sent: sentAt, received: at }
-      lease.extend(sentAt)
+      if (receivedCount === targets.idlePongNumber) lease.extendByIdlePong(sentAt)
+      else lease.extend(sentAt)
     },
     snapshot: (message, connection) => {
       if (targets.reconciler?.add(message)) targets.finishResume(connection)

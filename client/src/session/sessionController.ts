@@ -70,6 +70,9 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
    * can recognise and ignore an old `hello` that arrives late.
    */
   #resumeTries = 0
+  /** Whether the broker of the newest connection knows the idle lease (see `leaseMonitor.ts`). */
+  #knowsIdleLease = false
+  #idlePongNumber: number | undefined
   /** Compares the client's locks with the broker's; defined only during a resume. */
   #reconciler: Reconciler | undefined
   /** The promise of `close`: resolved when the broker has ended the session, or after a second. */
@@ -201,6 +204,8 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     const isResumed = welcome.resumed && isSameSession
     this.#connection = connection
     this.#info = welcome
+    this.#knowsIdleLease = welcome.features?.includes('idleLease') === true
+    this.#idlePongNumber = undefined
     this.#resumeSecret = welcome.grace > 0 ? welcome.secret : undefined
     this.heldLocks.clockSample = { sent: sentAt, received: welcome.at }
     this.heldLocks.maxHoldLimit = welcome.maxHoldMs
@@ -277,13 +282,20 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     if (this.#state === 'connected') this.#reconnector.failConnection(message)
   }
 
+  get idlePongNumber(): number | undefined {
+    return this.#idlePongNumber
+  }
+
   get isIdle(): boolean {
     return this.heldLocks.all.length + this.pendingRequests.all.length === 0
   }
 
   /** Answers the `ping` with this number, or (with 0) sends a `pong` without a `ping`. */
   sendPong(pingNumber = 0): void {
-    this.pendingRequests.pong(pingNumber, this.#connection!)
+    const connection = this.#connection!
+    const asksForIdleLease = this.#knowsIdleLease && this.isIdle && this.watches.isEmpty
+    const messageNumber = this.pendingRequests.pong(pingNumber, connection, asksForIdleLease)
+    this.#idlePongNumber = asksForIdleLease ? messageNumber : undefined
     this.lease.onPong()
   }
 

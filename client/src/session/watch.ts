@@ -112,6 +112,11 @@ export class Watches {
     return { close, [dispose]: close }
   }
 
+  /** Whether the session has no watch. */
+  get isEmpty(): boolean {
+    return this.#watches.size === 0
+  }
+
   /** Sends all watches on a new connection. */
   sendAll(connection: Connection): void {
     this.#connection = connection

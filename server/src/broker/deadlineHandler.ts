@@ -13,7 +13,7 @@ import type { Connection } from '../connection/connection.js'
 import type { OutputFlusher } from '../connection/outputFlusher.js'
 import { BarrierCall, type Command, KeptResult, Lock, Request, Session } from '../core/index.js'
 import type { RefusalCause } from '../observability/observer.js'
-import { schedulePing } from './heartbeat.js'
+import { leaseOf, schedulePing } from './heartbeat.js'
 import { HoldDeadline } from './holdDeadlines.js'
 import { ContendedKey, type Notices } from './notices.js'
 import type { DeadlineListener, Timekeeper } from './timekeeper.js'
@@ -175,7 +175,10 @@ export class DeadlineHandler
       // Messages that the client sent while the broker did not read need time to arrive: a third of
       // the lease at most.
       const { receivedAt, readingResumedAt } = connection
-      const endsAt = Math.max(receivedAt + session.lease, readingResumedAt + session.lease / 3)
+      const endsAt = Math.max(
+        receivedAt + leaseOf(connection),
+        readingResumedAt + session.lease / 3,
+      )
       if (!time.hasPassed(endsAt)) {
         time.setClientDeadline(session, endsAt)
         return 0

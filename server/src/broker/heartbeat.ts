@@ -4,19 +4,25 @@
  * such a session. For this reason, the client sends `pong` earlier than the broker would send its
  * `ping`. PROTOCOL.md, section 8, has the intervals of both sides.
  *
+ * A session that holds nothing and waits for nothing may ask for the idle lease in its `pong`. The
+ * broker then keeps the session for twice its lease, so the client sends half as many messages. The
+ * next request for a lock restarts the ordinary lease, because other clients may wait for the lock.
+ *
  * A `pong` moves the deadlines of its session at once, so the deadlines of a live session never
  * pass. Otherwise the broker would wake up for each of these deadlines only to set it again.
  */
 import type { Connection } from '../connection/connection.js'
 import type { Session } from '../core/index.js'
 
-/** The parts of the lease after which the broker sends a `ping`. */
+/** The parts of the lease, or of the idle lease, after which the broker sends a `ping`. */
 const partOfLease = {
   /** For a session that holds or waits for something: half a lease is left for a late answer. */
   engaged: 1 / 2,
   /** For a session that holds nothing and waits for nothing. */
   idle: 2 / 3,
 }
+/** The idle lease is the lease times this factor. */
+const idleLeaseFactor = 2
 
 export interface HeartbeatTimers {
   /** Sends the next `ping` on this connection `ms` from now. */
@@ -25,19 +31,45 @@ export interface HeartbeatTimers {
   setClientDeadline(session: Session, at: number): void
 }
 
+/** How long the broker keeps the session of a connection without a further frame, in ms. */
+export function leaseOf({ session, hasIdleLease }: Connection): number {
+  return session!.lease * (hasIdleLease ? idleLeaseFactor : 1)
+}
+
 /** Call when a session is attached, and after each `ping`. */
 export function schedulePing(
   time: Pick<HeartbeatTimers, 'setTimer'>,
   connection: Connection,
 ): void {
   // `lockCount` also counts waiting requests and calls at barriers.
-  const { lease, lockCount } = connection.session!
-  time.setTimer(connection, lease * (lockCount > 0 ? partOfLease.engaged : partOfLease.idle))
+  const { lockCount } = connection.session!
+  const part = lockCount > 0 ? partOfLease.engaged : partOfLease.idle
+  time.setTimer(connection, leaseOf(connection) * part)
 }
 
-/** Call for each `pong`. */
-export function onPong(time: HeartbeatTimers, connection: Connection): void {
-  schedulePing(time, connection)
+/**
+ * Call for each `pong`.
+ *
+ * @param asksForIdleLease Whether the `pong` has the field `idle`.
+ */
+export function onPong(
+  time: HeartbeatTimers,
+  connection: Connection,
+  asksForIdleLease: boolean,
+): void {
   const session = connection.session!
+  connection.hasIdleLease = asksForIdleLease && session.lockCount === 0
+  schedulePing(time, connection)
+  time.setClientDeadline(session, connection.receivedAt + leaseOf(connection))
+}
+
+/**
+ * Ends the idle lease. Call before the session may hold or wait for something: from now on, the
+ * broker must notice within the ordinary lease that the client is gone.
+ */
+export function endIdleLease(time: HeartbeatTimers, connection: Connection): void {
+  connection.hasIdleLease = false
+  const session = connection.session!
+  time.setTimer(connection, session.lease * partOfLease.engaged)
   time.setClientDeadline(session, connection.receivedAt + session.lease)
 }

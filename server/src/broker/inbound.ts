@@ -20,6 +20,7 @@ import type { Command, Session } from '../core/index.js'
 import type { Membership } from '../log/log.js'
 import { type Observer, type RefusalNotice, refusalCauseOf } from '../observability/observer.js'
 import { encodeFailed } from '../protocol/encode.js'
+import { endIdleLease } from './heartbeat.js'
 import type { MemoryAccount } from './memoryAccount.js'
 import {
   type AnswerContext,
@@ -91,7 +92,10 @@ export class Inbound {
     if (this.#deps.cell !== undefined && handler.adds === 'lock') {
       if (this.#refuseOtherCell(this.#deps.cell, connection, message)) return
     }
-    if (handler.adds === 'lock') connection.charge(costOfDeadlines(message as LockRequest))
+    if (handler.adds === 'lock') {
+      connection.charge(costOfDeadlines(message as LockRequest))
+      if (connection.hasIdleLease) endIdleLease(this.#deps.time, connection)
+    }
     if (handler.command === undefined) handler.answer?.(this.#context, connection, message)
     else log.submit(handler.command(connection, message, clock.wall()))
   }

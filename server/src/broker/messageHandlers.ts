@@ -237,9 +237,9 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
     return { type: 'end', session: session!.id, attachEpoch, reason: 'goodbye', at }
   }),
 
-  pong: answerHandler(({ time }, connection) => {
+  pong: answerHandler(({ time }, connection, { idle }) => {
     connection.acknowledge()
-    onPong(time, connection)
+    onPong(time, connection, idle === true)
   }),
 
   stats: answerHandler(

@@ -32,7 +32,7 @@ import {
 } from '../protocol/encode.js'
 import type { BrokerTimekeeper } from './deadlineHandler.js'
 import type { AcceptedHandshake, Handshake, OwnerBroker } from './handshake.js'
-import { schedulePing } from './heartbeat.js'
+import { leaseOf, schedulePing } from './heartbeat.js'
 import type { HoldDeadlines } from './holdDeadlines.js'
 import type { Notices } from './notices.js'
 import type { UnfinishedKeys } from './unfinishedKeys.js'
@@ -362,7 +362,8 @@ export class Outbound {
     const connection = attached.get(session)
     attached.delete(session)
     const now = time.now()
-    const leaseEndsAt = (connection?.receivedAt ?? now) + session.lease
+    const leaseEndsAt =
+      connection === undefined ? now + session.lease : connection.receivedAt + leaseOf(connection)
     time.setClientDeadline(
       session,
       keepsLease ? leaseEndsAt : Math.min(now + session.grace, leaseEndsAt),

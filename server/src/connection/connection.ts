@@ -68,6 +68,11 @@ export class Connection implements SocketListener, PacedWork {
   session: Session | undefined
   /** Whether the client reads too slowly, so that the client has a deadline to read faster. */
   isSlow = false
+  /**
+   * Whether the broker keeps the session for twice its lease, because the client said in its newest
+   * `pong` that the session is idle (see `broker/heartbeat.ts`).
+   */
+  hasIdleLease = false
   /** Bytes of this connection that the memory account has counted. */
   countedBytes = 0
   /** When reading resumed after the last pause, in compensated time; -Infinity before any pause. */

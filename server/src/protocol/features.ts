@@ -14,6 +14,7 @@ export const brokerVersion = '0.1.0'
  * - `barrier`: the message `barrier`
  * - `cell`: the field `cell` of `hello`
  * - `election`: the messages `campaign` and `proclaim`
+ * - `idleLease`: the field `idle` of `pong`
  * - `lockAll`: the message `lockAll`, one lock on several keys
  * - `maxHold`: the field `maxHold` of `lock` and `lockAll`
  * - `notify`: the field `notify` of `lock` and `lockAll`
@@ -29,6 +30,7 @@ export const brokerFeatures: readonly string[] = [
   'barrier',
   'cell',
   'election',
+  'idleLease',
   'lockAll',
   'maxHold',
   'notify',

@@ -217,6 +217,10 @@ function isPong(value: object): boolean {
   for (const field in value) {
     if (field === 'type') continue
     const fieldValue = (value as Record<string, unknown>)[field]
+    if (field === 'idle') {
+      if (typeof fieldValue !== 'boolean') return false
+      continue
+    }
     if (field !== 'n' || !Number.isSafeInteger(fieldValue) || (fieldValue as number) < 0)
       return false
     requiredFieldsFound++

@@ -392,8 +392,13 @@ export interface AuthRequest {
  */
 export interface Pong {
   readonly type: 'pong'
-  /** The number of the `ping`. */
+  /** The number of the `ping`; 0 without a `ping`. */
   readonly n: number
+  /**
+   * Whether the client asks for the idle lease: the broker then keeps the session for twice its
+   * lease, as long as the session holds nothing and waits for nothing.
+   */
+  readonly idle?: boolean | undefined
 }
 
 /**

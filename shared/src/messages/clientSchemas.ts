@@ -393,7 +393,11 @@ const AuthSchema: Describe<AuthRequest> = object({
   id: Id,
   token: Token,
 })
-const PongSchema: Describe<Pong> = object({ type: literal('pong'), n: min(safeInteger, 0) })
+const PongSchema = object({
+  type: literal('pong'),
+  n: min(safeInteger, 0),
+  idle: optional(boolean()),
+}) as Describe<Pong>
 const AckSchema: Describe<Acknowledge> = object({
   type: literal('ack'),
   ids: size(array(Id), 0, maxUnacknowledgedResponses),

@@ -1,8 +1,9 @@
 /**
  * Tests the heartbeat of the client: when the client sends `pong` by itself, so that the broker
  * need not send `ping`. The lease is how long the broker keeps a silent session; it is 10,000 ms
- * here. A session is idle while it holds nothing and no request of it waits. The grace is how long
- * the broker keeps a session without a connection.
+ * here. A session is idle while it holds nothing and no request of it waits. A broker with the idle
+ * lease keeps an idle session for twice its lease. The grace is how long the broker keeps a session
+ * without a connection.
  */
 import { expect } from 'chai'
 import {
@@ -11,11 +12,13 @@ import {
   openScene,
   type Scene,
   turn,
+  welcome,
   welcomeWithGrace,
 } from '../support/scriptedSession.js'
 
 /** The `pong` that a client sends by itself has the number 0, and answers no `ping`. */
 const pong = { type: 'pong', n: 0 }
+const idlePong = { type: 'pong', n: 0, idle: true }
 /** The client must send a `pong` after this time, if its session holds or waits for a lock. */
 const engagedMs = 4_000
 /** As {@link engagedMs}, for an idle session. */
@@ -117,6 +120,96 @@ describe('heartbeat', () => {
     expect(socket.dropped).to.equal(false)
     scene.clock.advance(1)
     expect(socket.dropped).to.equal(true)
+  })
+
+  it('asks a broker with the idle lease for it, and is then sent every 1.2 of the lease', async () => {
+    const scene = await openScene({}, welcome({ features: ['idleLease'] }))
+    expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
+    acknowledge(scene)
+    for (let beat = 0; beat < 5; beat++) {
+      expect(await sentWithin(scene, 2 * idleMs - 1)).to.deep.equal([])
+      expect(await sentWithin(scene, 1)).to.deep.equal([idlePong])
+      acknowledge(scene)
+    }
+    expect(scene.events).to.deep.equal([])
+  })
+
+  it('does not ask for the idle lease while the session has a watch, holds or waits', async () => {
+    const watching = await openScene({}, welcome({ features: ['idleLease'] }))
+    watching.session.watch({ prefix: '' }, () => {})
+    await turn()
+    expect(await sentWithin(watching, idleMs)).to.deep.equal([pong])
+    const holding = await openScene({}, welcome({ features: ['idleLease'] }))
+    await acquireLock(holding)
+    expect(await sentWithin(holding, engagedMs)).to.deep.equal([pong])
+    const waiting = await openScene({}, welcome({ features: ['idleLease'] }))
+    waiting.session.lock('k').catch(() => {})
+    await turn()
+    expect(await sentWithin(waiting, engagedMs)).to.deep.equal([pong])
+  })
+
+  it('is sent every 0.4 of the lease again after a grant has ended the idle lease', async () => {
+    const scene = await openScene({}, welcome({ features: ['idleLease'] }))
+    expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
+    acknowledge(scene)
+    scene.clock.advance(5_000)
+    const lock = await acquireLock(scene)
+    expect(await sentWithin(scene, engagedMs - 1)).to.deep.equal([])
+    expect(await sentWithin(scene, 1)).to.deep.equal([pong])
+    expect(lock.held).to.equal(true)
+  })
+
+  it('is sent within 0.4 of the lease after a request that waits has ended the idle lease', async () => {
+    const scene = await openScene({}, welcome({ features: ['idleLease'] }))
+    expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
+    acknowledge(scene)
+    scene.clock.advance(2_000)
+    scene.session.lock('k').catch(() => {})
+    await turn()
+    expect(await sentWithin(scene, engagedMs)).to.deep.equal([pong])
+  })
+
+  it('keeps an idle session for the idle lease, and a lock only for the lease', async () => {
+    const scene = await openScene({}, welcome({ features: ['idleLease'] }))
+    expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
+    acknowledge(scene)
+    // The ordinary lease would be over after 9,699 ms, and the idle lease after 19,399 ms.
+    scene.clock.advance(19_398)
+    expect(scene.events).to.deep.equal([])
+    const lock = await acquireLock(scene)
+    scene.clock.advance(9_698)
+    expect([lock.held, scene.events]).to.deep.equal([true, []])
+    scene.clock.advance(1)
+    expect([lock.held, scene.events]).to.deep.equal([false, ['lost session']])
+  })
+
+  it('loses a session whose idle lease is over', async () => {
+    const scene = await openScene({ reconnect: [0] }, welcomeWithGrace({ features: ['idleLease'] }))
+    const { socket } = scene
+    expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
+    acknowledge(scene)
+    expect(await sentWithin(scene, 2 * idleMs)).to.deep.equal([idlePong])
+    scene.clock.advance(999)
+    expect(socket.dropped).to.equal(false)
+    scene.clock.advance(1)
+    expect(socket.dropped).to.equal(true)
+  })
+
+  it('counts the lease for a lock that was requested before the idle pong was acknowledged', async () => {
+    const scene = await openScene({}, welcome({ features: ['idleLease'] }))
+    scene.socket.newMessages()
+    scene.clock.advance(idleMs)
+    // The pong and the request share a write, so one time of sending counts for both.
+    const request = scene.session.lock('k')
+    await turn()
+    expect(scene.socket.newMessages()).to.have.length(2)
+    scene.socket.deliver({ type: 'ack', n: 2, at: 50_000 })
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 1, at: 50_000 })
+    const lock = await request
+    scene.clock.advance(9_698)
+    expect(lock.held).to.equal(true)
+    scene.clock.advance(1)
+    expect(lock.held).to.equal(false)
   })
 
   it('ends with the connection', async () => {

@@ -276,6 +276,7 @@ describe('PROTOCOL.md: worked numbers', () => {
    */
   const bounds: Record<string, number> = {
     lease: safeDuration(15_000),
+    'idle lease': safeDuration(30_000),
     'lease, shortest': safeDuration(2_000),
     'drop, with a grace': 100_000 + safeDuration(5_000),
     'lock, by request': 8_000 + safeDuration(10_000),

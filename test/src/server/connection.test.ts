@@ -6,7 +6,7 @@
  * session outlives its connection. A fence is the number of a grant, which rises with every grant.
  */
 import { brokerFeatures, brokerVersion } from '@holdfast/server/internal'
-import type { Welcome } from '@holdfast/shared'
+import { closeCodes, type Welcome } from '@holdfast/shared'
 import { expect } from 'chai'
 import { BrokerHarness } from './harness.js'
 import type { FakeSocket } from './socket.js'
@@ -315,6 +315,82 @@ describe('connection: an ack', () => {
       expect(client.heard()).to.deep.equal([])
     })
   }
+
+  it('is requested by a ping after 4/3 of the lease, in the idle lease', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join({ lease: 6_000 })
+    client.socket.say({ type: 'pong', n: 0, idle: true })
+    harness.environment.endTurn()
+    expect(typesOf(client.heard())).to.deep.equal(['ack'])
+    harness.environment.pass(7_999)
+    expect(client.heard()).to.deep.equal([])
+    harness.environment.pass(1)
+    expect(client.heard()).to.deep.equal([{ type: 'ping', n: 1 }])
+    harness.environment.pass(3_999)
+    expect(closeCodeOf(client.socket)).to.equal(undefined)
+    harness.environment.pass(1)
+    expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
+  })
+
+  for (const [event, message] of [
+    ['a request for a lock', { type: 'lock', id: 2, key: 'free' }],
+    ['a request that waits', { type: 'lock', id: 2, key: 'held' }],
+    ['a call at a barrier', { type: 'barrier', id: 2, key: 'free', parties: 2 }],
+  ] as const) {
+    it(`is requested by a ping after half a lease, and the lease counts, after ${event}`, () => {
+      const harness = new BrokerHarness()
+      const other = harness.join({ lease: 300_000 })
+      other.socket.say({ type: 'lock', id: 1, key: 'held' })
+      const client = harness.join({ lease: 6_000 })
+      client.socket.say({ type: 'pong', n: 0, idle: true })
+      harness.environment.pass(5_000)
+      client.socket.say(message)
+      harness.environment.endTurn()
+      client.heard()
+      harness.environment.pass(2_999)
+      expect(client.heard()).to.deep.equal([])
+      harness.environment.pass(1)
+      expect(client.heard()).to.deep.equal([{ type: 'ping', n: 1 }])
+      harness.environment.pass(2_999)
+      expect(closeCodeOf(client.socket)).to.equal(undefined)
+      harness.environment.pass(1)
+      expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
+    })
+  }
+
+  it('comes in the ordinary lease, if the session that asks for the idle lease holds a lock', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join({ lease: 6_000 })
+    client.socket.say({ type: 'lock', id: 1, key: 'k' }, { type: 'pong', n: 0, idle: true })
+    harness.environment.endTurn()
+    client.heard()
+    harness.environment.pass(3_000)
+    expect(client.heard()).to.deep.equal([{ type: 'ping', n: 1 }])
+    harness.environment.pass(3_000)
+    expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
+  })
+
+  it('ends the idle lease, if its pong does not ask for the idle lease', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join({ lease: 6_000 })
+    client.socket.say({ type: 'pong', n: 0, idle: true }, { type: 'pong', n: 0 })
+    harness.environment.endTurn()
+    client.heard()
+    harness.environment.pass(4_000)
+    expect(client.heard()).to.deep.equal([{ type: 'ping', n: 1 }])
+    harness.environment.pass(2_000)
+    expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
+  })
+
+  it('in the idle lease leaves the whole grace after the connection dropped', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join({ lease: 6_000, grace: 4_000 })
+    client.socket.say({ type: 'pong', n: 0, idle: true })
+    harness.environment.pass(7_000)
+    client.socket.drop()
+    harness.environment.pass(3_999)
+    expect(harness.connectWithHello(client.resume()).heardOf('welcome')[0]?.resumed).to.equal(true)
+  })
 
   it('is not requested while the client sends pongs by itself', () => {
     const harness = new BrokerHarness()

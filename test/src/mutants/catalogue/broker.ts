@@ -94,8 +94,8 @@ const deadlines: Mutant[] = [
   {
     name: 'lease-ends-early',
     in: 'DeadlineHandler.#endIfSilent',
-    find: '$RECEIVED_AT + $SESSION.lease',
-    replace: '$RECEIVED_AT + $SESSION.lease * 0.9',
+    find: '$RECEIVED_AT + leaseOf($CONNECTION)',
+    replace: '$RECEIVED_AT + leaseOf($CONNECTION) * 0.9',
     why: 'The broker ends a silent session before its lease is over, and grants its locks to others.',
   },
   {
@@ -105,6 +105,22 @@ const deadlines: Mutant[] = [
     replace: 'undefined',
     tests: 'server/connection',
     why: 'The broker sends a ping to a client that sends pongs by itself.',
+  },
+  {
+    name: 'idle-lease-outlives-request',
+    in: 'Inbound.handle',
+    find: 'endIdleLease($TIME, $CONNECTION)',
+    replace: 'undefined',
+    tests: 'server/connection',
+    why: 'The broker notices a dead holder only after twice its lease.',
+  },
+  {
+    name: 'idle-lease-for-holder',
+    in: 'onPong',
+    find: '$SESSION.lockCount === 0',
+    replace: 'true',
+    tests: 'server/connection',
+    why: 'The broker keeps the locks of a silent client for twice its lease.',
   },
   {
     name: 'ping-late-for-holder',

@@ -68,6 +68,22 @@ const clocks: Mutant[] = [
     why: 'The client with a lock sends heartbeats as seldom as an idle client.',
   },
   {
+    name: 'client-idle-lease-when-busy',
+    in: 'LeaseMonitor.extendByIdlePong',
+    find: '!$LISTENER.isIdle',
+    replace: 'false',
+    tests: 'client/heartbeat',
+    why: 'The client counts the idle lease although it has asked for a lock meanwhile.',
+  },
+  {
+    name: 'client-asks-for-idle-lease-when-busy',
+    in: 'SessionController.sendPong',
+    find: 'this.isIdle',
+    replace: 'true',
+    tests: 'client/heartbeat',
+    why: 'The client asks for the idle lease although it holds or waits for a lock.',
+  },
+  {
     name: 'client-refresh-counts-late',
     in: 'TtlExpiry.confirmRefresh',
     find: 'expiryFrom($SENT, $TTL)',

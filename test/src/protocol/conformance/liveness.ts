@@ -16,6 +16,7 @@ export function liveness(stage: Stage): void {
     let closeWithoutHello: Promise<Closed>
     let closeOfFrozen: Promise<Closed>
     let alive: Promise<void>
+    let aliveInIdleLease: Promise<void>
     let abortOutcome: Promise<AbortOutcome>
 
     before(async () => {
@@ -23,9 +24,12 @@ export function liveness(stage: Stage): void {
       closeWithoutHello = peer.closed
       closeOfFrozen = freezeClient(stage)
       alive = stayAlive(stage)
+      aliveInIdleLease = stayAliveInIdleLease(stage)
       abortOutcome = abortHolder(stage)
       // The test that awaits a promise reports its failure.
-      for (const promise of [closeOfFrozen, alive, abortOutcome]) promise.catch(() => {})
+      for (const promise of [closeOfFrozen, alive, aliveInIdleLease, abortOutcome]) {
+        promise.catch(() => {})
+      }
     })
 
     it('before a hello closes the connection with 4408', async () => {
@@ -37,6 +41,9 @@ export function liveness(stage: Stage): void {
     })
 
     it('does not end a session whose client answers pings', () => alive)
+
+    it('does not end an idle session after its lease, if its pong asked for the idle lease', () =>
+      aliveInIdleLease)
 
     it('ends a session only after its lease, if the broker aborted the connection', async () => {
       const { close, codeBeforeEnd, isGrantedAfterEnd } = await abortOutcome
@@ -85,6 +92,24 @@ async function stayAlive(stage: Stage): Promise<void> {
   }
   expect(lastAckAt - peer.welcome.at).to.be.greaterThan(2_000)
   await peer.release(fence)
+}
+
+/** A client that sends nothing for longer than its lease, and for less than its idle lease. */
+async function stayAliveInIdleLease(stage: Stage): Promise<void> {
+  const silent = await stage.open({ lease: 2_000 })
+  // An older broker refuses the field `idle`.
+  if (!silent.welcome.features?.includes('idleLease')) return
+  silent.ignoresPings = true
+  silent.say({ type: 'pong', n: 0, idle: true })
+  const { at: idleFrom } = await silent.hear('ack')
+  // The client with a lock gets a ping every half lease, so its third pong comes after 3,000 ms.
+  const other = await stage.open({ lease: 2_000 })
+  const fence = await other.acquire(stage.key())
+  for (let acks = 0; acks < 3; acks++) await other.hear('ack')
+  await other.release(fence)
+  silent.say({ type: 'pong', n: 0 })
+  const { at } = await silent.hear('ack')
+  expect(at - idleFrom).to.be.greaterThan(2_000)
 }
 
 interface AbortOutcome {
