@@ -13,7 +13,7 @@ import type { Connection } from '../connection/connection.js'
 import type { OutputFlusher } from '../connection/outputFlusher.js'
 import { BarrierCall, type Command, KeptResult, Lock, Request, Session } from '../core/index.js'
 import type { RefusalCause } from '../observability/observer.js'
-import { leaseOf, schedulePing } from './heartbeat.js'
+import { leaseOf, sendPing } from './heartbeat.js'
 import { HoldDeadline } from './holdDeadlines.js'
 import { ContendedKey, type Notices } from './notices.js'
 import type { DeadlineListener, Timekeeper } from './timekeeper.js'
@@ -122,8 +122,7 @@ export class DeadlineHandler
     } else if (subject instanceof TokenDeadline) return tokenExpiry.onTimer(subject)
     else if (subject instanceof ContendedKey) this.#deps.notices.onTimer(subject)
     else if (subject.state === 'open') {
-      subject.ping()
-      schedulePing(time, subject)
+      sendPing(time, subject)
       return costs.message
     } else {
       subject.terminate()

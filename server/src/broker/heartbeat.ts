@@ -8,8 +8,9 @@
  * broker then keeps the session for twice its lease, so the client sends half as many messages. The
  * next request for a lock restarts the ordinary lease, because other clients may wait for the lock.
  *
- * A `pong` moves the deadlines of its session at once, so the deadlines of a live session never
- * pass. Otherwise the broker would wake up for each of these deadlines only to set it again.
+ * A `pong` moves the time of the next `ping` at once, so that time never comes for a client that
+ * sends `pong` by itself. A session has a client deadline only after a `ping`, until the `pong`. So
+ * a usual `pong` moves one time and not two, and the broker never wakes up only to move a time.
  */
 import type { Connection } from '../connection/connection.js'
 import type { Session } from '../core/index.js'
@@ -29,6 +30,7 @@ export interface HeartbeatTimers {
   setTimer(connection: Connection, ms: number): void
   /** Sets when the session ends, in compensated time, unless a further frame arrives. */
   setClientDeadline(session: Session, at: number): void
+  clearClientDeadline(session: Session): void
 }
 
 /** How long the broker keeps the session of a connection without a further frame, in ms. */
@@ -36,11 +38,20 @@ export function leaseOf({ session, hasIdleLease }: Connection): number {
   return session!.lease * (hasIdleLease ? idleLeaseFactor : 1)
 }
 
-/** Call when a session is attached, and after each `ping`. */
-export function schedulePing(
-  time: Pick<HeartbeatTimers, 'setTimer'>,
-  connection: Connection,
-): void {
+/** Call when a session is attached. */
+export function startHeartbeat(time: HeartbeatTimers, connection: Connection): void {
+  schedulePing(time, connection)
+  time.clearClientDeadline(connection.session!)
+}
+
+/** Sends a `ping`. The session ends unless a further frame arrives within the lease. */
+export function sendPing(time: HeartbeatTimers, connection: Connection): void {
+  connection.ping()
+  schedulePing(time, connection)
+  time.setClientDeadline(connection.session!, connection.receivedAt + leaseOf(connection))
+}
+
+function schedulePing(time: HeartbeatTimers, connection: Connection): void {
   // `lockCount` also counts waiting requests and calls at barriers.
   const { lockCount } = connection.session!
   const part = lockCount > 0 ? partOfLease.engaged : partOfLease.idle
@@ -60,7 +71,7 @@ export function onPong(
   const session = connection.session!
   connection.hasIdleLease = asksForIdleLease && session.lockCount === 0
   schedulePing(time, connection)
-  time.setClientDeadline(session, connection.receivedAt + leaseOf(connection))
+  time.clearClientDeadline(session)
 }
 
 /**
@@ -71,5 +82,5 @@ export function endIdleLease(time: HeartbeatTimers, connection: Connection): voi
   connection.hasIdleLease = false
   const session = connection.session!
   time.setTimer(connection, session.lease * partOfLease.engaged)
-  time.setClientDeadline(session, connection.receivedAt + session.lease)
+  time.clearClientDeadline(session)
 }

@@ -32,7 +32,7 @@ import {
 } from '../protocol/encode.js'
 import type { BrokerTimekeeper } from './deadlineHandler.js'
 import type { AcceptedHandshake, Handshake, OwnerBroker } from './handshake.js'
-import { leaseOf, schedulePing } from './heartbeat.js'
+import { leaseOf, startHeartbeat } from './heartbeat.js'
 import type { HoldDeadlines } from './holdDeadlines.js'
 import type { Notices } from './notices.js'
 import type { UnfinishedKeys } from './unfinishedKeys.js'
@@ -287,10 +287,9 @@ export class Outbound {
     }
     if (accepted === undefined) return
     const { connection } = accepted
-    // The lease (the time that a session lives without messages) runs from the arrival of `hello`,
-    // even if the connection has closed since then.
-    time.setClientDeadline(session, connection.receivedAt + session.lease)
     if (connection.state !== 'opening') {
+      // The lease (the time that a session lives without messages) runs from the arrival of `hello`.
+      time.setClientDeadline(session, connection.receivedAt + session.lease)
       this.#suspendAtOnce(session)
       return
     }
@@ -298,7 +297,7 @@ export class Outbound {
     attached.set(session, connection)
     // The handshake is over, so its time limit ends here.
     time.clearClientDeadline(connection)
-    schedulePing(time, connection)
+    startHeartbeat(time, connection)
     admission.onAttached(connection)
     this.#welcome(session, accepted, answers)
   }

@@ -206,7 +206,9 @@ export class SendQueue {
   }
 
   #write(messages: readonly string[]): void {
-    for (const frame of joinIntoFrames(messages)) this.#socket.send(frame)
+    // A single message is a frame already.
+    if (messages.length === 1) this.#socket.send(messages[0]!)
+    else for (const frame of joinIntoFrames(messages)) this.#socket.send(frame)
   }
 
   /**

@@ -263,9 +263,8 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
   })
 
   /**
-   * A broker with a silent session whose lease ends in 30 ms. The client of this session sent a
-   * message 30 ms after the session began. The timekeeper still has the former deadline, which
-   * passes now, because the broker does not move the deadline at each message.
+   * A broker with a request whose timeout ends now, and a session whose lease ends 30 ms later,
+   * because its client sent a message 30 ms after the session began.
    */
   function brokerWithSilentSession() {
     const harness = new BrokerHarness()
@@ -274,8 +273,13 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     const silent = harness.join({ lease: 5_000 })
     environment.pass(30)
     silent.say({ type: 'stats', id: 1 })
-    // The clock reaches the deadline, but the timer does not fire yet.
-    environment.pass(4_969)
+    // The client ignores the ping after two thirds of its lease.
+    environment.pass(4_870)
+    other.acquire('k')
+    other.lock('k', { timeout: 100 })
+    environment.endTurn()
+    // The clock reaches the end of the timeout, but the timer does not fire yet.
+    environment.pass(99)
     environment.stopFor(1)
     return {
       environment,

@@ -23,6 +23,10 @@ const unlock = fc
   .tuple(integer, integer)
   .map(([id, fence]) => `{"type":"unlock","id":${id},"fence":${fence}}`)
 
+const pong = fc
+  .tuple(integer, fc.constantFrom('', ',"idle":true', ',"idle":false', ',"idle":tru', ',"n":1'))
+  .map(([n, idleField]) => `{"type":"pong","n":${n}${idleField}}`)
+
 /** The bytes of the heap that are in use after a garbage collection. */
 function usedHeapBytes(): number {
   collectGarbage()
@@ -30,9 +34,11 @@ function usedHeapBytes(): number {
 }
 
 describe('shared: parseClientFrame', () => {
-  comparesWithParseFrame(parseClientFrame, fc.oneof(lock, unlock), [
+  comparesWithParseFrame(parseClientFrame, fc.oneof(lock, unlock, pong), [
     '{"type":"lock","id":7,"key":"orders/5","ttl":30000,"timeout":0}',
     '{"type":"unlock","id":8,"fence":1836018073600001}',
+    '{"type":"pong","n":0}',
+    '{"type":"pong","n":7,"idle":true}',
   ])
 
   it('returns keys that do not keep their frames in memory', () => {

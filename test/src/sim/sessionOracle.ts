@@ -25,6 +25,8 @@ import { type ProcessTime, Stopwatch } from './stopwatch.js'
  * ran.
  */
 const latenessMs = 3_000
+/** The idle lease of a session is its lease times this factor. */
+const idleLeaseFactor = 2
 
 interface SessionRecord {
   connection: Connection | undefined
@@ -308,7 +310,9 @@ export class SessionOracle {
       const record = this.#records.get(session.id)
       if (record === undefined || record.isEndProposed || !this.#isOwned(session)) continue
       const silentForMs = record.lastReceived && this.#stopwatch.since(record.lastReceived).min
-      if (silentForMs !== undefined && silentForMs > session.lease + latenessMs) {
+      // A session that holds nothing and waits for nothing may have the idle lease.
+      const leaseMs = session.lease * (session.lockCount > 0 ? 1 : idleLeaseFactor)
+      if (silentForMs !== undefined && silentForMs > leaseMs + latenessMs) {
         this.#report.violated(
           'a silent session ends after its lease',
           `${session.id} silent for ${silentForMs} ms`,

@@ -79,6 +79,11 @@ const settleMs = 180_000
  * faults, when a broker has caught up.
  */
 const emptyMs = longestLeaseMs * 1.05 + 10_000
+/**
+ * The longest time until no session is left, in ms. A session without locks may have the idle
+ * lease, which is twice its lease.
+ */
+const noSessionMs = 2 * longestLeaseMs * 1.05 + 10_000
 
 /** The probability that a world has hostile clients. */
 const hostileChance = 0.2
@@ -319,7 +324,7 @@ class Simulation {
       const remaining = process?.clock.timerCount ?? 0
       if (remaining > 0) this.#oracles.violated('no timer is left', `${remaining} at ${name}`)
     }
-    await this.#runUntil(emptyMs, () => this.#sessionCount === 0)
+    await this.#runUntil(noSessionMs, () => this.#sessionCount === 0)
     if (this.#sessionCount > 0)
       this.#oracles.violated('no session is left', `${this.#sessionCount} sessions`)
     const bytes = this.#cluster.table?.bytes ?? 0

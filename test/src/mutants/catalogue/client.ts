@@ -61,7 +61,7 @@ const clocks: Mutant[] = [
   },
   {
     name: 'client-heartbeat-ignores-locks',
-    in: 'LeaseMonitor.#checkHeartbeat',
+    in: 'LeaseMonitor.#heartbeatMs',
     find: '$LISTENER.isIdle',
     replace: 'true',
     tests: 'client/heartbeat',
