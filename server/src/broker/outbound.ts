@@ -296,7 +296,7 @@ export class Outbound {
     connection.open(session)
     attached.set(session, connection)
     // The handshake is over, so its time limit ends here.
-    time.clearClientDeadline(connection)
+    time.forgetClientDeadline(connection)
     startHeartbeat(time, connection)
     admission.onAttached(connection)
     this.#welcome(session, accepted, answers)

@@ -75,8 +75,8 @@ export class Connection implements SocketListener, PacedWork {
   hasIdleLease = false
   /** Bytes of this connection that the memory account has counted. */
   countedBytes = 0
-  /** When reading resumed after the last pause, in compensated time; -Infinity before any pause. */
-  readingResumedAt = Number.NEGATIVE_INFINITY
+  /** Undefined before any pause, because a number takes more memory. */
+  #readingResumedAt: number | undefined
   /**
    * The number of this connection among the connections of the session; 0 without a session. The
    * lock table ignores commands with an older number.
@@ -122,6 +122,11 @@ export class Connection implements SocketListener, PacedWork {
   /** When the message that is being handled arrived, in compensated time. */
   get handledAt(): number {
     return this.#handledAt
+  }
+
+  /** When reading resumed after the last pause, in compensated time; -Infinity before any pause. */
+  get readingResumedAt(): number {
+    return this.#readingResumedAt ?? Number.NEGATIVE_INFINITY
   }
 
   /** Whether the connection is paused: received input waits, and the socket is not read. */
@@ -451,7 +456,9 @@ export class Connection implements SocketListener, PacedWork {
     // A rate budget (work per second) needs memory, so a lone `pong` of an idle session makes none.
     // A `pong` costs the fixed cost of a message, and less than one unit for its `ack`.
     const isMoreThanPong = usedUnits > costs.message + 1
-    if (isMoreThanPong || this.#allowance.hasRateBudget) this.#allowance.chargeRate(usedUnits, at)
+    if (isMoreThanPong || !this.#allowance.dropFullRateBudget(at)) {
+      this.#allowance.chargeRate(usedUnits, at)
+    }
   }
 
   #handleInput(): void {
@@ -499,7 +506,7 @@ export class Connection implements SocketListener, PacedWork {
 
   #resumeReading(): void {
     this.#input = undefined
-    this.readingResumedAt = this.#deps.time.now()
+    this.#readingResumedAt = this.#deps.time.now()
     if (this.countedBytes > 0) this.#requestFlush()
     if (this.#isSocketClosed) this.#finish()
     else this.#socket.resume()

@@ -28,7 +28,7 @@ export class WorkAllowance {
    * Infinity, each message must wait for such a look.
    */
   #unitsAtNextLook = Number.POSITIVE_INFINITY
-  /** Made at the first charge, so that an idle connection has no rate budget. */
+  /** Made at the first charge after an idle time, so that an idle connection has no rate budget. */
   #rateBudget: RateBudget | undefined = undefined
 
   constructor(deps: WorkAllowanceDeps) {
@@ -40,9 +40,13 @@ export class WorkAllowance {
     return this.#unitsLeft
   }
 
-  /** Whether this connection has a rate budget, because {@link chargeRate} was called before. */
-  get hasRateBudget(): boolean {
-    return this.#rateBudget !== undefined
+  /**
+   * Drops the rate budget if the budget is full, which means the same as no budget. So a connection
+   * that has become idle keeps no rate budget in memory. Returns whether there is no budget now.
+   */
+  dropFullRateBudget(now: number): boolean {
+    if (this.#rateBudget?.isFull(now)) this.#rateBudget = undefined
+    return this.#rateBudget === undefined
   }
 
   /** Sets the budget of the turn at the first call in a turn. */
@@ -143,6 +147,12 @@ class RateBudget {
   spend(units: number, now: number): void {
     this.#refill(now)
     this.#units -= units
+  }
+
+  /** Whether the budget has refilled to the work of one second. */
+  isFull(now: number): boolean {
+    this.#refill(now)
+    return this.#units === this.#maxUnits
   }
 
   /** Whether the budget was overdrawn after the last `spend`. Ignores the refill since then. */

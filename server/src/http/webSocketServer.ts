@@ -73,6 +73,8 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
       handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
     }
   const webSocketServer = new WebSocketServer(serverOptions)
+  // One object for all connections, to save memory.
+  const frameLimits = { maxBytes: frameBytes, maxFragments }
   return routeUpgrades(server, path, (request, raw, head) => {
     const refuseUpgrade = (refusal: ClientRefusal): void => {
       onRefused(refusal, request)
@@ -88,7 +90,6 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
       webSocketServer.handleUpgrade(request, raw, head, (websocket) => {
         const socket = new WsSocket(websocket, request, decision, byteCounters)
         connectToBroker(websocket, socket, connect)
-        const frameLimits = { maxBytes: frameBytes, maxFragments }
         socket.reader = FrameReader.attach(websocket, request.socket, socket, frameLimits)
       })
     upgradeQueue.add({

@@ -84,6 +84,16 @@ export class DeadlineHeap<S extends object> {
   }
 
   /**
+   * Removes the deadline of a subject, and frees the memory that the subject keeps for its next
+   * deadline. For a subject that will probably have no further deadline.
+   */
+  forget(subject: S): void {
+    if (this.#deadlineOf(subject) === undefined) return
+    this.delete(subject)
+    ;(subject as DeadlineCarrier<S>)[this.#property] = undefined
+  }
+
+  /**
    * Removes the earliest deadline and returns its subject. Returns undefined, and removes nothing,
    * if no deadline is due at `now`.
    */

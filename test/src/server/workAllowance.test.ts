@@ -47,6 +47,16 @@ describe('the work allowance of a connection', () => {
     expect(allowance.unitsLeft).to.equal(0)
   })
 
+  it('drops its rate budget only after the budget has refilled', () => {
+    allowance.chargeRate(500_000, 1_000)
+    expect(allowance.dropFullRateBudget(1_499)).to.equal(false)
+    // The dropped budget would allow a whole second of work.
+    allowance.chargeRate(999_999, 1_499)
+    expect(allowance.waitMs(1_499)).to.be.greaterThan(0)
+    expect(allowance.dropFullRateBudget(3_000)).to.equal(true)
+    expect(allowance.waitMs(3_000)).to.equal(0)
+  })
+
   it('looks at the clock only now and then while the turn has time', () => {
     allowance.beginTurn(1_000)
     const unitsAtLooks: number[] = []

@@ -56,6 +56,7 @@ const at = fc.nat(40)
 const operation = fc.oneof(
   { arbitrary: fc.record({ do: fc.constant('set' as const), subject, at }), weight: 5 },
   { arbitrary: fc.record({ do: fc.constant('delete' as const), subject }), weight: 2 },
+  { arbitrary: fc.record({ do: fc.constant('forget' as const), subject }), weight: 1 },
   { arbitrary: fc.record({ do: fc.constant('pop' as const), at }), weight: 2 },
 )
 
@@ -83,6 +84,9 @@ describe('shared: DeadlineHeap', () => {
           model.set(step.subject, step.at)
         } else if (step.do === 'delete') {
           expect(deadlines.delete(subjects[step.subject]!)).to.equal(model.delete(step.subject))
+        } else if (step.do === 'forget') {
+          deadlines.forget(subjects[step.subject]!)
+          model.delete(step.subject)
         } else {
           expect(deadlines.popDue(step.at)?.name).to.equal(model.popDue(step.at))
         }
