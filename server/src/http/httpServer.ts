@@ -150,6 +150,13 @@ const listenErrors: Readonly<Record<string, string>> = {
 }
 
 /**
+ * How many TCP connections may wait until the broker accepts them; the system may allow fewer. With
+ * Node's default of 511, the system drops most connections of ten thousand clients that come back
+ * after a restart, and these clients try again only after 1 s, 3 s and 7 s.
+ */
+const listenBacklog = 16_384
+
+/**
  * Makes the server listen. Rejects with `UNAVAILABLE` if the server cannot listen.
  *
  * @param canSharePort Whether the workers of a `node:cluster` may share the port. Brokers without a
@@ -172,7 +179,7 @@ export async function listen(
       reject(new HoldfastError('UNAVAILABLE', message, { cause }))
     }
     server.once('error', fail)
-    server.listen({ port, host, exclusive: !canSharePort }, () => {
+    server.listen({ port, host, exclusive: !canSharePort, backlog: listenBacklog }, () => {
       server.off('error', fail)
       resolve()
     })

@@ -1,0 +1,46 @@
+/**
+ * Tests many clients that connect at the same time, as after a restart of the broker. The system
+ * completes a TCP connection before the broker accepts it, and keeps such connections in a queue.
+ * The system drops a connection for which the queue has no room, and its client tries again only a
+ * second later.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import { createBroker } from '@holdfast/server'
+import { expect } from 'chai'
+
+/** Linux lists here all TCP sockets. Other systems have no such file. */
+const socketList = '/proc/net/tcp'
+/** The state of a listening socket in the list. */
+const listenState = '0A'
+
+/** How many connections to a listening port wait to be accepted. */
+function waitingConnections(port: number): number {
+  const localAddress = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`
+  for (const line of readFileSync(socketList, 'utf8').split('\n')) {
+    const [, local, , state, queues = ''] = line.trim().split(/\s+/)
+    // The queues are `transmit:receive`. For a listening socket, the second counts connections.
+    if (local === localAddress && state === listenState) {
+      return Number.parseInt(queues.split(':')[1]!, 16)
+    }
+  }
+  throw new Error(`No socket listens on port ${port}`)
+}
+
+describe('many clients at the same time', () => {
+  it('wait in the queue of the system until the broker accepts them', async function () {
+    if (!existsSync(socketList)) return this.skip()
+    // More than 511, the default of Node.
+    const clientCount = 700
+    const broker = createBroker()
+    const { port } = await broker.listen({ port: 0, host: '127.0.0.1' })
+    const sockets: Socket[] = Array.from({ length: clientCount }, () => connect(port, '127.0.0.1'))
+    for (const socket of sockets) socket.on('error', () => {})
+    // `connect` calls the system in the next tick, which is before the broker can accept.
+    await new Promise<void>((resolve) => process.nextTick(resolve))
+    const waiting = waitingConnections(port)
+    for (const socket of sockets) socket.destroy()
+    await broker.close()
+    expect(waiting).to.equal(clientCount)
+  })
+})
