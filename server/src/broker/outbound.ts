@@ -288,7 +288,7 @@ export class Outbound {
     if (accepted === undefined) return
     const { connection } = accepted
     if (connection.state !== 'opening') {
-      // The lease (the time that a session lives without messages) runs from the arrival of `hello`.
+      // The lease (how long a session lives without messages) runs from the arrival of `hello`.
       time.setClientDeadline(session, connection.receivedAt + session.lease)
       this.#suspendAtOnce(session)
       return

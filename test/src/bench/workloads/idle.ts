@@ -27,6 +27,11 @@ const minSessions = 10
 const openedAtOnce = 25
 /** The shortest lease that the broker allows, in ms. */
 const minLeaseMs = 2_000
+/**
+ * The longest time between two heartbeats of a session, in leases: that of a session that holds
+ * nothing. The heartbeats of a session with a lock, 0.4 leases apart, are then spread evenly too.
+ */
+const longestBeat = 1.2
 /** The warm-up, in leases. V8 compiles the code of the heartbeat in this time. */
 const warmUpLeases = 5
 
@@ -90,7 +95,7 @@ async function measure(context: LoadContext, open: OpenSession): Promise<Row['fi
     )
     closings.push(...(await Promise.all(opening)))
     // Spreads the heartbeats of the sessions evenly over the time between two heartbeats.
-    await sleep((leaseMs / 2) * (openedAtOnce / sessions))
+    await sleep(leaseMs * longestBeat * (openedAtOnce / sessions))
   }
   const isSmoke = pace.name === 'smoke'
   // At least three slices for each round; a slice is one measurement of another workload. Except in
