@@ -183,7 +183,7 @@ describe('heartbeat', () => {
     expect([lock.held, scene.events]).to.deep.equal([false, ['lost session']])
   })
 
-  it('loses a session whose idle lease is over', async () => {
+  it('gives the broker a tenth of the lease before a session in the idle lease is resumed', async () => {
     const scene = await openScene({ reconnect: [0] }, welcomeWithGrace({ features: ['idleLease'] }))
     const { socket } = scene
     expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
@@ -210,6 +210,18 @@ describe('heartbeat', () => {
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
     expect(lock.held).to.equal(false)
+  })
+
+  it('gives a session only the lease, if it asked for a lock before the ack of its idle pong', async () => {
+    const scene = await openScene({}, welcome({ features: ['idleLease'] }))
+    expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
+    scene.session.lock('k').catch(() => {})
+    await turn()
+    scene.socket.deliver({ type: 'ack', n: 2, at: 50_000 })
+    scene.clock.advance(9_698)
+    expect(scene.socket.dropped).to.equal(false)
+    scene.clock.advance(1)
+    expect(scene.socket.dropped).to.equal(true)
   })
 
   it('ends with the connection', async () => {
