@@ -11,13 +11,7 @@
  * unread. During a pause the socket is not read, and frames that have arrived wait in order in the
  * input queue.
  */
-import {
-  type CloseCode,
-  closeCodes,
-  maxHelloBytes,
-  parseClientFrame,
-  utf8Length,
-} from '@holdfast/shared'
+import { type CloseCode, closeCodes, maxHelloBytes, parseClientFrame } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
 import { costOfBytes, costOfParsing, costs, turnBudget } from '../config/workCosts.js'
 import type { Session } from '../core/index.js'
@@ -25,7 +19,7 @@ import { encodeAck, encodePing } from '../protocol/encode.js'
 import { type DepsOf, isForBroker } from './connectionDeps.js'
 import type { ConnectionPolicy } from './connectionPolicy.js'
 import { DeferredAcks } from './deferredAcks.js'
-import { InputQueue, invalidFrame } from './inputQueue.js'
+import { InputQueue, invalidFrame, isLongerThan } from './inputQueue.js'
 import { type DeferredMessage, type PacedMessages, SendQueue } from './sendQueue.js'
 import type { Socket, SocketListener } from './socket.js'
 import { WorkAllowance } from './workAllowance.js'
@@ -557,12 +551,4 @@ export class Connection implements SocketListener, PacedWork {
       this.abort(closeCodes.badMessage)
     }
   }
-}
-
-/**
- * Whether a frame has more than `bytes` bytes of UTF-8. Each UTF-16 unit takes one to three bytes,
- * so most frames need no count.
- */
-function isLongerThan(text: string, bytes: number): boolean {
-  return text.length > bytes || (text.length * 3 > bytes && utf8Length(text) > bytes)
 }

@@ -7,7 +7,7 @@
  * hundred paused connections would keep hundreds of thousands of parsed messages, which V8 copies
  * in each collection of the young generation. Such a collection stops the broker for 20 ms.
  */
-import { parseClientFrame } from '@holdfast/shared'
+import { parseClientFrame, utf8Length } from '@holdfast/shared'
 import { costOfParsing } from '../config/workCosts.js'
 
 /**
@@ -195,4 +195,12 @@ function endOfString(text: string, start: number): number {
     i += code === charCodes.backslash ? 2 : 1
   }
   return i
+}
+
+/**
+ * Whether a frame has more than `bytes` bytes of UTF-8. Each UTF-16 unit takes one to three bytes,
+ * so most frames need no count.
+ */
+export function isLongerThan(text: string, bytes: number): boolean {
+  return text.length > bytes || (text.length * 3 > bytes && utf8Length(text) > bytes)
 }
