@@ -30,6 +30,7 @@ export {
 export type { Clock, Timer } from './internal/clock.js'
 export { DeadlineHeap } from './internal/deadlineHeap.js'
 export { expiryMargin, safeDuration, slowestClockRate } from './internal/expiryMargin.js'
+export { integerText } from './internal/integerText.js'
 export { isKey, isPrefix, utf8Length } from './keys.js'
 export * from './limits.js'
 export * from './messages/brokerMessages.js'

@@ -7,7 +7,14 @@
  * A fence is the number of a grant. A scope is one logical task of a session. Locks with permits
  * share the capacity of their key, as on a semaphore. A set is one lock on several keys.
  */
-import type { ClientMessage, Contended, LockItem, LockMode, Queued } from '@holdfast/shared'
+import {
+  type ClientMessage,
+  type Contended,
+  integerText,
+  type LockItem,
+  type LockMode,
+  type Queued,
+} from '@holdfast/shared'
 
 /** The parameters of special kinds of locks: permits, several keys, `once`, elections, scopes. */
 export interface SpecialParams {
@@ -108,7 +115,7 @@ function limitAndNotifyText({ maxHold, onQueued, onContended }: LimitAndCallback
 }
 
 function oneKeyTextStart(id: number, { key, mode, special }: LockParams): string {
-  const fields = `,"id":${id},"key":${JSON.stringify(key)}`
+  const fields = `,"id":${integerText(id)},"key":${JSON.stringify(key)}`
   if (special?.once) return `{"type":"once"${fields}`
   if (special?.election !== undefined) {
     const { value } = special.election
@@ -148,7 +155,7 @@ export function proclaimText(id: number, fence: number, value: string | undefine
 }
 
 export function unlockText(id: number, fence: number): string {
-  return `{"type":"unlock","id":${id},"fence":${fence}}`
+  return `{"type":"unlock","id":${integerText(id)},"fence":${integerText(fence)}}`
 }
 
 export const byeText = messageText('bye', {})

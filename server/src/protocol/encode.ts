@@ -15,6 +15,7 @@ import {
   type DequeueReason,
   type ErrorCode,
   errorCodes,
+  integerText,
   type KeptResultInfo,
   type LockEvent,
   type LockMode,
@@ -85,12 +86,12 @@ const usedIdMessage = 'the id was used before; use a higher id for a new request
  */
 export function encodeGranted(id: number, fence: number, startTime: number | undefined): string {
   return startTime === undefined
-    ? `{"type":"granted","id":${id},"fence":${fence}}`
-    : `{"type":"granted","id":${id},"fence":${fence},"at":${wholeMs(startTime)}}`
+    ? `{"type":"granted","id":${integerText(id)},"fence":${integerText(fence)}}`
+    : `{"type":"granted","id":${integerText(id)},"fence":${integerText(fence)},"at":${wholeMs(startTime)}}`
 }
 
 export function encodeUnlocked(id: number): string {
-  return `{"type":"unlocked","id":${id}}`
+  return `{"type":"unlocked","id":${integerText(id)}}`
 }
 
 export function encodeFailed(
