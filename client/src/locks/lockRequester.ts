@@ -9,7 +9,12 @@ import type { Scheduler } from '../platform/scheduler.js'
 import { type BarrierOptions, BarrierRequest } from '../requests/barrierRequest.js'
 import { OnceRequest } from '../requests/onceRequest.js'
 import type { PendingRequests } from '../requests/pendingRequests.js'
-import { type LockRegistry, LockRequest, type Request } from '../requests/requests.js'
+import {
+  type LockRegistry,
+  LockRequest,
+  type Request,
+  type TimeoutListener,
+} from '../requests/requests.js'
 import type { GrantedLock } from './grantedLock.js'
 import type { HeldLocks } from './heldLocks.js'
 import type { CheckedLock } from './options.js'
@@ -24,7 +29,7 @@ interface RequestingSession {
   submit<T>(request: Request<T>): Promise<T>
 }
 
-export class LockRequester {
+export class LockRequester implements TimeoutListener {
   readonly #session: RequestingSession
   readonly #tracer: Tracer | undefined
   readonly #selfDeadlockWarner: SelfDeadlockWarner | undefined
@@ -76,14 +81,7 @@ export class LockRequester {
    */
   send<L>({ params, timeout, signal }: CheckedLock, registry: LockRegistry<L>): Promise<L> {
     throwIfAborted(signal, params.key)
-    const onTimeout = () => this.#giveUp(request, timeoutError(timeout))
-    const request: LockRequest<L> = new LockRequest(
-      params,
-      timeout,
-      this.#dueAt(timeout),
-      registry,
-      onTimeout,
-    )
+    const request = new LockRequest<L>(params, timeout, this.#dueAt(timeout), registry, this)
     const response = this.#submit(request, signal)
     this.#selfDeadlockWarner?.onRequest()
     return response
@@ -96,13 +94,12 @@ export class LockRequester {
   sendOnce({ params, timeout, signal }: CheckedLock): Promise<GrantedLock | Result> {
     throwIfAborted(signal, params.key)
     const { heldLocks } = this.#session
-    const onTimeout = () => this.#giveUp(request, timeoutError(timeout))
-    const request: OnceRequest<GrantedLock> = new OnceRequest<GrantedLock>(
+    const request = new OnceRequest<GrantedLock>(
       params,
       timeout,
       this.#dueAt(timeout),
       heldLocks,
-      onTimeout,
+      this,
     )
     const response = this.#submit(request, signal)
     this.#selfDeadlockWarner?.onRequest()
@@ -113,13 +110,7 @@ export class LockRequester {
   sendBarrierCall(key: string, options: BarrierOptions): Promise<void> {
     const { timeout, signal } = options
     throwIfAborted(signal, key)
-    const onTimeout = () => this.#giveUp(request, timeoutError(timeout))
-    const request: BarrierRequest = new BarrierRequest(
-      key,
-      options,
-      this.#dueAt(timeout),
-      onTimeout,
-    )
+    const request = new BarrierRequest(key, options, this.#dueAt(timeout), this)
     return this.#submit(request, signal)
   }
 
@@ -132,9 +123,14 @@ export class LockRequester {
     return response
   }
 
+  /** Called when the timeout of a request of this class has passed. */
+  onTimeout(request: Request): void {
+    this.#giveUp(request, timeoutError(request.timeout))
+  }
+
   /** When a timeout that begins now ends, by the monotonic clock. */
-  #dueAt(timeout: number | undefined): number {
-    return timeout === undefined ? Infinity : this.#session.scheduler.monotonic() + timeout
+  #dueAt(timeout: number | undefined): number | undefined {
+    return timeout === undefined ? undefined : this.#session.scheduler.monotonic() + timeout
   }
 
   /** Rejects a request that waits, and cancels the request at the broker. */

@@ -118,14 +118,14 @@ abstract class ModeRequest extends Request<void> {
 export class UpgradeRequest extends ModeRequest {
   readonly responseType = 'granted'
   declare readonly timeout: number | undefined
-  declare readonly dueAt: number
+  declare readonly dueAt: number | undefined
   /** Whether this request is still counted in `wantedUpgrades` of the lock. */
   #isCounted = true
 
   constructor(lock: ChangeableLock, timeout: number | undefined) {
     super(lock)
     this.timeout = timeout
-    this.dueAt = timeout === undefined ? Infinity : lock.scheduler.monotonic() + timeout
+    this.dueAt = timeout === undefined ? undefined : lock.scheduler.monotonic() + timeout
   }
 
   submit(): void {

@@ -203,7 +203,8 @@ export function checkLock(
   checkTtl(ttl)
   checkTimeout(timeout)
   checkSignal(signal)
-  const { mode, special } = checkModeAndPermits(options)
+  const special = checkPermits(options)
+  const mode = special === undefined ? checkMode(options.mode) : 'permits'
   checkBoolean('steal', steal)
   check(
     !steal || (mode === 'exclusive' && timeout === undefined),
@@ -288,21 +289,27 @@ function checkItem(item: LockSetItem, method: string): LockItem {
   refuseUnknownOptions(`a key of ${method}`, item, itemOptionNames)
   const { key } = item
   checkUsableKey(key, /* isName */ false)
-  const { mode, special } = checkModeAndPermits(item)
+  const special = checkPermits(item)
   if (special !== undefined) return { key, ...special }
-  return mode === 'exclusive' ? { key } : { key, mode: 'shared' }
+  return checkMode(item.mode) === 'exclusive' ? { key } : { key, mode: 'shared' }
 }
 
-/** Checks the mode, the permits and the capacity of one key. */
-function checkModeAndPermits({ mode, permits, capacity }: Omit<LockItem, 'key'>): {
-  readonly mode: LockMode
-  readonly special: SpecialParams | undefined
-} {
+/** Checks the mode of a key without a capacity, and returns the mode. */
+function checkMode(mode: LockItem['mode']): LockMode {
+  const chosenMode = mode === undefined ? 'exclusive' : mode
+  if (isMode(chosenMode)) return chosenMode
+  throw new HoldfastError('INVALID_OPTION', `${wrongMode}, not ${shown(chosenMode)}`)
+}
+
+/** Checks the permits and the capacity of one key. Returns undefined for a key without capacity. */
+function checkPermits({
+  mode,
+  permits,
+  capacity,
+}: LockItem | LockOptions): SpecialParams | undefined {
   if (capacity === undefined) {
     check(permits === undefined, 'permits need a capacity')
-    const chosenMode = mode === undefined ? 'exclusive' : mode
-    check(isMode(chosenMode), `${wrongMode}, not ${shown(chosenMode)}`)
-    return { mode: chosenMode, special: undefined }
+    return undefined
   }
   check(
     mode === undefined,
@@ -314,7 +321,7 @@ function checkModeAndPermits({ mode, permits, capacity }: Omit<LockItem, 'key'>)
     isIntegerInRange(wantedPermits, 1, capacity),
     `permits must be an integer from 1 to the capacity ${capacity}, not ${shown(wantedPermits)}`,
   )
-  return { mode: 'permits', special: { permits: wantedPermits, capacity } }
+  return { permits: wantedPermits, capacity }
 }
 
 /**

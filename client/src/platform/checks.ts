@@ -120,8 +120,9 @@ export const wrongSignal = 'signal must be an AbortSignal'
 
 /** @throws HoldfastError `INVALID_OPTION` unless the value is an `AbortSignal` or undefined */
 export function checkSignal(signal: unknown): void {
+  if (signal === undefined) return
   // Not `instanceof`, because the signal may come from another frame of the page.
   const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
   const isSignal = typeof aborted === 'boolean' && typeof addEventListener === 'function'
-  check(signal === undefined || isSignal, wrongSignal)
+  check(isSignal, wrongSignal)
 }

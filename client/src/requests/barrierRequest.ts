@@ -6,7 +6,7 @@ import { HoldfastError, maxParties, type OptionNames, refuseUnknownOptions } fro
 import { check, checkInteger, checkKey, checkMs, checkSignal } from '../platform/checks.js'
 import type { Scheduler } from '../platform/scheduler.js'
 import { messageText } from '../transport/messages.js'
-import { Request } from './requests.js'
+import { Request, type TimeoutListener } from './requests.js'
 
 /** The options of `session.barrier`. */
 export interface BarrierOptions {
@@ -44,22 +44,22 @@ export class BarrierRequest extends Request<void> {
   readonly responseType = 'passed'
   readonly key: string
   declare readonly timeout: number | undefined
-  declare readonly dueAt: number
+  declare readonly dueAt: number | undefined
   readonly #parties: number
-  readonly #onTimeout: () => void
+  readonly #timeoutListener: TimeoutListener
 
   constructor(
     key: string,
     { parties, timeout }: BarrierOptions,
-    dueAt: number,
-    onTimeout: () => void,
+    dueAt: number | undefined,
+    timeoutListener: TimeoutListener,
   ) {
     super()
     this.key = key
     this.timeout = timeout
     this.dueAt = dueAt
     this.#parties = parties
-    this.#onTimeout = onTimeout
+    this.#timeoutListener = timeoutListener
   }
 
   text(scheduler: Scheduler): string {
@@ -88,6 +88,6 @@ export class BarrierRequest extends Request<void> {
 
   /** The scheduler calls this method when the timeout has passed. */
   override onDue(): void {
-    this.#onTimeout()
+    this.#timeoutListener.onTimeout(this)
   }
 }

@@ -186,7 +186,10 @@ export class PendingRequests {
     const waitingRequests = this.#waitingForAck
     if (waitingRequests.length === 0 || this.#ackWindow.isFull) return
     this.#waitingForAck = []
-    for (const request of waitingRequests) this.#dispatch(request)
+    for (const request of waitingRequests) {
+      // The request may have ended while it waited.
+      if (this.#requests.get(request.id) === request) this.#dispatch(request)
+    }
   }
 
   /**
@@ -209,8 +212,6 @@ export class PendingRequests {
    */
   #dispatch(request: Request): void {
     const connection = this.#connection!
-    // The request may have ended while it waited for an acknowledgement.
-    if (this.#requests.get(request.id) !== request) return
     if (!request.isWanted) {
       this.remove(request)
       return

@@ -53,6 +53,11 @@ export interface PendingLockListener {
   onPendingUnlock(fence: number): void
 }
 
+/** Receives the requests whose timeout has passed. */
+export interface TimeoutListener {
+  onTimeout(request: Request): void
+}
+
 /** One request. The object is also the task that the scheduler runs when the timeout passes. */
 export abstract class Request<T = unknown> implements Sendable, Task {
   /** Set when the request is added to the pending requests. Later requests have higher ids. */
@@ -71,8 +76,8 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   declare readonly params?: LockParams
   /** The timeout of the request, in ms; undefined if the request waits for ever. */
   declare readonly timeout?: number | undefined
-  /** When the timeout ends, by the monotonic clock. */
-  declare readonly dueAt?: number
+  /** When the timeout ends, by the monotonic clock; undefined without a timeout. */
+  declare readonly dueAt?: number | undefined
   /**
    * Whether the broker stores the response to this kind of request until the client acknowledges
    * the response. If true, the client sends the request with the same id again after a resume.
@@ -214,7 +219,7 @@ export class LockRequest<L = unknown> extends Request<L> {
   readonly responseType = 'granted'
   declare readonly params: LockParams
   declare readonly timeout: number | undefined
-  declare readonly dueAt: number
+  declare readonly dueAt: number | undefined
   /**
    * A `granted` that arrived during a resume. The snapshot, which lists the session's locks at the
    * broker, then shows whether the lock still exists.
@@ -222,21 +227,21 @@ export class LockRequest<L = unknown> extends Request<L> {
   grantDuringResume: Granted | undefined = undefined
   #wasQueued = false
   readonly #registry: LockRegistry<L>
-  readonly #onTimeout: () => void
+  readonly #timeoutListener: TimeoutListener
 
   constructor(
     params: LockParams,
     timeout: number | undefined,
-    dueAt: number,
+    dueAt: number | undefined,
     registry: LockRegistry<L>,
-    onTimeout: () => void,
+    timeoutListener: TimeoutListener,
   ) {
     super()
     this.params = params
     this.timeout = timeout
     this.dueAt = dueAt
     this.#registry = registry
-    this.#onTimeout = onTimeout
+    this.#timeoutListener = timeoutListener
   }
 
   get key(): string {
@@ -295,7 +300,7 @@ export class LockRequest<L = unknown> extends Request<L> {
   }
 
   override onDue(): void {
-    this.#onTimeout()
+    this.#timeoutListener.onTimeout(this)
   }
 }
 

@@ -40,14 +40,20 @@ export interface MessageTargets {
 }
 
 /** One handler for each message type, except `welcome`, which the connection handles. */
-export type MessageHandlers = {
+type MessageHandlers = {
   readonly [T in Exclude<ServerMessage['type'], 'welcome'>]: (
     message: Extract<ServerMessage, { type: T }>,
     connection: Connection,
   ) => void
 }
 
-export function createMessageHandlers(targets: MessageTargets): MessageHandlers {
+/** The handlers by message type. The broker may send any text as the type. */
+export type MessageHandlersByType = ReadonlyMap<
+  string,
+  (message: ServerMessage, connection: Connection) => void
+>
+
+export function createMessageHandlers(targets: MessageTargets): MessageHandlersByType {
   const { scheduler, pendingRequests, heldLocks, watches, lease, responseRouter, listener } =
     targets
   /** Makes a handler that passes a response to its request. */
@@ -60,7 +66,7 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
   const onStoredResponse = responseHandler(/* isStored */ true)
   const onUnstoredResponse = responseHandler(/* isStored */ false)
   const onTimeLeft = ({ type, within }: Draining | Expiring) => listener.notify(type, { within })
-  return {
+  const handlers: MessageHandlers = {
     granted: onStoredResponse,
     downgraded: onStoredResponse,
     scopeEnded: onStoredResponse,
@@ -109,4 +115,5 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlers 
     draining: onTimeLeft,
     expiring: onTimeLeft,
   }
+  return new Map(Object.entries(handlers)) as MessageHandlersByType
 }

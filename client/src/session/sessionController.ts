@@ -35,7 +35,7 @@ import {
 import { type LeaseListener, LeaseMonitor } from './leaseMonitor.js'
 import {
   createMessageHandlers,
-  type MessageHandlers,
+  type MessageHandlersByType,
   type MessageTargets,
 } from './messageHandlers.js'
 import type { SessionControllerListener, SessionSettings, SessionState } from './sessionEvents.js'
@@ -57,7 +57,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   readonly settings: SessionSettings
   readonly listener: SessionControllerListener
   readonly #reconnector: Reconnector
-  readonly #handlers: MessageHandlers
+  readonly #handlers: MessageHandlersByType
   #state: SessionState = 'connecting'
   /** The open connection, also during a resume; undefined while the client is disconnected. */
   #connection: Connection | undefined
@@ -227,10 +227,8 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   onMessage(message: ServerMessage): void {
     const connection = this.#connection
     if (connection === undefined || this.#closing !== undefined) return
-    // Ignores unknown types, which a newer broker may send. `hasOwn` excludes inherited names.
-    if (!Object.hasOwn(this.#handlers, message.type)) return
-    const handler = this.#handlers[message.type as keyof MessageHandlers]
-    ;(handler as (message: ServerMessage, connection: Connection) => void)(message, connection)
+    // A newer broker may send messages of unknown types, which have no handler.
+    this.#handlers.get(message.type)?.(message, connection)
   }
 
   onDisconnected(code: number, error: HoldfastError): void {
