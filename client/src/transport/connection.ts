@@ -16,7 +16,7 @@ import {
   subprotocol,
   type Welcome,
 } from '@holdfast/shared'
-import { type ClockTimes, type Environment, readClocks } from '../platform/environment.js'
+import type { ClockTimes, Environment } from '../platform/environment.js'
 import type { WebSocketConstructor, WebSocketLike } from '../platform/webSocket/types.js'
 
 /**
@@ -65,6 +65,12 @@ export interface Sendable {
   onSent?(): void
 }
 
+/** One write to the socket, with the time of the write. */
+interface Write extends ClockTimes {
+  /** The number of the first message of the write. */
+  readonly first: number
+}
+
 /**
  * The highest number of UTF-16 units in a frame with several messages. A unit has at most 3 bytes
  * of UTF-8, so the broker accepts the frame.
@@ -88,11 +94,8 @@ export class Connection {
   #queuedSendables: Sendable[] = noSendables
   /** How many messages were sent or queued, including the `hello`. */
   #messageCount = 0
-  /**
-   * The writes, oldest first: the number of the first message of the write, and the time of the
-   * write.
-   */
-  readonly #writes: { readonly first: number; readonly at: ClockTimes }[] = []
+  /** The writes, oldest first. */
+  readonly #writes: Write[] = []
   #cause: unknown
   readonly #flushAtEndOfTurn = () => this.flush()
 
@@ -186,7 +189,7 @@ export class Connection {
     while (writes.length > 1 && writes[1]!.first <= receivedCount) writes.shift()
     const newestReceived = writes[0]
     return newestReceived !== undefined && newestReceived.first <= receivedCount
-      ? newestReceived.at
+      ? newestReceived
       : undefined
   }
 
@@ -279,14 +282,15 @@ export class Connection {
     if (message.type !== 'welcome') throw new ProtocolViolation('welcome must answer hello')
     this.#state = 'up'
     const helloWrite = this.#writes[0]!
-    this.#listener.onWelcome(message, helloWrite.at)
+    this.#listener.onWelcome(message, helloWrite)
   }
 
   /** Records a write whose first message has the number `first`. Returns the time of the write. */
   #recordWrite(first: number): ClockTimes {
-    const at = readClocks(this.#environment.clock)
-    this.#writes.push({ first, at })
-    return at
+    const { clock } = this.#environment
+    const write = { first, monotonic: clock.monotonic(), wall: clock.wall() }
+    this.#writes.push(write)
+    return write
   }
 
   /**
