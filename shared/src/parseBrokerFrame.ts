@@ -18,14 +18,16 @@ import {
   readFrequentFrame,
   readInteger,
   skip,
+  skipAll,
   skipEnd,
+  splitStart,
   typeLetter,
 } from './frequentFrames.js'
 
-const grantedStart = '{"type":"granted","id":'
+const grantedStart = /* @__PURE__ */ splitStart('{"type":"granted","id":')
 const fenceStart = ',"fence":'
 const atStart = ',"at":'
-const unlockedStart = '{"type":"unlocked","id":'
+const unlockedStart = /* @__PURE__ */ splitStart('{"type":"unlocked","id":')
 
 /** The character codes of the first letters of the types. */
 const letters = { g: 0x67, u: 0x75 } as const
@@ -45,7 +47,7 @@ function readMessage(text: string): object | undefined {
 }
 
 function readGranted(text: string): object | undefined {
-  if (!skip(text, grantedStart)) return undefined
+  if (!skipAll(text, grantedStart)) return undefined
   const id = readInteger(text)
   if (id === invalid || !skip(text, fenceStart)) return undefined
   const fence = readInteger(text)
@@ -57,7 +59,7 @@ function readGranted(text: string): object | undefined {
 }
 
 function readUnlocked(text: string): object | undefined {
-  if (!skip(text, unlockedStart)) return undefined
+  if (!skipAll(text, unlockedStart)) return undefined
   const id = readInteger(text)
   return id !== invalid && skipEnd(text) ? { type: 'unlocked', id } : undefined
 }

@@ -20,15 +20,17 @@ import {
   readInteger,
   readKey,
   skip,
+  skipAll,
   skipEnd,
+  splitStart,
   typeLetter,
 } from './frequentFrames.js'
 
-const lockStart = '{"type":"lock","id":'
+const lockStart = /* @__PURE__ */ splitStart('{"type":"lock","id":')
 const keyStart = ',"key":"'
 const ttlStart = ',"ttl":'
 const timeoutStart = ',"timeout":'
-const unlockStart = '{"type":"unlock","id":'
+const unlockStart = /* @__PURE__ */ splitStart('{"type":"unlock","id":')
 const fenceStart = ',"fence":'
 const pongStart = '{"type":"pong","n":'
 const idleField = ',"idle":true'
@@ -52,7 +54,7 @@ function readMessage(text: string): object | undefined {
 }
 
 function readLock(text: string): object | undefined {
-  if (!skip(text, lockStart)) return undefined
+  if (!skipAll(text, lockStart)) return undefined
   const id = readInteger(text)
   if (id === invalid || !skip(text, keyStart)) return undefined
   const key = readKey(text)
@@ -67,7 +69,7 @@ function readLock(text: string): object | undefined {
 }
 
 function readUnlock(text: string): object | undefined {
-  if (!skip(text, unlockStart)) return undefined
+  if (!skipAll(text, unlockStart)) return undefined
   const id = readInteger(text)
   if (id === invalid || !skip(text, fenceStart)) return undefined
   const fence = readInteger(text)
