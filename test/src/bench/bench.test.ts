@@ -3,7 +3,8 @@
  * of the results. Also tests that the bench finds wrong grants. No test asserts a figure, because
  * the figures of a tenth of a second on a busy machine mean nothing. W1 is the workload of free
  * locks; the shape `64×1` is 64 sessions with one request under way in each. The echo is a
- * WebSocket server without locks.
+ * WebSocket server without locks. The placement `split` gives server and load generator one core
+ * each. A cell is a broker that has its share of the keys.
  */
 import { readFile } from 'node:fs/promises'
 import { join as joinPath } from 'node:path'
@@ -26,10 +27,10 @@ import { w1 } from './workloads/w1.js'
 
 const options = { pace: smokePace, drivers: ['raw', 'client'], onProgress: () => {} } as const
 /**
- * The sessions of W1 64×1 and of the workload "cells". More grants than sessions show that the
- * sessions locked again after their first grant.
+ * The number of sessions of W1 64×1 and of the workload "cells". More grants than sessions show
+ * that the sessions locked again after their first grant.
  */
-const sessions = 64
+const sessionCount = 64
 
 describe('the bench', () => {
   let result: JobResult
@@ -53,7 +54,7 @@ describe('the bench', () => {
   })
 
   it('checks every grant and finds no violation', () => {
-    assert.isAbove(result.grants, sessions)
+    assert.isAbove(result.grants, sessionCount)
     assert.equal(result.violations, 0)
   })
 
@@ -69,7 +70,7 @@ describe('the bench', () => {
     assert.match(chartOf(result.rows, 'a & b'), /^<svg .*a &#38; b.*<rect class="own"/s)
   })
 
-  it('has drawn the chart of the front page from the table of the peers', async () => {
+  it('has drawn the chart of the front page from the table of other lock services', async () => {
     const folder = joinPath(root, 'test/bench')
     const page = await readFile(joinPath(folder, 'README.md'), 'utf8')
     const saved = await readFile(joinPath(folder, 'overview.svg'), 'utf8')
@@ -100,13 +101,13 @@ describe('the bench', () => {
       assert.isAbove(figures['pairsPerSecond']!, 0)
       assert.isAbove(figures['serverUsPerPair']!, 0)
     }
-    assert.isAbove(grants, sessions)
+    assert.isAbove(grants, sessionCount)
     assert.equal(violations, 0)
   })
 
   // The brokers make a snapshot every 10 s, so this test takes longer. It runs only in a full run.
   if (isFullRun && has('postgres')) {
-    it('measures the join of a second broker to a log with all locks', async () => {
+    it('measures how a second broker joins a log that holds many locks', async () => {
       const { rows } = await runJob(join.jobs(smokePace)[0]!, options)
       const systems = rows.map(({ system }) => system)
       assert.deepEqual(systems, ['the serving broker', 'the joining broker'])
@@ -118,6 +119,7 @@ describe('the bench', () => {
 
   it('detects a server that grants every request immediately', async () => {
     const { rows, violations } = await runJob(exclusion.jobs(smokePace)[0]!, options)
+    // The violations of the job are those of the broker.
     assert.equal(violations, 0)
     // The second row is the control: the server that grants every request.
     assert.isAbove(rows[1]!.figures['violations']!, 0)

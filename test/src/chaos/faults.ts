@@ -43,7 +43,7 @@ function postgresOf({ store }: World): PostgresStore {
   return store
 }
 
-const etcdFaults = (['leader', 'follower'] as const).flatMap((role): Fault[] => [
+const etcdMemberFaults = (['leader', 'follower'] as const).flatMap((role): Fault[] => [
   {
     name: `etcd-${role}-killed`,
     cause: async (world) => {
@@ -77,7 +77,7 @@ const etcdFaults = (['leader', 'follower'] as const).flatMap((role): Fault[] => 
 ])
 
 /** The faults of the links between a broker and etcd, and of the whole etcd. */
-const etcdLinkFaults: Fault[] = [
+const otherEtcdFaults: Fault[] = [
   {
     name: 'broker-cut-from-etcd',
     cause: async (world, random) => {
@@ -245,6 +245,6 @@ const compactionsAndRestarts: Fault[] = [
 
 /** The faults of a world over this engine. */
 export function faultsOf(engine: EngineName): readonly Fault[] {
-  const storeFaults = engine === 'etcd' ? [...etcdFaults, ...etcdLinkFaults] : postgresFaults
+  const storeFaults = engine === 'etcd' ? [...etcdMemberFaults, ...otherEtcdFaults] : postgresFaults
   return [...storeFaults, ...brokerFaults, ...compactionsAndRestarts]
 }

@@ -40,7 +40,7 @@ export interface SoakOptions {
   /** The mean pause of a user between two actions. */
   readonly pauseMs: number
   readonly random: Random
-  /** Modules that the broker loads first, such as one with a leak that the verdict must notice. */
+  /** Modules that the broker loads first, such as a module with a deliberate leak. */
   readonly brokerModules: readonly string[]
   readonly print: (line: string) => void
 }
@@ -56,7 +56,7 @@ export interface SoakResult {
 
 /**
  * The gauges that must be 0 when all clients have left. `memory_used_bytes` stays above 0, because
- * the broker keeps the state of up to 1,024 idle keys.
+ * it includes up to 1,024 idle keys. The gauge `keys` does not count idle keys.
  */
 const emptyGauges = [
   'connections',
@@ -71,9 +71,7 @@ const emptyGauges = [
 /** How long the broker may take to become empty: longer than a lease, in ms. */
 const emptyWithinMs = 30_000
 
-/**
- * How long after the last answer of a process the program may learn that the process ended, in ms.
- */
+/** How long after a failed request the program waits to learn that a process ended, in ms. */
 const exitDelayMs = 2_000
 
 /** The time between two looks at the gauges while the broker becomes empty, in ms. */
@@ -193,7 +191,7 @@ export class Soak {
       if (at >= warmUpMs) samplesAfterWarmUp++
       const gauges = await readGauges(adminUrl)
       const brokerValues = { kept: gauges.get('memory_used_bytes')! }
-      // The first of the measured processes is the broker.
+      // The first of the measured processes is the broker. Only the broker has the value `kept`.
       const samples = await Promise.all(
         measured.map((process, i) => process.measure(at, i === 0 ? brokerValues : {})),
       )
@@ -244,7 +242,7 @@ async function readGauges(adminUrl: string): Promise<Map<string, number>> {
 }
 
 /**
- * Waits until all gauges are 0, for at most `emptyWithinMs`. Resolves with the gauges
+ * Waits until all `emptyGauges` are 0, for at most `emptyWithinMs`. Resolves with those gauges
  * that are not 0.
  */
 async function untilEmpty(adminUrl: string): Promise<string[]> {

@@ -7,11 +7,11 @@
 /** The modes that the loads use. */
 type LockMode = 'exclusive' | 'shared'
 
-/** The numbers of holders of a key, and the highest fence so far. */
+/** The numbers of holders of a key in each mode, and the highest fence so far. */
 interface Holders {
   exclusive: number
   shared: number
-  fence: number
+  highestFence: number
 }
 
 export class ExclusionCheck {
@@ -24,7 +24,7 @@ export class ExclusionCheck {
     return this.#grants
   }
 
-  /** The number of grants that conflict with a held lock, plus grants whose fence did not rise. */
+  /** The number of grants that conflict with a held lock or whose fence did not rise. */
   get violations(): number {
     return this.#violations
   }
@@ -34,15 +34,15 @@ export class ExclusionCheck {
     this.#grants++
     let holders = this.#holders.get(key)
     if (holders === undefined) {
-      holders = { exclusive: 0, shared: 0, fence: 0 }
+      holders = { exclusive: 0, shared: 0, highestFence: 0 }
       this.#holders.set(key, holders)
     }
     const isCompatible = holders.exclusive === 0 && (mode === 'shared' || holders.shared === 0)
-    // Grants of shared locks may reach several sessions in another order than their fences have.
-    const isFenceValid = fence === undefined || fence > holders.fence || mode === 'shared'
+    // Several sessions may receive grants of shared locks out of the order of the fences.
+    const isFenceValid = fence === undefined || fence > holders.highestFence || mode === 'shared'
     if (!isCompatible || !isFenceValid) this.#violations++
     holders[mode]++
-    holders.fence = Math.max(holders.fence, fence ?? 0)
+    holders.highestFence = Math.max(holders.highestFence, fence ?? 0)
   }
 
   /** Records a release, before the load sends the release. */

@@ -158,7 +158,8 @@ export async function compareLatency(
 }
 
 /**
- * Compares the commands a second of brokers under load with those of drivers of the bare log.
+ * Compares the commands a second of brokers under load with the commands a second of drivers of
+ * the bare log.
  *
  * @param loads One load for each broker.
  */
@@ -204,7 +205,8 @@ export async function compareRates(
 }
 
 /**
- * Opens the load of W1 with its sessions spread over the brokers. A pair is a lock and an unlock.
+ * Opens the load of W1, the workload of free locks, with its sessions spread over the brokers. A
+ * pair is a lock and an unlock.
  */
 export function openPairs(
   brokers: readonly Server[],

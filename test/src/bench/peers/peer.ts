@@ -10,13 +10,13 @@ export interface Peer {
   readonly service: string
   /** The service and its configuration, as the tables show them. */
   readonly name: string
-  /** The shapes for which this configuration is measured; undefined for all shapes. */
+  /** The shapes (sizes of a load) for which the peer is measured; undefined for all shapes. */
   readonly shapes?: readonly string[] | undefined
   /** The npm packages of the client and the server, each with its version. */
   readonly packages: readonly string[]
   /**
    * Whether waiting clients poll. Such clients are never idle, and a thousand of them use the whole
-   * processor. Therefore the reference cannot run by turns with such a peer.
+   * processor. Therefore the reference, the echo server, cannot take turns with such a peer.
    */
   readonly polls: boolean
   readonly server: PeerServer
@@ -49,7 +49,7 @@ export interface ProgramServer {
   readonly url: (port: number) => string
 }
 
-/** Runs another program of the same package until it ends. */
+/** Runs another program of the same Debian package, and waits for its end. */
 export type RunProgram = (program: string, args: readonly string[]) => void
 
 export interface ScriptServer {

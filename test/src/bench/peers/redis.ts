@@ -20,8 +20,8 @@ const lockMs = 600_000
 /** The mean time between two polls, in ms. */
 const pollMs = 10
 
-/** Releases the lock if the client still holds it. */
-const release = `if redis.call('get', KEYS[1]) == ARGV[1]
+/** The Lua script that releases the lock if the client still holds the lock. */
+const releaseScript = `if redis.call('get', KEYS[1]) == ARGV[1]
   then return redis.call('del', KEYS[1]) else return 0 end`
 
 /** The methods of a client of `ioredis` that this file uses; `defineCommand` adds `releaseLock`. */
@@ -63,7 +63,7 @@ function connectWith(lockOf: LockOf, enableAutoPipelining: boolean): Peer['conne
 
 /** Locks by `SET NX`, and unlocks by a Lua script that compares the token. */
 const minimal: LockOf = (redis) => {
-  redis.defineCommand('releaseLock', { numberOfKeys: 1, lua: release })
+  redis.defineCommand('releaseLock', { numberOfKeys: 1, lua: releaseScript })
   return async (key): Promise<HeldLock> => {
     const token = randomBytes(12).toString('base64')
     while ((await redis.set(key, token, 'PX', lockMs, 'NX')) === null) {

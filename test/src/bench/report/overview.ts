@@ -12,7 +12,10 @@ const shownColumns: Readonly<Record<string, string>> = {
   '100 clients, one core': 'One lock, handed round among 100 clients',
 }
 
-/** The row for Holdfast without its client library. The chart omits it: users have the library. */
+/**
+ * The row for Holdfast without its client library. The chart omits this row, because users have the
+ * library.
+ */
 const byHand = 'Holdfast, by hand'
 
 const caption = 'Pairs of lock and unlock a second through each client library; a bare ws echo is 1'
@@ -52,7 +55,7 @@ function tableOf(page: string): string[][] {
   })
 }
 
-/** The number at the start of a cell such as `**0.75**` or `0.68, auto-pipelining`; NaN without. */
+/** The number at the start of a cell such as `**0.75**` or `0.68, auto-pipelining`, or else NaN. */
 function ratioIn(cell: string): number {
   return Number.parseFloat(plain(cell))
 }

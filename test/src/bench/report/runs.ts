@@ -1,11 +1,14 @@
-/** Combines the rows of several runs of the same jobs: the median of each figure, and the range. */
+/**
+ * Combines the rows of several runs of the same jobs: the median of each figure, and the range
+ * of the ratio to the reference.
+ */
 import type { Row } from '../job.js'
 import { median } from '../load/statistics.js'
 
 /**
- * Returns one row for each row of the first run. A figure is the median over the runs. The range
- * goes from the run with the lowest ratio to the reference to the run with the highest ratio. The
- * ratios of single slices do not count, because they vary far more than the medians of the runs.
+ * Returns one row for each row of the first run. A figure is the median over the runs. The range is
+ * from the lowest to the highest ratio of a run. The ratios of single slices do not count, because
+ * they vary far more than the medians of the runs.
  */
 export function combineRuns(runs: readonly (readonly Row[])[]): readonly Row[] {
   const [firstRun = []] = runs
