@@ -25,11 +25,11 @@ function Button({ kind, text, onClick }: { kind: string; text: string; onClick: 
   )
 }
 
-/** An open document: holds a lock as its reader, and another lock as its editor. */
+/** An open document. Each reader holds a shared lock, and the editor holds another lock. */
 function Sheet({ doc, close }: { readonly doc: Doc; readonly close: () => void }) {
   useLock(viewKey(doc.id), { mode: 'shared', auto: true })
   const { lock, state, holders, acquire, release } = useLock(editKey(doc.id))
-  /** The text that the user types; undefined unless the user edits, or has lost the lock. */
+  /** The text that the user types, kept if the lock is lost; undefined without an edit. */
   const [draft, setDraft] = useState<string>()
   useEffect(() => {
     // Begins to edit the newest text, which another user may have changed during the wait.
@@ -115,7 +115,7 @@ function Documents() {
   const { holders } = useHolders({ prefix: 'documents/' })
   const [documents, setDocuments] = useState<readonly Doc[]>([])
   const [openId, setOpenId] = useState<string>()
-  // A document may have changed when the locks change, and while the connection was lost.
+  // The list loads again when the locks or the connection change. The version is never empty.
   const version = `${state} ${holders.map(({ fence }) => fence)}`
   useEffect(() => {
     if (version !== '') load('documents', setDocuments)

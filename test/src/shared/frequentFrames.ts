@@ -12,12 +12,12 @@ import { runs } from '../support/counts.js'
 export const integer = fc.oneof(
   fc.nat(),
   fc.maxSafeNat(),
-  // Numbers at the limit of 16 digits, and beyond the integers that a number represents exactly.
+  // Integers near 2 ** 53, the limit of exact integers, and integers of about as many digits.
   fc.bigInt(2n ** 53n - 3n, 2n ** 53n + 3n),
   fc.bigInt(10n ** 15n - 2n, 10n ** 17n),
 )
 
-/** Makes frames of frequent messages, and frames in which other messages are among them. */
+/** Makes frames of frequent messages, and frames that mix frequent and other messages. */
 function frameOf(frequent: fc.Arbitrary<string>): fc.Arbitrary<string> {
   const rare = fc.constantFrom('{"type":"bye"}', '{"type":"ack","ids":[1,2]}', '1', '[]', 'null')
   return fc.oneof(
@@ -27,14 +27,14 @@ function frameOf(frequent: fc.Arbitrary<string>): fc.Arbitrary<string> {
   )
 }
 
-/** Characters that have a meaning in JSON, and some that a string in JSON must not contain. */
-const character = fc.constantFrom(...'"\\,:{}[]0123456789-+.eE u/', '\0', '\n', '\x7f', 'é', '')
+/** What a change adds: a character with a meaning in JSON, an unusual character, or nothing. */
+const addition = fc.constantFrom(...'"\\,:{}[]0123456789-+.eE u/', '\0', '\n', '\x7f', 'é', '')
 
-/** A change of a text at one place, which is a fraction of its length. */
+/** A change of a text. The place is a fraction of the length of the text. */
 const change = fc.record({
   place: fc.double({ min: 0, max: 1, noNaN: true }),
   removedCount: fc.nat(2),
-  added: character,
+  added: addition,
 })
 
 /** Returns the text after these changes. */

@@ -1,7 +1,7 @@
 /**
  * Runs a batch of worlds (simulated runs, each made from a seed), one world after another. The
  * batch ends after the requested number of worlds or seconds, or when a world breaks a rule. The
- * batch adds up the event counts of the worlds.
+ * batch adds up how often each kind of event happened.
  */
 import { runWorld } from './runWorld.js'
 import type { Result, SimulationOptions } from './simulate.js'

@@ -17,6 +17,7 @@ import type {
 export type WantedLock = {
   readonly key: string
   readonly mode: LockMode
+  /** How many permits of the capacity of its key a lock of the mode `permits` takes. */
   readonly permits?: number | undefined
   readonly capacity?: number | undefined
 }
@@ -68,11 +69,17 @@ export class ModelState {
   readonly locks: ModelLock[] = []
   /** The waiting requests, in the order of their arrival. */
   readonly waitingRequests: PlainRequest[] = []
-  /** The waiting upgrades, which stand in no queue, in the order of their arrival. */
+  /**
+   * The waiting upgrades from shared to exclusive, which stand in no queue, in the order of their
+   * arrival.
+   */
   readonly upgrades: PlainRequest[] = []
   /** The calls that wait at barriers, in the order of their arrival. */
   barrierCalls: PlainBarrierCall[] = []
-  /** The results that some followers may not have got yet. */
+  /**
+   * The results of `once` requests that some followers may not have got yet. A follower is a
+   * request that gets the result of another request.
+   */
   deliveries: ModelDelivery[] = []
   /** The kept results, oldest first. */
   keptResults: Mutable<PlainKeptResult>[] = []
@@ -94,13 +101,16 @@ export class ModelState {
     return first === request && this.canHold(request)
   }
 
-  /** The waiting requests of the set of a request; only the request itself if it has no set. */
+  /**
+   * The waiting members of a set, which is one request for several keys; without a set, only the
+   * request itself.
+   */
   membersOf(request: PlainRequest): PlainRequest[] {
     const { session, id } = request
     return this.waitingRequests.filter((waiter) => waiter.session === session && waiter.id === id)
   }
 
-  /** The `once` requests of the key that must be answered, because their result exists. */
+  /** The followers of the key that must be answered, because their result exists. */
   followersToAnswer(key: string): PlainRequest[] {
     const delivery = this.deliveries.find((candidate) => candidate.key === key)
     return this.waitingRequests.filter((waiter) => delivery?.followers.includes(waiter))
@@ -113,10 +123,10 @@ export class ModelState {
 
   /** The capacity that locks and waiting requests of the key have. */
   capacityOf(key: string): number | undefined {
-    const users: readonly PlainRequest['capacity'][] = [...this.locks, ...this.waitingRequests]
+    const capacities: readonly PlainRequest['capacity'][] = [...this.locks, ...this.waitingRequests]
       .filter((user) => user.key === key && user.capacity !== undefined)
       .map((user) => user.capacity)
-    return users[0]
+    return capacities[0]
   }
 
   session(id: string): ModelSession | undefined {
@@ -127,15 +137,18 @@ export class ModelState {
     return this.locks.find((lock) => lock.session === session && lock.fence === fence)
   }
 
-  /** Returns the lock with this key and present fence, whichever session holds it. */
+  /**
+   * Returns the lock with this key and present fence, whichever session holds the lock. The present
+   * fence is the fence of the newest upgrade or, without an upgrade, of the grant.
+   */
   lockOn(key: string, fence: number): ModelLock | undefined {
     return this.locks.find((lock) => lock.key === key && lock.presentFence === fence)
   }
 
   /**
    * Returns a failure that lists holders of the keys, key by key: the oldest holders, as many as
-   * fit, and at least one. The limits are 16 holders, 16 KiB, and 256 KiB for all unacknowledged
-   * answers of the session.
+   * fit. If none fits, the failure lists the first holder without metadata. The limits are 16
+   * holders, 16 KiB, and 256 KiB for all unacknowledged answers of the session.
    *
    * @param exceptFence The fence of a lock that the failure does not list.
    */
@@ -196,7 +209,7 @@ export class ModelState {
     return [...locks.map((lock) => ({ ...lock })), ...requests, ...calls]
   }
 
-  /** The waiting requests and upgrades of a session, in the order of their arrival. */
+  /** The waiting requests and upgrades of a session, in the order of their ids. */
   requestsOf(session: string): PlainRequest[] {
     return [...this.waitingRequests, ...this.upgrades]
       .filter((request) => request.session === session)
@@ -209,7 +222,7 @@ export class ModelState {
     return isDeadlock({ locks, waiting, upgrades }, newRequests)
   }
 
-  /** Whether a request of this scope waits. */
+  /** Whether a request of this scope, which is one logical task of the session, waits. */
   isScopeBusy(session: string, scope: number | undefined): boolean {
     return scope !== undefined && this.requestsOf(session).some((waiter) => waiter.scope === scope)
   }
