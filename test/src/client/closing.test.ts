@@ -3,6 +3,7 @@
  * session. A fence is the number of a grant. The lease is how long the broker keeps a silent
  * session; the grace is how long the broker keeps a session without a connection. A session with a
  * grace is in jeopardy while its connection is down. A turn is one turn of the event loop.
+ * The event `lost session` is the loss of a lock because its session ended.
  */
 import { expect } from 'chai'
 import { snapshot } from '../support/resuming.js'
@@ -56,6 +57,7 @@ describe('closing a session', () => {
     expect([lock.held, signal.aborted]).to.deep.equal([false, true])
     expect(scene.events).to.deep.equal(['lost session'])
     expect(await codeOf(lock.unlock())).to.equal('LOCK_NOT_HELD')
+    // Does not throw.
     await lock[Symbol.asyncDispose]()
   })
 
@@ -184,6 +186,7 @@ describe('closing a session', () => {
     }
     await acquireLock(scene)
     scene.socket.end()
+    // Longer than the delay after which the client would reconnect.
     scene.clock.advance(500)
     expect(scene.network.sockets.length).to.equal(2)
     scene.network.last.fail(new Error('connection refused'))

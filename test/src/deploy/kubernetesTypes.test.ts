@@ -14,7 +14,7 @@ import { type Yaml, yaml } from './deployFiles.js'
 
 const require = createRequire(import.meta.url)
 const types = dirname(require.resolve('kubernetes-types/package.json'))
-/** The files with objects of Kubernetes itself, whose types `kubernetes-types` has. */
+/** The files whose objects all have a type in `kubernetes-types`. */
 const paths = ['brokers', 'journal', 'network-policy'].map((name) => `kubernetes/${name}.yaml`)
 
 /** The module with the types of an API version, such as `core/v1`, `apps/v1` or `networking/v1`. */

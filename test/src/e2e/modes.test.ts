@@ -68,7 +68,7 @@ describe('e2e: steal', () => {
 describe('e2e: query', () => {
   const stage = Stage.forEachTest()
 
-  it('shows holders and waiters at any time, by key and by prefix', async () => {
+  it('shows holders and waiters by key, by prefix, and of all keys', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const held = await ann!.lock('orders:1', { metadata: [1, null] })

@@ -55,7 +55,7 @@ describe('e2e: the counters of session.stats and broker.stats', () => {
     expect(broker.stats()).to.deep.equal(expected)
   })
 
-  it('count a request that ended with its session as failed, and do not count invalid keys', async () => {
+  it('count a request as failed if its session ended, and do not count requests with invalid keys', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     await ann!.lock('k')

@@ -1,7 +1,7 @@
 /**
  * Tests the engine that stores a shared command log (the record of all changes of locks) on a real,
- * healthy etcd of three members. After the common suite of engines come tests of keys in etcd: of
- * other programs, of snapshots, and after compaction.
+ * healthy etcd of three members. After the common suite of engines, this file tests the keys in
+ * etcd: keys of other programs, keys of snapshots, and the keys that a compaction removes.
  */
 import { expect } from 'chai'
 import { rejection } from '../e2e/stage.js'
@@ -94,7 +94,7 @@ describe('log: the engine on etcd and its keys', function () {
     ])
   })
 
-  it('keeps the newest entry of an incarnation after a compaction, so that the log can be followed from there', async () => {
+  it('keeps the newest entry of an incarnation after a compaction, so that a replay can begin with this entry', async () => {
     const engine = await stage.opened()
     const reader = new Reader()
     engine.follow(0, reader)
@@ -102,6 +102,7 @@ describe('log: the engine on etcd and its keys', function () {
     await reader.entries.waitForCount(3)
     const [, b, c] = reader.entries.items.map(([position]) => position) as [number, number, number]
     await engine.compact(c, ['slot'])
+    // A replay from a position begins with the entry after this position.
     expect(await engine.canReplayFrom(b)).to.equal(true)
   })
 

@@ -29,6 +29,7 @@ describe('log: the address of a log in PostgreSQL', () => {
       schema: 'holdfast',
       sslMode: 'verify-full',
     })
+    // On this machine, the default of `sslMode` is `disable`.
     expect(parsePostgresAddress('postgresql://u@127.0.0.1:6000/app').sslMode).to.equal('disable')
     // The second argument is the user for an address without a user.
     expect(parsePostgresAddress('postgres://localhost/a%20b?schema=s_1', 'me')).to.deep.include({
@@ -110,7 +111,7 @@ describe('log: the address of a log in PostgreSQL', () => {
     })
   }
 
-  it('is refused if the options contradict the address or are of another type', () => {
+  it('is refused if an option is invalid or contradicts the address', () => {
     const url = 'postgres://u@h/d'
     expect(messageOf(() => postgresLog({ url, user: 'v' }))).to.match(
       /has the user u, but `user` is v/,

@@ -1,9 +1,8 @@
 /**
  * Tests many connections that watch the same keys, and one command that changes many of these keys.
  * The broker passes the events on in several turns of the event loop. Each watch must still get
- * each event once and in order. This rule also applies to a watch whose initial state is not sent
- * yet. A watch may also begin while earlier events wait; later events of this watch must follow the
- * rule too.
+ * each event once and in order, even if the initial state of the watch is not sent yet. A watch
+ * that begins while events wait must not get the waiting events.
  */
 import { turnBudget, WatchRegistry } from '@holdfast/server/internal'
 import type { LockEvent } from '@holdfast/shared'
@@ -18,7 +17,10 @@ const lockCount = 1_000
 /** The lease of each session, in ms. */
 const lease = 60_000
 
-/** A broker with a client that holds many locks, and clients that watch these locks. */
+/**
+ * A broker with a client that holds many locks, and clients that watch these locks. All clients
+ * have read their messages so far.
+ */
 function setUp() {
   const harness = new BrokerHarness()
   const holder = harness.join({ lease })
@@ -117,7 +119,7 @@ describe('events for many watching connections', function () {
       }
       slow.socket.read()
     }
-    expect(listed.size, 'locks in the part of the state before the release').to.be.below(lockCount)
+    expect(listed.size, 'locks that the state listed before their release').to.be.below(lockCount)
     expect(ended).to.deep.equal([...listed])
   })
 

@@ -16,7 +16,7 @@ const releaseFirst: Scenario = {
       () => 'at once',
     ]
     for (const callback of callbacks) {
-      await script.outcome('x', script.locks.request(name, callback))
+      await script.outcome('a', script.locks.request(name, callback))
       await script.recordState()
       const free = await script.otherLocks.request(
         name,
@@ -26,7 +26,7 @@ const releaseFirst: Scenario = {
       script.record(`free: ${free}`)
     }
   },
-  log: ['x: done fine', 'x: failed Error mine', 'x: done at once'].flatMap((line) => [
+  log: ['a: done fine', 'a: failed Error mine', 'a: done at once'].flatMap((line) => [
     line,
     'held: nothing; pending: nothing',
     'free: true',
@@ -77,14 +77,14 @@ const heldUntilSettled: Scenario = {
     })
     const b = script.request('b', 'x')
     await script.untilQuiet()
-    script.record('still')
+    script.record('still held')
     end('the end')
     await script.outcome('a', a)
     await script.untilQuiet()
     b.release()
     await script.untilQuiet()
   },
-  log: ['still', 'a: done the end', 'b: granted', 'b: done undefined'],
+  log: ['still held', 'a: done the end', 'b: granted', 'b: done undefined'],
 }
 
 export const releasingScenarios: readonly Scenario[] = [releaseFirst, holderFirst, heldUntilSettled]
