@@ -85,20 +85,21 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     const { serveProcess, bystander } = await startSmallBroker()
     const holder = await openHostileClient(stage, serveProcess.url)
     const metadata = 'm'.repeat(4_000)
-    // The number of refusals in each session, and the holders that a refusal names at most.
-    const [responses, holders] = [1_000, 16]
-    // Each stored refusal keeps 4 KiB of metadata for each of its holders, which have unlocked
-    // since. So many sessions would make the broker keep `attackMiB`.
-    const sessions = Math.ceil((attackMiB * 1_024) / (responses * holders * 4))
+    const refusalsPerSession = 1_000
+    // A refusal names at most 16 holders.
+    const holderCount = 16
+    // A stored refusal keeps 4 KiB of metadata of each holder, although the holder has unlocked.
+    // This many sessions would make the broker keep `attackMiB`.
+    const sessionCount = Math.ceil((attackMiB * 1_024) / (refusalsPerSession * holderCount * 4))
     let [id, fences]: [number, number[]] = [0, []]
-    for (let i = 0; i < sessions; i++) {
+    for (let i = 0; i < sessionCount; i++) {
       const client = await openHostileClient(stage, serveProcess.url, { grace: 'lease' })
-      for (let round = 1; round <= responses; round++) {
+      for (let round = 1; round <= refusalsPerSession; round++) {
         if (fences.length > 0) {
           holder.send(...fences.map((fence) => ({ type: 'unlock', id: ++id, fence })))
         }
         fences = []
-        for (const half of framesOf(Array.from({ length: holders }), holders / 2)) {
+        for (const half of framesOf(Array.from({ length: holderCount }), holderCount / 2)) {
           const lock = { type: 'lock', key: 'described', mode: 'shared', metadata }
           holder.send(...half.map(() => ({ ...lock, id: ++id })))
           for (const _ of half) fences.push((await holder.receive('granted')).fence)

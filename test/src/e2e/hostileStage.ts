@@ -1,7 +1,7 @@
 /**
- * The parts of a test of hostile clients: a broker in a process of its own whose table has many
- * locks, and a bystander. The bystander is a well-behaved client that must keep its lock and its
- * session and get its grants. The lease is how long the broker keeps a silent session.
+ * The parts of a test of hostile clients: a broker process with many locks in its table, and a
+ * bystander. The bystander is a well-behaved client that must keep its lock and its session and get
+ * its grants. The lease is how long the broker keeps a silent session.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { expect } from 'chai'
@@ -14,14 +14,15 @@ const bystanderLeaseMs = 2_000
 /** The default limit of locks in one session. */
 const locksPerSession = 10_000
 /** A number of messages whose frame is far below the limit of 64 KiB. */
-const messagesPerFrame = 500
+const defaultFrameMessages = 500
 
 /** Divides messages into the lists that are sent as one frame each. */
 export function* framesOf<T>(
   messages: readonly T[],
-  frameLength = messagesPerFrame,
+  frameMessages = defaultFrameMessages,
 ): Generator<readonly T[]> {
-  for (let i = 0; i < messages.length; i += frameLength) yield messages.slice(i, i + frameLength)
+  for (let i = 0; i < messages.length; i += frameMessages)
+    yield messages.slice(i, i + frameMessages)
 }
 
 /** Makes the table of the broker hold this many locks, each on a key of its own. */
@@ -69,7 +70,7 @@ export class Bystander {
     }
   }
 
-  /** Expects that the bystander lost nothing, and that the broker still refreshes its lock. */
+  /** Expects that the bystander lost nothing, and that the broker still refreshes the lock. */
   async expectUnharmed(): Promise<void> {
     expect(this.#losses, 'losses of the bystander').to.deep.equal([])
     expect(this.#lock.held, 'the lock of the bystander').to.equal(true)
@@ -112,7 +113,9 @@ export async function openHostileClient(
   return client
 }
 
-/** Gives a key 16 shared holders, as many as a refusal describes, with the largest metadata. */
+/**
+ * Gives a key 16 shared holders with the largest metadata. A refusal describes at most 16 holders.
+ */
 export async function addDescribedHolders(stage: Stage, url: string, key: string): Promise<void> {
   // With its two quotes, this text has 4,096 bytes of JSON.
   const metadata = 'm'.repeat(4_094)

@@ -56,10 +56,10 @@ describe('e2e: sets', () => {
 
   it('delay later requests for their free keys while the sets wait', async () => {
     const { sessions } = await stage.brokerWithSessions('holder', 'set', 'late')
-    const [holder, set, lateSession] = sessions
+    const [holder, setSession, lateSession] = sessions
     const held = await holder!.lock('busy')
-    const waiting = set!.lockAll(['busy', 'free'], { timeout: 200 })
-    await untilHandled(set!)
+    const waiting = setSession!.lockAll(['busy', 'free'], { timeout: 200 })
+    await untilHandled(setSession!)
     await rejection(lateSession!.tryLock('free'), 'LOCK_HELD')
     const lateLock = lateSession!.lock('free')
     const error = await rejection(waiting, 'LOCK_TIMEOUT')
@@ -185,7 +185,7 @@ describe('e2e: sets', () => {
     ['an unknown field', [{ key: 'a', ttl: 5 }], 'INVALID_OPTION', /has no option "ttl"/],
   ]
   for (const [name, keys, code, message] of invalidKeys) {
-    it(`refuse ${name} before anything is sent`, async () => {
+    it(`refuse ${name}, and lock nothing`, async () => {
       const { sessions, broker } = await stage.brokerWithSessions('ann')
       const error = await rejection(sessions[0]!.lockAll(keys as string[]), code as 'INVALID_KEY')
       expect(error.message).to.match(message)
@@ -199,7 +199,7 @@ describe('e2e: sets', () => {
     expect((await rejection(stealing, 'INVALID_OPTION')).message).to.match(/no option "steal"/)
   })
 
-  it('need the permission lock on each key, and the refusal names the key', async () => {
+  it('need the permission to lock each key, and the refusal names the key', async () => {
     const broker = createBroker({
       authorize: (_principal, operation, key) => operation !== 'lock' || key.startsWith('mine:'),
     })

@@ -13,9 +13,12 @@ import { Stage } from './stage.js'
 
 /** The number of hostile clients. */
 const hostileClients = 100
-/** The number of frames with one pong each: together more than one read of the socket, 64 KiB. */
+/**
+ * The number of frames of each hostile client, with one pong each. The frames of a client are
+ * longer than one read of the socket (64 KiB).
+ */
 const tinyFrames = 2_500
-/** The number of WebSocket pings of each connection. */
+/** The number of WebSocket pings of each hostile client. */
 const pings = 600
 /**
  * The limit of this test for frames in one turn. The work budget of a turn and the minimum shares
@@ -123,7 +126,7 @@ describe('e2e: many small frames', function () {
 describe('e2e: WebSocket pings', () => {
   const stage = Stage.forEachTest()
 
-  it('get one pong in each turn of the broker, for the newest ping', async () => {
+  it('get far fewer pongs than pings, in order, and a pong for the newest ping', async () => {
     const { url } = await stage.broker()
     const client = await RawClient.open(url)
     const pingCount = 300

@@ -1,8 +1,9 @@
 /**
- * The scopes of a client program. A scope locks several keys and sets in random order, while other
- * scopes do the same, so that real deadlocks happen. Each scope upgrades, downgrades and unlocks
- * some of its locks. Some scopes end while a call still waits. Probabilities without a comment only
- * set how often a scope does something.
+ * The scopes of a client program. A scope is one task; the end of the task releases all locks of
+ * the scope. A scope locks several keys and sets in random order, while other scopes do the same,
+ * so that real deadlocks happen. Each scope upgrades, downgrades and unlocks some of its locks.
+ * Some scopes end while a call still waits. Probabilities without a comment only set how often a
+ * scope does something.
  */
 import type { Lock, LockItem, Scope, Session } from '@holdfast/client'
 import { HoldfastError } from '@holdfast/shared'
@@ -52,7 +53,8 @@ export async function runScope(session: Session, deps: ScopeDeps): Promise<void>
       callOracle.violated('a scope rejects with the error of its task', `${error}`)
   }
   await calls.settled
-  // The end of a session settles its scopes too, before the broker has released the locks.
+  // Skips the check if the session has ended. In this case, the scope settles before the broker has
+  // released the locks.
   const { state, leaseLeft } = session
   if (state === 'connected' && leaseLeft > 0 && session.id === id)
     oracles.holderOracle.scopeEnded(calls.ended)
@@ -88,7 +90,7 @@ class ScopeCalls {
     if (random.chance(0.5)) await this.#deps.work()
   }
 
-  /** Call when the task of the scope ends: from now on the program holds none of its locks. */
+  /** Call when the task ends: from now on the program holds no lock of the scope. */
   end(): void {
     this.#isEnded = true
     for (const heldLock of this.#heldLocks) this.#endLock(heldLock)
@@ -121,7 +123,7 @@ class ScopeCalls {
       }
       case 'permits':
         return this.#request((key, { mode: _, ...options }) =>
-          // The capacity that `Program` mostly uses for its permits, so that most requests fit.
+          // The usual capacity in `Program`. The broker refuses another capacity for a used key.
           scope.lock(key, { ...options, capacity: 3 }),
         )
       case 'together': {

@@ -13,7 +13,7 @@ import { createConnection, type Socket } from 'node:net'
 export interface WireListener {
   /** Called for each text frame. */
   onText(text: string): void
-  /** Called after all frames of a chunk of bytes, which is what arrived in one turn. */
+  /** Called after `onText` for all frames that arrived in one turn. */
   onTurn(): void
   onClose(): void
 }
@@ -68,7 +68,7 @@ export class Wire {
     this.#socket.write(Buffer.concat(fragments))
   }
 
-  /** Sends `count` frames with this text in one write. */
+  /** Sends the text `count` times, each time in a frame of its own. All frames are one write. */
   sendSingly(text: string, count: number): void {
     const frame = this.#frame(opcodes.text, /* isLast */ true, text)
     this.#socket.write(Buffer.concat(Array.from({ length: count }, () => frame)))
@@ -124,7 +124,7 @@ export class Wire {
   /** A masked frame. @param isLast Whether the frame is the last fragment of its message. */
   #frame(opcode: number, isLast: boolean, text: string): Buffer {
     const length = text.length
-    // The payload begins after two bytes, two more bytes of a longer length, and the mask of four.
+    // The payload begins after two bytes, a longer length in two more bytes, and the 4-byte mask.
     const start = length < lengthCodes.twoBytes ? 6 : 8
     const frame = Buffer.allocUnsafe(start + length)
     // 0x80 marks the last fragment in the first byte, and a masked payload in the second byte.

@@ -1,8 +1,8 @@
 /**
  * Formats the comparison with the peers (other lock services). The table has a row for each system
- * and a column for each shape of the load. A cell has a ratio and its range over the runs: the rate
- * of the system, divided by the rate of the echo server. The best configuration of each service is
- * bold.
+ * and a column for each shape of the load. A cell has the rate of the system divided by the rate of
+ * the echo server, and the range of this ratio over the runs. The best configuration of each
+ * service is bold.
  */
 import { markdownTable } from 'markdown-table'
 import type { Row } from '../job.js'
@@ -31,7 +31,7 @@ export function peerTable(rows: readonly Row[]): string {
       return row === undefined ? '–' : cellOf(row, compared)
     }),
   ])
-  const head = ['pairs/s of the echo (least–most)', ...shapes]
+  const head = ['pairs/s ÷ echo (least–most)', ...shapes]
   const align = head.map((_, i) => (i === 0 ? 'l' : 'r'))
   return `## Peers\n\n${markdownTable([head, ...body], { align })}\n`
 }
