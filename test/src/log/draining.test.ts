@@ -89,7 +89,7 @@ describe('draining a broker that shares its log', () => {
     expect(duration).to.be.at.least(drainMs)
   })
 
-  it('waits the whole drain time for all holders if there is no other broker', async () => {
+  it('waits the whole drain time also for a session with a grace if there is no other broker', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
     const holder = await cluster.client(a, { grace: 'lease' })

@@ -65,16 +65,17 @@ describe('log: a faulty PostgreSQL', function () {
   const portOf = (proxy: TcpProxy): number => Number(new URL(proxy.url).port)
 
   it('is reported if it is unreachable', async () => {
-    const [one, two] = [1, 2].map((port) => ({ host: '127.0.0.1', port }))
-    expect(await refusal(impatient({ hosts: [one!] }), 'UNAVAILABLE')).to.equal(
+    // No program listens on these ports.
+    const [first, second] = [1, 2].map((port) => ({ host: '127.0.0.1', port }))
+    expect(await refusal(impatient({ hosts: [first!] }), 'UNAVAILABLE')).to.equal(
       'PostgreSQL at 127.0.0.1:1 cannot be reached (ECONNREFUSED)',
     )
-    expect(await refusal(impatient({ hosts: [one!, two!] }), 'UNAVAILABLE')).to.equal(
+    expect(await refusal(impatient({ hosts: [first!, second!] }), 'UNAVAILABLE')).to.equal(
       'PostgreSQL at 127.0.0.1:1 cannot be reached (ECONNREFUSED), and no other of the 2 hosts is ' +
         'a primary',
     )
-    const socket = { host: '/nonexistent', port: 5432 }
-    expect(await refusal(impatient({ hosts: [socket] }), 'UNAVAILABLE')).to.equal(
+    const unixSocket = { host: '/nonexistent', port: 5432 }
+    expect(await refusal(impatient({ hosts: [unixSocket] }), 'UNAVAILABLE')).to.equal(
       'PostgreSQL at /nonexistent/.s.PGSQL.5432 cannot be reached (ENOENT)',
     )
   })
@@ -223,11 +224,12 @@ describe('log: a faulty PostgreSQL', function () {
     expect((await open({ format: 9 })).message).to.match(/has a log of format 2/)
   })
 
-  it('is reported if the snapshot is damaged', async () => {
+  it('is reported if a chunk of the snapshot is missing', async () => {
     const engine = await postgres.opened()
     await engine.saveSnapshot(10, ['old'])
     const oldSnapshot = await engine.snapshot()
     await engine.saveSnapshot(20, ['new'])
+    // Deletes the chunks of the old snapshot.
     await engine.compact(20)
     const reading = (async () => {
       for await (const _ of oldSnapshot!.parts) throw new Error('The snapshot has a chunk')
@@ -242,11 +244,12 @@ describe('log: a faulty PostgreSQL', function () {
     const reader = new Reader()
     engine.follow(0, reader)
     for (;;) {
-      const isKnown = await engine.append('s', 'a').then(
+      // Tries again while the database is away.
+      const isAppended = await engine.append('s', 'a').then(
         () => true,
         () => false,
       )
-      if (isKnown) break
+      if (isAppended) break
     }
     await reader.entries.waitForCount(1)
     await engine.saveSnapshot(1, ['a'])
@@ -279,6 +282,7 @@ describe('log: a faulty PostgreSQL', function () {
         () => undefined,
         (error: Error) => error,
       )
+      // After a late point, the log is open already.
       if (outcome !== undefined) {
         await rejection(Promise.reject(outcome), 'UNAVAILABLE')
         expect(outcome.message).to.match(/^PostgreSQL at \S+ cannot be reached \([^()]+\)$/)

@@ -48,7 +48,7 @@ describe('the mutants that name a test file', () => {
   }
 })
 
-describe('a mutant that does not fit the build', () => {
+describe('applying a mutant to a build', () => {
   const mutant: Mutant = {
     name: 'door-stays-open',
     in: 'Door.close',
@@ -58,7 +58,7 @@ describe('a mutant that does not fit the build', () => {
   }
   const door = 'export class Door { close(key) { this.lock(key) } }'
 
-  it('fails with the name of the mutant and its folder', () => {
+  it('fails with the name and the folder of a mutant that does not fit the build', () => {
     expect(() => applyMutant(mutant, [])).to.throw(
       'Mutant door-stays-open in test/src/mutants/catalogue does not fit the build',
     )
@@ -71,7 +71,7 @@ describe('a mutant that does not fit the build', () => {
     )
   })
 
-  it('fails with the symbols that contain the pattern if the symbol was renamed', () => {
+  it('fails with the symbols that contain the pattern if the symbol of the mutant was renamed', () => {
     const code = 'export class Door { open() {} shut(key) { this.lock(key) } }'
     expect(() => applyMutant(mutant, [{ file: 'server/dist/a.js', code }])).to.throw(
       'to the present name (the pattern is in Door.shut)',
@@ -101,7 +101,7 @@ describe('a mutant that does not fit the build', () => {
     }
   })
 
-  it('fits if a module in any folder declares the symbol', () => {
+  it('succeeds if a module in any folder declares the symbol', () => {
     for (const file of ['server/dist/a.js', 'server/dist/far/away/b.js']) {
       expect(applyMutant(mutant, [{ file, code: door }])).to.deep.equal({
         file,

@@ -1,7 +1,7 @@
 /**
  * Tests that the simulation catches mutants (planted bugs). The simulation runs worlds, which are
- * random histories of brokers and clients, and checks them. If a mutant names a test file, this
- * file must catch the mutant instead. A quick run tries three mutants. A full run (see
+ * random histories of brokers and clients, and checks the worlds. If a mutant names a test file,
+ * that file must catch the mutant instead. A quick run tries three mutants. A full run (see
  * `support/counts.ts`) tries all mutants.
  */
 import { expect } from 'chai'

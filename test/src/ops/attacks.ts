@@ -14,7 +14,7 @@ export const secret = 'the secret of the issuer, well over 32 bytes'
 export const origin = 'https://app.example'
 
 interface Claims extends JWTPayload {
-  /** The permission rules of the token. By default, the principal may use keys of its own. */
+  /** The permission rules of the token. By default: keys that begin with the `sub` and a colon. */
   readonly holdfast?: object
 }
 

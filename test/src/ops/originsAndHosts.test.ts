@@ -6,7 +6,10 @@ import { HoldfastError } from '@holdfast/server'
 import { settingsFrom } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
-/** A valid value of each option. */
+/**
+ * A valid value of each option. An error suggests this value if the broker cannot guess what the
+ * operator means.
+ */
 const examples = {
   origins: 'https://app.example',
   hosts: 'locks.example',
@@ -56,13 +59,14 @@ describe('the options origins and hosts', () => {
   ]
   for (const [option, value, suggested] of refusals) {
     it(`refuse ${JSON.stringify(value)} in ${option}, which can never match`, () => {
-      const refused = () => settingsFrom({ [option]: [examples[option], value] })
+      const configure = () => settingsFrom({ [option]: [examples[option], value] })
       // The error hides the user name and the password of a URL.
       const shown = JSON.stringify(value.replace(/[^/]*@/, '***@'))
-      expect(refused).to.throw(HoldfastError, shown).with.property('code', 'INVALID_OPTION')
-      expect(refused).to.throw(
+      expect(configure).to.throw(HoldfastError, shown).with.property('code', 'INVALID_OPTION')
+      expect(configure).to.throw(
         suggested === undefined ? 'can never match' : `such as "${suggested}"`,
       )
+      // The options accept the suggested value.
       if (suggested !== undefined) settingsFrom({ [option]: [suggested] })
     })
   }

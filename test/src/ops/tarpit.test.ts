@@ -1,6 +1,6 @@
 /**
- * Tests the tarpit, which refuses upgrades above a rate limit only after half a second. The tarpit
- * slows down a client that connects again and again.
+ * Tests the tarpit, which waits for half a second before it refuses an upgrade above a rate limit.
+ * The tarpit slows down a client that connects again and again.
  */
 import { once } from 'node:events'
 import { PassThrough } from 'node:stream'

@@ -15,7 +15,7 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
   const stage = Stage.forEachTest()
   const run = (url: string, ...args: string[]) => Holdfast.run(stage, [...args, '--url', url])
 
-  /** Starts a server that answers each query as a broker without the field `kind` does. */
+  /** Starts a server that answers like a broker that does not know the field `kind`. */
   async function olderBroker(): Promise<string> {
     const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
     stage.onClear(() => server.close())
@@ -56,7 +56,7 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
     expect(out[2]).to.match(/^BARRIER +WAITING +FIRST FOR +SESSIONS$/)
     expect(out[3]).to.match(/^phase +2 of 3 +\S+ +ann, bob$/)
     expect(out[5]).to.match(/^KEPT RESULT +SIZE +KEPT FOR +REMAINING +FENCE$/)
-    // The size is that of the value as JSON, `"x"`.
+    // The size counts the characters of the value as JSON, `"x"`.
     expect(out[6]).to.match(/^report +3 +\S+ +(9m \d+s|9m|10m) +\d+$/)
     const json = async (...args: string[]) =>
       (await run(url, ...args, '--json')).out.map((line) => JSON.parse(line))
@@ -174,7 +174,7 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
     watch.process.kill('SIGINT')
     const { code, out } = await watch.ended()
     expect(code).to.equal(0)
-    // A line begins with the time.
+    // Removes the time at the beginning of each line, and the fence and all that follows it.
     const lines = out.map((line) =>
       line
         .split(' ')

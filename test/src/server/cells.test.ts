@@ -41,7 +41,7 @@ describe('cells: the slot of a key', () => {
   const rows = section.split('\n').filter((line) => line.startsWith('| `'))
 
   it('equals the slot of each example in PROTOCOL.md, and leads to the cells of the example', () => {
-    // With fewer rows, the patterns above would not find the whole table.
+    // If there were fewer rows, the patterns above would have missed a part of the table.
     expect(rows.length).to.be.above(10)
     for (const row of rows) {
       const [key, ...numbers] = row.split('|').slice(1, -1)
@@ -65,7 +65,7 @@ describe('cells: the slot of a key', () => {
     }
   })
 
-  it('depends only on the tag in braces', () => {
+  it('depends only on the tag in braces, if the key has a tag', () => {
     expect(slotOf('{order:42}:items')).to.equal(slotOf('order:42'))
     expect(slotOf('a{order:42}b{c}')).to.equal(slotOf('order:42'))
     for (const key of ['a{}b', 'a{b', 'a}b{', '{}{b}']) {
@@ -89,7 +89,7 @@ describe('cells: the slot of a key', () => {
     }
   })
 
-  it('is served by a cell, whose number and count have only one valid text, such as 3/4', () => {
+  it('is served by a cell, which has only one valid text, such as 3/4', () => {
     expect(parseCell('3/4')).to.deep.equal({ number: 3, count: 4 })
     expect(cellText({ number: 1_024, count: 1_024 })).to.equal('1024/1024')
     expect(parseCell('1024/1024')).to.deep.equal({ number: 1_024, count: 1_024 })
@@ -175,7 +175,7 @@ describe('cells: a broker with a cell', () => {
     expect(client.socket.heardOf('granted').map(({ id }) => id)).to.deep.equal([1, 2])
   })
 
-  it('cannot be created with an option that names no cell', () => {
+  it('cannot be created with an invalid cell', () => {
     for (const cell of ['5/4', '1', 'one', '1/1025']) {
       expect(() => createBroker({ cell }))
         .to.throw(`cell must be a number and a count from 1 to 1024, such as "1/4", not "${cell}"`)

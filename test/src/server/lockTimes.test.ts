@@ -64,7 +64,7 @@ describe('the times of a lock in queries and watches', () => {
     })
   })
 
-  it('are in pages, in the state of a watch, and in a query by the process of the broker', () => {
+  it('are in pages, in the state of a watch, and in a query from inside the process of the broker', () => {
     holder.acquire('k', { ttl: 1_000 })
     passAlive(harness, 100, holder, reader)
     expect(timeFieldsOf(query(reader, { after: '' })[0]!)).to.deep.equal(ofTtl(1_000, 900))
@@ -84,7 +84,7 @@ describe('the times of a lock in queries and watches', () => {
     expect(query(reader)[0]!.ttlRemaining).to.equal(1_000)
   })
 
-  it('are the same for all keys of a set, also after a refresh with the first ttl', () => {
+  it('are the same for all keys of a set, also after a refresh that gives the set a ttl', () => {
     const items = ['a', 'b', 'c'].map((key) => ({ key }))
     holder.say({ type: 'lockAll', id: 1, items })
     const { fence } = holder.socket.heardOf('granted')[0]!
@@ -95,11 +95,12 @@ describe('the times of a lock in queries and watches', () => {
     expect(query(reader).map(timeFieldsOf)).to.deep.equal(items.map(() => ofTtl(700, 700)))
   })
 
-  it('have no remaining times in an event', () => {
+  it('are in an event without the remaining times', () => {
     reader.say({ type: 'watch', id: 2 })
     const fence = holder.acquire('k', { ttl: 1_000, maxHold: 9_000 })
     holder.refresh(fence, { ttl: 2_000 })
     holder.unlock(fence)
+    // The lock and the unlock have an event. A refresh has no event.
     const events = reader.socket.heardOf('event').map(({ event }) => event as HeldInfo)
     expect(events.map(timeFieldsOf)).to.deep.equal(
       [1_000, 2_000].map((ttl) => ({ ...ofTtl(ttl, undefined), maxHold: 9_000 })),
@@ -124,8 +125,8 @@ describe('the times of a lock in queries and watches', () => {
     expect(lock?.ttlRemaining ?? 0).to.equal(0)
   })
 
-  it('make the answer longer, and the client is charged for the longer answer', () => {
-    /** The turns until three clients have the answer to a query for 1,000 such locks. */
+  it('make the answer longer, so that the broker needs more turns to send the answer', () => {
+    /** The turns until three clients have the answer to a query for 1,000 of these locks. */
     const turnsFor = (options: object): number => {
       const harness = new BrokerHarness()
       const holder = harness.join({ lease: 60_000 })
