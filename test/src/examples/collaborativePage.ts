@@ -23,7 +23,7 @@ export interface Person {
   readonly isMe: boolean
 }
 
-/** The users of a document, each in the order in which they came. */
+/** The readers of a document in the order in which they came, and the editor. */
 export interface People {
   readonly readers: readonly Person[]
   readonly editor: Person | undefined
@@ -53,7 +53,7 @@ export function openDocument(
 ): OpenDocument {
   const prefix = `documents/${id}/`
   const metadata = { color }
-  /** The locks of all users by fence: the number of the grant, higher for a later grant. */
+  /** The locks of all users by their fence. A later grant has a higher fence. */
   const locks = new Map<number, HeldInfo>()
   const closing = new AbortController()
 

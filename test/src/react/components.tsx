@@ -48,14 +48,14 @@ export function LeaderView({ name }: { readonly name: string }) {
   return <output>{`leader ${String(leader?.value)} ${isMe ? 'me' : 'other'}`}</output>
 }
 
-/** Shows the state of the connection, the session's name, and whether the hook returns its id. */
+/** Shows the state and the name of the session, and whether the hook returns the session's id. */
 export function SessionView() {
   const { session, id, state, error } = useSession()
   const known = session === undefined ? 'no session' : `${session.name} ${id === session.id}`
   return <output>{`${state} ${known} ${error?.code ?? 'ok'}`}</output>
 }
 
-/** The promises that have resolved since a component was suspended. */
+/** The promises for which a component was suspended, and which have resolved. */
 const resolved = new WeakSet<Promise<void>>()
 
 /** Suspends a component of React 18, which has no `use`: React waits for a thrown promise. */
