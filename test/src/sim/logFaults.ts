@@ -64,6 +64,7 @@ export class LogFaults {
         machine.source?.logEngine?.break({ keepUp: random.int(0, 3), keepDown: random.int(0, 3) })
         break
       case 'dropFromLog':
+        // One entry of the log does not reach this broker.
         machine.source?.logEngine?.dropSoon()
         break
       case 'compactLog':

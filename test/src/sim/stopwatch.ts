@@ -1,17 +1,18 @@
 /**
- * Measures how long ago something happened, on the clock of one process. A process that was stopped
- * cannot measure exactly how long the stop lasted, so a measurement has a lower and an upper bound.
+ * Measures how long a broker process has run since an event, on the clock of the process. A broker
+ * does not notice the whole of a stop, and counts the rest as if the process had run. So a
+ * measurement has a lower and an upper bound.
  */
 import type { SimProcess } from './simProcess.js'
 
 /**
- * The largest rounding error of a measurement, in ms. Timers fire up to 1 ms early, and times on
- * the wire are whole ms.
+ * The largest sum of the rounding errors in one measurement, in ms. Timers fire up to 1 ms early,
+ * and times on the wire are whole ms.
  */
 const roundingMs = 5
 /**
- * The longest part of one stop that the broker may not notice, in ms: most of the interval between
- * two checks, plus the lateness of a timer that the broker regards as ordinary.
+ * The longest part of one stop that the broker may not notice, in ms. The broker looks for stops
+ * at an interval, and regards a small lateness of its timer as ordinary.
  */
 const unnoticedStopMs = 400
 
@@ -37,7 +38,7 @@ export class Stopwatch {
     return { ranFor, stops }
   }
 
-  /** The lower and the upper bound of the time since `start`, in ms. */
+  /** The bounds of the time that the process has run since `start`, in ms of its clock. */
   since(start: ProcessTime): { readonly min: number; readonly max: number } {
     const now = this.now()
     const elapsed = (now.ranFor - start.ranFor) * this.#process.clock.rate

@@ -19,7 +19,7 @@ export interface Kind {
   readonly description: string
   /** The number of sessions. Default: all sessions of the job that `prepare` has not opened. */
   readonly sessions?: number
-  /** Further fields of the `hello` of each session. */
+  /** Further fields of the `hello` of each session, as JSON text that begins with a comma. */
   readonly hello?: string
   readonly reading: Reading
   /** Runs before the broker gets the first message of `act`. */
@@ -29,7 +29,7 @@ export interface Kind {
 }
 
 /**
- * A kind whose sessions send frames of the messages that `message` returns, as fast as possible.
+ * A kind whose sessions send frames as fast as possible. `message` returns each message of a frame.
  */
 export function floodingKind(
   [name, description]: readonly [name: string, description: string],
@@ -52,7 +52,7 @@ export class HostileGroup {
   readonly #openSessions = new Set<{ destroy(): void }>()
   #sessionCount = 0
   #isOver = false
-  /** The number of messages that the hostile sessions dropped so far have sent. */
+  /** The number of messages of the hostile sessions that `drop` or `stop` has disconnected. */
   sent = 0
 
   constructor(url: string, profile: Profile) {
@@ -71,7 +71,7 @@ export class HostileGroup {
     return maxSessions - this.#sessionCount
   }
 
-  /** The index of a new session, which decides its principal and its address. */
+  /** The index of a new session. The index decides the session's principal and address. */
   nextIndex(): number {
     return this.#sessionCount++
   }
@@ -79,7 +79,7 @@ export class HostileGroup {
   /**
    * Opens a session that `prepare` uses, and that reads all answers.
    *
-   * @param fields Further fields of its `hello`, as JSON text that begins with a comma.
+   * @param fields Further fields of the `hello`, as JSON text that begins with a comma.
    */
   async openPlainSession(fields = ''): Promise<RawSession> {
     const { hello, address } = sourceOf(this.profile, 'hostile', this.nextIndex())

@@ -15,7 +15,7 @@ const idsPerAck = 1_024
 
 /** Resumes the session again and again, and drops each connection right after its welcome. */
 async function resumeAgain(session: HostileSession, group: HostileGroup): Promise<void> {
-  // One lock less than the limit, so that the broker refuses none of the locks.
+  // Fewer than the limit, so that the broker refuses none of the locks.
   const count = Math.min(locksEach, group.limits.locksPerSession - 1)
   const lockMessages = Array.from({ length: count }, () => {
     const id = session.nextId()
@@ -37,7 +37,7 @@ async function resumeAgain(session: HostileSession, group: HostileGroup): Promis
 
 /** A message that acknowledges 1,024 ids of requests that the session did not send. */
 function acknowledge(session: HostileSession): string {
-  // The ids start again after about 100,000, so that their numbers have at most six digits.
+  // The ids start again after about 100,000, so that each id has at most six digits.
   const from = 1 + ((session.nextId() * idsPerAck) % 100_000)
   return `{"type":"ack","ids":[${Array.from({ length: idsPerAck }, (_, i) => from + i)}]}`
 }

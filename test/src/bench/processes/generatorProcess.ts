@@ -25,7 +25,7 @@ export function generate({
     ...(canPin && { execPath: 'taskset', execArgv: ['-c', String(core), process.execPath] }),
     // Figures may be NaN, which JSON does not have.
     serialization: 'advanced',
-    // Node must not print warnings about the code of the peers' packages.
+    // Node must not print warnings about the packages of other lock services.
     env: { ...process.env, NODE_NO_WARNINGS: '1' },
   })
   endWithParent(child)

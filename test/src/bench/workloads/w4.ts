@@ -1,6 +1,6 @@
 /**
- * W4: the stampede. A thousand clients wait for one key. The connection of its holder dies, and
- * then each client locks and unlocks the key once. The reference is a plain server without locks
+ * W4: the stampede. A thousand clients wait for one key. The connection of the holder dies, and
+ * then each client locks and unlocks the key once. The reference is a bare server without locks
  * that exchanges the same number of frames: this server sends a constant grant to the next client
  * of its queue. A fence is the number of a grant.
  */
@@ -20,7 +20,7 @@ import { median } from '../load/statistics.js'
 
 const key = 'stampede'
 /**
- * How long to wait until all requests have arrived, in ms, because the plain server cannot report
+ * How long to wait until all requests have arrived, in ms, because the bare server cannot report
  * the length of its queue.
  */
 const settleMs = 250
@@ -81,7 +81,11 @@ function figuresOf(stampedes: readonly Stampede[]): Record<string, number> {
   }
 }
 
-/** Runs one stampede. @param exclusion Checks the grants; undefined for a server without locks. */
+/**
+ * Runs one stampede.
+ *
+ * @param exclusion Checks the grants; undefined for the bare server.
+ */
 async function stampede(
   server: Endpoint,
   clients: number,
