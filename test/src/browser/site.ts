@@ -21,7 +21,7 @@ export interface Site {
 }
 
 /** The content types by the endings of paths. */
-const types: Record<string, string> = {
+const contentTypes: Record<string, string> = {
   '.html': 'text/html; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',
   '.css': 'text/css; charset=utf-8',
@@ -48,7 +48,9 @@ export async function openSite(options: BrokerOptions = {}, pages: Pages = {}): 
     const { pathname } = new URL(request.url ?? '/', 'http://any')
     readPage(pathname, pages).then(
       (body) => {
-        response.writeHead(200, { 'content-type': types[extname(pathname)] ?? types['.html'] })
+        response.writeHead(200, {
+          'content-type': contentTypes[extname(pathname)] ?? contentTypes['.html'],
+        })
         response.end(body)
       },
       () => response.writeHead(404).end(),

@@ -8,7 +8,7 @@ import { expect } from 'chai'
 import { held, openGraced, resume, snapshot } from '../support/resuming.js'
 import { codeOf, openScene, reconnect, stateOf, turn, welcome } from '../support/scriptedSession.js'
 
-/** Returns a function whose run the test ends, and the runs so far. */
+/** Returns a function, the list of its runs, and two functions that end every run. */
 function controlledRun<T>() {
   const runs: Run[] = []
   let resolve!: (value: T) => void
@@ -222,7 +222,7 @@ describe('session.once', () => {
     expect(runs).to.deep.equal([])
   })
 
-  it('cancels a call that waits when its signal is aborted, and ignores a late result', async () => {
+  it('cancels a waiting call when its signal is aborted, and ignores a late result', async () => {
     const { session, socket } = await openScene()
     const controller = new AbortController()
     const { run, runs } = controlledRun()

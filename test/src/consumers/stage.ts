@@ -1,7 +1,8 @@
 /**
  * Makes a project like that of a user: the project has the packages, installed from their tarballs,
- * and the programs of `test/consumers`. The parent folder of the project has the bundlers,
- * compilers and test runners. `npm ci` installs these tools once in `test/consumers`.
+ * and the programs of `test/consumers`. The tools are bundlers, compilers and test runners.
+ * `npm ci` installs the tools once in `test/consumers`, and the parent folder of the project links
+ * to the tools.
  */
 import { spawn } from 'node:child_process'
 import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
@@ -23,12 +24,12 @@ export interface Outcome {
 export interface Project {
   /** The folder with the programs and the installed packages. */
   readonly folder: string
-  /** An empty folder whose programs can import no installed package. */
+  /** An empty folder for output. A bundle in this folder can import no installed package. */
   readonly out: string
   readonly tarballs: Tarballs
   /** Runs the command of a tool in the project. */
   tool(name: string, ...args: readonly string[]): Promise<Outcome>
-  /** Runs a program with this Node in the project. */
+  /** Runs a program in the project, with the Node that runs the tests. */
   node(...args: readonly string[]): Promise<Outcome>
   remove(): Promise<void>
 }

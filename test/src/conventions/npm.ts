@@ -1,6 +1,6 @@
 /**
  * Runs npm as a user does. An outer npm, such as the npm of `npm test`, sets variables; the inner
- * npm runs without these variables.
+ * npm gets only a few of these variables.
  */
 import { spawnSync } from 'node:child_process'
 
@@ -28,7 +28,8 @@ export function npmCommand(...args: readonly string[]): NpmCommand {
 }
 
 /**
- * Runs npm in a folder. Returns its output on stdout; throws an error with all output if it fails.
+ * Runs npm in a folder, and returns the text on stdout. Throws an error with all output if npm
+ * fails.
  */
 export function runNpm(folder: string, ...args: readonly string[]): string {
   const { command, args: allArgs, env } = npmCommand(...args)

@@ -1,8 +1,9 @@
 /**
  * Starts the real command with each environment (the variables of a container) in the files of
- * `server/deploy`. The ports are free ports, and the files are in a folder of the test. A client
- * must acquire a lock, and the probes of Kubernetes and the health check of the image must find the
- * broker ready. A journal keeps all changes of locks in files.
+ * `server/deploy`. The test replaces the ports by free ports, and the paths by paths in a folder of
+ * the test. A client must acquire a lock, and the probes of Kubernetes and the health check of the
+ * image must find the broker ready. A command log keeps all changes of locks: in etcd, in
+ * PostgreSQL, or in a journal (files of one broker).
  */
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -62,7 +63,7 @@ describe('the files to deploy: a broker with their settings', function () {
   const etcd = EtcdStage.forSuite({ flags })
   const postgres = PostgresStage.forSuite()
 
-  /** Makes certificates and a token. Returns a function that makes the files of the settings. */
+  /** Makes certificates and a token. */
   async function prepare(): Promise<Preparation> {
     const files = scratch(stage)
     const certs = certificate(files)
@@ -87,7 +88,7 @@ describe('the files to deploy: a broker with their settings', function () {
     return { files, certs, token, makeFile }
   }
 
-  /** Gives an environment the ports, the files and the log of this test. */
+  /** Gives an environment the ports, the files and the command log of this test. */
   async function adapt(environment: Environment, { makeFile }: Preparation): Promise<Environment> {
     const adapted: Record<string, string> = { ...environment }
     for (const [name, value] of Object.entries(adapted)) {
@@ -103,8 +104,8 @@ describe('the files to deploy: a broker with their settings', function () {
   }
 
   /**
-   * Returns the address of a log of the same kind for this test. The storage has no other log,
-   * because a broker warns of other logs, and the tests accept no warning.
+   * Returns the address of an empty command log in the same kind of database. The database has no
+   * other log, because a broker warns of other logs, and the tests accept no warning.
    */
   async function emptyLog(log: string): Promise<string> {
     if (log.startsWith('postgres:')) return postgres.newDatabase()
@@ -154,14 +155,14 @@ describe('the files to deploy: a broker with their settings', function () {
     assert.deepEqual([code, err], [0, []])
   }
 
-  // The brokers of one file differ only in their names, so a quick run tests the first broker.
+  // The brokers of one file differ only in their names, so a quick run tests only the first broker.
   const chosen = [...environments()].filter(([name]) => isFullRun || !/ broker-[23]$/.test(name))
   for (const [name, environment] of chosen) {
     it(`${name}: the broker grants a lock, is healthy, and exits 0`, async () => {
       const prepared = await prepare()
       const env = await adapt({ ...imageEnvironment(), ...environment }, prepared)
       const { url, broker } = await serve(env)
-      // A broker behind nginx accepts tokens only from nginx, which `nginx.test.ts` tests.
+      // Behind nginx, a broker accepts tokens only from nginx: see `nginx.test.ts`.
       const isBehindProxy = env['HOLDFAST_TRUSTED_PROXIES'] !== undefined
       if (!isBehindProxy) await acquireLock(url, prepared)
       assert.equal(healthCheck(env, prepared.files), 0)
@@ -210,7 +211,7 @@ describe('the files to deploy: a broker with their settings', function () {
     }
   })
 
-  it('exits 78 with only the settings of the image, so that no restart follows', async () => {
+  it('exits 78 (a wrong setting) if the only settings are those of the image', async () => {
     // The image sets no tokens, and a broker without tokens refuses to serve other machines.
     const { code, err } = await Holdfast.run(stage, ['serve'], { env: imageEnvironment() })
     assert.equal(code, 78)

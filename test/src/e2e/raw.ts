@@ -11,9 +11,9 @@ import { WebSocket } from 'ws'
 /**
  * The head of an HTTP request that upgrades to a WebSocket.
  *
- * @param lines Header lines to add. A line replaces the default line of the same name.
+ * @param fields Header fields to add. A field replaces the default field of the same name.
  */
-export function upgradeHead(target: string, lines: Record<string, string> = {}): string {
+export function upgradeHead(target: string, fields: Record<string, string> = {}): string {
   const headers = {
     host: '127.0.0.1',
     connection: 'Upgrade',
@@ -22,10 +22,10 @@ export function upgradeHead(target: string, lines: Record<string, string> = {}):
     // Any 16 bytes in base64.
     'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
     'sec-websocket-protocol': subprotocol,
-    ...lines,
+    ...fields,
   }
-  const text = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  return `GET ${target} HTTP/1.1\r\n${text.join('')}\r\n`
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  return `GET ${target} HTTP/1.1\r\n${lines.join('')}\r\n`
 }
 
 /**

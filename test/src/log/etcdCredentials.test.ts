@@ -40,8 +40,8 @@ describe('log: the certificates and the password for etcd', function () {
 
   it('are read again from changed files', async () => {
     const [first, second] = [certificate(scratch(stage)), certificate(scratch(stage))]
-    const ownFiles = scratch(stage)
-    const [certFile, keyFile] = [ownFiles.path('cert.pem'), ownFiles.path('key.pem')]
+    const sharedFiles = scratch(stage)
+    const [certFile, keyFile] = [sharedFiles.path('cert.pem'), sharedFiles.path('key.pem')]
     const install = ({ certPath, keyPath }: typeof first): void => {
       copyFileSync(certPath, certFile)
       copyFileSync(keyPath, keyFile)
@@ -60,6 +60,7 @@ describe('log: the certificates and the password for etcd', function () {
     install(second)
     await members[0]!.kill()
     await members[0]!.start()
+    // etcd now has the second certificate, and the engine still has the first one.
     const failure = await engine.append('b', 'entry').catch((error) => error.message)
     expect(failure).to.match(/has an untrusted certificate, or/)
     // After a failure the engine pauses, and then reads the files again.
@@ -73,7 +74,7 @@ describe('log: the certificates and the password for etcd', function () {
     await engine.append('b', 'entry')
   })
 
-  it('are read again when etcd no longer accepts the token that it gave for the old password', async () => {
+  it('are read again when etcd no longer accepts the token for the old password', async () => {
     const { members, endpoints } = await cluster({ members: 1 })
     const [member] = members
     const ask = <T>(path: string, body: object, headers = {}) =>
@@ -86,11 +87,12 @@ describe('log: the certificates and the password for etcd', function () {
     const auth = { user: 'root', passwordFile }
     const { engine } = engineWith({ endpoints, auth })
     await engine.open(logConfig)
-    const { token } = await ask<{ token: string }>('authenticate', {
+    const { token: testToken } = await ask<{ token: string }>('authenticate', {
       name: 'root',
       password: 'old',
     })
-    await ask('user/changepw', { name: 'root', password: 'new' }, { authorization: token })
+    // The new password invalidates all tokens of the user, and so the token of the engine.
+    await ask('user/changepw', { name: 'root', password: 'new' }, { authorization: testToken })
     writeFileSync(passwordFile, 'new\n')
     await engine.append('b', 'entry')
   })

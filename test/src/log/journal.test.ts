@@ -25,16 +25,19 @@ const program = fileURLToPath(new URL('./programs/flushing.js', import.meta.url)
 /** The bytes of a record before its commands: checksums, the format and the record number. */
 const recordHeadBytes = 16
 
-/** Finds the offset at which LMDB stores the lengths of the value at `valueAt` and of its key. */
-function headOffset(bytes: Buffer, valueAt: number, length: number): number {
+/**
+ * Finds the offset of the head of an LMDB entry, whose value is at `valueAt`. The head has the
+ * lengths of the value and of the key.
+ */
+function headOffset(bytes: Buffer, valueAt: number, valueBytes: number): number {
   const headBytes = 8
   const keyLengthAt = 6
   // The key lies between the head and the value, and is much shorter than this.
   const maxKeyBytes = 64
   for (let head = valueAt - headBytes; head > valueAt - maxKeyBytes; head--) {
-    const isHead = bytes.readUInt32LE(head) === length
+    const hasValueLength = bytes.readUInt32LE(head) === valueBytes
     const keyBytes = valueAt - headBytes - head
-    if (isHead && bytes.readUInt16LE(head + keyLengthAt) === keyBytes) return head
+    if (hasValueLength && bytes.readUInt16LE(head + keyLengthAt) === keyBytes) return head
   }
   throw new Error('LMDB has another file format than this test expects')
 }
@@ -49,7 +52,7 @@ describe('journal', () => {
 
   const dataFile = (): string => join(dir, 'data.mdb')
 
-  /** Opens the journal, submits commands and closes the journal. Returns its state machine. */
+  /** Opens the journal, submits commands and closes the journal. Returns the table. */
   async function runJournal(
     commands: readonly Command[],
     options: Partial<JournalOptions> = {},
@@ -133,7 +136,7 @@ describe('journal', () => {
     expect((await runJournal([])).restored).to.deep.equal(restored)
   })
 
-  it('makes a snapshot in time, although each broker closes the journal before a snapshot is due', async () => {
+  it('counts the records of former runs towards the next snapshot', async () => {
     // The records of one run are shorter than 500 bytes, and the records of two runs are longer.
     const commands = Array.from({ length: 5 }, (_, i) => raiseFenceFloor(i))
     for (let start = 0; start < 2; start++) await runJournal(commands, { snapshotBytes: 500 })
@@ -149,7 +152,7 @@ describe('journal', () => {
     expect((await runJournal([])).replayed.length).to.be.at.most(1)
   })
 
-  it('can be used by the next broker after a broker closes that has not started', async () => {
+  it('stays usable and unchanged when a broker closes before it starts', async () => {
     await runJournal([raiseFenceFloor(1)])
     const broker = createBroker({ log: journalLog({ dir }) })
     await broker.close()
@@ -190,7 +193,7 @@ describe('journal', () => {
   it('refuses a truncated file as damaged', async () => {
     await runJournal(Array.from({ length: 20 }, (_, i) => raiseFenceFloor(i)))
     const { length } = readFileSync(dataFile())
-    // Two of these sizes are whole pages of LMDB, which have 4,096 bytes.
+    // 8,192 and 4,096 bytes are whole pages of LMDB.
     for (const size of [length - 1, length / 2, 8192, 4096, 100, 0]) {
       truncateSync(dataFile(), size)
       const error = await refusal()
@@ -239,7 +242,8 @@ describe('journal', () => {
     )
   })
 
-  it('treats a crash of the checking process as damage, but not a signal from outside', () => {
+  // A child process reads the journal first, because damaged pages can crash LMDB.
+  it('treats a crash of the child process as damage, but no other signal or exit code', () => {
     expect(crashReason(null, 'SIGSEGV')).to.equal('ends with SIGSEGV')
     // The code of an access violation on Windows, as an unsigned and as a signed integer.
     expect(crashReason(0xc0000005, null)).to.equal('ends with code 0xc0000005')

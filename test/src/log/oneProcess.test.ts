@@ -1,8 +1,8 @@
 /**
  * Tests that only one process at a time can use a journal (a command log on disk, from which a
  * broker restores its lock table). The second process is a second worker of a Node cluster, or a
- * process in another container. Both containers share the kernel and the disk, but neither the
- * network nor the process ids.
+ * process in another container. The containers of the two processes share the kernel and the disk,
+ * but neither the network nor the process ids.
  */
 import { fork } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'

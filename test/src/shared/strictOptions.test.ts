@@ -55,7 +55,7 @@ describe('shared: refuseUnknownOptions', () => {
 
   it('rejects names such as constructor', () => {
     for (const name of ['constructor', 'toString', '__proto__', 'hasOwnProperty']) {
-      // `JSON.parse` also makes `__proto__` an ordinary field.
+      // `JSON.parse` makes even `__proto__` an ordinary field.
       const given = JSON.parse(`{ ${JSON.stringify(name)}: 1 }`)
       expect(messageFor(given), name).to.include(`"${name}"`)
     }

@@ -13,9 +13,10 @@ export function ip(...args: readonly string[]): void {
 }
 
 /**
- * Returns the first three bytes of addresses that no interface of this machine has, from the range
- * for network tests (RFC 2544), which is `198.18.0.0/15`. Interfaces may use some addresses of this
- * range already, because a killed run does not delete its interfaces.
+ * Returns the first three bytes of addresses that no interface of this machine has, such as
+ * "198.18.7". The addresses are in `198.18.0.0/15`, the range for network tests (RFC 2544).
+ * Interfaces may use some of this range already, because a killed run does not delete its
+ * interfaces.
  */
 export function freeNet(): string {
   const usedNets = new Set(

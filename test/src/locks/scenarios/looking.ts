@@ -125,7 +125,10 @@ const deadlock: Scenario = {
   ],
 }
 
-/** Names that all differ in UTF-16, although some look alike or have the same bytes in UTF-8. */
+/**
+ * Names that all differ in UTF-16, although some look alike or have the same bytes in UTF-8. The
+ * client escapes some names to keys with the prefix `~name:`, so some names look like such keys.
+ */
 const names = [
   ...[
     '',

@@ -82,7 +82,8 @@ function resumes(stage: Stage): void {
     original.drop()
     await holder!.release(fence)
     expect(await behind!.unreadMessages()).to.deep.equal([])
-    const reconnected = await dropAndResume(stage, original)
+    await original.closed
+    const reconnected = await resume(stage, original)
     const granted = await reconnected.answer('granted', id)
     expect((await snapshotOf(reconnected)).held).to.deep.equal([
       { id, key, mode: 'exclusive', fence: granted.fence },
@@ -131,7 +132,7 @@ function resumes(stage: Stage): void {
     await reconnected.answer('granted', 1)
   })
 
-  it('rejects a repeated request if the client has used a higher id before', async () => {
+  it('rejects a request with a skipped id, if the session has used a higher id: BAD_MESSAGE', async () => {
     const original = await stage.open({ grace: 'lease' })
     // The session skips the id 1, and its next request has the id 2.
     original.lastId = 1
@@ -210,7 +211,7 @@ function secrets(stage: Stage): void {
   })
 
   for (const message of firstMessages) {
-    it(`rejects the former secret after it has accepted a ${message.type}`, async () => {
+    it(`rejects the former secret after the broker has accepted the message ${message.type}`, async () => {
       const first = await stage.open({ grace: 'lease' })
       const second = await dropAndResume(stage, first)
       await snapshotOf(second)
@@ -258,7 +259,7 @@ function secrets(stage: Stage): void {
 }
 
 function storedAnswers(stage: Stage): void {
-  it('repeats the answers without an ack in order after a resume', async () => {
+  it('repeats the unacknowledged answers in order after a resume', async () => {
     const original = await stage.open({ grace: 'lease' })
     const key = stage.key()
     const fence = await original.acquire(key)
@@ -270,11 +271,11 @@ function storedAnswers(stage: Stage): void {
     await original.hear('ack')
     const reconnected = await dropAndResume(stage, original)
     await snapshotOf(reconnected)
-    const text = JSON.stringify(reconnected.frames.flatMap((frame) => JSON.parse(frame)))
-    const types = (JSON.parse(text) as { type: string; id?: number }[]).map(
-      ({ type, id }) => `${type} ${id ?? ''}`,
+    const messages: { type: string; id?: number }[] = reconnected.frames.flatMap((frame) =>
+      JSON.parse(frame),
     )
-    expect(types.filter((type) => type !== 'ping ')).to.deep.equal([
+    const typesAndIds = messages.map(({ type, id }) => `${type} ${id ?? ''}`)
+    expect(typesAndIds.filter((text) => text !== 'ping ')).to.deep.equal([
       'welcome ',
       'granted 1',
       'refreshed 3',
@@ -284,7 +285,7 @@ function storedAnswers(stage: Stage): void {
     ])
   })
 
-  it('answers a repeated request with the stored answer, and handles it only once', async () => {
+  it('answers a repeated request with the stored answer, and handles the request only once', async () => {
     const peer = await stage.open({ grace: 'lease' })
     const key = stage.key()
     const fence = await peer.acquire(key)
@@ -311,6 +312,7 @@ function storedAnswers(stage: Stage): void {
     }
     peer.say({ type: 'refresh', id: 3, fence })
     expect(await peer.answer('failed', 3)).to.include({ code: 'BAD_MESSAGE' })
+    // A request of the same type gets the stored answer, although this lock is held.
     peer.say({ type: 'unlock', id: 3, fence })
     expect(await peer.answer('failed', 3)).to.include({ code: 'LOCK_NOT_HELD' })
     expect(await queryAll(peer, { key })).to.include({ heldCount: 1 })
@@ -345,16 +347,16 @@ function storedAnswers(stage: Stage): void {
     // Each `unlock` fails, because the session holds no lock. The broker stores each answer.
     for (let i = 0; i < 1_024; i++) peer.unlock(1)
     const key = stage.key()
-    const [refused, again] = [peer.lock(key), peer.lock(key)]
-    for (const id of [refused, again]) {
+    const [lowerId, higherId] = [peer.lock(key), peer.lock(key)]
+    for (const id of [lowerId, higherId]) {
       expect(await peer.answer('failed', id)).to.include({ code: 'QUOTA_EXCEEDED' })
     }
     expect(await queryAll(peer, { key })).to.include({ heldCount: 0 })
-    // The ack makes room for two answers. The client may use the refused id `again` once more, but
-    // then `refused` is below an id that the session has used.
-    peer.say({ type: 'ack', ids: [1, 2] }, { type: 'lock', id: again, key })
-    await peer.answer('granted', again)
-    peer.say({ type: 'lock', id: refused, key })
-    expect(await peer.answer('failed', refused)).to.include({ code: 'BAD_MESSAGE' })
+    // The ack makes room for two answers. The client may reuse the refused `higherId`, but then
+    // `lowerId` is below an id that the session has used.
+    peer.say({ type: 'ack', ids: [1, 2] }, { type: 'lock', id: higherId, key })
+    await peer.answer('granted', higherId)
+    peer.say({ type: 'lock', id: lowerId, key })
+    expect(await peer.answer('failed', lowerId)).to.include({ code: 'BAD_MESSAGE' })
   })
 }
