@@ -16,7 +16,7 @@ export interface EtcdCall {
   /** Undefined for a GET request. */
   readonly body: unknown
   readonly token: string | undefined
-  /** The deadline for the response, or for the first line of a stream, in ms. */
+  /** How long the response, or the first line of a stream, may take, in ms. */
   readonly deadlineMs: number
 }
 
@@ -216,7 +216,7 @@ function parseLine(line: string, endpoint: string): unknown {
     throw new EtcdError('notEtcd', endpoint, 'sent an answer that is not JSON', cause)
   }
   const { result, error } = parsed
-  // No error has the code 0, so an error without a code is of the kind `refused`.
+  // No error has the code 0, so `grpcError` gives an error without a code the kind `refused`.
   if (error !== undefined) throw grpcError(endpoint, error.grpc_code ?? 0, error.message ?? '')
   return result
 }

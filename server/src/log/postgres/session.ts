@@ -11,7 +11,10 @@ import { type Answer, Connection, type Credentials } from './connection.js'
 import { nameOf, PostgresError } from './errors.js'
 import type { Hosts } from './hosts.js'
 
-/** How a session is set up: for appends, for chores or for a stream of entries. */
+/**
+ * How a session is set up: for appends, for a stream of entries, or for chores (calls that may read
+ * or write much).
+ */
 export interface SessionOptions {
   /**
    * The time after which the server gives up a statement, in ms. The deadline of a call is 1.5
@@ -77,7 +80,7 @@ export class Session {
     return this.#connection?.processId
   }
 
-  /** The error for a session whose server process changes. */
+  /** The error if the server process of this session changes, as behind a pooler. */
   pooledError(): PostgresError {
     return poolerError(this.host)
   }

@@ -3,7 +3,7 @@
  * joined the log first) makes a snapshot when enough entries or enough time have passed since the
  * last snapshot. An operator can let etcd drop (compact) old entries by itself. If etcd retains
  * entries for at least twice the time between two snapshots, every dropped entry is in a snapshot.
- * If two brokers make a snapshot at the same time, the engine keeps one of them.
+ * If two brokers make a snapshot at the same time, the log keeps only one of the two snapshots.
  *
  * Snapshots are normally made from the entries of the log, and not from the broker's table. The
  * broker saves its own table only if another program has compacted entries after the last snapshot,
@@ -49,7 +49,7 @@ export class SnapshotScheduler {
   #characters = 0
   /** The monotonic time at which the next snapshot is due; undefined before the first entry. */
   #dueAt: number | undefined
-  #newest: { readonly position: number; readonly at: number } | undefined
+  #newest: { readonly position: number; readonly wallTime: number } | undefined
   #failureCount = 0
   #problem: string | undefined
   #compactionProblem: string | undefined
@@ -70,8 +70,8 @@ export class SnapshotScheduler {
   /** The newest known snapshot. */
   get newest(): { readonly position: number; readonly ageMs: number } | undefined {
     if (this.#newest === undefined) return undefined
-    const { position, at } = this.#newest
-    return { position, ageMs: Math.max(0, this.#deps.wall() - at) }
+    const { position, wallTime } = this.#newest
+    return { position, ageMs: Math.max(0, this.#deps.wall() - wallTime) }
   }
 
   /** How many snapshots have failed at this broker. */
@@ -91,7 +91,7 @@ export class SnapshotScheduler {
   /** Records a snapshot of this position, made at this wall time. */
   recordSnapshot(position: number, at: number): void {
     if (position <= (this.#newest?.position ?? 0)) return
-    this.#newest = { position, at }
+    this.#newest = { position, wallTime: at }
     this.#entries = 0
     this.#characters = 0
     const { interval, wall, monotonic } = this.#deps
@@ -183,6 +183,7 @@ export class SnapshotScheduler {
         (outcome) => {
           this.#abort = undefined
           this.#problem = undefined
+          // Another broker has made a snapshot first.
           if (typeof outcome !== 'number') return
           this.recordSnapshot(outcome, wall())
           onMade(outcome)
