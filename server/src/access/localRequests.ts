@@ -9,7 +9,7 @@
 import type { IncomingMessage } from 'node:http'
 import { isLoopback } from '../config/addresses.js'
 
-/** Headers that only a proxy adds, or that only a proxy reads. */
+/** Headers that only proxies add or read. */
 const proxyHeaders: ReadonlySet<string> = new Set([
   'via',
   'forwarded',

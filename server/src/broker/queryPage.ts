@@ -25,10 +25,7 @@ export class PageBuilder implements KeyPageBuilder {
   readonly #start: PageStart
   readonly #limit: number
   #lowestKeys: string[] = []
-  /**
-   * A new key that is not below this key is not among the lowest keys; undefined until the first
-   * sort.
-   */
+  /** Keys above this key are too high for the page; undefined until the first sort. */
   #upperBound: string | undefined
   #keyCount = 0
   #heldCount = 0
@@ -61,8 +58,8 @@ export class PageBuilder implements KeyPageBuilder {
     // The holders of the key `after` are visited three times: in `#countsOf` above, in `build`, and
     // when the search finds the first lock of the page.
     const skippedCost = key === after ? 3 * costOfSkipping(keyState.holders.length) : 0
-    // The previous page has listed this whole key. With the limit 1 the builder keeps only one key.
-    // If it kept this key, the page would be empty.
+    // The previous page has listed this whole key. If the limit is 1 and the builder kept this key,
+    // the page would be empty.
     if (held === 0 && waiting === 0) return skippedCost
     this.#keyCount++
     this.#heldCount += held
@@ -101,8 +98,8 @@ export class PageBuilder implements KeyPageBuilder {
         held: this.#limit - listedTotal.held,
         waiting: this.#limit - listedTotal.waiting,
       }
-      // A page with other keys ends before a key that does not fit. As the first key of a page, the
-      // key is listed in part.
+      // The page ends before a key that does not fit. If that key is the first key of the page, the
+      // page lists a part of the key.
       const fits = held <= remaining.held && waiting <= remaining.waiting
       if (!fits) isComplete = false
       if (!fits && keys.length > 0) break
@@ -119,7 +116,7 @@ export class PageBuilder implements KeyPageBuilder {
     const heldCount = Math.max(this.#heldCount, listedTotal.held)
     const waitingCount = Math.max(this.#waitingCount, listedTotal.waiting)
     // Keys may have changed since they were added, so the counts can equal the lists by chance. A
-    // client treats such a page as the last page, so the count must be higher than the list.
+    // client would treat such a page as the last page, so `heldCount` must be higher.
     const looksComplete = heldCount === listedTotal.held && waitingCount === listedTotal.waiting
     return { keys, heldCount: looksComplete ? heldCount + 1 : heldCount, waitingCount }
   }

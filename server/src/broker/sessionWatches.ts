@@ -39,8 +39,8 @@ export interface GroupIndex {
   remove(text: string, isKey: boolean, watches: SessionWatches): void
 }
 
-/** Each event in a send queue counts as this many characters more than its text has. */
-const eventChars = 64
+/** An event in a send queue counts as the characters of its text and this many more. */
+const extraEventChars = 64
 /** To look at this many groups of watches for an event costs one unit of work. */
 const groupsPerUnit = 4
 /** This many watches of one group cost as much as one more group. */
@@ -53,7 +53,7 @@ class WatchGroup {
   readonly isKey: boolean
   /** For each watch id, the sequence number of the newest event that is older than the watch. */
   readonly #sinceById = new Map<number, number>()
-  /** The number in {@link #sinceById} of the watch that was added last; the highest number. */
+  /** The highest number in {@link #sinceById}: the number of the watch that was added last. */
   #newestSince = 0
   /** All ids of the group as JSON elements; undefined until an event needs them. */
   #ids: string | undefined
@@ -326,7 +326,7 @@ class QueuedEvent implements DeferredMessage {
   }
 
   get chars(): number {
-    return this.sharedChars + eventChars
+    return this.sharedChars + extraEventChars
   }
 
   get sharedChars(): number {

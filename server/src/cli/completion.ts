@@ -20,8 +20,8 @@ const scripts: Readonly<Record<string, (model: ProgramModel) => string>> = {
 /**
  * Makes the command.
  *
- * @param program The program whose commands and flags the script completes. The command reads the
- *   program only when the command runs, because more commands are added after this call.
+ * @param program The program whose commands and flags the script completes. Commands may be added
+ *   to the program after this call.
  */
 export function completionCommand(program: Command): Command {
   return new Command('completion')

@@ -47,8 +47,8 @@ export async function prepareWith(file: string, line: string): Promise<PreparedF
   const fd = await createNew(file, newFile)
   try {
     const existing = readExisting(file)
-    // If the last line has no line feed, add a line feed first. Without the line feed, the words of
-    // the added line would become keys of the token of the last line.
+    // If the last line has no line feed, add a line feed first. Without the line feed, the added
+    // line would become a part of the last line.
     const lineEnd = existing === undefined || /(^|\n)$/.test(existing.text) ? '' : '\n'
     if (existing !== undefined) keepOwner(fd, existing.stat)
     writeFileSync(fd, `${existing?.text ?? ''}${lineEnd}${line}`)

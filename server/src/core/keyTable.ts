@@ -49,7 +49,7 @@ export class KeyTable {
     return this.#bytes
   }
 
-  /** Bytes of idle keys. Brokers may have different numbers, because a snapshot omits idle keys. */
+  /** Bytes of idle keys. May differ between brokers, because a snapshot omits idle keys. */
   get idleBytes(): number {
     return this.#idleBytes
   }

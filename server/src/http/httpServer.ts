@@ -50,8 +50,8 @@ const requestMs = 5_000
 const maxHeaderBytes = 16 * 1024
 
 /**
- * All sockets of each TLS server. The map is necessary, because Node does not list a socket before
- * its TLS handshake is over.
+ * All sockets of each TLS server. The map is necessary, because Node's `closeAllConnections` omits
+ * a socket until its TLS handshake is over.
  */
 const tlsSocketsOf = new WeakMap<Server, Set<Duplex>>()
 

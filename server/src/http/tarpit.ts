@@ -39,9 +39,9 @@ export class Tarpit {
 
   /** Destroys all delayed sockets. */
   close(): void {
-    for (const socket of this.#delayed.keys()) {
-      this.#remove(socket)
-      socket.destroy()
+    for (const raw of this.#delayed.keys()) {
+      this.#remove(raw)
+      raw.destroy()
     }
   }
 

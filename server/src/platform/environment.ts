@@ -23,7 +23,7 @@ export interface Environment {
   readonly hash: (text: string) => string
 }
 
-/** The clock and ids of a shared log. Tests and the simulation pass other clocks and ids. */
+/** The services for a shared log. Tests and the simulation pass other services. */
 export type LogEnvironment = Pick<Environment, 'clock' | 'endOfTurn' | 'newId'>
 
 /**

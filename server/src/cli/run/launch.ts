@@ -29,11 +29,13 @@ export const shellName = 'holdfast'
 const oddPrefix = '_HOLDFAST_ODD_'
 
 /**
- * The script of the shell. Before the script starts the command, the script reads a line from
- * descriptor 3. If the descriptor is closed without a line, `holdfast run` has died, so the shell
- * ends with 125 and does not start the command. The command does not get the descriptors 3 and 4.
+ * The script of the shell. Before the script starts the command, the script waits for a line on
+ * descriptor 3. The line says that the watchdog is ready. If the descriptor is closed without a
+ * line, `holdfast run` has died, so the shell ends with 125 and does not start the command. The
+ * command does not get the descriptors 3 and 4.
  *
- * @param writesPid Whether the shell first writes its process id to descriptor 4.
+ * @param writesPid Whether the shell first writes its process id, which becomes the id of the
+ *   command, to descriptor 4.
  */
 export function launchScript(launch: Launch, writesPid: boolean): string {
   const variables = oddVariables(launch)
@@ -86,10 +88,10 @@ done`
  * each word has a prefix: "t" for text and "b" for encoded bytes.
  */
 export function launchWords({ command }: Launch): readonly string[] {
-  const bytes = rawBytesOf(command)
-  if (bytes.every((word) => word === undefined)) return command
+  const rawWords = rawBytesOf(command)
+  if (rawWords.every((word) => word === undefined)) return command
   return command.map((word, i) => {
-    const rawWord = bytes[i]
+    const rawWord = rawWords[i]
     return rawWord === undefined ? `t${word}` : `b${encodeForPrintf(rawWord)}`
   })
 }
@@ -137,8 +139,8 @@ export function checkCommand({ command, env }: Launch): void {
         ? 'ENOENT'
         : codeWhyNotRunnable(programName.includes('/') ? programName : join(folder, programName))
     if (code === undefined) return
-    // Most folders of the PATH do not have the program, so the first other code is the reason. A
-    // path with "/" is not searched in the PATH, so its only code is the reason.
+    // Most folders of the PATH do not have the program, so the reason is the first code that says
+    // something else. A path with "/" is not searched in the PATH, so its only code is the reason.
     if (code !== 'ENOENT' && code !== 'ENOTDIR') failureCode ??= code
     else if (programName.includes('/')) failureCode = code
   }

@@ -35,7 +35,7 @@ export const columns = [
 
 export type Column = (typeof columns)[number]
 
-/** The columns of one page, of which the oldest rows are removed. */
+/** The columns, with the newest {@link maxRows} rows. */
 export class TimeSeries {
   /** The time of each row, in seconds since 1970. */
   readonly times: number[] = []

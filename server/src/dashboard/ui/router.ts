@@ -1,6 +1,7 @@
 /**
  * The route of the current page, in the URL after `#`. The browser does not send this part of the
- * URL to the broker, so the broker serves one file for all pages. Links and the back button work.
+ * URL to the broker, so the broker serves one file for all pages. Each page has its own URL, so
+ * links and the back button work.
  */
 import { useEffect, useState } from 'preact/hooks'
 
