@@ -24,8 +24,8 @@ export interface Kind {
   readonly reading: Reading
   /** Runs before the broker gets the first message of `act`. */
   readonly prepare?: (group: HostileGroup) => Promise<void>
-  /** Runs for each session until its connection closes. */
-  readonly act: (session: HostileSession, group: HostileGroup) => Promise<void>
+  /** Runs for each session until its connection closes. The session was opened with `index`. */
+  readonly act: (session: HostileSession, group: HostileGroup, index: number) => Promise<void>
 }
 
 /**

@@ -68,8 +68,8 @@ export const queryingKinds: readonly Kind[] = [
   floodingKind(
     ['query the free key', 'the cheapest query: one look-up'],
     'eagerly',
-    // No session uses this key.
-    query(',"key":"good:0"'),
+    // The first good client locks and unlocks this key.
+    query(',"key":"good 0:0"'),
   ),
   floodingKind(
     [

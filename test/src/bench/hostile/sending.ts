@@ -14,7 +14,11 @@ const locksEach = 5_000
 const idsPerAck = 1_024
 
 /** Resumes the session again and again, and drops each connection right after its welcome. */
-async function resumeAgain(session: HostileSession, group: HostileGroup): Promise<void> {
+async function resumeAgain(
+  session: HostileSession,
+  group: HostileGroup,
+  index: number,
+): Promise<void> {
   // Fewer than the limit, so that the broker refuses none of the locks.
   const count = Math.min(locksEach, group.limits.locksPerSession - 1)
   const lockMessages = Array.from({ length: count }, () => {
@@ -24,14 +28,13 @@ async function resumeAgain(session: HostileSession, group: HostileGroup): Promis
   await session.sendAll(lockMessages)
   let { secret } = session.welcome
   const sessionId = session.welcome.session
-  const index = group.nextIndex()
   for (let attempt = 1; !group.isOver; attempt++) {
     const resume = `,"resume":{"session":"${sessionId}","secret":"${secret}","try":${attempt}}`
     const resumed = await group.openSession(index, `,"grace":"lease"${resume}`)
-    // The broker has ended the session, and opened a new one instead of the resume.
-    if (resumed.welcome.session !== sessionId) break
     secret = resumed.welcome.secret
     group.drop(resumed)
+    // The broker has ended the session, and opened a new one instead of the resume.
+    if (resumed.welcome.session !== sessionId) break
   }
 }
 

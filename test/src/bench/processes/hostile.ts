@@ -49,7 +49,7 @@ async function runSession(
     const session = await group.openSession(index, hello).catch(() => undefined)
     if (session !== undefined) {
       session.read(reading)
-      await act(session, group).catch(() => {})
+      await act(session, group, index).catch(() => {})
       group.drop(session)
     }
     if (group.isOver) return
