@@ -58,12 +58,24 @@ export async function connectIn(
       environment.random,
     )
   const settings = { ...checkedOptions.settings, cell }
+  const newTask = environment.newTask ?? environment.endOfTurn
+  /** The events that wait until the caller has the session; undefined if events need not wait. */
+  let waitingEvents: (() => void)[] | undefined
+  const emitWaitingEvents = () => {
+    for (let emit = waitingEvents?.shift(); emit !== undefined; emit = waitingEvents?.shift())
+      emit()
+    waitingEvents = undefined
+  }
   return new Promise<Session>((resolve, reject) => {
     const controller = new SessionController(environment, { urls, WebSocket, strategy }, settings, {
       onOpen: () => {
         stopListening()
         if (unref) session.unref()
         resolve(session)
+        // A message that arrives with the welcome may cause an event before the caller has the
+        // session and can listen. So the events of this task wait for the next task.
+        waitingEvents = []
+        newTask(emitWaitingEvents)
       },
       notify: (event, ...details) => {
         if (event === 'closed') {
@@ -71,11 +83,13 @@ export async function connectIn(
           stopListening()
           reject(details[0])
         }
-        session.emit(event, ...details)
+        const emit = () => session.emit(event, ...details)
+        if (waitingEvents === undefined) emit()
+        else waitingEvents.push(emit)
       },
     })
     const session = new Session(controller, {
-      newTask: environment.newTask ?? environment.endOfTurn,
+      newTask,
       tracer,
       warn: warnings ? environment.warn : undefined,
     })

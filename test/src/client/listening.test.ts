@@ -1,8 +1,42 @@
 /** Tests how listeners of a session's events are added, called (or called once) and removed. */
+
+import { connectIn } from '@holdfast/client/internal'
 import { expect } from 'chai'
-import { acquireLock, openScene, reportedBy } from '../support/scriptedSession.js'
+import {
+  acquireLock,
+  openScene,
+  reportedBy,
+  stage,
+  turn,
+  url,
+  welcome,
+} from '../support/scriptedSession.js'
 
 describe('a session with listeners', () => {
+  it('emits an event that came with the welcome when the caller can listen', async () => {
+    const { environment, network } = stage()
+    const newTask = (callback: () => void) => void setImmediate(callback)
+    const connecting = connectIn(url, {}, { ...environment, newTask })
+    await turn()
+    network.last.accept()
+    network.last.deliver(
+      welcome(),
+      { type: 'expiring', within: 5 },
+      { type: 'draining', within: 6 },
+    )
+    // Callers often have functions of their own around `connect`, which resolve a little later.
+    const session = await Promise.resolve(connecting.then((connected) => connected))
+    const calls: string[] = []
+    session.on('expiring', ({ within }) => {
+      calls.push(`expiring ${within}`)
+      network.last.deliver({ type: 'draining', within: 7 })
+    })
+    session.on('draining', ({ within }) => calls.push(`draining ${within}`))
+    await turn()
+    await turn()
+    expect(calls).to.deep.equal(['expiring 5', 'draining 6', 'draining 7'])
+  })
+
   it('calls listeners in the order in which they were added, with the details', async () => {
     const { session, socket } = await openScene()
     const calls: string[] = []
