@@ -9,7 +9,12 @@ import { createServer, type RequestListener } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { pipeline } from 'node:stream/promises'
-import { type EngineOptions, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
+import {
+  type EngineOptions,
+  EtcdEngine,
+  nodeEnvironment,
+  Transport,
+} from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
 import { certificate } from '../ops/certificate.js'
@@ -102,6 +107,27 @@ describe('log: a faulty etcd', function () {
     const other = await standIn((_, response) => response.end('{"status":"ok"}'))
     expect(await refusal(engine([other]), 'INVALID_OPTION')).to.include('is not etcd 3.4 or newer')
   })
+
+  // The status `code` is that of etcd 3.6 and newer, and `grpc_code` that of older versions.
+  for (const [status, body] of [
+    [200, '{"error":{"code":16,"message":"invalid auth token","details":[]}}\n'],
+    [200, '{"error":{"grpc_code":16,"http_code":401,"message":"invalid auth token"}}\n'],
+    [401, '{"error":{"code":16,"message":"invalid auth token","details":[]}}\n'],
+    [401, '{"code":16,"message":"invalid auth token","details":[]}'],
+    [401, '{"error":"invalid auth token","code":16}'],
+  ] as const) {
+    it(`is understood if it ends a stream with the status ${status} and ${body.trim()}`, async () => {
+      const endpoint = await standIn((_, response) => response.writeHead(status).end(body))
+      const transport = new Transport(nodeEnvironment.clock, /* isTls */ false, undefined)
+      stage.onClear(() => transport.close())
+      const call = { endpoint, path: '/v3/watch', body: {}, token: undefined, deadlineMs: 20_000 }
+      const error = await new Promise<Error>((resolve) => {
+        transport.listen(call, { onData: () => {}, onLine: () => {}, onBroken: resolve })
+      })
+      expect(error).to.include({ kind: 'unauthenticated' })
+      expect(error.message).to.include('answered "invalid auth token"')
+    })
+  }
 
   it('is reported if the server does not speak HTTP', async () => {
     const server = createTcpServer((socket) => {

@@ -133,12 +133,29 @@ export function grpcError(endpoint: string, code: number, message: string): Etcd
   return new EtcdError(kindByCode[code] ?? 'refused', endpoint, reply)
 }
 
-function parseErrorBody(body: string): { readonly code?: number; readonly message: string } {
+/** A gRPC status: a code, and a text for people. The code is undefined if etcd sent none. */
+interface GrpcStatus {
+  readonly code: number | undefined
+  readonly message: string
+}
+
+/**
+ * Reads the gRPC status in an error of etcd's gateway. The status is the body of an answer, or the
+ * field `error` of a line of a stream. In a line, etcd before 3.6 names the code `grpc_code`.
+ */
+export function grpcStatusIn(json: Record<string, unknown>): GrpcStatus {
+  const { error } = json
+  const status = typeof error === 'object' && error !== null ? { ...error } : json
+  const { code, grpc_code, message } = status as Record<string, unknown>
+  const number = [code, grpc_code].find((value) => typeof value === 'number')
+  return { code: number as number | undefined, message: String(message ?? error ?? '') }
+}
+
+function parseErrorBody(body: string): GrpcStatus {
   try {
-    const { code, message, error } = JSON.parse(body) as Record<string, unknown>
-    if (typeof code === 'number') return { code, message: String(message ?? error) }
+    return grpcStatusIn(JSON.parse(body) as Record<string, unknown>)
   } catch {
     // The body is not from etcd.
+    return { code: undefined, message: '' }
   }
-  return { message: '' }
 }

@@ -7,7 +7,7 @@ import * as http from 'node:http'
 import * as https from 'node:https'
 import type { Clock } from '@holdfast/shared'
 import { type LogTls, TlsSource } from '../credentials.js'
-import { answerError, connectionError, EtcdError, grpcError } from './errors.js'
+import { answerError, connectionError, EtcdError, grpcError, grpcStatusIn } from './errors.js'
 
 /** One request to one member. */
 export interface EtcdCall {
@@ -117,11 +117,15 @@ export class Transport {
       listener.onBroken(error)
     }
     const request = this.#open(call, (response) => {
+      let errorLine = ''
       const lines = new LineSplitter((line) => {
         if (isOver) return
         this.#clock.clearTimer(timer)
-        // The handler of `end` reports the error.
-        if (response.statusCode !== 200) return
+        if (response.statusCode !== 200) {
+          // The handler of `end` reports the error.
+          errorLine ||= line
+          return
+        }
         try {
           listener.onLine(parseLine(line, endpoint))
         } catch (error) {
@@ -138,7 +142,8 @@ export class Transport {
       response.on('error', (cause) => fail(connectionError(endpoint, cause)))
       response.on('end', () => {
         const { statusCode = 0 } = response
-        if (statusCode !== 200) fail(answerError(endpoint, statusCode, lines.unfinishedLine))
+        if (statusCode !== 200)
+          fail(answerError(endpoint, statusCode, errorLine || lines.unfinishedLine))
         else fail(new EtcdError('unreachable', endpoint, 'closed the stream'))
       })
     })
@@ -206,17 +211,16 @@ class LineSplitter {
 
 /** Parses a line of a stream. @throws {EtcdError} if the line has an error, or is not JSON. */
 function parseLine(line: string, endpoint: string): unknown {
-  let parsed: {
-    readonly result?: unknown
-    readonly error?: { readonly grpc_code?: number; readonly message?: string }
-  }
+  let parsed: { readonly result?: unknown; readonly error?: unknown }
   try {
     parsed = JSON.parse(line)
   } catch (cause) {
     throw new EtcdError('notEtcd', endpoint, 'sent an answer that is not JSON', cause)
   }
-  const { result, error } = parsed
+  if (typeof parsed !== 'object' || parsed === null)
+    throw new EtcdError('notEtcd', endpoint, 'sent a line that is no JSON object')
+  if (parsed.error === undefined) return parsed.result
   // No error has the code 0, so `grpcError` gives an error without a code the kind `refused`.
-  if (error !== undefined) throw grpcError(endpoint, error.grpc_code ?? 0, error.message ?? '')
-  return result
+  const { code = 0, message } = grpcStatusIn(parsed)
+  throw grpcError(endpoint, code, message)
 }
