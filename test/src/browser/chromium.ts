@@ -20,7 +20,7 @@ export interface Chromium {
 }
 
 /**
- * Starts a browser whose context has cookies, storage and native locks of its own.
+ * Starts a browser that shares no cookies, storage or Web Locks with other browsers.
  *
  * @param moreFlags Further flags of Chromium.
  */

@@ -32,8 +32,8 @@ export const compilers: readonly {
 
 /**
  * Compiles the programs in `types`. The program of the client is compiled without the types of
- * Node, and the program of the broker with the types of Node. If the ending of a file name decides
- * its kind of module, each program is compiled as both kinds.
+ * Node, and the program of the broker with the types of Node. If the file name decides between ESM
+ * and CommonJS, each program is compiled as both.
  */
 export async function compile(
   project: Project,
@@ -61,7 +61,7 @@ async function configure(
   resolution: Resolution,
 ): Promise<string> {
   const folder = join(project.folder, 'types')
-  // In `node16` and `nodenext`, the ending of a file name decides the kind of module.
+  // In `node16` and `nodenext`, the ending of a file name decides between CommonJS and ESM.
   const endings = resolution.startsWith('node') && resolution !== 'node10' ? ['cts', 'mts'] : ['ts']
   const files = endings.map((ending) => `${program}.${ending}`)
   for (const file of files) {

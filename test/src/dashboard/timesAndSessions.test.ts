@@ -1,9 +1,9 @@
 /**
- * Tests pages of the dashboard in Chromium. The page of a lock shows its ttl and its maxHold, which
- * the page calls "Longest hold". The lists of locks show the time left of each lock, and the page
- * of a session shows its client. The ttl is how long a lock lasts without a refresh. The lease is
- * how long the broker keeps a session without a message of its client. A fence is the number of a
- * grant.
+ * Tests pages of the dashboard in Chromium. The page of a lock shows the ttl and the maxHold of the
+ * lock. The page calls the maxHold "Longest hold". The lists of locks show the time left of each
+ * lock, and the page of a session shows its client. The ttl is how long a lock lasts without a
+ * refresh. The lease is how long the broker keeps a session without a message of its client. A
+ * fence is the number of a grant.
  */
 import type { Operation } from '@holdfast/server'
 import { expect } from 'chai'
@@ -46,7 +46,7 @@ describe('the page of a lock, in Chromium,', function () {
     dashboardPage.expectNoProblems()
   })
 
-  it('counts the time left down without a message from the broker', async () => {
+  it('counts down the time left without a message from the broker', async () => {
     const { url, port } = await stage.broker()
     const ann = await stage.session(url, { name: 'ann' })
     await ann.lock('k', { ttl: 1_200_000 })
@@ -54,7 +54,7 @@ describe('the page of a lock, in Chromium,', function () {
     stage.onClear(() => proxy.close())
     const dashboardPage = await dashboardPages.openConnectedPage(proxy.url, '#/lock/k')
     await dashboardPage.waitForText('Expires in')
-    // The proxy refuses the next connection, so the page stays without the broker.
+    // The proxy refuses the next connection, so the page stays disconnected.
     proxy.refuseConnections()
     proxy.cut()
     await dashboardPage.waitForState('Connection lost')
@@ -129,8 +129,8 @@ describe('the page of a session, in Chromium,', function () {
   /** The token of the client, so long that its principal is wider than the screen of a phone. */
   const token = 'a'.repeat(60)
 
-  /** Starts a broker on which the dashboard has a token with or without the permission inspect. */
-  async function brokerWith(mayInspect: boolean): Promise<{ url: string; session: string }> {
+  /** Starts a broker whose tokens may or may not inspect, and opens a session of the client ann. */
+  async function brokerAndSession(mayInspect: boolean): Promise<{ url: string; session: string }> {
     const may = (operation: Operation) => operation !== 'inspect' || mayInspect
     const { url } = await stage.broker({
       authenticate: ({ token }) =>
@@ -141,7 +141,7 @@ describe('the page of a session, in Chromium,', function () {
     return { url, session: ann.id }
   }
 
-  /** Opens the page of a session with a token. */
+  /** Opens the page of a session, and enters a token there. */
   async function openPage(url: string, session: string): Promise<DashboardPage> {
     const dashboardPage = await dashboardPages.openPage(url, `#/session/${session}`)
     await dashboardPage.page.getByLabel('Token').fill('t')
@@ -151,7 +151,7 @@ describe('the page of a session, in Chromium,', function () {
   }
 
   it('shows the principal, the address and the lease to an operator', async () => {
-    const { url, session } = await brokerWith(/* mayInspect */ true)
+    const { url, session } = await brokerAndSession(/* mayInspect */ true)
     const dashboardPage = await openPage(url, session)
     expect(await factsIn(dashboardPage, 'Client')).to.deep.equal({
       ...{ Principal: `owner-of-${token}`, Address: '127.0.0.1', Connection: 'connected' },
@@ -166,7 +166,7 @@ describe('the page of a session, in Chromium,', function () {
   })
 
   it('shows neither principal nor address without the permission inspect', async () => {
-    const { url, session } = await brokerWith(/* mayInspect */ false)
+    const { url, session } = await brokerAndSession(/* mayInspect */ false)
     const dashboardPage = await openPage(url, session)
     expect(await factsIn(dashboardPage, 'Client')).to.deep.equal({
       ...{ Connection: 'connected', Lease: '40 s', Grace: '5 s' },

@@ -1,7 +1,7 @@
 /**
- * Runs the steps of a Dockerfile without Docker. Each stage of the build has a folder, in which the
- * steps find the contents of the image's root folder. Supports only the instructions in this
- * repository's Dockerfile.
+ * Runs the instructions of a Dockerfile without Docker. Each stage of the build has a folder, which
+ * stands for the root folder of the image. Supports only the instructions in this repository's
+ * Dockerfile.
  */
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
@@ -46,7 +46,7 @@ export function ignoredBy(text: string): (path: string) => boolean {
     )
 }
 
-/** The folders of the image that the steps use. Each stage has all these folders. */
+/** The image folders that the instructions use. Each stage has all these folders. */
 const imageFolders = ['/src', '/opt', '/usr/local/bin', '/var/lib/holdfast']
 
 interface Stage {
@@ -56,7 +56,7 @@ interface Stage {
 }
 
 export interface Build {
-  /** The clone of the repository, from which the steps copy files. */
+  /** The clone of the repository, from which COPY copies files. */
   readonly context: string
   /** The folder in which this module makes the folders of the stages. */
   readonly folder: string
@@ -67,15 +67,15 @@ export interface Build {
 }
 
 /**
- * Runs all steps. Returns the folder of the last stage, which has the contents of the image's root
- * folder.
+ * Runs all instructions. Returns the folder of the last stage, which has the contents of the
+ * image's root folder.
  */
 export function runSteps(instructions: readonly Instruction[], build: Build): string {
   const stages: Stage[] = []
   for (const instruction of instructions) {
     if (instruction.name === 'FROM') stages.push(newStage(instruction.value, build, stages.length))
     // Only ARG may come before the first FROM. ARG has no effect here.
-    else if (stages.length > 0) runStep(instruction, stages, build)
+    else if (stages.length > 0) runInstruction(instruction, stages, build)
   }
   return stages.at(-1)!.folder
 }
@@ -89,7 +89,11 @@ function newStage(value: string, build: Build, index: number): Stage {
 }
 
 /** Runs one instruction in the newest stage. */
-function runStep({ name, value }: Instruction, stages: readonly Stage[], build: Build): void {
+function runInstruction(
+  { name, value }: Instruction,
+  stages: readonly Stage[],
+  build: Build,
+): void {
   const stage = stages.at(-1)!
   switch (name) {
     case 'WORKDIR':
@@ -100,7 +104,7 @@ function runStep({ name, value }: Instruction, stages: readonly Stage[], build: 
       copy(value, stages, build)
       break
     case 'RUN':
-      runInstruction(value, stage, build)
+      runCommand(value, stage, build)
       break
     case 'USER':
     case 'ENV':
@@ -115,7 +119,7 @@ function runStep({ name, value }: Instruction, stages: readonly Stage[], build: 
   }
 }
 
-/** Does a COPY step: copies the contents of a folder, or a file. */
+/** Runs a COPY instruction: copies the contents of a folder, or a file. */
 function copy(value: string, stages: readonly Stage[], build: Build): void {
   const stage = stages.at(-1)!
   const [, from, source = '', target = ''] = /^(?:--from=(\w+) )?(\S+) (\S+)$/.exec(value) ?? []
@@ -142,10 +146,10 @@ function copy(value: string, stages: readonly Stage[], build: Build): void {
 }
 
 /**
- * Does a RUN step: runs `sh` in the working directory. In the command line, the folder of the stage
- * comes in front of each image folder.
+ * Runs a RUN instruction: runs `sh` in the working directory. In the command line, the folder of
+ * the stage comes in front of each image folder.
  */
-function runInstruction(value: string, { folder, workdir }: Stage, { env }: Build): void {
+function runCommand(value: string, { folder, workdir }: Stage, { env }: Build): void {
   const commandLine = imageFolders.reduce(
     (line, path) => line.replaceAll(new RegExp(`(?<=^|\\s)${path}(?=/|\\s|$)`, 'g'), folder + path),
     value,

@@ -14,7 +14,7 @@ export class FrameCounter {
   /** The number of frames that have begun. */
   count = 0
 
-  /** Adds the next bytes. Returns how many of them precede the first byte of the numbered frame. */
+  /** Adds the next bytes. Returns how many of these bytes come before frame `frameNumber`. */
   bytesBeforeFrame(chunk: Buffer, frameNumber: number): number {
     for (let i = 0; i < chunk.length; i++) {
       if (this.count >= frameNumber) return 0
@@ -37,8 +37,8 @@ export class FrameCounter {
   }
 
   /**
-   * The header of a server frame has two bytes. The second byte is the length of a short payload.
-   * After 126 or 127, two or eight further bytes are the length. A server frame has no mask.
+   * The second byte of the header is the length of a short payload, and ends the header. If this
+   * byte is 126 (or 127), the next two (or eight) bytes are the length. A server frame has no mask.
    */
   #readFrameHeader(byte: number): void {
     this.#frameHeader.push(byte)

@@ -73,8 +73,8 @@ describe('journal: a journal with a flipped bit', () => {
     let refusedCount = 0
     // Most bits of the file belong to unused pages, so a few flipped bits may leave the state as it
     // is. The test then flips further bits until the journal is refused once.
-    const flips = count(6, maxFlips)
-    for (let i = 0; i < flips || (refusedCount === 0 && i < maxFlips); i++) {
+    const minFlips = count(6, maxFlips)
+    for (let i = 0; i < minFlips || (refusedCount === 0 && i < maxFlips); i++) {
       const pageStart = random.below(original.length / pageBytes) * pageBytes
       // Flips a bit anywhere in a page and a bit at the start of a page by turns.
       const offset = pageStart + random.below(i % 2 === 0 ? pageBytes : headBytes)

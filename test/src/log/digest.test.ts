@@ -64,17 +64,17 @@ describe('digest', () => {
 })
 
 describe('divergence check (a comparison of the digests of all brokers)', () => {
-  it('begins a round every thousand entries', () => {
+  it('begins a round every thousand entries of the command log', () => {
     const check = new DivergenceCheck()
     const roundBegins = [1, 999, 1_000, 1_001, 2_000].map((n) => check.beginsRoundAfter(n))
     expect(roundBegins).to.deep.equal([false, false, true, false, true])
   })
 
   /**
-   * Runs one check for each value of a digest, as a broker with this value runs it. The digests of
-   * the members arrive in the order of `digests`. Each letter of `members` is a member when the
-   * round begins. Only the members `remaining` are still live at the decision. Returns the error
-   * message of each check, or undefined, by the value of the digest.
+   * For each different digest, runs the check of a broker with this digest. The digests of the
+   * members arrive in the order of `digests`. Each letter of `members` is a member when the round
+   * begins. Only the members `remaining` are still live at the decision. Returns the error message
+   * of each check, or undefined, by the digest of its broker.
    */
   function errorsByDigest(
     digests: readonly [string, string][],

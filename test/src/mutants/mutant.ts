@@ -2,8 +2,9 @@
  * The shape of a mutant (a planted bug): a small change to the product that breaks a promise of the
  * product. A mutant gives the place of the change by a symbol, and the change itself by the
  * structure of the code. So the mutant still fits after files were moved, locals were renamed, or
- * code was formatted. The simulation runs worlds (random histories) to catch the mutant. A world
- * has brokers of one cluster or cells, which are independent brokers with a part of the keys each.
+ * code was formatted. A hunt runs worlds (random histories) of the simulation to catch the mutant.
+ * The brokers of a world form one cluster, or each broker is a cell: an independent broker with a
+ * part of the keys.
  */
 import type { WorldNeeds } from '../sim/plan.js'
 
@@ -35,15 +36,14 @@ export interface Mutant {
    */
   readonly cells?: number | undefined
   /**
-   * What a world must have for the bug to show, for instance an action of clients. Each world of
-   * the hunt has these properties, so that the hunt runs no world that cannot catch the mutant.
-   * Default: nothing.
+   * What a world must have for the bug to show, for instance an action of clients. The hunt runs
+   * only worlds with these properties. Default: nothing.
    */
   readonly needs?: WorldNeeds | undefined
   /**
-   * The test file that must fail with the mutant, in place of the simulation: its path in the tests
-   * without the ending, for instance `table/deadlock`. Set only for a bug that the simulation meets
-   * too rarely, or cannot see.
+   * The test file that must fail with the mutant, in place of the simulation. The path begins in
+   * `test/src` and has no ending, for instance `table/deadlock`. Set only for a bug that the
+   * simulation meets too rarely, or cannot see.
    */
   readonly tests?: string | undefined
 }

@@ -45,7 +45,7 @@ export interface StartOptions {
   readonly launched?: boolean | undefined
   /** The standard input of the command: a pipe (the default), or /dev/null if it is `ignore`. */
   readonly stdin?: 'pipe' | 'ignore' | undefined
-  /** Keeps standard input open after `input`. */
+  /** Whether standard input stays open after `input`. Default false. */
   readonly keepStdinOpen?: boolean | undefined
 }
 
@@ -80,7 +80,7 @@ export class Holdfast {
     })
   }
 
-  /** Starts the command. The command ends with the test at the latest. */
+  /** Starts the command. The command is killed at the end of the test if it still runs. */
   static start(stage: Stage, args: readonly string[], options: StartOptions = {}): Holdfast {
     const command = new Holdfast(args, options)
     stage.onClear(async () => {
@@ -104,7 +104,7 @@ export class Holdfast {
   }
 
   /**
-   * Runs a command whose arguments `holdfast` refuses before it starts or connects anything. A
+   * Runs a command with arguments that `holdfast` refuses before it starts or connects anything. A
    * quick run runs such a command within the process of the tests.
    */
   static runRefused(stage: Stage, args: readonly string[]): Promise<Ended> {

@@ -28,12 +28,10 @@ const hostile = [
   '\u001b[2J\u001b]0;title\u0007\u009b31m\r\nholdfast: all is well',
 ].join('x')
 
-/** The hostile characters that a key may have, which exclude control characters. */
+/** The hostile characters that a key may have: all but the control characters. */
 const hostileKey = [...hostile].filter((char) => !/[\p{Cc}\p{Cs}]/u.test(char)).join('')
 
-/**
- * Characters that no printed line may have. The test removes the line ends of the command first.
- */
+/** Characters that no printed line may have. The lines are checked without their line feeds. */
 const invisible = /[\p{C}\p{Zl}\p{Zp}]/u
 
 interface Output {
@@ -167,7 +165,7 @@ describe('holdfast on a terminal', () => {
     }
   })
 
-  it('escapes the fields of an answer of any type', async () => {
+  it('escapes the fields of answers, also strings in place of numbers', async () => {
     const held = { key: hostile, mode: hostile, session: hostile, fence: hostile, since: hostile }
     const hostileUrl = await hostileBroker(({ type, id }) => {
       if (type === 'hello') return { ...welcome, session: hostile }

@@ -41,17 +41,17 @@ function isAcceptedBySchema(value: unknown): boolean {
  * broker. Uses no assertion of chai, because chai would print the value, and some values are too
  * deep to print.
  */
-function checkAgreement(value: unknown, change: string): void {
+function checkAgreement(value: unknown, label: string): void {
   const fault = faultOfBrokerMessage(value)
   if ((fault === undefined) !== isAcceptedBySchema(value)) {
-    throw new Error(`${change}: faultOfBrokerMessage returns ${fault}, and the schema disagrees`)
+    throw new Error(`${label}: faultOfBrokerMessage returns ${fault}, and the schema disagrees`)
   }
   if (isValidFast(value) && faultByShape(value) !== undefined) {
-    throw new Error(`${change}: isValidFast accepts the message, and faultByShape does not`)
+    throw new Error(`${label}: isValidFast accepts the message, and faultByShape does not`)
   }
   if (fault === undefined) return
   if (fault.length > maxFaultLength || fault.includes(forgedText.trim())) {
-    throw new Error(`${change}: ${fault}`)
+    throw new Error(`${label}: ${fault}`)
   }
 }
 
@@ -101,11 +101,11 @@ describe('faultOfBrokerMessage: messages from a broker', () => {
   it('accepts modes, reasons and kinds of events that only a newer broker has', () => {
     const newer = 'newer'
     const lock = { key: 'k', mode: newer, session: 's', fence: 1, since: 0 }
-    const change = { event: 'dequeued', ...lock, request: 1, reason: newer }
+    const dequeued = { event: 'dequeued', ...lock, request: 1, reason: newer }
     const messages = [
       { type: 'lost', fence: 1, reason: newer },
       { type: 'event', watch: 1, event: { event: 'locked', ...lock } },
-      { type: 'event', watch: 1, event: change },
+      { type: 'event', watch: 1, event: dequeued },
       { type: 'event', watch: 1, event: { event: newer, key: 5 } },
       { type: 'watching', id: 1, held: [lock], heldCount: 1, more: false },
     ]
@@ -115,7 +115,7 @@ describe('faultOfBrokerMessage: messages from a broker', () => {
     }
   })
 
-  it('returns the wrong field and its value, but repeats no text of the broker', () => {
+  it('names the wrong field, and repeats no text of the broker', () => {
     const found = validBrokerMessages.find(({ type }) => type === 'found')!
     const cases: [unknown, string][] = [
       [{ type: 'granted', id: 1 }, 'granted.fence is missing'],

@@ -62,8 +62,8 @@ export class FakeEnvironment implements Environment {
 
   /** Runs the last step of this turn and of later turns, until a turn has no work. */
   endTurn(): void {
-    for (let rounds = 0; this.endOneTurn(); rounds++) {
-      if (rounds > maxTurns) throw new Error('The broker asks for ends of turns without end')
+    for (let turns = 0; this.endOneTurn(); turns++) {
+      if (turns > maxTurns) throw new Error('The broker has work at the end of every turn')
     }
   }
 

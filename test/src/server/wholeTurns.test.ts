@@ -2,7 +2,8 @@
  * Tests many clients that each send one message of very much work in the same turn of the event
  * loop. Each message releases many locks, grants many waiters, or visits many scopes in a check for
  * deadlocks. The broker handles only a few of these messages in each turn, and answers another
- * client in each turn. A scope is one task of a session; a fence is the number of a grant.
+ * client in each turn. The last tests end many connections in one turn. A scope is one task of a
+ * session; a fence is the number of a grant.
  */
 import { costs, turnBudget } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -11,7 +12,7 @@ import { BrokerHarness, type Client } from './harness.js'
 
 /** The number of clients that send an expensive message. */
 const clientCount = 60
-/** How many records each expensive message releases, grants, answers or visits. */
+/** How many locks, requests or scopes each expensive message concerns. */
 const recordsEach = 300
 /** The lease of each session, in ms. */
 const lease = 300_000
@@ -33,7 +34,7 @@ class Scene {
     return Array.from({ length: clientCount }, () => this.join())
   }
 
-  /** A client that sends the same request for each record, in frames of 100. */
+  /** Sends the same request `count` times, in frames of 100, and returns the client. */
   requestMany(message: object, count = recordsEach, client = this.join()): Client {
     for (let i = 0; i < count; i += 100) {
       const ids = Array.from({ length: Math.min(100, count - i) }, (_, j) => i + j + 1)
@@ -141,8 +142,8 @@ const kinds: Record<string, MessageKind> = {
     },
   },
   'a value for many followers': {
-    // One command answers 15 followers, because each value has 30 KB. The meter counts about 240
-    // units for the bytes of one answer.
+    // A follower waits for the value of a `once`. One command answers 15 followers, because the
+    // value has 30 KB. The meter counts about 240 units for the bytes of one answer.
     workEach: 15 * 240,
     prepare: (scene) =>
       scene.joinMany().map((client, i) => {
@@ -185,7 +186,7 @@ describe('messages and disconnects of much work in one turn', function () {
       // expensive message.
       const maxWork = turnBudget.all + clientCount * turnBudget.minimum + workEach
       let total = 0
-      // The work is done after 50 turns with hardly any work besides the answer to the bystander.
+      // The loop ends after 50 successive turns with hardly more work than the bystander's answer.
       for (let id = 1, idleTurns = 0; idleTurns < 50; id++) {
         bystander.socket.say({ type: 'stats', id })
         harness.environment.endOneTurn()
@@ -200,7 +201,7 @@ describe('messages and disconnects of much work in one turn', function () {
     })
   }
 
-  it('wait while the broker recovers from such a message that took long', () => {
+  it('wait while the broker recovers from an expensive message that took long', () => {
     const { prepare, workEach } = kinds['a request that visits many scopes']!
     const scene = new Scene()
     const { harness, meter } = scene
@@ -210,9 +211,10 @@ describe('messages and disconnects of much work in one turn', function () {
     const [first, second] = prepare(scene)
     environment.endTurn()
     bystander.heard()
-    const onEffect = meter.onEffect.bind(meter)
+    const countEffect = meter.onEffect.bind(meter)
+    // Each effect takes 20 ms, longer than a turn may take.
     meter.onEffect = () => {
-      onEffect()
+      countEffect()
       environment.stopFor(20)
     }
     const send = ([client, message]: [Client, object]) => client.socket.say(message)
@@ -254,7 +256,7 @@ describe('messages and disconnects of much work in one turn', function () {
     const leaving = Array.from({ length: 300 }, () => harness.join({ lease }))
     environment.endTurn()
     for (const client of leaving) client.socket.drop()
-    // The broker ends these sessions at once, and the other sessions in later turns.
+    // The broker ends some sessions at once, and the other sessions in later turns.
     const endedAtOnce = leaving.length - broker.table.sessions.size
     expect(endedAtOnce * costs.disconnect).to.be.within(1, 1.5 * turnBudget.all)
     environment.endTurn()

@@ -1,8 +1,8 @@
 /**
- * Observes an election in the simulation, and checks which leaders a client program sees. A leader
- * holds the lock of its campaign for the key, and proclaims values. All values of one leadership
- * name the same campaign. The values come in the order in which the leader proclaimed them, and no
- * change comes twice. A fence is the number of a grant.
+ * Observes an election in the simulation, and checks the leaders that a client program sees. A
+ * campaign is a request for the lock of the leader, who proclaims values. All values of one
+ * leadership name the same campaign. The values come in the order in which the leader proclaimed
+ * them, and no change comes twice. A fence is the number of a grant.
  */
 import type { Leader, Session } from '@holdfast/client'
 import type { CallOracle } from './callOracle.js'

@@ -9,7 +9,7 @@ import { ActionLoop, messagesIn, type RawClientDeps } from './rawClient.js'
 /** The mean time between two actions, in ms. */
 const pauseMs = 200
 /** The probability that the lock of a connected holder is a candidate for revocation. */
-const revokeChance = 0.03
+const candidateChance = 0.03
 
 export class Revoker {
   readonly #deps: RawClientDeps
@@ -47,7 +47,7 @@ export class Revoker {
     const candidates: Lock[] = []
     for (const session of table.sessions.values()) {
       for (const lock of session.held.values()) {
-        if (session.suspended || random.chance(revokeChance)) candidates.push(lock)
+        if (session.suspended || random.chance(candidateChance)) candidates.push(lock)
       }
     }
     if (candidates.length === 0) return

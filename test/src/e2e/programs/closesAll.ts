@@ -1,6 +1,7 @@
 /**
- * A program that uses the features of client and broker that have sockets or timers, and closes all
- * sessions and brokers. The process must then end by itself. A test starts this program.
+ * A program that uses the features of client and broker with sockets or timers. The program then
+ * closes all sessions and the broker. The process must then end by itself. A test starts this
+ * program.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -16,9 +17,10 @@ broker.attach(server, { path: '/locks' })
 const { url } = await broker.listen({ port: 0 })
 const { port } = server.address() as AddressInfo
 
-const first = await connect(url, { name: 'own', grace: 'lease' })
+// The broker listens on a server of its own, and is attached to the server of this program.
+const own = await connect(url, { name: 'own', grace: 'lease' })
 const attached = await connect(`ws://127.0.0.1:${port}/locks`, { lease: 300_000 })
-const lock = await first.lock('k', { ttl: 60_000 })
+const lock = await own.lock('k', { ttl: 60_000 })
 const refreshing = lock.autoRefresh({ interval: 10_000, timeout: 5_000 })
 const waiting = attached.lock('k', { timeout: 60_000 })
 attached.watch('k', () => {})
@@ -26,10 +28,10 @@ await attached.stats()
 await lock.unlock()
 await refreshing
 await (await waiting).unlock()
-await first.lock('left held', { ttl: 60_000 })
+await own.lock('left held', { ttl: 60_000 })
 
-// The program closes the first session, and the close of the broker ends the session `attached`.
-await first.close()
+// The session `own` closes while the broker runs, and `attached` after the broker has closed.
+await own.close()
 await broker.close({ drain: 100 })
 await attached.close()
 server.close()
