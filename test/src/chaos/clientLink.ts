@@ -68,7 +68,7 @@ export class ClientLink {
   }
 }
 
-/** Returns the URLs in the order for one client: its own broker first. @param client Its number. */
+/** Returns the URLs in the order for the client with this number: its own broker first. */
 export function urlsFromOwnBroker(urls: readonly string[], client: number): readonly string[] {
   const first = client % urls.length
   return [...urls.slice(first), ...urls.slice(0, first)]

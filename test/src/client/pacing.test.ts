@@ -1,7 +1,9 @@
 /**
  * Tests the flow control of a session with a grace, which is the time for which the broker keeps a
- * session without a connection. The broker stores responses for such a session. Therefore the
- * client limits its requests to the "ack window" of 512, and acknowledges responses.
+ * session without a connection. The broker stores each response until an `ack` of the client lists
+ * the id of the request. An `ack` of the broker has `n`, the number of handled messages of the
+ * client. The client sends at most 512 requests (the "ack window") after its newest `ack` that the
+ * broker has handled.
  */
 import type { Session } from '@holdfast/client'
 import type { ClientMessage } from '@holdfast/shared'
@@ -28,14 +30,14 @@ function idsOf(messages: readonly ClientMessage[], type: ClientMessage['type']):
 }
 
 describe('the ack window', () => {
-  it('lets 512 requests and an ack pass, and the next requests when that ack is acknowledged', async () => {
+  it('lets 512 requests and an ack pass, and the next requests when the broker has handled the ack', async () => {
     const { session, socket } = await openScene({}, welcomeWithGrace())
     // More requests than two ack windows.
     requestLocks(session, 1_100)
     await turn()
     const first = socket.newMessages()
     expect(idsOf(first, 'lock')).to.deep.equal(Array.from({ length: 512 }, (_, i) => i + 1))
-    expect(first.at(-1)).to.deep.equal({ type: 'ack', ids: [] })
+    expect(first.at(-1)).to.deep.equal(nothingToAck)
     socket.deliver({ type: 'ack', n: socket.sent.length, at: 50_001 })
     await turn()
     const second = socket.newMessages()
@@ -46,7 +48,7 @@ describe('the ack window', () => {
     expect(idsOf(socket.newMessages(), 'lock').at(-1)).to.equal(1_100)
   })
 
-  it('opens by as many requests as an acknowledged ack covers, and not by a pong', async () => {
+  it('lets as many requests pass as were sent before a handled ack, but none after a handled pong', async () => {
     const { session, socket } = await openScene({}, welcomeWithGrace())
     requestLocks(session, 10)
     await turn()
@@ -67,7 +69,7 @@ describe('the ack window', () => {
     )
   })
 
-  it('makes the client acknowledge as soon as it has 64 responses, and fewer with the next pong', async () => {
+  it('makes the client acknowledge 64 responses immediately, and fewer with the next pong', async () => {
     const { session, socket } = await openScene({}, welcomeWithGrace())
     requestLocks(session, 70)
     await turn()

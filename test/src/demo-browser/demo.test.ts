@@ -45,13 +45,13 @@ describe('the browser demo', function () {
   })
 
   afterEach(async () => {
-    // The pages end here, and their sessions with them.
+    // A session ends when its tab leaves the demo.
     for (const tab of [ada, grace]) if (!tab.isClosed()) await tab.goto('about:blank')
   })
 
   /**
-   * Opens the demo for a user in the tab of the test before, if that test has not closed the tab. A
-   * new tab costs three times as much CPU time as a new page.
+   * Opens the demo for a user. Uses the tab of the test before, unless that test closed the tab. A
+   * new tab costs three times as much CPU time as a new address in an open tab.
    */
   async function visit(tab: Page | undefined, user: string): Promise<Page> {
     const address = `${demo.url}?name=${user}`

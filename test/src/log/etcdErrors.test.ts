@@ -46,8 +46,8 @@ describe('log: a faulty etcd', function () {
   }
 
   /**
-   * Makes an engine that gives up after a short time, for a fault that another try may repair. A
-   * server that runs must answer within this time, also on a slow machine.
+   * Makes an engine with a short timeout, for faults after which the engine tries again. A server
+   * that runs must answer within this timeout, also on a slow machine.
    */
   function impatient(endpoints: readonly string[], openTimeoutMs = 3_000): EtcdEngine {
     return engine(endpoints, { openTimeoutMs })
@@ -213,7 +213,7 @@ describe('log: a faulty etcd', function () {
       )
     })
 
-    it('is used with a warning, and never writes to a member of another cluster', async () => {
+    it('is used with a warning, and the engine never writes to a member of another cluster', async () => {
       const [one, two] = [await cluster({ members: 2 }), await cluster({ members: 1 })]
       const [foreign] = two.endpoints
       const warning =
@@ -243,7 +243,7 @@ describe('log: a faulty etcd', function () {
     const spares = Array.from({ length: 200 }, (_, i) => base64(`spare ${i}`))
     for (const key of spares) await members[0]!.ask('/v3/kv/put', { key, value: '' })
     const append = () => writer.append('b', randomBytes(20_000).toString('hex'))
-    const write = async (): Promise<never> => {
+    const appendForever = async (): Promise<never> => {
       for (;;) await append()
     }
     expect(writer.warning).to.equal(undefined)
@@ -259,12 +259,12 @@ describe('log: a faulty etcd', function () {
     const problem = `etcd at ${endpoints[0]} has used up its quota: `
     const disarm = ', then run "etcdctl alarm disarm"'
     const message = `${problem}restart each member with a larger --quota-backend-bytes${disarm}`
-    expect((await rejection(write(), 'UNAVAILABLE')).message).to.equal(message)
+    expect((await rejection(appendForever(), 'UNAVAILABLE')).message).to.equal(message)
     expect(await refusal(impatient(endpoints), 'UNAVAILABLE')).to.equal(message)
     // Repairs etcd as an operator does.
     const { header } = (await members[0]!.status())!
     await members[0]!.ask('/v3/kv/compaction', { revision: header.revision })
-    // etcd counts the freed space when it writes again, and accepts only removals now.
+    // etcd counts the freed space at its next write. A full etcd accepts only removals.
     const isFragmented = async (): Promise<boolean> => {
       const page = await (await fetch(`${endpoints[0]}/metrics`)).text()
       const sizes = ['db_total_size_in_use', 'db_total_size'].map((name) =>
@@ -291,29 +291,29 @@ describe('log: a faulty etcd', function () {
     const files = scratch(stage)
     const { certPath, keyPath, cert } = certificate(files)
     const flags = ['--cert-file', certPath, '--key-file', keyPath]
-    const [safe, plain] = [
+    const [tlsCluster, plainCluster] = [
       await cluster({ members: 1, tls: true, flags }),
       await cluster({ members: 1 }),
     ]
-    const [secure] = safe.endpoints
-    await engine([secure!], { tls: { ca: cert } }).open(logConfig)
-    expect(await refusal(engine([secure!]), 'INVALID_OPTION')).to.match(
+    const [tlsUrl] = tlsCluster.endpoints
+    await engine([tlsUrl!], { tls: { ca: cert } }).open(logConfig)
+    expect(await refusal(engine([tlsUrl!]), 'INVALID_OPTION')).to.match(
       /has an untrusted certificate, or .* \(DEPTH_ZERO_SELF_SIGNED_CERT\)/,
     )
-    const asPlain = secure!.replace('https', 'http')
+    const asPlain = tlsUrl!.replace('https', 'http')
     expect(await refusal(impatient([asPlain]), 'UNAVAILABLE')).to.match(
       /cannot be reached \(ECONNRESET\); if etcd uses TLS, use etcds:\/\/ and https:\/\/$/,
     )
-    const asSecure = plain.endpoints[0]!.replace('http', 'https')
-    expect(await refusal(impatient([asSecure]), 'UNAVAILABLE')).to.match(
+    const asTls = plainCluster.endpoints[0]!.replace('http', 'https')
+    expect(await refusal(impatient([asTls]), 'UNAVAILABLE')).to.match(
       /cannot be reached \(ECONNRESET\); if etcd does not use TLS, use etcd:\/\/ and http:\/\/$/,
     )
   })
 
   it('is reported if etcd requires another client certificate', async () => {
     const { certPath, keyPath, cert, key } = certificate(scratch(stage))
-    const { certPath: other, cert: otherCert, key: otherKey } = certificate(scratch(stage))
-    expect(other).not.to.equal(certPath)
+    const { certPath: otherPath, cert: otherCert, key: otherKey } = certificate(scratch(stage))
+    expect(otherPath).not.to.equal(certPath)
     const flags = ['--cert-file', certPath, '--key-file', keyPath]
     const trust = ['--client-cert-auth', '--trusted-ca-file', certPath]
     const { endpoints } = await cluster({ members: 1, tls: true, flags: [...flags, ...trust] })
@@ -350,20 +350,20 @@ describe('log: a faulty etcd', function () {
     expect(await refusal(engineAs('other'), 'INVALID_OPTION')).to.match(
       /answered "permission denied"$/,
     )
-    const broker = engineAs('broker')
-    await broker.open(logConfig)
+    const permittedEngine = engineAs('broker')
+    await permittedEngine.open(logConfig)
     const reader = new Reader()
-    broker.follow(0, reader)
-    await broker.append('b', 'one')
+    permittedEngine.follow(0, reader)
+    await permittedEngine.append('b', 'one')
     // A restarted member does not accept the tokens that it issued before.
     for (const member of members) {
       await member.kill()
       await member.start()
     }
-    await broker.append('b', 'two').catch(() => broker.append('b', 'two'))
+    await permittedEngine.append('b', 'two').catch(() => permittedEngine.append('b', 'two'))
     await reader.entries.waitUntil((entries) => entries.some(([, text]) => text === 'two'))
-    await broker.saveSnapshot(1, ['s'])
-    await broker.compact(1, ['b'])
+    await permittedEngine.saveSnapshot(1, ['s'])
+    await permittedEngine.compact(1, ['b'])
   })
 
   it('is reported if it has no users and the options name a user', async () => {
@@ -384,18 +384,18 @@ describe('log: a faulty etcd', function () {
         const init = { method: 'POST', body: Buffer.concat(body) }
         const answer = await fetch(`${target}${url}`, init)
         response.writeHead(answer.status)
-        // The response to a watch request ends with the etcd member or with the test.
+        // The response to a watch request ends when the etcd member or the test ends.
         await pipeline(answer.body!, response).catch(() => {})
       })
     })
-    const broker = engine([proxy])
-    await broker.open(logConfig)
+    const proxiedEngine = engine([proxy])
+    await proxiedEngine.open(logConfig)
     const reader = new Reader()
-    broker.follow(0, reader)
-    for (const entry of ['a', 'b', 'c']) await broker.append('b', entry)
+    proxiedEngine.follow(0, reader)
+    for (const entry of ['a', 'b', 'c']) await proxiedEngine.append('b', entry)
     await reader.entries.waitForCount(3)
     target = second.endpoints[0]!
-    const { message } = await rejection(broker.append('b', 'd'), 'UNAVAILABLE')
+    const { message } = await rejection(proxiedEngine.append('b', 'd'), 'UNAVAILABLE')
     const pattern = /^The log on etcd was replaced \(revision 2 followed 5, as/
     expect(message).to.match(pattern)
     expect((await reader.ends.waitForCount(1))[0]).to.match(pattern)

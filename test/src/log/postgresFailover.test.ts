@@ -1,8 +1,8 @@
 /**
  * Tests the engine that stores a shared command log (the record of all changes of locks) in
- * PostgreSQL: behind a pooler, which shares few connections among many clients, at a standby, with
- * synchronous replication, and after a failover. The standby may or may not have the newest
- * commits. The number in the title of a test is the number of its pitfall (a property of PostgreSQL
+ * PostgreSQL. The engine meets poolers, standbys, synchronous replication, and a failover to a
+ * standby with or without the newest commits. A pooler shares few connections among many clients.
+ * The number in the title of a test is the number of its pitfall (a property of PostgreSQL
  * that can lose entries); `postgresPitfalls.test.ts` has the other pitfalls.
  */
 import { expect } from 'chai'
@@ -85,8 +85,8 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
   async function untilCaughtUp(primary: Postgres): Promise<void> {
     for (;;) {
       const [row] = await primary.sql`
-        select bool_and(replay_lsn = pg_current_wal_lsn()) as is_even from pg_stat_replication`
-      if (row!['is_even'] === true) return
+        select bool_and(replay_lsn = pg_current_wal_lsn()) as is_caught_up from pg_stat_replication`
+      if (row!['is_caught_up'] === true) return
     }
   }
 
@@ -98,11 +98,16 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
   }
 
   /** Resolves with the server process whose commit waits for a standby, when there is one. */
-  async function waitingCommit(): Promise<number> {
+  async function untilCommitWaits(): Promise<number> {
     for (;;) {
       const pid = await findWaitingCommit()
       if (pid !== undefined) return pid
     }
+  }
+
+  /** Ends the wait of this server process. Its commit then lacks the standby. */
+  async function cancelWait(pid: number): Promise<void> {
+    await postgres.server.sql`select pg_cancel_backend(${pid})`
   }
 
   /**
@@ -120,8 +125,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       while (!isCommitted) {
         const pid = await findWaitingCommit()
         if (pid === undefined) continue
-        // Ends the wait of this commit.
-        await sql`select pg_cancel_backend(${pid})`
+        await cancelWait(pid)
         await commit
         return
       }
@@ -158,14 +162,13 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     await engine.append('s', 'before')
     await makeCommitsWait()
     const appending = rejection(engine.append('s', 'unsafe'), 'UNAVAILABLE')
-    const pid = await waitingCommit()
-    await postgres.server.sql`select pg_cancel_backend(${pid})`
+    await cancelWait(await untilCommitWaits())
     expect((await appending).message).to.match(
       /committed an entry without its synchronous standby, so the entry is not safe yet$/,
     )
     // The entry is in the log, but the second attempt must wait for the standby too.
     const secondAttempt = rejection(engine.append('s', 'unsafe'), 'UNAVAILABLE')
-    await postgres.server.sql`select pg_cancel_backend(${await waitingCommit()})`
+    await cancelWait(await untilCommitWaits())
     await secondAttempt
     await postgres.server.set('synchronous_standby_names', '')
     await appendUntilKnown(engine, 's', 'unsafe')
@@ -179,10 +182,11 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     const engine = await postgres.opened()
     await engine.append('s', 'a')
     const { sql } = postgres.server
+    // The setting of the administrator applies to other connections.
     const setting = await sql`select source from pg_settings where name = 'synchronous_commit'`
     expect(setting[0]!['source']).to.equal('configuration file')
     const before = await sql`select pg_current_wal_lsn() as at`
-    // When the append returns, its commit must be flushed: the flushed position is later.
+    // When the append returns, its commit must be flushed: the flushed position is past `before`.
     await engine.append('s', 'b')
     const [flushed] = await sql`
       select pg_current_wal_flush_lsn() > ${before[0]!['at'] as string} as is_flushed`
@@ -238,12 +242,13 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
       await standby.end()
       for (const text of ['lost 1', 'lost 2']) await engine.append('s', text)
       await reader.entries.waitForCount(3)
+      // The first broker must find the standby only after the other commits, if any.
       proxy.refuseConnections()
       await primary.end('SIGKILL')
       await standby.start()
       await standby.promote()
       if (hasOtherCommits) {
-        // More entries than the standby has lost, so that its position does not go back.
+        // More entries than the standby has lost, so that the position of the log does not go back.
         for (let i = 0; i < 3; i++) await appendUntilKnown(otherEngine, 'other', `${i}`)
       }
       proxy.acceptConnections()

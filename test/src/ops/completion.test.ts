@@ -52,10 +52,10 @@ describe('holdfast completion', () => {
   }
 
   /**
-   * Types lines into an interactive shell on a terminal. Returns the words that the command got
-   * from each line. The command is a function of the shell that appends its words to a file.
+   * Types lines into an interactive shell on a terminal. Returns the words that `holdfast` got from
+   * each line. Here `holdfast` is a shell function, which appends its words to a file.
    *
-   * @param firstLines Lines for the shell before the function is defined.
+   * @param firstLines Lines for the shell before `holdfast` is defined.
    * @param lastLine A line that loads the completion script, with `SCRIPT` in place of its path.
    */
   async function typeLines(shell: string, firstLines: readonly string[], lastLine: string) {
@@ -127,8 +127,12 @@ describe('holdfast completion', () => {
 
     it('completes commands, flags, values, files and the command of run', async () => {
       const files = await makeFolder('fish')
-      const lines = typedLines.map(([line]) => `holdfast ${line.slice(0, line.lastIndexOf('\t'))}`)
-      const requests = lines.map((line) => `complete -C'${line.replaceAll('\t', ' ')}'; echo ---`)
+      const linesToLastTab = typedLines.map(
+        ([line]) => `holdfast ${line.slice(0, line.lastIndexOf('\t'))}`,
+      )
+      const requests = linesToLastTab.map(
+        (line) => `complete -C'${line.replaceAll('\t', ' ')}'; echo ---`,
+      )
       const program = `set -x PATH $PWD $PATH; source script.fish; ${requests.join('; ')}`
       const fish = spawn('fish', ['--no-config', '-c', program], { cwd: files.folder })
       stage.onClear(() => fish.kill('SIGKILL'))

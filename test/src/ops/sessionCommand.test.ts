@@ -43,7 +43,7 @@ describe('holdfast session', () => {
     expect(out).to.have.length(14)
   })
 
-  it('prints the session as JSON, also a request that waits for an upgrade', async () => {
+  it('prints the session as JSON, also a waiting upgrade to the mode exclusive', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     const lock = await ann!.lock('k', { mode: 'shared' })
@@ -56,7 +56,7 @@ describe('holdfast session', () => {
     expect(info.held).to.have.length(1)
     expect(info.held[0]).to.include({ key: 'k', fence: lock.fence })
     expect(info.waiting).to.have.length(1)
-    // An upgrade waits before the queue, so it has no position in the queue.
+    // An upgrade waits ahead of the queue, so it has no position in the queue.
     expect(info.waiting[0])
       .to.include({ key: 'k', upgrade: true })
       .and.not.have.property('position')
@@ -122,13 +122,8 @@ describe('holdfast session', () => {
   it('exits 1 for a session that does not exist, and 64 for an id that cannot exist', async () => {
     const { url } = await stage.broker()
     const missing = await run(url, 'nonesuch')
-    expect([missing.code, missing.out, missing.err]).to.deep.equal([
-      ...[
-        1,
-        [],
-        ['holdfast: The broker has no session nonesuch: it has ended, or the id is wrong'],
-      ],
-    ])
+    const message = 'holdfast: The broker has no session nonesuch: it has ended, or the id is wrong'
+    expect([missing.code, missing.out, missing.err]).to.deep.equal([1, [], [message]])
     expect((await run(url, '--', '-nonesuch')).code).to.equal(1)
     for (const id of ['', 'x'.repeat(65)]) {
       const { code, err } = await run(url, id)

@@ -67,7 +67,7 @@ const expensiveFrames: Record<string, object[]> = {
 describe('pacing', function () {
   this.timeout(60_000)
 
-  it('charges for the report of each forbidden request', () => {
+  it('charges for reporting each forbidden request to the metrics and the logs', () => {
     const harness = new BrokerHarness({ authorize: () => false })
     const client = harness.join({ lease: 60_000 })
     const requests = Array.from({ length: 400 }, (_, i) => ({ type: 'lock', id: i + 1, key: 'k' }))
@@ -148,7 +148,7 @@ describe('pacing', function () {
     harness.environment.endTurn()
   })
 
-  it('counts control frames in the limit workPerSecond', () => {
+  it('counts control frames against the limit workPerSecond', () => {
     const { harness, busy } = brokerWithLocks(500, { limits: lowWorkLimit })
     harness.environment.pass(2_000)
     let frames = 0
@@ -201,7 +201,7 @@ describe('pacing', function () {
     const slow = harness.join({ lease: 2_000 })
     slow.socket.say(...queries(100))
     while (slow.socket.isPaused) harness.environment.pass(1)
-    // The lease counts from the last frame, so without the pause the lease would be over.
+    // The last frame is older than the lease, but the pause does not count as silence.
     harness.environment.pass(600)
     expect(slow.socket.closedWith).to.equal(undefined)
     slow.socket.say({ type: 'pong', n: 1 })
@@ -229,7 +229,7 @@ describe('pacing', function () {
     expect(heard.filter(({ type }) => type === 'refreshed')).to.have.length(1)
   })
 
-  it('spreads the work of a frame beyond workPerSecond over several seconds', () => {
+  it('spreads the work of a frame over several seconds if the work exceeds workPerSecond', () => {
     const { harness } = brokerWithLocks(5_000, { limits: lowWorkLimit })
     const slow = harness.join({ lease: 60_000 })
     // Each query costs about 320 units, so the limit allows about 31 queries a second.
@@ -260,7 +260,7 @@ describe('pacing', function () {
   it('handles the messages before an invalid frame, and then closes the connection', () => {
     const { harness, busy } = brokerWithLocks(5_000)
     busy.socket.say(...queries(100))
-    // Without the pause, the invalid frame arrives while the queries before it wait.
+    // Ends the pause, so that the invalid frame arrives while the queries before it wait.
     busy.socket.resume()
     busy.socket.say('{"type":')
     harness.environment.endTurn()
@@ -484,14 +484,14 @@ describe('pacing of expensive messages', function () {
     const harness = new BrokerHarness()
     const watching = hundredClients(harness)
     const leaving = harness.join({ lease: 60_000 })
-    const events = count(3_000, 10_000)
-    acquireMany(leaving, 'held/', events)
+    const eventCount = count(3_000, 10_000)
+    acquireMany(leaving, 'held/', eventCount)
     for (const client of watching) client.say({ type: 'watch', id: 1, prefix: '' })
     for (const client of watching) client.heard()
     leaving.say({ type: 'bye' })
     for (const { socket } of watching) {
       expect(socket.closedWith).to.equal(undefined)
-      expect(socket.heardOf('event')).to.have.length(events)
+      expect(socket.heardOf('event')).to.have.length(eventCount)
     }
   })
 })

@@ -9,7 +9,7 @@ import type { Found } from '@holdfast/shared'
 import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
 
-/** Sends a query and returns the parts of its answer that have arrived. */
+/** Discards earlier messages, sends a query, and returns the parts of its answer that arrived. */
 function ask(client: Client, query: object): Found[] {
   client.heard()
   client.say({ type: 'query', id: 1, ...query })
@@ -66,11 +66,12 @@ describe('a query for barriers or kept results', () => {
     expect(keysOf(ask(client, { kind: 'results', prefix: 'r2' }))).to.deep.equal(['r2'])
   })
 
-  it('encodes only the calls of a large barrier that the answer lists', () => {
+  it('encodes only the calls that the answer lists, also of a large barrier', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     for (let id = 1; id <= 900; id++) client.say({ type: 'barrier', id, key: 'b', parties: 1_000 })
     const [call] = harness.broker.table.barriers.get('b')!.calls
+    // All calls have one session. The broker reads its name once for each encoded call.
     let encodedCalls = 0
     Object.defineProperty(call!.session, 'name', {
       get: () => {
@@ -115,7 +116,7 @@ describe('a query for barriers or kept results', () => {
     expect(ask(client, { kind: 'results' })[0]).to.deep.include({ kept: [], keptCount: 0 })
   })
 
-  it('pauses a long answer while the client does not read, and omits barriers that begin or end', () => {
+  it('pauses a long answer while the client does not read, and omits barriers that begin or end meanwhile', () => {
     const harness = new BrokerHarness()
     const [first, second, reader] = [harness.join(), harness.join(), harness.join()]
     arriveAt(first, 'b', 600)

@@ -18,7 +18,7 @@ const barrierCodes: ReadonlySet<ErrorCode> = new Set([
  */
 export async function callBarrier(session: Session, key: string, deps: CallDeps): Promise<void> {
   const { random, callOracle, process } = deps
-  // Mostly two parties, so that barriers open even in a world with few clients.
+  // Mostly two parties, so that calls pass even in a simulation with few clients.
   const parties = random.chance(0.8) ? 2 : 3
   const request = deps.newRequest()
   request.timeout ??= random.int(1, 4_000)

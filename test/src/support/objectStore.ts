@@ -1,6 +1,6 @@
 /**
- * A small object store in the process of a test: one bucket, over HTTP. The store answers GET,
- * HEAD, PUT and DELETE, and conditional writes as Amazon documents them for S3:
+ * A small object store that runs inside a test: one bucket, over HTTP. The store answers GET, HEAD,
+ * PUT and DELETE. The store checks the conditions of a write as Amazon documents them for S3:
  * https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
  *
  * No S3 server of npm fits the tests. `s3rver` has no conditional writes, and its maintained fork
@@ -103,12 +103,12 @@ export class ObjectStore {
   async #write(request: IncomingMessage, path: string): Promise<Answer> {
     const refusalBefore = this.#refusal(request, path)
     if (refusalBefore !== undefined) return refusalBefore
-    const before = this.objects.get(path)
+    const objectBefore = this.objects.get(path)
     await this.onPut(path)
     const body = (await buffer(request)).toString()
     const condition = request.headers['if-match'] ?? request.headers['if-none-match']
     // S3 answers 409 if another request changed the object while a conditional PUT arrived.
-    if (condition !== undefined && this.objects.get(path) !== before) {
+    if (condition !== undefined && this.objects.get(path) !== objectBefore) {
       return this.#refusal(request, path) ?? [409, 'ConditionalRequestConflict']
     }
     const metadata = Object.entries(request.headers).filter(([name]) =>

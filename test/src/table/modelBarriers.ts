@@ -1,6 +1,7 @@
 /**
  * The barriers of the model of the lock table: one flat list of the calls that wait, and the rules
- * of PROTOCOL.md one by one. A barrier is all calls with one key.
+ * of PROTOCOL.md one by one. All calls with one key wait at one barrier. The calls pass together
+ * when `parties` calls have arrived.
  */
 import type { CapacityMismatch, Command } from '@holdfast/server/core'
 import type { ModelSession, ModelState } from './modelState.js'
@@ -46,7 +47,7 @@ export class ModelBarriers {
       return
     }
     session.lastId = id
-    // The call is not the last party, and does not wait.
+    // With the timeout 0 a call must not wait, so it fails unless it is the last party.
     if (timeout === 0 && waitingCalls.length < parties - 1) {
       this.#output.answer(session, id, { kind: 'failed', code: 'LOCK_TIMEOUT' })
       return

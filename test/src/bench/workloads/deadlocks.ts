@@ -11,7 +11,7 @@ import { usPerCall } from '../load/usPerCall.js'
 
 /** The number of visited scopes in each loop. It is constant, so all loops take equally long. */
 const visitsPerLoop = 100_000
-/** The smallest number of calls in a loop, also at the shortest pace. */
+/** The smallest number of calls in a loop, also in a short run. */
 const minCalls = 10
 /**
  * How many times each round repeats the loops. A median of many short loops is steadier than a
@@ -35,7 +35,7 @@ class ScopeChainTable {
     for (let i = 0; i < scopeCount - 1; i++) this.#lock(`s${i}`, `k${i + 1}`, scope)
   }
 
-  /** How many waiting scopes and sets all checks have visited. */
+  /** How many waiting scopes all checks have visited. */
   get visitCount(): number {
     return this.#table.visitCount
   }
@@ -47,7 +47,7 @@ class ScopeChainTable {
     this.#table.apply({ type: 'cancel', ...this.#from(session), request: this.#id })
   }
 
-  /** A request of the last scope that the table refuses, because it would close the cycle. */
+  /** A request of the last scope that the table refuses, because the wait would close a cycle. */
   refuse(): void {
     this.#lock(`s${this.#scopeCount - 1}`, 'k0', scope)
   }
@@ -87,9 +87,9 @@ async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> 
   for (let repeat = -1; repeat < repeats; repeat++) {
     const table = new ScopeChainTable(scopeCount)
     const plainWaitUs = usPerCall(calls, () => table.waitAndCancel(/* inScope */ false))
-    const before = table.visitCount
+    const visitsBefore = table.visitCount
     const checkedWaitUs = usPerCall(calls, () => table.waitAndCancel(/* inScope */ true))
-    const visitsPerCheck = (table.visitCount - before) / calls
+    const visitsPerCheck = (table.visitCount - visitsBefore) / calls
     const deadlockUs = usPerCall(calls, () => table.refuse())
     if (repeat < 0) continue
     const measured = { plainWaitUs, checkedWaitUs, deadlockUs, visitsPerCheck }

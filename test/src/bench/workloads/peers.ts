@@ -4,9 +4,9 @@
  * the load awaits each step before the next step. The shape `64×16` is 64 sessions with 16 pairs (a
  * lock and its unlock) under way in each; `K=100` is a hot key with 100 clients.
  *
- * The serial shapes, which are 1×1 and the hot keys, run on one core and on two cores. On one core
- * the system need not wake another core. On two cores the client and the server can work at the
- * same time.
+ * The serial shapes, which are 1×1 and the hot keys, run on one core (`shared`) and on two cores
+ * (`split`). On one core the system need not wake another core. On two cores the client and the
+ * server can work at the same time.
  */
 import type { Job, JobResult, LoadContext, Placement, Workload } from '../job.js'
 import { param } from '../job.js'
