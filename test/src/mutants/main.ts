@@ -4,7 +4,9 @@
  * world (a random history of the simulation). The program exits with 1 if a mutant was not caught,
  * and with 64 if no mutant has a matching name.
  *
- *   npm run mutants -- --seeds 3000 --events 2000 cluster-snapshot
+ *   npm run mutants -- --from 1 --seeds 3000 --events 2000 cluster-snapshot
+ *
+ * `--from` is the first seed, and `--seeds` the number of seeds.
  */
 import process from 'node:process'
 import { parseArgs } from 'node:util'
@@ -21,7 +23,7 @@ const { values, positionals } = parseArgs({
   },
 })
 
-const worlds = {
+const worldRange = {
   seeds: numberOption('seeds', values.seeds, 1),
   from: numberOption('from', values.from),
   events: numberOption('events', values.events, 1),
@@ -39,7 +41,7 @@ if (selected.length === 0) {
 const nameWidth = Math.max(...selected.map(({ name }) => name.length))
 let caughtCount = 0
 for (const mutant of selected) {
-  const result = await hunt(mutant, worlds)
+  const result = await hunt(mutant, worldRange)
   if (isCaught(result)) caughtCount++
   const time = `${result.seconds.toFixed(1)} s`.padStart(8)
   console.log(`${mutant.name.padEnd(nameWidth)} ${time}  ${describeResult(result)}`)
@@ -48,7 +50,7 @@ console.log(`${caughtCount} of ${selected.length} mutants caught`)
 process.exitCode = caughtCount === selected.length ? 0 : 1
 
 function describeResult({ seed, rule, test, error, seeds }: HuntResult): string {
-  if (error !== undefined) return `DOES NOT FIT, it throws ${error}`
+  if (error !== undefined) return `DOES NOT FIT: the mutant throws ${error}`
   if (test !== undefined) return `test: ${test}`
   // A mutant that names a test file runs no worlds.
   if (seed === undefined) return seeds === 0 ? 'NOT CAUGHT' : `NOT CAUGHT in ${seeds} worlds`

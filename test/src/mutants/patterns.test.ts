@@ -25,7 +25,7 @@ function changed(source: string): string {
 }
 
 describe('a change by symbol and structure', () => {
-  it('fills the names of the pattern into the new code', () => {
+  it('fills the metavariables of the pattern into the new code', () => {
     expect(changed(code)).to.include('if (force) this.#locks.delete(key);')
     expect(changed(code)).to.include(`this.#locks.set(key, 'open');`)
   })
@@ -79,10 +79,14 @@ describe('a change by symbol and structure', () => {
     expect(declares(source, 'Door.open')).to.equal(true)
   })
 
-  it('matches only equal code where a name occurs twice in the pattern', () => {
-    const swap = { find: '$A < $A', replace: 'false' }
-    expect(() => changeIn('const f = (a, b) => a < b', 'f', swap)).to.throw('matches 0 times')
-    expect(changeIn('const f = (a) => a < a', 'f', swap)).to.equal('const f = (a) => false')
+  it('matches only equal code where a metavariable occurs twice in the pattern', () => {
+    const selfComparison = { find: '$A < $A', replace: 'false' }
+    expect(() => changeIn('const f = (a, b) => a < b', 'f', selfComparison)).to.throw(
+      'matches 0 times',
+    )
+    expect(changeIn('const f = (a) => a < a', 'f', selfComparison)).to.equal(
+      'const f = (a) => false',
+    )
   })
 
   it('fills any number of arguments into the new code', () => {
@@ -111,7 +115,7 @@ describe('a change fails', () => {
     expect(() => changeIn(code, 'Door.lock', change)).to.throw('No symbol Door.lock')
   })
 
-  it('if the new code uses an unknown variable, private member or name', () => {
+  it('if the new code uses an unknown variable, private member or metavariable', () => {
     const { find } = change
     expect(() => changeIn(code, 'Door', { find, replace: 'lost($KEY)' })).to.throw('uses lost')
     expect(() => changeIn(code, 'Door', { find, replace: 'this.#gone()' })).to.throw('uses #gone')

@@ -1,8 +1,8 @@
 /**
  * Changes JavaScript by symbol and structure: finds a symbol in a module, finds a pattern once in
  * the symbol, and puts other code there. A mutant (planted bug) is such a change. ast-grep finds
- * the patterns. This file finds the symbols, and makes the patterns independent of comments and of
- * the kind of quotes.
+ * the patterns, whose metavariables (such as `$KEY`) match any code. This file finds the symbols,
+ * and makes the patterns independent of comments and of the kind of quotes.
  */
 import { type Edit, Lang, parse, type SgNode } from '@ast-grep/napi'
 
@@ -13,10 +13,10 @@ export interface Change {
 }
 
 // The kinds of syntax nodes, as the parser of ast-grep names them.
-const functions = ['function_declaration', 'generator_function_declaration']
-const variables = ['lexical_declaration', 'variable_declaration']
-const members = ['method_definition', 'field_definition', 'pair']
-const names = ['identifier', 'shorthand_property_identifier']
+const functionKinds = ['function_declaration', 'generator_function_declaration']
+const variableKinds = ['lexical_declaration', 'variable_declaration']
+const memberKinds = ['method_definition', 'field_definition', 'pair']
+const nameKinds = ['identifier', 'shorthand_property_identifier']
 
 /**
  * Returns the code without comments and with single quotes, because patterns are compared with code
@@ -98,7 +98,7 @@ export function propertiesAddedBy({ find, replace }: Change): string[] {
  * Returns the variables and private members that the new code uses and the old code does not use.
  */
 function namesAddedBy({ find, replace }: Change): string[] {
-  const kinds = [...names, 'private_property_identifier']
+  const kinds = [...nameKinds, 'private_property_identifier']
   const oldNames = new Set(namesIn(rootOf(find), kinds))
   return namesIn(rootOf(replace), kinds).filter(
     (name) => !oldNames.has(name) && !name.startsWith('$'),
@@ -107,7 +107,7 @@ function namesAddedBy({ find, replace }: Change): string[] {
 
 function isKnown(root: SgNode, name: string): boolean {
   if (name in globalThis) return true
-  return namesIn(root, [...names, 'private_property_identifier']).includes(name)
+  return namesIn(root, [...nameKinds, 'private_property_identifier']).includes(name)
 }
 
 function namesIn(root: SgNode, kinds: readonly string[]): string[] {
@@ -147,8 +147,8 @@ function nodesOf(root: SgNode, symbol: string): SgNode[] {
 function declarationsIn(statement: SgNode): SgNode[] {
   const kind = String(statement.kind())
   if (kind === 'export_statement') return statement.children().flatMap(declarationsIn)
-  if (kind === 'class_declaration' || functions.includes(kind)) return [statement]
-  if (!variables.includes(kind)) return []
+  if (kind === 'class_declaration' || functionKinds.includes(kind)) return [statement]
+  if (!variableKinds.includes(kind)) return []
   return statement.children().filter((node) => node.kind() === 'variable_declarator')
 }
 
@@ -156,7 +156,7 @@ function declarationsIn(statement: SgNode): SgNode[] {
 function membersOf(declaration: SgNode): SgNode[] {
   const value = declaration.field('value') ?? declaration
   const body = value.field('body') ?? value
-  return body.children().filter((node) => members.includes(String(node.kind())))
+  return body.children().filter((node) => memberKinds.includes(String(node.kind())))
 }
 
 /**
@@ -185,21 +185,21 @@ function matchesIn(node: SgNode, pattern: string): SgNode[] {
 }
 
 /**
- * Returns the replacement, with each name of the pattern replaced by the code that the name
+ * Returns the replacement, with each metavariable replaced by the code that the metavariable
  * matched.
  */
 function filledIn(replacement: string, match: SgNode, code: string): string {
   return replacement.replace(
     /(\$\$\$|\$)([A-Z][A-Z0-9_]*)/g,
-    (placeholder, kind: string, name: string) => {
-      if (kind === '$') {
+    (metavariable, prefix: string, name: string) => {
+      if (prefix === '$') {
         const node = match.getMatch(name)
         if (node === null)
-          throw new Error(`The replacement uses ${placeholder}, which the pattern lacks`)
+          throw new Error(`The replacement uses ${metavariable}, which the pattern lacks`)
         return node.text()
       }
       const nodes = match.getMultipleMatches(name)
-      // If the name matched no code, the slice is empty because it ends at 0.
+      // If the metavariable matched no code, the slice is empty because it ends at 0.
       return code.slice(nodes.at(0)?.range().start.index, nodes.at(-1)?.range().end.index ?? 0)
     },
   )
