@@ -1,8 +1,9 @@
 /**
- * An oracle (a check of a simulated run) that checks the barriers of the lock table by its commands
- * and effects. The calls at a barrier pass as a group in one step. Each call states the number of
- * parties, and the group has exactly this number of calls. The session of each call is open. Each
- * call leaves the barrier once: the call passes, is given up, or ends with its session.
+ * An oracle (a check of a simulated run) that checks the barriers of the lock table by the commands
+ * and effects of the table. The calls at a barrier pass as a group in one step. Each call states
+ * the number of parties, and the group has exactly this number of calls. The session of each call
+ * is open. Each call leaves the barrier once: the call passes, is given up, or ends with its
+ * session.
  */
 import type { BarrierCall, Command, Effect, Session } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'
@@ -26,8 +27,8 @@ export class BarrierOracle {
 
   /** Checks a command and its effects. */
   check(command: Command, effects: readonly Effect[]): void {
-    /** The parties of the calls that this command lets pass. */
-    const passed: number[] = []
+    /** The number of parties of each call that this command lets pass. */
+    const partiesOfPassed: number[] = []
     for (const effect of effects) {
       if (effect.kind === 'arrived' && command.type === 'barrier') {
         this.#waiting.set(nameOf(effect.call), command.parties)
@@ -35,14 +36,15 @@ export class BarrierOracle {
         const name = nameOf(effect.call)
         const parties = this.#waiting.get(name)
         if (parties === undefined) this.#violated('a call leaves a barrier once', name)
-        else if (effect.reason === 'passed') passed.push(parties)
+        else if (effect.reason === 'passed') partiesOfPassed.push(parties)
         this.#waiting.delete(name)
       } else if (effect.kind === 'ended') this.#sessionEnded(effect.session.id)
     }
-    if (passed.length === 0) return
+    if (partiesOfPassed.length === 0) return
     this.#report.count('barrier opened')
-    if (passed.some((parties) => parties !== passed.length)) {
-      const detail = `${passed.length} calls passed, with the parties ${passed.join()}`
+    const passedCount = partiesOfPassed.length
+    if (partiesOfPassed.some((parties) => parties !== passedCount)) {
+      const detail = `${passedCount} calls passed, with the parties ${partiesOfPassed.join()}`
       this.#violated('a barrier opens when all its parties wait', detail)
     }
   }

@@ -31,7 +31,7 @@ export class HoldOracle {
     this.#now = now
   }
 
-  /** The next process of the only broker starts with an empty table. */
+  /** Called when a broker has started with an empty table, because the former broker has ended. */
   brokerStarted(): void {
     this.#holds.clear()
   }
@@ -67,7 +67,7 @@ export class HoldOracle {
   }
 
   #checkEnd(fence: number): void {
-    // A lock without a hold had no `maxHold`, so its end is a violation too.
+    // Without an entry in `#holds`, the lock had no `maxHold`, so this end is a violation too.
     const hold = this.#holds.get(fence)
     const heldMs = this.#now() - (hold?.grantedAt ?? Number.POSITIVE_INFINITY)
     if (hold !== undefined && heldMs >= hold.maxHold / clockTolerance - earlyMs) return

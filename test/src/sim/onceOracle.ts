@@ -14,7 +14,7 @@ import type { RunReport } from './runReport.js'
 
 /**
  * The factor by which a time may be longer or shorter. The clock of a broker may be wrong by 1 %,
- * and among several brokers by 0.5 % more. Times are whole ms.
+ * and among several brokers by 0.5 % more. The last 0.1 % allows for times in whole ms.
  */
 const clockTolerance = 1.016
 /** A time may be shorter by this many ms, because timers fire early. */
@@ -33,7 +33,7 @@ interface RunResult {
   readonly key: string
   /** JSON text. */
   readonly value: string | undefined
-  /** World time of the `complete`. */
+  /** Time of the `complete` in the world (the simulated run). */
   readonly at: number
   /** World time at which the table forgot the value; undefined for a value that it still keeps. */
   keptUntil: number | undefined
@@ -53,6 +53,7 @@ interface KeptValue {
 
 /** The value that the function of a client program returns. The value names its run. */
 export interface RunValue {
+  /** The call of the client program whose function returned the value. */
   readonly op: string
   readonly fence: number
   /** Makes the value large. */

@@ -63,7 +63,7 @@ describe('table: a repeated request id', () => {
       refresh: (id: number) => driver.refresh('a', unknownFence, { id }),
       revoke: (id: number) => driver.revoke('a', 'k', unknownFence, { id }),
     }
-    // The requests with the ids 1 to 4 fail; the later requests succeed. No request has the id 6.
+    // The requests with the ids 1 to 4 fail; the later requests succeed. The id 6 is skipped.
     // The fences are 1 for b, 2 for the lock of l, and 3 for the lock of m.
     driver.lock('b', 'k')
     for (const type of types) request[type](types.indexOf(type) + 1)
@@ -198,6 +198,7 @@ describe('table: quotas', () => {
     expect(driver.lock('c', 'l')).to.deep.equal(['repeat c#2 QUOTA_EXCEEDED'])
     expect(driver.lock('c', 'l', { id: 3 })).to.deep.equal(['repeat c#3 QUOTA_EXCEEDED'])
     expect(driver.unlock('c', 1, { id: 4 })).to.include('answer c#4 unlocked')
+    // The ids 2 and 3 are lower than the answered id 4, so the table takes them for repetitions.
     for (const id of [2, 3]) {
       expect(expectUnchanged(driver, () => driver.lock('c', 'l', { id }))).to.deep.equal([
         `repeat c#${id} BAD_MESSAGE`,

@@ -1,8 +1,8 @@
 /**
- * Finds deadlocks by a simple reduction of the whole table, as PROTOCOL.md describes it. A scope is
- * one task of a session. While a scope waits, its locks stay held; while an upgrade waits, its lock
- * stays held. The reduction removes all other locks, and then the requests that can be granted. The
- * reduction repeats these steps until nothing changes. A request that remains can never be granted.
+ * Finds deadlocks in the whole table by the simple reduction in PROTOCOL.md. A scope is one task of
+ * a session. While a scope waits, its locks stay held; while an upgrade waits, its lock stays held.
+ * The reduction removes all other locks, and then the requests that can be granted. The reduction
+ * repeats these steps until nothing changes. A request that remains can never be granted.
  */
 import type { Command, LockTable } from '@holdfast/server/core'
 import type { PlainLock, PlainRequest, PlainState } from './plainValues.js'
@@ -61,22 +61,23 @@ export type RequestCommand = Extract<Command, { type: 'lock' | 'lockAll' | 'upgr
 /** The requests that a command makes, as plain values; of a set, the request for each key. */
 export function newRequestsOf(command: RequestCommand, table: LockTable): PlainRequest[] {
   // The fields that do not decide whether a request is in a deadlock.
-  const unusedKinds = { once: undefined, election: undefined }
-  const unusedTerms = { maxHold: undefined, notify: undefined, ...unusedKinds }
   const unusedFields = {
     ttl: undefined,
     timeout: undefined,
     metadata: undefined,
     since: 0,
-    ...unusedTerms,
+    maxHold: undefined,
+    notify: undefined,
+    once: undefined,
+    election: undefined,
   }
   if (command.type === 'upgrade') {
     // The session must hold a lock with this fence.
     const { session, id, fence } = command
     const { key, extras } = table.sessions.get(session)!.held.get(fence)!
     const scope = extras?.scope?.number
-    const ownPermits = { permits: undefined, capacity: undefined, set: undefined }
-    const terms = { ...unusedFields, ...ownPermits, mode: 'exclusive' } as const
+    const noPermitsOrSet = { permits: undefined, capacity: undefined, set: undefined }
+    const terms = { ...unusedFields, ...noPermitsOrSet, mode: 'exclusive' } as const
     return [{ ...terms, session, id, key, upgradeOf: fence, scope }]
   }
   const { session, id, extras } = command

@@ -2,7 +2,7 @@
  * The commands by which a client asks for a lock, as random histories use them. A *pick*, any
  * number, chooses the key, the mode, the times and the other terms. Each choice takes another
  * remainder or other bits of the pick, so that the choices hardly depend on each other. The numbers
- * only set how frequent a choice is: `pick % 5 < 3` is true for three of five picks.
+ * in the code only set how frequent a choice is: `pick % 5 < 3` is true for three of five picks.
  */
 import type { Command, ExtraTerms } from '@holdfast/server/core'
 
@@ -74,9 +74,9 @@ function request(fields: SessionFields, id: number, pick: number) {
 export function lockAll(fields: SessionFields, id: number, pick: number): Command {
   const size = 1 + ((pick >> 2) % keys.length)
   // A step of `keys.length - 1` goes back by one key.
-  const direction = pick % 2 === 0 ? 1 : keys.length - 1
+  const step = pick % 2 === 0 ? 1 : keys.length - 1
   const items = Array.from({ length: size }, (_, i) => {
-    const key = keys[(pick + i * direction) % keys.length]!
+    const key = keys[(pick + i * step) % keys.length]!
     const choice = (pick >> (4 + 2 * i)) % 4
     if (choice === 3) return { key, mode: 'permits' as const, permits: 2, capacity: 3 }
     return { key, mode: choice === 2 ? ('shared' as const) : ('exclusive' as const) }
