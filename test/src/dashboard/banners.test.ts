@@ -1,6 +1,6 @@
 /**
  * Tests the banners of the dashboard in Chromium: while the broker drains (it lets holders finish
- * before it stops), and after the broker has closed the session of the dashboard.
+ * before it stops), and after the broker has closed the connection of the dashboard.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -27,7 +27,7 @@ describe('the banners of the dashboard', function () {
     await closed
   })
 
-  it('show why the broker closed the session, with a button to connect again', async () => {
+  it('show why the broker closed the connection, with a button to connect again', async () => {
     const limits = { sessionsPerPrincipal: 1 }
     const { url } = await stage.broker({ authenticate: () => 'ann', limits })
     const ann = await stage.session(url)

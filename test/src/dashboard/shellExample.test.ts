@@ -1,7 +1,7 @@
 /**
- * Runs the example of `server/docs/shell.md` with the commands of the page, except for the port: a
- * broker with a token, a command under a lock, a second command that waits, and a browser in which
- * an operator revokes the lock.
+ * Runs the example of `server/docs/shell.md`: a broker with a token, a command under a lock, a
+ * second command that waits, and a browser in which an operator revokes the lock. The commands are
+ * those of the page, except for the port and the path of the tokens.
  */
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
@@ -15,7 +15,7 @@ const lostLockCode = 76
 
 const pageUrl = new URL('../../../server/docs/shell.md', import.meta.url)
 
-/** The commands after the marks in the page, each as a list of its arguments. */
+/** The commands of the example, each as a list of its arguments. */
 function commands(): string[][] {
   const page = readFileSync(pageUrl, 'utf8')
   const blocks = page.matchAll(/<!-- three terminals: the \w+ -->\s*```sh\n(.*?)\n```/gs)

@@ -14,7 +14,7 @@ import { Collector } from '../e2e/stage.js'
 import { EtcdStage } from './etcdStage.js'
 import { RecordingTable, raiseFenceFloor } from './logSuite.js'
 
-/** A state machine, which is what a log sees of its broker. Records the calls of the log. */
+/** The state machine that the log of a broker calls. Records these calls. */
 class RecordingBroker extends RecordingTable {
   readonly events = new Collector<string>()
 

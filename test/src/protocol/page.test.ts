@@ -156,8 +156,8 @@ describe('PROTOCOL.md: messages', () => {
 
       it(`shows every field of ${type} from the ${side} in an example`, () => {
         const shown = new Set(examples.flatMap((text) => Object.keys(JSON.parse(text) as object)))
-        // An example cannot have all fields. A lock has a mode, a steal or a timeout. A query or
-        // watch has a key or a prefix.
+        // Examples may lack fields that exclude other fields. In a lock, `mode` excludes `capacity`
+        // and `steal` excludes `timeout`. In a query or watch, `key` excludes `prefix`.
         const omissible = ['mode', 'steal', 'key'].filter((field) => fields[field]?.optional)
         const missing = Object.keys(fields).filter((field) => !shown.has(field))
         // No example has `afterFence`, because a transcript shows this field.
@@ -168,7 +168,7 @@ describe('PROTOCOL.md: messages', () => {
 })
 
 describe('PROTOCOL.md: transcripts', () => {
-  // With fewer frames, the patterns in `page.ts` would not find all transcripts.
+  // Fewer frames would mean that the patterns in `page.ts` do not find all transcripts.
   it('has transcripts', () => expect(transcriptFrames.length).to.be.greaterThan(30))
 
   for (const { by, text } of transcriptFrames) {
@@ -194,7 +194,7 @@ describe('PROTOCOL.md: codes', () => {
     }
   })
 
-  it('has a row for the codes that a WebSocket library or a proxy may send', () => {
+  it('has a row for each code that a WebSocket library or a proxy may send', () => {
     const codes = closeRows.map(({ code }) => code)
     expect(codes).to.include.members([1000, 1001, 1002, 1005, 1006, 1007, 1008, 1009, 1011])
   })
@@ -271,8 +271,8 @@ describe('PROTOCOL.md: numbers', () => {
 
 describe('PROTOCOL.md: worked numbers', () => {
   /**
-   * The results of the examples in the page, computed by the functions of the code. The numbers are
-   * the times and durations of these examples, in ms.
+   * The results of the examples in the page, computed by the functions of the code. The arguments
+   * and summands are the times and durations of these examples, in ms.
    */
   const bounds: Record<string, number> = {
     lease: safeDuration(15_000),

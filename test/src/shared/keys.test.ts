@@ -108,14 +108,14 @@ describe('shared: utf8Length', () => {
     fc.assert(property, runs(500, 20_000))
   })
 
-  it('counts a long text with characters outside ASCII, at its start and at its end', () => {
+  it('counts a character outside ASCII at the start or at the end of a long text', () => {
     for (const text of [`é${'x'.repeat(100)}`, `${'x'.repeat(100)}é`]) {
       // 100 letters of one byte, and "é" with two bytes.
       expect(utf8Length(text)).to.equal(100 + 2)
     }
   })
 
-  it('looks at no single character of a long text of printable ASCII', () => {
+  it('does not read a long text of printable ASCII character by character', () => {
     const originalMethod = String.prototype.codePointAt
     String.prototype.codePointAt = () => {
       throw new Error('The text is read character by character')

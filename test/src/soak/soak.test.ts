@@ -1,8 +1,9 @@
 /**
  * Tests the soak program (a long run with a constant load, which searches for leaks) with short
- * runs. The program must run to its end and leave nothing behind. The program must notice a leak
- * that is planted in the broker, and must fail when the broker ends. A short run cannot prove that
- * nothing leaks, because a new process grows in its first seconds.
+ * runs. Clients that stay are residents; clients that come and go are visitors. The program must
+ * run to its end and leave nothing behind. The program must notice a leak that is planted in the
+ * broker, and must fail when the broker ends. A short run cannot prove that nothing leaks, because
+ * a new process grows in its first seconds.
  */
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
@@ -53,7 +54,7 @@ describe('soak: a short run', function () {
     const { growths, counts, visitors, leftovers } = await soak.run()
     expect(leftovers).to.deep.equal([])
     expect(visitors).to.be.above(0)
-    // On a busy machine, the users have time for few of the some twenty kinds of actions.
+    // On a busy machine, the users try only a few of about twenty kinds of actions.
     expect(counts.size).to.be.above(3)
     expect(lines[0]).to.match(/^0\.\d min \| broker: rss .* client 1: rss .* actions, \d+ visitors/)
     const measured = growths.map(({ process, quantity }) => `${process} ${quantity}`)
@@ -94,6 +95,7 @@ describe('soak: a short run', function () {
   })
 
   it('refuses a run that is too short for a verdict', async () => {
+    // These 36 s are longer than a short run, but have only a sample each 10 s.
     const { code, errors } = await runSoak('--hours', '0.01')
     expect(errors).to.include('The run has fewer than 20 samples after the warm-up')
     expect(code).to.equal(64)

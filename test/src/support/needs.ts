@@ -41,7 +41,8 @@ const requirements = {
   /** File systems with a size that the test chooses. */
   mounts: { root: true, trial: ['unshare', '--mount', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'] },
   /**
-   * A PostgreSQL server for one test. Debian installs the programs of the server outside the PATH.
+   * A PostgreSQL server for one test. The command `psql` stands for the programs of the server,
+   * which Debian installs outside the PATH.
    */
   postgres: { commands: ['psql'], package: 'postgresql' },
   /** A pooler in front of PostgreSQL. */

@@ -1,8 +1,8 @@
 /**
  * A hostile client without a token, in a process of its own. The client opens new WebSocket
- * connections, or sends hellos, as fast as the broker answers. As a slow reader, the client watches
- * all keys and reads no events. The parent process starts and stops the flood, and gets the numbers
- * of accepted and refused connections.
+ * connections, or sends hellos, as fast as the broker answers. Or the client is a slow reader,
+ * which watches all keys and reads no events. The parent process starts and stops the flood, and
+ * gets the numbers of accepted and refused connections.
  */
 import { setPriority } from 'node:os'
 import { subprotocol } from '@holdfast/shared'
@@ -41,7 +41,7 @@ function request(wire: Wire, message: string): Promise<void> {
   })
 }
 
-/** What each flood does with an open connection, until the connection may be dropped. */
+/** What each flood does with an open connection. The caller then drops the connection. */
 const floods: Readonly<Record<Flood, (wire: Wire) => Promise<void>>> = {
   connections: async () => {},
   hellos: (wire) => request(wire, `{"type":"hello","name":"${'x'.repeat(256)}","grace":"lease"}`),
@@ -57,7 +57,7 @@ const floods: Readonly<Record<Flood, (wire: Wire) => Promise<void>>> = {
 }
 
 /** Opens one connection after the other while the flood lasts. */
-async function runConnection(url: string): Promise<void> {
+async function runLoop(url: string): Promise<void> {
   while (flood !== undefined) {
     const wire = await openWire(url, subprotocol).catch(() => undefined)
     if (wire === undefined) {
@@ -81,9 +81,9 @@ process.on('message', async (command: FloodCommand) => {
     await loops
   } else {
     counts = { accepted: 0, refused: 0 }
-    loops = Promise.all(Array.from({ length: connectionsAtOnce }, () => runConnection(command.url)))
+    loops = Promise.all(Array.from({ length: connectionsAtOnce }, () => runLoop(command.url)))
   }
   process.send?.(counts satisfies FloodCounts)
 })
-// The flood gets the lowest priority, so that it does not take the processor from the good client.
+// The flood gets the lowest priority, so that the measured clients keep the processor.
 setPriority(19)

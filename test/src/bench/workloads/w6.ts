@@ -1,7 +1,6 @@
 /**
- * W6: the cost of the client library in the process of the client. W6 runs the same pairs with the
- * library and with frames by hand, and compares the CPU times of the load generator. A pair is a
- * lock and its unlock.
+ * W6: the CPU time that the client library costs the load generator. W6 runs the same pairs with
+ * the library and with frames by hand. A pair is a lock and its unlock.
  */
 import {
   type Job,
@@ -44,11 +43,11 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   }
 }
 
-/** The figures of the client. Leaves out the broker, whose work is the same for both clients. */
-function clientFigures({ figures }: Row, byHand: Row): Row['figures'] {
+/** Leaves out the figures of the broker, whose work does not depend on the client library. */
+function clientFigures({ figures }: Row, byHandRow: Row): Row['figures'] {
   const figureNames = ['pairsPerSecond', 'generatorUsPerPair', 'p50Us', 'p99Us']
   const ownFigures = Object.entries(figures).filter(([name]) => figureNames.includes(name))
-  const cpuRatio = figures['generatorUsPerPair']! / byHand.figures['generatorUsPerPair']!
+  const cpuRatio = figures['generatorUsPerPair']! / byHandRow.figures['generatorUsPerPair']!
   return { ...Object.fromEntries(ownFigures), clientCpuRatioToByHand: cpuRatio }
 }
 
