@@ -92,7 +92,7 @@ async function expectLossBeforeGrant(
  * Makes the connection of a holder silent for less time than the holder's lease. Checks that the
  * holder keeps its lock.
  */
-async function endSilenceInTime(stage: Stage, silence: Silence): Promise<void> {
+async function expectLockKept(stage: Stage, silence: Silence): Promise<void> {
   // With this lease, the client can resume its session in time even on a slow machine.
   const { far, fallSilent, speakAgain } = await openScene(stage, silence, 'lease', 6_000)
   const lock = await far.lock('k')
@@ -128,7 +128,7 @@ describe('faults: half-open connections, behind a proxy', function () {
     ...silences.map(
       ([direction, silence]): NamedTest => [
         `silence ${direction} that ends before the lease: a holder with a grace keeps its lock`,
-        (stage) => endSilenceInTime(stage, silence),
+        (stage) => expectLockKept(stage, silence),
       ],
     ),
     [
@@ -145,8 +145,8 @@ describe('faults: half-open connections, behind a proxy', function () {
         await untilHandled(near)
         fallSilent()
         await firstLock.unlock()
-        // The broker grants the lock to the client that cannot receive the grant, until the lease
-        // of that client is over.
+        // The broker grants the lock first to `far`, which cannot receive the grant. When the lease
+        // of `far` is over, the lock passes to `near`.
         expect((await laterRequest).held).to.equal(true)
         await far.close()
         expect(await isHeldByFar).to.equal(false)

@@ -1,12 +1,12 @@
 /**
- * Measures the work of a broker from outside: handled messages, effects of the lock table, visited
- * keys and written bytes. The meter has its own units of work, so that the tests do not depend on
- * the costs that the broker counts itself.
+ * Measures the work of a broker from outside: handled messages, effects of the lock table, walked
+ * keys, written bytes, and visits of checks for deadlocks. The meter counts the work itself, so
+ * that the tests do not depend on the counts of the broker.
  */
 import type { Broker, Observer } from '@holdfast/server/internal'
 import type { FakeSocket } from '../server/socket.js'
 
-/** The costs in units of about a microsecond, as in the README of the broker. */
+/** The costs in units of work, from the section "What work costs" in server/README.md. */
 const costs = { message: 2, effect: 1, key: 1 / 16, byte: 1 / 128, visit: 4 }
 
 /** The meter is also an observer: give the meter to the broker as its option `observer`. */
@@ -38,7 +38,7 @@ export class WorkMeter implements Observer {
     }
   }
 
-  /** Counts the keys that the broker visits when it walks over its lock table. */
+  /** Counts the keys that the broker passes when it walks over its lock table. */
   watchWalks({ table }: Broker): void {
     const { keys } = table
     const walk = keys.walk.bind(keys)

@@ -13,10 +13,10 @@ import type { SimProcess } from './simProcess.js'
  */
 export const lateToleranceMs = 3_000
 /**
- * A request may not fail before its timeout times this factor. The factor is below 1 because each
- * clock may be wrong by 1 %.
+ * A request may not time out before its timeout times this factor. The factor is below 1 because
+ * each clock may be wrong by 1 %.
  */
-const earlyTolerance = 0.975
+const minTimeoutFactor = 0.975
 /** A timeout may come earlier by this many ms, because timers count whole ms. */
 const earlyToleranceMs = 5
 
@@ -131,6 +131,7 @@ export class CallOracle {
    */
   watchAbort({ signal, metadata }: LockRequest, isSettled: () => boolean): void {
     signal?.addEventListener('abort', () => {
+      // The process receives this input in its next turn.
       this.#process.receive(() => {
         if (!isSettled()) this.violated('an abort settles the request immediately', metadata.op)
       })
@@ -143,6 +144,7 @@ export class CallOracle {
     if (!(error instanceof HoldfastError)) return
     this.count(`refused ${error.code}`)
     if (request.metadata.isShared !== true) this.#oracles.requestFailed(request.metadata)
+    // The simulated callers abort with the name of the request as the reason.
     if (error.code === 'ABORTED' && error.cause !== request.metadata.op) {
       this.violated('ABORTED has the reason of the abort as its cause', String(error.cause))
     }
@@ -150,10 +152,10 @@ export class CallOracle {
     this.checkTimeout(request, start)
   }
 
-  /** Checks that a request with a timeout did not end before its timeout. */
+  /** Checks that a request did not time out before its timeout. */
   checkEarlyTimeout({ code }: HoldfastError, { timeout = 0 }: LockRequest, start: CallStart): void {
     const elapsed = this.#oracles.now - start.at
-    if (code === 'LOCK_TIMEOUT' && elapsed < timeout * earlyTolerance - earlyToleranceMs)
+    if (code === 'LOCK_TIMEOUT' && elapsed < timeout * minTimeoutFactor - earlyToleranceMs)
       this.violated('a request does not time out early', `${elapsed} of ${timeout} ms`)
   }
 

@@ -118,7 +118,7 @@ export class ResponseOracle {
         this.#expectedCount = undefined
         break
       case 'failed':
-        // The broker rejected a request that has an immediate answer.
+        // A rejected request gets no other answer.
         if (message.id === this.#pending[0]?.id) this.#pending.shift()
         break
       case 'ack':

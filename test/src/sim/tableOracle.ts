@@ -8,6 +8,7 @@
 import type { Command, Effect, Lock, LockTable, Request } from '@holdfast/server/core'
 import type { RunReport } from './runReport.js'
 
+/** The locks and requests of a session. A set is one request for several keys. */
 interface SessionRecord {
   /** The held locks by fence and key, because the locks of a set have the same fence. */
   readonly held: Set<string>
@@ -26,7 +27,10 @@ export class TableOracle {
   #attachEpochs = new Map<string, number>()
   /** By key: the waiting requests in the order of their queueing. */
   #queues = new Map<string, Set<string>>()
-  /** By key: the upgrade that waits. An upgrade stands in no queue. */
+  /**
+   * By key: the waiting upgrade, which will make a shared lock exclusive. An upgrade stands in no
+   * queue.
+   */
   #upgrades = new Map<string, string>()
   /**
    * The keys with waiters that the table has yet to grant. One command makes a limited number of
@@ -175,7 +179,7 @@ export class TableOracle {
 
   #granted(lock: Lock, request: Request | undefined, command: Command): void {
     const name = `${lock.session.id}#${lock.id}`
-    // The locks of a set have one fence.
+    // The locks of a set have the fence of the primary lock, which is granted first.
     const isHigher = lock.isPrimary
       ? lock.fence > this.#highestFence
       : lock.fence === this.#highestFence

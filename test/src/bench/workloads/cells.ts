@@ -23,7 +23,7 @@ import { clientSystem, openCellClients, openHoldfastClients } from '../load/hold
 import { type Server, startBroker } from '../processes/servers.js'
 
 /** The number of sessions, as in the shape 64×16 of W1. */
-const sessions = 64
+const sessionCount = 64
 /** The number of pairs under way in each session. */
 const inFlight = 16
 
@@ -48,25 +48,25 @@ async function runJob(context: LoadContext): Promise<JobResult> {
     const oneBroker = new ClientPairs({
       system: clientSystem,
       serverPid: server.pid,
-      clients: await openHoldfastClients(server.url, sessions),
+      clients: await openHoldfastClients(server.url, sessionCount),
       prefix: 'one',
       inFlight,
       exclusion,
     })
-    const cells = new ClientPairs({
+    const allCells = new ClientPairs({
       system: `holdfast, ${job.shape}`,
       serverPid: first!.pid,
-      clients: await openCellClients(urls, sessions),
+      clients: await openCellClients(urls, sessionCount),
       prefix: 'cells',
       inFlight,
       exclusion,
     })
-    const reference = await EchoPairs.open(echo, sessions, inFlight)
+    const reference = await EchoPairs.open(echo, sessionCount, inFlight)
     // A contestant has only one process id. For the process of the first cell, `usageOf` returns
     // the usage of all cells.
     const usageOf: LoadContext['usageOf'] = (pid) =>
       pid === first!.pid ? usageOfAll(brokers) : context.usageOf(pid)
-    const results = await runContest({ ...context, usageOf }, [reference, oneBroker, cells])
+    const results = await runContest({ ...context, usageOf }, [reference, oneBroker, allCells])
     const { grants, violations } = exclusion
     return { rows: rowsOf(job, results), grants, violations }
   } finally {

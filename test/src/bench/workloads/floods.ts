@@ -1,8 +1,8 @@
 /**
  * The workload "floods": measures how hostile clients without a token affect a good client. The
- * good client locks and unlocks, with a fixed pause between. In each round the good client runs
- * alone ("calm"), and then together with each kind of flood. The floods come from another process.
- * A fence is the number of a grant.
+ * good client makes pairs of a lock and its unlock, with a fixed pause after each pair. In each
+ * round the good client runs alone ("calm"), and then together with each kind of flood. The floods
+ * come from another process, which `flooder.ts` describes. A fence is the number of a grant.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -31,18 +31,19 @@ const settleMs = 300
 
 /** The limits of the profile `public` that concern the clients of a flood. */
 function limitsOfPublic(): Job['limits'] {
-  const { connectionsPerSecond, connectionsPerSecondPerAddress, ...others } = defaultsOf('public')
   const {
+    connectionsPerSecond,
+    connectionsPerSecondPerAddress,
     pendingConnections,
     pendingConnectionsPerAddress,
     helloMs,
     slowBytes,
     slowMs,
     backlogBytes,
-  } = others
-  const rates = { connectionsPerSecond, connectionsPerSecondPerAddress }
+  } = defaultsOf('public')
   return {
-    ...rates,
+    connectionsPerSecond,
+    connectionsPerSecondPerAddress,
     pendingConnections,
     pendingConnectionsPerAddress,
     helloMs,
@@ -58,8 +59,8 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   const client = new PacedClient(await RawSession.open(server.url), exclusion)
   const flooderProcess = fork(flooder, { serialization: 'advanced' })
   const kinds = [undefined, ...floods] as const
-  const slicesOf = kinds.map((): Slice[] => [])
-  const ms = pace.sliceMs * slicesPerMeasurement
+  const measurementsOf = kinds.map((): Measurement[] => [])
+  const measurementMs = pace.sliceMs * slicesPerMeasurement
   // A run with short slices, such as that of the tests, also waits for a shorter time.
   const waitMs = Math.min(settleMs, pace.sliceMs)
   await client.run(pace.warmUpMs)
@@ -67,10 +68,10 @@ async function runJob(context: LoadContext): Promise<JobResult> {
     for (const [i, flood] of kinds.entries()) {
       if (flood !== undefined) await send(flooderProcess, { url: server.url, flood })
       await pause(waitMs)
-      const latencies = await client.run(ms)
-      // Stops the flood. In a calm slice there is no flood to stop.
+      const latencies = await client.run(measurementMs)
+      // Stops the flood. In a calm measurement there is no flood to stop.
       const counts = await send(flooderProcess, { url: server.url, flood: undefined })
-      slicesOf[i]!.push({ latencies, counts: flood === undefined ? undefined : counts })
+      measurementsOf[i]!.push({ latencies, counts: flood === undefined ? undefined : counts })
     }
     progress((round + 1) / pace.rounds)
   }
@@ -78,30 +79,39 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   const { workload, shape, placement } = context.job
   const rows = kinds.map((flood, i) => ({
     ...{ workload, shape, placement, system: flood ?? 'calm' },
-    figures: figuresOf(slicesOf[i]!, slicesOf[0]!, ms + waitMs),
+    figures: figuresOf(measurementsOf[i]!, measurementsOf[0]!, waitMs + measurementMs),
   }))
   return { rows, grants: exclusion.grants, violations: exclusion.violations }
 }
 
-interface Slice {
+interface Measurement {
   readonly latencies: Latencies
   readonly counts: FloodCounts | undefined
 }
 
 /**
- * The figures of slices, also as ratios to the calm slices of the same rounds.
+ * The figures of measurements, also as ratios to the calm measurements of the same rounds.
  *
- * @param ms How long the flood ran in each slice, also before the measurement.
+ * @param floodMs How long each flood ran: before and during the measurement.
  */
-function figuresOf(slices: readonly Slice[], calm: readonly Slice[], ms: number) {
-  const percentile = (slice: Slice, percent: number): number => slice.latencies.percentile(percent)
+function figuresOf(
+  measurements: readonly Measurement[],
+  calm: readonly Measurement[],
+  floodMs: number,
+) {
+  const percentile = (measurement: Measurement, percent: number): number =>
+    measurement.latencies.percentile(percent)
   const ratioToCalm = (percent: number): number =>
-    median(slices.map((slice, i) => percentile(slice, percent) / percentile(calm[i]!, percent)))
+    median(
+      measurements.map(
+        (measurement, i) => percentile(measurement, percent) / percentile(calm[i]!, percent),
+      ),
+    )
   const perSecond = (name: keyof FloodCounts): number =>
-    median(slices.map(({ counts }) => ((counts?.[name] ?? 0) * 1_000) / ms))
+    median(measurements.map(({ counts }) => ((counts?.[name] ?? 0) * 1_000) / floodMs))
   return {
-    p50Us: median(slices.map((slice) => percentile(slice, 50))),
-    p99Us: median(slices.map((slice) => percentile(slice, 99))),
+    p50Us: median(measurements.map((measurement) => percentile(measurement, 50))),
+    p99Us: median(measurements.map((measurement) => percentile(measurement, 99))),
     p50OfCalm: ratioToCalm(50),
     p99OfCalm: ratioToCalm(99),
     acceptedPerSecond: perSecond('accepted'),

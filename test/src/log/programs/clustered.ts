@@ -1,6 +1,6 @@
 /**
- * A program for tests: two workers of a Node cluster claim the same resource. For some resources
- * only one worker may succeed. The program sends the results of both workers to the test.
+ * A program for tests: two workers of a Node cluster try to start the same part of a broker. At
+ * most one worker may succeed. The program sends the results of both workers to the test.
  *
  *   node clustered.js journal DIRECTORY | fenceFile PATH | port PORT | attach
  */
@@ -10,11 +10,11 @@ import { createBroker, journalLog } from '@holdfast/server'
 import type { HoldfastError } from '@holdfast/shared'
 import { RecordingTable } from '../logSuite.js'
 
-/** The kind of the resource, and its path or port. */
-const [, , kind, place = ''] = process.argv
+/** The part to start, and its path or port. An attach needs neither. */
+const [, , part, place = ''] = process.argv
 
-/** For each kind of resource, the function that claims the resource. */
-const claims: Readonly<Record<string, () => unknown>> = {
+/** For each part, the function that starts the part. */
+const starts: Readonly<Record<string, () => unknown>> = {
   journal: () => journalLog({ dir: place }).start(new RecordingTable()),
   fenceFile: () => createBroker({ fenceFile: place }),
   port: () => createBroker().listen({ port: Number(place) }),
@@ -30,13 +30,13 @@ if (cluster.isPrimary) {
       process.send!(outcome)
       if (++outcomeCount < workers.size) return
       // The worker that succeeded would run forever.
-      for (const { process } of workers) process.kill('SIGKILL')
+      for (const each of workers) each.process.kill('SIGKILL')
       process.disconnect()
     })
   }
 } else {
   try {
-    await claims[kind!]!()
+    await starts[part!]!()
     process.send!('started')
   } catch (error) {
     const { code, message } = error as HoldfastError
