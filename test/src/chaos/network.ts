@@ -1,8 +1,8 @@
 /**
  * The network between the clients, the brokers and the members of the storage (etcd or PostgreSQL).
  * Two machines can be cut off from each other: their packets get lost, and no machine is notified.
- * If network namespaces are available, each machine is a namespace. If not, proxies connect the
- * clients to the brokers and the brokers to the storage.
+ * If network namespaces are available, each broker and each member has its own namespace. If not,
+ * proxies connect the clients to the brokers and the brokers to the storage.
  */
 import { TcpProxy } from '../faults/proxy.js'
 import { Valve } from '../faults/valve.js'

@@ -175,7 +175,7 @@ describe('the merged query of cells', () => {
   const held = (key: string, fence: number) => ({ key, fence }) as HeldInfo
   const waiting = (key: string) => ({ key }) as WaitingInfo
 
-  it('lists the first items of the cells if it is not read in pages, and counts all items', () => {
+  it('lists the items cell after cell if it is not read in pages, and counts all items', () => {
     const results: QueryResult[] = [
       {
         held: [held('b', 1), held('d', 2)],

@@ -105,7 +105,7 @@ describe('the steps of the Dockerfile', function () {
     assert.isFalse(existsSync(join(image, 'opt/holdfast/test')))
   })
 
-  it('make a broker that writes a journal, a command log on disk, in its folder', async () => {
+  it('make a broker that writes a journal (a command log on disk) within the image', async () => {
     const command = join(image, 'opt/holdfast/server/bin/holdfast')
     const journal = join(image, 'var/lib/holdfast/journal')
     const args = ['serve', '--port', '0', '--journal', journal]

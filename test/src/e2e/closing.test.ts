@@ -1,8 +1,9 @@
 /**
  * Tests how a broker closes: the broker sends its pending responses and the reason, lets holders
- * finish during a drain, and frees its port. A drain is the time that the broker waits for holders
- * at most. A drain of 60 s is longer than a test may take, so these brokers close earlier for
- * another reason. Also tests several brokers in one process.
+ * finish during a drain, and frees its port. A drain is the longest time that the broker waits for
+ * holders. A drain of 60 s is longer than a test may take, so a test with this drain fails if the
+ * broker waits until its end. Also tests several brokers in one process, and a broker with several
+ * ports.
  */
 import { fixedInterval, type WatchEvent } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
@@ -116,8 +117,12 @@ describe('e2e: several brokers in one process', () => {
     await a.broker.close()
     expect((await ben.lock('l')).held).to.equal(true)
   })
+})
 
-  it('may each listen on several ports', async () => {
+describe('e2e: several ports of one broker', () => {
+  const stage = Stage.forEachTest()
+
+  it('serve the same locks', async () => {
     const { broker, url } = await stage.broker()
     const { url: other } = await broker.listen({ port: 0 })
     expect(other).not.to.equal(url)

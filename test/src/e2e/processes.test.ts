@@ -109,7 +109,7 @@ describe('e2e: a client under fake timers', () => {
     expect(await exitOf(program)).to.deep.equal({ code: 0, signal: null })
   }
 
-  it('uses the real timers, although every function of the platform is replaced', async () => {
+  it('uses the real timers, although the program has replaced all timers and clocks', async () => {
     const { url } = await stage.broker()
     await runProgram(url)
   })

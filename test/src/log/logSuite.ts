@@ -1,8 +1,8 @@
 /**
  * The common test suite of all command logs. A command log orders all changes of the lock table. It
  * gives each submitted command to the state machine once, in the order of the submits. The log
- * never calls the state machine inside another call, and its close waits for all submitted
- * commands.
+ * never calls `apply` while another call of `apply` runs. The close of the log waits for all
+ * submitted commands.
  */
 import {
   type Command,
@@ -15,7 +15,7 @@ import {
 import { Digest, type Log, type StateMachine, type StateSnapshot } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
-/** A state machine that records commands, and applies them to a table for the log to dump. */
+/** Records the commands of a log, and applies them to a table, which the log can dump. */
 export class RecordingTable implements StateMachine {
   /** The items of the snapshots that the log has restored. */
   readonly restored: unknown[] = []
@@ -23,6 +23,7 @@ export class RecordingTable implements StateMachine {
   readonly replayed: Command[] = []
   /** The new commands, in the order in which the log delivered them. */
   readonly applied: Command[] = []
+  /** The error with which the log failed. */
   failure: Error | undefined
   #table = new LockTable()
   #depth = 0
@@ -112,7 +113,7 @@ export function logSuite(name: string, makeLog: () => Log): void {
     it('applies the commands of many turns in the order of the submits', async () => {
       for (let turn = 0; turn < 20; turn++) {
         for (let i = 1; i <= 5; i++) log.submit(raiseFenceFloor(turn * 5 + i))
-        // Waits for fewer commands than were submitted, so that a rest is always under way.
+        // Waits for fewer commands than were submitted, so that some are always pending.
         await table.whenApplied(turn * 3)
       }
       await log.close()
@@ -120,7 +121,7 @@ export function logSuite(name: string, makeLog: () => Log): void {
       expect(fences).to.deep.equal(Array.from({ length: 100 }, (_, i) => i + 1))
     })
 
-    it('applies a command that the state machine submits during `apply` only after this call of `apply`', async () => {
+    it('nests no calls of `apply` if the state machine submits a command in `apply`', async () => {
       table.onApply = (command) => {
         if ('fence' in command && command.fence < 50) log.submit(raiseFenceFloor(command.fence + 1))
       }

@@ -37,10 +37,11 @@ function argumentsOf(pid: number): string[] {
   }
 }
 
-/** The id of the parent of a process, which is the word after the state. */
+/** The id of the parent of a process. */
 export function parentOf(pid: number): number | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    // This id is the word after the state.
     return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
   } catch {
     return undefined

@@ -57,7 +57,7 @@ describe('memory: the account', () => {
     for (const { name, counted, heapBytes } of measurements) {
       // The factor allows for the garbage collector and for growing hash tables.
       expect(counted, `${name}: ${heapBytes} on the heap`).to.be.above(heapBytes * count(0.6, 0.9))
-      // Stored refusals share their answers, so they take less than a fifth of the counted bytes.
+      // The factor is high because stored refusals share one answer, which counts for each of them.
       expect(counted, `${name}: ${heapBytes} on the heap`).to.be.below(heapBytes * 8)
     }
   })
@@ -80,6 +80,7 @@ describe('memory: the account', () => {
       client.socket.drop()
     }
     expect(table.bytes).to.equal(0)
+    // The table keeps the state of an unused key for a while.
     expect(memory.usedBytes - table.keys.idleBytes).to.equal(empty)
   })
 
@@ -97,8 +98,8 @@ describe('memory: the account', () => {
       return harness.broker.memory.usedBytes - bytesBefore
     }
     const [withOneWatcher, withTenWatchers] = [used(1), used(10)]
-    // The account counts the unread bytes of the socket of each watcher. Nine watchers more have
-    // their sockets, and an entry of less than 200 bytes for each of the 40 events.
+    // Each of the nine more watchers adds the unread bytes of its socket, and less than 200 bytes
+    // for each of the 40 events.
     expect(withTenWatchers - withOneWatcher).to.be.below(9 * (70_000 + 40 * 200))
     expect(withOneWatcher).to.be.above(40 * 3_000)
   })
@@ -108,7 +109,7 @@ describe('memory: the account', () => {
     const client = harness.join()
     const bytesBefore = harness.broker.memory.usedBytes
     client.socket.unreadBytes = 60_000
-    // So many control frames use up the share of the client, so the broker pauses the connection.
+    // So many control frames use up the work budget of the connection, and the broker pauses it.
     client.socket.sayControlFrames(1_000)
     harness.environment.endOneTurn()
     expect(client.socket.isPaused).to.equal(true)
@@ -200,12 +201,14 @@ describe('memory: beyond memoryBytes', () => {
     const { harness, client, refusals } = brokerWithRoom(1, prepare)
     client.socket.drop()
     harness.environment.endTurn()
+    // The drop has made room for one connection. A second connection exceeds the limit.
     const filler = harness.connect()
     const refused = harness.connectWithHello()
     expect(refused.closedWith).to.deep.include({ code: 1013 })
     expect(refused.closedWith?.reason).to.match(/^quota exceeded: memoryBytes \d+$/)
     refused.drop()
     filler.drop()
+    // Again, the second connection exceeds the limit.
     const socket = harness.connect()
     harness.connect()
     harness.say(socket, { type: 'hello', ...client.resume() })
@@ -230,6 +233,7 @@ describe('memory: beyond memoryBytes', () => {
     // The other client has less than 16 KiB unread. The first 250,000 bytes fit into the room.
     other.socket.bufferedBytes = 10_000
     client.socket.bufferedBytes = 250_000
+    // The broker counts the unread bytes of a connection when it answers.
     for (const each of [client, other]) each.say({ type: 'stats', id: 1 })
     expect(client.socket.closedWith).to.equal(undefined)
     client.socket.bufferedBytes = 600_000

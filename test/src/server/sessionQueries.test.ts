@@ -60,7 +60,7 @@ describe('a query for a session', () => {
     }
   })
 
-  it('shows the principal without any rule only if clients are not authenticated', async () => {
+  it('without permission rules, shows the principal only to unauthenticated clients', async () => {
     const authenticated = new BrokerHarness({ authenticate: ({ token }) => token })
     const ann = await join(authenticated, 'ann')
     expect(ask(ann, ann.session)).not.to.have.any.keys('principal', 'address')
@@ -84,7 +84,7 @@ describe('a query for a session', () => {
     expect(ask(client, client.session)).not.to.have.property('principal')
   })
 
-  it('knows the address only at the broker of the connection, in a cluster', async () => {
+  it('shows the address only at the broker of the connection, in a cluster', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
