@@ -7,6 +7,7 @@ import { type Server, startBroker, startEcho } from './processes/servers.js'
 
 export interface RunOptions {
   readonly pace: Pace
+  /** How the load reaches the broker: as raw frames, through the client library, or both. */
   readonly drivers: readonly DriverName[]
   /** The folder for a CPU profile of each broker; undefined for none. */
   readonly profiles?: string | undefined

@@ -1,7 +1,7 @@
 /**
  * Tests the reporter of the test runs: runs mocha with the reporter on planted tests, and checks
- * the exit code and the last lines, which CI and developers read. A lane runs one group of test
- * folders after the other.
+ * the exit code and the last lines, which CI and developers read. Several lanes run at the same
+ * time, and each lane runs one group of test folders after the other.
  */
 import { spawn } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -105,7 +105,7 @@ describe('a run of the tests', () => {
   })
 
   describe('in lanes', () => {
-    /** Runs planted tests in two groups: the folder `table`, and a folder that no group names. */
+    /** Runs planted tests in two groups: the folders `table` and `other`. */
     async function lanesOf(inTable: string, inOther: string): Promise<Run> {
       const dist = await mkdtemp(join(folder, 'dist-'))
       for (const [name, source] of Object.entries({ table: inTable, other: inOther })) {

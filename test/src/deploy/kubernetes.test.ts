@@ -83,7 +83,7 @@ describe('the Kubernetes files', () => {
 
     it(`${path}: the heap limit is half of the memory limit of the container`, () => {
       const [{ container } = { container: undefined }] = podsOf(path)
-      // The option ends with `--max-old-space-size=` and the limit.
+      // The variable ends with `--max-old-space-size=` and the limit in MiB.
       const [, mebibytes] = /=(\d+)$/.exec(environments().get(path)?.['NODE_OPTIONS'] ?? '') ?? []
       assert.equal(container.resources.limits.memory, `${(2 * Number(mebibytes)) / 1024}Gi`)
     })
@@ -231,7 +231,7 @@ describe('the Compose files', () => {
     assert.lengthOf(new Set(fixed), 4)
   }
 
-  it('set no variable that the image sets', () => {
+  it('set no variable that the image sets, and the Kubernetes files set none either', () => {
     for (const [path, environment] of environments()) {
       assert.doesNotHaveAnyKeys(environment, Object.keys(imageEnvironment()), path)
     }

@@ -1,7 +1,7 @@
 /**
- * Runs the simulation as a test: a few worlds in `npm test`, and 3,200 with full counts. Of these,
- * 700 have three brokers and 500 have three cells. Also checks that a seed always makes the same
- * world.
+ * Runs the simulation as a test: a few worlds (simulated runs) in `npm test`, and 3,200 in a full
+ * run: 2,000 with one broker, 700 with three brokers and 500 with three cells. A cell is a broker
+ * that serves a part of the keys. Also checks that a seed always makes the same world.
  */
 import { expect } from 'chai'
 import { count, isFullRun } from '../support/counts.js'
@@ -10,10 +10,10 @@ import { type SimulationOptions, simulate } from './simulate.js'
 import { WorldBatch } from './worldBatch.js'
 
 /**
- * The events that must have happened at least once in all worlds with one broker. Without these
- * events the worlds prove too little.
+ * The counts that must be above 0 in the sum over all worlds with one broker. Otherwise the worlds
+ * prove too little.
  */
-const expectedCounts = [
+const expectedCountsOfOneBroker = [
   'granted immediately',
   'granted to a waiter',
   'granted permits',
@@ -49,7 +49,7 @@ const expectedCounts = [
   'gradual snapshot',
 ]
 
-/** The events that must have happened at least once in all worlds with three brokers. */
+/** The same for all worlds with three brokers. */
 const expectedCountsOfCluster = [
   'broker declared dead',
   'broker left',
@@ -70,7 +70,7 @@ const expectedCountsOfCluster = [
   'gradual snapshot',
 ]
 
-/** The events that must have happened at least once in all worlds with three cells. */
+/** The same for all worlds with three cells. */
 const expectedCountsOfCells = [
   'granted in cell 1',
   'granted in cell 2',
@@ -93,7 +93,7 @@ const expectedCountsOfCells = [
 interface TestBatch {
   readonly title: string
   readonly options: SimulationOptions
-  readonly seeds: number
+  readonly seedCount: number
   readonly expectedCounts: readonly string[]
 }
 
@@ -102,33 +102,33 @@ const batches: readonly TestBatch[] = [
   {
     title: 'breaks no rule with one broker',
     options: { brokers: 1, events: count(400, 2_000) },
-    seeds: count(160, 2_000),
-    expectedCounts,
+    seedCount: count(160, 2_000),
+    expectedCounts: expectedCountsOfOneBroker,
   },
   {
     title: 'breaks no rule with three brokers',
     options: { brokers: 3, events: count(1_500, 4_000) },
-    seeds: count(20, 700),
+    seedCount: count(20, 700),
     expectedCounts: expectedCountsOfCluster,
   },
   {
     title: 'breaks no rule with three cells',
     options: { cells: 3, events: count(600, 2_000) },
-    seeds: count(22, 500),
+    seedCount: count(22, 500),
     expectedCounts: expectedCountsOfCells,
   },
 ]
 
 /**
- * Shrunken worlds with one broker in which an earlier version of the product broke a rule. `faults`
- * has the indexes of the faults that happen.
+ * Worlds that once broke a rule, each with one broker and shrunk to the faults that the bug needed.
+ * `faults` has the indexes of these faults.
  */
 const fixedWorlds = [
   // A slow resume shortened the time for which the client believed in a lock.
   { seed: 6_979, events: 80, faults: [1] },
   { seed: 14_633, events: 96, faults: [1, 2, 3] },
-  // A resume extended a lock at the client by a lease before the broker reported that the lock was
-  // revoked.
+  // A resume extended a lock at the client by a lease, although the broker had revoked the lock.
+  // The broker reported this only later.
   {
     seed: 31_384,
     events: 1_258,
@@ -137,14 +137,14 @@ const fixedWorlds = [
       60, 68, 69, 74, 75, 76, 77, 91, 93, 94, 98, 99, 100, 103, 104, 115, 123, 124, 126,
     ],
   },
-  // The lease did not begin anew if the connection of a hello closed before the log had ordered the
-  // hello.
+  // The lease did not begin anew if the connection of a hello closed before the command log had
+  // ordered the hello.
   { seed: 54_230, events: 676, faults: [0, 2, 3, 4, 6, 7, 10, 12, 13, 14, 15, 16, 24] },
-  // A session lost its lease: the broker dropped its connection, and the socket closed before the
+  // A session lost its lease: the broker dropped the connection, and the socket closed before the
   // broker suspended the session in a later turn.
   { seed: 227, events: 1_300, faults: [0, 1, 2, 3, 4] },
   // The connection of a request dropped at the moment at which the request began to wait, so the
-  // client could not get its notice. The fault was in the oracle.
+  // client could not learn that the request waits. The bug was in an oracle (a check of the run).
   { seed: 6_108, events: 2_050, faults: [] },
 ]
 
@@ -157,7 +157,7 @@ async function someWorldWithFaults() {
 }
 
 describe('simulation', () => {
-  it('makes the same world from the same seed', async () => {
+  it('makes the same world from the same seed, and another world from another seed', async () => {
     // Any seeds serve.
     for (const seed of [3, 17, 54]) {
       const first = await simulate(seed, { events: 600, lines: 10 })
@@ -180,7 +180,7 @@ describe('simulation', () => {
     expect(worldOfSeed3.hash).to.not.equal(worldOfSeed4.hash)
   })
 
-  it('leaves out the faults that the options exclude', async () => {
+  it('leaves out the faults that the options do not list', async () => {
     const [seed, whole] = await someWorldWithFaults()
     const [first, ...others] = whole.faults
     const part = await simulate(seed, { events: 600, faults: new Set(others) })
@@ -195,12 +195,16 @@ describe('simulation', () => {
     }
   })
 
-  for (const { title, options, seeds, expectedCounts } of batches) {
+  for (const { title, options, seedCount, expectedCounts } of batches) {
     it(title, async function () {
       this.timeout(count(60_000, 600_000))
       const batch = new WorldBatch(options)
       const print = (line: string) => console.log(`      ${line}`)
-      const failed = await batch.run({ from: 1, seeds, onProgress: isFullRun ? print : undefined })
+      const failed = await batch.run({
+        from: 1,
+        seeds: seedCount,
+        onProgress: isFullRun ? print : undefined,
+      })
       if (failed?.violation !== undefined) {
         const { seed, violation, events } = failed
         const { brokers = 1, cells } = options

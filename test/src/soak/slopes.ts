@@ -2,10 +2,9 @@
  * The verdict of a soak run: how fast the memory and the open file descriptors of a process grow,
  * and whether this growth is within its bound.
  *
- * The growth of a quantity is its slope over the measured time, by least squares. A slope counts
- * all samples, so a single high or low sample changes the slope little. Samples from before the end
- * of the warm-up do not count, because a new process loads modules, compiles hot functions and
- * fills its buffers.
+ * The growth of a quantity is its slope over the measured time, by least squares, so that a single
+ * high or low sample changes the growth little. The measured time begins after the warm-up, because
+ * a new process loads modules, compiles hot functions and fills its buffers.
  */
 
 /** The quantities of a process that a soak run measures; `test/README.md` describes them. */
@@ -23,7 +22,7 @@ export interface Sample {
 
 /** How much a quantity may grow in the measured time. */
 export interface Bound {
-  /** How much a process without a leak may gain after the warm-up in a run of any length. */
+  /** How much the process may gain after the warm-up, however long the run is. */
   readonly once: number
   /** How much the process may gain in each hour, in addition to `once`. */
   readonly perHour: number

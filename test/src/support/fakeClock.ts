@@ -1,5 +1,5 @@
 /**
- * A clock that moves only when the test moves it. Monotonic and wall time move independently.
+ * A clock that moves only when the test moves it. The test can also move the wall time alone.
  * Timers fire in order while time passes, and do not fire while the process is stopped.
  */
 import type { Clock, Timer } from '@holdfast/shared'
@@ -18,7 +18,7 @@ export class FakeClock implements Clock {
   #monotonic = 1_000
   /** A time in November 2023. */
   #wall = 1_700_000_000_000
-  #timersSet = 0
+  #setTimerCalls = 0
   readonly #timers = new Set<FakeTimer>()
   readonly #minTimerMs: number
 
@@ -38,7 +38,7 @@ export class FakeClock implements Clock {
   setTimer(callback: () => void, ms: number): Timer {
     const due = this.#monotonic + Math.max(this.#minTimerMs, ms)
     const timer = { due, callback }
-    this.#timersSet++
+    this.#setTimerCalls++
     this.#timers.add(timer)
     return timer
   }
@@ -54,7 +54,7 @@ export class FakeClock implements Clock {
 
   /** The number of timers that were ever set. */
   get timersSet(): number {
-    return this.#timersSet
+    return this.#setTimerCalls
   }
 
   /**

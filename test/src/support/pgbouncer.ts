@@ -38,7 +38,7 @@ export class PgBouncer {
       '[pgbouncer]',
       'listen_addr = 127.0.0.1',
       `listen_port = ${port}`,
-      // No socket, and no passwords.
+      // No Unix socket, and no passwords.
       'unix_socket_dir =',
       'auth_type = any',
       `pool_mode = ${mode}`,

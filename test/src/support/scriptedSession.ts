@@ -8,7 +8,7 @@ import { FakeClock } from './fakeClock.js'
 import { type ScriptedNetwork, type ScriptedSocket, scriptedNetwork } from './scriptedSocket.js'
 
 export const url = 'ws://broker.test'
-/** The broker's clock in ms, when it received the first messages of the client. */
+/** The broker's time at which the broker received the first messages of the client, in ms. */
 const brokerTime = 50_000
 
 /**
@@ -59,14 +59,13 @@ export function welcomeWithGrace(fields: Partial<Welcome> = {}): Welcome {
   return welcome({ grace: 10_000, secret: 'first', ...fields })
 }
 
-/** The environment of a client: a fake clock and a scripted network. */
+/** A fake clock, a scripted network, and the environment with which a client uses both. */
 export interface Stage {
   readonly clock: FakeClock
   readonly network: ScriptedNetwork
   readonly environment: Environment
 }
 
-/** Makes a fake clock, a network of scripted sockets, and the environment that uses both. */
 export function stage(): Stage {
   const clock = new FakeClock()
   const network = scriptedNetwork()
@@ -79,7 +78,7 @@ export function stage(): Stage {
   return { clock, network, environment }
 }
 
-/** A connected client and its environment. */
+/** A connected client and its stage. */
 export interface Scene extends Stage {
   readonly session: Session
   /** The names of the session's events, in order. */

@@ -50,7 +50,7 @@ export function startBrokerWith(
   return startServer([program!, args], { ready: /\bws:\/\/\S+/, url: undefined, startMs })
 }
 
-/** A process that writes to the storage of a log without a broker. */
+/** A process that writes directly to the storage of a log. */
 export class BareDriver {
   readonly #process: ChildProcess
 
@@ -63,6 +63,7 @@ export class BareDriver {
     const child = fork(
       pathOf(programs[storage]),
       args,
+      // `taskset` starts Node on these cores.
       anyCore.length === 0
         ? {}
         : { execPath: 'taskset', execArgv: [...anyCore.slice(1), process.execPath] },
@@ -83,7 +84,7 @@ export class BareDriver {
     return (await answer)[0] as number
   }
 
-  /** Ends the process, which exits when its channel to this process closes. */
+  /** Ends the process, which exits when its channel to the bench closes. */
   end(): void {
     this.#process.disconnect()
   }

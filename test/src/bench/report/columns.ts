@@ -3,7 +3,7 @@
 /**
  * Titles by the name of the figure, in the order of the columns. "of echo" means: divided by the
  * same figure of the echo server, and so on. "by hand" means: with frames that the generator writes
- * itself.
+ * itself. "CPU for 18,000 with 15 s" means: for 18,000 sessions with a lease of 15 s.
  */
 const titles: Readonly<Record<string, string>> = {
   count: 'count',
@@ -77,9 +77,9 @@ export interface Column {
   readonly title: string
 }
 
-/** The columns that these figures need. */
-export function columnsFor(figures: readonly Readonly<Record<string, number>>[]): Column[] {
-  const present = new Set(figures.flatMap((row) => Object.keys(row)))
+/** The columns that the figures of these rows need. */
+export function columnsFor(rows: readonly Readonly<Record<string, number>>[]): Column[] {
+  const present = new Set(rows.flatMap((figures) => Object.keys(figures)))
   return Object.entries(titles)
     .filter(([figure]) => present.has(figure))
     .map(([figure, title]) => ({ figure, title }))

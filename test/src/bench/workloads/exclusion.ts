@@ -7,14 +7,15 @@ import { type JobResult, type LoadContext, makeJob, type Workload } from '../job
 import { runHolders } from '../load/holders.js'
 
 /** The number of clients that contend for the lock. */
-const clients = 50
+const clientCount = 50
 
 async function runJob({ server, echo, pace, job, progress }: LoadContext): Promise<JobResult> {
   const ms = pace.rounds * pace.sliceMs
-  const { grants, violations } = await runHolders(server, clients, ms)
+  const { grants, violations } = await runHolders(server, clientCount, ms)
   progress(0.7)
   // The control is shorter, because the check detects this server with one of the first grants.
-  const control = await runHolders({ ...echo, url: `${echo.url}/yes` }, clients, ms / 4)
+  const grantingServer = { ...echo, url: `${echo.url}/yes` }
+  const control = await runHolders(grantingServer, clientCount, ms / 4)
   if (control.violations === 0)
     throw new Error('The exclusion check did not detect a server that grants every request')
   const { workload, shape, placement } = job
