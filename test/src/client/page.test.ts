@@ -47,6 +47,7 @@ async function openOnPage(options: ConnectOptions = {}, firstWelcome = welcome()
   await turn()
   network.last.deliver({ type: 'granted', id: 1, fence: 9 })
   const lock = await requesting
+  // The next call of `newMessages` skips the messages up to here.
   network.last.newMessages()
   return { clock, network, page, session, events, lock }
 }
@@ -117,6 +118,7 @@ describe('a session in a page', () => {
     expect(network.sockets).to.have.length(1)
     page.wake()
     expect(network.sockets).to.have.length(2)
+    // The client is already connecting.
     page.wake()
     expect(network.sockets).to.have.length(2)
     network.last.end()
@@ -132,7 +134,7 @@ describe('a session in a page', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('checks its deadlines first when the page wakes', async () => {
+  it('checks its deadlines immediately when the page wakes', async () => {
     const { clock, page, events, lock } = await openOnPage()
     const { signal } = lock
     // The lease is over, but its timer has not fired.

@@ -13,7 +13,7 @@ function firstDelays(strategy: Iterable<number>, count: number): number[] {
   return delays
 }
 
-/** The code of the `HoldfastError` that the function throws. */
+/** The code of the `HoldfastError` that the function throws; `'none'` if it returns. */
 function codeOf(make: () => unknown): string {
   try {
     make()
@@ -62,9 +62,9 @@ describe('retry strategies', () => {
     expect([...strategy]).to.deep.equal([0, 500, 999])
   })
 
-  it('refuse a wrong delay, factor or number of retries', () => {
-    const invalidNumbers = [Number.NaN, -1, 2 ** 31, '5', undefined] as number[]
-    for (const value of invalidNumbers) {
+  it('refuse an invalid delay, multiplier, number of retries or jitter', () => {
+    const invalidDelays = [Number.NaN, -1, 2 ** 31, '5', undefined] as number[]
+    for (const value of invalidDelays) {
       expect(codeOf(() => fixedInterval({ interval: value }))).to.equal('INVALID_INTERVAL')
       expect(codeOf(() => exponentialBackoff({ initial: value }))).to.equal('INVALID_INTERVAL')
       expect(codeOf(() => linearBackoff({ initial: 1, increment: value }))).to.equal(

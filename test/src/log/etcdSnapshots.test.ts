@@ -1,8 +1,9 @@
 /**
  * Tests the snapshots of brokers that share a command log on etcd. The command log orders all
- * changes of the lock table, and a snapshot has the table as it was after one entry. A thread makes
- * the snapshots while the broker serves its clients. A new broker loads the newest snapshot, and
- * older snapshots are removed. A fence is the number of a grant.
+ * changes of the lock table, and a snapshot has the table as it was after one entry of the log. A
+ * thread makes the snapshots while the broker serves its clients. A new broker loads the newest
+ * snapshot, and older snapshots are removed. A cell is a broker or cluster that serves a part of
+ * the keys; `1/1` is the only cell. A fence is the number of a grant.
  */
 import { etcdLog } from '@holdfast/server'
 import { expect } from 'chai'
@@ -55,7 +56,7 @@ describe('log: snapshots on etcd', function () {
 
   it('do not compact an etcd that other programs use', async () => {
     const { log, url } = await startBroker({ sharedEtcd: true })
-    // A revision before all snapshots, up to which a broker would compact an etcd of its own.
+    // A revision before all snapshots. A broker would compact an etcd of its own up to here.
     const revision = Number((await (await etcd.cluster.leader()).status())!.header.revision)
     const session = await stage.session(url)
     const positions = new Set<number>()

@@ -24,7 +24,7 @@ describe('log: a new log in PostgreSQL', function () {
     expect([first.isFounding, third.isFounding]).to.deep.equal([false, false])
   })
 
-  it('is not being founded if no number of brokers is expected', async () => {
+  it('is not being founded without the option marksFounding', async () => {
     const engine = await postgres.opened()
     expect(engine.isFounding).to.equal(false)
   })

@@ -126,6 +126,7 @@ describe('tracing', () => {
     const lock = await session.lock('k')
     const stealer = await stage.session(url)
     await stealer.lock('k', { steal: true })
+    // After this rejection the client knows of the loss.
     await rejection(lock.unlock(), 'LOCK_NOT_HELD')
     expect(spans('holdfast.hold')[0]?.attributes).to.include({ 'holdfast.error': 'LOCK_LOST' })
   })
@@ -138,7 +139,7 @@ describe('tracing', () => {
     expect(work!.parentSpanContext?.spanId).to.equal(hold!.spanContext().spanId)
   })
 
-  it('keeps the other values in the context of the caller during the wait', async () => {
+  it('runs the callback of withLock with the baggage of the caller, even in a browser', async () => {
     const { session } = await connectWithTracer()
     // OpenTelemetry accepts another context manager only after `disable`.
     context.disable()

@@ -18,13 +18,14 @@ const runCount = count(2, 100)
 const heldLockCount = count(800, 5_000)
 /** The number of shared locks of the key `crowd`. */
 const crowdSize = count(300, 1_000)
+/** The number of scopes (tasks of a session) that wait for a lock. */
 const waitingScopeCount = count(100, 500)
 /** The turns after which a hostile client disconnects even without all answers. */
 const maxLeaveTurns = count(200, 2_000)
 /** The greatest number of hostile clients at the same time. */
 const maxHostileClients = 5
 const leaseMs = 60_000
-/** The lease of hostile clients, for which the broker keeps their locks after an abort. */
+/** The lease of hostile clients, whose locks outlive an aborted connection until the lease ends. */
 const hostileLeaseMs = 10_000
 /** The turns within which the broker must answer the bystander. */
 const maxAnswerTurns = 8
@@ -37,6 +38,7 @@ class Scene {
   readonly harness: BrokerHarness
   readonly heldKeys: HeldKeys
   readonly #bystander: Client
+  /** The honest clients except the bystander. */
   readonly #others: Client[] = []
   /** The id of the newest request of the bystander. */
   #bystanderId = 0
@@ -58,7 +60,7 @@ class Scene {
     const fences = holder
       .heard()
       .flatMap((message) => (message.type === 'granted' ? [message.fence] : []))
-    // A refusal describes at most 16 holders.
+    // The largest refusal describes 16 holders with their metadata.
     for (let i = 0; i < 16; i++) {
       this.#join().acquire('described', { mode: 'shared', metadata: 'm'.repeat(4_000) })
     }
@@ -120,7 +122,7 @@ class Scene {
     request({ type: 'unlock', fence: (granted as { fence: number }).fence }, 'unlocked')
   }
 
-  /** Lets this many ms pass, in several turns. */
+  /** Lets this many ms pass in several turns, and does not check their work. */
   pass(ms: number): void {
     this.harness.environment.pass(ms)
     this.meter.reset()
@@ -270,7 +272,7 @@ describe('protocol: hostile amounts', () => {
     meter.watchOutput(socket)
     socket.say({ type: 'hello', name: 'hostile', lease: hostileLeaseMs })
     while (scene.endOneTurn()) socket.heard()
-    // Nearly as many watches as a session may have, which are 1,000.
+    // A session may have 1,000 watches.
     socket.say(...Array.from({ length: 900 }, (_, i) => ({ type: 'watch', id: i + 1 })))
     while (scene.endOneTurn()) socket.heard()
     const metadata = 'm'.repeat(4_000)
@@ -308,7 +310,7 @@ describe('protocol: hostile amounts', () => {
       while (scene.endOneTurn()) socket.heard()
       return socket
     })
-    // The clock stops shortly before the first deadline, and then passes all deadlines in one step.
+    // From shortly before the first deadline, the clock passes all deadlines in one step.
     scene.pass(startedAt + dueMs - 100 - environment.clock.monotonic())
     const recordCount = (): number =>
       harness.broker.table.heldCount + harness.broker.table.waitingCount

@@ -1,7 +1,7 @@
 /**
  * Tests how the broker checks the messages of clients. A fast check (`isValidFast`) accepts valid
  * messages, and a schema explains what is wrong with all other messages. The fast check and the
- * schema must agree. A refusal must not repeat text of the client, and no value may make the check
+ * schema must agree. A refusal must not repeat text of the client, and no value may make `validate`
  * throw. A fence is the number of a grant. The ttl of a lock is the time after which the lock
  * expires.
  */
@@ -47,7 +47,7 @@ function show(value: unknown): string {
   }
 }
 
-/** Throws an error with this rule if the condition is false. Prints the value only then. */
+/** Throws an error with this rule if the condition is false. Formats the value only then. */
 function check(condition: boolean, rule: string, value: unknown): void {
   if (!condition) throw new Error(`${rule}: ${show(value)}`)
 }
@@ -69,8 +69,8 @@ function checkVerdict(value: unknown): void {
   }
   const hasId = typeof value === 'object' && value !== null && Object.hasOwn(value, 'id')
   const id = hasId ? (value as { id: unknown }).id : undefined
-  const isValid = typeof id === 'number' && Number.isSafeInteger(id) && id >= 1
-  check(verdict.id === (isValid ? id : undefined), 'a refusal has the id of the request', value)
+  const isValidId = typeof id === 'number' && Number.isSafeInteger(id) && id >= 1
+  check(verdict.id === (isValidId ? id : undefined), 'a refusal has the id of the request', value)
   check(refusalCodes.includes(verdict.code), 'a refusal has one of the refusal codes', value)
   const { message } = verdict
   check(message.length > 0 && message.length <= 120, 'a refusal has 1 to 120 characters', value)
@@ -145,9 +145,9 @@ describe('validate: metadata', () => {
 
   const acceptedMetadata: Record<string, string> = {
     '64 nested arrays, the maximum': '['.repeat(64) + ']'.repeat(64),
-    '64 nested objects, the maximum': '{"a":'.repeat(64) + '1'.padEnd(65, '}'),
-    'a list of numbers of 4 KiB': `[${'0,'.repeat(2_046)}0]`,
-    'a list of empty lists of 4 KiB': `[${'[],'.repeat(1_364)}[]]`,
+    '64 nested objects, the maximum': `${'{"a":'.repeat(64)}1${'}'.repeat(64)}`,
+    'a 4 KiB list of numbers': `[${'0,'.repeat(2_046)}0]`,
+    'a 4 KiB list of empty lists': `[${'[],'.repeat(1_364)}[]]`,
     'a text of exactly 4 KiB': `"${'x'.repeat(4_094)}"`,
     'a text of exactly 4 KiB in UTF-8': `"${'é'.repeat(2_047)}"`,
   }
@@ -164,7 +164,7 @@ describe('validate: metadata', () => {
     'a text of 4 KiB and 1 byte': `"${'x'.repeat(4_095)}"`,
     'a text of 4 KiB and 1 byte in UTF-8': `"x${'é'.repeat(2_047)}"`,
     'a text of over 4 KiB with escaped control characters': `"${'\\u0001'.repeat(683)}"`,
-    'a list of numbers of over 4 KiB': `[${'0,'.repeat(2_048)}0]`,
+    'a list of numbers, longer than 4 KiB': `[${'0,'.repeat(2_048)}0]`,
   }
   for (const [name, text] of Object.entries(rejectedMetadata)) {
     it(`rejects metadata that is ${name}`, () => checkRefused(lockWith(text)))

@@ -69,7 +69,6 @@ describe('table: a release with very many waiters', () => {
   it('shares its limit among all keys of one command', () => {
     // One command grants at most 3 waiters.
     const table = new LockTable(undefined, 3)
-    // The driver need not check the invariants.
     const driver = new TableDriver(/* checked */ false, table)
     driver.open('holder')
     driver.open('crowd')

@@ -1,8 +1,8 @@
 /**
  * A session revokes the lock of another session: the table ends exactly this lock, and only once.
- * The driver gives each revocation the reason `stuck`. A `TableDriver` applies commands to a lock
- * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
- * `b` got the key `k` with the fence 2. A fence numbers a grant.
+ * A `TableDriver` applies commands to a lock table and returns the effects as short texts:
+ * `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence
+ * numbers a grant. The driver gives each revocation the reason `stuck`.
  */
 import { expect } from 'chai'
 import { TableDriver } from './tableDriver.js'
@@ -40,33 +40,34 @@ describe('table: revoke', () => {
     expect([...driver.table.keys.get('k')!.holders].map(({ fence }) => fence)).to.deep.equal([2])
   })
 
-  it('visits none of 1,000 holders to find one of them', () => {
-    // This driver checks no invariants, because the check visits every holder.
+  it('finds one of 1,000 holders without a walk over the holders', () => {
+    // This driver checks no invariants, because the check walks over the holders.
     const driver = new TableDriver(false)
     driver.open('a')
     driver.open('op')
     for (let i = 0; i < 1_000; i++) driver.lock('a', 'k', { mode: 'shared' })
     const { holders } = driver.table.keys.get('k')!
-    let visits = 0
-    const visit = holders[Symbol.iterator].bind(holders)
+    let walks = 0
+    const walk = holders[Symbol.iterator].bind(holders)
     Object.defineProperty(holders, Symbol.iterator, {
       value: () => {
-        visits++
-        return visit()
+        walks++
+        return walk()
       },
     })
     expect(driver.revoke('op', 'k', 500)).to.include('released a k f500 revoked')
     expect(driver.revoke('op', 'k', 500)[0]).to.match(/LOCK_NOT_HELD$/)
-    expect(visits).to.equal(0)
+    expect(walks).to.equal(0)
   })
 
-  it('ends a lock of a suspended session, and stores the revocation for its next resume', () => {
+  it('ends a lock of a suspended session, and stores the revocation for the next resume', () => {
     const driver = new TableDriver()
     driver.open('a', { grace: 1_000 })
     driver.open('op')
     driver.lock('a', 'k')
     driver.suspend('a')
     expect(driver.revoke('op', 'k', 1)).to.include('released a k f1 revoked')
+    // The secret `a-1` becomes `a-2`.
     driver.resume('a', 'a-1', 'a-2')
     const { held, revocations } = driver.table.sessions.get('a')!
     expect(held.size).to.equal(0)
@@ -102,7 +103,7 @@ describe('table: revoke', () => {
     expect(driver.table.heldCount).to.equal(1)
   })
 
-  it('has no effect on a replaced connection', () => {
+  it('has no effect if sent on a connection that the session has replaced', () => {
     const driver = new TableDriver()
     driver.open('a')
     driver.open('op', { grace: 1_000 })
