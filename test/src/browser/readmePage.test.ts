@@ -25,7 +25,7 @@ describe('the web page that a reader of client/README.md can copy', function () 
 
   /** Opens the page in a window, and answers its question for a name. */
   async function openWindow(name: string): Promise<Page> {
-    // A page in the background of another page would get no frames, so each has its own window.
+    // A page in the background would draw no animation frames, so each page has its own window.
     const { context, close } = await openContext()
     stage.onClear(close)
     const page = await context.newPage()
@@ -41,7 +41,7 @@ describe('the web page that a reader of client/README.md can copy', function () 
   const waitForList = (page: Page, text: string) =>
     page.locator('#locks', { hasText: new RegExp(`^${text}$`) }).waitFor()
 
-  it('takes a lock, shows the holder in every window, and releases the lock when its window closes', async () => {
+  it('takes a lock, shows the holder in every window, and releases the lock when the window of the holder closes', async () => {
     expect(language).to.equal('html')
     // The page has the URL once, so the replacement reaches every use of the URL.
     expect(code.split(urlOfPage)).to.have.length(2)

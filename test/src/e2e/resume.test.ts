@@ -63,7 +63,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     await timed.unlock()
   })
 
-  it('keeps permits and sets, and the places of sets in all queues', async () => {
+  it('keeps permits and sets, and the request of a set that waits', async () => {
     const { proxy, broker, url } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
     const other = await stage.session(url)
@@ -128,7 +128,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     expect((await behind).fence).to.be.above(lock.fence)
   })
 
-  it('sends, after the resume, the requests of the outage that have not ended meanwhile', async () => {
+  it('sends the requests of the outage after the resume, except those that have ended', async () => {
     const { proxy, broker } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
     const held = await session.lock('held')
@@ -182,7 +182,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     proxy.cut()
     expect(await lost).to.include({ fence: lock.fence, reason: 'session' })
     expect(lock.held).to.equal(false)
-    // The event after the state shows that the broker has ended the session too.
+    // The first event is `state`. The second event shows that the broker has ended the session.
     await events.waitForCount(2)
     proxy.acceptConnections()
     await newSession
@@ -228,7 +228,7 @@ describe('e2e: a cut without a grace', () => {
     await untilHandled(session)
     expect(broker.query().waitingCount).to.equal(2)
     const timeouts = frames.items.flatMap((frame) => frame.match(/(?<="timeout":)\d+/g) ?? [])
-    // The client sent the request once in each session, and the second time with the rest.
+    // The client sent the request once in each session, in the second with the rest of the timeout.
     expect(timeouts).to.have.length(2)
     expect(Number(timeouts[1])).to.be.within(1, 60_000)
     controller.abort()

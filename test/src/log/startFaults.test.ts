@@ -1,7 +1,8 @@
 /**
  * Tests the start of a broker whose PostgreSQL or etcd disappears at any point of the start. The
  * storage either resets its connections, or falls silent, as a paused machine does. Every start
- * must end with one message that says that another try may help, and never with a wrong setting.
+ * that fails must end with one message, which says that another try may help. The message must not
+ * blame a setting.
  */
 import {
   type Engine,
@@ -50,7 +51,7 @@ class VanishingStorage {
     this.port = Number(new URL(proxy.url).port)
   }
 
-  static async before(stage: Stage, port: number): Promise<VanishingStorage> {
+  static async inFrontOf(stage: Stage, port: number): Promise<VanishingStorage> {
     let storage: VanishingStorage
     const down: Filter = (bytes, connection) => storage.#onAnswer(bytes, connection)
     const proxy = await TcpProxy.to(port, () => ({ down }))
@@ -87,7 +88,7 @@ describe('log: the start of a broker', function () {
   /** How long an engine waits for storage that disappears. Other engines wait longer. */
   const impatience = { openTimeoutMs: 300, choreMs: 200 }
 
-  /** Makes an engine for a new log, which reaches the storage through this port. */
+  /** The port of each storage; `engine` makes an engine that reaches a new log through a port. */
   const engines: Record<
     string,
     { port: () => number; engine: (port: number, times?: typeof impatience) => Engine }
@@ -126,7 +127,7 @@ describe('log: the start of a broker', function () {
   for (const [name, { port, engine }] of Object.entries(engines)) {
     for (const mode of modes) {
       it(`ends with one message, and may be tried again, if ${name} ${mode} at any point`, async () => {
-        const storage = await VanishingStorage.before(stage, port())
+        const storage = await VanishingStorage.inFrontOf(stage, port())
         await startLog(engine(storage.port), nodeEnvironment)
         const total = storage.answerCount
         expect(total).to.be.greaterThan(5)

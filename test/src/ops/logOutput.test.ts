@@ -12,16 +12,16 @@ import { openLogOutput } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
 describe('the output of log lines', () => {
-  it('drops lines beyond its bound, and reports their number when the reader reads again', async () => {
+  it('drops lines beyond its bound, and reports their number when a program reads the pipe', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-log-'))
     const pipe = join(folder, 'pipe')
     spawnSync('mkfifo', [pipe])
     // A descriptor for both directions keeps the pipe open, although no program reads from it.
     const descriptor = openSync(pipe, 'r+')
     // The lines have ten times as many bytes as may wait.
-    const lines = { written: 20_000, bytes: 100 }
+    const [writtenCount, bytesPerLine] = [20_000, 100]
     const maxBytes = 200_000
-    let reported: number | undefined
+    let droppedCount: number | undefined
     const output = await openLogOutput({
       dest: descriptor,
       maxBytes,
@@ -29,11 +29,11 @@ describe('the output of log lines', () => {
         throw error
       },
       onDropped: (lineCount) => {
-        reported = lineCount
+        droppedCount = lineCount
         output.write('end\n')
       },
     })
-    for (let i = 0; i < lines.written; i++) output.write(`${'x'.repeat(lines.bytes - 1)}\n`)
+    for (let i = 0; i < writtenCount; i++) output.write(`${'x'.repeat(bytesPerLine - 1)}\n`)
 
     let readCount = 0
     const reader = createInterface({ input: createReadStream(pipe) })
@@ -43,8 +43,8 @@ describe('the output of log lines', () => {
     }
     closeSync(descriptor)
     rmSync(folder, { recursive: true })
-    expect(readCount + reported!).to.equal(lines.written)
+    expect(readCount + droppedCount!).to.equal(writtenCount)
     // The pipe itself holds up to 64 KiB, and one more write of 64 KiB may be under way.
-    expect(readCount * lines.bytes).to.be.below(maxBytes + 2 * 65_536)
+    expect(readCount * bytesPerLine).to.be.below(maxBytes + 2 * 65_536)
   })
 })

@@ -1,7 +1,7 @@
 /**
  * Tests tokens that expire while the session of their client is open. The lease is how long the
  * broker keeps a session without a message of its client. A fence is the number of a grant.
- * `passAlive` moves the fake clock while the clients send heartbeats.
+ * `passAlive` moves the fake clock while the client answers every ping.
  */
 import { expect } from 'chai'
 import { BrokerHarness, passAlive } from '../server/harness.js'
@@ -129,6 +129,7 @@ describe('expiring tokens', () => {
     const client = await join(harness, '3000')
     client.acquire('k')
     passAlive(harness, 3_100, client)
+    // The broker has begun to close the connection; now the connection ends.
     client.socket.drop()
     expect(harness.broker.table.heldCount).to.equal(1)
     // The default lease has 15 s.

@@ -15,7 +15,7 @@ import { garble, mutate, validMessage } from './hostileMessages.js'
 import { StandIn, StandInSocket } from './standIn.js'
 
 const hello = '{"type":"hello","name":"hostile"}'
-/** The lease of a hostile client. */
+/** The lease of every client, also of the honest client. */
 const leaseMs = 2_000
 
 /** Makes a random frame of a hostile client. */
@@ -49,7 +49,7 @@ class Scene {
   readonly #witness: StandInSocket
   readonly #witnessListener: SocketListener
   #hostileSocket = new StandInSocket()
-  #listener: SocketListener
+  #hostileListener: SocketListener
   /** The lock table as text after the last frame. */
   #state = ''
   /** The number of closed connections of the hostile client. */
@@ -63,14 +63,14 @@ class Scene {
     this.#witnessListener = this.#standIn.broker.connect(this.#witness)
     this.#witnessListener.onFrame('{"type":"hello","name":"witness"}')
     this.#witnessListener.onFrame('{"type":"lock","id":1,"key":"the witness holds this"}')
-    this.#listener = this.#reconnect()
+    this.#hostileListener = this.#reconnect()
   }
 
   /** Sends one hostile frame, and checks the output and the lock table of the broker. */
   step(): void {
     const frame = hostileFrame(this.#random)
     const stateBefore = this.#state
-    this.#listener.onFrame(frame)
+    this.#hostileListener.onFrame(frame)
     this.#standIn.endTurn()
     for (const sent of this.#hostileSocket.frames) checkOutput(sent)
     this.#hostileSocket.frames = []
@@ -83,13 +83,13 @@ class Scene {
     }
     if (isClosed) {
       this.closes++
-      this.#listener = this.#reconnect()
+      this.#hostileListener = this.#reconnect()
     }
   }
 
   /** Lets the sessions of the closed connections end, and checks the witness. */
   settle(): void {
-    this.#listener.onClose()
+    this.#hostileListener.onClose()
     // One and a half leases pass. The witness answers often enough to keep its session.
     for (let i = 0; i < 6; i++) {
       this.#standIn.advance(leaseMs / 4)
@@ -111,14 +111,14 @@ class Scene {
       'the witness holds this',
     ])
     expect(this.#standIn.broker.connections.size).to.equal(1)
-    this.#listener = this.#reconnect()
+    this.#hostileListener = this.#reconnect()
   }
 
   #reconnect(): SocketListener {
-    this.#listener?.onClose()
+    this.#hostileListener?.onClose()
     this.#hostileSocket = new StandInSocket()
     const listener = this.#standIn.broker.connect(this.#hostileSocket)
-    // Some hostile clients send no hello.
+    // On some connections, the hostile client sends no hello.
     if (this.#random.chance(0.9)) listener.onFrame(hello)
     this.#standIn.endTurn()
     this.#state = this.#tableAsText()

@@ -14,6 +14,7 @@ interface Status {
   readonly error: { readonly code: string } | undefined
 }
 
+// `HoldfastProvider` opens its session through a `SessionStore`, which the package does not export.
 const sessionStore = new URL('./sessionStore.js', import.meta.resolve('@holdfast/client/react'))
 const { SessionStore } = (await import(sessionStore.href)) as {
   SessionStore: new () => {
@@ -34,7 +35,7 @@ describe('useHolders', () => {
     ['a misspelt prefix', { prefx: 'doc:' }, 'INVALID_OPTION useHolders has no option'],
     ['a key and a prefix', { key: 'a', prefix: 'b' }, 'INVALID_OPTION give a key or a prefix'],
     ['neither key nor prefix', {}, 'INVALID_KEY invalid key undefined'],
-    ['a text', 'doc:1', 'INVALID_OPTION useHolders takes an object'],
+    ['a string', 'doc:1', 'INVALID_OPTION useHolders takes an object'],
   ]
   for (const [name, selection, expected] of selections) {
     it(`returns an error for ${name}`, () => {

@@ -61,6 +61,7 @@ describe('table: election', () => {
     driver.proclaim('a', 1, '2')
     const repeated = () => driver.proclaim('a', 1, '3', { id: 2 })
     expect(expectUnchanged(driver, repeated)).to.deep.equal(['repeat a#2 proclaimed'])
+    // A request of another type with the same id is no repeat.
     expect(driver.unlock('a', 1, { id: 2 })).to.deep.equal(['repeat a#2 BAD_MESSAGE'])
   })
 
