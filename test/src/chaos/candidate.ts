@@ -56,8 +56,8 @@ export class Candidate {
   }
 
   /**
-   * Closes the session if the candidate is connected to another broker than its own broker. `work`
-   * then opens a new session. The candidate must be paused.
+   * Closes the session, unless the candidate is connected to its own broker: the first of its URLs.
+   * `work` then opens a new session. The candidate must be paused.
    */
   async returnToOwnBroker(): Promise<void> {
     if (this.#link.isAtOwnBroker) return
@@ -95,6 +95,7 @@ export class Candidate {
   async #lead(session: Session): Promise<void> {
     const requestedAt = process.hrtime.bigint()
     const publication = { ...this.#nextPublication(), fence: undefined as number | undefined }
+    // Observers may see the value before the candidate receives the grant and its fence.
     this.publications.push(publication)
     const leadership = await session.campaign(this.#key, { value: publication.value })
     const grantedAt = process.hrtime.bigint()
@@ -123,9 +124,8 @@ export class Candidate {
     }
   }
 
-  /** Publishes up to two values as the leader. */
+  /** Publishes from 0 to 2 values as the leader, each after a random pause. */
   async #publish(leadership: Leadership, confirmHeld: () => boolean): Promise<void> {
-    // From 0 to 2 values, each after a random pause.
     for (let remaining = this.#random.below(3); remaining > 0; remaining--) {
       await sleep(this.#random.below(10))
       if (!confirmHeld()) return
@@ -136,9 +136,7 @@ export class Candidate {
     }
   }
 
-  /**
-   * Ends the leadership. Resolves with the time of the confirmed unlock, if there was an unlock.
-   */
+  /** Ends the leadership. If the candidate resigned, resolves with the time of the confirmation. */
   async #end(leadership: Leadership, confirmHeld: () => boolean): Promise<bigint | undefined> {
     if (this.#random.below(closesOneIn) === 0) {
       confirmHeld()

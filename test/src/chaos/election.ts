@@ -48,7 +48,7 @@ export class Election {
     await Promise.all(this.#candidates.map((candidate) => candidate.pause()))
   }
 
-  /** Moves each candidate and observer back to its own broker. */
+  /** Moves each candidate and observer back to its own broker: the first of its URLs. */
   async returnToOwnBrokers(): Promise<void> {
     await this.pause()
     const clients = [...this.#candidates, ...this.#observers]
@@ -64,8 +64,8 @@ export class Election {
 
   /**
    * Checks that no two candidates led at the same time, and that each observer saw the leaders that
-   * the candidates recorded. The candidates must be paused, so that no session leads. Each observer
-   * must see that no session leads.
+   * the candidates recorded. The candidates must be paused, so that no session leads. Also checks
+   * that each observer sees this.
    *
    * @param since Only the history since this time is checked. The candidates must have been paused
    *   at this time too.

@@ -61,7 +61,7 @@ export class Cluster {
     return this.machines.map(({ url }) => url)
   }
 
-  /** The table that the oracles check; undefined while no broker runs. */
+  /** The table that the oracles check; undefined while a single broker does not run. */
   get table(): Omit<LockTable, 'apply'> | undefined {
     return this.logOracle?.table ?? this.machines[0]!.broker?.table
   }
@@ -79,8 +79,8 @@ export class Cluster {
   /** Makes a snapshot of the whole log and removes old entries, in a process without faults. */
   compact(): void {
     const { world, seed } = this.#deps
-    const [store, plan] = [this.store!, this.shared!]
-    // `keeper` is a former name of this process, which stays so that every seed keeps its world.
+    const [store, { deadMs }] = [this.store!, this.shared!]
+    // The seed keeps `keeper`, a former name of this process, so that every seed keeps its world.
     const random = new Random(`${seed}/keeper ${this.#compactions++}`)
     const rate = 1
     const clock = new SimClock(world, random, rate, worldStart + world.now)
@@ -97,7 +97,6 @@ export class Cluster {
       appendFaults: noAppendFaults,
       onEntry,
     })
-    const { deadMs } = plan
     // The store accepts only the config with which the brokers have opened it.
     const config = { format: 2, deadMs, cluster: '' }
     // The process ends also if the snapshot fails: the next compaction starts another process.

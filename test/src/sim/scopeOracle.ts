@@ -1,8 +1,8 @@
 /**
  * An oracle (a check of a simulated run) of scopes and of deadlocks. A scope is one task of a
- * client. A scope may hold several locks, and ends them together. `table/naiveDeadlock.ts`
- * repeatedly removes the requests that can be granted from a copy of the lock table; the requests
- * that remain are in a deadlock. With this method the oracle checks two rules. A request that the
+ * client. A scope may hold several locks, and ends them together. `table/naiveDeadlock.ts` copies
+ * the lock table and repeatedly removes the requests that can be granted. The requests that remain
+ * are in a deadlock. With this method the oracle checks two rules. A request that the
  * lock table refuses with `DEADLOCK` could never be granted. Every request that waits can be
  * granted some time. Two more rules: a scope waits for one request at a time, and holds nothing
  * after its end.

@@ -1,8 +1,8 @@
 /**
  * Measures the largest rate of a command log on etcd without a broker. (The command log orders the
  * commands of brokers.) The program appends commands in batches like a broker, keeps a fixed
- * number of commands under way, and follows the log. Usage: `bareLogDriver.js ENDPOINTS NAME
- * INFLIGHT`.
+ * number of commands under way, and follows the log. Several drivers may share the log, each with
+ * its own NAME. Usage: `bareLogDriver.js ENDPOINTS NAME INFLIGHT`.
  */
 import { EtcdClient, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 
@@ -39,6 +39,7 @@ let onSettled = (): void => {}
 engine.follow(0, {
   entry: (_, text) => {
     const { broker, commands } = JSON.parse(text) as { broker: string; commands: object[] }
+    // An entry of another driver.
     if (broker !== name) return
     delivered += commands.length
     underWay -= commands.length

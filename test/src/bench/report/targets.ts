@@ -21,11 +21,13 @@ export interface Target {
   readonly stretch: number | undefined
   /** Whether a larger or a smaller figure is better. */
   readonly better: 'more' | 'less'
-  /** Reads the measured figure; returns undefined if the rows do not have the figure. */
+  /**
+   * Reads the measured figure; returns undefined if the rows do not have the figure. `system` is
+   * the broker with frames that the benchmark writes by hand, or with the client library.
+   */
   readonly measure: (figures: Figures, system: string) => number | undefined
   /**
-   * Whether the target can also be measured with the client library, instead of with frames that
-   * the benchmark writes by hand.
+   * Whether the target can also be measured with the client library, not only with frames by hand.
    */
   readonly hasClient: boolean
 }
@@ -69,7 +71,7 @@ export class Figures {
     )?.figures[figure]
   }
 
-  /** The largest figure of these systems; undefined if no row has one of them. */
+  /** The largest figure of these systems; undefined if no row has such a figure. */
   best(
     workload: string,
     shape: string,
@@ -412,8 +414,8 @@ const neighbourTargets: readonly Target[] = (
 })
 
 /**
- * Compares the client library with a peer (another lock service) in its best configuration. Both
- * clients await each step.
+ * Compares the client library with a peer (another lock service) in the peer's best configuration.
+ * Both run the same load, which awaits each step.
  */
 function peerTarget(
   [workload, shape, placement]: readonly [string, string, Placement?],

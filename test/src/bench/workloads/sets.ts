@@ -10,7 +10,7 @@ import { usPerCall } from '../load/usPerCall.js'
 
 /** How many keys each loop locks in total, so that all loops take about the same time. */
 const keysPerLoop = 100_000
-/** The smallest number of calls in a loop, also at the shortest pace. */
+/** The smallest number of calls in a loop, also in the shortest runs. */
 const minCalls = 10
 /**
  * How many times each round repeats the loops. A median of many short loops is steadier than a
