@@ -55,7 +55,9 @@ describe('the TLS of the broker', () => {
   })
 })
 
-/** The nginx configuration from the server's README, with a free port, and its files in a folder. */
+/**
+ * The nginx configuration from the server's README, with a free port, and its files in a folder.
+ */
 function configFor(files: Scratch, certs: Certificate, port: number, brokerPort: number): string {
   return `
 error_log stderr notice;

@@ -120,7 +120,8 @@ export function barrier(fields: SessionFields, id: number, pick: number): Comman
 
 /** A `maxHold` and notices for some requests; undefined for most requests. */
 function holdTerms(pick: number): Pick<ExtraTerms, 'maxHold' | 'notify'> | undefined {
-  if ((pick >> 6) % 4 !== 0) return undefined
+  // Other bits than in `pickScope`, so that requests with and without a scope get these terms.
+  if ((pick >> 9) % 4 !== 0) return undefined
   const maxHold = pick % 3 === 0 ? undefined : (pick % 900) + 100
   return { maxHold, notify: pick % 2 === 0 ? ['queued', 'contended'] : undefined }
 }

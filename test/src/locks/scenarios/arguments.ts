@@ -160,7 +160,11 @@ const order: Scenario = {
   async run(script) {
     const mustNotRun = callbackThatMustNotRun(script)
     const aborted = AbortSignal.abort(new Error('mine'))
-    const throwingName = { toString: () => { throw new Error('name') } } // biome-ignore format: one line
+    const throwingName = {
+      toString: () => {
+        throw new Error('name')
+      },
+    }
     // The log shows the order in which `request` reads these properties.
     const options = {
       get ifAvailable() {
@@ -186,7 +190,11 @@ const order: Scenario = {
       },
     }
     await tryArguments(script, 'read', 'a', options, () => 'fine')
-    const throwingOptions = { get mode() { throw new Error('mode') } } // biome-ignore format: one line
+    const throwingOptions = {
+      get mode() {
+        throw new Error('mode')
+      },
+    }
     await tryArguments(script, 'name before options', throwingName, throwingOptions, mustNotRun)
     await tryArguments(script, 'options before callback', 'a', throwingOptions, undefined)
     await tryArguments(script, 'callback before name', '-a', { signal: aborted }, undefined)
