@@ -36,7 +36,7 @@ const contendedMs = 1_000
 /** How many locks of one key a round handles in one turn of the event loop. */
 const locksPerTurn = 64
 
-/** The locks of one key that want `contended`. The timer of the key is set for this object. */
+/** The locks of one key that want `contended`. This object is the subject of the key's timer. */
 export class ContendedKey {
   readonly keyState: KeyState
   readonly locks = new Set<Lock>()
@@ -167,7 +167,7 @@ export class Notices {
     if (!contendedKey.hasTimer) this.#continueRound(contendedKey)
   }
 
-  /** Continues the round of a key, or starts a round. Sets the timer of the key for the rest. */
+  /** Continues the round of a key, or starts a round. Sets the timer of the key if work remains. */
   #continueRound(contendedKey: ContendedKey): void {
     const { time } = this.#deps
     if (contendedKey.round === undefined) {
@@ -192,8 +192,8 @@ export class Notices {
     if (contendedKey.nextDueAt < Number.POSITIVE_INFINITY) contendedKey.needsRound = true
     if (contendedKey.round !== undefined) this.#setTimer(contendedKey, 0)
     else if (contendedKey.needsRound) {
-      // `nextDueAt` is Infinity if this round skipped no lock. The next round then begins after the
-      // time for which its locks may get no further notice.
+      // `nextDueAt` is Infinity if this round skipped no lock. The next round then begins after
+      // `contendedMs`, because this round may have notified every lock.
       this.#setTimer(contendedKey, Math.max(0, Math.min(contendedKey.nextDueAt - now, contendedMs)))
     }
   }
@@ -225,7 +225,7 @@ export class Notices {
     const connection = this.#deps.attached.get(request.session)
     if (connection === undefined) return
     const set = request.extras?.set
-    // The 0 says that a notice is not stored, and so does not count among the stored answers.
+    // The session counts as having 0 bytes of stored answers, because a notice is not stored.
     const { holders = [] } =
       set === undefined
         ? this.#holderAnswers.answerFor(request.keyState, 0)
@@ -243,7 +243,7 @@ function wants({ extras }: Lock | Request, notice: NoticeType): boolean {
   return extras?.notify?.includes(notice) === true
 }
 
-/** How many requests wait for the lock, at the key of the lock where most requests wait. */
+/** How many requests wait behind the lock; for a set, at the key where most requests wait. */
 function waitingBehind(lock: Lock): number {
   const waiting = longestQueueOf(lock.extras?.set?.locks ?? [lock])
   // The upgrade of a lock waits for the other locks of the key, and not for its own lock.

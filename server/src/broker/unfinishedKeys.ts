@@ -31,7 +31,10 @@ export class UnfinishedKeys implements PacedWork {
     this.#deps.scheduler.add(this)
   }
 
-  /** Forgets all keys, because the broker that takes over the sessions grants the waiters. */
+  /**
+   * Forgets all keys when this broker is no longer a member of its cluster. The broker that takes
+   * over the sessions grants the waiters.
+   */
   clear(): void {
     this.#keys.clear()
     this.#deps.scheduler.remove(this)

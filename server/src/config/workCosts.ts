@@ -160,9 +160,9 @@ export const turnBudget = {
   all: 6_000,
   /** For the same connections together, as time: in ms from the first frame of the turn. */
   ms: 2,
-  /** How much longer than its time a turn may take before the broker recovers from it, in ms. */
+  /** A turn may exceed its time by this many ms without a recovery (see `workScheduler.ts`). */
   toleratedMs: 2,
-  /** How long the broker recovers from one turn at most, in ms. */
+  /** The longest recovery after one turn, in ms. */
   recoveryMs: 4,
   /** Maximum for one connection, unless the budget of all connections has fewer units left. */
   connection: 1_000,
@@ -177,11 +177,11 @@ export const turnBudget = {
   minimum: 96,
   /** The time for this minimum, in ms: four times the usual time of these units. */
   minimumMs: 0.2,
-  /** For one slice of a paused connection, before the slice of the next paused connection. */
+  /** Maximum for one slice: the work for one paused connection before the next has its slice. */
   slice: 250,
   /**
    * The time for one slice, in ms: four times the usual time of its units. Code that V8 has not
-   * compiled yet may need even more, and then other clients get their turn first.
+   * compiled yet may need even more. The slice then ends early, and other clients come first.
    */
   sliceMs: 0.5,
   /** For the upgrades of all new connections together. Further upgrades wait for the next turn. */

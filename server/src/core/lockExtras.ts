@@ -35,7 +35,7 @@ export interface ExtraTerms {
 
 /** The election in the extras of a candidate's request, or of the leader's lock. */
 export class Election {
-  /** JSON text; undefined without a value. */
+  /** The value that the leader publishes, as JSON text; undefined to publish no value. */
   value: string | undefined
 
   constructor(value: string | undefined) {
@@ -153,7 +153,7 @@ export class LockExtras<L, R, S> {
 
   /**
    * The extras of a new request. Undefined for an ordinary lock, unless the session has a limit for
-   * `maxHold`. This limit bounds the `maxHold` of the request, and is its default.
+   * `maxHold`. A request with a longer `maxHold`, or with none, then gets this limit as its `maxHold`.
    */
   static of<L, R, S>(
     terms: ExtraTerms | undefined,
@@ -194,7 +194,7 @@ export class KeyPermits {
 export class KeyExtras<L, R> {
   /** The permits of the key; undefined while no lock and no request has the mode `permits`. */
   permits: KeyPermits | undefined = undefined
-  /** The upgrade that waits until its lock is the only lock of the key; undefined without one. */
+  /** The upgrade that waits until its lock is the only lock of the key; undefined if none waits. */
   upgrade: R | undefined = undefined
   /** The locks and requests of the key in scopes or sets; undefined while none is listed. */
   scopes: KeyScopes<L, R> | undefined = undefined

@@ -32,17 +32,17 @@ export class SharedResult {
     return resultBytes + textBytes(this.key) + textBytes(this.value)
   }
 
-  /** How many grants of a command's limit one answer with this value uses up. */
+  /** How many grants one answer with this value counts as. */
   get answerCost(): number {
     return 1 + Math.floor((this.value?.length ?? 0) / charsPerGrant)
   }
 
-  /** Counts a record that refers to this result. Returns the additional bytes of the table. */
+  /** Counts a record that refers to this result. Returns the bytes that the table grows by. */
   addReference(): number {
     return this.#references++ === 0 ? this.bytes : 0
   }
 
-  /** Stops counting a record that referred to this result. Returns the bytes that this frees. */
+  /** Reverts {@link addReference}. Returns the bytes that the table shrinks by. */
   removeReference(): number {
     return --this.#references === 0 ? this.bytes : 0
   }

@@ -1,8 +1,7 @@
 /**
  * The audit log: one line of JSON for each act that an operator may have to explain later. These
- * acts are a steal, a revocation, a new token, a change of the token file, and a refusal. The
- * broker refuses clients and requests, for example a request that would end in a deadlock. Tokens
- * and secrets are never written.
+ * acts are a steal, a revocation, a new token, a change of the token file, and the refusal of a
+ * client or request. Tokens and secrets are never written.
  *
  * A client could fill the disk, because its requests cause lines. So the audit log writes at most
  * 100 lines a second of each kind that a client can cause, and then the number of the lines that it
@@ -16,8 +15,8 @@ import { type Observer, type RefusalNotice, refusalIn, type TokenNotice } from '
 
 /**
  * Every kind of line (its `event`), and who can cause a line of this kind. The lines of a kind that
- * a client can cause are bounded. A client that may revoke or steal is a client too, because a
- * broker without `authenticate` allows both operations to all clients.
+ * a client can cause are bounded. A client can cause `lock_stolen` and `lock_revoked`, because a
+ * broker without `authenticate` lets all clients steal and revoke.
  */
 export const auditKinds = {
   lock_stolen: 'client',

@@ -22,6 +22,7 @@ import { signalGroup } from './processes.js'
 import type { Watchdog } from './watchdog.js'
 
 export interface ChildDeps extends Launch {
+  /** Kills the command if this process is killed. */
   readonly watchdog: Watchdog
   /** Whether the lock is still held. A stopped command may continue only while the lock is held. */
   readonly mayContinue: () => boolean

@@ -41,9 +41,9 @@ export interface EtcdLogOptions {
    */
   readonly cluster?: string | undefined
   /**
-   * Whether other programs use this etcd. If so, the brokers do not compact, because a compaction
-   * drops the history of all keys. etcd must then compact by itself, and must retain entries for at
-   * least twice `snapshotMs`. Default false.
+   * Whether other programs or other logs use this etcd. If so, the brokers do not compact, because
+   * a compaction drops the history of all keys. etcd must then compact by itself, and must retain
+   * entries for at least twice `snapshotMs`. Default false.
    */
   readonly sharedEtcd?: boolean | undefined
   /**
@@ -89,7 +89,7 @@ const knownOptions: OptionNames<EtcdLogOptions> = {
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */
 export function etcdLog(options: EtcdLogOptions): Log {
-  // The check accepts undefined, but this function needs options. So undefined is checked as null.
+  // The check accepts undefined, but this function needs options. So undefined is refused as null.
   refuseUnknownOptions('etcdLog', options ?? null, knownOptions)
   refuseUnknownOptions('tls of etcdLog', options.tls, {
     ca: 1,

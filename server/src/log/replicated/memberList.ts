@@ -68,19 +68,19 @@ export class MemberList {
    * - A death notice with the last entry n of a member proves entry n, because the sender of the
    *   notice has read entry n.
    *
-   * These entries prove nothing, and `applyEntry` ignores these entries:
+   * These entries prove no earlier entry of their sender, and `applyEntry` ignores these entries:
    * - an entry that is not newer than the last entry of its sender, because the entry was appended
    *   twice
    * - an entry of a dead sender, because all entries after the death are invalid
-   * - entry 1 of an unknown sender, because no entry precedes entry 1. A broker that asks for a
-   *   snapshot sends such an entry without a join.
+   * - an entry 1 that is not a `join`. A broker that asks for a snapshot sends such an entry under
+   *   an id that never joins.
    */
   missingBefore(entry: LogEntry): MissingEntry | undefined {
     const { broker, n } = entry
     const last = this.#lastKnownNumber(broker)
     if (last < n - 1) return { broker, n: last + 1 }
-    // The notices of an entry that was appended twice may be old, but the entries that they name
-    // are in the log.
+    // The notices of an ignored entry are checked too, because they name only entries that are
+    // earlier in the log.
     for (const { broker: silent, last: lastSeen } of noticesIn(entry).dead ?? []) {
       const lastApplied = this.#lastKnownNumber(silent)
       if (lastApplied < lastSeen) return { broker: silent, n: lastApplied + 1 }
