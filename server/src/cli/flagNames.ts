@@ -13,8 +13,8 @@ interface FlagText {
 }
 
 /**
- * The options of the broker that have other names in the table of `holdfast serve` (`settings.ts`),
- * with their names in this table.
+ * The options of the broker whose names differ from the settings of `holdfast serve`
+ * (`settings.ts`), each with the names of its settings.
  */
 const settingsByOption = {
   auth: ['logUser', 'logPasswordFile'],

@@ -100,7 +100,7 @@ function suggestionFor(command: Command, text: string): string {
   const [, kind, name] = /^error: unknown (option|command) '([^']*)'/.exec(text) ?? []
   if (name === undefined) return ''
   const flockText =
-    kind === 'option' && acquiresLock(command) ? flockHint(command, name) : undefined
+    kind === 'option' && mayReplaceFlock(command) ? flockHint(command, name) : undefined
   if (flockText !== undefined) return `\n(${flockText})`
   // Suggest nothing for a single letter, because many options are equally similar to a single
   // letter.
@@ -116,10 +116,10 @@ function suggestionFor(command: Command, text: string): string {
 }
 
 /**
- * Whether the command acquires a lock. The user of such a command may have typed an option of
- * flock(1), the command that locks a file on one machine.
+ * Whether users may run the command in place of flock(1), which locks a file on one machine. They
+ * may then type an option of flock(1).
  */
-function acquiresLock(command: Command): boolean {
+function mayReplaceFlock(command: Command): boolean {
   return ['run', 'elect', 'hold'].includes(command.name())
 }
 

@@ -37,6 +37,7 @@ export interface SnapshotExtras {
 }
 
 export type SnapshotItem =
+  /** `fence` is the newest fence of the table. `quiet`: the quiet start lasts. */
   | { readonly item: 'table'; readonly fence: number; readonly quiet: boolean }
   | {
       readonly item: 'session'
@@ -46,7 +47,7 @@ export type SnapshotItem =
       readonly nextSecret: string | undefined
       readonly lastResumeAttempt: number | undefined
       readonly lastId: number
-      readonly answers: readonly (readonly [number, SnapshotAnswer])[]
+      readonly answers: readonly (readonly [requestId: number, answer: SnapshotAnswer])[]
       /** Missing in snapshots that were written before revocations existed. */
       readonly revocations?: readonly Revocation[] | undefined
     }
@@ -204,7 +205,7 @@ function sessionItem(session: Session): SnapshotItem {
   const { attachEpoch, suspended, nextSecret, lastResumeAttempt, lastId } = session
   const open = { session: id, principal, name, lease, grace, secret, limits, ownerBroker }
   const answers = [...(session.answers ?? [])].map(
-    ([request, answer]) => [request, snapshotAnswer(answer)] as const,
+    ([requestId, answer]) => [requestId, snapshotAnswer(answer)] as const,
   )
   const { revocations } = session
   const changingFields = {

@@ -51,7 +51,7 @@ export class PostgresError extends Error {
     this.kind = kind
   }
 
-  /** Whether the session is over, so that the next call needs a new session. */
+  /** Whether the PostgreSQL session is over, so that the next call needs a new session. */
   get endsSession(): boolean {
     return ['unreachable', 'timeout', 'readOnly', 'pooler', 'replaced'].includes(this.kind)
   }
@@ -182,12 +182,12 @@ export function fromDriver(host: PostgresHost, error: unknown): PostgresError {
     return new PostgresError(kind, `${serverName} answered: ${message} (${code})${advice}`, error)
   }
   if (/password must be/i.test(message)) {
-    const advice = 'requires a password: set `password`'
-    return new PostgresError('forbidden', `${serverName} ${advice}`, error)
+    const problem = 'requires a password: set `password`'
+    return new PostgresError('forbidden', `${serverName} ${problem}`, error)
   }
   if (/does not support SSL/.test(message)) {
-    const advice = 'does not use TLS: turn it on there, or set sslmode=disable'
-    return new PostgresError('tls', `${serverName} ${advice}`, error)
+    const problem = 'does not use TLS: turn it on there, or set sslmode=disable'
+    return new PostgresError('tls', `${serverName} ${problem}`, error)
   }
   if (/CERT|SIGNATURE|ERR_TLS|ERR_SSL|ERR_OSSL/.test(code)) {
     return new PostgresError('tls', `${serverName} ${certificateProblem(code)}`, error)
