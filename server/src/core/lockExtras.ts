@@ -153,7 +153,7 @@ export class LockExtras<L, R, S> {
 
   /**
    * The extras of a new request. Undefined for an ordinary lock, unless the session has a limit for
-   * `maxHold`. A request with a longer `maxHold`, or with none, then gets this limit as its `maxHold`.
+   * `maxHold`. The limit then replaces a longer or missing `maxHold` of the request.
    */
   static of<L, R, S>(
     terms: ExtraTerms | undefined,
