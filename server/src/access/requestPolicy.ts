@@ -45,7 +45,7 @@ export class RequestPolicy implements ConnectionPolicy {
     const { authenticate, authorize } = this.#settings
     const { principal, may: mayByIdentity } = this.#identity
     try {
-      // Any result other than `true` denies, because a promise of `false` is truthy.
+      // Any result other than `true` denies: the promise of an `async` function is always truthy.
       if (mayByIdentity !== undefined && mayByIdentity(operation, key) !== true) return false
       if (authorize !== undefined) return authorize(principal, operation, key) === true
     } catch {

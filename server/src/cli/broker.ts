@@ -1,7 +1,7 @@
 /**
  * Makes a broker from the settings of `holdfast serve`: reads the files that the settings name, and
  * refuses settings that contradict each other. This file also opens the two outputs of the broker:
- * the log lines on standard error, and the audit log in a file.
+ * the lines of the logger on standard error, and the audit log in a file.
  */
 import { closeSync, openSync } from 'node:fs'
 import { HoldfastError } from '@holdfast/shared'
@@ -37,7 +37,7 @@ export interface ConfiguredBroker {
 export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> {
   refuseContradictions(settings)
   warnOfAccessibleFiles(settings)
-  const { logger, flushLog } = await loggerFor(settings.logLevel)
+  const { logger, flushLogger } = await loggerFor(settings.logLevel)
   const { auditLog, flushAudit } = await auditFor(settings.audit, logger)
   try {
     const broker = createBroker({
@@ -68,7 +68,7 @@ export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> 
       limits: settings.limits,
     })
     const flushLogs = () => {
-      flushLog()
+      flushLogger()
       flushAudit()
     }
     return { broker, flushLogs }
@@ -230,7 +230,7 @@ async function auditFor(file: string | undefined, logger: Logger | undefined) {
 
 /** Makes the logger, which writes to standard error. For the level `silent`, makes no logger. */
 async function loggerFor(level: string) {
-  if (level === 'silent') return { logger: undefined, flushLog: () => {} }
+  if (level === 'silent') return { logger: undefined, flushLogger: () => {} }
   const { pino } = await import('pino')
   const standardError = 2
   const output = await openLogOutput({
@@ -242,5 +242,5 @@ async function loggerFor(level: string) {
   })
   // `base: null` leaves the process id and the host name out of each line.
   const logger = pino({ level, base: null }, output)
-  return { logger, flushLog: output.flush }
+  return { logger, flushLogger: output.flush }
 }

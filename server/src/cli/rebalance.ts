@@ -1,7 +1,7 @@
 /**
  * `holdfast rebalance`: asks a broker of a cluster to send its clients, with their locks, back to
- * the brokers that they prefer. The command asks over plain HTTP and sends no token, because a
- * broker accepts this request only from its own machine.
+ * the brokers that they prefer. The command sends an HTTP request without a token, because
+ * a broker accepts this request only from its own machine.
  */
 import { Command } from 'commander'
 import { adminAddress, askAdmin } from './adminRequest.js'
@@ -16,14 +16,14 @@ const responseTimeoutMs = 20_000
 const examples = `
 Examples:
   holdfast rebalance
-  holdfast rebalance --url http://127.0.0.1:9420        # where --admin-port is
+  holdfast rebalance --url http://127.0.0.1:9420        # the port of --admin-port
 `
 
 const notes = `
 Use the command after a repair, at each broker that has too many clients, because clients do not
-return by themselves. Only clients whose sessions survive a dropped connection (with a grace)
-leave, within 10 s and with their locks. Each client connects to the first broker of its list, or to
-the broker that a load balancer chooses.
+return by themselves. Clients with a grace leave within 10 s and keep their locks. Clients without a
+grace stay, because their sessions would end with the connection. Each client that leaves connects
+to the first broker of its list, or to the broker that a load balancer chooses.
 
 A broker accepts the command only from its own machine. A broker with an admin port accepts the
 command only on that port.
@@ -63,7 +63,7 @@ async function rebalance(flags: BrokerFlags): Promise<void> {
     throw new Exit(
       exitCodes.forbidden,
       `The broker at ${origin} does not accept the command here: run it on the machine of the ` +
-        'broker by a loopback address, or on its admin port if it has one',
+        'broker with a loopback URL; if the broker has an admin port, with the URL of that port',
     )
   }
   // The body of a 409 says why the broker cannot send its clients away.

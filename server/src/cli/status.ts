@@ -18,7 +18,7 @@ const responseTimeoutMs = 5_000
 const examples = `
 Examples:
   holdfast status
-  holdfast status http://127.0.0.1:9420        # where --admin-port is
+  holdfast status http://127.0.0.1:9420        # the port of --admin-port
   holdfast status --url ws://127.0.0.1:7421,ws://127.0.0.1:7422
   holdfast status --json | jq .log.position
   until holdfast status > /dev/null; do sleep 1; done

@@ -34,9 +34,9 @@ holdfast watch --json orders: | jq -r 'select(.event == "lost") | .key'`,
       `
 Events of a lock: locked, upgraded, downgraded, proclaimed (the leader of an election changed its
 value), unlocked, expired, lost. With --queue also queued, and dequeued with a reason: granted,
-timeout, aborted, answered (the request is a once, and got the result of another run), ended (the
-session of the request ended, or the lock of an upgrade). A request that is granted at once is not
-queued.`,
+timeout, aborted, answered (a once request got the result of another run), ended (the session
+ended, or the request was an upgrade whose lock ended). A request that is granted without waiting is
+not queued.`,
     )
     .action((prefix: string, flags: WatchFlags) =>
       withSession(
@@ -54,8 +54,8 @@ queued.`,
           session.watch({ prefix, queue: flags.queue }, onEvent)
           await Promise.race([untilStopped(session), refused])
         },
-        // With `undefined` the client reconnects, so that the watch goes on when the broker is
-        // reachable again.
+        // `undefined` is the default of the client, which reconnects. So the watch goes on when the
+        // broker is reachable again.
         { reconnect: undefined },
       ),
     )

@@ -55,7 +55,7 @@ export class AdminEndpoints {
       return this.#isFromOperator(request) && this.#answerRebalance(request, response)
     }
     const isAllowed = !operatorPaths.includes(path) || this.#isFromOperator(request)
-    return isAllowed && this.#answer(path, request, response)
+    return isAllowed && this.#answerRead(path, request, response)
   }
 
   /** Answers a request to the admin port; returns false as {@link answer} does. */
@@ -68,7 +68,7 @@ export class AdminEndpoints {
       return isAllowed && this.#answerRebalance(request, response)
     }
     if (operatorPaths.includes(path) && this.#usesForeignName(request)) return false
-    return this.#answer(path, request, response)
+    return this.#answerRead(path, request, response)
   }
 
   /**
@@ -93,7 +93,8 @@ export class AdminEndpoints {
     return true
   }
 
-  #answer(path: string, request: IncomingMessage, response: ServerResponse): boolean {
+  /** Answers a GET or HEAD request, without a check of the sender. */
+  #answerRead(path: string, request: IncomingMessage, response: ServerResponse): boolean {
     const { metrics, status } = this.#deps
     if (request.method !== 'GET' && request.method !== 'HEAD') return false
     switch (path) {

@@ -26,7 +26,7 @@ export function holdCommand(): Command {
     'hold',
     'hold a lock without a command, until standard input ends or a signal arrives',
     `holdfast hold maintenance                            # until Ctrl-D or Ctrl-C
-mkfifo hold && holdfast hold backup < hold &         # until the other end is closed
+mkfifo pipe && holdfast hold backup < pipe &         # until the other end is closed
 holdfast hold --try --json leader < /dev/null        # until a signal`,
   )
   return addHoldingOptions(command)
@@ -71,7 +71,7 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
       onInputEnd(() => holdController.abort())
       onOutputFailure(() => holdController.abort())
       const { signal: endOfHold } = holdController
-      // The guard ends this process, and not the work, because another program does the work.
+      // The guard prints `action` and ends this process. Another program does the work.
       const child = { signal: () => holdController.abort() }
       const action = 'ending'
       const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, action })

@@ -105,8 +105,8 @@ export class BrokerPoller {
 
   /**
    * Calls `poll` again and again. The number that `poll` returns is the pause until the next call,
-   * in ms. While the page is in the background, checks after each `minPauseMs` whether it is
-   * visible again.
+   * in ms. While the page is in the background, checks after each `minPauseMs` whether the page
+   * is visible again.
    */
   #repeat(poll: () => Promise<number>): void {
     let cancel: (() => void) | undefined
@@ -174,7 +174,7 @@ export class BrokerPoller {
     this.#changes.notifySoon()
   }
 
-  /** Queries the keys with the prefix, and records the counts of the result. */
+  /** Queries the keys with the prefix, and sets `searchResult`. */
   async #search(prefix: string): Promise<void> {
     const result = await this.#query(prefix)
     // The user may have typed another prefix during the query.
