@@ -4,11 +4,11 @@
  * work in later turns, one slice after the other. Between two turns the event loop reads the
  * messages of the other clients. So only the client that causes much work must wait.
  *
- * A message may take much longer than the budget of a turn, because no message is interrupted. A
- * check of many scopes takes ten times its usual time until V8 has compiled the code. After such a
- * message the broker recovers for a few ms. Meanwhile large work waits: paused connections, long
- * answers, and messages that may need a whole turn. So a client with small messages waits for one
- * long turn, and its next message does not wait for a second one.
+ * A message may take much longer than the budget of a turn, because no message is interrupted. For
+ * example, a large check for deadlocks takes ten times its usual time until V8 has compiled the
+ * code. After such a message the broker recovers for a few ms. Meanwhile large work waits: paused
+ * connections, long answers, and messages that may need a whole turn. So a client with small
+ * messages waits for one long turn, and its next message does not wait for a second one.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import { turnBudget, unitsPerMs } from '../config/workCosts.js'
@@ -37,12 +37,12 @@ export class WorkScheduler {
   /** Units by which the last slice of paused work exceeded the budget of its turn. */
   #overdrawnByPaused = 0
   #isScheduled = false
-  /** Calls `#run` when the broker has recovered; undefined unless paused work waits for that. */
+  /** Schedules `#run` for paused work after the recovery. */
   #recoveryTimer: Timer | undefined
   /** When the broker will have recovered from long work; undefined if it has recovered. */
   #recoversUntil: number | undefined
   #flusher: { flush(): void } | undefined
-  /** Units that the present turn has left for paused work; Infinity until the turn ends. */
+  /** Half of the units that the last turn left, for the next `#run`. Infinity if none has ended. */
   #unitsForPaused = Number.POSITIVE_INFINITY
   #turn = 0
   #unitsLeft: number = turnBudget.all
@@ -71,8 +71,8 @@ export class WorkScheduler {
 
   /**
    * The work budget of a connection whose first frame of this turn arrives, in units. Reads the
-   * clock, so that {@link unitsLeft} depends on the present time. The scheduler reads its own
-   * clock, because callers count in different times: a connection counts in compensated time.
+   * clock, so that {@link unitsLeft} depends on the present time. The time is not a parameter,
+   * because the time of a connection leaves out pauses of the broker.
    */
   allowanceNow(): number {
     const now = this.#clock.monotonic()
@@ -83,8 +83,8 @@ export class WorkScheduler {
   }
 
   /**
-   * Units of work that all connections together have left in this turn; 0 or less for none. A long
-   * answer and a `hello` wait for this budget, because a long answer or a `hello` can cost much.
+   * Units of work that all connections together have left in this turn; 0 or less for none. The
+   * first message of a client waits for this budget, because a `hello` can cost much.
    */
   get unitsLeft(): number {
     // The time of the turn bounds the units as well. A unit takes longer than usual on a slow
@@ -187,7 +187,7 @@ export class WorkScheduler {
   readonly #run = (): void => {
     this.nextTurn()
     this.#flusher?.flush()
-    // Paused connections get half of the units that this turn has left, but at least their minimum.
+    // Paused connections get half of the units that the last turn left, but at least a minimum.
     const budget = Math.max(turnBudget.minimumForPaused, this.#unitsForPaused)
     this.#unitsForPaused = Number.POSITIVE_INFINITY
     const now = this.#clock.monotonic()

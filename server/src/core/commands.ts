@@ -335,7 +335,7 @@ export interface RevokeLock extends ConnectionCommand {
   readonly type: 'revoke'
   readonly id: number
   readonly key: string
-  /** The present fence of the lock, which an operator sees. */
+  /** The newest fence of the lock, after all upgrades. Queries show this fence to operators. */
   readonly fence: number
   /** The reason, for the audit log and for the holder. */
   readonly note: string
@@ -369,7 +369,7 @@ export interface AcknowledgeAnswers extends ConnectionCommand {
 }
 
 /**
- * The client has sent its first message after the `welcome` of a resume, other than `ack` or `bye`.
+ * The client has sent its first message other than `ack` or `bye` after the `welcome` of a resume.
  * The message proves that the client has read the newest `welcome`, because a client sends nothing
  * after `hello` until it has read `welcome`.
  */

@@ -44,7 +44,7 @@ export class Granter {
   readonly #results: ResultTable
   /** The keys in use, each with its holders and its queue. */
   readonly keys: KeyTable
-  /** Whether the quiet start lasts, in which the table grants only requests that steal the lock. */
+  /** Whether the table now grants only requests that steal the lock: see {@link SetQuiet}. */
   quiet: boolean
   /** Bytes of the locks and requests, as `weights.ts` estimates them. */
   bytes: number
@@ -59,9 +59,9 @@ export class Granter {
    * of its locks or requests ends, or when a set with this key ends or is granted.
    */
   readonly #worklist = new Set<KeyState>()
-  /** Keys with waiters that could be granted, but that this command may not grant any more. */
+  /** Keys whose waiters a later command must grant, because this command used up its grants. */
   readonly #unfinished = new Set<KeyState>()
-  /** Finds a holder by its fence, for keys with many holders where a lock was revoked. */
+  /** Finds a holder of a key by its fence. Has an index for each key with many holders. */
   readonly #byFence = new FenceIndex()
   /**
    * Whether the fence index or a snapshot under way must learn of each lock that comes or goes. One
@@ -110,7 +110,7 @@ export class Granter {
     return this.#waitingCount
   }
 
-  /** The lock of a key with this present fence; undefined if the key has no such lock. */
+  /** The lock of a key whose newest fence is `fence`; undefined if the key has no such lock. */
   findLock(key: string, fence: number): Lock | undefined {
     const keyState = this.keys.get(key)
     if (keyState === undefined) return undefined
@@ -167,7 +167,7 @@ export class Granter {
     }
   }
 
-  /** Removes one lock. Ends the upgrade that waits for this lock, if there is one. */
+  /** Removes one lock. Ends the waiting upgrade of this lock, if there is one. */
   #removeHolder(lock: Lock, reason: ReleaseReason, by: Session | undefined): void {
     const upgrade = lock.keyState.extras?.upgrade
     if (upgrade?.upgradedLock === lock) {
@@ -274,10 +274,10 @@ export class Granter {
   }
 
   /**
-   * If a run of `once` (a call of its function) has ended, answers the followers: the requests that
-   * wait for its value. Then grants waiters from the head of the queue. Stops before the first
-   * waiter that cannot be granted, or when this command has used up its grants. If the key has
-   * neither holders nor waiters then, marks the key as idle.
+   * First answers the delivery of the key: the requests that wait for the value of a `once` whose
+   * run has ended. Then grants waiters from the head of the queue. Stops before the first waiter
+   * that cannot be granted, or when this command has used up its grants. Marks the key as idle if
+   * no holder and no waiter is left.
    */
   #grantWaitersOf(keyState: KeyState, at: number): void {
     const delivery = keyState.extras?.delivery
@@ -308,9 +308,9 @@ export class Granter {
     this.markIdleIfUnused(keyState)
   }
 
-  /** Returns false if this command used up its grants before it answered the last follower. */
+  /** Returns false if this command used up its grants before it answered the whole delivery. */
   #answerFollowers(keyState: KeyState, { requests, result }: FollowerGroup<Request>): boolean {
-    // A group has its `result` since it became the delivery of the key.
+    // The delivery of a key always has a `result`.
     for (const request of requests) {
       if (this.#grantsLeft === 0) {
         this.#unfinished.add(keyState)

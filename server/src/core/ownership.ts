@@ -10,8 +10,8 @@ import type { Lock, Request, Session } from './records.js'
  * can expire rises. A proposal to expire a lock names the generation of the lock, so the table
  * ignores later proposals of the former owner.
  *
- * @returns The locks, requests and calls at barriers whose deadlines start again in full. Of a set
- *   of locks, only its first member, which has the deadlines.
+ * @returns The locks, requests and calls at barriers whose deadlines start again in full. A set
+ *   is represented by its first lock or request, which has the deadlines.
  */
 export function takeOwnership(
   session: Session,
@@ -23,8 +23,7 @@ export function takeOwnership(
   session.ownerBroker = ownerBroker
   const locks =
     session.timedLockCount === 0 ? [] : session.held.values().filter(({ isTimed }) => isTimed)
-  // A broker that keeps its own sessions after a restart has no old timers that could propose an
-  // expiry.
+  // If the owner stays the same, the broker has restarted, so no old timer can propose an expiry.
   if (changesOwner) {
     for (const lock of locks) {
       changeListener?.beforeKeyChange(lock.keyState)

@@ -3,7 +3,7 @@
  * same client has already resumed the session.
  *
  * A session has up to two secrets. Each `welcome` gives the client a new secret, `nextSecret`. The
- * former secret, `secret`, stays valid until the client has shown that it has read that `welcome`.
+ * former secret, `secret`, stays valid until the client shows that it has read the new secret.
  * The table stores the hashes of both secrets.
  */
 import type { ResumeSession } from './commands.js'

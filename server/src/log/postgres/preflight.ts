@@ -13,7 +13,7 @@ import { type Statements, tableNames } from './statements.js'
 export interface StoredState {
   readonly config: ClusterConfig
   readonly logId: string
-  /** Whether a broker has made the log, and waits for a majority of the expected brokers. */
+  /** Whether the brokers of a new log still wait for a majority of the expected brokers. */
   readonly isFounding: boolean
   /** Why the log must not be used; undefined if the log may be used. */
   readonly broken: string | undefined
@@ -45,6 +45,7 @@ export async function preflight(
     const { rows } = await session.call(statements.readState())
     return stateFrom(rows[0]!)
   } catch (error) {
+    // `missing`: a table with a name of the log lacks a column of the log.
     if (!(error instanceof PostgresError && error.kind === 'missing')) throw error
     throw refused(address, 'has tables of another program: choose another schema', 'missing')
   }
