@@ -104,7 +104,7 @@ export class TokenExpiry {
       return
     }
     if (this.#authenticating.has(connection)) {
-      const message = 'the former token is still being checked: wait for the answer'
+      const message = 'another new token is still being checked: wait for the answer'
       connection.send(encodeFailed(id, 'QUOTA_EXCEEDED', message))
       return
     }

@@ -66,7 +66,7 @@ holdfast ls --kind barriers --json`,
       `
 The locks are in the order of their keys. A lock that is held during the whole listing is listed
 once. A lock that is granted or released during the listing may be listed or not. The size of a kept
-result is the length of its JSON. At most ${pageSize} calls at barriers and as many kept results are
+result is the length of its JSON. At most ${pageSize} calls at barriers and ${pageSize} kept results are
 listed. The broker keeps the newest 20 refused deadlocks; a deadlock is listed if the prefix matches
 one of its keys.`,
     )
@@ -96,7 +96,8 @@ async function list(
 
 async function listDeadlocks(session: AnySession, prefix = '', flags: LsFlags): Promise<void> {
   const reading = readDeadlocks(session, (key) => key.startsWith(prefix))
-  // Without --kind, a client that may not read the counters still gets all other lists.
+  // The deadlocks are among the counters, which a client may be forbidden to read. Without --kind,
+  // such a client still gets all other lists.
   const deadlocks = await (flags.kind === undefined ? reading.catch(noneIfForbidden) : reading)
   const listed = deadlocks.slice(0, flags.limit)
   if (flags.json) for (const deadlock of listed) printJson(deadlock)
