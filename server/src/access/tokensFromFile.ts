@@ -10,8 +10,8 @@
  * - Operations are separated by commas. The default `everyday` means all operations but `steal`,
  *   `revoke` and `inspect`.
  * - Keys are separated by spaces. Each item is a key, or a prefix with a `*` at its end. The
- *   default `*` means all keys. To allow a key that contains a space, write a prefix of the key
- *   that ends before the space.
+ *   default `*` means all keys. To allow a key that contains a space, write the text before the
+ *   space, and a `*`.
  *
  * The file holds hashes, so a thief of the file cannot use the tokens if the tokens are long and
  * random.

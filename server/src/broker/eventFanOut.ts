@@ -73,7 +73,7 @@ export class EventFanOut {
   /**
    * Passes an event to the connections that watch the key, now or in a later turn.
    *
-   * @param willBeListed Whether this search will still list the lock or request of the event.
+   * @param willBeListed Whether a given search will still list the lock or request of the event.
    */
   publish(
     index: WatchIndex,

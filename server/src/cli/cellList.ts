@@ -23,7 +23,7 @@ export const cellListForm = '"URL,URL;URL,URL", with a semicolon between two cel
  * Returns the cells of `--cells`. Without `--cells` and `--url`, returns the cells of
  * HOLDFAST_CELLS. Returns undefined if the command has one broker or cluster.
  *
- * @throws {Exit} 64 if the list is wrong, or if the user names both cells and another broker.
+ * @throws {Exit} 64 if the list is wrong, or if the user gives both cells and a URL.
  */
 export function cellsFrom({ url, cells }: AddressFlags): CellList | undefined {
   const { HOLDFAST_CELLS = '', HOLDFAST_URL = '' } = process.env

@@ -27,9 +27,12 @@ holdfast ping --cells 'wss://a.example;wss://b.example'  # a session in each cel
     .action((flags: PingFlags) => ping(flags))
 }
 
-/** What to ping: one broker, or one cell. For a cell, a session opens at any of its brokers. */
+/**
+ * What to ping: one broker, or one cell (a broker or cluster with its own part of the keys). For a
+ * cell, a session opens at any of its brokers.
+ */
 interface Target {
-  /** The flags that select this target. */
+  /** For one broker, `url` has only this broker. For a cell, the flags name all cells. */
   readonly flags: PingFlags
   /** The number of the cell, counted from 1. Always 1 if no cells are given. */
   readonly cell: number
@@ -55,8 +58,8 @@ function targetsOf(flags: PingFlags): readonly Target[] {
 }
 
 /**
- * Opens the sessions. With several URLs, the command reports a broker that does not answer and goes
- * on, and fails only if no broker answers. With cells or one URL, the first error ends the command.
+ * Opens the sessions. With several URLs, the command continues after an error, and fails only if no
+ * broker answers. With cells or one URL, the first error ends the command.
  */
 async function ping(flags: PingFlags): Promise<void> {
   const hasCells = cellsFrom(flags) !== undefined

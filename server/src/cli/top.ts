@@ -42,8 +42,8 @@ const clearTerminal = '\u001b[H\u001b[2J'
 /** The shortest time between two refreshes, in ms. */
 const minIntervalMs = 100
 /** Lines of the terminal that no row of the table uses: two lines above, a heading, the cursor. */
-const otherLines = 4
-/** A table has at least this many lines, even in a terminal that is lower. */
+const otherLineCount = 4
+/** A table may have this many rows even if the terminal is too low for them. */
 const minTableRows = 5
 /** The height of the output if it does not go to a terminal, in lines. */
 const defaultRows = 40
@@ -90,6 +90,7 @@ holdfast top --json --count 1`,
         (session) =>
           // Without --count, the command goes on until Ctrl-C, also while no broker answers.
           top(flags.count === undefined ? session : withAnswerLimit(session), prefix, flags),
+        // Overrides the `false` of other commands, so that the session reconnects.
         { reconnect: undefined },
       ),
     )
@@ -119,7 +120,7 @@ async function top(session: AnySession, prefix: string, flags: TopFlags): Promis
     previous = sample
     if (refresh + 1 === flags.count) {
       if (unreadCount(locksAndRequests) > 0) {
-        // `top` has no flag that limits its listing.
+        // No flags are passed, because `top` has no `--limit`.
         reportIncomplete('Not all locks and waiting requests were read: use --all', {})
       }
       return
@@ -184,7 +185,7 @@ async function show(sample: Sample, previous: Sample | undefined, flags: TopFlag
       ]),
     ]
       .sort((a, b) => Number(b[0]) - Number(a[0]))
-      .slice(0, Math.max(minTableRows, terminalRows - otherLines)),
+      .slice(0, Math.max(minTableRows, terminalRows - otherLineCount)),
   )
   for (const line of lines) print(line)
 }
@@ -206,7 +207,7 @@ function counterTexts({
 
 type Rates = Record<'granted' | 'failed' | 'unlocked' | 'refreshed' | 'expired', number>
 
-/** Events per second since the previous sample, in tenths; undefined for the first sample. */
+/** Events per second since the previous sample, to one decimal; undefined for the first sample. */
 function ratesOf({ stats, at }: Sample, previous: Sample | undefined): Rates | undefined {
   if (previous === undefined) return undefined
   const seconds = (at - previous.at) / 1_000

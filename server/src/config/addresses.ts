@@ -19,7 +19,7 @@ export interface ClientAddress {
 
 /** Whether an address or host name always means this machine. */
 export function isLoopback(host: string): boolean {
-  const address = withoutIpv4Prefix(host)
+  const address = withoutMappedPrefix(host)
   if (isIP(address) === 4) return address.startsWith('127.')
   return address === '::1' || address === 'localhost'
 }
@@ -69,8 +69,8 @@ export function clientAddressOf(
 }
 
 /**
- * The protocol by which a request reached a trusted proxy, such as `https`; undefined without a
- * proxy.
+ * The protocol by which a request reached a trusted proxy, such as `https`; undefined if the peer
+ * is no trusted proxy.
  */
 export function forwardedProtocol(
   { headers, socket }: IncomingMessage,
@@ -87,9 +87,9 @@ export function forwardedProtocol(
  * one host usually has all these addresses.
  */
 export function addressGroup(address: string): string {
-  const unprefixed = withoutIpv4Prefix(address)
+  const unprefixed = withoutMappedPrefix(address)
   if (isIP(unprefixed) !== 6) return unprefixed
-  // Removes the zone of a link-local address, such as `%eth0`. At most one `::` stands for groups
+  // Removes the zone, such as `%eth0`, of a link-local address. At most one `::` stands for groups
   // of zeros.
   const [head = '', tail] = (unprefixed.split('%')[0] as string).split('::')
   const hextets = head === '' ? [] : head.split(':')
@@ -105,13 +105,13 @@ export function addressGroup(address: string): string {
 }
 
 /** Removes the prefix `::ffff:`, with which IPv6 sockets write IPv4 addresses. */
-function withoutIpv4Prefix(address: string): string {
+function withoutMappedPrefix(address: string): string {
   return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address
 }
 
 function includesAddress(proxies: BlockList | undefined, address: string): boolean {
   if (proxies === undefined) return false
-  const unprefixed = withoutIpv4Prefix(address)
+  const unprefixed = withoutMappedPrefix(address)
   const ipVersion = isIP(unprefixed)
   return ipVersion !== 0 && proxies.check(unprefixed, ipVersion === 6 ? 'ipv6' : 'ipv4')
 }

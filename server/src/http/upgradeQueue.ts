@@ -69,11 +69,14 @@ export class UpgradeQueue {
     const waiting: WaitingUpgrade = { remoteAddress, upgrade, onClose }
     if (this.#pacer.tryNow(waiting)) return
     // `isFull` is about the limit `connections`, which the broker checks after the upgrade.
-    const { exceededLimit, displacedConnection } = this.#pending.add(waiting, /* isFull */ false)
-    if (displacedConnection !== undefined) {
-      this.#pacer.remove(displacedConnection)
-      this.#forget(displacedConnection)
-      displacedConnection.upgrade.refuse()
+    const { exceededLimit, displacedConnection: displaced } = this.#pending.add(
+      waiting,
+      /* isFull */ false,
+    )
+    if (displaced !== undefined) {
+      this.#pacer.remove(displaced)
+      this.#forget(displaced)
+      displaced.upgrade.refuse()
     }
     if (exceededLimit !== undefined) {
       upgrade.refuse()

@@ -66,7 +66,7 @@ function fromProc(pid: string): ProcessInfo | undefined {
   // Read the fields after the last bracket and its space. The name of the program stands in
   // brackets before these fields, and may itself contain spaces and brackets.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  // The fourth field, the session of the system, is not needed. The terminal 0 means no terminal,
+  // The fourth field, the POSIX session, is not needed. The terminal 0 means no terminal,
   // and the group -1 means no group.
   const [state = 'X', parentPid, group, , terminal, foregroundGroup] = fields
   return {

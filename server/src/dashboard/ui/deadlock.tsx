@@ -93,7 +93,7 @@ export function DeadlockList({ keyName }: { keyName?: string | undefined }) {
     >
       <ul>
         {deadlocks.map((deadlock, index) => (
-          // Two deadlocks may have the same time and the same cycle, so the index is the only key.
+          // Two deadlocks may have the same time and the same cycle, so only the index differs.
           <li class="deadlock" key={index}>
             <Age since={deadlock.since} /> ago
             <DeadlockCycle deadlock={deadlock} />

@@ -1,8 +1,8 @@
 /**
  * Stores snapshots on etcd: chunks, and a pointer to the valid chunks. A snapshot consists of many
  * small parts. `snapshotChunks.ts` joins the parts to chunks that fit into a request. The store
- * changes the pointer after all chunks are written, and only if no other broker has changed the
- * pointer in the meantime.
+ * moves the pointer after all chunks are written, unless another broker has meanwhile saved a
+ * snapshot of this or a later position.
  */
 import { crc32 } from 'node:zlib'
 import { HoldfastError } from '@holdfast/shared'
@@ -30,13 +30,13 @@ export class SnapshotStore {
   readonly #client: EtcdClient
   readonly #pointerKey: string
   readonly #chunkPrefix: string
-  readonly #newName: () => string
+  readonly #newId: () => string
 
-  constructor(client: EtcdClient, prefix: string, newName: () => string) {
+  constructor(client: EtcdClient, prefix: string, newId: () => string) {
     this.#client = client
     this.#pointerKey = `${prefix}/snapshot`
     this.#chunkPrefix = `${prefix}/chunks/`
-    this.#newName = newName
+    this.#newId = newId
   }
 
   async newest(): Promise<StoredSnapshot | undefined> {
@@ -49,7 +49,7 @@ export class SnapshotStore {
     const pointerBefore = await this.#readPointer()
     // Without a snapshot, -1 is below every position.
     if ((pointerBefore.pointer?.position ?? -1) >= position) return false
-    const name = `${sortable(position)}-${this.#newName()}`
+    const name = `${sortable(position)}-${this.#newId()}`
     const chunks: number[] = []
     for (const chunk of joinParts(parts)) {
       await this.#client.put(this.#keyOf(name, chunks.length), chunk)

@@ -1,10 +1,10 @@
 /**
  * A digest (checksum) of the lock table: the sum of one hash for each record of the table. The
- * records are the sessions, locks, waiting requests, calls at barriers and kept results of `once`.
- * The hash of a session includes its attach epoch (the number of its connection). Every effect
- * (change of the table) adds the hashes of new records and subtracts the hashes of former records.
- * So the digest is cheap even for a million locks. The digest does not depend on the order of the
- * records.
+ * records are the sessions, locks, waiting requests, calls at barriers, and kept results of `once`
+ * (a function that runs once for all callers of a key). The hash of a session includes its attach
+ * epoch (the number of its connection). Every effect (change of the table) adds the hashes of new
+ * records and subtracts the hashes of former records. So the digest is cheap even for a million
+ * locks. The digest does not depend on the order of the records.
  *
  * Brokers that have applied the same entries (batches of commands) of the log have equal digests,
  * unless the table of a broker is wrong.
@@ -199,7 +199,7 @@ export class ItemDigest extends HashSum {
         this.addHash(barrierCallText(item), 1)
         break
       case 'result':
-        // The item `result` is no record of the table. The later item `kept` needs its key.
+        // The item `result` is no record of the table. The later item `kept` needs this key.
         this.#resultKeys.set(item.fence, item.key)
         break
       case 'kept':
@@ -225,10 +225,10 @@ function lockText(
   { fence, mode, key }: Pick<Lock, 'fence' | 'mode' | 'key'>,
   session: string,
   presentFence: number,
-  extras: HashedTerms | undefined,
+  terms: HashedTerms | undefined,
 ): string {
-  const newestFence = presentFence === fence ? '' : ` ${presentFence}`
-  return `l ${fence}${newestFence} ${mode} ${session} ${key}${extrasText(extras)}`
+  const presentFenceText = presentFence === fence ? '' : ` ${presentFence}`
+  return `l ${fence}${presentFenceText} ${mode} ${session} ${key}${termsText(terms)}`
 }
 
 function valueText(fence: number, value: string | undefined): string {
@@ -240,10 +240,10 @@ function requestText(
   { id, mode, key }: Pick<Request, 'id' | 'mode' | 'key'>,
   session: string,
   upgradeOf: number | undefined,
-  extras: HashedTerms | undefined,
+  terms: HashedTerms | undefined,
 ): string {
   const kind = upgradeOf === undefined ? 'r' : `u ${upgradeOf}`
-  return `${kind} ${id} ${mode} ${session} ${key}${extrasText(extras)}`
+  return `${kind} ${id} ${mode} ${session} ${key}${termsText(terms)}`
 }
 
 function barrierCallText(call: {
@@ -260,17 +260,17 @@ function keptText(fence: number, key: string | undefined): string {
   return `k ${fence} ${key}`
 }
 
-/** The terms of a lock or request that the digest covers. */
+/** The terms that the digest covers; few locks and requests have them. */
 type HashedTerms = Pick<ExtraTerms, 'permits' | 'capacity' | 'maxHold' | 'once'>
 
 /**
- * The extras (the options that few locks have) of a lock or request, as text. The digest need not
+ * The terms of a lock or request, as text; empty if the terms are undefined. The digest need not
  * cover which locks or requests form a set (one lock on several keys). The locks of a set have the
  * same fence, and its requests have the same session and id.
  */
-function extrasText(extras: HashedTerms | undefined): string {
-  if (extras === undefined) return ''
-  const { permits, capacity, maxHold, once } = extras
+function termsText(terms: HashedTerms | undefined): string {
+  if (terms === undefined) return ''
+  const { permits, capacity, maxHold, once } = terms
   const onceText = once ? ' once' : ''
   const permitsText = permits === undefined ? onceText : ` ${permits}/${capacity}`
   return maxHold === undefined ? permitsText : `${permitsText} ${maxHold} ms`

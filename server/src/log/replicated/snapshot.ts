@@ -1,6 +1,6 @@
 /**
  * Reads and writes snapshots of the replicated state (the lock table and the member list) as parts
- * of text. Normally a new snapshot is built from the previous snapshot and the later entries, in a
+ * of text. Normally a new snapshot is built from the former snapshot and the later entries, in a
  * second table. Therefore another thread can make the snapshot while the broker goes on. Only
  * {@link saveState} saves the table of the broker itself.
  */
@@ -137,7 +137,7 @@ async function compactTo(
  * The engine reads one part of the table after the other and stores it, so the broker goes on
  * meanwhile.
  *
- * @param frozenTable The table as it was at `state.position`. This function calls its `end`.
+ * @param frozenTable The table as it was at `state.position`. This function ends `frozenTable`.
  * @param onProblem Called with the reason if the snapshot is saved, but the log is not compacted.
  * @throws {Error} if the items of the snapshot do not have the digest of the table.
  */
@@ -183,7 +183,8 @@ function followTo(
     let isOver = false
     const finish = (settle: () => void): void => {
       isOver = true
-      // `subscription` is set already, because the engine calls the listener only after `follow` has returned.
+      // `subscription` is set already, because the engine calls the listener only after `follow`
+      // has returned.
       subscription.stop()
       settle()
     }
