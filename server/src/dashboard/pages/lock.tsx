@@ -59,7 +59,7 @@ export function LockPage({ name }: { name: string }) {
       </div>
       {problem !== undefined && <Note kind="bad">This key cannot be shown: {problem}.</Note>}
       <DeadlockList keyName={name} />
-      <Holders held={result.held} queriedAt={feed.keyPoller.resultAt} />
+      <Holders held={result.held} resultAt={feed.keyPoller.resultAt} />
       <KeyRecords name={name} />
       <WaitForPanel name={name} result={result} />
       <div class="columns">
@@ -121,8 +121,8 @@ function CopyButton({ text }: { text: string }) {
   )
 }
 
-/** @param queriedAt When the query result arrived, by the monotonic clock of the page, in ms. */
-function Holders({ held, queriedAt }: { held: readonly HeldInfo[]; queriedAt: number }) {
+/** @param resultAt When the query result arrived, by the monotonic clock of the page, in ms. */
+function Holders({ held, resultAt }: { held: readonly HeldInfo[]; resultAt: number }) {
   const [lockToRevoke, setLockToRevoke] = useState<HeldInfo | undefined>(undefined)
   const [isForbidden, setForbidden] = useState(false)
   return (
@@ -131,7 +131,7 @@ function Holders({ held, queriedAt }: { held: readonly HeldInfo[]; queriedAt: nu
       <ul class="holders">
         {held.map((lock) => (
           <li class="holder" key={lock.fence}>
-            <Holder lock={lock} queriedAt={queriedAt} />
+            <Holder lock={lock} resultAt={resultAt} />
             {!isForbidden && (
               <button type="button" class="danger" onClick={() => setLockToRevoke(lock)}>
                 Revoke…
@@ -152,7 +152,7 @@ function Holders({ held, queriedAt }: { held: readonly HeldInfo[]; queriedAt: nu
   )
 }
 
-function Holder({ lock, queriedAt }: { lock: HeldInfo; queriedAt: number }) {
+function Holder({ lock, resultAt }: { lock: HeldInfo; resultAt: number }) {
   const { feed } = useLiveAppState()
   const { session, name, since, fence, metadata, keyCount, value, ...details } = lock
   const otherKeys = otherKeysOf(lock, feed.locks.rows)
@@ -180,7 +180,7 @@ function Holder({ lock, queriedAt }: { lock: HeldInfo; queriedAt: number }) {
         <dt>Fence</dt>
         <dd class="fence">{fence}</dd>
       </div>
-      <LockLimits lock={lock} queriedAt={queriedAt} />
+      <LockLimits lock={lock} resultAt={resultAt} />
       {keyCount !== undefined && (
         <div class="facts-wide">
           <dt>Other keys of the set</dt>
@@ -217,7 +217,7 @@ function Holder({ lock, queriedAt }: { lock: HeldInfo; queriedAt: number }) {
 }
 
 /** The ttl and the longest hold of a lock, and the time until each of them ends the lock. */
-function LockLimits({ lock, queriedAt }: { lock: HeldInfo; queriedAt: number }) {
+function LockLimits({ lock, resultAt }: { lock: HeldInfo; resultAt: number }) {
   return (
     <>
       <LockLimit
@@ -226,7 +226,7 @@ function LockLimits({ lock, queriedAt }: { lock: HeldInfo; queriedAt: number }) 
         endLabel="Expires in"
         hint="A refresh by the session starts this time again."
         remaining={lock.ttlRemaining}
-        queriedAt={queriedAt}
+        resultAt={resultAt}
       />
       <LockLimit
         name="Longest hold"
@@ -234,7 +234,7 @@ function LockLimits({ lock, queriedAt }: { lock: HeldInfo; queriedAt: number }) 
         endLabel="Ends in"
         hint="A refresh does not prolong this time."
         remaining={lock.maxHoldRemaining}
-        queriedAt={queriedAt}
+        resultAt={resultAt}
       />
     </>
   )
@@ -248,10 +248,10 @@ interface LockLimitProps {
   readonly hint: string
   /** In ms; undefined if another broker of the cluster runs the timer of this limit. */
   readonly remaining: number | undefined
-  readonly queriedAt: number
+  readonly resultAt: number
 }
 
-function LockLimit({ name, duration, endLabel, hint, remaining, queriedAt }: LockLimitProps) {
+function LockLimit({ name, duration, endLabel, hint, remaining, resultAt }: LockLimitProps) {
   if (duration === undefined) return null
   return (
     <>
@@ -265,7 +265,7 @@ function LockLimit({ name, duration, endLabel, hint, remaining, queriedAt }: Loc
           {remaining === undefined ? (
             <span class="quiet">known at another broker</span>
           ) : (
-            <TimeLeft endsAt={queriedAt + remaining} />
+            <TimeLeft endsAt={resultAt + remaining} />
           )}
         </dd>
       </div>

@@ -1,4 +1,4 @@
-/** Small components that many pages use: links to keys and sessions, modes, ages, notes, panels. */
+/** Small components that many pages use: modes, ages, notes, panels, links to keys and sessions. */
 import type { LockMode } from '@holdfast/client'
 import type { ComponentChildren } from 'preact'
 import { useEffect, useReducer } from 'preact/hooks'
