@@ -19,8 +19,8 @@ import {
 import { invalidOption } from '../config/settings.js'
 
 /**
- * The module `jose`. Only {@link jwtTokens} loads the module, because brokers without tokens start
- * faster without it.
+ * The module `jose`. Only {@link jwtTokens} loads the module, so that brokers that do not use JWTs
+ * start faster.
  */
 type Jose = typeof JoseModule
 
@@ -130,7 +130,7 @@ async function verify(
   options: JWTVerifyOptions,
 ): Promise<JWTPayload | undefined> {
   try {
-    // `jwtVerify` has one signature for a function that finds the key, and another for a key.
+    // `jwtVerify` has one overload for a function that finds the key, and another for a key.
     const { payload } =
       typeof key === 'function'
         ? await jwtVerify(token, key, options)
@@ -162,8 +162,7 @@ function identityFrom(
   if (rules === undefined) return undefined
   return {
     principal,
-    // `exp` is in seconds. A new connection may use the token as long, because `jose` accepts a
-    // token until this time.
+    // `exp` is in seconds. Until the same time, `jose` accepts the token for new connections.
     expiresAt: payload.exp! * 1_000 + clockTolerance,
     may: permissionsFrom(rules),
   }

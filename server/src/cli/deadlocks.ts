@@ -8,8 +8,8 @@ import type { AnySession } from './connecting.js'
 import { ago, escapeText, formatTable, sessionLabel } from './output.js'
 
 /**
- * Reads the refused deadlocks that have a key in their cycle for which `selects` returns true, the
- * newest first. The list is empty for a broker of an earlier version, which keeps none.
+ * Reads the refused deadlocks whose cycle has a selected key, the newest first. The list is empty
+ * for a broker of an earlier version, which keeps no deadlocks.
  */
 export async function readDeadlocks(
   session: AnySession,
@@ -19,7 +19,7 @@ export async function readDeadlocks(
   return deadlocks.filter(({ cycle }) => cycle.some(({ key }) => key !== undefined && selects(key)))
 }
 
-/** Returns no deadlocks if this client may not read the counters; throws any other error again. */
+/** Returns no deadlocks if the broker forbids `stats`; throws any other error again. */
 export function noneIfForbidden(error: HoldfastError): readonly RefusedDeadlock[] {
   if (error.code !== 'FORBIDDEN') throw error
   return []

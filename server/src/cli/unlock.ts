@@ -59,7 +59,7 @@ async function unlock(key: string, { fence, reason, ...flags }: UnlockFlags): Pr
   else print(`${escapeText(key)}: the lock with fence ${fence} is revoked`)
 }
 
-/** The error of a broker that did not answer in time, so that the lock may be revoked or not. */
+/** The error if the broker did not answer in time. The lock may or may not be revoked. */
 function withDoubt(key: string, { code, message }: Exit): Exit {
   const doubt = `the lock may be revoked all the same: check with holdfast show ${key}`
   return new Exit(code, `${message}; ${doubt}`)

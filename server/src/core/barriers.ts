@@ -20,7 +20,7 @@ const passed: Answer = { kind: 'passed' }
 /** All barriers with at least one waiting call. */
 export class BarrierTable {
   readonly #byKey = new Map<string, Barrier<Session>>()
-  /** The same barriers, for walks. A bookmark of a walk is a barrier without a key and parties. */
+  /** The same barriers, for walks. A walk marks its place in the list with an empty barrier. */
   readonly #inOrder = new OrderedList(() => new Barrier<Session>('', 0))
   #callCount = 0
   /** Bytes of all barriers and calls, as `weights.ts` estimates them. */

@@ -260,7 +260,7 @@ export class LockTable {
     }
   }
 
-  /** Executes a command of a timer or of the broker, or the beginning or end of a connection. */
+  /** Executes a command that comes from a timer, the broker or a change of connection. */
   #executeOther(command: Exclude<Commands.Command, Commands.ClientCommand>): void {
     switch (command.type) {
       case 'forgetResult':
@@ -387,8 +387,8 @@ export class LockTable {
   }
 
   /**
-   * Releases the lock of a `once`. First answers the followers, and then grants the next waiter,
-   * because the followers need not wait for this waiter.
+   * Releases the lock of a `once`. First answers the followers (the waiting `once` calls), and then
+   * grants the next waiter, because the followers need not wait for this waiter.
    */
   #complete(command: Commands.CompleteOnce): void {
     const session = this.#sessions.sessionOfNewRequest(command)
@@ -412,7 +412,7 @@ export class LockTable {
     session.lastId = command.id
     this.#responder.changeListener?.beforeKeyChange(lock.keyState)
     if (command.ttl !== undefined) {
-      // This check comes first, because every lock with a ttl is timed.
+      // Check before the assignment, because the assignment makes the lock timed.
       if (!lock.isTimed) session.timedLockCount++
       lock.ttl = command.ttl
     }
@@ -425,7 +425,7 @@ export class LockTable {
 
   #proclaim(command: Commands.Proclaim): void {
     const session = this.#sessions.sessionOfNewRequest(command)
-    // The granter counts the bytes of locks, to which the value of a leader belongs.
+    // The value of a leader belongs to a lock, and the granter counts the bytes of locks.
     if (session !== undefined) this.#granter.bytes += proclaim(this.#responder, session, command)
   }
 
@@ -443,7 +443,7 @@ export class LockTable {
       return
     }
     this.#responder.effects.push({ kind: 'revoked', lock, by: session, note: command.note })
-    // `#beforeCommand` has told the listener of the operator's session only.
+    // `#beforeCommand` has announced only the change of the operator's session.
     this.#responder.changeListener?.beforeSessionChange(lock.session)
     this.#sessions.bytes += lock.session.storeRevocation(lock.fence, command.note)
     this.#granter.release(lock, 'revoked', command.at)

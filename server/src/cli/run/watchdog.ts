@@ -38,8 +38,8 @@ export class Watchdog {
   }
 
   /**
-   * Tells the watchdog the process group to kill. The command must start only when the promise has
-   * resolved, because only then does the watchdog know the group.
+   * Tells the watchdog the process group to kill. The command must not start before the promise has
+   * resolved, because until then the watchdog does not know the group.
    */
   async watch(group: number): Promise<void> {
     this.#group = group
@@ -64,11 +64,11 @@ export class Watchdog {
       cwd: '/',
       env: {},
     })
-    // A write to a dead watchdog fails, and the event `exit` reports its death.
+    // Ignore a failed write to a dead watchdog, because the event `exit` reports the death.
     child.stdin?.on('error', () => {})
     child.on('error', () => this.#onEnd())
     child.on('exit', () => this.#onEnd())
-    // The watchdog ends by itself when this process ends.
+    // This process must not wait for the watchdog, which ends by itself when this process ends.
     child.unref()
     return child
   }

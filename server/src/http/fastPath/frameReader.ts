@@ -225,7 +225,7 @@ export class FrameReader {
       return this.#leaveToWs(data, at)
     }
     const start = at + headerBytes(secondByte)
-    // Not all bytes of the length have arrived. The mask and the payload may follow later.
+    // Wait for all bytes of the length, but not for the mask and the payload.
     if (start - maskBytes > data.length) return this.#keepPartial(data, at)
     const length = payloadLength(data, at)
     const end = start + length
@@ -370,7 +370,7 @@ function payloadLength(data: Buffer, at: number): number {
  * UTF-8.
  */
 function readText(data: Buffer, start: number, end: number): string | undefined {
-  // Below 0x80 all bytes are ASCII, for which latin1 and UTF-8 are the same.
+  // If the OR of all bytes is below 0x80, the text is ASCII, for which latin1 equals UTF-8.
   if (toggleMask(data, start, end) < 0x80) return data.toString('latin1', start, end)
   if (isUtf8(data.subarray(start, end))) return data.toString('utf8', start, end)
   toggleMask(data, start, end)

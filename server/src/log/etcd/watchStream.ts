@@ -45,6 +45,7 @@ export class WatchStream {
   /** The number of the current watch. The stream ignores events of a watch with another number. */
   #watchNumber = 0
   #stopWatch: () => void = () => {}
+  /** The endpoint of the member that sends the current watch; undefined while no watch is open. */
   #endpoint: string | undefined
   #silenceTimer: Timer
   /** For how many watches in a row etcd has rejected the token of the client. */

@@ -37,8 +37,8 @@ export class LogIdentity {
   }
 
   /**
-   * Checks the log on a new connection. If the log has lost entries, the error has `mustMark`, so
-   * that the other brokers stop too.
+   * Checks the log on a new connection. If the log has lost entries, the error has `mustMark`: the
+   * caller must mark the log as broken, so that the other brokers stop too.
    *
    * @throws {PostgresError}
    */
@@ -52,9 +52,10 @@ export class LogIdentity {
   }
 
   /**
-   * Compares the log with an entry that the broker has seen. Returns the id of the entry at this
-   * position; undefined if the entry was compacted.
+   * Compares the log with an entry that the broker has seen. Returns the id that the log now has at
+   * the position of this entry; undefined if the entry was compacted.
    *
+   * @param row The result of the statement `check`.
    * @throws {PostgresError}
    */
   compare(row: Row, seen: SeenEntry): string | undefined {

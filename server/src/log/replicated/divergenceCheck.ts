@@ -49,7 +49,7 @@ export class DivergenceCheck {
   /** Whether a command was applied since the last round began. */
   #hasNewCommands = false
 
-  /** Whether a round begins after the log's valid entry with this number. */
+  /** Whether a round begins after this many valid entries of the log. */
   beginsRoundAfter(entryCount: number): boolean {
     return entryCount % entriesBetweenRounds === 0
   }

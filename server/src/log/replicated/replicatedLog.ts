@@ -71,6 +71,7 @@ export class ReplicatedLog implements Log, Membership {
   /** How many brokers the log is for. */
   readonly #brokerCount: number
   readonly #name: string | undefined
+  /** The addresses of other logs in the same storage, for a warning to the operator. */
   #otherLogs: readonly string[] = []
   /** Whether this broker waits for a majority of the brokers, because the log is new. */
   #isFounding = false
@@ -261,8 +262,7 @@ export class ReplicatedLog implements Log, Membership {
         this.#otherLogs = found
       },
       () => {
-        // Ignore the error. The result is only used in a warning, and the cluster member reports a
-        // log that does not answer.
+        // Ignore the error. The cluster member reports a log that does not answer.
       },
     )
     await member.begin()

@@ -20,7 +20,7 @@ export interface SnapshotThreadInput<Options> {
 /** The message that the thread sends. */
 export interface SnapshotThreadResult {
   readonly outcome: SnapshotOutcome
-  /** Why the log was not compacted; undefined if the log was compacted. */
+  /** Why the compaction after the snapshot failed; undefined if the compaction did not fail. */
   readonly compactionProblem: string | undefined
 }
 
