@@ -7,11 +7,11 @@
  */
 import type { KeyState, Lock, LockTable, Request, Session } from '../core/index.js'
 
-/** A command with at least this many releases, grants or answers may need a turn of its own. */
+/** A command with at least this many releases, grants or answers may need a whole turn. */
 const manyEffects = 100
 /**
- * The answers to this many followers may need a turn of their own, because each follower gets a
- * value of up to 32 KiB. A follower is a request that waits for the value of a `once`.
+ * The answers to this many followers may need a whole turn, because each follower gets a value
+ * of up to 32 KiB. A follower is a request that waits for the value of a `once`.
  */
 const manyFollowers = 8
 
@@ -118,7 +118,7 @@ function hasManyLocks({ scopes }: Session, scopeNumber: unknown): boolean {
 
 /**
  * Whether a check for deadlocks may visit many scopes, sets or locks. The check goes on to other
- * scopes only at a key for which a request of a scope or set, or an upgrade, waits. Otherwise the
+ * scopes at a key that has an upgrade, or a waiting request of a scope or set. At other keys, the
  * check visits only the locks of this scope.
  */
 function mayCheckLargeGraph(

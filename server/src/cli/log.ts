@@ -140,10 +140,7 @@ function replicatedOptions({ deadTime, snapshotEvery, brokers, name }: Settings)
   return { deadMs: deadTime, snapshotMs: snapshotEvery, brokers, name }
 }
 
-/**
- * Reads the files that the log reads again and again, so that an unreadable file is reported as an
- * invalid setting.
- */
+/** Reads each file before the log does, to report an unreadable file as an invalid setting. */
 function checkFiles({ logCa, logCert, logKey, logPasswordFile }: Settings): void {
   for (const path of [logCa, logCert, logKey, logPasswordFile]) {
     if (path !== undefined) readText(path)

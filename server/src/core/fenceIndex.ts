@@ -28,8 +28,7 @@ export class FenceIndex {
    * holders.
    *
    * `fence` is the present fence of the lock, and the index has the fence of the grant. These two
-   * fences differ only for the oldest holder, because a lock is upgraded only while the lock is the
-   * only holder.
+   * fences differ only for the oldest holder, because a lock is the sole holder at its upgrade.
    */
   find(keyState: KeyState, fence: number): Lock | undefined {
     // The `first` of a key is its oldest holder.

@@ -1,11 +1,11 @@
 /**
- * Describes the holders of a key in the answers to refused requests. The table stores such an
- * answer until the client acknowledges the answer. This file bounds the size of the answer, because
- * a client that never acknowledges must not make the broker keep megabytes. The bound is equal at
- * every broker, because the tables of all brokers must store equal answers.
+ * Describes the holders of a key in the answers `LOCK_HELD` and `LOCK_TIMEOUT`. The table stores
+ * such an answer until the client acknowledges the answer. This file bounds the size of the answer,
+ * because a client that never acknowledges must not make the broker keep megabytes. The bound is
+ * equal at every broker, because the tables of all brokers must store equal answers.
  *
- * While the holders of a key do not change, all refused requests share one answer object. Without
- * sharing, a hundred thousand stored answers take much memory, and much time of the garbage
+ * While the holders of a key do not change, requests with equal answers share one answer object.
+ * Without sharing, a hundred thousand stored answers take much memory, and much time of the garbage
  * collector.
  */
 import type { StoredHolder } from './plainRecords.js'

@@ -62,7 +62,10 @@ export class Session {
   secret: string | undefined
   /** Hash of a newer secret that the broker has sent; the client may not have received it. */
   nextSecret: string | undefined
-  /** The number in the last `hello` that resumed with `secret`; undefined without a number. */
+  /**
+   * The `resumeAttempt` of the last `hello` that resumed with `secret`; undefined if no such
+   * `hello` had this number.
+   */
   lastResumeAttempt: number | undefined
   /** The highest request id so far. */
   lastId = 0
@@ -73,7 +76,7 @@ export class Session {
   scopes: Map<number, ScopeOfLocks> | undefined = undefined
   /**
    * How many held locks have a ttl or a `maxHold` (a longest hold). A set counts once. While the
-   * count is 0, a broker that takes over the session need not search its locks.
+   * count is 0, a broker that takes over the session need not search the locks for deadlines.
    */
   timedLockCount = 0
   /**
@@ -231,7 +234,7 @@ export class Session {
    */
   reduceStoredGrant(lock: Lock): void {
     const { metadata, key, extras } = lock
-    if (metadata === undefined && extras === undefined && key.length <= keptKeyLength) return
+    if (metadata === undefined && extras === undefined && key.length <= maxKeptKeyLength) return
     const answer = this.answers?.get(lock.id)
     if (answer?.kind !== 'granted' || answer.lock !== lock) return
     this.answers!.set(lock.id, { kind: 'granted', lock: formerLock(this, lock.id, lock.fence) })
@@ -244,7 +247,7 @@ export class Session {
     let bytes = 0
     for (const id of ids) {
       if (this.storedResults > 0) bytes += this.#releaseResult(answers.get(id))
-      // Most sessions have no answers with holders, so the lookup is skipped for them.
+      // Most sessions have no answers with holders, so these sessions need no lookup.
       const holderBytes = this.storedHolderBytes > 0 ? holderBytesOf(answers.get(id)) : 0
       if (!answers.delete(id)) continue
       this.storedHolderBytes -= holderBytes
@@ -254,8 +257,8 @@ export class Session {
   }
 
   /**
-   * Stops counting all answers, because the session ends and takes its answers along. Returns the
-   * bytes that this frees.
+   * Call when the session ends, because its answers end too. Releases the results in the answers.
+   * Returns the bytes that the end of the answers frees.
    */
   dropAnswers(): number {
     let bytes = this.answerBytes
@@ -264,7 +267,7 @@ export class Session {
     return bytes
   }
 
-  /** Stops counting the result in an answer, if it has one. Returns the bytes that this frees. */
+  /** Releases the result in an answer, if the answer has one. Returns the bytes that this frees. */
   #releaseResult(answer: Answer | undefined): number {
     if (answer?.kind !== 'result') return 0
     this.storedResults--
@@ -277,7 +280,7 @@ function holderBytesOf(answer: Answer | undefined): number {
 }
 
 /** Keys up to this length stay with the stored grant of a released lock. */
-const keptKeyLength = 64
+const maxKeptKeyLength = 64
 
 /**
  * The fields that only a few requests have, such as permits or a set. A granted request passes the
@@ -301,7 +304,7 @@ export class Lock implements LockTerms {
   ttl: number | undefined
   /**
    * A number that rises with each refresh, and when another broker takes over the deadline. The
-   * table ignores an expiry proposal with an older generation.
+   * table ignores a broker's command to expire the lock if the command has an older generation.
    */
   generation = 0
   readonly metadata: string | undefined

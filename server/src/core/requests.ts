@@ -44,8 +44,9 @@ interface RequestHandlerDeps {
 }
 
 /**
- * A request that is granted, waits or gets a stored answer raises `session.lastId` to its id. A
- * refused request changes nothing, not even `lastId`.
+ * A request that is granted, waits or gets a stored answer (such as `LOCK_HELD`) raises
+ * `session.lastId` to its id. A refused request (see `Responder.refuse`) changes nothing, not even
+ * `lastId`.
  */
 export class RequestHandler {
   readonly #responder: Responder
@@ -183,8 +184,7 @@ export class RequestHandler {
     const scope = scopeNumber === undefined ? undefined : scopeOf(session, scopeNumber)
     const keyStates = items.map(({ key }) => this.#granter.keys.getOrCreate(key))
     const decision = decideSet(command, keyStates, session, this.#granter.quiet)
-    // A session holds nothing for a set outside a scope while the set waits, so the set causes no
-    // deadlock.
+    // Outside a scope, no held lock depends on the set, so the set causes no deadlock.
     const needsDeadlockCheck = decision.kind === 'wait' && scope !== undefined
     if (decision.kind === 'overLimit')
       this.#responder.refuse(session, id, 'QUOTA_EXCEEDED', decision.limit)

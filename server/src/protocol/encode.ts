@@ -273,10 +273,12 @@ export function encodeAuthenticated(id: number): string {
   return `{"type":"authenticated","id":${id}}`
 }
 
+/** @param withinMs Time until the client's token expires, in ms. */
 export function encodeExpiring(withinMs: number): string {
   return `{"type":"expiring","within":${wholeMs(withinMs)}}`
 }
 
+/** @param withinMs Time until the broker stops, in ms. */
 export function encodeDraining(withinMs: number): string {
   return `{"type":"draining","within":${withinMs}}`
 }
@@ -473,8 +475,9 @@ let lastEncoded: { readonly holders: readonly StoredHolder[]; readonly text: str
 
 /**
  * Encodes holders. The lock table has bounded the number and the size of the holders. All requests
- * that are refused because of the same holders have the same array of holders. So the text of the
- * last array is kept, because a hundred clients may be refused in one turn of the event loop.
+ * that are refused because of the same holders have the same array of holders. This
+ * function keeps the text of the last array, because one turn of the event loop may refuse a
+ * hundred clients.
  */
 function encodeHolders(holders: readonly StoredHolder[]): string {
   if (lastEncoded?.holders !== holders) {

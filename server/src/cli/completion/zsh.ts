@@ -11,8 +11,8 @@ import {
 } from './model.js'
 
 /**
- * Makes the script. If zsh loads the script from `$fpath`, the last line completes at once. If the
- * user has sourced the script, the last line only registers the function.
+ * Makes the script. If zsh loads the script from `$fpath`, the last line completes the words of the
+ * user at once. If the user has sourced the script, the last line only registers the function.
  */
 export function zshScript({ name, flags, commands }: ProgramModel): string {
   return `#compdef ${name}

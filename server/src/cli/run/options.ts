@@ -96,7 +96,7 @@ export function addWaitingOptions(command: Command): Command {
     .option(
       '-E, --conflict-exit-code <n>',
       'exit with this code instead of 75 if another session holds the lock',
-      exitCode,
+      parseExitCode,
     )
     .option(
       '--name <name>',
@@ -140,6 +140,7 @@ export function lockItemsOf(key: string, flags: HoldingFlags): readonly [LockIte
   const repeatedKey = also.find((alsoKey, i) => alsoKey === key || also.indexOf(alsoKey) < i)
   if (repeatedKey !== undefined)
     throw new Exit(exitCodes.usage, `--also names the key ${JSON.stringify(repeatedKey)} twice`)
+  // All keys of a lock must be in one cell (a broker or cluster with its own part of the keys).
   if (cellsFrom(flags) !== undefined) checkOneTag([key, ...also])
   const mode = shared ? ({ mode: 'shared' } as const) : {}
   const firstItem = capacity === undefined ? { key, ...mode } : { key, capacity, permits }
@@ -175,7 +176,7 @@ export function flockHint(command: Command, option: string): string | undefined 
 }
 
 /** Parses the value of --conflict-exit-code. */
-function exitCode(text: string): number {
+function parseExitCode(text: string): number {
   const code = parseInteger(text)
   if (code <= maxExitCode) return code
   throw new InvalidArgumentError(`It must be an exit code from 0 to ${maxExitCode}.`)
@@ -186,7 +187,7 @@ function exitCode(text: string): number {
  * flock(1), the command is the shell in the variable SHELL with that line.
  * @throws {Exit} 64 if there is no command, or if `-c` has not exactly one argument.
  */
-export function commandOf(words: readonly string[], name = 'run'): readonly string[] {
+export function commandOf(words: readonly string[], subcommand = 'run'): readonly string[] {
   const [firstWord, line, ...more] = words
   if (firstWord === '-c' || firstWord === '--command') {
     if (line !== undefined && more.length === 0) {
@@ -200,11 +201,11 @@ export function commandOf(words: readonly string[], name = 'run'): readonly stri
   }
   const command = firstWord === '--' ? words.slice(1) : words
   if (command.length > 0) return command
-  const argument = name === 'elect' ? 'NAME' : 'KEY'
+  const argument = subcommand === 'elect' ? 'NAME' : 'KEY'
   throw new Exit(
     exitCodes.usage,
     `The command after the ${argument.toLowerCase()} is missing: use ` +
-      `"holdfast ${name} ${argument} COMMAND", ` +
+      `"holdfast ${subcommand} ${argument} COMMAND", ` +
       'or "holdfast hold KEY" to hold a lock without a command',
   )
 }
@@ -234,9 +235,9 @@ export function killAfterFor(
   { killAfter, lease, grace, maxHold }: HoldingFlags & { readonly killAfter?: number | undefined },
   session: Session,
 ): number {
-  // A client with a lock renews the lease when 0.4 of the lease has passed. So at least half of the
-  // lease is left while the broker answers. A grace that is shorter than the lease limits the time
-  // too.
+  // A client with a lock renews the lease when 0.4 of the lease has passed. So, as long as the
+  // broker answers, at least half of the lease is left. A grace that is shorter than the lease
+  // counts instead of the lease.
   const minLeaseLeft = Math.min(session.lease, session.grace) / 2
   const killAfterMs = killAfter ?? Math.round(Math.min(session.lease, session.grace) / 5)
   if (maxHold !== undefined && killAfterMs + reserveMs >= maxHold) {

@@ -33,8 +33,8 @@ async function adviceFor(client: EtcdClient, endpoint: string): Promise<string> 
   const raiseQuota = `restart each member with a larger --quota-backend-bytes, ${disarm}`
   const defragment = `run "etcdctl defrag" for each member, ${disarm}`
   try {
-    const { used, inUse } = await client.metricsAt(endpoint)
-    return inUse < fragmentedShare * used ? defragment : raiseQuota
+    const { used: fileBytes, inUse: dataBytes } = await client.metricsAt(endpoint)
+    return dataBytes < fragmentedShare * fileBytes ? defragment : raiseQuota
   } catch {
     return `${defragment}; if etcd is full again, raise --quota-backend-bytes`
   }

@@ -1,7 +1,6 @@
 /**
- * Remembers the endpoints of etcd that the broker could not use when it opened the log, and tries
- * these endpoints again once a minute. While an endpoint cannot be used, the operator sees a
- * warning.
+ * Remembers the members of etcd that the broker could not use when it opened the log, and tries
+ * these members again once a minute. While a member cannot be used, the operator sees a warning.
  *
  * The client never calls a member of another etcd cluster, because a write to that cluster could
  * change another log. The client may call an unfit member of the right cluster. Such a call fails,
@@ -20,7 +19,7 @@ export class UnfitMembers {
   readonly #client: EtcdClient
   readonly #clock: Clock
   readonly #key: string
-  /** All endpoints that the operator has listed, in their order. */
+  /** The endpoints of all members, as the operator has listed them. */
   readonly #endpoints: readonly string[]
   #clusterId = ''
   /** An error for each member that cannot be used. */
@@ -28,7 +27,7 @@ export class UnfitMembers {
   #timer: Timer
   #isOver = false
 
-  /** @param key A key that the broker may read. */
+  /** @param key A key that the broker may read, for the probes of the members. */
   constructor(client: EtcdClient, clock: Clock, key: string) {
     this.#client = client
     this.#clock = clock
@@ -41,7 +40,10 @@ export class UnfitMembers {
     return this.#unfit[0]?.message
   }
 
-  /** Replaces the list of unfit members. The other members belong to the cluster with this id. */
+  /**
+   * Replaces the list of unfit members, and checks these members a minute later. The other members
+   * belong to the cluster with this id.
+   */
   replace(unfit: readonly EtcdError[], clusterId: string): void {
     this.#unfit = unfit
     this.#clusterId = clusterId

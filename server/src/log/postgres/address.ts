@@ -13,7 +13,7 @@ export interface PostgresHost {
   readonly port: number
 }
 
-/** The modes of TLS, with the names of the parameter `sslmode` of libpq. */
+/** The modes of TLS: values of the parameter `sslmode` of libpq. */
 export type SslMode = 'disable' | 'require' | 'verify-ca' | 'verify-full'
 
 export interface PostgresAddress {
@@ -29,7 +29,7 @@ export interface PostgresAddress {
 const addressForm = 'postgres://user@host:port/database?schema=holdfast'
 const defaultPort = 5432
 const maxHosts = 16
-/** The longest name that PostgreSQL keeps, in bytes. */
+/** The longest name that PostgreSQL does not truncate, in bytes. */
 const maxNameBytes = 63
 const sslModes = ['disable', 'require', 'verify-ca', 'verify-full'] as const
 const parameterNames = ['schema', 'sslmode', 'host']
@@ -166,7 +166,7 @@ function sslModeFor(hosts: readonly PostgresHost[], text: string | undefined): S
   return mode as SslMode
 }
 
-/** Whether PostgreSQL keeps this name of a user or database unchanged. */
+/** Whether this text can be the name of a user or database. */
 function isName(text: string): boolean {
   return Buffer.byteLength(text) <= maxNameBytes && !text.includes('\0')
 }

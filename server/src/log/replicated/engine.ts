@@ -77,7 +77,7 @@ export interface Engine {
   snapshot(): Promise<StoredSnapshot | undefined>
   /**
    * Stores a snapshot, and returns true. If another broker has stored a snapshot of this or a later
-   * position meanwhile, removes the parts and returns false.
+   * position meanwhile, removes the parts stored so far and returns false.
    *
    * @param parts The text of the snapshot in parts of at most about 256 KiB. The engine reads one
    *   part after the other.
