@@ -7,7 +7,7 @@
  * entries. The engine does not use the leases of etcd, because etcd has revoked leases wrongly. The
  * engine does not rely on plain reads, because plain reads were out of date after a pause.
  *
- *   prefix/config                     the settings of all brokers of the log
+ *   prefix/config                     the configuration of the log
  *   prefix/founding                   exists until enough brokers have joined a new log
  *   prefix/log/incarnation            the newest entry; etcd keeps the older entries as history
  *   prefix/snapshot                   the pointer to the newest snapshot
@@ -71,7 +71,7 @@ export class EtcdEngine implements Engine {
   readonly #watchStreams = new Set<WatchStream>()
   /** The id of the etcd cluster. */
   #clusterId = ''
-  /** A watch is opened again after this silence, in ms. `open` sets the value for `deadMs`. */
+  /** A watch is opened again after this silence, in ms. `open` derives the value from `deadMs`. */
   #silenceMs = 2_000
   /** The revision at which the configuration was written. */
   #configRevision = 0
@@ -89,8 +89,8 @@ export class EtcdEngine implements Engine {
   }
 
   async open(config: ClusterConfig): Promise<void> {
-    // A call must have time for several tries before the other brokers declare this broker dead.
-    // Each try must be long enough for a slow member.
+    // `callMs` is the deadline of one attempt. A call must have time for several attempts before
+    // the other brokers declare this broker dead. Each attempt must have time for a slow member.
     this.#client.callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
     // Each broker writes at least one entry in a sixth of `deadMs`, so a working watch is not
     // silent for a third of `deadMs`. Even with a short `deadMs`, a watch may be slow for 400 ms.
@@ -174,8 +174,8 @@ export class EtcdEngine implements Engine {
   }
 
   /**
-   * Drops the overwritten entries. If etcd forbids the compaction, ignores the error when the first
-   * entries of the log are missing already, which shows that etcd compacts by itself.
+   * Drops the overwritten entries. If etcd forbids the compaction, ignores the error as long as
+   * etcd compacts by itself. The first entries of the log are then missing already.
    */
   async #compactHistory(position: number): Promise<void> {
     try {
@@ -272,7 +272,7 @@ export class EtcdEngine implements Engine {
     return { storedConfig, revision: numberFrom(configPair?.create_revision) }
   }
 
-  /** The error for a prefix with this key and without a log. */
+  /** The error for a prefix that has this key, but no log. */
   async #foreignKeyError(key: string): Promise<HoldfastError> {
     const otherLogs = await findOtherLogs(this.#client, this.#prefix)
     const lowerPrefix = otherLogs.find((prefix) => prefix.startsWith(`${this.#prefix}/`))
@@ -297,7 +297,7 @@ export class EtcdEngine implements Engine {
     return `${this.#prefix}/log/${slot}`
   }
 
-  /** Removes the newest entries of incarnations that have ended. */
+  /** Removes the slots of incarnations that have ended. */
   async #removeDeadSlots(liveSlots: readonly string[]): Promise<void> {
     const liveKeys = new Set(liveSlots.map((slot) => this.#slotKey(slot)))
     const { kvs = [] } = await this.#client.range({

@@ -58,7 +58,7 @@ export async function findOtherLogs(
 
 /**
  * Returns the prefix of a log below which this prefix lies, such as `a` for `a/b`; undefined if
- * there is none, or if the user may not read its settings.
+ * there is no such log, or if the user may not read the configuration of the log.
  */
 export async function findLogAbove(
   client: EtcdClient,
@@ -77,7 +77,7 @@ export async function findLogAbove(
 }
 
 /**
- * Whether the key has the settings of a log of Holdfast as its value.
+ * Whether the value of the key is the configuration of a log of Holdfast.
  *
  * @param serializable Whether a value that may be out of date is good enough.
  */
@@ -86,7 +86,7 @@ async function isConfig(client: EtcdClient, key: string, serializable = true): P
   return parseConfig(kvs?.[0]?.value) !== undefined
 }
 
-/** Parses the value of the key with the settings of a log; undefined for any other value. */
+/** Parses the configuration of a log; undefined for any other value. */
 export function parseConfig(value: string | undefined): ClusterConfig | undefined {
   try {
     const { format, deadMs, cluster } = JSON.parse(textFrom(value)) as Partial<ClusterConfig>

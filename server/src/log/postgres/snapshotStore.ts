@@ -1,7 +1,8 @@
 /**
- * Stores snapshots in PostgreSQL. Each chunk of a snapshot (parts joined by `snapshotChunks.ts`) is
- * a row. One more row, in the list of snapshots, makes the chunks valid. The store writes this row
- * after all chunks, unless another broker has listed a snapshot of this or a later position.
+ * Stores snapshots in PostgreSQL. Each snapshot consists of parts, which `snapshotChunks.ts` joins
+ * to chunks. Each chunk is a row. One more row, in the list of snapshots, makes the chunks valid.
+ * The store writes this row after all chunks, unless another broker has listed a snapshot of the
+ * same or a later position.
  */
 import { crc32 } from 'node:zlib'
 import { HoldfastError } from '@holdfast/shared'
