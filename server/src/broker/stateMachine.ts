@@ -39,7 +39,7 @@ export interface StateMachineDeps {
   readonly listener: StateMachineListener
   /**
    * The cell of this broker, such as `1/4`: the first of four independent clusters that divide the
-   * keys among them. Undefined if the broker serves all keys.
+   * keys among themselves. Undefined if the broker serves all keys.
    */
   readonly cell: string | undefined
 }
@@ -90,7 +90,8 @@ export class BrokerStateMachine implements StateMachine {
     const visitsBefore = liveTable.current.visitCount
     const effects = liveTable.current.apply(command)
     const visits = liveTable.current.visitCount - visitsBefore
-    // The effects and the visited scopes and sets are the cost of the command, in units of work.
+    // The cost of the command, in units of work: its effects, and the scopes and sets that the
+    // check for deadlocks visited.
     liveTable.effectCount += effects.length + visits * costs.deadlockVisit
     const at = 'at' in command ? command.at : 0
     for (const effect of effects) {

@@ -6,9 +6,10 @@ import { PrefixTree } from './prefixTree.js'
 import type { GroupIndex, SessionWatches } from './sessionWatches.js'
 
 /**
- * Maps keys and prefixes to the connections that watch these keys and prefixes. If a connection
- * watches a prefix, the index omits its watches of keys and longer prefixes that begin with this
- * prefix. The omitted watches need no entry, because their events match the shorter prefix.
+ * Maps keys and prefixes to the connections that watch these keys and prefixes. A
+ * {@link SessionWatches} stands for its connection. If a connection watches a prefix, the index
+ * omits the watches of this connection for keys and longer prefixes that begin with this prefix.
+ * The omitted watches need no entry, because their events match the shorter prefix.
  */
 export class WatchIndex implements GroupIndex {
   readonly #byKey = new Map<string, Set<SessionWatches>>()

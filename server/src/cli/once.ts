@@ -100,8 +100,8 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
         return { stdout: stdout.toString('base64') }
       }
       const shared = session.once(key, run, { keep, timeout, metadata: { pid: process.pid } })
-      // The wait for the run of another caller has no limit. After its own run, this command waits
-      // only for an answer of the broker.
+      // Only `timeout` limits the wait for the run of another caller. After a run in this process,
+      // only the answer of the broker is missing, so `answerInTime` limits this wait.
       const answered = Promise.race([shared, runEnd.then(() => answerInTime(shared))])
       return answered.catch((error) => throwOnceError(key, error))
     },
@@ -113,8 +113,8 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
 }
 
 /**
- * Throws the error of a call of `once`. For a lost lock, the message begins with the key. No option
- * in this message becomes a flag, because `once` has no flag for `maxHold`.
+ * Throws the error of a call of `once`. For a lost lock, the message begins with the key. An
+ * {@link Exit} keeps the name `maxHold` in the message, because `once` has no flag `--max-hold`.
  */
 function throwOnceError(key: string, error: unknown): never {
   const isLoss = error instanceof HoldfastError && error.code === 'LOCK_LOST'

@@ -32,8 +32,8 @@ export interface Setting {
   /** The allowed values; undefined if every value of the kind is allowed. */
   readonly choices?: readonly string[] | undefined
   /**
-   * What messages call the file of this setting, if the file has a secret: such as "password file".
-   * The command warns if other users can access the file. Undefined for every other setting.
+   * How messages name a file with a secret, such as "password file". The command warns if other
+   * users can access the file. Undefined if the setting is no file with a secret.
    */
   readonly secretFile?: string | undefined
 }

@@ -41,18 +41,18 @@ export interface BrokerLimits {
   /**
    * Open connections whose handshake is not over (pending connections). If there are more, the
    * broker closes one pending connection with 1013: the oldest pending connection of the address
-   * that has the most. If no address has more than the address of the new connection has, the
-   * broker closes the new connection. The same limit and rule hold for the upgrades that wait for a
-   * later turn of the event loop. The broker refuses such an upgrade with 503. Default the greater
-   * of 1,000 and a tenth of `connections`; public 200.
+   * with the most. If the address of the new connection has the most already, the broker closes the
+   * new connection. The same limit and rule hold for the upgrades that wait for a later turn of the
+   * event loop. The broker refuses such an upgrade with 503. Default the greater of 1,000 and a
+   * tenth of `connections`; public 200.
    */
   readonly pendingConnections: number
   /** Open connections of one address whose handshake is not over. Default off; public 20. */
   readonly pendingConnectionsPerAddress: number
   /**
    * Upgrades that the broker accepts in a second, with a burst of the same size. The broker answers
-   * further upgrades with 503. The first upgrade of an address in a second has priority over the
-   * second upgrade of another address. Default off; public 500.
+   * further upgrades with 503. An address without an upgrade in the last second has priority over
+   * addresses that upgrade repeatedly. Default off; public 500.
    */
   readonly connectionsPerSecond: number
   /**
@@ -151,10 +151,10 @@ export interface BrokerLimits {
   readonly backlogBytes: number
   /**
    * Memory that clients may make the broker use, in bytes: the lock table, connections, unread
-   * output, watches and refused deadlocks. The broker's estimate is usually too high. At the limit
-   * the broker refuses requests that add a lock, a value of a leader or a watch with
-   * `QUOTA_EXCEEDED`. The broker also closes connections with 1013 instead of opening a session. At
-   * nine eighths of the limit the broker closes new connections with 1013, and connections with
+   * output, watches and the deadlocks that `stats` shows. The broker's estimate is usually too
+   * high. At the limit the broker answers `QUOTA_EXCEEDED` to requests that add a lock, a value of
+   * a leader or a watch. The broker also closes connections with 1013 instead of opening a session.
+   * At nine eighths of the limit the broker closes new connections with 1013, and connections with
    * more than 16 KiB of unread output with 4308. Default: half of the maximum heap size of V8,
    * which `node --max-old-space-size` sets.
    */
@@ -252,7 +252,7 @@ export function limitsFrom(profile: Profile, overrides: Partial<BrokerLimits>): 
   }
 }
 
-/** For each limit of the lock table: the name of the broker limit with its value. */
+/** Maps each limit of the lock table to the broker limit that sets this limit. */
 const sessionLimitNames = {
   locks: 'locksPerSession',
   answers: 'unacknowledged',
@@ -264,7 +264,7 @@ const sessionLimitNames = {
   deadlockVisits: 'deadlockVisits',
 } as const satisfies Record<keyof SessionLimits, LimitName>
 
-/** The name of the broker limit with the value of this limit of the lock table. */
+/** The name of the broker limit that sets this limit of the lock table. */
 export function limitNameOf(limit: keyof SessionLimits): LimitName {
   return sessionLimitNames[limit]
 }

@@ -22,7 +22,7 @@ export interface OutputMemory {
 export interface OutputFlusherDeps {
   readonly limits: BrokerLimits
   readonly memory: OutputMemory
-  /** Begins a new turn when the flusher writes the output of the current turn. */
+  /** The flusher reports when a turn ends, and when the output of this turn is written. */
   readonly scheduler: WorkScheduler
   /** Calls back after the broker has handled all input that has already arrived in this turn. */
   readonly endOfTurn: (callback: () => void) => void
@@ -126,7 +126,7 @@ export class OutputFlusher {
    */
   disconnectIfSlow(connection: Connection): number {
     if (this.#isReadingFastEnough(connection)) {
-      // The deadline of the connection has just passed, so there is none to clear.
+      // The deadline of the connection has just passed, so no deadline is left to clear.
       connection.isSlow = false
       return 0
     }

@@ -1,6 +1,6 @@
 /**
- * The interface of a WebSocket that the broker needs. The adapter for the package `ws` implements
- * this interface. Tests implement the interface without a network.
+ * What the broker needs of a WebSocket. The adapter for the package `ws` implements this interface.
+ * Tests implement the interface without a network.
  */
 
 /** A WebSocket, as the broker uses it. */

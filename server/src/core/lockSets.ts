@@ -36,8 +36,8 @@ export function memberTerms(command: RequestLockSet, index: number): RequestTerm
 export type SetDecision =
   | { readonly kind: 'grant' | 'wait' }
   /**
-   * The request may not wait. These keys prevent the grant. In the quiet start, in which the table
-   * grants no set, the list may be empty.
+   * The request may not wait. These keys prevent the grant. The list may be empty during the quiet
+   * start, the time after a start of the broker in which the table grants no set.
    */
   | { readonly kind: 'held'; readonly keyStates: readonly KeyState[] }
   | { readonly kind: 'overLimit'; readonly limit: keyof SessionLimits }
@@ -47,7 +47,7 @@ export type SetDecision =
  * Decides about a new request for a set. Changes nothing.
  *
  * @param keyStates The state of the key of each item.
- * @param isQuiet Whether the quiet start lasts, in which the table grants only requests that steal.
+ * @param isQuiet Whether the broker is in its quiet start.
  */
 export function decideSet(
   { items, timeout }: RequestLockSet,

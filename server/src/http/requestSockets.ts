@@ -33,7 +33,7 @@ interface CountedSocket extends PendingConnection {
   readonly onClose: () => void
 }
 
-/** The counted sockets of each server whose sockets {@link limitRequestSockets} limits. */
+/** The counted sockets of each server that was passed to {@link limitRequestSockets}. */
 const countedSocketsOf = new WeakMap<Server, RequestSockets>()
 
 /** Limits the sockets of a server that have not become a WebSocket. */
@@ -51,8 +51,8 @@ export function stopCountingSocket(server: Server, socket: Duplex): void {
 export class RequestSockets {
   readonly #pending: PendingConnections<CountedSocket>
   /**
-   * The counted sockets, by address and port of the client. A TLS server reports the TCP socket of
-   * a new connection, but the TLS socket of an upgrade; both have the same address and port.
+   * The counted sockets, by address and port of the client. A TLS server passes the TCP socket with
+   * the event `connection`, and the TLS socket with `upgrade`. Both have the same address and port.
    */
   readonly #byPeer = new Map<string, CountedSocket>()
 

@@ -17,7 +17,7 @@ export function fishScript({ name, flags, commands }: ProgramModel): string {
 ${wordFunctions.replaceAll('NAME', name).replaceAll('TAKING', flagsWithValue.join(' '))}
 function __${name}_wraps
     switch "$argv[1]"
-${wrappingCommands.map(({ name, wrappedCommandAt }) => `        case ${name}\n            echo ${wrappedCommandAt}`).join('\n')}
+${wrappingCommands.map((command) => `        case ${command.name}\n            echo ${command.wrappedCommandAt}`).join('\n')}
     end
 end
 
@@ -69,7 +69,8 @@ function fishQuoted(text: string): string {
 /**
  * Functions that walk over the words before the cursor to find the command. `fishScript` replaces
  * NAME by the name of the program, and TAKING by the flags that take a value, each behind its
- * command.
+ * command. The variable `wraps` is the number of arguments before the command line of another
+ * program.
  */
 const wordFunctions = `
 # Prints the command. If the cursor is in the command line of another program (run KEY COMMAND),

@@ -102,7 +102,7 @@ command line, and HOLDFAST_FENCE is the fence of the whole set.
 The command inherits standard input, output and error. Its environment has HOLDFAST_KEY and
 HOLDFAST_FENCE, and has HOLDFAST_TOKEN only with --pass-token. The exit code is that of the command:
 128 + n if signal n ended it, 126 or 127 if it could not be run. The other exit codes are below.
---timeout includes the time to connect; if no broker answers within it, the exit code is 75, even
+--timeout includes the time to connect; if no broker answers in time, the exit code is 75, even
 with -E. With --try, the exit code is 69 if no broker answers within 2 s, or if the broker does not
 answer the request within 2 s.
 
@@ -111,10 +111,10 @@ background. A process that leaves the group, as with setsid(1), as a daemon, or 
 interactive shell, is neither waited for nor stopped. --leader-only waits only for the command
 itself.
 
-Signals to "holdfast run" are passed to the process group, except those that it cannot catch. If
-such a signal (SIGKILL, a real-time signal) ends "holdfast run", a watchdog immediately kills the
-group with SIGKILL. Signals that were ignored at the start of "holdfast run", as with nohup(1), stay
-ignored for the command.
+Signals to "holdfast run" are passed to the process group. If a signal that "holdfast run" cannot
+catch (SIGKILL, a real-time signal) ends "holdfast run", a watchdog immediately kills the group with
+SIGKILL. Signals that were ignored at the start of "holdfast run", as with nohup(1), stay ignored
+for the command.
 
 The command gets the terminal if standard input is a terminal, "holdfast run" is in its
 foreground, and no other process of the same job runs. Ctrl-C, Ctrl-Z, /dev/tty and job control

@@ -1,6 +1,6 @@
 /**
- * The page that shows the events of all locks, the newest event first. The user can pause the list;
- * the page goes on to record events meanwhile.
+ * The page that shows the events of all locks, the newest event first. The user can pause the list,
+ * while the page still records events.
  */
 import { useMemo, useState } from 'preact/hooks'
 import { formatCount, formatPlural, formatTime } from '../model/format.js'
@@ -20,7 +20,7 @@ export function EventsPage() {
     () => filterEvents(pausedEvents ?? feed.recentEvents.events, text, shownKinds),
     [feed, version, pausedEvents, text, shownKinds],
   )
-  const newSincePause =
+  const newEventCount =
     pausedEvents === undefined ? 0 : feed.recentEvents.count - (pausedEvents.at(-1)?.sequence ?? 0)
   const toggle = (kind: EventKind): void => {
     setShownKinds(
@@ -62,7 +62,7 @@ export function EventsPage() {
         >
           {pausedEvents === undefined
             ? 'Pause'
-            : `Continue${newSincePause > 0 ? ` (${formatCount(newSincePause)} new)` : ''}`}
+            : `Continue${newEventCount > 0 ? ` (${formatCount(newEventCount)} new)` : ''}`}
         </button>
       </div>
       {feed.watchProblem !== undefined && (
@@ -106,7 +106,7 @@ function filterEvents(
 ): TimedEvent[] {
   const searchText = text.toLowerCase()
   const matchingEvents: TimedEvent[] = []
-  // The newest event first, and no more events than the page says that it keeps.
+  // The newest event first, and at most `keptEvents`, because `events` may have twice as many.
   for (let index = events.length - 1; index >= 0 && matchingEvents.length < keptEvents; index--) {
     const timedEvent = events[index] as TimedEvent
     const { event, key, name = '', session } = timedEvent.event

@@ -12,7 +12,7 @@ interface Toast {
 
 /** How long a message is shown, in ms. */
 const shownMs = 7_000
-/** The mounted lists of messages: usually one. */
+/** Each mounted {@link Toasts} adds a listener, which shows a message. Usually one is mounted. */
 const listeners = new Set<(text: string) => void>()
 
 /** Shows a message for 7 s. */
