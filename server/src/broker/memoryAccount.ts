@@ -2,7 +2,7 @@
  * Estimates the memory that clients make the broker use, and compares the estimate with
  * `limits.memoryBytes`. A process that runs out of heap loses every lock, so the broker refuses new
  * work earlier. The broker checks the memory before a command enters the log. The lock table cannot
- * check the memory, because the brokers of a cluster have different amounts of memory.
+ * check the memory, because the lock tables of a cluster must all make the same decision.
  *
  * The estimate counts the lock table, the connections, unread output, watches, and the descriptions
  * of refused deadlocks that the statistics keep. The lock table includes its idle keys, which are

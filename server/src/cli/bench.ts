@@ -1,6 +1,6 @@
 /**
  * `holdfast bench`: measures how long a caller waits for `lock` and `unlock`. Each session locks
- * and unlocks one key in a loop, with one request at a time. The figures include every request.
+ * and unlocks one key in a loop, with one request at a time. No request is discarded as a warm-up.
  */
 import { randomUUID } from 'node:crypto'
 import type { Session } from '@holdfast/client'
@@ -74,8 +74,8 @@ async function bench(flags: BenchFlags): Promise<void> {
 }
 
 /**
- * Opens a session for each key. If one session cannot be opened, closes the other sessions, because
- * an open session would keep this process from ending.
+ * Opens one session for each item of `keys`. If one session cannot be opened, closes the other
+ * sessions, because an open session would keep this process from ending.
  */
 async function openAll(keys: readonly string[], flags: BenchFlags): Promise<Session[]> {
   const results = await Promise.allSettled(keys.map((key) => connectTo(flags, { key })))

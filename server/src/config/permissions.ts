@@ -95,9 +95,8 @@ export interface PermissionRule {
 export const defaultOperations: readonly Operation[] = ['lock', 'share', 'query', 'watch', 'stats']
 
 /**
- * The operations for operators. If the broker has `authenticate`, a client may do these operations
- * only if `may` of its identity or `authorize` allows them. Every other operation is allowed if
- * neither function exists.
+ * The operations for operators. If the broker has `authenticate`, but neither `authorize` nor `may`
+ * of the identity exists, these operations are denied and all other operations are allowed.
  */
 export const operatorOperations: readonly Operation[] = ['revoke', 'inspect']
 

@@ -33,19 +33,19 @@ export function capacityMismatch<L, R>(
   return { key, capacityInUse, requestedCapacity: capacity }
 }
 
-/** Counts a lock of the key that has the mode `permits`. */
+/** Counts a lock with the mode `permits`. */
 export function addPermits<L, R>(keyState: KeyWithExtras<L, R>, terms: PermitsTerms): void {
   addPermitsUser(keyState, terms)
   keyState.extras!.permits!.used += terms.permits!
 }
 
-/** Stops counting a lock of the key that had the mode `permits`. */
+/** Stops counting a lock with the mode `permits`. */
 export function removePermits<L, R>(keyState: KeyWithExtras<L, R>, terms: PermitsTerms): void {
   keyState.extras!.permits!.used -= terms.permits!
   removePermitsUser(keyState)
 }
 
-/** Counts one user of the capacity: a lock with the mode `permits`, or a request that waits. */
+/** Counts one user of the capacity: a lock or waiting request with the mode `permits`. */
 export function addPermitsUser<L, R>(
   keyState: KeyWithExtras<L, R>,
   { capacity }: PermitsTerms,
@@ -56,10 +56,7 @@ export function addPermitsUser<L, R>(
   keyState.extras.permits.users++
 }
 
-/**
- * Stops counting one user of the capacity: a lock with the mode `permits`, or a request that
- * waited. Without users the key has no capacity.
- */
+/** Stops counting one user of the capacity. A key without users has no capacity. */
 export function removePermitsUser<L, R>(keyState: KeyWithExtras<L, R>): void {
   const extras = keyState.extras!
   if (--extras.permits!.users > 0) return

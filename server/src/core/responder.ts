@@ -1,7 +1,7 @@
 /**
  * Answers the requests of sessions: emits each answer as an effect, and stores the answer until the
- * client acknowledges the answer. Only the answers of a session that a client can resume are
- * stored. A request whose id was used before gets its first answer again.
+ * client acknowledges the answer. A session that no client can resume has no stored answers. A
+ * request whose id was used before gets its first answer again.
  *
  * All files that execute requests share this class.
  */
@@ -21,8 +21,8 @@ export interface AnsweredCommand {
 }
 
 /**
- * The type of request that belongs to the answer of this command. A grant can answer `lock`,
- * `lockAll` and `once`, so these three types count as `lock`. `complete` counts as `unlock`.
+ * The request type as which {@link isAnswerTo} checks the answer to this command. A grant can
+ * answer `lock`, `lockAll` and `once`, so these three types count as `lock`.
  */
 function requestTypeOfCommand({ type }: AnsweredCommand): RequestType {
   if (type === 'lockAll' || type === 'once') return 'lock'
@@ -34,7 +34,7 @@ export class Responder {
   effects: Effect[] = []
   /** Bytes of the stored answers of all sessions, as `weights.ts` estimates them. */
   bytes = 0
-  /** The snapshot under way, which learns of each change in advance; undefined without one. */
+  /** Learns of each change in advance, while a snapshot is under way; otherwise undefined. */
   changeListener: ChangeListener | undefined
 
   /**

@@ -25,7 +25,7 @@ const { endOfTurn } = nodeEnvironment
 const fullSocketBytes = 32 * 1024
 /** The greatest length of the header of a frame from the broker, in bytes. */
 const maxHeaderBytes = 10
-/** How many fragments a message may have. Usual clients need no more fragments for 64 KiB. */
+/** How many fragments a message may have. Usual clients need no more for the longest message. */
 const maxFragments = 16
 /**
  * How long `ws` waits for a closing handshake, in ms. The broker itself waits for a shorter time,
@@ -257,10 +257,10 @@ class WsSocket implements Socket {
   }
 
   /**
-   * Ends the TCP connection when the client's close frame has arrived, after the broker's own close
-   * frame is written. Otherwise a client that leaves its side of the TCP connection open would keep
+   * After a close frame of the client, ends the TCP connection as soon as the broker's close frame
+   * is written. Otherwise a client that leaves its side of the TCP connection open would keep
    * its locks until `closeTimeout`. Does nothing after an invalid frame. The check waits for the
-   * end of this turn, because `ws` emits the `error` of such a frame only after this call.
+   * end of this turn, because `ws` emits the `error` of an invalid frame only after this call.
    */
   onPeerClosing(): void {
     endOfTurn(() => {
@@ -308,7 +308,7 @@ class WsSocket implements Socket {
     this.#reportClose()
   }
 
-  /** Calls `onClose` once, after the listener has got every frame that arrived before the close. */
+  /** Reports the close to the listener once, after all frames that arrived before the close. */
   #reportClose(): void {
     if (this.reader?.readUnreadChunks() === false) return
     const { listener } = this

@@ -2,11 +2,11 @@
  * Chooses the first fence of a broker. A fence is the number of a grant. Fences must rise across
  * restarts of the broker, so that a protected resource can reject the holder of an older lock.
  *
- * Without a file, fences begin at the wall clock in ms times 1,024. Then the fences of a broker are
- * higher than all fences of an earlier broker. There are two exceptions: the earlier broker granted
- * more than a million locks a second, or the clock was set back by more than the downtime. With a
- * fence file, the broker writes each block of 2^20 fences to disk before it uses the block. So the
- * fences rise even if the clock is wrong.
+ * Without a fence file, fences begin at the wall clock in ms times 1,024. Then the fences of a
+ * broker are higher than all fences of an earlier broker. There are two exceptions: the earlier
+ * broker granted more than a million locks a second, or the clock was set back by more than the
+ * downtime. With a fence file, the broker writes each block of 2^20 fences to disk before it uses
+ * the block. So the fences rise even if the clock is wrong.
  */
 import { mkdirSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -117,9 +117,8 @@ export function ownFenceFile(path: string): OwnershipHandle {
 /**
  * Makes fences whose reservations are written to a file.
  *
- * @throws {HoldfastError} `UNAVAILABLE` if the clock is after the year 2099, or if the file cannot
- *   be read or written or is no fence file. Also if its fences are too high for a broker to begin
- *   with.
+ * @throws {HoldfastError} `UNAVAILABLE` if the clock or the fences in the file are after the year
+ *   2099. Also if the file cannot be read or written, or is no fence file.
  */
 export function fileFences(path: string, wallMs: number): Fences {
   // The earlier broker may have used all reserved fences, so the new fences begin after the

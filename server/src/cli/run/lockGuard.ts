@@ -15,10 +15,7 @@ export interface LockGuardDeps {
   readonly lock: Lock
   /** The command that is stopped; for `hold`, this process. */
   readonly child: { signal(signal: NodeJS.Signals): void }
-  /**
-   * What happens when the lock is in danger, as the end of the message that the guard prints:
-   * "stopping the command".
-   */
+  /** The end of the message about the stop, such as "stopping the command". */
   readonly action: string
   /** Time from SIGTERM to SIGKILL, in ms. */
   readonly killAfterMs: number
@@ -31,7 +28,7 @@ export class LockGuard {
   readonly #deps: LockGuardDeps
   #timer: NodeJS.Timeout | undefined
   #stopReason: string | undefined
-  /** The event `jeopardy` of the session: the broker does not answer, so the lease may end. */
+  /** Handles the event `jeopardy`: the broker does not answer, so the lease may end. */
   readonly #onJeopardy = () => this.#check()
   readonly #onAbort = () => this.#onLost()
 
@@ -102,8 +99,8 @@ export class LockGuard {
     clearTimeout(this.#timer)
     this.#report(reason)
     if (wasTaken(lock)) {
-      // The lock was revoked or stolen, so another session may hold the lock already. A SIGKILL now
-      // would come too late as well, so the command gets the time to end cleanly.
+      // The lock was revoked or stolen, so another session may hold the lock already. Even a
+      // SIGKILL now would come too late, so the command gets the time to end cleanly.
       child.signal('SIGTERM')
       this.#timer = setTimeout(() => child.signal('SIGKILL'), killAfterMs)
     } else child.signal('SIGKILL')

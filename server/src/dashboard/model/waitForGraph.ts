@@ -3,8 +3,9 @@
  * session that holds the lock. The holders of the key are in the middle. Its waiters are to the
  * right, and the sessions that the holders wait for are to the left.
  *
- * A cycle of tasks is a deadlock. A task is a scope of a session, or all that the session does
- * outside its scopes. The graph reports one cycle through a holder of the key.
+ * A client can divide the work of its session into scopes. Each scope is one task, and the work
+ * outside the scopes is another task. A cycle of tasks is a deadlock. The graph reports one cycle
+ * through a holder of the key.
  */
 import type { WaitingInfo } from '@holdfast/client'
 import type { KeyRow } from './lockModel.js'
@@ -198,7 +199,7 @@ class GraphBuilder {
   }
 }
 
-/** A scope of a session; with the scope undefined, what the session does outside its scopes. */
+/** A scope of a session; if `scope` is undefined, the work of the session outside its scopes. */
 interface Task {
   readonly session: string
   readonly scope?: number | undefined

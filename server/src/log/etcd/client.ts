@@ -201,8 +201,8 @@ export class EtcdClient {
   }
 
   /**
-   * Uses only these members from now on: the member in use, if it is among these members, and
-   * otherwise the first of them.
+   * From now on, uses only these members. Changes to the first of them if the member in use is not
+   * among them.
    */
   useOnly(endpoints: readonly string[]): void {
     const inUse = this.endpoint

@@ -1,9 +1,9 @@
 /**
  * The engine of the replicated log in PostgreSQL. One table has the entries (batches of commands)
- * of all brokers. A counter in one row numbers the entries. The statement that inserts an entry
- * also increments the counter, and so locks the row until the commit. So the positions have no
- * gaps, and have the order of the commits. A sequence of PostgreSQL gives no such order, because a
- * later number can be committed first.
+ * of all brokers. A counter in one row gives each entry its position. The statement that inserts an
+ * entry also increments the counter, and so locks the row until the commit. So the positions have
+ * no gaps, and have the order of the commits. A sequence of PostgreSQL gives no such order, because
+ * a later number can be committed first.
  *
  * The id of an entry is a hash of its text, and unique. The broker repeats an append of unknown
  * outcome. PostgreSQL refuses the second copy of the entry if the first copy is in the log.
@@ -298,7 +298,7 @@ export class PostgresEngine implements Engine {
     this.#endStreams(error)
   }
 
-  /** Marks a log that has lost entries, so that the other brokers end too. */
+  /** Marks a log that has lost entries, so that the other brokers stop too. */
   async #mark(error: PostgresError, call: (text: string) => Promise<unknown>): Promise<void> {
     if (!(error instanceof LostLogError && error.mustMark)) return
     try {

@@ -20,8 +20,8 @@ export function heartbeatMsFor(deadMs: number): number {
 }
 
 /**
- * How long a broker may serve without a new entry of its own. The self-lease begins when the first
- * entry of the broker has returned.
+ * How long a broker may serve without a new entry of its own. Before the first entry of the broker
+ * has returned, the self-lease is over.
  */
 export class SelfLease {
   readonly #leaseMs: number
@@ -54,7 +54,7 @@ export class SelfLease {
     this.#unreturned.push({ entryNumber, at: now })
   }
 
-  /** Extends the lease when an own entry returns. Returns when the entry was sent. */
+  /** Extends the lease when an own entry arrives. The result is the time of its first sending. */
   onOwnEntry(entryNumber: number): number | undefined {
     let sentAt: number | undefined
     // Entries return in order, so the entries before this entry have returned too.

@@ -1,6 +1,6 @@
 /**
  * Finds the snapshot from which a broker continues. A broker needs a snapshot when it starts, when
- * it has missed an entry, and when the log has compacted (dropped) entries that it needs.
+ * it has missed an entry, and when the log has compacted (dropped) entries that the broker needs.
  *
  * After a compaction a newer snapshot usually exists, because brokers compact only entries that a
  * snapshot contains. If no newer snapshot exists, another program has compacted the log. Then this
@@ -53,10 +53,10 @@ export class SnapshotCatchUp {
   async snapshotAfter(position: number): Promise<LoadedSnapshot> {
     const { engine, environment, config, onProblem, onPart } = this.#deps
     const { clock, newId } = environment
-    // The timeout is long enough for the brokers to declare the oldest member dead, and for the
-    // next oldest member to make the snapshot.
+    // The oldest member makes the snapshot. If this member is dead, the other members must declare
+    // it dead first, and then the next oldest member makes the snapshot.
     const timeoutMs = 2 * config.deadMs + snapshotWriteMs
-    const broker = newId()
+    const requesterId = newId()
     let requestedAt: number | undefined
     for (;;) {
       try {
@@ -65,12 +65,12 @@ export class SnapshotCatchUp {
         if (requestedAt !== undefined && clock.monotonic() - requestedAt > timeoutMs) {
           throw noSnapshotAvailable(position)
         }
-        // The sender `broker` never joins, so every broker treats this entry as invalid. But every
-        // broker reads the notice in the entry. The entry has no commands.
-        const entry = encodeCommands({ broker, n: 1, at: clock.wall() }, [], {
+        // No broker ever joins with this id, so every broker treats the entry as invalid. But every
+        // broker reads `snapshotWantedAfter`.
+        const entry = encodeCommands({ broker: requesterId, n: 1, at: clock.wall() }, [], {
           snapshotWantedAfter: position,
         })
-        await engine.append(broker, entry)
+        await engine.append(requesterId, entry)
         requestedAt ??= clock.monotonic()
         onProblem(
           'entries of the shared log are compacted; waiting for a snapshot from a live broker',
