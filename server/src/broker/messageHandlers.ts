@@ -246,9 +246,9 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
     ({ statistics, liveTable }, connection, { id }) => {
       const stats = statistics.snapshot(liveTable.current)
       const isVisible = keyFilterFor(connection, 'query')
-      const keysToCheck = stats.deadlocks?.flatMap(({ cycle }) => cycle).length ?? 0
+      const cycleKeyCount = stats.deadlocks?.flatMap(({ cycle }) => cycle).length ?? 0
       if (isVisible !== undefined)
-        connection.charge(costOfKeys(keysToCheck, /* checksPermission */ true))
+        connection.charge(costOfKeys(cycleKeyCount, /* checksPermission */ true))
       connection.send(encodeStats(id, stats, isVisible))
     },
     // The statistics belong to no key, so the key is ''.

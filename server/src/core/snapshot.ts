@@ -3,8 +3,11 @@
  * records the commands of the table, stores these items as a snapshot. Then the log need not keep
  * the commands before the snapshot.
  *
- * The items preserve every order that matters: sessions as they were opened, keys as they came into
- * use, holders and queues as in the table, and answers by age.
+ * The items preserve every order that matters:
+ * - sessions in the order of their opening
+ * - keys in the order in which they came into use
+ * - holders and queues as in the table
+ * - answers by age
  */
 import { BarrierTable } from './barriers.js'
 import { KeyTable } from './keyTable.js'
@@ -33,14 +36,14 @@ import { bytesOfLock, bytesOfRequest } from './weights.js'
  */
 export function* dump(table: LockTable): Generator<SnapshotItem> {
   yield tableItem(table)
-  // The fences of the results of `once` that were yielded. Several records can share a result.
-  const yielded = new Set<number>()
+  // Several records can share a result of `once`, which must be yielded only once.
+  const yieldedFences = new Set<number>()
   for (const session of table.sessions.values())
-    yield* withoutRepeatedResults(itemsOfSession(session), yielded)
+    yield* withoutRepeatedResults(itemsOfSession(session), yieldedFences)
   for (const keyState of table.keys.values())
-    yield* withoutRepeatedResults(itemsOfKey(keyState), yielded)
+    yield* withoutRepeatedResults(itemsOfKey(keyState), yieldedFences)
   for (const kept of table.keptResults.values())
-    yield* withoutRepeatedResults(itemsOfKept(kept), yielded)
+    yield* withoutRepeatedResults(itemsOfKept(kept), yieldedFences)
   for (const barrier of table.barriers.values()) yield* itemsOfBarrier(barrier)
 }
 
@@ -70,8 +73,8 @@ export function* restoreGradually(
     restorer.add(item)
     if (++count % itemsPerStep === 0) yield
   }
-  for (const step of restorer.complete()) {
-    if (++count % itemsPerStep === 0) yield step
+  for (const _ of restorer.complete()) {
+    if (++count % itemsPerStep === 0) yield
   }
   return restorer.table()
 }

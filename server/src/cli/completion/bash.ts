@@ -1,7 +1,7 @@
 /**
  * Generates the completion script for bash 3.2 and newer. The script needs no other package. If the
- * package bash-completion is loaded, the script completes COMMAND in `run KEY COMMAND` with the
- * completion script of COMMAND.
+ * package bash-completion is loaded, the script completes the arguments of COMMAND in
+ * `run KEY COMMAND` with the completion script of COMMAND.
  */
 import { type CommandModel, type FlagModel, type ProgramModel, quoted } from './model.js'
 
@@ -25,7 +25,7 @@ ${allCommands.map(({ name, flags }) => `    ${quoted(name)}) list=${quoted(allNa
 # Whether the flag $2 of the command $1 takes a value.
 _${name}_takes() {
   case "$1 $2" in
-${flagsWithValue.map(([command, flag]) => `    ${cases(command, flag)}) return 0 ;;`).join('\n')}
+${flagsWithValue.map(([command, flag]) => `    ${casePattern(command, flag)}) return 0 ;;`).join('\n')}
   esac
   return 1
 }
@@ -37,7 +37,7 @@ ${flagsWithValue.flatMap(valueLine).join('\n')}
   esac
 }
 
-# The values of the argument $2 of the command $1, counted from 0.
+# The values of the argument with the index $2 of the command $1.
 _${name}_args() {
   case "$1 $2" in
 ${commands.flatMap(argLines).join('\n')}
@@ -61,7 +61,7 @@ function allNames(flags: readonly FlagModel[]): string {
 }
 
 /** The pattern of a `case` in bash: matches the command, a space, and any name of the flag. */
-function cases(command: string, { names }: FlagModel): string {
+function casePattern(command: string, { names }: FlagModel): string {
   return names.map((name) => quoted(`${command} ${name}`)).join(' | ')
 }
 
@@ -70,7 +70,7 @@ function valueLine([command, flag]: readonly [string, FlagModel]): string[] {
   const { choices = [], isFile = false } = flag.value ?? {}
   if (choices.length === 0 && !isFile) return []
   return [
-    `    ${cases(command, flag)}) list=${quoted(isFile ? fileNameChoice : choices.join(' '))} ;;`,
+    `    ${casePattern(command, flag)}) list=${quoted(isFile ? fileNameChoice : choices.join(' '))} ;;`,
   ]
 }
 

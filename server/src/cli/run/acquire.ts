@@ -13,8 +13,8 @@ import { type HoldingFlags, lockItemsOf } from './options.js'
 /** How long to wait before "waiting for" is printed, in ms. */
 const silentWaitMs = 1_000
 /**
- * How long a broker may take with `--try` for the handshake, in ms: enough for a slow network. The
- * broker may then take as long for the answer to the request.
+ * With `--try`, how long a broker may take for the handshake, and then again for the answer to the
+ * request, in ms. Enough for a slow network.
  */
 const tryAnswerMs = 2_000
 /** How long to wait for an answer that the command can do without, in ms. */
@@ -111,9 +111,11 @@ export async function acquire(
   }, silentWaitMs)
   if (flags.quiet) clearTimeout(waitingTimer)
   const timeout = isTry(flags) ? 0 : deadline.remainingMs
-  const tooLate = new AbortController()
-  const tryTimer = isTry(flags) ? setTimeout(() => tooLate.abort(), tryAnswerMs) : undefined
-  const anySignal = AbortSignal.any([signal, tooLate.signal])
+  const timeoutController = new AbortController()
+  const tryTimer = isTry(flags)
+    ? setTimeout(() => timeoutController.abort(), tryAnswerMs)
+    : undefined
+  const anySignal = AbortSignal.any([signal, timeoutController.signal])
   const options = { timeout, metadata, signal: anySignal, maxHold: flags.maxHold }
   try {
     if (isCampaign) {
@@ -126,7 +128,7 @@ export async function acquire(
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error
     if (error.code === 'ABORTED' && signal.aborted) throw exitFor(signal)
-    if (error.code === 'ABORTED' && tooLate.signal.aborted) throw noAnswer(params)
+    if (error.code === 'ABORTED' && timeoutController.signal.aborted) throw noAnswer(params)
     if (error.code !== 'LOCK_HELD' && error.code !== 'LOCK_TIMEOUT') throw error
     isWaiting = false
     throw await exitForConflict(params, items, session, error)

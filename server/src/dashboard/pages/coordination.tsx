@@ -16,8 +16,8 @@ import { BarrierPanel, KeptPanel } from '../ui/recordPanels.js'
 
 /** How many scopes the page lists. */
 const maxScopes = 50
-/** How many keys of each scope the page lists. */
-const maxKeys = 4
+/** How many keys one cell of the table of scopes lists. */
+const maxKeysPerCell = 4
 
 export function CoordinationPage() {
   const { feed } = useLiveAppState()
@@ -104,7 +104,7 @@ function Scopes() {
   return (
     <Panel title="Scopes" aside={<span class="quiet">tasks that hold locks or wait</span>}>
       {scopes.length === 0 ? (
-        <EmptyText>No scope holds a lock. Call session.scope to begin one.</EmptyText>
+        <EmptyText>No scope holds a lock or waits. Call session.scope to begin one.</EmptyText>
       ) : (
         <div class="wide">
           <table class="plain">
@@ -153,11 +153,11 @@ function ScopeTableRow({ row: { session, name, scope, holds, awaits } }: { row: 
 function Keys({ keys }: { keys: readonly string[] }) {
   return (
     <>
-      {keys.slice(0, maxKeys).map((key) => (
+      {keys.slice(0, maxKeysPerCell).map((key) => (
         <KeyLink key={key} name={key} />
       ))}
-      {keys.length > maxKeys && (
-        <span class="quiet">and {formatCount(keys.length - maxKeys)} more</span>
+      {keys.length > maxKeysPerCell && (
+        <span class="quiet">and {formatCount(keys.length - maxKeysPerCell)} more</span>
       )}
     </>
   )

@@ -13,7 +13,7 @@ const box = { width: 148, height: 40 }
 const spacing = { x: 248, y: 58 }
 /** The space around the picture, in px. */
 const margin = 16
-/** The space below the boxes for the arrows that are not drawn between two columns, in px. */
+/** The space below the boxes for arrows that do not lead to a column on the left, in px. */
 const curveHeight = 22
 /** How far the ends of a curve below the boxes bend down, in px. */
 const curveBend = 26
@@ -58,8 +58,8 @@ export function WaitForGraphView({ graph, pageKey }: WaitForGraphProps) {
       <svg width={width} height={height} viewBox={`0 0 ${width} ${height}`}>
         <title>{summary(graph)}</title>
         <defs>
-          <Arrowhead id="arrow" name="arrow" />
-          <Arrowhead id="arrow-cycle" name="arrow-cycle" />
+          <Arrowhead id="arrow" />
+          <Arrowhead id="arrow-cycle" />
         </defs>
         {edges.map((edge) => (
           <Arrow key={`${edge.from} ${edge.to} ${edge.key}`} {...{ edge, points }} />
@@ -89,11 +89,11 @@ interface Point {
   readonly y: number
 }
 
-function Arrowhead({ id, name }: { id: string; name: string }) {
+function Arrowhead({ id }: { id: string }) {
   return (
     <marker
       id={id}
-      class={name}
+      class={id}
       viewBox="0 0 8 8"
       refX="7"
       refY="4"
