@@ -1,6 +1,6 @@
 /**
- * Computes how long locks last from now on. The broker reports these times in the answers to
- * queries, and when a watch begins, for the locks that are held then.
+ * Computes how long locks last from now on. The broker reports these times in the answer to a
+ * query, and in the list of held locks with which a watch begins.
  *
  * A lock may have two deadlines. A refresh moves the deadline of its ttl. Nothing moves the
  * deadline of its `maxHold` (the longest time of holding). In a cluster, only the owner broker of a

@@ -25,8 +25,8 @@ export function readSecret(path: string, kind: string): string {
 }
 
 /**
- * Warns on standard error about each file with a secret that the settings of `holdfast serve` name,
- * and that other users can access.
+ * Warns on standard error about each secret file in the settings of `holdfast serve` that other
+ * users can access.
  */
 export function warnOfAccessibleFiles(givenSettings: Settings): void {
   for (const name of settingNames) {
@@ -58,8 +58,8 @@ function warnIfAccessible(path: string, kind: string): void {
  * Whether the mode of a file lets other users access the file. Only regular files count, because a
  * pipe such as `/dev/fd/63` has no name that other users could open.
  *
- * If the process is not root, the group may read a file of root. The process can then read the file
- * only through this group. Kubernetes, systemd and Debian give keys to services in this way.
+ * A process that is not root reads a file of root through the group of the file, so this group may
+ * read the file. Kubernetes, systemd and Debian give keys to services in this way.
  *
  * @param userId The id of the user of the process.
  */
@@ -68,7 +68,7 @@ export function isAccessibleToOthers(
   userId: number | undefined,
 ): boolean {
   if (!stat.isFile()) return false
-  // 0o077 is every right of the group and of others. 0o037 leaves out that the group may read.
+  // 0o077 is every right of the group and of others. 0o037 lacks the right of the group to read.
   const mayGroupRead = stat.uid === 0 && userId !== 0
   return (stat.mode & (mayGroupRead ? 0o037 : 0o077)) !== 0
 }

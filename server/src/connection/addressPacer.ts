@@ -36,7 +36,7 @@ export class AddressPacer<W extends ArrivalWork> {
    */
   readonly #byAddress = new Map<string, Set<W>>()
   #isEndTurnScheduled = false
-  /** Units of work that new clients have left in this turn. */
+  /** Units of work that remain for new clients in this turn. */
   #unitsLeft: number
 
   constructor(deps: AddressPacerDeps<W>) {

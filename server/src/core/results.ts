@@ -20,15 +20,17 @@ import type { Responder } from './responder.js'
 import { FollowerGroup, KeptResult, SharedResult } from './sharedResults.js'
 import { keptResultBytes } from './weights.js'
 
-/** The limit of kept results for a session without a limit, which an older broker has opened. */
+// The limits for a session that an older broker has opened without these limits.
 const defaultKeptResults = 1_000
-/** The limit of the bytes of kept results, for the same sessions. */
 const defaultKeptResultBytes = 16 * 1024 * 1024
 
 export class ResultTable {
   /** By key, oldest first. */
   readonly #kept = new Map<string, KeptResult>()
-  /** The same results, for walks. A bookmark of a walk is a result without a key. */
+  /**
+   * The same results, for walks. The bookmark that marks the place of a paused walk is a result
+   * without a key.
+   */
   readonly #inOrder = new OrderedList(
     () => new KeptResult(new SharedResult('', 0, undefined), 0, '', 0),
   )

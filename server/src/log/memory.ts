@@ -1,6 +1,6 @@
 /**
- * The default command log. The log applies the commands in the order of submission, and each
- * command before `submit` returns. The log stores nothing.
+ * The default command log. The log stores nothing, and applies each command at once, in the order
+ * of submission.
  */
 import type { Command } from '../core/index.js'
 import type { Log, StateMachine } from './log.js'

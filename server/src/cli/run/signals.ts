@@ -25,8 +25,8 @@ const notPassedOn = new Set([
 const harmless = new Set(['SIGWINCH', 'SIGCONT', 'SIGURG', 'SIGINFO'])
 
 /**
- * The signals that are passed on. Each number has only one name here, because SIGIO and SIGPOLL
- * have the same number.
+ * The signals that are passed on. Signals that were ignored at the start stay ignored. Each number
+ * has only one name here, because SIGIO and SIGPOLL have the same number.
  */
 const passedOn = withoutIgnored([
   ...new Map(Object.entries(constants.signals).map(([name, signal]) => [signal, name])).values(),

@@ -114,7 +114,8 @@ export class EntryStream {
   fail(error: PostgresError): void {
     if (this.#isOver) return
     void this.stop()
-    // A new broker finds a marked log and a pooler again. Without tables, it begins a new log.
+    // After a restart, this broker would meet a marked log or a pooler again. If the tables are
+    // gone, a restarted broker begins a new log.
     const isLasting = error.kind === 'pooler' || (error instanceof LostLogError && error.mustMark)
     const { message } = error
     this.#deps.listener.failed(
@@ -206,8 +207,8 @@ export class EntryStream {
   }
 
   /**
-   * Checks that the session still has the same server process. If the session does not listen any
-   * more, executes LISTEN again.
+   * Checks that no pooler has moved the session to another server process. If the session does not
+   * listen any more, executes LISTEN again.
    */
   #checkSession(row: Row): void {
     const pid = row['pid'] as number

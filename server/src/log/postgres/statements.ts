@@ -91,13 +91,14 @@ export class Statements {
       on conflict do nothing`
   }
 
+  /** Records that enough brokers have joined the new log. */
   endFounding(): string {
     return `update ${this.#schema}.log_state set is_founding = false`
   }
 
   /**
-   * Lists the schemas of other logs in the database, at most 10. A schema with both tables is taken
-   * for a log.
+   * Lists the schemas of other logs in the database, at most 10. A schema is taken for a log if the
+   * schema has the tables `log_state` and `log_entries`.
    */
   otherLogs(): string {
     return `select nspname::text as schema
@@ -112,8 +113,8 @@ export class Statements {
   }
 
   /**
-   * Compares the log with the newest entry that a broker has seen: `seen_id` is the id of the entry
-   * at this position now.
+   * Reads whether the log still has the newest entry that a broker has seen. `seen_id` is the id
+   * that the entry at this position has now.
    */
   check(position: number): string {
     const schema = this.#schema
@@ -202,8 +203,8 @@ export class Statements {
   }
 
   /**
-   * Records that the entries up to this position may be deleted. The mark never goes back, and
-   * never passes the newest entry.
+   * Records that the entries up to this position may be deleted. The recorded position never
+   * goes back, and never passes the newest entry.
    */
   setCompacted(position: number): string {
     return `update ${this.#schema}.log_state

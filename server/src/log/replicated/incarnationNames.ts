@@ -1,7 +1,7 @@
 /**
- * The ids of incarnations (lives of a broker in the log), and the names that operators see. An id
- * must be unique for ever. If the operator has named the broker, the id begins with this name, and
- * operators see only the name.
+ * The ids of incarnations, and the names that operators see. A broker is in the log as one
+ * incarnation after another. An id must be unique for ever. If the operator has named the broker,
+ * the id begins with this name, and operators see only the name.
  */
 
 /** Separates the name of a broker from the random part of an id. No name has this character. */
@@ -19,7 +19,7 @@ export function namesOf(ids: readonly string[]): string[] {
   return ids.map((id) => nameIn(id, ids))
 }
 
-/** The name of one incarnation among these incarnations. */
+/** The name of the incarnation `id`; the id itself if another of the `ids` has the same name. */
 export function nameIn(id: string, ids: Iterable<string>): string {
   const name = nameOf(id)
   const isUnique = [...ids].every((other) => other === id || nameOf(other) !== name)
