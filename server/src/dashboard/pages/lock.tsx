@@ -92,14 +92,14 @@ function resultOf(row: KeyRow | undefined): QueryResult {
   return { held, waiting, heldCount: held.length, waitingCount: waiting.length }
 }
 
-/** The state of a key in words, such as "Held by 2 sessions, none waiting". */
+/** The state of a key in words, such as "2 locks held, none waiting". */
 function stateOf({ held: locks, heldCount, waitingCount }: QueryResult): string {
   if (heldCount === 0)
     return waitingCount === 0 ? 'Free' : `Free, ${formatCount(waitingCount)} waiting`
   const used = usedPermitsOf(locks)
   const permits = used === undefined ? '' : `, ${used} of ${locks[0]?.capacity} permits used`
   const heldWord = locks[0]?.election ? 'Led' : 'Held'
-  const heldText = heldCount === 1 ? heldWord : `Held by ${formatCount(heldCount)} sessions`
+  const heldText = heldCount === 1 ? heldWord : `${formatCount(heldCount)} locks held`
   return `${heldText}${permits}, ${waitingCount === 0 ? 'none' : formatCount(waitingCount)} waiting`
 }
 
