@@ -36,25 +36,25 @@ const maxFaults = 3
  */
 const healthyMs = 60_000
 /**
- * In ms. If a connection was open for at least this time, the outage before it has ended: its drop
- * begins a new outage, with the first delay of the retry strategy. The drop of a shorter connection
- * continues the present outage.
+ * In ms. The drop of a connection that was open for at least this time begins a new outage, with
+ * the first delay of the retry strategy. The drop of a shorter connection continues the present
+ * outage.
  */
 const stableMs = 1_000
 
 /**
- * The longest timeout of one try to connect, in ms. Every try before the first `welcome` has this
+ * In ms. The longest timeout of one try to connect. Every try before the first `welcome` has this
  * timeout.
  */
 const maxTimeoutMs = 10_000
 /**
- * The timeout of one try is never shorter than this if there is only one broker, in ms. This
- * timeout is long, because the client has no other broker to try.
+ * In ms. The shortest timeout of one try if there is only one broker. This timeout is long, because
+ * the client has no other broker to try.
  */
 const minTimeoutMsForOne = 2_000
 /**
- * The timeout of one try is never shorter than this if there are several brokers, in ms: enough for
- * a handshake on a slow network.
+ * In ms. The shortest timeout of one try if there are several brokers: enough for a handshake on a
+ * slow network.
  */
 const minTimeoutMs = 500
 
@@ -68,15 +68,19 @@ const minTimeoutMs = 500
  * @param failedRounds Each failed round doubles the time, so that the client connects even if every
  *   broker needs a little longer.
  */
-export function connectTimeoutFor(lease: number, brokers: number, failedRounds: number): number {
+export function connectTimeoutFor(
+  lease: number,
+  brokerCount: number,
+  failedRounds: number,
+): number {
   if (lease === 0) return maxTimeoutMs
   // The client notices a dead connection after half of the lease. The first round must fit into the
-  // other half, unless the tries would then be too short. A third of the lease fits into this half,
-  // and leaves time for the delay before the round.
+  // other half, unless the tries would then be too short. With one broker, a third of the
+  // lease leaves time for the delay before the round.
   const ms =
-    brokers === 1
+    brokerCount === 1
       ? Math.max(lease / 3, minTimeoutMsForOne)
-      : Math.max(lease / 2 / brokers, minTimeoutMs)
+      : Math.max(lease / 2 / brokerCount, minTimeoutMs)
   return Math.min(ms * 2 ** failedRounds, maxTimeoutMs)
 }
 
@@ -121,7 +125,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   #isLastRound = false
   /** Stops listening to the events of the page. */
   #stopWatching: (() => void) | undefined
-  /** Index of the URL that was tried last. */
+  /** Index of the URL of `#connection`; between tries, of the next try. */
   #urlIndex = 0
   /** How many URLs of the present round were not tried yet. */
   #triesLeft = 0
@@ -323,7 +327,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
       this.#connection = new Connection(this.#environment, WebSocket, url, hello, this)
       if (!this.#keepsProcessAlive) this.#connection.keepProcessAlive(false)
     } catch (cause) {
-      // There was no WebSocket, so there is no close code either: 1006.
+      // 1006 means that there is no close code, because there was no WebSocket.
       this.#tryFailed({ code: 1006, reason: '', cause })
       return
     }
@@ -360,7 +364,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
   }
 }
 
-function noneAnsweredError(brokers: number, cause: HoldfastError): HoldfastError {
-  const message = `none of the ${brokers} brokers answered; the last: ${cause.message}`
+function noneAnsweredError(brokerCount: number, cause: HoldfastError): HoldfastError {
+  const message = `none of the ${brokerCount} brokers answered; the last: ${cause.message}`
   return new HoldfastError('UNAVAILABLE', message, { cause })
 }
