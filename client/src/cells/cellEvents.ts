@@ -9,7 +9,7 @@ import type { EventNames, LostLock } from '../session/sessionEvents.js'
 
 /** The events of a `CellSession`, each with the type of its listeners. `cell` counts from 1. */
 export interface CellEvents {
-  /** The connection to a cell has dropped; see `SessionEvents`. Needs a session with a grace. */
+  /** The connection to a cell has dropped; see `SessionEvents`. Only with a grace. */
   jeopardy: (error: HoldfastError, cell: number) => void
   /** The session of a cell was resumed. */
   resumed: (cell: number) => void
@@ -26,7 +26,7 @@ export interface CellEvents {
    * next call for a key of this cell opens a new session.
    */
   cellClosed: (error: HoldfastError, cell: number) => void
-  /** The caller has closed the `CellSession`. Errors end the session of a cell only. */
+  /** The caller has closed the `CellSession`. An error causes `cellClosed` and never this event. */
   closed: (error: undefined) => void
 }
 

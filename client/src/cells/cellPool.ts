@@ -87,7 +87,8 @@ export class CellPool {
         throw new HoldfastError('SESSION_CLOSED')
       }
       this.#openSessions.set(cell, session)
-      // Before `onOpen`, so that the listeners of `onOpen` get a new session if they ask for one.
+      // `onOpen` adds further listeners of `closed`. They run after this listener, so a call of
+      // `session(cell)` in such a listener opens a new session.
       session.once('closed', () => this.#forget(cell))
       this.#options.onOpen(session, cell)
       return session

@@ -30,7 +30,7 @@ export function mergeStats(statsOfCells: readonly LockStats[]): LockStats {
   }
 }
 
-/** The most refused deadlocks in an answer: as many as a broker keeps. */
+/** The maximum length of the merged list of refused deadlocks: as many as a broker keeps. */
 const maxDeadlocks = 20
 
 type CounterName = Exclude<keyof LockStats, 'newestDeadlock' | 'deadlocks'>

@@ -56,11 +56,12 @@ export class Reconciler implements PendingLockListener {
     return !more
   }
 
-  /** `settle` asks each pending request to call `onPendingLock` or `onPendingUnlock`. */
+  /** Called by each pending lock request, when `settle` calls its `reportPendingLock`. */
   onPendingLock(request: LockRequest): void {
     this.#pendingLocks.push(request)
   }
 
+  /** Called by each pending unlock request, when `settle` calls its `reportPendingLock`. */
   onPendingUnlock(fence: number): void {
     this.#pendingUnlocks.push(fence)
   }

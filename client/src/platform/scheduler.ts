@@ -3,8 +3,8 @@
  *
  * A task has one of two kinds of deadlines. A plain task is due at a time of the monotonic clock. A
  * task with an expiry is due as soon as the monotonic clock or the wall clock has reached the time
- * of the expiry. Tasks with an expiry run before plain tasks. The timer may fire late, in a hidden
- * tab by a minute. So code that depends on an expiry must call `runExpired` first.
+ * of the expiry. Tasks with an expiry run before plain tasks. The timer may fire late: in a hidden
+ * tab, a minute late. So code that depends on an expiry must call `runExpired` first.
  */
 import { type Clock, DeadlineHeap, maxDurationMs, type Timer } from '@holdfast/shared'
 import { type ClockTimes, readClocks } from './environment.js'

@@ -1,6 +1,6 @@
 /**
  * The requests of `session.once`. A run is one call of the function that a caller passes to `once`.
- * The session holds a lock during its run. `OnceRequest` asks for the lock of a run, or for the
+ * The session holds a lock during each run. `OnceRequest` asks for the lock of a run, or for the
  * value of the run of another caller. `CompleteRequest` ends a run. In the package `shared`, these
  * two names are the types of the messages that the two classes send.
  */

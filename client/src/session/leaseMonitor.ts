@@ -18,7 +18,8 @@
  * every lock is held by the ordinary lease.
  *
  * The grace is the time for which the broker keeps a session after its connection dropped. A resume
- * continues the session on a new connection.
+ * continues the session on a new connection. `ping` and `pong` are messages of Holdfast, and not
+ * control frames of WebSocket.
  */
 
 import { type Expiry, earlier, expiryFrom, hasPassed } from '../locks/expiry.js'
@@ -31,8 +32,8 @@ import type { Scheduler, Task } from '../platform/scheduler.js'
  */
 const engagedPart = 0.4
 /**
- * The same part for an idle session, and the part of the idle lease. The broker would send a `ping`
- * after two thirds.
+ * The part of the lease, or of the idle lease, after which the client sends a `pong` if the session
+ * is idle. The broker would send a `ping` after two thirds.
  */
 const idlePart = 0.6
 /** The idle lease is the lease times this factor. */
@@ -138,8 +139,8 @@ export class LeaseMonitor {
   }
 
   /**
-   * As {@link extend}, for a `pong` that asked for the idle lease. The session may have become busy
-   * since the client sent the `pong`. Then the ordinary lease counts.
+   * As {@link extend}, for a `pong` that asked for the idle lease. If the session is not idle any
+   * more, the ordinary lease counts.
    */
   extendByIdlePong(sentAt: ClockTimes): void {
     this.extend(sentAt)
@@ -221,8 +222,8 @@ export class LeaseMonitor {
     const now = this.#scheduler.monotonic()
     const due = this.#arrivalKnownAt + this.#heartbeatMs
     if (due <= now) this.#listener.sendPong()
-    // In the idle lease, the session may become busy long before its next `pong`, so the monitor
-    // looks again as often as for a busy session.
+    // In the idle lease, the session may ask for a lock long before its next `pong`. So the monitor
+    // checks as often as for a session that is not idle.
     else this.#scheduler.at(this.#heartbeatTask, Math.min(due, now + this.#leaseMs * engagedPart))
   }
 
@@ -238,7 +239,7 @@ export class LeaseMonitor {
     const tenth = this.#leaseMs / 10
     if (now > this.#silenceDueAt + tenth && !this.#checkRanLate) {
       // The check ran late by more than a tenth of the lease, so the process was stopped for a
-      // while. The client may not have read all frames that have arrived, so it checks once more.
+      // while. The client may not have read all frames that have arrived, so check once more.
       this.#checkRanLate = true
       this.#scheduler.at(this.#silenceTask, now + tenth)
     } else {

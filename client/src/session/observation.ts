@@ -135,6 +135,7 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
     if (event.event === 'refused') this.#end(event.error)
     else if (event.event === 'state') this.#change(event.held.find(({ election }) => election))
     else if (event.event === 'locked' || event.event === 'proclaimed') {
+      // `locked`: a session has become the leader. `proclaimed`: the leader has another value.
       if (event.election) this.#change(event)
     } else if (event.fence === this.#newestLeader?.fence) {
       // Every other event of the leader's lock is the end of the lock.

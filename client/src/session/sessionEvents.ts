@@ -23,7 +23,10 @@ export interface SessionSettings {
   readonly name: string | undefined
   /** The requested lease in ms: how long the broker keeps the session of a silent client. */
   readonly lease: number | undefined
-  /** The requested grace in ms: how long the broker keeps the session without a connection. */
+  /**
+   * The requested grace in ms: how long the broker keeps the session without a connection.
+   * `'lease'` requests a grace as long as the lease.
+   */
   readonly grace: number | 'lease' | undefined
   /**
    * The cell to which the client expects the broker to belong, such as `1/4` (the first of four);
@@ -103,7 +106,7 @@ const eventNames: Readonly<Record<keyof SessionEvents, 1>> = {
 }
 
 /**
- * Whether the name is that of an event. If so, `session.once(name, callback)` adds a listener;
+ * Whether an event has this name. If so, `session.once(name, callback)` adds a listener;
  * otherwise the name is a key, and the callback runs under a lock. `error` also counts as an event,
  * although no session emits it, because the function `events.once` of Node listens to `error`.
  */

@@ -11,7 +11,7 @@ export interface PlatformOptions {
 /**
  * The type of an event handler. The type comes from a method, because TypeScript compares the
  * parameters of methods less strictly than the parameters of functions. So TypeScript also accepts
- * the handlers of a class whose event type has more members than `E`, such as those of browsers.
+ * a class whose handlers take an event with more members than `E`, such as the class of a browser.
  */
 type Handler<E> = { on(event: E): void }['on'] | null
 
