@@ -27,8 +27,8 @@ import { checkTokenSecrecy, checkUrls } from './transport/urls.js'
 /** The options of `connect`. */
 export interface ConnectOptions {
   /**
-   * The token that the broker's function `authenticate` checks; a well-formed string of 1 to 3,072
-   * characters.
+   * The token that the broker's function `authenticate` checks; 1 to 3,072 characters, without lone
+   * surrogates.
    */
   readonly token?: string | undefined
   /** The name of the session, which other sessions can see; 1 to 256 characters. */
@@ -73,10 +73,10 @@ export interface ConnectOptions {
   readonly ca?: PlatformOptions['ca']
   /**
    * URL of an HTTP proxy, which the client then uses for every broker. With false, the client uses
-   * no proxy. Default: the proxy of the environment, which is `HTTPS_PROXY` for `wss://`,
-   * `HTTP_PROXY` for `ws://`, and otherwise `ALL_PROXY`. The proxy of the environment is not used
-   * for brokers that `NO_PROXY` names, nor for loopback addresses. In Node only, and not together
-   * with `WebSocket`.
+   * no proxy. Default: the proxy of the environment. This proxy is `HTTPS_PROXY` for `wss://` and
+   * `HTTP_PROXY` for `ws://`; if that variable is not set, `ALL_PROXY`. The proxy of the
+   * environment is not used for brokers that `NO_PROXY` names, nor for loopback addresses. In Node
+   * only, and not together with `WebSocket`.
    */
   readonly proxy?: PlatformOptions['proxy']
   /**
@@ -159,7 +159,7 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   check(WebSocket === undefined || typeof WebSocket === 'function', 'WebSocket must be a class')
   const settings = { token, name, lease, grace }
   // 256 bytes stay free for the field `resume`, which the `hello` of a later connection also has.
-  // The field usually takes about 120 bytes; the broker chooses its length.
+  // The field usually takes about 120 bytes; the broker chooses the length of the field.
   check(
     utf8Length(messageText('hello', settings)) <= maxHelloBytes - 256,
     'token and name are too long together',

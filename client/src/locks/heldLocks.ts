@@ -115,7 +115,7 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
       : this.#unlock(new CompleteRequest(fence, key, completion))
   }
 
-  /** Unlocks a lock by its fence. Leave `key` out for a lock that no caller wants. */
+  /** @param key The key in an error; undefined if no caller wants the lock. */
   unlockFence(fence: number, key?: string): Promise<void> {
     return this.#unlock(new UnlockRequest(fence, key))
   }
@@ -160,10 +160,10 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
   lose(locks: readonly GrantedLock[], reason?: BrokerLossReason, note?: string): void {
     this.#lose(locks, ({ key, ttl }) => {
       const lossReason = reason ?? likelyReason(ttl)
-      const cause = Object.hasOwn(lossTexts, lossReason)
+      const lossText = Object.hasOwn(lossTexts, lossReason)
         ? lossTexts[lossReason]
         : 'the broker is newer and has a reason that this client does not know'
-      const text = `the lock was lost: ${cause}`
+      const text = `the lock was lost: ${lossText}`
       const message = note === undefined ? text : `${text}: ${note}`
       return new HoldfastError('LOCK_LOST', message, { key, reason: lossReason, note })
     })

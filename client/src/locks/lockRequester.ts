@@ -1,7 +1,7 @@
 /**
- * Sends the requests of a session that may wait at the broker: requests for locks, calls of `once`,
- * and calls at barriers. At a barrier, calls wait for each other. A request ends when the broker
- * answers, when the timeout of the request passes, or when the caller aborts the request.
+ * Sends the requests that may wait at the broker: requests for locks, calls of `once`, and calls at
+ * barriers. At a barrier, calls wait for each other. A request ends when the broker answers, when
+ * the timeout of the request passes, or when the caller aborts the request.
  */
 import { HoldfastError, type Result } from '@holdfast/shared'
 import { callSafely, onAbort, throwIfAborted } from '../platform/callbacks.js'
@@ -21,7 +21,7 @@ import type { CheckedLock } from './options.js'
 import type { SelfDeadlockWarner } from './selfDeadlockWarner.js'
 import type { RequestTrace, Tracer } from './tracing.js'
 
-/** The parts of a session that its waiting requests need. */
+/** The parts of a session that the requester uses. */
 interface RequestingSession {
   readonly scheduler: Scheduler
   readonly heldLocks: HeldLocks
@@ -76,7 +76,7 @@ export class LockRequester implements TimeoutListener {
    * for the granted lock.
    *
    * `send` and `request` are not `async`, for two reasons. An `async` function makes one more
-   * promise, which costs time for every lock. If several locks arrive in one frame, their calls
+   * promise, which costs time for every lock. If several grants arrive in one frame, their calls
    * resolve in order only if every call awaits the same number of promises.
    */
   send<L>({ params, timeout, signal }: CheckedLock, registry: LockRegistry<L>): Promise<L> {

@@ -3,9 +3,9 @@
  *
  * A request writes its message, handles its response, and decides whether to end with the session.
  * Other code calls the methods of the class `Request`, and a new kind of request overrides these
- * methods. A class, such as `LockRequest`, is a pending call. The interface with the same name in
- * the package `shared` is the message that the class sends. This file does not import the classes
- * of locks, but declares interfaces that the classes of locks implement.
+ * methods. An object of a class such as `LockRequest` is a pending call. The interface with the
+ * same name in the package `shared` is the message that the object sends. This file does not import
+ * the classes of locks, but declares interfaces that the classes of locks implement.
  *
  * A fence is the number of a grant, and a ttl is the time after which a lock expires. After a
  * connection dropped, the client tries to resume its session: to continue the session on a new
@@ -41,9 +41,8 @@ export type Response = Exclude<
 >
 
 /**
- * The `reissueThreshold` of lock requests; see the class {@link Request}. The threshold of lock
- * requests is high, because the broker may refuse them with `QUOTA_EXCEEDED` for another reason,
- * such as too many locks of the session.
+ * The `reissueThreshold` of lock requests; see the class {@link Request}. This threshold is high,
+ * because `QUOTA_EXCEEDED` may have a cause other than stored responses, such as too many locks.
  */
 const lockReissueThreshold = 512
 

@@ -61,7 +61,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
   #state: SessionState = 'connecting'
   /** The open connection, also during a resume; undefined while the client is disconnected. */
   #connection: Connection | undefined
-  /** Describes the present session; after its end, the last session. */
+  /** Describes the newest session, which may have ended. */
   #info: SessionInfo = { session: '', lease: 0, grace: 0 }
   /** The secret for the next resume; undefined if the session cannot be resumed. */
   #resumeSecret: string | undefined
@@ -71,7 +71,8 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
    */
   #resumeTries = 0
   /** Whether the broker of the newest connection knows the idle lease (see `leaseMonitor.ts`). */
-  #knowsIdleLease = false
+  #brokerKnowsIdleLease = false
+  /** See {@link MessageTargets.idlePongNumber}. */
   #idlePongNumber: number | undefined
   /** Compares the client's locks with the broker's; defined only during a resume. */
   #reconciler: Reconciler | undefined
@@ -187,6 +188,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     return messageText('hello', { ...this.settings, resume })
   }
 
+  /** Loses the expired locks first, because a timer may run later than the next frame. */
   onFrame(): void {
     this.scheduler.runExpired()
   }
@@ -198,13 +200,12 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
       return
     }
     const isFirstSession = this.#state === 'connecting'
-    // The first condition is false if the `hello` asked for no resume. A faulty broker may send
-    // `resumed` nevertheless.
+    // Without a secret the `hello` asked for no resume, but a faulty broker may send `resumed`.
     const isSameSession = this.#resumeSecret !== undefined && welcome.session === this.#info.session
     const isResumed = welcome.resumed && isSameSession
     this.#connection = connection
     this.#info = welcome
-    this.#knowsIdleLease = welcome.features?.includes('idleLease') === true
+    this.#brokerKnowsIdleLease = welcome.features?.includes('idleLease') === true
     this.#idlePongNumber = undefined
     this.#resumeSecret = welcome.grace > 0 ? welcome.secret : undefined
     this.heldLocks.clockSample = { sent: sentAt, received: welcome.at }
@@ -288,10 +289,10 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     return this.heldLocks.all.length + this.pendingRequests.all.length === 0
   }
 
-  /** Answers the `ping` with this number, or (with 0) sends a `pong` without a `ping`. */
+  /** @param pingNumber The number of the `ping` to answer; 0 for a `pong` without a `ping`. */
   sendPong(pingNumber = 0): void {
     const connection = this.#connection!
-    const asksForIdleLease = this.#knowsIdleLease && this.isIdle && this.watches.isEmpty
+    const asksForIdleLease = this.#brokerKnowsIdleLease && this.isIdle && this.watches.isEmpty
     const messageNumber = this.pendingRequests.pong(pingNumber, connection, asksForIdleLease)
     this.#idlePongNumber = asksForIdleLease ? messageNumber : undefined
     this.lease.onPong()
