@@ -376,9 +376,8 @@ export type QueueEvent = QueuedInfo & {
  * - `granted`: the event `locked` of the lock follows.
  * - `timeout`: the timeout of the request passed.
  * - `aborted`: the client cancelled the request, or ended its scope.
- * - `ended`: the session of the request ended. Also if the session has no grace and its connection
- *   dropped, even while the broker keeps the locks of the session. For an upgrade, also: the shared
- *   lock ended.
+ * - `ended`: the session of the request ended, or the shared lock of an upgrade ended. Without a
+ *   grace, also: the connection ended, even if the session keeps its locks longer.
  * - `answered`: the `once` request got the value of another caller.
  *
  * A broker that is newer than the client may send another text.

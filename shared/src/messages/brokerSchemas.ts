@@ -70,12 +70,12 @@ const Cycle = array(
 )
 const queueEventNames: readonly QueueEvent['event'][] = ['queued', 'dequeued']
 const knownEventNames = new Set<string>([...lockEventNames, ...queueEventNames])
-/** A client ignores an event whose kind only a newer broker has, whatever its other fields. */
+/** A client ignores an event of an unknown kind, so the other fields of the event may be any. */
 const UnknownEventName = refine(string(), 'unknown kind', (name) => !knownEventNames.has(name))
 const optionalTrue = optional(literal(true)) as unknown as Describe<true | undefined>
 /**
- * The fields that only special locks and requests have: those that use permits, a set, a scope,
- * `once`, an election or a longest hold.
+ * The fields of locks and requests that use permits, a set, a scope, `once`, an election or a
+ * longest hold.
  */
 const specialFields = {
   permits: optional(PositiveInteger),
