@@ -1,7 +1,8 @@
 /**
- * OpenTelemetry spans for waiting for a lock and for holding a lock. This file imports only
- * `@opentelemetry/api`. In a process without an OpenTelemetry SDK, the spans do nothing and cost
- * almost nothing. The package exports this file separately, so that other programs do not load it.
+ * OpenTelemetry spans for waiting for a lock and for holding a lock. This file imports no
+ * OpenTelemetry package except `@opentelemetry/api`. In a process without an OpenTelemetry SDK, the
+ * spans do nothing and cost almost nothing. The package exports this file separately, so that
+ * programs without OpenTelemetry load neither this file nor `@opentelemetry/api`.
  *
  *     const session = await connect(url, { tracer: openTelemetry() })
  */
@@ -35,7 +36,7 @@ import { check, isObject } from './platform/checks.js'
 export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/client')): Tracer {
   check(
     isObject(tracer) && typeof tracer.startSpan === 'function',
-    'openTelemetry takes a tracer, such as trace.getTracer() of @opentelemetry/api returns',
+    'openTelemetry takes a tracer, such as the result of trace.getTracer()',
   )
   return {
     request: (key, mode, metadata) => {

@@ -1,6 +1,6 @@
 /**
- * `Scope`: one logical task of a session. Its locks are re-entrant, the broker detects its
- * deadlocks, and all its locks are released when the task ends.
+ * `Scope`: one logical task of a session. The locks of a scope are re-entrant, the broker detects
+ * deadlocks of scopes, and the end of a scope releases all its locks.
  *
  * A scope sends one request at a time, because the broker assumes that a scope whose request waits
  * does nothing else. Further calls wait here, in the order of the calls.
@@ -97,7 +97,7 @@ export class Scope {
   readonly #scopeNumber: number
   /** Makes `signal`. */
   readonly #abortController = new AbortController()
-  /** Aborted when the scope ends. All calls of the scope without an answer then reject. */
+  /** Aborted when the scope ends. All unanswered calls of the scope then reject. */
   readonly #endController = new AbortController()
   /** The handles that have not ended. Several handles can share one granted lock. */
   readonly #handles = new Set<Lock>()
@@ -105,7 +105,7 @@ export class Scope {
   readonly #grantedLocks = new Map<string, GrantedLock>()
   /** Settles when all calls so far have been answered. */
   #formerCalls: Promise<unknown> = Promise.resolve()
-  /** Whether the scope has sent a request, so that the broker may know the scope. */
+  /** Whether the scope has sent a request. Until then the broker does not know the scope. */
   #hasSent = false
 
   /** Internal. Call `scope` of a session. */
@@ -122,9 +122,9 @@ export class Scope {
 
   /**
    * Like `lock` of a session, but in this scope. If the scope holds the key in the same or in a
-   * stronger mode, resolves with a handle on the same lock, and ignores the options. If the scope
-   * holds the key by `lockAll`, this is a handle on the lock of all its keys. The lock is released
-   * when its last handle is unlocked. Permits are never re-entrant.
+   * stronger mode, resolves with a further handle on the held lock, and ignores the options. If the
+   * scope holds the key by `lockAll`, the handle is on the lock of all keys of that call. The lock
+   * is released when its last handle is unlocked. Permits are never re-entrant.
    *
    * Also rejects with `DEADLOCK` if the broker could never grant the lock:
    * - This scope would wait for scopes that wait for this scope. The field `cycle` of the error

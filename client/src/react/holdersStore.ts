@@ -139,8 +139,8 @@ const selectionNames: OptionNames<HoldersSelection> = { key: 1, prefix: 1 }
 /**
  * Why a selection is not valid. A wrong selection would otherwise select nothing, without an error.
  *
- * @returns An error `INVALID_OPTION`, or `INVALID_KEY` for a selection without a key and a prefix;
- *   undefined if the names of the fields are right. The session checks the values.
+ * @returns An error `INVALID_OPTION`, or `INVALID_KEY` for a selection with neither a key nor a
+ *   prefix; undefined if the names of the fields are right. The session checks the values.
  */
 export function faultOfSelection(selection: HoldersSelection): HoldfastError | undefined {
   try {

@@ -29,7 +29,7 @@ export function checkBarrier(key: unknown, options: BarrierOptions): BarrierOpti
   check(options !== undefined, 'barrier needs the option parties')
   refuseUnknownOptions('barrier', options, barrierOptionNames)
   const { parties, timeout, signal } = options
-  // A barrier with one party would hold no call back.
+  // A barrier with one party would delay no call.
   checkInteger('parties', parties, 2, maxParties)
   if (timeout !== undefined) checkMs('timeout', timeout, 0, 'INVALID_TIMEOUT')
   checkSignal(signal)

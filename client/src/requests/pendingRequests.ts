@@ -71,9 +71,9 @@ export class PendingRequests {
    * - `QUOTA_EXCEEDED`, if stored responses have used up the quota. An acknowledgement makes the
    *   broker delete stored responses.
    * - `BAD_MESSAGE` for a repeated request. If the session has used a higher id, the broker accepts
-   *   a repeated id only for a request that waits or has a stored response. A request with neither
-   *   was refused the first time too, and the client did not receive that refusal. With a new id,
-   *   the broker checks the request anew.
+   *   a repeated id only for a request that waits or has a stored response. The broker refused any
+   *   other request the first time too, but that refusal was lost. With a new id, the broker checks
+   *   the request anew.
    */
   reissue(request: Request, { code }: Failed): boolean {
     const isRefusedRepeat = code === 'BAD_MESSAGE' && request.isRepeat

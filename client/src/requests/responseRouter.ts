@@ -19,9 +19,10 @@ export class ResponseRouter {
   }
 
   /**
-   * Handles a response. If the response is the first sign that the request has reached the broker,
-   * returns the time at which the request was sent. From that time the client counts its lease,
-   * which is how long the broker keeps a silent session. Otherwise returns undefined.
+   * Handles a response. Returns the time at which the request was sent. From that time the client
+   * counts its lease, which is how long the broker keeps a silent session. Returns undefined:
+   * - if the request has ended already, or was sent on a former connection;
+   * - if the client knows already that the broker has received a later message.
    *
    * @param isStored Whether the broker stores responses of this type until they are acknowledged.
    * @param isResuming True while the client does not know yet which locks the session holds.
@@ -36,7 +37,8 @@ export class ResponseRouter {
     const { id } = response
     const request = this.#pendingRequests.get(id)
     if (request === undefined) {
-      // The broker repeats a response if the acknowledgement of that response was lost.
+      // The broker repeats a response whose acknowledgement was lost. The client then
+      // acknowledges the response again.
       if (isStored) this.#pendingRequests.onStoredResponse(id, connection)
       return undefined
     }

@@ -3,7 +3,8 @@
  * changes the parts of the session. The compiler refuses a table that lacks a type.
  *
  * The lease is the time for which the broker keeps a session without hearing from the client. A
- * resume continues a session on a new connection. A fence is the number of a grant.
+ * resume continues a session on a new connection. After a resume, the broker sends a snapshot: the
+ * held locks and waiting requests of the session. A fence is the number of a grant.
  */
 import { type Draining, type Expiring, maxReasonLength, type ServerMessage } from '@holdfast/shared'
 import type { HeldLocks } from '../locks/heldLocks.js'
@@ -29,13 +30,13 @@ export interface MessageTargets {
   /** Collects the locks at the broker during a resume; undefined at other times. */
   readonly reconciler: Reconciler | undefined
   /**
-   * The message number of the newest `pong` of the present connection, if this `pong` asked for the
-   * idle lease.
+   * The position of the newest `pong` among all messages that the client sent on the present
+   * connection. Undefined unless this `pong` asked for the idle lease: twice the ordinary lease.
    */
   readonly idlePongNumber: number | undefined
   /** Answers a `ping`. */
   sendPong(pingNumber: number): void
-  /** Called after the last part of the snapshot, the list of the session's locks at the broker. */
+  /** Called when all parts of the snapshot have arrived. */
   finishResume(connection: Connection): void
 }
 
@@ -65,7 +66,8 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlersB
   // For some types of responses, the broker stores a response until the client acknowledges it.
   const onStoredResponse = responseHandler(/* isStored */ true)
   const onUnstoredResponse = responseHandler(/* isStored */ false)
-  const onTimeLeft = ({ type, within }: Draining | Expiring) => listener.notify(type, { within })
+  const notifyListener = ({ type, within }: Draining | Expiring) =>
+    listener.notify(type, { within })
   const handlers: MessageHandlers = {
     granted: onStoredResponse,
     downgraded: onStoredResponse,
@@ -85,6 +87,7 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlersB
     watching: (message) => watches.onWatching(message),
     event: (message) => watches.onEvent(message),
     lost: ({ fence, reason, note }) => {
+      // During a resume, the snapshot may still list the lost lock.
       targets.reconciler?.lostFences.add(fence)
       const lock = heldLocks.get(fence)
       if (lock !== undefined) {
@@ -101,19 +104,19 @@ export function createMessageHandlers(targets: MessageTargets): MessageHandlersB
       // messages.
       scheduler.runDue()
     },
-    ack: ({ n: receivedCount, at }, connection) => {
+    ack: ({ n: receivedCount, at: receivedAt }, connection) => {
       const sentAt = connection.noteReceivedByBroker(receivedCount)
       pendingRequests.onReceiptConfirmed(receivedCount)
       if (sentAt === undefined) return
-      heldLocks.clockSample = { sent: sentAt, received: at }
+      heldLocks.clockSample = { sent: sentAt, received: receivedAt }
       if (receivedCount === targets.idlePongNumber) lease.extendByIdlePong(sentAt)
       else lease.extend(sentAt)
     },
     snapshot: (message, connection) => {
       if (targets.reconciler?.add(message)) targets.finishResume(connection)
     },
-    draining: onTimeLeft,
-    expiring: onTimeLeft,
+    draining: notifyListener,
+    expiring: notifyListener,
   }
   return new Map(Object.entries(handlers)) as MessageHandlersByType
 }

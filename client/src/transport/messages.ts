@@ -1,8 +1,8 @@
 /**
  * Writes the messages of the client as JSON text. `lock` and `unlock` are written by a template and
- * not by `JSON.stringify`, because a client may send a hundred thousand such messages a second. The
- * other messages with a template may have metadata or a value, which is JSON text already. A
- * template is safe, because these messages have few fields, whose values were checked before.
+ * not by `JSON.stringify`, because a client may send a hundred thousand such messages a second.
+ * Messages with metadata or a value have a template too, because the metadata or the value is JSON
+ * text already. A template is safe, because the values of the fields were checked before.
  *
  * A fence is the number of a grant. A scope is one logical task of a session. Locks with permits
  * share the capacity of their key, as on a semaphore. A set is one lock on several keys.

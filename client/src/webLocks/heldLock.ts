@@ -47,12 +47,12 @@ export class HeldLock {
     return this.#lock.fence
   }
 
-  /** Not in the specification: aborted when the lock is stolen or lost, with `LOCK_LOST`. */
+  /** Not in the specification: aborted with `LOCK_LOST` when the lock is stolen or lost. */
   get signal(): AbortSignal {
     return this.#lock.signal
   }
 
-  /** Not in the specification: whether the lock is held at this moment; reads the clock. */
+  /** Not in the specification: whether the lock is held; each read checks the expiry. */
   get held(): boolean {
     return this.#lock.held
   }

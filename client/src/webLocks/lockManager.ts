@@ -184,8 +184,8 @@ async function runUnderLock(lock: Lock, requested: Arguments): Promise<unknown> 
 }
 
 function infoOf({ key, mode, session }: { key: string; mode: string; session: string }): LockInfo {
-  // The specification has two modes. As with shared locks, several sessions may hold locks with
-  // permits of one key at the same time.
+  // The specification has no permits. Locks with permits count as shared, because several sessions
+  // may hold them at the same time.
   const webMode = mode === 'exclusive' ? 'exclusive' : 'shared'
   return { name: nameForKey(key), mode: webMode, clientId: session }
 }
