@@ -27,10 +27,10 @@ const userInfo = /^(\s*[a-z][a-z\d+.-]*:[\\/]*)[^\\/?#]*@/i
 const userInfoWithoutHost = /^([a-z][a-z\d+.-]*:[\\/]{2})?.*@/is
 
 /**
- * Returns a URL with `***` in place of user name and password, query, and fragment. A URL that has
- * none of the three is returned unchanged. A text without a host may be a misspelt URL. In such a
- * text `***` replaces everything before the last `@`, except a scheme with `//` at the beginning.
- * Never throws.
+ * Returns a URL with `***` in place of the user info (user name and password), the query and the
+ * fragment. A URL that has none of the three is returned unchanged. A text without a host may be a
+ * misspelt URL. In such a text `***` replaces everything before the last `@`, except a scheme with
+ * `//` at the beginning. Never throws.
  */
 export function redactUrl(url: { toString(): string }): string {
   const text = url.toString()

@@ -121,7 +121,7 @@ export class DeadlineHeap<S extends object> {
     const last = this.#heap.pop()!
     if (last === deadline) return
     this.#putAt(last, index)
-    // At most one of the two calls moves the deadline.
+    // At most one of the two calls moves `last`.
     this.#siftUp(last)
     this.#siftDown(last)
   }

@@ -119,7 +119,7 @@ const BarrierCallList = size(
   array(
     type({
       key: Key,
-      // A barrier with one party would hold no call back.
+      // A barrier with one party would delay no call.
       parties: min(safeInteger, 2),
       waiting: PositiveInteger,
       session: string(),

@@ -150,7 +150,7 @@ const waitingFields: Shape = {
 const queuedFields: Shape = { ...waitingFields, request: id }
 const barrierCallFields: Shape = {
   key,
-  // A barrier with one party would hold no call back.
+  // A barrier with one party would delay no call.
   parties: integerBetween(2),
   // How many calls wait at the barrier.
   waiting: positiveInteger,

@@ -109,7 +109,7 @@ const Metadata = customSchema<unknown>('value for metadata', isMetadata)
 export function isMetadata(value: unknown): boolean {
   if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth)) return false
   const text = JSON.stringify(value)
-  // A text has at least as many bytes as units, and the number of units is known already.
+  // Compares the length first, without counting bytes. A text has no fewer bytes than UTF-16 units.
   return text.length <= maxMetadataBytes && utf8Length(text) <= maxMetadataBytes
 }
 
@@ -369,7 +369,7 @@ const BarrierSchema: Describe<BarrierRequest> = object({
   type: literal('barrier'),
   id: Id,
   key: Key,
-  // A barrier with one party would hold no call back.
+  // A barrier with one party would delay no call.
   parties: max(min(safeInteger, 2), maxParties),
   timeout: optional(DurationFromZero),
 })

@@ -77,14 +77,14 @@ const isIntegerBetween =
   (value) =>
     Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max
 
-const isTextOfLength =
+const isTextUpTo =
   (maxLength: number): Check =>
   (value) =>
     typeof value === 'string' && value.length >= 1 && value.length <= maxLength
 
-function isWellFormedOfLength(maxLength: number): Check {
-  const hasLength = isTextOfLength(maxLength)
-  return (value) => hasLength(value) && isWellFormed(value)
+function isWellFormedUpTo(maxLength: number): Check {
+  const isText = isTextUpTo(maxLength)
+  return (value) => isText(value) && isWellFormed(value)
 }
 
 const isOneOf =
@@ -98,9 +98,9 @@ const isFence: Check = isPositiveInteger
 const isDuration: Check = (value) => isMs(value, 1)
 const isDurationFromZero: Check = (value) => isMs(value, 0)
 /** Whether the value may be a session id or a secret for a resume. */
-const isShortText = isTextOfLength(maxIdOrSecretLength)
-const isName = isWellFormedOfLength(maxNameLength)
-const isReason = isWellFormedOfLength(maxReasonLength)
+const isShortText = isTextUpTo(maxIdOrSecretLength)
+const isName = isWellFormedUpTo(maxNameLength)
+const isReason = isWellFormedUpTo(maxReasonLength)
 const isMode = isOneOf('exclusive', 'shared')
 
 const isObject = (value: unknown): value is object =>
@@ -130,7 +130,7 @@ const isKeyOrEmpty = isPrefix
 /** The shapes, by the `type` of the message. */
 const shapes: { readonly [T in ClientMessage['type']]?: Shape } = {
   hello: new Shape(typeField, {
-    token: isTextOfLength(maxTokenLength),
+    token: isTextUpTo(maxTokenLength),
     name: isName,
     lease: isDuration,
     grace: (value) => value === 'lease' || isDurationFromZero(value),
@@ -158,7 +158,7 @@ const shapes: { readonly [T in ClientMessage['type']]?: Shape } = {
   ),
   proclaim: new Shape({ ...requestFields, fence: isFence }, { value: isMetadata }),
   barrier: new Shape(
-    // A barrier with one party would hold no call back.
+    // A barrier with one party would delay no call.
     { ...requestFields, key: isKey, parties: isIntegerBetween(2, maxParties) },
     timeoutField,
   ),
@@ -180,7 +180,7 @@ const shapes: { readonly [T in ClientMessage['type']]?: Shape } = {
   unwatch: new Shape({ ...typeField, watch: isId }),
   stats: new Shape(requestFields),
   revoke: new Shape({ ...requestFields, key: isKey, fence: isFence, reason: isReason }),
-  auth: new Shape({ ...requestFields, token: isTextOfLength(maxTokenLength) }),
+  auth: new Shape({ ...requestFields, token: isTextUpTo(maxTokenLength) }),
   bye: new Shape(typeField),
 }
 
