@@ -279,7 +279,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
     const { tag, name } = options
     checkScope(callback, { name })
     check(typeof tag === 'string' && !/[{}]/.test(tag), 'tag must be a text without { and }')
-    // As a key, the tag has no braces, so the tag has the same slot as the keys with this tag.
+    // The tag serves as a key here. A tag has no braces, so it has the same slot as the keys with
+    // this tag.
     return this.#inCellOf(tag, undefined, (session) => session.scope(callback, { name }))
   }
 

@@ -22,7 +22,7 @@ export type CellWatchEvent =
   | LockEvent
   | (RefusedEvent & { readonly cell: number })
 
-/** The callback of a watch of cells, which may also get the events of queues. */
+/** The callback of a watch of cells. The callback may also get the events of queues. */
 export type CellWatchCallback = WatchCallback</* HasQueue */ true, CellWatchEvent>
 
 /**
@@ -62,7 +62,7 @@ function watchCell(
   pool.session(cell).then((session) => {
     if (isClosed) return
     const watch = session.watch<boolean>(selection, (event) => {
-      // The other events have a key, and a key is in one cell only.
+      // The other events need no cell number, because their key determines the cell.
       callback(event.event === 'state' || event.event === 'refused' ? { ...event, cell } : event)
     })
     session.on('closed', endWithError)

@@ -175,9 +175,9 @@ export class Lock implements LossListener {
    * Rejects with one of these codes:
    * - `DEADLOCK`: another lock of the key is being upgraded, so each upgrade would wait for the
    *   other. Unlock this lock, and then lock again.
-   * - `INVALID_OPTION`: an option is invalid, the lock is exclusive already, has permits or several
-   *   keys, is a leadership, or comes from `singleflightLock`; or (the broker decides this) another
-   *   upgrade of this lock waits.
+   * - `INVALID_OPTION`: an option is invalid, or another upgrade of this lock waits. Or the lock is
+   *   exclusive already, has permits or several keys, is a leadership, or comes from
+   *   `singleflightLock`.
    * - `LOCK_HELD` (with `timeout: 0`), `LOCK_TIMEOUT`, `ABORTED`, `LOCK_NOT_HELD`, `FORBIDDEN` or
    *   `INVALID_TIMEOUT`.
    */
@@ -270,7 +270,7 @@ export class Lock implements LossListener {
       if (this.#currentLoss !== undefined) throw this.#notHeldError()
       return
     }
-    // Set below, because `refreshPeriodically` calls its last argument before it returns.
+    // Always assigned below: `refreshPeriodically` calls its last argument before it returns.
     let onEnd: () => void
     const refreshing = refreshPeriodically(this.#grantedLock, checkedOptions, (end) => {
       onEnd = () => end(this.#reportedLoss)

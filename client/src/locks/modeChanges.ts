@@ -98,8 +98,8 @@ abstract class ModeRequest extends Request<void> {
   }
 
   /**
-   * True, because a caller may stop waiting for an upgrade, and because no caller waits for a
-   * downgrade that the client itself requests.
+   * A rejection may be unhandled, because a caller may stop waiting for an upgrade. No caller waits
+   * for a downgrade that the client itself requests.
    */
   override get mayBeUnhandled(): boolean {
     return true
@@ -147,7 +147,7 @@ export class UpgradeRequest extends ModeRequest {
     } else if (fence > lock.presentFence) {
       // The caller gave up while the grant was on its way, and expects a shared lock. A higher
       // fence means that this grant made the lock exclusive, so the client must downgrade the lock.
-      // The present fence means that the lock was exclusive before, and the lock stays exclusive.
+      // An equal fence means that the lock was exclusive before, and the lock stays exclusive.
       lock.owesDowngrade = true
     }
     lock.presentFence = fence

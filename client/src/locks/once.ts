@@ -88,7 +88,10 @@ export async function runOnce<T>(
   }
 }
 
-/** The error of a run whose value the broker did not accept. */
+/**
+ * Returns the error of a run whose value the broker did not accept. If the session still holds the
+ * lock, unlocks the lock.
+ */
 function completionError(grantedLock: GrantedLock, error: HoldfastError): HoldfastError {
   const { key, lossError } = grantedLock
   if (error.code !== 'LOCK_NOT_HELD') {

@@ -39,7 +39,7 @@ function watch(listener: PageLifecycleListener): () => void {
   addEventListener('online', onWake, { signal })
   if (typeof document === 'object') {
     document.addEventListener('resume', onWake, { signal })
-    // Only `visible` is a wake-up: a page that is left becomes hidden, after `pagehide`.
+    // Only `visible` is a wake-up. A page that the user leaves also gets this event, as `hidden`.
     document.addEventListener(
       'visibilitychange',
       () => document.visibilityState === 'visible' && onWake(),

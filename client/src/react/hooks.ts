@@ -17,8 +17,8 @@ import { type AcquireOptions, idleLock, type LockState, LockStore } from './lock
 import { useSession } from './provider.js'
 
 /**
- * The options of `useLock`: the options of `session.lock` except `signal`, and two options of the
- * hook.
+ * The options of `useLock`: the two options below, and the options of `session.lock` except
+ * `signal`.
  */
 export interface UseLockOptions extends AcquireOptions {
   /**

@@ -81,7 +81,7 @@ export class BarrierRequest extends Request<void> {
    */
   override onSessionEnded(_message: string, error?: HoldfastError): boolean {
     if (this.sentOn === undefined) return false
-    const message = 'the session ended while the call waited at the barrier; it may have passed'
+    const message = 'the session ended; the call that waited at the barrier may have passed'
     this.fail(error ?? new HoldfastError('SESSION_EXPIRED', message))
     return true
   }

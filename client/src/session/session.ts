@@ -170,7 +170,8 @@ export class Session extends SessionEmitter {
    * If an error ends the session, every pending call rejects with that error.
    */
   lock(key: string, options: LockOptions = {}): Promise<Lock> {
-    // Not `async`, because an `async` function would make one more promise for every lock.
+    // Not `async`, and without a tracer no `then`, because each would make one more promise for
+    // every lock.
     try {
       const checkedLock = checkLock(key, options)
       if (this.#tracer === undefined) return this.#requester.send(checkedLock, this.#handleRegistry)

@@ -177,7 +177,7 @@ export class Watches {
     const watch = this.#watches.get(failed.id)
     if (!this.#watches.delete(failed.id)) return false
     // The refusal of a watch names no holders, so the id of the session does not matter.
-    const error = withKey(watch?.selection.key, errorOfFailed(failed, ''))
+    const error = withKey(watch?.selection.key, errorOfFailed(failed, /* session */ ''))
     deliver(watch, { event: 'refused', error })
     return true
   }

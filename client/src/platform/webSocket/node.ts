@@ -106,7 +106,7 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
         readBody(response, (body) => this.#onRefused(response, body))
       })
       this.on('open', () => this.#readFrames())
-      // Ends the connection to the proxy, because a proxy that never answers would keep it open.
+      // Ends the connection to the proxy, which a proxy that never answers would keep open.
       this.on('close', () => proxyController.abort())
     }
 
