@@ -71,8 +71,8 @@ export function typeLetter(text: string): number {
 }
 
 /**
- * Splits the start of a message into parts for `skipAll`. V8 compares parts that it copies faster
- * than a reference to the whole text.
+ * Splits the start of a message into parts for `skipAll`. V8 compares a copied part faster than a
+ * reference to the whole text.
  */
 export function splitStart(start: string): readonly string[] {
   const parts: string[] = []

@@ -1,7 +1,7 @@
 /**
  * The items of the answers (messages `found`) to queries of the kinds `barriers`, `results` and
- * `sessions`: calls at barriers, kept results of `once`, and sessions. The items of the other
- * queries, locks and waiting requests, are in `brokerMessages.ts`, which also explains the times.
+ * `sessions`: calls at barriers, kept results of `once`, and sessions. Queries of the kind `locks`
+ * return locks and waiting requests; `brokerMessages.ts` has their types, and explains the times.
  * `clientMessages.ts` explains the terms.
  */
 
