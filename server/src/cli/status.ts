@@ -1,8 +1,8 @@
 /**
  * `holdfast status`: shows whether brokers are ready, and the state of their command log. A command
  * log orders all changes of locks: in memory, on disk, or shared with other brokers. The command
- * asks over plain HTTP and sends no token. The broker answers `/status` only on its admin port or,
- * without an admin port, only to programs on its own machine.
+ * sends an HTTP request without a token. A broker that has an admin port answers `/status` on that
+ * port alone. Any other broker answers only programs on its own machine.
  */
 import { Command } from 'commander'
 import type { BrokerStatus, LogReport } from '../http/status.js'
@@ -27,8 +27,8 @@ Examples:
 const notes = `
 The exit code is 1 if the broker is not ready: while the broker drains, or while a broker with a
 shared log is not a member of its cluster. With several URLs, the command asks each broker, and the
-exit code is 0 if at least one of them is ready. A broker shows its status only to programs on its
-own machine. A broker with an admin port shows its status only on that port.
+exit code is 0 if at least one of them is ready. A broker that has an admin port shows its status on
+that port alone. Any other broker shows its status only to programs on its own machine.
 `
 
 export function statusCommand(): Command {

@@ -57,7 +57,7 @@ const knownOptions: OptionNames<JournalOptions> = {
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */
 export function journalLog(options: JournalOptions): Log {
-  // The check accepts undefined, but this function needs options. So undefined is checked as null.
+  // The check accepts undefined and refuses null, so null stands in for missing options.
   refuseUnknownOptions('journalLog', options ?? null, knownOptions)
   return new JournalLog(options)
 }
@@ -139,10 +139,10 @@ class JournalLog implements Log {
     const { signal } = this.#closing
     // LMDB is loaded first, so that the journal creates no directory if LMDB is missing.
     await loadLmdb()
-    const exists = prepareDirectory(this.#dir)
+    const hasJournal = prepareDirectory(this.#dir)
     this.#owner = lockDirectory(this.#dir)
     try {
-      if (exists)
+      if (hasJournal)
         await checkIntegrity(this.#dir, { isOpenInThisProcess: leftOpen.has(this.#dir), signal })
       if (signal.aborted) throw new HoldfastError('UNAVAILABLE', 'The journal was closed')
       this.#store = await JournalStore.open(this.#dir, this.#isFlushed)
@@ -259,7 +259,8 @@ class JournalLog implements Log {
   #ioError(cause: unknown): HoldfastError {
     const message =
       `The journal in ${this.#dir} cannot be written (${reasonOf(cause)}; ` +
-      `${freeSpaceIn(this.#dir)}), so the broker has stopped granting: free space and restart it`
+      `${freeSpaceIn(this.#dir)}), so the broker has stopped granting: ` +
+      'free space and restart the broker'
     return new HoldfastError('UNAVAILABLE', message, { cause })
   }
 }
