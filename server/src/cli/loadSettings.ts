@@ -76,9 +76,9 @@ const otherVariables = ['CONFIG', 'URL', 'CELLS', 'TOKEN', 'CA', 'KEY', 'FENCE']
 )
 
 /**
- * How many letters of the short name of a variable may be wrong, so that the name still counts as a
- * typing mistake. Two would be too many, because two edits turn many short names into each other,
- * such as FULL into CELL. A longer name may have more wrong letters.
+ * A short name of a variable counts as misspelt if at most this many letters differ from a setting.
+ * Two would be too many, because two edits turn many short names into each other, such as FULL into
+ * CELL. In a longer name more letters may differ.
  */
 const maxEditsOfShortName = 1
 
@@ -199,8 +199,8 @@ function checkedValue(name: SettingName, value: unknown, label: string): unknown
       try {
         return parseDuration(String(value))
       } catch (error) {
-        // The message of the parser is a sentence for commander: "It must be …." The label replaces
-        // its subject, and the message of a setting has no full stop.
+        // The parser writes a sentence for commander: "It must be …." Here the label replaces the
+        // word "It", and the message has no full stop.
         const problem = (error as Error).message.replace(/^It /, '').replace(/\.$/, '')
         throw invalidSetting(`${label} ${problem}, not ${shortJson(value)}`)
       }

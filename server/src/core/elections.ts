@@ -13,8 +13,7 @@ import type { Responder } from './responder.js'
 import { textBytes } from './weights.js'
 
 /**
- * Executes a request that the responder has accepted: the leader with this fence gets another
- * value.
+ * Executes a request of a leader to replace its value. The responder has accepted the request.
  *
  * @returns The bytes of the new value minus the bytes of the former value.
  */

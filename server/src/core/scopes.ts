@@ -2,10 +2,10 @@
  * Scopes: each scope is one logical task of a session, with the locks that the task holds and the
  * one request for which the task waits. `deadlock.ts` finds deadlocks between scopes.
  *
- * Each key lists the locks of its waiting scopes, because a check for deadlocks needs only these
+ * Each key lists those of its locks whose scope waits, because a check for deadlocks needs no other
  * locks. A lock is listed when its scope begins to wait. When the wait ends, the lock stays in the
- * list, so that the end of a wait costs no time for each lock. The next check that finds such a
- * lock removes the lock from the list.
+ * list, because a scope may have many locks to remove. The next check that finds such a lock
+ * removes the lock from the list.
  */
 import { KeyExtras, KeyScopes, Scope } from './lockExtras.js'
 import type { KeyState, Lock, Request, ScopeOfLocks, Session } from './records.js'
@@ -40,9 +40,10 @@ export function onWaitBegan(request: Request): void {
   const { extras, keyState, session } = request
   if (extras === undefined) return
   const { scope, set } = extras
-  // An upgrade stands in no queue, so an upgrade is not listed among the requests in the queue.
+  // `requests` lists requests in the queue of the key. An upgrade does not wait in that queue.
   if (request.upgradedLock === undefined && (scope !== undefined || set !== undefined))
     keyScopesOf(keyState).requests.add(request)
+  // A request for a set of keys has one `Request` for each key; the first of them is primary.
   if (scope === undefined || !request.isPrimary) return
   scope.waiting = request
   addScope(session, scope)

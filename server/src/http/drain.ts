@@ -2,7 +2,7 @@
  * Drains a broker that stops. Clients that hold locks get time to finish. Meanwhile the broker
  * closes the connections of other clients one by one, so that these clients do not all reach
  * another broker at once. A session that another broker can take over keeps its locks. So the
- * broker closes its connection without waiting for the locks.
+ * broker closes the connection of such a session without waiting for the locks.
  *
  * A rebalance also closes connections one by one, but the broker goes on. Each client returns to
  * the first broker of its list, or to the broker that a load balancer chooses.
@@ -17,7 +17,7 @@ const stepMs = 50
 /** How long the last closing handshakes may take before the sockets are terminated, in ms. */
 const lastHandshakesMs = 2_000
 /** The time between two checks whether the last handshakes are over, in ms. */
-const lastCheckMs = 5
+const handshakeCheckMs = 5
 /**
  * The time between the closing of two connections if another broker can take the sessions over, in
  * ms.
@@ -52,7 +52,7 @@ export async function drain(
   for (const connection of broker.connections) broker.dismiss(connection)
   const giveUpAt = clock.monotonic() + lastHandshakesMs
   while (broker.connections.size > 0 && clock.monotonic() < giveUpAt) {
-    await sleep(clock, lastCheckMs)
+    await sleep(clock, handshakeCheckMs)
   }
   for (const connection of broker.connections) connection.terminate()
 }

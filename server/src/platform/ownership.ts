@@ -81,11 +81,11 @@ export function claimAcrossContainers(folder: string, stem: string): OwnershipHa
   // The number of the network namespace, which differs between containers.
   const network = statSync('/proc/self/ns/net').ino
   const ownName = `${stem}.${network}.lock`
-  const directory = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+  const folderDescriptor = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
   try {
     removeSocket(join(folder, ownName))
     // The path of a socket must be short. A path through `/proc` is short even for a deep folder.
-    const ownSocket = listenOn(`/proc/self/fd/${directory}/${ownName}`)
+    const ownSocket = listenOn(`/proc/self/fd/${folderDescriptor}/${ownName}`)
     const otherNames = readdirSync(folder).filter(
       (name) => name !== ownName && isSocketName(name, stem),
     )
@@ -96,11 +96,11 @@ export function claimAcrossContainers(folder: string, stem: string): OwnershipHa
     return {
       close: () => {
         ownSocket?.close()
-        closeSync(directory)
+        closeSync(folderDescriptor)
       },
     }
   } catch (error) {
-    closeSync(directory)
+    closeSync(folderDescriptor)
     throw error
   }
 }

@@ -109,8 +109,8 @@ export function* snapshotChunks(
 }
 
 /**
- * Yields frames of about {@link chunkBytes}, each with one message for every item. Encodes the
- * messages of a frame only when the caller asks for the frame.
+ * Encodes each item as one message, and yields frames of about {@link chunkBytes} that join these
+ * messages. Encodes the messages of a frame only when the caller asks for the frame.
  */
 export function* messageFrames<T>(
   items: Iterable<T>,
@@ -132,7 +132,7 @@ export function* messageFrames<T>(
 
 /**
  * Yields the chunks of a long answer as texts. Between them yields numbers: the units of work since
- * the previous yield. At a number the caller can pause, even before a chunk is full.
+ * the previous number. At a number the caller can pause, even before a chunk is full.
  */
 export type PacedChunks = Generator<string | number>
 

@@ -143,7 +143,7 @@ function useSearch(text: string): void {
   useEffect(() => {
     return environment.after(typingMs, () => feed.brokerPoller.searchPrefix(isPartial ? text : ''))
   }, [feed, environment, text, isPartial])
-  // Stop these queries when the user leaves the page.
+  // The prefix '' stops these queries when the user leaves the page.
   useEffect(() => () => feed.brokerPoller.searchPrefix(''), [feed])
 }
 

@@ -116,9 +116,9 @@ export class ClusterMember {
 
   /**
    * A number that rises while this broker comes nearer to its first join: with each part of the
-   * snapshot, with each step in which the table is restored, and with each entry before its own
-   * `join`. Other entries are no progress, because a broker that cannot write to the log still
-   * reads the entries of the other brokers.
+   * snapshot, and with each step in which the table is restored. After this broker has appended its
+   * `join`, the number also rises with each entry before that `join`. Until then, entries are no
+   * progress: a broker that cannot write to the log still reads the entries of other brokers.
    */
   get joinProgress(): number {
     if (!this.#hasJoined && this.#incarnation?.isJoinAppended === true) {
@@ -187,7 +187,7 @@ export class ClusterMember {
 
   /** Loads the newest snapshot and joins. `onServing` is called when the broker serves. */
   async begin(): Promise<void> {
-    // The start may have ended while the engine opened the log.
+    // This member may have been ended while the engine opened the log.
     if (this.#hasEnded) throw logClosed()
     const loaded = await this.#newCatchUp().newestSnapshot()
     this.#problem = undefined

@@ -87,7 +87,7 @@ export class Incarnation {
   join(replaces: string | undefined): void {
     const { id: broker, clock } = this.#deps
     this.#send((n) => encodeEntry({ broker, n, at: clock.wall(), join: { replaces } }))
-    this.#wakeWithin(this.#heartbeatMs)
+    this.#wakeAfter(this.#heartbeatMs)
   }
 
   /**
@@ -97,6 +97,7 @@ export class Incarnation {
   onOwnEntry(entryNumber: number): number | undefined {
     this.#lastReadBackNumber = entryNumber
     const sentAt = this.selfLease.onOwnEntry(entryNumber)
+    // The newest entry is in the log, so do not append it again.
     if (entryNumber === this.#lastSentNumber && this.#retryTimer !== undefined) {
       this.#deps.clock.clearTimer(this.#retryTimer)
       this.#retryTimer = undefined
@@ -218,11 +219,11 @@ export class Incarnation {
       ? this.#heartbeatMs
       : this.#sentAt + this.#heartbeatMs - now
     const leaseLeftMs = this.selfLease.until - now
-    this.#wakeWithin(leaseLeftMs > 0 ? Math.min(untilHeartbeatMs, leaseLeftMs) : untilHeartbeatMs)
+    this.#wakeAfter(leaseLeftMs > 0 ? Math.min(untilHeartbeatMs, leaseLeftMs) : untilHeartbeatMs)
   }
 
   /** Calls `#onTimer` after this time, rounded up, because timers count whole ms. */
-  #wakeWithin(ms: number): void {
+  #wakeAfter(ms: number): void {
     this.#timer = this.#deps.clock.setTimer(this.#onTimer, Math.max(1, Math.ceil(ms)))
   }
 }
