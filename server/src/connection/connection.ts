@@ -51,7 +51,8 @@ export class Connection implements SocketListener, PacedWork {
   #isSocketClosed = false
   #pingCount = 0
   /**
-   * Made at the first `ack` of the client. A client that cannot resume its session sends no `ack`.
+   * The deferred `ack` messages of the broker. Undefined until the client sends an `ack` itself. A
+   * client that cannot resume its session sends no `ack`.
    */
   #deferredAcks: DeferredAcks | undefined = undefined
   #hasStoppedAcking = false
@@ -195,7 +196,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#allowance.chargeTurn(costs.controlFrame)
     this.#deps.scheduler.spend(costs.controlFrame)
     this.#allowance.chargeRate(costs.controlFrame, now)
-    // The flusher counts the memory of the connection again, because it may have become less.
+    // The flusher counts the memory of the connection again, because the memory may be less now.
     if (this.countedBytes > 0) this.#requestFlush()
     if (this.#input === undefined && this.#allowance.unitsLeft <= 0) this.#pause()
   }
@@ -331,8 +332,8 @@ export class Connection implements SocketListener, PacedWork {
     else {
       this.#allowance.beginTurn(this.#deps.time.now())
       const units = Math.max(0, this.#allowance.unitsLeft)
-      const largeUnits = Math.min(units, this.#deps.scheduler.unitsForLargeWork)
-      const usedUnits = this.#flushWithin(units, largeUnits)
+      const streamUnits = Math.min(units, this.#deps.scheduler.unitsForLargeWork)
+      const usedUnits = this.#flushWithin(units, streamUnits)
       this.#allowance.chargeTurn(usedUnits)
       this.#deps.scheduler.spend(usedUnits)
       this.#allowance.chargeRate(usedUnits, this.#deps.time.now())

@@ -55,11 +55,11 @@ export class GradualSnapshot implements ChangeListener {
    */
   *items(): Generator<SnapshotItem> {
     yield this.#tableItem
-    // The fences of the results of `once` that were yielded. Several records can share a result.
-    const yieldedResults = new Set<number>()
+    // Several records can share a result of `once`. The fence of the result identifies the result.
+    const yieldedResultFences = new Set<number>()
     for (const records of [this.#sessions, this.#keys, this.#keptResults, this.#barriers]) {
       for (let items = records.next(); items !== undefined; items = records.next()) {
-        yield* withoutRepeatedResults(items, yieldedResults)
+        yield* withoutRepeatedResults(items, yieldedResultFences)
       }
     }
   }
@@ -108,7 +108,7 @@ class ListedRecords<T> {
 
   /** Copies a record that is about to change, if the record is not copied or read yet. */
   copy(record: T): void {
-    // All records are read, so a record that is not in `#read` is newer than the snapshot.
+    // Once all listed records are read, any other record is newer than the snapshot.
     if (this.#nextIndex === this.#records.length) return
     if (this.#copies.has(record) || this.#read.has(record)) return
     // The copy of a newer record is never yielded, because the record is not in `#records`.
@@ -189,8 +189,7 @@ class KeysInOrder {
     const copies = this.#copies
     const copy: KeyCopy = { order, items: itemsOfKey(keyState) }
     this.#copiedOrders.add(order)
-    // In the array of a binary heap, the children of the index `i` are at `2 * i + 1` and `2 * i +
-    // 2`.
+    // In the array of a binary heap, the parent of index `i` is at `(i - 1) >> 1`.
     let index = copies.push(copy) - 1
     while (index > 0) {
       const parent = (index - 1) >> 1
@@ -201,7 +200,7 @@ class KeysInOrder {
     copies[index] = copy
   }
 
-  /** Removes the copy of the key that came into use first from the heap. */
+  /** Removes and returns the copy of the earliest key, which is at the top of the heap. */
   #removeFirstCopy(): KeyCopy {
     const copies = this.#copies
     const first = copies[0]!
@@ -211,6 +210,7 @@ class KeysInOrder {
     // Moves `last` down from the top until no child came into use earlier.
     let index = 0
     for (;;) {
+      // The children of index `i` are at `2 * i + 1` and `2 * i + 2`.
       let child = 2 * index + 1
       if (child >= copies.length) break
       if (child + 1 < copies.length && copies[child + 1]!.order < copies[child]!.order) child++

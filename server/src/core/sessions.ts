@@ -51,7 +51,7 @@ export class SessionTable {
     this.#results = deps.results
     this.byId = byId
     this.bytes = bytesOfSessions(byId.values())
-    // The responder counts the stored answers, but does not know the sessions of a snapshot.
+    // The responder counts the answers that it stores itself, but not those of a snapshot.
     for (const { answerBytes } of byId.values()) this.#responder.bytes += answerBytes
   }
 
@@ -76,13 +76,13 @@ export class SessionTable {
   resume(command: ResumeSession): void {
     const { session: id, ownerBroker, handshakeId, principal, secret } = command
     const session = this.byId.get(id)
-    const presentedSecret = session && matchSecret(session, command)
+    const presentedField = session && matchSecret(session, command)
     // Only a session that can be resumed has `answers`.
     if (
       session?.answers === undefined ||
-      presentedSecret === undefined ||
+      presentedField === undefined ||
       session.principal !== principal ||
-      (presentedSecret === 'secret' && isSupersededAttempt(session, command))
+      (presentedField === 'secret' && isSupersededAttempt(session, command))
     ) {
       this.#responder.effects.push({ kind: 'refused', handshakeId })
       return
@@ -90,7 +90,7 @@ export class SessionTable {
     // A client that presents `nextSecret` has received it, so `nextSecret` becomes `secret`. The
     // presented secret stays valid until the client proves that it has received the new
     // `nextSecret`.
-    session.secret = session[presentedSecret]
+    session.secret = session[presentedField]
     session.lastResumeAttempt = command.resumeAttempt
     session.nextSecret = secret
     session.attachEpoch++
@@ -156,8 +156,8 @@ export class SessionTable {
   }
 
   /**
-   * Ends a session. Unlike other commands, `end` may name a suspended session, because a timer ends
-   * a suspended session when its lease or its grace is over.
+   * Ends a session. The command may name a suspended session, because a timer ends a suspended
+   * session when its lease or its grace is over.
    */
   end(command: EndSession): void {
     const session = this.byId.get(command.session)

@@ -4,8 +4,8 @@
  * uses must belong to one etcd cluster. The broker starts even if some members are not usable, as
  * long as another member is usable.
  *
- * The checks use plain reads of one key and the metrics of a member. The status of a member is only
- * for users with the role root.
+ * The checks read one key and the metrics of each member. The status of a member would need a user
+ * with the role root.
  */
 import { type Clock, HoldfastError } from '@holdfast/shared'
 import type { EtcdClient } from './client.js'
@@ -44,12 +44,16 @@ export async function preflight(
   const { endpoints } = client
   for (;;) {
     const probes = await Promise.all(endpoints.map((endpoint) => probe(client, endpoint, key)))
-    const { members, unfit } = selectCluster(probes)
+    const { members, failures } = selectCluster(probes)
     if (members.some(({ hasLeader }) => hasLeader)) {
-      return { clusterId: members[0]!.clusterId, unfit: unfit.filter((error) => error.isPermanent) }
+      return {
+        clusterId: members[0]!.clusterId,
+        unfit: failures.filter((error) => error.isPermanent),
+      }
     }
-    if (members.length === 0) refuseIfHopeless(unfit)
-    if (client.isClosed || clock.monotonic() + retryMs > until) throw notReadyError(members, unfit)
+    if (members.length === 0) refuseIfHopeless(failures)
+    if (client.isClosed || clock.monotonic() + retryMs > until)
+      throw notReadyError(members, failures)
     await client.sleep(retryMs)
   }
 }
@@ -88,16 +92,17 @@ async function hasLeader(client: EtcdClient, endpoint: string): Promise<boolean>
 }
 
 /**
- * Selects the members of the cluster to which most members belong. The other members are unfit.
+ * Selects the members of the cluster to which most members belong. Returns an error for each other
+ * member.
  *
  * @throws {HoldfastError} `INVALID_OPTION` if two clusters have the same number of members.
  */
 function selectCluster(probes: readonly (FitMember | EtcdError)[]): {
   readonly members: readonly FitMember[]
-  readonly unfit: readonly EtcdError[]
+  readonly failures: readonly EtcdError[]
 } {
   const answering = probes.filter((result): result is FitMember => !(result instanceof EtcdError))
-  const failures = probes.filter((result) => result instanceof EtcdError)
+  const failedProbes = probes.filter((result) => result instanceof EtcdError)
   const clusters = [...new Set(answering.map(({ clusterId }) => clusterId))].map((id) =>
     answering.filter(({ clusterId }) => clusterId === id),
   )
@@ -110,7 +115,7 @@ function selectCluster(probes: readonly (FitMember | EtcdError)[]): {
   const foreign = answering
     .filter((member) => !largest.includes(member))
     .map(({ endpoint }) => foreignMember(endpoint))
-  return { members: largest, unfit: [...failures, ...foreign] }
+  return { members: largest, failures: [...failedProbes, ...foreign] }
 }
 
 /** The error for a member of another etcd cluster. */
@@ -123,27 +128,30 @@ export function foreignMember(endpoint: string): EtcdError {
  * Refuses the start if waiting cannot help: if all endpoints are wrong, or if one member refuses
  * the user. The other members of the cluster know the same users, so they would also refuse.
  */
-function refuseIfHopeless(unfit: readonly EtcdError[]): void {
-  const refused = unfit.find(({ kind }) => kind === 'forbidden' || kind === 'unauthenticated')
+function refuseIfHopeless(failures: readonly EtcdError[]): void {
+  const refused = failures.find(({ kind }) => kind === 'forbidden' || kind === 'unauthenticated')
   if (refused !== undefined) throw toHoldfastError(refused)
-  if (unfit.every(({ isPermanent }) => isPermanent)) throw toHoldfastError(unfit[0]!)
+  if (failures.every(({ isPermanent }) => isPermanent)) throw toHoldfastError(failures[0]!)
 }
 
 /** The error if no member with a leader has answered in time. */
-function notReadyError(members: readonly FitMember[], unfit: readonly EtcdError[]): HoldfastError {
+function notReadyError(
+  members: readonly FitMember[],
+  failures: readonly EtcdError[],
+): HoldfastError {
   const [member] = members
   if (member !== undefined) {
     const problem = 'has no leader: start the majority of its members'
     return new HoldfastError('UNAVAILABLE', `etcd at ${member.endpoint} ${problem}`)
   }
-  const [firstFailure] = unfit
-  const hintOfOthers = `, and no other of the ${unfit.length} endpoints works`
-  const message = `${firstFailure!.message}${unfit.length === 1 ? '' : hintOfOthers}${hintFor(firstFailure!)}`
+  const [firstFailure] = failures
+  const hintOfOthers = `, and no other of the ${failures.length} endpoints works`
+  const message = `${firstFailure!.message}${failures.length === 1 ? '' : hintOfOthers}${hintFor(firstFailure!)}`
   return new HoldfastError('UNAVAILABLE', message)
 }
 
 /**
- * A hint for a connection that etcd ends without an answer, as etcd does if one side uses no TLS.
+ * A hint for a connection that etcd ends without an answer, as etcd does if only one side uses TLS.
  */
 function hintFor({ cause, endpoint }: EtcdError): string {
   if ((cause as NodeJS.ErrnoException | undefined)?.code !== 'ECONNRESET') return ''

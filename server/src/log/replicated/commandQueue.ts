@@ -6,7 +6,7 @@
 import type { Command } from '../../core/index.js'
 import type { LogLoad } from '../log.js'
 
-/** The limits of one entry, well below the largest value that an engine accepts. */
+/** The limits of one entry, well below the largest entry that PostgreSQL or etcd accepts. */
 const entryLimits = { commands: 2_000, characters: 256 * 1024 }
 /**
  * The limits of the queue. If the queue reaches a limit, the load is `rejectNew`. If the queue
