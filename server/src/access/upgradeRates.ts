@@ -13,7 +13,7 @@ import { TokenBucket, TokenBuckets } from './tokenBuckets.js'
 
 type Limits = Pick<BrokerLimits, 'connectionsPerSecond' | 'connectionsPerSecondPerAddress'>
 
-/** How long an upgrade counts as the last upgrade of its address, in ms. */
+/** How long an upgrade counts as recent, in ms. */
 const windowMs = 1_000
 /** The address that all Unix sockets share. */
 const unixSockets = ''

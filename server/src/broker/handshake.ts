@@ -133,6 +133,7 @@ export class Handshake {
 
   /** Begins the handshake of a connection that has sent `hello`. */
   begin(connection: Connection, hello: Hello): void {
+    // A cell is the part of all keys that a broker serves.
     const { authenticate, allowInsecure, cell } = this.#settings
     if (hello.cell !== undefined && hello.cell !== (cell && cellText(cell))) {
       const cellPhrase = cell === undefined ? 'has no cell' : `is cell ${cellText(cell)}`
@@ -204,8 +205,8 @@ export class Handshake {
 
   /** Continues the handshake of a client whose identity is known. */
   #onIdentified(connection: Connection, hello: Hello, identity: Identity): void {
-    // The shared log cannot take the command of a new session now.
     if (this.#membership !== undefined && this.#membership.load !== 'ok') {
+      // The shared log cannot take the command of the handshake now.
       connection.abort(closeCodes.overloaded)
       return
     }

@@ -4,7 +4,8 @@
  * the owner broker keeps the deadlines of the session, of its locks and of its requests.
  *
  * A client deadline (of a lease or a ttl) moves by the time for which the broker itself was paused.
- * A broker timer (of a timeout or a kept result) does not move (see `timekeeper.ts`).
+ * A broker timer (of a timeout, or of a result of `once` that the table keeps for a time) does not
+ * move (see `timekeeper.ts`).
  */
 import { type CloseCode, closeCodes } from '@holdfast/shared'
 import { costOfBytes, costOfGathering } from '../config/workCosts.js'
@@ -48,8 +49,8 @@ export interface OutboundDeps {
     close(connection: Connection, closeCode: CloseCode): void
   }
   /**
-   * Stops counting a connection as pending when the connection gets a session, and starts the
-   * deadline of its token.
+   * Call when a connection gets a session. Stops counting the connection as pending, and starts the
+   * deadline of the connection's token.
    */
   readonly admission: { onAttached(connection: Connection): void }
   /** The name that this broker has as the owner of sessions. */
@@ -59,7 +60,7 @@ export interface OutboundDeps {
   /** The keys with more waiters to grant than one command could grant. */
   readonly unfinishedKeys: UnfinishedKeys
   readonly notices: Notices
-  /** The cell of this broker for `welcome`, such as `1/4`; undefined if it serves all keys. */
+  /** The cell (part of all keys) of this broker, such as `1/4`; undefined for all keys. */
   readonly cell: string | undefined
   /**
    * The lock table of the broker. `effectCount` is the work that all commands have caused. The cost
@@ -90,7 +91,7 @@ const closeCodeFor: Record<EndReason, CloseCode> = {
  * because the lock table keeps the key in any case.
  */
 const snapshotLockBytes = 128
-/** Estimated bytes of the id of a waiting request in a snapshot before it is encoded. */
+/** Estimated bytes of the id of a waiting request in a snapshot, before encoding. */
 const snapshotIdBytes = 8
 
 export class Outbound {
@@ -242,7 +243,7 @@ export class Outbound {
       const startTime = this.#startDeadlinesOf(lock)
       this.#attached.get(lock.session)?.send(encodeGranted(lock.id, lock.fence, startTime))
     }
-    // Only a lock with `extras` (rare options) can want notices or have a `maxHold`.
+    // Only a lock with `extras` (rare options) can want notices.
     if (lock.extras !== undefined) this.#deps.notices.onGranted(lock)
   }
 
@@ -256,6 +257,7 @@ export class Outbound {
 
   #onReleased(lock: Lock, reason: ReleaseReason): void {
     if (lock.ttl !== undefined) this.#deps.time.clearClientDeadline(lock)
+    // Only a lock with `extras` can have a `maxHold` or want notices.
     if (lock.extras !== undefined) {
       this.#holdDeadlines.clear(lock)
       this.#deps.notices.onReleased(lock)
@@ -382,7 +384,7 @@ export class Outbound {
     this.#deps.time.setTimer(request, timeout)
   }
 
-  /** Lets a later command grant the waiters of a key that this command could not grant. */
+  /** Lets a later command grant the remaining waiters of the key. */
   #onUnfinished({ session, key }: Request): void {
     if (this.#isOwned(session)) this.#deps.unfinishedKeys.add(key)
   }

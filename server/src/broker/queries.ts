@@ -223,7 +223,10 @@ export class TableSearch implements KeySearch {
     return cost
   }
 
-  /** Whether the search will still list a lock, or would have listed a lock that ends now. */
+  /**
+   * Whether the search has yet to reach a lock. The lock may end now, before the search lists the
+   * lock.
+   */
   willFind({ fence, keyState }: Lock): boolean {
     if (fence > this.#newestFence) return false
     if (keyState === this.#listedKey) return fence > this.#listedFence

@@ -1,7 +1,7 @@
 /**
  * Sends a request to the HTTP endpoints that a broker has for operators. The commands that use
- * these endpoints send no token. A broker that has an admin port answers such a request on that port
- * alone. Any other broker answers only programs on its own machine.
+ * these endpoints send no token. A broker answers such a request on its admin port. A broker
+ * without an admin port answers only programs on its own machine.
  */
 import http from 'node:http'
 import https from 'node:https'

@@ -14,8 +14,8 @@ export const exitCodes = {
   /** The command line is wrong. */
   usage: 64,
   /**
-   * No broker answers, or the PostgreSQL or etcd of the broker does not answer. Also if a broker
-   * answers in another protocol.
+   * No broker answers, a broker answers in another protocol, or the PostgreSQL or etcd of the
+   * broker does not answer.
    */
   unavailable: 69,
   /** A bug of this program. */
@@ -56,7 +56,7 @@ export class Exit extends Error {
 /** The longest error message that is printed whole, in UTF-16 units. */
 const maxMessageLength = 2_000
 
-/** The exit codes for errors of the client or the broker. Every other error has the code 78. */
+/** The exit code for each error code of the client or the broker; 78 for every other code. */
 const exitCodeOf: Partial<Record<HoldfastError['code'], number>> = {
   LOCK_HELD: exitCodes.notAcquired,
   LOCK_TIMEOUT: exitCodes.notAcquired,

@@ -7,7 +7,7 @@
  */
 import { plainJson } from './output.js'
 
-/** The greatest length of all lines together that wait for the system, in bytes. */
+/** The limit of all waiting lines together, in bytes. */
 const defaultMaxBytes = 16 * 1024 * 1024
 
 export interface LogOutput {
@@ -23,7 +23,7 @@ export interface LogOutputOptions {
   readonly onError: (error: Error) => void
   /** Called with the number of dropped lines, when all waiting lines have been written. */
   readonly onDropped: (lineCount: number) => void
-  /** Default 16 MiB. */
+  /** The limit of all waiting lines together. Default 16 MiB. */
   readonly maxBytes?: number | undefined
 }
 

@@ -5,8 +5,8 @@
 import type { LockEvent } from '@holdfast/client'
 
 /**
- * An event with the time at which this page received the event. The field `event` of a `LockEvent`
- * is its kind, such as `locked`.
+ * An event with the time at which this page received the event. The kind of the event, such as
+ * `locked`, is in the field `event` of the `LockEvent`.
  */
 export interface TimedEvent {
   /** The number of the event, from 1. */
