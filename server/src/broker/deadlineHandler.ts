@@ -46,11 +46,11 @@ type ClientDeadlineSubject = Lock | HoldDeadline | Session | Connection
 /**
  * The object for which a broker timer is set:
  * - `Request`, `BarrierCall`: its timeout ends.
- * - `KeptResult`: the time for which the table keeps the result ends.
+ * - `KeptResult`: the table must drop the result.
  * - `Connection`: the broker must ping an open connection, or drop a closing connection.
  * - `TokenDeadline`: a token is about to expire.
  * - `QuietStart`: the quiet start ends.
- * - `ContendedKey`: the holders of a key may get notices again.
+ * - `ContendedKey`: the holders of a key may get notices of waiting requests again.
  */
 type BrokerTimerSubject =
   | Request
@@ -62,8 +62,8 @@ type BrokerTimerSubject =
   | ContendedKey
 
 /**
- * When the broker resumes reading from a connection, it needs at most this time to read the input
- * that arrived during the pause, in ms.
+ * After a pause of a connection, the broker needs at most this time to read the input that arrived
+ * during the pause, in ms.
  */
 const maxInputDelayMs = 50
 

@@ -16,8 +16,8 @@ export class LiveTable {
   /** The broker replaces this object when it loads a snapshot. */
   current = new LockTable()
   /**
-   * How many effects (changes of the table) the broker has handled. Includes the units of work (see
-   * `workCosts.ts`) for other work that commands cause, such as the events of watches.
+   * The work of all commands so far, in units of work (see `workCosts.ts`). Each effect (a change
+   * of the table) counts one unit. Other work adds more units, such as the events of watches.
    */
   effectCount = 0
 }
@@ -66,13 +66,13 @@ export class Statistics {
         this.#refreshed++
         break
       case 'withdrawn':
-        // With the reason `answered`, the request is a `once` that has got the value that it asked
-        // for, so the request counts as granted.
+        // With the reason `answered`, the request is a `once` that has got its value without a
+        // grant. Such a request counts neither as granted nor as failed.
         if (effect.request.isPrimary && effect.reason !== 'answered') this.#failed++
         break
       case 'answer':
         if (effect.answer.kind !== 'failed') break
-        // The table does not store the refusal of a deadlock, so no refusal comes twice.
+        // The table cannot repeat the refusal of a deadlock, because it does not store the refusal.
         if (effect.answer.cycle !== undefined) {
           this.#refusedDeadlocks.add({ since: at, cycle: effect.answer.cycle })
         }

@@ -199,8 +199,8 @@ export class WatchRegistry {
 }
 
 /**
- * Bytes of a watch. The text of the watch is in the tree of its connection and in the index, with
- * at most two bytes for each UTF-16 unit. So each unit takes four bytes.
+ * Bytes of a watch. The key or prefix of the watch is in the tree of its connection and in the
+ * index. Each copy takes at most two bytes for a UTF-16 unit, so a unit counts as four bytes.
  */
 function bytesOf(watches: SessionWatches, id: number): number {
   return watchBytes + 4 * watches.lengthOf(id)

@@ -59,6 +59,7 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
   const liveTable = new LiveTable()
   const scheduler = new WorkScheduler({ clock, endOfTurn })
   const watchRegistry = new WatchRegistry({ scheduler, endOfTurn })
+  // The name stays '' without a cluster, and in a cluster until the broker serves.
   const thisBroker: OwnerBroker = { name: '' }
   const time: BrokerTimekeeper = new Timekeeper({
     clock,
@@ -80,8 +81,7 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
     holdDeadlines,
     lockTimes: new LockTimes({ time, holdDeadlines }),
     statistics,
-    // Without `authenticate`, all clients are anonymous.
-    sessionQuota: new SessionQuota(limits, settings.authenticate === undefined),
+    sessionQuota: new SessionQuota(limits, /* isAnonymous */ settings.authenticate === undefined),
     memory: new MemoryAccount({
       limits,
       connections: allConnections,
@@ -126,6 +126,7 @@ function makeConnections(
     connections,
     observer,
   })
+  // Makes the scheduler write the output of a turn before paused work continues.
   scheduler.flushBeforePaused(flusher)
   const notices = new Notices({ time, attached: connections.attached, workCounter: liveTable })
   time.listen(new DeadlineHandler({ time, tokenExpiry, flusher, notices, connections, log, clock }))

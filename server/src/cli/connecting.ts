@@ -276,13 +276,13 @@ export async function withSession<T>(
 
 /** How long a broker may take to answer one request that waits for no other client, in ms. */
 const answerLimitMs = 30_000
-/** The methods whose answer does not wait for another client, so that it must come soon. */
-const answeredMethods: ReadonlySet<unknown> = new Set(['query', 'stats', 'revoke'])
+/** The methods that the broker answers soon, because no answer waits for another client. */
+const promptMethods: ReadonlySet<unknown> = new Set(['query', 'stats', 'revoke'])
 
 /**
- * The session, but its queries are rejected if the broker does not answer in time. A broker that
- * answers only heartbeats, or that never ends its answer, would otherwise keep a command waiting
- * for ever.
+ * The session, but the calls of {@link promptMethods} reject if the broker does not answer in time.
+ * Otherwise a broker that answers only heartbeats, or that never ends its answer, would keep a
+ * command waiting for ever.
  */
 export function withAnswerLimit<T extends AnySession>(session: T): T {
   return new Proxy(session, {
@@ -290,7 +290,7 @@ export function withAnswerLimit<T extends AnySession>(session: T): T {
       const member: unknown = Reflect.get(target, name, target)
       if (typeof member !== 'function') return member
       const method = (...args: unknown[]): unknown => Reflect.apply(member, target, args)
-      if (!answeredMethods.has(name)) return method
+      if (!promptMethods.has(name)) return method
       return (...args: unknown[]) => answerInTime(method(...args) as Promise<unknown>)
     },
   })

@@ -147,7 +147,7 @@ export type LockKind = Pick<
  * The text may go on with:
  * - `, set of 2` for a lock of two keys;
  * - `, scope 2` for a lock in the scope (one logical task of a session) with the number 2;
- * - `, at most 10m` for a longest hold.
+ * - `, at most 10m` for a lock with a `maxHold` (the longest hold) of 10 minutes.
  */
 export function modeText(lock: LockKind): string {
   const { mode, permits, capacity, keyCount, maxHold, scope, once, election, upgrade } = lock

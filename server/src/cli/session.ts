@@ -45,7 +45,7 @@ the token may query.`,
     )
 }
 
-/** A waiting request of the session, and its place in the queue of its key. */
+/** A waiting request of the session, and its position in the queue of its key. */
 interface OwnRequest extends WaitingInfo {
   /** From 1; undefined for an upgrade, which is granted before the queue. */
   readonly position?: number | undefined
@@ -68,7 +68,7 @@ async function showSession(session: AnySession, id: string, flags: BrokerFlags):
   else await printSession(info, name, locks)
   if (!locks.isIncomplete) return
   const limit = `a broker lists at most the first ${pageSize} requests of a queue`
-  // No flag limits this listing.
+  // The second argument is empty, because this command has no flag `--limit`.
   reportIncomplete(`Waiting requests of the session may be missing: ${limit}`, {})
 }
 
@@ -97,13 +97,13 @@ function refuseOlderBroker(error: unknown): never {
 async function locksOf(session: AnySession, id: string): Promise<OwnLocks> {
   const own: OwnLocks = { held: [], waiting: [], isIncomplete: false }
   /** The last key whose queue was read. The next page may list this queue again. */
-  let lastQueue: string | undefined
+  let lastQueueKey: string | undefined
   for await (const page of pagesOf(session, undefined)) {
     own.held.push(...page.held.filter((lock) => lock.session === id))
     const queueLengths = countByKey(page.waiting)
     for (const key of queueLengths.keys()) {
-      if (key === lastQueue) continue
-      lastQueue = key
+      if (key === lastQueueKey) continue
+      lastQueueKey = key
       const queue = page.waiting.filter((request) => request.key === key)
       own.waiting.push(...ownRequests(queue, id))
     }
@@ -112,7 +112,7 @@ async function locksOf(session: AnySession, id: string): Promise<OwnLocks> {
   return own
 }
 
-/** The requests of a session in the queue of a key, each with its place. */
+/** The requests of a session in the queue of a key, each with its position. */
 function ownRequests(queue: readonly WaitingInfo[], id: string): OwnRequest[] {
   const requests: OwnRequest[] = []
   let position = 0

@@ -21,7 +21,7 @@ export class WorkAllowance {
   /** Units of work that are left in the turn with the number `#turn`, which is -1 at first. */
   #unitsLeft = 0
   #turn = -1
-  /** When the time for these units has passed, in compensated time. */
+  /** When the time for `#unitsLeft` has passed, in compensated time. */
   #endsAt = 0
   /**
    * If no more units than this are left, the next message must wait for a look at the clock. With
@@ -61,15 +61,16 @@ export class WorkAllowance {
       this.#unitsAtNextLook = units - turnBudget.minimum
     } else {
       // Each connection gets the minimum even after the time of the turn has passed. A hundred
-      // connections may each use it, so its time is short, and each message checks the time.
+      // connections may each use the minimum, so `minimumMs` is short, and each message checks the
+      // time.
       this.#endsAt = now + turnBudget.minimumMs
       this.#unitsAtNextLook = Number.POSITIVE_INFINITY
     }
   }
 
   /**
-   * Gives a paused connection a budget of `units` for one slice of work in the current turn, and
-   * the time of a slice.
+   * Begins one slice of work of a paused connection in the current turn. The budget of the slice is
+   * `units`, and its time is `turnBudget.sliceMs`.
    */
   beginSlice(units: number, now: number): void {
     this.#turn = this.#deps.scheduler.turn

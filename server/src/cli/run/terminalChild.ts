@@ -85,8 +85,8 @@ export class TerminalChild extends Child {
   #timer: NodeJS.Timeout | undefined
   #exitCode: number | undefined
   /**
-   * Whether this process has sent the command a SIGINT. If so, a command that ended because of a
-   * SIGINT may not have been interrupted from the terminal.
+   * Whether this process has sent the command a SIGINT. If so, the SIGINT that ended the command
+   * did not necessarily come from the terminal.
    */
   #hasPassedInterrupt = false
 
@@ -109,8 +109,8 @@ export class TerminalChild extends Child {
   }
 
   override get wasInterrupted(): boolean {
-    const mayNotBeFromTerminal = this.#hasPassedInterrupt || ignoredNames.has('SIGINT')
-    return this.#exitCode === exitOfSignal('SIGINT') && !mayNotBeFromTerminal
+    const mayHaveOtherSender = this.#hasPassedInterrupt || ignoredNames.has('SIGINT')
+    return this.#exitCode === exitOfSignal('SIGINT') && !mayHaveOtherSender
   }
 
   override signal(signal: NodeJS.Signals): void {

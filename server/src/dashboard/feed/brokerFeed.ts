@@ -145,7 +145,7 @@ export class BrokerFeed {
     else if (event.event === 'state') this.locks.onState(event)
     else {
       this.locks.onEvent(event)
-      // Leave out the events of the lock that the hand-off probe takes again and again.
+      // Leave out the lock that the page itself takes again and again for `handoffProbe`.
       if (event.key !== this.handoffProbe.key)
         this.recentEvents.add(event, this.#environment.wall())
       this.keyPoller.onEvent(event)

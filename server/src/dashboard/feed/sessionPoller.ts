@@ -11,10 +11,9 @@ import type { ChangeNotifier } from './changeNotifier.js'
 /** Time from a result to the next query, in ms. */
 const pauseMs = 3_000
 
-/**
- * The part of the feed that this poller needs. The session changes when the dashboard reconnects.
- */
+/** The part of the feed that this poller needs. */
 interface SessionSource {
+  /** The dashboard's own session, which changes when the dashboard reconnects. */
   readonly session: Session | undefined
 }
 

@@ -1,6 +1,6 @@
 /**
- * The requests that have waited longest. The length of a queue does not show a holder that is
- * stuck, because a single request may wait behind this holder for hours.
+ * The requests that have waited longest, which reveal a stuck holder. The length of a queue does
+ * not reveal this holder, because the queue may have only one request.
  */
 import type { HeldInfo, WaitingInfo } from '@holdfast/client'
 import type { KeyRow } from './lockModel.js'

@@ -22,6 +22,7 @@ export interface WatchAnswer {
   readonly canceled?: boolean
   readonly cancel_reason?: string
   readonly compact_revision?: string
+  /** The changes. The `type` of a put is missing. */
   readonly events?: readonly { readonly type?: 'DELETE'; readonly kv: KeyValue }[]
 }
 
@@ -94,15 +95,15 @@ export function remove(key: string): Operation {
   return { request_delete_range: { key: toBase64(key) } }
 }
 
-/** The condition that the last change of the key has this revision; 0 if the key must not exist. */
+/** The condition that the key was last changed at this revision; a missing key has revision 0. */
 export function isUnchanged(key: string, revision: number): Compare {
   const mod_revision = String(revision)
   return { key: toBase64(key), target: 'MOD', result: 'EQUAL', mod_revision }
 }
 
 /**
- * The condition that no key begins with this prefix. etcd checks all keys of the range, and a key
- * that exists never has the revision 0.
+ * The condition that no key begins with this prefix. The check fails for each key that exists,
+ * because its revision is never 0. For an empty range, etcd compares with the revision 0.
  */
 export function isEmpty(prefix: string): Compare {
   return { ...allUnder(prefix), target: 'CREATE', result: 'EQUAL', create_revision: '0' }

@@ -185,7 +185,7 @@ function passwordFor(host: PostgresHost, credentials: Credentials): string {
     return passwordOf(credentials)
   } catch (cause) {
     const problem = `was not called, because the password cannot be read (${String(cause)})`
-    // `busy`, which is temporary, because another program may just be replacing the file.
+    // `busy` means a temporary problem. Another program may just be replacing the password file.
     throw new PostgresError('busy', `${nameOf(host)} ${problem}`, cause)
   }
 }

@@ -1,6 +1,7 @@
 /**
- * Joins the parts of a snapshot to compressed chunks, as engines store them, and takes chunks apart
- * again. Several parts share a chunk, because every machine of the engine must write every chunk.
+ * Joins the parts of a snapshot to compressed chunks, and takes chunks apart again. An engine (etcd
+ * or PostgreSQL) stores the chunks. Several parts share a chunk, because every machine of the
+ * engine must write every chunk.
  */
 import { gunzipSync, gzipSync } from 'node:zlib'
 
@@ -9,7 +10,7 @@ import { gunzipSync, gzipSync } from 'node:zlib'
  * longer. But the chunk stays below the 1.5 MiB that etcd accepts, even if every character takes
  * three bytes and the compression saves nothing.
  */
-const chunkLength = 192 * 1024
+const minChunkLength = 192 * 1024
 
 /** Joins parts to chunks. Reads the parts one after the other. */
 export function* joinParts(parts: Iterable<string>): Generator<Buffer> {
@@ -20,7 +21,7 @@ export function* joinParts(parts: Iterable<string>): Generator<Buffer> {
   for (const part of parts) {
     chunkParts.push(part)
     length += part.length
-    if (length < chunkLength) continue
+    if (length < minChunkLength) continue
     yield makeChunk()
     chunkParts = []
     length = 0
