@@ -109,7 +109,7 @@ export interface BrokerOptions {
   /** The limits that differ from the defaults of the profile. */
   readonly limits?: Partial<BrokerLimits> | undefined
   /**
-   * Time after the start in which the broker grants only requests that steal a lock, in ms. Other
+   * Time in ms after the start, in which the broker grants only requests that steal a lock. Other
    * requests wait during this time. `true` means the longest lease. A broker that lost its locks in
    * a restart needs this time, because its former clients use their locks until their lease ends.
    * Not allowed with a shared log. Default: none.

@@ -1,5 +1,5 @@
 /**
- * Keeps the deadlines of sessions whose clients send no other messages. A client may send `pong` by
+ * Notices by `ping` and `pong` that the client of a session is gone. A client may send `pong` by
  * itself, without a `ping`. Then the broker need not send the `ping`, which halves the writes for
  * such a session. For this reason, the client sends `pong` earlier than the broker would send its
  * `ping`. PROTOCOL.md, section 8, has the intervals of both sides.
@@ -8,9 +8,10 @@
  * broker then keeps the session for twice its lease, so the client sends half as many messages. The
  * next request for a lock restarts the ordinary lease, because other clients may wait for the lock.
  *
- * A `pong` moves the time of the next `ping` at once, so that time never comes for a client that
- * sends `pong` by itself. A session has a client deadline only after a `ping`, until the `pong`. So
- * a usual `pong` moves one time and not two, and the broker never wakes up only to move a time.
+ * A `pong` postpones the next `ping` at once, so the broker never sends a `ping` to a client that
+ * sends `pong` by itself. A connected session has a client deadline only from a `ping` to the next
+ * `pong`. So a usual `pong` moves only the broker timer of the `ping`, and no client deadline. The
+ * broker never wakes up only to move a timer.
  */
 import type { Connection } from '../connection/connection.js'
 import type { Session } from '../core/index.js'
@@ -28,7 +29,10 @@ const idleLeaseFactor = 2
 export interface HeartbeatTimers {
   /** Sends the next `ping` on this connection `ms` from now. */
   setTimer(connection: Connection, ms: number): void
-  /** Sets when the session ends, in compensated time, unless a further frame arrives. */
+  /**
+   * Sets when the session ends unless a further frame arrives, in the compensated time that
+   * `timekeeper.ts` explains.
+   */
   setClientDeadline(session: Session, at: number): void
   clearClientDeadline(session: Session): void
 }

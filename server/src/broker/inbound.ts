@@ -1,7 +1,8 @@
 /**
  * Turns messages of clients into commands, which change the lock table. Checks the permission and
  * the limits of a message, and then calls the handler of the message in `messageHandlers.ts`. The
- * field `adds` of a handler says whether the message adds a lock, a value or a watch.
+ * field `adds` of a handler says whether the message adds a lock, a value or a watch. A call at a
+ * barrier counts as a lock there.
  */
 import {
   type Cell,
@@ -64,8 +65,8 @@ export class Inbound {
   }
 
   /**
-   * From this call on, the broker refuses new locks and calls at barriers of sessions that no other
-   * broker can take over.
+   * From this call on, if no other broker can take over a session, the broker refuses new lock
+   * requests and new calls at barriers of this session.
    */
   startDraining(): void {
     this.#isDraining = true
@@ -101,9 +102,9 @@ export class Inbound {
   }
 
   /**
-   * Makes the former secret for resuming the session invalid. A valid message shows that the client
-   * has read the newest `welcome`, which has a new secret. `ack` and `bye` need no `confirm`
-   * command, because their own commands end the former secret as well.
+   * Invalidates the former secret with which the session could be resumed. A valid message shows
+   * that the client has read the newest `welcome`, which has a new secret. `ack` and `bye` need no
+   * `confirm` command, because their own commands end the former secret as well.
    */
   #confirmWelcome(connection: Connection, { type }: SessionMessage | InvalidRequest): void {
     if (type === 'refusal' || type === 'ack' || type === 'bye') return

@@ -95,9 +95,10 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
    * Compensated time, in ms, which never goes back. Add a duration to this time to set a client
    * deadline. To decide whether such a deadline has passed, call {@link hasPassed}.
    *
-   * Lateness within the tolerance counts as elapsed time until it exceeds the tolerance. Then all
-   * of the lateness counts as a pause, so the clock minus the pauses goes back by at most the
-   * tolerance. Until that difference has caught up, this method returns the same time again.
+   * While the timer is late within the tolerance, its lateness counts as elapsed time. When the
+   * lateness exceeds the tolerance, all of the lateness becomes a pause. So the clock minus the
+   * pauses goes back by at most the tolerance. Until the clock minus the pauses has caught up, this
+   * method returns the same time again.
    */
   now(): number {
     this.#newestNow = Math.max(this.#newestNow, this.#realNow() - this.#pausedMs)
@@ -224,13 +225,14 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   }
 
   /**
-   * Handles passed deadlines, the earliest first, until they have used up `units` units of work, or
-   * the time that a turn may spend on deadlines. If `units` is Infinity, handles all of them. The
-   * last deadline may exceed the budget, because a session may have thousands of locks.
+   * Handles passed deadlines, the earliest first, until they have used up `maxUnits` units of work,
+   * or the time that a turn may spend on deadlines. If `maxUnits` is Infinity, handles all passed
+   * deadlines. The last deadline may exceed the budget, because the end of one session may release
+   * thousands of locks.
    *
    * @returns The units that the deadlines used.
    */
-  #runWithin(units: number): number {
+  #runWithin(maxUnits: number): number {
     // The whole call uses the same time. So if a handler sets a deadline again, that deadline waits
     // for the next call.
     const realNow = this.#realNow()
@@ -240,12 +242,12 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     const effectsBefore = this.#workCounter.effectCount
     let ownUnits = 0
     let usedUnits = 0
-    while (usedUnits < units) {
+    while (usedUnits < maxUnits) {
       const handlerUnits = this.#handleNext(realNow, now)
       if (handlerUnits === undefined) break
       ownUnits += costs.deadline + handlerUnits
       usedUnits = ownUnits + this.#workCounter.effectCount - effectsBefore
-      if (units < Number.POSITIVE_INFINITY && this.#clock.monotonic() >= endsAt) break
+      if (maxUnits < Number.POSITIVE_INFINITY && this.#clock.monotonic() >= endsAt) break
     }
     return usedUnits
   }

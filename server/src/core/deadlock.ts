@@ -173,8 +173,7 @@ class DeadlockCheck {
 
   /**
    * Collects the obstacles at each key of the waiter. Skips a key at which the waiter is the first
-   * of the queue and is admitted, and a key at which nothing that the check could collect is in the
-   * way of the waiter.
+   * of the queue and is admitted, or has no obstacle.
    */
   #visit(waiter: Waiter): void {
     const { request, upgradeOf } = waiter
@@ -188,9 +187,10 @@ class DeadlockCheck {
         this.#checkedKeyOf(keyState)
         continue
       }
-      if (request !== undefined && this.#waitsAlone(request, keyState)) continue
+      if (request !== undefined && this.#hasNoObstacle(request, keyState)) continue
       const { first } = keyState.queue
-      const isFirst = request === undefined ? first === undefined : isHead(request, keyState)
+      const isFirst =
+        request === undefined ? first === undefined : isFirstInQueue(request, keyState)
       if (isFirst && keyState.admits({ mode, extras: { permits } })) continue
       this.#collectQueue(this.#checkedKeyOf(keyState), waiter)
     }
@@ -201,7 +201,7 @@ class DeadlockCheck {
    * check could grant the request at such a key, so the check needs no records about the key. Most
    * waiting scopes wait for a key like this, and the records take most of the time of a visit.
    */
-  #waitsAlone(request: Request, keyState: KeyState): boolean {
+  #hasNoObstacle(request: Request, keyState: KeyState): boolean {
     const { scopes, upgrade } = keyState.extras ?? {}
     return (
       upgrade === undefined &&
@@ -439,7 +439,7 @@ function isCompatible(checkedKey: CheckedKey, mode: LockMode, permits: number): 
 }
 
 /** Whether the request, or a member of its set, is the first of this queue. */
-function isHead(request: Request, keyState: KeyState): boolean {
+function isFirstInQueue(request: Request, keyState: KeyState): boolean {
   const { first } = keyState.queue
   return (
     first === request ||

@@ -61,14 +61,14 @@ export type Effect =
    */
   | { readonly kind: 'granted'; readonly lock: Lock; readonly request: Request | undefined }
   /**
-   * A shared lock has become exclusive, and has a new present fence. `request` is the upgrade that
+   * A shared lock has become exclusive, and has a new `presentFence`. `request` is the upgrade that
    * waited; undefined for an upgrade that was granted without a wait. An `answer` follows.
    */
   | {
       readonly kind: 'upgraded'
       readonly lock: Lock
       readonly request: Request | undefined
-      /** The present fence of the lock before the upgrade. */
+      /** The `presentFence` of the lock before the upgrade. */
       readonly formerFence: number
     }
   /** An exclusive lock has become shared, and keeps its fence. An `answer` follows. */
@@ -130,7 +130,7 @@ export type Effect =
       readonly formerValue: string | undefined
     }
   /**
-   * The client has acknowledged answers. The broker may now acknowledge the message of the client.
+   * The client has acknowledged answers by an `ack`. The broker may now acknowledge that `ack`.
    */
   | { readonly kind: 'acknowledged'; readonly session: Session }
   /**

@@ -81,8 +81,8 @@ class BrokerMetrics implements Metrics {
   /** The ids of the suspended sessions, which have no connection. */
   readonly #suspended = new Set<string>()
   /**
-   * How many locks were released at the end of a session since the last effect `ended`. The effect
-   * `ended` of a session has the reason, and comes after the effects `released` of its locks.
+   * How many locks of the session that is ending were released so far. The effect `ended`, which
+   * has the reason for the losses, comes after the effects `released` of these locks.
    */
   #releasedWithSession = 0
   /**
@@ -103,8 +103,8 @@ class BrokerMetrics implements Metrics {
     const { log } = gauges()
     if (log === undefined) return
     this.#registerBrokerInfo(() => gauges().log?.givenName ?? '')
-    // By its type, the state can be undefined at each call. The state at the start is then the
-    // fallback.
+    // By its type, the status of the log can be undefined at each call. The fallback is the first
+    // status.
     registerLogMetrics(this.#gauge.bind(this), this.#total.bind(this), () => gauges().log ?? log)
   }
 
@@ -146,7 +146,8 @@ class BrokerMetrics implements Metrics {
         this.#queueDepth.observe(waitingCountOf(effect.request.keyState))
         break
       case 'withdrawn':
-        // A `once` that is `answered` has got its value, so this request has not failed.
+        // `answered`: a `once` (one run of a function for all its callers) has got the value of the
+        // run, so this request has not failed.
         if (effect.request.isPrimary && effect.reason !== 'answered')
           this.#failures.add(effect.reason)
         break
@@ -186,7 +187,8 @@ class BrokerMetrics implements Metrics {
   }
 
   #onGranted({ lock, request }: Extract<Effect, { kind: 'granted' }>): void {
-    // A set has a lock for each key. Only the first lock is primary, so that a set counts once.
+    // A set (several keys locked together) has a lock for each key. Only the first lock is primary,
+    // so that a set counts once.
     if (!lock.isPrimary) return
     this.#grantsByKind.add(kindOf(lock))
     this.#grants.add(request === undefined ? 'immediate' : 'after_waiting')
@@ -343,7 +345,9 @@ class BrokerMetrics implements Metrics {
     })
   }
 
-  /** Registers a counter that gets its value at each scrape. `reset` is as in {@link Tally}. */
+  /**
+   * Registers a counter that gets its value at each scrape, after a reset like in {@link Tally}.
+   */
   #total(name: string, help: string, value: () => number): void {
     new Counter({
       name: `holdfast_${name}`,
@@ -367,7 +371,10 @@ function kindOf({ mode, extras }: Lock): string {
 /** A function that registers a gauge or a counter. `value` is called at each scrape. */
 type Register = (name: string, help: string, value: () => number) => void
 
-/** Registers gauges and counters for the log that brokers share. */
+/**
+ * Registers gauges and counters for the log that brokers share. An own entry *returns* when the
+ * broker that appended the entry reads it from the log.
+ */
 function registerLogMetrics(gauge: Register, total: Register, status: () => LogStatus): void {
   const seconds = (ms: number | undefined): number => (ms ?? 0) / 1_000
   gauge(

@@ -56,9 +56,9 @@ export class LockModel {
   #waitingCount = 0
   /** How many waiting requests the rows have. */
   #knownWaitingCount = 0
-  /** Whether the last message that lists the locks of all keys had all locks of the broker. */
+  /** Whether the newest list of the locks of all keys was complete. */
   #knowsAllLocks = true
-  /** Whether the result of the last query for all keys had all waiting requests. */
+  /** Whether the newest list of the waiting requests of all keys was complete. */
   #knowsAllQueues = true
 
   /** @param now The monotonic clock of the page, in ms. */
@@ -238,8 +238,8 @@ export class LockModel {
     const { permits, capacity, keyCount, maxHold, scope, once, election, value } = info
     const row = this.#rows.get(key)
     if (row?.held.some((lock) => lock.fence === fence)) return
-    const kind = { permits, capacity, keyCount, maxHold, scope, once, election, value }
-    const lock = { key, mode, session, name, metadata, fence, since, ttl, endsAt, ...kind }
+    const extras = { permits, capacity, keyCount, maxHold, scope, once, election, value }
+    const lock = { key, mode, session, name, metadata, fence, since, ttl, endsAt, ...extras }
     const held = [...(row?.held ?? []), lock]
     this.#rows.set(key, { key, held, waiting: row?.waiting ?? [] })
     this.#knownHeldCount++
@@ -298,8 +298,8 @@ export class LockModel {
     const row = this.#rows.get(key)
     const index = row?.waiting.findIndex((request) => {
       if (request.session !== session) return false
-      // `since` of the event is when the lock was granted. A request began to wait before that
-      // time, and an upgrade began to wait after that time.
+      // `since` of the event is when the lock was first granted: after its request began to wait,
+      // but before an upgrade of the lock began to wait.
       return event === 'upgraded' ? request.upgrade : !request.upgrade && request.since <= since
     })
     if (row === undefined || index === undefined || index < 0) return

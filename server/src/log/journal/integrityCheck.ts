@@ -45,7 +45,7 @@ export interface IntegrityCheckOptions {
 
 /**
  * Resolves when the child process has read the whole journal and committed a test write. Also
- * resolves if no child process can be started.
+ * resolves if no child process can be started, or if the child process fails without a crash.
  *
  * @throws {HoldfastError} `UNAVAILABLE` if the child process crashed or ran into the timeout, or if
  *   another process uses the journal.
@@ -56,7 +56,11 @@ export async function checkIntegrity(path: string, options: IntegrityCheckOption
   if (problem !== undefined) throw damagedJournal(`reading it ${problem}`)
 }
 
-/** Resolves with the problem that the child process had; undefined if the journal is complete. */
+/**
+ * Resolves with the words that follow "reading it" in the error message, or with
+ * {@link inUseExitCode}. Undefined if the child process ended by itself, or could not start, or the
+ * check was cancelled.
+ */
 function runChildProcess(path: string, { isOpenInThisProcess, signal }: IntegrityCheckOptions) {
   return new Promise<string | typeof inUseExitCode | undefined>((resolve) => {
     // Options of this process, such as --inspect or a preload, must not apply to the child process.

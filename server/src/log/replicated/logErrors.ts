@@ -113,10 +113,9 @@ export function damagedLog(message: string, cause?: unknown): DamagedLogError {
 }
 
 /**
- * Converts the error with which a start failed to the error that the caller of the start gets. A
- * {@link DamagedLogError} gets the code `INVALID_OPTION`, which says that a further start would
- * fail in the same way. After the start, a broker reports a `DamagedLogError` unchanged, with the
- * code `UNAVAILABLE`.
+ * Makes the error that the caller of a failed start gets. A {@link DamagedLogError} gets the code
+ * `INVALID_OPTION`, which says that a further start would fail in the same way. After the start, a
+ * broker reports a `DamagedLogError` unchanged, with the code `UNAVAILABLE`.
  */
 export function startError(error: unknown): HoldfastError {
   if (error instanceof DamagedLogError)
