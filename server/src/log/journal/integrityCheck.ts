@@ -58,8 +58,8 @@ export async function checkIntegrity(path: string, options: IntegrityCheckOption
 
 /**
  * Resolves with the words that follow "reading it" in the error message, or with
- * {@link inUseExitCode}. Undefined if the child process ended without a crash, or could not start, or
- * if the check was cancelled.
+ * {@link inUseExitCode}. Undefined if the child process ended without a crash or could not start,
+ * or if the check was cancelled.
  */
 function runChildProcess(path: string, { isOpenInThisProcess, signal }: IntegrityCheckOptions) {
   return new Promise<string | typeof inUseExitCode | undefined>((resolve) => {
