@@ -316,6 +316,19 @@ describe('connection: an ack', () => {
     })
   }
 
+  it('is not needed for a whole lease after any message, also after a ping without a pong', () => {
+    const harness = new BrokerHarness()
+    const client = harness.join({ lease: 6_000 })
+    client.acquire('k')
+    // The ping of the holder comes after 3,000 ms, and the client sends a message 200 ms later.
+    harness.environment.pass(3_200)
+    client.say({ type: 'stats', id: 2 })
+    harness.environment.pass(5_999)
+    expect(closeCodeOf(client.socket)).to.equal(undefined)
+    harness.environment.pass(1)
+    expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
+  })
+
   it('is requested by a ping after 4/3 of the lease, in the idle lease', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000 })

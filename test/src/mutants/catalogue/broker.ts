@@ -93,9 +93,9 @@ const deadlines: Mutant[] = [
   },
   {
     name: 'lease-ends-early',
-    in: 'DeadlineHandler.#endIfSilent',
-    find: '$RECEIVED_AT + leaseOf($CONNECTION)',
-    replace: '$RECEIVED_AT + leaseOf($CONNECTION) * 0.9',
+    in: 'leaseOf',
+    find: '$SESSION.lease * ($HAS_IDLE_LEASE ? idleLeaseFactor : 1)',
+    replace: '$SESSION.lease * ($HAS_IDLE_LEASE ? idleLeaseFactor : 1) * 0.9',
     why: 'The broker ends a silent session before its lease is over, and grants its locks to others.',
   },
   {
