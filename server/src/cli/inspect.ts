@@ -66,9 +66,9 @@ holdfast ls --kind barriers --json`,
       `
 The locks are in the order of their keys. A lock that is held during the whole listing is listed
 once. A lock that is granted or released during the listing may be listed or not. The size of a kept
-result is the length of its JSON. At most ${pageSize} calls at barriers and ${pageSize} kept results are
-listed. The broker keeps the newest 20 refused deadlocks; a deadlock is listed if the prefix matches
-one of its keys.`,
+result is the length of its JSON. At most ${pageSize} calls at barriers and ${pageSize} kept
+results are listed. The broker keeps the newest 20 refused deadlocks; a deadlock is listed if the
+prefix matches one of its keys.`,
     )
     .action((prefix: string | undefined, flags: LsFlags) =>
       withSession(flags, (session) => list(session, prefix, flags)),
