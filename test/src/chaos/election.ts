@@ -63,9 +63,9 @@ export class Election {
   }
 
   /**
-   * Checks that no two candidates led at the same time, and that each observer saw the leaders that
-   * the candidates recorded. The candidates must be paused, so that no session leads. Also checks
-   * that each observer sees this.
+   * Checks that no two candidates led at the same time, and that the observers saw only leaders
+   * that the candidates recorded. Also checks that each observer now sees that no session leads.
+   * Therefore the candidates must be paused.
    *
    * @param since Only the history since this time is checked. The candidates must have been paused
    *   at this time too.
@@ -73,15 +73,15 @@ export class Election {
    */
   async findViolations(since: bigint, settleMs: number): Promise<string[]> {
     const endAt = performance.now() + settleMs
-    while (this.#observers.some(({ seesLeader }) => seesLeader) && performance.now() < endAt)
+    while (this.#observers.some(({ maySeeLeader }) => maySeeLeader) && performance.now() < endAt)
       await sleep(pollMs.observers)
     const history = this.#historySince(since)
     return [
       ...findFenceViolations(history.tenures),
       ...findObservationViolations(history),
       ...this.#observers
-        .filter(({ seesLeader }) => seesLeader)
-        .map(({ name }) => `${name} does not see that no session leads`),
+        .filter(({ maySeeLeader }) => maySeeLeader)
+        .map(({ name }) => `${name} has not seen the end of the last leadership`),
     ].map((violation) => `${electionKey}: ${violation}`)
   }
 
@@ -118,8 +118,8 @@ export class Election {
 class Observer {
   readonly name: string
   readonly observations: Observation[] = []
-  /** Whether the newest observation has a leader, or the present session has no observation. */
-  seesLeader = true
+  /** False if the newest observation of the present session has no leader. */
+  maySeeLeader = true
   readonly #link: ClientLink
   readonly #closing = new AbortController()
   #session: Session | undefined
@@ -148,7 +148,7 @@ class Observer {
 
   async #loop(): Promise<void> {
     while (!this.#closing.signal.aborted) {
-      this.seesLeader = true
+      this.maySeeLeader = true
       try {
         this.#session = await this.#link.connect(this.name, this.#closing.signal)
         await this.#observe(this.#session)
@@ -165,7 +165,7 @@ class Observer {
       const seenAt = process.hrtime.bigint()
       const seenLeader = leader && { fence: leader.fence, value: String(leader.value) }
       this.observations.push({ observer: this.name, seenAt, leader: seenLeader })
-      this.seesLeader = leader !== undefined
+      this.maySeeLeader = leader !== undefined
     }
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Tests `lock.upgrade` and `lock.downgrade` against a scripted broker: what the client sends, when
- * a call settles, and how an abort that crosses the grant ends. A fence is the number of a grant. A
- * scope is one logical task of a session. The calls of a scope run one after the other.
+ * a call settles, and what happens when an abort crosses the grant. A fence is the number of a
+ * grant. A scope is one logical task of a session. The calls of a scope run one after the other.
  */
 import { expect } from 'chai'
 import { openGraced, resume, snapshot } from '../support/resuming.js'
@@ -104,7 +104,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect([lock.mode, lock.fence]).to.deep.equal(['exclusive', 9])
   })
 
-  it('downgrade the lock after the grant of an aborted upgrade when the next upgrade is aborted or refused', async () => {
+  it('delay the downgrade after the grant of an aborted upgrade until the next upgrade is aborted or refused', async () => {
     for (const isRefused of [true, false]) {
       const { socket, lock } = await sharedLock()
       const controllers = [new AbortController(), new AbortController()]
@@ -176,14 +176,14 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect(scene.socket.newMessages()).to.deep.include.members([{ type: 'cancel', request: 2 }])
   })
 
-  it('abort and time out in a scope while a former call of the scope waits', async () => {
+  it('abort and time out in a scope while an earlier call of the scope waits', async () => {
     const { session, socket, clock } = await openScene()
     await session.scope(async (scope) => {
       const requesting = scope.lock('k', { mode: 'shared' })
       await turn()
       socket.deliver({ type: 'granted', id: 1, fence: 5 })
       const lock = await requesting
-      const former = codeOf(scope.lock('l'))
+      const earlierCall = codeOf(scope.lock('l'))
       const controller = new AbortController()
       const aborted = codeOf(lock.upgrade({ signal: controller.signal }))
       const timedOut = codeOf(lock.upgrade({ timeout: 100 }))
@@ -194,28 +194,28 @@ describe('lock.upgrade and lock.downgrade', () => {
       expect(await timedOut).to.equal('LOCK_TIMEOUT')
       expect(socket.newMessages().map(({ type }) => type)).to.not.include('upgrade')
       socket.deliver({ type: 'failed', id: 2, code: 'DEADLOCK', message: '' })
-      expect(await former).to.equal('DEADLOCK')
-      // The answer to request 3, which ends the scope after this callback.
+      expect(await earlierCall).to.equal('DEADLOCK')
+      // Answers request 3: the `endScope` message that the client sends after this callback.
       setImmediate(() => socket.deliver({ type: 'scopeEnded', id: 3 }))
     })
   })
 
-  it('reject in a scope if the lock is lost while a former call of the scope waits', async () => {
+  it('reject in a scope if the lock is lost while an earlier call of the scope waits', async () => {
     const { session, socket } = await openScene()
     await session.scope(async (scope) => {
       const requesting = scope.lock('k', { mode: 'shared' })
       await turn()
       socket.deliver({ type: 'granted', id: 1, fence: 5 })
       const lock = await requesting
-      const former = codeOf(scope.lock('l'))
+      const earlierCall = codeOf(scope.lock('l'))
       const upgrading = codeOf(lock.upgrade())
       await turn()
       socket.deliver({ type: 'lost', fence: 5, reason: 'stolen' })
       socket.deliver({ type: 'failed', id: 2, code: 'DEADLOCK', message: '' })
-      expect(await former).to.equal('DEADLOCK')
+      expect(await earlierCall).to.equal('DEADLOCK')
       expect(await upgrading).to.equal('LOCK_NOT_HELD')
       expect(socket.newMessages().map(({ type }) => type)).to.not.include('upgrade')
-      // The answer to request 3, which ends the scope after this callback.
+      // Answers request 3: the `endScope` message that the client sends after this callback.
       setImmediate(() => socket.deliver({ type: 'scopeEnded', id: 3 }))
     })
   })
@@ -246,7 +246,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect([lock.mode, lock.fence, lock.held]).to.deep.equal(['shared', 9, true])
   })
 
-  it('take the mode and the fence of the answer that a resume repeats', async () => {
+  it('make the lock exclusive, with the fence of the answer that the broker repeats after a resume', async () => {
     const scene = await openGraced()
     const requesting = scene.session.lock('k', { mode: 'shared' })
     await turn()

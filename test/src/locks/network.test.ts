@@ -116,7 +116,7 @@ describe('session.locks over a network', () => {
     expectAbortError(request.outcome, { code: 'LOCK_LOST', reason: 'stolen' })
   })
 
-  it('does not run a callback whose request is aborted after the grant, before the task of the callback', async () => {
+  it('does not run the callback if the request is aborted between the grant and the task that runs the callback', async () => {
     const { environment, network } = stage()
     const tasks: (() => void)[] = []
     const newTask = (callback: () => void) => void tasks.push(callback)
@@ -198,7 +198,7 @@ describe('session.locks over a network', () => {
     expect(waitingRequest.lock).to.include({ fence: 12, held: true })
   })
 
-  it('rejects a request with the error of the broker, or with UNAVAILABLE if disconnected', async () => {
+  it('rejects with the error of the broker, and with UNAVAILABLE for `ifAvailable` without a connection', async () => {
     const scene = await openScene()
     const request = requestLock(scene)
     await turn()

@@ -46,7 +46,7 @@ describe('log: an etcd that refuses compaction and status', function () {
     const firstPosition = status().snapshot!.position
     await lockUntil(() => (status().snapshot?.position ?? 0) > firstPosition)
     expect([...calls]).to.include('/v3/kv/compaction')
-    // The broker does not ask for the status.
+    // The broker does not ask for the status of the member.
     expect([...calls].filter((path) => path.includes('maintenance'))).to.deep.equal([])
     // Each snapshot is so small that it has one chunk. The log keeps the newest two snapshots, and
     // may have a third snapshot that is not announced yet.
@@ -54,14 +54,15 @@ describe('log: an etcd that refuses compaction and status', function () {
     expect(chunks.length).to.be.within(1, 3)
   })
 
-  it('is no longer reported as a problem when etcd compacts by itself', async () => {
+  it('is no longer a problem of the log after etcd has compacted by itself', async () => {
     const { status, lockUntil } = await startBroker()
     await lockUntil(() => compactionProblem.test(status().problem ?? ''))
     await lockUntil(() => status().snapshot !== undefined)
     const member = await etcd.cluster.leader()
     const { header } = (await member.status())!
-    // Removes only entries that the newest snapshot contains, as an etcd with a long retention
-    // does. The position of a snapshot is a revision of etcd.
+    // The test compacts in place of etcd. The compaction removes only entries that the newest
+    // snapshot contains, as in an etcd with a long retention. The position of a snapshot is a
+    // revision. etcd refuses to compact a revision above its newest, `header.revision`.
     const revision = Math.min(Number(header.revision), status().snapshot!.position)
     await member.ask('/v3/kv/compaction', { revision: String(revision) })
     await lockUntil(() => status().problem === undefined)

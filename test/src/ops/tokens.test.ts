@@ -43,7 +43,7 @@ describe('a token file', () => {
       '# the tokens of the team',
       '',
       tokenLine('t-billing', 'billing', ['lock', 'query'], ['orders:*', 'report']),
-      // The word `all` replaces the operations and the keys.
+      // `tokenLine` never writes `all`, so `all` replaces the operations and the `*` here.
       tokenLine('t-ops', 'ops').replace(/ \S+ \*\n$/, ' all\n'),
     ].join('\n')
     const tokens = tokensFromFile(scratch(stage).write('tokens', text))
@@ -106,9 +106,12 @@ describe('a token file', () => {
       'a key with a space, because the text after the space would be another key',
       ['t', 'ann', ['lock'], ['orders: *']],
     ],
-    ['an empty key, which would be every key', ['t', 'ann', ['lock'], ['']]],
-    ['no keys, which would be every key', ['t', 'ann', ['lock'], []]],
-    ['no operations, because the next word would be read as operations', ['t', 'ann', [], ['all']]],
+    ['an empty key, which would be read as every key', ['t', 'ann', ['lock'], ['']]],
+    ['no keys, which would be read as every key', ['t', 'ann', ['lock'], []]],
+    [
+      'no operations, because the key `all` would be read as all operations',
+      ['t', 'ann', [], ['all']],
+    ],
     ['a principal with a space', ['t', 'ann all']],
     ['a principal with a line feed', ['t', `ann\n${'0'.repeat(64)} eve all`]],
   ]
@@ -142,10 +145,10 @@ describe('JSON Web Tokens', () => {
   })
 
   it('give a client their subject as principal, their expiry and their permissions', async () => {
-    const grants = [{ keys: ['orders:*'], allow: ['lock'] }]
+    const permissions = [{ keys: ['orders:*'], allow: ['lock'] }]
     const ann = await identityOf(
       jwtTokens({ secret }),
-      await sign({ ...validPayload, holdfast: grants }),
+      await sign({ ...validPayload, holdfast: permissions }),
     )
     // The broker accepts a token for 5 s after its expiry, because clocks differ.
     expect(ann).to.include({ principal: 'ann', expiresAt: (now + 600) * 1_000 + 5_000 })
@@ -153,7 +156,7 @@ describe('JSON Web Tokens', () => {
     expect(ann?.may?.('lock', 'others')).to.equal(false)
   })
 
-  it('allow what the option `grants` allows if they have no permissions, and nothing without the option', async () => {
+  it('allow what the option `grants` allows if they have no permissions; without the option, they allow nothing', async () => {
     const token = await sign(validPayload)
     expect((await identityOf(jwtTokens({ secret }), token))?.may?.('lock', 'k')).to.equal(false)
     const withGrants = jwtTokens({ secret, grants: [{ keys: ['*'] }] })
@@ -192,6 +195,7 @@ describe('JSON Web Tokens', () => {
       () => sign({ ...validPayload, holdfast: { keys: ['*'] } }),
     ],
     [
+      // Only token files have the word `all`.
       'a token with an unknown operation',
       () => sign({ ...validPayload, holdfast: [{ keys: ['*'], allow: ['all'] }] }),
     ],
@@ -233,7 +237,7 @@ describe('JSON Web Tokens', () => {
     })
   }
 
-  it('are checked with the key of their key id in a set of keys, which may come from a URL', async () => {
+  it('are checked with the key that their key id names in a set of keys, which may come from a URL', async () => {
     const [rsaKeys, ecKeys] = await Promise.all([
       generateKeyPair('RS256'),
       generateKeyPair('ES256'),

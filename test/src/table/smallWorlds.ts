@@ -24,7 +24,7 @@ export interface World {
 }
 
 export interface ExplorationResult {
-  /** The number of different states that were reached before the last command of a path. */
+  /** The number of different states after the paths of 1 to `depth - 1` commands. */
   readonly states: number
   /** The number of commands that were tried and compared. */
   readonly commandCount: number

@@ -18,10 +18,11 @@ export const keys = ['k', 'l', 'm']
 /** A request for an exclusive or a shared lock. */
 export function lock(fields: SessionFields, id: number, pick: number): Command {
   const scope = pickScope(pick)
+  const isExclusive = pick % 5 < 3
   return {
     ...request(fields, id, pick),
-    mode: pick % 5 < 3 ? 'exclusive' : 'shared',
-    steal: scope === undefined && pick % 5 < 3 && pick % 11 === 0,
+    mode: isExclusive ? 'exclusive' : 'shared',
+    steal: scope === undefined && isExclusive && pick % 11 === 0,
     metadata: pickMetadata(pick),
     extras: scope === undefined ? holdTerms(pick) : { ...holdTerms(pick), scope },
   }
@@ -102,11 +103,11 @@ export function once(fields: SessionFields, id: number, pick: number): Command {
   return { type: 'once', ...fields, id, key, ttl, timeout, metadata: undefined }
 }
 
-/** Completes a run, sometimes with a large value, which the table keeps only if there is room. */
+/** Completes a run of `once`. Some values are so large that the table forgets kept results. */
 export function complete(fields: SessionFields, id: number, fence: number, pick: number): Command {
   const value = pick % 3 === 0 ? undefined : `"${'v'.repeat(pick % 5 === 0 ? 1_000 : 1)}"`
-  const keep = (pick >> 3) % 3 === 0 ? 1 + pick : undefined
-  return { type: 'complete', ...fields, id, fence, value, keep }
+  const keepMs = (pick >> 3) % 3 === 0 ? 1 + pick : undefined
+  return { type: 'complete', ...fields, id, fence, value, keep: keepMs }
 }
 
 /** A `barrier` command. @param pick A random number that decides its fields. */
