@@ -26,11 +26,14 @@ export interface CellEvents {
    * next call for a key of this cell opens a new session.
    */
   cellClosed: (error: HoldfastError, cell: number) => void
-  /** The caller has closed the `CellSession`. An error causes `cellClosed` and never this event. */
+  /**
+   * The caller has closed the `CellSession`. The argument is always undefined, because an error
+   * ends only the session of one cell; see `cellClosed`.
+   */
   closed: (error: undefined) => void
 }
 
-/** The names of the events: only the keys count. */
+/** The names of all events; the value 1 has no meaning. */
 export const cellEventNames: EventNames<CellEvents> = {
   jeopardy: 1,
   resumed: 1,

@@ -6,8 +6,8 @@
  * granted lock has one handle. If several callers share one request, each caller gets a handle, and
  * the lock is unlocked when the last handle is unlocked.
  *
- * A fence is the number of a grant. A ttl is the time after which a lock expires, and a refresh
- * starts the ttl anew. The longest hold (`maxHold`) ends a lock even if the lock is refreshed.
+ * A fence is the number of a grant. A lock expires when its ttl has passed since the grant or the
+ * last refresh. A lock also ends when the longest hold (`maxHold`) has passed since the grant.
  */
 import type { BrokerLossReason, HoldfastError, LockMode } from '@holdfast/shared'
 import { callSafely } from '../platform/callbacks.js'
@@ -29,7 +29,7 @@ export interface GrantedLockOwner {
   unlock(lock: GrantedLock): Promise<void>
   refresh(lock: GrantedLock, ttl: number | undefined): RefreshRequest
   proclaim(lock: GrantedLock, value: string | undefined): Promise<void>
-  /** Removes a lock that ends with its scope. */
+  /** Removes a lock from the session's table of locks, without an unlock. */
   forget(lock: GrantedLock): void
   /** Sends a request that changes the mode of a lock. */
   submit(request: Request<void>): void
@@ -45,7 +45,7 @@ export interface LossListener {
   onLost(error: HoldfastError): void
 }
 
-/** The listeners of a lock without handles, so that the lock needs no array of its own. */
+/** All locks without handles share this array, so that such a lock needs no array of its own. */
 const noListeners: readonly LossListener[] = []
 
 export class GrantedLock implements Task, RefreshableLock {
@@ -245,8 +245,8 @@ export class GrantedLock implements Task, RefreshableLock {
   }
 
   /**
-   * Call when the broker confirms the ttl after a resume. `expiry` is the end of this ttl, computed
-   * from the snapshot of the broker.
+   * Call after a resume. The broker's snapshot, which lists the held locks, confirms the ttl.
+   * `expiry` is when this ttl ends.
    */
   confirmTtl(ttl: number, expiry: Expiry): void {
     this.#getOrMakeTtlExpiry().confirmAfterResume(ttl, expiry)

@@ -98,8 +98,8 @@ abstract class ModeRequest extends Request<void> {
   }
 
   /**
-   * A rejection may be unhandled, because a caller may stop waiting for an upgrade. No caller waits
-   * for a downgrade that the client itself requests.
+   * True, because some requests have no caller that waits: an upgrade whose caller stopped waiting,
+   * and a downgrade that the client itself requests.
    */
   override get mayBeUnhandled(): boolean {
     return true
@@ -146,8 +146,9 @@ export class UpgradeRequest extends ModeRequest {
       lock.owesDowngrade = false
     } else if (fence > lock.presentFence) {
       // The caller gave up while the grant was on its way, and expects a shared lock. A higher
-      // fence means that this grant made the lock exclusive, so the client must downgrade the lock.
-      // An equal fence means that the lock was exclusive before, and the lock stays exclusive.
+      // fence means that this upgrade made the lock exclusive, so the client must downgrade the
+      // lock. An equal fence means that an earlier upgrade made the lock exclusive. The client has
+      // handled that grant already.
       lock.owesDowngrade = true
     }
     lock.presentFence = fence

@@ -137,7 +137,8 @@ function lockIdOf({ fence, key }: HeldInfo): string {
 const selectionNames: OptionNames<HoldersSelection> = { key: 1, prefix: 1 }
 
 /**
- * Why a selection is not valid. A wrong selection would otherwise select nothing, without an error.
+ * Checks a selection. Without this check, `useHolders` would watch nothing for a misspelt field,
+ * and would report no error.
  *
  * @returns An error `INVALID_OPTION`, or `INVALID_KEY` for a selection with neither a key nor a
  *   prefix; undefined if the names of the fields are right. The session checks the values.

@@ -4,14 +4,16 @@
  * acknowledges them. So after a resume, which continues the session on a new connection, the broker
  * can repeat a response that was lost with the former connection.
  *
- * A *stored request* is a request whose response the broker stores. At most 512 stored requests
- * count against the *window* at a time. A stored request counts against the window from its sending
- * until the broker confirms an `ack` that the client sent after the request. The broker confirms an
- * `ack` only after the broker has handled all earlier requests. Before the confirmation, the client
- * receives the responses to all these requests, except to requests that wait at the broker. The
- * client acknowledges responses as soon as it has 64, and the broker then deletes the responses. So
- * the window bounds the responses that the broker stores, apart from responses to requests that
- * waited. In a session without a grace the broker stores no responses, and the window has no limit.
+ * A *stored request* is a request whose response the broker stores. From its sending on, a stored
+ * request counts against the *window*, until the broker confirms an `ack` that the client sent
+ * later. At most 512 stored requests count against the window at a time; the next must wait.
+ *
+ * The broker confirms an `ack` only after the broker has handled all requests before the `ack`.
+ * Before the confirmation, the client receives the responses to these requests, except to requests
+ * that wait at the broker. The client acknowledges responses as soon as it has 64, and the broker
+ * then deletes the responses. So the window bounds the responses that the broker stores, apart from
+ * responses to requests that waited. In a session without a grace the broker stores no responses,
+ * and no request counts against the window.
  */
 import { maxUnacknowledgedResponses } from '@holdfast/shared'
 import type { Connection } from '../transport/connection.js'
@@ -62,7 +64,10 @@ export class AckWindow {
     return this.#countedMessageNumbers.length >= windowSize
   }
 
-  /** The number of received responses that the broker may still store. */
+  /**
+   * The number of received responses whose acknowledgement the broker has not confirmed. The broker
+   * may still store these responses.
+   */
   get unconfirmedCount(): number {
     return this.#inFlightIds.length + this.#unacknowledgedIds.size
   }

@@ -21,6 +21,7 @@ export interface BarrierOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** The names of all options; the value 1 has no meaning. */
 const barrierOptionNames: OptionNames<BarrierOptions> = { parties: 1, timeout: 1, signal: 1 }
 
 /** @throws HoldfastError `INVALID_KEY`, `INVALID_TIMEOUT` or `INVALID_OPTION` */

@@ -115,6 +115,7 @@ function limitAndNotifyText({ maxHold, onQueued, onContended }: LimitAndCallback
 }
 
 function oneKeyTextStart(id: number, { key, mode, special }: LockParams): string {
+  // Each request has a new id. `integerText` keeps most new numbers out of V8's number cache.
   const fields = `,"id":${integerText(id)},"key":${JSON.stringify(key)}`
   if (special?.once) return `{"type":"once"${fields}`
   if (special?.election !== undefined) {

@@ -93,7 +93,8 @@ export class LockManager {
     const requested = convertArguments(args)
     this.#throwIfClosed()
     const lock = await this.#lockOrNull(checkArguments(requested))
-    // As in a browser, the callback runs in a new task, after all microtasks of earlier events.
+    // As in a browser, the callback runs in a new task, after all microtasks of earlier events. The
+    // promise passes its `resolve` to `newTask`, which calls `resolve` in the new task.
     await new Promise<void>(this.#session.newTask)
     return lock === null ? requested.callback(null) : runUnderLock(lock, requested)
   }
@@ -114,7 +115,7 @@ export class LockManager {
         pendingCount: result.waitingCount,
       }
     } catch (error) {
-      throw this.#errorAtEnd(error)
+      throw this.#abortErrorIfClosed(error)
     }
   }
 
@@ -128,7 +129,9 @@ export class LockManager {
       const { code } = error as HoldfastError
       if (code === 'LOCK_HELD') return null
       if (code === 'ABORTED' && checkedLock.signal?.aborted) throw checkedLock.signal.reason
-      throw code === 'LOCK_LOST' ? abortError(error as HoldfastError) : this.#errorAtEnd(error)
+      throw code === 'LOCK_LOST'
+        ? abortError(error as HoldfastError)
+        : this.#abortErrorIfClosed(error)
     }
   }
 
@@ -142,8 +145,8 @@ export class LockManager {
     throw withCause(new DOMException(cause.message, 'InvalidStateError'), cause)
   }
 
-  /** Converts the error of a call to an `AbortError` if the session has ended during the call. */
-  #errorAtEnd(error: unknown): unknown {
+  /** Returns an `AbortError` if the session has ended during the call; otherwise the same error. */
+  #abortErrorIfClosed(error: unknown): unknown {
     return this.#isClosed ? abortError(error as HoldfastError) : error
   }
 }
@@ -155,7 +158,7 @@ async function runUnderLock(lock: Lock, requested: Arguments): Promise<unknown> 
     void lock.unlock()
     throw signal.reason
   }
-  // A lock that is not held here was lost, because this function has not unlocked the lock yet.
+  // This function has not unlocked the lock yet, so a lock that is not held was lost.
   if (!lock.held) throw abortError(lock.lost!)
   const rejectionWhenLost = new Promise<never>((_, reject) => {
     const lossSignal = lock.signal

@@ -15,9 +15,10 @@ const escapedCharacters = /[%\p{Cc}\p{Cs}]/gu
 
 /**
  * Returns the key for a name: the name itself if it is a valid key without the reserved prefix,
- * otherwise its escape. Returns undefined if the escape is longer than a key may be. A name of up
- * to 100 characters always has a key: an escaped character has five bytes, and every other
- * character has fewer bytes.
+ * otherwise its escape. Returns undefined if the escape is longer than a key may be: 512 bytes.
+ *
+ * A name of up to 100 characters always has a key. An escape has the 6 bytes of the reserved
+ * prefix, and at most 5 bytes for each character of the name.
  */
 export function keyForName(name: string): string | undefined {
   if (isKey(name) && !isReserved(name)) return name
