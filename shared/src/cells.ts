@@ -1,10 +1,10 @@
 /**
  * Cells: several independent brokers or clusters, each with its own part of the keys. A key has one
  * of 1,024 slots, and each cell has a range of slots. Client and broker compute the slot of a key
- * in the same way: CRC-16/XMODEM of the key in UTF-8, modulo 1,024. A key may have a part in
- * braces, its tag, such as `{order:42}`. The slot of such a key is the slot of its tag alone, so
- * all keys with the same tag have the same slot. Redis Cluster uses the same checksum and the same
- * rule for tags.
+ * in the same way: CRC-16/XMODEM of the key in UTF-8, modulo 1,024. A key may have a tag, which is
+ * text in braces: the tag of `{order:42}/items` is `order:42`. The slot of such a key is the slot
+ * of its tag alone, so all keys with the same tag have the same slot. Redis Cluster uses the same
+ * checksum and the same rule for tags.
  */
 
 /** The number of slots, and so the highest number of cells. */
@@ -76,12 +76,14 @@ function checksum(text: string): number {
 }
 
 /**
- * Returns the checksum after one more byte. The definition of the checksum has eight steps, one for
- * each bit of the byte. For the polynomial 0x1021, which has the bits 12, 5 and 0, the shifts below
- * have the same result as the eight steps. `top` is the upper byte of the checksum, xor the new
- * byte. Each step shifts the highest bit out. If that bit is 1 in one of the first four steps, the
- * bit 12 of the polynomial flips the bit that the checksum shifts out four steps later.
- * `top ^= top >> 4` makes these flips.
+ * Returns the checksum after one more byte. The definition first xors the byte into the upper byte
+ * of the checksum. Then each of eight steps shifts the checksum left by one bit. If the bit that is
+ * shifted out is 1, the step xors the checksum with the polynomial 0x1021, which has the bits 12, 5
+ * and 0.
+ *
+ * This function takes the eight steps at once. `top` has the eight bits that are shifted out. In
+ * the first four steps, bit 12 of the polynomial flips the bit that is shifted out four steps
+ * later. `top ^= top >> 4` makes these flips. The last line xors in the polynomials of all steps.
  */
 function withByte(crc: number, byte: number): number {
   let top = (crc >> 8) ^ byte

@@ -53,7 +53,7 @@ export const closeCodes = {
  * function with the table.
  */
 export function isFinalClose(code: number): boolean {
-  // After these two codes of the range, the client may try again, or open a new session.
+  // The client may reconnect after `noHello`, and may open a new session after `expired`.
   return code >= 4400 && code <= 4499
     ? code !== closeCodes.noHello.code && code !== closeCodes.expired.code
     : code === closeCodes.goodbye.code ||

@@ -35,9 +35,9 @@ export function joinIntoFrames(
   if (messages.length === 0) return []
   // A single message is a frame without brackets.
   if (messages.length === 1) return [messages[0]!]
-  // The length of the frame in UTF-16 units: one for "[", and one for the "," or "]" after each
-  // message. A unit is at most 3 bytes of UTF-8. So for most frames the exact length in bytes need
-  // not be computed.
+  // The length of the frame in UTF-16 units: the messages, one unit for "[", and one unit for the
+  // "," or "]" after each message. A unit is at most 3 bytes of UTF-8. So for most frames the exact
+  // length in bytes need not be computed.
   let units = 1
   for (const message of messages) units += message.length + 1
   if (units * 3 <= maxBytes) return [`[${messages.join(',')}]`]

@@ -49,9 +49,9 @@ export const errorCodes = {
 export type BrokerLossReason = 'expired' | 'maxHold' | 'stolen' | 'revoked'
 
 /**
- * Why a lock was lost, whether or not its session goes on: for a {@link BrokerLossReason}, or
- * because the session that held the lock ended. `'session'` means that the session was closed, that
- * its lease ran out, or that its connection was gone for too long.
+ * Every reason why a lock was lost: a {@link BrokerLossReason}, or `'session'` if the session that
+ * held the lock ended. For example, the caller closed the session, its lease ran out, or its
+ * connection was gone for longer than the session's grace.
  */
 export type LostReason = BrokerLossReason | 'session'
 
@@ -185,8 +185,8 @@ export class HoldfastError extends Error {
    */
   declare readonly cycle?: readonly CycleEntry[]
   /**
-   * Why the lock was lost, with `LOCK_LOST` and with `LOCK_NOT_HELD`; absent if the client does not
-   * know. For a session that the broker closed: the reason in the close frame.
+   * With `LOCK_LOST` and `LOCK_NOT_HELD`: why the lock was lost, unless the client does not know.
+   * With other codes: the reason in the broker's close frame, if the client must not reconnect.
    */
   // `string & {}` allows any text, and lets editors still suggest the known reasons.
   declare readonly reason?: LostReason | (string & {})

@@ -1,8 +1,8 @@
 /**
  * Reads frames of the most frequent messages without `JSON.parse`, which would take up to a fifth
  * of the time of a busy broker or client. See the profiles in `test/bench/README.md`. The files
- * `parseClientFrame.ts` and `parseBrokerFrame.ts` say which messages these are. A frequent message
- * has its fields in a fixed order and without spaces.
+ * `parseClientFrame.ts` and `parseBrokerFrame.ts` say which messages are frequent. A frequent
+ * message has its fields in a fixed order and without spaces.
  *
  * A reader of a message calls the functions of this file from left to right. Each function reads a
  * part of the text at the present position, and moves the position to the end of that part.
@@ -63,16 +63,16 @@ export function readFrequentFrame(
 }
 
 /**
- * The code of the character that is the first letter of the type, if the message at the present
- * position is frequent. Does not move the position.
+ * The code of the character at which the type begins, if a frequent message begins at the present
+ * position. Does not check the message, and does not move the position.
  */
 export function typeLetter(text: string): number {
   return text.charCodeAt(position + typeIndex)
 }
 
 /**
- * Splits the start of a message into parts for `skipAll`. V8 compares a copied part faster than a
- * reference to the whole text.
+ * Splits the start of a message into parts for `skipAll`. The parts are so short that V8 copies the
+ * text that `skip` compares with a part. V8 compares a copy faster than a reference to the frame.
  */
 export function splitStart(start: string): readonly string[] {
   const parts: string[] = []
@@ -126,8 +126,8 @@ export function readInteger(text: string): number {
 }
 
 /**
- * Reads a key up to its closing quote. Returns undefined for a key with a backslash, or with a
- * character that is not printable ASCII.
+ * Reads a key from the position after its opening quote, and skips its closing quote. Returns
+ * undefined for a key with a backslash, or with a character that is not printable ASCII.
  */
 export function readKey(text: string): string | undefined {
   const start = position

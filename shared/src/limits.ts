@@ -28,11 +28,14 @@ export const maxOutputFrameBytes = 32 * 1024
 export const maxKeyBytes = 512
 /** Longest name of a session, in UTF-16 units. */
 export const maxNameLength = 256
-/** Longest token, in UTF-16 units. */
+/** Longest authentication token, in UTF-16 units. */
 export const maxTokenLength = 3072
 /** Longest session id, and longest secret for resuming a session, in UTF-16 units. */
 export const maxIdOrSecretLength = 64
-/** Longest reason that an operator may give for revoking a lock, in UTF-16 units. */
+/**
+ * Longest `reason` of a `revoke` message, in UTF-16 units. The holder gets this text as the `note`
+ * of an error.
+ */
 export const maxReasonLength = 256
 /**
  * Largest metadata of a lock, in bytes of its JSON text. Also the largest value that the leader of

@@ -1,7 +1,7 @@
 /**
- * Parses the frames that clients send. Most messages are `lock` and `unlock`, and `pong` from idle
- * clients. This file reads such a message about four times as fast as `JSON.parse` if the client
- * wrote the fields without spaces and in this order:
+ * Parses the frames that clients send. A busy client mostly sends `lock` and `unlock`, and an idle
+ * client mostly sends `pong`. This file reads such a message about four times as fast as
+ * `JSON.parse` if the client wrote the fields without spaces and in this order:
  *
  *     {"type":"lock","id":7,"key":"orders/5","ttl":30000,"timeout":1000}
  *     {"type":"unlock","id":8,"fence":1836018073600001}

@@ -10,17 +10,18 @@
 import { maxMetadataBytes, maxResultBytes } from '../limits.js'
 
 /**
- * The highest number of JSON values in a message of any type except `complete`. Such a message has
- * at most two large fields: the metadata of a lock, and the value that the leader of an election
- * publishes. Each of the two fields has at most `maxMetadataBytes / 2` JSON values, because a JSON
- * value and its separator take two bytes or more. The 64 further JSON values are for the other
- * fields.
+ * The highest number of JSON values in a message of any type except `complete`. Of these types,
+ * `campaign` needs the most. A `campaign` has two large fields: the metadata of a lock, and the
+ * value that the leader of an election publishes. Each of these fields has at most
+ * `maxMetadataBytes / 2` JSON values. The reason is that a JSON value takes two bytes or more,
+ * together with the comma or bracket after it. The 64 further JSON values are for the other fields.
  */
 const maxJsonValues = maxMetadataBytes + 64
 /**
  * The highest number of JSON values in a `complete` message. Its only large field, `value`, is the
- * value that a client computed for the callers of a `once`. Each JSON value in this field takes two
- * bytes or more. The 64 further JSON values are for the other fields.
+ * value that a client computed for the callers of a `once`. This field has at most
+ * `maxResultBytes / 2` JSON values, for the same reason as above. The 64 further JSON values are
+ * for the other fields.
  */
 export const maxJsonValuesWithResult = maxResultBytes / 2 + 64
 
