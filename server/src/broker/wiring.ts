@@ -127,7 +127,7 @@ function makeConnections(
     observer,
   })
   // Makes the scheduler write the output of a turn before paused work continues.
-  scheduler.flushBeforePaused(flusher)
+  scheduler.setFlusher(flusher)
   const notices = new Notices({ time, attached: connections.attached, workCounter: liveTable })
   time.listen(new DeadlineHandler({ time, tokenExpiry, flusher, notices, connections, log, clock }))
   return { tokenExpiry, admission, connections, flusher, notices }

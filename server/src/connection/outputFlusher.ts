@@ -77,7 +77,7 @@ export class OutputFlusher {
       else unencoded.push(connection)
     }
     if (unencoded !== undefined) this.#flushUnencoded(unencoded)
-    this.#deps.scheduler.endOutput()
+    this.#deps.scheduler.resetTurnTime()
     this.#deps.observer?.onFlushed()
   }
 

@@ -34,7 +34,7 @@ export class WorkScheduler {
   readonly #waiting = new Set<PacedWork>()
   /** Work that waits for its timer. */
   readonly #delayed = new Map<PacedWork, Timer>()
-  /** Units by which the last slice of paused work exceeded the budget of its turn. */
+  /** Units by which paused work has exceeded its budget; subtracted from its next budgets. */
   #overdrawnByPaused = 0
   #isScheduled = false
   /** Schedules `#run` for paused work after the recovery. */
@@ -42,7 +42,10 @@ export class WorkScheduler {
   /** When the broker will have recovered from long work; undefined if it has recovered. */
   #recoversUntil: number | undefined
   #flusher: { flush(): void } | undefined
-  /** Half of the units that the last turn left, for the next `#run`. Infinity if none has ended. */
+  /**
+   * Half of the units that the turn before the next `#run` left; of several turns, the least.
+   * Infinity if no turn has ended yet.
+   */
   #unitsForPaused = Number.POSITIVE_INFINITY
   #turn = 0
   #unitsLeft: number = turnBudget.all
@@ -60,7 +63,7 @@ export class WorkScheduler {
    * Sets the flusher, which writes the output of a turn before paused work continues. So the answer
    * to a small message does not wait for that work.
    */
-  flushBeforePaused(flusher: { flush(): void }): void {
+  setFlusher(flusher: { flush(): void }): void {
     this.#flusher = flusher
   }
 
@@ -70,9 +73,9 @@ export class WorkScheduler {
   }
 
   /**
-   * The work budget of a connection whose first frame of this turn arrives, in units. Reads the
-   * clock, so that {@link unitsLeft} depends on the present time. The time is not a parameter,
-   * because the time of a connection leaves out pauses of the broker.
+   * The work budget of a connection whose first frame of this turn arrives, in units. Also measures
+   * the time of the turn, on which {@link unitsLeft} depends. The caller does not pass its own
+   * time, because that time leaves out pauses of the broker.
    */
   allowanceNow(): number {
     const now = this.#clock.monotonic()
@@ -114,15 +117,15 @@ export class WorkScheduler {
     const overdrawn = Math.min(turnBudget.all, Math.max(0, -this.#unitsLeft))
     this.#unitsForPaused = Math.min(this.#unitsForPaused, this.unitsLeft / 2)
     this.#turn++
-    this.endOutput()
+    this.resetTurnTime()
     this.#unitsLeft = turnBudget.all - overdrawn
   }
 
   /**
-   * Called after the broker has written the output of a turn. The time of the new turn begins with
-   * its first frame. The time in which the broker waits for this frame does not count.
+   * Sets the time of the turn back to 0 until its first frame arrives. Called when a turn begins,
+   * and again after the broker has written the output of the turn before.
    */
-  endOutput(): void {
+  resetTurnTime(): void {
     this.#beganAt = undefined
     this.#elapsedMs = 0
   }

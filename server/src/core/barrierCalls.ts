@@ -10,8 +10,8 @@
  */
 export class Barrier<S> {
   /**
-   * Number of the barrier in the order in which barriers began; 0 for a bookmark (see
-   * `orderedList.ts`).
+   * Number of the barrier, which rises with each new barrier. 0 for a bookmark, which marks a place
+   * in the list of all barriers (see `orderedList.ts`).
    */
   order = 0
   /** The neighbours in the list of all barriers, which `OrderedList` sets. */

@@ -1,6 +1,6 @@
 /**
- * Finds deadlocks. A new request causes a deadlock if it could never be granted, because it would
- * wait for scopes that wait themselves: for each other, or for the new request.
+ * Finds deadlocks. A new request causes a deadlock if it could never be granted, because the scopes
+ * in its way would wait for each other or for the new request.
  *
  * A *scope* is one logical task of a session. A scope that waits does nothing else until its
  * request is settled. So the locks of a waiting scope stay held until its request is granted. All
@@ -41,7 +41,7 @@ export interface NewRequest {
   readonly upgradeOf: Lock | undefined
 }
 
-/** The result of a check: the cycle of a deadlock, or why there is none. */
+/** The result of a check: `none` for no deadlock, `tooManyVisits` if the check has given up. */
 export type DeadlockResult = {
   /**
    * The cost of the check: how many waiting scopes and sets the check has visited, and its other
@@ -66,9 +66,9 @@ const passedPerLock = 5
 const passedPerKey = 8
 /**
  * Each key lists the locks of waiting scopes. A check removes the locks of scopes that do not wait
- * any more: at most this many, and later checks remove the rest. Removed locks count for the cost
- * of the check, but not for its limit of visits. The reason is that brokers may list different
- * locks, but must decide alike.
+ * any more: at most this many, and later checks remove the rest. A removal adds to the cost of the
+ * check, but never makes the check give up. The reason is that brokers may remove different locks,
+ * but must decide alike.
  */
 const maxRemovedLocks = 10_000
 
@@ -80,7 +80,8 @@ interface Waiter extends NewRequest {
   readonly heldLocks: { readonly checkedKey: CheckedKey; readonly lock: Lock }[]
   /** Whether `heldLocks` has the lock that this waiter upgrades. */
   holdsUpgradedLock: boolean
-  canBeGranted: boolean
+  /** Whether this check has granted the request in its own records. */
+  isGranted: boolean
 }
 
 /** The records of the check about one key. */
@@ -95,8 +96,8 @@ interface CheckedKey {
   /** The upgrade that waits at the key, and the new request if it is an upgrade at this key. */
   readonly upgrades: Waiter[]
   /**
-   * The waiting requests in scopes or sets at this key on which the new request depends, in the
-   * order of the key's queue.
+   * The waiters that the check has collected at this key, in the order of the key's queue. Requests
+   * outside scopes and sets are not collected.
    */
   readonly queue: Waiter[]
   /** The same waiters as in `queue`, so that a waiter is found in constant time. */
@@ -136,7 +137,7 @@ class DeadlockCheck {
       request: undefined,
       heldLocks: [],
       holdsUpgradedLock: false,
-      canBeGranted: false,
+      isGranted: false,
     }
     this.#maxVisits = maxVisits
     this.#unvisited = [this.#newWaiter]
@@ -152,7 +153,7 @@ class DeadlockCheck {
       if (this.#exceedsMaxVisits) return { kind: 'tooManyVisits', visits: this.#costInVisits }
     }
     this.#reduce()
-    if (this.#newWaiter.canBeGranted) return { kind: 'none', visits: this.#costInVisits }
+    if (this.#newWaiter.isGranted) return { kind: 'none', visits: this.#costInVisits }
     if (this.#exceedsMaxVisits) return { kind: 'tooManyVisits', visits: this.#costInVisits }
     return { kind: 'deadlock', visits: this.#costInVisits, cycle: this.#cycle() }
   }
@@ -172,8 +173,8 @@ class DeadlockCheck {
   // -------------------------------------------------------------------------------- collecting
 
   /**
-   * Collects the obstacles at each key of the waiter. Skips a key at which the waiter is the first
-   * of the queue and is admitted, or has no obstacle.
+   * Collects what the waiter waits for at each of its keys. Skips a key at which the check could
+   * grant the waiter at once.
    */
   #visit(waiter: Waiter): void {
     const { request, upgradeOf } = waiter
@@ -184,7 +185,7 @@ class DeadlockCheck {
       if (this.#exceedsMaxVisits) return
       if (upgradeOf !== undefined) {
         // An upgrade stands in no queue, so only the holders and upgrades of its key are collected.
-        this.#checkedKeyOf(keyState)
+        this.#collectKey(keyState)
         continue
       }
       if (request !== undefined && this.#hasNoObstacle(request, keyState)) continue
@@ -192,7 +193,7 @@ class DeadlockCheck {
       const isFirst =
         request === undefined ? first === undefined : isFirstInQueue(request, keyState)
       if (isFirst && keyState.admits({ mode, extras: { permits } })) continue
-      this.#collectQueue(this.#checkedKeyOf(keyState), waiter)
+      this.#collectQueue(this.#collectKey(keyState), waiter)
     }
   }
 
@@ -212,20 +213,19 @@ class DeadlockCheck {
     )
   }
 
-  /**
-   * Collects the waiters of a queue up to this waiter. The new request is the last waiter, because
-   * the key does not list the request yet.
-   */
+  /** Collects the waiters of a queue up to and including this waiter. */
   #collectQueue(checkedKey: CheckedKey, waiter: Waiter): void {
     while (!checkedKey.queuedWaiters.has(waiter) && !this.#exceedsMaxVisits) {
       const { value, done } = checkedKey.uncollected.next()
+      // If `done`, the waiter is the new request, which the key does not list yet.
       const nextWaiter = done ? waiter : this.#waiterOf(value)
       checkedKey.queue.push(nextWaiter)
       checkedKey.queuedWaiters.add(nextWaiter)
     }
   }
 
-  #checkedKeyOf(keyState: KeyState): CheckedKey {
+  /** The records about this key. The first call for a key collects its holders and upgrades. */
+  #collectKey(keyState: KeyState): CheckedKey {
     const existingKey = this.#checkedKeys.get(keyState)
     if (existingKey !== undefined) return existingKey
     const requests = keyState.extras?.scopes?.requests ?? []
@@ -307,7 +307,7 @@ class DeadlockCheck {
       upgradeOf: request.upgradedLock,
       heldLocks: [],
       holdsUpgradedLock: false,
-      canBeGranted: false,
+      isGranted: false,
     }
     this.#waiters.set(request, waiter)
     this.#unvisited.push(waiter)
@@ -320,8 +320,8 @@ class DeadlockCheck {
   #reduce(): void {
     const changedKeys = new Set<CheckedKey>()
     const grantIfPossible = (waiter: Waiter) => {
-      if (waiter.canBeGranted || !this.#isGrantable(waiter)) return
-      waiter.canBeGranted = true
+      if (waiter.isGranted || !this.#isGrantable(waiter)) return
+      waiter.isGranted = true
       for (const { checkedKey, lock } of waiter.heldLocks) {
         checkedKey.heldCount--
         checkedKey.heldPermits -= lock.extras?.permits ?? 0
@@ -356,12 +356,12 @@ class DeadlockCheck {
     // An upgrade is granted when no other lock of a waiting scope is held.
     if (waiter.upgradeOf !== undefined)
       return checkedKey.heldCount === (waiter.holdsUpgradedLock ? 1 : 0)
-    if (checkedKey.upgrades.some((upgrade) => !upgrade.canBeGranted)) return false
-    // A waiter that was not collected at this key is the first of the queue, and is admitted.
+    if (checkedKey.upgrades.some((upgrade) => !upgrade.isGranted)) return false
+    // `#visit` has skipped this key, because this waiter is first in the queue and admitted.
     if (!checkedKey.queuedWaiters.has(waiter)) return true
     if (headOf(checkedKey) !== waiter) return false
-    // All other locks count as released sooner or later. So do the locks of the requests ahead that
-    // are outside scopes and sets.
+    // If no waiting scope holds a lock here, the waiter is granted, because all other locks count as
+    // released sooner or later. So do the locks that the requests ahead will get.
     if (checkedKey.heldCount === 0) return true
     return isCompatible(checkedKey, mode, permits) && this.#passOthers(checkedKey, waiter)
   }
@@ -405,7 +405,7 @@ class DeadlockCheck {
       const checkedKey = this.#checkedKeys.get(wanted.keyState)
       if (checkedKey === undefined || this.#isFreeAt(checkedKey, waiter, wanted)) continue
       const { key } = checkedKey.keyState
-      const isStuck = (other: Waiter) => !other.canBeGranted
+      const isStuck = (other: Waiter) => !other.isGranted
       const upgrade = checkedKey.upgrades.find((other) => isStuck(other) && other !== waiter)
       if (upgrade !== undefined) return { key, next: upgrade }
       const head = waiter.upgradeOf === undefined ? headOf(checkedKey) : undefined
@@ -426,7 +426,7 @@ function wantedBy({ keyState, mode, extras }: Request): WantedLock {
 
 /** The first waiter of the collected queue that the check has not granted. */
 function headOf(checkedKey: CheckedKey): Waiter | undefined {
-  while (checkedKey.queue[checkedKey.headIndex]?.canBeGranted) checkedKey.headIndex++
+  while (checkedKey.queue[checkedKey.headIndex]?.isGranted) checkedKey.headIndex++
   return checkedKey.queue[checkedKey.headIndex]
 }
 

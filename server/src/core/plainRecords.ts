@@ -1,7 +1,7 @@
 /**
- * The types of the lock table that the files of `Session`, `Lock` and `KeyState` import. Files must
- * not import each other in a cycle, so this file imports none of these three classes. `AnswerOf`
- * takes the type of a lock as a type parameter instead.
+ * Types of the lock table that `records.ts` imports. This file does not import the classes of
+ * `records.ts`, because files must not import each other in a cycle. So `AnswerOf` takes the type
+ * of a lock as a type parameter.
  */
 import type { ErrorCode, Holder, LockMode } from '@holdfast/shared'
 import type { SessionLimits } from './commands.js'
@@ -29,7 +29,7 @@ export interface LockTerms {
   readonly metadata: string | undefined
 }
 
-/** The fields of a request that do not come from its key and session. */
+/** The fields of a waiting request, besides its key, its session and its rare `extras`. */
 export interface RequestTerms extends LockTerms {
   /** In ms; undefined if the request waits for ever. */
   readonly timeout: number | undefined
@@ -79,14 +79,14 @@ export type AnswerOf<L> =
   | { readonly kind: 'downgraded' }
   | { readonly kind: 'scopeEnded' }
   | { readonly kind: 'unlocked' }
-  /** Has no lock: when the stored answer is sent again later, the lock may have ended. */
+  /** Has only the fence, because the lock may have ended when this stored answer is sent again. */
   | { readonly kind: 'refreshed'; readonly fence: number }
   /** The leader has changed its value. */
   | { readonly kind: 'proclaimed' }
   | { readonly kind: 'revoked' }
   /** All parties of a barrier have arrived. */
   | { readonly kind: 'passed' }
-  /** The value of the run that a `once` request has waited for, or a kept value. */
+  /** For a `once` request: the value of the run that it waited for, or of an earlier run. */
   | { readonly kind: 'result'; readonly result: SharedResult }
   | {
       readonly kind: 'failed'

@@ -48,7 +48,7 @@ function hex(char: string): string {
   return (char.codePointAt(0) ?? 0).toString(16)
 }
 
-/** The messages of the lines that are bounded, because clients cause them at any rate. */
+/** The messages of the lines that are bounded, because a client can cause very many of them. */
 const boundedMessages = {
   refused: 'Client or request refused',
   revoked: 'Lock revoked',

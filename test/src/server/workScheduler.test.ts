@@ -131,14 +131,14 @@ describe('the work scheduler', () => {
     scheduler.nextTurn()
     // The flush of a long answer.
     scheduler.allowanceNow()
-    scheduler.endOutput()
+    scheduler.resetTurnTime()
     environment.stopFor(100)
     expect(scheduler.allowanceNow()).to.equal(turnBudget.connection)
   })
 
   it('writes the output of the turn before paused work continues', () => {
     const order: string[] = []
-    scheduler.flushBeforePaused({ flush: () => order.push('flush') })
+    scheduler.setFlusher({ flush: () => order.push('flush') })
     scheduler.add({
       work: () => {
         order.push('work')
@@ -150,7 +150,7 @@ describe('the work scheduler', () => {
   })
 
   it('gives paused work half of the units of the turn, although the flush begins a new turn', () => {
-    scheduler.flushBeforePaused({ flush: () => scheduler.nextTurn() })
+    scheduler.setFlusher({ flush: () => scheduler.nextTurn() })
     const given: number[] = []
     for (let i = 0; i < 10; i++) {
       scheduler.add({

@@ -17,7 +17,7 @@ import {
   shell,
   shellName,
 } from './launch.js'
-import { ignoredNames } from './launcher.js'
+import { ignoredSignalNames } from './launcher.js'
 import { signalGroup } from './processes.js'
 import type { Watchdog } from './watchdog.js'
 
@@ -37,7 +37,7 @@ export abstract class Child {
 
   constructor(group: number) {
     this.group = group
-    if (!ignoredNames.has('SIGTSTP')) process.on('SIGTSTP', this.#pause)
+    if (!ignoredSignalNames.has('SIGTSTP')) process.on('SIGTSTP', this.#pause)
   }
 
   /**
@@ -102,7 +102,7 @@ export class DetachedChild extends Child {
   }
 
   static async start(deps: ChildDeps): Promise<Child> {
-    // The last pipe is descriptor 3, on which the script waits for the line `go`.
+    // The pipe is descriptor 3, on which the script waits for a line before it starts the command.
     const launched = await launch(deps, launchScript(deps, /* writesPid */ false), {
       stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
       detached: true,
@@ -156,7 +156,7 @@ export function exitOfSignal(signal: NodeJS.Signals): number {
   return 128 + constants.signals[signal]
 }
 
-/** The system's error code; Node's own code for a null byte counts as EINVAL. */
+/** The error code of the system; EINVAL if Node itself refused a text with a null byte. */
 function codeOf(error: unknown): string {
   const { code = 'EINVAL' } = error as NodeJS.ErrnoException
   return code === 'ERR_INVALID_ARG_VALUE' ? 'EINVAL' : code

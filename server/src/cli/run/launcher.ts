@@ -39,7 +39,7 @@ for (const bytes of splitAtNullBytes(Buffer.from(environmentBase64, 'base64'))) 
 export const ignoredSignals: readonly number[] = parseIgnoredSignals(ignoredList)
 
 /** The names of the ignored signals, without the signals that Node has no name for. */
-export const ignoredNames: ReadonlySet<string> = new Set(
+export const ignoredSignalNames: ReadonlySet<string> = new Set(
   Object.entries(constants.signals)
     .filter(([, signal]) => ignoredSignals.includes(signal))
     .map(([name]) => name),
@@ -47,14 +47,14 @@ export const ignoredNames: ReadonlySet<string> = new Set(
 
 /** The given signals without the signals that were ignored at the start of this process. */
 export function withoutIgnored<S extends NodeJS.Signals>(signals: readonly S[]): S[] {
-  return signals.filter((signal) => !ignoredNames.has(signal))
+  return signals.filter((signal) => !ignoredSignalNames.has(signal))
 }
 
 /**
  * Makes this process ignore the ignored signals again. Node cannot ignore the real-time signals.
  */
 export function restoreIgnoredSignals(): void {
-  for (const name of ignoredNames) process.on(name as NodeJS.Signals, () => {})
+  for (const name of ignoredSignalNames) process.on(name as NodeJS.Signals, () => {})
 }
 
 /**

@@ -14,7 +14,7 @@ import type { Readable, Writable } from 'node:stream'
 import { isatty } from 'node:tty'
 import { Child, type ChildDeps, DetachedChild, exitOf, exitOfSignal, launch } from './child.js'
 import { launchScript, shell, shellName } from './launch.js'
-import { ignoredNames } from './launcher.js'
+import { ignoredSignalNames } from './launcher.js'
 import { isDead, isInForeground, isStopped, processes, processOf } from './processes.js'
 
 /** Time between two checks of a command that is not in the foreground, in ms. */
@@ -109,7 +109,7 @@ export class TerminalChild extends Child {
   }
 
   override get wasInterrupted(): boolean {
-    const mayHaveOtherSender = this.#hasPassedInterrupt || ignoredNames.has('SIGINT')
+    const mayHaveOtherSender = this.#hasPassedInterrupt || ignoredSignalNames.has('SIGINT')
     return this.#exitCode === exitOfSignal('SIGINT') && !mayHaveOtherSender
   }
 

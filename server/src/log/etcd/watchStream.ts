@@ -3,8 +3,8 @@
  * of commands. Each incarnation of a broker has one key, and each of its entries overwrites the
  * value of this key. The stream uses a watch, by which one member of etcd (one of its servers)
  * sends all changes of the keys, including the overwritten values. If a watch breaks, the stream
- * opens a new watch after the last delivered entry, if necessary at another member. The stream
- * delivers each entry once and in order.
+ * opens a new watch, if necessary at another member. The new watch begins after the position of the
+ * last delivered entry. The stream delivers each entry once and in order.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import { HoldfastError } from '@holdfast/shared'
@@ -103,7 +103,7 @@ export class WatchStream {
       fragment: true,
     }
     const isCurrent = (): boolean => watchNumber === this.#watchNumber
-    // The member that `client.watch` calls, in case the call throws.
+    // Keep this member, because the client may use another member when an error arrives.
     const { endpoint } = client
     try {
       const opened = await client.watch(request, {

@@ -37,8 +37,8 @@ export class LogIdentity {
   }
 
   /**
-   * Checks the log on a new connection. If the log has lost entries, the error has `mustMark`: the
-   * caller must mark the log as broken, so that the other brokers stop too.
+   * Checks the log on a new connection. If the error has `mustMark: true`, the caller must mark the
+   * log as broken, so that the other brokers stop too.
    *
    * @throws {PostgresError}
    */
@@ -93,9 +93,9 @@ export class LostLogError extends PostgresError {
   constructor(schema: string, reason: string, mustMark: boolean) {
     super(
       'replaced',
-      `The log in the schema ${schema} of PostgreSQL was replaced (${reason}), as by a restore or by a ` +
-        'standby without the newest commits: stop all brokers, wait for the longest lease, drop the ' +
-        'schema and start the brokers again',
+      `The log in the schema ${schema} of PostgreSQL was replaced (${reason}), for example by a ` +
+        'restore or by a standby without the newest commits: stop all brokers, wait for the ' +
+        'longest lease, drop the schema and start the brokers again',
     )
     this.reason = reason
     this.mustMark = mustMark

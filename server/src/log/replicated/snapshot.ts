@@ -28,7 +28,7 @@ export interface LoadedSnapshot {
   readonly position: number
   readonly at: number
   readonly members: MemberList
-  /** The items of the table. They can be read only once, because each is parsed when it is read. */
+  /** The items of the table. They can be read only once, because reading drops their text. */
   readonly items: Iterable<SnapshotItem>
 }
 
@@ -137,7 +137,7 @@ async function compactTo(
  * The engine reads one part of the table after the other and stores it, so the broker goes on
  * meanwhile.
  *
- * @param frozenTable The table as it was at `state.position`. This function ends `frozenTable`.
+ * @param frozenTable The table as it was at `state.position`. This function calls its `end`.
  * @param onProblem Called with the reason if the snapshot is saved, but the log is not compacted.
  * @throws {Error} if the items of the snapshot do not have the digest of the table.
  */
