@@ -360,8 +360,8 @@ class DeadlockCheck {
     // `#visit` has skipped this key, because this waiter is first in the queue and admitted.
     if (!checkedKey.queuedWaiters.has(waiter)) return true
     if (headOf(checkedKey) !== waiter) return false
-    // If no waiting scope holds a lock here, the waiter is granted, because all other locks count as
-    // released sooner or later. So do the locks that the requests ahead will get.
+    // If no waiting scope holds a lock here, the waiter is granted. All other locks count as
+    // released sooner or later, and so do the locks that the requests ahead will get.
     if (checkedKey.heldCount === 0) return true
     return isCompatible(checkedKey, mode, permits) && this.#passOthers(checkedKey, waiter)
   }
