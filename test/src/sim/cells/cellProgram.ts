@@ -26,6 +26,8 @@ export interface CellProgramDeps {
   readonly holdMs: number
   /** How many actions run concurrently. */
   readonly concurrency: number
+  /** The errors with which a call may fail when all effects of the faults are over. */
+  readonly finalCodes: readonly ErrorCode[]
 }
 
 /** The errors with which any call of a client of cells may fail. */
@@ -164,16 +166,15 @@ export class CellProgram extends Program {
   }
 
   /**
-   * When all effects of the faults are over, a call for a key of any cell must succeed. Each cell
-   * has a tag, and all keys with this tag in braces belong to this cell.
+   * When all effects of the faults are over, a call for a key of any cell must succeed, or fail with
+   * one of `finalCodes`. Each cell has a tag, and all keys with this tag in braces belong to it.
    */
   override async finalCalls(): Promise<void> {
     await this.wait(calmMs)
     for (const tag of this.deps.keys.tags) {
       const call = this.#session.withLock(`{${tag}}`, () => {})
-      const noCodes: readonly ErrorCode[] = []
       const track = () => this.calls.track('withLock', call)
-      await this.attempt(`last withLock {${tag}}`, track, noCodes)
+      await this.attempt(`last withLock {${tag}}`, track, this.deps.finalCodes)
     }
   }
 

@@ -5,6 +5,7 @@
  * lock, no session and no timer may remain.
  */
 import { connectCellsIn, connectIn, type Environment } from '@holdfast/client/internal'
+import type { ErrorCode } from '@holdfast/shared'
 import { BrokerMachine, longestLeaseMs } from '../brokerMachine.js'
 import { Network } from '../network.js'
 import { Random } from '../random.js'
@@ -149,6 +150,11 @@ class CellSimulation {
     const { all, tags } = cellKeys(this.#cellCount)
     const keys = { all: all.slice(0, keyCount), tags }
     const { concurrency } = client
+    // A client drops its connection if the broker does not acknowledge a `pong` within a tenth of
+    // the lease. On a slow path, this happens without a fault.
+    const { latencyMs, jitterMs } = this.#plan
+    const mayDrop = !client.reconnects && 2 * (latencyMs + jitterMs) > client.lease / 10
+    const finalCodes: readonly ErrorCode[] = mayDrop ? ['UNAVAILABLE'] : []
     const deps: CellClientMachineDeps = {
       world: this.#world,
       network: this.#network,
@@ -158,7 +164,8 @@ class CellSimulation {
       urls: this.#urls,
       makeProgram: (process, environment, random) => {
         const oracle = this.#oracle
-        const programDeps = { process, random, oracle, keys, thinkMs, holdMs, concurrency }
+        const times = { thinkMs, holdMs }
+        const programDeps = { process, random, oracle, keys, ...times, concurrency, finalCodes }
         return makeProgram(programDeps, environment)
       },
     }
