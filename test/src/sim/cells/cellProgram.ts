@@ -167,7 +167,7 @@ export class CellProgram extends Program {
 
   /**
    * When all effects of the faults are over, a call for a key of any cell must succeed, or fail
-   * with one of `finalCodes`. Each cell has a tag, and all keys with this tag in braces belong to it.
+   * with one of `finalCodes`. Each cell has a tag; all keys with this tag in braces belong to it.
    */
   override async finalCalls(): Promise<void> {
     await this.wait(calmMs)
