@@ -391,7 +391,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
       update ${postgres.schema}.log_state set position = position - 1;
       delete from ${postgres.schema}.log_entries
         where position = (select max(position) from ${postgres.schema}.log_entries)`)
-    const message = /was replaced \(.*\), as by a restore .* start the brokers again$/
+    const message = /was replaced \(.*\), for example by a restore .* start the brokers again$/
     for (const { serve } of brokers) {
       const { code, err } = await serve.ended()
       expect(err.at(-1)).to.match(message)
