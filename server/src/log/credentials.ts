@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
-import type { Clock } from '@holdfast/shared'
+import type { Clock, OptionNames } from '@holdfast/shared'
 
 /** How long the broker uses files before it reads them again, in ms. */
 const rereadMs = 5_000
@@ -28,6 +28,16 @@ export interface LogTls {
   readonly caFile?: string | undefined
   readonly certFile?: string | undefined
   readonly keyFile?: string | undefined
+}
+
+/** The names of the options of {@link LogTls}. The value 1 has no meaning. */
+export const tlsOptionNames: OptionNames<LogTls> = {
+  ca: 1,
+  cert: 1,
+  key: 1,
+  caFile: 1,
+  certFile: 1,
+  keyFile: 1,
 }
 
 /** The current certificates, which this class reads again when files have changed. */

@@ -2,7 +2,7 @@
 import { type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { invalidOption } from '../../config/settings.js'
 import { nodeEnvironment } from '../../platform/environment.js'
-import { passwordOf, TlsSource } from '../credentials.js'
+import { passwordOf, TlsSource, tlsOptionNames } from '../credentials.js'
 import type { Log } from '../log.js'
 import type { EngineSource } from '../replicated/engine.js'
 import { ReplicatedLog } from '../replicated/replicatedLog.js'
@@ -91,14 +91,7 @@ const knownOptions: OptionNames<EtcdLogOptions> = {
 export function etcdLog(options: EtcdLogOptions): Log {
   // The check accepts undefined, but this function needs options. So undefined is refused as null.
   refuseUnknownOptions('etcdLog', options ?? null, knownOptions)
-  refuseUnknownOptions('tls of etcdLog', options.tls, {
-    ca: 1,
-    cert: 1,
-    key: 1,
-    caFile: 1,
-    certFile: 1,
-    keyFile: 1,
-  })
+  refuseUnknownOptions('tls of etcdLog', options.tls, tlsOptionNames)
   refuseUnknownOptions('auth of etcdLog', options.auth, { user: 1, password: 1, passwordFile: 1 })
   checkCredentials(options)
   const { tls, auth, sharedEtcd, ...settings } = options

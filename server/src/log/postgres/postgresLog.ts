@@ -4,7 +4,7 @@
 import { HoldfastError, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { invalidOption } from '../../config/settings.js'
 import { nodeEnvironment } from '../../platform/environment.js'
-import { passwordOf, TlsSource } from '../credentials.js'
+import { passwordOf, TlsSource, tlsOptionNames } from '../credentials.js'
 import type { Log } from '../log.js'
 import type { EngineSource } from '../replicated/engine.js'
 import { ReplicatedLog } from '../replicated/replicatedLog.js'
@@ -91,14 +91,7 @@ const knownOptions: OptionNames<PostgresLogOptions> = {
 export function postgresLog(options: PostgresLogOptions): Log {
   // The check accepts undefined, but this function needs options. So undefined is refused as null.
   refuseUnknownOptions('postgresLog', options ?? null, knownOptions)
-  refuseUnknownOptions('tls of postgresLog', options.tls, {
-    ca: 1,
-    cert: 1,
-    key: 1,
-    caFile: 1,
-    certFile: 1,
-    keyFile: 1,
-  })
+  refuseUnknownOptions('tls of postgresLog', options.tls, tlsOptionNames)
   const { url, user, password, passwordFile, tls, ...settings } = options
   for (const [name, value] of Object.entries({ user, password, passwordFile })) {
     if (value !== undefined && typeof value !== 'string')
