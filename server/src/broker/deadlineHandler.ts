@@ -3,8 +3,9 @@
  * ends the lock, session or connection that the client did not renew in time. At a *broker timer*,
  * the broker itself must act, for example send a ping. To change the lock table, the broker submits
  * a command to the command log. The table ignores a command whose lock, session or request has
- * changed meanwhile. The number `generation` of a lock rises with each refresh, and the number
- * `attachEpoch` of a session rises with each resume on a new connection.
+ * changed meanwhile. So a command about a lock has the `generation` of the lock, which rises with
+ * each refresh. A command about a session has the `attachEpoch` of the session, which rises with
+ * each resume on a new connection.
  */
 import { closeCodes } from '@holdfast/shared'
 import { TokenDeadline, type TokenExpiry } from '../access/tokenExpiry.js'
@@ -158,7 +159,8 @@ export class DeadlineHandler
 
   /**
    * Submits the end of a session, unless its client has sent messages within the lease, or may have
-   * sent messages that are unread. Returns the units of work without the effects on the lock table.
+   * sent messages that are unread. Returns the units of work, not counting the effects on the lock
+   * table.
    */
   #endIfSilent(session: Session): number {
     const { log, clock, connections, time } = this.#deps
@@ -182,6 +184,7 @@ export class DeadlineHandler
         time.setClientDeadline(session, endsAt)
         return 0
       }
+      // The table will ignore later messages of this session, so they must get no `ack`.
       connection.stopAcking()
     }
     const { id, attachEpoch } = session

@@ -1,9 +1,9 @@
 /**
- * Passes events (changes of locks and queues) to the connections that watch the key of the event.
- * One command may release ten thousand locks that a hundred connections watch, which makes a
- * million notifications. So a turn of the event loop has a budget of notifications. Events that
- * exceed the budget wait in one queue for all connections, and are passed on in later turns, in
- * order.
+ * Passes events (changes of locks and queues) to the connections that watch the key of the event. A
+ * {@link SessionWatches} stands for its connection. One command may release ten thousand locks that
+ * a hundred connections watch, which makes a million notifications. So a turn of the event loop has
+ * a budget of notifications. Events that exceed the budget wait in one queue for all connections,
+ * and are passed on in later turns, in order.
  *
  * A watch begins with a search, which lists the present locks and requests for the client.
  */

@@ -194,8 +194,8 @@ export class Handshake {
     if (connection.state !== 'opening') return 0
     if (identity === undefined) {
       const hasToken = tokenOf(connection, hello) !== undefined
-      const cause = hasToken ? 'the token was not accepted' : 'no token was sent'
-      const reason = `${closeCodes.unauthorized.reason}: ${cause}`
+      const detail = hasToken ? 'the token was not accepted' : 'no token was sent'
+      const reason = `${closeCodes.unauthorized.reason}: ${detail}`
       this.#refuse(connection, 'unauthorized', { ...closeCodes.unauthorized, reason })
       return costs.disconnect
     }

@@ -8,10 +8,9 @@
  * broker then keeps the session for twice its lease, so the client sends half as many messages. The
  * next request for a lock restarts the ordinary lease, because other clients may wait for the lock.
  *
- * A `pong` postpones the next `ping` at once, so the broker never sends a `ping` to a client that
+ * A `pong` postpones the next `ping` at once. So the broker never sends a `ping` to a client that
  * sends `pong` by itself. A connected session has a client deadline only from a `ping` to the next
- * `pong`. So a usual `pong` moves only the broker timer of the `ping`, and no client deadline. The
- * broker never wakes up only to move a timer.
+ * `pong`. So a usual `pong` moves only the broker timer of the `ping`, and no client deadline.
  */
 import type { Connection } from '../connection/connection.js'
 import type { Session } from '../core/index.js'
@@ -30,14 +29,14 @@ export interface HeartbeatTimers {
   /** Sends the next `ping` on this connection `ms` from now. */
   setTimer(connection: Connection, ms: number): void
   /**
-   * Sets when the session ends unless a further frame arrives, in the compensated time that
-   * `timekeeper.ts` explains.
+   * Makes the session end at `at` unless a further frame arrives. `at` is in compensated time (see
+   * `timekeeper.ts`).
    */
   setClientDeadline(session: Session, at: number): void
   clearClientDeadline(session: Session): void
 }
 
-/** How long the broker keeps the session of a connection without a further frame, in ms. */
+/** How long the broker keeps a session whose connection gets no further frame, in ms. */
 export function leaseOf({ session, hasIdleLease }: Connection): number {
   return session!.lease * (hasIdleLease ? idleLeaseFactor : 1)
 }

@@ -1,8 +1,8 @@
 /**
  * Turns messages of clients into commands, which change the lock table. Checks the permission and
  * the limits of a message, and then calls the handler of the message in `messageHandlers.ts`. The
- * field `adds` of a handler says whether the message adds a lock, a value or a watch. A call at a
- * barrier counts as a lock there.
+ * field `adds` of a handler says whether the message adds a lock, a value or a watch. In `adds`, a
+ * call at a barrier counts as a lock.
  */
 import {
   type Cell,
@@ -118,11 +118,11 @@ export class Inbound {
   /**
    * Whether the broker may need a whole turn of the event loop to handle this message.
    *
-   * @param element The message as parsed from JSON, not validated yet.
+   * @param parsedMessage The message as parsed from JSON, not validated yet.
    */
-  mayNeedWholeTurn({ session }: Connection, element: unknown): boolean {
+  mayNeedWholeTurn({ session }: Connection, parsedMessage: unknown): boolean {
     const { current } = this.#deps.liveTable
-    return session !== undefined && mayNeedWholeTurn(session, element, current)
+    return session !== undefined && mayNeedWholeTurn(session, parsedMessage, current)
   }
 
   /**

@@ -2,8 +2,8 @@
  * Computes how long locks last from now on. The broker reports these times in the answer to a
  * query, and in the list of held locks with which a watch begins.
  *
- * A lock may have two deadlines. A refresh moves the deadline of its ttl. Nothing moves the
- * deadline of its `maxHold` (the longest time of holding). In a cluster, only the owner broker of a
+ * A lock may have two deadlines. A refresh of the lock moves the deadline of the ttl. Nothing moves
+ * the deadline of `maxHold` (the longest time of holding). In a cluster, only the owner broker of a
  * session keeps the deadlines of its locks. The other brokers do not know these deadlines.
  */
 import type { Lock } from '../core/index.js'

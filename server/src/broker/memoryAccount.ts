@@ -22,7 +22,7 @@ const connectionBytes = 12 * 1024
  * A connection whose queues take at most this many bytes counts only `connectionBytes`. So the
  * count of most connections never changes.
  */
-const freeOutputBytes = 16 * 1024
+const uncountedOutputBytes = 16 * 1024
 /** At this multiple of the limit, the broker disconnects clients with unread output. */
 const overfullRatio = 9 / 8
 
@@ -37,7 +37,7 @@ export interface MemoryAccountDeps {
 export class MemoryAccount implements OutputMemory {
   readonly #deps: MemoryAccountDeps
   readonly limitBytes: number
-  /** Bytes of the queues of all connections whose queues exceed {@link freeOutputBytes}. */
+  /** Bytes of the queues of all connections whose queues exceed {@link uncountedOutputBytes}. */
   #outputBytes = 0
 
   constructor(deps: MemoryAccountDeps) {
@@ -50,8 +50,8 @@ export class MemoryAccount implements OutputMemory {
     const { liveTable, connections, watchRegistry, statistics } = this.#deps
     const { bytes, keys } = liveTable.current
     const tableBytes = bytes + keys.idleBytes
-    const connectionsBytes = connections.size * connectionBytes + this.#outputBytes
-    return tableBytes + connectionsBytes + watchRegistry.bytes + statistics.bytes
+    const allConnectionsBytes = connections.size * connectionBytes + this.#outputBytes
+    return tableBytes + allConnectionsBytes + watchRegistry.bytes + statistics.bytes
   }
 
   /** Whether the broker refuses new locks, watches and sessions. */
@@ -67,7 +67,7 @@ export class MemoryAccount implements OutputMemory {
   /** Counts the memory that this connection uses now, in place of its former amount. */
   updateConnection(connection: Connection): void {
     const { memoryBytes } = connection
-    const bytes = memoryBytes > freeOutputBytes ? memoryBytes : 0
+    const bytes = memoryBytes > uncountedOutputBytes ? memoryBytes : 0
     if (bytes === connection.countedBytes) return
     this.#outputBytes += bytes - connection.countedBytes
     connection.countedBytes = bytes

@@ -416,8 +416,8 @@ export class Outbound {
   }
 
   /**
-   * Starts the ttl of a lock (how long the lock lives without a refresh) if this broker owns its
-   * session. The ttl runs from now, in compensated time (see `timekeeper.ts`).
+   * Starts the ttl of a lock (how long the lock lives without a refresh) if this broker owns the
+   * session of the lock. The ttl runs from now, in compensated time (see `timekeeper.ts`).
    */
   #startTtl(lock: Lock): void {
     if (lock.ttl === undefined || !this.#isOwned(lock.session)) return
@@ -425,8 +425,8 @@ export class Outbound {
   }
 
   /**
-   * Starts the ttl and the `maxHold` of a lock if this broker owns its session. Returns the start
-   * in compensated time; undefined if the lock has neither, or if another broker owns its session.
+   * Starts the ttl and the `maxHold` of a lock if this broker owns the session of the lock. Returns
+   * the start in compensated time; undefined if this method starts no deadline.
    */
   #startDeadlinesOf(lock: Lock): number | undefined {
     const hasMaxHold = lock.extras?.maxHold !== undefined

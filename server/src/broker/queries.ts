@@ -179,7 +179,10 @@ export class TableSearch implements KeySearch {
     return this.#lockTimes?.remainingTimesOf(lock)
   }
 
-  /** Lets {@link locksOf} also list the locks that were granted between the start and this call. */
+  /**
+   * Lets {@link locksOf} also list the locks that were granted since the search began. A page needs
+   * these locks, because the page counts all holders of its keys.
+   */
   includeNewLocks(): void {
     this.#newestFence = this.#table.fence
   }
@@ -223,10 +226,7 @@ export class TableSearch implements KeySearch {
     return cost
   }
 
-  /**
-   * Whether the search has yet to reach a lock. The lock may end now, before the search lists the
-   * lock.
-   */
+  /** Whether the search has yet to reach a lock, or the place of a lock that has just ended. */
   willFind({ fence, keyState }: Lock): boolean {
     if (fence > this.#newestFence) return false
     if (keyState === this.#listedKey) return fence > this.#listedFence

@@ -58,8 +58,8 @@ export class PageBuilder implements KeyPageBuilder {
     // The holders of the key `after` are visited three times: in `#countsOf` above, in `build`, and
     // when the search finds the first lock of the page.
     const skippedCost = key === after ? 3 * costOfSkipping(keyState.holders.length) : 0
-    // The previous page has listed this whole key. If the limit is 1 and the builder kept this key,
-    // the page would be empty.
+    // The previous page has listed this whole key. With a limit of 1, this key would take the only
+    // place, and the page would be empty.
     if (held === 0 && waiting === 0) return skippedCost
     this.#keyCount++
     this.#heldCount += held
