@@ -30,7 +30,7 @@ export function searchRecords(
   selection: KeySelection,
 ): RecordSearch {
   if (kind === 'barriers') {
-    // `arrived` and `kept` are the fields of the message `found` that list the items.
+    // `arrived` and `kept` are the fields of the message `found` that list the rows.
     return new TableRecordSearch('arrived', table.barriers, selection, (barrier) => ({
       count: barrier.calls.size,
       encode: (limit) => encodeCalls(barrier, limit),
@@ -48,13 +48,13 @@ export function searchRecords(
 
 /**
  * Encodes at most `limit` of the calls that wait at the barrier when the iteration begins, one call
- * in each step. Lists these calls first, because calls may come and go between two steps.
+ * in each step. Copies these calls first, because calls may come and go between two steps.
  */
 function* encodeCalls(barrier: Barrier<Session>, limit: number): Generator<string> {
-  const waiting = barrier.calls.size
+  const waitingCount = barrier.calls.size
   const calls: BarrierCall<Session>[] = []
   for (const call of barrier.calls) if (calls.push(call) >= limit) break
-  for (const call of calls) yield encodeBarrierCall(barrier, waiting, call)
+  for (const call of calls) yield encodeBarrierCall(barrier, waitingCount, call)
 }
 
 /** Records by their keys, such as all barriers. */
@@ -71,7 +71,7 @@ class TableRecordSearch<T extends { readonly key: string }> implements RecordSea
   readonly #source: RecordSource<T>
   /** Undefined for a search for one key. */
   readonly #walk: ReturnType<RecordSource<T>['walk']> | undefined
-  readonly #itemsOf: (record: T) => RecordRows
+  readonly #rowsOf: (record: T) => RecordRows
   /** Whether the search was ended, or a search for one key has looked up its key. */
   #hasEnded = false
 
@@ -79,12 +79,12 @@ class TableRecordSearch<T extends { readonly key: string }> implements RecordSea
     listField: RecordList,
     source: RecordSource<T>,
     selection: KeySelection,
-    itemsOf: (record: T) => RecordRows,
+    rowsOf: (record: T) => RecordRows,
   ) {
     this.listField = listField
     this.#selection = selection
     this.#source = source
-    this.#itemsOf = itemsOf
+    this.#rowsOf = rowsOf
     const checksPermission = selection.isVisible !== undefined
     // A search visits one key for each record.
     this.recordsPerStep = keysFor(workUnitsPerStep, checksPermission)
@@ -99,7 +99,7 @@ class TableRecordSearch<T extends { readonly key: string }> implements RecordSea
     const record = key === undefined ? this.#walk?.next() : this.#source.get(key)
     if (record === undefined) return undefined
     const isMatch = record.key.startsWith(prefix) && (isVisible?.(record.key) ?? true)
-    return isMatch ? this.#itemsOf(record) : 'noMatch'
+    return isMatch ? this.#rowsOf(record) : 'noMatch'
   }
 
   end(): void {

@@ -1,10 +1,11 @@
 /**
- * The watches of one connection. A watch gets an event for each change of the locks of one key, or
- * of all keys with one prefix. Watches of the same key or prefix are one group. The group of a
- * prefix covers every group whose key or prefix begins with this prefix. The index of the broker
- * holds only the groups that no other group of the connection covers. So the broker finds a
- * connection at most once for each event, even if many watches match. When the broker writes the
- * event, `SessionWatches` finds the watches that match, and charges the connection for this work.
+ * The watches of one connection for one kind of events: for changes of locks, or for changes of
+ * queues. A watch gets the events of one key, or of all keys with one prefix. Watches of the same
+ * key or prefix are one group. The group of a prefix covers every group whose key or prefix begins
+ * with this prefix. The index of the broker holds only the groups that no other group of the
+ * connection covers. So the broker finds a connection at most once for each event, even if many
+ * watches match. When the broker writes the event, `SessionWatches` finds the watches that match,
+ * and charges the connection for this work.
  */
 import type { DeferredMessage } from '../connection/sendQueue.js'
 import { PrefixTree } from './prefixTree.js'
@@ -103,8 +104,8 @@ export type InitialSearch = Pick<TableSearch, 'willFind' | 'willVisit' | 'isOver
 
 /** The two groups of one text: watches with the text as their prefix, and as their key. */
 interface TextGroups {
-  prefix: WatchGroup | undefined
-  key: WatchGroup | undefined
+  prefixGroup: WatchGroup | undefined
+  keyGroup: WatchGroup | undefined
 }
 
 export class SessionWatches {
@@ -160,11 +161,11 @@ export class SessionWatches {
     const isKey = key !== undefined
     const text = key ?? prefix
     const groups = this.#groupsAt(text)
-    let group = isKey ? groups.key : groups.prefix
+    let group = isKey ? groups.keyGroup : groups.prefixGroup
     if (group === undefined) {
       group = new WatchGroup(text, isKey)
-      if (isKey) groups.key = group
-      else groups.prefix = group
+      if (isKey) groups.keyGroup = group
+      else groups.prefixGroup = group
       this.#indexNewGroup(group, groups)
     }
     group.add(id, since)
@@ -228,8 +229,8 @@ export class SessionWatches {
     if (this.#groupById.size === 0) return undefined
     let ids = ''
     let groupCount = 0
-    this.#groupsByText.visitPrefixesOf(key, ({ prefix, key: keyGroup }, length) => {
-      for (const group of [prefix, length === key.length ? keyGroup : undefined]) {
+    this.#groupsByText.visitPrefixesOf(key, ({ prefixGroup, keyGroup }, length) => {
+      for (const group of [prefixGroup, length === key.length ? keyGroup : undefined]) {
         if (group === undefined) continue
         const groupIds = group.idsFor(sequence, excludedId)
         if (groupIds !== '') ids += ids === '' ? groupIds : `,${groupIds}`
@@ -246,7 +247,7 @@ export class SessionWatches {
   #groupsAt(text: string): TextGroups {
     let groups = this.#groupsByText.get(text)
     if (groups === undefined) {
-      groups = { prefix: undefined, key: undefined }
+      groups = { prefixGroup: undefined, keyGroup: undefined }
       this.#groupsByText.set(text, groups)
     }
     return groups
@@ -265,22 +266,22 @@ export class SessionWatches {
   /** Removes an empty group. Adds to the index the groups that only this group covered. */
   #removeGroup(group: WatchGroup): void {
     const groups = this.#groupsByText.get(group.text)!
-    if (group.isKey) groups.key = undefined
-    else groups.prefix = undefined
+    if (group.isKey) groups.keyGroup = undefined
+    else groups.prefixGroup = undefined
     if (group.isIndexed) {
       this.#setIndexed(group, /* isIndexed */ false)
       if (!group.isKey) this.#setCoveredIndexed(group, groups, /* isIndexed */ true)
     }
-    if (groups.key === undefined && groups.prefix === undefined)
+    if (groups.keyGroup === undefined && groups.prefixGroup === undefined)
       this.#groupsByText.delete(group.text)
   }
 
   /** Whether a prefix that this connection watches covers the group. */
   #isCovered({ text, isKey }: WatchGroup): boolean {
     let isCovered = false
-    this.#groupsByText.visitPrefixesOf(text, ({ prefix }, length) => {
+    this.#groupsByText.visitPrefixesOf(text, ({ prefixGroup }, length) => {
       // A prefix does not cover itself, but covers the key with the same text.
-      if (prefix !== undefined && (isKey || length < text.length)) isCovered = true
+      if (prefixGroup !== undefined && (isKey || length < text.length)) isCovered = true
     })
     return isCovered
   }
@@ -289,17 +290,17 @@ export class SessionWatches {
    * Adds to the index the groups that this prefix covers, or removes these groups from the index.
    * Leaves out a group that a longer prefix covers as well.
    */
-  #setCoveredIndexed({ text }: WatchGroup, { key }: TextGroups, isIndexed: boolean): void {
+  #setCoveredIndexed({ text }: WatchGroup, { keyGroup }: TextGroups, isIndexed: boolean): void {
     // Each visited text costs one unit. The text of this group is the first.
     let visited = 1
-    if (key !== undefined) this.#setIndexed(key, isIndexed)
+    if (keyGroup !== undefined) this.#setIndexed(keyGroup, isIndexed)
     this.#groupsByText.visitExtensionsOf(text, (covered) => {
       visited++
       // At one text, the group of the prefix covers the group of the key.
-      const outermost = covered.prefix ?? covered.key
+      const outermost = covered.prefixGroup ?? covered.keyGroup
       if (outermost !== undefined) this.#setIndexed(outermost, isIndexed)
       // A prefix at this text covers all longer texts, so the visit leaves them out.
-      return covered.prefix === undefined
+      return covered.prefixGroup === undefined
     })
     this.subscriber.charge(visited)
   }

@@ -44,7 +44,7 @@ export interface StateMachineDeps {
   readonly cell: string | undefined
 }
 
-/** The broker implements this interface to learn when it must begin and stop to serve clients. */
+/** The broker implements this interface to learn when it must start and stop serving clients. */
 export interface StateMachineListener {
   /** This broker is a member of its cluster now. */
   onServe(): void
@@ -90,8 +90,8 @@ export class BrokerStateMachine implements StateMachine {
     const visitsBefore = liveTable.current.visitCount
     const effects = liveTable.current.apply(command)
     const visits = liveTable.current.visitCount - visitsBefore
-    // The cost of the command, in units of work: its effects, and the scopes and sets that the
-    // check for deadlocks visited.
+    // `effectCount` counts units of work. The units of a command are its effects, and the scopes
+    // and sets that the check for deadlocks visited.
     liveTable.effectCount += effects.length + visits * costs.deadlockVisit
     const at = 'at' in command ? command.at : 0
     for (const effect of effects) {
@@ -157,6 +157,7 @@ export class BrokerStateMachine implements StateMachine {
   /**
    * Passes an effect to the observer. In a cluster only the owner broker of the session, which
    * keeps the deadlines of the session, passes the effect. So the cluster reports each effect once.
+   * The other brokers report a resumed session as moved, because the session may have been theirs.
    */
   #notifyObserver(observer: Observer, effect: Effect): void {
     if (this.#deps.membership === undefined) {
@@ -169,7 +170,10 @@ export class BrokerStateMachine implements StateMachine {
   }
 }
 
-/** The session that an effect concerns; undefined for a refused resume and for a kept result. */
+/**
+ * The session that an effect concerns. Undefined for a refused resume and for the effects of a kept
+ * result, which is the value of a `once` that the table keeps for later callers.
+ */
 function sessionOf(effect: Effect): Session | undefined {
   switch (effect.kind) {
     case 'granted':

@@ -72,7 +72,7 @@ export class Statistics {
         break
       case 'answer':
         if (effect.answer.kind !== 'failed') break
-        // The table cannot repeat the refusal of a deadlock, because it does not store the refusal.
+        // The table does not store the refusal of a deadlock, so this answer is never a repeat.
         if (effect.answer.cycle !== undefined) {
           this.#refusedDeadlocks.add({ since: at, cycle: effect.answer.cycle })
         }

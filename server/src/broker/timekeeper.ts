@@ -106,7 +106,7 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   }
 
   /**
-   * Whether a time has passed for client deadlines, in compensated time. Subtracts every pause in
+   * Whether a client deadline at `at`, in compensated time, has passed. Subtracts every pause in
    * full, so this method may return false for a time that `now` has already returned.
    */
   hasPassed(at: number): boolean {

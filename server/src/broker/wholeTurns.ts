@@ -1,7 +1,7 @@
 /**
  * Finds the messages that may need a whole turn of the event loop. Such a message releases many
- * locks, grants many waiters, or checks a large graph for deadlocks. Every connection may use a
- * small minimum of work in each turn, but such a message needs more. A hundred connections could
+ * locks, grants many waiters, or checks a large graph for deadlocks. Every connection is guaranteed
+ * a small amount of work in each turn, but such a message needs more. A hundred connections could
  * each send such a message in the same turn. So these messages use the units of work that all
  * connections share, and wait for a later turn if no such units are left.
  */
@@ -11,7 +11,7 @@ import type { KeyState, Lock, LockTable, Request, Session } from '../core/index.
 const manyEffects = 100
 /**
  * The answers to this many followers may need a whole turn, because each follower gets a value
- * of up to 32 KiB. A follower is a request that waits for the value of a `once`.
+ * of up to 32 KiB. A follower is a call `once` that waits for a value that another client computes.
  */
 const manyFollowers = 8
 
@@ -23,15 +23,16 @@ export function canEndInOneTurn(session: Session): boolean {
 /**
  * Whether the broker may need a whole turn of the event loop to handle this message.
  *
- * @param element The message as parsed from JSON, not validated yet.
+ * @param parsedMessage The message as parsed from JSON, not validated yet.
  */
 export function mayNeedWholeTurn(
   session: Session,
-  element: unknown,
+  parsedMessage: unknown,
   { keys, barriers }: Pick<LockTable, 'keys' | 'barriers'>,
 ): boolean {
-  if (typeof element !== 'object' || element === null) return false
-  const { type, key, fence, steal, scope, request, items } = element as Record<string, unknown>
+  if (typeof parsedMessage !== 'object' || parsedMessage === null) return false
+  const message = parsedMessage as Record<string, unknown>
+  const { type, key, fence, steal, scope, request, items } = message
   const keyState = typeof key === 'string' ? keys.get(key) : undefined
   switch (type) {
     case 'bye':
@@ -117,16 +118,16 @@ function hasManyLocks({ scopes }: Session, scopeNumber: unknown): boolean {
 }
 
 /**
- * Whether a check for deadlocks may visit many scopes, sets or locks. The check goes on to other
- * scopes at a key that has an upgrade, or a waiting request of a scope or set. At other keys, the
- * check visits only the locks of this scope.
+ * Whether a check for deadlocks may visit many scopes, sets or locks. If an upgrade or a request of
+ * a scope or set waits for the key, the check may continue to other scopes. Otherwise the check
+ * visits only the locks of this scope.
  */
 function mayCheckLargeGraph(
   session: Session,
   scopeNumber: unknown,
   keyState: KeyState | undefined,
 ): boolean {
-  const { scopes, upgrade } = keyState?.extras ?? {}
-  if (scopes !== undefined || upgrade !== undefined) return true
+  const { scopes: waitingScopes, upgrade } = keyState?.extras ?? {}
+  if (waitingScopes !== undefined || upgrade !== undefined) return true
   return keyState !== undefined && !keyState.isIdle && hasManyLocks(session, scopeNumber)
 }

@@ -62,7 +62,7 @@ function parseCells(text: string, source: string): CellList {
 /**
  * Checks one URL of a cell.
  *
- * @param cellOfUrl The cell of each URL that was checked before. Gets this URL too.
+ * @param cellOfUrl The cell of each URL that was checked before. This function adds the URL.
  * @throws {Exit} 64 if the URL is invalid, or is in two cells.
  */
 function checkUrl(url: string, cell: number, cellOfUrl: Map<string, number>, source: string): void {

@@ -52,7 +52,7 @@ export function brokerCommandWithoutJson(
     .optionsGroup(brokerGroup)
     .option(
       '-u, --url <url>',
-      'URL of a broker, or several with commas, wss:// beyond this machine (repeatable; or ' +
+      'URL of a broker, or several with commas; wss:// for another machine (repeatable; or ' +
         `HOLDFAST_URL; default ${defaultUrl})`,
       appendUrls,
     )
@@ -126,6 +126,8 @@ export async function connectTo(
 ): Promise<Session> {
   const cells = cellsFrom(flags)
   if (cells === undefined) return connectToBroker(flags, options)
+  // Not all calls take the signal: `connectToCells` opens no session yet, and no command passes a
+  // signal together with the number of a cell.
   const { signal, ...otherOptions } = options
   const cellSession = await connectToCells(flags, cells, otherOptions)
   return openInCells(flags, cellSession, () =>
@@ -143,8 +145,8 @@ async function connectToAll(
   const cells = cellsFrom(flags)
   if (cells === undefined) return connectToBroker(flags, options)
   const cellSession = await connectToCells(flags, cells, options)
-  // Open all sessions now, so that a command reports a cell that cannot be reached before it
-  // prints a part of its output.
+  // Open all sessions now. So if a cell cannot be reached, the command says so before it prints a
+  // part of its output.
   return openInCells(flags, cellSession, async () => {
     await Promise.all(cells.map((_, i) => cellSession.sessionOfCell(i + 1)))
     return cellSession
@@ -242,9 +244,9 @@ function renewToken(session: Pick<Session, 'authenticate'>, flags: BrokerFlags):
 }
 
 /**
- * Runs an action with a new session for a key, and closes the session afterwards. Without options,
- * the answers of the broker have a time limit: see {@link withAnswerLimit}. With options there is
- * no limit, because the session may then wait for an answer until it has reconnected.
+ * Runs an action with a new session for a key, and closes the session afterwards. Without
+ * `options`, the answers of the broker have a time limit: see {@link withAnswerLimit}. With
+ * `options` there is no limit, because an answer may be late while the session reconnects.
  */
 export async function withSessionFor<T>(
   key: string,
@@ -299,7 +301,7 @@ export function withAnswerLimit<T extends AnySession>(session: T): T {
 /**
  * Waits for an answer of the broker.
  *
- * @param workMs How long the work before the answer may take, in ms.
+ * @param workMs How long the command may work before it waits for the answer, in ms.
  * @throws {Exit} 69 if the answer does not come in time
  */
 export async function answerInTime<T>(answer: Promise<T>, workMs = 0): Promise<T> {
@@ -317,8 +319,9 @@ export async function answerInTime<T>(answer: Promise<T>, workMs = 0): Promise<T
 }
 
 /**
- * Resolves at SIGINT, at SIGTERM, when writing the output fails, or when the session is closed;
- * rejects if the session was closed by an error.
+ * Resolves at SIGINT, at SIGTERM, when writing the output fails, or when the session is closed.
+ * Rejects if the session was closed by an error. A signal that this process ignored from its start
+ * on does not count.
  */
 export function untilStopped(session: AnySession): Promise<void> {
   return new Promise((resolve, reject) => {

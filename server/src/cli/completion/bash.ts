@@ -91,8 +91,8 @@ function wrapLine({ name, wrappedCommandAt }: CommandModel): string[] {
 
 /**
  * The main function of the script, and the functions that it calls. The main function walks over
- * the words before the cursor to find the command, and then completes the word at the cursor. In
- * the array `starts`, each joined word has the index of its first part in COMP_WORDS. `bashScript`
+ * the words before the cursor to find the command, and then completes the word at the cursor. The
+ * array `starts` has, for each joined word, the index of its first part in COMP_WORDS. `bashScript`
  * replaces NAME by the name of the program, and COMMANDS by the names of its commands.
  */
 const mainFunction = `_NAME() {

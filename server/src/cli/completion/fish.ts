@@ -68,9 +68,9 @@ function fishQuoted(text: string): string {
 
 /**
  * Functions that walk over the words before the cursor to find the command. `fishScript` replaces
- * NAME by the name of the program, and TAKING by the flags that take a value, each behind its
- * command. The variable `wraps` is the number of arguments before the command line of another
- * program.
+ * NAME by the name of the program. It replaces TAKING by texts such as `serve --port`: a command
+ * and its flag that takes a value. The variable `wraps` is the number of arguments before the
+ * command line of another program.
  */
 const wordFunctions = `
 # Prints the command. If the cursor is in the command line of another program (run KEY COMMAND),

@@ -52,16 +52,19 @@ export function modelOf(program: Command): ProgramModel {
   }
 }
 
-/** The argument `[command...]`, which `run` has, begins the command line of another program. */
+/**
+ * Makes the model of a command. An argument `[command...]`, which `run` has, begins the command
+ * line of another program.
+ */
 function commandModel(command: Command): CommandModel {
   const args = command.registeredArguments
-  const wrapped = args.findIndex((arg) => arg.variadic && arg.name() === 'command')
+  const wrappedAt = args.findIndex((arg) => arg.variadic && arg.name() === 'command')
   return {
     name: command.name(),
     description: command.description(),
     flags: flagsOf(command),
     args: args.map((arg) => valueModel(arg.name(), arg.argChoices)),
-    wrappedCommandAt: wrapped < 0 ? undefined : wrapped,
+    wrappedCommandAt: wrappedAt < 0 ? undefined : wrappedAt,
   }
 }
 
