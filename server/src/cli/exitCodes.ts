@@ -65,7 +65,7 @@ const exitCodeOf: Partial<Record<HoldfastError['code'], number>> = {
   UNAVAILABLE: exitCodes.unavailable,
   SESSION_EXPIRED: exitCodes.unavailable,
   SESSION_CLOSED: exitCodes.unavailable,
-  // The broker closed the connection, because it does not know a message of this command.
+  // The broker does not know a message of this command, and has closed the connection.
   BAD_MESSAGE: exitCodes.unavailable,
   UNAUTHORIZED: exitCodes.forbidden,
   FORBIDDEN: exitCodes.forbidden,
@@ -146,7 +146,7 @@ export function watchProcess(): void {
     if (outputFailed && code === exitCodes.done) process.exitCode = exitCodes.io
   })
   process.on('uncaughtException', (error) => process.exit(reportBug(error)))
-  // If there is no listener, the user has turned warnings off (--no-warnings).
+  // Node's own listener is missing if the user has turned warnings off (--no-warnings).
   if (process.listenerCount('warning') === 0) return
   process.removeAllListeners('warning')
   process.on('warning', ({ name, message }) => printError(`${name}: ${message}`))

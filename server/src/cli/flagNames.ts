@@ -51,9 +51,9 @@ const clientFlags = {
 } as const
 
 const flagsByOption: ReadonlyMap<string, FlagText> = new Map<string, FlagText>([
-  ...Object.entries(clientFlags).map(([option, [flag, value]]): [string, FlagText] => [
+  ...Object.entries(clientFlags).map(([option, [flag, placeholder]]): [string, FlagText] => [
     option,
-    { flags: flag, withValue: `${flag} ${value}` },
+    { flags: flag, withValue: `${flag} ${placeholder}` },
   ]),
   ...settingNames.map((name): [string, FlagText] => [name, flagsOf([name])]),
   ...Object.entries(settingsByOption).map(([option, names]): [string, FlagText] => [

@@ -52,7 +52,7 @@ export async function listLocks(
 ): Promise<Listing> {
   const locks: ListedLock[] = []
   let heldCount = 0
-  /** The key that filled the last full page alone, and the length of its whole queue. */
+  /** The key that alone filled the last full page, and the length of its whole queue. */
   let longQueue: { readonly key: string; readonly waiting: number } | undefined
   for await (const page of pagesOf(session, prefix)) {
     // Only the first page counts all locks. A later page does not count the locks before its start.
@@ -108,7 +108,7 @@ export async function* pagesOf(
     // grant).
     const isWithinKey = page.held.length === pageSize && page.held[0]?.key === lastKey
     const lastFence = isWithinKey ? page.held.at(-1)?.fence : undefined
-    // Without `lastFence`, the page has listed all remaining locks of its last key.
+    // A page without `lastFence` lists its last key to the end, as if its last fence were infinite.
     const advances =
       lastKey > after ||
       (lastKey === after && afterFence !== undefined && (lastFence ?? Infinity) > afterFence)

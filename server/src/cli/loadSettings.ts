@@ -139,8 +139,8 @@ function fromText({ kind }: Setting, text: string): unknown {
 }
 
 /**
- * Converts a text of digits to its number. Returns every other text unchanged, so that the check of
- * the limit refuses the text.
+ * Converts a text of digits to its number. Returns every other text unchanged: `limitsOf` accepts
+ * the text "off", and refuses all others.
  */
 function numberFrom(text: string): unknown {
   return /^\d+$/.test(text) ? Number(text) : text

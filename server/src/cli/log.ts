@@ -26,7 +26,8 @@ const replicatedSettings = [
 
 /**
  * The rules for the settings of the log. Each item is a pair: true if the settings break the rule,
- * and the error message for that case.
+ * and the error message for that case. A name that is also a plain word is in backquotes, because
+ * {@link withFlags} would not find it otherwise.
  */
 export function logRules(settings: Settings): [boolean, string][] {
   const { journal, log, durability, quietStart } = settings

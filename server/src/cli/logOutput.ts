@@ -1,5 +1,5 @@
 /**
- * Writes log lines to standard error or to a file in the background, because a slow reader or disk
+ * Writes log lines in the background, to standard error or to a file, because a slow reader or disk
  * must not stop the broker.
  *
  * Clients cause log lines. If the reader of standard error stops reading, the lines that wait would

@@ -100,12 +100,12 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
         return { stdout: stdout.toString('base64') }
       }
       const shared = session.once(key, run, { keep, timeout, metadata: { pid: process.pid } })
-      // Only `timeout` limits the wait for the run of another caller. After a run in this process,
-      // only the answer of the broker is missing, so `answerInTime` limits this wait.
+      // `timeout` alone limits the wait for the run of another caller. After a run in this process,
+      // the answer of the broker is still missing, and `answerInTime` limits the wait for it.
       const answered = Promise.race([shared, runEnd.then(() => answerInTime(shared))])
       return answered.catch((error) => throwOnceError(key, error))
     },
-    // `undefined` lets the client reconnect; without this field the session does not reconnect.
+    // `undefined` overrides the default of `connectTo`, so that the session reconnects.
     { grace: 'lease', reconnect: undefined },
   )
   // If this process ran the command, this process printed the output during the run.
@@ -113,8 +113,9 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
 }
 
 /**
- * Throws the error of a call of `once`. For a lost lock, the message begins with the key. An
- * {@link Exit} keeps the name `maxHold` in the message, because `once` has no flag `--max-hold`.
+ * Throws the error of a call of `once`. For a lost lock, the message begins with the key. As an
+ * {@link Exit}, the message keeps the name `maxHold`. Otherwise the message would name the flag
+ * `--max-hold`, which `once` does not have.
  */
 function throwOnceError(key: string, error: unknown): never {
   const isLoss = error instanceof HoldfastError && error.code === 'LOCK_LOST'
@@ -124,7 +125,7 @@ function throwOnceError(key: string, error: unknown): never {
 /**
  * The standard output in a shared value.
  *
- * @throws {Exit} 1 if another program shared the value, so that the value has no such output.
+ * @throws {Exit} 1 if the value has no `stdout`, because another program shared the value.
  */
 function outputOf(key: string, value: unknown): Buffer {
   const { stdout } = (value ?? {}) as Partial<Record<keyof Output, unknown>>

@@ -58,12 +58,12 @@ async function rebalance(flags: BrokerFlags): Promise<void> {
     ca: caFrom(flags),
     timeoutMs: responseTimeoutMs,
   })
-  // A broker answers every request that it does not handle with 426 Upgrade Required.
+  // A broker answers 426 Upgrade Required to every request that it does not handle.
   if (response.status === 426) {
     throw new Exit(
       exitCodes.forbidden,
       `The broker at ${origin} does not accept the command here: run it on the machine of the ` +
-        'broker with a loopback URL; if the broker has an admin port, with the URL of that port',
+        'broker, with a loopback URL, or with the URL of the admin port if the broker has one',
     )
   }
   // The body of a 409 says why the broker cannot send its clients away.
@@ -81,7 +81,7 @@ async function rebalance(flags: BrokerFlags): Promise<void> {
   else print(`${escapeText(origin)}: ${clients} clients were sent to their preferred brokers`)
 }
 
-/** The number of clients in the body of an answer; undefined if a broker did not send the body. */
+/** The number of clients in the body of an answer; undefined if the server is not a broker. */
 function clientsIn(body: string): number | undefined {
   try {
     const { clients } = JSON.parse(body) as { clients?: unknown }

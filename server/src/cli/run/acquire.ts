@@ -62,7 +62,7 @@ export async function openSession(params: AcquireParams, deadline: Deadline): Pr
         name: flags.name ?? name,
         lease: flags.lease,
         grace: flags.grace ?? 'lease',
-        // `undefined` lets the client reconnect; without this field the session does not reconnect.
+        // `undefined` overrides the default of `connectTo`, so that the session reconnects.
         reconnect: undefined,
         signal: AbortSignal.any([signal, timeoutController.signal]),
       },

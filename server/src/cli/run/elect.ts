@@ -32,13 +32,13 @@ holdfast show scheduler                              # who leads, and with which
 /** The end of `holdfast elect --help`. */
 const notes = `
 One process at a time leads. The command starts when this process leads, and the other candidates
-wait in the order of their calls. When the command ends, this process resigns. When the leadership
-may be lost, the command is killed first, as "holdfast run" does: see "holdfast run --help" for
-signals, exit codes, the terminal and the process group.
+wait in the order of their calls. When the command ends, this process resigns. If the leadership may
+be lost, the command is killed before another process can lead. For signals, exit codes, the
+terminal and the process group, see "holdfast run --help".
 
 The command's environment has the name in HOLDFAST_KEY and the fence of the leadership in
 HOLDFAST_FENCE. The fence rises with every leader: pass it to the resources that only a leader may
 change, and let them refuse a lower fence.
 
-"holdfast ls" and "holdfast show" print who leads with which value, and programs call
+"holdfast ls" and "holdfast show" print who leads with which value. Programs learn the same from
 session.observe(NAME). A lock on the same key ("holdfast run NAME") excludes a leader.`

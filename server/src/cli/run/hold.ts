@@ -71,7 +71,7 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
       onInputEnd(() => holdController.abort())
       onOutputFailure(() => holdController.abort())
       const { signal: endOfHold } = holdController
-      // The guard prints `action` and ends this process. Another program does the work.
+      // This command starts no child, so the guard ends the hold instead, and prints `action`.
       const child = { signal: () => holdController.abort() }
       const action = 'ending'
       const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, action })
