@@ -18,10 +18,10 @@ export interface Setting {
   readonly group: string
   readonly help: string
   /**
-   * The placeholder for the value in the help. If it is `file` or `folder`, the completion of the
-   * shell offers files or folders.
+   * Stands for the value in the help. With `file` or `folder`, the completion of the shell offers
+   * files or folders.
    */
-  readonly value?: string | undefined
+  readonly placeholder?: string | undefined
   /**
    * The name of the flag without dashes, if this name differs from the name of the setting in
    * kebab-case.
@@ -48,7 +48,7 @@ export const settings = {
   },
   host: {
     group: 'Listening',
-    value: 'address',
+    placeholder: 'address',
     kind: 'text',
     short: '-H',
     help: 'address to listen on',
@@ -60,37 +60,37 @@ export const settings = {
   },
   cell: {
     group: 'Listening',
-    value: 'n/count',
+    placeholder: 'n/count',
     kind: 'text',
     help: 'cell of this broker and number of cells, such as 1/4; default: all keys in one cell',
   },
   journal: {
     group: 'Keeping locks over a restart',
-    value: 'folder',
+    placeholder: 'folder',
     kind: 'text',
     help: 'folder of the journal; with a journal, locks outlive a restart',
   },
   durability: {
     group: 'Keeping locks over a restart',
-    value: 'mode',
+    placeholder: 'mode',
     kind: 'text',
     help: 'when a grant counts as written: on disk (flushed), or in the operating system (relaxed)',
     choices: ['flushed', 'relaxed'],
   },
   fenceFile: {
     group: 'Keeping locks over a restart',
-    value: 'file',
+    placeholder: 'file',
     kind: 'text',
     help: 'file to reserve fences in, so that they rise even if the clock is set back',
   },
   quietStart: {
     group: 'Keeping locks over a restart',
     kind: 'ms',
-    help: 'how long after the start to refuse every lock but a steal, so that old leases end first',
+    help: 'time after the start in which only a steal gets a lock, so that old leases end first',
   },
   log: {
     group: 'Sharing a log with other brokers',
-    value: 'url',
+    placeholder: 'url',
     kind: 'text',
     help: 'address of the shared log: postgres://user@host/database or etcd://host:port/prefix',
   },
@@ -102,13 +102,13 @@ export const settings = {
   brokers: {
     group: 'Sharing a log with other brokers',
     kind: 'port',
-    value: 'n',
+    placeholder: 'n',
     help: 'number of brokers; a new log serves no client until a majority of them has joined',
   },
   name: {
     group: 'Sharing a log with other brokers',
     kind: 'text',
-    value: 'name',
+    placeholder: 'name',
     help: 'name of this broker in status, metrics and log lines (default: a random id)',
   },
   snapshotEvery: {
@@ -123,83 +123,83 @@ export const settings = {
   },
   logCa: {
     group: 'Sharing a log with other brokers',
-    value: 'file',
+    placeholder: 'file',
     kind: 'text',
     help: 'authority of the certificate of PostgreSQL or etcd, in PEM',
   },
   logCert: {
     group: 'Sharing a log with other brokers',
-    value: 'file',
+    placeholder: 'file',
     kind: 'text',
     help: 'client certificate for PostgreSQL or etcd, in PEM',
   },
   logKey: {
     group: 'Sharing a log with other brokers',
-    value: 'file',
+    placeholder: 'file',
     kind: 'text',
     secretFile: 'private key',
     help: 'private key of that client certificate, in PEM',
   },
   logUser: {
     group: 'Sharing a log with other brokers',
-    value: 'name',
+    placeholder: 'name',
     kind: 'text',
     help: 'user name for PostgreSQL or etcd',
   },
   logPasswordFile: {
     group: 'Sharing a log with other brokers',
-    value: 'file',
+    placeholder: 'file',
     kind: 'text',
     secretFile: 'password file',
     help: 'file with the password of that user',
   },
   tokens: {
     group: 'Clients and their tokens',
-    value: 'file',
+    placeholder: 'file',
     kind: 'text',
-    help: 'file of hashed tokens, to which "holdfast token" adds',
+    help: 'file of hashed tokens; "holdfast token" adds tokens to it',
   },
   jwtSecretFile: {
     group: 'Clients and their tokens',
-    value: 'file',
+    placeholder: 'file',
     kind: 'text',
     secretFile: 'secret file',
     help: 'accept JSON Web Tokens, checked with the secret in this file',
   },
   jwtPublicKey: {
     group: 'Clients and their tokens',
-    value: 'file',
+    placeholder: 'file',
     kind: 'text',
     help: 'accept JSON Web Tokens, checked with the key in this PEM file',
   },
   jwtJwks: {
     group: 'Clients and their tokens',
-    value: 'file',
+    placeholder: 'file',
     kind: 'text',
     help: 'accept JSON Web Tokens, checked with the keys in this JWKS file',
   },
   jwtJwksUrl: {
     group: 'Clients and their tokens',
-    value: 'url',
+    placeholder: 'url',
     kind: 'text',
     help: 'accept JSON Web Tokens, checked with the JWKS at this URL',
   },
   jwtAlgorithms: {
     group: 'Clients and their tokens',
-    value: 'name',
+    placeholder: 'name',
     kind: 'list',
     flag: 'jwt-algorithm',
     help: 'accepted algorithm of JSON Web Tokens',
   },
   jwtAudience: {
     group: 'Clients and their tokens',
-    value: 'text',
+    placeholder: 'text',
     kind: 'text',
     help: 'required audience of JSON Web Tokens',
   },
   jwtIssuer: {
     group: 'Clients and their tokens',
-    value: 'text',
+    placeholder: 'text',
     kind: 'text',
     help: 'required issuer of JSON Web Tokens',
   },
@@ -215,34 +215,34 @@ export const settings = {
   },
   tlsCert: {
     group: 'TLS, web pages and proxies',
-    value: 'file',
+    placeholder: 'file',
     kind: 'text',
     help: 'certificate in PEM, to serve wss://',
   },
   tlsKey: {
     group: 'TLS, web pages and proxies',
-    value: 'file',
+    placeholder: 'file',
     kind: 'text',
     secretFile: 'private key',
     help: 'private key of the certificate, in PEM',
   },
   hosts: {
     group: 'TLS, web pages and proxies',
-    value: 'name',
+    placeholder: 'name',
     kind: 'list',
     flag: 'allow-host',
     help: 'host name that clients may use for the broker',
   },
   trustedProxies: {
     group: 'TLS, web pages and proxies',
-    value: 'address',
+    placeholder: 'address',
     kind: 'list',
     flag: 'trusted-proxy',
     help: 'address of a proxy whose X-Forwarded-For header is trusted',
   },
   origins: {
     group: 'TLS, web pages and proxies',
-    value: 'origin',
+    placeholder: 'origin',
     kind: 'list',
     flag: 'origin',
     help: 'web origin whose pages may connect',
@@ -269,7 +269,7 @@ export const settings = {
   },
   profile: {
     group: 'Leases and limits',
-    value: 'name',
+    placeholder: 'name',
     kind: 'text',
     help: 'defaults of the limits: for your own clients (private) or untrusted clients (public)',
     choices: ['private', 'public'],
@@ -282,7 +282,7 @@ export const settings = {
   },
   dashboard: {
     group: 'Monitoring',
-    value: 'clients',
+    placeholder: 'clients',
     kind: 'text',
     help: 'serve the dashboard to browsers on this machine (local), to all clients, or to none',
     choices: ['local', 'all', 'none'],
@@ -299,19 +299,19 @@ export const settings = {
   },
   adminHost: {
     group: 'Monitoring',
-    value: 'address',
+    placeholder: 'address',
     kind: 'text',
     help: 'address of the admin port (default 127.0.0.1)',
   },
   audit: {
     group: 'Monitoring',
-    value: 'file',
+    placeholder: 'file',
     kind: 'text',
-    help: 'append a line of JSON for each steal, revocation, refusal and token change to this file',
+    help: 'append to this file a line of JSON for each steal, revocation, refusal and token change',
   },
   logLevel: {
     group: 'Monitoring',
-    value: 'level',
+    placeholder: 'level',
     kind: 'text',
     help: 'lowest level of log lines to write, as JSON on standard error',
     choices: ['debug', 'info', 'warn', 'error', 'silent'],
@@ -357,12 +357,12 @@ export function flagOf(name: SettingName): string {
   )
 }
 
-const placeholders = { text: 'text', port: 'n', ms: 'time', list: 'text', limits: 'name=n' }
+const defaultPlaceholders = { text: 'text', port: 'n', ms: 'time', list: 'text', limits: 'name=n' }
 
 /** The placeholder for the value of a flag; undefined for a flag without a value. */
 export function placeholderOf(name: SettingName): string | undefined {
-  const { kind, value }: Setting = settings[name]
-  return kind === 'boolean' ? undefined : (value ?? placeholders[kind])
+  const { kind, placeholder }: Setting = settings[name]
+  return kind === 'boolean' ? undefined : (placeholder ?? defaultPlaceholders[kind])
 }
 
 /** The name of the environment variable of a setting: `HOLDFAST_FENCE_FILE` for `fenceFile`. */
