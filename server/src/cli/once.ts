@@ -105,7 +105,7 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
       const answered = Promise.race([shared, runEnd.then(() => answerInTime(shared))])
       return answered.catch((error) => throwOnceError(key, error))
     },
-    // `undefined` overrides the default of `connectTo`, so that the session reconnects.
+    // `undefined` overrides the `false` of `connecting.ts`, so that the session reconnects.
     { grace: 'lease', reconnect: undefined },
   )
   // If this process ran the command, this process printed the output during the run.

@@ -160,6 +160,6 @@ function heldRow(lock: HeldInfo): string[] {
 }
 
 function waitingRow(request: OwnRequest): string[] {
-  const place = request.position === undefined ? 'first' : String(request.position)
-  return [request.key, place, modeText(request), ago(request.since)]
+  const position = request.position === undefined ? 'first' : String(request.position)
+  return [request.key, position, modeText(request), ago(request.since)]
 }

@@ -104,7 +104,7 @@ function roundNumber(_: string, value: unknown): unknown {
 async function fetchStatus(address: URL, ca: string | undefined): Promise<BrokerStatus> {
   const { origin } = address
   const response = await askAdmin(address, { ca, timeoutMs: responseTimeoutMs })
-  // A broker answers every request that it does not handle with 426 Upgrade Required.
+  // A broker answers 426 Upgrade Required to every request that it does not handle.
   if (response.status === 426) {
     throw new Exit(
       exitCodes.forbidden,

@@ -90,7 +90,7 @@ holdfast top --json --count 1`,
         (session) =>
           // Without --count, the command goes on until Ctrl-C, also while no broker answers.
           top(flags.count === undefined ? session : withAnswerLimit(session), prefix, flags),
-        // Overrides the `false` of other commands, so that the session reconnects.
+        // `undefined` overrides the `false` of `connecting.ts`, so that the session reconnects.
         { reconnect: undefined },
       ),
     )

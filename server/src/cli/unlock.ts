@@ -49,7 +49,7 @@ async function unlock(key: string, { fence, reason, ...flags }: UnlockFlags): Pr
     try {
       await session.revoke(key, { fence, reason })
     } catch (error) {
-      if (error instanceof Exit) throw withDoubt(key, error)
+      if (error instanceof Exit) throw noAnswerInTime(key, error)
       if (!(error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD')) throw error
       // A token with the permission "revoke" need not have "query".
       throw wrongFence(key, await session.query({ key }).catch(() => undefined))
@@ -60,7 +60,7 @@ async function unlock(key: string, { fence, reason, ...flags }: UnlockFlags): Pr
 }
 
 /** The error if the broker did not answer in time. The lock may or may not be revoked. */
-function withDoubt(key: string, { code, message }: Exit): Exit {
+function noAnswerInTime(key: string, { code, message }: Exit): Exit {
   const doubt = `the lock may be revoked all the same: check with holdfast show ${key}`
   return new Exit(code, `${message}; ${doubt}`)
 }

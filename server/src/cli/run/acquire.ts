@@ -62,7 +62,7 @@ export async function openSession(params: AcquireParams, deadline: Deadline): Pr
         name: flags.name ?? name,
         lease: flags.lease,
         grace: flags.grace ?? 'lease',
-        // `undefined` overrides the default of `connectTo`, so that the session reconnects.
+        // `undefined` overrides the `false` of `connecting.ts`, so that the session reconnects.
         reconnect: undefined,
         signal: AbortSignal.any([signal, timeoutController.signal]),
       },

@@ -130,19 +130,18 @@ export function checkCommand({ command, env }: Launch): void {
   // A name that is not UTF-8 cannot be checked here, because Node would look for other bytes.
   if (rawBytesOf(command)[0] !== undefined) return
   let failureCode: string | undefined
-  const folders = programName.includes('/')
-    ? ['']
-    : (env['PATH'] ?? '/usr/bin:/bin').split(delimiter)
+  const isPath = programName.includes('/')
+  const folders = isPath ? [''] : (env['PATH'] ?? '/usr/bin:/bin').split(delimiter)
   for (const folder of folders) {
     const code =
       programName === ''
         ? 'ENOENT'
-        : codeWhyNotRunnable(programName.includes('/') ? programName : join(folder, programName))
+        : codeWhyNotRunnable(isPath ? programName : join(folder, programName))
     if (code === undefined) return
-    // Most folders of the PATH do not have the program, so the reason is the first code that says
-    // something else. A path with "/" is not searched in the PATH, so its only code is the reason.
+    // Most folders of the PATH do not have the program, so the reason is the first other code. A
+    // path with "/" is not searched in the PATH, so its only code is the reason.
     if (code !== 'ENOENT' && code !== 'ENOTDIR') failureCode ??= code
-    else if (programName.includes('/')) failureCode = code
+    else if (isPath) failureCode = code
   }
   throw cannotRun(programName, failureCode ?? 'ENOENT')
 }

@@ -23,7 +23,7 @@ export interface LockGuardDeps {
   readonly reserveMs: number
 }
 
-/** Guards the lock of one command, from its start to its end. */
+/** Guards the lock of one command while the command runs. */
 export class LockGuard {
   readonly #deps: LockGuardDeps
   #timer: NodeJS.Timeout | undefined

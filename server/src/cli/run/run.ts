@@ -36,7 +36,10 @@ export interface RunFlags extends HoldingFlags {
   readonly killAfter?: number | undefined
   /** The shortest time for which the lock is held, in ms. */
   readonly minHold?: number | undefined
-  /** Whether to unlock when the command itself ends, even if its child processes still run. */
+  /**
+   * Whether to unlock when the command itself (the leader of its process group) ends, even if its
+   * child processes still run.
+   */
   readonly leaderOnly?: boolean | undefined
   /** Whether the environment of the command has HOLDFAST_TOKEN. */
   readonly passToken?: boolean | undefined
@@ -48,7 +51,7 @@ export function runCommand(): Command {
     'run a command under a lock',
     `holdfast run nightly-report ./report.sh
 holdfast run --try backup rsync -a src/ dst/         # exits 75 if the lock is held
-holdfast run --timeout 10s orders:42 -- node job.js  # one -- after the key is left out
+holdfast run --timeout 10s orders:42 -- node job.js  # the -- is optional
 holdfast run deploy -c 'make && make install'        # a line for the shell
 holdfast run --shared catalogue ./read-only-job
 holdfast run --capacity 3 render ./render.sh         # at most three at once
@@ -116,10 +119,10 @@ catch (SIGKILL, a real-time signal) ends "holdfast run", a watchdog immediately 
 SIGKILL. Signals that were ignored at the start of "holdfast run", as with nohup(1), stay ignored
 for the command.
 
-The command gets the terminal if standard input is a terminal, "holdfast run" is in its
-foreground, and no other process of the same job runs. Ctrl-C, Ctrl-Z, /dev/tty and job control
-then work as if the command was started directly. In a pipeline ("holdfast run ... | less") the
-command has no terminal.
+The command gets the terminal if standard input is a terminal, "holdfast run" is in the foreground,
+and no other process of the same job runs. Ctrl-C, Ctrl-Z, /dev/tty and job control then work as if
+the command was started directly. In a pipeline ("holdfast run ... | less") the command has no
+terminal.
 
 If the broker does not answer, the whole process group gets SIGTERM, and SIGKILL after the time of
 --kill-after. Both happen before the lease is over: the command is dead before the broker can

@@ -172,7 +172,7 @@ export class TerminalChild extends Child {
       return
     }
     // Stop this job together with the command; `fg` or `bg` of the user's shell continues the job.
-    // If no such shell exists, the system ignores this signal, and the command continues.
+    // If no such shell exists, the system ignores SIGTSTP, and the command continues.
     const shouldStop = wasInForeground || !this.#hasTerminal()
     // The id 0 stands for all processes of this process group.
     if (isStopped(leader) && shouldStop && this.#mayContinue()) this.stopSelf('SIGTSTP', 0)
