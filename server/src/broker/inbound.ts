@@ -151,7 +151,7 @@ export class Inbound {
    */
   #isAllowed(connection: Connection, message: SessionMessage | InvalidRequest): boolean {
     const policy = connection.policy!
-    if (!policy.countMessage(connection.handledAt)) {
+    if (!policy.countMessage(connection.messageArrivedAt)) {
       const limitValue = this.#deps.limits.messagesPerSecond
       this.#report(connection, { cause: 'messages_per_second' })
       connection.abort({

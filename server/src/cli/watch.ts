@@ -33,10 +33,10 @@ holdfast watch --json orders: | jq -r 'select(.event == "lost") | .key'`,
       'after',
       `
 Events of a lock: locked, upgraded, downgraded, proclaimed (the leader of an election changed its
-value), unlocked, expired, lost. With --queue also queued, and dequeued with a reason: granted,
-timeout, aborted, answered (a once request got the result of another run), ended (the session
-ended, or the request was an upgrade whose lock ended). A request that is granted without waiting is
-not queued.`,
+value), unlocked, expired, lost (stolen, revoked, or the session ended). With --queue also queued,
+and dequeued with a reason: granted, timeout, aborted, answered (a request of "once" got the result
+of another run), ended (the session ended, or the request was an upgrade whose lock ended). A
+request that is granted without waiting is not queued.`,
     )
     .action((prefix: string, flags: WatchFlags) =>
       withSession(
@@ -54,8 +54,8 @@ not queued.`,
           session.watch({ prefix, queue: flags.queue }, onEvent)
           await Promise.race([untilStopped(session), refused])
         },
-        // `undefined` is the default of the client, which reconnects. So the watch goes on when the
-        // broker is reachable again.
+        // `undefined` lets the session reconnect, so the watch goes on when the broker is reachable
+        // again.
         { reconnect: undefined },
       ),
     )

@@ -89,8 +89,8 @@ export function forwardedProtocol(
 export function addressGroup(address: string): string {
   const unprefixed = withoutMappedPrefix(address)
   if (isIP(unprefixed) !== 6) return unprefixed
-  // Removes the zone, such as `%eth0`, of a link-local address. At most one `::` stands for groups
-  // of zeros.
+  // Removes the zone, such as `%eth0`, of a link-local address. An address has at most one `::`,
+  // which stands for groups of zeros.
   const [head = '', tail] = (unprefixed.split('%')[0] as string).split('::')
   const hextets = head === '' ? [] : head.split(':')
   if (tail !== undefined) {

@@ -11,8 +11,8 @@ const webSchemes: readonly string[] = ['http:', 'https:']
 const appOrigin = /^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@*\\]*$/
 
 /**
- * Returns an error message that says why an origin can never match, with the origin that the
- * operator probably means. Returns undefined for a valid origin.
+ * Returns an error message that says why an origin can never match, and that suggests the origin
+ * that the operator probably means. Returns undefined for a valid origin.
  */
 export function originFault(origin: unknown): string | undefined {
   if (typeof origin !== 'string')
@@ -42,7 +42,7 @@ function probableOrigin(origin: string): string | undefined {
   if (webSchemes.includes(protocol)) {
     return url.hostname === '' ? undefined : originOf(`${protocol}//${url.host}`)
   }
-  // The origin of an extension or app stays as the operator wrote it, if its scheme is lower case.
+  // The origin of an extension or app stays as the operator wrote it, if the scheme is lower case.
   const originWithoutPath = `${url.protocol}//${url.host}`
   return appOrigin.test(text) && text.startsWith(url.protocol) ? text : originWithoutPath
 }
@@ -69,8 +69,8 @@ function quoteSafely(name: string): string {
 }
 
 /**
- * Returns an error message that says why a host name can never match, with the host name that the
- * operator probably means. Returns undefined for a valid host name.
+ * Returns an error message that says why a host name can never match, and that suggests the host
+ * name that the operator probably means. Returns undefined for a valid host name.
  */
 export function hostFault(host: unknown): string | undefined {
   if (typeof host !== 'string') return `each of the hosts must be a string, not ${String(host)}`

@@ -1,13 +1,13 @@
 /**
  * The limits of the broker. Each limit has a default, a value in the `public` profile (the defaults
- * for untrusted clients), and an error message for clients that reach it. The options, the command
- * line, the documentation and the metrics all use this table.
+ * for untrusted clients), and an error message for clients that reach the limit. The options, the
+ * command line, the documentation and the metrics all use this table.
  *
  * Limits of sizes and counts are on by default, because one client could exhaust a broker without
  * them. Limits of rates are off by default, except `workPerSecond`. Limits for each address or
  * principal (the authenticated name of a client) are off too. The reason is that a trusted backend
- * may send fifty thousand requests a second from one address. The `public` profile turns the limits
- * of both kinds on. `maxHoldMs` is off in both profiles.
+ * may send fifty thousand requests a second from one address. The `public` profile turns on every
+ * limit except `maxHoldMs`.
  */
 import {
   maxBarrierCallsPerSession,
@@ -152,8 +152,8 @@ export interface BrokerLimits {
   /**
    * Memory that clients may make the broker use, in bytes: the lock table, connections, unread
    * output, watches and the deadlocks that `stats` shows. The broker's estimate is usually too
-   * high. At the limit the broker answers `QUOTA_EXCEEDED` to requests that add a lock, a value of
-   * a leader or a watch. The broker also closes connections with 1013 instead of opening a session.
+   * high. At the limit the broker answers `QUOTA_EXCEEDED` to requests that add a lock, a watch, or
+   * a value of a leader. The broker also closes connections with 1013 instead of opening a session.
    * At nine eighths of the limit the broker closes new connections with 1013, and connections with
    * more than 16 KiB of unread output with 4308. Default: half of the maximum heap size of V8,
    * which `node --max-old-space-size` sets.

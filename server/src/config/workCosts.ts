@@ -126,7 +126,7 @@ export function costOfSkipping(holderCount: number): number {
   return holderCount / skippedHoldersPerUnit
 }
 
-/** The cost of notifying `connectionCount` connections, for the client that caused the event. */
+/** The cost of notifying `connectionCount` connections. The client that causes the event pays. */
 export function costOfNotifying(connectionCount: number): number {
   return connectionCount / notifiedPerUnit
 }

@@ -114,7 +114,7 @@ export class AddressPacer<W extends ArrivalWork> {
       this.#work(arrival)
       if (this.#unitsLeft <= 0 || clock.monotonic() >= endsAt) break
     }
-    // Without waiting work, the next end of a turn only renews a budget that is not whole.
+    // Without waiting work, the end of the next turn only has to restore a budget that was used.
     if (this.#byAddress.size > 0 || this.#unitsLeft < unitsPerTurn) this.#scheduleEndTurn()
   }
 

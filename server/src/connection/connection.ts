@@ -44,15 +44,15 @@ export class Connection implements SocketListener, PacedWork {
   #handledCount = 0
   #receivedAt: number
   /** When the message that is being handled arrived. */
-  #handledAt: number
+  #messageArrivedAt: number
   /** The input that waits during a pause; undefined unless the connection is paused. */
   #input: InputQueue | undefined = undefined
   /** Whether the socket has closed; input may still wait to be handled. */
   #isSocketClosed = false
   #pingCount = 0
   /**
-   * The deferred `ack` messages of the broker. Undefined until the client sends an `ack` itself. A
-   * client that cannot resume its session sends no `ack`.
+   * The deferred `ack` messages of the broker. Undefined until the client itself sends an `ack`,
+   * because a client that cannot resume its session never does.
    */
   #deferredAcks: DeferredAcks | undefined = undefined
   #hasStoppedAcking = false
@@ -84,7 +84,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#sendQueue = new SendQueue(socket)
     this.#allowance = new WorkAllowance(deps)
     this.#receivedAt = deps.time.now()
-    this.#handledAt = this.#receivedAt
+    this.#messageArrivedAt = this.#receivedAt
   }
 
   get state(): ConnectionState {
@@ -115,8 +115,8 @@ export class Connection implements SocketListener, PacedWork {
   }
 
   /** When the message that is being handled arrived, in compensated time. */
-  get handledAt(): number {
-    return this.#handledAt
+  get messageArrivedAt(): number {
+    return this.#messageArrivedAt
   }
 
   /** When reading resumed after the last pause, in compensated time; -Infinity before any pause. */
@@ -293,7 +293,7 @@ export class Connection implements SocketListener, PacedWork {
    * without a message of the client.
    */
   acknowledge(): void {
-    if (!this.#hasStoppedAcking) this.send(encodeAck(this.#handledCount, this.#handledAt))
+    if (!this.#hasStoppedAcking) this.send(encodeAck(this.#handledCount, this.#messageArrivedAt))
   }
 
   /**
@@ -302,7 +302,7 @@ export class Connection implements SocketListener, PacedWork {
    */
   deferAck(): void {
     this.#deferredAcks ??= new DeferredAcks()
-    this.#deferredAcks.add(this.#handledCount, this.#handledAt)
+    this.#deferredAcks.add(this.#handledCount, this.#messageArrivedAt)
   }
 
   /**
@@ -428,7 +428,7 @@ export class Connection implements SocketListener, PacedWork {
     }
     const unitsBefore = this.#allowance.unitsLeft
     this.#allowance.chargeTurn(parsingCost)
-    this.#handledAt = at
+    this.#messageArrivedAt = at
     for (let i = 0; i < elements.length; i++) {
       // `onFrame` has checked whether the first message must wait.
       const mustWait = i > 0 && this.#mustWait()
@@ -470,7 +470,7 @@ export class Connection implements SocketListener, PacedWork {
         return
       }
       this.#allowance.chargeTurn(nextElement.parsingCost)
-      this.#handledAt = nextElement.at
+      this.#messageArrivedAt = nextElement.at
       this.#handle(nextElement.element)
       if (!this.#acceptsInput()) return
     }

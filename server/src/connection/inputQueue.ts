@@ -30,7 +30,7 @@ interface Frame {
   /** Index of the next element to handle, in `elements`. */
   nextIndex: number
   /** Index in `text` of the first character of the next part; undefined if there is none. */
-  nextPart: number | undefined
+  nextPartStart: number | undefined
 }
 
 /** One message of a frame. The message is not validated yet. */
@@ -39,8 +39,8 @@ export interface QueuedElement {
   /** When the frame of the message arrived, in compensated time, in ms. */
   readonly at: number
   /**
-   * The cost of parsing for this message, in units of work (see `workCosts.ts`): for the first
-   * message of a frame or of a part, the cost of parsing it. For the other messages, 0.
+   * In units of work (see `workCosts.ts`). The first message of a frame or part bears the cost of
+   * parsing that frame or part. For the other messages, 0.
    */
   readonly parsingCost: number
 }
@@ -62,7 +62,7 @@ export class InputQueue {
 
   /** Adds a whole frame. */
   addFrame(text: string, at: number): void {
-    this.#add({ text, at, elements: undefined, nextIndex: 0, nextPart: undefined })
+    this.#add({ text, at, elements: undefined, nextIndex: 0, nextPartStart: undefined })
   }
 
   /** Adds the rest of a frame, from the element with the index `nextIndex` on. */
@@ -78,11 +78,11 @@ export class InputQueue {
     if (frame.elements === undefined) {
       parsingCost = costOfParsing(frame.text)
       // The frame stays in the queue, because the caller aborts the connection.
-      if (!parseFirst(frame)) return 'malformed'
+      if (!parseFrameText(frame)) return 'malformed'
     }
     if (frame.nextIndex === frame.elements!.length) parsingCost += parseNextPart(frame)
     const element = frame.elements![frame.nextIndex++]
-    const isDone = frame.nextIndex === frame.elements!.length && frame.nextPart === undefined
+    const isDone = frame.nextIndex === frame.elements!.length && frame.nextPartStart === undefined
     if (isDone) this.#removeFirst(frame)
     return { element, at: frame.at, parsingCost }
   }
@@ -103,29 +103,32 @@ export class InputQueue {
 
 /** The rest of a frame whose first messages were handled before the pause. */
 function restOf(text: string, at: number, elements: readonly unknown[], nextIndex: number): Frame {
-  if (isShort(text, elements)) return { text, at, elements, nextIndex, nextPart: undefined }
-  const first = firstElement(text)
-  const nextPart = nextIndex === 0 ? first : endOfElements(text, first, nextIndex) + 1
-  return { text, at, elements: [], nextIndex: 0, nextPart }
+  if (isParsedWhole(text, elements)) {
+    return { text, at, elements, nextIndex, nextPartStart: undefined }
+  }
+  const first = firstElementStart(text)
+  const nextPartStart = nextIndex === 0 ? first : endOfElements(text, first, nextIndex) + 1
+  return { text, at, elements: [], nextIndex: 0, nextPartStart }
 }
 
-/** Whether a frame is parsed as a whole. A longer frame with several messages is an array. */
-function isShort(text: string, elements: readonly unknown[]): boolean {
+/** Whether a frame is parsed as a whole. Any other frame has several messages, as an array. */
+function isParsedWhole(text: string, elements: readonly unknown[]): boolean {
   return text.length <= maxWholeChars || elements.length === 1
 }
 
 /**
- * Parses a frame. Keeps the messages of a short frame. Of a long frame, only checks the JSON,
- * because no message of a malformed frame may be handled. Returns whether the frame is valid.
+ * Parses a frame. Keeps the messages of a frame that is parsed as a whole. Of any other frame, only
+ * checks the JSON, because no message of a malformed frame may be handled. Returns whether the
+ * frame is valid.
  */
-function parseFirst(frame: Frame): boolean {
+function parseFrameText(frame: Frame): boolean {
   const { text } = frame
   const elements = parseClientFrame(text)
   if (elements === undefined) return false
-  if (isShort(text, elements)) frame.elements = elements
+  if (isParsedWhole(text, elements)) frame.elements = elements
   else {
     frame.elements = []
-    frame.nextPart = firstElement(text)
+    frame.nextPartStart = firstElementStart(text)
   }
   return true
 }
@@ -133,12 +136,12 @@ function parseFirst(frame: Frame): boolean {
 /** Parses the next part of a long frame. Returns the cost in units of work. */
 function parseNextPart(frame: Frame): number {
   const { text } = frame
-  const start = frame.nextPart!
+  const start = frame.nextPartStart!
   const end = endOfElements(text, start, 1, start + partChars)
   const part = `[${text.slice(start, end)}]`
   frame.elements = parseClientFrame(part)!
   frame.nextIndex = 0
-  frame.nextPart = text[end] === ',' ? end + 1 : undefined
+  frame.nextPartStart = text[end] === ',' ? end + 1 : undefined
   return costOfParsing(part)
 }
 
@@ -152,8 +155,8 @@ const charCodes = {
   closingBrace: 0x7d,
 } as const
 
-/** The index behind the opening bracket of a JSON array. */
-function firstElement(text: string): number {
+/** The index behind the opening bracket of a JSON array, where the first element begins. */
+function firstElementStart(text: string): number {
   return text.indexOf('[') + 1
 }
 

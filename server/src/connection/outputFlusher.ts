@@ -110,8 +110,8 @@ export class OutputFlusher {
     if (connection.countedBytes > 0 && memory.isOverfull)
       this.#disconnect(connection, 'memoryBytes')
     else if (this.#isReadingFastEnough(connection)) this.#endSlowness(connection)
-    // Output that waits for the broker to encode it does not count while the socket has room,
-    // because the client is not slow.
+    // While the socket has room, the output waits for the broker to encode it, and not for the
+    // client. So `backlogBytes` does not apply.
     else if (connection.backlogBytes > maxBytes && !connection.isWaitingForTurn) {
       this.#disconnect(connection, 'backlogBytes')
     } else if (!connection.isSlow) {

@@ -163,8 +163,8 @@ class RateBudget {
 
   /** The time until the budget is no longer overdrawn, in ms; 0 for a budget with units left. */
   waitMs(now: number): number {
-    // A refill only raises the budget, so a budget that is not overdrawn needs no refill. Each
-    // message calls this method, so this line saves time.
+    // A refill only raises the budget, so a budget that is not overdrawn needs no refill. This
+    // method is called in every turn of a connection, so this line saves time.
     if (this.#units >= 0) return 0
     this.#refill(now)
     return this.#units >= 0 ? 0 : -this.#units / this.#unitsPerMs

@@ -43,8 +43,8 @@ export class WorkScheduler {
   #recoversUntil: number | undefined
   #flusher: { flush(): void } | undefined
   /**
-   * Half of the units that the turn before the next `#run` left; of several turns, the least.
-   * Infinity if no turn has ended yet.
+   * Half of the units that a turn left; of the turns that ended since `#run` was scheduled, the
+   * least. Infinity if no turn has ended since then.
    */
   #unitsForPaused = Number.POSITIVE_INFINITY
   #turn = 0
