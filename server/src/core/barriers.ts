@@ -76,8 +76,8 @@ export class BarrierTable {
   }
 
   /**
-   * Executes a call that the responder has accepted: the call waits, or fails, or is the last party
-   * and opens the barrier.
+   * Executes a call that is no repeat. The call is refused, waits, fails, or is the last party and
+   * opens the barrier.
    */
   arrive(responder: Responder, session: Session, command: ArriveAtBarrier): void {
     const { id, key, parties, timeout } = command

@@ -386,8 +386,8 @@ export interface TimeOutRequest extends CommandBase {
 }
 
 /**
- * Proposal: the ttl of this lock is over. The table ignores the proposal if the lock has another
- * generation now, because a refresh has started the ttl again.
+ * Proposal: the ttl of this lock is over. A lock with another generation has started its ttl again,
+ * so the table ignores the proposal.
  */
 export interface ExpireLock extends CommandBase {
   readonly type: 'expire'

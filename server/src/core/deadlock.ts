@@ -178,7 +178,7 @@ class DeadlockCheck {
    */
   #visit(waiter: Waiter): void {
     const { request, upgradeOf } = waiter
-    // The visit itself pays for the one key of an ordinary request.
+    // The cost of a visit includes one key, so only a request for several keys costs more.
     if (request !== undefined && waiter.wanted.length > 1)
       this.#passedCount += passedPerKey * waiter.wanted.length
     for (const { keyState, mode, permits } of waiter.wanted) {

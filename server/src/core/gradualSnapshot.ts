@@ -108,7 +108,7 @@ class ListedRecords<T> {
 
   /** Copies a record that is about to change, if the record is not copied or read yet. */
   copy(record: T): void {
-    // Once all listed records are read, any other record is newer than the snapshot.
+    // After the last listed record was read, no record needs a copy.
     if (this.#nextIndex === this.#records.length) return
     if (this.#copies.has(record) || this.#read.has(record)) return
     // The copy of a newer record is never yielded, because the record is not in `#records`.

@@ -128,7 +128,7 @@ export class Granter {
     this.#isTracked = this.#byFence.isUsed || this.#responder.changeListener !== undefined
   }
 
-  /** The fence of the next grant. The caller must grant a lock with this fence. */
+  /** Returns a new fence. The caller must grant a lock with this fence. */
   nextFence(): number {
     return ++this.#fence
   }
@@ -153,7 +153,7 @@ export class Granter {
 
   /**
    * Removes a lock. If the lock belongs to a set, removes all locks of the set, and puts their keys
-   * onto the worklist. The caller must then grant the waiters of the key.
+   * onto the worklist. The caller must then grant the waiters of `lock.keyState`.
    */
   removeLock(lock: Lock, reason: ReleaseReason, by?: Session): void {
     const set = lock.extras?.set
@@ -202,7 +202,7 @@ export class Granter {
 
   /**
    * Removes a request. If the request belongs to a set, removes all requests of the set, and puts
-   * their keys onto the worklist. The caller must then grant the waiters of the key.
+   * their keys onto the worklist. The caller must then grant the waiters of `request.keyState`.
    */
   removeRequest(request: Request, reason: WithdrawReason): void {
     const set = request.extras?.set

@@ -21,7 +21,7 @@ const maxAnswerBytes = 16 * 1024
  */
 export const maxStoredHolderBytes = 256 * 1024
 /** Bytes for the punctuation, the field names and the numbers of a holder as JSON. */
-const holderFrameBytes = 130
+const fixedHolderBytes = 130
 /** The largest number of keys for which shared answers are kept. */
 const maxSharedKeys = 64
 
@@ -175,7 +175,7 @@ function bytesOf({ session, name, metadata, key }: StoredHolder): number {
   const nameBytes = name === undefined ? 0 : jsonTextBytes(JSON.stringify(name))
   const metadataBytes = metadata === undefined ? 0 : jsonTextBytes(metadata)
   const keyBytes = key === undefined ? 0 : jsonTextBytes(JSON.stringify(key))
-  return holderFrameBytes + session.length + nameBytes + metadataBytes + keyBytes
+  return fixedHolderBytes + session.length + nameBytes + metadataBytes + keyBytes
 }
 
 /**

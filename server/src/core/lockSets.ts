@@ -81,7 +81,7 @@ function isFree(keyState: KeyState, item: SetItem): boolean {
  */
 export function canGrantSet(set: LockSet<Lock, Request>): boolean {
   const { requests } = set
-  // Visits all requests, and goes on from the last request to the first.
+  // Begins at `blockedIndex`, and continues from the last request to the first.
   for (let i = 0; i < requests.length; i++) {
     const index = (set.blockedIndex + i) % requests.length
     if (isAtHead(requests[index]!)) continue

@@ -86,7 +86,7 @@ export type AnswerOf<L> =
   | { readonly kind: 'revoked' }
   /** All parties of a barrier have arrived. */
   | { readonly kind: 'passed' }
-  /** For a `once` request: the value of the run that it waited for, or of an earlier run. */
+  /** For a `once` request: the value of the awaited run, or of an earlier run. */
   | { readonly kind: 'result'; readonly result: SharedResult }
   | {
       readonly kind: 'failed'
