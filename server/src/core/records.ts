@@ -21,7 +21,11 @@ import type {
   Revocation,
   WantedTerms,
 } from './plainRecords.js'
-import { answerBytes, revocationBytes, textBytes } from './weights.js'
+import {
+  answerBytes as bytesPerAnswer,
+  revocationBytes as bytesPerRevocation,
+  textBytes,
+} from './weights.js'
 
 /** All sessions that never held a lock or waited share these tables, which stay empty. */
 const noLocks = new IdTable<Lock>()
@@ -63,8 +67,8 @@ export class Session {
   /** Hash of a newer secret that the broker has sent; the client may not have received it. */
   nextSecret: string | undefined
   /**
-   * The `resumeAttempt` of the last `hello` that resumed with `secret`; undefined if no such
-   * `hello` had this number.
+   * The number of the attempt (`resumeAttempt`) in the last `hello` that resumed with `secret`;
+   * undefined without such a `hello`, or if that `hello` had no number.
    */
   lastResumeAttempt: number | undefined
   /** The highest request id so far. */
@@ -202,30 +206,30 @@ export class Session {
   /** Bytes of the stored revocations. */
   get revocationBytes(): number {
     let bytes = 0
-    for (const { note } of this.revocations) bytes += revocationBytes + textBytes(note)
+    for (const { note } of this.revocations) bytes += bytesPerRevocation + textBytes(note)
     return bytes
   }
 
   /** Bytes of the stored answers, without the results of `once`, which sessions share. */
   get answerBytes(): number {
     const count = this.answers?.size ?? 0
-    return count === 0 ? 0 : count * answerBytes + memoryPerHolderByte * this.storedHolderBytes
+    return count === 0 ? 0 : count * bytesPerAnswer + memoryPerHolderByte * this.storedHolderBytes
   }
 
   /**
-   * Stores the answer to a request until the client acknowledges the answer, if a client can resume
-   * the session. Each request has one answer. Returns the additional bytes.
+   * If a client can resume the session, stores the answer to a request. The answer stays until the
+   * client acknowledges the answer. Each request has one answer. Returns the additional bytes.
    */
   storeAnswer(id: number, answer: Answer): number {
     if (this.answers === undefined) return 0
     this.answers.set(id, answer)
     if (answer.kind === 'result') {
       this.storedResults++
-      return answerBytes + answer.result.addReference()
+      return bytesPerAnswer + answer.result.addReference()
     }
     const holderBytes = holderBytesOf(answer)
     this.storedHolderBytes += holderBytes
-    return answerBytes + memoryPerHolderByte * holderBytes
+    return bytesPerAnswer + memoryPerHolderByte * holderBytes
   }
 
   /**
@@ -251,7 +255,7 @@ export class Session {
       const holderBytes = this.storedHolderBytes > 0 ? holderBytesOf(answers.get(id)) : 0
       if (!answers.delete(id)) continue
       this.storedHolderBytes -= holderBytes
-      bytes += answerBytes + memoryPerHolderByte * holderBytes
+      bytes += bytesPerAnswer + memoryPerHolderByte * holderBytes
     }
     return bytes
   }

@@ -44,9 +44,8 @@ interface RequestHandlerDeps {
 }
 
 /**
- * A request that is granted, waits or gets a stored answer (such as `LOCK_HELD`) raises
- * `session.lastId` to its id. A refused request (see `Responder.refuse`) changes nothing, not even
- * `lastId`.
+ * A new request that is not refused raises `session.lastId` to its id. A refused request (see
+ * `Responder.refuse`) changes nothing, not even `lastId`.
  */
 export class RequestHandler {
   readonly #responder: Responder
@@ -55,8 +54,8 @@ export class RequestHandler {
   readonly #barriers: BarrierTable
   readonly #results: ResultTable
   /**
-   * How many waiting sets (requests for several keys) and waiting scopes all checks for deadlocks
-   * have visited.
+   * The cost of all checks for deadlocks: the number of visited waiting sets (requests for several
+   * keys) and waiting scopes.
    */
   visitCount = 0
   /**

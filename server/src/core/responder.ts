@@ -21,8 +21,8 @@ export interface AnsweredCommand {
 }
 
 /**
- * The request type as which {@link isAnswerTo} checks the answer to this command. A grant can
- * answer `lock`, `lockAll` and `once`, so these three types count as `lock`.
+ * The request type of this command in {@link isAnswerTo}. A grant can answer `lock`, `lockAll` and
+ * `once`, so these three types count as `lock`. A `complete` gets the answers of an `unlock`.
  */
 function requestTypeOfCommand({ type }: AnsweredCommand): RequestType {
   if (type === 'lockAll' || type === 'once') return 'lock'

@@ -35,12 +35,15 @@ export function onLockEnded(lock: Lock): void {
   dropScopeIfUnused(lock.session, scope)
 }
 
-/** Marks the scope of a request as waiting. Call this function when a request begins to wait. */
+/**
+ * Lists a request of a scope or set at its key, and marks the scope as waiting. Call this function
+ * when the request begins to wait.
+ */
 export function onWaitBegan(request: Request): void {
   const { extras, keyState, session } = request
   if (extras === undefined) return
   const { scope, set } = extras
-  // `requests` lists requests in the queue of the key. An upgrade does not wait in that queue.
+  // An upgrade is not listed, because it does not wait in the queue of the key.
   if (request.upgradedLock === undefined && (scope !== undefined || set !== undefined))
     keyScopesOf(keyState).requests.add(request)
   // A request for a set of keys has one `Request` for each key; the first of them is primary.
@@ -50,7 +53,7 @@ export function onWaitBegan(request: Request): void {
   listLocks(scope)
 }
 
-/** Marks the scope of a request as not waiting. Call this function when a wait has ended. */
+/** Reverts {@link onWaitBegan}. Call this function when a wait has ended. */
 export function onWaitEnded(request: Request): void {
   const { extras, keyState, session } = request
   if (extras === undefined) return

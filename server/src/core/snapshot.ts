@@ -220,8 +220,8 @@ class RestoredSets {
       addScope(session, extras.scope)
     }
     extras.presentFence = presentFence
-    // A snapshot lists the locks of a key before its upgrade, so the session holds the lock
-    // already.
+    // A snapshot lists the locks of a key before the waiting upgrade, so `held` has the lock that
+    // the upgrade makes exclusive.
     if (upgradeOf !== undefined) extras.upgradeOf = session.held.get(upgradeOf)
     return extras
   }

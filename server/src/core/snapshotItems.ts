@@ -13,7 +13,7 @@ import type { KeptResult, SharedResult } from './sharedResults.js'
 /**
  * A stored answer, as a snapshot contains it. A fence stands in place of the lock, because a
  * repeated answer needs only the fence. A fence also stands in place of the result of a `once`,
- * because the item `result` has the value once for all answers.
+ * because one item `result` has the value for all answers.
  */
 export type SnapshotAnswer =
   | Exclude<Answer, { readonly lock: Lock } | { readonly result: SharedResult }>
@@ -37,7 +37,7 @@ export interface SnapshotExtras {
 }
 
 export type SnapshotItem =
-  /** `fence` is the newest fence of the table. `quiet`: the quiet start lasts. */
+  /** `fence` is the newest fence. `quiet`: the table grants only requests that steal a lock. */
   | { readonly item: 'table'; readonly fence: number; readonly quiet: boolean }
   | {
       readonly item: 'session'
@@ -161,7 +161,7 @@ function snapshotExtras(lockOrRequest: Lock | Request): SnapshotExtras | undefin
     const result = followers?.result?.fence
     return { terms, result, presentFence, upgradeOf: upgradeOf?.fence }
   }
-  // A member of a set can be neither a `once` nor an upgrade, so it has none of the other fields.
+  // A member of a set is neither a `once` nor an upgrade, so the other fields would be undefined.
   const members: readonly (Lock | Request)[] =
     lockOrRequest instanceof Lock ? set.locks : set.requests
   return { terms, memberIndex: members.indexOf(lockOrRequest) }

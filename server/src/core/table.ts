@@ -23,8 +23,8 @@
  * - A request whose id is repeated gets its first answer and is never executed twice
  *   (`Responder.accepts`).
  * - A command from a replaced connection changes nothing (`SessionTable.currentSession`).
- * - A set (a lock on several keys) is granted on all its keys in one step, when each of its
- *   requests is the first of its queue and is admitted (`Granter.#isReady`, `Granter.#grantSet`).
+ * - A set (a lock on several keys) is granted on all keys in one step. Before, each request of the
+ *   set must be admitted and first in its queue (`Granter.#isReady`, `Granter.#grantSet`).
  * - A `once` asks for the value of a function, and waits while another caller runs the function.
  *   The waiting `once` then gets the value of this run. The other requests of the queue stay in
  *   their order (`LockTable.#complete`, `Granter.#answerFollowers`).
@@ -65,8 +65,8 @@ export interface TableContents {
 }
 
 /**
- * The maximum number of waiters that one command grants. So the release of a lock for which 100,000
- * shared requests wait takes several short turns of the event loop.
+ * The maximum number of waiters that one command grants. So 100,000 waiting shared requests are
+ * granted in several short turns of the event loop.
  */
 const defaultGrantsPerCommand = 1_000
 /** The totals of a new table. */

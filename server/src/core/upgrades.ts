@@ -78,7 +78,7 @@ export function upgradeRequest(command: UpgradeLock, lock: Lock): Request {
   return new Request(lock.keyState, lock.session, terms, extras)
 }
 
-/** The type in the answer to a request that waited; undefined for `lock`, `lockAll` and `once`. */
+/** The field `request` of a `failed` answer to this request; undefined except for an upgrade. */
 export function requestTypeOfWaiter({ upgradedLock }: Request): 'upgrade' | undefined {
   return upgradedLock === undefined ? undefined : 'upgrade'
 }

@@ -13,7 +13,7 @@ const sessionBytes = 640
 export const lockBytes = 256
 /** Bytes of a request with its entries in its session, its key's queue and the deadlines. */
 export const requestBytes = 320
-/** Bytes of a barrier, which has at least one waiting call, without its key and its calls. */
+/** Bytes of a barrier, without its key and its calls. */
 export const barrierBytes = 320
 /** Bytes of a call at a barrier with its entries in its session and among the deadlines. */
 export const barrierCallBytes = 256
@@ -27,9 +27,9 @@ export const resultBytes = 128
 export const keptResultBytes = 256
 /** Bytes of a lock or request in a scope, with its share of the scope and of its key's lists. */
 const scopedBytes = 1_024
-/** Bytes of the state of a key, which is in use or is idle and still kept. */
+/** Bytes of the state of a key that is in use, or is idle and still kept. */
 export const keyStateBytes = 224
-/** Bytes of a stored answer, with the part that the answer keeps of a released lock. */
+/** Bytes of a stored answer, with the reduced lock that a grant keeps after the release. */
 export const answerBytes = 192
 /** Bytes of a stored revocation, without its note. */
 export const revocationBytes = 96
