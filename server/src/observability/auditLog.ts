@@ -49,7 +49,7 @@ export class AuditLog implements Observer {
   onFlushed(): void {}
 
   onEffect(effect: Effect): void {
-    // Only a stolen lock has `by`, the session that stole the lock.
+    // An effect `released` has `by` (the session that stole the lock) only after a steal.
     if (effect.kind === 'released' && effect.by !== undefined) {
       this.#append('lock_stolen', { ...lockFields(effect.lock), by: sessionFields(effect.by) })
     } else if (effect.kind === 'revoked') {

@@ -165,7 +165,7 @@ const notMember = 'this broker is not a member; it sent its clients to the other
 /**
  * Logs the health of the replicated log. A line says one of these:
  * - A problem has begun.
- * - During the problem, this broker has stopped or begun to serve clients.
+ * - During the problem, this broker has stopped or begun serving clients.
  * - The log has recovered.
  *
  * A problem that is over at the next check is not logged.

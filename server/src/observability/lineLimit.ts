@@ -47,7 +47,10 @@ export class LineLimit<Kind extends string> {
     return true
   }
 
-  /** Ends the present second if it has passed. Call before a line that has no limit is written. */
+  /**
+   * Ends the present second if it has passed. Call before a line without a limit is written, so
+   * that the report of the passed second comes before this line.
+   */
   endPassedSecond(): void {
     const now = this.#clock.monotonic()
     if (now - this.#secondBegan < 1_000) return

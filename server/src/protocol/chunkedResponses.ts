@@ -40,8 +40,8 @@ export interface KeySearch {
   /** How long a lock lasts from now on; undefined without a limit, or if the time is unknown. */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined
   /**
-   * How many locks of the key {@link locksOf} has not listed. After this call the key counts as
-   * listed.
+   * How many locks of the key were not listed by {@link locksOf}. This call ends the listing of the
+   * key.
    */
   unlistedCountOf(keyState: KeyState): number
   /** How many locks of the key were granted before the search began. */

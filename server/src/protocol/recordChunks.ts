@@ -53,7 +53,7 @@ export function* recordChunks(id: number, search: RecordSearch, limit: number): 
   let items: string[] = []
   let bytes = 0
   let listed = 0
-  /** All items that match, including the items beyond the limit. */
+  /** How many items match, including the items beyond the limit. */
   let count = 0
   const encodeChunk = (more: boolean): string => {
     // Every `found` has the lists of locks and requests, which are empty here.

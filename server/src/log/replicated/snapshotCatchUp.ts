@@ -44,11 +44,13 @@ export class SnapshotCatchUp {
   }
 
   /**
-   * Resolves with a snapshot that is newer than a position. Tries until the log is reachable, or
-   * until {@link stop} is called.
+   * Resolves with a snapshot that is newer than a position. If no such snapshot exists, asks the
+   * live brokers for one. Tries again after every error that is not permanent, until {@link stop}
+   * is called.
    *
-   * @throws {HoldfastError} `UNAVAILABLE` if the snapshot is damaged, or no live broker makes one
-   *   in time. `INVALID_OPTION` if the log cannot be used with these options.
+   * @throws {PermanentLogError} if the beginning of the snapshot is damaged or has a newer format,
+   *   or if no live broker makes a snapshot in time.
+   * @throws {HoldfastError} `INVALID_OPTION` if the log cannot be used with these options.
    */
   async snapshotAfter(position: number): Promise<LoadedSnapshot> {
     const { engine, environment, config, onProblem, onPart } = this.#deps
@@ -63,10 +65,11 @@ export class SnapshotCatchUp {
         const loaded = await loadSnapshot(engine, onPart)
         if (loaded !== undefined && loaded.position > position) return loaded
         if (requestedAt !== undefined && clock.monotonic() - requestedAt > timeoutMs) {
+          // A permanent error, which the `catch` below throws again.
           throw noSnapshotAvailable(position)
         }
-        // No broker ever joins with this id, so every broker treats the entry as invalid. But every
-        // broker reads `snapshotWantedAfter`.
+        // No broker ever joins with this id, so every broker ignores the commands of the entry. But
+        // every broker reads `snapshotWantedAfter`, even in an ignored entry.
         const entry = encodeCommands({ broker: requesterId, n: 1, at: clock.wall() }, [], {
           snapshotWantedAfter: position,
         })
@@ -84,10 +87,11 @@ export class SnapshotCatchUp {
   }
 
   /**
-   * Resolves with the newest snapshot, or with undefined if there is none. Tries until the log is
-   * reachable, or until {@link stop} is called.
+   * Resolves with the newest snapshot, or with undefined if there is none. Tries again after every
+   * error that is not permanent, until {@link stop} is called.
    *
-   * @throws {HoldfastError} `UNAVAILABLE` if the snapshot is damaged.
+   * @throws {PermanentLogError} if the beginning of the snapshot is damaged or has a newer format.
+   * @throws {HoldfastError} `INVALID_OPTION` if the log cannot be used with these options.
    */
   async newestSnapshot(): Promise<LoadedSnapshot | undefined> {
     const { engine, onProblem, onPart } = this.#deps

@@ -120,10 +120,7 @@ export class SnapshotScheduler {
     else this.#checkReplayable(saveOwnState)
   }
 
-  /**
-   * Saves this broker's table if no snapshot is newer than this position, because another broker
-   * needs a newer snapshot.
-   */
+  /** Saves this broker's table, unless a snapshot is newer than this position. */
   requestSnapshot(position: number, saveOwnState: SaveOwnState | undefined): void {
     if (saveOwnState === undefined || this.#abort !== undefined) return
     // Without a snapshot, -1 is below every position.
