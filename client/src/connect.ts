@@ -97,7 +97,7 @@ export async function connectIn(
       reject(error)
       void controller.close()
     })
-    // The last call, because the functions above use `session` and `stopListening`.
+    // This call must be the last, because the functions above use `session` and `stopListening`.
     controller.open()
   })
 }

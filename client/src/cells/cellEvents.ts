@@ -15,7 +15,7 @@ export interface CellEvents {
   resumed: (cell: number) => void
   /** A new session has replaced the session of a cell. Only the locks in this cell are lost. */
   newSession: (cell: number) => void
-  /** A lock that the caller did not unlock is lost. */
+  /** A lock was lost before the caller unlocked the lock. */
   lost: (lock: LostLock, cell: number) => void
   /** A broker of a cell stops in at most `within` ms. */
   draining: (event: { readonly within: number }, cell: number) => void

@@ -204,8 +204,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
   /**
    * Like `lockAll` of a session. All keys must have the same slot, the hash that determines the
    * cell of a key. So give all keys the same tag in braces, such as `{order:42}`. If the slots
-   * differ, rejects with `INVALID_OPTION`, even if the keys are in one cell now, because another
-   * number of cells could separate the keys.
+   * differ, rejects with `INVALID_OPTION`, even if the keys are in one cell now. A later change of
+   * the number of cells could separate such keys.
    */
   async lockAll(keys: readonly LockSetItem[], options: LockSetOptions = {}): Promise<Lock> {
     const key = firstKeyOfOneSlot('lockAll', keys, options)
@@ -227,8 +227,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Calls the listener at the next event with this name. With options, or with a name that is not
-   * an event, runs a function once for all callers with this key: see `once` of a session.
+   * With the name of an event and without options, calls the listener at the next such event.
+   * Otherwise runs a function once for all callers with this key: see `once` of a session.
    */
   override once<E extends keyof CellEvents>(event: E, listener: CellEvents[E]): this
   override once<T>(
@@ -241,8 +241,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
       return super.once(name as keyof CellEvents, callback as () => void)
     }
     const runCallback = callback as () => unknown
-    // With `{}` instead of undefined, `session.once` treats the name as a key. The name may be an
-    // event of `Session` alone, such as `disconnected`.
+    // With `{}` instead of undefined, `session.once` treats the name as a key, even if the name is
+    // an event of a `Session`, such as `disconnected`.
     return this.#inCellOf(name, options, (session) =>
       session.once(name, runCallback, options ?? {}),
     )
@@ -285,9 +285,9 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Like `query` of a session. Without a `key`, asks all cells, and merges their answers to at most
-   * `limit` items. The items are in the order of keys if `after` is given, and otherwise cell by
-   * cell. Rejects if a cell cannot be reached.
+   * Like `query` of a session. Without a `key`, asks all cells, and merges their answers into one
+   * answer of at most `limit` items. The items are in the order of keys if `after` is given, and
+   * otherwise cell by cell. Rejects if a cell cannot be reached.
    */
   async query(options?: QueryOptions): Promise<QueryResult>
   async query(options: RecordQueryOptions<'barriers'>): Promise<BarrierQueryResult>
@@ -423,7 +423,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     })
   }
 
-  /** Passes the session in the cell of the key to `call`; first opens the session if necessary. */
+  /** Calls `call` with the session in the cell of `key`; opens this session if necessary. */
   async #inCellOf<T>(
     key: string,
     options: { readonly signal?: AbortSignal | undefined } | undefined,

@@ -1,7 +1,7 @@
 /**
- * Makes a session over several cells, after a check of the options. The session of a cell is opened
- * later, at the first call for this cell. Cells are independent brokers or clusters, each with its
- * own part of the keys.
+ * Cells are independent brokers or clusters, each with its own part of the keys. This file checks
+ * the options of `connect` for several cells, and makes a `CellSession`. The `CellSession` opens an
+ * ordinary session with each cell, at the first call for the cell.
  */
 import {
   cellText,
@@ -23,8 +23,8 @@ import { CellSession } from './cellSession.js'
 export interface CellConnectOptions extends Omit<ConnectOptions, 'signal'> {
   /**
    * The brokers of each cell: 1 to 1,024 lists of URLs. The first list has the brokers that were
-   * started with the cell number 1, and so on. The brokers refuse a list in another order and a
-   * list of another length.
+   * started with the cell number 1, and so on. If the number or the order of the lists is wrong,
+   * the brokers refuse the sessions.
    */
   readonly cells: readonly (readonly BrokerUrl[])[]
 }
@@ -64,7 +64,7 @@ export async function connectCellsIn(
  * @throws HoldfastError `INVALID_OPTION`
  */
 function checkCells(cells: unknown): number {
-  // Every cell needs at least one slot. The slot of a key determines its cell.
+  // A key belongs to a slot, and a slot to a cell. So there can be no more cells than slots.
   check(
     Array.isArray(cells) && cells.length >= 1 && cells.length <= slotCount,
     `cells must be an array of 1 to ${slotCount} arrays of URLs`,

@@ -60,8 +60,8 @@ function mergeOptionalCounters(
 
 /**
  * Merges the answers to a query for barriers, for kept results, or for a session. The merged answer
- * has the first `limit` items, cell after cell. A query for a session needs no limit, because an id
- * names a session at the brokers of one cell only.
+ * has the first `limit` items, cell after cell. A query for a session needs no limit, because at
+ * most one cell has a session with the id of the query.
  */
 export function mergeNonLockResults(
   answers: readonly AnyQueryResult[],

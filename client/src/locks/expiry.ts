@@ -25,8 +25,8 @@ export interface ClockSample {
 }
 
 /**
- * The expiry of a period of `ms`. The broker began the period at `earliestStart` of the client's
- * clock, or later.
+ * The expiry of a period of `ms` that the broker began at `earliestStart`, by the client's clocks,
+ * or later.
  */
 export function expiryFrom(earliestStart: ClockTimes, ms: number): Expiry {
   return shift(earliestStart, safeDuration(ms))
@@ -77,11 +77,11 @@ function shift({ monotonic, wall }: ClockTimes, ms: number): ClockTimes {
   return { monotonic: monotonic + ms, wall: wall + ms }
 }
 
-/** A refresh that was sent and has no response. */
+/** A refresh without a response. */
 export interface PendingRefresh {
   /** The new ttl in ms; undefined keeps the present ttl. */
   readonly ttl: number | undefined
-  /** When the refresh was sent last; undefined before the first sending. */
+  /** When the refresh was last sent; undefined before the first sending. */
   readonly sentAt: ClockTimes | undefined
 }
 

@@ -115,7 +115,7 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
       : this.#unlock(new CompleteRequest(fence, key, completion))
   }
 
-  /** @param key The key in an error; undefined if no caller wants the lock. */
+  /** @param key The key that a rejection names; undefined if no caller wants the lock. */
   unlockFence(fence: number, key?: string): Promise<void> {
     return this.#unlock(new UnlockRequest(fence, key))
   }
@@ -192,7 +192,7 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
   /**
    * Computes when a period of a new lock expires; the period is the ttl or the longest hold.
    * Returns the later of two expiries, because neither is later than the expiry at the broker:
-   * - The first assumes that the period began when the request was sent. In fact it began later.
+   * - The first counts from the sending of the request. In fact the period began later.
    * - The second counts from `at`, when the period began by the broker's clock.
    */
   #expiryOf(request: LockRequest, periodMs: number, at: number | undefined): Expiry | undefined {

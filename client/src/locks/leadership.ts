@@ -16,7 +16,7 @@ export interface CampaignOptions {
   readonly value?: unknown
   /**
    * After this time, in ms, the campaign is rejected with `LOCK_TIMEOUT`. With 0, the campaign is
-   * rejected with `LOCK_HELD` if the key is locked or awaited. Default: waits for ever.
+   * rejected with `LOCK_HELD` if the key is locked or has a queue. Default: waits for ever.
    */
   readonly timeout?: number | undefined
   /** When aborted, the campaign ends and is rejected with `ABORTED`. */

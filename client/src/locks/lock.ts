@@ -30,7 +30,7 @@ export interface LockScope {
   /** Called when the handle is unlocked or lost. */
   onEnded(): void
   /**
-   * Calls `send`, which sends a request, when the earlier calls of the scope have been answered.
+   * When the earlier calls of the scope have been answered, calls `send`, which sends a request.
    * The returned promise rejects when the signal is aborted or the timeout is over, also before
    * `send` is called.
    */
@@ -51,7 +51,7 @@ export class Lock implements LossListener {
   /** Undefined outside a scope. */
   readonly #scope: LockScope | undefined
   #abortController: AbortController | undefined
-  /** The loss of which this handle was informed, or which came before this handle was made. */
+  /** The loss that was reported to this handle, or that came before this handle was made. */
   #reportedLoss: HoldfastError | undefined
   /** The promise of the first `unlock`. */
   #unlocking: Promise<void> | undefined
@@ -166,7 +166,8 @@ export class Lock implements LossListener {
   /**
    * Makes a shared lock exclusive, as soon as the lock is the only lock of its key. The upgrade
    * precedes all requests that wait for the key. The lock stays shared until the upgrade is
-   * granted. The fence rises. While an upgrade waits, the broker grants no other lock of the key.
+   * granted, and then has a higher fence. While an upgrade waits, the broker grants no other lock
+   * of the key.
    *
    * The ttl is not restarted. After an abort or a timeout the lock is shared as before. If the
    * broker grants the upgrade before the broker receives the abort, the client downgrades the lock,
@@ -370,8 +371,8 @@ export class Lock implements LossListener {
 
 /**
  * Refreshes the lock until a refresh fails or `end` is called. The interval counts from the sending
- * of a refresh to the sending of the next refresh. So a ttl that is longer than interval plus
- * timeout is long enough.
+ * of a refresh to the sending of the next refresh. So the ttl need only be longer than interval
+ * plus timeout.
  *
  * @param onStart Called once, at the start, with the function `end`. The caller must call
  *   `end(undefined)` when the lock is unlocked, and `end(loss)` when the lock is lost.

@@ -88,8 +88,8 @@ export class LockRequester implements TimeoutListener {
   }
 
   /**
-   * Requests the lock of a run, or the value of another run. A run is one call of the function that
-   * a caller passes to `once`.
+   * Requests the lock for a run, or the value of another caller's run. A run is one call of the
+   * function that a caller passes to `once`.
    */
   sendOnce({ params, timeout, signal }: CheckedLock): Promise<GrantedLock | Result> {
     throwIfAborted(signal, params.key)
@@ -123,7 +123,7 @@ export class LockRequester implements TimeoutListener {
     return response
   }
 
-  /** Called when the timeout of a request of this class has passed. */
+  /** Called when the timeout of a request that this object sent has passed. */
   onTimeout(request: Request): void {
     this.#giveUp(request, timeoutError(request.timeout))
   }

@@ -172,7 +172,8 @@ export class UpgradeRequest extends ModeRequest {
   /**
    * Call when the caller waits no longer. Downgrades the lock if the lock owes a downgrade and no
    * caller of another upgrade still waits. While another caller waits, sends no downgrade, because
-   * the downgrade would reach the broker after the upgrade of that caller, and would undo it.
+   * the downgrade would reach the broker after the upgrade of that caller, and would undo that
+   * upgrade.
    */
   #end(): void {
     const { lock } = this

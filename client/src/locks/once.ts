@@ -72,7 +72,7 @@ export async function runOnce<T>(
     })
     const value = await Promise.race([
       rejectionWhenLost,
-      // The function is async, so that an error that the callback throws becomes a rejection.
+      // In an async function, an error that the callback throws becomes a rejection.
       (async () => callback({ fence, signal }))(),
     ])
     // With `completion`, `unlock` sends the message `complete`, which carries the value.

@@ -53,7 +53,7 @@ export interface TryLockSetOptions {
   /**
    * The lock is lost this long after its grant, in ms, with the reason `'maxHold'`, even if the
    * lock is refreshed. The operator of the broker may have set a lower limit. Default: the limit of
-   * the operator, or never.
+   * the operator, if there is one.
    */
   readonly maxHold?: number | undefined
   /**
@@ -147,6 +147,7 @@ export interface CheckedLock {
 /** Keys with this prefix are reserved: only `session.locks` makes them; see `webLocks/names.ts`. */
 export const reservedPrefix = '~name:'
 
+/** Names of options. The values 1 have no meaning. */
 const commonOptionNames = { ttl: 1, signal: 1, metadata: 1, maxHold: 1 } as const
 const singleflightOptionNames: OptionNames<SingleflightOptions> = {
   ...commonOptionNames,
