@@ -56,12 +56,12 @@ export class Reconciler implements PendingLockListener {
     return !more
   }
 
-  /** Called by each pending lock request, when `settle` calls its `reportPendingLock`. */
+  /** A pending lock request calls this method when `settle` calls `reportPendingLock`. */
   onPendingLock(request: LockRequest): void {
     this.#pendingLocks.push(request)
   }
 
-  /** Called by each pending unlock request, when `settle` calls its `reportPendingLock`. */
+  /** A pending unlock request calls this method when `settle` calls `reportPendingLock`. */
   onPendingUnlock(fence: number): void {
     this.#pendingUnlocks.push(fence)
   }

@@ -289,7 +289,7 @@ export class Scope {
 
 /**
  * How long a call waits after its timeout has passed, in ms, so that the broker's own answer about
- * the timeout can arrive first. This wait is longer than the wait of `PendingRequests`.
+ * the timeout can arrive first. `PendingRequests` waits for the same answer, but not as long.
  */
 const extraWaitMs = 300
 

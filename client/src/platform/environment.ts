@@ -53,7 +53,7 @@ export function readClocks(clock: Clock): ClockTimes {
  * would treat a lock as held for ever. All functions except `Date.now` are bound, because a browser
  * checks the object on which they are called. The annotation at each `bind` lets a bundler leave
  * out the call if the page does not use the clock. This comment does not spell the annotation,
- * because rollup warns of an annotation at which no call follows.
+ * because rollup warns of an annotation without a call.
  */
 const clock: Clock = {
   monotonic: /* @__PURE__ */ performance.now.bind(performance),

@@ -1,6 +1,6 @@
 /**
  * The lock of one React component: requests the lock and keeps it. Releases the lock when the
- * component is unmounted, when its key changes, or when the session ends.
+ * component is unmounted, and when the key or the `Session` changes.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Lock } from '../locks/lock.js'
@@ -36,7 +36,7 @@ export interface LockTarget {
   readonly key: string
 }
 
-/** The present request of the component, unless it was withdrawn. */
+/** A request that has no response yet. */
 interface Attempt {
   readonly controller: AbortController
   readonly granted: Promise<Lock | undefined>
@@ -55,6 +55,7 @@ export class LockStore extends Store<LockStatus> {
   /** Whether the component wants the lock without a call of `acquire`. */
   #isAutomatic = false
   #target: LockTarget | undefined
+  /** The request that waits; undefined if no request waits. */
   #attempt: Attempt | undefined
 
   constructor() {
@@ -83,7 +84,7 @@ export class LockStore extends Store<LockStatus> {
     }
   }
 
-  /** Implements `acquire` of `UsedLock`. */
+  /** Implements `acquire` of the result of `useLock`. */
   readonly acquire = (overrides?: AcquireOptions): Promise<Lock | undefined> => {
     const { lock } = this.getSnapshot()
     if (lock?.held) return Promise.resolve(lock)
@@ -91,7 +92,7 @@ export class LockStore extends Store<LockStatus> {
     return this.#request({ ...this.options, ...overrides })
   }
 
-  /** Implements `release` of `UsedLock`. */
+  /** Implements `release` of the result of `useLock`. */
   readonly release = (): void => {
     const { state, lock } = this.getSnapshot()
     this.#attempt?.controller.abort()
@@ -140,8 +141,9 @@ export class LockStore extends Store<LockStatus> {
       if (this.getSnapshot().lock !== lock) return
       const error = lock.lost
       this.set({ target, state: 'lost', lock: undefined, error })
-      // Requests the lock again only after the end of the session. After a steal or a revocation,
-      // another session is meant to have the lock.
+      // Requests the lock again only if the session ended at the broker. The `Session` object then
+      // opens a new session. After a steal or a revocation, another session is meant to have the
+      // lock.
       if (this.#isAutomatic && error?.reason === 'session') void this.acquire()
     }
     if (lock.signal.aborted) onLost()

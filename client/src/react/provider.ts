@@ -57,7 +57,7 @@ export function HoldfastProvider(props: HoldfastProviderProps): ReactElement {
   const { url, options, session, children } = props
   const [store] = useState(() => new SessionStore())
   const newestOptions = useRef(options)
-  // Before the next effect, which reads the options: React runs effects in order.
+  // This effect must precede the next effect, which reads the options. React runs effects in order.
   useEffect(() => {
     newestOptions.current = options
   })

@@ -4,24 +4,24 @@
  * acknowledges them. So after a resume, which continues the session on a new connection, the broker
  * can repeat a response that was lost with the former connection.
  *
- * A *stored request* is a request whose response the broker stores. From its sending on, a stored
- * request counts against the *window*, until the broker confirms an `ack` that the client sent
- * later. At most 512 stored requests count against the window at a time; the next must wait.
+ * A *stored request* is a request whose response the broker stores. The *window* limits these
+ * requests: at most 512 of them are in the window at a time, and the next must wait. A request is
+ * in the window from its sending until the broker confirms an `ack` that followed the request.
  *
- * The broker confirms an `ack` only after the broker has handled all requests before the `ack`.
- * Before the confirmation, the client receives the responses to these requests, except to requests
- * that wait at the broker. The client acknowledges responses as soon as it has 64, and the broker
- * then deletes the responses. So the window bounds the responses that the broker stores, apart from
- * responses to requests that waited. In a session without a grace the broker stores no responses,
- * and no request counts against the window.
+ * The broker confirms an `ack` only when each earlier request has a response or waits at the
+ * broker. So when a request leaves the window, the client has the response or the request waits.
+ * The client acknowledges responses as soon as it has 64, and the broker then deletes the
+ * responses. So the broker stores at most about 512 + 64 responses, apart from responses to
+ * requests that waited. In a session without a grace the broker stores no responses, and no request
+ * is in the window.
  */
 import { maxUnacknowledgedResponses } from '@holdfast/shared'
 import type { Connection } from '../transport/connection.js'
 import { messageText } from '../transport/messages.js'
 
 /**
- * The highest number of stored requests that count against the window at a time. This is half of
- * the limit of the broker, because responses to requests that waited come in addition.
+ * The highest number of stored requests in the window. This is half of the limit of the broker,
+ * because responses to requests that waited come in addition.
  */
 const windowSize = 512
 /** The client sends an acknowledgement as soon as it has this many responses to acknowledge. */
@@ -29,30 +29,30 @@ const ackThreshold = 64
 
 export class AckWindow {
   /** Whether the broker stores responses of this session. */
-  #brokerStores = false
+  #areResponsesStored = false
   /**
-   * The message numbers of the stored requests that count against the window. A message number is
-   * the position of a message among all messages of its connection.
+   * The message numbers of the stored requests in the window. A message number is the position of a
+   * message among all messages of its connection.
    */
-  #countedMessageNumbers: number[] = []
+  #messageNumbersInWindow: number[] = []
   /** The ids of the requests whose responses are not acknowledged on this connection yet. */
   #unacknowledgedIds = new Set<number>()
   /** The acknowledgements that were sent and may not have reached the broker. */
   #inFlightAcks: { readonly messageNumber: number; readonly ids: readonly number[] }[] = []
 
   /**
-   * Begins a connection. After a resume, responses whose acknowledgement may be lost count as
-   * unacknowledged again, so the next call of `acknowledge` includes them. In a new session, no
-   * response is left to acknowledge.
+   * Begins a connection, with an empty window. After a resume, responses whose acknowledgement may
+   * be lost count as unacknowledged again, so the next call of `acknowledge` includes them. In a
+   * new session, no response is left to acknowledge.
    *
-   * @param brokerStores Whether the broker stores responses of this session.
+   * @param areResponsesStored Whether the broker stores responses of this session.
    * @param isResumed Whether the session was resumed.
    */
-  restart(brokerStores: boolean, isResumed: boolean): void {
-    this.#brokerStores = brokerStores
-    this.#countedMessageNumbers = []
-    // After a resume, the broker repeats stored responses, and `onResponse` adds their ids again. A
-    // set still contains each id once.
+  restart(areResponsesStored: boolean, isResumed: boolean): void {
+    this.#areResponsesStored = areResponsesStored
+    this.#messageNumbersInWindow = []
+    // This is a set, because after a resume the broker repeats stored responses, and `onResponse`
+    // adds their ids again.
     this.#unacknowledgedIds = new Set(
       isResumed ? [...this.#inFlightIds, ...this.#unacknowledgedIds] : [],
     )
@@ -61,7 +61,7 @@ export class AckWindow {
 
   /** Whether the next stored request must wait until the broker confirms an acknowledgement. */
   get isFull(): boolean {
-    return this.#countedMessageNumbers.length >= windowSize
+    return this.#messageNumbersInWindow.length >= windowSize
   }
 
   /**
@@ -79,20 +79,20 @@ export class AckWindow {
 
   /** Call when a stored request was sent, with the message number of the request. */
   onSent(messageNumber: number): void {
-    if (this.#brokerStores) this.#countedMessageNumbers.push(messageNumber)
+    if (this.#areResponsesStored) this.#messageNumbersInWindow.push(messageNumber)
   }
 
   /** Call for each response to a stored request. Acknowledges the responses when there are many. */
   onResponse(id: number, connection: Connection): void {
-    if (this.#brokerStores) this.#unacknowledgedIds.add(id)
+    if (this.#areResponsesStored) this.#unacknowledgedIds.add(id)
     if (this.#unacknowledgedIds.size >= ackThreshold) this.acknowledge(connection)
   }
 
   /**
-   * Call in the turn of the event loop in which a `pong` was sent. The acknowledgement and the
-   * `pong` then share a frame.
+   * Call in the turn of the event loop in which the client sent a `pong` message. The connection
+   * writes all messages of a turn as one frame, so the acknowledgement needs no frame of its own.
    */
-  onPong(connection: Connection): void {
+  onPongSent(connection: Connection): void {
     if (this.#unacknowledgedIds.size > 0) this.acknowledge(connection)
   }
 
@@ -119,7 +119,7 @@ export class AckWindow {
    */
   onReceiptConfirmed(receivedCount: number): void {
     if (!this.#inFlightAcks.some(({ messageNumber }) => messageNumber === receivedCount)) return
-    this.#countedMessageNumbers = this.#countedMessageNumbers.filter(
+    this.#messageNumbersInWindow = this.#messageNumbersInWindow.filter(
       (messageNumber) => messageNumber > receivedCount,
     )
     this.#inFlightAcks = this.#inFlightAcks.filter(

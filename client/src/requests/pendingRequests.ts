@@ -111,11 +111,11 @@ export class PendingRequests {
    * Call when a connection is open. Acknowledges responses, but sends no request before
    * `startSending`.
    *
-   * @param brokerStores Whether the broker stores responses of this session.
+   * @param areResponsesStored Whether the broker stores responses of this session.
    * @param isResumed Whether the session was resumed.
    */
-  onConnected(connection: Connection, brokerStores: boolean, isResumed: boolean): void {
-    this.#ackWindow.restart(brokerStores, isResumed)
+  onConnected(connection: Connection, areResponsesStored: boolean, isResumed: boolean): void {
+    this.#ackWindow.restart(areResponsesStored, isResumed)
     if (isResumed) this.#ackWindow.acknowledge(connection)
   }
 
@@ -202,7 +202,7 @@ export class PendingRequests {
   pong(pingNumber: number, connection: Connection, asksForIdleLease: boolean): number {
     const idle = asksForIdleLease ? true : undefined
     const messageNumber = connection.send(messageText('pong', { n: pingNumber, idle }))
-    this.#ackWindow.onPong(connection)
+    this.#ackWindow.onPongSent(connection)
     return messageNumber
   }
 

@@ -167,13 +167,13 @@ function readBody(response: Response, callback: (body: string) => void): void {
 /**
  * The proxy for a URL: the option `proxy`, and by default the proxy of the environment variables.
  * The environment variables do not apply to loopback addresses. Undefined for no proxy.
- * @throws Error if the environment names another kind of proxy; the try to connect then fails
+ * @throws Error if the proxy URL is not `http://` or `https://`; the try to connect then fails
  */
 function proxyFor(url: string, proxy: PlatformOptions['proxy']): string | undefined {
   if (proxy === false) return undefined
   const { hostname } = new URL(url)
   if (proxy === undefined && isLoopback(hostname)) return undefined
-  // A `ws:` connection begins as an HTTP request, so the variables for HTTP apply.
+  // `HTTP_PROXY` applies to `ws:` URLs, and `HTTPS_PROXY` to `wss:` URLs.
   const proxyUrl = proxy ?? getProxyForUrl(url.replace(/^ws/i, 'http'))
   if (proxyUrl === '') return undefined
   if (isHttp(proxyUrl)) return proxyUrl

@@ -30,7 +30,7 @@ const length16 = 126
 const maxLength16 = 0xffff
 /** The longest payload of a control frame, such as a ping, in bytes. */
 const maxControlBytes = 125
-/** The bit of the second byte that says that the payload is masked, as every client must do. */
+/** The bit of the second byte that marks a masked payload. Every client must mask. */
 const maskBit = 0x80
 const maskBytes = 4
 const replacementCharacter = '\ufffd'
