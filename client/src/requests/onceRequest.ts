@@ -1,8 +1,8 @@
 /**
  * The requests of `session.once`. A run is one call of the function that a caller passes to `once`.
  * The session holds a lock during each run. `OnceRequest` asks for the lock of a run, or for the
- * value of the run of another caller. `CompleteRequest` ends a run. In the package `shared`, these
- * two names are the types of the messages that the two classes send.
+ * value of the run of another caller. `CompleteRequest` ends a run. In the package `shared`, the
+ * message that each of these classes sends has a type with the name of the class.
  */
 import { HoldfastError, type Result } from '@holdfast/shared'
 import { type Completion, completeText } from '../transport/messages.js'
@@ -21,7 +21,7 @@ export class OnceRequest<L = unknown> extends LockRequest<L | Result> {
   }
 }
 
-/** Unlocks the lock of a run, and gives the value of the run to the callers that wait for it. */
+/** Unlocks the lock of a run, and gives the value of the run to the callers that wait. */
 export class CompleteRequest extends UnlockRequest {
   readonly #completion: Completion
 

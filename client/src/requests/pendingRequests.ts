@@ -2,11 +2,12 @@
  * The requests of a session that have no response yet: their ids, and when the client sends them.
  *
  * Each request has an id, and ids rise in the order of the calls. Without a connection the requests
- * wait here. On a new connection the client sends the requests again, in the order of their ids. A
- * resume continues the session on a new connection.
+ * wait here. On a new connection the client sends the requests again, in the order of their ids.
  *
  * A *stored* request is a request whose response the broker stores until the client acknowledges
  * the response. The client repeats a stored request with its former id on a new connection.
+ *
+ * A resume continues the session on a new connection.
  */
 import type { Failed, HoldfastError } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
@@ -25,7 +26,7 @@ const extraWaitMs = 250
 export class PendingRequests {
   readonly #scheduler: Scheduler
   readonly #requests = new IdTable<Request>()
-  /** Limits the stored requests. While this window is full, further stored requests wait. */
+  /** Counts the stored requests that were sent. While the window is full, further ones wait. */
   readonly #ackWindow = new AckWindow()
   #nextId = 1
   /** The connection for requests. Undefined while the client is disconnected or is resuming. */
@@ -71,9 +72,9 @@ export class PendingRequests {
    * - `QUOTA_EXCEEDED`, if stored responses have used up the quota. An acknowledgement makes the
    *   broker delete stored responses.
    * - `BAD_MESSAGE` for a repeated request. If the session has used a higher id, the broker accepts
-   *   a repeated id only for a request that waits or has a stored response. The broker refused any
-   *   other request the first time too, but that refusal was lost. With a new id, the broker checks
-   *   the request anew.
+   *   a repeated id only for a request that waits or has a stored response. So the broker had
+   *   refused the request before, and that refusal was lost. With a new id, the broker checks the
+   *   request anew.
    */
   reissue(request: Request, { code }: Failed): boolean {
     const isRefusedRepeat = code === 'BAD_MESSAGE' && request.isRepeat

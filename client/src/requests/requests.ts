@@ -204,8 +204,8 @@ export interface LockRegistry<L> {
   get(fence: number): unknown
   /**
    * Adds the granted lock.
-   * @param at When the ttl and the longest hold began, by the broker's clock; undefined if the
-   *   broker did not say.
+   * @param at When `ttl` and `maxHold` (the longest hold) began to count, by the broker's clock;
+   *   undefined if the broker did not say.
    */
   hold(request: LockRequest, fence: number, at: number | undefined): L
   /** Unlocks a lock that no caller of this session wants. */

@@ -182,8 +182,8 @@ export function checkQuery(options: AnyQueryOptions): AnyQueryOptions {
   check(afterFence === undefined || after !== undefined, 'afterFence needs "after"')
   if (kind !== undefined && !(typeof kind === 'string' && Object.hasOwn(listsOfKind, kind)))
     throw notAllowed('kind', 'locks, barriers, results or sessions', kind)
-  const listsLocks = kind === undefined || kind === 'locks'
-  check(after === undefined || listsLocks, 'only locks have pages')
+  const isLockQuery = kind === undefined || kind === 'locks'
+  check(after === undefined || isLockQuery, 'only locks have pages')
   check((kind === 'sessions') === (session !== undefined), '"session" goes with kind "sessions"')
   if (session !== undefined) checkText('session', session, maxIdOrSecretLength)
   return { ...selection, limit, after, afterFence, kind, session }

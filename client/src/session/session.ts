@@ -313,7 +313,7 @@ export class Session extends SessionEmitter {
     const lockOrResult = await this.#requester.sendOnce(checkedLock)
     if (!(lockOrResult instanceof GrantedLock)) return lockOrResult.value as T
     return runOnce(lockOrResult, callback, options.keep).catch((error) => {
-      // If the session has ended with the lock, the error must say why the session ended.
+      // If the end of the session lost the lock, the error must say why the session ended.
       const isLostWithSession = this.state === 'closed' && error === lockOrResult.lossError
       throw isLostWithSession ? withKey(key, this.#controller.closedError()) : error
     })

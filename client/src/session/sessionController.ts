@@ -188,7 +188,7 @@ export class SessionController implements ReconnectorListener, LeaseListener, Me
     return messageText('hello', { ...this.settings, resume })
   }
 
-  /** Loses the expired locks first, because a timer may run later than the next frame. */
+  /** Loses the expired locks before the frame is handled, because their timer may run late. */
   onFrame(): void {
     this.scheduler.runExpired()
   }

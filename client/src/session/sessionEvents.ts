@@ -93,7 +93,7 @@ export interface SessionControllerListener {
   notify<E extends keyof SessionEvents>(event: E, ...details: Parameters<SessionEvents[E]>): void
 }
 
-/** The names of the events of a session with one broker. */
+/** The names of the events of a `Session`. A `CellSession` passes its own names. */
 const eventNames: Readonly<Record<keyof SessionEvents, 1>> = {
   jeopardy: 1,
   disconnected: 1,
@@ -128,7 +128,7 @@ export class SessionEmitter<Events extends EventMap<Events> = SessionEvents> {
   readonly #emitter = new EventEmitter<string>()
   readonly #names: EventNames<Events>
 
-  /** @param names All names of events. Default: those of a session with one broker. */
+  /** @param names The names of all events. Default: the names of the events of a `Session`. */
   constructor(names?: EventNames<Events>) {
     this.#names = names ?? (eventNames as never)
   }
