@@ -94,7 +94,7 @@ export class Connection {
   #queuedSendables: Sendable[] = noSendables
   /** How many messages were sent or queued, including the `hello`. */
   #messageCount = 0
-  /** The writes, oldest first. */
+  /** The writes, oldest first, from the newest that the broker is known to have received. */
   readonly #writes: Write[] = []
   #cause: unknown
   readonly #flushAtEndOfTurn = () => this.flush()
@@ -187,10 +187,8 @@ export class Connection {
     const writes = this.#writes
     if (receivedCount > this.#messageCount) return undefined
     while (writes.length > 1 && writes[1]!.first <= receivedCount) writes.shift()
-    const newestReceived = writes[0]
-    return newestReceived !== undefined && newestReceived.first <= receivedCount
-      ? newestReceived
-      : undefined
+    const write = writes[0]
+    return write !== undefined && write.first <= receivedCount ? write : undefined
   }
 
   /**
@@ -318,7 +316,7 @@ export class Connection {
 
 /**
  * Whether the WebSocket has ended because of an invalid frame of the broker, such as a message that
- * is too long. The errors of `ws` have such a code; browsers do not say why a WebSocket ended.
+ * is too long. Only `ws` reports such an error; browsers do not say why a WebSocket ended.
  */
 function isFrameError(cause: unknown): boolean {
   const { code } = (cause ?? {}) as { readonly code?: unknown }

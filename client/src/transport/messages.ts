@@ -105,7 +105,8 @@ export function lockText(id: number, params: LockParams, timeout: number | undef
   if (params.special?.scope !== undefined) text += `,"scope":${params.special.scope}`
   if (params.steal) text += ',"steal":true'
   if (params.metadata !== undefined) text += `,"metadata":${params.metadata}`
-  return `${text}${params.limitAndCallbacks === undefined ? '' : limitAndNotifyText(params.limitAndCallbacks)}}`
+  if (params.limitAndCallbacks !== undefined) text += limitAndNotifyText(params.limitAndCallbacks)
+  return `${text}}`
 }
 
 function limitAndNotifyText({ maxHold, onQueued, onContended }: LimitAndCallbacks): string {
@@ -115,7 +116,7 @@ function limitAndNotifyText({ maxHold, onQueued, onContended }: LimitAndCallback
 }
 
 function oneKeyTextStart(id: number, { key, mode, special }: LockParams): string {
-  // Each request has a new id. `integerText` keeps most new numbers out of V8's number cache.
+  // V8 would keep the text of each new id in memory. `integerText` avoids this for most ids.
   const fields = `,"id":${integerText(id)},"key":${JSON.stringify(key)}`
   if (special?.once) return `{"type":"once"${fields}`
   if (special?.election !== undefined) {
@@ -138,7 +139,7 @@ function lockSetTextStart(id: number, { items }: SpecialParams): string {
 export interface Completion {
   /** The value that the function returned, as JSON text; undefined for the value `undefined`. */
   readonly value: string | undefined
-  /** How long later callers get the value, in ms. */
+  /** For how long the broker gives the value to later callers, in ms. */
   readonly keep: number | undefined
 }
 

@@ -31,6 +31,7 @@ export interface RetryLimits {
   readonly jitter?: 'full' | 'none' | undefined
 }
 
+/** The names of the options; the value 1 has no meaning. */
 const limitNames: OptionNames<RetryLimits> = { maxRetries: 1, max: 1, jitter: 1 }
 const fixedOptionNames: OptionNames<FixedIntervalOptions> = { interval: 1, ...limitNames }
 const exponentialOptionNames: OptionNames<ExponentialBackoffOptions> = {

@@ -162,7 +162,7 @@ function identityFrom(
   if (rules === undefined) return undefined
   return {
     principal,
-    // `exp` is in seconds. Until the same time, `jose` accepts the token for new connections.
+    // `jose` accepts the token for new connections until this time. `exp` is in seconds.
     expiresAt: payload.exp! * 1_000 + clockTolerance,
     may: permissionsFrom(rules),
   }

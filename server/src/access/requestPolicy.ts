@@ -63,7 +63,7 @@ export class RequestPolicy implements ConnectionPolicy {
 
   checkSize(key: string, metadata: unknown): Denial | undefined {
     const { keyBytes, metadataBytes } = this.#settings.limits
-    // The check of the message has refused sizes beyond the maxima. So a limit that equals its
+    // The validation of the message has refused sizes beyond the maxima. So a limit that equals its
     // maximum needs no second measurement.
     if (keyBytes < maxKeyBytes && utf8Length(key) > keyBytes) return tooLarge('keyBytes', keyBytes)
     if (

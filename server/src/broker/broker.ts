@@ -59,8 +59,8 @@ export class Broker {
   /**
    * Starts the command log, which first restores the lock table from the stored commands.
    *
-   * @param quietStart How long after the start the broker grants only requests that steal a lock,
-   *   in ms. 0 without a quiet start; always 0 in a cluster, whose log keeps the locks.
+   * @param quietStart In the first `quietStart` ms, the broker grants only requests that steal a
+   *   lock. 0 without a quiet start; always 0 in a cluster, whose log keeps the locks.
    */
   #startLog(quietStart: number): undefined | Promise<void> {
     const starting = this.#log.start(this.#components.stateMachine)
@@ -78,7 +78,7 @@ export class Broker {
     this.#fences.reserve(highestNextFence(this.table))
     const at = this.#environment.clock.wall()
     // This command comes before `#serve`, because the command suspends every session that the log
-    // restored. Without a cluster, the name of the owner broker is ''.
+    // restored (`formerOwner: undefined`). Without a cluster, the name of the owner broker is ''.
     this.#log.submit({ type: 'restart', formerOwner: undefined, ownerBroker: '', at })
     this.#serve()
     if (quietStart > 0) {
@@ -138,8 +138,8 @@ export class Broker {
    * new log.
    */
   get isServing(): boolean {
-    // Calls `isLive` before it reads `#isServing`: `isLive` may find that the membership has ended,
-    // and then clears `#isServing`.
+    // Calls `isLive` before the read of `#isServing`: `isLive` may find that the membership has
+    // ended, and then clears `#isServing`.
     const isLive = this.#membership === undefined || this.#membership.isLive()
     return isLive && this.#isServing && !this.#isFounding
   }

@@ -76,14 +76,14 @@ export class Connections implements ConnectionListener<Connection> {
   }
 
   onAborted(connection: Connection): void {
-    // The session keeps its lease (`true`), because its client may not know of the abort.
+    // `true`: the session keeps its lease, because the client may not know of the abort.
     this.#suspendSession(connection, true)
     this.#deps.time.setTimer(connection, maxClosingMs)
   }
 
   onClosed(connection: Connection): void {
     this.#deps.allConnections.delete(connection)
-    // The session lives on only for its grace (`false`).
+    // `false`: the session lives on only for its grace.
     this.#suspendSession(connection, false)
     this.#deps.time.clearTimer(connection)
   }
@@ -97,8 +97,8 @@ export class Connections implements ConnectionListener<Connection> {
 
   /**
    * Suspends the session of a connection that has ended. The session then lives on without a
-   * connection. The lease is how long a session lives without messages of its client. The grace,
-   * which is not longer, is how long a session lives after its client has closed the connection.
+   * connection. The lease is how long a session lives without messages of its client. The grace is
+   * how long a session lives after its client has closed the connection, at most the lease.
    *
    * @param keepsLease True if the session lives on for its whole lease, because its client may not
    *   know that the connection has ended. False if the session lives on only for its grace.
@@ -122,7 +122,7 @@ export class Connections implements ConnectionListener<Connection> {
     // The suspension of a session without a grace ends the session, which may release thousands of
     // locks. Thousands of connections may also end in the same turn. In these cases the scheduler
     // suspends the session later, after messages of other clients.
-    // `allowanceNow` makes the scheduler read the clock, on which its `unitsLeft` depends.
+    // `allowanceNow` makes the scheduler read the clock, on which `unitsLeft` depends.
     scheduler.allowanceNow()
     if (canEndInOneTurn(session) && scheduler.unitsLeft > 0) scheduler.spend(suspend())
     else {
