@@ -2,9 +2,9 @@
  * Decides which upgrades the broker accepts. An upgrade is the HTTP request with which a WebSocket
  * begins. These are the rules and the reasons for them:
  *
- * - An `Origin` must be in `origins`, except the origin of the broker's own pages, and loopback
- *   origins with `dev`. Browsers apply no same-origin policy to WebSockets, so any other web page
- *   that a person visits could reach a broker on that person's machine.
+ * - An `Origin` must be in `origins`. The origin of the broker's own pages is allowed too, and with
+ *   the setting `dev` every loopback origin. Browsers apply no same-origin policy to WebSockets, so
+ *   any other web page that a person visits could reach a broker on that person's machine.
  * - The `Host` must be a name of this broker, as `isAllowedHost` explains. A web page can have its
  *   own host name resolve to this machine (DNS rebinding).
  * - With neither `authenticate` nor `allowUnauthenticated`, the client must be a program on this
@@ -49,8 +49,8 @@ export interface AcceptedUpgrade extends ClientAddress {
 }
 
 /**
- * The prefix of a subprotocol that holds a token, for proxies that authenticate the upgrade. The
- * broker never selects this subprotocol.
+ * The prefix of a subprotocol that holds a token. A client offers this subprotocol if a proxy must
+ * see the token. The broker never selects this subprotocol.
  */
 const bearerPrefix = 'bearer.'
 const malformedToken = Symbol('malformed')
@@ -104,8 +104,8 @@ export class UpgradePolicy {
     const token = tokenOf(request)
     if (token === malformedToken) {
       const reason =
-        `A token has 1 to ${maxTokenLength} characters, and must be base64url in a subprotocol: ` +
-        'send a valid token'
+        `A token must have 1 to ${maxTokenLength} characters, and a token in a subprotocol must be ` +
+        'base64url: send a valid token'
       return { ...client, status: '400 Bad Request', reason, cause: 'token' }
     }
     return { ...client, token }
@@ -168,7 +168,7 @@ export class UpgradePolicy {
     if (origin !== undefined && !isOwnPage && !this.#isAllowedOrigin(origin)) {
       const reason =
         'Origin not allowed: add the origin of the page to `origins` of the broker, or set `dev` ' +
-        'for pages of its own machine'
+        'for pages on the machine of the broker'
       return { status: '403 Forbidden', reason, cause: 'origin' }
     }
     const { authenticate, allowUnauthenticated } = this.#settings

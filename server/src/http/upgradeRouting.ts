@@ -10,7 +10,7 @@ import { invalidOption } from '../config/settings.js'
 import { stopCountingSocket } from './requestSockets.js'
 import type { RefusedUpgrade } from './upgradePolicy.js'
 
-/** Handles an upgrade. `raw` is the TCP or TLS socket; `head` has bytes after the request. */
+/** Handles an upgrade. `raw` is the TCP or TLS socket; `head` has the bytes after the request. */
 export type UpgradeHandler = (request: IncomingMessage, raw: Duplex, head: Buffer) => void
 
 /** The brokers on one HTTP server. */
@@ -83,7 +83,7 @@ function listenOn(server: Server): Routes {
  * Browsers do not show the body to their pages.
  */
 export function refuse(raw: Duplex, { status, reason, mayRetry }: RefusedUpgrade): void {
-  // The number is in seconds.
+  // `Retry-After` is in seconds.
   const retryAfter = mayRetry ? 'Retry-After: 1\r\n' : ''
   const body = `${reason}\n`
   raw.on('error', () => raw.destroy())

@@ -97,17 +97,16 @@ function readTexts({ ca, cert, key, caFile, certFile, keyFile }: LogTls): PemTex
     return value === undefined ? [] : [[name, value] as const]
   })
   const pemTexts: PemTexts = Object.fromEntries(texts)
-  // This check throws if a file has another text, such as half of a certificate. Without this
-  // check, Node would throw at each connection.
+  // A file may have half of a certificate. Without this check, Node would throw at each connection.
   if (texts.length > 0) checkPem(pemTexts)
   return pemTexts
 }
 
 /**
- * Node ignores a text without a certificate in place of the authorities, and would report only that
- * the certificate of the server is not trusted.
+ * Checks the texts before the first connection uses them.
  *
- * @throws {Error} if Node cannot use the texts. The message names the option.
+ * @throws {Error} if Node cannot use the texts. The message names the option. For a `ca` without a
+ *   certificate, Node itself would report only that the certificate of the server is not trusted.
  */
 function checkPem({ ca, cert, key }: PemTexts): void {
   if (ca !== undefined && !/-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----/.test(String(ca)))

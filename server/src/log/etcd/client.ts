@@ -3,8 +3,8 @@
  * Every call has its own deadline. If a member does not answer, the client tries another member.
  * etcd may therefore execute a call twice, so each call must be safe to repeat.
  *
- * All calls and watches use the same member until this member fails. The reason is that the member
- * that accepts an entry of this broker can deliver the entry back first.
+ * All calls and watches use the same member until this member fails. The member that accepts an
+ * entry of this broker is the first member whose watch can deliver the entry to this broker.
  */
 import type { Clock } from '@holdfast/shared'
 import { type LogTls, passwordOf } from '../credentials.js'

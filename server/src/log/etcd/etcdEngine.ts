@@ -174,8 +174,8 @@ export class EtcdEngine implements Engine {
   }
 
   /**
-   * Drops the overwritten entries. If etcd forbids the compaction, ignores the error as long as
-   * etcd compacts by itself. The first entries of the log are then missing already.
+   * Drops the overwritten entries. If etcd forbids the compaction, ignores the error if the first
+   * entries of the log are missing already. In this case etcd compacts by itself.
    */
   async #compactHistory(position: number): Promise<void> {
     try {

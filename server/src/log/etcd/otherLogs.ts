@@ -2,9 +2,9 @@
  * Finds the shared logs of Holdfast in an etcd: each log has a key that ends with `/config`. A
  * broker with a mistyped prefix makes a log of its own, and grants locks that brokers of the right
  * log grant too. So the status of a broker shows the other logs, as a warning. A log whose prefix
- * lies below the prefix of another log is refused. The keys of a log at `a/log` would be entries of
- * the log at `a`, whose compaction would remove them. An operator who removes the log at `a` with
- * all its keys would also remove a log at `a/b`.
+ * lies below the prefix of another log is refused. The log at `a` would treat the keys of a log at
+ * `a/log` as its own entries, and would remove these keys. An operator who removes the log at `a`
+ * with all its keys would also remove a log at `a/b`.
  */
 import type { ClusterConfig } from '../replicated/engine.js'
 import type { EtcdClient } from './client.js'
@@ -68,7 +68,8 @@ export async function findLogAbove(
   for (let partCount = 1; partCount < parts.length; partCount++) {
     const upperPrefix = parts.slice(0, partCount).join('/')
     try {
-      if (await isConfig(client, `${upperPrefix}${configSuffix}`, false)) return upperPrefix
+      const configKey = `${upperPrefix}${configSuffix}`
+      if (await isConfig(client, configKey, /* serializable */ false)) return upperPrefix
     } catch (error) {
       if (!(error instanceof EtcdError && error.kind === 'forbidden')) throw error
     }

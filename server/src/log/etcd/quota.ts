@@ -22,7 +22,7 @@ const warningShare = 0.8
 export async function withAdvice(client: EtcdClient, error: EtcdError): Promise<EtcdError> {
   const { kind, endpoint, message } = error
   if (kind !== 'noSpace') return error
-  // Without the beginning of the message, because `EtcdError` adds the same beginning again.
+  // Drops the beginning of the message, because `EtcdError` adds the same beginning again.
   const problem = message.slice(message.indexOf('has used up'))
   return new EtcdError(kind, endpoint, `${problem}: ${await adviceFor(client, endpoint)}`)
 }
