@@ -104,8 +104,8 @@ export class UpgradePolicy {
     const token = tokenOf(request)
     if (token === malformedToken) {
       const reason =
-        `A token must have 1 to ${maxTokenLength} characters, and a token in a subprotocol must be ` +
-        'base64url: send a valid token'
+        `A token must have 1 to ${maxTokenLength} characters, and a token in a subprotocol must ` +
+        'be base64url: send a valid token'
       return { ...client, status: '400 Bad Request', reason, cause: 'token' }
     }
     return { ...client, token }

@@ -259,8 +259,8 @@ class WsSocket implements Socket {
   /**
    * After a close frame of the client, ends the TCP connection as soon as the broker's close frame
    * is written. Otherwise a client that leaves its side of the TCP connection open would keep
-   * its locks until `closeTimeout`. Does nothing after an invalid frame. `#hasFault` is valid only at
-   * the end of this turn, because `ws` emits the `error` of an invalid frame after this call.
+   * its locks until `closeTimeout`. Does nothing after an invalid frame. `#hasFault` is valid only
+   * at the end of this turn, because `ws` emits the `error` of an invalid frame after this call.
    */
   onPeerClosing(): void {
     endOfTurn(() => {

@@ -40,8 +40,9 @@ export interface Fences {
 }
 
 /**
- * Fences that begin at the wall clock, in ms since 1970. `reserve` writes nothing.
+ * Fences that begin at the wall clock. `reserve` writes nothing.
  *
+ * @param wallMs The wall clock, in ms since 1970.
  * @throws {HoldfastError} `UNAVAILABLE` if the clock is after the year 2099.
  */
 export function clockFences(wallMs: number): Fences {
@@ -96,7 +97,8 @@ export function ownFenceFile(path: string): OwnershipHandle {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     const { dev, ino } = statSync(folder)
-    // `claim` uses the id as the name of a socket. The hash of even a long file name fits into it.
+    // `claim` uses the id as the name of a socket. Such a name is short, so the id has only a hash
+    // of the file name.
     const id = `holdfast-fences-${dev}-${ino}-${nodeEnvironment.hash(name)}`
     const claims = [
       () => claim(id, join(folder, `${name}.lock`)),

@@ -220,7 +220,7 @@ function parseLine(line: string, endpoint: string): unknown {
   if (typeof parsed !== 'object' || parsed === null)
     throw new EtcdError('notEtcd', endpoint, 'sent a line that is no JSON object')
   if (parsed.error === undefined) return parsed.result
-  // 0 stands for a missing code. For the code 0, `grpcError` returns an error of the kind `refused`.
+  // 0 stands for a missing code. For 0, `grpcError` returns an error of the kind `refused`.
   const { code = 0, message } = grpcStatusIn(parsed)
   throw grpcError(endpoint, code, message)
 }

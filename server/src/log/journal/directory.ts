@@ -35,7 +35,7 @@ const lmdbMagic = 0xbeefc0de
 const minFreeBytes = 64 * 1024
 
 /**
- * Creates the directory if necessary, and refuses a directory that is not a journal.
+ * Creates the directory if necessary, and refuses a directory with other contents than a journal.
  *
  * @returns Whether the directory holds a journal already.
  * @throws {HoldfastError} `INVALID_OPTION` for a directory with other contents; `UNAVAILABLE` for a

@@ -57,7 +57,7 @@ const knownOptions: OptionNames<JournalOptions> = {
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */
 export function journalLog(options: JournalOptions): Log {
-  // The check accepts undefined and refuses null, so null stands in for missing options.
+  // `refuseUnknownOptions` accepts undefined, but refuses null. This function needs options.
   refuseUnknownOptions('journalLog', options ?? null, knownOptions)
   return new JournalLog(options)
 }
@@ -254,7 +254,8 @@ class JournalLog implements Log {
   }
 
   /**
-   * Adds the free space to the message, because LMDB reports a full disk as an input/output error.
+   * The error for a failed write or snapshot. The message has the free space, because LMDB reports
+   * a full disk as an input/output error.
    */
   #ioError(cause: unknown): HoldfastError {
     const message =

@@ -43,8 +43,8 @@ const closeMs = 200
 const keepAliveMs = 10_000
 
 /**
- * The bytes with which the first answer of a PostgreSQL server may begin: the message types R, E, N
- * and v, and S or N for "TLS" or "no TLS".
+ * The bytes with which the first answer of a PostgreSQL server may begin. The answer to a request
+ * for TLS is S (yes) or N (no). Any other answer is a message of the type R, E, N or v.
  */
 const firstBytes = 'RENSv'
 

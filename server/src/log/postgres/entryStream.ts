@@ -114,8 +114,8 @@ export class EntryStream {
   fail(error: PostgresError): void {
     if (this.#isOver) return
     void this.stop()
-    // After a restart, this broker would meet a marked log or a pooler again. If the tables are
-    // gone, a restarted broker begins a new log.
+    // A restarted broker would meet the pooler, or the log that is marked as broken, again. If the
+    // tables are gone, a restarted broker begins a new log.
     const isLasting = error.kind === 'pooler' || (error instanceof LostLogError && error.mustMark)
     const { message } = error
     this.#deps.listener.failed(

@@ -55,7 +55,7 @@ export class LogIdentity {
    * Compares the log with an entry that the broker has seen. Returns the id that the log now has at
    * the position of this entry; undefined if the entry was compacted.
    *
-   * @param row The result of the statement `check`.
+   * @param row A row of the statement `check` or `read`.
    * @throws {PostgresError}
    */
   compare(row: Row, seen: SeenEntry): string | undefined {

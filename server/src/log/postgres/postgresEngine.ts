@@ -181,7 +181,7 @@ export class PostgresEngine implements Engine {
   async compact(position: number): Promise<void> {
     await this.#convertErrors(async () => {
       await this.#snapshots.removeBefore(position)
-      // Write the mark first, so that a reader knows why entries are missing.
+      // Write the position first, so that a reader knows why entries are missing.
       await this.#chore(this.#statements.setCompacted(position))
       let deletedCount: number
       do {

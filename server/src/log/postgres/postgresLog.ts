@@ -14,12 +14,12 @@ import { PostgresEngine, type PostgresEngineOptions } from './postgresEngine.js'
 
 export interface PostgresLogOptions {
   /**
-   * The database, such as `postgres://holdfast@db.example/app?schema=holdfast`. List the standbys
-   * that may replace the primary too: `postgres://holdfast@db1,db2/app`. The parameter `schema` is
-   * the schema of the tables (default `holdfast`), and the parameter `host` is the folder of a Unix
-   * socket. The parameter `sslmode` is `disable`, `require`, `verify-ca` or `verify-full`. Its
-   * default is `disable` if all hosts are this machine, and `verify-full` if not. All brokers of a
-   * cluster must have the same database and schema.
+   * The database, such as `postgres://holdfast@db.example/app?schema=holdfast`. Also list the
+   * standbys that may replace the primary: `postgres://holdfast@db1,db2/app`. The parameter
+   * `schema` is the schema of the tables (default `holdfast`), and the parameter `host` is the
+   * folder of a Unix socket. The parameter `sslmode` is `disable`, `require`, `verify-ca` or
+   * `verify-full`. Its default is `disable` if all hosts are this machine, and `verify-full` if
+   * not. All brokers of a cluster must have the same database and schema.
    */
   readonly url: string
   /** The user, if the URL has none. */
@@ -89,7 +89,7 @@ const knownOptions: OptionNames<PostgresLogOptions> = {
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */
 export function postgresLog(options: PostgresLogOptions): Log {
-  // The check accepts undefined, but this function needs options. So undefined is refused as null.
+  // `refuseUnknownOptions` accepts undefined, but refuses null. This function needs options.
   refuseUnknownOptions('postgresLog', options ?? null, knownOptions)
   refuseUnknownOptions('tls of postgresLog', options.tls, tlsOptionNames)
   const { url, user, password, passwordFile, tls, ...settings } = options

@@ -45,7 +45,7 @@ export async function preflight(
     const { rows } = await session.call(statements.readState())
     return stateFrom(rows[0]!)
   } catch (error) {
-    // `missing`: a table with a name of the log lacks a column of the log.
+    // `missing`: a table has the name of a table of the log, but lacks one of its columns.
     if (!(error instanceof PostgresError && error.kind === 'missing')) throw error
     throw refused(address, 'has tables of another program: choose another schema', 'missing')
   }
