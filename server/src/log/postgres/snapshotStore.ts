@@ -17,7 +17,7 @@ type Call = (text: string) => Promise<Answer>
 interface ListedSnapshot {
   readonly id: string
   readonly position: number
-  readonly chunks: number
+  readonly chunkCount: number
 }
 
 export class SnapshotStore {
@@ -42,12 +42,12 @@ export class SnapshotStore {
     // Without a snapshot, -1 is below every position.
     if (((await this.#newestListed())?.position ?? -1) >= position) return false
     const id = this.#newId()
-    let count = 0
+    let chunkCount = 0
     for (const chunk of joinParts(parts)) {
-      await this.#call(this.#statements.writeChunk(id, count, position, chunk, crc32(chunk)))
-      count++
+      await this.#call(this.#statements.writeChunk(id, chunkCount, position, chunk, crc32(chunk)))
+      chunkCount++
     }
-    const { rows } = await this.#call(this.#statements.listSnapshot(id, position, count))
+    const { rows } = await this.#call(this.#statements.addToList(id, position, chunkCount))
     if (rows[0]?.['is_listed'] === true) return true
     await this.#call(this.#statements.deleteChunks(id))
     return false
@@ -63,11 +63,11 @@ export class SnapshotStore {
     const [row] = rows
     if (row === undefined) return undefined
     const { id, position, chunks } = row
-    return { id: id as string, position: Number(position), chunks: chunks as number }
+    return { id: id as string, position: Number(position), chunkCount: chunks as number }
   }
 
-  async *#parts({ id, chunks }: ListedSnapshot): AsyncGenerator<string> {
-    for (let i = 0; i < chunks; i++) {
+  async *#parts({ id, chunkCount }: ListedSnapshot): AsyncGenerator<string> {
+    for (let i = 0; i < chunkCount; i++) {
       const { rows } = await this.#call(this.#statements.readChunk(id, i))
       const [row] = rows
       const chunk = row?.['chunk'] as Buffer | undefined

@@ -240,7 +240,7 @@ export class Statements {
    * Makes a snapshot valid by adding it to the list, unless the list has a snapshot of this
    * position or of a later position. `is_listed` says whether the snapshot is in the list.
    */
-  listSnapshot(id: string, position: number, chunkCount: number): string {
+  addToList(id: string, position: number, chunkCount: number): string {
     const snapshots = `${this.#schema}.log_snapshots`
     return `lock table ${snapshots} in exclusive mode;
       insert into ${snapshots} (id, position, chunks)

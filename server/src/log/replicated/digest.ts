@@ -272,8 +272,8 @@ function termsText(terms: HashedTerms | undefined): string {
   if (terms === undefined) return ''
   const { permits, capacity, maxHold, once } = terms
   const onceText = once ? ' once' : ''
-  const permitsText = permits === undefined ? onceText : ` ${permits}/${capacity}`
-  return maxHold === undefined ? permitsText : `${permitsText} ${maxHold} ms`
+  const permitsOrOnce = permits === undefined ? onceText : ` ${permits}/${capacity}`
+  return maxHold === undefined ? permitsOrOnce : `${permitsOrOnce} ${maxHold} ms`
 }
 
 /** Spreads the bits of a hash, by the two rounds of the function lowbias32. */

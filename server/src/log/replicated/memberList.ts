@@ -68,7 +68,7 @@ export class MemberList {
    * - A death notice with the last entry n of a member proves entry n, because the sender of the
    *   notice has read entry n.
    *
-   * These entries prove no earlier entry of their sender, and `applyEntry` ignores these entries:
+   * Some entries prove no earlier entry of their sender, and `applyEntry` ignores these entries:
    * - an entry that is not newer than the last entry of its sender, because the entry was appended
    *   twice
    * - an entry of a dead sender, because all entries after the death are invalid
