@@ -9,8 +9,8 @@ import { Stage } from '../e2e/stage.js'
 import { skip } from '../support/needs.js'
 import { Holdfast } from './command.js'
 
-/** The flag of Node for garbage collection without threads. */
-const gcFlag = '--single-threaded-gc'
+/** The flags of Node for garbage collection without threads, and for one thread that compiles. */
+const threadFlags = ['--single-threaded-gc', '--v8-pool-size=1']
 /** The processors that this process may use, such as `0-3`; undefined outside Linux. */
 const processors = /^Cpus_allowed_list:\s+(\S+)$/m.exec(statusOfThisProcess())?.[1]
 const canChooseProcessors =
@@ -37,21 +37,21 @@ describe('the launcher of holdfast', () => {
     if (!canChooseProcessors) skip(this, 'needs Linux and the command taskset')
   })
 
-  it('starts Node on one processor without threads for garbage collection', async () => {
+  it('starts Node on one processor with fewer threads of V8', async () => {
     const [first] = /^\d+/.exec(processors!)!
-    expect(await argumentsOn(first)).to.include(gcFlag)
+    expect(await argumentsOn(first)).to.include.members(threadFlags)
   })
 
-  it('starts Node on several processors with threads for garbage collection', async function () {
+  it('starts Node on several processors with the usual threads of V8', async function () {
     if (/^\d+$/.test(processors!)) skip(this, 'needs several processors')
-    expect(await argumentsOn(processors!)).to.not.include(gcFlag)
+    expect(await argumentsOn(processors!)).to.not.include.oneOf(threadFlags)
   })
 
   it('ignores an environment variable with the name of a variable of the launcher', async function () {
     // On one processor, the launcher sets this variable, so the test would show nothing.
     if (/^\d+$/.test(processors!)) skip(this, 'needs several processors')
     // With this flag, Node would print its version and not run the command.
-    const env = { _holdfast_gc: '--version' }
+    const env = { _holdfast_flags: '--version' }
     const { out } = await Holdfast.run(stage, ['status', '--help'], { env, launched: true })
     expect(out[0]).to.match(/^Usage: /)
   })

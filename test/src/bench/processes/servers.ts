@@ -163,8 +163,8 @@ export function startEcho(): Promise<Server> {
 /** Starts a program in Node on the core of the servers, and resolves when the program is ready. */
 function startNode(args: readonly string[], onExit: () => void = () => {}): Promise<Server> {
   // A pinned server has only one processor. On a machine with one processor, the shell script
-  // `holdfast` sets this flag, but the bench starts the broker without the script.
-  const flags = canPin ? ['--single-threaded-gc'] : []
+  // `holdfast` sets these flags, but the bench starts the broker without the script.
+  const flags = canPin ? ['--single-threaded-gc', '--v8-pool-size=1'] : []
   if (!hasProc) flags.push('--import', usagePreload)
   const command = pinned(serverCore, process.execPath, [...flags, ...args])
   return startServer(command, {

@@ -28,6 +28,11 @@ import { longestStall, removeStallFile } from '../processes/loopStalls.js'
 import { peakBytes } from '../processes/usage.js'
 
 const hostileProgram = fileURLToPath(new URL('../processes/hostile.js', import.meta.url))
+/**
+ * Only the main thread of the hostile clients has the lowest priority. So V8 must have few other
+ * threads, which would take the processor from the good clients.
+ */
+const hostileFlags = ['--single-threaded-gc', '--v8-pool-size=1']
 /** The number of locks in the table, without the locks of the good clients. */
 const tableLocks = 100_000
 /** The largest heap of the broker. */
@@ -79,7 +84,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   const { server, pace, progress } = context
   const profile = context.job.profile ?? 'private'
   const { workload, shape, placement } = context.job
-  const hostileProcess = fork(hostileProgram, { serialization: 'advanced' })
+  const hostileProcess = fork(hostileProgram, { serialization: 'advanced', execArgv: hostileFlags })
   try {
     await fillTable(server.url, profile, param(context.job, 'locks'))
     const clients = await Promise.all(
