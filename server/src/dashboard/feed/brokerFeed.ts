@@ -30,7 +30,7 @@ export type ConnectionStatus =
  * dropped. The grace is short, so that the session ends soon after the page is closed.
  */
 const graceMs = 5_000
-/** Time between two attempts to connect, in ms. */
+/** Time from a failed attempt to connect to the next attempt, in ms. */
 const retryMs = 2_000
 
 /** The data of the broker. The pages read these fields at each change notification. */
@@ -72,7 +72,7 @@ export class BrokerFeed {
     this.sessionPoller = new SessionPoller(this, environment, changes)
   }
 
-  /** Opens a session with this token. Default: the last token. The token is only in memory. */
+  /** Opens a session with this token, which is kept in memory only. Default: the last token. */
   async start(token = this.#token): Promise<void> {
     this.#cancelRetry?.()
     this.#token = token
@@ -139,13 +139,13 @@ export class BrokerFeed {
     this.sessionPoller.refresh()
   }
 
-  /** Handles a message of the watch. `state` is the first message, with the locks that are held. */
+  /** Handles a message of the watch. The first message is `state`, with the locks that are held. */
   #onWatchEvent(event: WatchEvent): void {
     if (event.event === 'refused') this.watchProblem = event.error.message
     else if (event.event === 'state') this.locks.onState(event)
     else {
       this.locks.onEvent(event)
-      // Leave out the lock that the page itself takes again and again for `handoffProbe`.
+      // Leave out the events of the lock that `handoffProbe` acquires again and again.
       if (event.key !== this.handoffProbe.key)
         this.recentEvents.add(event, this.#environment.wall())
       this.keyPoller.onEvent(event)
@@ -176,7 +176,7 @@ export class BrokerFeed {
   }
 }
 
-/** The problem of a status `connecting`, which the next status `connecting` shows again. */
+/** The problem of the last attempt to connect, which stays on the page during the next attempt. */
 function problemOf(status: ConnectionStatus): string | undefined {
   return status.kind === 'connecting' ? status.problem : undefined
 }

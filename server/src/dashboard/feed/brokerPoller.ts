@@ -38,9 +38,9 @@ export interface SearchResult {
 }
 
 /**
- * The calls that wait at barriers, and the kept results. A `once` runs a function once for all
- * callers of a key. A kept result is the value of such a run, which the broker keeps for later
- * callers.
+ * The calls that wait at barriers (keys at which calls wait until enough of them have arrived), and
+ * the kept results. The call `once` runs a function once for all callers of a key. A kept result is
+ * the value of this run, which the broker keeps for later callers.
  */
 export type Records = BarrierQueryResult & KeptQueryResult
 

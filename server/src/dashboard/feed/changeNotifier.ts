@@ -27,11 +27,11 @@ export class ChangeNotifier {
     }
   }
 
-  /** Notifies within 200 ms, once for all changes until then. */
+  /** Notifies at the first frame after 200 ms, once for all changes until then. */
   notifySoon(): void {
     if (this.#isScheduled) return
     this.#isScheduled = true
-    // Notify just before the browser draws a frame, so that a frame never shows older data.
+    // Notify just before the browser draws a frame, so that this frame shows the newest data.
     this.#environment.after(notifyEveryMs, () => {
       this.#environment.soon(() => {
         this.#isScheduled = false

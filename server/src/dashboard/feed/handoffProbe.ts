@@ -1,8 +1,8 @@
 /**
  * Measures the hand-off: the time from the unlock of a lock until the waiter receives its grant. No
  * event of the broker has this time. So the page acquires a lock of its own, requests the same lock
- * again, unlocks the lock, and measures the time until the second grant. Other clients see this
- * lock, and the broker counts it, so the probe is off until the user turns it on.
+ * again, unlocks the lock, and measures the time until the second grant. This lock is in the events
+ * and counters of the broker, so the probe is off until the user turns the probe on.
  */
 import type { HoldfastError, Session } from '@holdfast/client'
 import type { TimeSeries } from '../model/series.js'
@@ -89,8 +89,8 @@ export class HandoffProbe {
     const options = { timeout: timeoutMs, ttl: 2 * timeoutMs }
     const firstLock = await session.lock(key, options)
     const secondGrant = session.lock(key, options)
-    // Wait for any answer. The broker answers in order, so the second request is in the queue when
-    // the answer to `stats` arrives.
+    // Wait until the second request is in the queue. The broker answers in order, so the request is
+    // in the queue when the answer to `stats` arrives, even if the answer is an error.
     await session.stats().catch(() => {})
     const unlockedAt = this.#environment.now()
     void firstLock.unlock().catch(() => {})

@@ -1,7 +1,7 @@
 /**
  * Queries the key whose page is open, once a second and soon after each event of the key. Each
- * query asks for only this key. So the page shows the current queue of the key, even if one query
- * cannot return all locks of the broker.
+ * query asks for only this key. So the page shows the current queue of the key, even if the broker
+ * has more locks than one query returns.
  */
 import type { HoldfastError, LockEvent, QueryResult, Session } from '@holdfast/client'
 import type { PageEnvironment } from '../pageEnvironment.js'

@@ -1,8 +1,8 @@
 /**
  * Queries the session whose page is open: its lease and grace, and whether it is connected. The
  * dashboard sends these queries through its own session. With the permission `inspect`, the broker
- * also sends the principal (the authenticated name of the client) and the address. These values
- * change seldom, so the pause between two queries is long.
+ * also sends the principal (the authenticated name of the client) and the client's address. All
+ * these values change seldom, so the pause between two queries is long.
  */
 import type { Session, SessionInfo } from '@holdfast/client'
 import type { PageEnvironment } from '../pageEnvironment.js'

@@ -92,18 +92,16 @@ function waitStartOf({ awaits }: ScopeRow): number {
 }
 
 /**
- * The refused deadlocks that the broker keeps, the newest first. A broker of an earlier version
- * sends the newest deadlock only.
+ * The refused deadlocks that the broker keeps, the newest first. Such a deadlock is a cycle of
+ * requests that would wait for each other, so the broker refused one of the requests. A broker of
+ * an earlier version sends the newest deadlock only.
  */
 export function refusedDeadlocksIn(stats: LockStats | undefined): readonly RefusedDeadlock[] {
   const newest = stats?.newestDeadlock
   return stats?.deadlocks ?? (newest === undefined ? [] : [newest])
 }
 
-/**
- * The keys of refused deadlocks. Such a deadlock is a cycle of requests that would wait for each
- * other. Leaves out the keys that the operator may not query.
- */
+/** The keys of refused deadlocks, without the keys that the operator may not query. */
 export function keysOfDeadlocks(deadlocks: readonly RefusedDeadlock[]): ReadonlySet<string> {
   return new Set(
     deadlocks.flatMap(({ cycle }) => cycle.flatMap(({ key }) => (key === undefined ? [] : [key]))),

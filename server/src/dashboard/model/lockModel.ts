@@ -322,8 +322,8 @@ export function usedPermitsOf(held: readonly HeldInfo[]): number | undefined {
 }
 
 /**
- * The other keys of the set (a lock of several keys) that a lock belongs to, as far as this page
- * knows the keys. All locks of a set have the same fence.
+ * The other keys of the set of a lock, as far as this page knows these keys. A set is several keys
+ * that one request locks together; the locks of a set have the same fence.
  */
 export function otherKeysOf(
   { key, fence, keyCount }: HeldInfo,

@@ -1,6 +1,6 @@
 /**
  * Groups the requests that wait for a key, so that "who waits" stays readable with many waiters.
- * The requests of a group have the same kind (mode, permits, size of the set and so on). The names
+ * The requests of a group have the same kind (mode, permits, number of keys and so on). The names
  * of their sessions differ only in numbers, such as `worker-1` and `worker-2`.
  */
 import type { WaitingInfo } from '@holdfast/client'
@@ -8,7 +8,7 @@ import type { WaitingInfo } from '@holdfast/client'
 export interface WaiterGroup {
   /** The name with `…` for each number; undefined for sessions without a name. */
   readonly label: string | undefined
-  /** The first request of the group. All requests of the group have its kind. */
+  /** The first request of the group. */
   readonly first: WaitingInfo
   readonly count: number
 }

@@ -1,10 +1,10 @@
 /**
- * The page of the ways in which sessions work together besides plain locks:
+ * The page "Coordination", with all data of the broker besides plain locks:
  * - elections with their leaders
  * - barriers, at which calls wait until enough of them have arrived
  * - kept results of `once` (one run for all callers of a key)
  * - scopes (each scope is one logical task of a session)
- * - refused deadlocks (requests that wait for each other in a cycle)
+ * - refused deadlocks (requests that would wait for each other in a cycle)
  */
 import { useMemo } from 'preact/hooks'
 import { electionsIn, type ScopeRow, scopesIn } from '../model/coordination.js'

@@ -72,7 +72,7 @@ export function LockPage({ name }: { name: string }) {
   )
 }
 
-/** The barrier and the kept result (the value of a `once` for later callers) of the key, if any. */
+/** The barrier and the kept result of the key, if any. Later calls of `once` get a kept result. */
 function KeyRecords({ name }: { name: string }) {
   const { feed } = useLiveAppState()
   const { arrived, kept } = feed.brokerPoller.records
@@ -273,7 +273,7 @@ function LockLimit({ name, duration, endLabel, hint, remaining, resultAt }: Lock
   )
 }
 
-/** The wait-for graph of the key, and a note about a deadlock. Lists the waiters if not all fit. */
+/** The wait-for graph, and a note about a deadlock. Lists all waiters if some are not drawn. */
 function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
   const { feed, version } = useLiveAppState()
   const sessions = useSessionRows()

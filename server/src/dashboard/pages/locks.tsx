@@ -45,7 +45,7 @@ export function LocksPage({ text }: { text: string }) {
   const { feed, version } = useLiveAppState()
   const [order, setOrder] = useState<Order>('key')
   const [onlyQueues, setOnlyQueues] = useState(false)
-  const deadlocked = keysOfDeadlocks(refusedDeadlocksIn(feed.brokerPoller.stats))
+  const deadlockedKeys = keysOfDeadlocks(refusedDeadlocksIn(feed.brokerPoller.stats))
   useSearch(text)
   const matchingRows = useMemo(
     () => filterLocks(feed.locks.rows.values(), text, onlyQueues, order),
@@ -101,7 +101,7 @@ export function LocksPage({ text }: { text: string }) {
           headings={['Key', 'Mode', 'Held by', 'Held for', 'Time left', 'Queue']}
           items={matchingRows}
           idOf={({ key }) => key}
-          cells={(row, isActive) => cellsOf(row, isActive, deadlocked.has(row.key))}
+          cells={(row, isActive) => cellsOf(row, isActive, deadlockedKeys.has(row.key))}
         />
       )}
     </section>

@@ -172,7 +172,7 @@ function HandoffSwitch() {
 function LongestQueues() {
   const { feed, version } = useLiveAppState()
   const longest = useMemo(() => longestQueues(feed.locks.rows.values()), [feed, version])
-  const deadlocked = keysOfDeadlocks(refusedDeadlocksIn(feed.brokerPoller.stats))
+  const deadlockedKeys = keysOfDeadlocks(refusedDeadlocksIn(feed.brokerPoller.stats))
   return (
     <Panel title="Longest queues" aside={<a href={addressOf('locks')}>All locks</a>}>
       {longest.length === 0 ? (
@@ -195,7 +195,7 @@ function LongestQueues() {
               <tr key={key}>
                 <td>
                   <KeyLink name={key} />
-                  {deadlocked.has(key) && <DeadlockMark />}
+                  {deadlockedKeys.has(key) && <DeadlockMark />}
                 </td>
                 <td>
                   {held[0] === undefined ? (
