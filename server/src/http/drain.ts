@@ -90,8 +90,8 @@ export async function rebalance(
 }
 
 /**
- * Closes connections until only `openTarget` are open. Skips sessions that have locks or requests,
- * unless another broker can take the session over.
+ * Closes connections until only `openTarget` are open. Skips a session that has locks or requests,
+ * unless another broker can take this session over.
  */
 function dismissDownTo(
   broker: Broker,

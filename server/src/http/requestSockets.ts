@@ -13,10 +13,7 @@ import type { Duplex } from 'node:stream'
 import { type PendingConnection, PendingConnections } from '../access/pendingConnections.js'
 import { type BrokerLimits, off } from '../config/limits.js'
 
-/**
- * Room for a burst: the operating system may hand over all sockets of its listen queue, usually
- * 511, before the broker reads the request of the first socket.
- */
+/** Room for a burst of new sockets whose requests the broker has not read yet. */
 const burstSockets = 1_000
 
 /** The part of a TCP or TLS socket that this file needs. */

@@ -1,7 +1,7 @@
 /**
- * The page of one session: its lease, its connection, the locks that it holds, and the requests
- * that wait. The broker shows the principal (the authenticated name of the client) and the address
- * only to clients with the permission `inspect`.
+ * The page of one session: its lease, its connection, its locks, and its waiting requests. The
+ * broker shows the principal (the authenticated name of the client) and the address only to clients
+ * with the permission `inspect`.
  */
 import type { SessionInfo, WaitingInfo } from '@holdfast/client'
 import type { ComponentChildren } from 'preact'

@@ -25,7 +25,7 @@ export function SessionsPage() {
       <div class="page-head">
         <h1>Sessions</h1>
         <p class="quiet" aria-live="polite">
-          {formatPlural(matchingSessions.length, 'session')} that hold a lock or wait for a lock
+          {formatPlural(matchingSessions.length, 'session')} with locks or waiting requests
         </p>
       </div>
       <div class="tools">

@@ -11,7 +11,7 @@ import { useAppState } from './appState.js'
 export interface Line {
   readonly column: Column
   readonly label: string
-  /** The name of a CSS custom property of the theme. */
+  /** The name of a CSS custom property of the theme, such as `--accent`. */
   readonly color: `--${string}`
 }
 
@@ -59,7 +59,6 @@ export function Chart({ label, series, lines, format, version }: ChartProps) {
     // uPlot reads the colors only once, so another theme needs a new chart.
   }, [themeChanges])
   useEffect(() => plot.current?.setData(dataOf(series, lines)), [version])
-  // The color is a part of the class of a swatch, such as `swatch--accent`.
   const legend = lines.map(({ column, label: name, color }) => {
     const value =
       rowUnderCursor === undefined ? series.latest(column) : series.column(column)[rowUnderCursor]
@@ -70,6 +69,7 @@ export function Chart({ label, series, lines, format, version }: ChartProps) {
       <figcaption class="legend">
         {legend.map(({ name, color, value }) => (
           <span class="legend-item" key={name}>
+            {/* The second class is, for example, `swatch--accent`. */}
             <i class={`swatch swatch${color}`} aria-hidden="true" />
             {name} <b>{value}</b>
           </span>
@@ -143,8 +143,8 @@ function optionsFor(
 }
 
 /**
- * The range of the x axis, in seconds: the times of the series, but at least one minute. A series
- * without a value gets the last minute. uPlot would show years for fewer than two values.
+ * The range of the x axis, in seconds: the times of the series, but at least one minute, because
+ * uPlot would show years for fewer than two values. A series without a value gets the last minute.
  *
  * @param now The wall clock, in ms.
  */

@@ -65,8 +65,8 @@ interface LockDescriptionProps {
   /** Whether the request is an upgrade of a shared lock. */
   readonly upgrade?: true | undefined
   /**
-   * Whether the lock or request belongs to a `once`. With `once`, several clients ask for the value
-   * of a key. One of them calls a function, and all of them get its value.
+   * Whether the lock or request belongs to a call of `once`. With `once`, several clients ask for
+   * the value of a key. One client calls a function, and all clients get the function's value.
    */
   readonly once?: true | undefined
   /** How long the lock may be held, in ms; undefined without a limit. */

@@ -77,14 +77,14 @@ export function DeadlockList({ keyName }: { keyName?: string | undefined }) {
   )
   // The card shows the number of deadlocks even if this client may not query their keys.
   if (deadlocks.length === 0) return keyName === undefined ? <DeadlockCard /> : null
-  // The broker has no count for one key, so this panel cannot show how many are missing.
-  const hasAll = keyName !== undefined || deadlocks.length >= refusedDeadlocks
+  // The broker has no count for one key, so the panel of one key shows no count.
+  const showsCount = keyName === undefined && deadlocks.length < refusedDeadlocks
   return (
     <Panel
       title={deadlocks.length === 1 ? 'Refused deadlock' : 'Refused deadlocks'}
       class="panel-bad"
       aside={
-        !hasAll && (
+        showsCount && (
           <span>
             the newest {formatCount(deadlocks.length)} of {formatCount(refusedDeadlocks)}
           </span>

@@ -16,7 +16,7 @@ const labels: Readonly<Record<EventKind, string>> = {
   proclaimed: 'new value',
 }
 
-/** All kinds of events, in the order of their labels. */
+/** All kinds of events, in the order of `labels`. */
 export const eventKinds = Object.keys(labels) as readonly EventKind[]
 
 export function EventLabel({ kind }: { kind: EventKind }) {

@@ -1,7 +1,8 @@
 /**
  * The panels of barriers and of kept results, for all keys or for one key. A barrier lets its
- * callers wait until enough of them have arrived. A `once` runs a function once for all callers of
- * a key. A kept result is the value of such a run, which the broker keeps for later callers.
+ * callers wait until enough of them have arrived. The call `once` runs a function once for all
+ * callers of a key. A kept result is the value of this run, which the broker keeps for later
+ * callers.
  */
 import type { BarrierCallInfo, KeptResultInfo } from '@holdfast/client'
 import { barriersIn } from '../model/coordination.js'

@@ -19,7 +19,7 @@ export type PageName = (typeof pageNames)[number]
 
 export interface Route {
   readonly page: PageName
-  /** A key, the id of a session, or the text of a search. */
+  /** A key, the id of a session, or the text of a search; empty for a page that has none. */
   readonly argument: string
 }
 
@@ -60,6 +60,6 @@ export function useRoute(): Route {
  */
 export function replaceArgument(page: PageName, argument: string): void {
   history.replaceState(null, '', addressOf(page, argument))
-  // `replaceState` itself causes no event, and the views follow this event.
+  // `replaceState` itself does not cause this event, for which `useRoute` listens.
   dispatchEvent(new Event('hashchange'))
 }

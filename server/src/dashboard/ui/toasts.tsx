@@ -12,7 +12,7 @@ interface Toast {
 
 /** How long a message is shown, in ms. */
 const shownMs = 7_000
-/** Each mounted {@link Toasts} adds a listener, which shows a message. Usually one is mounted. */
+/** Show a message in each mounted {@link Toasts}. Usually one `Toasts` is mounted. */
 const listeners = new Set<(text: string) => void>()
 
 /** Shows a message for 7 s. */

@@ -8,7 +8,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 interface TokenFormProps {
   /** The text of the button. */
   readonly action: string
-  /** Whether the field gets the focus when it appears. For a page that shows nothing else. */
+  /** Whether the field gets the focus when it appears: true if the page has only this form. */
   readonly isFocused?: boolean
   readonly onToken: (token: string) => Promise<void>
 }

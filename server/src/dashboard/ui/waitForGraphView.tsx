@@ -17,7 +17,7 @@ const margin = 16
 const curveHeight = 22
 /** How far the ends of a curve below the boxes bend down, in px. */
 const curveBend = 26
-/** The distance of a label from its arrow, in px: above a straight arrow, and in a curve. */
+/** The distance of a label, in px: above an arrow to the left, or below the boxes for a curve. */
 const labelOffset = { above: 6, inCurve: 16 }
 /** The space between the tip of an arrow and the box, in px. */
 const tipGap = 3

@@ -67,7 +67,7 @@ interface ReadSocket extends Duplex {
  * which the frame belongs. Most clients never send such a frame.
  */
 interface ForwardedFrame {
-  /** How many bytes of the current frame are not forwarded or skipped yet. */
+  /** How many bytes of the current frame the reader must still forward or skip. */
   bytesLeft: number
   isSkipped: boolean
   /** The first byte of the current frame. */
@@ -270,6 +270,7 @@ export class FrameReader {
     const endsMessage = isFinal && !isControl
     if (endsMessage || frame.fragments === 0) this.#forwarded = undefined
     if (frame.isSkipped) return end
+    // The listener treats a fragment as a control frame.
     if (isControl || !isFinal || opcode === opcodes.continuation) this.#listener.onControlFrame()
     // If `ws` emitted no message, `ws` has refused the message, for instance because of invalid
     // UTF-8.
