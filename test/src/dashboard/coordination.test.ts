@@ -114,7 +114,7 @@ describe('the models of the coordination page', () => {
     expect(graph.cycle).to.deep.equal([])
   })
 
-  it('remove the upgrade of a lock, and no other request, when the lock is upgraded', async () => {
+  it('remove the request for an upgrade, and no other request, when the lock is upgraded', async () => {
     const { LockModel } = await load('lockModel')
     const model = new LockModel(() => 0)
     const lock = held('k', { mode: 'shared' })

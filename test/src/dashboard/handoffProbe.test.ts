@@ -6,7 +6,7 @@ import { HoldfastError, type Lock, type Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { load } from './modules.js'
 
-type Lists = Pick<Session, 'lock' | 'stats'>
+type Answers = Pick<Session, 'lock' | 'stats'>
 
 /** Lets all answers arrive that are under way. */
 const settle = () => new Promise((resolve) => setImmediate(resolve))
@@ -17,7 +17,7 @@ describe('the hand-off probe of the dashboard', () => {
   /** The measured times, in ms. */
   let handoffs: number[]
   /** Makes a probe whose session answers with these functions. */
-  let probeOf: (answers: Lists) => Promise<Probe>
+  let probeOf: (answers: Answers) => Promise<Probe>
   type Probe = InstanceType<Awaited<ReturnType<typeof load<'handoffProbe'>>>['HandoffProbe']>
   /** What the views see at each notification. */
   let seen: { isOn: boolean; problem: string | undefined }[]
@@ -58,7 +58,7 @@ describe('the hand-off probe of the dashboard', () => {
     expect(timers.size).to.equal(0)
   })
 
-  it('measures once a second after the user has turned it off and on during a measurement', async () => {
+  it('sets only one timer after the user has turned it off and on during a measurement', async () => {
     const lock = { unlock: () => Promise.resolve() } as Lock
     let grant: () => void = () => {}
     const granted = new Promise<void>((resolve) => {
@@ -73,6 +73,7 @@ describe('the hand-off probe of the dashboard', () => {
     probe.start()
     grant()
     await settle()
+    // The first measurement also ends, but sets no timer.
     expect(handoffs).to.have.length(2)
     expect(timers.size).to.equal(1)
   })

@@ -261,7 +261,7 @@ describe('the dashboard in Chromium', function () {
     expect(otherProblems).to.deep.equal([])
   })
 
-  it('measures hand-offs when the operator switches this on, and leaves no lock behind', async () => {
+  it('measures hand-offs when the operator switches this on, and lists no event of its lock', async () => {
     const { broker, url } = await stage.broker()
     const dashboardPage = await dashboardPages.openConnectedPage(url)
     const { page } = dashboardPage
@@ -269,7 +269,7 @@ describe('the dashboard in Chromium', function () {
     await page.getByRole('switch', { name: 'Measure hand-offs' }).check()
     await page.locator('.legend-item', { hasText: /Hand-off \d/ }).waitFor()
     await page.getByRole('switch', { name: 'Measure hand-offs' }).uncheck()
-    // The page does not show the lock with which it measures.
+    // The list has no event of the lock with which the page measures.
     await dashboardPage.waitForText('No events since this page was opened.')
     dashboardPage.expectNoProblems()
   })

@@ -22,8 +22,8 @@ const lockHash = (key: string): string => pageHashes(key, /* session */ '')['loc
 const sessionHash = (id: string): string => pageHashes(/* lock */ '', id)['session']!
 
 /**
- * Returns the elements that reach beyond the right edge of the screen, and that no element around
- * them scrolls or cuts off. Also returns the width of the page, if it is not that of the screen.
+ * Returns the elements that reach beyond the right edge of the screen, unless an outer element
+ * scrolls them or cuts them off. Also returns the width of the page if it differs from the screen.
  */
 function excessOf(page: Page): Promise<string[]> {
   return page.evaluate(() => {

@@ -136,7 +136,7 @@ async function openPicturedPage(
   return dashboardPage
 }
 
-/** The hash of each page of the dashboard. The keys become parts of file names. */
+/** The hash of each page of the dashboard, by a name that becomes a part of file names. */
 async function pagesOf(url: string): Promise<Record<string, string>> {
   const session = await connect(url, { name: 'pictures' })
   const { held } = await session.query({ key: 'jobs/nightly-report' })

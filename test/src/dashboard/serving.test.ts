@@ -1,6 +1,6 @@
 /**
- * Tests which clients get the files of the dashboard from the broker. The broker answers all other
- * requests with 426, which means that only a WebSocket may be opened there. Also tests that no page
+ * Tests which clients get the files of the dashboard from the broker. The broker answers other
+ * clients with 426, which means that only a WebSocket may be opened there. Also tests that no page
  * except the page of the dashboard may open a WebSocket.
  */
 import { once } from 'node:events'
@@ -129,7 +129,7 @@ describe('the dashboard over HTTP', () => {
     }
   })
 
-  it('is not served under an unknown host name by a broker on all addresses without the option hosts', async () => {
+  it('is not served under an unknown host name without the option hosts if the broker listens on all addresses', async () => {
     const broker = createBroker({ dashboard: true, allowUnauthenticated: true })
     stage.onClear(() => broker.close())
     const { port } = await broker.listen({ port: 0, host: '0.0.0.0' })

@@ -72,7 +72,7 @@ describe('the wait-for graph', () => {
 
   it('reports no deadlock of a session whose waiting request is in another scope than its lock', async () => {
     const [graphs, sessions] = [await load('waitForGraph'), await load('sessionRows')]
-    /** The cycle if `a`, which holds `k` in scope 1, waits for `l` in this scope. */
+    /** The cycle if `a`, which holds `k` in scope 1, waits for `l` in `scope`. */
     const cycleWith = (scope: number) => {
       const base = { mode: 'exclusive', since: 1 } as const
       const rows = new Map<string, KeyRow>([

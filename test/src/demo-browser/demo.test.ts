@@ -102,7 +102,7 @@ describe('the browser demo', function () {
     await ada.getByRole('button', { name: 'Edit', exact: true }).waitFor()
   })
 
-  it('refuses a write with a lower fence than the last write (a fence numbers the grants)', async () => {
+  it('refuses a write with a lower fence than the last write (a fence is the number of a grant)', async () => {
     const write = (fence: number) =>
       ada.evaluate(async (fence) => {
         const body = JSON.stringify({ title: 't', text: 'x', by: 'Ada', fence })
@@ -114,8 +114,8 @@ describe('the browser demo', function () {
     // The server answers a lower fence with 409, and an invalid fence with 400.
     expect(await write(19)).to.equal(409)
     expect(await write(Number.NaN)).to.equal(400)
-    // The URL of the demo ends with "/", so the path is "//" here. This path is not a valid URL,
-    // and must not stop the server.
+    // The URL of the demo ends with "/", so the path is "//" here. `new URL` throws for this path
+    // in the server, which must continue.
     await fetch(`${demo.url}/`).catch(() => {})
     expect(await write(20)).to.equal(200)
   })

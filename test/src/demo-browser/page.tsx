@@ -11,7 +11,7 @@ const editKey = (id: string) => `documents/${id}/edit`
 const viewKey = (id: string) => `documents/${id}/view`
 const me = new URLSearchParams(location.search).get('name') ?? prompt('Your name') ?? 'A guest'
 
-/** Loads JSON. After a failure, the next change of the locks loads again. */
+/** Loads JSON. Ignores a failure: the list loads again when the locks change. */
 function load<T>(path: string, show: (json: T) => void, signal: AbortSignal | null = null) {
   const loading = fetch(path, { signal }).then((response) => response.json())
   loading.then(show, () => {})
@@ -29,7 +29,7 @@ function Button({ kind, text, onClick }: { kind: string; text: string; onClick: 
 function Sheet({ doc, close }: { readonly doc: Doc; readonly close: () => void }) {
   useLock(viewKey(doc.id), { mode: 'shared', auto: true })
   const { lock, state, holders, acquire, release } = useLock(editKey(doc.id))
-  /** The text that the user types, kept if the lock is lost; undefined without an edit. */
+  /** The text in the editor, kept if the lock is lost; undefined while the user does not edit. */
   const [draft, setDraft] = useState<string>()
   useEffect(() => {
     // Begins to edit the newest text, which another user may have changed during the wait.
@@ -44,11 +44,11 @@ function Sheet({ doc, close }: { readonly doc: Doc; readonly close: () => void }
     const { ok } = await fetch(`documents/${doc.id}`, { method: 'PUT', body })
     if (ok) finish() // otherwise another user has the lock, and the draft stays
   }
-  const editor = lock === undefined ? holders[0]?.name : undefined
+  const otherUser = lock === undefined ? holders[0]?.name : undefined
   const takeOver = () => acquire({ steal: true })
   const canAsk = lock === undefined && state !== 'waiting'
-  const label = editor ? 'Edit when free' : 'Edit'
-  const loss = editor ? `${editor} took this document over.` : 'You cannot edit it any more.'
+  const label = otherUser ? 'Edit when free' : 'Edit'
+  const loss = otherUser ? `${otherUser} took this document over.` : 'You cannot edit it any more.'
   return (
     <section className="sheet">
       <header>
@@ -82,8 +82,8 @@ function Sheet({ doc, close }: { readonly doc: Doc; readonly close: () => void }
         {lock && <Button kind="plain" text="Discard" onClick={finish} />}
         {state === 'waiting' && <Button kind="plain" text="Stop waiting" onClick={release} />}
         {canAsk && <Button kind="primary" text={label} onClick={() => acquire()} />}
-        {editor && <Button kind="danger" text="Take over" onClick={takeOver} />}
-        {state === 'waiting' && <p className="quiet">You edit as soon as {editor} is done.</p>}
+        {otherUser && <Button kind="danger" text="Take over" onClick={takeOver} />}
+        {state === 'waiting' && <p className="quiet">You edit as soon as {otherUser} is done.</p>}
       </div>
     </section>
   )
@@ -115,10 +115,10 @@ function Documents() {
   const { holders } = useHolders({ prefix: 'documents/' })
   const [documents, setDocuments] = useState<readonly Doc[]>([])
   const [openId, setOpenId] = useState<string>()
-  // The list loads again when the locks or the connection change. The version is never empty.
+  // The list loads again when the locks or the connection change.
   const version = `${state} ${holders.map(({ fence }) => fence)}`
   useEffect(() => {
-    if (version !== '') load('documents', setDocuments)
+    if (version !== '') load('documents', setDocuments) // always true; only uses `version`
   }, [version])
   const open = documents.find(({ id }) => id === openId)
   return (

@@ -15,8 +15,9 @@ interface Line {
   readonly fence: number | undefined
 }
 
-/** The actions of the printed events. A line has a time, a name, an action, a key and a fence. */
+/** The actions of the printed events. A worker takes a lock at once, or waits and then gets it. */
 const actions = 'asks|takes|waits|gets|unlocks|is killed|loses'
+/** A line has a time, a name, an action, a key and a fence. */
 const pattern = new RegExp(`^ +[\\d.]+ {2}(\\w+) +(${actions}) +(\\w+)(?: +fence (\\d+))?`)
 
 /** Runs the demo; returns its exit code and the printed events. */
@@ -47,11 +48,11 @@ describe('the demo', () => {
     expect(killIndex, 'a worker is killed').to.be.above(-1)
     const { name, key } = lines[killIndex]!
     const linesOfKey = lines.filter((line) => line.key === key)
-    const killIndexOfKey = linesOfKey.indexOf(lines[killIndex]!)
-    const waiting = waitingAfter(linesOfKey.slice(0, killIndexOfKey))
+    const indexInLinesOfKey = linesOfKey.indexOf(lines[killIndex]!)
+    const waiting = waitingAfter(linesOfKey.slice(0, indexInLinesOfKey))
     expect(waiting).not.to.deep.equal([])
     const isRequest = ({ action }: Line) => action === 'asks' || action === 'waits'
-    const [loss, grant] = linesOfKey.slice(killIndexOfKey + 1).filter((line) => !isRequest(line))
+    const [loss, grant] = linesOfKey.slice(indexInLinesOfKey + 1).filter((line) => !isRequest(line))
     expect(loss).to.include({ name, action: 'loses' })
     expect(grant).to.include({ action: 'gets' })
     expect(grant?.name).to.be.oneOf(waiting)
