@@ -57,7 +57,7 @@ function shownCommands(line: string): { name: string; flags: string[] }[] {
 
 describe('the files to deploy: names', () => {
   it('use only variables that the command reads', () => {
-    // The commands also read these variables, which are not settings of a broker.
+    // The commands also read variables that are not settings of a broker, such as HOLDFAST_URL.
     const known = [...settingNames, 'config', 'url', 'token', 'ca', 'key', 'fence'].map(variableOf)
     for (const { path, text } of files) {
       for (const [name] of text.matchAll(/\bHOLDFAST_[A-Z][A-Z_]*/g)) {

@@ -32,8 +32,8 @@ describe('holdfast.service', () => {
   })
 
   it('gives the broker its folder, and no access to other parts of the system', () => {
-    const { journal } = JSON.parse(text('systemd/holdfast.json'))
-    assert.isTrue(journal.startsWith(`/var/lib/${settingOf('StateDirectory')}/`))
+    const config = JSON.parse(text('systemd/holdfast.json'))
+    assert.isTrue(config.journal.startsWith(`/var/lib/${settingOf('StateDirectory')}/`))
     assert.equal(settingOf('ProtectSystem'), 'strict')
     assert.equal(settingOf('NoNewPrivileges'), 'yes')
     // V8 writes and executes compiled code at run time.
@@ -43,7 +43,7 @@ describe('holdfast.service', () => {
   describe('for systemd', () => {
     needs('systemd')
 
-    /** Runs systemd-analyze with these arguments on a copy of the unit with an existing command. */
+    /** Runs systemd-analyze on a copy of the unit, whose command is a script that exists. */
     function analyze(...args: string[]): { status: number | null; output: string } {
       const files = scratch(stage)
       const command = files.write('holdfast', '#!/bin/sh\n')

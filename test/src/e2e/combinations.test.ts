@@ -137,7 +137,7 @@ const pairings: Readonly<Record<string, Pairing>> = {
     },
   },
   'the timeout 0': {
-    // Its timeout must be at least 1, because the client measures the timeout.
+    // The timeout of singleflight must be at least 1, because the client measures this timeout.
     without: ['singleflight'],
     async check(take, { owner, other }) {
       const holder = await other.lock(key)

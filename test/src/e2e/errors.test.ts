@@ -300,7 +300,7 @@ describe('e2e: errors of a closed session: the client', () => {
 describe('e2e: errors of listening: the broker', () => {
   const stage = Stage.forEachTest()
 
-  it('rejects calls after its close', async () => {
+  it('rejects listen after its close', async () => {
     const broker = createBroker()
     await broker.close()
     await broker.close()
