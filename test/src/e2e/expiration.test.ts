@@ -75,7 +75,7 @@ describe('e2e: broker.cleanExpiredLocks', () => {
     await ann!.lock('long', { ttl: 60_000 })
     expect(broker.cleanExpiredLocks()).to.equal(0)
     // With this ttl, all answers arrive before the timer expires a lock, also on a slow machine.
-    // With a longer ttl, the loop below would count as a pause of the broker, which extends the ttl.
+    // With a longer ttl, the loop would count as a pause of the broker, which extends the ttl.
     await Promise.all(Array.from({ length: 5 }, (_, i) => ann!.lock(`k${i}`, { ttl: 200 })))
     let cleaned = 0
     // The limit only ends a loop that would never end.

@@ -27,7 +27,7 @@ describe('e2e: maxHold', () => {
     await rejection(lock.unlock(), 'LOCK_NOT_HELD')
   })
 
-  it('ends a set as a whole, and withLock rejects with LOCK_LOST', async () => {
+  it('ends a set as a whole, and withLockAll rejects with LOCK_LOST', async () => {
     const { sessions } = await stage.brokerWithSessions('ann')
     const lost = sessions[0]!.withLockAll(['a', 'b'], (set) => aborted(set.signal), {
       maxHold: 100,

@@ -13,16 +13,16 @@ import type { Stage } from './stage.js'
 const bystanderLeaseMs = 2_000
 /** The default limit of locks in one session. */
 const locksPerSession = 10_000
-/** A number of messages whose frame is far below the limit of 64 KiB. */
-const defaultFrameMessages = 500
+/** So many messages make a frame that is far below the limit of 64 KiB. */
+const defaultMessagesPerFrame = 500
 
 /** Divides messages into the lists that are sent as one frame each. */
 export function* framesOf<T>(
   messages: readonly T[],
-  frameMessages = defaultFrameMessages,
+  messagesPerFrame = defaultMessagesPerFrame,
 ): Generator<readonly T[]> {
-  for (let i = 0; i < messages.length; i += frameMessages)
-    yield messages.slice(i, i + frameMessages)
+  for (let i = 0; i < messages.length; i += messagesPerFrame)
+    yield messages.slice(i, i + messagesPerFrame)
 }
 
 /** Makes the table of the broker hold this many locks, each on a key of its own. */

@@ -30,7 +30,7 @@ function waitingConnections(port: number): number {
 describe('many clients at the same time', () => {
   it('wait in the queue of the system until the broker accepts them', async function () {
     if (!existsSync(socketList)) return this.skip()
-    // More than 511, the default of Node.
+    // More than 511, the default length of this queue in Node.
     const clientCount = 700
     const broker = createBroker()
     const { port } = await broker.listen({ port: 0, host: '127.0.0.1' })

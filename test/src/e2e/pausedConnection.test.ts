@@ -13,7 +13,7 @@ import { Stage } from './stage.js'
 
 /** The number of locks in the table. A query costs more work with more locks. */
 const tableLocks = count(4_000, 50_000)
-/** With this limit, so many queries over so many locks take nearly 4 s (about 75,000 units). */
+/** At this rate, so many queries over so many locks (about 75,000 units) take nearly 4 s. */
 const limitedWork = { locks: 2_000, queries: 600, unitsPerSecond: 20_000 }
 
 /** Receives messages until `isLast` returns true, and returns all of them. */

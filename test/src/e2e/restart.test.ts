@@ -1,7 +1,7 @@
 /**
  * Tests the restart of a broker: what sessions do then, and that fences rise after every kind of
  * restart, also if a clock was wrong. A fence is the number of a grant, and a fence file keeps the
- * highest fence on the disk.
+ * highest reserved fence on the disk.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -55,12 +55,12 @@ describe('e2e: restart of a broker', () => {
     }
   })
 
-  it('by kill -9 with a fence file is followed by higher fences, although an earlier clock was ahead', async () => {
+  it('is followed by higher fences after kill -9 with a fence file, although the clock was once ahead', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-fences-'))
     stage.onClear(() => rmSync(folder, { recursive: true }))
     const file = join(folder, 'fences')
-    // The fence file of a broker whose clock was ten years ahead. A broker without a fence file
-    // begins with 1,024 times the time in ms.
+    // The fence file of a broker whose clock was ten years ahead when the broker made the file. The
+    // fences of a new file begin at 1,024 times the time in ms.
     const fenceAhead = (Date.now() + 10 * 365 * 86_400_000) * 1_024
     writeFileSync(file, `holdfast fences ${fenceAhead}\n`)
     let highest = fenceAhead
@@ -72,7 +72,7 @@ describe('e2e: restart of a broker', () => {
       highest = fence
       serveProcess.kill('SIGKILL')
       await serveProcess.exit()
-      // The file has the highest fence that the broker has reserved for later grants.
+      // The broker reserves fences before it grants them, and the file has the highest of these.
       expect(Number(/\d+/.exec(readFileSync(file, 'utf8'))?.[0])).to.be.above(highest)
     }
   })

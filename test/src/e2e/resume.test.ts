@@ -63,7 +63,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     await timed.unlock()
   })
 
-  it('keeps permits and sets, and the request of a set that waits', async () => {
+  it('keeps permits, sets and a waiting request for a set', async () => {
     const { proxy, broker, url } = await brokerBehindProxy(stage)
     const session = await stage.session(proxy.url, { grace: 'lease', reconnect })
     const other = await stage.session(url)

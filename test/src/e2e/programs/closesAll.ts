@@ -1,6 +1,6 @@
 /**
- * A program that uses the features of client and broker with sockets or timers. The program then
- * closes all sessions and the broker. The process must then end by itself. A test starts this
+ * A program that uses the features of client and broker that need sockets or timers. The program
+ * then closes all sessions and the broker. The process must then end by itself. A test starts this
  * program.
  */
 import { once } from 'node:events'
