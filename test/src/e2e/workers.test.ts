@@ -1,8 +1,8 @@
 /**
- * Tests brokers in the workers of `node:cluster`, which share the ports of their servers. Brokers
- * in two workers would grant one lock to two clients, unless the brokers share a command log. The
- * command log puts the requests of all brokers in order. Without a command log, only one worker may
- * serve clients.
+ * Tests brokers in the workers of `node:cluster`, whose servers share ports by default. Brokers in
+ * two workers would grant one lock to two clients, unless the brokers share a command log. A shared
+ * log puts the requests of all brokers in order. Without a shared log, only one worker may serve
+ * clients.
  */
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'

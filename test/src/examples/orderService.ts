@@ -1,6 +1,6 @@
 /**
- * An HTTP handler that protects an order with a fence (the number of a grant), with Fastify and
- * SQLite. Any number of these services may run. Two requests to pay for the same order run one
+ * An HTTP handler for Fastify that protects an order in SQLite with a fence (the number of a
+ * grant). Any number of these services may run. Two requests to pay for the same order run one
  * after another, because of the lock. A service that was frozen while it held the lock cannot
  * overwrite the order, because the database refuses its fence.
  *
