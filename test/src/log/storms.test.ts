@@ -74,8 +74,8 @@ class Wanderer {
     }
     this.client = broker.clientOn(socket)
     this.#hasDropped = false
-    // A new session begins with the request id 1. With any message, a client confirms that it has
-    // the new secret of its resumed session.
+    // In a new session, the request ids begin again. In a resumed session, any message confirms
+    // that the client has the new secret of the session.
     if (!this.client.welcome.resumed) this.#id = 0
     else this.client.say({ type: 'ack', ids: [] })
   }

@@ -73,7 +73,7 @@ describe('a broker whose self-lease has ended', () => {
     await cluster.passTime(9_500)
     a.source.mend()
     await cluster.passTime(3_000)
-    // The deadline of broker `a` is over. The deadline of the new owner broker `b` is not.
+    // The ttl is not over at the new owner broker `b`, and broker `a` must propose nothing.
     expect(b.broker.table.heldCount).to.equal(1)
     await cluster.passTime(8_000)
     expect(b.broker.table.heldCount).to.equal(0)
@@ -111,6 +111,7 @@ describe('a broker that has become a member again', () => {
     expect(moved.welcome.resumed).to.equal(true)
     a.source.mend()
     const entriesBefore = cluster.store.allTexts.length
+    // At the former owner broker `a`, the lease and the timeout of 30 s would be over.
     await cluster.passAlive(26_000, moved)
     expect(a.broker.isServing).to.equal(true)
     expect(cluster.store.allTexts.slice(entriesBefore).join()).not.to.match(

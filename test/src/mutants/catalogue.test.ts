@@ -20,7 +20,7 @@ describe('the mutants', () => {
     expect(mutants.filter(({ brokers = 1 }) => brokers > 1).length).to.be.at.least(10)
   })
 
-  it('have different names, and each has a sentence that says which promise it breaks', () => {
+  it('have different names, and each has a sentence that says what goes wrong', () => {
     expect(new Set(mutants.map(({ name }) => name)).size).to.equal(mutants.length)
     for (const { name, why } of mutants) {
       expect(name).to.match(/^[a-z]+(-[a-z]+)+$/)
@@ -92,7 +92,7 @@ describe('applying a mutant to a build', () => {
     )
   })
 
-  it('fails if the replacement is the code that is there, also with other spaces', () => {
+  it('fails if the replacement equals the original code, even with other spaces', () => {
     const modules = [{ file: 'server/dist/a.js', code: door }]
     for (const replace of ['this.lock($KEY)', 'this . lock(  $KEY )']) {
       expect(() => applyMutant({ ...mutant, replace }, modules)).to.throw(

@@ -44,19 +44,19 @@ describe('the hunt for mutants', function () {
       tests: 'server/recordQueries',
       why: 'The broker counts the rows of an answer in another way.',
     }
-    // The range of seeds for the simulation, which a mutant with a test file does not use.
-    const seedRange = { from: 1, seeds: 1, events: 1 }
+    // A mutant with a test file runs no worlds.
+    const worldRange = { from: 1, seeds: 1, events: 1 }
 
     it('does not count a mutant as caught if a test fails with a programming error such as a TypeError', async () => {
       const name = 'replacement-out-of-date'
-      const result = await hunt({ ...mutant, name, replace: '$ROWS.first.first' }, seedRange)
+      const result = await hunt({ ...mutant, name, replace: '$ROWS.first.first' }, worldRange)
       expect(result.error).to.match(/^TypeError: Cannot read/)
       expect(isCaught(result)).to.equal(false)
     })
 
     it('does not count a mutant as caught if all tests pass', async () => {
       const replace = '$COUNT = $COUNT + $ROWS.count'
-      const result = await hunt({ ...mutant, name: 'equivalent-code', replace }, seedRange)
+      const result = await hunt({ ...mutant, name: 'equivalent-code', replace }, worldRange)
       expect([result.test, result.error]).to.deep.equal([undefined, undefined])
       expect(isCaught(result)).to.equal(false)
     })
@@ -69,8 +69,8 @@ describe('the hunt catches the mutant', () => {
       // 60 s in a quick run, 10 min in a full run.
       this.timeout(count(60_000, 600_000))
       // At most 3,000 worlds (random histories), each with 2,000 events.
-      const seedRange = { from: 1, seeds: 3_000, events: 2_000 }
-      const result = await hunt(mutant, seedRange)
+      const worldRange = { from: 1, seeds: 3_000, events: 2_000 }
+      const result = await hunt(mutant, worldRange)
       const { seed, rule, test, error, seconds } = result
       if (isFullRun) console.log(`      seed ${seed}, ${seconds.toFixed(1)} s: ${rule ?? test}`)
       expect(error, 'an error that the mutant threw').to.equal(undefined)

@@ -74,8 +74,8 @@ export async function hunt(mutant: Mutant, worlds: WorldRange): Promise<HuntResu
 function runIn(copy: string, input: HuntInput): Promise<HuntResult> {
   const program = join(copy, 'test/dist/mutants/huntProcess.js')
   // The tests run with the small counts of a quick run. A test file that catches the mutant only in
-  // a full run is too slow for a hunt. With a fixed seed, each hunt is the same, like the hunts by
-  // the simulation. Bundled programs do not have the mutant.
+  // a full run is too slow for a hunt. The fixed seed makes all hunts of a mutant equal. Without
+  // `HOLDFAST_BUNDLES`, tests start no bundled programs, which do not have the mutant.
   const { HOLDFAST_SEED = '1' } = process.env
   const ownVariables = { HOLDFAST_FULL: '0', HOLDFAST_SEED, HOLDFAST_BUNDLES: undefined }
   const env = { ...process.env, ...ownVariables }

@@ -6,7 +6,8 @@
  *
  *   npm run mutants -- --from 1 --seeds 3000 --events 2000 cluster-snapshot
  *
- * `--from` is the first seed, and `--seeds` the number of seeds.
+ * `--from` is the first seed, `--seeds` the number of seeds, and `--events` the number of events in
+ * each world.
  */
 import process from 'node:process'
 import { parseArgs } from 'node:util'

@@ -142,7 +142,7 @@ describe('the audit log', () => {
     const eventsSince = (start: number) => lines.slice(start).map(({ event }) => event)
     refuse(maxLinesPerSecond + 30)
     expect(lines).to.have.lengthOf(maxLinesPerSecond)
-    // The first second is not over yet, so the log omits a 31st refusal.
+    // The first second is not over yet, so the log leaves out a 31st refusal.
     clock.advance(999)
     refuse(1)
     expect(lines).to.have.lengthOf(maxLinesPerSecond)

@@ -2,7 +2,11 @@
  * Mutants (planted bugs) of the broker around its lock table: connections, deadlines, answers and
  * watches. A lease is how long the broker keeps a silent session. A grace is how long the broker
  * keeps a session after its connection dropped. A ttl is how long a lock lasts without a refresh.
- * A word with `$` in a pattern stands for any expression. `mutant.ts` explains all fields.
+ * The idle lease, twice the lease, is for a session that holds nothing and waits for nothing.
+ *
+ * The broker pauses a frame that is too large for one turn of the event loop, and handles the rest
+ * in the next turns. A timer that is late within the tolerance does not count as a pause of the
+ * broker. A word with `$` in a pattern stands for any expression. `mutant.ts` explains all fields.
  */
 import type { Mutant } from '../mutant.js'
 

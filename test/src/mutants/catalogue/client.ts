@@ -2,7 +2,8 @@
  * Mutants (planted bugs) of the client: which locks a holder believes that it holds, what the
  * client requests, and what it unlocks. A lease is how long the broker keeps a silent session. A
  * grace is how long the broker keeps a session after its connection dropped. A ttl is how long a
- * lock lasts without a refresh. After a resume, the reconciler compares the locks and requests of
+ * lock lasts without a refresh. The idle lease, twice the lease, is for a session that holds
+ * nothing and waits for nothing. After a resume, the reconciler compares the locks and requests of
  * the client with those that the broker lists.
  */
 import type { Mutant } from '../mutant.js'

@@ -1,8 +1,8 @@
 /**
  * Mutants (planted bugs) of the code by which several brokers share one command log: membership,
- * snapshots and moved sessions. The command log is the record of all changes of locks. A self-lease
- * is how long a broker may regard itself as a member. The owner broker of a session keeps the
- * deadlines of the session and of its locks.
+ * snapshots and moved sessions. The command log is the record of all changes of locks. Its entries
+ * are removed when a snapshot covers them. A self-lease is how long a broker may regard itself as a
+ * member. The owner broker of a session keeps the deadlines of the session and of its locks.
  */
 import type { Mutant } from '../mutant.js'
 

@@ -2,8 +2,10 @@
  * Mutants (planted bugs) of the lock table. They change which session holds a lock, which session
  * waits, and which commands the table applies. A fence is the number of a grant. A grace is how
  * long a session survives without a connection. A ttl is how long a lock lasts without a refresh. A
- * follower is a call of `once` that waits for the value of another call. `needs` has the actions
- * and options that the simulated clients must use (see `mutant.ts`).
+ * follower is a call of `once` that waits for the value of another call. A kept result is a value
+ * for later calls of `once`. One command may make a limited number of grants, and a later command
+ * makes the others. The command log reads a gradual snapshot while the table executes commands.
+ * `needs` has the actions and options that the simulated clients must use (see `mutant.ts`).
  */
 import type { Mutant } from '../mutant.js'
 

@@ -1,7 +1,8 @@
 /**
- * Mutants (planted bugs) in permits, where the locks of a key share a number of permits, and in
- * sets, where one lock has several keys. A fence is the number of a grant. `needs` has the actions
- * that the simulated clients must do.
+ * Mutants (planted bugs) of permits and sets. With permits, several locks share the capacity of one
+ * key. A set has a lock for each of several keys, and all its locks are granted and end together. A
+ * fence is the number of a grant. `needs` has the actions of simulated clients without which the
+ * simulation cannot show the bug.
  */
 import type { Mutant } from '../mutant.js'
 
@@ -42,6 +43,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
     name: 'set-steal-takes-one-key',
     in: 'Granter.removeLock',
     find: '$SET.locks',
+    // After a steal, the set still lists the stolen lock, which a later release must skip.
     replace: `(reason === 'stolen' ? [lock] : $SET.locks.filter((member) => [...member.keyState.holders].includes(member)))`,
     why: 'A steal takes one key of a set, and the session keeps the other keys.',
     needs: { actions: ['lockAll'] },
@@ -49,6 +51,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
   {
     name: 'set-release-serves-one-queue',
     in: 'Granter.removeLock',
+    // The callers grant the waiters of the first key without the worklist.
     find: 'this.#worklist.add($KEY)',
     replace: 'undefined',
     why: 'The release of a set grants the waiters of its first key only.',
@@ -57,6 +60,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
   {
     name: 'set-withdrawal-serves-one-queue',
     in: 'Granter.removeRequest',
+    // A withdrawn set is a waiting request. The callers grant the waiters of its first key.
     find: 'this.#worklist.add($KEY)',
     replace: 'undefined',
     why: 'A set that gives up leaves requests waiting for its other keys, although these keys are free.',
