@@ -1,8 +1,9 @@
 /**
  * Tests the commands against a broken or a hostile broker: a broker that never answers, never ends
  * its answer, sends too much, or sends an error that Holdfast's broker never sends. Each command
- * ends by itself, with one message and the right exit code. test/src/client/badBroker.test.ts tests
- * the client. terminal.test.ts tests that no character of a broker controls the terminal.
+ * ends by itself, with one message and the right exit code. The exit codes are 64 (wrong usage), 69
+ * (no valid answer), 77 (not allowed) and 78 (any other error). test/src/client/badBroker.test.ts
+ * tests the client. terminal.test.ts tests that no character of a broker controls the terminal.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -86,9 +87,8 @@ describe('a command against a bad broker', () => {
   })
 
   it('exits 69 without --timeout if the broker sends only messages that are too long', async () => {
-    const greeting = { ...welcome, grace: 15_000, secret: 'secret' }
     const tooLong = 'x'.repeat(2 ** 20 + 1)
-    const url = await start(answering((_, { socket }) => socket.send(tooLong), greeting))
+    const url = await start(answering((_, { socket }) => socket.send(tooLong), welcomeWithGrace))
     const commands = [
       ['run', '--url', url, 'k', '--', 'echo', 'never'],
       ['hold', '--url', url, '-q', 'k'],

@@ -1,6 +1,8 @@
 /**
  * Tests the commands of `holdfast` over two cells: independent brokers that each have a part of the
- * keys. Commands for one key use the cell of the key; the other commands use all cells.
+ * keys. Commands for one key use the cell of the key; the other commands use all cells. Keys with
+ * the same tag (a text in braces) belong to one cell. The exit codes are 64 (wrong usage), 69 (no
+ * broker answers) and 75 (the lock was not acquired).
  */
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'

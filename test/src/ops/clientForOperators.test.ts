@@ -1,8 +1,8 @@
 /**
  * Tests the client's methods for operators and for tokens, with a real broker. The method `revoke`
- * ends a lock of any session, and `authenticate` renews a token. `connect` sends no token without
- * TLS to another machine. A fence is the number of a grant. The grace is how long a session
- * survives the loss of its connection.
+ * ends a lock of any session, and `authenticate` renews a token. `connect` sends a token to another
+ * machine only with TLS. A fence is the number of a grant. The grace is how long a session survives
+ * the loss of its connection.
  */
 import { connect } from '@holdfast/client'
 import type { Authenticate } from '@holdfast/server'
@@ -86,8 +86,8 @@ describe('session.authenticate', () => {
   const stage = Stage.forEachTest()
 
   /**
-   * Tokens of one principal. The broker warns 30 s before a token expires: for the token `short`
-   * after 1 s, when the test listens to the warning, and for the token `long` later.
+   * Tokens of one principal. The broker warns 30 s before a token expires. The warning for `short`
+   * comes after 1 s, so that the test can listen first. The warning for `long` comes too late.
    */
   const authenticate: Authenticate = ({ token }) => {
     const ms = { short: 31_000, long: 3_600_000 }[token ?? '']
@@ -134,7 +134,7 @@ describe('session.authenticate', () => {
 })
 
 describe('a token', () => {
-  it('is not sent without TLS beyond this machine', async () => {
+  it('is sent to another machine only with TLS', async () => {
     for (const url of ['ws://locks.example', 'ws://10.0.0.1:7420', 'ws://127.0.0.1.evil.example']) {
       await rejection(connect(url, { token: 't' }), 'INVALID_OPTION')
       await rejection(connect(['wss://locks.example', url], { token: 't' }), 'INVALID_OPTION')

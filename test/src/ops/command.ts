@@ -104,7 +104,7 @@ export class Holdfast {
   }
 
   /**
-   * Runs a command with arguments that `holdfast` refuses before it starts or connects anything. A
+   * Runs a command with arguments that `holdfast` refuses before it starts a program or connects. A
    * quick run runs such a command within the process of the tests.
    */
   static runRefused(stage: Stage, args: readonly string[]): Promise<Ended> {

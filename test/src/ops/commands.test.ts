@@ -156,7 +156,7 @@ describe('the command holdfast', () => {
     expect((await run(url, 'show', 'k', '--limit', '1000')).code).to.equal(0)
   })
 
-  it('escapes names that would move the cursor', async () => {
+  it('escapes control characters in names and keys', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann\u001b[2J')
     await sessions[0]!.lock('k\u202e')
     const [, line] = (await run(url, 'ls')).out
@@ -301,7 +301,7 @@ describe('the command holdfast', () => {
     expect(second.rates).to.include({ granted: 0 })
   })
 
-  it('exits 0 from top at Ctrl-C, also while the broker does not answer', async () => {
+  it('ends top at Ctrl-C with exit code 0, even while the broker does not answer', async () => {
     // The server answers the hello of the client, but not the query that follows.
     const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
     stage.onClear(() => server.close())

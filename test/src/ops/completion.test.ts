@@ -56,15 +56,15 @@ describe('holdfast completion', () => {
    * each line. Here `holdfast` is a shell function, which appends its words to a file.
    *
    * @param firstLines Lines for the shell before `holdfast` is defined.
-   * @param lastLine A line that loads the completion script, with `SCRIPT` in place of its path.
+   * @param loadingLine A line that loads the completion script, with `SCRIPT` in place of its path.
    */
-  async function typeLines(shell: string, firstLines: readonly string[], lastLine: string) {
+  async function typeLines(shell: string, firstLines: readonly string[], loadingLine: string) {
     const files = await makeFolder(shell)
     const setupLines = [
       `PATH=$PWD:$PATH`,
       ...firstLines,
       `holdfast() { printf '<%s>' "$@" >>words; printf '\\n' >>words; }`,
-      lastLine.replace('SCRIPT', files.path(`script.${shell}`)),
+      loadingLine.replace('SCRIPT', files.path(`script.${shell}`)),
     ]
     files.write('rc', `${setupLines.join('\n')}\n`)
     const command = shell === 'bash' ? 'bash --norc --noprofile -i' : 'zsh -f -i'
@@ -113,12 +113,12 @@ describe('holdfast completion', () => {
     needs('terminal', 'zsh')
 
     it('completes commands, flags, values, files and the command of run', async () => {
-      const start = [
+      const firstLines = [
         ...['autoload -Uz compinit', 'compinit -u -d ./dump'],
         // Otherwise zsh removes the slash of a completed folder when the line ends.
         'setopt no_auto_remove_slash',
       ]
-      expect(await typeLines('zsh', start, '. SCRIPT')).to.deep.equal(expected)
+      expect(await typeLines('zsh', firstLines, '. SCRIPT')).to.deep.equal(expected)
     })
   })
 
@@ -151,7 +151,7 @@ describe('holdfast completion', () => {
       // the word that the typed line does not contain.
       for (const [i, [line, words]] of typedLines.entries()) {
         const completedWord = words.filter((word) => !line.split(/\s+/).includes(word)).at(-1)
-        // fish may print a value together with its flag, as in `--flag=value`.
+        // A line may complete no word. fish may print a value with its flag, as in `--flag=value`.
         if (completedWord === undefined) expect(answers[i], line).to.deep.equal([''])
         else
           expect(
@@ -162,7 +162,7 @@ describe('holdfast completion', () => {
     })
   })
 
-  it('completes every command and every flag in every shell', async () => {
+  it('completes every flag of serve in every shell, and refuses an unknown shell', async () => {
     const { out } = await Holdfast.run(stage, ['serve', '--help'])
     const flags = out.flatMap((line) => /^ {2}(?:-\w, )?(--[\w-]+)/.exec(line)?.[1] ?? [])
     // `serve` has more than 40 flags. With fewer, the pattern above does not fit the help.

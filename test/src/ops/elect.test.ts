@@ -1,8 +1,8 @@
 /**
- * Tests `holdfast elect NAME COMMAND`, which runs a command while it leads an election. The tests
- * use the real `holdfast` and real processes. The tests of `run` cover the behaviour that both
- * commands share. The exit codes are 64 (wrong usage), 75 (not elected) and 76 (the leadership was
- * lost).
+ * Tests `holdfast elect NAME COMMAND`, which leads an election and meanwhile runs a command. The
+ * tests use the real `holdfast` and real processes. The tests of `run` cover the behaviour that
+ * `elect` and `run` share. The exit codes are 64 (wrong usage), 75 (not elected) and 76 (the
+ * leadership was lost).
  */
 import { expect } from 'chai'
 import { Stage, untilHandled } from '../e2e/stage.js'
@@ -17,7 +17,7 @@ describe('holdfast elect', () => {
   const start = (url: string, args: string[], options?: StartOptions) =>
     Holdfast.start(stage, ['elect', '--url', url, ...args], options)
 
-  it('runs the command while it leads, publishes the value, and resigns at the end', async () => {
+  it('leads while the command runs, publishes the value, and resigns at the end', async () => {
     const { url, broker, sessions } = await stage.brokerWithSessions('ann')
     const script = 'echo "$HOLDFAST_KEY $HOLDFAST_FENCE"; cat; exit 7'
     const value = { url: 'http://a' }

@@ -214,9 +214,10 @@ describe('the limits of sessions', () => {
       harness.say(socket, { type: 'hello' })
       return socket
     }
+    // All sessions have the principal `anyone`, and `sessionsPerPrincipal` of this profile is 20.
+    // Only the limit `sessionsPerAddress` refuses a session.
     const crowd = Array.from({ length: 101 }, () => from('10.0.0.1'))
     expect(closeOf(crowd.at(-1)!)).to.equal('4429 quota exceeded: sessionsPerAddress 100')
-    // All sessions have the principal `anyone`, and `sessionsPerPrincipal` of this profile is 20.
     for (let i = 0; i < 30; i++) expect(closeOf(from(`203.0.113.${i}`))).to.equal('0 open')
   })
 

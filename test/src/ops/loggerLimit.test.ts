@@ -50,7 +50,7 @@ describe('the logger of a broker', () => {
     expect(read()).to.deep.equal([leftOut(2)])
   })
 
-  it('counts revocations by themselves, and reports them at level warn', () => {
+  it('counts revocations separately from refusals, and reports them at level warn', () => {
     const { logger, lines } = keepingLogger()
     const brokerLogger = new BrokerLogger(logger, new FakeClock())
     const harness = new BrokerHarness({ observer: brokerLogger })
