@@ -27,7 +27,7 @@ const fullDevice = '/dev/full'
 
 /**
  * Starts a command whose output pipe is closed, and prints its exit code to standard error. The
- * shell first writes to the pipe until a write fails, because the reader has then closed the pipe.
+ * shell first writes to the pipe until a write fails: then the reader has closed the pipe.
  */
 const withClosedPipe = [
   ...['sh', '-c'],

@@ -66,7 +66,7 @@ describe('holdfast rebalance', () => {
     const onClientPort = await refused('--url', url)
     expect(onClientPort.code).to.equal(77)
     expect(onClientPort.message).to.match(/does not accept the command here: run it on the machine/)
-    // The broker accepts the command on this port, and refuses it only for another reason.
+    // On this port, the broker reads the command, and refuses it because no broker shares the log.
     expect((await refused('--url', admin)).message).to.match(
       /refused: this broker shares its log with no/,
     )

@@ -1,6 +1,6 @@
 /**
- * Tests `holdfast run KEY COMMAND`, which runs a command while it holds a lock. The tests use the
- * real `holdfast`, real processes and a network that the test cuts. The lease is the time for which
+ * Tests `holdfast run KEY COMMAND`, which holds a lock while a command runs. The tests use the real
+ * `holdfast`, real processes and a network that the test cuts. The lease is the time for which
  * the broker keeps a session without a message of its client. A fence is the number of a grant. The
  * main promise: if the broker does not answer, the command is dead before the lease of its session
  * is over. Only then can the broker grant the lock to another session. `holdfast run` stops the
@@ -195,7 +195,7 @@ describe('holdfast run', () => {
       script,
     ])
     await command.out.waitUntil((lines) => lines.length >= 3)
-    // `$$` is the id of the shell in its child process too; `$!` is the id of the child process.
+    // In the child process too, `$$` is the id of the shell. `$!` is the id of the child process.
     const pids = command.out.items.map((line) => Number(line.split(' ')[0]))
     const waiter = await stage.session(brokerUrl)
     const granted = waiter.lock('k')

@@ -28,7 +28,7 @@ describe('holdfast run with signals', () => {
   const start = (url: string, args: string[], options?: StartOptions) =>
     Holdfast.start(stage, ['run', '--url', url, ...args], options)
 
-  it('passes on every signal that it can catch', async () => {
+  it('passes on every signal that it can catch, with few exceptions', async () => {
     const { url } = await stage.broker()
     const traps = passedSignals.map((signal) => `trap 'echo ${signal}' ${signal}`).join('; ')
     // While the shell waits for its child, it handles a signal at once. The child ignores the
@@ -46,10 +46,10 @@ describe('holdfast run with signals', () => {
     await run.ended()
   })
 
-  it('ignores SIGHUP and SIGINT under nohup, as its command does', async () => {
+  it('ignores SIGHUP and SIGINT if they were ignored at its start, as its command does', async () => {
     const { url } = await stage.broker()
     const args = ['k', '-c', 'grep SigIgn /proc/self/status; trap "echo usr2" USR2; cat; wait']
-    // Like nohup(1), this shell starts a program that ignores signals: SIGHUP and SIGINT.
+    // This shell ignores SIGHUP and SIGINT, and so does the program that the shell starts.
     const wrapper = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
     const run = start(url, args, { wrapper, launched: true, keepStdinOpen: true })
     const [line] = await run.out.waitForCount(1)
@@ -71,7 +71,7 @@ describe('holdfast run with signals', () => {
     expect(await run.ended()).to.deep.include({ code: 0, out: ['up'] })
   })
 
-  it('under nohup, holdfast serve ignores SIGHUP and SIGINT too', async () => {
+  it('is like holdfast serve, which also ignores signals that were ignored at its start', async () => {
     const wrapper = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
     const serve = Holdfast.start(stage, ['serve', '--port', '0'], { wrapper, launched: true })
     const url = (await serve.out.waitForCount(1))[0]!.split(' ').at(-1)!

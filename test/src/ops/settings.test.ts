@@ -88,7 +88,7 @@ describe('the settings of holdfast serve', () => {
     expect(mistyped.err[0]).to.include('did you mean HOLDFAST_PORT?')
   })
 
-  it('ignore variables of other programs whose names begin with HOLDFAST_', async () => {
+  it('ignore variables that begin with HOLDFAST_ but belong to other programs', async () => {
     const { code } = await check([], { HOLDFAST_FULL: '1', HOLDFAST_SEED: '2', HOLDFAST_HOME: '/' })
     expect(code).to.equal(0)
   })
