@@ -71,7 +71,7 @@ describe('holdfast run with signals', () => {
     expect(await run.ended()).to.deep.include({ code: 0, out: ['up'] })
   })
 
-  it('is like holdfast serve, which also ignores signals that were ignored at its start', async () => {
+  it('if SIGHUP and SIGINT were ignored at the start, holdfast serve ignores them too', async () => {
     const wrapper = ['sh', '-c', 'trap "" HUP INT; exec "$@"', 'sh']
     const serve = Holdfast.start(stage, ['serve', '--port', '0'], { wrapper, launched: true })
     const url = (await serve.out.waitForCount(1))[0]!.split(' ').at(-1)!

@@ -209,6 +209,7 @@ describe('holdfast serve --log on etcd', function () {
           `not "cell ${cell}": choose another prefix`,
       )
     }
+    // Without `--cell`, the name of the cluster is empty.
     expect((await refused(serveArgs())).message).to.match(/"cell 1\/2", not ""/)
     await start('--cell', '1/2')
   })

@@ -56,7 +56,8 @@ describe('the TLS of the broker', () => {
 })
 
 /**
- * The nginx configuration from the server's README, with a free port, and its files in a folder.
+ * The nginx configuration from the server's README, with a free port, and the files of nginx in a
+ * folder.
  */
 function configFor(files: Scratch, certs: Certificate, port: number, brokerPort: number): string {
   return `

@@ -46,21 +46,21 @@ describe('a token file', () => {
       // `tokenLine` never writes `all`, so `all` replaces the operations and the `*` here.
       tokenLine('t-ops', 'ops').replace(/ \S+ \*\n$/, ' all\n'),
     ].join('\n')
-    const tokens = tokensFromFile(scratch(stage).write('tokens', text))
-    const billing = await identityOf(tokens, 't-billing')
+    const authenticate = tokensFromFile(scratch(stage).write('tokens', text))
+    const billing = await identityOf(authenticate, 't-billing')
     expect(billing?.principal).to.equal('billing')
     expect(billing?.may?.('lock', 'orders:1')).to.equal(true)
     expect(billing?.may?.('watch', 'orders:1')).to.equal(false)
-    const ops = await identityOf(tokens, 't-ops')
+    const ops = await identityOf(authenticate, 't-ops')
     expect(ops?.may?.('revoke', 'orders:1')).to.equal(true)
   })
 
   it('refuses an unknown token, a missing token, and the hash of a token', async () => {
     const line = tokenLine('right', 'ann')
-    const tokens = tokensFromFile(scratch(stage).write('tokens', line))
+    const authenticate = tokensFromFile(scratch(stage).write('tokens', line))
     // A line begins with the SHA-256 of the token in 64 hexadecimal digits.
     for (const token of ['wrong', '', undefined, line.slice(0, 64)]) {
-      expect(await identityOf(tokens, token)).to.equal(undefined)
+      expect(await identityOf(authenticate, token)).to.equal(undefined)
     }
   })
 
@@ -68,15 +68,15 @@ describe('a token file', () => {
     const files = scratch(stage)
     const path = files.write('tokens', tokenLine('old', 'ann'))
     const faults: string[] = []
-    const tokens = tokensFromFile(path, ({ message }) => faults.push(message))
+    const authenticate = tokensFromFile(path, ({ message }) => faults.push(message))
     files.write('tokens', tokenLine('old', 'ann') + tokenLine('new', 'bob'))
-    expect((await identityOf(tokens, 'new'))?.principal).to.equal('bob')
+    expect((await identityOf(authenticate, 'new'))?.principal).to.equal('bob')
     files.write('tokens', tokenLine('new', 'bob'))
-    expect(await identityOf(tokens, 'old')).to.equal(undefined)
+    expect(await identityOf(authenticate, 'old')).to.equal(undefined)
     files.write('tokens', 'what is this?\n')
-    expect((await identityOf(tokens, 'new'))?.principal).to.equal('bob')
+    expect((await identityOf(authenticate, 'new'))?.principal).to.equal('bob')
     rmSync(path)
-    expect((await identityOf(tokens, 'new'))?.principal).to.equal('bob')
+    expect((await identityOf(authenticate, 'new'))?.principal).to.equal('bob')
     // The file had an invalid line, and then it was missing.
     expect(faults).to.have.length(2)
   })

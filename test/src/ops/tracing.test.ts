@@ -1,5 +1,5 @@
 /**
- * Tests the spans of the client: one while it waits for a lock, and one while it holds a lock. The
+ * Tests the spans of the client: one for the wait for a lock, and one for the hold of the lock. The
  * tests use a real SDK of OpenTelemetry that keeps the spans in memory. A fence is the number of a
  * grant.
  */

@@ -272,7 +272,8 @@ describe('the upgrade policy', () => {
     expect(acceptedCount, 'the upgrades of one second').to.equal(50)
     const newAddresses = Array.from({ length: 60 }, (_, i) => `203.0.113.${i}`)
     const acceptedAddresses = newAddresses.filter(isAccepted)
-    // Each address of the crowd keeps one upgrade. New addresses get the other 40.
+    // 40 of the 50 upgrades repeated an upgrade of the same address. So the policy allows 40 new
+    // addresses at the cost of the next second.
     expect(acceptedAddresses).to.deep.equal(newAddresses.slice(0, 40))
     pass(500)
     expect(crowd.filter(isAccepted), 'the crowd has no upgrades left').to.deep.equal([])

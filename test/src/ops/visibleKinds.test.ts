@@ -81,7 +81,7 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
     expect((await run(url, 'stats')).out.join('\n')).to.match(/barrierCalls +2/)
   })
 
-  it('lists no barriers, kept results and deadlocks of a broker that does not know them', async () => {
+  it('lists no barriers, kept results and deadlocks if the broker does not know such queries', async () => {
     const { code, out } = await run(await olderBroker(), 'ls')
     expect([code, out.length]).to.deep.equal([0, 1])
   })

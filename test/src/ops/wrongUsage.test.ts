@@ -27,7 +27,7 @@ const { reportError } = (await import(new URL('./cli/exitCodes.js', server).href
   reportError: (error: unknown) => number
 }
 
-/** The valid arguments that each command needs, in addition to the wrong flag. */
+/** The valid arguments of each command. The tests add a wrong flag or surplus arguments. */
 const validArguments: Readonly<Record<string, readonly string[]>> = {
   serve: [],
   run: [],

@@ -28,7 +28,7 @@ export interface HeldKeys {
 /** Makes one message with this id. */
 type Maker = (id: number) => unknown
 
-/** A set of 64 keys, the maximum: some of these keys, and others. */
+/** A set of 64 keys, the maximum: the given keys, and others. */
 function bigSet(random: Random, keys: readonly string[]): object[] {
   const others = Array.from({ length: 64 - keys.length }, (_, i) => `set ${random.below(4)} ${i}`)
   const mode = random.pick([{}, { mode: 'shared' }, { capacity: 3 }])
@@ -36,9 +36,9 @@ function bigSet(random: Random, keys: readonly string[]): object[] {
 }
 
 /**
- * The makers of messages of which a single message may cause much work: upgrades and downgrades,
- * scopes, calls of `once` with followers, elections and barriers. Remainders of the ids, such as
- * `id % 50`, let many messages use the same few keys and scopes.
+ * The makers of messages that may each cause much work: upgrades and downgrades, scopes, calls of
+ * `once` with followers, elections and barriers. Remainders of the ids, such as `id % 50`, let many
+ * messages use the same few keys and scopes.
  */
 function specialMakersOf(
   random: Random,
