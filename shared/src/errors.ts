@@ -7,7 +7,8 @@
  * later grant has a higher fence. A scope is one logical task of a client. The capacity of a
  * semaphore is the number of its permits. The parties of a barrier are the calls that pass
  * together. An upgrade makes a shared lock exclusive. Like a request for a lock, an upgrade may
- * have to wait.
+ * have to wait. With automatic refreshes, the interval is the time between two refreshes, and the
+ * timeout is the longest wait for the answer to a refresh.
  */
 
 /**

@@ -71,8 +71,9 @@ export function typeLetter(text: string): number {
 }
 
 /**
- * Splits the start of a message into parts for `skipAll`. The parts are so short that V8 copies the
- * text that `skip` compares with a part. V8 compares a copy faster than a reference to the frame.
+ * Splits the start of a message into parts for `skipAll`. `skip` cuts a piece as long as the part
+ * from the frame. V8 copies such a short piece, and compares a copy faster than a reference to the
+ * frame.
  */
 export function splitStart(start: string): readonly string[] {
   const parts: string[] = []

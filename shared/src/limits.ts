@@ -1,8 +1,9 @@
 /**
  * The limits of the protocol: the sizes of messages and fields, the ranges of durations, and the
- * quotas. A quota says how many locks, requests or watches a session or a key may have. Five quotas
- * are defaults, and the operator of a broker may set other values: `maxLocksPerSession`,
- * `maxUnacknowledgedResponses`, `maxWaitersPerKey`, `maxBarrierCallsPerSession` and `maxWatches`.
+ * quotas. A quota limits what a session or a key may have, such as locks, stored answers or watches.
+ * Five quotas are defaults, and the operator of a broker may set other values:
+ * `maxLocksPerSession`, `maxUnacknowledgedResponses`, `maxWaitersPerKey`,
+ * `maxBarrierCallsPerSession` and `maxWatches`.
  */
 
 /** The WebSocket subprotocol that the client offers and the broker accepts. */

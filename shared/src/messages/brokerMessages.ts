@@ -239,7 +239,10 @@ export interface LockDetails extends Holder {
   readonly scope?: number | undefined
   /** True if the holder runs the function of a `once` under this lock; absent for other locks. */
   readonly once?: true | undefined
-  /** True if the holder leads the election whose name is this key; absent for other locks. */
+  /**
+   * True if the holder leads the election whose name is this key. Absent for other locks; `false`
+   * means the same.
+   */
   readonly election?: boolean | undefined
   /** The value of the leader; absent if the leader has none, and for other locks. */
   readonly value?: unknown
@@ -283,7 +286,10 @@ export interface WaitingInfo {
   readonly upgrade?: true | undefined
   /** Only for a `once` request. */
   readonly once?: true | undefined
-  /** True for a candidate of the election whose name is this key; absent for other requests. */
+  /**
+   * True for a candidate of the election whose name is this key. Absent for other requests; `false`
+   * means the same.
+   */
   readonly election?: boolean | undefined
 }
 
@@ -376,8 +382,9 @@ export type QueueEvent = QueuedInfo & {
  * - `granted`: the event `locked` of the lock follows.
  * - `timeout`: the timeout of the request passed.
  * - `aborted`: the client cancelled the request, or ended its scope.
- * - `ended`: the session of the request ended, or the shared lock of an upgrade ended. Without a
- *   grace, also: the connection ended, even if the session keeps its locks longer.
+ * - `ended`: the session of the request ended, or the shared lock of an upgrade ended. If the
+ *   broker closes the connection of a session without a grace, the requests of that session end at
+ *   once. The session keeps its locks until its lease is over.
  * - `answered`: the `once` request got the value of another caller.
  *
  * A broker that is newer than the client may send another text.

@@ -70,7 +70,7 @@ const Cycle = array(
 )
 const queueEventNames: readonly QueueEvent['event'][] = ['queued', 'dequeued']
 const knownEventNames = new Set<string>([...lockEventNames, ...queueEventNames])
-/** A client ignores an event of an unknown kind, so the other fields of the event may be any. */
+/** A client ignores an event of an unknown kind, so its other fields may have any value. */
 const UnknownEventName = refine(string(), 'unknown kind', (name) => !knownEventNames.has(name))
 const optionalTrue = optional(literal(true)) as unknown as Describe<true | undefined>
 /**
