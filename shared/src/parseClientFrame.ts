@@ -26,6 +26,7 @@ import {
   typeLetter,
 } from './frequentFrames.js'
 
+// `splitStart` makes the comparison with the frame faster.
 const lockStart = /* @__PURE__ */ splitStart('{"type":"lock","id":')
 const keyStart = ',"key":"'
 const ttlStart = ',"ttl":'

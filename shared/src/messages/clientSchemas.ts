@@ -146,7 +146,7 @@ const Token = size(string(), 1, maxTokenLength)
 /** A session id or a resume secret. */
 export const ShortText = size(string(), 1, maxIdOrSecretLength)
 
-/** A cell among all cells, such as `1/4`. */
+/** A cell as text, such as `1/4`: the first of four cells. */
 const CellText = customSchema<string>('cell such as 1/4', (value) => parseCell(value) !== undefined)
 
 const Grace = union([DurationFromZero, literal('lease')])

@@ -17,14 +17,14 @@ export interface Kind {
   readonly name: string
   /** In a few words, how this kind of client tries to slow the broker. */
   readonly description: string
-  /** The number of sessions. Default: all sessions of the job that `prepare` has not opened. */
+  /** The number of sessions. Default: as many as the job may still open after `prepare`. */
   readonly sessions?: number
   /** Further fields of the `hello` of each session, as JSON text that begins with a comma. */
   readonly hello?: string
   readonly reading: Reading
   /** Runs before the broker gets the first message of `act`. */
   readonly prepare?: (group: HostileGroup) => Promise<void>
-  /** Runs for each session until its connection closes. The session was opened with `index`. */
+  /** Runs for each session until its connection closes. `index` is the index of the session. */
   readonly act: (session: HostileSession, group: HostileGroup, index: number) => Promise<void>
 }
 

@@ -155,7 +155,7 @@ async function queueAndCancel(session: HostileSession): Promise<void> {
 }
 
 /** Watches the changes that all hostile sessions make, with large metadata in each change. */
-async function watchDescribed(session: HostileSession, group: HostileGroup): Promise<void> {
+async function watchLargeMetadata(session: HostileSession, group: HostileGroup): Promise<void> {
   await session.sendAll([`{"type":"watch","id":${session.nextId()},"prefix":"big"}`])
   const key = `big ${session.welcome.session}`
   await session.flood(steal(session, key, largeMetadata(group.limits)))
@@ -221,13 +221,13 @@ export const lockingKinds: readonly Kind[] = [
     name: 'large metadata watched',
     description: 'every session watches what all others change, with large metadata',
     reading: 'eagerly',
-    act: watchDescribed,
+    act: watchLargeMetadata,
   },
   {
     name: 'large metadata watched, unread',
     description: 'large metadata watched, by sessions that read nothing',
     reading: 'never',
-    act: watchDescribed,
+    act: watchLargeMetadata,
   },
   {
     name: 'queue and cancel',

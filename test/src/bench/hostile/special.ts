@@ -3,7 +3,8 @@
  * notices, and the kinds whose deadlines all pass in the same millisecond. A scope is one logical
  * task of a session; a request in a scope is checked for deadlocks. A follower is a call of `once`
  * that gets the value of another call. A fence is the number of a grant. The ttl is how long a lock
- * lasts without a refresh.
+ * lasts without a refresh, and the maxHold is how long a lock lasts at most. A notice is a message
+ * that a lock request asks for: `queued`, or `contended` if other requests wait for its lock.
  */
 import type { BrokerLimits } from '@holdfast/server'
 import { type HostileSession, pause } from './hostileSession.js'
@@ -136,7 +137,7 @@ function requestSet(session: HostileSession, { limits }: HostileGroup): string {
 
 /**
  * Calls `once` for the same key as all other sessions, many times at the same time. Completes each
- * run with a value as long as the limits allow.
+ * run with a value of the largest length that the limits allow.
  */
 async function runForFollowers(session: HostileSession, { limits }: HostileGroup): Promise<void> {
   const calls = Math.min(maxOnceCalls, recordsOf(limits))
@@ -191,7 +192,7 @@ async function watchQueue(session: HostileSession): Promise<void> {
   await session.flood(() => `{"type":"lock","id":${session.nextId()},"key":"queue","timeout":1}`)
 }
 
-/** Acquires many shared locks of one key, each with notices, and then requests the key. */
+/** Acquires many shared locks of one key that ask for notices, and then requests the key. */
 async function requestNotices(session: HostileSession, { limits }: HostileGroup): Promise<void> {
   const shared = (): string =>
     `{"type":"lock","id":${session.nextId()},"key":"noticed","mode":"shared","notify":["contended"]}`
