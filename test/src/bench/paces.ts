@@ -4,7 +4,7 @@
  */
 import type { Pace } from './job.js'
 
-/** The pace of a run whose figures count. */
+/** The pace of a single run, unless a flag asks for another pace. */
 export const normalPace: Pace = {
   name: 'normal',
   rounds: 7,
@@ -13,7 +13,10 @@ export const normalPace: Pace = {
   sizeDivisor: 1,
 }
 
-/** The pace of each run if `--runs` asks for several runs; a run then needs fewer rounds. */
+/**
+ * The pace of each run if `--runs` asks for several runs, which then need fewer rounds each. The
+ * slices are those of `normalPace`, and so is the name.
+ */
 export const repeatedPace: Pace = { ...normalPace, rounds: 3 }
 
 /** The pace of `npm run bench -- --quick`. */

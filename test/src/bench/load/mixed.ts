@@ -1,7 +1,7 @@
 /**
- * A mixed load. Its requests read and write common keys, refresh locks with a ttl, time out, or are
- * aborted, and its watches report these changes. The ttl is how long a lock lasts without a
- * refresh; a fence is the number of a grant.
+ * A mixed load. Its requests lock common keys (readers shared, writers exclusively), refresh locks
+ * with a ttl, time out, or are aborted. Its watches report the changes of the common keys. The ttl
+ * is how long a lock lasts without a refresh; a fence is the number of a grant.
  */
 import type { Endpoint } from '../job.js'
 import type { Contestant } from './contest.js'

@@ -40,10 +40,10 @@ export class BareRoundTrip {
     this.#engine = engine
   }
 
-  /** @param prefix The prefix of the log in etcd. Every follower of this log sees the entries. */
+  /** @param prefix The prefix of the log in etcd. Equal prefixes name the same log. */
   static async open(endpoints: readonly string[], prefix: string): Promise<BareRoundTrip> {
     const engine = new EtcdEngine({ endpoints, prefix }, nodeEnvironment)
-    // The settings that all brokers of a log must share. Any values do for a log without brokers.
+    // The settings that all brokers of a log must share. Without brokers, any values are valid.
     await engine.open({ format: 2, deadMs: 6_000, cluster: '' })
     const roundTrip = new BareRoundTrip(engine)
     engine.follow(0, {
@@ -158,8 +158,8 @@ export async function compareLatency(
 }
 
 /**
- * Compares the commands a second of brokers under load with the commands a second of drivers of
- * the bare log.
+ * Compares two rates, in commands a second: the rate of brokers under load, and the rate of drivers
+ * of the bare log.
  *
  * @param loads One load for each broker.
  */

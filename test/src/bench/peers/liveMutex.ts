@@ -1,6 +1,6 @@
 /**
  * The peer live-mutex: a broker in Node that pushes grants over TCP. Its design is like that of
- * Holdfast, but it is not safe: it unlocks every key when any client disconnects.
+ * Holdfast, but the broker is not safe: it unlocks every key when any client disconnects.
  */
 import type { LockClient } from '../load/clientPairs.js'
 import type { Peer } from './peer.js'

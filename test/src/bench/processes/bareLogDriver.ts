@@ -21,7 +21,7 @@ const command = JSON.stringify({
 const members = { endpoints: endpoints.split(',') }
 const client = new EtcdClient(members, nodeEnvironment.clock)
 const engine = new EtcdEngine({ ...members, prefix: 'bare' }, nodeEnvironment)
-// The settings that all brokers of a log must share. Any values do for a log without brokers.
+// The settings that all brokers of a log must share. Without brokers, any values are valid.
 await engine.open({ format: 2, deadMs: 6_000, cluster: '' })
 
 /** The number of commands that are not appended yet. */
@@ -33,7 +33,7 @@ let delivered = 0
 /** Whether new commands replace the delivered commands: from `go` to `stop`. */
 let isRunning = false
 let isAppending = false
-/** Called when the log has delivered all commands after `stop`. */
+/** Called when, after `stop`, the log has delivered all commands under way. */
 let onSettled = (): void => {}
 
 engine.follow(0, {

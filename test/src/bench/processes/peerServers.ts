@@ -44,11 +44,15 @@ export async function startPeer(peer: Peer): Promise<Server> {
   const user = isRoot() && server.user !== undefined ? idsOf(server.user) : undefined
   const dataFolder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
   if (user !== undefined) chownSync(dataFolder, user.uid, user.gid)
-  const programs = folderOf(server)!
+  const programFolder = folderOf(server)!
   server.prepare?.(dataFolder, (program, args) => {
-    execFileSync(join(programs, program), args, { stdio: 'ignore', cwd: dataFolder, ...user })
+    execFileSync(join(programFolder, program), args, { stdio: 'ignore', cwd: dataFolder, ...user })
   })
-  const command = pinned(serverCore, join(programs, server.program), server.args(port, dataFolder))
+  const command = pinned(
+    serverCore,
+    join(programFolder, server.program),
+    server.args(port, dataFolder),
+  )
   const cleanUp = (): void => rmSync(dataFolder, { recursive: true, force: true })
   return startServer(command, {
     ready: server.ready,
