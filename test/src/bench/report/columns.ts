@@ -57,7 +57,7 @@ const titles: Readonly<Record<string, string>> = {
   grants: 'grants',
   violations: 'violations',
   validateNs: 'hot message, ns',
-  validateRareNs: 'by the schema, ns',
+  validateRareNs: 'rare message, ns',
   parseNs: 'JSON.parse, ns',
   setPairUs: 'a set, µs',
   setOneByOneUs: 'its keys one by one, µs',

@@ -32,7 +32,7 @@ function bar(jobCount: number): Progress {
   }
 }
 
-/** Formats the number of finished jobs with one decimal, for the part of the current job. */
+/** Formats the number of finished jobs. The decimal is the finished part of the current job. */
 function oneDigit(value: number, _options: unknown, kind: string): string {
   return kind === 'value' ? value.toFixed(1) : String(value)
 }

@@ -33,16 +33,12 @@ export interface Results {
 /** The results as JSON. */
 export function asJson(results: Results): string {
   const { targetResults } = results
-  const targets = targetResults.map(({ target, measured, measuredWithClient, outcome }) => ({
-    title: target.title,
-    target: target.target,
-    stretch: target.stretch,
-    better: target.better,
-    measured,
-    withClient: measuredWithClient,
-    outcome,
-  }))
-  // `undefined` leaves out the full results, because `targets` has their readable parts.
+  const targets = targetResults.map(({ target, measured, measuredWithClient, outcome }) => {
+    const { title, target: level, stretch, better } = target
+    const withClient = measuredWithClient
+    return { title, target: level, stretch, better, measured, withClient, outcome }
+  })
+  // `undefined` leaves out `targetResults`, because `targets` has its readable parts.
   return `${JSON.stringify({ ...results, targetResults: undefined, targets }, undefined, 2)}\n`
 }
 

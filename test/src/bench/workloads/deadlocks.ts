@@ -29,7 +29,7 @@ class ScopeChainTable {
 
   constructor(scopeCount: number) {
     this.#scopeCount = scopeCount
-    // The last session has no scope and holds nothing. This session makes the measured requests.
+    // The last session holds nothing, and makes the requests of `waitAndCancel`.
     for (let i = 0; i <= scopeCount; i++) this.#open(`s${i}`)
     for (let i = 0; i < scopeCount; i++) this.#lock(`s${i}`, `k${i}`, scope)
     for (let i = 0; i < scopeCount - 1; i++) this.#lock(`s${i}`, `k${i + 1}`, scope)

@@ -140,7 +140,7 @@ class PacedClient {
     this.#exclusion = exclusion
   }
 
-  /** Runs for this many ms. Resolves with the times from each request to the unlocked answer. */
+  /** Runs for this many ms. Resolves with the time of each pair, from request to `unlocked`. */
   async run(ms: number): Promise<Latencies> {
     const latencies = new Latencies()
     for (const end = performance.now() + ms; performance.now() < end; await pause(pauseMs)) {

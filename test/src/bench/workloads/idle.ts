@@ -98,8 +98,8 @@ async function measure(context: LoadContext, open: OpenSession): Promise<Row['fi
     await sleep(leaseMs * longestBeat * (openedAtOnce / sessions))
   }
   const isSmoke = pace.name === 'smoke'
-  // At least three slices for each round; a slice is one measurement of another workload. Except in
-  // tests (smoke), also at least one lease.
+  // As long as three slices of another workload for each round. At least one lease, except in
+  // tests (smoke).
   const measuredMs = Math.max(isSmoke ? 0 : leaseMs, 3 * pace.rounds * pace.sliceMs)
   if (!isSmoke) await sleep(warmUpLeases * leaseMs)
   const cpuUsBefore = (await usageOf(server.pid)).cpuUs

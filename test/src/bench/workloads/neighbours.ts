@@ -138,8 +138,8 @@ interface HostileFigures {
 }
 
 /**
- * Runs the hostile clients, and measures the good clients from the start of the hostile clients
- * until all pairs are finished.
+ * Runs the hostile clients, and measures the good clients from the preparation of the hostile
+ * clients until all pairs are finished.
  */
 async function besideHostile(
   { server, pace, usageOf }: LoadContext,

@@ -1,7 +1,7 @@
 /**
  * Runs the peers (other lock services) under the loads of the workloads W1 and W2. Each peer is
- * compared with the same echo server, through a client of the package `ws`. Like a usual program,
- * the load awaits each step before the next step. The shape `64×16` is 64 sessions with 16 pairs (a
+ * compared with the same echo server, whose clients use the package `ws`. Like a usual program, the
+ * load awaits each step before the next step. The shape `64×16` is 64 sessions with 16 pairs (a
  * lock and its unlock) under way in each; `K=100` is a hot key with 100 clients.
  *
  * The serial shapes, which are 1×1 and the hot keys, run on one core (`shared`) and on two cores

@@ -109,10 +109,10 @@ async function bytesEach(
 ): Promise<Record<string, number>> {
   const before = await rssWhenIdle(context, pid)
   const began = performance.now()
-  const empty = await fill(context.progress)
+  const undoFill = await fill(context.progress)
   const fillSeconds = (performance.now() - began) / 1_000
   const after = await rssWhenIdle(context, pid)
-  empty?.()
+  undoFill?.()
   return {
     count,
     beforeMiB: before / 2 ** 20,
