@@ -1,9 +1,8 @@
 /**
  * The limits of the protocol: the sizes of messages and fields, the ranges of durations, and the
- * quotas. A quota limits what a session or a key may have, such as locks, stored answers or watches.
- * Five quotas are defaults, and the operator of a broker may set other values:
- * `maxLocksPerSession`, `maxUnacknowledgedResponses`, `maxWaitersPerKey`,
- * `maxBarrierCallsPerSession` and `maxWatches`.
+ * quotas. A quota limits what a session or a key may have, such as locks or stored answers. Five
+ * quotas are defaults, and the operator of a broker may set other values: `maxLocksPerSession`,
+ * `maxUnacknowledgedResponses`, `maxWaitersPerKey`, `maxBarrierCallsPerSession` and `maxWatches`.
  */
 
 /** The WebSocket subprotocol that the client offers and the broker accepts. */

@@ -42,8 +42,7 @@ const noSlots: never[] = []
 function hash(id: number): number {
   const mixedLowBits = Math.imul(id, 0x9e37_79b1)
   // Nearly all ids of requests are below 2 ** 32, and their hash needs no division.
-  const mixed =
-    id < 2 ** 32 ? mixedLowBits : mixedLowBits ^ Math.imul(id / 2 ** 32, 0x85eb_ca6b)
+  const mixed = id < 2 ** 32 ? mixedLowBits : mixedLowBits ^ Math.imul(id / 2 ** 32, 0x85eb_ca6b)
   return mixed ^ (mixed >>> 15)
 }
 

@@ -106,7 +106,10 @@ const isMode = isOneOf('exclusive', 'shared')
 const isObject = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-const resumeShape = new Shape({ session: isShortText, secret: isShortText }, { try: isPositiveInteger })
+const resumeShape = new Shape(
+  { session: isShortText, secret: isShortText },
+  { try: isPositiveInteger },
+)
 
 const itemShape = new Shape(
   { key: isKey },
