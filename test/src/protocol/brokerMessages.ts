@@ -16,7 +16,7 @@ export const heldInfo = {
   value: { a: 1 },
   ...holder,
 } as const
-/** A lock in an event, which has no remaining times. */
+/** A lock in an event. Events have no remaining times. */
 const lockInfo = { ...heldInfo, ttl: 9 }
 const heldItem = { ...lockInfo, ttlRemaining: 0, maxHoldRemaining: 8 }
 const holderOfSet = {

@@ -1,8 +1,8 @@
 /**
  * Tests a hostile client that sends random and mutated frames to a whole broker without a network.
- * The broker must never throw. A refused message must change nothing, an honest client must receive
- * nothing, and the broker must keep no data of the hostile client. The lease is the time that the
- * broker keeps a session without a message of its client.
+ * The broker must never throw. A refused message must change nothing. An honest client must receive
+ * only pings and its own answers, and the broker must keep no data of the hostile client. The lease
+ * is the time that the broker keeps a session without a message of its client.
  */
 import type { SocketListener } from '@holdfast/server/internal'
 import { maxOutputFrameBytes, parseFrame } from '@holdfast/shared'

@@ -22,13 +22,13 @@ export function connecting(stage: Stage): void {
       expect(await closeCodeFor(await stage.target(), 'holdfast.v0, other')).to.equal(4406)
     })
 
-    it('uses holdfast.v1 if the client offers several subprotocols', async () => {
+    it('is accepted if the client offers holdfast.v1 after another subprotocol', async () => {
       const peer = await stage.connect(['other', subprotocol])
       peer.say({ type: 'hello', ...withToken(await stage.target()) })
       await peer.hear('welcome')
     })
 
-    it('gets an HTTP status if it sends no upgrade, and the broker serves other clients', async () => {
+    it('without an upgrade gets an HTTP error, and does not stop the broker', async () => {
       const { url } = await stage.target()
       const response = await fetch(url.replace(/^ws/, 'http'))
       expect(response.status).to.be.within(400, 499)
@@ -58,7 +58,7 @@ function welcomes(stage: Stage): void {
 
   it('that expects another cell than the cell of the broker is answered with the close code 4421', async () => {
     const peer = await stage.connect()
-    // No broker under test is this cell.
+    // A cell is one of several brokers that share the keys. No broker under test is this cell.
     peer.say({ type: 'hello', cell: '1000/1024', ...withToken(await stage.target()) })
     expect(await peer.closed).to.include({ code: 4421 })
     expect(isFinalClose(4421)).to.equal(true)
@@ -67,7 +67,7 @@ function welcomes(stage: Stage): void {
   it('gets the requested lease within the bounds of the broker', async () => {
     const leaseFor = async (requested?: number) =>
       (await stage.open(requested === undefined ? {} : { lease: requested })).welcome.lease
-    // By default, leases have 2 s to 300 s, and 15 s without a wish of the client.
+    // By default, a lease has 2 s to 300 s, or 15 s if the client requests none.
     expect(await leaseFor(10_000)).to.equal(10_000)
     expect(await leaseFor(1)).to.equal(2_000)
     expect(await leaseFor(2 ** 31 - 1)).to.equal(300_000)
@@ -100,6 +100,7 @@ function frames(stage: Stage): void {
       { type: 'lock', id: 4, key: stage.key() },
     )
     await peer.answer('granted', 4)
+    // The unlock fails, because no lock has the fence 1.
     const answers = JSON.parse(peer.frames[frameCount]!) as { type: string; id: number }[]
     expect(answers.map(({ type, id }) => `${type} ${id}`)).to.deep.equal([
       'granted 1',
@@ -124,7 +125,7 @@ function frames(stage: Stage): void {
 }
 
 function acknowledgement(stage: Stage): void {
-  it('answers each pong and each ack of the client with the number of arrived messages', async () => {
+  it('of the broker answers each pong and ack of the client, and counts the arrived messages', async () => {
     const peer = await stage.open()
     peer.say({ type: 'stats', id: 1 }, { type: 'stats', id: 2 }, { type: 'ack', ids: [] })
     const first = await peer.hear('ack')
@@ -137,21 +138,21 @@ function acknowledgement(stage: Stage): void {
     expect(second.at).to.be.at.least(first.at)
   })
 
-  it('may have unknown ids, as a cancel and an unwatch may', async () => {
+  it('of the client may have unknown ids, as a cancel and an unwatch may', async () => {
     const peer = await stage.open()
     peer.say({ type: 'ack', ids: [7, 8] }, { type: 'cancel', request: 9 })
     peer.say({ type: 'unwatch', watch: 10 })
     expect(await peer.unreadMessages()).to.deep.equal([])
   })
 
-  it('answers a pong with any number, even if no ping preceded the pong', async () => {
+  it('of the broker answers a pong with any number, even if no ping preceded the pong', async () => {
     const peer = await stage.open()
     peer.say({ type: 'pong', n: 77 })
     // The hello and the pong have arrived.
     expect(await peer.hear('ack')).to.include({ n: 2 })
   })
 
-  it('counts refused messages', async () => {
+  it('of the broker counts refused messages', async () => {
     const peer = await stage.open()
     peer.sayText('{"type":"nonsense","id":1}')
     await peer.answer('failed', 1)
@@ -178,7 +179,7 @@ function goodbyes(stage: Stage): void {
     expect(await queryAll(remaining!, { key: other })).to.include({ waitingCount: 0 })
   })
 
-  it('ends the session before the broker handles the messages after the bye', async () => {
+  it('ends the session, and the broker ignores the messages after the bye', async () => {
     const [peer, other] = await stage.openSeveral(2)
     const key = stage.key()
     peer!.say({ type: 'bye' }, { type: 'lock', id: 1, key })

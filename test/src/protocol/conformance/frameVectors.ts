@@ -60,7 +60,7 @@ function say(sender: Peer, vector: Vector, tokenField: { token?: string }): void
   }
 }
 
-/** Checks the reaction to a frame in place of the `hello`. */
+/** Checks the reaction to the first frame of a connection. */
 async function expectFirst(sender: Peer, { expect: { close } }: Vector): Promise<void> {
   if (close === undefined) await sender.hear('welcome')
   else expect(await sender.closed).to.include({ code: close })

@@ -3,7 +3,8 @@
  * time that the broker keeps a session without a message of its client. The grace is the time that
  * a session outlives its connection. These tests wait for leases to end, so all tests begin at the
  * same time in `before`. A peer is a client without the client library. The lease of these tests,
- * 2,000 ms, is the shortest that a broker grants by default.
+ * 2,000 ms, is the shortest that a broker grants by default. The idle lease is twice as long, and
+ * is for a session that holds nothing and waits for nothing.
  */
 import { expect } from 'chai'
 import type { Closed, Peer } from './peer.js'
@@ -102,7 +103,8 @@ async function stayAliveInIdleLease(stage: Stage): Promise<void> {
   silent.ignoresPings = true
   silent.say({ type: 'pong', n: 0, idle: true })
   const { at: idleFrom } = await silent.hear('ack')
-  // The client with a lock gets a ping every half lease, so its third pong comes after 3,000 ms.
+  // The broker pings a client with a lock every half lease. So the third ack comes after 3,000 ms,
+  // when the ordinary lease of the silent client would be over.
   const other = await stage.open({ lease: 2_000 })
   const fence = await other.acquire(stage.key())
   for (let acks = 0; acks < 3; acks++) await other.hear('ack')

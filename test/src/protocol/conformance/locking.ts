@@ -40,7 +40,7 @@ function permits(stage: Stage): void {
     await c!.acquire(key, { capacity: 3 })
   })
 
-  it('refuses another capacity with CAPACITY_MISMATCH, and does not use up the id', async () => {
+  it('refuses another capacity with CAPACITY_MISMATCH, and accepts the id of the request again', async () => {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     const fence = await a!.acquire(key, { capacity: 3 })
@@ -106,7 +106,7 @@ function sets(stage: Stage): void {
     await c!.acquire(l)
   })
 
-  it('names the holder of the key that prevents the grant, with the key', async () => {
+  it('names the holder that prevents the grant, and the key of this holder', async () => {
     const [a, b] = await stage.openSeveral(2)
     const [k, l] = [stage.key(), stage.key()]
     const fence = await a!.acquire(l)
@@ -264,7 +264,7 @@ function timeouts(stage: Stage): void {
     expect(failed.holders).to.have.length(16)
   })
 
-  it('answers LOCK_TIMEOUT once, and grants nothing afterwards', async () => {
+  it('answers LOCK_TIMEOUT once, without the metadata of the holder, and grants nothing afterwards', async () => {
     const [holder, other] = await stage.openSeveral(2)
     const key = stage.key()
     const fence = await holder!.acquire(key, { metadata: 'large' })
@@ -382,7 +382,7 @@ function steals(stage: Stage): void {
 }
 
 function revokes(stage: Stage): void {
-  it('changes nothing with a wrong fence, with or without the permission', async () => {
+  it('changes nothing with a wrong fence, with or without the permission to revoke', async () => {
     const [holder, other] = await stage.openSeveral(2)
     const key = stage.key()
     const fence = await holder!.acquire(key)

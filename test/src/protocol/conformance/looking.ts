@@ -41,8 +41,8 @@ function queries(stage: Stage): void {
       heldCount: 0,
       waitingCount: 0,
     })
-    const underKey = await queryAll(other!, { prefix: key.slice(0, -1) })
-    expect(underKey.held.map((lock) => lock.key)).to.deep.equal([key])
+    const underLongPrefix = await queryAll(other!, { prefix: key.slice(0, -1) })
+    expect(underLongPrefix.held.map((lock) => lock.key)).to.deep.equal([key])
     const everything = await queryAll(other!, {})
     expect(everything.heldCount).to.be.at.least(2)
   })

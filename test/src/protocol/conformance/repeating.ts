@@ -97,7 +97,7 @@ export function repeating(stage: Stage): void {
         const key = stage.key()
         const mode = type === 'upgrade' ? 'shared' : 'exclusive'
         await holder.acquire(key, { mode })
-        // Only an upgrade needs a lock. The other types do not use the fence 1.
+        // Only an upgrade needs a lock. For the other types, any fence will do.
         const fence = type === 'upgrade' ? await peer.acquire(key, { mode }) : 1
         const id = peer.lastId + 1
         const firstRequests = {

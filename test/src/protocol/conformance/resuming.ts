@@ -159,7 +159,7 @@ function resumes(stage: Stage): void {
     await original.release(fence)
   })
 
-  it('opens a new session after a goodbye', async () => {
+  it('opens a new session after a bye', async () => {
     const original = await stage.open({ grace: 'lease' })
     await original.leave()
     const reconnected = await resume(stage, original)
@@ -192,7 +192,7 @@ const firstMessages: ClientMessage[] = [
 ]
 
 function secrets(stage: Stage): void {
-  it('accepts the former secret until the client has sent a message', async () => {
+  it('accepts the former secret until the client has sent a message after its hello', async () => {
     const first = await stage.open({ grace: 'lease' })
     const second = await dropAndResume(stage, first)
     second.drop()
@@ -200,7 +200,7 @@ function secrets(stage: Stage): void {
     expect(third.welcome).to.include({ resumed: true, session: first.welcome.session })
   })
 
-  it('rejects the former secret after a message of the client, and accepts the newest secret', async () => {
+  it('rejects the former secret after a message that follows the hello, and accepts the newest secret', async () => {
     const first = await stage.open({ grace: 'lease' })
     const second = await dropAndResume(stage, first)
     await second.settle()
@@ -226,7 +226,7 @@ function secrets(stage: Stage): void {
     })
   }
 
-  it('rejects a resume if its `try` is not above the `try` of the last resume', async () => {
+  it('rejects a resume if its `try`, the number of the attempt, is not above that of the last resume', async () => {
     const first = await stage.open({ grace: 'lease' })
     const { session, secret } = first.welcome
     const resumeWithTry = (tryNumber: number) =>
@@ -240,7 +240,7 @@ function secrets(stage: Stage): void {
     expect((await resumeWithTry(3)).welcome).to.include({ resumed: true, session })
   })
 
-  it('accepts `try` 1 again with a new secret', async () => {
+  it('accepts a lower `try` with a new secret', async () => {
     const first = await stage.open({ grace: 'lease' })
     const { session, secret } = first.welcome
     const hello = { grace: 'lease' as const }

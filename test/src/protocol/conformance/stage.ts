@@ -1,7 +1,6 @@
 /**
  * The set-up of the conformance tests: the broker to test, peers, and random keys, which no other
- * client uses. A peer is a client without the client library. The stage closes the peers after a
- * test.
+ * client uses. A peer is a client without the client library.
  */
 import { randomUUID } from 'node:crypto'
 import type { ClientMessage, HeldInfo, WaitingInfo } from '@holdfast/shared'
@@ -22,7 +21,7 @@ export class Stage {
   /** Returns the broker to test. */
   readonly target: () => Promise<Target>
   #peers: Peer[] = []
-  /** The beginning of all keys of this run. */
+  /** The beginning of all keys of this stage. */
   readonly prefix = `conformance:${randomUUID()}:`
   #keyCount = 0
 
@@ -30,7 +29,7 @@ export class Stage {
     this.target = target
   }
 
-  /** Opens a session, which ends when the test is over. */
+  /** Opens a session, which `clear` ends. */
   async open(hello: Hello = {}): Promise<Session> {
     const session = await Peer.open(await this.target(), hello)
     this.#peers.push(session)
@@ -54,7 +53,7 @@ export class Stage {
     return `${this.prefix}${++this.#keyCount}:${name}`
   }
 
-  /** Ends all sessions with `bye`. Call it after each test. */
+  /** Ends all sessions with `bye`. Call it when no later test uses the sessions. */
   async clear(): Promise<void> {
     const peers = this.#peers
     this.#peers = []
