@@ -47,16 +47,16 @@ class Scene {
     this.harness = new BrokerHarness({ observer: this.meter })
     const holder = this.#join()
     // 500 of these messages fit into a frame.
-    const inFrames = (messages: readonly object[]): void => {
+    const sayInFrames = (messages: readonly object[]): void => {
       for (let i = 0; i < messages.length; i += 500) holder.say(...messages.slice(i, i + 500))
     }
     let id = 0
-    inFrames(
+    sayInFrames(
       Array.from({ length: heldLockCount }, () => ({ type: 'lock', id: ++id, key: `table:${id}` })),
     )
     holder.heard()
     const shared = { type: 'lock', key: 'crowd', mode: 'shared' }
-    inFrames(Array.from({ length: crowdSize }, () => ({ ...shared, id: ++id })))
+    sayInFrames(Array.from({ length: crowdSize }, () => ({ ...shared, id: ++id })))
     const fences = holder
       .heard()
       .flatMap((message) => (message.type === 'granted' ? [message.fence] : []))

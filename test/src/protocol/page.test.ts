@@ -139,10 +139,10 @@ describe('PROTOCOL.md: messages', () => {
     })
   }
 
-  for (const [side, messages, types] of sides) {
+  for (const [side, messages, declaredFields] of sides) {
     for (const [type, { fields, examples }] of messages) {
       it(`gives ${type} from the ${side} the fields of its type, with the fields of items`, () => {
-        expect(fields).to.deep.equal(types.get(type))
+        expect(fields).to.deep.equal(declaredFields.get(type))
       })
 
       it(`shows ${type} from the ${side} in valid examples`, () => {
@@ -199,7 +199,7 @@ describe('PROTOCOL.md: codes', () => {
     expect(codes).to.include.members([1000, 1001, 1002, 1005, 1006, 1007, 1008, 1009, 1011])
   })
 
-  it('says "stay away" only for final close codes', () => {
+  it('says "stay away" for final close codes, and for no others', () => {
     for (const { code, action } of closeRows) {
       expect(action === 'stay away', String(code)).to.equal(isFinalClose(code))
     }

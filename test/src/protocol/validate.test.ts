@@ -26,7 +26,7 @@ function isAcceptedBySchema(value: unknown): boolean {
   }
 }
 
-/** Whether the fast check accepts a value. After a throw, the schema decides. */
+/** Whether the fast check accepts a value. A throw counts as no: the schema then decides. */
 function isAcceptedFast(value: unknown): boolean {
   try {
     return isValidFast(value)

@@ -139,7 +139,7 @@ for (const version of reactVersions) {
       ])
     })
 
-    it('open no session for components that are unmounted immediately', async () => {
+    it('take no lock for components that are unmounted immediately', async () => {
       await inPage('flash', 'root', 'held', 'flashed')
       await page.waitForFunction('document.title === "flashed"')
       await inPage('mount', 'later', 'held', 'afterwards')
@@ -170,7 +170,7 @@ for (const version of reactVersions) {
       await shows('next exclusive')
       await lock.unlock()
       await (await rival.lock('former')).unlock()
-      // The first entry is the rival's first grant of "former".
+      // The entry before these four is the rival's first grant of "former".
       expect(historyOf('former', 'next').slice(-4)).to.deep.equal([
         ...['granted next', 'released former', 'granted former', 'released former'],
       ])

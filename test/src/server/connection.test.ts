@@ -2,7 +2,8 @@
  * Tests a connection of the broker: its first message (`hello`), its frames and messages, invalid
  * input, and `ack`. By an `ack`, the broker tells how many messages it has received. The `ack` of a
  * client confirms answers. The fake clock of the broker begins at 1,000 ms. The lease is the time
- * that the broker keeps a session without a message of its client. The grace is the time that a
+ * that the broker keeps a session without a message of its client. The idle lease is twice as long,
+ * and is for a session that holds nothing and waits for nothing. The grace is the time that a
  * session outlives its connection. A fence is the number of a grant, which rises with every grant.
  */
 import { brokerFeatures, brokerVersion } from '@holdfast/server/internal'
@@ -277,8 +278,10 @@ describe('connection: an ack', () => {
     harness.environment.endTurn()
     expect(client.heard()).to.have.length(1)
   })
+})
 
-  it('is requested by a ping every two thirds of the lease of an idle session', () => {
+describe('connection: the lease', () => {
+  it('has a ping every two thirds of the lease, for an idle session', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000 })
     harness.environment.pass(3_999)
@@ -297,7 +300,7 @@ describe('connection: an ack', () => {
     ['waits for a lock', { type: 'lock', id: 2, key: 'held' }],
     ['waits at a barrier', { type: 'barrier', id: 2, key: 'free', parties: 2 }],
   ] as const) {
-    it(`is requested by a ping every half lease of a session that ${state}`, () => {
+    it(`has a ping every half lease, for a session that ${state}`, () => {
       const harness = new BrokerHarness()
       const other = harness.join({ lease: 300_000 })
       other.socket.say({ type: 'lock', id: 1, key: 'held' })
@@ -316,7 +319,7 @@ describe('connection: an ack', () => {
     })
   }
 
-  it('is not needed for a whole lease after any message, also after a ping without a pong', () => {
+  it('begins again after any message, even if the client leaves a ping without a pong', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000 })
     client.acquire('k')
@@ -329,7 +332,7 @@ describe('connection: an ack', () => {
     expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
   })
 
-  it('is requested by a ping after 4/3 of the lease, in the idle lease', () => {
+  it('is doubled by a pong that asks for the idle lease, and has a ping after two thirds', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000 })
     client.socket.say({ type: 'pong', n: 0, idle: true })
@@ -350,7 +353,7 @@ describe('connection: an ack', () => {
     ['a request that waits', { type: 'lock', id: 2, key: 'held' }],
     ['a call at a barrier', { type: 'barrier', id: 2, key: 'free', parties: 2 }],
   ] as const) {
-    it(`is requested by a ping after half a lease, and the lease counts, after ${event}`, () => {
+    it(`begins in place of the idle lease after ${event}, with a ping at half the lease`, () => {
       const harness = new BrokerHarness()
       const other = harness.join({ lease: 300_000 })
       other.socket.say({ type: 'lock', id: 1, key: 'held' })
@@ -371,7 +374,7 @@ describe('connection: an ack', () => {
     })
   }
 
-  it('comes in the ordinary lease, if the session that asks for the idle lease holds a lock', () => {
+  it('stays the ordinary lease, if the session that asks for the idle lease holds a lock', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000 })
     client.socket.say({ type: 'lock', id: 1, key: 'k' }, { type: 'pong', n: 0, idle: true })
@@ -383,7 +386,7 @@ describe('connection: an ack', () => {
     expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
   })
 
-  it('ends the idle lease, if its pong does not ask for the idle lease', () => {
+  it('begins in place of the idle lease after a pong that does not ask for the idle lease', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000 })
     client.socket.say({ type: 'pong', n: 0, idle: true }, { type: 'pong', n: 0 })
@@ -395,7 +398,7 @@ describe('connection: an ack', () => {
     expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
   })
 
-  it('in the idle lease leaves the whole grace after the connection dropped', () => {
+  it('leaves the whole grace, if the connection drops in the idle lease', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000, grace: 4_000 })
     client.socket.say({ type: 'pong', n: 0, idle: true })
@@ -405,7 +408,7 @@ describe('connection: an ack', () => {
     expect(harness.connectWithHello(client.resume()).heardOf('welcome')[0]?.resumed).to.equal(true)
   })
 
-  it('is not requested while the client sends pongs by itself', () => {
+  it('has no ping while the client sends pongs by itself', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000 })
     for (let pong = 0; pong < 20; pong++) {
