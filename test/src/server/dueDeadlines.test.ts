@@ -61,8 +61,8 @@ function sendMany(
   return clients
 }
 
-/** Makes locks with these fields. Returns a function that counts how many locks have ended. */
-function lockWith(fields: object) {
+/** Returns a function `prepare` that makes locks with these fields, and counts the ended locks. */
+function prepareLocks(fields: object) {
   return (harness: BrokerHarness): (() => number) => {
     const { table } = harness.broker
     // The number of sessions makes the keys of each client different.
@@ -85,8 +85,8 @@ const kinds: Record<string, DeadlineKind> = {
       return () => deadlineCount - harness.broker.table.waitingCount
     },
   },
-  'ttls of locks': { expected: deadlineCount, prepare: lockWith({ ttl: dueMs }) },
-  'longest holds of locks': { expected: deadlineCount, prepare: lockWith({ maxHold: dueMs }) },
+  'ttls of locks': { expected: deadlineCount, prepare: prepareLocks({ ttl: dueMs }) },
+  'longest holds of locks': { expected: deadlineCount, prepare: prepareLocks({ maxHold: dueMs }) },
   'timeouts at barriers': {
     expected: deadlineCount,
     prepare: (harness) => {

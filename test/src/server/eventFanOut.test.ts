@@ -44,7 +44,10 @@ function keysOf(client: Client): string[] {
   })
 }
 
-/** Ends a turn, adds the keys of its events to `keys`, and returns the number of these events. */
+/**
+ * Ends a turn, and adds the keys of its events to `keys`. Returns whether the turn had work, and
+ * the number of these events.
+ */
 function endTurnAndCount(harness: BrokerHarness, watchers: readonly Client[], keys: string[][]) {
   const hasMore = harness.environment.endOneTurn()
   let count = 0

@@ -15,18 +15,21 @@ const messages = Array.from({ length: 400 }, (_, i) => ({
   metadata: [{ nested: ['}', ',', i], empty: '' }, '\\', []],
 }))
 
-/** Removes all messages. Returns the messages, and the costs of parsing that are not 0. */
-function removeAll(queue: InputQueue): { elements: unknown[]; costs: number[]; ats: number[] } {
+/**
+ * Removes all messages. Returns the messages with their arrival times, and the costs of parsing
+ * that are not 0.
+ */
+function removeAll(queue: InputQueue) {
   const elements: unknown[] = []
   const costs: number[] = []
-  const ats: number[] = []
+  const arrivalTimes: number[] = []
   for (let next = queue.removeNext(); next !== undefined; next = queue.removeNext()) {
     if (next === 'malformed') throw new Error('the frame is malformed')
     elements.push(next.element)
-    ats.push(next.at)
+    arrivalTimes.push(next.at)
     if (next.parsingCost > 0) costs.push(next.parsingCost)
   }
-  return { elements, costs, ats }
+  return { elements, costs, arrivalTimes }
 }
 
 describe('the input queue of a paused connection', () => {
@@ -41,7 +44,7 @@ describe('the input queue of a paused connection', () => {
     expect(elements).to.deep.equal(messages.slice(1))
     // The first message includes the cost of the whole frame, and of the first part.
     expect(costs.length).to.be.within(long.length / 2_048, long.length / 1_024)
-    // No part is long enough for its arrays and objects to be counted.
+    // A unit pays for 64 characters. The parts are too short to pay also for arrays and objects.
     const laterParts = costs.reduce((sum, cost) => sum + cost, 0)
     expect(laterParts).to.be.within(0.95 * (long.length / 64), 1.05 * (long.length / 64))
     expect(queue.isEmpty).to.equal(true)
@@ -57,16 +60,16 @@ describe('the input queue of a paused connection', () => {
     expect(costs).to.deep.equal([costOfParsing(short)])
   })
 
-  it('returns the rest of a frame from every message on, and the later frames', () => {
+  it('returns the rest of a frame, from any message on, and the later frames', () => {
     for (const text of [long, JSON.stringify(messages, undefined, 2), ` \n ${long} `]) {
       for (const nextIndex of [0, 1, 2, 17, 398, 399]) {
         const queue = new InputQueue()
         queue.addRest(text, 1, parseFrame(text)!, nextIndex)
         queue.addFrame('{"type":"bye"}', 2)
-        const { elements, ats } = removeAll(queue)
+        const { elements, arrivalTimes } = removeAll(queue)
         expect(elements).to.deep.equal([...messages.slice(nextIndex), { type: 'bye' }])
-        expect(ats.at(-1)).to.equal(2)
-        expect(new Set(ats.slice(0, -1))).to.deep.equal(new Set([1]))
+        expect(arrivalTimes.at(-1)).to.equal(2)
+        expect(new Set(arrivalTimes.slice(0, -1))).to.deep.equal(new Set([1]))
       }
     }
   })

@@ -281,7 +281,7 @@ describe('leaving: the ttl of a lock', () => {
     expect(harness.broker.table.sessions.size).to.equal(1)
   })
 
-  it('ends a lock in cleanExpiredLocks, on time and once', () => {
+  it('ends a lock once, by cleanExpiredLocks, if the timer of the broker is late', () => {
     const harness = new BrokerHarness()
     const holder = harness.join()
     holder.acquire('a', { ttl: 1_000 })

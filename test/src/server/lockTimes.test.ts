@@ -146,7 +146,7 @@ describe('the times of a lock in queries and watches', () => {
 })
 
 describe('the times of a lock in a cluster', () => {
-  it('are known only at the owner broker, and begin anew when another broker takes over', async () => {
+  it('are known only at the broker that owns the session, and begin anew when another broker takes over', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [alice, bob] = [await cluster.client(a, { grace: 'lease' }), await cluster.client(b)]
