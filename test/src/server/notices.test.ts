@@ -36,7 +36,7 @@ describe('contended notices', () => {
     expect(contendedIn(passAlive(harness, 5_000, holder, busy)[0]!)).to.deep.equal([])
   })
 
-  it('count a waiting upgrade of another holder, but not of the lock itself', () => {
+  it('count the waiting upgrades of other holders, but not the upgrade of the notified holder', () => {
     const { clients } = setUp(2)
     const [first, second] = clients as [Client, Client]
     const shared = { ...contended, mode: 'shared' }

@@ -4,7 +4,7 @@ import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
 
 describe('the output of a turn', () => {
-  /** A broker and its clients, and the names of the clients in the order of the broker's writes. */
+  /** A broker. `join` adds a client, and `written` has the name of the client for each write. */
   function start() {
     const harness = new BrokerHarness()
     const written: string[] = []
@@ -26,7 +26,8 @@ describe('the output of a turn', () => {
     watcher.say({ type: 'watch', id: 1, key: 'k' })
     harness.environment.endTurn()
     written.length = 0
-    // The watcher gets an event, which the broker encodes when it writes the event.
+    // The watcher gets an event, which the broker encodes when it writes the event. The
+    // `unwatch` of an unknown watch gets no answer.
     holder.socket.say({ type: 'lock', id: 1, key: 'k' })
     watcher.socket.say({ type: 'unwatch', watch: 2 })
     bystander.socket.say({ type: 'stats', id: 1 })
@@ -50,6 +51,7 @@ describe('the output of a turn', () => {
     const [holder, bystander] = [join('holder'), join('bystander')]
     for (const watcher of watchers) watcher.say({ type: 'watch', id: 1, key: 'k' })
     environment.endTurn()
+    // Each write to a watcher takes 1 ms, so `encodingMs` writes fit into a turn.
     for (const { socket } of watchers) {
       const send = socket.send.bind(socket)
       socket.send = (frame) => {

@@ -162,7 +162,7 @@ describe('pacing', function () {
     expect(busy.socket.isPaused).to.equal(false)
   })
 
-  it('does not read the socket of a paused connection', () => {
+  it('pauses the socket of a connection until the broker has handled its messages', () => {
     const { harness, busy } = brokerWithLocks(5_000)
     busy.socket.say(...queries(100))
     expect(busy.socket.isPaused).to.equal(true)

@@ -60,7 +60,7 @@ describe('a query for a session', () => {
     }
   })
 
-  it('without permission rules, shows the principal only to unauthenticated clients', async () => {
+  it('without permission rules, shows the principal only if the broker authenticates no client', async () => {
     const authenticated = new BrokerHarness({ authenticate: ({ token }) => token })
     const ann = await join(authenticated, 'ann')
     expect(ask(ann, ann.session)).not.to.have.any.keys('principal', 'address')

@@ -152,7 +152,7 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
     'stored grants of released locks',
     (harness) => {
       const clients = Array.from({ length: 10 }, () => joinWithGrace(harness))
-      /** The fence of the newest lock: the fences of a broker without a fence file are 1, 2, ... */
+      /** The fence of the newest lock: the fences of a `BrokerHarness` are 1, 2, ... */
       let fence = 0
       const message = (i: number) => {
         if (i % 2 === 1) return { type: 'unlock', id: i + 1, fence }
