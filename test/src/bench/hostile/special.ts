@@ -121,7 +121,8 @@ async function tieKnot(group: HostileGroup): Promise<void> {
 /** Requests the key "knot" in a scope, so that the broker visits all scopes that share the key. */
 function requestKnot(session: HostileSession): string {
   const id = session.nextId()
-  return `{"type":"lock","id":${id},"key":"knot","scope":${id % requestedScopeCount},"timeout":1}`
+  const scope = 1 + (id % requestedScopeCount)
+  return `{"type":"lock","id":${id},"key":"knot","scope":${scope},"timeout":1}`
 }
 
 /**
