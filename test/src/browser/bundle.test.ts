@@ -253,7 +253,7 @@ describe('the client in a browser', function () {
   })
 })
 
-/** In this folder, Vite builds a project that uses the client. Returns the built script. */
+/** Writes a project that uses the client to this folder. Returns the script that Vite builds. */
 async function viteBuild(folder: string): Promise<string> {
   await writeFile(join(folder, 'package.json'), '{ "private": true, "type": "module" }\n')
   const quiet = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error']

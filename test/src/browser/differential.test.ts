@@ -21,7 +21,7 @@ type ScriptResult = Pick<Script, 'log' | 'quietPoints'>
 /** The module on the site whose functions run in the page. */
 const modulePath = '/built/browser/inPage/differential.js'
 /** The number of turns of a random plan. All actions of a turn start together. */
-const turnsOfPlan = 12
+const turnsPerPlan = 12
 
 describe('session.locks compared with navigator.locks', function () {
   this.timeout(600_000)
@@ -87,7 +87,7 @@ describe('session.locks compared with navigator.locks', function () {
     const [planCount, batchSize] = [count(4, 500), count(4, 20)]
     const random = new Random(seed)
     for (let done = 0; done < planCount; done += batchSize) {
-      const plans = Array.from({ length: batchSize }, () => drawPlan(random, turnsOfPlan))
+      const plans = Array.from({ length: batchSize }, () => drawPlan(random, turnsPerPlan))
       const nativeLogs = await inPage<string[][]>('planLogs', 'native', site.url, plans)
       const sessionLogs = await inPage<string[][]>('planLogs', 'session', site.url, plans)
       for (const [i, nativeLog] of nativeLogs.entries()) {

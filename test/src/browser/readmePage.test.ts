@@ -1,7 +1,7 @@
 /**
  * Tests the web page that a reader of client/README.md can copy, in two windows of a real browser.
- * The broker allows pages of this machine. Only the URL of the broker differs from the text,
- * because the port of the text may be in use.
+ * The broker allows pages that this machine serves. The test changes only the URL of the broker,
+ * because the port in the README may be in use.
  */
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
@@ -12,7 +12,7 @@ import { needs } from '../support/needs.js'
 import { openContext } from './sharedChromium.js'
 import { openSite, type Site } from './site.js'
 
-const urlOfPage = "'ws://127.0.0.1:7420'"
+const brokerUrlInPage = "'ws://127.0.0.1:7420'"
 
 describe('the web page that a reader of client/README.md can copy', function () {
   this.timeout(60_000)
@@ -43,10 +43,10 @@ describe('the web page that a reader of client/README.md can copy', function () 
 
   it('takes a lock, shows the holder in every window, and releases the lock when the window of the holder closes', async () => {
     expect(language).to.equal('html')
-    // The page has the URL once, so the replacement reaches every use of the URL.
-    expect(code.split(urlOfPage)).to.have.length(2)
+    // The page must have the URL once (two parts), because `replace` changes only the first URL.
+    expect(code.split(brokerUrlInPage)).to.have.length(2)
     const { url } = await stage.broker({ dev: true })
-    site = await openSite({}, { '/minutes.html': code.replace(urlOfPage, `'${url}'`) })
+    site = await openSite({}, { '/minutes.html': code.replace(brokerUrlInPage, `'${url}'`) })
     const [ann, ben] = [await openWindow('Ann'), await openWindow('Ben')]
     await waitForList(ann, 'Free to edit')
     await waitForList(ben, 'Free to edit')
@@ -61,11 +61,11 @@ describe('the web page that a reader of client/README.md can copy', function () 
     const events = new Collector<string>()
     session.watch({ key: 'documents/minutes', queue: true }, ({ event }) => events.add(event))
     await ben.locator('#edit').click()
-    await events.waitUntil((names) => names.includes('queued'))
+    await events.waitUntil((seen) => seen.includes('queued'))
     await ann.close()
     await waitForList(ben, 'Ben edits documents/minutes')
     await ben.close()
     // Both windows lost the lock when they were closed.
-    await events.waitUntil((names) => names.filter((name) => name === 'lost').length === 2)
+    await events.waitUntil((seen) => seen.filter((event) => event === 'lost').length === 2)
   })
 })

@@ -17,11 +17,11 @@ export const engineNames = ['etcd', 'postgres'] as const
 export type EngineName = (typeof engineNames)[number]
 
 export interface Store {
-  /** The address of a log of this name, as this broker reaches the storage. */
+  /** The address of the log of this name, by which this broker reaches the storage. */
   logAddress(network: Network, broker: number, log: string): Promise<string>
-  /** Returns an engine (access to the storage) of the log of this name, on the clients' machine. */
+  /** Returns access to the storage of the log of this name, from the machine of the clients. */
   newEngine(log: string): Engine
-  /** The newest position of this log, or a later position. */
+  /** The position of the newest entry of this log, or a later position. */
   position(log: string): Promise<number>
   stop(): Promise<void>
 }

@@ -156,8 +156,7 @@ export class World {
     for (let i = 0; i < 2; i++) {
       const position = (await this.store.position(logName)) + 1
       const engine = this.store.newEngine(logName)
-      // The values are the configuration of the brokers: the format of their log, and no cluster
-      // name.
+      // The second argument is the configuration of the brokers: log format 2, and no cluster name.
       try {
         await makeSnapshot(engine, { format: 2, deadMs, cluster: '' }, position, Date.now())
       } finally {

@@ -87,8 +87,8 @@ export async function untilRecorded(event: string): Promise<void> {
 }
 
 /**
- * Waits until this many pings of the broker arrive before the next firing of a timer. This shows
- * that the browser throttles the timers of the hidden page. Resolves with whether the lock is held.
+ * Waits until this many pings of the broker arrive between two firings of a timer. This shows that
+ * the browser throttles the timers of the hidden page. Resolves with whether the lock is held.
  */
 export function heldAfterPings(count: number): Promise<boolean> {
   return new Promise((resolve) => {
