@@ -317,18 +317,18 @@ describe('a broker that sends impossible messages', () => {
       [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
       [50_000, -longMs],
     ] as const
-    for (const [acknowledged, at] of times) {
+    for (const [firstAckAt, grantedAt] of times) {
       // The lease is long, so that only the ttl can end the lock.
       const scene = await openScene({}, welcome({ lease: longMs * 2 }))
-      scene.socket.deliver({ type: 'ack', n: 1, at: acknowledged })
-      const lock = await acquireLock(scene, { ttl, at })
+      scene.socket.deliver({ type: 'ack', n: 1, at: firstAckAt })
+      const lock = await acquireLock(scene, { ttl, at: grantedAt })
       const refreshing = lock.refresh()
       await turn()
-      scene.socket.deliver({ type: 'ack', n: 3, at }, { type: 'refreshed', id: 2 })
+      scene.socket.deliver({ type: 'ack', n: 3, at: grantedAt }, { type: 'refreshed', id: 2 })
       await refreshing
       expect(lock.held).to.equal(true)
       scene.clock.stop(ttl)
-      expect(lock.held, `${acknowledged} ${at}`).to.equal(false)
+      expect(lock.held, `${firstAckAt} ${grantedAt}`).to.equal(false)
     }
   })
 

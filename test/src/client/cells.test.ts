@@ -73,7 +73,7 @@ describe('connect for cells', () => {
 })
 
 describe('the merged statistics of cells', () => {
-  /** Counters of one cell, of which only two differ between the tests. */
+  /** Counters of one cell. Only these two counters and the success rate differ between cells. */
   const stats = (totalLocks: number, failedLocks: number): LockStats => ({
     totalLocks,
     failedLocks,

@@ -65,11 +65,11 @@ describe('errors: the key', () => {
     const errors = waiting.map(errorOf)
     const reason = new Error('enough')
     controller.abort(reason)
-    for (const lateError of [
+    for (const lateCall of [
       session.lock('k', { signal }),
       session.singleflightLock('k', { signal }),
     ]) {
-      errors.push(errorOf(lateError))
+      errors.push(errorOf(lateCall))
     }
     for (const error of await Promise.all(errors)) {
       expect(error).to.include({ code: 'ABORTED', key: 'k', cause: reason })

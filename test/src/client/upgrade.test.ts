@@ -104,7 +104,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect([lock.mode, lock.fence]).to.deep.equal(['exclusive', 9])
   })
 
-  it('delay the downgrade after the grant of an aborted upgrade until the next upgrade is aborted or refused', async () => {
+  it('downgrade the lock after the grant of an aborted upgrade only when the next upgrade is aborted or refused', async () => {
     for (const isRefused of [true, false]) {
       const { socket, lock } = await sharedLock()
       const controllers = [new AbortController(), new AbortController()]
