@@ -1,6 +1,6 @@
 /**
  * Tests that the declarations of the client compile without the types of Node, and with or without
- * the newest library.
+ * the library `esnext.disposable`, which `using` needs.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'

@@ -96,7 +96,7 @@ describe('the front page', function () {
     await mkdir(project)
     await outputOf([install], project)
     const { code = '' } = firstExample(page) ?? {}
-    // Only the port differs from the page, because the port of the page may be in use here.
+    // The test changes only the URL of the broker, because the port in README.md may be in use.
     const text = code.replace('ws://127.0.0.1:7420', env['HOLDFAST_URL'] ?? '')
     await writeFile(join(project, 'first.mjs'), text)
     const first = await outputOf(['node first.mjs'], project)

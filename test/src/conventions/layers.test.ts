@@ -24,7 +24,7 @@ const cruiseTimeoutMs = 300_000
 function declaredBy(file: string): string[] {
   const [folder = ''] = file.split('/')
   const { dependencies, optionalDependencies, devDependencies, peerDependencies } = manifest(folder)
-  // The bundle of the dashboard contains its packages, so only a build needs them.
+  // A build puts these packages into the bundle of the dashboard, so only the build needs them.
   const bundled = file.startsWith('server/src/dashboard/') ? devDependencies : {}
   // Only the entry for React needs the peer dependencies.
   const forReact = file.startsWith('client/src/react/') ? peerDependencies : {}

@@ -1,11 +1,12 @@
 /**
- * Tests that the programs for developers refuse a wrong number. With a number of rounds that is no
- * number, a program would check nothing and succeed.
+ * Tests that the programs for developers refuse a wrong number. With the value `abc` as the number
+ * of rounds, a program would check nothing and succeed.
  */
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 
+/** Options with wrong values. `bound` is empty if the option allows every number. */
 const wrongOptions: [program: string, option: string, value: string, bound: string][] = [
   ['chaos/main.js', 'rounds', 'abc', ' of at least 1'],
   ['chaos/main.js', 'rounds', '0', ' of at least 1'],

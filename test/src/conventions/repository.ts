@@ -19,8 +19,8 @@ export interface SourceFile {
 const skippedFolders = new Set(['node_modules', 'dist', '.git', '.cache', 'tmp', 'secrets'])
 
 /**
- * Returns all files with one of these endings under a folder, which is empty for the root. Skips
- * generated files.
+ * Returns all files with one of these endings under a folder (`''` for the root). Skips generated
+ * files.
  */
 export function filesUnder(folder: string, ...endings: readonly string[]): SourceFile[] {
   const found: SourceFile[] = []
@@ -69,7 +69,7 @@ export interface Manifest {
   readonly peerDependencies?: Readonly<Record<string, string>>
 }
 
-/** The `package.json` of a folder; the folder is empty for the root of the repository. */
+/** The `package.json` of a folder (`''` for the root of the repository). */
 export function manifest(folder: string): Manifest {
   return JSON.parse(read(folder === '' ? 'package.json' : `${folder}/package.json`).text)
 }

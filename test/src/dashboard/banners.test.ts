@@ -12,7 +12,8 @@ describe('the banners of the dashboard', function () {
   const dashboardPages = DashboardPages.forSuite(stage)
 
   it('announce that the draining broker will stop', async () => {
-    // A draining broker closes idle sessions one after the other, and the dashboard's session last.
+    // Several sessions, because a draining broker closes idle sessions one after the other. The
+    // dashboard must stay connected until the last.
     const { broker, url, sessions } = await stage.brokerWithSessions('ann', 'bob', 'cid', 'dan')
     // The lock keeps the draining broker from stopping.
     await sessions[0]!.lock('k')
