@@ -20,7 +20,7 @@ const shortRunFaults: Readonly<Record<EngineName, readonly string[]>> = {
   postgres: ['postgres-failover'],
 }
 const needsOf: Readonly<Record<EngineName, readonly Need[]>> = {
-  etcd: ['etcd'],
+  etcd: ['etcd', 'setpriv'],
   postgres: ['postgres', 'setpriv'],
 }
 /** How often each test causes its fault. */
