@@ -7,7 +7,7 @@ import { Stage } from '../e2e/stage.js'
 
 /**
  * The title of a test, and its function. Each run gets a new stage, which removes the brokers and
- * clients of the run at its end.
+ * clients of the run afterwards.
  */
 export type NamedTest = readonly [name: string, run: (stage: Stage) => Promise<void>]
 

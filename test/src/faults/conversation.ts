@@ -1,7 +1,7 @@
 /**
  * Runs a conversation of a client with a broker, for tests that disturb the network meanwhile. The
- * conversation has locks that are granted, aborted or timed out, a refresh, and unlocks. The
- * outcomes must be the same in every network, and the broker must handle every request exactly
+ * conversation has lock requests that are granted, aborted or timed out, a refresh, and unlocks.
+ * The outcomes must be the same in every network, and the broker must handle every request exactly
  * once.
  */
 import { connect, fixedInterval, HoldfastError, type Lock, type Session } from '@holdfast/client'
@@ -157,8 +157,8 @@ function compareWithBroker(broker: HoldfastBroker, session: Session, held: reado
   const { totalLocks, failedLocks, ...stats } = broker.stats()
   // Four locks (of the keys a, b, c and d) of the session, and two of the other session.
   expect(totalLocks - failedLocks, 'grants').to.equal(6)
-  // The session unlocked b and d, and the other session unlocked b. The session still holds a and
-  // c, and the other session holds e.
+  // First the other session unlocked b. Later the session unlocked b and d. The session still holds
+  // a and c, and the other session holds e.
   expect(stats).to.include({ unlockCount: 3, refreshCount: 1, expiredLocks: 0, activeLocks: 3 })
   // The broker counts the aborted request as failed. The broker counts the request that timed out
   // only if this request reached the broker in time.

@@ -5,7 +5,7 @@
  */
 import type { Tenure } from './history.js'
 
-/** A value that a candidate published, with its campaign or as the leader. Times are in ns. */
+/** A value that a candidate published, when it campaigned or while it led. Times are in ns. */
 export interface Publication {
   readonly process: string
   readonly value: string
@@ -43,9 +43,10 @@ export interface ElectionHistory {
 export function findObservationViolations(history: ElectionHistory): string[] {
   const published = new PublishedValues(history)
   const unendedAt = unendedLeadershipsOf(history.tenures)
-  const newest = new Map<string, { fence: number; publication: Publication | undefined }>()
+  /** The leader that each observer saw last. */
+  const lastSeen = new Map<string, { fence: number; publication: Publication | undefined }>()
   return history.observations.flatMap(({ observer, seenAt, leader }) => {
-    const previous = newest.get(observer)
+    const previous = lastSeen.get(observer)
     if (leader === undefined) {
       if (previous === undefined) return []
       const seen = `${observer} saw no leader after fence ${previous.fence}`
@@ -54,7 +55,7 @@ export function findObservationViolations(history: ElectionHistory): string[] {
     const { fence, value } = leader
     const seen = `${observer} saw ${JSON.stringify(value)} with fence ${fence}`
     const publication = published.find(value)
-    newest.set(observer, { fence, publication })
+    lastSeen.set(observer, { fence, publication })
     // All leaderships with a lower fence must have ended.
     const problems = unendedAt(fence - 1, seenAt).map((leading) => `but ${leading}`)
     const mismatch = published.mismatchOf(publication, fence, seenAt)

@@ -30,11 +30,13 @@ const silences: [string, Silence][] = [
 const reconnect = fixedInterval({ interval: 20 })
 
 interface Scene {
-  /** A client whose connection `fallSilent` makes silent. */
+  /** The client behind the proxy. */
   readonly far: Session
-  /** A client whose connection never becomes silent. */
+  /** The client without the proxy. Its connection never becomes silent. */
   readonly near: Session
+  /** Makes the connection of `far` silent. */
   fallSilent(): void
+  /** Ends the silence. */
   speakAgain(): void
 }
 

@@ -32,11 +32,11 @@ export class InvalidHistory extends Error {}
 const maxSearchedTenures = 30
 
 /** `givenUpAt` is when the process stopped using the lock; see {@link Tenure}. */
-const times = ['requestedAt', 'grantedAt', 'givenUpAt', 'unlockConfirmedAt'] as const
+const timeFields = ['requestedAt', 'grantedAt', 'givenUpAt', 'unlockConfirmedAt'] as const
 
 /** The three kinds of lines, and their fields. */
 const fieldsOf = {
-  tenure: ['key', 'process', 'fence', 'permits', 'capacity', ...times],
+  tenure: ['key', 'process', 'fence', 'permits', 'capacity', ...timeFields],
   publication: ['key', 'process', 'value', 'publishedAt', 'fence'],
   observation: ['key', 'observer', 'seenAt', 'fence', 'value'],
 } as const
@@ -91,7 +91,9 @@ export function parseHistories(text: string): KeyHistory[] {
 function addTenure(history: PartialHistory, line: Line): void {
   const capacity = line.has('capacity') ? line.countAt('capacity') : undefined
   // The first three times are required.
-  const [requestedAt, grantedAt, givenUpAt] = times.slice(0, 3).map((field) => line.timeAt(field))
+  const [requestedAt, grantedAt, givenUpAt] = timeFields
+    .slice(0, 3)
+    .map((field) => line.timeAt(field))
   const unlockConfirmedAt = line.has('unlockConfirmedAt')
     ? line.timeAt('unlockConfirmedAt')
     : undefined
@@ -112,7 +114,7 @@ function addTenure(history: PartialHistory, line: Line): void {
   })
 }
 
-/** Parses a line about a value that a leader published. */
+/** Parses a line about a value that a candidate published. */
 function publicationOf(line: Line): Publication {
   return {
     process: line.textAt('process'),

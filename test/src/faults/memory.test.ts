@@ -24,7 +24,7 @@ const watcherCount = count(12, 300)
 const eventBytesPerWatcher = 16 * mib
 /**
  * An allowance for each watcher, in bytes: the contents of its socket, and garbage. A watcher may
- * leave 1 MiB unread, but the broker keeps output that is equal for several watchers only once.
+ * leave 1 MiB unread, but watchers with equal output share one copy of this output.
  */
 const maxMemoryPerWatcher = mib / 2
 /** An allowance for the work of the broker itself. */
