@@ -61,7 +61,7 @@ export class Script {
     const ended = new Promise((resolve, reject) => {
       end = { resolve, reject }
     })
-    // A scenario may end before any code awaits this promise.
+    // Prevents an unhandled rejection if the callback never runs.
     ended.catch(() => {})
     const requestOptions = abortable ? { ...lockOptions, signal: controller.signal } : lockOptions
     const done = locks.request(this.prefix + name, requestOptions, (lock) => {

@@ -217,7 +217,7 @@ describe('a session that moves to another broker', () => {
 })
 
 describe('a broker that stops or loses its log', () => {
-  it('passes its sessions to another broker, each for its whole lease', async () => {
+  it('passes its sessions to another broker, where each session has its whole lease', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [alice, bob] = [await cluster.client(a, { grace: 'lease' }), await cluster.client(b)]

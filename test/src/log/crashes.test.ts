@@ -25,7 +25,7 @@ describe('journal: crashes', () => {
     expect(grants).to.be.greaterThan(1_200)
   })
 
-  it('are checked by a ledger, which reports a granted lock that the table lacks, and a released lock that it has', async () => {
+  it('are checked by a ledger, which reports a granted lock that the table lacks, and a released lock that the table has', async () => {
     const ledger = new Ledger()
     const lock = { key: 'k', fence: 7, unlock: async () => {} } as Lock
     ledger.granted(lock, 's')

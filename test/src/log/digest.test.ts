@@ -129,6 +129,7 @@ describe('divergence check (a comparison of the digests of all brokers)', () => 
       ['a', 'x'],
       ['b', 'y'],
     ]
+    // The live member c has sent no digest, so the round is not decided.
     expect(errorsByDigest(digests, 'abc')).to.deep.equal({ x: undefined, y: undefined })
     expect(errorsByDigest(digests, 'abc', 'ab')['x']).to.match(tie)
     expect(errorsByDigest(digests, 'abc', 'a')).to.deep.include({ x: undefined })

@@ -235,12 +235,12 @@ const given: Scenario = {
     )
     script.record(`returned a promise: ${promise instanceof Promise}`)
     queueMicrotask(() => script.record('microtask'))
-    await script.outcome('x', promise)
+    await script.outcome('a', promise)
     await script.untilQuiet()
   },
   log: [
     ...['returned a promise: true', 'microtask', '1 argument, this is undefined', 'true shared'],
-    ...['TypeError', 'shared', 'x: done fine'],
+    ...['TypeError', 'shared', 'a: done fine'],
   ],
 }
 

@@ -1,7 +1,6 @@
 /**
- * Scenarios about the option `signal`, which cancels a waiting request, but never a held lock. A
- * log line about a request begins with the label of the request. In other places, `x` and `y` are
- * names of locks.
+ * Scenarios about the option `signal`, which cancels a waiting request, but never a held lock. `a`,
+ * `b` and so on are the labels of requests; `x` and `y` are names of locks.
  */
 import type { Scenario } from './scenario.js'
 
@@ -21,7 +20,7 @@ const abortedBeforeRequest: Scenario = {
       new DOMException('', 'DataError'),
     ]) {
       const signal = AbortSignal.abort(reason)
-      await script.outcome('x', script.locks.request(name, { signal }, mustNotRun))
+      await script.outcome('a', script.locks.request(name, { signal }, mustNotRun))
     }
     const signal = AbortSignal.abort(customError)
     const caught = await script.locks.request(name, { signal }, mustNotRun).catch((error) => error)
@@ -30,9 +29,9 @@ const abortedBeforeRequest: Scenario = {
     await script.recordState()
   },
   log: [
-    'x: failed DOMException AbortError',
+    'a: failed DOMException AbortError',
     ...['Error mine', 'text', '0', 'null', 'false', 'DOMException DataError'].map(
-      (reason) => `x: failed ${reason}`,
+      (reason) => `a: failed ${reason}`,
     ),
     'the very reason: true',
     'held: nothing; pending: nothing',
