@@ -108,7 +108,7 @@ describe('log: a faulty etcd', function () {
     expect(await refusal(engine([other]), 'INVALID_OPTION')).to.include('is not etcd 3.4 or newer')
   })
 
-  // The status `code` is that of etcd 3.6 and newer, and `grpc_code` that of older versions.
+  // etcd 3.6 and newer uses the field `code`, and older versions use `grpc_code`.
   for (const [status, body] of [
     [200, '{"error":{"code":16,"message":"invalid auth token","details":[]}}\n'],
     [200, '{"error":{"grpc_code":16,"http_code":401,"message":"invalid auth token"}}\n'],
@@ -313,6 +313,7 @@ describe('log: a faulty etcd', function () {
   it('is reported if etcd requires another client certificate', async () => {
     const { certPath, keyPath, cert, key } = certificate(scratch(stage))
     const { certPath: otherPath, cert: otherCert, key: otherKey } = certificate(scratch(stage))
+    // The second certificate must not replace the files of the first certificate.
     expect(otherPath).not.to.equal(certPath)
     const flags = ['--cert-file', certPath, '--key-file', keyPath]
     const trust = ['--client-cert-auth', '--trusted-ca-file', certPath]

@@ -89,7 +89,7 @@ describe('log: an entry on etcd that does not reach a broker', function () {
     // All later entries reach every broker.
     c.log.submit(raiseFenceFloor(9))
     // Broker `a` applies three commands and one takeover of the sessions of broker `b`. Broker `b`
-    // has read all commands except the last command from the log again.
+    // applies only the last command, because the broker has replayed the others.
     await Promise.all([a.broker.whenApplied(4), b.broker.whenApplied(1)])
     expect([...b.broker.dump()]).to.deep.equal([...a.broker.dump()])
     for (const { broker } of [a, c]) expect(broker.events.items).to.deep.equal(['serve'])

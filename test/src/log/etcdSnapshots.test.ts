@@ -56,7 +56,7 @@ describe('log: snapshots on etcd', function () {
 
   it('do not compact an etcd that other programs use', async () => {
     const { log, url } = await startBroker({ sharedEtcd: true })
-    // A revision before all snapshots. A broker would compact an etcd of its own up to here.
+    // A revision before all snapshots. Without `sharedEtcd`, the broker would compact beyond it.
     const revision = Number((await (await etcd.cluster.leader()).status())!.header.revision)
     const session = await stage.session(url)
     const positions = new Set<number>()

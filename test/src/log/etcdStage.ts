@@ -10,10 +10,10 @@ import { Collector } from '../e2e/stage.js'
 import { type ClusterOptions, EtcdCluster } from '../support/etcd.js'
 import { needs } from '../support/needs.js'
 
-/** A listener of an engine that records all entries and the reason of the end. */
+/** A listener that records all entries of an engine, and why the engine delivers no more. */
 export class Reader {
   readonly entries = new Collector<readonly [position: number, entry: string]>()
-  /** The reason why the engine delivers no more entries: `compacted`, or an error message. */
+  /** Why the engine delivers no more entries: `compacted`, or an error message. */
   readonly ends = new Collector<string>()
 
   entry(position: number, entry: string): void {

@@ -217,7 +217,7 @@ describe('replicated log: permanent errors', () => {
     for (const { failure } of brokers) expect(failure).to.equal(undefined)
   })
 
-  it('two brokers whose tables differ both stop, because there is no majority', async () => {
+  it('two brokers with different tables both stop, because there is no majority', async () => {
     const cluster = new Cluster()
     const brokers = [await cluster.startLog(), await cluster.startLog()]
     await runComparison(cluster, brokers)

@@ -60,7 +60,7 @@ describe('replicated log: figures for operators', () => {
       a.log.submit(raiseFenceFloor(i))
       await cluster.settle()
     }
-    // A snapshot is due after each tenth of the 25 entries.
+    // A snapshot is due after every ten entries.
     expect(a.log.status.failedSnapshots).to.equal(2)
     const gaugeNames = [
       'connections',

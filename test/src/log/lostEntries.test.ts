@@ -1,8 +1,8 @@
 /**
  * Tests entries of a replicated log that one broker does not receive, or that the log itself has
- * lost. A replicated log is a command log that several brokers share, and orders all changes of the
- * lock table. A broker that detects a loss must resign (disconnect its clients). Then it must read
- * the log again, and serve only with the same table as the other brokers.
+ * lost. A replicated log is a command log that several brokers share. The log orders all changes of
+ * the lock table. A broker that detects a loss must resign (disconnect its clients). Then it must
+ * read the log again, and serve only with the same table as the other brokers.
  */
 import { closeCodes } from '@holdfast/shared'
 import { expect } from 'chai'
