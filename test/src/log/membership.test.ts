@@ -180,7 +180,7 @@ describe('brokers that share a log, on real sockets', () => {
     const session = await stage.session([a.url, b.url, c.url], { grace: 'lease', reconnect })
     const lock = await session.lock('k')
     for (const { broker } of [a, b]) {
-      // The type of a session does not say that `once` of Node accepts the session.
+      // Node's `once` works with a session, but the types do not fit.
       const resumed = once(session as never, 'resumed')
       await broker.close({ drain: 200 })
       await resumed

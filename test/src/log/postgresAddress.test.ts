@@ -29,7 +29,7 @@ describe('log: the address of a log in PostgreSQL', () => {
       schema: 'holdfast',
       sslMode: 'verify-full',
     })
-    // On this machine, the default of `sslMode` is `disable`.
+    // For a server on the same machine, the default of `sslMode` is `disable`.
     expect(parsePostgresAddress('postgresql://u@127.0.0.1:6000/app').sslMode).to.equal('disable')
     // The second argument is the user for an address without a user.
     expect(parsePostgresAddress('postgres://localhost/a%20b?schema=s_1', 'me')).to.deep.include({

@@ -2,8 +2,8 @@
  * Tests the engine that stores a shared command log (the record of all changes of locks) in
  * PostgreSQL. The engine meets poolers, standbys, synchronous replication, and a failover to a
  * standby with or without the newest commits. A pooler shares few connections among many clients.
- * The number in the title of a test is the number of its pitfall (a property of PostgreSQL
- * that can lose entries); `postgresPitfalls.test.ts` has the other pitfalls.
+ * The number in the title of a test is the number of its pitfall (a property of PostgreSQL that can
+ * lose entries); `postgresPitfalls.test.ts` has the other pitfalls.
  */
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
@@ -223,8 +223,8 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
   })
 
   for (const hasOtherCommits of [false, true]) {
-    const loss = hasOtherCommits ? 'lost commits and has others in their place' : 'lost commits'
-    it(`9: every broker stops when a standby that ${loss} replaces the primary`, async () => {
+    const loss = hasOtherCommits ? 'lost commits and made others' : 'lost commits'
+    it(`9: every broker stops when the standby that replaces the primary has ${loss}`, async () => {
       const { primary, standby, hosts } = await primaryAndStandby()
       // The first broker reaches the standby through a proxy, which the test can shut.
       const proxy = await TcpProxy.to(standby.port)

@@ -1,10 +1,10 @@
 /**
  * Tests the membership of brokers in a replicated log (a command log that several brokers share).
- * Meanwhile connections to the log fail, answers are lost and entries are late. The dead time is
- * the silence after which the other brokers declare a broker dead, here 6 s. The self-lease is the
- * time for which a broker knows that it is still a member: nearly the dead time. The self-lease
- * must end before another broker takes over the sessions of this broker, by the command `restart`.
- * A heartbeat is an entry without commands.
+ * The tests break connections to the log, lose answers and delay entries. The dead time is the
+ * silence after which the other brokers declare a broker dead, here 6 s. The self-lease is the time
+ * for which a broker knows that it is still a member: nearly the dead time. The self-lease must end
+ * before another broker takes over the sessions of this broker, by the command `restart`. A
+ * heartbeat is an entry without commands.
  */
 import { encodeCommands } from '@holdfast/server/internal'
 import { expect } from 'chai'

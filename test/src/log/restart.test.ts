@@ -65,8 +65,8 @@ describe('journal: a broker that is killed', () => {
     await start()
     const [alice, bob, carol] = [await openSession(), await openSession(), await openSession()]
     const lock = await alice.lock('orders:42', { metadata: { why: 'test' } })
-    // The broker writes the requests of a session in order. When it grants the lock `bob`, it has
-    // written the waiting request before.
+    // The broker writes the requests of a session in order. So when the broker grants the lock
+    // `bob`, the journal has the waiting request.
     const requestOfBob = bob.lock('orders:42')
     await bob.lock('bob')
     const requestOfCarol = carol.lock('orders:42')
