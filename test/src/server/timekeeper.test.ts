@@ -188,6 +188,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     environment.stopFor(250)
     environment.fireTimers()
     expect(events).to.deep.equal([])
+    // The waiting input clears the deadline.
     time.clearDeadline('lease')
     environment.endTurn()
     expect(events).to.deep.equal([])
@@ -196,6 +197,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
   it('shifts deadlines also by a stop between the timer and the end of the turn', () => {
     const { environment, events, deadlineIn } = setUp()
     deadlineIn('lease', 300)
+    // The first check is due now. Only the next 60,000 ms count as a stop.
     environment.stopFor(250)
     environment.fireTimers()
     environment.stopFor(60_000)
@@ -239,6 +241,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     environment.stopFor(2)
     expect(time.now()).to.equal(start + 199)
     expect(time.pausedMs).to.equal(101)
+    // The clock has advanced by 201 ms. Without the stop, 100 ms remain.
     expect([time.hasPassed(start + 100), time.hasPassed(start + 101)]).to.deep.equal([true, false])
     environment.stopFor(99)
     expect(time.now()).to.equal(start + 199)
@@ -328,7 +331,8 @@ const toleratedMs = 100
 const checkMs = 250
 
 describe('timekeeper: for any steps of the clock, the timekeeper', () => {
-  // `stop` is three times in the list, and many times are near the two limits above.
+  // `stop` is listed three times, so that stops are frequent. Many durations are near the two
+  // limits above.
   const step: fc.Arbitrary<Step> = fc.tuple(
     fc.constantFrom('stop', 'stop', 'stop', 'pass', 'fireTimers', 'endTurn', 'deadline', 'timer'),
     fc.oneof(

@@ -47,7 +47,7 @@ describe('queries and watches', () => {
     const fence = upgrader!.acquire('k', { mode: 'shared' })
     const fenceOfOther = other!.acquire('k', { mode: 'shared' })
     writer!.lock('k')
-    // The id is far above the id of the lock request.
+    // No other request of this test has this id.
     upgrader!.say({ type: 'upgrade', id: 900, fence })
     for (const fields of [{}, { key: 'k' }, { after: '' }]) {
       const { waiting, waitingCount } = query(reader!, fields)

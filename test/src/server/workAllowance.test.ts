@@ -50,7 +50,7 @@ describe('the work allowance of a connection', () => {
   it('drops its rate budget only after the budget has refilled', () => {
     allowance.chargeRate(500_000, 1_000)
     expect(allowance.dropFullRateBudget(1_499)).to.equal(false)
-    // The dropped budget would allow a whole second of work.
+    // After a drop, the budget would be full and allow a whole second of work.
     allowance.chargeRate(999_999, 1_499)
     expect(allowance.waitMs(1_499)).to.be.greaterThan(0)
     expect(allowance.dropFullRateBudget(3_000)).to.equal(true)

@@ -64,7 +64,7 @@ describe('the work scheduler', () => {
     expect(order).to.deep.equal(['slow', 'next', 'last'])
   })
 
-  /** Adds work that takes this time each time. Returns the times at which the work has begun. */
+  /** Adds work that takes `ms` and then adds itself again. Returns the times at which it began. */
   function repeat(ms: number): number[] {
     const beganAt: number[] = []
     const work: PacedWork = {
@@ -79,7 +79,7 @@ describe('the work scheduler', () => {
     return beganAt
   }
 
-  it('lets large work wait after a long slice, for as long as the slice was late', () => {
+  it('lets large work wait after a long slice, as long as the slice was late, up to 4 ms', () => {
     for (const [ms, recovery] of [
       [1.5, 0],
       [6, 4],
@@ -129,7 +129,7 @@ describe('the work scheduler', () => {
 
   it('does not count the time between the output of a turn and the next frame', () => {
     scheduler.nextTurn()
-    // The flush of a long answer.
+    // As when the broker writes a long answer and resets the time of the turn afterwards.
     scheduler.allowanceNow()
     scheduler.resetTurnTime()
     environment.stopFor(100)
