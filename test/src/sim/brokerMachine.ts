@@ -31,8 +31,8 @@ import type { Trace } from './trace.js'
 import type { World } from './world.js'
 
 /**
- * The longest lease that a client may request, in ms: how long the broker keeps a silent session. A
- * quiet start, in which a new broker grants no locks, lasts as long.
+ * The longest lease that a client may request, in ms. The lease is how long the broker keeps a
+ * silent session. A quiet start, in which a new broker grants no locks, lasts as long.
  */
 export const longestLeaseMs = 15_000
 /** Low limits, with which the broker soon disconnects a client that reads slowly. */

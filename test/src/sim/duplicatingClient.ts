@@ -167,7 +167,7 @@ export class DuplicatingClient {
     const answer = `${type} ${fence ?? ''} ${code ?? ''}`
     const earlierAnswer = this.#answers.get(id)
     // The broker forgets an answer that the client has acknowledged. After that, a repetition of
-    // the request may get an error, so the client ignores the answer.
+    // the request may get an error, which the client ignores.
     if (!this.#unacknowledged.has(id)) return
     // The broker does not remember a rejected request, so a repetition may get another answer.
     if (code === 'UNAVAILABLE') {

@@ -21,7 +21,7 @@ import { Trace } from '../trace.js'
 import type { World } from '../world.js'
 import { expectedCell } from './cellKeys.js'
 
-/** A lock that a client's program has got and has not returned. */
+/** A lock that a client's program has got and has not begun to unlock. */
 interface HeldLock {
   readonly lock: ClientLock
   readonly process: SimProcess
@@ -66,8 +66,8 @@ export class CellOracle implements BrokerObserver, CallObserver {
   }
 
   /**
-   * A client's program has got a lock. Returns a function, which the program calls when it returns
-   * the lock.
+   * A client's program has got a lock. Returns a function that the program calls before the lock is
+   * unlocked.
    */
   acquired(lock: ClientLock, keys: readonly string[], process: SimProcess): () => void {
     const heldLock = { lock, process }

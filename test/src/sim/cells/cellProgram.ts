@@ -36,8 +36,8 @@ const callCodes: readonly ErrorCode[] = ['LOCK_HELD', 'LOCK_TIMEOUT', 'LOCK_LOST
 const unlockCodes: ReadonlySet<ErrorCode> = new Set(['LOCK_LOST', 'LOCK_NOT_HELD', 'UNAVAILABLE'])
 
 /**
- * How long the effects of the faults last at most, in ms: drains, leases, and quiet starts. A quiet
- * start is the time after its start in which a broker grants nothing.
+ * How long the effects of the faults last at most, in ms: drains, leases, and quiet starts. In a
+ * quiet start, a broker that has just started grants nothing.
  */
 const calmMs = 2 * longestLeaseMs + 10_000
 
@@ -167,7 +167,8 @@ export class CellProgram extends Program {
 
   /**
    * When all effects of the faults are over, a call for a key of any cell must succeed, or fail
-   * with one of `finalCodes`. Each cell has a tag; all keys with this tag in braces belong to it.
+   * with one of `finalCodes`. Each cell has a tag; all keys with this tag in braces belong to the
+   * cell.
    */
   override async finalCalls(): Promise<void> {
     await this.wait(calmMs)

@@ -46,7 +46,7 @@ class CellSimulation {
   readonly #faults: CellFaults
 
   constructor(seed: number, options: SimulationOptions) {
-    const { cells: count = 1, lines = 200, faults } = options
+    const { cells: count = 1, lines: maxTraceLines = 200, faults } = options
     const label = `seed ${seed}/cells`
     this.#seed = seed
     this.#label = label
@@ -55,7 +55,7 @@ class CellSimulation {
     this.#plan = planCells(new Random(`${label}/plan`), count)
     const world = this.#world
     const plan = this.#plan
-    const oracle = new CellOracle(world, count, this.#machines, lines)
+    const oracle = new CellOracle(world, count, this.#machines, maxTraceLines)
     this.#oracle = oracle
     const network = new Network(world, new Random(`${label}/network`), oracle.network)
     this.#network = network
@@ -199,7 +199,7 @@ class CellSimulation {
     this.#faults.stop()
     for (const client of this.#clients) client.stop()
     await this.#expect('every call settles', settleMs, () => this.#unsettledCalls())
-    await this.#expect('no lock is left', emptyMs, () => this.#remaining('heldCount'))
+    await this.#expect('no lock is left', emptyMs, () => this.#remaining('locks'))
     for (const { program } of this.#clients) program?.finish()
     // `close` waits for 1 s at most, but the clock of a slow process may count this time late.
     await this.#expect('close settles within 1 s', 10_000, () =>
@@ -221,8 +221,11 @@ class CellSimulation {
     )
   }
 
-  /** The cells whose tables still have locks or sessions, or whose brokers do not run. */
-  #remaining(kind: 'heldCount' | 'sessions'): string[] {
+  /**
+   * The cells whose tables still have locks and waiting requests, or sessions. Includes the cells
+   * whose brokers do not run.
+   */
+  #remaining(kind: 'locks' | 'sessions'): string[] {
     return this.#machines.flatMap(({ name, table }) => {
       if (table === undefined) return [`${name} does not run`]
       const count = kind === 'sessions' ? table.sessions.size : table.heldCount + table.waitingCount
