@@ -100,8 +100,8 @@ export class Faults {
         const connection = this.#connectionOf(client)
         if (connection === undefined) break
         // The connection is cut when one of the next eight frames is sent.
-        const frames = random.int(1, 8)
-        connection.framesUntilCut = { frames, cut: randomCut(random, connection) }
+        const framesLeft = random.int(1, 8)
+        connection.plannedCut = { framesLeft, cut: randomCut(random, connection) }
         break
       }
       case 'delayPath':

@@ -42,7 +42,7 @@ export class HoldOracle {
       if (effect.kind === 'granted') {
         const { lock } = effect
         const maxHold = lock.extras?.maxHold
-        // Of a set, the oracle follows only the first lock.
+        // Of a set (one lock of several keys), the oracle follows only the first key.
         if (maxHold === undefined || !lock.isPrimary) continue
         this.#holds.set(lock.fence, { grantedAt: this.#now(), maxHold })
       } else if (effect.kind === 'released') {

@@ -17,8 +17,8 @@ import type { SimProcess } from './simProcess.js'
 /**
  * Why a former holder may still believe that it holds the lock. `dropped`: the session ended before
  * the lease was over, because its connection dropped or its broker drained. `restart`: the broker
- * lost its locks. After a quiet start (the new broker grants nothing but steals for a lease),
- * `restart` excuses a conflict only with a steal.
+ * lost its locks. In a world with a quiet start (for a lease, the new broker grants only steals),
+ * `restart` excuses only a conflict with a steal.
  */
 export type Exemption = 'stolen' | 'revoked' | 'dropped' | 'restart'
 
@@ -161,7 +161,7 @@ export class HolderOracle {
     }
   }
 
-  /** Checks that the broker has released all these locks, because their scope has ended. */
+  /** Checks that the broker has released the locks of a scope (one task) that has ended. */
   scopeEnded(heldLocks: readonly HeldLock[]): void {
     for (const heldLock of heldLocks) {
       if (this.#grantOf(heldLock)?.releasedAt !== undefined) continue

@@ -1,13 +1,13 @@
 /**
  * Observes an election in the simulation, and checks the leaders that a client program sees. A
- * campaign is a request for the lock of the leader, who proclaims values. All values of one
- * leadership name the same campaign. The values come in the order in which the leader proclaimed
- * them, and no change comes twice. A fence is the number of a grant.
+ * campaign is a request for a lock; the holder of this lock is the leader and proclaims values. All
+ * values of one leadership (one grant) name the same campaign. The values come in the order in
+ * which the leader proclaimed them, and no change comes twice. A fence is the number of a grant.
  */
 import type { Leader, Session } from '@holdfast/client'
 import type { CallOracle } from './callOracle.js'
 
-/** The value of a leader: the name of its campaign, and how often it has proclaimed a value. */
+/** The value of a leader: the name of the campaign, and how many values came before it. */
 export interface LeaderValue {
   readonly op: string
   readonly count: number

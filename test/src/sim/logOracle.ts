@@ -169,7 +169,7 @@ export class LogOracle {
       return successor === undefined ? [] : this.#removeMember(broker, successor, at)
     }
     const restartCommands: Command[] = []
-    // The entry `last` is the newest entry of the dead broker that the writer of the notice knew. A
+    // `last` is the number of the dead broker's newest entry that the writer of the notice knew. A
     // later entry of the dead broker makes the notice void.
     for (const { broker: deadBroker, last } of entry.notices?.dead ?? []) {
       if (this.#members.get(deadBroker) !== last || deadBroker === broker) {

@@ -132,8 +132,8 @@ export class Connection {
    * world time.
    */
   readonly unread: { readonly at: number; readonly frame: string }[] = []
-  /** Cuts the connection after this many more frames. */
-  framesUntilCut: { frames: number; readonly cut: Cut } | undefined = undefined
+  /** A cut that happens after `framesLeft` more frames. */
+  plannedCut: { framesLeft: number; readonly cut: Cut } | undefined = undefined
 
   constructor(network: Network, { number, clientProcess, client, url, path }: ConnectionDeps) {
     this.network = network
@@ -179,7 +179,7 @@ export class Connection {
    * break, and when.
    */
   cut({ keepUp, keepDown, clientLearnsAfterMs, serverLearnsAfterMs }: Cut): void {
-    this.framesUntilCut = undefined
+    this.plannedCut = undefined
     this.up.cut(keepUp)
     this.down.cut(keepDown)
     const { world } = this.network
@@ -192,8 +192,8 @@ export class Connection {
   }
 
   #countFrame(): void {
-    const plannedCut = this.framesUntilCut
-    if (plannedCut !== undefined && --plannedCut.frames <= 0) this.cut(plannedCut.cut)
+    const { plannedCut } = this
+    if (plannedCut !== undefined && --plannedCut.framesLeft <= 0) this.cut(plannedCut.cut)
   }
 
   #accept(): void {

@@ -129,13 +129,13 @@ export class NoticeOracle {
     this.#report.count('notice queued')
   }
 
-  #checkContended(fence: number, waiting: number): void {
+  #checkContended(fence: number, waitingCount: number): void {
     const now = this.#now()
     const gapMs = now - (this.#contendedAt.get(fence) ?? Number.NEGATIVE_INFINITY)
     this.#contendedAt.set(fence, now)
     this.#expectedContended.delete(fence)
     this.#report.count('notice contended')
-    if (waiting < 1) this.#report.violated('contended means that requests wait', `${fence}`)
+    if (waitingCount < 1) this.#report.violated('contended means that requests wait', `${fence}`)
     if (this.#isFaultless && gapMs < shortestGapMs)
       this.#report.violated('contended comes at most once a second', `${fence}: ${gapMs} ms`)
   }

@@ -1,7 +1,8 @@
 /**
- * Creates all oracles of a world. An oracle observes the run and reports every rule that the
- * product breaks. This class passes on to the oracles what the network, the lock tables, the
- * command logs and the client programs report. All oracles write to one trace and one report.
+ * Creates all oracles of a world (a simulated run). An oracle observes the run and reports every
+ * rule that the product breaks. This class passes on to the oracles what the network, the lock
+ * tables, the command logs and the client programs report. All oracles write to one trace and one
+ * report.
  */
 import type { Command, Effect, Lock, LockTable, Session } from '@holdfast/server/core'
 import { closeCodes } from '@holdfast/shared'
