@@ -44,7 +44,7 @@ export class Program {
   #session: Session | undefined
   /** The locks that the watches of the program report as held. */
   watchViews: WatchViews | undefined
-  /** The elections that this program campaigns for or leads; one campaign each is allowed. */
+  /** The elections that this program campaigns for or leads, at most once each. */
   readonly #campaigns = new Set<string>()
   #isStopping = false
   #allowFinish: () => void = () => {}
@@ -224,7 +224,7 @@ export class Program {
     }
   }
 
-  /** Campaigns, and proclaims values while it leads. */
+  /** Campaigns, and proclaims values while the program leads. */
   async #campaign(session: Session, key: string): Promise<void> {
     if (this.#campaigns.has(key)) return
     this.#campaigns.add(key)
@@ -437,7 +437,7 @@ export class Program {
   async #hold(lock: Lock, request: LockRequest): Promise<void> {
     const { random, plan } = this.#deps
     let isOver = false
-    // Such a ttl leaves room for three refreshes, at least 100 ms apart.
+    // A ttl above 300 ms leaves room for three refreshes, at least 100 ms apart.
     if (request.ttl !== undefined && request.ttl > 300 && random.chance(0.3)) {
       const interval = Math.floor(request.ttl / 3)
       this.#autoRefresh(lock, interval, () => isOver)

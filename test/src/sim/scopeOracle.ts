@@ -105,7 +105,7 @@ function isDeadlockRefused(
   )
 }
 
-/** Whether a request that the table checks for a deadlock begins to wait. */
+/** Whether an upgrade or a request of a scope begins to wait. Only these can cause a deadlock. */
 function startsWaitThatCanDeadlock(effect: Effect): boolean {
   if (effect.kind !== 'queued' || !effect.request.isPrimary) return false
   const { extras, upgradedLock } = effect.request

@@ -55,9 +55,9 @@ export interface SimEngineDeps {
 /** Which entries an engine may fail to deliver, and the check of a broker that missed an entry. */
 export interface DropRules {
   /**
-   * Returns whether an entry may be dropped. From the next entry, the broker must see that the
-   * broker missed an entry. Otherwise the broker could act on a wrong table, and the oracles
-   * (checks) would report this.
+   * Returns whether an entry may be dropped. The next entry must show the broker that an entry is
+   * missing. Otherwise the broker could act on a wrong table, and the oracles (checks) would report
+   * this.
    */
   mayDrop(entry: StoredEntry, next: StoredEntry): boolean
   /**

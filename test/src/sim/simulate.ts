@@ -204,9 +204,9 @@ class Simulation {
   }
 
   /**
-   * Each client knows all brokers. Consecutive clients first try different brokers. Faults may
-   * spare one broker. Faults also spare the clients that try this broker first, which know no
-   * other broker.
+   * Consecutive clients first try different brokers. If faults spare one broker, the clients that
+   * first try this broker know no other broker, and faults spare these clients too. All other
+   * clients know all brokers.
    */
   #makeClientMachines(network: Network, shared: SharedPlan | undefined): ClientMachine[] {
     const { clients } = this.#options
