@@ -1,6 +1,6 @@
 /**
  * Measures how long a broker process has run since an event, on the clock of the process. A broker
- * does not notice the whole of a stop, and counts the rest as if the process had run. So a
+ * may not notice a part of a stop, and counts this part as time in which the process ran. So a
  * measurement has a lower and an upper bound.
  */
 import type { SimProcess } from './simProcess.js'
@@ -38,7 +38,7 @@ export class Stopwatch {
     return { ranFor, stops }
   }
 
-  /** The bounds of the time that the process has run since `start`, in ms of its clock. */
+  /** The bounds of the time that the process has run since `start`, in ms of the process clock. */
   since(start: ProcessTime): { readonly min: number; readonly max: number } {
     const now = this.now()
     const elapsed = (now.ranFor - start.ranFor) * this.#process.clock.rate

@@ -87,8 +87,9 @@ export class TableOracle {
       )
     }
     if (changedKeys.size === 0) return
-    const unused = table.keys.size - this.#keysInUse(table)
-    if (unused !== 0) this.#report.violated('the table drops unused keys', `${unused} unused keys`)
+    const unusedCount = table.keys.size - this.#countKeysInUse(table)
+    if (unusedCount !== 0)
+      this.#report.violated('the table drops unused keys', `${unusedCount} unused keys`)
   }
 
   #record(effect: Effect, command: Command, changedKeys: Set<string>): void {
@@ -180,10 +181,10 @@ export class TableOracle {
   #granted(lock: Lock, request: Request | undefined, command: Command): void {
     const name = `${lock.session.id}#${lock.id}`
     // The locks of a set have the fence of the primary lock, which is granted first.
-    const isHigher = lock.isPrimary
+    const isNextFence = lock.isPrimary
       ? lock.fence > this.#highestFence
       : lock.fence === this.#highestFence
-    if (!isHigher) {
+    if (!isNextFence) {
       this.#report.violated('fences rise', `${lock.fence} after ${this.#highestFence}`)
     }
     this.#highestFence = Math.max(this.#highestFence, lock.fence)
@@ -268,12 +269,12 @@ export class TableOracle {
     }
   }
 
-  #keysInUse(table: LockTable): number {
-    let usedKeys = 0
+  #countKeysInUse(table: LockTable): number {
+    let count = 0
     for (const { holders, queue } of table.keys.values()) {
-      if (holders.first !== undefined || queue.first !== undefined) usedKeys++
+      if (holders.first !== undefined || queue.first !== undefined) count++
     }
-    return usedKeys
+    return count
   }
 }
 

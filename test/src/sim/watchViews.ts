@@ -67,7 +67,7 @@ export class WatchView {
     }
   }
 
-  /** Renames a lock, because it has a new fence. The lock is the only lock of its key. */
+  /** Replaces the name of the only lock of the key, because the lock has a new fence. */
   #upgraded({ key, fence }: { readonly key: string; readonly fence: number }): void {
     const names = [...(this.#held ?? [])].filter((name) => name.endsWith(` ${key}`))
     if (names.length !== 1) this.#violated(`upgraded ${fence} among ${names.length} locks`)

@@ -159,7 +159,7 @@ describe('simulation: processes', () => {
     const world = new World()
     const process = makeProcess(world, 'middle')
     const log: string[] = []
-    // Stops after one unit: after the input, and before the callback for the end of the turn.
+    // Stops after one callback: after the input, and before the callback for the end of the turn.
     process.stop(1)
     process.receive(() => {
       log.push('input')
@@ -192,7 +192,7 @@ describe('simulation: network', () => {
     readonly log: string[]
     readonly broker: SimProcess
     readonly client: SimProcess
-    socket(): SceneWebSocket
+    openSocket(): SceneWebSocket
     server: ServerEnd | undefined
     connection(): Connection
   }
@@ -214,7 +214,7 @@ describe('simulation: network', () => {
       client,
       server: undefined,
       connection: () => [...network.connections].at(-1)!,
-      socket: () => {
+      openSocket: () => {
         const isBrowser = true
         const WebSocket = network.webSocketOf(client, () => path, isBrowser)
         const socket = new WebSocket('ws://broker', 'holdfast.v1')
@@ -243,7 +243,7 @@ describe('simulation: network', () => {
 
   it('delivers frames in order, in both directions', async () => {
     const scene = makeScene()
-    const webSocket = scene.socket()
+    const webSocket = scene.openSocket()
     await scene.world.runFor(100)
     expect(webSocket.protocol).to.equal('holdfast.v1')
     for (const text of ['1', '2', '3']) {
@@ -262,16 +262,16 @@ describe('simulation: network', () => {
   })
 
   it('refuses a connection when the broker is dead', async () => {
-    const { world, log, socket, broker } = makeScene()
+    const { world, log, openSocket, broker } = makeScene()
     broker.kill()
-    socket()
+    openSocket()
     await world.runFor(100)
     expect(log).to.deep.equal(['client closed 1006'])
   })
 
   it('delivers a close with its code after the earlier frames', async () => {
     const scene = makeScene()
-    scene.socket()
+    scene.openSocket()
     await scene.world.runFor(100)
     scene.server!.send('last')
     scene.server!.close(4409, 'replaced')
@@ -286,7 +286,7 @@ describe('simulation: network', () => {
 
   it('delays frames on a blocked link until the link is unblocked', async () => {
     const scene = makeScene()
-    const webSocket = scene.socket()
+    const webSocket = scene.openSocket()
     await scene.world.runFor(100)
     block(scene.path.up)
     webSocket.send('held')
@@ -299,7 +299,7 @@ describe('simulation: network', () => {
 
   it('loses the packets that a cut does not keep and all later packets, and tells the chosen end', async () => {
     const scene = makeScene()
-    const webSocket = scene.socket()
+    const webSocket = scene.openSocket()
     await scene.world.runFor(100)
     for (const text of ['1', '2', '3']) webSocket.send(text)
     scene
@@ -312,7 +312,7 @@ describe('simulation: network', () => {
 
   it('increases bufferedBytes while the link to the client is blocked', async () => {
     const scene = makeScene()
-    scene.socket()
+    scene.openSocket()
     await scene.world.runFor(100)
     block(scene.path.down)
     for (let i = 0; i < 100; i++) scene.server!.send('x'.repeat(1_000))

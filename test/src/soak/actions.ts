@@ -132,8 +132,8 @@ const exclusiveLocks: Record<string, Action> = {
   },
   contended: (context) => {
     const { session, random } = context
-    const notices = { onQueued: () => {}, onContended: () => {} }
-    return hold(context, session.lock(sharedKey(random), { timeout: waitMs, ...notices }))
+    const callbacks = { onQueued: () => {}, onContended: () => {} }
+    return hold(context, session.lock(sharedKey(random), { timeout: waitMs, ...callbacks }))
   },
   steal: (context) =>
     hold(context, context.session.lock(sharedKey(context.random), { steal: true })),

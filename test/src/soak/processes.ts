@@ -80,7 +80,7 @@ export class MeasuredProcess {
         const [url, adminUrl] = urls
         if (url !== undefined && adminUrl !== undefined) return { url, adminUrl }
       }
-      // The output has ended before both URLs, so the broker is about to end, or has ended.
+      // The output has ended without both URLs, so the broker is about to end, or has ended.
       return broker.failed
     }
     const urls = await Promise.race([readUrls(), broker.failed])
@@ -101,7 +101,7 @@ export class MeasuredProcess {
     return client
   }
 
-  /** Measures the process, and adds a sample with the time `at` and the values of `moreValues`. */
+  /** Measures the process, and adds a sample for the time `at`, which also has `moreValues`. */
   async measure(at: number, moreValues: Sample['values'] = {}): Promise<Sample> {
     const answered = new Promise<Sample['values']>((resolve) => {
       const onMessage = (message: Measured | ActionCounts): void => {

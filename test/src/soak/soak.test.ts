@@ -54,7 +54,7 @@ describe('soak: a short run', function () {
     const { growths, counts, visitors, leftovers } = await soak.run()
     expect(leftovers).to.deep.equal([])
     expect(visitors).to.be.above(0)
-    // On a busy machine, the users try only a few of about twenty kinds of actions.
+    // On a busy machine, the users try only a few of about thirty kinds of actions.
     expect(counts.size).to.be.above(3)
     expect(lines[0]).to.match(/^0\.\d min \| broker: rss .* client 1: rss .* actions, \d+ visitors/)
     const measured = growths.map(({ process, quantity }) => `${process} ${quantity}`)

@@ -1,7 +1,7 @@
 /**
  * An etcd cluster for one test: real members of Debian's etcd-server in a temporary folder, on free
  * ports. The cluster ends when the test stops it, or when the process of the test ends. Members can
- * be killed, paused, continued and started again.
+ * be killed, frozen, thawed and started again.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -24,7 +24,7 @@ const statusTimeoutMs = 1_000
 /** The timeout of any other request, in ms. etcd hashes passwords slowly on a busy machine. */
 const requestTimeoutMs = 30_000
 /** How many lines of the output of a failed member the error message shows. */
-const shownLines = 5
+const maxShownLines = 5
 
 export interface ClusterOptions {
   /** The number of members if `places` is not set. Default 3. */
@@ -134,7 +134,7 @@ export class EtcdMember {
   readonly #place: Place
   readonly #flags: readonly string[]
   #process: ChildProcess | undefined
-  #isPaused = false
+  #isFrozen = false
 
   constructor(place: Place, endpoint: string, flags: readonly string[]) {
     this.endpoint = endpoint
@@ -143,9 +143,9 @@ export class EtcdMember {
     this.#flags = [...urls, ...flags]
   }
 
-  /** Whether the member runs and is not paused. */
+  /** Whether the member runs and is not frozen. */
   get isRunning(): boolean {
-    return this.#process !== undefined && !this.#isPaused
+    return this.#process !== undefined && !this.#isFrozen
   }
 
   /** Resolves when the member is part of a cluster with a leader. */
@@ -155,7 +155,7 @@ export class EtcdMember {
     const [program, ...args] = [...command, ...this.#flags] as [string, ...string[]]
     const member = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] })
     this.#process = member
-    this.#isPaused = false
+    this.#isFrozen = false
     const outputLines: string[] = []
     for await (const line of createInterface(member.stderr)) {
       if (line.includes('ready to serve client requests')) {
@@ -166,7 +166,7 @@ export class EtcdMember {
       outputLines.push(line)
     }
     if (this.#process === member) this.#process = undefined
-    throw new Error(`etcd did not start:\n${outputLines.slice(-shownLines).join('\n')}`)
+    throw new Error(`etcd did not start:\n${outputLines.slice(-maxShownLines).join('\n')}`)
   }
 
   /** Kills the member by SIGKILL. */
@@ -180,16 +180,16 @@ export class EtcdMember {
     await exited
   }
 
-  /** Pauses the member by SIGSTOP: its connections stay open without answers. */
+  /** Stops the member by SIGSTOP: its connections stay open without answers. */
   freeze(): void {
     this.#process?.kill('SIGSTOP')
-    this.#isPaused = true
+    this.#isFrozen = true
   }
 
   /** Continues the process after a freeze. */
   thaw(): void {
     this.#process?.kill('SIGCONT')
-    this.#isPaused = false
+    this.#isFrozen = false
   }
 
   /** Resolves with the status of the member; undefined if the member does not answer. */

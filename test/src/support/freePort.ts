@@ -16,7 +16,7 @@ const blockCount = 120
 /** The next port to try, and the port after the last of the block. */
 let nextPort = 0
 let blockEnd = 0
-/** The end of the last reservation, since calls at the same time must share a block. */
+/** Settles when the newest reservation ends. Concurrent calls wait for it and share one block. */
 let reserving: Promise<void> = Promise.resolve()
 
 /** Resolves with a port of this machine on which no server listens. No call returns it again. */
