@@ -1,6 +1,6 @@
 /**
  * A PostgreSQL server for tests, with its data and its socket in a temporary folder. A test can
- * kill, pause and restart the server, and make a standby that can replace the server. PostgreSQL
+ * kill, freeze and restart the server, and make a standby that can replace the server. PostgreSQL
  * refuses to run as root, so a test that runs as root starts the server as the user `nobody`.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
@@ -35,7 +35,7 @@ const loopback: Place = { host: '127.0.0.1', command: [] }
 /** The time between two checks of the state of a server, in ms. */
 const pollMs = 20
 /** How many lines of the output of a failed server the error message shows. */
-const shownLines = 5
+const maxShownLines = 5
 /** The data of a new server, which each server of this process copies. */
 let template: Promise<string> | undefined
 
@@ -154,7 +154,7 @@ export class Postgres {
       }
       outputLines.push(line)
     }
-    throw new Error(`PostgreSQL did not start:\n${outputLines.slice(-shownLines).join('\n')}`)
+    throw new Error(`PostgreSQL did not start:\n${outputLines.slice(-maxShownLines).join('\n')}`)
   }
 
   /**

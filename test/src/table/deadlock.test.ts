@@ -108,7 +108,7 @@ describe('table: deadlocks', () => {
     ])
   })
 
-  it('are searched for without a look at keys at which a waiting scope waits alone', () => {
+  it('are searched for without a look at a key for which only one scope waits', () => {
     const driver = TableDriver.withSessions('holder', 'waiting', 'new')
     const scopes = 30
     for (let number = 1; number <= scopes; number++) {
@@ -141,7 +141,7 @@ describe('table: deadlocks', () => {
     for (let i = last - 1; i > 10; i--)
       expect(driver.lock(`s${i}`, `k${i + 1}`, { scope })[0]).to.match(/queued/)
     driver.lock('s10', 'k11', { scope })
-    // Ten scopes wait in the chain behind s9, which are as many as the limit. Behind s8, 11 wait.
+    // s9 waits for a chain of ten waiting scopes, as many as the limit. s8 would wait for eleven.
     expect(driver.lock('s9', 'k10', { scope })).to.deep.equal(['queued s9#2 k10'])
     expect(driver.lock('s8', 'k9', { scope })).to.deep.equal(['repeat s8#2 QUOTA_EXCEEDED'])
   })
@@ -151,8 +151,8 @@ describe('table: deadlocks', () => {
     for (const name of ['holder', 'many', 'a'])
       driver.open(name, { limits: { deadlockVisits: 10, locks: 100 } })
     driver.lock('holder', 'wanted')
-    // Each lock of a key after the first counts as 5 passed requests, and 16 passed requests count
-    // as one visit. So the 32 locks after the first count as 10 visits.
+    // Each lock of a key after the first counts as 5/16 of a visit. So the 32 locks after the first
+    // count as 10 visits.
     for (let i = 0; i < 33; i++) driver.lock('many', 'k', { scope, mode: 'shared' })
     driver.lock('many', 'wanted', { scope })
     expect(driver.lock('a', 'k', { scope })[0]).to.match(/queued/)

@@ -121,7 +121,7 @@ describe('table: gradual snapshots', () => {
   ] as const) {
     it(`the test above notices a snapshot that does not copy ${name} before their change`, function () {
       this.timeout(300_000)
-      // Only one run must fail. So many runs contain a failing one with every seed.
+      // One failing run suffices. 2,000 runs contain a failing run with every seed.
       const { failed } = fc.check(propertyOf(Snapshot), { numRuns: 2_000, endOnFailure: true })
       expect(failed).to.equal(true)
     })
