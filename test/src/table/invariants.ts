@@ -138,8 +138,7 @@ export class Invariants {
             `${lock.session.id}#${lock.id} was granted before ${first}, which came first`,
           )
         } else {
-          // Only a steal may pass the queue of the key, or be granted in the quiet start, which may
-          // follow a restart.
+          // Only a steal may pass the queue of the key, or be granted while the table is quiet.
           const steals = command.type === 'lock' && command.steal
           ensure(steals || !this.#table.quiet, `${lock.key} was granted while quiet`)
           ensure(queue.length === 0 || steals, `granted past the queue of ${lock.key}`)

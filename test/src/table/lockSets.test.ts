@@ -167,9 +167,9 @@ describe('table: sets beside ordered acquisition', () => {
   const set = fc.uniqueArray(fc.constantFrom(...keys), { minLength: 1, maxLength: 4 })
 
   /**
-   * Each session requests one set, and releases it as soon as it has all keys. The outcome: every
-   * session has had all its keys once, and no two sessions had a key at the same time. Two sessions
-   * with a common key had the key in the order of their requests.
+   * Each session requests one set, and releases the set as soon as the session has all keys. The
+   * outcome: every session has had all its keys once, and no two sessions had a key at the same
+   * time. Two sessions with a common key had the key in the order of their requests.
    */
   it(`every set is granted once, and each key in the order of the requests, in ${parameters.numRuns} histories`, function () {
     this.timeout(300_000)
