@@ -42,7 +42,7 @@ describe('table: a session that moves to another broker', () => {
     expect(ownerOf(driver, 'a')).to.equal('two')
   })
 
-  it('keeps its lock although the former owner had proposed its expiry', () => {
+  it('keeps a lock although the former owner had proposed the expiry of the lock', () => {
     const driver = driverWithTwoOwners()
     driver.resume('a', 's1', 's2', { ownerBroker: 'two' })
     expect(driver.expire('a', 1, { generation: 0 })).to.deep.equal([])

@@ -33,7 +33,7 @@ describe('table: a quiet start', () => {
     expect(driver.quiet(false)).to.deep.equal(['granted a#1 k f1', 'granted b#1 k f2'])
   })
 
-  it('answers a lock request with timeout 0 with LOCK_HELD without holders', () => {
+  it('fails a request with timeout 0 immediately, with an empty list of holders', () => {
     const driver = quietDriver('a')
     expect(driver.lock('a', 'k', { timeout: 0 })).to.deep.equal(['answer a#1 LOCK_HELD by '])
     expect(driver.table.keys.size).to.equal(0)

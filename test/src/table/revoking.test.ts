@@ -42,7 +42,7 @@ describe('table: revoke', () => {
 
   it('finds one of 1,000 holders without a walk over the holders', () => {
     // This driver checks no invariants, because the check walks over the holders.
-    const driver = new TableDriver(false)
+    const driver = new TableDriver(/* checked */ false)
     driver.open('a')
     driver.open('op')
     for (let i = 0; i < 1_000; i++) driver.lock('a', 'k', { mode: 'shared' })

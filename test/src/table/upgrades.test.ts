@@ -45,7 +45,7 @@ describe('table: upgrades', () => {
     expect(driver.unlock('a', 1)).to.include('granted c#1 k f4')
   })
 
-  it('keep every other request from the key while they wait, also shared requests', () => {
+  it('block every other request for the key while they wait, also shared requests', () => {
     const driver = twoReaders()
     driver.upgrade('a', 1)
     expect(driver.lock('c', 'k', shared)).to.deep.equal(['queued c#1 k'])
