@@ -99,7 +99,12 @@ export function jwtTokens(options: JwtOptions): Authenticate {
   // missing options are passed as `null`.
   refuseUnknownOptions('jwtTokens', options ?? null, jwtOptionNames)
   checkGrantsOption(options.grants)
-  const { audience = 'holdfast', issuer, principal = 'sub', clockTolerance = 5_000 } = options
+  const {
+    audience = 'holdfast',
+    issuer,
+    principal: principalClaim = 'sub',
+    clockTolerance = 5_000,
+  } = options
   const algorithms = [...algorithmsFor(options)]
   const loadKey = keyLoaderFor(options, algorithms)
   const joseAndKey = import('jose').then((jose) => ({ jose, key: loadKey(jose) }))
@@ -108,14 +113,14 @@ export function jwtTokens(options: JwtOptions): Authenticate {
     audience,
     // `jose` and the claim `exp` count in seconds.
     clockTolerance: clockTolerance / 1_000,
-    requiredClaims: ['exp', principal],
+    requiredClaims: ['exp', principalClaim],
     ...(issuer === undefined ? {} : { issuer }),
   }
   return async ({ token }) => {
     if (token === undefined) return undefined
     const { jose, key } = await joseAndKey
     const payload = await verify(jose, token, key, verifyOptions)
-    return payload && identityFrom(payload, options, principal, clockTolerance)
+    return payload && identityFrom(payload, options, principalClaim, clockTolerance)
   }
 }
 
@@ -162,7 +167,7 @@ function identityFrom(
   if (rules === undefined) return undefined
   return {
     principal,
-    // `jose` accepts the token for new connections until this time. `exp` is in seconds.
+    // From this time on, `jose` refuses the token for new connections too. `exp` is in seconds.
     expiresAt: payload.exp! * 1_000 + clockTolerance,
     may: permissionsFrom(rules),
   }

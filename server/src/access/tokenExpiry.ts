@@ -10,7 +10,7 @@ import type { Connection } from '../connection/connection.js'
 import type { Observer } from '../observability/observer.js'
 import { encodeAuthenticated, encodeExpiring, encodeFailed } from '../protocol/encode.js'
 
-/** How long before a token expires the broker warns the client, in ms. */
+/** The broker warns the client this long before the token expires, in ms. */
 const warningMs = 30_000
 
 /** The error for a token on a connection that is not encrypted. */
@@ -94,7 +94,8 @@ export class TokenExpiry {
   /** Authenticates the new token of a client, and answers the request. */
   renew(connection: Connection, { id, token }: AuthRequest): void {
     const { authenticate, allowInsecure } = this.#deps.settings
-    // A broker without `authenticate` checks no tokens, and so accepts every token.
+    // A broker without `authenticate` checks no tokens, and so accepts every token. With
+    // `authenticate`, every connection has a policy.
     if (authenticate === undefined || connection.policy === undefined) {
       connection.send(encodeAuthenticated(id))
       return

@@ -1,9 +1,10 @@
 /**
  * Passes events (changes of locks and queues) to the connections that watch the key of the event. A
- * {@link SessionWatches} stands for its connection. One command may release ten thousand locks that
- * a hundred connections watch, which makes a million notifications. So a turn of the event loop has
- * a budget of notifications. Events that exceed the budget wait in one queue for all connections,
- * and are passed on in later turns, in order.
+ * {@link SessionWatches} has the watches of one connection, and passes events to this connection.
+ * One command may release ten thousand locks that a hundred connections watch, which makes a
+ * million notifications. So a turn of the event loop has a budget of notifications. Events that
+ * exceed the budget wait in one queue for all connections, and are passed on in later turns, in
+ * order.
  *
  * A watch begins with a search, which lists the present locks and requests for the client.
  */
@@ -18,8 +19,8 @@ export interface EventFanOutDeps {
   readonly endOfTurn: (callback: () => void) => void
 }
 
-/** Bytes that an event takes without its text. */
-const eventBytes = 256
+/** Bytes that an event takes besides its text. */
+const fixedEventBytes = 256
 
 /** An event that waits until a turn has notifications left. */
 interface WaitingEvent {
@@ -139,7 +140,7 @@ export class EventFanOut {
   /** Makes an event. While a connection or this queue keeps the event, its bytes count once. */
   #makeEvent(key: string, text: string): PublishedEvent {
     // V8 stores at most two bytes for each UTF-16 unit of a text.
-    const bytes = eventBytes + 2 * text.length
+    const bytes = fixedEventBytes + 2 * text.length
     let retainCount = 0
     return {
       key,

@@ -1,7 +1,7 @@
 /**
  * Shows refused deadlocks for `holdfast ls`, `show`, `top` and `stats`. A deadlock is a cycle of
  * requests that wait for each other. The broker refuses the request that would complete the cycle,
- * and keeps the newest of these cycles.
+ * and keeps the newest 20 cycles.
  */
 import type { HoldfastError, RefusedDeadlock } from '@holdfast/client'
 import type { AnySession } from './connecting.js'

@@ -90,8 +90,8 @@ async function list(
   if (kind === 'locks' || kind === 'deadlocks') return
   const limit = Math.min(flags.limit ?? pageSize, pageSize)
   const records = await queryRecords(session, { prefix, limit })
-  if (kind !== 'results') await listBarriers(records, flags)
-  if (kind !== 'barriers') await listKept(records, flags)
+  if (kind === undefined || kind === 'barriers') await listBarriers(records, flags)
+  if (kind === undefined || kind === 'results') await listKept(records, flags)
 }
 
 async function listDeadlocks(session: AnySession, prefix = '', flags: LsFlags): Promise<void> {
@@ -220,7 +220,7 @@ async function show(session: Session, key: string, flags: BrokerFlags & ListFlag
 
 /**
  * Prints the keys of a set (a lock of several keys). Prints nothing if one query does not return
- * all these keys, because the token forbids some keys or the broker has too many locks.
+ * all these keys: the token may forbid some keys, or the broker may have too many locks.
  */
 async function printSet(session: Session, { fence, keyCount }: HeldInfo): Promise<void> {
   const { held } = await session.query()
@@ -253,13 +253,13 @@ function holderLine(lock: HeldInfo): string {
   const holder = lock.election
     ? `led by ${sessionLabel(lock)}${valueNote(lock)}`
     : `held ${modeNote(lock)}by ${sessionLabel(lock)}`
-  const times = `for ${ago(lock.since)}${limitNote(lock)}`
+  const times = `for ${ago(lock.since)}${timeLimitNote(lock)}`
   const details = `${times}, fence ${lock.fence}, session ${lock.session}`
   return `${holder} ${details}${metadata === '' ? '' : `, ${metadata}`}`
 }
 
-/** The ttl and the remaining times of a lock; empty if the lock has neither a ttl nor a maxHold. */
-function limitNote({ ttl, ttlRemaining, maxHoldRemaining }: HeldInfo): string {
+/** The ttl of a lock, and how long the lock lasts; empty for a lock without a limit of time. */
+function timeLimitNote({ ttl, ttlRemaining, maxHoldRemaining }: HeldInfo): string {
   const ttlText = ttl === undefined ? '' : `, ttl ${span(ttl)}`
   const expiryText =
     ttlRemaining === undefined ? '' : `, expires in ${span(ttlRemaining)} unless refreshed`

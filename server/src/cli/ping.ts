@@ -23,7 +23,12 @@ holdfast ping --url wss://locks.example --count 10
 holdfast ping --url ws://127.0.0.1:7421,ws://127.0.0.1:7422   # every broker
 holdfast ping --cells 'wss://a.example;wss://b.example'  # a session in each cell`,
   )
-    .option('-n, --count <n>', 'how many sessions', integerParser(1, 1_000_000), 4)
+    .option(
+      '-n, --count <n>',
+      'how many sessions to open at each broker or cell',
+      integerParser(1, 1_000_000),
+      4,
+    )
     .action((flags: PingFlags) => ping(flags))
 }
 

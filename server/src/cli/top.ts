@@ -190,7 +190,7 @@ async function show(sample: Sample, previous: Sample | undefined, flags: TopFlag
   for (const line of lines) print(line)
 }
 
-/** Texts for the counters of barriers, kept results and refused deadlocks that are not 0. */
+/** A text for each counter that is not 0: of barriers, kept results and refused deadlocks. */
 function counterTexts({
   barriers = 0,
   barrierCalls = 0,

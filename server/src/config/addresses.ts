@@ -28,21 +28,21 @@ export function isLoopback(host: string): boolean {
  * Parses the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` headers the broker trusts.
  *
  * @param proxies Addresses such as `10.0.0.5`, or subnets such as `10.0.0.0/8`.
- * @returns The list; or an object whose `fault` is the first item that is neither an address nor a
- *   subnet.
+ * @returns The trusted proxies, in a `BlockList`, which is Node's class for any list of addresses;
+ *   or an object whose `fault` is the first item that is neither an address nor a subnet.
  */
 export function proxyList(proxies: readonly string[]): BlockList | { readonly fault: string } {
-  const blockList = new BlockList()
+  const trustedProxies = new BlockList()
   for (const proxy of proxies) {
     const [address = '', prefixBits] = proxy.split('/')
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
     const maxBits = family === 'ipv6' ? 128 : 32
     if (isIP(address) === 0 || (prefixBits !== undefined && !isIntegerUpTo(prefixBits, maxBits)))
       return { fault: proxy }
-    if (prefixBits === undefined) blockList.addAddress(address, family)
-    else blockList.addSubnet(address, Number(prefixBits), family)
+    if (prefixBits === undefined) trustedProxies.addAddress(address, family)
+    else trustedProxies.addSubnet(address, Number(prefixBits), family)
   }
-  return blockList
+  return trustedProxies
 }
 
 /** Returns the address of the client, which a trusted proxy may report in a header. */
@@ -90,16 +90,17 @@ export function addressGroup(address: string): string {
   const unprefixed = withoutMappedPrefix(address)
   if (isIP(unprefixed) !== 6) return unprefixed
   // Removes the zone, such as `%eth0`, of a link-local address. An address has at most one `::`,
-  // which stands for groups of zeros.
+  // which stands for hextets of zeros.
   const [head = '', tail] = (unprefixed.split('%')[0] as string).split('::')
   const hextets = head === '' ? [] : head.split(':')
   if (tail !== undefined) {
     const tailHextets = tail === '' ? [] : tail.split(':')
-    // An IPv6 address has 8 groups of 16 bits.
+    // An IPv6 address has 8 hextets (groups of 16 bits).
     while (hextets.length + tailHextets.length < 8) hextets.push('0')
     hextets.push(...tailHextets)
   }
-  // The first 4 groups are 64 bits. All spellings of 16 bits get one form: 0db8 and DB8 become db8.
+  // The first 4 hextets are 64 bits. All spellings of a hextet get one form: 0db8 and DB8 become
+  // db8.
   const normalized = hextets.slice(0, 4).map((hextet) => Number.parseInt(hextet, 16).toString(16))
   return `${normalized.join(':')}::/64`
 }

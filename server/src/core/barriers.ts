@@ -1,7 +1,7 @@
 /**
- * Barriers: calls gather at a barrier until as many calls wait as the barrier has parties. Then all
- * these calls pass the barrier in one step, and the next call begins a new barrier with the same
- * key.
+ * Barriers: calls wait at a barrier until their number reaches the barrier's number of parties.
+ * Then all these calls pass the barrier in one step, and the next call begins a new barrier with
+ * the same key.
  *
  * Barriers have a namespace of their own: a barrier and a lock may have the same key. A barrier
  * exists only while calls wait at it. The first call sets the number of parties.
@@ -76,8 +76,8 @@ export class BarrierTable {
   }
 
   /**
-   * Executes a call that is no repeat. The call is refused, waits, fails, or is the last party and
-   * opens the barrier.
+   * Executes a call that the client sent for the first time. The call is refused, waits, fails, or
+   * is the last party and opens the barrier.
    */
   arrive(responder: Responder, session: Session, command: ArriveAtBarrier): void {
     const { id, key, parties, timeout } = command
@@ -93,8 +93,7 @@ export class BarrierTable {
       return
     }
     if (barrier !== undefined && barrier.parties !== parties) {
-      // The error is `CAPACITY_MISMATCH`, so the numbers of parties stand in its fields for
-      // capacities.
+      // The error is `CAPACITY_MISMATCH`, so its fields for capacities have the numbers of parties.
       const mismatch = { key, capacityInUse: barrier.parties, requestedCapacity: parties }
       responder.refuseCapacity(session, id, mismatch, 'barrier')
       return

@@ -6,8 +6,8 @@
  * broker can keep the table only in memory, or rebuild the table from a journal. All brokers that
  * share a command log have equal tables.
  *
- * This file executes the commands on held locks and on scopes, and `ack`. It passes every other
- * command on:
+ * This file itself executes `ack`, and the commands on held locks and on scopes. Other files
+ * execute the other commands:
  * - `sessions.ts`: sessions begin, resume, are suspended and end.
  * - `requests.ts`: new requests are granted immediately, wait or are refused.
  * - `granter.ts`: locks and requests enter and leave the table, and waiters are granted.
@@ -23,8 +23,8 @@
  * - A request whose id is repeated gets its first answer and is never executed twice
  *   (`Responder.accepts`).
  * - A command from a replaced connection changes nothing (`SessionTable.currentSession`).
- * - A set (a lock on several keys) is granted on all keys in one step. Before, each request of the
- *   set must be admitted and first in its queue (`Granter.#isReady`, `Granter.#grantSet`).
+ * - A set (a lock on several keys) is granted on all keys in one step, as soon as each request of
+ *   the set is admitted and first in its queue (`Granter.#isReady`, `Granter.#grantSet`).
  * - A `once` asks for the value of a function, and waits while another caller runs the function.
  *   The waiting `once` then gets the value of this run. The other requests of the queue stay in
  *   their order (`LockTable.#complete`, `Granter.#answerFollowers`).
@@ -60,6 +60,7 @@ export interface TableContents {
   readonly barriers: BarrierTable
   readonly results: ResultTable
   readonly fence: number
+  /** See {@link LockTable.quiet}. */
   readonly quiet: boolean
   readonly totals: LockTotals
 }
@@ -455,7 +456,7 @@ export class LockTable {
     if (command.type === 'endHold') {
       if (lock?.extras?.maxHold === undefined) return
       // A command of a former owner broker is out of date, because the new owner broker counts
-      // `maxHold` from a new start.
+      // `maxHold` (the longest time to hold the lock) from a new start.
       if (lock.session.ownerBroker !== command.ownerBroker) return
       this.#granter.release(lock, 'maxHold', command.at)
     } else if (lock?.generation === command.generation)

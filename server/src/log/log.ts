@@ -2,7 +2,7 @@
  * The interface of a command log. A command asks the lock table for one change, such as a grant of
  * a lock. A log puts the submitted commands into one order, and passes each command exactly once,
  * in this order, to the state machine. The state machine applies the command to the lock table. A
- * shared log is a log that several brokers use. README.md in this folder lists the promises of a
+ * shared log is a log that several brokers use. README.md in this folder lists the guarantees of a
  * log.
  */
 import type { HoldfastError } from '@holdfast/shared'

@@ -1,7 +1,8 @@
 /**
  * `holdfast elect NAME COMMAND`: runs a command while this process leads an election. The
- * leadership is an exclusive lock whose holder publishes a value. So the command runs exactly like
- * the command of `holdfast run`, and is killed before another process can lead.
+ * leadership is an exclusive lock whose holder publishes a value. So the command runs exactly as
+ * with `holdfast run`. If the leadership may be lost, the command is killed before another process
+ * can lead.
  */
 import type { Command } from 'commander'
 import { brokerCommandWithoutJson } from '../connecting.js'

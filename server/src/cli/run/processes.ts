@@ -1,8 +1,8 @@
 /**
- * Reads the group, the state and the terminal of processes, signals process groups, and waits until
- * a group is empty. A process group is a command with the processes that the command has started.
- * Linux lists processes in /proc; on other systems this file reads the output of ps(1), as POSIX
- * defines ps.
+ * Reads the group, the state and the terminal of processes, sends signals to process groups, and
+ * waits until a group is empty. A process group is a command with the processes that the command
+ * has started. Linux lists processes in /proc. On other systems this file runs the POSIX command
+ * ps(1).
  */
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'

@@ -57,7 +57,8 @@ export class Watchdog {
     // A watchdog that replaces a dead watchdog gets the group as an argument, so that it knows the
     // group from its start.
     const group = this.#group === undefined ? [] : [String(this.#group)]
-    // In `/` and without variables, the watchdog keeps no folder in use and knows no token.
+    // In `/`, the watchdog keeps no folder in use. Without environment variables, the watchdog
+    // knows no token.
     const child = spawn('/bin/sh', ['-c', script, 'holdfast-watchdog', ...group], {
       stdio: ['pipe', 'ignore', 'ignore'],
       detached: true,

@@ -1,9 +1,9 @@
 /**
  * Follows a shared log in PostgreSQL until the caller stops the stream, and delivers the entries of
- * the log (batches of commands) in order. Three events make the stream read the next entries: a
- * notification of the database (the stream has executed LISTEN), an append of this broker, and a
- * timer. A notification is only a hint, because a session can lose its LISTEN without notice. Each
- * read therefore also checks the session.
+ * the log (batches of commands) in order. A notification of the database (the stream has executed
+ * LISTEN) or a timer makes the stream read the next entries. The engine passes the entries that
+ * this broker appends to {@link EntryStream.offer}. A notification is only a hint, because a
+ * session can lose its LISTEN without notice. Each read therefore also checks the session.
  *
  * Each entry has the id of the entry before it. The stream compares this id, so the stream notices
  * a log that has lost entries and got other entries at their positions.
@@ -114,8 +114,9 @@ export class EntryStream {
   fail(error: PostgresError): void {
     if (this.#isOver) return
     void this.stop()
-    // A restarted broker would meet the pooler, or the log that is marked as broken, again. If the
-    // tables are gone, a restarted broker begins a new log.
+    // A restarted broker would fail again behind a pooler (a proxy that shares connections), or
+    // with a log that is marked as broken. If the tables are gone, a restarted broker begins a new
+    // log.
     const isLasting = error.kind === 'pooler' || (error instanceof LostLogError && error.mustMark)
     const { message } = error
     this.#deps.listener.failed(

@@ -80,7 +80,10 @@ export class Session {
     return this.#connection?.processId
   }
 
-  /** The error if the server process of this session changes, as behind a pooler. */
+  /**
+   * The error if the server process of this session changes. A pooler (a proxy such as PgBouncer)
+   * can cause such a change.
+   */
   pooledError(): PostgresError {
     return poolerError(this.host)
   }
@@ -198,9 +201,9 @@ async function checkServer(
 }
 
 /**
- * Whether a pooler (a proxy such as PgBouncer) shares server processes between sessions. In its
- * modes "transaction" and "statement", a second session can get the server process of the first
- * session while the first session is open. In the mode "session" this cannot happen.
+ * Whether a pooler shares server processes between sessions. In its modes "transaction" and
+ * "statement", a second session can get the server process of the first session while the first
+ * session is open. In the mode "session" this cannot happen.
  */
 async function sharesServer(
   connection: Connection,

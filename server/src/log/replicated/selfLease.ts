@@ -8,7 +8,8 @@
  * Self-lease and failure detector are safe without synchronized clocks. A broker counts its
  * self-lease from the time when it *sent* an entry. The other brokers count the silence of this
  * broker from the time when they *received* the entry, and wait longer than the self-lease. Thus
- * the self-lease of a broker ends before another broker takes over the sessions of the broker.
+ * the self-lease of a dead broker ends before another broker takes over the sessions of the dead
+ * broker.
  *
  * All times are of the monotonic clock of this broker, in ms.
  */
@@ -20,8 +21,9 @@ export function heartbeatMsFor(deadMs: number): number {
 }
 
 /**
- * How long a broker may serve without a new entry of its own. Before the first entry of the broker
- * has returned, the self-lease is over.
+ * How long a broker may serve without a new entry of its own. An own entry has returned when the
+ * log has delivered the entry to this broker. Until the first own entry has returned, the broker
+ * has no self-lease.
  */
 export class SelfLease {
   readonly #leaseMs: number
@@ -54,7 +56,11 @@ export class SelfLease {
     this.#unreturned.push({ entryNumber, at: now })
   }
 
-  /** Extends the lease when an own entry arrives. The result is the time of its first sending. */
+  /**
+   * Must be called when an own entry has returned. Extends the lease.
+   *
+   * @returns The time at which the entry was first sent.
+   */
   onOwnEntry(entryNumber: number): number | undefined {
     let sentAt: number | undefined
     // Entries return in order, so the entries before this entry have returned too.
@@ -132,6 +138,8 @@ export class FailureDetector {
       const numberAtSuspicion = this.#suspects.get(other)
       if (numberAtSuspicion !== undefined && entryNumber <= numberAtSuspicion) continue
       if (numberAtSuspicion !== undefined) deadMembers.push(other)
+      // A dead member too, so that this method does not return the member again for the entries
+      // that are already sent.
       this.#suspects.set(other, lastSentNumber)
     }
     return deadMembers
@@ -145,7 +153,7 @@ export class FailureDetector {
     this.#stalledMs += Math.max(0, now - this.#returnedAt - this.#ordinaryGapMs)
     this.#returnedAt = now
     const compensatedNow = now - this.#stalledMs
-    // An entry that arrived during the stall would otherwise be in the future of the clock.
+    // On the clock without stalls, an entry that arrived during the stall would be in the future.
     for (const [other, lastEntryAt] of this.#lastEntryAt) {
       if (lastEntryAt > compensatedNow) this.#lastEntryAt.set(other, compensatedNow)
     }
