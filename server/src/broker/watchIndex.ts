@@ -6,29 +6,29 @@ import { PrefixTree } from './prefixTree.js'
 import type { GroupIndex, SessionWatches } from './sessionWatches.js'
 
 /**
- * Maps keys and prefixes to the connections that watch these keys and prefixes. A
- * {@link SessionWatches} stands for its connection. If a connection watches a prefix, the index
- * omits the watches of this connection for keys and longer prefixes that begin with this prefix.
+ * Maps keys and prefixes to the connections that watch these keys and prefixes. The index stores a
+ * connection as its {@link SessionWatches}. If a connection watches a prefix, the index omits the
+ * watches of this connection for keys and longer prefixes that begin with this prefix.
  * The omitted watches need no entry, because their events match the shorter prefix.
  */
 export class WatchIndex implements GroupIndex {
   readonly #byKey = new Map<string, Set<SessionWatches>>()
   readonly #byPrefix = new PrefixTree<Set<SessionWatches>>()
 
-  add(text: string, isKey: boolean, watches: SessionWatches): void {
-    const watchesOfText = this.#watchesAt(text, isKey)
-    if (watchesOfText !== undefined) watchesOfText.add(watches)
-    else if (isKey) this.#byKey.set(text, new Set([watches]))
-    else this.#byPrefix.set(text, new Set([watches]))
+  add(keyOrPrefix: string, isKey: boolean, watches: SessionWatches): void {
+    const entry = this.#watchesAt(keyOrPrefix, isKey)
+    if (entry !== undefined) entry.add(watches)
+    else if (isKey) this.#byKey.set(keyOrPrefix, new Set([watches]))
+    else this.#byPrefix.set(keyOrPrefix, new Set([watches]))
   }
 
-  remove(text: string, isKey: boolean, watches: SessionWatches): void {
-    const watchesOfText = this.#watchesAt(text, isKey)
-    watchesOfText?.delete(watches)
-    // Nothing is left to delete if other connections watch the text, or if the index has no entry.
-    if (watchesOfText?.size !== 0) return
-    if (isKey) this.#byKey.delete(text)
-    else this.#byPrefix.delete(text)
+  remove(keyOrPrefix: string, isKey: boolean, watches: SessionWatches): void {
+    const entry = this.#watchesAt(keyOrPrefix, isKey)
+    entry?.delete(watches)
+    // Delete only an entry that exists and is empty now.
+    if (entry?.size !== 0) return
+    if (isKey) this.#byKey.delete(keyOrPrefix)
+    else this.#byPrefix.delete(keyOrPrefix)
   }
 
   /** The connections that watch this key, each once. */
@@ -49,7 +49,7 @@ export class WatchIndex implements GroupIndex {
     return count
   }
 
-  #watchesAt(text: string, isKey: boolean): Set<SessionWatches> | undefined {
-    return isKey ? this.#byKey.get(text) : this.#byPrefix.get(text)
+  #watchesAt(keyOrPrefix: string, isKey: boolean): Set<SessionWatches> | undefined {
+    return isKey ? this.#byKey.get(keyOrPrefix) : this.#byPrefix.get(keyOrPrefix)
   }
 }

@@ -19,11 +19,11 @@ export interface ListFlags {
 
 /** Adds `--limit` and, if the command can list more than one page, `--all`. */
 export function withListFlags(command: Command, items: string, hasPages: boolean): Command {
-  const maxLocks = hasPages ? Number.MAX_SAFE_INTEGER : pageSize
+  const maxLimit = hasPages ? Number.MAX_SAFE_INTEGER : pageSize
   command.option(
     '--limit <n>',
     `list at most so many ${items} (default ${pageSize}, with exit code 1 if there are more)`,
-    integerParser(1, maxLocks),
+    integerParser(1, maxLimit),
   )
   return hasPages ? command.option('--all', `list all ${items}, however many there are`) : command
 }

@@ -26,8 +26,9 @@ const replicatedSettings = [
 
 /**
  * The rules for the settings of the log. Each item is a pair: true if the settings break the rule,
- * and the error message for that case. A name that is also a plain word is in backquotes, because
- * {@link withFlags} would not find it otherwise.
+ * and the error message for that case. {@link withFlags} replaces the names of settings in the
+ * message by flags. A name that is also a plain word is in backquotes, so that `withFlags` finds
+ * the name.
  */
 export function logRules(settings: Settings): [boolean, string][] {
   const { journal, log, durability, quietStart } = settings

@@ -100,8 +100,8 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
         return { stdout: stdout.toString('base64') }
       }
       const shared = session.once(key, run, { keep, timeout, metadata: { pid: process.pid } })
-      // `timeout` alone limits the wait for the run of another caller. After a run in this process,
-      // the answer of the broker is still missing, and `answerInTime` limits the wait for it.
+      // Only `timeout` limits the wait for the run of another caller. After a run in this process,
+      // `answerInTime` limits the wait for the answer of the broker.
       const answered = Promise.race([shared, runEnd.then(() => answerInTime(shared))])
       return answered.catch((error) => throwOnceError(key, error))
     },
@@ -113,9 +113,9 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
 }
 
 /**
- * Throws the error of a call of `once`. For a lost lock, the message begins with the key. As an
- * {@link Exit}, the message keeps the name `maxHold`. Otherwise the message would name the flag
- * `--max-hold`, which `once` does not have.
+ * Throws the error of a call of `once`. For a lost lock, throws an {@link Exit} whose message
+ * begins with the key. The message of an `Exit` keeps the name `maxHold`. In the message of a
+ * `HoldfastError`, the flag `--max-hold` would replace the name, but `once` has no such flag.
  */
 function throwOnceError(key: string, error: unknown): never {
   const isLoss = error instanceof HoldfastError && error.code === 'LOCK_LOST'

@@ -23,9 +23,8 @@ export class FenceIndex {
   }
 
   /**
-   * The lock of a key with this fence; undefined if no lock of the key has this fence. For a key
-   * with many holders that a snapshot restored, the first call takes time in proportion to the
-   * holders.
+   * The lock of a key with this fence; undefined if no lock of the key has this fence. If a
+   * snapshot has restored a key with many holders, the first call builds the index of the key.
    *
    * `fence` is the present fence of the lock, and the index has the fence of the grant. These two
    * fences differ only for the oldest holder, because a lock is the sole holder at its upgrade.

@@ -2,10 +2,11 @@
  * The endpoints for operators over plain HTTP: `/healthz`, `/readyz`, `/status`, `/metrics` and
  * `POST /rebalance`.
  *
- * - `/status` and `/metrics` show numbers. So only programs on this machine, or clients of the
- *   admin port, may read these two paths. The admin port is a second port for operators only.
+ * - `/status` and `/metrics` show details of the broker. So only programs on this machine, or
+ *   clients of the admin port, may read these two paths. The admin port is a second port for
+ *   operators only.
  * - `/rebalance` changes the broker. So only programs on this machine may request this path.
- * - `/healthz` and `/readyz` show no numbers, so all clients may read these two paths.
+ * - `/healthz` and `/readyz` show no details, so all clients may read these two paths.
  * - If the broker has an admin port, its public port answers only `/healthz` and `/readyz`.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'

@@ -4,8 +4,9 @@
  * client or request. Tokens and secrets are never written.
  *
  * A client could fill the disk, because its requests cause lines. So the audit log writes at most
- * 100 lines a second of each kind that a client can cause, and then the number of the lines that it
- * left out. Each kind is counted by itself, so that no flood of one kind hides lines of another.
+ * 100 lines a second of each kind that a client can cause. A later line says how many lines of the
+ * kind were left out. Each kind is counted by itself, so that no flood of one kind hides lines of
+ * another.
  */
 import type { Clock } from '@holdfast/shared'
 import type { Effect, Lock, Session } from '../core/index.js'

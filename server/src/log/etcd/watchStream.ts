@@ -1,10 +1,10 @@
 /**
  * Follows a shared log on etcd until the caller stops the stream. Each entry of the log is a batch
- * of commands. Each incarnation of a broker has one key, and each of its entries overwrites the
- * value of this key. The stream uses a watch, by which one member of etcd (one of its servers)
- * sends all changes of the keys, including the overwritten values. If a watch breaks, the stream
- * opens a new watch, if necessary at another member. The new watch begins after the position of the
- * last delivered entry. The stream delivers each entry once and in order.
+ * of commands. Each incarnation (one life of a broker in the log) has one key. Each entry of the
+ * incarnation overwrites the value of this key. The stream uses a watch, by which one member of
+ * etcd (one of its servers) sends all changes of the keys, including the overwritten values. If a
+ * watch breaks, the stream opens a new watch, if necessary at another member. The new watch begins
+ * after the position of the last delivered entry. The stream delivers each entry once and in order.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import { HoldfastError } from '@holdfast/shared'

@@ -5,8 +5,9 @@
  * no gaps, and have the order of the commits. A sequence of PostgreSQL gives no such order, because
  * a later number can be committed first.
  *
- * The id of an entry is a hash of its text, and unique. The broker repeats an append of unknown
- * outcome. PostgreSQL refuses the second copy of the entry if the first copy is in the log.
+ * The id of an entry is a hash of its sender and its text, and unique. The broker repeats an append
+ * of unknown outcome. PostgreSQL refuses the second copy of the entry if the first copy is in the
+ * log.
  */
 import type { Clock } from '@holdfast/shared'
 import type { Environment } from '../../platform/environment.js'
@@ -219,8 +220,9 @@ export class PostgresEngine implements Engine {
         return await preflight(this.#choreSession, this.#statements, this.#options, config)
       } catch (error) {
         if (!(error instanceof PostgresError) || error.isPermanent) throw error
-        // If the address has only one host, a standby is a wrong address. If the address has
-        // several hosts, one of these hosts can soon become the primary.
+        // If the address has only one host, a standby is a wrong address, which is a permanent
+        // error (`forbidden`). If the address has several hosts, one of these hosts can soon become
+        // the primary.
         if (error.kind === 'readOnly' && hosts.length === 1)
           throw new PostgresError('forbidden', error.message, error)
         const isLate = this.#clock.monotonic() + openRetryMs > until

@@ -44,9 +44,12 @@ interface DigestRound {
 /** The divergence check of one broker. */
 export class DivergenceCheck {
   #round: DigestRound | undefined
-  /** When the last round began, in ms of the monotonic clock; undefined before the first entry. */
-  #lastRoundAt: number | undefined
-  /** Whether a command was applied since the last round began. */
+  /**
+   * When the present interval between two rounds began, in ms of the monotonic clock; undefined
+   * before the first entry.
+   */
+  #intervalStart: number | undefined
+  /** Whether a command was applied in this interval. */
   #hasNewCommands = false
 
   /** Whether a round begins after this many valid entries of the log. */
@@ -60,7 +63,7 @@ export class DivergenceCheck {
    * @param now The monotonic time, in ms.
    */
   noteEntry(commandsInEntry: number, now: number): void {
-    this.#lastRoundAt ??= now
+    this.#intervalStart ??= now
     if (commandsInEntry > 0) this.#hasNewCommands = true
   }
 
@@ -70,7 +73,7 @@ export class DivergenceCheck {
    * differ.
    */
   isRequestDue(now: number): boolean {
-    return this.#hasNewCommands && now - (this.#lastRoundAt ?? now) >= msBetweenRounds
+    return this.#hasNewCommands && now - (this.#intervalStart ?? now) >= msBetweenRounds
   }
 
   /**
@@ -78,7 +81,7 @@ export class DivergenceCheck {
    * begins, and when this broker requests a round.
    */
   restartInterval(now: number): void {
-    this.#lastRoundAt = now
+    this.#intervalStart = now
     this.#hasNewCommands = false
   }
 
