@@ -85,6 +85,7 @@ export class FrameReader {
   readonly #socket: Duplex
   readonly #listener: FrameListener
   readonly #limits: FrameLimits
+  /** The data listener of `ws`. */
   readonly #readByWs: OnData
   /** The bytes of an incomplete frame. */
   #partial: Buffer | undefined
