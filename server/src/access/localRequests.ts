@@ -55,6 +55,7 @@ const proxyHeaderPatterns: readonly RegExp[] = [
  */
 export function isFromThisMachine(request: IncomingMessage): boolean {
   const { localAddress, remoteAddress } = request.socket
+  // A closed socket has no addresses, so its request counts as remote.
   if (!isLoopback(localAddress ?? '') || !isLoopback(remoteAddress ?? '')) return false
   return !hasProxyTrace(request)
 }

@@ -1,13 +1,13 @@
 /**
  * Limits the pending connections: connections that are still in their handshake, between the HTTP
- * upgrade and the message `welcome`. The folder `http` uses the same class for sockets before their
- * request, and for waiting upgrades.
+ * upgrade and the message `welcome`. The folder `http` uses the same class for sockets that have
+ * not sent their whole request, and for waiting upgrades.
  *
  * One limit holds for the pending connections of all addresses together. When this limit is
  * reached, a new connection may displace the oldest connection of the address that has the most
  * pending connections. The new connection may do so only if its own address has fewer pending
- * connections. So a client can connect while an attacker floods the broker, if one address of the
- * attacker has more pending connections than the client's address.
+ * connections. So a client can connect during a flood, if an address of the attacker has more
+ * pending connections than the client's address.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, type LimitName, off } from '../config/limits.js'
@@ -115,6 +115,7 @@ export class PendingConnections<C extends PendingConnection> {
   }
 }
 
+/** The address as the limits count addresses: for IPv6, only the first 64 bits. */
 function addressOf({ remoteAddress }: PendingConnection): string {
   return remoteAddress === undefined ? unixSockets : addressGroup(remoteAddress)
 }

@@ -36,7 +36,7 @@ const contendedMs = 1_000
 /** How many locks of one key a round handles in one turn of the event loop. */
 const locksPerTurn = 64
 
-/** The locks of one key that want `contended`. This object is the subject of the key's timer. */
+/** The locks of one key that want `contended`, with the state of their rounds and of the timer. */
 export class ContendedKey {
   readonly keyState: KeyState
   readonly locks = new Set<Lock>()
@@ -80,7 +80,7 @@ export class Notices {
   readonly #byKey = new Map<KeyState, ContendedKey>()
   /** The time of the newest `contended` of each lock. A set has one item, for its first lock. */
   readonly #contendedAt = new Map<Lock, number>()
-  /** Makes answers with a list of holders. The notice `queued` uses only this list. */
+  /** Makes answers about held locks. The notice `queued` uses only the holders of an answer. */
   readonly #holderAnswers = new HolderAnswers('LOCK_HELD', /* showsMetadata */ true)
 
   constructor(deps: NoticesDeps) {
@@ -120,6 +120,7 @@ export class Notices {
    * not know these locks yet.
    */
   onResumed(session: Session): void {
+    // `held` has only the primary lock of each set.
     for (const lock of session.held.values()) {
       if (!wants(lock, 'contended')) continue
       for (const member of lock.extras?.set?.locks ?? [lock]) this.#add(member)
@@ -231,7 +232,7 @@ export class Notices {
         ? this.#holderAnswers.answerFor(request.keyState, 0)
         : this.#holderAnswers.answerForSet(blockedKeysOf(set), 0)
     // The request itself is the last of each queue.
-    const ahead = longestQueueOf(set?.requests ?? [request]) - 1
+    const ahead = longestQueueLength(set?.requests ?? [request]) - 1
     const text = encodeQueued(request.id, ahead, holders)
     connection.charge(costOfBytes(text.length))
     connection.send(text)
@@ -245,14 +246,14 @@ function wants({ extras }: Lock | Request, notice: NoticeType): boolean {
 
 /** How many requests wait behind the lock; for a set, at the key where most requests wait. */
 function waitingBehind(lock: Lock): number {
-  const waiting = longestQueueOf(lock.extras?.set?.locks ?? [lock])
-  // The upgrade of a lock waits for the other locks of the key, and not for its own lock.
+  const waiting = longestQueueLength(lock.extras?.set?.locks ?? [lock])
+  // An upgrade of this lock from shared to exclusive waits for the other locks of the key only.
   return lock.keyState.extras?.upgrade?.upgradedLock === lock ? waiting - 1 : waiting
 }
 
 /** The most requests that wait for one of the keys of these locks or requests. */
-function longestQueueOf(members: readonly (Lock | Request)[]): number {
-  let longest = 0
-  for (const { keyState } of members) longest = Math.max(longest, waitingCountOf(keyState))
-  return longest
+function longestQueueLength(members: readonly (Lock | Request)[]): number {
+  let length = 0
+  for (const { keyState } of members) length = Math.max(length, waitingCountOf(keyState))
+  return length
 }

@@ -1,7 +1,7 @@
 /**
- * Builds one page of a query. A page begins after the last key of the previous page. The lock table
- * does not sort its keys, so the builder considers every key and keeps the lowest keys after the
- * start of the page.
+ * Builds one page of a query. A page begins where the previous page ended: after a key, or after
+ * one of the locks of a key. The lock table does not sort its keys, so the builder considers every
+ * key and keeps the lowest keys after the start of the page.
  */
 import { costOfSkipping, costOfSort } from '../config/workCosts.js'
 import { type KeyState, waitingCountOf } from '../core/index.js'
@@ -58,8 +58,8 @@ export class PageBuilder implements KeyPageBuilder {
     // The holders of the key `after` are visited three times: in `#countsOf` above, in `build`, and
     // when the search finds the first lock of the page.
     const skippedCost = key === after ? 3 * costOfSkipping(keyState.holders.length) : 0
-    // The previous page has listed this whole key. With a limit of 1, this key would take the only
-    // place, and the page would be empty.
+    // This is the key `after`, and the previous page has listed all its locks. With a limit of 1,
+    // this key would take the only place, and the page would be empty.
     if (held === 0 && waiting === 0) return skippedCost
     this.#keyCount++
     this.#heldCount += held

@@ -1,9 +1,10 @@
 /**
- * Counts the deadlocks that the broker has refused, and keeps the newest of them for `stats`, the
- * dashboard and the command line. A deadlock is a cycle of requests that wait for each other.
+ * Counts the refused deadlocks, and keeps the newest of them for `stats`, the dashboard and the
+ * command line. A deadlock is a cycle of requests that wait for each other. The broker refuses the
+ * request that would complete the cycle.
  *
- * Clients choose the keys and the names in a cycle. So the kept deadlocks are bounded in number and
- * in bytes, and these bytes count as memory of the clients.
+ * Clients choose the keys and the session names in a cycle. So the kept deadlocks are bounded in
+ * number and in bytes, and these bytes count as memory of the clients.
  */
 import type { RefusedDeadlock } from '@holdfast/shared'
 import { textBytes } from '../core/weights.js'

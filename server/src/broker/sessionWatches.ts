@@ -24,6 +24,7 @@ export interface PublishedEvent {
   readonly key: string
   /** Number of the event; a later event has a higher number. */
   readonly sequence: number
+  /** The event as JSON. */
   readonly text: string
   /** Counts one more connection that keeps the event until it is written. */
   retain(): void
@@ -116,7 +117,7 @@ export class SessionWatches {
   /** Returns whether the client may see a key; undefined if the client may see all keys. */
   #isVisible: ((key: string) => boolean) | undefined
   /**
-   * The newest watch, and the search for the locks that its client gets first. Only the newest
+   * The newest watch, and the search for what its client gets before the events. Only the newest
    * watch can have an unfinished search, because the next message of the client waits until the
    * search ends.
    */
@@ -148,7 +149,7 @@ export class SessionWatches {
    * Adds a watch.
    *
    * @param since The sequence number of the newest event. The watch gets only later events.
-   * @param search The search for the locks that the client gets before the events.
+   * @param search The search for what the client gets before the events.
    */
   add(
     id: number,
@@ -180,7 +181,10 @@ export class SessionWatches {
     if (group.size === 0) this.#removeGroup(group)
   }
 
-  /** Removes all watches. Events that still wait in the send queue are not sent. */
+  /**
+   * Removes all watches. Events that still wait in the send queue are not sent. No watch may be
+   * added afterwards.
+   */
   clear(): void {
     for (const group of this.#groupById.values()) {
       if (group.isIndexed) this.#setIndexed(group, /* isIndexed */ false)

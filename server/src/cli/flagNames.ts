@@ -75,9 +75,9 @@ const quoted = /"(?:[^"\\]|\\.)*"/
 const inBackquotes = /`([\w.]+)`/
 /** The name of an option as the first word of a message, such as "lease must be". */
 const atBeginning = /^([\w.]+)(?= must )/
-/** A name with a capital letter or a dot inside that is not part of a path, a flag or a call. */
+/** A name with a capital letter or a dot inside. Parts of paths, flags and calls do not match. */
 const unmistakable = /(?<![\w./-])([a-z]+(?:[A-Z]\w*|\.[a-zA-Z]+))(?![\w(/=-]|\.\w)/
-const names = new RegExp(
+const namePattern = new RegExp(
   [quoted, inBackquotes, atBeginning, unmistakable].map(({ source }) => source).join('|'),
   'g',
 )
@@ -89,12 +89,13 @@ const names = new RegExp(
 export function withFlags(message: string): string {
   // Advice follows a colon or a semicolon and has the word "set", as in "…: set only one of them".
   const adviceStart = /[:;] (?:[^:;]*\b)?set /.exec(message)?.index ?? message.length
-  return message.replace(names, (text: string, ...rest: unknown[]) => {
-    // The pattern has three groups, one of which matches. The offset of the match follows them.
+  return message.replace(namePattern, (text: string, ...rest: unknown[]) => {
+    // The pattern has three groups, followed by the offset of the match. One group matches, or none
+    // for a text in double quotes.
     const option = rest.slice(0, 3).find((group) => group !== undefined) as string | undefined
     const index = rest[3] as number
-    const limit = /^limits\.(\w+)$/.exec(option ?? '')?.[1]
-    if (limit !== undefined) return `--limit ${limit}`
+    const limitName = /^limits\.(\w+)$/.exec(option ?? '')?.[1]
+    if (limitName !== undefined) return `--limit ${limitName}`
     const flagText = option === undefined ? undefined : flagsByOption.get(option)
     if (flagText === undefined) return text
     return index > adviceStart ? flagText.withValue : flagText.flags

@@ -85,7 +85,7 @@ async function createNew(file: string, newFile: string): Promise<number> {
         throw new Exit(
           exitCodes.config,
           `The file ${newFile} exists, because another "holdfast token" adds to ${file} or was ` +
-            `killed while it did: if no "holdfast token" is running, remove ${newFile}`,
+            `killed meanwhile: if no "holdfast token" is running, remove ${newFile}`,
         )
       }
     }

@@ -50,10 +50,7 @@ export class Connection implements SocketListener, PacedWork {
   /** Whether the socket has closed; input may still wait to be handled. */
   #isSocketClosed = false
   #pingCount = 0
-  /**
-   * The deferred `ack` messages of the broker. Undefined until the client itself sends an `ack`,
-   * because a client that cannot resume its session never does.
-   */
+  /** The deferred `ack` messages of the broker; undefined before the first `ack` of the client. */
   #deferredAcks: DeferredAcks | undefined = undefined
   #hasStoppedAcking = false
   #isAwaitingFlush = false
@@ -170,7 +167,7 @@ export class Connection implements SocketListener, PacedWork {
     }
     this.#allowance.beginTurn(at)
     // A `hello` may resume a session with thousands of locks. So a `hello` uses the units that all
-    // connections share, and not the guaranteed minimum of its connection.
+    // connections share, and not the units that every connection has in each turn.
     const unitsLeft =
       this.#state === 'fresh' ? this.#deps.scheduler.unitsLeft : this.#allowance.unitsLeft
     // A long frame is much work to parse, so its cost is checked before the frame is parsed.
@@ -196,7 +193,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#allowance.chargeTurn(costs.controlFrame)
     this.#deps.scheduler.spend(costs.controlFrame)
     this.#allowance.chargeRate(costs.controlFrame, now)
-    // The flusher counts the memory of the connection again, because the memory may be less now.
+    // The socket may have fewer unread bytes now, so the flusher counts the memory again.
     if (this.countedBytes > 0) this.#requestFlush()
     if (this.#input === undefined && this.#allowance.unitsLeft <= 0) this.#pause()
   }
@@ -208,6 +205,7 @@ export class Connection implements SocketListener, PacedWork {
       this.#input.addFrame(invalidFrame, this.#deps.time.now())
       return
     }
+    // `ws` is already closing the socket.
     this.#state = 'closing'
     this.#sendQueue.clear()
     this.#deps.listener.onAborted(this)
@@ -433,7 +431,7 @@ export class Connection implements SocketListener, PacedWork {
       // `onFrame` has checked whether the first message must wait.
       const mustWait = i > 0 && this.#mustWait()
       // Every connection could send a message that may need a whole turn. So such a message must
-      // not use the guaranteed minimum of its connection, but the units that all connections share.
+      // use the units that all connections share, and not the units that every connection has.
       if (
         mustWait ||
         (scheduler.unitsForLargeWork <= 0 && this.#deps.inbound.mayNeedWholeTurn(this, elements[i]))
@@ -448,8 +446,9 @@ export class Connection implements SocketListener, PacedWork {
     scheduler.spend(usedUnits)
     if (usedUnits > turnBudget.connection) scheduler.endLargeWork(this.#deps.time.now() - at)
     if (!this.#acceptsInput()) return
-    // A rate budget (work per second) needs memory, so a lone `pong` of an idle session makes none.
-    // A `pong` costs the fixed cost of a message, and less than one unit for its `ack`.
+    // A rate budget (work per second) needs memory. So a connection with a full rate budget is not
+    // charged for a single `pong`. A `pong` costs the fixed cost of a message, and less than one
+    // unit for its `ack`.
     const isMoreThanPong = usedUnits > costs.message + 1
     if (isMoreThanPong || !this.#allowance.dropFullRateBudget(at)) {
       this.#allowance.chargeRate(usedUnits, at)

@@ -25,7 +25,7 @@ interface Frame {
   /** When the frame arrived, in compensated time (see `connectionDeps.ts`), in ms. */
   readonly at: number
   readonly text: string
-  /** The parsed messages of the present part; undefined until the first message is removed. */
+  /** The parsed messages of the frame, or of its present part; undefined before the parsing. */
   elements: readonly unknown[] | undefined
   /** Index of the next element to handle, in `elements`. */
   nextIndex: number
@@ -117,9 +117,8 @@ function isParsedWhole(text: string, elements: readonly unknown[]): boolean {
 }
 
 /**
- * Parses a frame. Keeps the messages of a frame that is parsed as a whole. Of any other frame, only
- * checks the JSON, because no message of a malformed frame may be handled. Returns whether the
- * frame is valid.
+ * Parses the whole frame, because no message of a malformed frame may be handled. Keeps the parsed
+ * messages only if the frame is parsed as a whole. Returns whether the frame is valid.
  */
 function parseFrameText(frame: Frame): boolean {
   const { text } = frame

@@ -3,9 +3,9 @@
  *
  * A key without holders and waiters is idle. The table keeps the state of an idle key for a while.
  * The reason is that a `Map` leaves a tombstone, a slot that lookups must pass, for every deleted
- * key until the `Map` is rebuilt. A client may lock and unlock one key again and again. Without
- * idle keys, this would leave hundreds of thousands of tombstones, and each lookup of the key would
- * pass all of them. So the table drops an idle key only after many other keys have become idle.
+ * key until the `Map` is rebuilt. Without idle keys, a client that locks and unlocks one key again
+ * and again would leave hundreds of thousands of tombstones. Each lookup of the key would pass all
+ * these tombstones. So the table drops an idle key only after many other keys have become idle.
  * Tombstones are then rare, and locking a busy key again is cheap. Idle keys are neither counted
  * nor listed.
  */

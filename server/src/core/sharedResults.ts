@@ -5,8 +5,8 @@
 import { keptResultBytes, resultBytes, textBytes } from './weights.js'
 
 /**
- * One command may make a limited number of grants. An answer counts as one grant, plus one grant
- * for every 512 characters of its value, because each answer copies the value.
+ * One command may make a limited number of grants. An answer to a follower counts as one grant,
+ * plus one grant for every 512 characters of its value, because each answer copies the value.
  */
 const charsPerGrant = 512
 

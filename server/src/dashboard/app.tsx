@@ -133,6 +133,7 @@ function Logo() {
 function useFocusOnNavigation({ page, argument }: Route) {
   const main = useRef<HTMLElement>(null)
   const isFirstPage = useRef(true)
+  /** The lock or session of a detail page; empty on other pages. */
   const subject = page === 'lock' || page === 'session' ? argument : ''
   useEffect(() => {
     const pageTitle =

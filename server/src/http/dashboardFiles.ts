@@ -136,7 +136,7 @@ export class DashboardFiles {
     else response.end(body)
   }
 
-  /** Reads all files at the first request and not earlier, because most brokers get no request. */
+  /** Reads all files at the first request for a file. Most brokers get no such request. */
   #find(name: string): StaticFile | undefined {
     this.#files ??= readFiles()
     return this.#files.get(name)

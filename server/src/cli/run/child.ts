@@ -1,7 +1,8 @@
 /**
  * Starts a command in its own process group, so that a signal reaches the command and every process
  * that the command starts. `DetachedChild` runs the command without a terminal, in its own session
- * of the operating system (setsid). `TerminalChild` gives the terminal to the command.
+ * of the operating system (setsid). `TerminalChild` (`terminalChild.ts`) gives the terminal to
+ * the command.
  */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { constants } from 'node:os'

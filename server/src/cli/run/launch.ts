@@ -88,11 +88,11 @@ done`
  * each word has a prefix: "t" for text and "b" for encoded bytes.
  */
 export function launchWords({ command }: Launch): readonly string[] {
-  const rawWords = rawBytesOf(command)
-  if (rawWords.every((word) => word === undefined)) return command
+  const nonUtf8Words = rawBytesOf(command)
+  if (nonUtf8Words.every((bytes) => bytes === undefined)) return command
   return command.map((word, i) => {
-    const rawWord = rawWords[i]
-    return rawWord === undefined ? `t${word}` : `b${encodeForPrintf(rawWord)}`
+    const bytes = nonUtf8Words[i]
+    return bytes === undefined ? `t${word}` : `b${encodeForPrintf(bytes)}`
   })
 }
 
@@ -130,6 +130,7 @@ export function checkCommand({ command, env }: Launch): void {
   // A name that is not UTF-8 cannot be checked here, because Node would look for other bytes.
   if (rawBytesOf(command)[0] !== undefined) return
   let failureCode: string | undefined
+  // A path with "/" is not searched in the PATH, so the loop checks only this path.
   const isPath = programName.includes('/')
   const folders = isPath ? [''] : (env['PATH'] ?? '/usr/bin:/bin').split(delimiter)
   for (const folder of folders) {
@@ -138,8 +139,7 @@ export function checkCommand({ command, env }: Launch): void {
         ? 'ENOENT'
         : codeWhyNotRunnable(isPath ? programName : join(folder, programName))
     if (code === undefined) return
-    // Most folders of the PATH do not have the program, so the reason is the first other code. A
-    // path with "/" is not searched in the PATH, so its only code is the reason.
+    // Most folders of the PATH do not have the program, so the reason is the first other code.
     if (code !== 'ENOENT' && code !== 'ENOTDIR') failureCode ??= code
     else if (isPath) failureCode = code
   }
@@ -161,7 +161,7 @@ export function cannotRun(name: string, code: string): Exit {
   )
 }
 
-/** Advice for the user, with a colon in front; empty if there is none. */
+/** Advice for the user, with a colon in front; empty without advice. */
 function hintFor(name: string, code: string): string {
   if (code === 'EACCES') return ': make it executable with chmod +x'
   if (code !== 'ENOENT' || !name.startsWith('-')) return ''

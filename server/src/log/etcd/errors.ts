@@ -21,7 +21,7 @@ export type EtcdErrorKind =
   | 'forbidden'
   /** The storage quota of etcd is used up. */
   | 'noSpace'
-  /** The requested revision was compacted. */
+  /** The requested revision was compacted, or lies in the future. */
   | 'compacted'
   /** A temporary failure: no leader, overload, or a starting member. */
   | 'busy'
@@ -44,7 +44,10 @@ export class EtcdError extends Error {
     return ['unreachable', 'timeout', 'notEtcd', 'tls', 'busy'].includes(this.kind)
   }
 
-  /** Whether retrying cannot help, because a setting is wrong. */
+  /**
+   * Whether retrying cannot help, because a setting is wrong. After `unauthenticated`, the client
+   * has already tried a new token.
+   */
   get isPermanent(): boolean {
     return ['notEtcd', 'tls', 'foreign', 'forbidden', 'unauthenticated'].includes(this.kind)
   }
@@ -57,8 +60,8 @@ export function toHoldfastError(error: EtcdError): HoldfastError {
 }
 
 /**
- * The error of a full etcd, without advice for the operator. `withAdvice` reads the sizes of the
- * database and adds the advice.
+ * The error of a full etcd. `withAdvice` in `quota.ts` adds advice for the operator, with the sizes
+ * of the database.
  */
 function outOfSpace(endpoint: string): EtcdError {
   return new EtcdError('noSpace', endpoint, 'has used up its quota')

@@ -2,10 +2,10 @@
  * The engine (the storage) of a replicated log on etcd. A replicated log is a command log that
  * several brokers share. Each time a broker joins the other brokers of the log, the broker begins a
  * new incarnation, which has its own name. Each incarnation writes its entries (batches of
- * commands) to a key of its own, its slot. Every broker watches all slots. A watch also delivers
- * values that a later entry has overwritten. The revision numbers of etcd are the order of the
- * entries. The engine does not use the leases of etcd, because etcd has revoked leases wrongly. The
- * engine does not rely on plain reads, because plain reads were out of date after a pause.
+ * commands) to a key of its own, its slot. Every broker watches all slots. A watch delivers every
+ * entry, even if a later entry has overwritten it. The revision numbers of etcd are the order of
+ * the entries. The engine does not use the leases of etcd, because etcd has revoked leases wrongly.
+ * The engine does not rely on plain reads, because plain reads were out of date after a pause.
  *
  *   prefix/config                     the configuration of the log
  *   prefix/founding                   exists until enough brokers have joined a new log
@@ -66,7 +66,7 @@ export class EtcdEngine implements Engine {
   #isFounding = false
   readonly #snapshots: SnapshotStore
   readonly #quota: QuotaMonitor
-  /** The members of the etcd cluster that this broker cannot use. */
+  /** The listed members of etcd that this broker cannot use. */
   readonly #unfitMembers: UnfitMembers
   readonly #watchStreams = new Set<WatchStream>()
   /** The id of the etcd cluster. */
@@ -174,8 +174,8 @@ export class EtcdEngine implements Engine {
   }
 
   /**
-   * Drops the overwritten entries. If etcd forbids the compaction, ignores the error if the first
-   * entries of the log are missing already. In this case etcd compacts by itself.
+   * Drops the overwritten entries. If the first entries of the log are missing already, ignores
+   * that etcd forbids the compaction, because etcd then compacts by itself.
    */
   async #compactHistory(position: number): Promise<void> {
     try {
@@ -196,7 +196,8 @@ export class EtcdEngine implements Engine {
         return true
       } catch (error) {
         if (!(error instanceof EtcdError && error.kind === 'compacted')) throw error
-        // etcd reports a revision in the future by the same error code, so check the message.
+        // The error code does not tell a compacted revision from a revision in the future, so check
+        // the message.
         return !error.message.includes('compacted')
       }
     })

@@ -2,9 +2,9 @@
  * Remembers the members of etcd that the broker could not use when it opened the log, and tries
  * these members again once a minute. While a member cannot be used, the operator sees a warning.
  *
- * The client never calls a member of another etcd cluster, because a write to that cluster could
- * change another log. The client may call an unfit member of the right cluster. Such a call fails,
- * and the client goes on to the next member.
+ * `EtcdClient` never calls a member of another etcd cluster, because a write to that cluster could
+ * change another log. `EtcdClient` may call an unfit member of the right cluster. Such a call
+ * fails, and `EtcdClient` goes on to the next member.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { EtcdClient } from './client.js'

@@ -162,7 +162,7 @@ export class ReplicatedLog implements Log, Membership {
         else stateMachine.fail(error)
       })
     })
-    const stopTimer = this.#abortStartWithoutProgress()
+    const stopProgressChecks = this.#startProgressChecks()
     try {
       // An aborted start rejects `joined`, which ends the race. So `start` does not wait for an
       // engine that never answers.
@@ -172,12 +172,12 @@ export class ReplicatedLog implements Log, Membership {
       await this.#stop()
       throw startError(error)
     } finally {
-      stopTimer()
+      stopProgressChecks()
     }
   }
 
-  /** Aborts the start when it makes no progress. Returns a function that stops the check. */
-  #abortStartWithoutProgress(): () => void {
+  /** Aborts the start when a check finds no progress. Returns a function that ends the checks. */
+  #startProgressChecks(): () => void {
     const { clock } = this.#environment
     let progress = 0
     const check = (): void => {
