@@ -113,6 +113,6 @@ const phrases: Record<Operation, string> = {
   inspect: 'see the principals and addresses of sessions',
 }
 
-function tooLarge(limit: LimitName, limitValue: number): Denial {
-  return { code: 'QUOTA_EXCEEDED', message: limitMessage(limit, limitValue), limit }
+function tooLarge(limitName: LimitName, limit: number): Denial {
+  return { code: 'QUOTA_EXCEEDED', message: limitMessage(limitName, limit), limit: limitName }
 }

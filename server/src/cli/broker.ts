@@ -79,7 +79,7 @@ export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> 
 }
 
 /**
- * Checks settings as {@link brokerFrom} does, but only reads the fence file, because a running
+ * Checks settings as {@link brokerFrom} does, but does not write the fence file, because a running
  * broker with the same settings may own the file. In the fence file a broker reserves the numbers
  * of its grants.
  *
@@ -130,13 +130,13 @@ function refuseContradictions(settings: Settings): void {
   }
 }
 
-/** Returns the names of the settings that are set and have a key for JSON Web Tokens. */
+/** Returns which of the settings with a key for JSON Web Tokens are set. */
 function jwtKeyNames(settings: Settings): string[] {
   const names = ['jwtSecretFile', 'jwtPublicKey', 'jwtJwks', 'jwtJwksUrl'] as const
   return names.filter((name) => settings[name] !== undefined)
 }
 
-/** Returns the names of the settings that are set and have a rule for JSON Web Tokens. */
+/** Returns which of the settings with a rule for JSON Web Tokens are set. */
 function jwtRuleNames(settings: Settings): string[] {
   const names = ['jwtAlgorithms', 'jwtAudience', 'jwtIssuer'] as const
   return names.filter((name) => settings[name] !== undefined)

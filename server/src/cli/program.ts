@@ -51,6 +51,7 @@ export function createProgram(): Command {
     .addHelpText('after', exitHelp)
     // Options after the name of a command belong to that command.
     .enablePositionalOptions()
+    // Words for another program may have any bytes.
     .hook('preAction', (_, command) => refuseInvalidUtf8(wrappedWordCount(command)))
   for (const [heading, commands] of Object.entries(makeCommandGroups())) {
     for (const command of commands) {

@@ -70,19 +70,19 @@ async function rebalance(flags: BrokerFlags): Promise<void> {
   if (response.status === 409) {
     throw new Exit(exitCodes.failed, `The broker at ${origin} refused: ${response.body.trim()}`)
   }
-  const clients = response.status === 200 ? clientsIn(response.body) : undefined
-  if (clients === undefined) {
+  const clientCount = response.status === 200 ? clientCountIn(response.body) : undefined
+  if (clientCount === undefined) {
     throw new Exit(
       exitCodes.unavailable,
       `The server at ${origin} is not a Holdfast broker (HTTP ${response.status}): check the URL`,
     )
   }
-  if (flags.json) printJson({ url: origin, clients })
-  else print(`${escapeText(origin)}: ${clients} clients were sent to their preferred brokers`)
+  if (flags.json) printJson({ url: origin, clients: clientCount })
+  else print(`${escapeText(origin)}: ${clientCount} clients were sent to their preferred brokers`)
 }
 
 /** The number of clients in the body of an answer; undefined if the server is not a broker. */
-function clientsIn(body: string): number | undefined {
+function clientCountIn(body: string): number | undefined {
   try {
     const { clients } = JSON.parse(body) as { clients?: unknown }
     return Number.isSafeInteger(clients) ? (clients as number) : undefined

@@ -102,20 +102,21 @@ export function costOfBytes(bytes: number): number {
 /** The cost of parsing and validating a frame. */
 export function costOfParsing(text: string): number {
   const units = text.length / parsedCharsPerUnit
-  return text.length < longFrameChars ? units : units + containersIn(text) / containersPerUnit
+  return text.length < longFrameChars ? units : units + containerCountIn(text) / containersPerUnit
 }
 
 /**
- * The number of arrays and objects in a JSON text; a bracket in a string counts as well. V8
- * optimizes this loop by itself, so `costOfParsing`, which runs for every frame, stays optimized.
+ * The number of arrays and objects in a JSON text; a bracket in a string counts as well. The loop
+ * is a function of its own, so that V8 keeps `costOfParsing`, which runs for every frame,
+ * optimized.
  */
-function containersIn(text: string): number {
-  let containers = 0
+function containerCountIn(text: string): number {
+  let count = 0
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i)
-    if (code === openingBracket || code === openingBrace) containers++
+    if (code === openingBracket || code === openingBrace) count++
   }
-  return containers
+  return count
 }
 
 /** The cost of checking and encoding metadata, by the length of its JSON text. */
@@ -146,10 +147,10 @@ export function costOfDeadlines(request: {
 }): number {
   const { timeout = 0, ttl, maxHold } = request
   // A request with the timeout 0 does not wait, so its timeout is no deadline.
-  let deadlines = timeout > 0 ? 1 : 0
-  if (ttl !== undefined) deadlines++
-  if (maxHold !== undefined) deadlines++
-  return deadlines * costs.laterDeadline
+  let deadlineCount = timeout > 0 ? 1 : 0
+  if (ttl !== undefined) deadlineCount++
+  if (maxHold !== undefined) deadlineCount++
+  return deadlineCount * costs.laterDeadline
 }
 
 /** The cost of gathering `recordCount` records of a session that is resumed. */

@@ -444,6 +444,7 @@ export class Connection implements SocketListener, PacedWork {
     }
     const usedUnits = unitsBefore - this.#allowance.unitsLeft
     scheduler.spend(usedUnits)
+    // A single message has exceeded the budget, so the broker may have to recover.
     if (usedUnits > turnBudget.connection) scheduler.endLargeWork(this.#deps.time.now() - at)
     if (!this.#acceptsInput()) return
     // A rate budget (work per second) needs memory. So a connection with a full rate budget is not

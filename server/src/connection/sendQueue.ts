@@ -212,7 +212,8 @@ export class SendQueue {
   }
 
   /**
-   * Writes the output in order, until the socket has no room or the units are used up.
+   * Writes the output in order. Stops before output that must be encoded if the socket has no room
+   * or the units are used up.
    *
    * @param isClosing True before a close. A deferred message that cannot be encoded now is then
    *   discarded, and the output after that message is still written.

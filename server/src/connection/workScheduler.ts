@@ -43,8 +43,8 @@ export class WorkScheduler {
   #recoversUntil: number | undefined
   #flusher: { flush(): void } | undefined
   /**
-   * Half of the units that a turn left; of the turns that ended since `#run` was scheduled, the
-   * least. Infinity if no turn has ended since then.
+   * Half of the units that the busiest turn left, of all turns that ended since `#run` was
+   * scheduled. Infinity if no turn has ended since then.
    */
   #unitsForPaused = Number.POSITIVE_INFINITY
   #turn = 0
@@ -196,6 +196,7 @@ export class WorkScheduler {
     const now = this.#clock.monotonic()
     if (this.#recoversUntil !== undefined) this.#endRecoveryIfOver(now)
     if (this.#recoversUntil === undefined) this.#runSlices(budget, now)
+    // During a recovery, paused work leaves its budget unused, and this reduces the overdraft.
     else this.#overdrawnByPaused = Math.max(0, this.#overdrawnByPaused - budget)
     this.#isScheduled = this.#waiting.size > 0
     if (!this.#isScheduled) return
@@ -211,8 +212,8 @@ export class WorkScheduler {
     // The time that the budget usually takes.
     const usualMs = budget / unitsPerMs
     let elapsedMs = 0
-    // Each work gets at most one slice in this turn, because a work may add itself again.
-    for (let slices = this.#waiting.size; slices > 0 && unitsLeft > 0; slices--) {
+    // `work` may add itself again, and then gets its next slice in a later turn.
+    for (let slicesLeft = this.#waiting.size; slicesLeft > 0 && unitsLeft > 0; slicesLeft--) {
       const [work] = this.#waiting
       if (work === undefined) break
       this.#waiting.delete(work)

@@ -305,6 +305,7 @@ export interface CompleteOnce extends ConnectionCommand {
 export interface Unlock extends ConnectionCommand {
   readonly type: 'unlock'
   readonly id: number
+  /** As in {@link UpgradeLock}. */
   readonly fence: number
 }
 
@@ -325,6 +326,7 @@ export interface Refresh extends ConnectionCommand {
 export interface Proclaim extends ConnectionCommand {
   readonly type: 'proclaim'
   readonly id: number
+  /** As in {@link UpgradeLock}. */
   readonly fence: number
   /** JSON text; undefined to publish no value. */
   readonly value: string | undefined
@@ -399,8 +401,8 @@ export interface ExpireLock extends CommandBase {
 /**
  * Proposal: the `maxHold` of this lock is over. The proposal needs no generation, because a refresh
  * does not prolong `maxHold`, and a later lock has another fence. The table ignores the proposal of
- * a former owner broker, because the new owner broker counts `maxHold` from a new start. The client
- * knows this start.
+ * a former owner broker, because the new owner broker counts `maxHold` from a new start that the
+ * client knows.
  */
 export interface EndHold extends CommandBase {
   readonly type: 'endHold'

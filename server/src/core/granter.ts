@@ -115,6 +115,7 @@ export class Granter {
     const keyState = this.keys.get(key)
     if (keyState === undefined) return undefined
     const lock = this.#byFence.find(keyState, fence)
+    // `find` may have built an index.
     this.#updateTracking()
     return lock
   }
@@ -373,8 +374,9 @@ export class Granter {
   }
 
   /**
-   * Call when a broker takes over sessions: finds the keys whose waiters could be granted now.
-   * Visits only keys with waiters, because there can be a million keys without a waiter.
+   * Call when a broker takes over sessions: finds the keys whose waiters could be granted now. The
+   * former owner broker may have ended before it granted these waiters. Visits only keys with
+   * waiters, because there can be a million keys without a waiter.
    *
    * @param sessions All sessions of the table.
    */

@@ -213,6 +213,7 @@ class WsSocket implements Socket {
 
   pause(): void {
     this.#isPaused = true
+    // After the close, `pause` and `resume` of `ws` do nothing.
     if (this.#hasClosed) this.#raw.pause()
     else this.#websocket.pause()
     this.reader?.onPause()

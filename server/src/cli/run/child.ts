@@ -67,7 +67,7 @@ export abstract class Child {
     if (this.#hasReportedForbidden) return
     this.#hasReportedForbidden = true
     printError(
-      `Cannot send ${signal} to the command, because it runs as another user (EPERM): ` +
+      `Cannot send ${signal} to the command, which runs as another user (EPERM): ` +
         'the lock is kept until the command ends by itself',
     )
   }

@@ -183,7 +183,10 @@ export class BrokerPoller {
     this.searchResult = { prefix, heldCount, waitingCount, listed: held.length }
   }
 
-  /** Queries the keys with the prefix, and updates the lock model; undefined for a failed query. */
+  /**
+   * Queries the keys with the prefix, or all keys if the prefix is empty. Updates the lock model.
+   * Returns undefined for a failed query.
+   */
   async #query(prefix: string): Promise<QueryResult | undefined> {
     const { session, locks } = this.#feed
     if (session?.state !== 'connected') return undefined

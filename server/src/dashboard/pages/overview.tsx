@@ -101,7 +101,7 @@ function Tiles() {
   const { locks, series, brokerPoller } = feed
   const rateOf = (column: Column) => formatRate(series.latest(column))
   // `totalLocks` also counts the requests that failed.
-  const { totalLocks: answered = 0, successRate = 0 } = brokerPoller.stats ?? {}
+  const { totalLocks: answeredCount = 0, successRate = 0 } = brokerPoller.stats ?? {}
   return (
     <ul class="tiles" aria-label="Key figures">
       <Tile label="Locks held" value={formatCompactCount(locks.heldCount)} column="held" />
@@ -114,11 +114,11 @@ function Tiles() {
       <Tile label="Granted per second" value={rateOf('grants')} column="grants" />
       <Tile
         label="Success rate since the start"
-        value={answered === 0 ? '–' : formatPercent(successRate)}
+        value={answeredCount === 0 ? '–' : formatPercent(successRate)}
         more={
-          answered === 0
+          answeredCount === 0
             ? 'no request has been answered'
-            : `of ${formatCount(answered)} answered requests`
+            : `of ${formatCount(answeredCount)} answered requests`
         }
       />
     </ul>

@@ -187,13 +187,13 @@ export class JournalStore {
   /** Saves a snapshot, and then removes the old records and the old snapshot. */
   async saveSnapshot({ sequence, checksum, at, items }: Snapshot): Promise<void> {
     const formerPointer = this.#pointer()
-    const chunks: number[] = []
+    const checksums: number[] = []
     for (const chunkItems of chunksOf(items)) {
       const bytes = Buffer.from(JSON.stringify(chunkItems))
-      await awaitWrite(this.#database.put([chunkKind, sequence, chunks.length], bytes))
-      chunks.push(crc32(bytes))
+      await awaitWrite(this.#database.put([chunkKind, sequence, checksums.length], bytes))
+      checksums.push(crc32(bytes))
     }
-    const pointer: Pointer = { version: formatVersion, sequence, checksum, at, chunks }
+    const pointer: Pointer = { version: formatVersion, sequence, checksum, at, chunks: checksums }
     await awaitWrite(this.#database.put([pointerKind], Buffer.from(JSON.stringify(pointer))))
     await this.#database.flushed
     // A key with the kind alone is before all keys of this kind.

@@ -179,7 +179,7 @@ export class Incarnation {
       },
       (reason: unknown) => {
         if (this.#isOver) return
-        // The append succeeded, although its answer was lost.
+        // If the entry was read back, the append succeeded, and only its answer was lost.
         if (this.#lastReadBackNumber === this.#lastSentNumber) {
           this.#onAppended()
           return
