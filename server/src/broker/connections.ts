@@ -29,7 +29,7 @@ export interface ConnectionsDeps {
   readonly watchRegistry: WatchRegistry
   readonly memory: MemoryAccount
   readonly scheduler: WorkScheduler
-  /** Counts the effects of all commands. The effects of a command measure its work. */
+  /** Counts the work of all commands in `effectCount`. */
   readonly liveTable: LiveTable
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
@@ -119,9 +119,9 @@ export class Connections implements ConnectionListener<Connection> {
       log.submit({ type: 'suspend', session: session.id, attachEpoch, keep: keepsLease, at })
       return costs.disconnect + liveTable.effectCount - effectsBefore
     }
-    // The suspension of a session without a grace ends the session, which may release thousands of
-    // locks. Thousands of connections may also end in the same turn. In these cases the scheduler
-    // suspends the session later, after messages of other clients.
+    // A session without a grace ends when it is suspended, and may then release thousands of locks.
+    // Thousands of connections may also end in the same turn. In these cases the scheduler suspends
+    // the session later, after messages of other clients.
     // `allowanceNow` makes the scheduler read the clock, on which `unitsLeft` depends.
     scheduler.allowanceNow()
     if (canEndInOneTurn(session) && scheduler.unitsLeft > 0) scheduler.spend(suspend())

@@ -20,7 +20,7 @@ import { ContendedKey, type Notices } from './notices.js'
 import type { DeadlineListener, Timekeeper } from './timekeeper.js'
 
 /**
- * The time after a start in which the broker grants only requests that steal a lock, because former
+ * For this time after its start, the broker grants only requests that steal a lock, because former
  * clients may still use their locks. A broker timer ends this time.
  */
 export class QuietStart {
@@ -63,8 +63,8 @@ type BrokerTimerSubject =
   | ContendedKey
 
 /**
- * After a pause of a connection, the broker needs at most this time to read the input that arrived
- * during the pause, in ms.
+ * When the broker reads a paused connection again, the broker needs at most this time to read the
+ * input that arrived during the pause, in ms.
  */
 const maxInputDelayMs = 50
 
@@ -139,8 +139,8 @@ export class DeadlineHandler
     const connection = connections.attached.get(session)
     const inputHandledAt = (connection?.readingResumedAt ?? 0) + maxInputDelayMs
     if (connection?.isPaused || !time.hasPassed(inputHandledAt)) {
-      // A refresh or an unlock may have arrived that the broker has not read or handled yet. So the
-      // deadline is checked again after the time in which the broker reads such input.
+      // The unread or unhandled input may contain a refresh or an unlock. So the broker checks the
+      // deadline again after the time in which the broker reads the input.
       time.setClientDeadline(lock, time.now() + maxInputDelayMs)
       return
     }
@@ -173,8 +173,8 @@ export class DeadlineHandler
         time.setClientDeadline(session, time.now() + session.lease / 3)
         return 0
       }
-      // Messages that the client sent while the broker did not read need time to arrive: a third of
-      // the lease at most.
+      // After a pause, the client gets a third of the lease, because its messages from the pause
+      // need time to arrive.
       const { receivedAt, readingResumedAt } = connection
       const endsAt = Math.max(
         receivedAt + leaseOf(connection),

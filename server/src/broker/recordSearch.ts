@@ -1,10 +1,11 @@
 /**
- * Runs the searches of queries for barriers and for kept results. A barrier lets calls of several
+ * Searches for the barriers or kept results that a query asks for. A barrier lets calls of several
  * clients wait for each other. With `once`, several clients ask for the value of a key. One client
- * calls a function, and all clients get its value. A kept result is such a value, stored for later
- * callers. Barriers and kept results are both called records here, and each has one key. Like a
- * search for locks, a search for records may pause between two records. The search pauses when the
- * connection has used up its work budget, and while the client does not read.
+ * calls a function, and all clients get the value that the function returns. A kept result is such
+ * a value, stored for later callers. Barriers and kept results are both called records here, and
+ * each has one key. Like a search for locks, a search for records may pause between two records.
+ * The search pauses when the connection has used up its work budget, and while the client does not
+ * read.
  */
 import type { QueryKind } from '@holdfast/shared'
 import { costOfKeys, keysFor } from '../config/workCosts.js'

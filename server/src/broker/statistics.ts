@@ -22,7 +22,7 @@ export class LiveTable {
   effectCount = 0
 }
 
-/** The numbers of the lock table that belong to the counters. */
+/** The part of the lock table whose sizes are among the counters. */
 type CountedTable = Pick<LockTable, 'heldCount' | 'barriers' | 'keptResults'>
 
 export class Statistics {
@@ -72,7 +72,8 @@ export class Statistics {
         break
       case 'answer':
         if (effect.answer.kind !== 'failed') break
-        // The table does not store the refusal of a deadlock, so this answer is never a repeat.
+        // The table does not store the refusal of a deadlock, so this answer is never the repeat
+        // of a stored answer.
         if (effect.answer.cycle !== undefined) {
           this.#refusedDeadlocks.add({ since: at, cycle: effect.answer.cycle })
         }

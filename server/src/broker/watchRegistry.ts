@@ -25,7 +25,7 @@ const eventForReason = {
   ended: 'lost',
 } as const
 
-/** Bytes that a watch takes, with its nodes in the tree of its connection and in the index. */
+/** Bytes of a watch and its nodes in the tree of its connection and in the index, without texts. */
 const watchBytes = 768
 
 /** The watches of one connection. */
@@ -63,8 +63,8 @@ export class WatchRegistry {
   }
 
   /**
-   * Adds a watch, which gets every event from now on. Replaces the watch of this connection with
-   * the same id, if there is one.
+   * Adds a watch, which gets every event from now on. If this connection already has a watch with
+   * this id, the new watch replaces the old watch.
    *
    * @param search The search for the present locks and requests, which the client gets before the
    *   events.

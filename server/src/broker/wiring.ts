@@ -1,8 +1,8 @@
 /**
  * Makes the components of a broker and connects the components to each other. The `Deps` interface
  * of a component lists the components that it needs. A component needs only components that are
- * made earlier, with one exception. The timekeeper is made before the handler of its deadlines, so
- * the timekeeper gets this handler later, by the call of `time.listen`.
+ * made earlier, with two exceptions. The timekeeper gets the handler of its deadlines later, by
+ * `time.listen`. The scheduler gets the flusher later, by `setFlusher`.
  */
 
 import type { HoldfastError } from '@holdfast/shared'

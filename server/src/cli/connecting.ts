@@ -126,8 +126,8 @@ export async function connectTo(
 ): Promise<Session> {
   const cells = cellsFrom(flags)
   if (cells === undefined) return connectToBroker(flags, options)
-  // Not all calls take the signal: `connectToCells` opens no session yet, and no command passes a
-  // signal together with the number of a cell.
+  // Only `sessionFor` gets the signal. `connectToCells` opens no session yet, and no command passes
+  // both a signal and the number of a cell.
   const { signal, ...otherOptions } = options
   const cellSession = await connectToCells(flags, cells, otherOptions)
   return openInCells(flags, cellSession, () =>
@@ -301,7 +301,8 @@ export function withAnswerLimit<T extends AnySession>(session: T): T {
 /**
  * Waits for an answer of the broker.
  *
- * @param workMs How long the command may work before it waits for the answer, in ms.
+ * @param workMs The time before the broker can answer, because the command still works, in ms. The
+ *   time limit of the answer begins after this time.
  * @throws {Exit} 69 if the answer does not come in time
  */
 export async function answerInTime<T>(answer: Promise<T>, workMs = 0): Promise<T> {

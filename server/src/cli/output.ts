@@ -31,7 +31,7 @@ export function jsonLine(value: unknown): string {
   return `${plainJson(JSON.stringify(value))}\n`
 }
 
-/** Escapes every character that a terminal interprets or hides, such as `\u{1b}`. */
+/** Escapes every character that a terminal interprets or hides: Escape becomes `\u{1b}`. */
 export function escapeText(text: string): string {
   return text.replace(invisible, (char) => `\\u{${char.codePointAt(0)!.toString(16)}}`)
 }
@@ -225,9 +225,8 @@ export function onOutputFailure(listener: (error: NodeJS.ErrnoException) => void
 type Stdio = NodeJS.WriteStream & { readonly fd: number }
 
 /**
- * Whether the stream is a file, or a device other than a terminal. Such a stream must be written
- * directly, because Node's stream ignores how many bytes were written. On a nearly full disk, a
- * write can end after a part of the text without an error.
+ * Whether to write with `writeSync` instead of Node's stream. Node's stream ignores how many bytes
+ * were written. On a nearly full disk, a write can end after a part of the text without an error.
  */
 function isDirect(stream: Stdio): boolean {
   let result = isDirectByStream.get(stream)

@@ -76,7 +76,7 @@ async function showSession(session: AnySession, id: string, flags: BrokerFlags):
 async function sessionInfo(session: AnySession, id: string): Promise<SessionInfo> {
   const [info] = await session
     .query({ kind: 'sessions', session: id })
-    .then(({ sessions }) => sessions, refuseOlderBroker)
+    .then(({ sessions }) => sessions, throwQueryError)
   if (info !== undefined) return info
   throw new Exit(
     exitCodes.failed,
@@ -84,8 +84,8 @@ async function sessionInfo(session: AnySession, id: string): Promise<SessionInfo
   )
 }
 
-/** A broker of an earlier version refuses the unknown kind of the query. */
-function refuseOlderBroker(error: unknown): never {
+/** Throws the error of a failed query. A broker of an earlier version refuses the unknown kind. */
+function throwQueryError(error: unknown): never {
   if (!(error instanceof HoldfastError && error.code === 'BAD_MESSAGE')) throw error
   throw new Exit(
     exitCodes.failed,

@@ -21,11 +21,11 @@ export class WorkAllowance {
   /** Units of work that are left in the turn with the number `#turn`, which is -1 at first. */
   #unitsLeft = 0
   #turn = -1
-  /** When the time for `#unitsLeft` has passed, in compensated time. */
+  /** Until when the connection may use `#unitsLeft`, in compensated time. */
   #endsAt = 0
   /**
-   * If no more units than this are left, the next message must wait for a look at the clock. With
-   * Infinity, each message must wait for such a look.
+   * When the units left have fallen to this number, the caller must check the clock before the next
+   * message. With Infinity, the caller must check the clock before each message.
    */
   #unitsAtNextLook = Number.POSITIVE_INFINITY
   /** Made at the first charge after an idle time, so that an idle connection has no rate budget. */

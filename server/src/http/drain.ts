@@ -4,8 +4,8 @@
  * another broker at once. A session that another broker can take over keeps its locks. So the
  * broker closes the connection of such a session without waiting for the locks.
  *
- * A rebalance also closes connections one by one, but the broker goes on. Each client returns to
- * the first broker of its list, or to the broker that a load balancer chooses.
+ * A rebalance also closes connections one by one, but the broker keeps running. Each client
+ * returns to the first broker of its list, or to the broker that a load balancer chooses.
  */
 import type { Clock } from '@holdfast/shared'
 import type { Broker } from '../broker/broker.js'

@@ -103,8 +103,7 @@ class BrokerMetrics implements Metrics {
     const { log } = gauges()
     if (log === undefined) return
     this.#registerBrokerInfo(() => gauges().log?.givenName ?? '')
-    // By its type, the status of the log can be undefined at each call. The fallback is the first
-    // status.
+    // The type allows an undefined status at each call. The first status is the fallback.
     registerLogMetrics(this.#gauge.bind(this), this.#total.bind(this), () => gauges().log ?? log)
   }
 
@@ -263,7 +262,7 @@ class BrokerMetrics implements Metrics {
     this.#gauge('sessions', 'Open sessions, including suspended ones.', () => gauges().sessions)
     this.#gauge(
       'sessions_suspended',
-      'Sessions without a connection whose grace is not over.',
+      'Suspended sessions, which have no connection.',
       () => this.#suspended.size,
     )
     this.#gauge('locks_held', 'Held locks.', () => gauges().held)

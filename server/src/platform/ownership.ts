@@ -1,7 +1,7 @@
 /**
- * Claims a resource for one process, such as the folder of a journal or the file in which a broker
- * reserves the numbers of grants. The kernel releases the claim when the process ends, even after a
- * crash.
+ * Claims a resource for this process. A resource is, for example, the folder of a journal or the
+ * file in which a broker reserves the numbers of grants. The kernel releases the claim when the
+ * process ends, even after a crash.
  *
  * All functions are synchronous, so that `createBroker` can throw before the broker serves a
  * client.

@@ -131,8 +131,9 @@ export function* messageFrames<T>(
 }
 
 /**
- * Yields the chunks of a long answer as texts. Between them yields numbers: the units of work since
- * the previous number. At a number the caller can pause, even before a chunk is full.
+ * Yields the chunks of a long answer as texts, and numbers between the chunks. A number is the
+ * units of work since the previous number. At a number the caller can pause, even before a chunk is
+ * full.
  */
 export type PacedChunks = Generator<string | number>
 

@@ -142,6 +142,7 @@ export class TerminalChild extends Child {
       return undefined
     }
     const child = new TerminalChild(group, jobShell, lineReader, deps)
+    // The watchdog must know which group to kill before the command starts.
     await deps.watchdog.watch(group)
     shellOrders.write('go\n')
     return child

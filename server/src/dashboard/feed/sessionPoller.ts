@@ -62,7 +62,7 @@ export class SessionPoller {
       }
       this.#changes.notify()
     }
-    // `select` has already started the queries of another session.
+    // `select` has already started the queries for another session.
     if (id !== this.#id) return
     this.#cancelTimer?.()
     this.#cancelTimer = this.#environment.after(pauseMs, () => this.refresh())

@@ -66,7 +66,7 @@ export class LockModel {
     this.#now = now
   }
 
-  /** The known keys, by key. */
+  /** The row of each known key, by key. */
   get rows(): ReadonlyMap<string, KeyRow> {
     return this.#rows
   }

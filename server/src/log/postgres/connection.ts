@@ -33,7 +33,7 @@ export interface Answer {
 export interface ConnectionListener {
   /** Called with the number of the server process that sent the notification. */
   readonly onNotification: ((processId: number) => void) | undefined
-  /** The connection broke. The connection calls no other method after this call. */
+  /** Called when the connection broke. This call of the listener is the last call. */
   readonly onBroken: (() => void) | undefined
 }
 

@@ -1,7 +1,7 @@
 /**
- * The ids of incarnations, and the names that operators see. A broker is in the log as one
- * incarnation after another. An id must be unique for ever. If the operator has named the broker,
- * the id begins with this name, and operators see only the name.
+ * The ids of incarnations, and the names that operators see. Each time a broker joins the log, the
+ * broker begins a new incarnation, whose id must be unique for ever. If the operator has named the
+ * broker, the id begins with this name, and operators see only the name.
  */
 
 /** Separates the name of a broker from the random part of an id. No name has this character. */

@@ -162,7 +162,8 @@ export class SnapshotScheduler {
   #makeSnapshot(upTo: number | undefined, saveOwnState: SaveOwnState): void {
     const { onMade, wall, interval, monotonic } = this.#deps
     this.#compactionProblem = undefined
-    // A failed snapshot is tried again after the same number of entries, or after some time.
+    // A failed snapshot is tried again after the same number of entries, or after `retryShare` of
+    // the interval.
     this.#entries = 0
     this.#characters = 0
     this.#dueAt = monotonic() + retryShare * interval.ms
