@@ -21,7 +21,7 @@ const unixSockets = ''
 export class UpgradeRates {
   readonly #total: TokenBucket | undefined
   readonly #perAddress: TokenBuckets | undefined
-  /** The time of the newest allowed upgrade of each address, the oldest time first. */
+  /** The time of the newest allowed upgrade, by {@link addressGroup}; the oldest time first. */
   readonly #lastUpgradeAt = new Map<string, number>()
   /**
    * About how many upgrades of the last second were repeats. An upgrade is a repeat if its address

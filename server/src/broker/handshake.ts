@@ -184,7 +184,7 @@ export class Handshake {
     if (connection.state === 'opening') this.#submitOpen(connection, hello, principal)
   }
 
-  /** Forgets all pending handshakes, because their commands will have no effects. */
+  /** Forgets all pending handshakes. Call when the broker is no longer a member of its cluster. */
   clear(): void {
     this.#pending.clear()
   }

@@ -65,8 +65,8 @@ export class Inbound {
   }
 
   /**
-   * From this call on, if no other broker can take over a session, the broker refuses new lock
-   * requests and new calls at barriers of this session.
+   * Refuses new lock requests and new calls at barriers from now on, unless another broker can take
+   * over the session.
    */
   startDraining(): void {
     this.#isDraining = true
@@ -78,7 +78,7 @@ export class Inbound {
    */
   handle(connection: Connection, message: SessionMessage | InvalidRequest): void {
     const { membership, observer, log, clock } = this.#deps
-    // Even a message that the broker refuses below shows that the client has read `welcome`.
+    // Even a valid message that the broker refuses below shows that the client has read `welcome`.
     if (connection.session!.nextSecret !== undefined) this.#confirmWelcome(connection, message)
     if (membership !== undefined && !this.#logAccepts(membership, connection, message)) return
     if (message.type !== 'refusal') observer?.onMessage(message.type)
@@ -174,7 +174,7 @@ export class Inbound {
   /**
    * Refuses a message that adds a lock, a value or a watch, if the memory of the broker is full.
    * While the broker drains, also refuses a request for a lock or a call at a barrier, unless
-   * another broker can take over its session. Returns whether the message is refused.
+   * another broker can take over the session. Returns whether the message is refused.
    */
   #refuseAddition(
     { adds }: MessageHandler<SessionMessage>,

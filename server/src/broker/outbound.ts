@@ -397,7 +397,7 @@ export class Outbound {
   #onAnswer({ session, id, answer }: Extract<Effect, { kind: 'answer' }>): void {
     const connection = this.#attached.get(session)
     if (connection === undefined) return
-    // The most frequent answer needs nothing of what follows.
+    // `unlocked` is the most frequent answer, and has neither a start time nor a long text.
     if (answer.kind === 'unlocked') {
       connection.send(encodeUnlocked(id))
       return

@@ -74,7 +74,7 @@ export class PrefixTree<V extends object> {
     if (node.children === undefined) {
       parent.children!.delete(node.label.charCodeAt(0))
       if (parent.children!.size === 0) parent.children = undefined
-      // The parent may have only one child left, and then needs no node of its own.
+      // The deleted node may leave the parent with only one child.
       mergeWithOnlyChild(grandparent, parent)
     } else mergeWithOnlyChild(parent, node)
   }

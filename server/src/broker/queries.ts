@@ -1,8 +1,9 @@
 /**
  * Searches the lock table, for queries and for the locks that are held when a watch begins. A
- * search for one key is a look-up; a search for a prefix walks over all keys in use. A search for a
- * client may pause between two keys. The search pauses when the connection has used up its work
- * budget in this turn of the event loop, and while the client does not read.
+ * search for one key is a look-up; a search for a prefix walks over all keys in use. If a
+ * client has asked for the search, the search may pause between two keys. The search pauses when
+ * the connection has used up its work budget in this turn of the event loop, and while the client
+ * does not read.
  */
 import type { HeldInfo, WaitingInfo } from '@holdfast/shared'
 import { costOfKeys, costOfSkipping, keysFor } from '../config/workCosts.js'

@@ -240,13 +240,13 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     // A turn also stops handling deadlines after the time that its budget usually takes.
     const endsAt = realNow + turnBudget.deadlines / unitsPerMs
     const effectsBefore = this.#workCounter.effectCount
-    let ownUnits = 0
+    let unitsBesidesEffects = 0
     let usedUnits = 0
     while (usedUnits < maxUnits) {
       const handlerUnits = this.#handleNext(realNow, now)
       if (handlerUnits === undefined) break
-      ownUnits += costs.deadline + handlerUnits
-      usedUnits = ownUnits + this.#workCounter.effectCount - effectsBefore
+      unitsBesidesEffects += costs.deadline + handlerUnits
+      usedUnits = unitsBesidesEffects + this.#workCounter.effectCount - effectsBefore
       if (maxUnits < Number.POSITIVE_INFINITY && this.#clock.monotonic() >= endsAt) break
     }
     return usedUnits

@@ -1,5 +1,6 @@
 /**
  * Parses the values of options (numbers, durations, lists) and reads the files that options name.
+ * "It" in an error message is the value, because Commander prints the value before the message.
  */
 import { readFileSync } from 'node:fs'
 import {

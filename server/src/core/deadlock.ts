@@ -357,7 +357,7 @@ class DeadlockCheck {
     if (waiter.upgradeOf !== undefined)
       return checkedKey.heldCount === (waiter.holdsUpgradedLock ? 1 : 0)
     if (checkedKey.upgrades.some((upgrade) => !upgrade.isGranted)) return false
-    // `#visit` has skipped this key, because this waiter is first in the queue and admitted.
+    // `#visit` has skipped this key, because the check could grant this waiter here at once.
     if (!checkedKey.queuedWaiters.has(waiter)) return true
     if (headOf(checkedKey) !== waiter) return false
     // If no waiting scope holds a lock here, the waiter is granted. All other locks count as

@@ -5,7 +5,7 @@
  * The snapshot reads the records one after the other. Before the table changes a record, the table
  * calls one of the methods `before…Change`. If the snapshot has not read the record yet, the
  * snapshot copies the record then. Later the snapshot yields the copy at the place of the record.
- * So the snapshot yields the items that `dump` would have yielded when the snapshot began.
+ * So the snapshot yields the same items as a `dump` (see `snapshot.ts`) when the snapshot began.
  *
  * A record is copied as a whole, so a key with 100,000 holders is copied in one turn.
  */

@@ -24,6 +24,7 @@ import { bytesOfSession, bytesOfSessions } from './weights.js'
 /** The part of a command that names its session and its connection. */
 interface SessionCommand {
   readonly session: string
+  /** The number of the connection among the connections of the session. */
   readonly attachEpoch: number
 }
 

@@ -4,8 +4,8 @@
  * uses must belong to one etcd cluster. The broker starts even if some members are not usable, as
  * long as another member is usable.
  *
- * The checks read one key and the metrics of each member. The status of a member would need a user
- * with the role root.
+ * The checks read one key and the metrics of each member. The checks do not read the status of a
+ * member, because only a user with the role root may read the status.
  */
 import { type Clock, HoldfastError } from '@holdfast/shared'
 import type { EtcdClient } from './client.js'

@@ -102,8 +102,8 @@ export function isUnchanged(key: string, revision: number): Compare {
 }
 
 /**
- * The condition that no key begins with this prefix. The comparison fails for each key that exists,
- * because its `create_revision` is never 0. For a range without keys, etcd takes this revision as 0.
+ * The condition that no key begins with this prefix. The comparison fails for each existing key,
+ * because its `create_revision` is never 0. For a range without keys, etcd takes 0.
  */
 export function isEmpty(prefix: string): Compare {
   return { ...allUnder(prefix), target: 'CREATE', result: 'EQUAL', create_revision: '0' }

@@ -15,14 +15,14 @@ const entryLimits = { commands: 2_000, characters: 256 * 1024 }
 const queueLimits = { commands: 100_000, characters: 32 * 1024 * 1024 }
 
 export class CommandQueue {
-  #waiting: string[] = []
-  /** How many commands at the start of `#waiting` an entry has taken already. */
+  #commands: string[] = []
+  /** How many commands at the start of `#commands` an entry has taken already. */
   #takenCount = 0
   /** The length of all commands that no entry has taken. */
   #characters = 0
 
   get length(): number {
-    return this.#waiting.length - this.#takenCount
+    return this.#commands.length - this.#takenCount
   }
 
   get load(): LogLoad {
@@ -36,32 +36,32 @@ export class CommandQueue {
 
   add(command: Command): void {
     const text = JSON.stringify(command)
-    this.#waiting.push(text)
+    this.#commands.push(text)
     this.#characters += text.length
   }
 
   /** Removes and returns the oldest commands that fit into one entry. */
   takeForEntry(): readonly string[] {
     let end = this.#takenCount
-    const maxEnd = Math.min(this.#waiting.length, end + entryLimits.commands)
+    const maxEnd = Math.min(this.#commands.length, end + entryLimits.commands)
     let characters = 0
     while (end < maxEnd) {
-      const { length } = this.#waiting[end]!
+      const { length } = this.#commands[end]!
       // A command that is longer than the limit gets an entry of its own.
       if (characters > 0 && characters + length > entryLimits.characters) break
       characters += length
       end++
     }
-    const texts = this.#waiting.slice(this.#takenCount, end)
+    const texts = this.#commands.slice(this.#takenCount, end)
     this.#characters -= characters
     this.#takenCount = end
-    if (end === this.#waiting.length) this.clear()
-    else if (end * 2 > this.#waiting.length) this.#dropTaken()
+    if (end === this.#commands.length) this.clear()
+    else if (end * 2 > this.#commands.length) this.#dropTaken()
     return texts
   }
 
   clear(): void {
-    this.#waiting = []
+    this.#commands = []
     this.#takenCount = 0
     this.#characters = 0
   }
@@ -71,7 +71,7 @@ export class CommandQueue {
    * copies the remaining commands.
    */
   #dropTaken(): void {
-    this.#waiting = this.#waiting.slice(this.#takenCount)
+    this.#commands = this.#commands.slice(this.#takenCount)
     this.#takenCount = 0
   }
 }

@@ -1,8 +1,9 @@
 /**
- * The live incarnations (lives of brokers in the log) in order of joining, each with the number of
- * its last entry (batch of commands). The list is replicated state, like the lock table. Brokers
- * that have applied the same entries have equal lists. So the brokers agree which entries are
- * valid, and which broker takes over the sessions of a dead broker.
+ * The live incarnations in order of joining, each with the number of its last entry (batch of
+ * commands). An incarnation is one life of a broker in the log, from its join to its death. The
+ * list is replicated state, like the lock table. Brokers that have applied the same entries have
+ * equal lists. So the brokers agree which entries are valid, and which broker takes over the
+ * sessions of a dead broker.
  */
 import type { Command } from '../../core/index.js'
 import {
