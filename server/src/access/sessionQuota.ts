@@ -18,8 +18,8 @@ interface CountedSession {
 }
 
 /**
- * Counts each session from the request that opens the session until the session ends. So sessions
- * count already while their commands wait in the command log.
+ * Counts each session from the request that opens the session until the session ends. So a session
+ * counts already while the command that opens the session waits in the command log.
  */
 export class SessionQuota {
   readonly #limits: BrokerLimits

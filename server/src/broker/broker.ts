@@ -77,8 +77,8 @@ export class Broker {
     // later when it grants the first lock.
     this.#fences.reserve(highestNextFence(this.table))
     const at = this.#environment.clock.wall()
-    // This command comes before `#serve`, because the command suspends every session that the log
-    // restored (`formerOwner: undefined`). Without a cluster, the name of the owner broker is ''.
+    // With `formerOwner: undefined`, this command suspends every session that the log restored. So
+    // the command comes before `#serve`. Without a cluster, the name of the owner broker is ''.
     this.#log.submit({ type: 'restart', formerOwner: undefined, ownerBroker: '', at })
     this.#serve()
     if (quietStart > 0) {
@@ -100,8 +100,7 @@ export class Broker {
 
   /**
    * Closes all connections, because this broker is no longer a member of its cluster. Also drops
-   * the pending handshakes, and the list of the keys with more waiters than one command could
-   * grant.
+   * the pending handshakes, and the list of the keys whose waiters were too many for one command.
    */
   #resign(): void {
     this.#components.handshake.clear()

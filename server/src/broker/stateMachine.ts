@@ -90,7 +90,7 @@ export class BrokerStateMachine implements StateMachine {
     const visitsBefore = liveTable.current.visitCount
     const effects = liveTable.current.apply(command)
     const visits = liveTable.current.visitCount - visitsBefore
-    // `effectCount` counts units of work. The units of a command are its effects, and the scopes
+    // `effectCount` counts units of work: one unit for each effect, and more units for the scopes
     // and sets that the check for deadlocks visited.
     liveTable.effectCount += effects.length + visits * costs.deadlockVisit
     const at = 'at' in command ? command.at : 0
@@ -157,7 +157,8 @@ export class BrokerStateMachine implements StateMachine {
   /**
    * Passes an effect to the observer. In a cluster only the owner broker of the session, which
    * keeps the deadlines of the session, passes the effect. So the cluster reports each effect once.
-   * The other brokers report a resumed session as moved, because the session may have been theirs.
+   * Each other broker reports that a resumed session has moved, because this broker may have been
+   * the former owner of the session.
    */
   #notifyObserver(observer: Observer, effect: Effect): void {
     if (this.#deps.membership === undefined) {
@@ -171,8 +172,8 @@ export class BrokerStateMachine implements StateMachine {
 }
 
 /**
- * The session that an effect concerns. Undefined for a refused resume and for the effects of a kept
- * result, which is the value of a `once` that the table keeps for later callers.
+ * The session that an effect concerns. Undefined for `refused` (a refused resume) and for the three
+ * effects of a kept result, which is the value of a `once` that the table keeps for later callers.
  */
 function sessionOf(effect: Effect): Session | undefined {
   switch (effect.kind) {

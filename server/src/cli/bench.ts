@@ -105,16 +105,16 @@ async function report(
   { lockMs, unlockMs }: Samples,
   elapsedMs: number,
 ): Promise<void> {
-  const sessions = keys.length
-  const cells = cellsFrom(flags)?.length
+  const sessionCount = keys.length
+  const cellCount = cellsFrom(flags)?.length
   const perSecond = Math.round((lockMs.length / elapsedMs) * 1_000)
   const [lock, unlock] = [percentiles(lockMs), percentiles(unlockMs)]
   if (flags.json) {
     const contended = flags.contended === true
     printJson({
       url: urlsOf(flags, { key: keys[0]! }).map(redactUrl).join(','),
-      ...(cells === undefined ? {} : { cells }),
-      sessions,
+      ...(cellCount === undefined ? {} : { cells: cellCount }),
+      sessions: sessionCount,
       contended,
       ms: rounded(elapsedMs),
       cycles: lockMs.length,
@@ -125,9 +125,9 @@ async function report(
     return
   }
   const keysText = flags.contended ? 'one key' : 'one key for each session'
-  const cellsText = cells === undefined ? '' : ` in ${cells} cells`
+  const cellsText = cellCount === undefined ? '' : ` in ${cellCount} cells`
   print(
-    `${lockMs.length} locks by ${sessions} sessions on ${keysText}${cellsText}: ${perSecond} a second`,
+    `${lockMs.length} locks by ${sessionCount} sessions on ${keysText}${cellsText}: ${perSecond} a second`,
   )
   const percentileNames = Object.keys(lock)
   const rows = [

@@ -41,10 +41,10 @@ export interface BrokerLimits {
   /**
    * Open connections whose handshake is not over (pending connections). If there are more, the
    * broker closes one pending connection with 1013: the oldest pending connection of the address
-   * with the most. If the address of the new connection has the most already, the broker closes the
-   * new connection. The same limit and rule hold for the upgrades that wait for a later turn of the
-   * event loop. The broker refuses such an upgrade with 503. Default the greater of 1,000 and a
-   * tenth of `connections`; public 200.
+   * with the most pending connections. If the new connection comes from this address, the broker
+   * closes the new connection. The same limit and rule hold for the upgrades that wait for a later
+   * turn of the event loop. The broker refuses such an upgrade with 503. Default the greater of
+   * 1,000 and a tenth of `connections`; public 200.
    */
   readonly pendingConnections: number
   /** Open connections of one address whose handshake is not over. Default off; public 20. */
@@ -152,11 +152,11 @@ export interface BrokerLimits {
   /**
    * Memory that clients may make the broker use, in bytes: the lock table, connections, unread
    * output, watches and the deadlocks that `stats` shows. The broker's estimate is usually too
-   * high. At the limit the broker answers `QUOTA_EXCEEDED` to requests that add a lock, a watch, or
-   * a value of a leader. The broker also closes connections with 1013 instead of opening a session.
-   * At nine eighths of the limit the broker closes new connections with 1013, and connections with
-   * more than 16 KiB of unread output with 4308. Default: half of the maximum heap size of V8,
-   * which `node --max-old-space-size` sets.
+   * high. At the limit the broker answers `QUOTA_EXCEEDED` to requests that add a lock or a watch,
+   * or that set the value of a leader. The broker also closes connections with 1013 instead of
+   * opening a session. At nine eighths of the limit the broker closes new connections with 1013,
+   * and connections with more than 16 KiB of unread output with 4308. Default: half of the maximum
+   * heap size of V8, which `node --max-old-space-size` sets.
    */
   readonly memoryBytes: number
 }

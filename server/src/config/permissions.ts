@@ -67,7 +67,7 @@ export interface Identity {
   readonly expiresAt?: number | undefined
   /**
    * Whether the client may do an operation on a key. `authorize` must allow the operation as well.
-   * Default: everything but `revoke` and `inspect`.
+   * Default: `authorize` decides alone; without `authorize`, all but `revoke` and `inspect`.
    */
   readonly may?: ((operation: Operation, key: string) => boolean) | undefined
 }

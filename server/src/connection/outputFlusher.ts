@@ -110,8 +110,8 @@ export class OutputFlusher {
     if (connection.countedBytes > 0 && memory.isOverfull)
       this.#disconnect(connection, 'memoryBytes')
     else if (this.#isReadingFastEnough(connection)) this.#endSlowness(connection)
-    // While the socket has room, the output waits for the broker to encode it, and not for the
-    // client. So `backlogBytes` does not apply.
+    // `backlogBytes` does not apply while the output waits for the broker (`isWaitingForTurn`) and
+    // not for the client.
     else if (connection.backlogBytes > maxBytes && !connection.isWaitingForTurn) {
       this.#disconnect(connection, 'backlogBytes')
     } else if (!connection.isSlow) {
@@ -122,7 +122,7 @@ export class OutputFlusher {
 
   /**
    * Disconnects a slow client whose deadline has passed, unless the client reads fast enough again.
-   * Returns the units of work that this took.
+   * Returns the work of the disconnection, in units; 0 if the client stays connected.
    */
   disconnectIfSlow(connection: Connection): number {
     if (this.#isReadingFastEnough(connection)) {

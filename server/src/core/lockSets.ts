@@ -7,8 +7,8 @@
  * key sees a member like any other lock. Only the first member, the *primary*, is in the tables of
  * its session, is answered, and has deadlines.
  *
- * All requests of a set enter their queues in one step. So the oldest waiting set is the first of
- * all its queues as soon as all requests that came before it have ended. Sets cannot deadlock with
+ * All requests of a set enter their queues in one step. So the oldest waiting set is at the head of
+ * all its queues as soon as all earlier requests have ended. Therefore sets cannot deadlock with
  * each other.
  */
 import type { RequestLockSet, SessionLimits } from './commands.js'
@@ -84,7 +84,7 @@ export function canGrantSet(set: LockSet<Lock, Request>): boolean {
   // Begins at `blockedIndex`, and continues from the last request to the first.
   for (let i = 0; i < requests.length; i++) {
     const index = (set.blockedIndex + i) % requests.length
-    if (isAtHead(requests[index]!)) continue
+    if (isGrantable(requests[index]!)) continue
     set.blockedIndex = index
     return false
   }
@@ -93,11 +93,11 @@ export function canGrantSet(set: LockSet<Lock, Request>): boolean {
 
 /** The keys that prevent the grant of a waiting set. */
 export function blockedKeysOf({ requests }: LockSet<Lock, Request>): KeyState[] {
-  return requests.filter((request) => !isAtHead(request)).map(({ keyState }) => keyState)
+  return requests.filter((request) => !isGrantable(request)).map(({ keyState }) => keyState)
 }
 
 /** Whether a request is the first of its queue, and is compatible with the holders of its key. */
-function isAtHead(request: Request): boolean {
+function isGrantable(request: Request): boolean {
   const { keyState } = request
   return keyState.queue.first === request && keyState.admits(request)
 }

@@ -78,8 +78,8 @@ export class Responder {
   }
 
   /**
-   * Refuses a request for permits with another capacity than the key has, or a call at a barrier
-   * that has another number of parties.
+   * Refuses a request for permits with another capacity than the key has. Also refuses a call with
+   * another number of parties than the barrier has.
    */
   refuseCapacity(
     session: Session,

@@ -283,7 +283,7 @@ export function encodeDraining(withinMs: number): string {
   return `{"type":"draining","within":${withinMs}}`
 }
 
-/** A copy of a lock of a resumed session, because the lock may end before its data is encoded. */
+/** A copy of a lock of a resumed session. The lock itself may end before the broker encodes it. */
 export interface SnapshotLock {
   readonly id: number
   readonly key: string
@@ -474,10 +474,9 @@ function keyAndMode(key: string, mode: LockMode): string {
 let lastEncoded: { readonly holders: readonly StoredHolder[]; readonly text: string } | undefined
 
 /**
- * Encodes holders. The lock table has bounded the number and the size of the holders. All requests
- * that are refused because of the same holders have the same array of holders. This
- * function keeps the text of the last array, because one turn of the event loop may refuse a
- * hundred clients.
+ * Encodes holders. All requests that are refused because of the same holders have the same array of
+ * holders. This function keeps the text of the last array, because one turn of the event loop may
+ * refuse a hundred clients. The lock table bounds the number and the size of the holders.
  */
 function encodeHolders(holders: readonly StoredHolder[]): string {
   if (lastEncoded?.holders !== holders) {

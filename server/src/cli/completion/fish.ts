@@ -32,15 +32,16 @@ ${commands.flatMap((command) => linesOf(name, command, cursorIsAt(command.name))
 /**
  * The lines for the flags and the choices of one command.
  *
+ * @param name The name of the program.
  * @param condition Fish code that is true where these flags and choices may stand.
  */
 function linesOf(name: string, { flags, args }: CommandModel, condition: string): string[] {
-  const words = args.flatMap(({ choices }) => choices)
+  const argChoices = args.flatMap(({ choices }) => choices)
   return [
     ...flags.map((flag) => `complete -c ${name} -n ${condition} ${flagArgs(flag)}`),
-    ...(words.length === 0
+    ...(argChoices.length === 0
       ? []
-      : [`complete -c ${name} -n ${condition} -xa ${fishQuoted(words.join(' '))}`]),
+      : [`complete -c ${name} -n ${condition} -xa ${fishQuoted(argChoices.join(' '))}`]),
   ]
 }
 

@@ -103,7 +103,10 @@ export class LockGuard {
       // SIGKILL now would come too late, so the command gets the time to end cleanly.
       child.signal('SIGTERM')
       this.#timer = setTimeout(() => child.signal('SIGKILL'), killAfterMs)
-    } else child.signal('SIGKILL')
+    } else {
+      // No client took the lock away, so a SIGKILL may still come before the next grant.
+      child.signal('SIGKILL')
+    }
   }
 
   /** Prints the reason with the key, because several commands may write to one log file. */

@@ -238,7 +238,7 @@ class Run {
   async #waitGuarded(child: Child): Promise<number> {
     const { session, lock, killAfterMs, signals, flags } = this.#deps
     signals.handle((signal) => {
-      // A stopped command may continue only while the lock is held.
+      // A command that is suspended (Ctrl-Z) may continue only while the lock is held.
       if (signal !== 'SIGCONT' || lock.held) child.signal(signal)
     })
     const action = 'stopping the command'

@@ -1,7 +1,7 @@
 /**
  * The wait-for graph around one key. An edge leads from a session that waits for a lock to a
- * session that holds the lock. The holders of the key are in the middle. Its waiters are to the
- * right, and the sessions that the holders wait for are to the left.
+ * session that holds the lock. The holders of the key are in the middle. The waiters of the key are
+ * to the right, and the sessions that the holders wait for are to the left.
  *
  * A client can divide the work of its session into scopes. Each scope is one task, and the work
  * outside the scopes is another task. A cycle of tasks is a deadlock. The graph reports one cycle
@@ -207,7 +207,7 @@ interface Task {
 
 /**
  * The sessions on the shortest cycle through the task `start`, by a breadth-first search; empty if
- * there is no cycle.
+ * there is no cycle. A lock can be `start`, and then means the task that holds the lock.
  */
 function cycleFrom(start: Task, builder: GraphBuilder): string[] {
   const startId = idOf(start)

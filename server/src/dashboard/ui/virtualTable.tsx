@@ -50,9 +50,9 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
       ref={table}
     >
       <div class="virtual-head" role="row" aria-rowindex={1}>
-        {headings.map((head) => (
-          <span role="columnheader" key={head}>
-            {head}
+        {headings.map((heading) => (
+          <span role="columnheader" key={heading}>
+            {heading}
           </span>
         ))}
       </div>
@@ -182,13 +182,13 @@ function useRows(tableRef: { current: HTMLElement | null }, count: number, rowHe
 }
 
 /**
- * Scrolls as little as possible to show a row. The head of the table covers the space of one row.
+ * Scrolls as little as possible to show a row. The headings cover the space of one row.
  */
-function reveal(tableElement: HTMLElement, top: number, rowHeight: number): void {
+function reveal(tableElement: HTMLElement, rowTop: number, rowHeight: number): void {
   const visibleHeight = tableElement.clientHeight - rowHeight
-  if (top < tableElement.scrollTop) tableElement.scrollTop = top
-  else if (top + rowHeight > tableElement.scrollTop + visibleHeight)
-    tableElement.scrollTop = top + rowHeight - visibleHeight
+  if (rowTop < tableElement.scrollTop) tableElement.scrollTop = rowTop
+  else if (rowTop + rowHeight > tableElement.scrollTop + visibleHeight)
+    tableElement.scrollTop = rowTop + rowHeight - visibleHeight
 }
 
 /** Keeps the visible rows in place when rows are added at the top of a scrolled table. */

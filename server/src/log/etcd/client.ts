@@ -3,8 +3,8 @@
  * Every call has its own deadline. If a member does not answer, the client tries another member.
  * etcd may therefore execute a call twice, so each call must be safe to repeat.
  *
- * All calls and watches use the same member until this member fails. The member that accepts an
- * entry of this broker is the first member whose watch can deliver the entry to this broker.
+ * All calls and watches use the same member until this member fails. The reason is that the member
+ * which accepts an entry can deliver the entry first.
  */
 import type { Clock } from '@holdfast/shared'
 import { type LogTls, passwordOf } from '../credentials.js'
@@ -307,7 +307,7 @@ export class EtcdClient {
     }
   }
 
-  #passwordAt(endpoint: string): string {
+  #readPassword(endpoint: string): string {
     try {
       return passwordOf(this.#auth!)
     } catch (cause) {
@@ -321,7 +321,7 @@ export class EtcdClient {
   async #tokenAt(endpoint: string): Promise<string | undefined> {
     if (this.#auth === undefined || this.#token !== undefined) return this.#token
     const { user } = this.#auth
-    const password = this.#passwordAt(endpoint)
+    const password = this.#readPassword(endpoint)
     const { token } = await this.#transport.request<{ readonly token: string }>({
       endpoint,
       path: '/v3/auth/authenticate',

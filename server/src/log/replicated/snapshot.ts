@@ -123,7 +123,8 @@ async function compactTo(
 ): Promise<void> {
   if (former === undefined) return
   try {
-    await engine.compact(former.position, [...members.live.keys()])
+    const liveSlots = [...members.live.keys()]
+    await engine.compact(former.position, liveSlots)
   } catch (error) {
     onProblem?.(error instanceof Error ? error.message : String(error))
   }

@@ -1,7 +1,7 @@
 /**
  * Joins the parts of a snapshot to compressed chunks, and takes chunks apart again. An engine (etcd
- * or PostgreSQL) stores the chunks. Several parts share a chunk, because every machine of the
- * engine must write every chunk.
+ * or PostgreSQL) stores the chunks. Several parts share a chunk, so that the engine has fewer
+ * writes. Each write of a chunk reaches every machine of the engine.
  */
 import { gunzipSync, gzipSync } from 'node:zlib'
 
