@@ -227,6 +227,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
   ),
 
   ack: commandHandler((connection, { ids }, at) => {
+    // The command has no answer, so an `ack` of the broker confirms this message later.
     connection.deferAck()
     const { session, attachEpoch } = connection
     return { type: 'ack', session: session!.id, attachEpoch, ids, at }
@@ -407,7 +408,7 @@ function checkUpgrade(
 
 /**
  * Checks the permission for a key. A query or a watch without a key needs no permission here,
- * because it shows only the keys that the client may see.
+ * because its results contain only keys that the client may see.
  */
 function checkKey(
   operation: Operation,
@@ -456,7 +457,8 @@ function visibleSession(
   if (session === undefined) return undefined
   const { lease, grace, principal } = session
   const info = { session: sessionId, lease, grace, connected: !session.suspended }
-  // The permission `inspect` belongs to no key, so the key is ''.
+  // The permission `inspect` belongs to no key, so the key is ''. Without a policy, the client may
+  // see everything.
   const mayInspect = policy?.may('inspect', '') ?? true
   return mayInspect ? { ...info, principal, address: attached.get(session)?.remoteAddress } : info
 }

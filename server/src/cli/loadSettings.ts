@@ -77,8 +77,8 @@ const otherVariables = ['CONFIG', 'URL', 'CELLS', 'TOKEN', 'CA', 'KEY', 'FENCE']
 
 /**
  * A short name of a variable counts as misspelt if at most this many letters differ from a setting.
- * Two would be too many, because two edits turn many short names into each other, such as FULL into
- * CELL. In a longer name more letters may differ.
+ * With two letters, unrelated names would count too: FULL differs from CELL in two letters. In a
+ * longer name more letters may differ.
  */
 const maxEditsOfShortName = 1
 

@@ -1,7 +1,7 @@
 /**
- * Warns about files with secrets that other users of the machine can access: a token, a password, a
- * private key. The command still uses such a file, because an operator may have a reason for its
- * mode.
+ * Warns about a file with a secret (a token, a password or a private key) that other users of the
+ * machine can access. The command still uses this file, because an operator may have a reason for
+ * the mode of the file.
  */
 import { type Stats, statSync } from 'node:fs'
 import { printError } from './exitCodes.js'
@@ -38,7 +38,7 @@ export function warnOfAccessibleFiles(givenSettings: Settings): void {
 
 /**
  * Prints a warning on standard error if users other than the user of this process can access the
- * file. Prints nothing for a file that does not exist, because the reader of the file reports this.
+ * file. Prints nothing for a missing file, because the code that reads the file reports this error.
  * Prints nothing on Windows, because modes there do not show who can access a file.
  */
 function warnIfAccessible(path: string, kind: string): void {
@@ -58,8 +58,8 @@ function warnIfAccessible(path: string, kind: string): void {
  * Whether the mode of a file lets other users access the file. Only regular files count, because a
  * pipe such as `/dev/fd/63` has no name that other users could open.
  *
- * A process that is not root reads a file of root through the group of the file, so this group may
- * read the file. Kubernetes, systemd and Debian give keys to services in this way.
+ * The group of a file of root may read the file, unless this process runs as root. Kubernetes,
+ * systemd and Debian give keys to services in this way.
  *
  * @param userId The id of the user of the process.
  */

@@ -1,8 +1,8 @@
 /**
  * `holdfast status`: shows whether brokers are ready, and the state of their command log. A command
- * log orders all changes of locks: in memory, on disk, or shared with other brokers. The command
- * sends an HTTP request without a token. A broker that has an admin port answers `/status` on that
- * port alone. Any other broker answers only programs on its own machine.
+ * log is the ordered record of all changes of locks: in memory, on disk, or shared with other
+ * brokers. `holdfast status` sends an HTTP request without a token. A broker that has an admin port
+ * answers `/status` on that port alone. Any other broker answers only programs on its own machine.
  */
 import { Command } from 'commander'
 import type { BrokerStatus, LogReport } from '../http/status.js'

@@ -21,7 +21,7 @@ export interface AddressPacerDeps<W extends ArrivalWork> {
   readonly endOfTurn: (callback: () => void) => void
   /** Units of work (see `workCosts.ts`) for all new clients in one turn. */
   readonly unitsPerTurn: number
-  /** Does the work. Returns how many units of work this took. */
+  /** Does the work. Returns the used units of work. */
   readonly work: (arrival: W) => number
 }
 
@@ -84,7 +84,7 @@ export class AddressPacer<W extends ArrivalWork> {
     const [first] = this.#byAddress
     if (first === undefined) return undefined
     const [address, arrivals] = first
-    // `Set` and `Map` yield their members in the order in which these were added.
+    // `Set` and `Map` yield the members that were added first.
     const [oldest] = arrivals as Set<W>
     this.#byAddress.delete(address)
     arrivals.delete(oldest!)
@@ -114,7 +114,7 @@ export class AddressPacer<W extends ArrivalWork> {
       this.#work(arrival)
       if (this.#unitsLeft <= 0 || clock.monotonic() >= endsAt) break
     }
-    // Without waiting work, the end of the next turn only has to restore a budget that was used.
+    // If no work waits, the end of the next turn is only needed to restore a budget that was used.
     if (this.#byAddress.size > 0 || this.#unitsLeft < unitsPerTurn) this.#scheduleEndTurn()
   }
 

@@ -13,7 +13,7 @@ import type { Responder } from './responder.js'
 import { textBytes } from './weights.js'
 
 /**
- * Executes a request of a leader to replace its value. The request must be no repeat.
+ * Executes a request of a leader to replace its value. The request must not be a repeated one.
  *
  * @returns The bytes of the new value minus the bytes of the former value.
  */

@@ -37,9 +37,9 @@ export class ResultTable {
   /** Bytes that count against the limit of kept results. */
   #keptBytes = 0
   /**
-   * Bytes of the kept results, and of the results that followers must still get. Several records
-   * can refer to one result. Only the first record counts the bytes of the result, here or among
-   * the stored answers.
+   * Bytes of the kept results, and of the results that followers must still get. A result that
+   * several records share counts once: here, or in `Responder.bytes` if the first of these records
+   * was a stored answer.
    */
   bytes = 0
 

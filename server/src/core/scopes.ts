@@ -10,7 +10,10 @@
 import { KeyExtras, KeyScopes, Scope } from './lockExtras.js'
 import type { KeyState, Lock, Request, ScopeOfLocks, Session } from './records.js'
 
-/** The scope of a session with this number; a new one if the session has no such scope. */
+/**
+ * The scope of a session with this number. If the session has no such scope, returns a new scope,
+ * which the caller may add with {@link addScope}.
+ */
 export function scopeOf(session: Session, number: number): ScopeOfLocks {
   return session.scopes?.get(number) ?? new Scope(session, number)
 }
@@ -53,7 +56,10 @@ export function onWaitBegan(request: Request): void {
   listLocks(scope)
 }
 
-/** Reverts {@link onWaitBegan}. Call this function when a wait has ended. */
+/**
+ * Reverts {@link onWaitBegan}, except that the locks of the scope stay listed. Call this function
+ * when a wait has ended.
+ */
 export function onWaitEnded(request: Request): void {
   const { extras, keyState, session } = request
   if (extras === undefined) return

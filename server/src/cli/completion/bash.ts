@@ -90,10 +90,10 @@ function wrapLine({ name, wrappedCommandAt }: CommandModel): string[] {
 }
 
 /**
- * The main function of the script, and the functions that it calls. The main function walks over
- * the words before the cursor to find the command, and then completes the word at the cursor. The
- * array `starts` has, for each joined word, the index of its first part in COMP_WORDS. `bashScript`
- * replaces NAME by the name of the program, and COMMANDS by the names of its commands.
+ * The main function of the script, and functions that use its local variables. The main function
+ * walks over the words before the cursor to find the command, and then completes the word at the
+ * cursor. The array `starts` has, for each joined word, the index of its first part in COMP_WORDS.
+ * `bashScript` replaces NAME by the name of the program, and COMMANDS by the names of its commands.
  */
 const mainFunction = `_NAME() {
   local IFS=$' \\t\\n' rest=\${COMP_LINE:0:COMP_POINT} word i last

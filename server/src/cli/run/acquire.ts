@@ -130,6 +130,7 @@ export async function acquire(
     if (error.code === 'ABORTED' && signal.aborted) throw exitFor(signal)
     if (error.code === 'ABORTED' && timeoutController.signal.aborted) throw noAnswer(params)
     if (error.code !== 'LOCK_HELD' && error.code !== 'LOCK_TIMEOUT') throw error
+    // `exitForConflict` may take a second, in which the timer must not print.
     isWaiting = false
     throw await exitForConflict(params, items, session, error)
   } finally {

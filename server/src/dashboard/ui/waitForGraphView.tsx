@@ -39,7 +39,7 @@ export function WaitForGraphView({ graph, pageKey }: WaitForGraphProps) {
   const rows = Math.max(...nodes.map(({ row }) => row)) + 1
   const width = 2 * margin + (lastColumn - firstColumn) * spacing.x + box.width
   const columnOf = new Map(nodes.map(({ session, column }) => [session, column]))
-  // `curve` draws an arrow below the boxes unless the arrow leads to the left.
+  // `curve` puts the path of an arrow below the boxes, unless the arrow leads to the left.
   const hasCurveBelow = edges.some(
     ({ from, to }) => (columnOf.get(from) ?? 0) <= (columnOf.get(to) ?? 0),
   )
@@ -83,7 +83,7 @@ export function WaitForGraphView({ graph, pageKey }: WaitForGraphProps) {
   )
 }
 
-/** The upper left corner of a box, in px from the upper left corner of the picture. */
+/** A point, in px from the upper left corner of the picture. */
 interface Point {
   readonly x: number
   readonly y: number
@@ -108,6 +108,7 @@ function Arrowhead({ id }: { id: string }) {
 
 interface ArrowProps {
   readonly edge: Edge
+  /** The upper left corners of the boxes, by the ids of the sessions. */
   readonly points: ReadonlyMap<string, Point>
 }
 
@@ -137,8 +138,9 @@ function ArrowLabel({ edge, points }: ArrowProps) {
 }
 
 /**
- * The path of an arrow from the left side of the waiter to the right side of the holder. If the
- * waiter is not to the right of the holder, the path is below both boxes.
+ * The path of an arrow from the left side of the waiter to the right side of the holder, and the
+ * position of its label. If the waiter is not to the right of the holder, the path is below both
+ * boxes.
  */
 function curve(from: Point, to: Point): { readonly path: string; readonly label: Point } {
   const middle = box.height / 2

@@ -117,7 +117,7 @@ function parseHosts(authority: string, socketFolder: string | undefined): readon
     }
     return [{ host: socketFolder, port: portFrom(portMatch[1]) }]
   }
-  // A comma too many, such as the comma after the last host, is no mistake.
+  // Extra commas are allowed, such as a comma after the last host.
   const texts = authority.split(',').filter((host) => host !== '')
   if (texts.length === 0 || texts.length > maxHosts)
     throw invalidOption(`The address of a log must name 1 to ${maxHosts} hosts: use ${addressForm}`)
@@ -155,8 +155,8 @@ function checkSchema(schema: string): string {
 }
 
 /**
- * The mode of TLS. Without `sslmode`, no connection uses TLS if all hosts are on this machine;
- * otherwise every connection uses TLS with a verified certificate.
+ * The mode of TLS. The default is no TLS if all hosts are on this machine, and TLS with a verified
+ * certificate if any host is on another machine.
  */
 function sslModeFor(hosts: readonly PostgresHost[], text: string | undefined): SslMode {
   const isLocal = hosts.every(({ host }) => host.startsWith('/') || isLoopback(host))

@@ -503,7 +503,8 @@ export class ClusterMember {
 
   /**
    * Handles the entry for the divergence check, which compares digests (checksums) of the tables of
-   * all brokers. Returns false, and stops this broker for good, if its table differs.
+   * all brokers. Also records the snapshot that the entry announces. Returns false, and stops this
+   * broker for good, if the table of this broker differs.
    */
   #checkDigests(entry: LogEntry, commandCount: number): boolean {
     const { digest, digestRound, snapshot } = noticesIn(entry)
