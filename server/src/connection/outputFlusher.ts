@@ -22,7 +22,7 @@ export interface OutputMemory {
 export interface OutputFlusherDeps {
   readonly limits: BrokerLimits
   readonly memory: OutputMemory
-  /** The flusher reports when a turn ends, and when the output of this turn is written. */
+  /** Learns from the flusher when a turn ends, and when the output of this turn is written. */
   readonly scheduler: WorkScheduler
   /** Calls back after the broker has handled all input that has already arrived in this turn. */
   readonly endOfTurn: (callback: () => void) => void

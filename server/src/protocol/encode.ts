@@ -450,7 +450,7 @@ export function kindInfo(
 
 function heldFields(lock: Lock): string {
   const { key, mode, session, metadata, presentFence, since, extras } = lock
-  // To other clients, the fence of a lock is its newest fence.
+  // Other clients get the newest fence of the lock in the field `fence`.
   const holder = { session: session.id, name: session.name, metadata, fence: presentFence, since }
   // Of a set, only the first lock (the primary) has the ttl.
   const { ttl } = lock.primary

@@ -1,6 +1,6 @@
 /**
- * Generates the completion script for fish 3 and newer. The script is one `complete` line for each
- * flag and command, with a condition: the command that stands before the cursor.
+ * Generates the completion script for fish 3 and newer. Each flag and each command has a line
+ * `complete …` in the script. The condition of the line is the command before the cursor.
  */
 import type { CommandModel, FlagModel, ProgramModel } from './model.js'
 

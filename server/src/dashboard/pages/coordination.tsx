@@ -100,7 +100,7 @@ function Elections() {
 function Scopes() {
   const sessions = useSessionRows()
   const scopes = useMemo(() => scopesIn(sessions.values()), [sessions])
-  const unlistedScopes = scopes.length - maxScopes
+  const unlistedScopeCount = scopes.length - maxScopes
   return (
     <Panel title="Scopes" aside={<span class="quiet">tasks that hold locks or wait</span>}>
       {scopes.length === 0 ? (
@@ -125,8 +125,8 @@ function Scopes() {
           </table>
         </div>
       )}
-      {unlistedScopes > 0 && (
-        <p class="quiet caption">{formatPlural(unlistedScopes, 'more scope')}.</p>
+      {unlistedScopeCount > 0 && (
+        <p class="quiet caption">{formatPlural(unlistedScopeCount, 'more scope')}.</p>
       )}
     </Panel>
   )

@@ -205,7 +205,7 @@ function useAnchor<T>(
     if (!isAnchored || tableElement === null || previousFirstId === undefined) return
     const isAtTop = tableElement.scrollTop < rowHeight
     if (isAtTop) return
-    const addedRows = items.findIndex((item) => idOf(item) === previousFirstId)
-    if (addedRows > 0) tableElement.scrollTop += addedRows * rowHeight
+    const addedRowCount = items.findIndex((item) => idOf(item) === previousFirstId)
+    if (addedRowCount > 0) tableElement.scrollTop += addedRowCount * rowHeight
   })
 }

@@ -36,7 +36,7 @@ export function WaitForGraphView({ graph, pageKey }: WaitForGraphProps) {
   const { nodes, edges, cycle } = graph
   const columns = nodes.map(({ column }) => column)
   const [firstColumn, lastColumn] = [Math.min(...columns), Math.max(...columns)]
-  const rows = Math.max(...nodes.map(({ row }) => row)) + 1
+  const rowCount = Math.max(...nodes.map(({ row }) => row)) + 1
   const width = 2 * margin + (lastColumn - firstColumn) * spacing.x + box.width
   const columnOf = new Map(nodes.map(({ session, column }) => [session, column]))
   // `curve` puts the path of an arrow below the boxes, unless the arrow leads to the left.
@@ -44,12 +44,12 @@ export function WaitForGraphView({ graph, pageKey }: WaitForGraphProps) {
     ({ from, to }) => (columnOf.get(from) ?? 0) <= (columnOf.get(to) ?? 0),
   )
   const height =
-    2 * margin + (rows - 1) * spacing.y + box.height + (hasCurveBelow ? curveHeight : 0)
+    2 * margin + (rowCount - 1) * spacing.y + box.height + (hasCurveBelow ? curveHeight : 0)
   const rowsIn = (column: number) => columns.filter((other) => other === column).length
   const pointOf = ({ column, row }: Node): Point => ({
     x: margin + (column - firstColumn) * spacing.x,
     // Center each column vertically.
-    y: margin + row * spacing.y + ((rows - rowsIn(column)) * spacing.y) / 2,
+    y: margin + row * spacing.y + ((rowCount - rowsIn(column)) * spacing.y) / 2,
   })
   const points = new Map(nodes.map((node) => [node.session, pointOf(node)]))
   return (
