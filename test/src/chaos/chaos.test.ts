@@ -14,8 +14,8 @@ import { faultsOf } from './faults.js'
 import { type EngineName, engineNames } from './store.js'
 import { World } from './world.js'
 
-/** The fault of a quick run over each engine. */
-const shortRunFaults: Readonly<Record<EngineName, readonly string[]>> = {
+/** The faults of a quick run over each engine. */
+const quickRunFaults: Readonly<Record<EngineName, readonly string[]>> = {
   etcd: ['broker-killed'],
   postgres: ['postgres-failover'],
 }
@@ -79,7 +79,7 @@ for (const engine of engineNames) {
 
     after(() => world?.close())
 
-    const isChosen = (name: string) => isFullRun || shortRunFaults[engine].includes(name)
+    const isChosen = (name: string) => isFullRun || quickRunFaults[engine].includes(name)
     for (const fault of faultsOf(engine).filter(({ name }) => isChosen(name))) {
       it(`the oracle finds no violation after the fault ${fault.name}, and all clients are served again`, async function () {
         if (fault.isPossible?.(world!) === false) {

@@ -103,6 +103,7 @@ describe('a client whose WebSocket throws from send', () => {
     sockets[0]!.deliver(welcome())
     const session = await connecting
     session.watch('x'.repeat(50), () => {})
+    // When the user leaves the page, the client immediately sends the watch and a `bye`.
     leave()
     await turn()
     expect([session.state, sockets.length]).to.deep.equal(['disconnected', 1])

@@ -1,10 +1,10 @@
 /**
- * Tests `maxHold`, `onQueued`, `onContended` and watches with `queue` against a scripted broker.
- * The tests check what the client sends, when it gives up a lock, and when it calls the callbacks.
- * The client calls `onQueued` when a request must wait, and `onContended` when requests wait for a
- * held lock. `maxHold` is the longest time for which a lock is held. The ttl is how long a lock
- * lasts without a refresh. The client ends a lock after `safeDuration`, a little before the broker
- * does. A fence is the number of a grant.
+ * Tests `maxHold`, `onQueued`, `onContended` and watches with `queue`, which also report waiting
+ * requests. A scripted broker answers. The tests check what the client sends, when it gives up a
+ * lock, and when it calls the callbacks. The client calls `onQueued` when a request must wait, and
+ * `onContended` when requests wait for a held lock. `maxHold` is the longest time for which a lock
+ * is held. The ttl is how long a lock lasts without a refresh. The client ends a lock after
+ * `safeDuration`, a little before the broker does. A fence is the number of a grant.
  */
 import type { ContendedNotice, QueuedNotice, QueueEvent, WatchEvent } from '@holdfast/client'
 import { safeDuration } from '@holdfast/shared'
@@ -112,7 +112,7 @@ describe('maxHold at the client', () => {
 describe('onQueued', () => {
   const holders = [{ session: 'other', fence: 3, since: 4 }]
 
-  it('is called once, also if a next session sends the request again', async () => {
+  it('is called once, also if the next session sends the request again', async () => {
     const scene = await openScene()
     const notices: QueuedNotice[] = []
     void scene.session.lock('k', { onQueued: (notice) => notices.push(notice) })

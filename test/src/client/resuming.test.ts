@@ -1,9 +1,9 @@
 /**
  * Tests a client that loses the connection of a session with a grace. The grace is the time for
  * which the broker keeps a session without a connection. The client resumes the session, or opens a
- * new session. The lease is how long the broker keeps a silent session; a grace of `lease` is as
- * long. A session in jeopardy has lost its connection, but the broker still keeps the session. A
- * fence is the number of a grant.
+ * new session. The lease is how long the broker keeps a silent session. A grace of `lease` is as
+ * long as the lease. A session in jeopardy has lost its connection, but the broker still keeps the
+ * session. A fence is the number of a grant.
  */
 import { fixedInterval, type Lock } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
@@ -173,7 +173,7 @@ describe('a client that resumes a session', () => {
     expect(await resume(scene)).to.deep.equal([{ type: 'ack', ids: [1] }])
   })
 
-  it('acknowledges a response once, however often failed resumes repeat it', async () => {
+  it('acknowledges a response once on each connection, however often resumes repeat it', async () => {
     const scene = await openGraced()
     await acquireLock(scene, { fence: 7 })
     const repeatedGrant = { type: 'granted', id: 1, fence: 7 } as const

@@ -22,7 +22,7 @@ const tableLocks = count(5_000, 100_000)
 /** The size of a frame in bytes, a little below the limit of 64 KiB. */
 const frameBytes = 65_000
 /** How often the bystander locks and unlocks during an attack. */
-const lockCount = 20
+const lockRounds = 20
 
 describe('e2e: a hostile client does not disturb a bystander', function () {
   this.timeout(count(60_000, 300_000))
@@ -39,7 +39,7 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
       const messagesPerFrame = Math.floor(frameBytes / (JSON.stringify(message).length + 1))
       client.send(...Array.from({ length: messagesPerFrame }, () => message))
       await client.receive('found')
-      await bystander.lockAndUnlock(lockCount)
+      await bystander.lockAndUnlock(lockRounds)
       await bystander.expectUnharmed()
     })
   }
@@ -52,7 +52,7 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
       client.send(...Array.from({ length: 1_000 }, () => ({ type: 'query', id: 1 })))
       await client.receive('found')
     }
-    await bystander.lockAndUnlock(lockCount)
+    await bystander.lockAndUnlock(lockRounds)
     await bystander.expectUnharmed()
   })
 
@@ -66,7 +66,7 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     const messages = Array.from({ length: 6_000 }, (_, i) => watchAndUnwatch[i % 2]!)
     for (const frame of framesOf(messages, 1_000)) client.send(...frame)
     await client.receive('watching')
-    await bystander.lockAndUnlock(lockCount)
+    await bystander.lockAndUnlock(lockRounds)
     await bystander.expectUnharmed()
   })
 
@@ -81,7 +81,7 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
       for (const frame of framesOf(tries, 1_000)) client.send(...frame)
       await client.receive('failed')
     }
-    await bystander.lockAndUnlock(lockCount)
+    await bystander.lockAndUnlock(lockRounds)
     await bystander.expectUnharmed()
   })
 
@@ -98,7 +98,7 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     })
     client.send(...steals)
     await client.receive('granted')
-    await bystander.lockAndUnlock(lockCount)
+    await bystander.lockAndUnlock(lockRounds)
     await bystander.expectUnharmed()
   })
 
@@ -125,7 +125,7 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     for (const frame of framesOf(attacks)) attacker.send(...frame)
     await attacker.receive('revoked')
     attacker.send({ type: 'lock', id: 2_000, key: 'crowd', steal: true })
-    await bystander.lockAndUnlock(lockCount)
+    await bystander.lockAndUnlock(lockRounds)
     await bystander.expectUnharmed()
     // The client is told that it lost a lock.
     expect((await client.receive('lost')).fence).to.be.above(0)
@@ -145,7 +145,7 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     for (const frame of framesOf(ids.slice().reverse())) {
       client.send(...frame.map((request) => ({ type: 'cancel', request })))
     }
-    await bystander.lockAndUnlock(lockCount)
+    await bystander.lockAndUnlock(lockRounds)
     // The broker answers the cancels in their order.
     for (const id of ids.slice().reverse()) {
       expect(await client.receive('failed')).to.include({ id, code: 'ABORTED' })

@@ -129,7 +129,7 @@ describe('faults: half-open connections, behind a proxy', function () {
     ),
     ...silences.map(
       ([direction, silence]): NamedTest => [
-        `silence ${direction} that ends before the lease: a holder with a grace keeps its lock`,
+        `silence ${direction} that is shorter than the lease: a holder with a grace keeps its lock`,
         (stage) => expectLockKept(stage, silence),
       ],
     ),

@@ -140,7 +140,7 @@ describe('the check of a history (judgeHistory)', () => {
     ],
     ['a leader while an earlier leader leads', [seen(19, 2, 'b 0')], 'a still led with fence 1'],
     [
-      'no leader while the leader that was seen still leads',
+      'no leader while the leader that it saw before still leads',
       [seen(12, 1, 'a 0'), seen(19)],
       'p saw no leader after fence 1, but a still led with fence 1',
     ],

@@ -137,7 +137,7 @@ describe('holdfast over cells', () => {
     })
   })
 
-  it('prefers --url to HOLDFAST_CELLS, and --cells to HOLDFAST_CELLS and HOLDFAST_URL', async () => {
+  it('prefers --url to HOLDFAST_CELLS, and --cells to both environment variables', async () => {
     const { cells, list } = await startCells()
     await holdBoth(list)
     const fromUrl = await run(a, ['ls', '--json', '--url', cells[0]!.url])

@@ -26,8 +26,8 @@ describe('the output of a turn', () => {
     watcher.say({ type: 'watch', id: 1, key: 'k' })
     harness.environment.endTurn()
     written.length = 0
-    // The watcher gets an event, which the broker encodes when it writes the event. The
-    // `unwatch` of an unknown watch gets no answer.
+    // Unlike `say`, `socket.say` does not end the turn. The watcher gets an event, which the broker
+    // encodes when it writes the event. The `unwatch` of an unknown watch gets no answer.
     holder.socket.say({ type: 'lock', id: 1, key: 'k' })
     watcher.socket.say({ type: 'unwatch', watch: 2 })
     bystander.socket.say({ type: 'stats', id: 1 })

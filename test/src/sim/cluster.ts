@@ -80,7 +80,7 @@ export class Cluster {
   compact(): void {
     const { world, seed } = this.#deps
     const [store, { deadMs }] = [this.store!, this.shared!]
-    // The seed keeps `keeper`, a former name of this process, so that every seed keeps its world.
+    // `keeper` is a former name of this process. Another name would change the world of each seed.
     const random = new Random(`${seed}/keeper ${this.#compactions++}`)
     const rate = 1
     const clock = new SimClock(world, random, rate, worldStart + world.now)

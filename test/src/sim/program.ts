@@ -129,7 +129,8 @@ export class Program {
       }
     })
     await Promise.all(loops)
-    // `run` closes an open session. `#close` has already forgotten a session that it closed.
+    // `run` continues with an open session, or closes it. If `#close` has closed the session, this
+    // program has forgotten the session already.
     if (!isClosed || this.#session !== session) return
     this.#session = undefined
     this.watchViews = undefined
@@ -182,8 +183,8 @@ export class Program {
         return this.#request(key, steal, (request) => session.lock(key, request))
       }
       case 'singleflight': {
-        // Callers of one key share a request, so random options that would differ are left out. The
-        // client refuses notices and the timeout 0.
+        // Only callers with equal mode, ttl and maxHold share a request, so these options are left
+        // out. `singleflightLock` refuses notices and the timeout 0.
         const { mode: _, ttl: __, maxHold: ___, ...request } = this.#newRequest()
         delete request.onQueued
         delete request.onContended
@@ -193,7 +194,7 @@ export class Program {
       }
       case 'permits': {
         const { mode: _, ...request } = this.#newRequest()
-        // Rarely another capacity, which the broker must refuse while the key is in use.
+        // Rarely asks for another capacity, which the broker must refuse while the key is in use.
         const capacity = random.chance(0.95) ? 3 : 2
         const permits = random.int(1, 2)
         const permitsRequest = { ...request, capacity, permits }

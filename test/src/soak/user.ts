@@ -17,7 +17,7 @@ import { actions, settle } from './actions.js'
 /** The lease of each session, in ms. */
 const leaseMs = 4_000
 /** The range of the number of actions in a session. */
-const actionsOfSession = { min: 10, max: 60 }
+const actionCountRange = { min: 10, max: 60 }
 
 export interface UserOptions {
   readonly url: string
@@ -42,7 +42,7 @@ export class User {
   async run(): Promise<void> {
     while (!this.#isStopped) {
       const session = await this.connect()
-      const { min, max } = actionsOfSession
+      const { min, max } = actionCountRange
       await this.act(session, min + this.#options.random.below(max - min))
       await session.close()
     }

@@ -192,7 +192,8 @@ const ownerBrokers: World = {
           ...resume,
         })
       }
-      // Brokers propose an expiry before or after the deadline moved to another owner broker.
+      // The generation rises when the deadline moves to another owner broker. So some of these
+      // expiries are from before the move.
       for (const fence of definedValues(held[0])) {
         for (const generation of [0, 1, 2]) {
           moves.push({ type: 'expire', at: 0, session: id, fence, generation })
@@ -215,7 +216,10 @@ const quietTimes: World = {
   moves: (state) => [{ type: 'quiet', at: 0, quiet: !state.quiet }, ...contention.moves(state)],
 }
 
-/** Four sessions that lock one key. Each command grants only one waiter. */
+/**
+ * Four sessions that lock one key. Each command grants only one waiter, and `grantUnfinishedKeys`
+ * grants the next waiter.
+ */
 const oneGrantPerCommand: World = {
   grantsPerCommand: 1,
   start: ['a', 'b', 'c', 'd'].map((session) => openCommand(session, 0)),

@@ -427,7 +427,7 @@ function checkPermits({ key, holders, queue, extras }: KeyState): void {
 
 /**
  * Returns whether the key is unfinished: it has followers to answer, or an upgrade or a first
- * waiter that can be granted. The table must have reported an unfinished key.
+ * waiter that can be granted. Throws if the table has not reported an unfinished key.
  */
 function checkQueue(
   table: LockTable,

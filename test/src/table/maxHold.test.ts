@@ -3,8 +3,8 @@
  * refresh, which restarts the ttl, does not prolong `maxHold`. The broker that owns a session
  * proposes the end of a hold with the command `endHold`. A `TableDriver` applies commands to a lock
  * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
- * `b` got the key `k` with the fence 2. A fence numbers a grant. No time passes in these tests: the
- * tests send the proposal of the broker themselves.
+ * `b` got the key `k` with the fence 2. A fence is the number of a grant. No time passes in these
+ * tests: the tests send the proposal of the broker themselves.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { expect } from 'chai'

@@ -36,14 +36,18 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   const library = new ClientPairs({ ...description, clients, inFlight, exclusion })
   const rows = rowsOf(context.job, await runContest(context, [byHand, library]))
   const { grants, violations } = exclusion
+  const [byHandRow] = rows
   return {
-    rows: rows.map((row) => ({ ...row, figures: clientFigures(row, rows[0]!) })),
+    rows: rows.map((row) => ({ ...row, figures: clientFigures(row, byHandRow!) })),
     grants,
     violations,
   }
 }
 
-/** Leaves out the figures of the broker, whose work does not depend on the client library. */
+/**
+ * Leaves out the figures of the broker, whose work does not depend on the client library. Adds the
+ * ratio of the CPU time to that of the frames by hand.
+ */
 function clientFigures({ figures }: Row, byHandRow: Row): Row['figures'] {
   const figureNames = ['pairsPerSecond', 'generatorUsPerPair', 'p50Us', 'p99Us']
   const ownFigures = Object.entries(figures).filter(([name]) => figureNames.includes(name))
