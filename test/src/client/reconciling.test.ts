@@ -155,6 +155,7 @@ describe('a client after a resume', () => {
     // The lock expires at the client before it expires at the broker. The client relies on only
     // 9,699 ms of the lease of 10,000 ms. The lease is how long the broker keeps a silent session.
     scene.socket.end()
+    // Unlike `advance`, `stop` fires no timers.
     scene.clock.stop(9_800)
     expect(lock.held).to.equal(false)
     scene.clock.advance(0)

@@ -6,7 +6,7 @@
  * have ended. The log of a turn keeps the order of the grants of each name, and the outcome of each
  * request. The log does not keep the order in which requests settle. A browser settles a request
  * before its lock manager knows of the release; `session.locks` settles the request afterwards. For
- * the same reason no callback ends in a turn with a steal.
+ * the same reason, a turn with a steal ends no earlier request.
  *
  * `runPlan` skips each abort of an exclusive request that waits for shared locks. The specification
  * grants the requests behind the aborted request; Chromium does not. Without the skip, every later

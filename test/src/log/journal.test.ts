@@ -3,6 +3,7 @@
  * of the lock table, and from which a broker restores its table. LMDB is the database of the
  * journal. The journal must restore its records, and refuse damaged files, files of a newer format,
  * and directories in use. A snapshot has the whole table, and replaces the records before it.
+ * The tests submit the command `raiseFenceFloor`, because its number distinguishes the commands.
  */
 import { fork } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'

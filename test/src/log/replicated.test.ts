@@ -4,7 +4,8 @@
  * silence after which the other brokers declare a broker dead, here 6 s. The self-lease is the time
  * for which a broker knows that it is still a member: nearly the dead time. The self-lease must end
  * before another broker takes over the sessions of this broker, by the command `restart`. A
- * heartbeat is an entry without commands.
+ * heartbeat is an entry without commands. The tests submit the command `raiseFenceFloor`, because
+ * its number distinguishes the commands.
  */
 import { encodeCommands } from '@holdfast/server/internal'
 import { expect } from 'chai'

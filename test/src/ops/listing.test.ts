@@ -112,6 +112,7 @@ describe('a long listing of holdfast', () => {
     // One query does not return the locks that were acquired last.
     const newestKey = keyOf(((lockCount - 1) * stride) % lockCount)
     bob.lock(newestKey).catch(() => {})
+    // The answer to `stats` shows that the broker has queued the request.
     await bob.stats()
     expect((await ann.query({ limit: 1_000 })).held.some(({ key }) => key === newestKey)).to.equal(
       false,

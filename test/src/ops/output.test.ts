@@ -158,6 +158,7 @@ describe('holdfast with output that cannot be written', () => {
     symlinkSync(files.write('real', ''), files.path('link'))
     symlinkSync(files.path('nowhere'), files.path('dangling'))
     execFileSync('mkfifo', [files.path('pipe')])
+    // The command accepts only a regular file, or a new file in an existing folder.
     const names = ['folder', 'link', 'dangling', 'pipe', 'missing/tokens']
     const runs = names.map(async (name) => {
       const args = ['token', 'bob', '--file', files.path(name)]

@@ -66,7 +66,7 @@ describe('the settings of holdfast serve', () => {
   })
 
   it('ignore the variables that Kubernetes sets for a Service of any name', async () => {
-    // Some Services, such as `holdfast-log`, have variables that begin like those of Holdfast.
+    // Some Services, such as `holdfast-log`, have variables that begin like settings of Holdfast.
     const services = ['', '_0', '_A', '_LOG', '_ADMIN', '_HOST', '_PORT', '_URL', '_DEV', '_TOKENS']
     const { code, out } = await check([], Object.assign({}, ...services.map(variablesOfService)))
     expect(code).to.equal(0)

@@ -144,6 +144,7 @@ Object.assign(globalThis, {
     setTimeout(() => {
       roots.get(id)?.unmount()
       roots.delete(id)
+      // The test waits for this title.
       document.title = 'flashed'
     })
   },

@@ -35,16 +35,16 @@ function removeAll(queue: InputQueue) {
 describe('the input queue of a paused connection', () => {
   const long = JSON.stringify(messages)
 
-  it('parses a long frame part by part, and charges for each part', () => {
+  it('parses a long frame part by part, and reports the cost of each part', () => {
     const queue = new InputQueue()
     queue.addFrame(long, 1)
     const first = queue.removeNext()
     expect(first).to.have.property('element').that.deep.equals(messages[0])
     const { elements, costs } = removeAll(queue)
     expect(elements).to.deep.equal(messages.slice(1))
-    // The first message includes the cost of the whole frame, and of the first part.
+    // `first` has the costs of the whole frame and of the first part. `costs` has the later parts.
     expect(costs.length).to.be.within(long.length / 2_048, long.length / 1_024)
-    // A unit pays for 64 characters. The parts are too short to pay also for arrays and objects.
+    // Parsing costs a unit for 64 characters. Only in longer texts do arrays and objects cost more.
     const laterParts = costs.reduce((sum, cost) => sum + cost, 0)
     expect(laterParts).to.be.within(0.95 * (long.length / 64), 1.05 * (long.length / 64))
     expect(queue.isEmpty).to.equal(true)

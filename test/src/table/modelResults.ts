@@ -53,7 +53,7 @@ export class ModelResults {
     }
   }
 
-  /** Removes the first follower of the key that must be answered. Returns its answer. */
+  /** Removes the key's first follower that must be answered. Returns the request and its answer. */
   removeFollower(key: string): { request: PlainRequest; answer: PlainAnswer; cost: number } {
     const [request] = this.#state.followersToAnswer(key) as [PlainRequest]
     const { fence, value } = this.#state.deliveries.find((delivery) => delivery.key === key)!

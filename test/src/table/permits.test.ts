@@ -3,7 +3,8 @@
  * another. A differential test compares the table with a semaphore in plain code. A `TableDriver`
  * applies commands to a lock table and returns the effects as short texts: `granted b#1 k f2` means
  * that request 1 of session `b` got the key `k` with the fence 2. `repeat` instead of `answer`
- * means that the table refuses the request, and does not store the answer. A fence numbers a grant.
+ * means that the table refuses the request, and does not store the answer. A fence is the number
+ * of a grant.
  */
 import type { Command, Effect } from '@holdfast/server/core'
 import { expect } from 'chai'

@@ -1,14 +1,15 @@
 /**
- * The server with which the bench compares the broker: a WebSocket server in the simplest code, on
- * the package `ws`, with one `send` for each message, in a process of its own. The path of
- * the URL selects the behaviour. A fence is the number of a grant, and a hand-off is the release of
+ * The server with which the bench compares the broker: a simple WebSocket server on the package
+ * `ws`, in a process of its own. The server calls `send` for each message. The path of the URL
+ * selects the behaviour. A fence is the number of a grant, and a hand-off is the release of
  * one client and the grant to the next client.
  *
  * - `/echo`: sends every message back. Two messages count as a pair (a lock and its unlock).
  * - `/chain`: a hand-off without locks. A connection that sends `lock` joins the queue. When a
  *   connection sends `unlock` or closes, the server sends a constant grant to the next connection.
  * - `/ring`: for every message, sends a constant grant to the next connection in the ring.
- * - `/yes`: grants every request immediately. The exclusion check must detect this server.
+ * - `/yes`: grants every request immediately. The exclusion check (a key never has two holders) must
+ *   find violations here.
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -42,7 +43,7 @@ function grantNext(): void {
 /** Serves a connection at the path `/chain`. */
 function chain(socket: WebSocket): void {
   socket.on('message', (data: Buffer) => {
-    // The character at 9 is the first letter of the type: h of hello, l of lock or u of unlock.
+    // The byte at index 9 is the first letter of the type: h of hello, l of lock or u of unlock.
     switch (data[9]) {
       case 0x68:
         socket.send(welcome)
@@ -60,7 +61,7 @@ function chain(socket: WebSocket): void {
   socket.on('close', () => {
     // If the newest holder closes without an unlock, the next connection gets the grant.
     if (queue[granted - 1] === socket) grantNext()
-    // All connections have had their grant, so the queue of the next load begins empty.
+    // After the grants of all connections, the queue is empty for the next load.
     if (granted >= queue.length) granted = queue.length = 0
   })
 }

@@ -88,7 +88,7 @@ function groupsOf(rows: readonly Row[]): BarGroup[] {
     const ratio = figures['ratioToReference']
     if (ratio === undefined || system === 'ws echo') continue
     const cores = placement === 'shared' ? 'one core' : 'a core each'
-    // The peers get their bars in the group of the broker.
+    // The peers (other lock services) get their bars in the group of the broker.
     const title = `${workload.replace(' peers', '')} ${shape}, ${cores}`
     const bars = groups.get(title) ?? []
     bars.push({ label: system, ratio, isHoldfast: system.startsWith('holdfast') })

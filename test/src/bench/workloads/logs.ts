@@ -2,7 +2,7 @@
  * The workload "logs": the cost of a journal, and of a command log that brokers share. (The command
  * log orders the commands of the brokers.) A broker with a journal is compared with bare commits of
  * the same store. Brokers over PostgreSQL are compared with bare inserts of the same batch size.
- * Brokers on etcd are compared with the same number of processes without brokers ("the bare log").
+ * Brokers over etcd are compared with the same number of processes without brokers ("the bare log").
  * Each of these processes puts a value with the broker's etcd client, and gets it through a watch.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -204,7 +204,7 @@ function row({ workload, shape, placement }: Job, system: string, figures: Figur
 export const logs: Workload = {
   name: 'logs',
   title:
-    'a journal and brokers over PostgreSQL beside bare commits, brokers on etcd beside the bare log',
+    'a journal, and brokers over PostgreSQL, beside bare commits; brokers over etcd beside the bare log',
   jobs,
   runJob,
 }
