@@ -109,12 +109,12 @@ export class Director {
     worker.process.send(job)
   }
 
-  #onWaits(worker: Worker, ahead: readonly string[]): void {
+  #onWaits(worker: Worker, behind: readonly string[]): void {
     const { name, key } = worker
     // The broker may have granted the lock before this message of the worker arrived.
     if (key === undefined || worker.grantedAt !== undefined) return
     worker.isWaiting = true
-    const names = ahead.map((waiter) => this.#screen.name(waiter)).join(', ')
+    const names = behind.map((waiter) => this.#screen.name(waiter)).join(', ')
     this.#screen.show(name, 'waits', key, names === '' ? 'first in line' : `behind ${names}`)
     this.#lookForVictim()
   }

@@ -1,7 +1,7 @@
 /**
  * The fixture ("stage") of the tests with etcd: one etcd cluster for a suite, a prefix of keys for
- * each test, and engines that are closed after the test. An engine stores the entries of a command
- * log, the record of all changes of locks, on etcd. The file also has a reader, which records the
+ * each test, and engines that are closed after the test. An engine stores on etcd the entries of a
+ * command log (the record of all changes of locks). The file also has a reader, which records the
  * entries of a log.
  */
 import { type EngineOptions, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
@@ -36,7 +36,7 @@ export class Reader {
 
 /**
  * The configuration of the command log that the engines of tests open. The deadline of a call is a
- * fifth of the dead time, and at most 1 s. With a shorter deadline, calls would fail on a slow
+ * fifth of `deadMs`, and at most 1 s. With a shorter deadline, calls would fail on a slow
  * machine.
  */
 export const logConfig = { format: 2, deadMs: 6_000, cluster: '' }

@@ -86,12 +86,12 @@ describe('log: the start of a broker', function () {
   let logCount = 0
 
   /** How long an engine waits for storage that disappears. Other engines wait longer. */
-  const impatience = { openTimeoutMs: 300, choreMs: 200 }
+  const shortWaits = { openTimeoutMs: 300, choreMs: 200 }
 
   /** The port of each storage; `engine` makes an engine that reaches a new log through a port. */
   const engines: Record<
     string,
-    { port: () => number; engine: (port: number, times?: typeof impatience) => Engine }
+    { port: () => number; engine: (port: number, times?: typeof shortWaits) => Engine }
   > = {
     PostgreSQL: {
       port: () => postgres.server.port,
@@ -135,7 +135,7 @@ describe('log: the start of a broker', function () {
         // A quick run tests every third point.
         for (let point = 0; point < total; point += count(3, 1)) {
           storage.vanishAfter(point, mode)
-          const start = startLog(engine(storage.port, impatience), fastEnvironment)
+          const start = startLog(engine(storage.port, shortWaits), fastEnvironment)
           const error = await start.then(
             () => undefined,
             (reason: Error) => reason,

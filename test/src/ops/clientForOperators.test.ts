@@ -87,7 +87,8 @@ describe('session.authenticate', () => {
 
   /**
    * Tokens of one principal. The broker warns 30 s before a token expires. The warning for `short`
-   * comes after 1 s, so that the test can listen first. The warning for `long` comes too late.
+   * comes after 1 s, so that the test can listen first. The warning for `long` is due after all
+   * tests.
    */
   const authenticate: Authenticate = ({ token }) => {
     const ms = { short: 31_000, long: 3_600_000 }[token ?? '']

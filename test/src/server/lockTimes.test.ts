@@ -47,7 +47,7 @@ describe('the times of a lock in queries and watches', () => {
     )
   })
 
-  it('count down, begin anew at a refresh, and have the ttl of the refresh', () => {
+  it('count down, and a refresh restarts the time of the ttl, but not of the maxHold', () => {
     const fence = holder.acquire('k', { ttl: 1_000, maxHold: 3_000 })
     passAlive(harness, 400, holder, reader)
     expect(timeFieldsOf(query(reader)[0]!)).to.deep.equal({

@@ -37,7 +37,8 @@ const eventsBetweenChecks = 64
 
 /**
  * How late a broker may be in a world without faults, in ms. The cancel of a failed request must
- * reach the broker within this time. A hold, a kept result or a notice may be late by this time.
+ * reach the broker within this time. A hold, a kept result or a notice may be late by at most this
+ * time.
  */
 const maxLateMs = { oneBroker: 1_000, cluster: 3_000 }
 

@@ -3,10 +3,10 @@
  * twice, and the number of stored answers has a limit. The table stores the answers of a session
  * with a grace, which survives a drop of its connection. A `TableDriver` applies commands to a lock
  * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
- * `b` got the key `k` with the fence 2. A fence numbers a grant. `repeat` instead of `answer` means
- * that the table repeats a stored answer, or refuses the request without storing the answer. `@2`
- * means the second connection of the session. A client resumes a session with its secret: `a-1` is
- * the first secret of session `a`, and `a-2` the next.
+ * `b` got the key `k` with the fence 2. A fence is the number of a grant. `repeat` instead of
+ * `answer` means that the table repeats a stored answer, or refuses the request without storing the
+ * answer. `@2` means the second connection of the session. A client resumes a session with its
+ * secret: `a-1` is the first secret of session `a`, and `a-2` the next.
  */
 import { expect } from 'chai'
 import { expectUnchanged, TableDriver } from './tableDriver.js'
@@ -64,7 +64,7 @@ describe('table: a repeated request id', () => {
       revoke: (id: number) => driver.revoke('a', 'k', unknownFence, { id }),
     }
     // The requests with the ids 1 to 4 fail; the later requests succeed. The id 6 is skipped.
-    // The fences are 1 for b, 2 for the lock of l, and 3 for the lock of m.
+    // The fences are 1 for the lock on k, 2 for l, and 3 for m.
     driver.lock('b', 'k')
     for (const type of types) request[type](types.indexOf(type) + 1)
     driver.lock('a', 'l', { id: 5 })

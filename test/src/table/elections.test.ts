@@ -1,10 +1,11 @@
 /**
  * Tests the elections of the lock table: leaders, their values, and what a leader excludes. A
  * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
- * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
- * grant. A session campaigns for a key, and leads while it holds the lock of its campaign. The
- * leader proclaims a value, which is JSON text: the arguments of `proclaim` are the session, the
- * fence and the value. `proclaimed a f1 1 -> 2` has the former value and the new value.
+ * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence is the
+ * number of a grant. A session campaigns for a key, and leads while it holds the lock of its
+ * campaign. The leader proclaims a value, which is JSON text: the arguments of `proclaim` are the
+ * session, the fence and the value. `proclaimed a f1 1 -> 2` has the former value and the new
+ * value.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { Digest } from '@holdfast/server/internal'

@@ -2,8 +2,9 @@
  * The commands other than unlock that end waiting requests and locks: cancel, timeout, expiry of
  * the ttl (how long a lock lasts), steal, end of session. Each command may arrive too late. A
  * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
- * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
- * grant. `g1` is the generation of a lock, which a refresh raises by 1. `by a f1` names the holder.
+ * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence is the
+ * number of a grant. `g1` is the generation of a lock, which a refresh raises by 1. `by a f1` names
+ * the holder.
  */
 import { expect } from 'chai'
 import { expectNoEffect, TableDriver } from './tableDriver.js'

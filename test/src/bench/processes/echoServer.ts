@@ -8,8 +8,8 @@
  * - `/chain`: a hand-off without locks. A connection that sends `lock` joins the queue. When a
  *   connection sends `unlock` or closes, the server sends a constant grant to the next connection.
  * - `/ring`: for every message, sends a constant grant to the next connection in the ring.
- * - `/yes`: grants every request immediately. The exclusion check (a key never has two holders) must
- *   find violations here.
+ * - `/yes`: grants every request immediately. The exclusion check, by which a key never has two
+ *   holders, must find violations here.
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'

@@ -2,8 +2,9 @@
  * The workload "logs": the cost of a journal, and of a command log that brokers share. (The command
  * log orders the commands of the brokers.) A broker with a journal is compared with bare commits of
  * the same store. Brokers over PostgreSQL are compared with bare inserts of the same batch size.
- * Brokers over etcd are compared with the same number of processes without brokers ("the bare log").
- * Each of these processes puts a value with the broker's etcd client, and gets it through a watch.
+ * Brokers over etcd are compared with the same number of processes without brokers ("the bare
+ * log"). Each of these processes puts a value with the broker's etcd client, and gets it through a
+ * watch.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -204,7 +205,7 @@ function row({ workload, shape, placement }: Job, system: string, figures: Figur
 export const logs: Workload = {
   name: 'logs',
   title:
-    'a journal, and brokers over PostgreSQL, beside bare commits; brokers over etcd beside the bare log',
+    'journal and brokers over PostgreSQL beside bare commits; brokers over etcd beside a bare log',
   jobs,
   runJob,
 }
