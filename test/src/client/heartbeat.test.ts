@@ -1,9 +1,9 @@
 /**
  * Tests the heartbeat of the client: when the client sends `pong` by itself, so that the broker
  * need not send `ping`. The lease is how long the broker keeps a silent session; it is 10,000 ms
- * here. A session is idle while it holds nothing and no request of it waits. A broker with the idle
- * lease keeps an idle session for twice its lease. The grace is how long the broker keeps a session
- * without a connection.
+ * here. A session is idle while it holds nothing and none of its requests waits. A broker with the
+ * idle lease keeps an idle session for twice its lease. The grace is how long the broker keeps a
+ * session without a connection.
  */
 import { expect } from 'chai'
 import {

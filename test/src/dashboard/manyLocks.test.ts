@@ -1,6 +1,6 @@
 /**
- * Tests the dashboard with thousands of locks. The page shows how many locks it knows, finds the
- * other locks by a search, and draws only visible rows. The page works with the keyboard alone, in
+ * Tests the dashboard with thousands of locks. The page shows how many of the locks it knows, finds
+ * the others by a search, and draws only visible rows. The page works with the keyboard alone, in
  * both themes and on a phone.
  */
 import type { Session } from '@holdfast/client'

@@ -92,7 +92,7 @@ async function runRound(sleeper: Writer, other: Writer): Promise<WriterMessage[]
   expect(await sleeper.nextMessage()).to.equal('read')
   sleeper.kill('SIGSTOP')
   other.tell('add')
-  // The other program can read only when the sleeper's lock has expired and was granted again.
+  // The other program gets the lock, and reads, only after the sleeper's lock has expired.
   expect(await other.nextMessage()).to.equal('read')
   other.tell('go')
   const otherOutcome = await other.nextMessage()

@@ -81,12 +81,12 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
     expect((await run(url, 'stats')).out.join('\n')).to.match(/barrierCalls +2/)
   })
 
-  it('lists no barriers, kept results and deadlocks if the broker does not know such queries', async () => {
+  it('lists no barriers, kept results or deadlocks if the broker does not know such queries', async () => {
     const { code, out } = await run(await olderBroker(), 'ls')
     expect([code, out.length]).to.deep.equal([0, 1])
   })
 
-  it('says with session that a broker is too old to show a session', async () => {
+  it('fails in the command session if the broker is too old to show a session', async () => {
     const { code, err } = await run(await olderBroker(), 'session', 's')
     expect(code).to.equal(1)
     expect(err.join('\n')).to.include('is of an earlier version and cannot show a session')

@@ -131,7 +131,7 @@ describe('handshake: with a slow command log, the broker', () => {
     expect(socket.heardOf('welcome')).to.have.length(1)
   })
 
-  it('ends a session immediately if the log opens it after the end of its connection', () => {
+  it('ends a session immediately if its connection ended before the log opened the session', () => {
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log)
     const socket = harness.connectWithHello()
@@ -140,7 +140,7 @@ describe('handshake: with a slow command log, the broker', () => {
     expect(harness.broker.table.sessions.size).to.equal(0)
   })
 
-  it('keeps a session for its grace if the log resumes it after the end of the new connection', () => {
+  it('keeps a session for its grace if the new connection ended before the log resumed the session', () => {
     const { log, deliver } = slowLog()
     const harness = new BrokerHarness({}, log)
     const first = harness.connectWithHello({ grace: 3_000 })

@@ -77,6 +77,7 @@ describe('the output of a turn', () => {
     const { harness, join } = start()
     const [paused, bystander] = [join('paused'), join('bystander')]
     harness.environment.endTurn()
+    // More messages than the broker handles in a turn, so the broker pauses the connection.
     const messages = Array.from({ length: 2_000 }, (_, i) => ({
       type: 'lock',
       id: i + 1,

@@ -8,13 +8,13 @@ import type { Oracles } from './oracles.js'
 import type { SimProcess } from './simProcess.js'
 
 /**
- * How much later than its timeout a request may settle, in ms. Only the time counts in which the
+ * How much later than its timeout a request may settle, in ms. Counts only the time in which the
  * process of the caller ran.
  */
 export const lateToleranceMs = 3_000
 /**
- * A request may not time out before its timeout times this factor. The factor is below 1 because
- * each clock may be wrong by 1 %.
+ * The earliest time at which a request may time out, as a factor of its timeout. The factor is
+ * below 1 because each clock may be wrong by 1 %.
  */
 const minTimeoutFactor = 0.975
 /** A timeout may come earlier by this many ms, because timers count whole ms. */

@@ -1,8 +1,8 @@
 /**
  * A raw client (which writes protocol messages itself) that tries to resume the sessions of other
  * clients with retired resume secrets. A resume secret proves that a new connection belongs to its
- * session. A secret is retired when its client has shown that it has a newer secret, or when a
- * later resume has replaced the unused secret.
+ * session. A secret is retired when its client has shown that the client has a newer secret. An
+ * unused secret is retired when a later resume replaces this secret.
  */
 import type { Command, Effect, LockTable } from '@holdfast/server/core'
 import type { Random } from './random.js'

@@ -89,7 +89,7 @@ const noSessionMs = 2 * longestLeaseMs * 1.05 + 10_000
 const hostileChance = 0.2
 /**
  * A broker is slow for hostile clients if its turns (runs of the event loop) may last longer than
- * this, in ms. The broker answers one query a turn.
+ * this, in ms, because the broker answers one query a turn.
  */
 const slowTurnMs = 10
 

@@ -47,7 +47,7 @@ function lock(
   return { type: 'lock', ...fields, ...lockFields, steal: false, ...overrides }
 }
 
-/** Returns the distinct defined values. A loop over one optional value runs once or never. */
+/** Returns the distinct defined values. A loop over one undefined value does not run. */
 function definedValues(...values: (number | undefined)[]): number[] {
   return [...new Set(values.filter((value) => value !== undefined))]
 }

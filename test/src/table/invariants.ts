@@ -371,9 +371,9 @@ function checkMember<T extends Lock | Request>(member: T, members: readonly T[] 
 }
 
 /**
- * Checks that the groups of followers of a key are the `once` requests of its queue, in their
- * order. Each of the `followers` waits for the result of the `once` that runs. The group `delivery`
- * must still get the result of a `once` that has ended.
+ * Checks that the two groups of followers of a key together are the `once` requests of its queue,
+ * in order. Each of the `followers` waits for the result of the `once` that runs. The group
+ * `delivery` must still get the result of a `once` that has ended.
  */
 function checkFollowers({ key, queue, extras }: KeyState): void {
   const { followers, delivery } = extras ?? {}

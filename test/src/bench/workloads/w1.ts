@@ -1,7 +1,8 @@
 /**
  * W1: pairs of a lock and its unlock on keys that no other client uses. W1 measures the cost of a
  * free lock, which is the usual case. The shape `64×16` is 64 sessions with 16 pairs under way in
- * each. The reference is an echo server without locks.
+ * each. The server and the load generator share one core (`shared`), or have a core each (`split`).
+ * The reference is an echo server without locks.
  */
 import {
   type Job,

@@ -1,6 +1,7 @@
 /**
  * W6: the CPU time that the client library costs the load generator. W6 runs the same pairs with
- * the library and with frames by hand. A pair is a lock and its unlock.
+ * the library and with frames by hand. A pair is a lock and its unlock. `split` means that the
+ * server and the load generator have a core each.
  */
 import {
   type Job,

@@ -67,7 +67,7 @@ function dropOutput(client: Client): void {
 }
 
 /**
- * Makes a text that shares no memory with other texts, as texts from the network. `€` has three
+ * Makes a text that shares no memory with other texts, like a text from the network. `€` has 3
  * bytes, so 170 characters are almost the longest key, and 1,300 almost the longest metadata.
  */
 function text(length: number, i: number, fill: string): string {
