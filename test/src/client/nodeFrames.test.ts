@@ -71,9 +71,9 @@ function uint32(value: number): Buffer {
   return bytes
 }
 
-/** The header of this text has two further bytes for the length. */
+/** A text whose frame header has two further bytes for the length. */
 const long = 'l'.repeat(200)
-/** The header of this text has eight further bytes for the length. */
+/** A text whose frame header has eight further bytes for the length. */
 const longest = 'm'.repeat(70_000)
 
 /** Streams of frames; the reading of each must not depend on where the stream is cut. */

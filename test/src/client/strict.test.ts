@@ -52,6 +52,7 @@ function withProxies(environment: Environment): Environment {
   return { ...environment, webSocketFor }
 }
 
+/** Some functions have two entries, because some of their options exclude each other. */
 const calls: readonly Call[] = [
   {
     name: 'connect',

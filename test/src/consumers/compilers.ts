@@ -1,7 +1,7 @@
 /**
  * The TypeScript compilers that must accept the types of the packages, each with several module
  * resolutions. Each compiler also checks the declaration files of the packages (`skipLibCheck:
- * false`). Only the program `disposal` has the types of `Symbol.dispose`.
+ * false`). Of the compiled programs, only `disposal` has the types of `Symbol.dispose`.
  */
 import { cp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -31,7 +31,7 @@ export const compilers: readonly {
 ]
 
 /**
- * Compiles the programs in `types`. The program of the client is compiled without the types of
+ * Compiles the programs in the folder `types`. The program of the client is compiled without the types of
  * Node, and the program of the broker with the types of Node. If the file name decides between ESM
  * and CommonJS, each program is compiled as both.
  */

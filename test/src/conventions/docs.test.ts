@@ -85,7 +85,7 @@ describe('the pages', () => {
   })
 
   it('list every limit of the broker with its default', () => {
-    const rows = cellsOf(read('server/README.md').text, /^`\w+`$/)
+    const rows = rowsOf(read('server/README.md').text, /^`\w+`$/)
     for (const [name, value] of Object.entries(settingsFrom({}).limits)) {
       const row = rows.find(([cell]) => cell === `\`${name}\``)
       // Only this default depends on the machine.
@@ -95,7 +95,7 @@ describe('the pages', () => {
   })
 
   it('list every error code with its meaning, and no others', () => {
-    const rows = cellsOf(read('shared/README.md').text, /^`[A-Z_]+`$/)
+    const rows = rowsOf(read('shared/README.md').text, /^`[A-Z_]+`$/)
     const expected = Object.entries(errorCodes).map(([code, meaning]) => [`\`${code}\``, meaning])
     assert.sameDeepMembers(rows, expected)
   })
@@ -117,7 +117,7 @@ describe('the pages', () => {
       [{ from: '@holdfast/d/e', names: ['b', 'c'] }],
     )
     assert.isUndefined(firstCommandsByTerminal(page('```sh\na\n```')))
-    // Only the two blocks after the mark count. Each block is for a terminal of its own.
+    // Only the first two blocks after the mark count. Each block is for a terminal of its own.
     const shellBlocks = '```sh\na # b\n```\ntext\n```sh\nc "#d"\ne    # f\n```\n```sh\ng\n```\n'
     const commands = page(`<!-- first commands -->\n${shellBlocks}`)
     assert.deepEqual(firstCommandsByTerminal(commands), [['a'], ['c "#d"', 'e']])
@@ -127,8 +127,8 @@ describe('the pages', () => {
   })
 })
 
-/** The rows of the tables in a page whose first cell matches `first`, each as a list of cells. */
-function cellsOf(text: string, first: RegExp): string[][] {
+/** The table rows of a page, as lists of cells. A row counts if its first cell matches. */
+function rowsOf(text: string, firstCell: RegExp): string[][] {
   return text
     .split('\n')
     .filter((line) => line.startsWith('|'))
@@ -138,5 +138,5 @@ function cellsOf(text: string, first: RegExp): string[][] {
         .slice(1, -1)
         .map((cell) => cell.trim()),
     )
-    .filter(([cell = '']) => first.test(cell))
+    .filter(([cell = '']) => firstCell.test(cell))
 }

@@ -36,7 +36,7 @@ describe('the front page', function () {
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'holdfast-front-page-'))
     const port = await freePort()
-    // npm uses the packages in its cache, which the installation of this clone has filled.
+    // npm uses the packages in its cache, which `npm install` has filled.
     const offline = { npm_config_prefer_offline: 'true' }
     // The default port may be in use on this machine.
     const broker = { HOLDFAST_PORT: String(port), HOLDFAST_URL: `ws://127.0.0.1:${port}` }

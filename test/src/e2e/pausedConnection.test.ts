@@ -13,7 +13,7 @@ import { Stage } from './stage.js'
 
 /** The number of locks in the table. A query costs more work with more locks. */
 const tableLocks = count(4_000, 50_000)
-/** At this rate, so many queries over so many locks (about 75,000 units) take nearly 4 s. */
+/** At this rate, the queries over all locks take nearly 4 s (about 75,000 units of work). */
 const limitedWork = { locks: 2_000, queries: 600, unitsPerSecond: 20_000 }
 
 /** Receives messages until `isLast` returns true, and returns all of them. */
@@ -157,7 +157,7 @@ describe('e2e: a paused connection', function () {
     client.send({ type: 'lock', id: 1, key: 'mine' })
     await client.receive('granted')
     const waiting = bystander.session.lock('mine')
-    // So many queries are more work than a turn allows, and fit into one frame.
+    // These queries are more work than a turn allows, but fit into one frame.
     client.send(
       ...Array.from({ length: 1_700 }, (_, i) => ({ type: 'query', id: i + 2, limit: 1 })),
     )

@@ -48,8 +48,8 @@ export class Namespace {
   }
 
   /**
-   * Makes packets from the namespace (`up`) or to the namespace (`down`) get lost, because they are
-   * sent to an unknown hardware address.
+   * Loses packets from the namespace (`up`) or to the namespace (`down`), by sending them to an
+   * unknown hardware address.
    */
   lose({ up, down }: { readonly up: boolean; readonly down: boolean }): void {
     this.#setNeighbours(up ? unreachableMac : this.#mac, down ? unreachableMac : this.#farMac)

@@ -1,8 +1,8 @@
 /**
- * Tests where the network makes `session.locks` differ from `navigator.locks` in a browser: lost
- * locks, ended sessions, and refusals by the broker. A fake socket stands for the broker. A fence
- * is the number of a grant. A ttl is how long a lock lasts, and the lease is how long the broker
- * keeps a silent session. Fences and times of grants are arbitrary numbers here.
+ * Tests the cases in which the network makes `session.locks` differ from `navigator.locks` in a
+ * browser: lost locks, ended sessions, and refusals by the broker. A fake socket stands for the
+ * broker. A fence is the number of a grant. A ttl is how long a lock lasts, and the lease is how
+ * long the broker keeps a silent session. Fences and times of grants are arbitrary numbers here.
  */
 import type { HeldLock, LockCallback, LockRequestOptions } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'

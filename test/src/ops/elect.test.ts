@@ -71,7 +71,7 @@ describe('holdfast elect', () => {
     const [pid] = await holdfast.out.waitForCount(1)
     const nextLeadership = sessions[0]!.campaign('scheduler')
     await untilHandled(sessions[0]!)
-    // The proxy resets each new connection, and then the connection of `holdfast`.
+    // The proxy first refuses all new connections, and then cuts the connection of `holdfast`.
     proxy.refuseConnections()
     proxy.cut()
     await nextLeadership

@@ -23,7 +23,7 @@ const pollMs = 50
 const statusTimeoutMs = 1_000
 /** The timeout of any other request, in ms. etcd hashes passwords slowly on a busy machine. */
 const requestTimeoutMs = 30_000
-/** How many lines of the output of a failed member the error message shows. */
+/** The largest number of output lines in the error message of a failed start. */
 const maxShownLines = 5
 
 export interface ClusterOptions {
@@ -110,8 +110,8 @@ export class EtcdCluster {
         status ? [{ status, member: running[i]! }] : [],
       )
       for (const { status, member } of answers) {
-        const followers = answers.filter((other) => other.status.leader === status.header.member_id)
-        if (followers.length * 2 > this.members.length) return member
+        const agreeing = answers.filter((other) => other.status.leader === status.header.member_id)
+        if (agreeing.length * 2 > this.members.length) return member
       }
       await sleep(pollMs)
     }

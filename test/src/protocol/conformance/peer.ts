@@ -3,8 +3,8 @@
  * the test over a raw WebSocket, and keeps the received messages in order. A peer answers pings, so
  * that its session does not end during a test. `ignoresPings` turns this off.
  *
- * No method waits for time to pass. To show that the broker does not send a message, a test
- * requests a later message and waits for the answer: see `unreadMessages`.
+ * No method waits for time to pass. To show that the broker does not send a message, a test sends
+ * one more message and waits for its acknowledgement: see `unreadMessages`.
  */
 import { once } from 'node:events'
 import { type ClientMessage, parseFrame, type ServerMessage, subprotocol } from '@holdfast/shared'

@@ -25,7 +25,7 @@ export interface CellClientPlan extends ClientPlan {
 
 export interface CellPlan {
   readonly clients: readonly CellClientPlan[]
-  /** The number of the cell that faults spare. */
+  /** The number of the one cell that has no faults. */
   readonly sparedCell: number
   /** The clock rates of the brokers, in the order of the cells. */
   readonly brokerRates: readonly number[]
@@ -45,7 +45,7 @@ export interface CellPlan {
   readonly busyMs: number
   /** The longest time that a command log takes for a command, in ms; 0 for no time. */
   readonly logMs: number
-  /** How many keys of `cellKeys` the clients use, counted from its first key. */
+  /** The clients use this many keys: the first keys of `cellKeys`. */
   readonly keyCount: number
 }
 
@@ -71,7 +71,7 @@ export function planCells(random: Random, count: number): CellPlan {
     jitterMs: random.pick([0, 1, 10, 150]),
     busyMs: random.pick([3, 90]),
     logMs: random.pick([0, 0, 0, 5, 80]),
-    // All keys but the odd keys at the end of `cellKeys`, or all keys (fewer than 100).
+    // All keys except `oddKeys`, which come last in `cellKeys`; or all keys (fewer than 100).
     keyCount: random.pick([3 * count, 100]),
   }
 }
