@@ -34,7 +34,7 @@ let networkCount = 0
 export class NamespaceNetwork implements Network {
   readonly #machines: readonly Machine[]
   readonly #bridge: string
-  /** The namespace of each machine, without the clients, which run outside of all namespaces. */
+  /** The namespace of each machine, except `clients`, which runs outside of all namespaces. */
   readonly #names: ReadonlyMap<Machine, string>
   readonly #subnet = freeNet()
   #cuts: (readonly [Machine, Machine])[] = []

@@ -232,6 +232,7 @@ describe('a client that loses its connection', () => {
   })
 
   it('does not reconnect after a close code that forbids another try', async () => {
+    // The code 4409 means that another connection has resumed the session.
     const codes: [number, string][] = [
       [4401, 'UNAUTHORIZED'],
       [4403, 'FORBIDDEN'],
@@ -259,7 +260,7 @@ describe('a client that loses its connection', () => {
   })
 
   it('reconnects after a close code that does not forbid another try', async () => {
-    // Codes of WebSocket, a slow reader (4308), an expired session (4410), and an unknown code.
+    // Codes of WebSocket, `tooSlow` (4308), `expired` (4410), and an unknown code.
     for (const code of [1006, 1011, 1012, 1013, 4308, 4410, 4999]) {
       const scene = await openScene()
       scene.socket.end(code)

@@ -1,8 +1,8 @@
 /**
  * Tests the packages as a user installs them. Each runtime, bundler and test runner must load the
  * packages and acquire a lock at a real broker. Each compiler must accept the types of the
- * packages. These tests run only in a full run, because they install many tools. A journal on disk
- * records all changes of locks.
+ * packages. These tests run only in a full run, because they install many tools. A journal is a
+ * record on disk of all changes of locks.
  */
 import { mkdtemp, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -103,14 +103,14 @@ describe('the packages', () => {
 if (isFullRun) {
   describe('the packages, installed from their tarballs', function () {
     this.timeout(300_000)
-    let empty: string
+    let installFolder: string
     let packed: readonly Packed[]
 
     before(async () => {
       const tarballs = await packOnce()
       packed = tarballs.packed
-      empty = join(tarballs.folder, 'empty')
-      await installIn(empty, tarballs)
+      installFolder = join(tarballs.folder, 'empty')
+      await installIn(installFolder, tarballs)
     })
 
     it('ship a new build with the licence, and no files of a former build', () => {
@@ -124,13 +124,13 @@ if (isFullRun) {
     })
 
     it('have a command that prints its version', () => {
-      const output = runNpm(empty, 'exec', '--no', '--', 'holdfast', '--version')
+      const output = runNpm(installFolder, 'exec', '--no', '--', 'holdfast', '--version')
       assert.equal(output.trim(), manifest('server').version)
     })
 
     it('have a command that serves until SIGTERM', async () => {
       // npx may start the command in a shell, and the shell does not pass the signal on.
-      const command = join(empty, 'node_modules/.bin/holdfast')
+      const command = join(installFolder, 'node_modules/.bin/holdfast')
       const served = spawn(command, ['serve', '--port', '0'], { stdio: ['ignore', 'pipe', 'pipe'] })
       const ended = once(served, 'close')
       const [line] = await once(createInterface(served.stdout), 'line')

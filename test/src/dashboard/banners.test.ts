@@ -13,7 +13,7 @@ describe('the banners of the dashboard', function () {
 
   it('announce that the draining broker will stop', async () => {
     // Several sessions, because a draining broker closes idle sessions one after the other. The
-    // dashboard must stay connected until the last.
+    // session of the dashboard must be the last.
     const { broker, url, sessions } = await stage.brokerWithSessions('ann', 'bob', 'cid', 'dan')
     // The lock keeps the draining broker from stopping.
     await sessions[0]!.lock('k')

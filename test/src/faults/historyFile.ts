@@ -1,8 +1,8 @@
 /**
- * Writes and reads histories of locks as files, so that other programs can have their histories
- * checked. A file has one line of JSON for each tenure (one use of a lock). A file of an election
- * also has a line for each published value and for each observation. A fence is the number of a
- * grant. test/README.md documents the format.
+ * Writes and reads histories of locks as files. Other programs can write such files too, for a
+ * check of their histories. A file has one line of JSON for each tenure (one use of a lock). A file
+ * of an election also has a line for each published value and for each observation. A fence is the
+ * number of a grant. test/README.md documents the format.
  */
 import {
   type ElectionHistory,
@@ -196,6 +196,7 @@ class Line {
 
 /**
  * Checks exclusion, fences, linearizability and observations of one key. Returns the violations.
+ * For a key with permits, checks only the fences and the capacity.
  *
  * For an exclusive lock, a linear order of all operations exists exactly if no two tenures overlap.
  * The function does not rely on this argument for a short history: it also searches for a linear

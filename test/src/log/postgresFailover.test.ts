@@ -105,7 +105,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     }
   }
 
-  /** Ends the wait of this server process. Its commit then lacks the standby. */
+  /** Ends the wait of this server process. Its commit then succeeds without the standby. */
   async function cancelWait(pid: number): Promise<void> {
     await postgres.server.sql`select pg_cancel_backend(${pid})`
   }

@@ -57,8 +57,8 @@ function ownText(section: string): string {
 }
 
 /**
- * The fields of the sections that links such as `[held items](#held-item)` lead to. Of several
- * sections, which are alternatives, a field is optional unless all sections require the field.
+ * The fields of the sections that links such as `[held items](#held-item)` lead to. Several
+ * sections are alternatives: a field is optional unless all of them require the field.
  */
 function linkedFields(type: string): Fields | undefined {
   const anchors = Array.from(type.matchAll(/\]\(#([\w-]+)\)/g), ([, anchor]) => anchor!)

@@ -30,6 +30,7 @@ describe('a release with thousands of shared requests', () => {
   it('grants all requests in parts, and the broker serves other clients between the parts', () => {
     const { harness, holder, crowd } = setUp()
     const { table } = harness.broker
+    // Unlike `holder.say`, this does not end the turn.
     holder.socket.say({ type: 'unlock', id: 2, fence: 1 })
     // The first part has 1,000 of the 2,500 requests.
     expect(table.heldCount).to.equal(1_000)

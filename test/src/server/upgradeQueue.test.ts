@@ -113,7 +113,7 @@ describe('the queue of upgrades', () => {
     addMany('a', 21, '192.0.2.1')
     // The address of the new upgrade has the most upgrades, so the queue refuses the new upgrade.
     expect(refused).to.deep.equal(['a21'])
-    // Otherwise the queue refuses the oldest upgrade of the address that has the most.
+    // Otherwise the queue refuses the oldest upgrade of the address that has the most upgrades.
     add('b1', '192.0.2.2')
     expect(refused).to.deep.equal(['a21', 'a1'])
     environment.endTurn()

@@ -10,7 +10,7 @@ export class Trace {
   readonly #lines: string[] = []
   readonly #maxLines: number
   #count = 0
-  /** The halves of the hash. Any start values serve. */
+  /** The halves of the hash. Any start values work. */
   #high = 0xdeadbeef
   #low = 0x41c6ce57
 

@@ -3,7 +3,8 @@
  * the outcome of many sets with ordered acquisition: each session locks its keys one by one, in the
  * order of the alphabet. A `TableDriver` applies commands to a lock table and returns the effects
  * as short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
- * fence 2. A fence numbers a grant. `repeat` marks an answer that the table does not store.
+ * fence 2. A fence is the number of a grant. `repeat` marks an answer that the table does not
+ * store.
  */
 import { dump, type Effect, restore } from '@holdfast/server/core'
 import { expect } from 'chai'

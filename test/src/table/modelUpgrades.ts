@@ -1,6 +1,6 @@
 /**
- * The upgrades, downgrades and ends of scopes in the model of the lock table. This file has the
- * rules of PROTOCOL.md one by one, and one flat list of the upgrades that wait. An upgrade makes a
+ * The upgrades, downgrades and ends of scopes in the model of the lock table. The model follows the
+ * rules of PROTOCOL.md one by one, and has one flat list of waiting upgrades. An upgrade makes a
  * shared lock exclusive and gives the lock a new `presentFence`. A downgrade makes an exclusive
  * lock shared. A fence is the number of a grant. A quiet table grants only steals. A scope is one
  * task of a session.
@@ -113,7 +113,10 @@ export class ModelUpgrades {
     this.#output.answer(session, id, { kind: 'scopeEnded' }, 'endScope')
   }
 
-  /** The waiting upgrade of the key, if its lock is the only lock of the key. */
+  /**
+   * The waiting upgrade of the key, if its lock is the only lock of the key and the table is not
+   * quiet.
+   */
   readyOn(key: string): PlainRequest | undefined {
     if (this.#state.locks.filter((lock) => lock.key === key).length !== 1) return undefined
     return this.#state.quiet

@@ -1,9 +1,9 @@
 /**
  * Drives a lock table in tests. Each method makes a command, applies the command, checks the
  * invariants of the table, and returns the effects as short texts (see `formatEffect`): `granted
- * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
- * grant. The driver numbers the requests of each session, as a client does. By default, a command
- * comes on the present connection of its session.
+ * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence is the
+ * number of a grant. The driver numbers the requests of each session, as a client does. By default,
+ * a command comes on the present connection of its session.
  */
 import { type Command, LockTable, type SessionLimits, type SetItem } from '@holdfast/server/core'
 import type { LockMode, NoticeType } from '@holdfast/shared'
@@ -68,7 +68,7 @@ export class TableDriver {
   /** The wall time of the next command, in ms; rises by 1 with each command. */
   now = 1_000
 
-  /** @param checked Whether to check the invariants, which examines the whole table each time. */
+  /** @param checked Whether to check the invariants of the whole table after each command. */
   constructor(checked = true, table = new LockTable()) {
     this.table = table
     this.#invariants = checked ? new Invariants(this.table) : undefined

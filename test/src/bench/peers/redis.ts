@@ -1,8 +1,8 @@
 /**
  * Three services on Redis, for the three usual ways to lock in Node: a minimal `SET NX` with a Lua
  * script for the release, `redis-semaphore`, and `redlock`. Redis does not report a release to
- * waiting clients, so all clients poll. They poll every 10 ms, far more often than by the defaults
- * of the libraries.
+ * waiting clients, so all clients poll. They poll every 10 ms, far more often than the libraries do
+ * by default.
  *
  * Each service has two configurations. With auto-pipelining, `ioredis` collects the commands of a
  * turn of the event loop, which is faster for many requests at a time. Without auto-pipelining,
@@ -120,8 +120,8 @@ const redlockOf: LockOf = (redis, load) => {
 }
 
 /**
- * The two configurations of a service. Auto-pipelining is not measured with a hot key, because each
- * client then has only one request at a time.
+ * The two configurations of a service. Auto-pipelining is not measured with a hot key, for which
+ * each client has only one request at a time.
  */
 function configurationsOf(service: string, packages: readonly string[], lockOf: LockOf): Peer[] {
   const common = { service, packages: [ioredis, ...packages], polls: true, server }

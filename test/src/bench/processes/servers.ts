@@ -92,7 +92,7 @@ type BrokerJob = Pick<
 >
 
 /**
- * Starts a broker with `holdfast serve`, and removes its files when it exits.
+ * Starts a broker with `holdfast serve`, and removes its files when the broker exits.
  *
  * @param serveFlags Further flags of `holdfast serve`.
  */
@@ -129,10 +129,10 @@ export function startBroker(
   )
 }
 
-/** The folders of running brokers. This process removes the folders when it exits. */
+/** The folders of running brokers. If this process exits, it removes the folders first. */
 const temporaryFolders = new Set<string>()
 
-/** Makes a folder that is removed when this process exits. */
+/** Makes a folder that is removed when this process exits, at the latest. */
 function makeTemporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
   temporaryFolders.add(folder)
@@ -178,7 +178,7 @@ function startNode(args: readonly string[], onExit: () => void = () => {}): Prom
 export interface ServerOptions {
   /** Matches the output of a server that listens. */
   readonly ready: RegExp
-  /** The URL of the server; undefined if `ready` matches the URL. */
+  /** The URL of the server; undefined if the match of `ready` is the URL. */
   readonly url: string | undefined
   readonly cwd?: string
   readonly uid?: number

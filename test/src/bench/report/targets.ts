@@ -52,8 +52,8 @@ export class Figures {
 
   /**
    * The figure of a row; undefined if the rows do not have the figure. The `system` of a row is the
-   * service or client that was measured. But in the workloads `logs` and `floods`, `system` is the
-   * load, and in `neighbours` it is the outcome.
+   * measured service or client. Exceptions: in `logs` and `floods`, `system` names the load, and in
+   * `neighbours`, `system` names the outcome.
    */
   of(
     workload: string,

@@ -30,7 +30,7 @@ import { peakBytes } from '../processes/usage.js'
 const hostileProgram = fileURLToPath(new URL('../processes/hostile.js', import.meta.url))
 /**
  * Only the main thread of the hostile clients has the lowest priority. So V8 must have few other
- * threads, which would take the processor from the good clients.
+ * threads, because these threads take the processor from the good clients.
  */
 const hostileFlags = ['--single-threaded-gc', '--v8-pool-size=1']
 /** The number of locks in the table, without the locks of the good clients. */
@@ -131,6 +131,7 @@ interface HostileFigures {
   readonly p99Us: number
   readonly maxMs: number
   readonly lostSessions: number
+  /** The counts of the hostile clients, see {@link HostileReport}. */
   readonly sent: number
   readonly cuts: number
   readonly peakMiB: number
@@ -185,8 +186,8 @@ async function besideHostile(
 }
 
 /**
- * The longest stall of the broker's event loop. A loop that never continued has recorded no stall;
- * then the longest latency is the length of the stall.
+ * The longest stall of the broker's event loop. A loop that never continued has recorded no stall,
+ * so the longest latency counts as the length of its stall.
  */
 function stallOf({ server }: LoadContext, since: number, { maxMs, died }: HostileFigures) {
   const stall = longestStall(server.pid, since)

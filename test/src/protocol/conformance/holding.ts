@@ -1,9 +1,8 @@
 /**
- * Tests of PROTOCOL.md over a socket: the longest time that a lock is held, notices, and watches
- * that show waiting requests. A notice is a message `queued` or `contended` that a lock request
- * asks for. A fence is the number of a grant, which identifies a lock.
- * The ttl is the time after which a lock expires without a refresh. A peer is a client without the
- * client library.
+ * Tests of PROTOCOL.md over a socket: `maxHold` (the longest time that a lock is held), notices,
+ * and watches that show waiting requests. A notice is a message `queued` or `contended` that a lock
+ * request asks for. A fence is the number of a grant, which identifies a lock. The ttl is the time
+ * after which a lock expires without a refresh. A peer is a client without the client library.
  */
 import type { LockEvent, QueueEvent } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -61,7 +60,7 @@ function longestHolds(stage: Stage): void {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     await a!.acquire(key)
-    // A broker with this field limits every lock, so no lock is without a limit.
+    // A broker that announces `maxHoldMs` limits every lock.
     if (a!.welcome.maxHoldMs !== undefined) return
     const [lock] = (await queryAll(b!, { key })).held
     expect(lock).to.have.all.keys('key', 'mode', 'session', 'fence', 'since')

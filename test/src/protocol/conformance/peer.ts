@@ -190,7 +190,7 @@ export class Peer {
   }
 
   /**
-   * Settles, and returns the received messages that no call has returned yet, without acks. The
+   * Settles, and returns the received messages that no call has returned yet, except acks. The
    * list is empty if the test has read every message that the broker has sent.
    */
   async unreadMessages(): Promise<readonly ServerMessage[]> {
