@@ -76,8 +76,9 @@ describe('connect', () => {
       [4400, 'BAD_MESSAGE'],
       [1007, 'BAD_MESSAGE'],
       [1009, 'BAD_MESSAGE'],
-      // The broker requires another subprotocol. The last code is unknown to the client.
+      // The broker requires another subprotocol.
       [4406, 'UNAVAILABLE'],
+      // The client does not know this code.
       [4499, 'UNAVAILABLE'],
     ]
     for (const [code, expected] of codes) {

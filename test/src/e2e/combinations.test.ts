@@ -82,7 +82,7 @@ interface Sessions {
 }
 
 interface Pairing {
-  /** The options that the kinds in `refused` refuse. `check` sets the options of its own locks. */
+  /** The options that the kinds in `refused` refuse. For the other kinds, `check` sets options. */
   readonly options?: object
   /** The kinds that refuse these options, with the message. */
   readonly refused?: Partial<Record<KindName, RegExp>>

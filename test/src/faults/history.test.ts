@@ -1,6 +1,6 @@
 /**
- * Tests that a lock excludes: processes contend for one lock while the test pauses and kills some
- * of them. Two oracles (functions that find violations in a history) check the histories of the
+ * Tests mutual exclusion: processes contend for one lock while the test pauses and kills some of
+ * them. Two oracles (functions that find violations in a history) check the histories of the
  * processes. One oracle checks the fences (numbers of the grants), and the other checks
  * linearizability. A third oracle checks permits: the users of a key together may hold at most as
  * many permits as the capacity. The first tests check that the oracles find violations.

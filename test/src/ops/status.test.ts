@@ -163,7 +163,7 @@ describe('holdfast status', () => {
 
   it('prints a message if no server answers, or if the server is not a broker', async () => {
     const fields = { ready: true, connections: 1, sessions: 1, held: 1, waiting: 1, memoryUsed: 1 }
-    // Each answer lacks a field, has a field of a wrong type, or has a wrong HTTP status.
+    // Each answer lacks a field, has a wrong type or a wrong HTTP status, or is not JSON.
     const answers: [number, string][] = [
       [200, '{"ready":"yes"}'],
       [200, '<html>'],

@@ -49,6 +49,7 @@ interface Subject {
   readonly name: number
 }
 
+// `forget` also frees the memory that a subject keeps for its next deadline.
 // The subjects and times are few, so that random operations often choose the same subject or time.
 const subjects: readonly Subject[] = Array.from({ length: 31 }, (_, name) => ({ name }))
 const subject = fc.nat(subjects.length - 1)

@@ -75,8 +75,8 @@ export interface HolderOracleDeps {
   /** Whether the oracle reads `held` only right after the client has read its clock. */
   readonly isPassive: boolean
   /**
-   * The dead time in ms; 0 without a shared log. For so long a broker may answer its clients and
-   * restart their leases, although the broker has not read the newest entries of the log.
+   * The dead time in ms; 0 without a shared log. For this time, a broker that has not read the
+   * newest entries of the log may still answer its clients and restart their leases.
    */
   readonly maxLogDelayMs: number
 }
@@ -294,9 +294,9 @@ export class HolderOracle {
       // aborts the signal of an expired lock.
       const wasReported = heldLock.lock.signal.aborted || heldLock.isReturned
       this.#check(heldLock)
-      // A process reads its clock, and so notices expired locks, before it handles a frame in the
-      // same instant. A lock of the present turn is an exception. So is a process whose wall clock
-      // was set, because an acknowledgement may then shorten the lease.
+      // Before a process handles a frame, it reads its clock, and so notices its expired locks.
+      // Exceptions are a lock that was granted in the present turn, and a process whose wall clock
+      // was set: an acknowledgement may then shorten its lease.
       const mustHaveReported = process.turns > heldLock.grantedInTurn && !process.clock.wasSet
       if (process.hasReadFrame && mustHaveReported && heldLock.wasLost && !wasReported) {
         this.#report.violated(

@@ -3,7 +3,7 @@
  * the waiters that can now hold the lock, at most a thousand in one command. Waiters that leave the
  * queue cause no grant. A `TableDriver` applies commands to a lock table and returns the effects as
  * short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
- * fence 2. A fence numbers a grant.
+ * fence 2. A fence is the number of a grant.
  */
 import { expect } from 'chai'
 import { count } from '../support/counts.js'
