@@ -92,7 +92,8 @@ describe('a tab', function () {
 
   it('loses its locks in the back/forward cache, and has a new session afterwards', async () => {
     await tab.call(life, 'hold', site.url, 'cached', longLease)
-    // The tab requests the key "later", which the rival holds until the tab is in the cache.
+    // The tab requests the key "later", which the rival holds until the tab is in the back/forward
+    // cache.
     await rival.lock('later').then((lock) => {
       // Do not wait for the response, because the tab leaves the page before the response.
       tab.call(life, 'waitFor', 'later').catch(() => {})

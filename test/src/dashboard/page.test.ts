@@ -193,7 +193,7 @@ describe('the dashboard in Chromium', function () {
       token === 'long'
         ? 'ann'
         : token === 'short'
-          ? // The broker announces the end of a token 30 s before, so for this token at once.
+          ? // The broker warns 30 s before a token expires, so it warns about this token at once.
             { principal: 'ann', expiresAt: Date.now() + 25_000 }
           : undefined
     const { url } = await stage.broker({ authenticate })
@@ -261,7 +261,7 @@ describe('the dashboard in Chromium', function () {
     expect(otherProblems).to.deep.equal([])
   })
 
-  it('measures hand-offs when the operator switches this on, and lists no event of its lock', async () => {
+  it('measures hand-offs when the operator switches this on, and hides the events of the measurement', async () => {
     const { broker, url } = await stage.broker()
     const dashboardPage = await dashboardPages.openConnectedPage(url)
     const { page } = dashboardPage

@@ -170,7 +170,7 @@ async function takeTokenPage(chromium: Chromium, folder: string): Promise<void> 
   await broker.close()
 }
 
-/** Takes a picture of the visible part of a page (on a phone: all of it), and closes the page. */
+/** Takes a picture of the visible part of a page (on a phone: the whole page), and closes it. */
 async function takePicture({ page }: DashboardPage, screen: Screen, path: string): Promise<void> {
   // The lists of the page arrive a moment after the connection.
   await pause(1_000)

@@ -2,8 +2,8 @@
  * Tests how a broker closes: the broker sends its pending responses and the reason, lets holders
  * finish during a drain, and frees its port. A drain is the longest time that the broker waits for
  * holders. A drain of 60 s is longer than a test may take, so a test with this drain fails if the
- * broker waits until its end. Also tests several brokers in one process, and a broker with several
- * ports.
+ * broker waits for the whole drain. Also tests several brokers in one process, and a broker with
+ * several ports.
  */
 import { fixedInterval, type WatchEvent } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'

@@ -107,7 +107,7 @@ describe('e2e: sets', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('expire as a whole, and a refresh keeps all keys', async () => {
+  it('expire as a whole after a refresh with a short ttl', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const set = await sessions[0]!.lockAll(['a', 'b'], { ttl: 60_000 })
     const waiting = sessions[1]!.lockAll(['b', 'a'])

@@ -313,7 +313,7 @@ describe('log: a faulty etcd', function () {
   it('is reported if etcd requires another client certificate', async () => {
     const { certPath, keyPath, cert, key } = certificate(scratch(stage))
     const { certPath: otherPath, cert: otherCert, key: otherKey } = certificate(scratch(stage))
-    // The second certificate must not replace the files of the first certificate.
+    // Checks that the second certificate has not replaced the files of the first certificate.
     expect(otherPath).not.to.equal(certPath)
     const flags = ['--cert-file', certPath, '--key-file', keyPath]
     const trust = ['--client-cert-auth', '--trusted-ca-file', certPath]

@@ -16,7 +16,7 @@ import type { Mutant } from './mutant.js'
 export interface WorldRange {
   /** The seed of the first world. */
   readonly from: number
-  /** The largest number of worlds to run. */
+  /** The largest number of seeds to try. Each seed makes one world. */
   readonly seeds: number
   /** The number of events in each world. */
   readonly events: number
@@ -46,7 +46,7 @@ export interface HuntResult {
    * is no such error. Undefined without an error.
    */
   readonly error: string | undefined
-  /** The number of worlds that ran; each world has its own seed. */
+  /** The number of seeds that the hunt tried. Each seed makes one world. */
   readonly seeds: number
   readonly seconds: number
 }

@@ -8,7 +8,7 @@
  *
  * The broker should have no other clients, because the vectors (frames in JSON files) use keys such
  * as `k`. All other tests use random keys. The suite expects the default limits and leases, and
- * leaves no locks behind. A lease is the time that the broker keeps a session without a message.
+ * leaves no locks behind. A lease is how long the broker keeps a silent session.
  */
 import { connecting } from './conformance/connecting.js'
 import { electing } from './conformance/electing.js'

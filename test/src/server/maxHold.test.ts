@@ -76,7 +76,7 @@ describe('maxHold', () => {
     const heard = resumed.heard()
     expect(heard[0]).to.include({ type: 'welcome', maxHoldMs: 1_000 })
     const snapshot = heard.find(({ type }) => type === 'snapshot')
-    // The time of the grant, from which the client counts `maxHold`.
+    // `at` is the time of the grant, from which the client counts `maxHold`.
     expect(snapshot).to.have.nested.property('held[0].at')
     harness.environment.pass(1_000)
     expect(resumed.heard()).to.deep.include.members(fences.map(lost))

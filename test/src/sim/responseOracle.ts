@@ -53,7 +53,7 @@ export class ResponseOracle {
   readonly #name: string
   /** The number of messages that the client has sent. */
   #sent = 0
-  /** The requests that still need their immediate answer, in order. */
+  /** The requests without their immediate answer, in the order in which the client sent them. */
   #pending: PendingRequest[] = []
   #isWelcomed = false
   /** The number of locks in the received parts of the present answer. */

@@ -4,8 +4,8 @@
  *
  * Two kinds of client processes use the broker. Residents stay for the whole run, and the program
  * measures them too. Each resident has several users, which open and close sessions. Visitors come
- * one after the other, hold a lock, and leave in one of three ways: they close their session, exit
- * without closing it, or are killed by SIGKILL.
+ * one after the other, hold a lock, and leave in one of three ways: a visitor closes its session,
+ * exits with an open session, or is killed by SIGKILL.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'

@@ -16,8 +16,8 @@ export function count(small: number, large: number): number {
 }
 
 /**
- * The seed of this process: `HOLDFAST_SEED`, or a random number. The operation `| 0` makes each of
- * them a 32-bit integer.
+ * The seed of this process: `HOLDFAST_SEED`, or a random number. The operation `| 0` makes the seed
+ * a 32-bit integer.
  */
 export const seed: number =
   HOLDFAST_SEED === undefined ? (Math.random() * 0x7fff_ffff) | 0 : Number(HOLDFAST_SEED) | 0

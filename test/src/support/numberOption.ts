@@ -21,7 +21,7 @@ export function numberOption(name: string, text: string, min = 0): number {
   process.exit(usageExitCode)
 }
 
-/** Returns the number in the text of an option that has no default, as {@link numberOption}. */
+/** Like {@link numberOption}, for an option without a default. Undefined without a text. */
 export function optionalNumber(
   name: string,
   text: string | undefined,

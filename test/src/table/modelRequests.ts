@@ -1,7 +1,6 @@
 /**
- * Makes the requests of the model of the lock table from the commands `lock` and `lockAll`. The
- * model grants, queues or refuses these requests. The fields of other kinds of requests are
- * undefined.
+ * Turns the commands `lock` and `lockAll` into requests, which the model of the lock table grants,
+ * queues or refuses. The fields of other kinds of requests are undefined.
  */
 import type { Command } from '@holdfast/server/core'
 import { keysOf, type ModelSession, shortestOf } from './modelState.js'

@@ -12,7 +12,7 @@ import { Postgres } from '../../support/postgres.js'
 import { brokerCommand, canPin, type Server, startServer } from './servers.js'
 
 const pathOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
-const programs = { etcd: './bareLogDriver.js', postgres: './bareInsertDriver.js' }
+const driverPrograms = { etcd: './bareLogDriver.js', postgres: './bareInsertDriver.js' }
 /** The beginning of a command line that lets a process use all cores; empty without `taskset`. */
 const anyCore = canPin ? ['taskset', '-c', `0-${availableParallelism() - 1}`] : []
 
@@ -59,9 +59,12 @@ export class BareDriver {
   }
 
   /** @param args The arguments of the program. */
-  static async start(storage: keyof typeof programs, args: readonly string[]): Promise<BareDriver> {
+  static async start(
+    storage: keyof typeof driverPrograms,
+    args: readonly string[],
+  ): Promise<BareDriver> {
     const child = fork(
-      pathOf(programs[storage]),
+      pathOf(driverPrograms[storage]),
       args,
       // `taskset` starts Node on these cores.
       anyCore.length === 0
