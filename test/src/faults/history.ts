@@ -98,7 +98,7 @@ export function findOverlaps(history: readonly Tenure[]): string[] {
 interface Operation {
   readonly kind: 'acquire' | 'release'
   /** The index of the tenure in the history. */
-  readonly tenure: number
+  readonly tenureIndex: number
   /** The earliest time at which the operation took effect. */
   readonly earliest: bigint
   /** The latest time at which the operation took effect. */
@@ -116,10 +116,10 @@ const never = 2n ** 63n
 export function isLinearizable(history: readonly Tenure[]): boolean {
   const operations = history
     .flatMap((tenure, i): Operation[] => [
-      { kind: 'acquire', tenure: i, earliest: tenure.requestedAt, latest: tenure.grantedAt },
+      { kind: 'acquire', tenureIndex: i, earliest: tenure.requestedAt, latest: tenure.grantedAt },
       {
         kind: 'release',
-        tenure: i,
+        tenureIndex: i,
         earliest: tenure.givenUpAt,
         latest: tenure.unlockConfirmedAt ?? never,
       },
@@ -140,7 +140,7 @@ export function isLinearizable(history: readonly Tenure[]): boolean {
       if (done[i] || !isPossible(operation, holder) || !isNext(operation, operations, done))
         continue
       done[i] = true
-      holder = operation.kind === 'acquire' ? operation.tenure : -1
+      holder = operation.kind === 'acquire' ? operation.tenureIndex : -1
       if (search(remaining - 1)) return true
       holder = previousHolder
       done[i] = false
@@ -154,8 +154,8 @@ export function isLinearizable(history: readonly Tenure[]): boolean {
  * Whether the operation is possible while the tenure `holder` holds the lock (-1: no tenure holds
  * it).
  */
-function isPossible({ kind, tenure }: Operation, holder: number): boolean {
-  return kind === 'acquire' ? holder === -1 : holder === tenure
+function isPossible({ kind, tenureIndex }: Operation, holder: number): boolean {
+  return kind === 'acquire' ? holder === -1 : holder === tenureIndex
 }
 
 /** Returns whether none of the remaining operations had ended before this operation began. */
