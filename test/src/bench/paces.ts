@@ -15,7 +15,7 @@ export const normalPace: Pace = {
 
 /**
  * The pace of each run if `--runs` asks for several runs, which then need fewer rounds each. The
- * slices are those of `normalPace`, and so is the name.
+ * name and the slices are those of `normalPace`.
  */
 export const repeatedPace: Pace = { ...normalPace, rounds: 3 }
 

@@ -7,7 +7,7 @@ import type { Lock, Tracer } from '@holdfast/client'
 import { expect } from 'chai'
 import { acquireLock, codeOf, openScene, reportedBy, turn } from '../support/scriptedSession.js'
 
-/** A tracer that records each call as a text, and sends other metadata than the caller's. */
+/** A tracer that records each call as a text, and replaces the metadata of the caller. */
 function recordingTracer(): { readonly calls: string[]; readonly tracer: Tracer } {
   const calls: string[] = []
   const tracer: Tracer = {
@@ -30,7 +30,7 @@ function recordingTracer(): { readonly calls: string[]; readonly tracer: Tracer 
 }
 
 describe('a session with a tracer', () => {
-  it('reports the request, the grant and the end once each, and sends the tracer metadata', async () => {
+  it('reports the request, the grant and the end once each, and sends the metadata of the tracer', async () => {
     const { calls, tracer } = recordingTracer()
     const scene = await openScene({ tracer })
     const lock = await acquireLock(scene, { metadata: 7 })

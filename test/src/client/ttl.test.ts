@@ -79,6 +79,7 @@ describe('a client that holds a lock with a ttl', () => {
     scene.clock.advance(100)
     expect(await refreshing).to.equal('LOCK_NOT_HELD')
     scene.socket.newMessages()
+    // The broker has begun the ttl again, so the lock would block other sessions.
     scene.socket.deliver({ type: 'refreshed', id: 2 })
     await turn()
     expect(lock.held).to.equal(false)

@@ -208,7 +208,7 @@ describe('the lock model of the dashboard', () => {
     begin(model, [permits(1, 2), permits(2, 1), ofSet('a'), ofSet('b'), held('c', 3)])
     expect(usedPermitsOf(model.rows.get('gpu')!.held)).to.equal(3)
     expect(usedPermitsOf(model.rows.get('c')!.held)).to.equal(undefined)
-    // The page does not know the third key of the set.
+    // The model does not know the third key of the set.
     expect(otherKeysOf(model.rows.get('a')!.held[0]!, model.rows)).to.deep.equal(['b'])
     expect(otherKeysOf(model.rows.get('c')!.held[0]!, model.rows)).to.deep.equal([])
     for (const key of ['a', 'b']) model.onEvent(event('unlocked', ofSet(key)))

@@ -1,8 +1,8 @@
 /**
  * `npm run demo`: starts a broker and five workers, each in a process of its own. The workers
  * contend for three keys, and the terminal shows the events. One worker is killed while it holds a
- * lock that other workers wait for. The demo ends by itself, after 15 seconds or the time of the
- * flag:
+ * lock that other workers wait for. The demo ends by itself after 15 seconds, unless a flag sets
+ * another time:
  *
  *   npm run demo -- --seconds 30
  */

@@ -1,8 +1,8 @@
 /**
  * Tests many clients that connect at the same time, as after a restart of the broker. The system
  * completes a TCP connection before the broker accepts it, and keeps such connections in a queue.
- * The system drops a connection for which the queue has no room, and its client tries again only a
- * second later.
+ * The system drops a connection for which the queue has no room, and then the client tries again
+ * only a second later.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
@@ -19,7 +19,7 @@ function waitingConnections(port: number): number {
   const localAddress = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`
   for (const line of readFileSync(socketList, 'utf8').split('\n')) {
     const [, local, , state, queues = ''] = line.trim().split(/\s+/)
-    // The queues are `transmit:receive`. For a listening socket, the second counts connections.
+    // The field is `transmit:receive`. A listening socket has its waiting connections in `receive`.
     if (local === localAddress && state === listenState) {
       return Number.parseInt(queues.split(':')[1]!, 16)
     }

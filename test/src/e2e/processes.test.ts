@@ -31,8 +31,8 @@ describe('e2e: the end of a client process', () => {
       await remote.untilHandled()
       const waits = [local.lock('a'), local.lock('b')]
       await untilHandled(local)
-      // The remote client holds two locks, for which the local session waits, and waits for the
-      // lock of the local session.
+      // The remote client holds `a` and `b`, and waits for `local`. The local session holds
+      // `local`, and waits for `a` and `b`.
       expect(broker.query()).to.include({ heldCount: 3, waitingCount: 3 })
       await end(remote)
       const locks = await Promise.all(waits)
@@ -141,12 +141,12 @@ describe('e2e: a session that its program leaves behind', () => {
     return { ...running, lock, program, lines }
   }
 
-  const releases = [
+  const endings = [
     ['option', 'with the option unref'],
     ['call', 'after a call of unref'],
     ['close', 'after its close'],
   ] as const
-  for (const [mode, title] of releases) {
+  for (const [mode, title] of endings) {
     it(`does not keep its process alive ${title}`, async () => {
       const { program } = await start(mode)
       program.stdin.end()

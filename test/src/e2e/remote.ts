@@ -157,8 +157,8 @@ export class ServeProcess {
   readonly lines = new Collector<string>()
   readonly errorLines = new Collector<string>()
 
-  private constructor(flags: readonly string[], nodeFlags: readonly string[] = []) {
-    this.process = spawn(process.execPath, [...nodeFlags, commandFile, ...flags], {
+  private constructor(args: readonly string[], nodeFlags: readonly string[] = []) {
+    this.process = spawn(process.execPath, [...nodeFlags, commandFile, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     createInterface(this.process.stdout!).on('line', this.lines.add)
@@ -166,8 +166,8 @@ export class ServeProcess {
   }
 
   /** Runs `holdfast` with these arguments, and does not wait. The command may fail. */
-  static runCommand(stage: Stage, ...flags: readonly string[]): ServeProcess {
-    const serveProcess = new ServeProcess(flags)
+  static runCommand(stage: Stage, ...args: readonly string[]): ServeProcess {
+    const serveProcess = new ServeProcess(args)
     killAfterTest(stage, serveProcess.process)
     return serveProcess
   }

@@ -11,6 +11,7 @@ import type { Stage } from '../e2e/stage.js'
 export interface ClientText {
   readonly type: string
   readonly id: number
+  /** What a query asks for, and the key after which the answer begins. */
   readonly kind?: string | undefined
   readonly after?: string | undefined
 }

@@ -1,7 +1,8 @@
 /**
  * Tests that `holdfast run` passes signals to its command. Signals that were already ignored at the
- * start of `holdfast run`, for instance by nohup(1), must stay ignored. If the command cannot be
- * started, `holdfast run` must print a message.
+ * start of `holdfast run`, for instance by nohup(1), must stay ignored. With `launched`, the
+ * launcher starts `holdfast`: a shell script that reads these signals before Node resets them. If
+ * the command cannot be started, `holdfast run` must print a message.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, symlinkSync } from 'node:fs'
@@ -91,6 +92,7 @@ describe('holdfast run with signals', () => {
 
   it('passes the environment without the token to the command', async () => {
     const { url } = await stage.broker()
+    // Some shells drop variables with names that a shell cannot write. The launcher must not.
     const env = {
       HOLDFAST_TOKEN: 'secret',
       'spring.profile': "it's\nodd",

@@ -15,12 +15,12 @@ const server = import.meta.resolve('@holdfast/server')
 const { isAccessibleToOthers } = await import(new URL('./cli/secretFiles.js', server).href)
 const { settings } = await import(new URL('./cli/settings.js', server).href)
 
-/** The settings of files that have no secret: certificates, public keys, hashes and output. */
+/** The settings whose files have no secret: certificates, public keys, hashes and output. */
 const settingsWithoutSecret = [
   ...['fenceFile', 'logCa', 'logCert', 'tokens', 'jwtPublicKey', 'jwtJwks', 'tlsCert', 'audit'],
 ]
 
-/** The line about a file of this kind with this mode. */
+/** The warning about a file of this kind with this mode. */
 function warning(kind: string, path: string, mode: string): string {
   return (
     `holdfast: Warning: other users of this machine can access the ${kind} ${path} ` +

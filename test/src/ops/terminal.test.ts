@@ -74,7 +74,7 @@ describe('holdfast on a terminal', () => {
     }
   }
 
-  it('escapes the text of clients, and keeps the values of JSON', async () => {
+  it('escapes the text of clients, and keeps the values in JSON', async () => {
     // A name and a reason may have 256 characters. The tests remove the NUL from the reason,
     // because an argument of a command cannot contain a NUL.
     const name = hostile.slice(0, 256)
@@ -93,6 +93,7 @@ describe('holdfast on a terminal', () => {
         const isEnough = (out: string) => args[0] === 'watch' && out.endsWith('\n')
         const output = await outputOf([...args, ...urlFlag], isEnough)
         expectVisible(output, args.join(' '))
+        // `u{202e}` is the escape of one of the hostile characters.
         if (args.at(-1) !== '--json') expect(output.out, args[0]).to.include('u{202e}')
         else expect(JSON.stringify(JSON.parse(output.out)), args[0]).to.include(JSON.stringify(key))
       }),
@@ -136,7 +137,7 @@ describe('holdfast on a terminal', () => {
   }
 
   it('escapes the close reasons and error messages of a broker', async () => {
-    const refused = await hostileBroker(() => undefined)
+    const refusing = await hostileBroker(() => undefined)
     const failing = await hostileBroker(({ type, id }) =>
       type === 'hello'
         ? welcome
@@ -150,12 +151,12 @@ describe('holdfast on a terminal', () => {
       ...[['session', 's'], ['ping'], ['run', 'k', '--', 'true']],
       ['unlock', 'k', '--fence', '1', '--reason', 'r'],
     ]
-    for (const [round, [label, url]] of Object.entries({ refused, failing, closing }).entries()) {
+    for (const [round, [label, url]] of Object.entries({ refusing, failing, closing }).entries()) {
       await Promise.all(
         commands.map(async ([command, ...args], i) => {
-          // In a quick run, each command runs against one of the three brokers. A ping needs
-          // only the broker that refuses, because a ping ends at the welcome.
-          if (label !== 'refused' && command === 'ping') return
+          // In a quick run, each command runs against one of the three brokers. A ping runs only
+          // against the refusing broker, because a ping succeeds at the welcome of the others.
+          if (label !== 'refusing' && command === 'ping') return
           if (!isFullRun && command !== 'ping' && i % 3 !== round) return
           const output = await outputOf([command!, '--url', url, ...args])
           expectVisible(output, `${command}, ${label}`)

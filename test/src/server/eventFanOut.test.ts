@@ -45,8 +45,8 @@ function keysOf(client: Client): string[] {
 }
 
 /**
- * Ends a turn, and adds the keys of its events to `keys`. Returns whether the turn had work, and
- * the number of these events.
+ * Ends a turn, and adds the keys of its events to `keys`. Returns the number of these events, and
+ * `hasMore`: whether the turn had work, so that a later turn may have work too.
  */
 function endTurnAndCount(harness: BrokerHarness, watchers: readonly Client[], keys: string[][]) {
   const hasMore = harness.environment.endOneTurn()

@@ -110,7 +110,7 @@ function chunksOf(frames: readonly Frame[], offsets: readonly number[]): Buffer[
 const mask = fc.uint8Array({ minLength: 4, maxLength: 4 }).map((bytes) => Buffer.from(bytes))
 const ascii = fc.string({ maxLength: 300, size: 'max' }).map((text) => Buffer.from(text))
 const short = fc.string({ maxLength: 20 }).map((text) => Buffer.from(text))
-/** Whether a frame has its length in the longer form, as one frame of ten has. */
+/** Whether a frame has its length in the longer form: one of ten frames. */
 const isLong = fc.nat(9).map((n) => n === 0)
 const text: fc.Arbitrary<Frame> = fc.record({
   first: fc.constant(0x81),
@@ -143,6 +143,7 @@ const fragmented: fc.Arbitrary<Frame[]> = fc
     if (ping !== null) frames.splice(1, 0, ping)
     return frames
   })
+/** 0xc1 and 0x91 set a reserved bit, 0x83 has an unknown opcode, and 0x09 is a ping fragment. */
 const validOrInvalid: fc.Arbitrary<Frame> = fc.record({
   first: fc.constantFrom(0x81, 0x01, 0x80, 0x00, 0x82, 0x88, 0x89, 0x8a, 0x09, 0xc1, 0x91, 0x83),
   payload: fc.oneof(

@@ -252,17 +252,17 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
   })
 
   it('lets no lease end early, although it has returned a time after the end of the lease', () => {
-    const { environment, ...harness } = brokerWithSilentSession()
+    const { environment, other, hasEnded } = brokerWithSilentSession()
     // Another client makes the broker read the clock while the timer is late.
     environment.stopFor(95)
-    harness.other.say({ type: 'stats', id: 1 })
+    other.say({ type: 'stats', id: 1 })
     environment.stopFor(60_000)
     environment.fireTimers()
     environment.endTurn()
     environment.pass(29)
-    expect(harness.hasEnded()).to.equal(false)
+    expect(hasEnded()).to.equal(false)
     environment.pass(1)
-    expect(harness.hasEnded()).to.equal(true)
+    expect(hasEnded()).to.equal(true)
   })
 
   /**

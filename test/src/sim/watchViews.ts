@@ -33,7 +33,7 @@ export class WatchView {
     this.#callOracle.count(`watch ${event.event}`)
     switch (event.event) {
       case 'state':
-        // Every state except the first has `resync`: it replaces all that the view knows.
+        // Every state except the first has `resync`, because the state replaces the former state.
         if (event.resync !== (held !== undefined)) this.#violated('resync on the wrong state')
         this.#held = new Set(event.held.map(nameOf))
         this.#waiting = new Set(event.waiting?.map(requestNameOf))

@@ -1,8 +1,8 @@
 /**
- * A client process of the soak program. Its users (see `user.ts`) open sessions and do random
- * actions. A resident has several users and runs until the soak program stops it. A visitor has one
- * user, holds a lock, and ends soon: it closes its session, or exits without closing, or kills
- * itself.
+ * A client process of the soak program: a resident or a visitor. Its users (see `user.ts`) open
+ * sessions and do random actions. A resident has several users, and runs until the soak program
+ * stops the resident. A visitor has one user, holds a lock, and ends soon: the visitor closes its
+ * session, exits without closing, or kills itself.
  *
  *   node client.js resident|visitor URL TOKEN SEED USERS PAUSE_MS
  */

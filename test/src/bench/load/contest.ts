@@ -53,20 +53,20 @@ export async function runContest(
   contestants: readonly [reference: Contestant, ...others: Contestant[]],
 ): Promise<ContestResult[]> {
   const { rounds, sliceMs, warmUpMs } = context.pace
-  const slices = contestants.map((): Slice[] => [])
+  const slicesOfEach = contestants.map((): Slice[] => [])
   for (const contestant of warmUpMs === 0 ? [] : contestants) {
     await runSlice(context, contestant, warmUpMs)
     contestant.latencies.reset()
   }
   for (let round = 0; round < rounds; round++) {
     for (const [i, contestant] of contestants.entries()) {
-      slices[i]!.push(await runSlice(context, contestant, sliceMs))
+      slicesOfEach[i]!.push(await runSlice(context, contestant, sliceMs))
     }
     context.progress((round + 1) / rounds)
   }
   return contestants.map((contestant, i) => ({
     system: contestant.system,
-    figures: figuresOf(contestant, slices[i]!, slices[0]!),
+    figures: figuresOf(contestant, slicesOfEach[i]!, slicesOfEach[0]!),
   }))
 }
 
@@ -101,12 +101,12 @@ async function runSlice(context: LoadContext, contestant: Contestant, ms: number
 function figuresOf(
   { latencies }: Contestant,
   slices: readonly Slice[],
-  reference: readonly Slice[],
+  referenceSlices: readonly Slice[],
 ): Record<string, number> {
   const rates = slices.map(rate)
-  const ratios = rates.map((ownRate, i) => ownRate / rate(reference[i]!))
+  const ratios = rates.map((ownRate, i) => ownRate / rate(referenceSlices[i]!))
   const pairs = sum(slices, 'pairs')
-  const referencePairs = sum(reference, 'pairs')
+  const referencePairs = sum(referenceSlices, 'pairs')
   const serverUsPerPair = sum(slices, 'serverCpuUs') / pairs
   return {
     pairsPerSecond: median(rates),
@@ -117,7 +117,8 @@ function figuresOf(
     p99Us: latencies.percentile(99),
     maxUs: latencies.max,
     serverUsPerPair,
-    serverRatioToReference: serverUsPerPair / (sum(reference, 'serverCpuUs') / referencePairs),
+    serverRatioToReference:
+      serverUsPerPair / (sum(referenceSlices, 'serverCpuUs') / referencePairs),
     generatorUsPerPair: sum(slices, 'loadGeneratorCpuUs') / pairs,
     packetsPerPair: sum(slices, 'packets') / pairs,
     bytesPerPair: sum(slices, 'bytes') / pairs,

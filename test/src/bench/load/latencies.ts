@@ -1,9 +1,9 @@
 /** Records latencies in a histogram with three significant digits. */
 import { build, type Histogram } from 'hdr-histogram-js'
 
-/** The number of units of the histogram in 1 ms. The histogram has integers: units of 0.1 µs. */
+/** The number of units in 1 ms. The histogram records whole units of 0.1 µs. */
 const perMs = 10_000
-/** The number of units of the histogram in 1 µs. */
+/** The number of these units in 1 µs. */
 const perUs = perMs / 1_000
 /**
  * The longest time that the histogram can record, in ms. Longer times are recorded as this time.

@@ -44,6 +44,7 @@ function request(wire: Wire, message: string): Promise<void> {
 /** What each flood does with an open connection. The caller then drops the connection. */
 const floods: Readonly<Record<Flood, (wire: Wire) => Promise<void>>> = {
   connections: async () => {},
+  // The name has the longest length that the broker allows.
   hellos: (wire) => request(wire, `{"type":"hello","name":"${'x'.repeat(256)}","grace":"lease"}`),
   'slow readers': async (wire) => {
     await request(wire, '{"type":"hello","name":"slow"}')

@@ -95,5 +95,6 @@ function withChildren(pid: number): number[] {
 export function loopbackTraffic(): { packets: number; bytes: number } | undefined {
   if (!existsSync('/proc/net/dev')) return undefined
   const fields = /^\s*lo:\s*(.*)$/m.exec(readFileSync('/proc/net/dev', 'utf8'))?.[1]?.split(/\s+/)
+  // The first two fields count received bytes and packets. Loopback receives what it sends.
   return fields && { bytes: Number(fields[0]), packets: Number(fields[1]) }
 }

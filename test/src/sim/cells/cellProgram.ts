@@ -39,7 +39,7 @@ const unlockCodes: ReadonlySet<ErrorCode> = new Set(['LOCK_LOST', 'LOCK_NOT_HELD
  * How long the effects of the faults last at most, in ms: drains, leases, and quiet starts. In a
  * quiet start, a broker that has just started grants nothing.
  */
-const calmMs = 2 * longestLeaseMs + 10_000
+const faultEffectsMs = 2 * longestLeaseMs + 10_000
 
 /** Runs actions in several loops until `stop`, and closes its session after `finish`. */
 abstract class Program implements ClientProgram {
@@ -171,7 +171,7 @@ export class CellProgram extends Program {
    * cell.
    */
   override async finalCalls(): Promise<void> {
-    await this.wait(calmMs)
+    await this.wait(faultEffectsMs)
     for (const tag of this.deps.keys.tags) {
       const call = this.#session.withLock(`{${tag}}`, () => {})
       const track = () => this.calls.track('withLock', call)
