@@ -156,8 +156,9 @@ export class World {
     for (let i = 0; i < 2; i++) {
       const position = (await this.store.position(logName)) + 1
       const engine = this.store.newEngine(logName)
-      // The second argument is the configuration of the brokers: log format 2, and no cluster name.
       try {
+        // The second argument is the configuration of the brokers: log format 2, and no cluster
+        // name.
         await makeSnapshot(engine, { format: 2, deadMs, cluster: '' }, position, Date.now())
       } finally {
         await engine.close()

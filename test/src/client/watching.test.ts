@@ -81,6 +81,7 @@ describe('a session that watches keys', () => {
     const ended = scene.session.watch('ended', () => {})
     await turn()
     const reconnecting = reconnect(scene)
+    // The former connection has ended, and the new connection is not open yet.
     ended.close()
     scene.session.watch('begun', () => {})
     scene.session.watch('both', () => {}).close()

@@ -108,14 +108,14 @@ describe('e2e: errors of arguments: the client', () => {
   })
 
   it('rejects invalid options of a retry strategy', () => {
-    const broken: (() => unknown)[] = [
+    const invalidStrategies: (() => unknown)[] = [
       () => fixedInterval({ interval: -1 }),
       () => exponentialBackoff({ initial: Number.NaN }),
       () => exponentialBackoff({ initial: 1, multiplier: 0.5 }),
       () => linearBackoff({ initial: 1, increment: -5 }),
       () => fixedInterval({ interval: 1, maxRetries: 1.5 }),
     ]
-    for (const make of broken) expect(make).to.throw(HoldfastError)
+    for (const make of invalidStrategies) expect(make).to.throw(HoldfastError)
   })
 })
 
@@ -148,7 +148,7 @@ describe('e2e: errors of connecting: the client', () => {
     return `ws://127.0.0.1:${port}`
   }
 
-  it('rejects an unreachable URL with UNAVAILABLE, and names the URL and a way to fix it', async () => {
+  it('rejects an unreachable URL with UNAVAILABLE; the error names the URL and suggests a check', async () => {
     const url = await deadUrl()
     const error = await rejection(connect(url), 'UNAVAILABLE')
     expect(error.message).to.include(url).and.to.include('check')
@@ -292,7 +292,7 @@ describe('e2e: errors of a closed session: the client', () => {
     const closed = next(sessions[0]!, 'closed')
     await broker.close()
     await sessions[0]!.close()
-    // The argument of the event is an error, unless the caller has closed the session.
+    // The event has an error as its argument, unless the caller closed the session, as here.
     expect(await closed).to.equal(undefined)
   })
 })

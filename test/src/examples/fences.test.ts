@@ -184,10 +184,10 @@ describe('the page about fences', () => {
 
     it('ends with the write of the last holder if many holders write at once', async () => {
       const accepted: number[] = []
-      const holders = 20
-      const lastFence = fence + holders - 1
+      const holderCount = 20
+      const lastFence = fence + holderCount - 1
       // Each fence once, in a mixed order, because 7 and 20 have no common divisor.
-      const fences = Array.from({ length: holders }, (_, i) => fence + ((i * 7) % holders))
+      const fences = Array.from({ length: holderCount }, (_, i) => fence + ((i * 7) % holderCount))
       await Promise.all(
         fences.map(async (fenceOfHolder) => {
           if (await write(fenceOfHolder, `by ${fenceOfHolder}`)) accepted.push(fenceOfHolder)

@@ -10,7 +10,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 export interface ProxiedConnection {
   /** The number of the connection, from 0. */
   readonly index: number
-  /** Passes bytes in the direction of the filter. */
+  /** Passes bytes on in the direction of the filter that received this connection. */
   pass(bytes: Buffer): void
   /** Resets both ends of the connection immediately. Bytes that were not passed are lost. */
   cut(): void

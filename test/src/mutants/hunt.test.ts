@@ -31,7 +31,7 @@ describe('the hunt for mutants', function () {
       replace: '$MODE.first.first',
       why: 'The replacement reads a property that no longer exists.',
     }
-    // The first worlds already run the replacement.
+    // Ten seeds are enough, because even the first worlds run the replacement.
     const result = await hunt(mutant, { from: 1, seeds: 10, events: 2_000 })
     expect(result.error).to.match(/^TypeError: Cannot read/)
     expect(isCaught(result)).to.equal(false)

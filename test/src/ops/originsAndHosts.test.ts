@@ -7,7 +7,7 @@ import { settingsFrom } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
 /**
- * A valid value of each option. An error suggests this value if the broker cannot guess what the
+ * The valid value of each option that an error suggests if the broker cannot guess what the
  * operator means.
  */
 const examples = {

@@ -147,23 +147,23 @@ function heapAfterCollection(): number {
 }
 
 describe('protocol: hostile clients', () => {
-  const frames = count(2_500, 300_000)
-  it(`change no lock, reach no client and leave no data behind with ${frames} frames`, function () {
+  const frameCount = count(2_500, 300_000)
+  it(`change no lock, reach no client and leave no data behind with ${frameCount} frames`, function () {
     this.timeout(count(60_000, 1_200_000))
     seeded((random) => {
       const scene = new Scene(random)
-      let heap = 0
-      for (let i = 1; i <= frames; i++) {
+      let usualHeap = 0
+      for (let i = 1; i <= frameCount; i++) {
         scene.step()
         if (i % 100 === 0) scene.settle()
         // After a tenth of the frames, the heap has its usual size.
-        if (isFullRun && i === frames / 10) heap = heapAfterCollection()
+        if (isFullRun && i === frameCount / 10) usualHeap = heapAfterCollection()
       }
       // Without enough closes and refusals, the frames would not be hostile enough.
-      expect(scene.closes).to.be.greaterThan(frames / 10)
-      expect(scene.refusals).to.be.greaterThan(frames / 5)
+      expect(scene.closes).to.be.greaterThan(frameCount / 10)
+      expect(scene.refusals).to.be.greaterThan(frameCount / 5)
       // The size of the heap varies by some MiB, also without a leak.
-      if (isFullRun) expect(heapAfterCollection() - heap).to.be.lessThan(16 * 1024 * 1024)
+      if (isFullRun) expect(heapAfterCollection() - usualHeap).to.be.lessThan(16 * 1024 * 1024)
     })
   })
 })

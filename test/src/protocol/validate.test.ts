@@ -115,7 +115,7 @@ describe('validate: randomly changed messages', () => {
   })
 
   it('gives the same result by both checks with every hostile value in every field', () => {
-    // 200 messages have an example of almost every type, from the same seed in each run.
+    // With this seed, the 200 messages have an example of almost every type.
     const random = new Random(1)
     const validMessages = Array.from({ length: 200 }, () => validMessage(random))
     for (const [type, schema] of Object.entries(schemas)) {
@@ -133,7 +133,7 @@ describe('validate: randomly changed messages', () => {
     }
   })
 
-  it('keeps the same rules for values that are not messages', () => {
+  it('keeps the rules for refusals, also for values that are not messages', () => {
     for (const value of [...hostileValues, ...hugeValues, undefined, 'hello', [{ type: 'bye' }]])
       checkVerdict(value)
   })

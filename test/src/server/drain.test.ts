@@ -54,6 +54,7 @@ describe('drain', () => {
     expect(harness.connect().closedWith?.code).to.equal(closeCodes.restart.code)
     const id = client.unlock(fence)
     expect(client.heard()).to.deep.equal([{ type: 'unlocked', id }])
+    // 3 s, so that the drain of 1 s is over.
     await pass(50, 60)
     expect(state.hasEnded).to.equal(true)
   })

@@ -2,7 +2,7 @@
  * Tests the options of a broker, the errors for invalid options, and the upgrade policy. This
  * policy decides by host, origin and address whether the broker accepts a WebSocket upgrade. The
  * lease is the time that a broker keeps a session without a message of its client. During a quiet
- * start a broker grants nothing but steals.
+ * start, a broker grants only requests with the option `steal`.
  */
 
 import type { IncomingMessage } from 'node:http'

@@ -71,7 +71,7 @@ describe('a query for barriers or kept results', () => {
     const client = harness.join()
     for (let id = 1; id <= 900; id++) client.say({ type: 'barrier', id, key: 'b', parties: 1_000 })
     const [call] = harness.broker.table.barriers.get('b')!.calls
-    // All calls have one session. The broker reads its name once for each encoded call.
+    // All calls have one session. The broker reads the session name once for each encoded call.
     let encodedCalls = 0
     Object.defineProperty(call!.session, 'name', {
       get: () => {
@@ -123,7 +123,7 @@ describe('a query for barriers or kept results', () => {
     // The socket of the reader has no room.
     reader.socket.bufferedBytes = 1024 * 1024
     expect(ask(reader, { kind: 'barriers' })).to.deep.equal([])
-    // The second call is the last party, so the first 300 barriers end. Five barriers are new.
+    // A second call at each of the first 300 barriers ends these barriers. Five barriers are new.
     arriveAt(second, 'b', 300)
     arriveAt(second, 'new', 5, 1_000)
     reader.socket.read()

@@ -104,8 +104,8 @@ describe('shared: joinIntoFrames', () => {
   it('fills a frame to the last byte of UTF-8', () => {
     // Two brackets and a comma.
     const joiningBytes = 3
-    // The other bytes are four quotes and the characters of two texts. The first text has half of
-    // these bytes. "é" has 2 bytes in UTF-8, so the number of "é" is a quarter of these bytes.
+    // The frame also has four quotes. The first text has half of the bytes that remain, and each
+    // "é" has 2 bytes in UTF-8. So the number of "é" is a quarter of the bytes that remain.
     const half = `"${'é'.repeat((maxOutputFrameBytes - joiningBytes - 4) >> 2)}"`
     const bytesLeft = maxOutputFrameBytes - joiningBytes - Buffer.byteLength(half)
     const frames = joinIntoFrames([half, `"${'x'.repeat(bytesLeft - 2)}"`])

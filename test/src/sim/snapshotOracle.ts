@@ -44,6 +44,7 @@ export class SnapshotOracle {
   }
 
   #begin(stateMachine: StateMachine): void {
+    // This snapshot is read at once, for comparison.
     const completeSnapshot = stateMachine.beginSnapshot()
     const expected = textOf(completeSnapshot.items)
     completeSnapshot.end()

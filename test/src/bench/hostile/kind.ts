@@ -29,17 +29,18 @@ export interface Kind {
 }
 
 /**
- * A kind whose sessions send frames as fast as possible. `message` returns each message of a frame.
+ * A kind whose sessions send frames as fast as possible. `message` makes each message of the
+ * frames.
  */
 export function floodingKind(
   [name, description]: readonly [name: string, description: string],
   reading: Reading,
   message: (session: HostileSession, group: HostileGroup) => string,
-  rest: Pick<Kind, 'hello' | 'prepare' | 'sessions'> = {},
+  options: Pick<Kind, 'hello' | 'prepare' | 'sessions'> = {},
 ): Kind {
   const act = (session: HostileSession, group: HostileGroup): Promise<void> =>
     session.flood(() => message(session, group))
-  return { name, description, reading, act, ...rest }
+  return { name, description, reading, act, ...options }
 }
 
 /** All hostile sessions of one job. */
@@ -47,7 +48,7 @@ export class HostileGroup {
   readonly url: string
   readonly profile: Profile
   readonly limits: BrokerLimits
-  /** The fences of the locks that `prepare` acquired, for all sessions. */
+  /** The fences of the locks that `prepare` acquired. All sessions can use these fences. */
   readonly fences: number[] = []
   readonly #openSessions = new Set<{ destroy(): void }>()
   #sessionCount = 0

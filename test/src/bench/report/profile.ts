@@ -1,6 +1,6 @@
 /**
- * Shows in which functions the broker spends its time. Lists the functions of a CPU profile with
- * the largest self time, which is the time of a function without the functions that it calls.
+ * Shows in which functions the broker spends its time. Lists the functions with the largest self
+ * time in a CPU profile. The self time excludes the functions that the function calls.
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
