@@ -1,6 +1,6 @@
 /**
- * Tests the password and the certificates with which a broker connects to PostgreSQL. Their files
- * change while the broker runs, and each new connection must use the changed files, without a
+ * Tests the password and the certificates with which a broker connects to PostgreSQL. The files of
+ * both change while the broker runs. Each new connection must use the changed files without a
  * restart of the broker.
  */
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -61,6 +61,7 @@ describe('log: the password and the certificates for PostgreSQL', function () {
     copyFileSync(first.certPath, caFile)
     server.install(first)
     await server.set('ssl', 'on')
+    // How far the clock of the engine is ahead.
     let addedMs = 0
     const clock = {
       ...nodeEnvironment.clock,

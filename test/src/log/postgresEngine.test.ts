@@ -38,8 +38,8 @@ describe('log: a new log in PostgreSQL', function () {
   })
 
   it('is kept apart from the other logs in its database', async () => {
-    const names = ['a', 'b'].map((name) => `${postgres.schema}_${name}`)
-    for (const schema of names) {
+    const schemas = ['a', 'b'].map((name) => `${postgres.schema}_${name}`)
+    for (const schema of schemas) {
       const engine = await postgres.opened({ schema })
       await engine.append('s', schema)
       const reader = new Reader()

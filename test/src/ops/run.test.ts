@@ -172,7 +172,7 @@ describe('holdfast run', () => {
     expect(broker.stats()).to.include({ unlockCount: 1, totalLocks: 1 })
   })
 
-  // Each scenario waits for a lease of two seconds.
+  // The scenarios run at the same time, because each waits for a lease of 2 s.
   it('stops the command before the broker can grant the lock to another session', async () => {
     await Promise.all([killStubbornCommand(), endWillingCommand(), endWithStoppedBroker()])
   })

@@ -132,7 +132,7 @@ describe('expiring tokens', () => {
     // The broker has begun to close the connection; now the connection ends.
     client.socket.drop()
     expect(harness.broker.table.heldCount).to.equal(1)
-    // The default lease has 15 s.
+    // The default lease lasts 15 s.
     harness.environment.pass(15_000)
     expect(harness.broker.table.heldCount).to.equal(0)
   })

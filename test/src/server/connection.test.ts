@@ -141,7 +141,7 @@ describe('connection: a hello', () => {
 })
 
 describe('connection: the broker', () => {
-  it('handles an array of messages like the same messages in single frames', () => {
+  it('handles the messages of an array in order', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     client.say({ type: 'lock', id: 1, key: 'k' }, { type: 'lock', id: 2, key: 'l' })
@@ -319,7 +319,7 @@ describe('connection: the lease', () => {
     })
   }
 
-  it('begins again after any message, even if the client leaves a ping without a pong', () => {
+  it('begins again after any message, even if the client does not answer a ping', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000 })
     client.acquire('k')

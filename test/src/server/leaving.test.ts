@@ -85,7 +85,7 @@ describe('leaving: a connection that a draining broker closes', () => {
     harness.environment.pass(1_000)
     expect(holder.socket.terminated).to.equal(true)
     holder.socket.drop()
-    // 14,999 ms of the default lease, 15 s, have passed.
+    // The default lease of 15 s ends 1 ms after this pass.
     harness.environment.pass(13_999)
     expect(isGranted(waiter)).to.equal(false)
     harness.environment.pass(1)
@@ -249,8 +249,8 @@ describe('leaving: the ttl of a lock', () => {
     const harness = new BrokerHarness()
     const holder = harness.join()
     const waiter = harness.join()
-    const first = holder.lock('k', { ttl: 1_000 })
-    expect(holder.heard()).to.deep.equal([{ type: 'granted', id: first, fence: 1, at: 1_000 }])
+    const id = holder.lock('k', { ttl: 1_000 })
+    expect(holder.heard()).to.deep.equal([{ type: 'granted', id, fence: 1, at: 1_000 }])
     waiter.lock('k', { ttl: 1_000 })
     harness.environment.pass(400)
     holder.unlock(1)

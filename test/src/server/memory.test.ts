@@ -98,7 +98,7 @@ describe('memory: the account', () => {
       return harness.broker.memory.usedBytes - bytesBefore
     }
     const [withOneWatcher, withTenWatchers] = [used(1), used(10)]
-    // Each of the nine more watchers adds the unread bytes of its socket, and less than 200 bytes
+    // Each of the nine further watchers adds the unread bytes of its socket, and less than 200 bytes
     // for each of the 40 events.
     expect(withTenWatchers - withOneWatcher).to.be.below(9 * (70_000 + 40 * 200))
     expect(withOneWatcher).to.be.above(40 * 3_000)
@@ -197,7 +197,7 @@ describe('memory: beyond memoryBytes', () => {
     expect(waiter.session?.held.size).to.equal(1)
   })
 
-  it('the broker closes a new session with 1013, and resumes a session that exists', () => {
+  it('the broker closes the connection of a new session with 1013, and resumes an existing session', () => {
     const { harness, client, refusals } = brokerWithRoom(1, prepare)
     client.socket.drop()
     harness.environment.endTurn()

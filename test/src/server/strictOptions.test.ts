@@ -26,7 +26,7 @@ async function refusalOf(act: () => unknown): Promise<string> {
   return 'nothing'
 }
 
-// All calls of these two objects fail in the tests, so neither of them ever listens.
+// Every call with one of these two objects fails in the tests, so neither object ever listens.
 const broker = createBroker()
 const server = createServer()
 /** Each public function or option that takes an object with options, and names of its options. */

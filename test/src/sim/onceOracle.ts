@@ -151,8 +151,8 @@ export class OnceOracle {
    * A call of a client program got a value.
    *
    * @param calledAt World time of the call.
-   * @param ownFence The fence of the own run of the call; undefined if the call has not run its
-   *   function.
+   * @param ownFence The fence under which the call ran its function; undefined if the call has not
+   *   run its function.
    */
   valueReturned(
     key: string,

@@ -1,9 +1,9 @@
 /**
- * A simulated engine of the replicated log. Through its engine, a broker uses the store of the
- * command log that several brokers share. The simulated connection to the store has the faults of a
- * real connection. Answers get lost. A request arrives after its caller gave up, arrives twice, or
- * arrives after a later request. The stream of entries breaks, and the engine starts the stream
- * again after the last received entry.
+ * A simulated engine of the replicated log. The engine connects a broker to the store, which has
+ * the command log of all brokers. The simulated connection has the faults of a real connection.
+ * Answers get lost. A request arrives after its caller gave up, arrives twice, or arrives after a
+ * later request. The stream of entries breaks, and the engine starts the stream again after the
+ * last received entry.
  */
 import type {
   ClusterConfig,
@@ -21,9 +21,9 @@ import type { SimProcess } from './simProcess.js'
 import type { World } from './world.js'
 
 /** How long an engine waits for an answer, in ms. */
-const answerMs = 600
+const answerTimeoutMs = 600
 /** How long an engine waits for any entry on a stream, in ms. */
-const streamMs = 1_500
+const streamTimeoutMs = 1_500
 /** The longest delay of a repeated entry, in ms. */
 const maxRepeatMs = 3_000
 
@@ -171,7 +171,11 @@ export class SimEngine implements Engine {
     for (const fail of [...this.#calls]) fail(new Error('the engine was closed'))
   }
 
-  /** Sends a request to the store; the request or its answer may get lost. */
+  /**
+   * Sends a request to the store; the request or its answer may get lost.
+   *
+   * @param isSilent Whether the store sends no answer.
+   */
   #call<T>(name: string, serve: (deps: SimEngineDeps) => T, isSilent: boolean = false): Promise<T> {
     const { process } = this.#deps
     if (this.#isClosed) return Promise.reject(new Error('the engine is closed'))
@@ -187,7 +191,7 @@ export class SimEngine implements Engine {
       const timer = process.clock.setTimer(() => {
         this.#reconnect(connection)
         fail(new Error(`${name}: no answer`))
-      }, answerMs)
+      }, answerTimeoutMs)
       connection.up.send(0, () => {
         const answer = outcomeOf(() => serve(this.#deps))
         if (isSilent) return
@@ -305,7 +309,7 @@ class Stream {
     else onEntry(entry, apply)
   }
 
-  /** Makes the engine reconnect when no entry has arrived for `streamMs`. */
+  /** Makes the engine reconnect when no entry has arrived for `streamTimeoutMs`. */
   #watch(): void {
     const { process, connection, reconnect } = this.#deps
     this.#watchdog = process.clock.setTimer(() => {
@@ -313,7 +317,7 @@ class Stream {
       this.#hasReceived = false
       this.#watch()
       if (isSilent) reconnect(connection())
-    }, streamMs)
+    }, streamTimeoutMs)
   }
 }
 

@@ -125,7 +125,7 @@ describe('table: stored answers that share their holders', () => {
 
   it('describe the right holders even for more keys than the table can share answers for', () => {
     const driver = TableDriver.withSessions('a', 'b')
-    // The table shares the answers for 64 keys. The second round finds none of these answers.
+    // The table keeps the shared answers of 64 keys. So the second round finds no shared answer.
     const keyCount = 200
     for (let key = 1; key <= keyCount; key++) driver.lock('a', `k${key}`)
     for (const round of [0, 1]) {

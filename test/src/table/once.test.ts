@@ -49,7 +49,7 @@ describe('table: once', () => {
     expect(driver.complete('a', 1)).to.include('answer b#1 result f1 undefined')
   })
 
-  it('a lock that is released, stolen or ended lets the next caller run', () => {
+  it('the next caller runs after the lock was released or stolen, or its session ended', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c', 'd', 'stealer')
     for (const session of ['a', 'b', 'c', 'd']) driver.once(session, 'k')
     expect(driver.unlock('a', 1)).to.include('granted b#1 k f2')
@@ -135,7 +135,7 @@ describe('table: kept results of once', () => {
     expect(driver.once('c', 'k')).to.deep.equal(['queued c#2 k'])
   })
 
-  it('a proposal to forget the result of an earlier fence changes nothing', () => {
+  it('a command to forget the result of an earlier fence changes nothing', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.once('a', 'k')
     driver.once('b', 'k')

@@ -24,7 +24,7 @@ const thirdBytes: Readonly<Record<Role, number>> = { good: 1, filler: 2, hostile
 
 /** The principal and the address of one session. */
 export interface ClientSource {
-  /** Further fields of the session's `hello`, as JSON text. */
+  /** Further fields of the session's `hello`: empty, or JSON text that begins with a comma. */
   readonly hello: string
   /** The address from which the session connects; undefined for any address. */
   readonly address: string | undefined

@@ -1,8 +1,8 @@
 /**
  * Measures the largest rate of a command log on etcd without a broker. (The command log orders the
- * commands of brokers.) The program appends commands in batches like a broker, keeps a fixed
- * number of commands under way, and follows the log. Several drivers may share the log, each with
- * its own NAME. Usage: `bareLogDriver.js ENDPOINTS NAME INFLIGHT`.
+ * commands of brokers.) Like a broker, the program appends commands in batches and follows the log.
+ * INFLIGHT is the number of commands that are always under way. Several drivers may share the log,
+ * each with its own NAME. Usage: `bareLogDriver.js ENDPOINTS NAME INFLIGHT`.
  */
 import { EtcdClient, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 
@@ -18,9 +18,9 @@ const command = JSON.stringify({
 })
 
 // The client appends the entries, and the engine follows the log.
-const members = { endpoints: endpoints.split(',') }
-const client = new EtcdClient(members, nodeEnvironment.clock)
-const engine = new EtcdEngine({ ...members, prefix: 'bare' }, nodeEnvironment)
+const etcdAddress = { endpoints: endpoints.split(',') }
+const client = new EtcdClient(etcdAddress, nodeEnvironment.clock)
+const engine = new EtcdEngine({ ...etcdAddress, prefix: 'bare' }, nodeEnvironment)
 // The settings that all brokers of a log must share. Without brokers, any values are valid.
 await engine.open({ format: 2, deadMs: 6_000, cluster: '' })
 

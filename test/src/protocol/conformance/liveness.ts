@@ -27,7 +27,7 @@ export function liveness(stage: Stage): void {
       alive = stayAlive(stage)
       aliveInIdleLease = stayAliveInIdleLease(stage)
       abortOutcome = abortHolder(stage)
-      // The test that awaits a promise reports its failure.
+      // If a promise rejects, the test that awaits the promise reports this.
       for (const promise of [closeOfFrozen, alive, aliveInIdleLease, abortOutcome]) {
         promise.catch(() => {})
       }

@@ -41,13 +41,13 @@ function runs(stage: Stage): void {
     const [runner, a, b] = await stage.openSeveral(3)
     const key = stage.key()
     const { fence } = await runner!.answer('granted', runner!.request({ type: 'once', key }))
-    const locked = a!.request({ type: 'lock', key })
+    const lockRequest = a!.request({ type: 'lock', key })
     await a!.settle()
     const waiting = b!.request({ type: 'once', key })
     await b!.settle()
     runner!.request({ type: 'complete', fence, value: 1 })
     await b!.answer('result', waiting)
-    await a!.answer('granted', locked)
+    await a!.answer('granted', lockRequest)
   })
 
   it('grants the next call of once after an unlock', async () => {
@@ -62,8 +62,8 @@ function runs(stage: Stage): void {
 
   it('fails a complete of an ordinary lock: LOCK_NOT_HELD', async () => {
     const [peer] = await stage.openSeveral(1)
-    const locked = peer!.request({ type: 'lock', key: stage.key() })
-    const { fence } = await peer!.answer('granted', locked)
+    const lockRequest = peer!.request({ type: 'lock', key: stage.key() })
+    const { fence } = await peer!.answer('granted', lockRequest)
     const failed = await peer!.answer('failed', peer!.request({ type: 'complete', fence }))
     expect(failed).to.include({ code: 'LOCK_NOT_HELD' })
     await peer!.answer('unlocked', peer!.request({ type: 'unlock', fence }))
@@ -83,10 +83,10 @@ function keeps(stage: Stage): void {
     const [runner, other] = await stage.openSeveral(2)
     const key = stage.key()
     const { fence } = await runner!.answer('granted', runner!.request({ type: 'once', key }))
-    const locked = other!.request({ type: 'lock', key })
+    const lockRequest = other!.request({ type: 'lock', key })
     await other!.settle()
     runner!.request({ type: 'complete', fence, value: 'kept', keep: 600_000 })
-    await other!.answer('granted', locked)
+    await other!.answer('granted', lockRequest)
     const result = await other!.answer('result', other!.request({ type: 'once', key, timeout: 0 }))
     expect(result).to.include({ fence, value: 'kept' })
   })
@@ -96,7 +96,7 @@ function keeps(stage: Stage): void {
     const key = stage.key()
     const { fence } = await peer!.answer('granted', peer!.request({ type: 'once', key }))
     await peer!.answer('unlocked', peer!.request({ type: 'complete', fence, keep: 1 }))
-    // The broker keeps the value for 1 ms. Until then, the broker answers with this value.
+    // The broker keeps the value for 1 ms, and answers with this value in the meantime.
     for (;;) {
       const id = peer!.request({ type: 'once', key })
       const { type } = await peer!.answerTo(id)
