@@ -236,7 +236,7 @@ describe('session.once', () => {
     expect(runs).to.deep.equal([])
   })
 
-  it('adds a listener for the name of an event, unless there are options', async () => {
+  it('adds a listener if the key is the name of an event and there are no options', async () => {
     const { session, socket } = await openScene()
     const closings: unknown[] = []
     expect(session.once('closed', () => closings.push('closed'))).to.equal(session)

@@ -104,8 +104,9 @@ describe('the files to deploy: a broker with their settings', function () {
   }
 
   /**
-   * Returns the address of an empty command log in the same kind of database. The database has no
-   * other log, because a broker warns of other logs, and the tests accept no warning.
+   * Returns the address of an empty command log, in a database of the kind that `log` names. The
+   * database has no other log, because a broker warns of other logs, and the tests accept no
+   * warning.
    */
   async function emptyLog(log: string): Promise<string> {
     if (log.startsWith('postgres:')) return postgres.newDatabase()

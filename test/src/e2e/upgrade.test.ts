@@ -83,13 +83,13 @@ describe('upgrade: a broker with its own port', () => {
   })
 
   it('refuses an invalid upgrade', async () => {
-    const invalidLines: Record<string, string>[] = [
+    const invalidHeaders: Record<string, string>[] = [
       { 'sec-websocket-version': '7' },
       { 'sec-websocket-key': 'short' },
       { upgrade: 'h2c' },
     ]
-    for (const lines of invalidLines) {
-      expect(await statusOf(port, upgradeHead('/', lines))).to.match(/^HTTP\/1\.1 4\d\d /)
+    for (const headers of invalidHeaders) {
+      expect(await statusOf(port, upgradeHead('/', headers))).to.match(/^HTTP\/1\.1 4\d\d /)
     }
   })
 

@@ -11,8 +11,8 @@ import type { Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 import { type NamedTest, runConcurrently } from './concurrentTests.js'
 
-/** The duration of a pause is the fault itself, so the tests cannot wait for an event instead. */
-function pauseFor(ms: number): Promise<void> {
+/** Lets a pause last. The tests wait for no event instead, because the duration is the fault. */
+function letTimePass(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
@@ -66,7 +66,7 @@ async function pauseBroker(stage: Stage): Promise<void> {
   // The client hears nothing from the broker, so the client gives up its lock after the lease.
   const lost = await holder.event('lost', fence)
   // Three leases of 2,000 ms.
-  await pauseFor(6_000)
+  await letTimePass(6_000)
   broker.kill('SIGCONT')
   const nextFence = await granted
   expect(nextFence).to.be.above(fence)
@@ -101,7 +101,7 @@ describe('faults: processes that are paused', function () {
         const pausedHolder = await RemoteClient.start(stage, url, { lease: 6_000 })
         const fence = await pausedHolder.lock('k')
         pausedHolder.kill('SIGSTOP')
-        await pauseFor(1_500)
+        await letTimePass(1_500)
         pausedHolder.kill('SIGCONT')
         await pausedHolder.untilHandled()
         expect(await pausedHolder.execute({ do: 'isHeld', fence })).to.equal(true)
@@ -128,7 +128,7 @@ describe('faults: processes that are paused', function () {
         )
         await waiter.untilHandled()
         broker.kill('SIGSTOP')
-        await pauseFor(2_000)
+        await letTimePass(2_000)
         broker.kill('SIGCONT')
         expect(await outcome).to.equal('LOCK_TIMEOUT')
         expect(await holder.untilHandled()).to.include({ failedLocks: 1, expiredLocks: 0 })

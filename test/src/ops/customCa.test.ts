@@ -1,5 +1,5 @@
 /**
- * Tests a broker with a certificate that only a private authority has signed. A client trusts the
+ * Tests a broker with a certificate that a private authority has signed. A client trusts the
  * certificate if its option `ca` has the certificate of the authority. A command has the option
  * `--ca` for the path of the authority's certificate, and exits 78 if the setting is invalid. The
  * certificate of the tests signs itself, so it is the certificate of its authority too.
@@ -16,7 +16,7 @@ describe('the certificate of a private authority', () => {
   needs('openssl')
   const stage = Stage.forEachTest()
 
-  /** Starts a broker whose certificate only a private authority has signed. */
+  /** Starts a broker whose certificate a private authority has signed. */
   async function startSecureBroker() {
     const files = scratch(stage)
     const { cert, key, certPath } = certificate(files)

@@ -98,8 +98,8 @@ describe('memory: the account', () => {
       return harness.broker.memory.usedBytes - bytesBefore
     }
     const [withOneWatcher, withTenWatchers] = [used(1), used(10)]
-    // Each of the nine further watchers adds the unread bytes of its socket, and less than 200 bytes
-    // for each of the 40 events.
+    // Each of the nine further watchers adds the unread bytes of its socket, and less than 200
+    // bytes for each of the 40 events.
     expect(withTenWatchers - withOneWatcher).to.be.below(9 * (70_000 + 40 * 200))
     expect(withOneWatcher).to.be.above(40 * 3_000)
   })

@@ -36,7 +36,7 @@ export class ModeOracle {
   /** Checks a command and its effects. */
   check(command: Command, effects: readonly Effect[]): void {
     /** The upgrades that this command has ended: the first fence of the lock, by `session#id`. */
-    const ended = new Map<string, number>()
+    const endedUpgrades = new Map<string, number>()
     for (const effect of effects) {
       switch (effect.kind) {
         case 'granted': {
@@ -48,25 +48,28 @@ export class ModeOracle {
           this.#locks.delete(effect.lock.fence)
           break
         case 'withdrawn':
-          this.#withdrawn(effect, ended)
+          this.#withdrawn(effect, endedUpgrades)
           break
         case 'upgraded':
-          this.#upgraded(effect, ended)
+          this.#upgraded(effect, endedUpgrades)
           break
         case 'downgraded':
           this.#downgraded(effect.lock)
           break
         case 'answer':
-          this.#checkAnswer(effect, command, ended)
+          this.#checkAnswer(effect, command, endedUpgrades)
           break
       }
     }
   }
 
-  #upgraded({ lock, request, formerFence }: EffectOf<'upgraded'>, ended: Map<string, number>) {
+  #upgraded(
+    { lock, request, formerFence }: EffectOf<'upgraded'>,
+    endedUpgrades: Map<string, number>,
+  ) {
     const record = this.#locks.get(lock.fence)
     this.#report.count(request === undefined ? 'upgraded immediately' : 'upgraded after a wait')
-    if (request !== undefined) ended.set(nameOf(request), lock.fence)
+    if (request !== undefined) endedUpgrades.set(nameOf(request), lock.fence)
     if (record?.mode !== 'shared' || lock.mode !== 'exclusive')
       this.#violated('an upgrade makes a shared lock exclusive', lock)
     if (formerFence !== record?.presentFence || lock.presentFence <= formerFence)
@@ -84,10 +87,10 @@ export class ModeOracle {
     this.#locks.set(lock.fence, { mode: 'shared', presentFence: lock.presentFence })
   }
 
-  #withdrawn({ request, reason }: EffectOf<'withdrawn'>, ended: Map<string, number>): void {
+  #withdrawn({ request, reason }: EffectOf<'withdrawn'>, endedUpgrades: Map<string, number>): void {
     const lock = request.upgradedLock
     if (lock === undefined) return
-    ended.set(nameOf(request), lock.fence)
+    endedUpgrades.set(nameOf(request), lock.fence)
     this.#report.count(`upgrade ended: ${reason}`)
     // The end of the session also ends the lock.
     if (reason === 'ended') return
@@ -100,12 +103,13 @@ export class ModeOracle {
   #checkAnswer(
     { session, id, answer, repeat }: EffectOf<'answer'>,
     command: Command,
-    ended: ReadonlyMap<string, number>,
+    endedUpgrades: ReadonlyMap<string, number>,
   ): void {
     if (answer.kind !== 'upgraded' || repeat) return
     const name = `${session.id}#${id}`
-    // `ended` has the upgrades after a wait. An upgrade without a wait is the command itself.
-    const firstFence = ended.get(name) ?? (command.type === 'upgrade' ? command.fence : undefined)
+    // `endedUpgrades` has the upgrades that waited. An upgrade without a wait is the command itself.
+    const firstFence =
+      endedUpgrades.get(name) ?? (command.type === 'upgrade' ? command.fence : undefined)
     const record = firstFence === undefined ? undefined : this.#locks.get(firstFence)
     if (record?.mode === 'exclusive' && record.presentFence === answer.fence) return
     const detail = `${name}: ${answer.fence}, and the fence is ${record?.presentFence}`

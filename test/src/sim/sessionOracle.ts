@@ -21,8 +21,8 @@ import type { SimProcess } from './simProcess.js'
 import { type ProcessTime, Stopwatch } from './stopwatch.js'
 
 /**
- * How late the broker may end a session or a lock, in ms. Only the time counts in which its process
- * ran.
+ * How late the broker may end a session or a lock, in ms. Time in which the process of the broker
+ * did not run does not count.
  */
 const latenessMs = 3_000
 /** The idle lease of a session is its lease times this factor. */

@@ -158,7 +158,7 @@ async function someWorldWithFaults() {
 
 describe('simulation', () => {
   it('makes the same world from the same seed, and another world from another seed', async () => {
-    // Any seeds serve.
+    // The seeds are arbitrary.
     for (const seed of [3, 17, 54]) {
       const first = await simulate(seed, { events: 600, lines: 10 })
       const second = await simulate(seed, { events: 600, lines: 10 })

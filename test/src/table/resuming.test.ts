@@ -1,8 +1,8 @@
 /**
- * A session and its connections: what a dropped connection costs, which client may resume a
- * session, and when a resume secret is valid. The table ignores commands that come on a replaced
- * connection. A session survives a drop for its grace. The attach epoch numbers the connections, as
- * in `resumed a @2`. A `TableDriver` applies commands to a lock table and returns the effects as
+ * A session and its connections: what a session loses when its connection drops, which client may
+ * resume a session, and when a resume secret is valid. The table ignores commands that come on a
+ * replaced connection. A session survives a drop for its grace. The attach epoch numbers the
+ * connections, as in `resumed a @2`. A `TableDriver` applies commands to a lock table and returns the effects as
  * short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
  * fence 2. `answer a#2 LOCK_TIMEOUT by b f2` means that request 2 of session `a` failed, because
  * session `b` held the lock with the fence 2. A fence numbers a grant.

@@ -13,7 +13,7 @@ import { createConnection, type Socket } from 'node:net'
 export interface WireListener {
   /** Called for each text frame. */
   onText(text: string): void
-  /** Called after `onText` for all frames that arrived in one turn. */
+  /** Called once for each turn with input, after the calls of `onText`. */
   onTurn(): void
   onClose(): void
 }
