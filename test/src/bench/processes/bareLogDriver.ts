@@ -13,7 +13,7 @@ const maxCommandsInEntry = 2_000
 /** A command that is about as long as the command of a broker. */
 const command = JSON.stringify({
   type: 'lock',
-  ...{ session: 'V1StGXR8_Z5jdHi6B-myT', attach: 1, id: 12_345, key: 'bench:12:3' },
+  ...{ session: 'V1StGXR8_Z5jdHi6B-myT', attachEpoch: 1, id: 12_345, key: 'bench:12:3' },
   ...{ mode: 'exclusive', at: 1_700_000_000_000 },
 })
 
