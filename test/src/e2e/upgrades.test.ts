@@ -12,7 +12,7 @@ const shared = { mode: 'shared' } as const
 describe('e2e: upgrades', () => {
   const stage = Stage.forEachTest()
 
-  it('make a shared lock exclusive, with a higher fence, and a downgrade makes it shared', async () => {
+  it('make a shared lock exclusive, with a higher fence, and a downgrade makes the lock shared again', async () => {
     const { sessions } = await stage.brokerWithSessions('a', 'b')
     const [a, b] = sessions
     const lock = await a!.lock('k', shared)
@@ -90,6 +90,7 @@ describe('e2e: upgrades', () => {
     const { sessions } = await stage.brokerWithSessions('a')
     const [a] = sessions
     const permits = await a!.lock('p', { capacity: 2 })
+    // A set is one lock on several keys.
     const set = await a!.lockAll(['x', 'y'])
     const single = await a!.singleflightLock('s', shared)
     const leadership = await a!.campaign('e')

@@ -39,7 +39,6 @@ export class Script {
     this.prefix = prefix
   }
 
-  /** Adds a line to the log. */
   record(line: string): void {
     this.log.push(line)
   }
@@ -130,8 +129,8 @@ export class Script {
 }
 
 /**
- * Returns the log, in which the lines between one quiet point and the next are sorted. Two sessions
- * may learn of grants in another order than one session.
+ * Returns the log, in which the lines between one quiet point and the next are sorted. The order of
+ * these lines is undefined if `locks` and `otherLocks` are two sessions.
  */
 export function sortedBetweenQuietPoints(
   log: readonly string[],

@@ -40,7 +40,7 @@ describe('journal: on a full disk', () => {
     const disk = mkdtempSync(join(tmpdir(), 'holdfast-disk-'))
     mount('-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk)
     stage.onClear(() => {
-      // LMDB keeps the file of a failed journal open as long as its process lives.
+      // LMDB keeps the file of a failed journal open until the process ends.
       execFileSync('umount', ['--lazy', disk])
       rmdirSync(disk)
     })

@@ -21,7 +21,8 @@ describe('replicated log: the time to join', () => {
   async function filledCluster(): Promise<Cluster> {
     const cluster = new Cluster()
     const a = await cluster.startLog({ snapshotEntries: 300 })
-    // The log makes one snapshot after about 300 entries, and about ten entries follow.
+    // The log makes one snapshot after about 300 entries, and about ten entries follow. The kind of
+    // command does not matter.
     for (let i = 0; i < 310; i++) {
       a.log.submit(raiseFenceFloor(i))
       await cluster.settle()

@@ -2,7 +2,8 @@
  * Tests the known pitfalls of a command log (the record of all changes of locks) in PostgreSQL:
  * properties of PostgreSQL by which other projects have lost entries. The number in the title of a
  * test is the number of its pitfall; `postgresFailover.test.ts` has the pitfalls 7 to 9. By the SQL
- * command LISTEN, a session of the database gets a notification of each entry.
+ * command LISTEN, a session of the database gets a notification of each entry. Two calls of
+ * `append` with the same slot (the first argument) and the same text append the same entry.
  */
 import { heartbeatMsFor, type PostgresEngine } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -18,9 +19,9 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   const postgres = PostgresStage.forSuite()
   const stage = Stage.forEachTest()
 
-  /** Starts a proxy in front of the server. Each connection gets filters from the function. */
-  async function startProxy(...args: [] | [(index: number) => { up?: Filter; down?: Filter }]) {
-    const proxy = await TcpProxy.to(postgres.server.port, ...args)
+  /** Starts a proxy in front of the server. `filtersOf` returns the filters of each connection. */
+  async function startProxy(filtersOf: (index: number) => { up?: Filter; down?: Filter }) {
+    const proxy = await TcpProxy.to(postgres.server.port, filtersOf)
     stage.onClear(() => proxy.close())
     return { proxy, port: Number(new URL(proxy.url).port) }
   }
@@ -179,20 +180,20 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   })
 
   it('6: a session that lost its LISTEN listens again', async () => {
-    let isDropped = false
+    let isReplaced = false
     let onListen = (): void => {}
-    const listened = new Promise<void>((resolve) => {
+    const listenedAgain = new Promise<void>((resolve) => {
       onListen = resolve
     })
     const up: Filter = (bytes, connection) => {
       const text = bytes.toString('latin1')
       const listen = `listen ${postgres.schema}`
       if (!text.includes(listen)) return connection.pass(bytes)
-      if (isDropped) {
+      if (isReplaced) {
         onListen()
         return connection.pass(bytes)
       }
-      isDropped = true
+      isReplaced = true
       // The same length, because the message states its length.
       const otherStatement = 'select 1'.padEnd(listen.length)
       connection.pass(Buffer.from(text.replace(listen, otherStatement), 'latin1'))
@@ -201,8 +202,8 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     const engine = postgres.through(port)
     await engine.open(logConfig)
     const reader = followWithReader(engine)
-    // The next read finds the lost LISTEN.
-    await listened
+    // The next read of the engine shows that the session does not listen.
+    await listenedAgain
     const writer = await postgres.opened()
     await writer.append('s', 'one')
     await reader.entries.waitForCount(1)
@@ -266,7 +267,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   })
 
   it('an append that is stopped in the middle leaves no row locked', async () => {
-    const writing = new Promise<void>((resolve) => {
+    const halfSent = new Promise<void>((resolve) => {
       void startProxy(() => ({
         up: (bytes, connection) => {
           if (!bytes.includes('execute holdfast_append')) return connection.pass(bytes)
@@ -280,7 +281,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
         stopped.append('s', 'half').catch(() => {})
       })
     })
-    await writing
+    await halfSent
     const engine = await postgres.opened()
     await engine.append('s', 'whole')
     const reader = followWithReader(engine)

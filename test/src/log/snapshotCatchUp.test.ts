@@ -9,7 +9,7 @@ import { Cluster, type RecordingStateMachine } from './cluster.js'
 import { raiseFenceFloor } from './logSuite.js'
 
 describe('replicated log: snapshots', () => {
-  /** Each submitted command becomes one entry. */
+  /** Each command that the tests submit becomes one entry. */
   const every20Entries = { snapshotEntries: 20 }
 
   it('are made every 20 entries, and all members know the position of the newest', async () => {

@@ -88,7 +88,7 @@ for (const version of reactVersions) {
       page.evaluate(`globalThis[${JSON.stringify(name)}](...${JSON.stringify(args)})`)
     /**
      * Waits for a text of `components.tsx`. The text of a lock is its state, its error or `ok`, and
-     * the holders in brackets.
+     * the holders in brackets. The text of a leader is its value, and `me` (the page) or `other`.
      */
     const shows = (text: string) => page.getByText(text, { exact: true }).first().waitFor()
     const press = (name: string) => page.getByRole('button', { name, exact: true }).click()
@@ -99,7 +99,7 @@ for (const version of reactVersions) {
       log.items.filter((item) => keys.some((key) => item.endsWith(` ${key}`)))
 
     /** Waits until exactly these keys with the prefix are held, and no request waits for them. */
-    async function holdersAre(prefix: string, keys: readonly string[]): Promise<void> {
+    async function untilHeld(prefix: string, keys: readonly string[]): Promise<void> {
       await log.waitUntil(() => {
         const { held, waitingCount } = site.broker.query({ prefix })
         return waitingCount === 0 && String(held.map(({ key }) => key)) === String(keys)
@@ -181,14 +181,14 @@ for (const version of reactVersions) {
         const keys = Array.from({ length: 20 }, (_, i) => `${pause}/${i}`)
         await inPage('mountInTurn', 'root', 'held', pause, ...keys)
         await shows(`${keys.at(-1)} exclusive`)
-        await holdersAre(`${pause}/`, [keys.at(-1)!])
+        await untilHeld(`${pause}/`, [keys.at(-1)!])
       })
 
       it(`hold no lock in the end if the component is mounted or unmounted after each ${pause}`, async () => {
         // An empty key unmounts the component.
         const keys = Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? `${pause}` : ''))
         await inPage('mountInTurn', 'root', 'held', pause, ...keys)
-        await holdersAre(pause, [])
+        await untilHeld(pause, [])
         // The page still gets the lock, so nothing of the former components is in the queue.
         await inPage('mount', 'root', 'held', pause)
         await shows('held ok by [page]')

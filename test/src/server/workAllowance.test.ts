@@ -19,7 +19,7 @@ describe('the work allowance of a connection', () => {
     environment = new FakeEnvironment()
     const { clock, endOfTurn } = environment
     scheduler = new WorkScheduler({ clock, endOfTurn })
-    // The tests use far less work than this rate allows.
+    // Only the test of the rate budget reaches this rate.
     allowance = new WorkAllowance({ scheduler, workPerSecond: 1_000_000 })
   })
 
@@ -47,6 +47,7 @@ describe('the work allowance of a connection', () => {
     expect(allowance.unitsLeft).to.equal(0)
   })
 
+  // The rate budget limits the work of a connection in one second.
   it('drops its rate budget only after the budget has refilled', () => {
     allowance.chargeRate(500_000, 1_000)
     expect(allowance.dropFullRateBudget(1_499)).to.equal(false)

@@ -1,8 +1,8 @@
 /**
  * Tests the formula for the expiry margin. A client relies on periods that the clock of the broker
  * measures, such as a lease or a ttl. The rates of the two clocks may differ by 1 %. So the client
- * ends each period by this margin before 99 % of the period have passed. The margin is 2 % of the
- * period, but at least 50 ms and at most 10 % of the period. The formula adds 1 ms for rounding.
+ * ends each period after 99 % of the period minus this margin. The margin is 2 % of the period, but
+ * at least 50 ms and at most 10 % of the period. The formula adds 1 ms for rounding.
  */
 import { expiryMargin, safeDuration, slowestClockRate } from '@holdfast/shared'
 import { expect } from 'chai'

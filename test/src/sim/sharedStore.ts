@@ -23,7 +23,7 @@ export type EntryListener = (entry: StoredEntry) => void
 export class SharedStore {
   readonly #random: Random
   readonly #listeners = new Set<EntryListener>()
-  /** Whether the engines of the brokers cause no append faults. Set to true when the faults end. */
+  /** Set to true when the faults end: the engines of the brokers then cause no append faults. */
   isFaultless = false
   #entries: StoredEntry[] = []
   #snapshots: SimSnapshot[] = []
@@ -68,8 +68,7 @@ export class SharedStore {
 
   /**
    * Returns the first entry after a position; undefined if no such entry exists yet, or if the
-   * store has removed entries after the position. Then the first entry may be one of the removed
-   * entries.
+   * store has removed entries after the position, perhaps this entry too.
    */
   next(position: number): StoredEntry | undefined {
     if (position < this.#compactedTo) return undefined
@@ -88,7 +87,7 @@ export class SharedStore {
     return () => this.#listeners.delete(listener)
   }
 
-  /** @returns false if the store has a newer snapshot */
+  /** @returns false if the store has a snapshot of this position or of a later position */
   saveSnapshot(position: number, parts: readonly string[]): boolean {
     if (position <= (this.newestSnapshot?.position ?? 0)) return false
     this.#snapshots.push({ position, parts })

@@ -1,7 +1,7 @@
 /**
  * Measures how long a broker process has run since an event, on the clock of the process. A broker
- * may not notice a part of a stop, and counts this part as time in which the process ran. So a
- * measurement has a lower and an upper bound.
+ * can fail to notice a part of a stop, and then counts this part as time in which the process ran.
+ * So a measurement has a lower and an upper bound.
  */
 import type { SimProcess } from './simProcess.js'
 
@@ -11,8 +11,8 @@ import type { SimProcess } from './simProcess.js'
  */
 const roundingMs = 5
 /**
- * The longest part of one stop that the broker may not notice, in ms. The broker looks for stops
- * at an interval, and regards a small lateness of its timer as ordinary.
+ * The longest part of one stop that can escape the broker, in ms. The broker looks for stops at an
+ * interval, and regards a small lateness of its timer as ordinary.
  */
 const unnoticedStopMs = 400
 

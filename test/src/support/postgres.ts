@@ -30,6 +30,7 @@ const nobody = 65_534
 const isRoot = process.getuid?.() === 0
 /** The folder in which Debian installs the versions of PostgreSQL. */
 const debianFolder = '/usr/lib/postgresql'
+/** The user who administrates each server. */
 const admin = 'holdfast'
 const loopback: Place = { host: '127.0.0.1', command: [] }
 /** The time between two checks of the state of a server, in ms. */
@@ -191,7 +192,7 @@ export class Postgres {
     await this.start()
   }
 
-  /** Makes this standby a primary. Resolves when it accepts writes. */
+  /** Makes this standby a primary. Resolves when the server accepts writes. */
   async promote(): Promise<void> {
     await runTool('pg_ctl', ['promote', '-D', this.data, '-w'])
   }

@@ -3,7 +3,7 @@ import type { LoadContext } from '../job.js'
 import { RawSession } from './rawSession.js'
 import { openWire } from './wire.js'
 
-/** The default limit of locks in one session. */
+/** The default limit of locks and waiting requests in one session. */
 const locksPerSession = 10_000
 /** The number of requests under way. With more, the load generator would measure its own queue. */
 const requestsAtOnce = 2_000
@@ -11,12 +11,11 @@ const requestsAtOnce = 2_000
 const connectionsAtOnce = 50
 
 /** Called with the finished share of the work, from 0 to 1. */
-type OnProgress = (done: number) => void
+type OnProgress = (share: number) => void
 
 /**
  * Opens idle connections, with or without a session each.
  *
- * @param onProgress Called with the opened share of the connections, from 0 to 1.
  * @returns A function that drops these connections.
  */
 export async function openIdle(
@@ -99,7 +98,7 @@ function failOnAnswer(): void {
 
 /**
  * The resident memory of a process after it has become idle, in bytes. A process counts as idle
- * when six samples in a row differ from the sample before by less than 0.2 %.
+ * when each of six samples in a row differs from the sample before it by less than 0.2 %.
  */
 export async function rssWhenIdle({ usageOf, pace }: LoadContext, pid: number): Promise<number> {
   // A run with more rounds also waits longer until the memory is stable.

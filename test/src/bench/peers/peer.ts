@@ -16,7 +16,7 @@ export interface Peer {
   readonly packages: readonly string[]
   /**
    * Whether waiting clients poll. Such clients are never idle, and a thousand of them use the whole
-   * processor. Therefore the reference, the echo server, cannot take turns with such a peer.
+   * processor. So the bench cannot alternate between the peer and the echo server, its reference.
    */
   readonly polls: boolean
   readonly server: PeerServer

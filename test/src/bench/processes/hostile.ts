@@ -1,8 +1,7 @@
 /**
  * The program of the hostile clients, which run in a process of their own. At the command
- * "prepare", the process runs `prepare` of a kind of hostile client, and then reports. The hostile
- * sessions act from the command "begin" to the command "stop". A session whose connection closes
- * connects again.
+ * "prepare", the process runs `prepare` of a kind of hostile client. The hostile sessions act from
+ * the command "begin" to the command "stop". A session whose connection closes connects again.
  */
 import { setPriority } from 'node:os'
 import type { Profile } from '@holdfast/server'
@@ -29,8 +28,8 @@ export interface HostileReport {
 }
 
 /**
- * The time until a session connects again, in ms. So the ten sessions of an address stay within
- * the limit of the broker, which is twenty connections a second.
+ * The time until a session connects again, in ms. With this time, the ten sessions of an address
+ * stay within the limit of the broker, which is twenty connections a second.
  */
 const reconnectMs = 500
 

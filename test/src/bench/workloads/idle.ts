@@ -2,7 +2,7 @@
  * The workload "idle": the CPU time of the broker for keeping idle sessions alive. The figure for
  * 18,000 sessions with a lease of 15 s is computed: the workload opens fewer sessions, whose lease
  * is shorter in proportion, so the broker handles as many heartbeats a second as with 18,000
- * sessions. The lease is how long the broker keeps a silent session.
+ * sessions. The lease is how long the broker keeps a silent session that holds a lock.
  */
 import { connect } from '@holdfast/client'
 import {
@@ -28,10 +28,11 @@ const openedAtOnce = 25
 /** The shortest lease that the broker allows, in ms. */
 const minLeaseMs = 2_000
 /**
- * The longest time between two heartbeats of a session, in leases: that of a session that holds
- * nothing. The heartbeats of a session with a lock, 0.4 leases apart, are then spread evenly too.
+ * The time between two heartbeats of a session that holds nothing, in leases. The broker keeps such
+ * a session for two leases. The heartbeats of a session with a lock are 0.4 leases apart, a third
+ * of this time.
  */
-const longestBeat = 1.2
+const longestBeatLeases = 1.2
 /** The warm-up, in leases. V8 compiles the code of the heartbeat in this time. */
 const warmUpLeases = 5
 
@@ -95,20 +96,19 @@ async function measure(context: LoadContext, open: OpenSession): Promise<Row['fi
     )
     closings.push(...(await Promise.all(opening)))
     // Spreads the heartbeats of the sessions evenly over the time between two heartbeats.
-    await sleep(leaseMs * longestBeat * (openedAtOnce / sessions))
+    await sleep(leaseMs * longestBeatLeases * (openedAtOnce / sessions))
   }
   const isSmoke = pace.name === 'smoke'
-  // As long as three slices of another workload for each round. At least one lease, except in
-  // tests (smoke).
+  // Three slices for each round, in one piece. At least one lease, except in tests (smoke).
   const measuredMs = Math.max(isSmoke ? 0 : leaseMs, 3 * pace.rounds * pace.sliceMs)
   if (!isSmoke) await sleep(warmUpLeases * leaseMs)
   const cpuUsBefore = (await usageOf(server.pid)).cpuUs
   const began = performance.now()
   await sleep(measuredMs)
   const cpuUs = (await usageOf(server.pid)).cpuUs - cpuUsBefore
-  const leases = (performance.now() - began) / leaseMs
+  const measuredLeases = (performance.now() - began) / leaseMs
   await Promise.all(closings.map((close) => close()))
-  const idleUsPerLease = cpuUs / sessions / leases
+  const idleUsPerLease = cpuUs / sessions / measuredLeases
   const cpuShare = (idleUsPerLease * target.sessions) / (target.leaseMs * 1_000)
   return { count: sessions, idleUsPerLease, idlePercent: cpuShare * 100 }
 }
