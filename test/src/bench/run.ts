@@ -1,4 +1,4 @@
-/** Runs one job: starts its servers and its load generator, and ends them also after an error. */
+/** Runs one job: starts the servers and the load generator, and ends both also after an error. */
 import type { DriverName, Job, JobResult, Pace } from './job.js'
 import { peerNamed } from './peers/index.js'
 import { generate } from './processes/generatorProcess.js'
@@ -12,7 +12,7 @@ export interface RunOptions {
   /** The folder for a CPU profile of each broker; undefined for none. */
   readonly profiles?: string | undefined
   /** Called with the finished share of the job, from 0 to 1. */
-  readonly onProgress: (done: number) => void
+  readonly onProgress: (share: number) => void
 }
 
 /** Starts the servers and the load generator of a job, runs the job, and ends all processes. */

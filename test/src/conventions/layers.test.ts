@@ -20,7 +20,7 @@ import { manifest, packages } from './repository.js'
 /** How long dependency-cruiser may take on a machine with a high load, in ms. */
 const cruiseTimeoutMs = 300_000
 
-/** The packages that a source file may import, by the package.json of its package. */
+/** The packages that a source file may import according to the package.json of its package. */
 function declaredBy(file: string): string[] {
   const [folder = ''] = file.split('/')
   const { dependencies, optionalDependencies, devDependencies, peerDependencies } = manifest(folder)

@@ -26,6 +26,7 @@ describe('a program for developers', () => {
       const result = spawnSync(process.execPath, [path, `--${option}=${value}`], {
         encoding: 'utf8',
       })
+      // In a list of values, the last value is wrong.
       const wrong = JSON.stringify(value.split(',').at(-1))
       expect(result.stderr).to.equal(`--${option} must be a number${bound}, not ${wrong}\n`)
       expect(result.status).to.equal(64)

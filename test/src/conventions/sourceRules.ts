@@ -93,7 +93,7 @@ export const oneClock: Rule = (files) => {
     .flatMap((file) => bannedNamesIn(file, timeAndRandomness))
 }
 
-/** The files of the client that only Node loads: its WebSocket, and the fast path for frames. */
+/** The files of the client that only Node loads: a WebSocket, and the fast path for frames. */
 const clientOnNode = /^client\/src\/platform\/webSocket\/node(Frames)?\.ts$/
 
 /** The shared package, the client except two files, and the dashboard run in browsers. */

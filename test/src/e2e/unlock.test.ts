@@ -147,6 +147,7 @@ describe('e2e: session.watch', () => {
     await lockOfAnn.unlock()
     await (await requestOfBen).unlock()
     await events.waitForCount(4)
+    // `resync` is false, because this state is the first.
     const lines = events.items.map((event) =>
       event.event === 'state'
         ? `state ${event.held.map(({ name, metadata }) => `${name} ${metadata}`)} ${event.resync}`
@@ -160,7 +161,7 @@ describe('e2e: session.watch', () => {
     ])
   })
 
-  it('covers a key or a prefix, and ends when it is closed', async () => {
+  it('covers the keys with a prefix, and ends when it is closed', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'eve')
     const [ann, eve] = sessions
     const events = new Collector<WatchEvent>()

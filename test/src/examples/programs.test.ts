@@ -46,6 +46,9 @@ class Program {
   }
 }
 
+/** The port argument with which an example chooses a free port. */
+const anyPort = '0'
+
 /** A request to the HTTP server of a test. */
 interface HttpRequest {
   readonly method: string
@@ -192,7 +195,7 @@ describe('the examples that are programs', () => {
   it('exchangeRates: asks the source once for many requests, and again after an error', async () => {
     const observer = await stage.session(url)
     const { requests, origin } = await httpServer()
-    const servers = [1, 2].map(() => run('exchangeRates', [origin, '0']))
+    const servers = [1, 2].map(() => run('exchangeRates', [origin, anyPort]))
     const addresses = await Promise.all(
       servers.map(async ({ lines }) => (await lines.waitForCount(1))[0]!.split(' ').at(-1)!),
     )
@@ -217,7 +220,7 @@ describe('the examples that are programs', () => {
   })
 
   it('orderService: pays for an order once, and ends when it is stopped', async () => {
-    const program = run('orderService', ['0'])
+    const program = run('orderService', [anyPort])
     const [line] = await program.lines.waitForCount(1)
     const origin = line!.split(' ').at(-1)
     const pay = async (id: string) =>

@@ -95,8 +95,8 @@ describe('faults: a conversation that is cut', function () {
         const { resumes } = await withPosition(offset, () => runConversation(filtersOf))
         resumeCount += resumes
       }
-      // A quick run has about 40 conversations. The client does not resume after the first and the
-      // last cuts.
+      // A quick run has about 40 conversations. The client does not resume after a cut near the
+      // start or near the end of a conversation.
       expect(resumeCount, 'conversations that were cut in their middle').to.be.above(10)
     })
   }

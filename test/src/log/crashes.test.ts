@@ -13,7 +13,7 @@ import { Ledger } from './ledger.js'
 import { crashPoints } from './points.js'
 
 describe('journal: crashes', () => {
-  it('leave every answer true that a client received, at each named point', async function () {
+  it('leave every received answer true, at each named point', async function () {
     this.timeout(600_000)
     // A quick run crashes only at every second point.
     const points = crashPoints.filter((_, i) => isFullRun || i % 2 === 0)

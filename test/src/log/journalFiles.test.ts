@@ -108,6 +108,7 @@ describe('journal: its files', () => {
     expect(await exitOf(child)).to.deep.equal({ code: 0, signal: null })
     expect(messages[0]).to.equal('listening')
     const { arch, platform, version } = process
+    // The part in brackets is the error that `withoutLmdb` makes up.
     expect(messages[1]).to.equal(
       'UNAVAILABLE A journal needs the package lmdb, which cannot be loaded on ' +
         `${platform}-${arch} with Node ${version} (No native build was found for ` +

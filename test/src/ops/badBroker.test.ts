@@ -205,7 +205,7 @@ describe('a command against a bad broker', () => {
     expect(err.join('\n')).to.match(/^holdfast: The broker ended the session; connect again/)
   })
 
-  it('refuses a lease that is too short to stop a command, and names the lease', async () => {
+  it('refuses a lease that would end before a command can be stopped, and names the lease', async () => {
     const url = await start(answering(undefined, { ...welcome, lease: 500 }))
     const ended = await Holdfast.start(stage, ['run', '--url', url, 'k', '--', 'true']).ended()
     expect(ended).to.deep.include({

@@ -1,7 +1,8 @@
 /**
  * Runs the commands that inspect and operate a broker, against a real broker. Checks the output of
  * the commands as text and as JSON, and their exit codes. A fence is the number of a grant, which
- * identifies a lock. The exit code 1 means that no lock has the given fence, or that a listing is
+ * identifies a lock. A set is one lock of several keys. The maxHold limits how long a lock may be
+ * held. The exit code 1 means that no lock has the given fence, or that a listing is
  * incomplete. The other exit codes are 64 (wrong usage), 69 (no broker answers), 77 (not allowed)
  * and 78 (invalid setting).
  */
@@ -283,7 +284,7 @@ describe('the command holdfast', () => {
     watch.process.kill('SIGINT')
     const { code, out } = await watch.ended()
     expect(code).to.equal(0)
-    // The second and the third word of a line follow the time.
+    // The first word of a line is the time. The two words after the time identify the event.
     const lines = out.map((line) => line.split(' ').slice(1, 3).join(' '))
     expect(lines).to.deep.equal(['1 held', 'held open:1', 'locked open:2'])
   })

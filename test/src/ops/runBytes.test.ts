@@ -33,6 +33,7 @@ describe('holdfast run with bytes that are not UTF-8', function () {
     const { url } = await stage.broker()
     const wrapper = shell('export X="$a"; exec "$@" "$a" "$b" "$c" "" ü')
     const args = ['run', '--url', url, 'k', ...printer]
+    // The launcher starts the command, or Node starts the command directly.
     for (const launched of [true, false]) {
       const { code, out, err } = await Holdfast.run(stage, args, { wrapper, launched })
       expect({ code, err }).to.deep.equal({ code: 0, err: [] })

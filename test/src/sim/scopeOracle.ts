@@ -2,9 +2,9 @@
  * An oracle (a check of a simulated run) of scopes and of deadlocks. A scope is one task of a
  * client. A scope may hold several locks, and ends them together. `table/naiveDeadlock.ts` copies
  * the lock table and repeatedly removes the requests that can be granted. The requests that remain
- * are in a deadlock. With this method the oracle checks two rules. A request that the
- * lock table refuses with `DEADLOCK` could never be granted. Every request that waits can be
- * granted some time. Two more rules: a scope waits for one request at a time, and holds nothing
+ * are in a deadlock. With this method the oracle checks two rules. A request that the lock table
+ * refuses with `DEADLOCK` could never be granted. Every request that waits can be granted some
+ * time. The oracle also checks that a scope waits for one request at a time, and holds nothing
  * after its end.
  *
  * A request or lock of several keys (a set) has one object for each key. Only the first of them is

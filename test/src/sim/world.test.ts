@@ -88,7 +88,7 @@ describe('simulation: clocks', () => {
     const world = new World()
     const { clock } = makeProcess(world, 'timers')
     const log: string[] = []
-    // The times are rounded to 10 ms, because timers are inexact.
+    // The times are whole units of 10 ms, because timers are inexact.
     clock.setTimer(() => log.push(`late ${Math.round(world.now / 10)}`), 100)
     clock.setTimer(() => log.push(`early ${Math.round(world.now / 10)}`), 50)
     clock.clearTimer(clock.setTimer(() => log.push('cleared'), 70))

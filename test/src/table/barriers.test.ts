@@ -88,7 +88,7 @@ describe('table: barrier', () => {
     expect(driver.table.barriers.size).to.equal(0)
   })
 
-  it('passes a call with the timeout 0 only if it is the last party', () => {
+  it('passes a call with the timeout 0 only if the call is the last party', () => {
     const driver = TableDriver.withSessions('a', 'b')
     expect(driver.barrier('a', 'k', 2, { timeout: 0 })).to.deep.equal(['answer a#1 LOCK_TIMEOUT'])
     driver.barrier('b', 'k', 2)
@@ -101,7 +101,7 @@ describe('table: barrier', () => {
     expect(driver.lock('b', 'k')).to.deep.equal(['granted b#1 k f1'])
   })
 
-  it('refuses a call beyond the limits of the session, without using up its id', () => {
+  it('refuses a call beyond the limits of the session, and does not use up the id of the call', () => {
     const driver = new TableDriver()
     driver.open('a', { limits: { barriers: 1, locks: 10 } })
     driver.barrier('a', 'k', 2)

@@ -1,9 +1,10 @@
 /** Defines how a table shows figures: their titles, their order and their digits. */
 
 /**
- * Titles by the name of the figure, in the order of the columns. "of echo" means: divided by the
- * same figure of the echo server, and so on. "by hand" means: with frames that the generator writes
- * itself. "CPU for 18,000 with 15 s" means: for 18,000 sessions with a lease of 15 s.
+ * Titles by the name of the figure, in the order of the columns. "of X" means: divided by the same
+ * figure of X, such as the echo server. "least" and "most" are the extremes of this ratio. "by
+ * hand" means: with frames that the generator writes itself. "CPU for 18,000 with 15 s" means: for
+ * 18,000 sessions with a lease of 15 s.
  */
 const titles: Readonly<Record<string, string>> = {
   count: 'count',
@@ -85,7 +86,7 @@ export function columnsFor(rows: readonly Readonly<Record<string, number>>[]): C
     .map(([figure, title]) => ({ figure, title }))
 }
 
-/** A number with three significant digits, or a dash for undefined. */
+/** A number with up to three significant digits, or a whole number from 100 on; else a dash. */
 export function formatFigure(value: number | undefined): string {
   if (value === undefined || !Number.isFinite(value)) return '–'
   if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en')
