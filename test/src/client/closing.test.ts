@@ -169,7 +169,7 @@ describe('closing a session', () => {
     scene.session.on('lost', () => void scene.session.close())
     const lock = await acquireLock(scene)
     scene.socket.newMessages()
-    // Only the client's wall clock was set, so at the broker the session still exists.
+    // The broker keeps the session, because only the wall clock of the client was moved.
     scene.clock.moveWall(3_600_000)
     expect(lock.held).to.equal(false)
     await turn()

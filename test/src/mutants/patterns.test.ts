@@ -1,6 +1,7 @@
 /**
  * Tests changes to a module by symbol and structure: a change must survive moves, renames and
- * formatting of the code, and fail if it no longer fits the code.
+ * formatting of the code, and fail if the change no longer fits the code. A metavariable of a
+ * pattern, such as `$KEY`, matches any code.
  */
 import { expect } from 'chai'
 import { changeIn, declares } from './patterns.js'

@@ -27,8 +27,8 @@ const { reportError } = (await import(new URL('./cli/exitCodes.js', server).href
   reportError: (error: unknown) => number
 }
 
-/** The valid arguments of each command. The tests add a wrong flag or surplus arguments. */
-const validArguments: Readonly<Record<string, readonly string[]>> = {
+/** The arguments of each command to which the tests add a wrong flag or surplus arguments. */
+const baseArguments: Readonly<Record<string, readonly string[]>> = {
   serve: [],
   run: [],
   hold: ['k'],
@@ -84,9 +84,9 @@ describe('a wrong command line of holdfast', () => {
 
   it('is refused for an unknown flag and for a surplus argument', async () => {
     const commands = createProgram().commands.map((command) => command.name())
-    expect(Object.keys(validArguments)).to.have.members(commands)
+    expect(Object.keys(baseArguments)).to.have.members(commands)
     await Promise.all(
-      Object.entries(validArguments).flatMap(([command, args]) => [
+      Object.entries(baseArguments).flatMap(([command, args]) => [
         expectRefused([command, '--hepl', ...args], /Did you mean --help\?/),
         // `status` takes any number of URLs. `run`, `elect` and `once` take the command line of any
         // program.

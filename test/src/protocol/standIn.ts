@@ -1,7 +1,7 @@
 /**
- * A broker without a network, for tests that send a million messages to a whole broker. Its fake
- * sockets record the frames of the broker, and a test moves its fake clock. The lease is the time
- * that the broker keeps a session without a message of its client.
+ * A broker without a network, for tests that send a million messages to a whole broker. Fake
+ * sockets record the frames of the broker, and a test moves the fake clock of the broker. The lease
+ * is the time that the broker keeps a session without a message of its client.
  */
 import {
   Broker,

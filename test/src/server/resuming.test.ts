@@ -79,11 +79,11 @@ describe('resuming a session', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ grace: 'lease' })
     client.socket.drop()
-    const lost = harness.connectWithHello(client.resume())
-    const [first] = lost.heardOf('welcome')
+    const dropped = harness.connectWithHello(client.resume())
+    const [first] = dropped.heardOf('welcome')
     expect(first?.secret).to.be.a('string').that.does.not.equal(client.secret)
-    lost.drop()
-    // The client has not received the welcome, so the client knows only the former secret.
+    dropped.drop()
+    // As if the client had not received the welcome: the client still sends the former secret.
     const again = harness.connectWithHello(client.resume())
     const [second] = again.heardOf('welcome')
     expect(second?.resumed).to.equal(true)

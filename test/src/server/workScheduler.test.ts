@@ -2,7 +2,9 @@
  * Tests the work scheduler on a fake clock. A turn of the event loop has a budget of work units and
  * a budget of time. A turn ends when one of the two budgets is used up. On a slow machine, the
  * budget of time is used up first. The time of a turn begins with the first call of `allowanceNow`
- * in this turn. Paused work is work that waits for a later turn.
+ * in this turn. Paused work is work that waits for a later turn, in which it gets a slice. Large
+ * work is paused work, a long answer, or a message that may cost much. After a message or slice that
+ * took long, the broker recovers for a few ms, in which large work waits.
  */
 import { type PacedWork, turnBudget, unitsPerMs, WorkScheduler } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -162,6 +164,7 @@ describe('the work scheduler', () => {
     }
     scheduler.spend(turnBudget.all - 1_400)
     environment.endOneTurn()
+    // Half of 1,400 units, in slices of at most 250 units.
     expect(given).to.deep.equal([250, 250, 200])
   })
 

@@ -30,7 +30,7 @@ const heldLocks = 3_000_000
 /** Up to this number of locks, a snapshot is quick, so the brokers make a snapshot every 10 s. */
 const fewLocks = 200_000
 /** How long a start may take, in ms. A join without progress for 30 s ends by itself. */
-const startMs = 1_200_000
+const maxStartMs = 1_200_000
 /** The time between two checks of the newest snapshot, in ms. */
 const pollMs = 500
 /** The etcd of the bench may store this much, because the history of the fill is not compacted. */
@@ -60,7 +60,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   }
 }
 
-/** Starts a PostgreSQL or an etcd. Resolves with the address of a log in it. */
+/** Starts a PostgreSQL or an etcd. Resolves with the address of a log there. */
 async function startStorage(isPostgres: boolean) {
   if (isPostgres) {
     const database = await startDatabase()
@@ -83,19 +83,22 @@ async function measure(
     // machine, an entry can take longer than the default.
     const timeFlags = ['--snapshot-every', snapshotEvery, '--dead-time', '60s']
     const flags = ['--log', address, ...timeFlags]
-    const broker = await startBrokerWith(flags, { nodeFlags: watchLoopFlags, startMs })
+    const broker = await startBrokerWith(flags, {
+      nodeFlags: watchLoopFlags,
+      startMs: maxStartMs,
+    })
     brokers.push(broker)
     return broker
   }
   const serving = await start()
   const fillBegan = performance.now()
-  await fillHeld(serving.url, 'held', count, (done) => progress(done / 2))
+  await fillHeld(serving.url, 'held', count, (share) => progress(share / 2))
   const fillSeconds = (performance.now() - fillBegan) / 1_000
   await snapshotOfNow(serving)
   progress(0.75)
   const pairs = new Pairs(await prepareGrant(serving))
   // The brokers record their stalls in ms since 1970.
-  const joinWallClock = Date.now()
+  const joinBeganWallMs = Date.now()
   const joinBegan = performance.now()
   const joining = await start()
   const joinSeconds = (performance.now() - joinBegan) / 1_000
@@ -111,14 +114,14 @@ async function measure(
     row('the serving broker', {
       fillSeconds,
       peakMiB: (peakBytes(serving.pid) ?? Number.NaN) / 2 ** 20,
-      stallMs: longestStall(serving.pid, joinWallClock),
+      stallMs: longestStall(serving.pid, joinBeganWallMs),
       maxMs,
     }),
     row('the joining broker', {
       joinSeconds,
       joinCpuSeconds,
       peakMiB: (peakBytes(joining.pid) ?? Number.NaN) / 2 ** 20,
-      stallMs: longestStall(joining.pid, joinWallClock),
+      stallMs: longestStall(joining.pid, joinBeganWallMs),
     }),
   ]
 }

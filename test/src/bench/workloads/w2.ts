@@ -43,6 +43,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   const ring = await RingHandoff.open(echo, clients, exclusion)
   const handoffs: Handoff[] = [ring]
   if (drivers.includes('raw')) {
+    // A client sends the unlock and the next request together, or awaits the answer to the unlock.
     const sessions = await RawHandoff.openSessions(server, clients)
     handoffs.push(new RawHandoff(server, 'together', sessions, exclusion))
     handoffs.push(new RawHandoff(server, 'awaited', sessions, exclusion))

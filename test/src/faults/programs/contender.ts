@@ -37,16 +37,16 @@ for (let round = 0; round < Number(rounds); round++) {
     if (!(error instanceof HoldfastError && error.code === 'LOCK_LOST')) throw error
   })
   const at = now()
-  // If the lock was granted and lost while this process was paused, the process never used it.
+  // If the lock was granted and lost while this process was paused, the process never used the lock.
   if (!lock?.held) continue
   const { fence } = lock
   report({ kind: 'granted', fence, at })
-  const lockEnded = new Promise<void>((resolve) => {
+  const holdEnded = new Promise<void>((resolve) => {
     lock.signal.addEventListener('abort', () => resolve())
     // The program holds a lock for up to 20 ms, unless the lock is lost earlier.
     setTimeout(resolve, Math.random() * 20)
   })
-  await lockEnded
+  await holdEnded
   report({ kind: 'givenUp', fence, at: now() })
   const isConfirmed = await lock.unlock().then(
     () => true,
