@@ -65,14 +65,14 @@ export class DevTools {
   }
 
   /** Opens a tab in front of all others. */
-  async open(address: string, browserContextId?: string): Promise<Tab> {
+  async open(url: string, browserContextId?: string): Promise<Tab> {
     const created = await this.send('Target.createTarget', { url: 'about:blank', browserContextId })
     const { targetId } = created as { targetId: string }
     // With `flatten`, the tab uses the same WebSocket; a `sessionId` marks the messages of the tab.
     const attached = await this.send('Target.attachToTarget', { targetId, flatten: true })
     const tab = new Tab(this, targetId, (attached as { sessionId: string }).sessionId)
     await tab.send('Page.enable')
-    await tab.navigate(address)
+    await tab.navigate(url)
     return tab
   }
 

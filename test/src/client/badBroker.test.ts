@@ -193,6 +193,7 @@ function randomFrame(random: Random): string {
     const text = JSON.stringify(messages)
     return random.chance(0.3) ? garble(text, random) : text
   } catch {
+    // `JSON.stringify` throws if a message is too deep. Then this text, which is no JSON, is sent.
     return 'too deep to be printed'
   }
 }

@@ -102,7 +102,7 @@ describe('the set-up', () => {
   describe('removeStale', () => {
     const endings = ['.js', '.js.map', '.d.ts', '.d.ts.map']
 
-    it('removes only built files without a source', async () => {
+    it('removes the built files whose source is gone, and no other file', async () => {
       for (const ending of endings) {
         await write(`dist/kept/a${ending}`)
         await write(`dist/gone/b${ending}`)

@@ -1,5 +1,5 @@
 /**
- * The rules that no tool checks in source files: the sources of time, randomness and output, the
+ * The rules for source files that no tool checks. The rules are about time, randomness and output,
  * names in files for browsers, the comment at the start of each file, and the length of lines.
  * Biome checks the length of files and functions, and dependency-cruiser checks imports.
  */

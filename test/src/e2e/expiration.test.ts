@@ -10,7 +10,7 @@ import { aborted, next, Stage, untilHandled, watching } from './stage.js'
 describe('e2e: the ttl of a lock', () => {
   const stage = Stage.forEachTest()
 
-  it('ends a lock on time, and passes the lock to the next waiter', async () => {
+  it('ends a lock after its ttl, and passes the lock to the next waiter', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lockOfAnn = await ann!.lock('k', { ttl: 100 })

@@ -32,7 +32,7 @@ export interface People {
 export interface OpenDocument {
   /**
    * Begins to edit, if no other user edits. Rejects with `LOCK_HELD` otherwise. The caller unlocks
-   * the lock, sends its fence with each change, and stops when its signal is aborted.
+   * the lock, sends `lock.fence` with each change, and stops when `lock.signal` is aborted.
    */
   edit(): Promise<Lock>
   /** Leaves the document. */

@@ -143,7 +143,7 @@ describe('the examples that are programs', () => {
     const observer = await stage.session(url)
     const { requests, origin } = await httpServer()
     const pages = (name: string) => [1, 2, 3, 4].map((page) => `${origin}/${name}/${page}`)
-    const pools = ['a', 'b'].map((name) => run('fetchAtMostThree', pages(name)))
+    const programs = ['a', 'b'].map((name) => run('fetchAtMostThree', pages(name)))
     /** The permits of the example, and the pages of both processes. */
     const [capacity, pageCount] = [3, 8]
     const waiting = untilWaiting(observer, pageCount - capacity)
@@ -153,7 +153,7 @@ describe('the examples that are programs', () => {
       expect(requests.items.length - answered, 'requests in flight').to.be.at.most(capacity)
       requests.items[answered]!.answer('four')
     }
-    const outputs = await Promise.all(pools.map((pool) => pool.output()))
+    const outputs = await Promise.all(programs.map((program) => program.output()))
     // The programs print the status, the length of the body "four", and the URL.
     expect(outputs.flat()).to.have.members(
       [...pages('a'), ...pages('b')].map((page) => `200 4 ${page}`),

@@ -1,8 +1,8 @@
 /**
  * Tests a journal on a disk that is really full. The journal is a command log on disk, from which a
- * broker restores its lock table; LMDB is its database. When the disk is full, the broker must stop
- * granting immediately, report the reason and exit. When more space is free, the next broker must
- * restore all locks that clients hold.
+ * broker restores its lock table; LMDB is the database of the journal. When the disk is full, the
+ * broker must stop granting immediately, report the reason and exit. When more space is free, the
+ * next broker must restore all locks that clients hold.
  */
 import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -161,7 +161,7 @@ describe('journal: on a full disk', () => {
     expect([...outcomes]).to.include('rejected')
   })
 
-  it('makes the broker report the failure, even if the directory was removed', async () => {
+  it('makes the broker report the failure, even if the directory was renamed', async () => {
     const dir = join(smallDisk(), 'journal')
     const { failed, session, requestLocks, close } = await embeddedBroker(dir)
     renameSync(dir, `${dir}.old`)

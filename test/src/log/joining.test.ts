@@ -130,11 +130,11 @@ describe('replicated log: the time to join', () => {
 
   it('does not end when the snapshot cannot be read at first', async () => {
     const cluster = await filledCluster()
-    let failures = 2
+    let failuresLeft = 2
     const { log, stateMachine } = changedLog(cluster, (engine) => {
       const snapshot = engine.snapshot.bind(engine)
       return {
-        snapshot: () => (failures-- > 0 ? Promise.reject(new Error('no answer')) : snapshot()),
+        snapshot: () => (failuresLeft-- > 0 ? Promise.reject(new Error('no answer')) : snapshot()),
       }
     })
     await cluster.runUntilSettled(log.start(stateMachine))

@@ -26,7 +26,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     return { proxy, port: Number(new URL(proxy.url).port) }
   }
 
-  /** Makes a reader that follows the log. */
+  /** Makes a reader that follows the log. `reader.ends` has the reason why its reading ended. */
   function followWithReader(engine: PostgresEngine, position = 0): Reader {
     const reader = new Reader()
     engine.follow(position, reader)

@@ -229,7 +229,7 @@ describe('holdfast serve --log on etcd', function () {
     const session = await connect(second, { grace: 'lease' })
     stage.onClear(() => session.close())
     expect(statusReport.out.join('\n')).to.match(/broker +first\n.*broker +second \(this broker\)/)
-    // The key `founding` exists until a majority has joined. A broker serves only without this key.
+    // The key `founding` exists until a majority has joined. No broker serves while the key exists.
     expect(await etcd.keys()).not.to.include('founding')
   })
 

@@ -90,7 +90,7 @@ describe('slow readers', () => {
     const scenario = setUp({ observer: refusals })
     const { harness, slowReader, busy } = scenario
     slowReader.socket.bufferedBytes = 257 * kib
-    // Causes an event, at which the broker notices the unread bytes.
+    // At the end of the turn, after the drop, the broker has the event of this lock to write.
     busy.socket.say({ type: 'lock', id: 1, key: 'k' })
     slowReader.socket.drop()
     harness.environment.pass(6_000)

@@ -2,9 +2,9 @@
  * Tests the work scheduler on a fake clock. A turn of the event loop has a budget of work units and
  * a budget of time. A turn ends when one of the two budgets is used up. On a slow machine, the
  * budget of time is used up first. The time of a turn begins with the first call of `allowanceNow`
- * in this turn. Paused work is work that waits for a later turn, in which it gets a slice. Large
- * work is paused work, a long answer, or a message that may cost much. After a message or slice that
- * took long, the broker recovers for a few ms, in which large work waits.
+ * in this turn. Paused work is work that waits for a slice of a later turn. Large work is paused
+ * work, a long answer, or a message that may cost much. After a message or slice that took long,
+ * the broker recovers for a few ms. Meanwhile large work waits.
  */
 import { type PacedWork, turnBudget, unitsPerMs, WorkScheduler } from '@holdfast/server/internal'
 import { expect } from 'chai'

@@ -2,8 +2,8 @@
  * The verdict of a soak run: how fast the memory and the open file descriptors of a process grow,
  * and whether this growth is within its bound.
  *
- * The growth of a quantity is its slope over the measured time, by least squares, so that a single
- * high or low sample changes the growth little. The measured time begins after the warm-up, because
+ * The growth of a quantity is its slope over the measured time, by least squares. So a single high
+ * or low sample changes the growth little. The measured time begins after the warm-up, because
  * a new process loads modules, compiles hot functions and fills its buffers.
  */
 

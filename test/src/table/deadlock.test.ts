@@ -110,8 +110,8 @@ describe('table: deadlocks', () => {
 
   it('are searched for without a look at a key for which only one scope waits', () => {
     const driver = TableDriver.withSessions('holder', 'waiting', 'new')
-    const scopes = 30
-    for (let number = 1; number <= scopes; number++) {
+    const scopeCount = 30
+    for (let number = 1; number <= scopeCount; number++) {
       driver.lock('holder', `k${number}`)
       driver.lock('waiting', 'knot', { scope: number, mode: 'shared' })
       driver.lock('waiting', `k${number}`, { scope: number })
@@ -127,7 +127,7 @@ describe('table: deadlocks', () => {
     } finally {
       KeyState.prototype.admits = admits
     }
-    expect(driver.table.visitCount).to.be.at.least(scopes)
+    expect(driver.table.visitCount).to.be.at.least(scopeCount)
     // The granter and the check look at the key of the new request.
     expect(looks).to.be.at.most(5)
   })

@@ -1,8 +1,9 @@
 /**
- * The commands by which a client asks for a lock, as random histories use them. A *pick*, any
- * number, chooses the key, the mode, the times and the other terms. Each choice takes another
- * remainder or other bits of the pick, so that the choices hardly depend on each other. The numbers
- * in the code only set how frequent a choice is: `pick % 5 < 3` is true for three of five picks.
+ * Requests for locks, and the commands `once`, `complete` and `barrier`, as random histories use
+ * them. A *pick*, any number, chooses the key, the mode, the times and the other terms. Each choice
+ * takes another remainder or other bits of the pick, so that the choices hardly depend on each
+ * other. The numbers in the code only set how frequent a choice is: `pick % 5 < 3` is true for
+ * three of five picks.
  */
 import type { Command, ExtraTerms } from '@holdfast/server/core'
 

@@ -1,6 +1,6 @@
 /**
  * The kinds of hostile clients that use upgrades, scopes, sets, `once`, elections, barriers and
- * notices, and the kinds whose deadlines all pass in the same millisecond. A scope is one logical
+ * notices. The deadlines of other kinds here all pass in the same millisecond. A scope is one logical
  * task of a session; a request in a scope is checked for deadlocks. A follower is a call of `once`
  * that gets the value of another call. A fence is the number of a grant. The ttl is how long a lock
  * lasts without a refresh, and the maxHold is how long a lock lasts at most. A notice is a message
@@ -24,7 +24,7 @@ const setKeyCount = 100
 /** The longest timeout of a set, in ms. */
 const longestSetTimeoutMs = 20
 /** How long a session waits for the shared locks of the other sessions, in ms. */
-const holdersMs = 500
+const waitForHoldersMs = 500
 /** The messages that a session keeps free below the burst of the rate limit. */
 const burstReserve = 20
 /** The largest number of records (locks, requests or calls) that a session has under way. */
@@ -98,13 +98,13 @@ async function upgradeDescribed(session: HostileSession): Promise<void> {
 }
 
 /** The number of sessions whose scopes share the key "knot" and wait. */
-const knotSessions = 4
+const knotSessionCount = 4
 
 /** Makes scopes that share the key "knot", and that each wait for a key of their own. */
 async function tieKnot(group: HostileGroup): Promise<void> {
   // The waiting session has two records in each scope: its lock of "knot" and its request.
   const scopes = Math.floor(recordsOf(group.limits) / 2)
-  for (let n = 0; n < knotSessions; n++) {
+  for (let n = 0; n < knotSessionCount; n++) {
     const holder = await group.openPlainSession()
     const waiting = await group.openPlainSession()
     for (let scope = 1; scope <= scopes; scope++) {
@@ -200,7 +200,7 @@ async function requestNotices(session: HostileSession, { limits }: HostileGroup)
   // The other half of the records is for the requests that follow.
   await session.sendAll(Array.from({ length: Math.floor(recordsOf(limits) / 2) }, shared))
   // Gives the other sessions time to acquire their shared locks, before the requests queue.
-  await pause(holdersMs)
+  await pause(waitForHoldersMs)
   const fields = '"timeout":1,"notify":["queued"]'
   await session.flood(() => `{"type":"lock","id":${session.nextId()},"key":"noticed",${fields}}`)
 }

@@ -30,7 +30,7 @@ const minLeaseMs = 2_000
 /**
  * The time between two heartbeats of a session that holds nothing, in leases. The broker keeps such
  * a session for two leases. The heartbeats of a session with a lock are 0.4 leases apart, a third
- * of this time.
+ * of this time, so these heartbeats are spread evenly too.
  */
 const longestBeatLeases = 1.2
 /** The warm-up, in leases. V8 compiles the code of the heartbeat in this time. */

@@ -26,9 +26,9 @@ import { startBrokerWith, startCluster, startDatabase } from '../processes/share
 import { peakBytes } from '../processes/usage.js'
 
 /** How many locks the log holds. */
-const heldLocks = 3_000_000
+const heldLockCount = 3_000_000
 /** Up to this number of locks, a snapshot is quick, so the brokers make a snapshot every 10 s. */
-const fewLocks = 200_000
+const fewLocksLimit = 200_000
 /** How long a start may take, in ms. A join without progress for 30 s ends by itself. */
 const maxStartMs = 1_200_000
 /** The time between two checks of the newest snapshot, in ms. */
@@ -37,7 +37,7 @@ const pollMs = 500
 const quotaBytes = 8 * 2 ** 30
 
 function jobs({ sizeDivisor }: Pace): readonly Job[] {
-  const held = Math.max(1_000, heldLocks / sizeDivisor)
+  const held = Math.max(1_000, heldLockCount / sizeDivisor)
   const shape = `${held.toLocaleString('en')} locks`
   return [
     ...(has('postgres')
@@ -78,7 +78,7 @@ async function measure(
 ): Promise<Row[]> {
   const count = param(job, 'held')
   const start = async (): Promise<Server> => {
-    const snapshotEvery = count > fewLocks ? '60s' : '10s'
+    const snapshotEvery = count > fewLocksLimit ? '60s' : '10s'
     // The other brokers declare a broker dead after the dead time without an entry. On a busy
     // machine, an entry can take longer than the default.
     const timeFlags = ['--snapshot-every', snapshotEvery, '--dead-time', '60s']

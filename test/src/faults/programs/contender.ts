@@ -37,7 +37,8 @@ for (let round = 0; round < Number(rounds); round++) {
     if (!(error instanceof HoldfastError && error.code === 'LOCK_LOST')) throw error
   })
   const at = now()
-  // If the lock was granted and lost while this process was paused, the process never used the lock.
+  // The lock may have been granted and lost while this process was paused. Then the process has
+  // not used the lock.
   if (!lock?.held) continue
   const { fence } = lock
   report({ kind: 'granted', fence, at })
