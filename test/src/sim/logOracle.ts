@@ -1,10 +1,11 @@
 /**
  * An oracle (a check of a simulated run) of a shared command log. The command log orders the
- * commands for the lock tables of all brokers. The oracle reads the log without the code of the
- * product. The oracle decides which entries are valid, which broker takes over which sessions, and
- * how the lock table looks after each entry. For each entry, every broker must apply the same
- * commands and then have the same table. No broker may be declared dead before its self-lease is
- * over. The self-lease is how long a broker, by its own clock, regards itself as a member.
+ * commands for the lock tables of all brokers. The oracle shares only the lock table with the
+ * product. The oracle itself decides which entries are valid, which broker takes over which
+ * sessions, and how the lock table looks after each entry. For each entry, every broker must apply
+ * the same commands and then have the same table. No broker may be declared dead before its
+ * self-lease is over. The self-lease is how long a broker, by its own clock, regards itself as a
+ * member.
  */
 import { type Command, dump, type Effect, LockTable } from '@holdfast/server/core'
 import type { LogEntry } from '@holdfast/server/internal'

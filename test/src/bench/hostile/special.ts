@@ -1,10 +1,11 @@
 /**
  * The kinds of hostile clients that use upgrades, scopes, sets, `once`, elections, barriers and
- * notices. The deadlines of other kinds here all pass in the same millisecond. A scope is one logical
- * task of a session; a request in a scope is checked for deadlocks. A follower is a call of `once`
- * that gets the value of another call. A fence is the number of a grant. The ttl is how long a lock
- * lasts without a refresh, and the maxHold is how long a lock lasts at most. A notice is a message
- * that a lock request asks for: `queued`, or `contended` if other requests wait for its lock.
+ * notices. The deadlines of three further kinds all pass in the same millisecond. A scope is one
+ * logical task of a session; a request in a scope is checked for deadlocks. A follower is a call of
+ * `once` that gets the value of another call. A fence is the number of a grant. The ttl is how long
+ * a lock lasts without a refresh, and the maxHold is how long a lock lasts at most. A notice is a
+ * message that a lock request asks for: `queued`, or `contended` if other requests wait for its
+ * lock.
  */
 import type { BrokerLimits } from '@holdfast/server'
 import { type HostileSession, pause } from './hostileSession.js'
