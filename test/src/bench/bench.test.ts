@@ -70,12 +70,12 @@ describe('the bench', () => {
     assert.match(chartOf(result.rows, 'a & b'), /^<svg .*a &#38; b.*<rect class="own"/s)
   })
 
-  it('has drawn the chart of the front page from the table of other lock services', async () => {
+  it('has saved the chart that follows from the table of lock services in its README', async () => {
     const folder = joinPath(root, 'test/bench')
-    const page = await readFile(joinPath(folder, 'README.md'), 'utf8')
-    const saved = await readFile(joinPath(folder, 'overview.svg'), 'utf8')
+    const readme = await readFile(joinPath(folder, 'README.md'), 'utf8')
+    const savedChart = await readFile(joinPath(folder, 'overview.svg'), 'utf8')
     const advice = 'the chart is old: run `node test/tools/run.mjs bench/overviewMain.js`'
-    assert.isTrue(saved === overviewOf(page), advice)
+    assert.isTrue(savedChart === overviewOf(readme), advice)
   })
 
   it('measures the broker while sessions hold a lock and do nothing', async () => {

@@ -190,7 +190,7 @@ describe('the merged query of cells', () => {
     expect([merged.waiting.length, merged.heldCount, merged.waitingCount]).to.deep.equal([1, 6, 1])
   })
 
-  it('ends a page at the first key after which a cell may have other keys', () => {
+  it('ends a page at the last key that a cell lists, if this cell has more locks', () => {
     const pages: QueryResult[] = [
       { held: [held('a', 1), held('c', 2)], waiting: [], heldCount: 9, waitingCount: 0 },
       { held: [held('b', 1), held('d', 2)], waiting: [], heldCount: 2, waitingCount: 0 },

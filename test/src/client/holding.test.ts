@@ -199,7 +199,7 @@ describe('holding a lock', () => {
   })
 })
 
-describe('holding a lock with a grace', () => {
+describe('a lock of a session with a grace', () => {
   it('is in jeopardy when the connection drops, and lost when the lease is over', async () => {
     const scene = await openScene({ reconnect: [100_000] }, welcomeWithGrace())
     const lock = await acquireLock(scene)
@@ -213,7 +213,7 @@ describe('holding a lock with a grace', () => {
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session'])
   })
 
-  it('ends in the turn in which the connection drops, if the lease is over', async () => {
+  it('is lost in the turn in which the connection drops, if the lease is over', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
     scene.clock.stop(leaseMs)

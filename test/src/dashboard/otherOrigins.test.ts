@@ -9,12 +9,12 @@ import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { DashboardPages } from './dashboardPages.js'
 
-describe('the dashboard and pages of other origins', function () {
+describe('the broker and the dashboard', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
   const dashboardPages = DashboardPages.forSuite(stage)
 
-  it('refuses the WebSocket, the files, the script and the frame of another origin', async () => {
+  it('refuse a page of another origin the WebSocket, the files, the script and the frame', async () => {
     const { port } = await stage.broker()
     const server = createServer((_, response) => {
       response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>evil')

@@ -114,7 +114,8 @@ export async function openHostileClient(
 }
 
 /**
- * Gives a key 16 shared holders with the largest metadata. A refusal describes at most 16 holders.
+ * Gives a key 16 shared holders with the largest metadata. These are the most holders that a
+ * refusal describes.
  */
 export async function addDescribedHolders(stage: Stage, url: string, key: string): Promise<void> {
   // With its two quotes, this text has 4,096 bytes of JSON.

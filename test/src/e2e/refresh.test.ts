@@ -84,6 +84,7 @@ describe('e2e: lock.autoRefresh', () => {
     expect(refreshCount).to.be.at.least(40)
     await waiting
     await untilHandled(ann)
+    // No refresh came after the unlock.
     expect(broker.stats()).to.include({ refreshCount, expiredLocks: 0, unlockCount: 1 })
   })
 

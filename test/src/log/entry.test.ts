@@ -117,6 +117,7 @@ describe('the queue of commands for the next entries', () => {
     expect(queue.load).to.equal('rejectNew')
     queue.takeForEntry()
     expect(queue.load).to.equal('ok')
+    // The queue still has 98,000 commands, because an entry takes 2,000.
     for (let i = 0; i < 102_000; i++) queue.add(raiseFenceFloor(i))
     expect([queue.load, queue.length]).to.deep.equal(['disconnect', 200_000])
     queue.clear()

@@ -79,7 +79,7 @@ function reportsOf(
 }
 
 describe('failure detector', () => {
-  it('reports a member that is silent for the dead time and until a further own entry returns', () => {
+  it('reports a silent member when, after the dead time, a further own entry has returned', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     expect(reportsOf(detector, 1_000, 10_000)[0]).to.deep.equal([8_000, 'b'])
   })

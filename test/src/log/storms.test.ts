@@ -117,12 +117,12 @@ function causeFailure(cluster: Cluster, { source }: Member, random: Random): () 
 
 /** Checks that brokers at the same position have equal tables. */
 function expectAgreement(brokers: readonly Member[]): void {
-  const tables = new Map<number, string>()
+  const digests = new Map<number, string>()
   for (const { broker } of brokers) {
     const { position } = broker.logStatus!
     const { value } = new Digest(broker.table as never)
-    expect(value).to.equal(tables.get(position) ?? value)
-    tables.set(position, value)
+    expect(value).to.equal(digests.get(position) ?? value)
+    digests.set(position, value)
   }
 }
 
@@ -159,7 +159,7 @@ async function runStorm(random: Random): Promise<{ takeovers: number; opened: nu
   expect(first!.table.sessions.size).to.equal(0)
   expect(first!.table.heldCount + first!.table.waitingCount).to.equal(0)
   const countOf = (text: string): number => allText.split(text).length - 1
-  // An entry takes over sessions if it replaces a former member or declares a member dead.
+  // A takeover is an entry that replaces a former member or declares a member dead.
   return { takeovers: countOf('"replaces"') + countOf('"dead"'), opened: countOf('"type":"open"') }
 }
 

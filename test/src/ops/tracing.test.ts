@@ -139,7 +139,7 @@ describe('tracing', () => {
     expect(work!.parentSpanContext?.spanId).to.equal(hold!.spanContext().spanId)
   })
 
-  it('runs the callback of withLock with the baggage of the caller, even in a browser', async () => {
+  it('runs the callback of withLock with the baggage of the caller, even if the context ends at an await', async () => {
     const { session } = await connectWithTracer()
     // OpenTelemetry accepts another context manager only after `disable`.
     context.disable()

@@ -1,6 +1,6 @@
 /**
- * Bundles a compiled script together with React, for a page of a browser. Node loads a bundle to
- * render with an older version of React.
+ * Bundles a compiled script together with React, for a page of a browser. Node also loads such a
+ * bundle, to render with an older version of React.
  */
 import { build as bundle } from 'esbuild'
 import { root } from '../conventions/repository.js'

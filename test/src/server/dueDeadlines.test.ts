@@ -61,7 +61,7 @@ function sendMany(
   return clients
 }
 
-/** Returns a function `prepare` that makes locks with these fields, and counts the ended locks. */
+/** Returns the `prepare` of a kind of deadline that locks with these fields have. */
 function prepareLocks(fields: object) {
   return (harness: BrokerHarness): (() => number) => {
     const { table } = harness.broker
@@ -196,7 +196,7 @@ describe('deadlines that pass together', function () {
     })
   }
 
-  it('answer timed out requests in their order', () => {
+  it('make the broker answer timed-out requests in the order of these requests', () => {
     const harness = new BrokerHarness()
     harness.join().acquire('held')
     const client = harness.join()
@@ -257,7 +257,7 @@ describe('the timekeeper with many passed deadlines', () => {
     expect(times).to.have.length(2_000)
   })
 
-  it('handles as many deadlines in a turn as the budget allows, and charges the turn', () => {
+  it('handles as many deadlines in a turn as the budget allows, and tells the scheduler their costs', () => {
     const unitsPerDeadline = turnBudget.deadlines / 10
     const { environment, timekeeper, handled, spent } = setUp(unitsPerDeadline - costs.deadline)
     for (let i = 0; i < 25; i++) timekeeper.setTimer({ dueMs: i }, 100)
@@ -270,8 +270,8 @@ describe('the timekeeper with many passed deadlines', () => {
     }
   })
 
-  it('handles nothing in the turns after a deadline that exceeds the budget', () => {
-    // With the cost of handling a deadline, each deadline uses up the budget of two turns.
+  it('handles nothing in the turn after a deadline that costs the budget of two turns', () => {
+    // The timekeeper adds `costs.deadline` for each deadline.
     const { environment, timekeeper, handled } = setUp(2 * turnBudget.deadlines - costs.deadline)
     timekeeper.setTimer({ dueMs: 1 }, 100)
     timekeeper.setTimer({ dueMs: 2 }, 100)

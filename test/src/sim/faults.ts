@@ -78,7 +78,7 @@ export class Faults {
     const { cluster, clientMachines, oracles } = this.#deps
     const kind = random.weighted(this.#weights)
     const client = random.pick(clientMachines.filter(({ isSpared }) => !isSpared))
-    // With a single machine there is no choice, so no random number is used for it.
+    // The choice from a single machine uses no random number.
     const [first, ...others] = cluster.machines.filter(({ isSpared }) => !isSpared)
     const machine = others.length === 0 ? first : random.pick([first!, ...others])
     if (client === undefined || machine === undefined) return
@@ -269,7 +269,8 @@ function clockJump(random: Random): number {
 
 /** A random cut: how many packets still arrive, and when each end learns of the cut. */
 export function randomCut(random: Random, connection: Connection | undefined): Cut {
-  // In a fifth of all cuts, an end never learns of the cut. `soon` and `late` have the same effect.
+  // With a probability of 0.2, an end never learns of the cut. `soon` and `late` have the same
+  // effect.
   const learnDelay = () =>
     random.weighted({ soon: 6, late: 2, never: 2 }) === 'never'
       ? undefined

@@ -90,7 +90,7 @@ class ScopeCalls {
     if (random.chance(0.5)) await this.#deps.work()
   }
 
-  /** Call when the task ends: from now on the program holds no lock of the scope. */
+  /** Must be called when the task ends. From then on, the program holds no lock of the scope. */
   end(): void {
     this.#isEnded = true
     for (const heldLock of this.#heldLocks) this.#endLock(heldLock)

@@ -1,7 +1,7 @@
 /**
  * Finds free ports for programs that cannot choose a port themselves, or that must use the same
- * port again. A system chooses the ports of other sockets from a range that begins at 32,768 or
- * higher. The ports of this file are below that range, so no other socket takes a port before its
+ * port again. Operating systems choose the ports of other sockets from a range that begins at 32,768
+ * or higher. The ports of this file are below that range, so no other socket takes a port before its
  * program listens. Test processes that run at the same time have different ports, because each
  * process reserves blocks of ports.
  */
@@ -16,10 +16,10 @@ const blockCount = 120
 /** The next port to try, and the port after the last of the block. */
 let nextPort = 0
 let blockEnd = 0
-/** Settles when the newest reservation ends. Concurrent calls wait for it and share one block. */
+/** Settles when the newest reservation ends. Concurrent calls wait for one and share its block. */
 let reserving: Promise<void> = Promise.resolve()
 
-/** Resolves with a port of this machine on which no server listens. No call returns it again. */
+/** Resolves with a port on which no server listens. No later call returns the same port. */
 export async function freePort(): Promise<number> {
   for (;;) {
     if (nextPort === blockEnd) {

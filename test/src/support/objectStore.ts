@@ -4,8 +4,8 @@
  * https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
  *
  * No S3 server of npm fits the tests. `s3rver` has no conditional writes, and its maintained fork
- * needs Node 24. This store differs from S3: each request must have a signature, but the store does
- * not check it, and objects have no versions.
+ * needs Node 24. This store differs from S3: the store requires signatures but does not check them,
+ * and objects have no versions.
  */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'

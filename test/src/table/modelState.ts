@@ -60,7 +60,7 @@ export function acceptsResume(
 }
 
 export class ModelState {
-  /** The fence of the newest lock. A fence numbers a grant. */
+  /** The newest fence. A fence is the number of a grant. */
   fence = 0
   /** Whether the table grants only steals. */
   quiet = false
@@ -147,8 +147,9 @@ export class ModelState {
 
   /**
    * Returns a failure that lists holders of the keys, key by key: the oldest holders, as many as
-   * fit. If none fits, the failure lists the first holder without metadata. The limits are 16
-   * holders, 16 KiB, and 256 KiB for all unacknowledged answers of the session.
+   * fit. If none fits, the failure lists the first holder without metadata. A timeout lists no
+   * metadata at all. The limits are 16 holders, 16 KiB, and 256 KiB for all unacknowledged answers
+   * of the session.
    *
    * @param exceptFence The fence of a lock that the failure does not list.
    */

@@ -3,7 +3,7 @@ import { connect } from '@holdfast/client'
 import { connect as connectToCells } from '@holdfast/client/cells'
 import type { LockClient } from './clientPairs.js'
 
-/** The system of these clients, as the results name it. */
+/** The name of these clients in the column "system" of the results. */
 export const clientSystem = 'holdfast, client'
 
 /** Opens this many sessions, one after another. */

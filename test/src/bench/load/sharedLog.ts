@@ -158,8 +158,8 @@ export async function compareLatency(
 }
 
 /**
- * Compares two rates, in commands a second: the rate of brokers under load, and the rate of drivers
- * of the bare log.
+ * Compares two rates, in commands a second: the rate of brokers under load, and the rate of the
+ * bare log, to which the drivers append.
  *
  * @param loads One load for each broker.
  */

@@ -1,7 +1,8 @@
 /**
  * Causes faults in a world (a simulated system) with cells, one after another. A cell is a broker
- * that serves a part of the keys. Each fault affects one cell or one client, but never the spared
- * cell. Each fault uses separate random numbers, so that a run can be repeated without one fault.
+ * that serves a part of the keys. Each fault affects one cell or one client, but never the cell
+ * that the plan spares. Each fault uses separate random numbers, so that a run can be repeated
+ * without one fault.
  * The ranges of times are in ms, as in `faults.ts`.
  */
 import type { BrokerMachine } from '../brokerMachine.js'
