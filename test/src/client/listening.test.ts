@@ -13,7 +13,7 @@ import {
 } from '../support/scriptedSession.js'
 
 describe('a session with listeners', () => {
-  it('emits an event that came with the welcome when the caller can listen', async () => {
+  it('delays an event that came with the welcome until the caller can listen', async () => {
     const { environment, network } = stage()
     const newTask = (callback: () => void) => void setImmediate(callback)
     const connecting = connectIn(url, {}, { ...environment, newTask })
@@ -77,7 +77,7 @@ describe('a session with listeners', () => {
     expect(calls).to.deep.equal([1, 1, 2])
   })
 
-  it('lets a listener that is added or removed during an event take effect at the next event', async () => {
+  it('applies an addition or removal of a listener during an event from the next event on', async () => {
     const { session, socket } = await openScene()
     const calls: string[] = []
     const readded = () => calls.push('readded')

@@ -113,7 +113,7 @@ describe('npm start', () => {
     assert.include(result.stderr, 'npm start -- --port N')
   })
 
-  it('continues after the reader of its output has closed the pipe', async () => {
+  it('exits 0 at SIGTERM even if the reader of its output has closed the pipe', async () => {
     const started = await start()
     started.npm.stdout?.destroy()
     started.npm.kill('SIGTERM')

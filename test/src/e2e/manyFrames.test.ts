@@ -14,8 +14,8 @@ import { Stage } from './stage.js'
 /** The number of hostile clients. */
 const hostileClients = 100
 /**
- * The number of frames of each hostile client, with one pong each. The frames of a client are
- * longer than one read of the socket (64 KiB).
+ * The number of frames of each hostile client, with one pong each. Together, the frames of a client
+ * are longer than one read of the socket (64 KiB).
  */
 const tinyFrames = 2_500
 /** The number of WebSocket pings of each hostile client. */
@@ -139,7 +139,7 @@ describe('e2e: WebSocket pings', () => {
     })
     for (let i = 0; i < pingCount; i++) client.socket.ping(String(i))
     await last
-    // The pings arrive in a few turns, so the broker sends far fewer pongs than it gets pings.
+    // The pings arrive in a few turns, and the broker answers only the newest ping of each turn.
     expect(pongs).to.have.length.below(100)
     const numbers = pongs.map(Number)
     expect(numbers).to.deep.equal([...numbers].sort((a, b) => a - b))

@@ -72,7 +72,7 @@ describe('holdfast rebalance', () => {
     )
   })
 
-  it('is accepted only as a POST, and only from a program on the machine of the broker', async () => {
+  it('is read only as a POST of a program on the machine of the broker', async () => {
     const { url, admin } = await serve(stage, '--admin-port', '0')
     const { url: urlWithoutAdminPort } = await serve(stage)
     const statusOf = async (base: string, method: string, headers = {}) => {

@@ -20,7 +20,7 @@ const heldLockCount = count(800, 5_000)
 const crowdSize = count(300, 1_000)
 /** The number of scopes (tasks of a session) that wait for a lock. */
 const waitingScopeCount = count(100, 500)
-/** The turns after which a hostile client disconnects even without all answers. */
+/** The greatest number of turns for which a leaving hostile client waits for its answers. */
 const maxLeaveTurns = count(200, 2_000)
 /** The greatest number of hostile clients at the same time. */
 const maxHostileClients = 5
@@ -131,7 +131,7 @@ class Scene {
   /** Checks that only the sessions and the keys of the honest clients are left. */
   checkRemaining(): void {
     const { harness } = this
-    // After this time the sessions of all hostile clients have ended.
+    // The sessions of all hostile clients end in this time.
     for (let ms = 0; ms <= hostileLeaseMs + 1_000; ms += 1_000) harness.environment.pass(1_000)
     for (const other of [...this.#others, this.#bystander]) {
       other.say({ type: 'pong', n: 1 })

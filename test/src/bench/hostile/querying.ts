@@ -3,7 +3,7 @@ import type { HostileSession } from './hostileSession.js'
 import type { HostileGroup, Kind } from './kind.js'
 import { floodingKind } from './kind.js'
 
-/** Makes queries with these fields. All have the id 1, because the sessions ignore the answers. */
+/** Makes queries with these fields. Each query has the id 1, because the sessions ignore answers. */
 const query = (fields: string) => (): string => `{"type":"query","id":1${fields}}`
 
 /**
@@ -120,7 +120,7 @@ export const queryingKinds: readonly Kind[] = [
     act: (session, group) => watchAndChurn(session, group, () => '', 'churn'),
   },
   floodingKind(
-    ['watch and unwatch', 'a walk over the table for each watch, which then ends immediately'],
+    ['watch and unwatch', 'watches that walk over the table, and that the session ends at once'],
     'eagerly',
     (session) => {
       const isWatch = session.nextId() % 2 === 1

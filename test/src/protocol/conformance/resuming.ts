@@ -19,7 +19,7 @@ export function resuming(stage: Stage): void {
   describe('stored answers: the broker', () => storedAnswers(stage))
 }
 
-/** All parts of the snapshot that follows a welcome. */
+/** The snapshot (list of locks and waiting requests) that follows a welcome, with all its parts. */
 async function snapshotOf(peer: Peer): Promise<Pick<Snapshot, 'held' | 'waiting'>> {
   const held: Snapshot['held'][number][] = []
   const waiting: number[] = []
@@ -70,7 +70,7 @@ function resumes(stage: Stage): void {
     expect(snapshot.waiting).to.deep.equal([waiting])
   })
 
-  it('keeps the place of a waiting request, and repeats a grant after a resume', async () => {
+  it('keeps the place of a waiting request, and sends its grant after a resume', async () => {
     const [holder, behind] = await stage.openSeveral(2)
     const original = await stage.open({ grace: 'lease' })
     const key = stage.key()
