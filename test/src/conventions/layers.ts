@@ -1,7 +1,7 @@
 /**
  * Runs dependency-cruiser with the rules of `test/dependency-cruiser.mjs` on the sources of this
- * repository, or on planted files, which a test writes to a temporary folder. A layer is a folder
- * of a package that may import only earlier layers.
+ * repository, or on the planted files of a test in a temporary folder. A layer is a folder of a
+ * package that may import only earlier layers.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'

@@ -46,7 +46,7 @@ describe('the page of a lock, in Chromium,', function () {
     dashboardPage.expectNoProblems()
   })
 
-  it('counts down the time left without a message from the broker', async () => {
+  it('counts down the time left, even while the broker sends nothing', async () => {
     const { url, port } = await stage.broker()
     const ann = await stage.session(url, { name: 'ann' })
     await ann.lock('k', { ttl: 1_200_000 })

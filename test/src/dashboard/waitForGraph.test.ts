@@ -1,7 +1,8 @@
 /**
  * Tests the wait-for graph of a key in the dashboard. The graph shows the holders of the key, the
  * sessions that wait for these holders, and the sessions that the holders wait for. Also tests the
- * list of the locks that the page has seen. A fence is the number of a grant.
+ * list of the locks that the page has seen. A fence is the number of a grant. A scope is one task
+ * of a session.
  */
 import type { HeldInfo, LockEvent, LockMode, WaitingInfo } from '@holdfast/client'
 import { expect } from 'chai'

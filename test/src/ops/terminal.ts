@@ -26,7 +26,7 @@ export class Terminal {
     this.#process = spawn('script', ['-qefc', line, '/dev/null'], {
       stdio: ['pipe', 'pipe', 'inherit'],
       env: { ...process.env, SHELL: '/bin/sh', ...env },
-      // Detach from the terminal of the user who runs the tests.
+      // Detaches from the terminal of the user who runs the tests.
       detached: true,
     })
     // A write fails if the terminal has ended. `until` reports this end.
@@ -54,8 +54,8 @@ export class Terminal {
   }
 
   /**
-   * Waits for a match in the output that follows the last match. Resolves with that output, which
-   * ends with the match.
+   * Waits for a match in the output that follows the previous match. Resolves with the output from
+   * the previous match to the end of the new match.
    */
   async until(pattern: RegExp): Promise<string> {
     for (;;) {

@@ -114,7 +114,7 @@ describe('handshakes whose tokens are checked in the same turn', function () {
     expect([...codes]).to.deep.equal([closeCodes.unauthorized.code])
   })
 
-  it('are fewer in a turn if they resume sessions with many locks', async () => {
+  it('are continued in smaller numbers in each turn if they resume sessions with many locks', async () => {
     const { harness, bystander, sayHello, answerAll } = await setUp()
     const hellos: object[] = []
     for (let n = 0; n < 10; n++) {

@@ -137,7 +137,7 @@ describe('pacing', function () {
     expect(busy.socket.isPaused).to.equal(false)
   })
 
-  it('gives control frames only the minimum share after other clients have used up a turn', () => {
+  it('pauses a hundred clients that flood control frames, and answers another client soon', () => {
     const { harness, other } = brokerWithLocks(500)
     const floodingClients = Array.from({ length: 100 }, () => harness.join({ lease: 60_000 }))
     for (const { socket } of floodingClients) socket.sayControlFrames(10_000)
@@ -467,7 +467,8 @@ describe('pacing of expensive messages', function () {
     const watching = hundredClients(harness)
     for (const client of watching) client.say({ type: 'watch', id: 1, prefix: '' })
     const busy = harness.join({ lease: 60_000 })
-    // The watches cost more than the budget of one turn, and the excess reduces later budgets.
+    // The watches cost more than the budget of one turn. The excess reduces later budgets, so the
+    // test lets several turns pass.
     for (let n = 1; n <= 3; n++) {
       busy.socket.say({ type: 'pong', n })
       harness.environment.endTurn()

@@ -5,8 +5,8 @@
  * session when its client is silent. The attach epoch of a session counts its connections (`@2`),
  * and the generation of a lock counts the restarts of its deadline. A `TableDriver` applies
  * commands to a lock table and returns the effects as short texts: `granted b#1 k f2` means that
- * request 1 of session `b` got the key `k` with the fence 2. A fence numbers a grant. A suspended
- * session that is `kept` lives on for its lease, and not only for its grace.
+ * request 1 of session `b` got the key `k` with the fence 2. A fence is the number of a grant. A
+ * suspended session that is `kept` lives on for its lease, and not only for its grace.
  */
 import { expect } from 'chai'
 import { TableDriver } from './tableDriver.js'

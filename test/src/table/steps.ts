@@ -352,7 +352,7 @@ function repeat(
   const likelyType =
     requestTypeByAnswer[answer?.kind as keyof typeof requestTypeByAnswer] ??
     (isNotHeld ? anyType : 'lock')
-  // The answers to `complete` fit `unlock`, and the answers to `lockAll` and `once` fit `lock`.
+  // Here `unlock` also stands for `complete`, and `lock` also stands for `lockAll` and `once`.
   switch (isWrong ? anyType : likelyType) {
     case 'unlock':
       if (pick % 5 === 1) return complete(fields, id, fence, pick)

@@ -73,7 +73,7 @@ describe('table: upgrades', () => {
     expect(driver.upgrade('a', 1, { timeout: 0 })).to.deep.equal(['answer a#2 LOCK_HELD by b f2'])
   })
 
-  it('fail with DEADLOCK for a second lock of the key, and change nothing', () => {
+  it('fail with DEADLOCK while another upgrade of the key waits, and change nothing', () => {
     const driver = twoReaders()
     driver.upgrade('a', 1)
     expect(expectUnchanged(driver, () => driver.upgrade('b', 2))).to.deep.equal([

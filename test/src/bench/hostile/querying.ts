@@ -3,7 +3,7 @@ import type { HostileSession } from './hostileSession.js'
 import type { HostileGroup, Kind } from './kind.js'
 import { floodingKind } from './kind.js'
 
-/** Makes queries with these fields. Each query has the id 1, because the sessions ignore answers. */
+/** Makes queries with these fields. Each has the id 1, because the sessions ignore answers. */
 const query = (fields: string) => (): string => `{"type":"query","id":1${fields}}`
 
 /**

@@ -5,7 +5,7 @@
  */
 import { type BarGroup, drawBars } from './chart.js'
 
-/** The columns of the table that the chart shows, with the titles of the chart. */
+/** The columns that the chart shows, each with its title in the chart. */
 const shownColumns: Readonly<Record<string, string>> = {
   '1×1, one core': 'One client, one lock after the other',
   '64×1': '64 clients, one lock each',
@@ -23,11 +23,11 @@ const caption = 'Pairs of lock and unlock a second through each client library; 
 /**
  * The chart as SVG.
  *
- * @param page The text of `test/bench/README.md`.
+ * @param benchReadme The text of `test/bench/README.md`.
  */
-export function overviewOf(page: string): string {
+export function overviewOf(benchReadme: string): string {
   // The second line of a Markdown table separates the titles from the rows.
-  const [titles = [], , ...rows] = tableOf(page)
+  const [titles = [], , ...rows] = tableOf(benchReadme)
   const groups = Object.entries(shownColumns).map(([column, title]): BarGroup => {
     const index = titles.indexOf(column)
     if (index < 0) throw new Error(`The table of the peers has no column "${column}"`)
@@ -44,10 +44,10 @@ export function overviewOf(page: string): string {
 }
 
 /** The lines of the table of the peers, each as its cells. */
-function tableOf(page: string): string[][] {
-  const lines = page.split('\n')
+function tableOf(benchReadme: string): string[][] {
+  const lines = benchReadme.split('\n')
   const start = lines.findIndex((line) => line.startsWith('| | 1×1, one core |'))
-  if (start < 0) throw new Error('The page has no table of the peers')
+  if (start < 0) throw new Error('test/bench/README.md has no table of the peers')
   const end = lines.findIndex((line, i) => i > start && !line.startsWith('|'))
   return lines.slice(start, end).map((line) => {
     const cells = line.split('|').slice(1, -1)
