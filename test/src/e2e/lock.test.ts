@@ -103,12 +103,12 @@ describe('e2e: session.lock', () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     const first = await ann!.lock('k')
-    const timesOut = rejection(ben!.lock('k', { timeout: 20 }), 'LOCK_TIMEOUT')
+    const timeoutOfBen = rejection(ben!.lock('k', { timeout: 20 }), 'LOCK_TIMEOUT')
     await untilHandled(ben!)
-    const waits = cleo!.lock('k')
-    await timesOut
+    const requestOfCleo = cleo!.lock('k')
+    await timeoutOfBen
     await first.unlock()
-    expect((await waits).held).to.equal(true)
+    expect((await requestOfCleo).held).to.equal(true)
   })
 
   it('rejects with ABORTED and the reason when its signal aborts, and leaves the queue', async () => {

@@ -48,8 +48,8 @@ describe('holdfast run with a process group', () => {
   it('stops the group too when the lock is revoked after the command has ended', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ops')
     const holdfast = start(url, ['k', '-c', 'sleep 600 & echo $HOLDFAST_FENCE $!'])
+    // The first message says that the command has ended and its group still runs.
     await holdfast.err.waitForCount(1)
-    // The message on standard error says that the command has ended and its group still runs.
     const [fence, pid] = holdfast.out.items[0]!.split(' ').map(Number)
     await sessions[0]!.revoke('k', { fence: fence as number, reason: 'stuck' })
     expect((await holdfast.ended()).code).to.equal(76)

@@ -1,7 +1,7 @@
 /**
  * Tests the upgrade policy, which decides whether the broker accepts a WebSocket upgrade. The
- * attackers are web pages, unknown clients and clients behind proxies. Most tests use real sockets,
- * because most attacks use HTTP headers. The HTTP status of an accepted upgrade is 101.
+ * attackers are web pages, unknown clients and clients behind proxies. Most tests send real HTTP
+ * headers over sockets. The HTTP status of an accepted upgrade is 101.
  */
 import type { IncomingMessage } from 'node:http'
 import { type BrokerOptions, type Credentials, createBroker } from '@holdfast/server'
@@ -272,11 +272,11 @@ describe('the upgrade policy', () => {
     expect(acceptedCount, 'the upgrades of one second').to.equal(50)
     const newAddresses = Array.from({ length: 60 }, (_, i) => `203.0.113.${i}`)
     const acceptedAddresses = newAddresses.filter(isAccepted)
-    // 40 of the 50 upgrades repeated an upgrade of the same address. So the policy allows 40 new
-    // addresses at the cost of the next second.
+    // The ten addresses made 50 upgrades, so 40 of these were repeats. One new address may take the
+    // place of each repeat. These upgrades are taken from the total of the next second.
     expect(acceptedAddresses).to.deep.equal(newAddresses.slice(0, 40))
     pass(500)
-    expect(crowd.filter(isAccepted), 'the crowd has no upgrades left').to.deep.equal([])
+    expect(crowd.filter(isAccepted), 'the total has no upgrades left').to.deep.equal([])
     let crowdUpgrades = 0
     let newAddressUpgrades = 0
     for (let second = 0; second < 20; second++) {
@@ -292,14 +292,14 @@ describe('the upgrade policy', () => {
     expect(crowdUpgrades).to.be.within(700, 810)
   })
 
-  it('lets the broker close with 1009 after a frame beyond frameBytes', async () => {
+  it('does not check frames: the broker closes with 1009 after a frame beyond frameBytes', async () => {
     const { url } = await startBroker({ limits: { frameBytes: 1_024 } })
     const client = await RawClient.open(url)
     client.send({ type: 'unlock', id: 1, fence: 1, padding: 'x'.repeat(1_024) })
     expect(await client.closed()).to.include({ code: 1009 })
   })
 
-  it('lets the broker close with 1013 while it cannot check tokens', async () => {
+  it('does not verify tokens: the broker closes with 1013 while authenticate is unavailable', async () => {
     const { HoldfastError } = await import('@holdfast/server')
     const { url } = await startBroker({
       authenticate: () => {

@@ -222,7 +222,7 @@ export class TableOracle {
     this.#heldCount++
   }
 
-  /** An upgrade overtakes every queue. */
+  /** Checks no queue, because an upgrade overtakes every queue. */
   #upgraded(lock: Lock, request: Request | undefined): void {
     const name = `${lock.session.id}#${lock.id}`
     if (lock.presentFence <= this.#highestFence)

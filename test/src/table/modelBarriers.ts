@@ -11,7 +11,9 @@ import type { PlainAnswer, PlainBarrierCall, PlainEffect } from './plainValues.j
 export interface ModelOutput {
   effect(effect: PlainEffect): void
   answer(session: ModelSession, id: number, answer: PlainAnswer): void
+  /** Refuses a call because of a limit of the session. */
   refuse(session: ModelSession, id: number): void
+  /** Refuses a call because the waiting calls have another number of parties. */
   refuseParties(session: ModelSession, id: number, mismatch: CapacityMismatch): void
 }
 
