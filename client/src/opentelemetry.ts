@@ -64,8 +64,8 @@ export function openTelemetry(tracer: SpanTracer = trace.getTracer('@holdfast/cl
 /**
  * Makes the functions that the client calls while a lock is held and when the lock ends.
  *
- * @param holdContext The context of the hold span. The tracer keeps this context, because in a
- *   browser the active context is lost after an `await`.
+ * @param holdContext The context of the hold span. `run` needs this parameter, because in a browser
+ *   the active context is lost after an `await`.
  */
 function holdTrace(holdSpan: Span, holdContext: Context): HoldTrace {
   return {

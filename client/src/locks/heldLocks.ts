@@ -115,7 +115,7 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
       : this.#unlock(new CompleteRequest(fence, key, completion))
   }
 
-  /** @param key The key that a rejection names; undefined if no caller wants the lock. */
+  /** @param key The key for the error of a failed unlock; undefined if no caller wants the lock. */
   unlockFence(fence: number, key?: string): Promise<void> {
     return this.#unlock(new UnlockRequest(fence, key))
   }

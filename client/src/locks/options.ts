@@ -65,7 +65,7 @@ export interface TryLockSetOptions {
   readonly onContended?: ((contended: ContendedNotice) => void) | undefined
 }
 
-/** The option that `lock` and `lockAll` have in addition, because their requests may wait. */
+/** The option that `lock` and `lockAll` have because their requests may wait. */
 interface WaitingOptions {
   /**
    * Called once if the request has to wait. The argument has `ahead`, the number of requests that
@@ -302,7 +302,7 @@ function checkMode(mode: LockItem['mode']): LockMode {
   throw new HoldfastError('INVALID_OPTION', `${wrongMode}, not ${shown(chosenMode)}`)
 }
 
-/** Checks the permits and the capacity of one key. Returns undefined for a key without capacity. */
+/** Checks and returns the permits and the capacity of one key; undefined without a capacity. */
 function checkPermits({
   mode,
   permits,

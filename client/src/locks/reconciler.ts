@@ -56,12 +56,12 @@ export class Reconciler implements PendingLockListener {
     return !more
   }
 
-  /** A pending lock request calls this method when `settle` calls `reportPendingLock`. */
+  /** Each pending lock request calls this method during `settle`. */
   onPendingLock(request: LockRequest): void {
     this.#pendingLocks.push(request)
   }
 
-  /** A pending unlock request calls this method when `settle` calls `reportPendingLock`. */
+  /** Each pending unlock request calls this method during `settle`. */
   onPendingUnlock(fence: number): void {
     this.#pendingUnlocks.push(fence)
   }
@@ -80,7 +80,7 @@ export class Reconciler implements PendingLockListener {
         this.#brokerLocks.set(id, grantDuringResume)
     }
     // The locks that the session holds at the broker, by fence. The code below removes each lock
-    // that belongs to a held lock, a pending unlock or a pending request of the client.
+    // that the client also holds, is about to unlock, or still requests.
     const unclaimed = new Map<number, BrokerLock>()
     for (const lock of this.#brokerLocks.values()) {
       if (!this.lostFences.has(lock.fence)) unclaimed.set(lock.fence, lock)
@@ -119,6 +119,7 @@ export class Reconciler implements PendingLockListener {
       request.hold(brokerLock.fence, brokerLock.at)
       return
     }
+    // The broker granted the lock, but the session does not hold the lock any more.
     const { ttl, limitAndCallbacks } = request.params
     const reason = likelyReason(ttl, limitAndCallbacks?.maxHold)
     const message = 'the lock was granted and lost while the connection was gone'

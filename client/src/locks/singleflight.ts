@@ -20,7 +20,10 @@ import type { CheckedLock } from './options.js'
 /** Sends a lock request. */
 export type RequestLock = (checkedLock: CheckedLock) => Promise<GrantedLock>
 
-/** A request, and the callers who wait for it. A caller is represented by its timeout task. */
+/**
+ * A request, and the callers who wait for it. A caller is represented by its timeout task, which
+ * exists even without a timeout.
+ */
 interface SharedRequest {
   readonly grantedLock: Promise<GrantedLock>
   /** Cancels the request. */
@@ -43,7 +46,7 @@ export class Singleflight {
     const { key } = params
     throwIfAborted(signal, key)
     // A key contains no line break, so different combinations never give the same request key.
-    const requestKey = `${params.mode}\n${params.ttl}\n${params.limitAndCallbacks?.maxHold}\n${params.key}`
+    const requestKey = `${params.mode}\n${params.ttl}\n${params.limitAndCallbacks?.maxHold}\n${key}`
     const request = this.#requests.get(requestKey) ?? this.#begin(requestKey, params)
     return new Promise<Lock>((resolve, reject) => {
       const stopWaiting = () => {

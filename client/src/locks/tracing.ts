@@ -8,7 +8,7 @@ import type { HoldfastError, LockMode } from '@holdfast/shared'
 /** Receives the lock requests of a session. */
 export interface Tracer {
   /**
-   * Called when a caller asks for a lock, in the context of that caller. An error that this
+   * Called when a caller asks for a lock, in the async context of that caller. An error that this
    * function throws rejects the caller's request. An error that `granted`, `failed` or `ended`
    * throws is reported as an unhandled rejection.
    *

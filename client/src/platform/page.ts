@@ -1,8 +1,7 @@
 /**
- * Reports three events of the page that runs the client: the user leaves the page, the page is
- * shown again or wakes up, and the network is back. A worker has only some of these events, and
- * Node has none of them. The code therefore tests for each feature, and not for the kind of
- * platform.
+ * Reports that the user leaves the page that runs the client, that the page is shown again or wakes
+ * up, and that the network is back. A worker has only some of these events, and Node has none. The
+ * code therefore tests for each feature, and not for the kind of platform.
  */
 
 /** Receives the events of the page. */

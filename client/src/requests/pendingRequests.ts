@@ -26,7 +26,7 @@ const extraWaitMs = 250
 export class PendingRequests {
   readonly #scheduler: Scheduler
   readonly #requests = new IdTable<Request>()
-  /** Counts the stored requests that were sent. While the window is full, further ones wait. */
+  /** Limits how many stored requests are under way. While the window is full, others wait. */
   readonly #ackWindow = new AckWindow()
   #nextId = 1
   /** The connection for requests. Undefined while the client is disconnected or is resuming. */
@@ -72,9 +72,9 @@ export class PendingRequests {
    * - `QUOTA_EXCEEDED`, if stored responses have used up the quota. An acknowledgement makes the
    *   broker delete stored responses.
    * - `BAD_MESSAGE` for a repeated request. If the session has used a higher id, the broker accepts
-   *   a repeated id only for a request that waits or has a stored response. So the broker had
-   *   refused the request before, and that refusal was lost. With a new id, the broker checks the
-   *   request anew.
+   *   a repeated id only for a request that waits or has a stored response. This request does not
+   *   wait and has no stored response, because the broker had refused it and that refusal was lost.
+   *   With a new id, the broker checks the request anew.
    */
   reissue(request: Request, { code }: Failed): boolean {
     const isRefusedRepeat = code === 'BAD_MESSAGE' && request.isRepeat

@@ -37,8 +37,8 @@ export class ResponseRouter {
     const { id } = response
     const request = this.#pendingRequests.get(id)
     if (request === undefined) {
-      // The broker repeats a response whose acknowledgement was lost. The client then
-      // acknowledges the response again.
+      // The broker repeats a response whose acknowledgement was lost. The client then acknowledges
+      // the response again. Without the request, only the type says whether a response is stored.
       if (isStored) this.#pendingRequests.onStoredResponse(id, connection)
       return undefined
     }

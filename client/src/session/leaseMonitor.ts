@@ -14,8 +14,8 @@
  *
  * An idle session may ask for the idle lease in its `pong`: the broker then keeps the session for
  * twice its lease. The monitor counts the idle lease only while the session is idle and that `pong`
- * is the newest message that is known to have arrived. So a grant always ends the idle lease, and
- * every lock is held by the ordinary lease.
+ * is the newest message that is known to have arrived. A grant shows that a newer message, the
+ * request, has arrived. So every lock is held by the ordinary lease.
  *
  * The grace is the time for which the broker keeps a session after its connection dropped. A resume
  * continues the session on a new connection. `ping` and `pong` are messages of Holdfast, and not
@@ -59,20 +59,20 @@ export class LeaseMonitor {
   #leaseMs = 0
   /** When the client must treat the session as ended; undefined without a session. */
   #expiry: Expiry | undefined
-  /** When the scheduler runs `#leaseOverTask`, at the latest at `#expiry`; undefined for never. */
+  /** When the scheduler runs `#leaseOverTask`: not after `#expiry`. Undefined if not scheduled. */
   #scheduledExpiry: Expiry | undefined
   /**
    * When the client sent the newest message that is known to have reached the broker. The lease
    * counts from this time.
    */
   #leaseStart: ClockTimes | undefined
-  /** Whether the idle lease counts from `#leaseStart`. */
+  /** Whether the idle lease counts from `#leaseStart`, and not the ordinary lease. */
   #hasIdleLease = false
   /** When the client learned that this newest message had arrived, by the monotonic clock. */
   #arrivalKnownAt = 0
   /**
-   * When the client sent its first `pong` after `#arrivalKnownAt`, by the monotonic clock. If there
-   * is no such `pong`, this time is not after `#arrivalKnownAt`.
+   * When the client sent its first `pong` after `#arrivalKnownAt`, by the monotonic clock. An older
+   * time if there is no such `pong`.
    */
   #pongSentAt = Number.NEGATIVE_INFINITY
   /** Whether to report silence. False if no other connection could resume the session. */
@@ -102,7 +102,7 @@ export class LeaseMonitor {
 
   /**
    * Begins the resume of the session by a `hello` that was sent at `sentAt`. The session may have
-   * lost locks while the connection was gone, so the expiry must not move before `onResumed`.
+   * lost locks while the connection was gone, so the expiry stays unchanged until `onResumed`.
    */
   resume(sentAt: ClockTimes): void {
     this.#knowsLocks = false
@@ -133,6 +133,7 @@ export class LeaseMonitor {
     this.#arrivalKnownAt = this.#scheduler.checkedAt
     if (this.#hasIdleLease) {
       this.#hasIdleLease = false
+      // The next check can wait until the ordinary lease needs a `pong`.
       this.#startHeartbeat(this.#arrivalKnownAt)
     }
     if (this.#knowsLocks) this.#setExpiry(expiryFrom(sentAt, this.#leaseMs))
@@ -208,7 +209,7 @@ export class LeaseMonitor {
     return Math.max(this.#arrivalKnownAt + this.#leaseMs / 2, this.#pongSentAt + this.#leaseMs / 10)
   }
 
-  /** Schedules the earliest check. For an idle session, `#checkHeartbeat` postpones the `pong`. */
+  /** Schedules the next `pong`. For an idle session, `#checkHeartbeat` postpones that `pong`. */
   #startHeartbeat(since: number): void {
     this.#scheduler.at(this.#heartbeatTask, since + this.#leaseMs * engagedPart)
   }

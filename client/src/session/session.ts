@@ -157,8 +157,8 @@ export class Session extends SessionEmitter {
    *
    * Locks are not re-entrant, except in a `scope`. A call that asks for a lock of its own session
    * waits until the session unlocks that lock. If the caller that waits is also the caller that
-   * must unlock, the call waits for ever. If such a call waits for 5 s, the client warns, once for
-   * each key (see `warnings` of `connect`).
+   * must unlock, the call waits for ever. If a call waits for 5 s for a lock of its own
+   * session, the client warns, once for each key (see `warnings` of `connect`).
    *
    * Rejects with one of these codes:
    * - `LOCK_TIMEOUT`, or `LOCK_HELD` with `timeout: 0`. The error has the `holders`.
@@ -170,7 +170,7 @@ export class Session extends SessionEmitter {
    * If an error ends the session, every pending call rejects with that error.
    */
   lock(key: string, options: LockOptions = {}): Promise<Lock> {
-    // Not `async`, and without a tracer no `then`, because each would make one more promise for
+    // Uses neither `async` nor, without a tracer, `then`: each would make one more promise for
     // every lock.
     try {
       const checkedLock = checkLock(key, options)
@@ -313,7 +313,7 @@ export class Session extends SessionEmitter {
     const lockOrResult = await this.#requester.sendOnce(checkedLock)
     if (!(lockOrResult instanceof GrantedLock)) return lockOrResult.value as T
     return runOnce(lockOrResult, callback, options.keep).catch((error) => {
-      // If the end of the session lost the lock, the error must say why the session ended.
+      // If the lock was lost with its session, the error must say why the session ended.
       const isLostWithSession = this.state === 'closed' && error === lockOrResult.lossError
       throw isLostWithSession ? withKey(key, this.#controller.closedError()) : error
     })
@@ -388,8 +388,8 @@ export class Session extends SessionEmitter {
    * one party. Barriers and locks have separate keys: a barrier excludes no lock.
    *
    * A call that times out, that is aborted or whose session ends is not counted. If the barrier
-   * opens before the broker receives an abort, the aborted call has been counted. A session that is
-   * disconnected within its grace keeps its call at the barrier.
+   * opens before the broker receives an abort, the aborted call has been counted. The call of a
+   * disconnected session stays at the barrier until the grace of the session is over.
    *
    * Rejects with one of these codes:
    * - `CAPACITY_MISMATCH`: the calls that wait have another number of parties; see `capacity`.

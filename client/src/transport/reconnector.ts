@@ -260,6 +260,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
     const { urls, strategy } = this.#options
     const url = urls[this.#urlIndex]!
     this.#countFault(closing)
+    // The end of the sentence that `droppedError` makes.
     const giveUpReason =
       strategy === false
         ? ', and reconnect is false'
@@ -302,7 +303,7 @@ export class Reconnector implements ConnectionListener, PageLifecycleListener {
       this.#scheduler.after(this.#nextRound, delay)
       return
     }
-    // The iterator has ended already, so `close` must not end it.
+    // The iterator has ended already, so `close`, which `#giveUp` calls, must not end the iterator.
     this.#delays = undefined
     const message = 'the connection dropped, and every try to reconnect failed'
     this.#giveUp(new HoldfastError('UNAVAILABLE', message, { cause: this.#lastError }))

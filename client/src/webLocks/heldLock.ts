@@ -47,7 +47,7 @@ export class HeldLock {
     return this.#lock.fence
   }
 
-  /** Not in the specification: aborted with `LOCK_LOST` when the lock is stolen or lost. */
+  /** Not in the specification: aborted with `LOCK_LOST` when the lock is lost, also by a steal. */
   get signal(): AbortSignal {
     return this.#lock.signal
   }

@@ -78,6 +78,7 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
     override readonly via: string | undefined
     #socket: Socket | undefined
     #keepsProcessAlive = true
+    /** Whether the proxy that the client uses, and not the server, refused. */
     #isRefusedByClientProxy = false
 
     constructor(url: string, protocols?: string | string[]) {
@@ -106,12 +107,13 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
         readBody(response, (body) => this.#onRefused(response, body))
       })
       this.on('open', () => this.#readFrames())
-      // Ends the connection to the proxy, which a proxy that never answers would keep open.
+      // Ends the connection to the proxy, because a proxy that never answers would keep it open.
       this.on('close', () => proxyController.abort())
     }
 
     override send(text: string): void {
-      // `ws` sends a long text, and handles a text for a connection that is not open.
+      // `textFrame` makes no frame of a long text. `ws` sends such a text, and handles a text for a
+      // connection that is not open.
       const frame = this.readyState === this.OPEN ? textFrame(text) : undefined
       if (frame === undefined || this.#socket === undefined) super.send(text)
       else this.#socket.write(frame)
