@@ -24,6 +24,8 @@ import {
   typeLetter,
 } from './frequentFrames.js'
 
+// `splitStart` splits a long start into short parts, because short texts are compared faster.
+// `skipAll` skips the parts in turn.
 const grantedStart = /* @__PURE__ */ splitStart('{"type":"granted","id":')
 const fenceStart = ',"fence":'
 const atStart = ',"at":'

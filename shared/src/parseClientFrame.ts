@@ -26,7 +26,8 @@ import {
   typeLetter,
 } from './frequentFrames.js'
 
-// `splitStart` makes the comparison with the frame faster.
+// `splitStart` splits a long start into short parts, because short texts are compared faster.
+// `skipAll` skips the parts in turn. The start of the less frequent `pong` is not split.
 const lockStart = /* @__PURE__ */ splitStart('{"type":"lock","id":')
 const keyStart = ',"key":"'
 const ttlStart = ',"ttl":'

@@ -22,7 +22,7 @@ const urlInText = /[a-z][a-z\d+.-]*:\/\/[^\s"'`<>()]+/gi
 const userInfo = /^(\s*[a-z][a-z\d+.-]*:[\\/]*)[^\\/?#]*@/i
 /**
  * For a text without a host, as {@link hasHost} decides: matches all text up to the last `@`. If
- * the text begins with a scheme, group 1 is the scheme, which stays in the replacement.
+ * the text begins with a scheme and `//`, group 1 is both, which stay in the replacement.
  */
 const userInfoWithoutHost = /^([a-z][a-z\d+.-]*:[\\/]{2})?.*@/is
 

@@ -44,8 +44,9 @@ export function expiryMargin(periodMs: number): number {
  *
  * @param ms How long the right lasts by the keeper's clock, from the receipt of the user's message.
  * @param marginPeriodMs The period for which the margin is computed. Default: `ms`. For a lock with
- *   a ttl, pass the ttl. The client computes the expiry of a ttl from a message that the broker
- *   received before the grant. So `ms` is the time from that receipt to the grant, plus the ttl.
+ *   a ttl, pass the ttl, because `ms` is longer than the ttl. The client counts from a message that
+ *   the broker received before the grant, so `ms` also contains the time from that receipt to the
+ *   grant.
  */
 export function safeDuration(ms: number, marginPeriodMs: number = ms): number {
   return ms * slowestClockRate - expiryMargin(marginPeriodMs)

@@ -207,8 +207,8 @@ const heldListFields: Shape = {
   more: flag,
 }
 
-const recordOfId = record({ id })
-const recordOfWithin = record({ within: integerFromZero })
+const idRecord = record({ id })
+const withinRecord = record({ within: integerFromZero })
 const ids = listOf(id)
 /** The id of one watch, or a list of ids. */
 const idOrIds: FaultFinder = (value) => (Array.isArray(value) ? ids(value) : id(value))
@@ -244,17 +244,17 @@ const messageFinders: { readonly [T in ServerMessage['type']]: FaultFinder } = {
     more: flag,
   }),
   granted: record({ id, fence, at: optional(instant) }),
-  scopeEnded: recordOfId,
-  downgraded: recordOfId,
-  unlocked: recordOfId,
-  refreshed: recordOfId,
-  proclaimed: recordOfId,
-  revoked: recordOfId,
-  passed: recordOfId,
+  scopeEnded: idRecord,
+  downgraded: idRecord,
+  unlocked: idRecord,
+  refreshed: idRecord,
+  proclaimed: idRecord,
+  revoked: idRecord,
+  passed: idRecord,
   // The field `value` has no finder, because its value may be any JSON value.
   result: record({ id, fence }),
-  authenticated: recordOfId,
-  expiring: recordOfWithin,
+  authenticated: idRecord,
+  expiring: withinRecord,
   failed: record({
     id,
     code: text,
@@ -315,7 +315,7 @@ const messageFinders: { readonly [T in ServerMessage['type']]: FaultFinder } = {
       deadlocks: optional(listOf(refusedDeadlock)),
     }),
   }),
-  draining: recordOfWithin,
+  draining: withinRecord,
 }
 
 /**

@@ -86,7 +86,8 @@ async function resultOfFrame(text: string): Promise<string> {
   if (isFailed !== socket.dropped)
     throw new Error(`the session and its socket disagree after ${text.slice(0, 300)}`)
   const result = isFailed ? messagesOf(errors.at(-1)) : 'handled'
-  // The timers do not fire, so only the client's own calculation can end the lock.
+  // `clock.stop` lets time pass without firing timers, as in a stopped process. So only the
+  // client's own calculation can end the lock.
   clock.stop(longMs)
   if (lock.held)
     throw new Error(`the client held its lock beyond its ttl after ${text.slice(0, 300)}`)
@@ -294,7 +295,7 @@ describe('a broker that sends impossible messages', () => {
     const gracedScene = await openGraced()
     await reconnect(gracedScene)
     const later = gracedScene.session.lock('k', { ttl: 1_000 })
-    gracedScene.socket.deliver(resumed, snapshot([held(1, 5)]))
+    gracedScene.socket.deliver(resumed, snapshot([held(/* id */ 1, /* fence */ 5)]))
     expect(gracedScene.session.state).to.equal('disconnected')
     expect(await stateOf(later)).to.equal('pending')
   })
@@ -328,6 +329,7 @@ describe('a broker that sends impossible messages', () => {
       scene.socket.deliver({ type: 'ack', n: 3, at: grantedAt }, { type: 'refreshed', id: 2 })
       await refreshing
       expect(lock.held).to.equal(true)
+      // Lets time pass without firing timers.
       scene.clock.stop(ttl)
       expect(lock.held, `${firstAckAt} ${grantedAt}`).to.equal(false)
     }
@@ -341,8 +343,9 @@ describe('a broker that sends impossible messages', () => {
       )
       const lock = await acquireLock(scene, { ttl: 5_000, at: 50_000, fence: 1 })
       scene.clock.advance(1_000)
-      await resume(scene, snapshot([{ ...held(1, 1), ttl: 5_000, at }]))
+      await resume(scene, snapshot([{ ...held(/* id */ 1, /* fence */ 1), ttl: 5_000, at }]))
       expect(lock.held).to.equal(true)
+      // Lets time pass without firing timers.
       scene.clock.stop(4_000)
       expect(lock.held, String(at)).to.equal(false)
     }

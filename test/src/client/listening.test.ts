@@ -1,4 +1,4 @@
-/** Tests how listeners of a session's events are added, called (or called once) and removed. */
+/** Tests how listeners of a session's events are added by `on` or `once`, called and removed. */
 
 import { connectIn } from '@holdfast/client/internal'
 import { expect } from 'chai'
@@ -64,7 +64,8 @@ describe('a session with listeners', () => {
     session.on('lost', () => void session.close())
     session.once('lost', ({ key }) => calls.push(key))
     socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
-    // The first listener closes the session. So the loss of b comes within the event for a.
+    // The first listener closes the session. So the once-listener hears of the loss of b first, and
+    // not of the loss of a.
     expect(calls).to.deep.equal(['b'])
   })
 
@@ -80,20 +81,20 @@ describe('a session with listeners', () => {
   it('applies an addition or removal of a listener during an event from the next event on', async () => {
     const { session, socket } = await openScene()
     const calls: string[] = []
-    const readded = () => calls.push('readded')
+    const addedAgain = () => calls.push('addedAgain')
     const removed = () => calls.push('removed')
-    session.on('draining', () => calls.push('stays')).on('expiring', readded)
+    session.on('draining', () => calls.push('stays')).on('expiring', addedAgain)
     // `off` removes what `on` and `once` added, but not the listener of `expiring`.
-    session.on('draining', readded).once('draining', readded).off('draining', readded)
-    session.on('draining', () => session.off('draining', removed).on('draining', readded))
+    session.on('draining', addedAgain).once('draining', addedAgain).off('draining', addedAgain)
+    session.on('draining', () => session.off('draining', removed).on('draining', addedAgain))
     session.on('draining', removed)
     // A listener that is removed during an event still hears of that event.
     socket.deliver({ type: 'draining', within: 1 })
     expect(calls.splice(0)).to.deep.equal(['stays', 'removed'])
     socket.deliver({ type: 'draining', within: 2 })
-    expect(calls.splice(0)).to.deep.equal(['stays', 'readded'])
+    expect(calls.splice(0)).to.deep.equal(['stays', 'addedAgain'])
     socket.deliver({ type: 'expiring', within: 3 })
-    expect(calls).to.deep.equal(['readded'])
+    expect(calls).to.deep.equal(['addedAgain'])
   })
 
   it('calls the other listeners when one throws, and reports the error', async () => {

@@ -67,6 +67,7 @@ describe('events for many watching connections', function () {
   it('are passed on in several turns, in order and once', () => {
     const { harness, holder, watchers } = setUp()
     const keys = watchers.map((): string[] => [])
+    // Unlike `holder.say`, `holder.socket.say` does not end the turn.
     holder.socket.say({ type: 'bye' })
     expect(harness.broker.table.heldCount).to.equal(0)
     let turns = 0
@@ -104,7 +105,7 @@ describe('events for many watching connections', function () {
     expect(events.map(({ watch }) => watch)).to.deep.equal(allKeys.map(() => 1))
   })
 
-  it('are not sent for locks that the initial state of a watch has not listed', () => {
+  it('are sent only for locks that the initial state of a watch listed before their release', () => {
     const { harness, holder } = setUp()
     const slow = harness.join({ lease })
     slow.socket.isReading = false
@@ -133,7 +134,7 @@ describe('events for many watching connections', function () {
     holder.socket.say({ type: 'bye' })
     const bytesWhileWaiting = memory.usedBytes
     harness.environment.endTurn()
-    // The broker pings the clients, and then counts their unread output again.
+    // After this time, the broker pings the clients, and counts again what they have not read.
     harness.environment.pass((lease * 2) / 3 + 1_000)
     const bytesAfter = memory.usedBytes
     // An event has more than 100 bytes.
@@ -148,6 +149,7 @@ describe('events for many watching connections', function () {
     const search = { willFind: () => true, willVisit: () => true, isOver: false }
     const watchAndEnd = () => {
       const subscriber = { defer: () => {}, charge: () => {} }
+      // The watch also gets the events of the requests that wait.
       const withQueue = true
       registry.add(subscriber, 1, { prefix: 'k' }, search, withQueue)
       registry.removeAll(subscriber)

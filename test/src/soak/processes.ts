@@ -101,7 +101,7 @@ export class MeasuredProcess {
     return client
   }
 
-  /** Measures the process at the time `at`, and adds a sample with these and `moreValues`. */
+  /** Measures the process at the time `at`, and adds a sample with the result and `moreValues`. */
   async measure(at: number, moreValues: Sample['values'] = {}): Promise<Sample> {
     const answered = new Promise<Sample['values']>((resolve) => {
       const onMessage = (message: Measured | ActionCounts): void => {

@@ -62,7 +62,7 @@ describe('table: deadlocks', () => {
     expect(driver.lock('a', 'm', { scope })).to.deep.equal(['repeat a#2 DEADLOCK'])
   })
 
-  it('do not exist while one holder of permits of the key does not wait', () => {
+  it('do not exist while a permit of the key belongs to a scope that does not wait', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'p', { scope, capacity: 2 })
     driver.lock('c', 'p', { scope, capacity: 2 })
@@ -108,7 +108,7 @@ describe('table: deadlocks', () => {
     ])
   })
 
-  it('are searched for without a look at a key for which only one scope waits', () => {
+  it('are searched for without examining keys for which only one scope waits', () => {
     const driver = TableDriver.withSessions('holder', 'waiting', 'new')
     const scopeCount = 30
     for (let number = 1; number <= scopeCount; number++) {
@@ -210,7 +210,8 @@ function lockCommand(session: string, id: number, key: string, scopeNumber: numb
 }
 
 describe('table: deadlocks beside a naive search', () => {
-  // The count of a quick run must suffice to catch the mutants (planted bugs) that name this file.
+  // A quick run must have enough requests to catch the mutants (planted bugs) that the catalogue
+  // assigns to this file.
   const requestCount = count(4_000, 200_000)
 
   it(`the table refuses exactly the deadlocks among ${requestCount} random requests`, function () {
@@ -254,8 +255,8 @@ class RandomHistory {
 
   /**
    * Applies one random command. Returns whether the command was refused as a deadlock; undefined if
-   * the check for deadlocks did not decide. Fails the test if the table and the naive search
-   * disagree.
+   * the command was no request, or failed for another reason. Fails the test if the table and the
+   * naive search disagree.
    */
   step(): boolean | undefined {
     const random = this.#random

@@ -2,8 +2,9 @@
  * Upgrades and downgrades. A shared lock becomes exclusive as soon as it is the only lock of its
  * key; an exclusive lock becomes shared immediately. A `TableDriver` applies commands to a lock
  * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
- * `b` got the key `k` with the fence 2. A fence is the number of a grant. `repeat` is an answer
- * that the table does not store now: a refusal that changes nothing, or a repeated answer.
+ * `b` got the key `k` with the fence 2. A fence is the number of a grant. In place of
+ * `answer`, `repeat` marks an answer that the table gave before, or a refusal that changes nothing
+ * and leaves the id of the request unused.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -28,7 +29,7 @@ describe('table: upgrades', () => {
       'answer a#2 upgraded f2',
     ])
     expect(driver.lock('b', 'k', { ...shared, timeout: 0 })[0]).to.match(/LOCK_HELD by a f2/)
-    // The first fence still names the lock.
+    // The holder still names the lock by its first fence.
     expect(driver.unlock('a', 1)).to.include('released a k f1 unlocked')
   })
 
