@@ -100,7 +100,8 @@ export class Broker {
 
   /**
    * Closes all connections, because this broker is no longer a member of its cluster. Also drops
-   * the pending handshakes, and the list of the keys whose waiters were too many for one command.
+   * the pending handshakes, and the list of keys with more waiters to grant than one command could
+   * grant.
    */
   #resign(): void {
     this.#components.handshake.clear()
@@ -143,7 +144,7 @@ export class Broker {
     return isLive && this.#isServing && !this.#isFounding
   }
 
-  /** Whether this broker shares a new log that too few brokers have joined yet. */
+  /** Whether this broker shares a new log that too few brokers have joined so far. */
   get #isFounding(): boolean {
     return this.#membership?.isFounding ?? false
   }

@@ -4,8 +4,9 @@
  * the owner broker keeps the deadlines of the session, of its locks and of its requests.
  *
  * A client deadline (of a lease or a ttl) moves by the time for which the broker itself was paused.
- * A broker timer (of a timeout, or of a result of `once` that the table keeps for a time) does not
- * move (see `timekeeper.ts`).
+ * A broker timer does not move (see `timekeeper.ts`). This file sets broker timers for timeouts,
+ * and for the time for which the table keeps a result. Such a result is the value of a `once` (a
+ * function that runs once for all callers of a key).
  */
 import { type CloseCode, closeCodes } from '@holdfast/shared'
 import { costOfBytes, costOfGathering } from '../config/workCosts.js'
@@ -72,7 +73,7 @@ export interface OutboundDeps {
 /**
  * Whether the cost of this answer is added to the cost of the command that causes the answer. The
  * result of a `once` and the list of holders in `LOCK_TIMEOUT` can be long. These answers often go
- * to clients that have sent no message in this turn, so these clients cannot be charged.
+ * to clients that have not sent this command, so the cost cannot be counted against these clients.
  */
 function isChargedToCause(answer: Answer): boolean {
   return answer.kind === 'result' || (answer.kind === 'failed' && answer.code === 'LOCK_TIMEOUT')
@@ -205,7 +206,7 @@ export class Outbound {
   /** Clears the deadlines that this broker keeps, and detaches all sessions. */
   detachAll(sessions: Iterable<Session>, keptResults: Iterable<KeptResult>): void {
     for (const session of sessions) if (this.#isOwned(session)) this.#clearDeadlines(session)
-    // Clearing the timer of a result that another broker keeps changes nothing.
+    // For a result of another broker this broker has no timer, and `clearTimer` does nothing.
     for (const kept of keptResults) this.#deps.time.clearTimer(kept)
     this.#attached.clear()
     this.#deps.notices.clear()
@@ -297,7 +298,8 @@ export class Outbound {
     }
     connection.open(session)
     attached.set(session, connection)
-    // The handshake is over, so its time limit ends here.
+    // The handshake is over, so its time limit ends here. Unlike `clearClientDeadline`, this method
+    // also frees the memory for further deadlines of the connection.
     time.forgetClientDeadline(connection)
     startHeartbeat(time, connection)
     admission.onAttached(connection)

@@ -25,7 +25,7 @@ export class PageBuilder implements KeyPageBuilder {
   readonly #start: PageStart
   readonly #limit: number
   #lowestKeys: string[] = []
-  /** Keys above this key are too high for the page; undefined until the first sort. */
+  /** A key above this key is too high for the page; undefined until `addKey` sorts the keys. */
   #upperBound: string | undefined
   #keyCount = 0
   #heldCount = 0
@@ -58,8 +58,8 @@ export class PageBuilder implements KeyPageBuilder {
     // The holders of the key `after` are visited three times: in `#countsOf` above, in `build`, and
     // when the search finds the first lock of the page.
     const skippedCost = key === after ? 3 * costOfSkipping(keyState.holders.length) : 0
-    // This is the key `after`, and the previous page has listed all its locks. With a limit of 1,
-    // this key would take the only place, and the page would be empty.
+    // Both counts are 0 only for the key `after`, if the previous page has listed all its locks.
+    // With a limit of 1, this key would take the only place, and the page would be empty.
     if (held === 0 && waiting === 0) return skippedCost
     this.#keyCount++
     this.#heldCount += held

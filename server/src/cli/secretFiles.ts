@@ -58,8 +58,8 @@ function warnIfAccessible(path: string, kind: string): void {
  * Whether the mode of a file lets other users access the file. Only regular files count, because a
  * pipe such as `/dev/fd/63` has no name that other users could open.
  *
- * The group of a file of root may read the file, unless this process runs as root. Kubernetes,
- * systemd and Debian give keys to services in this way.
+ * If root owns the file and this process runs as another user, the group of the file may read the
+ * file. Kubernetes, systemd and Debian give keys to services in this way.
  *
  * @param userId The id of the user of the process.
  */

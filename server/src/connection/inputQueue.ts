@@ -3,15 +3,16 @@
  * later frames, in order of arrival. The queue stays short, because a paused connection does not
  * read its socket.
  *
- * The queue parses a long frame part by part, and keeps the text of the other parts. Otherwise a
- * hundred paused connections would keep hundreds of thousands of parsed messages, which V8 copies
- * in each collection of the young generation. Such a collection stops the broker for 20 ms.
+ * The queue checks a long frame as a whole, and then keeps the parsed messages of one part at a
+ * time. Otherwise a hundred paused connections would keep hundreds of thousands of parsed messages.
+ * V8 would copy these messages in each collection of the young generation. Such a collection stops
+ * the broker for 20 ms.
  */
 import { parseClientFrame, utf8Length } from '@holdfast/shared'
 import { costOfParsing } from '../config/workCosts.js'
 
 /**
- * The text that stands in the queue for input that is not a text frame. `removeNext` reports this
+ * The queue holds this text in place of input that is not a text frame. `removeNext` reports this
  * text as malformed, because an empty text is no JSON.
  */
 export const invalidFrame = ''
@@ -160,12 +161,11 @@ function firstElementStart(text: string): number {
 }
 
 /**
- * The index of the comma or closing bracket behind some elements of an array.
+ * The index of the first comma between elements that is behind at least `minCount` elements and not
+ * before the index `minEnd`. Without such a comma, the index of the bracket that closes the array.
  *
  * @param text A valid JSON array.
- * @param start The index of the first of these elements.
- * @param minCount How many elements there are at least, unless the array ends before.
- * @param minEnd The index at which the elements may end at the earliest, unless the array ends.
+ * @param start The index of the element at which the count begins.
  */
 function endOfElements(text: string, start: number, minCount: number, minEnd = 0): number {
   let depth = 0

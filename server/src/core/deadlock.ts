@@ -44,8 +44,8 @@ export interface NewRequest {
 /** The result of a check: `none` for no deadlock, `tooManyVisits` if the check has given up. */
 export type DeadlockResult = {
   /**
-   * The cost of the check: how many waiting scopes and sets the check has visited, and its other
-   * work as a number of visits.
+   * The cost of the check: how many waiting scopes and sets the check has visited, plus its other
+   * work, converted to visits.
    */
   readonly visits: number
 } & (
@@ -65,10 +65,10 @@ const passedPerLock = 5
 /** A key that a waiting scope or set wants costs as much as this many passed requests. */
 const passedPerKey = 8
 /**
- * Each key lists the locks of waiting scopes. A check removes the locks of scopes that do not wait
- * any more: at most this many, and later checks remove the rest. A removal adds to the cost of the
- * check, but never makes the check give up. The reason is that brokers may remove different locks,
- * but must decide alike.
+ * Each key lists the locks of waiting scopes. A check removes from these lists at most this many
+ * locks of scopes that do not wait any more. Later checks remove the rest. A removal adds to the
+ * cost of the check, but never makes the check give up. The reason is that brokers may remove
+ * different locks, but must decide alike.
  */
 const maxRemovedLocks = 10_000
 
@@ -104,7 +104,7 @@ interface CheckedKey {
   readonly queuedWaiters: Set<Waiter>
   /** The requests in scopes or sets at this key that are not in `queue` yet. */
   readonly uncollected: Iterator<Request>
-  /** The check has granted the waiters of `queue` before this index. */
+  /** An index in `queue`. All waiters at lower indices are granted. */
   headIndex: number
   /** The first request of the key's queue that the check has neither passed nor granted. */
   nextToPass: Request | undefined
@@ -178,7 +178,7 @@ class DeadlockCheck {
    */
   #visit(waiter: Waiter): void {
     const { request, upgradeOf } = waiter
-    // The cost of a visit includes one key, so only a request for several keys costs more.
+    // A visit for one key costs 1. Only a request for several keys costs more, for each key.
     if (request !== undefined && waiter.wanted.length > 1)
       this.#passedCount += passedPerKey * waiter.wanted.length
     for (const { keyState, mode, permits } of waiter.wanted) {

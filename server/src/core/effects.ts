@@ -107,9 +107,9 @@ export type Effect =
       readonly reason: DepartReason
     }
   /**
-   * The key of this request has more waiters to grant, of which this request is the first. The
-   * owner broker of the request's session submits `grantUnfinishedKeys` for the key in a later turn
-   * of the event loop.
+   * The command could not grant all waiters of a key, and this request is the first of the others.
+   * The owner broker of the request's session submits `grantUnfinishedKeys` for the key in a later
+   * turn of the event loop.
    */
   | { readonly kind: 'unfinished'; readonly request: Request }
   /** An operator has ended the lock. The `released` effect of the lock follows. */
@@ -123,7 +123,10 @@ export type Effect =
     }
   /** The ttl of the lock starts again. An `answer` follows. */
   | { readonly kind: 'refreshed'; readonly lock: Lock }
-  /** The leader has changed its value from `formerValue`, JSON text. An `answer` follows. */
+  /**
+   * The leader of an election, which holds the lock, has changed the value that it publishes. The
+   * former value is JSON text. An `answer` follows.
+   */
   | {
       readonly kind: 'proclaimed'
       readonly lock: Lock

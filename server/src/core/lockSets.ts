@@ -36,8 +36,9 @@ export function memberTerms(command: RequestLockSet, index: number): RequestTerm
 export type SetDecision =
   | { readonly kind: 'grant' | 'wait' }
   /**
-   * The request may not wait. These keys prevent the grant. The list may be empty during the quiet
-   * start, the time after a start of the broker in which the table grants no set.
+   * The request fails, because it must not wait (its timeout is 0). These keys prevent the grant.
+   * The list may be empty during the quiet start. In this time after a start of the broker, the
+   * table grants no set.
    */
   | { readonly kind: 'held'; readonly keyStates: readonly KeyState[] }
   | { readonly kind: 'overLimit'; readonly limit: keyof SessionLimits }
@@ -81,7 +82,7 @@ function isFree(keyState: KeyState, item: SetItem): boolean {
  */
 export function canGrantSet(set: LockSet<Lock, Request>): boolean {
   const { requests } = set
-  // Begins at `blockedIndex`, and continues from the last request to the first.
+  // Begins at `blockedIndex`, and continues at index 0 after the last request.
   for (let i = 0; i < requests.length; i++) {
     const index = (set.blockedIndex + i) % requests.length
     if (isGrantable(requests[index]!)) continue

@@ -49,16 +49,17 @@ export interface WantedTerms {
  */
 export interface CycleEntry {
   readonly key: string
-  /** The id and the name of the session of the request. */
+  /** The id of the session of the request. */
   readonly session: string
+  /** The name of this session. */
   readonly name: string | undefined
   /** The number of the scope of the request; undefined outside a scope. */
   readonly scope: number | undefined
 }
 
 /**
- * The types of requests whose outcome is stored. Commands with the same kind of answer share a type
- * (see `responder.ts`).
+ * The types of requests whose outcome is stored. Requests that get the same kind of answer have one
+ * type (see `responder.ts`).
  */
 export type RequestType =
   | 'lock'
@@ -81,12 +82,15 @@ export type AnswerOf<L> =
   | { readonly kind: 'unlocked' }
   /** Has only the fence, because the lock may have ended when this stored answer is sent again. */
   | { readonly kind: 'refreshed'; readonly fence: number }
-  /** The leader has changed its value. */
+  /** The leader of an election, which holds the lock, has changed the value that it publishes. */
   | { readonly kind: 'proclaimed' }
   | { readonly kind: 'revoked' }
   /** All parties of a barrier have arrived. */
   | { readonly kind: 'passed' }
-  /** For a `once` request: the value of the awaited run, or of an earlier run. */
+  /**
+   * For a `once` request: the value of a function that runs once for all callers of a key. The run
+   * may have ended before the request.
+   */
   | { readonly kind: 'result'; readonly result: SharedResult }
   | {
       readonly kind: 'failed'

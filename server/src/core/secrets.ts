@@ -25,10 +25,10 @@ export function matchSecret(
 }
 
 /**
- * Whether the client sent this `hello` before another `hello` that has already resumed the session
- * with the same secret. The client has abandoned the connection of this `hello`, so this `hello`
- * must not take over the session. The secret alone does not show the order, because the secret
- * stays valid until the client sends a message on the later connection.
+ * Whether this `hello` comes too late: a `hello` with the same secret and an equal or higher
+ * `resumeAttempt` has already resumed the session. The client has abandoned the connection of this
+ * `hello`, so this `hello` must not take over the session. The secret alone does not show the
+ * order, because the secret stays valid until the client sends a message on the later connection.
  */
 export function isSupersededAttempt(
   { lastResumeAttempt }: Session,

@@ -75,6 +75,7 @@ export class SessionTable {
 
   /** Attaches a session to another connection, if the client presents a valid secret. */
   resume(command: ResumeSession): void {
+    // `secret` is the next secret, for `welcome`. The secret that the client presents is `proof`.
     const { session: id, ownerBroker, handshakeId, principal, secret } = command
     const session = this.byId.get(id)
     const presentedField = session && matchSecret(session, command)
@@ -184,8 +185,8 @@ export class SessionTable {
   }
 
   /**
-   * Withdraws every waiting request of the session and puts their keys onto the worklist. Ends
-   * every call of the session at a barrier.
+   * Withdraws every waiting request of the session. Puts their keys onto the worklist, the list of
+   * keys with waiters to grant. Ends every call of the session at a barrier.
    */
   #withdrawAll(session: Session): void {
     for (const request of session.waiting.values()) {
@@ -208,7 +209,8 @@ export class SessionTable {
 
   /**
    * The session of the command, if the connection of the command is the present connection of the
-   * session. The command need not come from the client.
+   * session. Unlike {@link currentSession}, confirms no secret, because the command need not come
+   * from the client.
    */
   #attachedSession(command: SessionCommand): Session | undefined {
     const session = this.byId.get(command.session)

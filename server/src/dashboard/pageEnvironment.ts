@@ -10,7 +10,7 @@ export interface PageEnvironment {
   /** Calls `run` once, `ms` from now. Returns a function that cancels the call. */
   after(ms: number, run: () => void): () => void
   /** Calls `run` before the next frame is drawn, or soon if the page is in the background. */
-  soon(run: () => void): void
+  beforeNextFrame(run: () => void): void
   /** Whether the page is in the foreground. */
   isVisible(): boolean
 }
@@ -22,7 +22,7 @@ export const pageEnvironment: PageEnvironment = {
     const timer = setTimeout(run, ms)
     return () => clearTimeout(timer)
   },
-  soon(run) {
+  beforeNextFrame(run) {
     // The browser calls no animation frames for a page in the background.
     if (document.visibilityState === 'hidden') setTimeout(run, 0)
     else requestAnimationFrame(run)

@@ -14,6 +14,7 @@ export type RecordList = 'arrived' | 'kept'
 
 /** One record as a list of items: the calls that wait at a barrier, or the one kept result. */
 export interface RecordRows {
+  /** How many items the record has. */
   readonly count: number
   /**
    * Encodes at most `limit` items, as they are when the iteration begins. Each step of the

@@ -217,6 +217,7 @@ class Run {
     const watchdog = new Watchdog()
     try {
       const env = environmentFor(lock, flags)
+      // A suspended command (Ctrl-Z) may continue only while the lock is held.
       const mayContinue = () => lock.held
       const child = await startChild({ command, env, watchdog, mayContinue })
       try {
@@ -238,7 +239,6 @@ class Run {
   async #waitGuarded(child: Child): Promise<number> {
     const { session, lock, killAfterMs, signals, flags } = this.#deps
     signals.handle((signal) => {
-      // A command that is suspended (Ctrl-Z) may continue only while the lock is held.
       if (signal !== 'SIGCONT' || lock.held) child.signal(signal)
     })
     const action = 'stopping the command'

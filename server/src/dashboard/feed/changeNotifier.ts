@@ -31,9 +31,9 @@ export class ChangeNotifier {
   notifySoon(): void {
     if (this.#isScheduled) return
     this.#isScheduled = true
-    // Notify just before the browser draws a frame, so that this frame shows the newest data.
     this.#environment.after(notifyEveryMs, () => {
-      this.#environment.soon(() => {
+      // Notify just before the browser draws a frame, so that this frame shows the newest data.
+      this.#environment.beforeNextFrame(() => {
         this.#isScheduled = false
         this.notify()
       })

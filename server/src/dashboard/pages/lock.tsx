@@ -72,7 +72,10 @@ export function LockPage({ name }: { name: string }) {
   )
 }
 
-/** The barrier and the kept result of the key, if any. Later calls of `once` get a kept result. */
+/**
+ * The barrier and the kept result of the key, if any. A kept result is a value that the broker
+ * stores for later calls of `once`.
+ */
 function KeyRecords({ name }: { name: string }) {
   const { feed } = useLiveAppState()
   const { arrived, kept } = feed.brokerPoller.records

@@ -79,8 +79,8 @@ export async function probe(
 }
 
 /**
- * Whether the member knows a leader. Returns true if the member does not show its metrics. If this
- * member has no leader, the next calls then report the failure.
+ * Whether the member knows a leader. Returns true if the member does not show its metrics. If such
+ * a member has no leader, the first calls of the log to this member fail.
  */
 async function hasLeader(client: EtcdClient, endpoint: string): Promise<boolean> {
   try {

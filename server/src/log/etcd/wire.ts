@@ -103,7 +103,7 @@ export function isUnchanged(key: string, revision: number): Compare {
 
 /**
  * The condition that no key begins with this prefix. The comparison fails for each existing key,
- * because its `create_revision` is never 0. For a range without keys, etcd takes 0.
+ * because its `create_revision` is never 0. For a range without keys, etcd compares 0 with 0.
  */
 export function isEmpty(prefix: string): Compare {
   return { ...allUnder(prefix), target: 'CREATE', result: 'EQUAL', create_revision: '0' }

@@ -24,9 +24,9 @@ const ownerFile = 'owner'
 const journalFiles: readonly string[] = [dataFile, 'lock.mdb', ownerFile]
 
 /**
- * The offsets, in bytes, of the fields that this file reads in a meta page. `bytes` is the length
- * of the part of a meta page that has these fields. A database of LMDB begins with two meta pages.
- * The meta page with the higher transaction number is valid.
+ * Where `checkSize` finds its fields in a meta page, as offsets in bytes. `bytes` is how much of a
+ * meta page `checkSize` reads. A database of LMDB begins with two meta pages. The meta page with
+ * the higher transaction number is valid.
  */
 const metaPage = { bytes: 168, magicAt: 24, pageSizeAt: 48, lastPageAt: 144, transactionAt: 152 }
 /** The number by which LMDB recognizes its files. */
@@ -84,6 +84,7 @@ function restrictAccess(path: string): void {
     `Other users can access ${path} of the journal, and its permissions cannot be changed ` +
       `(${reason}): choose a new directory within a private directory, and let Holdfast create the new ` +
       'directory',
+    // "Open" means open to other users.
     { code: 'HOLDFAST_JOURNAL_OPEN' },
   )
 }

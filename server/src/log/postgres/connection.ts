@@ -10,7 +10,10 @@ import { fromDriver, nameOf, notPostgres, PostgresError } from './errors.js'
 
 export type { LogTls as PostgresTls } from '../credentials.js'
 
-/** The user and the files of a broker. Each new connection uses the present files. */
+/**
+ * The user of a broker, and its password and certificates. If these come from files, new
+ * connections use changed content within seconds.
+ */
 export interface Credentials extends PasswordOptions {
   readonly user: string
   readonly database: string
@@ -110,7 +113,7 @@ export class Connection {
 
   /**
    * The number of the server process, as the server sent it when the connection was opened. Behind
-   * a pooler, a proxy that shares server processes, calls may go to other processes.
+   * a pooler (a proxy that shares server processes), calls may go to other processes.
    */
   get processId(): number | undefined {
     // The type declarations of the driver do not have this property.

@@ -73,13 +73,16 @@ export class ClusterMember {
   readonly #heardSinceJoin = new Set<string>()
   /** How long the newest returned entry took from its sending to its return, in ms. */
   #lagMs: number | undefined
-  /** When a former incarnation sent its oldest entry that has not returned. */
+  /**
+   * When the oldest entry of former incarnations that has not returned was sent; undefined if no
+   * such entry is known.
+   */
   #unreturnedSince: number | undefined
   /** The highest number of parts that an attempt to load a snapshot has loaded. */
   #partsLoaded = 0
   /** The number of steps in which this broker has restored its table. */
   #restoreSteps = 0
-  /** The position of the last entry before the own `join`, see {@link joinProgress}. */
+  /** The last position that `joinProgress` read between the append and the return of `join`. */
   #positionOnJoining = 0
   /** The number of brokers whose sessions this broker has taken over after they died or left. */
   #takeovers = 0
@@ -502,7 +505,7 @@ export class ClusterMember {
   }
 
   /**
-   * Handles the entry for the divergence check, which compares digests (checksums) of the tables of
+   * Passes each entry to the divergence check, which compares digests (checksums) of the tables of
    * all brokers. Also records the snapshot that the entry announces. Returns false, and stops this
    * broker for good, if the table of this broker differs.
    */
@@ -513,13 +516,14 @@ export class ClusterMember {
     const check = this.#divergenceCheck
     const now = this.#now()
     check.noteEntry(commandCount, now)
+    // The oldest member requests a round of the check. Each broker begins a round below.
     if (check.isRequestDue(now) && this.name !== '' && this.name === oldest) {
       check.restartInterval(now)
       this.#incarnation!.sendEntrySoon({ digestRound: true })
     }
     if (digestRound === true || check.beginsRoundAfter(entryCount)) {
-      // The value includes the number of valid entries, so that brokers whose member lists accepted
-      // different numbers of entries differ too.
+      // The value includes the number of valid entries, because the check must also notice member
+      // lists that have accepted different numbers of entries.
       const value = `${entryCount} ${this.#deps.stateMachine.digest()}`
       check.restartInterval(now)
       check.beginRound(this.#position, value, liveMembers.keys())
