@@ -17,7 +17,11 @@ export interface ListFlags {
   readonly all?: boolean | undefined
 }
 
-/** Adds `--limit` and, if the command can list more than one page, `--all`. */
+/**
+ * Adds `--limit`, and also `--all` if the command can list more than one page.
+ *
+ * @param items What the command lists, in the plural, such as "locks".
+ */
 export function withListFlags(command: Command, items: string, hasPages: boolean): Command {
   const maxLimit = hasPages ? Number.MAX_SAFE_INTEGER : pageSize
   command.option(
@@ -52,7 +56,7 @@ export async function listLocks(
 ): Promise<Listing> {
   const locks: ListedLock[] = []
   let heldCount = 0
-  /** The key that alone filled the last full page, and the length of its whole queue. */
+  /** The newest key that has filled a page alone, and the length of its whole queue. */
   let longQueue: { readonly key: string; readonly waiting: number } | undefined
   for await (const page of pagesOf(session, prefix)) {
     // Only the first page counts all locks. A later page does not count the locks before its start.

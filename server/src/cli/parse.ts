@@ -39,7 +39,7 @@ export function durationParser(min: number, max: number): (text: string) => numb
   }
 }
 
-/** Explains `<time>`, for the help of every command with such an option. */
+/** Explains `<time>`, for the help of every command with an option that takes a time. */
 export const timeHelp = `
 A <time> is a number with a unit: 500ms, 10s, 1.5m or 12h. Only 0 needs no unit.`
 

@@ -51,7 +51,7 @@ async function unlock(key: string, { fence, reason, ...flags }: UnlockFlags): Pr
     } catch (error) {
       if (error instanceof Exit) throw noAnswerInTime(key, error)
       if (!(error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD')) throw error
-      // A token with the permission "revoke" need not have "query".
+      // This query may fail, because a token with the permission "revoke" need not have "query".
       throw wrongFence(key, await session.query({ key }).catch(() => undefined))
     }
   })

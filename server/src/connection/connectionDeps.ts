@@ -25,7 +25,7 @@ export interface ConnectionListener<Connection> {
 export interface DepsOf<Connection> {
   /** Shares the time of the broker between connections. */
   readonly scheduler: WorkScheduler
-  /** `add` makes the flusher call `flush` of the connection at the end of the turn. */
+  /** `add` makes the flusher call `flush` of the connection at the end of this event loop turn. */
   readonly flusher: { add(connection: Connection): void }
   /**
    * Units of work that one connection may cause in a second; `Infinity` for no limit. A unit is

@@ -81,6 +81,7 @@ export class InputQueue {
       // The frame stays in the queue, because the caller aborts the connection.
       if (!parseFrameText(frame)) return 'malformed'
     }
+    // All messages of the present part were handled, or no part was parsed yet.
     if (frame.nextIndex === frame.elements!.length) parsingCost += parseNextPart(frame)
     const element = frame.elements![frame.nextIndex++]
     const isDone = frame.nextIndex === frame.elements!.length && frame.nextPartStart === undefined

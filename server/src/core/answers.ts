@@ -16,7 +16,8 @@ const requestTypeOfAnswer = {
   proclaimed: 'proclaim',
   revoked: 'revoke',
   passed: 'barrier',
-  // The answer to a `once`. A grant can answer a `once` too, so a `once` counts as a `lock`.
+  // The answer to a `once` (a function that runs once for all callers of a key). A grant can answer
+  // a `once` too, so a `once` counts as a `lock`.
   result: 'lock',
 } as const
 

@@ -141,7 +141,7 @@ export class BarrierTable {
   #depart(responder: Responder, call: BarrierCall<Session>, reason: DepartReason): void {
     const { barrier, session } = call
     responder.changeListener?.beforeBarrierChange(barrier)
-    // The answer to the call will be stored in its session.
+    // The session changes too: the session loses the call, and may store its answer.
     responder.changeListener?.beforeSessionChange(session)
     barrier.calls.delete(call)
     session.barrierCalls.remove(call)

@@ -261,7 +261,7 @@ class DeadlockCheck {
       const scope = lock.extras!.scope!
       if (scope.waiting !== undefined || scope === this.#newWaiter.scope) {
         locks.push(lock)
-        // The first lock of a key costs nothing, because the visit of its scope includes this lock.
+        // The first lock of a key costs nothing, because the visit of a scope includes one lock.
         if (locks.length > 1) this.#passedCount += passedPerLock
         if (this.#exceedsMaxVisits) break
       } else if (this.#removedCount < maxRemovedLocks) {

@@ -61,8 +61,9 @@ export type Effect =
    */
   | { readonly kind: 'granted'; readonly lock: Lock; readonly request: Request | undefined }
   /**
-   * A shared lock has become exclusive, and has a new `presentFence`. `request` is the upgrade that
-   * waited; undefined for an upgrade that was granted without a wait. An `answer` follows.
+   * A shared lock has become exclusive. The lock keeps its `fence`, and has a new `presentFence`.
+   * `request` is the upgrade that waited; undefined for an upgrade that was granted without a wait.
+   * An `answer` follows.
    */
   | {
       readonly kind: 'upgraded'

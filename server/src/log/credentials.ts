@@ -97,7 +97,8 @@ function readTexts({ ca, cert, key, caFile, certFile, keyFile }: LogTls): PemTex
     return value === undefined ? [] : [[name, value] as const]
   })
   const pemTexts: PemTexts = Object.fromEntries(texts)
-  // A file may have half of a certificate. Without this check, Node would throw at each connection.
+  // While another program writes a file, the file may have half of a certificate. Without this
+  // check, Node would throw at each connection.
   if (texts.length > 0) checkPem(pemTexts)
   return pemTexts
 }

@@ -1,10 +1,10 @@
 /**
  * Tells the views that data has changed: immediately for rare changes, and at most five times a
- * second for frequent data from the broker.
+ * second for data that the broker sends often.
  */
 import type { PageEnvironment } from '../pageEnvironment.js'
 
-/** Shortest time between two notifications for frequent data, in ms. */
+/** Shortest time between two notifications of {@link ChangeNotifier.notifySoon}, in ms. */
 const notifyEveryMs = 200
 
 /** Notifies its listeners of changes, and counts the notifications. */

@@ -86,7 +86,7 @@ export function scopesIn(sessions: Iterable<SessionRow>): ScopeRow[] {
   return scopes.sort((a, b) => waitStartOf(a) - waitStartOf(b))
 }
 
-/** Since when the first request of a scope has waited; infinite without a request. */
+/** When the first request of a scope began to wait; infinite without a request. */
 function waitStartOf({ awaits }: ScopeRow): number {
   return awaits[0]?.since ?? Number.POSITIVE_INFINITY
 }

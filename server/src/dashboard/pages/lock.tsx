@@ -89,7 +89,7 @@ function KeyRecords({ name }: { name: string }) {
   )
 }
 
-/** The known row of a key in the form of a query result, until the first result arrives. */
+/** Converts the known row of a key to a query result, for the time before the first result. */
 function resultOf(row: KeyRow | undefined): QueryResult {
   const { held, waiting } = row ?? { held: [], waiting: [] }
   return { held, waiting, heldCount: held.length, waitingCount: waiting.length }

@@ -78,7 +78,7 @@ export class ClusterMember {
    * such entry is known.
    */
   #unreturnedSince: number | undefined
-  /** The highest number of parts that an attempt to load a snapshot has loaded. */
+  /** How many parts of a snapshot the most successful attempt to load a snapshot has loaded. */
   #partsLoaded = 0
   /** The number of steps in which this broker has restored its table. */
   #restoreSteps = 0
