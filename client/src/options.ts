@@ -109,7 +109,10 @@ export interface CheckedConnectOptions {
   readonly unref: boolean
 }
 
-/** The names of the options of `connect`. `checkConnect` refuses an option with another name. */
+/**
+ * The names of the options of `connect`. `checkConnect` refuses an option with another name. The
+ * values 1 have no meaning.
+ */
 export const connectOptionNames: OptionNames<ConnectOptions> = {
   token: 1,
   name: 1,
@@ -149,7 +152,7 @@ export function checkConnect(url: unknown, options: ConnectOptions): CheckedConn
   const usesPlatformDefaults = ca === undefined && proxy === undefined
   check(
     usesPlatformDefaults || WebSocket === undefined,
-    'use ca and proxy without WebSocket, or in your own WebSocket class',
+    'ca and proxy cannot be combined with WebSocket: your own WebSocket class must apply them',
   )
   checkBoolean('warnings', warnings)
   check(

@@ -84,7 +84,7 @@ export interface CellSessionDeps {
   readonly count: number
   readonly token: string | undefined
   /**
-   * Opens the session of a cell with this token.
+   * With this token, opens the session of a cell.
    *
    * @param cell The number of the cell: its place in the option `cells`, from 1.
    */
@@ -126,7 +126,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
 
   /**
    * - `closed`: after `close`
-   * - `disconnected`: the session of a cell was opened, and has no connection at the moment
+   * - `disconnected`: at least one of the open sessions has no connection at the moment
    * - `connecting`: before the first call, and while the session of a cell is being opened, unless
    *   the state is `disconnected`
    * - `connected`: otherwise
@@ -203,17 +203,17 @@ export class CellSession extends SessionEmitter<CellEvents> {
 
   /**
    * Like `lockAll` of a session. All keys must have the same slot, the hash that determines the
-   * cell of a key. So give all keys the same tag in braces, such as `{order:42}`. If the slots
-   * differ, rejects with `INVALID_OPTION`, even if the keys are in one cell now. A later change of
-   * the number of cells could separate such keys.
+   * cell of a key. Keys with the same tag in braces, such as `{order:42}`, have the same slot. If
+   * the slots differ, rejects with `INVALID_OPTION`, even if the keys are in one cell now. A later
+   * change of the number of cells could separate such keys.
    */
   async lockAll(keys: readonly LockSetItem[], options: LockSetOptions = {}): Promise<Lock> {
-    const key = firstKeyOfOneSlot('lockAll', keys, options)
+    const key = firstKeyIfOneSlot('lockAll', keys, options)
     return this.#inCellOf(key, options, (session) => session.lockAll(keys, options))
   }
 
   async tryLockAll(keys: readonly LockSetItem[], options: TryLockSetOptions = {}): Promise<Lock> {
-    const key = firstKeyOfOneSlot('tryLockAll', keys, options)
+    const key = firstKeyIfOneSlot('tryLockAll', keys, options)
     return this.#inCellOf(key, options, (session) => session.tryLockAll(keys, options))
   }
 
@@ -222,7 +222,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
     callback: (lock: Lock) => T | PromiseLike<T>,
     options: LockSetOptions = {},
   ): Promise<T> {
-    const key = firstKeyOfOneSlot('withLockAll', keys, options)
+    const key = firstKeyIfOneSlot('withLockAll', keys, options)
     return this.#inCellOf(key, options, (session) => session.withLockAll(keys, callback, options))
   }
 
@@ -240,11 +240,11 @@ export class CellSession extends SessionEmitter<CellEvents> {
     if (options === undefined && isEventName(name, cellEventNames)) {
       return super.once(name as keyof CellEvents, callback as () => void)
     }
-    const runCallback = callback as () => unknown
+    const callbackOfRun = callback as () => unknown
     // With `{}` instead of undefined, `session.once` treats the name as a key, even if the name is
     // an event of a `Session`, such as `disconnected`.
     return this.#inCellOf(name, options, (session) =>
-      session.once(name, runCallback, options ?? {}),
+      session.once(name, callbackOfRun, options ?? {}),
     )
   }
 
@@ -279,8 +279,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
     const { tag, name } = options
     checkScope(callback, { name })
     check(typeof tag === 'string' && !/[{}]/.test(tag), 'tag must be a text without { and }')
-    // The tag serves as a key here. A tag has no braces, so it has the same slot as the keys with
-    // this tag.
+    // The tag serves as a key here. The slot of a key with a tag is the hash of the tag. The slot of
+    // a key without braces is the hash of the whole key. So both slots are the same.
     return this.#inCellOf(tag, undefined, (session) => session.scope(callback, { name }))
   }
 
@@ -333,8 +333,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Sends a new token to all cells whose sessions are open. A call waits until all earlier calls
-   * have ended. Rejects with the first error if one or more of these cells refuse the token.
+   * Sends a new token to all cells whose sessions are open. Rejects with the first error if one or
+   * more of these cells refuse the token. A call waits until all earlier calls have ended.
    *
    * Sessions that are being opened or are opened later use the new token too, unless all cells with
    * open sessions have refused the token.
@@ -464,7 +464,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
  * slot of a key determines its cell.
  * @throws HoldfastError `INVALID_OPTION` if the slots differ, and the errors of `lockAll`
  */
-function firstKeyOfOneSlot(
+function firstKeyIfOneSlot(
   method: string,
   keys: readonly LockSetItem[],
   options: LockSetOptions,

@@ -44,10 +44,12 @@ function mergeOptionalCounters(
 ): Partial<LockStats> {
   // A broker has either all of these counters or none of them.
   if (statsOfCells.every(({ barriers }) => barriers === undefined)) return {}
-  const newestFirst = (deadlocks: RefusedDeadlock[]) =>
+  const newestDeadlocks = (deadlocks: RefusedDeadlock[]) =>
     deadlocks.sort((a, b) => b.since - a.since).slice(0, maxDeadlocks)
-  const [newestDeadlock] = newestFirst(statsOfCells.flatMap((stats) => stats.newestDeadlock ?? []))
-  const deadlocks = newestFirst(statsOfCells.flatMap((stats) => stats.deadlocks ?? []))
+  const [newestDeadlock] = newestDeadlocks(
+    statsOfCells.flatMap((stats) => stats.newestDeadlock ?? []),
+  )
+  const deadlocks = newestDeadlocks(statsOfCells.flatMap((stats) => stats.deadlocks ?? []))
   return {
     barriers: sum('barriers'),
     barrierCalls: sum('barrierCalls'),
@@ -96,16 +98,16 @@ export function mergeLockResults(answers: readonly QueryResult[], limit: number)
  * Merges one page of each cell into one page, in the order of keys. All pages begin after the same
  * key. The merged page follows the rules of a page of one broker:
  * - A page has all items of each of its keys, with one exception.
- * - The exception is a key with more than `limit` items. Such a key is alone on its page, and the
- *   page leaves out the items beyond `limit`.
+ * - The exception is an oversized key: a key with more than `limit` locks or waiting requests. Such
+ *   a key is alone on its page, and the page leaves out the items beyond `limit`.
  */
 export function mergePages(pages: readonly QueryResult[], limit: number): QueryResult {
   const counts = countsOf(pages)
   // Only the cells with incomplete pages can have further keys.
   const pageEnds = pages.filter(isIncomplete).map(lastKeyOf)
-  // The page of a cell may be empty although the cell has more keys. In that case the locks of that
-  // page ended while the cell collected the page. The next keys of that cell are unknown and may
-  // precede all keys of the other cells, so the merged page must be empty.
+  // A cell with further keys sends an empty page if the locks that it chose ended meanwhile. The
+  // next keys of this cell are unknown, and may precede all keys of the other cells. So the merged
+  // page must be empty, and the caller must ask for the same page again.
   if (pageEnds.includes(undefined)) return { held: [], waiting: [], ...counts }
   const earliestEnd = (pageEnds as string[]).reduce<string | undefined>(earlierKey, undefined)
   const oversizedKeys = new Set(pages.flatMap((page) => oversizedKeyOf(page, limit) ?? []))

@@ -130,7 +130,7 @@ export class GrantedLock implements Task, RefreshableLock {
    * Removes a handle. If no other handle is left, unlocks the lock and returns the promise of the
    * unlock request. Otherwise returns a resolved promise.
    */
-  removeHandle(listener: LossListener): Promise<void> {
+  unlockHandle(listener: LossListener): Promise<void> {
     this.#removeListener(listener)
     if (this.#lossListeners.length > 0) return Promise.resolve()
     this.#end(/* lossError */ undefined)
@@ -238,7 +238,7 @@ export class GrantedLock implements Task, RefreshableLock {
     this.#updateExpiry()
   }
 
-  /** Sets when the longest hold ends. */
+  /** Sets when the longest hold (`maxHold`) ends. */
   startHold(expiry: Expiry | undefined): void {
     this.#holdExpiry = expiry
     this.#updateExpiry()

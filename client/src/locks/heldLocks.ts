@@ -37,13 +37,16 @@ const lossTexts: Record<BrokerLossReason, string> = {
 }
 
 /**
- * A lock as the broker describes it. A `granted` message has only the fence and `at`: when the ttl
- * began, by the broker's clock. The snapshot, a list of the session's locks that the broker sends
- * after a resume, also has the ttl.
+ * A lock as the broker describes it. A `granted` message has only the fence and `at`, which is the
+ * time when the ttl began, by the broker's clock. The snapshot, a list of the session's locks that
+ * the broker sends after a resume, also has the ttl.
  */
 export type BrokerLock = Pick<HeldItem, 'fence' | 'ttl' | 'at'>
 
-/** The `GrantedLock`s of a session. (The class `HeldLock` belongs to `session.locks`.) */
+/**
+ * The `GrantedLock`s of a session. (The class `HeldLock` is not an element of this list. That class
+ * belongs to `session.locks`, which imitates the Web Locks API.)
+ */
 export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
   readonly scheduler: Scheduler
   readonly #pendingRequests: PendingRequests
@@ -78,7 +81,7 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
   }
 
   /**
-   * Adds a granted lock.
+   * Adds a granted lock, and starts its ttl and its longest hold.
    * @param at When the ttl and the longest hold began, by the broker's clock; undefined if the
    *   broker did not say.
    */
@@ -159,6 +162,8 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
    */
   lose(locks: readonly GrantedLock[], reason?: BrokerLossReason, note?: string): void {
     this.#lose(locks, ({ key, ttl }) => {
+      // Not `maxHold`: at the end of the longest hold the client ends the lock itself, before the
+      // broker does.
       const lossReason = reason ?? likelyReason(ttl)
       const lossText = Object.hasOwn(lossTexts, lossReason)
         ? lossTexts[lossReason]
@@ -203,9 +208,9 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
   }
 
   /**
-   * The expiry of a period that began at `at` by the broker's clock, but at the latest the expiry
-   * of a period that begins now. Undefined without `at` or without a clock sample. Also undefined
-   * if the broker's clock cannot have reached `at` yet, because `at` is then wrong.
+   * When a period that began at `at` by the broker's clock expires. The result is never later than
+   * if the period began now. Undefined without `at` or without a clock sample. Also undefined if
+   * the broker's clock cannot have reached `at` yet, because `at` is then wrong.
    */
   #expiryByBroker(periodMs: number, at: number | undefined): Expiry | undefined {
     const { clockSample } = this

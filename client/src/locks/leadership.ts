@@ -59,9 +59,8 @@ interface RequestsAndLocks {
 
 /**
  * Refuses a campaign of a session that is already a candidate or the leader of this election. The
- * client and not the broker checks this, because only the client knows which campaigns it has
- * aborted. The broker may grant a campaign before the broker learns that the client has aborted
- * that campaign. A second campaign of the session is then correct.
+ * broker cannot check this, because the broker may not know yet that the client has aborted the
+ * former campaign. After such an abort, a new campaign is correct.
  *
  * @throws HoldfastError `INVALID_OPTION`
  */

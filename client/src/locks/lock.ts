@@ -272,12 +272,13 @@ export class Lock implements LossListener {
       return
     }
     // Always assigned below: `refreshPeriodically` calls its last argument before it returns.
-    let onEnd: () => void
-    const refreshing = refreshPeriodically(this.#grantedLock, checkedOptions, (end) => {
-      onEnd = () => end(this.#reportedLoss)
-      this.#addEndListener(onEnd)
+    let onLockEnded: () => void
+    const refreshing = refreshPeriodically(this.#grantedLock, checkedOptions, (stopRefreshing) => {
+      // After an unlock, `#reportedLoss` is undefined, and the promise of the refreshing resolves.
+      onLockEnded = () => stopRefreshing(this.#reportedLoss)
+      this.#addEndListener(onLockEnded)
     })
-    return refreshing.finally(() => this.#removeEndListener(onEnd))
+    return refreshing.finally(() => this.#removeEndListener(onLockEnded))
   }
 
   /**
@@ -321,7 +322,7 @@ export class Lock implements LossListener {
       rejection.catch(() => {})
       return rejection
     }
-    const unlocking = this.#grantedLock.removeHandle(this)
+    const unlocking = this.#grantedLock.unlockHandle(this)
     this.#end()
     return unlocking
   }

@@ -98,8 +98,8 @@ abstract class ModeRequest extends Request<void> {
   }
 
   /**
-   * True, because some requests have no caller that waits: an upgrade whose caller stopped waiting,
-   * and a downgrade that the client itself requests.
+   * A rejection may stay unhandled, because some requests have no caller that waits: an upgrade
+   * whose caller stopped waiting, and a downgrade that the client itself requests.
    */
   override get mayBeUnhandled(): boolean {
     return true
@@ -145,12 +145,12 @@ export class UpgradeRequest extends ModeRequest {
       lock.mode = 'exclusive'
       lock.owesDowngrade = false
     } else if (fence > lock.presentFence) {
-      // The caller gave up while the grant was on its way, and expects a shared lock. A higher
-      // fence means that this upgrade made the lock exclusive, so the client must downgrade the
-      // lock. An equal fence means that an earlier upgrade made the lock exclusive. The client has
-      // handled that grant already.
+      // The caller gave up while the grant was on its way, and expects a shared lock. The higher
+      // fence means that this upgrade made the lock exclusive, so the client must downgrade it.
       lock.owesDowngrade = true
     }
+    // An unwanted grant with an equal fence changes nothing. An earlier upgrade had made the lock
+    // exclusive, and the client has handled the response to that upgrade.
     lock.presentFence = fence
     this.#end()
     this.resolve()
@@ -170,9 +170,9 @@ export class UpgradeRequest extends ModeRequest {
   }
 
   /**
-   * Call when the caller waits no longer. Downgrades the lock if the lock owes a downgrade and no
-   * caller of another upgrade still waits. While another caller waits, sends no downgrade, because
-   * the downgrade would reach the broker after the upgrade of that caller, and would undo that
+   * Call when the caller waits no longer. Downgrades the lock if the lock owes a downgrade, unless
+   * the caller of a further upgrade waits. Such an upgrade may follow after the caller of this one
+   * gave up. A downgrade that is sent now would reach the broker later, and would undo that
    * upgrade.
    */
   #end(): void {

@@ -1,6 +1,7 @@
 /**
- * `session.once`: one caller runs a function under a lock. All callers that wait meanwhile, in any
- * session and process, get the value of the function. A run is one such call of the function.
+ * `session.once`: one caller runs a function under the lock of a key. All callers that wait for the
+ * key meanwhile, in any session and process, get the value of the function. A run is one such call
+ * of the function.
  */
 import {
   HoldfastError,
@@ -84,7 +85,9 @@ export async function runOnce<T>(
     // because the broker did not accept the message with the value.
     const { completion } = grantedLock
     if (completion === undefined) await lock.unlock().catch(() => {})
-    throw completion === undefined ? error : completionError(grantedLock, error as HoldfastError)
+    throw completion === undefined
+      ? error
+      : endFailedCompletion(grantedLock, error as HoldfastError)
   }
 }
 
@@ -92,11 +95,11 @@ export async function runOnce<T>(
  * Returns the error of a run whose value the broker did not accept. If the session still holds the
  * lock, unlocks the lock.
  */
-function completionError(grantedLock: GrantedLock, error: HoldfastError): HoldfastError {
+function endFailedCompletion(grantedLock: GrantedLock, error: HoldfastError): HoldfastError {
   const { key, lossError } = grantedLock
   if (error.code !== 'LOCK_NOT_HELD') {
-    // If the session is open, the broker has refused the message, and the session still holds the
-    // lock.
+    // With an open session, this error means that the broker refused the message. Then the session
+    // still holds the lock.
     if (error.code !== 'SESSION_CLOSED') grantedLock.unlockWithoutValue()
     return error
   }

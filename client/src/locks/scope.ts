@@ -62,6 +62,7 @@ export class EndScopeRequest extends Request<void> {
     this.#scope = scopeNumber
   }
 
+  /** No caller gets an error of this request. */
   override get mayBeUnhandled(): boolean {
     return true
   }
@@ -95,11 +96,14 @@ export class Scope {
   readonly name: string | undefined
   readonly #session: ScopeSession
   readonly #scopeNumber: number
-  /** Makes `signal`. */
+  /** Aborts the public `signal`, when a lock is lost. */
   readonly #abortController = new AbortController()
   /** Aborted when the scope ends. All unanswered calls of the scope then reject. */
   readonly #endController = new AbortController()
-  /** The handles that have not ended. Several handles can share one granted lock. */
+  /**
+   * The handles that have not ended. A handle is the `Lock` that a call returned. Several handles
+   * can share one granted lock.
+   */
   readonly #handles = new Set<Lock>()
   /** The granted locks by their keys; a lock on several keys (a set) by each of its keys. */
   readonly #grantedLocks = new Map<string, GrantedLock>()
@@ -262,7 +266,7 @@ export class Scope {
     throw new HoldfastError('DEADLOCK', text, { key })
   }
 
-  /** The lock of this key, while it has a handle and is not lost. */
+  /** The scope's lock of this key; undefined after the lock was unlocked or lost. */
   #usableLock(key: string): GrantedLock | undefined {
     const lock = this.#grantedLocks.get(key)
     if (lock?.hasHandles) return lock

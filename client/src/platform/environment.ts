@@ -20,7 +20,8 @@ export interface Environment {
   readonly endOfTurn: (callback: () => void) => void
   /**
    * Calls the callback in a new task, after all microtasks of the present task. This function must
-   * not use a timer, because a hidden tab delays timers by up to a minute. Default: `endOfTurn`.
+   * not use a timer, because a hidden tab delays timers by up to a minute. On a platform without
+   * this function, the client calls `endOfTurn`, which may run the callback in a microtask.
    */
   readonly newTask?: ((callback: () => void) => void) | undefined
   readonly WebSocket: WebSocketConstructor

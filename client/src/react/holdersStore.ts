@@ -137,8 +137,8 @@ function lockIdOf({ fence, key }: HeldInfo): string {
 const selectionNames: OptionNames<HoldersSelection> = { key: 1, prefix: 1 }
 
 /**
- * Checks a selection. Without this check, `useHolders` would watch nothing for a misspelt field,
- * and would report no error.
+ * Checks a selection. `useHolders` passes only `key` and `prefix` to the session, so the session
+ * cannot report a misspelt field.
  *
  * @returns An error `INVALID_OPTION`, or `INVALID_KEY` for a selection with neither a key nor a
  *   prefix; undefined if the names of the fields are right. The session checks the values.

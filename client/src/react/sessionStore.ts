@@ -51,9 +51,9 @@ export class SessionStore extends Store<SessionStatus> {
    * that stops the updates, and leaves the session open.
    */
   follow(session: Session): () => void {
-    const stopFollowing = this.#follow(session)
+    const stopListening = this.#listenTo(session)
     return () => {
-      stopFollowing()
+      stopListening()
       this.set(noSession)
     }
   }
@@ -70,9 +70,9 @@ export class SessionStore extends Store<SessionStatus> {
     let closeSession = () => {}
     const opener = new SessionOpener(url, options, abortController.signal, {
       onOpen: (session) => {
-        const stopFollowing = this.#follow(session)
+        const stopListening = this.#listenTo(session)
         closeSession = () => {
-          stopFollowing()
+          stopListening()
           void session.close()
         }
       },
@@ -89,7 +89,8 @@ export class SessionStore extends Store<SessionStatus> {
     }
   }
 
-  #follow(session: Session): () => void {
+  /** Sets the status now and at each change. Returns a function that stops listening. */
+  #listenTo(session: Session): () => void {
     const update = (error?: HoldfastError) => {
       const isClosed = session.state === 'closed'
       this.set({
