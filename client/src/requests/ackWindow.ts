@@ -11,9 +11,11 @@
  * The broker confirms an `ack` only when each earlier request has a response or waits at the
  * broker. So when a request leaves the window, the client has the response or the request waits.
  * The client acknowledges responses as soon as it has 64, and the broker then deletes the
- * responses. So the broker stores at most about 512 + 64 responses, apart from responses to
- * requests that waited. In a session without a grace the broker stores no responses, and no request
- * is in the window.
+ * responses. So the broker stores responses to at most about 512 requests in the window, and 64
+ * responses that the client has not acknowledged yet. Responses to requests that waited come in
+ * addition.
+ *
+ * In a session without a grace the broker stores no responses, and no request is in the window.
  */
 import { maxUnacknowledgedResponses } from '@holdfast/shared'
 import type { Connection } from '../transport/connection.js'

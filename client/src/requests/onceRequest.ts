@@ -1,8 +1,8 @@
 /**
  * The requests of `session.once`. A run is one call of the function that a caller passes to `once`.
  * The session holds a lock during each run. `OnceRequest` asks for the lock of a run, or for the
- * value of the run of another caller. `CompleteRequest` ends a run. In the package `shared`, the
- * message that each of these classes sends has a type with the name of the class.
+ * value of the run of another caller. `CompleteRequest` ends a run. The interfaces with the same
+ * names in the package `shared` are the messages that these classes send.
  */
 import { HoldfastError, type Result } from '@holdfast/shared'
 import { type Completion, completeText } from '../transport/messages.js'

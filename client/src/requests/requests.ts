@@ -9,7 +9,8 @@
  *
  * A fence is the number of a grant, and a ttl is the time after which a lock expires. After a
  * connection dropped, the client tries to resume its session: to continue the session on a new
- * connection. During a resume the client does not know yet which locks the session still holds.
+ * connection. During a resume the client does not know yet which locks the session still holds. If
+ * the client cannot resume the session, the client opens a new session, called the next session.
  */
 import {
   type Failed,
@@ -117,7 +118,7 @@ export abstract class Request<T = unknown> implements Sendable, Task {
     })
   }
 
-  /** The number of this request in the table of pending requests. */
+  /** The id under the name that `IdTable` requires. */
   get tableId(): number {
     return this.id
   }

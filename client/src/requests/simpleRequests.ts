@@ -58,9 +58,9 @@ export interface QueryOptions {
    * waiting requests is alone on its page, and the page leaves out the items beyond `limit`. To get
    * the other locks of the key, use `afterFence`.
    *
-   * The counts cover this page and all later pages. A caller may get all pages by a series of
-   * queries that uses `afterFence`. Then each lock that is held during the whole series is on
-   * exactly one page.
+   * `heldCount` and `waitingCount` of the result cover this page and all later pages. To get all
+   * pages, repeat the query with the last key of the page as `after`. If a key has more than
+   * `limit` locks, pass `afterFence` too. Then each lock that is held throughout is on one page.
    */
   readonly after?: string | undefined
   /**
@@ -75,9 +75,9 @@ export interface QueryOptions {
 /**
  * What `session.query` selects with `kind: 'barriers'` (the calls that wait at barriers) or with
  * `kind: 'results'` (the kept results). At a barrier, calls of several sessions wait for each
- * other. A kept result is the value of a `once` that the broker keeps for later calls. Calls at
- * barriers and kept results are both called records. A query for records has no pages. A broker
- * without the feature `queryKind` refuses a query for records.
+ * other. A kept result is the value that a call of `session.once` computed, and that the broker
+ * keeps for later calls of `once`. Calls at barriers and kept results are both called records. A
+ * query for records has no pages. A broker without the feature `queryKind` refuses such a query.
  */
 export interface RecordQueryOptions<K extends 'barriers' | 'results' = 'barriers' | 'results'>
   extends Pick<QueryOptions, 'key' | 'prefix' | 'limit'> {
@@ -258,8 +258,8 @@ export class SimpleRequest<T> extends Request<T> {
 
 /**
  * Makes the request that ends one lock, whichever session holds that lock. If the client's session
- * ends before the response arrives, the next session sends the request again. A repeated request
- * does no harm, because a fence never belongs to a second lock.
+ * ends before the response arrives, and the client opens a new session, the client sends the
+ * request again. A repeated request does no harm, because a fence never belongs to a second lock.
  */
 export function revokeRequest(key: string, { fence, reason }: RevokeOptions): SimpleRequest<void> {
   const write = (id: number) => messageText('revoke', { id, key, fence, reason })
@@ -299,7 +299,8 @@ export type AnyQueryResult = QueryResult & BarrierQueryResult & KeptQueryResult 
 export function queryRequest(options: AnyQueryOptions): SimpleRequest<AnyQueryResult> {
   let result: Record<string, unknown[] | number>
   const write = (id: number) => {
-    // Discards the parts that arrived before the connection dropped, because the query starts anew.
+    // After a drop, the client writes the query again, and the broker sends all parts anew. So this
+    // discards the parts that arrived before the drop.
     result = {}
     return messageText('query', { id, ...options })
   }

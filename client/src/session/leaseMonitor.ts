@@ -14,8 +14,9 @@
  *
  * An idle session may ask for the idle lease in its `pong`: the broker then keeps the session for
  * twice its lease. The monitor counts the idle lease only while the session is idle and that `pong`
- * is the newest message that is known to have arrived. A grant shows that a newer message, the
- * request, has arrived. So every lock is held by the ordinary lease.
+ * is the newest message that is known to have arrived. The broker grants a lock only after it has
+ * received a newer message, the request. So a grant always ends the idle lease, and every lock is
+ * held by the ordinary lease.
  *
  * The grace is the time for which the broker keeps a session after its connection dropped. A resume
  * continues the session on a new connection. `ping` and `pong` are messages of Holdfast, and not
@@ -59,7 +60,10 @@ export class LeaseMonitor {
   #leaseMs = 0
   /** When the client must treat the session as ended; undefined without a session. */
   #expiry: Expiry | undefined
-  /** When the scheduler runs `#leaseOverTask`: not after `#expiry`. Undefined if not scheduled. */
+  /**
+   * The time for which `#leaseOverTask` is scheduled, never later than `#expiry`; undefined if the
+   * task is not scheduled.
+   */
   #scheduledExpiry: Expiry | undefined
   /**
    * When the client sent the newest message that is known to have reached the broker. The lease
@@ -68,11 +72,11 @@ export class LeaseMonitor {
   #leaseStart: ClockTimes | undefined
   /** Whether the idle lease counts from `#leaseStart`, and not the ordinary lease. */
   #hasIdleLease = false
-  /** When the client learned that this newest message had arrived, by the monotonic clock. */
+  /** When the client learned that the message of `#leaseStart` had arrived (monotonic clock). */
   #arrivalKnownAt = 0
   /**
-   * When the client sent its first `pong` after `#arrivalKnownAt`, by the monotonic clock. An older
-   * time if there is no such `pong`.
+   * When the client sent its first `pong` after `#arrivalKnownAt`, by the monotonic clock. Before
+   * such a `pong`, an older time, at or before `#arrivalKnownAt`.
    */
   #pongSentAt = Number.NEGATIVE_INFINITY
   /** Whether to report silence. False if no other connection could resume the session. */

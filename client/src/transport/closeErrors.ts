@@ -90,8 +90,8 @@ export function unreachableError(url: string, closing: Closing, platform: Platfo
 
 function advice({ code, cause }: Closing, { adviceOnConnectionError, page }: Platform): string {
   const text = adviceOnConnectionError?.(cause) ?? 'check that a broker runs there'
-  // A browser hides a refused upgrade from its pages, so the advice also covers a refusal. 1006
-  // means that the WebSocket ended without a close code.
+  // A browser hides a refused upgrade from its pages. So the advice there also names the option
+  // that may cause a refusal. 1006 means that the WebSocket ended without a close code.
   return page !== undefined && code === 1006 && cause === undefined
     ? `${text} and that its option origins (--origin or --dev) lets pages of ${page.origin} in`
     : text

@@ -94,7 +94,10 @@ export class Connection {
   #queuedSendables: Sendable[] = noSendables
   /** How many messages were sent or queued, including the `hello`. */
   #messageCount = 0
-  /** The writes, oldest first, from the newest that the broker is known to have received. */
+  /**
+   * The writes in order. The first is the newest write that the broker is known to have received.
+   * Before the broker has confirmed a receipt, the first write is the `hello`.
+   */
   readonly #writes: Write[] = []
   #cause: unknown
   readonly #flushAtEndOfTurn = () => this.flush()
@@ -181,7 +184,8 @@ export class Connection {
   /**
    * Records that the broker has received the first `receivedCount` messages. Returns the time at
    * which the last of these messages was sent. Returns undefined if the client knows already that
-   * the broker has received a message of a later write, or if fewer messages were sent.
+   * the broker has received a message of a later write, or if `receivedCount` is above the number
+   * of messages that were sent.
    */
   noteReceivedByBroker(receivedCount: number): ClockTimes | undefined {
     const writes = this.#writes
@@ -221,17 +225,17 @@ export class Connection {
    * an error with this message.
    */
   fail(message: string, code = 1006): void {
-    this.#fail({ code, reason: '', cause: new Error(message) })
+    this.#dropAndReport({ code, reason: '', cause: new Error(message) })
   }
 
-  #fail(closing: Closing): void {
+  #dropAndReport(closing: Closing): void {
     if (this.#state === 'closed') return
     this.drop()
     this.#listener.onClose({ ...closing, via: this.#socket.via })
   }
 
   #failByFault(cause: unknown): void {
-    this.#fail({ code: 1006, reason: '', cause, isFault: true })
+    this.#dropAndReport({ code: 1006, reason: '', cause, isFault: true })
   }
 
   #sendHello(): void {

@@ -116,7 +116,7 @@ function limitAndNotifyText({ maxHold, onQueued, onContended }: LimitAndCallback
 }
 
 function oneKeyTextStart(id: number, { key, mode, special }: LockParams): string {
-  // V8 would keep the text of each new id in memory. `integerText` avoids this for most ids.
+  // V8 keeps the texts of many numbers that a template converts. `integerText` avoids this.
   const fields = `,"id":${integerText(id)},"key":${JSON.stringify(key)}`
   if (special?.once) return `{"type":"once"${fields}`
   if (special?.election !== undefined) {

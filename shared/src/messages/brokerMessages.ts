@@ -379,12 +379,12 @@ export type QueueEvent = QueuedInfo & {
 
 /**
  * Why a request left its queue.
- * - `granted`: the event `locked` of the lock follows.
+ * - `granted`: the event `locked` of the lock follows, or `upgraded` for an upgrade.
  * - `timeout`: the timeout of the request passed.
  * - `aborted`: the client cancelled the request, or ended its scope.
- * - `ended`: the session of the request ended, or the shared lock of an upgrade ended. A
- *   session without a grace ends when its connection drops. But if the broker itself closes the
- *   connection, only the requests end at once: the session keeps its locks until its lease is over.
+ * - `ended`: the session of the request ended, or the shared lock of an upgrade ended. A request
+ *   also ends if the broker closes the connection of a session without a grace. The locks of that
+ *   session end later, when its lease is over.
  * - `answered`: the `once` request got the value of another caller.
  *
  * A broker that is newer than the client may send another text.

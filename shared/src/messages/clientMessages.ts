@@ -251,7 +251,7 @@ export interface BarrierRequest {
 /**
  * The client wants to call a function under the exclusive lock of a key. The broker grants the
  * lock. If another client is calling its function for this key, the broker instead answers with the
- * value of that call. One of these answers:
+ * value of that call. The answer is one of these messages:
  * - `granted`: the client must call its function, and then send `complete`, or `unlock` if the
  *   function failed
  * - `result`: the value of the other client, or a kept value
