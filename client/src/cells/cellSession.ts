@@ -279,8 +279,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
     const { tag, name } = options
     checkScope(callback, { name })
     check(typeof tag === 'string' && !/[{}]/.test(tag), 'tag must be a text without { and }')
-    // The tag serves as a key here. The slot of a key with a tag is the hash of the tag. The slot of
-    // a key without braces is the hash of the whole key. So both slots are the same.
+    // The tag serves as a key here. The slot of a key with a tag is the hash of the tag. The slot
+    // of a key without braces is the hash of the whole key. So both slots are the same.
     return this.#inCellOf(tag, undefined, (session) => session.scope(callback, { name }))
   }
 

@@ -43,8 +43,8 @@ export function expiryMargin(periodMs: number): number {
  * For how many ms of its own clock the user may rely on the right.
  *
  * @param ms How long the right lasts by the keeper's clock, from the receipt of the user's message.
- * @param marginPeriodMs The period for which the margin is computed. Default: `ms`. If `ms` is a ttl
- *   plus the time from the receipt of the message to the grant of the lock, pass the ttl alone.
+ * @param marginPeriodMs The period for which the margin is computed. Default: `ms`. If `ms` is a
+ *   ttl plus the time from the receipt of the message to the grant of the lock, pass the ttl alone.
  */
 export function safeDuration(ms: number, marginPeriodMs: number = ms): number {
   return ms * slowestClockRate - expiryMargin(marginPeriodMs)
