@@ -60,10 +60,10 @@ export interface Query {
    */
   readonly limit?: number | undefined
   /**
-   * Asks for one page in the order of keys, as JavaScript compares strings. The page lists as many
-   * of the keys that follow `after` as fit into `limit`. Each of these keys is complete: the page
-   * lists all its locks and its whole queue. Use `''` for the first page. If the first of these
-   * keys alone exceeds `limit`, the page lists only that key, with at most `limit` locks and
+   * Asks for one page in the order of keys, as JavaScript compares strings. The page begins with
+   * the first key that follows `after`, and lists as many keys as fit into `limit`. For each of
+   * these keys, the page lists all locks and the whole queue. Use `''` for the first page. If the
+   * first key alone exceeds `limit`, the page lists only that key, with at most `limit` locks and
    * `limit` requests. The counts include the locks and requests of all keys that follow `after`.
    */
   readonly after?: string | undefined
@@ -149,7 +149,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
       this.#fenceFile?.close()
       throw error
     }
-    // `listen()` reports this error; this handler only prevents an unhandled rejection.
+    // `listen()` reports the error of `ready`; this handler only prevents an unhandled rejection.
     this.#broker.ready?.catch(() => {})
     this.#upgradePolicy = new UpgradePolicy(settings, nodeEnvironment.clock)
     const { clock, endOfTurn } = nodeEnvironment
@@ -275,7 +275,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     this.#detachments.push(acceptUpgrades(server, options))
   }
 
-  /** The counters of this broker since it started, and the newest refused deadlocks. */
+  /** The counters of this broker since it started, and the newest deadlocks that it refused. */
   stats(): LockStats {
     return this.#broker.stats()
   }
@@ -314,7 +314,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     return statusOf(ready, cell && cellText(cell), this.#log, this.#gauges())
   }
 
-  /** The state of the command log; undefined unless other brokers share the log. */
+  /** The state of the command log; undefined for a log that other brokers cannot share. */
   logStatus(): LogStatus | undefined {
     return this.#broker.logStatus
   }

@@ -4,11 +4,11 @@
  * work earlier. The broker checks the memory before a command enters the log. The lock table cannot
  * check the memory, because the lock tables of a cluster must all make the same decision.
  *
- * The estimate counts the lock table, the connections, unread output, watches, and the descriptions
- * of refused deadlocks that the statistics keep. The lock table includes its idle keys, which are
- * unused keys that the table keeps for a while. The estimate counts neither the program itself nor
- * the data of the messages that the broker is handling. Each change updates the counts, so that
- * reading the estimate costs a few additions.
+ * The estimate counts the lock table, the connections, unread output and watches. It also counts
+ * the descriptions of deadlocks that the statistics keep. The lock table includes its idle keys,
+ * which are unused keys that the table keeps for a while. The estimate counts neither the program
+ * itself nor the data of the messages that the broker is handling. Each change updates the counts,
+ * so that reading the estimate costs a few additions.
  */
 import type { BrokerLimits } from '../config/limits.js'
 import type { Connection } from '../connection/connection.js'
@@ -19,8 +19,8 @@ import type { WatchRegistry } from './watchRegistry.js'
 /** Bytes of an open connection with its socket, its WebSocket receiver and its empty buffers. */
 const connectionBytes = 12 * 1024
 /**
- * A connection whose queues take at most this many bytes counts only `connectionBytes`. So the
- * count of most connections never changes.
+ * If the queues of a connection take at most this many bytes, only `connectionBytes` is counted for
+ * the connection. So the count of most connections never changes.
  */
 const uncountedOutputBytes = 16 * 1024
 /** At this multiple of the limit, the broker disconnects clients with unread output. */

@@ -49,11 +49,13 @@ export interface OutboundDeps {
     /** Closes a connection, and drops its socket if the client does not close the socket soon. */
     close(connection: Connection, closeCode: CloseCode): void
   }
-  /**
-   * Call when a connection gets a session. Stops counting the connection as pending, and starts the
-   * deadline of the connection's token.
-   */
-  readonly admission: { onAttached(connection: Connection): void }
+  readonly admission: {
+    /**
+     * Must be called when a connection gets a session. Stops counting the connection as pending,
+     * and starts the deadline of the connection's token.
+     */
+    onAttached(connection: Connection): void
+  }
   /** The name that this broker has as the owner of sessions. */
   readonly thisBroker: OwnerBroker
   readonly log: { submit(command: Command): void }
@@ -72,8 +74,9 @@ export interface OutboundDeps {
 
 /**
  * Whether the cost of this answer is added to the cost of the command that causes the answer. The
- * result of a `once` and the list of holders in `LOCK_TIMEOUT` can be long. These answers often go
- * to clients that have not sent this command, so the cost cannot be counted against these clients.
+ * result of a `once` and the list of holders in `LOCK_TIMEOUT` can be long. Such an answer often
+ * goes to a client that has sent no message in this turn of the event loop. The broker cannot
+ * charge that client.
  */
 function isChargedToCause(answer: Answer): boolean {
   return answer.kind === 'result' || (answer.kind === 'failed' && answer.code === 'LOCK_TIMEOUT')
@@ -110,7 +113,8 @@ export class Outbound {
   /**
    * Sends the messages and sets or clears the deadlines that follow from an effect. `arrived` says
    * that a call begins to wait at a barrier, and `departed` says that the call waits no longer.
-   * The effect `suspended` has a boolean `keep`: whether the session lives on for its whole lease.
+   * The `keep` of `suspended` says whether the session lives on for its whole lease. The effects
+   * `kept` and `keepRestarted` are about results of `once`.
    */
   handleEffect(effect: Effect): void {
     const { time } = this.#deps
@@ -206,7 +210,7 @@ export class Outbound {
   /** Clears the deadlines that this broker keeps, and detaches all sessions. */
   detachAll(sessions: Iterable<Session>, keptResults: Iterable<KeptResult>): void {
     for (const session of sessions) if (this.#isOwned(session)) this.#clearDeadlines(session)
-    // For a result of another broker this broker has no timer, and `clearTimer` does nothing.
+    // For a result that another broker keeps, this broker has no timer, and the call does nothing.
     for (const kept of keptResults) this.#deps.time.clearTimer(kept)
     this.#attached.clear()
     this.#deps.notices.clear()
@@ -236,6 +240,7 @@ export class Outbound {
     if (connection !== undefined) this.#deps.connections.close(connection, closeCodes.replaced)
   }
 
+  /** @param request The request that waited; undefined for a lock that was granted immediately. */
   #onGranted(lock: Lock, request: Request | undefined): void {
     this.#clearTimeout(request)
     // A set (a lock on several keys) has one `Lock` for each key. The broker tells the client only
@@ -354,9 +359,10 @@ export class Outbound {
   }
 
   /**
-   * Sets the deadline of a suspended session. The lease runs from the newest frame of the client.
-   * The grace (the time in which the client may resume on a new connection) runs from now, and ends
-   * with the lease at the latest.
+   * Sets the deadline of a suspended session. The lease runs from the newest frame on the attached
+   * connection; without an attached connection, the lease runs from now. The grace (the time in
+   * which the client may resume on a new connection) runs from now, and ends with the lease at the
+   * latest.
    */
   #onSuspended(session: Session, keepsLease: boolean): void {
     const { time } = this.#deps
@@ -446,7 +452,10 @@ export class Outbound {
     return endsAt === undefined ? undefined : endsAt - lock.ttl
   }
 
-  /** The start time for the answer that grants a lock; undefined for every other answer. */
+  /**
+   * The start time for the answer that grants a lock; undefined for every other answer. The first
+   * time, `#onGranted` sends this answer; `#onAnswer` and `#welcome` only repeat the answer.
+   */
   #startTimeInAnswer(answer: Answer): number | undefined {
     return answer.kind === 'granted' ? this.#startTimeOf(answer.lock) : undefined
   }

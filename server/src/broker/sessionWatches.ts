@@ -1,8 +1,8 @@
 /**
  * The watches of one connection for one kind of events: for changes of locks, or for changes of
  * queues. A watch gets the events of one key, or of all keys with one prefix. Watches of the same
- * key or prefix are one group. The group of a prefix covers every group whose key or prefix begins
- * with this prefix. The index of the broker holds only the groups that no other group of the
+ * key or prefix are one group. The group of a prefix covers every other group whose key or prefix
+ * begins with this prefix. The index of the broker holds only the groups that no other group of the
  * connection covers. So the broker finds a connection at most once for each event, even if many
  * watches match. When the broker writes the event, `SessionWatches` finds the watches that match,
  * and charges the connection for this work.
@@ -57,7 +57,7 @@ class WatchGroup {
   readonly #sinceById = new Map<number, number>()
   /** The highest number in {@link #sinceById}: the number of the watch that was added last. */
   #newestSince = 0
-  /** All ids of the group as JSON elements; undefined until an event needs them. */
+  /** All ids of the group, joined by commas; undefined until an event needs them. */
   #ids: string | undefined
   isIndexed = false
 
@@ -82,7 +82,7 @@ class WatchGroup {
   }
 
   /**
-   * The ids of the watches that are older than this event, as JSON elements; '' for none.
+   * The ids of the watches that are older than this event, joined by commas; '' for none.
    *
    * @param excludedId A watch that must not get the event.
    */
@@ -117,7 +117,7 @@ export class SessionWatches {
   /** Returns whether the client may see a key; undefined if the client may see all keys. */
   #isVisible: ((key: string) => boolean) | undefined
   /**
-   * The newest watch, and the search for what its client gets before the events. Only the newest
+   * The newest watch and its search; undefined if the newest watch has no search. Only the newest
    * watch can have an unfinished search, because the next message of the client waits until the
    * search ends.
    */
@@ -199,9 +199,9 @@ export class SessionWatches {
 
   /**
    * The id of the watch that must not get an event; undefined if all watches may get the event. The
-   * newest watch must not get an event about a lock or request that its search lists later. The
-   * search then lists the result of the change. With the event as well, the client would hear of
-   * the change twice, or would hear of the end of an unknown lock.
+   * newest watch must not get an event about a lock or request that its search has yet to list. The
+   * search lists the new state, so the event would repeat this state. The end of a lock or request
+   * that was never listed would be an event about an unknown lock or request.
    *
    * @param willBeListed Whether this search will still list the lock or request of the event.
    */
@@ -234,6 +234,7 @@ export class SessionWatches {
     let ids = ''
     let groupCount = 0
     this.#groupsByText.visitPrefixesOf(key, ({ prefixGroup, keyGroup }, length) => {
+      // Of the watches of keys, only those of the whole key match.
       for (const group of [prefixGroup, length === key.length ? keyGroup : undefined]) {
         if (group === undefined) continue
         const groupIds = group.idsFor(sequence, excludedId)
@@ -291,8 +292,8 @@ export class SessionWatches {
   }
 
   /**
-   * Adds to the index the groups that this prefix covers, or removes these groups from the index.
-   * Leaves out a group that a longer prefix covers as well.
+   * Sets whether the index has the groups that this prefix covers. Leaves out a group that a longer
+   * prefix covers as well.
    */
   #setCoveredIndexed({ text }: WatchGroup, { keyGroup }: TextGroups, isIndexed: boolean): void {
     // Each visited text costs one unit. The text of this group is the first.

@@ -16,9 +16,9 @@
  *
  * A hundred thousand deadlines may pass in the same millisecond. So each turn has a work budget for
  * deadlines, and the other deadlines wait for the next turns, in the order of their times. Between
- * two turns the event loop reads the messages of the clients. The budget is a part of the budget
- * that all connections share. So if clients cause more deadlines than the broker can handle, the
- * broker handles fewer messages of the clients.
+ * two turns the event loop reads the messages of the clients. Work for deadlines also uses up the
+ * budget that all connections share. So the more deadlines the clients cause, the fewer of their
+ * messages the broker handles.
  */
 import { type Clock, DeadlineHeap, type Timer } from '@holdfast/shared'
 import { costs, turnBudget, unitsPerMs } from '../config/workCosts.js'
@@ -95,10 +95,10 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
    * Compensated time, in ms, which never goes back. Add a duration to this time to set a client
    * deadline. To decide whether such a deadline has passed, call {@link hasPassed}.
    *
-   * While the timer is late within the tolerance, its lateness counts as elapsed time. When the
-   * lateness exceeds the tolerance, all of the lateness becomes a pause. So the clock minus the
-   * pauses goes back by at most the tolerance. Until the clock minus the pauses has caught up, this
-   * method returns the same time again.
+   * Until the lateness of the timer exceeds the tolerance, the lateness counts as elapsed time.
+   * Then all of the lateness becomes a pause, including the part that counted as elapsed time. So
+   * the clock minus the pauses goes back by at most the tolerance. Until that difference has caught
+   * up, this method returns the same time again.
    */
   now(): number {
     this.#newestNow = Math.max(this.#newestNow, this.#realNow() - this.#pausedMs)
@@ -106,8 +106,9 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   }
 
   /**
-   * Whether a client deadline at `at`, in compensated time, has passed. Subtracts every pause in
-   * full, so this method may return false for a time that `now` has already returned.
+   * Whether a client deadline at `at`, in compensated time, has passed. This method may return
+   * false for a time that `now` has already returned. `now` never goes back, but the clock minus
+   * the pauses can go back.
    */
   hasPassed(at: number): boolean {
     return this.#realNow() - this.#pausedMs >= at
@@ -173,7 +174,7 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   }
 
   /**
-   * Reads the monotonic clock, and counts a pause of the broker. This class reads the clock only by
+   * Reads the monotonic clock, and counts a pause of the broker. All times of deadlines come from
    * this method, so that every pause is counted before a time is used.
    */
   #realNow(): number {
@@ -259,8 +260,8 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   #handleNext(realNow: number, now: number): number | undefined {
     const timers = this.#brokerTimers
     const deadlines = this.#clientDeadlines
-    // Both heaps are compared by the time for which each deadline is overdue. The next deadline of
-    // an empty heap is at Infinity.
+    // The deadline that has been overdue longest comes first. The next deadline of an empty heap is
+    // at Infinity.
     if (timers.next - realNow <= deadlines.next - now) {
       const subject = timers.popDue(realNow)
       return subject && (this.#listener?.onBrokerTimer(subject) ?? 0)

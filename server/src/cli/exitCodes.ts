@@ -22,8 +22,8 @@ export const exitCodes = {
   internal: 70,
   /**
    * The command log (the record of all changes of locks) is damaged. Or the command log, the output
-   * or the fence file cannot be written. In the fence file a broker reserves the numbers of its
-   * grants.
+   * or the fence file cannot be written. The fence file says which fences (the numbers of grants)
+   * the broker has reserved.
    */
   io: 74,
   /** The lock was not acquired, because other sessions hold the lock or the timeout was over. */
@@ -140,7 +140,7 @@ export function watchProcess(): void {
       `Cannot write to standard output (${code ?? message}): the printed output is incomplete`,
     )
   })
-  // No other output could report an error of standard error.
+  // Ignore errors of standard error, because no other output could report them.
   process.stderr.on('error', () => {})
   process.on('exit', (code) => {
     if (outputFailed && code === exitCodes.done) process.exitCode = exitCodes.io

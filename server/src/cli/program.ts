@@ -51,7 +51,7 @@ export function createProgram(): Command {
     .addHelpText('after', exitHelp)
     // Options after the name of a command belong to that command.
     .enablePositionalOptions()
-    // Words for another program may have any bytes.
+    // All words must be UTF-8, except the words for the program that `holdfast` starts.
     .hook('preAction', (_, command) => refuseInvalidUtf8(wrappedWordCount(command)))
   for (const [heading, commands] of Object.entries(makeCommandGroups())) {
     for (const command of commands) {

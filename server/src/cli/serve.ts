@@ -107,8 +107,9 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   const signalled = nextSignal()
   broker.once('failed', ({ code, message }) => {
     printError(withFlags(message))
-    // INVALID_OPTION means that a newer version of Holdfast wrote the command log. A restart would
-    // fail in the same way, so the exit code must not make a supervisor start this broker again.
+    // INVALID_OPTION means that a restart would fail in the same way, for example because a newer
+    // version of Holdfast has written to the command log. So the exit code must not make a
+    // supervisor start this broker again.
     process.exit(code === 'INVALID_OPTION' ? exitCodes.config : exitCodes.io)
   })
   rebalanceOnSignal(broker)
@@ -168,7 +169,8 @@ async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<s
       ? error.message.replace('`port`', '`adminPort`').replace('`host`', '`adminHost`')
       : error.message
     const code = exitCodeFor(error, loaded)
-    // The errors of a log whose PostgreSQL or etcd does not answer have this text.
+    // Other errors of a replicated log have this code too. This text means that its PostgreSQL or
+    // etcd does not answer.
     const isUnreachable = code === exitCodes.unavailable && message.includes(' cannot be reached ')
     const advice = isUnreachable ? '; start it there, or correct the address in `log`' : ''
     throw new Exit(code, withFlags(`${message}${advice}`))

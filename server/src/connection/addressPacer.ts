@@ -52,7 +52,7 @@ export class AddressPacer<W extends ArrivalWork> {
   tryNow(arrival: W): boolean {
     this.#scheduleEndTurn()
     const { scheduler } = this.#deps
-    // `allowanceNow` makes the scheduler read the clock, on which its `unitsLeft` depends.
+    // Updates the time of the turn, on which `scheduler.unitsLeft` depends.
     scheduler.allowanceNow()
     if (this.#byAddress.size > 0 || this.#unitsLeft <= 0 || scheduler.unitsLeft <= 0) return false
     this.#work(arrival)
@@ -114,7 +114,7 @@ export class AddressPacer<W extends ArrivalWork> {
       this.#work(arrival)
       if (this.#unitsLeft <= 0 || clock.monotonic() >= endsAt) break
     }
-    // If no work waits, the end of the next turn is only needed to restore a budget that was used.
+    // The end of the next turn has nothing to do if no work waits and the budget is unused.
     if (this.#byAddress.size > 0 || this.#unitsLeft < unitsPerTurn) this.#scheduleEndTurn()
   }
 

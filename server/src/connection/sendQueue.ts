@@ -163,11 +163,10 @@ export class SendQueue {
    *
    * @param units Units of work that streams and deferred messages may use before the rest of the
    *   output waits. Default: no limit.
-   * @param streamUnits Units of work after which no stream takes a further step. Must be at most
-   *   `units`. May be lower, because the step of a stream may cost much more than a message.
-   *   Default: `units`.
-   * @param isLate Whether the time for the units has passed, so that a stream must take no second
-   *   step.
+   * @param streamUnits Units of work after which no stream yields a further message. Must be at
+   *   most `units`. May be lower, because the next message of a stream may cost much more than a
+   *   deferred message. Default: `units`.
+   * @param isLate Whether the time for the units has passed. A stream must then yield at most once.
    * @returns How many units of work were used.
    */
   flush(
@@ -184,7 +183,8 @@ export class SendQueue {
   /**
    * Writes the last output. The caller must call this method before it sends the close frame.
    * Writes the encoded messages even if the socket has no room. Encodes streams and deferred
-   * messages only within a small budget of work and while the socket has room.
+   * messages only within a small budget of work and while the socket has room. Writes nothing that
+   * follows an unfinished stream.
    */
   flushMessages(): void {
     const units = turnBudget.minimum

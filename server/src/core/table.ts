@@ -25,9 +25,9 @@
  * - A command from a replaced connection changes nothing (`SessionTable.currentSession`).
  * - A set (a lock on several keys) is granted on all keys in one step, as soon as each request of
  *   the set is admitted and first in its queue (`Granter.#isReady`, `Granter.#grantSet`).
- * - A `once` asks for the value of a function, and waits while another caller runs the function.
- *   The waiting `once` then gets the value of this run. The other requests of the queue stay in
- *   their order (`LockTable.#complete`, `Granter.#answerFollowers`).
+ * - A `once` asks for the value of a function. While another caller runs the function, the `once`
+ *   waits in the queue. After the run, the `once` gets the value and leaves the queue. The other
+ *   requests stay in their order (`LockTable.#complete`, `Granter.#answerFollowers`).
  * - One command grants a limited number of waiters; the command `grantUnfinishedKeys` grants the
  *   rest (`Granter.#grantWaitersOf`, `Granter.grantUnfinishedKeys`).
  * - An upgrade is granted when its lock is the only lock of the key, before all waiters
@@ -155,15 +155,18 @@ export class LockTable {
   }
 
   /**
-   * The cost of all checks for deadlocks, as a number of visited waiting sets and waiting scopes
-   * (logical tasks of clients). This number is not part of the state of the table. The broker
-   * charges the visits to the client that caused the check.
+   * The cost of all checks for deadlocks, as a number of visits. A check visits scopes (logical
+   * tasks of clients) and sets (locks on several keys) that wait. This number is not part of the
+   * state of the table. The broker charges the visits to the client that caused the check.
    */
   get visitCount(): number {
     return this.#requests.visitCount
   }
 
-  /** Whether the quiet start lasts, in which the table grants only requests that steal a lock. */
+  /**
+   * Whether the table grants only requests that steal a lock. This time is the quiet start of a
+   * broker that lost its table in a restart.
+   */
   get quiet(): boolean {
     return this.#granter.quiet
   }
@@ -311,8 +314,8 @@ export class LockTable {
 
   /**
    * The lock that the command names; undefined if the session does not hold the lock, or if the
-   * command is not new. This method has then answered the command, unless the connection of the
-   * command was replaced.
+   * command is not new. If undefined, this method has answered the command, or ignored the command
+   * because its connection was replaced.
    */
   #heldLock(
     command: Commands.Unlock | Commands.Refresh | Commands.UpgradeLock | Commands.DowngradeLock,
