@@ -68,7 +68,7 @@ export class UpgradeQueue {
     }
     const waiting: WaitingUpgrade = { remoteAddress, upgrade, onClose }
     if (this.#pacer.tryNow(waiting)) return
-    // `isFull` is about the limit `connections`, which the broker checks after the upgrade.
+    // `isFull` is false here, because the broker checks the limit `connections` after the upgrade.
     const { exceededLimit, displacedConnection: displaced } = this.#pending.add(
       waiting,
       /* isFull */ false,
@@ -99,8 +99,7 @@ export class UpgradeQueue {
 
   /**
    * Stops counting an upgrade that waits no longer, and removes the listeners of its socket. Does
-   * nothing for an upgrade that the pacer accepts immediately, because `add` has not counted this
-   * upgrade and has added no listeners.
+   * nothing for an upgrade that has not waited.
    */
   #forget(waiting: WaitingUpgrade): void {
     const { upgrade, onClose } = waiting

@@ -46,10 +46,9 @@ export type Records = BarrierQueryResult & KeptQueryResult
 
 const noRecords: Records = { arrived: [], arrivedCount: 0, kept: [], keptCount: 0 }
 
-/**
- * The part of the feed that this poller needs. The session changes when the dashboard reconnects.
- */
+/** The part of the feed that this poller needs. */
 interface BrokerSource {
+  /** The dashboard's own session, which changes when the dashboard reconnects. */
   readonly session: Session | undefined
   readonly locks: LockModel
   readonly series: TimeSeries
@@ -168,8 +167,7 @@ export class BrokerPoller {
       const kept = keptResults > 0 ? await session.query({ kind: 'results' }) : undefined
       this.records = { ...noRecords, ...arrived, ...kept }
     } catch {
-      // Ignore the error of a lost connection. The next poll follows when the connection is open
-      // again.
+      // Ignore the error, and keep the former records until a poll succeeds.
     }
     this.#changes.notifySoon()
   }

@@ -1,6 +1,6 @@
 /**
  * The sessions that hold a lock or wait for a lock, gathered from the locks and queues. The broker
- * does not list other sessions.
+ * does not list other sessions, but answers a query for one session id.
  */
 import type { WaitingInfo } from '@holdfast/client'
 import type { KeyRow, KnownLock } from './lockModel.js'

@@ -12,7 +12,7 @@ export function Sparkline({ values }: { values: readonly (number | null)[] }) {
   const knownValues = values.slice(-maxPoints).filter((value) => value !== null)
   if (knownValues.length < 2)
     return <svg class="spark" width={size.width} height={size.height} aria-hidden="true" />
-  // At least 1, so that a line of zeros is at the bottom.
+  // At least 1, so that `y` never divides by zero.
   const highest = Math.max(1, ...knownValues)
   const x = (index: number) => (index / (knownValues.length - 1)) * size.width
   const y = (value: number) => size.height - margin - (value / highest) * (size.height - 2 * margin)

@@ -1,7 +1,8 @@
 /**
  * Draws the wait-for graph: each session is a box, and an arrow leads from a waiting session to
  * each session that holds a lock that the waiting session needs. Column 0 has the holders of the
- * key of the page, and the sessions that wait for them are to the right.
+ * key of the page. The sessions that wait for the holders are to the right, and the sessions for
+ * which the holders wait are to the left.
  */
 import { formatPlural, shortId } from '../model/format.js'
 import type { Edge, Node, WaitForGraph } from '../model/waitForGraph.js'
@@ -13,11 +14,11 @@ const box = { width: 148, height: 40 }
 const spacing = { x: 248, y: 58 }
 /** The space around the picture, in px. */
 const margin = 16
-/** The space below the boxes for arrows that do not lead to a column on the left, in px. */
+/** The space below the boxes for curves: arrows that do not lead to the left, in px. */
 const curveHeight = 22
-/** How far the ends of a curve below the boxes bend down, in px. */
+/** How far the control points of a curve are below its boxes, in px. */
 const curveBend = 26
-/** The distance of a label, in px: above an arrow to the left, or below the boxes for a curve. */
+/** How far a label is above its arrow to the left, or below the boxes of its curve, in px. */
 const labelOffset = { above: 6, inCurve: 16 }
 /** The space between the tip of an arrow and the box, in px. */
 const tipGap = 3

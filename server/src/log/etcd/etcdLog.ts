@@ -89,7 +89,7 @@ const knownOptions: OptionNames<EtcdLogOptions> = {
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */
 export function etcdLog(options: EtcdLogOptions): Log {
-  // `refuseUnknownOptions` accepts undefined, but refuses null. This function needs options.
+  // Pass null in place of undefined, because `refuseUnknownOptions` accepts undefined.
   refuseUnknownOptions('etcdLog', options ?? null, knownOptions)
   refuseUnknownOptions('tls of etcdLog', options.tls, tlsOptionNames)
   refuseUnknownOptions('auth of etcdLog', options.auth, { user: 1, password: 1, passwordFile: 1 })

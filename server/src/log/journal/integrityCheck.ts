@@ -37,7 +37,7 @@ export const inUseExitCode = 100
 const firstCrashCode = 0xc0000000
 
 export interface IntegrityCheckOptions {
-  /** Whether this process has the file of the journal open, after a former journal has failed. */
+  /** Whether this process still has the file open, because its former journal here has failed. */
   readonly isOpenInThisProcess: boolean
   /** Cancels the check. */
   readonly signal: AbortSignal
@@ -70,7 +70,7 @@ function runChildProcess(path: string, { isOpenInThisProcess, signal }: Integrit
     const options = { env, stdio: 'ignore', windowsHide: true } as const
     const timeout = minTimeoutMs + Math.ceil(statSync(join(path, dataFile)).size / bytesPerMs)
     const stopRules = { timeout, signal, killSignal: 'SIGKILL' } as const
-    // The child process does not count the process with this id as a user of the journal.
+    // With this id, the child process ignores that this process has the journal open.
     const args = [program, path, ...(isOpenInThisProcess ? [String(process.pid)] : [])]
     const child = spawn(process.execPath, args, { ...options, ...stopRules })
     child.once('error', () => {

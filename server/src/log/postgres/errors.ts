@@ -25,7 +25,7 @@ export type PostgresErrorKind =
   | 'missing'
   /** The entry is in the log already. */
   | 'duplicate'
-  /** Another entry has the position. */
+  /** Another entry already has the position at which the entry was to be appended. */
   | 'positionTaken'
   /** The log is another log, not the log that the broker has read. */
   | 'replaced'
@@ -61,7 +61,7 @@ export class PostgresError extends Error {
     return permanentKinds.includes(this.kind)
   }
 
-  /** Whether a broker that has already served can never follow the log again. */
+  /** Whether a broker that follows the log must leave the log for good after this error. */
   get endsLog(): boolean {
     return ['pooler', 'missing', 'replaced'].includes(this.kind)
   }

@@ -89,7 +89,7 @@ const knownOptions: OptionNames<PostgresLogOptions> = {
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */
 export function postgresLog(options: PostgresLogOptions): Log {
-  // `refuseUnknownOptions` accepts undefined, but refuses null. This function needs options.
+  // Pass null in place of undefined, because `refuseUnknownOptions` accepts undefined.
   refuseUnknownOptions('postgresLog', options ?? null, knownOptions)
   refuseUnknownOptions('tls of postgresLog', options.tls, tlsOptionNames)
   const { url, user, password, passwordFile, tls, ...settings } = options
