@@ -74,9 +74,8 @@ export interface OutboundDeps {
 
 /**
  * Whether the cost of this answer is added to the cost of the command that causes the answer. The
- * result of a `once` and the list of holders in `LOCK_TIMEOUT` can be long. Such an answer often
- * goes to a client that has sent no message in this turn of the event loop. The broker cannot
- * charge that client.
+ * result of a `once` and the list of holders in `LOCK_TIMEOUT` can be long. These answers often go
+ * to clients that have not sent this command, so the cost cannot be counted against these clients.
  */
 function isChargedToCause(answer: Answer): boolean {
   return answer.kind === 'result' || (answer.kind === 'failed' && answer.code === 'LOCK_TIMEOUT')
@@ -210,7 +209,7 @@ export class Outbound {
   /** Clears the deadlines that this broker keeps, and detaches all sessions. */
   detachAll(sessions: Iterable<Session>, keptResults: Iterable<KeptResult>): void {
     for (const session of sessions) if (this.#isOwned(session)) this.#clearDeadlines(session)
-    // For a result that another broker keeps, this broker has no timer, and the call does nothing.
+    // For a result of another broker this broker has no timer, and `clearTimer` does nothing.
     for (const kept of keptResults) this.#deps.time.clearTimer(kept)
     this.#attached.clear()
     this.#deps.notices.clear()
