@@ -85,6 +85,8 @@ export class DashboardFiles {
   /** Whether a request is from the page that this broker serves. */
   isOwnPage(request: IncomingMessage): boolean {
     const { origin, host } = request.headers
+    // Only browsers send an `Origin`.
+    if (origin === undefined) return false
     const scheme = this.#isEncrypted(request) ? 'https' : 'http'
     return origin === `${scheme}://${host}` && this.serves(request)
   }

@@ -30,6 +30,16 @@ const sockets = new WebSocketServer({
 /** Whether the WebSocket of an `EventRecorder` has a frame reader. */
 const [withReader, withoutReader] = [true, false]
 
+/** The view that a frame reader has of a WebSocket of `ws`. */
+function readWebSocket(websocket: WebSocket) {
+  return {
+    get isOpen(): boolean {
+      return websocket.readyState === websocket.OPEN
+    },
+    makeWs: () => assert.fail('`ws` has a WebSocket already'),
+  }
+}
+
 /** The broker's end of a connection, which records its events in order. */
 class EventRecorder {
   readonly raw: Duplex
@@ -65,7 +75,13 @@ class EventRecorder {
         this.wsFrameCount++
       },
     }
-    this.reader = FrameReader.attach(websocket, raw, listener, { maxBytes, maxFragments })
+    this.reader = FrameReader.attach(
+      readWebSocket(websocket),
+      raw,
+      listener,
+      { maxBytes, maxFragments },
+      /* hasWs */ true,
+    )
   }
 
   /** Pushes these chunks and the end of the stream, and waits for the close. */
@@ -363,7 +379,8 @@ describe('FrameReader', () => {
     raw.on('data', () => {})
     const listener = { onFrame: () => {}, onControlFrame: () => {} }
     const limits = { maxBytes, maxFragments }
-    assert.isUndefined(FrameReader.attach(websocket, raw, listener, limits))
+    const hasWs = true
+    assert.isUndefined(FrameReader.attach(readWebSocket(websocket), raw, listener, limits, hasWs))
     assert.equal(raw.listenerCount('data'), 2)
     websocket.terminate()
   })

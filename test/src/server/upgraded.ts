@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import { Duplex } from 'node:stream'
-import type { WebSocket, WebSocketServer } from 'ws'
+import { WebSocket, type WebSocketServer } from 'ws'
 
 /** The broker's end of a connection. */
 export interface Upgraded {
@@ -20,20 +20,39 @@ export function dropConnections(): void {
   for (const raw of openSockets.splice(0)) raw.destroy()
 }
 
-/**
- * Makes a connection by an upgrade.
- *
- * @param onWrite Called for each write to the socket. The write ends when `onWrite` calls `done`.
- */
-export function upgrade(
-  server: WebSocketServer,
-  onWrite: (chunk: Buffer, done: () => void) => void = (_chunk, done) => done(),
-): Upgraded {
+/** Called for each write to the socket. The write ends when the function calls `done`. */
+type OnWrite = (chunk: Buffer, done: () => void) => void
+
+/** Makes a fake TCP socket. */
+export function makeSocket(onWrite: OnWrite = (_chunk, done) => done()): Duplex {
   const duplex = new Duplex({
     read: () => {},
     write: (chunk: Buffer, _encoding, done) => onWrite(chunk, done),
   })
   openSockets.push(duplex)
+  return duplex
+}
+
+/** The private method of `ws` that makes a WebSocket the WebSocket of a raw socket. */
+interface WithSetSocket {
+  setSocket(raw: Duplex, head: Buffer, options: object): void
+}
+
+/**
+ * Makes a connection without an upgrade, as the broker does for a connection that needs `ws` later.
+ *
+ * @param options The options of `ws`.
+ */
+export function adoptSocket(raw: Duplex, options: object): Upgraded {
+  // `null` is the address of a WebSocket that `ws` makes for a server.
+  const websocket = new WebSocket(null as unknown as string, undefined, options)
+  ;(websocket as unknown as WithSetSocket).setSocket(raw, Buffer.alloc(0), options)
+  return { raw, websocket }
+}
+
+/** Makes a connection by an upgrade. */
+export function upgrade(server: WebSocketServer, onWrite?: OnWrite): Upgraded {
+  const duplex = makeSocket(onWrite)
   const headers = {
     upgrade: 'websocket',
     'sec-websocket-key': Buffer.alloc(16).toString('base64'),

@@ -16,7 +16,9 @@ import {
   type UpgradeOptions,
 } from '@holdfast/server/internal'
 import { subprotocol } from '@holdfast/shared'
-import { expect } from 'chai'
+import { assert, expect } from 'chai'
+import fc from 'fast-check'
+import { runs } from '../support/counts.js'
 import { encodeFrame, frame } from './upgraded.js'
 
 /**
@@ -43,7 +45,8 @@ class Peer {
   /** The callbacks of the writes that have not ended. */
   #blocked: (() => void)[] = []
 
-  constructor() {
+  /** @param offered The subprotocols that the client offers in its upgrade. */
+  constructor(offered: string = subprotocol) {
     this.raw = new Duplex({
       read: () => {},
       write: (chunk: Buffer, _encoding, done) => {
@@ -89,7 +92,7 @@ class Peer {
       upgrade: 'websocket',
       'sec-websocket-key': Buffer.alloc(16).toString('base64'),
       'sec-websocket-version': '13',
-      'sec-websocket-protocol': subprotocol,
+      'sec-websocket-protocol': offered,
     }
     const request = { method: 'GET', url: '/', headers, socket: this.raw }
     server.emit(
@@ -112,6 +115,11 @@ class Peer {
     this.raw.push(encodeFrame(frame(0x89, data)))
   }
 
+  /** Sends a frame with this first byte. */
+  sendFrame(first: number, text: string): void {
+    this.raw.push(encodeFrame(frame(first, text)))
+  }
+
   /** Lets all writes end. */
   unblock(): void {
     this.isBlocked = false
@@ -124,7 +132,56 @@ async function turns(count = 5): Promise<void> {
   for (let i = 0; i < count; i++) await turn()
 }
 
+/**
+ * What the client, the TCP connection or the broker does with a connection. The client sends
+ * nothing after the end of its side.
+ */
+const steps: Readonly<Record<string, (peer: Peer) => void>> = {
+  'the client sends a text': (peer) => peer.say('text'),
+  'the client sends two texts in a chunk': (peer) => peer.say('one', 'two'),
+  'the client sends a text beyond ASCII': (peer) => peer.say('é'),
+  'the client sends a text that is not UTF-8': ({ raw }) => {
+    raw.push(encodeFrame({ ...frame(0x81, ''), payload: Buffer.from([0xff]) }))
+  },
+  'the client sends a ping': (peer) => peer.ping('data'),
+  'the client sends a first fragment': (peer) => peer.sendFrame(0x01, 'be'),
+  'the client sends a last fragment': (peer) => peer.sendFrame(0x80, 'gin'),
+  'the client sends a binary message': (peer) => peer.sendFrame(0x82, 'bytes'),
+  'the client sends a part of a frame': ({ raw }) =>
+    raw.push(encodeFrame(frame(0x81, 'part')).subarray(0, 8)),
+  'the client sends a close frame': (peer) => peer.sendFrame(0x88, ''),
+  'the client ends its side of the connection': ({ raw }) => raw.push(null),
+  'the connection breaks': ({ raw }) => raw.destroy(new Error('ECONNRESET')),
+  'the broker sends a text': ({ socket }) => socket.send('answer'),
+  'the broker sends a text beyond ASCII': ({ socket }) => socket.send('ä'),
+  'the broker pauses': ({ socket }) => socket.pause(),
+  'the broker resumes': ({ socket }) => socket.resume(),
+  'the broker closes': ({ socket }) => socket.close(4_000, 'enough'),
+  'the broker terminates': ({ socket }) => socket.terminate(),
+}
+
 describe('a WebSocket of the broker', () => {
+  it('behaves the same whether `ws` has answered its upgrade or not', async () => {
+    const names = fc.array(fc.constantFrom(...Object.keys(steps)), { maxLength: 12 })
+    const property = fc.asyncProperty(names, async (chosen) => {
+      // `ws` answers an upgrade that offers more than one subprotocol.
+      const peers = [new Peer(), new Peer(`${subprotocol}, other`)]
+      for (const name of chosen) {
+        for (const peer of peers) if (!peer.raw.readableEnded) steps[name]!(peer)
+        await turns()
+      }
+      for (const { socket } of peers) {
+        socket.resume()
+        socket.terminate()
+      }
+      await turns()
+      const [common, ofWs] = peers.map(({ heard, written }) => ({ heard, written }))
+      assert.deepEqual(common, ofWs)
+      assert.equal(common!.heard.at(-1), 'close')
+    })
+    await fc.assert(property, runs(300, 10_000))
+  })
+
   it('reads no further frame of a chunk after a pause', async () => {
     const peer = new Peer()
     peer.onHeard = () => peer.socket.pause()

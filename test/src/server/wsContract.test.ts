@@ -11,7 +11,15 @@ import type { Duplex } from 'node:stream'
 import { plainTextFrame } from '@holdfast/server/internal'
 import { assert } from 'chai'
 import { type RawData, WebSocket, WebSocketServer } from 'ws'
-import { dropConnections, encodeFrame, frame, type Upgraded, upgrade } from './upgraded.js'
+import {
+  adoptSocket,
+  dropConnections,
+  encodeFrame,
+  frame,
+  makeSocket,
+  type Upgraded,
+  upgrade,
+} from './upgraded.js'
 
 type OnData = (this: Duplex, chunk: Buffer) => void
 /** Makes a connection; `onWrite` is called for each write to the raw socket. */
@@ -243,7 +251,22 @@ describe('the contract with ws', () => {
 
   for (const [checkName, check] of Object.entries(checks)) {
     it(`ws ${checkName}`, () => check(installedWs))
+    it(`ws ${checkName}, for a WebSocket that was made without an upgrade`, () => {
+      check((onWrite) => adoptSocket(makeSocket(onWrite), options))
+    })
   }
+
+  it('ws adds its data listener last, and does not resume a paused socket', () => {
+    const raw = makeSocket()
+    const onData = (): void => {}
+    raw.on('data', onData)
+    raw.pause()
+    adoptSocket(raw, options)
+    const [first, last] = raw.listeners('data')
+    assert.strictEqual(first, onData)
+    assert.isDefined(last)
+    assert.isTrue(raw.isPaused())
+  })
 
   for (const [breach, checkName, connect] of breaches) {
     it(`is broken by a ws that ${breach}`, () => {

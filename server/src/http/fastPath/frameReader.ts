@@ -46,10 +46,16 @@ export interface FrameLimits {
   readonly maxFragments: number
 }
 
-/** The part of a `WebSocket` that the reader needs. */
-interface WebSocketState {
-  readonly OPEN: number
-  readonly readyState: number
+/** The part of a WebSocket that the reader needs. */
+export interface ReadWebSocket {
+  /** Whether neither end has begun to close the connection. */
+  readonly isOpen: boolean
+  /**
+   * Makes the WebSocket of `ws` for the raw socket, and then calls {@link FrameReader.onWsListens}.
+   * The reader calls this method at most once: before the first frame that the reader leaves to
+   * `ws`.
+   */
+  makeWs(): void
 }
 
 /**
@@ -81,12 +87,12 @@ interface ForwardedFrame {
 }
 
 export class FrameReader {
-  readonly #websocket: WebSocketState
+  readonly #websocket: ReadWebSocket
   readonly #socket: Duplex
   readonly #listener: FrameListener
   readonly #limits: FrameLimits
-  /** The data listener of `ws`. */
-  readonly #readByWs: OnData
+  /** The data listener of `ws`; undefined until `ws` has a WebSocket for the socket. */
+  #readByWs: OnData | undefined
   /** The bytes of an incomplete frame. */
   #partial: Buffer | undefined
   /** Undefined unless a frame is being forwarded or skipped, or a fragmented message has begun. */
@@ -100,38 +106,47 @@ export class FrameReader {
   #state: 'reading' | 'left to ws' | 'ended' | 'dropping' = 'reading'
 
   private constructor(
-    websocket: WebSocketState,
+    websocket: ReadWebSocket,
     socket: Duplex,
-    readByWs: OnData,
     listener: FrameListener,
     limits: FrameLimits,
   ) {
     this.#websocket = websocket
     this.#socket = socket
-    this.#readByWs = readByWs
     this.#listener = listener
     this.#limits = limits
   }
 
   /**
-   * Makes a reader that replaces the data listener of `ws`. If the socket has any other data
-   * listener, leaves the socket to `ws` and returns undefined.
+   * Makes a reader of the raw socket of `websocket`. If `ws` has a data listener already, the
+   * reader replaces this listener.
    *
-   * @param socket The raw socket of `websocket`.
+   * @param hasWs Whether `ws` has a WebSocket for the socket already.
+   * @returns Undefined if the socket has a data listener that is not of `ws`. Then the caller must
+   *   leave the socket to `ws`.
    */
   static attach(
-    websocket: WebSocketState,
+    websocket: ReadWebSocket,
     socket: Duplex,
     listener: FrameListener,
     limits: FrameLimits,
+    hasWs: boolean,
   ): FrameReader | undefined {
-    const [readByWs, otherListener] = socket.listeners('data') as OnData[]
-    if (readByWs === undefined || otherListener !== undefined) return undefined
-    const frameReader = new FrameReader(websocket, socket, readByWs, listener, limits)
+    if (socket.listenerCount('data') > (hasWs ? 1 : 0)) return undefined
+    const frameReader = new FrameReader(websocket, socket, listener, limits)
     ;(socket as ReadSocket)[readerField] = frameReader
+    if (hasWs) frameReader.onWsListens()
     socket.on('data', onData)
-    socket.off('data', readByWs)
     return frameReader
+  }
+
+  /**
+   * Takes the place of the data listener that `ws` has just added to the socket. The caller must
+   * call this method directly after `ws` got a WebSocket for the socket.
+   */
+  onWsListens(): void {
+    this.#readByWs = this.#socket.listeners('data').at(-1) as OnData
+    this.#socket.off('data', this.#readByWs)
   }
 
   /** The number of bytes that have arrived and are not read yet. */
@@ -263,7 +278,7 @@ export class FrameReader {
   #forward(frame: ForwardedFrame, data: Buffer, at: number): number {
     const end = Math.min(at + frame.bytesLeft, data.length)
     frame.bytesLeft -= end - at
-    if (!frame.isSkipped) this.#readByWs.call(this.#socket, data.subarray(at, end))
+    if (!frame.isSkipped) this.#wsListener().call(this.#socket, data.subarray(at, end))
     if (frame.bytesLeft > 0) return end
     const opcode = frame.firstByte & opcodeBits
     const isControl = opcode >= opcodes.close
@@ -288,7 +303,7 @@ export class FrameReader {
    */
   #shouldSkip(isText: boolean): boolean {
     if (this.#state === 'ended') return !isText
-    return this.#websocket.readyState !== this.#websocket.OPEN
+    return !this.#websocket.isOpen
   }
 
   #exceedsLimits(opcode: number, length: number): boolean {
@@ -316,10 +331,17 @@ export class FrameReader {
   #leaveToWs(data: Buffer, at: number): number {
     if (this.#state === 'ended') return data.length
     this.#state = 'left to ws'
+    const readByWs = this.#wsListener()
     this.#socket.off('data', onData)
-    this.#socket.on('data', this.#readByWs)
-    if (at < data.length) this.#readByWs.call(this.#socket, data.subarray(at))
+    this.#socket.on('data', readByWs)
+    if (at < data.length) readByWs.call(this.#socket, data.subarray(at))
     return data.length
+  }
+
+  /** The data listener of `ws`. Makes the WebSocket of `ws` if there is none yet. */
+  #wsListener(): OnData {
+    if (this.#readByWs === undefined) this.#websocket.makeWs()
+    return this.#readByWs!
   }
 }
 

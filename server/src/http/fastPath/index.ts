@@ -1,7 +1,8 @@
 /**
- * The fast path: common frames bypass `ws`. The broker itself reads text frames that are whole
- * messages and writes ASCII frames of up to 64 KiB. `ws` does everything else: the upgrade, all
- * other frames, and the closing handshake.
+ * The fast path: common upgrades and common frames bypass `ws`. The broker itself answers upgrades
+ * that offer its subprotocol only, reads text frames that are whole messages, and writes ASCII
+ * frames of up to 64 KiB. `ws` does everything else: all other upgrades, all other frames, and the
+ * closing handshake. A connection gets a WebSocket of `ws` when it first needs one (`wsSocket.ts`).
  *
  * The fast path makes these assumptions about the inside of `ws`:
  *
@@ -18,10 +19,14 @@
  * 5. `bufferedAmount` counts the bytes that wait in the raw socket.
  * 6. `ws` pauses and resumes the raw socket itself. `ws` reads the unread bytes of the socket only
  *    after the `close` event of the socket.
+ * 7. `setSocket` makes a new `WebSocket` the WebSocket of a raw socket, also if the raw socket has
+ *    exchanged frames before. The assumptions above then hold as after an upgrade. `setSocket` adds
+ *    its `data` listener behind all other listeners, and does not resume a paused socket.
  *
  * `server/package.json` allows only releases of `ws` whose source was checked for these
  * assumptions. The test `test/src/server/wsContract.test.ts` fails for a `ws` that breaks an
  * assumption.
  */
-export { FrameReader } from './frameReader.js'
+export { answerCommonUpgrade } from './commonUpgrade.js'
+export { type FrameLimits, FrameReader, type ReadWebSocket } from './frameReader.js'
 export { plainTextFrame } from './textFrame.js'

@@ -1,0 +1,49 @@
+/**
+ * Answers the upgrades of nearly all clients: valid requests that offer the subprotocol of the
+ * broker and no other. `ws` would make about ten objects for the answer. Requests that offer an
+ * extension need no other answer, because the broker accepts no extension.
+ */
+import { hash } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import type { Socket as TcpSocket } from 'node:net'
+import { subprotocol } from '@holdfast/shared'
+
+/** A key that encodes 16 bytes in base64. */
+const validKey = /^[+/0-9A-Za-z]{22}==$/
+/** The text that RFC 6455, section 1.3, adds to the key. */
+const keySuffix = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
+
+/**
+ * Answers an upgrade if the upgrade is common.
+ *
+ * @param head The bytes that arrived after the request.
+ * @returns False if `ws` must answer or refuse the upgrade.
+ */
+export function answerCommonUpgrade(
+  { method, headers }: IncomingMessage,
+  raw: TcpSocket,
+  head: Buffer,
+): boolean {
+  const key = headers['sec-websocket-key']
+  const isCommon =
+    method === 'GET' &&
+    headers.upgrade?.toLowerCase() === 'websocket' &&
+    headers['sec-websocket-version'] === '13' &&
+    headers['sec-websocket-protocol'] === subprotocol &&
+    key !== undefined &&
+    validKey.test(key)
+  // A client may have closed its side of the connection while the upgrade waited.
+  if (!isCommon || !raw.readable || !raw.writable) return false
+  const accept = hash('sha1', key + keySuffix, 'base64')
+  raw.write(
+    'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+      `Sec-WebSocket-Accept: ${accept}\r\nSec-WebSocket-Protocol: ${subprotocol}\r\n\r\n`,
+    'latin1',
+  )
+  // The server that accepted the socket may have set a timeout, or may not have set `noDelay`.
+  // A socket of an embedding program may be a `Duplex` without these methods.
+  raw.setTimeout?.(0)
+  raw.setNoDelay?.()
+  if (head.length > 0) raw.unshift(head)
+  return true
+}
