@@ -3,6 +3,7 @@
  * some of its components. These exports may change with any release.
  */
 export { nearestName } from '@holdfast/shared'
+export { isProxyHeader, ordinaryHeaders } from './access/localRequests.js'
 export { Broker } from './broker/broker.js'
 export { PrefixTree } from './broker/prefixTree.js'
 export { PageBuilder } from './broker/queryPage.js'

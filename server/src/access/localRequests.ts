@@ -29,6 +29,30 @@ const proxyHeaders: ReadonlySet<string> = new Set([
   'x-cloud-trace-context',
 ])
 
+/**
+ * The usual headers of clients, which show no proxy. The patterns below match none of these
+ * headers. Most requests have no other headers, so their headers need no pattern. A request of a
+ * WebSocket client would otherwise need about seventy tests of patterns.
+ */
+export const ordinaryHeaders: ReadonlySet<string> = new Set([
+  'host',
+  'connection',
+  'upgrade',
+  'sec-websocket-key',
+  'sec-websocket-version',
+  'sec-websocket-protocol',
+  'sec-websocket-extensions',
+  'origin',
+  'user-agent',
+  'authorization',
+  'cookie',
+  'accept',
+  'accept-encoding',
+  'accept-language',
+  'cache-control',
+  'pragma',
+])
+
 /** Patterns of further headers that show a proxy. */
 const proxyHeaderPatterns: readonly RegExp[] = [
   // Words of proxies, as in `X-Forwarded-…`, `X-Original-…`, `X-LB` and `X-CDN`.
@@ -65,7 +89,10 @@ export function hasProxyTrace({ headers, httpVersion }: IncomingMessage): boolea
   // nginx forwards requests as HTTP/1.0 by default, and WebSocket clients use HTTP/1.1.
   if (httpVersion === '1.0') return true
   // Node gives the names of headers in lower case.
-  return Object.keys(headers).some(
-    (name) => proxyHeaders.has(name) || proxyHeaderPatterns.some((pattern) => pattern.test(name)),
-  )
+  return Object.keys(headers).some((name) => !ordinaryHeaders.has(name) && isProxyHeader(name))
+}
+
+/** Whether a header shows a proxy. @param name In lower case. */
+export function isProxyHeader(name: string): boolean {
+  return proxyHeaders.has(name) || proxyHeaderPatterns.some((pattern) => pattern.test(name))
 }

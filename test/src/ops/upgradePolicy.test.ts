@@ -5,7 +5,12 @@
  */
 import type { IncomingMessage } from 'node:http'
 import { type BrokerOptions, type Credentials, createBroker } from '@holdfast/server'
-import { settingsFrom, UpgradePolicy } from '@holdfast/server/internal'
+import {
+  isProxyHeader,
+  ordinaryHeaders,
+  settingsFrom,
+  UpgradePolicy,
+} from '@holdfast/server/internal'
 import { brokerMetrics } from '@holdfast/server/metrics'
 import { subprotocol } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -111,6 +116,11 @@ describe('the upgrade policy', () => {
     ]
     for (const headers of headerSets)
       expect(await statusOf(port, upgradeHead('/', headers))).to.match(/ 101 /)
+  })
+
+  it('has no header of a proxy among the headers that it accepts without a pattern', () => {
+    expect([...ordinaryHeaders].filter(isProxyHeader)).to.deep.equal([])
+    expect([...ordinaryHeaders].filter((name) => name !== name.toLowerCase())).to.deep.equal([])
   })
 
   it('treats only a connection from loopback to loopback as local', () => {
