@@ -29,11 +29,15 @@ export interface Logger {
 /** The number of characters to which a longer text is shortened. */
 const maxLoggedChars = 64
 
+/** A text that {@link logText} does not change. */
+const plainText = /^[ -~]{0,64}$/
+
 /**
  * Prepares a text for a log line: escapes characters that do not print (`\u{1b}`), and shortens the
  * text to 64 characters with "…" at the end.
  */
 export function logText(text: string): string {
+  if (plainText.test(text)) return text
   // A character takes one or two UTF-16 units.
   const firstChars = [...text.slice(0, 2 * maxLoggedChars)]
   const printable = firstChars
@@ -153,8 +157,12 @@ function sessionFields({ id, principal, name }: Session): object {
 
 /** The fields that are defined, each prepared by {@link logText}. */
 function textFields(fields: Record<string, string | undefined>): object {
-  const defined = Object.entries(fields).filter(([, text]) => text !== undefined)
-  return Object.fromEntries(defined.map(([name, text]) => [name, logText(text as string)]))
+  const prepared: Record<string, string> = {}
+  for (const name of Object.keys(fields)) {
+    const text = fields[name]
+    if (text !== undefined) prepared[name] = logText(text)
+  }
+  return prepared
 }
 
 /** Time between two checks, in ms. */
