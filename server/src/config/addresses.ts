@@ -87,6 +87,8 @@ export function forwardedProtocol(
  * one host usually has all these addresses.
  */
 export function addressGroup(address: string): string {
+  // The usual case. This function runs several times for each new connection.
+  if (!address.includes(':')) return address
   const unprefixed = withoutMappedPrefix(address)
   if (isIP(unprefixed) !== 6) return unprefixed
   // Removes the zone, such as `%eth0`, of a link-local address. An address has at most one `::`,

@@ -3,7 +3,7 @@
  * callback at the end of a turn of the event loop. Other files get these services as an object, so
  * that a simulation can replace the services.
  */
-import { createHash, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { getHeapStatistics } from 'node:v8'
 import type { Clock } from '@holdfast/shared'
@@ -48,7 +48,7 @@ export const nodeEnvironment: Environment = {
   endOfTurn: setImmediate,
   newId: () => nanoid(),
   newSecret: () => randomBytes(32).toString('base64url'),
-  hash: (text) => createHash('sha256').update(text).digest('base64url'),
+  hash: (text) => hash('sha256', text, 'base64url'),
 }
 
 /** The limit that V8 sets to the heap of this process, in bytes. */

@@ -42,6 +42,9 @@ import type {
 } from '../core/index.js'
 import { brokerFeatures, brokerVersion } from './features.js'
 
+/** The last fields of every `welcome`, except `cell`. */
+const welcomeFields = `"version":${JSON.stringify(brokerVersion)},"features":${JSON.stringify(brokerFeatures)}`
+
 /**
  * @param secret The secret that the client must send to resume the session. Undefined without a
  *   grace, which is the time in which a client may resume.
@@ -57,19 +60,14 @@ export function encodeWelcome(
   cell: string | undefined,
 ): string {
   const { id, lease, grace, limits } = session
-  return JSON.stringify({
-    type: 'welcome',
-    session: id,
-    resumed,
-    secret,
-    lease,
-    grace,
-    maxHoldMs: limits.maxHold,
-    at: wholeMs(at),
-    version: brokerVersion,
-    features: brokerFeatures,
-    cell,
-  })
+  // A secret is base64url, and a cell is two numbers with a slash.
+  const secretField = secret === undefined ? '' : `"secret":"${secret}",`
+  const maxHoldField = limits.maxHold === undefined ? '' : `"maxHoldMs":${limits.maxHold},`
+  const cellField = cell === undefined ? '' : `,"cell":"${cell}"`
+  return (
+    `{"type":"welcome","session":"${id}","resumed":${resumed},${secretField}"lease":${lease},` +
+    `"grace":${grace},${maxHoldField}"at":${wholeMs(at)},${welcomeFields}${cellField}}`
+  )
 }
 
 const busyScopeMessage =
