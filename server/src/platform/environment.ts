@@ -3,7 +3,7 @@
  * callback at the end of a turn of the event loop. Other files get these services as an object, so
  * that a simulation can replace the services.
  */
-import { hash, randomBytes } from 'node:crypto'
+import { hash, randomFillSync } from 'node:crypto'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { getHeapStatistics } from 'node:v8'
 import type { Clock } from '@holdfast/shared'
@@ -36,6 +36,27 @@ const wall = Date.now.bind(Date)
 const setTimer = setTimeout
 const clearTimer = clearTimeout
 
+const secretBytes = 32
+/**
+ * Random bytes for the next secrets, because a call for 128 secrets costs little more than a call
+ * for one. After a restart, each client needs a new secret.
+ */
+const randomPool = Buffer.alloc(128 * secretBytes)
+let usedRandomBytes = randomPool.length
+
+function newSecret(): string {
+  if (usedRandomBytes === randomPool.length) {
+    randomFillSync(randomPool)
+    usedRandomBytes = 0
+  }
+  const start = usedRandomBytes
+  usedRandomBytes += secretBytes
+  const secret = randomPool.toString('base64url', start, usedRandomBytes)
+  // No secret stays in the pool after its use.
+  randomPool.fill(0, start, usedRandomBytes)
+  return secret
+}
+
 /** The environment of the real machine. */
 export const nodeEnvironment: Environment = {
   clock: {
@@ -47,7 +68,7 @@ export const nodeEnvironment: Environment = {
   // Node calls immediates after it has read the data that arrived in the turn.
   endOfTurn: setImmediate,
   newId: () => nanoid(),
-  newSecret: () => randomBytes(32).toString('base64url'),
+  newSecret,
   hash: (text) => hash('sha256', text, 'base64url'),
 }
 
