@@ -32,16 +32,20 @@ export interface UpgradeQueueDeps {
   readonly endOfTurn: (callback: () => void) => void
 }
 
-/** An upgrade that waits, and the listener that removes the upgrade when its socket closes. */
-interface WaitingUpgrade extends Pick<Upgrade, 'remoteAddress'> {
+/** An upgrade in the queue. */
+interface QueuedUpgrade extends Pick<Upgrade, 'remoteAddress'> {
   readonly upgrade: Upgrade
-  readonly onClose: () => void
+  /**
+   * The listener that removes the upgrade when its socket closes. Undefined for an upgrade that
+   * does not wait: `add` has not counted this upgrade and has added no listeners.
+   */
+  onClose: (() => void) | undefined
 }
 
 export class UpgradeQueue {
-  readonly #pacer: AddressPacer<WaitingUpgrade>
+  readonly #pacer: AddressPacer<QueuedUpgrade>
   /** Bounds the waiting upgrades. Chooses the upgrade to refuse, fairly between the addresses. */
-  readonly #pending: PendingConnections<WaitingUpgrade>
+  readonly #pending: PendingConnections<QueuedUpgrade>
 
   constructor({ scheduler, limits, clock, endOfTurn }: UpgradeQueueDeps) {
     this.#pacer = new AddressPacer({
@@ -63,10 +67,7 @@ export class UpgradeQueue {
   /** Accepts the upgrade now, or in a later turn if this turn has no work budget left. */
   add(upgrade: Upgrade): void {
     const { remoteAddress, raw } = upgrade
-    const onClose = (): void => {
-      if (this.#pacer.remove(waiting)) this.#forget(waiting)
-    }
-    const waiting: WaitingUpgrade = { remoteAddress, upgrade, onClose }
+    const waiting: QueuedUpgrade = { remoteAddress, upgrade, onClose: undefined }
     if (this.#pacer.tryNow(waiting)) return
     // `isFull` is false here, because the broker checks the limit `connections` after the upgrade.
     const { exceededLimit, displacedConnection: displaced } = this.#pending.add(
@@ -83,9 +84,12 @@ export class UpgradeQueue {
       return
     }
     this.#pacer.enqueue(waiting)
+    waiting.onClose = () => {
+      if (this.#pacer.remove(waiting)) this.#forget(waiting)
+    }
     // An `error` event without a listener would end the process.
     raw.on('error', ignoreError)
-    raw.on('close', onClose)
+    raw.on('close', waiting.onClose)
   }
 
   /** Destroys the sockets of all waiting upgrades. */
@@ -99,10 +103,11 @@ export class UpgradeQueue {
 
   /**
    * Stops counting an upgrade that waits no longer, and removes the listeners of its socket. Does
-   * nothing for an upgrade that has not waited.
+   * nothing for an upgrade that the pacer accepts immediately.
    */
-  #forget(waiting: WaitingUpgrade): void {
+  #forget(waiting: QueuedUpgrade): void {
     const { upgrade, onClose } = waiting
+    if (onClose === undefined) return
     this.#pending.remove(waiting)
     upgrade.raw.off('error', ignoreError)
     upgrade.raw.off('close', onClose)
