@@ -23,6 +23,7 @@ import { cells } from './workloads/cells.js'
 import { exclusion } from './workloads/exclusion.js'
 import { idle } from './workloads/idle.js'
 import { join } from './workloads/join.js'
+import { restart } from './workloads/restart.js'
 import { w1 } from './workloads/w1.js'
 
 const options = { pace: smokePace, drivers: ['raw', 'client'], onProgress: () => {} } as const
@@ -89,6 +90,18 @@ describe('the bench', () => {
     for (const { figures } of rows) {
       assert.isAbove(figures['idleUsPerLease']!, 0)
       assert.isAbove(figures['idlePercent']!, 0)
+    }
+  })
+
+  it('measures how sessions come back after a restart of the broker', async () => {
+    const [byHand, ofClient] = restart.jobs(smokePace)
+    // The backoff of the client library can take seconds, so its job runs only in a full run.
+    for (const job of isFullRun ? [byHand!, ofClient!] : [byHand!]) {
+      const { rows } = await runJob(job, options)
+      const [{ figures }] = rows as [JobResult['rows'][number]]
+      for (const figure of ['backMs', 'serverUsPerHandshake', 'clientUsPerHandshake']) {
+        assert.isAbove(figures[figure]!, 0, figure)
+      }
     }
   })
 

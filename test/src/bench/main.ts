@@ -40,9 +40,10 @@ interface Flags {
 const workloadNames = workloads.map(({ name }) => name)
 /**
  * The workloads that run only if the flag `--only` names them. `logs` takes as long as all other
- * workloads together, and `neighbours` takes half of that time. `cells` and `join` have no targets.
+ * workloads together, and `neighbours` takes half of that time. `restart` takes two minutes. `cells`
+ * and `join` have no targets.
  */
-const optionalWorkloads = ['logs', 'join', 'neighbours', 'cells']
+const optionalWorkloads = ['logs', 'join', 'neighbours', 'cells', 'restart']
 const defaultWorkloads = workloads.filter(({ name }) => !optionalWorkloads.includes(name))
 
 /** The workloads in a list of names. Throws if a name is unknown. */

@@ -5,23 +5,14 @@
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Lock, Session } from '@holdfast/client'
 import { expect } from 'chai'
 import { next, Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
+import { maxSockets } from '../support/openFiles.js'
 
 const sessionCount = Math.min(count(500, 10_000), maxSockets())
-
-/**
- * Returns how many connections this process can open, with 200 open files left for other uses.
- */
-function maxSockets(): number {
-  const limits = readFileSync('/proc/self/limits', 'utf8')
-  // If the file has no number, 1,024 is the usual limit of Linux.
-  return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? 1_024) - 200
-}
 
 interface Counts {
   readonly heldCount: number

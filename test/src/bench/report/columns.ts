@@ -69,6 +69,9 @@ const titles: Readonly<Record<string, string>> = {
   visitsPerCheck: 'visited scopes a check',
   idleUsPerLease: 'CPU a session and lease, µs',
   idlePercent: 'CPU for 18,000 with 15 s, %',
+  backMs: 'all back, ms',
+  serverUsPerHandshake: 'server, µs/handshake',
+  clientUsPerHandshake: 'clients, µs/handshake',
   startMs: 'start to grant, ms',
   startCpuMs: 'CPU time, ms',
 }

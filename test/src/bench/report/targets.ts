@@ -377,6 +377,9 @@ const otherTargets: readonly Target[] = [
     'less',
     (figures) => figures.of('idle', 'sessions that hold a lock each', library, 'idlePercent'),
   ),
+  computedTarget('restart: ms until all sessions are back', [10_000, 5_000], 'less', (figures) =>
+    figures.of('restart', 'sessions by hand', byHand, 'backMs'),
+  ),
   computedTarget('startup: CPU from start to first grant, ms', [300, 150], 'less', (figures) =>
     figures.of('startup', 'start to first grant', 'holdfast serve', 'startCpuMs'),
   ),

@@ -11,6 +11,7 @@ import { journal } from './journal.js'
 import { logs } from './logs.js'
 import { neighbours } from './neighbours.js'
 import { peerWorkloads } from './peers.js'
+import { restart } from './restart.js'
 import { sets } from './sets.js'
 import { startup } from './startup.js'
 import { validation } from './validation.js'
@@ -30,6 +31,7 @@ export const workloads: readonly Workload[] = [
   w5,
   w6,
   idle,
+  restart,
   journal,
   floodsWorkload,
   neighbours,
