@@ -100,7 +100,7 @@ const checks =
   '^shared/src/messages/(?:clientSchemas|clientShapes|brokerSchemas|checkClientMessage)\\.ts$'
 const webSocketLibrary = '(?:^ws$|(?:^|/)node_modules/ws/)'
 
-/** The only files of the client that use Node, and the only file of the server that uses `ws`. */
+/** The only files of the client that use Node, and the only files of the server that use `ws`. */
 const clientOnNode = '^client/src/platform/webSocket/node(?:Frames)?\\.ts$'
 const serverSocket = '^server/src/http/(?:ws/)?webSocket\\w*\\.ts$'
 
@@ -222,7 +222,7 @@ const general = [
   },
   forbid('every import is found', {}, { couldNotResolve: true }),
   forbid(
-    'one file of the server imports ws',
+    'only the files of WebSockets in the server import ws',
     { path: '^server/src/', pathNot: serverSocket },
     { path: webSocketLibrary },
   ),

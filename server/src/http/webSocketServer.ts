@@ -14,7 +14,12 @@ import type { Tarpit } from './tarpit.js'
 import type { AcceptedUpgrade, ClientRefusal, UpgradePolicy } from './upgradePolicy.js'
 import type { UpgradeQueue } from './upgradeQueue.js'
 import { refuse, routeUpgrades } from './upgradeRouting.js'
-import { AdaptedWebSocket, type SharedSocketOptions, type WsOptions, WsSocket } from './wsSocket.js'
+import {
+  AdaptedWebSocket,
+  type SharedSocketOptions,
+  type WsOptions,
+  WsSocket,
+} from './webSocketAdapter.js'
 
 /** How many fragments a message may have. Usual clients need no more for the longest message. */
 const maxFragments = 16

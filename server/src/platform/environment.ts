@@ -72,6 +72,14 @@ export const nodeEnvironment: Environment = {
   hash: (text) => hash('sha256', text, 'base64url'),
 }
 
+/**
+ * The SHA-1 hash of a text in base64. Only for the answer to a WebSocket upgrade, which needs this
+ * hash and no secrecy.
+ */
+export function sha1(text: string): string {
+  return hash('sha1', text, 'base64')
+}
+
 /** The limit that V8 sets to the heap of this process, in bytes. */
 export const heapLimitBytes = getHeapStatistics().heap_size_limit
 

@@ -3,10 +3,10 @@
  * broker and no other. `ws` would make about ten objects for the answer. Requests that offer an
  * extension need no other answer, because the broker accepts no extension.
  */
-import { hash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Socket as TcpSocket } from 'node:net'
 import { subprotocol } from '@holdfast/shared'
+import { sha1 } from '../../platform/environment.js'
 
 /** A key that encodes 16 bytes in base64. */
 const validKey = /^[+/0-9A-Za-z]{22}==$/
@@ -34,7 +34,7 @@ export function answerCommonUpgrade(
     validKey.test(key)
   // A client may have closed its side of the connection while the upgrade waited.
   if (!isCommon || !raw.readable || !raw.writable) return false
-  const accept = hash('sha1', key + keySuffix, 'base64')
+  const accept = sha1(key + keySuffix)
   raw.write(
     'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
       `Sec-WebSocket-Accept: ${accept}\r\nSec-WebSocket-Protocol: ${subprotocol}\r\n\r\n`,

@@ -99,7 +99,7 @@ class ClientSession implements ReturningSession {
     this.#session = session
   }
 
-  /** The library connects again by itself, so the event of the new session is awaited from now on. */
+  /** The library connects again by itself, so the event of the new session may come at any time. */
   lost(): Promise<unknown> {
     this.#renewed = new Promise<void>((resolve) => this.#session.once('newSession', resolve))
     return Promise.resolve()
