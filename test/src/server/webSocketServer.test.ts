@@ -45,8 +45,11 @@ class Peer {
   /** The callbacks of the writes that have not ended. */
   #blocked: (() => void)[] = []
 
-  /** @param offered The subprotocols that the client offers in its upgrade. */
-  constructor(offered: string = subprotocol) {
+  /**
+   * @param offered The subprotocols that the client offers in its upgrade.
+   * @param listener A data listener that the embedding program has added to the TCP socket.
+   */
+  constructor(offered: string = subprotocol, listener?: () => void) {
     this.raw = new Duplex({
       read: () => {},
       write: (chunk: Buffer, _encoding, done) => {
@@ -60,7 +63,7 @@ class Peer {
       this.heard.push(event)
       this.onHeard()
     }
-    const listener: SocketListener = {
+    const socketListener: SocketListener = {
       onFrame: hear,
       onBinary: () => hear('binary'),
       onControlFrame: () => hear('control'),
@@ -80,7 +83,7 @@ class Peer {
       isOwnPage: () => false,
       connect: (connected) => {
         socket = connected
-        return listener
+        return socketListener
       },
       frameBytes: 64 * 1024,
       byteCounters: new ByteCounters(),
@@ -88,6 +91,7 @@ class Peer {
     }
     const server = createServer()
     acceptUpgrades(server, options)
+    if (listener !== undefined) this.raw.on('data', listener)
     const headers = {
       upgrade: 'websocket',
       'sec-websocket-key': Buffer.alloc(16).toString('base64'),
@@ -180,6 +184,17 @@ describe('a WebSocket of the broker', () => {
       assert.equal(common!.heard.at(-1), 'close')
     })
     await fc.assert(property, runs(300, 10_000))
+  })
+
+  it('reads its frames with `ws` if the TCP socket has another data listener', async () => {
+    let chunkCount = 0
+    const peer = new Peer(subprotocol, () => chunkCount++)
+    peer.say('1', '2')
+    peer.ping('data')
+    await turns()
+    expect(peer.heard).to.deep.equal(['1', '2'])
+    expect(peer.written).to.equal('\u008a\u0004data')
+    expect(chunkCount).to.equal(2)
   })
 
   it('reads no further frame of a chunk after a pause', async () => {
