@@ -112,8 +112,8 @@ describe('a tab', function () {
   it('keeps its locks while it is hidden and its timers are throttled', async () => {
     await tab.call(life, 'hold', site.url, 'hidden', {}, shortTtl)
     const other = await browser.open(`${site.origin}/other.html`)
-    // The three pings of a quick run take more than one lease. The ten pings of a full run take more
-    // than three leases.
+    // The three pings of a quick run take more than one lease. The ten pings of a full run take
+    // more than three leases.
     expect(await tab.call(life, 'heldAfterPings', count(3, 10))).to.equal(true)
     expect(await eventNames()).to.deep.equal(['locked', 'visibilitychange'])
     await other.close()

@@ -31,9 +31,9 @@ export const compilers: readonly {
 ]
 
 /**
- * Compiles the programs in the folder `types`. The program of the client is compiled without the types of
- * Node, and the program of the broker with the types of Node. If the file name decides between ESM
- * and CommonJS, each program is compiled as both.
+ * Compiles the programs in the folder `types`. The program of the client is compiled without the
+ * types of Node, and the program of the broker with the types of Node. If the file name decides
+ * between ESM and CommonJS, each program is compiled as both.
  */
 export async function compile(
   project: Project,

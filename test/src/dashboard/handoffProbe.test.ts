@@ -33,7 +33,7 @@ describe('the hand-off probe of the dashboard', () => {
         timers.add(run)
         return () => timers.delete(run)
       },
-      soon: (run: () => void) => run(),
+      beforeNextFrame: (run: () => void) => run(),
       isVisible: () => true,
     }
     probeOf = async (answers) => {

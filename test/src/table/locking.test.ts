@@ -2,7 +2,7 @@
  * Tests which requests for locks the table grants, queues and refuses, and tests unlocks. An unused
  * key must leave nothing in the table. A `TableDriver` applies commands to a lock table and returns
  * the effects as short texts: `granted b#1 k f2` means that request 1 of session `b` got the key
- * `k` with the fence 2. A fence numbers a grant.
+ * `k` with the fence 2, the number of the grant.
  */
 import { restore } from '@holdfast/server/core'
 import { maxHoldersNamed } from '@holdfast/shared'

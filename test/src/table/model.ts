@@ -6,9 +6,9 @@
  * The effects of one command come in this order: withdrawals, releases, grants, the answer. The
  * grants come key by key, in the order in which the keys were affected.
  *
- * Terms: a fence numbers a grant. A grace is how long a session survives without a connection. A
- * ttl is how long a lock lasts without a refresh. A quiet table grants only steals. A set is one
- * lock on several keys. A follower is a `once` that waits for the value of another `once`.
+ * Terms: a fence is the number of a grant. A grace is how long a session survives without a
+ * connection. A ttl is how long a lock lasts without a refresh. A quiet table grants only steals. A
+ * set is one lock on several keys. A follower is a `once` that waits for the value of another.
  */
 import type { ClientCommand, Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'

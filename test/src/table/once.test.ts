@@ -2,7 +2,7 @@
  * `once` in the lock table. The first caller of a key is granted a lock and runs. The callers that
  * wait meanwhile, its *followers*, get the value of the run. A `TableDriver` applies commands to a
  * lock table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of
- * session `b` got the key `k` with the fence 2. A fence numbers a grant. `complete` ends a run: its
+ * session `b` got the key `k` with the fence 2, the number of the grant. `complete` ends a run: its
  * arguments are the session, the fence of the run, and the value as JSON text. `unfinished k` means
  * that a later command must answer or grant the other waiters of `k`.
  */

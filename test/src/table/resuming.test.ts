@@ -1,11 +1,11 @@
 /**
  * A session and its connections: what a session loses when its connection drops, which client may
  * resume a session, and when a resume secret is valid. The table ignores commands that come on a
- * replaced connection. A session survives a drop for its grace. The attach epoch numbers the
- * connections, as in `resumed a @2`. A `TableDriver` applies commands to a lock table and returns the effects as
- * short texts: `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the
- * fence 2. `answer a#2 LOCK_TIMEOUT by b f2` means that request 2 of session `a` failed, because
- * session `b` held the lock with the fence 2. A fence numbers a grant.
+ * replaced connection. A session survives a drop for its grace. The attach epoch counts the
+ * connections of a session, as in `resumed a @2`. A `TableDriver` applies commands to a lock table
+ * and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session `b`
+ * got the key `k` with the fence 2, the number of the grant. `answer a#2 LOCK_TIMEOUT by b f2`
+ * means that request 2 of session `a` failed, because session `b` held the lock with the fence 2.
  *
  * The command `suspend` tells the table that the connection of a session has ended. With `keep`,
  * the broker itself has closed the connection. The client may then still rely on its locks, so the
