@@ -1,13 +1,12 @@
 /**
  * Limits the pending connections: connections that are still in their handshake, between the HTTP
  * upgrade and the message `welcome`. The folder `http` uses the same class for sockets that have
- * not sent their whole request, and for waiting upgrades.
+ * not sent their whole request, and for upgrades that wait for a later turn of the event loop.
  *
  * One limit holds for the pending connections of all addresses together. When this limit is
  * reached, a new connection may displace the oldest connection of the address that has the most
  * pending connections. The new connection may do so only if its own address has fewer pending
- * connections. So a client can connect during a flood, if an address of the attacker has more
- * pending connections than the client's address.
+ * connections. So a flood from one address cannot keep out the clients of other addresses.
  */
 import { addressGroup } from '../config/addresses.js'
 import { type BrokerLimits, type LimitName, off } from '../config/limits.js'
@@ -18,7 +17,7 @@ export interface PendingConnection {
   readonly remoteAddress: string | undefined
 }
 
-/** The result of adding a new connection. Empty if no limit is exceeded. */
+/** The result of adding a connection. Empty if it was added and displaced no other connection. */
 export interface AdmissionResult<C> {
   /** The limit that the new connection exceeds; undefined if the connection was added. */
   readonly exceededLimit?: LimitName
@@ -115,7 +114,7 @@ export class PendingConnections<C extends PendingConnection> {
   }
 }
 
-/** The address as the limits count addresses: for IPv6, only the first 64 bits. */
+/** The form of the address that the limits count: for IPv6, only the first 64 bits. */
 function addressOf({ remoteAddress }: PendingConnection): string {
   return remoteAddress === undefined ? unixSockets : addressGroup(remoteAddress)
 }

@@ -10,9 +10,9 @@ import type { Effect, Session } from '../core/index.js'
 interface CountedSession {
   readonly principal: string
   /**
-   * The address of the client, as the limits count addresses: an IPv4 address, or the first 64 bits
-   * of an IPv6 address. Undefined if the client has no address (a Unix socket), or if the address
-   * is not known, for example because another broker opened the session.
+   * The address of the client, in the form that the limits count: an IPv4 address, or the first 64
+   * bits of an IPv6 address. Undefined if the client has no address (a Unix socket), or if the
+   * address is not known, for example because another broker opened the session.
    */
   readonly countedAddress: string | undefined
 }

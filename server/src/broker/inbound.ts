@@ -1,8 +1,8 @@
 /**
  * Turns messages of clients into commands, which change the lock table. Checks the permission and
  * the limits of a message, and then calls the handler of the message in `messageHandlers.ts`. The
- * field `adds` of a handler says whether the message adds a lock, a value or a watch. In `adds`, a
- * call at a barrier counts as a lock.
+ * field `adds` of a handler says what the message adds: a lock, a value or a watch. A call at a
+ * barrier counts as a lock there.
  */
 import {
   type Cell,
@@ -56,7 +56,7 @@ export class Inbound {
   readonly #deps: InboundDeps
   readonly #context: AnswerContext
   #isDraining = false
-  /** Connections whose `confirm` command was submitted, and perhaps not applied yet. */
+  /** The connections whose `confirm` command was submitted (see `#confirmWelcome`). */
   readonly #confirmedConnections = new WeakSet<Connection>()
 
   constructor(deps: InboundDeps) {
@@ -78,7 +78,7 @@ export class Inbound {
    */
   handle(connection: Connection, message: SessionMessage | InvalidRequest): void {
     const { membership, observer, log, clock } = this.#deps
-    // Even a valid message that the broker refuses below shows that the client has read `welcome`.
+    // Do this first, because a valid message confirms the `welcome` even if it is refused below.
     if (connection.session!.nextSecret !== undefined) this.#confirmWelcome(connection, message)
     if (membership !== undefined && !this.#logAccepts(membership, connection, message)) return
     if (message.type !== 'refusal') observer?.onMessage(message.type)
@@ -95,6 +95,7 @@ export class Inbound {
     }
     if (handler.adds === 'lock') {
       connection.charge(costOfDeadlines(message as LockRequest))
+      // The idle lease is a longer lease that only a session without locks and requests may have.
       if (connection.hasIdleLease) endIdleLease(this.#deps.time, connection)
     }
     if (handler.command === undefined) handler.answer?.(this.#context, connection, message)

@@ -29,10 +29,11 @@ export class LockTimes {
   /**
    * The remaining times of a lock, rounded up to whole ms; 0 if the time is over. Undefined for a
    * lock with neither a ttl nor a `maxHold`. A set is one lock on several keys, with one `Lock` for
-   * each key. Each `Lock` of a set has the times of the set.
+   * each key. All these have the same remaining times.
    */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined {
-    // The first `Lock` of a set is primary and has the times. Outside a set, `lock` is primary.
+    // Only the first `Lock` of a set, its primary, stores the times. Outside a set, `lock` is its
+    // own primary.
     const { primary } = lock
     if (!primary.isTimed) return undefined
     const { time, holdDeadlines } = this.#deps

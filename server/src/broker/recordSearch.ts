@@ -1,11 +1,10 @@
 /**
- * Searches for the barriers or kept results that a query asks for. A barrier lets calls of several
- * clients wait for each other. With `once`, several clients ask for the value of a key. One client
- * calls a function, and all clients get the value that the function returns. A kept result is such
- * a value, stored for later callers. Barriers and kept results are both called records here, and
- * each has one key. Like a search for locks, a search for records may pause between two records.
- * The search pauses when the connection has used up its work budget, and while the client does not
- * read.
+ * Searches for the barriers or kept results that a query asks for. Both are called records here,
+ * and each record has one key. A barrier lets calls of several clients wait for each other. A kept
+ * result is the value of a `once` (one run of a function for all callers), kept for later callers.
+ *
+ * Like a search for locks, a search for records may pause between two records. The search pauses
+ * when the connection has used up its work budget, and while the client does not read.
  */
 import type { QueryKind } from '@holdfast/shared'
 import { costOfKeys, keysFor } from '../config/workCosts.js'
@@ -48,8 +47,8 @@ export function searchRecords(
 }
 
 /**
- * Encodes at most `limit` of the calls that wait at the barrier when the iteration begins, one call
- * in each step. Copies these calls first, because calls may come and go between two steps.
+ * Encodes at most `limit` of the calls that wait at the barrier, one call in each step. Copies them
+ * first, because calls may come and go between two steps.
  */
 function* encodeCalls(barrier: Barrier<Session>, limit: number): Generator<string> {
   const waitingCount = barrier.calls.size

@@ -87,12 +87,12 @@ export class BrokerStateMachine implements StateMachine {
     if (!this.#reserveFences()) return
     const { statistics, sessionQuota, outbound, observer, watchRegistry } = this.#deps
     const liveTable = this.#liveTable
-    const visitsBefore = liveTable.current.visitCount
+    const deadlockVisitsBefore = liveTable.current.visitCount
     const effects = liveTable.current.apply(command)
-    const visits = liveTable.current.visitCount - visitsBefore
+    const deadlockVisits = liveTable.current.visitCount - deadlockVisitsBefore
     // `effectCount` counts units of work: one unit for each effect, and more units for the scopes
     // and sets that the check for deadlocks visited.
-    liveTable.effectCount += effects.length + visits * costs.deadlockVisit
+    liveTable.effectCount += effects.length + deadlockVisits * costs.deadlockVisit
     const at = 'at' in command ? command.at : 0
     for (const effect of effects) {
       this.#digest?.update(effect)
@@ -157,8 +157,8 @@ export class BrokerStateMachine implements StateMachine {
   /**
    * Passes an effect to the observer. In a cluster only the owner broker of the session, which
    * keeps the deadlines of the session, passes the effect. So the cluster reports each effect once.
-   * Each other broker reports that a resumed session has moved, because this broker may have been
-   * the former owner of the session.
+   * Each other broker may be the former owner of a resumed session, so that broker reports that the
+   * session has moved.
    */
   #notifyObserver(observer: Observer, effect: Effect): void {
     if (this.#deps.membership === undefined) {

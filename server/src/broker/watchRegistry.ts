@@ -25,14 +25,14 @@ const eventForReason = {
   ended: 'lost',
 } as const
 
-/** Bytes of a watch and its nodes in the tree of its connection and in the index, without texts. */
+/** Bytes of a watch in the tree and the index, without its key or prefix (see `bytesOf`). */
 const watchBytes = 768
 
 /** The watches of one connection. */
 interface WatchesOfSubscriber {
-  /** All watches, for the events of locks. */
+  /** All watches of the connection, because every watch gets the events of locks. */
   readonly lockWatches: SessionWatches
-  /** The watches with `queue`, for the events of queues; undefined before the first. */
+  /** The watches that also get the events of queues; undefined before the first such watch. */
   queueWatches: SessionWatches | undefined
 }
 
@@ -114,9 +114,9 @@ export class WatchRegistry {
   }
 
   /**
-   * Sends an event to the connections that watch the key, if the effect has an event. The effects
-   * with an event are: a lock is granted, changed or ended, a leader changes its value, or a
-   * request begins or ceases to wait.
+   * Sends the event of an effect, if it has one, to the connections that watch the key. An effect
+   * has an event if a lock was granted, changed or ended, or a leader changed its value. An effect
+   * also has an event if a request began or ceased to wait.
    *
    * @returns The cost in units of work (see `workCosts.ts`). The broker charges the cost to the
    *   client that caused the effect.
@@ -172,9 +172,9 @@ export class WatchRegistry {
     const count = this.#lockIndex.countOf(lock.key)
     if (count === 0) return 0
     const text = encodeLockEvent(name, lock)
-    // If a search will still visit the lock, the search lists the current mode and value, or omits
-    // a lock that has ended. So the watch of this search must not get the event as well. The event
-    // `locked` is an exception, because no search lists a lock that was granted after its start.
+    // A search that will still visit the lock lists its newest mode and value, or omits a lock that
+    // has ended. So the watch of this search skips the event. Only `locked` is never skipped,
+    // because no search lists a lock that was granted after its start.
     this.#fanOut.publish(
       this.#lockIndex,
       lock.key,

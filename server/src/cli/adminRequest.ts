@@ -1,7 +1,7 @@
 /**
- * Sends a request to the HTTP endpoints that a broker has for operators. The commands that use
- * these endpoints send no token. A broker answers such a request on its admin port. A broker
- * without an admin port answers only programs on its own machine.
+ * Sends a request without a token to the HTTP endpoints that a broker has for operators. A broker
+ * answers such a request on its admin port. A broker without an admin port answers only programs on
+ * its own machine.
  */
 import http from 'node:http'
 import https from 'node:https'
@@ -18,7 +18,7 @@ export interface AdminRequest {
   readonly timeoutMs: number
 }
 
-/** The longest body that is read, in UTF-16 units. A broker of this version sends far less. */
+/** The longest body that is read, in UTF-16 units. A broker sends far less. */
 const maxBodyLength = 2 ** 20
 
 export interface AdminAnswer {

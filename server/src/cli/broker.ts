@@ -47,7 +47,7 @@ export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> 
       tls: tlsFrom(settings),
       metrics: await metricsFor(settings),
       logger,
-      // A field may be `undefined`, which the type of `lease` forbids, but `createBroker` accepts.
+      // `createBroker` accepts fields that are `undefined`, but the type of `lease` does not.
       lease: {
         min: settings.leaseMin,
         max: settings.leaseMax,

@@ -75,7 +75,7 @@ function flagsOf(command: Command): FlagModel[] {
     .map(({ short, long, description, required, optional, argChoices, flags }) => ({
       names: [short, long].filter((name) => name !== undefined),
       description,
-      // In the flags, `<name>` is a required value, and `[name]` is an optional value.
+      // In a text such as `-p, --port <n>`, `<n>` is a required value. `[n]` would be optional.
       value:
         required || optional
           ? valueModel(/[<[]([\w-]+)/.exec(flags)?.[1] ?? 'value', argChoices)

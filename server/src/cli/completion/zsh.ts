@@ -65,9 +65,9 @@ function flagLines(flags: readonly FlagModel[], indent: string): string {
     .flatMap(({ names, description, value }) =>
       names.map((flag) => {
         // With `=` or `+`, the value may be in the word of the flag, as in `--port=1` or `-p1`.
-        const equals = value === undefined ? '' : flag.startsWith('--') ? '=' : '+'
+        const valueMark = value === undefined ? '' : flag.startsWith('--') ? '=' : '+'
         const valuePart = value === undefined ? '' : `:${value.name}:${completionOf(value)}`
-        return `${indent}${quoted(`*${flag}${equals}[${escapeForArguments(description)}]${valuePart}`)}`
+        return `${indent}${quoted(`*${flag}${valueMark}[${escapeForArguments(description)}]${valuePart}`)}`
       }),
     )
     .join(' \\\n')
