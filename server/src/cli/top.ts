@@ -41,7 +41,7 @@ import {
 const clearTerminal = '\u001b[H\u001b[2J'
 /** The shortest time between two refreshes, in ms. */
 const minIntervalMs = 100
-/** Lines of the terminal that no row of the table uses: two lines above, a heading, the cursor. */
+/** Lines besides the rows of the table: two above the table, its heading, and the cursor's line. */
 const otherLineCount = 4
 /** A table may have this many rows even if the terminal is too low for them. */
 const minTableRows = 5
@@ -90,7 +90,7 @@ holdfast top --json --count 1`,
         (session) =>
           // Without --count, the command goes on until Ctrl-C, also while no broker answers.
           top(flags.count === undefined ? session : withAnswerLimit(session), prefix, flags),
-        // `undefined` overrides the `false` of `connecting.ts`, so that the session reconnects.
+        // By default a command does not reconnect. With `undefined`, the session reconnects.
         { reconnect: undefined },
       ),
     )
@@ -109,10 +109,10 @@ async function top(session: AnySession, prefix: string, flags: TopFlags): Promis
   for (let refresh = 0; refresh < (flags.count ?? Number.POSITIVE_INFINITY) && !isOver; refresh++) {
     const query = flags.all ? queryAll(session, prefix) : session.query({ prefix })
     const records = queryRecords(session, { prefix })
-    const refreshed = Promise.all([session.stats(), query, records])
+    const answers = Promise.all([session.stats(), query, records])
     // While the broker cannot be reached, the broker sends no answer, but Ctrl-C must still end the
     // command.
-    const results = await Promise.race([refreshed, stopping])
+    const results = await Promise.race([answers, stopping])
     if (results === undefined) return
     const [stats, locksAndRequests, { arrived }] = results
     const sample = { at: performance.now(), stats, locksAndRequests, barriers: barriersOf(arrived) }
@@ -184,6 +184,7 @@ async function show(sample: Sample, previous: Sample | undefined, flags: TopFlag
         since === undefined ? '-' : ago(since),
       ]),
     ]
+      // The first column is the number of waiters.
       .sort((a, b) => Number(b[0]) - Number(a[0]))
       .slice(0, Math.max(minTableRows, terminalRows - otherLineCount)),
   )

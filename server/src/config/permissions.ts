@@ -67,7 +67,8 @@ export interface Identity {
   readonly expiresAt?: number | undefined
   /**
    * Whether the client may do an operation on a key. `authorize` must allow the operation as well.
-   * Default: `authorize` decides alone; without `authorize`, all but `revoke` and `inspect`.
+   * Default: `authorize` decides alone. Without `authorize`, all operations but `revoke` and
+   * `inspect` are allowed.
    */
   readonly may?: ((operation: Operation, key: string) => boolean) | undefined
 }
@@ -95,8 +96,8 @@ export interface PermissionRule {
 export const defaultOperations: readonly Operation[] = ['lock', 'share', 'query', 'watch', 'stats']
 
 /**
- * The operations for operators. If the broker has `authenticate`, but neither `authorize` nor `may`
- * of the identity exists, these operations are denied and all other operations are allowed.
+ * The operations for operators. If neither `authorize` nor `may` exists, an authenticated client may
+ * do all operations but these.
  */
 export const operatorOperations: readonly Operation[] = ['revoke', 'inspect']
 

@@ -26,8 +26,9 @@ export class FenceIndex {
    * The lock of a key with this fence; undefined if no lock of the key has this fence. If a
    * snapshot has restored a key with many holders, the first call builds the index of the key.
    *
-   * `fence` is the present fence of the lock, and the index has the fence of the grant. These two
-   * fences differ only for the oldest holder, because a lock is the sole holder at its upgrade.
+   * `fence` is the present fence of the lock. An upgrade gives a lock a new fence, but the index
+   * keeps the fence of the grant. Only the oldest holder can have such a new fence, because an
+   * upgrade waits until its lock is the only lock of the key.
    */
   find(keyState: KeyState, fence: number): Lock | undefined {
     // The `first` of a key is its oldest holder.

@@ -77,7 +77,7 @@ export async function rebalance(
   const startedAt = clock.monotonic()
   let closedCount = 0
   while (closedCount < movable.length) {
-    // The share at the end of this step, so that the first step already closes connections.
+    // The share to close by the end of this step, so that the first step already closes some.
     const share = Math.min(1, (clock.monotonic() - startedAt + stepMs) / Math.max(spreadMs, stepMs))
     const targetCount = Math.ceil(movable.length * share)
     for (; closedCount < targetCount; closedCount++) {

@@ -7,9 +7,9 @@
 export const brokerVersion = '0.1.0'
 
 /**
- * The message types and fields that an older broker of this protocol version may lack. A broker
- * refuses a field or a type that it does not know. So a client must find the feature in this list
- * before the client sends such a field or type.
+ * The names of features: message types and fields that an older broker of this protocol version may
+ * lack. A broker refuses a field or a type that it does not know. So a client may send these types
+ * and fields only if it finds the feature in this list.
  *
  * - `barrier`: the message `barrier`
  * - `cell`: the field `cell` of `hello`

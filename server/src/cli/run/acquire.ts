@@ -13,8 +13,8 @@ import { type HoldingFlags, lockItemsOf } from './options.js'
 /** How long to wait before "waiting for" is printed, in ms. */
 const silentWaitMs = 1_000
 /**
- * With `--try`, how long a broker may take for the handshake, and then again for the answer to the
- * request, in ms. Enough for a slow network.
+ * How long a broker may take for each of two steps with `--try`: the handshake, and the answer to
+ * the request. In ms, enough for a slow network.
  */
 const tryAnswerMs = 2_000
 /** How long to wait for an answer that the command can do without, in ms. */
@@ -62,7 +62,7 @@ export async function openSession(params: AcquireParams, deadline: Deadline): Pr
         name: flags.name ?? name,
         lease: flags.lease,
         grace: flags.grace ?? 'lease',
-        // `undefined` overrides the `false` of `connecting.ts`, so that the session reconnects.
+        // By default a command does not reconnect. With `undefined`, the session reconnects.
         reconnect: undefined,
         signal: AbortSignal.any([signal, timeoutController.signal]),
       },
@@ -80,6 +80,7 @@ export async function openSession(params: AcquireParams, deadline: Deadline): Pr
 function noAnswer({ key, flags }: AcquireParams): Exit {
   const urls = urlsOf(flags, { key }).map(redactUrl).join(', ')
   const option = isTry(flags) ? 'with --try' : '--timeout'
+  // With --try, the timeout is undefined or 0.
   const within = `within ${exactSpan(flags.timeout || tryAnswerMs)} (${option})`
   // Do not use the code of -E (--conflict-exit-code), because that code means that another session
   // holds the lock. Without an answer of a broker, the holder of the lock is not known.
@@ -101,7 +102,7 @@ export async function acquire(
 ): Promise<Lock> {
   const { key, flags, metadata, signal, isCampaign } = params
   const items = lockItemsOf(key, flags)
-  // The first item has the key of the command line.
+  // The first item has the key of the command line and its mode.
   const [{ key: _, ...modeOptions }] = items
   let isWaiting = true
   const waitingTimer = setTimeout(async () => {

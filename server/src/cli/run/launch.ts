@@ -110,9 +110,7 @@ export function launchEnvironment(launch: Launch): NodeJS.ProcessEnv {
   return env
 }
 
-/**
- * The variables that Node or some shells do not pass on unchanged, with the bytes of "NAME=value".
- */
+/** The odd variables (see `oddPrefix`), with the bytes of "NAME=value". */
 function oddVariables({ env }: Launch): { readonly name: string; readonly bytes: Buffer }[] {
   return Object.entries(env).flatMap(([name, value]) => {
     const rawBytes = bytesOfVariable(name, value)
@@ -139,7 +137,8 @@ export function checkCommand({ command, env }: Launch): void {
         ? 'ENOENT'
         : codeWhyNotRunnable(isPath ? programName : join(folder, programName))
     if (code === undefined) return
-    // Most folders of the PATH do not have the program, so the reason is the first other code.
+    // Most folders of the PATH do not have the program. So report the first failure with another
+    // reason.
     if (code !== 'ENOENT' && code !== 'ENOTDIR') failureCode ??= code
     else if (isPath) failureCode = code
   }

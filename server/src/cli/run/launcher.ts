@@ -50,9 +50,7 @@ export function withoutIgnored<S extends NodeJS.Signals>(signals: readonly S[]):
   return signals.filter((signal) => !ignoredSignalNames.has(signal))
 }
 
-/**
- * Makes this process ignore the ignored signals again. Node cannot ignore the real-time signals.
- */
+/** Ignores `ignoredSignals` again, except the real-time signals, which Node cannot ignore. */
 export function restoreIgnoredSignals(): void {
   for (const name of ignoredSignalNames) process.on(name as NodeJS.Signals, () => {})
 }

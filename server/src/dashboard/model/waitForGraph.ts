@@ -90,7 +90,7 @@ interface Blocker {
   /** The scope of the lock that the session holds; undefined outside a scope. */
   readonly scope: number | undefined
   readonly key: string
-  /** Whether the waiting session certainly cannot go on before this session unlocks the key. */
+  /** Whether the waiting session must wait until this session unlocks the key. */
   readonly isCertain: boolean
 }
 
@@ -118,10 +118,7 @@ class GraphBuilder {
     this.nodes.set(session, { session, name: this.#sessions.get(session)?.name, column, row })
   }
 
-  /**
-   * To the left of a column, adds the sessions that hold the keys for which the sessions of the
-   * column wait.
-   */
+  /** Adds, to the left of a column, the sessions for which the sessions of the column wait. */
   addBlockers(column: number): void {
     for (const session of this.#sessionsIn(column)) {
       for (const { to } of this.blockersOf(session)) this.add(to, column - 1)
@@ -129,8 +126,7 @@ class GraphBuilder {
   }
 
   /**
-   * To the right of a column, adds the sessions that wait for the keys that the sessions of the
-   * column hold.
+   * Adds, to the right of a column, the sessions that wait for the sessions of the column.
    *
    * @param excluded Sessions that are not added.
    */

@@ -172,8 +172,7 @@ export class EtcdClient {
 
   /**
    * Reads a key from the state of one member, to find out whether this member works. The member
-   * answers even if the other members are down. The call that returns the status of a member would
-   * need a user with the role root.
+   * answers even if the other members are down. A status call would need a user with the role root.
    */
   readAt(endpoint: string, key: string): Promise<RangeAnswer> {
     const request = { key: toBase64(key), serializable: true, keys_only: true }

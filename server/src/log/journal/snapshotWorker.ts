@@ -9,6 +9,7 @@ import { JournalStore, type SnapshotInfo } from './store.js'
 
 interface SnapshotTask {
   readonly dir: string
+  /** Whether a write completes only when its data is on the disk. */
   readonly isFlushed: boolean
   /** The number of the last record that the snapshot includes. */
   readonly upTo: number

@@ -5,9 +5,8 @@
  * no gaps, and have the order of the commits. A sequence of PostgreSQL gives no such order, because
  * a later number can be committed first.
  *
- * The id of an entry is a hash of its sender and its text, and unique. The broker repeats an append
- * of unknown outcome. PostgreSQL refuses the second copy of the entry if the first copy is in the
- * log.
+ * The id of an entry is a hash of its sender and its text. The broker repeats an append of unknown
+ * outcome. If the entry is in the log already, PostgreSQL refuses the copy, because ids are unique.
  */
 import type { Clock } from '@holdfast/shared'
 import type { Environment } from '../../platform/environment.js'
@@ -64,11 +63,11 @@ export class PostgresEngine implements Engine {
   #appendSession: Session | undefined
   readonly #streams = new Set<EntryStream>()
   #isFounding = false
-  /** The deadline of an append, in ms. `open` sets the value for `deadMs`. */
+  /** The deadline of an append, in ms. `open` derives the value from `deadMs`. */
   #callMs = 1_000
   /**
    * The pause after which a stream reads even if no notification announces an entry, in ms. `open`
-   * sets the value for `deadMs`.
+   * derives the value from `deadMs`.
    */
   #pollMs = 250
   /** Why the log can never be followed again; undefined while the log can be followed. */
@@ -141,8 +140,8 @@ export class PostgresEngine implements Engine {
       this.#identity.onSeen(head.position, id)
       for (const stream of [...this.#streams]) stream.offer(head, entry)
     } catch (error) {
-      // Let the streams read, because the entry may be in the log although the append failed, and
-      // the streams ignore the notifications of own appends.
+      // The entry may be in the log although the append failed. So let the streams read, because
+      // they ignore the notifications of this broker's own appends.
       for (const stream of this.#streams) stream.hint()
       throw error instanceof PostgresError ? toHoldfastError(error) : error
     }
@@ -220,9 +219,8 @@ export class PostgresEngine implements Engine {
         return await preflight(this.#choreSession, this.#statements, this.#options, config)
       } catch (error) {
         if (!(error instanceof PostgresError) || error.isPermanent) throw error
-        // If the address has only one host, a standby is a wrong address, which is a permanent
-        // error (`forbidden`). If the address has several hosts, one of these hosts can soon become
-        // the primary.
+        // A standby as the only host is a permanent error (`forbidden`), because the address is
+        // wrong. With several hosts, one of them can soon become the primary.
         if (error.kind === 'readOnly' && hosts.length === 1)
           throw new PostgresError('forbidden', error.message, error)
         const isLate = this.#clock.monotonic() + openRetryMs > until

@@ -29,8 +29,7 @@ export interface JoinEntry extends EntryBase {
 
 /**
  * A broker leaves. After this entry another broker immediately takes over the sessions of the
- * leaving broker. Without this entry, the other brokers would wait for the silence after which they
- * declare a broker dead.
+ * leaving broker. Otherwise the other brokers would first have to declare the broker dead.
  */
 export interface LeaveEntry extends EntryBase {
   readonly leave: true
@@ -51,7 +50,7 @@ export interface MemberNotices {
   readonly dead?: readonly DeathNotice[] | undefined
   /** The digest of the sender's table after the entry at this position. */
   readonly digest?: readonly [position: number, value: string] | undefined
-  /** All brokers compare the digests of their tables after this entry. */
+  /** Asks all brokers to compare the digests of their tables after this entry. */
   readonly digestRound?: true | undefined
   /** The position of a snapshot that the sender has saved. */
   readonly snapshot?: number | undefined

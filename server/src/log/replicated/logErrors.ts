@@ -82,8 +82,8 @@ export function unusableLog(problem: string, cause?: unknown): HoldfastError {
 }
 
 /**
- * @param isMisconfigured Whether a wrong setting is the reason. Then the error is a
- *   {@link DamagedLogError} although the log is intact, because no further start helps.
+ * @param isMisconfigured Whether a wrong setting is the reason. If so, another start does not help.
+ *   Therefore the error is a {@link DamagedLogError}, although the log is intact.
  */
 export function joinStalled(
   seconds: number,
