@@ -7,8 +7,7 @@ import { type BrokerLimits, limitNames } from '../config/limits.js'
 
 /**
  * How a value is parsed: `ms` is a duration, `list` a repeatable flag, and `limits` are pairs of a
- * name and a number. `port` is a whole number from 0 to 65,535; the setting `brokers` uses this
- * kind too.
+ * name and a number. `port` is a whole number from 0 to 65,535, for a port or a number of brokers.
  */
 type Kind = 'text' | 'port' | 'ms' | 'boolean' | 'list' | 'limits'
 
@@ -331,7 +330,7 @@ interface ValueOfKind {
 }
 
 /**
- * Loaded settings. The settings in {@link defaults} always have a value. If another setting is
+ * Loaded settings. The settings in {@link defaults} always have a value. If any other setting is
  * undefined, the broker uses its own default.
  */
 export type Settings = { [N in SettingName]?: ValueOfKind[(typeof settings)[N]['kind']] } & {

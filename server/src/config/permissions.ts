@@ -96,8 +96,8 @@ export interface PermissionRule {
 export const defaultOperations: readonly Operation[] = ['lock', 'share', 'query', 'watch', 'stats']
 
 /**
- * The operations for operators. If neither `authorize` nor `may` exists, an authenticated client may
- * do all operations but these.
+ * The operations for operators. If neither `authorize` nor `may` exists, an authenticated client
+ * may do all operations but these.
  */
 export const operatorOperations: readonly Operation[] = ['revoke', 'inspect']
 

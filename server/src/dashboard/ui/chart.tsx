@@ -19,7 +19,7 @@ interface ChartProps {
   readonly label: string
   readonly series: TimeSeries
   readonly lines: readonly Line[]
-  /** The text of a value in the legend. */
+  /** Makes the text of a value in the legend. */
   readonly format: (value: number | null) => string
   /** The version of the data. The chart is drawn again when the version changes. */
   readonly version: number
