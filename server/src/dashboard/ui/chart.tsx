@@ -117,7 +117,7 @@ function optionsFor(
       x: { range: xRange },
       y: { range: yRange },
     },
-    // `size` is the room for the labels of an axis, and `space` is the least distance of two labels.
+    // `size` is the room for the labels of an axis, and `space` the least distance of two labels.
     axes: [
       {
         ...axis,
