@@ -1,7 +1,7 @@
 /**
- * The function `connect` opens a session with a broker: `connect` checks the options, and makes a
- * `Session` for the caller and a session controller, which does the work of the session. Then
- * `connect` waits for the first connection.
+ * The function `connect` opens a session with a broker. `connect` checks the options, and makes two
+ * objects: the `Session` is for the caller, and the session controller does the work of the
+ * session. Then `connect` waits for the first connection.
  */
 import { type ConnectOptions, checkConnect } from './options.js'
 import { onAbort, throwIfAborted } from './platform/callbacks.js'
@@ -28,9 +28,8 @@ export function connect(
 }
 
 /**
- * Like {@link connect}, but with a given environment, which a test or a simulation chooses, and
- * possibly for one cell. Cells are independent brokers or clusters, each with its own part of the
- * keys.
+ * Like {@link connect}, but a test or a simulation can choose the environment, and the brokers may
+ * belong to a cell. Cells are independent brokers or clusters, each with its own part of the keys.
  *
  * @param cell The cell of the brokers, such as `1/4`; undefined if there are no cells.
  */
@@ -58,10 +57,12 @@ export async function connectIn(
       environment.random,
     )
   const settings = { ...checkedOptions.settings, cell }
+  // `Environment` explains when `newTask` is absent.
   const newTask = environment.newTask ?? environment.endOfTurn
   /** The events that wait until the caller has the session; undefined if events need not wait. */
   let waitingEvents: (() => void)[] | undefined
   const emitWaitingEvents = () => {
+    // A listener may cause further events, which are appended to the list.
     for (let emit = waitingEvents?.shift(); emit !== undefined; emit = waitingEvents?.shift())
       emit()
     waitingEvents = undefined
@@ -73,7 +74,7 @@ export async function connectIn(
         if (unref) session.unref()
         resolve(session)
         // A message that arrives with the welcome may cause an event before the caller has the
-        // session and can listen. So the events of this task wait for the next task.
+        // session and can listen. So events wait until the next task.
         waitingEvents = []
         newTask(emitWaitingEvents)
       },

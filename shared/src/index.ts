@@ -3,14 +3,14 @@
  * main entry point imports neither Node nor the DOM nor the validation library superstruct, so that
  * browser bundles stay small. The package has these other entry points:
  * - `@holdfast/shared/clientChecks`: the checks that the broker runs on messages from clients
- * - `@holdfast/shared/brokerChecks`: for tests only, the two stages of the check of messages from
- *   brokers. The client imports the whole check, `faultOfBrokerMessage`, from the main entry point.
+ * - `@holdfast/shared/brokerChecks`: the two stages of the check of messages from brokers, one
+ *   function each, for tests only. `faultOfBrokerMessage` of the main entry point runs both stages.
  * - `@holdfast/shared/clientSchemas`: the schemas of all messages from clients, for tools
  * - `@holdfast/shared/brokerSchemas`: the schemas of all messages from brokers, for tools
  * - `@holdfast/shared/idTable`: the class `IdTable`, which stores objects by numeric id. The lock
- *   table of the broker, in `server/src/core`, imports nothing from outside that folder except
- *   `IdTable` and types. Another import could bring in something that differs between brokers, such
- *   as a clock. Every broker must compute the same results from the same commands.
+ *   table of every broker must compute the same results from the same commands. So the lock table,
+ *   in `server/src/core`, imports from outside that folder only `IdTable` and types, and nothing
+ *   that differs between brokers, such as a clock.
  */
 
 export { type Cell, cellOfSlot, cellText, parseCell, slotCount, slotOf } from './cells.js'

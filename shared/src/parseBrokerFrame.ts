@@ -24,7 +24,7 @@ import {
   typeLetter,
 } from './frequentFrames.js'
 
-// `splitStart` splits a long start into short parts, because short texts are compared faster.
+// `splitStart` splits the start of a message into short parts, which are compared faster.
 // `skipAll` skips the parts in turn.
 const grantedStart = /* @__PURE__ */ splitStart('{"type":"granted","id":')
 const fenceStart = ',"fence":'

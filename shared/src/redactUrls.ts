@@ -21,8 +21,8 @@ const urlInText = /[a-z][a-z\d+.-]*:\/\/[^\s"'`<>()]+/gi
  */
 const userInfo = /^(\s*[a-z][a-z\d+.-]*:[\\/]*)[^\\/?#]*@/i
 /**
- * For a text without a host, as {@link hasHost} decides: matches all text up to the last `@`. If
- * the text begins with a scheme and `//`, group 1 is both, which stay in the replacement.
+ * For a text without a host, as {@link hasHost} decides: matches all text up to the last `@`. Group
+ * 1 is a scheme with `//` at the beginning, which stays in the replacement.
  */
 const userInfoWithoutHost = /^([a-z][a-z\d+.-]*:[\\/]{2})?.*@/is
 

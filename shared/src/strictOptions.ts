@@ -87,7 +87,7 @@ export function nearestName(
     const distance =
       editDistance(lowerName, lowerCandidate, maxEdits) -
       commonStart(lowerName, lowerCandidate) / 1_000
-    // Before there is a `bestName`, a candidate may have exactly the highest distance allowed.
+    // The first `bestName` may have exactly the highest distance allowed.
     const isAtLimit = bestName === undefined && distance === bestDistance
     if (distance < bestDistance || isAtLimit) {
       bestName = candidate

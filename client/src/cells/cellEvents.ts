@@ -7,9 +7,12 @@
 import type { HoldfastError } from '@holdfast/shared'
 import type { EventNames, LostLock } from '../session/sessionEvents.js'
 
-/** The events of a `CellSession`, each with the type of its listeners. `cell` counts from 1. */
+/**
+ * The events of a `CellSession`, each with the type of its listeners. `cell` is the number of the
+ * cell, from 1.
+ */
 export interface CellEvents {
-  /** The connection to a cell has dropped; see `SessionEvents`. Only with a grace. */
+  /** The connection to a cell has dropped; see `SessionEvents`. Emitted only with a grace. */
   jeopardy: (error: HoldfastError, cell: number) => void
   /** The session of a cell was resumed. */
   resumed: (cell: number) => void

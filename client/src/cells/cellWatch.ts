@@ -22,7 +22,7 @@ export type CellWatchEvent =
   | LockEvent
   | (RefusedEvent & { readonly cell: number })
 
-/** The callback of a watch of cells. The callback may also get the events of queues. */
+/** The callback of a watch of cells. Its type always includes the events of queues. */
 export type CellWatchCallback = WatchCallback</* HasQueue */ true, CellWatchEvent>
 
 /**
@@ -51,6 +51,7 @@ function watchCell(
   callback: CellWatchCallback,
 ): () => void {
   let isClosed = false
+  /** Ends the watch of the session; does nothing while the session is not open. */
   let stop = () => {}
   // Called when the session of the cell could not be opened, or has ended. `error` is undefined if
   // the caller has closed the session; then the callback gets no event.
@@ -61,7 +62,7 @@ function watchCell(
   }
   pool.session(cell).then((session) => {
     if (isClosed) return
-    const watch = session.watch<boolean>(selection, (event) => {
+    const watch = session.watch</* HasQueue */ boolean>(selection, (event) => {
       // The other events need no cell number, because their key determines the cell.
       callback(event.event === 'state' || event.event === 'refused' ? { ...event, cell } : event)
     })

@@ -34,7 +34,7 @@ const cellConnectOptionNames: OptionNames<CellConnectOptions> = (() => {
   return { ...names, cells: 1 }
 })()
 
-/** Like `connect` for several cells, but with a given environment, which a test may choose. */
+/** Does the work of `connect` for several cells. A test may choose the environment. */
 export async function connectCellsIn(
   options: CellConnectOptions,
   environment: Environment,
@@ -53,9 +53,10 @@ export async function connectCellsIn(
         cells[cell - 1]!,
         { ...otherOptions, token: newestToken, signal },
         environment,
-        cellText({ number: cell, count }),
+        /* cell */ cellText({ number: cell, count }),
       ),
   })
+  // Applies `unref` to the sessions of all cells.
   return unref ? session.unref() : session
 }
 
@@ -79,7 +80,7 @@ function checkCells(cells: unknown): number {
     for (const url of urls) {
       const text = String(url)
       const formerIndex = indexByUrl.get(text)
-      // The message is made even if the check succeeds, so `formerIndex` may be undefined.
+      // `formerIndex` may be undefined, because the message is built before the check.
       check(
         formerIndex === undefined || formerIndex === index,
         `the URL ${redactUrl(text)} is in cell ${(formerIndex ?? 0) + 1} and in cell ${index + 1}`,

@@ -25,8 +25,8 @@ export interface ClockSample {
 }
 
 /**
- * The expiry of a period of `ms` that the broker began at `earliestStart`, by the client's clocks,
- * or later.
+ * The expiry of a period of `ms` that the broker began no earlier than `earliestStart`, a time by
+ * the client's clocks.
  */
 export function expiryFrom(earliestStart: ClockTimes, ms: number): Expiry {
   return shift(earliestStart, safeDuration(ms))
@@ -37,7 +37,8 @@ export function expiryFrom(earliestStart: ClockTimes, ms: number): Expiry {
  * clock sample says how the client's clocks relate to the broker's clock.
  */
 export function expiryBySample({ sent, received }: ClockSample, at: number, ttl: number): Expiry {
-  return shift(sent, safeDuration(at - received + ttl, ttl))
+  const msFromReceipt = at - received + ttl
+  return shift(sent, safeDuration(msFromReceipt, /* marginPeriodMs */ ttl))
 }
 
 /**
@@ -60,7 +61,7 @@ export function hasPassed(expiry: Expiry, now: ClockTimes): boolean {
   return now.monotonic >= expiry.monotonic || now.wall >= expiry.wall
 }
 
-/** Combines two expiries that may each end a lock or session: the earlier time by each clock. */
+/** Combines two expiries that may each end a lock or session: for each clock, the earlier time. */
 export function earlier(a: Expiry, b: Expiry): Expiry {
   return {
     monotonic: Math.min(a.monotonic, b.monotonic),
@@ -68,7 +69,7 @@ export function earlier(a: Expiry, b: Expiry): Expiry {
   }
 }
 
-/** Returns the later of two expiries, by the monotonic clock. The client may rely on either. */
+/** Returns the later of two expiries, by the monotonic clock. Both must be safe to rely on. */
 export function later(a: Expiry, b: Expiry): Expiry {
   return a.monotonic >= b.monotonic ? a : b
 }
@@ -89,9 +90,9 @@ export interface PendingRefresh {
  * Keeps the expiry of one lock's ttl. A refresh starts the ttl anew.
  *
  * When the broker confirms a refresh, the ttl counts from the sending of that refresh. Until then
- * the client does not know whether the refresh has reached the broker. If not, the former expiry
- * applies. If so, the new ttl applies, and a shorter ttl makes the expiry earlier. The client uses
- * the earlier of the two expiries.
+ * the client does not know whether the broker has received the refresh. So the client uses the
+ * earlier of two expiries: without and with the refresh. A refresh with a shorter ttl may make the
+ * expiry earlier.
  */
 export class TtlExpiry {
   #ttl: number | undefined
@@ -113,8 +114,7 @@ export class TtlExpiry {
   /**
    * Call after a resume, which continues the session on a new connection. The broker then confirms
    * the ttl once more, with another expiry. If the ttl is unchanged, the later expiry counts. Both
-   * expiries are safe. Since the former confirmation the broker may have started the same ttl anew,
-   * but this makes the broker's expiry later, never earlier.
+   * expiries are safe, because a refresh with the same ttl only makes the broker's expiry later.
    */
   confirmAfterResume(ttl: number, expiry: Expiry): void {
     const formerExpiry = this.#ttl === ttl ? this.#confirmedExpiry : undefined

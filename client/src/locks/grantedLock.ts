@@ -64,13 +64,13 @@ export class GrantedLock implements Task, RefreshableLock {
   owesDowngrade = false
   /** Undefined for an ordinary lock; see {@link SpecialParams}. */
   readonly special: SpecialParams | undefined
-  /** Undefined for a request with neither `maxHold` nor callbacks. */
+  /** The `maxHold` and the callbacks of the request; undefined if the request has neither. */
   readonly #limitAndCallbacks: LimitAndCallbacks | undefined
   /** When the longest hold ends; undefined without a longest hold. No refresh changes this time. */
   #holdExpiry: Expiry | undefined
   /** Undefined for a lock that never had a ttl. */
   #ttlExpiry: TtlExpiry | undefined
-  /** Whether the scheduler has an expiry of this lock. */
+  /** Whether the scheduler will call `onDue` at the expiry of this lock. */
   #isScheduled = false
   readonly #owner: GrantedLockOwner
   /** One listener for each handle that is not unlocked. */
@@ -157,8 +157,8 @@ export class GrantedLock implements Task, RefreshableLock {
   }
 
   /**
-   * Removes a handle of a lock that ends with its scope, which is one logical task. Sends no
-   * unlock, because the broker releases all locks of the scope.
+   * Removes a handle when the scope of the lock ends. A scope is one logical task. Sends no unlock,
+   * because the broker releases all locks of the scope.
    */
   forgetHandle(listener: LossListener): void {
     this.#removeListener(listener)
@@ -214,9 +214,9 @@ export class GrantedLock implements Task, RefreshableLock {
   }
 
   /**
-   * Handles the notice that other requests are waiting for this lock. Calls the caller's function
-   * in a later task. By then the call of `lock` has resolved, so the caller has the lock object and
-   * can unlock it in this function.
+   * Handles the notice that other requests are waiting for this lock. Calls the callback in a later
+   * turn of the event loop. By then the call of `lock` has resolved, so the caller has the `Lock`
+   * and can unlock it in the callback.
    */
   onContended(notice: ContendedNotice): void {
     const onContended = this.#limitAndCallbacks?.onContended

@@ -139,11 +139,11 @@ export class Lock implements LossListener {
   }
 
   /**
-   * Starts the ttl of the lock anew. The argument `ttl` (in ms, 1 to 2^31 - 1) replaces the length
-   * of the ttl. For a lock without a ttl, `refresh()` only verifies that the lock is held.
+   * Starts the ttl of the lock anew. The argument (in ms, 1 to 2^31 - 1) is the new ttl. Default:
+   * the present ttl. For a lock without a ttl, `refresh()` only verifies that the lock is held.
    *
    * Rejects with `LOCK_NOT_HELD` (if the lock was lost, `cause` says why), `ABORTED`,
-   * `INVALID_TTL`, `INVALID_OPTION`.
+   * `INVALID_TTL` or `INVALID_OPTION`.
    */
   async refresh(ttl?: number, options: RefreshOptions = {}): Promise<void> {
     checkRefresh(ttl, options)
@@ -176,9 +176,9 @@ export class Lock implements LossListener {
    * Rejects with one of these codes:
    * - `DEADLOCK`: another lock of the key is being upgraded, so each upgrade would wait for the
    *   other. Unlock this lock, and then lock again.
-   * - `INVALID_OPTION`: an option is invalid, or another upgrade of this lock waits. Or the lock is
-   *   exclusive already, has permits or several keys, is a leadership, or comes from
-   *   `singleflightLock`.
+   * - `INVALID_OPTION`: an option is invalid, another upgrade of this lock waits, or the mode
+   *   cannot change. The mode cannot change if the lock is exclusive already, has permits or
+   *   several keys, is a leadership, or comes from `singleflightLock`.
    * - `LOCK_HELD` (with `timeout: 0`), `LOCK_TIMEOUT`, `ABORTED`, `LOCK_NOT_HELD`, `FORBIDDEN` or
    *   `INVALID_TIMEOUT`.
    */
@@ -233,13 +233,13 @@ export class Lock implements LossListener {
         if (this.#currentLoss !== undefined) reject(this.#notHeldError())
       }
       const stopListening = onAbort(signal, (error) => reject(withKey(this.key, error)))
-      const onResponse = () => {
+      const onSettled = () => {
         stopListening()
         this.#removeEndListener(onEnd)
         response.then(resolve, reject)
       }
       this.#addEndListener(onEnd)
-      response.then(onResponse, onResponse)
+      response.then(onSettled, onSettled)
     })
   }
 
@@ -248,9 +248,9 @@ export class Lock implements LossListener {
    * refresh may take `timeout` ms. The sum of `interval` and `timeout` must be below the lock's
    * ttl. By default `interval` and `timeout` are a third of the lock's present ttl.
    *
-   * The lease is the time for which the broker keeps a session without hearing from its client. In
-   * a hidden tab a refresh may be late by half the lease. Browsers delay the timers of such a tab,
-   * and the client then refreshes when the broker asks for a sign of life, after half the lease.
+   * In a hidden tab a refresh may be late, because browsers delay the timers of such a tab. The
+   * client then refreshes when the broker asks for a sign of life, after half the lease. The lease
+   * is the time for which the broker keeps a session without hearing from its client.
    *
    * A caller need not await the promise: an unhandled rejection is not reported, and `signal`
    * reports the loss. Rejects with one of these codes:
@@ -372,8 +372,8 @@ export class Lock implements LossListener {
 
 /**
  * Refreshes the lock until a refresh fails or `end` is called. The interval counts from the sending
- * of a refresh to the sending of the next refresh. So the ttl need only be longer than interval
- * plus timeout.
+ * of a refresh to the sending of the next refresh. So a ttl that is longer than interval plus
+ * timeout is long enough.
  *
  * @param onStart Called once, at the start, with the function `end`. The caller must call
  *   `end(undefined)` when the lock is unlocked, and `end(loss)` when the lock is lost.

@@ -75,9 +75,10 @@ export class LockRequester implements TimeoutListener {
    * Sends the request of a lock, without a trace. Resolves with the object that `registry` makes
    * for the granted lock.
    *
-   * `send` and `request` are not `async`, for two reasons. An `async` function makes one more
-   * promise, which costs time for every lock. If several grants arrive in one frame, their calls
-   * resolve in order only if every call awaits the same number of promises.
+   * `send` and `request` are not `async`, because an `async` function makes one more promise:
+   * - The promise costs time for every lock.
+   * - The calls whose grants arrive in one frame must resolve in order. So no call may await more
+   *   promises than another call.
    */
   send<L>({ params, timeout, signal }: CheckedLock, registry: LockRegistry<L>): Promise<L> {
     throwIfAborted(signal, params.key)
@@ -88,8 +89,8 @@ export class LockRequester implements TimeoutListener {
   }
 
   /**
-   * Requests the lock for a run, or the value of another caller's run. A run is one call of the
-   * function that a caller passes to `once`.
+   * Requests the lock for a run. A run is one call of the function that a caller passes to `once`.
+   * The broker grants the lock, or answers with the value of another caller's run.
    */
   sendOnce({ params, timeout, signal }: CheckedLock): Promise<GrantedLock | Result> {
     throwIfAborted(signal, params.key)

@@ -87,7 +87,10 @@ export function checkModeChange(
   check(!obstacle, `the mode of this lock cannot change: ${obstacle}`)
 }
 
-/** A request to change the mode of a held lock. The request ends with the session of the lock. */
+/**
+ * A request to change the mode of a held lock. The request ends with the session of the lock. The
+ * base class explains the members that this class overrides.
+ */
 abstract class ModeRequest extends Request<void> {
   readonly brokerStoresResponse = true
   protected readonly lock: ChangeableLock

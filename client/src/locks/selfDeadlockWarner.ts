@@ -19,7 +19,7 @@ const maxWarnings = 100
  * A check visits all pending requests and all locks. To bound the cost, the pause until the next
  * check is at least 1 ms for each 10 requests and locks that a check visits.
  */
-const checkedPerMs = 10
+const visitsPerMs = 10
 
 /** Prints a warning for the developer. */
 export type Warn = (message: string, code: string) => void
@@ -75,7 +75,7 @@ export class SelfDeadlockWarner implements Task {
     }
     this.#isCheckScheduled = nextCheckAt < Infinity
     if (this.#isCheckScheduled) {
-      const earliest = now + (requests.length + locks.length) / checkedPerMs
+      const earliest = now + (requests.length + locks.length) / visitsPerMs
       scheduler.at(this, Math.max(nextCheckAt, earliest))
     }
     if (overdueRequests.length > 0) this.#warnOfOwnLocks(overdueRequests, locks)
@@ -83,7 +83,7 @@ export class SelfDeadlockWarner implements Task {
 
   /** Warns for each key of which the session holds one lock and waits for an incompatible lock. */
   #warnOfOwnLocks(overdueRequests: readonly LockParams[], locks: readonly OwnLock[]): void {
-    // One lock for each key is enough, because several locks of a key have the same mode.
+    // One lock for each key is enough, because locks that share a key have the same mode.
     const ownLocks = new Map(
       locks.flatMap((lock) =>
         lockedKeysOf(lock).map(({ key, mode }) => [key, { mode, fence: lock.fence }] as const),

@@ -38,7 +38,7 @@ export async function runWithLock<T>(
  * because the lock must have been lost before the unlock. Other errors stay as they are.
  */
 function toLockLost(lock: Lock, error: unknown): unknown {
-  const isGone = error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD'
-  if (!isGone) return error
+  const wasNotHeld = error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD'
+  if (!wasNotHeld) return error
   return lock.lost ?? new HoldfastError('LOCK_LOST', undefined, { cause: error, key: lock.key })
 }

@@ -43,7 +43,7 @@ export function shown(value: unknown): string {
   return typeof value === 'string' ? JSON.stringify(start) : start
 }
 
-/** @throws HoldfastError with this code unless the value is an integer of ms from `min` */
+/** @throws HoldfastError with the code `code` unless the value is an integer of ms from `min` */
 export function checkMs(
   name: string,
   value: unknown,
@@ -70,7 +70,7 @@ export function notAllowed(
   return new HoldfastError(code, `${name} must be ${rule}, not ${shown(value)}`)
 }
 
-/** @throws HoldfastError with this code and message if the condition is false */
+/** @throws HoldfastError with the given code and message if the condition is false */
 export function check(
   condition: boolean,
   message: string | undefined,
@@ -121,7 +121,7 @@ export const wrongSignal = 'signal must be an AbortSignal'
 /** @throws HoldfastError `INVALID_OPTION` unless the value is an `AbortSignal` or undefined */
 export function checkSignal(signal: unknown): void {
   if (signal === undefined) return
-  // Not `instanceof`, because the signal may come from another frame of the page.
+  // Not `instanceof`, because the signal may come from an iframe.
   const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
   const isSignal = typeof aborted === 'boolean' && typeof addEventListener === 'function'
   check(isSignal, wrongSignal)

@@ -1,6 +1,6 @@
 /**
- * The lock of one React component: requests the lock and keeps it. Releases the lock when the
- * component is unmounted, and when the key or the `Session` changes.
+ * Requests the lock of one React component, and keeps it. Releases the lock when the component is
+ * unmounted, and when the key or the `Session` changes.
  */
 import { HoldfastError } from '@holdfast/shared'
 import type { Lock } from '../locks/lock.js'
@@ -84,7 +84,10 @@ export class LockStore extends Store<LockStatus> {
     }
   }
 
-  /** Implements `acquire` of the result of `useLock`. */
+  /**
+   * `useLock` returns this function to the component. With `overrides`, a new request replaces the
+   * request that waits.
+   */
   readonly acquire = (overrides?: AcquireOptions): Promise<Lock | undefined> => {
     const { lock } = this.getSnapshot()
     if (lock?.held) return Promise.resolve(lock)
@@ -92,7 +95,7 @@ export class LockStore extends Store<LockStatus> {
     return this.#request({ ...this.options, ...overrides })
   }
 
-  /** Implements `release` of the result of `useLock`. */
+  /** `useLock` returns this function to the component. */
   readonly release = (): void => {
     const { state, lock } = this.getSnapshot()
     this.#attempt?.controller.abort()

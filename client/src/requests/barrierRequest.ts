@@ -1,6 +1,6 @@
 /**
- * The call at a barrier, and the check of its options. Calls gather at a barrier until as many
- * calls wait as the barrier has parties; then the broker answers all of them in one step.
+ * The call at a barrier, and the check of its options. Calls gather at a barrier until
+ * `parties` calls wait; then the broker answers all of them in one step.
  */
 import { HoldfastError, maxParties, type OptionNames, refuseUnknownOptions } from '@holdfast/shared'
 import { check, checkInteger, checkKey, checkMs, checkSignal } from '../platform/checks.js'

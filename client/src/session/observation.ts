@@ -148,8 +148,8 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
     const leader = leaderLock && leaderOf(leaderLock)
     if (this.#newestLeader !== null && isSameLeadership(leader, this.#newestLeader)) return
     this.#newestLeader = leader
-    // If the events of one frame end a leadership and begin the next leadership, the iterator does
-    // not yield the `undefined` between the two leaders.
+    // If one frame has both the end of a leadership and the next leader, the iterator does not
+    // yield the `undefined` between the two leaders.
     if (this.#isDeliveryScheduled && leader !== undefined && this.#changes.at(-1) === undefined) {
       this.#changes.pop()
     }
@@ -157,7 +157,6 @@ export class Observation implements AsyncIterableIterator<Leader | undefined> {
     if (this.#changes.length > maxChanges) this.#changes = [leader]
     if (this.#isDeliveryScheduled) return
     this.#isDeliveryScheduled = true
-    // This callback runs after all events of the frame have arrived.
     void Promise.resolve().then(() => {
       this.#isDeliveryScheduled = false
       this.#deliver()

@@ -93,7 +93,7 @@ export interface SessionControllerListener {
   notify<E extends keyof SessionEvents>(event: E, ...details: Parameters<SessionEvents[E]>): void
 }
 
-/** The names of the events of a `Session`. A `CellSession` passes its own names. */
+/** The names of the events of a `Session`. `cellEvents.ts` has those of a `CellSession`. */
 const eventNames: Readonly<Record<keyof SessionEvents, 1>> = {
   jeopardy: 1,
   disconnected: 1,
@@ -106,9 +106,10 @@ const eventNames: Readonly<Record<keyof SessionEvents, 1>> = {
 }
 
 /**
- * Whether an event has this name. If so, `session.once(name, callback)` adds a listener;
- * otherwise the name is a key, and the callback runs under a lock. `error` also counts as an event,
- * although no session emits it, because the function `events.once` of Node listens to `error`.
+ * Whether an event has this name. `session.once(name, callback)` then adds a listener. Otherwise
+ * `once` takes the name as a key, and runs the callback under a lock. `error` also counts as an
+ * event, although no session emits it, because the function `events.once` of Node listens to
+ * `error`.
  */
 export function isEventName(name: unknown, names: object = eventNames): boolean {
   return name === 'error' || Object.hasOwn(names, String(name))

@@ -43,7 +43,7 @@ export interface RefusedEvent {
   readonly error: HoldfastError
 }
 
-/** What the callback of a watch gets. `WatchEvent` of the package `shared` is a message instead. */
+/** What the callback of a watch gets. In the package `shared`, `WatchEvent` is a message. */
 export type WatchEvent = StateEvent | LockEvent | RefusedEvent
 
 /** What a watch selects: a key, or options. `HasQueue` is true for options with `queue: true`. */
@@ -71,8 +71,8 @@ interface ActiveWatch {
   /** The id of the watch on the present connection. */
   id: number
   /**
-   * The locks of a state that has arrived in part on the present connection. A state arrives in
-   * one or more `watching` messages.
+   * The locks that have arrived of an incomplete state, on the present connection. A state may
+   * arrive in several `watching` messages.
    */
   held: HeldInfo[]
   /** The waiting requests of the same state. */
@@ -176,7 +176,7 @@ export class Watches {
   onFailed(failed: Failed): boolean {
     const watch = this.#watches.get(failed.id)
     if (!this.#watches.delete(failed.id)) return false
-    // The refusal of a watch names no holders, so the id of the session does not matter.
+    // `errorOfFailed` looks for the session among the holders, and this refusal names no holders.
     const error = withKey(watch?.selection.key, errorOfFailed(failed, /* session */ ''))
     deliver(watch, { event: 'refused', error })
     return true

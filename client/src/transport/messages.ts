@@ -2,7 +2,7 @@
  * Writes the messages of the client as JSON text. `lock` and `unlock` are written by a template and
  * not by `JSON.stringify`, because a client may send a hundred thousand such messages a second.
  * Messages with metadata or a value have a template too, because the metadata or the value is JSON
- * text already. A template is safe, because the values of the fields were checked before.
+ * text already. A template is safe, because the client has checked all fields before.
  *
  * A fence is the number of a grant. A scope is one logical task of a session. Locks with permits
  * share the capacity of their key, as on a semaphore. A set is one lock on several keys.
@@ -66,7 +66,7 @@ export interface LockParams {
   readonly metadata: string | undefined
   /** Undefined for an ordinary lock. */
   readonly special?: SpecialParams | undefined
-  /** Undefined for a request with neither `maxHold` nor callbacks. */
+  /** The `maxHold` and the callbacks of the request; undefined if the request has neither. */
   readonly limitAndCallbacks?: LimitAndCallbacks | undefined
 }
 
@@ -116,7 +116,7 @@ function limitAndNotifyText({ maxHold, onQueued, onContended }: LimitAndCallback
 }
 
 function oneKeyTextStart(id: number, { key, mode, special }: LockParams): string {
-  // V8 keeps the texts of many numbers that a template converts. `integerText` avoids this.
+  // `integerText` saves memory, because V8 keeps the texts of numbers that a template converts.
   const fields = `,"id":${integerText(id)},"key":${JSON.stringify(key)}`
   if (special?.once) return `{"type":"once"${fields}`
   if (special?.election !== undefined) {

@@ -1,7 +1,7 @@
 /**
- * Retry strategies. A strategy is an iterable of delays in ms. After its connection dropped, a
- * session waits for the next delay before each round of tries to reconnect. A round tries each URL
- * of the brokers once. For each outage the session gets a new iterator. An outage lasts until a
+ * Retry strategies. A strategy is an iterable of delays in ms. A session without a connection
+ * reconnects in rounds, and waits for the next delay before each round. A round tries each URL of
+ * the brokers once. For each outage the session gets a new iterator. An outage lasts until a
  * connection has been open for 1 s. If the iterator has no further delay, the session ends.
  *
  * Only the reconnector uses a strategy. A lock request needs no retries, because the request waits
@@ -12,8 +12,8 @@ import { check, checkFunction } from '../platform/checks.js'
 import { random as platformRandom } from '../platform/environment.js'
 
 /**
- * The delays before the rounds of a reconnect, in ms; a round tries each URL once. The iterable may
- * be endless. A session asks for a new iterator in each outage. A connection that drops within 1 s
+ * The delays in ms. A session waits for a delay, and then tries each URL once. The iterable may be
+ * endless. A session asks for a new iterator in each outage. A connection that drops within 1 s
  * does not end the outage, so the delays of the present iterator continue.
  */
 export type RetryStrategy = Iterable<number>

@@ -76,10 +76,11 @@ export class IdTable<T extends TableMember> {
     let hole = this.#size === 0 ? 0 : this.#slotOf(member.tableId)
     if (slots[hole] !== member) return
     // A search ends at the first empty slot. So the hole, which is the slot to empty, must not lie
-    // between a later member and its home slot. Do this for each member up to the next empty slot:
-    // - If its home slot is at the hole or before the hole, move the member into the hole. The
-    //   former slot of the member is then the hole.
-    // - Otherwise leave the member, because the hole lies before its home slot.
+    // between a later member and its home slot. The loop visits each member up to the next empty
+    // slot:
+    // - If the home slot of the member is at the hole or before the hole, the member moves into the
+    //   hole. The former slot of the member is then the hole.
+    // - Otherwise the member stays, because the hole lies before its home slot.
     const mask = slots.length - 1
     for (let slot = (hole + 1) & mask; slots[slot] !== undefined; slot = (slot + 1) & mask) {
       const home = hash(slots[slot]!.tableId) & mask

@@ -48,7 +48,7 @@ import {
 } from './clientSchemas.js'
 import type { BarrierCallInfo, KeptResultInfo, SessionInfo } from './queryItems.js'
 
-/** A count or a duration: an integer from 0. */
+/** A count, or a duration without an upper limit: an integer from 0. */
 const IntegerFromZero = min(safeInteger, 0)
 /** A time on the broker's wall clock, in ms since 1970. */
 const CalendarTime = max(min(safeInteger, 0), maxCalendarTime)

@@ -7,8 +7,8 @@
  *    written by hand in this file, and the checks of the other types use the tables in
  *    `clientShapes.ts`. A check by the library superstruct would cost more than all other work for
  *    a message.
- * 2. `validateWithSchema` explains why a message that the first stage does not accept is not valid.
- *    This stage uses the superstruct schemas in `clientSchemas.ts`.
+ * 2. `validateWithSchema` explains why a message that the first stage refuses is invalid. This
+ *    stage uses the superstruct schemas in `clientSchemas.ts`.
  *
  * A property test compares the two stages: both must accept exactly the same messages. If the first
  * stage refused a valid message by mistake, the second stage would still accept the message.
@@ -130,6 +130,7 @@ function codeFor(failure: StructError): ErrorCode {
  */
 function messageFor(failure: StructError): string {
   const [field, ...rest] = failure.path as readonly (string | number)[]
+  // Without a field, a rule for several fields failed, or the message has another wrong structure.
   if (field === undefined) return failure.refinement ? failure.message : 'the message is malformed'
   if (failure.type === 'never') return 'the message has an unknown field'
   const inner = rest.map((part) => (typeof part === 'number' ? `[${part}]` : `.${part}`)).join('')

@@ -5,8 +5,7 @@
  * proves that the shapes and the schemas accept the same messages.
  *
  * A check with a schema of the library superstruct makes many objects, and takes ten times as long
- * as a check with a shape. With schemas alone, a client that sends these messages without a pause
- * would cost the broker much more than with shapes.
+ * as a check with a shape.
  */
 import { parseCell } from '../cells.js'
 import { isKey, isPrefix } from '../keys.js'

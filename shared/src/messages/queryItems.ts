@@ -1,8 +1,8 @@
 /**
  * The items of the answers (messages `found`) to queries of the kinds `barriers`, `results` and
  * `sessions`: calls at barriers, kept results of `once`, and sessions. Queries of the kind `locks`
- * return locks and waiting requests; `brokerMessages.ts` has their types, and explains the times.
- * `clientMessages.ts` explains the terms.
+ * return locks and waiting requests, whose types are in `brokerMessages.ts`. That file also
+ * explains times such as `since`. `clientMessages.ts` explains the terms.
  */
 
 /** A call that waits at a barrier. Queries of the kind `barriers` list these items. */
@@ -46,11 +46,14 @@ export interface SessionInfo {
   readonly grace: number
   /** Whether the session has a connection, to any broker of a cluster. */
   readonly connected: boolean
-  /** The client that the token names; absent if the caller lacks the permission `inspect`. */
+  /**
+   * The client that the token of the session names; absent if the sender of the query lacks the
+   * permission `inspect`.
+   */
   readonly principal?: string | undefined
   /**
-   * The IP address of the client. Absent if the caller lacks the permission `inspect`, or if this
-   * broker has no connection of the session.
+   * The IP address of the client. Absent if the sender of the query lacks the permission `inspect`,
+   * or if this broker has no connection of the session.
    */
   readonly address?: string | undefined
 }

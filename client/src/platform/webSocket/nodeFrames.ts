@@ -1,8 +1,9 @@
 /**
  * The fast path of the client in Node: common frames bypass `ws`. The client itself writes text
  * frames, and reads text frames that are whole messages. `ws` would make a dozen objects for each
- * frame, and would write header and payload as two buffers. `ws` does everything else: the upgrade,
- * all other frames, and the closing handshake. `test/bench/README.md` has the measured gain.
+ * frame, and would write header and payload as two buffers. `ws` does everything else: the HTTP
+ * upgrade, all other frames, and the closing handshake. `test/bench/README.md` has the measured
+ * gain.
  *
  * The fast path makes these assumptions about the inside of `ws`:
  *
@@ -22,8 +23,8 @@ const wholeText = 0x81
 const ping = 0x89
 const pong = 0x8a
 /**
- * The value of the second byte of a frame if the length of the payload follows in two bytes. A
- * smaller value of the second byte is the length itself.
+ * If the second byte of a frame has this value, the length of the payload follows in two bytes. A
+ * smaller second byte is the length itself.
  */
 const length16 = 126
 /** The longest payload whose length has two bytes, in bytes. */
@@ -49,6 +50,7 @@ export interface DataSocket {
  * length is a multiple of `maskBytes`, so the supply never ends within a mask.
  */
 const maskPool = Buffer.alloc(8_192)
+/** Initially all bytes count as used, so the first frame fills the pool. */
 let usedMaskBytes = maskPool.length
 
 /** Encodes a text as one masked frame. Returns undefined for a text of more than 65,535 bytes. */
@@ -155,7 +157,7 @@ export class FrameReader {
     if (lengthByte > (isText ? length16 : maxControlBytes)) return this.#leaveToWs(data, at)
     const isShort = lengthByte < length16
     const payloadStart = at + (isShort ? 2 : 4)
-    // Two bytes have arrived, so only a header of four bytes can be incomplete.
+    // A header of two bytes is complete here, so an incomplete header has four bytes.
     if (payloadStart > data.length) return this.#waitFor(4, data, at)
     const frameEnd = payloadStart + (isShort ? lengthByte : data.readUInt16BE(at + 2))
     if (frameEnd > data.length) return this.#waitFor(frameEnd - at, data, at)

@@ -67,7 +67,10 @@ function proxyAdvice(status: number): string {
   return `; ${status === 407 ? credentials : 'check that the proxy allows this host and port'}`
 }
 
-/** Removes control characters, because the text is not trusted and may reach a terminal. */
+/**
+ * Replaces white space and control characters by spaces, because the text is not trusted and may
+ * reach a terminal. Cuts a long text.
+ */
 function printable(text: string): string {
   const line = text.replace(/[\s\p{Cc}\p{Cf}\p{Cs}]+/gu, ' ').trim()
   return line.length > maxShownLength ? `${line.slice(0, maxShownLength)}…` : line
