@@ -93,10 +93,9 @@ export class BrokerStateMachine implements StateMachine {
     // `effectCount` counts units of work: one unit for each effect, and more units for the scopes
     // and sets that the check for deadlocks visited.
     liveTable.effectCount += effects.length + deadlockVisits * costs.deadlockVisit
-    const at = 'at' in command ? command.at : 0
     for (const effect of effects) {
       this.#digest?.update(effect)
-      statistics.count(effect, at)
+      statistics.count(effect, command.at)
       sessionQuota.onEffect(effect)
       outbound.handleEffect(effect)
       if (observer !== undefined) this.#notifyObserver(observer, effect)

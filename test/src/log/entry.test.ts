@@ -64,6 +64,7 @@ describe('log entry', () => {
     '{"v":2,"broker":"a","n":1,"at":0,"join":"b"}',
     '{"v":2,"broker":"a","n":1,"at":0,"commands":{}}',
     '{"v":2,"broker":"a","n":1,"at":0,"commands":[],"leave":true}',
+    '{"v":2,"broker":"a","n":1,"at":0,"leave":false}',
     '{"v":2,"broker":"a","n":1.5,"at":0,"commands":[]}',
     '{"v":2,"broker":7,"n":1,"at":0,"commands":[]}',
   ]

@@ -125,7 +125,7 @@ export function decodeEntry(text: string, position: number): LogEntry {
     typeof at !== 'number' ||
     contents.length !== 1 ||
     content === null ||
-    typeof content !== (leave === undefined ? 'object' : 'boolean') ||
+    (leave === undefined ? typeof content !== 'object' : leave !== true) ||
     (commands !== undefined && !Array.isArray(commands))
   ) {
     throw invalidEntry(position)
