@@ -4,7 +4,7 @@
  * the object for the deadline of its ttl (how long the lock lives without a refresh). So the
  * deadline of `maxHold` needs another object, the `HoldDeadline`.
  */
-import type { Lock } from '../core/index.js'
+import { type Lock, ShardedMap } from '../core/index.js'
 
 /** The object for which the timekeeper keeps the `maxHold` of one lock. */
 export class HoldDeadline {
@@ -28,7 +28,7 @@ export interface HoldTimekeeper {
 /** The `maxHold` deadlines that this broker keeps, for the locks of its own sessions. */
 export class HoldDeadlines {
   readonly #time: HoldTimekeeper
-  readonly #byLock = new Map<Lock, HoldDeadline>()
+  readonly #byLock = new ShardedMap<Lock, HoldDeadline>(({ fence }) => fence)
 
   constructor(time: HoldTimekeeper) {
     this.#time = time
@@ -45,7 +45,7 @@ export class HoldDeadlines {
     let deadline = this.#byLock.get(lock)
     if (deadline === undefined) {
       deadline = new HoldDeadline(lock)
-      this.#byLock.set(lock, deadline)
+      this.#byLock.add(lock, deadline)
     }
     this.#time.setClientDeadline(deadline, now + maxHold)
   }

@@ -18,6 +18,7 @@ export {
   Request,
   Session,
 } from './records.js'
+export { hashOfText, ShardedMap } from './shardedMap.js'
 export { KeptResult, type SharedResult } from './sharedResults.js'
 export { dump, restore, restoreGradually } from './snapshot.js'
 export type { SnapshotItem } from './snapshotItems.js'

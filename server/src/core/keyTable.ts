@@ -12,6 +12,7 @@
 import { LinkedList } from './linkedList.js'
 import { Walk } from './orderedList.js'
 import { KeyState } from './records.js'
+import { hashOfText, ShardedMap } from './shardedMap.js'
 import { keyStateBytes, textBytes } from './weights.js'
 
 /** Idle keys that the table always keeps. */
@@ -26,7 +27,7 @@ const keysInUsePerIdleKey = 8
 export type KeyWalk = Walk<KeyState>
 
 export class KeyTable {
-  readonly #keyStates = new Map<string, KeyState>()
+  readonly #keyStates = new ShardedMap<string, KeyState>(hashOfText)
   readonly #inUse = new LinkedList<KeyState>()
   readonly #idle = new LinkedList<KeyState>()
   /**
@@ -68,7 +69,7 @@ export class KeyTable {
     let keyState = this.#keyStates.get(key)
     if (keyState === undefined) {
       keyState = new KeyState(key)
-      this.#keyStates.set(key, keyState)
+      this.#keyStates.add(key, keyState)
       this.#addInUse(keyState)
     } else if (keyState.isIdle) {
       this.#idle.remove(keyState)

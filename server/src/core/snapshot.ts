@@ -15,6 +15,7 @@ import { LockExtras, LockSet } from './lockExtras.js'
 import { type Answer, type Extras, formerLock, Lock, Request, Session } from './records.js'
 import { ResultTable } from './results.js'
 import { addScope, onLockGranted, onWaitBegan, scopeOf } from './scopes.js'
+import { hashOfText, ShardedMap } from './shardedMap.js'
 import { KeptResult, SharedResult } from './sharedResults.js'
 import {
   itemsOfBarrier,
@@ -198,7 +199,7 @@ class TableRestorer {
 
 /** Connects the members of the sets that a snapshot contains. */
 class RestoredSets {
-  readonly #sets = new Map<string, LockSet<Lock, Request>>()
+  readonly #sets = new ShardedMap<string, LockSet<Lock, Request>>(hashOfText)
 
   /**
    * The extras (rare fields) of a lock or request.
@@ -230,7 +231,7 @@ class RestoredSets {
     let set = this.#sets.get(setName)
     if (set === undefined) {
       set = new LockSet()
-      this.#sets.set(setName, set)
+      this.#sets.add(setName, set)
     }
     return set
   }

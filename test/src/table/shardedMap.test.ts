@@ -1,0 +1,132 @@
+/**
+ * Tests that a table with many locks never grows in a long step. V8 doubles the inner table of a
+ * `Map` in one step, which takes more than 100 ms for a million entries. So a table keeps its keys
+ * and its sets in a `ShardedMap`, which divides them among small maps. The tests count the entries
+ * of each `Map`, and measure no time.
+ */
+import {
+  dump,
+  hashOfText,
+  LockTable,
+  restoreGradually,
+  ShardedMap,
+  type SnapshotItem,
+} from '@holdfast/server/core'
+import { expect } from 'chai'
+import { count } from '../support/counts.js'
+import { TableDriver } from './tableDriver.js'
+
+/** The most entries that a `Map` may have. V8 needs less than 10 ms to double such a `Map`. */
+const maxMapSize = 40_000
+/** Twice as many keys as the first map of a `ShardedMap` holds, or more. */
+const keyCount = count(70_000, 300_000)
+
+/** Runs some work, and returns the most entries that a `Map` or `Set` had when one was added. */
+function largestMapDuring(work: () => void): number {
+  let largest = 0
+  const { set } = Map.prototype
+  const { add } = Set.prototype
+  Map.prototype.set = function (key, value) {
+    set.call(this, key, value)
+    largest = Math.max(largest, this.size)
+    return this
+  }
+  Set.prototype.add = function (value) {
+    add.call(this, value)
+    largest = Math.max(largest, this.size)
+    return this
+  }
+  try {
+    work()
+  } finally {
+    Map.prototype.set = set
+    Set.prototype.add = add
+  }
+  return largest
+}
+
+/** Returns a driver whose sessions hold `keyCount` keys, each as a lock or as half of a set. */
+function driverWithLocks(inSets: boolean): TableDriver {
+  // The driver does not check invariants, because each check examines the whole table.
+  const driver = new TableDriver(/* checked */ false)
+  for (let i = 0; i < keyCount; i += 2) {
+    const session = `s${Math.floor(i / 10_000)}`
+    if (i % 10_000 === 0) driver.open(session)
+    if (inSets) driver.lockAll(session, [`k${i}`, `k${i + 1}`])
+    else for (const key of [`k${i}`, `k${i + 1}`]) driver.lock(session, key)
+  }
+  expect(driver.table.heldCount).to.equal(keyCount)
+  return driver
+}
+
+describe('table: a large number of keys', () => {
+  for (const inSets of [false, true]) {
+    const locks = inSets ? 'sets of two keys' : 'locks'
+    it(`${locks} are granted, and restored from a snapshot, without a large Map`, () => {
+      let driver = new TableDriver()
+      const largestInFill = largestMapDuring(() => {
+        driver = driverWithLocks(inSets)
+      })
+      const items: SnapshotItem[] = [...dump(driver.table)]
+      let restored = new LockTable()
+      const largestInRestore = largestMapDuring(() => {
+        const steps = restoreGradually(items)
+        for (let step = steps.next(); ; step = steps.next()) {
+          if (step.done !== true) continue
+          restored = step.value
+          break
+        }
+      })
+      expect(restored.heldCount).to.equal(keyCount)
+      expect(restored.keys.get(`k${keyCount - 1}`)?.holders.length).to.equal(1)
+      expect(Math.max(largestInFill, largestInRestore)).to.be.below(maxMapSize)
+    })
+  }
+})
+
+describe('sharded map', () => {
+  it('has the entries of a Map after the same additions and removals', () => {
+    const map = new Map<string, number>()
+    const sharded = new ShardedMap<string, number>(hashOfText)
+    const add = (i: number): void => {
+      map.set(`k${i}`, i)
+      sharded.add(`k${i}`, i)
+    }
+    const remove = (i: number): void => {
+      map.delete(`k${i}`)
+      sharded.delete(`k${i}`)
+    }
+    const check = (): void => {
+      expect(sharded.size).to.equal(map.size)
+      for (let i = 0; i < keyCount; i += 3) expect(sharded.get(`k${i}`)).to.equal(map.get(`k${i}`))
+    }
+    for (let i = 0; i < keyCount; i++) add(i)
+    check()
+    // Removes entries from the first map and from the shards.
+    for (let i = 0; i < keyCount; i += 2) remove(i)
+    check()
+    for (let i = 0; i < keyCount; i += 4) add(i)
+    check()
+    for (let i = 0; i < keyCount; i++) remove(i)
+    check()
+    for (let i = 0; i < 10; i++) add(i)
+    check()
+  })
+
+  it('divides keys with numbers, and keys with long common ends, evenly among its shards', () => {
+    for (const keyOf of [
+      (i: number) => `order:${i}`,
+      (i: number) => `tenant/${i}/a-name-that-all-keys-share`,
+      (i: number) => `${String.fromCharCode(0x100 + (i % 64), 0x3000 + Math.floor(i / 64))}`,
+    ]) {
+      const counts = new Map<number, number>()
+      for (let i = 0; i < 25_600; i++) {
+        const shard = hashOfText(keyOf(i)) & 255
+        counts.set(shard, (counts.get(shard) ?? 0) + 1)
+      }
+      // The mean is 100 keys a shard.
+      expect(counts.size).to.equal(256)
+      expect(Math.max(...counts.values())).to.be.below(200)
+    }
+  })
+})
