@@ -8,6 +8,7 @@
  */
 import type { Lock } from '../core/index.js'
 import type { RemainingTimes } from '../protocol/encode.js'
+import type { DeadlineRestarts } from './deadlineRestarts.js'
 import type { HoldDeadlines } from './holdDeadlines.js'
 
 export interface LockTimesDeps {
@@ -17,6 +18,8 @@ export interface LockTimesDeps {
    */
   readonly time: { now(): number; clientDeadlineOf(lock: Lock): number | undefined }
   readonly holdDeadlines: Pick<HoldDeadlines, 'endOf'>
+  /** Knows the deadlines that start in a later turn, after this broker took over a session. */
+  readonly deadlineRestarts: Pick<DeadlineRestarts, 'startTimeOf'>
 }
 
 export class LockTimes {
@@ -36,14 +39,22 @@ export class LockTimes {
     // own primary.
     const { primary } = lock
     if (!primary.isTimed) return undefined
-    const { time, holdDeadlines } = this.#deps
+    const { time, holdDeadlines, deadlineRestarts } = this.#deps
     const now = time.now()
+    const startsAt = deadlineRestarts.startTimeOf(primary)
+    /** When a deadline ends that has not started. */
+    const laterEndOf = (ms: number | undefined) =>
+      startsAt === undefined || ms === undefined ? undefined : startsAt + ms
     const remainingUntil = (endsAt: number | undefined) =>
       endsAt === undefined ? undefined : Math.max(0, Math.ceil(endsAt - now))
     return {
       ttlRemaining:
-        primary.ttl === undefined ? undefined : remainingUntil(time.clientDeadlineOf(primary)),
-      maxHoldRemaining: remainingUntil(holdDeadlines.endOf(primary)),
+        primary.ttl === undefined
+          ? undefined
+          : remainingUntil(time.clientDeadlineOf(primary) ?? laterEndOf(primary.ttl)),
+      maxHoldRemaining: remainingUntil(
+        holdDeadlines.endOf(primary) ?? laterEndOf(primary.extras?.maxHold),
+      ),
     }
   }
 }

@@ -11,17 +11,17 @@
 import { type CloseCode, closeCodes } from '@holdfast/shared'
 import { costOfBytes, costOfGathering } from '../config/workCosts.js'
 import type { Connection } from '../connection/connection.js'
-import {
-  type Answer,
-  type BarrierCall,
-  type Command,
-  type Effect,
-  type EndReason,
-  type KeptResult,
+import type {
+  Answer,
+  BarrierCall,
+  Command,
+  Effect,
+  EndReason,
+  KeptResult,
   Lock,
-  type ReleaseReason,
-  type Request,
-  type Session,
+  ReleaseReason,
+  Request,
+  Session,
 } from '../core/index.js'
 import { messageFrames, snapshotChunks } from '../protocol/chunkedResponses.js'
 import {
@@ -33,6 +33,7 @@ import {
   type SnapshotLock,
 } from '../protocol/encode.js'
 import type { BrokerTimekeeper } from './deadlineHandler.js'
+import type { DeadlineRestarts } from './deadlineRestarts.js'
 import type { AcceptedHandshake, Handshake, OwnerBroker } from './handshake.js'
 import { leaseOf, startHeartbeat } from './heartbeat.js'
 import type { HoldDeadlines } from './holdDeadlines.js'
@@ -42,6 +43,8 @@ import type { UnfinishedKeys } from './unfinishedKeys.js'
 export interface OutboundDeps {
   readonly time: BrokerTimekeeper
   readonly holdDeadlines: HoldDeadlines
+  /** Starts the deadlines of sessions that this broker takes over. */
+  readonly deadlineRestarts: DeadlineRestarts
   readonly handshake: Pick<Handshake, 'complete' | 'onResumeRefused'>
   readonly connections: {
     /** The connection of each attached session. */
@@ -151,8 +154,8 @@ export class Outbound {
       case 'departed':
         if (effect.call.timeout !== undefined) time.clearTimer(effect.call)
         break
-      case 'deadlineRestarted':
-        this.#restartDeadline(effect.lockOrRequest)
+      case 'deadlinesRestarted':
+        this.#onDeadlinesRestarted(effect.session)
         break
       case 'kept':
       case 'keepRestarted':
@@ -188,26 +191,26 @@ export class Outbound {
   }
 
   /**
-   * Starts the deadlines of the sessions and kept results that this broker owns, and of the locks
-   * and requests of these sessions. Each deadline runs in full from now.
+   * Starts the deadlines of the sessions and kept results that this broker owns. The deadlines of
+   * the locks and requests of these sessions start in later turns. Each deadline runs in full from
+   * now.
    */
   startDeadlines(
     sessions: ReadonlyMap<string, Session>,
     keptResults: ReadonlyMap<string, KeptResult>,
   ): void {
-    const { time } = this.#deps
+    const { time, deadlineRestarts } = this.#deps
     for (const session of sessions.values()) {
       if (!this.#isOwned(session)) continue
       time.setClientDeadline(session, time.now() + session.lease)
-      for (const lock of session.held.values()) this.#startDeadlinesOf(lock)
-      for (const request of session.waiting.values()) this.#startTimeout(request)
-      for (const call of session.barrierCalls.values()) this.#startTimeout(call)
+      deadlineRestarts.add(session)
     }
     for (const kept of keptResults.values()) this.#startKeep(kept)
   }
 
   /** Clears the deadlines that this broker keeps, and detaches all sessions. */
   detachAll(sessions: Iterable<Session>, keptResults: Iterable<KeptResult>): void {
+    this.#deps.deadlineRestarts.clear()
     for (const session of sessions) if (this.#isOwned(session)) this.#clearDeadlines(session)
     // For a result of another broker this broker has no timer, and `clearTimer` does nothing.
     for (const kept of keptResults) this.#deps.time.clearTimer(kept)
@@ -221,7 +224,8 @@ export class Outbound {
   }
 
   #clearDeadlines(session: Session): void {
-    const { time } = this.#deps
+    const { time, deadlineRestarts } = this.#deps
+    deadlineRestarts.forget(session)
     time.clearClientDeadline(session)
     for (const lock of session.held.values()) {
       time.clearClientDeadline(lock)
@@ -285,6 +289,8 @@ export class Outbound {
   ): void {
     const { time, handshake, connections, admission } = this.#deps
     const attached = this.#attached
+    // The client must not change a lock whose deadlines have not started.
+    this.#deps.liveTable.effectCount += this.#deps.deadlineRestarts.finish(session)
     // A session that resumes may still be attached to the connection that its client has given up.
     const formerConnection = attached.get(session)
     const accepted = handshake.complete(handshakeId)
@@ -380,6 +386,7 @@ export class Outbound {
 
   #onEnded(session: Session, reason: EndReason): void {
     this.#deps.time.clearClientDeadline(session)
+    this.#deps.deadlineRestarts.forget(session)
     const connection = this.#attached.get(session)
     this.#attached.delete(session)
     if (connection !== undefined) this.#deps.connections.close(connection, closeCodeFor[reason])
@@ -396,9 +403,10 @@ export class Outbound {
     if (this.#isOwned(session)) this.#deps.unfinishedKeys.add(key)
   }
 
-  #restartDeadline(lockOrRequest: Lock | Request | BarrierCall<Session>): void {
-    if (lockOrRequest instanceof Lock) this.#startDeadlinesOf(lockOrRequest)
-    else this.#startTimeout(lockOrRequest)
+  #onDeadlinesRestarted(session: Session): void {
+    const { deadlineRestarts } = this.#deps
+    if (this.#isOwned(session)) deadlineRestarts.add(session)
+    else deadlineRestarts.forget(session)
   }
 
   #onAnswer({ session, id, answer }: Extract<Effect, { kind: 'answer' }>): void {

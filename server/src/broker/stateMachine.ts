@@ -193,8 +193,6 @@ function sessionOf(effect: Effect): Session | undefined {
     case 'arrived':
     case 'departed':
       return effect.call.session
-    case 'deadlineRestarted':
-      return effect.lockOrRequest.session
     case 'refused':
     case 'kept':
     case 'keepRestarted':

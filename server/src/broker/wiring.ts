@@ -20,6 +20,7 @@ import type { Observer } from '../observability/observer.js'
 import type { Environment } from '../platform/environment.js'
 import { Connections } from './connections.js'
 import { type BrokerTimekeeper, DeadlineHandler } from './deadlineHandler.js'
+import { DeadlineRestarts } from './deadlineRestarts.js'
 import { Handshake, type OwnerBroker } from './handshake.js'
 import { HoldDeadlines } from './holdDeadlines.js'
 import { Inbound } from './inbound.js'
@@ -68,6 +69,7 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
     scheduler,
   })
   const holdDeadlines = new HoldDeadlines(time)
+  const deadlineRestarts = new DeadlineRestarts({ time, holdDeadlines, scheduler })
   const statistics = new Statistics()
   return {
     /** Every connection until its socket is closed, in order of arrival. */
@@ -79,7 +81,8 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
     scheduler,
     time,
     holdDeadlines,
-    lockTimes: new LockTimes({ time, holdDeadlines }),
+    deadlineRestarts,
+    lockTimes: new LockTimes({ time, holdDeadlines, deadlineRestarts }),
     statistics,
     sessionQuota: new SessionQuota(limits, /* isAnonymous */ settings.authenticate === undefined),
     memory: new MemoryAccount({
@@ -191,6 +194,7 @@ export function wireBroker(deps: BrokerDeps, listener: StateMachineListener) {
   const outbound = new Outbound({
     time,
     holdDeadlines: sharedComponents.holdDeadlines,
+    deadlineRestarts: sharedComponents.deadlineRestarts,
     handshake,
     connections,
     admission,

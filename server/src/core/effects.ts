@@ -82,14 +82,12 @@ export type Effect =
       readonly by?: Session | undefined
     }
   /**
-   * The ttl and the maxHold of the lock, or the timeout of the request, start again in full at the
-   * session's owner broker. Before this effect, another broker or no broker kept the deadline. The
-   * timeout of a call at a barrier starts again like the timeout of a request.
+   * All deadlines of the session's locks, requests and calls at barriers start again in full at the
+   * session's owner broker: each ttl, `maxHold` and timeout. Before this effect, another broker or
+   * no broker kept these deadlines. One effect stands for all of them, because a broker may take
+   * over a million locks in one command.
    */
-  | {
-      readonly kind: 'deadlineRestarted'
-      readonly lockOrRequest: Lock | Request | BarrierCall<Session>
-    }
+  | { readonly kind: 'deadlinesRestarted'; readonly session: Session }
   /**
    * The table keeps the result of a `once` for later calls. The broker with the name
    * `kept.ownerBroker` submits `forgetResult` when the keep time of the result is over.

@@ -14,7 +14,7 @@ import type {
   TakeOverSessions,
 } from './commands.js'
 import type { Granter } from './granter.js'
-import { takeOwnership } from './ownership.js'
+import { mayHaveDeadlines, takeOwnership } from './ownership.js'
 import { Session } from './records.js'
 import type { AnsweredCommand, Responder } from './responder.js'
 import type { ResultTable } from './results.js'
@@ -152,9 +152,8 @@ export class SessionTable {
 
   #takeOwnership(session: Session, ownerBroker: string): void {
     const { changeListener, effects } = this.#responder
-    for (const lockOrRequest of takeOwnership(session, ownerBroker, changeListener)) {
-      effects.push({ kind: 'deadlineRestarted', lockOrRequest })
-    }
+    takeOwnership(session, ownerBroker, changeListener)
+    if (mayHaveDeadlines(session)) effects.push({ kind: 'deadlinesRestarted', session })
   }
 
   /**

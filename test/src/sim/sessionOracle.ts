@@ -7,14 +7,7 @@
  * session whose connection the broker closed keeps its whole lease. A broker that takes over
  * sessions starts every deadline anew.
  */
-import {
-  type Command,
-  type Effect,
-  Lock,
-  type LockTable,
-  type Request,
-  type Session,
-} from '@holdfast/server/core'
+import type { Command, Effect, Lock, LockTable, Request, Session } from '@holdfast/server/core'
 import type { Connection } from './network.js'
 import type { RunReport } from './runReport.js'
 import type { SimProcess } from './simProcess.js'
@@ -139,8 +132,8 @@ export class SessionOracle {
         case 'refreshed':
           this.#ttlBegins(effect.lock)
           break
-        case 'deadlineRestarted':
-          if (effect.lockOrRequest instanceof Lock) this.#ttlBegins(effect.lockOrRequest)
+        case 'deadlinesRestarted':
+          for (const lock of effect.session.held.values()) this.#ttlBegins(lock)
           break
         case 'released':
           // Of a set, only the first lock has a ttl.

@@ -261,12 +261,9 @@ export class Model {
   }
 
   #takeOwnership(session: ModelSession, ownerBroker: string): void {
-    const withDeadlines = this.#state.takeOwnership(session, ownerBroker)
-    this.#effects.push(
-      ...withDeadlines.map(
-        (lockOrRequest) => ({ kind: 'deadlineRestarted', lockOrRequest }) as const,
-      ),
-    )
+    this.#state.takeOwnership(session, ownerBroker)
+    if (this.#state.mayHaveDeadlines(session))
+      this.#effects.push({ kind: 'deadlinesRestarted', session: session.id })
   }
 
   #end(id: string, reason: string, at: number): void {

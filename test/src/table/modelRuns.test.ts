@@ -153,7 +153,7 @@ const expectedKinds = [
     'raiseFenceFloor',
     'quiet',
     'restart',
-    'deadlineRestarted',
+    'deadlinesRestarted',
     'grantUnfinishedKeys',
     'unfinished',
   ],

@@ -188,26 +188,25 @@ export class ModelState {
     return sum(lists.map((list) => list.filter(isOfSession).length))
   }
 
-  /**
-   * Moves a session to an owner broker, which keeps the deadlines of the session. Returns the locks
-   * and requests of the session that have a deadline; each deadline starts again.
-   */
-  takeOwnership(
-    session: ModelSession,
-    ownerBroker: string,
-  ): (PlainLock | PlainRequest | PlainBarrierCall)[] {
+  /** Moves a session to an owner broker, which keeps the deadlines of the session. */
+  takeOwnership(session: ModelSession, ownerBroker: string): void {
     const changesOwner = session.ownerBroker !== ownerBroker
     session.ownerBroker = ownerBroker
-    const locks = this.#firstMembers(this.locks, session).filter(
+    // A new generation, so that an expiry that the former owner proposed has no effect.
+    for (const lock of this.#timedLocksOf(session)) if (changesOwner) lock.generation += 1
+  }
+
+  /** Whether the session has a lock with a deadline, or a request or a call at a barrier. */
+  mayHaveDeadlines(session: ModelSession): boolean {
+    const calls = this.barrierCalls.filter((call) => call.session === session.id)
+    return [...this.#timedLocksOf(session), ...this.requestsOf(session.id), ...calls].length > 0
+  }
+
+  /** The locks of a session that have a deadline. Of a set, only the first lock has one. */
+  #timedLocksOf(session: ModelSession) {
+    return this.#firstMembers(this.locks, session).filter(
       (lock) => lock.ttl !== undefined || lock.maxHold !== undefined,
     )
-    // A new generation, so that an expiry that the former owner proposed has no effect.
-    for (const lock of locks) if (changesOwner) lock.generation += 1
-    const requests = this.requestsOf(session.id).filter(({ timeout }) => timeout !== undefined)
-    const calls = this.barrierCalls.filter(
-      (call) => call.session === session.id && call.timeout !== undefined,
-    )
-    return [...locks.map((lock) => ({ ...lock })), ...requests, ...calls]
   }
 
   /** The waiting requests and upgrades of a session, in the order of their ids. */

@@ -4,18 +4,18 @@
  * not refer to records of the table, because these records may change later.
  */
 
-import {
-  type Answer,
+import type {
+  Answer,
   BarrierCall,
-  type CapacityMismatch,
-  type Effect,
-  type KeptResult,
-  type KeyState,
+  CapacityMismatch,
+  Effect,
+  KeptResult,
+  KeyState,
   Lock,
-  type LockTable,
-  type Request,
-  type Session,
-  type StoredHolder,
+  LockTable,
+  Request,
+  Session,
+  StoredHolder,
 } from '@holdfast/server/core'
 import type { ErrorCode, LockMode, NoticeType } from '@holdfast/shared'
 
@@ -188,10 +188,7 @@ export type PlainEffect =
       readonly lock: PlainLock
       readonly formerValue: string | undefined
     }
-  | {
-      readonly kind: 'deadlineRestarted'
-      readonly lockOrRequest: PlainLock | PlainRequest | PlainBarrierCall
-    }
+  | { readonly kind: 'deadlinesRestarted'; readonly session: string }
   | {
       readonly kind: 'kept' | 'keepRestarted' | 'forgotten'
       readonly kept: PlainKeptResult
@@ -338,14 +335,8 @@ export function plainEffect(effect: Effect): PlainEffect {
       const { lock, formerValue } = effect
       return { kind: 'proclaimed', lock: plainLock(lock), formerValue }
     }
-    case 'deadlineRestarted': {
-      const { lockOrRequest } = effect
-      if (lockOrRequest instanceof BarrierCall)
-        return { kind: 'deadlineRestarted', lockOrRequest: plainBarrierCall(lockOrRequest) }
-      const plain =
-        lockOrRequest instanceof Lock ? plainLock(lockOrRequest) : plainRequest(lockOrRequest)
-      return { kind: 'deadlineRestarted', lockOrRequest: plain }
-    }
+    case 'deadlinesRestarted':
+      return { kind: 'deadlinesRestarted', session: effect.session.id }
     case 'kept':
     case 'keepRestarted':
     case 'forgotten':
@@ -478,8 +469,8 @@ export function formatEffect(effect: PlainEffect): string {
       const { session, key, fence } = effect.lock
       return `released ${session} ${key} f${fence} ${effect.reason}`
     }
-    case 'deadlineRestarted':
-      return `deadlineRestarted ${effect.lockOrRequest.session}#${effect.lockOrRequest.id} ${effect.lockOrRequest.key}`
+    case 'deadlinesRestarted':
+      return `deadlinesRestarted ${effect.session}`
     case 'refreshed':
       return `refreshed ${effect.lock.session} f${effect.lock.fence} g${effect.lock.generation}`
     case 'proclaimed': {
