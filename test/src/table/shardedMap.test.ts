@@ -18,8 +18,8 @@ import { TableDriver } from './tableDriver.js'
 
 /** The most entries that a `Map` may have. V8 needs less than 10 ms to double such a `Map`. */
 const maxMapSize = 40_000
-/** Twice as many keys as the first map of a `ShardedMap` holds, or more. */
-const keyCount = count(70_000, 300_000)
+/** At least twice as many keys as the first map of a `ShardedMap` holds. */
+const keyCount = count(70_000, 150_000)
 
 /** Runs some work, and returns the most entries that a `Map` or `Set` had when one was added. */
 function largestMapDuring(work: () => void): number {

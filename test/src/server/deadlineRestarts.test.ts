@@ -1,0 +1,199 @@
+/**
+ * Tests the start of a broker from a stored lock table, on a fake clock. The deadlines of all locks
+ * then start again in full, and a million deadlines must not be set in one turn of the event loop.
+ * The tests count the deadlines that each turn sets, and measure no time. The ttl of a lock is how
+ * long the lock lasts without a refresh, and its maxHold is how long it lasts at most. The lease of
+ * a session is how long the session lasts without a message of its client.
+ */
+import { dump, Lock, type LockTable, type SnapshotItem } from '@holdfast/server/core'
+import { type Log, MemoryLog } from '@holdfast/server/internal'
+import { DeadlineHeap, type HeldInfo } from '@holdfast/shared'
+import { expect } from 'chai'
+import { count } from '../support/counts.js'
+import { BrokerHarness, type Client } from './harness.js'
+
+/** Fewer locks than a session may have answers that its client has not acknowledged. */
+const locksPerSession = 500
+const sessionCount = count(4, 40)
+/** Many more than the broker may start in one turn. */
+const lockCount = sessionCount * locksPerSession
+/** The most deadlines that one turn may set. A slice of 250 units of work starts 125 deadlines. */
+const maxPerTurn = 150
+const lease = 60_000
+const ttl = 30_000
+
+/** A log that restores a stored table when it starts, as a journal does. */
+class StoredLog extends MemoryLog {
+  readonly #items: readonly SnapshotItem[]
+
+  constructor(table: Pick<LockTable, 'keys'>) {
+    super()
+    this.#items = JSON.parse(JSON.stringify([...dump(table as LockTable)]))
+  }
+
+  override start(stateMachine: Parameters<Log['start']>[0]): undefined {
+    for (const _ of stateMachine.restore(this.#items)) {
+      // Each step restores a part of the table.
+    }
+    super.start(stateMachine)
+  }
+}
+
+/** Returns a broker, and clients that can resume their sessions and hold `lockCount` locks. */
+function holdLocks(fields: object = { ttl }): { harness: BrokerHarness; clients: Client[] } {
+  const harness = new BrokerHarness()
+  const clients = Array.from({ length: sessionCount }, (_, n) => {
+    const client = harness.join({ lease, grace: 'lease' })
+    for (let from = 0; from < locksPerSession; from += 250) {
+      const ids = Array.from({ length: 250 }, (_, i) => from + i + 1)
+      client.say(...ids.map((id) => ({ type: 'lock', id, key: `k${n}:${id}`, ...fields })))
+    }
+    expect(client.socket.heardOf('granted')).to.have.length(locksPerSession)
+    return client
+  })
+  return { harness, clients }
+}
+
+/** Stops a broker, and starts another broker from its table. No turn has ended yet. */
+function startFrom({ broker, environment }: BrokerHarness): BrokerHarness {
+  void broker.stop()
+  return new BrokerHarness({}, new StoredLog(broker.table as LockTable), {}, environment)
+}
+
+/** Runs some work, and returns how many deadlines of locks the work sets. */
+function deadlinesSetBy(work: () => void): number {
+  let setCount = 0
+  const { set } = DeadlineHeap.prototype
+  DeadlineHeap.prototype.set = function (subject, at) {
+    if (subject instanceof Lock || (subject as { lock?: unknown }).lock instanceof Lock) setCount++
+    set.call(this, subject, at)
+  }
+  try {
+    work()
+  } finally {
+    DeadlineHeap.prototype.set = set
+  }
+  return setCount
+}
+
+/** The locks that a new client finds at a key, before many turns have ended. */
+function query(harness: BrokerHarness, key: string): HeldInfo[] {
+  const socket = harness.connect()
+  socket.say({ type: 'hello' }, { type: 'query', id: 1, key })
+  harness.environment.endOneTurn()
+  return socket.heardOf('found').flatMap(({ held }) => held)
+}
+
+describe('a broker that starts with many locks from its log', () => {
+  for (const [name, fields] of [
+    ['a ttl', { ttl }],
+    ['a maxHold', { maxHold: ttl }],
+  ] as const) {
+    it(`starts the deadlines of locks with ${name} in many turns`, () => {
+      const { harness: former } = holdLocks(fields)
+      let harness = former
+      const perTurn = [
+        deadlinesSetBy(() => {
+          harness = startFrom(former)
+        }),
+      ]
+      for (let isBusy = true; isBusy; ) {
+        const setCount = deadlinesSetBy(() => {
+          isBusy = harness.environment.endOneTurn()
+        })
+        perTurn.push(setCount)
+      }
+      expect(perTurn.reduce((sum, setCount) => sum + setCount)).to.equal(lockCount)
+      expect(Math.max(...perTurn)).to.be.at.most(maxPerTurn)
+    })
+  }
+
+  it('ends each lock when its ttl is over from the start of the broker, and not earlier', () => {
+    const { harness: former } = holdLocks()
+    const harness = startFrom(former)
+    const { table } = harness.broker
+    // The turns that start the deadlines take some time. The broker does not add this time.
+    for (let i = 0; i < 5; i++) {
+      harness.environment.clock.advance(10)
+      harness.environment.endOneTurn()
+    }
+    harness.environment.pass(ttl - 51)
+    expect(table.heldCount).to.equal(lockCount)
+    harness.environment.pass(1)
+    expect(table.heldCount).to.equal(0)
+  })
+
+  it('ends a lock whose ttl is over before the broker has started its deadline', () => {
+    const { harness: former } = holdLocks({ ttl: 100 })
+    const harness = startFrom(former)
+    harness.environment.clock.advance(99)
+    // This turn handles the first locks.
+    harness.environment.endOneTurn()
+    expect(harness.broker.table.heldCount).to.equal(lockCount)
+    harness.environment.clock.advance(1)
+    harness.environment.endTurn()
+    // The shortest timer takes a ms.
+    harness.environment.pass(1)
+    expect(harness.broker.table.heldCount).to.equal(0)
+  })
+
+  it('shows the remaining times of a lock before it has started the deadlines', () => {
+    const { harness: former } = holdLocks({ ttl, maxHold: 2 * ttl })
+    const harness = startFrom(former)
+    harness.environment.clock.advance(40)
+    const [lock] = query(harness, `k${sessionCount - 1}:${locksPerSession}`)
+    expect(lock).to.include({ ttlRemaining: ttl - 40, maxHoldRemaining: 2 * ttl - 40 })
+  })
+
+  it('starts the deadlines of a session before its client resumes the session', () => {
+    const { harness: former, clients } = holdLocks()
+    const client = clients.at(-1)!
+    const start = former.environment.clock.monotonic()
+    const harness = startFrom(former)
+    harness.environment.clock.advance(40)
+    const socket = harness.connect()
+    socket.say({ type: 'hello', ...client.resume({ lease, grace: 'lease' }) })
+    harness.environment.endOneTurn()
+    const [lock] = harness.broker.table.sessions.get(client.session)!.held.values()
+    // A refresh moves the deadline, and the later turns do not move it back.
+    socket.say({ type: 'refresh', id: locksPerSession + 1, fence: lock!.fence })
+    harness.environment.endTurn()
+    const held = socket.heardOf('snapshot').flatMap((snapshot) => snapshot.held)
+    expect(held).to.have.length(locksPerSession)
+    expect(held[0]).to.deep.include({ ttl, at: start })
+    expect(held.at(-1)).to.deep.include({ ttl, at: start })
+    harness.environment.pass(ttl - 1)
+    expect(harness.broker.table.heldCount).to.equal(1)
+    harness.environment.pass(1)
+    expect(harness.broker.table.heldCount).to.equal(0)
+  })
+
+  it('starts the timeouts of waiting requests again in full', () => {
+    const { harness: former, clients } = holdLocks({})
+    clients[0]!.say({ type: 'lock', id: locksPerSession + 1, key: 'k1:1', timeout: 5_000 })
+    former.environment.pass(3_000)
+    expect(former.broker.table.waitingCount).to.equal(1)
+    const harness = startFrom(former)
+    harness.environment.pass(4_999)
+    expect(harness.broker.table.waitingCount).to.equal(1)
+    harness.environment.pass(1)
+    expect(harness.broker.table.waitingCount).to.equal(0)
+  })
+
+  it('starts no deadline of a lock that ended before its turn came', () => {
+    const { harness: former } = holdLocks()
+    const harness = startFrom(former)
+    const thief = harness.connect()
+    const setCount = deadlinesSetBy(() => {
+      thief.say({ type: 'hello' })
+      // This turn starts the deadlines of the first locks of the first session.
+      harness.environment.endOneTurn()
+      const steal = { type: 'lock', steal: true }
+      thief.say({ ...steal, id: 1, key: `k0:${locksPerSession}` })
+      thief.say({ ...steal, id: 2, key: 'k1:1' })
+      harness.environment.endTurn()
+    })
+    expect(thief.heardOf('granted')).to.have.length(2)
+    expect(setCount).to.equal(lockCount - 2)
+  })
+})
