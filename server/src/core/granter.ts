@@ -381,16 +381,7 @@ export class Granter {
    * @param sessions All sessions of the table.
    */
   findUnfinishedKeys(sessions: Iterable<Session>): void {
-    const keyStates = new Set<KeyState>()
-    for (const { waiting } of sessions) {
-      if (waiting.size === 0) continue
-      for (const request of waiting.values()) {
-        for (const member of request.extras?.set?.requests ?? [request])
-          keyStates.add(member.keyState)
-      }
-    }
-    // Add the keys in the order in which they came into use, which is equal at every broker.
-    for (const keyState of [...keyStates].sort((a, b) => a.order - b.order))
+    for (const keyState of keysWithWaiters(sessions))
       if (this.#isUnfinished(keyState)) this.#unfinished.add(keyState)
   }
 
@@ -422,12 +413,17 @@ export class Granter {
     this.#updateTracking()
   }
 
-  /** Begins or ends the quiet start. When it ends, the waiters of all keys are granted. */
-  setQuiet({ quiet, at }: SetQuiet): void {
+  /**
+   * Begins or ends the quiet start. When it ends, the waiters of all keys are granted. Visits only
+   * keys with waiters, because there can be a million keys without a waiter.
+   *
+   * @param sessions All sessions of the table.
+   */
+  setQuiet({ quiet, at }: SetQuiet, sessions: Iterable<Session>): void {
     this.quiet = quiet
-    // At the beginning of the quiet start, `#isReady` lets the loop grant nothing. The loop needs a
-    // copy of the list, because granting may take a key out of use, and so out of the list.
-    for (const keyState of [...this.keys.values()]) {
+    // At the beginning of the quiet start, `#isReady` lets the loop grant nothing. A key may have
+    // become idle when its turn comes, because a grant to a set can grant waiters of other keys.
+    for (const keyState of keysWithWaiters(sessions)) {
       if (!keyState.isIdle) this.grantWaiters(keyState, at)
     }
   }
@@ -477,4 +473,20 @@ export class Granter {
     this.#responder.changeListener?.beforeKeyChange(lock.keyState)
     this.#byFence.add(lock)
   }
+}
+
+/**
+ * The keys for which requests of these sessions wait, in the order in which the keys came into use.
+ * This order is equal at every broker.
+ */
+function keysWithWaiters(sessions: Iterable<Session>): KeyState[] {
+  const keyStates = new Set<KeyState>()
+  for (const { waiting } of sessions) {
+    if (waiting.size === 0) continue
+    for (const request of waiting.values()) {
+      for (const member of request.extras?.set?.requests ?? [request])
+        keyStates.add(member.keyState)
+    }
+  }
+  return [...keyStates].sort((a, b) => a.order - b.order)
 }

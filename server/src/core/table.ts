@@ -290,7 +290,7 @@ export class LockTable {
         this.#sessions.end(command)
         break
       case 'quiet':
-        this.#granter.setQuiet(command)
+        this.#granter.setQuiet(command, this.#sessions.byId.values())
         break
       // A broker takes over the sessions of a broker that has ended, or of its own former run.
       case 'restart':

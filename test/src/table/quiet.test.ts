@@ -5,7 +5,7 @@
  * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
  * grant.
  */
-import { LockTable } from '@holdfast/server/core'
+import { KeyTable, LockTable } from '@holdfast/server/core'
 import { expect } from 'chai'
 import { TableDriver } from './tableDriver.js'
 
@@ -31,6 +31,31 @@ describe('table: a quiet start', () => {
     driver.lock('b', 'k', { mode: 'shared' })
     driver.lock('c', 'k')
     expect(driver.quiet(false)).to.deep.equal(['granted a#1 k f1', 'granted b#1 k f2'])
+  })
+
+  it('visits no key without a waiter when the quiet start ends', () => {
+    const driver = TableDriver.withSessions('a', 'b')
+    for (let i = 0; i < 100; i++) driver.lock('a', `held${i}`)
+    driver.quiet(true)
+    for (const key of ['l', 'k']) driver.lock('b', key)
+    // A walk over all keys would stop a broker with a million locks.
+    let visited = 0
+    const { values } = KeyTable.prototype
+    KeyTable.prototype.values = function* () {
+      for (const keyState of values.call(this)) {
+        visited++
+        yield keyState
+      }
+    }
+    try {
+      const effects = driver.table
+        .apply({ type: 'quiet', quiet: false, at: 0 })
+        .map(({ kind }) => kind)
+      expect(effects).to.deep.equal(['granted', 'granted'])
+      expect(visited).to.equal(0)
+    } finally {
+      KeyTable.prototype.values = values
+    }
   })
 
   it('fails a request with timeout 0 immediately, with an empty list of holders', () => {
