@@ -209,4 +209,40 @@ const messages: Mutant[] = [
   },
 ]
 
-export const brokerMutants: readonly Mutant[] = [...connections, ...deadlines, ...messages]
+const takeovers: Mutant[] = [
+  {
+    name: 'restarted-ttl-runs-from-later-turn',
+    in: 'DeadlineRestarts.#startLock',
+    find: 'time.setClientDeadline($LOCK, $AT)',
+    replace: 'time.setClientDeadline($LOCK, time.now() + lock.ttl)',
+    why: 'A ttl runs from the turn that starts its deadline, and not from the start of the broker.',
+  },
+  {
+    name: 'resume-before-deadlines-start',
+    in: 'Outbound.#attach',
+    find: '$RESTARTS.finish($SESSION)',
+    replace: '0',
+    why: 'The broker tells a client that resumes its session no start time for its locks.',
+  },
+  {
+    name: 'deadline-of-ended-lock-starts',
+    in: 'DeadlineRestarts.#startLock',
+    find: '$LOCK.session.held.get($FENCE) !== $LOCK',
+    replace: 'false',
+    why: 'The broker starts the deadline of a lock that has ended.',
+  },
+  {
+    name: 'restarted-deadlines-in-one-turn',
+    in: 'DeadlineRestarts.#workOn',
+    find: '$VISITED < $COUNT && $USED < $UNITS',
+    replace: '$VISITED < $COUNT',
+    why: 'The broker starts all deadlines of a session in one turn of the event loop.',
+  },
+].map((mutant) => ({ ...mutant, tests: 'server/deadlineRestarts' }))
+
+export const brokerMutants: readonly Mutant[] = [
+  ...connections,
+  ...deadlines,
+  ...messages,
+  ...takeovers,
+]
