@@ -1,68 +1,64 @@
 /**
- * A map for a million entries that never stops the event loop.
+ * A map for millions of entries that never stops the event loop.
  *
  * A `Map` of V8 doubles its inner table in one step when the table is full. With a million entries
- * this step takes more than 100 ms. This class therefore divides many entries among 256 small maps,
- * the shards, by a hash of the key. Each step then moves a small part of the entries.
+ * this step takes more than 100 ms. This class therefore divides many entries among 32 smaller
+ * maps, the shards, by a hash of the key. Each step then moves a 32nd of the entries.
  *
- * Most tables have few entries, and need no hash: the first {@link maxUnsharded} entries stay in one
- * map. Bad hashes cost no correctness. They only make one shard larger than the others.
+ * Most maps have few entries, and need no hash: up to {@link maxUndivided} entries stay in one map.
+ * Bad hashes cost no correctness. They only make one shard larger than the others. More shards would
+ * make a start with a million keys slower: see the table in `test/bench/README.md`.
  */
 
-/** The most entries of the first map. A map with this many entries grows in about 3 ms. */
-const maxUnsharded = 32_768
-/** A power of two. With 10 million entries, a shard has about 39,000 entries. */
-const shardCount = 256
+/** The most entries of one map. To divide these entries takes about 3 ms. */
+const maxUndivided = 16_384
+/** A power of two. */
+const shardCount = 32
 
 export class ShardedMap<K, V> {
   readonly #hash: (key: K) => number
-  /** The first entries. Other entries are in the shards. */
-  readonly #first = new Map<K, V>()
-  /** Undefined until the first map is full. */
-  #shards: readonly Map<K, V>[] | undefined
-  /** The number of entries in the shards. */
-  #shardedCount = 0
+  /** One map, or the shards. */
+  #maps: readonly Map<K, V>[] = [new Map<K, V>()]
+  #size = 0
 
-  /** @param hash An integer for each key. Different keys should have different lowest 8 bits. */
+  /** @param hash An integer for each key. Different keys should have different lowest 5 bits. */
   constructor(hash: (key: K) => number) {
     this.#hash = hash
   }
 
   get size(): number {
-    return this.#first.size + this.#shardedCount
+    return this.#size
   }
 
   get(key: K): V | undefined {
-    if (this.#shards === undefined) return this.#first.get(key)
-    // Looks at the shards first, because most entries of a large map are there.
-    return this.#shardOf(this.#shards, key).get(key) ?? this.#first.get(key)
+    return this.#mapOf(key).get(key)
   }
 
   /** Adds an entry. The map must not have this key. */
   add(key: K, value: V): void {
-    if (this.#first.size < maxUnsharded) {
-      this.#first.set(key, value)
-      return
-    }
-    this.#shards ??= Array.from({ length: shardCount }, () => new Map<K, V>())
-    this.#shardOf(this.#shards, key).set(key, value)
-    this.#shardedCount++
+    this.#mapOf(key).set(key, value)
+    this.#size++
+    if (this.#size > maxUndivided && this.#maps.length === 1) this.#divideAmong(shardCount)
   }
 
   /** Removes an entry. Does nothing if the map does not have this key. */
   delete(key: K): void {
-    if (this.#shards === undefined) {
-      this.#first.delete(key)
-      return
-    }
-    if (this.#shardOf(this.#shards, key).delete(key)) this.#shardedCount--
-    else this.#first.delete(key)
-    // The first map must be half empty, so that the next entries need no new shards.
-    if (this.#shardedCount === 0 && this.#first.size < maxUnsharded / 2) this.#shards = undefined
+    if (!this.#mapOf(key).delete(key)) return
+    this.#size--
+    // The limit is much lower than the limit of `add`, so that few additions do not divide again.
+    if (this.#size < maxUndivided / 4 && this.#maps.length > 1) this.#divideAmong(1)
   }
 
-  #shardOf(shards: readonly Map<K, V>[], key: K): Map<K, V> {
-    return shards[this.#hash(key) & (shardCount - 1)]!
+  #mapOf(key: K): Map<K, V> {
+    const maps = this.#maps
+    return maps.length === 1 ? maps[0]! : maps[this.#hash(key) & (shardCount - 1)]!
+  }
+
+  /** Moves all entries into this number of new maps. */
+  #divideAmong(mapCount: number): void {
+    const formerMaps = this.#maps
+    this.#maps = Array.from({ length: mapCount }, () => new Map<K, V>())
+    for (const map of formerMaps) for (const [key, value] of map) this.#mapOf(key).set(key, value)
   }
 }
 
