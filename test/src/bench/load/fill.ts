@@ -1,6 +1,6 @@
 /** Fills a broker with idle sessions, held locks and waiting requests, and measures its memory. */
 import type { LoadContext } from '../job.js'
-import { RawSession } from './rawSession.js'
+import { type RawAnswer, RawSession } from './rawSession.js'
 import { openWire } from './wire.js'
 
 /** The default limit of locks and waiting requests in one session. */
@@ -37,34 +37,45 @@ export async function openIdle(
   }
 }
 
-/** Acquires and keeps `count` locks, each on a key of its own. */
+/**
+ * Acquires and keeps `count` locks, each on a key of its own.
+ *
+ * @param fields Further fields of each request as JSON text, such as `,"ttl":5000`.
+ */
 export async function fillHeld(
   url: string,
   prefix: string,
   count: number,
   onProgress: OnProgress,
+  fields = '',
 ): Promise<void> {
   for (let done = 0; done < count; done += locksPerSession) {
     const session = await RawSession.open(url)
     const upTo = Math.min(count, done + locksPerSession)
     for (let first = done; first < upTo; first += requestsAtOnce) {
-      await lockAll(session, prefix, first, Math.min(upTo, first + requestsAtOnce))
+      await lockAll(session, prefix, [first, Math.min(upTo, first + requestsAtOnce)], fields)
     }
     onProgress(upTo / count)
   }
 }
 
 /** Acquires the locks with the numbers `from` up to `to` (exclusive), all at the same time. */
-function lockAll(session: RawSession, prefix: string, from: number, to: number): Promise<void> {
+function lockAll(
+  session: RawSession,
+  prefix: string,
+  [from, to]: readonly [from: number, to: number],
+  fields: string,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     let locksToGrant = to - from
     session.onClose = () => reject(new Error('The broker closed a session of the fill'))
     for (let i = from; i < to; i++) {
-      session.lock(`${prefix}:${i}`, ({ type, code }) => {
+      const onAnswer = ({ type, code }: RawAnswer): void => {
         if (type !== 'granted')
           reject(new Error(`The broker did not grant a lock of the fill: ${code}`))
         else if (--locksToGrant === 0) resolve()
-      })
+      }
+      session.lock(`${prefix}:${i}`, onAnswer, fields)
     }
   })
 }
