@@ -6,8 +6,8 @@
  * maps, the shards, by a hash of the key. Each step then moves a 32nd of the entries.
  *
  * Most maps have few entries, and need no hash: up to {@link maxUndivided} entries stay in one map.
- * Bad hashes cost no correctness. They only make one shard larger than the others. More shards would
- * make a start with a million keys slower: see the table in `test/bench/README.md`.
+ * Bad hashes cost no correctness. They only make one shard larger than the others. More shards
+ * would make a start with a million keys slower: see the table in `test/bench/README.md`.
  */
 
 /** The most entries of one map. To divide these entries takes about 3 ms. */

@@ -1,8 +1,8 @@
 /**
  * The workload "startup": the time from the start of `holdfast serve` to the first grant, without
- * locks and with a journal of a million locks. With a journal, the broker first reads its locks, and
- * starts the deadlines of those with a ttl (how long a lock lives without a refresh) when it already
- * listens. The job also measures how long the event loop stalls.
+ * locks and with a journal of a million locks. With a journal, the broker first reads its locks.
+ * When the broker already listens, it starts the deadlines of the locks with a ttl (how long a lock
+ * lives without a refresh). The job also measures how long the event loop stalls.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
