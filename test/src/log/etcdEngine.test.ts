@@ -117,6 +117,6 @@ describe('log: the engine on etcd and its keys', function () {
       for await (const _ of oldSnapshot!.parts) throw new Error('The snapshot has a chunk')
     })()
     const { message } = await rejection(reading, 'UNAVAILABLE')
-    expect(message).to.match(/^The snapshot on etcd is damaged/)
+    expect(message).to.match(/^The snapshot of the shared log is damaged at the key .*\/chunks\//)
   })
 })

@@ -7,6 +7,7 @@
 import {
   type ClusterConfig,
   configMismatch,
+  DamagedChunkError,
   type Engine,
   type EngineSource,
   type LogEnvironment,
@@ -32,6 +33,8 @@ export class MemoryStore {
   /** The texts of all entries, also of compacted (removed) entries. */
   readonly allTexts: string[] = []
   snapshots: SnapshotInStore[] = []
+  /** The position of the snapshot whose last part is damaged. */
+  damagedSnapshot: number | undefined
   config: ClusterConfig | undefined
   /**
    * Whether the first broker marks a new log as being founded, until a majority of the brokers has
@@ -182,7 +185,9 @@ export class MemoryEngine implements Engine {
   async snapshot(): Promise<StoredSnapshot | undefined> {
     await this.#call()
     const newest = this.#store.snapshots.at(-1)
-    return newest && { position: newest.position, parts: iterate(newest.parts) }
+    if (newest === undefined) return undefined
+    const { position, parts } = newest
+    return { position, parts: this.#read(position, parts) }
   }
 
   async saveSnapshot(position: number, parts: Iterable<string>): Promise<boolean> {
@@ -214,6 +219,12 @@ export class MemoryEngine implements Engine {
     this.#isClosed = true
     for (const close of this.#onClose) close()
     for (const subscription of [...this.#subscriptions]) subscription.stop()
+  }
+
+  async *#read(position: number, parts: readonly string[]): AsyncGenerator<string> {
+    const isDamaged = position === this.#store.damagedSnapshot
+    yield* isDamaged ? parts.slice(0, -1) : parts
+    if (isDamaged) throw new DamagedChunkError(position, 'its last part')
   }
 
   /** Simulates a round trip to the store. */
@@ -267,8 +278,4 @@ export class MemorySource implements EngineSource {
   mend(): void {
     for (const engine of this.#engines) engine.mend()
   }
-}
-
-async function* iterate(parts: readonly string[]): AsyncGenerator<string> {
-  yield* parts
 }

@@ -235,7 +235,7 @@ describe('log: a faulty PostgreSQL', function () {
       for await (const _ of oldSnapshot!.parts) throw new Error('The snapshot has a chunk')
     })()
     const { message } = await rejection(reading, 'UNAVAILABLE')
-    expect(message).to.match(/^The snapshot in PostgreSQL is damaged \(chunk 0 of /)
+    expect(message).to.match(/^The snapshot of the shared log is damaged at chunk 0 of /)
   })
 
   /** Opens the log, and uses each part of it once: an entry, a reader and a snapshot. */

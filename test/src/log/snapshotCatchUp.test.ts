@@ -134,6 +134,57 @@ describe('replicated log: snapshots', () => {
     expect(b.eventNames).to.deep.equal(['serve', 'resign', 'restore', 'serve'])
   })
 
+  describe('if a chunk of the newest snapshot is damaged', () => {
+    /** A cluster of one broker, whose newest snapshot is damaged. */
+    async function damagedCluster(): Promise<[Cluster, RecordingStateMachine]> {
+      const cluster = new Cluster()
+      const a = await cluster.startLog(every20Entries)
+      for (let i = 0; i < 50; i++) {
+        a.log.submit(raiseFenceFloor(i))
+        await cluster.settle()
+      }
+      cluster.store.damagedSnapshot = cluster.store.snapshots.at(-1)!.position
+      return [cluster, a]
+    }
+
+    it('a live broker makes a newer snapshot for a joining broker', async () => {
+      const [cluster, a] = await damagedCluster()
+      const b = await cluster.startLog(every20Entries)
+      expect(b.eventNames).to.deep.equal(['restore', 'serve'])
+      expect([...b.dump()]).to.deep.equal([...a.dump()])
+      expect(b.log.status.problem).to.equal(undefined)
+      await cluster.passTime(20_000)
+      expect(a.eventNames).to.deep.equal(['serve'])
+    })
+
+    it('the start of a broker fails for good if no other broker is live', async () => {
+      const [cluster, a] = await damagedCluster()
+      a.source.cut()
+      const { log, source } = cluster.newLog()
+      const error = await cluster.runUntilSettled(
+        log.start(cluster.stateMachine(log, source)).catch((error) => error),
+      )
+      expect(error.message).to.match(
+        /snapshot .* is damaged at its last part, and no live broker has a newer one: restore/,
+      )
+      expect(error.code).to.equal('INVALID_OPTION')
+    })
+
+    it('the next snapshot is made from the table, and the damage is counted', async () => {
+      const [cluster, a] = await damagedCluster()
+      for (let i = 50; i < 75; i++) {
+        a.log.submit(raiseFenceFloor(i))
+        await cluster.settle()
+      }
+      expect(cluster.store.snapshots.at(-1)!.position).to.be.above(cluster.store.damagedSnapshot!)
+      expect(a.log.status.failedSnapshots).to.equal(1)
+      expect(a.log.status.problem).to.equal(undefined)
+      a.source.cut()
+      const b = await cluster.startLog()
+      expect([...b.dump()]).to.deep.equal([...a.dump()])
+    })
+  })
+
   describe('if another program compacts the log', () => {
     /** Submits fifty commands, and then removes all entries of the log. */
     async function fillAndCompact(cluster: Cluster, broker: RecordingStateMachine): Promise<void> {

@@ -5,8 +5,8 @@
  * snapshot of this or a later position.
  */
 import { crc32 } from 'node:zlib'
-import { HoldfastError } from '@holdfast/shared'
 import type { StoredSnapshot } from '../replicated/engine.js'
+import { DamagedChunkError } from '../replicated/logErrors.js'
 import { joinParts, splitChunk } from '../replicated/snapshotChunks.js'
 import type { EtcdClient } from './client.js'
 import { allUnder, bytesFrom, isUnchanged, numberFrom, put, removeAll, textFrom } from './wire.js'
@@ -101,12 +101,13 @@ export class SnapshotStore {
     return { pointer, revision: numberFrom(keyValue.mod_revision) }
   }
 
-  async *#parts({ name, chunks }: Pointer): AsyncGenerator<string> {
+  async *#parts({ position, name, chunks }: Pointer): AsyncGenerator<string> {
     for (const [i, checksum] of chunks.entries()) {
       const key = this.#keyOf(name, i)
       const value = await this.#client.readLinearizable(key)
       const chunk = bytesFrom(value?.value)
-      if (value === undefined || crc32(chunk) !== checksum) throw damagedChunk(key)
+      if (value === undefined || crc32(chunk) !== checksum)
+        throw new DamagedChunkError(position, `the key ${key}`)
       yield* splitChunk(chunk)
     }
   }
@@ -122,12 +123,4 @@ export class SnapshotStore {
  */
 function sortable(value: number): string {
   return String(value).padStart(16, '0')
-}
-
-function damagedChunk(key: string): HoldfastError {
-  return new HoldfastError(
-    'UNAVAILABLE',
-    `The snapshot on etcd is damaged (chunk ${key}): restart the broker, which loads a newer ` +
-      'snapshot if there is one',
-  )
 }

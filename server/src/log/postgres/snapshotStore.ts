@@ -5,8 +5,8 @@
  * same or a later position.
  */
 import { crc32 } from 'node:zlib'
-import { HoldfastError } from '@holdfast/shared'
 import type { StoredSnapshot } from '../replicated/engine.js'
+import { DamagedChunkError } from '../replicated/logErrors.js'
 import { joinParts, splitChunk } from '../replicated/snapshotChunks.js'
 import type { Answer } from './connection.js'
 import type { Statements } from './statements.js'
@@ -66,22 +66,14 @@ export class SnapshotStore {
     return { id: id as string, position: Number(position), chunkCount: chunks as number }
   }
 
-  async *#parts({ id, chunkCount }: ListedSnapshot): AsyncGenerator<string> {
+  async *#parts({ id, position, chunkCount }: ListedSnapshot): AsyncGenerator<string> {
     for (let i = 0; i < chunkCount; i++) {
       const { rows } = await this.#call(this.#statements.readChunk(id, i))
       const [row] = rows
       const chunk = row?.['chunk'] as Buffer | undefined
       if (chunk === undefined || crc32(chunk) !== Number(row!['checksum']))
-        throw damagedChunk(id, i)
+        throw new DamagedChunkError(position, `chunk ${i} of ${id}`)
       yield* splitChunk(chunk)
     }
   }
-}
-
-function damagedChunk(id: string, index: number): HoldfastError {
-  return new HoldfastError(
-    'UNAVAILABLE',
-    `The snapshot in PostgreSQL is damaged (chunk ${index} of ${id}): restart the broker, which ` +
-      'loads a newer snapshot if there is one',
-  )
 }

@@ -26,7 +26,7 @@ export interface ClusterConfig {
 export interface StoredSnapshot {
   /** The position of the last entry in the snapshot. */
   readonly position: number
-  /** The saved parts. The iterator throws if a part is missing or damaged. */
+  /** The saved parts. The iterator throws a `DamagedChunkError` if a part is missing or damaged. */
   readonly parts: AsyncIterable<string>
 }
 

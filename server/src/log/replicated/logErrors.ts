@@ -44,6 +44,30 @@ export function damagedSnapshot(cause?: unknown): HoldfastError {
   )
 }
 
+/**
+ * A chunk of a stored snapshot is missing or damaged. The error is not permanent, because another
+ * broker may have replaced the snapshot since this broker began to read it, or may still do so.
+ */
+export class DamagedChunkError extends HoldfastError {
+  /** The position of the damaged snapshot. */
+  readonly position: number
+
+  /** @param place Where the chunk is stored, to find it in the storage. */
+  constructor(position: number, place: string) {
+    super('UNAVAILABLE', `The snapshot of the shared log is damaged at ${place}`)
+    this.position = position
+  }
+}
+
+/** The chunk is still damaged, and no live broker has made a newer snapshot. */
+export function damageUnrepaired(error: DamagedChunkError): HoldfastError {
+  return damagedLog(
+    `${error.message}, and no live broker has a newer one: restore the log from a backup, or use ` +
+      'an empty log',
+    error,
+  )
+}
+
 export function noSnapshotAvailable(position: number): HoldfastError {
   return permanentError(
     `The entries of the shared log after position ${position} are compacted, and neither a ` +

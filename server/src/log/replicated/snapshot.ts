@@ -9,7 +9,13 @@ import type { StateSnapshot } from '../log.js'
 import { ItemDigest } from './digest.js'
 import type { ClusterConfig, Engine } from './engine.js'
 import { decodeEntry } from './entry.js'
-import { damagedSnapshot, entryLost, formatVersion, newerFormat } from './logErrors.js'
+import {
+  DamagedChunkError,
+  damagedSnapshot,
+  entryLost,
+  formatVersion,
+  newerFormat,
+} from './logErrors.js'
 import { MemberList, type MemberListState } from './memberList.js'
 
 /** Characters of a part. A part has at most three times as many bytes of UTF-8. */
@@ -43,6 +49,7 @@ export function emptyLog(): LoadedSnapshot {
  * is damaged, the reader of the items gets the error `UNAVAILABLE`.
  *
  * @param onPart Called with the number of loaded parts, each time a part was loaded.
+ * @throws {DamagedChunkError} if a chunk of the snapshot is missing or damaged.
  * @throws {HoldfastError} `UNAVAILABLE` if the beginning of the snapshot is damaged;
  *   `INVALID_OPTION` if the snapshot has a newer format.
  */
@@ -66,10 +73,13 @@ export async function loadSnapshot(
 }
 
 /**
- * The outcome of making a snapshot: the position of the snapshot; `'compacted'` if the log has
- * dropped entries that the snapshot needs; undefined if another broker has made a snapshot first.
+ * The outcome of making a snapshot:
+ * - the position of the snapshot
+ * - `'compacted'` if the log has dropped entries that the snapshot needs
+ * - `'damaged'` if a chunk of the former snapshot is damaged
+ * - undefined if another broker has made a snapshot first
  */
-export type SnapshotOutcome = number | 'compacted' | undefined
+export type SnapshotOutcome = number | 'compacted' | 'damaged' | undefined
 
 /**
  * Makes a snapshot up to a position, and compacts the log up to the former snapshot.
@@ -86,7 +96,14 @@ export async function makeSnapshot(
   onProblem?: (why: string) => void,
 ): Promise<SnapshotOutcome> {
   await engine.open(config)
-  const former = await loadSnapshot(engine)
+  let former: LoadedSnapshot | undefined
+  try {
+    former = await loadSnapshot(engine)
+  } catch (error) {
+    if (!(error instanceof DamagedChunkError)) throw error
+    // If a newer snapshot has replaced the former one, the brokers have removed its chunks.
+    return (await engine.snapshot())?.position === error.position ? 'damaged' : undefined
+  }
   const table = former === undefined ? new LockTable() : restore(former.items)
   const members = former?.members ?? new MemberList()
   let position = former?.position ?? 0
@@ -132,8 +149,8 @@ async function compactTo(
 
 /**
  * Saves this broker's current table as a snapshot. An error in the table would enter the snapshot.
- * So call this function only if {@link makeSnapshot} cannot read the entries. Compacts the log up
- * to the former snapshot, as {@link makeSnapshot} does.
+ * So call this function only if {@link makeSnapshot} cannot read the entries or the former
+ * snapshot. Compacts the log up to the former snapshot, as {@link makeSnapshot} does.
  *
  * The engine reads one part of the table after the other and stores it, so the broker goes on
  * meanwhile.

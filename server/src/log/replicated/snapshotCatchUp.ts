@@ -4,13 +4,19 @@
  *
  * After a compaction a newer snapshot usually exists, because brokers compact only entries that a
  * snapshot contains. If no newer snapshot exists, another program has compacted the log. Then this
- * broker asks the live brokers for a snapshot of their table.
+ * broker asks the live brokers for a snapshot of their table. This broker also asks if a chunk of
+ * the newest snapshot is damaged, because only a newer snapshot can replace the chunk.
  */
 import { HoldfastError, type Timer } from '@holdfast/shared'
 import type { LogEnvironment } from '../../platform/environment.js'
 import type { ClusterConfig, Engine } from './engine.js'
 import { encodeCommands } from './entry.js'
-import { noSnapshotAvailable, PermanentLogError } from './logErrors.js'
+import {
+  DamagedChunkError,
+  damageUnrepaired,
+  noSnapshotAvailable,
+  PermanentLogError,
+} from './logErrors.js'
 import { type LoadedSnapshot, loadSnapshot } from './snapshot.js'
 
 /** The pause between two attempts, in ms. */
@@ -44,40 +50,60 @@ export class SnapshotCatchUp {
   }
 
   /**
-   * Resolves with a snapshot that is newer than a position. If no such snapshot exists, asks the
-   * live brokers for one. Tries again after every error that is not permanent, until {@link stop}
-   * is called.
+   * Resolves with a snapshot that is newer than a position. If no such snapshot exists, or if a
+   * chunk of the snapshot is damaged, asks the live brokers for one. Tries again after every error
+   * that is not permanent, until {@link stop} is called.
    *
-   * @throws {PermanentLogError} if the beginning of the snapshot is damaged or has a newer format,
-   *   or if no live broker makes a snapshot in time.
+   * @throws {PermanentLogError} if the newest snapshot is damaged or has a newer format, or if no
+   *   live broker makes a snapshot in time.
    * @throws {HoldfastError} `INVALID_OPTION` if the log cannot be used with these options.
    */
   async snapshotAfter(position: number): Promise<LoadedSnapshot> {
-    const { engine, environment, config, onProblem, onPart } = this.#deps
+    return (await this.#find(position))!
+  }
+
+  /**
+   * Resolves with the newest snapshot, or with undefined if there is none. If a chunk of the
+   * snapshot is damaged, asks the live brokers for a newer snapshot. Tries again after every error
+   * that is not permanent, until {@link stop} is called.
+   *
+   * @throws {PermanentLogError} if the newest snapshot is damaged or has a newer format.
+   * @throws {HoldfastError} `INVALID_OPTION` if the log cannot be used with these options.
+   */
+  newestSnapshot(): Promise<LoadedSnapshot | undefined> {
+    return this.#find(undefined)
+  }
+
+  /** @param after The position that the snapshot must be newer than, if it must be. */
+  async #find(after: number | undefined): Promise<LoadedSnapshot | undefined> {
+    const { environment, config, onProblem } = this.#deps
     const { clock, newId } = environment
     // The oldest member makes the snapshot. If this member is dead, the other members must declare
     // it dead first, and then the next oldest member makes the snapshot.
     const timeoutMs = 2 * config.deadMs + snapshotWriteMs
     const requesterId = newId()
     let requestedAt: number | undefined
+    let damage: DamagedChunkError | undefined
     for (;;) {
       try {
-        const loaded = await loadSnapshot(engine, onPart)
-        if (loaded !== undefined && loaded.position > position) return loaded
+        const found = await this.#load()
+        if (found instanceof DamagedChunkError) {
+          // Another snapshot is damaged, so the brokers have made one since the request.
+          if (found.position !== damage?.position) requestedAt = undefined
+          damage = found
+        } else {
+          if (after === undefined || (found?.position ?? -1) > after) return found
+          damage = undefined
+        }
+        const wantedAfter = Math.max(after ?? 0, damage?.position ?? 0)
         if (requestedAt !== undefined && clock.monotonic() - requestedAt > timeoutMs) {
           // A permanent error, which the `catch` below throws again.
-          throw noSnapshotAvailable(position)
+          throw damage === undefined ? noSnapshotAvailable(wantedAfter) : damageUnrepaired(damage)
         }
-        // No broker ever joins with this id, so every broker ignores the commands of the entry. But
-        // every broker reads `snapshotWantedAfter`, even in an ignored entry.
-        const entry = encodeCommands({ broker: requesterId, n: 1, at: clock.wall() }, [], {
-          snapshotWantedAfter: position,
-        })
-        await engine.append(requesterId, entry)
+        await this.#request(requesterId, wantedAfter)
         requestedAt ??= clock.monotonic()
-        onProblem(
-          'entries of the shared log are compacted; waiting for a snapshot from a live broker',
-        )
+        const problem = damage?.message ?? 'entries of the shared log are compacted'
+        onProblem(`${problem}; waiting for a snapshot from a live broker`)
       } catch (error) {
         if (isPermanent(error)) throw error
         onProblem(error instanceof Error ? error.message : String(error))
@@ -86,24 +112,23 @@ export class SnapshotCatchUp {
     }
   }
 
-  /**
-   * Resolves with the newest snapshot, or with undefined if there is none. Tries again after every
-   * error that is not permanent, until {@link stop} is called.
-   *
-   * @throws {PermanentLogError} if the beginning of the snapshot is damaged or has a newer format.
-   * @throws {HoldfastError} `INVALID_OPTION` if the log cannot be used with these options.
-   */
-  async newestSnapshot(): Promise<LoadedSnapshot | undefined> {
-    const { engine, onProblem, onPart } = this.#deps
-    for (;;) {
-      try {
-        return await loadSnapshot(engine, onPart)
-      } catch (error) {
-        if (isPermanent(error)) throw error
-        onProblem(error instanceof Error ? error.message : String(error))
-      }
-      await this.#pause()
+  /** Resolves with the newest snapshot, if there is one, or with the error of a damaged chunk. */
+  async #load(): Promise<LoadedSnapshot | DamagedChunkError | undefined> {
+    try {
+      return await loadSnapshot(this.#deps.engine, this.#deps.onPart)
+    } catch (error) {
+      if (error instanceof DamagedChunkError) return error
+      throw error
     }
+  }
+
+  /** Asks the live brokers for a snapshot that is newer than this position. */
+  async #request(requesterId: string, snapshotWantedAfter: number): Promise<void> {
+    const { engine, environment } = this.#deps
+    // No broker ever joins with this id, so every broker ignores the commands of the entry. But
+    // every broker reads `snapshotWantedAfter`, even in an ignored entry.
+    const head = { broker: requesterId, n: 1, at: environment.clock.wall() }
+    await engine.append(requesterId, encodeCommands(head, [], { snapshotWantedAfter }))
   }
 
   #pause(): Promise<void> {

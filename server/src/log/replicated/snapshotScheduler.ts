@@ -7,7 +7,7 @@
  *
  * Snapshots are normally made from the entries of the log, and not from the broker's table. The
  * broker saves its own table only if another program has compacted entries after the last snapshot,
- * or if another broker requests a newer snapshot.
+ * if the last snapshot is damaged, or if another broker requests a newer snapshot.
  */
 import { Worker } from 'node:worker_threads'
 import type { ClusterConfig, EngineSource } from './engine.js'
@@ -173,10 +173,11 @@ export class SnapshotScheduler {
         : this.#makeFromLog(upTo)
     this.#abort = abort
     making
-      // `compacted`: the log has dropped entries that the snapshot needs.
-      .then((outcome) =>
-        outcome === 'compacted' ? saveOwnState(this.#onCompactionProblem) : outcome,
-      )
+      .then((outcome) => {
+        // Operators must learn of the damage, although a newer snapshot repairs it.
+        if (outcome === 'damaged') this.#failureCount++
+        return typeof outcome === 'string' ? saveOwnState(this.#onCompactionProblem) : outcome
+      })
       .then(
         (outcome) => {
           this.#abort = undefined
