@@ -82,26 +82,23 @@ export function claimAcrossContainers(folder: string, stem: string): OwnershipHa
   const network = statSync('/proc/self/ns/net').ino
   const ownName = `${stem}.${network}.lock`
   const folderDescriptor = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+  let ownSocket: OwnershipHandle | undefined
+  const close = (): void => {
+    ownSocket?.close()
+    closeSync(folderDescriptor)
+  }
+  let isClaimed = false
   try {
     removeSocket(join(folder, ownName))
     // The path of a socket must be short. A path through `/proc` is short even for a deep folder.
-    const ownSocket = listenOn(`/proc/self/fd/${folderDescriptor}/${ownName}`)
+    ownSocket = listenOn(`/proc/self/fd/${folderDescriptor}/${ownName}`)
     const otherNames = readdirSync(folder).filter(
       (name) => name !== ownName && isSocketName(name, stem),
     )
-    if (otherNames.some((name) => isAlive(folder, name))) {
-      ownSocket?.close()
-      return undefined
-    }
-    return {
-      close: () => {
-        ownSocket?.close()
-        closeSync(folderDescriptor)
-      },
-    }
-  } catch (error) {
-    closeSync(folderDescriptor)
-    throw error
+    isClaimed = !otherNames.some((name) => isAlive(folder, name))
+    return isClaimed ? { close } : undefined
+  } finally {
+    if (!isClaimed) close()
   }
 }
 

@@ -12,6 +12,8 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
@@ -44,6 +46,15 @@ const year2100 = Date.UTC(2100, 0, 1)
 /** The number in a fence file, which is the highest reserved fence. */
 function reservedIn(path: string): number {
   return Number(/^holdfast fences (\d+)\n$/.exec(readFileSync(path, 'utf8'))?.[1])
+}
+
+/** The target of a link; undefined if the link has gone. */
+function linkTarget(path: string): string | undefined {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return undefined
+  }
 }
 
 /** Checks that the function throws an error with this message and the code UNAVAILABLE. */
@@ -268,6 +279,23 @@ describe('fences: a fence file', () => {
       readdirSync(dirname(path)).filter((name) => name.endsWith(`${namespace + 1}.lock`)),
     ).to.deep.equal([])
     await created.close()
+  })
+
+  it('leaves no open descriptor at a broker that is refused for another container', async function () {
+    if (process.platform !== 'linux') this.skip()
+    mkdirSync(dirname(path), { recursive: true })
+    const folderPath = realpathSync(dirname(path))
+    const openDescriptors = () =>
+      readdirSync('/proc/self/fd').filter((fd) => linkTarget(`/proc/self/fd/${fd}`) === folderPath)
+    // The live socket of another network namespace, and thus of another container.
+    const { ino } = statSync('/proc/self/ns/net')
+    const server = createServer().listen(`${path}.${ino + 1}.lock`)
+    await once(server, 'listening')
+    expectUnavailable(() => broker(), /is in use by another broker/)
+    expect(openDescriptors()).to.deep.equal([])
+    expect(readdirSync(dirname(path))).to.deep.equal([`fences.${ino + 1}.lock`])
+    server.close()
+    await once(server, 'close')
   })
 
   it('reserves no more fences for a broker after another broker has written to the file', () => {
