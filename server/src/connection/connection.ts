@@ -126,7 +126,7 @@ export class Connection implements SocketListener, PacedWork {
     return this.#input !== undefined
   }
 
-  /** Bytes that the client has not read, in the send queue and in the socket. */
+  /** Bytes that wait for the client to read, and not for the broker to encode output. */
   get backlogBytes(): number {
     return this.#sendQueue.backlogBytes
   }
@@ -141,11 +141,6 @@ export class Connection implements SocketListener, PacedWork {
   /** Whether the broker must encode a part of the waiting output. */
   get hasUnencodedOutput(): boolean {
     return this.#sendQueue.hasUnencoded
-  }
-
-  /** Whether output waits for the broker to encode it, and not for the client to read. */
-  get isWaitingForTurn(): boolean {
-    return this.#sendQueue.hasUnencoded && !this.#sendQueue.isBlocked
   }
 
   /** Whether a long answer or the next messages of the client wait until the client reads. */

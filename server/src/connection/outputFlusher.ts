@@ -2,7 +2,8 @@
  * Writes the queued messages of all connections at the end of each turn of the event loop. Also
  * disconnects clients that read too slowly, because unread output takes memory of the broker. The
  * broker disconnects a client that leaves more than `limits.slowBytes` unread for `limits.slowMs`,
- * or more than `limits.backlogBytes` at any time.
+ * or more than `limits.backlogBytes` at any time. Output that waits for the broker to encode it is
+ * not unread while the client leaves room in its socket.
  */
 import { closeCodes } from '@holdfast/shared'
 import type { BrokerLimits, LimitName } from '../config/limits.js'
@@ -104,17 +105,14 @@ export class OutputFlusher {
   /** Disconnects a client with too much unread output, or gives a slow client a deadline. */
   #checkBacklog(connection: Connection): void {
     const { limits, memory, time } = this.#deps
-    const maxBytes = limits.backlogBytes
     memory.updateConnection(connection)
     // `countedBytes` is 0 for a connection whose queues are short.
     if (connection.countedBytes > 0 && memory.isOverfull)
       this.#disconnect(connection, 'memoryBytes')
     else if (this.#isReadingFastEnough(connection)) this.#endSlowness(connection)
-    // `backlogBytes` does not apply while the output waits for the broker (`isWaitingForTurn`) and
-    // not for the client.
-    else if (connection.backlogBytes > maxBytes && !connection.isWaitingForTurn) {
+    else if (connection.backlogBytes > limits.backlogBytes)
       this.#disconnect(connection, 'backlogBytes')
-    } else if (!connection.isSlow) {
+    else if (!connection.isSlow) {
       connection.isSlow = true
       time.setClientDeadline(connection, time.now() + limits.slowMs)
     }

@@ -98,9 +98,11 @@ export class SendQueue {
   /**
    * Bytes that wait for the client to read, in this queue and in the socket. Each character in the
    * queue counts as one byte. Streams do not count, because the length of a stream is not known.
+   * While the socket has room, unencoded output waits for the broker, so only the socket counts.
    */
   get backlogBytes(): number {
-    return this.#waitingChars + this.#socket.bufferedBytes
+    const waitsForBroker = this.hasUnencoded && !this.isBlocked
+    return (waitsForBroker ? 0 : this.#waitingChars) + this.#socket.bufferedBytes
   }
 
   /**

@@ -174,6 +174,31 @@ describe('slow readers', () => {
     expect(parts.flatMap(({ held }) => held)).to.have.length(1_000)
   })
 
+  it('are not aborted while they read all that the broker writes, and the broker writes slowly', () => {
+    // A second of work of the connection is 640 KB of events. The events below are 1.6 MB.
+    const limits = { workPerSecond: 5_000, slowBytes: 10 * kib, slowMs: 100 }
+    const harness = new BrokerHarness({ limits })
+    const reader = harness.join({ lease: 60_000 })
+    reader.say({ type: 'watch', id: 1 })
+    const metadata = 'x'.repeat(4_000)
+    for (let i = 0; i < 20; i++) {
+      const busy = harness.join({ lease: 60_000 })
+      for (let id = 1; id <= 20; id++) {
+        busy.socket.say({ type: 'lock', id, key: `k${i} ${id}`, metadata })
+      }
+    }
+    harness.environment.endTurn()
+    const [connection] = harness.broker.connections
+    let msUntilRead = 0
+    while (connection!.hasUnencodedOutput) {
+      harness.environment.pass(10)
+      msUntilRead += 10
+    }
+    expect(reader.socket.closedWith).to.equal(undefined)
+    expect(msUntilRead).to.be.above(10 * limits.slowMs)
+    expect(reader.socket.heardOf('event')).to.have.length(400)
+  })
+
   for (const type of ['query', 'watch'] as const) {
     it(`are aborted when they read nothing of the answer to a ${type} for five seconds`, () => {
       const harness = new BrokerHarness()
