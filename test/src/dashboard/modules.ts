@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type * as ChangeNotifiers from '../../../server/src/dashboard/feed/changeNotifier.js'
 import type * as Probes from '../../../server/src/dashboard/feed/handoffProbe.js'
+import type * as KeyPollers from '../../../server/src/dashboard/feed/keyPoller.js'
 import type * as Coordination from '../../../server/src/dashboard/model/coordination.js'
 import type * as Formats from '../../../server/src/dashboard/model/format.js'
 import type * as LockModels from '../../../server/src/dashboard/model/lockModel.js'
@@ -29,10 +30,15 @@ interface Modules {
   readonly longestWaits: typeof Waits
   readonly changeNotifier: typeof ChangeNotifiers
   readonly handoffProbe: typeof Probes
+  readonly keyPoller: typeof KeyPollers
 }
 
 /** The modules in the folder `feed`; all others are in the folder `model`. */
-const feedModules: ReadonlySet<keyof Modules> = new Set(['changeNotifier', 'handoffProbe'])
+const feedModules: ReadonlySet<keyof Modules> = new Set([
+  'changeNotifier',
+  'handoffProbe',
+  'keyPoller',
+])
 
 /** Loads a built module of the dashboard. */
 export async function load<N extends keyof Modules>(name: N): Promise<Modules[N]> {

@@ -39,6 +39,8 @@ export class KeyPoller {
    */
   #isStale = false
   #cancelTimer: (() => void) | undefined
+  /** Whether the timer that runs was set for an event. */
+  #isQueryingSoon = false
 
   constructor(feed: KeySource, environment: PageEnvironment, changes: ChangeNotifier) {
     this.#feed = feed
@@ -58,7 +60,8 @@ export class KeyPoller {
   onEvent({ key }: LockEvent): void {
     if (key !== this.key) return
     if (this.#isQuerying) this.#isStale = true
-    else this.#schedule(afterEventMs)
+    // A running timer stays as it is, so that frequent events cannot delay the query for ever.
+    else if (!this.#isQueryingSoon) this.#schedule(afterEventMs)
   }
 
   /** Queries now. If a query is under way, queries again after its result. */
@@ -69,6 +72,7 @@ export class KeyPoller {
 
   async #query(): Promise<void> {
     this.#cancelTimer?.()
+    this.#isQueryingSoon = false
     const { key } = this
     const { session } = this.#feed
     // The next call of `select`, or of `refresh` after a new connection, starts the queries again.
@@ -80,11 +84,12 @@ export class KeyPoller {
       if (key === this.key) {
         this.result = result
         this.resultAt = this.#environment.now()
+        this.problem = undefined
       }
-      this.problem = undefined
     } catch (error) {
       const { code, message } = error as HoldfastError
-      if (code === 'FORBIDDEN') this.problem = message
+      // The refusal of a former key says nothing about this key.
+      if (code === 'FORBIDDEN' && key === this.key) this.problem = message
     }
     this.#isQuerying = false
     this.#changes.notify()
@@ -93,6 +98,7 @@ export class KeyPoller {
 
   #schedule(ms: number): void {
     this.#cancelTimer?.()
+    this.#isQueryingSoon = ms === afterEventMs
     this.#cancelTimer = this.#environment.after(ms, () => {
       if (this.#environment.isVisible()) void this.#query()
       else this.#schedule(idleMs)

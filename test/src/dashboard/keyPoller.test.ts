@@ -1,0 +1,98 @@
+/**
+ * Tests how the dashboard queries the key whose page is open. The test gives the answers of the
+ * broker.
+ */
+import { HoldfastError, type LockEvent, type QueryResult, type Session } from '@holdfast/client'
+import { expect } from 'chai'
+import { FakeClock } from '../support/fakeClock.js'
+import { load } from './modules.js'
+
+/** Lets all answers arrive that are under way. */
+const settle = () => new Promise((resolve) => setImmediate(resolve))
+
+const free: QueryResult = { held: [], waiting: [], heldCount: 0, waitingCount: 0 }
+
+/** The only field of an event that the poller reads. */
+const eventOf = (key: string) => ({ key }) as LockEvent
+
+describe('the key poller of the dashboard', () => {
+  /** The queried keys, in order. */
+  let queried: string[]
+  /** How the broker answers the next queries. */
+  let answer: (key: string) => Promise<QueryResult>
+
+  /** A poller of the key `k` whose first query is answered. */
+  async function startedPoller() {
+    queried = []
+    answer = async () => free
+    const clock = new FakeClock()
+    const environment = {
+      now: () => clock.monotonic(),
+      wall: () => clock.wall(),
+      after: (ms: number, run: () => void) => {
+        const timer = clock.setTimer(run, ms)
+        return () => clock.clearTimer(timer)
+      },
+      soon: (run: () => void) => run(),
+      isVisible: () => true,
+    }
+    const query = ({ key }: { key: string }) => {
+      queried.push(key)
+      return answer(key)
+    }
+    const [{ KeyPoller }, { ChangeNotifier }] = [
+      await load('keyPoller'),
+      await load('changeNotifier'),
+    ]
+    const feed = { session: { query } as unknown as Session }
+    const poller = new KeyPoller(feed, environment, new ChangeNotifier(environment))
+    poller.select('k')
+    await settle()
+    return { poller, clock }
+  }
+
+  it('queries the key although an event comes every 50 ms', async () => {
+    const { poller, clock } = await startedPoller()
+    for (let ms = 0; ms < 1_000; ms += 50) {
+      poller.onEvent(eventOf('k'))
+      poller.onEvent(eventOf('other'))
+      clock.advance(50)
+      await settle()
+    }
+    // The first query, and one query 100 ms after an event, ten times.
+    expect(queried).to.have.length(1 + 10)
+  })
+
+  it('waits only 100 ms after an event that comes after a second without events', async () => {
+    const { poller, clock } = await startedPoller()
+    clock.advance(1_000)
+    await settle()
+    poller.onEvent(eventOf('k'))
+    clock.advance(100)
+    await settle()
+    expect(queried).to.have.length(3)
+  })
+
+  it('does not show the refusal of a former key on the page of the next key', async () => {
+    const { poller, clock } = await startedPoller()
+    const forbidden = new HoldfastError('FORBIDDEN', 'no permission for this key')
+    let reject: (reason: unknown) => void = () => {}
+    const promise = new Promise<QueryResult>((_, rejectPromise) => {
+      reject = rejectPromise
+    })
+    answer = (key) => (key === 'secret' ? promise : Promise.resolve(free))
+    poller.select('secret')
+    poller.select('k')
+    reject(forbidden)
+    await settle()
+    expect(poller.problem).to.equal(undefined)
+    clock.advance(100)
+    await settle()
+    expect(queried).to.deep.equal(['k', 'secret', 'k'])
+    expect(poller.result).to.equal(free)
+    answer = () => Promise.reject(forbidden)
+    poller.select('secret')
+    await settle()
+    expect(poller.problem).to.equal('no permission for this key')
+  })
+})
