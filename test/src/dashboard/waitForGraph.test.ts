@@ -161,6 +161,32 @@ describe('the locks of a key that the page has seen', () => {
     expect(recent.locksOf('k', 2).map(({ lock: { fence } }) => fence)).to.deep.equal([4, 2])
   })
 
+  it('are listed with their ends, if more locks than listed overlap', async () => {
+    const recent = new (await load('recentEvents')).RecentEvents()
+    for (const fence of [1, 2, 3]) recent.add(lockEvent('locked', fence), fence)
+    for (const fence of [3, 2, 1]) recent.add(lockEvent('unlocked', fence), 10 - fence)
+    const seen = recent.locksOf('k', 2).map(({ lock: { fence }, end }) => [fence, end?.at])
+    expect(seen).to.deep.equal([
+      [3, 7],
+      [2, 8],
+    ])
+  })
+
+  it('have an upgraded lock once, with its newest fence', async () => {
+    const recent = new (await load('recentEvents')).RecentEvents()
+    for (const fence of [1, 2]) recent.add(lockEvent('locked', fence), fence)
+    recent.add(lockEvent('unlocked', 1), 3)
+    recent.add(lockEvent('upgraded', 3), 4)
+    recent.add(lockEvent('downgraded', 3), 5)
+    recent.add(lockEvent('locked', 4), 6)
+    const seen = recent.locksOf('k', 10).map(({ lock: { fence }, end }) => [fence, end?.at])
+    expect(seen).to.deep.equal([
+      [4, undefined],
+      [3, undefined],
+      [1, 3],
+    ])
+  })
+
   it('come from a limited number of events', async () => {
     const { RecentEvents, keptEvents } = await load('recentEvents')
     const recent = new RecentEvents()

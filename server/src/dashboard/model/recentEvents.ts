@@ -65,20 +65,25 @@ export class RecentEvents {
    */
   locksOf(key: string, maxLocks: number): SeenLock[] {
     const lockByFence = new Map<number, SeenLock>()
+    let grantCount = 0
+    let upgradedFence = 0
     // From the newest event to the oldest event, so that the end of a lock comes before its grant.
     for (let index = this.#events.length - 1; index >= 0; index--) {
       const { event, at } = this.#events[index] as TimedEvent
       if (event.key !== key) continue
       if (event.event === 'downgraded' || event.event === 'proclaimed') continue
-      if (event.event === 'locked' || event.event === 'upgraded') {
-        // Always store a grant, because the end of the same lock may be stored already.
-        lockByFence.set(event.fence, { lock: event, end: lockByFence.get(event.fence)?.end })
-      } else if (lockByFence.size < maxLocks) {
+      if (event.event !== 'locked' && event.event !== 'upgraded') {
         lockByFence.set(event.fence, { lock: event, end: { at, kind: event.event } })
+        continue
       }
-      // Stops at a grant and not at an end, because the walk visits the end of a lock first and
-      // must still find the grant of the last listed lock.
-      if (lockByFence.size >= maxLocks && event.event === 'locked') break
+      const end = lockByFence.get(event.fence)?.end
+      // An upgraded lock is the only lock of its key. So the earlier grant without an end is a
+      // grant of the same lock.
+      if (end === undefined && event.fence < upgradedFence) continue
+      if (event.event === 'upgraded') upgradedFence = Math.max(upgradedFence, event.fence)
+      lockByFence.set(event.fence, { lock: event, end })
+      // All earlier events are about locks with lower fences.
+      if (++grantCount >= maxLocks) break
     }
     return [...lockByFence.values()].sort((a, b) => b.lock.fence - a.lock.fence).slice(0, maxLocks)
   }
