@@ -100,6 +100,51 @@ describe('the wait-for graph', () => {
     expect(cycleWith(2)).to.deep.equal([])
   })
 
+  describe('of a session with two scopes', () => {
+    /** The graph of `k`, from locks and requests written as `session/scope`. */
+    async function graphOfScopes(table: Readonly<Record<string, [string, ...string[]]>>) {
+      const [graphs, sessions] = [await load('waitForGraph'), await load('sessionRows')]
+      const of = (key: string, text: string) => {
+        const [session, scope] = text.split('/') as [string, string | undefined]
+        const base = { key, session, mode: 'exclusive', since: 1 } as const
+        return scope === undefined ? base : { ...base, scope: Number(scope) }
+      }
+      const rows = new Map(
+        Object.entries(table).map(([key, [holder, ...waiters]], index) => [
+          key,
+          {
+            key,
+            held: [{ ...of(key, holder), fence: index + 1 }],
+            waiting: waiters.map((waiter) => of(key, waiter)),
+          },
+        ]),
+      )
+      return graphs.waitForGraphOf('k', rows, sessions.sessionRows(rows.values()))
+    }
+
+    it('marks only the edges of the scope that is in the deadlock', async () => {
+      const graph = await graphOfScopes({ k: ['a/1', 'b'], l: ['b', 'a/1'], m: ['b', 'a/2'] })
+      expect(graph.cycle).to.deep.equal(['a', 'b'])
+      expect(edgesOf(graph)).to.have.members(['b>a k!', 'a>b l!'])
+    })
+
+    it('marks all edges of a deadlock with both scopes', async () => {
+      const graph = await graphOfScopes({
+        k: ['a/1', 'c'],
+        l: ['b', 'a/1'],
+        m: ['a/2', 'b'],
+        n: ['c', 'a/2'],
+      })
+      expect(graph.cycle).to.deep.equal(['a', 'b', 'a', 'c'])
+      expect(edgesOf(graph)).to.have.members(['a>b l!', 'b>a m!', 'a>c n!', 'c>a k!'])
+    })
+
+    it('draws one edge if both scopes wait for one key', async () => {
+      const graph = await graphOfScopes({ k: ['a/1'], l: ['b', 'a/1', 'a/2'] })
+      expect(edgesOf(graph)).to.deep.equal(['a>b l'])
+    })
+  })
+
   it('shows the sessions that the holders wait for, and the sessions that wait for waiters', async () => {
     const table = { k: 'a < b', up: 'x < a', top: 'y < x', own: 'b < c' }
     const graph = await graphOf('k', table)

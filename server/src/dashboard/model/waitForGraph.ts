@@ -46,7 +46,8 @@ export interface WaitForGraph {
   readonly hiddenHolders: number
   /**
    * The sessions of a cycle: each session waits for the next session, and the last session waits
-   * for the first. Empty if no cycle was found.
+   * for the first. A session comes twice if the cycle has two of its tasks. Empty if no cycle was
+   * found.
    */
   readonly cycle: readonly string[]
 }
@@ -73,15 +74,18 @@ export function waitForGraphOf(
   // The waiters of the key belong in column 1. If column 1 is full, column 2 must not show them.
   for (let column = 1; column < lastColumn; column++) builder.addWaiters(column, new Set(waiters))
   const cycles = (keyRow?.held ?? []).slice(0, maxInColumn).map((lock) => cycleFrom(lock, builder))
-  const cycle = cycles.find(({ length }) => length > 0) ?? []
+  const steps = cycles.find(({ length }) => length > 0) ?? []
   return {
     nodes: [...builder.nodes.values()],
-    edges: builder.edges(cycle),
+    edges: builder.edges(steps),
     hiddenWaiters: Math.max(0, waiters.length - maxInColumn),
     hiddenHolders: Math.max(0, holders.length - maxInColumn),
-    cycle,
+    cycle: steps.map(({ from }) => from),
   }
 }
+
+/** The session `from` waits for `key`, which the session `to` holds. */
+type Step = Pick<Edge, 'from' | 'to' | 'key'>
 
 /** A session that holds a key for which another session waits. */
 interface Blocker {
@@ -168,15 +172,21 @@ class GraphBuilder {
     })
   }
 
-  /** The edges to draw: the edges of the cycle, and the edges that lead to the left. */
-  edges(cycle: readonly string[]): Edge[] {
-    const nextInCycle = (index: number) => cycle[(index + 1) % cycle.length]
-    const successorOf = new Map(cycle.map((session, index) => [session, nextInCycle(index)]))
-    return [...this.nodes.keys()].flatMap((from) =>
-      this.blockersOf(from)
-        .map(({ to, key }) => ({ from, to, key, isInCycle: successorOf.get(from) === to }))
-        .filter((edge) => edge.isInCycle || this.#leadsLeft(edge)),
-    )
+  /**
+   * The edges to draw, each once: the edges of the cycle, and the edges that lead to the left. Two
+   * tasks of a session may wait for the same key.
+   */
+  edges(cycle: readonly Step[]): Edge[] {
+    const cycleIds = new Set(cycle.map(stepIdOf))
+    const edges = new Map<string, Edge>()
+    for (const from of this.nodes.keys()) {
+      for (const { to, key } of this.blockersOf(from)) {
+        const id = stepIdOf({ from, to, key })
+        const edge = { from, to, key, isInCycle: cycleIds.has(id) }
+        if (edge.isInCycle || this.#leadsLeft(edge)) edges.set(id, edge)
+      }
+    }
+    return [...edges.values()]
   }
 
   /**
@@ -201,36 +211,50 @@ interface Task {
   readonly scope?: number | undefined
 }
 
+/** A step of the search from a task to the session that the task waits for. */
+interface TaskStep extends Step {
+  readonly task: Task
+}
+
 /**
- * The sessions on the shortest cycle through the task `start`, by a breadth-first search; empty if
+ * The steps of the shortest cycle through the task `start`, by a breadth-first search; empty if
  * there is no cycle. A lock can be `start`, and then means the task that holds the lock.
  */
-function cycleFrom(start: Task, builder: GraphBuilder): string[] {
+function cycleFrom(start: Task, builder: GraphBuilder): Step[] {
   const startId = idOf(start)
-  const cameFrom = new Map<string, Task>()
+  /** The last step from the start to each found task, by the id of the task. */
+  const lastStepTo = new Map<string, TaskStep>()
   const unvisited = [start]
   for (let task = unvisited.shift(); task !== undefined; task = unvisited.shift()) {
-    for (const { to, scope, isCertain } of builder.blockersOfTask(task)) {
+    for (const { to, scope, key, isCertain } of builder.blockersOfTask(task)) {
       if (!isCertain) continue
       const nextTask = { session: to, scope }
       const id = idOf(nextTask)
-      if (id === startId) return pathTo(task, startId, cameFrom)
-      if (cameFrom.has(id)) continue
-      cameFrom.set(id, task)
+      const step = { task, from: task.session, to, key }
+      if (id === startId) return stepsTo(step, startId, lastStepTo)
+      if (lastStepTo.has(id)) continue
+      lastStepTo.set(id, step)
       unvisited.push(nextTask)
     }
   }
   return []
 }
 
-/** The sessions from the start task to the end task of the search. */
-function pathTo(end: Task, startId: string, cameFrom: ReadonlyMap<string, Task>): string[] {
-  const path = [end.session]
-  for (let task = end; idOf(task) !== startId; ) {
-    task = cameFrom.get(idOf(task)) as Task
-    path.unshift(task.session)
+/** The steps from the start task to the last step of the search. */
+function stepsTo(
+  last: TaskStep,
+  startId: string,
+  lastStepTo: ReadonlyMap<string, TaskStep>,
+): Step[] {
+  const steps = [last]
+  for (let { task } = last; idOf(task) !== startId; { task } = steps[0] as TaskStep) {
+    steps.unshift(lastStepTo.get(idOf(task)) as TaskStep)
   }
-  return path
+  return steps
+}
+
+function stepIdOf({ from, to, key }: Step): string {
+  return `${from} ${to} ${key}`
 }
 
 function idOf({ session, scope }: Task): string {
