@@ -3,7 +3,7 @@
  * deadlocks, in Chromium. Also tests the models of these lists without a browser. A scope is one
  * logical task of a session.
  */
-import type { HeldInfo, WaitingInfo } from '@holdfast/client'
+import type { BarrierCallInfo, HeldInfo, WaitingInfo } from '@holdfast/client'
 import { expect } from 'chai'
 import { rejection, Stage, untilHandled } from '../e2e/stage.js'
 import { DashboardPages } from './dashboardPages.js'
@@ -35,6 +35,22 @@ describe('the groups of waiters', () => {
       ['worker-7', 1],
       [undefined, 2],
       ['other', 1],
+    ])
+  })
+})
+
+describe('the barriers', () => {
+  it('count the calls that are not shown, also if the broker lists only a few calls', async () => {
+    const { barriersIn } = await load('coordination')
+    const call = (key: string, waiting: number) =>
+      ({ key, session: 's', parties: 99, waiting, since: 1 }) as BarrierCallInfo
+    const listed = [...Array.from({ length: 8 }, () => call('b', 8)), call('a', 20), call('a', 20)]
+    const rows = barriersIn(listed, 6)
+    expect(
+      rows.map(({ key, calls, hiddenCalls }) => [key, calls.length, hiddenCalls]),
+    ).to.deep.equal([
+      ['a', 2, 18],
+      ['b', 6, 2],
     ])
   })
 })

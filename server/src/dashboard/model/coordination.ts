@@ -41,12 +41,18 @@ export interface BarrierRow {
   readonly parties: number
   /** How many calls wait now. */
   readonly waiting: number
-  /** The calls that the broker listed, in order of arrival. */
+  /** The first calls that the broker listed, in order of arrival. */
   readonly calls: readonly BarrierCallInfo[]
+  /** How many waiting calls are not in `calls`. */
+  readonly hiddenCalls: number
 }
 
-/** The barriers, in the order of their keys. */
-export function barriersIn(arrived: readonly BarrierCallInfo[]): BarrierRow[] {
+/**
+ * The barriers, in the order of their keys.
+ *
+ * @param maxCalls The maximum number of calls in a row. The broker may list fewer calls.
+ */
+export function barriersIn(arrived: readonly BarrierCallInfo[], maxCalls: number): BarrierRow[] {
   const byBarrier = new Map<string, BarrierCallInfo[]>()
   for (const call of arrived) {
     const calls = byBarrier.get(call.key)
@@ -54,9 +60,10 @@ export function barriersIn(arrived: readonly BarrierCallInfo[]): BarrierRow[] {
     else calls.push(call)
   }
   return [...byBarrier.values()]
-    .map((calls) => {
-      const { key, parties, waiting } = calls[0] as BarrierCallInfo
-      return { key, parties, waiting, calls }
+    .map((listed) => {
+      const { key, parties, waiting } = listed[0] as BarrierCallInfo
+      const calls = listed.slice(0, maxCalls)
+      return { key, parties, waiting, calls, hiddenCalls: waiting - calls.length }
     })
     .sort(byKey)
 }

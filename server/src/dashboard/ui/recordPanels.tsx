@@ -9,11 +9,11 @@ import { barriersIn } from '../model/coordination.js'
 import { formatCount, formatTwoUnits } from '../model/format.js'
 import { Age, EmptyText, KeyLink, Panel, SessionLink } from './components.js'
 
-/** How many sessions a row of a barrier names. */
-const maxSessions = 6
+/** How many calls of a barrier a row shows, each by its session. */
+const maxCalls = 6
 
 export function BarrierPanel({ arrived }: { arrived: readonly BarrierCallInfo[] }) {
-  const barriers = barriersIn(arrived)
+  const barriers = barriersIn(arrived, maxCalls)
   return (
     <Panel title="Barriers" aside={<span class="quiet">that gather now</span>}>
       {barriers.length === 0 ? (
@@ -30,7 +30,7 @@ export function BarrierPanel({ arrived }: { arrived: readonly BarrierCallInfo[] 
               </tr>
             </thead>
             <tbody>
-              {barriers.map(({ key, parties, waiting, calls }) => (
+              {barriers.map(({ key, parties, waiting, calls, hiddenCalls }) => (
                 <tr key={key}>
                   <td>
                     <KeyLink name={key} />
@@ -41,11 +41,11 @@ export function BarrierPanel({ arrived }: { arrived: readonly BarrierCallInfo[] 
                   <td>{calls[0] !== undefined && <Age since={calls[0].since} />}</td>
                   <td class="many-links">
                     {/* A session may wait with several calls, so only the index is unique. */}
-                    {calls.slice(0, maxSessions).map(({ session, name }, index) => (
+                    {calls.map(({ session, name }, index) => (
                       <SessionLink key={index} session={session} name={name} />
                     ))}
-                    {waiting > maxSessions && (
-                      <span class="quiet">and {formatCount(waiting - maxSessions)} more</span>
+                    {hiddenCalls > 0 && (
+                      <span class="quiet">and {formatCount(hiddenCalls)} more</span>
                     )}
                   </td>
                 </tr>
