@@ -85,15 +85,7 @@ export function LocksPage({ text }: { text: string }) {
       </div>
       <PartialNote feed={feed} text={text} />
       {matchingRows.length === 0 ? (
-        <EmptyText>
-          {text === '' ? (
-            <>
-              No session holds a lock. To see a lock here, take one: <ExampleCommand />
-            </>
-          ) : (
-            `No key or session matches “${text}”.`
-          )}
-        </EmptyText>
+        <NoRows text={text} onlyQueues={onlyQueues} />
       ) : (
         <VirtualTable
           label="Locks"
@@ -105,6 +97,20 @@ export function LocksPage({ text }: { text: string }) {
         />
       )}
     </section>
+  )
+}
+
+/** Why the table has no row. */
+function NoRows({ text, onlyQueues }: { text: string; onlyQueues: boolean }) {
+  if (text !== '') {
+    const subject = onlyQueues ? 'No key or session with a queue' : 'No key or session'
+    return <EmptyText>{`${subject} matches “${text}”.`}</EmptyText>
+  }
+  if (onlyQueues) return <EmptyText>No request waits for a lock.</EmptyText>
+  return (
+    <EmptyText>
+      No session holds a lock. To see a lock here, take one: <ExampleCommand />
+    </EmptyText>
   )
 }
 
