@@ -25,6 +25,7 @@ import {
   earlier,
   expiryBySample,
   expiryFrom,
+  hasPassed,
   later,
 } from './expiry.js'
 import { GrantedLock, type GrantedLockOwner } from './grantedLock.js'
@@ -87,13 +88,30 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
    */
   hold(request: LockRequest, fence: number, at: number | undefined): GrantedLock {
     const { params } = request
-    const { ttl, limitAndCallbacks } = params
+    const { ttl } = params
     const lock = new GrantedLock(this, params, fence)
     this.#locks.add(lock)
     if (ttl !== undefined) lock.startTtl(ttl, this.#expiryOf(request, ttl, at))
-    const maxHold = Math.min(limitAndCallbacks?.maxHold ?? Infinity, this.maxHoldLimit ?? Infinity)
+    const maxHold = this.#maxHoldOf(request)
     if (maxHold < Infinity) lock.startHold(this.#expiryOf(request, maxHold, at))
     return lock
+  }
+
+  /** The longest hold of a lock with these parameters, in ms; Infinity without a longest hold. */
+  #maxHoldOf({ params }: LockRequest): number {
+    return Math.min(params.limitAndCallbacks?.maxHold ?? Infinity, this.maxHoldLimit ?? Infinity)
+  }
+
+  /**
+   * The likely reason of a loss, for a lock that was granted and lost while the connection was
+   * gone. The longest hold began after the request was sent.
+   */
+  likelyReasonOf(request: LockRequest): BrokerLossReason {
+    const maxHold = this.#maxHoldOf(request)
+    const expiry =
+      maxHold < Infinity && request.sentAt ? expiryFrom(request.sentAt, maxHold) : undefined
+    const isHoldOver = expiry !== undefined && hasPassed(expiry, this.scheduler.now())
+    return likelyReason(request.params.ttl, isHoldOver)
   }
 
   /**
@@ -162,9 +180,8 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
    */
   lose(locks: readonly GrantedLock[], reason?: BrokerLossReason, note?: string): void {
     this.#lose(locks, ({ key, ttl }) => {
-      // Not `maxHold`: at the end of the longest hold the client ends the lock itself, before the
-      // broker does.
-      const lossReason = reason ?? likelyReason(ttl)
+      // The client itself ends a lock whose longest hold is over, before it handles a message.
+      const lossReason = reason ?? likelyReason(ttl, /* isHoldOver */ false)
       const lossText = Object.hasOwn(lossTexts, lossReason)
         ? lossTexts[lossReason]
         : 'the broker is newer and has a reason that this client does not know'
@@ -222,10 +239,11 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
 }
 
 /**
- * The likely reason of a loss that the broker could not report while the connection was gone. A
- * lock with neither `ttl` nor `maxHold` ends within its session only by a steal or a revocation.
+ * The likely reason of a loss that the broker could not report, for instance while the connection
+ * was gone. A lock without a ttl, whose longest hold is not over, ends within its session only by a
+ * steal or a revocation.
  */
-export function likelyReason(ttl: number | undefined, maxHold?: number): BrokerLossReason {
+export function likelyReason(ttl: number | undefined, isHoldOver: boolean): BrokerLossReason {
   if (ttl !== undefined) return 'expired'
-  return maxHold === undefined ? 'stolen' : 'maxHold'
+  return isHoldOver ? 'maxHold' : 'stolen'
 }

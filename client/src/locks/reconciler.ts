@@ -15,7 +15,7 @@ import type { PendingRequests } from '../requests/pendingRequests.js'
 import type { LockRequest, PendingLockListener } from '../requests/requests.js'
 import { ProtocolViolation } from '../transport/connection.js'
 import type { GrantedLock } from './grantedLock.js'
-import { type BrokerLock, type HeldLocks, likelyReason } from './heldLocks.js'
+import type { BrokerLock, HeldLocks } from './heldLocks.js'
 
 export class Reconciler implements PendingLockListener {
   /**
@@ -119,9 +119,7 @@ export class Reconciler implements PendingLockListener {
       request.hold(brokerLock.fence, brokerLock.at)
       return
     }
-    // The broker granted the lock, but the session does not hold the lock any more.
-    const { ttl, limitAndCallbacks } = request.params
-    const reason = likelyReason(ttl, limitAndCallbacks?.maxHold)
+    const reason = this.#heldLocks.likelyReasonOf(request)
     const message = 'the lock was granted and lost while the connection was gone'
     request.fail(new HoldfastError('LOCK_LOST', message, { reason }))
   }

@@ -178,7 +178,7 @@ async function runUnderLock(lock: Lock, requested: Arguments): Promise<unknown> 
   } catch (cause) {
     // The broker had ended the lock already. If the client does not know why, the error has the
     // likely reason.
-    const reason = likelyReason(requested.ttl)
+    const reason = likelyReason(requested.ttl, lock.holdLeft === 0)
     throw abortError(
       lock.lost ?? new HoldfastError('LOCK_LOST', undefined, { cause, reason, key: lock.key }),
     )

@@ -86,8 +86,26 @@ describe('maxHold at the client', () => {
     const scene = await openGraced()
     const requesting = scene.session.lock('k', { maxHold: 5_000 }).catch((reason) => reason)
     await turn()
+    scene.clock.advance(5_000)
     await resume(scene, { type: 'granted', id: 1, fence: 3 }, snapshot())
     expect(await requesting).to.include({ code: 'LOCK_LOST', reason: 'maxHold' })
+  })
+
+  it('is the reason of such a loss also if only the operator limits the hold', async () => {
+    for (const [ms, reason] of [
+      [5_000, 'maxHold'],
+      [1_000, 'stolen'],
+    ] as const) {
+      const scene = await openGraced()
+      const requesting = scene.session.lock('k').catch((error) => error)
+      await turn()
+      scene.clock.advance(ms)
+      await reconnect(scene)
+      const grant = { type: 'granted', id: 1, fence: 3 }
+      scene.socket.deliver({ ...resumed, maxHoldMs: 5_000 }, grant, snapshot())
+      await turn()
+      expect(await requesting).to.include({ code: 'LOCK_LOST', reason })
+    }
   })
 
   it('is the reason of a loss that the broker reports first', async () => {

@@ -174,6 +174,19 @@ describe('session.locks over a network', () => {
     }
   })
 
+  it('reports maxHold as the reason if the unlock reaches the broker after the longest hold', async () => {
+    const scene = await openScene({}, welcome({ lease: 60_000, maxHoldMs: 5_000 }))
+    const request = requestLock(scene, {}, turn().then(turn))
+    await turn()
+    scene.socket.deliver({ type: 'granted', id: 1, fence: 9 })
+    await turn()
+    await turn()
+    scene.clock.advance(5_000)
+    scene.socket.deliver({ type: 'failed', id: 2, code: 'LOCK_NOT_HELD', message: 'no' })
+    await turn()
+    expectAbortError(request.outcome, { code: 'LOCK_LOST', reason: 'maxHold' })
+  })
+
   it('repeats waiting requests in a new session, but not the requests of lost locks', async () => {
     const scene = await openScene()
     const [heldRequest, waitingRequest] = [requestLock(scene), requestLock(scene)]
