@@ -11,6 +11,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
+import { constants } from 'node:os'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { needs } from '../support/needs.js'
@@ -107,6 +108,23 @@ describe('holdfast run at a terminal', () => {
     await terminal.until(/echo =\$\?=\s/)
     terminal.type('hello\n')
     await terminal.until(/got hello\s+=3=\s/)
+  })
+
+  it('still ignores SIGTSTP, if it was ignored at the start, after the command has stopped', async () => {
+    // `bin/holdfast` passes the ignored signals in this variable, as a mask.
+    const mask = (1n << BigInt(constants.signals.SIGTSTP - 1)).toString(16)
+    const script =
+      'trap "echo pass""ed; exit 6" URG; kill -STOP $$; echo aw""ake; while :; do sleep 0.05; done'
+    const { terminal, broker } = await shellWith(
+      `(trap "" TSTP; _HOLDFAST_SIGIGN=${mask} ${holdfast} run k sh -c '${script}'; echo =$?=)`,
+    )
+    await terminal.until(/awake\s/)
+    const [lock] = broker.query().held
+    const { pid } = lock!.metadata as { pid: number }
+    // `holdfast run` gets SIGTSTP first, because SIGURG has the higher number.
+    process.kill(pid, 'SIGTSTP')
+    process.kill(pid, 'SIGURG')
+    await terminal.until(/passed\s+=6=\s/)
   })
 
   it('continues in the background after bg, and gets the terminal again after fg', async () => {

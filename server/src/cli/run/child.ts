@@ -38,7 +38,7 @@ export abstract class Child {
 
   constructor(group: number) {
     this.group = group
-    if (!ignoredSignalNames.has('SIGTSTP')) process.on('SIGTSTP', this.#pause)
+    this.#handleSuspend()
   }
 
   /**
@@ -80,7 +80,13 @@ export abstract class Child {
   protected stopSelf(signal: 'SIGSTOP' | 'SIGTSTP', pid: number): void {
     process.off('SIGTSTP', this.#pause)
     process.kill(pid, signal)
-    if (!this.#hasEnded) process.on('SIGTSTP', this.#pause)
+    this.#handleSuspend()
+  }
+
+  /** Handles Ctrl-Z from now on, unless SIGTSTP was ignored when this process started. */
+  #handleSuspend(): void {
+    if (this.#hasEnded || ignoredSignalNames.has('SIGTSTP')) return
+    process.on('SIGTSTP', this.#pause)
   }
 
   /**
