@@ -33,13 +33,13 @@ export interface AdminAnswer {
  */
 export function adminAddress(text: string, path: string): URL {
   const httpUrl = text.replace(/^ws(?=s?:)/i, 'http')
-  const isAddress = /^https?:\/\//i.test(httpUrl) && URL.canParse(httpUrl)
+  const url = /^https?:\/\//i.test(httpUrl) && URL.canParse(httpUrl) ? new URL(httpUrl) : undefined
   // User name and password before an @ are secrets, which must not be on a command line.
-  if (isAddress && new URL(httpUrl).username === '') return new URL(path, httpUrl)
+  if (url !== undefined && url.username + url.password === '') return new URL(path, url)
   throw new Exit(
     exitCodes.usage,
     `"${escapeText(redactUrl(text))}" is not the URL of a broker: ` +
-      'use one such as ws://127.0.0.1:7420, without a user name',
+      'use one such as ws://127.0.0.1:7420, without a user name or password',
   )
 }
 
