@@ -67,6 +67,13 @@ describe('log: the address of etcd', () => {
     })
   }
 
+  it('cannot have a user name or a password in an endpoint', () => {
+    for (const endpoint of ['http://root@a', 'http://:secret@a', 'http://root:secret@a']) {
+      const message = refusal(() => checkAddress({ endpoints: [endpoint], prefix: 'p' }))
+      expect(message).to.match(/^"http:\/\/\*\*\*@a" is not an endpoint of etcd/)
+    }
+  })
+
   it('cannot mix endpoints with http:// and endpoints with https://', () => {
     const message = refusal(() =>
       checkAddress({ endpoints: ['http://a', 'https://b'], prefix: 'p' }),

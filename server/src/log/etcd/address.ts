@@ -85,7 +85,7 @@ function normalizeEndpoint(text: string): string {
     !/^https?:$/.test(url.protocol) ||
     !hasOnlyOrigin ||
     url.port === '0' ||
-    url.username !== ''
+    url.username + url.password !== ''
   ) {
     const redacted = redactUrl(text)
     throw invalidOption(
