@@ -79,11 +79,16 @@ export interface PasswordOptions {
   readonly passwordFile?: string | undefined
 }
 
-/** The password of a user, without a line end. @throws if the password file cannot be read. */
+/**
+ * The password of a user. One line end at the end of the file is no part of the password, but
+ * blanks before the line end are.
+ *
+ * @throws if the password file cannot be read.
+ */
 export function passwordOf({ password, passwordFile }: PasswordOptions): string {
   return passwordFile === undefined
     ? (password ?? '')
-    : readFileSync(passwordFile, 'utf8').trimEnd()
+    : readFileSync(passwordFile, 'utf8').replace(/\r?\n$/, '')
 }
 
 function readTexts({ ca, cert, key, caFile, certFile, keyFile }: LogTls): PemTexts {

@@ -39,7 +39,8 @@ describe('log: the password and the certificates for PostgreSQL', function () {
     const reader = new Reader()
     engine.follow(0, reader)
     await engine.append('s', 'one')
-    await sql.unsafe(`alter role changing password 'new'`)
+    // The password ends with a blank. Only the line end of the file is no part of the password.
+    await sql.unsafe(`alter role changing password 'new '`)
     await endConnections()
     // The database has the new password before the file has it.
     const wrong = await rejection(appendUntilKnown(engine, 's', 'two'), 'INVALID_OPTION')
@@ -47,7 +48,7 @@ describe('log: the password and the certificates for PostgreSQL', function () {
     rmSync(passwordFile)
     const missing = await rejection(engine.append('s', 'two'), 'UNAVAILABLE')
     expect(missing.message).to.match(/the password cannot be read \(Error: ENOENT/)
-    writeFileSync(passwordFile, 'new\n')
+    writeFileSync(passwordFile, 'new \r\n')
     await appendUntilKnown(engine, 's', 'two')
     await reader.entries.waitForCount(2)
     expect(reader.texts).to.deep.equal(['one', 'two'])
