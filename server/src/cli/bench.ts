@@ -6,8 +6,8 @@ import { randomUUID } from 'node:crypto'
 import type { Session } from '@holdfast/client'
 import { maxDurationMs, redactUrl } from '@holdfast/shared'
 import type { Command } from 'commander'
-import { cellsFrom } from './cellList.js'
-import { answerInTime, type BrokerFlags, brokerCommand, connectTo, urlsOf } from './connecting.js'
+import { type CellList, cellsFrom, urlsOfKey } from './cellList.js'
+import { answerInTime, type BrokerFlags, brokerCommand, connectTo, urlsFrom } from './connecting.js'
 import { formatTable, print, printJson, rounded, writeError } from './output.js'
 import { appendUrls, durationParser, integerParser } from './parse.js'
 
@@ -106,13 +106,15 @@ async function report(
   elapsedMs: number,
 ): Promise<void> {
   const sessionCount = keys.length
-  const cellCount = cellsFrom(flags)?.length
+  const allCells = cellsFrom(flags)
+  const usedCells = allCells === undefined ? undefined : cellsOf(keys, allCells)
+  const cellCount = usedCells?.length
   const perSecond = Math.round((lockMs.length / elapsedMs) * 1_000)
   const [lock, unlock] = [percentiles(lockMs), percentiles(unlockMs)]
   if (flags.json) {
     const contended = flags.contended === true
     printJson({
-      url: urlsOf(flags, { key: keys[0]! }).map(redactUrl).join(','),
+      url: (usedCells ?? [urlsFrom(flags)]).map((urls) => urls.map(redactUrl).join(',')).join(';'),
       ...(cellCount === undefined ? {} : { cells: cellCount }),
       sessions: sessionCount,
       contended,
@@ -125,7 +127,8 @@ async function report(
     return
   }
   const keysText = flags.contended ? 'one key' : 'one key for each session'
-  const cellsText = cellCount === undefined ? '' : ` in ${cellCount} cells`
+  const cellWord = cellCount === 1 ? 'cell' : 'cells'
+  const cellsText = cellCount === undefined ? '' : ` in ${cellCount} ${cellWord}`
   print(
     `${lockMs.length} locks by ${sessionCount} sessions on ${keysText}${cellsText}: ${perSecond} a second`,
   )
@@ -135,6 +138,12 @@ async function report(
     ['unlock', ...Object.values(unlock).map(String)],
   ]
   for (const line of await formatTable(['ms', ...percentileNames], rows)) print(line)
+}
+
+/** The cells of these keys, in the order of the list. */
+function cellsOf(keys: readonly string[], cells: CellList): CellList {
+  const used = new Set(keys.map((key) => urlsOfKey(cells, key)))
+  return cells.filter((urls) => used.has(urls))
 }
 
 /** The percentiles of the samples, in ms, rounded to a hundredth. */
