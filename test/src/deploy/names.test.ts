@@ -95,6 +95,11 @@ describe('the files to deploy: names', () => {
 
   it('give each setting a value of its kind', () => {
     const allEnvironments = [imageEnvironment(), ...environments().values()]
+    const checks: Readonly<Record<string, (value: string, name: string) => void>> = {
+      ms: (value, name) => assert.isAbove(seconds(value), 0, name),
+      boolean: (value, name) => assert.include(['true', 'false'], value, name),
+    }
+    const checkedKinds = new Set<string>()
     for (const [name, value] of allEnvironments.flatMap((environment) =>
       Object.entries(environment),
     )) {
@@ -103,9 +108,12 @@ describe('the files to deploy: names', () => {
       assert.isDefined(setting, name)
       // Kubernetes refuses values that are not texts.
       assert.isString(value, name)
-      if (settings[setting!]?.kind === 'ms') assert.isAbove(seconds(value), 0, name)
-      if (settings[setting!]?.kind === 'yes') assert.include(['true', 'false'], value, name)
+      const { kind } = settings[setting!]!
+      checks[kind]?.(value, name)
+      checkedKinds.add(kind)
     }
+    // If a kind were renamed, its check would check no value.
+    assert.includeMembers([...checkedKinds], Object.keys(checks))
   })
 
   it('restart the broker only after exit codes of temporary problems', () => {
