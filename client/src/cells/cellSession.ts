@@ -70,9 +70,9 @@ export interface CellScopeOptions extends ScopeOptions {
 
 const scopeOptionNames: OptionNames<CellScopeOptions> = { name: 1, tag: 1 }
 
-/** The options of the method `sessionFor`, which returns the session in the cell of a key. */
+/** The options of `sessionFor` and `sessionOfCell`, which return the session in one cell. */
 export interface CellSessionOptions {
-  /** If this signal is aborted before the session is open, `sessionFor` rejects with `ABORTED`. */
+  /** If this signal is aborted before the session is open, the call rejects with `ABORTED`. */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -163,12 +163,13 @@ export class CellSession extends SessionEmitter<CellEvents> {
    *
    * @param cell From 1 to `cells`; with another value the call rejects with `INVALID_OPTION`.
    */
-  async sessionOfCell(cell: number): Promise<Session> {
+  async sessionOfCell(cell: number, options: CellSessionOptions = {}): Promise<Session> {
+    refuseUnknownOptions('sessionOfCell', options, sessionOptionNames)
     check(
       isIntegerInRange(cell, 1, this.cells),
       `cell must be an integer from 1 to ${this.cells}: the session has ${this.cells} cells`,
     )
-    return this.#pool.session(cell)
+    return this.#sessionIn(cell, options.signal)
   }
 
   /**
@@ -437,7 +438,11 @@ export class CellSession extends SessionEmitter<CellEvents> {
    * session is open.
    */
   async #sessionFor(key: string, signal: AbortSignal | undefined): Promise<Session> {
-    const cell = this.cellOf(key)
+    return this.#sessionIn(this.cellOf(key), signal, key)
+  }
+
+  /** @param key The key that an error names; undefined if the caller asked for a cell. */
+  async #sessionIn(cell: number, signal: AbortSignal | undefined, key?: string): Promise<Session> {
     checkSignal(signal)
     throwIfAborted(signal, key)
     const opening = this.#pool.session(cell)

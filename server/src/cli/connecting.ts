@@ -126,14 +126,13 @@ export async function connectTo(
 ): Promise<Session> {
   const cells = cellsFrom(flags)
   if (cells === undefined) return connectToBroker(flags, options)
-  // Only `sessionFor` gets the signal. `connectToCells` opens no session yet, and no command passes
-  // both a signal and the number of a cell.
+  // `connectToCells` opens no session yet, so only the next call takes the signal.
   const { signal, ...otherOptions } = options
   const cellSession = await connectToCells(flags, cells, otherOptions)
   return openInCells(flags, cellSession, () =>
     'key' in choice
       ? cellSession.sessionFor(choice.key, { signal })
-      : cellSession.sessionOfCell(choice.cell),
+      : cellSession.sessionOfCell(choice.cell, { signal }),
   )
 }
 

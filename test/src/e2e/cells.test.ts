@@ -119,6 +119,8 @@ describe('e2e: a session over cells', () => {
     await rejection(session.sessionFor('k', { sginal: 1 } as never), 'INVALID_OPTION')
     await rejection(session.sessionFor('k', { signal: 1 as never }), 'INVALID_OPTION')
     await rejection(session.sessionFor('k', { signal: AbortSignal.abort() }), 'ABORTED')
+    await rejection(session.sessionOfCell(1, { sginal: 1 } as never), 'INVALID_OPTION')
+    await rejection(session.sessionOfCell(1, { signal: AbortSignal.abort() }), 'ABORTED')
   })
 
   it('excludes another session over cells from its keys', async () => {
@@ -431,9 +433,11 @@ describe('e2e: a session over cells', () => {
     const aborted = rejection(session.lock('k', { signal: controller.signal }), 'ABORTED')
     const { signal } = controller
     const sessionAborted = rejection(session.sessionFor('k', { signal }), 'ABORTED')
+    const cellAborted = rejection(session.sessionOfCell(1, { signal }), 'ABORTED')
     controller.abort()
     expect((await aborted).key).to.equal('k')
-    await sessionAborted
+    expect((await sessionAborted).key).to.equal('k')
+    expect((await cellAborted).key).to.equal(undefined)
     const pending = rejection(session.lock('k'), 'SESSION_CLOSED')
     const watchEvents: unknown[] = []
     session.watch('k', (event) => watchEvents.push(event))

@@ -8,7 +8,8 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { cellOfSlot, slotOf } from '@holdfast/shared'
 import { expect } from 'chai'
-import { Stage } from '../e2e/stage.js'
+import type * as Connecting from '../../../server/src/cli/connecting.js'
+import { rejection, Stage } from '../e2e/stage.js'
 import { isFullRun } from '../support/counts.js'
 import { type Ended, Holdfast, type StartOptions } from './command.js'
 
@@ -127,6 +128,17 @@ describe('holdfast over cells', () => {
     const { url, cells: cellCountOfKey } = JSON.parse(contended.out[0]!)
     expect(cells.map((cell) => cell.url)).to.include(url)
     expect(cellCountOfKey).to.equal(1)
+  })
+
+  it('opens no session of a cell whose signal is aborted', async () => {
+    // No command aborts the opening of a session by the number of a cell, so the test calls the
+    // function that all commands use.
+    const file = new URL('./cli/connecting.js', import.meta.resolve('@holdfast/server')).href
+    const { connectTo } = (await import(file)) as typeof Connecting
+    const options = { signal: AbortSignal.abort() }
+    for (const choice of [{ cell: 1 }, { key: 'k' }]) {
+      await rejection(connectTo({ cells: a }, choice, options), 'ABORTED')
+    }
   })
 
   it('locks a set whose keys have the same tag, and refuses another set with exit code 64', async () => {
