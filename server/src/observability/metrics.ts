@@ -385,8 +385,11 @@ function registerLogMetrics(gauge: Register, total: Register, status: () => LogS
   gauge('log_serving', '1 if this broker is a member and serves clients, else 0.', () =>
     status().name === undefined ? 0 : 1,
   )
-  gauge('log_lag_seconds', 'Age of the oldest own entry that has not returned.', () =>
-    seconds(status().lagMs),
+  gauge(
+    'log_lag_seconds',
+    'Age of the oldest own entry that has not returned, or how long the newest returned entry ' +
+      'took, if that was longer.',
+    () => seconds(status().lagMs),
   )
   gauge('log_problem', '1 if the log has a problem, which the status names, else 0.', () =>
     status().problem === undefined ? 0 : 1,

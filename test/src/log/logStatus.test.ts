@@ -36,6 +36,18 @@ describe('replicated log: figures for operators', () => {
     expect(a.log.status.lagMs).to.be.at.most(50)
   })
 
+  it('include how long the newest entry took, when no other entry is under way', async () => {
+    const cluster = new Cluster()
+    const a = await cluster.startLog()
+    a.source.faults.delayMs = 400
+    await cluster.passTime(3_000)
+    for (let i = 0; i < 20; i++) {
+      await cluster.passTime(100)
+      // 400 ms to the log and 400 ms back. A heartbeat is under way only for a part of the time.
+      expect(a.log.status.lagMs).to.be.within(800, 900)
+    }
+  })
+
   it('count a takeover at one broker, and a resignation at the broker that resigned', async () => {
     const cluster = new Cluster()
     const [a, b, c] = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
@@ -78,6 +90,10 @@ describe('replicated log: figures for operators', () => {
     metrics.attach?.(() => gauges as BrokerGauges)
     const text = await metrics.text()
     metrics.close?.()
+    expect(text).to.include(
+      '\n# HELP holdfast_log_lag_seconds Age of the oldest own entry that has not returned, or how ' +
+        'long the newest returned entry took, if that was longer.\n',
+    )
     for (const line of [
       'log_snapshot_failures_total 2',
       'log_takeovers_total 0',
