@@ -107,7 +107,7 @@ export function keptTable(kept: readonly KeptResultInfo[]): Promise<string[]> {
       remaining === undefined ? '-' : span(remaining),
       String(fence),
     ])
-  return formatTable(['KEPT RESULT', 'SIZE', 'KEPT FOR', 'REMAINING', 'FENCE'], rows)
+  return formatTable(['KEPT RESULT', 'SIZE', 'AGE', 'TIME LEFT', 'FENCE'], rows)
 }
 
 /** The lines of `show` about the barrier and the kept result of a key. */

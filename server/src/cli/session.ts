@@ -140,7 +140,7 @@ async function printSession(
   if (held.length > 0)
     for (const line of await formatTable(heldNames, held.map(heldRow))) print(line)
   print(`waiting requests: ${waiting.length}`)
-  const waitingNames = ['KEY', 'PLACE', 'MODE', 'WAITING FOR']
+  const waitingNames = ['KEY', 'POSITION', 'MODE', 'WAITING FOR']
   if (waiting.length === 0) return
   for (const line of await formatTable(waitingNames, waiting.map(waitingRow))) print(line)
 }

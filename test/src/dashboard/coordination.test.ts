@@ -161,6 +161,10 @@ describe('the dashboard in Chromium shows', function () {
     await untilHandled(bob!)
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/coordination')
     const { page } = dashboardPage
+    const keptResults = page.getByRole('region', { name: 'Kept results' })
+    expect(await keptResults.getByRole('columnheader').allTextContents()).to.deep.equal([
+      ...['Key', 'Size as JSON', 'Age', 'Time left'],
+    ])
     // The row 0 is the heading. The text of a row has nothing between its cells.
     const row = (panel: string) => page.getByRole('region', { name: panel }).getByRole('row').nth(1)
     await row('Elections').waitFor()

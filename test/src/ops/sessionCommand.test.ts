@@ -38,7 +38,7 @@ describe('holdfast session', () => {
       new RegExp(`^orders:2 +exclusive +\\S+ +(10m|9m \\d+s) +${lock.fence}$`),
     )
     expect(out[11]).to.equal('waiting requests: 1')
-    expect(out[12]).to.match(/^KEY +PLACE +MODE +WAITING FOR$/)
+    expect(out[12]).to.match(/^KEY +POSITION +MODE +WAITING FOR$/)
     expect(out[13]).to.match(/^busy +2 +exclusive +\S+$/)
     expect(out).to.have.length(14)
   })

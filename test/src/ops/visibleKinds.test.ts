@@ -55,7 +55,7 @@ describe('the command holdfast with barriers, sets and other kinds of locks', ()
     expect([out[1], out[4]]).to.deep.equal(['', ''])
     expect(out[2]).to.match(/^BARRIER +WAITING +FIRST FOR +SESSIONS$/)
     expect(out[3]).to.match(/^phase +2 of 3 +\S+ +ann, bob$/)
-    expect(out[5]).to.match(/^KEPT RESULT +SIZE +KEPT FOR +REMAINING +FENCE$/)
+    expect(out[5]).to.match(/^KEPT RESULT +SIZE +AGE +TIME LEFT +FENCE$/)
     // The size counts the characters of the value as JSON, `"x"`.
     expect(out[6]).to.match(/^report +3 +\S+ +(9m \d+s|9m|10m) +\d+$/)
     const json = async (...args: string[]) =>

@@ -79,8 +79,8 @@ export function KeptPanel({ kept }: { kept: readonly KeptResultInfo[] }) {
               <tr>
                 <th scope="col">Key</th>
                 <th scope="col">Size as JSON</th>
-                <th scope="col">Kept for</th>
-                <th scope="col">Remaining</th>
+                <th scope="col">Age</th>
+                <th scope="col">Time left</th>
               </tr>
             </thead>
             <tbody>
