@@ -32,7 +32,7 @@ export const holdsAndNoticesMutants: readonly Mutant[] = [
   },
   {
     name: 'client-ignores-limit-of-max-hold',
-    in: 'HeldLocks.hold',
+    in: 'HeldLocks.#maxHoldOf',
     find: 'Math.min($OWN, $LIMIT)',
     replace: '$OWN',
     why: 'The client believes in a lock for longer than the limit of the operator.',
