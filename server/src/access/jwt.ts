@@ -64,8 +64,8 @@ export interface JwtOptions {
   /** The name of the claim that has the permission rules. Default `holdfast`. */
   readonly claim?: string | undefined
   /**
-   * The permission rules of a token without permission rules of its own (see `claim`). Default: no
-   * rules, so such a token allows nothing.
+   * The permission rules for a token that lacks the claim `claim`. Default: no rules, so such a
+   * token allows nothing.
    */
   readonly grants?: readonly PermissionRule[] | undefined
   /** The accepted difference between the clocks of issuer and broker, in ms. Default 5,000. */
@@ -95,7 +95,7 @@ const jwtOptionNames: OptionNames<JwtOptions> = {
  *   other. The returned function rejects with `UNAVAILABLE` if the keys could not be loaded.
  */
 export function jwtTokens(options: JwtOptions): Authenticate {
-  // The call needs options. `refuseUnknownOptions` accepts `undefined` but refuses `null`, so
+  // `refuseUnknownOptions` accepts `undefined` but refuses `null`. Options are required here, so
   // missing options are passed as `null`.
   refuseUnknownOptions('jwtTokens', options ?? null, jwtOptionNames)
   checkGrantsOption(options.grants)
@@ -167,7 +167,7 @@ function identityFrom(
   if (rules === undefined) return undefined
   return {
     principal,
-    // From this time on, `jose` refuses the token for new connections too. `exp` is in seconds.
+    // Open connections end when `jose` begins to refuse the token. `exp` is in seconds.
     expiresAt: payload.exp! * 1_000 + clockTolerance,
     may: permissionsFrom(rules),
   }

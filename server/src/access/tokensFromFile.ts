@@ -10,8 +10,8 @@
  * - Operations are separated by commas. The default `everyday` means all operations but `steal`,
  *   `revoke` and `inspect`.
  * - Keys are separated by spaces. Each item is a key, or a prefix with a `*` at its end. The
- *   default `*` means all keys. To allow a key that contains a space, write the text before the
- *   space, and a `*`.
+ *   default `*` means all keys. An item cannot contain a space. For a key with a space, write the
+ *   part before the space as a prefix.
  *
  * The file holds hashes, so a thief of the file cannot use the tokens if the tokens are long and
  * random.
@@ -104,7 +104,7 @@ export function tokensFromFile(
  * @param allow At least one operation. Default {@link defaultOperations}.
  * @param keys One or more items without white space. An item is a key, or a prefix with a `*` at
  *   its end. Default `*`.
- * @throws {HoldfastError} `INVALID_OPTION` for arguments that would change the meaning of the line.
+ * @throws {HoldfastError} `INVALID_OPTION` for an argument that the line cannot express.
  */
 export function tokenLine(
   token: string,

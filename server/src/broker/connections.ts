@@ -41,7 +41,7 @@ export class Connections implements ConnectionListener<Connection> {
   /** The connection of each attached session. */
   readonly attached = new Map<Session, Connection>()
   /** Connections that have ended, and whose session the broker will suspend in a later turn. */
-  readonly #suspendedLater = new Set<Connection>()
+  readonly #toSuspend = new Set<Connection>()
 
   constructor(deps: ConnectionsDeps) {
     this.#deps = deps
@@ -98,7 +98,8 @@ export class Connections implements ConnectionListener<Connection> {
   /**
    * Suspends the session of a connection that has ended. The session then lives on without a
    * connection. The lease is how long a session lives without messages of its client. The grace is
-   * how long a session lives after its client has closed the connection, at most the lease.
+   * how long a session lives after its client has closed the connection. The grace is never longer
+   * than the lease.
    *
    * @param keepsLease True if the session lives on for its whole lease, because its client may not
    *   know that the connection has ended. False if the session lives on only for its grace.
@@ -108,10 +109,10 @@ export class Connections implements ConnectionListener<Connection> {
     const { session, attachEpoch } = connection
     if (session === undefined || this.attached.get(session) !== connection) return
     // An earlier call has already scheduled the suspension for a later turn.
-    if (this.#suspendedLater.has(connection)) return
+    if (this.#toSuspend.has(connection)) return
     const { log, clock, liveTable, scheduler } = this.#deps
     const suspend = (): number => {
-      this.#suspendedLater.delete(connection)
+      this.#toSuspend.delete(connection)
       // The session may have ended or resumed meanwhile.
       if (this.attached.get(session) !== connection) return 0
       const effectsBefore = liveTable.effectCount
@@ -119,14 +120,14 @@ export class Connections implements ConnectionListener<Connection> {
       log.submit({ type: 'suspend', session: session.id, attachEpoch, keep: keepsLease, at })
       return costs.disconnect + liveTable.effectCount - effectsBefore
     }
+    // This call makes the scheduler read the clock, on which `unitsLeft` depends.
+    scheduler.allowanceNow()
     // A session without a grace ends when it is suspended, and may then release thousands of locks.
     // Thousands of connections may also end in the same turn. In these cases the scheduler suspends
     // the session later, after messages of other clients.
-    // `allowanceNow` makes the scheduler read the clock, on which `unitsLeft` depends.
-    scheduler.allowanceNow()
     if (canEndInOneTurn(session) && scheduler.unitsLeft > 0) scheduler.spend(suspend())
     else {
-      this.#suspendedLater.add(connection)
+      this.#toSuspend.add(connection)
       scheduler.add({ work: suspend })
     }
   }

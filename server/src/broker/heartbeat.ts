@@ -1,16 +1,15 @@
 /**
  * Notices by `ping` and `pong` that the client of a session is gone. A client may send `pong` by
- * itself, without a `ping`. Then the broker need not send the `ping`, which halves the writes for
- * such a session. For this reason, the client sends `pong` earlier than the broker would send its
- * `ping`. PROTOCOL.md, section 8, has the intervals of both sides.
+ * itself, before the broker would send its `ping`. The broker then sends no `ping`, so such a
+ * session causes half as many writes. PROTOCOL.md, section 8, has the intervals of both sides.
  *
  * A session that holds nothing and waits for nothing may ask for the idle lease in its `pong`. The
  * broker then keeps the session for twice its lease, so the client sends half as many messages. The
  * next request for a lock restarts the ordinary lease, because other clients may wait for the lock.
  *
- * A `pong` postpones the next `ping` at once. So the broker never sends a `ping` to a client that
- * sends `pong` by itself. A connected session has a client deadline only from a `ping` to the next
- * `pong`. So a usual `pong` moves only the broker timer of the `ping`, and no client deadline.
+ * Each `pong` postpones the next `ping`. So the broker never sends a `ping` to a client that sends
+ * `pong` by itself. A connected session has a client deadline only from a `ping` to the next
+ * `pong`. So a `pong` without a `ping` changes only the timer of the next `ping`.
  */
 import type { Connection } from '../connection/connection.js'
 import type { Session } from '../core/index.js'
@@ -78,8 +77,8 @@ export function onPong(
 }
 
 /**
- * Ends the idle lease. Call before the session may hold or wait for something: from now on, the
- * broker must notice within the ordinary lease that the client is gone.
+ * Ends the idle lease. Call before the session begins to hold or wait for something. From then on,
+ * the broker must notice within the ordinary lease that the client is gone.
  */
 export function endIdleLease(time: HeartbeatTimers, connection: Connection): void {
   connection.hasIdleLease = false

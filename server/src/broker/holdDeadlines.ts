@@ -1,8 +1,8 @@
 /**
  * The deadlines of `maxHold`, which is the longest time for which a lock is held, even if its
- * client refreshes the lock. The timekeeper keeps one deadline for each object. The lock itself is
- * the object for the deadline of its ttl (how long the lock lives without a refresh). So the
- * deadline of `maxHold` needs another object, the `HoldDeadline`.
+ * client refreshes the lock. The timekeeper keeps at most one deadline for an object. The
+ * deadline of the lock itself is for its ttl (how long the lock lives without a refresh). So each
+ * `maxHold` has an object of its own, the `HoldDeadline`.
  */
 import { type Lock, ShardedMap } from '../core/index.js'
 

@@ -97,8 +97,8 @@ export class PrefixTree<V extends object> {
   /**
    * Visits the values of all texts that begin with `prefix` and are longer.
    *
-   * @param visit Called with each value. Returns whether to visit also the longer texts that begin
-   *   with the text of this value.
+   * @param visit Called with each value. Returns false to skip the longer texts that begin with the
+   *   text of this value.
    */
   visitExtensionsOf(prefix: string, visit: (value: V) => boolean): void {
     let node: Node<V> | undefined = this.#root
@@ -152,8 +152,8 @@ function splitBefore<V>(parent: Node<V>, child: Node<V>, length: number): Node<V
 }
 
 /**
- * Merges a node without a value into its only child. Does nothing if the node has a value, has not
- * exactly one child, or is the root, which has no parent.
+ * Merges a node without a value into its only child. Does nothing if the node has a value, has no
+ * child or several children, or is the root, which has no parent.
  */
 function mergeWithOnlyChild<V>(parent: Node<V> | undefined, node: Node<V>): void {
   if (parent === undefined || node.value !== undefined || node.children?.size !== 1) return

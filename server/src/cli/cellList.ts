@@ -76,9 +76,9 @@ function checkUrl(url: string, cell: number, cellOfUrl: Map<string, number>, sou
       `has "${shownUrl}" in cell ${cell}: a URL begins with ws:// or wss:// and has no fragment (#)`,
     )
   }
-  const knownCell = cellOfUrl.get(url) ?? cell
-  if (knownCell !== cell) {
-    throw wrongList(source, `has ${shownUrl} in cell ${knownCell} and in cell ${cell}`)
+  const firstCell = cellOfUrl.get(url) ?? cell
+  if (firstCell !== cell) {
+    throw wrongList(source, `has ${shownUrl} in cell ${firstCell} and in cell ${cell}`)
   }
   cellOfUrl.set(url, cell)
 }

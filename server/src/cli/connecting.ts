@@ -126,7 +126,8 @@ export async function connectTo(
 ): Promise<Session> {
   const cells = cellsFrom(flags)
   if (cells === undefined) return connectToBroker(flags, options)
-  // `connectToCells` opens no session yet, so only the next call takes the signal.
+  // `connectToCells` needs no signal, because it opens no session yet. `sessionOfCell` takes no
+  // signal, and no command passes a signal with the number of a cell.
   const { signal, ...otherOptions } = options
   const cellSession = await connectToCells(flags, cells, otherOptions)
   return openInCells(flags, cellSession, () =>
@@ -213,7 +214,7 @@ async function openInCells<T>(
     if (error instanceof HoldfastError && error.code === 'UNAUTHORIZED') {
       throwConnectError(flags, error)
     }
-    // `connect` has accepted all options, so the error comes from a broker of another cell.
+    // `connect` has accepted all options, so the error means that a broker belongs to another cell.
     if (error instanceof HoldfastError && error.code === 'INVALID_OPTION') {
       const advice = 'check the order and the number of the cells in --cells or HOLDFAST_CELLS'
       throw new Exit(exitCodes.usage, `${error.message}: ${advice}`)
@@ -300,8 +301,8 @@ export function withAnswerLimit<T extends AnySession>(session: T): T {
 /**
  * Waits for an answer of the broker.
  *
- * @param workMs The time before the broker can answer, because the command still works, in ms. The
- *   time limit of the answer begins after this time.
+ * @param workMs How long the command works before the answer is due, in ms. The time limit of the
+ *   answer begins after this time.
  * @throws {Exit} 69 if the answer does not come in time
  */
 export async function answerInTime<T>(answer: Promise<T>, workMs = 0): Promise<T> {

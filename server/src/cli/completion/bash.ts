@@ -1,15 +1,15 @@
 /**
- * Generates the completion script for bash 3.2 and newer. The script needs no other package. If the
- * package bash-completion is loaded, the script completes the arguments of COMMAND in
- * `run KEY COMMAND` with the completion script of COMMAND.
+ * Generates the completion script for bash 3.2 and newer. The script needs no other package. After
+ * `run KEY COMMAND`, the script uses the completion script of COMMAND if the package
+ * bash-completion is loaded.
  */
 import { type CommandModel, type FlagModel, type ProgramModel, quoted } from './model.js'
 
-/** Stands in place of the choices if the script completes file names. */
+/** The script writes this text instead of choices to complete file names. */
 const fileNameChoice = '<file>'
 
 export function bashScript({ name, flags, commands }: ProgramModel): string {
-  // The command '' stands for the place before a command, where the flags of the program may stand.
+  // The flags of the program precede the command. In the script, the command '' has these flags.
   const allCommands = [{ name: '', flags }, ...commands]
   const flagsOfCommands = allCommands.flatMap((command) =>
     command.flags.map((flag) => [command.name, flag] as const),
@@ -93,6 +93,8 @@ function wrapLine({ name, wrappedCommandAt }: CommandModel): string[] {
  * The main function of the script, and functions that use its local variables. The main function
  * walks over the words before the cursor to find the command, and then completes the word at the
  * cursor. The array `starts` has, for each joined word, the index of its first part in COMP_WORDS.
+ * The functions of `bashScript` set `list` (the possible words) and `wraps` of the main function.
+ * `ended` is set after `--`, which ends the flags. `count` counts the arguments of the command.
  * `bashScript` replaces NAME by the name of the program, and COMMANDS by the names of its commands.
  */
 const mainFunction = `_NAME() {

@@ -31,7 +31,7 @@ export interface HoldingFlags extends BrokerFlags {
   readonly shared?: boolean | undefined
   /** How many permits the lock needs; only with `capacity`. */
   readonly permits?: number | undefined
-  /** How many permits the key has: the maximum of the permits of all its locks together. */
+  /** How many permits the key has. All its locks together never have more. */
   readonly capacity?: number | undefined
   /** More keys: the lock is a set, which is granted on all keys in one step. */
   readonly also?: readonly string[] | undefined
@@ -148,8 +148,8 @@ export function lockItemsOf(key: string, flags: HoldingFlags): readonly [LockIte
 }
 
 /**
- * For each option of flock(1), which locks a file on one machine: the option of this program with
- * the same effect, or a hint.
+ * Maps the names of the options of flock(1), which locks a file on one machine. The value is the
+ * option of this program with the same effect, or a hint.
  */
 const flockOptions: Readonly<Record<string, string>> = {
   ...forNames(['n', 'nb', 'nonblock'], '--try'),
@@ -185,7 +185,7 @@ function parseExitCode(text: string): number {
 /**
  * The command in the words after KEY: all words, without a `--` in front. For `-c LINE`, as in
  * flock(1), the command is the shell in the variable SHELL with that line.
- * @throws {Exit} 64 if there is no command, or if `-c` has not exactly one argument.
+ * @throws {Exit} 64 if there is no command, or if `-c` does not have exactly one argument.
  */
 export function commandOf(words: readonly string[], subcommand = 'run'): readonly string[] {
   const [firstWord, line, ...more] = words
@@ -227,17 +227,17 @@ export function shortened(text: string): string {
 }
 
 /**
- * The time from SIGTERM to SIGKILL, in ms: `--kill-after`, or else a fifth of the lease or of the
- * grace, whichever is shorter.
+ * The time from SIGTERM to SIGKILL, in ms: `--kill-after`, or else a fifth of the shorter of lease
+ * and grace.
  * @throws {Exit} 64 if the lease, the grace or --max-hold is too short for that time
  */
 export function killAfterFor(
   { killAfter, lease, grace, maxHold }: HoldingFlags & { readonly killAfter?: number | undefined },
   session: Session,
 ): number {
-  // A client with a lock renews the lease when 0.4 of the lease has passed. So, as long as the
-  // broker answers, at least half of the lease is left. A grace that is shorter than the lease
-  // counts instead of the lease.
+  // A client with a lock renews the lease when 0.4 of the lease has passed. If the broker answers
+  // before 0.5 has passed, at least half of the lease is always left. If the grace is shorter than
+  // the lease, this rule uses the grace.
   const minLeaseLeft = Math.min(session.lease, session.grace) / 2
   const killAfterMs = killAfter ?? Math.round(Math.min(session.lease, session.grace) / 5)
   if (maxHold !== undefined && killAfterMs + reserveMs >= maxHold) {

@@ -25,8 +25,8 @@ const notPassedOn = new Set([
 const harmless = new Set(['SIGWINCH', 'SIGCONT', 'SIGURG', 'SIGINFO'])
 
 /**
- * The signals that are passed on. Signals that were ignored at the start stay ignored. Each number
- * has only one name here, because SIGIO and SIGPOLL have the same number.
+ * The signals that are passed on. Signals that were ignored at the start stay ignored. SIGIO and
+ * SIGPOLL have the same number, so the `Map` keeps only one name for each number.
  */
 const passedOn = withoutIgnored([
   ...new Map(Object.entries(constants.signals).map(([name, signal]) => [signal, name])).values(),
@@ -48,7 +48,7 @@ export class Signals {
     return !harmless.has(signal)
   }
 
-  /** Keeps each signal that arrives from now on for the next handler, see {@link handle}. */
+  /** From now on, keeps each arriving signal until {@link handle} sets the next handler. */
   holdBack(): void {
     this.#handler = (signal) => this.#heldBack.push(signal)
   }

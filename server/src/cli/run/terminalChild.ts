@@ -22,11 +22,15 @@ const backgroundMs = 200
 
 /**
  * The script of the shell with job control for one command. This process writes lines to descriptor
- * 3: first `go`, which `launchScript` reads, and then orders for this script: `fg`, `wait PID` or
- * `end`. The script writes the line `back` to descriptor 4 when the command has ended or was
- * stopped. Descriptor 5 keeps the original standard error for the command, because the shell's own
- * messages about jobs go to /dev/null. Bash keeps its standard error, because bash needs its
- * standard error to give the terminal to the command.
+ * 3: first `go`, which `launchScript` reads, and then orders for this script:
+ * - `fg` brings the command to the foreground.
+ * - `wait PID` reads the exit code of a command that ended in the background.
+ * - `end` ends the shell with the exit code of the command.
+ *
+ * The script writes the line `back` to descriptor 4 when the command has ended or was stopped.
+ * Descriptor 5 keeps the original standard error for the command, because the shell's own messages
+ * about jobs go to /dev/null. Bash keeps its standard error, because bash needs its standard error
+ * to give the terminal to the command.
  *
  * @param script The script that starts the command, see `launchScript`.
  */
@@ -80,7 +84,7 @@ export class TerminalChild extends Child {
   readonly #jobShell: ChildProcess
   /** The pipe to the shell, for orders such as `fg`. */
   readonly #shellOrders: Writable
-  /** Whether the lock is still held. */
+  /** Whether the command may continue, because the lock is still held. */
   readonly #mayContinue: () => boolean
   #timer: NodeJS.Timeout | undefined
   #exitCode: number | undefined
@@ -132,8 +136,8 @@ export class TerminalChild extends Child {
       lineReader.once('line', resolve)
       lineReader.once('close', () => resolve(''))
     })
-    // `launchScript` first writes "pid" and its process id. If the shell has job control, the
-    // script runs in a group of its own with the same id.
+    // The script of `launchScript` first writes "pid" and its process id. If the shell has job
+    // control, that script runs in a group of its own with the same id.
     const group = Number(/^pid (\d+)$/.exec(firstLine)?.[1])
     if (processOf(group)?.group !== group) {
       // The shell has no job control, so the shell must end without starting the command.
@@ -153,7 +157,7 @@ export class TerminalChild extends Child {
     const leader = processOf(this.group)
     if (isDead(leader)) this.#shellOrders.write('end\n')
     else if (isStopped(leader)) this.#checkBackground(/* wasInForeground */ true)
-    // Another process has continued the command since then, so check again later.
+    // Meanwhile another process has continued the command, so check again later.
     else this.#checkLater()
   }
 
