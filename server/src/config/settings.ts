@@ -49,8 +49,8 @@ export interface BrokerSettings {
   /** The part of all keys that the broker serves; undefined if the broker serves all keys. */
   readonly cell: Cell | undefined
   /**
-   * How long after its start the broker grants only requests that steal a lock, in ms. 0: the
-   * broker grants all requests.
+   * For this time after its start, in ms, the broker grants only requests that steal a lock. 0: the
+   * broker grants all requests from its start on.
    */
   readonly quietStart: number
 }

@@ -43,8 +43,8 @@ export class WorkScheduler {
   #recoversUntil: number | undefined
   #flusher: { flush(): void } | undefined
   /**
-   * Half of the units that the busiest turn left, of all turns that ended since `#run` was
-   * scheduled. Infinity if no turn has ended since then.
+   * Half of the units that were left at the end of the busiest turn since `#run` was scheduled.
+   * Infinity if no turn has ended since then.
    */
   #unitsForPaused = Number.POSITIVE_INFINITY
   #turn = 0
@@ -73,9 +73,9 @@ export class WorkScheduler {
   }
 
   /**
-   * The work budget of a connection whose first frame of this turn arrives, in units. Also measures
-   * the time of the turn, on which {@link unitsLeft} depends. The caller does not pass its own
-   * time, because that time leaves out pauses of the broker.
+   * The work budget of a connection, in units. Called when its first frame of this turn arrives.
+   * Also measures the time of the turn, on which {@link unitsLeft} depends. Reads the clock itself,
+   * because the times that the callers know leave out pauses of the broker.
    */
   allowanceNow(): number {
     const now = this.#clock.monotonic()
@@ -139,7 +139,7 @@ export class WorkScheduler {
   }
 
   /**
-   * Lets the broker recover from work that took `overMs` longer than its time. Work during a
+   * Lets the broker recover from work that took `overMs` longer than planned. Work during a
    * recovery does not extend the recovery, so that large work does not wait for ever.
    */
   #recoverFrom(overMs: number): void {

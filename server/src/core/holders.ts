@@ -76,9 +76,10 @@ export class HolderAnswers {
   }
 
   /**
-   * The answer to a request for several keys (a set) that is not granted, because these keys are
-   * held. Describes the holders key by key, each with its key, within the bounds of {@link
-   * answerFor}.
+   * Like {@link answerFor}, for a request for a set (several keys, granted in one step). Describes
+   * the holders of the blocked keys, key by key, each with its key.
+   *
+   * @param keyStates The keys that block the set.
    */
   answerForSet(keyStates: readonly KeyState[], storedBytes: number): FailedAnswer {
     const availableBytes = Math.min(maxAnswerBytes, maxStoredHolderBytes - storedBytes)

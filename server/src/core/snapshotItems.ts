@@ -118,7 +118,7 @@ export function itemsOfKept({ result, keep, ownerBroker, since }: KeptResult): S
   return [resultItem(result), { item: 'kept', fence: result.fence, keep, ownerBroker, since }]
 }
 
-/** An item for each call. A restored table makes the barrier at its first call. */
+/** An item for each call. The first call makes the barrier again in a restored table. */
 export function itemsOfBarrier({ key, parties, calls }: Barrier<Session>): SnapshotItem[] {
   return Array.from(calls, ({ session, id, timeout, since }) => {
     return { item: 'barrierCall', session: session.id, key, parties, id, timeout, at: since }

@@ -1,6 +1,6 @@
 /**
  * Counts the bytes received and sent over all connections. Node's sockets count their own bytes, so
- * this class only adds the counts up when a metric or a status is read.
+ * this class adds up the counts only when a metric or a status is read.
  */
 import type { Socket } from 'node:net'
 

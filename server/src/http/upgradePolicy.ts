@@ -121,10 +121,10 @@ export class UpgradePolicy {
   }
 
   /**
-   * Whether the `Host` header is a name of the broker:
-   * - For every request, the items of `hosts` are names of the broker.
-   * - For a request over loopback, every loopback name is a name of the broker too.
-   * - For any other request, every name is a name of the broker if `hosts` is empty.
+   * Whether the `Host` header is a name of the broker. These names are accepted:
+   * - The items of `hosts`.
+   * - For a request over loopback, also every loopback name.
+   * - If `hosts` is empty, every name, but only for a request that is not over loopback.
    */
   isAllowedHost({ headers, socket }: IncomingMessage): boolean {
     const { hosts } = this.#settings

@@ -81,8 +81,8 @@ class BrokerMetrics implements Metrics {
   /** The ids of the suspended sessions, which have no connection. */
   readonly #suspended = new Set<string>()
   /**
-   * How many locks of the session that is ending were released so far. The effect `ended`, which
-   * has the reason for the losses, comes after the effects `released` of these locks.
+   * The number of released locks of the session that is ending. The effect `ended`, which has the
+   * reason for the losses, comes after the effects `released` of these locks.
    */
   #releasedWithSession = 0
   /**
@@ -103,7 +103,7 @@ class BrokerMetrics implements Metrics {
     const { log } = gauges()
     if (log === undefined) return
     this.#registerBrokerInfo(() => gauges().log?.givenName ?? '')
-    // The type allows an undefined status at each call. The first status is the fallback.
+    // By its type, `gauges().log` may be undefined. `log` is the fallback.
     registerLogMetrics(this.#gauge.bind(this), this.#total.bind(this), () => gauges().log ?? log)
   }
 

@@ -75,7 +75,8 @@ export class KeyPoller {
     this.#isQueryingSoon = false
     const { key } = this
     const { session } = this.#feed
-    // The next call of `select`, or of `refresh` after a new connection, starts the queries again.
+    // Without a key or a session, stop until the next call of `select`, or of `refresh` after a new
+    // connection.
     if (key === undefined || session === undefined) return
     this.#isQuerying = true
     this.#isStale = false

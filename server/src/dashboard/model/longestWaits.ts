@@ -1,6 +1,6 @@
 /**
  * The requests that have waited longest, which reveal a stuck holder. The length of a queue does
- * not reveal this holder, because the queue may have only one request.
+ * not, because even a single request can wait for a stuck holder.
  */
 import type { HeldInfo, WaitingInfo } from '@holdfast/client'
 import type { KeyRow } from './lockModel.js'

@@ -185,7 +185,8 @@ export class FrameReader {
         at = this.#forward(forwarded, data, at)
       } else {
         // The reader joins a text from at most two chunks, because joining many small chunks costs
-        // quadratic time. `ws` reads a text that came in more chunks.
+        // quadratic time. `ws` reads a text that came in more chunks. A text that begins with the
+        // bytes of `partial` has two chunks already.
         at = this.#beginFrame(data, at, partial === undefined || at > 0)
       }
     }

@@ -42,9 +42,9 @@ export interface LogListener {
 
 export interface Engine {
   /**
-   * Checks that the storage is reachable and usable. If the log has no settings, stores `config`,
-   * else compares `config` with the stored settings, in one atomic step. Called once, before all
-   * other methods.
+   * Checks that the storage is reachable and usable. Then, in one atomic step, stores `config` if
+   * the log has no settings, or else compares `config` with the stored settings. Called once,
+   * before all other methods.
    *
    * @throws {HoldfastError} `UNAVAILABLE` if the storage cannot be reached or used,
    *   `INVALID_OPTION` if the log has other settings.
@@ -69,8 +69,8 @@ export interface Engine {
    */
   follow(position: number, listener: LogListener): { stop(): void }
   /**
-   * Characters of a part of a snapshot. Default 65,536. Between two parts the broker may apply
-   * entries.
+   * How many characters a part of a snapshot has. Default 65,536. The broker may apply entries
+   * between two parts, so shorter parts delay entries less.
    */
   readonly partLength?: number | undefined
   /** Loads the newest snapshot; undefined if there is none. */

@@ -182,7 +182,7 @@ export class SnapshotScheduler {
         (outcome) => {
           this.#abort = undefined
           this.#problem = undefined
-          // Another broker has made a snapshot first.
+          // Without a position, another broker has made a snapshot first.
           if (typeof outcome !== 'number') return
           this.recordSnapshot(outcome, wall())
           onMade(outcome)
