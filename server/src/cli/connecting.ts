@@ -126,8 +126,7 @@ export async function connectTo(
 ): Promise<Session> {
   const cells = cellsFrom(flags)
   if (cells === undefined) return connectToBroker(flags, options)
-  // `connectToCells` needs no signal, because it opens no session yet. `sessionOfCell` takes no
-  // signal, and no command passes a signal with the number of a cell.
+  // `connectToCells` opens no session yet, so only the next call takes the signal.
   const { signal, ...otherOptions } = options
   const cellSession = await connectToCells(flags, cells, otherOptions)
   return openInCells(flags, cellSession, () =>

@@ -23,7 +23,7 @@ export function originFault(origin: unknown): string | undefined {
   if (origin.includes('*')) {
     return `the origin ${quoted} can never match: wildcards are not supported; list every origin`
   }
-  const meantOrigin = probableOrigin(origin)
+  const meantOrigin = probableOrigin(origin.replace(userInfo, '$1'))
   if (meantOrigin === origin) return undefined
   const example = meantOrigin ?? 'https://app.example'
   const form = 'browsers send an origin as scheme, host and non-default port'
@@ -63,9 +63,18 @@ function parseUrl(text: string): URL | undefined {
   return URL.canParse(text) ? new URL(text) : undefined
 }
 
-/** Quotes a name for an error message: at most 300 characters, and without a password. */
+/**
+ * Matches all text up to the last `@`, because a password may contain any character. Group 1 is the
+ * scheme, which stays in the replacement.
+ */
+const userInfo = /^([a-z][a-z\d+.-]*:\/\/)?.*@/is
+
+/**
+ * Quotes a name for an error message: without a password, and at most 300 characters. The cut comes
+ * last, because it may remove the `@`.
+ */
 function quoteSafely(name: string): string {
-  return JSON.stringify(name.slice(0, 300).replace(/^([^/]*\/\/)?[^/]*@/, '$1***@'))
+  return JSON.stringify(name.replace(userInfo, '$1***@').slice(0, 300))
 }
 
 /**
@@ -78,7 +87,7 @@ export function hostFault(host: unknown): string | undefined {
   if (host.includes('*')) {
     return `the host ${quoted} can never match: wildcards are not supported; list every name`
   }
-  const meantHost = probableHost(host)
+  const meantHost = probableHost(host.replace(userInfo, '$1'))
   if (meantHost === host.toLowerCase()) return undefined
   const example = meantHost ?? 'locks.example'
   const form = 'a host is a name without scheme, port, path or brackets'

@@ -49,7 +49,7 @@ export class OutputFlusher {
     this.#deps = deps
   }
 
-  /** Flushes this connection at the end of the turn, or later if there is much output. */
+  /** Flushes this connection at the end of the turn, or in a later turn if the output is much. */
   add(connection: Connection): void {
     this.#unflushed.push(connection)
     if (this.#isScheduled) return
@@ -96,7 +96,7 @@ export class OutputFlusher {
   }
 
   #flushConnection(connection: Connection): void {
-    // Check before the write, because the rest of a long answer may fill the socket again.
+    // This check comes before the next write, because a long answer fills the socket again.
     if (connection.isSlow && this.#isReadingFastEnough(connection)) this.#endSlowness(connection)
     connection.flush()
     if (connection.state === 'open') this.#checkBacklog(connection)
@@ -110,9 +110,7 @@ export class OutputFlusher {
     if (connection.countedBytes > 0 && memory.isOverfull)
       this.#disconnect(connection, 'memoryBytes')
     else if (this.#isReadingFastEnough(connection)) this.#endSlowness(connection)
-    // The limit `backlogBytes` is only for output that waits for the client. With
-    // `isWaitingForTurn`, the output waits for the broker.
-    else if (connection.backlogBytes > maxBytes && !connection.isWaitingForTurn) {
+    else if (connection.backlogBytes > limits.backlogBytes)
       this.#disconnect(connection, 'backlogBytes')
     else if (!connection.isSlow) {
       connection.isSlow = true

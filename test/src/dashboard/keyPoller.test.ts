@@ -33,7 +33,7 @@ describe('the key poller of the dashboard', () => {
         const timer = clock.setTimer(run, ms)
         return () => clock.clearTimer(timer)
       },
-      soon: (run: () => void) => run(),
+      beforeNextFrame: (run: () => void) => run(),
       isVisible: () => true,
     }
     const query = ({ key }: { key: string }) => {

@@ -71,6 +71,34 @@ describe('the options origins and hosts', () => {
     })
   }
 
+  for (const option of ['origins', 'hosts'] as const) {
+    it(`hide a password in ${option}, whatever characters it has`, () => {
+      const passwords = [
+        's3cret',
+        's3cret/x',
+        'x/s3cret',
+        'x@s3cret',
+        '?s3cret',
+        '#s3cret',
+        's3cret\n',
+      ]
+      const long = `s3cret${'x'.repeat(300)}`
+      for (const scheme of ['', 'https://', 'wss://', '//']) {
+        for (const password of [...passwords, long]) {
+          for (const userInfo of [password, `ann:${password}`]) {
+            const configure = () =>
+              settingsFrom({ [option]: [`${scheme}${userInfo}@app.example/`] })
+            expect(configure)
+              .to.throw(HoldfastError)
+              .with.property('message')
+              .that.includes('app.example')
+              .and.does.not.include('s3cret')
+          }
+        }
+      }
+    })
+  }
+
   it('accept the origins that browsers send, and the names and addresses of hosts', () => {
     const origins = [
       'https://app.example',
