@@ -38,7 +38,7 @@ export interface TokenExpiryDeps {
   readonly settings: Pick<BrokerSettings, 'authenticate' | 'allowInsecure'>
   readonly clock: Clock
   readonly time: {
-    /** After this many ms, calls {@link TokenExpiry.onTimer} with the deadline. */
+    /** Sets a timer, which calls {@link TokenExpiry.onTimer} with the deadline after `ms`. */
     setTimer(deadline: TokenDeadline, ms: number): void
     clearTimer(deadline: TokenDeadline): void
   }
@@ -54,7 +54,7 @@ export class TokenExpiry {
     this.#deps = deps
   }
 
-  /** Starts the deadline of a connection's token; replaces the deadline of an earlier token. */
+  /** Sets the deadline of a connection's token, in place of the deadline of an earlier token. */
   start(connection: Connection): void {
     this.end(connection)
     const expiresAt = connection.policy?.identity.expiresAt
@@ -94,8 +94,8 @@ export class TokenExpiry {
   /** Authenticates the new token of a client, and answers the request. */
   renew(connection: Connection, { id, token }: AuthRequest): void {
     const { authenticate, allowInsecure } = this.#deps.settings
-    // A broker without `authenticate` checks no tokens, and so accepts every token. With
-    // `authenticate`, every connection has a policy.
+    // Without `authenticate`, the broker accepts every token. The check of `policy` is only for the
+    // compiler, because with `authenticate` every connection has a policy.
     if (authenticate === undefined || connection.policy === undefined) {
       connection.send(encodeAuthenticated(id))
       return

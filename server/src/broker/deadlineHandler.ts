@@ -1,11 +1,11 @@
 /**
- * Handles the deadlines that have passed. There are two kinds. At a *client deadline*, the broker
- * ends the lock, session or connection that the client did not renew in time. At a *broker timer*,
- * the broker itself must act, for example send a ping. To change the lock table, the broker submits
- * a command to the command log. The table ignores a command whose lock, session or request has
- * changed meanwhile. So a command about a lock has the `generation` of the lock, which rises with
- * each refresh. A command about a session has the `attachEpoch` of the session, which rises with
- * each resume on a new connection.
+ * Handles the deadlines that have passed. There are two kinds. At a *client deadline*, the time of
+ * a lock, session or connection is over, and the broker ends this object. At a *broker timer*, the
+ * broker itself must act, for example send a ping. To change the lock table, the broker submits a
+ * command to the command log. The table ignores a command whose lock, session or request has
+ * changed meanwhile. So the expiry of a lock has the `generation` of the lock, which rises with
+ * each refresh. The end of a session has the `attachEpoch` of the session, which rises with each
+ * resume on a new connection.
  */
 import { closeCodes } from '@holdfast/shared'
 import { TokenDeadline, type TokenExpiry } from '../access/tokenExpiry.js'
@@ -20,8 +20,8 @@ import { ContendedKey, type Notices } from './notices.js'
 import type { DeadlineListener, Timekeeper } from './timekeeper.js'
 
 /**
- * For this time after its start, the broker grants only requests that steal a lock, because former
- * clients may still use their locks. A broker timer ends this time.
+ * For this time after its start, the broker grants only requests that steal a lock. Holders from
+ * before the start may still use their locks. A broker timer ends this time.
  */
 export class QuietStart {
   /** How long the quiet start lasts, in ms. */
@@ -149,7 +149,8 @@ export class DeadlineHandler
 
   /**
    * Submits the end of a lock that was held for its `maxHold`. Does not wait for unread input,
-   * because no message of the client can prolong the hold.
+   * because no message of the client can prolong the hold. The table ignores the command if another
+   * broker owns the session by then.
    */
   #endHold({ session, fence }: Lock): void {
     const { log, clock } = this.#deps
@@ -176,6 +177,7 @@ export class DeadlineHandler
       // After a pause, the client gets a third of the lease, because its messages from the pause
       // need time to arrive.
       const { receivedAt, readingResumedAt } = connection
+      // `leaseOf` is twice the lease while the client is idle.
       const endsAt = Math.max(
         receivedAt + leaseOf(connection),
         readingResumedAt + session.lease / 3,

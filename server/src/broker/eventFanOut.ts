@@ -37,7 +37,7 @@ export class EventFanOut {
   readonly #deps: EventFanOutDeps
   /** Events that wait, the oldest first. */
   #waiting: WaitingEvent[] = []
-  /** The connections whose newest watch may still have an unfinished search. */
+  /** The connections that search for a new watch. A connection may stay here after its search. */
   readonly #searching = new Set<SessionWatches>()
   /** The turn for which `#notificationsLeft` counts; -1 before the first event. */
   #turn = -1
@@ -104,9 +104,7 @@ export class EventFanOut {
     this.#notificationsLeft = turnBudget.notifications
   }
 
-  /**
-   * Passes on events that wait, at the end of a turn. The end of a turn has a full budget again.
-   */
+  /** Passes on waiting events at the end of a turn, with a full budget of notifications. */
   readonly #continue = (): void => {
     this.#notificationsLeft = turnBudget.notifications
     let passedCount = 0
@@ -137,7 +135,7 @@ export class EventFanOut {
     return excludedIds
   }
 
-  /** Makes an event. While a connection or this queue keeps the event, its bytes count once. */
+  /** Makes an event. Its bytes count once, until no connection and no queue keeps the event. */
   #makeEvent(key: string, text: string): PublishedEvent {
     // V8 stores at most two bytes for each UTF-16 unit of a text.
     const bytes = fixedEventBytes + 2 * text.length

@@ -43,13 +43,13 @@ export class ContendedKey {
   /** The locks that the running round has yet to handle; undefined if no round runs. */
   round: Iterator<Lock> | undefined = undefined
   /**
-   * Whether another round must follow the newest round, because a request began to wait meanwhile,
-   * or because the newest round has skipped a lock.
+   * Whether another round must follow the running round, or the last round if no round runs. True
+   * if a request began to wait since, or if the round has skipped a lock.
    */
   needsRound = false
   /**
-   * The earliest time at which a lock that this round has skipped may get a notice; Infinity if the
-   * round has skipped no lock. A round skips a lock that had a notice in the last second.
+   * A round skips a lock that had a notice in the last second. This is the earliest time at which a
+   * skipped lock may get a notice; Infinity if the round has skipped no lock.
    */
   nextDueAt = Number.POSITIVE_INFINITY
   hasTimer = false
@@ -80,7 +80,7 @@ export class Notices {
   readonly #byKey = new Map<KeyState, ContendedKey>()
   /** The time of the newest `contended` of each lock. A set has one item, for its first lock. */
   readonly #contendedAt = new Map<Lock, number>()
-  /** Makes answers about held locks. The notice `queued` uses only the holders of an answer. */
+  /** Makes the answers with the code LOCK_HELD. The notice `queued` uses only their holders. */
   readonly #holderAnswers = new HolderAnswers('LOCK_HELD', /* showsMetadata */ true)
 
   constructor(deps: NoticesDeps) {
@@ -162,7 +162,7 @@ export class Notices {
     else this.#requestRound(this.#byKey.get(lock.keyState)!)
   }
 
-  /** Starts a round, or lets another round follow the round that runs or waits for its timer. */
+  /** Starts a round. If a round runs already, or waits for its timer, another round follows it. */
   #requestRound(contendedKey: ContendedKey): void {
     contendedKey.needsRound = true
     if (!contendedKey.hasTimer) this.#continueRound(contendedKey)
@@ -226,12 +226,12 @@ export class Notices {
     const connection = this.#deps.attached.get(request.session)
     if (connection === undefined) return
     const set = request.extras?.set
-    // The session counts as having 0 bytes of stored answers, because a notice is not stored.
+    // The 0 means no stored bytes, because a notice is not stored.
     const { holders = [] } =
       set === undefined
         ? this.#holderAnswers.answerFor(request.keyState, 0)
         : this.#holderAnswers.answerForSet(blockedKeysOf(set), 0)
-    // The request itself is the last of each queue.
+    // The request itself is the last of each queue, so it does not count.
     const ahead = longestQueueLength(set?.requests ?? [request]) - 1
     const text = encodeQueued(request.id, ahead, holders)
     connection.charge(costOfBytes(text.length))

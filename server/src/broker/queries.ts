@@ -181,8 +181,8 @@ export class TableSearch implements KeySearch {
   }
 
   /**
-   * Lets {@link locksOf} also list the locks that were granted since the search began. A page needs
-   * these locks, because the page counts all holders of its keys.
+   * Lets {@link locksOf} also list the locks that were granted since the search began. The chunks
+   * of a page need these locks, because the counts of the page include them.
    */
   includeNewLocks(): void {
     this.#newestFence = this.#table.fence
@@ -194,8 +194,8 @@ export class TableSearch implements KeySearch {
   }
 
   /**
-   * Counts the locks of the key that {@link locksOf} has not listed. After this call the key counts
-   * as listed.
+   * How many locks of the key {@link locksOf} has not listed. This call ends the listing of the
+   * key.
    */
   unlistedCountOf(keyState: KeyState): number {
     let count = this.countOf(keyState)
@@ -205,7 +205,8 @@ export class TableSearch implements KeySearch {
       count--
     }
     this.#listedKey = undefined
-    // A client may ask for a page after a fence that no lock has yet, so `count` may be negative.
+    // `count` is negative if the client asked for locks after a fence that no lock has yet. Then
+    // the loop has also subtracted locks that are newer than the search.
     return Math.max(0, count)
   }
 
@@ -248,7 +249,7 @@ export class TableSearch implements KeySearch {
     return hasVisitedAll && this.#listedKey === undefined
   }
 
-  /** Ends the search early. The caller must finish or end every search, to end the table's walk. */
+  /** Ends the search early. The caller must end each search that the caller does not finish. */
   end(): void {
     this.#hasEnded = true
     this.#listedKey = undefined
@@ -275,6 +276,7 @@ function appendUpTo<T>(limit: number, source: Iterable<T>, target: T[]): void {
  * @param remaining Undefined if the lock has neither ttl nor maxHold, or if the times are unknown.
  */
 export function toHeldInfo(lock: Lock, remaining: RemainingTimes | undefined): HeldInfo {
+  // An upgrade gives a lock a new fence, its `presentFence`.
   const { key, mode, session, metadata, presentFence: fence, since, extras } = lock
   const { id, name } = session
   // Of a set (a lock on several keys), only the first lock, the primary lock, has the present ttl.

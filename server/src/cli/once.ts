@@ -36,7 +36,7 @@ interface Output {
   readonly stdout: string
 }
 
-/** Bytes of the value that are left for the JSON around the output. */
+/** Bytes of the value that are reserved for the JSON around the output. */
 const jsonReserveBytes = 64
 /** How many bytes of output fit into the shared value. Base64 needs 4 bytes for 3 bytes. */
 const maxOutputBytes = Math.floor(((maxResultBytes - jsonReserveBytes) / 4) * 3)
@@ -114,8 +114,8 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
 
 /**
  * Throws the error of a call of `once`. For a lost lock, throws an {@link Exit} whose message
- * begins with the key. The message of an `Exit` keeps the name `maxHold`. In the message of a
- * `HoldfastError`, the flag `--max-hold` would replace the name, but `once` has no such flag.
+ * begins with the key. The message may name `maxHold`. If the error stayed a `HoldfastError`, the
+ * flag `--max-hold` would replace this name, but `once` has no such flag.
  */
 function throwOnceError(key: string, error: unknown): never {
   const isLoss = error instanceof HoldfastError && error.code === 'LOCK_LOST'
@@ -169,7 +169,8 @@ async function execute(
       writeBytes(chunk)
     })
     const [code, signalName] = (await nextEvent(child, 'close')) as [number | null, string | null]
-    // A shell reports the end by a signal in the same way. The command has printed its own errors.
+    // Like a shell, exit with 128 + n if signal n ended the command. The messages are empty,
+    // because the command has printed its own errors.
     if (code === null) throw new Exit(128 + signalNumber(signalName), '')
     if (code !== 0) throw new Exit(code, '')
     if (outputBytes <= maxOutputBytes) return Buffer.concat(chunks)

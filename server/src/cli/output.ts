@@ -112,8 +112,9 @@ export function span(ms: number): string {
 }
 
 /**
- * How long a lock lasts from now on, if its session does not refresh it: `21s`. `-` for a lock that
- * does not end by itself. `?` if only another broker of the cluster knows the time.
+ * How long a lock lasts from now on if its session does not refresh it, such as `21s`. Returns `-`
+ * for a lock that does not end by itself. Returns `?` if only another broker of the cluster knows
+ * the time.
  */
 export function timeLeftText({
   ttl,

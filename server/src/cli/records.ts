@@ -1,7 +1,7 @@
 /**
  * Shows barriers and kept results for `holdfast ls`, `show` and `top`. This file asks the broker,
- * groups the waiting calls by barrier, and makes the lines of the output. A barrier lets its
- * callers wait until a given number of callers (its parties) wait. A `once` is one run of a
+ * groups the waiting calls by barrier, and makes the lines of the output. At a barrier, callers
+ * wait until a given number of them (the parties) have arrived. A `once` is one run of a
  * function for all callers of a key. A kept result is the value of a run, stored for later callers.
  */
 import type {

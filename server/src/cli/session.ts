@@ -46,15 +46,15 @@ the token may query.`,
 }
 
 /** A waiting request of the session, and its position in the queue of its key. */
-interface OwnRequest extends WaitingInfo {
+interface SessionRequest extends WaitingInfo {
   /** From 1; undefined for an upgrade, which is granted before the queue. */
   readonly position?: number | undefined
 }
 
 /** The locks and the waiting requests of a session. */
-interface OwnLocks {
+interface SessionLocks {
   readonly held: HeldInfo[]
-  readonly waiting: OwnRequest[]
+  readonly waiting: SessionRequest[]
   /** Whether a queue was too long for the broker to list it completely. */
   isIncomplete: boolean
 }
@@ -93,28 +93,28 @@ function throwQueryError(error: unknown): never {
   )
 }
 
-/** Reads all locks and queues of the broker, and returns those of the session. */
-async function locksOf(session: AnySession, id: string): Promise<OwnLocks> {
-  const own: OwnLocks = { held: [], waiting: [], isIncomplete: false }
+/** Reads all locks and queues of the broker. Returns those of the session with this id. */
+async function locksOf(session: AnySession, id: string): Promise<SessionLocks> {
+  const found: SessionLocks = { held: [], waiting: [], isIncomplete: false }
   /** The last key whose queue was read. The next page may list this queue again. */
   let lastQueueKey: string | undefined
   for await (const page of pagesOf(session, undefined)) {
-    own.held.push(...page.held.filter((lock) => lock.session === id))
+    found.held.push(...page.held.filter((lock) => lock.session === id))
     const queueLengths = countByKey(page.waiting)
     for (const key of queueLengths.keys()) {
       if (key === lastQueueKey) continue
       lastQueueKey = key
       const queue = page.waiting.filter((request) => request.key === key)
-      own.waiting.push(...ownRequests(queue, id))
+      found.waiting.push(...requestsOf(queue, id))
     }
-    own.isIncomplete ||= Math.max(0, ...queueLengths.values()) >= pageSize
+    found.isIncomplete ||= Math.max(0, ...queueLengths.values()) >= pageSize
   }
-  return own
+  return found
 }
 
-/** The requests of a session in the queue of a key, each with its position. */
-function ownRequests(queue: readonly WaitingInfo[], id: string): OwnRequest[] {
-  const requests: OwnRequest[] = []
+/** The requests of the session with this id in the queue of a key, each with its position. */
+function requestsOf(queue: readonly WaitingInfo[], id: string): SessionRequest[] {
+  const requests: SessionRequest[] = []
   let position = 0
   for (const request of queue) {
     if (!request.upgrade) position++
@@ -127,7 +127,7 @@ function ownRequests(queue: readonly WaitingInfo[], id: string): OwnRequest[] {
 async function printSession(
   info: SessionInfo,
   name: string | undefined,
-  { held, waiting }: OwnLocks,
+  { held, waiting }: SessionLocks,
 ): Promise<void> {
   print(`session: ${info.session}`)
   if (name !== undefined) print(`name: ${name}`)
@@ -159,7 +159,7 @@ function heldRow(lock: HeldInfo): string[] {
   return [lock.key, mode, ago(lock.since), timeLeftText(lock), String(lock.fence)]
 }
 
-function waitingRow(request: OwnRequest): string[] {
+function waitingRow(request: SessionRequest): string[] {
   const position = request.position === undefined ? 'first' : String(request.position)
   return [request.key, position, modeText(request), ago(request.since)]
 }

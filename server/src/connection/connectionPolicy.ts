@@ -18,7 +18,7 @@ export interface Denial {
 export interface ConnectionPolicy {
   /** The client that the token names. */
   readonly identity: Identity
-  /** Replaces the identity, after the client has sent a new token with the same client name. */
+  /** Replaces the identity, after the client has sent a new token for the same principal. */
   replaceIdentity(identity: Identity): void
   /**
    * Counts one message, and returns whether the limit of messages in a second allows this message.

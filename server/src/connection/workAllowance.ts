@@ -60,9 +60,9 @@ export class WorkAllowance {
       this.#endsAt = now + turnBudget.connectionMs
       this.#unitsAtNextLook = units - turnBudget.minimum
     } else {
-      // Each connection gets the minimum even after the time of the turn has passed. A hundred
-      // connections may each use the minimum, so `minimumMs` is short, and each message checks the
-      // time.
+      // Each connection gets the minimum, even if the turn has taken too long already. A hundred
+      // connections may each use the minimum. So `minimumMs` is short, and the caller checks the
+      // clock before each message.
       this.#endsAt = now + turnBudget.minimumMs
       this.#unitsAtNextLook = Number.POSITIVE_INFINITY
     }
@@ -88,8 +88,8 @@ export class WorkAllowance {
   }
 
   /**
-   * Uses up the units if their time has passed. The same work takes longer than usual on a slow
-   * machine, and until V8 has compiled the code.
+   * Sets the units left to 0 if their time has passed. The same work takes longer than usual on a
+   * slow machine, and until V8 has compiled the code.
    */
   endIfLate(now: number): void {
     if (this.isLate(now)) this.#unitsLeft = Math.min(this.#unitsLeft, 0)

@@ -71,8 +71,8 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
       onInputEnd(() => holdController.abort())
       onOutputFailure(() => holdController.abort())
       const { signal: endOfHold } = holdController
-      // This command starts no child, so the guard ends the hold in place of a child. The message
-      // of the guard ends with `action`.
+      // The guard signals a child when the lock is lost. `hold` has no child, so the signal ends
+      // the hold. The message of the guard ends with `action`.
       const child = { signal: () => holdController.abort() }
       const action = 'ending'
       const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, action })

@@ -152,8 +152,8 @@ export function untilGroupEnds(
 }
 
 /**
- * How many processes of the group are alive; `gone` if the group does not exist any more and has no
- * zombies.
+ * How many processes of the group are alive; `gone` if the group has no processes any more, not
+ * even zombies.
  */
 function countLiving(group: number): number | 'gone' {
   const signalResult = signalGroup(group, 0)
