@@ -21,8 +21,8 @@
  *   `welcome` is the answer of the broker. With `bye` the client ends its session.
  *
  * Commands come from two senders:
- * - A client. The command of a client has an *attach epoch*: the number of the connection on which
- *   the message of the client arrived. The `id` of a request is a number that the client chose.
+ * - A client. Its commands have an *attach epoch*: the number of the connection on which the
+ *   message arrived. The `id` of a request is a number that the client chose.
  * - The broker itself, mostly one of its timers. The command of a timer is a proposal, and names
  *   the session, request or lock for which the timer was set. For the ttl of a lock, the command
  *   also names the generation.
@@ -35,8 +35,8 @@ import type { ExtraTerms, SetItem } from './lockExtras.js'
 
 interface CommandBase {
   /**
-   * The wall time of the broker that submits the command, in ms since 1970. The table only stores
-   * this time, as the field `since` of a lock or request.
+   * The wall time of the broker that submits the command, in ms since 1970. The table uses this
+   * time only as the field `since` of a record, such as a lock.
    */
   readonly at: number
 }
@@ -90,11 +90,10 @@ export interface SessionLimits {
 }
 
 /**
- * The highest fence to which `raiseFenceFloor` may raise the fences. A broker derives fences from
- * its clock: ms since 1970, times 1,024. The limit is the fence of the beginning of the year 2100.
- * The limit exists because fences are never lowered. Without the limit, a broker whose clock is
- * centuries ahead would raise the fences of the command log for good. Between the limit and the
- * largest safe integer, more than 2^52 fences remain.
+ * The limit of `raiseFenceFloor`: the fence of the beginning of the year 2100. A broker derives
+ * fences from its clock: ms since 1970, times 1,024. Fences are never lowered. So without the
+ * limit, a broker whose clock is centuries ahead would raise the fences of the command log for
+ * good. More than 2^52 fences remain between the limit and the largest safe integer.
  */
 export const maxFenceFloor = 4_102_444_800_000 * 1024
 
@@ -120,8 +119,8 @@ export interface SetQuiet extends CommandBase {
 /**
  * A broker takes over the sessions of a broker that has ended. The connections of these sessions
  * are lost, and no broker has run their timers since the former broker ended. The table suspends
- * each session for its lease. Every ttl, every maxHold, every timeout and every keep time of a
- * result starts again in full.
+ * each session, even without a grace, and keeps the session for its lease. Every ttl, every
+ * maxHold, every timeout and every keep time of a result starts again in full.
  */
 export interface TakeOverSessions extends CommandBase {
   readonly type: 'restart'
@@ -137,7 +136,7 @@ export interface TakeOverSessions extends CommandBase {
 /** The client has sent a `hello` that opens a session. */
 export interface OpenSession extends CommandBase {
   readonly type: 'open'
-  /** Identifies the `hello`, so that the broker can match the outcome with its handshake. */
+  /** The id of the handshake, with which the broker matches the outcome to the connection. */
   readonly handshakeId: string
   readonly session: string
   /** The broker that runs the timers of this session; '' if the log is not shared. */
@@ -166,8 +165,8 @@ export interface ResumeSession extends CommandBase {
   /** Hash of the secret that the client presented. */
   readonly proof: string
   /**
-   * The number of this attempt, which rises with every `hello` that presents this secret; undefined
-   * if the client sends no such number.
+   * The number of this attempt, which rises with every `hello` that presents the secret of `proof`;
+   * undefined if the client sends no such number.
    */
   readonly resumeAttempt: number | undefined
   /** Hash of the secret for the next resume. */
@@ -229,8 +228,8 @@ export interface RequestLockSet extends ConnectionCommand {
   readonly type: 'lockAll'
   readonly id: number
   /**
-   * At least one item, in the order of the client. Answers and notices about the set name the lock
-   * of the first item.
+   * At least one item, in the order in which the client named the keys. Answers and notices about
+   * the set name the lock of the first item.
    */
   readonly items: readonly SetItem[]
   /** As in {@link RequestLock}. */
@@ -248,8 +247,8 @@ export interface UpgradeLock extends ConnectionCommand {
   readonly type: 'upgrade'
   readonly id: number
   /**
-   * The fence of the grant. This fence identifies the lock, even after an earlier upgrade gave the
-   * lock a new fence.
+   * The first fence of the lock, which identifies the lock even after an upgrade gave the lock a
+   * new fence.
    */
   readonly fence: number
   /** As in {@link RequestLock}. */
@@ -401,8 +400,7 @@ export interface ExpireLock extends CommandBase {
 /**
  * Proposal: the `maxHold` of this lock is over. The proposal needs no generation, because a refresh
  * does not prolong `maxHold`, and a later lock has another fence. The table ignores the proposal of
- * a former owner broker, because the new owner broker counts `maxHold` from a new start that the
- * client knows.
+ * a former owner broker, because the new owner broker has started `maxHold` again.
  */
 export interface EndHold extends CommandBase {
   readonly type: 'endHold'
@@ -420,8 +418,8 @@ export interface ForgetResult extends CommandBase {
 }
 
 /**
- * Proposal: continue with these keys, at which an earlier command reached the limit of grants for
- * one command. The table grants more waiters, and answers more followers of a `once`.
+ * Proposal: continue with keys at which an earlier command reached the limit of grants. The table
+ * grants more waiters, and answers more followers of a `once`.
  */
 export interface GrantUnfinishedKeys extends CommandBase {
   readonly type: 'grantUnfinishedKeys'

@@ -34,13 +34,13 @@ export class Responder {
   effects: Effect[] = []
   /** Bytes of the stored answers of all sessions, as `weights.ts` estimates them. */
   bytes = 0
-  /** Learns of each change in advance, while a snapshot is under way; otherwise undefined. */
+  /** Hears of each change before the change, while a gradual snapshot is made. */
   changeListener: ChangeListener | undefined
 
   /**
-   * Whether the request is new and may change the table. If its id was used before, answers the
-   * request with its first answer. If the client has not acknowledged enough answers, answers with
-   * `QUOTA_EXCEEDED`.
+   * Returns whether the request is new and may change the table. Otherwise answers the request:
+   * with its first answer, or with `QUOTA_EXCEEDED` if the client has too many answers to
+   * acknowledge.
    */
   accepts(session: Session, command: AnsweredCommand): boolean {
     return !this.#answerIfRepeat(session, command) && !this.#refuseIfOverQuota(session, command.id)
@@ -53,8 +53,8 @@ export class Responder {
   }
 
   /**
-   * Answers a request that changed nothing, without storing the answer. Such an answer has
-   * `repeat: true`, like a repeated answer, which is not stored again either.
+   * Answers a request that changed nothing. `repeat: true` means that the table does not store this
+   * answer.
    */
   refuse(session: Session, id: number, code: ErrorCode, limit?: keyof SessionLimits): void {
     const answer: Answer =
@@ -69,8 +69,9 @@ export class Responder {
   }
 
   /**
-   * Refuses to change the mode of a lock whose mode is fixed, or whose upgrade waits already. Also
-   * refuses a second request of a scope (one task of the client) while its first request waits.
+   * Refuses a request because of one of these faults:
+   * - `fixedMode`: the mode of the lock cannot change, or its upgrade waits already.
+   * - `busyScope`: another request of the same scope (one task of the client) waits.
    */
   refuseFault(session: Session, id: number, fault: 'fixedMode' | 'busyScope'): void {
     const answer: Answer = { kind: 'failed', code: 'BAD_MESSAGE', fault }
@@ -92,9 +93,9 @@ export class Responder {
   }
 
   /**
-   * Returns whether the id of this request was used before. If so, repeats the stored answer, or
-   * sends nothing while the first request waits. Fails the request with `BAD_MESSAGE` if there is
-   * neither a stored answer nor a waiting request, or if the first request was of another type.
+   * Returns whether the id was used before, by a *first request*. If the first request has the same
+   * type, repeats its stored answer, or sends nothing while the first request waits. In all other
+   * cases, fails the request with `BAD_MESSAGE`.
    */
   #answerIfRepeat(session: Session, command: AnsweredCommand): boolean {
     const { id } = command

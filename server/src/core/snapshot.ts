@@ -37,7 +37,7 @@ import { bytesOfLock, bytesOfRequest } from './weights.js'
  */
 export function* dump(table: LockTable): Generator<SnapshotItem> {
   yield tableItem(table)
-  // Several records can share a result of `once`, which must be yielded only once.
+  // Several records can share one result of a `once`. Do not yield the same result twice.
   const yieldedFences = new Set<number>()
   for (const session of table.sessions.values())
     yield* withoutRepeatedResults(itemsOfSession(session), yieldedFences)
@@ -90,7 +90,7 @@ class TableRestorer {
   readonly #resultsByFence = new Map<number, SharedResult>()
   readonly #waitingRequests: Request[] = []
   readonly #answers: (readonly [Session, number, SnapshotAnswer])[] = []
-  /** The newest fence, and whether the table grants only requests that steal (`quiet`). */
+  /** The item `table`: the newest fence, and whether only requests that steal are granted. */
   #tableItem = { fence: 0, quiet: false }
   #heldCount = 0
   /** Bytes of the locks and requests. */
@@ -165,7 +165,7 @@ class TableRestorer {
     this.#bytes += bytesOfRequest(request)
   }
 
-  /** Connects the records, after the last item. Yields after each record. */
+  /** Finishes the requests and the answers, after the last item. Yields after each of them. */
   *complete(): Generator<undefined> {
     // `onWaitBegan` must know which request is the first of its set. The members of a set are in
     // separate items, so this is known only after the last item.
@@ -221,8 +221,8 @@ class RestoredSets {
       addScope(session, extras.scope)
     }
     extras.presentFence = presentFence
-    // A snapshot lists the locks of a key before the waiting upgrade, so `held` has the lock that
-    // the upgrade makes exclusive.
+    // The snapshot lists the locks of a key before its waiting upgrade, so `session.held` already
+    // has the lock that the upgrade makes exclusive.
     if (upgradeOf !== undefined) extras.upgradeOf = session.held.get(upgradeOf)
     return extras
   }

@@ -2,9 +2,9 @@
  * Upgrades and downgrades: a shared lock becomes exclusive, and an exclusive lock becomes shared.
  *
  * A waiting upgrade is in no queue, but in the field `extras.upgrade` of its key. The table grants
- * the upgrade as soon as its lock is the only lock of the key. The upgrade goes before all requests
- * in the queue. While the upgrade waits, the table grants no lock of the key, and the lock of the
- * upgrade stays shared.
+ * the upgrade as soon as the lock to upgrade is the only lock of the key. The upgrade goes before
+ * all requests in the queue. While the upgrade waits, the table grants no lock of the key, and the
+ * lock to upgrade stays shared.
  *
  * An upgrade is a grant, so the upgraded lock gets a new fence (the number of a grant). Messages
  * name the lock by its first fence.
@@ -78,7 +78,7 @@ export function upgradeRequest(command: UpgradeLock, lock: Lock): Request {
   return new Request(lock.keyState, lock.session, terms, extras)
 }
 
-/** The field `request` of a `failed` answer to this request; undefined except for an upgrade. */
+/** The field `request` of the answer `failed` to a waiter: `upgrade`, else undefined. */
 export function requestTypeOfWaiter({ upgradedLock }: Request): 'upgrade' | undefined {
   return upgradedLock === undefined ? undefined : 'upgrade'
 }

@@ -1,10 +1,10 @@
 /**
  * Estimates the memory of the table: a fixed number of bytes for each record, and a little more
- * than two bytes for each UTF-16 unit of text. (One unit outside Latin-1 makes V8 store a whole
- * text in two bytes a unit.) The estimates are integers, so that the sum is exact after a record is
- * added and removed again. The estimates are upper bounds for V8 (Node 20 to 24, 64 bits). They
- * include the maps, id tables and deadlines that refer to a record. A test compares the estimates
- * with the real heap.
+ * than two bytes for each UTF-16 unit of text. (V8 stores the whole text in two bytes a unit if one
+ * unit is outside Latin-1.) The estimates are integers, so that adding and subtracting them causes
+ * no rounding error. The estimates are upper bounds for V8 (Node 20 to 24, 64 bits). They include
+ * the maps, id tables and deadlines that refer to a record. A test compares the estimates with the
+ * real heap.
  */
 
 /** Bytes of a session with its two secrets, its deadline and its entries in maps. */
@@ -25,11 +25,11 @@ export const extrasBytes = 320
 export const resultBytes = 128
 /** Bytes of the record of a kept result, without the result. */
 export const keptResultBytes = 256
-/** Bytes of a lock or request in a scope, with its share of the scope and of its key's lists. */
+/** Further bytes for a lock or request in a scope: its share of the scope and of its key's lists. */
 const scopedBytes = 1_024
 /** Bytes of the state of a key that is in use, or is idle and still kept. */
 export const keyStateBytes = 224
-/** Bytes of a stored answer, with the reduced lock that a grant keeps after the release. */
+/** Bytes of a stored answer. A grant has a lock, which is reduced to few fields at its release. */
 export const answerBytes = 192
 /** Bytes of a stored revocation, without its note. */
 export const revocationBytes = 96

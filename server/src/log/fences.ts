@@ -2,11 +2,11 @@
  * Chooses the first fence of a broker. A fence is the number of a grant. Fences must rise across
  * restarts of the broker, so that a protected resource can reject the holder of an older lock.
  *
- * Without a fence file, fences begin at the wall clock in ms times 1,024. Then the fences of a
- * broker are higher than all fences of an earlier broker. There are two exceptions: the earlier
- * broker granted more than a million locks a second, or the clock was set back by more than the
- * downtime. With a fence file, the broker writes each block of 2^20 fences to disk before it uses
- * the block. So the fences rise even if the clock is wrong.
+ * Without a fence file, fences begin at the wall clock in ms times 1,024. These fences are higher
+ * than all fences of an earlier broker, unless that broker granted more than a million locks a
+ * second. Another exception is a clock that was set back by more than the downtime. With a fence
+ * file, the broker writes each block of 2^20 fences to disk before it uses the block. So the fences
+ * rise even if the clock is wrong.
  */
 import { mkdirSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -50,8 +50,8 @@ export function clockFences(wallMs: number): Fences {
 }
 
 /**
- * The number above which the fences of a broker with this clock begin. A broker whose clock is
- * after the year 2099 does not start, because its fences could never be lowered again.
+ * The floor of fences that begin at this clock. A broker whose clock is after the year 2099 does
+ * not start, because its fences could never be lowered again.
  */
 function startFromClock(wallMs: number): number {
   // `maxFenceFloor` is the fence at the beginning of the year 2100.
@@ -81,8 +81,8 @@ function refuseUnsafeFence(upTo: number): void {
 /**
  * Claims a fence file for one broker, because two brokers with one file would grant equal fences.
  * The claim lasts until the returned handle is closed or the process ends. The file need not exist.
- * Creates the folder if necessary. Keeps out other brokers in this process, other processes,
- * workers of a cluster, and other containers on the same kernel.
+ * Creates the folder if necessary. Keeps out every other broker on the same kernel: in this
+ * process, in other processes, in other workers of a cluster, and in other containers.
  *
  * @throws {HoldfastError} `UNAVAILABLE` if another broker has claimed the file, or the folder
  *   cannot be used.
@@ -104,8 +104,8 @@ export function ownFenceFile(path: string): OwnershipHandle {
       () => claim(id, join(folder, `${name}.lock`)),
       () => claimAcrossContainers(folder, name),
     ]
-    for (const claimNext of claims) {
-      const handle = claimNext()
+    for (const makeClaim of claims) {
+      const handle = makeClaim()
       if (handle === undefined) throw inUseError(path)
       handles.push(handle)
     }
@@ -126,7 +126,7 @@ export function fileFences(path: string, wallMs: number): Fences {
   // The earlier broker may have used all reserved fences, so the new fences begin after the
   // reserved fences.
   const start = Math.max(readReserved(path), startFromClock(wallMs))
-  // The lock table would ignore a floor that is so high, and would grant lower fences than before.
+  // The lock table ignores a floor above `maxFenceFloor`, and would grant lower fences than before.
   if (start > maxFenceFloor) throw unusableError(path, tooHighProblem, undefined)
   // An earlier broker may have crashed while it replaced the file, and left a temporary file.
   convertWriteError(path, () => removeLeftovers(path))

@@ -15,9 +15,9 @@ import { LineLimit } from './lineLimit.js'
 import { type Observer, type RefusalNotice, refusalIn, type TokenNotice } from './observer.js'
 
 /**
- * Every kind of line (its `event`), and who can cause a line of this kind. The lines of a kind that
- * a client can cause are bounded. A client can cause `lock_stolen` and `lock_revoked`, because a
- * broker without `authenticate` lets all clients steal and revoke.
+ * Every kind of line (the value of its field `event`), and who can cause a line of this kind. The
+ * lines of a kind that a client can cause are bounded. A client can cause `lock_stolen` and
+ * `lock_revoked`, because a broker without `authenticate` lets all clients steal and revoke.
  */
 export const auditKinds = {
   lock_stolen: 'client',

@@ -22,7 +22,7 @@ type SnakeCase<Name extends string> = Name extends `${infer First}${infer Rest}`
  * - `host`: the client called the broker by a name that is not in `hosts`.
  * - `not_local`: without `authenticate`, only programs on this machine may connect.
  * - `insecure`: the client sent a token without TLS.
- * - `token`: the token in the HTTP request, with which the connection begins, is malformed.
+ * - `token`: the token in the HTTP request that opens the connection is malformed.
  * - `unauthorized`: `authenticate` refused the token.
  * - `forbidden`: the client has no permission for the request.
  * - `deadlock`: the request would complete a cycle of requests that wait for each other.
@@ -67,9 +67,9 @@ export interface TokenNotice {
 }
 
 /**
- * The counters of a broker: the fields of `LockStats` that are numbers. The other fields of
- * `LockStats` have keys, session ids and session names of refused deadlocks. A reader without a
- * token must not see these texts.
+ * The counters of a broker: the fields of `LockStats` that are numbers. A reader without a token
+ * must not see the other fields, because they have the keys, session ids and session names of
+ * refused deadlocks.
  */
 export type LockCounters = {
   readonly [Name in keyof LockStats as LockStats[Name] extends number | undefined

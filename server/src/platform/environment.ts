@@ -27,9 +27,9 @@ export interface Environment {
 export type LogEnvironment = Pick<Environment, 'clock' | 'endOfTurn' | 'newId'>
 
 /**
- * These functions of the platform are read when this module loads, as in the client. A test with an
- * embedded broker may later replace the platform's functions by fakes. The broker must not use the
- * fakes, because a broker on a stopped clock would not answer.
+ * These functions of the platform are read when this module loads. A test with an embedded broker
+ * may later replace the platform's functions by fakes. The broker must not use the fakes, because a
+ * broker on a stopped clock would not answer.
  */
 const monotonic = performance.now.bind(performance)
 const wall = Date.now.bind(Date)

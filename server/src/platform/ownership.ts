@@ -32,8 +32,7 @@ export interface OwnershipHandle {
  * On Linux each network namespace, and thus each container, has its own names; see
  * {@link claimAcrossContainers}.
  *
- * @param lockFile The file to lock in place of the name on Darwin and the BSDs, where every name of
- *   a socket is a file.
+ * @param lockFile The file to lock on Darwin and the BSDs, where every name of a socket is a file.
  * @returns Undefined if the name is claimed already.
  */
 export function claim(name: string, lockFile: string): OwnershipHandle | undefined {
@@ -71,9 +70,10 @@ export const aliveExitCode = 100
  * Works on Linux only, and needs a file system that supports sockets, as all local file systems do.
  *
  * @param folder The folder, which also has the sockets.
- * @param stem The beginning of the socket names. The caller must have claimed a name for this stem
- *   by {@link claim}. Then no other live process of this container uses the stem, so an existing
- *   socket of this container was left by a dead process.
+ * @param stem The beginning of the socket names. Claims with different stems do not exclude each
+ *   other. The caller must have claimed a name for this stem by {@link claim}. Then no other live
+ *   process of this container uses the stem, so an existing socket of this container was left by a
+ *   dead process.
  * @returns Undefined if another process is alive.
  */
 export function claimAcrossContainers(folder: string, stem: string): OwnershipHandle | undefined {
@@ -136,7 +136,10 @@ function removeSocket(path: string): void {
   if (socketAt(path) !== undefined) unlinkSync(path)
 }
 
-/** Listens on a path. Node binds before `listen` returns, and reports errors later. */
+/**
+ * Listens on a path; undefined if Node cannot bind the path. Node binds before `listen` returns, so
+ * `listening` is right immediately. Node emits the error later.
+ */
 function listenOn(path: string): OwnershipHandle | undefined {
   const server: Server = createServer((socket) => socket.destroy())
   server.on('error', () => {})

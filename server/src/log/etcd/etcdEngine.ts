@@ -5,7 +5,8 @@
  * commands) to a key of its own, its slot. Every broker watches all slots. A watch delivers every
  * entry, even if a later entry has overwritten it. The revision numbers of etcd are the order of
  * the entries. The engine does not use the leases of etcd, because etcd has revoked leases wrongly.
- * The engine does not rely on plain reads, because plain reads were out of date after a pause.
+ * Where a value must be new, the engine reads in a transaction, because plain reads were out of
+ * date after a pause.
  *
  *   prefix/config                     the configuration of the log
  *   prefix/founding                   exists until enough brokers have joined a new log
@@ -46,8 +47,8 @@ export interface EngineOptions extends ClientOptions, EtcdAddress {
   /** Whether other programs use this etcd, so that the engine must not compact. Default false. */
   readonly isShared?: boolean | undefined
   /**
-   * Whether a new log is marked as founding (too few brokers have joined), until the caller calls
-   * `endFounding`. Default false.
+   * Whether `open` marks a new log as founding, because too few brokers have joined. The caller
+   * removes the mark with `endFounding`. Default false.
    */
   readonly marksFounding?: boolean | undefined
 }
@@ -89,11 +90,11 @@ export class EtcdEngine implements Engine {
   }
 
   async open(config: ClusterConfig): Promise<void> {
-    // `callMs` is the deadline of one attempt. A call must have time for several attempts before
-    // the other brokers declare this broker dead. Each attempt must have time for a slow member.
+    // `callMs` is the deadline of one attempt, with time for a slow member. A call must have time
+    // for several attempts before the other brokers declare this broker dead.
     this.#client.callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
     // Each broker writes at least one entry in a sixth of `deadMs`, so a working watch is not
-    // silent for a third of `deadMs`. Even with a short `deadMs`, a watch may be slow for 400 ms.
+    // silent for a third of `deadMs`. The minimum is 400 ms, because a working watch may be slow.
     this.#silenceMs = Math.max(400, config.deadMs / 3)
     const { storedConfig, revision } = await this.#convertErrors(() => this.#checkAndOpen(config))
     const mismatch = configMismatch(config, storedConfig, 'prefix')
@@ -128,7 +129,7 @@ export class EtcdEngine implements Engine {
     )
     const value = encodeValue(entry)
     const revision = await this.#convertErrors(() => this.#client.put(this.#slotKey(slot), value))
-    // A write always gets the highest revision so far, unless etcd lost revisions.
+    // A new revision is higher than all earlier revisions, unless etcd has lost revisions.
     if (revision > newestSeenRevision) return
     const error = logReplaced(
       `revision ${revision} followed ${newestSeenRevision}, as after the restore of a backup`,
@@ -142,7 +143,7 @@ export class EtcdEngine implements Engine {
       client: this.#client,
       clock: this.#clock,
       keyPrefix: `${this.#prefix}/log/`,
-      // Entries before the configuration do not belong to this log. etcd may have compacted them.
+      // Entries older than the configuration are of a removed log, and may be compacted already.
       position: Math.max(position, this.#configRevision),
       listener,
       silenceMs: this.#silenceMs,
@@ -174,8 +175,8 @@ export class EtcdEngine implements Engine {
   }
 
   /**
-   * Drops the overwritten entries. If the first entries of the log are missing already, ignores
-   * that etcd forbids the compaction, because etcd then compacts by itself.
+   * Drops the overwritten entries. etcd may forbid the compaction to this broker's user. This is no
+   * error if the first entries of the log are missing, because etcd then compacts by itself.
    */
   async #compactHistory(position: number): Promise<void> {
     try {
@@ -196,8 +197,8 @@ export class EtcdEngine implements Engine {
         return true
       } catch (error) {
         if (!(error instanceof EtcdError && error.kind === 'compacted')) throw error
-        // The error code does not tell a compacted revision from a revision in the future, so check
-        // the message.
+        // A compacted revision and a future revision have the same error code, so check the
+        // message.
         return !error.message.includes('compacted')
       }
     })

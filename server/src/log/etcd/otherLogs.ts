@@ -2,9 +2,9 @@
  * Finds the shared logs of Holdfast in an etcd: each log has a key that ends with `/config`. A
  * broker with a mistyped prefix makes a log of its own, and grants locks that brokers of the right
  * log grant too. So the status of a broker shows the other logs, as a warning. A log whose prefix
- * lies below the prefix of another log is refused. The log at `a` would treat the keys of a log at
- * `a/log` as its own entries, and would remove these keys. An operator who removes the log at `a`
- * with all its keys would also remove a log at `a/b`.
+ * lies below the prefix of another log is refused, for two reasons. The log at `a` would treat the
+ * keys of a log at `a/log` as its own entries, and would remove these keys. An operator who removes
+ * the log at `a` with all its keys would also remove a log at `a/b`.
  */
 import type { ClusterConfig } from '../replicated/engine.js'
 import type { EtcdClient } from './client.js'
@@ -21,7 +21,7 @@ const maxPages = 50
 /** At most this many other logs are reported. */
 const maxFound = 10
 const configSuffix = '/config'
-/** The end of a range: etcd takes a zero byte as "all later keys". */
+/** etcd reads this end of a range, a zero byte, as "all later keys". */
 const allLaterKeys = toBase64('\0')
 
 /**
@@ -45,10 +45,10 @@ export async function findOtherLogs(
         if (prefix !== ownPrefix && (await isConfig(client, key))) prefixes.push(prefix)
         if (prefixes.length === maxFound) return prefixes
       }
-      const lastKeyValue = kvs.at(-1)
-      if (more !== true || lastKeyValue === undefined) break
+      const lastPair = kvs.at(-1)
+      if (more !== true || lastPair === undefined) break
       // A key with one more zero byte is the next possible key.
-      startKey = `${textFrom(lastKeyValue.key)}\0`
+      startKey = `${textFrom(lastPair.key)}\0`
     }
   } catch (error) {
     if (!(error instanceof EtcdError && error.kind === 'forbidden')) throw error

@@ -2,9 +2,9 @@
  * Remembers the members of etcd that the broker could not use when it opened the log, and tries
  * these members again once a minute. While a member cannot be used, the operator sees a warning.
  *
- * `EtcdClient` never calls a member of another etcd cluster, because a write to that cluster could
- * change another log. `EtcdClient` may call an unfit member of the right cluster. Such a call
- * fails, and `EtcdClient` goes on to the next member.
+ * The log never calls a member of another etcd cluster, because a write to that cluster could
+ * change another log. The log may call an unfit member of the right cluster. Such a call fails, and
+ * `EtcdClient` goes on to the next member.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { EtcdClient } from './client.js'
@@ -41,8 +41,8 @@ export class UnfitMembers {
   }
 
   /**
-   * Replaces the list of unfit members, and checks these members a minute later. The other members
-   * belong to the cluster with this id.
+   * Replaces the list of unfit members, and checks these members a minute later. `clusterId` is the
+   * id of the right cluster.
    */
   replace(unfit: readonly EtcdError[], clusterId: string): void {
     this.#unfit = unfit

@@ -18,7 +18,7 @@ import type { Hosts } from './hosts.js'
 export interface SessionOptions {
   /**
    * The time after which the server gives up a statement, in ms. The deadline of a call is 1.5
-   * times as long, and doubles up to twice while calls time out.
+   * times as long, and doubles after each of the first two calls in a row that time out.
    */
   readonly callMs: number
   /** Statements that prepare the session; undefined if the session needs no such statements. */
@@ -33,7 +33,7 @@ export interface SessionOptions {
   readonly onBroken?: (() => void) | undefined
 }
 
-/** How many times the deadline doubles while calls time out, because the server may be slow. */
+/** How many times the deadline may double. It doubles because the server may be slow. */
 const maxDeadlineDoublings = 2
 /** The deadline of a call, as a multiple of the time after which the server gives up by itself. */
 const deadlineFactor = 1.5
@@ -81,8 +81,8 @@ export class Session {
   }
 
   /**
-   * The error if the server process of this session changes. A pooler (a proxy such as PgBouncer)
-   * can cause such a change.
+   * The error that the caller throws when the server process of this session has changed. A pooler
+   * (a proxy such as PgBouncer) can cause such a change.
    */
   pooledError(): PostgresError {
     return poolerError(this.host)
@@ -112,7 +112,7 @@ export class Session {
     }
   }
 
-  /** Closes the connection. The next call connects to another host first. */
+  /** Closes the connection. The next call tries another host first. */
   async #drop(): Promise<void> {
     const connection = this.#connection
     this.#connection = undefined
@@ -193,8 +193,8 @@ async function checkServer(
     throw new PostgresError('readOnly', message)
   }
   const pid = server!['pid'] as number
-  // A pooler gives each new connection a number of its own, and not the number of a server process.
-  // So if the two numbers are equal, there is no pooler.
+  // `processId` is the number that the connection got when it opened. A pooler makes up this
+  // number. So if this is the number of the server process, there is no pooler.
   if (pid === connection.processId) return
   const isPooled = await sharesServer(connection, pid, credentials, clock, deadlineMs)
   if (isPooled) throw poolerError(connection.host)

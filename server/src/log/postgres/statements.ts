@@ -6,10 +6,9 @@
  *   log_snapshots        the list of complete snapshots
  *   log_snapshot_chunks  the chunks of the snapshots
  *
- * Every statement is sent as one message of the simple protocol. PostgreSQL therefore executes and
- * commits the statement in one step, so a broker that stops cannot keep a row locked. The
- * values are numbers, UUIDs and hexadecimal bytes, which need no escapes; `textLiteral` escapes the
- * few texts.
+ * Every statement is sent as one message of the simple protocol. PostgreSQL therefore executes each
+ * message as one transaction, so a broker that stops cannot keep a row locked. The values are
+ * numbers, UUIDs and hexadecimal bytes, which need no escapes; `textLiteral` escapes the few texts.
  */
 import type { ClusterConfig } from '../replicated/engine.js'
 
@@ -38,9 +37,9 @@ export class Statements {
 
   /**
    * Creates the schema and the tables that do not exist yet. Only one broker at a time executes
-   * this statement. The low `fillfactor` leaves space for new versions of the one row, which each
-   * append updates. `storage external` means no compression, because Holdfast has compressed long
-   * entries and chunks already.
+   * this statement. The low `fillfactor` of `log_state` leaves space for new versions of its one
+   * row, which each append updates. `storage external` means no compression, because Holdfast has
+   * compressed long entries and chunks already.
    */
   createTables(withSchema: boolean): string {
     const schema = this.#schema
@@ -113,8 +112,8 @@ export class Statements {
   }
 
   /**
-   * Reads whether the log still has the newest entry that a broker has seen. `seen_id` is the id
-   * that the entry at this position has now.
+   * Reads whether the log still has the newest entry that a broker has seen, at `position`. In the
+   * answer, `seen_id` is the id of the entry that is at this position now.
    */
   check(position: number): string {
     const schema = this.#schema
@@ -129,11 +128,15 @@ export class Statements {
   }
 
   /**
-   * Prepares the statements of a session that appends. `append` gives the entry the next position:
-   * the row of `log_state` is locked until the commit, so the order of positions is the order of
-   * commits. `append` fails if the entry is in the log already. `confirm` returns the position of
-   * an entry that is in the log already. `confirm` also writes a row, without a change of its
-   * values, because only the commit of a write waits for synchronous standbys.
+   * Prepares the two statements of a session that appends:
+   * - `append` gives the entry the next position, and fails if the entry is in the log already. The
+   *   row of `log_state` is locked until the commit, so the order of positions is the order of
+   *   commits.
+   * - `confirm` returns the position of an entry that is in the log already. `confirm` also writes
+   *   a row without changing its values, because only the commit of a write waits for synchronous
+   *   standbys.
+   *
+   * In both answers, `previous_id` is the id of the entry before this entry.
    */
   prepare(): string {
     const schema = this.#schema
@@ -167,7 +170,7 @@ export class Statements {
     return `execute holdfast_confirm ('${id}')`
   }
 
-  /** Prepares `read`, which also checks the session and the log. */
+  /** Prepares `read`. Its rows also show the state of the session and of the log. */
   prepareRead(): string {
     const schema = this.#schema
     return `

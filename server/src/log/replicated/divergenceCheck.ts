@@ -25,9 +25,8 @@ const msBetweenRounds = 5_000
 /** One round, until the round is decided or the next round begins. */
 interface DigestRound {
   /**
-   * The position of the entry after which the digests are taken. The position identifies the round,
-   * because the log itself numbers the positions. The number of entries that a broker has counted
-   * does not identify the round, because that number is too low after a missed entry.
+   * The position of the entry after which the digests are taken. The position identifies the round.
+   * A broker's own count of entries would not, because the count is too low after a missed entry.
    */
   readonly position: number
   /** The digest of this broker's table. */
@@ -52,7 +51,7 @@ export class DivergenceCheck {
   /** Whether a command was applied in this interval. */
   #hasNewCommands = false
 
-  /** Whether a round begins after this many valid entries of the log. */
+  /** Whether a round begins when the log has this many valid entries. */
   beginsRoundAfter(entryCount: number): boolean {
     return entryCount % entriesBetweenRounds === 0
   }
@@ -77,8 +76,8 @@ export class DivergenceCheck {
   }
 
   /**
-   * Restarts the time until this broker should request a round. Call this method when a round
-   * begins, and when this broker requests a round.
+   * Begins a new interval before the next request of a round. Call this method when a round begins,
+   * and when this broker requests a round.
    */
   restartInterval(now: number): void {
     this.#intervalStart = now

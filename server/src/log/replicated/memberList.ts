@@ -58,10 +58,10 @@ export class MemberList {
   }
 
   /**
-   * Returns an entry that this list has not applied, although `entry` proves that the missing entry
-   * comes earlier in the log. Returns undefined if no entry is missing. The caller must call this
-   * method before `applyEntry`, because a list that goes on without an entry differs from the lists
-   * of the other brokers.
+   * Returns a missing entry: an entry that this list has not applied, and that `entry` proves to be
+   * earlier in the log. Returns undefined if no entry is missing. The caller must call this method
+   * before `applyEntry`, because a list that goes on without an entry differs from the lists of the
+   * other brokers.
    *
    * There are two proofs:
    * - Entry n of a sender proves entry n - 1. A broker sends an entry only when it knows that its
@@ -69,7 +69,7 @@ export class MemberList {
    * - A death notice with the last entry n of a member proves entry n, because the sender of the
    *   notice has read entry n.
    *
-   * Some entries prove no earlier entry of their sender, and `applyEntry` ignores these entries:
+   * The number of these entries proves nothing, and `applyEntry` ignores these entries:
    * - an entry that is not newer than the last entry of its sender, because the entry was appended
    *   twice
    * - an entry of a dead sender, because all entries after the death are invalid
@@ -82,9 +82,9 @@ export class MemberList {
     if (last < n - 1) return { broker, n: last + 1 }
     // The notices of an ignored entry are checked too, because they name only entries that are
     // earlier in the log.
-    for (const { broker: silent, last: lastSeen } of noticesIn(entry).dead ?? []) {
-      const lastApplied = this.#lastKnownNumber(silent)
-      if (lastApplied < lastSeen) return { broker: silent, n: lastApplied + 1 }
+    for (const { broker: silentBroker, last: lastSeen } of noticesIn(entry).dead ?? []) {
+      const lastApplied = this.#lastKnownNumber(silentBroker)
+      if (lastApplied < lastSeen) return { broker: silentBroker, n: lastApplied + 1 }
     }
     return undefined
   }
@@ -121,17 +121,17 @@ export class MemberList {
     this.#live.set(broker, n)
     if ('leave' in entry) return this.#leave(broker, at)
     const restarts: Command[] = []
-    for (const { broker: silent, last } of entry.notices?.dead ?? []) {
-      // If a newer entry of the member has arrived, the member is alive.
-      if (silent === broker || this.#live.get(silent) !== last) continue
-      restarts.push(this.#declareDead(silent, broker, at))
+    for (const { broker: silentBroker, last } of entry.notices?.dead ?? []) {
+      // Skip a member that has sent a newer entry, and so is alive, or that is dead already.
+      if (silentBroker === broker || this.#live.get(silentBroker) !== last) continue
+      restarts.push(this.#declareDead(silentBroker, broker, at))
     }
     return restarts.length === 0 ? entry.commands : [...restarts, ...entry.commands]
   }
 
   /**
-   * Passes the sessions of a leaving broker to the oldest other member. If there is no other
-   * member, the next broker that joins detects the silence of the leaving broker.
+   * Passes the sessions of a leaving broker to the oldest other member. Without another member, the
+   * leaving broker stays in the list until the next broker that joins detects its silence.
    */
   #leave(broker: string, at: number): readonly Command[] {
     for (const other of this.#live.keys()) {
