@@ -25,7 +25,7 @@ export const extrasBytes = 320
 export const resultBytes = 128
 /** Bytes of the record of a kept result, without the result. */
 export const keptResultBytes = 256
-/** Further bytes for a lock or request in a scope: its share of the scope and of its key's lists. */
+/** Further bytes for a lock or request in a scope, with its share of the scope. */
 const scopedBytes = 1_024
 /** Bytes of the state of a key that is in use, or is idle and still kept. */
 export const keyStateBytes = 224

@@ -12,8 +12,8 @@ import { nameOf, PostgresError } from './errors.js'
 import type { Hosts } from './hosts.js'
 
 /**
- * How a session is set up: for appends, for a stream of entries, or for chores (calls that may read
- * or write much).
+ * The options of one session. A log has sessions for appends, for a stream of entries, and for
+ * chores (calls that may read or write much).
  */
 export interface SessionOptions {
   /**

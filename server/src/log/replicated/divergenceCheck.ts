@@ -2,9 +2,9 @@
  * Checks that the lock tables of all brokers that share a command log are equal. In each round,
  * every broker takes the digest (checksum) of its table at the same position, and appends the
  * digest to the log. A round begins every 1,000 entries (batches of commands). A round also begins
- * when the oldest member (the broker that joined the log first) requests a round, every 5 s. The
- * digest of the majority is right. A broker with another digest stops, because the broker cannot
- * trust its table.
+ * when the oldest member (the broker that joined the log first) requests a round, at most every
+ * 5 s. The digest of the majority is right. A broker with another digest stops, because the broker
+ * cannot trust its table.
  *
  * Without a majority, for example with two brokers whose digests differ, no broker can know which
  * table is right. Then all brokers stop, because with different tables two brokers could grant the
