@@ -45,8 +45,8 @@ export interface BrokerOptions {
   readonly authenticate?: Authenticate | undefined
   /**
    * Decides what an authenticated client may do. Default: everything but `revoke` and `inspect`.
-   * These two operations are also allowed if `authenticate` is not set, or if the identity that
-   * `authenticate` returned allows them.
+   * Without this function, these two operations need an identity from `authenticate` that allows
+   * them. If `authenticate` is not set either, every client may do everything.
    */
   readonly authorize?: Authorize | undefined
   /** Allow `listen` on addresses other than loopback without `authenticate`. Default false. */
@@ -59,9 +59,10 @@ export interface BrokerOptions {
    */
   readonly allowInsecure?: boolean | undefined
   /**
-   * Host names that the `Host` header of a request may have besides the loopback names. Default: on
-   * loopback only the loopback names, and on other addresses any name. A name with a scheme, a
-   * port, a path, brackets or a `*` is an error, because no `Host` header can match such a name.
+   * Host names that the `Host` header of a request may have besides the loopback names. Over
+   * loopback, the default is only the loopback names; over other addresses, every name. A name with
+   * a scheme, a port, a path, brackets or a `*` is an error, because no `Host` header can match
+   * such a name.
    */
   readonly hosts?: readonly string[] | undefined
   /** Serve `wss://` with this certificate and key. Default: plain `ws://`. */
@@ -204,7 +205,7 @@ function limitsOf({ profile = 'private', limits: overrides }: BrokerOptions): Br
 }
 
 /**
- * Returns the names. Throws for the first name in which `findFault` finds a fault, which is then
+ * Returns the names. Throws for the first name with a fault. The text that `findFault` returns is
  * the error message.
  */
 function validated(
@@ -307,7 +308,7 @@ function checkBrokerOptions(options: BrokerOptions): void {
     if (value === undefined || valueKinds[kind](value)) continue
     throw new HoldfastError('INVALID_OPTION', `${name} must be ${kind}, not ${describe(value)}`)
   }
-  // `leaseMs` and `limits` have all names of their options as keys.
+  // The keys of `leaseMs` and `limits` are the known names.
   refuseUnknownOptions('lease', options.lease, leaseMs)
   refuseUnknownOptions('limits', options.limits, limits)
   refuseUnknownOptions('tls', options.tls, tlsOptionNames)

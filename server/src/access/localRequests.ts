@@ -55,10 +55,10 @@ export const ordinaryHeaders: ReadonlySet<string> = new Set([
 
 /** Patterns of further headers that show a proxy. */
 const proxyHeaderPatterns: readonly RegExp[] = [
-  // Words of proxies, as in `X-Forwarded-…`, `X-Original-…`, `X-LB` and `X-CDN`.
+  // Words that proxies use in names, as in `X-Forwarded-…`, `X-Original-…`, `X-LB` and `X-CDN`.
   /(^|[-_])(forward(ed)?|via|proxy(user)?|proxied|original|rewritten)([-_]|$)/,
   /(^|[-_])(loadbalancer|lb|cdn|(dev)?tunnel)([-_]|$)/,
-  // Names that end in an address, such as `X-Real-IP`, `True-Client-IP` and `X-Remote-Addr`.
+  // Names that end in a word for an address or a port, such as `X-Real-IP` and `X-Remote-Addr`.
   /(^|[-_]|client|real|remote|source|connecting|socket|peer|user)(ip(v?[46])?|addr(ess)?|port)$/,
   // The TLS connection, the user and the timing that a proxy reports.
   /^(x-)?((ssl|tls|remote|webauth|auth-request)[-_]|(request|queue)-start$)/,

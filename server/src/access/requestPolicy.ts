@@ -18,8 +18,7 @@ export class RequestPolicy implements ConnectionPolicy {
   #identity: Identity
 
   /**
-   * @param now In ms of a clock that never goes back. {@link countMessage} must get the time of the
-   * same clock.
+   * @param now The time of a monotonic clock, in ms. {@link countMessage} needs the same clock.
    */
   constructor(settings: BrokerSettings, identity: Identity, now: number) {
     const { messagesPerSecond, messageBurst } = settings.limits
@@ -43,15 +42,15 @@ export class RequestPolicy implements ConnectionPolicy {
 
   may(operation: Operation, key: string): boolean {
     const { authenticate, authorize } = this.#settings
-    const { principal, may: mayByIdentity } = this.#identity
+    const { principal, may: identityAllows } = this.#identity
     try {
-      // Any result other than `true` denies: the promise of an `async` function is always truthy.
-      if (mayByIdentity !== undefined && mayByIdentity(operation, key) !== true) return false
+      // Only `true` allows, because an `async` function returns a promise, which is truthy.
+      if (identityAllows !== undefined && identityAllows(operation, key) !== true) return false
       if (authorize !== undefined) return authorize(principal, operation, key) === true
     } catch {
       return false
     }
-    if (mayByIdentity !== undefined || authenticate === undefined) return true
+    if (identityAllows !== undefined || authenticate === undefined) return true
     // No rules configured: an authenticated client may do everything that is not for operators.
     return !operatorOperations.includes(operation)
   }
@@ -63,8 +62,8 @@ export class RequestPolicy implements ConnectionPolicy {
 
   checkSize(key: string, metadata: unknown): Denial | undefined {
     const { keyBytes, metadataBytes } = this.#settings.limits
-    // The validation of the message has refused sizes beyond the maxima. So a limit that equals its
-    // maximum needs no second measurement.
+    // The validation of the message has refused every size above the maximum. So a limit that
+    // equals the maximum needs no check here.
     if (keyBytes < maxKeyBytes && utf8Length(key) > keyBytes) return tooLarge('keyBytes', keyBytes)
     if (
       metadataBytes < maxMetadataBytes &&

@@ -15,23 +15,23 @@ type Limits = Pick<BrokerLimits, 'connectionsPerSecond' | 'connectionsPerSecondP
 
 /** How long an upgrade counts as recent, in ms. */
 const windowMs = 1_000
-/** The address that all Unix sockets share. */
+/** Stands for all Unix sockets, in place of a group of addresses. */
 const unixSockets = ''
 
 export class UpgradeRates {
   readonly #total: TokenBucket | undefined
   readonly #perAddress: TokenBuckets | undefined
-  /** The time of the newest allowed upgrade, by {@link addressGroup}; the oldest time first. */
+  /** When each {@link addressGroup} had its last allowed upgrade; the oldest time first. */
   readonly #lastUpgradeAt = new Map<string, number>()
   /**
-   * About how many upgrades of the last second were repeats. An upgrade is a repeat if its address
-   * had another upgrade in the second before. The value decays exponentially.
+   * About how many repeats happened in the last second; decays exponentially. A repeat is an
+   * upgrade less than a second after another upgrade of the same address.
    */
   #repeats = 0
   #decayedAt: number
 
   /**
-   * @param now In ms of a monotonic clock; {@link tryConsume} must get the time of the same clock.
+   * @param now The time of a monotonic clock, in ms. {@link tryConsume} needs the same clock.
    */
   constructor({ connectionsPerSecond, connectionsPerSecondPerAddress }: Limits, now: number) {
     const [total, perAddress] = [connectionsPerSecond, connectionsPerSecondPerAddress]
@@ -59,7 +59,7 @@ export class UpgradeRates {
     if (this.#total.tryConsume(now)) {
       if (isRepeat) this.#repeats++
     } else {
-      // An address without a recent upgrade may take the place of one repeat of another address.
+      // For each recent repeat, one address without a recent upgrade may exceed the total.
       if (isRepeat || this.#repeats < 1) return 'connectionsPerSecond'
       this.#repeats--
       // Takes this upgrade from the total of the next second.

@@ -58,6 +58,7 @@ export interface AnswerContext {
   readonly statistics: Statistics
   readonly watchRegistry: WatchRegistry
   readonly limits: BrokerLimits
+  /** The timers of the broker. */
   readonly time: RecordTimers & HeartbeatTimers
   readonly lockTimes: Pick<LockTimes, 'remainingTimesOf'>
   /** The connection of each session that is attached to this broker. */
@@ -156,8 +157,8 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
   barrier: commandHandler(
     (connection, { id, key, parties, timeout }, at) => {
       const { session, attachEpoch } = connection
-      // The last call at a barrier makes the broker answer all calls. Each call is charged for
-      // these answers, because this handler does not know which call is the last.
+      // Charges each call for the answers to all calls. Only the last call at the barrier causes
+      // these answers, but this handler does not know which call is the last.
       connection.charge(costOfNotifying(parties))
       const fields = { session: session!.id, attachEpoch, id, key, parties, timeout, at }
       return { type: 'barrier', ...fields }
@@ -227,7 +228,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
   ),
 
   ack: commandHandler((connection, { ids }, at) => {
-    // The command has no answer, so an `ack` of the broker confirms this message later.
+    // The broker does not answer this message, but confirms it later with its own `ack`.
     connection.deferAck()
     const { session, attachEpoch } = connection
     return { type: 'ack', session: session!.id, attachEpoch, ids, at }
@@ -248,6 +249,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
       const stats = statistics.snapshot(liveTable.current)
       const isVisible = keyFilterFor(connection, 'query')
       const cycleKeyCount = stats.deadlocks?.flatMap(({ cycle }) => cycle).length ?? 0
+      // The filter checks the permission for each key of the deadlocks.
       if (isVisible !== undefined)
         connection.charge(costOfKeys(cycleKeyCount, /* checksPermission */ true))
       connection.send(encodeStats(id, stats, isVisible))
@@ -345,9 +347,8 @@ function extrasOf(message: LockRequest): ExtraTerms | undefined {
 }
 
 /**
- * The terms that a set has as a whole: the longest hold, the notices and the scope (one task of the
- * client). A request for one key may have the same terms. Undefined for a request with none of
- * these terms.
+ * The longest hold, the notices and the scope (one task of the client) of a request for one key or
+ * for a set. Undefined for a request with none of these terms.
  */
 function setTermsOf({
   maxHold,
@@ -402,7 +403,7 @@ function checkUpgrade(
   { session }: Connection,
 ): Denial | undefined {
   const lock = session!.held.get(fence)
-  // The lock table answers an upgrade of an unknown lock.
+  // For an unknown lock, the lock table answers with an error.
   return lock === undefined ? undefined : policy.checkPermission('lock', lock.key)
 }
 
@@ -432,7 +433,7 @@ function query(context: AnswerContext, connection: Connection, message: MessageO
   }
   if (kind !== 'locks') {
     const search = searchRecords(kind, liveTable.current, time, selection)
-    const recordAnswer = endSearchOnReturn(search, recordChunks(id, search, limit))
+    const recordAnswer = endSearchOnClose(search, recordChunks(id, search, limit))
     connection.stream(recordAnswer, /* blocksInput */ true)
     return
   }
@@ -441,7 +442,7 @@ function query(context: AnswerContext, connection: Connection, message: MessageO
     after === undefined
       ? foundChunks(id, search, limit)
       : pageChunks(id, search, new PageBuilder({ after, afterFence }, limit))
-  connection.stream(endSearchOnReturn(search, chunks), /* blocksInput */ true)
+  connection.stream(endSearchOnClose(search, chunks), /* blocksInput */ true)
 }
 
 /**
@@ -479,7 +480,7 @@ function watch(
   // and then the events.
   const search = new TableSearch(liveTable.current, selection, lockTimes)
   connection.stream(
-    endSearchOnReturn(search, watchingChunks(id, search, maxQueryItems, queue)),
+    endSearchOnClose(search, watchingChunks(id, search, maxQueryItems, queue)),
     /* blocksInput */ true,
   )
   watchRegistry.add(connection, id, selection, search, queue)
@@ -501,7 +502,7 @@ function keyFilterFor(
  * Wraps the chunks of an answer, so that the search ends even if the connection closes before all
  * chunks are sent.
  */
-function endSearchOnReturn(search: { end(): void }, chunks: PacedChunks): PacedMessages {
+function endSearchOnClose(search: { end(): void }, chunks: PacedChunks): PacedMessages {
   return {
     next: () => chunks.next(),
     return: () => {

@@ -9,10 +9,10 @@
 import type { RefusedDeadlock } from '@holdfast/shared'
 import { textBytes } from '../core/weights.js'
 
-/** The most deadlocks that are kept. */
+/** The maximum number of kept deadlocks. */
 const maxKept = 20
 /**
- * The most bytes of all kept deadlocks together. The newest deadlock is kept even if that deadlock
+ * The maximum of the bytes of all kept deadlocks together. The newest deadlock is kept even if it
  * alone has more bytes.
  */
 const maxKeptBytes = 32 * 1024

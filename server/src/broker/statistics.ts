@@ -17,12 +17,12 @@ export class LiveTable {
   current = new LockTable()
   /**
    * The work of all commands so far, in units of work (see `workCosts.ts`). Each effect (a change
-   * of the table) counts one unit. Other work adds more units, such as the events of watches.
+   * of the table) counts one unit. Other work, such as the events of watches, adds further units.
    */
   effectCount = 0
 }
 
-/** The part of the lock table whose sizes are among the counters. */
+/** The collections of the lock table whose sizes {@link Statistics.counters} returns. */
 type CountedTable = Pick<LockTable, 'heldCount' | 'barriers' | 'keptResults'>
 
 export class Statistics {
@@ -33,7 +33,7 @@ export class Statistics {
   #unlocked = 0
   readonly #refusedDeadlocks = new RefusedDeadlocks()
 
-  /** How many locks have ended because their ttl or their `maxHold` was over. */
+  /** How many locks have ended because their ttl or their longest hold was over. */
   get expired(): number {
     return this.#expired
   }
@@ -66,14 +66,13 @@ export class Statistics {
         this.#refreshed++
         break
       case 'withdrawn':
-        // With the reason `answered`, the request is a `once` that has got its value without a
-        // grant. Such a request counts neither as granted nor as failed.
+        // A request withdrawn as `answered` is a `once` that got the value of another call. It
+        // counts neither as granted nor as failed.
         if (effect.request.isPrimary && effect.reason !== 'answered') this.#failed++
         break
       case 'answer':
         if (effect.answer.kind !== 'failed') break
-        // The table does not store the refusal of a deadlock, so this answer is never the repeat
-        // of a stored answer.
+        // This needs no check of `repeat`, because the table does not store a refused deadlock.
         if (effect.answer.cycle !== undefined) {
           this.#refusedDeadlocks.add({ since: at, cycle: effect.answer.cycle })
         }

@@ -1,9 +1,11 @@
 /**
  * Finds the messages that may need a whole turn of the event loop. Such a message releases many
- * locks, grants many waiters, or checks a large graph for deadlocks. Every connection is guaranteed
- * a small amount of work in each turn, but such a message needs more. A hundred connections could
- * each send such a message in the same turn. So these messages use the units of work that all
- * connections share, and wait for a later turn if no such units are left.
+ * locks, grants many waiters, or checks a large graph for deadlocks.
+ *
+ * Every connection may always do a small amount of work in each turn, but such a message needs
+ * more. A hundred connections could each send such a message in one turn. So such a message also
+ * needs units of the work that all connections share. If no units are left, the message waits for a
+ * later turn.
  */
 import type { KeyState, Lock, LockTable, Request, Session } from '../core/index.js'
 
@@ -93,9 +95,9 @@ export function stealEndsAtLeast({ holders }: KeyState, count: number): boolean 
 }
 
 /**
- * Whether a release of the key may grant many waiters at once, or answer many followers. No waiter
- * behind an exclusive waiter is granted. So a queue needs no whole turn if one of its first two
- * waiters is exclusive, as in most queues.
+ * Whether a release of the key may grant many waiters at once, or answer many followers. An
+ * exclusive waiter stops the grants. So if the first or second waiter is exclusive, as in most
+ * queues, at most one waiter is granted.
  *
  * @param answersFollowers Whether the message answers the followers of the key.
  * @param withdrawn A waiter that the message removes from the queue.
@@ -118,9 +120,9 @@ function hasManyLocks({ scopes }: Session, scopeNumber: unknown): boolean {
 }
 
 /**
- * Whether a check for deadlocks may visit many scopes, sets or locks. If an upgrade or a request of
- * a scope or set waits for the key, the check may continue to other scopes. Otherwise the check
- * visits only the locks of this scope.
+ * Whether a check for deadlocks may visit many scopes, sets or locks. The check continues to other
+ * scopes only if an upgrade, a scope or a set waits for the key. Otherwise the check visits only
+ * the locks of this scope.
  */
 function mayCheckLargeGraph(
   session: Session,

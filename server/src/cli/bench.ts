@@ -1,6 +1,7 @@
 /**
  * `holdfast bench`: measures how long a caller waits for `lock` and `unlock`. Each session locks
- * and unlocks one key in a loop, with one request at a time. No request is discarded as a warm-up.
+ * and unlocks one key in a loop, with one request at a time. There is no warm-up: every request
+ * counts.
  */
 import { randomUUID } from 'node:crypto'
 import type { Session } from '@holdfast/client'
@@ -150,8 +151,8 @@ function cellsOf(keys: readonly string[], cells: CellList): CellList {
 function percentiles(samples: number[]): Record<string, number> {
   // A typed array sorts numbers by their value, and a plain array by their text.
   const sorted = Float64Array.from(samples).sort()
-  const percentile = (share: number) => {
-    const index = Math.min(sorted.length - 1, Math.floor(share * sorted.length))
+  const percentile = (fraction: number) => {
+    const index = Math.min(sorted.length - 1, Math.floor(fraction * sorted.length))
     return rounded(sorted[index] ?? 0)
   }
   return {

@@ -118,7 +118,7 @@ async function listKept({ kept, keptCount }: Records, flags: LsFlags): Promise<v
   reportUnlisted(kept.length, keptCount, 'kept results', flags)
 }
 
-/** Prints a table, after an empty line if another table may be above it. */
+/** Prints a table; without `--kind` after an empty line, because another table may come before. */
 async function printTable(
   linesPromise: Promise<readonly string[]>,
   { kind }: LsFlags,
@@ -274,7 +274,7 @@ function waiterLine(position: string, request: WaitingInfo): string {
   return `${position} ${sessionLabel(request)}${mode === '' ? '' : ` ${mode}`} ${waited}`
 }
 
-/** The mode in parentheses, with a space behind; empty for an exclusive lock of one key. */
+/** The mode in parentheses and a space; empty for an exclusive lock of one key. */
 function modeNote(lock: LockKind): string {
   const text = modeText(lock)
   return text === 'exclusive' ? '' : `(${text}) `
@@ -304,7 +304,7 @@ function statsRows({ newestDeadlock, deadlocks = [], ...counters }: LockStats): 
 }
 
 /**
- * The error for a key that is not held with the fence (the number of a grant) that the user gave.
+ * The error if the user gave a fence (the number of a grant) that is no fence of a present holder.
  *
  * @param result The current holders of the key, for the message; undefined if the holders are not
  *   known.

@@ -28,8 +28,8 @@ import { heapLimitBytes } from '../platform/environment.js'
 export const off = Number.POSITIVE_INFINITY
 
 /**
- * The limits of a broker. Each limit is the maximum of the quantity that the first sentence of its
- * comment names, and is at least 1. Limits that can be off may be `Infinity`. "Default 1,000;
+ * The limits of a broker. The first sentence of each comment names the quantity that the limit
+ * bounds. Each limit is at least 1. Limits that can be off may be `Infinity`. "Default 1,000;
  * public 100" means that the default is 1,000, and 100 in the `public` profile. A number such as
  * 1013 or 4429 is a close code of WebSocket; 429 and 503 are status codes of HTTP. The handshake of
  * a connection begins with the upgrade (the HTTP request with which a WebSocket begins) and ends
@@ -40,11 +40,11 @@ export interface BrokerLimits {
   readonly connections: number
   /**
    * Open connections whose handshake is not over (pending connections). If there are more, the
-   * broker closes one pending connection with 1013: the oldest pending connection of the address
-   * with the most pending connections. If the new connection comes from this address, the broker
-   * closes the new connection. The same limit and rule hold for the upgrades that wait for a later
-   * turn of the event loop. The broker refuses such an upgrade with 503. Default the greater of
-   * 1,000 and a tenth of `connections`; public 200.
+   * broker closes a connection of the address with the most pending connections, with 1013. If the
+   * new connection comes from this address, the broker closes the new connection; otherwise the
+   * oldest pending connection of this address. The same limit and rule hold for the upgrades that
+   * wait for a later turn of the event loop. The broker refuses such an upgrade with 503. Default
+   * the greater of 1,000 and a tenth of `connections`; public 200.
    */
   readonly pendingConnections: number
   /** Open connections of one address whose handshake is not over. Default off; public 20. */
@@ -78,7 +78,7 @@ export interface BrokerLimits {
    * connection with 4429. Default off; public 50.
    */
   readonly messagesPerSecond: number
-  /** Messages that a client may send in one burst, above `messagesPerSecond`. Default 200. */
+  /** Messages that a client may send at once, faster than `messagesPerSecond`. Default 200. */
   readonly messageBurst: number
   /**
    * Work that one connection may cause in a second, in units of about half a microsecond of broker
@@ -140,8 +140,8 @@ export interface BrokerLimits {
   readonly slowBytes: number
   /**
    * How long a client may leave more than `slowBytes` unread, in ms. Also how long a client may
-   * read nothing while a long answer waits to be sent, or while its next messages wait to be
-   * handled. After this time, the broker disconnects the client with 4308. Default 5,000.
+   * read nothing while the broker has a long answer for the client, or lets its messages wait.
+   * After this time, the broker disconnects the client with 4308. Default 5,000.
    */
   readonly slowMs: number
   /**
@@ -252,7 +252,7 @@ export function limitsFrom(profile: Profile, overrides: Partial<BrokerLimits>): 
   }
 }
 
-/** Maps each limit of the lock table to the broker limit that sets this limit. */
+/** For each limit of the lock table, the name of the broker limit with its value. */
 const sessionLimitNames = {
   locks: 'locksPerSession',
   answers: 'unacknowledged',

@@ -1,6 +1,6 @@
 /**
  * Generates the completion script for fish 3 and newer. Each flag and each command has a line
- * `complete …` in the script. The condition of the line is the command before the cursor.
+ * `complete …` in the script. The condition of the line says at which command the cursor must be.
  */
 import type { CommandModel, FlagModel, ProgramModel } from './model.js'
 
@@ -10,8 +10,9 @@ export function fishScript({ name, flags, commands }: ProgramModel): string {
       .filter(({ value }) => value !== undefined)
       .flatMap(({ names }) => names.map((flag) => fishQuoted(`${command.name} ${flag}`))),
   )
+  // These commands run another program, such as `run KEY COMMAND`.
   const wrappingCommands = commands.filter(({ wrappedCommandAt }) => wrappedCommandAt !== undefined)
-  // The command '' stands for the place before a command, where the flags of the program may stand.
+  // '' is the place before the command, where the flags of the program belong.
   const cursorIsAt = (command: string) => fishQuoted(`__${name}_at ${command}`)
   return `# fish completion for ${name}. To load it: ${name} completion fish | source
 ${wordFunctions.replaceAll('NAME', name).replaceAll('TAKING', flagsWithValue.join(' '))}
@@ -70,8 +71,8 @@ function fishQuoted(text: string): string {
 /**
  * Functions that walk over the words before the cursor to find the command. `fishScript` replaces
  * NAME by the name of the program. It replaces TAKING by texts such as `serve --port`: a command
- * and its flag that takes a value. The variable `wraps` is the number of arguments before the
- * command line of another program.
+ * and its flag that takes a value. The variable `wraps` is the number of the argument after which
+ * the command line of another program begins.
  */
 const wordFunctions = `
 # Prints the command. If the cursor is in the command line of another program (run KEY COMMAND),
