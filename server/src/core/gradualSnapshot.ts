@@ -3,9 +3,9 @@
  * commands. The snapshot has the state of the table at one moment: when the snapshot began.
  *
  * The snapshot reads the records one after the other. Before the table changes a record, the table
- * calls one of the methods `before…Change`. If the snapshot has not read the record yet, the
- * snapshot copies the record then. Later the snapshot yields the copy at the place of the record.
- * So the snapshot yields the same items as a `dump` (see `snapshot.ts`) when the snapshot began.
+ * calls one of the methods `before…Change`. If the snapshot has not read the record yet, this
+ * method copies the record. Later the snapshot yields the copy in place of the changed record. So
+ * the snapshot has the same items as a `dump` (see `snapshot.ts`) made when the snapshot began.
  *
  * A record is copied as a whole, so a key with 100,000 holders is copied in one turn.
  */
@@ -96,7 +96,7 @@ class ListedRecords<T> {
   readonly #records: readonly T[]
   readonly #itemsOf: (record: T) => SnapshotItem[]
   #nextIndex = 0
-  /** The items of each record that changed before {@link next} has returned the record. */
+  /** The items of each changed record that {@link next} has not returned yet. */
   readonly #copies = new Map<T, SnapshotItem[]>()
   /** The records that {@link next} has returned. */
   readonly #read = new Set<T>()
@@ -136,8 +136,8 @@ interface KeyCopy {
 /**
  * The keys in use (locked or waited for), in the order in which they came into use. There can be a
  * million keys, so the snapshot does not list them, but walks over the list of the table. A key
- * that goes out of use leaves this list, and the walk then skips the key. So the copies are in a
- * heap of their own, by the order of their keys.
+ * that goes out of use leaves this list, so the walk no longer reaches the key. Therefore the
+ * copies are in a separate heap, by the order of their keys.
  */
 class KeysInOrder {
   readonly #walk: KeyWalk
@@ -172,8 +172,8 @@ class KeysInOrder {
       }
       this.#visitedOrder = keyState.order
       if (this.#copiedOrders.has(keyState.order)) continue
-      // The key of the earliest copy came into use before this key, and is out of use now. The
-      // items of the earlier key come first, so copy this key for later.
+      // The earliest copy belongs before this key, and its own key is out of use. Copy this key for
+      // later, so that the earliest copy comes first.
       if (earliest !== undefined && earliest.order < keyState.order) this.#addCopy(keyState)
       else return itemsOfKey(keyState)
     }

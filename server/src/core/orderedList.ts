@@ -96,7 +96,7 @@ export class Walk<T extends Ordered<T>> {
     return !this.#isOver && order > this.#visitedOrder && order <= this.#lastOrder
   }
 
-  /** Ends the walk. Call this method to stop early, or the bookmark of the walk stays for ever. */
+  /** Ends the walk early. Without this call, the bookmark of an unfinished walk stays for ever. */
   end(): void {
     if (this.#isOver) return
     this.#isOver = true

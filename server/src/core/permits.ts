@@ -15,14 +15,14 @@ interface PermitsTerms {
   readonly capacity: number | undefined
 }
 
-/** Says that a request for permits named another capacity than the present capacity of the key. */
+/** A request for permits whose capacity differs from the present capacity of the key. */
 export interface CapacityMismatch {
   readonly key: string
   readonly capacityInUse: number
   readonly requestedCapacity: number
 }
 
-/** The mismatch of a request with this capacity; undefined if the capacities do not differ. */
+/** Returns a mismatch if the key has another capacity at present; otherwise undefined. */
 export function capacityMismatch<L, R>(
   { key, extras }: KeyWithExtras<L, R> & { readonly key: string },
   capacity: number | undefined,

@@ -35,7 +35,7 @@ const noBarrierCalls = new IdTable<BarrierCall<Session>>()
 export type Answer = AnswerOf<Lock>
 
 const noRevocations: readonly Revocation[] = []
-/** How many revocations a session stores. The client hears of them again when it resumes. */
+/** How many revocations a session stores at most. */
 const maxRevocations = 16
 /**
  * Each byte of JSON that describes a holder counts twice, because V8 may store two bytes for each
@@ -67,8 +67,8 @@ export class Session {
   /** Hash of a newer secret that the broker has sent; the client may not have received it. */
   nextSecret: string | undefined
   /**
-   * The number of the attempt (`resumeAttempt`) in the last `hello` that resumed with `secret`;
-   * undefined without such a `hello`, or if that `hello` had no number.
+   * The field `resumeAttempt` of the last `hello` with which the client resumed this session, if it
+   * used the present `secret`. Undefined if the client has not resumed or gave no number.
    */
   lastResumeAttempt: number | undefined
   /** The highest request id so far. */
@@ -261,8 +261,8 @@ export class Session {
   }
 
   /**
-   * Call when the session ends, because its answers end too. Releases the results in the answers.
-   * Returns the bytes that the end of the answers frees.
+   * Releases the results in the answers, and returns the bytes that the answers free. Call when the
+   * session ends.
    */
   dropAnswers(): number {
     let bytes = this.answerBytes

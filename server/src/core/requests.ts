@@ -44,8 +44,8 @@ interface RequestHandlerDeps {
 }
 
 /**
- * A new request that is not refused raises `session.lastId` to its id. A refused request (see
- * `Responder.refuse`) changes nothing, not even `lastId`.
+ * Handles requests for locks. Every method raises `session.lastId` to the id of a new request, but
+ * not if the request is refused: a refusal (see `Responder.refuse`) changes nothing.
  */
 export class RequestHandler {
   readonly #responder: Responder
@@ -54,8 +54,8 @@ export class RequestHandler {
   readonly #barriers: BarrierTable
   readonly #results: ResultTable
   /**
-   * The cost of all checks for deadlocks: the number of visited waiting sets (requests for several
-   * keys) and waiting scopes.
+   * How many waiting sets (requests for several keys) and waiting scopes all checks for deadlocks
+   * have visited.
    */
   visitCount = 0
   /**
@@ -119,7 +119,7 @@ export class RequestHandler {
       const extras = extrasOf(session, command.extras)
       const fence = this.#granter.nextFence()
       this.#granter.grant(keyState, session, command, extras, fence, at, undefined)
-      // A stolen lock may belong to a set, whose other keys are free now.
+      // A stolen set also frees its other keys, so grant the waiters of these keys.
       if (command.steal) this.#granter.grantWorklist(at)
     } else if (command.timeout === 0) {
       session.lastId = id

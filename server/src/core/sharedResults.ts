@@ -12,7 +12,7 @@ const charsPerGrant = 512
 
 /**
  * The value of one run of a `once`. All followers of the run share this object, so that a value of
- * 32 KiB takes its memory once, however many stored answers have it.
+ * 32 KiB is in memory only once.
  */
 export class SharedResult {
   readonly key: string
@@ -32,7 +32,7 @@ export class SharedResult {
     return resultBytes + textBytes(this.key) + textBytes(this.value)
   }
 
-  /** How many grants one answer with this value counts as. */
+  /** How many grants have the same cost as one answer with this value. */
   get answerCost(): number {
     return 1 + Math.floor((this.value?.length ?? 0) / charsPerGrant)
   }

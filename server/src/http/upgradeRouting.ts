@@ -60,7 +60,7 @@ export function routeUpgrades(
 function listenOn(server: Server): Routes {
   const handlers: Routes['handlers'] = new Map()
   const onUpgrade: UpgradeHandler = (request, raw, head) => {
-    // The limit of incomplete HTTP requests does not count upgrades.
+    // The limit of incomplete HTTP requests must not count this socket any more.
     stopCountingSocket(server, raw)
     const [path = ''] = (request.url ?? '').split('?', 1)
     const handler = handlers.get(path) ?? handlers.get(undefined)

@@ -6,8 +6,8 @@
  * Text that a client chose (keys, names, reasons) is escaped and shortened first. Tokens and
  * secrets are never logged.
  *
- * A second has at most 100 lines of refusals and 100 lines of revocations, because one client can
- * cause many thousands of them. The lines that are left out are counted in a line of their own.
+ * The logger gets at most 100 lines of refusals and 100 lines of revocations in a second, because
+ * one client can cause many thousands. Another line has the number of the lines left out.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import type { Effect, EndReason, Lock, Session } from '../core/index.js'
@@ -184,8 +184,8 @@ class LogHealth {
   readonly #status: () => LogStatus | undefined
   #timer: Timer
   /**
-   * Whether this broker has ever been a member of the cluster (the brokers that share the log). A
-   * broker that has never been a member is still starting, which is not a problem.
+   * Whether this broker has ever served clients. Only a member of the cluster (the brokers that
+   * share the log) serves. A broker that has never served is still starting, which is no problem.
    */
   #hasServed = false
   /**
@@ -194,8 +194,8 @@ class LogHealth {
    */
   #problemSince: number | undefined
   /**
-   * Whether this broker was a member, and so served its clients, when the last line about the
-   * current problem was logged. Undefined if no line about the current problem was logged.
+   * Whether this broker served its clients when the last line about the current problem was logged.
+   * Undefined without such a line.
    */
   #servedWhenLogged: boolean | undefined
   #hasWarnedOfOtherLogs = false

@@ -69,7 +69,7 @@ export class TimeSeries {
     // A rate needs an earlier sample of the same broker process. If a counter has fallen, the
     // broker was restarted.
     if (previous === undefined || sample.stats.totalLocks < previous.stats.totalLocks) return
-    // At least 1 ms, because two samples at the same time would give an infinite rate.
+    // At least 0.001, because two samples at the same time would give an infinite rate.
     const seconds = Math.max(0.001, (sample.now - previous.now) / 1_000)
     const rate = (counterOf: (stats: LockStats) => number) =>
       Math.max(0, counterOf(sample.stats) - counterOf(previous.stats)) / seconds

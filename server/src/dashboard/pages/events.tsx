@@ -106,7 +106,7 @@ function filterEvents(
 ): TimedEvent[] {
   const searchText = text.toLowerCase()
   const matchingEvents: TimedEvent[] = []
-  // The newest event first. `events` may have up to twice as many events as `keptEvents`.
+  // Starts at the newest event, because `events` can be longer than the maximum `keptEvents`.
   for (let index = events.length - 1; index >= 0 && matchingEvents.length < keptEvents; index--) {
     const timedEvent = events[index] as TimedEvent
     const { event, key, name = '', session } = timedEvent.event

@@ -211,7 +211,7 @@ function filterLocks(
   return matchingRows.sort(comparisons[order])
 }
 
-/** Whether the key, or a session that holds it or waits for it, has the text of the search. */
+/** Whether the key, or a name or id of its holders and waiters, contains the text of the search. */
 function matches({ key, held, waiting }: KeyRow, searchText: string): boolean {
   const hasSearchText = (text: string | undefined) =>
     text?.toLowerCase().includes(searchText) ?? false

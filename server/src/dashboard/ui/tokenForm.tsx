@@ -14,8 +14,8 @@ interface TokenFormProps {
 }
 
 /**
- * Longest token that the protocol allows, in characters. The number is repeated here, because the
- * dashboard imports no other package of this project than the client.
+ * Longest token that the protocol allows, in characters. The package `shared` has the same number,
+ * which is repeated because the dashboard imports only the client.
  */
 const maxTokenLength = 3_072
 

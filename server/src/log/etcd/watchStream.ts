@@ -1,10 +1,12 @@
 /**
  * Follows a shared log on etcd until the caller stops the stream. Each entry of the log is a batch
- * of commands. Each incarnation (one life of a broker in the log) has one key. Each entry of the
- * incarnation overwrites the value of this key. The stream uses a watch, by which one member of
- * etcd (one of its servers) sends all changes of the keys, including the overwritten values. If a
- * watch breaks, the stream opens a new watch, if necessary at another member. The new watch begins
- * after the position of the last delivered entry. The stream delivers each entry once and in order.
+ * of commands. Each incarnation (one life of a broker in the log) writes all its entries to one
+ * key, and each entry overwrites the entry before.
+ *
+ * The stream gets the entries by a watch: one member of etcd (one of its servers) sends every value
+ * that a key has had. If a watch breaks, the stream opens a new watch, if necessary at another
+ * member. The new watch begins after the last delivered entry. So the stream delivers each entry
+ * once and in order.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 import { HoldfastError } from '@holdfast/shared'
@@ -19,7 +21,7 @@ export interface WatchStreamDeps {
   readonly clock: Clock
   /** The common prefix of the keys of entries. */
   readonly keyPrefix: string
-  /** The position of the last entry that need not be delivered. */
+  /** The stream delivers the entries after this position. */
   readonly position: number
   readonly listener: LogListener
   /**
@@ -103,7 +105,7 @@ export class WatchStream {
       fragment: true,
     }
     const isCurrent = (): boolean => watchNumber === this.#watchNumber
-    // Keep this member, because the client may use another member when an error arrives.
+    // Remember this endpoint, because the client may use another member when an error arrives.
     const { endpoint } = client
     try {
       const opened = await client.watch(request, {
@@ -181,15 +183,15 @@ export class WatchStream {
   }
 
   /**
-   * Opens a new watch after a pause. If the client still uses the member with this endpoint, the
-   * client first changes to another member.
+   * Pauses, makes the client leave the member with this endpoint, if the client still uses this
+   * member, and opens a new watch.
    */
   async #onWatchBroken(error: EtcdError, endpoint = error.endpoint): Promise<void> {
     const { client } = this.#deps
     this.#closeWatch()
     const watchNumber = this.#watchNumber
-    // Pause first, for a tenth of a call's deadline. All members may have the same problem, and
-    // every attempt is work for a member. After a timeout the stream has waited already.
+    // Pause, because all members may have the same problem and each attempt is work for a member.
+    // After a timeout the stream has waited already.
     await client.sleep(error.kind === 'timeout' ? 0 : client.callMs / 10)
     if (this.#isOver || watchNumber !== this.#watchNumber) return
     client.moveFrom(endpoint)

@@ -33,12 +33,12 @@ const removeBatchSize = 1_000
 /** Entries that one step of a check reads. */
 const entriesPerStep = 64
 
-/** The value of the pointer: names the valid snapshot, and the last record in this snapshot. */
+/** The value of the pointer, which makes a snapshot valid. */
 interface Pointer {
   readonly version: number
-  /** The sequence number of the last record in the snapshot. */
+  /** The sequence number of the last record whose commands the snapshot includes. */
   readonly sequence: number
-  /** The checksum of the last record in the snapshot. */
+  /** The checksum of that record. */
   readonly checksum: number
   /** When the snapshot was made, in ms since 1970. */
   readonly at: number
@@ -46,7 +46,7 @@ interface Pointer {
   readonly chunks: readonly number[]
 }
 
-/** The last record in a new snapshot, and the time of the snapshot. */
+/** The last record that a new snapshot includes, and the time of the snapshot. */
 export type SnapshotInfo = Pick<Pointer, 'sequence' | 'at'>
 
 export interface Snapshot extends SnapshotInfo {
@@ -119,9 +119,9 @@ export class JournalStore {
   }
 
   /**
-   * Finds out whether records are missing at the end, by comparing the number of entries with the
-   * number that LMDB has stored. (Reading the records finds out whether records are missing between
-   * other records, because each record has the checksum of the previous record.)
+   * Finds out whether the last records are missing, by comparing the number of entries with the
+   * number that LMDB has stored. Other missing records show when the records are read, because each
+   * record has the checksum of the previous record.
    *
    * @returns A generator that checks a few entries in each step.
    * @throws {HoldfastError} `UNAVAILABLE` if the number of entries is wrong, or if Holdfast did not
@@ -139,8 +139,8 @@ export class JournalStore {
   }
 
   /**
-   * Process ids of all live readers of this store, including this process. LMDB sees every process
-   * on the same kernel, with the id that the process has in its own container.
+   * Process ids of all live readers of this store, including this process. Readers in other
+   * containers on this machine are included, each with the id that it has in its own container.
    */
   readers(): number[] {
     return [...this.#database.readerList().matchAll(/^ *(\d+) /gm)].map(([, pid]) => Number(pid))

@@ -36,7 +36,7 @@ export interface Answer {
 export interface ConnectionListener {
   /** Called with the number of the server process that sent the notification. */
   readonly onNotification: ((processId: number) => void) | undefined
-  /** Called when the connection broke. This call of the listener is the last call. */
+  /** Called when the connection broke. The listener gets no call after this call. */
   readonly onBroken: (() => void) | undefined
 }
 
@@ -58,6 +58,7 @@ export class Connection {
   readonly #clock: Clock
   #listener: ConnectionListener | undefined
   #warningCount = 0
+  /** Why the connection is broken or closed; undefined while the connection is usable. */
   #error: PostgresError | undefined
 
   private constructor(host: PostgresHost, client: Client, clock: Clock) {

@@ -86,8 +86,8 @@ export class FailureDetector {
   /** When the last entry of each member arrived, on a clock that excludes stalls of the log. */
   readonly #lastEntryAt = new Map<string, number>()
   /**
-   * Members that were silent for too long, with the number of this broker's newest entry at that
-   * time.
+   * Members that have been silent for too long. The value is the number of this broker's newest
+   * entry when the member was suspected or found dead. {@link remove} removes a dead member.
    */
   readonly #suspects = new Map<string, number>()
   /** How long the log has stalled in total, in ms. */
@@ -115,7 +115,7 @@ export class FailureDetector {
     this.#suspects.delete(other)
   }
 
-  /** Whether a member was silent for too long, but is not known to be dead yet. */
+  /** Whether a member that was not removed has been silent for too long. */
   get hasSuspects(): boolean {
     return this.#suspects.size > 0
   }
@@ -138,8 +138,8 @@ export class FailureDetector {
       const numberAtSuspicion = this.#suspects.get(other)
       if (numberAtSuspicion !== undefined && entryNumber <= numberAtSuspicion) continue
       if (numberAtSuspicion !== undefined) deadMembers.push(other)
-      // A dead member too, so that this method does not return the member again for the entries
-      // that are already sent.
+      // Dead members get the newest number too. Otherwise this method would return them again for
+      // the entries that are already sent.
       this.#suspects.set(other, lastSentNumber)
     }
     return deadMembers

@@ -28,9 +28,9 @@ export interface SnapshotCatchUpDeps {
   readonly engine: Pick<Engine, 'append' | 'snapshot'>
   readonly environment: Pick<LogEnvironment, 'clock' | 'newId'>
   readonly config: Pick<ClusterConfig, 'deadMs'>
-  /** Called with the reason each time an attempt fails, or must wait for another broker. */
+  /** Called after each attempt without a snapshot, with the reason. */
   readonly onProblem: (problem: string) => void
-  /** Called with the number of loaded parts of a snapshot, each time a part was loaded. */
+  /** Called after each loaded part of a snapshot, with the number of parts so far. */
   readonly onPart: (count: number) => void
 }
 
