@@ -31,8 +31,8 @@ import { type Observer, type RefusalCause, refusalCauseOf } from '../observabili
 import type { Environment } from '../platform/environment.js'
 
 /**
- * The name of this broker as an owner broker. Each session has the name of its owner broker, which
- * keeps the deadlines of the session. Without a cluster this name is ''. In a cluster the name of
+ * This broker as an owner broker: the broker that keeps the deadlines of a session. Each session
+ * has the name of its owner broker. Without a cluster this name is ''. In a cluster the name of
  * this broker is '' until the broker serves, because the broker owns no session before that time.
  */
 export interface OwnerBroker {
@@ -66,7 +66,7 @@ interface CheckedHandshake extends ArrivalWork {
 
 export interface HandshakeDeps {
   readonly scheduler: WorkScheduler
-  /** Counts the effects of the commands, which are a part of the work of a handshake. */
+  /** `effectCount` counts effects on the lock table, a part of the work of a handshake. */
   readonly liveTable: { readonly effectCount: number }
   readonly settings: BrokerSettings
   readonly environment: Environment
@@ -91,7 +91,7 @@ export class Handshake {
   readonly #policyFor: ReturnType<typeof policiesFor>
   /** One object for all sessions, because every session keeps a reference to this object. */
   readonly #sessionLimits: SessionLimits
-  /** Pending handshakes by handshake id. The command and its effect contain this id. */
+  /** By handshake id, which the submitted command and the effect of this command contain. */
   readonly #pending = new Map<string, PendingHandshake>()
   readonly #pacer: AddressPacer<CheckedHandshake>
 
@@ -133,7 +133,7 @@ export class Handshake {
 
   /** Begins the handshake of a connection that has sent `hello`. */
   begin(connection: Connection, hello: Hello): void {
-    // A cell is the part of all keys that a broker serves.
+    // The cell of a broker is its share of all keys.
     const { authenticate, allowInsecure, cell } = this.#settings
     if (hello.cell !== undefined && hello.cell !== (cell && cellText(cell))) {
       const cellPhrase = cell === undefined ? 'has no cell' : `is cell ${cellText(cell)}`
@@ -256,10 +256,10 @@ export class Handshake {
       return
     }
     const session = newId()
-    const limit = this.#sessionQuota.reserve(session, principal, connection.remoteAddress)
-    if (limit !== undefined) {
-      const reason = limitReason(limit, this.#settings.limits[limit])
-      this.#refuse(connection, refusalCauseOf(limit), { ...closeCodes.quota, reason })
+    const exceededLimit = this.#sessionQuota.reserve(session, principal, connection.remoteAddress)
+    if (exceededLimit !== undefined) {
+      const reason = limitReason(exceededLimit, this.#settings.limits[exceededLimit])
+      this.#refuse(connection, refusalCauseOf(exceededLimit), { ...closeCodes.quota, reason })
       return
     }
     const secret = grace > 0 ? newSecret() : undefined

@@ -76,9 +76,9 @@ const otherVariables = ['CONFIG', 'URL', 'CELLS', 'TOKEN', 'CA', 'KEY', 'FENCE']
 )
 
 /**
- * A short name of a variable counts as misspelt if at most this many letters differ from a setting.
- * With two letters, unrelated names would count too: FULL differs from CELL in two letters. In a
- * longer name more letters may differ.
+ * A short variable name counts as a misspelt setting if at most this many letters differ. With two
+ * letters, unrelated names would count too: FULL differs from CELL in two letters. In a longer
+ * name more letters may differ.
  */
 const maxEditsOfShortName = 1
 

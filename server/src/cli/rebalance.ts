@@ -10,7 +10,10 @@ import { Exit, exitCodes, exitHelp } from './exitCodes.js'
 import { escapeText, print, printJson } from './output.js'
 import { appendUrls } from './parse.js'
 
-/** How long a broker may take to answer, in ms. The clients leave within 10 s. */
+/**
+ * How long a broker may take to answer, in ms. The broker answers when its clients have left, which
+ * takes at most about 10 s.
+ */
 const responseTimeoutMs = 20_000
 
 const examples = `

@@ -28,8 +28,8 @@ export function isLoopback(host: string): boolean {
  * Parses the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` headers the broker trusts.
  *
  * @param proxies Addresses such as `10.0.0.5`, or subnets such as `10.0.0.0/8`.
- * @returns The trusted proxies, in a `BlockList`, which is Node's class for any list of addresses;
- *   or an object whose `fault` is the first item that is neither an address nor a subnet.
+ * @returns The trusted proxies, in Node's class for lists of addresses; or, as `fault`, the first
+ *   item that is neither an address nor a subnet.
  */
 export function proxyList(proxies: readonly string[]): BlockList | { readonly fault: string } {
   const trustedProxies = new BlockList()

@@ -38,8 +38,8 @@ export const costs = {
   /** Handling a deadline that has passed, besides the effects on the lock table. */
   deadline: 2,
   /**
-   * A later deadline of a request: its timeout, its ttl or its `maxHold`. The request pays for the
-   * deadline and for two effects, because its client sends nothing when the deadline passes.
+   * A deadline that a request sets: its timeout, its ttl or its `maxHold`. The request pays for the
+   * deadline and for two effects now, because no message pays for them when the deadline passes.
    */
   laterDeadline: 4,
   /** Closing a connection whose deadline has passed, or suspending the session of a connection. */
@@ -50,7 +50,7 @@ export const costs = {
 const keysPerUnit = 16
 /** Keys that a walk visits for one unit if it checks a permission for each key. */
 const checkedKeysPerUnit = 2
-/** Keys of a page that are sorted for one unit. */
+/** Keys of one page of a query that are sorted for one unit. */
 const sortedKeysPerUnit = 2
 /** Bytes of an answer that are written for one unit. */
 const bytesPerUnit = 128
@@ -107,8 +107,7 @@ export function costOfParsing(text: string): number {
 
 /**
  * The number of arrays and objects in a JSON text; a bracket in a string counts as well. The loop
- * is a function of its own, so that V8 keeps `costOfParsing`, which runs for every frame,
- * optimized.
+ * is a function of its own, because V8 then optimizes `costOfParsing`, which runs for every frame.
  */
 function containerCountIn(text: string): number {
   let count = 0
@@ -176,7 +175,7 @@ export const turnBudget = {
   connection: 1_000,
   /** The time for this maximum, in ms: twice the usual time of its units. */
   connectionMs: 1,
-  /** Units that a connection with this maximum uses between two looks at the clock. */
+  /** Units that a connection with more than the minimum uses between two looks at the clock. */
   lookAtClock: 32,
   /**
    * Guaranteed minimum for one connection, so that a client with little work never waits. A frame

@@ -58,7 +58,7 @@ export class Connection implements SocketListener, PacedWork {
   policy: ConnectionPolicy | undefined
   /** The session that is attached to this connection; undefined until the handshake is over. */
   session: Session | undefined
-  /** Whether the client reads too slowly, so that the client has a deadline to read faster. */
+  /** Whether the client reads too slowly, and has a deadline by which it must have caught up. */
   isSlow = false
   /**
    * Whether the broker keeps the session for twice its lease, because the client said in its newest
@@ -67,7 +67,7 @@ export class Connection implements SocketListener, PacedWork {
   hasIdleLease = false
   /** Bytes of this connection that the memory account has counted. */
   countedBytes = 0
-  /** Undefined before any pause, because a number takes more memory. */
+  /** Undefined, and not -Infinity, before any pause, because a number takes more memory. */
   #readingResumedAt: number | undefined
   /**
    * The number of this connection among the connections of the session; 0 without a session. The
@@ -162,7 +162,7 @@ export class Connection implements SocketListener, PacedWork {
     }
     this.#allowance.beginTurn(at)
     // A `hello` may resume a session with thousands of locks. So a `hello` uses the units that all
-    // connections share, and not the units that every connection has in each turn.
+    // connections share, and not the minimum that each connection gets in each turn.
     const unitsLeft =
       this.#state === 'fresh' ? this.#deps.scheduler.unitsLeft : this.#allowance.unitsLeft
     // A long frame is much work to parse, so its cost is checked before the frame is parsed.
@@ -325,6 +325,7 @@ export class Connection implements SocketListener, PacedWork {
     else {
       this.#allowance.beginTurn(this.#deps.time.now())
       const units = Math.max(0, this.#allowance.unitsLeft)
+      // A long answer may use fewer units: only the units that the turn has for large work.
       const streamUnits = Math.min(units, this.#deps.scheduler.unitsForLargeWork)
       const usedUnits = this.#flushWithin(units, streamUnits)
       this.#allowance.chargeTurn(usedUnits)
@@ -426,7 +427,7 @@ export class Connection implements SocketListener, PacedWork {
       // `onFrame` has checked whether the first message must wait.
       const mustWait = i > 0 && this.#mustWait()
       // Every connection could send a message that may need a whole turn. So such a message must
-      // use the units that all connections share, and not the units that every connection has.
+      // use the units that all connections share, and not the minimum of each connection.
       if (
         mustWait ||
         (scheduler.unitsForLargeWork <= 0 && this.#deps.inbound.mayNeedWholeTurn(this, elements[i]))
@@ -442,9 +443,9 @@ export class Connection implements SocketListener, PacedWork {
     // A single message has exceeded the budget, so the broker may have to recover.
     if (usedUnits > turnBudget.connection) scheduler.endLargeWork(this.#deps.time.now() - at)
     if (!this.#acceptsInput()) return
-    // A rate budget (work per second) needs memory. So a connection with a full rate budget is not
-    // charged for a single `pong`. A `pong` costs the fixed cost of a message, and less than one
-    // unit for its `ack`.
+    // An idle connection drops its full rate budget (work per second) to save memory. A charge for
+    // a single `pong` would create the budget again, so the `pong` is free. A `pong` costs the fixed
+    // cost of a message, and less than one unit for its `ack`.
     const isMoreThanPong = usedUnits > costs.message + 1
     if (isMoreThanPong || !this.#allowance.dropFullRateBudget(at)) {
       this.#allowance.chargeRate(usedUnits, at)
@@ -533,7 +534,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#deps.listener.onClosed(this)
   }
 
-  /** Validates one message, and passes the message to the broker or to its handshake. */
+  /** Validates one message, and passes the message to the broker or to the handshake. */
   #dispatch(element: unknown): void {
     const message = validate(element)
     if (message.type === 'refusal') this.#allowance.chargeTurn(costs.refusal)

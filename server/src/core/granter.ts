@@ -52,7 +52,10 @@ export class Granter {
   #heldCount: number
   #waitingCount: number
   readonly #grantsPerCommand: number
-  /** How many more waiters this command may grant. An answered follower of a `once` counts too. */
+  /**
+   * How many more waiters this command may grant. The answer to a follower, which waits for the
+   * result of a `once` (see `results.ts`), counts too.
+   */
   #grantsLeft: number
   /**
    * Keys whose waiters this command must still try to grant, in this order. A key is added when one
@@ -179,6 +182,7 @@ export class Granter {
     lock.keyState.removeHolder(lock)
     if (lock.extras !== undefined) onLockEnded(lock)
     lock.session.removeHeld(lock)
+    // A repeated answer needs only the fence of a lock that has ended.
     lock.session.reduceStoredGrant(lock)
     this.#heldCount--
     this.bytes -= bytesOfLock(lock)
@@ -421,7 +425,7 @@ export class Granter {
    */
   setQuiet({ quiet, at }: SetQuiet, sessions: Iterable<Session>): void {
     this.quiet = quiet
-    // At the beginning of the quiet start, `#isReady` lets the loop grant nothing. A key may have
+    // At the beginning of the quiet start, `#isReady` returns false for every key. A key may have
     // become idle when its turn comes, because a grant to a set can grant waiters of other keys.
     for (const keyState of keysWithWaiters(sessions)) {
       if (!keyState.isIdle) this.grantWaiters(keyState, at)

@@ -20,7 +20,7 @@ import type { Responder } from './responder.js'
 import { FollowerGroup, KeptResult, SharedResult } from './sharedResults.js'
 import { keptResultBytes } from './weights.js'
 
-// The limits for a session that an older broker has opened without these limits.
+// The limits for a session that a broker of an older version has opened without these limits.
 const defaultKeptResults = 1_000
 const defaultKeptResultBytes = 16 * 1024 * 1024
 
@@ -48,7 +48,7 @@ export class ResultTable {
     return this.#kept
   }
 
-  /** Starts a walk over the kept results. The caller may pause while the results change. */
+  /** Starts a walk over the kept results. The walk may pause while the results change. */
   walk(): Walk<KeptResult> {
     return this.#inOrder.walk()
   }

@@ -25,7 +25,7 @@ import type { Watchdog } from './watchdog.js'
 export interface ChildDeps extends Launch {
   /** Kills the command if this process is killed. */
   readonly watchdog: Watchdog
-  /** Whether the lock is still held. A stopped command may continue only while the lock is held. */
+  /** Whether the lock is still held. A suspended command may continue only while this is true. */
   readonly mayContinue: () => boolean
 }
 
@@ -47,7 +47,10 @@ export abstract class Child {
    */
   abstract readonly exited: Promise<number>
 
-  /** Whether a SIGINT from the terminal, and not from this process, ended the command. */
+  /**
+   * Whether a SIGINT from the terminal, and not from this process, ended the command. False for a
+   * command without a terminal.
+   */
   get wasInterrupted(): boolean {
     return false
   }
@@ -90,8 +93,8 @@ export abstract class Child {
   }
 
   /**
-   * Handles Ctrl-Z: stops the command and then this process. The SIGCONT that continues this
-   * process continues the command too, if the lock is still held.
+   * Handles Ctrl-Z: suspends the command and then this process. When a SIGCONT continues this
+   * process, `run.ts` sends SIGCONT to the command too if the lock is still held.
    */
   readonly #pause = (): void => {
     this.signal('SIGSTOP')

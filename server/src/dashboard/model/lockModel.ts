@@ -266,11 +266,11 @@ export class LockModel {
     this.#put({ ...row, held: row.held.filter((lock) => lock.fence !== fence) })
   }
 
-  /** Removes the locks of the prefix whose fences are not in the set. */
-  #removeUnlisted(prefix: string, fences: ReadonlySet<number>): void {
+  /** Removes the locks of keys with the prefix, except the locks whose fences are in the set. */
+  #removeUnlisted(prefix: string, listedFences: ReadonlySet<number>): void {
     for (const { key, held } of this.#rows.values()) {
       if (!key.startsWith(prefix)) continue
-      for (const { fence } of held) if (!fences.has(fence)) this.#remove(key, fence)
+      for (const { fence } of held) if (!listedFences.has(fence)) this.#remove(key, fence)
     }
   }
 

@@ -27,7 +27,7 @@ export interface SeenLock {
 
 export type EventKind = LockEvent['event']
 
-/** How many of the last events are certainly kept. At most twice as many are kept. */
+/** At least this many of the last events are kept, and fewer than twice as many. */
 export const keptEvents = 5_000
 
 /** The last events of one page. */
@@ -45,10 +45,7 @@ export class RecentEvents {
     return this.#count
   }
 
-  /**
-   * The last events, the newest event last: all events until there are {@link keptEvents}, and then
-   * at least {@link keptEvents} and at most twice as many.
-   */
+  /** The kept events, the newest event last (see {@link keptEvents}). */
   get events(): readonly TimedEvent[] {
     return this.#events
   }

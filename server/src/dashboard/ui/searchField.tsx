@@ -1,4 +1,4 @@
-/** The search field of a page; the key `/` moves the focus to the field. */
+/** The search field of a page. Typing `/` outside a field moves the focus to this field. */
 import { useEffect, useRef } from 'preact/hooks'
 
 interface SearchFieldProps {
