@@ -58,7 +58,7 @@ export interface KeySearch {
 
 /** Builds one page of a query from all keys (see `broker/queryPage.ts`). */
 export interface KeyPageBuilder {
-  /** The cost of {@link build}, in units of work. */
+  /** The cost of {@link build}, which sorts the keys of the page, in units of work. */
   readonly sortCost: number
   /** Puts a key into the page if the key belongs there. Returns the cost, in units of work. */
   addKey(keyState: KeyState): number
@@ -198,6 +198,7 @@ export function* pageChunks(id: number, search: KeySearch, builder: KeyPageBuild
   yield builder.sortCost
   // The page is built and its first chunk is encoded in the same turn of the event loop. So no lock
   // of the page can end between these two steps, and a page with keys is never empty.
+  // The counts of the page include the locks that were granted during the search.
   search.includeNewLocks()
   const { keys, heldCount, waitingCount } = builder.build((key) => search.keyStateOf(key))
   const chunk = new Chunk()

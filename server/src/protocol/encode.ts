@@ -239,7 +239,7 @@ export function encodeAck(messageCount: number, at: number): string {
 
 /**
  * @param isVisible Whether the client may query a key; undefined if the client may query all keys.
- *   A client that may query no key of a refused deadlock does not get that deadlock.
+ *   The answer leaves out a deadlock if the client may query none of its keys.
  */
 export function encodeStats(
   id: number,

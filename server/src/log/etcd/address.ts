@@ -6,7 +6,7 @@ import { redactUrl } from '@holdfast/shared'
 import { invalidOption } from '../../config/settings.js'
 
 export interface EtcdAddress {
-  /** The endpoints of etcd's members, in the form of etcd: `http://10.0.0.1:2379`. */
+  /** The URLs of etcd's members, such as `http://10.0.0.1:2379`. */
   readonly endpoints: readonly string[]
   /** All keys of the log begin with this prefix and a slash. */
   readonly prefix: string

@@ -4,7 +4,7 @@
  * uses must belong to one etcd cluster. The broker starts even if some members are not usable, as
  * long as another member is usable.
  *
- * The checks read one key and the metrics of each member. The checks do not read the status of a
+ * The checks read one key and the metrics from each member. The checks do not read the status of a
  * member, because only a user with the role root may read the status.
  */
 import { type Clock, HoldfastError } from '@holdfast/shared'
@@ -145,8 +145,8 @@ function notReadyError(
     return new HoldfastError('UNAVAILABLE', `etcd at ${member.endpoint} ${problem}`)
   }
   const [firstFailure] = failures
-  const hintOfOthers = `, and no other of the ${failures.length} endpoints works`
-  const message = `${firstFailure!.message}${failures.length === 1 ? '' : hintOfOthers}${hintFor(firstFailure!)}`
+  const othersText = `, and no other of the ${failures.length} endpoints works`
+  const message = `${firstFailure!.message}${failures.length === 1 ? '' : othersText}${hintFor(firstFailure!)}`
   return new HoldfastError('UNAVAILABLE', message)
 }
 

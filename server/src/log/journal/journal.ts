@@ -57,7 +57,7 @@ const knownOptions: OptionNames<JournalOptions> = {
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */
 export function journalLog(options: JournalOptions): Log {
-  // `refuseUnknownOptions` accepts undefined, but refuses null. This function needs options.
+  // `refuseUnknownOptions` accepts undefined, so pass null if the caller gave no options.
   refuseUnknownOptions('journalLog', options ?? null, knownOptions)
   return new JournalLog(options)
 }
@@ -70,7 +70,7 @@ class JournalLog implements Log {
   readonly #onSnapshot: (() => void) | undefined
   #stateMachine: StateMachine | undefined
   /** The lock on the directory, while this journal is open. */
-  #owner: OwnershipHandle | undefined
+  #directoryLock: OwnershipHandle | undefined
   #store: JournalStore | undefined
   /** The number of the newest record, which may still be under way to the disk. */
   #sequence = 0
@@ -137,10 +137,11 @@ class JournalLog implements Log {
 
   async #start(stateMachine: StateMachine): Promise<void> {
     const { signal } = this.#closing
-    // LMDB is loaded first, so that the journal creates no directory if LMDB is missing.
+    // LMDB, the database of the journal, is loaded first. So the journal creates no directory if
+    // LMDB is missing.
     await loadLmdb()
     const hasJournal = prepareDirectory(this.#dir)
-    this.#owner = lockDirectory(this.#dir)
+    this.#directoryLock = lockDirectory(this.#dir)
     try {
       if (hasJournal)
         await checkIntegrity(this.#dir, { isOpenInThisProcess: leftOpen.has(this.#dir), signal })
@@ -148,7 +149,7 @@ class JournalLog implements Log {
       this.#store = await JournalStore.open(this.#dir, this.#isFlushed)
       await runInTurns(this.#load(this.#store, stateMachine), nodeEnvironment)
     } catch (error) {
-      this.#owner.close()
+      this.#directoryLock.close()
       await this.#store?.close()
       throw error instanceof HoldfastError ? error : damagedJournal(reasonOf(error))
     }
@@ -176,7 +177,7 @@ class JournalLog implements Log {
     // After a failed write, LMDB never closes its file. Do not wait for LMDB then.
     if (this.#hasFailed) leftOpen.add(this.#dir)
     else await closed
-    this.#owner?.close()
+    this.#directoryLock?.close()
   }
 
   /** Restores the snapshot and replays the records after it, in short steps. */

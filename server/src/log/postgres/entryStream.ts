@@ -1,9 +1,9 @@
 /**
  * Follows a shared log in PostgreSQL until the caller stops the stream, and delivers the entries of
  * the log (batches of commands) in order. A notification of the database (the stream has executed
- * LISTEN) or a timer makes the stream read the next entries. The engine passes the entries that
- * this broker appends to {@link EntryStream.offer}. A notification is only a hint, because a
- * session can lose its LISTEN without notice. Each read therefore also checks the session.
+ * LISTEN) or a timer makes the stream read the next entries. The engine calls
+ * {@link EntryStream.offer} with each entry that this broker appends. Notifications may stop,
+ * because a session can lose its LISTEN without notice. Each read therefore also checks the session.
  *
  * Each entry has the id of the entry before it. The stream compares this id, so the stream notices
  * a log that has lost entries and got other entries at their positions.
@@ -161,8 +161,8 @@ export class EntryStream {
     // Skip the comparison if `offer` has delivered an entry during the read, because the row has
     // the id of an older entry then.
     if (this.#position === positionBefore) {
-      const seenId = identity.compare(stateRow, { position: positionBefore, id: this.#lastId })
-      this.#lastId ??= seenId
+      const idInLog = identity.compare(stateRow, { position: positionBefore, id: this.#lastId })
+      this.#lastId ??= idInLog
     }
     const entries = rows.filter((row) => row['position'] !== null)
     for (const row of entries) {

@@ -31,6 +31,7 @@ const rights: Readonly<Record<(typeof tableNames)[number], readonly string[]>> =
  * Creates the schema and the tables if they are missing. Returns the stored settings, which are the
  * settings of the first broker of the log.
  *
+ * @param address `marksFounding`: whether a new log is marked as waiting for a majority.
  * @throws {PostgresError} if the user lacks a right, or the schema belongs to another program.
  */
 export async function preflight(

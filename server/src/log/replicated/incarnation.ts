@@ -42,6 +42,7 @@ export class Incarnation {
   #lastReadBackNumber = 0
   /** When the newest entry was first sent, in ms of the monotonic clock. */
   #sentAt = Number.NEGATIVE_INFINITY
+  /** What the next entry tells the other brokers, besides its commands. */
   #unsentNotices: MemberNotices | undefined
   /** Whether an entry must be sent even without commands. */
   #mustSend = false

@@ -70,7 +70,8 @@ export class ReplicatedLog implements Log, Membership {
   readonly #snapshots: SnapshotScheduler
   /** How many brokers the log is for. */
   readonly #brokerCount: number
-  readonly #name: string | undefined
+  /** The name of this broker for operators; `name` is its name among the members. */
+  readonly #givenName: string | undefined
   /** The addresses of other logs in the same storage, for a warning to the operator. */
   #otherLogs: readonly string[] = []
   /** Whether this broker waits for a majority of the brokers, because the log is new. */
@@ -95,7 +96,7 @@ export class ReplicatedLog implements Log, Membership {
     if (brokers !== undefined) checkRange('brokers', brokers, 1, 100)
     if (name !== undefined) checkName(name)
     this.#brokerCount = brokers ?? 1
-    this.#name = name
+    this.#givenName = name
     checkRange('snapshotMs', snapshotMs, 10_000, 86_400_000)
     this.#environment = environment
     this.#source = source
@@ -133,7 +134,7 @@ export class ReplicatedLog implements Log, Membership {
 
   get status(): LogStatus {
     const status = this.#member?.status ?? initialStatus
-    const ownFields = { givenName: this.#name, otherLogs: this.#otherLogs }
+    const ownFields = { givenName: this.#givenName, otherLogs: this.#otherLogs }
     if (!this.#isFounding) return { ...status, ...ownFields }
     const joinedText = `${this.#member?.heardMemberCount ?? 0} of ${this.#brokerCount}`
     const problem =
@@ -234,7 +235,7 @@ export class ReplicatedLog implements Log, Membership {
       engine: this.#engine!,
       environment: this.#environment,
       config: this.#config,
-      name: this.#name,
+      name: this.#givenName,
       snapshots: this.#snapshots,
       onServing,
       onOwnEntry: () => this.#checkFounding(),
@@ -243,7 +244,9 @@ export class ReplicatedLog implements Log, Membership {
     })
   }
 
-  /** Ends the founding of the log as soon as a majority of the brokers has joined. */
+  /**
+   * Ends the founding of the log as soon as this broker has heard from a majority of the brokers.
+   */
   #checkFounding(): void {
     if (!this.#isFounding || this.#member!.heardMemberCount <= this.#brokerCount / 2) return
     this.#isFounding = false
