@@ -133,7 +133,7 @@ describe('upgrade: a broker with its own port', () => {
         defaultPort,
         upgradeHead('/', { authorization: `Bearer ${'x'.repeat(3_073)}` }),
         '400',
-        /^A token has 1 to/,
+        /^A token must have 1 to/,
       ],
       [defaultPort, 'GET / HTTP/9.9 nonsense\r\n\r\n', '400', /^The request is not proper HTTP$/],
       [

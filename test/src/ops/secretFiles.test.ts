@@ -52,8 +52,8 @@ describe('a file with a secret', () => {
   })
 
   it('is declared as a secret by its setting, or known as a file without a secret', () => {
-    const fileSettings = Object.entries(settings as Record<string, { value?: string }>)
-      .filter(([, { value }]) => value === 'file')
+    const fileSettings = Object.entries(settings as Record<string, { placeholder?: string }>)
+      .filter(([, { placeholder }]) => placeholder === 'file')
       .map(([name]) => name)
     const secretNames = ['logKey', 'logPasswordFile', 'jwtSecretFile', 'tlsKey']
     expect(fileSettings).to.have.members([...settingsWithoutSecret, ...secretNames])
