@@ -15,6 +15,13 @@ describe('holdfast session', () => {
   const run = (url: string, ...args: string[]) =>
     Holdfast.run(stage, ['session', '--url', url, ...args])
 
+  /** What the command prints about a session as JSON. */
+  async function jsonOf(url: string, id: string) {
+    const { code, out, err } = await run(url, '--json', id)
+    expect([code, err]).to.deep.equal([0, []])
+    return JSON.parse(out.join(''))
+  }
+
   it('prints the client, the locks and the waiting requests of a session', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
@@ -73,11 +80,11 @@ describe('holdfast session', () => {
     await bob!.lock('zzz')
     bob!.lock('key:1400').catch(() => {})
     await untilHandled(bob!)
-    const info = JSON.parse((await run(url, '--json', bob!.id)).out.join(''))
+    const info = await jsonOf(url, bob!.id)
     expect(info.held.map(({ key }: { key: string }) => key)).to.deep.equal(['aaa', 'zzz'])
     expect(info.waiting).to.have.length(1)
     expect(info.waiting[0]).to.include({ key: 'key:1400', position: 1 })
-    const infoOfAnn = JSON.parse((await run(url, '--json', ann!.id)).out.join(''))
+    const infoOfAnn = await jsonOf(url, ann!.id)
     expect(infoOfAnn.held.map(({ key }: { key: string }) => key)).to.deep.equal(keys)
   })
 
