@@ -184,6 +184,9 @@ export function isReserved(key: string): boolean {
   return key.startsWith(reservedPrefix)
 }
 
+/** The options of a call without options. `checkLock` recognises this object and checks less. */
+export const noOptions: LockOptions = {}
+
 /**
  * Checks the arguments of a lock request.
  *
@@ -199,6 +202,7 @@ export function checkLock(
   isName = false,
 ): CheckedLock {
   checkUsableKey(key, isName)
+  if (options === noOptions) return plainLock(key)
   refuseUnknownOptions(method, options, lockOptionNames)
   const { ttl, timeout, signal, metadata, steal = false } = options
   checkTtl(ttl)
@@ -222,6 +226,23 @@ export function checkLock(
     limitAndCallbacks,
   }
   return { params, timeout, signal }
+}
+
+/**
+ * The checked lock of a call without options. Has all properties, in the order of `checkLock`,
+ * because V8 reads objects of one layout faster.
+ */
+function plainLock(key: string): CheckedLock {
+  const params = {
+    key,
+    mode: 'exclusive' as const,
+    ttl: undefined,
+    steal: false,
+    metadata: undefined,
+    special: undefined,
+    limitAndCallbacks: undefined,
+  }
+  return { params, timeout: undefined, signal: undefined }
 }
 
 /**

@@ -25,6 +25,7 @@ import {
   type LockOptions,
   type LockSetItem,
   type LockSetOptions,
+  noOptions,
   type SingleflightOptions,
   type TryLockOptions,
   type TryLockSetOptions,
@@ -169,7 +170,7 @@ export class Session extends SessionEmitter {
    *
    * If an error ends the session, every pending call rejects with that error.
    */
-  lock(key: string, options: LockOptions = {}): Promise<Lock> {
+  lock(key: string, options: LockOptions = noOptions): Promise<Lock> {
     // Uses neither `async` nor, without a tracer, `then`: each would make one more promise for
     // every lock.
     try {
