@@ -1,6 +1,7 @@
 /**
- * Handles the messages of the broker. A table has one handler for each message type; the handler
- * changes the parts of the session. The compiler refuses a table that lacks a type.
+ * Handles the messages of the broker, except the most frequent ones, which the session controller
+ * and the connection handle. A table has one handler for each message type; the handler changes the
+ * parts of the session. The compiler refuses a table that lacks a type.
  *
  * The lease is the time for which the broker keeps a session without hearing from the client. A
  * resume continues a session on a new connection. After a resume, the broker sends a snapshot: the
@@ -12,7 +13,6 @@ import type { Reconciler } from '../locks/reconciler.js'
 import type { Scheduler } from '../platform/scheduler.js'
 import type { PendingRequests } from '../requests/pendingRequests.js'
 import type { Response } from '../requests/requests.js'
-import type { ResponseRouter } from '../requests/responseRouter.js'
 import type { Connection } from '../transport/connection.js'
 import type { LeaseMonitor } from './leaseMonitor.js'
 import type { SessionControllerListener } from './sessionEvents.js'
@@ -25,7 +25,6 @@ export interface MessageTargets {
   readonly heldLocks: HeldLocks
   readonly watches: Watches
   readonly lease: LeaseMonitor
-  readonly responseRouter: ResponseRouter
   readonly listener: SessionControllerListener
   /** Collects the locks at the broker during a resume; undefined at other times. */
   readonly reconciler: Reconciler | undefined
@@ -34,15 +33,25 @@ export interface MessageTargets {
    * connection. Undefined unless this `pong` asked for the idle lease: twice the ordinary lease.
    */
   readonly idlePongNumber: number | undefined
+  /**
+   * Handles a response to a request.
+   *
+   * @param isStored Whether the broker stores responses of this type until they are acknowledged.
+   */
+  onResponse(response: Response, connection: Connection, isStored: boolean): void
   /** Answers a `ping`. */
   sendPong(pingNumber: number): void
   /** Called when all parts of the snapshot have arrived. */
   finishResume(connection: Connection): void
 }
 
-/** One handler for each message type, except `welcome`, which the connection handles. */
+/**
+ * One handler for each message type, except three types. The connection handles `welcome`. The
+ * session controller handles `granted` and `unlocked`, which are so frequent that they bypass the
+ * table.
+ */
 type MessageHandlers = {
-  readonly [T in Exclude<ServerMessage['type'], 'welcome'>]: (
+  readonly [T in Exclude<ServerMessage['type'], 'welcome' | 'granted' | 'unlocked'>]: (
     message: Extract<ServerMessage, { type: T }>,
     connection: Connection,
   ) => void
@@ -55,24 +64,18 @@ export type MessageHandlersByType = ReadonlyMap<
 >
 
 export function createMessageHandlers(targets: MessageTargets): MessageHandlersByType {
-  const { scheduler, pendingRequests, heldLocks, watches, lease, responseRouter, listener } =
-    targets
+  const { scheduler, pendingRequests, heldLocks, watches, lease, listener } = targets
   /** Makes a handler that passes a response to its request. */
-  const responseHandler = (isStored: boolean) => (response: Response, connection: Connection) => {
-    const isResuming = targets.reconciler !== undefined
-    const sentAt = responseRouter.route(response, connection, isStored, isResuming)
-    if (sentAt !== undefined) lease.extend(sentAt)
-  }
+  const responseHandler = (isStored: boolean) => (response: Response, connection: Connection) =>
+    targets.onResponse(response, connection, isStored)
   // For some types of responses, the broker stores a response until the client acknowledges it.
   const onStoredResponse = responseHandler(/* isStored */ true)
   const onUnstoredResponse = responseHandler(/* isStored */ false)
   const notifyListener = ({ type, within }: Draining | Expiring) =>
     listener.notify(type, { within })
   const handlers: MessageHandlers = {
-    granted: onStoredResponse,
     downgraded: onStoredResponse,
     scopeEnded: onStoredResponse,
-    unlocked: onStoredResponse,
     refreshed: onStoredResponse,
     proclaimed: onStoredResponse,
     revoked: onStoredResponse,

@@ -15,7 +15,7 @@ import {
   refuseSecondCampaign,
 } from '../locks/leadership.js'
 import { Lock } from '../locks/lock.js'
-import { LockRequester } from '../locks/lockRequester.js'
+import { HandleRegistry, LockRequester } from '../locks/lockRequester.js'
 import { checkOnce, type OnceOptions, type Run, runOnce } from '../locks/once.js'
 import {
   type CheckedLock,
@@ -46,7 +46,7 @@ import { runWithLock } from '../locks/withLock.js'
 import { asyncDispose } from '../platform/callbacks.js'
 import { checkFunction } from '../platform/checks.js'
 import { type BarrierOptions, checkBarrier } from '../requests/barrierRequest.js'
-import { type LockRegistry, withKey } from '../requests/requests.js'
+import { withKey } from '../requests/requests.js'
 import {
   type AnyQueryOptions,
   type AnyQueryResult,
@@ -93,11 +93,7 @@ export class Session extends SessionEmitter {
   readonly #singleflight: Singleflight
   readonly #tracer: Tracer | undefined
   readonly #requester: LockRequester
-  /**
-   * Stores a granted lock among the held locks, and makes the `Lock` (the handle) of the caller as
-   * soon as the `granted` message arrives.
-   */
-  readonly #handleRegistry: LockRegistry<Lock>
+  readonly #handleRegistry: HandleRegistry
   /** The number of the newest scope. */
   #lastScopeNumber = 0
   /** The name that was given to `connect`. */
@@ -113,12 +109,7 @@ export class Session extends SessionEmitter {
     this.#tracer = tracer
     const selfDeadlockWarner = warn && new SelfDeadlockWarner(controller, warn)
     this.#requester = new LockRequester(controller, tracer, selfDeadlockWarner)
-    const { heldLocks } = controller
-    this.#handleRegistry = {
-      get: (fence) => heldLocks.get(fence),
-      hold: (request, fence, at) => new Lock(heldLocks.hold(request, fence, at)),
-      unlockFence: (fence) => void heldLocks.unlockFence(fence),
-    }
+    this.#handleRegistry = new HandleRegistry(controller.heldLocks)
     const requestLock = (checkedLock: CheckedLock) => this.#requester.request(checkedLock)
     this.locks = new LockManager({ controller, newTask, requestLock })
     this.#singleflight = new Singleflight(controller.scheduler, requestLock)
