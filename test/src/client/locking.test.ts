@@ -30,6 +30,15 @@ describe('locking', () => {
     ])
   })
 
+  it('sends keys with quotes, backslashes or non-ASCII characters unchanged', async () => {
+    const { session, socket } = await openScene()
+    const keys = ['"', '\\', 'a"b', 'a\\b', 'é', '\u{1f512}', '\u2028']
+    for (const key of keys) void session.lock(key)
+    await turn()
+    const messages = socket.newMessages() as readonly { readonly key: string }[]
+    expect(messages.map(({ key }) => key)).to.deep.equal(keys)
+  })
+
   it('goes from the request to the grant, the held lock and the confirmed unlock', async () => {
     const { session, socket } = await openScene()
     const requesting = session.lock('a', { mode: 'shared' })
