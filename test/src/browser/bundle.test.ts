@@ -24,7 +24,7 @@ const bundle = join(root, 'client/dist/bundle/holdfast.js')
 /** The client for several cells: independent brokers, each of which has a part of the keys. */
 const cellBundle = join(root, 'client/dist/bundle/holdfast-cells.js')
 /** Largest size of the gzipped bundle, in bytes. About 1,000 bytes of it are eventemitter3. */
-const maxBytes = 27_500
+const maxBytes = 27_600
 /** Largest size of the gzipped bundle for cells, in bytes. */
 const maxCellBytes = 30_500
 /** Largest size of a bundle with only the retry strategy `fixedInterval`, in bytes, not gzipped. */
