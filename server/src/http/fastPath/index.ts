@@ -2,7 +2,8 @@
  * The fast path: common upgrades and common frames bypass `ws`. The broker itself answers upgrades
  * that offer its subprotocol only, reads text frames that are whole messages, and writes ASCII
  * frames of up to 64 KiB. `ws` does everything else: all other upgrades, all other frames, and the
- * closing handshake. A connection gets a WebSocket of `ws` when it first needs one (`webSocketAdapter.ts`).
+ * closing handshake. A connection gets a WebSocket of `ws` when it first needs one (see
+ * `webSocketAdapter.ts`).
  *
  * The fast path makes these assumptions about the inside of `ws`:
  *
