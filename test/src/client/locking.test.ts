@@ -71,7 +71,7 @@ describe('locking', () => {
     socket.deliver(failed(2, 'LOCK_NOT_HELD'))
     expect(await codeOf(first)).to.equal('LOCK_NOT_HELD')
     expect(await codeOf(second)).to.equal('LOCK_NOT_HELD')
-    // The disposal ignores that the lock is not held.
+    // The disposal does not reject with LOCK_NOT_HELD.
     await lock[Symbol.asyncDispose]()
   })
 
@@ -85,7 +85,7 @@ describe('locking', () => {
     expect([error.code, error.holders]).to.deep.equal(['LOCK_HELD', holders])
   })
 
-  it('passes on the error codes of the broker, and unknown codes as UNAVAILABLE', async () => {
+  it('rejects with the error code of the broker, or with UNAVAILABLE for an unknown code', async () => {
     const { session, socket } = await openScene()
     const outcomes = ['LOCK_TIMEOUT', 'QUOTA_EXCEEDED', 'BAD_MESSAGE', 'TEAPOT'].map((code, i) => {
       const outcome = codeOf(session.lock(`k${i}`))
@@ -105,9 +105,9 @@ describe('locking', () => {
 
   it('refuses invalid arguments before it sends anything', async () => {
     const { session, socket } = await openScene()
-    // A key has at most 512 bytes of UTF-8, and metadata has at most 4 KiB of JSON.
     const circle: Record<string, unknown> = {}
     circle['self'] = circle
+    // A key has at most 512 bytes of UTF-8, and metadata has at most 4 KiB of JSON.
     const invalidCalls: [unknown, object | undefined, string][] = [
       ['', {}, 'INVALID_KEY'],
       ['a\u0000', {}, 'INVALID_KEY'],
@@ -200,7 +200,7 @@ describe('locking', () => {
     expect((await requesting).held).to.equal(true)
   })
 
-  it('times out 250 ms after the timeout without a response, and unlocks a later grant', async () => {
+  it('without a response, times out 250 ms after the timeout, and unlocks a later grant', async () => {
     const { session, socket, clock } = await openScene()
     const requesting = codeOf(session.lock('a', { timeout: 1_000 }))
     await turn()
@@ -226,8 +226,8 @@ describe('locking', () => {
 
   it('runs a callback under a lock, and unlocks after every outcome', async () => {
     const { session, socket } = await openScene()
-    // The client has sent the hello and then requests with rising ids. So the number of the sent
-    // messages without the hello is the id of the newest request.
+    // The first message is the hello, and the others are requests with the ids 1, 2, 3 and so on.
+    // So the newest id is the number of messages minus one.
     const grant = async (fence: number) => {
       await turn()
       socket.deliver({ type: 'granted', id: socket.sent.length - 1, fence })

@@ -76,7 +76,7 @@ const long = 'l'.repeat(200)
 /** A text whose frame header has eight further bytes for the length. */
 const longest = 'm'.repeat(70_000)
 
-/** Streams of frames; the reading of each must not depend on where the stream is cut. */
+/** Streams of frames. The client must read a stream alike in chunks of any size. */
 const streams: Readonly<Record<string, readonly Buffer[]>> = {
   'short and long texts': [
     frame(0x81, 'a'),
@@ -124,6 +124,7 @@ describe('the WebSocket of the client in Node', () => {
     it(`reads ${name} as \`ws\` does, in one chunk and in chunks of a few bytes`, async () => {
       const bytes = Buffer.concat(frames)
       for (const size of [1, 2, 3, 5, 7, bytes.length]) {
+        // First the events of `ws`, then the events of the client.
         const eventsOfClasses: string[][] = []
         for (const Socket of [WebSocket, ClientSocket] as SocketClass[]) {
           const { raw, events } = await connectWith(Socket)
@@ -159,7 +160,7 @@ describe('the WebSocket of the client in Node', () => {
     assert.deepEqual(events, ['text a'])
   })
 
-  it('writes texts of all lengths in the order of the calls, also around a ping that `ws` writes', async () => {
+  it('writes texts of all lengths, and a ping between texts, in the order of the calls', async () => {
     const { broker, client } = await connectWith(ClientSocket)
     const received: string[] = []
     broker.on('message', (data: RawData) => received.push(String(data)))

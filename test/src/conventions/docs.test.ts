@@ -69,7 +69,7 @@ describe('the pages', () => {
     }
   })
 
-  it('of the repository, the client and the server show the same first commands', () => {
+  it('show the same first commands in the READMEs of the repository, client and server', () => {
     const [first, ...others] = ['README.md', 'client/README.md', 'server/README.md'].map((path) =>
       firstCommandsByTerminal(read(path)),
     )

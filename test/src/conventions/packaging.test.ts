@@ -91,7 +91,7 @@ describe('the packages', () => {
         assert.isNotEmpty(names)
       })
 
-      it(`export the same names from ${exportPath.replace('.', name)}, whether loaded with require() or import`, async () => {
+      it(`export the same names to require() and import: ${exportPath.replace('.', name)}`, async () => {
         const names = Object.keys(await import(exportPath.replace('.', name)))
         const required = Object.keys(require(exportPath.replace('.', name)))
         assert.sameMembers(required, names)

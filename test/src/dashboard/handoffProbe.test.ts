@@ -1,6 +1,6 @@
 /**
  * Tests how the dashboard measures a hand-off, the time from an unlock until the waiter has its
- * grant. The test gives the answers of the broker.
+ * grant. The tests answer in place of the broker.
  */
 import { HoldfastError, type Lock, type Session } from '@holdfast/client'
 import { expect } from 'chai'
@@ -12,7 +12,7 @@ type Answers = Pick<Session, 'lock' | 'stats'>
 const settle = () => new Promise((resolve) => setImmediate(resolve))
 
 describe('the hand-off probe of the dashboard', () => {
-  /** The timers that run, each with its callback. */
+  /** The callbacks of the running timers. */
   let timers: Set<() => void>
   /** The measured times, in ms. */
   let handoffs: number[]

@@ -1,7 +1,8 @@
 /**
  * A load of pairs: each client locks and unlocks its own keys, again and again. A pair is one lock
  * and its unlock. The load works with the client library and with the client of any other lock
- * service (a peer), through promises.
+ * service (a peer), through promises. A contestant is a system that a contest compares, with its
+ * load.
  */
 import type { Contestant } from './contest.js'
 import type { ExclusionCheck } from './exclusion.js'
@@ -21,6 +22,7 @@ export interface HeldLock {
 }
 
 export interface ClientPairsOptions {
+  /** The name of the contestant. */
   readonly system: string
   readonly serverPid: number
   readonly clients: readonly LockClient[]

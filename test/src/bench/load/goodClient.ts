@@ -12,8 +12,9 @@ import type { RawSession } from './rawSession.js'
 export const goodLeaseMs = 2_000
 
 /**
- * How long a client regards its locks as held, in ms after it sent the last acknowledged message.
- * PROTOCOL.md, section 5, defines this time, which is shorter than the lease.
+ * How long a client regards its locks as held, in ms. The time begins when the client sends the
+ * newest message that the broker has answered. PROTOCOL.md, section 5, defines this time, which is
+ * shorter than the lease.
  */
 const safeLeaseMs = goodLeaseMs * 0.99 - (Math.max(50, goodLeaseMs / 50) + 1)
 /** The number of keys that a client locks in turn. */
@@ -22,12 +23,12 @@ const keyCount = 1_000
 export class GoodClient {
   readonly #session: RawSession
   readonly #name: string
-  /** The pairs under way, each represented by the time of its lock request. */
+  /** The times of the lock requests of the pairs under way. */
   readonly #pending = new Set<number>()
   /** When the client sent the newest message that the broker has answered. */
   #confirmedSentAt = performance.now()
   #latencies = new Latencies()
-  #pairs = 0
+  #startedPairs = 0
   /** How the client lost its session or its lock; undefined while the client has lost neither. */
   lost: string | undefined
 
@@ -65,7 +66,7 @@ export class GoodClient {
     if (requestedAt - this.#confirmedSentAt > safeLeaseMs) this.#lose('no answer within its lease')
     if (this.lost !== undefined) return
     this.#pending.add(requestedAt)
-    this.#session.lock(`${this.#name}:${++this.#pairs % keyCount}`, ({ type, fence }) => {
+    this.#session.lock(`${this.#name}:${++this.#startedPairs % keyCount}`, ({ type, fence }) => {
       this.#confirm(requestedAt)
       if (type !== 'granted') {
         this.#pending.delete(requestedAt)

@@ -11,8 +11,11 @@ import { LoopGate } from './loopGate.js'
 import { type RawAnswer, RawSession } from './rawSession.js'
 import { seeded } from './statistics.js'
 
-/** The cumulative shares of the kinds of requests; the rest are aborted requests. */
-const shares = { read: 0.45, write: 0.65, refresh: 0.9, timeout: 0.95 } as const
+/**
+ * A random number from 0 to 1 selects the first kind of request whose bound is above the number.
+ * A number above all bounds selects an aborted request.
+ */
+const upperBounds = { read: 0.45, write: 0.65, refresh: 0.9, timeout: 0.95 } as const
 /** The number of common keys, so small that readers and writers often use the same key. */
 const commonKeys = 200
 /** The JSON field of a request for a lock with a ttl of 30 s. */
@@ -33,6 +36,7 @@ export interface MixedCounts {
 }
 
 export class MixedLoad implements Contestant {
+  /** "By hand" means without the client library. */
   readonly system = 'holdfast, by hand'
   readonly serverPid: number
   readonly latencies = new Latencies()
@@ -101,9 +105,9 @@ export class MixedLoad implements Contestant {
       this.#next(session, ownKey)
     }
     const choice = this.#random()
-    if (choice < shares.write) this.#useCommon(session, choice < shares.read, onFinished)
-    else if (choice < shares.refresh) this.#refresh(session, ownKey, onFinished)
-    else if (choice < shares.timeout) this.#timeOut(session, onFinished)
+    if (choice < upperBounds.write) this.#useCommon(session, choice < upperBounds.read, onFinished)
+    else if (choice < upperBounds.refresh) this.#refresh(session, ownKey, onFinished)
+    else if (choice < upperBounds.timeout) this.#timeOut(session, onFinished)
     else this.#abort(session, onFinished)
   }
 

@@ -1,10 +1,10 @@
 /**
- * The reference for hand-offs (the release of one client and the grant to the next client). The
- * clients are connected to a plain `ws` server without locks, which passes a grant from client to
- * client in a ring. A client that receives the grant sends a message. The server then sends the
- * same grant to the next client, and a confirmation to the sender. The ring has as many
- * connections as the measured load, because a ring with more connections is slower: each socket is
- * used less often.
+ * The reference with which the bench compares hand-offs. A hand-off is the release of one client
+ * and the grant to the next client. The clients are connected to a plain `ws` server without locks,
+ * which passes a grant from client to client in a ring. A client that receives the grant sends a
+ * message. The server then sends the same grant to the next client, and a confirmation to the
+ * sender. The ring has as many connections as the measured load. A ring with more connections is
+ * slower, because each socket is used less often.
  */
 import { subprotocol } from '@holdfast/shared'
 import type { Endpoint } from '../job.js'

@@ -124,7 +124,7 @@ export class Wire {
   /** A masked frame. @param isLast Whether the frame is the last fragment of its message. */
   #frame(opcode: number, isLast: boolean, text: string): Buffer {
     const length = text.length
-    // The payload begins after two bytes, a longer length in two more bytes, and the 4-byte mask.
+    // The header has two bytes, two more bytes for a longer length, and four bytes for the mask.
     const start = length < lengthCodes.twoBytes ? 6 : 8
     const frame = Buffer.allocUnsafe(start + length)
     // 0x80 marks the last fragment in the first byte, and a masked payload in the second byte.
@@ -178,7 +178,8 @@ interface Frame {
 
 /**
  * The frame that begins at the offset `at`; undefined if the frame has not arrived completely. The
- * payload follows the first two bytes, or the two or eight bytes of a longer length.
+ * header has two bytes, and two or eight more bytes for a longer length. A frame of a server has no
+ * mask.
  */
 function readFrame(data: Buffer, at: number): Frame | undefined {
   if (data.length < at + 2) return undefined
@@ -224,7 +225,7 @@ export function openWire(url: string, subprotocol: string, localAddress?: string
       reject(new Error(`${url} closed the connection instead of an upgrade`)),
     )
     socket.once('connect', () => socket.write(request.join('\r\n')))
-    // The server sends nothing else before the client's hello, so this chunk is the response only.
+    // This chunk has no frame: the server sends none before the first message of the client.
     socket.once('data', (answer) => {
       socket.off('error', reject)
       if (answer.toString('latin1', 0, accepted.length) === accepted) resolve(new Wire(socket))

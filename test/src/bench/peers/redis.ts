@@ -46,16 +46,18 @@ const server: ProgramServer = {
 }
 
 /** Makes the function `lock` of a client. */
-type LockOf = (redis: Redis, load: LoadPackage) => LockClient['lock']
+type LockOf = (redis: Redis, loadPackage: LoadPackage) => LockClient['lock']
 
 function connectWith(lockOf: LockOf, enableAutoPipelining: boolean): Peer['connect'] {
-  return async (url, count, load) => {
-    const { Redis } = load('ioredis') as { Redis: new (url: string, options: object) => Redis }
+  return async (url, count, loadPackage) => {
+    const { Redis } = loadPackage('ioredis') as {
+      Redis: new (url: string, options: object) => Redis
+    }
     const clients: LockClient[] = []
     for (let i = 0; i < count; i++) {
       const redis = new Redis(url, { enableAutoPipelining })
       await redis.ping()
-      clients.push({ lock: lockOf(redis, load), close: async () => redis.disconnect() })
+      clients.push({ lock: lockOf(redis, loadPackage), close: async () => redis.disconnect() })
     }
     return clients
   }
@@ -84,8 +86,8 @@ interface SemaphorePackage {
 }
 
 /** Locks by the package `redis-semaphore`. */
-const semaphore: LockOf = (redis, load) => {
-  const { Mutex } = load('redis-semaphore') as SemaphorePackage
+const semaphore: LockOf = (redis, loadPackage) => {
+  const { Mutex } = loadPackage('redis-semaphore') as SemaphorePackage
   const options = {
     lockTimeout: lockMs,
     acquireTimeout: lockMs,
@@ -108,8 +110,8 @@ interface RedlockPackage {
 }
 
 /** Locks by the package `redlock`. */
-const redlockOf: LockOf = (redis, load) => {
-  const { Redlock } = load('@sesamecare-oss/redlock') as RedlockPackage
+const redlockOf: LockOf = (redis, loadPackage) => {
+  const { Redlock } = loadPackage('@sesamecare-oss/redlock') as RedlockPackage
   // -1 means that the package retries without a limit.
   const options = { retryCount: -1, retryDelay: pollMs, retryJitter: pollMs / 2 }
   const redlock = new Redlock([redis], options)
@@ -120,8 +122,8 @@ const redlockOf: LockOf = (redis, load) => {
 }
 
 /**
- * The two configurations of a service. Auto-pipelining is not measured with a hot key, for which
- * each client has only one request at a time.
+ * The two configurations of a service. Auto-pipelining is not measured with a hot key (one key that
+ * all clients lock), because each client then has only one request at a time.
  */
 function configurationsOf(service: string, packages: readonly string[], lockOf: LockOf): Peer[] {
   const common = { service, packages: [ioredis, ...packages], polls: true, server }

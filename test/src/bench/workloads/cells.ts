@@ -29,7 +29,7 @@ const inFlight = 16
 
 function jobs(): readonly Job[] {
   return [1, 2, 4].map((cells) =>
-    makeJob('cells', cells === 1 ? '1 cell' : `${cells} cells`, 'split', { cells }),
+    makeJob('cells', cells === 1 ? '1 cell' : `${cells} cells`, /* placement */ 'split', { cells }),
   )
 }
 
@@ -62,8 +62,8 @@ async function runJob(context: LoadContext): Promise<JobResult> {
       exclusion,
     })
     const reference = await EchoPairs.open(echo, sessionCount, inFlight)
-    // A contestant has only one process id. For the process of the first cell, `usageOf` returns
-    // the usage of all cells.
+    // A contestant (a compared system) has only one process id. For the process of the first cell,
+    // `usageOf` returns the usage of all cells.
     const usageOf: LoadContext['usageOf'] = (pid) =>
       pid === first!.pid ? usageOfAll(brokers) : context.usageOf(pid)
     const results = await runContest({ ...context, usageOf }, [reference, oneBroker, allCells])
