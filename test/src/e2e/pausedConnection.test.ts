@@ -2,7 +2,7 @@
  * Tests a connection whose messages are more work than the broker does in one turn of its event
  * loop. The broker pauses such a connection and continues in a later turn. The broker handles all
  * messages in order, and acknowledges only handled messages. The lease is how long the broker keeps
- * a silent session; a fence is the number of a grant.
+ * a silent session; a fence is the number of a grant. A bystander is a well-behaved second client.
  */
 import type { ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -13,7 +13,7 @@ import { Stage } from './stage.js'
 
 /** The number of locks in the table. A query costs more work with more locks. */
 const tableLocks = count(4_000, 50_000)
-/** At this rate, the queries over all locks take nearly 4 s (about 75,000 units of work). */
+/** These queries over these locks are about 75,000 units of work, so they take nearly 4 s. */
 const limitedWork = { locks: 2_000, queries: 600, unitsPerSecond: 20_000 }
 
 /** Receives messages until `isLast` returns true, and returns all of them. */
@@ -102,7 +102,7 @@ describe('e2e: a paused connection', function () {
     // The hello was message 1 of the connection. The id of each query is its message number.
     const messages = Array.from({ length: count(360, 1_200) }, (_, i) => {
       const id = i + 2
-      // Of six messages, the last two have no response.
+      // Of every six messages, the last two have no response.
       if (i % 6 === 5) return { type: 'ack', ids: [] }
       if (i % 6 === 4) return { type: 'pong', n: 1 }
       return { type: 'query', id, limit: 1 }

@@ -3,8 +3,8 @@
  * connection. Within its grace the client resumes the session with all locks and requests; after
  * its grace the client opens a new session. A session is in jeopardy while its connection is down.
  * The lease is how long the broker keeps a silent session. A fence is the number of a grant; a
- * later grant has a higher fence. A set is one lock on several keys. The users of a key with
- * permits together hold at most as many permits as its capacity.
+ * later grant has a higher fence. A set is one lock on several keys. The capacity of a key is the
+ * number of permits that all its holders together may have. The message `bye` ends a session.
  */
 import { fixedInterval, type WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
@@ -153,7 +153,7 @@ describe('e2e: resume after a cut, with a grace', () => {
     expect(broker.stats().totalLocks).to.equal(2)
   })
 
-  it('reconnects to send bye on close, so that the next waiter gets the lock immediately', async () => {
+  it('on close, reconnects to send bye, so that the next waiter gets the lock immediately', async () => {
     const { proxy, url } = await brokerBehindProxy(stage)
     // By this strategy, the client would reconnect only long after the end of the test.
     const slowReconnect = fixedInterval({ interval: 250_000 })

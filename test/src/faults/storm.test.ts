@@ -23,8 +23,8 @@ interface Counts {
 }
 
 /**
- * Sends a command to the broker's process. Resolves with the counts of the broker after the
- * command. The command `reset` first resets all connections.
+ * Sends a command to the broker's process, which answers with its counts. Before the answer to
+ * `reset`, the broker resets all connections.
  */
 async function countsAfter(command: 'reset' | 'count', broker: ChildProcess): Promise<Counts> {
   const answer = once(broker, 'message')

@@ -39,6 +39,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
     expect(b.applied).not.to.deep.include(raiseFenceFloor(8))
     expect(b.replayed).to.deep.include(raiseFenceFloor(7)).and.deep.include(raiseFenceFloor(8))
     expect([...b.dump()]).to.deep.equal([...a.dump()])
+    // Broker `b` has a new name, and has taken over the sessions of its former name.
     expect(a.restarts).to.deep.equal([[formerName, b.brokerName]])
     expect(b.log.status.problem).to.match(
       /did not receive entry \d+ of broker .*reads the log again/,
@@ -89,7 +90,7 @@ describe('replicated log: a broker that does not receive an entry', () => {
       const b = cluster.stateMachine(log, source)
       const started = log.start(b)
       if (text === '"join"') {
-        // Broker `a` joins first, and broker `b` joins second.
+        // In the log, the first join is of broker `a`, and the second join is of broker `b`.
         let joinCount = 0
         source.faults.drops = (entry) => entry.includes(text) && ++joinCount === 2
       } else dropOnce(b, text)

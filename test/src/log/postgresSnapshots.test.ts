@@ -15,25 +15,28 @@ describe('log: snapshots in PostgreSQL', function () {
   const postgres = PostgresStage.forSuite()
   const stage = Stage.forEachTest()
 
-  /** Starts a broker with a log in PostgreSQL. */
+  /**
+   * Starts a broker with a log in PostgreSQL. The broker has a cell, and its snapshot thread must
+   * open the log with the same cell.
+   */
   async function startBroker() {
     const log = postgresLog({ url: postgres.url, snapshotEntries: 20 })
     return { log, ...(await stage.broker({ log, cell: '1/1' })) }
   }
 
   it('are made in a thread, and a new broker begins with the newest snapshot', async () => {
-    // The thread must open the log as the broker does, with the cell of the broker.
     const first = await startBroker()
     const session = await stage.session(first.url, { grace: 'lease' })
     const keptLock = await session.lock('kept', { metadata: { of: 'the first' } })
     const positions = new Set<number>()
-    // The newest two snapshots stay, so the third snapshot removes the first.
+    // At the fourth snapshot, the log has removed at least the first, because it keeps two.
     while (positions.size < 4) {
       await (await session.lock('busy')).unlock()
       const { snapshot } = first.log.membership!.status
       if (snapshot !== undefined) positions.add(snapshot.position)
     }
     expect(first.log.membership!.status.problem).to.equal(undefined)
+    // The log has deleted all entries up to the position `compacted`.
     const { schema } = postgres
     const [row] = await postgres.server.sql.unsafe(`
       select (select count(*) from ${schema}.log_snapshots)::int as snapshots,

@@ -45,7 +45,7 @@ describe('replicated log: the order of commands', () => {
     }
   })
 
-  it('is restored by a broker that joins later', async () => {
+  it('is the same at a broker that joins later', async () => {
     const cluster = new Cluster()
     const earlyBroker = await cluster.startLog()
     for (let i = 0; i < 5; i++) earlyBroker.log.submit(raiseFenceFloor(i))
@@ -121,7 +121,7 @@ describe('replicated log: the self-lease', () => {
     expect(a.log.isLive()).to.equal(true)
   })
 
-  it('begins again under another name after an outage, with the former sessions', async () => {
+  it('begins again after an outage, and the broker gets a new name and its former sessions', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     const formerName = a.brokerName

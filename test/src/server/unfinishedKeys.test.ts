@@ -49,6 +49,7 @@ describe('a release with thousands of shared requests', () => {
   it('grants all remaining requests although a client with granted requests sends a bye', () => {
     const { harness, holder, crowd } = setUp()
     holder.socket.say({ type: 'unlock', id: 2, fence: 1 })
+    // The message `bye` ends the session of the client.
     crowd[0]!.say({ type: 'bye' })
     harness.environment.endTurn()
     expect(harness.broker.table.heldCount).to.equal(1_250)

@@ -142,8 +142,9 @@ const kinds: Record<string, MessageKind> = {
     },
   },
   'a value for many followers': {
-    // A follower waits for the value of a `once`. One command answers only 15 of the 20 followers,
-    // because each answer has 30 KB. The meter counts about 240 units for the bytes of one answer.
+    // The first `once` of a key is granted, and the later ones, the followers, wait for its value.
+    // One command answers only 15 of the 20 followers, because each answer has 30 KB. The meter
+    // counts about 240 units for the bytes of one answer.
     workEach: 15 * 240,
     prepare: (scene) =>
       scene.joinMany().map((client, i) => {

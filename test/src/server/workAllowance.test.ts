@@ -39,7 +39,7 @@ describe('the work allowance of a connection', () => {
     expect(allowance.unitsLeft).to.equal(-100)
   })
 
-  it('limits the time of a connection while the turn has time', () => {
+  it('limits the time of a connection although the turn has time left', () => {
     allowance.beginTurn(1_000)
     allowance.endIfLate(1_000 + turnBudget.connectionMs - 0.01)
     expect(allowance.unitsLeft).to.equal(turnBudget.connection)
@@ -51,7 +51,7 @@ describe('the work allowance of a connection', () => {
   it('drops its rate budget only after the budget has refilled', () => {
     allowance.chargeRate(500_000, 1_000)
     expect(allowance.dropFullRateBudget(1_499)).to.equal(false)
-    // After a drop, the budget would be full and allow a whole second of work.
+    // If the call had dropped the budget, a full budget would now allow this work without a wait.
     allowance.chargeRate(999_999, 1_499)
     expect(allowance.waitMs(1_499)).to.be.greaterThan(0)
     expect(allowance.dropFullRateBudget(3_000)).to.equal(true)
@@ -74,7 +74,7 @@ describe('the work allowance of a connection', () => {
     expect(unitsAtLooks).to.deep.equal([96, 128, 160, 192])
   })
 
-  it('limits the guaranteed minimum of a connection in time too', () => {
+  it('limits the time of the guaranteed minimum of a connection', () => {
     // The first call begins the time of the turn.
     scheduler.allowanceNow()
     environment.stopFor(turnBudget.ms)

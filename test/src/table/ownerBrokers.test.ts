@@ -2,11 +2,13 @@
  * Several brokers share one table. Each session has an owner broker, which keeps the deadlines of
  * the session. The tests move a session to another owner broker, and let a broker take over the
  * sessions of a broker that is gone. The lease of a session is how long its broker keeps the
- * session when its client is silent. The attach epoch of a session counts its connections (`@2`),
- * and the generation of a lock counts the restarts of its deadline. A `TableDriver` applies
- * commands to a lock table and returns the effects as short texts: `granted b#1 k f2` means that
- * request 1 of session `b` got the key `k` with the fence 2. A fence is the number of a grant. A
- * suspended session that is `kept` lives on for its lease, and not only for its grace.
+ * session when its client is silent. The attach epoch of a session counts its connections. The
+ * generation of a lock counts the restarts of its deadline. A fence is the number of a grant.
+ *
+ * A `TableDriver` applies commands to a lock table and returns the effects as short texts. The text
+ * `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. The text
+ * `resumed a @2` means that session `a` now has the attach epoch 2. A suspended session that is
+ * `kept` lives on for its lease, and not only for its grace.
  */
 import { expect } from 'chai'
 import { TableDriver } from './tableDriver.js'
@@ -14,7 +16,7 @@ import { TableDriver } from './tableDriver.js'
 /**
  * Returns a driver with two sessions. `a`, owned by the broker `one`, holds a lock with a ttl (a
  * time limit) and a lock without a ttl. `a` waits for the key `l`. `b`, owned by the broker `two`,
- * holds `l`. The secret of `a` is `s1`, and the next secret of each resume is `s2`.
+ * holds `l`. The secret of `a` is `s1`. Each resume in the tests names `s2` as the next secret.
  */
 function driverWithTwoOwners(): TableDriver {
   const driver = new TableDriver()

@@ -5,8 +5,8 @@
  * The idle lease, twice the lease, is for a session that holds nothing and waits for nothing.
  *
  * The broker pauses a frame that is too large for one turn of the event loop, and handles the rest
- * in the next turns. A timer that is late within the tolerance does not count as a pause of the
- * broker. A word with `$` in a pattern stands for any expression. `mutant.ts` explains all fields.
+ * in the next turns. A timer that is late by more than the tolerance shows a pause of the broker. A
+ * word with `$` in a pattern stands for any expression. `mutant.ts` explains all fields.
  */
 import type { Mutant } from '../mutant.js'
 
