@@ -2,7 +2,7 @@
  * Tests a broker with a certificate that a private authority has signed. A client trusts the
  * certificate if its option `ca` has the certificate of the authority. A command has the option
  * `--ca` for the path of the authority's certificate, and exits 78 if the setting is invalid. The
- * certificate of the tests signs itself, so it is the certificate of its authority too.
+ * certificate of the tests is self-signed, so it is also the certificate of the authority.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { expect } from 'chai'

@@ -59,7 +59,7 @@ async function runNow(
 ): Promise<Ended> {
   const [out, err] = [new Output(), new Output()]
   const restore = replaceProcess(args, env, out, err)
-  // If a test times out while its command still runs, the next test needs the standard output.
+  // Restores the standard output for the next test even if a test times out during its command.
   stage.onClear(restore)
   let code: number
   try {
@@ -94,7 +94,10 @@ class Output extends PassThrough {
   }
 }
 
-/** Gives this process the inputs and outputs of a command. The result undoes the replacement. */
+/**
+ * Gives this process the arguments, environment and outputs of a command. Returns a function that
+ * restores the former values.
+ */
 function replaceProcess(
   args: readonly string[],
   env: NodeJS.ProcessEnv,

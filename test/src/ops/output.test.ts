@@ -87,7 +87,7 @@ describe('holdfast with output that cannot be written', () => {
     expect((await runInto(fullDevice, unlock)).code, 'unlock').to.equal(74)
   })
 
-  it('exits 74 if serve cannot print its URL, but first serves until a signal', async () => {
+  it('serves until a signal and then exits 74, if serve cannot print its URL', async () => {
     const wrapper = ['sh', '-c', `exec "$@" >${fullDevice}`, 'sh']
     const serve = Holdfast.start(stage, ['serve', '--port', '0'], { wrapper })
     expect((await serve.err.waitForCount(1))[0]).to.include('ENOSPC')
@@ -147,8 +147,8 @@ describe('holdfast with output that cannot be written', () => {
     expect(readFileSync(file, 'utf8')).to.equal(formerText)
     // The command writes its lines to this file, and then renames the file to `tokens`.
     expect(existsSync(`${file}.new`)).to.equal(false)
-    // Without `--file`, the command prints the line for the token file to standard error. A token
-    // without this line is useless too.
+    // Without `--file`, the command prints the line for the token file to standard error. The token
+    // is useless without this line, so the command must exit 74.
     expect((await runInto(fullDevice, ['token', 'bob'], 2)).code).to.equal(74)
   })
 

@@ -121,8 +121,8 @@ describe('holdfast run', () => {
     expect(await isAliveAfterGrant).to.equal(false)
   })
 
-  // A hold of 500 ms is too short. `holdfast run` stops the command before the hold is over, and
-  // the command may take 1 s to end. One key and 64 of `--also` are too many keys.
+  // `--max-hold` must leave time to stop the command, which may take as long as `--kill-after`. The
+  // last case has 65 keys: `k`, and 64 keys of `--also`.
   const wrongOptions: [string[], RegExp][] = [
     [['--permits', '1'], /--permits needs --capacity/],
     [['--permits', '4', '--capacity', '3'], /--permits 4 is more than --capacity 3/],
@@ -195,7 +195,7 @@ describe('holdfast run', () => {
       script,
     ])
     await command.out.waitUntil((lines) => lines.length >= 3)
-    // In the child process too, `$$` is the id of the shell. `$!` is the id of the child process.
+    // `$$` is the id of the shell, also in the child process. `$!` is the id of the child process.
     const pids = command.out.items.map((line) => Number(line.split(' ')[0]))
     const waiter = await stage.session(brokerUrl)
     const granted = waiter.lock('k')

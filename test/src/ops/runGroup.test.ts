@@ -78,7 +78,7 @@ describe('holdfast run with a process group', () => {
     const [zombie, escaped] = out.map(Number) as [number, number]
     stage.onClear(() => process.kill(escaped, 'SIGKILL'))
     // If `holdfast run` sees the parent before the parent leaves, it prints that it keeps the lock.
-    expect({ code, err: err.filter((line) => !line.includes('is kept')) }).to.deep.equal({
+    expect({ code, err: err.filter((message) => !message.includes('is kept')) }).to.deep.equal({
       code: 0,
       err: [],
     })

@@ -1,8 +1,9 @@
 /**
  * Tests that `holdfast run` passes signals to its command. Signals that were already ignored at the
- * start of `holdfast run`, for instance by nohup(1), must stay ignored. With `launched`, the
- * launcher starts `holdfast`: a shell script that reads these signals before Node resets them. If
- * the command cannot be started, `holdfast run` must print a message.
+ * start of `holdfast run`, for instance by nohup(1), must stay ignored. With the option `launched`,
+ * a test starts `holdfast` by the launcher. The launcher is a shell script that reads which signals
+ * are ignored, before Node resets them. If the command cannot be started, `holdfast run` must print
+ * a message.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, symlinkSync } from 'node:fs'
@@ -47,7 +48,7 @@ describe('holdfast run with signals', () => {
     await run.ended()
   })
 
-  it('ignores SIGHUP and SIGINT if they were ignored at its start, as its command does', async () => {
+  it('ignores SIGHUP and SIGINT if they were ignored at its start, and so does its command', async () => {
     const { url } = await stage.broker()
     const args = ['k', '-c', 'grep SigIgn /proc/self/status; cat']
     // This shell ignores SIGHUP and SIGINT, and so does the program that the shell starts.
@@ -92,7 +93,7 @@ describe('holdfast run with signals', () => {
 
   it('passes the environment without the token to the command', async () => {
     const { url } = await stage.broker()
-    // Some shells drop variables with names that a shell cannot write. The launcher must not.
+    // Some shells drop variables whose names are invalid in a shell. The launcher must keep them.
     const env = {
       HOLDFAST_TOKEN: 'secret',
       'spring.profile': "it's\nodd",
@@ -107,6 +108,7 @@ describe('holdfast run with signals', () => {
       const envOfCommand = JSON.parse(out[0]!)
       expect(envOfCommand).to.include(otherVariables)
       expect(envOfCommand).to.include({ HOLDFAST_KEY: 'k' })
+      // The names of the launcher's own variables begin with `_holdfast` or `_HOLDFAST`.
       expect(
         Object.keys(envOfCommand).filter((name) => /token|^_holdfast/i.test(name)),
       ).to.deep.equal([])

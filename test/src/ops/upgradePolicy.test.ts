@@ -118,7 +118,7 @@ describe('the upgrade policy', () => {
       expect(await statusOf(port, upgradeHead('/', headers))).to.match(/ 101 /)
   })
 
-  it('has no header of a proxy among the headers that it accepts without a pattern', () => {
+  it('lists no header of a proxy among the ordinary headers', () => {
     expect([...ordinaryHeaders].filter(isProxyHeader)).to.deep.equal([])
     expect([...ordinaryHeaders].filter((name) => name !== name.toLowerCase())).to.deep.equal([])
   })
@@ -282,8 +282,9 @@ describe('the upgrade policy', () => {
     expect(acceptedCount, 'the upgrades of one second').to.equal(50)
     const newAddresses = Array.from({ length: 60 }, (_, i) => `203.0.113.${i}`)
     const acceptedAddresses = newAddresses.filter(isAccepted)
-    // The ten addresses made 50 upgrades, so 40 of these were repeats. One new address may take the
-    // place of each repeat. These upgrades are taken from the total of the next second.
+    // An upgrade is a repeat if its address had another upgrade in this second. Ten addresses made
+    // the 50 upgrades, so 40 were repeats. One new address may take the place of each repeat. These
+    // upgrades count in the next second.
     expect(acceptedAddresses).to.deep.equal(newAddresses.slice(0, 40))
     pass(500)
     expect(crowd.filter(isAccepted), 'the total has no upgrades left').to.deep.equal([])
@@ -302,14 +303,14 @@ describe('the upgrade policy', () => {
     expect(crowdUpgrades).to.be.within(700, 810)
   })
 
-  it('does not check frames: the broker closes with 1009 after a frame beyond frameBytes', async () => {
+  it('leaves large frames to the broker, which closes with 1009 after a frame beyond frameBytes', async () => {
     const { url } = await startBroker({ limits: { frameBytes: 1_024 } })
     const client = await RawClient.open(url)
     client.send({ type: 'unlock', id: 1, fence: 1, padding: 'x'.repeat(1_024) })
     expect(await client.closed()).to.include({ code: 1009 })
   })
 
-  it('does not verify tokens: the broker closes with 1013 while authenticate is unavailable', async () => {
+  it('leaves tokens to the broker, which closes with 1013 while authenticate is unavailable', async () => {
     const { HoldfastError } = await import('@holdfast/server')
     const { url } = await startBroker({
       authenticate: () => {

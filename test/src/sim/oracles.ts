@@ -36,9 +36,9 @@ import type { World } from './world.js'
 const eventsBetweenChecks = 64
 
 /**
- * How late a broker may be in a world without faults, in ms. The cancel of a failed request must
- * reach the broker within this time. A hold, a kept result or a notice may be late by at most this
- * time.
+ * How late a broker may be in a world without faults, in ms. The limit applies to notices, and to
+ * the ends of holds and of kept values of `once`. The cancel of a failed request must also reach
+ * the broker within this time.
  */
 const maxLateMs = { oneBroker: 1_000, cluster: 3_000 }
 
@@ -95,7 +95,8 @@ export class Oracles {
       report,
       now,
       quietStart,
-      // A passive oracle reads `lock.held` only directly after the client has read its clock.
+      // A passive oracle reads `lock.held` only directly after the client has read its clock. At
+      // other moments, this read would make the client notice a loss.
       isPassive: hasPassiveOracles,
       maxLogDelayMs,
     })
@@ -218,9 +219,10 @@ export class Oracles {
   }
 
   /**
-   * A broker or the log oracle has applied a command to its table. A session oracle checks the
-   * commands of its own broker. The other oracles check the commands of the log oracle. Without a
-   * shared log, they check the commands of the only broker.
+   * A broker or the log oracle has applied a command to its table. The log oracle applies the
+   * commands of a shared log to a table of its own. A session oracle checks the commands of its own
+   * broker. The other oracles check the commands of the log oracle. Without a shared log, they
+   * check the commands of the only broker.
    */
   applied(table: LockTable, command: Command, effects: readonly Effect[]): void {
     const { logOracle, machines } = this.cluster!

@@ -14,7 +14,7 @@ const commandsPerSnapshot = 20
 interface SnapshotUnderWay {
   readonly snapshot: StateSnapshot
   readonly items: Iterator<SnapshotItem>
-  readonly read: SnapshotItem[]
+  readonly itemsRead: SnapshotItem[]
   /** The items of the table when the snapshot began. */
   readonly expected: string
 }
@@ -49,7 +49,7 @@ export class SnapshotOracle {
     const expected = textOf(completeSnapshot.items)
     completeSnapshot.end()
     const snapshot = stateMachine.beginSnapshot()
-    this.#underWay = { snapshot, items: snapshot.items[Symbol.iterator](), read: [], expected }
+    this.#underWay = { snapshot, items: snapshot.items[Symbol.iterator](), itemsRead: [], expected }
   }
 
   #read(underWay: SnapshotUnderWay): void {
@@ -61,17 +61,17 @@ export class SnapshotOracle {
         this.end()
         return
       }
-      underWay.read.push(value)
+      underWay.itemsRead.push(value)
     }
   }
 
-  #check({ snapshot, read, expected }: SnapshotUnderWay): void {
+  #check({ snapshot, itemsRead, expected }: SnapshotUnderWay): void {
     this.#report.count('gradual snapshot')
     const itemDigest = new ItemDigest()
-    for (const item of read) itemDigest.add(item)
+    for (const item of itemsRead) itemDigest.add(item)
     // A broker without a cluster keeps no digest.
     const hasSameDigest = snapshot.digest === '' || snapshot.digest === itemDigest.value
-    const text = textOf(read)
+    const text = textOf(itemsRead)
     if (text === expected && hasSameDigest) return
     const detail =
       text === expected

@@ -9,11 +9,11 @@ import type { CallOracle } from './callOracle.js'
 export class WatchView {
   readonly #callOracle: CallOracle
   /**
-   * The held locks by fence (number of the grant) and key; undefined until the first state. The
-   * locks of a set have the same fence.
+   * The names of the held locks; undefined until the first state. A name is the fence (number of
+   * the grant) and the key, because the locks of a set have the same fence.
    */
   #held: Set<string> | undefined
-  /** The waiting requests by session, id and key; always empty for a watch without the queue. */
+  /** The names (session, id and key) of the waiting requests; empty if `queue` is not watched. */
   #waiting = new Set<string>()
 
   constructor(callOracle: CallOracle) {

@@ -22,7 +22,7 @@ const progressSeconds = 10
 export class WorldBatch {
   readonly #options: SimulationOptions
   readonly #counts = new Map<string, number>()
-  /** The number of worlds so far; each world has its own seed. */
+  /** The number of worlds so far, which is also the number of seeds. */
   seeds = 0
   /** The number of events in all worlds so far. */
   events = 0

@@ -52,9 +52,10 @@ describe('soak: the verdict', () => {
     expect(Math.abs(slopePerHour)).to.be.below(mib / 2)
   })
 
-  it('notices a leak below the noise of single samples, because a slope counts all samples', () => {
+  it('notices a leak that is smaller than the noise of single samples', () => {
     const random = new Random(1)
-    // The leak of half a MiB in an hour is below the noise of 2 MiB.
+    // The leak of half a MiB in an hour is below the noise of 2 MiB. But a slope is fitted to all
+    // samples.
     const leak = (at: number) => 10 * mib + random.below(2 * mib) + (at / hour) * (mib / 2)
     expect(growth('heap', 24, leak).isWithin).to.equal(false)
   })
@@ -65,7 +66,7 @@ describe('soak: the verdict', () => {
     expect([first, slopePerHour, isWithin]).to.deep.equal([(hour / 4) * 100, 0, true])
   })
 
-  it('notices one descriptor that stays open every ten minutes', () => {
+  it('notices a leak of one descriptor in ten minutes', () => {
     expect(growth('descriptors', 4, (at) => 20 + Math.floor(at / (10 * minute)))).to.deep.include({
       process: 'broker',
       quantity: 'descriptors',

@@ -40,7 +40,7 @@ const maxShownLines = 5
 /** The data of a new server, which each server of this process copies. */
 let template: Promise<string> | undefined
 
-/** The address at which a client connects. */
+/** The address of the server's Unix socket. */
 export interface Address {
   /** The folder of the socket. */
   readonly host: string
@@ -222,7 +222,10 @@ export class Postgres {
     }
   }
 
-  /** Ends the server: without a clean-up (SIGQUIT), or like a crash of the machine (SIGKILL). */
+  /**
+   * Ends the server. At SIGQUIT, the server ends its child processes itself, without a clean-up.
+   * With SIGKILL, all processes are killed, as by a crash of the machine.
+   */
   async end(signal: 'SIGQUIT' | 'SIGKILL' = 'SIGQUIT'): Promise<void> {
     const server = this.#process
     this.#process = undefined

@@ -23,8 +23,8 @@ export interface Closed {
   readonly reason: string
 }
 
-/** The message of the broker with this type. */
-type Of<T extends ServerMessage['type']> = Extract<ServerMessage, { type: T }>
+/** A message of the broker with this type. */
+type MessageOf<T extends ServerMessage['type']> = Extract<ServerMessage, { type: T }>
 /** The fields of the first message of a client, which opens or resumes its session. */
 type Hello = Omit<Extract<ClientMessage, { type: 'hello' }>, 'type'>
 /** The fields of a request without its id, which the peer adds. */
@@ -72,7 +72,10 @@ export class Peer {
   }
 
   /** Opens a connection and a session. */
-  static async open(target: Target, hello: Hello = {}): Promise<Peer & { welcome: Of<'welcome'> }> {
+  static async open(
+    target: Target,
+    hello: Hello = {},
+  ): Promise<Peer & { welcome: MessageOf<'welcome'> }> {
     const peer = await Peer.connect(target)
     peer.say({ type: 'hello', ...withToken(target), ...hello })
     return Object.assign(peer, { welcome: await peer.hear('welcome') })
@@ -143,13 +146,13 @@ export class Peer {
    */
   async hear<T extends ServerMessage['type']>(
     type: T,
-    accepts: (message: Of<T>) => boolean = () => true,
-  ): Promise<Of<T>> {
+    accepts: (message: MessageOf<T>) => boolean = () => true,
+  ): Promise<MessageOf<T>> {
     for (;;) {
       const i = this.#heard.findIndex(
-        (message) => message.type === type && accepts(message as Of<T>),
+        (message) => message.type === type && accepts(message as MessageOf<T>),
       )
-      if (i !== -1) return this.#heard.splice(i, 1)[0] as Of<T>
+      if (i !== -1) return this.#heard.splice(i, 1)[0] as MessageOf<T>
       await this.#nextMessage(`"${type}"`)
     }
   }
@@ -164,19 +167,19 @@ export class Peer {
   }
 
   /** Resolves with the answer to this request, which must have this type. */
-  async answer<T extends ServerMessage['type']>(type: T, id: number): Promise<Of<T>> {
+  async answer<T extends ServerMessage['type']>(type: T, id: number): Promise<MessageOf<T>> {
     const answer = await this.answerTo(id)
-    if (answer.type === type) return answer as Of<T>
+    if (answer.type === type) return answer as MessageOf<T>
     throw new Error(`Expected "${type}", received ${JSON.stringify(answer)}`)
   }
 
-  /** Resolves with all parts of a `found` or `watching`. */
-  async answers<T extends 'found' | 'watching'>(type: T, id: number): Promise<Of<T>[]> {
-    const parts: Of<T>[] = []
+  /** Resolves with all parts of an answer `found` or `watching`, which the broker may split. */
+  async answers<T extends 'found' | 'watching'>(type: T, id: number): Promise<MessageOf<T>[]> {
+    const parts: MessageOf<T>[] = []
     let more = true
     while (more) {
-      const part: Of<'found' | 'watching'> = await this.answer(type, id)
-      parts.push(part as Of<T>)
+      const part: MessageOf<'found' | 'watching'> = await this.answer(type, id)
+      parts.push(part as MessageOf<T>)
       more = part.more
     }
     return parts
