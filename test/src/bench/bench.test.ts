@@ -71,7 +71,7 @@ describe('the bench', () => {
     assert.match(chartOf(result.rows, 'a & b'), /^<svg .*a &#38; b.*<rect class="own"/s)
   })
 
-  it('has saved the chart that follows from the table of lock services in its README', async () => {
+  it('has in overview.svg the chart of the table of lock services in README.md', async () => {
     const folder = joinPath(root, 'test/bench')
     const readme = await readFile(joinPath(folder, 'README.md'), 'utf8')
     const savedChart = await readFile(joinPath(folder, 'overview.svg'), 'utf8')
@@ -132,7 +132,7 @@ describe('the bench', () => {
 
   it('detects a server that grants every request immediately', async () => {
     const { rows, violations } = await runJob(exclusion.jobs(smokePace)[0]!, options)
-    // The violations of the job are those of the broker.
+    // The job counts only the violations of the real broker.
     assert.equal(violations, 0)
     // The second row is the control: the server that grants every request.
     assert.isAbove(rows[1]!.figures['violations']!, 0)

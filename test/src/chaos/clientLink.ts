@@ -1,6 +1,7 @@
 /**
  * How the clients of the chaos tests connect to brokers. A test can cut one client off, and can ask
- * to which broker a client is connected.
+ * to which broker a client is connected. With the grace `lease`, a session without a connection
+ * lasts until its lease ends.
  */
 import { connect, fixedInterval, type Session, type WebSocketConstructor } from '@holdfast/client'
 import { WebSocket } from 'ws'

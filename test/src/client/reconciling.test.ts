@@ -54,8 +54,8 @@ describe('a client after a resume', () => {
     await resume(scene, snapshot([{ ...held(1, 7), ttl: 1_000, at: 89_900 }]))
     const lock = await requesting
     // The broker granted the lock 100 ms before the current hello arrived (at 90,000). So 900 ms
-    // of the ttl are left. With the safety margin of the whole ttl, the client relies on the lock
-    // for safeDuration(900, 1_000) = 840 ms from the hello.
+    // of the ttl are left. The client subtracts the safety margin of the whole ttl, and relies on
+    // the lock for safeDuration(900, 1_000) = 840 ms from the hello.
     scene.clock.advance(839)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
@@ -127,7 +127,7 @@ describe('a client after a resume', () => {
     scene.socket.newMessages()
     scene.socket.deliver(resumed, { type: 'granted', id: 2, fence: 7 }, snapshot([held(2, 7)], [1]))
     await turn()
-    // Response 2 is acknowledged later. Request 3 never arrived at the broker, and the client
+    // The ack of response 2 follows later. Request 3 never arrived at the broker, and the client
     // forgets request 3.
     expect(scene.socket.newMessages()).to.deep.equal([
       nothingToAck,
@@ -208,8 +208,8 @@ describe('a client after a resume', () => {
     const requesting = scene.session.lock('full')
     const unlocking = lock.unlock()
     await turn()
-    // The broker could not store the response to request 2, and the refusal was lost. Request 3
-    // succeeded, so the broker refuses the lower id 2 now.
+    // The broker refused request 2 and could not store the refusal, which was lost on the way.
+    // Request 3 succeeded, so the broker now refuses the lower id 2.
     await resume(scene, { type: 'unlocked', id: 3 }, snapshot())
     await unlocking
     scene.socket.deliver({ type: 'failed', id: 2, code: 'BAD_MESSAGE', message: '' })

@@ -43,8 +43,8 @@ describe('retry strategies', () => {
   it('are endless without maxRetries, and no delay exceeds max', () => {
     const strategy = exponentialBackoff({ initial: 1_000, max: 5_000 })
     expect(firstDelays(strategy, 6)).to.deep.equal([1_000, 2_000, 4_000, 5_000, 5_000, 5_000])
-    // A delay is at most the longest time of a timer. Without this limit, the 2,000th delay would
-    // be infinite.
+    // No delay exceeds 2^31 - 1 ms, the longest that a timer allows. Without this limit, the
+    // 2,000th delay would be infinite.
     expect(firstDelays(exponentialBackoff({ initial: 1_000 }), 2_000).at(-1)).to.equal(2 ** 31 - 1)
   })
 

@@ -1,6 +1,6 @@
 /**
- * Tests a lock with a ttl, which is how long the lock lasts without a refresh: its expiry and its
- * refreshes. So that the client ends the lock before the broker does, the client subtracts 1 % and
+ * Tests the expiry and the refreshes of a lock with a ttl, which is how long the lock lasts without
+ * a refresh. So that the client ends the lock before the broker does, the client subtracts 1 % and
  * a margin from the ttl. A fence is the number of a grant. `at` is a time by the clock of the
  * broker, which shows 50,000 when the client connects.
  */
@@ -14,9 +14,9 @@ import {
   turn,
 } from '../support/scriptedSession.js'
 
-/** How long the client counts a ttl of 1,000 ms, in ms: without 1 % and a margin of 51 ms. */
+/** How long the client relies on a ttl of 1,000 ms, in ms: less 1 % and a margin of 51 ms. */
 const countedTtlMs = 939
-/** How long the client counts a ttl of 5,000 ms, in ms: without 1 % and a margin of 101 ms. */
+/** How long the client relies on a ttl of 5,000 ms, in ms: less 1 % and a margin of 101 ms. */
 const countedLongTtlMs = 4_849
 
 describe('a client that holds a lock with a ttl', () => {
@@ -39,8 +39,9 @@ describe('a client that holds a lock with a ttl', () => {
     scene.clock.advance(4_000)
     scene.socket.deliver({ type: 'ping', n: 1 })
     await turn()
-    // The client sent the pong at 4,000 by its clock, and it arrived at 54,010 by the clock of the
-    // broker. So the grant at 55,000 was at 4,990 or later by the clock of the client.
+    // The client sent the pong at 4,000 by its own clock. By the clock of the broker, the pong
+    // arrived at 54,010, and the grant follows 990 ms later. So the client's clock then shows 4,990
+    // or later.
     acknowledge(scene, 54_010)
     scene.clock.advance(1_000)
     scene.socket.deliver({ type: 'granted', id: 1, fence: 1, at: 55_000 })
@@ -79,14 +80,14 @@ describe('a client that holds a lock with a ttl', () => {
     scene.clock.advance(100)
     expect(await refreshing).to.equal('LOCK_NOT_HELD')
     scene.socket.newMessages()
-    // The broker has begun the ttl again, so the lock would block other sessions.
+    // The broker has restarted the ttl, so the lock would block other sessions.
     scene.socket.deliver({ type: 'refreshed', id: 2 })
     await turn()
     expect(lock.held).to.equal(false)
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'unlock', id: 3, fence: 1 }])
   })
 
-  it('uses the shorter ttl of a pending refresh, and the former ttl after a refusal', async () => {
+  it('uses the shorter ttl while a refresh is pending, and the former ttl again after a refusal', async () => {
     const scene = await openScene()
     const [lock, other] = [
       await acquireLock(scene, { ttl: 5_000, at: 50_000 }),
@@ -177,7 +178,7 @@ describe('a client that holds a lock with a ttl', () => {
     expect(scene.events).to.deep.equal([])
   })
 
-  it('sends no other refresh when the lock is unlocked during a refresh', async () => {
+  it('sends no further refresh when the lock is unlocked during a refresh', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000 })
     const running = lock.autoRefresh({ interval: 300, timeout: 400 })

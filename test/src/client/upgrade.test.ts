@@ -143,8 +143,8 @@ describe('lock.upgrade and lock.downgrade', () => {
       await turn()
       socket.deliver({ type: 'granted', id: 2, fence: 9 })
       await upgrading
-      // The limit has begun at the first grant: the lock is held 900 ms later, but not 1,000 ms
-      // later.
+      // The limit counts from the first grant: the lock is held after 900 ms, and not after
+      // 1,000 ms.
       clock.advance(300)
       expect(lock.held).to.equal(true)
       clock.advance(100)

@@ -89,7 +89,10 @@ class Clients {
     }
   }
 
-  /** Two scopes that hold one key each. The request that completes the cycle is refused. */
+  /**
+   * Opens two scopes (tasks of a session) that hold one key each, and lets each request the key of
+   * the other. The broker refuses the second request, which would cause a deadlock.
+   */
   async #deadlock(first: Session, second: Session): Promise<void> {
     await first.scope(async (a) => {
       await a.lock('account/1')
@@ -105,8 +108,8 @@ class Clients {
   }
 
   /**
-   * Locks one of a few keys again and again, and holds each lock for a short time. The factors only
-   * spread the times over the workers and the rounds.
+   * Locks one of a few keys again and again, and holds each lock for a short time. The factors 7
+   * and 13 only make the times of the workers and the rounds differ.
    */
   async #work(session: Session, seed: number): Promise<void> {
     for (let round = seed; !this.#isStopping; round++) {

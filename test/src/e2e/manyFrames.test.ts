@@ -21,8 +21,8 @@ const tinyFrames = 2_500
 /** The number of WebSocket pings of each hostile client. */
 const pings = 600
 /**
- * The limit of this test for frames in one turn. The work budget of a turn and the minimum shares
- * of all connections allow half of this number.
+ * This test accepts twice as many frames in one turn as the work budget of a turn and the minimum
+ * shares of all connections allow.
  */
 const maxPerTurn = (2 * (turnBudget.all + hostileClients * turnBudget.minimum)) / costs.message
 
@@ -114,8 +114,8 @@ describe('e2e: many small frames', function () {
       bystander.send({ type: 'lock', id: 1, key: 'free' })
       await bystander.receive('granted')
       const sentFrames = hostileClients * frames
-      // Each hostile client sent its frames before the bystander sent its request. So the broker
-      // has read a frame of each hostile client before the grant, but not half of all frames.
+      // The hostile clients sent their frames first, so the broker has read a frame of each of them
+      // before the grant. The broker must not have read half of all frames.
       expect(counter.total, 'frames before the grant').to.be.within(hostileClients, sentFrames / 2)
       while (counter.total < sentFrames) await turn()
       expect(counter.max, 'frames in one turn').to.be.below(maxPerTurn)

@@ -2,7 +2,7 @@
  * Tests the end of real processes. When a client process ends, its locks pass to the next waiters
  * and its requests leave their queues. A process that has closed its sessions and brokers ends by
  * itself. A fence is the number of a grant; a later grant has a higher fence. A session is in
- * jeopardy while its connection is down.
+ * jeopardy while its connection is down. The grace is how long the session then lasts.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -121,10 +121,10 @@ describe('e2e: a session that its program leaves behind', () => {
   const stage = Stage.forEachTest()
 
   /**
-   * Starts the program `forgotten`. Its session waits for a lock of another session. The end of
-   * `stdin` leaves the session as the only thing that can keep the process alive.
+   * Starts the program `forgotten`. Its session waits for a lock of another session. When the test
+   * has ended `stdin`, only the session can keep the process alive.
    *
-   * @param mode How the session lets the process end: `option` means its option `unref`, `call` a
+   * @param mode What lets the process end: `option` is the option `unref` of the session, `call` a
    * call of `unref`, and `close` a call of `close`. With `ref` the session keeps the process alive.
    */
   async function start(mode: string) {

@@ -73,7 +73,7 @@ describe('e2e: one signal for many requests', () => {
       const waiting = [
         ...repeat(() => session.lock('k', { signal })),
         ...repeat(() => session.withLock('k', () => {}, { signal })),
-        // Calls with different ttls share no request.
+        // Calls of `singleflightLock` with different ttls do not share one request.
         ...repeat((i) => session.singleflightLock('k', { signal, ttl: 1_000 + i })),
       ]
       // The Web Locks API rejects with the reason of the signal.

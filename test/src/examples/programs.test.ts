@@ -144,7 +144,7 @@ describe('the examples that are programs', () => {
     const { requests, origin } = await httpServer()
     const pages = (name: string) => [1, 2, 3, 4].map((page) => `${origin}/${name}/${page}`)
     const programs = ['a', 'b'].map((name) => run('fetchAtMostThree', pages(name)))
-    /** The permits of the example, and the pages of both processes. */
+    // The example has three permits. The two processes fetch four pages each.
     const [capacity, pageCount] = [3, 8]
     const waiting = untilWaiting(observer, pageCount - capacity)
     await Promise.all([requests.waitForCount(capacity), waiting])

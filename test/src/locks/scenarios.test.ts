@@ -15,7 +15,7 @@ describe('session.locks compared with the specification', () => {
     it(title, async () => {
       const { sessions } = await stage.brokerWithSessions('one')
       const { locks } = sessions[0]!
-      // The same client also makes the requests of the second client. The prefix of the names of
+      // One client makes the requests of both clients of the scenario. The prefix of the names of
       // locks may be empty, because each test has its own broker.
       const script = new Script(locks, locks, '')
       await run(script)

@@ -59,7 +59,7 @@ describe('log: the address of etcd', () => {
     ],
   ]
   for (const [text, pattern] of wrongAddresses) {
-    it(`is refused with a message: ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`, () => {
+    it(`is refused with a message if it is ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`, () => {
       const message = refusal(() => parseAddress(text))
       expect(message).to.match(pattern)
       // The password of an address must not appear in an error message.

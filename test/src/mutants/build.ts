@@ -98,7 +98,7 @@ export function copyBuildWith(mutant: Mutant): string {
   return copy
 }
 
-/** The symbol of a mutant, without the package in front of it. */
+/** The symbol that a mutant changes, without its package: `Lock.held` for `client/Lock.held`. */
 function symbolOf({ in: symbol }: Mutant): string {
   return symbol.slice(symbol.indexOf('/') + 1)
 }
@@ -139,7 +139,7 @@ function hintAtSymbols({ find }: Mutant, modules: readonly Module[]): string {
     : ` (the pattern is in ${symbols.join(', ')})`
 }
 
-/** Whether a module has a property of this name. */
+/** Whether a module uses the name of this property. */
 function isUsed(property: string, modules: readonly Module[]): boolean {
   const propertyName = new RegExp(`\\b${property}\\b`)
   return modules.some(({ code }) => propertyName.test(code))

@@ -33,7 +33,7 @@ describe('holdfast run with bytes that are not UTF-8', function () {
     const { url } = await stage.broker()
     const wrapper = shell('export X="$a"; exec "$@" "$a" "$b" "$c" "" ü')
     const args = ['run', '--url', url, 'k', ...printer]
-    // The launcher starts the command, or Node starts the command directly.
+    // Either the launcher script of `holdfast` or Node itself starts `holdfast`.
     for (const launched of [true, false]) {
       const { code, out, err } = await Holdfast.run(stage, args, { wrapper, launched })
       expect({ code, err }).to.deep.equal({ code: 0, err: [] })
@@ -62,7 +62,7 @@ describe('holdfast run with bytes that are not UTF-8', function () {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('passes a variable whose name a shell cannot write, also in a large environment', async () => {
+  it('passes a variable whose name is not valid in a shell, also in a large environment', async () => {
     const { url } = await stage.broker()
     // Linux allows 128 KiB for one variable.
     const env = { BIG: 'x'.repeat(120_000), 'spring.profile': 'on' }

@@ -1,8 +1,8 @@
 /**
  * Tests that the command of `holdfast run` does not outlive the lock. If a signal that Node cannot
  * handle kills `holdfast run`, a watchdog process kills the command. So the command is dead before
- * the lease is over and the broker grants the lock to another session. The lease is the time for
- * which the broker keeps a session without a message of its client.
+ * the lease ends, and thus before the broker can grant the lock to another session. The lease is
+ * how long the broker keeps a session after the last message of its client.
  */
 import { expect } from 'chai'
 import { Stage, untilHandled, watching } from '../e2e/stage.js'
@@ -11,8 +11,8 @@ import { Holdfast } from './command.js'
 import { isAlive, parentOf, processesWithArgument } from './processes.js'
 
 /**
- * The number of rounds that run at the same time. Each round waits for the end of a lease of two
- * seconds.
+ * The number of rounds that run at the same time: 2 in a quick run of the tests, 5 in a full run.
+ * Each round waits for the end of a lease of two seconds.
  */
 const parallelRounds = count(2, 5)
 
@@ -21,8 +21,10 @@ describe('holdfast run after a kill', () => {
 
   it('leaves no command alive when the next session gets the lock', async () => {
     const { url } = await stage.broker()
-    for (let round = 0; round < count(parallelRounds, 100); round += parallelRounds) {
-      const keys = Array.from({ length: parallelRounds }, (_, i) => `k${round + i}`)
+    const rounds = count(parallelRounds, 100)
+    // Each step of the loop runs `parallelRounds` rounds.
+    for (let firstRound = 0; firstRound < rounds; firstRound += parallelRounds) {
+      const keys = Array.from({ length: parallelRounds }, (_, i) => `k${firstRound + i}`)
       await Promise.all(keys.map((key) => killAndExpectDeath(url, key)))
     }
   }).timeout(300_000)
@@ -30,8 +32,9 @@ describe('holdfast run after a kill', () => {
   /** Kills `holdfast run`, and checks that all its processes are dead before the next grant. */
   async function killAndExpectDeath(url: string, key: string): Promise<void> {
     const stubborn = "trap '' TERM HUP INT; echo $$; while :; do sleep 0.05; done"
-    // The command starts a background process and a pipeline. All these processes must die. The
-    // backslashes let the shell of the background process, and not the outer shell, replace `$$`.
+    // The command is a shell that starts a background shell and a pipeline. Each shell prints its
+    // id, and both must die. The backslashes keep the outer shell from expanding the `$$` of the
+    // background shell.
     const line = `(sh -c "${stubborn.replace('$$', '\\$\\$')}") & ${stubborn} | cat`
     const args = ['run', '--url', url, '--lease', '2s', key, '-c', line]
     const holdfastRun = Holdfast.start(stage, args)
@@ -49,12 +52,12 @@ describe('holdfast run after a kill', () => {
     const { url, sessions } = await stage.brokerWithSessions('watcher')
     const rounds = count(parallelRounds, 50)
     // Each step of the loop runs `parallelRounds` rounds.
-    for (let round = 0; round < rounds; round += parallelRounds) {
+    for (let firstRound = 0; firstRound < rounds; firstRound += parallelRounds) {
       const runs = Array.from({ length: parallelRounds }, async (_, i) => {
-        const key = `k${round + i}`
+        const key = `k${firstRound + i}`
         const events = await watching(sessions[0]!, key)
         // The command sleeps for about 600 s. The digits after the point mark its process.
-        const marker = `600.${process.pid}${round + i}`
+        const marker = `600.${process.pid}${firstRound + i}`
         const args = ['run', '--url', url, '--lease', '2s', key, 'sleep', marker]
         const holdfastRun = Holdfast.start(stage, args)
         await events.waitUntil((items) => items.some(({ event }) => event === 'locked'))
@@ -104,6 +107,7 @@ describe('holdfast run after a kill', () => {
 
   it('leaves no watchdog process alive after the end of the command', async () => {
     const { url } = await stage.broker()
+    // The output only shows that the command has started.
     const args = ['run', '--url', url, 'k', '-c', 'echo $PPID; cat']
     const holdfastRun = Holdfast.start(stage, args, { keepStdinOpen: true })
     await holdfastRun.out.waitForCount(1)

@@ -40,9 +40,9 @@ describe('a file with a secret', () => {
       const stat = { mode, uid: 1000, isFile: () => true }
       const [group, others] = [(mode >> 3) & 7, mode & 7]
       expect(isAccessibleToOthers(stat, 1000), mode.toString(8)).to.equal(group + others > 0)
-      // A process that is not root reads a file of root through the group of the file.
       const fileOfRoot = { ...stat, uid: 0 }
-      // Of the rights of the group, only the right to read (4) is allowed.
+      // A process that is not root reads a file of root as a member of its group. So the group may
+      // have the right to read (4), and no other right.
       const isAllowed = others === 0 && (group & ~4) === 0
       expect(isAccessibleToOthers(fileOfRoot, 1000), mode.toString(8)).to.equal(!isAllowed)
       expect(isAccessibleToOthers(fileOfRoot, 0), mode.toString(8)).to.equal(group + others > 0)
@@ -51,7 +51,7 @@ describe('a file with a secret', () => {
     expect(isAccessibleToOthers(pipe, 1000)).to.equal(false)
   })
 
-  it('is declared as a secret by its setting, or known as a file without a secret', () => {
+  it('is marked as a secret by its setting, and no other file is marked', () => {
     const fileSettings = Object.entries(settings as Record<string, { placeholder?: string }>)
       .filter(([, { placeholder }]) => placeholder === 'file')
       .map(([name]) => name)

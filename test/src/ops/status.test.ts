@@ -230,7 +230,8 @@ describe('holdfast status with a replicated log', function () {
     for (const log of logs) {
       expect(log.members).to.deep.equal(names)
       expect(log).to.include({ live: true, waiting: 0 })
-      // A self-lease is shorter than the dead time, which is 6 s by default.
+      // After the dead time, by default 6 s, the other brokers declare a silent broker dead. A
+      // self-lease is shorter.
       expect(log.selfLeaseMs).to.be.within(1, 6_000)
       expect(log.position).to.be.above(0)
       expect(log.lagMs).to.be.above(0)

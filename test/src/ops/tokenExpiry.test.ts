@@ -1,7 +1,8 @@
 /**
  * Tests tokens that expire while the session of their client is open. The lease is how long the
  * broker keeps a session without a message of its client. A fence is the number of a grant.
- * `passAlive` moves the fake clock while the client answers every ping.
+ * `passAlive` moves the fake clock while the client answers every ping, and returns the messages of
+ * each client.
  */
 import { expect } from 'chai'
 import { BrokerHarness, passAlive } from '../server/harness.js'
@@ -45,7 +46,7 @@ describe('expiring tokens', () => {
     const client = await join(harness, '5000')
     const [heard] = passAlive(harness, 100, client)
     const warning = heard!.find(({ type }) => type === 'expiring') as { within: number }
-    // The broker sends the warning at most 200 ms after the hello.
+    // `within` is the time that is left. The test allows the warning 200 ms after the hello.
     expect(warning.within).to.be.within(4_800, 5_000)
   })
 
@@ -78,6 +79,7 @@ describe('expiring tokens', () => {
   })
 
   it('cannot be replaced over a connection without TLS', async () => {
+    // A hello without a token also belongs to `ann`, so only the missing TLS can be the reason.
     const harness = new BrokerHarness({ authenticate: ({ token = 'ann' }) => token })
     const socket = harness.connect()
     Object.assign(socket, { isSecure: false })
@@ -117,14 +119,14 @@ describe('expiring tokens', () => {
     expect(harness.environment.timers).to.equal(0)
   })
 
-  it('are accepted and ignored by a broker without authenticate', () => {
+  it('are accepted and ignored by a broker without the option `authenticate`', () => {
     const harness = new BrokerHarness()
     const client = harness.join()
     client.say({ type: 'auth', id: 7, token: 'whatever' })
     expect(client.heard()).to.deep.equal([{ type: 'authenticated', id: 7 }])
   })
 
-  it('leave the session its locks until the lease ends', async () => {
+  it('let their session keep its locks until its lease ends', async () => {
     const harness = brokerWithTokens()
     const client = await join(harness, '3000')
     client.acquire('k')

@@ -1,9 +1,9 @@
 /**
  * Tests hostile clients that send as much as the limits allow, in random order, to a broker with
- * many locks. The hostile clients read or do not read their output, and disconnect. The work of
+ * many locks. At random, the hostile clients stop reading their output, and disconnect. The work of
  * each turn of the event loop must be bounded. The broker must answer an honest client, the
  * bystander, within a few turns. The broker must answer each connection in order, and keep no data
- * of the hostile clients. The lease is the time that the broker keeps a session without a message
+ * of the hostile clients. The lease is how long the broker keeps a session after the last message
  * of its client. A fence is the number of a grant.
  */
 import type { ServerMessage } from '@holdfast/shared'
@@ -60,7 +60,8 @@ class Scene {
     const fences = holder
       .heard()
       .flatMap((message) => (message.type === 'granted' ? [message.fence] : []))
-    // The largest refusal describes 16 holders with their metadata.
+    // A refusal describes up to 16 holders with their metadata, so these holders make the largest
+    // refusals.
     for (let i = 0; i < 16; i++) {
       this.#join().acquire('described', { mode: 'shared', metadata: 'm'.repeat(4_000) })
     }
@@ -310,7 +311,8 @@ describe('protocol: hostile amounts', () => {
       while (scene.endOneTurn()) socket.heard()
       return socket
     })
-    // From shortly before the first deadline, the clock passes all deadlines in one step.
+    // The clock goes to shortly before the first deadline. Then the clock passes all deadlines in
+    // one step.
     scene.pass(startedAt + dueMs - 100 - environment.clock.monotonic())
     const recordCount = (): number =>
       harness.broker.table.heldCount + harness.broker.table.waitingCount

@@ -35,13 +35,13 @@ import { schemas } from '@holdfast/shared/clientSchemas'
 import { expect } from 'chai'
 import type { Struct } from 'superstruct'
 import {
-  actions,
   brokerErrors,
   clientErrors,
   clientMessages,
   closeRows,
   declaredMessages,
   errorRows,
+  actions as explainedActions,
   type Fields,
   limitRows,
   type PageMessage,
@@ -141,7 +141,7 @@ describe('PROTOCOL.md: messages', () => {
 
   for (const [side, messages, declaredFields] of sides) {
     for (const [type, { fields, examples }] of messages) {
-      it(`gives ${type} from the ${side} the fields of its type, with the fields of items`, () => {
+      it(`gives ${type} from the ${side} the fields of its TypeScript type, also the nested fields`, () => {
         expect(fields).to.deep.equal(declaredFields.get(type))
       })
 
@@ -156,8 +156,8 @@ describe('PROTOCOL.md: messages', () => {
 
       it(`shows every field of ${type} from the ${side} in an example`, () => {
         const shown = new Set(examples.flatMap((text) => Object.keys(JSON.parse(text) as object)))
-        // Examples may lack fields that exclude other fields. In a lock, `mode` excludes `capacity`
-        // and `steal` excludes `timeout`. In a query or watch, `key` excludes `prefix`.
+        // `mode`, `steal` and `key` may be missing, because they cannot occur together with a field
+        // that the examples show: `capacity` and `timeout` in a lock, `prefix` in a query or watch.
         const omissible = ['mode', 'steal', 'key'].filter((field) => fields[field]?.optional)
         const missing = Object.keys(fields).filter((field) => !shown.has(field))
         // No example has `afterFence`, because a transcript shows this field.
@@ -206,10 +206,10 @@ describe('PROTOCOL.md: codes', () => {
   })
 
   it('has an action in every row, and explains every action', () => {
-    expect(actions).to.have.length(6)
+    expect(explainedActions).to.have.length(6)
     for (const { codes, actions: rowActions } of errorRows) {
       expect(rowActions, codes.join()).to.not.be.empty
-      expect(actions).to.include.members([...rowActions])
+      expect(explainedActions).to.include.members([...rowActions])
     }
   })
 })
@@ -272,15 +272,18 @@ describe('PROTOCOL.md: numbers', () => {
 
 describe('PROTOCOL.md: worked numbers', () => {
   /**
-   * The results of the examples in the page, computed by the functions of the code. The arguments
-   * and summands are the times and durations of these examples, in ms.
+   * Until when the client may rely on the lock or session of each example in the page, computed by
+   * the functions of the code. The arguments and summands are the times and durations of these
+   * examples, in ms.
    */
-  const bounds: Record<string, number> = {
+  const expectedBounds: Record<string, number> = {
     lease: safeDuration(15_000),
     'idle lease': safeDuration(30_000),
     'lease, shortest': safeDuration(2_000),
     'drop, with a grace': 100_000 + safeDuration(5_000),
     'lock, by request': 8_000 + safeDuration(10_000),
+    // The broker received the hello at 500,000 and granted the lock at 507,250. The ttl is 10,000,
+    // for which the second argument computes the margin.
     'lock, by clock': 1_000 + safeDuration(507_250 - 500_000 + 10_000, 10_000),
     refresh: 20_000 + safeDuration(10_000),
     'refresh that shortens': 10_000 + safeDuration(2_000),
@@ -289,12 +292,12 @@ describe('PROTOCOL.md: worked numbers', () => {
   const rows = Array.from(page.matchAll(/\n\| ([\w ,]+) \| .+\*\*([\d,.]+)\*\* \|/g))
 
   it('has a row for each formula', () => {
-    expect(rows.map(([, name]) => name)).to.deep.equal(Object.keys(bounds))
+    expect(rows.map(([, name]) => name)).to.deep.equal(Object.keys(expectedBounds))
   })
 
   for (const [, name, bound] of rows) {
     it(`computes "${name}" by the formula`, () => {
-      expect(bounds[name!]).to.be.closeTo(Number(bound!.replaceAll(',', '')), 1e-6)
+      expect(expectedBounds[name!]).to.be.closeTo(Number(bound!.replaceAll(',', '')), 1e-6)
     })
   }
 })

@@ -89,7 +89,7 @@ describe('cells: the slot of a key', () => {
     }
   })
 
-  it('is served by a cell, whose text has one valid form, such as 3/4', () => {
+  it('belongs to a cell that can be written in only one form, such as 3/4', () => {
     expect(parseCell('3/4')).to.deep.equal({ number: 3, count: 4 })
     expect(cellText({ number: 1_024, count: 1_024 })).to.equal('1024/1024')
     expect(parseCell('1024/1024')).to.deep.equal({ number: 1_024, count: 1_024 })

@@ -42,9 +42,11 @@ describe('the input queue of a paused connection', () => {
     expect(first).to.have.property('element').that.deep.equals(messages[0])
     const { elements, costs } = removeAll(queue)
     expect(elements).to.deep.equal(messages.slice(1))
-    // `first` has the costs of the whole frame and of the first part. `costs` has the later parts.
+    // `first` has the cost of checking the whole frame and of parsing its first part. `costs` has
+    // the costs of the later parts.
     expect(costs.length).to.be.within(long.length / 2_048, long.length / 1_024)
-    // Parsing costs a unit for 64 characters. Only in longer texts do arrays and objects cost more.
+    // Parsing costs a unit for 64 characters. Arrays and objects cost more only in a text of at
+    // least 2,048 characters, which is longer than a part.
     const laterParts = costs.reduce((sum, cost) => sum + cost, 0)
     expect(laterParts).to.be.within(0.95 * (long.length / 64), 1.05 * (long.length / 64))
     expect(queue.isEmpty).to.equal(true)
@@ -74,7 +76,7 @@ describe('the input queue of a paused connection', () => {
     }
   })
 
-  it('adds nothing for the rest of a frame without messages', () => {
+  it('adds nothing if no message of the frame is left', () => {
     const queue = new InputQueue()
     queue.addRest(long, 1, messages, messages.length)
     expect(queue.isEmpty).to.equal(true)

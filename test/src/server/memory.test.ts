@@ -227,7 +227,7 @@ describe('memory: beyond memoryBytes', () => {
     expect(refusals.causes).to.deep.equal(['memory_bytes'])
   })
 
-  it('the broker aborts each connection with 16 KiB unread if its memory exceeds the limit by 1/8', () => {
+  it('the broker aborts connections with 16 KiB unread if its memory exceeds the limit by an eighth', () => {
     const { harness, client, refusals } = brokerWithRoom(300_000, prepare)
     const other = harness.join()
     // The other client has less than 16 KiB unread. The first 250,000 bytes fit into the room.

@@ -3,8 +3,8 @@
  * When the soak program sends `measure`, the module answers with the memory and the number of open
  * file descriptors of its process.
  *
- * The process first collects its garbage, because the heap could otherwise contain garbage of up to
- * many MiB, which hides a small leak. `node` must have the flag `--expose-gc`.
+ * The process first collects its garbage, because the heap could otherwise contain many MiB of
+ * garbage, which would hide a small leak. `node` must have the flag `--expose-gc`.
  */
 import { readdirSync } from 'node:fs'
 import process from 'node:process'
@@ -29,7 +29,8 @@ process.on('message', (command: SoakCommand) => {
   const { rss, heapUsed, external } = process.memoryUsage()
   const statistics = getHeapCodeStatistics()
   const code = statistics.code_and_metadata_size + statistics.bytecode_and_metadata_size
-  // The code counts apart from the heap, because V8 compiles functions long after the start.
+  // The memory of compiled code is no part of `heap`. V8 still compiles functions long after the
+  // start, and that growth is not a leak.
   const values = { rss, heap: heapUsed - code, code, external, descriptors: openDescriptors() }
   process.send?.({ kind: 'measured', values } satisfies Measured)
 })

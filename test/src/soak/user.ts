@@ -14,7 +14,7 @@ import { WebSocket } from 'ws'
 import type { Random } from '../support/counts.js'
 import { actions, settle } from './actions.js'
 
-/** The lease of each session, in ms. */
+/** The lease of each session (how long the broker keeps a silent session), in ms. */
 const leaseMs = 4_000
 /** The range of the number of actions in a session. */
 const actionCountRange = { min: 10, max: 60 }

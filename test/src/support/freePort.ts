@@ -1,9 +1,9 @@
 /**
  * Finds free ports for programs that cannot choose a port themselves, or that must use the same
  * port again. Operating systems choose the ports of other sockets from a range that begins at
- * 32,768 or higher. The ports of this file are below that range, so no other socket takes a port
- * before its program listens. Test processes that run at the same time have different ports,
- * because each process reserves blocks of ports.
+ * 32,768 or higher. The ports of this file are below that range. So no other socket takes a port
+ * before the program that uses the port listens. Test processes that run at the same time have
+ * different ports, because each process reserves blocks of ports.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:net'
@@ -13,10 +13,14 @@ const firstPort = 20_000
 const blockSize = 100
 const blockCount = 120
 
-/** The next port to try, and the port after the last of the block. */
+/** The next port to try. */
 let nextPort = 0
+/** The port after the last port of the block. */
 let blockEnd = 0
-/** Settles when the newest reservation ends. Concurrent calls wait for one and share its block. */
+/**
+ * Settles when the newest reservation ends. Of concurrent calls, only the first reserves a block;
+ * the other calls use ports of that block.
+ */
 let reserving: Promise<void> = Promise.resolve()
 
 /** Resolves with a port on which no server listens. No later call returns the same port. */

@@ -21,7 +21,7 @@ export function numberOption(name: string, text: string, min = 0): number {
   process.exit(usageExitCode)
 }
 
-/** Like {@link numberOption}, for an option without a default. Undefined without a text. */
+/** Like {@link numberOption}, for an option without a default. Returns undefined for no text. */
 export function optionalNumber(
   name: string,
   text: string | undefined,

@@ -35,13 +35,13 @@ export function otherBuild(folder: string): OtherBuild {
   if (existsSync(ownPackages)) symlinkSync(ownPackages, join(copy, 'node_modules'))
   const manifest = JSON.parse(readFileSync(join(serverFolder, 'package.json'), 'utf8')) as object
   writeFileSync(join(copy, 'package.json'), JSON.stringify({ ...manifest, version }))
-  const features = join(copy, 'dist/protocol/features.js')
-  const changedText = readFileSync(features, 'utf8')
+  const featuresFile = join(copy, 'dist/protocol/features.js')
+  const changedText = readFileSync(featuresFile, 'utf8')
     .replace(/(brokerVersion = )'[^']+'/, `$1'${version}'`)
     .replace('brokerFeatures = [', `brokerFeatures = ['${feature}', `)
   if (!changedText.includes(`'${version}'`) || !changedText.includes(`['${feature}', `)) {
-    throw new Error(`${features} has another form: adapt otherBuild()`)
+    throw new Error(`${featuresFile} has another form: adapt otherBuild()`)
   }
-  writeFileSync(features, changedText)
+  writeFileSync(featuresFile, changedText)
   return { main: join(copy, 'dist/cli/main.js'), version, feature }
 }

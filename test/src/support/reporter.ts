@@ -75,8 +75,8 @@ export default class Reporter extends Mocha.reporters.Spec {
     setExitCode?.(failures + unexplained.length)
     // The timer itself must not keep the process alive.
     setTimeout(() => this.#failForOpenHandles(), this.#settleMs).unref()
-    // At this event all handles are closed. Without `exit`, Node destroys its environment, which
-    // sometimes loops forever, because Node waits for a request that has already finished.
+    // At this event all handles are closed. Without this call of `exit`, Node sometimes waits
+    // forever for a request that has already finished.
     process.once('beforeExit', () => process.exit())
   }
 

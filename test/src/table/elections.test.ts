@@ -62,7 +62,8 @@ describe('table: election', () => {
     driver.proclaim('a', 1, '2')
     const repeated = () => driver.proclaim('a', 1, '3', { id: 2 })
     expect(expectUnchanged(driver, repeated)).to.deep.equal(['repeat a#2 proclaimed'])
-    // A request of another type with the same id is no repeat.
+    // A request of another type with the same id is refused. In the texts of the driver, `repeat`
+    // also marks such a refusal.
     expect(driver.unlock('a', 1, { id: 2 })).to.deep.equal(['repeat a#2 BAD_MESSAGE'])
   })
 

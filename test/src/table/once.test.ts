@@ -60,7 +60,7 @@ describe('table: once', () => {
     expect(driver.complete('d', 5, { value: '5' })).to.have.lengthOf(2)
   })
 
-  it('complete fails for a lock that no once acquired, for the lock of another session, and for an unknown fence', () => {
+  it('complete fails for a lock that was not acquired by once, for the lock of another session, and for an unknown fence', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k')
     driver.once('b', 'l')
@@ -176,7 +176,7 @@ describe('table: kept results of once', () => {
     expect(owners).to.deep.equal(['two', 'two'])
   })
 
-  it('a snapshot stores a value a single time for all its answers and followers', () => {
+  it('a snapshot stores a value once, even if several answers and followers have the value', () => {
     const driver = driverWithLimit(2)
     resumableSessions(driver, 'a', 'b', 'c', 'd', 'e')
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.once(session, 'k')

@@ -2,7 +2,7 @@
  * A session revokes the lock of another session: the table ends exactly this lock, and only once.
  * A `TableDriver` applies commands to a lock table and returns the effects as short texts:
  * `granted b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence
- * numbers a grant. The driver gives each revocation the reason `stuck`.
+ * is the number of a grant. The driver gives each revocation the reason `stuck`.
  */
 import { expect } from 'chai'
 import { TableDriver } from './tableDriver.js'
@@ -67,7 +67,7 @@ describe('table: revoke', () => {
     driver.lock('a', 'k')
     driver.suspend('a')
     expect(driver.revoke('op', 'k', 1)).to.include('released a k f1 revoked')
-    // The secret `a-1` becomes `a-2`.
+    // The session resumes with its secret `a-1`, and gets the new secret `a-2`.
     driver.resume('a', 'a-1', 'a-2')
     const { held, revocations } = driver.table.sessions.get('a')!
     expect(held.size).to.equal(0)

@@ -2,9 +2,9 @@
  * Explores a small world: a table with a few sessions, and the commands to try in each state.
  *
  * A path is a list of commands in order. The paths form a tree, which the search visits breadth
- * first. After each command, the search compares the table with its model. If two paths lead to the
- * same state, all later commands have the same effects after both paths. Therefore the search
- * continues from each state only once.
+ * first. After each command, the search compares the table with its model, a second and simpler
+ * implementation. If two paths lead to the same state, all later commands have the same effects
+ * after both paths. Therefore the search continues from each state only once.
  */
 import { createHash } from 'node:crypto'
 import type { Command } from '@holdfast/server/core'

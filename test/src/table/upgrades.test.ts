@@ -2,9 +2,9 @@
  * Upgrades and downgrades. A shared lock becomes exclusive as soon as it is the only lock of its
  * key; an exclusive lock becomes shared immediately. A `TableDriver` applies commands to a lock
  * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
- * `b` got the key `k` with the fence 2. A fence is the number of a grant. In place of
- * `answer`, `repeat` marks an answer that the table gave before, or a refusal that changes nothing
- * and leaves the id of the request unused.
+ * `b` got the key `k` with the fence 2. A fence is the number of a grant. `repeat` instead of
+ * `answer` marks an answer that the table gave before, or a refusal that changes nothing and leaves
+ * the id of the request unused.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { expect } from 'chai'

@@ -27,7 +27,7 @@ const leaseMs = 300_000
 const byteMs = 5
 /** How long a lazy reader pauses, and how long it reads, in ms. */
 const lazyMs = { paused: 900, reading: 100 }
-/** A flood leaves this many messages of the burst, so that other messages can be sent. */
+/** A flood does not use this many messages of the burst, so that other messages can be sent. */
 const burstReserve = 10
 /** In each second, a flood sends this many messages fewer than the rate limit allows. */
 const rateReserve = 2
@@ -44,7 +44,7 @@ export class HostileSession {
   onText: ((text: string) => void) | undefined
   #id = 0
   #isOpen = true
-  /** The number of messages that this session might still send at `#allowedAt`. */
+  /** The number of messages that this session may still send, refilled until `#allowedAt`. */
   #allowed: number
   #allowedAt = performance.now()
   #timer: NodeJS.Timeout | undefined
@@ -209,7 +209,7 @@ export class HostileSession {
     this.sent += count
   }
 
-  /** Resolves when the connection accepts more bytes, but not in this turn of the event loop. */
+  /** Resolves in the next turn of the event loop, or later when the connection accepts more bytes. */
   #writable(): Promise<void> {
     return this.#wire.isFull ? this.#wire.drained() : turn()
   }

@@ -8,7 +8,10 @@ import { floodingKind, type HostileGroup, type Kind, largeMetadata } from './kin
 /** The number of frames, of one message each, that are written together. */
 const framesAtOnce = 500
 
-/** The number of locks of each session. So many locks make the snapshot of each resume large. */
+/**
+ * The number of locks of each session. After each resume the broker sends a snapshot, which is long
+ * because it lists these locks.
+ */
 const locksEach = 5_000
 /** The number of ids in each acknowledgement. */
 const idsPerAck = 1_024
@@ -33,7 +36,7 @@ async function resumeAgain(
     const resumed = await group.openSession(index, `,"grace":"lease"${resume}`)
     secret = resumed.welcome.secret
     group.drop(resumed)
-    // The broker has ended the session, and opened a new one instead of the resume.
+    // If the ids differ, the broker has ended the session, and has opened a new session instead.
     if (resumed.welcome.session !== sessionId) break
   }
 }

@@ -1,8 +1,8 @@
 /**
- * The workload "idle": the CPU time of the broker for keeping idle sessions alive. The figure for
- * 18,000 sessions with a lease of 15 s is computed: the workload opens fewer sessions, whose lease
- * is shorter in proportion, so the broker handles as many heartbeats a second as with 18,000
- * sessions. The lease is how long the broker keeps a silent session that holds a lock.
+ * The workload "idle": the CPU time of the broker for keeping idle sessions alive. The lease is how
+ * long the broker keeps a silent session that holds a lock. The figure is for 18,000 sessions with
+ * a lease of 15 s. The workload opens fewer sessions, whose lease is shorter in proportion. So the
+ * broker handles as many heartbeats a second as with 18,000 sessions.
  */
 import { connect } from '@holdfast/client'
 import {
@@ -28,9 +28,9 @@ const openedAtOnce = 25
 /** The shortest lease that the broker allows, in ms. */
 const minLeaseMs = 2_000
 /**
- * The time between two heartbeats of a session that holds nothing, in leases. The broker keeps such
- * a session for two leases. The heartbeats of a session with a lock are 0.4 leases apart, a third
- * of this time, so these heartbeats are spread evenly too.
+ * The sessions open over this time, in leases, so that their heartbeats are spread evenly. This is
+ * the time between two heartbeats of a session that holds nothing. For a session with a lock, that
+ * time is 0.4 leases, a third, so its heartbeats are spread evenly too.
  */
 const longestBeatLeases = 1.2
 /** The warm-up, in leases. V8 compiles the code of the heartbeat in this time. */
@@ -99,7 +99,7 @@ async function measure(context: LoadContext, open: OpenSession): Promise<Row['fi
     await sleep(leaseMs * longestBeatLeases * (openedAtOnce / sessions))
   }
   const isSmoke = pace.name === 'smoke'
-  // Three slices for each round, in one piece. At least one lease, except in tests (smoke).
+  // As long as three slices for each round. At least one lease, except in tests (smoke).
   const measuredMs = Math.max(isSmoke ? 0 : leaseMs, 3 * pace.rounds * pace.sliceMs)
   if (!isSmoke) await sleep(warmUpLeases * leaseMs)
   const cpuUsBefore = (await usageOf(server.pid)).cpuUs

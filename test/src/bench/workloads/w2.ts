@@ -1,7 +1,7 @@
 /**
  * W2: one hot key that all clients lock again and again. W2 measures the cost and the fairness of a
  * hand-off, which is the release of one client and the grant to the next client. The shape `K=100`
- * is 100 clients.
+ * is 100 clients. The ring, a server without locks, passes a grant from client to client.
  */
 import {
   type Job,
@@ -43,7 +43,8 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   const ring = await RingHandoff.open(echo, clients, exclusion)
   const handoffs: Handoff[] = [ring]
   if (drivers.includes('raw')) {
-    // A client sends the unlock and the next request together, or awaits the answer to the unlock.
+    // With `together`, a client sends the next request with the unlock. With `awaited`, the client
+    // first awaits the answer to the unlock.
     const sessions = await RawHandoff.openSessions(server, clients)
     handoffs.push(new RawHandoff(server, 'together', sessions, exclusion))
     handoffs.push(new RawHandoff(server, 'awaited', sessions, exclusion))

@@ -5,7 +5,7 @@
 import { newTask } from '../script.js'
 import type { Scenario } from './scenario.js'
 
-/** Each line has a way to end a callback, and how the request then settles. */
+/** For each way to end a callback, how the request then settles. */
 const settledLines = [
   'value: done 7',
   'nothing: done undefined',
@@ -199,7 +199,7 @@ const outcomes: Scenario = {
     }
     const caught = await script.locks.request(name, callbacks['rejects']!).catch((error) => error)
     script.record(`the very error: ${caught === customError}`)
-    // The same outcomes for callbacks that get null, because the lock is held.
+    // A request settles in the same way if its callback gets null, because the lock is held.
     await script.locks.request(name, async () => {
       for (const [label, callback] of Object.entries(callbacks)) {
         const request = script.otherLocks.request(name, { ifAvailable: true }, (lock) => {

@@ -1,7 +1,8 @@
 /**
  * A wrapper of `lmdb` that kills this process with SIGKILL at a point of the journal's work. The
- * journal is a record of all changes of locks on disk. The wrapper recognizes the point by the
- * journal's calls. `crashingHooks.ts` passes the URL of `lmdb` itself as the parameter `real`.
+ * journal keeps on disk all changes of locks. The wrapper recognizes the point by the journal's
+ * calls. `crashingHooks.ts` adds the URL of the real `lmdb` to the URL of this module, as the query
+ * parameter `real`.
  */
 import { type CrashPoint, crashAtVariable } from '../points.js'
 
@@ -13,8 +14,8 @@ interface Database {
 }
 
 /**
- * The kind of a value is the first element of its key: a record, a part of a snapshot, or the
- * pointer to the valid snapshot.
+ * The kind of a value is the first element of its key: a record of changes, a part of a snapshot,
+ * or the pointer to the valid snapshot.
  */
 const [record, snapshotPart, pointer] = [0, 1, 2]
 

@@ -1,13 +1,15 @@
 /**
- * A program for a test. The program opens a journal, a record on disk of all changes of locks. The
- * option `noSync` tells LMDB not to wait for the disk. Hooks of the module loader replace `lmdb` by
- * a spy, which sends `noSync` to the test and then calls the real `lmdb`.
+ * A program for a test. The program opens a journal (the record on disk of all changes of locks),
+ * and sends the test the option `noSync` with which the journal opens LMDB. With `noSync`, LMDB
+ * does not wait for the disk. Hooks of the module loader replace `lmdb` by a spy, which sends the
+ * option and then calls the real `lmdb`.
  *
  *   flushing.js DIRECTORY DURABILITY
  */
 import { register } from 'node:module'
 import type { JournalOptions } from '@holdfast/server'
 
+/** The code of the spy. The hooks add the import of `real`, the real `open`. */
 const spy = `
 export const open = (options) => {
   process.send(options.noSync)

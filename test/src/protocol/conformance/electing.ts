@@ -40,7 +40,7 @@ function elections(stage: Stage): void {
     expect((await queryAll(peer, { key: plain })).held[0]).not.to.have.property('election')
   })
 
-  it('excludes plain locks and leaders from each other', async () => {
+  it('lets a leader and a plain lock of the same key exclude each other', async () => {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     const fence = await a!.acquire(key)
@@ -87,7 +87,7 @@ function elections(stage: Stage): void {
     expect(state!.held[0]).to.include({ fence, election: true, value: 2 })
   })
 
-  it('refuses a value of a session that does not lead: LOCK_NOT_HELD', async () => {
+  it('refuses a `proclaim` of a session that does not lead: LOCK_NOT_HELD', async () => {
     const [leader, other] = await stage.openSeveral(2)
     const key = stage.key()
     const campaign = leader!.request({ type: 'campaign', key, value: 1 })
@@ -121,8 +121,8 @@ function elections(stage: Stage): void {
 
   it('accepts metadata and a value of nearly the greatest size in one message', async () => {
     const peer = await stage.open()
-    // As JSON, this list has 4,095 of the 4,096 bytes that are allowed: a digit and a comma or
-    // bracket for each number, and one bracket more.
+    // As JSON, this list has 4,095 bytes: 2,047 digits, 2,046 commas and 2 brackets. 4,096 bytes
+    // are allowed.
     const numbers = Array.from({ length: 2_047 }, () => 1)
     const id = peer.request({
       type: 'campaign',

@@ -47,7 +47,7 @@ function longestHolds(stage: Stage): void {
     expect(event).not.to.have.any.keys('ttlRemaining', 'maxHoldRemaining')
     const [lock] = (await queryAll(b!, { key })).held
     expect(lock).to.include({ ttl: 60_000, maxHold: 90_000 })
-    // Another broker of a cluster may answer without the remaining times. The default 1 is valid.
+    // Another broker of a cluster may answer without the remaining times. Then 1 passes the checks.
     expect(lock!.ttlRemaining ?? 1).to.be.within(1, 60_000)
     expect(lock!.maxHoldRemaining ?? 1).to.be.within(1, 90_000)
     await a!.answer('refreshed', a!.request({ type: 'refresh', fence, ttl: 5_000 }))
@@ -93,7 +93,7 @@ function notices(stage: Stage): void {
     expect(await c!.unreadMessages()).to.deep.equal([])
   })
 
-  it('sends no queued for a request that is granted immediately, is refused, or did not ask for it', async () => {
+  it('sends no `queued` for a request that is granted immediately, is refused, or asks for no notice', async () => {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     await a!.acquire(key, { notify: ['queued'] })
@@ -178,7 +178,7 @@ function queueWatches(stage: Stage): void {
     ])
   })
 
-  it('sends no event of a queue to a watch without queue', async () => {
+  it('sends no event of a queue to a watch without the field `queue`', async () => {
     const [watcher, a, b] = await stage.openSeveral(3)
     const key = stage.key()
     await a!.acquire(key)

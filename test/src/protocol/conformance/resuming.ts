@@ -312,7 +312,7 @@ function storedAnswers(stage: Stage): void {
     }
     peer.say({ type: 'refresh', id: 3, fence })
     expect(await peer.answer('failed', 3)).to.include({ code: 'BAD_MESSAGE' })
-    // A request of the same type gets the stored answer, although this lock is held.
+    // A request of the same type gets the stored answer, although its fence now names a held lock.
     peer.say({ type: 'unlock', id: 3, fence })
     expect(await peer.answer('failed', 3)).to.include({ code: 'LOCK_NOT_HELD' })
     expect(await queryAll(peer, { key })).to.include({ heldCount: 1 })
