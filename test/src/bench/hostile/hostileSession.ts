@@ -209,7 +209,7 @@ export class HostileSession {
     this.sent += count
   }
 
-  /** Resolves in the next turn of the event loop, or later when the connection accepts more bytes. */
+  /** Resolves when the connection accepts more bytes, but at least one turn later. */
   #writable(): Promise<void> {
     return this.#wire.isFull ? this.#wire.drained() : turn()
   }
