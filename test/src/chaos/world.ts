@@ -27,9 +27,9 @@ const brokerCount = 3
 /** The number of workers for each broker. */
 const workersPerBroker = 3
 const sharedKeys = ['a', 'b', 'c']
-/** The time between two queries at a broker that does not have the expected answer, in ms. */
+/** The time between two queries at a broker whose answer is not the expected one, in ms. */
 const pollMs = 100
-/** The time between two attempts to query a broker, in ms. */
+/** The time between two attempts to query a broker that does not answer, in ms. */
 const retryMs = 50
 /** How long a function of this file waits for brokers or workers before it fails, in ms. */
 const stepTimeoutMs = 30_000
@@ -172,7 +172,7 @@ export class World {
    * rule: only one candidate at a time led, and the observers saw the leaders. The third rule: each
    * broker has exactly the locks that the paused workers still hold, with their holders and fences.
    *
-   * @param settleMs How long the second rule, and then the third rule, may take to hold, in ms.
+   * @param settleMs The longest wait for the second rule, and again for the third rule, in ms.
    *   After a broker was declared dead, another broker keeps the sessions of the dead broker for
    *   one lease.
    * @returns The violations.
@@ -183,13 +183,13 @@ export class World {
       () => 'a worker or a candidate is not paused',
     )
     const violations: string[] = []
-    const newestOf = (tenures: readonly Tenure[]) =>
+    const uncheckedOf = (tenures: readonly Tenure[]) =>
       itemsSince(this.#checkedUntil, tenures, ({ requestedAt }) => requestedAt)
     for (const key of sharedKeys) {
-      const history = this.workers.flatMap((worker) => newestOf(worker.history.get(key) ?? []))
+      const history = this.workers.flatMap((worker) => uncheckedOf(worker.history.get(key) ?? []))
       violations.push(...findFenceViolations(history).map((violation) => `${key}: ${violation}`))
     }
-    const permits = this.workers.flatMap(({ permitsHistory }) => newestOf(permitsHistory))
+    const permits = this.workers.flatMap(({ permitsHistory }) => uncheckedOf(permitsHistory))
     violations.push(...findPermitsViolations(permits, permitsCapacity))
     violations.push(...(await this.election.findViolations(this.#checkedUntil, settleMs)))
     const keptLocks = this.workers.flatMap((worker) => {
@@ -198,7 +198,7 @@ export class World {
     })
     const expected = keptLocks.sort().join('\n')
     const heldByBroker = await Promise.all(
-      this.urls.map((url) => this.#heldOnceEqual(url, expected, settleMs)),
+      this.urls.map((url) => this.#waitForHeld(url, expected, settleMs)),
     )
     for (const [i, held] of heldByBroker.entries()) {
       if (held !== expected)
@@ -210,7 +210,7 @@ export class World {
     return violations
   }
 
-  /** The uses of all shared keys, as the clients saw them. */
+  /** The histories of the shared locks, the permits and the election, as the clients saw them. */
   get histories(): KeyHistory[] {
     const noElection = { publications: [], observations: [] }
     const locks = sharedKeys.map((key) => ({
@@ -241,7 +241,7 @@ export class World {
   async drain(): Promise<string[]> {
     await Promise.all([...this.workers, this.election].map((client) => client.close()))
     const remaining = await Promise.all(
-      this.urls.map((url) => this.#heldOnceEqual(url, '', stepTimeoutMs / 2)),
+      this.urls.map((url) => this.#waitForHeld(url, '', stepTimeoutMs / 2)),
     )
     return [
       ...this.histories.flatMap((history) => judgeHistory(history)),
@@ -258,10 +258,10 @@ export class World {
   }
 
   /**
-   * Resolves with the locks and the number of waiting requests at a broker as text, as soon as this
-   * text is `expected`, or after `ms`.
+   * Waits at most `ms` until a broker has the `expected` locks and no waiting requests. Resolves
+   * with what the broker has, as text.
    */
-  async #heldOnceEqual(url: string, expected: string, ms: number): Promise<string> {
+  async #waitForHeld(url: string, expected: string, ms: number): Promise<string> {
     const endAt = performance.now() + ms
     for (;;) {
       const { held, waitingCount } = await queryAt(url)

@@ -164,7 +164,8 @@ describe('connect', () => {
       [7420, {}],
       [[], {}],
       [url, { token: '' }],
-      // A token has at most 3,072 characters, a hello 4 KiB, and a name 256 characters.
+      // A token has at most 3,072 characters, a hello 4,096 bytes, and a name 256 characters. Each
+      // `€` has 3 bytes.
       [url, { token: 'x'.repeat(3_073) }],
       [url, { token: '€'.repeat(3_000) }],
       [url, { name: 'x'.repeat(257) }],

@@ -48,7 +48,7 @@ describe('maxHold at the client', () => {
     expect(lock.lost?.reason).to.equal('maxHold')
   })
 
-  it('counts from the grant after a long wait, by the clock of the broker', async () => {
+  it('counts from the grant, by the clock of the broker, if the request waited for long', async () => {
     const scene = await openScene({}, welcome({ lease: 60_000, at: 50_000 }))
     const requesting = scene.session.lock('k', { maxHold: 1_000 })
     await turn()
@@ -92,6 +92,7 @@ describe('maxHold at the client', () => {
   })
 
   it('is the reason of such a loss also if only the operator limits the hold', async () => {
+    // The limit is 5 s. A lock that is gone after 1 s was stolen.
     for (const [ms, reason] of [
       [5_000, 'maxHold'],
       [1_000, 'stolen'],
@@ -130,7 +131,7 @@ describe('maxHold at the client', () => {
 describe('onQueued', () => {
   const holders = [{ session: 'other', fence: 3, since: 4 }]
 
-  it('is called once, also if the next session sends the request again', async () => {
+  it('is called once, also if a new session sends the request again', async () => {
     const scene = await openScene()
     const notices: QueuedNotice[] = []
     void scene.session.lock('k', { onQueued: (notice) => notices.push(notice) })
@@ -216,7 +217,7 @@ describe('onContended', () => {
 describe('a watch of a queue', () => {
   const waitingRequest = { key: 'k', mode: 'shared', session: 's', since: 2, request: 5 } as const
 
-  it('passes the waiting requests of all parts of the answer with the state, and then the events', async () => {
+  it('reports the waiting requests of all parts of the answer in one state, and then the events', async () => {
     const { session, socket } = await openScene()
     const events: (WatchEvent | QueueEvent)[] = []
     session.watch({ prefix: 'k', queue: true }, (event) => events.push(event))

@@ -1,8 +1,8 @@
 /**
  * Makes a project like that of a user: the project has the packages, installed from their tarballs,
  * and the programs of `test/consumers`. The tools are bundlers, compilers and test runners.
- * `npm ci` installs the tools once in `test/consumers`, and the parent folder of the project links
- * to the tools.
+ * `npm ci` installs the tools once in `test/consumers`. The parent folder of the project links to
+ * the tools, because Node also looks for packages in this folder.
  */
 import { spawn } from 'node:child_process'
 import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'

@@ -1,7 +1,7 @@
 /**
  * Tests the reporter of the test runs: runs mocha with the reporter on planted tests, and checks
- * the exit code and the last lines, which CI and developers read. Several lanes run at the same
- * time, and each lane runs one group of test folders after the other.
+ * the exit code and the last lines, which CI and developers read. A run of all tests has several
+ * lanes at the same time. A lane runs groups of test folders, one group after the other.
  */
 import { spawn } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -78,6 +78,7 @@ describe('a run of the tests', () => {
   it('fails if a test is skipped without a reason', async () => {
     const { code, lines } = await runOf(`it.skip('a', () => {}); it('b', () => {})`)
     assert.include(lines, 'skipped: a: WITHOUT A REASON')
+    // The skipped test also counts as failed.
     assert.equal(lines.at(-1), '1 passed, 1 failed, 1 skipped')
     assert.equal(code, 1)
   })
@@ -105,7 +106,7 @@ describe('a run of the tests', () => {
   })
 
   describe('in lanes', () => {
-    /** Runs planted tests in two groups: the folders `table` and `other`. */
+    /** Runs planted tests in the folders `table` and `other`, each of which is a group. */
     async function lanesOf(inTable: string, inOther: string): Promise<Run> {
       const dist = await mkdtemp(join(folder, 'dist-'))
       for (const [name, source] of Object.entries({ table: inTable, other: inOther })) {

@@ -1,7 +1,7 @@
 /**
- * Opens a browser context for one suite, and opens pages of the dashboard in the context. Leaves
- * each page at the end of its test, and closes the context after the last test. The next test uses
- * the tab of the test before. A new tab would cost three times as much CPU time.
+ * Opens a browser context for one suite, and opens pages of the dashboard in tabs of the context.
+ * At the end of a test, its tab leaves the dashboard, and the next test uses the tab again, because
+ * a new tab costs three times as much CPU time. Closes the context after the last test.
  */
 import type { BrowserContext, Page } from 'playwright-core'
 import type { Chromium } from '../browser/chromium.js'

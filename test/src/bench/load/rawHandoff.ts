@@ -9,8 +9,8 @@ import { Handoff } from './handoff.js'
 import { type RawAnswer, RawSession } from './rawSession.js'
 
 /**
- * When a session requests the key again: in the frame of its release, or (like a program that
- * awaits each step) after the broker has confirmed the release.
+ * When a session requests the key again: in the same frame as the release (`together`), or after
+ * the broker has confirmed the release (`awaited`), as in a program that awaits each step.
  */
 export type Discipline = 'together' | 'awaited'
 
@@ -40,7 +40,7 @@ export class RawHandoff extends Handoff {
     return sessions
   }
 
-  /** Requests the lock in every session. The load knows each session by its index (`client`). */
+  /** Requests the lock in every session. `client` is the index of a session. */
   protected begin(): void {
     for (const client of this.#sessions.keys()) this.#request(client)
   }

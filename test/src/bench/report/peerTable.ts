@@ -1,8 +1,8 @@
 /**
- * Formats the comparison with the peers (other lock services). The table has a row for each system
- * and a column for each shape of the load. A cell has the rate of the system divided by the rate of
- * the echo server, and the range of this ratio over the runs. The best configuration of each
- * service is bold.
+ * Formats the comparison with the peers (other lock services). A system is one configuration of a
+ * service. The table has a row for each system and a column for each shape (size) of the load. A
+ * cell has the pairs per second of the system divided by those of the echo server, and the range of
+ * this ratio over the runs. The best system of each service is bold.
  */
 import { markdownTable } from 'markdown-table'
 import type { Row } from '../job.js'
@@ -18,7 +18,7 @@ const serviceOf = new Map<string, Peer['service']>(
 export function peerTable(rows: readonly Row[]): string {
   const compared = rows.filter(
     ({ workload, system, figures }) =>
-      // The workloads that measure the peers, and the same workloads of the broker.
+      // `W1` and `W2` measure the broker; `W1 peers` and `W2 peers` measure the peers.
       /^W[12]( peers)?$/.test(workload) &&
       system !== 'ws echo' &&
       figures['ratioToReference'] !== undefined,

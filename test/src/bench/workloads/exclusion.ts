@@ -1,7 +1,7 @@
 /**
  * The workload that checks exclusion: clients hold a lock for a while, and the exclusion check
- * records when a client holds the lock. As a control, the check must also detect a server that
- * grants every request immediately. If the check does not detect this server, the bench stops.
+ * records when a client holds the lock. As a control, the check must detect a server that grants
+ * every request immediately: the echo server at `/yes`. Otherwise the bench stops.
  */
 import { type JobResult, type LoadContext, makeJob, type Workload } from '../job.js'
 import { runHolders } from '../load/holders.js'

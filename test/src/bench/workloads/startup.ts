@@ -1,8 +1,8 @@
 /**
  * The workload "startup": the time from the start of `holdfast serve` to the first grant, without
- * locks and with a journal of a million locks. With a journal, the broker first reads its locks.
- * When the broker already listens, it starts the deadlines of the locks with a ttl (how long a lock
- * lives without a refresh). The job also measures how long the event loop stalls.
+ * locks and with a journal of a million locks. The broker reads the locks of its journal before it
+ * listens. Afterwards it starts the deadlines of the locks with a ttl (how long a lock lives
+ * without a refresh). The job also measures how long the event loop stalls.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -14,11 +14,11 @@ import { median } from '../load/statistics.js'
 import { longestStall, removeStallFile } from '../processes/loopStalls.js'
 import { type Server, startBroker, watchLoopFlags } from '../processes/servers.js'
 
-/** How many measured starts stand for one round of another workload. */
+/** The number of measured starts for each round of the pace. */
 const startsPerRound = 2
 /** How many locks the journal has. */
 const heldLocks = 1_000_000
-/** Far longer than a run of the bench, in ms, so that no lock expires. */
+/** In ms. No lock expires, because the ttl is far longer than a run of the bench. */
 const ttl = 86_400_000
 
 async function runJob(context: LoadContext): Promise<JobResult> {
@@ -67,11 +67,12 @@ async function startWithLocks(context: LoadContext, held: number): Promise<JobRe
   const startMs: number[] = []
   const cpuMs: number[] = []
   const stallMs: number[] = []
+  // The parameter only says whether the locks have the ttl above.
   const fields = job.params['ttl'] === undefined ? '' : `,"ttl":${ttl}`
   try {
     // The start 0 does not count, because its journal is empty. Its broker fills the journal.
     for (let i = 0; i <= pace.rounds; i++) {
-      const wallClock = Date.now()
+      const startedAt = Date.now()
       const began = performance.now()
       const broker = await start()
       try {
@@ -80,7 +81,7 @@ async function startWithLocks(context: LoadContext, held: number): Promise<JobRe
         else {
           startMs.push(performance.now() - began)
           cpuMs.push((await usageOf(broker.pid)).cpuUs / 1_000)
-          stallMs.push(longestStall(broker.pid, wallClock))
+          stallMs.push(longestStall(broker.pid, startedAt))
         }
       } finally {
         await broker.stop('SIGKILL')

@@ -1,7 +1,7 @@
 /**
  * W6: the CPU time that the client library costs the load generator. W6 runs the same pairs with
- * the library and with frames by hand. A pair is a lock and its unlock. `split` means that the
- * server and the load generator have a core each.
+ * the library and by hand, which means with frames that the load generator writes itself. A pair is
+ * a lock and its unlock. `split` means that the server and the load generator have a core each.
  */
 import {
   type Job,
@@ -35,6 +35,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   const clients = await openHoldfastClients(server.url, sessions)
   const description = { system: clientSystem, serverPid: server.pid, prefix: 'client' }
   const library = new ClientPairs({ ...description, clients, inFlight, exclusion })
+  // A contest runs its loads by turns.
   const rows = rowsOf(context.job, await runContest(context, [byHand, library]))
   const { grants, violations } = exclusion
   const [byHandRow] = rows
@@ -47,7 +48,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
 
 /**
  * Leaves out the figures of the broker, whose work does not depend on the client library. Adds the
- * ratio of the CPU time to that of the frames by hand.
+ * CPU time of the load generator, divided by its CPU time with frames by hand.
  */
 function clientFigures({ figures }: Row, byHandRow: Row): Row['figures'] {
   const figureNames = ['pairsPerSecond', 'generatorUsPerPair', 'p50Us', 'p99Us']
