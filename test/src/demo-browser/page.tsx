@@ -118,7 +118,7 @@ function Documents() {
   // The list loads again when the locks or the connection change.
   const version = `${state} ${holders.map(({ fence }) => fence)}`
   useEffect(() => {
-    if (version !== '') load('documents', setDocuments) // always true; only uses `version`
+    if (version !== '') load('documents', setDocuments) // always true; lint requires this use
   }, [version])
   const open = documents.find(({ id }) => id === openId)
   return (

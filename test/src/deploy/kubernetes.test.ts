@@ -97,7 +97,7 @@ describe('the Kubernetes files', () => {
     })
   }
 
-  it('keep a majority of the brokers while a node is drained; with a journal, run one broker', () => {
+  it('keep a majority of the brokers while a machine is drained; with a journal, run one broker', () => {
     const [{ object } = { object: undefined }] = podsOf('kubernetes/brokers.yaml')
     const [budget] = objects('kubernetes/brokers.yaml', 'PodDisruptionBudget')
     const { labels } = object.spec.template.metadata
@@ -150,8 +150,8 @@ describe('the Compose files', () => {
         if (!source.startsWith('.')) assert.property(volumes, source)
         else if (!source.startsWith('./secrets')) assert.isTrue(existsSync(join(base, source)))
       }
-      // The folder of the secrets is not in the clone: a comment of the file tells the operator to
-      // make this folder, and the image must not contain this folder.
+      // The folder of the secrets is not in the repository: a comment in the Compose file tells the
+      // operator to make this folder. The image must not contain this folder.
       assert.include(text(path), 'mkdir server/deploy/compose/secrets')
       assert.include(text('Dockerfile.dockerignore'), '**/secrets')
     })

@@ -66,7 +66,7 @@ describe('holdfast.service', () => {
       assert.equal(status, 0, output)
     })
 
-    it('has an error for systemd-analyze if a setting is misspelt', () => {
+    it('has an error if a setting is misspelt', () => {
       const files = scratch(stage)
       const path = files.write('holdfast.service', unit.replace('UMask=', 'UMasc='))
       const { stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', path], {

@@ -31,7 +31,7 @@ describe('e2e: broker.close', () => {
     watcher.watch({ prefix: 'k' }, events.add)
     await events.waitForCount(1)
     client.send(...requests)
-    // The state and one event for each lock show that the broker has granted all locks.
+    // A watch first gets the state. One more event for each lock shows that all are granted.
     await events.waitForCount(1 + requestCount)
     const closed = broker.close()
     for (let id = 1; id <= requestCount; id++) {

@@ -2,7 +2,8 @@
  * Tests half-open connections: one direction or both directions become silent, and neither end is
  * notified. Each time, the old holder must know that its lock is lost before the broker grants the
  * lock to another session. The lease is how long the broker keeps a silent session. The grace is
- * how long the broker keeps a session without a connection. A fence is the number of a grant.
+ * how long the broker keeps a session without a connection. The ttl is how long a lock lasts
+ * without a refresh. A fence is the number of a grant.
  */
 import { fixedInterval, type Session } from '@holdfast/client'
 import { expect } from 'chai'
@@ -118,6 +119,7 @@ async function expectLockKept(stage: Stage, silence: Silence): Promise<void> {
 describe('faults: half-open connections, behind a proxy', function () {
   this.timeout(300_000)
 
+  // A full run runs each test ten times.
   runConcurrently(count(1, 10), [
     ...silences.flatMap(([direction, silence]) =>
       ([0, 'lease'] as const).map(

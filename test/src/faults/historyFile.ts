@@ -28,7 +28,7 @@ export interface KeyHistory extends ElectionHistory {
 /** A line that does not fit the format. */
 export class InvalidHistory extends Error {}
 
-/** The search for a linear order is fast enough up to this number of tenures of a key. */
+/** Up to this number of tenures of a key, a search for a linear order of them is fast enough. */
 const maxSearchedTenures = 30
 
 /** `givenUpAt` is when the process stopped using the lock; see {@link Tenure}. */
@@ -199,8 +199,7 @@ class Line {
  * For a key with permits, checks only the fences and the capacity.
  *
  * For an exclusive lock, a linear order of all operations exists exactly if no two tenures overlap.
- * The function does not rely on this argument for a short history: it also searches for a linear
- * order.
+ * To check this argument too, the function also searches a short history for a linear order.
  */
 export function judgeHistory(history: KeyHistory): string[] {
   const { capacity, tenures } = history

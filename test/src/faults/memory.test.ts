@@ -1,7 +1,7 @@
 /**
- * Tests watchers that stop reading while the broker sends them many events. For each such watcher,
- * the memory of the broker may grow by at most half of the bytes that a watcher may leave unread.
- * The broker must still serve all other clients.
+ * Tests watchers that stop reading while the broker sends them many events. A watcher may leave
+ * 1 MiB unread, but the memory of the broker may grow by only half of this for each watcher. The
+ * broker must still serve all other clients.
  */
 import { readFileSync } from 'node:fs'
 import type { LockEvent, Session, WatchEvent } from '@holdfast/client'
@@ -23,8 +23,8 @@ const watcherCount = count(12, 300)
  */
 const eventBytesPerWatcher = 16 * mib
 /**
- * An allowance for each watcher, in bytes: the contents of its socket, and garbage. A watcher may
- * leave 1 MiB unread, but watchers with equal output share one copy of this output.
+ * The allowance for each watcher, in bytes. The memory has the contents of the watcher's socket and
+ * garbage, but not all unread output, because watchers share one copy of equal output.
  */
 const maxMemoryPerWatcher = mib / 2
 /** An allowance for the work of the broker itself. */
@@ -42,8 +42,8 @@ async function causeEvents(session: Session): Promise<number> {
   const metadataChoices = [['x'.repeat(4_000)], ['€'.repeat(1_333)]]
   const keys = Array.from({ length: 10 }, (_, i) => `k${i}`)
   let eventCount = 0
-  // Each round causes two events of 4 kB for each key: of the lock and of the unlock. The remainder
-  // gives every third round the text that is not ASCII.
+  // Each round causes two events of 4 kB for each key: of the lock and of the unlock. Every third
+  // round has the text that is not ASCII, because only each third multiple of 20 is divisible by 3.
   for (let sent = 0; sent < eventBytesPerWatcher; sent += 2 * keys.length * 4_000) {
     const options = { metadata: metadataChoices[eventCount % 3 === 0 ? 1 : 0] }
     const locks = await Promise.all(keys.map((key) => session.lock(key, options)))
@@ -57,7 +57,7 @@ describe('faults: the broker, while clients do not read,', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
 
-  it(`needs at most half of the unread limit as memory for each of ${watcherCount} watchers`, async () => {
+  it(`needs at most half a MiB of memory for each of ${watcherCount} watchers`, async () => {
     const served = await ServeProcess.startListening(stage)
     const pid = served.process.pid!
     const watchers: RawClient[] = []

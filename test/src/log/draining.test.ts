@@ -1,9 +1,9 @@
 /**
  * Tests how a broker drains, which means that it lets its clients leave before it ends. The broker
  * shares its command log with other brokers. The command log orders all changes of the lock table,
- * so a client can resume its session at another broker. A draining broker waits only for clients
- * that cannot resume: a session without a grace ends with its connection. The grace is how long a
- * session survives the loss of its connection. A fence is the number of a grant.
+ * so a client can resume its session at another broker. The grace is how long a session survives
+ * the loss of its connection. A session without a grace cannot be resumed. A draining broker waits
+ * only for clients that cannot resume. A fence is the number of a grant.
  *
  * Also tests rebalancing, which sends the clients of a running broker to other brokers.
  */
@@ -32,7 +32,7 @@ async function drainAndMeasure(
   void drain(member.broker, clock, drainMs, member.log.membership).then(() => {
     duration = clock.monotonic() - startedAt
   })
-  // The clients answer pings every 100 ms.
+  // The connected clients answer pings at the end of each step.
   const stepMs = 100
   for (let passed = 0; passed < limitMs && duration === undefined; passed += stepMs) {
     const connected = clients.filter(({ socket }) => socket.closedWith === undefined)
@@ -123,6 +123,7 @@ describe('rebalancing a broker that shares its log', () => {
     }
     expect(withoutGrace.socket.closedWith).to.equal(undefined)
     expect(a.broker.isServing).to.equal(true)
+    // The broker also accepts a new session.
     expect((await cluster.client(a)).welcome.resumed).to.equal(false)
   })
 

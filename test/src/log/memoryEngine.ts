@@ -37,8 +37,8 @@ export class MemoryStore {
   damagedSnapshot: number | undefined
   config: ClusterConfig | undefined
   /**
-   * Whether the first broker marks a new log as being founded, until a majority of the brokers has
-   * joined.
+   * Whether the first broker marks a new log as founding. The mark stays until a majority of the
+   * brokers has joined.
    */
   marksNewLogAsFounding = false
   isFounding = false
@@ -82,7 +82,7 @@ export interface Faults {
   isCut: boolean
   /** Appended entries are stored, but the answers are lost. */
   losesAnswers: boolean
-  /** Each append stores the former entry of this engine a second time, before its own entry. */
+  /** Before an append stores its entry, it stores the entry of the former append again. */
   appendsTwice: boolean
   /** The delay of each call and of each delivery, in ms. */
   delayMs: number
@@ -256,7 +256,7 @@ export class MemorySource implements EngineSource {
     ...{ isCut: false, losesAnswers: false, appendsTwice: false, delayMs: 0 },
     drops: () => false,
   }
-  /** Called when the engine has written a part of a snapshot and has not read the next part. */
+  /** Called when an engine has written a part of a snapshot, before it makes the next part. */
   onPart: () => void = () => {}
   readonly #store: MemoryStore
   readonly #engines: MemoryEngine[] = []

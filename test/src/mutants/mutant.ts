@@ -42,8 +42,8 @@ export interface Mutant {
   readonly needs?: WorldNeeds | undefined
   /**
    * The test file that must fail with the mutant, in place of the simulation. The path begins in
-   * `test/src` and has no ending, for instance `table/deadlock`. Set only for a bug that the
-   * simulation meets too rarely, or cannot see.
+   * `test/src` and ends before `.test.ts`, for instance `table/deadlock`. Set only for a bug that
+   * the simulation meets too rarely, or cannot see.
    */
   readonly tests?: string | undefined
 }

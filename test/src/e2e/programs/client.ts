@@ -56,8 +56,8 @@ async function run(command: Command): Promise<unknown> {
     case 'close':
       return session!.close()
     case 'leave':
-      // The parent tests that nothing keeps this process alive. The process sends the result of the
-      // command before it disconnects.
+      // The process does not exit here, because the parent tests that nothing keeps this process
+      // alive. The process sends the result of the command before it disconnects.
       process.off('disconnect', exitWithParent)
       setImmediate(() => process.disconnect())
       return undefined

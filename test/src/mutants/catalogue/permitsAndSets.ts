@@ -51,7 +51,8 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
   {
     name: 'set-release-serves-one-queue',
     in: 'Granter.removeLock',
-    // The callers grant the waiters of the first key without the worklist.
+    // The worklist has the keys whose waiters will be granted. The callers themselves grant the
+    // waiters of the first key.
     find: 'this.#worklist.add($KEY)',
     replace: 'undefined',
     why: 'The release of a set grants the waiters of its first key only.',
@@ -60,7 +61,7 @@ export const permitsAndSetsMutants: readonly Mutant[] = [
   {
     name: 'set-withdrawal-serves-one-queue',
     in: 'Granter.removeRequest',
-    // A withdrawn set is a waiting request. The callers grant the waiters of its first key.
+    // A withdrawn set was waiting. The callers themselves grant the waiters of its first key.
     find: 'this.#worklist.add($KEY)',
     replace: 'undefined',
     why: 'A set that gives up leaves requests waiting for its other keys, although these keys are free.',
