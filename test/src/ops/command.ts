@@ -37,8 +37,8 @@ export interface StartOptions {
    */
   readonly wrapper?: readonly string[] | undefined
   /**
-   * The JavaScript file of the command, for instance of a build that `otherBuild` makes. Default:
-   * the file of this build.
+   * The JavaScript file of the command, for instance of another build (see `otherBuild.ts`).
+   * Default: the file of this build.
    */
   readonly main?: string | undefined
   /** Whether the launcher starts the command. By default, Node starts the file. */

@@ -2,9 +2,9 @@
  * Runs the commands that inspect and operate a broker, against a real broker. Checks the output of
  * the commands as text and as JSON, and their exit codes. A fence is the number of a grant, which
  * identifies a lock. A set is one lock of several keys. The maxHold limits how long a lock may be
- * held. The exit code 1 means that no lock has the given fence, or that a listing is
- * incomplete. The other exit codes are 64 (wrong usage), 69 (no broker answers), 77 (not allowed)
- * and 78 (invalid setting).
+ * held. The exit code 1 means that no lock has the given fence, or that a listing is incomplete.
+ * The other exit codes are 64 (wrong usage), 69 (no broker answers), 77 (not allowed) and 78
+ * (invalid setting).
  */
 import { once } from 'node:events'
 import { chmodSync } from 'node:fs'
@@ -265,7 +265,7 @@ describe('the command holdfast', () => {
     ])
   })
 
-  it('exits 1 if unlock finds no lock with the fence, also without the permission to query', async () => {
+  it('exits 1 if unlock finds no lock with the fence, also if the client may not query', async () => {
     const { url } = await stage.broker({ authorize: (_, operation) => operation === 'revoke' })
     const { code, err } = await run(url, 'unlock', 'k', '--fence', '5', '--reason', 'stuck')
     expect([code, ...err]).to.deep.equal([1, 'holdfast: k is not held with this fence'])

@@ -151,7 +151,7 @@ describe('the settings of holdfast serve', () => {
       config: '{"profile":"x"}',
       pattern: /private, public/,
     },
-    { problem: 'a config file without an object', config: '[]', pattern: /must be an object/ },
+    { problem: 'a config file that is no object', config: '[]', pattern: /must be an object/ },
     { problem: 'a config file that is not JSON', config: '{', pattern: /is not JSON/ },
     {
       problem: 'a missing config file',
@@ -200,7 +200,7 @@ describe('the settings of holdfast serve', () => {
       pattern: /--jwt-audience needs a key: set --jwt-secret-file FILE, --jwt-public-key FILE, /,
     },
     {
-      problem: 'dev on an address that other machines can reach',
+      problem: '--dev on an address that other machines can reach',
       args: ['--dev', '--host', '0.0.0.0', '--allow-unauthenticated'],
       pattern: /--dev allows every page .*: set --origin ORIGIN instead of --dev$/,
     },
@@ -265,7 +265,7 @@ function tls(file: string): string[] {
 /**
  * The variables that Kubernetes sets for a Service with a named port.
  *
- * @param name The rest of the name of the Service after `holdfast`, as it is in the variables.
+ * @param name What follows `HOLDFAST` in the variables: `_LOG` for the Service `holdfast-log`.
  */
 function variablesOfService(name: string): Record<string, string> {
   const prefix = `HOLDFAST${name}`

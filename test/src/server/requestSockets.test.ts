@@ -45,13 +45,13 @@ describe('the limit on sockets without a WebSocket', () => {
   const destroyedCount = (list: readonly FakeTcpSocket[]): number =>
     list.filter(({ destroyed }) => destroyed).length
 
-  it('destroys further sockets of the address that has the most', () => {
+  it('destroys further sockets of the address that has the most sockets', () => {
     // The limit `pendingConnections` is 10. The later sockets begin with another port.
     expect(destroyedCount(open('10.0.0.1', burst + 10))).to.equal(0)
     expect(destroyedCount(open('10.0.0.1', 5, 5_000))).to.equal(5)
   })
 
-  it('destroys the oldest sockets of the address that has the most, when another address opens sockets', () => {
+  it('destroys the oldest sockets of the address that has the most sockets when another address opens one', () => {
     const flood = open('10.0.0.1', burst + 10)
     expect(destroyedCount(open('10.0.0.2', 2))).to.equal(0)
     expect(flood.map(({ destroyed }) => destroyed).slice(0, 3)).to.deep.equal([true, true, false])
@@ -63,10 +63,10 @@ describe('the limit on sockets without a WebSocket', () => {
     sockets.remove(new FakeTcpSocket('10.0.0.1', 1))
     flood[1]!.emit('close')
     expect(destroyedCount(open('10.0.0.1', 3, 5_000))).to.equal(1)
-    // No socket keeps a listener after the limit has stopped counting the socket.
-    const usualCount = new FakeTcpSocket('10.0.0.2', 1).listenerCount('close')
+    // A socket that no longer counts has no listener of the limit.
+    const countWithoutLimit = new FakeTcpSocket('10.0.0.2', 1).listenerCount('close')
     const counts = flood.slice(0, 2).map((socket) => socket.listenerCount('close'))
-    expect(counts).to.deep.equal([usualCount, usualCount])
+    expect(counts).to.deep.equal([countWithoutLimit, countWithoutLimit])
   })
 
   it('applies to the sockets of an HTTP server until their upgrade has arrived', () => {

@@ -1,7 +1,8 @@
 /**
- * Tests the adapter between the broker and a WebSocket of `ws`, on a fake TCP socket. The tests are
- * about pauses, the end of a paused connection, and pings of a client that does not read. The first
- * byte of a frame is 0x81 for a text, 0x88 for a close, 0x89 for a ping, and 0x8a for a pong.
+ * Tests the WebSockets of the broker, on a fake TCP socket. The broker itself answers common
+ * upgrades, and the package `ws` answers the others. The tests are about pauses, the end of a
+ * paused connection, and pings of a client that does not read. The first byte of a frame is 0x81
+ * for a text, 0x88 for a close, 0x89 for a ping, and 0x8a for a pong.
  */
 import { createServer, type IncomingMessage } from 'node:http'
 import { Duplex } from 'node:stream'
@@ -40,7 +41,7 @@ class Peer {
   onHeard: () => void = () => {}
   /** The bytes that the broker has written. */
   written = ''
-  /** Whether the broker's writes do not end, as when the client does not read. */
+  /** Whether the broker's writes stay pending, as when the client does not read. */
   isBlocked = false
   /** The callbacks of the writes that have not ended. */
   #blocked: (() => void)[] = []
@@ -165,7 +166,7 @@ const steps: Readonly<Record<string, (peer: Peer) => void>> = {
 }
 
 describe('a WebSocket of the broker', () => {
-  it('behaves the same whether `ws` has answered its upgrade or not', async () => {
+  it('behaves the same whether the broker itself or `ws` has answered its upgrade', async () => {
     const names = fc.array(fc.constantFrom(...Object.keys(steps)), { maxLength: 12 })
     const property = fc.asyncProperty(names, async (chosen) => {
       // `ws` answers an upgrade that offers more than one subprotocol.
@@ -179,9 +180,9 @@ describe('a WebSocket of the broker', () => {
         socket.terminate()
       }
       await turns()
-      const [common, ofWs] = peers.map(({ heard, written }) => ({ heard, written }))
-      assert.deepEqual(common, ofWs)
-      assert.equal(common!.heard.at(-1), 'close')
+      const [byBroker, byWs] = peers.map(({ heard, written }) => ({ heard, written }))
+      assert.deepEqual(byBroker, byWs)
+      assert.equal(byBroker!.heard.at(-1), 'close')
     })
     await fc.assert(property, runs(300, 10_000))
   })

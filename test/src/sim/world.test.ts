@@ -54,7 +54,7 @@ describe('simulation: time', () => {
     expect(log).to.deep.equal(['a at 1', 'b at 1', 'c at 2', 'd at 2', 'e at 3'])
   })
 
-  it('lets every promise settle before the next step, and every step run before the next event', async () => {
+  it('settles all promises before the next step of an event, and runs all its steps before the next event', async () => {
     const world = new World()
     const log: string[] = []
     world.at(1, async () => {
@@ -297,7 +297,7 @@ describe('simulation: network', () => {
     expect(scene.log).to.deep.equal(['client open', 'broker got held'])
   })
 
-  it('loses the packets that a cut does not keep and all later packets, and tells the chosen end', async () => {
+  it('delivers after a cut only the packets that the cut keeps, and notifies only the chosen end', async () => {
     const scene = makeScene()
     const webSocket = scene.openSocket()
     await scene.world.runFor(100)

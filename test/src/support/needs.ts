@@ -1,7 +1,7 @@
 /**
  * The needs of some tests: for instance a browser, a database or root. On a machine that does not
- * meet a need, the tests with this need are skipped with a reason. In CI (`CI=true`), a skip that
- * an installed package would have avoided is a failure.
+ * meet a need, the tests with this need are skipped with a reason. In CI (`CI=true`), the tests
+ * fail instead if CI could have met the need by installing a package.
  */
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'

@@ -3,10 +3,10 @@
  * twice, and the number of stored answers has a limit. The table stores the answers of a session
  * with a grace, which survives a drop of its connection. A `TableDriver` applies commands to a lock
  * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
- * `b` got the key `k` with the fence 2. A fence is the number of a grant. `repeat` instead of
- * `answer` means that the table repeats a stored answer, or refuses the request without storing the
- * answer. `@2` means the second connection of the session. A client resumes a session with its
- * secret: `a-1` is the first secret of session `a`, and `a-2` the next.
+ * `b` got the key `k` with the fence 2. A fence is the number of a grant. `answer` is the first
+ * answer to a request. `repeat` is a stored answer that the table repeats, or a refusal that the
+ * table does not store. `@2` means the second connection of the session. A client resumes a session
+ * with its secret: `a-1` is the first secret of session `a`, and `a-2` the next.
  */
 import { expect } from 'chai'
 import { expectUnchanged, TableDriver } from './tableDriver.js'
@@ -63,8 +63,8 @@ describe('table: a repeated request id', () => {
       refresh: (id: number) => driver.refresh('a', unknownFence, { id }),
       revoke: (id: number) => driver.revoke('a', 'k', unknownFence, { id }),
     }
-    // The requests with the ids 1 to 4 fail; the later requests succeed. The id 6 is skipped.
-    // The fences are 1 for the lock on k, 2 for l, and 3 for m.
+    // The requests with the ids 1 to 4 fail, and those with the ids 5 to 10 succeed. No request has
+    // the id 6. The fences are 1 for the lock on k, 2 for l, and 3 for m.
     driver.lock('b', 'k')
     for (const type of types) request[type](types.indexOf(type) + 1)
     driver.lock('a', 'l', { id: 5 })
@@ -72,6 +72,7 @@ describe('table: a repeated request id', () => {
     driver.revoke('a', 'l', 2, { id: 8 })
     driver.lock('a', 'm', { id: 9 })
     driver.unlock('a', 3, { id: 10 })
+    // The type of each first request, by its id.
     const earlierTypes = { 1: 'lock', 2: 'unlock', 3: 'refresh', 4: 'revoke', 5: 'lock' }
     const laterTypes = { 7: 'refresh', 8: 'revoke', 9: 'lock', 10: 'unlock' }
     for (const [id, firstType] of Object.entries({ ...earlierTypes, ...laterTypes })) {
@@ -187,18 +188,18 @@ describe('table: quotas', () => {
       expectUnchanged(driver, () => driver.lock('a', 'm', { id: 3, timeout: 0 })),
     ).to.deep.equal(['repeat a#3 QUOTA_EXCEEDED'])
     expect(driver.unlock('a', 2, { id: 4 })).to.include('answer a#4 unlocked')
-    // The second lock of the quota is free now.
+    // The session has only one lock now.
     expect(driver.lock('a', 'm', { id: 5 })).to.deep.equal(['granted a#5 m f3'])
   })
 
-  it('a quota refuses a request without storing the answer, so a repetition is decided anew', () => {
+  it('a quota refuses a request without storing the answer, so the newest request can be repeated', () => {
     const driver = new TableDriver()
     driver.open('c', { limits: { locks: 1 }, grace: 5_000 })
     driver.lock('c', 'k')
     expect(driver.lock('c', 'l')).to.deep.equal(['repeat c#2 QUOTA_EXCEEDED'])
     expect(driver.lock('c', 'l', { id: 3 })).to.deep.equal(['repeat c#3 QUOTA_EXCEEDED'])
     expect(driver.unlock('c', 1, { id: 4 })).to.include('answer c#4 unlocked')
-    // The ids 2 and 3 are lower than the answered id 4, so the table takes them for repetitions.
+    // The ids 2 and 3 cannot be used again, because the table has answered the higher id 4.
     for (const id of [2, 3]) {
       expect(expectUnchanged(driver, () => driver.lock('c', 'l', { id }))).to.deep.equal([
         `repeat c#${id} BAD_MESSAGE`,

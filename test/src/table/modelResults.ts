@@ -1,7 +1,7 @@
 /**
- * The results of `once` in the model of the lock table: flat lists of kept results, and of
- * deliveries, which are results that some followers still wait for. The first `once` of a key runs.
- * A follower is a `once` that waits for the result of this run.
+ * The results of `once` in the model of the lock table. The first `once` of a key runs a task. A
+ * follower is a `once` that waits for the result of this run. The model has flat lists of kept
+ * results, and of deliveries: results that some followers still wait for.
  */
 import type { Command } from '@holdfast/server/core'
 import { type ModelSession, type ModelState, removeFirst } from './modelState.js'
@@ -114,8 +114,8 @@ export function onceRequest(
 }
 
 /**
- * The bytes that the table estimates for a kept result: 384, and for each text 32 and 2.125 bytes a
- * character.
+ * The bytes that the table estimates for a kept result: 384, plus 32 for each text, plus 2.125 for
+ * each character.
  */
 function sizeOf({ key, value }: PlainKeptResult): number {
   const sizes = [key, value].map((text) =>

@@ -1,8 +1,8 @@
 /**
  * Finds deadlocks in the whole table by the simple reduction in PROTOCOL.md. A scope is one task of
- * a session. While a scope waits, its locks stay held; while an upgrade waits, its lock stays held.
- * The reduction removes all other locks, and then the requests that can be granted. The reduction
- * repeats these steps until nothing changes. A request that remains can never be granted.
+ * a session. An upgrade makes a shared lock exclusive. A lock counts as held only while its scope
+ * or its upgrade waits. The reduction removes all other locks, and then the requests that can be
+ * granted, until nothing changes. A request that remains can never be granted.
  */
 import type { Command, LockTable } from '@holdfast/server/core'
 import type { PlainLock, PlainRequest, PlainState } from './plainValues.js'
@@ -58,7 +58,7 @@ export function stuckRequests(table: PlainTable): readonly PlainRequest[] {
 /** A command that asks for a lock, for a set, or for an upgrade. */
 export type RequestCommand = Extract<Command, { type: 'lock' | 'lockAll' | 'upgrade' }>
 
-/** The requests that a command makes, as plain values; of a set, the request for each key. */
+/** The requests that a command makes, as plain values. A set makes a request for each key. */
 export function newRequestsOf(command: RequestCommand, table: LockTable): PlainRequest[] {
   // The fields that do not decide whether a request is in a deadlock.
   const unusedFields = {
