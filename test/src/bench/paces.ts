@@ -1,6 +1,6 @@
 /**
  * The paces, which define the length of a run. Each system that the bench compares runs for one
- * slice of time in each round.
+ * slice of time in each round. The type `Pace` explains the fields.
  */
 import type { Pace } from './job.js'
 

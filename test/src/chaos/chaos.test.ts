@@ -1,10 +1,13 @@
 /**
- * Tests three brokers that share a command log in a real etcd or PostgreSQL, with real failures of
- * brokers, servers and links. The command log orders the commands of all brokers. After each fault,
- * an oracle (the checks of `World`) searches for violations. No two sessions may have held a lock
- * or led an election at the same time, and observers must have seen the right leaders. Every broker
- * must have exactly the locks that the clients hold. No client of an unaffected broker may have
- * lost a lock. At the end no lock may remain.
+ * Tests three brokers that share a command log in a real engine (etcd or PostgreSQL), with real
+ * failures of brokers, servers and links. The command log orders the commands of all brokers. After
+ * each fault, an oracle (the checks of `World`) searches for violations. No two sessions may have
+ * held a lock or led an election at the same time, and observers must have seen the right leaders.
+ * Every broker must have exactly the locks that the clients hold. No client of an unaffected broker
+ * may have lost a lock. At the end no lock may remain.
+ *
+ * Workers use locks, candidates contend for leadership, and observers watch the leader. A fence is
+ * the number of a grant.
  */
 import { expect } from 'chai'
 import { isFullRun, Random, seed } from '../support/counts.js'

@@ -1,12 +1,12 @@
 /**
  * Tests how the client reacts to a broken broker, a hostile broker or another kind of server. Such
- * a server cannot end the process of the client, or make the client rely on a lock for longer than
- * its ttl or lease. The error of the client shows the invalid message.
+ * a server cannot end the process of the client. The client relies on no lock for longer than the
+ * ttl or the lease. The error of the client shows the invalid message.
  *
  * A fence is the number of a grant, which rises with every grant. The lease is how long the broker
  * keeps a silent session. The grace is how long the broker keeps a session without a connection.
  * The ttl is how long one lock lasts without a refresh. A session is in jeopardy while its
- * connection is down.
+ * connection is down. After a resume, the broker sends a snapshot, which lists the held locks.
  */
 import type { Lock } from '@holdfast/client'
 import { connectIn } from '@holdfast/client/internal'
@@ -136,6 +136,7 @@ describe('a client that receives invalid messages', () => {
     await turn()
     scene.socket.deliver({ type: 'granted', id: 1, fence: 7 }, { type: 'granted', id: 2 })
     const lock = await first
+    // The lock was granted, and the invalid message then ended the session with its lock.
     expect([lock.fence, lock.held]).to.deep.equal([7, false])
     expect(messagesOf(lock.lost)).to.contain('granted.fence is missing')
     expect(await secondCode).to.equal('UNAVAILABLE')
@@ -285,7 +286,7 @@ describe('a broker that sends impossible messages', () => {
     expect(await reasonFor({ type: 'granted', id: 2, fence: 1 })).to.contain('held already')
   })
 
-  it('cannot grant, by a message or by a snapshot, a request that the client did not send', async () => {
+  it('cannot grant, by a message or by a snapshot, a request that the client has not sent', async () => {
     const scene = await openScene({ reconnect: false })
     const requesting = codeOf(scene.session.lock('k', { ttl: 1_000 }))
     // The client sends the request at the end of the turn of the event loop, so not yet.
@@ -310,7 +311,7 @@ describe('a broker that sends impossible messages', () => {
     expect(await reasonFor(watching, watching)).to.contain('"watching" has more than 1000')
   })
 
-  it('cannot extend a ttl with times that the clock of a broker cannot have shown', async () => {
+  it('cannot extend a ttl by a jump of its clock between two messages', async () => {
     const ttl = 5_000
     const times = [
       [50_000, 50_000 + longMs],

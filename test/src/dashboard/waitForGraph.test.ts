@@ -2,7 +2,7 @@
  * Tests the wait-for graph of a key in the dashboard. The graph shows the holders of the key, the
  * sessions that wait for these holders, and the sessions that the holders wait for. Also tests the
  * list of the locks that the page has seen. A fence is the number of a grant. A scope is one task
- * of a session.
+ * of a session. Holders of permits share the capacity of a key.
  */
 import type { HeldInfo, LockEvent, LockMode, WaitingInfo } from '@holdfast/client'
 import { expect } from 'chai'
@@ -66,6 +66,7 @@ describe('the wait-for graph', () => {
     const table = { k: 'a c < b', l: 'b < a' }
     const graph = await graphOf('k', table, 'permits')
     expect(edgesOf(graph)).to.include('b>a k')
+    // `c` may release enough permits for `b`.
     expect(graph.cycle).to.deep.equal([])
     const graphWithOneHolder = await graphOf('k', { k: 'a < b', l: 'b < a' }, 'permits')
     expect(graphWithOneHolder.cycle).to.have.members(['a', 'b'])
@@ -101,7 +102,7 @@ describe('the wait-for graph', () => {
   })
 
   describe('of a session with two scopes', () => {
-    /** The graph of `k`, from locks and requests written as `session/scope`. */
+    /** The graph of `k`. Each key has its holder and then its waiters, as `session/scope`. */
     async function graphOfScopes(table: Readonly<Record<string, [string, ...string[]]>>) {
       const [graphs, sessions] = [await load('waitForGraph'), await load('sessionRows')]
       const of = (key: string, text: string) => {
@@ -206,7 +207,7 @@ describe('the locks of a key that the page has seen', () => {
     expect(recent.locksOf('k', 2).map(({ lock: { fence } }) => fence)).to.deep.equal([4, 2])
   })
 
-  it('are listed with their ends, if more locks than listed overlap', async () => {
+  it('are listed with their ends, even if more locks overlap than are listed', async () => {
     const recent = new (await load('recentEvents')).RecentEvents()
     for (const fence of [1, 2, 3]) recent.add(lockEvent('locked', fence), fence)
     for (const fence of [3, 2, 1]) recent.add(lockEvent('unlocked', fence), 10 - fence)
@@ -221,6 +222,7 @@ describe('the locks of a key that the page has seen', () => {
     const recent = new (await load('recentEvents')).RecentEvents()
     for (const fence of [1, 2]) recent.add(lockEvent('locked', fence), fence)
     recent.add(lockEvent('unlocked', 1), 3)
+    // An upgraded lock is the only lock of its key, so this lock had the fence 2 before.
     recent.add(lockEvent('upgraded', 3), 4)
     recent.add(lockEvent('downgraded', 3), 5)
     recent.add(lockEvent('locked', 4), 6)
@@ -237,6 +239,7 @@ describe('the locks of a key that the page has seen', () => {
     const recent = new RecentEvents()
     for (let fence = 1; fence <= 3 * keptEvents; fence++)
       recent.add(lockEvent('locked', fence), fence)
+    // `count` includes the events that are no longer kept.
     expect(recent.count).to.equal(3 * keptEvents)
     expect(recent.events.length).to.be.within(keptEvents, 2 * keptEvents)
     expect(recent.events.at(-1)?.sequence).to.equal(3 * keptEvents)

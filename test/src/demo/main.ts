@@ -56,6 +56,7 @@ screen.printLine(
 screen.printLine()
 
 const session = await connect(url, { name: 'director' })
+// The director gives jobs to the workers, kills one worker, and prints the events.
 const director = new Director(session, screen, keys)
 const workers = names.map((name) => {
   const path = fileURLToPath(new URL('./worker.js', import.meta.url))

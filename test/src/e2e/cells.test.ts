@@ -2,7 +2,8 @@
  * Tests the client for several cells over three brokers. Each broker is a cell, which serves a
  * third of the keys. The slot of a key, a hash, decides the cell. Keys with the same tag, a text in
  * braces, have the same slot. A session over cells opens a session in a cell at the first use of
- * that cell.
+ * that cell. A scope is one task of a session. A session is in jeopardy while its connection is
+ * down.
  */
 import { once as onceEvent } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
@@ -21,7 +22,7 @@ import { Collector, type RunningBroker, rejection, Stage } from './stage.js'
 
 const cellCount = 3
 
-/** A key of the cell with this number, from 1, that begins with `start`. */
+/** A key that begins with `start` and belongs to this cell. The numbers of cells begin with 1. */
 function keyIn(cell: number, start = 'k'): string {
   for (let i = 0; ; i++) {
     const key = `${start}${i}`
@@ -238,8 +239,8 @@ describe('e2e: a session over cells', () => {
       // `heldCount` counts the locks of this page and of all later pages.
       if (page.held.length === page.heldCount) break
       after = page.held.at(-1)!.key
-      // A page that is full of locks of one key may leave out locks of this key. The next page
-      // continues after the fence, the number of the last lock.
+      // If a full page has locks of only one key, more locks of this key may follow. Then the next
+      // page begins after the fence (number of the grant) of the last lock.
       const isWithinKey = page.held.length === pageSize && page.held[0]!.key === after
       afterFence = isWithinKey ? page.held.at(-1)!.fence : undefined
     }
@@ -255,6 +256,7 @@ describe('e2e: a session over cells', () => {
     for (const key of keys) {
       // This call waits, because the barrier needs three calls. It rejects at the end of the test.
       session.barrier(key, { parties: 3 }).catch(() => {})
+      // The broker keeps the result of `once` for 60 s.
       await session.once(key, () => 1, { keep: 60_000 })
     }
     const barriers = await session.query({ kind: 'barriers' })

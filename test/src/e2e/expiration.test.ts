@@ -75,10 +75,11 @@ describe('e2e: broker.cleanExpiredLocks', () => {
     await ann!.lock('long', { ttl: 60_000 })
     expect(broker.cleanExpiredLocks()).to.equal(0)
     // With this ttl, all answers arrive before the timer expires a lock, also on a slow machine.
-    // With a longer ttl, the loop would count as a pause of the broker, which extends the ttl.
+    // With a longer ttl, the loop below would count as a pause of the broker. Such a pause extends
+    // the ttl.
     await Promise.all(Array.from({ length: 5 }, (_, i) => ann!.lock(`k${i}`, { ttl: 200 })))
     let cleaned = 0
-    // The limit only ends a loop that would never end.
+    // Without this limit, the loop would never end if `cleanExpiredLocks` failed.
     const giveUpAt = performance.now() + 10_000
     // This loop does not yield, so that the timer of the broker cannot expire the locks first.
     while (cleaned < 5 && performance.now() < giveUpAt) cleaned += broker.cleanExpiredLocks()

@@ -1,7 +1,7 @@
 /**
  * Tests the HTTP side of a broker with requests written as bytes: the requests that the broker
- * serves and the requests that it refuses. Before its hello, a client can harm only its own
- * connection. The lease is how long the broker keeps a silent session.
+ * serves and the requests that it refuses. Before its hello (its first message), a client can harm
+ * only its own connection. The lease is how long the broker keeps a silent session.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
@@ -299,8 +299,8 @@ describe('upgrade: frames that violate the WebSocket protocol or its limits', ()
       ({ socket }) => socket.send(Buffer.from([0xff]), { binary: false }),
     ],
     [
-      'a message in too many pieces',
-      // A message may have 16 pieces.
+      'a message in too many fragments',
+      // A message may have 16 fragments.
       1008,
       ({ socket }) => {
         for (let i = 0; i < 100; i++) socket.send('{', { fin: false })

@@ -75,7 +75,7 @@ describe('the example orderService', () => {
 describe('the example collaborativePage', () => {
   const stage = Stage.forEachTest()
 
-  /** Opens the document, and collects the names of its users. */
+  /** Opens the document, and collects its users as texts, such as `ada teal me; free`. */
   function open(session: Session, color: string) {
     const views = new Collector<string>()
     const opened = openDocument(session, 'minutes', color, ({ readers, editor }: People) => {

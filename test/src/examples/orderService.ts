@@ -31,8 +31,8 @@ interface OrderServiceDeps {
   readonly session: Session
   readonly database: Database
   /**
-   * Charges the customer for this order. The call must be idempotent, such as a request with the
-   * order's id as idempotency key: a service that loses its lock may have charged already.
+   * Charges the customer for this order. A service that loses its lock may have charged already. So
+   * the call must be idempotent, for example by the order's id as idempotency key.
    */
   readonly charge: (orderId: number, signal: AbortSignal) => Promise<void>
   /** How long a request waits for the lock of its order, in ms. Default 2,000. */

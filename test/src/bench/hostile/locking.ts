@@ -3,6 +3,9 @@
  * A fence is the number of a grant. The grace is how long the broker keeps a session without a
  * connection. For a session with a grace, the broker stores answers until the client acknowledges
  * them. The ttl is how long a lock lasts without a refresh.
+ *
+ * A session that reads `attentively` handles its answers, and a session that reads `eagerly`
+ * ignores their content.
  */
 import { type HostileSession, pause } from './hostileSession.js'
 import { acquire, floodingKind, type HostileGroup, type Kind, largeMetadata } from './kind.js'
@@ -14,7 +17,10 @@ const describedHolders = 16
 const crowd = { sessions: 10, locksEach: 10_000 }
 /** The number of lock requests that `gatherCrowd` has under way at the same time. */
 const requestsAtOnce = 2_000
-/** `gatherCrowd` leaves this many messages of the burst for the `hello` and other messages. */
+/**
+ * `gatherCrowd` leaves this many messages of a burst for the `hello` and other messages. A burst is
+ * how many messages a connection may send at once.
+ */
 const burstReserve = 10
 
 /** Acquires shared locks of the key "described", with as much metadata as the limits allow. */
@@ -25,7 +31,7 @@ export async function addDescribedHolders(group: HostileGroup): Promise<void> {
   }
 }
 
-/** Gives the key "crowd" the locks of `crowd`, or as many as the limits of the broker allow. */
+/** Opens the sessions of `crowd`, and acquires their locks, as far as the limits allow. */
 async function gatherCrowd(group: HostileGroup): Promise<void> {
   const { locksPerSession, messageBurst, messagesPerSecond } = group.limits
   const burst =
@@ -52,7 +58,7 @@ function tryLock(session: HostileSession, key: string): string {
   return `{"type":"lock","id":${session.nextId()},"key":"${key}","timeout":0}`
 }
 
-/** Locks and unlocks one key with this many requests under way. */
+/** Locks and unlocks one key until the connection closes, with `inFlight` requests under way. */
 async function lockAndUnlock(
   session: HostileSession,
   key: string,
@@ -118,7 +124,7 @@ async function leaveAnswers(session: HostileSession, group: HostileGroup): Promi
     await pause(1)
   }
   // After the last answer the broker has handled all messages. Then the connection closes, and the
-  // broker keeps the session with its answers. A lost answer delays the end by at most 2 s.
+  // broker keeps the session with its answers. If the last answer is lost, the wait ends after 2 s.
   await new Promise<void>((resolve) => {
     session.onText = (text) => {
       // The ids begin with 1, so the last request has this id.
@@ -127,7 +133,7 @@ async function leaveAnswers(session: HostileSession, group: HostileGroup): Promi
     setTimeout(resolve, 2_000)
   })
   session.destroy()
-  // Never resolves, because the process opens another session when this function ends.
+  // If this function ended, the process would open another session.
   await new Promise(() => {})
 }
 
@@ -162,8 +168,8 @@ async function watchLargeMetadata(session: HostileSession, group: HostileGroup):
 }
 
 /**
- * A message that revokes a lock of the key "crowd". Every second message has the fence 1, which no
- * lock has.
+ * A message that revokes a lock of the key "crowd". Every second message has the fence 1. No lock
+ * has this fence, because the first fence comes from the clock of the broker.
  */
 function revoke(session: HostileSession, { fences }: HostileGroup): string {
   const id = session.nextId()

@@ -18,6 +18,7 @@ const shownColumns: Readonly<Record<string, string>> = {
  */
 const byHand = 'Holdfast, by hand'
 
+/** The unit of the figures is the rate of a `ws` echo without any lock service. */
 const caption = 'Pairs of lock and unlock a second through each client library; a bare ws echo is 1'
 
 /**
