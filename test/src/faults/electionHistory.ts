@@ -26,7 +26,7 @@ export interface Observation {
 
 /** What happened in one election. */
 export interface ElectionHistory {
-  /** The leaderships, from the grant until the leader gave up. */
+  /** One tenure for each leadership, from the grant until the leader gave up. */
   readonly tenures: readonly Tenure[]
   readonly publications: readonly Publication[]
   /** The observations of one observer are in the order of their times. */
@@ -102,7 +102,8 @@ class PublishedValues {
     if (ownFence === fence) return undefined
     const leader = this.#leaders.get(fence)
     if (leader !== undefined) return `with which ${leader} led, but ${process} published it`
-    // No candidate received the grant with this fence. `process` may have received a later grant.
+    // No candidate received the grant with this fence. Perhaps the grant was for `process`, which
+    // then received a later grant for the same value.
     const canBeEarlierGrant = ownFence === undefined || fence < ownFence
     return canBeEarlierGrant ? undefined : `but ${process} published it with fence ${ownFence}`
   }
@@ -116,7 +117,7 @@ class PublishedValues {
 function unendedLeadershipsOf(tenures: readonly Tenure[]): (fence: number, at: bigint) => string[] {
   const byFence = [...tenures].sort((a, b) => a.fence - b.fence)
   let latest = byFence[0]
-  /** For each leadership: which of this leadership and all earlier leaderships ended last. */
+  /** At each index: the tenure that ended last, of all tenures up to this index. */
   const lastToEnd = byFence.map((tenure) => {
     if (latest === undefined || tenure.givenUpAt > latest.givenUpAt) latest = tenure
     return latest

@@ -133,8 +133,8 @@ class Contender {
   }
 
   /**
-   * Resolves when the process has requested the lock this often, and holds the lock or has unlocked
-   * it.
+   * Resolves when the process has requested the lock `times` times, and holds the lock or has
+   * unlocked it.
    */
   async requested(times: number): Promise<void> {
     const isRequest = ({ kind }: ContenderEvent) => kind === 'requested'
@@ -162,7 +162,7 @@ class Contender {
           | undefined
       // A process that reported no `givenUp` held the lock until the end of the history.
       const givenUpAt = timeOf('givenUp')?.at ?? laterThanHistory
-      // A process that the test halted while it held the lock did nothing with the lock afterwards.
+      // If the test halted the process during its use of the lock, the use ends at the halt.
       const haltedAt = this.#halts.find((halt) => halt > grantedAt && halt < givenUpAt)
       const confirmedAt = haltedAt === undefined ? timeOf('confirmed')?.at : undefined
       tenures.push({

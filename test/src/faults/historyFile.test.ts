@@ -172,7 +172,7 @@ describe('the check of a history (judgeHistory)', () => {
           givenUpAt,
         ]),
       )
-      // Four tenures have 12 of these times. Skips histories with two equal times in one tenure.
+      // Each of the four tenures has three such times. Skips histories in which two are equal.
       if (distinct.size < 12) continue
       const hasNoOverlap = findOverlaps(tenures).length === 0
       results.add(hasNoOverlap)

@@ -11,12 +11,12 @@ import type { Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 import { type NamedTest, runConcurrently } from './concurrentTests.js'
 
-/** Lets a pause last. The tests wait for no event instead, because the duration is the fault. */
+/** Waits for a part of a pause. The duration is the fault, so the tests wait for no event. */
 function letTimePass(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-/** Durations that are over when a paused holder continues, each with the options of the lock. */
+/** What ends a lock while its holder is paused, each with the options of the lock. */
 const expiries: [string, { ttl?: number }][] = [
   ['the lease', {}],
   ['the ttl of its lock', { ttl: 500 }],
@@ -63,7 +63,7 @@ async function pauseBroker(stage: Stage): Promise<void> {
   const granted = waiter.lock('k')
   await waiter.untilHandled()
   broker.kill('SIGSTOP')
-  // The client hears nothing from the broker, so the client gives up its lock after the lease.
+  // The holder hears nothing from the broker, so the holder gives up its lock after the lease.
   const lost = await holder.event('lost', fence)
   // Three leases of 2,000 ms.
   await letTimePass(6_000)

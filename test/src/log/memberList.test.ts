@@ -8,7 +8,7 @@ import { type LogEntry, MemberList } from '@holdfast/server/internal'
 import { expect } from 'chai'
 import { raiseFenceFloor } from './logSuite.js'
 
-/** The dead brokers, each with the last of its entries that the author of the notices has seen. */
+/** The dead brokers. `last` is the number of the last entry that the author has seen. */
 type DeathNotices = readonly { readonly broker: string; readonly last: number }[]
 
 /** The first entry of a broker. `replaces` is the former incarnation of the broker. */
@@ -74,7 +74,7 @@ describe('member list: an entry', () => {
   })
 
   // A member list keeps the names of the last 1,000 dead brokers.
-  it('of a dead broker stays invalid after a snapshot, and until 1,000 other brokers have died', () => {
+  it('of a dead broker stays invalid until 1,000 other brokers have died, also in a restored list', () => {
     const members = memberListOf('a', 'late')
     members.applyEntry(commandsEntry('a', 2, [{ broker: 'late', last: 1 }]))
     for (let i = 0; i < 999; i++) {

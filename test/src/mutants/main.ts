@@ -50,6 +50,7 @@ for (const mutant of selected) {
 console.log(`${caughtCount} of ${selected.length} mutants caught`)
 process.exitCode = caughtCount === selected.length ? 0 : 1
 
+/** What caught the mutant. `rule` is the rule that the product broke in the world of `seed`. */
 function describeResult({ seed, rule, test, error, seeds }: HuntResult): string {
   if (error !== undefined) return `DOES NOT FIT: the mutant throws ${error}`
   if (test !== undefined) return `test: ${test}`

@@ -1,7 +1,7 @@
 /**
- * Tests changes to a module by symbol and structure: a change must survive moves, renames and
- * formatting of the code, and fail if the change no longer fits the code. A metavariable of a
- * pattern, such as `$KEY`, matches any code.
+ * Tests the changes that plant bugs (mutants) into a module. A change names a symbol and a pattern
+ * of code. A change must survive moves, renames and formatting of the code, and fail if the pattern
+ * no longer fits. A metavariable of a pattern, such as `$KEY`, matches any code.
  */
 import { expect } from 'chai'
 import { changeIn, declares } from './patterns.js'
@@ -45,7 +45,7 @@ describe('a change by symbol and structure', () => {
   })
 
   it('keeps the line numbers of the module', () => {
-    // Comments with line ends before and after a string whose quotes must stay.
+    // A comment of two lines, a string whose double quotes must stay, and a comment after it.
     const source = `/* two\n lines */ const quote = "it's"; // \n${code}`
     expect(changeIn(source, 'Door.close', change).split('\n').length).to.equal(
       source.split('\n').length,

@@ -160,7 +160,7 @@ describe('the metrics', () => {
     metrics.close?.()
     const file = new URL('../../../server/grafana/holdfast.json', import.meta.url)
     const shownMetrics = readFileSync(file, 'utf8').match(/holdfast_[a-z_]+/g) ?? []
-    // With fewer metrics, the pattern above does not fit the dashboard.
+    // Fewer names would mean that the pattern above does not fit the dashboard.
     expect(shownMetrics.length).to.be.above(20)
     for (const name of new Set(shownMetrics)) {
       const family = name.replace(/_(bucket|count|sum)$/, '')
@@ -389,7 +389,7 @@ describe('the log lines', () => {
     await harness.settle()
     socket.drop()
     harness.environment.pass(2_000)
-    // With fewer lines, the broker has not logged the steps of this test.
+    // Fewer lines would mean that the broker has not logged the steps of this test.
     expect(texts.length).to.be.at.least(4)
     for (const text of texts) {
       expect(text).to.not.include('tok-')

@@ -54,7 +54,10 @@ import {
 const declared = declaredMessages()
 const sorted = (names: Iterable<string>) => [...names].sort()
 
-/** The fields of a schema for an object, and whether each may be left out. */
+/**
+ * The fields of a schema for an object, and whether each may be left out. `within` has the fields
+ * of an object in a field, or of the objects in a list.
+ */
 function fieldsOf(schema: Struct<never, unknown>): Fields {
   const inner = Object.entries(schema.schema as Record<string, Struct<never, unknown>>)
   return Object.fromEntries(
@@ -141,7 +144,7 @@ describe('PROTOCOL.md: messages', () => {
 
   for (const [side, messages, declaredFields] of sides) {
     for (const [type, { fields, examples }] of messages) {
-      it(`gives ${type} from the ${side} the fields of its TypeScript type, also the nested fields`, () => {
+      it(`gives ${type} from the ${side} the fields of its type, at every depth`, () => {
         expect(fields).to.deep.equal(declaredFields.get(type))
       })
 
@@ -156,8 +159,9 @@ describe('PROTOCOL.md: messages', () => {
 
       it(`shows every field of ${type} from the ${side} in an example`, () => {
         const shown = new Set(examples.flatMap((text) => Object.keys(JSON.parse(text) as object)))
-        // `mode`, `steal` and `key` may be missing, because they cannot occur together with a field
-        // that the examples show: `capacity` and `timeout` in a lock, `prefix` in a query or watch.
+        // Examples may lack these optional fields, because each excludes another field. In a lock,
+        // `mode` excludes `capacity`, and `steal` excludes `timeout`. In a query or watch, `key`
+        // excludes `prefix`.
         const omissible = ['mode', 'steal', 'key'].filter((field) => fields[field]?.optional)
         const missing = Object.keys(fields).filter((field) => !shown.has(field))
         // No example has `afterFence`, because a transcript shows this field.
@@ -272,9 +276,8 @@ describe('PROTOCOL.md: numbers', () => {
 
 describe('PROTOCOL.md: worked numbers', () => {
   /**
-   * Until when the client may rely on the lock or session of each example in the page, computed by
-   * the functions of the code. The arguments and summands are the times and durations of these
-   * examples, in ms.
+   * The results that the page gives for its examples, here computed by the code. All numbers are
+   * times and durations of these examples, in ms.
    */
   const expectedBounds: Record<string, number> = {
     lease: safeDuration(15_000),
@@ -282,8 +285,7 @@ describe('PROTOCOL.md: worked numbers', () => {
     'lease, shortest': safeDuration(2_000),
     'drop, with a grace': 100_000 + safeDuration(5_000),
     'lock, by request': 8_000 + safeDuration(10_000),
-    // The broker received the hello at 500,000 and granted the lock at 507,250. The ttl is 10,000,
-    // for which the second argument computes the margin.
+    // The second argument is the ttl alone, from which the safety margin is computed.
     'lock, by clock': 1_000 + safeDuration(507_250 - 500_000 + 10_000, 10_000),
     refresh: 20_000 + safeDuration(10_000),
     'refresh that shortens': 10_000 + safeDuration(2_000),

@@ -74,6 +74,7 @@ function checkVerdict(value: unknown): void {
   check(refusalCodes.includes(verdict.code), 'a refusal has one of the refusal codes', value)
   const { message } = verdict
   check(message.length > 0 && message.length <= 120, 'a refusal has 1 to 120 characters', value)
+  // `forgedText`, a hostile value and field name, contains this word.
   check(!message.includes('FORGED'), 'a refusal repeats no text of the client', value)
 }
 

@@ -64,7 +64,7 @@ export class BrokerHarness {
     return new Client(this, socket, welcome)
   }
 
-  /** Sends messages of a client in one frame, and ends the turn. */
+  /** Sends messages of a client in one frame, and ends the turn of the event loop. */
   say(socket: FakeSocket, ...messages: readonly unknown[]): void {
     socket.say(...messages)
     this.environment.endTurn()
@@ -98,7 +98,7 @@ export class Client {
     this.welcome = welcome
   }
 
-  /** Returns the hello that resumes the session. `attempt` is the number of the attempt. */
+  /** Returns the hello that resumes the session. `attempt` counts the attempts to resume. */
   resume(hello: Partial<Hello> = {}, attempt?: number): Partial<Hello> {
     return { ...hello, resume: { session: this.session, secret: this.secret!, try: attempt } }
   }

@@ -1,7 +1,8 @@
 /**
  * Tests the queue of upgrades, on a fake clock. An upgrade is the HTTP request that opens a
- * WebSocket. A turn is one round of the event loop. The tests check how many upgrades the broker
- * accepts in a turn, in which order, and which upgrade the broker refuses if too many wait.
+ * WebSocket. A turn is one round of the event loop, and a budget limits the work of each turn. The
+ * tests check how many upgrades the broker accepts in a turn, and in which order. They also check
+ * which upgrade the broker refuses if too many wait.
  */
 import { PassThrough } from 'node:stream'
 import {

@@ -64,7 +64,7 @@ describe('shared: HoldfastError', () => {
 })
 
 describe('shared: HoldfastError of another copy of the package', () => {
-  /** Loads a second copy of the module, which a bundler or a CommonJS build can cause. */
+  /** Loads a second copy of the module, as a bundler or a CommonJS build can do in a program. */
   async function otherCopy(): Promise<typeof HoldfastError> {
     const path = new URL('../../../shared/dist/errors.js?copy', import.meta.url)
     const module = (await import(path.href)) as { HoldfastError: typeof HoldfastError }
@@ -80,7 +80,7 @@ describe('shared: HoldfastError of another copy of the package', () => {
     expect((error as HoldfastError).retryable).to.equal(true)
   })
 
-  it('is the only kind of value that is an instance of these classes', async () => {
+  it('does not make other values instances of either class', async () => {
     const Other = await otherCopy()
     const otherValues = [
       new Error('no'),
@@ -124,7 +124,7 @@ describe('shared: isErrorCode', () => {
 })
 
 describe('shared: close codes', () => {
-  it('have different numbers that a WebSocket may send', () => {
+  it('are all different, and a WebSocket may send each of them', () => {
     const rows = Object.values(closeCodes)
     expect(new Set(rows.map((row) => row.code)).size).to.equal(rows.length)
     for (const { code, reason } of rows) {

@@ -41,6 +41,7 @@ export class LogFaults {
         this.#block([machine.path], random)
         break
       case 'blockAllLogs': {
+        // No fault affects the spared machine.
         const machines = cluster.machines.filter(({ isSpared }) => !isSpared)
         const paths = machines.map(({ path }) => path)
         this.#block(paths, random)
@@ -94,8 +95,8 @@ export class LogFaults {
 }
 
 /**
- * Returns the length of a fault in ms: from 0 to more than the longest lease, for which a broker
- * keeps a silent session. The five ranges are equally likely, so short faults are frequent.
+ * Returns the length of a fault in ms: from 0 to more than the longest lease. A lease is how long a
+ * broker keeps a silent session. The five ranges are equally likely, so short faults are frequent.
  */
 export function duration(random: Random): number {
   return random.pick([

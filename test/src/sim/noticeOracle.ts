@@ -10,7 +10,8 @@ import type { RunReport } from './runReport.js'
 
 /**
  * The shortest time between two `contended` of one lock on the network, in ms. The broker keeps a
- * second between two notices, but may write the first notice late.
+ * second between two notices. But the broker may write the first notice late, and then the second
+ * notice follows sooner.
  */
 const shortestGapMs = 500
 

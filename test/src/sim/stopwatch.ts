@@ -1,7 +1,8 @@
 /**
- * Measures how long a broker process has run since an event, on the clock of the process. A broker
- * can fail to notice a part of a stop, and then counts this part as time in which the process ran.
- * So a measurement has a lower and an upper bound.
+ * Measures how long a broker process has run since an event, on the clock of the process. The
+ * simulation stops processes for a time, as SIGSTOP does. A broker can fail to notice a part of a
+ * stop, and then counts this part as time in which the process ran. So a measurement has a lower
+ * and an upper bound.
  */
 import type { SimProcess } from './simProcess.js'
 
@@ -17,11 +18,9 @@ const roundingMs = 5
 const unnoticedStopMs = 400
 
 export interface ProcessTime {
-  /**
-   * How long the process had run before this moment, in ms of world time (time of the simulation).
-   */
+  /** How long the process had run at the call of `now`, in ms of world (simulated) time. */
   readonly ranFor: number
-  /** How often the process had been stopped before this moment. */
+  /** How often the process had been stopped at the call of `now`. */
   readonly stops: number
 }
 

@@ -1,7 +1,7 @@
 /**
  * The answers of the model of the lock table. A repeated request gets the answer to the first
- * request with its id. The effect of a repetition or a refusal has `repeat: true`. A refusal uses
- * up no id.
+ * request with its id. An effect has `repeat: true` if its answer uses up no new id, which is true
+ * of repetitions and refusals.
  */
 import type { CapacityMismatch } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'

@@ -4,7 +4,7 @@
  * grace is how long the broker keeps a session after its connection dropped. A ttl is how long a
  * lock lasts without a refresh. The idle lease, twice the lease, is for a session that holds
  * nothing and waits for nothing. After a resume, the reconciler compares the locks and requests of
- * the client with those that the broker lists.
+ * the client with those that the broker lists. In a pattern, `$NAME` stands for any expression.
  */
 import type { Mutant } from '../mutant.js'
 

@@ -10,10 +10,10 @@ import { queryAll, type Stage } from './stage.js'
 
 /** Defines the tests of elections. */
 export function electing(stage: Stage): void {
-  describe('elections: the broker', () => elections(stage))
+  describe('elections: the broker', () => defineElectionTests(stage))
 }
 
-function elections(stage: Stage): void {
+function defineElectionTests(stage: Stage): void {
   it('grants campaigns in order, each with its value', async () => {
     const [first, second, watcher] = await stage.openSeveral(3)
     const key = stage.key()
@@ -121,8 +121,8 @@ function elections(stage: Stage): void {
 
   it('accepts metadata and a value of nearly the greatest size in one message', async () => {
     const peer = await stage.open()
-    // As JSON, this list has 4,095 bytes: 2,047 digits, 2,046 commas and 2 brackets. 4,096 bytes
-    // are allowed.
+    // As JSON, this list has 2,047 digits, 2,046 commas and 2 brackets. These are 4,095 bytes, and
+    // 4,096 are allowed.
     const numbers = Array.from({ length: 2_047 }, () => 1)
     const id = peer.request({
       type: 'campaign',

@@ -1,8 +1,8 @@
 /**
  * Runs one simulated world with cells. Each cell is a broker with its own part of the keys; the
  * brokers have no common log. The real client of cells locks keys of all cells, while faults happen
- * in all cells but one. Then the faults end, and all programs close their sessions. At the end no
- * lock, no session and no timer may remain.
+ * in all cells but one, the spared cell. Then the faults end, and all programs close their
+ * sessions. At the end no lock, no session and no timer may remain.
  */
 import { connectCellsIn, connectIn, type Environment } from '@holdfast/client/internal'
 import type { ErrorCode } from '@holdfast/shared'
@@ -24,7 +24,8 @@ const settleMs = 180_000
 /** The longest time until the tables are empty, in ms: a lease, a grace, and 10 s in reserve. */
 const emptyMs = 2 * longestLeaseMs + 10_000
 /**
- * For each kind of wrong list of cells, the probability that a client of the world has such a list.
+ * The probability that one client lists only a single cell. Also the probability that one client
+ * lists the cells in a wrong order.
  */
 const wrongChance = 0.6
 
@@ -79,8 +80,8 @@ class CellSimulation {
             ...{ busyMs, logMs, brokerRate },
             // Limits that do not matter in a world with cells.
             ...{ keptResults: 1_000, hasTightBuffers: false, maxHoldLimit: undefined },
-            // Without a quiet start, a broker that has lost its table may grant a key that a
-            // client still believes that it holds.
+            // A broker that starts again grants no lock until the former leases are over. Otherwise
+            // the broker may grant a key that a client still believes that it holds.
             quietStart: true,
           },
           oracles: this.#oracle,
@@ -151,7 +152,8 @@ class CellSimulation {
     const keys = { all: all.slice(0, keyCount), tags }
     const { concurrency } = client
     // A client drops its connection if the broker does not acknowledge a `pong` within a tenth of
-    // the lease. On a slow path, this happens without a fault.
+    // the lease. On a slow path, this happens without a fault. Then the calls of a client that does
+    // not reconnect fail.
     const { latencyMs, jitterMs } = this.#plan
     const mayDrop = !client.reconnects && 2 * (latencyMs + jitterMs) > client.lease / 10
     const finalCodes: readonly ErrorCode[] = mayDrop ? ['UNAVAILABLE'] : []
