@@ -55,7 +55,10 @@ class WatchGroup {
   readonly isKey: boolean
   /** For each watch id, the sequence number of the newest event that is older than the watch. */
   readonly #sinceById = new Map<number, number>()
-  /** The highest number in {@link #sinceById}: the number of the watch that was added last. */
+  /**
+   * The number in {@link #sinceById} of the watch that was added last, even if this watch has been
+   * removed. No number in the map is higher.
+   */
   #newestSince = 0
   /** All ids of the group, joined by commas; undefined until an event needs them. */
   #ids: string | undefined
@@ -199,15 +202,15 @@ export class SessionWatches {
 
   /**
    * The id of the watch that must not get an event; undefined if all watches may get the event. The
-   * newest watch must not get an event about a lock or request that its search has yet to list. The
-   * search lists the new state, so the event would repeat this state. The end of a lock or request
-   * that was never listed would be an event about an unknown lock or request.
+   * newest watch must not get an event about a lock or request that its search has yet to reach. If
+   * the lock or request still exists, the search lists its new state, and the event would repeat
+   * this state. If the lock or request has ended, the client has never seen it.
    *
-   * @param willBeListed Whether this search will still list the lock or request of the event.
+   * @param isYetToReach Whether this search has yet to reach the lock or request of the event.
    */
-  excludedIdFor(willBeListed: (search: InitialSearch) => boolean): number | undefined {
+  excludedIdFor(isYetToReach: (search: InitialSearch) => boolean): number | undefined {
     const newestWatch = this.#newestWatch
-    return newestWatch !== undefined && willBeListed(newestWatch.search)
+    return newestWatch !== undefined && isYetToReach(newestWatch.search)
       ? newestWatch.id
       : undefined
   }
@@ -234,7 +237,7 @@ export class SessionWatches {
     let ids = ''
     let groupCount = 0
     this.#groupsByText.visitPrefixesOf(key, ({ prefixGroup, keyGroup }, length) => {
-      // Of the watches of keys, only those of the whole key match.
+      // A watch of a key matches only if its key equals the key of the event.
       for (const group of [prefixGroup, length === key.length ? keyGroup : undefined]) {
         if (group === undefined) continue
         const groupIds = group.idsFor(sequence, excludedId)
@@ -292,8 +295,8 @@ export class SessionWatches {
   }
 
   /**
-   * Sets whether the index has the groups that this prefix covers. Leaves out a group that a longer
-   * prefix covers as well.
+   * Adds the groups that this prefix covers to the index, or removes these groups. Skips each group
+   * that a longer prefix covers as well, because such a group is never in the index.
    */
   #setCoveredIndexed({ text }: WatchGroup, { keyGroup }: TextGroups, isIndexed: boolean): void {
     // Each visited text costs one unit. The text of this group is the first.

@@ -70,7 +70,11 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   #newestNow = Number.NEGATIVE_INFINITY
   #listener: DeadlineListener<ClientSubject, TimerSubject> | undefined
   #timer: Timer | undefined
-  /** When the timer must fire, by the monotonic clock; Infinity without a timer. */
+  /**
+   * When the timer must fire, by the monotonic clock; Infinity without a timer. While
+   * `#isHandling`, since when the broker waits for the end of the turn. Lateness counts from this
+   * time.
+   */
   #wakeAt = Number.POSITIVE_INFINITY
   /** Whether the end of this turn handles the passed deadlines, so that no timer is needed. */
   #isHandling = false
@@ -95,10 +99,10 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
    * Compensated time, in ms, which never goes back. Add a duration to this time to set a client
    * deadline. To decide whether such a deadline has passed, call {@link hasPassed}.
    *
-   * Until the lateness of the timer exceeds the tolerance, the lateness counts as elapsed time.
-   * Then all of the lateness becomes a pause, including the part that counted as elapsed time. So
-   * the clock minus the pauses goes back by at most the tolerance. Until that difference has caught
-   * up, this method returns the same time again.
+   * A lateness of the timer within the tolerance counts as elapsed time. Once the lateness exceeds
+   * the tolerance, all of it counts as a pause. So the clock minus the pauses may go back, by at
+   * most the tolerance. Until the clock minus the pauses reaches the time that was returned before,
+   * this method returns that time again.
    */
   now(): number {
     this.#newestNow = Math.max(this.#newestNow, this.#realNow() - this.#pausedMs)

@@ -107,7 +107,8 @@ export class RequestHandler {
     const keyState = this.#granter.keys.getOrCreate(key)
     const mismatch = command.extras && capacityMismatch(keyState, command.extras.capacity)
     if (mismatch !== undefined) {
-      // The key is in use, because it has a capacity, so the key needs no `markIdleIfUnused`.
+      // Only a key with a holder or a waiter has a capacity. So this key is in use, and needs no
+      // `markIdleIfUnused`.
       this.#responder.refuseCapacity(session, id, mismatch)
       return
     }
@@ -123,6 +124,7 @@ export class RequestHandler {
       if (command.steal) this.#granter.grantWorklist(at)
     } else if (command.timeout === 0) {
       session.lastId = id
+      // If the stored answers of the session have many bytes of holders, the answer is shortened.
       const answer = this.#heldAnswers.answerFor(keyState, session.storedHolderBytes)
       this.#responder.answer(session, id, answer)
       this.#granter.markIdleIfUnused(keyState)
@@ -144,7 +146,7 @@ export class RequestHandler {
   }
 
   /**
-   * Refuses the request if its scope already waits for another request. Returns whether the request
+   * Refuses the request if another request of its scope already waits. Returns whether the request
    * is refused.
    */
   #refuseIfScopeWaits(session: Session, id: number, scope: number | undefined): boolean {
@@ -183,7 +185,7 @@ export class RequestHandler {
     const scope = scopeNumber === undefined ? undefined : scopeOf(session, scopeNumber)
     const keyStates = items.map(({ key }) => this.#granter.keys.getOrCreate(key))
     const decision = decideSet(command, keyStates, session, this.#granter.quiet)
-    // Outside a scope, no held lock depends on the set, so the set causes no deadlock.
+    // Outside a scope, no lock stays held until the set is granted, so the set causes no deadlock.
     const needsDeadlockCheck = decision.kind === 'wait' && scope !== undefined
     if (decision.kind === 'overLimit')
       this.#responder.refuse(session, id, 'QUOTA_EXCEEDED', decision.limit)
@@ -215,8 +217,8 @@ export class RequestHandler {
         }
       }
     }
-    // If the request was refused, `getOrCreate` may have brought keys into use without a holder or
-    // a waiter.
+    // `getOrCreate` has marked every key as in use. If the set was neither granted nor queued, some
+    // keys may have neither a holder nor a waiter.
     for (const keyState of keyStates) this.#granter.markIdleIfUnused(keyState)
   }
 
@@ -227,6 +229,7 @@ export class RequestHandler {
     const { id } = command
     const { keyState, extras } = lock
     if (decision === 'invalid') {
+      // The mode of this lock can never change, or its upgrade waits already.
       this.#responder.refuseFault(session, id, 'fixedMode')
       return
     }
@@ -271,13 +274,13 @@ export class RequestHandler {
     this.#barriers.giveUp(this.#responder, requestingSession, command.request, 'timeout')
     const request = requestingSession?.waiting.get(command.request)
     if (request === undefined) return
-    const { session, id, keyState, extras, upgradedLock } = request
+    const { session, id, keyState, extras, upgradedLock: lockToUpgrade } = request
     const { storedHolderBytes } = session
     // The answer is made before the withdrawal, because the answer must not describe locks that the
     // withdrawal grants to the waiters behind this request.
     const answer =
-      upgradedLock !== undefined
-        ? this.#timeoutAnswers.answerForUpgrade(upgradedLock, storedHolderBytes)
+      lockToUpgrade !== undefined
+        ? this.#timeoutAnswers.answerForUpgrade(lockToUpgrade, storedHolderBytes)
         : extras?.set === undefined
           ? this.#timeoutAnswers.answerFor(keyState, storedHolderBytes)
           : this.#timeoutAnswers.answerForSet(blockedKeysOf(extras.set), storedHolderBytes)

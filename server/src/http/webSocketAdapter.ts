@@ -1,10 +1,10 @@
 /**
  * Adapts a WebSocket to the broker's {@link Socket}. While a client sends only common frames, the
  * adapter works on the TCP socket alone. The adapter makes a WebSocket of the package `ws` before
- * the first frame that only `ws` reads or writes, and before a closing handshake. Most connections
- * never need such a WebSocket until their end. So after a restart of the broker, ten thousand
- * clients come back sooner, and an idle connection takes less memory. Only this file,
- * `webSocketServer.ts` and `fastPath` depend on `ws`.
+ * the first frame that the adapter cannot read or write itself, and before a closing handshake.
+ * Most connections need such a WebSocket only for their closing handshake. So after a restart of
+ * the broker, ten thousand clients come back sooner, and an idle connection takes less memory. Only
+ * this file, `webSocketServer.ts` and `fastPath` depend on `ws`.
  */
 import type { Socket as TcpSocket } from 'node:net'
 import { closeCodes } from '@holdfast/shared'
@@ -72,6 +72,7 @@ function onError(this: WebSocket): void {
 
 function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
   const { adapter } = this as AdaptedWebSocket
+  // Tells the reader of frames that `ws` has accepted the message.
   adapter?.reader?.onMessage()
   if (isBinary) adapter?.listener?.onBinary()
   else adapter?.onFrame((data as Buffer).toString())
@@ -111,7 +112,10 @@ function onRawClose(this: AdaptedTcpSocket): void {
   this[adapterField]?.onClose()
 }
 
-/** Adapts a WebSocket to the broker's {@link Socket}. */
+/**
+ * Adapts a WebSocket to the broker's {@link Socket}, and to {@link ReadWebSocket}: what the reader
+ * of frames needs of the WebSocket.
+ */
 export class WsSocket implements Socket, ReadWebSocket {
   /** The WebSocket of `ws`; undefined until one is needed. */
   #websocket: AdaptedWebSocket | undefined
@@ -124,7 +128,7 @@ export class WsSocket implements Socket, ReadWebSocket {
   readonly isSecure: boolean
   listener: SocketListener | undefined
   reader: FrameReader | undefined
-  /** Whether the TCP socket is closing although `ws` has no WebSocket for this TCP socket. */
+  /** Whether the TCP socket began to close before `ws` had a WebSocket for it. */
   #isRawClosing = false
   #isPaused = false
   #willResume = false
@@ -189,6 +193,7 @@ export class WsSocket implements Socket, ReadWebSocket {
     const websocket = new AdaptedWebSocket(null as unknown as string, undefined, wsOptions)
     websocket.setSocket(raw, noBytes, wsOptions)
     this.#adopt(websocket)
+    // `ws` has just added its `data` listener to the TCP socket. The reader takes its place.
     this.reader?.onWsListens()
     if (!this.#isPaused) return
     websocket.pause()
@@ -265,7 +270,8 @@ export class WsSocket implements Socket, ReadWebSocket {
       this.#isRawClosing = true
       this.#raw.destroy()
     }
-    // Reports the close, if the report waits for the end of a pause.
+    // While the socket is paused and has unread frames, `#reportClose` does not report the close.
+    // `drop` has discarded these frames, so `resume` reports the close.
     if (this.#hasClosed) this.resume()
   }
 
@@ -334,6 +340,8 @@ export class WsSocket implements Socket, ReadWebSocket {
 
   /** Reports the close to the listener once, after all frames that arrived before the close. */
   #reportClose(): void {
+    // False: the socket is paused, and frames are unread. After the pause, `#resumeNow` calls this
+    // method again.
     if (this.reader?.readUnreadChunks() === false) return
     const { listener } = this
     this.listener = undefined

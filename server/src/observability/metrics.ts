@@ -77,6 +77,7 @@ class BrokerMetrics implements Metrics {
     'Time from a grant after waiting to its write to the connection.',
     shortBuckets,
   )
+  /** How often a leader of an election has changed the value that it publishes. */
   #proclamations = 0
   /** The ids of the suspended sessions, which have no connection. */
   readonly #suspended = new Set<string>()
@@ -145,8 +146,9 @@ class BrokerMetrics implements Metrics {
         this.#queueDepth.observe(waitingCountOf(effect.request.keyState))
         break
       case 'withdrawn':
-        // `answered`: a `once` (one run of a function for all its callers) has got the value of the
-        // run, so this request has not failed.
+        // `answered`: the request was a `once` that waited while another caller ran the function.
+        // It got the value of that run, so it has not failed. A set has a request for each key, but
+        // counts once.
         if (effect.request.isPrimary && effect.reason !== 'answered')
           this.#failures.add(effect.reason)
         break
@@ -173,6 +175,7 @@ class BrokerMetrics implements Metrics {
     }
   }
 
+  /** The session now belongs to another broker, so this broker does not count it any more. */
   onSessionMoved({ id }: Session): void {
     this.#suspended.delete(id)
   }
@@ -209,10 +212,10 @@ class BrokerMetrics implements Metrics {
   #onFailed(effect: Extract<Effect, { kind: 'answer' }>): void {
     const refusal = refusalIn(effect)
     if (refusal !== undefined) this.#refused.add(refusal.cause)
-    const { answer, repeat } = effect
+    const { answer, repeat: isRepeat } = effect
     // Only requests that did not wait are counted here. The effect `withdrawn` counts requests that
-    // waited.
-    if (!repeat && answer.kind === 'failed' && answer.code === 'LOCK_HELD') {
+    // waited. A repeated answer was counted when it was first given.
+    if (!isRepeat && answer.kind === 'failed' && answer.code === 'LOCK_HELD') {
       this.#failures.add('held')
     }
   }
@@ -270,7 +273,11 @@ class BrokerMetrics implements Metrics {
     this.#gauge('keys', 'Keys with a holder or a waiter.', () => gauges().keys)
     this.#gauge('barriers', 'Barriers at which calls wait.', () => gauges().barriers)
     this.#gauge('barrier_calls', 'Calls that wait at barriers.', () => gauges().barrierCalls)
-    this.#gauge('kept_results', 'Kept results of once.', () => gauges().keptResults)
+    this.#gauge(
+      'kept_results',
+      'Results of `once` that the broker keeps for later calls.',
+      () => gauges().keptResults,
+    )
     const memoryLimit = () => gauges().memoryLimit ?? Number.POSITIVE_INFINITY
     this.#gauge(
       'memory_used_bytes',
@@ -385,6 +392,7 @@ function registerLogMetrics(gauge: Register, total: Register, status: () => LogS
   gauge('log_serving', '1 if this broker is a member and serves clients, else 0.', () =>
     status().name === undefined ? 0 : 1,
   )
+  // The longer of two times; see `LogStatus.lagMs`.
   gauge(
     'log_lag_seconds',
     'Age of the oldest own entry that has not returned, or how long the newest returned entry ' +

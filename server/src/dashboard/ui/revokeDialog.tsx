@@ -1,7 +1,7 @@
 /**
  * The dialog that revokes a lock. The dialog asks for a confirmation and a reason, because the
- * holder may work on until it learns of the revocation. Only a resource that checks fences (the
- * numbers of grants) refuses such a holder.
+ * holder may work on until it learns of the revocation. Only a resource that checks fences refuses
+ * such a holder. (A fence is the number of a grant; a later grant has a higher fence.)
  */
 import { type HeldInfo, HoldfastError } from '@holdfast/client'
 import { useEffect, useRef, useState } from 'preact/hooks'

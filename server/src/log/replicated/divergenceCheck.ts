@@ -26,7 +26,7 @@ const msBetweenRounds = 5_000
 interface DigestRound {
   /**
    * The position of the entry after which the digests are taken. The position identifies the round.
-   * A broker's own count of entries would not, because the count is too low after a missed entry.
+   * A count of entries cannot, because a broker that missed an entry counts too few.
    */
   readonly position: number
   /** The digest of this broker's table. */
@@ -76,7 +76,7 @@ export class DivergenceCheck {
   }
 
   /**
-   * Begins a new interval before the next request of a round. Call this method when a round begins,
+   * Restarts the interval until the next request of a round. Call this method when a round begins,
    * and when this broker requests a round.
    */
   restartInterval(now: number): void {
@@ -98,7 +98,8 @@ export class DivergenceCheck {
 
   /**
    * Decides the round as soon as a majority of the live members has sent equal digests, or all live
-   * members have sent their digests. All brokers decide at the same entry.
+   * members have sent their digests. The live members are those members of the round that still
+   * share the log. All brokers decide at the same entry.
    *
    * @returns The error with which this broker must stop. Undefined if the broker need not stop, or
    *   if the round is undecided.

@@ -12,8 +12,8 @@ export function newIncarnationId(name: string | undefined, randomId: string): st
 }
 
 /**
- * The names of these incarnations. If two brokers have the same name, operators see their ids,
- * because otherwise they could not tell the brokers apart.
+ * The names of these incarnations, each as {@link nameIn} shows it. If two brokers have the same
+ * name, operators see their ids, because otherwise they could not tell the brokers apart.
  */
 export function namesOf(ids: readonly string[]): string[] {
   return ids.map((id) => nameIn(id, ids))
@@ -21,11 +21,12 @@ export function namesOf(ids: readonly string[]): string[] {
 
 /** The name of the incarnation `id`; the id itself if another of the `ids` has the same name. */
 export function nameIn(id: string, ids: Iterable<string>): string {
-  const name = nameOf(id)
-  const isUnique = [...ids].every((other) => other === id || nameOf(other) !== name)
+  const name = givenNameIn(id)
+  const isUnique = [...ids].every((other) => other === id || givenNameIn(other) !== name)
   return isUnique ? name : id
 }
 
-function nameOf(id: string): string {
+/** The name at the beginning of an id; the whole id if the operator has given no name. */
+function givenNameIn(id: string): string {
   return id.split(separator, 1)[0] as string
 }
