@@ -38,6 +38,7 @@ export function expiryFrom(earliestStart: ClockTimes, ms: number): Expiry {
  */
 export function expiryBySample({ sent, received }: ClockSample, at: number, ttl: number): Expiry {
   const msFromReceipt = at - received + ttl
+  // The margin is that of the ttl alone, because `at` may be before or after the receipt.
   return shift(sent, safeDuration(msFromReceipt, /* marginPeriodMs */ ttl))
 }
 
@@ -113,8 +114,9 @@ export class TtlExpiry {
 
   /**
    * Call after a resume, which continues the session on a new connection. The broker then confirms
-   * the ttl once more, with another expiry. If the ttl is unchanged, the later expiry counts. Both
-   * expiries are safe, because a refresh with the same ttl only makes the broker's expiry later.
+   * the ttl once more, with another expiry. If the ttl is unchanged, the later expiry counts. The
+   * former expiry is still safe: a refresh with the same ttl that the broker has received meanwhile
+   * has only made the broker's expiry later.
    */
   confirmAfterResume(ttl: number, expiry: Expiry): void {
     const formerExpiry = this.#ttl === ttl ? this.#confirmedExpiry : undefined

@@ -104,7 +104,8 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
 
   /**
    * The likely reason of a loss, for a lock that was granted and lost while the connection was
-   * gone. The longest hold began after the request was sent.
+   * gone. The time of the grant is unknown, so the longest hold counts from the sending of the
+   * request.
    */
   likelyReasonOf(request: LockRequest): BrokerLossReason {
     const maxHold = this.#maxHoldOf(request)
@@ -116,10 +117,10 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
 
   /**
    * Call when the broker has confirmed, after a resume, that the session still holds this lock.
-   * Takes only the ttl from the broker's snapshot. The mode and the present fence come with the
-   * answers to upgrades and downgrades; the broker repeats these answers after a resume. The mode
-   * in the snapshot may be older than such an answer, or may come from an upgrade whose caller has
-   * given up.
+   * Takes only the ttl from the broker's snapshot, so {@link BrokerLock} has no mode and no present
+   * fence. These two come with the answers to upgrades and downgrades, which the broker repeats
+   * after a resume. The mode in the snapshot may be older than such an answer, or may come from an
+   * upgrade whose caller has given up.
    */
   confirm(lock: GrantedLock, { ttl, at }: BrokerLock): void {
     if (ttl === undefined) return
@@ -180,7 +181,8 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
    */
   lose(locks: readonly GrantedLock[], reason?: BrokerLossReason, note?: string): void {
     this.#lose(locks, ({ key, ttl }) => {
-      // The client itself ends a lock whose longest hold is over, before it handles a message.
+      // The longest hold of these locks is not over: before the client handles a message, the
+      // client itself ends each lock whose longest hold is over.
       const lossReason = reason ?? likelyReason(ttl, /* isHoldOver */ false)
       const lossText = Object.hasOwn(lossTexts, lossReason)
         ? lossTexts[lossReason]

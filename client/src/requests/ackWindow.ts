@@ -5,15 +5,18 @@
  * can repeat a response that was lost with the former connection.
  *
  * A *stored request* is a request whose response the broker stores. The *window* limits these
- * requests: at most 512 of them are in the window at a time, and the next must wait. A request is
- * in the window from its sending until the broker confirms an `ack` that followed the request.
+ * requests: at most 512 of them are in the window at a time, and the client does not send the next
+ * one yet. A request is in the window from its sending until the broker confirms an `ack` that
+ * followed the request.
  *
  * The broker confirms an `ack` only when each earlier request has a response or waits at the
- * broker. So when a request leaves the window, the client has the response or the request waits.
- * The client acknowledges responses as soon as it has 64, and the broker then deletes the
- * responses. So the broker stores responses to at most about 512 requests in the window, and 64
- * responses that the client has not acknowledged yet. Responses to requests that waited come in
- * addition.
+ * broker, for example for a lock. So when a request leaves the window, the client has its response,
+ * or the request waits at the broker.
+ *
+ * The client acknowledges responses as soon as it has 64, and the broker then deletes them. So the
+ * broker stores at most about 512 responses to requests in the window. It also stores at most about
+ * 64 responses that are not acknowledged, to requests that have left the window. A request that
+ * waits at the broker leaves the window before its response, so its response comes in addition.
  *
  * In a session without a grace the broker stores no responses, and no request is in the window.
  */
@@ -23,7 +26,7 @@ import { messageText } from '../transport/messages.js'
 
 /**
  * The highest number of stored requests in the window. This is half of the limit of the broker,
- * because responses to requests that waited come in addition.
+ * because the responses to requests that waited at the broker come in addition.
  */
 const windowSize = 512
 /** The client sends an acknowledgement as soon as it has this many responses to acknowledge. */

@@ -42,8 +42,10 @@ export type Response = Exclude<
 >
 
 /**
- * The `reissueThreshold` of lock requests; see the class {@link Request}. This threshold is high,
- * because `QUOTA_EXCEEDED` may have a cause other than stored responses, such as too many locks.
+ * The `reissueThreshold` of lock requests: if the broker refuses a lock request with
+ * `QUOTA_EXCEEDED`, the client sends the request again only if the broker may still store more than
+ * this many responses. The number is high, because `QUOTA_EXCEEDED` may have a cause other than
+ * stored responses, such as too many locks.
  */
 const lockReissueThreshold = 512
 
@@ -135,7 +137,8 @@ export abstract class Request<T = unknown> implements Sendable, Task {
 
   /**
    * Checks that the response fits this request. Without this check, a wrong response could leave
-   * the request waiting for ever, or leave a lock that never ends.
+   * the request waiting for ever. A response to a request that was not sent could make a lock
+   * without an expiry.
    * @throws ProtocolViolation for a response that no correct broker sends
    */
   checkResponse({ type, id }: Response): void {
@@ -179,8 +182,9 @@ export abstract class Request<T = unknown> implements Sendable, Task {
   }
 
   /**
-   * Handles the end of the session. Returns true if the request is complete. Returns false if the
-   * next session must send the request again.
+   * Handles the end of the session. Returns true if the request is complete. After false, the next
+   * session sends the request again. Without a next session, the caller of this method rejects the
+   * promise.
    *
    * @param _message The message of the error with which a request may reject its promise.
    * @param _error The error that ended the session for good; undefined if a new session follows.
@@ -287,7 +291,7 @@ export class LockRequest<L = unknown> extends Request<L> {
     this.resolve(this.#registry.hold(this, fence, at))
   }
 
-  /** Lets the next session send the request again, unless the caller has given up. */
+  /** Lets the next session, if any, send the request again, unless the caller has given up. */
   override onSessionEnded(): boolean {
     this.grantDuringResume = undefined
     this.sentOn = undefined
@@ -336,6 +340,7 @@ export class UnlockRequest extends Request<void> {
     return this.onResponse()
   }
 
+  /** Reports the fence of the lock whose unlock is pending. */
   override reportPendingLock(listener: PendingLockListener): void {
     listener.onPendingUnlock(this.fence)
   }

@@ -22,7 +22,8 @@ export class ResponseRouter {
    * Handles a response. Returns the time at which the request was sent. From that time the client
    * counts its lease, which is how long the broker keeps a silent session. Returns undefined:
    * - if the request has ended already, or was sent on a former connection;
-   * - if the client knows already that the broker has received a later message.
+   * - if the client knows already that the broker has received a message that was sent later. The
+   *   lease then counts from that message.
    *
    * @param isStored Whether the broker stores responses of this type until they are acknowledged.
    * @param isResuming True while the client does not know yet which locks the session holds.
@@ -44,6 +45,7 @@ export class ResponseRouter {
     }
     request.checkResponse(response)
     if (request.brokerStoresResponse) this.#pendingRequests.onStoredResponse(id, connection)
+    // The second call returns the time of the sending, or undefined as described above.
     const sentAt =
       request.sentOn === connection
         ? connection.noteReceivedByBroker(request.messageNumber)

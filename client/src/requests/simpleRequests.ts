@@ -59,8 +59,9 @@ export interface QueryOptions {
    * the other locks of the key, use `afterFence`.
    *
    * `heldCount` and `waitingCount` of the result cover this page and all later pages. To get all
-   * pages, repeat the query with the last key of the page as `after`. If a key has more than
-   * `limit` locks, pass `afterFence` too. Then each lock that is held throughout is on one page.
+   * pages, repeat the query with the last key of the page as `after`. If this key has more than
+   * `limit` locks, also pass the highest fence of the page as `afterFence`. Then each lock that
+   * stays held during all these queries is on exactly one page.
    */
   readonly after?: string | undefined
   /**
