@@ -4,8 +4,9 @@
  * `parseClientFrame.ts` and `parseBrokerFrame.ts` say which messages are frequent. A frequent
  * message has its fields in a fixed order and without spaces.
  *
- * A reader of a message calls the functions of this file from left to right. Each function reads a
- * part of the text at the present position, and moves the position to the end of that part.
+ * A function that reads one message, such as `readLock`, reads its text from left to right with the
+ * functions of this file. Each of these reads a part of the text at the present position, and moves
+ * the position to the end of that part.
  */
 
 /** Frequent messages begin with `{"type":"`, so the first letter of the type has this index. */
@@ -63,8 +64,8 @@ export function readFrequentFrame(
 }
 
 /**
- * The code of the character at which the type begins, if a frequent message begins at the present
- * position. Does not check the message, and does not move the position.
+ * The character code at the place where the type of a frequent message begins. For other text, this
+ * is any code, or NaN after the end of the text. Does not move the position.
  */
 export function typeLetter(text: string): number {
   return text.charCodeAt(position + typeIndex)

@@ -21,16 +21,17 @@ const urlInText = /[a-z][a-z\d+.-]*:\/\/[^\s"'`<>()]+/gi
  */
 const userInfo = /^(\s*[a-z][a-z\d+.-]*:[\\/]*)[^\\/?#]*@/i
 /**
- * For a text without a host, as {@link hasHost} decides: matches all text up to the last `@`. Group
- * 1 is a scheme with `//` at the beginning, which stays in the replacement.
+ * For a text without a host, as {@link hasHost} decides: matches all text up to the last `@`. If
+ * the text begins with a scheme and `//`, group 1 is this beginning, which stays in the
+ * replacement.
  */
 const userInfoWithoutHost = /^([a-z][a-z\d+.-]*:[\\/]{2})?.*@/is
 
 /**
  * Returns a URL with `***` in place of the user info (user name and password), the query and the
  * fragment. A URL that has none of the three is returned unchanged. A text without a host may be a
- * misspelt URL. In such a text `***` replaces everything before the last `@`, except a scheme with
- * `//` at the beginning. Never throws.
+ * misspelt URL. In such a text `***` replaces everything before the last `@`, but not a scheme and
+ * `//` with which the text begins. Never throws.
  */
 export function redactUrl(url: { toString(): string }): string {
   const text = url.toString()

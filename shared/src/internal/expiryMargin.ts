@@ -7,9 +7,9 @@
  * The formula has three uses:
  * - lease: the period of silence after which the broker ends a session
  * - ttl: the broker ends a lock when the lock's ttl has passed
- * - self-lease: brokers that share a command log (the ordered list of all changes) declare a silent
- *   broker dead. The silent broker itself stops granting locks before that moment, at the end of
- *   its self-lease
+ * - self-lease: brokers share a command log, the ordered list of all changes. The period is the
+ *   silence after which the other brokers declare a broker dead. The silent broker stops granting
+ *   locks before that moment
  *
  * In each use, a *keeper* (a broker) grants a *user* (a client or another broker) a right for a
  * period of `T` ms. The user sends a message at the time `s` of its clock, and counts the period
@@ -43,8 +43,9 @@ export function expiryMargin(periodMs: number): number {
  * For how many ms of its own clock the user may rely on the right.
  *
  * @param ms How long the right lasts by the keeper's clock, from the receipt of the user's message.
- * @param marginPeriodMs The period for which the margin is computed. Default: `ms`. If `ms` is a
- *   ttl plus the time from the receipt of the message to the grant of the lock, pass the ttl alone.
+ * @param marginPeriodMs The period for which the margin is computed. Default: `ms`. The ttl of a
+ *   lock begins at its grant, which may be earlier or later than the receipt. Then `ms` differs
+ *   from the ttl, and the caller must pass the ttl here.
  */
 export function safeDuration(ms: number, marginPeriodMs: number = ms): number {
   return ms * slowestClockRate - expiryMargin(marginPeriodMs)

@@ -1,18 +1,18 @@
 /**
  * Checks a message from a broker before the client acts on the message, because a broker may be
- * faulty, and because the server may be another program. A message with a wrong field must not make
- * the client throw. Such a message must also not make the client believe that it holds a lock that
- * the broker has ended.
+ * faulty, and because the program at the other end of the connection may not be a broker. A message
+ * with a wrong field must not make the client throw. Such a message must also not make the client
+ * believe that it holds a lock that the broker has ended.
  *
  * The check has two stages:
  * 1. `isValidFast` accepts valid `granted`, `unlocked` and `refreshed` messages, which are the most
  *    frequent messages.
- * 2. `faultByShape` checks every other message against the table `messageFinders` and describes the
- *    wrong field.
+ * 2. `faultByShape` checks every other message with the table `messageFaultFinders` and describes
+ *    the wrong field.
  *
  * The two stages are written by hand, because the library superstruct would be a third of the
- * browser bundle. A property test compares the table `messageFinders` with the superstruct schemas
- * in `brokerSchemas.ts`: both must accept exactly the same messages.
+ * browser bundle. A property test compares the table `messageFaultFinders` with the superstruct
+ * schemas in `brokerSchemas.ts`: both must accept exactly the same messages.
  *
  * `clientMessages.ts` explains the terms of the protocol, and `brokerMessages.ts` the fields. In
  * short: a fence is the number of a grant; a later grant has a higher fence. A ttl is the time in
@@ -187,14 +187,17 @@ const queueEvent = record({
   reason: optional(text),
   ...queuedFields,
 })
-/** The finder for an event, by the kind of the event. */
-const eventFinders = new Map<unknown, FaultFinder>([
+/**
+ * The finders for a change (the inner object `event` of the message `event`), by the kind of the
+ * change.
+ */
+const changeFaultFinders = new Map<unknown, FaultFinder>([
   ...lockEventNames.map((kind) => [kind, lockEvent] as const),
   ['queued', queueEvent],
   ['dequeued', queueEvent],
 ])
-/** The client ignores an event of a kind that a newer broker has, so its fields are not checked. */
-const unknownEvent = record({ event: text })
+/** A newer broker may have more kinds, which the client ignores, so the fields are not checked. */
+const unknownChange = record({ event: text })
 const holders = listOf(record({ ...holderFields, key: optional(key) }))
 /** The fields that the messages `found` and `watching` share: an id and a list of held locks. */
 const heldListFields: Shape = {
@@ -208,12 +211,13 @@ const heldListFields: Shape = {
 }
 
 const idRecord = record({ id })
+/** `within`: in how many ms the token expires, or the broker closes the connections. */
 const withinRecord = record({ within: integerFromZero })
 const ids = listOf(id)
 /** The id of one watch, or a list of ids. */
 const idOrIds: FaultFinder = (value) => (Array.isArray(value) ? ids(value) : id(value))
 
-const messageFinders: { readonly [T in ServerMessage['type']]: FaultFinder } = {
+const messageFaultFinders: { readonly [T in ServerMessage['type']]: FaultFinder } = {
   welcome: record({
     session: shortText,
     resumed: flag,
@@ -295,7 +299,7 @@ const messageFinders: { readonly [T in ServerMessage['type']]: FaultFinder } = {
   // `event` field is a change of a lock or a queue. The inner `event` field is the kind of change.
   event: record({
     watch: idOrIds,
-    event: (value) => (eventFinders.get(kindOf(value)) ?? unknownEvent)(value),
+    event: (value) => (changeFaultFinders.get(kindOf(value)) ?? unknownChange)(value),
   }),
   stats: record({
     id,
@@ -351,7 +355,7 @@ export function isValidFast(message: unknown): boolean {
 }
 
 /**
- * The second stage: checks the message against the table `messageFinders` and returns its fault;
+ * The second stage: checks the message with the table `messageFaultFinders` and returns its fault;
  * undefined if the message is valid or of unknown type.
  */
 export function faultByShape(message: unknown): string | undefined {
@@ -359,8 +363,8 @@ export function faultByShape(message: unknown): string | undefined {
   if (!isRecord(message)) return `it${faultText(message)}`
   const type = ownField(message, 'type')
   if (typeof type !== 'string') return `its type${faultText(type)}`
-  if (!Object.hasOwn(messageFinders, type)) return undefined
-  const fault = messageFinders[type as ServerMessage['type']](message)
+  if (!Object.hasOwn(messageFaultFinders, type)) return undefined
+  const fault = messageFaultFinders[type as ServerMessage['type']](message)
   return fault && type + fault
 }
 
@@ -375,7 +379,7 @@ export function isIntegerInRange(value: unknown, min: number, max = Infinity): v
  * client ignores.
  */
 export function isKnownEvent(change: object): boolean {
-  return eventFinders.has(kindOf(change))
+  return changeFaultFinders.has(kindOf(change))
 }
 
 /** The kind of a change, such as `locked`. */

@@ -1,13 +1,14 @@
 /**
  * Every message from a client to a broker, one interface each. PROTOCOL.md explains the messages.
  *
- * The folder has three files for each direction:
+ * These are the main files of the folder, for each direction:
  * - `clientMessages.ts`, `brokerMessages.ts`: the messages as types, for the compiler
  * - `clientSchemas.ts`, `brokerSchemas.ts`: the messages as schemas of the library superstruct. The
  *   schemas decide which messages are valid.
  * - `checkClientMessage.ts`, `checkBrokerMessage.ts`: the checks that broker and client run, with a
- *   fast path for frequent messages. Tests prove that the checks accept exactly the messages that
- *   the schemas accept.
+ *   fast path for frequent messages. For the other client messages, `checkClientMessage.ts` uses
+ *   the fast checks in `clientShapes.ts`. Tests prove that the checks accept exactly the messages
+ *   that the schemas accept.
  *
  * Terms of the protocol:
  * - id: the number of a request in its session; the answer has the id of its request. The client
@@ -249,9 +250,9 @@ export interface BarrierRequest {
 }
 
 /**
- * The client wants to call a function under the exclusive lock of a key. The broker grants the
- * lock. If another client is calling its function for this key, the broker instead answers with the
- * value of that call. The answer is one of these messages:
+ * The client wants to call a function under the exclusive lock of a key. If no other client is
+ * calling its function for this key, the broker grants the lock. Otherwise the request waits until
+ * that call ends. The answer is one of these messages:
  * - `granted`: the client must call its function, and then send `complete`, or `unlock` if the
  *   function failed
  * - `result`: the value of the other client, or a kept value
@@ -326,8 +327,8 @@ export interface QueryRequest {
    */
   readonly after?: string | undefined
   /**
-   * Only with `after`. The page first lists the remaining locks of the key that `after` names: the
-   * locks whose fence is higher than this fence.
+   * Only with `after`, if the previous page ended in the middle of the locks of the key `after`.
+   * The page then begins with the locks of that key whose fence is higher than this fence.
    */
   readonly afterFence?: number | undefined
   /** What to list; default `locks`. Only a query for `locks` can ask for a page. */
@@ -387,12 +388,13 @@ export interface AuthRequest {
 }
 
 /**
- * The answer to `ping`. The broker acknowledges a `pong` immediately by its `ack` (see
- * `brokerMessages.ts`), even if the broker has not handled all earlier messages yet.
+ * The answer to `ping`. A client may also send a `pong` without a `ping`, to get an `ack`. The
+ * broker acknowledges a `pong` immediately by its `ack` (see `brokerMessages.ts`), even if the
+ * broker has not handled all earlier messages yet.
  */
 export interface Pong {
   readonly type: 'pong'
-  /** The number of the `ping`; 0 without a `ping`. */
+  /** The number of the `ping` that this `pong` answers; 0 if it answers none. */
   readonly n: number
   /**
    * Whether the client asks for the idle lease: the broker then keeps the session for twice its

@@ -109,7 +109,8 @@ const Metadata = customSchema<unknown>('value for metadata', isMetadata)
 export function isMetadata(value: unknown): boolean {
   if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth)) return false
   const text = JSON.stringify(value)
-  // Compares the length first, without counting bytes. A text has no fewer bytes than UTF-16 units.
+  // A text has at least as many bytes as UTF-16 units. So if the length is too big already, the
+  // bytes need not be counted.
   return text.length <= maxMetadataBytes && utf8Length(text) <= maxMetadataBytes
 }
 
@@ -127,7 +128,11 @@ export function isNoticeList(value: unknown): boolean {
 /** Any JSON value within the limits of {@link isResult}. */
 const ResultValue = customSchema<unknown>('value for once', isResult)
 
-/** Whether a parsed JSON value may be the value of a `once`: at most 32 KiB and 64 levels. */
+/**
+ * Whether a parsed JSON value may be the value of a `once`: at most 32 KiB and 64 levels.
+ * `maxJsonValuesWithResult`, the highest number of JSON values in a message with a result, only
+ * refuses a value over 32 KiB sooner.
+ */
 export function isResult(value: unknown): boolean {
   if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth, maxJsonValuesWithResult))
     return false
@@ -283,7 +288,7 @@ const CancelSchema: Describe<Cancel> = object({ type: literal('cancel'), request
 export const checkKeyOrPrefix = (message: { key?: unknown; prefix?: unknown }) =>
   message.key === undefined ||
   message.prefix === undefined ||
-  'a query or watch has a key or a prefix: leave one of them out'
+  'a query or watch cannot have both a key and a prefix: leave one of them out'
 
 const checkPageStart = (message: { after?: unknown; afterFence?: unknown }) =>
   message.afterFence === undefined ||
