@@ -147,8 +147,8 @@ class BrokerMetrics implements Metrics {
         break
       case 'withdrawn':
         // `answered`: the request was a `once` that waited while another caller ran the function.
-        // It got the value of that run, so it has not failed. A set has a request for each key, but
-        // counts once.
+        // The request got the value of that run, so the request has not failed. A set has a request
+        // for each key, but counts once.
         if (effect.request.isPrimary && effect.reason !== 'answered')
           this.#failures.add(effect.reason)
         break
