@@ -44,8 +44,8 @@ export type Response = Exclude<
 /**
  * The `reissueThreshold` of lock requests. The broker may refuse a lock request with
  * `QUOTA_EXCEEDED`. The client sends this request again only if the broker may still store more
- * than this many responses. The number is high, because `QUOTA_EXCEEDED` may have a cause other than
- * stored responses, such as too many locks.
+ * than this many responses. The number is high, because `QUOTA_EXCEEDED` may have a cause other
+ * than stored responses, such as too many locks.
  */
 const lockReissueThreshold = 512
 
