@@ -235,7 +235,7 @@ describe('PROTOCOL.md: numbers', () => {
     'ids in an `ack`': thousands(maxUnacknowledgedResponses),
     'items of a query': `${thousands(maxQueryItems)} locks and ${thousands(maxQueryItems)} requests`,
     'holders in a `failed`': `${maxHoldersNamed}, and 16 KiB`,
-    'locks of a session, held and waited for, a set once for each key':
+    'locks of a session, held and waited for (a set counts once for each of its keys)':
       thousands(maxLocksPerSession),
     'stored answers of a session': thousands(maxUnacknowledgedResponses),
     'waiting requests of a key': thousands(maxWaitersPerKey),
@@ -259,7 +259,7 @@ describe('PROTOCOL.md: numbers', () => {
     metadata: `${kib(maxMetadataBytes)} as JSON text without white space, ${maxMetadataDepth} levels`,
     timeout: '| `timeout` | integer, ms | 0 to 2^31 - 1 |',
     lease: `from ${thousands(leaseMs.min)} to ${thousands(leaseMs.max)} ms`,
-    'default lease': `${thousands(leaseMs.default)} without a wish`,
+    'default lease': `${thousands(leaseMs.default)} if \`hello\` has none`,
     holders: `at most ${maxHoldersNamed} holders, and at most 16 KiB of them`,
     limit: `| \`limit\` | integer | 1 to ${thousands(maxQueryItems)} | no: ${thousands(maxQueryItems)} |`,
     ids: `| \`ids\` | array of ids | 0 to ${thousands(maxUnacknowledgedResponses)} items |`,

@@ -3,7 +3,7 @@
  * the log (batches of commands) in order. A notification of the database (the stream has executed
  * LISTEN) or a timer makes the stream read the next entries. The engine calls
  * {@link EntryStream.offer} with each entry that this broker appends. Notifications may stop,
- * because a session can lose its LISTEN without notice. Each read therefore also checks the session.
+ * because a session can lose its LISTEN without notice. So each read also checks the session.
  *
  * Each entry has the id of the entry before it. The stream compares this id, so the stream notices
  * a log that has lost entries and got other entries at their positions.
