@@ -1,4 +1,4 @@
-/** Runs one job: starts the servers and the load generator, and ends both also after an error. */
+/** Runs one job of the benchmark, and ends all its processes also after an error. */
 import type { DriverName, Job, JobResult, Pace } from './job.js'
 import { peerNamed } from './peers/index.js'
 import { generate } from './processes/generatorProcess.js'
@@ -22,6 +22,7 @@ export async function runJob(
 ): Promise<JobResult> {
   const server = await startSubject(job, profiles)
   try {
+    // The reference: a server without locks.
     const echo = await startEcho()
     try {
       // Plain data, because the assignment is sent to another process.
@@ -33,7 +34,8 @@ export async function runJob(
       await echo.stop('SIGKILL')
     }
   } finally {
-    // Node writes the CPU profile when it exits, and a database must end its child processes.
+    // A peer may be a database, which must end its child processes. Node writes the CPU profile at
+    // its exit.
     const needsCleanExit = profiles !== undefined || job.subject !== 'holdfast'
     await server.stop(needsCleanExit ? 'SIGINT' : 'SIGKILL')
   }

@@ -22,15 +22,15 @@ export interface FaultOutcome {
   /** The time from the end of the fault until every broker accepted clients, in ms. */
   readonly allReadyMs: number
   /**
-   * The number of clients of affected brokers that lost their kept lock. Each client holds its kept
-   * lock all the time.
+   * Each client holds one lock, its kept lock, all the time. This is the number of clients of
+   * affected brokers that lost the kept lock.
    */
   readonly lostByAffected: number
   /** The longest time for which the process of all clients stood still, in ms. */
   readonly longestStallMs: number
   /**
    * The number of other clients that lost their kept lock while their process stood still for half
-   * a lease or longer. A client must then give up its locks, because it reached no broker.
+   * a lease or longer. A client that reaches no broker for so long must give up its locks.
    */
   readonly lostByStall: number
   /** The violations that the checks found after the fault. */
@@ -50,21 +50,21 @@ export async function runFault(world: World, fault: Fault, random: Random): Prom
     broker: world.brokerOf(worker),
     lossCount: worker.losses.length,
   }))
-  // The resolution is far below the half lease with which the longest stall is compared.
+  // This resolution in ms suffices, because no stall shorter than half a lease matters.
   const stalls = monitorEventLoopDelay({ resolution: 20 })
   stalls.enable()
   const startedAt = performance.now()
   const {
     affectedBrokers = [],
-    isServed = true,
+    isServed: isServedMeanwhile = true,
     lastsMs = 0,
     end,
   } = await fault.cause(world, random)
-  const servedDuringMs = isServed ? await world.untilServed(startedAt) : undefined
+  const servedDuringMs = isServedMeanwhile ? await world.untilServed(startedAt) : undefined
   await sleep(Math.max(0, startedAt + lastsMs - performance.now()))
   const endedAt = performance.now()
-  // This function awaits the promise only after `end` and `ready`. An earlier rejection
-  // must not be unhandled.
+  // This function awaits the promise later. Until then, Node must not report a rejection as
+  // unhandled.
   const whenServed = world.untilServed(endedAt)
   whenServed.catch(() => {})
   await end()

@@ -18,10 +18,10 @@ export interface Network {
   cut(a: Machine, b: Machine): void
   /** Ends all cuts. */
   mend(): void
-  /** Returns the place in which the programs of a machine run. */
+  /** Returns the host of the programs of a machine, and the command prefix that runs them there. */
   placeOf(machine: Machine): Place
   /**
-   * Resolves with the address by which the machine `from` reaches the address `url` of the machine
+   * Resolves with the URL by which the machine `from` reaches `url`, which is a URL on the machine
    * `to`. May start a proxy between the two machines.
    */
   address(from: Machine, to: Machine, url: string): Promise<string>
@@ -49,8 +49,8 @@ export class NamespaceNetwork implements Network {
     ip('address', 'add', `${this.#hostOf('clients')}/24`, 'dev', this.#bridge)
     ip('link', 'set', this.#bridge, 'up')
     for (const [machine, name] of this.#names) this.#add(machine, name)
-    // A cut gives two machines wrong hardware addresses of each other. All hardware addresses are
-    // static, so that no machine asks for the right address.
+    // Makes all hardware addresses static, so that no machine asks for an address. `cut` later sets
+    // wrong addresses, which must last.
     for (const a of this.#machines)
       for (const b of this.#machines) this.#setMac(a, b, this.#macOf(b))
   }

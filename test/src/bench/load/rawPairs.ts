@@ -80,7 +80,7 @@ class PairLoop {
     if (type !== 'granted') throw new Error(`Lock of ${this.#key} was not granted: ${code}`)
     this.#owner.latencies.record(performance.now() - this.#requestedAt)
     this.#owner.exclusion.granted(this.#key, fence)
-    // The check must know of the release before the broker can grant the lock again.
+    // `exclusion` must know of the release before the broker can grant the lock again.
     this.#owner.exclusion.released(this.#key)
     this.#session.unlock(fence, this.#onUnlocked)
   }

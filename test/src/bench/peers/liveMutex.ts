@@ -22,8 +22,8 @@ interface Client {
 const longMs = 600_000
 const longLimits = { ttl: longMs, lockRequestTimeout: longMs, unlockRequestTimeout: longMs }
 
-async function connect(url: string, count: number, load: (name: string) => unknown) {
-  const { Client } = load('live-mutex') as LiveMutex
+async function connect(url: string, count: number, loadPackage: (name: string) => unknown) {
+  const { Client } = loadPackage('live-mutex') as LiveMutex
   const { hostname: host, port } = new URL(url)
   const clients: LockClient[] = []
   for (let i = 0; i < count; i++) {
@@ -48,8 +48,8 @@ export const liveMutex: Peer = {
   polls: false,
   server: {
     kind: 'script',
-    listen: async (port, load) => {
-      const { Broker } = load('live-mutex') as LiveMutex
+    listen: async (port, loadPackage) => {
+      const { Broker } = loadPackage('live-mutex') as LiveMutex
       const options = { host: '127.0.0.1', port, noDelay: true, lockExpiresAfter: longMs }
       await new Broker(options).ensure()
     },

@@ -1,8 +1,8 @@
 /**
- * A hostile client without a token, in a process of its own. The client opens new WebSocket
- * connections, or sends hellos, as fast as the broker answers. Or the client is a slow reader,
- * which watches all keys and reads no events. The parent process starts and stops the flood, and
- * gets the numbers of accepted and refused connections.
+ * A hostile client without an authentication token, in a process of its own. The client opens new
+ * WebSocket connections, or sends hellos, as fast as the broker answers. Or the client is a slow
+ * reader, which watches all keys and reads no events. The parent process starts and stops the
+ * flood, and gets the numbers of accepted and refused connections.
  */
 import { setPriority } from 'node:os'
 import { subprotocol } from '@holdfast/shared'

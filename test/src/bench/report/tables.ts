@@ -6,12 +6,12 @@ import type { TargetResult } from './targets.js'
 
 /** The rows of a workload. Rows with and without `pairsPerSecond` go into separate tables. */
 export function workloadTable({ name, title }: Workload, rows: readonly Row[]): string {
-  const rowsByHasRate = new Map<boolean, Row[]>()
+  const rowGroups = new Map<boolean, Row[]>()
   for (const row of rows) {
     const hasRate = 'pairsPerSecond' in row.figures
-    rowsByHasRate.set(hasRate, [...(rowsByHasRate.get(hasRate) ?? []), row])
+    rowGroups.set(hasRate, [...(rowGroups.get(hasRate) ?? []), row])
   }
-  return [`## ${name}: ${title}\n`, ...[...rowsByHasRate.values()].map(tableOf)].join('\n')
+  return [`## ${name}: ${title}\n`, ...[...rowGroups.values()].map(tableOf)].join('\n')
 }
 
 function tableOf(rows: readonly Row[]): string {
@@ -28,7 +28,7 @@ function tableOf(rows: readonly Row[]): string {
   return `${markdownTable([head, ...body], { align })}\n`
 }
 
-/** The targets and the measured figures. */
+/** The targets, the stretches (harder targets) and the measured figures. */
 export function targetTable(targetResults: readonly TargetResult[]): string {
   const head = ['', 'target', 'stretch', 'measured', 'met?', 'client library']
   const body = targetResults.map(({ target, measured, measuredWithClient, outcome }) => {

@@ -14,11 +14,11 @@ const visitsPerLoop = 100_000
 /** The smallest number of calls in a loop, also in a short run. */
 const minCalls = 10
 /**
- * How many times each round repeats the loops. A median of many short loops is steadier than a
- * median of few long loops, because a pause of the machine spoils one loop only.
+ * How many times each round repeats the loops of `runJob`. A median of many short loops is steadier
+ * than a median of few long loops, because a pause of the machine spoils one loop only.
  */
 const loopsPerRound = 3
-/** The scope of each session has this number. */
+/** The number of the only scope of each session. */
 const scope = 1
 
 /** A lock table with a chain of scopes. Numbers the requests of all sessions together. */
@@ -40,7 +40,7 @@ class ScopeChainTable {
     return this.#table.visitCount
   }
 
-  /** A request that waits, and its cancel. In a scope, the request is checked before it waits. */
+  /** Makes a request that waits, and cancels it. The table checks the request only in a scope. */
   waitAndCancel(inScope: boolean): void {
     const session = `s${this.#scopeCount}`
     this.#lock(session, 'k0', inScope ? scope : undefined)

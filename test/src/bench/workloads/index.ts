@@ -44,7 +44,11 @@ export const workloads: readonly Workload[] = [
   startup,
 ]
 
-/** The workload with this name, also one that measures peers. @throws If none has this name. */
+/**
+ * The workload with this name, which may measure a peer (another lock service).
+ *
+ * @throws If no workload has this name.
+ */
 export function workloadNamed(name: string): Workload {
   const allWorkloads = [...workloads, ...peerWorkloads(peers)]
   const workload = allWorkloads.find((candidate) => candidate.name === name)

@@ -29,8 +29,8 @@ import { peakBytes } from '../processes/usage.js'
 
 const hostileProgram = fileURLToPath(new URL('../processes/hostile.js', import.meta.url))
 /**
- * Only the main thread of the hostile clients has the lowest priority. So V8 must have few other
- * threads, because these threads take the processor from the good clients.
+ * Limits the threads of V8. Only the main thread of the hostile clients has the lowest priority, so
+ * other threads would take the processor from the good clients.
  */
 const hostileFlags = ['--single-threaded-gc', '--v8-pool-size=1']
 /** The number of locks in the table, without the locks of the good clients. */
@@ -96,7 +96,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
     const { url } = server
     const kind = kinds[param(context.job, 'kind')]!.name
     const began = Date.now()
-    const figuresBeside = await besideHostile(context, {
+    const figuresBeside = await runBesideHostile(context, {
       clients,
       hostileProcess,
       hostileClients: { url, kind, profile },
@@ -142,7 +142,7 @@ interface HostileFigures {
  * Runs the hostile clients, and measures the good clients from the preparation of the hostile
  * clients until all pairs are finished.
  */
-async function besideHostile(
+async function runBesideHostile(
   { server, pace, usageOf }: LoadContext,
   { clients, hostileProcess, hostileClients }: Scene,
 ): Promise<HostileFigures> {
@@ -159,17 +159,17 @@ async function besideHostile(
   const pairTimer = startPairs(clients)
   // Hostile clients need not go on when the broker is dead, or when no client is left to measure.
   const isOver = (): boolean => isDead || clients.every(({ lost }) => lost !== undefined)
-  // The broker may die or stall during the preparations, which then never end.
+  // If the broker dies or stalls, the preparations never end.
   await Promise.race([
     send(hostileProcess, { type: 'prepare', ...hostileClients }),
     pause(maxWaitMs),
   ])
   hostileProcess.send({ type: 'begin' } satisfies HostileCommand)
-  await untilOr(isOver, hostileMs[pace.name])
+  await waitUntil(isOver, hostileMs[pace.name])
   const report = await Promise.race([send(hostileProcess, { type: 'stop' }), pause(reportMs)])
   hostileProcess.kill('SIGKILL')
   clearInterval(pairTimer)
-  await untilOr(() => isDead || clients.every(({ pending }) => pending === 0), maxWaitMs)
+  await waitUntil(() => isDead || clients.every(({ pending }) => pending === 0), maxWaitMs)
   clearInterval(sampling)
   await sample()
   const latencies = takeAllLatencies(clients)
@@ -186,8 +186,8 @@ async function besideHostile(
 }
 
 /**
- * The longest stall of the broker's event loop. A loop that never continued has recorded no stall,
- * so the longest latency counts as the length of its stall.
+ * The longest stall of the broker's event loop. The broker records a stall only when the stall
+ * ends. So the longest latency counts as a stall that has not ended.
  */
 function stallOf({ server }: LoadContext, since: number, { maxMs, died }: HostileFigures) {
   const stall = longestStall(server.pid, since)
@@ -235,7 +235,7 @@ async function runPairs(clients: readonly GoodClient[], ms: number): Promise<Lat
   const pairTimer = startPairs(clients)
   await pause(ms)
   clearInterval(pairTimer)
-  await untilOr(() => clients.every(({ pending }) => pending === 0), maxWaitMs)
+  await waitUntil(() => clients.every(({ pending }) => pending === 0), maxWaitMs)
   return takeAllLatencies(clients)
 }
 
@@ -293,9 +293,9 @@ function pause(ms: number): Promise<undefined> {
   return new Promise((resolve) => setTimeout(() => resolve(undefined), ms))
 }
 
-/** Resolves when `isTrue` returns true, or after this time. */
-async function untilOr(isTrue: () => boolean, ms: number): Promise<void> {
-  const end = performance.now() + ms
+/** Resolves when `isTrue` returns true, or after `maxMs`. */
+async function waitUntil(isTrue: () => boolean, maxMs: number): Promise<void> {
+  const end = performance.now() + maxMs
   while (performance.now() < end && !isTrue()) await pause(pollMs)
 }
 

@@ -1,8 +1,8 @@
 /**
  * W4: the stampede. A thousand clients wait for one key. The connection of the holder dies, and
- * then each client locks and unlocks the key once. The reference is a bare server without locks
- * that exchanges the same number of frames: this server sends a constant grant to the next client
- * of its queue. A fence is the number of a grant.
+ * then each client locks and unlocks the key once. The reference is a bare server, which exchanges
+ * the same number of frames but has no locks. The bare server sends the same grant frame to one
+ * client of its queue after the other. A fence is the number of a grant.
  */
 import {
   type Endpoint,
@@ -20,8 +20,8 @@ import { median } from '../load/statistics.js'
 
 const key = 'stampede'
 /**
- * How long to wait until all requests have arrived, in ms, because the bare server cannot report
- * the length of its queue.
+ * The time in which all requests arrive, or all closed connections are handled, in ms. The bare
+ * server cannot report the length of its queue.
  */
 const settleMs = 250
 
@@ -107,7 +107,7 @@ async function stampede(
         const ms = performance.now() - diedAt
         if (grants === 0) firstMs = ms
         exclusion?.granted(key, answer.fence)
-        // The check must know of the release before the broker can grant the lock again.
+        // `exclusion` must know of the release before the broker can grant the lock again.
         exclusion?.released(key)
         if (++grants === clients) resolve({ firstMs, allMs: ms })
         session.unlock(answer.fence, () => {})
