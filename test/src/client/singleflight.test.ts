@@ -45,7 +45,7 @@ describe('singleflightLock', () => {
     const working = Promise.all([work(), work(), work(), work(), work()])
     await turn()
     socket.deliver({ type: 'granted', id: 1, fence: 5 })
-    // All callers hold the lock until the end of the first turn, and unlock in the second turn.
+    // All callers hold the lock in the first turn, and unlock it in the second turn.
     await turn()
     await turn()
     socket.deliver({ type: 'unlocked', id: 2 })

@@ -107,7 +107,7 @@ describe('a session that watches keys', () => {
     expect(events).to.deep.equal([])
   })
 
-  it('passes a refused event when the broker refuses the watch, and does not ask again', async () => {
+  it('passes the event "refused" when the broker refuses the watch, and does not ask again', async () => {
     const { session, socket } = await openScene()
     const events: WatchEvent[] = []
     session.watch('k', (event) => events.push(event))

@@ -1,4 +1,4 @@
-/** The package.json files of all packages and the lock files must agree with each other. */
+/** The package.json files of all packages and the lock files of npm must agree with each other. */
 import { assert } from 'chai'
 import { type Manifest, manifest, packages, read, type Target } from './repository.js'
 
@@ -39,7 +39,7 @@ describe('the manifests', () => {
     }
   })
 
-  it('list types first under each condition, because TypeScript ignores later types', () => {
+  it('list `types` first under each condition of `exports`, because TypeScript ignores later `types`', () => {
     for (const folder of packages) {
       for (const [name, target] of Object.entries(manifest(folder).exports ?? {})) {
         for (const files of conditionsOf(target)) {
@@ -73,13 +73,13 @@ describe('the manifests', () => {
   })
 
   for (const file of lockFiles) {
-    it(`have all optional packages in ${file}, so that every platform can install them`, () => {
-      const packages = lockedPackages(file)
-      for (const [path, { optionalDependencies = {} }] of Object.entries(packages)) {
+    it(`have all their optional packages in ${file}, so that every platform can install them`, () => {
+      const locked = lockedPackages(file)
+      for (const [path, { optionalDependencies = {} }] of Object.entries(locked)) {
         for (const name of Object.keys(optionalDependencies)) {
           const candidates = [`node_modules/${name}`, `${path}/node_modules/${name}`]
           assert.isTrue(
-            candidates.some((candidate) => packages[candidate] !== undefined),
+            candidates.some((candidate) => locked[candidate] !== undefined),
             `${name}, required by ${path}`,
           )
         }
@@ -94,7 +94,7 @@ describe('the manifests', () => {
   }
 })
 
-/** The innermost conditions of an entry, which have a file and its types. */
+/** The innermost objects of an entry of `exports`. Each object has a file and its types. */
 function conditionsOf(target: Target): { readonly [condition: string]: Target }[] {
   if (typeof target === 'string') return []
   const inner = Object.values(target).flatMap(conditionsOf)

@@ -1,7 +1,7 @@
 /**
  * Tests the dashboard in Chromium, as an operator uses it for a stuck lock: the operator opens the
- * page, finds the lock, looks at its queue and revokes the lock. A hand-off is the time from an
- * unlock to the grant for the next waiter. A fence is the number of a grant.
+ * page, finds the lock, looks at its queue and revokes the lock. A hand-off is an unlock and the
+ * grant for the next waiter; the page measures its time. A fence is the number of a grant.
  */
 import type { BrokerOptions, HoldfastError } from '@holdfast/server'
 import { expect } from 'chai'
@@ -143,16 +143,16 @@ describe('the dashboard in Chromium', function () {
     dashboardPage.expectNoProblems()
   })
 
-  it('closes the revoke dialog, and reports that a lock has already ended', async () => {
+  it('closes the revoke dialog with Escape, and reports a revoke of a lock that has already ended', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
     const { page } = dashboardPage
-    const open = page.getByRole('button', { name: 'Revoke…' })
-    await open.click()
+    const revokeButton = page.getByRole('button', { name: 'Revoke…' })
+    await revokeButton.click()
     await page.getByRole('dialog').waitFor()
     await page.keyboard.press('Escape')
-    await open.click()
+    await revokeButton.click()
     await page.getByLabel(/^Reason/).fill('why not')
     await lock.unlock()
     await page.getByRole('button', { name: 'Revoke', exact: true }).click()

@@ -28,7 +28,7 @@ const sessionHash = (id: string): string => pageHashes(/* lock */ '', id)['sessi
 function excessOf(page: Page): Promise<string[]> {
   return page.evaluate(() => {
     const width = document.documentElement.clientWidth
-    /** A rectangle may end within a pixel, and clientWidth is a whole number. */
+    /** A rectangle may end between two pixels, but `clientWidth` is rounded to an integer. */
     const roundingPx = 1
     const isCut = (element: Element): boolean => {
       for (let parent = element.parentElement; parent !== null; parent = parent.parentElement) {
@@ -143,7 +143,7 @@ describe('the dashboard on a phone', function () {
     }
   })
 
-  it('fails the measurement when the test plants a text that is wider than the screen', async () => {
+  it('finds a planted text that is wider than the screen', async () => {
     const { url } = await stage.broker()
     const { page } = await dashboardPages.openConnectedPage(url)
     await page.setViewportSize({ width, height })

@@ -114,8 +114,8 @@ describe('the browser demo', function () {
     // The server answers a lower fence with 409, and an invalid fence with 400.
     expect(await write(19)).to.equal(409)
     expect(await write(Number.NaN)).to.equal(400)
-    // The URL of the demo ends with "/", so the path is "//" here. `new URL` throws for this path
-    // in the server, which must continue.
+    // The path of this request is "//", because the URL of the demo ends with "/". In the server,
+    // `new URL` throws for this path, but the server must continue.
     await fetch(`${demo.url}/`).catch(() => {})
     expect(await write(20)).to.equal(200)
   })

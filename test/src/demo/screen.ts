@@ -25,7 +25,7 @@ const actionColors: Record<Action, (text: string) => string> = {
 }
 
 export class Screen {
-  /** When {@link start} was called. Lines of events come only after this call. */
+  /** When {@link start} was called. No event comes before this call. */
   #startedAt = performance.now()
   readonly #colorOf = new Map<string, (text: string) => string>()
   readonly #write: (line: string) => void
@@ -37,7 +37,7 @@ export class Screen {
     }
   }
 
-  /** Starts the clock whose time the lines of events show. */
+  /** Starts the clock. The line of an event shows the time since this call. */
   start(): void {
     this.#startedAt = performance.now()
   }

@@ -41,21 +41,21 @@ describe('e2e: session.lock', () => {
     const [holder, ...others] = sessions
     const first = await holder!.lock('k')
     const served: string[] = []
-    const waits: Promise<Lock>[] = []
+    const requests: Promise<Lock>[] = []
     // Each of the three sessions requests the lock three times, in rotation.
     for (let round = 0; round < 3; round++) {
       for (const session of others) {
-        waits.push(session.lock('k'))
+        requests.push(session.lock('k'))
         await untilHandled(session)
       }
     }
-    const finishedWaits = waits.map(async (wait, i) => {
-      const lock = await wait
+    const unlockings = requests.map(async (request, i) => {
+      const lock = await request
       served.push(`${others[i % others.length]!.name}${i}`)
       await lock.unlock()
     })
     await first.unlock()
-    await Promise.all(finishedWaits)
+    await Promise.all(unlockings)
     expect(served).to.deep.equal(['a0', 'b1', 'c2', 'a3', 'b4', 'c5', 'a6', 'b7', 'c8'])
   })
 
@@ -99,7 +99,7 @@ describe('e2e: session.lock', () => {
     expect(holders).to.have.length(1)
   })
 
-  it('leaves the queue when it times out, and the waiters behind the request move up', async () => {
+  it('leaves the queue when its timeout is over, and the waiters behind the request move up', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     const first = await ann!.lock('k')
@@ -149,8 +149,8 @@ describe('e2e: session.lock', () => {
       void first.unlock()
       controller.abort()
       await rejection(waiting, 'ABORTED')
-      // The first wait for Ben ends after a grant that crossed the abort. The second wait ends
-      // after the unlock with which Ben's client returns this lock.
+      // After the first `untilHandled(ben)`, Ben's client has got a grant that crossed the abort.
+      // After the second, the broker has handled the unlock of this grant.
       await untilHandled(ann!)
       await untilHandled(ben!)
       await untilHandled(ben!)

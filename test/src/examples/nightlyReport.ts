@@ -32,7 +32,7 @@ const broker = process.env['HOLDFAST_URL'] ?? 'ws://127.0.0.1:7420'
  * @param fence A number that rises with every grant. The shop must refuse a report with a lower
  *   fence than the stored report has. A machine that was frozen may still send its report after
  *   another machine has taken over.
- * @param signal Aborted when this machine has lost its lock, so another machine may run the job.
+ * @param signal Aborted when this machine has lost its lock. Another machine may then run the job.
  */
 async function makeReport(fence: number, signal: AbortSignal): Promise<Report> {
   const answer = await fetch(`${shop}/orders?day=${day}`, { signal })

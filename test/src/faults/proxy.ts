@@ -10,7 +10,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 export interface ProxiedConnection {
   /** The number of the connection, from 0. */
   readonly index: number
-  /** Passes bytes on in the direction of the filter that received this connection. */
+  /** Passes bytes on, in the direction of the filter that is called with this object. */
   pass(bytes: Buffer): void
   /** Resets both ends of the connection immediately. Bytes that were not passed are lost. */
   cut(): void
@@ -39,8 +39,8 @@ export class TcpProxy {
   readonly #filtersOf: (index: number) => ConnectionFilters
   readonly #pairs = new Set<Pair>()
   #count = 0
-  #isOpen = true
-  #onConnection: (() => void)[] = []
+  #acceptsConnections = true
+  #connectionCallbacks: (() => void)[] = []
 
   private constructor(targetPort: number, filtersOf: (index: number) => ConnectionFilters) {
     this.#targetPort = targetPort
@@ -78,17 +78,17 @@ export class TcpProxy {
 
   /** From now on, resets each new connection immediately. */
   refuseConnections(): void {
-    this.#isOpen = false
+    this.#acceptsConnections = false
   }
 
   /** Accepts new connections again. */
   acceptConnections(): void {
-    this.#isOpen = true
+    this.#acceptsConnections = true
   }
 
   /** Resolves at the next connection, even if the proxy resets that connection. */
   nextConnection(): Promise<void> {
-    return new Promise((resolve) => this.#onConnection.push(resolve))
+    return new Promise((resolve) => this.#connectionCallbacks.push(resolve))
   }
 
   async close(): Promise<void> {
@@ -101,10 +101,10 @@ export class TcpProxy {
   #accept(client: Socket): void {
     const index = this.#count++
     client.on('error', () => {})
-    const callbacks = this.#onConnection
-    this.#onConnection = []
+    const callbacks = this.#connectionCallbacks
+    this.#connectionCallbacks = []
     for (const resolve of callbacks) resolve()
-    if (!this.#isOpen) {
+    if (!this.#acceptsConnections) {
       client.resetAndDestroy()
       return
     }
