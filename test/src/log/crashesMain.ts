@@ -1,8 +1,9 @@
 /**
  * `npm run crashes` kills a broker with a journal (a command log on disk) again and again. Each
- * round kills the broker at the next named point of its work, at a random visit to this point.
- * After each kill, the program starts the broker again. The program prints the number of crashes,
- * and the lies: answers of the broker that are false after the restart.
+ * round kills the broker at the next named point of its work. The broker reaches a point many
+ * times, and the round chooses one of these visits at random. After each kill, the program starts
+ * the broker again. The program prints the number of crashes, and the lies: answers of the broker
+ * that are false after the restart.
  *
  *   npm run crashes -- --rounds 100 --seed 17
  */

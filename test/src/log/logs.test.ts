@@ -36,7 +36,7 @@ describe('on a real PostgreSQL', function () {
   logSuite('PostgreSQL', () => postgresLog({ url: postgres.url }))
 })
 
-/** A replicated log over an engine in memory with these faults. */
+/** A replicated log whose storage engine is in memory and has these faults. */
 function replicated(faults: Partial<MemorySource['faults']> = {}): ReplicatedLog {
   const source = new MemorySource(new MemoryStore(nodeEnvironment))
   Object.assign(source.faults, faults)

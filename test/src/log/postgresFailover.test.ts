@@ -111,8 +111,8 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
   }
 
   /**
-   * Makes commits wait for a standby that does not exist. A server process learns of the setting a
-   * little later, so this function makes commits until a commit waits.
+   * Makes commits wait for a standby that does not exist. The setting takes effect a little later.
+   * So this function makes commits until a commit waits, and then cancels this wait.
    */
   async function makeCommitsWait(): Promise<void> {
     const { sql } = postgres.server
@@ -182,7 +182,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
     const engine = await postgres.opened()
     await engine.append('s', 'a')
     const { sql } = postgres.server
-    // The setting of the administrator applies to other connections.
+    // This connection of the test has the administrator's setting, which the engine overrides.
     const setting = await sql`select source from pg_settings where name = 'synchronous_commit'`
     expect(setting[0]!['source']).to.equal('configuration file')
     const before = await sql`select pg_current_wal_lsn() as at`

@@ -124,7 +124,7 @@ describe('an upgrade of a cluster on etcd, broker by broker', function () {
   })
 })
 
-// Both builds have the same code for each kind of log, so a quick run tests only one kind of log.
+// The code of the logs does not differ between the builds, so a quick run tests only etcd.
 const describeOfFullRun = isFullRun ? describe : () => {}
 
 describeOfFullRun('an upgrade of a cluster in PostgreSQL, broker by broker', function () {

@@ -1,8 +1,8 @@
 /**
  * Tests that the command of `holdfast run` does not outlive the lock. If a signal that Node cannot
  * handle kills `holdfast run`, a watchdog process kills the command. So the command is dead before
- * the lease ends, and thus before the broker can grant the lock to another session. The lease is
- * how long the broker keeps a session after the last message of its client.
+ * the lease ends. Only then can the broker grant the lock to another session. The lease is the time
+ * for which the broker keeps a session without a message of its client.
  */
 import { expect } from 'chai'
 import { Stage, untilHandled, watching } from '../e2e/stage.js'

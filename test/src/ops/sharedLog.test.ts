@@ -254,14 +254,14 @@ describe('holdfast serve --log on etcd', function () {
     )
   })
 
-  it('lets its clients reconnect and keep their locks at SIGUSR2', async () => {
-    const secondUrl = await start()
+  it('makes its clients reconnect at SIGUSR2, and lets them keep their locks', async () => {
+    const otherUrl = await start()
     const serve = Holdfast.start(stage, serveArgs())
     const [line] = await serve.out.waitForCount(1)
-    const firstUrl = /ws:\S+/.exec(line!)![0]
-    // No broker runs at the first URL, which the session prefers. So the session connects to the
-    // broker `serve`. At SIGUSR2 the session tries all URLs again, beginning with the first URL.
-    const session = await connect([unreachable, firstUrl, secondUrl], { grace: 'lease' })
+    const serveUrl = /ws:\S+/.exec(line!)![0]
+    // No broker runs at `unreachable`, which the session prefers. So the session connects to
+    // `serveUrl`. At SIGUSR2 the session tries all URLs again, beginning with `unreachable`.
+    const session = await connect([unreachable, serveUrl, otherUrl], { grace: 'lease' })
     stage.onClear(() => session.close())
     const lock = await session.lock('kept')
     const resumed = new Promise<void>((resolve) => session.once('resumed', () => resolve()))
@@ -363,7 +363,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
     const { server, schema } = postgres
     await start(postgres.url)
     await server.sql.unsafe('create role powerless login')
-    const wrongSettings: [string, string[], RegExp][] = [
+    const wrongStarts: [string, string[], RegExp][] = [
       [server.url(schema).replace('/postgres?', '/missing?'), [], /database "missing" does not/],
       [server.url(schema, { asUser: 'missing' }), [], /role "missing" does not exist/],
       [server.url(schema, { asUser: 'powerless' }), [], /lacks the right USAGE on the schema/],
@@ -376,7 +376,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
       [postgres.url, ['--dead-time', '3s'], /has a log with a dead time of 6000 ms, not 3000 ms/],
       [postgres.url, ['--cell', '1/2'], /belongs to the cluster "", not "cell 1\/2"/],
     ]
-    for (const [log, flags, message] of wrongSettings) {
+    for (const [log, flags, message] of wrongStarts) {
       const result = await refused(log, ...flags)
       expect(result.message).to.match(/^holdfast: /)
       expect(result.message).to.match(message)

@@ -1,8 +1,7 @@
 /**
- * Tests tokens that expire while the session of their client is open. The lease is how long the
- * broker keeps a session without a message of its client. A fence is the number of a grant.
- * `passAlive` moves the fake clock while the client answers every ping, and returns the messages of
- * each client.
+ * Tests authentication tokens that expire while the session of their client is open. The lease is
+ * how long the broker keeps a session without a message of its client. A fence is the number of a
+ * grant. `passAlive` moves the fake clock while the client answers every ping.
  */
 import { expect } from 'chai'
 import { BrokerHarness, passAlive } from '../server/harness.js'

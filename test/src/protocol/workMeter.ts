@@ -1,7 +1,8 @@
 /**
  * Measures the work of a broker from outside: handled messages, effects of the lock table, walked
- * keys, written bytes, and visits of checks for deadlocks. The meter counts the work itself, so
- * that the tests do not depend on the counts of the broker.
+ * keys, written bytes, and visits (the scopes and sets that checks for deadlocks visit). The lock
+ * table counts the visits. The meter counts all other work itself, so that the tests do not depend
+ * on the counts of the broker.
  */
 import type { Broker, Observer } from '@holdfast/server/internal'
 import type { FakeSocket } from '../server/socket.js'

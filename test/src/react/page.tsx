@@ -8,7 +8,7 @@ import { App, HoldersView, LeaderView, LockView, SessionView, SuspendedView } fr
 
 const roots = new Map<string, Root>()
 const sockets: WebSocket[] = []
-/** Resolves `suspensionEnded`. */
+/** Ends the suspension of the view `suspended`. Set with `suspensionEnded` below. */
 let endSuspension = () => {}
 
 /** Remembers each socket, so that a test can drop the connection. */

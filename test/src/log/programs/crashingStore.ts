@@ -38,14 +38,14 @@ export function open(options: object): Database {
   const remove = database.remove.bind(database)
   const { flushed } = database
   /** Whether the last write was a record; the journal then waits for `flushed`. */
-  let isRecord = false
+  let lastWasRecord = false
   database.put = async (key, value) => {
-    isRecord = key[0] === record
-    if (isRecord) reach('before a commit')
+    lastWasRecord = key[0] === record
+    if (lastWasRecord) reach('before a commit')
     if (key[0] === snapshotPart) reach('before a part of a snapshot')
     if (key[0] === pointer) reach('before the pointer moves')
     const done = await put(key, value)
-    if (isRecord) reach('committed, not flushed')
+    if (lastWasRecord) reach('committed, not flushed')
     return done
   }
   database.remove = (key) => {
@@ -56,7 +56,7 @@ export function open(options: object): Database {
   Object.defineProperty(database, 'flushed', {
     get: async () => {
       await flushed
-      if (isRecord) reach('flushed, not answered')
+      if (lastWasRecord) reach('flushed, not answered')
     },
   })
   return database

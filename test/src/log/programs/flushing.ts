@@ -1,8 +1,8 @@
 /**
- * A program for a test. The program opens a journal (the record on disk of all changes of locks),
- * and sends the test the option `noSync` with which the journal opens LMDB. With `noSync`, LMDB
- * does not wait for the disk. Hooks of the module loader replace `lmdb` by a spy, which sends the
- * option and then calls the real `lmdb`.
+ * A program for a test. The program opens a journal, a record on disk of all changes of locks. The
+ * journal uses the store LMDB, whose option `noSync` says not to wait for the disk. Hooks of the
+ * module loader replace `lmdb` by a spy, which sends `noSync` to the test and then calls the real
+ * `lmdb`.
  *
  *   flushing.js DIRECTORY DURABILITY
  */

@@ -5,7 +5,7 @@
  * follower is a call of `once` that waits for the value of another call. A kept result is a value
  * for later calls of `once`. One command may make a limited number of grants, and a later command
  * makes the others. The command log reads a gradual snapshot while the table executes commands.
- * `needs` has the actions and options without which the simulation cannot show the bug.
+ * `needs` has the actions and options that the simulation needs to show the bug.
  */
 import type { Mutant } from '../mutant.js'
 

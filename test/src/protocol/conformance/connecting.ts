@@ -67,7 +67,7 @@ function welcomes(stage: Stage): void {
   it('gets the requested lease within the bounds of the broker', async () => {
     const leaseFor = async (requested?: number) =>
       (await stage.open(requested === undefined ? {} : { lease: requested })).welcome.lease
-    // By default, a lease has 2 s to 300 s, or 15 s if the client requests none.
+    // The default bounds are 2 s and 300 s. A client that requests no lease gets 15 s.
     expect(await leaseFor(10_000)).to.equal(10_000)
     expect(await leaseFor(1)).to.equal(2_000)
     expect(await leaseFor(2 ** 31 - 1)).to.equal(300_000)
@@ -125,7 +125,7 @@ function frames(stage: Stage): void {
 }
 
 function acknowledgement(stage: Stage): void {
-  it('of the broker answers each pong and ack of the client, and counts the arrived messages', async () => {
+  it('from the broker answers each pong and ack from the client, and counts the arrived messages', async () => {
     const peer = await stage.open()
     peer.say({ type: 'stats', id: 1 }, { type: 'stats', id: 2 }, { type: 'ack', ids: [] })
     const first = await peer.hear('ack')
@@ -138,21 +138,21 @@ function acknowledgement(stage: Stage): void {
     expect(second.at).to.be.at.least(first.at)
   })
 
-  it('of the client may have unknown ids, as a cancel and an unwatch may', async () => {
+  it('from the client may name unknown ids, and so may a cancel and an unwatch', async () => {
     const peer = await stage.open()
     peer.say({ type: 'ack', ids: [7, 8] }, { type: 'cancel', request: 9 })
     peer.say({ type: 'unwatch', watch: 10 })
     expect(await peer.unreadMessages()).to.deep.equal([])
   })
 
-  it('of the broker answers a pong with any number, even if no ping preceded the pong', async () => {
+  it('from the broker answers a pong with any number, even if no ping preceded the pong', async () => {
     const peer = await stage.open()
     peer.say({ type: 'pong', n: 77 })
     // The hello and the pong have arrived.
     expect(await peer.hear('ack')).to.include({ n: 2 })
   })
 
-  it('of the broker counts refused messages', async () => {
+  it('from the broker counts refused messages', async () => {
     const peer = await stage.open()
     peer.sayText('{"type":"nonsense","id":1}')
     await peer.answer('failed', 1)
