@@ -73,7 +73,7 @@ describe('leaving: a connection that a draining broker closes', () => {
 
   it('releases its locks as soon as the client has answered the close', () => {
     const { harness, holder, waiter } = dismissedHolderAndWaiter()
-    // The client answers within the second after which the broker terminates the socket.
+    // The client answers in time: after 1,000 ms the broker would terminate the socket.
     harness.environment.pass(999)
     holder.socket.drop()
     harness.environment.endTurn()
@@ -121,7 +121,7 @@ describe('leaving: a connection that drops', () => {
     expect(isGranted(waiter)).to.equal(true)
   })
 
-  it('does not count the time in which the process of the broker is stopped as grace', () => {
+  it('does not count as grace the time in which the process of the broker is stopped', () => {
     const { harness, holder, waiter } = holderAndWaiter({ grace: 3_000 })
     holder.socket.drop()
     harness.environment.pass(1_000)
@@ -281,7 +281,7 @@ describe('leaving: the ttl of a lock', () => {
     expect(harness.broker.table.sessions.size).to.equal(1)
   })
 
-  it('ends a lock once, by cleanExpiredLocks, if the timer of the broker is late', () => {
+  it('ends an expired lock in cleanExpiredLocks, and only once, if the timer of the broker is late', () => {
     const harness = new BrokerHarness()
     const holder = harness.join()
     holder.acquire('a', { ttl: 1_000 })

@@ -9,7 +9,7 @@ import fc from 'fast-check'
 import { runs } from '../support/counts.js'
 import { BrokerHarness, type Client } from './harness.js'
 
-/** The events that a client has got since the last call, as `watch: event key` for each watch. */
+/** The events of a client since the last call, once for each watch, as `watch: event key`. */
 function events(client: Client): string[] {
   return client
     .heard()
@@ -49,6 +49,7 @@ describe('a watch', () => {
     const { harness, watcher, busy } = setUp()
     watcher.say({ type: 'watch', id: 1 })
     const stealer = harness.join()
+    // The name of each key says how its lock ends.
     busy.unlock(busy.acquire('unlocked'))
     busy.acquire('expired', { ttl: 100 })
     harness.environment.pass(100)
@@ -265,7 +266,8 @@ describe('watches of one connection that match the same event', () => {
         isKey: fc.boolean(),
       }),
       fc.record({ unwatch: fc.integer({ min: 1, max: 8 }) }),
-      // Twice in the list, so that steps often lock and unlock a key. A key cannot be empty.
+      // This step locks and unlocks a key, which cannot be empty. The list has the step twice, so
+      // that keys often change.
       fc.record({ touch: fc.constantFrom(...texts.slice(1)) }),
       fc.record({ touch: fc.constantFrom(...texts.slice(1)) }),
       fc.constant({ turn: true }),

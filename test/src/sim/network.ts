@@ -125,7 +125,7 @@ export class Connection {
   readonly down: Pipe
   /** The session that the broker welcomed on this connection. Set by the oracles. */
   session: string | undefined = undefined
-  /** Whether the broker closed the connection before it learnt of a close by the client. */
+  /** Whether the broker closed the connection before the broker learnt of a close by the client. */
   wasClosedByBroker = false
   /**
    * The frames that have arrived and that the broker has not read, with their time of arrival in

@@ -10,7 +10,7 @@ const maxRuns = 300
 
 export class Shrinker {
   readonly #seed: number
-  /** The rule that the failed run breaks; empty without a violation, so that no run matches. */
+  /** The rule that the failed run breaks. Empty without a violation, which matches no rule. */
   readonly #rule: string
   #options: SimulationOptions
   #best: Result
@@ -25,7 +25,8 @@ export class Shrinker {
 
   /** @returns the smallest run that breaks the same rule, and its options */
   async run(): Promise<{ result: Result; options: SimulationOptions }> {
-    // No change, but `#try` then ends the faults at the event that breaks the rule.
+    // Repeats the run without a change. `#try` then ends the faults at the event that breaks the
+    // rule.
     await this.#try({})
     await this.#tryFewerFaults()
     await this.#tryFewerClients()
@@ -55,7 +56,7 @@ export class Shrinker {
     }
   }
 
-  /** Ends the faults earlier. The run may then break the rule after the faults. */
+  /** Ends the faults after fewer events. The run may then break the rule after the faults. */
   async #tryFewerEvents(): Promise<void> {
     for (const fraction of [0.5, 0.75, 0.9, 0.97]) {
       await this.#try({ events: Math.floor(this.#options.events * fraction) })

@@ -1,9 +1,9 @@
 /**
  * Tests the soak program (a long run with a constant load, which searches for leaks) with short
- * runs. Clients that stay are residents; clients that come and go are visitors. The program must
- * run to its end and leave nothing behind. The program must notice a leak that is planted in the
- * broker, and must fail when the broker ends. A short run cannot prove that nothing leaks, because
- * a new process grows in its first seconds.
+ * runs. Clients that stay are residents, each with several users, which act at the same time.
+ * Clients that come and go are visitors. The program must run to its end and leave nothing behind.
+ * The program must notice a leak that is planted in the broker, and must fail when the broker ends.
+ * A short run cannot prove that nothing leaks, because a new process grows in its first seconds.
  */
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
@@ -95,7 +95,7 @@ describe('soak: a short run', function () {
   })
 
   it('refuses a run that is too short for a verdict', async () => {
-    // These 36 s are longer than a short run, but have only a sample each 10 s.
+    // The run lasts 36 s, but the default is one sample each 10 s.
     const { code, errors } = await runSoak('--hours', '0.01')
     expect(errors).to.include('The run has fewer than 20 samples after the warm-up')
     expect(code).to.equal(64)

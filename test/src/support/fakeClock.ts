@@ -61,7 +61,7 @@ export class FakeClock implements Clock {
    * Lets time pass, and fires each due timer at its own time.
    *
    * @param endTurn Called at the end of each turn of the event loop: before the first timer, and
-   * after the timers of each time.
+   * after all timers that are due at the same time.
    */
   advance(ms: number, endTurn: () => void = () => {}): void {
     const end = this.#monotonic + ms
@@ -71,6 +71,7 @@ export class FakeClock implements Clock {
       timer !== undefined && timer.due <= end;
       timer = this.#nextTimer
     ) {
+      // `stop` lets time pass without firing timers.
       this.stop(Math.max(timer.due - this.#monotonic, 0))
       this.fireDue()
       endTurn()

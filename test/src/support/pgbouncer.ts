@@ -1,4 +1,4 @@
-/** PgBouncer for a test: a pooler in front of a PostgreSQL server. */
+/** PgBouncer for a test: a pooler, which shares few PostgreSQL connections among many clients. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'

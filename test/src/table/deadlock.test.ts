@@ -5,7 +5,7 @@
  * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
  * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
  * grant. An answer that the table does not store begins with `repeat`. A set is one lock of several
- * keys.
+ * keys. A key with a capacity has this number of permits, which several holders can have.
  */
 import { type Command, type Effect, KeyState, LockTable, type SetItem } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -43,7 +43,7 @@ describe('table: deadlocks', () => {
     expect(driver.lock('a', 'k', { scope })).to.deep.equal(['repeat a#2 DEADLOCK'])
   })
 
-  it('are found through requests that are ahead in a queue, also outside scopes', () => {
+  it('are found through requests that are ahead in a queue, even if these requests have no scope', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k', { scope, mode: 'shared' })
     driver.lock('b', 'l', { scope })
@@ -156,7 +156,7 @@ describe('table: deadlocks', () => {
     for (let i = 0; i < 33; i++) driver.lock('many', 'k', { scope, mode: 'shared' })
     driver.lock('many', 'wanted', { scope })
     expect(driver.lock('a', 'k', { scope })[0]).to.match(/queued/)
-    // The check for the request of `late` must not find a request ahead in the queue.
+    // Removes the request of `a`, because no request may be ahead of the request of `late`.
     driver.cancel('a', 1)
     driver.open('late', { limits: { deadlockVisits: 9 } })
     expect(driver.lock('late', 'k', { scope })).to.deep.equal(['repeat late#1 QUOTA_EXCEEDED'])

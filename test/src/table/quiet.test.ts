@@ -38,7 +38,7 @@ describe('table: a quiet start', () => {
     for (let i = 0; i < 100; i++) driver.lock('a', `held${i}`)
     driver.quiet(true)
     for (const key of ['l', 'k']) driver.lock('b', key)
-    // A walk over all keys would stop a broker with a million locks.
+    // A walk over all keys would stall a broker with a million locks.
     let visited = 0
     const { values } = KeyTable.prototype
     KeyTable.prototype.values = function* () {
@@ -73,7 +73,7 @@ describe('table: a quiet start', () => {
     expect(driver.table.keys.size).to.equal(0)
   })
 
-  it('grants a steal past all waiters', () => {
+  it('grants a steal ahead of all waiters', () => {
     const driver = quietDriver('a', 'b')
     driver.lock('a', 'k')
     expect(driver.lock('b', 'k', { steal: true })).to.deep.equal(['granted b#1 k f1'])
@@ -100,8 +100,8 @@ describe('table: a quiet start', () => {
     for (const session of ['a', 'b', 'c', 'd']) driver.once(session, 'k')
     driver.quiet(true)
     driver.lock('e', 'l')
-    // Session `a` completes its run. This command answers only `b` and `c`. The next command,
-    // `quiet(false)`, answers `d`, and then key `k` goes out of use.
+    // Session `a` completes its run of `once`. This command answers only `b` and `c`. The next
+    // command, `quiet(false)`, answers `d`, and then key `k` goes out of use.
     driver.complete('a', 1, { value: '1' })
     const effects = driver.quiet(false)
     expect(effects).to.include.members(['answer d#1 result f1 1', 'granted e#1 l f2'])

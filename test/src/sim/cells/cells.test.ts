@@ -1,7 +1,7 @@
 /**
- * Tests the oracle of worlds (simulated runs) with cells. A cell is a broker that serves a part of
- * the keys. The oracle must expect the right cell of each key, and must report a key that two
- * clients hold at one moment. The worlds themselves run in `sim.test.ts`.
+ * Tests the oracle (a check) of worlds (simulated runs) with cells. A cell is a broker that serves
+ * a part of the keys. The oracle must expect the right cell of each key, and must report a key that
+ * two clients hold at one moment. The worlds themselves run in `sim.test.ts`.
  */
 import { readFileSync } from 'node:fs'
 import type { Lock } from '@holdfast/client'
@@ -51,7 +51,7 @@ describe('simulation: the keys of cells', () => {
 describe('simulation: the oracle of cells', () => {
   const lockOf = (fence: number, held = true) => ({ fence, held }) as Lock
 
-  /** An oracle of three cells without machines, and the processes of two clients. */
+  /** An oracle of three cells, here without brokers, and the processes of two clients. */
   function scene() {
     const world = new World()
     const processOf = (name: string) => {
