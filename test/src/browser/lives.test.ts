@@ -1,9 +1,9 @@
 /**
  * Tests when a tab of Chromium loses its locks: when it is closed, hidden, frozen, asleep or
  * offline. Each test is a row of the table in the client's README. A rival session in Node waits
- * for the lock of the tab, so its grant shows when the lock is free. The lease is how long the
- * broker keeps a silent session; the grace is how long the broker keeps a session without a
- * connection.
+ * for the lock of the tab, and gets the lock at the moment when the tab's lock ends. The lease is
+ * how long the broker keeps a silent session. The grace is how long the broker keeps a session
+ * without a connection. The ttl is how long a lock lasts without a refresh.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { connect } from '@holdfast/client'
@@ -23,9 +23,12 @@ const life = '/built/browser/inPage/life.js'
 const throttlingFlag = '--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/2'
 /** The ttl of the lock of a hidden page, in ms: so short that the client must refresh the lock. */
 const shortTtl = 1_400
-/** The interval of a timer that records events. The loss must come before these events. */
+/**
+ * The interval of a timer in the page that records events. After the tab wakes, the loss of the
+ * lock must be recorded before the first of these events.
+ */
 const timerMs = 10
-/** A lease that is longer than any test. */
+/** A lease that is longer than any test, and a grace of the same length. */
 const longLease = { lease: 300_000, grace: 'lease' } as const
 
 describe('a tab', function () {
@@ -159,7 +162,8 @@ describe('a tab', function () {
         uploadThroughput: -1,
       })
     await tab.send('Network.enable')
-    // The second delay is so long that only the event "online" can end it in this test.
+    // The delay before the second try to connect is so long that only the event "online" can end
+    // the delay in this test.
     await tab.call(life, 'hold', site.url, 'offline', { reconnect: [0, 1_000_000] })
     const freedAt = await freedBy('offline', () => setOffline(true))
     await tab.call(life, 'untilRecorded', 'lost')

@@ -43,7 +43,8 @@ describe('the web page that a reader of client/README.md can copy', function () 
 
   it('takes a lock, shows the holder in every window, and releases the lock when the window of the holder closes', async () => {
     expect(language).to.equal('html')
-    // The page must have the URL once (two parts), because `replace` changes only the first URL.
+    // The page must have the URL exactly once, because `replace` changes only the first URL. Then
+    // `split` returns two parts.
     expect(code.split(brokerUrlInPage)).to.have.length(2)
     const { url } = await stage.broker({ dev: true })
     site = await openSite({}, { '/minutes.html': code.replace(brokerUrlInPage, `'${url}'`) })

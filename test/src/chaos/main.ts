@@ -1,12 +1,13 @@
 /**
- * `npm run chaos`: three brokers over a real etcd or PostgreSQL, and all faults of `faults.ts`. A
- * tenure is one use of a lock, from its grant to its release. A leadership is a tenure of the
- * election; an observation is a leader that an observer has seen.
+ * `npm run chaos`: runs three brokers over a real etcd or PostgreSQL, and causes all faults of
+ * `faults.ts`. A tenure is one use of a lock, from its grant to its release. Some clients campaign
+ * in an election. A leadership is the tenure of a leader, and an observation is a leader that an
+ * observer has seen.
  *
  *   npm run chaos -- --rounds 10                     every fault, ten times
  *   npm run chaos -- --engine postgres               over PostgreSQL with a synchronous standby
  *   npm run chaos -- --only etcd-leader-stopped      only this fault; separate names by commas
- *   npm run chaos -- --seed 17                       the random choices of an earlier run again
+ *   npm run chaos -- --seed 17                       repeats the random choices of an earlier run
  *   npm run chaos -- --proxies                       proxies instead of network namespaces
  *   npm run chaos -- --history FILE                  also writes a history for check-history
  */
@@ -98,24 +99,27 @@ try {
   await world.close()
 }
 
-/** A delay in ms as text; undefined if the expected event never happened. */
+/** Formats a delay in ms, which is undefined if the expected event never happened. */
 function formatDelay(value: number | undefined): string {
   return value === undefined ? 'not at all' : `after ${Math.round(value)} ms`
 }
 
-/** Returns a Markdown table with one row for each fault. */
+/**
+ * Returns a Markdown table with one row for each fault. The last column counts the clients that
+ * lost their lock and whose broker the fault affected.
+ */
 function tableOf(allOutcomes: readonly FaultOutcome[]): string {
   const rows = faults.flatMap(({ name }) => {
     const outcomesOfFault = allOutcomes.filter(({ fault }) => fault === name)
     if (outcomesOfFault.length === 0) return []
     const servedDuringMs = outcomesOfFault.flatMap((outcome) => outcome.servedDuringMs ?? [])
-    const lost = outcomesOfFault.reduce((sum, { lostByAffected }) => sum + lostByAffected, 0)
+    const lostCount = outcomesOfFault.reduce((sum, { lostByAffected }) => sum + lostByAffected, 0)
     const durations = [
       formatTimes(servedDuringMs),
       formatTimes(outcomesOfFault.map(({ servedAfterMs }) => servedAfterMs)),
       formatTimes(outcomesOfFault.map(({ allReadyMs }) => allReadyMs)),
     ]
-    return [[name, String(outcomesOfFault.length), ...durations, String(lost)]]
+    return [[name, String(outcomesOfFault.length), ...durations, String(lostCount)]]
   })
   const head = ['fault', 'times', 'all served', 'after its end', 'all ready', 'lost by affected']
   return markdownTable([head, ...rows])

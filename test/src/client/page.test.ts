@@ -1,7 +1,8 @@
 /**
- * Tests a session in a page of a browser. The user leaves the page and returns to the page. The
- * computer sleeps, wakes, or goes offline and online. A fence is the number of a grant. A session
- * in jeopardy has lost its connection, but the broker still keeps the session.
+ * Tests a session in a page of a browser: what the session does when the user leaves the page or
+ * returns, and when the computer sleeps, wakes, or goes offline or online. The message `bye` ends a
+ * session at the broker. A fence is the number of a grant. A session in jeopardy has lost its
+ * connection, but the broker still keeps the session.
  */
 import type { ConnectOptions } from '@holdfast/client'
 import { connectIn, type Page, type PageLifecycleListener } from '@holdfast/client/internal'
@@ -53,7 +54,7 @@ async function openOnPage(options: ConnectOptions = {}, firstWelcome = welcome()
 }
 
 describe('a session in a page', () => {
-  it('sends bye in the turn of the event loop in which the user leaves the page', async () => {
+  it('sends bye immediately when the user leaves the page', async () => {
     const { clock, network, page, session, events, lock } = await openOnPage({}, welcomeWithGrace())
     page.leave()
     expect(network.last.newMessages()).to.deep.equal([{ type: 'bye' }])
@@ -137,7 +138,7 @@ describe('a session in a page', () => {
   it('checks its deadlines immediately when the page wakes', async () => {
     const { clock, page, events, lock } = await openOnPage()
     const { signal } = lock
-    // The lease is over, but its timer has not fired.
+    // Time passes without timers, so the lease is over, but its timer has not fired.
     clock.stop(10_000)
     expect(signal.aborted).to.equal(false)
     page.wake()

@@ -1,6 +1,7 @@
 /**
- * The rules for source files that no tool checks. The rules are about time, randomness and output,
- * names in files for browsers, the comment at the start of each file, and the length of lines.
+ * Checks those rules for source files that no other tool checks. The rules are about time,
+ * randomness and output, names in files for browsers, the comment at the start of each file, and
+ * the length of lines.
  * Biome checks the length of files and functions, and dependency-cruiser checks imports.
  */
 import type { SourceFile } from './repository.js'
@@ -12,18 +13,17 @@ export type Breach = string
 /** Returns all places in files that break the rule. */
 export type Rule = (files: readonly SourceFile[]) => Breach[]
 
-/**
- * Names that a rule forbids: the names in `all` also with their members, such as `Date.now`, and
- * the names in `exactly` only as they are written.
- */
+/** Names that a rule forbids. */
 interface Ban {
+  /** Names that are forbidden together with their members, as `Date` with `Date.now`. */
   readonly all: readonly string[]
+  /** Names that are forbidden only as they are written. */
   readonly exactly: readonly string[]
 }
 
 /**
- * Names that give a program time, randomness or a later turn of the event loop, and names that lead
- * to such names, such as `eval`. `Math` without a member is banned, because a program can
+ * Names that give a program time, randomness or a later turn of the event loop. Others, such as
+ * `eval`, give access to these names. `Math` without a member is banned, because a program can
  * destructure `random` from `Math`.
  */
 const timeAndRandomness: Ban = {
@@ -66,8 +66,8 @@ export const pureCore: Rule = (files) => {
 }
 
 /**
- * Only one file of the command line prints, because this file escapes control characters and throws
- * if a write fails.
+ * Only one file of the command `holdfast` prints, because this file escapes control characters and
+ * throws if a write fails.
  */
 export const oneOutput: Rule = (files) =>
   within(files, 'server/src/cli/')

@@ -1,8 +1,8 @@
 /**
- * Tests `maxHold`, notices and watches with the queue over a real broker. `maxHold` limits how long
- * a lock is held. A notice tells a waiter of the holders, or a holder of the waiters. A fence is
- * the number of a grant. A set is one lock on several keys. A journal is a command log on disk,
- * from which a broker restarts.
+ * Tests `maxHold`, notices, and watches that also report the queue, over a real broker. `maxHold`
+ * limits how long a lock is held. A notice tells a waiter of the holders, or a holder of the
+ * waiters. A fence is the number of a grant. A set is one lock on several keys. A journal is a
+ * command log on disk, from which a broker restarts.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,7 +16,7 @@ import { aborted, Collector, next, rejection, Stage, untilHandled } from './stag
 describe('e2e: maxHold', () => {
   const stage = Stage.forEachTest()
 
-  it('ends a lock in spite of refreshes, and only then the next session gets the lock', async () => {
+  it('ends a lock in spite of refreshes, before the next session gets the lock', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lock = await ann!.lock('k', { ttl: 60_000, maxHold: 400 })
@@ -136,7 +136,7 @@ describe('e2e: notices', () => {
 describe('e2e: a watch with the queue', () => {
   const stage = Stage.forEachTest()
 
-  it('first passes the waiting requests, and then each change of the queue and the holders', async () => {
+  it('first reports the waiting requests, and then each change of the queue and the holders', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'watcher')
     const [ann, ben, watcher] = sessions
     const held = await ann!.lock('doc:1')

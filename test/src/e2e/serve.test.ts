@@ -47,7 +47,7 @@ describe('e2e: holdfast serve', () => {
     const draining = next(session, 'draining')
     serveProcess.kill('SIGTERM')
     await draining
-    // One Ctrl-C may send two signals within milliseconds, which count as one. So the test waits
+    // Signals within milliseconds count as one, because one Ctrl-C may send two. So the test waits
     // 1.5 s, until this lock expires, before it sends the second signal.
     await brief.refresh(1_500)
     await aborted(brief.signal)
@@ -178,7 +178,7 @@ describe('e2e: holdfast serve', () => {
     const status = async () => (await fetch(`http://127.0.0.1:${serveProcess.port}/status`)).json()
     const socket = await openTcp(Number(serveProcess.port))
     expect(await headOf(socket, upgradeHead('/'))).to.match(/ 101 /)
-    // A masked text frame of 5 bytes, of which only two bytes of the mask follow.
+    // The head of a text frame of 5 masked bytes, and only two of the four bytes of the mask.
     socket.write(Buffer.of(0x81, 0x85, 1, 2))
     expect(await status()).to.include({ connections: 1 })
     socket.resetAndDestroy()

@@ -1,7 +1,8 @@
 /**
- * `npm run check-history FILE`: judges the history of each key in a file. Exits with 0 if no
- * history has a violation, and otherwise with 1. Exits with 64 if the number of arguments is not 1.
- * Exits with 65 if the program cannot read the file or the file does not fit the format.
+ * `npm run check-history FILE`: checks the history of each key in a file. A history lists the uses
+ * of a lock. A violation is, for instance, that two uses of an exclusive lock overlap. Exits with 0
+ * if no history has a violation, and otherwise with 1. Exits with 64 if the number of arguments is
+ * not 1. Exits with 65 if the program cannot read the file or the file does not fit the format.
  */
 import { readFileSync } from 'node:fs'
 import process from 'node:process'

@@ -50,8 +50,9 @@ async function expectLockLossBeforeGrant(
   packetLoss: PacketLoss,
   grace: number | 'lease',
 ): Promise<void> {
-  // The client gives up its lock about 120 ms before the broker ends the lease. Of the lease, 1 %
-  // is for different clocks, and 2 % is a margin. So a slightly late timer does not fail this test.
+  // The client gives up its lock about 120 ms before the broker ends the lease. This time is 1 % of
+  // the lease for different clocks, and 2 % as a margin. So a slightly late timer does not fail
+  // this test.
   const { farMachine, holder, url } = await openScene(stage, 4_000, grace)
   const other = await RemoteClient.start(stage, url)
   const fence = await holder.lock('k')
@@ -85,6 +86,7 @@ describe('faults: lost packets between two machines', function () {
   this.timeout(300_000)
   needs('namespaces')
 
+  // Each test runs once in a quick run, and five times in a full run.
   runConcurrently(count(1, 5), [
     ...packetLosses.flatMap(([direction, packetLoss]) =>
       ([0, 'lease'] as const).map(

@@ -17,7 +17,7 @@ import { median } from './statistics.js'
 
 export type Figures = Record<string, number>
 
-/** Makes an entry about as long as an entry with one command. */
+/** Pads an entry to about the length of an entry with one command. */
 const entryPadding = 'x'.repeat(160)
 
 /** Repeats a measurement for `ms` milliseconds, and records its results. */
@@ -30,7 +30,10 @@ async function repeat(
   while (performance.now() < end) latencies.record(await measure())
 }
 
-/** Measures the time from the append of an entry to its delivery by the watch, without a broker. */
+/**
+ * Measures, without a broker, the time from the append of an entry until the watch of etcd delivers
+ * the entry.
+ */
 export class BareRoundTrip {
   readonly #engine: EtcdEngine
   #count = 0
@@ -121,8 +124,8 @@ export async function prepareHandOff(
 }
 
 /**
- * Compares a latency of the bare log (`bare`) with a latency of brokers (`own`). The slices of time
- * of the two measurements alternate.
+ * Compares a latency of the bare log (`bare`) with a latency of our brokers (`own`). The slices of
+ * time of the two measurements alternate.
  */
 export async function compareLatency(
   pace: Pace,
@@ -134,18 +137,18 @@ export async function compareLatency(
   await repeat(pace.warmUpMs, new Latencies(), bare)
   await repeat(pace.warmUpMs, new Latencies(), own)
   for (let round = 0; round < pace.rounds; round++) {
-    const slice = { bare: new Latencies(), own: new Latencies() }
+    const roundLatencies = { bare: new Latencies(), own: new Latencies() }
     for (const [name, measure] of [
       ['bare', bare],
       ['own', own],
     ] as const) {
-      await repeat(pace.sliceMs, slice[name], async () => {
+      await repeat(pace.sliceMs, roundLatencies[name], async () => {
         const elapsed = await measure()
         allLatencies[name].record(elapsed)
         return elapsed
       })
     }
-    ratios.push(slice.own.percentile(50) / slice.bare.percentile(50))
+    ratios.push(roundLatencies.own.percentile(50) / roundLatencies.bare.percentile(50))
   }
   const figures = (latencies: Latencies): Figures => ({
     p50Us: latencies.percentile(50),

@@ -1,8 +1,8 @@
 /**
  * Runs the peers (other lock services) under the loads of the workloads W1 and W2. Each peer is
- * compared with the same echo server, whose clients use the package `ws`. Like a usual program, the
- * load awaits each step before the next step. The shape `64×16` is 64 sessions with 16 pairs (a
- * lock and its unlock) under way in each; `K=100` is a hot key with 100 clients.
+ * compared with the same echo server, whose clients use the package `ws`. A pair is a lock and its
+ * unlock. Like a usual program, the load awaits the lock of a pair before the unlock. The shape
+ * `64×16` is 64 sessions with 16 pairs under way in each; `K=100` is a hot key with 100 clients.
  *
  * The serial shapes, which are 1×1 and the hot keys, run on one core (`shared`) and on two cores
  * (`split`). On one core the system need not wake another core. On two cores the client and the
@@ -20,7 +20,10 @@ import { loadPackage } from '../peers/packages.js'
 import type { Peer } from '../peers/peer.js'
 import { hotKeyLoads } from './w2.js'
 
-/** The length of a slice for a peer whose clients poll, in ms: long, because the peer is slow. */
+/**
+ * How long a slice of time lasts for a peer whose clients poll, in ms. The slice is long, because
+ * such a peer is slow.
+ */
 const pollSliceMs = 3_000
 
 type Shape = readonly [shape: string, placement: Placement, params: Job['params']]
@@ -73,7 +76,8 @@ async function loadHandoff(context: LoadContext): Promise<JobResult> {
   const clients = await peer.connect(server.url, param(job, 'clients'), loadPackage)
   const description = { system: job.subject, serverPid: server.pid, key: 'hot' }
   const handoff = new ClientHandoff(description, clients, exclusion, { closesAtStop: peer.polls })
-  // A load that closes its clients at its stop can run for only one slice.
+  // Clients that poll would disturb the echo, so their load closes them at its stop. Such a load
+  // can run for only one slice.
   const pace = peer.polls
     ? { ...context.pace, rounds: 1, sliceMs: pollSliceMs, warmUpMs: 0 }
     : context.pace

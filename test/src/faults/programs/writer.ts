@@ -14,8 +14,9 @@ import type { Address } from '../../support/postgres.js'
 export type Protection = 'none' | 'fence'
 
 /**
- * A message of the writer to its parent. `read`: the writer has read the number and is about to
- * write. `wrote` or `refused`: the store has accepted or refused the write.
+ * A message of the writer to its parent. `ready`: the writer has connected to the broker and to the
+ * database. `read`: the writer has read the number and is about to write. `wrote` or `refused`: the
+ * store has accepted or refused the write.
  */
 export type WriterMessage = 'ready' | 'read' | 'wrote' | 'refused'
 

@@ -1,11 +1,13 @@
 /**
  * Scenarios about the option `signal`, which cancels a waiting request, but never a held lock. `a`,
  * `b` and so on are the labels of requests; `x` and `y` are names of locks.
+ * `otherLocks` is a second client of the same locks.
  */
 import type { Scenario } from './scenario.js'
 
 const abortedBeforeRequest: Scenario = {
-  title: 'a request with an aborted signal rejects with the reason of the signal, of any type',
+  title:
+    'a request with an aborted signal rejects with the reason of the signal, whatever its type',
   async run(script) {
     const name = `${script.prefix}x`
     const mustNotRun = () => script.record('THE CALLBACK RAN')
