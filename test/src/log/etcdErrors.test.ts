@@ -96,16 +96,18 @@ describe('log: a faulty etcd', function () {
   })
 
   it('is reported if the server is another program', async () => {
-    const page = await standIn((_, response) => response.writeHead(404).end('<h1>no</h1>'))
-    expect(await refusal(engine([page]), 'INVALID_OPTION')).to.equal(
-      `etcd at ${page} answered 404: it must be etcd 3.4 or newer with its JSON gateway`,
+    const pageUrl = await standIn((_, response) => response.writeHead(404).end('<h1>no</h1>'))
+    expect(await refusal(engine([pageUrl]), 'INVALID_OPTION')).to.equal(
+      `etcd at ${pageUrl} answered 404: it must be etcd 3.4 or newer with its JSON gateway`,
     )
-    const text = await standIn((_, response) => response.end('hello'))
-    expect(await refusal(engine([text]), 'INVALID_OPTION')).to.include(
+    const textUrl = await standIn((_, response) => response.end('hello'))
+    expect(await refusal(engine([textUrl]), 'INVALID_OPTION')).to.include(
       'sent an answer that is not JSON',
     )
-    const other = await standIn((_, response) => response.end('{"status":"ok"}'))
-    expect(await refusal(engine([other]), 'INVALID_OPTION')).to.include('is not etcd 3.4 or newer')
+    const otherUrl = await standIn((_, response) => response.end('{"status":"ok"}'))
+    expect(await refusal(engine([otherUrl]), 'INVALID_OPTION')).to.include(
+      'is not etcd 3.4 or newer',
+    )
   })
 
   // etcd 3.6 and newer uses the field `code`, and older versions use `grpc_code`.
@@ -193,9 +195,9 @@ describe('log: a faulty etcd', function () {
 
     it('is used with a warning if this endpoint is another program', async () => {
       const { endpoints } = await cluster({ members: 1 })
-      const page = await standIn((_, response) => response.writeHead(404).end('<h1>no</h1>'))
-      const warning = `etcd at ${page} answered 404: it must be etcd 3.4 or newer with its JSON gateway`
-      expect(await warningOf([page, ...endpoints])).to.equal(warning)
+      const pageUrl = await standIn((_, response) => response.writeHead(404).end('<h1>no</h1>'))
+      const warning = `etcd at ${pageUrl} answered 404: it must be etcd 3.4 or newer with its JSON gateway`
+      expect(await warningOf([pageUrl, ...endpoints])).to.equal(warning)
     })
 
     it('is used with a warning if the certificate of this endpoint is not trusted', async () => {
@@ -207,8 +209,8 @@ describe('log: a faulty etcd', function () {
       const server = createTlsServer({ cert: untrusted.cert, key: untrusted.key }).listen(0)
       await once(server, 'listening')
       stage.onClear(() => server.close())
-      const other = `https://127.0.0.1:${(server.address() as AddressInfo).port}`
-      expect(await warningOf([other, ...endpoints], { tls: { ca: cert } })).to.match(
+      const untrustedUrl = `https://127.0.0.1:${(server.address() as AddressInfo).port}`
+      expect(await warningOf([untrustedUrl, ...endpoints], { tls: { ca: cert } })).to.match(
         /has an untrusted certificate, or/,
       )
     })
@@ -264,7 +266,7 @@ describe('log: a faulty etcd', function () {
     // Repairs etcd as an operator does.
     const { header } = (await members[0]!.status())!
     await members[0]!.ask('/v3/kv/compaction', { revision: header.revision })
-    // etcd counts the freed space at its next write. A full etcd accepts only removals.
+    // etcd counts the freed space at its next write, which must be a removal while etcd is full.
     const isFragmented = async (): Promise<boolean> => {
       const page = await (await fetch(`${endpoints[0]}/metrics`)).text()
       const sizes = ['db_total_size_in_use', 'db_total_size'].map((name) =>

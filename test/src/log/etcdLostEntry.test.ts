@@ -78,7 +78,8 @@ describe('log: an entry on etcd that does not reach a broker', function () {
     const b = await start((text) => text.includes('"fence":7,') && ++dropCount === 1)
     const c = await start()
     a.log.submit(raiseFenceFloor(7))
-    // Waits, so that the second command becomes an entry of its own, which shows the loss.
+    // Waits, so that the second command becomes an entry of its own. From this entry, broker `b`
+    // detects that it has not received the first.
     await a.broker.whenApplied(1)
     a.log.submit(raiseFenceFloor(8))
     await b.broker.events.waitUntil(() => b.broker.events.items.length === 4)
@@ -89,7 +90,7 @@ describe('log: an entry on etcd that does not reach a broker', function () {
     // All later entries reach every broker.
     c.log.submit(raiseFenceFloor(9))
     // Broker `a` applies three commands and one takeover of the sessions of broker `b`. Broker `b`
-    // applies only the last command, because the broker has replayed the others.
+    // applies only the last command, because it replayed the others when it read the log again.
     await Promise.all([a.broker.whenApplied(4), b.broker.whenApplied(1)])
     expect([...b.broker.dump()]).to.deep.equal([...a.broker.dump()])
     for (const { broker } of [a, c]) expect(broker.events.items).to.deep.equal(['serve'])

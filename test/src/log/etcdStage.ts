@@ -35,9 +35,9 @@ export class Reader {
 }
 
 /**
- * The configuration of the command log that the engines of tests open. The deadline of a call is a
- * fifth of `deadMs`, and at most 1 s. With a shorter deadline, calls would fail on a slow
- * machine.
+ * The configuration of the command log that the engines of tests open. After a silence of `deadMs`,
+ * a broker is declared dead. The deadline of a call to etcd is a fifth of `deadMs`, and at most
+ * 1 s. With a shorter deadline, calls would fail on a slow machine.
  */
 export const logConfig = { format: 2, deadMs: 6_000, cluster: '' }
 

@@ -1,6 +1,6 @@
 /**
  * A ledger records the answers that clients received, and compares the answers with the lock table
- * that a journal restores after a crash. The journal is a record of all changes of locks on disk.
+ * that a journal restores after a crash. The journal on disk records all changes of locks.
  * An answer that is not true of the table is a lie. A fence is the number of a grant, which rises
  * with every grant.
  */

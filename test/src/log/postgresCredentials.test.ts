@@ -1,7 +1,7 @@
 /**
- * Tests the password and the certificates with which a broker connects to PostgreSQL. The files of
- * both change while the broker runs. Each new connection must use the changed files without a
- * restart of the broker.
+ * Tests the files with the password and the certificates, with which a broker connects to
+ * PostgreSQL. The files change while the broker runs. Each new connection must use the changed
+ * files without a restart of the broker.
  */
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
 import { postgresLog } from '@holdfast/server'
@@ -17,6 +17,7 @@ import { appendUntilKnown, PostgresStage } from './postgresStage.js'
 describe('log: the password and the certificates for PostgreSQL', function () {
   this.timeout(60_000)
   needs('openssl')
+  // The server asks only the user `changing` for a password.
   const postgres = PostgresStage.forSuite({ hba: ['host all changing all scram-sha-256'] })
   const stage = Stage.forEachTest()
 
@@ -39,7 +40,7 @@ describe('log: the password and the certificates for PostgreSQL', function () {
     const reader = new Reader()
     engine.follow(0, reader)
     await engine.append('s', 'one')
-    // The password ends with a blank. Only the line end of the file is no part of the password.
+    // This password ends with a blank. The engine must remove only the line end of the file.
     await sql.unsafe(`alter role changing password 'new '`)
     await endConnections()
     // The database has the new password before the file has it.

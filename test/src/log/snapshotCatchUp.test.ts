@@ -9,7 +9,7 @@ import { Cluster, type RecordingStateMachine } from './cluster.js'
 import { raiseFenceFloor } from './logSuite.js'
 
 describe('replicated log: snapshots', () => {
-  /** Each command that the tests submit becomes one entry. */
+  /** Makes a snapshot every 20 entries. Each command that the tests submit becomes one entry. */
   const every20Entries = { snapshotEntries: 20 }
 
   it('are made every 20 entries, and all members know the position of the newest', async () => {
@@ -50,7 +50,7 @@ describe('replicated log: snapshots', () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(every20Entries), await cluster.startLog(every20Entries)]
     a.source.cut()
-    // Broker `b` declares broker `a` dead, and its heartbeats become more than 20 entries.
+    // Broker `b` declares broker `a` dead. Meanwhile, broker `b` appends more than 20 heartbeats.
     await cluster.passTime(30_000)
     expect(cluster.store.snapshots.length).to.be.greaterThan(0)
     expect(b.log.status.members).to.deep.equal([b.brokerName])
@@ -80,7 +80,7 @@ describe('replicated log: snapshots', () => {
     const cluster = new Cluster()
     const a = await cluster.startLog({ snapshotMs: 30_000 })
     const b = await cluster.startLog({ snapshotMs: 60_000 })
-    // Just before and just after the interval of the oldest member, 30 s.
+    // The oldest member makes a snapshot after its interval, 30 s, and not before.
     await cluster.passTime(29_000)
     expect(cluster.store.snapshots.length).to.equal(0)
     await cluster.passTime(2_000)
@@ -170,7 +170,7 @@ describe('replicated log: snapshots', () => {
       expect(error.code).to.equal('INVALID_OPTION')
     })
 
-    it('the next snapshot is made from the table, and the damage is counted', async () => {
+    it('the next snapshot is made from the table of the broker, and the damage is counted', async () => {
       const [cluster, a] = await damagedCluster()
       for (let i = 50; i < 75; i++) {
         a.log.submit(raiseFenceFloor(i))

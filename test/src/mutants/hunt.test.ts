@@ -44,7 +44,7 @@ describe('the hunt for mutants', function () {
       tests: 'server/recordQueries',
       why: 'The broker counts the rows of an answer in another way.',
     }
-    // A mutant with a test file runs no worlds.
+    // `hunt` ignores this range, because a mutant with a test file runs no worlds.
     const worldRange = { from: 1, seeds: 1, events: 1 }
 
     it('does not count a mutant as caught if a test fails with a programming error such as a TypeError', async () => {

@@ -6,10 +6,7 @@ import { HoldfastError } from '@holdfast/server'
 import { settingsFrom } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
-/**
- * The valid value of each option that an error suggests if the broker cannot guess what the
- * operator means.
- */
+/** For each option, the value that an error suggests if the broker cannot guess the right value. */
 const examples = {
   origins: 'https://app.example',
   hosts: 'locks.example',

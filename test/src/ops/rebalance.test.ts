@@ -28,7 +28,7 @@ async function serve(stage: Stage, ...args: string[]) {
 describe('holdfast rebalance', () => {
   const stage = Stage.forEachTest()
 
-  /** Runs the command, and returns its exit code and its only message. */
+  /** Runs the command, which must fail. Returns its exit code and its only message. */
   async function refused(...args: string[]) {
     const { code, out, err } = await Holdfast.run(stage, ['rebalance', ...args])
     expect(out).to.deep.equal([])
@@ -66,7 +66,8 @@ describe('holdfast rebalance', () => {
     const onClientPort = await refused('--url', url)
     expect(onClientPort.code).to.equal(77)
     expect(onClientPort.message).to.match(/does not accept the command here: run it on the machine/)
-    // On this port, the broker reads the command, and refuses it because no broker shares the log.
+    // On the admin port, the broker reads the command, and refuses it because no broker shares the
+    // log.
     expect((await refused('--url', admin)).message).to.match(
       /refused: this broker shares its log with no/,
     )
@@ -81,8 +82,8 @@ describe('holdfast rebalance', () => {
     }
     const fromWebPage = { origin: 'http://evil.example' }
     const throughProxy = { 'x-forwarded-for': '192.0.2.1' }
-    // 409 means that the broker has read the command and refused it: it has no shared log. 426 is
-    // the answer to each request that the broker does not serve.
+    // 409 means that the broker has read the command, and refused it because the broker has no
+    // shared log. 426 is the answer to each request that the broker does not serve.
     for (const base of [admin, urlWithoutAdminPort]) {
       expect(await statusOf(base, 'POST')).to.equal(409)
       expect(await statusOf(base, 'GET')).to.equal(426)

@@ -27,7 +27,7 @@ const { reportError } = (await import(new URL('./cli/exitCodes.js', server).href
   reportError: (error: unknown) => number
 }
 
-/** The arguments of each command to which the tests add a wrong flag or surplus arguments. */
+/** For each command, the arguments to which the tests add a wrong flag or surplus arguments. */
 const baseArguments: Readonly<Record<string, readonly string[]>> = {
   serve: [],
   run: [],
@@ -103,6 +103,7 @@ describe('a wrong command line of holdfast', () => {
       expectRefused(['serve', '--fenceFile', 'x'], /Did you mean --fence-file\?/),
       expectRefused(['serve', '--fence_file', 'x'], /Did you mean --fence-file\?/),
       expectRefused(['token', 'ann', '--files', 'x'], /Did you mean --file\?/),
+      // The flags of `run` here are flags of flock(1), which users may know.
       expectRefused(['run', '-n', 'k', 'true'], /Did you mean --try\?/),
       expectRefused(['run', '--nonblock', 'k', 'true'], /Did you mean --try\?/),
       expectRefused(['run', '-w', '5', 'k', 'true'], /Did you mean --timeout\?/),

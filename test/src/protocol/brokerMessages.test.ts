@@ -1,7 +1,7 @@
 /**
- * Tests how the client checks the messages of a broker: by hand-written code
- * (`faultOfBrokerMessage`), which returns the fault of an invalid message as text. The check must
- * accept the same messages as the schemas, name the wrong field, and never throw. The check has two
+ * Tests how the client checks the messages of a broker. The hand-written function
+ * `faultOfBrokerMessage` returns the fault of an invalid message as text. The check must accept the
+ * same messages as the schemas, name the wrong field, and never throw. The check has two
  * stages: `isValidFast` accepts the most frequent valid messages, and `faultByShape` checks all
  * other messages. A fence is the number of a grant.
  */

@@ -10,7 +10,10 @@ export const reactVersions = ['18', '19'] as const
 
 export type ReactVersion = (typeof reactVersions)[number]
 
-/** The folders of React in `node_modules`, by the package that a script imports. */
+/**
+ * For each package that a script imports, the folder in `node_modules` with this version of React.
+ * The newest version has no entries, because its folders have the names of the packages.
+ */
 const packageAliases: Readonly<Record<ReactVersion, Readonly<Record<string, string>>>> = {
   18: { react: 'react18', 'react-dom': 'react-dom18' },
   19: {},

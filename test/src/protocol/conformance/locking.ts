@@ -40,7 +40,7 @@ function permits(stage: Stage): void {
     await c!.acquire(key, { capacity: 3 })
   })
 
-  it('refuses another capacity with CAPACITY_MISMATCH, and accepts the id of the request again', async () => {
+  it('refuses another capacity with CAPACITY_MISMATCH, and lets the client reuse the id of the request', async () => {
     const [a, b] = await stage.openSeveral(2)
     const key = stage.key()
     const fence = await a!.acquire(key, { capacity: 3 })
@@ -144,7 +144,7 @@ function grants(stage: Stage): void {
     expect(new Set(fences).size).to.equal(3)
   })
 
-  it('sends the start of a ttl with its grant, and no time for a lock without a ttl', async () => {
+  it('sends in a grant when the ttl began, but sends no time for a lock without a ttl', async () => {
     const peer = await stage.open()
     const grantWithoutTtl = await peer.answer('granted', peer.lock(stage.key()))
     expect(grantWithoutTtl).to.have.all.keys('type', 'id', 'fence')
@@ -336,7 +336,7 @@ function ttls(stage: Stage): void {
     expect(failed).to.include({ code: 'LOCK_NOT_HELD' })
   })
 
-  it('restarts and changes the ttl of a lock after a refresh', async () => {
+  it('restarts the ttl of a lock at a refresh, which may change the ttl', async () => {
     const peer = await stage.open()
     const fence = await peer.acquire(stage.key(), { ttl: 60_000 })
     await peer.answer('refreshed', peer.request({ type: 'refresh', fence }))
@@ -393,7 +393,7 @@ function revokes(stage: Stage): void {
     await holder!.release(fence)
   })
 
-  it('ends the lock and tells its holder, or changes nothing with FORBIDDEN', async () => {
+  it('ends the lock and tells its holder, or answers FORBIDDEN and changes nothing', async () => {
     const [holder, other] = await stage.openSeveral(2)
     const key = stage.key()
     const fence = await holder!.acquire(key)
