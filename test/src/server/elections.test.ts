@@ -1,7 +1,7 @@
 /**
  * Tests elections at the broker: permissions, limits, metrics, and the values that watchers see. A
- * campaign is a request for a leadership: an exclusive lock with a value, which the leader can
- * change by `proclaim`. A fence is the number of a grant.
+ * leadership is an exclusive lock with a value, which the leader can change by `proclaim`. A
+ * campaign is a request for a leadership. A fence is the number of a grant.
  */
 import { brokerMetrics } from '@holdfast/server/metrics'
 import type { LockEvent, WatchEvent } from '@holdfast/shared'
@@ -45,9 +45,9 @@ describe('elections at the broker', () => {
   })
 
   it('get no new values, but can end, while the broker uses memoryBytes or more', () => {
-    // The memory of a broker with one leader without a value and 100 connections. The connections
-    // make the limit so high that the test exceeds the limit by less than an eighth. Beyond an
-    // eighth, the broker would also close connections.
+    // The memory that a broker with 100 connections and one leader without a value uses. The test
+    // must exceed this limit by less than an eighth, or the broker would also close connections. So
+    // the connections make the limit high.
     const usedBytes = (() => {
       const unlimited = new BrokerHarness()
       for (let i = 0; i < 100; i++) unlimited.connect()

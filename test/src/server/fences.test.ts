@@ -1,8 +1,8 @@
 /**
  * Tests fences. A fence is the number of a grant, which must rise with every grant, also over
- * restarts of the broker. Without a fence file, the first fence after a start comes from the clock.
- * With a fence file, the broker reserves fences on disk before their use, so that fences rise even
- * if the clock is set back.
+ * restarts of the broker. The first fence after a start is above the floor. Without a fence file,
+ * the floor comes from the clock. With a fence file, the broker reserves fences on disk before
+ * their use, so that fences rise even if the clock is set back.
  */
 import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -80,7 +80,7 @@ describe('fences: without a file, fences', () => {
     }
   })
 
-  it('need no reservation up to 2^53 - 1, and are used up after this number', () => {
+  it('can be reserved up to 2^53 - 1, and are used up after this number', () => {
     const fences = clockFences(now)
     expect(() => fences.reserve(Number.MAX_SAFE_INTEGER)).not.to.throw()
     expectUnavailable(() => fences.reserve(2 ** 53), /used up/)
@@ -275,13 +275,15 @@ describe('fences: a fence file', () => {
       renameSync(`${path}.left`, `${path}.${id}.lock`)
     }
     const created = broker()
+    // The broker has removed the socket of the other container. In this container, the broker has a
+    // socket of its own.
     expect(
       readdirSync(dirname(path)).filter((name) => name.endsWith(`${namespace + 1}.lock`)),
     ).to.deep.equal([])
     await created.close()
   })
 
-  it('leaves no open descriptor at a broker that is refused for another container', async function () {
+  it('is refused, and no descriptor stays open, while a broker of another container uses the file', async function () {
     if (process.platform !== 'linux') this.skip()
     mkdirSync(dirname(path), { recursive: true })
     const folderPath = realpathSync(dirname(path))

@@ -40,12 +40,13 @@ function pagesOf(client: Client, prefix: string, limit: number): Listing[] {
     // No client releases a lock during this test, so only the last page may be empty.
     else expect(isLast, `empty page after ${JSON.stringify(start)}`).to.equal(true)
     if (isLast) return pages
-    // This test makes far fewer locks, so more pages would be an endless loop.
+    // This test makes far fewer than 100 locks, so 100 pages would be an endless loop.
     expect(pages.length).to.be.below(100)
     const after = [...held, ...waiting]
       .map(({ key }) => key)
       .sort()
       .at(-1)!
+    // Only a page whose locks all belong to one key may list just a part of the locks of this key.
     const isWithinKey = held.length === limit && held.every(({ key }) => key === after)
     start = isWithinKey ? { after, afterFence: held.at(-1)!.fence } : { after }
   }
@@ -133,6 +134,7 @@ describe('the pages of a query', function () {
     // The fences are 1 and 2 for `a`, and 3 to 5 for `b`.
     driver.unlock('s', 2)
     const { keys: pageKeys, heldCount } = builder.build((key) => driver.table.keys.get(key))
+    // Lock 2 still counts, because the builder counted it before the unlock.
     const onlyB = [{ key: 'b', afterFence: 0, held: 2, waiting: 0 }]
     expect([pageKeys, heldCount]).to.deep.equal([onlyB, 4])
   })

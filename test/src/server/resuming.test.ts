@@ -79,20 +79,20 @@ describe('resuming a session', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ grace: 'lease' })
     client.socket.drop()
-    const dropped = harness.connectWithHello(client.resume())
-    const [first] = dropped.heardOf('welcome')
-    expect(first?.secret).to.be.a('string').that.does.not.equal(client.secret)
-    dropped.drop()
+    const socket = harness.connectWithHello(client.resume())
+    const [welcome] = socket.heardOf('welcome')
+    expect(welcome?.secret).to.be.a('string').that.does.not.equal(client.secret)
+    socket.drop()
     // As if the client had not received the welcome: the client still sends the former secret.
-    const again = harness.connectWithHello(client.resume())
-    const [second] = again.heardOf('welcome')
-    expect(second?.resumed).to.equal(true)
-    harness.say(again, { type: 'ack', ids: [] })
-    again.drop()
+    const secondSocket = harness.connectWithHello(client.resume())
+    const [secondWelcome] = secondSocket.heardOf('welcome')
+    expect(secondWelcome?.resumed).to.equal(true)
+    harness.say(secondSocket, { type: 'ack', ids: [] })
+    secondSocket.drop()
     expect(harness.connectWithHello(client.resume()).heardOf('welcome')[0]?.resumed).to.equal(false)
     const { session } = client
-    const resumed = harness.connectWithHello({ resume: { session, secret: second!.secret! } })
-    expect(resumed.heardOf('welcome')[0]?.resumed).to.equal(true)
+    const resume = { session, secret: secondWelcome!.secret! }
+    expect(harness.connectWithHello({ resume }).heardOf('welcome')[0]?.resumed).to.equal(true)
   })
 
   it('makes the former secret invalid after the first message, with one command to the log', () => {

@@ -64,8 +64,8 @@ describe('a query for a session', () => {
     const authenticated = new BrokerHarness({ authenticate: ({ token }) => token })
     const ann = await join(authenticated, 'ann')
     expect(ask(ann, ann.session)).not.to.have.any.keys('principal', 'address')
-    const open = new BrokerHarness().join()
-    expect(ask(open, open.session)).to.have.all.keys(
+    const client = new BrokerHarness().join()
+    expect(ask(client, client.session)).to.have.all.keys(
       ...['session', 'lease', 'grace', 'connected', 'principal', 'address'],
     )
   })

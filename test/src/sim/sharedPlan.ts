@@ -54,8 +54,8 @@ export interface SharedPlan extends AppendFaults {
    */
   readonly spared: number | undefined
   /**
-   * Whether a client sends many messages twice. `Plan.hasDuplicatingClient` is a second way to add
-   * this client.
+   * Whether a client sends many messages twice. The world also has this client if
+   * `Plan.hasDuplicatingClient` is true.
    */
   readonly hasDuplicatingClient: boolean
 }
@@ -63,11 +63,11 @@ export interface SharedPlan extends AppendFaults {
 /** Draws the log and the faults of a world with several brokers. */
 export function planShared(random: Random, brokers: number, plan: Plan): SharedPlan {
   const isFaultless = Object.values(plan.faults).every((weight) => weight === 0)
-  // The probability of one kind of append fault, which half of the worlds do not have.
+  // The probability of one kind of append fault. It is 0 in half of the worlds.
   const appendFaultProbability = () => (isFaultless ? 0 : random.pick([0, 0, 0.02, 0.2]))
-  const probability = isFaultless ? 0 : random.pick([0.2, 0.4, 0.6])
+  const kindProbability = isFaultless ? 0 : random.pick([0.2, 0.4, 0.6])
   const faults = { ...zeroLogFaultWeights }
-  for (const kind of logFaultKinds) if (random.chance(probability)) faults[kind] = 1
+  for (const kind of logFaultKinds) if (random.chance(kindProbability)) faults[kind] = 1
   const shared = {
     brokers,
     rates: Array.from({ length: brokers }, () => plan.brokerRate * random.pick([0.995, 1, 1.005])),

@@ -90,7 +90,7 @@ function rareKey(random: Random): string {
   return `rare:${random.below(rareKeyCount)}`
 }
 
-/** Keeps the watch open, and closes the oldest watches of the user. */
+/** Keeps the watch open. Closes the oldest watches of the user beyond `maxWatches`. */
 function keepWatch({ watches }: ActionContext, watch: Watch): void {
   watches.push(watch)
   while (watches.length > maxWatches) watches.shift()!.close()

@@ -191,7 +191,8 @@ export class Soak {
       if (at >= warmUpMs) samplesAfterWarmUp++
       const gauges = await readGauges(adminUrl)
       const brokerValues = { kept: gauges.get('memory_used_bytes')! }
-      // The first of the measured processes is the broker. Only the broker has the value `kept`.
+      // The first of the measured processes is the broker. Only the broker has the value `kept`:
+      // the bytes that its memory account counts.
       const samples = await Promise.all(
         measured.map((process, i) => process.measure(at, i === 0 ? brokerValues : {})),
       )

@@ -1,8 +1,8 @@
 /**
- * A key with very many shared holders or waiters. One command grants at most a thousand waiters,
- * and the command `grantUnfinishedKeys` grants the remaining waiters. The table finds one holder
- * among many by its fence, the number of its grant. A `TableDriver` applies commands to a lock
- * table and returns the effects as short texts.
+ * Tests a key with very many shared holders or waiters. One command grants at most a thousand
+ * waiters, and the command `grantUnfinishedKeys` grants the remaining waiters. The table finds one
+ * holder among many by its fence, the number of its grant. A `TableDriver` applies commands to a
+ * lock table and returns the effects as short texts.
  */
 import { dump, LockTable, restore } from '@holdfast/server/core'
 import { expect } from 'chai'

@@ -68,7 +68,8 @@ function dropOutput(client: Client): void {
 
 /**
  * Makes a text that shares no memory with other texts, like a text from the network. `€` has 3
- * bytes, so 170 characters are almost the longest key, and 1,300 almost the longest metadata.
+ * bytes. So 170 characters are almost the longest key (512 bytes), and 1,300 characters are almost
+ * the longest metadata (4 KiB).
  */
 function text(length: number, i: number, fill: string): string {
   return JSON.parse(JSON.stringify(`${i}:${fill.repeat(length)}`.slice(0, length))) as string
@@ -210,8 +211,8 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
         watcher.socket.bufferedBytes = 70_000
       }
       const busy = harness.join()
-      // The unread bytes of the fake sockets take no heap, so they must not be part of the result.
-      // These events make the broker count the bytes before the measurement begins.
+      // These 70,000 unread bytes of each fake socket take no heap, so they must not be part of the
+      // result. With the events of this lock, the broker counts them before the measurement begins.
       busy.unlock(busy.acquire('k'))
       dropOutput(busy)
       return () => {

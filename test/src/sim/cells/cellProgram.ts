@@ -47,7 +47,9 @@ abstract class Program implements ClientProgram {
   readonly calls: CallOracle
   #isStopping = false
   #allowFinish: () => void = () => {}
+  /** Whether all actions and the final calls have ended. The session is still open. */
   isIdle = false
+  /** Whether the program has closed its session after `finish`. */
   isDone = false
 
   constructor(deps: CellProgramDeps) {
@@ -89,6 +91,7 @@ abstract class Program implements ClientProgram {
     this.#isStopping = true
   }
 
+  /** Lets the program close its session in the next turn of its process. */
   finish(): void {
     this.deps.process.receive(this.#allowFinish)
   }
@@ -245,7 +248,7 @@ export class CellProgram extends Program {
 }
 
 /**
- * A client with a wrong list: it lists only the broker of one cell, or the cells in another order.
+ * A client with a wrong list of cells: only the broker of one cell, or the cells in another order.
  */
 export class WrongProgram extends Program {
   readonly #connect: () => Promise<Session | CellSession>
@@ -304,7 +307,7 @@ export class WrongProgram extends Program {
     return [first, key]
   }
 
-  /** The open session. Opens another session if the former session has ended or was not opened. */
+  /** Returns the open session. Opens another session if the former session is closed or failed. */
   async #openSession(): Promise<Session | CellSession> {
     const present = await this.#session?.catch(() => undefined)
     if (present !== undefined && present.state !== 'closed') return present
