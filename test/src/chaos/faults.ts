@@ -1,6 +1,7 @@
 /**
- * The faults of the chaos tests. A fault lasts until all clients are served in spite of the fault
- * (if this is possible), and then ends.
+ * The faults of the chaos tests. During a fault, the test waits until all clients are served, if
+ * this is possible. Then the test ends the fault. A world has brokers, their store, a network and
+ * clients.
  */
 import type { Random } from '../support/counts.js'
 import { type EngineName, EtcdStore, PostgresStore } from './store.js'
@@ -62,7 +63,7 @@ const etcdMemberFaults = (['leader', 'follower'] as const).flatMap((role): Fault
   },
   {
     name: `etcd-${role}-cut-off`,
-    // A network that can cut these two members off from each other can cut all members off.
+    // If the network can cut the link between these two members, it can cut all such links.
     isPossible: ({ network }) => network.canCut('member0', 'member1'),
     cause: async (world) => {
       const { network } = world

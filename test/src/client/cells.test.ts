@@ -137,6 +137,7 @@ function pageOf(items: CellItems, after: string, afterFence: number | undefined,
   for (const key of keys) {
     const ofThisKey = heldRest.filter((item) => item.key === key)
     const queue = waitingRest.filter((item) => item.key === key)
+    // A key that does not fit waits for the next page. Only the first key is cut at the limit.
     const isFull = held.length + ofThisKey.length > limit || waiting.length + queue.length > limit
     if (isFull && held.length + waiting.length > 0) break
     held.push(...ofThisKey.slice(0, limit))
@@ -165,6 +166,7 @@ function readAll(cells: readonly CellItems[], limit: number): HeldInfo[] {
       return allHeld
     const last = keys.at(-1)
     expect(last, 'a page that is not the last has an item').to.be.a('string')
+    // If the locks of one key fill the page, the next page begins with the other locks of this key.
     const isWithinKey = page.held.length === limit && page.held.every(({ key }) => key === last)
     afterFence = isWithinKey ? page.held.at(-1)!.fence : undefined
     after = last!

@@ -65,7 +65,7 @@ describe('session.once', () => {
     expect(runs).to.deep.equal([])
   })
 
-  it('sends no value for undefined', async () => {
+  it('sends no value if the function returns undefined', async () => {
     const { session, socket } = await openScene()
     const calling = session.once('k', () => undefined)
     await turn()
@@ -95,11 +95,11 @@ describe('session.once', () => {
     }
   })
 
-  const circle: { self?: unknown } = {}
-  circle.self = circle
+  const cyclic: { self?: unknown } = {}
+  cyclic.self = cyclic
   const badValues: readonly (readonly [string, unknown])[] = [
     ['a BigInt', 1n],
-    ['a cycle', circle],
+    ['a cycle', cyclic],
     ['a function', () => {}],
     ['a symbol', Symbol('s')],
     ['200 kB', 'v'.repeat(200_000)],
@@ -236,7 +236,7 @@ describe('session.once', () => {
     expect(runs).to.deep.equal([])
   })
 
-  it('adds a listener if the key is the name of an event and there are no options', async () => {
+  it('adds an event listener if the first argument is the name of an event and no options follow', async () => {
     const { session, socket } = await openScene()
     const closings: unknown[] = []
     expect(session.once('closed', () => closings.push('closed'))).to.equal(session)

@@ -1,7 +1,8 @@
 /**
  * The TypeScript compilers that must accept the types of the packages, each with several module
  * resolutions. Each compiler also checks the declaration files of the packages (`skipLibCheck:
- * false`). Of the compiled programs, only `disposal` has the types of `Symbol.dispose`.
+ * false`). The types of `Symbol.dispose` are missing, except in the program `disposal`, which only
+ * the current compiler compiles.
  */
 import { cp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -32,8 +33,8 @@ export const compilers: readonly {
 
 /**
  * Compiles the programs in the folder `types`. The program of the client is compiled without the
- * types of Node, and the program of the broker with the types of Node. If the file name decides
- * between ESM and CommonJS, each program is compiled as both.
+ * types of Node, and the program of the broker with the types of Node. With `node16` and
+ * `nodenext`, each program is compiled both as ESM and as CommonJS.
  */
 export async function compile(
   project: Project,

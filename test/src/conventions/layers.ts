@@ -112,7 +112,10 @@ export function unreachable(folder: string, entries: readonly string[]): IForbid
   } as IForbiddenRuleType
 }
 
-/** The entries of a package: its exported files, its commands, its page and its threads. */
+/**
+ * The entries of a package: the files in `exports` and `imports`, the commands, the dashboard, and
+ * the threads.
+ */
 export function entriesOf(folder: string): string[] {
   const { exports = {}, imports = {}, bin = {} } = manifest(folder)
   const started = Object.values(bin).map((launcher) => startedBy(folder, launcher))
@@ -123,7 +126,7 @@ export function entriesOf(folder: string): string[] {
     .concat(page, threadsOf(folder))
 }
 
-/** The JavaScript file that a launcher, a shell script of the package, starts with Node. */
+/** The JavaScript file that a launcher (a shell script of the package) starts with Node. */
 function startedBy(folder: string, launcher: string): string {
   const script = /\/\.\.(\/dist\/[\w/]+\.js)"/.exec(read(`${folder}/${launcher}`).text)?.[1]
   return `.${script}`

@@ -1,6 +1,6 @@
 /**
- * Tests `npm start` as a user runs it: it prints the URL of the broker, and ends with all its
- * processes when npm gets a signal. Also tests the arguments of `npm run demo:browser`.
+ * Tests `npm start` as a user runs it: it prints the URL of the broker. When npm gets a signal, npm
+ * and all its child processes end. Also tests the arguments of `npm run demo:browser`.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -126,7 +126,8 @@ describe('npm start', () => {
     this.retries(2)
     const started = await start()
     const { socket, until } = await holder(started.url)
-    // At Ctrl-C, the terminal signals the whole process group, and then npm signals its child.
+    // npm passes each signal on to the broker. At Ctrl-C the broker also gets two signals: one from
+    // the terminal and one from npm.
     started.npm.kill('SIGINT')
     await started.lineWith('got SIGINT')
     started.npm.kill('SIGINT')

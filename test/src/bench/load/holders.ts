@@ -1,7 +1,8 @@
 /**
  * A load of clients that lock one key, hold the lock for some milliseconds and unlock. If the
  * broker granted the lock to two clients at once, the exclusion check would notice. In the other
- * loads the check might miss a wrong grant, because the clients hold their locks too briefly.
+ * loads the check might miss a wrong grant, because the clients hold their locks too briefly. A
+ * fence is the number of a grant.
  */
 import type { Endpoint } from '../job.js'
 import { ExclusionCheck } from './exclusion.js'
@@ -24,6 +25,7 @@ export async function runHolders(
   ms: number,
 ): Promise<ExclusionCheck> {
   const exclusion = new ExclusionCheck()
+  // Tells the clients when to stop locking.
   const loopGate = new LoopGate()
   // The clients hold their locks for the same times in each run.
   const random = seeded(clients)

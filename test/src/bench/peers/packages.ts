@@ -30,7 +30,7 @@ export function installPackages({ packages }: Peer): string | undefined {
 
 /** Whether the package of a spec such as `pg@8.23.1` is installed in this version. */
 function isInstalled(spec: string): boolean {
-  // The name of a package may also begin with `@`.
+  // The last `@` begins the version, because the name of a package may begin with `@` too.
   const at = spec.lastIndexOf('@')
   const file = join(folder, 'node_modules', spec.slice(0, at), 'package.json')
   if (!existsSync(file)) return false

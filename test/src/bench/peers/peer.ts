@@ -1,7 +1,7 @@
 /**
- * Describes a peer, which is another lock service: how to start its server, how a client acquires a
- * lock, and which npm packages server and client need. The packages are installed in a separate
- * folder, so that they do not become dependencies of this repository.
+ * Describes a peer, which is one configuration of another lock service: how to start the server,
+ * and how a client acquires a lock. The npm packages of server and client are installed in a
+ * separate folder, so that they do not become dependencies of this repository.
  */
 import type { LockClient } from '../load/clientPairs.js'
 
@@ -16,7 +16,8 @@ export interface Peer {
   readonly packages: readonly string[]
   /**
    * Whether waiting clients poll. Such clients are never idle, and a thousand of them use the whole
-   * processor. So the bench cannot alternate between the peer and the echo server, its reference.
+   * processor. So the bench cannot alternate between the peer and the echo server, with which the
+   * peer is compared.
    */
   readonly polls: boolean
   readonly server: PeerServer

@@ -18,7 +18,7 @@ const defaultStartMs = 30_000
 /** The largest number of lines of server output in the error message of a failed start. */
 const maxShownLines = 20
 
-/** The script of the command `holdfast`. */
+/** The JavaScript file that the shell script `holdfast` starts. */
 export const brokerCommand = fileURLToPath(
   new URL('../../../../server/dist/cli/main.js', import.meta.url),
 )
@@ -162,8 +162,8 @@ export function startEcho(): Promise<Server> {
 
 /** Starts a program in Node on the core of the servers, and resolves when the program is ready. */
 function startNode(args: readonly string[], onExit: () => void = () => {}): Promise<Server> {
-  // A pinned server has only one processor. On a machine with one processor, the shell script
-  // `holdfast` sets these flags, but the bench starts the broker without the script.
+  // A pinned server has only one processor. In this case, the shell script `holdfast` would set
+  // these flags, but the bench starts the broker without the script.
   const flags = canPin ? ['--single-threaded-gc', '--v8-pool-size=1'] : []
   if (!hasProc) flags.push('--import', usagePreload)
   const command = pinned(serverCore, process.execPath, [...flags, ...args])

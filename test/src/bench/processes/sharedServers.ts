@@ -66,7 +66,7 @@ export class BareDriver {
     const child = fork(
       pathOf(driverPrograms[storage]),
       args,
-      // `taskset` starts Node on these cores.
+      // Forks `taskset` in place of Node. `taskset` then starts Node, which may use any core.
       anyCore.length === 0
         ? {}
         : { execPath: 'taskset', execArgv: [...anyCore.slice(1), process.execPath] },

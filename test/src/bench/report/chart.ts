@@ -81,14 +81,15 @@ ${elements.join('\n')}
 `
 }
 
-/** The bars of each shape (size of the load). A bar is the ratio of a system to the echo server. */
+/** Makes one group for each workload, shape (size of the load) and placement on cores. */
 function groupsOf(rows: readonly Row[]): BarGroup[] {
   const groups = new Map<string, BarGroup['bars'][number][]>()
   for (const { workload, shape, placement, system, figures } of rows) {
     const ratio = figures['ratioToReference']
     if (ratio === undefined || system === 'ws echo') continue
     const cores = placement === 'shared' ? 'one core' : 'a core each'
-    // The peers (other lock services) get their bars in the group of the broker.
+    // The peers (other lock services) are in workloads of their own, such as `W1 peers`. Their
+    // bars belong to the group of the broker.
     const title = `${workload.replace(' peers', '')} ${shape}, ${cores}`
     const bars = groups.get(title) ?? []
     bars.push({ label: system, ratio, isHoldfast: system.startsWith('holdfast') })

@@ -1,10 +1,12 @@
 /**
  * The workload "logs": the cost of a journal, and of a command log that brokers share. (The command
- * log orders the commands of the brokers.) A broker with a journal is compared with bare commits of
- * the same store. Brokers over PostgreSQL are compared with bare inserts of the same batch size.
- * Brokers over etcd are compared with the same number of processes without brokers ("the bare
- * log"). Each of these processes puts a value with the broker's etcd client, and gets it through a
- * watch.
+ * log orders the commands of the brokers.) Brokers are compared with the same storage without
+ * brokers:
+ *
+ * - for a journal: bare commits to LMDB, the database of the journal
+ * - for PostgreSQL: bare inserts of the same batch size
+ * - for etcd: "the bare log", which has as many processes as there would be brokers. Each process
+ *   puts a value with the broker's etcd client, and gets the value through a watch.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -40,7 +42,7 @@ import {
   startDatabase,
 } from '../processes/sharedServers.js'
 
-/** The load 64×16 of the workload W1: 64 sessions with 16 pairs (lock and unlock) each. */
+/** The load 64×16: 64 sessions, each with 16 pairs (lock and unlock) at a time. */
 const sessions = 64
 const inFlight = 16
 /** About the length of an entry with one command, in bytes. */
@@ -58,9 +60,9 @@ function jobs({ sizeDivisor }: Pace): readonly Job[] {
     ...etcd.map((brokers) =>
       makeJob('logs', `etcd, ${brokerCount(brokers)}`, 'split', { brokers }),
     ),
-    // The last job measures the log of a table that already has many locks.
-    ...(etcd.length === 0 ? [] : [100_000]).map((fullSize) => {
-      const held = Math.max(1_000, fullSize / sizeDivisor)
+    // The last job, also over etcd, measures the log of a table that already has many locks.
+    ...(etcd.length === 0 ? [] : [100_000]).map((heldInFullRun) => {
+      const held = Math.max(1_000, heldInFullRun / sizeDivisor)
       const shape = `etcd, 3 brokers, ${held.toLocaleString('en')} locks`
       return makeJob('logs', shape, 'split', { brokers: 3, held })
     }),
@@ -121,13 +123,14 @@ async function measureEtcd(
   try {
     for (let i = 0; i < count; i++) {
       brokers.push(await startBrokerWith(['--log', cluster.address('bench')]))
-      // One driver fewer than brokers: `sharedRoundTrip` also follows `bare`, the log of the
-      // drivers, so this log has as many followers as the log of the brokers.
+      // One driver fewer than brokers, because `sharedRoundTrip` also follows the log of the
+      // drivers. So this log has as many followers as the log of the brokers.
       if (i > 0) await addDriver()
     }
     const [first, last] = [brokers[0]!, brokers.at(-1)!]
     const { held } = job.params
     if (held !== undefined) await fillHeld(first.url, 'held', held, () => {})
+    // A round trip through the log that the drivers follow too.
     const seenByAll = await compareLatency(pace, roundTrip.measure, sharedRoundTrip.measure)
     // The comparison of rates needs as many drivers as brokers.
     await addDriver()

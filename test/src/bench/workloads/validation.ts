@@ -6,10 +6,13 @@ import { validate } from '@holdfast/shared/clientChecks'
 import { type JobResult, type LoadContext, makeJob, type Workload } from '../job.js'
 import { median } from '../load/statistics.js'
 
-/** A round measures the mean of this many calls. Each figure is the median of the rounds. */
+/** A loop measures the mean time of this many calls. A figure is the median of all rounds. */
 const callsPerLoop = 200_000
 
-/** Messages of types with a check of their own. Four, so that `i & 3` selects one. */
+/**
+ * Messages of frequent types. The validation has a separate function for each of these types.
+ * `i & 3` selects one of the four messages.
+ */
 const texts: readonly string[] = [
   '{"type":"lock","id":1,"key":"orders:42"}',
   '{"type":"lock","id":2,"key":"orders:42","mode":"shared","ttl":30000,"timeout":10000}',
