@@ -12,8 +12,8 @@ describe('the banners of the dashboard', function () {
   const dashboardPages = DashboardPages.forSuite(stage)
 
   it('announce that the draining broker will stop', async () => {
-    // Several sessions, because a draining broker closes idle sessions one after the other. The
-    // session of the dashboard must be the last.
+    // A draining broker closes idle sessions one after the other, the oldest first. These sessions
+    // are older than the session of the dashboard, which therefore stays open for some time.
     const { broker, url, sessions } = await stage.brokerWithSessions('ann', 'bob', 'cid', 'dan')
     // The lock keeps the draining broker from stopping.
     await sessions[0]!.lock('k')

@@ -28,8 +28,9 @@ export function instructionsOf(text: string): Instruction[] {
 }
 
 /**
- * Returns a function that returns whether a `.dockerignore` file excludes a path. A pattern without
- * stars is a name in the top folder. A pattern that begins with two stars is a name in any folder.
+ * Parses a `.dockerignore` file. The returned function tells whether the file excludes a path. A
+ * pattern without stars is a name in the top folder. A pattern that begins with two stars is a name
+ * in any folder.
  */
 export function ignoredBy(text: string): (path: string) => boolean {
   const patterns = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
@@ -124,7 +125,7 @@ function copy(value: string, stages: readonly Stage[], build: Build): void {
   const stage = stages.at(-1)!
   const [, from, source = '', target = ''] = /^(?:--from=(\w+) )?(\S+) (\S+)$/.exec(value) ?? []
   const fromStage = stages.find((candidate) => candidate.name === from)
-  // A stage without a name also has the name undefined, so `from` must be checked too.
+  // Without `--from`, `fromStage` may be a stage without a name. Then the clone is the source.
   const top = fromStage === undefined || from === undefined ? build.context : fromStage.folder
   const isIgnored = from === undefined ? build.isIgnored : () => false
   const fromPath = join(top, source)
@@ -146,8 +147,8 @@ function copy(value: string, stages: readonly Stage[], build: Build): void {
 }
 
 /**
- * Runs a RUN instruction: runs `sh` in the working directory. In the command line, the folder of
- * the stage comes in front of each image folder.
+ * Runs a RUN instruction with `sh` in the working directory. Replaces each image folder in the
+ * command line, such as `/opt`, by its folder in the stage.
  */
 function runCommand(value: string, { folder, workdir }: Stage, { env }: Build): void {
   const commandLine = imageFolders.reduce(

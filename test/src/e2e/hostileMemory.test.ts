@@ -60,7 +60,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     })
     let fences: number[] = []
     let id = 0
-    // One response keeps the metadata of all holders at the time of its query.
+    // Each unread response keeps the metadata of all locks that were held at the query.
     const rounds = (attackMiB * 2 ** 20) / (heldCount * metadata.length)
     for (let round = 0; round < rounds && !isDisconnected; round++) {
       for (const frame of framesOf(fences)) {
@@ -88,8 +88,8 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     const refusalsPerSession = 1_000
     // A refusal names at most 16 holders.
     const holderCount = 16
-    // A stored refusal keeps 4 KiB of metadata of each holder, although the holder has unlocked.
-    // This many sessions would make the broker keep `attackMiB`.
+    // The broker stores a refusal until the client acknowledges it. A stored refusal keeps 4 KiB of
+    // metadata of each holder, even after the unlock. This many sessions would fill `attackMiB`.
     const sessionCount = Math.ceil((attackMiB * 1_024) / (refusalsPerSession * holderCount * 4))
     let [id, fences]: [number, number[]] = [0, []]
     for (let i = 0; i < sessionCount; i++) {
@@ -106,6 +106,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
         }
         client.send({ type: 'lock', id: round, key: 'described', timeout: 0 })
         const { code } = await client.receive('failed')
+        // A limit of the broker ends the attack of this session.
         if (code === 'QUOTA_EXCEEDED') break
       }
       client.drop()
@@ -124,7 +125,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     })
     // The longest payload of a WebSocket ping.
     const payload = 'p'.repeat(125)
-    // The attack counts 2,000 bytes of memory for each pong that the broker keeps.
+    // A pong that the broker keeps takes an estimated 2,000 bytes of memory.
     const pings = (attackMiB * 2 ** 20) / 2_000
     const pingsPerRound = 2_000
     for (let sent = 0; sent < pings && !isDisconnected; sent += pingsPerRound) {

@@ -37,7 +37,7 @@ export function findFenceViolations(history: readonly Tenure[]): string[] {
     const names = `${previous.process} ${previous.fence} and ${tenure.process} ${tenure.fence}`
     if (previous.fence === tenure.fence) violations.push(`${names}: the same fence twice`)
     if (previous.givenUpAt >= tenure.grantedAt) violations.push(`${names}: both held the lock`)
-    // The tenure with the higher fence was granted before the other tenure was requested.
+    // A request that comes after a grant must get the higher fence.
     if (tenure.grantedAt < previous.requestedAt)
       violations.push(`${names}: the later request has the lower fence`)
   }
@@ -65,7 +65,7 @@ export function findPermitsViolations(history: readonly Tenure[], capacity: numb
         { at: givenUpAt, permits: -permits, name },
       ]
     })
-    // A release comes before a grant that has the same time.
+    // At the same time, a release comes before a grant.
     .sort((a, b) => (a.at === b.at ? a.permits - b.permits : a.at < b.at ? -1 : 1))
   let heldPermits = 0
   for (const { permits, name } of changes) {
@@ -77,9 +77,9 @@ export function findPermitsViolations(history: readonly Tenure[], capacity: numb
 }
 
 /**
- * Returns the pairs of tenures that overlap, without regard to fences. An exclusive lock has a
- * linear order of all operations exactly if this list is empty. Without an overlap, each release
- * can take effect when the lock is given up, and each acquire just before the grant.
+ * Returns the pairs of tenures that overlap. Ignores the fences. The operations of an exclusive
+ * lock have a linear order exactly if no tenures overlap. Then each release takes effect when the
+ * lock is given up, and each acquire just before the grant.
  */
 export function findOverlaps(history: readonly Tenure[]): string[] {
   const violations: string[] = []
@@ -95,13 +95,14 @@ export function findOverlaps(history: readonly Tenure[]): string[] {
   return violations
 }
 
+/** The acquire or the release of a tenure. */
 interface Operation {
   readonly kind: 'acquire' | 'release'
   /** The index of the tenure in the history. */
   readonly tenureIndex: number
-  /** The earliest time at which the operation took effect. */
+  /** The earliest time at which the operation may have taken effect. */
   readonly earliest: bigint
-  /** The latest time at which the operation took effect. */
+  /** The latest time at which the operation may have taken effect. */
   readonly latest: bigint
 }
 

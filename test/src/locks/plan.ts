@@ -1,16 +1,17 @@
 /**
- * Random plans of requests, releases, aborts and steals. Node draws a plan from a seed. A page and
- * Node run the plan and log its effects, so that a test can compare two implementations of locks.
+ * Random plans of requests, releases, aborts and steals. Node draws a plan from a seed. A page of a
+ * browser runs the plan with `navigator.locks`, and Node with `session.locks`. A test compares the
+ * logs of the effects.
  *
  * A plan is a list of turns. All actions of a turn start together; the turn ends when its effects
  * have ended. The log of a turn keeps the order of the grants of each name, and the outcome of each
- * request. The log does not keep the order in which requests settle. A browser settles a request
- * before its lock manager knows of the release; `session.locks` settles the request afterwards. For
- * the same reason, a turn with a steal ends no earlier request.
+ * request. The log does not keep the order in which requests settle, because the implementations
+ * differ. A browser settles a request before its lock manager knows of the release, and
+ * `session.locks` afterwards. For the same reason, a turn with a steal ends no earlier request.
  *
- * `runPlan` skips each abort of an exclusive request that waits for shared locks. The specification
- * grants the requests behind the aborted request; Chromium does not. Without the skip, every later
- * turn would differ.
+ * `runPlan` skips each abort of an exclusive request that waits for shared locks. After such an
+ * abort, the specification grants the requests behind the aborted request, but Chromium does not.
+ * Without the skip, every later turn would differ.
  */
 import type { Locks, ScriptedRequest } from './script.js'
 import { Script } from './script.js'
@@ -62,6 +63,7 @@ export function drawPlan(random: RandomSource, turns: number): PlanTurn[] {
   /** Makes one to `maxCount` items. */
   const upTo = <T>(maxCount: number, make: () => T) =>
     Array.from({ length: 1 + random.below(maxCount) }, make)
+  /** Ends a random request in one of these ways. A way that is given twice is twice as likely. */
   const planEnd = (...kinds: PlannedEnd['kind'][]): PlannedEnd => ({
     kind: random.pick(kinds),
     label: random.pick(requests).label,

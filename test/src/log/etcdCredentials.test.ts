@@ -27,7 +27,7 @@ describe('log: the certificates and the password for etcd', function () {
     return newCluster
   }
 
-  /** An engine whose deadlines never pass, because only the test moves its clock. */
+  /** Makes an engine (the broker's client of etcd) with a clock that only the test moves. */
   function engineWith(options: Pick<EngineOptions, 'endpoints' | 'tls' | 'auth'>): {
     readonly engine: EtcdEngine
     readonly clock: FakeClock

@@ -1,6 +1,6 @@
 /**
- * An HTTP proxy between a broker and one member of etcd. A test can let the proxy answer some of
- * the calls itself, as another version of etcd or another proxy would answer them.
+ * An HTTP proxy between a broker and one member of etcd. The proxy can answer some calls in place
+ * of the member, so that a test can imitate another version of etcd or another proxy.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'

@@ -82,6 +82,7 @@ describe('log: a faulty PostgreSQL', function () {
 
   it('is reported if it does not answer', async () => {
     const port = await standIn(() => {})
+    // `choreMs` is also the deadline of each check when the engine opens.
     const engine = impatient({ hosts: [{ host: '127.0.0.1', port }], choreMs: 300 })
     expect(await refusal(engine, 'UNAVAILABLE')).to.equal(
       `PostgreSQL at 127.0.0.1:${port} did not accept the connection in time`,
@@ -157,7 +158,7 @@ describe('log: a faulty PostgreSQL', function () {
     await postgres.opened({ user })
   })
 
-  it('is used by a user with exactly the documented rights, and is reported if the user lacks a right', async () => {
+  it('is not reported to a user with exactly the documented rights, but to a user who lacks one right', async () => {
     const user = await createRole('exact')
     const { schema } = postgres
     const { sql } = postgres.server
@@ -255,7 +256,7 @@ describe('log: a faulty PostgreSQL', function () {
     await engine.saveSnapshot(1, ['a'])
   }
 
-  it('is reported if it disappears at any point of the start, and is waited for if it returns', async () => {
+  it('is reported if it disappears at any point of the start and does not return in time', async () => {
     let answerCount = 0
     let maxAnswers = Number.POSITIVE_INFINITY
     let proxy: TcpProxy
@@ -282,7 +283,7 @@ describe('log: a faulty PostgreSQL', function () {
         () => undefined,
         (error: Error) => error,
       )
-      // After a late point, the log is open already.
+      // If the point is late, the engine opens the log before the database disappears.
       if (outcome !== undefined) {
         await rejection(Promise.reject(outcome), 'UNAVAILABLE')
         expect(outcome.message).to.match(/^PostgreSQL at \S+ cannot be reached \([^()]+\)$/)
@@ -292,7 +293,7 @@ describe('log: a faulty PostgreSQL', function () {
       answerCount = 0
       proxy.acceptConnections()
       const using = useLog(postgres.engine({ hosts, schema, openTimeoutMs: 20_000 }))
-      // Waits until the proxy has cut the connection at this point. The engine connects again.
+      // Waits until the proxy has cut the connection, and checks this at each new connection.
       while (answerCount <= point) await proxy.nextConnection()
       maxAnswers = Number.POSITIVE_INFINITY
       proxy.acceptConnections()

@@ -102,7 +102,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   it('3: an entry that is in the log already is appended once, and reported as appended', async () => {
     let losesNextAnswer = false
     const down: Filter = (bytes, connection) => {
-      // The answer to the append has the id of the previous entry, as text of 36 characters.
+      // The answer to an append has a UUID: the id of the previous entry.
       if (!losesNextAnswer || !/[\da-f]{8}-[\da-f]{4}-/.test(bytes.toString('latin1')))
         return connection.pass(bytes)
       losesNextAnswer = false
@@ -122,7 +122,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     expect(reader.texts).to.deep.equal(['before', 'again', 'after'])
   })
 
-  it('3: the same entry is appended once by many sessions at the same time', async () => {
+  it('3: an entry is appended only once if many sessions append it at the same time', async () => {
     const engines = await Promise.all([1, 2, 3, 4].map(() => postgres.opened()))
     await Promise.all(engines.map((engine) => engine.append('s', 'one')))
     await engines[0]!.append('s', 'two')
@@ -267,6 +267,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
   })
 
   it('an append that is stopped in the middle leaves no row locked', async () => {
+    // Resolves when the proxy has passed on an append without its end.
     const halfSent = new Promise<void>((resolve) => {
       void startProxy(() => ({
         up: (bytes, connection) => {

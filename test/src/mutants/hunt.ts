@@ -23,8 +23,8 @@ export interface WorldRange {
 }
 
 /**
- * The input of the process that runs the hunt. The fields below come from the mutant. `tests` is
- * the test file to run; without `tests`, the process runs worlds.
+ * The input of the process that runs the hunt: a range of worlds, and four fields of the mutant.
+ * `tests` is the test file to run; without `tests`, the process runs worlds.
  */
 export interface HuntInput extends WorldRange {
   readonly brokers: number
@@ -53,8 +53,8 @@ export interface HuntResult {
 
 /**
  * Returns whether the mutant was caught by a broken rule of the simulation or by a failed assertion
- * of a test. A mutant that throws a JavaScript error is not caught, because its replacement no
- * longer fits the code around it.
+ * of a test. A mutant that throws a JavaScript error does not count as caught, because its planted
+ * code no longer fits the code around it.
  */
 export function isCaught({ seed, test, error }: HuntResult): boolean {
   return (seed !== undefined || test !== undefined) && error === undefined
@@ -73,9 +73,8 @@ export async function hunt(mutant: Mutant, worlds: WorldRange): Promise<HuntResu
 
 function runIn(copy: string, input: HuntInput): Promise<HuntResult> {
   const program = join(copy, 'test/dist/mutants/huntProcess.js')
-  // The tests run with the small counts of a quick run. A test file that catches the mutant only in
-  // a full run is too slow for a hunt. The fixed seed makes all hunts of a mutant equal. Without
-  // `HOLDFAST_BUNDLES`, tests start no bundled programs, which do not have the mutant.
+  // A quick run, because a full run is too slow for a hunt. The fixed seed makes all hunts of a
+  // mutant equal. The tests start no bundled programs, because these do not have the mutant.
   const { HOLDFAST_SEED = '1' } = process.env
   const ownVariables = { HOLDFAST_FULL: '0', HOLDFAST_SEED, HOLDFAST_BUNDLES: undefined }
   const env = { ...process.env, ...ownVariables }

@@ -110,7 +110,7 @@ describe('holdfast run at a terminal', () => {
     await terminal.until(/got hello\s+=3=\s/)
   })
 
-  it('still ignores SIGTSTP, if it was ignored at the start, after the command has stopped', async () => {
+  it('still ignores SIGTSTP after the command has stopped, if SIGTSTP was ignored at the start', async () => {
     // `bin/holdfast` passes the ignored signals in this variable, as a mask.
     const mask = (1n << BigInt(constants.signals.SIGTSTP - 1)).toString(16)
     const script =
@@ -121,7 +121,8 @@ describe('holdfast run at a terminal', () => {
     await terminal.until(/awake\s/)
     const [lock] = broker.query().held
     const { pid } = lock!.metadata as { pid: number }
-    // `holdfast run` gets SIGTSTP first, because SIGURG has the higher number.
+    // The system delivers SIGTSTP first, because SIGURG has the higher number. So `passed` shows
+    // that `holdfast run` has ignored SIGTSTP.
     process.kill(pid, 'SIGTSTP')
     process.kill(pid, 'SIGURG')
     await terminal.until(/passed\s+=6=\s/)
@@ -145,6 +146,7 @@ describe('holdfast run at a terminal', () => {
   })
 
   it('leaves the terminal to the other processes of a pipeline', async () => {
+    // In a pipeline the command has no terminal, so it cannot open /dev/tty and prints `none`.
     const script = '(tty </dev/tty) 2>/dev/null || echo no""ne; cat'
     const { terminal } = await shellWith(`cat | ${holdfast} run k sh -c '${script}'; echo =$?=`)
     await terminal.until(/none\s/)

@@ -43,7 +43,7 @@ for (const version of reactVersions) {
       }
       log = new Collector()
       // The leases are shorter than usual, so that a frozen tab soon loses its session.
-      // `never`, because the observer declares only the fields of an effect that the test reads.
+      // The cast is needed, because the observer declares only the fields that the test reads.
       const options = { lease: { min: 500, default: 1_500 }, observer: observer as never }
       site = await openSite(options, pages)
       browser = await DevTools.launch()

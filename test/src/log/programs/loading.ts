@@ -12,6 +12,7 @@ const hash = createHash('sha256')
 const addToHash = (item: unknown): void => void hash.update(JSON.stringify(item))
 const log = journalLog({ dir: process.argv[2] ?? '' })
 try {
+  // A state machine that only records what the journal restores and replays.
   await log.start({
     *restore(items) {
       for (const item of items) {
