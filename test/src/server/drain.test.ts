@@ -165,7 +165,7 @@ describe('a quiet start', () => {
     expect(client.socket.heardOf('granted')).to.deep.equal([])
   })
 
-  it('does not outlast a restart, and begins anew if the restarted broker has the option', () => {
+  it('ends with a restart, and begins again if the restarted broker has the option', () => {
     /** The command log of a broker that was killed during its quiet start. */
     class LogOfKilledBroker extends MemoryLog {
       override start(stateMachine: StateMachine): undefined {

@@ -50,7 +50,8 @@ class DerivedQueues {
 
 /**
  * One step of the random test: an action of a client on a key, or (`turn`) one turn of the event
- * loop. `nth` selects the request to cancel or the lock to release.
+ * loop. `set` locks two keys as one set. `nth` selects the request to cancel or the lock to
+ * release.
  */
 const step = fc.record({
   act: fc.constantFrom('lock', 'set', 'cancel', 'release', 'turn', 'turn'),

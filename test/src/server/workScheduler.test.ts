@@ -2,9 +2,9 @@
  * Tests the work scheduler on a fake clock. A turn of the event loop has a budget of work units and
  * a budget of time. A turn ends when one of the two budgets is used up. On a slow machine, the
  * budget of time is used up first. The time of a turn begins with the first call of `allowanceNow`
- * in this turn. Paused work is work that waits for a slice of a later turn. Large work is paused
- * work, a long answer, or a message that may cost much. After a message or slice that took long,
- * the broker recovers for a few ms. Meanwhile large work waits.
+ * in this turn. Paused work is work that is divided into slices, which run in later turns. Large
+ * work is paused work, a long answer, or a message that may cost much. After a message or slice
+ * that took long, the broker recovers for a few ms. Meanwhile large work waits.
  */
 import { type PacedWork, turnBudget, unitsPerMs, WorkScheduler } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -81,8 +81,9 @@ describe('the work scheduler', () => {
     return beganAt
   }
 
-  it('lets large work wait after a long slice, as long as the slice was late, up to 4 ms', () => {
+  it('lets large work wait after a long slice, for the ms that were too long, up to 4 ms', () => {
     for (const [ms, recovery] of [
+      // A slice may be too long by 2 ms without a recovery.
       [1.5, 0],
       [6, 4],
       [50, 4],
@@ -126,12 +127,13 @@ describe('the work scheduler', () => {
       scheduler.endLargeWork(50)
       scheduler.nextTurn()
     }
+    // The recovery after one turn lasts for the next turn, so large work runs in every second turn.
     expect(largeTurns).to.equal(10)
   })
 
-  it('does not count the time between the output of a turn and the next frame', () => {
+  it('begins the time of a turn again at the first frame after the output', () => {
     scheduler.nextTurn()
-    // As when the broker writes a long answer and resets the time of the turn afterwards.
+    // The broker writes a long answer, and then resets the time of the turn.
     scheduler.allowanceNow()
     scheduler.resetTurnTime()
     environment.stopFor(100)

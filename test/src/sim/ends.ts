@@ -138,8 +138,8 @@ export class ServerEnd implements Socket {
     this.#state = 'closed'
     const reportClose = (): void => {
       this.#hasReportedClose = true
-      // A paused broker may have unread input after a reset, `terminate` or the close timeout. This
-      // input is lost. After a close of the client the broker has read all input.
+      // After a reset, `terminate` or the close timeout, the unread input of a paused broker is
+      // lost. After a close of the client, the broker has already read all input.
       this.#connection.unread.length = 0
       this.#pausedInput.length = 0
       this.#isPaused = false
@@ -157,7 +157,7 @@ export class ClientEnd implements WebSocketLike {
   onmessage: ((event: { readonly data: unknown }) => void) | null = null
   onclose: ((event: { readonly code: number; readonly reason: string }) => void) | null = null
   onerror: ((event: unknown) => void) | null = null
-  /** Calls `drop`. Undefined in a browser, which cannot terminate a WebSocket. */
+  /** The network sets this to `drop`, except in a browser, which cannot terminate a WebSocket. */
   terminate?: () => void
   readonly #connection: Connection
   #state: EndState = 'connecting'

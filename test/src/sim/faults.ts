@@ -1,8 +1,8 @@
 /**
  * Causes faults in a world (a simulated system), one after another. Each fault uses separate random
  * numbers. Therefore, when a failing run is repeated without one fault, the other faults do not
- * change. The ranges of times, in ms, reach from faults that the product hardly notices to faults
- * that end sessions.
+ * change. The times of faults, in ms, are random. The product hardly notices the shortest faults,
+ * and the longest faults end sessions.
  */
 import type { BrokerMachine } from './brokerMachine.js'
 import type { ClientMachine } from './clientMachine.js'
@@ -78,13 +78,13 @@ export class Faults {
     const { cluster, clientMachines, oracles } = this.#deps
     const kind = random.weighted(this.#weights)
     const client = random.pick(clientMachines.filter(({ isSpared }) => !isSpared))
-    // The choice from a single machine uses no random number.
+    // Draws no random number if only one machine is left.
     const [first, ...others] = cluster.machines.filter(({ isSpared }) => !isSpared)
     const machine = others.length === 0 ? first : random.pick([first!, ...others])
     if (client === undefined || machine === undefined) return
     oracles.report.count(`fault ${kind}`)
-    // A kind with one of these endings affects a broker or its log. `blockClients` also affects a
-    // broker, but has another ending, so the trace names a client.
+    // A kind with one of these endings affects a broker or its log. For `blockClients` the trace
+    // names a client, although this kind affects a broker.
     const namesClient = !/Broker$|Logs?$/.test(kind)
     oracles.trace.add('fault', `${kind} ${namesClient ? client.name : machine.name}`)
     if (isLogFault(kind)) this.#logFaults.cause(kind, machine, random)
@@ -269,8 +269,7 @@ function clockJump(random: Random): number {
 
 /** A random cut: how many packets still arrive, and when each end learns of the cut. */
 export function randomCut(random: Random, connection: Connection | undefined): Cut {
-  // With a probability of 0.2, an end never learns of the cut. `soon` and `late` have the same
-  // effect.
+  // With a probability of 0.2, an end never learns of the cut. `soon` and `late` do not differ.
   const learnDelay = () =>
     random.weighted({ soon: 6, late: 2, never: 2 }) === 'never'
       ? undefined

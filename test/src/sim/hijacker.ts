@@ -1,8 +1,8 @@
 /**
  * A raw client (which writes protocol messages itself) that tries to resume the sessions of other
  * clients with retired resume secrets. A resume secret proves that a new connection belongs to its
- * session. A secret is retired when its client has shown that the client has a newer secret. An
- * unused secret is retired when a later resume replaces this secret.
+ * session. A secret is retired when its client has shown that it has a newer secret. A secret that
+ * was never used is retired when a later resume replaces it.
  */
 import type { Command, Effect, LockTable } from '@holdfast/server/core'
 import type { Random } from './random.js'
@@ -16,7 +16,7 @@ interface ValidSecrets {
   current: string
   /** The secret that the broker sent to the client and that the client has not yet confirmed. */
   next: string | undefined
-  /** The number of the newest attempt that resumed the session with `current`. */
+  /** The number of the newest attempt that resumed with `current`. Later attempts count higher. */
   newestAttempt: number
 }
 
@@ -28,7 +28,7 @@ export class ResumeSecrets {
   readonly #valid = new Map<string, ValidSecrets>()
   readonly #retired: { readonly session: string; readonly secret: string }[] = []
 
-  /** A table has applied a command. */
+  /** Call when a table has applied a command. */
   follow(table: LockTable, command: Command, effects: readonly Effect[], report: RunReport): void {
     if (command.type === 'open' && command.secret !== undefined) {
       this.#valid.set(command.session, {
@@ -55,7 +55,7 @@ export class ResumeSecrets {
     }
   }
 
-  /** The broker has ended, with all its sessions. */
+  /** Call when the broker has ended, with all its sessions. */
   clear(): void {
     this.#valid.clear()
     this.#retired.length = 0

@@ -110,6 +110,7 @@ export class OnceOracle {
           this.#released(effect.lock, command)
           break
         case 'withdrawn':
+          // An answered waiter is removed at its `answer`, which follows.
           if (effect.reason !== 'answered') this.#waiters.delete(nameOf(effect.request))
           break
         case 'answer':
@@ -148,7 +149,7 @@ export class OnceOracle {
   }
 
   /**
-   * A call of a client program got a value.
+   * Checks a value that a call of a client program got.
    *
    * @param calledAt World time of the call.
    * @param ownFence The fence under which the call ran its function; undefined if the call has not
@@ -251,6 +252,7 @@ export class OnceOracle {
     this.#kept.set(key, { fence: result.fence, keep: command.keep ?? 0, since: this.#now() })
   }
 
+  /** A broker takes over a kept value, whose time starts again. */
   #keepRestarted({ kept }: EffectOf<'keepRestarted'>, command: Command): void {
     const keptValue = this.#kept.get(kept.key)
     if (keptValue !== undefined) keptValue.since = this.#now()

@@ -59,8 +59,8 @@ export interface ClientPlan {
   /** Whether the client has a WebSocket as in a browser, without `terminate`. */
   readonly isBrowser: boolean
   /**
-   * True: a turn of the event loop ends when its promises have settled, as in the real client.
-   * False: the turn handles all waiting input first, which gives another order of events.
+   * When the end of a turn of the event loop comes. True: when the promises have settled, as in the
+   * real client. False: after all waiting input, which gives another order of events.
    */
   readonly endsTurnsEarly: boolean
   /** Whether the program watches keys and follows which locks are held. */
@@ -132,10 +132,10 @@ export interface Plan {
   readonly keptResults: number
 }
 
-/** The least weight of an action that every world of a batch needs. */
+/** The least weight of an action in {@link WorldNeeds}. */
 const minNeededWeight = 6
 
-/** What every world of a batch has, even if the plan of its seed would not have it. */
+/** The properties that every world of a run must have, whatever its seed draws. */
 export interface WorldNeeds
   extends Partial<Pick<Plan, 'ttl' | 'maxHold' | 'abort' | 'notices' | 'logMs'>> {
   readonly actions?: readonly Action[] | undefined

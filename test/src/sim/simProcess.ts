@@ -53,7 +53,7 @@ export class SimProcess {
     return this.#isDead
   }
 
-  /** For how long this process has run so far, in ms of world time. */
+  /** World time without the stops of this process, in ms. Only differences have a meaning. */
   get ranFor(): number {
     const presentStopMs = this.#isStopped ? this.#world.now - this.#stoppedAt : 0
     return this.#world.now - this.#stoppedFor - presentStopMs

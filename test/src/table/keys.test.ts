@@ -56,7 +56,7 @@ describe('table: keys', () => {
     expect(keys.getOrCreate('k')).not.to.equal(keyState)
   })
 
-  it('the number of kept idle keys is in proportion to the keys in use', () => {
+  it('the table keeps more idle keys if more keys are in use', () => {
     const keys = new KeyTable()
     // For 16,000 keys in use, the table keeps 2,000 idle keys in addition to the 1,024.
     const usedKeys = Array.from({ length: 16_000 }, (_, i) => keys.getOrCreate(`held:${i}`))

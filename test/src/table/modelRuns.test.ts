@@ -1,7 +1,8 @@
 /**
  * Runs long random histories on a lock table and on its model. Each history has two hundred steps,
- * which become commands of every kind. Many commands are out of date. The test reports a failing
- * history as a list of commands that is as short as possible.
+ * which become commands of every kind. Many commands are out of date, such as the unlock of a
+ * former lock. The test reports a failing history as a list of commands that is as short as
+ * possible.
  */
 import type { Command } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -125,8 +126,8 @@ function describeEffect(effect: PlainEffect): string {
 
 /**
  * The kinds of every command, and of every effect with its reason or its answer. A `repeat` is an
- * answer that the table does not store: a stored answer again, or a refusal. A grant comes `late`
- * if its request waited.
+ * answer that the table gave before, or a refusal that changed nothing. A grant comes `late` if its
+ * request waited.
  */
 const expectedKinds = [
   ...[
