@@ -20,8 +20,8 @@ export interface Pace {
   /** How long each contestant runs before its first slice, in ms; this time is not measured. */
   readonly warmUpMs: number
   /**
-   * The sizes of some workloads are divided by this number, such as the number of locks with which
-   * a workload first fills the broker.
+   * Divides the sizes of some workloads, for example the number of locks with which a workload
+   * first fills the broker.
    */
   readonly sizeDivisor: number
 }
@@ -106,8 +106,8 @@ export interface JobResult {
 }
 
 /**
- * How the load reaches the broker: with frames that the generator writes itself ("by hand"), or
- * through the client library.
+ * How the load reaches the broker. With `raw`, the generator writes the frames itself ("by hand").
+ * With `client`, the load uses the client library.
  */
 export type DriverName = 'raw' | 'client'
 

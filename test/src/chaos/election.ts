@@ -64,8 +64,8 @@ export class Election {
 
   /**
    * Checks that no two candidates led at the same time, and that the observers saw only leaders
-   * that the candidates recorded. Also checks that each observer now sees that no session leads.
-   * Therefore the candidates must be paused.
+   * that the candidates recorded. The candidates must be paused, because each observer must also
+   * see that no session leads now.
    *
    * @param since Only the history since this time is checked. The candidates must have been paused
    *   at this time too.

@@ -24,7 +24,7 @@ describe('a session with listeners', () => {
       { type: 'expiring', within: 5 },
       { type: 'draining', within: 6 },
     )
-    // Callers often have functions of their own around `connect`, which resolve a little later.
+    // Callers often wrap `connect` in a function of their own, which resolves a little later.
     const session = await Promise.resolve(connecting.then((connected) => connected))
     const calls: string[] = []
     session.on('expiring', ({ within }) => {
@@ -64,8 +64,8 @@ describe('a session with listeners', () => {
     session.on('lost', () => void session.close())
     session.once('lost', ({ key }) => calls.push(key))
     socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
-    // The first listener closes the session. So the once-listener hears of the loss of b first, and
-    // not of the loss of a.
+    // The first listener closes the session, which loses b at once. So the once-listener hears of
+    // b first, and not of a.
     expect(calls).to.deep.equal(['b'])
   })
 
@@ -78,7 +78,7 @@ describe('a session with listeners', () => {
     expect(calls).to.deep.equal([1, 1, 2])
   })
 
-  it('applies an addition or removal of a listener during an event from the next event on', async () => {
+  it('adds and removes listeners for later events only, not for the event under way', async () => {
     const { session, socket } = await openScene()
     const calls: string[] = []
     const addedAgain = () => calls.push('addedAgain')
@@ -109,6 +109,7 @@ describe('a session with listeners', () => {
     const reported = await reportedBy(() => socket.deliver({ type: 'draining', within: 1 }))
     expect(calls).to.deep.equal([1])
     expect(reported).to.deep.equal([error, error])
+    // The session still accepts messages.
     socket.deliver({ type: 'ping', n: 1 })
     expect(session.state).to.equal('connected')
   })

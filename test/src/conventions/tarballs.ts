@@ -42,8 +42,8 @@ after(async () => {
 })
 
 /**
- * Copies the sources with an old file in each package, and makes tarballs of the copy. The build
- * before the packing must remove the old files, so no tarball may have such a file.
+ * Copies the sources, adds `dist/leftover.js` to each package of the copy, and makes tarballs. The
+ * build before the packing must remove the added files, so no tarball may have such a file.
  */
 async function packCopy(): Promise<Tarballs> {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-packaging-'))

@@ -76,7 +76,7 @@ describe('journal: a journal with a flipped bit', () => {
     const minFlips = count(6, maxFlips)
     for (let i = 0; i < minFlips || (refusedCount === 0 && i < maxFlips); i++) {
       const pageStart = random.below(original.length / pageBytes) * pageBytes
-      // Flips a bit anywhere in a page and a bit at the start of a page by turns.
+      // Alternates between a bit anywhere in a page and a bit at the start of a page.
       const offset = pageStart + random.below(i % 2 === 0 ? pageBytes : headBytes)
       const bytes = Buffer.from(original)
       bytes[offset]! ^= 1 << random.below(8)

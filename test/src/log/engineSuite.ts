@@ -1,7 +1,7 @@
 /**
  * The common test suite of all engines. An engine stores the entries of a shared command log, which
  * orders all changes of the lock table. All readers must get all entries once and in the same
- * order. The engine must also store one configuration and complete snapshots, and remove old
+ * order. The engine must also store one configuration and whole snapshots, and remove old
  * entries (compaction).
  */
 import { randomBytes } from 'node:crypto'
@@ -190,7 +190,7 @@ function testCompaction(stage: EngineStage): void {
     engine.follow(0, reader)
     await reader.entries.waitForCount(4)
     const [, b, c] = reader.entries.items.map(([position]) => position) as [number, number, number]
-    // The compaction may drop the snapshot at b - 1.
+    // There are three snapshots. The compaction may drop the oldest one, at b - 1.
     for (const position of [b - 1, b, c]) await engine.saveSnapshot(position, [`up to ${position}`])
     const newestSnapshot = await engine.snapshot()
     // The second argument has the ids of the live brokers.

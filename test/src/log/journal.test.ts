@@ -23,14 +23,14 @@ import { RecordingTable, raiseFenceFloor } from './logSuite.js'
 
 const program = fileURLToPath(new URL('./programs/flushing.js', import.meta.url))
 
-/** The bytes of a record before its commands: checksums, the format and the record number. */
+/** The length of the start of a record: checksums, the format and the record number. */
 const recordHeadBytes = 16
 
 /**
  * Finds the offset of the head of an LMDB entry, whose value is at `valueAt`. The head has the
  * lengths of the value and of the key.
  */
-function headOffset(bytes: Buffer, valueAt: number, valueBytes: number): number {
+function lmdbHeadOffset(bytes: Buffer, valueAt: number, valueBytes: number): number {
   const headBytes = 8
   const keyLengthAt = 6
   // The key lies between the head and the value, and is much shorter than this.
@@ -140,7 +140,7 @@ describe('journal', () => {
   it('counts the records of former runs towards the next snapshot', async () => {
     // The records of one run are shorter than 500 bytes, and the records of two runs are longer.
     const commands = Array.from({ length: 5 }, (_, i) => raiseFenceFloor(i))
-    for (let start = 0; start < 2; start++) await runJournal(commands, { snapshotBytes: 500 })
+    for (let run = 1; run <= 2; run++) await runJournal(commands, { snapshotBytes: 500 })
     let onSnapshot: () => void = () => {}
     const snapshotMade = new Promise<void>((resolve) => {
       onSnapshot = resolve
@@ -213,7 +213,7 @@ describe('journal', () => {
       copies.push(at)
     }
     expect(copies).not.to.deep.equal([])
-    // Offsets in the text, and negative offsets in the head of the record.
+    // Offsets in the text, and negative offsets in the `recordHeadBytes` before the text.
     for (const offset of [0, 10, text.length - 1, -4, -8, -14]) {
       const bytes = Buffer.from(original)
       for (const at of copies) bytes[at + offset]! ^= 1
@@ -229,7 +229,7 @@ describe('journal', () => {
     const bytes = readFileSync(dataFile())
     const text = JSON.stringify([raiseFenceFloor(2)])
     for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
-      const head = headOffset(bytes, at - recordHeadBytes, recordHeadBytes + text.length)
+      const head = lmdbHeadOffset(bytes, at - recordHeadBytes, recordHeadBytes + text.length)
       // Sets the upper half of the length: LMDB would read a gibibyte beyond the end of the file.
       bytes.writeUInt16LE(0x4000, head + 2)
     }

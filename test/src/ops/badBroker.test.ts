@@ -124,7 +124,7 @@ describe('a command against a bad broker', () => {
     }
   })
 
-  it('ends a listing whose pages are empty, or are the same again', async () => {
+  it('ends a listing whose pages are all empty, or all equal', async () => {
     const lock = { key: 'k', mode: 'exclusive', session: 's', fence: 1, since: 1 }
     for (const held of [[], [lock]]) {
       const url = await start(

@@ -15,7 +15,7 @@ import { type Ended, Holdfast, type StartOptions } from './command.js'
 
 const cellCount = 2
 /** No broker listens at these URLs. */
-const [a, b] = ['ws://127.0.0.1:1', 'ws://127.0.0.1:2'] as const
+const [urlA, urlB] = ['ws://127.0.0.1:1', 'ws://127.0.0.1:2'] as const
 
 /** Finds a key that belongs to this cell. The numbers of the cells begin with 1. */
 function keyIn(cell: number): string {
@@ -59,7 +59,8 @@ describe('holdfast over cells', () => {
       expect((await run(list, ['elect', key, 'true'])).code).to.equal(0)
       const { out: outputOfOnce } = await run(list, ['once', '--keep', '1m', key, 'echo', 'built'])
       expect(outputOfOnce).to.deep.equal(['built'])
-      // Each of the three commands has acquired one lock.
+      // Each of the three commands has acquired one lock. In a full run, three commands have also
+      // used the first cell before.
       const grants = cells.map(({ broker }) => broker.stats().totalLocks)
       expect(grants).to.deep.equal(i === 0 ? [3, 0] : [isFullRun ? 3 : 0, 3])
     }
@@ -70,7 +71,7 @@ describe('holdfast over cells', () => {
     await holdBoth(list)
     for (const [i, key] of keys.entries()) {
       const refused = await run(list, ['run', '--try', key, 'true'])
-      // The message equals its own match, which is undefined if the pattern does not match.
+      // Compares the message with the text that the pattern matches, or with undefined.
       expect([refused.code, refused.err[0]]).to.deep.equal([
         75,
         refused.err[0]?.match(`holdfast: ${key} is held by holder of ${key} .*`)?.[0],
@@ -130,14 +131,14 @@ describe('holdfast over cells', () => {
     expect(cellCountOfKey).to.equal(1)
   })
 
-  it('opens no session of a cell whose signal is aborted', async () => {
-    // No command aborts the opening of a session by the number of a cell, so the test calls the
-    // function that all commands use.
+  it('opens no session in a cell if the signal of the call is aborted already', async () => {
+    // No command chooses a cell by its number and then aborts, so the test calls the function that
+    // all commands use.
     const file = new URL('./cli/connecting.js', import.meta.resolve('@holdfast/server')).href
     const { connectTo } = (await import(file)) as typeof Connecting
     const options = { signal: AbortSignal.abort() }
     for (const choice of [{ cell: 1 }, { key: 'k' }]) {
-      await rejection(connectTo({ cells: a }, choice, options), 'ABORTED')
+      await rejection(connectTo({ cells: urlA }, choice, options), 'ABORTED')
     }
   })
 
@@ -157,11 +158,11 @@ describe('holdfast over cells', () => {
   it('prefers --url to HOLDFAST_CELLS, and --cells to both environment variables', async () => {
     const { cells, list } = await startCells()
     await holdBoth(list)
-    const fromUrl = await run(a, ['ls', '--json', '--url', cells[0]!.url])
+    const fromUrl = await run(urlA, ['ls', '--json', '--url', cells[0]!.url])
     expect(fromUrl.out.map((line) => JSON.parse(line).key)).to.deep.equal([keys[0]])
-    const env = { HOLDFAST_URL: a }
+    const env = { HOLDFAST_URL: urlA }
     const listWithSpaces = ` ${list.replace(';', ' ; ')} `
-    const fromCells = await run(a, ['ls', '--json', '--cells', listWithSpaces], {
+    const fromCells = await run(urlA, ['ls', '--json', '--cells', listWithSpaces], {
       env,
     })
     expect([fromCells.code, fromCells.out.length]).to.deep.equal([0, 2])
@@ -169,13 +170,13 @@ describe('holdfast over cells', () => {
 
   const wrongLists: readonly [problem: string, list: string, message: string][] = [
     ['an empty text', '', 'has an empty URL in cell 1: write "URL,URL;URL,URL"'],
-    ['a cell without a URL', `${a};`, 'has an empty URL in cell 2: write "URL,URL;URL,URL"'],
-    ['an empty URL', `${a},,${b}`, 'has an empty URL in cell 1: write "URL,URL;URL,URL"'],
-    ['another scheme', `${a};http://h`, 'has "http://h" in cell 2: a URL begins with ws:// or'],
-    ['a text that is no URL', `${a};ws://`, 'has "ws://" in cell 2: a URL begins with ws:// or'],
-    ['a fragment', `${a}#x`, `has "${a}#***" in cell 1: a URL begins with ws:// or`],
-    ['a URL in two cells', `${a};${b},${a}`, `has ${a} in cell 1 and in cell 2`],
-    ['too many cells', Array(1_025).fill(a).join(';'), 'has 1025 cells: the maximum is 1024'],
+    ['a cell without a URL', `${urlA};`, 'has an empty URL in cell 2: write "URL,URL;URL,URL"'],
+    ['an empty URL', `${urlA},,${urlB}`, 'has an empty URL in cell 1: write "URL,URL;URL,URL"'],
+    ['another scheme', `${urlA};http://h`, 'has "http://h" in cell 2: a URL begins with ws:// or'],
+    ['a text that is no URL', `${urlA};ws://`, 'has "ws://" in cell 2: a URL begins with ws:// or'],
+    ['a fragment', `${urlA}#x`, `has "${urlA}#***" in cell 1: a URL begins with ws:// or`],
+    ['a URL in two cells', `${urlA};${urlB},${urlA}`, `has ${urlA} in cell 1 and in cell 2`],
+    ['too many cells', Array(1_025).fill(urlA).join(';'), 'has 1025 cells: the maximum is 1024'],
   ]
 
   it('refuses a wrong list with one sentence and exit code 64', async () => {
@@ -187,7 +188,7 @@ describe('holdfast over cells', () => {
         expect(err[0]!.slice(0, start.length), problem).to.equal(start)
       }),
     )
-    const { code, err } = await run(`${a};`, ['run', 'k', 'true'])
+    const { code, err } = await run(`${urlA};`, ['run', 'k', 'true'])
     const startForVariable = 'holdfast: The list of cells in HOLDFAST_CELLS has'
     expect([code, err[0]?.slice(0, startForVariable.length)]).to.deep.equal([64, startForVariable])
   })
@@ -198,15 +199,15 @@ describe('holdfast over cells', () => {
       expect(err[0]).to.match(message)
     }
     expectRefused(
-      await Holdfast.run(stage, ['ls', '--cells', a, '--url', b]),
+      await Holdfast.run(stage, ['ls', '--cells', urlA, '--url', urlB]),
       /Both a URL and --cells are given: /,
     )
     expectRefused(
-      await Holdfast.run(stage, ['bench', b, '--cells', a]),
+      await Holdfast.run(stage, ['bench', urlB, '--cells', urlA]),
       /Both a URL and --cells are given: /,
     )
     expectRefused(
-      await run(a, ['run', 'k', 'true'], { env: { HOLDFAST_URL: b } }),
+      await run(urlA, ['run', 'k', 'true'], { env: { HOLDFAST_URL: urlB } }),
       /Both HOLDFAST_URL and HOLDFAST_CELLS are set: /,
     )
   })
@@ -223,20 +224,20 @@ describe('holdfast over cells', () => {
     await expectRefused(`${second};${first}`, ['run', '--try', keys[0], 'true'])
     await expectRefused(`${second};${first}`, ['ping'])
     await expectRefused(`${first}`, ['watch'])
-    await expectRefused(`${list};${a}`, ['hold', 'a'])
+    await expectRefused(`${list};${urlA}`, ['hold', 'a'])
   })
 
   it('runs if only the cell of its key is reachable, and exits 69 without a cell that it needs', async () => {
     const { cells } = await startCells()
-    const list = `${cells[0]!.url};${a}`
+    const list = `${cells[0]!.url};${urlA}`
     const listed = await run(list, ['ls'])
     expect([listed.code, listed.out, listed.err.length]).to.deep.equal([69, [], 1])
-    expect(listed.err[0]).to.contain(a)
+    expect(listed.err[0]).to.contain(urlA)
     const inReachableCell = await run(list, ['run', keys[0], 'true'])
     expect(inReachableCell.code, inReachableCell.err.join()).to.equal(0)
     const inOtherCell = await run(list, ['run', keys[1], 'true'])
     expect([inOtherCell.code, inOtherCell.out, inOtherCell.err.length]).to.deep.equal([69, [], 1])
-    expect(inOtherCell.err[0]).to.contain(a)
+    expect(inOtherCell.err[0]).to.contain(urlA)
   })
 
   it('names only the brokers of the cell of the key if none of them answers in time', async () => {
@@ -246,14 +247,14 @@ describe('holdfast over cells', () => {
     await once(silentServer, 'listening')
     const url = `ws://127.0.0.1:${(silentServer.address() as AddressInfo).port}`
     const args = ['run', '--timeout', '50ms', keys[1], 'true']
-    expect(await run(`${b};${url}`, args)).to.deep.include({
+    expect(await run(`${urlB};${url}`, args)).to.deep.include({
       code: 75,
       err: [`holdfast: No broker answered within 50ms (--timeout) at ${url}`],
     })
   })
 
   it('ignores HOLDFAST_CELLS in the command serve', async () => {
-    const { code, err } = await run(a, ['serve', '--check'])
+    const { code, err } = await run(urlA, ['serve', '--check'])
     expect([code, err]).to.deep.equal([0, []])
   })
 })

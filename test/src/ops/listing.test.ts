@@ -43,7 +43,7 @@ describe('a long listing of holdfast', () => {
     const { url } = await crowdedBroker()
     const incompleteListings = [[], ['--json']].map((flags) => run(url, 'ls', ...flags))
     // 1,000 keys begin with `key:00`, as many as one query returns.
-    const listings = [
+    const otherListings = [
       ['--json', '--limit', '1500'],
       ['--limit', '2'],
       ['--json', 'key:00'],
@@ -55,7 +55,7 @@ describe('a long listing of holdfast', () => {
         `holdfast: Only 1000 of ${lockCount} locks are listed: use --all, or --limit N if N are enough`,
       ])
     }
-    const [limitedJson, limitedText, prefixed] = (await Promise.all(listings)) as [
+    const [limitedJson, limitedText, prefixed] = (await Promise.all(otherListings)) as [
       Ended,
       Ended,
       Ended,
@@ -176,13 +176,14 @@ describe('a long listing of holdfast', () => {
       if (held.length === 0) break
       listedKeys.push(...held.map(({ key }) => key))
       after = held.at(-1)!.key
-      // Bob acquires and releases locks of keys before and after the end of the page.
-      const nearLock = await bob.lock(keyOf(2 * i + 1))
+      // Bob locks a low key and a high key, and releases every second low key.
+      const lowLock = await bob.lock(keyOf(2 * i + 1))
       await bob.lock(keyOf(81 - 2 * (i % 40)), { timeout: 0 }).catch(() => {})
-      if (i % 2 === 0) await nearLock.unlock()
+      if (i % 2 === 0) await lowLock.unlock()
     }
     expect(listedKeys.filter((key) => permanentKeys.includes(key))).to.deep.equal(permanentKeys)
     expect(new Set(listedKeys).size).to.equal(listedKeys.length)
+    // The method `query` of the broker takes `after` too.
     expect(broker.query({ after: keyOf(77), limit: 1 }).held[0]?.key).to.equal(keyOf(78))
   })
 })

@@ -110,7 +110,7 @@ describe('holdfast run before the grant', () => {
       run(url, ['--timeout', '300ms', '-E', '0', 'k', 'true']),
       run(url, ['--try', '-E', '0', 'k', 'true']),
     ])
-    // The code of -E would say that another session holds the lock, which is not known here.
+    // -E sets the code for a held lock. Whether the lock is held is not known here.
     expect(withTimeout.code).to.equal(75)
     const [message] = withTimeout.err
     expect(message).to.match(/^holdfast: No broker answered within 300ms \(--timeout\) at ws:/)

@@ -43,7 +43,7 @@ describe('a token file', () => {
       '# the tokens of the team',
       '',
       tokenLine('t-billing', 'billing', ['lock', 'query'], ['orders:*', 'report']),
-      // `tokenLine` never writes `all`, so `all` replaces the operations and the `*` here.
+      // `tokenLine` never writes `all`, so the test puts `all` in place of the operations and `*`.
       tokenLine('t-ops', 'ops').replace(/ \S+ \*\n$/, ' all\n'),
     ].join('\n')
     const authenticate = tokensFromFile(scratch(stage).write('tokens', text))
@@ -109,7 +109,7 @@ describe('a token file', () => {
     ['an empty key, which would be read as every key', ['t', 'ann', ['lock'], ['']]],
     ['no keys, which would be read as every key', ['t', 'ann', ['lock'], []]],
     [
-      'no operations, because the key `all` would be read as all operations',
+      'no operations but the key `all`, which would be read as all operations',
       ['t', 'ann', [], ['all']],
     ],
     ['a principal with a space', ['t', 'ann all']],
@@ -156,7 +156,7 @@ describe('JSON Web Tokens', () => {
     expect(ann?.may?.('lock', 'others')).to.equal(false)
   })
 
-  it('allow what the option `grants` allows if they have no permissions; without the option, they allow nothing', async () => {
+  it('without permissions of their own have those of the option `grants`, or else none', async () => {
     const token = await sign(validPayload)
     expect((await identityOf(jwtTokens({ secret }), token))?.may?.('lock', 'k')).to.equal(false)
     const withGrants = jwtTokens({ secret, grants: [{ keys: ['*'] }] })
@@ -255,10 +255,10 @@ describe('JSON Web Tokens', () => {
     stage.onClear(() => server.close())
     const jwksUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`
     expect((await identityOf(jwtTokens({ jwksUrl }), token))?.principal).to.equal('ann')
-    const withKeyOfOtherId = await new SignJWT(validPayload)
+    const withWrongKeyId = await new SignJWT(validPayload)
       .setProtectedHeader({ alg: 'RS256', kid: 'two' })
       .sign(rsaKeys.privateKey)
-    expect(await identityOf(jwtTokens({ jwksUrl }), withKeyOfOtherId)).to.equal(undefined)
+    expect(await identityOf(jwtTokens({ jwksUrl }), withWrongKeyId)).to.equal(undefined)
   })
 
   it('are refused with UNAVAILABLE while the set of keys cannot be fetched', async () => {

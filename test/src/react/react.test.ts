@@ -87,8 +87,9 @@ for (const version of reactVersions) {
     const inPage = (name: string, ...args: readonly string[]) =>
       page.evaluate(`globalThis[${JSON.stringify(name)}](...${JSON.stringify(args)})`)
     /**
-     * Waits for a text of `components.tsx`. The text of a lock is its state, its error or `ok`, and
-     * the holders in brackets. The text of a leader is its value, and `me` (the page) or `other`.
+     * Waits for a text of `components.tsx`. The text of a lock, such as `held ok by [page]`, has
+     * the state, then the error (or `ok`), then the holders. The text of a leader is its value, and
+     * `me` (the page) or `other`.
      */
     const shows = (text: string) => page.getByText(text, { exact: true }).first().waitFor()
     const press = (name: string) => page.getByRole('button', { name, exact: true }).click()

@@ -31,7 +31,7 @@ const sockets = new WebSocketServer({
 const [withReader, withoutReader] = [true, false]
 
 /** The view that a frame reader has of a WebSocket of `ws`. */
-function readWebSocket(websocket: WebSocket) {
+function viewOf(websocket: WebSocket) {
   return {
     get isOpen(): boolean {
       return websocket.readyState === websocket.OPEN
@@ -76,7 +76,7 @@ class EventRecorder {
       },
     }
     this.reader = FrameReader.attach(
-      readWebSocket(websocket),
+      viewOf(websocket),
       raw,
       listener,
       { maxBytes, maxFragments },
@@ -126,7 +126,7 @@ function chunksOf(frames: readonly Frame[], offsets: readonly number[]): Buffer[
 const mask = fc.uint8Array({ minLength: 4, maxLength: 4 }).map((bytes) => Buffer.from(bytes))
 const ascii = fc.string({ maxLength: 300, size: 'max' }).map((text) => Buffer.from(text))
 const short = fc.string({ maxLength: 20 }).map((text) => Buffer.from(text))
-/** Whether a frame has its length in the longer form: one of ten frames. */
+/** Whether a frame has its length in the longer form; true for one of ten frames. */
 const isLong = fc.nat(9).map((n) => n === 0)
 const text: fc.Arbitrary<Frame> = fc.record({
   first: fc.constant(0x81),
@@ -301,7 +301,7 @@ describe('FrameReader', () => {
     ['whole frames', 9],
     ['the rest of a partly read frame', 12],
   ] as const) {
-    it(`reads ${unread} of a connection that broke during a pause, after the pause`, async () => {
+    it(`reads ${unread} at the end of a pause in which the connection broke`, async () => {
       const recorder = new EventRecorder(withReader)
       const [first, ...more] = textChunks(['one', 'two', 'three'], at)
       recorder.raw.push(first)
@@ -380,7 +380,7 @@ describe('FrameReader', () => {
     const listener = { onFrame: () => {}, onControlFrame: () => {} }
     const limits = { maxBytes, maxFragments }
     const hasWs = true
-    assert.isUndefined(FrameReader.attach(readWebSocket(websocket), raw, listener, limits, hasWs))
+    assert.isUndefined(FrameReader.attach(viewOf(websocket), raw, listener, limits, hasWs))
     assert.equal(raw.listenerCount('data'), 2)
     websocket.terminate()
   })

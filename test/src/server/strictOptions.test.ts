@@ -77,7 +77,7 @@ describe('the public API of the server', () => {
   for (const [name, [call, options]] of Object.entries(functions)) {
     it(`refuses misspelt options of ${name}, and suggests the right name`, async () => {
       for (const option of options) {
-        // The extra letter leaves even a short name more similar to `option` than to other names.
+        // Even a short name with the extra letter is more similar to `option` than to other names.
         const refusal = await refusalOf(() => call({ [`${option}x`]: undefined } as never))
         const expected = `${name} has no option "${option}x": did you mean "${option}"?`
         expect(refusal).to.equal(`INVALID_OPTION ${expected}`)

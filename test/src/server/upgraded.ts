@@ -33,13 +33,14 @@ export function makeSocket(onWrite: OnWrite = (_chunk, done) => done()): Duplex 
   return duplex
 }
 
-/** The private method of `ws` that makes a WebSocket the WebSocket of a raw socket. */
+/** The private method of `ws` that attaches a WebSocket to a raw socket. */
 interface WithSetSocket {
   setSocket(raw: Duplex, head: Buffer, options: object): void
 }
 
 /**
- * Makes a connection without an upgrade, as the broker does for a connection that needs `ws` later.
+ * Makes a connection without an upgrade by `ws`. The broker does so if it needs `ws` only later
+ * than at the upgrade.
  *
  * @param options The options of `ws`.
  */

@@ -1,6 +1,6 @@
 /**
  * A raw client (which writes protocol messages itself) that stays within the limits of the broker
- * and causes as much work as possible. Each kind of hostile client does this in another way, for
+ * and causes as much work as possible. Each kind of hostile client does this in its own way, for
  * instance by expensive queries or a hundred identical watches. Other clients must not notice.
  * `ResponseOracle` checks the answers to this client.
  *
@@ -19,7 +19,7 @@ export const hostileKinds = [
   'watcher',
   /** Does not read what the broker sends. */
   'deaf',
-  /** Does not acknowledge answers, and leaves connections. */
+  /** Does not acknowledge answers, and sometimes opens a new connection. */
   'unacknowledging',
   /** Requests many shared locks of one key. */
   'crowd',
@@ -264,7 +264,7 @@ export class Hostile {
       this.#makeMessages(random.int(1, Math.min(60, this.#maxMessages)), (id) =>
         random.pick([
           { type: 'query', id },
-          // One of five ids that no request has, so that a new watch often replaces a watch.
+          // One of five ids that no request has, so that a watch often replaces an earlier one.
           { type: 'watch', id: (id % 5) + 1_000_000 },
           { type: 'lock', id, key, steal: true, metadata },
         ]),

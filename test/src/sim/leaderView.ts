@@ -1,8 +1,9 @@
 /**
  * Observes an election in the simulation, and checks the leaders that a client program sees. A
- * campaign is a request for a lock; the holder of this lock is the leader and proclaims values. All
- * values of one leadership (one grant) name the same campaign. The values come in the order in
- * which the leader proclaimed them, and no change comes twice. A fence is the number of a grant.
+ * campaign is a request for a lock; the holder of this lock is the leader and proclaims values. The
+ * check is that all values of one leadership (one grant) name the same campaign. The values must
+ * come in the order in which the leader proclaimed them, and no change may come twice. A fence is
+ * the number of a grant.
  */
 import type { Leader, Session } from '@holdfast/client'
 import type { CallOracle } from './callOracle.js'

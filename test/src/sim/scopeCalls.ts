@@ -123,7 +123,7 @@ class ScopeCalls {
       }
       case 'permits':
         return this.#request((key, { mode: _, ...options }) =>
-          // The usual capacity in `Program`. The broker refuses another capacity for a used key.
+          // The usual capacity in `Program`. The broker refuses another capacity for a key in use.
           scope.lock(key, { ...options, capacity: 3 }),
         )
       case 'together': {
@@ -184,7 +184,7 @@ class ScopeCalls {
   }
 
   #acquired(lock: Lock): void {
-    // A call for a key of a set that the scope holds gets a handle on the set.
+    // If the scope holds a set, a call for a key of the set gets a handle on the set.
     if (this.#isSet(lock)) this.#sets.add(lock)
     const heldLock = this.#deps.acquired(lock)
     if (this.#isEnded) this.#endLock(heldLock)

@@ -68,7 +68,7 @@ export class SharedStore {
 
   /**
    * Returns the first entry after a position; undefined if no such entry exists yet, or if the
-   * store has removed entries after the position, perhaps this entry too.
+   * store may have removed this entry.
    */
   next(position: number): StoredEntry | undefined {
     if (position < this.#compactedTo) return undefined

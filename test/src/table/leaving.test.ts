@@ -1,5 +1,5 @@
 /**
- * The commands other than unlock that end waiting requests and locks: cancel, timeout, expiry of
+ * Tests the commands (except unlock) that end waiting requests or locks: cancel, timeout, expiry of
  * the ttl (how long a lock lasts), steal, end of session. Each command may arrive too late. A
  * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
  * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence is the

@@ -101,7 +101,7 @@ const brokers = ['one', 'two', 'three']
  * A session with grace 0 cannot resume.
  */
 const graces = [5_000, 0, 5_000, 0, 5_000]
-/** Limits of a session that a history reaches. */
+/** Limits of a session, so low that a history reaches the limits. */
 const limits = {
   locks: 8,
   answers: 10,

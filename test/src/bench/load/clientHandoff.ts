@@ -58,7 +58,10 @@ export class ClientHandoff extends Handoff {
       await this.#holdUntilReleased(i, await this.#clients[i]!.lock(this.key))
   }
 
-  /** Reports the grant, and resolves when `Handoff` has released the lock. */
+  /**
+   * Reports the grant, with a function by which `Handoff` releases the lock. Resolves after the
+   * release.
+   */
   #holdUntilReleased(i: number, lock: HeldLock): Promise<void> {
     return new Promise((resolve, reject) => {
       this.onGranted(i, lock.fence, () => void lock.unlock().then(resolve, reject))

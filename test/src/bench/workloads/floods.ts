@@ -2,7 +2,7 @@
  * The workload "floods": measures how hostile clients without a token affect a good client. The
  * good client makes pairs of a lock and its unlock, with a fixed pause after each pair. In each
  * round the good client runs alone ("calm"), and then together with each kind of flood. The floods
- * come from another process, which `flooder.ts` describes. A fence is the number of a grant.
+ * come from another process, which `flooder.ts` describes.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -90,7 +90,7 @@ interface Measurement {
 }
 
 /**
- * The figures of measurements, also as ratios to the calm measurements of the same rounds.
+ * The figures of measurements, and their ratios to the calm measurements of the same rounds.
  *
  * @param floodMs How long each flood ran: before and during the measurement.
  */
@@ -151,6 +151,7 @@ class PacedClient {
     return latencies
   }
 
+  /** Locks and unlocks the key once. A fence is the number of a grant. */
   #pair(): Promise<void> {
     return new Promise((resolve) => {
       this.#session.lock('good', ({ fence }) => {

@@ -1,7 +1,7 @@
 /**
- * Runs in a page of a browser. This script executes scenarios and plans (random lists of requests
- * and releases) with `navigator.locks` or with `session.locks`. The script returns the logs of the
- * effects to the test in Node.
+ * Runs in a page of a browser. This script executes scenarios with `navigator.locks` or with
+ * `session.locks`. It also executes plans: random lists of requests and releases. The test in Node
+ * gets a log of the effects of each scenario or plan.
  */
 import { connect } from '@holdfast/client'
 import { type PlanTurn, runPlan } from '../../locks/plan.js'
@@ -40,7 +40,7 @@ export async function planLogs(
   })
 }
 
-/** Calls `use` with two clients of the same locks, and then closes both clients. */
+/** Calls `use` with two clients, which may be one and the same, and then closes the clients. */
 async function withLocks<T>(
   implementation: Implementation,
   url: string,

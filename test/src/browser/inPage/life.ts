@@ -14,7 +14,10 @@ export interface RecordedEvent {
 
 /** The time between two checks of the recorded events, in ms. */
 const pollMs = 10
-/** The interval of a timer in ms. In a hidden page the browser lets the timer fire less often. */
+/**
+ * The interval of the timer of `heldAfterPings`, in ms. In a hidden page the browser lets the timer
+ * fire less often.
+ */
 const timerMs = 50
 /** How many times the client refreshes a lock in each ttl. */
 const refreshesPerTtl = 4
@@ -105,7 +108,7 @@ export function heldAfterPings(count: number): Promise<boolean> {
 
 let onPing: (() => void) | undefined
 
-/** A WebSocket that records its creation after the first lock, and reports each ping. */
+/** A WebSocket that reports each ping. Once the client has a lock, also records its creation. */
 class WatchedWebSocket extends WebSocket {
   constructor(url: string, protocols?: string | string[]) {
     super(url, protocols)
