@@ -121,7 +121,7 @@ export interface Assignment {
   readonly echo: Endpoint
 }
 
-/** The messages of a generator to its parent: reports, and `askUsage`, which asks for a `Usage`. */
+/** A message of a generator to its parent; `askUsage` asks for the `Usage` of a process. */
 export type Report =
   | { readonly type: 'progress'; readonly done: number }
   | { readonly type: 'askUsage'; readonly pid: number }

@@ -331,7 +331,7 @@ export class Hostile {
     return Array.from({ length: count }, () => make(++this.#lastId))
   }
 
-  /** Leaves its connection, which may stay open at the broker. */
+  /** Gives up its connection, which may stay open at the broker. */
   #leaveConnection(): void {
     const socket = this.#socket
     this.#socket = undefined

@@ -120,7 +120,7 @@ export class CommandMaker {
   #now = 0
 
   /**
-   * Returns the command of this step; undefined if the session that the step opens is already open.
+   * Returns the command of this step; undefined if the step opens a session that is already open.
    */
   commandOf(step: Step, state: PlainState): Command | undefined {
     const { kind, seat, pick, wrongIfZero } = step
@@ -132,7 +132,9 @@ export class CommandMaker {
     if (kind === 'raiseFenceFloor')
       // From 3 below the present fence to 3 above.
       return { type: 'raiseFenceFloor', at: this.#now, fence: state.fence + (pick % 7) - 3 }
+    // In a quiet start, the table grants only requests that steal the lock.
     if (kind === 'quiet') return { type: 'quiet', at: this.#now, quiet: pick % 3 === 0 }
+    // A key is unfinished if an earlier command could not grant all of its waiters at once.
     if (kind === 'grantUnfinishedKeys') {
       return {
         type: 'grantUnfinishedKeys',
