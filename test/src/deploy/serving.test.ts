@@ -1,9 +1,9 @@
 /**
  * Starts the real command with the variables of each container that the files of `server/deploy`
- * define. An `Environment` is a set of such variables. The test replaces the ports by free ports, and the paths by paths in a folder of
- * the test. A client must acquire a lock, and the probes of Kubernetes and the health check of the
- * image must find the broker ready. A command log keeps all changes of locks: in etcd, in
- * PostgreSQL, or in a journal (files of one broker).
+ * define (an `Environment`). The test replaces the ports by free ports, and the paths by paths in a
+ * folder of the test. A client must acquire a lock, and the probes of Kubernetes and the health
+ * check of the image must find the broker ready. A command log keeps all changes of locks: in etcd,
+ * in PostgreSQL, or in a journal (files of one broker).
  */
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'

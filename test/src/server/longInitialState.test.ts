@@ -40,7 +40,7 @@ class DerivedState {
 const step = fc.record({
   act: fc.constantFrom('lockExclusive', 'lockShared', 'release', 'turn', 'turn'),
   key: fc.nat(5),
-  /** For the act `release`: the index of the held lock to release. */
+  /** For the act `release`: chooses the held lock to release. */
   releasedIndex: fc.nat(500),
 })
 
