@@ -1,6 +1,6 @@
 /**
- * Tests that `session.locks` excludes clients in other browsers and other processes. The locks of
- * `navigator.locks` exclude only the pages of one browser.
+ * Tests that a lock of `session.locks` keeps clients in other browsers and other processes from the
+ * same lock. A lock of `navigator.locks` does this only within one browser.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'

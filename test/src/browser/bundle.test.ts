@@ -141,8 +141,8 @@ describe('the client bundle', () => {
         membersBy(connect, url),
       ])
       expect(fromBundle).to.deep.equal(fromPackage)
-      // A member of a session, a lock and a result of `locks.query`. If `membersBy` found no such
-      // members, two incomplete lists would be equal.
+      // One member each of a session, a lock and a result of `locks.query`. If `membersBy` found no
+      // such members, two incomplete lists would be equal.
       expect(fromPackage.flat()).to.include.members(['singleflightLock', 'autoRefresh', 'clientId'])
     } finally {
       await broker.close()

@@ -24,6 +24,7 @@ describe('session.barrier', () => {
   it('rejects with the number of parties that the other calls expect', async () => {
     const { session, socket } = await openScene()
     const passing = session.barrier('k', { parties: 4 })
+    // Here `capacity` is the number of parties.
     socket.deliver({ type: 'failed', id: 1, code: 'CAPACITY_MISMATCH', message: 'm', capacity: 3 })
     const error: HoldfastError = await passing.then(undefined, (reason) => reason)
     expect(error).to.be.instanceOf(HoldfastError)
@@ -86,7 +87,7 @@ describe('session.barrier', () => {
     await turn()
     const reconnected = reconnect(scene)
     expect(await codeOf(sent)).to.equal('SESSION_EXPIRED')
-    // A call that was not sent before the loss is sent in the new session.
+    // The client sends a call between the two sessions in the new session.
     const unsent = scene.session.barrier('k', { parties: 2 })
     await reconnected
     scene.socket.deliver(welcome({ session: 's2' }))

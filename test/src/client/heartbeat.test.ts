@@ -1,9 +1,10 @@
 /**
  * Tests the heartbeat of the client: when the client sends `pong` by itself, so that the broker
  * need not send `ping`. The lease is how long the broker keeps a silent session; it is 10,000 ms
- * here. A session is idle while it holds nothing and none of its requests waits. A broker with the
- * idle lease keeps an idle session for twice its lease. The grace is how long the broker keeps a
- * session without a connection.
+ * here. A session is idle while it holds nothing and none of its requests waits. An idle session
+ * without a watch may ask for the idle lease, if the broker has this feature. The broker then keeps
+ * the session for twice its lease. The grace is how long the broker keeps a session without a
+ * connection.
  */
 import { expect } from 'chai'
 import {
@@ -95,8 +96,9 @@ describe('heartbeat', () => {
     expect(await sentWithin(scene, 1)).to.deep.equal([pong])
   })
 
-  it('is not sent in addition to the answer to a ping that arrives before the late timers fire', async () => {
+  it('is not sent if the client answers a ping before the late timer of the heartbeat fires', async () => {
     const scene = await openScene()
+    // The process is stopped beyond the time of the timer.
     scene.clock.stop(7_000)
     scene.socket.deliver({ type: 'ping', n: 1 })
     await turn()
@@ -173,7 +175,8 @@ describe('heartbeat', () => {
     const scene = await openScene({}, welcome({ features: ['idleLease'] }))
     expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
     acknowledge(scene)
-    // The ordinary lease would be over after 9,699 ms, and the idle lease after 19,399 ms.
+    // The client counts a lease a little shorter than the broker: the ordinary lease as 9,699 ms, and
+    // the idle lease as 19,399 ms.
     scene.clock.advance(19_398)
     expect(scene.events).to.deep.equal([])
     const lock = await acquireLock(scene)
@@ -199,7 +202,7 @@ describe('heartbeat', () => {
     const scene = await openScene({}, welcome({ features: ['idleLease'] }))
     scene.socket.newMessages()
     scene.clock.advance(idleMs)
-    // The pong and the request share a write, so one time of sending counts for both.
+    // The client sends the pong and the request in one write, from which every lease counts.
     const request = scene.session.lock('k')
     await turn()
     expect(scene.socket.newMessages()).to.have.length(2)

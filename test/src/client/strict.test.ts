@@ -379,8 +379,8 @@ describe('the checks of options and arguments', () => {
     expect(socket.sent.at(-1)).to.deep.equal({ type: 'lock', id: 1, key: 'k' })
   })
 
-  // This test omits `once`. With a text that is not an event, `session.once` adds no listener, but
-  // runs a function whose outcome all callers share.
+  // This test omits `session.once`, for which every text is valid: a text that is not an event is
+  // the key of a run.
   it('on and off refuse a misspelt event and a listener that is no function', async () => {
     const { session, socket } = await openScene()
     for (const method of ['on', 'off'] as const) {

@@ -129,7 +129,10 @@ describe('the page of a session, in Chromium,', function () {
   /** The token of the client, so long that its principal is wider than the screen of a phone. */
   const token = 'a'.repeat(60)
 
-  /** Starts a broker whose tokens may or may not inspect, and opens a session of the client ann. */
+  /**
+   * Opens a session of the client ann at a new broker. Tokens have the permission `inspect` only if
+   * `mayInspect`.
+   */
   async function brokerAndSession(mayInspect: boolean): Promise<{ url: string; session: string }> {
     const may = (operation: Operation) => operation !== 'inspect' || mayInspect
     const { url } = await stage.broker({

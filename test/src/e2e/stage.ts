@@ -151,7 +151,7 @@ export class Collector<T> {
   }
 }
 
-/** Begins a watch in this session, and resolves with its events after the first state. */
+/** Begins a watch, and resolves when its first event, the state of the key, has arrived. */
 export async function watching(session: Session, key: string): Promise<Collector<WatchEvent>> {
   const events = new Collector<WatchEvent>()
   session.watch(key, events.add)

@@ -158,9 +158,9 @@ describe('the page about fences', () => {
       }
     })
 
-    it('writes again if an earlier holder writes or deletes the object after the read of the writer', async () => {
-      // The second disturbance writes the same body again. The object still meets the condition of
-      // the write, but has changed during the write: the store answers 409.
+    it('writes again if an earlier holder changes or deletes the object after the writer read the object', async () => {
+      // The second disturbance writes the same body again. The ETag stays the same and meets the
+      // condition of the write. But the object has changed during the write: the store answers 409.
       const disturbances: [() => void, answer: string][] = [
         [() => store.put(path, 'late', metadataOf(fence - 1)), 'PUT 412'],
         [() => store.put(path, 'new', metadataOf(fence - 1)), 'PUT 409'],

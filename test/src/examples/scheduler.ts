@@ -27,9 +27,9 @@ async function followLeaders(): Promise<void> {
 /**
  * Works as the leader until the leadership is lost or this scheduler stops.
  *
- * @param leadership Its fence rises with every leader. Send the fence with every command, and let
- *   the workers refuse a lower fence: a leader that was frozen does not know yet that it was
- *   replaced.
+ * @param leadership Its fence is higher than the fence of every earlier leader. Send the fence with
+ *   every command, and let the workers refuse a lower fence: a leader that was frozen does not know
+ *   yet that it was replaced.
  */
 async function lead(leadership: Leadership): Promise<void> {
   const signal = AbortSignal.any([leadership.signal, stop.signal])

@@ -104,7 +104,8 @@ describe('faults: a conversation that is cut', function () {
   it('resumes after a cut before any frame of the broker, and settles every request once', async () => {
     for (let frameNumber = 1; frameNumber <= totals.frames; frameNumber++) {
       // This conversation may have one frame fewer than the measured conversation, for instance if
-      // a request times out at the client. Then the last cut does not happen.
+      // a request times out at the client. Then the last cut does not happen, and the client does
+      // not resume, as after a cut before the close frame. So the initial value stands for no cut.
       let cutFrameStart = closeFrameStart
       const onCut = (byte: number): void => {
         cutFrameStart = byte

@@ -62,8 +62,8 @@ export class RecordingStateMachine extends RecordingTable {
   }
 
   /**
-   * The commands `restart`. Each command passes all sessions of one broker to another broker. An
-   * empty `formerOwner` stands for all brokers.
+   * The two brokers of each command `restart`, which passes all sessions of the former owner to the
+   * new owner. An empty `formerOwner` stands for all brokers.
    */
   get restarts(): [formerOwner: string, newOwner: string][] {
     return [...this.replayed, ...this.applied].flatMap((command): [string, string][] =>

@@ -93,7 +93,7 @@ describe('the arguments of holdfast run', () => {
     await Promise.all(runs)
   })
 
-  it('let the shell in SHELL run the line of -c, as with flock', async () => {
+  it('let the shell that SHELL names run the line of -c, as with flock', async () => {
     const { url } = await stage.broker()
     // In place of a shell, `echo` prints the arguments that a shell would get.
     const env = { SHELL: '/bin/echo' }
@@ -119,7 +119,7 @@ describe('the arguments of holdfast run', () => {
     await Promise.all(runs)
   })
 
-  it('treat an option right after the key as the command, and the error explains the order', async () => {
+  it('have the command right after the key, even if it looks like an option, and the error explains this', async () => {
     const { url, broker } = await stage.broker()
     const args = ['run', '--url', url, 'k', '--timeout', '5s', '--', 'echo', 'never']
     const { code, out, err } = await Holdfast.run(stage, args)

@@ -75,8 +75,7 @@ describe('holdfast on a terminal', () => {
   }
 
   it('escapes the text of clients, and keeps the values in JSON', async () => {
-    // A name and a reason may have 256 characters. The tests remove the NUL from the reason,
-    // because an argument of a command cannot contain a NUL.
+    // A name and a reason may have 256 characters.
     const name = hostile.slice(0, 256)
     const { url } = await stage.broker()
     const key = `k${hostileKey}`
@@ -100,6 +99,7 @@ describe('holdfast on a terminal', () => {
     )
     const shown = JSON.parse((await outputOf(['show', key, '--json', ...urlFlag])).out)
     expect(shown.held[0]).to.deep.include({ key, name, metadata })
+    // The slice leaves out the NUL, which an argument of a command cannot contain.
     const unlock = ['unlock', key, '--reason', hostile.slice(1, 250), ...urlFlag, '--fence']
     const otherCommands = [
       // No lock has this fence.

@@ -1,7 +1,7 @@
 /**
- * Tests that the hooks return an error for input that is not valid: a wrong selection of locks, and
- * delays between connection attempts (the option `reconnect`) that throw or are not numbers. The
- * other tests of the hooks run in a browser: see `react.test.ts`.
+ * Tests that the hooks return an error for input that is not valid: a wrong selection of locks, or
+ * a wrong option `reconnect` (the delays between connection attempts). The other tests of the hooks
+ * run in a browser: see `react.test.ts`.
  */
 import { HoldfastProvider, useHolders, useLeader } from '@holdfast/client/react'
 import { expect } from 'chai'

@@ -1,11 +1,11 @@
 /**
  * The kinds of hostile clients that use upgrades, scopes, sets, `once`, elections, barriers and
- * notices. The deadlines of three further kinds all pass in the same millisecond. A scope is one
- * logical task of a session; a request in a scope is checked for deadlocks. A follower is a call of
- * `once` that gets the value of another call. A fence is the number of a grant. The ttl is how long
- * a lock lasts without a refresh, and the maxHold is how long a lock lasts at most. A notice is a
- * message that a lock request asks for: `queued`, or `contended` if other requests wait for its
- * lock.
+ * notices. In three further kinds, requests or locks of all sessions expire in the same
+ * millisecond. A scope is one logical task of a session; a request in a scope is checked for
+ * deadlocks. A follower is a call of `once` that gets the value of another call. A fence is the
+ * number of a grant. The ttl is how long a lock lasts without a refresh, and the maxHold is how
+ * long a lock lasts at most. A notice is a message that a lock request asks for. The notice
+ * `queued` says that the request waits, and `contended` that other requests wait for the lock.
  */
 import type { BrokerLimits } from '@holdfast/server'
 import { type HostileSession, pause } from './hostileSession.js'
@@ -18,15 +18,15 @@ const togetherMs = 1_000
 
 /** The number of keys that a session locks in turn with a ttl or a maxHold. */
 const ownKeyCount = 10_000
-/** The number of scopes in which a session requests the key "knot" in turn. */
+/** A session requests the key "knot" (see `tieKnot`) in this many scopes, one after another. */
 const requestedScopeCount = 5_000
-/** The number of keys from which all sets have their keys. */
+/** The sets of all sessions use only this many keys. */
 const setKeyCount = 100
 /** The longest timeout of a set, in ms. */
 const longestSetTimeoutMs = 20
 /** How long a session waits for the shared locks of the other sessions, in ms. */
 const waitForHoldersMs = 500
-/** The messages that a session keeps free below the burst of the rate limit. */
+/** How many messages of the burst that the rate limit allows a session leaves unused. */
 const burstReserve = 20
 /** The largest number of records (locks, requests or calls) that a session has under way. */
 const maxRecords = 2_000
@@ -43,11 +43,11 @@ function msUntilTogether(): number {
   )
 }
 
-/** Makes a lock request for one of the session's own keys, with one more field. */
-function lockOwn(session: HostileSession, field: string): string {
+/** Requests a key of the session. `limit`, `ttl` or `maxHold`, ends together with all others. */
+function lockOwn(session: HostileSession, limit: string): string {
   const id = session.nextId()
   const key = `${session.welcome.session} ${id % ownKeyCount}`
-  return `{"type":"lock","id":${id},"key":"${key}","timeout":0,"${field}":${msUntilTogether()}}`
+  return `{"type":"lock","id":${id},"key":"${key}","timeout":0,"${limit}":${msUntilTogether()}}`
 }
 
 /** How many locks, requests or calls one session may have under way within the limits. */
@@ -182,7 +182,7 @@ async function proclaimToAll(session: HostileSession, { limits }: HostileGroup):
     session,
     `{"type":"campaign","id":${session.nextId()},"key":"${key}"}`,
   )
-  // Only the grant had to be read. From now on the session ignores the events of its watch.
+  // From now on the session reads the events of its watch, but ignores their content.
   session.read('eagerly')
   const value = largeMetadata(limits).replace('metadata', 'value')
   await session.flood(() => `{"type":"proclaim","id":${session.nextId()},"fence":${fence}${value}}`)

@@ -28,8 +28,8 @@ export interface HostileReport {
 }
 
 /**
- * The time until a session connects again, in ms. With this time, the ten sessions of an address
- * stay within the limit of the broker, which is twenty connections a second.
+ * The time until a session connects again, in ms. Ten sessions share an IP address. With this time
+ * they stay within the limit of the broker: twenty connections a second from one address.
  */
 const reconnectMs = 500
 
