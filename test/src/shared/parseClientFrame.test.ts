@@ -56,7 +56,8 @@ describe('shared: parseClientFrame', () => {
     }
     const addedBytes = usedHeapBytes() - bytesBefore
     expect(keys).to.have.length(frameCount)
-    // A tenth of all frames: far more than the keys need, and far less than the frames need.
+    // A tenth of the bytes of all frames: far more than the keys need, and far less than the frames
+    // need.
     expect(addedBytes, 'bytes that the keys keep').to.be.below((frameCount * padding.length) / 10)
   })
 })

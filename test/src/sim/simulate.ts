@@ -88,8 +88,8 @@ const noSessionMs = 2 * longestLeaseMs * 1.05 + 10_000
 /** The probability that a world has hostile clients. */
 const hostileChance = 0.2
 /**
- * A broker is slow for hostile clients if its turns (runs of the event loop) may last longer than
- * this, in ms, because the broker answers one query a turn.
+ * Hostile clients send smaller frames to a broker whose turns (runs of the event loop) may last
+ * longer than this, in ms. Such a broker needs long to answer, because it answers one query a turn.
  */
 const slowTurnMs = 10
 
@@ -204,9 +204,9 @@ class Simulation {
   }
 
   /**
-   * Consecutive clients first try different brokers. If faults spare one broker, the clients that
-   * first try this broker know no other broker, and faults spare these clients too. All other
-   * clients know all brokers.
+   * Client 0 first tries broker 0, client 1 first tries broker 1, and so on in a circle. If faults
+   * spare a broker, the clients that first try this broker know no other broker, and faults spare
+   * these clients too. All other clients know all brokers.
    */
   #makeClientMachines(network: Network, shared: SharedPlan | undefined): ClientMachine[] {
     const { clients } = this.#options

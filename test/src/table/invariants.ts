@@ -371,9 +371,10 @@ function checkMember<T extends Lock | Request>(member: T, members: readonly T[] 
 }
 
 /**
- * Checks that the two groups of followers of a key together are the `once` requests of its queue,
- * in order. Each of the `followers` waits for the result of the `once` that runs. The group
- * `delivery` must still get the result of a `once` that has ended.
+ * Checks the followers of a key: calls of `once` that wait for the result of another call. They are
+ * in two groups. The group `followers` waits for the call that runs. The group `delivery` must
+ * still get the result of a call that has ended. Both groups together must be the `once` requests
+ * of the queue, in order.
  */
 function checkFollowers({ key, queue, extras }: KeyState): void {
   const { followers, delivery } = extras ?? {}
@@ -426,8 +427,8 @@ function checkPermits({ key, holders, queue, extras }: KeyState): void {
 }
 
 /**
- * Returns whether the key is unfinished: it has followers to answer, or an upgrade or a first
- * waiter that can be granted. Throws if the table has not reported an unfinished key.
+ * Returns whether the key is unfinished: the table can grant its upgrade or its first waiter, or
+ * can answer followers. Throws if the table has not reported an unfinished key.
  */
 function checkQueue(
   table: LockTable,

@@ -281,7 +281,7 @@ export class TableDriver {
     })
   }
 
-  /** Proposes that a waiting request times out. */
+  /** Proposes that a waiting request times out, as the timer of a broker does. */
   timeout(session: string, request: number): string[] {
     return this.apply({ type: 'timeout', at: this.now++, session, request })
   }
@@ -289,8 +289,8 @@ export class TableDriver {
   /**
    * Proposes that a lock expires.
    *
-   * @param options `generation` is how often the deadline of the lock was restarted before the
-   * timer of this proposal began. Default 0.
+   * @param options `generation`: how often the ttl of the lock had begun again, for instance by a
+   * refresh, when the broker set its timer. Default 0.
    */
   expire(session: string, fence: number, options: { generation?: number } = {}): string[] {
     const { generation = 0 } = options

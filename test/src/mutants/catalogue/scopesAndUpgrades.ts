@@ -1,7 +1,7 @@
 /**
  * Mutants (planted bugs) of scopes, deadlocks, upgrades and downgrades. A scope is one logical task
- * of a session. A fence is the number of a grant. `needs` has the actions of simulated clients
- * without which the simulation cannot show the bug.
+ * of a session. A fence is the number of a grant. The simulation shows a bug only if its clients
+ * have the actions in `needs`.
  *
  * Some mutants of the check for deadlocks name the test `table/deadlock`, which compares the check
  * with a simple and slow method. These mutants show only with three scopes at the same time, which
