@@ -175,8 +175,8 @@ describe('heartbeat', () => {
     const scene = await openScene({}, welcome({ features: ['idleLease'] }))
     expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
     acknowledge(scene)
-    // The client counts a lease a little shorter than the broker: the ordinary lease as 9,699 ms, and
-    // the idle lease as 19,399 ms.
+    // The client counts a lease a little shorter than the broker: the ordinary lease as 9,699 ms,
+    // and the idle lease as 19,399 ms.
     scene.clock.advance(19_398)
     expect(scene.events).to.deep.equal([])
     const lock = await acquireLock(scene)

@@ -28,7 +28,7 @@ function valuesOf(name: string): string[] {
 
 describe('the Dockerfile', () => {
   it('runs the command as a user without privileges, and gives this user as a number', () => {
-    // Kubernetes cannot tell whether a user that is given by a name is root.
+    // Kubernetes knows of a number whether the user is root, but not of a name.
     assert.deepEqual(valuesOf('USER'), ['1000:1000'])
     assert.deepEqual(valuesOf('ENTRYPOINT'), ['["holdfast"]'])
     assert.deepEqual(valuesOf('CMD'), ['["serve"]'])

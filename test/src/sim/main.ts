@@ -5,7 +5,7 @@
  *   npm run sim -- --seconds 60                    as many worlds as the time allows
  *   npm run sim -- --brokers 3 --seeds 1000        with 3 brokers that share a command log
  *   npm run sim -- --cells 3 --seeds 1000          with 3 cells, each with a part of the keys
- *   npm run sim -- --seed 17 --trace               one world, and its trace in every case
+ *   npm run sim -- --seed 17 --trace               one world, and its trace even if no rule breaks
  *   npm run sim -- --actions once,scope            each world has at least these actions
  *   npm run sim -- --seed 17 --clients 0,2 --faults 3,7 --events 400 --lines 1000
  *                                                  one world with only these clients and faults;

@@ -54,6 +54,7 @@ function lockOwn(session: HostileSession, limit: string): string {
 function recordsOf({ locksPerSession, messageBurst, messagesPerSecond }: BrokerLimits): number {
   const burst =
     messagesPerSecond === Number.POSITIVE_INFINITY ? maxRecords : messageBurst - burstReserve
+  // One lock less, because a session that downgrades holds the lock for which its requests wait.
   return Math.min(maxRecords, locksPerSession - 1, burst)
 }
 

@@ -10,8 +10,8 @@ import { join } from 'node:path'
 export const checkMs = 5
 
 /**
- * The path of the file of a process. Each line of the file is the end of a stall, in ms since 1970,
- * and the length of the stall, in ms.
+ * The path of the file in which a server process records its stalls. Each line is the end of a
+ * stall, in ms since 1970, and the length of the stall, in ms.
  */
 export function stallFile(pid: number): string {
   return join(tmpdir(), `holdfast-loop-${pid}`)
