@@ -17,9 +17,9 @@ export const engineNames = ['etcd', 'postgres'] as const
 export type EngineName = (typeof engineNames)[number]
 
 export interface Store {
-  /** The address of the log of this name, by which this broker reaches the storage. */
+  /** Returns the address with which this broker opens the named log. */
   logAddress(network: Network, broker: number, log: string): Promise<string>
-  /** Returns access to the storage of the log of this name, from the machine of the clients. */
+  /** Makes an engine (access to the named log) for use on the machine of the clients. */
   newEngine(log: string): Engine
   /** The position of the newest entry of this log, or a later position. */
   position(log: string): Promise<number>
@@ -57,7 +57,7 @@ export class EtcdStore implements Store {
   }
 
   async position(): Promise<number> {
-    // A position is a revision of etcd, and the newest revision may be of another key.
+    // A position in a log is a revision of etcd. The newest revision may belong to another log.
     const status = await (await this.cluster.leader()).status()
     return Number(status!.header.revision)
   }

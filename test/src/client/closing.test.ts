@@ -1,9 +1,11 @@
 /**
  * Tests how a client closes a session: the client sends bye, and leaves no timer, connection or
- * session. A fence is the number of a grant. The lease is how long the broker keeps a silent
- * session; the grace is how long the broker keeps a session without a connection. A session with a
- * grace is in jeopardy while its connection is down. A turn is one turn of the event loop.
- * The event `lost session` is the loss of a lock because its session ended.
+ * session. A turn is one turn of the event loop. A fence is the number of a grant. In the lists of
+ * events, `lost session` is the loss of a lock because its session ended.
+ *
+ * The lease is how long the broker keeps a silent session. The grace is how long the broker keeps a
+ * session without a connection. The state `jeopardy` means that the connection is down, but the
+ * session has a grace and may still resume.
  */
 import { expect } from 'chai'
 import { snapshot } from '../support/resuming.js'
@@ -151,11 +153,11 @@ describe('closing a session', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('is possible in a listener of a loss, in the turn in which the connection drops', async () => {
+  it('is possible in a `lost` listener that runs in the turn in which the connection drops', async () => {
     const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
     scene.session.on('lost', () => void scene.session.close())
     await acquireLock(scene)
-    // At the client, the lease of 10,000 ms has ended after this time (see `lease.test.ts`).
+    // Of a lease of 10,000 ms, the client counts less than 9,800 ms (see `lease.test.ts`).
     scene.clock.stop(9_800)
     scene.socket.end()
     expect(scene.network.sockets.length).to.equal(2)
@@ -164,7 +166,7 @@ describe('closing a session', () => {
     expect(scene.clock.timers).to.equal(0)
   })
 
-  it('sends bye if a listener closes the session because the lease ended and a lock was lost', async () => {
+  it('sends bye if a `lost` listener closes the session after the lease ended', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     scene.session.on('lost', () => void scene.session.close())
     const lock = await acquireLock(scene)
@@ -178,7 +180,7 @@ describe('closing a session', () => {
     expect(scene.events).to.deep.equal(['lost session', 'closed'])
   })
 
-  it('reconnects once for a bye, although the listeners of jeopardy and lost both close', async () => {
+  it('reconnects once for a bye if a `jeopardy` and a `lost` listener both close the session', async () => {
     const scene = await openScene({ reconnect: [0] }, welcomeWithGrace({ grace: 1_000 }))
     const closings: Promise<void>[] = []
     for (const event of ['jeopardy', 'lost'] as const) {
@@ -230,7 +232,7 @@ describe('closing a session', () => {
       .with.property('code', 'SESSION_CLOSED')
   })
 
-  it('is possible in a listener of a loss', async () => {
+  it('is possible in a `lost` listener that runs after the session has expired', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     const requesting = scene.session.lock('a')
     await turn()
@@ -240,14 +242,14 @@ describe('closing a session', () => {
     scene.session.on('lost', () => {
       closing = scene.session.close()
     })
-    // The close code for an expired session.
+    // 4410 is the close code for an expired session.
     scene.socket.end(4410)
     await closing
     scene.clock.advance(60_000)
     expect([lock.held, scene.network.sockets.length]).to.deep.equal([false, 1])
   })
 
-  it('is not caused by the error of a listener, which the client reports', async () => {
+  it('does not happen when a listener throws: the client reports the error', async () => {
     const scene = await openScene()
     const requesting = scene.session.lock('a')
     await turn()

@@ -1,6 +1,7 @@
 /**
  * Tests `session.campaign` and `session.observe` against a scripted broker: what the client sends,
- * what the handle of a leader does, and what an observer sees. A fence is the number of a grant.
+ * what a `Leadership` (the lock of a leader) does, and what an observer sees. A fence is the number
+ * of a grant.
  */
 import type { HoldfastError, Leader, Leadership } from '@holdfast/client'
 import type { ClientMessage } from '@holdfast/shared'
@@ -34,8 +35,8 @@ async function lead({ session, socket }: Scene, value?: unknown): Promise<Leader
 /** The fields of a held lock, except its fence. */
 const lockFields = { key: 'k', mode: 'exclusive', session: 's9', name: 'n', since: 4 } as const
 
-/** A lock of a leader, as a watch shows the lock. */
-function leader(fence: number, value?: unknown): object {
+/** The lock of a leader, as a watch shows the lock. */
+function leaderLock(fence: number, value?: unknown): object {
   return { ...lockFields, fence, election: true, ...(value === undefined ? {} : { value }) }
 }
 
@@ -218,14 +219,14 @@ describe('session.observe', () => {
     const first = readLeaders(leaders, 1)
     await turn()
     expect(socket.newMessages()).to.deep.equal([{ type: 'watch', id: 1, key: 'k' }])
-    socket.deliver(watching(leader(7, 'a')))
+    socket.deliver(watching(leaderLock(7, 'a')))
     expect(await first).to.deep.equal(['7 "a"'])
-    socket.deliver(event('proclaimed', leader(7, 'b')))
-    socket.deliver(event('proclaimed', leader(7)))
+    socket.deliver(event('proclaimed', leaderLock(7, 'b')))
+    socket.deliver(event('proclaimed', leaderLock(7)))
     await turn()
-    socket.deliver(event('unlocked', leader(7)))
+    socket.deliver(event('unlocked', leaderLock(7)))
     await turn()
-    socket.deliver(event('locked', leader(9, 'c')))
+    socket.deliver(event('locked', leaderLock(9, 'c')))
     expect(await readLeaders(leaders, 4)).to.deep.equal([
       '7 "b"',
       '7 undefined',
@@ -238,7 +239,7 @@ describe('session.observe', () => {
     const { session, socket } = await openScene()
     const next = session.observe('k').next()
     await turn()
-    socket.deliver(watching(leader(7, { url: 'a' })))
+    socket.deliver(watching(leaderLock(7, { url: 'a' })))
     expect(await next).to.deep.equal({
       done: false,
       value: { session: 's9', name: 'n', fence: 7, since: 4, value: { url: 'a' } },
@@ -254,7 +255,7 @@ describe('session.observe', () => {
     expect(await first).to.deep.equal([undefined])
     socket.deliver(event('unlocked', { ...lockFields, fence: 5 }))
     socket.deliver(event('locked', { ...lockFields, fence: 6 }))
-    socket.deliver(event('lost', { ...lockFields, fence: 6 }), event('locked', leader(7)))
+    socket.deliver(event('lost', { ...lockFields, fence: 6 }), event('locked', leaderLock(7)))
     expect(await readLeaders(leaders, 1)).to.deep.equal(['7 undefined'])
   })
 
@@ -263,9 +264,9 @@ describe('session.observe', () => {
     const leaders = session.observe('k')
     const first = readLeaders(leaders, 1)
     await turn()
-    socket.deliver(watching(leader(7)))
+    socket.deliver(watching(leaderLock(7)))
     await first
-    socket.deliver(event('unlocked', leader(7)), event('locked', leader(8)))
+    socket.deliver(event('unlocked', leaderLock(7)), event('locked', leaderLock(8)))
     expect(await readLeaders(leaders, 1)).to.deep.equal(['8 undefined'])
   })
 
@@ -274,24 +275,24 @@ describe('session.observe', () => {
     const leaders = session.observe('k')
     const first = readLeaders(leaders, 1)
     await turn()
-    socket.deliver(watching(leader(7, 0)))
+    socket.deliver(watching(leaderLock(7, 0)))
     await first
     // The client keeps at most 64 changes that the consumer has not read.
     for (let value = 1; value <= 65; value++) {
-      socket.deliver(event('proclaimed', leader(7, value)))
+      socket.deliver(event('proclaimed', leaderLock(7, value)))
       await turn()
     }
     expect(await readLeaders(leaders, 1)).to.deep.equal(['7 65'])
-    socket.deliver(event('proclaimed', leader(7, 66)))
+    socket.deliver(event('proclaimed', leaderLock(7, 66)))
     expect(await readLeaders(leaders, 1)).to.deep.equal(['7 66'])
   })
 
-  it('yields only a difference after a reconnect', async () => {
+  it('yields the leader after a reconnect only if the leader has changed', async () => {
     const scene = await openScene()
     const leaders = scene.session.observe('k')
     const first = readLeaders(leaders, 1)
     await turn()
-    scene.socket.deliver(watching(leader(7, { a: 1 })))
+    scene.socket.deliver(watching(leaderLock(7, { a: 1 })))
     await first
     const next = readLeaders(leaders, 1)
     for (const [value, isDifferent] of [
@@ -302,7 +303,7 @@ describe('session.observe', () => {
       scene.socket.deliver(welcome({ session: 's2' }))
       await turn()
       const { id } = newest(scene.socket.newMessages(), 'watch')
-      scene.socket.deliver({ ...watching(leader(7, value)), id })
+      scene.socket.deliver({ ...watching(leaderLock(7, value)), id })
       await turn()
       expect(await stateOf(next)).to.equal(isDifferent ? 'resolved' : 'pending')
     }

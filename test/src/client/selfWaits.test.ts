@@ -14,7 +14,10 @@ interface Warning {
   readonly code: string
 }
 
-/** Opens a session on a fake clock, and collects its warnings. The test grants its requests. */
+/**
+ * Opens a session on a fake clock, and collects its warnings. The test sends the messages of the
+ * broker.
+ */
 async function scene(options: ConnectOptions = {}, welcomeMessage: Welcome = welcome()) {
   const warnings: Warning[] = []
   const { clock, network, environment } = stage()
@@ -169,7 +172,7 @@ describe('a session that waits for its own lock', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('warns in Node by a warning of the process', async () => {
+  it('emits a process warning in Node', async () => {
     const warning = new Promise<Error>((resolve) => process.once('warning', resolve))
     platformEnvironment.warn!('the message', 'HOLDFAST_SELF_WAIT')
     expect(await warning).to.include({

@@ -1,8 +1,8 @@
 /**
  * Follows the instructions of README.md in a fresh clone. The instructions start a broker, acquire
  * a lock in a second terminal, make tarballs, and install the tarballs in a project. In this
- * project, the tests also run the first program of the client's guide. Only a full run has these
- * tests, because they install all packages.
+ * project, the tests also run the first program of the client's guide. Only a full run
+ * includes these tests, because they install all packages.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'

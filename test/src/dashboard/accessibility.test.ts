@@ -20,12 +20,12 @@ async function violationsOf(page: Page): Promise<string[]> {
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
 }
 
-describe('the dashboard, as a checker of accessibility sees it,', function () {
+describe('accessibility: the dashboard', function () {
   this.timeout(120_000)
   const stage = Stage.forEachTest()
   const dashboardPages = DashboardPages.forSuite(stage)
 
-  /** Checks the pages at these addresses on these screens, and in a full run on every screen. */
+  /** Checks the pages at these URL hashes on `quickScreens`; in a full run, on every screen. */
   async function check(
     url: string,
     hashes: readonly string[],
@@ -48,7 +48,7 @@ describe('the dashboard, as a checker of accessibility sees it,', function () {
     }
   }
 
-  /** Every page, with the page of this lock and the page of this session. */
+  /** The URL hashes of all pages, among them the pages of this lock and this session. */
   const pagesWith = (lock: string, session: string) => Object.values(pageHashes(lock, session))
 
   it('passes axe-core when there are no locks', async () => {

@@ -48,7 +48,8 @@ describe('the charts', () => {
     series.add(sample(5_000, { totalLocks: 900 }))
     series.add(sample(6_000, { totalLocks: 901 }))
     series.add(sample(7_000, { totalLocks: 1 }))
-    // Two gaps in a row are one. Neither a gap nor a counter that falls gives a rate.
+    // Two gaps in a row make one `null`. The first sample after a gap gives no rate, and neither
+    // does a sample whose counter fell.
     expect(series.column('grants')).to.deep.equal([10, null, 1])
   })
 

@@ -141,7 +141,7 @@ export class Director {
     this.#lookForVictim()
   }
 
-  /** If `killHolder` waits: kills a worker that holds a lock for which another worker waits. */
+  /** During a call of `killHolder`: kills a holder for whose lock another worker waits. */
   #lookForVictim(): void {
     if (this.#onKilled === undefined) return
     const workers = [...this.#workers.values()]
@@ -158,8 +158,8 @@ export class Director {
   }
 
   /**
-   * A sentence about the whole demo, from the counters of the broker. The demo always kills one
-   * worker, and no client polls.
+   * A sentence about the whole demo, from the counters of the broker. `1 lost` and `0 polls` are
+   * constant, because the demo always kills one worker, and no client polls.
    */
   async summary(): Promise<string> {
     const { totalLocks, unlockCount, failedLocks } = await this.#session.stats()

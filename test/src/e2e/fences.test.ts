@@ -64,8 +64,8 @@ describe('e2e: an unwritable fence file', function () {
   afterEach(() => rmSync(folder, { recursive: true }))
 
   it('ends the broker at its start, with a message', async () => {
-    // The broker writes a temporary file with a longer name. A name has at most 255 bytes, so no
-    // user can create this file, not even root.
+    // The broker first writes a temporary file with a longer name than this. A name has at most 255
+    // bytes, so not even root can create the temporary file.
     path = join(folder, 'f'.repeat(235))
     const serveProcess = ServeProcess.runCommand(
       stage,

@@ -54,7 +54,7 @@ describe('e2e: sets', () => {
     expect([...balance.values()]).to.deep.equal([100, 100])
   })
 
-  it('delay later requests for their free keys while the sets wait', async () => {
+  it('block later requests for their free keys while the sets wait for a held key', async () => {
     const { sessions } = await stage.brokerWithSessions('holder', 'set', 'late')
     const [holder, setSession, lateSession] = sessions
     const held = await holder!.lock('busy')
@@ -163,7 +163,7 @@ describe('e2e: sets', () => {
     expect(await sessions[0]!.stats()).to.include({ totalLocks: 1, activeLocks: 3 })
   })
 
-  it('may have permits of some of their keys', async () => {
+  it('may take permits on some of their keys', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const items = [{ key: 'gpu', permits: 2, capacity: 3 }, 'job']
     const set: Lock = await sessions[0]!.lockAll(items)

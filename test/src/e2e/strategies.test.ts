@@ -41,7 +41,7 @@ describe('e2e: the retry strategies for reconnecting', () => {
     expect([...linear]).to.deep.equal([50, 70, 90, 110])
   })
 
-  it('limit each delay to max, and begin with the first delay in each iteration', () => {
+  it('limit each delay to max, and start again with the first delay in a new iteration', () => {
     const capped = exponentialBackoff({ initial: 100, multiplier: 2, max: 300, maxRetries: 4 })
     expect([...capped]).to.deep.equal([100, 200, 300, 300])
     expect([...capped]).to.deep.equal([100, 200, 300, 300])

@@ -88,9 +88,9 @@ describe('the first program', () => {
   const stage = Stage.forEachTest()
 
   /**
-   * Saves the program that follows `<!-- mark -->` in a page to a file, as a user does, and runs
-   * the file. Only the URL of the broker differs from the page, because the port of the page may be
-   * in use.
+   * Runs the program that follows `<!-- mark -->` in a page; without a mark, the first program. As
+   * a user does, saves the program to a file first. Changes only the URL of the broker, because the
+   * port of the page may be in use.
    */
   async function outputOfPage(path: string, mark?: string): Promise<string> {
     const { url } = await stage.broker()
@@ -130,12 +130,12 @@ describe('the README of the client', () => {
     return outputOfNode(args, fileURLToPath(root))
   }
 
-  it('has two tests in its section about testing, which pass', async () => {
+  it('has two tests that pass, in its section about testing', async () => {
     // The test runner of Node ends its output with the number of tests that passed.
     expect(await outputOfSection('## Testing')).to.match(/\bpass 2$/m)
   })
 
-  it('shows code that computes one report for many callers in its section about singleflight', async () => {
+  it('shows, in its section about singleflight, code that makes one report for many callers', async () => {
     const before = `
       let made = 0
       const makeReport = async (fence) => { made++; return fence }

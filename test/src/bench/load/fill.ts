@@ -102,7 +102,7 @@ export async function fillWaiting(
   }
 }
 
-/** The handler of an answer to a request that must wait. Throws, because an answer is an error. */
+/** Throws: the broker must not answer a request that waits behind a held lock. */
 function failOnAnswer(): void {
   throw new Error('The broker answered a request that should wait')
 }
@@ -112,7 +112,7 @@ function failOnAnswer(): void {
  * when each of six samples in a row differs from the sample before it by less than 0.2 %.
  */
 export async function rssWhenIdle({ usageOf, pace }: LoadContext, pid: number): Promise<number> {
-  // A run with more rounds also waits longer until the memory is stable.
+  // With more rounds, the samples are further apart, so the memory must be stable for longer.
   const pauseMs = 50 * pace.rounds
   const maxSamples = 40
   const stableSamplesWanted = 6

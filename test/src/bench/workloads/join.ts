@@ -27,13 +27,13 @@ import { peakBytes } from '../processes/usage.js'
 
 /** How many locks the log holds. */
 const heldLockCount = 3_000_000
-/** Up to this number of locks, a snapshot is quick, so the brokers make a snapshot every 10 s. */
+/** Up to this number of locks, the brokers make a snapshot every 10 s; above it, every 60 s. */
 const fewLocksLimit = 200_000
-/** How long a start may take, in ms. A join without progress for 30 s ends by itself. */
+/** How long a broker may take to start, in ms, which includes its join. */
 const maxStartMs = 1_200_000
 /** The time between two checks of the newest snapshot, in ms. */
 const pollMs = 500
-/** The etcd of the bench may store this much, because the history of the fill is not compacted. */
+/** The storage quota of etcd. It is large because nothing compacts the history of the fill. */
 const quotaBytes = 8 * 2 ** 30
 
 function jobs({ sizeDivisor }: Pace): readonly Job[] {
@@ -79,10 +79,10 @@ async function measure(
   const count = param(job, 'held')
   const start = async (): Promise<Server> => {
     const snapshotEvery = count > fewLocksLimit ? '60s' : '10s'
-    // The other brokers declare a broker dead after the dead time without an entry. On a busy
-    // machine, an entry can take longer than the default.
-    const timeFlags = ['--snapshot-every', snapshotEvery, '--dead-time', '60s']
-    const flags = ['--log', address, ...timeFlags]
+    // The other brokers declare a broker dead if it appends no entry to the log for this time. On a
+    // busy machine, an entry can take longer than the default.
+    const intervalFlags = ['--snapshot-every', snapshotEvery, '--dead-time', '60s']
+    const flags = ['--log', address, ...intervalFlags]
     const broker = await startBrokerWith(flags, {
       nodeFlags: watchLoopFlags,
       startMs: maxStartMs,
@@ -94,16 +94,16 @@ async function measure(
   const fillBegan = performance.now()
   await fillHeld(serving.url, 'held', count, (share) => progress(share / 2))
   const fillSeconds = (performance.now() - fillBegan) / 1_000
-  await snapshotOfNow(serving)
+  await untilSnapshotHasAll(serving)
   progress(0.75)
-  const pairs = new Pairs(await prepareGrant(serving))
-  // The brokers record their stalls in ms since 1970.
+  const lockLoop = new LockLoop(await prepareGrant(serving))
+  // In ms since 1970, as the brokers record their stalls.
   const joinBeganWallMs = Date.now()
   const joinBegan = performance.now()
   const joining = await start()
   const joinSeconds = (performance.now() - joinBegan) / 1_000
   const joinCpuSeconds = (await joining.usage()).cpuUs / 1_000_000
-  const maxMs = await pairs.stop()
+  const maxMs = await lockLoop.stop()
   const { held } = await statusOf(joining)
   if (held < count) throw new Error(`The joined broker has ${held} of ${count} locks`)
   const row = (system: string, figures: Row['figures']): Row => {
@@ -127,7 +127,7 @@ async function measure(
 }
 
 /** A client that locks and unlocks a key again and again, until it is stopped. */
-class Pairs {
+class LockLoop {
   #isStopped = false
   readonly #longest: Promise<number>
 
@@ -149,7 +149,7 @@ class Pairs {
 }
 
 /** Resolves when the newest snapshot contains all locks that the broker has granted so far. */
-async function snapshotOfNow(broker: Server): Promise<void> {
+async function untilSnapshotHasAll(broker: Server): Promise<void> {
   const { position } = await logOf(broker)
   for (;;) {
     const { snapshot, problem } = await logOf(broker)
