@@ -25,7 +25,7 @@ export interface ScriptedOptions extends LockOptions {
 export class Script {
   /** The client that makes the requests of the scenario. */
   readonly locks: Locks
-  /** A second client of the same locks. It may be the same object as `locks`. */
+  /** A second client of the same locks, or the same object as `locks`. */
   readonly otherLocks: Locks
   readonly log: string[] = []
   /** The length of the log after each call of `untilQuiet`. */
@@ -152,7 +152,7 @@ export function newTask(): Promise<void> {
   })
 }
 
-/** The name of an error, with the message if the name is `Error`. Any other value as text. */
+/** The name of an error, with the message if the name is `Error`; any other value as text. */
 export function nameOf(error: unknown): string {
   if (error instanceof DOMException) return `DOMException ${error.name}`
   if (error instanceof Error) return error.name === 'Error' ? `Error ${error.message}` : error.name

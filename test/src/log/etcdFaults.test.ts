@@ -59,7 +59,7 @@ describe('log: the engine on a failing etcd', function () {
     slotPrefix = 'b',
   ) {
     const engines = await Promise.all(
-      // Each engine begins at another of the three members.
+      // Each engine first connects to a different one of the three members.
       Array.from({ length: engineCount }, (_, i) =>
         etcd.opened({ endpoints: [...endpoints.slice(i % 3), ...endpoints.slice(0, i % 3)] }),
       ),
@@ -84,13 +84,15 @@ describe('log: the engine on a failing etcd', function () {
     readers,
     writers,
   }: Awaited<ReturnType<typeof startWritersAndReaders>>): Promise<void> {
-    // A reader that has the last entry of a writer has all earlier entries of this writer too.
+    // Each writer appends one last entry. A reader that has this entry has all earlier entries of
+    // the writer too.
     for (const writer of writers) await writer.write(1)
     const lastTexts = writers.map(({ written }) => written.at(-1)!)
     for (const reader of readers) {
       await reader.entries.waitUntil(() => lastTexts.every((text) => reader.texts.includes(text)))
     }
-    // A paused member may append an entry after its pause. One reader may have this entry first.
+    // After its pause, a member may append an entry that not every reader has yet. So the test
+    // compares only as many entries as every reader has.
     const length = Math.min(...readers.map(({ entries }) => entries.items.length))
     const [first, ...others] = readers.map(({ entries }) => entries.items.slice(0, length))
     for (const other of others) expect(other).to.deep.equal(first)
@@ -160,10 +162,10 @@ describe('log: the engine on a failing etcd', function () {
     return { proxies, endpoints: proxies.map(({ url }) => url.replace('ws:', 'http:')) }
   }
 
-  it('delivers each entry once if connections break at any byte', async () => {
+  it('delivers each position once and in order if connections break at any byte', async () => {
     await seeded(async (random) => {
-      // Cuts each connection at another byte, also inside a line, a header or a chunk. A connection
-      // passes at least some hundred bytes, so that the engine makes progress.
+      // All connections together pass at least 500 bytes between two cuts, so that the engine makes
+      // progress. A cut may be inside a line, a header or a chunk.
       let bytesUntilCut = 2_000
       const down: Filter = (bytes, connection) => {
         bytesUntilCut -= bytes.length
@@ -246,8 +248,8 @@ describe('log: the engine on a failing etcd', function () {
     const member = await etcd.cluster.leader()
     member.freeze()
     const parts = Array.from({ length: 50 }, (_, i) => `${i}${'x'.repeat(50_000)}`)
-    // The first attempt may fail, because the leader is paused. The second attempt has a new
-    // position, because the first attempt may have stored the snapshot.
+    // The first attempt may fail because the leader is paused, but may still store the snapshot at
+    // position 5. So the second attempt takes position 6.
     let isSaved = await engine.saveSnapshot(5, parts).catch(() => undefined)
     isSaved ??= await engine.saveSnapshot(6, parts)
     expect(isSaved).to.equal(true)
@@ -256,7 +258,8 @@ describe('log: the engine on a failing etcd', function () {
     const readParts: string[] = []
     for await (const part of snapshot.parts) readParts.push(part)
     expect(readParts.length).to.equal(parts.length)
-    // Removes the slots of all writers. The position 0 keeps the history.
+    // Removes the slots of all writers, because the list of live slots is empty. With the position
+    // 0, etcd keeps its history.
     await engine.compact(0, [])
   })
 })

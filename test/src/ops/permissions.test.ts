@@ -10,9 +10,9 @@ import { answersOf, harnessWith, join } from './authentication.js'
 import { RefusalRecorder } from './refusalRecorder.js'
 
 /**
- * For each operation, a request that needs the permission for this operation. No request needs the
- * permission for `inspect`. The broker answers a query for a session also without this permission,
- * but with fewer fields (see `server/sessionQueries.test.ts`).
+ * For each operation except `inspect`, a request that needs the permission for this operation. No
+ * request needs `inspect`: without it, the answer to a query for a session only has fewer fields
+ * (see `server/sessionQueries.test.ts`).
  */
 const requests: Record<Exclude<Operation, 'inspect'>, object> = {
   lock: { type: 'lock', key: 'k' },
@@ -26,7 +26,7 @@ const requests: Record<Exclude<Operation, 'inspect'>, object> = {
 
 describe('permissions', () => {
   for (const [operation, request] of Object.entries(requests) as [Operation, object][]) {
-    it(`refuse ${operation} with FORBIDDEN after a call of authorize with the key`, async () => {
+    it(`refuse ${operation} with FORBIDDEN if authorize, which gets the key, returns false`, async () => {
       const calls: unknown[] = []
       const refusals = new RefusalRecorder()
       const harness = harnessWith({
@@ -237,7 +237,7 @@ describe('permission rules', () => {
   ] satisfies PermissionRule[])
 
   // A rule without `allow` allows neither `steal` nor `revoke`. A rule that allows `lock` also
-  // allows `share`. `stats` and `inspect` belong to no key.
+  // allows `share`. `stats` and `inspect` belong to no key, so the keys of a rule do not matter.
   const allowed: [Operation, string][] = [
     ['lock', 'orders:'],
     ['watch', 'orders:42'],

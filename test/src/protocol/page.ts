@@ -10,7 +10,7 @@ const shared = new URL('../../../shared/', import.meta.url)
 /** The text of the page. */
 export const page = readFileSync(new URL('PROTOCOL.md', shared), 'utf8')
 
-/** Fields by name: whether a message may omit the field, and the inner fields of an object. */
+/** Fields by name. `within` has the inner fields of a field whose value is an object. */
 export type Fields = Record<string, { readonly optional: boolean; readonly within?: Fields }>
 
 /** One message of the page. */
@@ -29,7 +29,7 @@ function sectionOf(heading: string, text = page): string {
   return after.split(new RegExp(`\n#{2,${level}} `))[0]!
 }
 
-/** The rows of the only table in a text, without head and rule, each a list of cells. */
+/** The rows of the only table in a text, as lists of cells, without the two header lines. */
 function rowsOf(text: string): string[][] {
   const rows = text.split('\n').filter((line) => line.startsWith('|'))
   return rows.slice(2).map((row) =>
@@ -57,8 +57,9 @@ function ownText(section: string): string {
 }
 
 /**
- * The fields of the sections that links such as `[held items](#held-item)` lead to. Several
- * sections are alternatives: a field is optional unless all of them require the field.
+ * The inner fields of a type that links to sections, such as `[held items](#held-item)`; undefined
+ * without links. Several sections are alternatives, so a field is required only if all of them
+ * require the field.
  */
 function linkedFields(type: string): Fields | undefined {
   const anchors = Array.from(type.matchAll(/\]\(#([\w-]+)\)/g), ([, anchor]) => anchor!)
@@ -176,7 +177,7 @@ export const limitRows = new Map(
 
 // ---------------------------------------------------------------------- the code, read as text
 
-/** An interface of the code: its `type` and its fields. */
+/** An interface of the code: the `type` of the message (if any) and the other fields. */
 interface DeclaredInterface {
   readonly type: string | undefined
   readonly fields: Fields
@@ -192,15 +193,15 @@ function fieldFrom(name: string): [string, { optional: boolean }] {
   return [name.replace('?', ''), { optional: name.endsWith('?') }]
 }
 
-/** The messages that the interfaces of the code declare, by sender and `type`. */
+/** The messages that the interfaces of the code declare, by sender and then by `type`. */
 export function declaredMessages(): DeclaredMessages {
   const messageFiles = ['clientMessages', 'queryItems', 'brokerMessages']
   const files = ['errors.ts', ...messageFiles.map((name) => `messages/${name}.ts`)]
   const texts = files.map((file) => readFileSync(new URL(`src/${file}`, shared), 'utf8'))
   const source = texts.join('\n')
   // The messages of a broker are in the last file.
-  const broker = texts.at(-1)
-  const brokerStart = source.length - broker!.length
+  const brokerText = texts.at(-1)
+  const brokerStart = source.length - brokerText!.length
   const bodies = new Map<string, { base: string | undefined; body: string; offset: number }>()
   const declaration =
     /\nexport (?:interface (\w+)(?: extends (\w+))?|type (\w+) = (\w+) &) \{\n([\s\S]*?)\n\}/g
@@ -220,18 +221,19 @@ export function declaredMessages(): DeclaredMessages {
         type = /^'(\w+)'$/.exec(fieldType!)?.[1]
         continue
       }
-      const inner = /^(?:readonly )?(\w+)(?:\[\])?(?: \| undefined)?$/.exec(fieldType!)?.[1]
-      const union = fieldType!.split(' | ').filter((member) => bodies.has(member))
-      const inline = Array.from(fieldType!.matchAll(/readonly (\w+\??): /g), ([, innerField]) =>
-        fieldFrom(innerField!),
+      const innerName = /^(?:readonly )?(\w+)(?:\[\])?(?: \| undefined)?$/.exec(fieldType!)?.[1]
+      const unionNames = fieldType!.split(' | ').filter((member) => bodies.has(member))
+      const inlineFields = Array.from(
+        fieldType!.matchAll(/readonly (\w+\??): /g),
+        ([, innerField]) => fieldFrom(innerField!),
       )
       const within =
-        inline.length > 0
-          ? Object.fromEntries(inline)
-          : union.length > 1
-            ? alternatives(union.map((member) => read(member).fields))
-            : inner !== undefined && bodies.has(inner)
-              ? read(inner).fields
+        inlineFields.length > 0
+          ? Object.fromEntries(inlineFields)
+          : unionNames.length > 1
+            ? alternatives(unionNames.map((member) => read(member).fields))
+            : innerName !== undefined && bodies.has(innerName)
+              ? read(innerName).fields
               : undefined
       fields[field!] = { optional: optional === '?', ...(within === undefined ? {} : { within }) }
     }

@@ -1,6 +1,6 @@
 /**
- * A broker without a network, for tests that send a million messages to a whole broker. Fake
- * sockets record the frames of the broker, and a test moves the fake clock of the broker. The lease
+ * A broker without a network, for tests that send a very large number of messages. Fake sockets
+ * record the frames of the broker, and a test moves the fake clock of the broker. The lease
  * is the time that the broker keeps a session without a message of its client.
  */
 import {

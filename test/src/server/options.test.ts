@@ -153,7 +153,7 @@ describe('options: the error of listen', () => {
 
   it('says whether the port is in use or the machine does not have the address', async () => {
     const { port } = await stage.broker()
-    // Without these options, the broker refuses to listen beyond loopback.
+    // Without these options, the broker would refuse to listen on 192.0.2.1, beyond loopback.
     const [authenticate, allowInsecure] = [() => 'ann', true]
     const { broker } = await stage.broker({ authenticate, allowInsecure })
     const usedPort = await rejection(broker.listen({ port }), 'UNAVAILABLE')

@@ -106,7 +106,7 @@ describe('send queue: with messages, the queue', () => {
     expect(queue.backlogBytes).to.equal(0)
   })
 
-  it('sends messages, but no streams, to a full socket in flushMessages', () => {
+  it('sends messages in flushMessages even to a full socket, but no streams', () => {
     const { socket, queue } = setUp()
     socket.bufferedBytes = 10_000_000
     queue.add(message(1))

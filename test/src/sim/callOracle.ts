@@ -131,7 +131,7 @@ export class CallOracle {
    */
   watchAbort({ signal, metadata }: LockRequest, isSettled: () => boolean): void {
     signal?.addEventListener('abort', () => {
-      // The process receives this input in its next turn.
+      // The process runs this check in its next turn, after the whole turn of the abort.
       this.#process.receive(() => {
         if (!isSettled()) this.violated('an abort settles the request immediately', metadata.op)
       })
@@ -159,7 +159,7 @@ export class CallOracle {
       this.violated('a request does not time out early', `${elapsed} of ${timeout} ms`)
   }
 
-  /** Checks that a request settled within its timeout, by the time that its process ran. */
+  /** Checks that a request settled within its timeout. Counts the time that its process ran. */
   checkTimeout({ timeout, metadata }: LockRequest, start: CallStart): void {
     // A request without a timeout may wait for ever. A request with the timeout 0 does not wait for
     // the lock, but may wait for ever until the broker is reachable.

@@ -15,7 +15,10 @@ import { Random } from './random.js'
 import { SimProcess } from './simProcess.js'
 import type { World } from './world.js'
 
-/** The environment of a client that runs in a simulated process. */
+/**
+ * The environment of a client that runs in a simulated process. With `endsTurnsEarly`, a turn of
+ * the event loop ends when its promises have settled; otherwise, when all waiting input is handled.
+ */
 export function environmentOf(
   process: SimProcess,
   random: Random,
@@ -78,7 +81,7 @@ export class ClientMachine {
     return this.#program
   }
 
-  /** Starts the program, unless a program runs. */
+  /** Starts a process with a program, unless one runs or `stop` was called. */
   start(): void {
     if (this.#process !== undefined || this.#isStopping) return
     const { world, network, seed, plan, client, oracles, urls } = this.#deps

@@ -47,7 +47,7 @@ function lock(
   return { type: 'lock', ...fields, ...lockFields, steal: false, ...overrides }
 }
 
-/** Returns the distinct defined values. A loop over one undefined value does not run. */
+/** Returns the distinct defined values. */
 function definedValues(...values: (number | undefined)[]): number[] {
   return [...new Set(values.filter((value) => value !== undefined))]
 }
@@ -115,7 +115,7 @@ const resumes: World = {
         lock(session, 'k', 'exclusive'),
         lock(session, 'l', 'shared'),
         lock(session, 'k', 'exclusive', { id: lastId }),
-        // In most states, the id belongs to another type of request.
+        // Repeats the last id, in most states for another type of request.
         { type: 'unlock', ...fields, id: lastId, fence: 1 },
         lock(session, 'k', 'exclusive', { attachEpoch: attachEpoch - 1 }),
         { type: 'ack', ...fields, ids: answers?.map(([answeredId]) => answeredId) ?? [] },
@@ -135,7 +135,8 @@ const resumes: World = {
         moves.push({ type: 'unlock', ...fields, id: lastId + 1, fence })
         moves.push({ type: 'expire', at: 0, session: id, fence, generation: 0 })
       }
-      // The generation of a lock rises with a refresh, and with another owner of its deadline.
+      // The generation of a lock rises with a refresh, and when the owner broker of its session
+      // changes.
       for (const fence of definedValues(held[0])) {
         moves.push({ type: 'refresh', ...fields, id: lastId + 1, fence, ttl: 7 })
         moves.push({ type: 'expire', at: 0, session: id, fence, generation: 1 })
@@ -307,8 +308,8 @@ function endings({ id, attachEpoch, lastId, held, waiting }: PlainSession): Comm
 }
 
 /**
- * Three sessions, one with a grace, that send `once` for a key or lock the key. The first
- * caller of `once` runs, and the other callers get its result. Each command grants or answers one
+ * Three sessions, one with a grace, that send `once` for a key or lock the key. The first caller of
+ * `once` does the work, and the other callers get its result. Each command grants or answers one
  * waiter, and the table keeps one result.
  */
 const runs: World = {

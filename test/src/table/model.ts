@@ -8,7 +8,8 @@
  *
  * Terms: a fence is the number of a grant. A grace is how long a session survives without a
  * connection. A ttl is how long a lock lasts without a refresh. A quiet table grants only steals. A
- * set is one lock on several keys. A follower is a `once` that waits for the value of another.
+ * set is one lock on several keys. A follower is a `once` that waits for the result of another
+ * `once`.
  */
 import type { ClientCommand, Command } from '@holdfast/server/core'
 import type { ErrorCode } from '@holdfast/shared'
@@ -44,7 +45,7 @@ export class Model {
   readonly #grantsPerCommand: number
   /** The number of waiters that the current command may still grant. */
   #grantsLeft = 0
-  /** The keys where more waiters could hold the lock than the current command may grant. */
+  /** The keys on which the current command may leave waiters that could be granted. */
   #unfinishedKeys: string[] = []
 
   constructor(grantsPerCommand: number) {
@@ -118,6 +119,7 @@ export class Model {
     this.#state.keysInUse = [
       ...new Set([...this.#state.keysInUse.filter((key) => usedKeys.includes(key)), ...usedKeys]),
     ]
+    // Reports each unfinished key on which a waiter can still be granted or answered.
     for (const key of new Set(this.#unfinishedKeys)) {
       const upgrade = this.#upgrades.readyOn(key)
       const first = this.#state.waitingRequests.find((waiter) => waiter.key === key)
@@ -230,7 +232,7 @@ export class Model {
     })
   }
 
-  /** A session without a grace ends, unless `keep`: the broker itself closed the connection. */
+  /** A session without a grace ends, unless the broker itself closed the connection (`keep`). */
   #suspend(session: ModelSession, { keep, at }: CommandOf<'suspend'>): void {
     if (session.grace === 0 && !keep) {
       this.#end(session.id, 'dropped', at)
@@ -298,19 +300,22 @@ export class Model {
   ): void {
     const { id, timeout, set, scope } = requests[0]!
     const state = this.#state
-    const waiting = (key: string) => state.waitingRequests.filter((waiter) => waiter.key === key)
+    const waitersOf = (key: string) => state.waitingRequests.filter((waiter) => waiter.key === key)
     const isFree = (request: PlainRequest) =>
-      state.canHold(request) && waiting(request.key).length === 0
+      state.canHold(request) && waitersOf(request.key).length === 0
     const mismatch = requests
-      .map(({ key, capacity }) => ({ key, capacity, present: state.capacityOf(key) }))
-      .find(({ capacity, present }) => capacity !== undefined && present && present !== capacity)
+      .map(({ key, capacity }) => ({ key, capacity, capacityInUse: state.capacityOf(key) }))
+      .find(
+        ({ capacity, capacityInUse }) =>
+          capacity !== undefined && capacityInUse && capacityInUse !== capacity,
+      )
     if (state.isScopeBusy(session.id, scope)) {
       this.#answers.refuse(session, id, 'BAD_MESSAGE')
     } else if (state.requestCount(session.id) + requests.length > session.limits.locks) {
       this.#answers.refuse(session, id, 'QUOTA_EXCEEDED')
     } else if (mismatch !== undefined) {
-      const { key, capacity, present } = mismatch
-      const numbers = { key, capacityInUse: present!, requestedCapacity: capacity! }
+      const { key, capacity, capacityInUse } = mismatch
+      const numbers = { key, capacityInUse: capacityInUse!, requestedCapacity: capacity! }
       this.#answers.refuse(session, id, 'CAPACITY_MISMATCH', numbers)
     } else if (steal || (requests.every(isFree) && !state.quiet)) {
       session.lastId = id
@@ -326,7 +331,7 @@ export class Model {
       const blocked = isSet ? requests.filter((request) => !isFree(request)) : requests
       const failure = state.failureWithHolders(session, keysOf(blocked), isSet, 'LOCK_HELD')
       this.#answers.answer(session, id, failure, 'lock')
-    } else if (requests.some(({ key }) => waiting(key).length >= session.limits.waitersPerKey)) {
+    } else if (requests.some(({ key }) => waitersOf(key).length >= session.limits.waitersPerKey)) {
       this.#answers.refuse(session, id, 'QUOTA_EXCEEDED')
     } else if (scope !== undefined && state.isDeadlock(requests)) {
       this.#answers.refuse(session, id, 'DEADLOCK')
@@ -439,7 +444,7 @@ export class Model {
     this.#grantWaiters(keysOf(locks), at)
   }
 
-  /** The leader gets another value, and keeps its lock and its fence. */
+  /** Changes the value of a leader, which keeps its lock and its fence. */
   #proclaim(session: ModelSession, { id, fence, value }: CommandOf<'proclaim'>): void {
     session.lastId = id
     const lock = this.#state.lock(session.id, fence)

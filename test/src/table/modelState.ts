@@ -146,10 +146,10 @@ export class ModelState {
   }
 
   /**
-   * Returns a failure that lists holders of the keys, key by key: the oldest holders, as many as
-   * fit. If none fits, the failure lists the first holder without metadata. A timeout lists no
-   * metadata at all. The limits are 16 holders, 16 KiB, and 256 KiB for all unacknowledged answers
-   * of the session.
+   * Returns a failure that lists the holders of the keys, key by key and oldest first, up to the
+   * limits. If none fits, the failure lists the first holder without metadata. A timeout lists no
+   * metadata.
+   * The limits are 16 holders, 16 KiB, and 256 KiB for all unacknowledged answers of the session.
    *
    * @param exceptFence The fence of a lock that the failure does not list.
    */
@@ -188,7 +188,7 @@ export class ModelState {
     return sum(lists.map((list) => list.filter(isOfSession).length))
   }
 
-  /** Moves a session to an owner broker, which keeps the deadlines of the session. */
+  /** Makes this broker the owner of a session. The owner keeps the deadlines of the session. */
   takeOwnership(session: ModelSession, ownerBroker: string): void {
     const changesOwner = session.ownerBroker !== ownerBroker
     session.ownerBroker = ownerBroker

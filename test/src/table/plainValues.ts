@@ -427,7 +427,8 @@ function answerText(answer: PlainAnswer): string {
 /**
  * Formats an effect as a short text for readable tests. `granted b#2 k f7` means that request 2 of
  * session `b` was granted key `k` with fence 7. `g` stands before a generation, and `@` before an
- * attach epoch. `repeat` instead of `answer` marks an answer that the table does not store.
+ * attach epoch. `repeat` in place of `answer` marks a repeated answer or a refusal, which the
+ * table does not store.
  */
 export function formatEffect(effect: PlainEffect): string {
   switch (effect.kind) {

@@ -126,8 +126,8 @@ const deadlock: Scenario = {
 }
 
 /**
- * Names that all differ in UTF-16, although some look alike or have the same bytes in UTF-8. The
- * client escapes some names to keys with the prefix `~name:`, so some names look like such keys.
+ * Names that all differ in UTF-16, although some look alike or have the same bytes in UTF-8. Some
+ * look like the keys, with the prefix `~name:`, to which the client escapes other names.
  */
 const names = [
   ...[

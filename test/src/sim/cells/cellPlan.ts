@@ -1,7 +1,7 @@
 /**
  * Chooses the properties of a simulated world with cells by chance, from a seed. Each cell is a
- * broker with its own part of the keys. Probabilities without a comment only set how many worlds
- * have a property.
+ * broker with its own part of the keys. Numbers without a comment are free choices that make
+ * the worlds varied.
  */
 import { type ClientPlan, planClient } from '../plan.js'
 import type { Random } from '../random.js'
@@ -71,7 +71,8 @@ export function planCells(random: Random, count: number): CellPlan {
     jitterMs: random.pick([0, 1, 10, 150]),
     busyMs: random.pick([3, 90]),
     logMs: random.pick([0, 0, 0, 5, 80]),
-    // All keys except `oddKeys`, which come last in `cellKeys`; or all keys (fewer than 100).
+    // Either three keys for each cell, which excludes `oddKeys` at the end of `cellKeys`; or all
+    // keys, which are fewer than 100.
     keyCount: random.pick([3 * count, 100]),
   }
 }
