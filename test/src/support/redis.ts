@@ -33,8 +33,8 @@ export class Redis {
     const lines: string[] = []
     for await (const line of createInterface(server.stdout)) {
       if (/ready to accept connections/i.test(line)) {
-        // Lets later output drain, because the end of the loop may pause the output, and a full pipe
-        // would block Redis.
+        // Lets later output drain. The end of the loop may pause the output, and a full pipe would
+        // block Redis.
         server.stdout.resume()
         return new Redis(folder, server)
       }
