@@ -1,9 +1,9 @@
 /**
  * A worker is a client that uses locks all the time and records the answers of the brokers. Each
  * worker holds one lock, the kept lock, all the time. Each worker shares some keys with all other
- * workers. Again and again, the worker locks one or two shared keys, and some permits (parts of the
- * capacity) of a further key. The worker also uses a lock of its own, whose grants show when the
- * worker is served again after a fault.
+ * workers. Again and again, the worker locks one or two shared keys, and one or two of the three
+ * permits of a further key. The worker also locks and unlocks a key that no other worker uses. The
+ * grants of this lock, the own lock, show when the worker is served again after a fault.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HoldfastError, type Lock, type Session } from '@holdfast/client'
@@ -78,8 +78,8 @@ export class Worker {
   }
 
   /**
-   * Returns to the worker's own broker with a new session, if the worker is connected to another
-   * broker.
+   * Returns to the worker's own broker (the first of its URLs) with a new session, if the worker is
+   * connected to another broker.
    */
   async returnToOwnBroker(): Promise<void> {
     if (this.#link.isAtOwnBroker) return
@@ -177,7 +177,8 @@ export class Worker {
     // A lock that is not held now was lost before the client received the grant. So the client
     // never used the lock.
     if (!lock.held) return undefined
-    // The worker uses the lock for up to 3 ms, but only while `held` is true.
+    // The worker uses the lock for up to 3 ms, but only while `held` is true. After a loss during
+    // this time, only the time of the grant counts as use.
     let givenUpAt = grantedAt
     await sleep(this.#random.below(4))
     if (lock.held) givenUpAt = process.hrtime.bigint()

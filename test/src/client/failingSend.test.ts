@@ -68,7 +68,8 @@ describe('a client whose WebSocket throws from send', () => {
     const short = session.lock('short').catch((error) => error)
     const long = session.lock('x'.repeat(200)).catch((error) => error)
     await turn()
-    // The client gives up after three connections in a row that failed at the request.
+    // The client gives up after three connections in a row that failed at the request. The first
+    // connection has failed above.
     for (let i = 1; i < 3; i++) {
       clock.advance(0)
       sockets[i]!.accept()

@@ -2,8 +2,8 @@
  * Tests the flow control of a session with a grace, which is the time for which the broker keeps a
  * session without a connection. The broker stores each response until an `ack` of the client lists
  * the id of the request. An `ack` of the broker has `n`, the number of handled messages of the
- * client. The client sends at most 512 requests (the "ack window") after its newest `ack` that the
- * broker has handled.
+ * client. After its newest `ack` that the broker has handled, the client sends at most 512
+ * requests. This limit is the ack window.
  */
 import type { Session } from '@holdfast/client'
 import type { ClientMessage } from '@holdfast/shared'
@@ -48,7 +48,7 @@ describe('the ack window', () => {
     expect(idsOf(socket.newMessages(), 'lock').at(-1)).to.equal(1_100)
   })
 
-  it('lets as many requests pass as were sent before a handled ack, but none after a handled pong', async () => {
+  it('has room for as many requests as preceded a handled ack, and is not changed by a handled pong', async () => {
     const { session, socket } = await openScene({}, welcomeWithGrace())
     requestLocks(session, 10)
     await turn()
@@ -103,7 +103,7 @@ describe('the ack window', () => {
     expect(sent.at(-1)).to.deep.equal({ type: 'pong', n: 1 })
   })
 
-  it('lets no request pass that its caller aborted while the request waited', async () => {
+  it('never lets a request pass whose caller aborts it while it waits', async () => {
     const { session, socket } = await openScene({}, welcomeWithGrace())
     requestLocks(session, 512)
     const controller = new AbortController()
@@ -142,7 +142,7 @@ describe('the ack window', () => {
     expect(idsOf(sent, 'lock').length).to.equal(512)
   })
 
-  it('does not repeat an acknowledgement that the broker received', async () => {
+  it('makes the client repeat no acknowledgement that the broker received', async () => {
     const scene = await openGraced()
     await acquireLock(scene)
     scene.socket.deliver({ type: 'ping', n: 1 })

@@ -1,6 +1,6 @@
 /**
  * Helpers for the tests of rules for sources: `holds` checks that the sources keep a rule, and
- * `catches` checks that a rule finds planted lines that break the rule.
+ * `catches` checks that a rule finds the bad lines of a made-up file.
  */
 import { assert } from 'chai'
 import type { SourceFile } from './repository.js'
@@ -11,7 +11,7 @@ export function holds(rule: Rule, files: readonly SourceFile[]): void {
   assert.deepEqual(rule(files), [])
 }
 
-/** Makes a planted file, which exists only in the test. */
+/** Makes a file that exists only in the test. */
 export function file(path: string, text: string): SourceFile {
   return { path, text }
 }

@@ -1,7 +1,7 @@
 /**
- * Tests the set-up of a clone, which precedes every command in the clone. `isInstalled` compares
- * node_modules with the lock file. `fingerprintOf` shows whether files have changed since the last
- * build. `removeStale` removes built files whose sources were deleted.
+ * Tests the set-up, which runs before every command in a clone of the repository. `isInstalled`
+ * compares node_modules with the lock file. `fingerprintOf` shows whether files have changed since
+ * the last build. `removeStale` removes built files whose sources were deleted.
  */
 import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

@@ -50,8 +50,8 @@ export class DashboardPage {
   }
 
   /**
-   * Leaves the dashboard, which ends the session of the page, and resets the screen and the media
-   * of the tab. The tab can then open another page.
+   * Leaves the dashboard, so that the session of the page ends. Also resets the screen and the
+   * media of the tab, which can then open another page.
    */
   async leave(): Promise<void> {
     this.page.off('console', this.#onConsole)
@@ -86,7 +86,7 @@ export class DashboardPage {
     await this.page.getByRole('status').getByText(state, { exact: true }).waitFor()
   }
 
-  /** The rows of a table that the page has drawn. A long table draws only visible rows. */
+  /** The drawn rows of a table. The page draws only the visible rows of a long table. */
   rows(table: string): Locator {
     return this.page.getByRole('table', { name: table }).locator('.virtual-row')
   }

@@ -34,7 +34,7 @@ describe('e2e: errors of arguments: the client', () => {
     ['a number', 7 as unknown as string],
   ]
   for (const [title, key] of keys) {
-    it(`rejects a key that is ${title} with INVALID_KEY in every method`, async () => {
+    it(`rejects a key (${title}) with INVALID_KEY in every method`, async () => {
       const { sessions } = await stage.brokerWithSessions('ann')
       const [ann] = sessions
       await rejection(ann!.lock(key), 'INVALID_KEY')
@@ -138,7 +138,7 @@ describe('e2e: errors of connecting: the client', () => {
     return `ws://127.0.0.1:${(server.address() as AddressInfo).port}`
   }
 
-  /** A URL on whose port no server listens any more. */
+  /** A URL of a port on which no server listens. */
   async function deadUrl(): Promise<string> {
     const server = createTcpServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -292,7 +292,7 @@ describe('e2e: errors of a closed session: the client', () => {
     const closed = next(sessions[0]!, 'closed')
     await broker.close()
     await sessions[0]!.close()
-    // The event has an error as its argument, unless the caller closed the session, as here.
+    // The event has no error as its argument, because the caller closed the session.
     expect(await closed).to.equal(undefined)
   })
 })

@@ -52,7 +52,7 @@ export class Bystander {
     }
   }
 
-  /** Opens the session of the bystander, and locks the lock that the bystander keeps. */
+  /** Opens the session of the bystander, and acquires the lock that the bystander keeps. */
   static async start(stage: Stage, url: string, options: object = {}): Promise<Bystander> {
     const session = await stage.session(url, {
       lease: bystanderLeaseMs,
@@ -70,7 +70,7 @@ export class Bystander {
     }
   }
 
-  /** Expects that the bystander lost nothing, and that the broker still refreshes the lock. */
+  /** Expects that the bystander lost nothing, and can still refresh its lock. */
   async expectUnharmed(): Promise<void> {
     expect(this.#losses, 'losses of the bystander').to.deep.equal([])
     expect(this.#lock.held, 'the lock of the bystander').to.equal(true)
@@ -114,11 +114,11 @@ export async function openHostileClient(
 }
 
 /**
- * Gives a key 16 shared holders with the largest metadata. These are the most holders that a
- * refusal describes.
+ * Gives a key 16 shared holders with the largest metadata. The error of a refused request describes
+ * at most 16 holders.
  */
 export async function addDescribedHolders(stage: Stage, url: string, key: string): Promise<void> {
-  // With its two quotes, this text has 4,096 bytes of JSON.
+  // With its two quotes, this text has 4,096 bytes of JSON, the limit of metadata.
   const metadata = 'm'.repeat(4_094)
   for (let i = 0; i < 16; i++) {
     const holder = await openHostileClient(stage, url)

@@ -38,7 +38,7 @@ describe('e2e: once', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('keeps a value over a restart from the journal, until the time `keep` of the value is over', async () => {
+  it('keeps a value for the time `keep`, even if the broker restarts from its journal', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'holdfast-once-'))
     stage.onClear(() => rmSync(dir, { recursive: true, force: true }))
     const first = await stage.broker({ log: journalLog({ dir }) })
@@ -49,7 +49,7 @@ describe('e2e: once', () => {
     const second = await stage.broker({ log: journalLog({ dir }) })
     const caller = await stage.session(second.url)
     expect(await caller.once('long', () => 'another')).to.equal('long')
-    // The function runs when the time `keep` of the short value is over.
+    // The function runs as soon as the broker no longer keeps the short value.
     let value = await caller.once('short', () => 'another')
     while (value === 'short') value = await caller.once('short', () => 'another')
     expect(value).to.equal('another')

@@ -1,4 +1,7 @@
-/** Tests clients that connect through a real proxy, set by an option or environment variables. */
+/**
+ * Tests clients that connect through a real proxy. An option or environment variables name the
+ * proxy.
+ */
 import { expect } from 'chai'
 import { certificate } from '../ops/certificate.js'
 import { scratch } from '../ops/scratch.js'
@@ -25,8 +28,8 @@ describe('e2e: a proxy', () => {
   })
 
   /**
-   * A broker with a second URL whose host is not loopback. Environment variables apply only to such
-   * hosts.
+   * A broker with a second URL, `outerUrl`, whose host is not loopback. The environment variables
+   * have no effect on loopback URLs.
    */
   async function brokerBeyondLoopback() {
     const { url, port } = await stage.broker({ hosts: ['0.0.0.0'] })

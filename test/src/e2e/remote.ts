@@ -1,6 +1,6 @@
 /**
- * Processes that tests kill and stop: clients that execute commands of the test, and brokers of the
- * command `holdfast serve`. A fence is the number of a grant, by which the commands name a lock.
+ * Processes that tests can kill: clients, which execute the commands of a test, and brokers, which
+ * `holdfast serve` starts. A fence is the number of a grant, by which the commands name a lock.
  */
 import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -126,7 +126,7 @@ export class RemoteClient {
     return (await this.execute({ do: 'lock', key, options })) as number
   }
 
-  /** Resolves when the broker has handled everything that the client sent before. */
+  /** Resolves with statistics when the broker has handled all earlier messages of the client. */
   async untilHandled(): Promise<LockStats> {
     return (await this.execute({ do: 'stats' })) as LockStats
   }
@@ -165,7 +165,7 @@ export class ServeProcess {
     createInterface(this.process.stderr!).on('line', this.errorLines.add)
   }
 
-  /** Runs `holdfast` with these arguments, and does not wait. The command may fail. */
+  /** Starts `holdfast` with any arguments, and waits for nothing. The command may fail. */
   static runCommand(stage: Stage, ...args: readonly string[]): ServeProcess {
     const serveProcess = new ServeProcess(args)
     killAfterTest(stage, serveProcess.process)

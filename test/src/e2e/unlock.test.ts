@@ -1,6 +1,6 @@
 /**
- * Tests the ways to release a lock: `unlock`, `await using` and `withLock`. Also tests the watch,
- * by which clients that hold no lock hear of unlocks. A fence is the number of a grant.
+ * Tests the ways to release a lock: `unlock`, `await using` and `withLock`. Also tests `watch`,
+ * which reports unlocks also to clients without locks. A fence is the number of a grant.
  */
 import type { WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
@@ -20,7 +20,7 @@ describe('e2e: lock.unlock', () => {
     expect(lock.lost).to.equal(undefined)
   })
 
-  it('may be called again, and counts once', async () => {
+  it('has no effect when it is called again', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lock = await ann!.lock('k')

@@ -79,7 +79,7 @@ export function openDocument(
     } else if (event.event === 'locked') {
       locks.set(event.fence, event)
     } else {
-      // All other events of these locks report an end: an unlock or a loss.
+      // Each other event reports that a lock has ended, by an unlock or a loss.
       locks.delete(event.fence)
     }
     show(people())

@@ -71,10 +71,12 @@ describe('divergence check (a comparison of the digests of all brokers)', () => 
   })
 
   /**
-   * For each different digest, runs the check of a broker with this digest. The digests of the
-   * members arrive in the order of `digests`. Each letter of `members` is a member when the round
-   * begins. Only the members `remaining` are still live at the decision. Returns the error message
-   * of each check, or undefined, by the digest of its broker.
+   * Runs the check of one broker for each different digest. Each check receives `digests` (pairs of
+   * a member and its digest) in this order. Returns the error message of each check, or undefined,
+   * by the digest of its broker.
+   *
+   * @param members The members at the beginning of the round, one letter for each.
+   * @param remaining The members that are still live at the decision.
    */
   function errorsByDigest(
     digests: readonly [string, string][],
@@ -100,7 +102,7 @@ describe('divergence check (a comparison of the digests of all brokers)', () => 
     /^The lock table of this broker differs from the table of the majority at position 1000 of/
   const tie = /^The lock tables of the brokers differ at position 1000 of the shared log, without a/
 
-  it('stops the broker outside the majority, in any order of the digests', () => {
+  it('stops the broker outside the majority, whether its digest comes first, second or last', () => {
     const orders: [string, string][][] = [
       [...'abc'].map((member) => [member, member === 'a' ? 'y' : 'x']),
       [...'abc'].map((member) => [member, member === 'b' ? 'y' : 'x']),

@@ -108,7 +108,7 @@ describe('the queue of commands for the next entries', () => {
     expect(batches.map(({ length }) => length)).to.deep.equal([2, 1, 1, 1])
   })
 
-  it('reports overload by number and by length until enough commands are taken', () => {
+  it('reports overload while it has too many commands or too many characters', () => {
     const queue = new CommandQueue()
     // The queue rejects new requests from 100,000 commands on, and disconnects clients from 200,000
     // commands on. The limit of characters is 32 MiB, which 34 commands of 1 MB exceed.
@@ -136,8 +136,7 @@ describe('snapshot of a replicated log', () => {
 
   /**
    * Makes a store with one session, whose lock has this metadata. The store has two entries, at the
-   * positions 2 and 4, because positions rise by 2. The arguments of `makeSnapshot` after the
-   * configuration are the position and the time of the snapshot.
+   * positions 2 and 4, because positions rise by 2.
    */
   function filledStore(metadata: string): { store: MemoryStore; source: MemorySource } {
     const store = new MemoryStore(nodeEnvironment)
@@ -165,6 +164,7 @@ describe('snapshot of a replicated log', () => {
 
   it('contains the effects of all entries, whether or not there is an earlier snapshot', async () => {
     const { store, source } = filledStore('"m"')
+    // The last two arguments are the position and the time of the snapshot.
     expect(await makeSnapshot(source.create(), config, 4, 7)).to.equal(4)
     store.put(
       encodeCommands(
@@ -222,7 +222,7 @@ describe('snapshot of a replicated log', () => {
       // Several parts, so there are places where a part could end inside an emoji.
       expect(parts.length).to.be.greaterThan(3)
       for (const part of parts) {
-        // The maximum length of a part in the engine in memory.
+        // A part has at most 1,000 UTF-16 units in the engine in memory.
         expect(part.length).to.be.at.most(1_000)
         // Half of an emoji would not survive the conversion to UTF-8.
         expect(Buffer.from(part).toString()).to.equal(part)

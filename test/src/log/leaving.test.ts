@@ -85,8 +85,8 @@ describe('replicated log: joining and leaving', () => {
     const cluster = new Cluster()
     const { log, source } = cluster.newLog()
     // An entry takes 3 s to the log and 3 s back. The self-lease is the time for which a broker
-    // knows that it is a member. The self-lease begins when the broker sends the join, and is over
-    // when the join returns.
+    // knows that it is a member, here 5.8 s. The self-lease begins when the broker sends the join.
+    // So the self-lease is over when the join returns.
     source.faults.delayMs = 3_000
     const stateMachine = cluster.stateMachine(log, source)
     const error = await cluster.runUntilSettled(log.start(stateMachine).catch((error) => error))
@@ -182,7 +182,7 @@ describe('replicated log: permanent errors', () => {
     expect(b.log.status.members).to.deep.equal([b.brokerName, c.brokerName])
   })
 
-  it('a broker with a different table stops in seconds, although few entries follow', async () => {
+  it('a broker with a different table stops within seconds, even if the log gets few entries', async () => {
     const cluster = new Cluster()
     const [a, b, c] = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
     await cluster.passTime(1_000)

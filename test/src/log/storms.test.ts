@@ -4,8 +4,8 @@
  * answers, duplicates and pauses; the log makes snapshots and removes old entries meanwhile. Two
  * brokers that have applied the same entries must have equal tables. After the failures, every
  * broker must serve. Each session must have an owner broker (which keeps the timers of the session)
- * that is a live member. Probabilities and ranges without a comment only set how often something
- * happens, and for how many ms.
+ * that is a live member. Probabilities without a comment only set how often something happens.
+ * Ranges without a comment only set for how many ms.
  */
 import { Digest } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -62,6 +62,7 @@ class Wanderer {
   async #connect(cluster: Cluster): Promise<void> {
     const broker = this.#random.pick(this.#brokers)
     const formerClient = this.client
+    // Completes a close that the broker has begun.
     if (formerClient?.socket.closedWith !== undefined) formerClient.socket.drop()
     const options = { grace: 'lease', lease: 5_000 } as const
     const socket = broker.connectWithHello(

@@ -20,7 +20,7 @@ describe('a broker whose self-lease has ended', () => {
     const [a] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease' })
     a.source.cut()
-    // The self-lease of 5.8 s ends just before.
+    // The self-lease ends after 5.8 s.
     await cluster.passAlive(5_900, alice)
     expect(a.broker.isServing).to.equal(false)
     expect(alice.socket.closedWith?.code).to.equal(closeCodes.restart.code)
@@ -41,7 +41,7 @@ describe('a broker whose self-lease has ended', () => {
     ['an invalid request', { type: 'lock', id: 1, key: '' }, 'failed'],
   ]
   for (const [name, message, answer] of cases) {
-    it(`does not answer ${name} after a pause, even before overdue timers run`, async () => {
+    it(`does not answer ${name} after a pause of its process, although no timer has run yet`, async () => {
       const cluster = new Cluster()
       const a = await cluster.startBroker()
       const alice = await cluster.client(a)
@@ -55,7 +55,7 @@ describe('a broker whose self-lease has ended', () => {
     })
   }
 
-  it('does not report after a pause that it is ready, even before overdue timers run', async () => {
+  it('is not ready after a pause of its process, although no timer has run yet', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
     expect(a.broker.isServing).to.equal(true)
@@ -63,7 +63,7 @@ describe('a broker whose self-lease has ended', () => {
     expect(a.broker.isServing).to.equal(false)
   })
 
-  it('proposes no expiry for a lock of a session that has moved to another broker', async () => {
+  it('does not let a lock expire whose session has moved to another broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease' })
@@ -73,7 +73,7 @@ describe('a broker whose self-lease has ended', () => {
     await cluster.passTime(9_500)
     a.source.mend()
     await cluster.passTime(3_000)
-    // The ttl is not over at the new owner broker `b`, and broker `a` must propose nothing.
+    // The ttl is not over at the new owner broker `b`, and broker `a` must not end the lock.
     expect(b.broker.table.heldCount).to.equal(1)
     await cluster.passTime(8_000)
     expect(b.broker.table.heldCount).to.equal(0)

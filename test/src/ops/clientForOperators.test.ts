@@ -86,9 +86,9 @@ describe('session.authenticate', () => {
   const stage = Stage.forEachTest()
 
   /**
-   * Tokens of one principal. The broker warns 30 s before a token expires. The warning for `short`
-   * comes after 1 s, so that the test can listen first. The warning for `long` is due after all
-   * tests.
+   * Accepts the tokens `short` and `long` of one principal. The broker warns 30 s before a token
+   * expires. The warning for `short` comes after 1 s, so that the test can listen first. The
+   * warning for `long` is due after all tests.
    */
   const authenticate: Authenticate = ({ token }) => {
     const ms = { short: 31_000, long: 3_600_000 }[token ?? '']
@@ -142,7 +142,7 @@ describe('a token', () => {
     }
   })
 
-  // The signal is already aborted. So a client that may send its token fails with `ABORTED`.
+  // With an aborted signal, `connect` fails with `ABORTED` after it has accepted its options.
   it('is sent without TLS if allowInsecure is set', async () => {
     const signal = AbortSignal.abort()
     const options = { token: 't', allowInsecure: true, signal }

@@ -12,9 +12,9 @@ import { Holdfast } from './command.js'
 import { type Scratch, scratch } from './scratch.js'
 
 /**
- * Lines that the test types, with the Tab key for each `\t`, and the words that `holdfast` gets
- * from the completed line. After the name of a command for `run`, the words belong to that command,
- * so the shell completes no flag of `holdfast`.
+ * Each line that the test types, with the Tab key for each `\t`, and the words that `holdfast` gets
+ * from the completed line. The words after the command of `run` belong to this command, so the
+ * shell completes no flag of `holdfast` there.
  */
 const typedLines: readonly (readonly [string, readonly string[]])[] = [
   ['ser\t', ['serve']],
@@ -151,7 +151,7 @@ describe('holdfast completion', () => {
       // the word that the typed line does not contain.
       for (const [i, [line, words]] of typedLines.entries()) {
         const completedWord = words.filter((word) => !line.split(/\s+/).includes(word)).at(-1)
-        // A line may complete no word. fish may print a value with its flag, as in `--flag=value`.
+        // In one line, no word is completed. fish may print a value with its flag: `--flag=value`.
         if (completedWord === undefined) expect(answers[i], line).to.deep.equal([''])
         else
           expect(

@@ -47,7 +47,7 @@ describe('the launcher of holdfast', () => {
     expect(await argumentsOn(processors!)).to.not.include.oneOf(threadFlags)
   })
 
-  it('ignores an environment variable with the name of a variable of the launcher', async function () {
+  it('ignores an environment variable that has the name of one of its own variables', async function () {
     // On one processor, the launcher sets this variable, so the test would show nothing.
     if (/^\d+$/.test(processors!)) skip(this, 'needs several processors')
     // With this flag, Node would print its version and not run the command.

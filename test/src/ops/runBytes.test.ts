@@ -16,8 +16,8 @@ const printer = [
 
 /**
  * A shell script that sets $a and $b to words that are not UTF-8, and then runs `line`. In `line`,
- * "$@" is the `holdfast` command. The full stop protects the line feed at the end of $b, which the
- * shell would remove. $c has text that printf(1) would replace, and must stay as it is.
+ * "$@" is the `holdfast` command. The shell would remove a line feed at the end of $b, so a full
+ * stop follows at first. $c must stay as it is, although printf(1) would replace its text.
  */
 function shell(line: string): string[] {
   const words = `a=$(printf '\\377\\376'); b=$(printf 'z\\n\\374\\n.'); b=\${b%.}; c='\\0101%b'`
@@ -42,7 +42,7 @@ describe('holdfast run with bytes that are not UTF-8', function () {
     }
   })
 
-  it('runs a shell line with such bytes, and exits 127 for a missing program with such a name', async () => {
+  it('runs a shell line with such bytes, and exits 127 if a program with such bytes in its name is missing', async () => {
     const { url } = await stage.broker()
     const wrapper = shell('exec "$@" "printf %s $a | od -An -tx1"')
     const shellLine = await Holdfast.run(stage, ['run', '--url', url, 'k', '-c'], { wrapper })

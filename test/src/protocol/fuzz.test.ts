@@ -1,5 +1,5 @@
 /**
- * Tests a hostile client that sends random and mutated frames to a whole broker without a network.
+ * Tests a whole broker without a network. A hostile client sends random and mutated frames.
  * The broker must never throw. A refused message must change nothing. An honest client must receive
  * only pings and its own answers, and the broker must keep no data of the hostile client. The lease
  * is the time that the broker keeps a session without a message of its client.
@@ -50,7 +50,7 @@ class Scene {
   readonly #witnessListener: SocketListener
   #hostileSocket = new StandInSocket()
   #hostileListener: SocketListener
-  /** The lock table as text after the last frame. */
+  /** The lock table after the last frame, as text. */
   #state = ''
   /** The number of closed connections of the hostile client. */
   closes = 0
@@ -78,6 +78,7 @@ class Scene {
     const isFrameRefused = isRefused(frame)
     if (isFrameRefused) this.refusals++
     this.#state = this.#tableAsText()
+    // The close of a connection ends its session, which changes the table.
     if (isFrameRefused && !isClosed && this.#state !== stateBefore) {
       throw new Error(`A refused frame changed the table: ${frame.slice(0, 300)}`)
     }

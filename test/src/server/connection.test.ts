@@ -77,7 +77,7 @@ describe('connection: a hello', () => {
     expect(closeCodeOf(socket)).to.equal(4408)
   })
 
-  it('is accepted although the process of the broker was stopped past the deadline', () => {
+  it('is accepted after its deadline if the process of the broker was stopped meanwhile', () => {
     const harness = new BrokerHarness()
     const socket = harness.connect()
     harness.environment.pass(1_000)
@@ -128,7 +128,7 @@ describe('connection: a hello', () => {
     expect(closeCodeOf(tooLong)).to.equal(1009)
   })
 
-  it('cannot be sent on a connection beyond the limit, which the broker closes with 1013', () => {
+  it('cannot be sent on a connection beyond the limit: the broker closes the connection with 1013', () => {
     const harness = new BrokerHarness({ limits: { connections: 2 } })
     const first = harness.join()
     harness.join()
@@ -306,7 +306,7 @@ describe('connection: the lease', () => {
       other.socket.say({ type: 'lock', id: 1, key: 'held' })
       const client = harness.join({ lease: 6_000 })
       client.socket.say(message)
-      // The pong makes the broker set the time of the next ping again.
+      // After a pong, the broker computes the time of the next ping again.
       client.socket.say({ type: 'pong', n: 0 })
       harness.environment.endTurn()
       client.heard()
@@ -323,7 +323,7 @@ describe('connection: the lease', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000 })
     client.acquire('k')
-    // The ping of the holder comes after 3,000 ms, and the client sends a message 200 ms later.
+    // The broker pings after 3,000 ms. The client sends only another message, 200 ms later.
     harness.environment.pass(3_200)
     client.say({ type: 'stats', id: 2 })
     harness.environment.pass(5_999)
@@ -353,7 +353,7 @@ describe('connection: the lease', () => {
     ['a request that waits', { type: 'lock', id: 2, key: 'held' }],
     ['a call at a barrier', { type: 'barrier', id: 2, key: 'free', parties: 2 }],
   ] as const) {
-    it(`begins in place of the idle lease after ${event}, with a ping at half the lease`, () => {
+    it(`replaces the idle lease after ${event}, with a ping at half the lease`, () => {
       const harness = new BrokerHarness()
       const other = harness.join({ lease: 300_000 })
       other.socket.say({ type: 'lock', id: 1, key: 'held' })
@@ -386,7 +386,7 @@ describe('connection: the lease', () => {
     expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
   })
 
-  it('begins in place of the idle lease after a pong that does not ask for the idle lease', () => {
+  it('replaces the idle lease after a pong that does not ask for the idle lease', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000 })
     client.socket.say({ type: 'pong', n: 0, idle: true }, { type: 'pong', n: 0 })
@@ -398,7 +398,7 @@ describe('connection: the lease', () => {
     expect(closeCodeOf(client.socket)).to.equal(closeCodes.expired.code)
   })
 
-  it('leaves the whole grace, if the connection drops in the idle lease', () => {
+  it('does not shorten the grace if the connection drops in the idle lease', () => {
     const harness = new BrokerHarness()
     const client = harness.join({ lease: 6_000, grace: 4_000 })
     client.socket.say({ type: 'pong', n: 0, idle: true })

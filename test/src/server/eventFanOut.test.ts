@@ -45,8 +45,8 @@ function keysOf(client: Client): string[] {
 }
 
 /**
- * Ends a turn, and adds the keys of its events to `keys`. Returns the number of these events, and
- * `hasMore`: whether the turn had work, so that a later turn may have work too.
+ * Ends a turn, and adds the keys of its events to `keys`. Returns the number of these events as
+ * `count`. `hasMore` says whether the turn had work, because then a later turn may have work too.
  */
 function endTurnAndCount(harness: BrokerHarness, watchers: readonly Client[], keys: string[][]) {
   const hasMore = harness.environment.endOneTurn()
@@ -105,7 +105,7 @@ describe('events for many watching connections', function () {
     expect(events.map(({ watch }) => watch)).to.deep.equal(allKeys.map(() => 1))
   })
 
-  it('are sent only for locks that the initial state of a watch listed before their release', () => {
+  it('are sent for released locks only if the initial state of the watch listed these locks', () => {
     const { harness, holder } = setUp()
     const slow = harness.join({ lease })
     slow.socket.isReading = false
@@ -134,7 +134,7 @@ describe('events for many watching connections', function () {
     holder.socket.say({ type: 'bye' })
     const bytesWhileWaiting = memory.usedBytes
     harness.environment.endTurn()
-    // After this time, the broker pings the clients, and counts again what they have not read.
+    // After this time, the broker pings the clients, and counts their unread bytes again.
     harness.environment.pass((lease * 2) / 3 + 1_000)
     const bytesAfter = memory.usedBytes
     // An event has more than 100 bytes.

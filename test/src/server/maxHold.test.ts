@@ -39,7 +39,7 @@ describe('maxHold', () => {
     expect(harness.broker.table.heldCount).to.equal(0)
   })
 
-  it('and the ttl are not restarted by an upgrade and a downgrade', () => {
+  it('does not restart at an upgrade or a downgrade, and neither does the ttl', () => {
     for (const [fields, reason] of [
       [{ ttl: 1_000 }, 'expired'],
       [{ maxHold: 1_000 }, 'maxHold'],
@@ -66,7 +66,7 @@ describe('maxHold', () => {
     expect(harness.broker.table.keys.get('k')?.holders.first?.fence).to.equal(laterFence)
   })
 
-  it('is at most the limit of the operator, which `welcome` contains also after a resume', () => {
+  it('has a limit of the operator, which each `welcome` contains, also after a resume', () => {
     const harness = new BrokerHarness({ limits: { maxHoldMs: 1_000 } })
     const holder = harness.join({ lease: 60_000, grace: 'lease' })
     expect(holder.welcome.maxHoldMs).to.equal(1_000)

@@ -28,7 +28,7 @@ export class SimClock implements Clock {
   readonly #rate: number
   /** The monotonic time at the beginning of the world, in ms. */
   readonly #offset: number
-  /** The wall clock time at the beginning of the world, moved by each jump, in ms. */
+  /** The wall clock time at the beginning of the world plus all jumps since then, in ms. */
   #wall: number
   /** The world time that passed while this machine slept, in ms. */
   #slept = 0
@@ -78,7 +78,7 @@ export class SimClock implements Clock {
 
   setTimer(callback: () => void, ms: number): Timer {
     const wholeMs = ms >= 1 && ms <= longestTimerMs ? Math.trunc(ms) : 1
-    // Up to 1 ms early, and one of five timers late.
+    // Each timer may fire up to 1 ms early. One of five timers fires late.
     const early = this.#random.next()
     const late = this.#random.chance(0.2) ? this.#random.between(0, 2 + this.maxExtraDelayMs) : 0
     const due = this.monotonic() + wholeMs - early + late

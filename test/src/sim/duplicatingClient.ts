@@ -12,7 +12,7 @@ export interface DuplicatingClientDeps extends RawClientDeps {
   readonly keys: readonly string[]
   /** Whether the client also sends requests that the broker answers without its command log. */
   readonly usesImmediateRequests: boolean
-  /** Whether the client also completes its locks as if it had got them by `once`. */
+  /** Whether the client also sends `complete` for its locks, as if `once` had granted them. */
   readonly completesLocks: boolean
 }
 

@@ -23,7 +23,7 @@ export interface LogOracleBroker {
   readonly table: Omit<LockTable, 'apply'> | undefined
 }
 
-/** The number of entries from one comparison of whole tables to the next. Comparing is slow. */
+/** Whole tables are compared once in this many entries, because a comparison is slow. */
 const compareEvery = 8
 
 interface ExpectedEntry {
@@ -115,7 +115,7 @@ export class LogOracle {
     if (expected.table !== undefined) this.#compare(broker, expected.table, position)
   }
 
-  /** Returns whether an entry proves to a broker that the broker has missed the previous entry. */
+  /** Whether the entry shows a broker that it did not receive the entry `missed`. */
   provesLoss({ position }: StoredEntry, missed: StoredEntry): boolean {
     const writer = this.#expected.get(position)!.writer
     return writer !== '' && writer === this.#expected.get(missed.position)!.writer
@@ -170,8 +170,8 @@ export class LogOracle {
       return successor === undefined ? [] : this.#removeMember(broker, successor, at)
     }
     const restartCommands: Command[] = []
-    // `last` is the number of the dead broker's newest entry that the writer of the notice knew. A
-    // later entry of the dead broker makes the notice void.
+    // A notice declares a broker dead. The writer of the notice knew the entries of that broker up
+    // to the number `last`. A later entry of that broker makes the notice void.
     for (const { broker: deadBroker, last } of entry.notices?.dead ?? []) {
       if (this.#members.get(deadBroker) !== last || deadBroker === broker) {
         this.#report.count('death notice void')

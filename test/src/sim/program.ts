@@ -129,8 +129,7 @@ export class Program {
       }
     })
     await Promise.all(loops)
-    // `run` continues with an open session, or closes it. If `#close` has closed the session, this
-    // program has forgotten the session already.
+    // `run` still needs an open session. If `#close` closed the session, `#session` has changed.
     if (!isClosed || this.#session !== session) return
     this.#session = undefined
     this.watchViews = undefined
@@ -317,7 +316,7 @@ export class Program {
    * Requests a lock, checks the outcome, uses the lock and unlocks it.
    *
    * @param send Sends the request.
-   * @param use What the program does while it holds the lock: by default, it keeps the lock.
+   * @param use What the program does with the held lock. Default: it holds the lock for a while.
    */
   async #request(
     key: string,

@@ -68,7 +68,7 @@ class EchoSocket {
   /** The number of messages that are under way at the same time. */
   readonly inFlight: number
   readonly #socket: WebSocket
-  /** When each message under way was sent, in a ring buffer, because replies come in order. */
+  /** A ring buffer of the times when the messages under way were sent. Replies come in order. */
   readonly #sentAt: Float64Array
   #sent = 0
   #received = 0

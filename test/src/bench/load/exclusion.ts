@@ -24,7 +24,7 @@ export class ExclusionCheck {
     return this.#grants
   }
 
-  /** The number of grants that conflict with a held lock or whose fence did not rise. */
+  /** The number of grants that conflict with a held lock, or have no higher fence than before. */
   get violations(): number {
     return this.#violations
   }
@@ -38,7 +38,7 @@ export class ExclusionCheck {
       this.#holders.set(key, holders)
     }
     const isCompatible = holders.exclusive === 0 && (mode === 'shared' || holders.shared === 0)
-    // Several sessions may receive grants of shared locks out of the order of the fences.
+    // Sessions that share a key may receive their grants in another order than the fences.
     const isFenceValid = fence === undefined || fence > holders.highestFence || mode === 'shared'
     if (!isCompatible || !isFenceValid) this.#violations++
     holders[mode]++

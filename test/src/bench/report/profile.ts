@@ -1,6 +1,6 @@
 /**
  * Shows in which functions the broker spends its time. Lists the functions with the largest self
- * time in a CPU profile. The self time excludes the functions that the function calls.
+ * time in a CPU profile. A self time excludes the time in called functions.
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -28,7 +28,7 @@ export async function profileTables(folder: string): Promise<string> {
   return (await Promise.all(tables)).join('\n')
 }
 
-/** The functions with the largest shares of the time in which the broker was not idle. */
+/** The functions with the largest shares of the busy time, in which the broker was not idle. */
 function topOf({ nodes, samples, timeDeltas }: CpuProfile): string {
   const names = new Map(nodes.map(({ id, callFrame }) => [id, nameOf(callFrame)]))
   const times = new Map<string, number>()
@@ -49,7 +49,7 @@ function topOf({ nodes, samples, timeDeltas }: CpuProfile): string {
 /** The name of a function and its file. */
 function nameOf({ functionName, url }: { functionName: string; url: string }): string {
   const name = functionName === '' ? '(anonymous)' : functionName
-  // Leaves out the folders that contain the repository.
+  // Leaves out the folders before the package.
   const file = url.replace(/^.*\/(node_modules|server|shared)\//, '$1/')
   return file === '' ? name : `${name} (${file})`
 }

@@ -8,7 +8,7 @@ import { type JobResult, type LoadContext, makeJob, param, type Workload } from 
 import { median } from '../load/statistics.js'
 import { usPerCall } from '../load/usPerCall.js'
 
-/** How many keys each loop locks in total, so that all loops take about the same time. */
+/** How many keys each loop locks in total. So loops of small and large sets take equally long. */
 const keysPerLoop = 100_000
 /** The smallest number of calls in a loop, also in the shortest runs. */
 const minCalls = 10
@@ -52,7 +52,7 @@ class TwoSessionTable {
     const terms = { ttl: undefined, timeout: undefined, metadata: undefined, steal: false }
     for (const { key, mode } of this.#items)
       this.#apply({ type: 'lock', ...this.#from(session), key, mode, ...terms })
-    // The fences of the new locks follow each other, up to the fence of the last grant.
+    // The new locks have consecutive fences, which end with `last`.
     const last = this.fence
     for (let i = this.#items.length - 1; i >= 0; i--) this.unlock(session, last - i)
   }

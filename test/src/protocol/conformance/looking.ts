@@ -69,7 +69,7 @@ function queries(stage: Stage): void {
     expect(seen).to.include({ heldCount: 5, waitingCount: 0 })
   })
 
-  it('lists pages of keys in order, and pages of the holders of one key by fence', async () => {
+  it('lists keys in order over several pages, and the holders of one key by fence', async () => {
     const [peer, waiter] = await stage.openSeveral(2)
     const prefix = stage.key('paged')
     for (const name of ['c', 'a', 'é', 'b']) await peer!.acquire(`${prefix}:${name}`)
@@ -106,7 +106,7 @@ function queries(stage: Stage): void {
     expect(pageOfKey.held.map(({ fence }) => fence)).to.deep.equal(fences.slice(1))
   })
 
-  it('lists the lock of the next key on each page with limit 1', async () => {
+  it('lists one lock on each page if the limit is 1, in the order of the keys', async () => {
     const peer = await stage.open()
     const prefix = stage.key('single')
     const fences: number[] = []

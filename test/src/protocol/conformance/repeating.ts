@@ -63,7 +63,7 @@ async function fenceFor(type: RequestType, peer: Peer, stage: Stage): Promise<nu
   return (await peer.answer('granted', peer.request({ type: lockType, key, ...mode }))).fence
 }
 
-/** Whether the broker takes requests of these two types with one id for the same request. */
+/** Whether the broker regards two requests with these types and the same id as one request. */
 function areSameType(a: RequestType, b: RequestType): boolean {
   return typeGroups.some((group) => group.includes(a) && group.includes(b))
 }
