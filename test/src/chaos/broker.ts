@@ -84,6 +84,7 @@ export class BrokerProcess {
   }
 
   get isRunning(): boolean {
-    return this.#process !== undefined && this.#process.exitCode === null
+    const child = this.#process
+    return child !== undefined && child.exitCode === null && child.signalCode === null
   }
 }

@@ -92,7 +92,10 @@ export function openDocument(
       const options = { mode: 'shared', metadata, signal: closing.signal } as const
       const lock = await session.lock(`${prefix}read`, options)
       reading = lock
-      await new Promise((resolve) => lock.signal.addEventListener('abort', resolve))
+      // The signal of a lock that is lost already emits no event.
+      if (lock.held) {
+        await new Promise((resolve) => lock.signal.addEventListener('abort', resolve))
+      }
     }
   }
   keepReading().catch((error) => {
@@ -104,7 +107,8 @@ export function openDocument(
     close: () => {
       watch.close()
       closing.abort()
-      void reading?.unlock()
+      // The lock may be lost meanwhile, and then needs no unlock.
+      reading?.unlock().catch(() => {})
     },
   }
 }
