@@ -1,9 +1,9 @@
 /**
- * The broker behind its network servers, which give each new socket to `connect`. The broker turns
- * the messages of clients into commands. The command log puts the commands in order, and in a
- * cluster passes the commands of every broker to all brokers. The lock table (all sessions, locks
- * and waiting requests) executes the commands. `wiring.ts` makes the components that do the work. A
- * message takes this path:
+ * The broker. Its network servers give each new socket to `connect`. The broker turns the messages
+ * of clients into commands. The command log puts the commands in order, and in a cluster passes the
+ * commands of every broker to all brokers. The lock table (all sessions, locks and waiting
+ * requests) executes the commands. `wiring.ts` makes the components that do the work. A message
+ * takes this path:
  *
  *   socket -> connection -> inbound -> command log -> table -> outbound -> connection -> socket
  *
@@ -59,12 +59,13 @@ export class Broker {
   /**
    * Starts the command log, which first restores the lock table from the stored commands.
    *
-   * @param quietStart In the first `quietStart` ms, the broker grants only requests that steal a
-   *   lock. 0 without a quiet start; always 0 in a cluster, whose log keeps the locks.
+   * @param quietStart How long the broker grants only requests that steal a lock, in ms. This wait
+   *   protects clients whose locks the broker lost in a restart. Always 0 in a cluster, whose log
+   *   keeps the locks.
    */
   #startLog(quietStart: number): undefined | Promise<void> {
     const starting = this.#log.start(this.#components.stateMachine)
-    // In a cluster, the state machine calls `onServe` when this broker is a member.
+    // In a cluster, the state machine calls `onServe` when this broker has become a member.
     if (this.#membership !== undefined) return starting
     // A log that returns no promise has started already.
     if (starting === undefined) this.#onLogStarted(quietStart)
@@ -77,8 +78,9 @@ export class Broker {
     // later when it grants the first lock.
     this.#fences.reserve(highestNextFence(this.table))
     const at = this.#environment.clock.wall()
-    // With `formerOwner: undefined`, this command suspends every session that the log restored. So
-    // the command comes before `#serve`. Without a cluster, the name of the owner broker is ''.
+    // With `formerOwner: undefined`, this command suspends every session in the table. It comes
+    // before `#serve`, when the table has only the sessions that the log restored. Without a
+    // cluster, the name of the owner broker is ''.
     this.#log.submit({ type: 'restart', formerOwner: undefined, ownerBroker: '', at })
     this.#serve()
     if (quietStart > 0) {
@@ -91,7 +93,7 @@ export class Broker {
     }
   }
 
-  /** Makes later fences higher than all fences of earlier starts, and accepts clients. */
+  /** Makes new fences higher than every fence granted before this start, and accepts clients. */
   #serve(): void {
     const at = this.#environment.clock.wall()
     this.#log.submit({ type: 'raiseFenceFloor', fence: this.#fences.floor, at })
@@ -100,8 +102,7 @@ export class Broker {
 
   /**
    * Closes all connections, because this broker is no longer a member of its cluster. Also drops
-   * the pending handshakes, and the list of keys with more waiters to grant than one command could
-   * grant.
+   * the pending handshakes, and the list of keys whose waiters one command could not all grant.
    */
   #resign(): void {
     this.#components.handshake.clear()
@@ -186,7 +187,7 @@ export class Broker {
 
   /**
    * How long a lock lasts from now on; undefined for a lock with neither a ttl nor a longest hold.
-   * If only another broker of the cluster knows a time, the field of that time is undefined.
+   * The field of a time is undefined if only another broker of the cluster knows the time.
    */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined {
     return this.#components.lockTimes.remainingTimesOf(lock)

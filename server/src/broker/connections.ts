@@ -29,7 +29,7 @@ export interface ConnectionsDeps {
   readonly watchRegistry: WatchRegistry
   readonly memory: MemoryAccount
   readonly scheduler: WorkScheduler
-  /** Counts the work of all commands in `effectCount`. */
+  /** Its `effectCount` is the work of all commands so far, in units (see `workCosts.ts`). */
   readonly liveTable: LiveTable
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
@@ -41,7 +41,7 @@ export class Connections implements ConnectionListener<Connection> {
   /** The connection of each attached session. */
   readonly attached = new Map<Session, Connection>()
   /** Connections that have ended, and whose session the broker will suspend in a later turn. */
-  readonly #toSuspend = new Set<Connection>()
+  readonly #endedConnections = new Set<Connection>()
 
   constructor(deps: ConnectionsDeps) {
     this.#deps = deps
@@ -109,10 +109,10 @@ export class Connections implements ConnectionListener<Connection> {
     const { session, attachEpoch } = connection
     if (session === undefined || this.attached.get(session) !== connection) return
     // An earlier call has already scheduled the suspension for a later turn.
-    if (this.#toSuspend.has(connection)) return
+    if (this.#endedConnections.has(connection)) return
     const { log, clock, liveTable, scheduler } = this.#deps
     const suspend = (): number => {
-      this.#toSuspend.delete(connection)
+      this.#endedConnections.delete(connection)
       // The session may have ended or resumed meanwhile.
       if (this.attached.get(session) !== connection) return 0
       const effectsBefore = liveTable.effectCount
@@ -120,14 +120,14 @@ export class Connections implements ConnectionListener<Connection> {
       log.submit({ type: 'suspend', session: session.id, attachEpoch, keep: keepsLease, at })
       return costs.disconnect + liveTable.effectCount - effectsBefore
     }
-    // This call makes the scheduler read the clock, on which `unitsLeft` depends.
+    // Makes the scheduler read the clock, because `unitsLeft` depends on the time.
     scheduler.allowanceNow()
     // A session without a grace ends when it is suspended, and may then release thousands of locks.
     // Thousands of connections may also end in the same turn. In these cases the scheduler suspends
     // the session later, after messages of other clients.
     if (canEndInOneTurn(session) && scheduler.unitsLeft > 0) scheduler.spend(suspend())
     else {
-      this.#toSuspend.add(connection)
+      this.#endedConnections.add(connection)
       scheduler.add({ work: suspend })
     }
   }

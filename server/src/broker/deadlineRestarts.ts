@@ -4,10 +4,9 @@
  * when that broker has ended. These sessions may hold a million locks with a ttl (how long a lock
  * lives without a refresh). To start a million deadlines takes a second.
  *
- * Each deadline runs in full from the takeover, and not from the later turn that starts it. No
- * deadline is missed: the deadlines of a session start before its client can resume the session, so
- * no command of the client comes earlier. A deadline that passes before its start is handled right
- * after its start.
+ * Each deadline counts from the takeover, and not from the later turn that starts the deadline. If
+ * the time of a deadline has passed when the deadline starts, the broker handles the deadline at
+ * once. All deadlines of a session start before its client can resume the session.
  */
 import { costOfGathering, costs } from '../config/workCosts.js'
 import type { PacedWork, WorkScheduler } from '../connection/workScheduler.js'
@@ -18,13 +17,13 @@ import type { HoldDeadlines } from './holdDeadlines.js'
 /** A record that may have a deadline: the ttl or `maxHold` of a lock, or a timeout. */
 type Timed = Lock | Request | BarrierCall<Session>
 
-/** Earlier than every time. */
-const never = Number.NEGATIVE_INFINITY
+/** Earlier than every time; stands for the deadline of a lock that has none yet. */
+const longAgo = Number.NEGATIVE_INFINITY
 
 interface Restart {
   /** When this broker took over the session, in compensated time (see `timekeeper.ts`). */
   readonly since: number
-  /** The records whose deadlines must start; undefined until the session has its turn. */
+  /** The records whose deadlines must start; undefined until the first work on this session. */
   records: readonly Timed[] | undefined
   /** How many of the records were visited. */
   visitedCount: number
@@ -77,8 +76,8 @@ export class DeadlineRestarts implements PacedWork {
   }
 
   /**
-   * When the deadlines of a lock start, in compensated time, if this broker has taken over its
-   * session and has not started all deadlines of the session; otherwise undefined.
+   * The time from which the deadlines of a lock count, in compensated time. Undefined unless the
+   * session of the lock still has deadlines to start.
    */
   startTimeOf({ session }: Lock): number | undefined {
     return this.#restarts.get(session)?.since
@@ -92,12 +91,12 @@ export class DeadlineRestarts implements PacedWork {
     return usedUnits
   }
 
-  /** Starts deadlines of a session for about `units` units of work. Returns the units. */
+  /** Starts deadlines of a session for about `units` units of work. Returns the used units. */
   #workOn(session: Session, restart: Restart, units: number): number {
     let usedUnits = 0
     if (restart.records === undefined) {
       restart.records = recordsOf(session)
-      // To gather many records costs more than a slice. Their deadlines then start in later slices.
+      // With many records, this work uses up `units`, and the deadlines start in later calls.
       usedUnits += costOfGathering(restart.records.length)
     }
     const { records } = restart
@@ -119,19 +118,19 @@ export class DeadlineRestarts implements PacedWork {
   }
 
   /**
-   * Starts the deadlines of a lock. Never moves a deadline to an earlier time, because the lock may
-   * have been granted after the takeover.
+   * Starts the deadlines of a lock. Keeps a deadline that is later already: a lock that was granted
+   * after the takeover has such deadlines.
    */
   #startLock(lock: Lock, since: number): void {
     const { time, holdDeadlines } = this.#deps
     if (lock.session.held.get(lock.fence) !== lock) return
-    if (lock.ttl !== undefined && (time.clientDeadlineOf(lock) ?? never) < since + lock.ttl)
+    if (lock.ttl !== undefined && (time.clientDeadlineOf(lock) ?? longAgo) < since + lock.ttl)
       time.setClientDeadline(lock, since + lock.ttl)
-    if ((holdDeadlines.startTimeOf(lock) ?? never) < since) holdDeadlines.start(lock, since)
+    if ((holdDeadlines.startTimeOf(lock) ?? longAgo) < since) holdDeadlines.start(lock, since)
   }
 }
 
-/** The records of a session that may have deadlines: locks by fence, then requests and calls. */
+/** The records of a session that may have deadlines: its locks, requests and calls. */
 function recordsOf({ timedLockCount, held, waiting, barrierCalls }: Session): Timed[] {
   const locks = timedLockCount === 0 ? [] : held.values().filter(({ isTimed }) => isTimed)
   return [...locks, ...waiting.values(), ...barrierCalls.values()]

@@ -31,9 +31,9 @@ import { type Observer, type RefusalCause, refusalCauseOf } from '../observabili
 import type { Environment } from '../platform/environment.js'
 
 /**
- * This broker as an owner broker: the broker that keeps the deadlines of a session. Each session
- * has the name of its owner broker. Without a cluster this name is ''. In a cluster the name of
- * this broker is '' until the broker serves, because the broker owns no session before that time.
+ * The name of this broker in the sessions that it owns. The owner broker of a session keeps the
+ * deadlines of the session. Without a cluster the name is always ''. In a cluster the name is ''
+ * until this broker serves, because the broker owns no session before that time.
  */
 export interface OwnerBroker {
   name: string
@@ -91,7 +91,7 @@ export class Handshake {
   readonly #policyFor: ReturnType<typeof policiesFor>
   /** One object for all sessions, because every session keeps a reference to this object. */
   readonly #sessionLimits: SessionLimits
-  /** By handshake id, which the submitted command and the effect of this command contain. */
+  /** By handshake id. A submitted command and its effect have the same handshake id. */
   readonly #pending = new Map<string, PendingHandshake>()
   readonly #pacer: AddressPacer<CheckedHandshake>
 
@@ -189,7 +189,7 @@ export class Handshake {
     this.#pending.clear()
   }
 
-  /** Continues a handshake whose token has been checked. Returns the units of work. */
+  /** Refuses or continues a handshake whose token was checked. Returns the units of work. */
   #continue({ connection, hello, identity }: CheckedHandshake): number {
     if (connection.state !== 'opening') return 0
     if (identity === undefined) {
@@ -203,14 +203,14 @@ export class Handshake {
     return costs.hello
   }
 
-  /** Continues the handshake of a client whose identity is known. */
+  /** Opens or resumes the session of a client whose identity is known. */
   #onIdentified(connection: Connection, hello: Hello, identity: Identity): void {
     if (this.#membership !== undefined && this.#membership.load !== 'ok') {
       // The shared log cannot take the command of the handshake now.
       connection.abort(closeCodes.overloaded)
       return
     }
-    // The limit of messages in a second counts from the arrival of `hello`.
+    // The limit of messages per second applies from the arrival of `hello`.
     connection.policy = this.#policyFor?.(identity, connection.receivedAt)
     this.#openOrResume(connection, hello, identity.principal)
   }

@@ -25,12 +25,12 @@ const eventForReason = {
   ended: 'lost',
 } as const
 
-/** Bytes of a watch in the tree and the index, without its key or prefix (see `bytesOf`). */
+/** Bytes of a watch in `SessionWatches` and the index, without its key or prefix. */
 const watchBytes = 768
 
 /** The watches of one connection. */
 interface WatchesOfSubscriber {
-  /** All watches of the connection, because every watch gets the events of locks. */
+  /** The watches that get the events of locks: all watches of the connection. */
   readonly lockWatches: SessionWatches
   /** The watches that also get the events of queues; undefined before the first such watch. */
   queueWatches: SessionWatches | undefined
@@ -105,11 +105,11 @@ export class WatchRegistry {
     const watches = this.#bySubscriber.get(subscriber)
     if (watches === undefined) return
     this.#bySubscriber.delete(subscriber)
-    for (const sessionWatches of [watches.lockWatches, watches.queueWatches]) {
-      if (sessionWatches === undefined) continue
-      for (const id of sessionWatches.ids()) this.#watchesBytes -= bytesOf(sessionWatches, id)
-      sessionWatches.clear()
-      this.#fanOut.onWatchesRemoved(sessionWatches)
+    for (const removed of [watches.lockWatches, watches.queueWatches]) {
+      if (removed === undefined) continue
+      for (const id of removed.ids()) this.#watchesBytes -= bytesOf(removed, id)
+      removed.clear()
+      this.#fanOut.onWatchesRemoved(removed)
     }
   }
 
@@ -172,9 +172,8 @@ export class WatchRegistry {
     const count = this.#lockIndex.countOf(lock.key)
     if (count === 0) return 0
     const text = encodeLockEvent(name, lock)
-    // A search that will still visit the lock lists its newest mode and value, or omits a lock that
-    // has ended. So the watch of this search skips the event. Only `locked` is never skipped,
-    // because no search lists a lock that was granted after its start.
+    // A search that has yet to reach the lock will show the change, so its watch skips the event.
+    // The event `locked` is never skipped, because a search lists no lock granted after its start.
     this.#fanOut.publish(
       this.#lockIndex,
       lock.key,
@@ -199,8 +198,8 @@ export class WatchRegistry {
 }
 
 /**
- * Bytes of a watch. The key or prefix of the watch is in the tree of its connection and in the
- * index. Each copy takes at most two bytes for a UTF-16 unit, so a unit counts as four bytes.
+ * Bytes of a watch. Its key or prefix is in `SessionWatches` and in the index. Each copy takes at
+ * most two bytes for a UTF-16 unit, so a unit counts as four bytes.
  */
 function bytesOf(watches: SessionWatches, id: number): number {
   return watchBytes + 4 * watches.lengthOf(id)

@@ -40,7 +40,7 @@ export interface ListedLock extends HeldInfo {
 export interface Listing {
   /** The listed locks, in the order of their keys. */
   readonly locks: readonly ListedLock[]
-  /** How many locks were held when the listing began; without a limit, the length of `locks`. */
+  /** How many locks were held when a limited listing began. Without a limit, `locks.length`. */
   readonly heldCount: number
 }
 
@@ -56,7 +56,7 @@ export async function listLocks(
 ): Promise<Listing> {
   const locks: ListedLock[] = []
   let heldCount = 0
-  /** The newest key that has filled a page alone, and the length of its whole queue. */
+  /** The last key so far that alone filled a page, and the length of its whole queue. */
   let longQueue: { readonly key: string; readonly waiting: number } | undefined
   for await (const page of pagesOf(session, prefix)) {
     // Only the first page counts all locks. A later page does not count the locks before its start.
@@ -112,7 +112,7 @@ export async function* pagesOf(
     // grant).
     const isWithinKey = page.held.length === pageSize && page.held[0]?.key === lastKey
     const lastFence = isWithinKey ? page.held.at(-1)?.fence : undefined
-    // A page without `lastFence` lists its last key to the end, as if its last fence were infinite.
+    // A page without `lastFence` lists all locks of its last key, so compare as if with Infinity.
     const advances =
       lastKey > after ||
       (lastKey === after && afterFence !== undefined && (lastFence ?? Infinity) > afterFence)
@@ -160,7 +160,7 @@ function lastKeyIn({ held, waiting }: QueryResult): string | undefined {
 function onlyKeyOf({ held, waiting }: QueryResult): string | undefined {
   if (held.length < pageSize && waiting.length < pageSize) return undefined
   const ends = [held[0], held.at(-1), waiting[0], waiting.at(-1)]
-  const keys = ends.flatMap((lock) => lock?.key ?? [])
+  const keys = ends.flatMap((item) => item?.key ?? [])
   return keys.every((key) => key === keys[0]) ? keys[0] : undefined
 }
 

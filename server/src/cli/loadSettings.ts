@@ -76,9 +76,8 @@ const otherVariables = ['CONFIG', 'URL', 'CELLS', 'TOKEN', 'CA', 'KEY', 'FENCE']
 )
 
 /**
- * A short variable name counts as a misspelt setting if at most this many letters differ. With two
- * letters, unrelated names would count too: FULL differs from CELL in two letters. In a longer
- * name more letters may differ.
+ * A short variable name counts as a misspelt setting if at most this many letters differ. A maximum
+ * of 2 would include unrelated names, such as FULL and CELL. Longer names may differ more.
  */
 const maxEditsOfShortName = 1
 
@@ -114,7 +113,7 @@ function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
  * `holdfast-0` the variables are `HOLDFAST_0_PORT=tcp://10.0.0.1:7420`,
  * `HOLDFAST_0_PORT_7420_TCP_ADDR`, `HOLDFAST_0_SERVICE_HOST` and so on. For the Services `holdfast`
  * and `holdfast-admin`, the variables `HOLDFAST_PORT` and `HOLDFAST_ADMIN_PORT` have the name of a
- * setting. For these names the value shows whether the variable is a link.
+ * setting. For these two names, the value shows whether Kubernetes or Docker set the variable.
  */
 function isServiceLink(name: string, value: string): boolean {
   if (/_SERVICE_(HOST|PORT(_\w+)?)$/.test(name)) return true

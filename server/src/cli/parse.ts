@@ -13,7 +13,7 @@ import {
 import { InvalidArgumentError } from 'commander'
 import { Exit, exitCodes } from './exitCodes.js'
 
-/** How many ms each unit of a duration has. */
+/** How many ms each unit of a duration has, from the smallest unit to the largest. */
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }
 
 /**

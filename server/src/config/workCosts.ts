@@ -165,9 +165,9 @@ export function costOfGathering(recordCount: number): number {
 export const turnBudget = {
   /** For all connections that are not paused, together. */
   all: 6_000,
-  /** For the same connections together, as time: in ms from the first frame of the turn. */
+  /** The time for the same connections together, in ms from the first frame of the turn. */
   ms: 2,
-  /** A turn may exceed its time by this many ms without a recovery (see `workScheduler.ts`). */
+  /** A turn that exceeds its time by more ms causes a recovery, in which paused work waits. */
   toleratedMs: 2,
   /** The longest recovery after one turn, in ms. */
   recoveryMs: 4,
@@ -175,7 +175,7 @@ export const turnBudget = {
   connection: 1_000,
   /** The time for this maximum, in ms: twice the usual time of its units. */
   connectionMs: 1,
-  /** Units that a connection with more than the minimum uses between two looks at the clock. */
+  /** After the minimum, a connection may use this many units until the clock is read again. */
   lookAtClock: 32,
   /**
    * Guaranteed minimum for one connection, so that a client with little work never waits. A frame

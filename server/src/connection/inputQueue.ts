@@ -162,8 +162,8 @@ function firstElementStart(text: string): number {
 }
 
 /**
- * The index of the first comma between elements that is behind at least `minCount` elements and not
- * before the index `minEnd`. Without such a comma, the index of the bracket that closes the array.
+ * The index of the first comma between elements that follows at least `minCount` elements and is at
+ * `minEnd` or later. Without such a comma, the index of the bracket that closes the array.
  *
  * @param text A valid JSON array.
  * @param start The index of the element at which the count begins.

@@ -13,12 +13,12 @@ import { type HoldingFlags, lockItemsOf } from './options.js'
 /** How long to wait before "waiting for" is printed, in ms. */
 const silentWaitMs = 1_000
 /**
- * How long a broker may take for each of two steps with `--try`: the handshake, and the answer to
- * the request. In ms, enough for a slow network.
+ * With `--try`, the handshake and the answer to the request may each take this long, in ms. This is
+ * enough for a slow network.
  */
 const tryAnswerMs = 2_000
 /** How long to wait for an answer that the command can do without, in ms. */
-const answerTimeoutMs = 1_000
+const optionalAnswerMs = 1_000
 /** How many holders a message names. */
 const maxNamedHolders = 3
 
@@ -62,7 +62,7 @@ export async function openSession(params: AcquireParams, deadline: Deadline): Pr
         name: flags.name ?? name,
         lease: flags.lease,
         grace: flags.grace ?? 'lease',
-        // By default a command does not reconnect. With `undefined`, the session reconnects.
+        // Overrides the default `false` of commands, so that the session reconnects.
         reconnect: undefined,
         signal: AbortSignal.any([signal, timeoutController.signal]),
       },
@@ -102,7 +102,7 @@ export async function acquire(
 ): Promise<Lock> {
   const { key, flags, metadata, signal, isCampaign } = params
   const items = lockItemsOf(key, flags)
-  // The first item has the key of the command line and its mode.
+  // The mode of `key`, which is the first item.
   const [{ key: _, ...modeOptions }] = items
   let isWaiting = true
   const waitingTimer = setTimeout(async () => {
@@ -152,7 +152,7 @@ async function exitForConflict(
   if (flags.quiet) return new Exit(code, '')
   const holdersInError: readonly HolderInfo[] = error.holders ?? []
   const holders = holdersInError.length > 0 ? holdersInError : await holdersOf(session, items)
-  // With several keys, the held key need not be the key that the message begins with.
+  // With several keys, the held key need not be the key of the command line.
   const heldKey = holders[0]?.key ?? key
   if (error.code === 'LOCK_HELD') {
     const held = holdersText(' is held by ', holders) || ' is held by another session'
@@ -177,7 +177,7 @@ async function holdersOf(
 ): Promise<readonly HolderInfo[]> {
   let timer: NodeJS.Timeout | undefined
   const timedOut = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, answerTimeoutMs, undefined)
+    timer = setTimeout(resolve, optionalAnswerMs, undefined)
   })
   const queries = items.map(({ key }) => session.query({ key }).catch(() => undefined))
   const results = await Promise.race([Promise.all(queries), timedOut])
@@ -234,7 +234,7 @@ function exitFor(signal: AbortSignal): Exit {
 export async function release(lock: Lock): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const timedOut = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, answerTimeoutMs)
+    timer = setTimeout(resolve, optionalAnswerMs)
   })
   // Ignore errors: if the session lost the lock while the command ran, the `LockGuard` has reported
   // the loss.
