@@ -23,12 +23,11 @@ export class FenceIndex {
   }
 
   /**
-   * The lock of a key with this fence; undefined if no lock of the key has this fence. If a
-   * snapshot has restored a key with many holders, the first call builds the index of the key.
+   * Finds the lock whose present fence is `fence`, among the locks of a key. Returns undefined if
+   * there is none. If a snapshot restored a key with many holders, the first call builds the index.
    *
-   * `fence` is the present fence of the lock. An upgrade gives a lock a new fence, but the index
-   * keeps the fence of the grant. Only the oldest holder can have such a new fence, because an
-   * upgrade waits until its lock is the only lock of the key.
+   * The index has the fence of each grant, but an upgrade gives its lock a newer fence. Only the
+   * oldest holder can be upgraded, because an upgrade waits until its lock is the key's only lock.
    */
   find(keyState: KeyState, fence: number): Lock | undefined {
     // The `first` of a key is its oldest holder.

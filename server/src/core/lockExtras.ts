@@ -1,7 +1,6 @@
 /**
  * The fields that only a few locks, requests and keys have. Each lock, request and key has one
- * optional object for these fields. An ordinary lock has no such object, so that an ordinary lock
- * needs no memory and no time for the other kinds of locks.
+ * optional object for these fields. An ordinary lock has no such object, to save memory and time.
  */
 import type { LockMode, NoticeType } from '@holdfast/shared'
 import type { FollowerGroup } from './sharedResults.js'
@@ -77,7 +76,7 @@ export class Scope<L, R, S> {
   readonly number: number
   /** The locks of the scope. A set has one lock here for each of its keys. */
   readonly locks = new Set<L>()
-  /** The locks of the scope that are not in `locks` of any {@link KeyScopes} (see `scopes.ts`). */
+  /** The locks of the scope that their keys do not list in {@link KeyScopes} (see `scopes.ts`). */
   readonly unlistedLocks = new Set<L>()
   /** The request for which the scope waits; undefined if the scope does not wait. */
   waiting: R | undefined = undefined

@@ -67,8 +67,8 @@ export class Session {
   /** Hash of a newer secret that the broker has sent; the client may not have received it. */
   nextSecret: string | undefined
   /**
-   * The field `resumeAttempt` of the last `hello` with which the client resumed this session, if it
-   * used the present `secret`. Undefined if the client has not resumed or gave no number.
+   * The `resumeAttempt` of the last resume with the present `secret`. Undefined without such a
+   * resume, or if the client gave no number.
    */
   lastResumeAttempt: number | undefined
   /** The highest request id so far. */
@@ -217,8 +217,8 @@ export class Session {
   }
 
   /**
-   * If a client can resume the session, stores the answer to a request. The answer stays until the
-   * client acknowledges the answer. Each request has one answer. Returns the additional bytes.
+   * If a client can resume the session, stores the answer to a request until the client
+   * acknowledges the answer. Returns the additional bytes.
    */
   storeAnswer(id: number, answer: Answer): number {
     if (this.answers === undefined) return 0
@@ -428,8 +428,8 @@ export class Request implements LockTerms {
 }
 
 /**
- * The queue of a key. The queue also has the extras of the key (the fields that only a few keys
- * have). So a key with neither waiters nor extras needs no object for them.
+ * The queue of a key, and the extras of the key (the fields that only a few keys have). One object
+ * has both, so that a {@link KeyState} needs only one field.
  */
 class KeyQueue extends LinkedList<Request> {
   extras: KeyExtras<Lock, Request> | undefined = undefined
@@ -521,7 +521,8 @@ export class KeyState extends LinkedList<Lock> {
   /**
    * Whether a lock with these terms is compatible with the present holders. Exclusive locks are
    * compatible with none, shared locks with shared locks, and permits with permits while their sum
-   * stays within the capacity. While an upgrade waits, no lock is granted on the key.
+   * stays within the capacity. An upgrade waits only among shared locks; meanwhile the key admits
+   * no lock.
    */
   admits(terms: WantedTerms): boolean {
     const holder = this.first

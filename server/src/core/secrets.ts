@@ -10,8 +10,8 @@ import type { ResumeSession } from './commands.js'
 import type { Session } from './records.js'
 
 /**
- * Returns the name of the field with the secret that the command presents; undefined if the command
- * presents neither secret of the session. `proof` is the hash of the presented secret.
+ * Which secret of the session the command presents; undefined for neither. `proof` is the hash of
+ * the presented secret.
  */
 export function matchSecret(
   { secret, nextSecret }: Session,

@@ -3,8 +3,8 @@
  *
  * `apply(command)` changes the table and returns the effects. `apply` is synchronous and
  * deterministic. The table uses no socket, timer, clock, random number, id generator or log. So a
- * broker can keep the table only in memory, or rebuild the table from a journal. All brokers that
- * share a command log have equal tables.
+ * broker that replays the commands of a journal rebuilds the same table. All brokers that share a
+ * command log have equal tables.
  *
  * This file itself executes `ack`, and the commands on held locks and on scopes. Other files
  * execute the other commands:
@@ -32,7 +32,7 @@
  *   rest (`Granter.#grantWaitersOf`, `Granter.grantUnfinishedKeys`).
  * - An upgrade is granted when its lock is the only lock of the key, before all waiters
  *   (`decideUpgrade` in `upgrades.ts`, `Granter.#grantWaitersOf`).
- * - Each grant gets a higher number, its fence, than every grant before (`Granter.nextFence`,
+ * - The fence (number) of a grant is higher than every earlier fence (`Granter.nextFence`,
  *   `Granter.#grantWaitersOf`, `Granter.#grantSet`, `Granter.grantUpgrade`).
  */
 import { answers } from './answers.js'
@@ -71,7 +71,7 @@ export interface TableContents {
  */
 const defaultGrantsPerCommand = 1_000
 /** The totals of a new table. */
-const noLocks: LockTotals = { held: 0, waiting: 0, bytes: 0 }
+const emptyTotals: LockTotals = { held: 0, waiting: 0, bytes: 0 }
 
 export class LockTable {
   readonly #responder = new Responder()
@@ -88,7 +88,7 @@ export class LockTable {
    */
   constructor(contents?: TableContents, grantsPerCommand = defaultGrantsPerCommand) {
     const responder = this.#responder
-    const { keys = new KeyTable(), fence = 0, quiet = false, totals = noLocks } = contents ?? {}
+    const { keys = new KeyTable(), fence = 0, quiet = false, totals = emptyTotals } = contents ?? {}
     const barriers = contents?.barriers ?? new BarrierTable()
     const results = contents?.results ?? new ResultTable()
     const granter = new Granter(
@@ -164,7 +164,7 @@ export class LockTable {
   }
 
   /**
-   * Whether the table grants only requests that steal a lock. This time is the quiet start of a
+   * Whether the table grants only requests that steal a lock. True during the quiet start of a
    * broker that lost its table in a restart.
    */
   get quiet(): boolean {
@@ -172,7 +172,8 @@ export class LockTable {
   }
 
   /**
-   * Calls a listener before each change of a record. The listener is the snapshot under way.
+   * Calls a listener before each change of a record. A snapshot adds the listener while the
+   * snapshot is under way.
    *
    * @throws {Error} if the table has a listener already.
    */
@@ -256,7 +257,7 @@ export class LockTable {
         this.#acknowledge(command)
         break
       case 'confirm':
-        // This call makes the former resume secret invalid, and the command has no other purpose.
+        // `currentSession` makes the former secret invalid. A `confirm` does nothing else.
         this.#sessions.currentSession(command)
         break
       default:
@@ -313,9 +314,9 @@ export class LockTable {
   }
 
   /**
-   * The lock that the command names; undefined if the session does not hold the lock, or if the
-   * command is not new. If undefined, this method has answered the command, or ignored the command
-   * because its connection was replaced.
+   * The lock that the command names. Returns undefined if the session does not hold the lock, or if
+   * the command is not new. The command then needs no more work, because this method has answered
+   * it or its connection was replaced.
    */
   #heldLock(
     command: Commands.Unlock | Commands.Refresh | Commands.UpgradeLock | Commands.DowngradeLock,

@@ -189,7 +189,7 @@ export async function listen(
   return { port: boundPort, host: address, url: `${scheme}://${urlHost}:${boundPort}` }
 }
 
-/** Makes the server stop listening. Resolves when the port is free. */
+/** Makes the server stop listening. Resolves when all its connections have ended. */
 export function stopListening(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve())

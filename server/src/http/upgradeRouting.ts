@@ -41,7 +41,7 @@ export function routeUpgrades(
   if (path !== undefined && !/^\/[^?#\s]*$/.test(path)) {
     throw invalidOption('path must begin with a slash and must not have a query')
   }
-  const { handlers, onUpgrade } = routesOf.get(server) ?? listenOn(server)
+  const { handlers, onUpgrade } = routesOf.get(server) ?? addRoutes(server)
   if (handlers.has(path)) {
     const takenPath = path ?? 'all paths'
     throw invalidOption(
@@ -57,7 +57,8 @@ export function routeUpgrades(
   }
 }
 
-function listenOn(server: Server): Routes {
+/** Adds the listener for upgrades, with no handlers yet, to a server. */
+function addRoutes(server: Server): Routes {
   const handlers: Routes['handlers'] = new Map()
   const onUpgrade: UpgradeHandler = (request, raw, head) => {
     // The limit of incomplete HTTP requests must not count this socket any more.

@@ -75,8 +75,8 @@ export class KeyPoller {
     this.#isQueryingSoon = false
     const { key } = this
     const { session } = this.#feed
-    // Without a key or a session, stop until the next call of `select`, or of `refresh` after a new
-    // connection.
+    // Without a key or a session, no timer is set: `select`, or `refresh` after a new connection,
+    // starts the queries again.
     if (key === undefined || session === undefined) return
     this.#isQuerying = true
     this.#isStale = false

@@ -2,7 +2,7 @@
  * The page "Coordination", with all data of the broker besides plain locks:
  * - elections with their leaders
  * - barriers, at which calls wait until enough of them have arrived
- * - kept results of `once` (one run for all callers of a key)
+ * - kept results of `once` (a function that runs once for all callers of a key)
  * - scopes (each scope is one logical task of a session)
  * - refused deadlocks (requests that would wait for each other in a cycle)
  */

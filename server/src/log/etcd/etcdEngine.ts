@@ -5,8 +5,8 @@
  * commands) to a key of its own, its slot. Every broker watches all slots. A watch delivers every
  * entry, even if a later entry has overwritten it. The revision numbers of etcd are the order of
  * the entries. The engine does not use the leases of etcd, because etcd has revoked leases wrongly.
- * Where a value must be new, the engine reads in a transaction, because plain reads were out of
- * date after a pause.
+ * Where a value must be up to date, the engine reads in a transaction, because plain reads returned
+ * old values after a pause.
  *
  *   prefix/config                     the configuration of the log
  *   prefix/founding                   exists until enough brokers have joined a new log
@@ -90,8 +90,9 @@ export class EtcdEngine implements Engine {
   }
 
   async open(config: ClusterConfig): Promise<void> {
-    // `callMs` is the deadline of one attempt, with time for a slow member. A call must have time
-    // for several attempts before the other brokers declare this broker dead.
+    // `callMs` is the deadline of one attempt, with time for a slow member of etcd. After `deadMs`
+    // of silence, the other brokers declare this broker dead. Before that, a call must have time
+    // for several attempts.
     this.#client.callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
     // Each broker writes at least one entry in a sixth of `deadMs`, so a working watch is not
     // silent for a third of `deadMs`. The minimum is 400 ms, because a working watch may be slow.
@@ -175,8 +176,9 @@ export class EtcdEngine implements Engine {
   }
 
   /**
-   * Drops the overwritten entries. etcd may forbid the compaction to this broker's user. This is no
-   * error if the first entries of the log are missing, because etcd then compacts by itself.
+   * Drops the overwritten entries. etcd may forbid the compaction to this broker's user. Throws in
+   * that case only if the first entries of the log still exist: missing entries show that etcd
+   * compacts by itself.
    */
   async #compactHistory(position: number): Promise<void> {
     try {
@@ -197,8 +199,7 @@ export class EtcdEngine implements Engine {
         return true
       } catch (error) {
         if (!(error instanceof EtcdError && error.kind === 'compacted')) throw error
-        // A compacted revision and a future revision have the same error code, so check the
-        // message.
+        // etcd also gives this error code for a future revision, so check the message.
         return !error.message.includes('compacted')
       }
     })

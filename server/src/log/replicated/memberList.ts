@@ -58,18 +58,18 @@ export class MemberList {
   }
 
   /**
-   * Returns a missing entry: an entry that this list has not applied, and that `entry` proves to be
-   * earlier in the log. Returns undefined if no entry is missing. The caller must call this method
-   * before `applyEntry`, because a list that goes on without an entry differs from the lists of the
-   * other brokers.
+   * Finds a missing entry: this list has not applied the entry, although the log has it before
+   * `entry`. Returns undefined if no entry is missing. The caller must call this method before
+   * `applyEntry`, because a list that goes on without an entry differs from the lists of the other
+   * brokers.
    *
-   * There are two proofs:
+   * Two things prove that the log has an earlier entry:
    * - Entry n of a sender proves entry n - 1. A broker sends an entry only when it knows that its
    *   previous entry is in the log.
    * - A death notice with the last entry n of a member proves entry n, because the sender of the
    *   notice has read entry n.
    *
-   * The number of these entries proves nothing, and `applyEntry` ignores these entries:
+   * The field `n` of an entry proves nothing in these cases, and `applyEntry` ignores the entry:
    * - an entry that is not newer than the last entry of its sender, because the entry was appended
    *   twice
    * - an entry of a dead sender, because all entries after the death are invalid
@@ -122,7 +122,7 @@ export class MemberList {
     if ('leave' in entry) return this.#leave(broker, at)
     const restarts: Command[] = []
     for (const { broker: silentBroker, last } of entry.notices?.dead ?? []) {
-      // Skip a member that has sent a newer entry, and so is alive, or that is dead already.
+      // Skip the sender itself, a member with a newer entry (so it is alive), and a dead member.
       if (silentBroker === broker || this.#live.get(silentBroker) !== last) continue
       restarts.push(this.#declareDead(silentBroker, broker, at))
     }
