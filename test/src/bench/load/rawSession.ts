@@ -1,8 +1,8 @@
 /**
  * A session at the broker whose frames are written by hand, without the client library. Its
  * messages come from templates, the messages of one turn of the event loop share a frame, and each
- * request has a callback. The session does only what a correct client must do. A fence is the
- * number of a grant, and the lease is how long the broker keeps a silent session.
+ * request has a callback. By itself, the session only answers pings, as a client must. A fence is
+ * the number of a grant, and the lease is how long the broker keeps a silent session.
  */
 import { subprotocol } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
@@ -25,17 +25,17 @@ export type OnAnswer = (answer: RawAnswer) => void
 export class RawSession {
   readonly #wire: Wire
   /**
-   * The requests without an answer, by id. (A `Map` in each of a thousand sessions would change all
-   * the time, and leave garbage in the old generation.)
+   * The requests without an answer, by id. (In each of a thousand sessions, a `Map` would leave
+   * garbage in the old generation of the heap.)
    */
   readonly #pending = new IdTable<{ readonly tableId: number; readonly onAnswer: OnAnswer }>()
   /** The messages of the next frame. */
   #unsent: string[] | undefined
   /** Whether the session is handling received frames. */
   #isReceiving = false
-  #id = 0
+  #lastId = 0
   #onWelcome: (() => void) | undefined
-  /** Called for messages that are not answers: events and losses. */
+  /** Called for events and for lost locks. */
   onPush: OnAnswer = () => {}
   onClose: () => void = () => {}
 
@@ -91,14 +91,12 @@ export class RawSession {
     this.#send(`{"type":"watch","id":${this.#newRequest(() => {})},"prefix":"${prefix}"}`)
   }
 
-  /**
-   * The number of waiting requests for a key, or for all keys with a prefix. The limit 1 concerns
-   * the listed requests only; the broker counts all.
-   */
+  /** The number of waiting requests for a key, or for all keys with a prefix. */
   waitingCount(keys: { readonly key: string } | { readonly prefix: string }): Promise<number> {
     const keyField = 'key' in keys ? `"key":"${keys.key}"` : `"prefix":"${keys.prefix}"`
     return new Promise((resolve) => {
       const id = this.#newRequest(({ waitingCount }) => resolve(waitingCount ?? 0))
+      // The broker lists at most one request, but counts all.
       this.#send(`{"type":"query","id":${id},${keyField},"limit":1}`)
     })
   }
@@ -126,7 +124,7 @@ export class RawSession {
 
   /** Registers the callback of a new request, and returns the id of the request. */
   #newRequest(onAnswer: OnAnswer): number {
-    const id = ++this.#id
+    const id = ++this.#lastId
     this.#pending.add({ tableId: id, onAnswer })
     return id
   }
@@ -195,7 +193,7 @@ export class RawSession {
   }
 }
 
-/** Joins messages to frames that the broker accepts from untrusted clients too. */
+/** Joins messages into frames that the broker accepts from untrusted clients too. */
 function framesOf(messages: readonly string[]): string[] {
   // The broker's profile for untrusted clients, `public`, allows 16 KiB for a frame.
   const max = { messages: 256, bytes: 16_200 }

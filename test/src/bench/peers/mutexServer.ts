@@ -6,8 +6,8 @@ import type { HeldLock, LockClient } from '../load/clientPairs.js'
 import type { Peer } from './peer.js'
 
 /**
- * The parts of the package `mutex-server` that this file uses. A program may send a header and
- * provide an object; the bench passes null for both.
+ * The parts of the package `mutex-server` that this file uses. The bench needs no header and no
+ * provider, and passes null for each.
  */
 interface MutexServerPackage {
   readonly MutexServer: new () => {
@@ -31,8 +31,8 @@ interface RemoteMutex {
   unlock(): Promise<void>
 }
 
-async function connect(url: string, count: number, load: (name: string) => unknown) {
-  const { MutexConnector } = load('mutex-server') as MutexServerPackage
+async function connect(url: string, count: number, loadPackage: (name: string) => unknown) {
+  const { MutexConnector } = loadPackage('mutex-server') as MutexServerPackage
   const clients: LockClient[] = []
   for (let i = 0; i < count; i++) {
     const connector = new MutexConnector(null, null)
@@ -64,8 +64,8 @@ export const mutexServer: Peer = {
   polls: false,
   server: {
     kind: 'script',
-    listen: async (port, load) => {
-      const { MutexServer } = load('mutex-server') as MutexServerPackage
+    listen: async (port, loadPackage) => {
+      const { MutexServer } = loadPackage('mutex-server') as MutexServerPackage
       await new MutexServer().open(port, (acceptor) => acceptor.accept(null))
     },
     url: (port) => `ws://127.0.0.1:${port}`,

@@ -8,8 +8,8 @@
  * - `/chain`: a hand-off without locks. A connection that sends `lock` joins the queue. When a
  *   connection sends `unlock` or closes, the server sends a constant grant to the next connection.
  * - `/ring`: for every message, sends a constant grant to the next connection in the ring.
- * - `/yes`: grants every request immediately. The exclusion check, by which a key never has two
- *   holders, must find violations here.
+ * - `/yes`: grants every request immediately. The bench's check that no key has two holders must
+ *   find violations here.
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -61,7 +61,7 @@ function chain(socket: WebSocket): void {
   socket.on('close', () => {
     // If the newest holder closes without an unlock, the next connection gets the grant.
     if (queue[granted - 1] === socket) grantNext()
-    // After the grants of all connections, the queue is empty for the next load.
+    // When every connection in the queue has had its grant, empties the queue for the next load.
     if (granted >= queue.length) granted = queue.length = 0
   })
 }

@@ -2,9 +2,11 @@
 
 /**
  * Titles by the name of the figure, in the order of the columns. "of X" means: divided by the same
- * figure of X, such as the echo server. "least" and "most" are the extremes of this ratio. "by
- * hand" means: with frames that the generator writes itself. "CPU for 18,000 with 15 s" means: for
- * 18,000 sessions with a lease of 15 s.
+ * figure of X, such as the echo server. "least" and "most" are the lowest and the highest ratio
+ * among the runs. "by hand" means: with frames that the generator writes itself. A "hot message"
+ * has a frequent type. A "set" is one lock on several keys. "a session and lease" means: for each
+ * session and each duration of its lease. "CPU for 18,000 with 15 s" means: for 18,000 sessions
+ * with a lease of 15 s.
  */
 const titles: Readonly<Record<string, string>> = {
   count: 'count',
@@ -89,7 +91,7 @@ export function columnsFor(rows: readonly Readonly<Record<string, number>>[]): C
     .map(([figure, title]) => ({ figure, title }))
 }
 
-/** A number with up to three significant digits, or a whole number from 100 on; else a dash. */
+/** Three significant digits at most, or a whole number from 100 on. A missing figure is a dash. */
 export function formatFigure(value: number | undefined): string {
   if (value === undefined || !Number.isFinite(value)) return '–'
   if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en')

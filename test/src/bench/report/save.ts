@@ -24,7 +24,9 @@ export interface Results {
   readonly runs: number
   /** The name of the pace, which defines the length of each run. */
   readonly pace: string
+  /** The number of grants that the exclusion check (one holder at most) has seen. */
   readonly grants: number
+  /** The number of these grants that the broker should not have made. */
   readonly violations: number
   readonly rows: readonly Row[]
   readonly targetResults: readonly TargetResult[]
@@ -38,7 +40,7 @@ export function asJson(results: Results): string {
     const withClient = measuredWithClient
     return { title, target: level, stretch, better, measured, withClient, outcome }
   })
-  // `undefined` leaves out `targetResults`, because `targets` has its readable parts.
+  // `undefined` leaves out `targetResults`; `targets` replaces it.
   return `${JSON.stringify({ ...results, targetResults: undefined, targets }, undefined, 2)}\n`
 }
 

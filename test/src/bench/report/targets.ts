@@ -22,8 +22,8 @@ export interface Target {
   /** Whether a larger or a smaller figure is better. */
   readonly better: 'more' | 'less'
   /**
-   * Reads the measured figure; returns undefined if the rows do not have the figure. `system` is
-   * the broker with frames that the benchmark writes by hand, or with the client library.
+   * Reads the measured figure; returns undefined if the rows do not have the figure. `system`
+   * selects the rows of the broker with frames by hand, or with the client library.
    */
   readonly measure: (figures: Figures, system: string) => number | undefined
   /**
@@ -105,7 +105,10 @@ function ratio(a: number | undefined, b: number | undefined): number | undefined
   return a === undefined || b === undefined ? undefined : a / b
 }
 
-/** Where a figure is in the rows. Without a placement, the first row counts. */
+/**
+ * Where a figure is in the rows. The placement says whether the server and the load generator share
+ * one core. Without a placement, the first row counts.
+ */
 type FigureAddress = readonly [
   workload: string,
   shape: string,
@@ -418,7 +421,7 @@ const neighbourTargets: readonly Target[] = (
 
 /**
  * Compares the client library with a peer (another lock service) in the peer's best configuration.
- * Both run the same load, which awaits each step.
+ * Both run the same load, which awaits each lock and each unlock.
  */
 function peerTarget(
   [workload, shape, placement]: readonly [string, string, Placement?],
