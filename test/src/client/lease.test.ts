@@ -54,16 +54,15 @@ describe('the expiry of a lease or a ttl', () => {
     )
   })
 
-  it('is calculated from the time of the grant by the clock of the broker, by means of a clock sample', () => {
+  it('is calculated with a clock sample if the grant has a time of the broker', () => {
     // A clock sample is a message with two times: its sending by the client's clock, and its
     // receipt by the broker's clock. The client sent this message at `start`. The broker received
-    // the message at 50,000, and granted the lock 4,000 ms later. The margin is
-    // that of the ttl.
+    // the message at 50,000, and granted the lock 4,000 ms later. The margin is that of the ttl.
     const expiry = expiryBySample({ sent: start, received: 50_000 }, 54_000, 1_000)
     expect(expiry).to.deep.equal(startPlus(5_000 * 0.99 - 51))
   })
 
-  it('is combined by `earlier` for each clock, and chosen by `later` from the monotonic times alone', () => {
+  it('has the earlier time of each clock after `earlier`, while `later` compares only monotonic times', () => {
     const a = { monotonic: 10, wall: 40 }
     const b = { monotonic: 20, wall: 30 }
     expect(earlier(a, b)).to.deep.equal({ monotonic: 10, wall: 30 })

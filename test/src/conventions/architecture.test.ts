@@ -32,6 +32,7 @@ const textFiles = filesUnder(
   '.html',
   '.css',
   '.yml',
+  // The script `.ci/run`.
   'run',
 )
 

@@ -45,6 +45,7 @@ describe('the imports of the packages', () => {
       sources.modules.map(({ source }) => source),
       sourcesInGit(),
     )
+    // dependency-cruiser must also read the imports of types.
     const imports = sources.modules.flatMap(({ dependencies }) => dependencies)
     assert.isTrue(imports.some(({ dependencyTypes }) => dependencyTypes.includes('type-only')))
   })
@@ -295,6 +296,7 @@ const plantings: Readonly<Record<string, readonly Planting[]>> = {
   ],
 }
 
+// The title of each test continues this title.
 describe('the rules for imports catch only forbidden', () => {
   const files: Record<string, string> = { ...targets }
   const expected: PlantedLine[] = []

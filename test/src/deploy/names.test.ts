@@ -1,7 +1,8 @@
 /**
  * Tests the files of `server/deploy`, and the page about these files. Every flag, variable,
  * setting, port and exit code in them must exist in the real command. The lease is how long the
- * broker keeps a session without a message of its client.
+ * broker keeps a session without a message of its client. The drain is how long a stopping broker
+ * waits for its sessions at most.
  */
 import { settingsFrom } from '@holdfast/server/internal'
 import { assert } from 'chai'
@@ -169,6 +170,7 @@ describe('the files to deploy: ports', () => {
   })
 
   it('are the same in Compose and in nginx', () => {
+    // The file has one broker.
     const [[, { ports: published }] = ['', { ports: [] }]] = brokersOf('compose/compose.yaml')
     assert.deepEqual(published, [`${defaults.port}:${defaults.port}`])
     const upstreams = [...text('nginx/holdfast.conf').matchAll(/^ {2}server \S+:(\d+) /gm)]

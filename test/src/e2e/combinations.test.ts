@@ -81,6 +81,7 @@ interface Sessions {
   dropOwner(): void
 }
 
+/** An option or an event, which the tests combine with each kind of lock. */
 interface Pairing {
   /** The options that the kinds in `refused` refuse. For the other kinds, `check` sets options. */
   readonly options?: object
@@ -363,7 +364,7 @@ describe('e2e: combinations of kinds:', () => {
     })
   })
 
-  it('a lock of session.locks is never of another kind, and other calls refuse its key', async () => {
+  it('a lock of session.locks ignores the options of other kinds, and other calls refuse its key', async () => {
     const { owner, other } = await openSessions()
     // The Web Locks API ignores options that it does not have.
     await owner.locks.request('name', { capacity: 2, maxHold: 5 } as object, async () => {

@@ -56,8 +56,8 @@ describe('log: snapshots on etcd', function () {
 
   it('do not compact an etcd that other programs use', async () => {
     const { log, url } = await startBroker({ sharedEtcd: true })
-    // A revision before all snapshots. Without `sharedEtcd`, the broker would compact etcd beyond
-    // this revision.
+    // A revision before all snapshots, whose positions are revisions. Without `sharedEtcd`, the
+    // broker would compact etcd beyond this revision.
     const revision = Number((await (await etcd.cluster.leader()).status())!.header.revision)
     const session = await stage.session(url)
     const positions = new Set<number>()

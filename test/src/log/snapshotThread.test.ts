@@ -41,7 +41,10 @@ describe('snapshot in a thread', () => {
     return { store, table }
   }
 
-  /** Submits commands, each in an entry of its own, until `condition` returns true. */
+  /**
+   * Submits commands, each in an entry of its own, until `condition` returns true. Each command
+   * raises the fence floor: the next fence must be higher.
+   */
   async function submitUntil(condition: () => boolean, table: RecordingTable): Promise<void> {
     // The limit only ends a test that would run forever.
     for (let i = 0; !condition() && i < 20_000; i++) {

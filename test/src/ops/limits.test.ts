@@ -277,7 +277,7 @@ describe('the limits of sessions', () => {
 })
 
 describe('the limits of requests', () => {
-  /** A limit, messages whose last message exceeds the limit, and the failure. `€` has 3 bytes. */
+  /** A limit, messages whose last message exceeds the limit, and the failure. */
   const cases: [Partial<BrokerLimits>, object[], RegExp][] = [
     [
       { locksPerSession: 1 },
@@ -303,6 +303,7 @@ describe('the limits of requests', () => {
       /^QUOTA_EXCEEDED the session has 1 watches, the maximum; .* \(watchesPerSession\)$/,
     ],
     [
+      // Three `€` have 9 bytes.
       { keyBytes: 8 },
       [{ type: 'lock', id: 1, key: '€€€' }],
       /^QUOTA_EXCEEDED the key has more than 8 bytes; .* \(keyBytes\)$/,
@@ -351,7 +352,7 @@ describe('the limits of requests', () => {
       // The broker stores unacknowledged answers only for a session with a grace.
       const client = harness.join({ grace: 1_000 })
       client.say(...messages)
-      // Each `unlock` in the cases is also refused because the session holds no lock.
+      // The `unlock` messages within the limit fail too, because the session holds no lock.
       const failed = failuresIn(client.heard()).filter((text) => !text.startsWith('LOCK_NOT_HELD'))
       expect(failed).to.have.length(1)
       expect(failed[0]).to.match(pattern)

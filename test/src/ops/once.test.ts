@@ -22,6 +22,7 @@ describe('holdfast once', () => {
     const runner = start(url, ['report', '--', 'sh', '-c', script, 'sh', files.path('go')])
     await runner.out.waitForCount(1)
     const followers = [1, 2].map(() => start(url, ['report', '--', 'echo', 'other']))
+    // Each round trip of the observer gives the followers time to arrive.
     while (broker.query().waitingCount < 2) await untilHandled(sessions[0]!)
     expect(broker.query().held[0]).to.include({ key: 'report', once: true })
     files.write('go', '')

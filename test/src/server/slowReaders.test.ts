@@ -12,8 +12,8 @@ import { BrokerHarness, type Client, passAlive } from './harness.js'
 
 const kib = 1024
 /**
- * The broker writes fewer bytes than this into a socket that is not read: 64 KiB and one frame of
- * up to 32 KiB.
+ * More than the broker writes into a socket that is not read, which is at most 64 KiB and one frame
+ * of 32 KiB.
  */
 const maxSocketBytes = 100 * kib
 
@@ -37,8 +37,8 @@ function sendUntilUnread(
   bytes: number,
 ): void {
   const metadata = 'x'.repeat(4_000)
-  const [connection] = harness.broker.connections
-  while (connection!.backlogBytes < bytes && slowReader.socket.closedWith === undefined) {
+  const [slowConnection] = harness.broker.connections
+  while (slowConnection!.backlogBytes < bytes && slowReader.socket.closedWith === undefined) {
     busy.unlock(busy.acquire('k', { metadata }))
   }
 }
@@ -90,7 +90,7 @@ describe('slow readers', () => {
     const scenario = setUp({ observer: refusals })
     const { harness, slowReader, busy } = scenario
     slowReader.socket.bufferedBytes = 257 * kib
-    // At the end of the turn, after the drop, the broker has the event of this lock to write.
+    // The broker writes the event of this lock at the end of the turn, which is after the drop.
     busy.socket.say({ type: 'lock', id: 1, key: 'k' })
     slowReader.socket.drop()
     harness.environment.pass(6_000)
@@ -175,7 +175,8 @@ describe('slow readers', () => {
   })
 
   it('are not aborted while they read all that the broker writes, and the broker writes slowly', () => {
-    // A second of work of the connection is 640 KB of events. The events below are 1.6 MB.
+    // With this `workPerSecond`, the broker writes 640 KB of events a second to a connection. The
+    // events below are 1.6 MB.
     const limits = { workPerSecond: 5_000, slowBytes: 10 * kib, slowMs: 100 }
     const harness = new BrokerHarness({ limits })
     const reader = harness.join({ lease: 60_000 })
@@ -188,9 +189,9 @@ describe('slow readers', () => {
       }
     }
     harness.environment.endTurn()
-    const [connection] = harness.broker.connections
+    const [readerConnection] = harness.broker.connections
     let msUntilRead = 0
-    while (connection!.hasUnencodedOutput) {
+    while (readerConnection!.hasUnencodedOutput) {
       harness.environment.pass(10)
       msUntilRead += 10
     }
@@ -226,8 +227,8 @@ describe('slow readers', () => {
       slowReader.say({ type: 'stats', id: ++requests })
     }
     expect(slowReader.socket.isPaused).to.equal(true)
-    const [connection] = harness.broker.connections
-    expect(connection!.backlogBytes).to.be.below(256 * kib)
+    const [slowConnection] = harness.broker.connections
+    expect(slowConnection!.backlogBytes).to.be.below(256 * kib)
     harness.environment.pass(4_999)
     expect(slowReader.socket.closedWith).to.equal(undefined)
     harness.environment.pass(1)

@@ -49,11 +49,11 @@ interface Subject {
   readonly name: number
 }
 
-// `forget` also frees the memory that a subject keeps for its next deadline.
 // The subjects and times are few, so that random operations often choose the same subject or time.
 const subjects: readonly Subject[] = Array.from({ length: 31 }, (_, name) => ({ name }))
 const subject = fc.nat(subjects.length - 1)
 const at = fc.nat(40)
+// `forget` deletes the deadline, and frees the memory that the subject keeps for its next deadline.
 const operation = fc.oneof(
   { arbitrary: fc.record({ do: fc.constant('set' as const), subject, at }), weight: 5 },
   { arbitrary: fc.record({ do: fc.constant('delete' as const), subject }), weight: 2 },
@@ -105,7 +105,7 @@ describe('shared: DeadlineHeap', () => {
     fc.assert(property, runs(15, 300))
   })
 
-  it('returns subjects with equal deadlines in the order of their last set', () => {
+  it('returns subjects with equal deadlines in the order of their last call of `set`', () => {
     const deadlines = new DeadlineHeap<Subject>()
     const [a, b, c, d] = subjects as [Subject, Subject, Subject, Subject]
     for (const each of [a, b, c, d]) deadlines.set(each, 10)

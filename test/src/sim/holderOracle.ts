@@ -72,7 +72,10 @@ export interface HolderOracleDeps {
   readonly report: RunReport
   readonly now: () => number
   readonly quietStart: boolean
-  /** Whether the oracle reads `held` only right after the client has read its clock. */
+  /**
+   * Whether the oracle reads `held` only right after the client has read its clock. At other
+   * moments, this read would make the client notice a loss.
+   */
   readonly isPassive: boolean
   /**
    * The dead time in ms; 0 without a shared log. For this time, a broker that has not read the
@@ -91,8 +94,8 @@ export class HolderOracle {
   readonly #grants = new Map<number, GrantRecord>()
   readonly #heldLocks = new Map<SimProcess, HeldLock[]>()
   /**
-   * For each session, the time of its first resume of which its client has not learned yet, in
-   * world time (time of the simulation).
+   * By session: when the broker resumed the session, in world time (time of the simulation), until
+   * the client learns of the resume. If there are several resumes, the first counts.
    */
   readonly #resumedAt = new Map<string, number>()
 
@@ -363,6 +366,7 @@ export class HolderOracle {
 
   /** How long a former holder may still believe, in ms. */
   #maxBeliefMs({ lease, exemption }: GrantRecord): number {
+    // Some brokers have perhaps not read the log entry with this release yet.
     const mayReleaseBeUnread = exemption === 'stolen' || exemption === 'revoked'
     return (lease + (mayReleaseBeUnread ? this.#maxLogDelayMs : 0)) * clockTolerance
   }

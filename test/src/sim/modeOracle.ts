@@ -107,7 +107,7 @@ export class ModeOracle {
   ): void {
     if (answer.kind !== 'upgraded' || repeat) return
     const name = `${session.id}#${id}`
-    // `endedUpgrades` has the upgrades that waited. An upgrade that did not wait is the command.
+    // `endedUpgrades` has the upgrades that waited. Without a wait, the command is the upgrade.
     const firstFence =
       endedUpgrades.get(name) ?? (command.type === 'upgrade' ? command.fence : undefined)
     const record = firstFence === undefined ? undefined : this.#locks.get(firstFence)

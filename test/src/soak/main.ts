@@ -9,8 +9,8 @@
  *   npm run soak -- --visitor-pause 5  a pause of 5 s between two visitors
  *   npm run soak -- --residents 2      two residents, each with --users 4 concurrent users
  *   npm run soak -- --pause 100        a user pauses for 100 ms on average between two actions
- *   npm run soak -- --seed 17          the random choices of an earlier run again
- *   npm run soak -- --preload FILE     the broker loads this module first; the module may leak
+ *   npm run soak -- --seed 17          repeats the random choices of the run with this seed
+ *   npm run soak -- --preload FILE     the broker loads this module first, such as one that leaks
  *
  * The exit code is 0 if every slope (the growth per hour) is within its bound and the clients left
  * nothing behind in the broker. The exit code is 64 for wrong usage, and 1 otherwise.

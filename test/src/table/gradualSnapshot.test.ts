@@ -1,8 +1,8 @@
 /**
  * A gradual snapshot is read while the table executes further commands. The gradual snapshot must
- * equal the complete snapshot that `dump` makes in one step at the same moment. The tests read
- * items between commands, which add, change and remove records before and after the snapshot reads
- * these records.
+ * equal the complete snapshot that `dump` makes in one step when the gradual snapshot begins. The
+ * tests read items between commands, which add, change and remove records before and after the
+ * snapshot reads these records.
  */
 import { dump, GradualSnapshot, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
 import { Digest, ItemDigest } from '@holdfast/server/internal'
@@ -191,7 +191,8 @@ describe('table: gradual snapshots', () => {
     readUpTo(4, snapshot.items(), [])
     snapshot.end()
     driver.lock('a', 'later')
-    // Eleven keys: the list of the keys contains no bookmark of the ended snapshot.
+    // A running snapshot marks its place with a bookmark in the list of the keys. The list has only
+    // the eleven keys, so the bookmark is gone.
     expect(driver.table.keys.size).to.equal(11)
     expect([...driver.table.keys.values()].length).to.equal(11)
     expect(textOf(new GradualSnapshot(driver.table).items())).to.equal(textOf(dump(driver.table)))
