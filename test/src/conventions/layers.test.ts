@@ -157,7 +157,7 @@ describe('the rules for imports', () => {
   })
 })
 
-/** Lines for a folder: lines that a rule forbids there, and lines that all rules allow. */
+/** Lines for files whose paths begin with `at`: lines that a rule forbids, and allowed lines. */
 interface Planting {
   readonly at: string
   readonly bad?: readonly string[]

@@ -41,8 +41,8 @@ describe('log: the engine on etcd and its keys', function () {
     )
   })
 
-  // The keys of a log at `p/log` would be entries of the log at `p`. An operator who removes the log
-  // at `p` would also remove a log at `p/a`.
+  // The keys of a log at `p/log` would be entries of the log at `p`. An operator who removes the
+  // log at `p` would also remove a log at `p/a`.
   for (const part of ['log', 'a', 'a/b']) {
     it(`refuses the prefix p/${part} if p is the prefix of a log`, async () => {
       const upper = await stage.opened()

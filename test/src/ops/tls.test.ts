@@ -56,8 +56,8 @@ describe('the TLS of the broker', () => {
 })
 
 /**
- * The nginx configuration from the server's README, with a free port, and the files of nginx in a
- * folder.
+ * The nginx configuration from the server's README, with this port, and with the files that nginx
+ * writes in a folder of the test.
  */
 function configFor(files: Scratch, certs: Certificate, port: number, brokerPort: number): string {
   return `

@@ -100,6 +100,7 @@ describe('a query for barriers or kept results', () => {
     other.say({ type: 'barrier', id: 1, key, parties: 901 })
     reader.socket.isReading = true
     reader.socket.read()
+    // Fires the timers that are due.
     harness.environment.pass(0)
     expect(reader.socket.heardOf('found').at(-1)).to.include({ arrivedCount: 900, more: false })
     expect(encodedCalls).to.equal(900)

@@ -63,7 +63,8 @@ function expectSameAsDump(
 ): void {
   const expected = textOf(dump(table))
   const expectedState = plainState(restore(dump(table)))
-  const digest = new Digest(table).value
+  // A digest is a hash of the table.
+  const expectedDigest = new Digest(table).value
   const snapshot = new Snapshot(table)
   const items = snapshot.items()
   const read: SnapshotItem[] = []
@@ -75,7 +76,7 @@ function expectSameAsDump(
   expect(textOf(read)).to.equal(expected)
   const itemDigest = new ItemDigest()
   for (const item of read) itemDigest.add(item)
-  expect(itemDigest.value).to.equal(digest)
+  expect(itemDigest.value).to.equal(expectedDigest)
   const restored = restore(JSON.parse(JSON.stringify(read)) as SnapshotItem[])
   expect(isSame(plainState(restored), expectedState)).to.equal(true)
 }

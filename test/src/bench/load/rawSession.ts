@@ -130,8 +130,8 @@ export class RawSession {
   }
 
   /**
-   * Adds a message to the next frame. Messages that answer received frames are sent together after
-   * these frames; other messages are sent at the end of the turn.
+   * Adds a message to the next frame. While the session handles received frames, the next frame is
+   * sent by `#onTurn`; otherwise in a microtask.
    */
   #send(message: string): void {
     if (this.#unsent !== undefined) this.#unsent.push(message)

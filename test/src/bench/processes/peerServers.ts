@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import type { Peer, ProgramServer } from '../peers/peer.js'
 import { pinned, type Server, serverCore, startServer } from './servers.js'
 
-const script = fileURLToPath(new URL('./peerServer.js', import.meta.url))
+const peerServerScript = fileURLToPath(new URL('./peerServer.js', import.meta.url))
 
 /** The folder that has the program of a server; undefined if no folder has the program. */
 function folderOf({ program, folders = [] }: ProgramServer): string | undefined {
@@ -38,7 +38,7 @@ export async function startPeer(peer: Peer): Promise<Server> {
   const { server } = peer
   const url = server.url(port)
   if (server.kind === 'script') {
-    const args = [script, peer.name, String(port)]
+    const args = [peerServerScript, peer.name, String(port)]
     return startServer(pinned(serverCore, process.execPath, args), { ready: /^ready$/, url })
   }
   const user = isRoot() && server.user !== undefined ? idsOf(server.user) : undefined
