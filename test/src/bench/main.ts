@@ -40,8 +40,8 @@ interface Flags {
 const workloadNames = workloads.map(({ name }) => name)
 /**
  * The workloads that run only if the flag `--only` names them. `logs` takes as long as all other
- * workloads together, and `neighbours` takes half of that time. `restart` takes two minutes. `cells`
- * and `join` have no targets.
+ * workloads together, and `neighbours` takes half of that time. `restart` takes two minutes.
+ * `cells` and `join` have no targets.
  */
 const optionalWorkloads = ['logs', 'join', 'neighbours', 'cells', 'restart']
 const defaultWorkloads = workloads.filter(({ name }) => !optionalWorkloads.includes(name))
@@ -59,8 +59,8 @@ function workloadsNamed(list: string): Workload[] {
 }
 
 /**
- * The peers of the services in a list. A peer is one configuration of another lock service.
- * Semicolons separate the services, because some names have commas. Throws if a service is unknown.
+ * The peers (configurations) of the lock services in a list. Semicolons separate the services,
+ * because some names have commas. Throws if a service is unknown.
  */
 function peersNamed(list: string): Peer[] {
   return list.split(';').flatMap((name) => {
@@ -203,7 +203,7 @@ async function runAll(
   )
   const progress = showProgress([...jobsOf.values()].flat().length * options.runs)
   const total = { rows: [] as Row[], grants: 0, violations: 0 }
-  const rowsOf = new Map<Workload, Row[][]>(chosen.map((workload) => [workload, []]))
+  const rowsPerRun = new Map<Workload, Row[][]>(chosen.map((workload) => [workload, []]))
   for (let run = 0; run < options.runs; run++) {
     for (const [workload, jobs] of jobsOf) {
       const rows: Row[] = []
@@ -215,11 +215,11 @@ async function runAll(
         total.grants += result.grants
         total.violations += result.violations
       }
-      rowsOf.get(workload)!.push(rows)
+      rowsPerRun.get(workload)!.push(rows)
     }
   }
   progress.end()
-  for (const [workload, runs] of rowsOf) {
+  for (const [workload, runs] of rowsPerRun) {
     const rows = combineRuns(runs)
     total.rows.push(...rows)
     print(workloadTable(workload, rows))

@@ -77,8 +77,8 @@ export class DevTools {
   }
 
   /**
-   * Makes a browser context that shares no cookies, storage or native locks with other contexts,
-   * like the browser of another user. Returns its id.
+   * Makes a browser context that shares no cookies, storage or Web Locks with other contexts, like
+   * the browser of another user. Returns its id.
    */
   async newContext(): Promise<string> {
     const created = await this.send('Target.createBrowserContext')

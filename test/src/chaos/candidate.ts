@@ -12,7 +12,10 @@ import { ClientLink, leaseMs } from './clientLink.js'
 
 /** One in this many leaders closes its session while it leads. */
 const closesOneIn = 20
-/** One in this many leaders is cut off. Its lock then blocks the other candidates for a lease. */
+/**
+ * One in this many leaders is cut off. The broker keeps its lock for a lease, so the other
+ * candidates must wait.
+ */
 const cutsOneIn = 200
 /**
  * The longest time for which a leader is cut off, in ms. A correct client reports the loss earlier.

@@ -21,7 +21,7 @@ async function watchAndChurn(
     (_, i) => `{"type":"watch","id":${i + 1}${fieldsOf(i)}}`,
   )
   await session.sendAll(watches)
-  // The watches have the ids from 1, so the next ids of the session must follow these ids.
+  // Skips the ids of the watches for the messages that follow.
   for (let i = 0; i < watches.length; i++) session.nextId()
   await session.flood(steal(session, key))
 }
@@ -31,7 +31,7 @@ export function steal(session: HostileSession, key: string, fields = ''): () => 
   return () => `{"type":"lock","id":${session.nextId()},"key":"${key}","steal":true${fields}}`
 }
 
-/** A key that is so long that each watch can have another prefix of the key. */
+/** A key that has enough prefixes for different watches. */
 const longKey = `churn${'x'.repeat(240)}`
 
 /**
@@ -40,7 +40,10 @@ const longKey = `churn${'x'.repeat(240)}`
  */
 const watchingSessions = 10
 
-/** A key of nearly the greatest length, because an answer repeats the key for each call. */
+/**
+ * The key of a barrier, which opens when enough calls have come. The key has nearly the greatest
+ * length, because an answer repeats the key for each call.
+ */
 const crowdedBarrier = `crowded${'x'.repeat(240)}`
 /** The number of calls that open the barrier. */
 const parties = 1_000
@@ -68,7 +71,7 @@ export const queryingKinds: readonly Kind[] = [
   floodingKind(
     ['query the free key', 'the cheapest query: one look-up'],
     'eagerly',
-    // The first good client locks and unlocks this key.
+    // The first good client locks and unlocks this key, so the key is often free.
     query(',"key":"good 0:0"'),
   ),
   floodingKind(
@@ -123,6 +126,7 @@ export const queryingKinds: readonly Kind[] = [
     ['watch and unwatch', 'watches that walk over the table, and that the session ends at once'],
     'eagerly',
     (session) => {
+      // Every second message ends the watch.
       const isWatch = session.nextId() % 2 === 1
       return isWatch
         ? '{"type":"watch","id":1,"prefix":"nothing:"}'

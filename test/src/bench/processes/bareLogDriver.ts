@@ -1,8 +1,10 @@
 /**
  * Measures the largest rate of a command log on etcd without a broker. (The command log orders the
- * commands of brokers.) Like a broker, the program appends commands in batches and follows the log.
- * INFLIGHT is the number of commands that are always under way. Several drivers may share the log,
- * each with its own NAME. Usage: `bareLogDriver.js ENDPOINTS NAME INFLIGHT`.
+ * commands of brokers.) Like a broker, the program appends commands in batches, and then reads the
+ * commands from the log. INFLIGHT is the number of commands that are always under way. Several
+ * drivers may share the log, each with its own NAME.
+ *
+ * Usage: `bareLogDriver.js ENDPOINTS NAME INFLIGHT`
  */
 import { EtcdClient, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 
@@ -33,7 +35,7 @@ let delivered = 0
 /** Whether new commands replace the delivered commands: from `go` to `stop`. */
 let isRunning = false
 let isAppending = false
-/** Called when, after `stop`, the log has delivered all commands under way. */
+/** Called once after `stop`, when the log has delivered all commands under way. */
 let onSettled = (): void => {}
 
 engine.follow(0, {
@@ -67,7 +69,7 @@ async function flush(): Promise<void> {
   const count = Math.min(waiting, maxCommandsInEntry)
   waiting -= count
   const commands = Array.from({ length: count }, () => command)
-  // The simplest code that appends an entry: one put.
+  // Each put of this key appends an entry.
   await client.put(`bare/log/${name}`, `{"broker":"${name}","commands":[${commands.join()}]}`)
   isAppending = false
   void flush()

@@ -1,6 +1,6 @@
 /**
  * The program of the load generator, which runs in a process of its own. The program receives an
- * assignment, runs the job of this assignment, and sends the result to the parent process.
+ * assignment (a job and its servers), runs the job, and sends the result to the parent process.
  */
 import type { Assignment, Report } from '../job.js'
 import { workloadNamed } from '../workloads/index.js'
@@ -11,7 +11,7 @@ type ParentMessage =
   | { readonly type: 'assignment'; readonly assignment: Assignment }
   | { readonly type: 'usage'; readonly usage: Usage }
 
-/** The handler of the parent's next answer. The generator makes one request for usage at a time. */
+/** Called with the parent's answer to `askUsage`. Only one such request is under way at a time. */
 let onUsage: (usage: Usage) => void = () => {}
 
 /** The CPU time and memory of a server, read from `/proc` or requested through the parent. */

@@ -22,7 +22,7 @@ function bar(jobCount: number): Progress {
     { format, hideCursor: true, clearOnComplete: true, formatValue: oneDigit },
     Presets.shades_classic,
   )
-  // The first `begin` finishes no job.
+  // The first `begin` makes this 0, because no job has finished.
   let finished = -1
   progressBar.start(jobCount, 0, { title: '' })
   return {

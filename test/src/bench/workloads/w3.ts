@@ -18,7 +18,7 @@ import { ExclusionCheck } from '../load/exclusion.js'
 import { fillHeld, fillWaiting, openIdle, rssWhenIdle } from '../load/fill.js'
 import { RawPairs } from '../load/rawPairs.js'
 
-/** The contents with which W3 fills the broker, and their names in the results. */
+/** What a job adds to the broker, and its name in the results. */
 const fills = {
   sessions: 'idle sessions',
   held: 'held locks',
@@ -59,7 +59,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   return { rows: await measureMemory(context, fill, count), grants: 0, violations: 0 }
 }
 
-/** Measures the memory of each session, lock or request with which the job fills the broker. */
+/** Measures the memory of each item (session, lock or request) that the job adds to the broker. */
 async function measureMemory(context: LoadContext, fill: Fill, count: number): Promise<Row[]> {
   const { workload, shape, placement } = context.job
   const row = { workload, shape, placement }
@@ -133,6 +133,7 @@ async function measurePairs(context: LoadContext, maxLocks: number): Promise<Job
   let held = 0
   // 1,000 locks, then 10,000 locks, up to a million.
   for (let count = maxLocks / 1_000; count <= maxLocks; count *= 10) {
+    // Each `count` has its own prefix, so that all added keys are new.
     await fillHeld(server.url, `of${count}`, count - held, () => {})
     held = count
     // Wait until the broker is idle, so that no garbage collection after the fill slows the pairs.
