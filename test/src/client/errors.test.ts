@@ -57,7 +57,7 @@ describe('errors: the key', () => {
     expect(Object.hasOwn(await refused, 'key')).to.equal(false)
   })
 
-  it('is the key of a lock request that is aborted during or before the call', async () => {
+  it('is the key of a lock request whose signal is aborted before or after the call', async () => {
     const { session } = await openScene()
     const controller = new AbortController()
     const { signal } = controller
@@ -118,7 +118,7 @@ describe('errors: the key', () => {
 })
 
 describe('errors: the loss of a session', () => {
-  it('names the missing grace if the connection of a session without a grace dropped', async () => {
+  it('says that the session had no grace, if its connection dropped', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     scene.socket.end()
@@ -156,7 +156,7 @@ describe('errors: the holders', () => {
 })
 
 describe('errors: the reason', () => {
-  it('is the text of the broker, even if only a newer broker has this reason', async () => {
+  it('is the text of the broker, even if this client does not know the reason', async () => {
     // Every object has a property `constructor`, but this is no known reason.
     for (const reason of ['newer', 'constructor']) {
       const scene = await openScene()

@@ -77,6 +77,7 @@ describe('holding a lock', () => {
     const lock = await acquireLock(scene)
     const abortEvents: string[] = []
     lock.signal.addEventListener('abort', () => abortEvents.push('aborted'))
+    // `stop` lets time pass without firing timers.
     scene.clock.stop(leaseMs)
     expect(lock.held).to.equal(false)
     expect(abortEvents).to.deep.equal(['aborted'])
@@ -133,6 +134,7 @@ describe('holding a lock', () => {
   it('lasts as long as session.leaseLeft shows', async () => {
     const { session, clock, socket } = await openScene()
     expect(session.leaseLeft).to.equal(leaseMs)
+    // The client counts the longer duration: by the wall clock, then by the monotonic clock.
     clock.advance(1_000)
     clock.moveWall(500)
     expect(session.leaseLeft).to.equal(leaseMs - 1_500)
@@ -150,7 +152,7 @@ describe('holding a lock', () => {
     expect(scene.lost).to.deep.equal([{ key: 'k', fence: 1, reason: 'session' }])
   })
 
-  it('makes an unlock after the loss reject with LOCK_NOT_HELD and the reason', async () => {
+  it('ends with a loss, after which an unlock rejects with LOCK_NOT_HELD and the reason', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     scene.socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
@@ -162,7 +164,7 @@ describe('holding a lock', () => {
     expect(await codeOf(lock.refresh())).to.equal('LOCK_NOT_HELD')
   })
 
-  it('shows the reason of a loss that came before the caller had the lock', async () => {
+  it('ends with the reason of a loss, even if the loss came before the caller had the lock', async () => {
     const scene = await openScene()
     const requesting = [scene.session.lock('k'), scene.session.withLock('l', () => {})] as const
     const outcome = requesting[1].catch((error: HoldfastError) => error)
@@ -177,7 +179,7 @@ describe('holding a lock', () => {
     expect(await outcome).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
   })
 
-  it('ends as unlocked, and not as lost, when an expiry crosses the unlock on the wire', async () => {
+  it('ends without a reported loss if the lock expires while the unlock is under way', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     const unlocking = codeOf(lock.unlock())
@@ -234,7 +236,7 @@ describe('a lock of a session with a grace', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('makes the client reconnect after half a lease without a message from the broker', async () => {
+  it('is held while the client reconnects after half a lease without a message from the broker', async () => {
     const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
     const lock = await acquireLock(scene)
     const first = scene.socket
@@ -247,7 +249,7 @@ describe('a lock of a session with a grace', () => {
     expect(scene.network.sockets.length).to.equal(2)
   })
 
-  it('makes the client reconnect if the broker acknowledges nothing for half a lease', async () => {
+  it('is held while the client reconnects after half a lease without a new acknowledgement', async () => {
     const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
     const lock = await acquireLock(scene)
     const first = scene.socket
@@ -256,7 +258,7 @@ describe('a lock of a session with a grace', () => {
     await turn()
     acknowledge(scene, 53_000)
     scene.clock.advance(4_999)
-    // A repeated acknowledgement and a ping do not show that a new message has arrived.
+    // A repeated acknowledgement and a ping do not show that the broker has got a new message.
     first.deliver({ type: 'ping', n: 2 })
     first.deliver({ type: 'ack', n: 3, at: 53_000 })
     await turn()
@@ -266,7 +268,7 @@ describe('a lock of a session with a grace', () => {
     expect([lock.held, scene.events]).to.deep.equal([true, ['jeopardy']])
   })
 
-  it('lets the client read frames that arrived during a pause before it drops the connection', async () => {
+  it('is held without a reconnect if frames arrived during a pause', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
     scene.clock.stop(8_000)
@@ -280,7 +282,7 @@ describe('a lock of a session with a grace', () => {
     expect([lock.held, scene.socket.dropped]).to.deep.equal([true, false])
   })
 
-  it('makes the client drop the connection after a pause if no frame arrived meanwhile', async () => {
+  it('is held when the client drops the connection after a pause in which no frame arrived', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
     scene.clock.stop(8_000)

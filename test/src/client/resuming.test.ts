@@ -135,7 +135,7 @@ describe('a client that resumes a session', () => {
     expect([events, lock.held]).to.deep.equal([['resumed'], true])
   })
 
-  it('waits longer in each round for brokers that need longer than their share of the lease', async () => {
+  it('doubles the time for each broker after a round in which no broker answered', async () => {
     const { clock, network, environment } = stage()
     const urls = ['ws://a.test', 'ws://b.test']
     const reconnect = fixedInterval({ interval: 0 })
@@ -185,7 +185,7 @@ describe('a client that resumes a session', () => {
     }
   })
 
-  it('extends no expiry before the last part of the snapshot', async () => {
+  it('does not extend the lease before the last part of the snapshot', async () => {
     const scene = await openGraced()
     const [lock, lockInSnapshot] = [
       await acquireLock(scene),
@@ -206,9 +206,10 @@ describe('a client that resumes a session', () => {
     expect(scene.socket.dropped).to.equal(false)
     scene.socket.deliver(snapshot([held(2, 2, 'l')]))
     await turn()
+    // The broker has kept a lock that the client has given up, so the client unlocks the lock.
     expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'unlock', id: 3, fence: 2 })
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'lost session', 'resumed'])
-    // After the last part, the lease counts from the hello, which the client sent at 4,050 ms.
+    // The lease now counts from the hello, 4,050 ms after the grant. 9,699 ms have passed.
     const next = await acquireLock(scene)
     scene.clock.advance(4_000)
     expect(next.held).to.equal(true)
@@ -265,7 +266,7 @@ describe('a client that resumes a session', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('counts a whole lease of a new session that replaces an unfinished resume', async () => {
+  it('counts a whole lease if a new session replaces an unfinished resume', async () => {
     const scene = await openGraced()
     // The snapshot of this resume never arrives.
     await resume(scene)
@@ -301,7 +302,7 @@ describe('a client that resumes a session', () => {
     const requesting = scene.session.lock('k')
     await turn()
     await resume(scene, { type: 'granted', id: 1, fence: 7 }, snapshot([], [], more))
-    // The response is acknowledged on the next connection, so the broker does not repeat it.
+    // The client acknowledges the grant on the next connection, so no grant is repeated.
     expect(await resume(scene, snapshot([held(1, 7)]))).to.deep.equal([{ type: 'ack', ids: [1] }])
     expect((await requesting).fence).to.equal(7)
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
@@ -322,6 +323,7 @@ describe('a client that resumes a session', () => {
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'lock', id: 2, key: 'w' }])
     scene.socket.deliver({ type: 'granted', id: 2, fence: 20 })
     expect((await waiting).fence).to.equal(20)
+    // The count of tries does not begin anew with a new session.
     expect(await reconnect(scene)).to.deep.include({
       resume: { session: 's2', secret: 'new', try: 2 },
     })

@@ -1,7 +1,6 @@
 /**
- * Tests the needs of tests. A test may need a program or a permission of the machine. If the
- * machine does not meet this need, the test is skipped. In CI the test fails if CI could have
- * installed the program: such a lack is avoidable. CI must install all needed programs.
+ * Tests `needs`, which skips a test if the machine lacks a program or permission that the test
+ * needs. If CI could have installed the program, the lack is avoidable, and the test fails in CI.
  */
 import { assert } from 'chai'
 import { lackOf, type Machine, packageFor } from '../support/needs.js'

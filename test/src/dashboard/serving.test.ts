@@ -97,7 +97,7 @@ describe('the dashboard over HTTP', () => {
     expect((await request(port, '/dashboard/app.js', revalidation)).status).to.equal(304)
   })
 
-  it('is the target of redirects: from / for browsers only, and from /dashboard for all clients', async () => {
+  it('is the target of redirects from /dashboard, and for browsers also from /', async () => {
     const port = await start()
     const visit = await request(port, '/', browserHeaders)
     expect([visit.status, visit.headers.location]).to.deep.equal([302, 'dashboard/'])
@@ -105,7 +105,8 @@ describe('the dashboard over HTTP', () => {
     expect((await request(port, '/')).status).to.equal(426)
   })
 
-  it('is served to clients on the same machine, to all if dashboard is true, and to none if false', async () => {
+  it('is served to clients on the same machine by default, to all with dashboard: true, and to none with false', async () => {
+    // The header of a proxy, whose client may be on another machine.
     const forwarded = { 'x-forwarded-for': '192.0.2.1' }
     const port = await start()
     expect((await request(port, '/dashboard/')).status).to.equal(200)
@@ -189,7 +190,7 @@ describe('the WebSocket of the dashboard', () => {
     expect(await upgrade(untrustingPort, secure)).to.equal('403')
   })
 
-  it("is refused to a page of the user's server to which the broker is attached", async () => {
+  it('is refused to a page of the HTTP server to which the broker is attached', async () => {
     const server = createServer((_, response) => response.end('a page'))
     const broker = createBroker({ dashboard: true })
     broker.attach(server)

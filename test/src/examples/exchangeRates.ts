@@ -1,7 +1,8 @@
 /**
- * A cache without a stampede: a web server that gets exchange rates from a slow source. When a rate
- * is not in the cache, one request of one server asks the source. All requests that wait meanwhile,
- * at all servers, get the same answer. The broker keeps the rate for a minute.
+ * A cache without a stampede (many equal requests to the source at once). A web server gets
+ * exchange rates from a slow source. When a rate is not in the cache, one request of one server
+ * asks the source. All requests that wait meanwhile, at all servers, get the same answer. The
+ * broker keeps the rate for a minute.
  *
  * If the source fails, the request that asked gets the error, and the next request asks again.
  * A result of `once` may have at most 32 KiB. Store a larger result elsewhere, and return only the

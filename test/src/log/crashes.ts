@@ -1,8 +1,8 @@
 /**
  * Kills a broker with a journal at named points of its work while clients acquire and release
  * locks. The journal is a command log on disk, from which a broker restores its lock table after a
- * crash. The broker's answers to clients must agree with the table in the journal after the crash,
- * and with the next broker. An answer that does not agree is a lie.
+ * crash. The broker's answers to clients must agree with the table in the journal, from which the
+ * next broker starts. An answer that does not agree is a lie.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -25,8 +25,8 @@ const workerCount = 4
  */
 const permanentLockCount = 1_200
 /**
- * The broker is killed at a random visit to a point: at the latest at the visit with this number.
- * For a point without a number, the broker is killed at the first visit.
+ * Each time the broker reaches a point is a visit, with a number from 1. A round kills the broker
+ * at a random visit up to this number, or at the first visit if the point has no number here.
  */
 const maxVisits: Partial<Record<CrashPoint, number>> = {
   'before a commit': 60,
@@ -81,7 +81,7 @@ class Scene {
   readonly #random: Random
   readonly #ledger = new Ledger()
   readonly #sessions: Session[] = []
-  /** The set of sessions without a connection, as a new set after each change. */
+  /** The sessions without a connection: each change adds a new set. */
   readonly #disconnectedSets = new Collector<ReadonlySet<Session>>()
   #work: Promise<unknown>[] = []
   #isOver = false

@@ -12,8 +12,8 @@ import { raiseFenceFloor } from './logSuite.js'
 
 describe('replicated log: the time to join', () => {
   /**
-   * The time of a slow step: shorter than the limit of 30 s without progress. Five such steps take
-   * longer than the limit.
+   * The time of a slow step. The limit without progress is 30 s: one step is within this limit, and
+   * five steps are beyond it.
    */
   const slowStepMs = 20_000
 
@@ -119,7 +119,7 @@ describe('replicated log: the time to join', () => {
     expect(error.code).to.equal('INVALID_OPTION')
   })
 
-  it('ends with INVALID_OPTION at once if the log is damaged, so that no supervisor tries again', async () => {
+  it('ends with INVALID_OPTION at once if the log is damaged, because another try cannot help', async () => {
     const cluster = await filledCluster()
     cluster.store.put('not an entry')
     const { log, stateMachine } = changedLog(cluster, () => ({}))

@@ -66,7 +66,7 @@ describe('brokers that share a log, on real sockets', () => {
     const lock = await session.lock('k', { ttl: 60_000 })
     const otherLock = await other.lock('taken')
     const waiting = session.lock('taken')
-    // The broker grants this later request while the earlier request waits.
+    // This request has a later id than the waiting request, and is granted first.
     await session.lock('free')
     const resumed = next(session, 'resumed')
     await a.broker.close()

@@ -1,10 +1,10 @@
 /**
  * Tests the self-lease and the failure detector of brokers that share a command log, the record of
  * all changes of locks. The brokers are the members of the log. The self-lease is the time for
- * which a broker knows that it is still a member. A broker extends its self-lease when it reads its
- * own entry from the log: the entry returns. The failure detector of another broker declares a
- * silent member dead. With any delays, the self-lease of a member must end before the member is
- * declared dead.
+ * which a broker knows that it is still a member. An own entry returns when the log delivers the
+ * entry to the broker that appended it. This extends the self-lease. The failure detector of
+ * another broker declares a silent member dead. With any delays, the self-lease of a member must
+ * end before the member is declared dead.
  */
 import { FailureDetector, heartbeatMsFor, SelfLease } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -81,10 +81,11 @@ function reportsOf(
 describe('failure detector', () => {
   it('reports a silent member when, after the dead time, a further own entry has returned', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
+    // At 7,000 ms, b has been silent for longer than the dead time. The next own entry follows.
     expect(reportsOf(detector, 1_000, 10_000)[0]).to.deep.equal([8_000, 'b'])
   })
 
-  it('reports no suspected member when an entry returns that was sent before the suspicion', () => {
+  it('does not report a suspected member until an entry returns that was sent after the suspicion', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     reportsOf(detector, 1_000, 6_000)
     // The detector suspects b when entry 7 returns. The broker has sent entry 8 before.
@@ -107,7 +108,7 @@ describe('failure detector', () => {
     ])
   })
 
-  it('reports a member again when an entry returns that was sent after the report, and never a removed member', () => {
+  it('reports a member again for an entry that was sent after the last report, but never a removed member', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     reportsOf(detector, 1_000, 7_000)
     expect(detector.onOwnEntry(8, 9, 8_000)).to.deep.equal(['b'])
@@ -126,7 +127,7 @@ describe('failure detector', () => {
     expect(reportsOf(detector, 24_000, 26_000)).to.deep.equal([[26_000, 'b']])
   })
 
-  it('counts the silence of a member from the end of a stall, if the newest entry of the member arrived during the stall', () => {
+  it('counts the silence of a member from the end of the stall in which its newest entry arrived', () => {
     const detector = new FailureDetector(deadMs, ['b'], 0)
     reportsOf(detector, 1_000, 3_000)
     detector.onEntryOf('b', 22_999)
@@ -151,7 +152,7 @@ describe('self-lease and failure detector together', () => {
 function expectDeathAfterSelfLease(random: Random): void {
   const selfLease = new SelfLease(deadMs)
   const detector = new FailureDetector(deadMs, ['b'], 0)
-  /** When the newest entry was ordered: an entry is never ordered before an earlier entry. */
+  /** When the log ordered the newest entry. This time never falls. */
   let orderedAt = 0
   /** The number of the newest entry of `b`. */
   let n = 0

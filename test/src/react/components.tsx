@@ -58,7 +58,7 @@ export function SessionView() {
 /** The promises for which a component was suspended, and which have resolved. */
 const resolved = new WeakSet<Promise<void>>()
 
-/** Suspends a component of React 18, which has no `use`: React waits for a thrown promise. */
+/** Replaces `use`, which React 18 lacks: throws the promise, and React waits for the promise. */
 function throwUntilResolved(promise: Promise<void>): void {
   if (!resolved.has(promise)) throw promise.then(() => resolved.add(promise))
 }

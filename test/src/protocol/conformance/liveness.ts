@@ -1,10 +1,13 @@
 /**
- * Tests of the sections 2, 4 and 8 of PROTOCOL.md over a socket: silent clients. The lease is the
- * time that the broker keeps a session without a message of its client. The grace is the time that
- * a session outlives its connection. These tests wait for leases to end, so all tests begin at the
- * same time in `before`. A peer is a client without the client library. The lease of these tests,
- * 2,000 ms, is the shortest that a broker grants by default. The idle lease is twice as long, and
- * is for a session that holds nothing and waits for nothing.
+ * Tests of silent clients over a socket (sections 2, 4 and 8 of PROTOCOL.md). A peer is a client
+ * without the client library.
+ *
+ * The lease is the time that the broker keeps a session without a message of its client. The tests
+ * use 2,000 ms, the shortest lease that a broker grants by default. A session that holds nothing
+ * and waits for nothing may have an idle lease, which is twice as long. The grace is the time that
+ * a session outlives its connection.
+ *
+ * The tests wait for leases to end, so all tests begin at the same time in `before`.
  */
 import { expect } from 'chai'
 import type { Closed, Peer } from './peer.js'
