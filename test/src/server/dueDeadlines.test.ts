@@ -20,16 +20,16 @@ import { FakeEnvironment } from './fakeEnvironment.js'
 import { BrokerHarness, type Client } from './harness.js'
 
 const deadlineCount = count(5_000, 50_000)
-/** The number of sessions, if each session has one deadline. */
+/** The number of sessions with one deadline each. */
 const sessionCount = count(500, 5_000)
-/** The number of deadlines of one session, if a session has many. */
+/** The number of deadlines of each session with many deadlines. */
 const deadlinesPerSession = 5_000
 /** When the deadlines pass, in ms. */
 const dueMs = 3_000
 /**
- * The most work of one turn, in the units of the meter. The limit is the budget, and some units
- * more for the message of the bystander and for the last deadline. The bystander is a client whose
- * messages must be answered in each turn.
+ * The most work of one turn, in the units of the meter: the budget, and some units for the last
+ * deadline and for the bystander. The bystander is a client that sends a message in each turn. The
+ * broker must answer in the same turn.
  */
 const maxWork = turnBudget.deadlines + 500
 
@@ -61,7 +61,7 @@ function sendMany(
   return clients
 }
 
-/** Returns the `prepare` of a kind of deadline that locks with these fields have. */
+/** Returns a `prepare` that acquires locks whose deadline is in these fields. */
 function prepareLocks(fields: object) {
   return (harness: BrokerHarness): (() => number) => {
     const { table } = harness.broker
@@ -180,6 +180,7 @@ describe('deadlines that pass together', function () {
       meter.reset()
       environment.fireTimers()
       let turns = 0
+      // Each pass is one turn. The last turn begins when all deadlines are handled.
       for (let handledBefore = -1; handledBefore < expected; turns++) {
         handledBefore = handled()
         bystander.socket.say({ type: 'stats', id: turns + 1 })

@@ -95,7 +95,7 @@ describe('the times of a lock in queries and watches', () => {
     expect(query(reader).map(timeFieldsOf)).to.deep.equal(items.map(() => ofTtl(700, 700)))
   })
 
-  it('are in an event without the remaining times', () => {
+  it('are in an event, except for the remaining times', () => {
     reader.say({ type: 'watch', id: 2 })
     const fence = holder.acquire('k', { ttl: 1_000, maxHold: 9_000 })
     holder.refresh(fence, { ttl: 2_000 })

@@ -54,7 +54,7 @@ describe('a text frame of the fast path', () => {
     })
   }
 
-  // A length of up to 125 is in one byte, and a length of up to 65,535 in two further bytes.
+  // The header has one byte for a length up to 125, and two more bytes for a length up to 65,535.
   for (const length of [0, 1, 2, 125, 126, 127, 255, 256, 32_768, 65_535]) {
     it(`of ${length} characters arrives unchanged`, async () => {
       // The 95 printable characters of ASCII, from the space (32) on.

@@ -28,7 +28,7 @@ describe('shared: the expiry margin', () => {
     expect(safeDuration(15_000)).to.equal(14_549)
   })
 
-  it('is computed from the ttl alone, also if the period began before the grant', () => {
+  it('depends on the ttl alone, even if the period is longer because it began before the grant', () => {
     // The period began 200 ms before the grant. The margin of a ttl of 10,000 ms is 201 ms.
     expect(safeDuration(200 + 10_000, 10_000)).to.equal(10_200 * slowestClockRate - 201)
   })

@@ -1,16 +1,18 @@
 /**
  * An oracle (a check of a simulated run) of scopes and of deadlocks. A scope is one task of a
- * client. A scope may hold several locks, and ends them together. `table/naiveDeadlock.ts` copies
- * the lock table and repeatedly removes the requests that can be granted. The requests that remain
- * are in a deadlock. With this method the oracle checks two rules. A request that the lock table
- * refuses with `DEADLOCK` could never be granted. Every request that waits can be granted some
- * time. The oracle also checks that a scope waits for one request at a time, and holds nothing
- * after its end.
+ * client. A scope may hold several locks, and ends them together. The oracle checks these rules:
+ *
+ * - A request that the lock table refuses with `DEADLOCK` could never be granted.
+ * - Every request that waits can be granted at a later time.
+ * - A scope waits for one request at a time, and holds nothing after its end.
+ *
+ * For the first two rules, `table/naiveDeadlock.ts` copies the lock table, and repeatedly removes
+ * the requests that can be granted. The requests that remain are in a deadlock.
  *
  * A request or lock of several keys (a set) has one object for each key. Only the first of them is
  * primary, so the oracle counts a set once. `extras` has the fields that only a few requests, locks
- * and keys have (see `core/lockExtras.ts`). A request has its scope there, and a key has the scopes
- * and the upgrade that wait for it.
+ * and keys have (see `core/lockExtras.ts`). The extras of a request have its scope. The extras of a
+ * key have the scopes that wait for the key, and the upgrade that waits to make a lock exclusive.
  */
 import type { Command, Effect, LockTable, Request } from '@holdfast/server/core'
 import {

@@ -52,12 +52,11 @@ export interface SimEngineDeps {
   readonly drops?: DropRules | undefined
 }
 
-/** Which entries an engine may fail to deliver, and the check of a broker that missed an entry. */
+/** Which entries an engine may drop instead of delivering them, and the check of the next entry. */
 export interface DropRules {
   /**
-   * Returns whether an entry may be dropped. The next entry must show the broker that an entry is
-   * missing. Otherwise the broker could act on a wrong table, and the oracles (checks) would report
-   * this.
+   * Returns whether an entry may be dropped: only if the next entry shows the broker that an entry
+   * is missing. A broker that cannot notice this would act on a wrong table.
    */
   mayDrop(entry: StoredEntry, next: StoredEntry): boolean
   /**
@@ -81,7 +80,7 @@ export class SimEngine implements Engine {
   #connection: StoreConnection
   #isClosed = false
   #mustDrop = false
-  /** Positions of the dropped entries. When an entry comes again, the engine delivers the entry. */
+  /** Positions of the dropped entries. A later stream delivers these entries. */
   readonly #dropped = new Set<number>()
 
   constructor(deps: SimEngineDeps) {

@@ -6,7 +6,7 @@ import { type KeyState, KeyTable } from '@holdfast/server/core'
 import { expect } from 'chai'
 import fc from 'fast-check'
 
-/** A key table, and the keys in use: the test has brought them into use and not released them. */
+/** A key table, and the keys that the test has brought into use and has not released. */
 class KeysInUse {
   readonly keys = new KeyTable()
   readonly inUse = new Map<string, KeyState>()

@@ -1,6 +1,7 @@
 /**
- * The keys of a world with cells, and the cell of each key. This file computes the cell as
- * PROTOCOL.md says and without the code of the product, so that a fault in that code shows.
+ * The keys of a world (a simulated system) with cells, and the cell of each key. A cell is a broker
+ * that serves a part of the keys. This file computes the cell as PROTOCOL.md says and without the
+ * code of the product, so that a fault in that code shows.
  */
 
 /** The number of slots. A key has a slot by its hash, and each cell has a range of slots. */
