@@ -1,6 +1,6 @@
 /**
- * Loads the compiled modules of the dashboard that need no browser. Their
- * paths are used, because the package does not export the modules.
+ * Loads the compiled modules of the dashboard that need no browser. The code imports the modules by
+ * path, because the package does not export the modules.
  */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'

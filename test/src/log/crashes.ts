@@ -120,7 +120,7 @@ class Scene {
     const broker = this.#spawn({ [crashAtVariable]: `${point}:${visit}` })
     const [code, signal] = await once(broker, 'exit')
     if (signal !== 'SIGKILL') throw new Error(`The broker exited with ${code} before the kill`)
-    // A session that has lost its connection has read all output of the broker.
+    // A session reads all output of the broker before it loses the connection.
     await this.#disconnectedSets.waitUntil(
       (sets) => (sets.at(-1)?.size ?? 0) === this.#sessions.length,
     )

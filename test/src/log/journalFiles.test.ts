@@ -38,7 +38,7 @@ describe('journal: its files', () => {
 
   /** Opens the journal, makes a snapshot, and closes the journal. */
   async function useJournal(): Promise<void> {
-    // The first record exceeds one byte, so the journal makes a snapshot.
+    // With a limit of one byte, the first record causes a snapshot.
     const closedOrError = new Promise<unknown>((resolve) => {
       const log = journalLog({ dir, snapshotBytes: 1, onSnapshot: () => resolve(log.close()) })
       const table = new RecordingTable()

@@ -213,7 +213,7 @@ describe('deadlines that pass together', function () {
 
 describe('the timekeeper with many passed deadlines', () => {
   interface Subject {
-    /** When the deadline is due; in some tests only a number that tells the subjects apart. */
+    /** When the deadline is due. In some tests the number only tells the subjects apart. */
     readonly dueMs: number
   }
 

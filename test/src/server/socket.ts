@@ -72,7 +72,7 @@ export class FakeSocket implements Socket {
     this.#arrive((listener) => listener.onFrame(frame))
   }
 
-  /** Calls the listener now, or after the broker's pause. */
+  /** Calls the listener now, or, if the broker has paused reading, after the pause. */
   #arrive(call: (listener: SocketListener) => void): void {
     if (this.isPaused) this.#delayedCalls.push(call)
     else call(this.#listener!)

@@ -28,7 +28,7 @@ const fills = {
 
 type Fill = keyof typeof fills
 
-/** The number of waiters on each key, for waiters that are spread over keys. */
+/** The number of waiters on each key, if a job spreads the waiters over keys. */
 const waitersEach = 10
 /** The load of the measured pairs: 16 sessions with 16 pairs under way in each. */
 const pairsLoad = { sessions: 16, inFlight: 16 } as const
