@@ -1,8 +1,8 @@
 /**
  * Compares `session.locks` with `navigator.locks` of Chromium, in the same page. Each scenario must
  * give its expected log with either lock manager. Each random plan of lock requests must give the
- * same log with both. At a quiet point, a scenario waits until nothing more happens. Between
- * two quiet points, the lines of some logs may have any order.
+ * same log with both. A quiet point is a place in a log where the scenario waited until nothing
+ * more happened. In some scenarios, the order of the lines between two quiet points is undefined.
  */
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'

@@ -1,7 +1,7 @@
 /**
  * Tests the interface for tracing: the session reports each wait and each hold once to the tracer.
- * An error that a tracer throws at a response or at the end of a lock does not affect the lock. A
- * fence is the number of a grant.
+ * An error that a tracer throws at a grant, at a failure or at the end of a lock does not affect
+ * the lock. A fence is the number of a grant.
  */
 import type { Lock, Tracer } from '@holdfast/client'
 import { expect } from 'chai'
@@ -62,13 +62,13 @@ describe('a session with a tracer', () => {
   })
 })
 
-/** The callback of a tracer that has a fault. */
+/** A callback of a faulty tracer. */
 function fail(): never {
   throw new Error('mine')
 }
 
 describe('a tracer that throws', () => {
-  it('does not affect the caller when it throws at a response', async () => {
+  it('does not affect the caller when it throws at a grant or a failure', async () => {
     const tracer: Tracer = { request: () => ({ metadata: undefined, granted: fail, failed: fail }) }
     const scene = await openScene({ tracer })
     let lock: Lock | undefined
@@ -95,6 +95,7 @@ describe('a tracer that throws', () => {
       await acquireLock(scene),
       await acquireLock(scene),
     ] as const
+    // Skips the messages that the client has sent so far.
     scene.socket.newMessages()
     const reported = await reportedBy(async () => {
       void locks[0].unlock()

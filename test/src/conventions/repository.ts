@@ -9,8 +9,9 @@ export const root = fileURLToPath(new URL('../../../', import.meta.url))
 /** The folders of the published packages. */
 export const packages = ['shared', 'client', 'server'] as const
 
-/** A file of the repository, by its path from the root with forward slashes. */
+/** A file of the repository. */
 export interface SourceFile {
+  /** From the root of the repository, with forward slashes. */
   readonly path: string
   readonly text: string
 }

@@ -40,15 +40,17 @@ describe('the groups of waiters', () => {
 })
 
 describe('the barriers', () => {
-  it('count the calls that are not shown, also if the broker lists only a few calls', async () => {
+  it('count all waiting calls that are not shown, even calls that the broker does not list', async () => {
     const { barriersIn } = await load('coordination')
     const call = (key: string, waiting: number) =>
       ({ key, session: 's', parties: 99, waiting, since: 1 }) as BarrierCallInfo
     const listed = [...Array.from({ length: 8 }, () => call('b', 8)), call('a', 20), call('a', 20)]
+    // Each row shows at most six calls.
     const rows = barriersIn(listed, 6)
     expect(
       rows.map(({ key, calls, hiddenCalls }) => [key, calls.length, hiddenCalls]),
     ).to.deep.equal([
+      // Twenty calls wait for the barrier `a`. The broker lists two of them.
       ['a', 2, 18],
       ['b', 6, 2],
     ])

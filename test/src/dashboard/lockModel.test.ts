@@ -111,7 +111,7 @@ describe('the lock model of the dashboard', () => {
     expect(model.heldCount).to.equal(2)
   })
 
-  it('keeps the end of a lock that is downgraded or upgraded, or whose leader proclaims a value', () => {
+  it('does not change when a lock ends if the lock is downgraded or upgraded, or its leader proclaims a value', () => {
     const lock = { ...held('a', 1), ttl: 9_000 }
     begin(model, [{ ...lock, ttlRemaining: 5_000 }])
     // The events have the whole ttl, but none of them extends the lock.
@@ -199,11 +199,12 @@ describe('the lock model of the dashboard', () => {
     expect(contentOf(model)).to.deep.equal(['b: 2 <-'])
   })
 
-  it('adds up the permits of a key, and knows the other keys of a set by their fence', async () => {
+  it('adds up the permits of a key, and finds the other keys of a lock on several keys', async () => {
     const { usedPermitsOf, otherKeysOf } = await load('lockModel')
     const permits = (fence: number, count: number): HeldInfo => {
       return { ...held('gpu', fence), mode: 'permits', permits: count, capacity: 3 }
     }
+    // The keys of a set (one lock on several keys) have the same fence.
     const ofSet = (key: string): HeldInfo => ({ ...held(key, 9), keyCount: 3 })
     begin(model, [permits(1, 2), permits(2, 1), ofSet('a'), ofSet('b'), held('c', 3)])
     expect(usedPermitsOf(model.rows.get('gpu')!.held)).to.equal(3)
@@ -236,7 +237,7 @@ describe('the lock model of the dashboard', () => {
     expect(model.hasUnknownLocks).to.equal(false)
   })
 
-  it('learns the other locks of a prefix from a query', () => {
+  it('replaces the locks of a prefix by the locks that a query finds', () => {
     begin(model, [held('a1', 1), held('b', 2)], 4)
     model.applyResult(
       model.beginQuery('a'),

@@ -1,7 +1,7 @@
 /**
  * Runs the example of `server/docs/shell.md`: a broker with a token, a command under a lock, a
  * second command that waits, and a browser in which an operator revokes the lock. The commands are
- * those of the page, except for the port and the path of the tokens.
+ * those of `shell.md`, except for the port and the path of the tokens.
  */
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
@@ -13,12 +13,12 @@ import { DashboardPages } from './dashboardPages.js'
 /** The exit code of `holdfast run` if its lock was revoked or lost. */
 const lostLockCode = 76
 
-const pageUrl = new URL('../../../server/docs/shell.md', import.meta.url)
+const guideUrl = new URL('../../../server/docs/shell.md', import.meta.url)
 
 /** The commands of the example, each as a list of its arguments. */
 function commands(): string[][] {
-  const page = readFileSync(pageUrl, 'utf8')
-  const blocks = page.matchAll(/<!-- three terminals: the \w+ -->\s*```sh\n(.*?)\n```/gs)
+  const guide = readFileSync(guideUrl, 'utf8')
+  const blocks = guide.matchAll(/<!-- three terminals: the \w+ -->\s*```sh\n(.*?)\n```/gs)
   const lines = [...blocks]
     .flatMap(([, block = '']) => block.split('\n'))
     .filter((line) => line.startsWith('npx holdfast '))
@@ -26,7 +26,7 @@ function commands(): string[][] {
   return lines.map((line) => line.replace(/#.*/, '').trim().split(/\s+/).slice(2))
 }
 
-describe('the example with the dashboard in the page about the shell', function () {
+describe('the example with the dashboard in shell.md', function () {
   this.timeout(600_000)
   const stage = Stage.forEachTest()
   const dashboardPages = DashboardPages.forSuite(stage)

@@ -16,7 +16,7 @@ export const folder = 'server/deploy'
 export type Environment = Readonly<Record<string, string>>
 
 /** Parsed YAML, which may have any fields. */
-// biome-ignore lint/suspicious/noExplicitAny: each test reads other fields of other formats
+// biome-ignore lint/suspicious/noExplicitAny: the tests read many fields of several formats
 export type Yaml = any
 
 /** The text of a file, by its path in `server/deploy`. */

@@ -1,7 +1,7 @@
 /**
  * Tests `lock.refresh` and `lock.autoRefresh`. A refresh checks that the lock is still held, and
- * restarts its ttl, which is how long the lock lasts. The broker counts refreshes. An automatic
- * refresh runs until the unlock, or until a refresh fails.
+ * restarts its ttl, which is how long the lock lasts. An automatic refresh runs until the unlock,
+ * or until a refresh fails.
  */
 import { expect } from 'chai'
 import { aborted, next, recordingWebSocket, rejection, Stage, untilHandled } from './stage.js'

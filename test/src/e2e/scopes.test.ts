@@ -1,8 +1,8 @@
 /**
- * Tests scopes over a real broker: re-entrant locks, deadlocks that are refused, and the release of
- * all locks when the callback settles. A scope is one logical task of a session. Scopes are
- * re-entrant: a scope may lock a key again that it holds. A set is one lock on several keys. A
- * fence is the number of a grant.
+ * Tests scopes over a real broker: re-entrant locks, requests that are refused because they would
+ * cause a deadlock, and the release of all locks when the callback settles. A scope is one logical
+ * task of a session. Scopes are re-entrant: a scope may lock a key again that it holds. A set is
+ * one lock on several keys. A fence is the number of a grant.
  */
 import type { HoldfastError, Scope } from '@holdfast/client'
 import { expect } from 'chai'
@@ -58,7 +58,7 @@ describe('e2e: scopes', () => {
       ]
       for (const { fence, keys } of handles)
         expect([fence, keys]).to.deep.equal([set.fence, ['x', 'y', 'z']])
-      // Any stronger mode and any other set would wait for the set itself.
+      // The following requests would wait for the set, which the scope itself holds.
       const error = await rejection(scope.lock('y'), 'DEADLOCK')
       expect(error.message).to.match(/unlock that lock, or ask for all keys at once/)
       await rejection(scope.lockAll(['x']), 'DEADLOCK')
@@ -113,11 +113,11 @@ describe('e2e: scopes', () => {
     await a!.scope(async (scope) => {
       const first = scope.lock('k')
       const second = scope.lock('free')
-      const unsentTimedOut = rejection(scope.lock('other', { timeout: 1 }), 'LOCK_TIMEOUT')
+      const otherTimedOut = rejection(scope.lock('other', { timeout: 1 }), 'LOCK_TIMEOUT')
       await untilHandled(a!)
       // While the request for `k` waits, the client does not send the other requests.
       expect(broker.query().heldCount).to.equal(1)
-      await unsentTimedOut
+      await otherTimedOut
       await held.unlock()
       expect((await second).fence).to.be.above((await first).fence)
     })

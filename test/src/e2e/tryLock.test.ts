@@ -43,12 +43,12 @@ describe('e2e: session.tryLock', () => {
     expect(holders?.map(({ name }) => name)).to.deep.equal(['ann', 'ben'])
   })
 
-  it('does not pass waiting requests, even if the held lock could be shared', async () => {
+  it('does not overtake waiting requests, even if the held lock could be shared', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben', 'cleo')
     const [ann, ben, cleo] = sessions
     await ann!.tryLock('k', { mode: 'shared' })
     const waiting = ben!.lock('k')
-    // The broker handles Ben's lock request before his next request.
+    // Resolves after the broker has handled Ben's lock request.
     await ben!.stats()
     await rejection(cleo!.tryLock('k', { mode: 'shared' }), 'LOCK_HELD')
     await ann!.close()

@@ -42,7 +42,7 @@ describe('e2e: upgrades', () => {
     expect(lock.mode).to.equal('exclusive')
   })
 
-  it('fail with a deadlock error for the second of two readers of one key', async () => {
+  it('fail with a deadlock error if another reader of the key waits for an upgrade', async () => {
     const { sessions } = await stage.brokerWithSessions('a', 'b')
     const [a, b] = sessions
     const first = await a!.lock('k', shared)
@@ -98,7 +98,7 @@ describe('e2e: upgrades', () => {
       await rejection(lock.upgrade(), 'INVALID_OPTION')
       await rejection(lock.downgrade(), 'INVALID_OPTION')
     }
-    // The client reports an invalid option first.
+    // The client checks the options before it checks the lock.
     await rejection(single.upgrade({ timeout: -1 }), 'INVALID_TIMEOUT')
     expect([leadership.mode, leadership.held]).to.deep.equal(['exclusive', true])
   })

@@ -21,8 +21,9 @@ export interface Kind {
   readonly sessions?: number
   /** Further fields of the `hello` of each session, as JSON text that begins with a comma. */
   readonly hello?: string
+  /** How the sessions read the messages of the broker. */
   readonly reading: Reading
-  /** Runs before the broker gets the first message of `act`. */
+  /** Runs once, before the sessions are opened. */
   readonly prepare?: (group: HostileGroup) => Promise<void>
   /** Runs for each session until its connection closes. `index` is the index of the session. */
   readonly act: (session: HostileSession, group: HostileGroup, index: number) => Promise<void>
@@ -53,7 +54,7 @@ export class HostileGroup {
   readonly #openSessions = new Set<{ destroy(): void }>()
   #sessionCount = 0
   #isOver = false
-  /** The number of messages of the hostile sessions that `drop` or `stop` has disconnected. */
+  /** How many messages the sessions had sent before `drop` or `stop` disconnected them. */
   sent = 0
 
   constructor(url: string, profile: Profile) {

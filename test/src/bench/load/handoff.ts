@@ -23,7 +23,8 @@ export abstract class Handoff implements Contestant {
   /** Resolves the promise of `stop`. Called at the first grant after `stop`. */
   #onGrant: (() => void) | undefined
   /** Releases the lock that the newest holder kept after `stop`. */
-  #continueHolder: (() => void) | undefined
+  #releaseKept: (() => void) | undefined
+  /** The number of grants. Each grant counts as one pair: a lock and its unlock. */
   pairs = 0
 
   constructor(
@@ -45,10 +46,10 @@ export abstract class Handoff implements Contestant {
 
   start(): void {
     this.#isRunning = true
-    const continueHolder = this.#continueHolder
-    this.#continueHolder = undefined
-    if (continueHolder === undefined) this.begin()
-    else continueHolder()
+    const releaseKept = this.#releaseKept
+    this.#releaseKept = undefined
+    if (releaseKept === undefined) this.begin()
+    else releaseKept()
   }
 
   stop(): Promise<void> {
@@ -73,14 +74,14 @@ export abstract class Handoff implements Contestant {
     this.#exclusion.granted(this.key, fence)
     this.#grantsOf[client]!++
     this.pairs++
-    const continueHolder = (): void => {
+    const releaseLock = (): void => {
       this.#exclusion.released(this.key)
       this.#releasedAt = performance.now()
       release()
     }
-    if (this.#isRunning) continueHolder()
+    if (this.#isRunning) releaseLock()
     else {
-      this.#continueHolder = continueHolder
+      this.#releaseKept = releaseLock
       this.#onGrant?.()
     }
   }

@@ -5,7 +5,7 @@
  * All configurations use prepared statements. The package `pg` sends one query at a time on a
  * connection. The package `postgres` pipelines its queries: it sends a query before the answer to
  * the previous query. In one configuration the sessions share few connections, so that fewer
- * processes compete for the core of the server. Sharing works only while no session waits for a
+ * processes compete for the CPU core of the server. Sharing works only while no session waits for a
  * lock, because a waiting query blocks its connection.
  */
 import { createHash } from 'node:crypto'
@@ -68,7 +68,8 @@ function connectPipelined(connections?: number): Peer['connect'] {
     const open = load('postgres') as OpenPostgres
     const sqls: PostgresSql[] = []
     for (let i = 0; i < Math.min(connections ?? count, count); i++) {
-      // One connection, which the package neither replaces nor uses for a query about types.
+      // One connection, which the package never replaces. Without `fetch_types: false`, the package
+      // would first query the types of the database.
       const sql = open(url, { max: 1, max_lifetime: null, fetch_types: false })
       // The package connects at the first query.
       await sql`select 1`
@@ -98,8 +99,8 @@ const server: ProgramServer = {
   prepare: (folder, run) => {
     run('initdb', ['-D', folder, '--auth=trust', '--username=bench', '--no-sync'])
   },
-  // In the shape `K=1000`, a thousand clients need a connection and a lock each. An advisory lock
-  // needs no flush to the disk.
+  // The largest load has 1,000 clients, each with a connection and a lock. Advisory locks need no
+  // disk, so `fsync` is off.
   args: (port, folder) => [
     ...['-D', folder, '-p', String(port), '-c', 'listen_addresses=127.0.0.1'],
     ...['-c', `unix_socket_directories=${folder}`, '-c', 'max_connections=1100'],
@@ -125,7 +126,7 @@ export const postgresPeers: readonly Peer[] = [
     ...pipelining,
     service: 'postgresql',
     name: 'postgresql, pipelined',
-    // With a hot key, each connection has one query at a time, which needs no pipelining.
+    // On a hot key, a connection never has two queries at a time, so pipelining changes nothing.
     shapes: uncontendedShapes,
     connect: connectPipelined(),
   },
