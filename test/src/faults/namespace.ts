@@ -65,7 +65,7 @@ export class Namespace {
     ip('netns', 'delete', this.name)
   }
 
-  /** Sets the hardware addresses to which both ends send their packets. */
+  /** Makes the namespace send its packets to `mac`, and the test to `farMac`. */
   #setNeighbours(mac: string, farMac: string): void {
     this.#ipInside(
       'neigh',

@@ -1,6 +1,6 @@
 /**
- * Tests brokers that share a command log, as their clients see the brokers: sessions move between
- * brokers with their locks and requests, and brokers die.
+ * Tests what clients see of brokers that share a command log: sessions move between brokers with
+ * their locks and requests, and brokers die.
  * - The command log orders all changes of the lock table, so each broker has the same table.
  * - The owner broker of a session keeps the timers of the session.
  * - The lease is how long a broker keeps a session without a message of its client.
@@ -20,7 +20,7 @@ function sessions({ broker }: Member): string[] {
 }
 
 describe('brokers that share a log', () => {
-  it('refuse a lock to the clients of every broker while a client of one broker holds it', async () => {
+  it('refuse a lock that a client of another broker holds', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const [alice, bob] = [await cluster.client(a), await cluster.client(b)]
@@ -57,9 +57,10 @@ describe('brokers that share a log', () => {
     // Longer than the ttl of 2 s and the timeout of 1 s.
     await cluster.passAlive(3_000, alice, bob)
     const texts = cluster.store.entries.slice(entriesBefore).map(({ text }) => text)
-    const proposals = texts.flatMap((text) => text.match(/"type":"(expire|timeout)"/g) ?? [])
-    // One proposal for each deadline, although both brokers have the lock and the request.
-    expect(proposals.sort()).to.deep.equal(['"type":"expire"', '"type":"timeout"'])
+    const writtenTypes = texts.flatMap((text) => text.match(/"type":"(expire|timeout)"/g) ?? [])
+    // For each deadline, only one broker wrote a command to the log, although both brokers have the
+    // lock and the request.
+    expect(writtenTypes.sort()).to.deep.equal(['"type":"expire"', '"type":"timeout"'])
     expect(a.broker.table.heldCount).to.equal(1)
   })
 
@@ -145,9 +146,10 @@ describe('a session that moves to another broker', () => {
     const alice = await cluster.client(a, { grace: 'lease' })
     await cluster.lock(alice, 1, 'k', { ttl: 8_000 })
     await cluster.passAlive(7_000, alice)
-    // From now on, only the entries of broker `a` are delayed.
+    // From now on, each write of broker `a` to the log and each entry for broker `a` takes 1 s.
     a.source.faults.delayMs = 1_000
-    // The ttl ends after 8 s, so broker `a` proposes the expiry 0.1 s before the session moves.
+    // The ttl ends after 8 s. So broker `a` writes an expiry, with the delay, 0.1 s before the
+    // session moves.
     await cluster.passTime(1_100)
     const socket = b.connectWithHello(alice.resume())
     await cluster.settle()
@@ -159,13 +161,13 @@ describe('a session that moves to another broker', () => {
     )
     expect(b.broker.table.heldCount).to.equal(1)
     expect(socket.heardOf('lost')).to.deep.equal([])
-    // The ttl started again with the move: 8.5 s have passed since.
+    // The ttl of 8 s started again with the move. After this step, the move is 8.5 s ago.
     await cluster.passTime(4_500)
     expect(socket.heardOf('lost')).to.have.length(1)
     expect(b.broker.table.heldCount).to.equal(0)
   })
 
-  it('stays at its broker when an earlier hello, which the client gave up, arrives late at another broker', async () => {
+  it('stays at its broker when a resume that the client gave up takes effect late at another broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(b, { grace: 'lease' })
@@ -244,7 +246,7 @@ describe('a broker that stops or loses its log', () => {
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(a, { grace: 'lease' })
     await cluster.lock(alice, 1, 'k')
-    // Disconnects the client as a drain of 0 ms does, so that the session outlives the broker.
+    // A drain of 0 ms: the broker disconnects the client, but does not end the session.
     a.broker.startDraining(0)
     for (const connection of a.broker.connections) a.broker.dismiss(connection)
     alice.socket.drop()

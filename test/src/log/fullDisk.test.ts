@@ -47,7 +47,10 @@ describe('journal: on a full disk', () => {
     return disk
   }
 
-  /** Starts a program with an embedded broker, and connects. `requestLocks` fills the disk. */
+  /**
+   * Starts a program with an embedded broker, and connects a session. The returned `requestLocks`
+   * requests so many locks that the disk becomes full.
+   */
   async function embeddedBroker(dir: string) {
     const child = fork(program, [dir])
     stage.onClear(() => void child.kill('SIGKILL'))
@@ -124,7 +127,8 @@ describe('journal: on a full disk', () => {
     const { held } = await session.query()
     const restoredFences = new Map(held.map(({ key, fence }) => [key, fence]))
     for (const [key, fence] of fences) expect(restoredFences.get(key), key).to.equal(fence)
-    // This request comes after the last request of `fill`, which got no answer.
+    // The last request of `fill` got no answer, so its lock is not in `fences`. The new lock must
+    // have a fence above all these fences.
     const lastLock = await session.lock('after', { timeout: 0 })
     expect(lastLock.fence).to.be.greaterThan(Math.max(...fences.values()))
   })

@@ -45,6 +45,7 @@ describe('journal: a second process', () => {
       const log = journalLog({ dir })
       const table = new RecordingTable()
       await log.start(table)
+      // `raiseFenceFloor` makes a simple command, which the journal must keep.
       log.submit(raiseFenceFloor(1))
       await table.whenApplied(1)
       // The command gets namespaces of its own for the network and the process ids, as in a

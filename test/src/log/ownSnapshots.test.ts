@@ -14,7 +14,7 @@ function tableText({ broker }: Member): string {
   return Array.from(dump(broker.table as LockTable), (item) => JSON.stringify(item)).join('\n')
 }
 
-describe('replicated log: snapshots of the own table', () => {
+describe('replicated log: snapshots that a broker makes of its own table', () => {
   it('have the state of the table when they began, although clients change the table meanwhile', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
@@ -61,7 +61,7 @@ describe('replicated log: snapshots of the own table', () => {
     expect(store.snapshots).to.deep.equal([])
     const { value } = new Digest(table)
     expect(await saveState(engine, state, snapshot(value), () => {})).to.equal(state.position)
-    // The refused snapshot ended too.
+    // `end` was called for the refused snapshot too.
     expect(endCount).to.equal(2)
   })
 

@@ -1,8 +1,8 @@
 /**
- * Tests a broker with a journal, which is killed and started again as a real process. The journal
- * is a command log on disk, from which the broker restores its lock table. All answers that clients
- * received must still be true: each session has the same locks, fences (numbers of the grants) and
- * places in the queues.
+ * Tests a broker with a journal. A real process runs the broker, is killed, and is started again.
+ * The journal is a command log on disk, from which the broker restores its lock table. All answers
+ * that clients received must still be true: each session has the same locks, fences (numbers of the
+ * grants) and places in the queues.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -34,7 +34,7 @@ describe('journal: a broker that is killed', () => {
 
   /** Starts the broker, and resolves when it listens. */
   async function start(): Promise<void> {
-    // Without a drain, the broker ends at a SIGTERM although sessions hold locks.
+    // With `--drain 0`, a SIGTERM ends the broker although sessions hold locks.
     const args = [commandFile, 'serve', '--port', String(port), '--journal', dir, '--drain', '0']
     broker = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     // The broker prints its first line when it listens.

@@ -18,7 +18,10 @@ import { EtcdStage } from './etcdStage.js'
 import { RecordingTable } from './logSuite.js'
 import { PostgresStage } from './postgresStage.js'
 
-/** How many ms of the log's clock pass during one ms: 30 s without progress take 0.75 s. */
+/**
+ * How many ms of the log's clock pass during one ms. A start fails after 30 s without progress,
+ * which take 0.75 s here.
+ */
 const speed = 40
 
 const { clock } = nodeEnvironment
@@ -85,7 +88,7 @@ describe('log: the start of a broker', function () {
   const etcd = EtcdStage.forSuite({ members: 1 })
   let logCount = 0
 
-  /** How long an engine waits for storage that disappears. Other engines wait longer. */
+  /** How long an engine waits for storage that disappears. By default, an engine waits 10 s. */
   const shortWaits = { openTimeoutMs: 300, choreMs: 200 }
 
   /** The port of each storage; `engine` makes an engine that reaches a new log through a port. */

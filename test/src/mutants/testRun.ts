@@ -1,6 +1,6 @@
 /**
- * Runs one test file of the build until a test fails. If a mutant (a planted bug) names a test
- * file, a test of this file must fail with the mutant.
+ * Runs one test file of the build until a test fails. A mutant (a planted bug) may name a test
+ * file, in which a test must then fail.
  */
 import { fileURLToPath } from 'node:url'
 import Mocha from 'mocha'

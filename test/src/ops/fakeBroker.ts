@@ -56,10 +56,10 @@ export async function fakeBroker(stage: Stage, answer: Answer): Promise<string> 
 }
 
 /**
- * Makes the answers of a broker without locks: opens a session, acknowledges each `pong`, and ends
- * the session after `bye`.
+ * Returns an `Answer` with which the server opens a session, acknowledges each `pong`, and ends the
+ * session after `bye`.
  *
- * @param others Answers all other messages. By default the broker never answers them.
+ * @param others Answers all other messages. By default the server never answers them.
  * @param greeting The answer to `hello`.
  */
 export function answering(others: Answer = () => {}, greeting: object = welcome): Answer {

@@ -33,14 +33,14 @@ describe('the names of options in messages of the command', () => {
       )
       // Without backquotes, a name such as `log` may be an ordinary word, so it stays.
       const isPlainWord = /^[a-z]+$/.test(name)
-      const bare = isPlainWord ? name : flag
+      const expected = isPlainWord ? name : flag
       expect(withFlags(`Use ${name} (${name}), ${name}.`)).to.equal(
-        `Use ${bare} (${bare}), ${bare}.`,
+        `Use ${expected} (${expected}), ${expected}.`,
       )
     })
   }
 
-  const messages: [string, string][] = [
+  const messages: [inProgram: string, inCommand: string][] = [
     ['Set `authenticate`', 'Set --tokens'],
     ['No TLS: set `tls`', 'No TLS: set --tls-cert FILE and --tls-key FILE'],
     ['limits.maxHoldMs must be at least 1', '--limit maxHoldMs must be at least 1'],

@@ -1,5 +1,5 @@
 /**
- * Tests `holdfast hold`, which acquires a lock without a command, and holds the lock until its
+ * Tests `holdfast hold`, which acquires a lock but runs no command. `hold` keeps the lock until its
  * standard input ends or a signal arrives. A fence is the number of a grant. The lease is how long
  * the broker keeps a session without a message of its client. The exit codes are 64 (wrong usage),
  * 76 (the lock was lost) and 143 (ended by SIGTERM).

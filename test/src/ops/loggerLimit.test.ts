@@ -13,7 +13,7 @@ interface Line {
   readonly fields: object
 }
 
-/** Returns a logger that keeps its lines. */
+/** Returns a logger that keeps its lines. `read` returns the new lines and forgets them. */
 function keepingLogger() {
   const lines: Line[] = []
   const at = (level: string) => (fields: object, message: string) => {

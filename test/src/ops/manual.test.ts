@@ -32,7 +32,7 @@ describe('holdfast(1)', () => {
     const text = man.stdout
     const { createProgram } = (await import(program)) as { createProgram: () => Command }
     const { commands } = createProgram()
-    // `holdfast` has more than 12 commands, so with fewer the loop would miss some.
+    // `holdfast` has at least 13 commands. The loop must test each of them.
     expect(commands).to.have.length.above(12)
     for (const command of commands) {
       expect(text).to.include(`holdfast ${command.name()} `)

@@ -115,6 +115,7 @@ function makersOf(random: Random, heldKeys: HeldKeys): Maker[] {
     // The client has used `id - 100` for an earlier message.
     (id) => ({ type: 'cancel', request: random.chance(0.5) ? id - 100 : id }),
     (id) => {
+      // As a fence, `id` probably names no lock of the key.
       const fence = random.chance(0.5) ? random.pick(crowd.fences) : id
       return { type: 'revoke', id, key: crowd.key, fence, reason: 'hostile' }
     },

@@ -1,6 +1,7 @@
 /**
  * Scenarios about the option `steal`: holders lose the lock, and waiting requests keep waiting.
- * `a`, `b` and so on are the labels of requests; `x` and `y` are names of locks.
+ * `a`, `b` and so on are the labels of requests; `x` and `y` are names of locks. Requests with
+ * `script.otherLocks` may come from another session.
  */
 import type { Scenario } from './scenario.js'
 
