@@ -4,7 +4,7 @@ import { expect } from 'chai'
 import { BrokerHarness, type Client } from './harness.js'
 
 describe('the output of a turn', () => {
-  /** A broker. `join` adds a client, and `written` has the name of the client for each write. */
+  /** Starts a broker. `join` adds a client. For each write to a client, `written` has its name. */
   function start() {
     const harness = new BrokerHarness()
     const written: string[] = []
@@ -27,7 +27,8 @@ describe('the output of a turn', () => {
     harness.environment.endTurn()
     written.length = 0
     // Unlike `say`, `socket.say` does not end the turn. The watcher gets an event, which the broker
-    // encodes when it writes the event. The `unwatch` of an unknown watch gets no answer.
+    // encodes when it writes the event. The `unwatch` of an unknown watch gets no answer, but makes
+    // the watcher send before the bystander.
     holder.socket.say({ type: 'lock', id: 1, key: 'k' })
     watcher.socket.say({ type: 'unwatch', watch: 2 })
     bystander.socket.say({ type: 'stats', id: 1 })
@@ -51,7 +52,8 @@ describe('the output of a turn', () => {
     const [holder, bystander] = [join('holder'), join('bystander')]
     for (const watcher of watchers) watcher.say({ type: 'watch', id: 1, key: 'k' })
     environment.endTurn()
-    // Each write to a watcher takes 1 ms, so `encodingMs` writes fit into a turn.
+    // Each write to a watcher takes 1 ms. In a turn, the broker spends `turnBudget.encodingMs` on
+    // such writes.
     for (const { socket } of watchers) {
       const send = socket.send.bind(socket)
       socket.send = (frame) => {

@@ -231,7 +231,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     expect(time.now()).to.equal(seen)
   })
 
-  it('returns times that never go back, although a tolerated lateness grows into a stop', () => {
+  it('returns times that never go back, although a lateness first does not count as a stop and then does', () => {
     const { environment, time, deadlineIn } = setUp()
     deadlineIn('ttl', 100)
     const start = time.now()
@@ -241,7 +241,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     environment.stopFor(2)
     expect(time.now()).to.equal(start + 199)
     expect(time.pausedMs).to.equal(101)
-    // The clock has advanced by 201 ms. Without the stop, 100 ms remain.
+    // The clock has advanced by 201 ms, of which 100 ms do not belong to the stop.
     expect([time.hasPassed(start + 100), time.hasPassed(start + 101)]).to.deep.equal([true, false])
     environment.stopFor(99)
     expect(time.now()).to.equal(start + 199)
@@ -251,7 +251,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     expect(time.now()).to.equal(start + 200)
   })
 
-  it('lets no lease end early, although it has returned a time after the end of the lease', () => {
+  it('lets no lease end early, even if it returned a time after the end of the lease before it noticed the stop', () => {
     const { environment, other, hasEnded } = brokerWithSilentSession()
     // Another client makes the broker read the clock while the timer is late.
     environment.stopFor(95)
@@ -266,8 +266,8 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
   })
 
   /**
-   * A broker with a request whose timeout ends now, and a session whose lease ends 30 ms later,
-   * because its client sent a message 30 ms after the session began.
+   * Starts a broker with two clients. The timeout of a request of `other` ends now. The lease of
+   * the silent client ends in 30 ms, because it sent a message 30 ms after its session began.
    */
   function brokerWithSilentSession() {
     const harness = new BrokerHarness()
@@ -348,10 +348,11 @@ describe('timekeeper: for any steps of the clock, the timekeeper', () => {
       const environment = new FakeEnvironment()
       const { clock, endOfTurn } = environment
       const timekeeper = new Timekeeper<{ readonly at: number }, object>({ clock, endOfTurn })
-      const compensated = () => clock.monotonic() - timekeeper.pausedMs
+      /** The time of the clock without the stops. */
+      const runningTime = () => clock.monotonic() - timekeeper.pausedMs
       timekeeper.listen({
         onClientDeadline: ({ at }) => {
-          expect(compensated(), 'no deadline is early').to.be.at.least(at)
+          expect(runningTime(), 'no deadline is early').to.be.at.least(at)
           return 0
         },
         onBrokerTimer: () => 0,
@@ -378,9 +379,9 @@ describe('timekeeper: for any steps of the clock, the timekeeper', () => {
         expect(now - lastNow, 'not faster than the clock').to.be.at.most(
           clock.monotonic() - lastClock,
         )
-        expect(now).to.be.within(compensated(), compensated() + toleratedMs)
-        expect(timekeeper.hasPassed(compensated())).to.equal(true)
-        expect(timekeeper.hasPassed(compensated() + 1)).to.equal(false)
+        expect(now).to.be.within(runningTime(), runningTime() + toleratedMs)
+        expect(timekeeper.hasPassed(runningTime())).to.equal(true)
+        expect(timekeeper.hasPassed(runningTime() + 1)).to.equal(false)
         const addedMs = timekeeper.pausedMs - lastPaused
         if (action === 'stop' && ms > checkMs + toleratedMs) {
           expect(addedMs, 'compensates the stop').to.be.within(ms - checkMs, ms + toleratedMs)

@@ -90,6 +90,7 @@ describe('shared: joinIntoFrames', () => {
       (messages, maxBytes) => {
         const texts = messages.map((value) => JSON.stringify(value))
         const frames = joinIntoFrames(texts, maxBytes)
+        // `frames[i]` comes immediately before `frame`.
         for (const [i, frame] of frames.slice(1).entries()) {
           const firstMessage = JSON.stringify(parse(frame)[0])
           const formerMessages = parse(frames[i]!).map((value) => JSON.stringify(value))
@@ -104,8 +105,8 @@ describe('shared: joinIntoFrames', () => {
   it('fills a frame to the last byte of UTF-8', () => {
     // Two brackets and a comma.
     const joiningBytes = 3
-    // The frame also has four quotes. The first text has half of the bytes that remain, and each
-    // "é" has 2 bytes in UTF-8. So the number of "é" is a quarter of the bytes that remain.
+    // The frame also has four quotes. The text `half` fills half of the other bytes with "é", which
+    // has 2 bytes in UTF-8. So the number of "é" is a quarter of the other bytes.
     const half = `"${'é'.repeat((maxOutputFrameBytes - joiningBytes - 4) >> 2)}"`
     const bytesLeft = maxOutputFrameBytes - joiningBytes - Buffer.byteLength(half)
     const frames = joinIntoFrames([half, `"${'x'.repeat(bytesLeft - 2)}"`])

@@ -86,12 +86,13 @@ export interface BrokerMachineDeps {
   readonly cell?: Cell | undefined
 }
 
+/** What distinguishes a machine from the other machines of the world. */
 interface MachineNames {
-  /** The beginning of the names of its processes, before the number of the start. */
+  /** The beginning of the names of the machine's processes. The number of the start follows. */
   readonly name: string
-  /** The host in its URL. */
+  /** The host in the URL of the broker. */
   readonly host: string
-  /** What distinguishes the seed of its random numbers from the seeds of other machines. */
+  /** A part of the seed of the machine's random numbers. */
   readonly label: string
   /** The beginning of the ids that the broker makes. */
   readonly idPrefix: string
@@ -186,7 +187,7 @@ export class BrokerMachine implements LogOracleBroker {
     const { world, network, seed, plan, oracles, index, log, cell } = this.#deps
     const { name, label, idPrefix } = this.#names
     const startNumber = this.#starts++
-    // Each start has other random numbers, which depend on the seed of the world only.
+    // The random numbers differ at each start, but are the same in every run with this seed.
     const random = new Random(`${seed}/${label} ${startNumber}`)
     const rate = log?.plan.rates[index] ?? plan.brokerRate
     const clock = new SimClock(world, random, rate, worldStart + world.now)
@@ -213,7 +214,8 @@ export class BrokerMachine implements LogOracleBroker {
           ...(plan.maxHoldLimit && { maxHoldMs: plan.maxHoldLimit }),
         },
         cell: cell && cellText(cell),
-        // At the first start, no client holds a lock of a lost table.
+        // A quiet start waits while clients may hold locks of the previous process. The first start
+        // has no previous process.
         quietStart: log === undefined && plan.quietStart && startNumber > 0 ? longestLeaseMs : 0,
       }),
       environment,
@@ -273,6 +275,7 @@ export class BrokerMachine implements LogOracleBroker {
       path: this.path,
       appendFaults: this.isSpared ? noAppendFaults : log.plan,
       onEntry: (entry, apply) => log.logOracle.applyEntry(this, entry, apply),
+      // The engine may fail to deliver an entry if the next entry reveals the loss.
       drops: {
         mayDrop: (entry, next) => log.logOracle.provesLoss(next, entry),
         onEntryAfterDrop: (entry, apply) => log.logOracle.applyAfterLoss(this, entry, apply),

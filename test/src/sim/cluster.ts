@@ -99,7 +99,7 @@ export class Cluster {
     })
     // The store accepts only the config with which the brokers have opened it.
     const config = { format: 2, deadMs, cluster: '' }
-    // The process ends also if the snapshot fails: the next compaction starts another process.
+    // The process ends even if the snapshot fails. The next compaction starts another process.
     process.receive(() => {
       makeSnapshot(engine, config, store.position, clock.wall()).then(
         () => process.kill(),

@@ -1,7 +1,7 @@
 /**
- * One direction of one connection, with the behaviour of TCP. Packets arrive in order or not at
- * all, and no packet is lost between two others. A blocked link delays packets until it is
- * unblocked; a cut loses the last packets.
+ * One direction of one connection, with the behaviour of TCP. Packets arrive in the order of
+ * sending. After a lost packet, no data arrives, but a reset may arrive. A blocked link delays
+ * packets until it is unblocked; a cut loses the last packets.
  */
 import type { Random } from './random.js'
 import type { World } from './world.js'

@@ -2,10 +2,10 @@
  * An oracle (a check of a simulated run) of how long sessions and locks last at one process of a
  * broker. A session ends when the broker has received nothing for the lease of the session, or when
  * its connection has been down for its grace. A lock ends when its ttl, which starts at the grant
- * and at each refresh, is over. The oracle compares each end that the broker proposes with the
- * network traffic and the time that the process ran. A pause of the broker ends no session. A
- * session whose connection the broker closed keeps its whole lease. A broker that takes over
- * sessions starts every deadline anew.
+ * and at each refresh, is over. When the broker proposes an end, the oracle checks that the end is
+ * due. For this check, the oracle uses the network traffic and the time that the process ran. A
+ * pause of the broker ends no session. A session whose connection the broker closed keeps its whole
+ * lease. A broker that takes over sessions starts every deadline anew.
  */
 import type { Command, Effect, Lock, LockTable, Request, Session } from '@holdfast/server/core'
 import type { Connection } from './network.js'
@@ -75,7 +75,7 @@ export class SessionOracle {
   /** The broker tells a client the session of its connection. */
   welcomed(connection: Connection, id: string, secret: string | undefined): void {
     const session = this.#broker.table?.sessions.get(id)
-    // The welcome of a connection that was replaced in the same turn has an older secret.
+    // If the secret is not the newest, another connection replaced this connection in this turn.
     const newest = session?.nextSecret ?? session?.secret
     if (session === undefined || (secret !== undefined && newest !== `hash of ${secret}`)) return
     connection.session = id
@@ -90,8 +90,8 @@ export class SessionOracle {
   closedAtBroker(connection: Connection): void {
     const record = this.#records.get(connection.session ?? '')
     if (record?.connection !== connection) return
-    // The connection may have dropped before a stop of the process. So each stop since the last
-    // frame counts as a stop after the drop, and widens the bounds of the measurement.
+    // The connection may have dropped before a stop of the process. So `droppedAt` has the number
+    // of stops at the last frame, and the time since the drop is measured with wider bounds.
     if (connection.wasClosedByBroker) record.wasClosedByBroker = true
     else record.droppedAt = { ...this.#stopwatch.now(), stops: record.lastReceived?.stops ?? 0 }
   }
@@ -136,7 +136,7 @@ export class SessionOracle {
           for (const lock of effect.session.held.values()) this.#ttlBegins(lock)
           break
         case 'released':
-          // Of a set, only the first lock has a ttl.
+          // A set (one lock on several keys) is several locks here. The primary lock has the ttl.
           if (!effect.lock.isPrimary) break
           if (effect.reason === 'expired') this.#checkAppliedExpiry(effect.lock)
           this.#ttlStarts.delete(effect.lock.fence)
@@ -196,7 +196,7 @@ export class SessionOracle {
 
   #suspended(id: string, keep: boolean): void {
     const record = this.#recordOf(id)
-    // The connection dropped before its welcome, so the client does not know of the session.
+    // Before its welcome, a connection has no session, so `closedAtBroker` did not record the drop.
     if (record.connection === undefined) record.droppedAt = this.#stopwatch.now()
     this.#report.count(keep ? 'session disconnected by the broker' : 'session dropped')
   }

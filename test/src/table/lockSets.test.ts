@@ -136,7 +136,7 @@ describe('table: sets', () => {
     expect(driver.unlock('a', 1)).to.include('granted b#1 z f2')
   })
 
-  it('are answered with the same fence when the request is repeated after their end', () => {
+  it('are answered with the same fence if the client repeats the request after the end of the set', () => {
     const driver = new TableDriver()
     // A session with a grace, so the table stores the answers.
     driver.open('a', { grace: 5_000 })
@@ -162,24 +162,25 @@ describe('table: sets', () => {
   })
 })
 
-describe('table: sets beside ordered acquisition', () => {
+describe('table: sets compared with ordered acquisition', () => {
   const keys = ['k', 'l', 'm', 'n']
   const parameters = runs(80, 3_000)
   const set = fc.uniqueArray(fc.constantFrom(...keys), { minLength: 1, maxLength: 4 })
 
   /**
-   * Each session requests one set, and releases the set as soon as the session has all keys. The
-   * outcome: every session has had all its keys once, and no two sessions had a key at the same
-   * time. Two sessions with a common key had the key in the order of their requests.
+   * Each session requests one set, and releases the set as soon as the session has all keys. Every
+   * session must finish once. Sessions with a common key must finish in the order of requests.
    */
   it(`every set is granted once, and each key in the order of the requests, in ${parameters.numRuns} histories`, function () {
     this.timeout(300_000)
     const property = fc.property(fc.array(set, { minLength: 2, maxLength: 12 }), (sets) => {
-      const bySets = orderBySets(sets)
-      const byOrder = orderByOrderedAcquisition(sets)
-      expect([...bySets].sort(compareNumbers)).to.deep.equal([...byOrder].sort(compareNumbers))
+      const withSets = finishOrderWithSets(sets)
+      const withSingleLocks = finishOrderWithSingleLocks(sets)
+      expect([...withSets].sort(compareNumbers)).to.deep.equal(
+        [...withSingleLocks].sort(compareNumbers),
+      )
       for (const key of keys) {
-        const users = bySets.filter((session) => sets[session]!.includes(key))
+        const users = withSets.filter((session) => sets[session]!.includes(key))
         expect(users).to.deep.equal([...users].sort(compareNumbers))
       }
     })
@@ -187,7 +188,7 @@ describe('table: sets beside ordered acquisition', () => {
   })
 
   /** The order in which the table grants these sets, which all wait at the beginning. */
-  function orderBySets(sets: readonly string[][]): number[] {
+  function finishOrderWithSets(sets: readonly string[][]): number[] {
     const driver = new TableDriver()
     driver.open('first')
     for (const [i] of sets.entries()) driver.open(`s${i}`)
@@ -214,10 +215,10 @@ describe('table: sets beside ordered acquisition', () => {
   }
 
   /**
-   * The order in which the sessions have all keys of their sets. Each session locks its keys one by
-   * one, in the order of the alphabet.
+   * The order in which the sessions get the last keys of their sets. Each session locks its keys
+   * one by one, in the order of the alphabet.
    */
-  function orderByOrderedAcquisition(sets: readonly string[][]): number[] {
+  function finishOrderWithSingleLocks(sets: readonly string[][]): number[] {
     const driver = new TableDriver()
     const wanted = sets.map((set) => [...set].sort())
     const fences = sets.map((): number[] => [])

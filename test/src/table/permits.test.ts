@@ -154,7 +154,7 @@ describe('table: permits compared with a semaphore', () => {
   it(`grant the same requests in the same order, in ${parameters.numRuns} histories`, function () {
     this.timeout(300_000)
     const property = fc.property(fc.array(operation, { maxLength: 60 }), (operations) => {
-      // Only a table is needed, so the driver does not check the invariants.
+      // The test compares only the grants, so the driver does not check the invariants.
       const driver = new TableDriver(/* checked */ false)
       driver.open('a')
       const semaphore = new Semaphore(capacity)

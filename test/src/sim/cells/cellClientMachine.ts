@@ -1,7 +1,7 @@
 /**
- * The machine of one client of cells. A cell is a broker that serves a part of the keys. The
- * machine has a network path to each broker and its own clock. The machine runs one program at a
- * time; after a kill, `start` starts another program.
+ * The machine of one client that uses all cells. A cell is a broker that serves a part of the keys.
+ * The machine has a network path to each broker and its own clock. The machine runs one program at
+ * a time; after a kill, `start` starts another program.
  */
 import type { Environment } from '@holdfast/client/internal'
 import { worldStart } from '../brokerMachine.js'
