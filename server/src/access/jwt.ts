@@ -167,7 +167,7 @@ function identityFrom(
   if (rules === undefined) return undefined
   return {
     principal,
-    // Open connections end when `jose` begins to refuse the token. `exp` is in seconds.
+    // From this time on, `jose` refuses the token, and the open connections end. `exp` is in s.
     expiresAt: payload.exp! * 1_000 + clockTolerance,
     may: permissionsFrom(rules),
   }

@@ -27,8 +27,8 @@ interface WaitingEvent {
   readonly event: PublishedEvent
   readonly index: WatchIndex
   /**
-   * The ids of the watches that must not get the event, by connection. The search of such a watch
-   * had not yet listed the key at the time of the event, so the search itself shows the change.
+   * By connection: the id of the one watch that must not get the event. At the time of the event,
+   * the search of this watch had not yet come to the key. So the search itself shows the change.
    */
   readonly excludedIds: ReadonlyMap<SessionWatches, number> | undefined
 }
@@ -37,11 +37,11 @@ export class EventFanOut {
   readonly #deps: EventFanOutDeps
   /** Events that wait, the oldest first. */
   #waiting: WaitingEvent[] = []
-  /** The connections that search for a new watch. A connection may stay here after its search. */
+  /** The connections with a watch whose search may be unfinished. */
   readonly #searching = new Set<SessionWatches>()
   /** The turn for which `#notificationsLeft` counts; -1 before the first event. */
   #turn = -1
-  /** How many more connections may get an event in the turn `#turn`. */
+  /** Notifications that are left in the turn `#turn`. One event to one connection counts as one. */
   #notificationsLeft = 0
   /** Sequence number of the newest event. */
   #newestSequence = 0
@@ -135,7 +135,7 @@ export class EventFanOut {
     return excludedIds
   }
 
-  /** Makes an event. Its bytes count once, until no connection and no queue keeps the event. */
+  /** Makes an event. Its bytes count while something retains it, however many connections do. */
   #makeEvent(key: string, text: string): PublishedEvent {
     // V8 stores at most two bytes for each UTF-16 unit of a text.
     const bytes = fixedEventBytes + 2 * text.length

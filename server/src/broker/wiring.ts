@@ -40,8 +40,8 @@ export interface BrokerDeps {
   readonly log: Log
   readonly fences: Fences
   /**
-   * Called when the log has failed, or no more fences (the numbers of grants) can be reserved. The
-   * broker has then closed all its connections.
+   * Called when the log has failed, or when no more fences can be reserved. A fence is a number
+   * that rises with every grant. The broker has already closed all its connections.
    */
   readonly onFailure?: ((error: HoldfastError) => void) | undefined
   readonly observer?: Observer | undefined
@@ -49,9 +49,8 @@ export interface BrokerDeps {
 
 /**
  * Makes the components that other components share. Among them is the timekeeper, which keeps all
- * deadlines. `liveTable` gives access to the lock table from which the broker serves its clients.
- * `liveTable` also counts the work of the broker, so `liveTable` is the `workCounter` of other
- * components.
+ * deadlines. `liveTable` holds the current lock table, because a snapshot can replace the table.
+ * `liveTable` also counts the work of the broker, so other components get it as `workCounter`.
  */
 function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
   const { limits } = settings
@@ -60,7 +59,7 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
   const liveTable = new LiveTable()
   const scheduler = new WorkScheduler({ clock, endOfTurn })
   const watchRegistry = new WatchRegistry({ scheduler, endOfTurn })
-  // The name stays '' without a cluster, and in a cluster until the broker serves.
+  // In a cluster, the state machine sets the name when the broker begins to serve.
   const thisBroker: OwnerBroker = { name: '' }
   const time: BrokerTimekeeper = new Timekeeper({
     clock,
@@ -76,7 +75,7 @@ function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
     allConnections,
     liveTable,
     watchRegistry,
-    /** This broker as an owner of sessions. */
+    /** This broker as an owner broker, which keeps the deadlines of its sessions. */
     thisBroker,
     scheduler,
     time,

@@ -65,7 +65,7 @@ async function bench(flags: BenchFlags): Promise<void> {
   const bar = progressBar(startedAt, endsAt)
   try {
     const loops = sessions.map((session, i) => lockRepeatedly(session, keys[i]!, endsAt, samples))
-    // The loops begin no lock after `flags.time`, so only a missing answer can prolong them.
+    // No loop begins a lock after `flags.time`. `answerInTime` adds the time for the last answers.
     await answerInTime(Promise.all(loops), flags.time)
   } finally {
     bar.end()
@@ -141,7 +141,7 @@ async function report(
   for (const line of await formatTable(['ms', ...percentileNames], rows)) print(line)
 }
 
-/** The cells of these keys, in the order of the list. */
+/** The cells that serve these keys, in the order of `cells`. Each cell has a part of all keys. */
 function cellsOf(keys: readonly string[], cells: CellList): CellList {
   const used = new Set(keys.map((key) => urlsOfKey(cells, key)))
   return cells.filter((urls) => used.has(urls))

@@ -16,7 +16,7 @@ import { deliver, escapeText, jsonLine } from './output.js'
 import { appendValue } from './parse.js'
 import { prepareWith } from './tokenFile.js'
 
-/** The length of a token, in random bytes: too many to guess. */
+/** The number of random bytes in a token: too many for an attacker to guess. */
 const tokenBytes = 32
 
 interface TokenFlags {
@@ -58,9 +58,10 @@ ${exitHelp}`,
 }
 
 /**
- * First writes the new content of the token file to a second file in its folder. So no token is
- * printed if the token file cannot be written. Then prints the token. Replaces the token file last,
- * because a line is useless if its token could not be printed.
+ * Makes a token and prints it. With `--file`, also adds its line to the token file, in three steps:
+ * - Writes the new content of the file to a second file. If this fails, no token is printed.
+ * - Prints the token. If this fails, the token file stays unchanged.
+ * - Replaces the token file by the second file.
  */
 async function makeToken(principal: string, { allow, key, file, json }: TokenFlags): Promise<void> {
   const token = randomBytes(tokenBytes).toString('base64url')

@@ -54,8 +54,8 @@ request that is granted without waiting is not queued.`,
           session.watch({ prefix, queue: flags.queue }, onEvent)
           await Promise.race([untilStopped(session), refused])
         },
-        // `undefined` lets the session reconnect, so the watch goes on when the broker is reachable
-        // again.
+        // Sessions of the CLI do not reconnect by default. `undefined` restores the default of the
+        // client: the session reconnects, and the watch goes on.
         { reconnect: undefined },
       ),
     )

@@ -39,12 +39,12 @@ export interface BrokerLimits {
   /** Open connections. The broker closes further connections with 1013. Default 65,536. */
   readonly connections: number
   /**
-   * Open connections whose handshake is not over (pending connections). If there are more, the
-   * broker closes a connection of the address with the most pending connections, with 1013. If the
-   * new connection comes from this address, the broker closes the new connection; otherwise the
-   * oldest pending connection of this address. The same limit and rule hold for the upgrades that
-   * wait for a later turn of the event loop. The broker refuses such an upgrade with 503. Default
-   * the greater of 1,000 and a tenth of `connections`; public 200.
+   * Open connections whose handshake is not over (pending connections). If there are more, one
+   * connection of the address with the most pending connections is closed with 1013. This is the
+   * new connection if it comes from that address, and otherwise the oldest one from that address.
+   * The same limit and rule hold for upgrades that wait for a later turn of the event loop. The
+   * broker refuses such an upgrade with 503. Default the greater of 1,000 and a tenth of
+   * `connections`; public 200.
    */
   readonly pendingConnections: number
   /** Open connections of one address whose handshake is not over. Default off; public 20. */
@@ -78,7 +78,7 @@ export interface BrokerLimits {
    * connection with 4429. Default off; public 50.
    */
   readonly messagesPerSecond: number
-  /** Messages that a client may send at once, faster than `messagesPerSecond`. Default 200. */
+  /** Messages that a client may send in one burst, above `messagesPerSecond`. Default 200. */
   readonly messageBurst: number
   /**
    * Work that one connection may cause in a second, in units of about half a microsecond of broker
@@ -109,7 +109,10 @@ export interface BrokerLimits {
    * Default 1,024.
    */
   readonly unacknowledged: number
-  /** Calls of one session that wait at barriers for other calls. Default 1,000; public 16. */
+  /**
+   * Waiting calls of one session at barriers. A barrier lets its callers wait until enough of them
+   * have arrived. Default 1,000; public 16.
+   */
   readonly barriersPerSession: number
   /**
    * Longest time for which a session may hold a lock, in ms. When the time is over, the broker ends
@@ -122,8 +125,9 @@ export interface BrokerLimits {
   /** Bytes of all kept results of `once`. Default 16 MiB; public 4 MiB. */
   readonly keptResultBytes: number
   /**
-   * Waiting scopes (logical tasks of clients) and waiting sets that one check for deadlocks visits.
-   * Beyond this limit, the broker refuses the request. Default 10,000; public 1,000.
+   * Visits of one check for deadlocks, which follows the waits from scope to scope. A scope is a
+   * logical task of a client. The check visits the scopes and the sets that wait. Beyond this
+   * limit, the broker refuses the request. Default 10,000; public 1,000.
    */
   readonly deadlockVisits: number
   /**
@@ -140,8 +144,8 @@ export interface BrokerLimits {
   readonly slowBytes: number
   /**
    * How long a client may leave more than `slowBytes` unread, in ms. Also how long a client may
-   * read nothing while the broker has a long answer for the client, or lets its messages wait.
-   * After this time, the broker disconnects the client with 4308. Default 5,000.
+   * read nothing while a long answer to the client is unfinished, or while messages of the client
+   * wait. After this time, the broker disconnects the client with 4308. Default 5,000.
    */
   readonly slowMs: number
   /**
@@ -252,7 +256,7 @@ export function limitsFrom(profile: Profile, overrides: Partial<BrokerLimits>): 
   }
 }
 
-/** For each limit of the lock table, the name of the broker limit with its value. */
+/** For each limit of the lock table, the name of the broker limit that sets it. */
 const sessionLimitNames = {
   locks: 'locksPerSession',
   answers: 'unacknowledged',

@@ -43,8 +43,8 @@ export class WorkScheduler {
   #recoversUntil: number | undefined
   #flusher: { flush(): void } | undefined
   /**
-   * Half of the units that were left at the end of the busiest turn since `#run` was scheduled.
-   * Infinity if no turn has ended since then.
+   * The budget for paused work in the next `#run`: half of the units that a turn left. If several
+   * turns have ended since `#run` was scheduled, the busiest turn counts. Infinity if none has.
    */
   #unitsForPaused = Number.POSITIVE_INFINITY
   #turn = 0
@@ -75,7 +75,7 @@ export class WorkScheduler {
   /**
    * The work budget of a connection, in units. Called when its first frame of this turn arrives.
    * Also measures the time of the turn, on which {@link unitsLeft} depends. Reads the clock itself,
-   * because the times that the callers know leave out pauses of the broker.
+   * because the callers have compensated times, which do not include pauses of the broker.
    */
   allowanceNow(): number {
     const now = this.#clock.monotonic()
@@ -87,7 +87,7 @@ export class WorkScheduler {
 
   /**
    * Units of work that all connections together have left in this turn; 0 or less for none. The
-   * first message of a client waits for this budget, because a `hello` can cost much.
+   * first message of a client, `hello`, can cost much. So `hello` waits while too few are left.
    */
   get unitsLeft(): number {
     // The time of the turn bounds the units as well. A unit takes longer than usual on a slow
@@ -122,8 +122,8 @@ export class WorkScheduler {
   }
 
   /**
-   * Sets the time of the turn back to 0 until its first frame arrives. Called when a turn begins,
-   * and again after the broker has written the output of the turn before.
+   * Restarts the measurement of the turn's time, which begins at the first frame. Called when a
+   * turn begins, and again after the broker has written the output of the turn before.
    */
   resetTurnTime(): void {
     this.#beganAt = undefined
@@ -212,7 +212,7 @@ export class WorkScheduler {
     // The time that the budget usually takes.
     const usualMs = budget / unitsPerMs
     let elapsedMs = 0
-    // `work` may add itself again, and then gets its next slice in a later turn.
+    // One slice for each work that waits now. Work that adds itself again waits for a later turn.
     for (let slicesLeft = this.#waiting.size; slicesLeft > 0 && unitsLeft > 0; slicesLeft--) {
       const [work] = this.#waiting
       if (work === undefined) break

@@ -5,7 +5,7 @@
  */
 import { type CommandModel, type FlagModel, type ProgramModel, quoted } from './model.js'
 
-/** The script writes this text instead of choices to complete file names. */
+/** Takes the place of the choices of a value. The script then completes file names. */
 const fileNameChoice = '<file>'
 
 export function bashScript({ name, flags, commands }: ProgramModel): string {
@@ -92,9 +92,13 @@ function wrapLine({ name, wrappedCommandAt }: CommandModel): string[] {
 /**
  * The main function of the script, and functions that use its local variables. The main function
  * walks over the words before the cursor to find the command, and then completes the word at the
- * cursor. The array `starts` has, for each joined word, the index of its first part in COMP_WORDS.
- * The functions of `bashScript` set `list` (the possible words) and `wraps` of the main function.
- * `ended` is set after `--`, which ends the flags. `count` counts the arguments of the command.
+ * cursor. In bash, a function can set the local variables of its caller.
+ * - `words`: the words of the user. Bash splits each word at ":" and "=" into parts.
+ * - `starts`: for each word, the index of its first part in COMP_WORDS.
+ * - `list` and `wraps`: the possible words, and the result of `_NAME_wraps`.
+ * - `ended`: set after `--`, which ends the flags.
+ * - `count`: the number of arguments of the command so far.
+ *
  * `bashScript` replaces NAME by the name of the program, and COMMANDS by the names of its commands.
  */
 const mainFunction = `_NAME() {

@@ -65,14 +65,16 @@ async function hold(key: string, flags: HoldingFlags): Promise<void> {
     try {
       const killAfterMs = killAfterFor(flags, session)
       const lock = await acquire(params, session, deadline)
+      // From now on, a deadly signal ends the hold instead of the wait.
       signals.handle((signal) => {
         if (Signals.isDeadly(signal)) holdController.abort()
       })
       onInputEnd(() => holdController.abort())
       onOutputFailure(() => holdController.abort())
       const { signal: endOfHold } = holdController
-      // The guard signals a child when the lock is lost. `hold` has no child, so the signal ends
-      // the hold. The message of the guard ends with `action`.
+      // The guard signals its child when the lock is lost, or may soon be lost. `hold` has no
+      // child, so any signal of the guard ends the hold. The message of the guard says why, and
+      // ends with the words in `action`.
       const child = { signal: () => holdController.abort() }
       const action = 'ending'
       const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, action })

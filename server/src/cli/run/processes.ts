@@ -145,7 +145,8 @@ export function untilGroupEnds(
         hasReported = true
         onWait(livingCount)
       }
-      setTimeout(check, pauseMs, Math.min(longestPauseMs, pauseMs * 2))
+      const nextPauseMs = Math.min(longestPauseMs, pauseMs * 2)
+      setTimeout(check, pauseMs, nextPauseMs)
     }
     check(firstPauseMs)
   })

@@ -173,7 +173,7 @@ export async function run(
     try {
       const killAfterMs = killAfterFor(flags, session)
       const lock = await acquire(params, session, deadline)
-      // From now on, keep the signals for the command.
+      // Signals that arrive before the command has started wait for the command.
       signals.holdBack()
       const lockedRun = new Run({ session, lock, command, killAfterMs, signals, flags })
       isInterrupted = await lockedRun.execute()
@@ -238,6 +238,7 @@ class Run {
   /** Waits for the end of the command, and stops it if the lock is lost or may soon be lost. */
   async #waitGuarded(child: Child): Promise<number> {
     const { session, lock, killAfterMs, signals, flags } = this.#deps
+    // Without the lock, a stopped command must not continue.
     signals.handle((signal) => {
       if (signal !== 'SIGCONT' || lock.held) child.signal(signal)
     })
@@ -245,8 +246,8 @@ class Run {
     const guard = new LockGuard({ session, lock, child, killAfterMs, reserveMs, action })
     try {
       const exitCode = await child.exited
-      // Kill the processes that the command has started, because they may ignore SIGTERM, and
-      // another session may hold the lock after this session has closed.
+      // Kill the other processes of the group, which may have ignored the SIGTERM of the guard.
+      // Another session may soon hold the lock.
       if (guard.stopReason !== undefined) child.signal('SIGKILL')
       if (!flags.leaderOnly)
         await untilGroupEnds(child.group, (livingCount) => this.#printWait(livingCount))
