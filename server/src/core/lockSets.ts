@@ -36,9 +36,9 @@ export function memberTerms(command: RequestLockSet, index: number): RequestTerm
 export type SetDecision =
   | { readonly kind: 'grant' | 'wait' }
   /**
-   * The request fails, because it must not wait (its timeout is 0). These keys prevent the grant.
-   * The list may be empty during the quiet start. In this time after a start of the broker, the
-   * table grants no set.
+   * The request fails, because it must not wait (its timeout is 0). `keyStates` lists the keys that
+   * prevent the grant. In the quiet start after a restart, the table grants no set. So a set can
+   * fail then although all its keys are free, with an empty list.
    */
   | { readonly kind: 'held'; readonly keyStates: readonly KeyState[] }
   | { readonly kind: 'overLimit'; readonly limit: keyof SessionLimits }

@@ -21,7 +21,7 @@ export class OrderedList<T extends Ordered<T>> {
   readonly #newBookmark: () => T
   #lastOrder = 0
 
-  /** @param newBookmark Makes a member with the order 0. */
+  /** @param newBookmark Makes the bookmark of a walk: a member with the order 0. */
   constructor(newBookmark: () => T) {
     this.#newBookmark = newBookmark
   }

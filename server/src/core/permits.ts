@@ -1,7 +1,8 @@
 /**
- * Permits: a key whose locks share a number of permits, like a counting semaphore. The number is
- * the *capacity* of the key. A capacity belongs to a key while at least one lock or waiting request
- * has the mode `permits`. During this time, the table refuses requests with another capacity.
+ * Locks with the mode `permits`: a key has a number of permits, and each lock takes some of them,
+ * like a counting semaphore. The number is the *capacity* of the key. A key has a capacity while at
+ * least one of its locks or waiting requests has the mode `permits`. During this time, the table
+ * refuses requests with another capacity.
  */
 import { KeyExtras, KeyPermits } from './lockExtras.js'
 

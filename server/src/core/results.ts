@@ -5,8 +5,8 @@
  *
  * When the run completes, its group becomes the *delivery* of the key: the followers that must
  * still get their answers. No more followers join this group. A later call begins a new group, so
- * that a follower never gets the value of a run that ended before its call. One command answers a
- * limited number of followers, and a later command `grantUnfinishedKeys` answers the rest.
+ * no caller gets the value of a run that ended before the call. One command answers a limited
+ * number of followers, and a later command `grantUnfinishedKeys` answers the rest.
  *
  * The client of a run can ask the table to keep the result for later callers for some time. The
  * table bounds the number and the bytes of the kept results, and forgets the oldest first. The
@@ -20,7 +20,7 @@ import type { Responder } from './responder.js'
 import { FollowerGroup, KeptResult, SharedResult } from './sharedResults.js'
 import { keptResultBytes } from './weights.js'
 
-// The limits for a session that a broker of an older version has opened without these limits.
+// The defaults for a session without these limits, which a broker of an older version has opened.
 const defaultKeptResults = 1_000
 const defaultKeptResultBytes = 16 * 1024 * 1024
 
@@ -37,9 +37,9 @@ export class ResultTable {
   /** Bytes that count against the limit of kept results. */
   #keptBytes = 0
   /**
-   * Bytes of the kept results, and of the results that followers must still get. A result that
-   * several records share counts once: here, or in `Responder.bytes` if the first of these records
-   * was a stored answer.
+   * Bytes of the kept results, and of the results that followers must still get. Several records
+   * can share a result, whose bytes count only once. They count in `Responder.bytes` instead if the
+   * first of these records was a stored answer.
    */
   bytes = 0
 

@@ -124,7 +124,7 @@ export class UpgradePolicy {
    * Whether the `Host` header is a name of the broker. These names are accepted:
    * - The items of `hosts`.
    * - For a request over loopback, also every loopback name.
-   * - If `hosts` is empty, every name, but only for a request that is not over loopback.
+   * - For any other request, every name if `hosts` is empty.
    */
   isAllowedHost({ headers, socket }: IncomingMessage): boolean {
     const { hosts } = this.#settings

@@ -38,8 +38,8 @@ const clearTimer = clearTimeout
 
 const secretBytes = 32
 /**
- * Random bytes for the next secrets, because a call for 128 secrets costs little more than a call
- * for one. After a restart, each client needs a new secret.
+ * Random bytes for the next 128 secrets, which one call makes at little more than the cost of one
+ * secret. This matters after a restart, when all clients need new secrets at once.
  */
 const randomPool = Buffer.alloc(128 * secretBytes)
 let usedRandomBytes = randomPool.length
@@ -73,8 +73,8 @@ export const nodeEnvironment: Environment = {
 }
 
 /**
- * The SHA-1 hash of a text in base64. Only for the answer to a WebSocket upgrade, which needs this
- * hash and no secrecy.
+ * The SHA-1 hash of a text in base64. Only for the answer to a WebSocket upgrade: the protocol
+ * requires SHA-1 there, and not for security.
  */
 export function sha1(text: string): string {
   return hash('sha1', text, 'base64')

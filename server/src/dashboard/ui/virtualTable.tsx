@@ -136,8 +136,8 @@ function useView(tableRef: { current: HTMLElement | null }): View {
 }
 
 /**
- * For each key of the keyboard that moves the focus: the index of the new row. `page` is the number
- * of rows on one page, and `last` is the index of the last row.
+ * For each key of the keyboard that moves the focus: returns the index of the next row. `page` is
+ * the number of rows on one page, and `last` is the index of the last row.
  */
 const moves: Readonly<Record<string, (index: number, page: number, last: number) => number>> = {
   ArrowDown: (index) => index + 1,
@@ -168,12 +168,12 @@ function useRows(tableRef: { current: HTMLElement | null }, count: number, rowHe
   })
   const onKeyDown = (event: TargetedKeyboardEvent<HTMLElement>) => {
     const tableElement = tableRef.current
-    const moveFrom = moves[event.key]
-    if (moveFrom === undefined || tableElement === null || count === 0) return
+    const move = moves[event.key]
+    if (move === undefined || tableElement === null || count === 0) return
     event.preventDefault()
     // The headings cover one row, and one row of the former page stays visible.
     const page = Math.max(1, Math.floor(tableElement.clientHeight / rowHeight) - 2)
-    const nextActive = Math.min(count - 1, Math.max(0, moveFrom(active, page, count - 1)))
+    const nextActive = Math.min(count - 1, Math.max(0, move(active, page, count - 1)))
     setActive(nextActive)
     setRowToFocus(nextActive)
     reveal(tableElement, nextActive * rowHeight, rowHeight)

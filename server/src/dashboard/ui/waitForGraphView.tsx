@@ -14,11 +14,11 @@ const box = { width: 148, height: 40 }
 const spacing = { x: 248, y: 58 }
 /** The space around the picture, in px. */
 const margin = 16
-/** The space below the boxes for curves: arrows that do not lead to the left, in px. */
+/** The space below the boxes for curves, in px. A curve is an arrow that does not lead left. */
 const curveHeight = 22
 /** How far the control points of a curve are below its boxes, in px. */
 const curveBend = 26
-/** How far a label is above its arrow to the left, or below the boxes of its curve, in px. */
+/** How far a label is above an arrow that leads left, or below the boxes of a curve, in px. */
 const labelOffset = { above: 6, inCurve: 16 }
 /** The space between the tip of an arrow and the box, in px. */
 const tipGap = 3
@@ -40,7 +40,7 @@ export function WaitForGraphView({ graph, pageKey }: WaitForGraphProps) {
   const rowCount = Math.max(...nodes.map(({ row }) => row)) + 1
   const width = 2 * margin + (lastColumn - firstColumn) * spacing.x + box.width
   const columnOf = new Map(nodes.map(({ session, column }) => [session, column]))
-  // `curve` puts the path of an arrow below the boxes, unless the arrow leads to the left.
+  // An arrow that does not lead left is a curve below its boxes.
   const hasCurveBelow = edges.some(
     ({ from, to }) => (columnOf.get(from) ?? 0) <= (columnOf.get(to) ?? 0),
   )
@@ -119,7 +119,7 @@ function Arrow({ edge, points }: ArrowProps) {
   const arrowheadId = edge.isInCycle ? 'arrow-cycle' : 'arrow'
   return (
     <g class={`edge ${edge.isInCycle ? 'edge-cycle' : ''}`}>
-      <path d={curve(from, to).path} marker-end={`url(#${arrowheadId})`} />
+      <path d={arrowLayout(from, to).path} marker-end={`url(#${arrowheadId})`} />
     </g>
   )
 }
@@ -127,7 +127,7 @@ function Arrow({ edge, points }: ArrowProps) {
 function ArrowLabel({ edge, points }: ArrowProps) {
   const [from, to] = [points.get(edge.from), points.get(edge.to)]
   if (from === undefined || to === undefined) return null
-  const { x, y } = curve(from, to).label
+  const { x, y } = arrowLayout(from, to).label
   return (
     <g class="edge">
       <text x={x} y={y} text-anchor="middle">
@@ -143,7 +143,7 @@ function ArrowLabel({ edge, points }: ArrowProps) {
  * position of its label. If the waiter is not to the right of the holder, the path is below both
  * boxes.
  */
-function curve(from: Point, to: Point): { readonly path: string; readonly label: Point } {
+function arrowLayout(from: Point, to: Point): { readonly path: string; readonly label: Point } {
   const middle = box.height / 2
   if (from.x > to.x) {
     const [start, end] = [

@@ -27,7 +27,7 @@ export class Hosts {
     this.#index = this.#hosts.indexOf(host)
   }
 
-  /** If this host is in use, makes the next attempt begin with the next host. */
+  /** If this host is in use, uses the next host. Called when a connection to this host fails. */
   moveFrom(host: PostgresHost): void {
     if (host === this.current) this.#index = (this.#index + 1) % this.#hosts.length
   }
