@@ -10,8 +10,8 @@
  * - Operations are separated by commas. The default `everyday` means all operations but `steal`,
  *   `revoke` and `inspect`.
  * - Keys are separated by spaces. Each item is a key, or a prefix with a `*` at its end. The
- *   default `*` means all keys. An item cannot contain a space. For a key with a space, write the
- *   part before the space as a prefix.
+ *   default `*` means all keys. An item cannot contain a space. For the key `a b`, write `a*`,
+ *   which allows all keys that begin with `a`.
  *
  * The file holds hashes, so a thief of the file cannot use the tokens if the tokens are long and
  * random.

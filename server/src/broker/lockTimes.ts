@@ -18,7 +18,10 @@ export interface LockTimesDeps {
    */
   readonly time: { now(): number; clientDeadlineOf(lock: Lock): number | undefined }
   readonly holdDeadlines: Pick<HoldDeadlines, 'endOf'>
-  /** Knows the deadlines that start in a later turn, after this broker took over a session. */
+  /**
+   * After this broker has taken over a session, sets the deadlines of the session in later turns of
+   * the event loop. These deadlines count from the takeover, the time that `startTimeOf` returns.
+   */
   readonly deadlineRestarts: Pick<DeadlineRestarts, 'startTimeOf'>
 }
 
@@ -32,7 +35,7 @@ export class LockTimes {
   /**
    * The remaining times of a lock, rounded up to whole ms; 0 if the time is over. Undefined for a
    * lock with neither a ttl nor a `maxHold`. A set is one lock on several keys, with one `Lock` for
-   * each key. All these have the same remaining times.
+   * each key. These `Lock`s have the same remaining times.
    */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined {
     // Only the first `Lock` of a set, its primary, stores the times. Outside a set, `lock` is its
@@ -42,8 +45,8 @@ export class LockTimes {
     const { time, holdDeadlines, deadlineRestarts } = this.#deps
     const now = time.now()
     const startsAt = deadlineRestarts.startTimeOf(primary)
-    /** When a deadline ends that has not started. */
-    const laterEndOf = (ms: number | undefined) =>
+    // The end of `ms` for a deadline that is not set yet after a takeover.
+    const endOfUnset = (ms: number | undefined) =>
       startsAt === undefined || ms === undefined ? undefined : startsAt + ms
     const remainingUntil = (endsAt: number | undefined) =>
       endsAt === undefined ? undefined : Math.max(0, Math.ceil(endsAt - now))
@@ -51,9 +54,9 @@ export class LockTimes {
       ttlRemaining:
         primary.ttl === undefined
           ? undefined
-          : remainingUntil(time.clientDeadlineOf(primary) ?? laterEndOf(primary.ttl)),
+          : remainingUntil(time.clientDeadlineOf(primary) ?? endOfUnset(primary.ttl)),
       maxHoldRemaining: remainingUntil(
-        holdDeadlines.endOf(primary) ?? laterEndOf(primary.extras?.maxHold),
+        holdDeadlines.endOf(primary) ?? endOfUnset(primary.extras?.maxHold),
       ),
     }
   }

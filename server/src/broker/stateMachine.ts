@@ -87,11 +87,11 @@ export class BrokerStateMachine implements StateMachine {
     if (!this.#reserveFences()) return
     const { statistics, sessionQuota, outbound, observer, watchRegistry } = this.#deps
     const liveTable = this.#liveTable
+    // A command may cause a check for deadlocks, which visits waiting scopes and sets.
     const deadlockVisitsBefore = liveTable.current.visitCount
     const effects = liveTable.current.apply(command)
     const deadlockVisits = liveTable.current.visitCount - deadlockVisitsBefore
-    // `effectCount` counts units of work: one unit for each effect, and more units for the scopes
-    // and sets that the check for deadlocks visited.
+    // `effectCount` counts units of work: one unit for each effect, and more units for the visits.
     liveTable.effectCount += effects.length + deadlockVisits * costs.deadlockVisit
     for (const effect of effects) {
       this.#digest?.update(effect)
@@ -156,8 +156,8 @@ export class BrokerStateMachine implements StateMachine {
   /**
    * Passes an effect to the observer. In a cluster only the owner broker of the session, which
    * keeps the deadlines of the session, passes the effect. So the cluster reports each effect once.
-   * Each other broker may be the former owner of a resumed session, so that broker reports that the
-   * session has moved.
+   * When a session is resumed, all other brokers report that the session has moved, because each of
+   * them may be its former owner.
    */
   #notifyObserver(observer: Observer, effect: Effect): void {
     if (this.#deps.membership === undefined) {
@@ -184,7 +184,8 @@ function sessionOf(effect: Effect): Session | undefined {
     case 'proclaimed':
       return effect.lock.session
     case 'revoked':
-      // `by` is the session that sent the revoke. The effect `released` concerns the holder.
+      // `by` is the session that sent the revoke. For the holder, there is a separate effect
+      // `released`.
       return effect.by
     case 'queued':
     case 'withdrawn':

@@ -72,11 +72,13 @@ export class Statistics {
         break
       case 'answer':
         if (effect.answer.kind !== 'failed') break
-        // This needs no check of `repeat`, because the table does not store a refused deadlock.
+        // Do not check `repeat` here: `repeat` is true for every refused deadlock, because the
+        // table does not store this answer.
         if (effect.answer.cycle !== undefined) {
           this.#refusedDeadlocks.add({ since: at, cycle: effect.answer.cycle })
         }
-        // A request that waited is counted by the effect `withdrawn`.
+        // Only a request with the timeout 0 fails with `LOCK_HELD`. The effect `withdrawn` counts a
+        // request that failed after a wait.
         if (!effect.repeat && effect.answer.code === 'LOCK_HELD') this.#failed++
         break
     }

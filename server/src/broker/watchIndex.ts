@@ -7,9 +7,9 @@ import type { GroupIndex, SessionWatches } from './sessionWatches.js'
 
 /**
  * Maps keys and prefixes to the connections that watch these keys and prefixes. The index stores a
- * connection as its {@link SessionWatches}. If a connection watches a prefix, the index omits the
- * watches of this connection for keys and longer prefixes that begin with this prefix.
- * The omitted watches need no entry, because their events match the shorter prefix.
+ * connection as its {@link SessionWatches}. If a connection watches a prefix, `SessionWatches` does
+ * not add its watches of keys and longer prefixes that begin with this prefix. Such watches need no
+ * entry, because their events match the shorter prefix.
  */
 export class WatchIndex implements GroupIndex {
   readonly #byKey = new Map<string, Set<SessionWatches>>()

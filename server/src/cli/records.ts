@@ -1,8 +1,7 @@
 /**
- * Shows barriers and kept results for `holdfast ls`, `show` and `top`. This file asks the broker,
- * groups the waiting calls by barrier, and makes the lines of the output. At a barrier, callers
- * wait until a given number of them (the parties) have arrived. A `once` is one run of a
- * function for all callers of a key. A kept result is the value of a run, stored for later callers.
+ * Shows barriers and kept results for `holdfast ls`, `show` and `top`. At a barrier, callers wait
+ * until a given number of them (the parties) have arrived. A `once` is one run of a function for
+ * all callers of a key. A kept result is the value of such a run, stored for later callers.
  */
 import type {
   BarrierCallInfo,
@@ -14,7 +13,7 @@ import type {
 import type { AnySession } from './connecting.js'
 import { ago, escapeText, formatTable, sessionLabel, span } from './output.js'
 
-/** How many sessions a row of a barrier names. */
+/** The table shows the names of at most this many sessions for each barrier. */
 const maxNamesInTable = 3
 
 /** The barriers and kept results that a query found, with their counts. */
@@ -50,9 +49,7 @@ function ignoreOlderBroker(error: HoldfastError): undefined {
   if (error.code !== 'BAD_MESSAGE') throw error
 }
 
-/**
- * A barrier, and its waiting calls in order of arrival, without the calls that a query left out.
- */
+/** A barrier with those of its waiting calls that the query returned, in order of arrival. */
 export interface ListedBarrier extends Pick<BarrierCallInfo, 'key' | 'parties' | 'waiting'> {
   readonly calls: readonly BarrierCallInfo[]
 }

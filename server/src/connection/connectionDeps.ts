@@ -13,8 +13,8 @@ export type InvalidRequest = InvalidMessage & { readonly id: number }
 /** The broker implements this interface, so that connections can report their end. */
 export interface ConnectionListener<Connection> {
   /**
-   * The broker itself ends the connection, although the client has not asked for the end. The
-   * client may not know of the end. `onClosed` is called later, when the socket is closed.
+   * The broker ends the connection without a request of the client, so the client may not know that
+   * the connection has ended. `onClosed` is called later, when the socket is closed.
    */
   onAborted(connection: Connection): void
   /** The socket is closed. */
@@ -38,7 +38,8 @@ export interface DepsOf<Connection> {
    */
   readonly time: { now(): number }
   /**
-   * Counts the effects on the lock table. A connection is charged for the effects of its messages.
+   * `effectCount` counts the units of work of all commands. A connection is charged for the units
+   * that its messages cause.
    */
   readonly workCounter: { readonly effectCount: number }
   /**
@@ -53,9 +54,9 @@ export interface DepsOf<Connection> {
     /**
      * Whether the broker may need a whole turn of the event loop to handle this message.
      *
-     * @param element The message as parsed from JSON, not validated yet.
+     * @param parsedMessage The message as parsed from JSON, not validated yet.
      */
-    mayNeedWholeTurn(connection: Connection, element: unknown): boolean
+    mayNeedWholeTurn(connection: Connection, parsedMessage: unknown): boolean
     handle(connection: Connection, message: Exclude<ClientMessage, Hello> | InvalidRequest): void
   }
   readonly listener: ConnectionListener<Connection>
@@ -63,7 +64,8 @@ export interface DepsOf<Connection> {
 
 /**
  * Whether the broker handles this message. The connection itself handles `hello`, and invalid
- * messages without an id. An invalid message has the type `refusal`.
+ * messages without an id. In place of the type that the client sent, an invalid message has the
+ * type `refusal`.
  */
 export function isForBroker(
   message: ClientMessage | InvalidMessage,

@@ -59,16 +59,16 @@ const maxCycleEntries = 16
  * A waiting request outside scopes and sets is not visited. The check only *passes* the request: it
  * tests whether the request can be granted. This many passed requests cost as much as one visit.
  */
-const passedPerVisit = 16
+const passedRequestsPerVisit = 16
 /** A lock of a waiting scope costs as much as this many passed requests. */
-const passedPerLock = 5
+const passedRequestsPerLock = 5
 /** A key that a waiting scope or set wants costs as much as this many passed requests. */
-const passedPerKey = 8
+const passedRequestsPerKey = 8
 /**
  * Each key lists the locks of waiting scopes. A check removes from these lists at most this many
- * locks of scopes that do not wait any more. Later checks remove the rest. A removal adds to the
- * cost of the check, but never makes the check give up. The reason is that brokers may remove
- * different locks, but must decide alike.
+ * locks of scopes that do not wait any more. Later checks remove the rest. Brokers may remove
+ * different locks, but must decide alike. So a removal adds to the cost of the check, but never
+ * makes the check give up.
  */
 const maxRemovedLocks = 10_000
 
@@ -89,9 +89,9 @@ interface CheckedKey {
   readonly keyState: KeyState
   /** The locks of waiting scopes, by rising fence. */
   readonly holders: { readonly waiter: Waiter; readonly lock: Lock }[]
-  /** How many of `holders` the check has not released yet. */
+  /** How many locks of `holders` the check has not released yet. */
   heldCount: number
-  /** The permits of these holders together. */
+  /** The permits of these locks together. */
   heldPermits: number
   /** The upgrade that waits at the key, and the new request if it is an upgrade at this key. */
   readonly upgrades: Waiter[]
@@ -160,13 +160,14 @@ class DeadlockCheck {
 
   /** The cost of this check, in visits. */
   get #costInVisits(): number {
-    const passed = this.#passedCount + passedPerLock * this.#removedCount
-    return this.#waiters.size + Math.ceil(passed / passedPerVisit)
+    const passed = this.#passedCount + passedRequestsPerLock * this.#removedCount
+    return this.#waiters.size + Math.ceil(passed / passedRequestsPerVisit)
   }
 
   get #exceedsMaxVisits(): boolean {
     return (
-      this.#waiters.size > this.#maxVisits || this.#passedCount > this.#maxVisits * passedPerVisit
+      this.#waiters.size > this.#maxVisits ||
+      this.#passedCount > this.#maxVisits * passedRequestsPerVisit
     )
   }
 
@@ -180,7 +181,7 @@ class DeadlockCheck {
     const { request, upgradeOf } = waiter
     // A visit for one key costs 1. Only a request for several keys costs more, for each key.
     if (request !== undefined && waiter.wanted.length > 1)
-      this.#passedCount += passedPerKey * waiter.wanted.length
+      this.#passedCount += passedRequestsPerKey * waiter.wanted.length
     for (const { keyState, mode, permits } of waiter.wanted) {
       if (this.#exceedsMaxVisits) return
       if (upgradeOf !== undefined) {
@@ -262,7 +263,7 @@ class DeadlockCheck {
       if (scope.waiting !== undefined || scope === this.#newWaiter.scope) {
         locks.push(lock)
         // The first lock of a key costs nothing, because the visit of a scope includes one lock.
-        if (locks.length > 1) this.#passedCount += passedPerLock
+        if (locks.length > 1) this.#passedCount += passedRequestsPerLock
         if (this.#exceedsMaxVisits) break
       } else if (this.#removedCount < maxRemovedLocks) {
         this.#removedCount++
@@ -384,8 +385,8 @@ class DeadlockCheck {
   // ------------------------------------------------------------------------------------- cycle
 
   /**
-   * The waiters of the cycle, beginning with the new request. Each waiter waits for the key of its
-   * entry, and the waiter of the next entry is in the way there.
+   * The path of waiters that begins with the new request and ends when a waiter would come again.
+   * Each waiter waits for the key of its entry, and the waiter of the next entry is in the way there.
    */
   #cycle(): CycleEntry[] {
     const path = new Map<Waiter, CycleEntry>()

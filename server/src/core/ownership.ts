@@ -17,7 +17,8 @@ export function takeOwnership(
   const changesOwner = session.ownerBroker !== ownerBroker
   changeListener?.beforeSessionChange(session)
   session.ownerBroker = ownerBroker
-  // If the owner stays the same, the broker has restarted, so no old timer can propose an expiry.
+  // The owner stays the same only if the broker has restarted. Then no old timer exists that could
+  // propose an expiry.
   if (!changesOwner || session.timedLockCount === 0) return
   for (const lock of session.held.values()) {
     if (!lock.isTimed) continue

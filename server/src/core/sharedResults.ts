@@ -63,8 +63,7 @@ export class FollowerGroup<R> {
 /** A result that later `once` calls of its key get. */
 export class KeptResult {
   /**
-   * Number of the result in the order in which results were kept; 0 for a bookmark (see
-   * `orderedList.ts`).
+   * A number that rises with each kept result; 0 for a bookmark (see `orderedList.ts`).
    */
   order = 0
   /** The neighbours in the list of all kept results, which `OrderedList` sets. */

@@ -57,7 +57,7 @@ export abstract class Child {
 
   /**
    * Stops signalling the group. Call this method when the group is empty, because the system may
-   * give the id of the group to another group.
+   * then give the id of the group to another group.
    */
   end(): void {
     this.#hasEnded = true
@@ -112,7 +112,8 @@ export class DetachedChild extends Child {
   }
 
   static async start(deps: ChildDeps): Promise<Child> {
-    // The pipe is descriptor 3, on which the script waits for a line before it starts the command.
+    // The fourth item of `stdio` is descriptor 3. The script starts the command only after it has
+    // read a line from this pipe.
     const launched = await launch(deps, launchScript(deps, /* writesPid */ false), {
       stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
       detached: true,
