@@ -21,7 +21,7 @@ import {
   WsSocket,
 } from './webSocketAdapter.js'
 
-/** How many fragments a message may have. Usual clients need no more for the longest message. */
+/** How many fragments a message may have. Usual clients never exceed this limit. */
 const maxFragments = 16
 /**
  * How long `ws` waits for a closing handshake, in ms. The broker itself waits for a shorter time,
@@ -31,7 +31,8 @@ const closeTimeout = 1_500
 
 export interface UpgradeOptions {
   /**
-   * The path whose upgrades are accepted; undefined for all paths that have no broker of their own.
+   * The path whose upgrades are accepted. Undefined for all paths, except the paths of other
+   * brokers on this server.
    */
   readonly path: string | undefined
   readonly upgradePolicy: UpgradePolicy
@@ -71,15 +72,15 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
     handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
   })
   const frameLimits = { maxBytes: frameBytes, maxFragments }
-  const shared: SharedSocketOptions = { wsOptions, frameLimits, byteCounters }
+  const sharedOptions: SharedSocketOptions = { wsOptions, frameLimits, byteCounters }
   const acceptNow = (request: IncomingMessage, head: Buffer, accepted: AcceptedUpgrade): void => {
     const raw: TcpSocket = request.socket
     if (answerCommonUpgrade(request, raw, head)) {
-      new WsSocket(raw, request.headers.origin, accepted, shared).connectToBroker(connect)
+      new WsSocket(raw, request.headers.origin, accepted, sharedOptions).connectToBroker(connect)
       return
     }
     webSocketServer.handleUpgrade(request, raw, head, (websocket) => {
-      const socket = new WsSocket(raw, request.headers.origin, accepted, shared, websocket)
+      const socket = new WsSocket(raw, request.headers.origin, accepted, sharedOptions, websocket)
       if (websocket.protocol === subprotocol) socket.connectToBroker(connect)
       else socket.refuseSubprotocol()
     })

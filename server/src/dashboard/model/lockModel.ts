@@ -2,9 +2,9 @@
  * The holders and waiters of all keys that this page knows.
  *
  * A watch is a subscription that reports every grant and release as an event. Queries return the
- * queues, and the locks that did not fit into the first message of the watch. The broker may
- * compute the result of a query, then send an event, and then send the result, which lacks the
- * change of the event. So each pending query records the events since the page sent the query.
+ * queues, and the locks that did not fit into the first message of the watch. After the broker has
+ * computed the result of a query, an event may be sent before the result. Then the result lacks the
+ * change of this event. So each pending query records the events since the page sent the query.
  */
 import type { HeldInfo, LockEvent, QueryResult, StateEvent, WaitingInfo } from '@holdfast/client'
 
@@ -36,8 +36,8 @@ export interface PendingQuery {
   /** Locks that were granted, or whose mode has changed, since the query was sent. */
   readonly locked: LockEvent[]
   /**
-   * The fence of the newest upgrade since the query was sent, by key. Every lock of the key with a
-   * lower fence has ended, or has this fence now.
+   * The fence of the newest upgrade since the query was sent, by key. No lock of the key has a
+   * lower fence any more: the upgraded lock got this fence, and all others have ended.
    */
   readonly upgraded: Map<string, number>
 }
@@ -298,8 +298,8 @@ export class LockModel {
     const row = this.#rows.get(key)
     const index = row?.waiting.findIndex((request) => {
       if (request.session !== session) return false
-      // `since` of the event is when the lock was first granted: after its request began to wait,
-      // but before an upgrade of the lock began to wait.
+      // `since` of the event is when the lock was first granted. The request for the lock began to
+      // wait before this time, and an upgrade of the lock began to wait later.
       return event === 'upgraded' ? request.upgrade : !request.upgrade && request.since <= since
     })
     if (row === undefined || index === undefined || index < 0) return

@@ -72,7 +72,10 @@ export class EtcdClient {
   #callMs = 1_000
   /** Attempts that timed out since the last answer. */
   #timeouts = 0
-  /** Calls in a row that failed at all members, or by an error that every member would return. */
+  /**
+   * How many calls in a row have failed. A call fails if no member answers, or if a member answers
+   * with an error that every member would return.
+   */
   #failedCalls = 0
   /** Called when the client changes to another member. */
   readonly #memberListeners = new Set<() => void>()
@@ -219,9 +222,9 @@ export class EtcdClient {
   ): Promise<{ readonly endpoint: string; readonly stop: () => void }> {
     const { endpoint } = this
     const token = await this.#tokenAt(endpoint)
-    const call = { endpoint, path: '/v3/watch', body: { create_request: request }, token }
+    const watchRequest = { endpoint, path: '/v3/watch', body: { create_request: request }, token }
     const deadlineMs = this.#deadlineMs
-    return { endpoint, stop: this.#transport.listen({ ...call, deadlineMs }, listener) }
+    return { endpoint, stop: this.#transport.listen({ ...watchRequest, deadlineMs }, listener) }
   }
 
   /** Drops the token. Call this method when a member has rejected the token. */

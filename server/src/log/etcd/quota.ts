@@ -17,7 +17,7 @@ const warningShare = 0.8
 
 /**
  * Adds advice to an error about a full etcd: to defragment, or to raise the quota. Compaction alone
- * frees no space for other data. A defragmentation helps only if the database file has gaps.
+ * does not shrink the database file. A defragmentation helps only if the file has gaps.
  */
 export async function withAdvice(client: EtcdClient, error: EtcdError): Promise<EtcdError> {
   const { kind, endpoint, message } = error
@@ -45,7 +45,7 @@ export class QuotaMonitor {
   readonly #client: EtcdClient
   readonly #clock: Clock
   #timer: Timer
-  #isOver = false
+  #isStopped = false
   #warning: string | undefined
 
   constructor(client: EtcdClient, clock: Clock) {
@@ -71,11 +71,12 @@ export class QuotaMonitor {
       // Ignore the error. If the member does not answer, other calls report the failure. If the
       // member does not show its metrics, the monitor cannot warn.
     }
-    if (!this.#isOver) this.#timer = this.#clock.setTimer(() => void this.check(), checkIntervalMs)
+    if (!this.#isStopped)
+      this.#timer = this.#clock.setTimer(() => void this.check(), checkIntervalMs)
   }
 
   stop(): void {
-    this.#isOver = true
+    this.#isStopped = true
     this.#clock.clearTimer(this.#timer)
   }
 }

@@ -196,7 +196,7 @@ export class JournalStore {
     const pointer: Pointer = { version: formatVersion, sequence, checksum, at, chunks: checksums }
     await awaitWrite(this.#database.put([pointerKind], Buffer.from(JSON.stringify(pointer))))
     await this.#database.flushed
-    // A key with the kind alone is before all keys of this kind.
+    // A key that has only the kind sorts before all longer keys of this kind.
     await this.#removeRange([recordKind], [recordKind, sequence + 1])
     if (formerPointer !== undefined) await this.#removeRange([chunkKind], [chunkKind, sequence])
   }

@@ -74,15 +74,18 @@ export class ClusterMember {
   /** How long the newest returned entry took from its sending to its return, in ms. */
   #lagMs: number | undefined
   /**
-   * When the oldest entry of former incarnations that has not returned was sent; undefined if no
-   * such entry is known.
+   * When the oldest unreturned entry of the former incarnations was sent; undefined if no such
+   * entry is known.
    */
   #unreturnedSince: number | undefined
-  /** How many parts of a snapshot the most successful attempt to load a snapshot has loaded. */
+  /** The most parts that a single attempt to load a snapshot has loaded. */
   #partsLoaded = 0
   /** The number of steps in which this broker has restored its table. */
   #restoreSteps = 0
-  /** The last position that `joinProgress` read between the append and the return of `join`. */
+  /**
+   * A copy of `#position` for `joinProgress`; changes only while `join` is appended and has not
+   * returned.
+   */
   #positionOnJoining = 0
   /** The number of brokers whose sessions this broker has taken over after they died or left. */
   #takeovers = 0
@@ -442,16 +445,16 @@ export class ClusterMember {
   }
 
   #applyEntry(entry: LogEntry, commands: readonly Command[]): void {
-    const { broker } = entry
+    const { broker: sender } = entry
     for (const command of commands) {
       if (command.type === 'restart') this.#onTakeover(command)
       if (this.name === '') this.#deps.stateMachine.replay(command)
       else this.#deps.stateMachine.apply(command)
     }
     if (!this.#checkDigests(entry, commands.length)) return
-    if (this.#hasJoined) this.#heardSinceJoin.add(broker)
-    if (broker === this.#incarnation?.id) this.#onOwnEntry(entry)
-    else if (this.#members.live.has(broker)) this.#failureDetector?.onEntryOf(broker, this.#now())
+    if (this.#hasJoined) this.#heardSinceJoin.add(sender)
+    if (sender === this.#incarnation?.id) this.#onOwnEntry(entry)
+    else if (this.#members.live.has(sender)) this.#failureDetector?.onEntryOf(sender, this.#now())
   }
 
   /**

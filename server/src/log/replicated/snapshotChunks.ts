@@ -6,9 +6,9 @@
 import { gunzipSync, gzipSync } from 'node:zlib'
 
 /**
- * A chunk is complete when it has at least this many characters. The last part may make the chunk
- * longer. But the chunk stays below the 1.5 MiB that etcd accepts, even if every character takes
- * three bytes and the compression saves nothing.
+ * A chunk is complete when it has at least this many characters. The last part can make the chunk
+ * longer, but never longer than the 1.5 MiB that etcd accepts. This holds even if every character
+ * takes three bytes and the compression saves nothing.
  */
 const minChunkLength = 192 * 1024
 
