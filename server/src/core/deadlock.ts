@@ -386,7 +386,7 @@ class DeadlockCheck {
 
   /**
    * The path of waiters that begins with the new request and ends when a waiter would come again.
-   * Each waiter waits for the key of its entry, and the waiter of the next entry is in the way there.
+   * Each waiter waits for the key of its entry. The waiter of the next entry is in the way there.
    */
   #cycle(): CycleEntry[] {
     const path = new Map<Waiter, CycleEntry>()
