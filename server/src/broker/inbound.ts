@@ -1,8 +1,8 @@
 /**
  * Turns messages of clients into commands, which change the lock table. Checks the permission and
  * the limits of a message, and then calls the handler of the message in `messageHandlers.ts`. The
- * field `adds` of a handler says what the message adds: a lock, a value or a watch. A call at a
- * barrier counts as a lock there.
+ * field `adds` of a handler says what the message adds: a lock, a value or a watch. For a call at a
+ * barrier, `adds` is `lock`.
  */
 import {
   type Cell,
@@ -73,12 +73,13 @@ export class Inbound {
   }
 
   /**
-   * Handles a message of a session. Answers an invalid message, which has the type `refusal`, with
-   * `failed`.
+   * Handles a message of a session. The type `refusal` marks an invalid message, which gets the
+   * answer `failed`.
    */
   handle(connection: Connection, message: SessionMessage | InvalidRequest): void {
     const { membership, observer, log, clock } = this.#deps
-    // Do this first, because a valid message confirms the `welcome` even if it is refused below.
+    // Do this first, because a valid message shows that the client has read the `welcome`, even if
+    // the message is refused below.
     if (connection.session!.nextSecret !== undefined) this.#confirmWelcome(connection, message)
     if (membership !== undefined && !this.#logAccepts(membership, connection, message)) return
     if (message.type !== 'refusal') observer?.onMessage(message.type)
@@ -127,8 +128,8 @@ export class Inbound {
   }
 
   /**
-   * Whether the shared log can accept the command of this message. If not, answers with `failed`,
-   * or closes the connection.
+   * Whether the load of the shared log (its waiting commands) allows this message. If not, answers
+   * with `failed`, or closes the connection.
    */
   #logAccepts(
     { load }: Membership,

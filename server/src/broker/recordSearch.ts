@@ -30,7 +30,7 @@ export function searchRecords(
   selection: KeySelection,
 ): RecordSearch {
   if (kind === 'barriers') {
-    // `arrived` and `kept` are the fields of the message `found` that list the rows.
+    // In the answer `found`, the field `arrived` lists calls, and the field `kept` lists results.
     return new TableRecordSearch('arrived', table.barriers, selection, (barrier) => ({
       count: barrier.calls.size,
       encode: (limit) => encodeCalls(barrier, limit),
@@ -47,8 +47,8 @@ export function searchRecords(
 }
 
 /**
- * Encodes at most `limit` of the calls that wait at the barrier, one call in each step. Copies them
- * first, because calls may come and go between two steps.
+ * Yields the text of at most `limit` of the calls that wait at the barrier. Copies the calls first,
+ * because calls may come and go between two yields.
  */
 function* encodeCalls(barrier: Barrier<Session>, limit: number): Generator<string> {
   const waitingCount = barrier.calls.size
@@ -86,7 +86,7 @@ class TableRecordSearch<T extends { readonly key: string }> implements RecordSea
     this.#source = source
     this.#rowsOf = rowsOf
     const checksPermission = selection.isVisible !== undefined
-    // A search visits one key for each record.
+    // Each record has one key, so `keysFor` also says how many records a step may visit.
     this.recordsPerStep = keysFor(workUnitsPerStep, checksPermission)
     this.costPerStep = costOfKeys(this.recordsPerStep, checksPermission)
     if (selection.key === undefined) this.#walk = source.walk()

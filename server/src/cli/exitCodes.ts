@@ -21,9 +21,9 @@ export const exitCodes = {
   /** A bug of this program. */
   internal: 70,
   /**
-   * The command log (the record of all changes of locks) is damaged. Or the command log, the output
-   * or the fence file cannot be written. The fence file says which fences (the numbers of grants)
-   * the broker has reserved.
+   * The command log (the record of all changes of locks) is damaged or cannot be written, or the
+   * output or the fence file cannot be written. In the fence file, the broker reserves fences (the
+   * numbers of grants).
    */
   io: 74,
   /** The lock was not acquired, because other sessions hold the lock or the timeout was over. */
@@ -56,7 +56,7 @@ export class Exit extends Error {
 /** The longest error message that is printed whole, in UTF-16 units. */
 const maxMessageLength = 2_000
 
-/** The exit code for each error code of the client or the broker; 78 for every other code. */
+/** Exit codes by the error codes of the client and the broker; 78 for an error code not listed. */
 const exitCodeOf: Partial<Record<HoldfastError['code'], number>> = {
   LOCK_HELD: exitCodes.notAcquired,
   LOCK_TIMEOUT: exitCodes.notAcquired,
@@ -88,7 +88,7 @@ export function reportError(error: unknown): number {
   }
   if (error instanceof HoldfastError) {
     printError(sentenceCase(withFlags(error.message)))
-    // Every other code means that an option of the client or of the broker is invalid.
+    // An error code that is not listed means that an option of the client or broker is invalid.
     return exitCodeOf[error.code] ?? exitCodes.config
   }
   return reportBug(error)

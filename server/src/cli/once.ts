@@ -90,19 +90,19 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
     key,
     flags,
     async (session) => {
-      let onRunEnd: () => void = () => {}
-      const runEnd = new Promise<void>((resolve) => {
-        onRunEnd = resolve
+      let onOwnRunEnd: () => void = () => {}
+      const ownRunEnd = new Promise<void>((resolve) => {
+        onOwnRunEnd = resolve
       })
       const run = async (details: Run): Promise<Output> => {
         hasRunHere = true
-        const stdout = await execute(key, command, details).finally(onRunEnd)
+        const stdout = await execute(key, command, details).finally(onOwnRunEnd)
         return { stdout: stdout.toString('base64') }
       }
       const shared = session.once(key, run, { keep, timeout, metadata: { pid: process.pid } })
-      // Only `timeout` limits the wait for the run of another caller. After a run in this process,
-      // `answerInTime` limits the wait for the answer of the broker.
-      const answered = Promise.race([shared, runEnd.then(() => answerInTime(shared))])
+      // `ownRunEnd` resolves only after a run in this process. Then `answerInTime` limits the wait
+      // for the answer of the broker. Only `timeout` limits the wait for the run of another caller.
+      const answered = Promise.race([shared, ownRunEnd.then(() => answerInTime(shared))])
       return answered.catch((error) => throwOnceError(key, error))
     },
     // `undefined` overrides the `false` of `connecting.ts`, so that the session reconnects.
@@ -114,8 +114,8 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
 
 /**
  * Throws the error of a call of `once`. For a lost lock, throws an {@link Exit} whose message
- * begins with the key. The message may name `maxHold`. If the error stayed a `HoldfastError`, the
- * flag `--max-hold` would replace this name, but `once` has no such flag.
+ * begins with the key. The message may name the option `maxHold`. In a `HoldfastError`,
+ * `reportError` would change this name to `--max-hold`, a flag that `once` does not have.
  */
 function throwOnceError(key: string, error: unknown): never {
   const isLoss = error instanceof HoldfastError && error.code === 'LOCK_LOST'
@@ -203,8 +203,8 @@ function signalNumber(name: string | null): number {
 }
 
 /**
- * For a command that could not be started: an error with the exit code that a shell reports.
- * Returns every other error unchanged.
+ * If `error` says that the command could not be started, returns an error with the exit code of a
+ * shell. Returns every other error unchanged.
  */
 function exitFor(program: string, error: unknown): unknown {
   const { code } = error as NodeJS.ErrnoException

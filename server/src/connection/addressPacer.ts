@@ -37,15 +37,16 @@ export class AddressPacer<W extends ArrivalWork> {
   readonly #byAddress = new Map<string, Set<W>>()
   #isEndTurnScheduled = false
   /** Units of work that remain for new clients in this turn. */
-  #unitsLeft: number
+  #arrivalUnitsLeft: number
 
   constructor(deps: AddressPacerDeps<W>) {
     this.#deps = deps
-    this.#unitsLeft = deps.unitsPerTurn
+    this.#arrivalUnitsLeft = deps.unitsPerTurn
   }
 
   /**
-   * Does the work now if this turn has budget left and no other work waits.
+   * Does the work now if no other work waits, and this turn has budget left: for new clients, and
+   * for all work (`scheduler.unitsLeft`).
    *
    * @returns False if the work must wait; the caller then calls {@link enqueue} or drops the work.
    */
@@ -54,7 +55,8 @@ export class AddressPacer<W extends ArrivalWork> {
     const { scheduler } = this.#deps
     // Updates the time of the turn, on which `scheduler.unitsLeft` depends.
     scheduler.allowanceNow()
-    if (this.#byAddress.size > 0 || this.#unitsLeft <= 0 || scheduler.unitsLeft <= 0) return false
+    if (this.#byAddress.size > 0 || this.#arrivalUnitsLeft <= 0 || scheduler.unitsLeft <= 0)
+      return false
     this.#work(arrival)
     return true
   }
@@ -106,21 +108,21 @@ export class AddressPacer<W extends ArrivalWork> {
   readonly #endTurn = (): void => {
     const { scheduler, clock, unitsPerTurn } = this.#deps
     this.#isEndTurnScheduled = false
-    this.#unitsLeft = unitsPerTurn
+    this.#arrivalUnitsLeft = unitsPerTurn
     scheduler.nextTurn()
     // No further work begins after the time that the budget usually takes.
     const endsAt = clock.monotonic() + unitsPerTurn / unitsPerMs
     for (let arrival = this.removeNext(); arrival !== undefined; arrival = this.removeNext()) {
       this.#work(arrival)
-      if (this.#unitsLeft <= 0 || clock.monotonic() >= endsAt) break
+      if (this.#arrivalUnitsLeft <= 0 || clock.monotonic() >= endsAt) break
     }
-    // The end of the next turn has nothing to do if no work waits and the budget is unused.
-    if (this.#byAddress.size > 0 || this.#unitsLeft < unitsPerTurn) this.#scheduleEndTurn()
+    // If no work waits and no budget was used, the end of the next turn has nothing to do.
+    if (this.#byAddress.size > 0 || this.#arrivalUnitsLeft < unitsPerTurn) this.#scheduleEndTurn()
   }
 
   #work(arrival: W): void {
     const usedUnits = this.#deps.work(arrival)
-    this.#unitsLeft -= usedUnits
+    this.#arrivalUnitsLeft -= usedUnits
     this.#deps.scheduler.spend(usedUnits)
   }
 }

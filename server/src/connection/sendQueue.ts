@@ -98,7 +98,8 @@ export class SendQueue {
   /**
    * Bytes that wait for the client to read, in this queue and in the socket. Each character in the
    * queue counts as one byte. Streams do not count, because the length of a stream is not known.
-   * While the socket has room, unencoded output waits for the broker, so only the socket counts.
+   * If the socket has room, a queue with unencoded output waits for the broker and not for the
+   * client, so only the socket counts.
    */
   get backlogBytes(): number {
     const waitsForBroker = this.hasUnencoded && !this.isBlocked
@@ -165,10 +166,10 @@ export class SendQueue {
    *
    * @param units Units of work that streams and deferred messages may use before the rest of the
    *   output waits. Default: no limit.
-   * @param streamUnits Units of work after which no stream yields a further message. Must be at
-   *   most `units`. May be lower, because the next message of a stream may cost much more than a
-   *   deferred message. Default: `units`.
-   * @param isLate Whether the time for the units has passed. A stream must then yield at most once.
+   * @param streamUnits The limit for streams, at most `units`. May be lower, because the next
+   *   message of a stream may cost much more than a deferred message. Default: `units`.
+   * @param isLate Whether the time for the units has passed. A stream that has used units in this
+   *   call must then wait.
    * @returns How many units of work were used.
    */
   flush(

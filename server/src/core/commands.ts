@@ -93,7 +93,7 @@ export interface SessionLimits {
  * The limit of `raiseFenceFloor`: the fence of the beginning of the year 2100. A broker derives
  * fences from its clock: ms since 1970, times 1,024. Fences are never lowered. So without the
  * limit, a broker whose clock is centuries ahead would raise the fences of the command log for
- * good. More than 2^52 fences remain between the limit and the largest safe integer.
+ * good. Enough fences remain above the limit: more than 2^52, up to the largest safe integer.
  */
 export const maxFenceFloor = 4_102_444_800_000 * 1024
 
@@ -350,8 +350,8 @@ export interface ArriveAtBarrier extends ConnectionCommand {
   /** How many calls pass the barrier together, at least 2. */
   readonly parties: number
   /**
-   * In ms. With 0 a call that is not the last party does not wait, and fails. Undefined: no
-   * timeout.
+   * In ms. With 0 the call fails immediately unless it is the last call that the barrier needs.
+   * Undefined: no timeout.
    */
   readonly timeout: number | undefined
 }
@@ -418,8 +418,9 @@ export interface ForgetResult extends CommandBase {
 }
 
 /**
- * Proposal: continue with keys at which an earlier command reached the limit of grants. The table
- * grants more waiters, and answers more followers of a `once`.
+ * Proposal: continue with keys at which an earlier command stopped, because one command grants only
+ * a limited number of waiters. The table grants more waiters, and answers more followers of a
+ * `once`.
  */
 export interface GrantUnfinishedKeys extends CommandBase {
   readonly type: 'grantUnfinishedKeys'
@@ -503,7 +504,8 @@ export function findUnknownType(commands: readonly Command[]): string | undefine
 
 /**
  * The error for a command of a newer version of Holdfast. A table that skipped the command would
- * differ from the tables of other brokers.
+ * differ from the tables of other brokers. The parameter is `never`, so that the compiler refuses a
+ * `switch` that lacks a known command.
  */
 export function unknownCommand({ type }: never): Error {
   return new Error(`the command log has a command of the unknown type "${type}": update Holdfast`)

@@ -2,8 +2,8 @@
  * An election is an exclusive lock whose holder leads and publishes a value, such as its address.
  *
  * A campaign is a request for the key that is the name of the election, and waits in the same queue
- * as other requests. Only the lock of a campaign is a leadership. While another lock on the key is
- * held, the election has no leader. The leader may change its value, and keeps its lock and its
+ * as other requests. Only the lock of a campaign is a leadership. While an ordinary lock on the key
+ * is held, the election has no leader. The leader may change its value, and keeps its lock and its
  * fence.
  */
 import { answers } from './answers.js'

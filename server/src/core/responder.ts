@@ -21,8 +21,9 @@ export interface AnsweredCommand {
 }
 
 /**
- * The request type of this command in {@link isAnswerTo}. A grant can answer `lock`, `lockAll` and
- * `once`, so these three types count as `lock`. A `complete` gets the answers of an `unlock`.
+ * The type by which {@link isAnswerTo} checks the answer to this command. A grant can answer
+ * `lock`, `lockAll` and `once`, so these three types count as `lock`. A `complete` gets the answers
+ * of an `unlock`.
  */
 function requestTypeOfCommand({ type }: AnsweredCommand): RequestType {
   if (type === 'lockAll' || type === 'once') return 'lock'
@@ -81,6 +82,8 @@ export class Responder {
   /**
    * Refuses a request for permits with another capacity than the key has. Also refuses a call with
    * another number of parties than the barrier has.
+   *
+   * @param request Undefined for a request for permits.
    */
   refuseCapacity(
     session: Session,
@@ -93,9 +96,11 @@ export class Responder {
   }
 
   /**
-   * Returns whether the id was used before, by a *first request*. If the first request has the same
-   * type, repeats its stored answer, or sends nothing while the first request waits. In all other
-   * cases, fails the request with `BAD_MESSAGE`.
+   * Returns false if the id is new. Otherwise returns true, and answers for the first request with
+   * this id:
+   * - Repeats the stored answer if the first request has the same type.
+   * - Sends nothing if the first request has the same type and still waits.
+   * - Otherwise fails the request with `BAD_MESSAGE`.
    */
   #answerIfRepeat(session: Session, command: AnsweredCommand): boolean {
     const { id } = command

@@ -75,26 +75,26 @@ export class SessionTable {
 
   /** Attaches a session to another connection, if the client presents a valid secret. */
   resume(command: ResumeSession): void {
-    // `secret` is the next secret, for `welcome`. The secret that the client presents is `proof`.
-    const { session: id, ownerBroker, handshakeId, principal, secret } = command
+    // `newSecret` is for `welcome`. The secret that the client presents is `proof`.
+    const { session: id, ownerBroker, handshakeId, principal, secret: newSecret } = command
     const session = this.byId.get(id)
-    const presentedField = session && matchSecret(session, command)
-    // Only a session that can be resumed has `answers`.
+    const matchingField = session && matchSecret(session, command)
+    // Only a session that can be resumed has `answers`. A late `hello` must not take the session
+    // from a newer `hello` with the same secret.
     if (
       session?.answers === undefined ||
-      presentedField === undefined ||
+      matchingField === undefined ||
       session.principal !== principal ||
-      (presentedField === 'secret' && isSupersededAttempt(session, command))
+      (matchingField === 'secret' && isSupersededAttempt(session, command))
     ) {
       this.#responder.effects.push({ kind: 'refused', handshakeId })
       return
     }
-    // A client that presents `nextSecret` has received it, so `nextSecret` becomes `secret`. The
-    // presented secret stays valid until the client proves that it has received the new
-    // `nextSecret`.
-    session.secret = session[presentedField]
+    // The presented secret, which may be `nextSecret`, becomes `secret`. This secret stays valid until
+    // the client proves that it has received `newSecret`.
+    session.secret = session[matchingField]
     session.lastResumeAttempt = command.resumeAttempt
-    session.nextSecret = secret
+    session.nextSecret = newSecret
     session.attachEpoch++
     session.suspended = false
     if (session.ownerBroker !== ownerBroker) this.#takeOwnership(session, ownerBroker)

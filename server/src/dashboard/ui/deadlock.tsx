@@ -65,7 +65,8 @@ export function DeadlockCard() {
 }
 
 /**
- * The refused deadlocks that the broker keeps, the newest first; nothing if there are none.
+ * The refused deadlocks that the broker keeps, the newest first. If there are none to show, a list
+ * for one key shows nothing, and a list for all keys shows {@link DeadlockCard}.
  *
  * @param keyName Only the deadlocks with this key in their cycle; undefined for all deadlocks.
  */
@@ -75,7 +76,7 @@ export function DeadlockList({ keyName }: { keyName?: string | undefined }) {
   const deadlocks = refusedDeadlocksIn(feed.brokerPoller.stats).filter(
     (deadlock) => keyName === undefined || keysOfDeadlocks([deadlock]).has(keyName),
   )
-  // The card shows the number of deadlocks even if this client may not query their keys.
+  // `DeadlockCard` shows the number of deadlocks even if this client may not query their keys.
   if (deadlocks.length === 0) return keyName === undefined ? <DeadlockCard /> : null
   // The broker has no count for one key, so the panel of one key shows no count.
   const showsCount = keyName === undefined && deadlocks.length < refusedDeadlocks

@@ -185,8 +185,8 @@ export class FrameReader {
         at = this.#forward(forwarded, data, at)
       } else {
         // The reader joins a text from at most two chunks, because joining many small chunks costs
-        // quadratic time. `ws` reads a text that came in more chunks. A text that begins with the
-        // bytes of `partial` has two chunks already.
+        // quadratic time. `ws` reads a text that came in more chunks. Only the first frame (`at` is
+        // 0) can begin with the bytes of `partial`, and its text has two chunks already.
         at = this.#beginFrame(data, at, partial === undefined || at > 0)
       }
     }
@@ -285,6 +285,7 @@ export class FrameReader {
     const isControl = opcode >= opcodes.close
     const isFinal = (frame.firstByte & finalBit) !== 0
     const endsMessage = isFinal && !isControl
+    // Keep the state only while a fragmented message is unfinished.
     if (endsMessage || frame.fragments === 0) this.#forwarded = undefined
     if (frame.isSkipped) return end
     // The listener treats a fragment as a control frame.

@@ -37,7 +37,7 @@ export const inUseExitCode = 100
 const firstCrashCode = 0xc0000000
 
 export interface IntegrityCheckOptions {
-  /** Whether this process still has the file open, because its former journal here has failed. */
+  /** Whether this process still has the file open for an earlier journal, which has failed. */
   readonly isOpenInThisProcess: boolean
   /** Cancels the check. */
   readonly signal: AbortSignal

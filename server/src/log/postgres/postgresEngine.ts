@@ -96,8 +96,8 @@ export class PostgresEngine implements Engine {
   }
 
   async open(config: ClusterConfig): Promise<void> {
-    // A call must have time for several tries before the other brokers declare this broker dead.
-    // Each try must be long enough for a slow server.
+    // An append must have time for several calls before the other brokers declare this broker dead.
+    // Each call must be long enough for a slow server.
     this.#callMs = Math.min(1_000, Math.max(200, config.deadMs / 5))
     // Each broker writes at least one entry in a sixth of `deadMs`. A stream reads four times in
     // this time.
@@ -224,6 +224,7 @@ export class PostgresEngine implements Engine {
         if (error.kind === 'readOnly' && hosts.length === 1)
           throw new PostgresError('forbidden', error.message, error)
         const isLate = this.#clock.monotonic() + openRetryMs > until
+        // PostgreSQL would refuse the same statement again.
         if (this.#isClosed || isLate || error.kind === 'refused') throw error
       }
       await this.#sleep(openRetryMs)
