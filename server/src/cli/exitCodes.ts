@@ -9,13 +9,16 @@ import { escapeLines, escapeText, onOutputFailure, writeError } from './output.j
 
 export const exitCodes = {
   done: 0,
-  /** The lock or session does not exist, the broker is not ready, or a listing is incomplete. */
+  /**
+   * The lock or session does not exist, the broker is not ready, a listing is incomplete, or the
+   * output of `once` cannot be shared.
+   */
   failed: 1,
   /** The command line is wrong. */
   usage: 64,
   /**
    * No broker answers, a broker answers in another protocol, or the PostgreSQL or etcd of the
-   * broker does not answer.
+   * broker does not answer. Also: the session has ended, or a limit of the broker is reached.
    */
   unavailable: 69,
   /** A bug of this program. */
@@ -26,7 +29,10 @@ export const exitCodes = {
    * numbers of grants).
    */
   io: 74,
-  /** The lock was not acquired, because other sessions hold the lock or the timeout was over. */
+  /**
+   * The lock was not acquired, because other sessions hold the lock, the timeout was over, or the
+   * request would cause a deadlock.
+   */
   notAcquired: 75,
   /** The lock was lost or about to be lost, and the command was stopped. */
   lost: 76,

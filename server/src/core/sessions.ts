@@ -90,8 +90,8 @@ export class SessionTable {
       this.#responder.effects.push({ kind: 'refused', handshakeId })
       return
     }
-    // The presented secret, which may be `nextSecret`, becomes `secret`. This secret stays valid until
-    // the client proves that it has received `newSecret`.
+    // The presented secret, which may be `nextSecret`, becomes `secret`. This secret stays valid
+    // until the client proves that it has received `newSecret`.
     session.secret = session[matchingField]
     session.lastResumeAttempt = command.resumeAttempt
     session.nextSecret = newSecret
