@@ -103,7 +103,7 @@ export interface BrokerEvents {
 }
 
 /**
- * A broker with its HTTP servers: the public class. A `Broker` (a private class) serves the
+ * A broker with its HTTP servers. This class is public. The private class `Broker` serves the
  * connections that these servers accept.
  */
 export class HoldfastBroker extends EventEmitter<BrokerEvents> {
@@ -330,11 +330,11 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   /**
-   * Closes the connections of the clients whose sessions survive a dropped connection for a time
-   * (the grace). Another broker can take over such a session and its locks. Each client returns to
-   * the first URL of its list, or to the broker that a load balancer chooses. Call this method
-   * after a broker has recovered, because clients do not return by themselves. If no other running
-   * broker shares the command log, closes no connection.
+   * Closes the connections of the clients whose sessions have a grace: such a session survives a
+   * dropped connection for a time, and another broker can take over the session with its locks.
+   * Each client returns to the first URL of its list, or to the broker that a load balancer
+   * chooses. Call this method after a broker has recovered, because clients do not return by
+   * themselves. If no other running broker shares the command log, closes no connection.
    *
    * @param options `over`: the time over which the connections are closed, in ms. Default 10,000.
    * @returns The number of clients whose connections were closed.
@@ -398,7 +398,7 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
 
   async #close(drainMs: number): Promise<void> {
     // The servers accept no new connections while the sessions finish.
-    const stopping = this.#servers.map(stopListening)
+    const stopPromises = this.#servers.map(stopListening)
     await drain(this.#broker, nodeEnvironment.clock, drainMs, this.#log.membership)
     for (const detach of this.#detachments) detach()
     this.#upgradeQueue.close()
@@ -407,9 +407,9 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
     // Another broker may use the fence file only after this broker has stopped granting locks.
     this.#fenceFile?.close()
     // The admin servers stop last, so that `/readyz` answers "not ready" until then.
-    stopping.push(...this.#adminServers.map(stopListening))
+    stopPromises.push(...this.#adminServers.map(stopListening))
     for (const server of [...this.#servers, ...this.#adminServers]) terminateAll(server)
-    await Promise.all(stopping)
+    await Promise.all(stopPromises)
     this.#observer?.close?.()
   }
 

@@ -18,8 +18,8 @@ interface CountedSession {
 }
 
 /**
- * Counts each session from the request that opens the session until the session ends. So a session
- * counts already while the command that opens the session waits in the command log.
+ * Counts sessions. A session counts from the request that opens the session until the session ends.
+ * So the session counts already while its first command waits in the command log.
  */
 export class SessionQuota {
   readonly #limits: BrokerLimits

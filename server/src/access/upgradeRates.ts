@@ -24,8 +24,9 @@ export class UpgradeRates {
   /** When each {@link addressGroup} had its last allowed upgrade; the oldest time first. */
   readonly #lastUpgradeAt = new Map<string, number>()
   /**
-   * About how many repeats happened in the last second; decays exponentially. A repeat is an
-   * upgrade less than a second after another upgrade of the same address.
+   * The recent repeats; the number decays exponentially within about a second. A repeat is an
+   * upgrade less than a second after another upgrade of the same address. Each upgrade beyond the
+   * total uses up one repeat.
    */
   #repeats = 0
   #decayedAt: number
@@ -59,7 +60,7 @@ export class UpgradeRates {
     if (this.#total.tryConsume(now)) {
       if (isRepeat) this.#repeats++
     } else {
-      // For each recent repeat, one address without a recent upgrade may exceed the total.
+      // Each recent repeat lets one address without a recent upgrade exceed the total.
       if (isRepeat || this.#repeats < 1) return 'connectionsPerSecond'
       this.#repeats--
       // Takes this upgrade from the total of the next second.

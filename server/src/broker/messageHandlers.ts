@@ -421,6 +421,10 @@ function checkKey(
     key === undefined ? undefined : policy.checkPermission(operation, key)
 }
 
+/**
+ * Answers a query. An answer in chunks blocks the input: the next messages of the client wait until
+ * the last chunk is sent.
+ */
 function query(context: AnswerContext, connection: Connection, message: MessageOf<'query'>): void {
   const { liveTable, time, lockTimes } = context
   const { id, key, prefix, limit = maxQueryItems, after, afterFence, kind = 'locks' } = message

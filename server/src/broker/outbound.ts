@@ -3,10 +3,10 @@
  * and into client deadlines and broker timers. In a cluster each session has one owner broker. Only
  * the owner broker keeps the deadlines of the session, of its locks and of its requests.
  *
- * A client deadline (of a lease or a ttl) moves by the time for which the broker itself was paused.
- * A broker timer does not move (see `timekeeper.ts`). This file sets broker timers for timeouts,
- * and for the time for which the table keeps a result. Such a result is the value of a `once` (a
- * function that runs once for all callers of a key).
+ * While the broker itself is paused, a client deadline (of a lease or a ttl) does not come closer,
+ * but a broker timer does (see `timekeeper.ts`). This file sets broker timers for timeouts and for
+ * kept results. A kept result is the value of a `once` (a function that runs once for all callers
+ * of a key).
  */
 import { type CloseCode, closeCodes } from '@holdfast/shared'
 import { costOfBytes, costOfGathering } from '../config/workCosts.js'
@@ -63,7 +63,7 @@ export interface OutboundDeps {
   readonly thisBroker: OwnerBroker
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
-  /** The keys with more waiters to grant than one command could grant. */
+  /** The keys with so many waiters that one command could not grant all of them. */
   readonly unfinishedKeys: UnfinishedKeys
   readonly notices: Notices
   /** The cell (part of all keys) of this broker, such as `1/4`; undefined for all keys. */
@@ -78,7 +78,7 @@ export interface OutboundDeps {
 /**
  * Whether the cost of this answer is added to the cost of the command that causes the answer. The
  * result of a `once` and the list of holders in `LOCK_TIMEOUT` can be long. These answers often go
- * to clients that have not sent this command, so the cost cannot be counted against these clients.
+ * to clients that have not sent this command, so the receivers are not charged.
  */
 function isChargedToCause(answer: Answer): boolean {
   return answer.kind === 'result' || (answer.kind === 'failed' && answer.code === 'LOCK_TIMEOUT')
@@ -113,10 +113,10 @@ export class Outbound {
   }
 
   /**
-   * Sends the messages and sets or clears the deadlines that follow from an effect. `arrived` says
-   * that a call begins to wait at a barrier, and `departed` says that the call waits no longer.
-   * The `keep` of `suspended` says whether the session lives on for its whole lease. The effects
-   * `kept` and `keepRestarted` are about results of `once`.
+   * Sends the messages and sets or clears the deadlines that follow from an effect:
+   * - `arrived`: a call begins to wait at a barrier. `departed`: the call waits no longer.
+   * - `suspended`: with `keep`, the session lives on for its whole lease.
+   * - `kept`, `keepRestarted` and `forgotten`: a result of a `once`.
    */
   handleEffect(effect: Effect): void {
     const { time } = this.#deps
@@ -301,7 +301,8 @@ export class Outbound {
     if (accepted === undefined) return
     const { connection } = accepted
     if (connection.state !== 'opening') {
-      // The lease (how long a session lives without messages) runs from the arrival of `hello`.
+      // The connection has closed during the handshake. The lease (how long a session lives without
+      // messages) still runs from the arrival of `hello`.
       time.setClientDeadline(session, connection.receivedAt + session.lease)
       this.#suspendAtOnce(session)
       return
@@ -364,10 +365,10 @@ export class Outbound {
   }
 
   /**
-   * Sets the deadline of a suspended session. The lease runs from the newest frame on the attached
-   * connection; without an attached connection, the lease runs from now. The grace (the time in
-   * which the client may resume on a new connection) runs from now, and ends with the lease at the
-   * latest.
+   * Sets the deadline of a suspended session: the end of the lease or, unless `keepsLease`, the end
+   * of the grace if that is earlier. The lease runs from the newest frame on the attached
+   * connection; without an attached connection, from now. The grace (the time in which the client
+   * may resume on a new connection) runs from now.
    */
   #onSuspended(session: Session, keepsLease: boolean): void {
     const { time } = this.#deps
@@ -460,8 +461,8 @@ export class Outbound {
   }
 
   /**
-   * The start time for the answer that grants a lock; undefined for every other answer. The first
-   * time, `#onGranted` sends this answer; `#onAnswer` and `#welcome` only repeat the answer.
+   * The start time for the answer that grants a lock; undefined for every other answer. The callers
+   * only repeat this answer, because `#onGranted` sends the answer at the grant.
    */
   #startTimeInAnswer(answer: Answer): number | undefined {
     return answer.kind === 'granted' ? this.#startTimeOf(answer.lock) : undefined

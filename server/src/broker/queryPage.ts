@@ -45,8 +45,7 @@ export class PageBuilder implements KeyPageBuilder {
   }
 
   /**
-   * Puts one key into the page if the key belongs there. The caller must call this method exactly
-   * once for each key.
+   * Considers one key for the page. The caller must call this method exactly once for each key.
    *
    * @returns The cost in units of work, without the cost of visiting the key; nearly always 0.
    */
@@ -55,8 +54,8 @@ export class PageBuilder implements KeyPageBuilder {
     const { after, afterFence } = this.#start
     if (keyState.isIdle || key < after || (key === after && afterFence === undefined)) return 0
     const { held, waiting } = this.#countsOf(keyState)
-    // The holders of the key `after` are visited three times: in `#countsOf` above, in `build`, and
-    // when the search finds the first lock of the page.
+    // The holders of the key `after` are visited three times: above, in `build`, and in `locksOf`
+    // of the search.
     const skippedCost = key === after ? 3 * costOfSkipping(keyState.holders.length) : 0
     // Both counts are 0 only for the key `after`, if the previous page has listed all its locks.
     // With a limit of 1, this key would take the only place, and the page would be empty.
@@ -87,6 +86,7 @@ export class PageBuilder implements KeyPageBuilder {
     this.#sort()
     const keys: PageKey[] = []
     const listedTotal = { held: 0, waiting: 0 }
+    // The page is not complete if a key was too high for the page.
     let isComplete = this.#keyCount <= this.#lowestKeys.length
     for (const key of this.#lowestKeys) {
       const keyState = keyStateOf(key)
@@ -115,8 +115,8 @@ export class PageBuilder implements KeyPageBuilder {
     if (isComplete) return { keys, heldCount: listedTotal.held, waitingCount: listedTotal.waiting }
     const heldCount = Math.max(this.#heldCount, listedTotal.held)
     const waitingCount = Math.max(this.#waitingCount, listedTotal.waiting)
-    // Keys may have changed since they were added, so the counts can equal the lists by chance. A
-    // client would treat such a page as the last page, so `heldCount` must be higher.
+    // If the counts equal the lengths of the lists, a client takes the page for the last page. Here
+    // they can be equal by chance, because keys may have changed since `addKey`.
     const looksComplete = heldCount === listedTotal.held && waitingCount === listedTotal.waiting
     return { keys, heldCount: looksComplete ? heldCount + 1 : heldCount, waitingCount }
   }

@@ -2,10 +2,10 @@
  * Finds the messages that may need a whole turn of the event loop. Such a message releases many
  * locks, grants many waiters, or checks a large graph for deadlocks.
  *
- * Every connection may always do a small amount of work in each turn, but such a message needs
- * more. A hundred connections could each send such a message in one turn. So such a message also
- * needs units of the work that all connections share. If no units are left, the message waits for a
- * later turn.
+ * Every connection has a small budget of its own in each turn, and these messages may exceed that
+ * budget. A hundred connections could each send such a message in one turn. So the broker handles
+ * these messages only while the budget of all connections has units left. Otherwise the messages
+ * wait for a later turn.
  */
 import type { KeyState, Lock, LockTable, Request, Session } from '../core/index.js'
 
@@ -120,16 +120,16 @@ function hasManyLocks({ scopes }: Session, scopeNumber: unknown): boolean {
 }
 
 /**
- * Whether a check for deadlocks may visit many scopes, sets or locks. The check continues to other
- * scopes only if an upgrade, a scope or a set waits for the key. Otherwise the check visits only
- * the locks of this scope.
+ * Whether a check for deadlocks may visit many scopes, sets or locks. The check continues to others
+ * only if an upgrade, a scope or a set waits for the key. Otherwise the check visits only the locks
+ * of this scope.
  */
 function mayCheckLargeGraph(
   session: Session,
   scopeNumber: unknown,
   keyState: KeyState | undefined,
 ): boolean {
-  const { scopes: waitingScopes, upgrade } = keyState?.extras ?? {}
-  if (waitingScopes !== undefined || upgrade !== undefined) return true
+  const { scopes: waitingScopesAndSets, upgrade } = keyState?.extras ?? {}
+  if (waitingScopesAndSets !== undefined || upgrade !== undefined) return true
   return keyState !== undefined && !keyState.isIdle && hasManyLocks(session, scopeNumber)
 }

@@ -47,7 +47,7 @@ export async function brokerFrom(settings: Settings): Promise<ConfiguredBroker> 
       tls: tlsFrom(settings),
       metrics: await metricsFor(settings),
       logger,
-      // `createBroker` accepts fields that are `undefined`, but the type of `lease` does not.
+      // The type of `lease` forbids fields that are `undefined`, but `createBroker` accepts them.
       lease: {
         min: settings.leaseMin,
         max: settings.leaseMax,

@@ -41,8 +41,8 @@ export class WorkAllowance {
   }
 
   /**
-   * Drops the rate budget if the budget is full, which means the same as no budget. So a connection
-   * that has become idle keeps no rate budget in memory. Returns whether there is no budget now.
+   * Drops the rate budget if the budget is full, so that an idle connection keeps none in memory.
+   * The next charge makes a new budget, which is full. Returns whether there is no budget now.
    */
   dropFullRateBudget(now: number): boolean {
     if (this.#rateBudget?.isFull(now)) this.#rateBudget = undefined
@@ -60,9 +60,9 @@ export class WorkAllowance {
       this.#endsAt = now + turnBudget.connectionMs
       this.#unitsAtNextLook = units - turnBudget.minimum
     } else {
-      // Each connection gets the minimum, even if the turn has taken too long already. A hundred
-      // connections may each use the minimum. So `minimumMs` is short, and the caller checks the
-      // clock before each message.
+      // Each connection gets the minimum, even if the turn has taken too long already. `minimumMs`
+      // is short, and the caller checks the clock before each message, because a hundred
+      // connections may each use the minimum.
       this.#endsAt = now + turnBudget.minimumMs
       this.#unitsAtNextLook = Number.POSITIVE_INFINITY
     }
@@ -80,16 +80,16 @@ export class WorkAllowance {
   }
 
   /**
-   * Whether the caller must call {@link endIfLate} before the next message. A connection with more
-   * than the minimum looks at the clock only now and then, because most of its frames are short.
+   * Whether the caller must call {@link endIfLate} before the next message. With more units than
+   * the minimum, the caller need not look at the clock so often, because most frames are short.
    */
   get mustLookAtClock(): boolean {
     return this.#unitsLeft <= this.#unitsAtNextLook
   }
 
   /**
-   * Sets the units left to 0 if their time has passed. The same work takes longer than usual on a
-   * slow machine, and until V8 has compiled the code.
+   * Sets the units left to 0 if their time has passed. A unit takes longer than usual on a slow
+   * machine, and until V8 has compiled the code.
    */
   endIfLate(now: number): void {
     if (this.isLate(now)) this.#unitsLeft = Math.min(this.#unitsLeft, 0)

@@ -96,8 +96,8 @@ export type AnswerOf<L> =
       readonly kind: 'failed'
       readonly code: ErrorCode
       /**
-       * The type of the request. Undefined for a lock request, and for a `LOCK_NOT_HELD` from the
-       * snapshot of an older broker.
+       * The type of the request. Undefined for a lock request, and for a `LOCK_NOT_HELD` from a
+       * snapshot by an older version of the broker.
        */
       readonly request?: Exclude<RequestType, 'lock'> | undefined
       /**

@@ -6,8 +6,8 @@
  * maps, the shards, by a hash of the key. Each step then moves a 32nd of the entries.
  *
  * Most maps have few entries, and need no hash: up to {@link maxUndivided} entries stay in one map.
- * Bad hashes cost no correctness. They only make one shard larger than the others. More shards
- * would make a start with a million keys slower: see the table in `test/bench/README.md`.
+ * With a bad hash the map stays correct, but one shard is larger than the others. More shards would
+ * make a start with a million keys slower: see the table in `test/bench/README.md`.
  */
 
 /** The most entries of one map. To divide these entries takes about 3 ms. */
@@ -45,7 +45,8 @@ export class ShardedMap<K, V> {
   delete(key: K): void {
     if (!this.#mapOf(key).delete(key)) return
     this.#size--
-    // The limit is much lower than the limit of `add`, so that few additions do not divide again.
+    // Much lower than the limit of `add`. With one limit for both, a map of about that size would
+    // be divided and joined again and again.
     if (this.#size < maxUndivided / 4 && this.#maps.length > 1) this.#divideAmong(1)
   }
 
@@ -66,6 +67,7 @@ export class ShardedMap<K, V> {
 export function hashOfText(text: string): number {
   let hash = 0x811c9dc5
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
-  // The lowest bits of the product depend on the lowest bits of the text only.
+  // The lowest bits of the product depend only on the lowest bits of each character. So mix in
+  // higher bits.
   return hash ^ (hash >>> 16)
 }

@@ -65,8 +65,8 @@ export function launchScript(launch: Launch, writesPid: boolean): string {
 }
 
 /**
- * Returns the line of the script that decodes `encoded` into the variable `name`. The line adds a
- * "." and removes the "." again, because the shell would drop line feeds at the end of the text.
+ * Returns the line of the script that decodes `encoded` into the variable `name`. `$(…)` drops
+ * line feeds at the end of a text. So the line first adds a "." to the text, and then removes it.
  */
 function decodeLine(name: string, encoded: string): string {
   return `${name}=$(printf '%b.' "${encoded}"); ${name}=\${${name}%.}`
@@ -137,8 +137,8 @@ export function checkCommand({ command, env }: Launch): void {
         ? 'ENOENT'
         : codeWhyNotRunnable(isPath ? programName : join(folder, programName))
     if (code === undefined) return
-    // Most folders of the PATH do not have the program. So report the first failure with another
-    // reason.
+    // These two codes only say that this folder of the PATH does not have the program. So report
+    // the first other code.
     if (code !== 'ENOENT' && code !== 'ENOTDIR') failureCode ??= code
     else if (isPath) failureCode = code
   }

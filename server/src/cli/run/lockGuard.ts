@@ -2,8 +2,8 @@
  * Stops a command before the broker can grant the lock of the command to another session. The
  * broker keeps the lock for a certain time, the lease, after the last message of this client. While
  * the broker answers, the client renews the lease early. If the broker does not answer, the guard
- * stops the command early enough that the command ends before the lease. The guard also stops the
- * command before the longest hold (`--max-hold`, or the limit of the operator) is over.
+ * stops the command early enough that the command ends before the lease does. The guard also stops
+ * the command before the longest hold (`--max-hold`, or the limit of the operator) is over.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { printError } from '../exitCodes.js'
