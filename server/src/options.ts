@@ -59,10 +59,10 @@ export interface BrokerOptions {
    */
   readonly allowInsecure?: boolean | undefined
   /**
-   * Host names that the `Host` header of a request may have besides the loopback names. Over
-   * loopback, the default is only the loopback names; over other addresses, every name. A name with
-   * a scheme, a port, a path, brackets or a `*` is an error, because no `Host` header can match
-   * such a name.
+   * Host names that the `Host` header of a request may have. A request over loopback may always
+   * have a loopback name too. Without this option, a request over another address may have any
+   * name. A name with a scheme, a port, a path, brackets or a `*` is an error, because no `Host`
+   * header can match such a name.
    */
   readonly hosts?: readonly string[] | undefined
   /** Serve `wss://` with this certificate and key. Default: plain `ws://`. */
@@ -90,10 +90,10 @@ export interface BrokerOptions {
   /** Allow pages of loopback origins to connect as well, for development. Default false. */
   readonly dev?: boolean | undefined
   /**
-   * Serve the dashboard at `/dashboard/` of the ports on which the broker itself listens. True: to
-   * every client that calls the broker by one of its `hosts` or by its address. False: never.
-   * Default: to browsers on this machine. The page of the dashboard may connect without an entry in
-   * `origins`, and has no more permissions than any other client.
+   * Serve the dashboard at the path `/dashboard/` of each port on which the broker itself listens.
+   * True: to every client that calls the broker by one of its `hosts` or by its address. False:
+   * never. Default: to browsers on this machine. The page of the dashboard may connect without an
+   * entry in `origins`, and has no more permissions than any other client.
    */
   readonly dashboard?: boolean | undefined
   /**

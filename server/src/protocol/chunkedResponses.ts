@@ -24,8 +24,8 @@ export const chunkBytes = 16 * 1024
 /** A search through the lock table that may pause between two keys (see `broker/queries.ts`). */
 export interface KeySearch {
   /**
-   * A generator that calls {@link next} must yield {@link costPerStep} after each group of this
-   * many keys, so that the broker can pause the generator.
+   * After this many calls of {@link next}, a generator must yield {@link costPerStep}. At the yield
+   * the broker can pause the generator.
    */
   readonly keysPerStep: number
   /** The cost of {@link keysPerStep} keys, in units of work (see `config/workCosts.ts`). */
@@ -40,8 +40,8 @@ export interface KeySearch {
   /** How long a lock lasts from now on; undefined without a limit, or if the time is unknown. */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined
   /**
-   * How many locks of the key were not listed by {@link locksOf}. This call ends the listing of the
-   * key.
+   * How many locks of the key were not listed by {@link locksOf}. Call this method after the
+   * listing of the key, because the call ends the listing.
    */
   unlistedCountOf(keyState: KeyState): number
   /** How many locks of the key were granted before the search began. */
@@ -60,7 +60,7 @@ export interface KeySearch {
 export interface KeyPageBuilder {
   /** The cost of {@link build}, which sorts the keys of the page, in units of work. */
   readonly sortCost: number
-  /** Puts a key into the page if the key belongs there. Returns the cost, in units of work. */
+  /** Considers a key for the page. Returns the cost, in units of work. */
   addKey(keyState: KeyState): number
   /** Returns the page. Call this method after every key was added. */
   build(keyStateOf: (key: string) => KeyState | undefined): {
@@ -196,10 +196,10 @@ export function* pageChunks(id: number, search: KeySearch, builder: KeyPageBuild
     if (cost > 0) yield cost
   }
   yield builder.sortCost
-  // The page is built and its first chunk is encoded in the same turn of the event loop. So no lock
-  // of the page can end between these two steps, and a page with keys is never empty.
   // The counts of the page include the locks that were granted during the search.
   search.includeNewLocks()
+  // The page is built and its first chunk is encoded in the same turn of the event loop. So no lock
+  // of the page can end between these two steps, and a page with keys is never empty.
   const { keys, heldCount, waitingCount } = builder.build((key) => search.keyStateOf(key))
   const chunk = new Chunk()
   const encodeChunk = (more: boolean): string => {

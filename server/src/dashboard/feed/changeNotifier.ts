@@ -27,7 +27,7 @@ export class ChangeNotifier {
     }
   }
 
-  /** Notifies at the first frame after 200 ms, once for all changes until then. */
+  /** Notifies once for all changes of the next 200 ms, at the first frame after this time. */
   notifySoon(): void {
     if (this.#isScheduled) return
     this.#isScheduled = true

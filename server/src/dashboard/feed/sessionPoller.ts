@@ -27,7 +27,10 @@ export class SessionPoller {
   readonly #changes: ChangeNotifier
   /** The id of the session whose page is open; undefined if no such page is open. */
   #id: string | undefined
-  /** The last answer; undefined before the first answer, and if an older broker refuses. */
+  /**
+   * The last answer; undefined before the first answer. Stays undefined if a broker of an older
+   * version refuses the query.
+   */
   result: SessionResult | undefined
   #cancelTimer: (() => void) | undefined
 
@@ -62,8 +65,9 @@ export class SessionPoller {
       }
       this.#changes.notify()
     }
-    // `select` has already started the queries for another session.
+    // If another session was selected meanwhile, `select` has begun its queries.
     if (id !== this.#id) return
+    // A `refresh` during this query may have led to a timer already.
     this.#cancelTimer?.()
     this.#cancelTimer = this.#environment.after(pauseMs, () => this.refresh())
   }

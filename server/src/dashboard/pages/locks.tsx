@@ -141,7 +141,7 @@ function cellsOf({ key, held, waiting }: KeyRow, isActive: boolean, isDeadlocked
 
 /**
  * Queries the broker for the keys that begin with the text of the search, if this page does not
- * know all locks.
+ * know all locks. The prefix '' stops these queries.
  */
 function useSearch(text: string): void {
   const { feed, environment } = useLiveAppState()
@@ -149,7 +149,7 @@ function useSearch(text: string): void {
   useEffect(() => {
     return environment.after(typingMs, () => feed.brokerPoller.searchPrefix(isPartial ? text : ''))
   }, [feed, environment, text, isPartial])
-  // The prefix '' stops these queries when the user leaves the page.
+  // Stop the queries when the user leaves the page.
   useEffect(() => () => feed.brokerPoller.searchPrefix(''), [feed])
 }
 

@@ -7,8 +7,8 @@
  *
  * The fast path makes these assumptions about the inside of `ws`:
  *
- * 1. After an upgrade, `ws` has exactly one `data` listener on the raw socket. The reader may call
- *    this listener with any part of the stream, if the parts come in order.
+ * 1. After an upgrade, `ws` has exactly one `data` listener on the raw socket. `FrameReader` may
+ *    call this listener with any part of the stream, if the parts come in order.
  * 2. The listener, and the receiver that the listener calls, keep no state between two frames,
  *    except the state of a fragmented message. So `ws` does not notice that whole text frames
  *    bypass `ws`.
@@ -18,11 +18,11 @@
  *    `pong` and `close` return. So a raw write cannot overtake a frame of `ws`, and a frame of `ws`
  *    cannot overtake a raw write.
  * 5. `bufferedAmount` counts the bytes that wait in the raw socket.
- * 6. `ws` pauses and resumes the raw socket itself. `ws` reads the unread bytes of the socket only
- *    after the `close` event of the socket.
- * 7. `setSocket` makes a new `WebSocket` the WebSocket of a raw socket, also if the raw socket has
- *    exchanged frames before. The assumptions above then hold as after an upgrade. `setSocket` adds
- *    its `data` listener behind all other listeners, and does not resume a paused socket.
+ * 6. `ws` pauses and resumes the raw socket itself. `ws` leaves unread bytes in a paused socket
+ *    until the `close` event of the socket.
+ * 7. `setSocket` connects a new `WebSocket` to a raw socket, even if the raw socket has exchanged
+ *    frames before. The assumptions above then hold as after an upgrade. `setSocket` adds its
+ *    `data` listener behind all other listeners, and does not resume a paused socket.
  *
  * `server/package.json` allows only releases of `ws` whose source was checked for these
  * assumptions. The test `test/src/server/wsContract.test.ts` fails for a `ws` that breaks an

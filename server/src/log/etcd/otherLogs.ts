@@ -1,10 +1,11 @@
 /**
  * Finds the shared logs of Holdfast in an etcd: each log has a key that ends with `/config`. A
  * broker with a mistyped prefix makes a log of its own, and grants locks that brokers of the right
- * log grant too. So the status of a broker shows the other logs, as a warning. A log whose prefix
- * lies below the prefix of another log is refused, for two reasons. The log at `a` would treat the
- * keys of a log at `a/log` as its own entries, and would remove these keys. An operator who removes
- * the log at `a` with all its keys would also remove a log at `a/b`.
+ * log grant too. So the status of a broker shows the other logs, as a warning.
+ *
+ * A log whose prefix lies below the prefix of another log, such as `a/b` below `a`, is refused for
+ * two reasons. An operator who removes the log at `a` with all its keys would also remove the log
+ * at `a/b`. The log at `a` has its entries below `a/log`, and would remove a log there.
  */
 import type { ClusterConfig } from '../replicated/engine.js'
 import type { EtcdClient } from './client.js'
@@ -57,8 +58,8 @@ export async function findOtherLogs(
 }
 
 /**
- * Returns the prefix of a log below which this prefix lies, such as `a` for `a/b`; undefined if
- * there is no such log, or if the user may not read the configuration of the log.
+ * Returns the prefix of a log that lies above this prefix, such as `a` above `a/b`. Returns
+ * undefined if there is no such log, or if the user may not read its configuration.
  */
 export async function findLogAbove(
   client: EtcdClient,

@@ -1,9 +1,12 @@
 /**
  * Decides when this broker makes a snapshot of a shared log. The oldest member (the broker that
  * joined the log first) makes a snapshot when enough entries or enough time have passed since the
- * last snapshot. An operator can let etcd drop (compact) old entries by itself. If etcd retains
- * entries for at least twice the time between two snapshots, every dropped entry is in a snapshot.
- * If two brokers make a snapshot at the same time, the log keeps only one of the two snapshots.
+ * last snapshot. If two brokers make a snapshot at the same time, the log keeps only one of the two
+ * snapshots.
+ *
+ * An operator can let etcd itself compact the log, which drops old entries. Then etcd must retain
+ * entries for at least twice the time between two snapshots, so that a snapshot has every dropped
+ * entry.
  *
  * Snapshots are normally made from the entries of the log, and not from the broker's table. The
  * broker saves its own table only if another program has compacted entries after the last snapshot,
@@ -58,8 +61,8 @@ export class SnapshotScheduler {
   /** Whether the last check found that entries after the newest snapshot are missing. */
   #isCompacted = false
   /**
-   * Cancels the snapshot under way, if it is made from the log. Undefined if no snapshot is under
-   * way.
+   * Cancels the snapshot under way; does nothing for a snapshot of this broker's table. Undefined
+   * if no snapshot is under way.
    */
   #abort: (() => void) | undefined
 
@@ -120,7 +123,7 @@ export class SnapshotScheduler {
     else this.#checkReplayable(saveOwnState)
   }
 
-  /** Saves this broker's table, unless a snapshot is newer than this position. */
+  /** Saves this broker's table, unless the newest snapshot has a higher position than this one. */
   requestSnapshot(position: number, saveOwnState: SaveOwnState | undefined): void {
     if (saveOwnState === undefined || this.#abort !== undefined) return
     // Without a snapshot, -1 is below every position.
@@ -176,6 +179,7 @@ export class SnapshotScheduler {
       .then((outcome) => {
         // Operators must learn of the damage, although a newer snapshot repairs it.
         if (outcome === 'damaged') this.#failureCount++
+        // A text says why the log does not suffice. So the broker saves its own table instead.
         return typeof outcome === 'string' ? saveOwnState(this.#onCompactionProblem) : outcome
       })
       .then(
