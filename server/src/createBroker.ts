@@ -330,11 +330,11 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
   }
 
   /**
-   * Closes the connections of the clients whose sessions have a grace: such a session survives a
-   * dropped connection for a time, and another broker can take over the session with its locks.
-   * Each client returns to the first URL of its list, or to the broker that a load balancer
-   * chooses. Call this method after a broker has recovered, because clients do not return by
-   * themselves. If no other running broker shares the command log, closes no connection.
+   * Closes the connections of the clients whose sessions have a grace. Such a session survives a
+   * dropped connection for a time, so another broker can take over the session and its locks. Each
+   * client returns to the first URL of its list, or to the broker that a load balancer chooses.
+   * Call this method after a broker has recovered, because clients do not return by themselves. If
+   * no other running broker shares the command log, closes no connection.
    *
    * @param options `over`: the time over which the connections are closed, in ms. Default 10,000.
    * @returns The number of clients whose connections were closed.
