@@ -149,8 +149,9 @@ class JournalLog implements Log {
       this.#store = await JournalStore.open(this.#dir, this.#isFlushed)
       await runInTurns(this.#load(this.#store, stateMachine), nodeEnvironment)
     } catch (error) {
-      this.#directoryLock.close()
+      // Another process may open the files as soon as the directory is unlocked.
       await this.#store?.close()
+      this.#directoryLock.close()
       throw error instanceof HoldfastError ? error : damagedJournal(reasonOf(error))
     }
   }
