@@ -19,7 +19,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { journalLog } from '@holdfast/server'
-import { JournalStore } from '@holdfast/server/internal'
 import { HoldfastError } from '@holdfast/shared'
 import { expect } from 'chai'
 import { exitOf } from '../e2e/remote.js'
@@ -70,28 +69,6 @@ describe('journal: its files', () => {
     }
     expect(permissions()).to.deep.equal({ '': '700', '/data.mdb': '600', '/lock.mdb': '600' })
     expect(statSync(join(folder, 'a')).mode & 0o777).to.equal(0o700)
-  })
-
-  it('cannot be opened by another journal until a start that fails has closed them', async () => {
-    await useJournal()
-    const { close } = JournalStore.prototype
-    let otherStart: Promise<unknown> | undefined
-    JournalStore.prototype.close = async function () {
-      JournalStore.prototype.close = close
-      const start = async () => journalLog({ dir }).start(new RecordingTable())
-      otherStart = start().catch((error) => error)
-      await otherStart
-      await close.call(this)
-    }
-    const table = new RecordingTable()
-    table.restore = () => {
-      throw new Error('This table cannot be restored')
-    }
-    const error = await Promise.resolve(journalLog({ dir }).start(table)).catch((reason) => reason)
-    expect(error).to.be.an.instanceOf(HoldfastError)
-    expect(await otherStart)
-      .to.be.an.instanceOf(HoldfastError)
-      .with.property('code', 'UNAVAILABLE')
   })
 
   it('lose the permissions that an earlier version gave to other users', async () => {
