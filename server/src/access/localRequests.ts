@@ -31,8 +31,8 @@ const proxyHeaders: ReadonlySet<string> = new Set([
 
 /**
  * The usual headers of clients, which show no proxy. The patterns below match none of these
- * headers. Most requests have no other headers, so their headers need no pattern. A request of a
- * WebSocket client would otherwise need about seventy tests of patterns.
+ * headers. Most requests have no other headers, so no pattern is tested. A request of a WebSocket
+ * client would otherwise need about seventy tests of patterns.
  */
 export const ordinaryHeaders: ReadonlySet<string> = new Set([
   'host',

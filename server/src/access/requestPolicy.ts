@@ -50,6 +50,7 @@ export class RequestPolicy implements ConnectionPolicy {
     } catch {
       return false
     }
+    // `may` of the identity has allowed the operation, or the broker does not authenticate clients.
     if (identityAllows !== undefined || authenticate === undefined) return true
     // No rules configured: an authenticated client may do everything that is not for operators.
     return !operatorOperations.includes(operation)

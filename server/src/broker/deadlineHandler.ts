@@ -3,9 +3,9 @@
  * a lock, session or connection is over, and the broker ends this object. At a *broker timer*, the
  * broker itself must act, for example send a ping. To change the lock table, the broker submits a
  * command to the command log. The table ignores a command whose lock, session or request has
- * changed meanwhile. So the expiry of a lock has the `generation` of the lock, which rises with
- * each refresh. The end of a session has the `attachEpoch` of the session, which rises with each
- * resume on a new connection.
+ * changed meanwhile. So the command that expires a lock carries the `generation` of the lock, which
+ * rises with each refresh. The command that ends a session carries the session's `attachEpoch`,
+ * which rises with each resume on a new connection.
  */
 import { closeCodes } from '@holdfast/shared'
 import { TokenDeadline, type TokenExpiry } from '../access/tokenExpiry.js'
@@ -20,8 +20,8 @@ import { ContendedKey, type Notices } from './notices.js'
 import type { DeadlineListener, Timekeeper } from './timekeeper.js'
 
 /**
- * For this time after its start, the broker grants only requests that steal a lock. Holders from
- * before the start may still use their locks. A broker timer ends this time.
+ * The time after the start of the broker in which it grants only requests that steal a lock.
+ * Holders from before the start may still use their locks. A broker timer ends this time.
  */
 export class QuietStart {
   /** How long the quiet start lasts, in ms. */
@@ -63,8 +63,8 @@ type BrokerTimerSubject =
   | ContendedKey
 
 /**
- * When the broker reads a paused connection again, the broker needs at most this time to read the
- * input that arrived during the pause, in ms.
+ * The broker does not read a paused connection. After the pause, the broker needs at most this time
+ * to read the input that arrived during the pause, in ms.
  */
 const maxInputDelayMs = 50
 
@@ -175,9 +175,8 @@ export class DeadlineHandler
         return 0
       }
       // After a pause, the client gets a third of the lease, because its messages from the pause
-      // need time to arrive.
+      // need time to arrive. For an idle client, `leaseOf` is longer than `lease`.
       const { receivedAt, readingResumedAt } = connection
-      // `leaseOf` is twice the lease while the client is idle.
       const endsAt = Math.max(
         receivedAt + leaseOf(connection),
         readingResumedAt + session.lease / 3,

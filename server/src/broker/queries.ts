@@ -107,7 +107,7 @@ export class TableSearch implements KeySearch {
   readonly #walk: KeyWalk | undefined
   /** Whether the search was ended, or a search for one key has returned its key. */
   #hasEnded = false
-  /** How many newer holders were skipped since the last call of {@link resetSkippedCost}. */
+  /** How many locks newer than the search were skipped since the last {@link resetSkippedCost}. */
   #skippedHolders = 0
   /** The key whose locks {@link locksOf} lists now. */
   #listedKey: KeyState | undefined
@@ -194,7 +194,7 @@ export class TableSearch implements KeySearch {
   }
 
   /**
-   * How many locks of the key {@link locksOf} has not listed. This call ends the listing of the
+   * How many locks of the key were not listed by {@link locksOf}. This call ends the listing of the
    * key.
    */
   unlistedCountOf(keyState: KeyState): number {
@@ -205,8 +205,8 @@ export class TableSearch implements KeySearch {
       count--
     }
     this.#listedKey = undefined
-    // `count` is negative if the client asked for locks after a fence that no lock has yet. Then
-    // the loop has also subtracted locks that are newer than the search.
+    // `count` is negative if `afterFence` was above the newest fence of the search. Then the loop
+    // has also subtracted locks that are newer than the search.
     return Math.max(0, count)
   }
 
@@ -228,7 +228,7 @@ export class TableSearch implements KeySearch {
     return cost
   }
 
-  /** Whether the search has yet to reach a lock, or the place of a lock that has just ended. */
+  /** Whether the search will still reach a lock. For an ended lock, its former place decides. */
   willFind({ fence, keyState }: Lock): boolean {
     if (fence > this.#newestFence) return false
     if (keyState === this.#listedKey) return fence > this.#listedFence
@@ -236,7 +236,7 @@ export class TableSearch implements KeySearch {
   }
 
   /**
-   * Whether the search will still visit a key. When the search visits a key, it reads the whole
+   * Whether the search will still visit a key, and so its waiting requests: a visit reads the whole
    * queue of the key.
    */
   willVisit(keyState: KeyState): boolean {

@@ -118,7 +118,7 @@ async function listKept({ kept, keptCount }: Records, flags: LsFlags): Promise<v
   reportUnlisted(kept.length, keptCount, 'kept results', flags)
 }
 
-/** Prints a table; without `--kind` after an empty line, because another table may come before. */
+/** Prints a table. Without `--kind`, prints an empty line first, because another may precede it. */
 async function printTable(
   linesPromise: Promise<readonly string[]>,
   { kind }: LsFlags,
@@ -304,7 +304,7 @@ function statsRows({ newestDeadlock, deadlocks = [], ...counters }: LockStats): 
 }
 
 /**
- * The error if the user gave a fence (the number of a grant) that is no fence of a present holder.
+ * The error if the user gave a fence (the number of a grant) that no present holder has.
  *
  * @param result The current holders of the key, for the message; undefined if the holders are not
  *   known.

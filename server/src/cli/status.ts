@@ -83,7 +83,7 @@ async function status(
 }
 
 async function printReport(address: URL, report: BrokerStatus, asJson: boolean): Promise<void> {
-  // `JSON.parse` passes each value of the report to `roundNumber`.
+  // Rounds numbers at every depth, because `JSON.parse` calls `roundNumber` for each value.
   if (asJson) printJson({ url: address.origin, ...JSON.parse(JSON.stringify(report), roundNumber) })
   else for (const line of await linesOf(address, report)) print(line)
 }

@@ -47,7 +47,8 @@ export type Authorize = (principal: string, operation: Operation, key: string) =
 /** The data with which `authenticate` decides about a client. */
 export interface Credentials {
   /**
-   * The token in `hello`. If `hello` has no token, the token that came with the upgrade, if any.
+   * The token in `hello`. If `hello` has no token, the token in the upgrade (the HTTP request that
+   * opens the WebSocket), if any.
    */
   readonly token: string | undefined
   /** The `Origin` header of the upgrade, which browsers send and other clients usually do not. */
@@ -150,7 +151,7 @@ export async function identify(
 
 function isIdentity(value: Identity | undefined | null): value is Identity {
   if (typeof value?.principal !== 'string' || value.principal === '') return false
-  // If `expiresAt` is no number, comparisons with it fail, so the identity would never expire.
+  // Comparisons with an `expiresAt` that is no number are false: the identity would never expire.
   const { expiresAt = Number.POSITIVE_INFINITY } = value
   return typeof expiresAt === 'number' && !Number.isNaN(expiresAt)
 }

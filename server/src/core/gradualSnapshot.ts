@@ -111,7 +111,7 @@ class ListedRecords<T> {
     // After the last listed record was read, no record needs a copy.
     if (this.#nextIndex === this.#records.length) return
     if (this.#copies.has(record) || this.#read.has(record)) return
-    // The copy of a newer record is never yielded, because the record is not in `#records`.
+    // A record made after the snapshot began is not in `#records`, so its copy is never yielded.
     this.#copies.set(record, this.#itemsOf(record))
   }
 
@@ -128,7 +128,7 @@ class ListedRecords<T> {
 
 /** The items of a key that changed before the snapshot has reached the key. */
 interface KeyCopy {
-  /** The number of the key in the order in which keys came into use. */
+  /** Lower for a key that came into use earlier. */
   readonly order: number
   readonly items: SnapshotItem[]
 }
@@ -136,14 +136,14 @@ interface KeyCopy {
 /**
  * The keys in use (locked or waited for), in the order in which they came into use. There can be a
  * million keys, so the snapshot does not list them, but walks over the list of the table. A key
- * that goes out of use leaves this list, so the walk no longer reaches the key. Therefore the
- * copies are in a separate heap, by the order of their keys.
+ * that goes out of use leaves the table's list, so the walk cannot reach the key. So the copies are
+ * kept apart, in a heap by `order`.
  */
 class KeysInOrder {
   readonly #walk: KeyWalk
   /** The order of the key that the walk has visited last. */
   #visitedOrder = 0
-  /** A binary heap: the copy of the key that came into use first is the first. */
+  /** A binary heap: the copy with the lowest `order` is at the top. */
   readonly #copies: KeyCopy[] = []
   /** The orders of the keys in {@link #copies}. */
   readonly #copiedOrders = new Set<number>()
@@ -172,8 +172,8 @@ class KeysInOrder {
       }
       this.#visitedOrder = keyState.order
       if (this.#copiedOrders.has(keyState.order)) continue
-      // The earliest copy belongs before this key, and its own key is out of use. Copy this key for
-      // later, so that the earliest copy comes first.
+      // The earliest copy must come before this key, but the walk missed it, because its key is out
+      // of use. Copy this key for later, and return the earliest copy first.
       if (earliest !== undefined && earliest.order < keyState.order) this.#addCopy(keyState)
       else return itemsOfKey(keyState)
     }

@@ -42,7 +42,7 @@ interface SharedAnswers {
   readonly full: FailedAnswer
   /** Describes one holder without its metadata. */
   readonly reduced: FailedAnswer
-  /** Bytes of the first holder, with its metadata if the answers show metadata. */
+  /** Bytes of the oldest holder, with its metadata if the answers show metadata. */
   readonly firstBytes: number
 }
 
@@ -60,7 +60,7 @@ export class HolderAnswers {
 
   /**
    * The answer that describes the oldest holders of a key: at most 16, and at most 16 KiB of JSON.
-   * If the first holder does not fit, the answer describes this holder without its metadata, so
+   * If the oldest holder does not fit, the answer describes this holder without its metadata, so
    * that the answer always names a holder.
    *
    * @param storedBytes Bytes of holders in the stored answers of the requesting session; 0 for a

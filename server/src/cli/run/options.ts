@@ -148,8 +148,8 @@ export function lockItemsOf(key: string, flags: HoldingFlags): readonly [LockIte
 }
 
 /**
- * Maps the names of the options of flock(1), which locks a file on one machine. The value is the
- * option of this program with the same effect, or a hint.
+ * For each option name of flock(1), which locks a file on one machine: the option of this program
+ * with the same effect, or a hint.
  */
 const flockOptions: Readonly<Record<string, string>> = {
   ...forNames(['n', 'nb', 'nonblock'], '--try'),
@@ -183,7 +183,7 @@ function parseExitCode(text: string): number {
 }
 
 /**
- * The command in the words after KEY: all words, without a `--` in front. For `-c LINE`, as in
+ * The command in the words after KEY: all words except a leading `--`. For `-c LINE`, as in
  * flock(1), the command is the shell in the variable SHELL with that line.
  * @throws {Exit} 64 if there is no command, or if `-c` does not have exactly one argument.
  */
@@ -237,7 +237,7 @@ export function killAfterFor(
 ): number {
   // A client with a lock renews the lease when 0.4 of the lease has passed. If the broker answers
   // before 0.5 has passed, at least half of the lease is always left. If the grace is shorter than
-  // the lease, this rule uses the grace.
+  // the lease, half of the grace counts instead.
   const minLeaseLeft = Math.min(session.lease, session.grace) / 2
   const killAfterMs = killAfter ?? Math.round(Math.min(session.lease, session.grace) / 5)
   if (maxHold !== undefined && killAfterMs + reserveMs >= maxHold) {

@@ -1,10 +1,10 @@
 /**
  * Passes the signals that this process receives to a handler. The handler can be replaced: the
- * first handler ends the wait for the lock, and a later handler passes signals to the command. Each
- * signal that is passed on has a handler at all times, because a signal without a handler would end
- * this process. The broker would then keep the lock for a whole lease, the time for which the
- * broker keeps the session of a silent client. Node cannot catch SIGKILL and the real-time signals.
- * These signals end this process, and then the watchdog kills the command.
+ * first handler ends the wait for the lock, and a later handler passes signals to the command that
+ * runs with the lock. The signals that are passed on always have a handler, because a signal
+ * without a handler would end this process. The broker would then keep the lock for a whole lease,
+ * the time for which the broker keeps the session of a silent client. Node cannot catch SIGKILL and
+ * the real-time signals. They end this process, and then the watchdog kills the command.
  */
 import { constants } from 'node:os'
 import { withoutIgnored } from './launcher.js'

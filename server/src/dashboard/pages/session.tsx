@@ -75,7 +75,7 @@ export function SessionPage({ id }: { id: string }) {
               cssClass="session-awaits"
               headings={['Key', 'Place', 'Mode', 'Wait time']}
               items={sessionRow.awaits}
-              // A session may wait for one key with several requests that arrived at the same time.
+              // Several requests for a key may arrive at the same time, so the id has an index.
               idOf={(request) =>
                 `${request.key} ${request.since} ${sessionRow.awaits.indexOf(request)}`
               }
