@@ -81,11 +81,11 @@ export class AuditLog implements Observer {
   }
 
   close(): void {
-    // Writes how many lines of the present second were left out.
+    // Writes how many lines were left out in the present second.
     this.#lineLimit.endSecond()
   }
 
-  /** Writes a line, or counts the line as left out if the second has too many of its kind. */
+  /** Writes a line, or counts it as left out if too many of its kind came in this second. */
   #append(kind: AuditKind, fields: object): void {
     this.#lineLimit.endPassedSecond()
     if (auditKinds[kind] === 'client' && !this.#lineLimit.allows(kind)) return

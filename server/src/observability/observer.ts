@@ -116,8 +116,9 @@ export interface Observer {
   onMessage(type: ClientMessage['type']): void
   /**
    * Called for each effect in the lock table, so this function must be fast. If several brokers
-   * share a log, only the owner broker of the effect's session calls this function. So no effect
-   * counts twice in a sum over all brokers. The owner broker keeps the timers of the session.
+   * share a log, one of them, the owner broker, keeps the timers of a session. Only that broker
+   * calls this function for the effects of the session. So no effect counts twice in a sum over all
+   * brokers.
    */
   onEffect(effect: Effect): void
   /** Called at most once in a turn of the event loop, after the output of that turn was written. */

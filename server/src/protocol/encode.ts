@@ -175,8 +175,8 @@ function encodeDeadlock(
 }
 
 /**
- * Hides the keys that the client may not query. A waiter for such a key loses its key and the name
- * of its session. The id of the session stays.
+ * Hides the keys that the client may not query. The entry of a waiter for such a key keeps only
+ * the id of its session and its scope.
  */
 function visibleCycle(
   cycle: readonly SharedCycleEntry[],
@@ -296,7 +296,7 @@ export interface SnapshotLock {
   readonly at: number | undefined
 }
 
-/** Encodes a lock for the snapshot that the session of the lock gets after a resume. */
+/** Encodes a lock for the `snapshot`, the list of its locks that a session gets after a resume. */
 export function encodeSnapshotLock(lock: SnapshotLock): string {
   const { id, key, mode, fence, ttl } = lock
   const at = lock.at === undefined ? undefined : wholeMs(lock.at)
@@ -393,7 +393,7 @@ export function encodeKeptResult(
 }
 
 /**
- * Encodes the answer to a query for a session.
+ * Encodes the answer to a query that asks about one session.
  *
  * @param info Undefined if there is no such session.
  */

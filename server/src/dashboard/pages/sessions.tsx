@@ -10,7 +10,7 @@ import { Age, EmptyText, ExampleCommand, Note, QueueLength, SessionLink } from '
 import { SearchField } from '../ui/searchField.js'
 import { VirtualTable } from '../ui/virtualTable.js'
 
-/** How many start times of locks and requests are compared to find the earliest. */
+/** At most this many locks and requests of a session are compared to find the earliest start. */
 const maxComparedTimes = 1_000
 
 export function SessionsPage() {

@@ -17,7 +17,7 @@ export interface AppState {
 
 export const AppContext = createContext<AppState | undefined>(undefined)
 
-/** The shared state. A view that calls this hook is not drawn again when the data changes. */
+/** The shared state. This hook does not make the view draw again when the data changes. */
 export function useAppState(): AppState {
   const state = useContext(AppContext)
   if (state === undefined) throw new Error('The view is not inside of the app')

@@ -12,7 +12,7 @@ interface Toast {
 
 /** How long a message is shown, in ms. */
 const shownMs = 7_000
-/** One function for each mounted {@link Toasts} (usually one). The function shows a message. */
+/** Each mounted {@link Toasts} adds a function that shows a message. */
 const listeners = new Set<(text: string) => void>()
 
 /** Shows a message for 7 s. */

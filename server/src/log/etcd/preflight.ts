@@ -1,8 +1,7 @@
 /**
  * Checks etcd before the broker opens the log. A member is one server of etcd; the members elect a
- * leader. At least one member that knows a leader must be usable, and all members that the broker
- * uses must belong to one etcd cluster. The broker starts even if some members are not usable, as
- * long as another member is usable.
+ * leader. At least one usable member must know a leader, and all members that the broker uses must
+ * belong to one etcd cluster. The broker starts even if the other members are not usable.
  *
  * The checks read one key and the metrics from each member. The checks do not read the status of a
  * member, because only a user with the role root may read the status.

@@ -1,8 +1,8 @@
 /**
- * Stores snapshots on etcd: chunks, and a pointer to the valid chunks. A snapshot consists of many
- * small parts. `snapshotChunks.ts` joins the parts to chunks that fit into a request. The store
- * moves the pointer after all chunks are written, unless another broker has meanwhile saved a
- * snapshot of this or a later position.
+ * Stores snapshots on etcd. A snapshot consists of many small parts. `snapshotChunks.ts` joins the
+ * parts to chunks that fit into a request. A pointer names the valid snapshot. The store moves the
+ * pointer after all chunks are written, unless another broker has meanwhile saved a snapshot of
+ * this or a later position.
  */
 import { crc32 } from 'node:zlib'
 import type { StoredSnapshot } from '../replicated/engine.js'
@@ -47,7 +47,7 @@ export class SnapshotStore {
 
   async save(position: number, parts: Iterable<string>): Promise<boolean> {
     const pointerBefore = await this.#readPointer()
-    // Without a snapshot, -1 is below every position.
+    // -1 stands for no snapshot, because it is below every position.
     if ((pointerBefore.pointer?.position ?? -1) >= position) return false
     const name = `${sortable(position)}-${this.#newId()}`
     const chunks: number[] = []

@@ -24,9 +24,9 @@ const ownerFile = 'owner'
 const journalFiles: readonly string[] = [dataFile, 'lock.mdb', ownerFile]
 
 /**
- * Where `checkSize` finds its fields in a meta page, as offsets in bytes. `bytes` is how much of a
- * meta page `checkSize` reads. A database of LMDB begins with two meta pages. The meta page with
- * the higher transaction number is valid.
+ * A database of LMDB begins with two meta pages. The meta page with the higher transaction number
+ * is valid. `checkSize` reads `bytes` bytes of each meta page. The other values are the offsets of
+ * fields in a meta page, in bytes.
  */
 const metaPage = { bytes: 168, magicAt: 24, pageSizeAt: 48, lastPageAt: 144, transactionAt: 152 }
 /** The number by which LMDB recognizes its files. */

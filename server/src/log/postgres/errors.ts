@@ -19,7 +19,7 @@ export type PostgresErrorKind =
   | 'forbidden'
   /** The user lacks a right. */
   | 'noRight'
-  /** A pooler (a proxy that shares server processes) changes the process between transactions. */
+  /** A pooler (a proxy) gives the transactions of one connection to different server processes. */
   | 'pooler'
   /** A table or column of the log does not exist. */
   | 'missing'
@@ -27,7 +27,7 @@ export type PostgresErrorKind =
   | 'duplicate'
   /** Another entry already has the position at which the entry was to be appended. */
   | 'positionTaken'
-  /** The log is another log, not the log that the broker has read. */
+  /** Another log has taken the place of the log that the broker has read. */
   | 'replaced'
   /** PostgreSQL refused the statement for another reason. */
   | 'refused'
@@ -133,7 +133,7 @@ const adviceByState: Readonly<Record<string, string>> = {
   '53300': '; raise max_connections, or the connection limit of the user or database',
 }
 
-/** An error of the driver `pg`, of the server or of Node about the connection. */
+/** An error that the driver `pg` throws: its own, the server's, or Node's about the connection. */
 interface DriverError extends Error {
   readonly code?: string
   readonly severity?: string
@@ -171,7 +171,7 @@ export function fromDriver(host: PostgresHost, error: unknown): PostgresError {
   const serverName = nameOf(host)
   // Only an error that the server has sent has a severity and a SQLSTATE.
   if (/^[0-9A-Z]{5}$/.test(code) && 'severity' in (error as object)) {
-    // A protocol violation, which PgBouncer reports for its own errors.
+    // PgBouncer reports its own errors as protocol violations (08P01).
     if (code === '08P01' && unknownToPooler.test(message)) {
       const advice = 'correct the address of the log, or the settings of the pooler'
       const text = `${serverName} answered: ${message} (${code}); ${advice}`

@@ -47,10 +47,10 @@ export interface PostgresLogOptions {
    */
   readonly cluster?: string | undefined
   /**
-   * How many brokers the log is for, 1 to 100. A broker with a new log, or with a log that is still
-   * being founded, refuses clients until a majority of these brokers has joined. A broker with a
-   * mistyped schema makes a new log, which no majority ever joins, so this broker grants nothing.
-   * Default: a broker with a new log accepts clients immediately.
+   * How many brokers the log is for, 1 to 100. With a new log, every broker refuses clients until
+   * a majority of these brokers has joined. A broker with a mistyped schema makes a new log, which
+   * no majority ever joins, so this broker grants nothing. Default: a broker with a new log accepts
+   * clients immediately.
    */
   readonly brokers?: number | undefined
   /**
@@ -89,7 +89,7 @@ const knownOptions: OptionNames<PostgresLogOptions> = {
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */
 export function postgresLog(options: PostgresLogOptions): Log {
-  // Pass null in place of undefined, because `refuseUnknownOptions` accepts undefined.
+  // `options` is required, but `refuseUnknownOptions` accepts undefined. So pass null instead.
   refuseUnknownOptions('postgresLog', options ?? null, knownOptions)
   refuseUnknownOptions('tls of postgresLog', options.tls, tlsOptionNames)
   const { url, user, password, passwordFile, tls, ...settings } = options

@@ -20,7 +20,7 @@ export interface SnapshotThreadInput<Options> {
 /** The message that the thread sends. */
 export interface SnapshotThreadResult {
   readonly outcome: SnapshotOutcome
-  /** Why the compaction after the snapshot failed; undefined if the compaction did not fail. */
+  /** Why the compaction (the removal of old entries) failed; undefined if it did not fail. */
   readonly compactionProblem: string | undefined
 }
 
