@@ -8,8 +8,8 @@
  * next request for a lock restarts the ordinary lease, because other clients may wait for the lock.
  *
  * Each `pong` postpones the next `ping`. So the broker never sends a `ping` to a client that sends
- * `pong` by itself. A connected session has a client deadline only from a `ping` to the next
- * `pong`. So a `pong` without a `ping` changes only the timer of the next `ping`.
+ * `pong` by itself. A connected session has a client deadline, at which the session ends, only
+ * while the broker waits for the answer to a `ping`.
  */
 import type { Connection } from '../connection/connection.js'
 import type { Session } from '../core/index.js'
@@ -83,6 +83,7 @@ export function onPong(
 export function endIdleLease(time: HeartbeatTimers, connection: Connection): void {
   connection.hasIdleLease = false
   const session = connection.session!
+  // `schedulePing` would choose the part for an idle session, because `lockCount` is still 0.
   time.setTimer(connection, session.lease * partOfLease.engaged)
   time.clearClientDeadline(session)
 }

@@ -43,8 +43,8 @@ export class ContendedKey {
   /** The locks that the running round has yet to handle; undefined if no round runs. */
   round: Iterator<Lock> | undefined = undefined
   /**
-   * Whether another round must follow the running round, or the last round if no round runs. True
-   * if a request began to wait since, or if the round has skipped a lock.
+   * Whether another round must follow the running or the last round. True if a request began to
+   * wait after the start of that round, or if that round has skipped a lock.
    */
   needsRound = false
   /**
@@ -114,8 +114,9 @@ export class Notices {
   }
 
   /**
-   * A session has resumed, and the list of its locks is in the send queue. A `contended` may have
-   * been lost with the former connection, so the broker sends the notice again. This method also
+   * A session has resumed. The list of its locks is in the send queue already, so that the client
+   * reads the list before the notices. A `contended` may have been lost with the former connection,
+   * so the broker sends the notice again. This method also
    * adds the locks of the session. After a restart or a takeover of the session, this broker does
    * not know these locks yet.
    */
@@ -193,8 +194,8 @@ export class Notices {
     if (contendedKey.nextDueAt < Number.POSITIVE_INFINITY) contendedKey.needsRound = true
     if (contendedKey.round !== undefined) this.#setTimer(contendedKey, 0)
     else if (contendedKey.needsRound) {
-      // `nextDueAt` is Infinity if this round skipped no lock. The next round then begins after
-      // `contendedMs`, because this round may have notified every lock.
+      // If this round skipped no lock, `nextDueAt` is Infinity. The next round then begins after
+      // `contendedMs`, when the locks that this round notified may get a notice again.
       this.#setTimer(contendedKey, Math.max(0, Math.min(contendedKey.nextDueAt - now, contendedMs)))
     }
   }
@@ -226,7 +227,8 @@ export class Notices {
     const connection = this.#deps.attached.get(request.session)
     if (connection === undefined) return
     const set = request.extras?.set
-    // The 0 means no stored bytes, because a notice is not stored.
+    // The 0 is the size of the session's stored answers. The limit of this size does not apply to a
+    // notice, because a notice is not stored.
     const { holders = [] } =
       set === undefined
         ? this.#holderAnswers.answerFor(request.keyState, 0)
@@ -247,7 +249,8 @@ function wants({ extras }: Lock | Request, notice: NoticeType): boolean {
 /** How many requests wait behind the lock; for a set, at the key where most requests wait. */
 function waitingBehind(lock: Lock): number {
   const waiting = longestQueueLength(lock.extras?.set?.locks ?? [lock])
-  // An upgrade of this lock from shared to exclusive waits for the other locks of the key only.
+  // An upgrade of this lock from shared to exclusive does not wait behind this lock. The upgrade
+  // waits for the end of the other locks of the key.
   return lock.keyState.extras?.upgrade?.upgradedLock === lock ? waiting - 1 : waiting
 }
 

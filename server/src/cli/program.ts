@@ -125,7 +125,8 @@ function mayReplaceFlock(command: Command): boolean {
 }
 
 /**
- * Groups the items of a help by heading. The group of options that all commands share comes last.
+ * Groups the items of a help by heading. `brokerGroup`, the options for the connection to a broker,
+ * comes last.
  */
 function ownGroupsFirst<T extends Command | Option>(
   this: Help,
@@ -138,7 +139,7 @@ function ownGroupsFirst<T extends Command | Option>(
   for (const item of [...all, ...visibleItems]) groups.set(headingOf(item), [])
   for (const item of visibleItems) groups.get(headingOf(item))?.push(item)
   const headings = [...groups].filter(([, items]) => items.length > 0)
-  // 1 for the group of the shared options, so that this group is sorted behind all others.
-  const sharedRank = (heading: string) => Number(heading === brokerGroup)
-  return new Map(headings.sort(([a], [b]) => sharedRank(a) - sharedRank(b)))
+  // 1 for `brokerGroup`, and 0 for all other groups.
+  const rankOf = (heading: string) => Number(heading === brokerGroup)
+  return new Map(headings.sort(([a], [b]) => rankOf(a) - rankOf(b)))
 }

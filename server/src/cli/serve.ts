@@ -169,8 +169,8 @@ async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<s
       ? error.message.replace('`port`', '`adminPort`').replace('`host`', '`adminHost`')
       : error.message
     const code = exitCodeFor(error, loaded)
-    // Other errors of a replicated log have this code too. This text means that its PostgreSQL or
-    // etcd does not answer.
+    // Other errors of a replicated log have the same exit code. Only the error for a PostgreSQL or
+    // etcd that does not answer has this text.
     const isUnreachable = code === exitCodes.unavailable && message.includes(' cannot be reached ')
     const advice = isUnreachable ? '; start it there, or correct the address in `log`' : ''
     throw new Exit(code, withFlags(`${message}${advice}`))
@@ -197,8 +197,8 @@ function exitCodeFor(error: HoldfastError, { settings: { log, journal } }: Loade
 }
 
 /**
- * The URL of the dashboard; undefined if the broker does not serve the dashboard to browsers on
- * this machine.
+ * The URL of the dashboard; undefined if the dashboard is off. Also undefined if the dashboard is
+ * only for this machine, and `host` is not a loopback address.
  */
 function dashboardUrl(
   url: string,

@@ -96,7 +96,10 @@ function throwQueryError(error: unknown): never {
 /** Reads all locks and queues of the broker. Returns those of the session with this id. */
 async function locksOf(session: AnySession, id: string): Promise<SessionLocks> {
   const found: SessionLocks = { held: [], waiting: [], isIncomplete: false }
-  /** The last key whose queue was read. The next page may list this queue again. */
+  /**
+   * The last key whose queue was read. If the locks of this key fill a page, the next page may list
+   * the same queue again.
+   */
   let lastQueueKey: string | undefined
   for await (const page of pagesOf(session, undefined)) {
     found.held.push(...page.held.filter((lock) => lock.session === id))

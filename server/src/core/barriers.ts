@@ -76,8 +76,8 @@ export class BarrierTable {
   }
 
   /**
-   * Executes a call that the client sent for the first time. The call is refused, waits, fails, or
-   * is the last party and opens the barrier.
+   * Executes a call that the client sent for the first time. A refused call changes nothing. Every
+   * other call fails, waits, or opens the barrier as the last party.
    */
   arrive(responder: Responder, session: Session, command: ArriveAtBarrier): void {
     const { id, key, parties, timeout } = command

@@ -61,7 +61,8 @@ export type Effect =
    */
   | { readonly kind: 'granted'; readonly lock: Lock; readonly request: Request | undefined }
   /**
-   * A shared lock has become exclusive. The lock keeps its `fence`, and has a new `presentFence`.
+   * A shared lock has become exclusive. The lock keeps `fence`, by which messages name the lock,
+   * and has a new `presentFence`, the fence of its newest grant.
    * `request` is the upgrade that waited; undefined for an upgrade that was granted without a wait.
    * An `answer` follows.
    */
@@ -106,7 +107,7 @@ export type Effect =
       readonly reason: DepartReason
     }
   /**
-   * The command could not grant all waiters of a key, and this request is the first of the others.
+   * The command could not grant all waiters of a key. This request is the first that still waits.
    * The owner broker of the request's session submits `grantUnfinishedKeys` for the key in a later
    * turn of the event loop.
    */

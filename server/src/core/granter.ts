@@ -113,7 +113,7 @@ export class Granter {
     return this.#waitingCount
   }
 
-  /** The lock of a key whose newest fence is `fence`; undefined if the key has no such lock. */
+  /** Finds a lock of a key by its newest fence; undefined if the key has no such lock. */
   findLock(key: string, fence: number): Lock | undefined {
     const keyState = this.keys.get(key)
     if (keyState === undefined) return undefined
@@ -279,10 +279,10 @@ export class Granter {
   }
 
   /**
-   * First answers the delivery of the key: the requests that wait for the value of a `once` whose
-   * run has ended. Then grants waiters from the head of the queue. Stops before the first waiter
-   * that cannot be granted, or when this command has used up its grants. Marks the key as idle if
-   * no holder and no waiter is left.
+   * First answers the requests that wait for the value of a `once` whose run has ended: the
+   * delivery of the key. Then grants waiters from the head of the queue. Stops before the first
+   * waiter that cannot be granted, or when this command has used up its grants. Marks the key as
+   * idle if no holder and no waiter is left.
    */
   #grantWaitersOf(keyState: KeyState, at: number): void {
     const delivery = keyState.extras?.delivery
@@ -425,8 +425,9 @@ export class Granter {
    */
   setQuiet({ quiet, at }: SetQuiet, sessions: Iterable<Session>): void {
     this.quiet = quiet
-    // At the beginning of the quiet start, `#isReady` returns false for every key. A key may have
-    // become idle when its turn comes, because a grant to a set can grant waiters of other keys.
+    // At the beginning of the quiet start the loop grants no waiter, because `#isReady` returns
+    // false for every key. At the end, a key may have become idle when its turn comes, because a
+    // grant to a set can grant waiters of other keys.
     for (const keyState of keysWithWaiters(sessions)) {
       if (!keyState.isIdle) this.grantWaiters(keyState, at)
     }

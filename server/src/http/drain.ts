@@ -49,6 +49,7 @@ export async function drain(
     dismissDownTo(broker, Math.floor(countAtStart * shareToKeepOpen), membership)
     await sleep(clock, Math.min(stepMs, Math.max(1, endsAt - clock.monotonic())))
   }
+  // The time is over, so close the connections of sessions with locks too.
   for (const connection of broker.connections) broker.dismiss(connection)
   const giveUpAt = clock.monotonic() + lastHandshakesMs
   while (broker.connections.size > 0 && clock.monotonic() < giveUpAt) {
@@ -77,7 +78,7 @@ export async function rebalance(
   const startedAt = clock.monotonic()
   let closedCount = 0
   while (closedCount < movable.length) {
-    // The share to close by the end of this step, so that the first step already closes some.
+    // `stepMs` is added, so that the first step already closes some connections.
     const share = Math.min(1, (clock.monotonic() - startedAt + stepMs) / Math.max(spreadMs, stepMs))
     const targetCount = Math.ceil(movable.length * share)
     for (; closedCount < targetCount; closedCount++) {

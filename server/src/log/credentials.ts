@@ -80,8 +80,8 @@ export interface PasswordOptions {
 }
 
 /**
- * The password of a user. One line end at the end of the file is no part of the password, but
- * blanks before the line end are.
+ * The password of a user. Drops one line end at the end of the file, and keeps the blanks before
+ * the line end.
  *
  * @throws if the password file cannot be read.
  */
@@ -102,8 +102,8 @@ function readTexts({ ca, cert, key, caFile, certFile, keyFile }: LogTls): PemTex
     return value === undefined ? [] : [[name, value] as const]
   })
   const pemTexts: PemTexts = Object.fromEntries(texts)
-  // While another program writes a file, the file may have half of a certificate. Without this
-  // check, Node would throw at each connection.
+  // While another program writes a file, the file may have half of a certificate. The check then
+  // throws, so that `TlsSource` keeps the former certificates.
   if (texts.length > 0) checkPem(pemTexts)
   return pemTexts
 }

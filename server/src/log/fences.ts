@@ -5,8 +5,8 @@
  * Without a fence file, fences begin at the wall clock in ms times 1,024. These fences are higher
  * than all fences of an earlier broker, unless that broker granted more than a million locks a
  * second. Another exception is a clock that was set back by more than the downtime. With a fence
- * file, the broker writes each block of 2^20 fences to disk before it uses the block. So the fences
- * rise even if the clock is wrong.
+ * file, the broker reserves fences in blocks of 2^20: before it uses a block, it writes the end of
+ * the block to the file. So the fences rise even if the clock is wrong.
  */
 import { mkdirSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'

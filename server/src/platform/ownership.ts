@@ -119,7 +119,8 @@ function isAlive(folder: string, name: string): boolean {
   // The probing process exits with 0 only if no process listens on the socket. Any other result may
   // be an error of the probe.
   if (status !== 0) return true
-  // A new process of that container may have replaced the socket during the probe.
+  // A new process of that container may have replaced the socket during the probe. That process
+  // finds the socket of this process, so the result is the same.
   const statAfter = socketAt(path)
   if (statAfter?.ino === statBefore.ino && statAfter.ctimeMs === statBefore.ctimeMs) {
     removeSocket(path)

@@ -10,9 +10,9 @@ import { Exit, exitCodes } from '../exitCodes.js'
 import { escapeText } from '../output.js'
 
 /**
- * The arguments after the name of this program, in bytes; empty if the system hides the bytes. The
- * arguments are the last words of the command line. Two words of `process.argv` precede them: Node
- * and its script.
+ * The arguments of this program, in bytes; empty if the system hides the bytes. `process.argv`
+ * begins with two other words, Node and its script. The words after these two are also the last
+ * words of the command line.
  */
 const rawWords =
   process.argv.length > 2
@@ -43,8 +43,8 @@ export function addRawVariable(assignment: Buffer): void {
 export function rawBytesOf(words: readonly string[]): readonly (Buffer | undefined)[] {
   return words.map((word, i) => {
     const rawWord = rawWords.at(i - words.length)
-    // If the word differs from the command line, this program has added the word. For the option
-    // `-c`, for example, the word is the name of the user's shell.
+    // If the command line has another word at this place, this program has added `word`. For the
+    // option `-c`, for example, `word` is the name of the user's shell.
     return rawWord === undefined || isUtf8(rawWord) || rawWord.toString('utf8') !== word
       ? undefined
       : rawWord

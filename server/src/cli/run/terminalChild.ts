@@ -27,7 +27,8 @@ const backgroundMs = 200
  * - `wait PID` reads the exit code of a command that ended in the background.
  * - `end` ends the shell with the exit code of the command.
  *
- * The script writes the line `back` to descriptor 4 when the command has ended or was stopped.
+ * When the command has ended or was stopped, the script writes a line to descriptor 4: `back` and
+ * an exit code. This process ignores the exit code.
  * Descriptor 5 keeps the original standard error for the command, because the shell's own messages
  * about jobs go to /dev/null. Bash keeps its standard error, because bash needs its standard error
  * to give the terminal to the command.
@@ -156,13 +157,13 @@ export class TerminalChild extends Child {
   #onBack(): void {
     const leader = processOf(this.group)
     if (isDead(leader)) this.#shellOrders.write('end\n')
-    else if (isStopped(leader)) this.#checkBackground(/* wasInForeground */ true)
-    // Meanwhile another process has continued the command, so check again later.
+    else if (isStopped(leader)) this.#checkCommand(/* wasInForeground */ true)
+    // Another process has continued the command after the stop, so check again later.
     else this.#checkLater()
   }
 
   #checkLater(): void {
-    this.#timer = setTimeout(() => this.#checkBackground(/* wasInForeground */ false), backgroundMs)
+    this.#timer = setTimeout(() => this.#checkCommand(/* wasInForeground */ false), backgroundMs)
   }
 
   /**
@@ -170,7 +171,7 @@ export class TerminalChild extends Child {
    * now. This method is called again and again, because no event reports that the state of such a
    * command has changed.
    */
-  #checkBackground(wasInForeground: boolean): void {
+  #checkCommand(wasInForeground: boolean): void {
     const leader = processOf(this.group)
     if (isDead(leader)) {
       this.#shellOrders.write(`wait ${this.group}\n`)

@@ -33,7 +33,7 @@ export class HandoffProbe {
   /** Why the probe has stopped by itself; undefined if it runs or the user has turned it off. */
   problem: string | undefined
   #cancelTimer: (() => void) | undefined
-  /** The number of the newest start. Measurements of an earlier start are not repeated. */
+  /** The number of the newest start. A new start ends the repetition of the earlier start. */
   #startCount = 0
 
   constructor(feed: ProbeSource, environment: PageEnvironment, changes: ChangeNotifier) {

@@ -183,8 +183,8 @@ export class WatchStream {
   }
 
   /**
-   * Pauses, makes the client leave the member with this endpoint, if the client still uses this
-   * member, and opens a new watch.
+   * Pauses, and then opens a new watch. Before that, makes the client move to another member if the
+   * client still uses the member with this endpoint.
    */
   async #onWatchBroken(error: EtcdError, endpoint = error.endpoint): Promise<void> {
     const { client } = this.#deps

@@ -19,7 +19,7 @@ export const tableNames = [
   'log_snapshot_chunks',
 ] as const
 
-/** The id of the entry before the first entry. */
+/** The `previous_id` of the first entry, and the `latest_id` of an empty log. */
 export const noId = '00000000-0000-0000-0000-000000000000'
 
 /** Highest number of entries that one statement reads. An entry has at most about 256 KiB. */
@@ -128,7 +128,7 @@ export class Statements {
   }
 
   /**
-   * Prepares the two statements of a session that appends:
+   * Prepares the two statements of a database session that appends:
    * - `append` gives the entry the next position, and fails if the entry is in the log already. The
    *   row of `log_state` is locked until the commit, so the order of positions is the order of
    *   commits.
@@ -170,7 +170,7 @@ export class Statements {
     return `execute holdfast_confirm ('${id}')`
   }
 
-  /** Prepares `read`. Its rows also show the state of the session and of the log. */
+  /** Prepares `read`. Its rows also show the state of the database session and of the log. */
   prepareRead(): string {
     const schema = this.#schema
     return `

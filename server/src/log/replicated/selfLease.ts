@@ -87,7 +87,8 @@ export class FailureDetector {
   readonly #lastEntryAt = new Map<string, number>()
   /**
    * Members that have been silent for too long. The value is the number of this broker's newest
-   * entry when the member was suspected or found dead. {@link remove} removes a dead member.
+   * entry when {@link onOwnEntry} last suspected the member or returned the member as dead. A dead
+   * member stays in this map until {@link remove} is called.
    */
   readonly #suspects = new Map<string, number>()
   /** How long the log has stalled in total, in ms. */
@@ -115,7 +116,7 @@ export class FailureDetector {
     this.#suspects.delete(other)
   }
 
-  /** Whether a member that was not removed has been silent for too long. */
+  /** Whether a member is suspected, or was found dead and is not removed yet. */
   get hasSuspects(): boolean {
     return this.#suspects.size > 0
   }

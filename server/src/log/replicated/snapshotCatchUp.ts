@@ -54,8 +54,8 @@ export class SnapshotCatchUp {
    * chunk of the snapshot is damaged, asks the live brokers for one. Tries again after every error
    * that is not permanent, until {@link stop} is called.
    *
-   * @throws {PermanentLogError} if the newest snapshot is damaged or has a newer format, or if no
-   *   live broker makes a snapshot in time.
+   * @throws {PermanentLogError} if the newest snapshot stays damaged or has a newer format, or if
+   *   no live broker makes a snapshot in time.
    * @throws {HoldfastError} `INVALID_OPTION` if the log cannot be used with these options.
    */
   async snapshotAfter(position: number): Promise<LoadedSnapshot> {
@@ -67,14 +67,14 @@ export class SnapshotCatchUp {
    * snapshot is damaged, asks the live brokers for a newer snapshot. Tries again after every error
    * that is not permanent, until {@link stop} is called.
    *
-   * @throws {PermanentLogError} if the newest snapshot is damaged or has a newer format.
+   * @throws {PermanentLogError} if the newest snapshot stays damaged or has a newer format.
    * @throws {HoldfastError} `INVALID_OPTION` if the log cannot be used with these options.
    */
   newestSnapshot(): Promise<LoadedSnapshot | undefined> {
     return this.#find(undefined)
   }
 
-  /** @param after The position that the snapshot must be newer than, if it must be. */
+  /** @param after The snapshot must be newer than this position; undefined for any snapshot. */
   async #find(after: number | undefined): Promise<LoadedSnapshot | undefined> {
     const { environment, config, onProblem } = this.#deps
     const { clock, newId } = environment
@@ -88,7 +88,8 @@ export class SnapshotCatchUp {
       try {
         const found = await this.#load()
         if (found instanceof DamagedChunkError) {
-          // Another snapshot is damaged, so the brokers have made one since the request.
+          // If a chunk of a newer snapshot is damaged, a broker made this snapshot after the
+          // request. The next request then gets the full timeout again.
           if (found.position !== damage?.position) requestedAt = undefined
           damage = found
         } else {
