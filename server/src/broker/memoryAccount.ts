@@ -1,8 +1,8 @@
 /**
  * Estimates the memory that clients make the broker use, and compares the estimate with
  * `limits.memoryBytes`. A process that runs out of heap loses every lock, so the broker refuses new
- * work earlier. The broker checks the memory before a command enters the log. The lock table cannot
- * check the memory, because the lock tables of a cluster must all make the same decision.
+ * work before that. The broker checks the estimate before it submits a command to the command log.
+ * The lock table cannot check it, because all lock tables of a cluster must decide alike.
  *
  * The estimate counts the lock table, the connections, unread output and watches. It also counts
  * the descriptions of deadlocks that the statistics keep. The lock table includes its idle keys,
@@ -19,10 +19,10 @@ import type { WatchRegistry } from './watchRegistry.js'
 /** Bytes of an open connection with its socket, its WebSocket receiver and its empty buffers. */
 const connectionBytes = 12 * 1024
 /**
- * If the queues of a connection take at most this many bytes, only `connectionBytes` is counted for
- * the connection. So the count of most connections never changes.
+ * The bytes of a connection's queues are counted only while they exceed this threshold. So the
+ * count of most connections never changes.
  */
-const uncountedOutputBytes = 16 * 1024
+const outputThresholdBytes = 16 * 1024
 /** At this multiple of the limit, the broker disconnects clients with unread output. */
 const overfullRatio = 9 / 8
 
@@ -37,7 +37,7 @@ export interface MemoryAccountDeps {
 export class MemoryAccount implements OutputMemory {
   readonly #deps: MemoryAccountDeps
   readonly limitBytes: number
-  /** Bytes of the queues of all connections whose queues exceed {@link uncountedOutputBytes}. */
+  /** Bytes of the queues of all connections whose queues exceed {@link outputThresholdBytes}. */
   #outputBytes = 0
 
   constructor(deps: MemoryAccountDeps) {
@@ -67,7 +67,7 @@ export class MemoryAccount implements OutputMemory {
   /** Counts the memory that this connection uses now, in place of its former amount. */
   updateConnection(connection: Connection): void {
     const { memoryBytes } = connection
-    const bytes = memoryBytes > uncountedOutputBytes ? memoryBytes : 0
+    const bytes = memoryBytes > outputThresholdBytes ? memoryBytes : 0
     if (bytes === connection.countedBytes) return
     this.#outputBytes += bytes - connection.countedBytes
     connection.countedBytes = bytes

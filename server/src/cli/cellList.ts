@@ -20,7 +20,7 @@ export interface AddressFlags {
 export const cellListForm = '"URL,URL;URL,URL", with a semicolon between two cells'
 
 /**
- * Returns the cells of `--cells`. Without `--cells` and `--url`, returns the cells of
+ * Returns the cells of `--cells`. If neither `--cells` nor `--url` is given, returns the cells of
  * HOLDFAST_CELLS. Returns undefined if the command has one broker or cluster.
  *
  * @throws {Exit} 64 if the list is wrong, or if the user gives both cells and a URL.
@@ -93,9 +93,9 @@ export function urlsOfKey(cells: CellList, key: string): readonly string[] {
 }
 
 /**
- * Checks that the keys of one lock have the same slot, which is the hash that chooses the cell of a
- * key. Then the keys are in one cell, however many cells there are. Keys with the same tag, a text
- * in braces, have the same slot.
+ * Checks that the keys of one lock have the same slot, so that one cell serves all of them. A slot
+ * is a hash of the key, and chooses its cell. Keys with the same tag (a text in braces) have the
+ * same slot.
  * @throws {Exit} 64 if two keys have different slots
  */
 export function checkOneTag(keys: readonly string[]): void {

@@ -100,7 +100,7 @@ function tokenFrom({ tokenFile }: BrokerFlags): string | undefined {
   return readSecret(tokenFile, 'token file').trim()
 }
 
-/** What a command for all keys uses: a session with one broker, or with all cells. */
+/** The session of a command for all keys: with one broker or cluster, or with all cells. */
 export interface AnySession extends Pick<Session, 'query' | 'stats' | 'watch' | 'close'> {
   once(event: 'closed', listener: (error: HoldfastError | undefined) => void): unknown
 }
@@ -144,8 +144,8 @@ async function connectToAll(
   const cells = cellsFrom(flags)
   if (cells === undefined) return connectToBroker(flags, options)
   const cellSession = await connectToCells(flags, cells, options)
-  // Open all sessions now. So if a cell cannot be reached, the command says so before it prints a
-  // part of its output.
+  // Open all sessions now, so that the command fails before it prints anything if it cannot reach
+  // a cell.
   return openInCells(flags, cellSession, async () => {
     await Promise.all(cells.map((_, i) => cellSession.sessionOfCell(i + 1)))
     return cellSession
@@ -196,8 +196,8 @@ async function connectToCells(
 }
 
 /**
- * Opens sessions in cells. If one session cannot be opened, closes all sessions, because an open
- * session would keep this process from ending.
+ * Calls `open`, which opens sessions in cells. If `open` fails, closes all sessions, because an
+ * open session would keep this process from ending.
  *
  * @throws {Exit} 64 if a broker belongs to another cell than the list says.
  */
@@ -275,9 +275,9 @@ export async function withSession<T>(
   }
 }
 
-/** How long a broker may take to answer one request that waits for no other client, in ms. */
+/** How long a broker may take for an answer that waits for no other client, in ms. */
 const answerLimitMs = 30_000
-/** The methods that the broker answers soon, because no answer waits for another client. */
+/** The names of the methods whose answers do not wait for another client. */
 const promptMethods: ReadonlySet<unknown> = new Set(['query', 'stats', 'revoke'])
 
 /**
@@ -300,8 +300,8 @@ export function withAnswerLimit<T extends AnySession>(session: T): T {
 /**
  * Waits for an answer of the broker.
  *
- * @param workMs How long the command works before the answer is due, in ms. The time limit of the
- *   answer begins after this time.
+ * @param workMs How long the awaited work may take before the time limit of the answer begins, in
+ *   ms.
  * @throws {Exit} 69 if the answer does not come in time
  */
 export async function answerInTime<T>(answer: Promise<T>, workMs = 0): Promise<T> {
@@ -320,8 +320,8 @@ export async function answerInTime<T>(answer: Promise<T>, workMs = 0): Promise<T
 
 /**
  * Resolves at SIGINT, at SIGTERM, when writing the output fails, or when the session is closed.
- * Rejects if the session was closed by an error. A signal that this process ignored from its start
- * on does not count.
+ * Rejects if an error closed the session. A signal that this process was started to ignore, as with
+ * `nohup`, stays ignored.
  */
 export function untilStopped(session: AnySession): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -35,9 +35,9 @@ export interface PreparedFile {
 
 /**
  * Writes the content of the file, followed by the line, to `<file>.new`. The method `commit` of the
- * result renames `<file>.new` to `<file>`. While `<file>.new` exists, no other process adds to the
- * file. A new file has mode 0600. An existing file keeps its owner, and its mode becomes 0600
- * unless it is 0640.
+ * result renames `<file>.new` to `<file>`. While `<file>.new` exists, no other process adds to
+ * `<file>`. If `<file>` exists, its owner stays, and so does a mode of 0640. Any other mode becomes
+ * 0600, which is also the mode if `<file>` did not exist.
  *
  * @throws {Exit} 78 if the file is a symbolic link, is not a regular file, or cannot be read or
  *   written. Also 78 if `<file>.new` still exists after 5 s.
@@ -112,7 +112,7 @@ function readExisting(file: string): { readonly text: string; readonly stat: Sta
   }
 }
 
-/** Windows has neither of these flags. */
+/** The flags are 0 on Windows, which has neither of them. */
 const { O_NOFOLLOW: noFollow = 0, O_NONBLOCK: nonBlocking = 0 } = constants as Partial<
   typeof constants
 >

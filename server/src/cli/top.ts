@@ -43,7 +43,7 @@ const clearTerminal = '\u001b[H\u001b[2J'
 const minIntervalMs = 100
 /** Lines besides the rows of the table: two above the table, its heading, and the cursor's line. */
 const otherLineCount = 4
-/** A table may have this many rows even if the terminal is too low for them. */
+/** A table may have this many rows even if the terminal has fewer lines. */
 const minTableRows = 5
 /** The height of the output if it does not go to a terminal, in lines. */
 const defaultRows = 40
@@ -88,9 +88,9 @@ holdfast top --json --count 1`,
       withSession(
         flags,
         (session) =>
-          // Without --count, the command goes on until Ctrl-C, also while no broker answers.
+          // Without --count, answers have no time limit: only Ctrl-C ends the command.
           top(flags.count === undefined ? session : withAnswerLimit(session), prefix, flags),
-        // By default a command does not reconnect. With `undefined`, the session reconnects.
+        // Replaces the `false` of other commands by the client's default, which is to reconnect.
         { reconnect: undefined },
       ),
     )
@@ -110,8 +110,7 @@ async function top(session: AnySession, prefix: string, flags: TopFlags): Promis
     const query = flags.all ? queryAll(session, prefix) : session.query({ prefix })
     const records = queryRecords(session, { prefix })
     const answers = Promise.all([session.stats(), query, records])
-    // While the broker cannot be reached, the broker sends no answer, but Ctrl-C must still end the
-    // command.
+    // Ctrl-C must end the command even while the broker cannot be reached and sends no answer.
     const results = await Promise.race([answers, stopping])
     if (results === undefined) return
     const [stats, locksAndRequests, { arrived }] = results

@@ -55,9 +55,8 @@ export function clientAddressOf(
   if (!includesAddress(proxies, peer)) {
     return { address: peer, secure: (socket as TLSSocket).encrypted || isLoopback(peer) }
   }
-  // Every proxy appends the address of its peer on the right. A client can forge the addresses that
-  // stand on the left. So the loop removes the trusted proxies from the right until the last
-  // address is the address of the client.
+  // Every proxy appends the address of its peer at the end. A client can forge only the addresses
+  // before these. So the last address that is not a trusted proxy is the address of the client.
   const hops = splitHeader(headers['x-forwarded-for'])
   while (hops.length > 1 && includesAddress(proxies, hops.at(-1) as string)) hops.pop()
   const protocol = lastForwardedProtocol(headers)
@@ -91,13 +90,12 @@ export function addressGroup(address: string): string {
   if (!address.includes(':')) return address
   const unprefixed = withoutMappedPrefix(address)
   if (isIP(unprefixed) !== 6) return unprefixed
-  // Removes the zone, such as `%eth0`, of a link-local address. An address has at most one `::`,
-  // which stands for hextets of zeros.
+  // `split('%')` removes the zone of a link-local address, such as `%eth0`. An address has 8
+  // hextets (groups of 16 bits), and at most one `::`, which stands for hextets of zeros.
   const [head = '', tail] = (unprefixed.split('%')[0] as string).split('::')
   const hextets = head === '' ? [] : head.split(':')
   if (tail !== undefined) {
     const tailHextets = tail === '' ? [] : tail.split(':')
-    // An IPv6 address has 8 hextets (groups of 16 bits).
     while (hextets.length + tailHextets.length < 8) hextets.push('0')
     hextets.push(...tailHextets)
   }

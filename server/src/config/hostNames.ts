@@ -23,7 +23,8 @@ export function originFault(origin: unknown): string | undefined {
   if (origin.includes('*')) {
     return `the origin ${quoted} can never match: wildcards are not supported; list every origin`
   }
-  const meantOrigin = probableOrigin(origin.replace(userInfo, '$1'))
+  const meantOrigin = probableOrigin(origin.replace(userInfoPattern, '$1'))
+  // An origin in the form that browsers send can match.
   if (meantOrigin === origin) return undefined
   const example = meantOrigin ?? 'https://app.example'
   const form = 'browsers send an origin as scheme, host and non-default port'
@@ -64,17 +65,17 @@ function parseUrl(text: string): URL | undefined {
 }
 
 /**
- * Matches all text up to the last `@`, because a password may contain any character. Group 1 is the
- * scheme, which stays in the replacement.
+ * Matches a scheme, if any, and the user and password up to the last `@`: a password may contain
+ * any character. Group 1 is the scheme, which replacements keep.
  */
-const userInfo = /^([a-z][a-z\d+.-]*:\/\/)?.*@/is
+const userInfoPattern = /^([a-z][a-z\d+.-]*:\/\/)?.*@/is
 
 /**
- * Quotes a name for an error message: without a password, and at most 300 characters. The cut comes
- * last, because it may remove the `@`.
+ * Quotes a name for an error message: without a password, and at most 300 characters. Removes the
+ * password before the cut, because the cut may remove the `@` that ends the password.
  */
 function quoteSafely(name: string): string {
-  return JSON.stringify(name.replace(userInfo, '$1***@').slice(0, 300))
+  return JSON.stringify(name.replace(userInfoPattern, '$1***@').slice(0, 300))
 }
 
 /**
@@ -87,7 +88,7 @@ export function hostFault(host: unknown): string | undefined {
   if (host.includes('*')) {
     return `the host ${quoted} can never match: wildcards are not supported; list every name`
   }
-  const meantHost = probableHost(host.replace(userInfo, '$1'))
+  const meantHost = probableHost(host.replace(userInfoPattern, '$1'))
   if (meantHost === host.toLowerCase()) return undefined
   const example = meantHost ?? 'locks.example'
   const form = 'a host is a name without scheme, port, path or brackets'

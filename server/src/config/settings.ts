@@ -25,8 +25,7 @@ export interface TlsFiles {
 }
 
 /**
- * The options of a broker with every default filled in. `options.ts` explains the options that have
- * no comment here.
+ * The settings of one broker. `options.ts` explains the options that have no comment here.
  */
 export interface BrokerSettings {
   readonly authenticate: Authenticate | undefined

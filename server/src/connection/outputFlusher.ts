@@ -2,8 +2,8 @@
  * Writes the queued messages of all connections at the end of each turn of the event loop. Also
  * disconnects clients that read too slowly, because unread output takes memory of the broker. The
  * broker disconnects a client that leaves more than `limits.slowBytes` unread for `limits.slowMs`,
- * or more than `limits.backlogBytes` at any time. Output that waits for the broker to encode it is
- * not unread while the client leaves room in its socket.
+ * or more than `limits.backlogBytes` at any time. Output that the broker has yet to encode counts
+ * as unread only while the socket has no room, because the client does not read.
  */
 import { closeCodes } from '@holdfast/shared'
 import type { BrokerLimits, LimitName } from '../config/limits.js'
@@ -25,7 +25,7 @@ export interface OutputFlusherDeps {
   readonly memory: OutputMemory
   /** Learns from the flusher when a turn ends, and when the output of this turn is written. */
   readonly scheduler: WorkScheduler
-  /** Calls back after the broker has handled all input that has already arrived in this turn. */
+  /** Calls back in this turn, after the broker has handled all input that has arrived. */
   readonly endOfTurn: (callback: () => void) => void
   /** Calls {@link OutputFlusher.disconnectIfSlow} when the deadline of a connection has passed. */
   readonly time: {
@@ -33,7 +33,7 @@ export interface OutputFlusherDeps {
     setClientDeadline(connection: Connection, at: number): void
     clearClientDeadline(connection: Connection): void
   }
-  /** Reports the connection that the broker will disconnect, and the limit that is reached. */
+  /** Tells the observer which connection is disconnected, and which limit it has reached. */
   readonly connections: { report(connection: Connection, cause: RefusalCause): void }
   /** Called at most once a turn, after the output of the turn was written. */
   readonly observer: { onFlushed(): void } | undefined
@@ -49,7 +49,7 @@ export class OutputFlusher {
     this.#deps = deps
   }
 
-  /** Flushes this connection at the end of the turn, or in a later turn if the output is much. */
+  /** Flushes this connection at the end of the turn. Long output may wait for a later turn. */
   add(connection: Connection): void {
     this.#unflushed.push(connection)
     if (this.#isScheduled) return
@@ -63,8 +63,8 @@ export class OutputFlusher {
   }
 
   /**
-   * Writes the output of the connections now. Output that the broker must encode comes last, and
-   * has a time limit, because the events and long answers of many connections may take many ms.
+   * Writes the output of the connections now. Connections with output that must still be encoded
+   * come last and share a time limit, because encoding for many connections may take many ms.
    */
   flush(): void {
     if (this.#unflushed.length === 0) return
@@ -96,7 +96,7 @@ export class OutputFlusher {
   }
 
   #flushConnection(connection: Connection): void {
-    // This check comes before the next write, because a long answer fills the socket again.
+    // Check before the write, because a long answer fills the socket again.
     if (connection.isSlow && this.#isReadingFastEnough(connection)) this.#endSlowness(connection)
     connection.flush()
     if (connection.state === 'open') this.#checkBacklog(connection)

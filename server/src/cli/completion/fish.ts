@@ -5,17 +5,18 @@
 import type { CommandModel, FlagModel, ProgramModel } from './model.js'
 
 export function fishScript({ name, flags, commands }: ProgramModel): string {
-  const flagsWithValue = commands.flatMap((command) =>
+  // Texts such as 'serve --port'.
+  const flagsTakingValue = commands.flatMap((command) =>
     command.flags
       .filter(({ value }) => value !== undefined)
       .flatMap(({ names }) => names.map((flag) => fishQuoted(`${command.name} ${flag}`))),
   )
-  // These commands run another program, such as `run KEY COMMAND`.
+  // The commands that run another program: `run KEY COMMAND` runs COMMAND.
   const wrappingCommands = commands.filter(({ wrappedCommandAt }) => wrappedCommandAt !== undefined)
-  // '' is the place before the command, where the flags of the program belong.
+  // With '' as `command`, the cursor is before the command, where the flags of the program belong.
   const cursorIsAt = (command: string) => fishQuoted(`__${name}_at ${command}`)
   return `# fish completion for ${name}. To load it: ${name} completion fish | source
-${wordFunctions.replaceAll('NAME', name).replaceAll('TAKING', flagsWithValue.join(' '))}
+${wordFunctions.replaceAll('NAME', name).replaceAll('TAKING', flagsTakingValue.join(' '))}
 function __${name}_wraps
     switch "$argv[1]"
 ${wrappingCommands.map((command) => `        case ${command.name}\n            echo ${command.wrappedCommandAt}`).join('\n')}
@@ -71,8 +72,8 @@ function fishQuoted(text: string): string {
 /**
  * Functions that walk over the words before the cursor to find the command. `fishScript` replaces
  * NAME by the name of the program. It replaces TAKING by texts such as `serve --port`: a command
- * and its flag that takes a value. The variable `wraps` is the number of the argument after which
- * the command line of another program begins.
+ * and its flag that takes a value. In the script, `wraps` is the number of the command's argument
+ * after which the command line of another program begins.
  */
 const wordFunctions = `
 # Prints the command. If the cursor is in the command line of another program (run KEY COMMAND),
