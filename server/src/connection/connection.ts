@@ -6,10 +6,9 @@
  * of the turn in as few frames as possible.
  *
  * A connection has two work budgets: a budget for the present turn, and a rate budget (work per
- * second). The connection subtracts the work that each message caused from both budgets. A
- * connection is paused when it has used up a budget, or when its client leaves too much output
- * unread. During a pause the socket is not read, and frames that have arrived wait in order in the
- * input queue.
+ * second). Both budgets are charged for the work that each message causes. A connection is paused
+ * when it has used up a budget, or when its client leaves too much output unread. During a pause
+ * the socket is not read, and frames that have arrived wait in order in the input queue.
  */
 import { type CloseCode, closeCodes, maxHelloBytes, parseClientFrame } from '@holdfast/shared'
 import { validate } from '@holdfast/shared/clientChecks'
@@ -67,7 +66,7 @@ export class Connection implements SocketListener, PacedWork {
   hasIdleLease = false
   /** Bytes of this connection that the memory account has counted. */
   countedBytes = 0
-  /** Undefined, and not -Infinity, before any pause, because a number takes more memory. */
+  /** Undefined before any pause. Storing -Infinity instead would take more memory. */
   #readingResumedAt: number | undefined
   /**
    * The number of this connection among the connections of the session; 0 without a session. The
@@ -126,7 +125,7 @@ export class Connection implements SocketListener, PacedWork {
     return this.#input !== undefined
   }
 
-  /** Bytes that wait for the client to read, and not for the broker to encode output. */
+  /** Bytes of output that wait for the client to read, see {@link SendQueue.backlogBytes}. */
   get backlogBytes(): number {
     return this.#sendQueue.backlogBytes
   }
@@ -143,7 +142,7 @@ export class Connection implements SocketListener, PacedWork {
     return this.#sendQueue.hasUnencoded
   }
 
-  /** Whether a long answer or the next messages of the client wait until the client reads. */
+  /** Whether the client must read before a long answer, or its own next messages, can go on. */
   get isBlockedByClient(): boolean {
     return this.#sendQueue.isBlocked && (this.#sendQueue.hasStream || this.#input !== undefined)
   }
@@ -161,8 +160,8 @@ export class Connection implements SocketListener, PacedWork {
       return
     }
     this.#allowance.beginTurn(at)
-    // A `hello` may resume a session with thousands of locks. So a `hello` uses the units that all
-    // connections share, and not the minimum that each connection gets in each turn.
+    // A `hello` may resume a session with thousands of locks. So a `hello` uses the units of work
+    // that all connections share. Other messages may use the minimum of their connection in a turn.
     const unitsLeft =
       this.#state === 'fresh' ? this.#deps.scheduler.unitsLeft : this.#allowance.unitsLeft
     // A long frame is much work to parse, so its cost is checked before the frame is parsed.
@@ -188,7 +187,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#allowance.chargeTurn(costs.controlFrame)
     this.#deps.scheduler.spend(costs.controlFrame)
     this.#allowance.chargeRate(costs.controlFrame, now)
-    // The socket may have fewer unread bytes now, so the flusher counts the memory again.
+    // The number of unread bytes may have fallen, so the flusher counts the memory again.
     if (this.countedBytes > 0) this.#requestFlush()
     if (this.#input === undefined && this.#allowance.unitsLeft <= 0) this.#pause()
   }
@@ -268,7 +267,7 @@ export class Connection implements SocketListener, PacedWork {
    * this method used.
    */
   work(units: number): number {
-    // `#dropInput` or `terminate` has scheduled this call after the socket had closed.
+    // The socket had already closed when `#dropInput` or `terminate` scheduled this call.
     if (this.#isSocketClosed && !this.#acceptsInput()) this.#finish()
     if (!this.#acceptsInput()) return 0
     this.#allowance.beginSlice(units, this.#deps.time.now())
@@ -371,7 +370,7 @@ export class Connection implements SocketListener, PacedWork {
    */
   terminate(): void {
     if (this.#state === 'gone') return
-    // `onAborted` comes first, because `onClosed` would keep the session only for its grace.
+    // `onAborted` keeps the lease. A later `onClosed` alone would keep the session for its grace.
     this.#deps.listener.onAborted(this)
     this.#socket.terminate()
     // If the socket has closed already, `onClose` does not follow. So `work` must call `#finish`.
@@ -426,8 +425,8 @@ export class Connection implements SocketListener, PacedWork {
     for (let i = 0; i < elements.length; i++) {
       // `onFrame` has checked whether the first message must wait.
       const mustWait = i > 0 && this.#mustWait()
-      // Every connection could send a message that may need a whole turn. So such a message must
-      // use the units that all connections share, and not the minimum of each connection.
+      // A message that may need a whole turn must use the units that all connections share. With
+      // the minimum of each connection, many such messages could run in one turn.
       if (
         mustWait ||
         (scheduler.unitsForLargeWork <= 0 && this.#deps.inbound.mayNeedWholeTurn(this, elements[i]))
@@ -440,12 +439,12 @@ export class Connection implements SocketListener, PacedWork {
     }
     const usedUnits = unitsBefore - this.#allowance.unitsLeft
     scheduler.spend(usedUnits)
-    // A single message has exceeded the budget, so the broker may have to recover.
+    // One message exceeded the budget. If it took long, the scheduler pauses large work.
     if (usedUnits > turnBudget.connection) scheduler.endLargeWork(this.#deps.time.now() - at)
     if (!this.#acceptsInput()) return
-    // An idle connection drops its full rate budget (work per second) to save memory. A charge for
-    // a single `pong` would create the budget again, so the `pong` is free. A `pong` costs the fixed
-    // cost of a message, and less than one unit for its `ack`.
+    // An idle connection has no rate budget (work per second) in memory. A charge for a single
+    // `pong` would create one, so the `pong` is free. Its work is the fixed cost of a message, and
+    // less than one unit for its `ack`.
     const isMoreThanPong = usedUnits > costs.message + 1
     if (isMoreThanPong || !this.#allowance.dropFullRateBudget(at)) {
       this.#allowance.chargeRate(usedUnits, at)

@@ -6,8 +6,8 @@
  * all requests in the queue. While the upgrade waits, the table grants no lock of the key, and the
  * lock to upgrade stays shared.
  *
- * An upgrade is a grant, so the upgraded lock gets a new fence (the number of a grant). Messages
- * name the lock by its first fence.
+ * An upgrade is a grant, so the upgraded lock gets a new fence (the number of a grant). But
+ * messages still name the lock by its first fence.
  */
 import type { UpgradeLock } from './commands.js'
 import { LockExtras } from './lockExtras.js'
@@ -78,7 +78,7 @@ export function upgradeRequest(command: UpgradeLock, lock: Lock): Request {
   return new Request(lock.keyState, lock.session, terms, extras)
 }
 
-/** The field `request` of the answer `failed` to a waiter: `upgrade`, else undefined. */
+/** The field `request` in the answer `failed` to a waiter; undefined for a plain request. */
 export function requestTypeOfWaiter({ upgradedLock }: Request): 'upgrade' | undefined {
   return upgradedLock === undefined ? undefined : 'upgrade'
 }

@@ -28,7 +28,7 @@ export interface UpgradeQueueDeps {
   readonly scheduler: WorkScheduler
   readonly limits: BrokerLimits
   readonly clock: { monotonic(): number }
-  /** Calls back after the broker has handled all input that has already arrived in this turn. */
+  /** Calls back in this turn, after the broker has handled all input that has arrived. */
   readonly endOfTurn: (callback: () => void) => void
 }
 
@@ -37,7 +37,7 @@ interface QueuedUpgrade extends Pick<Upgrade, 'remoteAddress'> {
   readonly upgrade: Upgrade
   /**
    * The listener that removes the upgrade when its socket closes. Undefined for an upgrade that
-   * does not wait: `add` has not counted this upgrade and has added no listeners.
+   * does not wait, which `add` neither counts nor listens to.
    */
   onClose: (() => void) | undefined
 }
@@ -59,8 +59,8 @@ export class UpgradeQueue {
         return costs.upgrade
       },
     })
-    // `pendingConnectionsPerAddress` limits the connections that wait for `welcome`, not the
-    // upgrades.
+    // No limit per address: `pendingConnectionsPerAddress` is for connections that wait for
+    // `welcome`.
     this.#pending = new PendingConnections({ ...limits, pendingConnectionsPerAddress: off })
   }
 

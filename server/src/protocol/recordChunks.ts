@@ -12,7 +12,7 @@ import { chunkBytes, type PacedChunks } from './chunkedResponses.js'
 /** The field of the message `found` that lists the items: calls at barriers, or kept results. */
 export type RecordList = 'arrived' | 'kept'
 
-/** One record as a list of items: the calls that wait at a barrier, or the one kept result. */
+/** The items of one record: the calls that wait at a barrier, or the one kept result. */
 export interface RecordRows {
   /** How many items the record has. */
   readonly count: number
@@ -30,8 +30,8 @@ export interface RecordRows {
 export interface RecordSearch {
   readonly listField: RecordList
   /**
-   * A generator that calls {@link next} must yield {@link costPerStep} after each group of this
-   * many records, so that the broker can pause the generator.
+   * A generator must yield {@link costPerStep} each time it has called {@link next} this many
+   * times, so that the broker can pause the generator.
    */
   readonly recordsPerStep: number
   /** The cost of {@link recordsPerStep} records, in units of work (see `config/workCosts.ts`). */

@@ -74,8 +74,8 @@ export class RecentEvents {
         continue
       }
       const end = lockByFence.get(event.fence)?.end
-      // An upgraded lock is the only lock of its key. So the earlier grant without an end is a
-      // grant of the same lock.
+      // An upgraded lock is the only lock of its key. So a grant before the upgrade that has no end
+      // is an earlier grant of the same lock, which is in the list already.
       if (end === undefined && event.fence < upgradedFence) continue
       if (event.event === 'upgraded') upgradedFence = Math.max(upgradedFence, event.fence)
       lockByFence.set(event.fence, { lock: event, end })

@@ -20,8 +20,7 @@ export interface Node {
    * - 0: the session holds the key.
    * - 1: the session waits for the key.
    * - 2: the session waits for a session of column 1.
-   * - -1: a session of column 0 waits for this session.
-   * - -2 and -3: a session of the next higher column waits for this session.
+   * - -1, -2 and -3: a session of the next higher column (0, -1 or -2) waits for this session.
    */
   readonly column: number
   /** The position in the column, from 0. */
@@ -94,7 +93,7 @@ interface Blocker {
   /** The scope of the lock that the session holds; undefined outside a scope. */
   readonly scope: number | undefined
   readonly key: string
-  /** Whether the waiting session must wait until this session unlocks the key. */
+  /** False if the waiter may get the key before this session unlocks it. */
   readonly isCertain: boolean
 }
 
@@ -218,11 +217,11 @@ interface TaskStep extends Step {
 
 /**
  * The steps of the shortest cycle through the task `start`, by a breadth-first search; empty if
- * there is no cycle. A lock can be `start`, and then means the task that holds the lock.
+ * there is no cycle. The caller may pass a lock as `start`, for the task that holds the lock.
  */
 function cycleFrom(start: Task, builder: GraphBuilder): Step[] {
   const startId = idOf(start)
-  /** The last step from the start to each found task, by the id of the task. */
+  /** By the id of each task found: the last step of the path from the start to the task. */
   const lastStepTo = new Map<string, TaskStep>()
   const unvisited = [start]
   for (let task = unvisited.shift(); task !== undefined; task = unvisited.shift()) {

@@ -106,7 +106,7 @@ function filterEvents(
 ): TimedEvent[] {
   const searchText = text.toLowerCase()
   const matchingEvents: TimedEvent[] = []
-  // Starts at the newest event, because `events` can be longer than the maximum `keptEvents`.
+  // Starts at the newest event, because at most `keptEvents` of the `events` are shown.
   for (let index = events.length - 1; index >= 0 && matchingEvents.length < keptEvents; index--) {
     const timedEvent = events[index] as TimedEvent
     const { event, key, name = '', session } = timedEvent.event

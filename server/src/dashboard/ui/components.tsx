@@ -145,13 +145,13 @@ export function TimeLeft({ endsAt }: { endsAt: number }) {
   return <span class="age">{seconds <= 0 ? 'now' : formatTwoUnits(seconds * 1_000)}</span>
 }
 
-/** The broker may report the end of a lock this late, in ms. */
+/** How late the broker may report the end of a lock, in ms. */
 const lateReportMs = 5_000
 
 /**
  * The time until a lock ends, for a list of locks: `–` for a lock with neither a ttl nor a
- * `maxHold`, and `?` if this page does not know the time. A lock may outlive its known end, because
- * no event reports that the session has refreshed the lock.
+ * `maxHold`, and `?` if this page does not know the time. The time becomes unknown when a lock
+ * outlives it, because no event reports that a session has refreshed the lock.
  */
 export function LockTimeLeft({ ttl, maxHold, endsAt }: KnownLock) {
   const { environment } = useAppState()

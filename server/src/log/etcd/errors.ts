@@ -39,14 +39,14 @@ export class EtcdError extends Error {
     this.endpoint = endpoint
   }
 
-  /** Whether another member may succeed. */
+  /** Whether the same call may succeed at another member. */
   get mayWorkElsewhere(): boolean {
     return ['unreachable', 'timeout', 'notEtcd', 'tls', 'busy'].includes(this.kind)
   }
 
   /**
-   * Whether retrying cannot help, because a setting is wrong. After `unauthenticated`, the client
-   * has already tried a new token.
+   * Whether retrying cannot help, because a setting is wrong. `unauthenticated` is permanent,
+   * because the client has already retried with a new token.
    */
   get isPermanent(): boolean {
     return ['notEtcd', 'tls', 'foreign', 'forbidden', 'unauthenticated'].includes(this.kind)

@@ -14,13 +14,13 @@ export interface EtcdLogOptions {
   /**
    * The members of one etcd cluster, 1 to 16, such as `http://10.0.0.1:2379`. List all members, so
    * that any member may fail. List the nearest member first, because the broker uses the first
-   * member that answers. Either all or none must have `https://`.
+   * member that answers. All addresses or none must have `https://`.
    */
   readonly endpoints: readonly string[]
   /**
    * All keys of the log begin with this prefix and a slash. The prefix must be equal for all
-   * brokers of a cluster. 1 to 200 letters, digits and `. _ ~ -`, in parts separated by slashes. If
-   * another program or another log uses the same etcd, set `sharedEtcd`.
+   * brokers of a cluster. It has 1 to 200 letters, digits and `. _ ~ -`, in parts separated by
+   * slashes. If another program or another log uses the same etcd, set `sharedEtcd`.
    */
   readonly prefix: string
   /**
@@ -47,9 +47,9 @@ export interface EtcdLogOptions {
    */
   readonly sharedEtcd?: boolean | undefined
   /**
-   * How many brokers the log is for, 1 to 100. A broker with a new log, or with a log that is still
-   * being founded, refuses clients until a majority of these brokers has joined. A broker with a
-   * mistyped prefix makes a new log, which no majority ever joins, so this broker grants nothing.
+   * How many brokers the log is for, 1 to 100. With a new log, brokers refuse clients until a
+   * majority of these brokers has joined, also after a restart. A broker with a mistyped prefix
+   * makes a new log, which no majority ever joins, so this broker grants nothing.
    * Default: a broker with a new log accepts clients immediately.
    */
   readonly brokers?: number | undefined
@@ -89,7 +89,7 @@ const knownOptions: OptionNames<EtcdLogOptions> = {
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid or unknown option.
  */
 export function etcdLog(options: EtcdLogOptions): Log {
-  // Pass null in place of undefined, because `refuseUnknownOptions` accepts undefined.
+  // `refuseUnknownOptions` accepts undefined but not null, and here the options are required.
   refuseUnknownOptions('etcdLog', options ?? null, knownOptions)
   refuseUnknownOptions('tls of etcdLog', options.tls, tlsOptionNames)
   refuseUnknownOptions('auth of etcdLog', options.auth, { user: 1, password: 1, passwordFile: 1 })
@@ -100,7 +100,7 @@ export function etcdLog(options: EtcdLogOptions): Log {
     tls,
     auth,
     isShared: sharedEtcd === true,
-    // The engine marks a new log as founding until enough brokers have joined.
+    // The engine marks a new log as founding: a majority of the brokers has not joined yet.
     marksFounding: options.brokers !== undefined,
   }
   const thread = new URL('./snapshotThread.js', import.meta.url)

@@ -36,7 +36,7 @@ export interface Answer {
 export interface ConnectionListener {
   /** Called with the number of the server process that sent the notification. */
   readonly onNotification: ((processId: number) => void) | undefined
-  /** Called when the connection broke. The listener gets no call after this call. */
+  /** Called when the connection has broken, as the last call of the listener. */
   readonly onBroken: (() => void) | undefined
 }
 
@@ -46,8 +46,9 @@ const closeMs = 200
 const keepAliveMs = 10_000
 
 /**
- * The bytes with which the first answer of a PostgreSQL server may begin. The answer to a request
- * for TLS is S (yes) or N (no). Any other answer is a message of the type R, E, N or v.
+ * The bytes with which the first answer of a PostgreSQL server may begin. If the first request is
+ * for TLS, the answer is S (yes), N (no) or E (error). Otherwise the byte is the type of a message:
+ * R, E, N or v.
  */
 const firstBytes = 'RENSv'
 

@@ -1,9 +1,9 @@
 /**
  * Follows a shared log in PostgreSQL until the caller stops the stream, and delivers the entries of
- * the log (batches of commands) in order. A notification of the database (the stream has executed
- * LISTEN) or a timer makes the stream read the next entries. The engine calls
- * {@link EntryStream.offer} with each entry that this broker appends. Notifications may stop,
- * because a session can lose its LISTEN without notice. So each read also checks the session.
+ * the log (batches of commands) in order. The stream executes LISTEN, and reads the next entries at
+ * each notification of the database, or by a timer. The engine calls {@link EntryStream.offer} with
+ * each entry that this broker appends. A session can lose its LISTEN without an error, so each read
+ * checks that the session still listens.
  *
  * Each entry has the id of the entry before it. The stream compares this id, so the stream notices
  * a log that has lost entries and got other entries at their positions.
@@ -30,7 +30,7 @@ export interface EntryStreamDeps {
   /** The stream delivers the entries after this position. */
   readonly position: number
   readonly listener: LogListener
-  /** The time between two reads if no hint arrives, in ms. */
+  /** The time between two reads if no notification arrives, in ms. */
   readonly pollMs: number
   /** Called when the log can never be followed again. */
   readonly onLogEnd: (error: PostgresError) => void
@@ -59,7 +59,7 @@ export class EntryStream {
   #pageSize = maxPageSize
   #isReading = false
   /**
-   * Whether the stream must read again, because a hint arrived or because the last page was full.
+   * Whether the stream must read again, because `hint` was called or the last page was full.
    */
   #mustRead = false
   #isOver = false
@@ -80,7 +80,7 @@ export class EntryStream {
         // with the entry when PostgreSQL has answered the append.
         if (!deps.isOwnAppend(processId)) this.hint()
       },
-      // A read makes the session connect again.
+      // `hint` reads, and a read makes the session connect again.
       onBroken: () => this.hint(),
     })
     this.hint()
@@ -114,9 +114,8 @@ export class EntryStream {
   fail(error: PostgresError): void {
     if (this.#isOver) return
     void this.stop()
-    // A restarted broker would fail again behind a pooler (a proxy that shares connections), or
-    // with a log that is marked as broken. If the tables are gone, a restarted broker begins a new
-    // log.
+    // A restart does not help behind a pooler (a proxy that shares connections), or with a log that
+    // is marked as broken. If the tables are gone, a restarted broker begins a new log.
     const isLasting = error.kind === 'pooler' || (error instanceof LostLogError && error.mustMark)
     const { message } = error
     this.#deps.listener.failed(
@@ -158,8 +157,8 @@ export class EntryStream {
     const [stateRow] = rows
     if (stateRow === undefined) throw identity.lost('its settings are gone', /* mustMark */ false)
     this.#checkSession(stateRow)
-    // Skip the comparison if `offer` has delivered an entry during the read, because the row has
-    // the id of an older entry then.
+    // Skip the comparison if `offer` has delivered an entry during the read, because the row then
+    // has the id of the entry before that one.
     if (this.#position === positionBefore) {
       const idInLog = identity.compare(stateRow, { position: positionBefore, id: this.#lastId })
       this.#lastId ??= idInLog

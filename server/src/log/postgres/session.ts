@@ -27,7 +27,7 @@ export interface SessionOptions {
   readonly check?: ((connection: Connection, deadlineMs: number) => Promise<void>) | undefined
   /** Called for each new connection, before its first call. */
   readonly onConnect?: (() => void) | undefined
-  /** Called for each notification, with the number of the server process that sent it. */
+  /** Called for each notification, with the number of the server process that notified. */
   readonly onNotification?: ((processId: number) => void) | undefined
   /** Called when the connection has broken. */
   readonly onBroken?: (() => void) | undefined
@@ -193,8 +193,8 @@ async function checkServer(
     throw new PostgresError('readOnly', message)
   }
   const pid = server!['pid'] as number
-  // `processId` is the number that the connection got when it opened. A pooler makes up this
-  // number. So if this is the number of the server process, there is no pooler.
+  // `processId` is the number that the connection got when it opened. A pooler sends an invented
+  // number. So if `processId` is the number of the server process, there is no pooler.
   if (pid === connection.processId) return
   const isPooled = await sharesServer(connection, pid, credentials, clock, deadlineMs)
   if (isPooled) throw poolerError(connection.host)
@@ -270,7 +270,8 @@ function closedError(host: PostgresHost): PostgresError {
 
 /**
  * Selects the most useful of the errors of several hosts: a permanent error if there is one, or
- * else an error other than `readOnly`. All hosts but the primary are standbys and so `readOnly`.
+ * else an error other than `readOnly`. Every standby gives `readOnly`, which says nothing about the
+ * primary.
  */
 function summaryOf(errors: readonly PostgresError[], hostCount: number): PostgresError {
   const permanent = errors.find(({ isPermanent }) => isPermanent)

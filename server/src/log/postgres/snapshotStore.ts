@@ -1,6 +1,6 @@
 /**
- * Stores snapshots in PostgreSQL. Each snapshot consists of parts, which `snapshotChunks.ts` joins
- * to chunks. Each chunk is a row. One more row, in the list of snapshots, makes the chunks valid.
+ * Stores snapshots in PostgreSQL. `snapshotChunks.ts` joins the parts of a snapshot to fewer
+ * chunks. Each chunk is a row. One more row, in the list of snapshots, makes the chunks valid.
  * The store writes this row after all chunks, unless another broker has listed a snapshot of the
  * same or a later position.
  */
@@ -39,7 +39,7 @@ export class SnapshotStore {
   }
 
   async save(position: number, parts: Iterable<string>): Promise<boolean> {
-    // Without a snapshot, -1 is below every position.
+    // -1, which is below every position, stands for no snapshot.
     if (((await this.#newestListed())?.position ?? -1) >= position) return false
     const id = this.#newId()
     let chunkCount = 0

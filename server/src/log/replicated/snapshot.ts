@@ -1,7 +1,7 @@
 /**
  * Reads and writes snapshots of the replicated state (the lock table and the member list) as parts
- * of text. Normally a new snapshot is built from the former snapshot and the later entries, in a
- * second table. Therefore another thread can make the snapshot while the broker goes on. Only
+ * of text. Normally {@link makeSnapshot} applies the later entries to the former snapshot, in a
+ * table of its own. So it can run in another thread while the broker goes on. Only
  * {@link saveState} saves the table of the broker itself.
  */
 import { dump, LockTable, restore, type SnapshotItem } from '../../core/index.js'
@@ -101,7 +101,7 @@ export async function makeSnapshot(
     former = await loadSnapshot(engine)
   } catch (error) {
     if (!(error instanceof DamagedChunkError)) throw error
-    // If a newer snapshot has replaced the former one, the brokers have removed its chunks.
+    // If a newer snapshot exists, the brokers removed the chunks of the former one on purpose.
     return (await engine.snapshot())?.position === error.position ? 'damaged' : undefined
   }
   const table = former === undefined ? new LockTable() : restore(former.items)
@@ -148,12 +148,11 @@ async function compactTo(
 }
 
 /**
- * Saves this broker's current table as a snapshot. An error in the table would enter the snapshot.
- * So call this function only if {@link makeSnapshot} cannot read the entries or the former
- * snapshot. Compacts the log up to the former snapshot, as {@link makeSnapshot} does.
+ * Saves this broker's current table as a snapshot. If the table were wrong, the snapshot would be
+ * wrong too. So call this function only if {@link makeSnapshot} cannot read the entries or the
+ * former snapshot. Compacts the log up to the former snapshot, as {@link makeSnapshot} does.
  *
- * The engine reads one part of the table after the other and stores it, so the broker goes on
- * meanwhile.
+ * The engine reads and stores the table part by part, so that the broker goes on meanwhile.
  *
  * @param frozenTable The table as it was at `state.position`. This function calls its `end`.
  * @param onProblem Called with the reason if the snapshot is saved, but the log is not compacted.
@@ -179,7 +178,7 @@ export async function saveState(
 }
 
 /**
- * Yields the items. After the last item, throws if the digest of the items differs from `digest`.
+ * Yields the items. After the last item, throws if their digest is not the digest of the table.
  */
 function* verifiedItems({ items, digest }: StateSnapshot): Generator<SnapshotItem> {
   const itemDigest = new ItemDigest()
