@@ -53,7 +53,7 @@ export class Connection implements SocketListener, PacedWork {
   #deferredAcks: DeferredAcks | undefined = undefined
   #hasStoppedAcking = false
   #isAwaitingFlush = false
-  /** Checks each message after the handshake; undefined if the broker refuses no message. */
+  /** Checks each message after the handshake; undefined if every message is allowed. */
   policy: ConnectionPolicy | undefined
   /** The session that is attached to this connection; undefined until the handshake is over. */
   session: Session | undefined

@@ -11,9 +11,9 @@ import { type Answer, type KeyState, Lock, type Request, type Session } from './
 import type { KeptResult, SharedResult } from './sharedResults.js'
 
 /**
- * A stored answer, as a snapshot contains it. A fence stands in place of the lock, because a
- * repeated answer needs only the fence. A fence also stands in place of the result of a `once`,
- * because one item `result` has the value for all answers.
+ * A stored answer, as a snapshot contains it. In place of a lock, it has the fence of the lock,
+ * because a repeated answer needs only the fence. In place of the result of a `once`, it has the
+ * fence of the item `result`, which has the value for all answers.
  */
 export type SnapshotAnswer =
   | Exclude<Answer, { readonly lock: Lock } | { readonly result: SharedResult }>

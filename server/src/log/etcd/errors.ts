@@ -120,7 +120,7 @@ export function answerError(endpoint: string, status: number, body: string): Etc
 /** Converts an error that etcd reported by a gRPC status code. */
 export function grpcError(endpoint: string, code: number, message: string): EtcdError {
   const reply = `answered "${message.replace(/^etcdserver: /, '')}"`
-  // Check the message before the code, because etcd uses one code for errors of several kinds.
+  // Check the message before the code, because errors of several kinds have the same code.
   if (message.includes('database space exceeded')) return outOfSpace(endpoint)
   if (message.includes('user name is empty')) {
     return new EtcdError('forbidden', endpoint, 'requires a user and a password: set `auth`')

@@ -200,8 +200,7 @@ function followTo(
     let isOver = false
     const finish = (settle: () => void): void => {
       isOver = true
-      // `subscription` is set already, because the engine calls the listener only after `follow`
-      // has returned.
+      // The engine calls the listener only after `follow` has returned `subscription`.
       subscription.stop()
       settle()
     }
