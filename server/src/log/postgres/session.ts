@@ -241,9 +241,9 @@ function poolerError(host: PostgresHost): PostgresError {
 
 /**
  * The settings of every session. With `statement_timeout`, the server gives up a statement that
- * waits for a lock of PostgreSQL, so that abandoned statements do not pile up. The server never gives
- * up a commit that waits for a standby. A value of `synchronous_commit` that would not wait for a
- * standby's disk becomes `on`. With the keepalive settings, the server drops a dead broker's
+ * waits for a lock of PostgreSQL, so that abandoned statements do not pile up. The server never
+ * gives up a commit that waits for a standby. A value of `synchronous_commit` that would not wait
+ * for a standby's disk becomes `on`. With the keepalive settings, the server drops a dead broker's
  * connection after 10 + 3 * 5 s.
  */
 function settingsFor(callMs: number): string {
