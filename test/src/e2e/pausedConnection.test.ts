@@ -55,7 +55,7 @@ const responseTypes: Readonly<Record<string, string>> = {
 }
 
 describe('e2e: a paused connection', function () {
-  this.timeout(60_000)
+  this.timeout(count(60_000, 300_000))
   const stage = Stage.forEachTest()
 
   it('gets its responses in order, and one response to each message', async () => {
