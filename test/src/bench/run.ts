@@ -1,4 +1,4 @@
-/** Runs one job of the benchmark, and ends all its processes also after an error. */
+/** Runs one job of the benchmark. Ends all processes of the job, even after an error. */
 import type { DriverName, Job, JobResult, Pace } from './job.js'
 import { peerNamed } from './peers/index.js'
 import { generate } from './processes/generatorProcess.js'

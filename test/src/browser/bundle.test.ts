@@ -183,7 +183,10 @@ describe('the client in a browser', function () {
 
   afterEach(() => tab?.close().catch(() => {}))
 
-  /** Opens a page with this script, and checks that the script can hold the lock of the key. */
+  /**
+   * Opens a page with this script. Checks that the script gets the lock of the key, and that the
+   * request rejects when the session closes in the callback.
+   */
   async function tryScript(key: string, script: string): Promise<void> {
     pages[`/${key}.html`] = `<!doctype html><title>page</title>${script}`
     tab = await browser.open(`${site.origin}/${key}.html`)

@@ -93,6 +93,7 @@ type BrokerJob = Pick<
 
 /**
  * Starts a broker with `holdfast serve`, and removes its files when the broker exits.
+ * `journal` of a job is the durability of its journal; undefined for no journal.
  *
  * @param serveFlags Further flags of `holdfast serve`.
  */

@@ -71,6 +71,7 @@ export class BareDriver {
         ? {}
         : { execPath: 'taskset', execArgv: [...anyCore.slice(1), process.execPath] },
     )
+    // The program reports that it is ready.
     await once(child, 'message')
     return new BareDriver(child)
   }
@@ -80,7 +81,9 @@ export class BareDriver {
     this.#process.send('go')
   }
 
-  /** Resolves with the number of commands that the storage has confirmed since `go`. */
+  /**
+   * Ends the load. Resolves with the number of commands that the storage has confirmed since `go`.
+   */
   async stop(): Promise<number> {
     const answer = once(this.#process, 'message')
     this.#process.send('stop')

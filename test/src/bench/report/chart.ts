@@ -50,12 +50,12 @@ export function drawBars(groups: readonly BarGroup[], caption: string): string {
     y += groupHeight
     for (const { label, ratio, isHoldfast } of bars) {
       const length = Math.max(1, ratio * perUnit)
-      const middle = y + barHeight - 4
+      const baseline = y + barHeight - 4
       elements.push(
-        `<text x="${left - 10}" y="${middle}" text-anchor="end">${escaped(label)}</text>`,
+        `<text x="${left - 10}" y="${baseline}" text-anchor="end">${escaped(label)}</text>`,
         `<rect class="${isHoldfast ? 'own' : 'other'}" x="${left}" y="${y}" rx="2" ` +
           `width="${length.toFixed(1)}" height="${barHeight}"/>`,
-        `<text x="${(left + length + 8).toFixed(1)}" y="${middle}">${formatFigure(ratio)}</text>`,
+        `<text x="${(left + length + 8).toFixed(1)}" y="${baseline}">${formatFigure(ratio)}</text>`,
       )
       y += rowHeight
     }

@@ -28,6 +28,7 @@ const titles: Readonly<Record<string, string>> = {
   p99Us: 'p99, µs',
   maxUs: 'max, µs',
   maxMs: 'max, ms',
+  // Good clients that lost their session or a lock.
   lostSessions: 'clients that lost',
   stallMs: 'longest stall, ms',
   peakMiB: 'peak, MiB',

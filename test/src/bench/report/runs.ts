@@ -7,8 +7,8 @@ import { median } from '../load/statistics.js'
 
 /**
  * Returns one row for each row of the first run. A figure is the median over the runs. The range is
- * from the lowest to the highest ratio of a run. The ratios of single slices do not count, because
- * they vary far more than the medians of the runs.
+ * from the lowest to the highest ratio of a run. A run has many slices of time, whose ratios do not
+ * count, because they vary far more than the medians of the runs.
  */
 export function combineRuns(runs: readonly (readonly Row[])[]): readonly Row[] {
   const [firstRun = []] = runs

@@ -390,7 +390,8 @@ const otherTargets: readonly Target[] = [
 
 /**
  * The targets of the workload "neighbours", in which ten good clients share the broker with hostile
- * clients. Each target applies to the worst figure over all kinds of hostile clients.
+ * clients. A profile is a set of limits of the broker. Each target applies to the worst figure over
+ * all kinds of hostile clients.
  */
 const neighbourTargets: readonly Target[] = (
   [
@@ -460,8 +461,13 @@ const peerTargets: readonly Target[] = [
 export function compareWithTargets(rows: readonly Row[], withPeers: boolean): TargetResult[] {
   const figures = new Figures(rows)
   const targets = [
-    ...[...uncontended, ...handoffs, ...clientTargets, ...memory],
-    ...[...otherTargets, ...neighbourTargets, ...logs],
+    ...uncontended,
+    ...handoffs,
+    ...clientTargets,
+    ...memory,
+    ...otherTargets,
+    ...neighbourTargets,
+    ...logs,
   ]
   return [...targets, ...(withPeers ? peerTargets : [])].map((target) => {
     const measured = target.measure(figures, byHand)

@@ -21,10 +21,11 @@ const loopsPerRound = 3
 /** The number of the only scope of each session. */
 const scope = 1
 
-/** A lock table with a chain of scopes. Numbers the requests of all sessions together. */
+/** A lock table with a chain of scopes. */
 class ScopeChainTable {
   readonly #table = new LockTable()
   readonly #scopeCount: number
+  /** The id of the newest request of all sessions. */
   #id = 0
 
   constructor(scopeCount: number) {
@@ -47,8 +48,11 @@ class ScopeChainTable {
     this.#table.apply({ type: 'cancel', ...this.#from(session), request: this.#id })
   }
 
-  /** A request of the last scope that the table refuses, because the wait would close a cycle. */
-  refuse(): void {
+  /**
+   * Makes a request of the last scope. The table refuses the request, because its wait would close
+   * a cycle.
+   */
+  requestDeadlock(): void {
     this.#lock(`s${this.#scopeCount - 1}`, 'k0', scope)
   }
 
@@ -90,7 +94,7 @@ async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> 
     const visitsBefore = table.visitCount
     const checkedWaitUs = usPerCall(calls, () => table.waitAndCancel(/* inScope */ true))
     const visitsPerCheck = (table.visitCount - visitsBefore) / calls
-    const deadlockUs = usPerCall(calls, () => table.refuse())
+    const deadlockUs = usPerCall(calls, () => table.requestDeadlock())
     if (repeat < 0) continue
     const measured = { plainWaitUs, checkedWaitUs, deadlockUs, visitsPerCheck }
     for (const [name, value] of Object.entries(measured)) figures[name]!.push(value)

@@ -12,6 +12,7 @@ const clientCount = 50
 async function runJob({ server, echo, pace, job, progress }: LoadContext): Promise<JobResult> {
   const ms = pace.rounds * pace.sliceMs
   const { grants, violations } = await runHolders(server, clientCount, ms)
+  // A rough share of the work, because the control below is shorter.
   progress(0.7)
   // The control is shorter, because the check detects this server with one of the first grants.
   const grantingServer = { ...echo, url: `${echo.url}/yes` }

@@ -78,7 +78,10 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   flooderProcess.disconnect()
   const { workload, shape, placement } = context.job
   const rows = kinds.map((flood, i) => ({
-    ...{ workload, shape, placement, system: flood ?? 'calm' },
+    workload,
+    shape,
+    placement,
+    system: flood ?? 'calm',
     figures: figuresOf(measurementsOf[i]!, measurementsOf[0]!, waitMs + measurementMs),
   }))
   return { rows, grants: exclusion.grants, violations: exclusion.violations }

@@ -28,9 +28,9 @@ const openedAtOnce = 25
 /** The shortest lease that the broker allows, in ms. */
 const minLeaseMs = 2_000
 /**
- * The sessions open over this time, in leases, so that their heartbeats are spread evenly. This is
- * the time between two heartbeats of a session that holds nothing. For a session with a lock, that
- * time is 0.4 leases, a third, so its heartbeats are spread evenly too.
+ * The time between two heartbeats of a session that holds nothing, in leases. The workload opens
+ * the sessions over this time, so that their heartbeats are spread evenly. Sessions with a lock
+ * have a heartbeat every 0.4 leases, a third of this time, and so are spread evenly too.
  */
 const longestBeatLeases = 1.2
 /** The warm-up, in leases. V8 compiles the code of the heartbeat in this time. */
@@ -99,7 +99,7 @@ async function measure(context: LoadContext, open: OpenSession): Promise<Row['fi
     await sleep(leaseMs * longestBeatLeases * (openedAtOnce / sessions))
   }
   const isSmoke = pace.name === 'smoke'
-  // As long as three slices for each round. At least one lease, except in tests (smoke).
+  // The time of three slices for each round, but at least one lease, except in tests (smoke).
   const measuredMs = Math.max(isSmoke ? 0 : leaseMs, 3 * pace.rounds * pace.sliceMs)
   if (!isSmoke) await sleep(warmUpLeases * leaseMs)
   const cpuUsBefore = (await usageOf(server.pid)).cpuUs

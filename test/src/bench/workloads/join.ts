@@ -27,7 +27,10 @@ import { peakBytes } from '../processes/usage.js'
 
 /** How many locks the log holds. */
 const heldLockCount = 3_000_000
-/** Up to this number of locks, the brokers make a snapshot every 10 s; above it, every 60 s. */
+/**
+ * Up to this number of locks, the brokers make a snapshot every 10 s. With more locks, a snapshot
+ * takes longer, so they make one every 60 s.
+ */
 const fewLocksLimit = 200_000
 /** How long a broker may take to start, in ms, which includes its join. */
 const maxStartMs = 1_200_000

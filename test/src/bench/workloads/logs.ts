@@ -114,6 +114,7 @@ async function measureEtcd(
   const brokers: Server[] = []
   const drivers: BareDriver[] = []
   const roundTrip = await BareRoundTrip.open(cluster.endpoints, 'round')
+  // Uses the log `bare`, to which the drivers write too.
   const sharedRoundTrip = await BareRoundTrip.open(cluster.endpoints, 'bare')
   const addDriver = async (): Promise<void> => {
     const inFlightEach = Math.round((sessions * inFlight) / count)
@@ -124,7 +125,7 @@ async function measureEtcd(
     for (let i = 0; i < count; i++) {
       brokers.push(await startBrokerWith(['--log', cluster.address('bench')]))
       // One driver fewer than brokers, because `sharedRoundTrip` also follows the log of the
-      // drivers. So this log has as many followers as the log of the brokers.
+      // drivers. The log of the drivers then has as many followers as the log of the brokers.
       if (i > 0) await addDriver()
     }
     const [first, last] = [brokers[0]!, brokers.at(-1)!]

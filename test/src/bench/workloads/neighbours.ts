@@ -66,7 +66,8 @@ function jobs({ sizeDivisor }: { readonly sizeDivisor: number }): readonly Job[]
   return (['private', 'public'] as const).flatMap((profile) =>
     kinds.map(({ name }, kindIndex) => ({
       ...makeJob('neighbours', `${profile}: ${name}`, 'split', { kind: kindIndex, locks }),
-      ...{ heapMiB, watchesLoop: true },
+      heapMiB,
+      watchesLoop: true,
       ...(profile === 'public' && {
         profile,
         principals: principalsOf({
@@ -187,7 +188,8 @@ async function runBesideHostile(
 
 /**
  * The longest stall of the broker's event loop. The broker records a stall only when the stall
- * ends. So the longest latency counts as a stall that has not ended.
+ * ends. If a pair has no answer after `maxWaitMs`, the stall has not ended, so the longest latency
+ * counts as the stall.
  */
 function stallOf({ server }: LoadContext, since: number, { maxMs, died }: HostileFigures) {
   const stall = longestStall(server.pid, since)

@@ -47,7 +47,12 @@ function jobsFor(workload: string, shapes: readonly Shape[], chosen: readonly Pe
     shapes
       .filter(([shape]) => peer.shapes?.includes(shape) ?? true)
       .map(([shape, placement, params]) => ({
-        ...{ workload, shape, placement, params, subject: peer.name, limits: {} },
+        workload,
+        shape,
+        placement,
+        params,
+        subject: peer.name,
+        limits: {},
       })),
   )
 }

@@ -4,8 +4,9 @@
  * handshake. A handshake is the TCP connection, the upgrade to a WebSocket, `hello` and `welcome`.
  *
  * The clients come from one address and hold nothing. At a restart, the sessions by hand connect as
- * soon as the broker listens. The sessions of the client library wait for their own backoff, so
- * compare the time of the sessions by hand, and the CPU time of both.
+ * soon as the broker listens. The sessions of the client library wait for their own backoff.
+ * Therefore only the time of the sessions by hand shows how long the broker takes. The CPU time can
+ * be compared for both kinds of sessions.
  */
 import { maxSockets } from '../../support/openFiles.js'
 import {
@@ -71,6 +72,7 @@ async function runJob({ job, pace, progress }: LoadContext): Promise<JobResult> 
       const lost = sessions.map((session) => session.lost())
       await broker.stop('SIGKILL')
       await Promise.all(lost)
+      // Before the start, because clients with the library already try to connect during the start.
       const clientUsBefore = ownCpuUs()
       // The last `--port` counts.
       broker = await startBroker({ limits: {} }, [], ['--port', new URL(broker.url).port])

@@ -18,10 +18,11 @@ const minCalls = 10
  */
 const loopsPerRound = 3
 
-/** A lock table with two sessions. Numbers the requests of both sessions together. */
+/** A lock table with two sessions. */
 class TwoSessionTable {
   readonly #table = new LockTable()
   readonly #items: readonly SetItem[]
+  /** The id of the newest request of both sessions. */
   #id = 0
   /** The fence of the newest grant. */
   fence = 0

@@ -20,8 +20,8 @@ import { median } from '../load/statistics.js'
 
 const key = 'stampede'
 /**
- * The time in which all requests arrive, or all closed connections are handled, in ms. The bare
- * server cannot report the length of its queue.
+ * How long a stampede waits for the arrival of all requests, and for the end of all connections, in
+ * ms. The time is fixed, because the bare server cannot report the length of its queue.
  */
 const settleMs = 250
 

@@ -108,7 +108,10 @@ export function heldAfterPings(count: number): Promise<boolean> {
 
 let onPing: (() => void) | undefined
 
-/** A WebSocket that reports each ping. Once the client has a lock, also records its creation. */
+/**
+ * A WebSocket that reports each ping. If the client already has a lock, the creation of the
+ * WebSocket is recorded too.
+ */
 class WatchedWebSocket extends WebSocket {
   constructor(url: string, protocols?: string | string[]) {
     super(url, protocols)
