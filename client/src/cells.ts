@@ -11,7 +11,7 @@ import { platformEnvironment } from './platform/environment.js'
  * Makes a session over several cells. Opens no connection yet: the first call for a key of a cell
  * opens the session of this cell, with all options except `cells`.
  *
- * Rejects with `INVALID_OPTION`.
+ * Rejects with `INVALID_OPTION` if an option is invalid.
  */
 export function connect(options: CellConnectOptions): Promise<CellSession> {
   return connectCellsIn(options, platformEnvironment)

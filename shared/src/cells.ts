@@ -7,7 +7,7 @@
  * checksum and the same rule for tags.
  */
 
-/** The number of slots, and so the highest number of cells. */
+/** The number of slots. Each cell has at least one slot, so there are at most this many cells. */
 export const slotCount = 1_024
 
 /** One of `count` cells. */
@@ -77,10 +77,10 @@ function checksum(text: string): number {
 }
 
 /**
- * Returns the checksum after one more byte. The definition first xors the byte into the upper byte
- * of the checksum. Then each of eight steps shifts the checksum left by one bit. If the bit that is
- * shifted out is 1, the step xors the checksum with the polynomial 0x1021, which has the bits 12, 5
- * and 0.
+ * Returns the checksum after one more byte. By the definition of CRC-16/XMODEM, the byte is first
+ * xored into the upper byte of the checksum. Then each of eight steps shifts the checksum left by
+ * one bit. If the bit that is shifted out is 1, the step xors the checksum with the polynomial
+ * 0x1021, which has the bits 12, 5 and 0.
  *
  * This function takes the eight steps at once. `top` has the eight bits that are shifted out. If a
  * step xors in the polynomial, bit 12 flips the bit that is shifted out four steps later. The line

@@ -1,7 +1,8 @@
 /**
- * Parses frames into messages, and joins messages into frames. A frame is the text of one WebSocket
- * message: one JSON object, or an array of JSON objects. Client and broker put all messages of one
- * turn of the event loop into one frame, so that a turn needs one write to the socket.
+ * Parses frames into messages, and joins messages into frames. A message is a JSON object. A frame
+ * is a text that the WebSocket carries as one unit: one message, or an array of messages. Client
+ * and broker put all messages of one turn of the event loop into one frame, so that a turn needs
+ * one write to the socket.
  *
  * `joinIntoFrames` takes messages that are JSON texts already. The broker encodes a message only
  * once, even if the broker sends that message to a thousand connections.

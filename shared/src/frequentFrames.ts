@@ -14,7 +14,7 @@ const typeIndex = 9
 
 /**
  * If a part of a text has at most this length, V8 copies the part. A longer part is a reference to
- * the whole text, so a short key could keep a long frame in memory.
+ * the whole text, so a key of 13 characters could keep a long frame in memory.
  */
 const maxCopiedLength = 12
 

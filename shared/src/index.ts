@@ -8,9 +8,9 @@
  * - `@holdfast/shared/clientSchemas`: the schemas of all messages from clients, for tools
  * - `@holdfast/shared/brokerSchemas`: the schemas of all messages from brokers, for tools
  * - `@holdfast/shared/idTable`: the class `IdTable`, which stores objects by numeric id. The lock
- *   table of every broker must compute the same results from the same commands. So the lock table,
- *   in `server/src/core`, imports from outside that folder only `IdTable` and types, and nothing
- *   that differs between brokers, such as a clock.
+ *   table of every broker must compute the same results from the same commands. So the lock table
+ *   (`server/src/core`) must not import what differs between brokers, such as a clock. From other
+ *   folders the lock table imports only `IdTable` and types.
  */
 
 export { type Cell, cellOfSlot, cellText, parseCell, slotCount, slotOf } from './cells.js'

@@ -87,8 +87,8 @@ export class CellPool {
         throw new HoldfastError('SESSION_CLOSED')
       }
       this.#openSessions.set(cell, session)
-      // Precedes the listeners of `closed` that `onOpen` adds. So a call of `session(cell)` in one
-      // of those listeners opens a new session.
+      // This listener runs before the listeners of `closed` that `onOpen` adds. So a call of
+      // `session(cell)` in one of those listeners opens a new session.
       session.once('closed', () => this.#forget(cell))
       this.#options.onOpen(session, cell)
       return session

@@ -84,7 +84,7 @@ export interface CellSessionDeps {
   readonly count: number
   readonly token: string | undefined
   /**
-   * With this token, opens the session of a cell.
+   * Opens the session of a cell with a token, which may be newer than the token above.
    *
    * @param cell The number of the cell: its place in the option `cells`, from 1.
    */
@@ -287,8 +287,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
 
   /**
    * Like `query` of a session. Without a `key`, asks all cells, and merges their answers into one
-   * answer of at most `limit` items. The items are in the order of keys if `after` is given, and
-   * otherwise cell by cell. Rejects if a cell cannot be reached.
+   * answer with at most `limit` items in each list. The items are in the order of keys if `after`
+   * is given, and otherwise cell by cell. Rejects if a cell cannot be reached.
    */
   async query(options?: QueryOptions): Promise<QueryResult>
   async query(options: RecordQueryOptions<'barriers'>): Promise<BarrierQueryResult>
@@ -313,8 +313,8 @@ export class CellSession extends SessionEmitter<CellEvents> {
   }
 
   /**
-   * Like `watch` of a session. Without a `key`, watches all cells: the callback gets one `state` of
-   * each cell, with the number of the cell and the keys of this cell alone.
+   * Like `watch` of a session. Without a `key`, watches all cells: each cell sends its own events
+   * `state`, with the number of the cell and the keys of this cell alone.
    * @throws HoldfastError `INVALID_KEY`, `INVALID_OPTION`, `SESSION_CLOSED`
    */
   watch<HasQueue extends boolean = false>(
@@ -335,7 +335,7 @@ export class CellSession extends SessionEmitter<CellEvents> {
 
   /**
    * Sends a new token to all cells whose sessions are open. Rejects with the first error if one or
-   * more of these cells refuse the token. A call waits until all earlier calls have ended.
+   * more of these cells refuse the token. The calls of `authenticate` run one after another.
    *
    * Sessions that are being opened or are opened later use the new token too, unless all cells with
    * open sessions have refused the token.

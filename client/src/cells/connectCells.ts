@@ -56,7 +56,7 @@ export async function connectCellsIn(
         /* cell */ cellText({ number: cell, count }),
       ),
   })
-  // Applies `unref` to the sessions of all cells.
+  // No session is open yet. The `CellSession` applies `unref` to each session that it opens.
   return unref ? session.unref() : session
 }
 

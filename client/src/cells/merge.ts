@@ -13,7 +13,8 @@ export function mergeStats(statsOfCells: readonly LockStats[]): LockStats {
   const sum = (name: CounterName) =>
     statsOfCells.reduce((total, stats) => total + (stats[name] ?? 0), 0)
   const totalLocks = sum('totalLocks')
-  // `totalLocks` counts the decided requests of a cell, and `successRate` is the share of grants.
+  // `totalLocks` counts the granted and the failed requests of a cell. `successRate` is the granted
+  // part of this number.
   const grantedLocks = statsOfCells.reduce(
     (total, stats) => total + stats.successRate * stats.totalLocks,
     0,
@@ -44,12 +45,10 @@ function mergeOptionalCounters(
 ): Partial<LockStats> {
   // A broker has either all of these counters or none of them.
   if (statsOfCells.every(({ barriers }) => barriers === undefined)) return {}
-  const newestDeadlocks = (deadlocks: RefusedDeadlock[]) =>
+  const newestOf = (deadlocks: RefusedDeadlock[]) =>
     deadlocks.sort((a, b) => b.since - a.since).slice(0, maxDeadlocks)
-  const [newestDeadlock] = newestDeadlocks(
-    statsOfCells.flatMap((stats) => stats.newestDeadlock ?? []),
-  )
-  const deadlocks = newestDeadlocks(statsOfCells.flatMap((stats) => stats.deadlocks ?? []))
+  const [newestDeadlock] = newestOf(statsOfCells.flatMap((stats) => stats.newestDeadlock ?? []))
+  const deadlocks = newestOf(statsOfCells.flatMap((stats) => stats.deadlocks ?? []))
   return {
     barriers: sum('barriers'),
     barrierCalls: sum('barrierCalls'),

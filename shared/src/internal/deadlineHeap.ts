@@ -35,9 +35,9 @@ interface DeadlineCarrier<S> {
 export class DeadlineHeap<S extends object> {
   readonly #heap: Deadline<S>[] = []
   /**
-   * The property in which a subject stores its deadline. When a deadline ends, the subject keeps
-   * the `Deadline` object and reuses the object for its next deadline. A `Map` from subjects to
-   * deadlines would be slower, because thousands of subjects a second are added and removed. V8
+   * The property in which a subject stores its deadline. When a deadline is removed, the subject
+   * keeps the `Deadline` object and reuses the object for its next deadline. A `Map` from subjects
+   * to deadlines would be slower, because thousands of subjects a second are added and removed. V8
    * would copy such a `Map` to a new table again and again, and would free the former tables late.
    * See the table in `test/bench/README.md`.
    */

@@ -5,11 +5,10 @@
  * to another session.
  *
  * The formula has three uses:
- * - lease: the period of silence after which the broker ends a session
- * - ttl: the broker ends a lock when the lock's ttl has passed
- * - self-lease: brokers share a command log, the ordered list of all changes. The period is the
- *   silence after which the other brokers declare a broker dead. The silent broker stops granting
- *   locks before that moment
+ * - lease: the broker ends a session after this period of silence
+ * - ttl: the broker ends a lock after this period
+ * - self-lease: the other brokers of a cluster declare a broker dead after this period of silence.
+ *   The silent broker stops granting locks before that moment.
  *
  * In each use, a *keeper* (a broker) grants a *user* (a client or another broker) a right for a
  * period of `T` ms. The user sends a message at the time `s` of its clock, and counts the period

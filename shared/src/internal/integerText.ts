@@ -3,7 +3,7 @@
  * is the number of a grant.
  */
 
-/** How many values the last digits have that `integerText` takes from a list. */
+/** `integerText` takes the last three digits from a list, which has this many texts. */
 const lastPartSize = 1_000
 
 /** The texts of the last three digits: `000` to `999`. */
@@ -14,10 +14,10 @@ const lastParts = /* @__PURE__ */ Array.from({ length: lastPartSize }, (_, part)
 /**
  * The decimal text of a safe integer that is not negative.
  *
- * V8 keeps the texts of many numbers that were converted last. So the text of each new number would
- * survive in memory, and every collection of garbage would have to copy it. Of a thousand
- * consecutive integers, this function converts only one number, and V8 has the others already. See
- * the table in `test/bench/README.md`.
+ * V8 keeps the texts of many recently converted numbers. So the text of each new number would
+ * survive in memory, and every garbage collection would have to copy that text. This function
+ * converts only the upper part, which a thousand consecutive integers share. See the table in
+ * `test/bench/README.md`.
  */
 export function integerText(value: number): string {
   if (value < lastPartSize) return `${value}`

@@ -58,8 +58,8 @@ export interface HeldItem {
 
 /**
  * One part of the snapshot that follows a resume. The snapshot lists the locks that the session
- * holds, and the requests of the session that wait. The broker first repeats the answers that it
- * has stored for the session, and then sends the parts. If a request is neither answered nor
+ * holds, and the waiting requests of the session. The broker first repeats the answers that it has
+ * stored for the session, and then sends the parts. If a request is neither answered nor
  * listed, the broker has never received that request.
  */
 export interface Snapshot {
@@ -357,8 +357,9 @@ export const lockEventNames = [
 export type LockEventName = (typeof lockEventNames)[number]
 
 /**
- * A change of a lock, as a watch reports the change. The event has the ttl at the time of the
- * change. The event has no remaining times, because an event may wait before the broker sends it.
+ * A change of a lock, as a watch reports the change. `ttl` is the ttl of the lock at the change.
+ * The event has no `ttlRemaining` and no `maxHoldRemaining`, because an event may wait before the
+ * broker sends it.
  */
 export type LockEvent = LockDetails & {
   /**
@@ -397,12 +398,12 @@ export type DequeueReason = 'granted' | 'timeout' | 'aborted' | 'ended' | 'answe
  */
 export interface WatchEvent {
   readonly type: 'event'
-  /** The id of the watch that selects this lock; a list of ids if several watches select it. */
+  /** The id of the watch that selects this key; a list of ids if several watches select the key. */
   readonly watch: number | readonly number[]
   readonly event: LockEvent | QueueEvent
 }
 
-/** The counters of a broker since its start. */
+/** The counters of a broker since its start, and some numbers of this moment. */
 export interface LockStats {
   /** Lock requests that were decided: granted locks plus `failedLocks`. */
   readonly totalLocks: number

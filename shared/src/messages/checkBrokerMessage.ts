@@ -82,7 +82,7 @@ const shortText = accepting(
 const positiveInteger = integerBetween(1)
 const id = positiveInteger
 const fence = positiveInteger
-/** A count or a duration: an integer from 0. */
+/** A count, or a duration without an upper limit: an integer from 0. */
 const integerFromZero = integerBetween(0)
 /** A time on the broker's wall clock, in ms since 1970. */
 const calendarTime = integerBetween(0, maxCalendarTime)

@@ -7,8 +7,8 @@
  *    written by hand in this file, and the checks of the other types use the tables in
  *    `clientShapes.ts`. A check by the library superstruct would cost more than all other work for
  *    a message.
- * 2. `validateWithSchema` explains why a message that the first stage refuses is invalid. This
- *    stage uses the superstruct schemas in `clientSchemas.ts`.
+ * 2. `validateWithSchema` describes the fault of a message that the first stage does not accept.
+ *    This stage uses the superstruct schemas in `clientSchemas.ts`.
  *
  * A property test compares the two stages: both must accept exactly the same messages. If the first
  * stage refused a valid message by mistake, the second stage would still accept the message.

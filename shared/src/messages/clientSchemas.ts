@@ -118,7 +118,8 @@ export function isMetadata(value: unknown): boolean {
 export function isNoticeList(value: unknown): boolean {
   return (
     Array.isArray(value) &&
-    // There are two kinds of notices. This check comes first, because the list may be long.
+    // There are two kinds of notices. This check precedes those of the items, because the list may
+    // be long.
     value.length <= 2 &&
     value.every((notice) => notice === 'queued' || notice === 'contended') &&
     new Set(value).size === value.length
@@ -129,9 +130,9 @@ export function isNoticeList(value: unknown): boolean {
 const ResultValue = customSchema<unknown>('value for once', isResult)
 
 /**
- * Whether a parsed JSON value may be the value of a `once`: at most 32 KiB and 64 levels.
- * `maxJsonValuesWithResult`, the highest number of JSON values in a message with a result, only
- * refuses a value over 32 KiB sooner.
+ * Whether a parsed JSON value may be the value of a `once`: at most 32 KiB and 64 levels. A value
+ * with more than `maxJsonValuesWithResult` JSON values is always longer than 32 KiB, and is refused
+ * before `JSON.stringify` processes the value.
  */
 export function isResult(value: unknown): boolean {
   if (value === undefined || !isWithinJsonLimits(value, maxMetadataDepth, maxJsonValuesWithResult))
@@ -173,7 +174,7 @@ const HelloSchema: Describe<Hello> = object({
   resume: optional(Resume),
 })
 
-/** The longest hold and the wanted notices: two fields that `lock` and `lockAll` share. */
+/** Two fields of `lock` and `lockAll`: the limit on the hold, and the wanted notices. */
 const holdAndNotifyFields = { maxHold: optional(Duration), notify: optional(Notices) }
 
 /** The fields of a key in `lock` and `lockAll`. */
