@@ -23,8 +23,8 @@ const forbiddenCharacter = /[\p{Cc}\p{Cs}]/u
 export function isKey(value: unknown): value is string {
   if (typeof value !== 'string') return false
   if (plainKey.test(value)) return true
-  // In UTF-8, each UTF-16 unit becomes at least one byte. So no check by regular expression is
-  // needed for a text with more units than `maxKeyBytes`.
+  // In UTF-8, each UTF-16 unit becomes at least one byte. So a text with more units than
+  // `maxKeyBytes` is too long, and does not need the slower checks below.
   if (value.length === 0 || value.length > maxKeyBytes) return false
   return !forbiddenCharacter.test(value) && utf8Length(value) <= maxKeyBytes
 }
