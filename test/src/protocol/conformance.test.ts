@@ -1,17 +1,25 @@
 /** Runs the conformance suite, the tests of the rules in PROTOCOL.md, against Holdfast's broker. */
-import { createBroker, type HoldfastBroker } from '@holdfast/server'
+import { type BrokerOptions, createBroker, type HoldfastBroker } from '@holdfast/server'
 import { conformanceSuite } from './conformance.js'
 
-describe('protocol: the broker of Holdfast', () => {
-  let broker: HoldfastBroker
+const settings: { readonly [broker: string]: BrokerOptions } = {
+  'the broker of Holdfast': {},
+  // An operator may forbid an operation. The suite must accept such a broker.
+  'a broker that forbids every revoke': { authorize: (_principal, operation) => operation !== 'revoke' },
+}
 
-  after(async () => {
-    await broker.close()
-  })
+for (const [name, options] of Object.entries(settings)) {
+  describe(`protocol: ${name}`, () => {
+    let broker: HoldfastBroker
 
-  conformanceSuite(async () => {
-    // The tests of silent clients take two seconds, so a client without a hello may take as long.
-    broker = createBroker({ limits: { helloMs: 2_000 } })
-    return broker.listen({ port: 0, host: '127.0.0.1' })
+    after(async () => {
+      await broker.close()
+    })
+
+    conformanceSuite(async () => {
+      // The tests of silent clients take two seconds, so a client without a hello may take as long.
+      broker = createBroker({ ...options, limits: { helloMs: 2_000 } })
+      return broker.listen({ port: 0, host: '127.0.0.1' })
+    })
   })
-})
+}

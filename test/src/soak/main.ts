@@ -96,7 +96,7 @@ function report({ growths, counts, visitors, leftovers }: SoakResult): void {
       ? 'Every slope is within its bound'
       : `${beyond.length} of ${growths.length} slopes are beyond their bounds`,
   )
-  process.exitCode = beyond.length + leftovers.length === 0 ? 0 : 1
+  process.exitCode = beyond.length + leftovers.length + missing.length === 0 ? 0 : 1
 }
 
 function rowOf(growth: Growth): string[] {
