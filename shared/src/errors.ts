@@ -166,7 +166,8 @@ export class HoldfastError extends Error {
   declare readonly key?: string
   /**
    * With `LOCK_HELD` and `LOCK_TIMEOUT`: the holders of the key, the oldest first, at most 16. With
-   * `LOCK_TIMEOUT` the holders have no metadata. Absent if no broker answered in time.
+   * `LOCK_TIMEOUT` the holders have no metadata. If no broker answered in time, the error has no
+   * `holders`.
    */
   declare readonly holders?: readonly Holder[]
   /**

@@ -110,7 +110,7 @@ export function skipEnd(text: string): boolean {
 }
 
 /**
- * Reads a safe integer that is not negative. Returns `invalid` for any other text. The reader must
+ * Reads a safe integer that is not negative. Returns `invalid` for any other text. The caller must
  * then give up the frame, because the position may be anywhere in the text.
  */
 export function readInteger(text: string): number {

@@ -30,8 +30,8 @@ const userInfoWithoutHost = /^([a-z][a-z\d+.-]*:[\\/]{2})?.*@/is
 /**
  * Returns a URL with `***` in place of the user info (user name and password), the query and the
  * fragment. A URL that has none of the three is returned unchanged. A text without a host may be a
- * misspelt URL. In such a text `***` replaces everything before the last `@`, but not a scheme and
- * `//` with which the text begins. Never throws.
+ * misspelt URL. In such a text `***` replaces everything before the last `@`. If the text begins
+ * with a scheme and `//`, this beginning stays. Never throws.
  */
 export function redactUrl(url: { toString(): string }): string {
   const text = url.toString()

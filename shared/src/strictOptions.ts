@@ -69,18 +69,18 @@ const maxEdits = 5
  * edits, the function returns the name with the longer common beginning: `tracer` for `trace`, and
  * not `grace`.
  *
- * @param maxEditsOfShortName The highest number of edits for a short `name`. For a longer `name`
- *   the highest number is a third of its length, but at most 5.
+ * @param minAllowedEdits The function allows a third of the length of `name` as edits, but at least
+ *   this number and at most 5.
  */
 export function nearestName(
   name: string,
   knownNames: readonly string[],
-  maxEditsOfShortName = 2,
+  minAllowedEdits = 2,
 ): string | undefined {
   const lowerName = name.toLowerCase()
   let bestName: string | undefined
   // The distance of `bestName`. Before there is a `bestName`: the highest distance allowed.
-  let bestDistance = Math.min(Math.max(maxEditsOfShortName, name.length / 3), maxEdits)
+  let bestDistance = Math.min(Math.max(minAllowedEdits, name.length / 3), maxEdits)
   for (const candidate of knownNames) {
     const lowerCandidate = candidate.toLowerCase()
     // The division lets the common beginning decide only between equal numbers of edits.

@@ -31,9 +31,10 @@ interface RequestingSession {
 }
 
 /**
- * Stores a granted lock among the held locks, and makes the `Lock` (the handle) of the caller as
- * soon as the `granted` message arrives. All sessions share the methods of this class, so V8 can
- * inline them. V8 does not inline functions that each session makes anew.
+ * The registry for requests whose caller gets a `Lock`, a handle. It passes each call on to
+ * `HeldLocks`, the registry without handles. It makes the handle as soon as the `granted` message
+ * arrives. All sessions share the methods of this class, so V8 can inline them. V8 does not inline
+ * functions that each session makes anew.
  */
 export class HandleRegistry implements LockRegistry<Lock> {
   readonly #heldLocks: HeldLocks
@@ -103,8 +104,8 @@ export class LockRequester implements TimeoutListener {
    *
    * `send` and `request` are not `async`, because an `async` function makes one more promise:
    * - The promise costs time for every lock.
-   * - The calls whose grants arrive in one frame must resolve in order. So no call may await more
-   *   promises than another call.
+   * - Several grants may arrive in one frame. The calls of `session.lock` resolve in the order of
+   *   these grants, because each of the calls awaits equally many promises.
    */
   send<L>({ params, timeout, signal }: CheckedLock, registry: LockRegistry<L>): Promise<L> {
     throwIfAborted(signal, params.key)
@@ -155,7 +156,7 @@ export class LockRequester implements TimeoutListener {
     this.#giveUp(request, timeoutError(request.timeout))
   }
 
-  /** When a timeout that begins now ends, by the monotonic clock. */
+  /** The end of a timeout that begins now, by the monotonic clock. */
   #dueAt(timeout: number | undefined): number | undefined {
     return timeout === undefined ? undefined : this.#session.scheduler.monotonic() + timeout
   }
@@ -171,8 +172,8 @@ export class LockRequester implements TimeoutListener {
 }
 
 /**
- * The error of a request whose timeout has passed. With `timeout: 0` the timeout can pass only
- * while the client has no connection.
+ * The error of a request whose timeout has passed. With `timeout: 0` the timeout passes only while
+ * the client has no connection, because a connected client waits for the broker's response.
  */
 function timeoutError(timeout: number | undefined): HoldfastError {
   return new HoldfastError(timeout === 0 ? 'UNAVAILABLE' : 'LOCK_TIMEOUT')

@@ -45,7 +45,7 @@ export class ResponseRouter {
     }
     request.checkResponse(response)
     if (request.brokerStoresResponse) this.#pendingRequests.onStoredResponse(id, connection)
-    // The second call returns the time of the sending, or undefined as described above.
+    // `noteReceivedByBroker` returns the time of the sending, or undefined as described above.
     const sentAt =
       request.sentOn === connection
         ? connection.noteReceivedByBroker(request.messageNumber)

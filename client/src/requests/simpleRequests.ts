@@ -59,9 +59,9 @@ export interface QueryOptions {
    * the other locks of the key, use `afterFence`.
    *
    * `heldCount` and `waitingCount` of the result cover this page and all later pages. To get all
-   * pages, repeat the query with the last key of the page as `after`. If this key has more than
-   * `limit` locks, also pass the highest fence of the page as `afterFence`. Then each lock that
-   * stays held during all these queries is on exactly one page.
+   * pages, repeat the query with the last key of the page as `after`. If the page has `limit` locks
+   * and all of them belong to this key, also pass the highest fence of the page as `afterFence`.
+   * Then each lock that stays held during all these queries is on exactly one page.
    */
   readonly after?: string | undefined
   /**
@@ -77,8 +77,8 @@ export interface QueryOptions {
  * What `session.query` selects with `kind: 'barriers'` (the calls that wait at barriers) or with
  * `kind: 'results'` (the kept results). At a barrier, calls of several sessions wait for each
  * other. A kept result is the value that a call of `session.once` computed, and that the broker
- * keeps for later calls of `once`. Calls at barriers and kept results are both called records. A
- * query for records has no pages. A broker without the feature `queryKind` refuses such a query.
+ * keeps for later calls of `once`. A record is either a call at a barrier or a kept result. A query
+ * for records has no pages. A broker without the feature `queryKind` refuses such a query.
  */
 export interface RecordQueryOptions<K extends 'barriers' | 'results' = 'barriers' | 'results'>
   extends Pick<QueryOptions, 'key' | 'prefix' | 'limit'> {

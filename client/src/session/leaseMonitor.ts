@@ -75,8 +75,8 @@ export class LeaseMonitor {
   /** When the client learned that the message of `#leaseStart` had arrived (monotonic clock). */
   #arrivalKnownAt = 0
   /**
-   * When the client sent its first `pong` after `#arrivalKnownAt`, by the monotonic clock. Before
-   * such a `pong`, an older time, at or before `#arrivalKnownAt`.
+   * If this time is later than `#arrivalKnownAt`, the client sent its first `pong` since then at
+   * this time (monotonic clock). Otherwise the client has sent no `pong` since then.
    */
   #pongSentAt = Number.NEGATIVE_INFINITY
   /** Whether to report silence. False if no other connection could resume the session. */
@@ -137,7 +137,8 @@ export class LeaseMonitor {
     this.#arrivalKnownAt = this.#scheduler.checkedAt
     if (this.#hasIdleLease) {
       this.#hasIdleLease = false
-      // The next check can wait until the ordinary lease needs a `pong`.
+      // Moves the next check to when the ordinary lease may need a `pong`. No earlier check is
+      // needed.
       this.#startHeartbeat(this.#arrivalKnownAt)
     }
     if (this.#knowsLocks) this.#setExpiry(expiryFrom(sentAt, this.#leaseMs))
@@ -227,8 +228,8 @@ export class LeaseMonitor {
     const now = this.#scheduler.monotonic()
     const due = this.#arrivalKnownAt + this.#heartbeatMs
     if (due <= now) this.#listener.sendPong()
-    // In the idle lease, the session may ask for a lock long before its next `pong`. So the monitor
-    // checks as often as for a session that is not idle.
+    // Nothing tells the monitor when an idle session sends a request. So in the idle lease, the
+    // monitor checks as often as for a session that is not idle.
     else this.#scheduler.at(this.#heartbeatTask, Math.min(due, now + this.#leaseMs * engagedPart))
   }
 

@@ -76,10 +76,11 @@ const otherVariables = ['CONFIG', 'URL', 'CELLS', 'TOKEN', 'CA', 'KEY', 'FENCE']
 )
 
 /**
- * A short variable name counts as a misspelt setting if at most this many letters differ. A maximum
- * of 2 would include unrelated names, such as FULL and CELL. Longer names may differ more.
+ * A variable name counts as a misspelt setting if it needs at most this many edits. For a longer
+ * name, `nearestName` allows more edits. The number 2 would include unrelated short names, such as
+ * FULL and CELL.
  */
-const maxEditsOfShortName = 1
+const minAllowedEdits = 1
 
 /** The settings in the variables. @throws {Exit} 78 if a variable is invalid or misspelt. */
 function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
@@ -92,7 +93,7 @@ function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, unknown> {
     const suggestion = nearestName(
       name.slice(variablePrefix.length),
       variables.map((variable) => variable.slice(variablePrefix.length)),
-      maxEditsOfShortName,
+      minAllowedEdits,
     )
     if (suggestion !== undefined) {
       throw invalidSetting(`${name} is not a setting: did you mean ${variablePrefix}${suggestion}?`)

@@ -220,6 +220,7 @@ class RestoredSets {
       // Added immediately, so that the next member of the same set gets the same scope.
       addScope(session, extras.scope)
     }
+    // Only a lock that was upgraded has a `presentFence`, the fence of its newest upgrade.
     extras.presentFence = presentFence
     // The snapshot lists the locks of a key before its waiting upgrade, so `session.held` already
     // has the lock that the upgrade makes exclusive.

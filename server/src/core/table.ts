@@ -120,7 +120,10 @@ export class LockTable {
     return this.#barriers
   }
 
-  /** The results that the table keeps for later `once` calls, by key, oldest first. */
+  /**
+   * Maps each key to the result that the table keeps for later `once` calls. The oldest result
+   * comes first.
+   */
   get keptResults(): ResultTable['kept'] {
     return this.#results.kept
   }
@@ -315,8 +318,8 @@ export class LockTable {
 
   /**
    * The lock that the command names. Returns undefined if the session does not hold the lock, or if
-   * the command is not new. The command then needs no more work, because this method has answered
-   * it or its connection was replaced.
+   * `sessionOfNewRequest` returns no session. The caller then has nothing more to do, because the
+   * command was answered or its connection was replaced.
    */
   #heldLock(
     command: Commands.Unlock | Commands.Refresh | Commands.UpgradeLock | Commands.DowngradeLock,
@@ -372,7 +375,7 @@ export class LockTable {
     // The locks end in the order of their fences, so that all brokers have the same order. A table
     // that was restored from a snapshot has the locks of a scope in another order.
     for (const lock of [...(scope?.locks ?? [])].sort((a, b) => a.fence - b.fence)) {
-      // The other locks of a set end together with its primary lock, which is the first.
+      // All locks of a set end together with its primary lock, the lock of the set's first key.
       if (!lock.isPrimary) continue
       this.#granter.addToWorklist(lock.keyState)
       this.#granter.removeLock(lock, 'unlocked')
@@ -392,8 +395,9 @@ export class LockTable {
   }
 
   /**
-   * Releases the lock of a `once`. First answers the followers (the waiting `once` calls), and then
-   * grants the next waiter, because the followers need not wait for this waiter.
+   * Releases the lock of a `once`. Answers the followers (the waiting `once` calls) before it
+   * grants the next lock request in the queue. So a follower behind this request need not wait
+   * until the lock of the request ends.
    */
   #complete(command: Commands.CompleteOnce): void {
     const session = this.#sessions.sessionOfNewRequest(command)

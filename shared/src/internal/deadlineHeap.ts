@@ -64,7 +64,8 @@ export class DeadlineHeap<S extends object> {
   set(subject: S, dueAt: number): void {
     const order = this.#setCount++
     const deadline = this.#deadlineOf(subject) ?? this.#create(subject)
-    // An unchanged time counts as later too, because the new `order` is higher.
+    // Used only if the deadline was set already. An unchanged time counts as later too, because the
+    // new `order` is higher.
     const isLater = dueAt >= deadline.at
     deadline.at = dueAt
     deadline.order = order

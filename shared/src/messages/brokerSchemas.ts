@@ -74,8 +74,8 @@ const knownEventNames = new Set<string>([...lockEventNames, ...queueEventNames])
 const UnknownEventName = refine(string(), 'unknown kind', (name) => !knownEventNames.has(name))
 const optionalTrue = optional(literal(true)) as unknown as Describe<true | undefined>
 /**
- * The fields of locks and requests that use permits, a set, a scope, `once`, an election or a
- * longest hold.
+ * The fields of locks and requests that use permits, a set, a scope, `once`, an election or
+ * `maxHold` (a limit on how long the lock may be held).
  */
 const specialFields = {
   permits: optional(PositiveInteger),
@@ -273,6 +273,8 @@ export const brokerSchemas = {
   event: type({
     type: literal('event'),
     watch: union([Id, array(Id)]),
+    // This outer field `event` is a change of a lock or a queue. The inner field `event` is the
+    // kind of the change.
     event: union([
       type({
         event: enums(lockEventNames),

@@ -120,7 +120,7 @@ const cycle = listOf(
 const refusedDeadlock = record({ since: calendarTime, cycle })
 /**
  * The fields that only special locks and requests have: those that use permits, a set, a scope,
- * `once`, an election or a longest hold.
+ * `once`, an election or `maxHold` (a limit on how long the lock may be held).
  */
 const specialFields: Shape = {
   permits: optional(positiveInteger),
@@ -188,8 +188,8 @@ const queueEvent = record({
   ...queuedFields,
 })
 /**
- * The finders for a change (the inner object `event` of the message `event`), by the kind of the
- * change.
+ * The finders for a change, by the kind of the change. The change is the outer field `event` of a
+ * message `event`, and its kind is the inner field `event`.
  */
 const changeFaultFinders = new Map<unknown, FaultFinder>([
   ...lockEventNames.map((kind) => [kind, lockEvent] as const),
@@ -374,9 +374,8 @@ export function isIntegerInRange(value: unknown, min: number, max = Infinity): v
 }
 
 /**
- * Whether the client knows the kind of a change. The change is the outer field `event` of a message
- * `event`, and its kind is the inner field `event`. A newer broker may have more kinds, which a
- * client ignores.
+ * Whether the client knows the kind of a change. A newer broker may have more kinds, which a client
+ * ignores.
  */
 export function isKnownEvent(change: object): boolean {
   return changeFaultFinders.has(kindOf(change))

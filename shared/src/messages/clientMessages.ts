@@ -5,10 +5,10 @@
  * - `clientMessages.ts`, `brokerMessages.ts`: the messages as types, for the compiler
  * - `clientSchemas.ts`, `brokerSchemas.ts`: the messages as schemas of the library superstruct. The
  *   schemas decide which messages are valid.
- * - `checkClientMessage.ts`, `checkBrokerMessage.ts`: the checks that broker and client run, with a
- *   fast path for frequent messages. For the other client messages, `checkClientMessage.ts` uses
- *   the fast checks in `clientShapes.ts`. Tests prove that the checks accept exactly the messages
- *   that the schemas accept.
+ * - `checkClientMessage.ts`, `checkBrokerMessage.ts`: the checks that broker and client run. The
+ *   checks of the most frequent messages are written by hand, and the checks of all others use
+ *   tables. The tables for client messages are in `clientShapes.ts`. Tests prove that the checks
+ *   accept exactly the messages that the schemas accept.
  *
  * Terms of the protocol:
  * - id: the number of a request in its session; the answer has the id of its request. The client
@@ -327,8 +327,8 @@ export interface QueryRequest {
    */
   readonly after?: string | undefined
   /**
-   * Only with `after`, if the previous page ended in the middle of the locks of the key `after`.
-   * The page then begins with the locks of that key whose fence is higher than this fence.
+   * Only with `after`, if the previous page did not list all locks of its last key. `after` is then
+   * that key, and the page begins with its remaining locks: those with a fence above this fence.
    */
   readonly afterFence?: number | undefined
   /** What to list; default `locks`. Only a query for `locks` can ask for a page. */

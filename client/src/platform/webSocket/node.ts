@@ -19,8 +19,8 @@ import { UpgradeRefused, type UpgradeResponse } from './refusal.js'
 import type { PlatformOptions, WebSocketConstructor, WebSocketLike } from './types.js'
 
 /**
- * Largest frame that the client accepts, in bytes. A broker sends a frame of more than 32 KiB only
- * if a single message is that long.
+ * Largest frame that the client accepts, in bytes. A broker puts several messages into one frame,
+ * up to 32 KiB. Only a single longer message makes a longer frame.
  */
 const maxPayload = 1024 * 1024
 /** How much of the body of a refusal the client reads, in characters. */

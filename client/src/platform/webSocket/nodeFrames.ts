@@ -26,8 +26,8 @@ const pong = 0x8a
  * If the second byte of a frame has this value, the length of the payload follows in two bytes. A
  * smaller second byte is the length itself.
  */
-const length16 = 126
-/** The longest payload whose length has two bytes, in bytes. */
+const length16Marker = 126
+/** The most bytes of a payload whose length is written in two bytes. */
 const maxLength16 = 0xffff
 /** The longest payload of a control frame, such as a ping, in bytes. */
 const maxControlBytes = 125
@@ -58,12 +58,12 @@ export function textFrame(text: string): Buffer | undefined {
   const length = Buffer.byteLength(text)
   if (length > maxLength16) return undefined
   // The header has two bytes, and two further bytes for a longer length.
-  const payloadStart = (length < length16 ? 2 : 4) + maskBytes
+  const payloadStart = (length < length16Marker ? 2 : 4) + maskBytes
   const frame = Buffer.allocUnsafe(payloadStart + length)
   frame[0] = wholeText
-  if (length < length16) frame[1] = maskBit | length
+  if (length < length16Marker) frame[1] = maskBit | length
   else {
-    frame[1] = maskBit | length16
+    frame[1] = maskBit | length16Marker
     frame[2] = length >> 8
     frame[3] = length & 0xff
   }
@@ -154,8 +154,8 @@ export class FrameReader {
     // The shortest header has two bytes.
     if (lengthByte === undefined) return this.#waitFor(2, data, at)
     // A higher value means a longer frame, or a mask, which a broker must not use.
-    if (lengthByte > (isText ? length16 : maxControlBytes)) return this.#leaveToWs(data, at)
-    const isShort = lengthByte < length16
+    if (lengthByte > (isText ? length16Marker : maxControlBytes)) return this.#leaveToWs(data, at)
+    const isShort = lengthByte < length16Marker
     const payloadStart = at + (isShort ? 2 : 4)
     // A header of two bytes is complete here, so an incomplete header has four bytes.
     if (payloadStart > data.length) return this.#waitFor(4, data, at)

@@ -127,9 +127,11 @@ terminal.
 If the broker does not answer, the whole process group gets SIGTERM, and SIGKILL after the time of
 --kill-after. Both happen before the lease is over: the command is dead before the broker can
 grant the lock to another session. In the same way the command is stopped before the time of
---max-hold, or the operator's limit for all locks, is over. There are exceptions:
-- If the lock is revoked or stolen, the command is stopped only when the message arrives.
-- "holdfast run" is stopped with SIGSTOP, or killed together with its watchdog.
+--max-hold, or the operator's limit for all locks, is over. The command may outlive the lock in
+these cases:
+- The lock is revoked or stolen. The command is stopped only when the message arrives.
+- "holdfast run" is suspended with SIGSTOP, or is killed together with its watchdog. Nothing then
+  stops the command.
 - The command runs as another user, whom "holdfast run" may not signal. The lock is then kept
   until the command has ended, as long as the broker answers.
 In these cases only the fence protects: pass HOLDFAST_FENCE to the resource that the lock
@@ -238,7 +240,7 @@ class Run {
   /** Waits for the end of the command, and stops it if the lock is lost or may soon be lost. */
   async #waitGuarded(child: Child): Promise<number> {
     const { session, lock, killAfterMs, signals, flags } = this.#deps
-    // Without the lock, a stopped command must not continue.
+    // Without the lock, a suspended command must not continue, so SIGCONT is not passed on.
     signals.handle((signal) => {
       if (signal !== 'SIGCONT' || lock.held) child.signal(signal)
     })

@@ -298,8 +298,9 @@ export class LockModel {
     const row = this.#rows.get(key)
     const index = row?.waiting.findIndex((request) => {
       if (request.session !== session) return false
-      // `since` of the event is when the lock was first granted. The request for the lock began to
-      // wait before this time, and an upgrade of the lock began to wait later.
+      // The session may have several requests in this queue. The request for a new lock began to
+      // wait before the grant, which was at `since`. A granted upgrade is known by its flag. Its
+      // event has the `since` of the first grant, and the upgrade began to wait later.
       return event === 'upgraded' ? request.upgrade : !request.upgrade && request.since <= since
     })
     if (row === undefined || index === undefined || index < 0) return
