@@ -17,11 +17,11 @@ describe('a need of a test', () => {
   })
 
   it('is in the reason for a skipped test', () => {
-    const withoutPrograms: Machine = { ...complete, root: false, has: () => false }
-    assert.match(lackOf('root', withoutPrograms)?.reason ?? '', /root/)
-    assert.match(lackOf('chromium', withoutPrograms)?.reason ?? '', /chromium/)
-    const withoutPermissions: Machine = { ...complete, succeeds: () => false }
-    const { reason = '' } = lackOf('namespaces', withoutPermissions) ?? {}
+    const withoutRootAndPrograms: Machine = { ...complete, root: false, has: () => false }
+    assert.match(lackOf('root', withoutRootAndPrograms)?.reason ?? '', /root/)
+    assert.match(lackOf('chromium', withoutRootAndPrograms)?.reason ?? '', /chromium/)
+    const withoutNamespaces: Machine = { ...complete, succeeds: () => false }
+    const { reason = '' } = lackOf('namespaces', withoutNamespaces) ?? {}
     assert.match(reason, /does not allow "unshare --net/)
   })
 

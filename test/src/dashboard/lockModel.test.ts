@@ -111,7 +111,7 @@ describe('the lock model of the dashboard', () => {
     expect(model.heldCount).to.equal(2)
   })
 
-  it('does not change when a lock ends if the lock is downgraded or upgraded, or its leader proclaims a value', () => {
+  it('keeps the end time of a lock when the lock is downgraded or upgraded, or when its leader proclaims a value', () => {
     const lock = { ...held('a', 1), ttl: 9_000 }
     begin(model, [{ ...lock, ttlRemaining: 5_000 }])
     // The events have the whole ttl, but none of them extends the lock.

@@ -1,6 +1,7 @@
 /**
- * Tests that messages of the command `holdfast` name flags, where the same messages in a program
- * name options. The user of `holdfast serve` types `--log-password-file`, not `logPasswordFile`.
+ * Tests that messages of the command `holdfast` refer to flags. The same messages in a program
+ * refer to options. The user of `holdfast serve` types `--log-password-file`, not
+ * `logPasswordFile`.
  */
 import { createBroker, HoldfastError } from '@holdfast/server'
 import { expect } from 'chai'

@@ -243,7 +243,7 @@ describe('watches of one connection that match the same event', () => {
     for (const client of crowd) expect(client.heard()).to.have.length(1)
   })
 
-  it('get long messages in several frames, so that no turn is long', () => {
+  it('get a new frame for every few long messages, so that no turn is long', () => {
     const { watcher, busy } = setUp()
     const ids = Array.from({ length: 1_000 }, (_, i) => i + 1)
     watcher.say(...ids.map((id) => ({ type: 'watch', id })))

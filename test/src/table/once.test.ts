@@ -3,8 +3,9 @@
  * wait meanwhile, its *followers*, get the value of the run. A `TableDriver` applies commands to a
  * lock table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of
  * session `b` got the key `k` with the fence 2, the number of the grant. `complete` ends a run: its
- * arguments are the session, the fence of the run, and the value as JSON text. `unfinished k` means
- * that a later command must answer or grant the other waiters of `k`.
+ * arguments are the session, the fence of the run, and the value as JSON text. One command answers
+ * or grants only a limited number of waiters. `unfinished k` means that a later command must answer
+ * or grant the other waiters of `k`.
  */
 import { dump, LockTable, restore, type SnapshotItem } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -18,8 +19,8 @@ function driverWithLimit(grantsPerCommand: number): TableDriver {
   return new TableDriver(checked, new LockTable(undefined, grantsPerCommand))
 }
 
-/** Returns a driver of sessions that can resume, so that the table stores their answers. */
-function resumableSessions(driver: TableDriver, ...sessions: string[]): TableDriver {
+/** Opens sessions that can resume, so that the table stores their answers. Returns the driver. */
+function openResumable(driver: TableDriver, ...sessions: string[]): TableDriver {
   for (const session of sessions) driver.open(session, { grace: 5_000 })
   return driver
 }
@@ -71,7 +72,7 @@ describe('table: once', () => {
   })
 
   it('a repeated once or complete gets its first answer', () => {
-    const driver = resumableSessions(new TableDriver(), 'a', 'b')
+    const driver = openResumable(new TableDriver(), 'a', 'b')
     driver.once('a', 'k')
     driver.once('b', 'k')
     expect(driver.once('b', 'k', { id: 1 })).to.deep.equal([])
@@ -114,7 +115,7 @@ describe('table: once', () => {
 
   it('a restart answers the followers that the former broker had not answered', () => {
     const driver = driverWithLimit(1)
-    resumableSessions(driver, 'a', 'b', 'c')
+    openResumable(driver, 'a', 'b', 'c')
     for (const session of ['a', 'b', 'c']) driver.once(session, 'k')
     driver.complete('a', 1, { value: '1' })
     // The new broker `two` takes over the sessions of all brokers.
@@ -157,7 +158,8 @@ describe('table: kept results of once', () => {
     run('k', '1')
     run('l', '1')
     expect(run('m', '1')).to.include('forgotten k f1')
-    // A kept result with this value takes about 2.5 kB, so no other result fits into 3,000 bytes.
+    // The table counts a little more than two bytes for each character. So a kept result with this
+    // value takes about 2.6 kB, and no other result fits into 3,000 bytes.
     const large = `"${'v'.repeat(1_000)}"`
     expect(run('n', large)).to.include.members(['forgotten l f2', 'forgotten m f3'])
     expect([...driver.table.keptResults.keys()]).to.deep.equal(['n'])
@@ -171,14 +173,15 @@ describe('table: kept results of once', () => {
     driver.complete('a', 1, { keep: 1_000 })
     driver.once('b', 'l')
     driver.complete('b', 2, { keep: 1_000 })
+    // The time for which the result is kept begins again at the new broker.
     expect(driver.takeOver('one', 'two')).to.include('keepRestarted k f1')
     const owners = [...driver.table.keptResults.values()].map(({ ownerBroker }) => ownerBroker)
     expect(owners).to.deep.equal(['two', 'two'])
   })
 
-  it('a snapshot stores a value once, even if several answers and followers have the value', () => {
+  it('a snapshot stores a value once, even if several answers contain it and several followers still wait for it', () => {
     const driver = driverWithLimit(2)
-    resumableSessions(driver, 'a', 'b', 'c', 'd', 'e')
+    openResumable(driver, 'a', 'b', 'c', 'd', 'e')
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.once(session, 'k')
     driver.complete('a', 1, { value: '"the value"', keep: 1_000 })
     const text = JSON.stringify([...dump(driver.table)])
