@@ -2,8 +2,8 @@
  * Tests the flow control of a session with a grace, which is the time for which the broker keeps a
  * session without a connection. The broker stores each response until an `ack` of the client lists
  * the id of the request. An `ack` of the broker has `n`, the number of handled messages of the
- * client. After its newest `ack` that the broker has handled, the client sends at most 512
- * requests. This limit is the ack window.
+ * client. The client sends at most 512 requests after its newest `ack` that the broker has handled.
+ * This limit is the ack window.
  */
 import type { Session } from '@holdfast/client'
 import type { ClientMessage } from '@holdfast/shared'
@@ -48,7 +48,7 @@ describe('the ack window', () => {
     expect(idsOf(socket.newMessages(), 'lock').at(-1)).to.equal(1_100)
   })
 
-  it('has room for as many requests as preceded a handled ack, and is not changed by a handled pong', async () => {
+  it('counts only the requests after the newest handled ack, and is not changed by a handled pong', async () => {
     const { session, socket } = await openScene({}, welcomeWithGrace())
     requestLocks(session, 10)
     await turn()
@@ -57,7 +57,8 @@ describe('the ack window', () => {
     await turn()
     const sent = socket.newMessages()
     expect(idsOf(sent, 'lock').at(-1)).to.equal(512)
-    // After the hello and ten lock requests, message 12 is the pong and message 13 is this ack.
+    // Message 1 is the hello, which `sent` does not include. After ten lock requests, message 12 is
+    // the pong and message 13 is this ack.
     expect(sent[11]).to.deep.equal({ type: 'ack', ids: [1] })
     socket.deliver({ type: 'ack', n: 12, at: 50_001 })
     await turn()

@@ -18,6 +18,7 @@ describe('a client after a resume', () => {
     const keptLock = await acquireLock(scene, { key: 'l', fence: 8 })
     await resume(scene, snapshot([held(2, 8, 'l')]))
     expect([lostLock.held, keptLock.held]).to.deep.equal([false, true])
+    // The snapshot gives no reason for a loss. A lock without a ttl was probably stolen.
     expect(scene.events).to.deep.equal(['jeopardy', 'lost stolen', 'resumed'])
   })
 
@@ -68,7 +69,8 @@ describe('a client after a resume', () => {
     scene.clock.advance(200)
     await reconnect(scene)
     // The hello was sent 250 ms after the grant, took 300 ms to the broker, and arrived at 90,000.
-    // Counted from the hello, the lock would expire 300 ms earlier.
+    // (The clock of the broker has jumped since the grant.) If the client counted from the sending
+    // of the hello, as if the hello took no time, the lock would expire 300 ms earlier.
     const grantedAt = 90_000 - 250 - 300
     scene.clock.advance(450)
     scene.socket.deliver(resumed, snapshot([{ ...held(1, 7), ttl: 1_000, at: grantedAt }]))
@@ -152,8 +154,8 @@ describe('a client after a resume', () => {
   it('unlocks locks that the client no longer knows', async () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { fence: 7 })
-    // The lock expires at the client before it expires at the broker. The client relies on only
-    // 9,699 ms of the lease of 10,000 ms. The lease is how long the broker keeps a silent session.
+    // The lease, which is how long the broker keeps a silent session, is 10,000 ms. The client
+    // relies on only 9,699 ms of the lease, so the lock expires at the client first.
     scene.socket.end()
     // Unlike `advance`, `stop` fires no timers.
     scene.clock.stop(9_800)
@@ -202,7 +204,7 @@ describe('a client after a resume', () => {
     await unlocking
   })
 
-  it('repeats a request with a new id if its refusal was lost and its old id is used up', async () => {
+  it('repeats a request with a new id if its refusal was lost and the broker refuses the old id', async () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { fence: 7 })
     const requesting = scene.session.lock('full')
@@ -219,7 +221,7 @@ describe('a client after a resume', () => {
     expect(await codeOf(requesting)).to.equal('BAD_MESSAGE')
   })
 
-  it('repeats a refresh, and counts the ttl from when the client sent the repetition', async () => {
+  it('repeats a refresh, and uses the new ttl when the broker has answered', async () => {
     const scene = await openGraced()
     const requesting = scene.session.lock('k', { ttl: 5_000 })
     await turn()
@@ -232,7 +234,7 @@ describe('a client after a resume', () => {
     expect(sent.slice(1)).to.deep.equal([{ type: 'refresh', id: 2, fence: 7, ttl: 9_000 }])
     scene.socket.deliver({ type: 'refreshed', id: 2 })
     await refreshing
-    // By the former ttl of 5,000 ms, the lock would have expired after this time.
+    // With the former ttl of 5,000 ms, the lock would expire during this time.
     scene.clock.advance(4_999)
     expect(lock.held).to.equal(true)
   })

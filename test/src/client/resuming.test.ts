@@ -23,8 +23,8 @@ import {
 } from '../support/scriptedSession.js'
 
 /**
- * How long the client counts a lease of 10,000 ms, in ms. The client subtracts 1 % and a margin of
- * 201 ms, so that it gives up a lock before the broker does (see `lease.test.ts`).
+ * How long the client relies on a lease of 10,000 ms, in ms. The client subtracts 1 % and a margin
+ * of 201 ms, so that it gives up a lock before the broker does (see `lease.test.ts`).
  */
 const leaseMs = 9_699
 /** Marks a part of a snapshot that is not the last part. */
@@ -209,7 +209,8 @@ describe('a client that resumes a session', () => {
     // The broker has kept a lock that the client has given up, so the client unlocks the lock.
     expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'unlock', id: 3, fence: 2 })
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'lost session', 'resumed'])
-    // The lease now counts from the hello, 4,050 ms after the grant. 9,699 ms have passed.
+    // The lease now counts from the hello, 4,050 ms after the grant. 9,699 ms have passed since
+    // the grant.
     const next = await acquireLock(scene)
     scene.clock.advance(4_000)
     expect(next.held).to.equal(true)
@@ -302,7 +303,8 @@ describe('a client that resumes a session', () => {
     const requesting = scene.session.lock('k')
     await turn()
     await resume(scene, { type: 'granted', id: 1, fence: 7 }, snapshot([], [], more))
-    // The client acknowledges the grant on the next connection, so no grant is repeated.
+    // The client acknowledges the grant of the former connection. The test does not repeat the
+    // grant.
     expect(await resume(scene, snapshot([held(1, 7)]))).to.deep.equal([{ type: 'ack', ids: [1] }])
     expect((await requesting).fence).to.equal(7)
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])

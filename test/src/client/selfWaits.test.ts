@@ -109,7 +109,7 @@ describe('a session that waits for its own lock', () => {
     const { session, warnings, pass, hold } = await scene()
     await hold('k', 'shared')
     void session.lock('k', { mode: 'shared' }).catch(() => {})
-    // More than twice the 5 s.
+    // Long enough for two checks, which have 5 s between them.
     await pass(11_000)
     expect(warnings).to.have.length(0)
     void session.lock('k').catch(() => {})

@@ -166,14 +166,13 @@ const calls: readonly Call[] = [
 
 /** Values of every type, also of the types that JSON does not have. */
 const values = [null, true, 7, -1, 1.5, 'x', '', [], [1], {}, () => {}, Symbol('s'), 7n]
-/** For each option, the check that tells which of the `values` are valid. */
+/** For some options, the check that tells which of the `values` are valid. */
 const validityChecks: Record<string, (value: unknown) => boolean> = {
   name: (value) => value === 'x',
   token: (value) => value === 'x',
   key: (value) => value === 'x',
   prefix: (value) => value === 'x' || value === '',
   reason: (value) => value === 'x',
-  grace: (value) => value === 7,
   reconnect: Array.isArray,
   allowInsecure: (value) => value === true,
   warnings: (value) => value === true,
@@ -190,8 +189,8 @@ const validityChecks: Record<string, (value: unknown) => boolean> = {
   'a key of lockAll.key': (value) => value === 'x',
   'fixedInterval.interval': (value) => value === 7 || value === 1.5,
 }
-/** The check of every other option: of the `values`, only 7 is a positive integer. */
-const isInteger = (value: unknown) => value === 7
+/** The check of all options that `validityChecks` lacks. Of the `values`, it accepts only 7. */
+const isPositiveInteger = (value: unknown) => value === 7
 
 /** Misspellings of a name: a letter removed, doubled or added, letters swapped, another case. */
 function misspellings(name: string): string[] {
@@ -210,7 +209,7 @@ function misspellings(name: string): string[] {
   return [...words].filter((word) => word !== '')
 }
 
-/** The error that an action throws or rejects with within a turn; undefined without an error. */
+/** The error with which an action fails in this turn; undefined if the action does not fail. */
 async function refusalOf(act: () => unknown): Promise<HoldfastError | undefined> {
   try {
     await Promise.race([act(), new Promise((resolve) => setImmediate(resolve))])
@@ -255,7 +254,8 @@ describe('the checks of options and arguments', () => {
     it(`${name} refuses values of the wrong type`, async () => {
       const target = await scene()
       for (const option of Object.keys(options)) {
-        const isValid = validityChecks[`${name}.${option}`] ?? validityChecks[option] ?? isInteger
+        const isValid =
+          validityChecks[`${name}.${option}`] ?? validityChecks[option] ?? isPositiveInteger
         for (const value of values) {
           if (isValid(value)) continue
           // The options key and prefix exclude each other.
@@ -283,7 +283,8 @@ describe('the checks of options and arguments', () => {
   it('the error names the option, the allowed values and the refused value', async () => {
     const { session, lock } = await scene()
     const ms = (min: number) => `an integer of ms from ${min} to 2^31 - 1`
-    const bare = Object.create(null)
+    // An error message must name this object, although `String` throws for it.
+    const unprintable = Object.create(null)
     const cases: [() => unknown, string][] = [
       [() => session.lock('k', { ttl: 0 }), `INVALID_TTL ttl must be ${ms(1)}, not 0`],
       [() => lock.refresh('9' as never), `INVALID_TTL ttl must be ${ms(1)}, not "9"`],
@@ -312,7 +313,7 @@ describe('the checks of options and arguments', () => {
         'INVALID_OPTION capacity must be an integer from 1 to 1000000, not "3"',
       ],
       [
-        () => session.lock('k', { capacity: 3, permits: bare }),
+        () => session.lock('k', { capacity: 3, permits: unprintable }),
         'INVALID_OPTION permits must be an integer from 1 to the capacity 3, not an object',
       ],
       [
@@ -324,7 +325,7 @@ describe('the checks of options and arguments', () => {
         `INVALID_OPTION keep must be ${ms(1)}, not 0`,
       ],
       [
-        () => session.query({ kind: bare }),
+        () => session.query({ kind: unprintable }),
         'INVALID_OPTION kind must be locks, barriers, results or sessions, not an object',
       ],
       [

@@ -1,8 +1,8 @@
 /**
  * Tests the expiry and the refreshes of a lock with a ttl, which is how long the lock lasts without
- * a refresh. So that the client ends the lock before the broker does, the client subtracts 1 % and
- * a margin from the ttl. A fence is the number of a grant. `at` is a time by the clock of the
- * broker, which shows 50,000 when the client connects.
+ * a refresh. The client subtracts 1 % and a margin from the ttl, so that it ends the lock before
+ * the broker does. A fence is the number of a grant. `at` is a time by the clock of the broker,
+ * which shows 50,000 when the client connects.
  */
 import { expect } from 'chai'
 import {
@@ -32,7 +32,7 @@ describe('a client that holds a lock with a ttl', () => {
     expect(scene.session.state).to.equal('connected')
   })
 
-  it('counts the ttl of a later grant by the newest comparison of the clocks of client and broker', async () => {
+  it('counts the ttl of a later grant from the grant, by the newest comparison of both clocks', async () => {
     const scene = await openScene()
     const requesting = scene.session.lock('k', { ttl: 1_000 })
     await turn()
@@ -40,8 +40,8 @@ describe('a client that holds a lock with a ttl', () => {
     scene.socket.deliver({ type: 'ping', n: 1 })
     await turn()
     // The client sent the pong at 4,000 by its own clock. By the clock of the broker, the pong
-    // arrived at 54,010, and the grant follows 990 ms later. So the client's clock then shows 4,990
-    // or later.
+    // arrived at 54,010, and the grant follows 990 ms later. So by the clock of the client, the
+    // grant is at 4,990 or later.
     acknowledge(scene, 54_010)
     scene.clock.advance(1_000)
     scene.socket.deliver({ type: 'granted', id: 1, fence: 1, at: 55_000 })
@@ -243,7 +243,7 @@ describe('a client that holds a lock with a ttl', () => {
     expect(await stateOf(running)).to.equal('LOCK_TIMEOUT')
   })
 
-  it('accepts autoRefresh without options for a ttl of 3 ms, the shortest possible', async () => {
+  it('accepts autoRefresh without options for a ttl of 3 ms, the shortest that it allows', async () => {
     const lock = await acquireLock(await openScene(), { ttl: 3, at: 50_000 })
     expect(await stateOf(lock.autoRefresh())).to.equal('pending')
     void lock.unlock()

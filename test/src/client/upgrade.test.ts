@@ -18,7 +18,7 @@ async function sharedLock() {
 }
 
 describe('lock.upgrade and lock.downgrade', () => {
-  it('name the lock by its first fence, also after an upgrade', async () => {
+  it('refer to the lock by its first fence, also after an upgrade', async () => {
     const { socket, lock } = await sharedLock()
     const upgrading = lock.upgrade({ timeout: 700 })
     await turn()
@@ -104,7 +104,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect([lock.mode, lock.fence]).to.deep.equal(['exclusive', 9])
   })
 
-  it('downgrade the lock after the grant of an aborted upgrade only when the next upgrade is aborted or refused', async () => {
+  it('do not downgrade the lock after the grant of an aborted upgrade until the next upgrade is aborted or refused', async () => {
     for (const isRefused of [true, false]) {
       const { socket, lock } = await sharedLock()
       const controllers = [new AbortController(), new AbortController()]

@@ -69,6 +69,7 @@ describe('a session that watches keys', () => {
     scene.socket.deliver(welcome({ session: 's2' }))
     await turn()
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'watch', id: 2, key: 'k' }])
+    // A late event of the former watch must not reach the callback.
     scene.socket.deliver({ type: 'event', watch: 1, event: { event: 'unlocked', ...info } })
     scene.socket.deliver({ type: 'watching', id: 2, held: [], heldCount: 0, more: false })
     expect(events.slice(1)).to.deep.equal([
