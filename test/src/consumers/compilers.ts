@@ -1,8 +1,8 @@
 /**
  * The TypeScript compilers that must accept the types of the packages, each with several module
  * resolutions. Each compiler also checks the declaration files of the packages (`skipLibCheck:
- * false`). The types of `Symbol.dispose` are missing, except in the program `disposal`, which only
- * the current compiler compiles.
+ * false`). The programs are compiled without the types of `Symbol.dispose`, except the program
+ * `disposal`, which only the current compiler compiles.
  */
 import { cp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -13,7 +13,8 @@ describe('free ports', () => {
   })
 
   it('differ between processes that run at the same time', async () => {
-    // A second copy of the module reserves ports as another process with the same number would.
+    // A second copy of the module reserves blocks of 100 ports like another process. Both copies
+    // begin their search at the same block, because they have the same process id.
     const other = (await import(
       new URL('../support/freePort.js?other', import.meta.url).href
     )) as typeof import('../support/freePort.js')

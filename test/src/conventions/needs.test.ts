@@ -41,7 +41,7 @@ describe('a need of a test', () => {
       .text.split('\n')
       .filter((line) => line !== '' && !line.startsWith('#'))
     const needed = filesUnder('test/src', '.ts')
-      // These files name needs as examples.
+      // In these files, the needs are only examples.
       .filter(
         ({ path }) => !path.startsWith('test/src/conventions/') && !path.endsWith('/needs.ts'),
       )
