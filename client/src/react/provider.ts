@@ -65,7 +65,8 @@ export function HoldfastProvider(props: HoldfastProviderProps): ReactElement {
   const urlText = url === undefined ? undefined : JSON.stringify(url)
   useEffect(() => {
     if (session !== undefined) return store.follow(session)
-    // In a program without types, `url` may be missing. `connect` refuses the empty list.
+    // In a program without types, `url` may be missing. The list of URLs is then empty, which
+    // `connect` refuses.
     return store.open(JSON.parse(urlText ?? '[]'), newestOptions.current ?? {})
   }, [store, session, urlText])
   return createElement(HoldfastContext.Provider, { value: store }, children)

@@ -1,5 +1,5 @@
 /**
- * The session of a `HoldfastProvider`: opens the session, tries again while no broker answers, and
+ * The store of a `HoldfastProvider`: opens the session, tries again while no broker answers, and
  * closes the session when the provider is unmounted.
  */
 import { HoldfastError } from '@holdfast/shared'

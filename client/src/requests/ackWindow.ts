@@ -4,10 +4,9 @@
  * acknowledges them. So after a resume, which continues the session on a new connection, the broker
  * can repeat a response that was lost with the former connection.
  *
- * A *stored request* is a request whose response the broker stores. The *window* limits these
- * requests: at most 512 of them are in the window at a time, and the client does not send the next
- * one yet. A request is in the window from its sending until the broker confirms an `ack` that
- * followed the request.
+ * A *stored request* is a request whose response the broker stores. The *window* has at most 512 of
+ * these requests. While the window is full, the client sends no further stored request. A request
+ * is in the window from its sending until the broker confirms an `ack` that followed the request.
  *
  * The broker confirms an `ack` only when each earlier request has a response or waits at the
  * broker, for example for a lock. So when a request leaves the window, the client has its response,
@@ -25,8 +24,9 @@ import type { Connection } from '../transport/connection.js'
 import { messageText } from '../transport/messages.js'
 
 /**
- * The highest number of stored requests in the window. This is half of the limit of the broker,
- * because the responses to requests that waited at the broker come in addition.
+ * The highest number of stored requests in the window. This is half of the broker's limit
+ * `maxUnacknowledgedResponses`, because the responses to requests that waited at the broker come in
+ * addition.
  */
 const windowSize = 512
 /** The client sends an acknowledgement as soon as it has this many responses to acknowledge. */

@@ -26,7 +26,7 @@ const extraWaitMs = 250
 export class PendingRequests {
   readonly #scheduler: Scheduler
   readonly #requests = new IdTable<Request>()
-  /** Limits how many stored requests are under way. While the window is full, others wait. */
+  /** Limits how many stored requests are under way. While the window is full, further ones wait. */
   readonly #ackWindow = new AckWindow()
   #nextId = 1
   /** The connection for requests. Undefined while the client is disconnected or is resuming. */
@@ -68,13 +68,13 @@ export class PendingRequests {
 
   /**
    * Call when the broker has refused a request. If the refusal is final, returns false. Otherwise
-   * sends the request again with a new id, and returns true. Two refusals are not final:
+   * returns true, and sends the request again with a new id, unless the caller has given up. Two
+   * refusals are not final:
    * - `QUOTA_EXCEEDED`, if stored responses have used up the quota. An acknowledgement makes the
    *   broker delete stored responses.
-   * - `BAD_MESSAGE` for a repeated request. If the session has used a higher id, the broker accepts
-   *   a repeated id only for a request that waits or has a stored response. This request does not
-   *   wait and has no stored response, because the broker had refused it and that refusal was lost.
-   *   With a new id, the broker checks the request anew.
+   * - `BAD_MESSAGE` for a repeated request. The broker had refused this request before, but had not
+   *   stored that refusal, which was lost. So the broker knows only that the session has used this
+   *   id or a higher id. With a new id, the broker checks the request anew.
    */
   reissue(request: Request, { code }: Failed): boolean {
     const isRefusedRepeat = code === 'BAD_MESSAGE' && request.isRepeat
@@ -139,7 +139,8 @@ export class PendingRequests {
     for (const request of requests) {
       if (request.brokerStoresResponse) continue
       // The broker remembers neither this request nor its id, so the client sends the request as if
-      // it were new: `add` gives the request a new id, which is higher than all former ids.
+      // it were new: `add` gives the request a new id. The new id is higher than all former ids, so
+      // this request follows the stored requests.
       this.remove(request)
       this.add(request)
     }
@@ -153,8 +154,8 @@ export class PendingRequests {
   }
 
   /**
-   * Ends the session. Removes the requests that end with their session. The client sends the other
-   * requests again in its next session.
+   * Call when the session has ended. Removes the requests that end with their session. The client
+   * sends the other requests again in its next session.
    */
   endSession(message: string): void {
     for (const request of this.all) {

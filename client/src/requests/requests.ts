@@ -137,8 +137,8 @@ export abstract class Request<T = unknown> implements Sendable, Task {
 
   /**
    * Checks that the response fits this request. Without this check, a wrong response could leave
-   * the request waiting for ever. A response to a request that was not sent could make a lock
-   * without an expiry.
+   * the request waiting for ever. The expiry of a lock counts from the sending of its request. So a
+   * response to a request that was not sent could make a lock without an expiry.
    * @throws ProtocolViolation for a response that no correct broker sends
    */
   checkResponse({ type, id }: Response): void {
@@ -209,8 +209,8 @@ export interface LockRegistry<L> {
   get(fence: number): unknown
   /**
    * Adds the granted lock.
-   * @param at When `ttl` and `maxHold` (the longest hold) began to count, by the broker's clock;
-   *   undefined if the broker did not say.
+   * @param at When `ttl` and `maxHold` (how long the lock may be held) began to count, by the
+   *   broker's clock; undefined if the broker did not say.
    */
   hold(request: LockRequest, fence: number, at: number | undefined): L
   /** Unlocks a lock that no caller of this session wants. */

@@ -145,7 +145,7 @@ const queryOptionNames: OptionNames<AnyQueryOptions> = {
   session: 1,
 }
 /**
- * The fields that are lists in the response to a query of each kind. The count of the list `held`
+ * For each kind of query, the fields of the response that are lists. The count of the list `held`
  * is in the field `heldCount`, and so on.
  */
 const listsOfKind = {
@@ -313,6 +313,7 @@ export function queryRequest(options: AnyQueryOptions): SimpleRequest<AnyQueryRe
         throw new ProtocolViolation(`"found" has more than ${maxQueryItems} items`)
       }
       result[name] = items
+      // Only the count in the last part is complete.
       result[`${name}Count`] = part[`${name}Count`] ?? 0
     }
     return result as unknown as AnyQueryResult

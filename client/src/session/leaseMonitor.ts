@@ -244,7 +244,7 @@ export class LeaseMonitor {
     const now = this.#scheduler.monotonic()
     const tenth = this.#leaseMs / 10
     if (now > this.#silenceDueAt + tenth && !this.#checkRanLate) {
-      // The check ran late by more than a tenth of the lease, so the process was stopped for a
+      // The check ran late by more than a tenth of the lease, so the process was suspended for a
       // while. The client may not have read all frames that have arrived, so check once more.
       this.#checkRanLate = true
       this.#scheduler.at(this.#silenceTask, now + tenth)

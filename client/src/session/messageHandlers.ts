@@ -1,6 +1,6 @@
 /**
- * Handles the messages of the broker, except the most frequent ones, which the session controller
- * and the connection handle. A table has one handler for each message type; the handler changes the
+ * Handles the messages of the broker, except three types that the session controller and the
+ * connection handle. A table has one handler for each other message type; the handler changes the
  * parts of the session. The compiler refuses a table that lacks a type.
  *
  * The lease is the time for which the broker keeps a session without hearing from the client. A
@@ -30,7 +30,7 @@ export interface MessageTargets {
   readonly reconciler: Reconciler | undefined
   /**
    * The position of the newest `pong` among all messages that the client sent on the present
-   * connection. Undefined unless this `pong` asked for the idle lease: twice the ordinary lease.
+   * connection. Undefined unless this `pong` asked for the idle lease (twice the ordinary lease).
    */
   readonly idlePongNumber: number | undefined
   /**

@@ -132,8 +132,8 @@ export class Session extends SessionEmitter {
 
   /**
    * How long this session still holds its locks if no further message reaches the broker, in ms; 0
-   * if the session may have lost its locks. A caller that needs time to stop its work must begin to
-   * stop before this value is shorter than that time. A lock with a ttl may expire earlier.
+   * if the session may have lost its locks. A caller that needs time to stop its work must begin
+   * while this value is still longer than that time. A lock with a ttl may expire earlier.
    */
   get leaseLeft(): number {
     return this.#controller.lease.leftMs
@@ -375,7 +375,7 @@ export class Session extends SessionEmitter {
   }
 
   /**
-   * Waits at a barrier until `parties` calls wait there, of this and of other sessions. Then all
+   * Waits at a barrier until `parties` calls, of this and of other sessions, wait there. Then all
    * these calls resolve together. A later call with the same key begins a new barrier. Each call is
    * one party. Barriers and locks have separate keys: a barrier excludes no lock.
    *

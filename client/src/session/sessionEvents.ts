@@ -30,7 +30,7 @@ export interface SessionSettings {
   readonly grace: number | 'lease' | undefined
   /**
    * The cell to which the client expects the broker to belong, such as `1/4` (the first of four);
-   * undefined without cells.
+   * undefined without cells. Each cell is a broker or cluster with its own part of the keys.
    */
   readonly cell?: string | undefined
 }

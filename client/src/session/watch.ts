@@ -71,8 +71,8 @@ interface ActiveWatch {
   /** The id of the watch on the present connection. */
   id: number
   /**
-   * The locks that have arrived of an incomplete state, on the present connection. A state may
-   * arrive in several `watching` messages.
+   * The locks of an incomplete state that have arrived on the present connection so far. A state
+   * may arrive in several `watching` messages.
    */
   held: HeldInfo[]
   /** The waiting requests of the same state. */

@@ -203,15 +203,19 @@ export class Connection {
     else this.#socket.unref?.()
   }
 
-  /** Ends the connection without a closing handshake, and does not call the listener. */
+  /**
+   * Ends the connection, without a closing handshake if the platform can, and does not call the
+   * listener.
+   */
   drop(): void {
     this.#state = 'closed'
     const socket = this.#socket
     socket.onopen = null
     socket.onmessage = null
     socket.onclose = null
-    // The error listener stays, because `ws` emits an error when a socket is dropped while it
-    // connects. In Node, an error event without a listener would end the process.
+    // The error listener stays, because `ws`, the WebSocket for Node, emits an error when a
+    // connecting socket is dropped. In Node, an error event without a listener would end the
+    // process.
     try {
       if (socket.terminate !== undefined) socket.terminate()
       else socket.close()

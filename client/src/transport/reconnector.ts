@@ -61,7 +61,7 @@ const minTimeoutMs = 500
 /**
  * How long one try to connect may take, from the new socket to the `welcome`, in ms. The time is
  * limited, because the operating system accepts connections for a broker even while the broker's
- * process is stopped. The broker then never answers, while the lease runs out. The lease is the
+ * process is suspended. The broker then never answers, while the lease runs out. The lease is the
  * time for which the broker keeps a silent session.
  *
  * @param lease The lease of the session in ms; 0 before the first `welcome`.
