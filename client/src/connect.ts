@@ -42,6 +42,7 @@ export async function connectIn(
   const checkedOptions = checkConnect(url, options)
   const { urls, signal, reconnect, tracer, warnings, platformOptions, unref } = checkedOptions
   throwIfAborted(signal)
+  // With `ca` or `proxy` (`platformOptions`), the platform makes a WebSocket class that uses them.
   const WebSocket =
     checkedOptions.WebSocket ??
     (platformOptions && environment.webSocketFor?.(platformOptions)) ??
@@ -57,7 +58,7 @@ export async function connectIn(
       environment.random,
     )
   const settings = { ...checkedOptions.settings, cell }
-  // `Environment` explains when `newTask` is absent.
+  // Some platforms have no `newTask`. The client then uses `endOfTurn`, perhaps a microtask.
   const newTask = environment.newTask ?? environment.endOfTurn
   /** The events that wait until the caller has the session; undefined if events need not wait. */
   let waitingEvents: (() => void)[] | undefined

@@ -52,7 +52,7 @@ export interface ConnectOptions {
   /**
    * The delays before the rounds of a reconnect, in ms; a round tries each URL once. With false,
    * the client does not reconnect. Default: an unlimited number of delays, which double from 100 ms
-   * up to 5 s. The client multiplies each delay by a random number from 0 to 1.
+   * up to 5 s. Each of these delays is multiplied by a random number from 0 to 1.
    */
   readonly reconnect?: RetryStrategy | false | undefined
   /**

@@ -38,7 +38,8 @@ export function expiryFrom(earliestStart: ClockTimes, ms: number): Expiry {
  */
 export function expiryBySample({ sent, received }: ClockSample, at: number, ttl: number): Expiry {
   const msFromReceipt = at - received + ttl
-  // The margin is that of the ttl alone, because `at` may be before or after the receipt.
+  // The margin depends on the ttl alone. `msFromReceipt` may be shorter or longer than the ttl,
+  // because the ttl may begin before or after the receipt.
   return shift(sent, safeDuration(msFromReceipt, /* marginPeriodMs */ ttl))
 }
 
@@ -115,8 +116,8 @@ export class TtlExpiry {
   /**
    * Call after a resume, which continues the session on a new connection. The broker then confirms
    * the ttl once more, with another expiry. If the ttl is unchanged, the later expiry counts. The
-   * former expiry is still safe: a refresh with the same ttl that the broker has received meanwhile
-   * has only made the broker's expiry later.
+   * former expiry is still safe, because a refresh with the same ttl only makes the broker's expiry
+   * later.
    */
   confirmAfterResume(ttl: number, expiry: Expiry): void {
     const formerExpiry = this.#ttl === ttl ? this.#confirmedExpiry : undefined

@@ -68,7 +68,7 @@ export class GrantedLock implements Task, RefreshableLock {
   readonly #limitAndCallbacks: LimitAndCallbacks | undefined
   /** When the longest hold ends; undefined without a longest hold. No refresh changes this time. */
   #holdExpiry: Expiry | undefined
-  /** Undefined for a lock that never had a ttl. */
+  /** Undefined until the lock gets a ttl or is refreshed. */
   #ttlExpiry: TtlExpiry | undefined
   /** Whether the scheduler will call `onDue` at the expiry of this lock. */
   #isScheduled = false
@@ -138,8 +138,8 @@ export class GrantedLock implements Task, RefreshableLock {
   }
 
   /**
-   * Call when the broker has refused the message with the value of a run. Sends a plain unlock
-   * instead, without the value.
+   * Call when the broker has refused the message that contains the value of a run. Sends a plain
+   * unlock instead, without the value.
    */
   unlockWithoutValue(): void {
     this.completion = undefined
@@ -272,7 +272,7 @@ export class GrantedLock implements Task, RefreshableLock {
     if (code === 'LOCK_NOT_HELD') this.#owner.lose([this])
   }
 
-  /** Returns `#ttlExpiry`. If the lock had no ttl before, makes the `TtlExpiry` first. */
+  /** Returns `#ttlExpiry`. If it is undefined, makes the `TtlExpiry` first. */
   #getOrMakeTtlExpiry(): TtlExpiry {
     this.#ttlExpiry ??= new TtlExpiry()
     return this.#ttlExpiry

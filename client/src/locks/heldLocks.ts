@@ -137,7 +137,7 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
       : this.#unlock(new CompleteRequest(fence, key, completion))
   }
 
-  /** @param key The key for the error of a failed unlock; undefined if no caller wants the lock. */
+  /** @param key The key for the error of a failed unlock; undefined if no caller gets the error. */
   unlockFence(fence: number, key?: string): Promise<void> {
     return this.#unlock(new UnlockRequest(fence, key))
   }
@@ -242,8 +242,9 @@ export class HeldLocks implements GrantedLockOwner, LockRegistry<GrantedLock> {
 
 /**
  * The likely reason of a loss that the broker could not report, for instance while the connection
- * was gone. A lock without a ttl, whose longest hold is not over, ends within its session only by a
- * steal or a revocation.
+ * was gone. For a lock with a ttl, the result is `expired`, even if the longest hold is over. A
+ * lock without a ttl, whose longest hold is not over, ends within its session only by a steal or a
+ * revocation. For both, the result is `stolen`.
  */
 export function likelyReason(ttl: number | undefined, isHoldOver: boolean): BrokerLossReason {
   if (ttl !== undefined) return 'expired'

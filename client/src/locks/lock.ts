@@ -105,7 +105,7 @@ export class Lock implements LossListener {
   /**
    * Whether this handle holds the lock at this moment. Each read compares the expiry of the lock
    * with the clock. So the value is false before the broker can grant the lock to another session,
-   * even if this process was stopped for a time.
+   * even if this process was suspended for a time.
    */
   get held(): boolean {
     this.#grantedLock.scheduler.runExpired()
@@ -373,7 +373,7 @@ export class Lock implements LossListener {
 /**
  * Refreshes the lock until a refresh fails or `end` is called. The interval counts from the sending
  * of a refresh to the sending of the next refresh. So a ttl that is longer than interval plus
- * timeout is long enough.
+ * timeout cannot pass before the next refresh is confirmed.
  *
  * @param onStart Called once, at the start, with the function `end`. The caller must call
  *   `end(undefined)` when the lock is unlocked, and `end(loss)` when the lock is lost.

@@ -174,9 +174,8 @@ export class UpgradeRequest extends ModeRequest {
 
   /**
    * Call when the caller waits no longer. Downgrades the lock if the lock owes a downgrade, unless
-   * the caller of a further upgrade waits. Such an upgrade may follow after the caller of this one
-   * gave up. A downgrade that is sent now would reach the broker later, and would undo that
-   * upgrade.
+   * the caller of a further upgrade waits. A downgrade that is sent now would reach the broker
+   * after the further upgrade, and would undo that upgrade.
    */
   #end(): void {
     const { lock } = this

@@ -81,8 +81,8 @@ export async function runOnce<T>(
     await lock.unlock()
     return value
   } catch (error) {
-    // If `completion` is not set yet, the run failed. If `completion` is set, `unlock` failed,
-    // because the broker did not accept the message with the value.
+    // If `completion` is not set yet, the client has sent no value. If `completion` is set,
+    // `unlock` failed, because the broker did not accept the message that contains the value.
     const { completion } = grantedLock
     if (completion === undefined) await lock.unlock().catch(() => {})
     throw completion === undefined

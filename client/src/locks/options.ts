@@ -318,6 +318,7 @@ function checkItem(item: LockSetItem, method: string): LockItem {
 
 /** Checks the mode of a key without a capacity, and returns the mode. */
 function checkMode(mode: LockItem['mode']): LockMode {
+  // Not `??`, because null must be refused.
   const chosenMode = mode === undefined ? 'exclusive' : mode
   if (isMode(chosenMode)) return chosenMode
   throw new HoldfastError('INVALID_OPTION', `${wrongMode}, not ${shown(chosenMode)}`)
@@ -338,6 +339,7 @@ function checkPermits({
     'a request with a capacity always has the mode "permits": leave out mode or capacity',
   )
   checkInteger('capacity', capacity, 1, maxCapacity)
+  // Not `??`, because null must be refused.
   const wantedPermits = permits === undefined ? 1 : permits
   check(
     isIntegerInRange(wantedPermits, 1, capacity),

@@ -150,7 +150,8 @@ export class Scope {
 
   /**
    * Like `lockAll` of a session, but in this scope. The scope must hold none of the keys, except
-   * if an earlier `lockAll` with the same keys and modes, in any order, locked all of them.
+   * if an earlier `lockAll` with the same keys, modes and permits locked all of them. The order of
+   * the keys does not matter.
    */
   async lockAll(keys: readonly LockSetItem[], options: LockSetOptions = {}): Promise<Lock> {
     return this.#lock(checkLockSet(keys, options))
@@ -182,6 +183,7 @@ export class Scope {
       const heldLock = this.#findReentrantLock(checkedLock)
       if (heldLock !== undefined) return this.#makeHandle(heldLock)
       const leftMs = dueAt - this.#session.scheduler.monotonic()
+      // At least 1, because with 0 the request would not wait.
       const timeoutLeft =
         timeout === undefined || timeout === 0 ? timeout : Math.max(1, Math.ceil(leftMs))
       this.#hasSent = true
@@ -248,7 +250,7 @@ export class Scope {
     const isSet = special?.items !== undefined
     const keys = requestedKeysOf(checkedLock)
     const heldLocks = keys.map((key) => this.#usableLock(key))
-    // Permits are never re-entrant: each call gets permits of its own.
+    // Outside a set, permits are never re-entrant: each call gets permits of its own.
     if (mode === 'permits' && !isSet) return undefined
     if (heldLocks.every((lock) => lock === undefined)) return undefined
     const [first] = heldLocks
@@ -293,7 +295,8 @@ export class Scope {
 
 /**
  * How long a call waits after its timeout has passed, in ms, so that the broker's own answer about
- * the timeout can arrive first. `PendingRequests` waits for the same answer, but not as long.
+ * the timeout can arrive first. `PendingRequests` waits 250 ms for that answer. The longer
+ * time here lets `PendingRequests` reject a sent request first, and so ends only unsent requests.
  */
 const extraWaitMs = 300
 

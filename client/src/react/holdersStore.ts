@@ -117,7 +117,7 @@ export class HoldersStore extends Store<Holders> {
     } else if (event.event === 'downgraded' || event.event === 'proclaimed') {
       this.#add(event)
     } else {
-      // `unlocked`, `expired` or `lost`.
+      // The lock has ended: the event is `unlocked`, `expired` or `lost`.
       this.#heldCount = Math.max(0, this.#heldCount - 1)
       this.#locks.delete(lockIdOf(event))
     }

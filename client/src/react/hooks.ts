@@ -94,7 +94,7 @@ const getUnknown = () => unknownHolders
 export function useHolders(selection: HoldersSelection | undefined): Holders {
   const { session } = useSession()
   const { key, prefix } = selection ?? {}
-  // `faultOfSelection` also reports unknown fields, so a change of the field names must call it.
+  // `errorResult` depends on the names, because `faultOfSelection` also reports unknown fields.
   const fieldNames = Object.keys(selection ?? {}).join()
   // biome-ignore lint/correctness/useExhaustiveDependencies: the selection is new in each render
   const errorResult = useMemo(() => {

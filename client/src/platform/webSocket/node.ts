@@ -112,8 +112,8 @@ export function webSocketWithOptions({ ca, proxy }: PlatformOptions): WebSocketC
     }
 
     override send(text: string): void {
-      // `textFrame` makes no frame of a long text. `ws` sends such a text, and handles a text for a
-      // connection that is not open.
+      // `textFrame` makes no frame of a long text, which `ws` sends instead. If the connection is
+      // not open, `ws` drops the text or throws an error.
       const frame = this.readyState === this.OPEN ? textFrame(text) : undefined
       if (frame === undefined || this.#socket === undefined) super.send(text)
       else this.#socket.write(frame)
@@ -201,13 +201,13 @@ const certificatePattern = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE
 
 /** Throws if Node cannot read a certificate, which Node would otherwise silently ignore. */
 function checkCertificates(ca: PlatformOptions['ca']): void {
-  const certificatesByFile = [ca].flat().map((file) => textOf(file).match(certificatePattern) ?? [])
+  const certificatesByText = [ca].flat().map((pem) => textOf(pem).match(certificatePattern) ?? [])
   check(
-    certificatesByFile.length > 0 && certificatesByFile.every((inFile) => inFile.length > 0),
+    certificatesByText.length > 0 && certificatesByText.every((found) => found.length > 0),
     'ca must be one or more certificates in PEM form',
   )
   try {
-    for (const pem of certificatesByFile.flat()) new X509Certificate(pem)
+    for (const certificate of certificatesByText.flat()) new X509Certificate(certificate)
   } catch (cause) {
     throw new HoldfastError('INVALID_OPTION', 'ca has a certificate that Node cannot read', {
       cause,
@@ -215,9 +215,9 @@ function checkCertificates(ca: PlatformOptions['ca']): void {
   }
 }
 
-function textOf(file: unknown): string {
-  if (file instanceof Uint8Array) return new TextDecoder().decode(file)
-  return typeof file === 'string' ? file : ''
+function textOf(pem: unknown): string {
+  if (pem instanceof Uint8Array) return new TextDecoder().decode(pem)
+  return typeof pem === 'string' ? pem : ''
 }
 
 export const PlatformWebSocket: WebSocketConstructor = webSocketWithOptions({})
