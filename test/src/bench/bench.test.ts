@@ -41,7 +41,7 @@ describe('the bench', () => {
     result = await runJob(job!, options)
   })
 
-  it('measures an echo server, frames written by hand and the client library in one run', () => {
+  it('measures the broker, by hand and with the client library, beside an echo server', () => {
     const systems = result.rows.map(({ system }) => system)
     assert.deepEqual(systems, ['ws echo', 'holdfast, by hand', 'holdfast, client'])
     for (const { workload, shape, placement, figures } of result.rows) {
@@ -71,7 +71,7 @@ describe('the bench', () => {
     assert.match(chartOf(result.rows, 'a & b'), /^<svg .*a &#38; b.*<rect class="own"/s)
   })
 
-  it('has in overview.svg the chart of the table of lock services in README.md', async () => {
+  it('shows the table of lock services from README.md in overview.svg', async () => {
     const folder = joinPath(root, 'test/bench')
     const readme = await readFile(joinPath(folder, 'README.md'), 'utf8')
     const savedChart = await readFile(joinPath(folder, 'overview.svg'), 'utf8')
@@ -118,7 +118,7 @@ describe('the bench', () => {
     assert.equal(violations, 0)
   })
 
-  // The brokers make a snapshot every 10 s, so this test takes longer. It runs only in a full run.
+  // The job waits up to 10 s for the next snapshot, so this test runs only in a full run.
   if (isFullRun && has('postgres')) {
     it('measures how a second broker joins a log that holds many locks', async () => {
       const { rows } = await runJob(join.jobs(smokePace)[0]!, options)

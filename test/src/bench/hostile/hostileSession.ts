@@ -27,7 +27,10 @@ const leaseMs = 300_000
 const byteMs = 5
 /** How long a lazy reader pauses, and how long it reads, in ms. */
 const lazyMs = { paused: 900, reading: 100 }
-/** A flood does not use this many messages of the burst, so that other messages can be sent. */
+/**
+ * A flood leaves this many messages of the burst for other messages. The burst is how many messages
+ * a connection may send at once.
+ */
 const burstReserve = 10
 /** In each second, a flood sends this many messages fewer than the rate limit allows. */
 const rateReserve = 2
@@ -44,7 +47,7 @@ export class HostileSession {
   onText: ((text: string) => void) | undefined
   #id = 0
   #isOpen = true
-  /** The number of messages that this session may still send, refilled until `#allowedAt`. */
+  /** The number of messages that this session could still send at `#allowedAt`. */
   #allowed: number
   #allowedAt = performance.now()
   #timer: NodeJS.Timeout | undefined

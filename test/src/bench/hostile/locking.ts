@@ -124,7 +124,8 @@ async function leaveAnswers(session: HostileSession, group: HostileGroup): Promi
     await pause(1)
   }
   // After the last answer the broker has handled all messages. Then the connection closes, and the
-  // broker keeps the session with its answers. If the last answer is lost, the wait ends after 2 s.
+  // broker keeps the session with its answers. If the last answer came before `onText` was set, the
+  // wait ends after 2 s.
   await new Promise<void>((resolve) => {
     session.onText = (text) => {
       // The ids begin with 1, so the last request has this id.
@@ -150,7 +151,7 @@ async function crowdAndSteal(session: HostileSession, { limits }: HostileGroup):
   }
 }
 
-/** Queues 500 requests for a held key, and cancels all these requests. */
+/** Queues 500 requests for a held key, and cancels all these requests, the newest first. */
 async function queueAndCancel(session: HostileSession): Promise<void> {
   const requestCount = 500
   while (session.isOpen) {

@@ -8,8 +8,8 @@ import { defaultsOf } from '@holdfast/server/internal'
 import { tokenOf } from '../job.js'
 
 /**
- * The number of sessions of one principal, except for good clients, and of one address. Both
- * numbers are well within the limits of the profile `public`.
+ * How many sessions share one address, and how many share one principal. (Good clients share no
+ * principal.) Both numbers are well within the limits of the profile `public`.
  */
 const sessionsEach = { principal: 20, address: 10 }
 

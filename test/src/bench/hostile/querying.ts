@@ -21,7 +21,7 @@ async function watchAndChurn(
     (_, i) => `{"type":"watch","id":${i + 1}${fieldsOf(i)}}`,
   )
   await session.sendAll(watches)
-  // Skips the ids of the watches for the messages that follow.
+  // Skips the ids of the watches, so that later messages have other ids.
   for (let i = 0; i < watches.length; i++) session.nextId()
   await session.flood(steal(session, key))
 }
@@ -97,14 +97,14 @@ export const queryingKinds: readonly Kind[] = [
   ),
   {
     name: 'identical watches',
-    description: 'as many watches of all keys as the limits allow, and changes',
+    description: 'as many watches of all keys as the limits allow, and changes of a key',
     reading: 'eagerly',
     sessions: watchingSessions,
     act: (session, group) => watchAndChurn(session, group, () => '', 'churn'),
   },
   {
     name: 'different watches',
-    description: 'watches of many prefixes of one long key, and its changes',
+    description: 'watches of many prefixes of one long key, and changes of this key',
     reading: 'eagerly',
     sessions: watchingSessions,
     act: (session, group) =>
@@ -117,7 +117,7 @@ export const queryingKinds: readonly Kind[] = [
   },
   {
     name: 'watches unread',
-    description: 'watches of all keys by sessions that read nothing, and changes',
+    description: 'watches of all keys by sessions that read nothing, and changes of a key',
     reading: 'never',
     sessions: watchingSessions,
     act: (session, group) => watchAndChurn(session, group, () => '', 'churn'),

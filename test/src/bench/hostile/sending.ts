@@ -13,7 +13,7 @@ const framesAtOnce = 500
  * because it lists these locks.
  */
 const locksEach = 5_000
-/** The number of ids in each acknowledgement. */
+/** The number of ids in each acknowledgement: the most that the protocol allows. */
 const idsPerAck = 1_024
 
 /** Resumes the session again and again, and drops each connection right after its welcome. */
@@ -22,7 +22,7 @@ async function resumeAgain(
   group: HostileGroup,
   index: number,
 ): Promise<void> {
-  // Fewer than the limit, so that the broker refuses none of the locks.
+  // The sessions stay below the limit, so that the broker refuses none of the locks.
   const count = Math.min(locksEach, group.limits.locksPerSession - 1)
   const lockMessages = Array.from({ length: count }, () => {
     const id = session.nextId()
@@ -60,7 +60,7 @@ export const sendingKinds: readonly Kind[] = [
     acknowledge,
   ),
   floodingKind(
-    ['acks unread', 'empty acks; the session does not read the answers of the broker'],
+    ['acks unread', 'empty acks; the broker answers each, but the session reads no answer'],
     'never',
     () => '{"type":"ack","ids":[]}',
   ),

@@ -26,7 +26,10 @@ const setKeyCount = 100
 const longestSetTimeoutMs = 20
 /** How long a session waits for the shared locks of the other sessions, in ms. */
 const waitForHoldersMs = 500
-/** How many messages of the burst that the rate limit allows a session leaves unused. */
+/**
+ * A session leaves this many messages of a burst unused. A burst is how many messages a connection
+ * may send at once.
+ */
 const burstReserve = 20
 /** The largest number of records (locks, requests or calls) that a session has under way. */
 const maxRecords = 2_000
@@ -43,7 +46,10 @@ function msUntilTogether(): number {
   )
 }
 
-/** Requests a key of the session. `limit`, `ttl` or `maxHold`, ends together with all others. */
+/**
+ * Requests a key of the session. The time of `limit` (ttl or maxHold) ends at the same moment in
+ * all sessions.
+ */
 function lockOwn(session: HostileSession, limit: string): string {
   const id = session.nextId()
   const key = `${session.welcome.session} ${id % ownKeyCount}`
@@ -195,7 +201,7 @@ async function watchQueue(session: HostileSession): Promise<void> {
   await session.flood(() => `{"type":"lock","id":${session.nextId()},"key":"queue","timeout":1}`)
 }
 
-/** Acquires many shared locks of one key that ask for notices, and then requests the key. */
+/** Acquires many shared locks of one key, each with a notice, and then requests the key. */
 async function requestNotices(session: HostileSession, { limits }: HostileGroup): Promise<void> {
   const shared = (): string =>
     `{"type":"lock","id":${session.nextId()},"key":"noticed","mode":"shared","notify":["contended"]}`
