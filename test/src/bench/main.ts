@@ -110,7 +110,10 @@ const program = new Command('npm run bench --')
       ['raw', 'client'],
     ),
   )
-  .option('--profile <folder>', 'writes a CPU profile of each broker to the folder and prints it')
+  .option(
+    '--profile <folder>',
+    'writes a CPU profile of each broker to the folder, and prints the busiest functions',
+  )
   .option(
     '--peers [names]',
     'also measures all other lock services, or those given, separated by semicolons; takes long',

@@ -59,7 +59,7 @@ export async function fillHeld(
   }
 }
 
-/** Acquires the locks with the numbers `from` up to `to` (exclusive), all at the same time. */
+/** Acquires the locks numbered `from` to `to - 1`, all at the same time. */
 function lockAll(
   session: RawSession,
   prefix: string,

@@ -125,6 +125,7 @@ export class MixedLoad implements Contestant {
         session.unlock(fence, onFinished)
       })
     }
+    // The timeout never passes, but the broker must keep a deadline for the request.
     session.lock(key, onGranted, `,"mode":"${mode}","timeout":60000`)
   }
 

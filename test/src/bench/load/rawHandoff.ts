@@ -17,7 +17,7 @@ export type Discipline = 'together' | 'awaited'
 export class RawHandoff extends Handoff {
   readonly #discipline: Discipline
   readonly #sessions: readonly RawSession[]
-  /** The callback of each session, made once so that a grant allocates no callback. */
+  /** The callback of each session, made once so that a lock request allocates no callback. */
   readonly #onAnswers: readonly ((answer: RawAnswer) => void)[]
 
   constructor(

@@ -195,7 +195,7 @@ export class RawSession {
 
 /** Joins messages into frames that the broker accepts from untrusted clients too. */
 function framesOf(messages: readonly string[]): string[] {
-  // The broker's profile for untrusted clients, `public`, allows 16 KiB for a frame.
+  // The broker limits only the bytes. Its profile for untrusted clients, `public`, allows 16 KiB.
   const max = { messages: 256, bytes: 16_200 }
   const frames: string[] = []
   let frame: string[] = []

@@ -10,7 +10,7 @@ import { openWire, type Wire } from './wire.js'
 
 /** A session that can lose its broker and come back. */
 export interface ReturningSession {
-  /** Resolves when the session has noticed that its broker is gone. */
+  /** Call before the broker ends. Resolves when the caller may call `back`. */
   readonly lost: () => Promise<unknown>
   /** Resolves when the session has its `welcome` from the new broker at the same URL. */
   readonly back: () => Promise<unknown>
@@ -99,7 +99,7 @@ class ClientSession implements ReturningSession {
     this.#session = session
   }
 
-  /** The library connects again by itself, so the event of the new session may come at any time. */
+  /** Listens already now, because the library may reconnect at any time. */
   lost(): Promise<unknown> {
     this.#renewed = new Promise<void>((resolve) => this.#session.once('newSession', resolve))
     return Promise.resolve()

@@ -192,6 +192,7 @@ export async function compareRates(
   await bareSlice(pace.warmUpMs)
   await ownSlice(pace.warmUpMs)
   for (let round = 0; round < pace.rounds; round++) {
+    // In longer slices, the time to stop a load has less weight.
     rates.bare.push(await bareSlice(2 * pace.sliceMs))
     rates.own.push(await ownSlice(2 * pace.sliceMs))
   }

@@ -3,8 +3,8 @@
  * WebSocket library in the load generator would use as much time as the broker, and so hide the
  * cost of the broker.
  *
- * The protocol needs text frames only. Frames from the client have a mask other than zero, like the
- * frames of a browser, because servers have a faster path for zero masks.
+ * The protocol needs text frames only. Like a browser, the client sends frames with a mask other
+ * than zero. With zero masks, the servers would use a path that is faster than usual.
  */
 import { randomBytes, randomInt } from 'node:crypto'
 import { createConnection, type Socket } from 'node:net'
@@ -28,7 +28,7 @@ const lengthCodes = { twoBytes: 126, eightBytes: 127 } as const
 /** The largest payload of a ping, in bytes. */
 const maxPingBytes = 125
 /** The beginning of a response that accepts the upgrade. */
-const accepted = 'HTTP/1.1 101'
+const acceptedStart = 'HTTP/1.1 101'
 
 export class Wire {
   readonly #socket: Socket
@@ -228,7 +228,8 @@ export function openWire(url: string, subprotocol: string, localAddress?: string
     // This chunk has no frame: the server sends none before the first message of the client.
     socket.once('data', (answer) => {
       socket.off('error', reject)
-      if (answer.toString('latin1', 0, accepted.length) === accepted) resolve(new Wire(socket))
+      if (answer.toString('latin1', 0, acceptedStart.length) === acceptedStart)
+        resolve(new Wire(socket))
       else reject(new Error(`${url} refused the upgrade: ${answer.toString('latin1', 0, 60)}`))
     })
   })

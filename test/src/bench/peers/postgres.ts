@@ -3,8 +3,8 @@
  * and end with their connection, but every waiting client needs a process of the server.
  *
  * All configurations use prepared statements. The package `pg` sends one query at a time on a
- * connection. The package `postgres` pipelines its queries: it sends a query before the answer to
- * the previous query. In one configuration the sessions share few connections, so that fewer
+ * connection. The package `postgres` pipelines its queries: it sends a query before the previous
+ * query is answered. In one configuration the sessions share few connections, so that fewer
  * processes compete for the CPU core of the server. Sharing works only while no session waits for a
  * lock, because a waiting query blocks its connection.
  */

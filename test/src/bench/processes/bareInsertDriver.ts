@@ -10,8 +10,12 @@ const [url = '', commandCount = ''] = process.argv.slice(2)
 /** A command that is about as long as the command of a broker. */
 const command = JSON.stringify({
   type: 'lock',
-  ...{ session: 'V1StGXR8_Z5jdHi6B-myT', attachEpoch: 1, id: 12_345, key: 'bench:12:3' },
-  ...{ mode: 'exclusive', at: 1_700_000_000_000 },
+  session: 'V1StGXR8_Z5jdHi6B-myT',
+  attachEpoch: 1,
+  id: 12_345,
+  key: 'bench:12:3',
+  mode: 'exclusive',
+  at: 1_700_000_000_000,
 })
 const batch = Array.from({ length: Number(commandCount) }, () => command).join()
 

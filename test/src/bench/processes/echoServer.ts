@@ -23,8 +23,8 @@ const welcome = `{"type":"welcome","session":"${'x'.repeat(21)}",${welcomeFields
  * Constant answers: the grant for the request id 1, and the confirmation of an unlock with the
  * request id 2. The fence has as many digits as a fence of the broker.
  */
-const grantOfFirst = `{"type":"granted","id":1,"fence":${Date.now() * 1024}}`
-const unlockOfSecond = '{"type":"unlocked","id":2}'
+const grantOfId1 = `{"type":"granted","id":1,"fence":${Date.now() * 1024}}`
+const unlockOfId2 = '{"type":"unlocked","id":2}'
 
 function echo(socket: WebSocket): void {
   socket.on('message', (data) => socket.send(data, { binary: false }))
@@ -32,12 +32,12 @@ function echo(socket: WebSocket): void {
 
 /** The connections of `/chain` in the order of their requests. */
 const queue: WebSocket[] = []
-/** The number of connections in the queue that have had their grant. */
-let granted = 0
+/** The index in the queue of the connection that gets the next grant. */
+let nextToGrant = 0
 
 /** Sends the grant to the next connection in the queue of `/chain`. */
 function grantNext(): void {
-  queue[granted++]?.send(grantOfFirst)
+  queue[nextToGrant++]?.send(grantOfId1)
 }
 
 /** Serves a connection at the path `/chain`. */
@@ -54,15 +54,15 @@ function chain(socket: WebSocket): void {
         break
       case 0x75:
         grantNext()
-        socket.send(unlockOfSecond)
+        socket.send(unlockOfId2)
         break
     }
   })
   socket.on('close', () => {
     // If the newest holder closes without an unlock, the next connection gets the grant.
-    if (queue[granted - 1] === socket) grantNext()
+    if (queue[nextToGrant - 1] === socket) grantNext()
     // When every connection in the queue has had its grant, empties the queue for the next load.
-    if (granted >= queue.length) granted = queue.length = 0
+    if (nextToGrant >= queue.length) nextToGrant = queue.length = 0
   })
 }
 
@@ -74,8 +74,8 @@ function joinRing(socket: WebSocket): void {
   // `push` returns the new length, which is the index of the connection that joins next.
   const nextIndex = ring.push(socket)
   socket.on('message', () => {
-    ;(ring[nextIndex] ?? ring[0])?.send(grantOfFirst)
-    socket.send(unlockOfSecond)
+    ;(ring[nextIndex] ?? ring[0])?.send(grantOfId1)
+    socket.send(unlockOfId2)
   })
 }
 
