@@ -39,7 +39,7 @@ export class BrokerProcess {
       '--port',
       `${this.#port}`,
     ]
-    // By `setpriv`, the operating system kills the broker when the process of the test ends.
+    // `setpriv` asks the operating system to kill the broker when the process of the test ends.
     const commandLine = [
       ...commandPrefix,
       'setpriv',

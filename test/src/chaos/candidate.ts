@@ -13,8 +13,8 @@ import { ClientLink, leaseMs } from './clientLink.js'
 /** One in this many leaders closes its session while it leads. */
 const closesOneIn = 20
 /**
- * One in this many leaders is cut off. The broker keeps its lock for a lease, so the other
- * candidates must wait.
+ * One in this many leaders is cut off. Such faults are rare, because the other candidates must then
+ * wait: the broker keeps the leader's lock for a lease.
  */
 const cutsOneIn = 200
 /**

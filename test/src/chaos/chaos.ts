@@ -29,8 +29,9 @@ export interface FaultOutcome {
   /** The longest time for which the process of all clients stood still, in ms. */
   readonly longestStallMs: number
   /**
-   * The number of other clients that lost their kept lock while their process stood still for half
-   * a lease or longer. A client that reaches no broker for so long must give up its locks.
+   * The number of clients of unaffected brokers that lost their kept lock while their process stood
+   * still for half a lease or longer. A client that reaches no broker for so long must give up its
+   * locks.
    */
   readonly lostByStall: number
   /** The violations that the checks found after the fault. */

@@ -135,7 +135,7 @@ class Observer {
     this.#working ??= this.#loop()
   }
 
-  /** If the observer is at another broker, closes the session, so that the loop opens another. */
+  /** Closes the session if the observer is at another broker. The loop opens a new session. */
   async returnToOwnBroker(): Promise<void> {
     if (!this.#link.isAtOwnBroker) await this.#session?.close()
   }

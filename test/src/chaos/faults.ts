@@ -8,6 +8,9 @@ import { type EngineName, EtcdStore, PostgresStore } from './store.js'
 import { deadMs, type World } from './world.js'
 
 export interface Fault {
+  /**
+   * In a name, `stopped` means suspended by SIGSTOP. Only `postgres-stopped-at-once` ends a server.
+   */
   readonly name: string
   /**
    * Returns whether the network of the world allows the fault. Default: every network allows the
@@ -113,6 +116,7 @@ const otherEtcdFaults: Fault[] = [
 ]
 
 const postgresFaults: Fault[] = [
+  // At SIGQUIT, PostgreSQL ends itself without a clean-up.
   ...(['SIGQUIT', 'SIGKILL'] as const).map(
     (signal): Fault => ({
       name: signal === 'SIGQUIT' ? 'postgres-stopped-at-once' : 'postgres-killed',
@@ -124,8 +128,8 @@ const postgresFaults: Fault[] = [
     }),
   ),
   {
-    // A slow disk causes such a pause. The pause is shorter than the dead time, so no broker may be
-    // declared dead, and no client may lose a lock.
+    // A slow disk causes such a pause. The pause is shorter than `deadMs`, the silence after which
+    // a broker is declared dead. So no broker may be declared dead, and no client may lose a lock.
     name: 'postgres-paused-briefly',
     cause: async (world) => {
       const { primary } = postgresOf(world).pair

@@ -1,11 +1,11 @@
 /**
  * The newest part of a history. A check after each fault reads only this part. A check of the whole
- * history would take longer with each fault, and would stop all clients meanwhile.
+ * history would take longer after each fault, and would block the clients, which share its process.
  */
 
 /**
- * Returns the items that have happened since a time, and the last item before that time. With this
- * item, a check of the new items also finds a fence that is not higher than the fence before it.
+ * Returns the items that have happened since a time, and the last item before that time. So a check
+ * can also compare the first new fence with the last old fence.
  *
  * @param items In the order of their times.
  */

@@ -6,7 +6,7 @@
  *
  *   npm run chaos -- --rounds 10                     every fault, ten times
  *   npm run chaos -- --engine postgres               over PostgreSQL with a synchronous standby
- *   npm run chaos -- --only etcd-leader-stopped      only this fault; separate names by commas
+ *   npm run chaos -- --only etcd-leader-stopped      only these faults: a list with commas
  *   npm run chaos -- --seed 17                       repeats the random choices of an earlier run
  *   npm run chaos -- --proxies                       proxies instead of network namespaces
  *   npm run chaos -- --history FILE                  also writes a history for check-history

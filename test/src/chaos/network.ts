@@ -18,7 +18,7 @@ export interface Network {
   cut(a: Machine, b: Machine): void
   /** Ends all cuts. */
   mend(): void
-  /** Returns the host of the programs of a machine, and the command prefix that runs them there. */
+  /** Returns the IP address of a machine, and the command prefix that runs a program on it. */
   placeOf(machine: Machine): Place
   /**
    * Resolves with the URL by which the machine `from` reaches `url`, which is a URL on the machine
@@ -49,8 +49,8 @@ export class NamespaceNetwork implements Network {
     ip('address', 'add', `${this.#hostOf('clients')}/24`, 'dev', this.#bridge)
     ip('link', 'set', this.#bridge, 'up')
     for (const [machine, name] of this.#names) this.#add(machine, name)
-    // Makes all hardware addresses static, so that no machine asks for an address. `cut` later sets
-    // wrong addresses, which must last.
+    // Makes all hardware addresses static. Otherwise a machine could ask for an address, and so
+    // correct a wrong address that `cut` has set.
     for (const a of this.#machines)
       for (const b of this.#machines) this.#setMac(a, b, this.#macOf(b))
   }

@@ -101,7 +101,7 @@ export class PostgresStore implements Store {
   }
 }
 
-/** The address of a command log for a broker. PostgreSQL keeps each log in a schema of its own. */
+/** The address of a command log. PostgreSQL keeps each log in a schema of its own. */
 function addressOf(hosts: readonly string[], log: string): string {
   return `postgres://holdfast@${hosts.join(',')}/postgres?schema=${log}&sslmode=disable`
 }

@@ -2,8 +2,8 @@
  * A worker is a client that uses locks all the time and records the answers of the brokers. Each
  * worker holds one lock, the kept lock, all the time. Each worker shares some keys with all other
  * workers. Again and again, the worker locks one or two shared keys, and one or two of the three
- * permits of a further key. The worker also locks and unlocks a key that no other worker uses. The
- * grants of this lock, the own lock, show when the worker is served again after a fault.
+ * permits of a further key. The worker also locks and unlocks its own lock, whose key no other
+ * worker uses. The grants of the own lock show when the worker is served again after a fault.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HoldfastError, type Lock, type Session } from '@holdfast/client'

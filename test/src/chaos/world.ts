@@ -96,6 +96,7 @@ export class World {
       })
       for (let i = 0; i < brokerCount; i++) {
         const log = await store.logAddress(network, i, separateLogs ? `${logName}${i}` : logName)
+        // With `--drain 0`, a broker that gets SIGTERM does not wait for its clients.
         const flags = [
           '--log',
           log,
@@ -154,6 +155,7 @@ export class World {
    */
   async compact(): Promise<void> {
     for (let i = 0; i < 2; i++) {
+      // The snapshot waits for the next entry. So the second snapshot is newer than the first.
       const position = (await this.store.position(logName)) + 1
       const engine = this.store.newEngine(logName)
       try {
@@ -172,9 +174,8 @@ export class World {
    * rule: only one candidate at a time led, and the observers saw the leaders. The third rule: each
    * broker has exactly the locks that the paused workers still hold, with their holders and fences.
    *
-   * @param settleMs The longest wait for the second rule, and again for the third rule, in ms.
-   *   After a broker was declared dead, another broker keeps the sessions of the dead broker for
-   *   one lease.
+   * @param settleMs The longest wait for the second rule, and again for the third rule, in ms. By
+   *   default longer than a lease, because brokers keep the sessions of a dead broker for a lease.
    * @returns The violations.
    */
   async findViolations(settleMs = stepTimeoutMs / 2): Promise<string[]> {
