@@ -227,7 +227,8 @@ describe('a session whose broker sends invalid messages', () => {
     const scene = await openScene({ reconnect: [0, 0, 0, 0, 0, 0, 0] }, welcome({ lease: 300_000 }))
     const { session, network, clock } = scene
     for (let i = 0; i < 5; i++) {
-      // Every second connection lasts longer than a minute, so three in a row never fail early.
+      // Every second connection lasts longer than a minute. So no three connections in a row fail
+      // within a minute.
       if (i % 2 === 0) clock.advance(60_001)
       network.last.deliver(invalidMessage)
       clock.advance(0)
@@ -337,6 +338,7 @@ describe('a broker that sends impossible messages', () => {
   })
 
   it('cannot extend a ttl with a time in a snapshot', async () => {
+    // At the resume, the broker's clock shows 90,000 ms.
     for (const at of [90_000 + longMs, Number.MAX_SAFE_INTEGER]) {
       const scene = await openScene(
         { grace: 'lease' },

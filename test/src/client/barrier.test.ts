@@ -87,7 +87,7 @@ describe('session.barrier', () => {
     await turn()
     const reconnected = reconnect(scene)
     expect(await codeOf(sent)).to.equal('SESSION_EXPIRED')
-    // The client sends a call between the two sessions in the new session.
+    // This call begins between the two sessions, so the client sends the call in the new session.
     const unsent = scene.session.barrier('k', { parties: 2 })
     await reconnected
     scene.socket.deliver(welcome({ session: 's2' }))

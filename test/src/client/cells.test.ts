@@ -84,7 +84,7 @@ describe('the merged statistics of cells', () => {
     successRate: totalLocks === 0 ? 0 : (totalLocks - failedLocks) / totalLocks,
   })
 
-  it('are sums, and the success rate counts each request once', () => {
+  it('are sums, and every request has the same weight in the success rate', () => {
     expect(mergeStats([stats(10, 1), stats(30, 11), stats(0, 0)])).to.deep.equal({
       totalLocks: 40,
       failedLocks: 12,

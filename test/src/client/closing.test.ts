@@ -157,7 +157,7 @@ describe('closing a session', () => {
     const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
     scene.session.on('lost', () => void scene.session.close())
     await acquireLock(scene)
-    // Of a lease of 10,000 ms, the client counts less than 9,800 ms (see `lease.test.ts`).
+    // The client relies on a lease of 10,000 ms for less than 9,800 ms (see `lease.test.ts`).
     scene.clock.stop(9_800)
     scene.socket.end()
     expect(scene.network.sockets.length).to.equal(2)

@@ -310,7 +310,7 @@ describe('session.observe', () => {
     expect(await next).to.deep.equal(['7 {"a":2}'])
   })
 
-  it('ends the watch after a break, and yields nothing after a return', async () => {
+  it('ends the watch after `break`, and yields nothing after `return`', async () => {
     const { session, socket } = await openScene()
     const loop = (async () => {
       for await (const _ of session.observe('k')) break

@@ -36,7 +36,7 @@ describe('errors: the key', () => {
     }
   })
 
-  it('is the key of every other call about a key', async () => {
+  it('is the key of the refused revoke, query or watch', async () => {
     const { session, socket } = await openScene()
     const requests = [session.revoke('a', { fence: 1, reason: 'r' }), session.query({ key: 'b' })]
     const errors = requests.map(errorOf)
@@ -117,7 +117,7 @@ describe('errors: the key', () => {
   })
 })
 
-describe('errors: the loss of a session', () => {
+describe('errors: the message about a lost session', () => {
   it('says that the session had no grace, if its connection dropped', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)

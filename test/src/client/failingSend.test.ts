@@ -88,7 +88,7 @@ describe('a client whose WebSocket throws from send', () => {
     expect([session.state, sockets.length, clock.timers]).to.deep.equal(['closed', 3, 0])
   })
 
-  it('ends the connection once when sending fails while the user leaves the page', async () => {
+  it('ends the connection only once if a send fails while the user leaves the page', async () => {
     const { environment, sockets } = failingStage(50)
     let leave = () => {}
     const page = {

@@ -186,7 +186,7 @@ describe('heartbeat', () => {
     expect([lock.held, scene.events]).to.deep.equal([false, ['lost session']])
   })
 
-  it('must be acknowledged within a tenth of the lease, and not of the idle lease', async () => {
+  it('must be acknowledged within a tenth of the ordinary lease, even during the idle lease', async () => {
     const scene = await openScene({ reconnect: [0] }, welcomeWithGrace({ features: ['idleLease'] }))
     const { socket } = scene
     expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
@@ -198,11 +198,11 @@ describe('heartbeat', () => {
     expect(socket.dropped).to.equal(true)
   })
 
-  it('counts the lease for a lock that was requested before the idle pong was acknowledged', async () => {
+  it('keeps a lock only for the ordinary lease if it was requested before the ack of the idle pong', async () => {
     const scene = await openScene({}, welcome({ features: ['idleLease'] }))
     scene.socket.newMessages()
     scene.clock.advance(idleMs)
-    // The client sends the pong and the request in one write, from which every lease counts.
+    // The client sends the pong and the request in one write. The lease begins at this write.
     const request = scene.session.lock('k')
     await turn()
     expect(scene.socket.newMessages()).to.have.length(2)
@@ -215,7 +215,7 @@ describe('heartbeat', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('gives a session only the lease, if it asked for a lock before the ack of its idle pong', async () => {
+  it('keeps a session only for the ordinary lease if it requested a lock before the ack of the idle pong', async () => {
     const scene = await openScene({}, welcome({ features: ['idleLease'] }))
     expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
     scene.session.lock('k').catch(() => {})

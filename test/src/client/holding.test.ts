@@ -18,8 +18,8 @@ import {
 } from '../support/scriptedSession.js'
 
 /**
- * How long the client counts a lease of 10,000 ms, in ms. The client subtracts 1 % and a margin of
- * 201 ms, so that it gives up a lock before the broker does (see `lease.test.ts`).
+ * How long the client relies on a lease of 10,000 ms, in ms. The client subtracts 1 % and a margin
+ * of 201 ms, so that it gives up a lock before the broker does (see `lease.test.ts`).
  */
 const leaseMs = 9_699
 
@@ -134,7 +134,8 @@ describe('holding a lock', () => {
   it('lasts as long as session.leaseLeft shows', async () => {
     const { session, clock, socket } = await openScene()
     expect(session.leaseLeft).to.equal(leaseMs)
-    // The client counts the longer duration: by the wall clock, then by the monotonic clock.
+    // The client uses the clock that has advanced more: first the wall clock, and after this clock
+    // was set back, the monotonic clock.
     clock.advance(1_000)
     clock.moveWall(500)
     expect(session.leaseLeft).to.equal(leaseMs - 1_500)

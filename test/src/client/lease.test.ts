@@ -62,7 +62,7 @@ describe('the expiry of a lease or a ttl', () => {
     expect(expiry).to.deep.equal(startPlus(5_000 * 0.99 - 51))
   })
 
-  it('has the earlier time of each clock after `earlier`, while `later` compares only monotonic times', () => {
+  it('takes the earlier time of each clock in `earlier`, and compares only monotonic times in `later`', () => {
     const a = { monotonic: 10, wall: 40 }
     const b = { monotonic: 20, wall: 30 }
     expect(earlier(a, b)).to.deep.equal({ monotonic: 10, wall: 30 })

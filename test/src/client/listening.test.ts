@@ -15,6 +15,7 @@ import {
 describe('a session with listeners', () => {
   it('delays an event that came with the welcome until the caller can listen', async () => {
     const { environment, network } = stage()
+    // As on real platforms, events that wait come after all microtasks.
     const newTask = (callback: () => void) => void setImmediate(callback)
     const connecting = connectIn(url, {}, { ...environment, newTask })
     await turn()

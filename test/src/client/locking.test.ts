@@ -193,7 +193,7 @@ describe('locking', () => {
     const { session, socket, clock } = await openScene()
     const requesting = session.lock('a', { timeout: 1_000 })
     await turn()
-    // One ms before the client itself times out, as the next test shows.
+    // The client itself would time out 1 ms later, as the next test shows.
     clock.advance(1_249)
     expect(await stateOf(requesting)).to.equal('pending')
     socket.deliver({ type: 'granted', id: 1, fence: 9 })

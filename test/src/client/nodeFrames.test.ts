@@ -76,7 +76,7 @@ const long = 'l'.repeat(200)
 /** A text whose frame header has eight further bytes for the length. */
 const longest = 'm'.repeat(70_000)
 
-/** Streams of frames. The client must read a stream alike in chunks of any size. */
+/** Streams of frames. The size of the chunks must not change what the client reads. */
 const streams: Readonly<Record<string, readonly Buffer[]>> = {
   'short and long texts': [
     frame(0x81, 'a'),

@@ -76,6 +76,7 @@ describe('maxHold at the client', () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { maxHold: 5_000, fence: 1 })
     scene.clock.advance(3_000)
+    // By this `at`, `maxHold` begins only at the resume. The client must keep the earlier end.
     await resume(scene, snapshot([{ ...held(1, 1), at: 90_000 }]))
     expect(lock.held).to.equal(true)
     scene.clock.advance(2_000)
@@ -91,7 +92,7 @@ describe('maxHold at the client', () => {
     expect(await requesting).to.include({ code: 'LOCK_LOST', reason: 'maxHold' })
   })
 
-  it('is the reason of such a loss also if only the operator limits the hold', async () => {
+  it('is the reason of a loss during an outage, even if only the operator limits the hold', async () => {
     // The limit is 5 s. A lock that is gone after 1 s was stolen.
     for (const [ms, reason] of [
       [5_000, 'maxHold'],
@@ -210,6 +211,7 @@ describe('onContended', () => {
     })
     scene.clock.advance(1)
     expect(calls).to.equal(1)
+    // The resumed session keeps its grace.
     expect(scene.session.grace).to.equal(welcomeWithGrace().grace)
   })
 })
