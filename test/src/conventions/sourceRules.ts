@@ -1,7 +1,6 @@
 /**
- * Checks those rules for source files that no other tool checks. The rules are about time,
- * randomness and output, names in files for browsers, the comment at the start of each file, and
- * the length of lines.
+ * Checks the rules that no other tool checks. They are about time, randomness and output, names in
+ * files for browsers, the comment at the start of each file, local paths, and the length of lines.
  * Biome checks the length of files and functions, and dependency-cruiser checks imports.
  */
 import type { SourceFile } from './repository.js'
@@ -15,7 +14,7 @@ export type Rule = (files: readonly SourceFile[]) => Breach[]
 
 /** Names that a rule forbids. */
 interface Ban {
-  /** Names that are forbidden together with their members, as `Date` with `Date.now`. */
+  /** Names that are forbidden together with their members: `Date` also forbids `Date.now`. */
   readonly all: readonly string[]
   /** Names that are forbidden only as they are written. */
   readonly exactly: readonly string[]

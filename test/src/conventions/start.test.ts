@@ -1,6 +1,6 @@
 /**
- * Tests `npm start` as a user runs it: it prints the URL of the broker. When npm gets a signal, npm
- * and all its child processes end. Also tests the arguments of `npm run demo:browser`.
+ * Tests `npm start` as a user runs it. The command prints the URL of the broker. When npm gets a
+ * signal, npm and all its child processes end. Also tests the arguments of `npm run demo:browser`.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -96,7 +96,7 @@ describe('npm start', () => {
     assert.equal(await started.ended, 0)
   })
 
-  it('exits 78 before it builds if another program uses the port', async () => {
+  it('exits 78 before the build if another program uses the port', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const port = String((server.address() as AddressInfo).port)
@@ -126,8 +126,8 @@ describe('npm start', () => {
     this.retries(2)
     const started = await start()
     const { socket, until } = await holder(started.url)
-    // npm passes each signal on to the broker. At Ctrl-C the broker also gets two signals: one from
-    // the terminal and one from npm.
+    // npm passes both signals on to the broker. They stand for the two signals that the broker gets
+    // at Ctrl-C: one from the terminal and one from npm.
     started.npm.kill('SIGINT')
     await started.lineWith('got SIGINT')
     started.npm.kill('SIGINT')
@@ -140,7 +140,7 @@ describe('npm start', () => {
 })
 
 describe('npm run demo:browser', () => {
-  it('exits 78 before it builds if another program uses the port of --port', async () => {
+  it('exits 78 before the build if another program uses the port of --port', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const { port } = server.address() as AddressInfo
@@ -162,7 +162,7 @@ describe('npm run demo:browser', () => {
     }
   })
 
-  /** Runs the program of the script, which must end before it builds. */
+  /** Runs the program of `npm run demo:browser`, which must end before the build. */
   function demoBrowser(...args: readonly string[]) {
     const program = join(root, 'test/tools/demo-browser.mjs')
     return spawnSync(process.execPath, [program, ...args], { encoding: 'utf8' })

@@ -74,7 +74,7 @@ class Reader {
 
   #readName(node: Node, parent: Node | undefined, field: string): void {
     if (node.type === 'MetaProperty') this.#names.push({ name: 'import.meta', line: lineOf(node) })
-    if (node.type !== 'Identifier' || isMember(parent, field)) return
+    if (node.type !== 'Identifier' || namesNoVariable(parent, field)) return
     const name = String(node['name'])
     const member = field === 'object' && parent?.['computed'] !== true && parent?.['property']
     const fullName =
@@ -83,8 +83,8 @@ class Reader {
   }
 }
 
-/** Whether an identifier in this field of its parent is the name of a member. */
-function isMember(parent: Node | undefined, field: string): boolean {
+/** Whether an identifier in this field of its parent names a member or another non-variable. */
+function namesNoVariable(parent: Node | undefined, field: string): boolean {
   if (field === 'property' || field === 'key') return parent?.['computed'] !== true
   // The word `global` in `declare global` is not a variable.
   if (parent?.type === 'TSModuleDeclaration' && field === 'id') return true

@@ -16,7 +16,7 @@ function stats(counts: Partial<LockStats>): LockStats {
 const epoch = 1_000_000
 
 /**
- * The counters of a broker at a time, in ms by the monotonic clock. The last three numbers do not
+ * The counters of a broker when the monotonic clock is `now`, in ms. The last three numbers do not
  * matter to these tests.
  */
 function sample(now: number, counts: Partial<LockStats>) {

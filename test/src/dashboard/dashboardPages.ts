@@ -49,7 +49,7 @@ export class DashboardPages {
     return dashboardPage
   }
 
-  /** Leaves a page at the end of its test, and keeps one tab. A test may have closed the tab. */
+  /** Leaves a page at the end of its test, unless the test has closed its tab. Keeps one tab. */
   async #leave(dashboardPage: DashboardPage): Promise<void> {
     const { page } = dashboardPage
     if (page.isClosed()) return

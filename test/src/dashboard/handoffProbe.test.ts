@@ -8,7 +8,7 @@ import { load } from './modules.js'
 
 type Answers = Pick<Session, 'lock' | 'stats'>
 
-/** Lets the answers under way arrive. */
+/** Lets all answers arrive that are under way. */
 const settle = () => new Promise((resolve) => setImmediate(resolve))
 
 describe('the hand-off probe of the dashboard', () => {

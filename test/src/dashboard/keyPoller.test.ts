@@ -12,7 +12,7 @@ const settle = () => new Promise((resolve) => setImmediate(resolve))
 
 const free: QueryResult = { held: [], waiting: [], heldCount: 0, waitingCount: 0 }
 
-/** The only field of an event that the poller reads. */
+/** An event with its key, the only field that the poller reads. */
 const eventOf = (key: string) => ({ key }) as LockEvent
 
 describe('the key poller of the dashboard', () => {
@@ -59,7 +59,7 @@ describe('the key poller of the dashboard', () => {
       clock.advance(50)
       await settle()
     }
-    // The first query, and one query 100 ms after an event, ten times.
+    // The first query, and one query in each 100 ms.
     expect(queried).to.have.length(1 + 10)
   })
 
@@ -70,6 +70,7 @@ describe('the key poller of the dashboard', () => {
     poller.onEvent(eventOf('k'))
     clock.advance(100)
     await settle()
+    // The first query, the query after a second without events, and the query after the event.
     expect(queried).to.have.length(3)
   })
 

@@ -183,7 +183,7 @@ function inspect(): { nameless: string[]; overflowPx: number } {
   const isNamed = (element: Element) =>
     (element.textContent ?? '').trim() !== '' ||
     element.hasAttribute('aria-label') ||
-    // Not a control, although the page can focus this element.
+    // This element is not a control, although the page can focus it.
     element.id === 'main' ||
     ((element as HTMLInputElement).labels?.length ?? 0) > 0
   const { scrollWidth, clientWidth } = document.documentElement

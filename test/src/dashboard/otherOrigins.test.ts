@@ -14,7 +14,7 @@ describe('the broker and the dashboard', function () {
   const stage = Stage.forEachTest()
   const dashboardPages = DashboardPages.forSuite(stage)
 
-  it('refuse a page of another origin the WebSocket, the files, the script and the frame', async () => {
+  it('refuse the WebSocket, the files, the script and the frame to a page of another origin', async () => {
     const { port } = await stage.broker()
     const server = createServer((_, response) => {
       response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>evil')

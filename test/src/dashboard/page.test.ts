@@ -26,7 +26,7 @@ describe('the dashboard in Chromium', function () {
     await page.getByRole('link', { name: 'orders:1' }).first().waitFor()
     const waits = page.getByRole('region', { name: 'Longest waits' })
     await waits.getByRole('link', { name: 'bob' }).waitFor()
-    // The first of these figures is the number of held locks.
+    // The first key figure is the number of held locks.
     const held = page.getByRole('list', { name: 'Key figures' }).getByRole('listitem').first()
     await held.getByText('1', { exact: true }).waitFor()
     await page.getByRole('img', { name: /^Chart .*: rates$/ }).waitFor()

@@ -1,5 +1,5 @@
 /**
- * Opens every page of the dashboard on a screen that is 375 px wide, as a phone has it. The keys,
+ * Opens every page of the dashboard on a screen that is 375 px wide, as on a phone. The keys,
  * the names and all other texts of the clients have 60 characters without a space. No page may be
  * wider than the screen, because a browser on a phone would then show the page smaller.
  */
@@ -86,7 +86,7 @@ describe('the dashboard on a phone', function () {
         await untilHandled(ann)
         await rejection(bobScope.lock(long('one')), 'DEADLOCK')
         void waiting.catch(() => {})
-        // Not in `bobScope`, so bob still holds this lock after the scope.
+        // This lock is not in `bobScope`, so bob still holds the lock after the scope.
         await bob.lock(long('other'))
       })
     })
@@ -143,7 +143,7 @@ describe('the dashboard on a phone', function () {
     }
   })
 
-  it('finds a planted text that is wider than the screen', async () => {
+  it('does not pass the check when the test plants a text that is wider than the screen', async () => {
     const { url } = await stage.broker()
     const { page } = await dashboardPages.openConnectedPage(url)
     await page.setViewportSize({ width, height })

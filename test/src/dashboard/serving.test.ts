@@ -130,7 +130,7 @@ describe('the dashboard over HTTP', () => {
     }
   })
 
-  it('is not served under an unknown host name without the option hosts if the broker listens on all addresses', async () => {
+  it('is not served under an unknown host name by a broker that listens on all addresses without the option hosts', async () => {
     const broker = createBroker({ dashboard: true, allowUnauthenticated: true })
     stage.onClear(() => broker.close())
     const { port } = await broker.listen({ port: 0, host: '0.0.0.0' })

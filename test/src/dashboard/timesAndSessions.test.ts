@@ -127,7 +127,7 @@ describe('the page of a session, in Chromium,', function () {
   const dashboardPages = DashboardPages.forSuite(stage)
 
   /** The token of the client, so long that its principal is wider than the screen of a phone. */
-  const token = 'a'.repeat(60)
+  const longToken = 'a'.repeat(60)
 
   /**
    * Opens a session of the client ann at a new broker. Tokens have the permission `inspect` only if
@@ -139,7 +139,12 @@ describe('the page of a session, in Chromium,', function () {
       authenticate: ({ token }) =>
         token === undefined ? undefined : { principal: `owner-of-${token}`, may },
     })
-    const ann = await stage.session(url, { name: 'ann', token, lease: 40_000, grace: 5_000 })
+    const ann = await stage.session(url, {
+      name: 'ann',
+      token: longToken,
+      lease: 40_000,
+      grace: 5_000,
+    })
     await ann.lock('k')
     return { url, session: ann.id }
   }
@@ -157,7 +162,7 @@ describe('the page of a session, in Chromium,', function () {
     const { url, session } = await brokerAndSession(/* mayInspect */ true)
     const dashboardPage = await openPage(url, session)
     expect(await factsIn(dashboardPage, 'Client')).to.deep.equal({
-      ...{ Principal: `owner-of-${token}`, Address: '127.0.0.1', Connection: 'connected' },
+      ...{ Principal: `owner-of-${longToken}`, Address: '127.0.0.1', Connection: 'connected' },
       ...{ Lease: '40 s', Grace: '5 s' },
     })
     const { page } = dashboardPage
@@ -175,7 +180,7 @@ describe('the page of a session, in Chromium,', function () {
       ...{ Connection: 'connected', Lease: '40 s', Grace: '5 s' },
     })
     await dashboardPage.waitForText(/need a token with the permission inspect/)
-    // With a port, as in the URL of the broker, 127.0.0.1 may be on the page.
+    // The page may contain 127.0.0.1 with a port, as in the URL of the broker.
     expect(await dashboardPage.page.content()).not.to.match(/owner-of|127\.0\.0\.1</)
     dashboardPage.expectNoProblems()
   })

@@ -207,7 +207,7 @@ describe('the locks of a key that the page has seen', () => {
     expect(recent.locksOf('k', 2).map(({ lock: { fence } }) => fence)).to.deep.equal([4, 2])
   })
 
-  it('are listed with their ends, even if more locks overlap than are listed', async () => {
+  it('are listed with their ends, even if more locks overlap than the list has', async () => {
     const recent = new (await load('recentEvents')).RecentEvents()
     for (const fence of [1, 2, 3]) recent.add(lockEvent('locked', fence), fence)
     for (const fence of [3, 2, 1]) recent.add(lockEvent('unlocked', fence), 10 - fence)

@@ -50,8 +50,8 @@ describe('the browser demo', function () {
   })
 
   /**
-   * Opens the demo for a user. Uses the tab of the test before, unless that test closed the tab. A
-   * new tab costs three times as much CPU time as a new address in an open tab.
+   * Opens the demo for a user. Uses the tab of the previous test, unless that test closed the tab.
+   * A new tab costs three times as much CPU time as a new address in an open tab.
    */
   async function visit(tab: Page | undefined, user: string): Promise<Page> {
     const address = `${demo.url}?name=${user}`

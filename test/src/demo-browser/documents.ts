@@ -41,7 +41,7 @@ export class Documents {
     }
   }
 
-  /** Answers a request for `/documents` or `/documents/<id>`; returns false for other paths. */
+  /** Answers `/documents`, and `/documents/<id>` for a known id. Returns false for other paths. */
   async answer(path: string, request: IncomingMessage, response: ServerResponse): Promise<boolean> {
     if (path === '/documents' && request.method === 'GET') {
       send(

@@ -17,7 +17,7 @@ interface Line {
 
 /** The actions of the printed events. A worker takes a lock at once, or waits and then gets it. */
 const actions = 'asks|takes|waits|gets|unlocks|is killed|loses'
-/** A line has a time, a name, an action, a key and a fence. */
+/** A line has a time, a name, an action and a key. The line of a grant also has a fence. */
 const pattern = new RegExp(`^ +[\\d.]+ {2}(\\w+) +(${actions}) +(\\w+)(?: +fence (\\d+))?`)
 
 /** Runs the demo; returns its exit code and the printed events. */

@@ -81,7 +81,7 @@ export function runSteps(instructions: readonly Instruction[], build: Build): st
   return stages.at(-1)!.folder
 }
 
-/** Begins a stage of the build, with the usual folders of an image. */
+/** Begins a stage of the build, with all image folders. */
 function newStage(value: string, build: Build, index: number): Stage {
   const [, name] = / AS (\w+)$/.exec(value) ?? []
   const folder = join(build.folder, String(index))

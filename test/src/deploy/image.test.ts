@@ -1,5 +1,5 @@
 /**
- * Tests the container image. The machines of these tests have no Docker. So the tests run the steps
+ * Tests the container image. The machines of these tests have no Docker, so the tests run the steps
  * of the Dockerfile in a clean folder, from a clone of the repository. The steps run only in a full
  * run, because they install and build all packages. The tests do not check the base image.
  */
