@@ -22,7 +22,7 @@ import {
   yaml,
 } from './deployFiles.js'
 
-/** Whether labels satisfy a selector of `matchLabels`. */
+/** Whether labels have all values of a selector. */
 function selects(selector: Yaml, labels: Yaml): boolean {
   return Object.entries(selector).every(([name, value]) => labels[name] === value)
 }
@@ -97,7 +97,7 @@ describe('the Kubernetes files', () => {
     })
   }
 
-  it('keep a majority of the brokers while a machine is drained; with a journal, run one broker', () => {
+  it('keep a majority of the brokers while a machine is drained, and run only one broker with a journal', () => {
     const [{ object } = { object: undefined }] = podsOf('kubernetes/brokers.yaml')
     const [budget] = objects('kubernetes/brokers.yaml', 'PodDisruptionBudget')
     const { labels } = object.spec.template.metadata
@@ -138,7 +138,7 @@ describe('the Kubernetes files', () => {
 
 describe('the Compose files', () => {
   for (const path of composeFiles) {
-    it(`${path}: the image is built from the clone, and only existing files and secrets are mounted`, () => {
+    it(`${path}: the image is built from this repository, and only existing files and secrets are mounted`, () => {
       const [{ services, volumes }] = yaml(path)
       const base = join(root, folder, 'compose')
       for (const [, { build }] of brokersOf(path)) {

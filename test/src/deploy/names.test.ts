@@ -139,7 +139,7 @@ describe('the files to deploy: ports', () => {
   const admin = Number(imageEnvironment()['HOLDFAST_ADMIN_PORT'])
   const ports = [defaults.port, admin]
 
-  it('are the default port and the admin port in the image and in the settings for systemd', () => {
+  it('in the image and in the settings for systemd are the default port and the admin port', () => {
     assert.deepEqual(/^EXPOSE (.*)$/m.exec(text('Dockerfile'))?.[1]?.split(' ').map(Number), ports)
     assert.equal(JSON.parse(text('systemd/holdfast.json')).adminPort, admin)
   })
@@ -202,11 +202,11 @@ describe('the files to deploy: times and limits', () => {
         )
       }
     }
-    const [, stop] = /^TimeoutStopSec=(.*)$/m.exec(text('systemd/holdfast.service')) ?? []
+    const [, stopTimeout] = /^TimeoutStopSec=(.*)$/m.exec(text('systemd/holdfast.service')) ?? []
     const { drain } = JSON.parse(text('systemd/holdfast.json'))
-    assert.isAbove(seconds(stop), seconds(drain) + closingSeconds)
-    const [, timeout] = /--stop-timeout (\d+)/.exec(text('Dockerfile')) ?? []
-    assert.isAbove(Number(timeout), defaults.drain / 1_000 + closingSeconds)
+    assert.isAbove(seconds(stopTimeout), seconds(drain) + closingSeconds)
+    const [, dockerTimeout] = /--stop-timeout (\d+)/.exec(text('Dockerfile')) ?? []
+    assert.isAbove(Number(dockerTimeout), defaults.drain / 1_000 + closingSeconds)
   })
 
   it('allow more open files than the broker allows connections', () => {

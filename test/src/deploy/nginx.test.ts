@@ -17,7 +17,7 @@ import { text } from './deployFiles.js'
 
 const conf = text('nginx/holdfast.conf')
 const [, serverName = ''] = /server_name (\S+);/.exec(conf) ?? []
-/** The address of the clients, which differs from the address of nginx. */
+/** The address from which clients connect, which differs from the address of nginx. */
 const clientAddress = '127.0.0.2'
 
 /**
@@ -75,6 +75,7 @@ describe('nginx/holdfast.conf', () => {
   /** Starts nginx in front of brokers on these ports. Resolves with the URL when nginx serves. */
   async function nginx(brokerPorts: readonly number[]) {
     const files = scratch(stage)
+    // The WebSocket class of `certs` connects from this address.
     const certs = certificate(files, clientAddress)
     const port = await freePort()
     const config = configFor(files, certs, port, brokerPorts)

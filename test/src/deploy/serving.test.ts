@@ -39,7 +39,7 @@ const ownAddress =
     .flatMap((all) => all ?? [])
     .find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? '127.0.0.1'
 
-/** The folders that the files to deploy name. The test uses other folders in their place. */
+/** The folders in the files to deploy. The test replaces these folders by folders of its own. */
 const folders = ['/etc/holdfast', '/var/lib/holdfast']
 
 /** The files for one broker. */

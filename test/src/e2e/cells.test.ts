@@ -183,7 +183,7 @@ describe('e2e: a session over cells', () => {
     )
   })
 
-  it('is refused if it lists the cells in another order or number', async () => {
+  it('is refused if its list of cells has another order or another length', async () => {
     const cells = await brokers()
     const urls = cells.map(({ url }) => [url])
     const lists = [

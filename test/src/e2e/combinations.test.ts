@@ -1,8 +1,8 @@
 /**
  * Tests each kind of lock with each option and each event that can end a lock, over a real broker.
- * Each pair works, or is refused with `INVALID_OPTION` and a message. `client/docs/kinds.md` shows
- * users the same pairs as a table. A ttl is how long a lock lasts without a refresh, and `maxHold`
- * is how long a lock lasts at most.
+ * Each combination works, or is refused with `INVALID_OPTION` and a message. `client/docs/kinds.md`
+ * shows users the same combinations as a table. A ttl is how long a lock lasts without a refresh,
+ * and `maxHold` is how long a lock lasts at most.
  */
 import {
   fixedInterval,
@@ -83,7 +83,7 @@ interface Sessions {
 
 /** An option or an event, which the tests combine with each kind of lock. */
 interface Pairing {
-  /** The options that the kinds in `refused` refuse. For the other kinds, `check` sets options. */
+  /** The options that the kinds in `refused` refuse. `check` has its own options. */
   readonly options?: object
   /** The kinds that refuse these options, with the message. */
   readonly refused?: Partial<Record<KindName, RegExp>>

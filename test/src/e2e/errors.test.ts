@@ -75,7 +75,7 @@ describe('e2e: errors of arguments: the client', () => {
     })
   }
 
-  it('rejects other invalid options with INVALID_OPTION, and a ttl of 0 with INVALID_TTL', async () => {
+  it('rejects invalid options with INVALID_OPTION, but a ttl of 0 with INVALID_TTL', async () => {
     const { sessions } = await stage.brokerWithSessions('ann')
     // Metadata has at most 4,096 bytes of JSON, which include the two quotes of a text.
     const invalidOptions: object[] = [
@@ -287,7 +287,7 @@ describe('e2e: errors of a closed session: the client', () => {
     await waiting
   })
 
-  it('settles close when the broker is gone, and fires the event "closed"', async () => {
+  it('resolves a call of close even if the broker is gone, and fires the event "closed"', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann')
     const closed = next(sessions[0]!, 'closed')
     await broker.close()

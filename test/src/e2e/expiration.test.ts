@@ -75,8 +75,8 @@ describe('e2e: broker.cleanExpiredLocks', () => {
     await ann!.lock('long', { ttl: 60_000 })
     expect(broker.cleanExpiredLocks()).to.equal(0)
     // With this ttl, all answers arrive before the timer expires a lock, also on a slow machine.
-    // With a longer ttl, the loop below would count as a pause of the broker. Such a pause extends
-    // the ttl.
+    // With a longer ttl, the loop below would be so long that the broker would take it for a pause
+    // of its process, and would extend the ttl.
     await Promise.all(Array.from({ length: 5 }, (_, i) => ann!.lock(`k${i}`, { ttl: 200 })))
     let cleaned = 0
     // Without this limit, the loop would never end if `cleanExpiredLocks` failed.

@@ -15,8 +15,8 @@ import type { RawClient } from './raw.js'
 import { Stage } from './stage.js'
 
 /**
- * The number of locks in the table of the broker. An earlier broker took many seconds for a frame
- * of queries over so many locks.
+ * The number of locks in the table of the broker. An earlier version of the broker took many
+ * seconds for a frame of queries over so many locks.
  */
 const tableLocks = count(5_000, 100_000)
 /** The size of a frame in bytes, a little below the limit of 64 KiB. */

@@ -88,8 +88,9 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     const refusalsPerSession = 1_000
     // A refusal names at most 16 holders.
     const holderCount = 16
-    // The broker stores a refusal until the client acknowledges it. A stored refusal keeps 4 KiB of
-    // metadata of each holder, even after the unlock. This many sessions would fill `attackMiB`.
+    // The broker stores a refusal until the client acknowledges it. A stored refusal keeps about
+    // 4 KiB of metadata of each holder, even after the unlock. This many sessions would fill
+    // `attackMiB`.
     const sessionCount = Math.ceil((attackMiB * 1_024) / (refusalsPerSession * holderCount * 4))
     let [id, fences]: [number, number[]] = [0, []]
     for (let i = 0; i < sessionCount; i++) {
@@ -99,6 +100,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
           holder.send(...fences.map((fence) => ({ type: 'unlock', id: ++id, fence })))
         }
         fences = []
+        // Two frames, because all 16 locks would nearly fill a frame of 64 KiB.
         for (const half of framesOf(Array.from({ length: holderCount }), holderCount / 2)) {
           const lock = { type: 'lock', key: 'described', mode: 'shared', metadata }
           holder.send(...half.map(() => ({ ...lock, id: ++id })))

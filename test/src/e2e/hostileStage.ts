@@ -13,7 +13,7 @@ import type { Stage } from './stage.js'
 const bystanderLeaseMs = 2_000
 /** The default limit of locks in one session. */
 const locksPerSession = 10_000
-/** So many messages make a frame that is far below the limit of 64 KiB. */
+/** A frame of this many messages is far below the limit of 64 KiB. */
 const defaultMessagesPerFrame = 500
 
 /** Divides messages into the lists that are sent as one frame each. */

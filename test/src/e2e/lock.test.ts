@@ -1,8 +1,8 @@
 /**
  * Tests `session.lock`, which replaces `Lock(key, expiration, timeout, retryStrategy)` of other
- * lock libraries. One request waits at the broker, first come, first served, until the broker
- * grants it, or it times out or is aborted. No client polls. A fence is the number of a grant; a
- * later grant has a higher fence.
+ * lock libraries. The broker grants requests first come, first served. A request waits at the
+ * broker until its grant, its timeout or its abort, and no client polls. A fence is the number of a
+ * grant; a later grant has a higher fence.
  */
 import type { Lock } from '@holdfast/client'
 import { expect } from 'chai'
@@ -145,14 +145,15 @@ describe('e2e: session.lock', () => {
       const controller = new AbortController()
       const waiting = ben!.lock('k', { signal: controller.signal })
       await untilHandled(ben!)
-      // Unlock and cancel are sent in the same turn of the event loop, so the grant may come first.
+      // Unlock and cancel are sent in the same turn of the event loop. Therefore the broker may
+      // grant the lock to Ben before the cancel arrives.
       void first.unlock()
       controller.abort()
       await rejection(waiting, 'ABORTED')
-      // After the first `untilHandled(ben)`, Ben's client has got a grant that crossed the abort.
-      // After the second, the broker has handled the unlock of this grant.
       await untilHandled(ann!)
+      // Now Ben's client receives any grant that crossed the abort, and sends the unlock.
       await untilHandled(ben!)
+      // Now the broker handles this unlock.
       await untilHandled(ben!)
       expect(broker.query().heldCount).to.equal(0)
     }

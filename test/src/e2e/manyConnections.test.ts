@@ -36,7 +36,8 @@ describe('many clients at the same time', () => {
     const { port } = await broker.listen({ port: 0, host: '127.0.0.1' })
     const sockets: Socket[] = Array.from({ length: clientCount }, () => connect(port, '127.0.0.1'))
     for (const socket of sockets) socket.on('error', () => {})
-    // After the next tick, all connections are in the queue, and the broker has accepted none.
+    // Node starts to connect in the next tick, and the system then completes these connections at
+    // once. After that tick, all connections are in the queue, and the broker has accepted none.
     await new Promise<void>((resolve) => process.nextTick(resolve))
     const waiting = waitingConnections(port)
     for (const socket of sockets) socket.destroy()

@@ -21,8 +21,8 @@ const tinyFrames = 2_500
 /** The number of WebSocket pings of each hostile client. */
 const pings = 600
 /**
- * This test accepts twice as many frames in one turn as the work budget of a turn and the minimum
- * shares of all connections allow.
+ * The most frames in one turn that this test accepts. The work budget of a turn and the minimum
+ * shares of all connections allow half as many.
  */
 const maxPerTurn = (2 * (turnBudget.all + hostileClients * turnBudget.minimum)) / costs.message
 

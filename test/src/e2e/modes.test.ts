@@ -29,7 +29,7 @@ describe('e2e: shared and exclusive requests', () => {
   it('do not let a reader pass a waiting writer, so that no writer starves', async () => {
     const { sessions } = await stage.brokerWithSessions('a', 'writer', 'b', 'c')
     const [a, writer, b, c] = sessions
-    const reading = await a!.lock('k', { mode: 'shared' })
+    const readLock = await a!.lock('k', { mode: 'shared' })
     const order: string[] = []
     const recordGrant = async (name: string, locking: Promise<Lock>) => {
       const lock = await locking
@@ -42,7 +42,7 @@ describe('e2e: shared and exclusive requests', () => {
       recordGrant('reader', session.lock('k', { mode: 'shared' })),
     )
     await Promise.all([untilHandled(b!), untilHandled(c!)])
-    await reading.unlock()
+    await readLock.unlock()
     await (await writing).unlock()
     await Promise.all(readers)
     expect(order).to.deep.equal(['writer', 'reader', 'reader'])

@@ -13,7 +13,7 @@ import { Stage } from './stage.js'
 
 /** The number of locks in the table. A query costs more work with more locks. */
 const tableLocks = count(4_000, 50_000)
-/** These queries over these locks are about 75,000 units of work, so they take nearly 4 s. */
+/** The queries over the locks cost about 75,000 units of work, which takes nearly 4 s. */
 const limitedWork = { locks: 2_000, queries: 600, unitsPerSecond: 20_000 }
 
 /** Receives messages until `isLast` returns true, and returns all of them. */

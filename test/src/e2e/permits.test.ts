@@ -52,7 +52,7 @@ describe('e2e: permits', () => {
     expect(order).to.deep.equal(['large', 'small'])
   })
 
-  it('fail with both capacities in the error, and change nothing, while the key has another capacity', async () => {
+  it('fail while the key has another capacity: the error has both capacities, and nothing changes', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('a', 'b')
     const [a, b] = sessions
     const held = await a!.lock('k', { capacity: 3 })
@@ -92,7 +92,7 @@ describe('e2e: permits', () => {
     ['the mode permits', { mode: 'permits' }, /mode must be/],
   ]
   for (const [name, options, message] of invalidOptions) {
-    it(`are refused before anything is sent, for ${name}`, async () => {
+    it(`are refused before anything is sent: ${name}`, async () => {
       const { sessions, broker } = await stage.brokerWithSessions('a')
       const error = await rejection(sessions[0]!.lock('k', options), 'INVALID_OPTION')
       expect(error).to.be.instanceOf(HoldfastError)

@@ -43,7 +43,7 @@ describe('e2e: a refused upgrade', () => {
     ['503 Service Unavailable', 'UNAVAILABLE', 'again later'],
   ]
   for (const [status, code, advice] of cases) {
-    it(`rejects with ${code} at ${status}, and shows the reason and a way to fix it`, async () => {
+    it(`rejects with ${code} at ${status}, and shows the reason and a way to fix the problem`, async () => {
       const url = await urlOfRefusal(response(status, 'This is why.\n'))
       const error = await rejection(stage.session(`${url}/?token=secret`), code)
       expect(error.message).to.contain(`HTTP ${status}: "This is why."`).and.contain(advice)

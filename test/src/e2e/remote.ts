@@ -193,6 +193,10 @@ export class ServeProcess {
     return serveProcess
   }
 
+  /**
+   * The URL at which the broker listens. Without such a URL, returns a text that shows in the error
+   * of a client.
+   */
   get url(): string {
     return /ws:\/\/\S+/.exec(this.lines.items[0] ?? '')?.[0] ?? 'the broker does not listen'
   }

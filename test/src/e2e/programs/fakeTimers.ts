@@ -1,8 +1,8 @@
 /**
- * A client in a process whose timers and clocks are replaced after the client was loaded, as the
- * fake timers of test frameworks do. The replaced timers never fire and the clocks stand still. The
- * program locks, refreshes and unlocks at the broker with the given URL, or at a broker in this
- * process, and prints the result.
+ * A program that loads the client and then replaces all timers and clocks, as test frameworks with
+ * fake timers do. The replaced timers never fire, and the replaced clocks stand still. The program
+ * locks, refreshes and unlocks at the broker with the given URL, or at a broker in this process,
+ * and prints the result.
  */
 import { connect } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'

@@ -10,6 +10,7 @@ import { connect } from '@holdfast/client'
 const [mode, url] = process.argv.slice(2) as [string, string]
 // The open input keeps the process alive until the test ends the input.
 process.stdin.resume()
+// These timers are so long that the test fails if they keep the process alive.
 const options = { reconnect: [60_000, 60_000], grace: 'lease', lease: 300_000 } as const
 const session = await connect(url, { ...options, unref: mode === 'option' })
 await session.lock('held', { ttl: 60_000 })
