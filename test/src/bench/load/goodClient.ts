@@ -35,7 +35,11 @@ export class GoodClient {
   private constructor(session: RawSession, name: string) {
     this.#session = session
     this.#name = name
-    session.onClose = () => this.#lose('connection closed')
+    session.onClose = () => {
+      // The pairs under way get no answers any more. They must not count as a stall of the broker.
+      this.#pending.clear()
+      this.#lose('connection closed')
+    }
     session.onPush = ({ type }) => {
       if (type === 'lost') this.#lose('lock lost')
     }

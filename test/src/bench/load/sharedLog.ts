@@ -191,6 +191,7 @@ export async function compareRates(
   }
   await bareSlice(pace.warmUpMs)
   await ownSlice(pace.warmUpMs)
+  for (const { latencies } of loads) latencies.reset()
   for (let round = 0; round < pace.rounds; round++) {
     // In longer slices, the time to stop a load has less weight.
     rates.bare.push(await bareSlice(2 * pace.sliceMs))
