@@ -59,8 +59,8 @@ describe('e2e: restart of a broker', () => {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-fences-'))
     stage.onClear(() => rmSync(folder, { recursive: true }))
     const file = join(folder, 'fences')
-    // The fence file of a broker whose clock was ten years ahead when the broker made the file. The
-    // fences of a new file begin at 1,024 times the time in ms.
+    // The clock was ten years ahead when a broker made this file. The fences of a new file begin at
+    // 1,024 times the time in ms.
     const fenceAhead = (Date.now() + 10 * 365 * 86_400_000) * 1_024
     writeFileSync(file, `holdfast fences ${fenceAhead}\n`)
     let highest = fenceAhead
@@ -91,6 +91,7 @@ describe('e2e: restart of a broker', () => {
       '--fence-file',
       file,
     )
+    // 78 is the exit code for an invalid setting.
     expect((await serveProcess.exit()).code).to.equal(78)
     const [errorLine] = await serveProcess.errorLines.waitForCount(1)
     expect(errorLine).to.match(/^holdfast: The fence file .* is not a fence file/)

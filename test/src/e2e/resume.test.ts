@@ -1,7 +1,7 @@
 /**
  * Tests sessions whose connection drops. The grace is how long the broker keeps a session without a
- * connection. Within its grace the client resumes the session with all locks and requests; after
- * its grace the client opens a new session. A session is in jeopardy while its connection is down.
+ * connection. Within the grace the client resumes the session with all locks and requests; after
+ * the grace the client opens a new session. A session is in jeopardy while its connection is down.
  * The lease is how long the broker keeps a silent session. A fence is the number of a grant; a
  * later grant has a higher fence. A set is one lock on several keys. The capacity of a key is the
  * number of permits that all its holders together may have. The message `bye` ends a session.
@@ -138,11 +138,11 @@ describe('e2e: resume after a cut, with a grace', () => {
     const locking = session.lock('requested')
     const unlocking = held.unlock()
     const stats = session.stats()
-    const timesOut = rejection(session.lock('times out', { timeout: 10 }), 'LOCK_TIMEOUT')
+    const timedOut = rejection(session.lock('timed out', { timeout: 10 }), 'LOCK_TIMEOUT')
     const controller = new AbortController()
-    const aborts = rejection(session.lock('aborted', { signal: controller.signal }), 'ABORTED')
+    const aborted = rejection(session.lock('aborted', { signal: controller.signal }), 'ABORTED')
     controller.abort()
-    await Promise.all([timesOut, aborts, rejection(session.tryLock('now'), 'UNAVAILABLE')])
+    await Promise.all([timedOut, aborted, rejection(session.tryLock('now'), 'UNAVAILABLE')])
     proxy.acceptConnections()
     expect((await locking).held).to.equal(true)
     await unlocking
@@ -220,7 +220,7 @@ describe('e2e: a cut without a grace', () => {
     const session = await stage.session(proxy.url, { reconnect, WebSocket })
     const controller = new AbortController()
     const granted = session.lock('k', { timeout: 60_000 })
-    const aborts = rejection(session.lock('k', { signal: controller.signal }), 'ABORTED')
+    const aborted = rejection(session.lock('k', { signal: controller.signal }), 'ABORTED')
     await untilHandled(session)
     const newSession = next(session, 'newSession')
     proxy.cut()
@@ -232,7 +232,7 @@ describe('e2e: a cut without a grace', () => {
     expect(timeouts).to.have.length(2)
     expect(Number(timeouts[1])).to.be.within(1, 60_000)
     controller.abort()
-    await aborts
+    await aborted
     await untilHandled(session)
     expect(broker.query().waitingCount).to.equal(1)
     await first.unlock()

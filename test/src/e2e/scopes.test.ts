@@ -100,9 +100,10 @@ describe('e2e: scopes', () => {
         { name: 'transfer' },
       )
       await untilHandled(a!)
-      order.push('settled')
+      order.push('second scope settled')
     })
-    expect(order).to.deep.equal(['granted', 'settled'])
+    expect(order).to.deep.equal(['granted', 'second scope settled'])
+    // A scope that has settled refuses each call.
     await rejection(scopes[0]!.lock('k'), 'ABORTED')
   })
 

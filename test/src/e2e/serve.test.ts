@@ -178,12 +178,13 @@ describe('e2e: holdfast serve', () => {
     const status = async () => (await fetch(`http://127.0.0.1:${serveProcess.port}/status`)).json()
     const socket = await openTcp(Number(serveProcess.port))
     expect(await headOf(socket, upgradeHead('/'))).to.match(/ 101 /)
-    // The head of a text frame of 5 masked bytes, and only two of the four bytes of the mask.
+    // These bytes begin a text frame of 5 masked bytes, and end within the mask of four bytes.
     socket.write(Buffer.of(0x81, 0x85, 1, 2))
     expect(await status()).to.include({ connections: 1 })
     socket.resetAndDestroy()
     const session = await stage.session(serveProcess.url)
     expect((await session.lock('k')).held).to.equal(true)
+    // Waits until the broker has noticed the reset of the other connection.
     while (((await status()) as { connections: number }).connections > 1) await session.stats()
     serveProcess.kill('SIGTERM')
     expect(await serveProcess.exit()).to.deep.equal({ code: 0, signal: null })

@@ -48,7 +48,7 @@ export class Stage {
     for (let close = this.#closing.pop(); close; close = this.#closing.pop()) await close()
   }
 
-  /** Starts a broker in this process, which the stage closes. @param port Default: a free port. */
+  /** Starts a broker, which the stage closes, in this process. @param port Default: a free port. */
   async broker(options: BrokerOptions = {}, port = 0): Promise<RunningBroker> {
     const broker = createBroker(options)
     this.onClear(() => broker.close())
@@ -77,7 +77,7 @@ export interface BrokerWithSessions extends RunningBroker {
   readonly sessions: readonly Session[]
 }
 
-/** Resolves when the broker has handled all messages that this session sent before. */
+/** Resolves when the broker has handled all messages that this session sent before this call. */
 export async function untilHandled(session: Session): Promise<void> {
   await session.stats()
 }
@@ -135,7 +135,7 @@ export class Collector<T> {
     this.#changes.emit('change')
   }
 
-  /** Resolves with all items when `enough` returns true. Rejects if the source ends before. */
+  /** Resolves with all items when `enough` returns true. Rejects if the source ends first. */
   async waitUntil(enough: (items: readonly T[]) => boolean): Promise<readonly T[]> {
     while (!enough(this.items)) {
       if (this.#end !== undefined)

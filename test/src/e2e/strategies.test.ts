@@ -47,7 +47,7 @@ describe('e2e: the retry strategies for reconnecting', () => {
     expect([...capped]).to.deep.equal([100, 200, 300, 300])
   })
 
-  it('may have jitter, which makes each delay a random part of its value', () => {
+  it('may have jitter, which replaces each delay by a random part of it', () => {
     const strategy = fixedInterval({ interval: 1_000, maxRetries: 200, jitter: 'full' })
     const delays = [...strategy]
     for (const delay of delays) expect(delay).to.be.within(0, 1_000)

@@ -13,7 +13,7 @@ describe('e2e: lock.unlock', () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann')
     const lock = await sessions[0]!.lock('k')
     const unlocking = lock.unlock()
-    expect(lock.held, 'held after the call of unlock').to.equal(false)
+    expect(lock.held, 'not held after the call of unlock').to.equal(false)
     await unlocking
     expect(broker.query().heldCount).to.equal(0)
     expect(lock.signal.aborted, 'an unlock is no loss').to.equal(false)
@@ -46,10 +46,10 @@ describe('e2e: await using', () => {
     expect(broker.query().heldCount).to.equal(0)
     const failing = async () => {
       await using _lock = await ann!.tryLock('k')
-      throw new Error('of the caller')
+      throw new Error('error of the caller')
     }
     const error = await failing().catch((thrown: Error) => thrown)
-    expect(error).to.include({ message: 'of the caller' })
+    expect(error).to.include({ message: 'error of the caller' })
     expect(broker.query().heldCount).to.equal(0)
   })
 
@@ -102,7 +102,7 @@ describe('e2e: session.withLock', () => {
   it('rejects with the error of the callback after the release', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann')
     const failing = sessions[0]!.withLock('k', () => {
-      throw new RangeError('of the caller')
+      throw new RangeError('error of the caller')
     })
     expect(await failing.catch((error: Error) => error)).to.be.instanceOf(RangeError)
     expect(broker.query().heldCount).to.equal(0)
@@ -117,7 +117,7 @@ describe('e2e: session.withLock', () => {
       'k',
       async (lock) => {
         await aborted(lock.signal)
-        throw new RangeError('of the caller')
+        throw new RangeError('error of the caller')
       },
       { ttl: 20 },
     )

@@ -103,6 +103,7 @@ describe('upgrade: a broker with its own port', () => {
   })
 
   it('gives a reason for each upgrade that it refuses', async () => {
+    // The total allows a second upgrade, but the limit of its address does not.
     const limits = { connectionsPerSecondPerAddress: 1, connectionsPerSecond: 2 }
     const options = { allowUnauthenticated: true, trustedProxies: ['127.0.0.1'], limits }
     const rateLimited = createBroker(options)
@@ -127,6 +128,7 @@ describe('upgrade: a broker with its own port', () => {
         '403',
         /^Origin not allowed: .*`origins`/,
       ],
+      // By default, a broker refuses clients behind a proxy, because they may be on other machines.
       [defaultPort, from('203.0.113.1'), '403', /does not authenticate clients.*`authenticate`/],
       // A token has at most 3,072 characters.
       [

@@ -113,7 +113,7 @@ describe('e2e: upgrades', () => {
     const upgraded = lock.upgrade()
     await untilHandled(a!)
     const expected = [a!.id, b!.id]
-    // A query for a key, a query for a prefix, and a query for a page.
+    // The queries ask for a key, for a prefix, and for a page of results.
     for (const query of [{ key: 'k' }, { prefix: '' }, { prefix: '', limit: 5, after: '' }]) {
       const { waiting, waitingCount } = await c!.query(query)
       expect(waiting.map(({ session }) => session)).to.deep.equal(expected)
