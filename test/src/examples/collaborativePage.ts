@@ -92,7 +92,7 @@ export function openDocument(
       const options = { mode: 'shared', metadata, signal: closing.signal } as const
       const lock = await session.lock(`${prefix}read`, options)
       reading = lock
-      // The signal of a lock that is lost already emits no event.
+      // If the lock is lost already, its signal emits no event.
       if (lock.held) {
         await new Promise((resolve) => lock.signal.addEventListener('abort', resolve))
       }

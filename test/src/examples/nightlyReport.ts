@@ -5,8 +5,8 @@
  *     0 3 * * * node nightlyReport.js http://shop.internal
  *
  * The key of the job names the day. The first machine runs the job, and the other machines wait for
- * its result. If that machine dies, the next machine runs the job. A machine that starts up to
- * twelve hours late gets the result, which the broker keeps for this time.
+ * its result. If that machine dies, the next machine runs the job. The broker keeps the result for
+ * twelve hours, so a machine that starts within this time gets the result.
  *
  * Usage: node test/dist/examples/nightlyReport.js SHOP_URL [DAY]
  */

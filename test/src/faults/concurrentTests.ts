@@ -1,7 +1,7 @@
 /**
  * Runs slow tests concurrently. Most of these tests only wait until a lease ends. The lease is how
- * long a broker keeps a silent session. All tests start at the same time, and each test reports its
- * own outcome. So all tests together take only as long as the longest test.
+ * long a broker keeps a silent session. All tests start at the same time, so together they take
+ * only as long as the longest test. Each test reports its own outcome.
  */
 import { Stage } from '../e2e/stage.js'
 

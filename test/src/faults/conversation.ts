@@ -155,7 +155,7 @@ function compareWithBroker(broker: HoldfastBroker, session: Session, held: reado
   for (const lock of held) expect(lock.held).to.equal(true)
   expect(waitingCount).to.equal(0)
   const { totalLocks, failedLocks, ...stats } = broker.stats()
-  // Four locks (of the keys a, b, c and d) of the session, and two of the other session.
+  // The session got locks on a, b, c and d. The other session got locks on b and e.
   expect(totalLocks - failedLocks, 'grants').to.equal(6)
   // First the other session unlocked b. Later the session unlocked b and d. The session still holds
   // a and c, and the other session holds e.

@@ -104,8 +104,9 @@ describe('faults: a conversation that is cut', function () {
   it('resumes after a cut before any frame of the broker, and settles every request once', async () => {
     for (let frameNumber = 1; frameNumber <= totals.frames; frameNumber++) {
       // This conversation may have one frame fewer than the measured conversation, for instance if
-      // a request times out at the client. Then the last cut does not happen, and the client does
-      // not resume, as after a cut before the close frame. So the initial value stands for no cut.
+      // a request times out at the client. Then the last frame number causes no cut, and the client
+      // does not resume. A cut before the close frame has the same result, so the variable begins
+      // with the start of a close frame.
       let cutFrameStart = closeFrameStart
       const onCut = (byte: number): void => {
         cutFrameStart = byte
@@ -134,7 +135,7 @@ describe('faults: a conversation that is cut', function () {
 
   for (const direction of ['up', 'down'] as const satisfies Direction[]) {
     it(`settles every request once after a second cut during the resume, on the way ${direction}`, async () => {
-      // In the middle of the conversation the client has the most locks and requests to resume.
+      // After 70 % of the bytes, the client has many locks and requests to resume.
       const firstCutOffset = Math.floor(totals.down * 0.7)
       // A resume has about 900 bytes in each direction.
       for (const offset of offsets(900, 30)) {

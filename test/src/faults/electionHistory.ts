@@ -73,7 +73,7 @@ function isBefore(a: Publication | undefined, b: Publication | undefined): boole
   return a !== undefined && b !== undefined && a.publishedAt < b.publishedAt
 }
 
-/** Finds the publication of a value and the leader with a fence. */
+/** Finds a publication by its value, and a leader by its fence. */
 class PublishedValues {
   readonly #byValue: ReadonlyMap<string, Publication>
   readonly #leaders: ReadonlyMap<number, string>
@@ -102,8 +102,8 @@ class PublishedValues {
     if (ownFence === fence) return undefined
     const leader = this.#leaders.get(fence)
     if (leader !== undefined) return `with which ${leader} led, but ${process} published it`
-    // No candidate received the grant with this fence. Perhaps the grant was for `process`, which
-    // then received a later grant for the same value.
+    // No candidate received the grant with this fence. The grant may have been for `process`, if
+    // `process` received no grant for this value, or received only a later grant.
     const canBeEarlierGrant = ownFence === undefined || fence < ownFence
     return canBeEarlierGrant ? undefined : `but ${process} published it with fence ${ownFence}`
   }

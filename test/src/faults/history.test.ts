@@ -133,18 +133,19 @@ class Contender {
   }
 
   /**
-   * Resolves when the process has requested the lock `times` times, and holds the lock or has
+   * Resolves when the process has made this many requests for the lock, and holds the lock or has
    * unlocked it.
    */
-  async requested(times: number): Promise<void> {
+  async untilRequested(requestCount: number): Promise<void> {
     const isRequest = ({ kind }: ContenderEvent) => kind === 'requested'
     await this.events.waitUntil(
-      (events) => events.filter(isRequest).length >= times && events.at(-1)?.kind !== 'requested',
+      (events) =>
+        events.filter(isRequest).length >= requestCount && events.at(-1)?.kind !== 'requested',
     )
   }
 
   /** Resolves when the process has done all its work. */
-  async finished(): Promise<void> {
+  async untilFinished(): Promise<void> {
     await this.events.waitUntil((events) => events.at(-1)?.kind === 'finished')
   }
 
@@ -190,13 +191,13 @@ describe('faults: histories of contending processes', function () {
       for (const contender of contenders) stage.onClear(() => contender.halt('SIGKILL'))
       // The process 0 dies early. The process 1 is paused while the others do most of their work.
       const [killed, paused, ...others] = contenders
-      await killed!.requested(3)
+      await killed!.untilRequested(3)
       killed!.halt('SIGKILL')
-      await paused!.requested(4)
+      await paused!.untilRequested(4)
       paused!.halt('SIGSTOP')
-      await Promise.all(others.map((other) => other.requested(9)))
+      await Promise.all(others.map((other) => other.untilRequested(9)))
       paused!.wake()
-      await Promise.all([paused!, ...others].map((contender) => contender.finished()))
+      await Promise.all([paused!, ...others].map((contender) => contender.untilFinished()))
       const history = contenders.flatMap((contender, i) => contender.tenures(`process ${i}`))
       // On a slow machine, a process may lose a lock before it receives the grant. Such a lock has
       // no tenure.

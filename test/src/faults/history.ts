@@ -65,7 +65,7 @@ export function findPermitsViolations(history: readonly Tenure[], capacity: numb
         { at: givenUpAt, permits: -permits, name },
       ]
     })
-    // At the same time, a release comes before a grant.
+    // If a release and a grant have the same time, the release comes first.
     .sort((a, b) => (a.at === b.at ? a.permits - b.permits : a.at < b.at ? -1 : 1))
   let heldPermits = 0
   for (const { permits, name } of changes) {
@@ -84,13 +84,13 @@ export function findPermitsViolations(history: readonly Tenure[], capacity: numb
 export function findOverlaps(history: readonly Tenure[]): string[] {
   const violations: string[] = []
   const byGrant = [...history].sort((a, b) => (a.grantedAt < b.grantedAt ? -1 : 1))
-  let latest: Tenure | undefined
+  let lastToEnd: Tenure | undefined
   for (const tenure of byGrant) {
-    if (latest !== undefined && latest.givenUpAt >= tenure.grantedAt) {
-      const names = `${latest.process} ${latest.fence} and ${tenure.process} ${tenure.fence}`
+    if (lastToEnd !== undefined && lastToEnd.givenUpAt >= tenure.grantedAt) {
+      const names = `${lastToEnd.process} ${lastToEnd.fence} and ${tenure.process} ${tenure.fence}`
       violations.push(`${names}: both held the lock`)
     }
-    if (latest === undefined || tenure.givenUpAt > latest.givenUpAt) latest = tenure
+    if (lastToEnd === undefined || tenure.givenUpAt > lastToEnd.givenUpAt) lastToEnd = tenure
   }
   return violations
 }

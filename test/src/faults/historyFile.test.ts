@@ -172,7 +172,8 @@ describe('the check of a history (judgeHistory)', () => {
           givenUpAt,
         ]),
       )
-      // Each of the four tenures has three such times. Skips histories in which two are equal.
+      // Each of the four tenures has three of these times. Skips the history if one tenure has two
+      // equal times.
       if (distinct.size < 12) continue
       const hasNoOverlap = findOverlaps(tenures).length === 0
       results.add(hasNoOverlap)

@@ -199,7 +199,7 @@ class Line {
  * For a key with permits, checks only the fences and the capacity.
  *
  * For an exclusive lock, a linear order of all operations exists exactly if no two tenures overlap.
- * To check this argument too, the function also searches a short history for a linear order.
+ * To test this statement too, the function also searches a short history for a linear order.
  */
 export function judgeHistory(history: KeyHistory): string[] {
   const { capacity, tenures } = history
