@@ -9,7 +9,7 @@ import { Cluster, type RecordingStateMachine } from './cluster.js'
 import { raiseFenceFloor } from './logSuite.js'
 
 describe('replicated log: snapshots', () => {
-  /** Makes a snapshot every 20 entries. Each command that the tests submit becomes one entry. */
+  /** Options for a snapshot every 20 entries. Each command of the tests becomes one entry. */
   const every20Entries = { snapshotEntries: 20 }
 
   it('are made every 20 entries, and all members know the position of the newest', async () => {
@@ -59,7 +59,8 @@ describe('replicated log: snapshots', () => {
   it('are tried again after a failure, which is reported as a problem', async () => {
     const cluster = new Cluster()
     const a = await cluster.startLog(every20Entries)
-    // Each snapshot opens a new engine, which fails from now on. The log keeps its own engine.
+    // An engine connects a broker with the log. Each snapshot opens a new engine, which fails from
+    // now on. The log keeps its own engine.
     const create = a.source.create.bind(a.source)
     a.source.create = () => Object.assign(create(), { open: () => Promise.reject(new Error('no')) })
     const submitCommands = async (): Promise<void> => {

@@ -44,7 +44,7 @@ const modes = ['resets its connections', 'falls silent'] as const
 class VanishingStorage {
   readonly port: number
   readonly #proxy: TcpProxy
-  /** The answers since the last call of {@link vanishAfter}. */
+  /** The number of answers since the last call of {@link vanishAfter}. */
   answerCount = 0
   #maxAnswers = Number.POSITIVE_INFINITY
   #mode: (typeof modes)[number] = modes[0]
@@ -91,7 +91,10 @@ describe('log: the start of a broker', function () {
   /** How long an engine waits for storage that disappears. By default, an engine waits 10 s. */
   const shortWaits = { openTimeoutMs: 300, choreMs: 200 }
 
-  /** The port of each storage; `engine` makes an engine that reaches a new log through a port. */
+  /**
+   * The storages by name. `port` returns the port of the storage. `engine` makes an engine that
+   * reaches a new log through the given port.
+   */
   const engines: Record<
     string,
     { port: () => number; engine: (port: number, times?: typeof shortWaits) => Engine }
@@ -143,10 +146,11 @@ describe('log: the start of a broker', function () {
             () => undefined,
             (reason: Error) => reason,
           )
+          // The last points can be in the close of the log, after a successful start.
           if (error === undefined) continue
           refusals++
           await rejection(Promise.reject(error), 'UNAVAILABLE')
-          // The message is one line of 21 to 251 characters, without a full stop.
+          // The message is one line of 21 to 251 characters, without a full stop at the end.
           expect(error.message, `point ${point}`).to.match(/^[^\n]{20,250}[^.\n]$/)
         }
         expect(refusals).to.be.greaterThan(1)

@@ -5,7 +5,7 @@
  * brokers that have applied the same entries must have equal tables. After the failures, every
  * broker must serve. Each session must have an owner broker (which keeps the timers of the session)
  * that is a live member. Probabilities without a comment only set how often something happens.
- * Ranges without a comment only set for how many ms.
+ * Ranges without a comment only set durations in ms.
  */
 import { Digest } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -178,7 +178,8 @@ describe('brokers that share a log, through random failures', () => {
         totals.takeovers += takeovers
         totals.opened += opened
       }
-      // Checks that the failures really led to takeovers and new sessions.
+      // Checks that the failures led to takeovers, and that most of the four wanderers of each
+      // storm opened a session.
       expect(totals.takeovers).to.be.greaterThan(rounds)
       expect(totals.opened).to.be.greaterThan(3 * round)
     })

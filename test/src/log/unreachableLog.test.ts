@@ -41,7 +41,7 @@ describe('a broker whose self-lease has ended', () => {
     ['an invalid request', { type: 'lock', id: 1, key: '' }, 'failed'],
   ]
   for (const [name, message, answer] of cases) {
-    it(`does not answer ${name} after a pause of its process, although no timer has run yet`, async () => {
+    it(`does not answer ${name} directly after a pause of its process, before any timer runs`, async () => {
       const cluster = new Cluster()
       const a = await cluster.startBroker()
       const alice = await cluster.client(a)
@@ -55,7 +55,7 @@ describe('a broker whose self-lease has ended', () => {
     })
   }
 
-  it('is not ready after a pause of its process, although no timer has run yet', async () => {
+  it('is not ready directly after a pause of its process, before any timer runs', async () => {
     const cluster = new Cluster()
     const a = await cluster.startBroker()
     expect(a.broker.isServing).to.equal(true)
@@ -175,11 +175,11 @@ describe('the logger of a broker with a failing shared log', () => {
     const ignore = (): void => {}
     const warn = (fields: object, message: string) => void lines.push([message, fields])
     const logger = { debug: ignore, info: ignore, error: ignore, warn }
-    const logLines = new BrokerLogger(logger, cluster.environment.clock)
+    const brokerLogger = new BrokerLogger(logger, cluster.environment.clock)
     const { broker } = member
-    logLines.attach(() => ({ log: broker.logStatus }) as BrokerGauges)
+    brokerLogger.attach(() => ({ log: broker.logStatus }) as BrokerGauges)
     const read = () => lines.splice(0)
-    return { cluster, member, read, close: () => logLines.close() }
+    return { cluster, member, read, close: () => brokerLogger.close() }
   }
 
   it('writes a line at the failure, at the disconnect, and at the recovery', async () => {
