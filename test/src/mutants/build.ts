@@ -108,6 +108,7 @@ function moduleOf(mutant: Mutant, modules: readonly Module[]): Module {
   const folder = mutant.in.includes('/') ? mutant.in.slice(0, mutant.in.indexOf('/') + 1) : ''
   const symbol = symbolOf(mutant)
   const [name = symbol] = symbol.split('.')
+  // The expression excludes most modules quickly, because `declares` parses the whole module.
   const declaration = new RegExp(`(class|function\\*?|const|let|var) ${name}\\b`)
   const candidates = modules.filter(
     ({ file, code }) => file.startsWith(folder) && declaration.test(code) && declares(code, symbol),

@@ -9,7 +9,7 @@ import { count, isFullRun } from '../support/counts.js'
 import { mutants } from './catalogue/index.js'
 import { hunt, isCaught } from './hunt.js'
 
-/** Mutants of the lock table, the client and the broker, which the simulation catches early. */
+/** Mutants of the lock table, the client and the broker, which a hunt catches early. */
 const sample = [
   'unlock-does-not-grant-waiters',
   'client-ignores-wall-clock',

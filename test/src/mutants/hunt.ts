@@ -73,8 +73,9 @@ export async function hunt(mutant: Mutant, worlds: WorldRange): Promise<HuntResu
 
 function runIn(copy: string, input: HuntInput): Promise<HuntResult> {
   const program = join(copy, 'test/dist/mutants/huntProcess.js')
-  // A quick run, because a full run is too slow for a hunt. The fixed seed makes all hunts of a
-  // mutant equal. The tests start no bundled programs, because these do not have the mutant.
+  // The child makes a quick run, because a full run is too slow for a hunt. The fixed seed makes
+  // all hunts of a mutant equal. The tests start no bundled programs, because these do not have
+  // the mutant.
   const { HOLDFAST_SEED = '1' } = process.env
   const ownVariables = { HOLDFAST_FULL: '0', HOLDFAST_SEED, HOLDFAST_BUNDLES: undefined }
   const env = { ...process.env, ...ownVariables }

@@ -15,6 +15,7 @@ const seconds = (performance.now() - start) / 1000
 process.send?.({ ...result, seconds } satisfies HuntResult)
 
 async function runWorlds({ seeds, from, events, brokers, cells, needs }: HuntInput) {
+  // The hunt does not use the trace of a world, so one line of the trace is enough.
   const batch = new WorldBatch({ events, brokers, cells, needs, lines: 1 })
   const failed = await batch.run({ from, seeds })
   const { rule, detail = '' } = failed?.violation ?? {}

@@ -17,7 +17,7 @@ export interface TestFailure {
 const testTimeoutMs = 60_000
 
 /**
- * Resolves with the first test of the file that fails; undefined if all tests pass.
+ * Resolves with the first failed test of the file; undefined if all tests pass.
  *
  * @param testPath The path of the test file without its ending, such as `table/deadlock`.
  */

@@ -45,11 +45,13 @@ describe('a command against a bad broker', () => {
   }
 
   const readingCommands = [
-    ...[['ls'], ['ls', '--all'], ['show', 'k'], ['session', 's'], ['stats']],
-    ...[
-      ['top', '--count', '1'],
-      ['top', '--count', '1', '--all'],
-    ],
+    ['ls'],
+    ['ls', '--all'],
+    ['show', 'k'],
+    ['session', 's'],
+    ['stats'],
+    ['top', '--count', '1'],
+    ['top', '--count', '1', '--all'],
   ]
 
   it('exits 69 if the broker answers heartbeats but no request', async () => {
@@ -58,9 +60,8 @@ describe('a command against a bad broker', () => {
       const { code, err } = await runWithoutWait(url, args)
       expect([code, ...err], args.join(' ')).to.deep.equal([69, noAnswer])
     }
-    const { code, err } = await runWithoutWait(url, [
-      ...['unlock', 'k', '--fence', '1', '--reason', 'r'],
-    ])
+    const unlock = ['unlock', 'k', '--fence', '1', '--reason', 'r']
+    const { code, err } = await runWithoutWait(url, unlock)
     const doubt = 'the lock may be revoked all the same: check with holdfast show k'
     expect([code, ...err]).to.deep.equal([69, `${noAnswer}; ${doubt}`])
   })
@@ -86,7 +87,7 @@ describe('a command against a bad broker', () => {
     expect([code, out, err]).to.deep.equal([69, ['done'], [noAnswer]])
   })
 
-  it('exits 69 without --timeout if the broker sends only messages that are too long', async () => {
+  it('exits 69 even without --timeout if the broker sends only messages that are too long', async () => {
     const tooLong = 'x'.repeat(2 ** 20 + 1)
     const url = await start(answering((_, { socket }) => socket.send(tooLong), welcomeWithGrace))
     const commands = [
@@ -154,7 +155,7 @@ describe('a command against a bad broker', () => {
     }
   })
 
-  it('ends a listing whose pages always go on', async () => {
+  it('ends a listing whose pages never end', async () => {
     const listing = new URL('./cli/listing.js', import.meta.resolve('@holdfast/server'))
     const { pagesOf } = (await import(listing.href)) as {
       pagesOf: (session: object, prefix: string) => AsyncGenerator

@@ -71,7 +71,7 @@ describe('holdfast over cells', () => {
     await holdBoth(list)
     for (const [i, key] of keys.entries()) {
       const refused = await run(list, ['run', '--try', key, 'true'])
-      // Compares the message with the text that the pattern matches, or with undefined.
+      // `match` returns the part of the message that fits, which must be the whole message.
       expect([refused.code, refused.err[0]]).to.deep.equal([
         75,
         refused.err[0]?.match(`holdfast: ${key} is held by holder of ${key} .*`)?.[0],

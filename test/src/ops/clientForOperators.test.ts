@@ -143,7 +143,7 @@ describe('a token', () => {
   })
 
   // With an aborted signal, `connect` fails with `ABORTED` after it has accepted its options.
-  it('is sent without TLS if allowInsecure is set', async () => {
+  it('may be sent without TLS if allowInsecure is set', async () => {
     const signal = AbortSignal.abort()
     const options = { token: 't', allowInsecure: true, signal }
     await rejection(connect('ws://10.0.0.1:7420', options), 'ABORTED')

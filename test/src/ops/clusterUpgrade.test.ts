@@ -104,7 +104,7 @@ async function expectNoLockLost(stage: Stage, logAddress: string): Promise<void>
     await cluster.upgrade(i, build)
     const upgraded = (await cluster.builds(build.feature)).filter(([, hasFeature]) => hasFeature)
     expect(upgraded).to.deep.equal(Array.from({ length: i + 1 }, () => [build.version, true]))
-    // Grants and releases pass through the log of old and new brokers.
+    // The old and the new brokers must understand the log entries of these locks.
     await holder.withLock('other', () => waiter.withLock('another', () => {}))
     expect([losses, lock.held, isGranted]).to.deep.equal([[], true, false])
   }

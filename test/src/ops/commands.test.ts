@@ -141,7 +141,7 @@ describe('the command holdfast', () => {
     waitingClient.send(
       ...Array.from({ length: 1_003 }, (_, i) => ({ type: 'lock', id: i + 1, key: 'k' })),
     )
-    // The answer to `stats` shows that the broker has handled all requests before.
+    // The answer to `stats` shows that the broker has handled all earlier requests.
     waitingClient.send({ type: 'stats', id: 2_000 })
     await waitingClient.receive('stats')
     expect((await run(url, 'ls')).out.at(-1)).to.match(/^k .* 1003$/)

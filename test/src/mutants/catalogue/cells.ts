@@ -1,7 +1,7 @@
 /**
  * Mutants (planted bugs) of cells: which cell has a key, what brokers refuse, and what the client
- * does when a session of a cell ends. Cells are independent brokers that share the keys between
- * them. The tag of a key is the text in its braces; keys with the same tag belong to one cell.
+ * does when a session of a cell ends. Each cell is an independent broker with a part of the keys.
+ * The tag of a key is the text in its braces; keys with the same tag belong to one cell.
  */
 import type { Mutant } from '../mutant.js'
 

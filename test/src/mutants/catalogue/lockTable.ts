@@ -3,8 +3,8 @@
  * waits, and which commands the table applies. A fence is the number of a grant. A grace is how
  * long a session survives without a connection. A ttl is how long a lock lasts without a refresh. A
  * follower is a call of `once` that waits for the value of another call. A kept result is a value
- * for later calls of `once`. One command may make a limited number of grants, and a later command
- * makes the others. The command log reads a gradual snapshot while the table executes commands.
+ * for later calls of `once`. One command makes a limited number of grants, and a later command
+ * makes the rest. The command log reads a gradual snapshot while the table executes commands.
  * `needs` has the actions and options that the simulation needs to show the bug.
  */
 import type { Mutant } from '../mutant.js'
@@ -65,6 +65,7 @@ const granting: Mutant[] = [
     find: '$LOCK.generation++',
     replace: 'undefined',
     why: 'An expiry that the broker proposed before a refresh still ends the refreshed lock.',
+    // Half of the requests have a ttl. The log delays each command by up to 80 ms.
     needs: { ttl: 0.5, logMs: 80 },
   },
 ]

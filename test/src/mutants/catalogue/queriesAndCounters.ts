@@ -1,7 +1,7 @@
 /**
- * Mutants (planted bugs) of queries for barriers, kept results (of `once`) and sessions. Also
- * mutants of the counters of refused deadlocks, and of the remaining times of locks. The simulation
- * checks none of these, so each list names the test file that must catch its mutants.
+ * Mutants (planted bugs) of queries for barriers, kept results (of `once`) and sessions, of the
+ * counters of refused deadlocks, and of the remaining times of locks. The simulation checks none of
+ * these, so each list names the test file that must catch its mutants.
  */
 import type { Mutant } from '../mutant.js'
 
