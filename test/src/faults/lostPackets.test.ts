@@ -33,7 +33,10 @@ interface Scene {
   readonly url: string
 }
 
-/** Starts a broker on this machine, and a client on another machine (a network namespace). */
+/**
+ * Starts a broker on this machine, and a client on another machine (a network namespace). The grace
+ * `'lease'` is as long as the lease.
+ */
 async function openScene(stage: Stage, lease: number, grace: number | 'lease'): Promise<Scene> {
   const farMachine = new Namespace()
   stage.onClear(() => farMachine.remove())
@@ -51,8 +54,7 @@ async function expectLockLossBeforeGrant(
   grace: number | 'lease',
 ): Promise<void> {
   // The client gives up its lock about 120 ms before the broker ends the lease. This time is 1 % of
-  // the lease for different clocks, and 2 % as a margin. So a slightly late timer does not fail
-  // this test.
+  // the lease because clocks differ in speed, and 2 % as a margin for late timers.
   const { farMachine, holder, url } = await openScene(stage, 4_000, grace)
   const other = await RemoteClient.start(stage, url)
   const fence = await holder.lock('k')

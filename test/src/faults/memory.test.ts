@@ -23,8 +23,8 @@ const watcherCount = count(12, 300)
  */
 const eventBytesPerWatcher = 16 * mib
 /**
- * The allowance for each watcher, in bytes. The memory has the contents of the watcher's socket and
- * garbage, but not all unread output, because watchers share one copy of equal output.
+ * The allowance for each watcher, in bytes. The memory of the broker has garbage, and the contents of
+ * the socket of the watcher. Watchers share one copy of equal output.
  */
 const maxMemoryPerWatcher = mib / 2
 /** An allowance for the work of the broker itself. */
@@ -42,8 +42,9 @@ async function causeEvents(session: Session): Promise<number> {
   const metadataChoices = [['x'.repeat(4_000)], ['€'.repeat(1_333)]]
   const keys = Array.from({ length: 10 }, (_, i) => `k${i}`)
   let eventCount = 0
-  // Each round causes two events of 4 kB for each key: of the lock and of the unlock. Every third
-  // round has the text that is not ASCII, because only each third multiple of 20 is divisible by 3.
+  // Each round causes two events of 4 kB for each key: one for the lock, one for the unlock. Every
+  // third round has the text that is not ASCII, because `eventCount`, which rises by 20, is then
+  // divisible by 3.
   for (let sent = 0; sent < eventBytesPerWatcher; sent += 2 * keys.length * 4_000) {
     const options = { metadata: metadataChoices[eventCount % 3 === 0 ? 1 : 0] }
     const locks = await Promise.all(keys.map((key) => session.lock(key, options)))
@@ -102,14 +103,14 @@ describe('faults: the broker, while clients do not read,', function () {
     watcher.socket.pause()
     const eventCount = await causeEvents(await stage.session(served.url))
     watcher.socket.resume()
-    const eventByFence = new Map<number, string>()
+    const lastEventByFence = new Map<number, string>()
     for (let i = 0; i < eventCount; i++) {
       const { event, fence } = (await watcher.receive('event')).event as LockEvent
-      expect(eventByFence.get(fence)).to.equal(event === 'locked' ? undefined : 'locked')
-      eventByFence.set(fence, event)
+      expect(lastEventByFence.get(fence)).to.equal(event === 'locked' ? undefined : 'locked')
+      lastEventByFence.set(fence, event)
     }
-    const fences = [...eventByFence.keys()]
+    const fences = [...lastEventByFence.keys()]
     expect(fences).to.deep.equal([...fences].sort((a, b) => a - b))
-    expect(new Set(eventByFence.values())).to.deep.equal(new Set(['unlocked']))
+    expect(new Set(lastEventByFence.values())).to.deep.equal(new Set(['unlocked']))
   })
 })

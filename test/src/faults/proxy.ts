@@ -6,11 +6,11 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 
-/** One connection through the proxy. */
+/** One connection through the proxy, in the direction of one filter. */
 export interface ProxiedConnection {
   /** The number of the connection, from 0. */
   readonly index: number
-  /** Passes bytes on, in the direction of the filter that is called with this object. */
+  /** Passes bytes on, in the direction of the filter. */
   pass(bytes: Buffer): void
   /** Resets both ends of the connection immediately. Bytes that were not passed are lost. */
   cut(): void

@@ -11,7 +11,7 @@ import type { Stage } from '../e2e/stage.js'
 import { count } from '../support/counts.js'
 import { type NamedTest, runConcurrently } from './concurrentTests.js'
 
-/** Waits for a part of a pause. The duration is the fault, so the tests wait for no event. */
+/** Waits for a part of a pause. The tests wait for no event, because they test this duration. */
 function letTimePass(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
@@ -24,7 +24,7 @@ const expiries: [string, { ttl?: number }][] = [
 
 /**
  * Pauses a holder until its lock was granted to another client. Checks that the holder then knows
- * its loss.
+ * its loss. The grace `'lease'` is as long as the lease.
  */
 async function pauseHolder(
   stage: Stage,
@@ -40,8 +40,8 @@ async function pauseHolder(
   pausedHolder.kill('SIGSTOP')
   const nextFence = await granted
   expect(nextFence).to.be.above(fence)
-  // This message waits in the pipe of the paused process. When the process continues, its timers
-  // are due and its socket has input too.
+  // When the process continues, this message waits in its pipe, its timers are due, and its socket
+  // has input.
   const isHeld = pausedHolder.execute({ do: 'isHeld', fence })
   pausedHolder.kill('SIGCONT')
   expect(await isHeld).to.equal(false)
@@ -51,7 +51,10 @@ async function pauseHolder(
   expect(await pausedHolder.lock('k'), 'the next lock of the former holder').to.be.above(nextFence)
 }
 
-/** Pauses a broker for three leases, and checks that the broker ended no session and no lock. */
+/**
+ * Pauses a broker for more than three leases, and checks that the broker ended no session and no
+ * lock.
+ */
 async function pauseBroker(stage: Stage): Promise<void> {
   const broker = await ServeProcess.startListening(stage)
   const options = { lease: 2_000, grace: 'lease' } as const

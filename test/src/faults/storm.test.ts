@@ -17,8 +17,9 @@ const sessionCount = Math.min(count(500, 10_000), maxSockets())
 interface Counts {
   readonly heldCount: number
   readonly waitingCount: number
-  /** How many lock requests were granted or failed since the start of the broker. */
+  /** The lock requests since the start of the broker that were granted or failed. */
   readonly totalLocks: number
+  /** The part of `totalLocks` that failed. */
   readonly failedLocks: number
 }
 

@@ -9,7 +9,7 @@ import fc from 'fast-check'
 import { Stage } from '../e2e/stage.js'
 import { runs } from '../support/counts.js'
 
-/** Generates strings of any UTF-16 units, and often of the units that the escapes consist of. */
+/** Generates strings of any UTF-16 units, often with parts of escapes. */
 const nameArbitrary = fc
   .array(
     fc.oneof(

@@ -175,6 +175,7 @@ describe('session.locks over a network', () => {
   })
 
   it('reports maxHold as the reason if the unlock reaches the broker after maxHoldMs', async () => {
+    // `maxHoldMs` is the longest time for which the session may hold a lock.
     const scene = await openScene({}, welcome({ lease: 60_000, maxHoldMs: 5_000 }))
     const request = requestLock(scene, {}, turn().then(turn))
     await turn()

@@ -6,8 +6,9 @@
  * A plan is a list of turns. All actions of a turn start together; the turn ends when its effects
  * have ended. The log of a turn keeps the order of the grants of each name, and the outcome of each
  * request. The log does not keep the order in which requests settle, because the implementations
- * differ. A browser settles a request before its lock manager knows of the release, and
- * `session.locks` afterwards. For the same reason, a turn with a steal ends no earlier request.
+ * differ. A browser settles a request before its lock manager knows of the release, but
+ * `session.locks` settles the request afterwards. Because of this difference, a turn with a steal
+ * has no release, failure or abort.
  *
  * `runPlan` skips each abort of an exclusive request that waits for shared locks. After such an
  * abort, the specification grants the requests behind the aborted request, but Chromium does not.

@@ -26,8 +26,9 @@ describe('session.locks compared with the specification', () => {
       const { sessions, broker } = await stage.brokerWithSessions('one', 'other')
       const script = new Script(sessions[0]!.locks, sessions[1]!.locks, 'ours:')
       await run(script)
+      // A quiet point is a point of the log at which all earlier effects have ended. Between quiet
+      // points, two sessions may learn of grants in another order than one session does.
       const { quietPoints } = script
-      // The two sessions may learn of grants in another order than one session.
       expect(sortedBetweenQuietPoints(script.log, quietPoints)).to.deep.equal(
         sortedBetweenQuietPoints(expectedLog, quietPoints),
       )

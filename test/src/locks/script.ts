@@ -88,8 +88,9 @@ export class Script {
   }
 
   /**
-   * Waits until all effects have ended: four rounds of tasks without a new line in the log. An
-   * effect may need several rounds, because a release and the next grant are separate messages.
+   * Waits until all effects have ended: until three rounds of tasks have added no line to the log,
+   * and one more round has run. An effect may need several rounds, because a release and the next
+   * grant are separate messages.
    */
   async untilQuiet(): Promise<void> {
     let knownLength = -1

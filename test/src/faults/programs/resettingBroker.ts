@@ -1,7 +1,7 @@
 /**
- * A program that runs a broker for a test. The test sends messages to the program. On `reset`, the
- * program first resets every connection of the broker. On `reset` and on `count`, the program
- * answers with the numbers of locks and waiting requests.
+ * A program that runs a broker for a test, and sends the port of the broker to the test. On the
+ * message `count`, the program answers with counts of locks and requests. On `reset`, the program
+ * resets every connection of the broker, and then answers with the counts.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'

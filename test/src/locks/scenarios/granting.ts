@@ -106,6 +106,7 @@ const independent: Scenario = {
     const c = script.request('c', 'x')
     await script.untilQuiet()
     const name = `${script.prefix}x`
+    // A request from inside a callback also gets no second lock.
     const nested = await script.locks.request(`${script.prefix}z`, async () =>
       script.locks.request(name, { ifAvailable: true }, (lock) => String(lock)),
     )
@@ -199,7 +200,8 @@ const outcomes: Scenario = {
     }
     const caught = await script.locks.request(name, callbacks['rejects']!).catch((error) => error)
     script.record(`the very error: ${caught === customError}`)
-    // A request settles in the same way if its callback gets null, because the lock is held.
+    // A request whose callback gets null settles in the same way. The lock is held here, so each
+    // callback gets null.
     await script.locks.request(name, async () => {
       for (const [label, callback] of Object.entries(callbacks)) {
         const request = script.otherLocks.request(name, { ifAvailable: true }, (lock) => {
@@ -213,7 +215,7 @@ const outcomes: Scenario = {
   log: [...settledLines, 'the very error: true', ...settledLines.flatMap((line) => ['null', line])],
 }
 
-const given: Scenario = {
+const argumentOfCallback: Scenario = {
   title: 'a callback receives one argument, a read-only lock, and runs in a task of its own',
   async run(script) {
     const name = `${script.prefix}x`
@@ -299,7 +301,7 @@ export const grantingScenarios: readonly Scenario[] = [
   independent,
   available,
   outcomes,
-  given,
+  argumentOfCallback,
   tasks,
   order,
 ]

@@ -126,8 +126,8 @@ const deadlock: Scenario = {
 }
 
 /**
- * Names that all differ in UTF-16, although some look alike or have the same bytes in UTF-8. Some
- * look like the keys, with the prefix `~name:`, to which the client escapes other names.
+ * Names that all differ in UTF-16, although some look alike or have the same bytes in UTF-8. The
+ * client escapes some names to keys with the prefix `~name:`, and other names look like these keys.
  */
 const names = [
   ...[
@@ -185,10 +185,10 @@ async function holdAll(script: Script): Promise<void> {
   script.record(`listed: ${names.filter((name) => listed.has(name)).length}`)
   // A further request must get null, because the lock of each name is held.
   for (const name of names) {
-    const granted = await script.otherLocks.request(name, { ifAvailable: true }, (lock) =>
+    const secondLock = await script.otherLocks.request(name, { ifAvailable: true }, (lock) =>
       String(lock),
     )
-    if (granted !== 'null') script.record(`${inAscii(name)} is held twice`)
+    if (secondLock !== 'null') script.record(`${inAscii(name)} is held twice`)
   }
   for (const end of ends) end()
   await Promise.all(settled)

@@ -5,7 +5,7 @@ export interface Scenario {
   readonly title: string
   run(script: Script): Promise<void>
   readonly log: readonly string[]
-  /** Whether the lines between two quiet points of the script may come in any order. */
+  /** Whether the lines between two calls of `untilQuiet` may come in any order. */
   readonly anyOrder?: boolean
   /**
    * The log of Chromium's own locks, and why it differs. Set only if these locks do not follow the
