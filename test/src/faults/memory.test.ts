@@ -23,8 +23,8 @@ const watcherCount = count(12, 300)
  */
 const eventBytesPerWatcher = 16 * mib
 /**
- * The allowance for each watcher, in bytes. The memory of the broker has garbage, and the contents of
- * the socket of the watcher. Watchers share one copy of equal output.
+ * The allowance for each watcher, in bytes: for garbage, and for the contents of its socket. Most
+ * unread output needs no memory of its own, because watchers share one copy of equal output.
  */
 const maxMemoryPerWatcher = mib / 2
 /** An allowance for the work of the broker itself. */

@@ -69,7 +69,9 @@ describe('brokers that share a log', () => {
     const observerOf = (name: string): Observer => ({
       onEffect: ({ kind }: Effect) => void effects.push([name, kind]),
       onSessionMoved: () => void effects.push([name, 'moved']),
-      ...{ onMessage: () => {}, onFlushed: () => {}, onRefused: () => {} },
+      onMessage: () => {},
+      onFlushed: () => {},
+      onRefused: () => {},
     })
     const cluster = new Cluster()
     const a = await cluster.startBroker({ observer: observerOf('a') })
@@ -78,9 +80,13 @@ describe('brokers that share a log', () => {
     const fence = await cluster.lock(alice, 1, 'k')
     await cluster.send(alice, { type: 'unlock', id: 2, fence })
     expect(effects.filter(([name]) => name === 'a').map(([, kind]) => kind)).to.deep.equal([
-      ...['opened', 'granted', 'released', 'answer'],
+      'opened',
+      'granted',
+      'released',
+      'answer',
     ])
     expect(effects.filter(([name]) => name === 'b')).to.deep.equal([])
+    // `alice.resume()` returns the hello that resumes the session.
     await cluster.client(b, alice.resume())
     // After the four effects above.
     expect(effects.slice(4)).to.have.deep.members([
@@ -148,8 +154,8 @@ describe('a session that moves to another broker', () => {
     await cluster.passAlive(7_000, alice)
     // From now on, each write of broker `a` to the log and each entry for broker `a` takes 1 s.
     a.source.faults.delayMs = 1_000
-    // The ttl ends after 8 s. So broker `a` writes an expiry, with the delay, 0.1 s before the
-    // session moves.
+    // Broker `a` writes an expiry when the ttl of 8 s ends, 0.1 s before the session moves. The
+    // delay brings this expiry to the log after the move.
     await cluster.passTime(1_100)
     const socket = b.connectWithHello(alice.resume())
     await cluster.settle()
@@ -167,7 +173,7 @@ describe('a session that moves to another broker', () => {
     expect(b.broker.table.heldCount).to.equal(0)
   })
 
-  it('stays at its broker when a resume that the client gave up takes effect late at another broker', async () => {
+  it('stays at its broker when an abandoned resume takes effect late at another broker', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startBroker(), await cluster.startBroker()]
     const alice = await cluster.client(b, { grace: 'lease' })

@@ -191,7 +191,7 @@ export class Cluster {
     const settled = promise.finally(() => {
       isSettled = true
     })
-    // The caller handles a rejection, which may come before the caller awaits the promise.
+    // Prevents an unhandled rejection, because the promise may reject before the caller awaits it.
     settled.catch(() => {})
     await this.settle()
     // 2,000 steps of 50 ms are 100 s.

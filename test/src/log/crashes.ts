@@ -25,8 +25,9 @@ const workerCount = 4
  */
 const permanentLockCount = 1_200
 /**
- * Each time the broker reaches a point is a visit, with a number from 1. A round kills the broker
- * at a random visit up to this number, or at the first visit if the point has no number here.
+ * A visit is one arrival of the broker at a point; the visits to a point are numbered from 1. A
+ * round kills the broker at a random visit up to this number. Without a number here, the round
+ * kills the broker at the first visit.
  */
 const maxVisits: Partial<Record<CrashPoint, number>> = {
   'before a commit': 60,
@@ -81,7 +82,7 @@ class Scene {
   readonly #random: Random
   readonly #ledger = new Ledger()
   readonly #sessions: Session[] = []
-  /** The sessions without a connection: each change adds a new set. */
+  /** The set of all sessions without a connection, after each change of this set. */
   readonly #disconnectedSets = new Collector<ReadonlySet<Session>>()
   #work: Promise<unknown>[] = []
   #isOver = false
@@ -120,7 +121,8 @@ class Scene {
     const broker = this.#spawn({ [crashAtVariable]: `${point}:${visit}` })
     const [code, signal] = await once(broker, 'exit')
     if (signal !== 'SIGKILL') throw new Error(`The broker exited with ${code} before the kill`)
-    // A session reads all output of the broker before it loses the connection.
+    // After its disconnect, each session has read all output of the broker, so the ledger has every
+    // answer.
     await this.#disconnectedSets.waitUntil(
       (sets) => (sets.at(-1)?.size ?? 0) === this.#sessions.length,
     )

@@ -83,7 +83,7 @@ describe('journal: a journal with a flipped bit', () => {
       writeFileSync(file, bytes)
       const { out, signal } = loadJournal(dir)
       // The test accepts damage that crashes LMDB in the process of `loadJournal`. A real broker
-      // first checks its journal in a child process, so nearly always only this child crashes.
+      // first checks its journal in a child process, so the broker itself nearly never crashes.
       if (signal !== null || out === expected.out) continue
       refusedCount++
       expect(out, `HOLDFAST_SEED=${seed}, byte ${offset}`).to.match(

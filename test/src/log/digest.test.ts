@@ -71,9 +71,9 @@ describe('divergence check (a comparison of the digests of all brokers)', () => 
   })
 
   /**
-   * Runs the check of one broker for each different digest. Each check receives `digests` (pairs of
-   * a member and its digest) in this order. Returns the error message of each check, or undefined,
-   * by the digest of its broker.
+   * For each different digest, runs the check of a broker that has this digest. Each check receives
+   * `digests` (pairs of a member and its digest) in this order. Returns an object from each digest
+   * to the error message of the check, or to undefined.
    *
    * @param members The members at the beginning of the round, one letter for each.
    * @param remaining The members that are still live at the decision.

@@ -77,7 +77,11 @@ describe('log entry', () => {
 
 describe('the queue of commands for the next entries', () => {
   const longCommand = (length: number): Command => ({
-    ...{ type: 'ack', session: 'x'.repeat(length), attachEpoch: 1, ids: [], at: 0 },
+    type: 'ack',
+    session: 'x'.repeat(length),
+    attachEpoch: 1,
+    ids: [],
+    at: 0,
   })
 
   it('returns as many commands as fit into an entry, in order', () => {
@@ -110,8 +114,8 @@ describe('the queue of commands for the next entries', () => {
 
   it('reports overload while it has too many commands or too many characters', () => {
     const queue = new CommandQueue()
-    // The queue rejects new requests from 100,000 commands on, and disconnects clients from 200,000
-    // commands on. The limit of characters is 32 MiB, which 34 commands of 1 MB exceed.
+    // With 100,000 commands, the broker rejects new requests; with 200,000, the broker disconnects
+    // clients. The limit of characters is 32 MiB, which 34 commands of 1 MB exceed.
     for (let i = 0; i < 99_999; i++) queue.add(raiseFenceFloor(i))
     expect(queue.load).to.equal('ok')
     queue.add(raiseFenceFloor(0))
@@ -219,7 +223,7 @@ describe('snapshot of a replicated log', () => {
       const { store, source } = filledStore(metadata)
       await makeSnapshot(source.create(), config, 4, 7)
       const { parts } = store.snapshots[0]!
-      // Several parts, so there are places where a part could end inside an emoji.
+      // With several parts, a part could end inside an emoji.
       expect(parts.length).to.be.greaterThan(3)
       for (const part of parts) {
         // A part has at most 1,000 UTF-16 units in the engine in memory.

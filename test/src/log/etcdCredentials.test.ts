@@ -91,7 +91,7 @@ describe('log: the certificates and the password for etcd', function () {
       name: 'root',
       password: 'old',
     })
-    // The new password invalidates all tokens of the user, and so the token of the engine.
+    // The new password invalidates all tokens of the user, also the token of the engine.
     await ask('user/changepw', { name: 'root', password: 'new' }, { authorization: testToken })
     writeFileSync(passwordFile, 'new\n')
     await engine.append('b', 'entry')

@@ -49,7 +49,7 @@ describe('log: a faulty etcd', function () {
    * Makes an engine with a short timeout, for faults after which the engine tries again. A server
    * that runs must answer within this timeout, also on a slow machine.
    */
-  function impatient(endpoints: readonly string[], openTimeoutMs = 3_000): EtcdEngine {
+  function impatientEngine(endpoints: readonly string[], openTimeoutMs = 3_000): EtcdEngine {
     return engine(endpoints, { openTimeoutMs })
   }
 
@@ -80,17 +80,17 @@ describe('log: a faulty etcd', function () {
 
   it('is reported by an error if it is unreachable', async () => {
     const [first, second] = ['http://127.0.0.1:1', 'http://127.0.0.1:2']
-    expect(await refusal(impatient([first!], 600), 'UNAVAILABLE')).to.equal(
+    expect(await refusal(impatientEngine([first!], 600), 'UNAVAILABLE')).to.equal(
       'etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED)',
     )
-    expect(await refusal(impatient([first!, second!], 600), 'UNAVAILABLE')).to.equal(
+    expect(await refusal(impatientEngine([first!, second!], 600), 'UNAVAILABLE')).to.equal(
       'etcd at http://127.0.0.1:1 cannot be reached (ECONNREFUSED), and no other of the 2 endpoints works',
     )
   })
 
   it('is reported if it does not answer', async () => {
     const url = await standIn(() => {})
-    expect(await refusal(impatient([url], 600), 'UNAVAILABLE')).to.match(
+    expect(await refusal(impatientEngine([url], 600), 'UNAVAILABLE')).to.match(
       / did not answer within \d+ ms$/,
     )
   })
@@ -118,7 +118,7 @@ describe('log: a faulty etcd', function () {
     [401, '{"code":16,"message":"invalid auth token","details":[]}'],
     [401, '{"error":"invalid auth token","code":16}'],
   ] as const) {
-    it(`is understood if it ends a stream with the status ${status} and ${body.trim()}`, async () => {
+    it(`is reported as unauthenticated if it ends a stream with the status ${status} and ${body.trim()}`, async () => {
       const endpoint = await standIn((_, response) => response.writeHead(status).end(body))
       const transport = new Transport(nodeEnvironment.clock, /* isTls */ false, undefined)
       stage.onClear(() => transport.close())
@@ -160,7 +160,7 @@ describe('log: a faulty etcd', function () {
       return /^etcd_server_has_leader 1$/m.test(page)
     }
     while (await hasLeader());
-    expect(await refusal(impatient(endpoints), 'UNAVAILABLE')).to.equal(
+    expect(await refusal(impatientEngine(endpoints), 'UNAVAILABLE')).to.equal(
       `etcd at ${endpoints[1]} has no leader: start the majority of its members`,
     )
   })
@@ -188,7 +188,7 @@ describe('log: a faulty etcd', function () {
       const { endpoints } = await cluster({ members: 2 })
       const proxy = await standIn((_, response) => response.writeHead(503).end('no upstream'))
       expect(await warningOf([proxy, ...endpoints])).to.equal(undefined)
-      expect(await refusal(impatient([proxy]), 'UNAVAILABLE')).to.equal(
+      expect(await refusal(impatientEngine([proxy]), 'UNAVAILABLE')).to.equal(
         `etcd at ${proxy} answered 503, as a proxy does`,
       )
     })
@@ -262,7 +262,7 @@ describe('log: a faulty etcd', function () {
     const disarm = ', then run "etcdctl alarm disarm"'
     const message = `${problem}restart each member with a larger --quota-backend-bytes${disarm}`
     expect((await rejection(appendForever(), 'UNAVAILABLE')).message).to.equal(message)
-    expect(await refusal(impatient(endpoints), 'UNAVAILABLE')).to.equal(message)
+    expect(await refusal(impatientEngine(endpoints), 'UNAVAILABLE')).to.equal(message)
     // Repairs etcd as an operator does.
     const { header } = (await members[0]!.status())!
     await members[0]!.ask('/v3/kv/compaction', { revision: header.revision })
@@ -279,7 +279,7 @@ describe('log: a faulty etcd', function () {
       await members[0]!.ask('/v3/kv/deleterange', { key: spares.pop() })
     }
     const defragment = `${problem}run "etcdctl defrag" for each member${disarm}`
-    expect(await refusal(impatient(endpoints), 'UNAVAILABLE')).to.equal(defragment)
+    expect(await refusal(impatientEngine(endpoints), 'UNAVAILABLE')).to.equal(defragment)
     await members[0]!.ask('/v3/maintenance/defragment', {})
     await members[0]!.ask('/v3/maintenance/alarm', {
       action: 'DEACTIVATE',
@@ -303,11 +303,11 @@ describe('log: a faulty etcd', function () {
       /has an untrusted certificate, or .* \(DEPTH_ZERO_SELF_SIGNED_CERT\)/,
     )
     const asPlain = tlsUrl!.replace('https', 'http')
-    expect(await refusal(impatient([asPlain]), 'UNAVAILABLE')).to.match(
+    expect(await refusal(impatientEngine([asPlain]), 'UNAVAILABLE')).to.match(
       /cannot be reached \(ECONNRESET\); if etcd uses TLS, use etcds:\/\/ and https:\/\/$/,
     )
     const asTls = plainCluster.endpoints[0]!.replace('http', 'https')
-    expect(await refusal(impatient([asTls]), 'UNAVAILABLE')).to.match(
+    expect(await refusal(impatientEngine([asTls]), 'UNAVAILABLE')).to.match(
       /cannot be reached \(ECONNRESET\); if etcd does not use TLS, use etcd:\/\/ and http:\/\/$/,
     )
   })
@@ -365,6 +365,7 @@ describe('log: a faulty etcd', function () {
     }
     await permittedEngine.append('b', 'two').catch(() => permittedEngine.append('b', 'two'))
     await reader.entries.waitUntil((entries) => entries.some(([, text]) => text === 'two'))
+    // The user `broker` must also be able to save a snapshot and to compact the log.
     await permittedEngine.saveSnapshot(1, ['s'])
     await permittedEngine.compact(1, ['b'])
   })
