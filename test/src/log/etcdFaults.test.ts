@@ -91,7 +91,7 @@ describe('log: the engine on a failing etcd', function () {
     for (const reader of readers) {
       await reader.entries.waitUntil(() => lastTexts.every((text) => reader.texts.includes(text)))
     }
-    // After its pause, a member may append an entry that not every reader has yet. So the test
+    // A member that was paused may still append an entry that not every reader has. So the test
     // compares only as many entries as every reader has.
     const length = Math.min(...readers.map(({ entries }) => entries.items.length))
     const [first, ...others] = readers.map(({ entries }) => entries.items.slice(0, length))
@@ -197,6 +197,7 @@ describe('log: the engine on a failing etcd', function () {
   it('appends an entry again after a lost answer, and delivers both copies', async () => {
     let losesNextAnswer = false
     const down: Filter = (bytes, connection) => {
+      // The answer to an append has a revision.
       if (!losesNextAnswer || !bytes.includes('revision')) return connection.pass(bytes)
       losesNextAnswer = false
       connection.cut()
@@ -228,7 +229,7 @@ describe('log: the engine on a failing etcd', function () {
     }))
     const [engine] = (await startWritersAndReaders(1, endpoints)).engines
     const reader = new Reader()
-    // Replaces the reader of `startWritersAndReaders`, which the test does not need.
+    // The test does not need the reader that `startWritersAndReaders` has made.
     engine!.follow(0, reader)
     await engine!.append('b', 'one')
     await reader.entries.waitForCount(1)
@@ -258,8 +259,8 @@ describe('log: the engine on a failing etcd', function () {
     const readParts: string[] = []
     for await (const part of snapshot.parts) readParts.push(part)
     expect(readParts.length).to.equal(parts.length)
-    // Removes the slots of all writers, because the list of live slots is empty. With the position
-    // 0, etcd keeps its history.
+    // A compaction must work too. It removes the slots of all writers, because the list of live
+    // slots is empty. With the position 0, etcd keeps its history.
     await engine.compact(0, [])
   })
 })

@@ -14,7 +14,7 @@ export interface ProxyAnswer {
   readonly body: string
 }
 
-/** The answer of etcd to a call for which the user needs the role root. */
+/** The answer of etcd to a call that needs the role root, if the user lacks this role. */
 export const permissionDenied: ProxyAnswer = {
   status: 403,
   body: JSON.stringify({ error: 'etcdserver: permission denied', code: 7 }),

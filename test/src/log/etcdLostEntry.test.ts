@@ -79,7 +79,7 @@ describe('log: an entry on etcd that does not reach a broker', function () {
     const c = await start()
     a.log.submit(raiseFenceFloor(7))
     // Waits, so that the second command becomes an entry of its own. From this entry, broker `b`
-    // detects that it has not received the first.
+    // detects that it has not received the entry with the first command.
     await a.broker.whenApplied(1)
     a.log.submit(raiseFenceFloor(8))
     await b.broker.events.waitUntil(() => b.broker.events.items.length === 4)

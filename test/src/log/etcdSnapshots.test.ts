@@ -33,7 +33,8 @@ describe('log: snapshots on etcd', function () {
     const session = await stage.session(first.url, { grace: 'lease' })
     const keptLock = await session.lock('kept', { metadata: { of: 'the first' } })
     const positions = new Set<number>()
-    // The newest two snapshots stay, so the broker has removed at least one of four snapshots.
+    // The log keeps the newest two snapshots, and may have a third snapshot that is not announced
+    // yet. So the broker has removed at least one of four snapshots.
     while (positions.size < 4) {
       await (await session.lock('busy')).unlock()
       const { snapshot } = first.log.membership!.status
@@ -56,8 +57,8 @@ describe('log: snapshots on etcd', function () {
 
   it('do not compact an etcd that other programs use', async () => {
     const { log, url } = await startBroker({ sharedEtcd: true })
-    // A revision before all snapshots, whose positions are revisions. Without `sharedEtcd`, the
-    // broker would compact etcd beyond this revision.
+    // The position of a snapshot is a revision. This revision is before all snapshots, so without
+    // `sharedEtcd` the broker would compact etcd beyond this revision.
     const revision = Number((await (await etcd.cluster.leader()).status())!.header.revision)
     const session = await stage.session(url)
     const positions = new Set<number>()

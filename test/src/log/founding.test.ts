@@ -43,7 +43,7 @@ describe('replicated log: founding', () => {
       await cluster.startBroker({}, { brokers: 3 }),
       await cluster.startBroker({}, { brokers: 3 }),
     ]
-    // Longer than the founding takes after the join of the second broker.
+    // The founding ends within 2 s after the second broker has joined.
     await cluster.passTime(2_000)
     expect(a.broker.isServing).to.equal(true)
     await cluster.runUntilSettled(a.log.close())

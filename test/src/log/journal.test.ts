@@ -95,23 +95,32 @@ describe('journal', () => {
 
   it('replaces old records by snapshots, and accepts commands while it makes a snapshot', async () => {
     const open: Command = {
-      ...{ type: 'open', handshakeId: 'a', session: 's', ownerBroker: '', principal: 'p', at: 0 },
-      ...{ name: undefined },
-      ...{ lease: 15_000, grace: 15_000, secret: 'hash' },
+      type: 'open',
+      handshakeId: 'a',
+      session: 's',
+      ownerBroker: '',
+      principal: 'p',
+      name: undefined,
+      lease: 15_000,
+      grace: 15_000,
+      secret: 'hash',
+      at: 0,
       limits: { locks: 10_000, answers: 10_000, waitersPerKey: 10 },
     }
     const locks = Array.from(
       { length: 1_200 },
       (_, i): Command => ({
-        ...{
-          type: 'lock',
-          session: 's',
-          attachEpoch: 1,
-          id: i + 1,
-          key: `k${i}`,
-          mode: 'exclusive',
-        },
-        ...{ ttl: undefined, timeout: undefined, steal: false, metadata: undefined, at: 0 },
+        type: 'lock',
+        session: 's',
+        attachEpoch: 1,
+        id: i + 1,
+        key: `k${i}`,
+        mode: 'exclusive',
+        ttl: undefined,
+        timeout: undefined,
+        steal: false,
+        metadata: undefined,
+        at: 0,
       }),
     )
     let onSnapshot: () => void = () => {}
@@ -162,6 +171,7 @@ describe('journal', () => {
     const nextBroker = createBroker({ log: journalLog({ dir }) })
     await nextBroker.listen({ port: 0 })
     await nextBroker.close()
+    // The last broker may have added records of its own.
     expect((await runJournal([])).replayed.slice(0, 2)).to.deep.equal([
       raiseFenceFloor(1),
       raiseFenceFloor(2),
@@ -213,7 +223,7 @@ describe('journal', () => {
       copies.push(at)
     }
     expect(copies).not.to.deep.equal([])
-    // Offsets in the text, and negative offsets in the `recordHeadBytes` before the text.
+    // Offsets in the text, and negative offsets in the start of the record, before the text.
     for (const offset of [0, 10, text.length - 1, -4, -8, -14]) {
       const bytes = Buffer.from(original)
       for (const at of copies) bytes[at + offset]! ^= 1
@@ -295,7 +305,7 @@ describe('journal', () => {
     ['flushed', false],
     ['relaxed', true],
   ] as const) {
-    it(`${noSync ? 'does not wait' : 'waits'} for the disk with the durability "${durability}"`, async () => {
+    it(`with the durability "${durability}", ${noSync ? 'does not wait' : 'waits'} for the disk`, async () => {
       const child = fork(program, [dir, durability])
       const messages: unknown[] = []
       child.on('message', (message) => messages.push(message))

@@ -43,7 +43,7 @@ describe('replicated log: joining and leaving', () => {
     a.log.submit(raiseFenceFloor(1))
     const startedAt = cluster.environment.clock.monotonic()
     await cluster.runUntilSettled(a.log.close())
-    // A log waits for 3 s at most when it leaves.
+    // A log that is closed waits at most 3 s for the `leave` entry of its broker.
     expect(cluster.environment.clock.monotonic() - startedAt).to.be.lessThan(4_000)
     expect(cluster.environment.timers).to.equal(0)
   })
@@ -120,8 +120,12 @@ describe('replicated log: joining and leaving', () => {
     const source = new MemorySource(new MemoryStore(nodeEnvironment))
     // `deadMs` is an integer from 1,000 to 60,000, and `snapshotMs` is at least 10,000.
     for (const options of [
-      ...[{ deadMs: 999 }, { deadMs: 60_001 }, { deadMs: 1_500.5 }],
-      ...[{ snapshotEntries: 0 }, { snapshotCharacters: 0 }, { snapshotMs: 9_999 }],
+      { deadMs: 999 },
+      { deadMs: 60_001 },
+      { deadMs: 1_500.5 },
+      { snapshotEntries: 0 },
+      { snapshotCharacters: 0 },
+      { snapshotMs: 9_999 },
     ]) {
       expect(() => new ReplicatedLog(source, options, nodeEnvironment)).to.throw(HoldfastError)
     }
@@ -138,7 +142,7 @@ describe('replicated log: permanent errors', () => {
       const cluster = new Cluster()
       const a = await cluster.startLog()
       cluster.store.put(text)
-      // The second entry follows when the broker has already stopped.
+      // The broker stops at the first entry, so it must not report the second entry.
       cluster.store.put(text)
       await cluster.passTime(1_000)
       expect(a.failure?.message).to.contain(message)

@@ -15,7 +15,7 @@ import {
 import { Digest, type Log, type StateMachine, type StateSnapshot } from '@holdfast/server/internal'
 import { expect } from 'chai'
 
-/** Records the commands of a log, and applies them to a table, which the log can dump. */
+/** Records the commands of a log, and applies them to a lock table. */
 export class RecordingTable implements StateMachine {
   /** The items of the snapshots that the log has restored. */
   readonly restored: unknown[] = []
