@@ -109,8 +109,8 @@ describe('replicated log: a broker that does not receive an entry', () => {
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     dropOnce(b, '"fence":7,')
     await submit(cluster, a, [7])
-    // The entry of fence 8 arrives after 100 ms, and shows the loss. The answer to the read would
-    // arrive 100 ms later, but the connection breaks at 150 ms.
+    // The entry of fence 8 arrives after 100 ms, and shows the loss. Broker `b` then reads the log
+    // again. The entries would arrive at 200 ms, but the connection breaks at 150 ms.
     b.source.faults.delayMs = 100
     a.log.submit(raiseFenceFloor(8))
     await cluster.passTime(150)
@@ -148,7 +148,7 @@ describe('replicated log: an entry that the log itself has lost', () => {
     await submit(cluster, brokers[0]!, [1])
     const text = cluster.store.allTexts.at(-1)!
     const { broker, n } = JSON.parse(text) as { broker: string; n: number }
-    // Adds an entry whose number skips one number, as if the log had lost the entry between.
+    // Adds an entry whose number skips one number, as if the log had lost an entry.
     cluster.store.put(text.replace(`"n":${n}`, `"n":${n + 2}`))
     await cluster.passTime(2_000)
     const lossMessage = `has lost entry ${n + 1} of broker ${broker}`

@@ -11,17 +11,24 @@ import { raiseFenceFloor } from './logSuite.js'
 /** The dead brokers. `last` is the number of the last entry that the author has seen. */
 type DeathNotices = readonly { readonly broker: string; readonly last: number }[]
 
+/** The time of every entry. Its value does not matter. */
+const at = 7
 /** The first entry of a broker. `replaces` is the former incarnation of the broker. */
 const join = (broker: string, replaces?: string): LogEntry => ({
-  ...{ broker, n: 1, at: 7 },
+  broker,
+  n: 1,
+  at,
   join: { replaces },
 })
 /** The last entry of a broker. */
-const leave = (broker: string, n: number): LogEntry => ({ broker, n, at: 7, leave: true })
+const leave = (broker: string, n: number): LogEntry => ({ broker, n, at, leave: true })
 /** An entry with one command, and with notices of dead brokers. */
 const commandsEntry = (broker: string, n: number, dead: DeathNotices = []): LogEntry => ({
-  ...{ broker, n, at: 7 },
-  ...{ commands: [raiseFenceFloor(n)], notices: { dead } },
+  broker,
+  n,
+  at,
+  commands: [raiseFenceFloor(n)],
+  notices: { dead },
 })
 
 /** A member list that these brokers have joined. */
@@ -33,7 +40,10 @@ function memberListOf(...brokers: string[]): MemberList {
 
 /** The command that passes the sessions of one broker to another broker. */
 const restart = (formerOwner: string, ownerBroker: string) => ({
-  ...{ type: 'restart', formerOwner, ownerBroker, at: 7 },
+  type: 'restart',
+  formerOwner,
+  ownerBroker,
+  at,
 })
 
 describe('member list: an entry', () => {
@@ -126,8 +136,12 @@ describe('member list: a missing entry', () => {
     members.applyEntry(commandsEntry('a', 2))
     for (const entry of [
       commandsEntry('a', 3),
-      ...[commandsEntry('a', 2), commandsEntry('a', 1), join('a')],
-      ...[join('b'), join('c', 'a'), commandsEntry('b', 1)],
+      commandsEntry('a', 2),
+      commandsEntry('a', 1),
+      join('a'),
+      join('b'),
+      join('c', 'a'),
+      commandsEntry('b', 1),
     ]) {
       expect(members.missingBefore(entry)).to.equal(undefined)
     }
@@ -187,6 +201,7 @@ describe('member list: the sessions of a dead member', () => {
     members.applyEntry(commandsEntry('b', 2, [{ broker: 'a', last: 1 }]))
     expect(members.applyEntry(join('a2', 'a'))).to.deep.equal([])
     expect(members.applyEntry(join('c2', 'c'))).to.deep.equal([])
+    // Broker `d` names itself as its former incarnation.
     expect(members.applyEntry(join('d', 'd'))).to.deep.equal([])
     expect([...members.live.keys()]).to.deep.equal(['b', 'a2', 'c2', 'd'])
   })

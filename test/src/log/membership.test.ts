@@ -4,7 +4,6 @@
  * can resume its session at every broker, and no lock is lost when a broker stops. A fence is the
  * number of a grant. The grace is how long a session survives the loss of its connection.
  */
-import { once } from 'node:events'
 import { fixedInterval, type Session } from '@holdfast/client'
 import { createBroker, type HoldfastBroker, type Metrics } from '@holdfast/server'
 import { nodeEnvironment, ReplicatedLog } from '@holdfast/server/internal'
@@ -130,14 +129,14 @@ describe('brokers that share a log, on real sockets', () => {
           // begins at another broker.
           workerUrls.push(workerUrls.shift()!)
           for (let j = 0; j < 8; j++) {
-            // Two keys for five workers, so that requests wait.
+            // The five workers share two keys, so that requests wait.
             const key = `k${workerRandom.below(2)}`
             const lock = await session.lock(key)
             if (holders.has(key)) violations++
             holders.set(key, session)
             if (lock.fence <= (highestFences.get(key) ?? 0)) violations++
             highestFences.set(key, lock.fence)
-            // Another request, so that the session holds the lock for a while.
+            // Sends another request, so that the session holds the lock for a while.
             await session.stats()
             holders.delete(key)
             await lock.unlock()
@@ -145,7 +144,7 @@ describe('brokers that share a log, on real sockets', () => {
           await session.close()
         }
       })
-      // A short failure of one broker, so that its sessions must wait.
+      // One broker loses the log for a short time, so its sessions must wait.
       const [first] = brokers
       first.source.cut()
       setImmediate(() => first.source.mend())
@@ -180,8 +179,7 @@ describe('brokers that share a log, on real sockets', () => {
     const session = await stage.session([a.url, b.url, c.url], { grace: 'lease', reconnect })
     const lock = await session.lock('k')
     for (const { broker } of [a, b]) {
-      // Node's `once` works with a session, but the types do not fit.
-      const resumed = once(session as never, 'resumed')
+      const resumed = next(session, 'resumed')
       await broker.close({ drain: 200 })
       await resumed
       expect(lock.held).to.equal(true)

@@ -1,4 +1,4 @@
-/** Runs the common suite of engines with the engine in memory, because other tests rely on it. */
+/** Runs the common suite of engines with the engine in memory, on which other tests rely. */
 import { nodeEnvironment } from '@holdfast/server/internal'
 import { type EngineStage, engineSuite } from './engineSuite.js'
 import { logConfig } from './etcdStage.js'

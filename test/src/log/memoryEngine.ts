@@ -113,7 +113,7 @@ export class MemoryEngine implements Engine {
     this.#onPart = onPart
   }
 
-  // The methods of `Engine`. Each call is a round trip to the store, which may fail.
+  // The methods of `Engine`. Most methods make a round trip to the store, which may fail.
 
   async open(config: ClusterConfig): Promise<void> {
     await this.#call()
@@ -253,7 +253,10 @@ export class MemoryEngine implements Engine {
 /** The engines of one broker: one for its log, and one for each snapshot. */
 export class MemorySource implements EngineSource {
   readonly faults: Faults = {
-    ...{ isCut: false, losesAnswers: false, appendsTwice: false, delayMs: 0 },
+    isCut: false,
+    losesAnswers: false,
+    appendsTwice: false,
+    delayMs: 0,
     drops: () => false,
   }
   /** Called when an engine has written a part of a snapshot, before it makes the next part. */

@@ -90,7 +90,7 @@ describe('replicated log: the self-lease', () => {
     await cluster.passTime(10_000)
     const cutAt = cluster.environment.clock.monotonic()
     a.source.cut()
-    // Shorter than the self-lease.
+    // This time is shorter than the self-lease.
     await cluster.passTime(5_000)
     expect([a.eventNames, b.eventNames]).to.deep.equal([['serve'], ['serve']])
     let deadAt: number | undefined
@@ -147,7 +147,7 @@ describe('replicated log: the self-lease', () => {
     const brokers = [await cluster.startLog(), await cluster.startLog(), await cluster.startLog()]
     for (let outage = 0; outage < 3; outage++) {
       for (const { source } of brokers) source.cut()
-      // Shorter than the self-lease.
+      // The outage is shorter than the self-lease.
       await cluster.passTime(4_000)
       for (const { source } of brokers) source.mend()
       await cluster.passTime(2_000)
@@ -179,12 +179,13 @@ describe('replicated log: the self-lease', () => {
     expect(a.restarts).to.deep.equal([[formerName, b.brokerName]])
   })
 
-  it('when it ends, invalidates the submitted commands that the log has not stored', async () => {
+  it('invalidates at its end the submitted commands that the log has not stored', async () => {
     const cluster = new Cluster()
     const [a, b] = [await cluster.startLog(), await cluster.startLog()]
     a.source.cut()
     await cluster.passTime(1_000)
-    // The broker submits the first command as a member, and the second command after its resign.
+    // The broker submits the first command as a member. It has resigned when it submits the second
+    // command.
     a.log.submit(raiseFenceFloor(1))
     await cluster.passTime(9_000)
     a.log.submit(raiseFenceFloor(2))

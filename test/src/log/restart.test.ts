@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, fixedInterval, type Session } from '@holdfast/client'
 import { expect } from 'chai'
+import { next } from '../e2e/stage.js'
 import { count, seeded } from '../support/counts.js'
 import { freePort } from '../support/freePort.js'
 import { commandFile } from '../support/programs.js'
@@ -71,8 +72,7 @@ describe('journal: a broker that is killed', () => {
     await bob.lock('bob')
     const requestOfCarol = carol.lock('orders:42')
     await carol.lock('carol')
-    // Node's `once` works with a session, but the types do not fit.
-    const resumed = [alice, bob, carol].map((session) => once(session as never, 'resumed'))
+    const resumed = [alice, bob, carol].map((session) => next(session, 'resumed'))
     await kill()
     await start()
     await Promise.all(resumed)
@@ -93,7 +93,7 @@ describe('journal: a broker that is killed', () => {
     await start()
     const alice = await openSession()
     const lock = await alice.lock('k')
-    const resumed = once(alice as never, 'resumed')
+    const resumed = next(alice, 'resumed')
     const exited = once(broker!, 'exit')
     broker!.kill('SIGTERM')
     expect(await exited).to.deep.equal([0, null])
@@ -113,14 +113,14 @@ describe('journal: a broker that is killed', () => {
       const holders = new Map<string, number>()
       const work = workers.map(async (session, i) => {
         while (!isOver) {
-          // Three keys for four workers, so that requests wait.
+          // The four workers share three keys, so that requests wait.
           const key = `k${random.below(3)}`
           const lock = await session.lock(key)
           counts.grants++
           if (holders.has(key)) counts.overlaps++
           holders.set(key, i)
           highestFence = Math.max(highestFence, lock.fence)
-          // Another request, so that the session holds the lock for a while.
+          // Sends another request, so that the session holds the lock for a while.
           await session.stats()
           holders.delete(key)
           await lock.unlock()
@@ -130,7 +130,7 @@ describe('journal: a broker that is killed', () => {
         // Kills the broker after a random number of grants, at least five.
         const grantsBefore = counts.grants
         while (counts.grants < grantsBefore + 5 + random.below(40)) await workers[0]!.stats()
-        const resumed = workers.map((session) => once(session as never, 'resumed'))
+        const resumed = workers.map((session) => next(session, 'resumed'))
         await kill()
         await start()
         await Promise.all(resumed)
