@@ -13,7 +13,7 @@ function messageOf(action: () => unknown): string {
   } catch (error) {
     expect(error).to.be.instanceOf(HoldfastError).that.includes({ code: 'INVALID_OPTION' })
     const { message } = error as HoldfastError
-    // One line without a full stop, as all error messages.
+    // An error message is one line without a full stop.
     expect(message).to.match(/^\S.*[^.\s]$/)
     return message
   }
@@ -75,7 +75,7 @@ describe('log: the address of a log in PostgreSQL', () => {
     [`postgres://${'u'.repeat(64)}@h/d`, /must name a user of at most 63 bytes/],
     ['postgres://u@/d', /must name 1 to 16 hosts/],
     ['postgres://u@,,/d', /must name 1 to 16 hosts/],
-    [`postgres://u@${Array.from({ length: 17 }, (_, i) => `h${i}`)}/d`, /1 to 16 hosts/],
+    [`postgres://u@${Array.from({ length: 17 }, (_, i) => `h${i}`).join()}/d`, /1 to 16 hosts/],
     ['postgres://u@h:0/d', /port of PostgreSQL must be from 1 to 65535, not 0/],
     ['postgres://u@h:65536/d', /port of PostgreSQL must be from 1 to 65535/],
     ['postgres://u@h:abc/d', /"h:abc" is not a host of PostgreSQL/],

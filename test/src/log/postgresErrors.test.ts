@@ -82,7 +82,7 @@ describe('log: a faulty PostgreSQL', function () {
 
   it('is reported if it does not answer', async () => {
     const port = await standIn(() => {})
-    // `choreMs` is also the deadline of each check when the engine opens.
+    // When the engine opens, `choreMs` is the deadline of each check.
     const engine = impatient({ hosts: [{ host: '127.0.0.1', port }], choreMs: 300 })
     expect(await refusal(engine, 'UNAVAILABLE')).to.equal(
       `PostgreSQL at 127.0.0.1:${port} did not accept the connection in time`,
@@ -158,7 +158,7 @@ describe('log: a faulty PostgreSQL', function () {
     await postgres.opened({ user })
   })
 
-  it('is not reported to a user with exactly the documented rights, but to a user who lacks one right', async () => {
+  it('is reported for each right that the user lacks, and not if the user has the documented rights', async () => {
     const user = await createRole('exact')
     const { schema } = postgres
     const { sql } = postgres.server

@@ -155,8 +155,7 @@ describe('log: pitfalls of replication in PostgreSQL', function () {
   })
 
   it('9: a commit that did not wait for its standby has an unknown outcome for the broker', async () => {
-    const engine = postgres.engine()
-    await engine.open({ ...logConfig, deadMs: 6_000 })
+    const engine = await postgres.opened()
     const reader = new Reader()
     engine.follow(0, reader)
     await engine.append('s', 'before')

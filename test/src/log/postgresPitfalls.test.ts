@@ -194,7 +194,7 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
         return connection.pass(bytes)
       }
       isReplaced = true
-      // The same length, because the message states its length.
+      // The other statement has the same length, because the message states its length.
       const otherStatement = 'select 1'.padEnd(listen.length)
       connection.pass(Buffer.from(text.replace(listen, otherStatement), 'latin1'))
     }
@@ -211,14 +211,14 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
 
   it('6: a session without answers is replaced, and no entry is missed', async () => {
     const valve = new Valve()
-    const listening = new Set<number>()
+    const listenConnections = new Set<number>()
     const { port, proxy } = await startProxy(() => ({
       up: (bytes, connection) => {
-        if (bytes.includes('listen ')) listening.add(connection.index)
+        if (bytes.includes('listen ')) listenConnections.add(connection.index)
         connection.pass(bytes)
       },
       down: (bytes, connection) => {
-        if (listening.has(connection.index)) valve.filter(bytes, connection)
+        if (listenConnections.has(connection.index)) valve.filter(bytes, connection)
         else connection.pass(bytes)
       },
     }))
@@ -277,9 +277,9 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
           resolve()
         },
       })).then(async ({ port }) => {
-        const stopped = postgres.through(port)
-        await stopped.open(logConfig)
-        stopped.append('s', 'half').catch(() => {})
+        const firstEngine = postgres.through(port)
+        await firstEngine.open(logConfig)
+        firstEngine.append('s', 'half').catch(() => {})
       })
     })
     await halfSent

@@ -29,7 +29,7 @@ describe('log: snapshots in PostgreSQL', function () {
     const session = await stage.session(first.url, { grace: 'lease' })
     const keptLock = await session.lock('kept', { metadata: { of: 'the first' } })
     const positions = new Set<number>()
-    // At the fourth snapshot, the log has removed at least the first, because it keeps two.
+    // At the fourth snapshot, the log has removed the first, because it keeps at most three.
     while (positions.size < 4) {
       await (await session.lock('busy')).unlock()
       const { snapshot } = first.log.membership!.status

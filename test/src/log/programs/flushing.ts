@@ -9,7 +9,7 @@
 import { register } from 'node:module'
 import type { JournalOptions } from '@holdfast/server'
 
-/** The code of the spy. The hooks add the import of `real`, the real `open`. */
+/** The code of the spy. The hooks import the real `open` as `real`. */
 const spy = `
 export const open = (options) => {
   process.send(options.noSync)

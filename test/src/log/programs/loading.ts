@@ -1,5 +1,5 @@
 /**
- * A program for a test. The program opens a journal, a record of all changes of locks on disk. The
+ * A program for a test. The program opens a journal, a record on disk of all changes of locks. The
  * program prints a digest of all restored items and commands, or the error message. The program
  * runs in a process of its own, because a damaged journal may crash the process.
  *

@@ -1,7 +1,7 @@
 /**
  * A program for a test. The program simulates a platform without LMDB (the database of a journal).
- * A broker in memory must start on this platform. A broker with a journal, a record of all changes
- * of locks on disk, must not start. The program sends both results.
+ * A broker in memory must start on this platform. A broker with a journal, a record on disk of all
+ * changes of locks, must not start. The program sends both results.
  *
  *   withoutLmdb.js DIRECTORY
  */
