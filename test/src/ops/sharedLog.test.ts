@@ -259,8 +259,8 @@ describe('holdfast serve --log on etcd', function () {
     const serve = Holdfast.start(stage, serveArgs())
     const [line] = await serve.out.waitForCount(1)
     const serveUrl = /ws:\S+/.exec(line!)![0]
-    // No broker runs at `unreachable`, which the session prefers. So the session connects to
-    // `serveUrl`. At SIGUSR2 the session tries all URLs again, beginning with `unreachable`.
+    // No broker runs at the first URL, as after its failure. So the session connects to the second
+    // URL. At SIGUSR2 the session tries all URLs again, beginning with the first.
     const session = await connect([unreachable, serveUrl, otherUrl], { grace: 'lease' })
     stage.onClear(() => session.close())
     const lock = await session.lock('kept')
@@ -304,8 +304,7 @@ describe('holdfast serve --log on etcd', function () {
     )
   })
 
-  // This test takes eight seconds, as long as a start may take. So the test runs only in a full
-  // run.
+  // The command waits for several seconds, so this test runs only in a full run.
   if (isFullRun) {
     it('waits for an etcd that cannot be reached, and then exits 69', async () => {
       const refusal = await refused(['serve', '--port', '0', '--log', noEtcd])
@@ -350,7 +349,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
     const [alice, bob] = sessions
     const lock = await alice!.lock('orders:42')
     const requestOfBob = bob!.lock('orders:42')
-    // The other broker reads the entry a little later.
+    // The broker of bob may read the grant from the log a little later.
     let { held } = await bob!.query({ key: 'orders:42' })
     while (held.length === 0) ({ held } = await bob!.query({ key: 'orders:42' }))
     expect(held.map(({ session }) => session)).to.deep.equal([alice!.id])
@@ -387,7 +386,7 @@ describe('holdfast serve --log in PostgreSQL', function () {
   it('exits 74 in running brokers when the log has lost an entry, and 78 in a broker that starts', async () => {
     const brokers = [await start(postgres.url), await start(postgres.url)]
     const { sql } = postgres.server
-    // The log now looks like a standby that lost the newest commits.
+    // Makes the log look like a standby that lost the newest commits.
     await sql.unsafe(`
       update ${postgres.schema}.log_state set position = position - 1;
       delete from ${postgres.schema}.log_entries
@@ -398,12 +397,12 @@ describe('holdfast serve --log in PostgreSQL', function () {
       expect(err.at(-1)).to.match(message)
       expect(code).to.equal(74)
     }
-    const secondStart = await refused(postgres.url)
-    expect(secondStart.message).to.match(message)
-    expect(secondStart.code).to.equal(78)
+    const laterStart = await refused(postgres.url)
+    expect(laterStart.message).to.match(message)
+    expect(laterStart.code).to.equal(78)
   })
 
-  // This test takes ten seconds, as long as a start may take. So the test runs only in a full run.
+  // The command waits for several seconds, so this test runs only in a full run.
   if (isFullRun) {
     it('waits for a PostgreSQL that does not answer, and then exits 69', async () => {
       expect(await refused(noDatabase)).to.deep.equal({

@@ -37,7 +37,7 @@ async function statusAsJson(stage: Stage, url: string) {
 describe('holdfast status', () => {
   const stage = Stage.forEachTest()
 
-  it('shows the figures of a broker, and that locks in memory are lost at its stop', async () => {
+  it('shows the figures of a broker, and that locks in memory are lost when it stops', async () => {
     const { url } = await serve(stage)
     const session = await stage.session(url, { name: 'secret-name' })
     await session.lock('secret-key', { metadata: 'secret-metadata' })

@@ -83,6 +83,7 @@ describe('holdfast on a terminal', () => {
     const [ann, bob] = [await stage.session(url, { name }), await stage.session(url, { name })]
     const { fence } = await ann.lock(key, { metadata })
     bob.lock(key).catch(() => {})
+    // After this answer, the request of bob waits at the broker.
     await bob.stats()
     const urlFlag = ['--url', url]
     const commands = [['ls'], ['show', key], ['top', '--count', '1'], ['watch']]
@@ -99,7 +100,8 @@ describe('holdfast on a terminal', () => {
     )
     const shown = JSON.parse((await outputOf(['show', key, '--json', ...urlFlag])).out)
     expect(shown.held[0]).to.deep.include({ key, name, metadata })
-    // The slice leaves out the NUL, which an argument of a command cannot contain.
+    // The slice leaves out the NUL, which an argument of a command cannot contain. The slice is
+    // shorter than the longest reason.
     const unlock = ['unlock', key, '--reason', hostile.slice(1, 250), ...urlFlag, '--fence']
     const otherCommands = [
       // No lock has this fence.
@@ -155,7 +157,7 @@ describe('holdfast on a terminal', () => {
       await Promise.all(
         commands.map(async ([command, ...args], i) => {
           // In a quick run, each command runs against one of the three brokers. A ping runs only
-          // against the refusing broker, because a ping succeeds at the welcome of the others.
+          // against the refusing broker, because a `welcome` makes a ping succeed.
           if (label !== 'refusing' && command === 'ping') return
           if (!isFullRun && command !== 'ping' && i % 3 !== round) return
           const output = await outputOf([command!, '--url', url, ...args])
@@ -193,6 +195,7 @@ describe('holdfast on a terminal', () => {
     const counts = { connections: 1, sessions: 1, held: 1, waiting: 1, memoryUsed: 1 }
     const numbers = { position: 1, waiting: 1, selfLeaseMs: 1 }
     const names = { members: [hostile], otherLogs: [hostile], name: hostile, problem: hostile }
+    // Only the first body is a valid status, so the command prints only the text of this body.
     const bodies = [
       {
         ready: false,

@@ -162,7 +162,7 @@ describe('a broker behind nginx', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('refuses a page of another origin, and serves no metrics', async () => {
+  it('refuses a page of another origin, and serves no metrics through nginx', async () => {
     const { url, cert } = await startBrokerBehindNginx()
     const statusFor = async (origin: string) => {
       const socket = new WebSocket(url, ['holdfast.v1'], { ca: cert, origin })
@@ -182,7 +182,7 @@ describe('a broker behind nginx', () => {
     const request = get(`${url.replace('wss', 'https')}/metrics`, { ca: cert })
     const [response] = (await once(request, 'response')) as [{ statusCode: number; resume(): void }]
     response.resume()
-    // 426 is the answer to each request that the broker does not serve.
+    // The broker serves metrics only to programs on its machine. Other requests for them get 426.
     expect(response.statusCode).to.equal(426)
   })
 })

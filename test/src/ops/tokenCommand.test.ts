@@ -35,7 +35,7 @@ describe('holdfast token', () => {
     expect(withWrongToken.code).to.equal(77)
   })
 
-  it('adds a new line, even if the last line has no line feed', async () => {
+  it('gives each token its own line, even if the last line has no line feed', async () => {
     const line = tokenLine('t', 'ann', ['lock'], ['orders:*'])
     const file = scratch(stage).write('tokens', line.trimEnd())
     expect((await Holdfast.run(stage, ['token', 'bob', '--file', file])).code).to.equal(0)

@@ -45,7 +45,7 @@ describe('expiring tokens', () => {
     const client = await join(harness, '5000')
     const [heard] = passAlive(harness, 100, client)
     const warning = heard!.find(({ type }) => type === 'expiring') as { within: number }
-    // `within` is the time that is left. The test allows the warning 200 ms after the hello.
+    // `within` is the time that is left. At most 200 ms may have passed since the hello.
     expect(warning.within).to.be.within(4_800, 5_000)
   })
 
@@ -78,7 +78,7 @@ describe('expiring tokens', () => {
   })
 
   it('cannot be replaced over a connection without TLS', async () => {
-    // A hello without a token also belongs to `ann`, so only the missing TLS can be the reason.
+    // A hello without a token belongs to `ann` too, so only the missing TLS can cause the refusal.
     const harness = new BrokerHarness({ authenticate: ({ token = 'ann' }) => token })
     const socket = harness.connect()
     Object.assign(socket, { isSecure: false })

@@ -109,7 +109,7 @@ describe('a token file', () => {
     ['an empty key, which would be read as every key', ['t', 'ann', ['lock'], ['']]],
     ['no keys, which would be read as every key', ['t', 'ann', ['lock'], []]],
     [
-      'no operations but the key `all`, which would be read as all operations',
+      'the key `all` without operations, which would be read as all operations',
       ['t', 'ann', [], ['all']],
     ],
     ['a principal with a space', ['t', 'ann all']],
@@ -237,7 +237,7 @@ describe('JSON Web Tokens', () => {
     })
   }
 
-  it('are checked with the key that their key id names in a set of keys, which may come from a URL', async () => {
+  it('are checked with the key of a set that has their key id, and the set may come from a URL', async () => {
     const [rsaKeys, ecKeys] = await Promise.all([
       generateKeyPair('RS256'),
       generateKeyPair('ES256'),

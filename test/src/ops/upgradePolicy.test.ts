@@ -4,7 +4,7 @@
  * headers over sockets. The HTTP status of an accepted upgrade is 101.
  */
 import type { IncomingMessage } from 'node:http'
-import { type BrokerOptions, type Credentials, createBroker } from '@holdfast/server'
+import { type BrokerOptions, type Credentials, createBroker, HoldfastError } from '@holdfast/server'
 import {
   isProxyHeader,
   ordinaryHeaders,
@@ -283,8 +283,8 @@ describe('the upgrade policy', () => {
     const newAddresses = Array.from({ length: 60 }, (_, i) => `203.0.113.${i}`)
     const acceptedAddresses = newAddresses.filter(isAccepted)
     // An upgrade is a repeat if its address had another upgrade in this second. Ten addresses made
-    // the 50 upgrades, so 40 were repeats. One new address may take the place of each repeat. These
-    // upgrades count in the next second.
+    // the 50 upgrades, so 40 were repeats. One new address may upgrade for each repeat. The
+    // upgrades of the new addresses count in the next second.
     expect(acceptedAddresses).to.deep.equal(newAddresses.slice(0, 40))
     pass(500)
     expect(crowd.filter(isAccepted), 'the total has no upgrades left').to.deep.equal([])
@@ -311,7 +311,6 @@ describe('the upgrade policy', () => {
   })
 
   it('leaves tokens to the broker, which closes with 1013 while authenticate is unavailable', async () => {
-    const { HoldfastError } = await import('@holdfast/server')
     const { url } = await startBroker({
       authenticate: () => {
         throw new HoldfastError('UNAVAILABLE', 'the directory is away')

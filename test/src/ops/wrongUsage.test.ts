@@ -6,11 +6,13 @@ import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
 import { Holdfast } from './command.js'
 
+/** The part of commander's output configuration that the tests use. */
 interface Output {
   readonly writeErr: (text: string) => void
   readonly outputError: (text: string, write: (text: string) => void) => void
 }
 
+/** The part of a command of commander that the tests use. */
 interface Command {
   name(): string
   readonly commands: readonly Command[]
@@ -19,6 +21,7 @@ interface Command {
   parseAsync(args: string[], how: { from: 'user' }): Promise<unknown>
 }
 
+// The package does not export these two files, so the tests import them by URL.
 const server = import.meta.resolve('@holdfast/server')
 const { createProgram } = (await import(new URL('./cli/program.js', server).href)) as {
   createProgram: () => Command
