@@ -5,7 +5,9 @@ import { conformanceSuite } from './conformance.js'
 const settings: { readonly [broker: string]: BrokerOptions } = {
   'the broker of Holdfast': {},
   // An operator may forbid an operation. The suite must accept such a broker.
-  'a broker that forbids every revoke': { authorize: (_principal, operation) => operation !== 'revoke' },
+  'a broker that forbids every revoke': {
+    authorize: (_principal, operation) => operation !== 'revoke',
+  },
 }
 
 for (const [name, options] of Object.entries(settings)) {
@@ -17,7 +19,7 @@ for (const [name, options] of Object.entries(settings)) {
     })
 
     conformanceSuite(async () => {
-      // The tests of silent clients take two seconds, so a client without a hello may take as long.
+      // Shorter than the default, so that the broker closes a silent connection sooner.
       broker = createBroker({ ...options, limits: { helloMs: 2_000 } })
       return broker.listen({ port: 0, host: '127.0.0.1' })
     })

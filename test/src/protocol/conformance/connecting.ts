@@ -58,7 +58,7 @@ function welcomes(stage: Stage): void {
 
   it('that expects another cell than the cell of the broker is answered with the close code 4421', async () => {
     const peer = await stage.connect()
-    // A cell is one of several brokers that share the keys. No broker under test is this cell.
+    // A cell serves a part of all keys. No broker under test is this cell.
     peer.say({ type: 'hello', cell: '1000/1024', ...withToken(await stage.target()) })
     expect(await peer.closed).to.include({ code: 4421 })
     expect(isFinalClose(4421)).to.equal(true)
@@ -189,7 +189,10 @@ function goodbyes(stage: Stage): void {
   })
 }
 
-/** The code with which the broker closes a connection that offers these subprotocols. */
+/**
+ * The code with which the broker closes a connection that offers these subprotocols. A WebSocket of
+ * `ws` would fail before the close, because the broker selects none of the subprotocols.
+ */
 function closeCodeFor({ url }: { url: string }, offered: string): Promise<number> {
   const upgrade = request(url.replace(/^ws/, 'http'), {
     headers: {

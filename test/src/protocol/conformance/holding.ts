@@ -130,6 +130,7 @@ function notices(stage: Stage): void {
     const fence = await a!.acquire(key, { notify: ['contended'] })
     b!.lock(key)
     await a!.hear('contended')
+    // The broker sends `contended` at most once a second for a lock.
     for (let i = 0; i < 3; i++) b!.lock(key)
     expect(await a!.hear('contended')).to.deep.equal({ type: 'contended', fence, waiting: 4 })
   })

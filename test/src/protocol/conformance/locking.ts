@@ -144,7 +144,7 @@ function grants(stage: Stage): void {
     expect(new Set(fences).size).to.equal(3)
   })
 
-  it('sends in a grant when the ttl began, but sends no time for a lock without a ttl', async () => {
+  it('gives the start of the ttl in a grant, but no time for a lock without a ttl', async () => {
     const peer = await stage.open()
     const grantWithoutTtl = await peer.answer('granted', peer.lock(stage.key()))
     expect(grantWithoutTtl).to.have.all.keys('type', 'id', 'fence')

@@ -70,8 +70,8 @@ export function scopes(stage: Stage): void {
     const waiting = first!.request({ type: 'lock', key: b, scope: 1, timeout: 60_000 })
     expect(await first!.unreadMessages()).to.deep.equal([])
     // A scope waits for one request at a time.
-    const secondOfWaitingScope = first!.request({ type: 'lock', key: stage.key(), scope: 1 })
-    expect(await first!.answer('failed', secondOfWaitingScope)).to.include({ code: 'BAD_MESSAGE' })
+    const furtherRequest = first!.request({ type: 'lock', key: stage.key(), scope: 1 })
+    expect(await first!.answer('failed', furtherRequest)).to.include({ code: 'BAD_MESSAGE' })
     const refused = second!.request({ type: 'lock', key: a, scope: 1 })
     const failed = await second!.answer('failed', refused)
     expect(failed.code).to.equal('DEADLOCK')

@@ -27,7 +27,7 @@ function runs(stage: Stage): void {
     await lateClient!.answer('granted', lateClient!.request({ type: 'once', key }))
   })
 
-  it('leaves the value out of result if complete has none', async () => {
+  it('leaves the value out of `result` if `complete` has no value', async () => {
     const [runner, follower] = await stage.openSeveral(2)
     const key = stage.key()
     const { fence } = await runner!.answer('granted', runner!.request({ type: 'once', key }))
@@ -60,7 +60,7 @@ function runs(stage: Stage): void {
     await next!.answer('granted', waiting)
   })
 
-  it('answers LOCK_NOT_HELD to a complete of an ordinary lock', async () => {
+  it('answers LOCK_NOT_HELD to a `complete` of an ordinary lock', async () => {
     const [peer] = await stage.openSeveral(1)
     const lockRequest = peer!.request({ type: 'lock', key: stage.key() })
     const { fence } = await peer!.answer('granted', lockRequest)
@@ -69,7 +69,7 @@ function runs(stage: Stage): void {
     await peer!.answer('unlocked', peer!.request({ type: 'unlock', fence }))
   })
 
-  it('answers LOCK_HELD to a once with timeout 0 while another client runs', async () => {
+  it('answers LOCK_HELD to a `once` with timeout 0 while another client runs', async () => {
     const [runner, other] = await stage.openSeveral(2)
     const key = stage.key()
     await runner!.answer('granted', runner!.request({ type: 'once', key }))

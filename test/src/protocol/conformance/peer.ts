@@ -42,7 +42,7 @@ export class Peer {
   #wakeCallbacks: (() => void)[] = []
   /** The highest id that this peer used in its session. */
   lastId = 0
-  /** The number of messages that the peer has sent, including `hello` and pongs. */
+  /** The number of messages that the peer has sent as text, including `hello` and pongs. */
   said = 0
   /** The text of every frame that the peer has received. */
   readonly frames: string[] = []
@@ -97,7 +97,10 @@ export class Peer {
     this.#socket.send(text)
   }
 
-  /** Sends one frame with these bytes, as a binary frame or as a text frame. */
+  /**
+   * Sends one frame with these bytes, as a binary frame or as a text frame. `said` does not count
+   * the frame, because the broker must close the connection.
+   */
   sayBytes(bytes: Buffer, binary: boolean): void {
     this.#socket.send(bytes, { binary })
   }
@@ -193,7 +196,7 @@ export class Peer {
   }
 
   /**
-   * Settles, and returns the received messages that no call has returned yet, except acks. The
+   * Settles, and returns the received messages that no other method has returned, except acks. The
    * list is empty if the test has read every message that the broker has sent.
    */
   async unreadMessages(): Promise<readonly ServerMessage[]> {
