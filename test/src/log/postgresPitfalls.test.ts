@@ -136,11 +136,12 @@ describe('log: pitfalls of a log in PostgreSQL', function () {
     let notificationCount = 0
     const listening = await postgres.server.sql.listen(postgres.schema, () => notificationCount++)
     for (let i = 0; i < 20; i++) await engine.append('s', `${i}`)
-    const endNotified = new Promise<void>((resolve) => {
-      void postgres.server.sql.listen(`${postgres.schema}_end`, () => resolve())
-    })
+    const endChannel = `${postgres.schema}_end`
+    let onEnd = () => {}
+    const endNotified = new Promise<void>((resolve) => (onEnd = resolve))
+    await postgres.server.sql.listen(endChannel, () => onEnd())
     // Notifications come in the order of commits.
-    await postgres.server.sql.notify(`${postgres.schema}_end`, '')
+    await postgres.server.sql.notify(endChannel, '')
     await endNotified
     await listening.unlisten()
     expect(notificationCount).to.equal(20)

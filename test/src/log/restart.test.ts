@@ -128,8 +128,8 @@ describe('journal: a broker that is killed', () => {
       })
       for (let round = 0; round < count(3, 20); round++) {
         // Kills the broker after a random number of grants, at least five.
-        const grantsBefore = counts.grants
-        while (counts.grants < grantsBefore + 5 + random.below(40)) await workers[0]!.stats()
+        const grantsAtKill = counts.grants + 5 + random.below(40)
+        while (counts.grants < grantsAtKill) await workers[0]!.stats()
         const resumed = workers.map((session) => next(session, 'resumed'))
         await kill()
         await start()
