@@ -8,7 +8,8 @@
  * cluster with a part of the keys: `--cell 1/2` is the first of two cells. A fence is the number of
  * a grant. A journal is a command log on disk.
  */
-import { connect } from '@holdfast/client'
+import { connect, type Session } from '@holdfast/client'
+import type { HeldInfo } from '@holdfast/shared'
 import { expect } from 'chai'
 import { rejection, Stage } from '../e2e/stage.js'
 import { EtcdStage } from '../log/etcdStage.js'
@@ -23,6 +24,17 @@ const noEtcd = 'etcd://127.0.0.1:1/p'
 const noDatabase = 'postgres://u@127.0.0.1:1/d'
 /** The URL of a broker that does not run. */
 const unreachable = 'ws://127.0.0.1:1'
+
+/**
+ * Queries a broker until the key is held. A broker reads the grant of another broker from the log a
+ * little later.
+ */
+async function heldLocks(session: Session, key: string): Promise<readonly HeldInfo[]> {
+  for (;;) {
+    const { held } = await session.query({ key })
+    if (held.length > 0) return held
+  }
+}
 
 describe('the settings of holdfast serve --log', () => {
   const stage = Stage.forEachTest()
@@ -182,7 +194,7 @@ describe('holdfast serve --log on etcd', function () {
     const [alice, bob] = sessions
     const lock = await alice!.lock('orders:42')
     const requestOfBob = bob!.lock('orders:42')
-    const { held } = await bob!.query({ key: 'orders:42' })
+    const held = await heldLocks(bob!, 'orders:42')
     expect(held.map(({ session }) => session)).to.deep.equal([alice!.id])
     await lock.unlock()
     const lockOfBob = await requestOfBob
