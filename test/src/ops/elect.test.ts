@@ -57,7 +57,7 @@ describe('holdfast elect', () => {
     expect(isAlive(Number(pid))).to.equal(false)
   })
 
-  it('kills the command before another session can lead, when the broker is unreachable', async () => {
+  it('when the broker is unreachable, kills the command before another session can lead', async () => {
     const { port, broker, sessions } = await stage.brokerWithSessions('ann')
     const proxy = await TcpProxy.to(port)
     stage.onClear(() => proxy.close())
@@ -71,7 +71,7 @@ describe('holdfast elect', () => {
     const [pid] = await holdfast.out.waitForCount(1)
     const nextLeadership = sessions[0]!.campaign('scheduler')
     await untilHandled(sessions[0]!)
-    // The proxy first refuses all new connections, and then cuts the connection of `holdfast`.
+    // First refuse new connections, so that `holdfast` cannot reconnect after the cut.
     proxy.refuseConnections()
     proxy.cut()
     await nextLeadership

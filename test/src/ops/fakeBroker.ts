@@ -1,6 +1,6 @@
 /**
- * A server in place of a broker, whose answers a test chooses. Tests of commands use this server as
- * a faulty or a hostile broker.
+ * A server in place of a broker. A test chooses the answers of this server. Tests of commands use
+ * the server as a faulty or a hostile broker.
  */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'

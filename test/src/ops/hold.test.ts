@@ -1,8 +1,8 @@
 /**
  * Tests `holdfast hold`, which acquires a lock but runs no command. `hold` keeps the lock until its
  * standard input ends or a signal arrives. A fence is the number of a grant. The lease is how long
- * the broker keeps a session without a message of its client. The exit codes are 64 (wrong usage),
- * 76 (the lock was lost) and 143 (ended by SIGTERM).
+ * the broker keeps a silent session. The exit codes are 64 (wrong usage), 76 (the lock was lost)
+ * and 143 (ended by SIGTERM).
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -50,7 +50,7 @@ describe('holdfast hold', () => {
     expect(err[0]).to.match(/^holdfast: k: .*revoked it: stuck: ending$/)
   })
 
-  it('exits 76 before the lease is over when the broker does not answer', async () => {
+  it('when the broker does not answer, exits 76 before the lease is over', async () => {
     const serve = Holdfast.start(stage, ['serve', '--port', '0'])
     const url = (await serve.out.waitForCount(1))[0]!.split(' ').at(-1)!
     const command = start(url, ['--lease', '2s', 'k'], { keepStdinOpen: true })

@@ -75,7 +75,7 @@ async function runNow(
 
 /** Collects what a command writes to one of its two outputs. */
 class Output extends PassThrough {
-  /** No file descriptor, so that the command writes to the stream. */
+  /** -1 is not a file descriptor, so the command writes to this stream. */
   readonly fd = -1
   readonly #lines: string[] = []
   readonly #closed: Promise<unknown>

@@ -1,5 +1,5 @@
 /**
- * Tests the launcher: the shell script that npm links to as `holdfast`. The launcher chooses the
+ * Tests the launcher: the shell script behind the command `holdfast`. The launcher chooses the
  * flags with which it starts Node.
  */
 import { spawnSync } from 'node:child_process'

@@ -1,9 +1,8 @@
 /**
  * Tests every limit of the broker once. If a client exceeds a limit, the error must name the limit
  * and its value. The broker must also report each refused connection and session to its observer.
- * The lease is how long the broker keeps a session without a message of its client. A pending
- * connection has not finished its handshake yet. The grace is how long a session survives the loss
- * of its connection.
+ * The lease is how long the broker keeps a silent session. A pending connection has not finished
+ * its handshake yet. The grace is how long a session survives the loss of its connection.
  */
 import { type BrokerLimits, type BrokerOptions, HoldfastError } from '@holdfast/server'
 import { limits as limitRows, settingsFrom } from '@holdfast/server/internal'
@@ -64,8 +63,8 @@ describe('the limits of connections', () => {
     harness.say(newClient, { type: 'hello' })
     expect(newClient.heardOf('welcome')).to.have.length(1)
     crowd[1]!.drop()
-    // The broker has closed the third connection from 10.0.0.1 and `crowd[0]`. Their sockets are
-    // still open, but do not count. So the broker accepts another connection from 10.0.0.1.
+    // Only `session` and `newClient` count. The sockets of `crowd[0]` and of the third connection
+    // from 10.0.0.1 are still open, but the broker has closed these connections.
     expect([crowd[0]!, session.socket, from('10.0.0.1')].map(closeOf)).to.deep.equal([
       '1013 quota exceeded: connections 3',
       '0 open',
@@ -151,7 +150,7 @@ describe('the limits of connections', () => {
     }
   })
 
-  it('close a connection without a hello after helloMs', () => {
+  it('close a connection that sends no hello within helloMs', () => {
     const { harness, refusals } = brokerWithLimits({ helloMs: 300 })
     const socket = harness.connect()
     harness.environment.pass(299)

@@ -91,7 +91,7 @@ describe('a long listing of holdfast', () => {
     client.send(...requests.slice(2_000))
     // 1,020 requests wait, more than a query returns.
     for (let i = 0; i < 1_020; i++) client.send(lock(count + 1 + i, 'exclusive'))
-    // The answer to `stats` shows that the broker has handled all requests before.
+    // The answer to `stats` shows that the broker has handled all earlier requests.
     client.send({ type: 'stats', id: 9_000 })
     await client.receive('stats')
     const { out, code } = await run(url, 'ls', '--all', '--json')
@@ -100,6 +100,7 @@ describe('a long listing of holdfast', () => {
     const held = locks.filter(({ key }) => key === 'k')
     expect(new Set(held.map(({ fence }) => fence)).size).to.equal(held.length)
     expect(held.every(({ waiting }) => waiting === held[0].waiting)).to.equal(true)
+    // A query counts all holders and requests, also those that it does not list.
     const counts = await sessions[0]!.query({ key: 'k', limit: 1 })
     expect([held.length, held[0].waiting]).to.deep.equal([counts.heldCount, counts.waitingCount])
     // The holders fill more than two pages.
@@ -109,7 +110,7 @@ describe('a long listing of holdfast', () => {
   it('is reported as incomplete by top, and read completely by top --all', async () => {
     const { url, ann } = await crowdedBroker()
     const bob = await stage.session(url)
-    // One query does not return the locks that were acquired last.
+    // A query without `after` lists the locks in the order of their grants, so not the last ones.
     const newestKey = keyOf(((lockCount - 1) * stride) % lockCount)
     bob.lock(newestKey).catch(() => {})
     // The answer to `stats` shows that the broker has queued the request.

@@ -1,8 +1,7 @@
 /**
  * Tests the metrics, the HTTP endpoints for operators, and the log lines, which a client cannot
- * forge. The lease is how long the broker keeps a session without a message of its client. The
- * grace is how long a session survives the loss of its connection. A fence is the number of a
- * grant.
+ * forge. The lease is how long the broker keeps a silent session. The grace is how long a session
+ * survives the loss of its connection. A fence is the number of a grant.
  */
 import { readFileSync } from 'node:fs'
 import type { Session } from '@holdfast/client'
@@ -54,7 +53,7 @@ describe('the metrics', () => {
     const { metrics, harness } = brokerWithMetrics({ limits: { locksPerSession: 3 } })
     const [ann, bob, cleo] = [harness.join({ lease: 5_000 }), harness.join(), harness.join()]
     const fenceOfAnn = ann.acquire('k')
-    // The first request fails immediately, the second by its timeout. Cleo's requests wait.
+    // Bob's first request fails immediately, and his second after 100 ms. Cleo's requests wait.
     bob.lock('k', { timeout: 0 })
     bob.lock('k', { timeout: 100 })
     cleo.lock('k')
@@ -275,6 +274,7 @@ describe('the endpoints for operators', () => {
       expect(stats).to.include({ refusedDeadlocks: 1, activeLocks: 2 })
       for (const [name, value] of Object.entries(stats)) expect(value, name).to.be.a('number')
     }
+    // Only the program of the broker itself gets the keys.
     expect(broker.stats().newestDeadlock!.cycle[0]).to.include({ key: 'secret-key' })
   })
 
@@ -372,7 +372,7 @@ describe('the log lines', () => {
     }
     expect(lines).to.have.length(2)
     const [refused, ended] = lines as { key?: string; name?: string }[]
-    // A line has at most 64 characters of a key, here one letter, two escapes and 61 letters.
+    // A line has at most 64 characters of a key, here 62 letters and two escaped characters.
     expect(refused!.key).to.equal(`k\\u{202e}\\u{2028}${'x'.repeat(61)}…`)
     expect(ended!.name).to.match(/^a\\u\{a\}\{"level"/)
   })

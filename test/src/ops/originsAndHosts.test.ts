@@ -55,7 +55,7 @@ describe('the options origins and hosts', () => {
     ['hosts', 'b\u00fccher.example', 'xn--bcher-kva.example'],
   ]
   for (const [option, value, suggested] of refusals) {
-    it(`refuse ${JSON.stringify(value)} in ${option}, which can never match`, () => {
+    it(`refuse ${JSON.stringify(value)} in ${option}, because the value can never match`, () => {
       const configure = () => settingsFrom({ [option]: [examples[option], value] })
       // The error hides the user name and the password of a URL.
       const shown = JSON.stringify(value.replace(/[^/]*@/, '***@'))

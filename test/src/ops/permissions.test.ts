@@ -11,8 +11,8 @@ import { RefusalRecorder } from './refusalRecorder.js'
 
 /**
  * For each operation except `inspect`, a request that needs the permission for this operation. No
- * request needs `inspect`: without it, the answer to a query for a session only has fewer fields
- * (see `server/sessionQueries.test.ts`).
+ * request needs `inspect`: without this permission, a query for a session gets an answer with fewer
+ * fields (see `server/sessionQueries.test.ts`).
  */
 const requests: Record<Exclude<Operation, 'inspect'>, object> = {
   lock: { type: 'lock', key: 'k' },

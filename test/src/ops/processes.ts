@@ -41,7 +41,7 @@ function argumentsOf(pid: number): string[] {
 export function parentOf(pid: number): number | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // This id is the word after the state.
+    // The id of the parent is the word after the state.
     return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
   } catch {
     return undefined

@@ -19,6 +19,7 @@ const unreachable = 'ws://127.0.0.1:1'
  * prints. Only a broker with `--admin-port` has a URL for operators.
  */
 async function serve(stage: Stage, ...args: string[]) {
+  // A broker with a dashboard would print one more URL.
   const command = Holdfast.start(stage, ['serve', '--port', '0', '--dashboard', 'none', ...args])
   const lines = await command.out.waitForCount(args.includes('--admin-port') ? 2 : 1)
   const [url, admin] = lines.map((line) => /\w+:\/\/\S+/.exec(line)![0])
@@ -66,14 +67,14 @@ describe('holdfast rebalance', () => {
     const onClientPort = await refused('--url', url)
     expect(onClientPort.code).to.equal(77)
     expect(onClientPort.message).to.match(/does not accept the command here: run it on the machine/)
-    // On the admin port, the broker reads the command, and refuses it because no broker shares the
-    // log.
+    // On the admin port, the broker reads the command. The broker refuses the command, because no
+    // other broker shares the log.
     expect((await refused('--url', admin)).message).to.match(
       /refused: this broker shares its log with no/,
     )
   })
 
-  it('is read only as a POST of a program on the machine of the broker', async () => {
+  it('is accepted only as a POST of a program on the machine of the broker', async () => {
     const { url, admin } = await serve(stage, '--admin-port', '0')
     const { url: urlWithoutAdminPort } = await serve(stage)
     const statusOf = async (base: string, method: string, headers = {}) => {
@@ -94,7 +95,7 @@ describe('holdfast rebalance', () => {
   })
 })
 
-describe('holdfast rebalance with a replicated log', function () {
+describe('holdfast rebalance with a shared log', function () {
   this.timeout(60_000)
   const etcd = EtcdStage.forSuite({ members: 1 })
   const stage = Stage.forEachTest()

@@ -1,12 +1,11 @@
 /**
  * Tests `holdfast run KEY COMMAND`, which holds a lock while a command runs. The tests use the real
- * `holdfast`, real processes and a network that the test cuts. The lease is the time for which
- * the broker keeps a session without a message of its client. A fence is the number of a grant. The
- * main promise: if the broker does not answer, the command is dead before the lease of its session
- * is over. Only then can the broker grant the lock to another session. `holdfast run` stops the
- * command with SIGTERM, and after the time of `--kill-after` with SIGKILL. The exit codes are 64
- * (wrong usage), 75 (the lock was not acquired) and 76 (the lock was lost). 143 is an end by
- * SIGTERM.
+ * `holdfast`, real processes and a network that the test cuts. The lease is how long the broker
+ * keeps a silent session. A fence is the number of a grant. The main promise: if the broker does
+ * not answer, the command is dead before the lease of its session is over. Only then can the broker
+ * grant the lock to another session. `holdfast run` stops the command with SIGTERM, and after the
+ * time of `--kill-after` with SIGKILL. The exit codes are 64 (wrong usage), 75 (the lock was not
+ * acquired) and 76 (the lock was lost). 143 is an end by SIGTERM.
  */
 import { writeFile } from 'node:fs/promises'
 import { expect } from 'chai'
@@ -121,8 +120,8 @@ describe('holdfast run', () => {
     expect(await isAliveAfterGrant).to.equal(false)
   })
 
-  // `--max-hold` must leave time to stop the command, which may take as long as `--kill-after`. The
-  // last case has 65 keys: `k`, and 64 keys of `--also`.
+  // `--max-hold` must leave time to stop the command: `--kill-after`, and 300 ms to end after
+  // SIGKILL. The last case has 65 keys: `k`, and 64 keys of `--also`.
   const wrongOptions: [string[], RegExp][] = [
     [['--permits', '1'], /--permits needs --capacity/],
     [['--permits', '4', '--capacity', '3'], /--permits 4 is more than --capacity 3/],
@@ -174,7 +173,7 @@ describe('holdfast run', () => {
 
   // The scenarios run at the same time, because each waits for a lease of 2 s.
   it('stops the command before the broker can grant the lock to another session', async () => {
-    await Promise.all([killStubbornCommand(), endWillingCommand(), endWithStoppedBroker()])
+    await Promise.all([killStubbornCommand(), endWillingCommand(), endWithSuspendedBroker()])
   })
 
   /** The command and its child processes ignore SIGTERM, so `holdfast run` kills them. */
@@ -225,8 +224,8 @@ describe('holdfast run', () => {
     expect(await command.ended()).to.deep.include({ code: 76, out: ['up', 'clean'] })
   }
 
-  /** The network works, and only the broker is stopped. */
-  async function endWithStoppedBroker(): Promise<void> {
+  /** The network works, and only the broker is suspended. */
+  async function endWithSuspendedBroker(): Promise<void> {
     const serve = Holdfast.start(stage, ['serve', '--port', '0'])
     const url = (await serve.out.waitForCount(1))[0]!.split(' ').at(-1)!
     const script = "trap '' TERM; echo $$; while :; do sleep 0.05; done"

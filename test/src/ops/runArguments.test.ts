@@ -93,7 +93,7 @@ describe('the arguments of holdfast run', () => {
     await Promise.all(runs)
   })
 
-  it('let the shell that SHELL names run the line of -c, as with flock', async () => {
+  it('let the shell in the variable SHELL run the line of -c, as with flock', async () => {
     const { url } = await stage.broker()
     // In place of a shell, `echo` prints the arguments that a shell would get.
     const env = { SHELL: '/bin/echo' }

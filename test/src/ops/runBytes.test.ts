@@ -16,8 +16,9 @@ const printer = [
 
 /**
  * A shell script that sets $a and $b to words that are not UTF-8, and then runs `line`. In `line`,
- * "$@" is the `holdfast` command. The shell would remove a line feed at the end of $b, so a full
- * stop follows at first. $c must stay as it is, although printf(1) would replace its text.
+ * "$@" is the `holdfast` command. The shell would remove a line feed at the end of $b, so the
+ * script adds a full stop, and removes the full stop later. `holdfast run` decodes $a and $b with
+ * printf(1), which would change $c. So $c must not pass through printf(1).
  */
 function shell(line: string): string[] {
   const words = `a=$(printf '\\377\\376'); b=$(printf 'z\\n\\374\\n.'); b=\${b%.}; c='\\0101%b'`

@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -153,7 +153,6 @@ describe('holdfast run with a command of another user', () => {
 
 /** Resolves when the process with this id has no child. */
 async function untilNoChild(pid: number): Promise<void> {
-  const { readFile } = await import('node:fs/promises')
   while ((await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim() !== '') {
     await new Promise((resolve) => setImmediate(resolve))
   }

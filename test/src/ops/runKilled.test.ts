@@ -1,8 +1,8 @@
 /**
  * Tests that the command of `holdfast run` does not outlive the lock. If a signal that Node cannot
  * handle kills `holdfast run`, a watchdog process kills the command. So the command is dead before
- * the lease ends. Only then can the broker grant the lock to another session. The lease is the time
- * for which the broker keeps a session without a message of its client.
+ * the lease ends. Only then can the broker grant the lock to another session. The lease is how long
+ * the broker keeps a silent session.
  */
 import { expect } from 'chai'
 import { Stage, untilHandled, watching } from '../e2e/stage.js'
@@ -32,9 +32,9 @@ describe('holdfast run after a kill', () => {
   /** Kills `holdfast run`, and checks that all its processes are dead before the next grant. */
   async function killAndExpectDeath(url: string, key: string): Promise<void> {
     const stubborn = "trap '' TERM HUP INT; echo $$; while :; do sleep 0.05; done"
-    // The command is a shell that starts a background shell and a pipeline. Each shell prints its
-    // id, and both must die. The backslashes keep the outer shell from expanding the `$$` of the
-    // background shell.
+    // The command is a shell that starts a second shell in the background, and runs a pipeline.
+    // Both shells print their ids, and must die. The backslashes keep the first shell from
+    // expanding the `$$` of the second.
     const line = `(sh -c "${stubborn.replace('$$', '\\$\\$')}") & ${stubborn} | cat`
     const args = ['run', '--url', url, '--lease', '2s', key, '-c', line]
     const holdfastRun = Holdfast.start(stage, args)
@@ -107,8 +107,7 @@ describe('holdfast run after a kill', () => {
 
   it('leaves no watchdog process alive after the end of the command', async () => {
     const { url } = await stage.broker()
-    // The output only shows that the command has started.
-    const args = ['run', '--url', url, 'k', '-c', 'echo $PPID; cat']
+    const args = ['run', '--url', url, 'k', '-c', 'echo up; cat']
     const holdfastRun = Holdfast.start(stage, args, { keepStdinOpen: true })
     await holdfastRun.out.waitForCount(1)
     const [watchdog] = watchdogsOf(holdfastRun.process.pid as number)

@@ -94,6 +94,7 @@ describe('holdfast run with signals', () => {
   it('passes the environment without the token to the command', async () => {
     const { url } = await stage.broker()
     // Some shells drop variables whose names are invalid in a shell. The launcher must keep them.
+    // The launcher must also not use names such as `name` and `value` for its own variables.
     const env = {
       HOLDFAST_TOKEN: 'secret',
       'spring.profile': "it's\nodd",

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import type { Stage } from '../e2e/stage.js'
 
 export interface Scratch {
-  /** The path of a file of this name, which may not exist. */
+  /** The path of a file of this name. The file need not exist. */
   path(name: string): string
   /** Writes a file that only the user of this process may access, and returns its path. */
   write(name: string, text: string): string

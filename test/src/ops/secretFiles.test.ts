@@ -35,14 +35,14 @@ describe('a file with a secret', () => {
   })
 
   it('is accessible to others for each mode with a right of the group or of others', () => {
-    // The process has the user id 1000.
+    // The second argument is the user id of the process: 1000, or 0, the id of root.
     for (let mode = 0; mode <= 0o777; mode++) {
       const stat = { mode, uid: 1000, isFile: () => true }
       const [group, others] = [(mode >> 3) & 7, mode & 7]
       expect(isAccessibleToOthers(stat, 1000), mode.toString(8)).to.equal(group + others > 0)
       const fileOfRoot = { ...stat, uid: 0 }
-      // A process that is not root reads a file of root as a member of its group. So the group may
-      // have the right to read (4), and no other right.
+      // A process that is not root reads a file of root as a member of the file's group. So the
+      // group may have the right to read (4), and no other right.
       const isAllowed = others === 0 && (group & ~4) === 0
       expect(isAccessibleToOthers(fileOfRoot, 1000), mode.toString(8)).to.equal(!isAllowed)
       expect(isAccessibleToOthers(fileOfRoot, 0), mode.toString(8)).to.equal(group + others > 0)

@@ -1,7 +1,7 @@
 /**
  * Tests `holdfast session`, which shows one session of a real broker: its client, its lease, its
- * grace, its locks and its waiting requests. The lease is how long the broker keeps the session
- * without a message of its client. The grace is how long the session outlives its connection.
+ * grace, its locks and its waiting requests. The lease is how long the broker keeps a silent
+ * session. The grace is how long the session outlives its connection.
  */
 import { connect } from '@holdfast/client'
 import { type Operation, tokenLine } from '@holdfast/server'

@@ -1,8 +1,7 @@
 /**
  * Tests the settings of `holdfast serve`, which come from flags, variables of the environment and a
  * config file. For an invalid setting the command prints one message and exits 78. The lease is how
- * long the broker keeps a session without a message of its client. A journal is a command log on
- * disk.
+ * long the broker keeps a silent session. A journal is a command log on disk.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -27,6 +26,7 @@ describe('the settings of holdfast serve', () => {
         profile: 'public',
       }),
     )
+    // In floating point, 2.01 * 1000 is a little less than 2010.
     const flags = ['--port', '3', '--limit', 'helloMs=300', '--quiet-start', '2.01s']
     const { code, out } = await check(flags, {
       HOLDFAST_CONFIG: file,
