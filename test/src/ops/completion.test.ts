@@ -151,7 +151,7 @@ describe('holdfast completion', () => {
       // the word that the typed line does not contain.
       for (const [i, [line, words]] of typedLines.entries()) {
         const completedWord = words.filter((word) => !line.split(/\s+/).includes(word)).at(-1)
-        // The last typed line completes no word. fish may print a value with its flag: `--flag=value`.
+        // The last line completes no word. fish may print a value with its flag: `--flag=value`.
         if (completedWord === undefined) expect(answers[i], line).to.deep.equal([''])
         else
           expect(
