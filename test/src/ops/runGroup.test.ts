@@ -50,6 +50,7 @@ describe('holdfast run with a process group', () => {
     const holdfast = start(url, ['k', '-c', 'sleep 600 & echo $HOLDFAST_FENCE $!'])
     // The first message says that the command has ended and its group still runs.
     await holdfast.err.waitForCount(1)
+    await holdfast.out.waitForCount(1)
     const [fence, pid] = holdfast.out.items[0]!.split(' ').map(Number)
     await sessions[0]!.revoke('k', { fence: fence as number, reason: 'stuck' })
     expect((await holdfast.ended()).code).to.equal(76)
