@@ -25,7 +25,7 @@ const maxLeaveTurns = count(200, 2_000)
 /** The greatest number of hostile clients at the same time. */
 const maxHostileClients = 5
 const leaseMs = 60_000
-/** The lease of hostile clients, whose locks outlive an aborted connection until the lease ends. */
+/** The lease of hostile clients. The locks of an aborted connection last until this lease ends. */
 const hostileLeaseMs = 10_000
 /** The turns within which the broker must answer the bystander. */
 const maxAnswerTurns = 8
@@ -77,6 +77,7 @@ class Scene {
       withQueue: 'queued',
       withScopes: 'of all scopes',
     }
+    // From here on, the meter counts walked keys and visited scopes.
     this.meter.watchWalks(this.harness.broker)
     this.meter.watchVisits(this.harness.broker)
     this.meter.reset()
@@ -97,11 +98,11 @@ class Scene {
 
   /** Ends a turn, and checks the work of the turn. @returns false if the turn had no work */
   endOneTurn(): boolean {
-    const hasMore = this.harness.environment.endOneTurn()
+    const hadWork = this.harness.environment.endOneTurn()
     const work = this.meter.reset()
     expect(work, 'the work of one turn').to.be.below(maxWork)
     for (const other of this.#others) other.heard()
-    return hasMore
+    return hadWork
   }
 
   /** Checks that the broker answers a lock and an unlock of the bystander within a few turns. */
@@ -259,7 +260,7 @@ describe('protocol: hostile amounts', () => {
         }
         for (const client of clients) client.leave()
         scene.checkRemaining()
-        // Hostile clients revoke locks of the honest clients, so the test makes new scenes.
+        // Hostile clients revoke locks of the honest clients, so a scene serves at most 100 runs.
         if (i % 100 === 0) scene = new Scene()
       }
     })
@@ -292,10 +293,10 @@ describe('protocol: hostile amounts', () => {
     const startedAt = environment.clock.monotonic()
     /** Each function makes the terms of a lock request with a deadline. */
     const termsWithDeadline = [
-      (id: number) => ({ key: 'queued', timeout: dueMs, id }),
+      () => ({ key: 'queued', timeout: dueMs }),
       (id: number) => ({ key: `ttl ${id}`, ttl: dueMs }),
       (id: number) => ({ key: `hold ${id}`, maxHold: dueMs, notify: ['contended'] }),
-      (id: number) => ({ key: 'described', mode: 'shared', ttl: dueMs, id }),
+      () => ({ key: 'described', mode: 'shared', ttl: dueMs }),
       (id: number) => ({ key: 'of all scopes', scope: id, timeout: dueMs }),
     ]
     const sockets = termsWithDeadline.map((termsFor, n) => {
@@ -303,7 +304,7 @@ describe('protocol: hostile amounts', () => {
       meter.watchOutput(socket)
       socket.say({ type: 'hello', name: 'hostile', lease: 60_000 })
       scene.endOneTurn()
-      // Each client sends 2,000 requests, 250 in a frame. No two clients use the same id.
+      // Each client sends 2,000 requests, 250 in a frame, under ids of its own.
       for (let first = n * 10_000 + 1; first < n * 10_000 + 2_000; first += 250) {
         const ids = Array.from({ length: 250 }, (_, i) => first + i)
         socket.say(...ids.map((id) => ({ type: 'lock', ...termsFor(id), id })))
@@ -311,8 +312,8 @@ describe('protocol: hostile amounts', () => {
       while (scene.endOneTurn()) socket.heard()
       return socket
     })
-    // The clock goes to shortly before the first deadline. Then the clock passes all deadlines in
-    // one step.
+    // The clock moves until shortly before the first deadline, and then past all deadlines in one
+    // step.
     scene.pass(startedAt + dueMs - 100 - environment.clock.monotonic())
     const recordCount = (): number =>
       harness.broker.table.heldCount + harness.broker.table.waitingCount

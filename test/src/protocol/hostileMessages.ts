@@ -85,7 +85,7 @@ export const hugeValues: readonly unknown[] = [
   deepObject(5_000),
 ]
 
-/** The names of fields of the protocol, of every JavaScript object, and of no object. */
+/** Names of fields of the protocol, names that are special in JavaScript, and two other names. */
 const fieldNames = [
   ...['type', 'id', 'key', 'mode', 'ttl', 'timeout', 'steal', 'metadata', 'fence', 'request'],
   ...['permits', 'capacity', 'items', 'maxHold', 'notify', 'queue', 'kind'],

@@ -210,6 +210,7 @@ describe('PROTOCOL.md: codes', () => {
   })
 
   it('has an action in every row, and explains every action', () => {
+    // Fewer than the six actions would mean that the pattern in `page.ts` misses one.
     expect(explainedActions).to.have.length(6)
     for (const { codes, actions: rowActions } of errorRows) {
       expect(rowActions, codes.join()).to.not.be.empty

@@ -108,7 +108,7 @@ Object.assign(globalThis, {
       roots.delete(id)
     }
   },
-  /** Records every 10 ms which text the page shows; in a hidden page, every second. */
+  /** Records every 10 ms which text the page shows. Chromium slows this to 1 s in a hidden page. */
   recordTexts: () => {
     setInterval(() => {
       shownTexts.push({ at: Date.now(), text: shownText() })

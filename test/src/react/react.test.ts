@@ -47,7 +47,7 @@ for (const version of reactVersions) {
         onRefused: () => {},
       }
       log = new Collector()
-      // `never`, because the observer declares only the fields of an effect that the test reads.
+      // The cast is needed, because the observer declares only the fields that the test reads.
       site = await openSite({ observer: observer as never }, pages)
       chromium = await openContext()
       page = await openPage(chromium.context, `${site.origin}/empty.html`)
@@ -251,6 +251,7 @@ for (const version of reactVersions) {
       await shows('1 [list/a shared] ok')
       const secondLock = await rival.lock('list/b')
       await shows('2 [list/a shared,list/b exclusive] ok')
+      // An upgraded lock has a new fence, and the holders come in the order of their fences.
       await lock.upgrade()
       await shows('2 [list/b exclusive,list/a exclusive] ok')
       await secondLock.unlock()

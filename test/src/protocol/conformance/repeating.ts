@@ -95,7 +95,7 @@ export function repeating(stage: Stage): void {
         // A barrier of two parties with the timeout 0 fails. All other requests succeed.
         if (type === 'barrier') expect(answer).to.include({ code: 'LOCK_TIMEOUT' })
         else if (!isForbidden(type, answer)) expect(answer.type).not.to.equal('failed')
-        // The broker does not remember the id of a forbidden request, so only a revoke may repeat it.
+        // A forbidden revoke has not used its id, so the id is free for a request of another type.
         const repeatedTypes = isForbidden(type, answer) ? [type] : types
         for (const repeatedType of repeatedTypes) {
           peer.say(requestOfType[repeatedType](stage, id, fence))
@@ -107,7 +107,7 @@ export function repeating(stage: Stage): void {
     }
 
     for (const type of waitingTypes) {
-      it(`sends nothing to a repeated ${type} that waits, and BAD_MESSAGE to another type`, async () => {
+      it(`sends nothing to a repeated ${type} while the first waits, and BAD_MESSAGE to another type`, async () => {
         const holder = await stage.open()
         const peer = await stage.open({ grace: 'lease' })
         const key = stage.key()

@@ -216,7 +216,7 @@ function secrets(stage: Stage): void {
       const second = await dropAndResume(stage, first)
       await snapshotOf(second)
       second.say(message)
-      // The answer shows that the broker has handled the message.
+      // The answer, or the ack of a `pong`, shows that the broker has handled the message.
       if ('id' in message) await second.answerTo(message.id)
       else await second.hear('ack')
       second.drop()
@@ -312,7 +312,7 @@ function storedAnswers(stage: Stage): void {
     }
     peer.say({ type: 'refresh', id: 3, fence })
     expect(await peer.answer('failed', 3)).to.include({ code: 'BAD_MESSAGE' })
-    // A request of the same type gets the stored answer, although its fence now names a held lock.
+    // A request of the same type gets the stored answer, although this request names a held lock.
     peer.say({ type: 'unlock', id: 3, fence })
     expect(await peer.answer('failed', 3)).to.include({ code: 'LOCK_NOT_HELD' })
     expect(await queryAll(peer, { key })).to.include({ heldCount: 1 })
