@@ -2,9 +2,10 @@
  * Tests a connection of the broker: its first message (`hello`), its frames and messages, invalid
  * input, and `ack`. By an `ack`, the broker tells how many messages it has received. The `ack` of a
  * client confirms answers. The fake clock of the broker begins at 1,000 ms. The lease is the time
- * that the broker keeps a session without a message of its client. The idle lease is twice as long,
- * and is for a session that holds nothing and waits for nothing. The grace is the time that a
- * session outlives its connection. A fence is the number of a grant, which rises with every grant.
+ * that the broker keeps a session without a message of its client. An idle session holds nothing
+ * and waits for nothing, and may ask for the idle lease, which is twice as long. The grace is the
+ * time that a session outlives its connection. A fence is the number of a grant, which rises with
+ * every grant.
  */
 import { brokerFeatures, brokerVersion } from '@holdfast/server/internal'
 import { closeCodes, type Welcome } from '@holdfast/shared'
@@ -170,7 +171,7 @@ describe('connection: the broker', () => {
     ['an array in an array', '[[{"type":"stats","id":1}]]'],
     ['a number', '7'],
     ['null', 'null'],
-    ['a message without a type and an id', '{}'],
+    ['a message without a type or an id', '{}'],
     ['an unknown type without an id', '{"type":"dance"}'],
     ['an id that is an object', '{"type":"stats","id":{"toString":1}}'],
   ]
@@ -188,7 +189,7 @@ describe('connection: the broker', () => {
     expect(closeCodeOf(client.socket)).to.equal(4400)
   })
 
-  it('answers invalid requests that have an id with an error, and handles the next request', () => {
+  it('answers an invalid request with an error if the request has an id, and handles the next request', () => {
     const client = new BrokerHarness().join()
     client.say(
       { type: 'lock', id: 1, key: '' },

@@ -60,6 +60,7 @@ describe(`crowd: with ${waiterCount} waiters on one key`, () => {
     const holder = harness.join({ lease: 300_000 })
     holder.acquire('k')
     const waiter = harness.join({ lease: 300_000 })
+    // One fewer than `waiterCount`, to stay below the 10,000 locks and requests of a session.
     for (let i = 1; i < waiterCount; i++) waiter.lock('k', { timeout: 1_000 })
     waiter.heard()
     harness.environment.pass(1_000)

@@ -12,12 +12,12 @@ import { expect } from 'chai'
 import { count } from '../support/counts.js'
 import { BrokerHarness, type Client } from './harness.js'
 
-/** Fewer locks than a session may have answers that its client has not acknowledged. */
+/** Each lock has an answer, and a session may have 1,024 answers without an `ack` of its client. */
 const locksPerSession = 500
 const sessionCount = count(4, 40)
 /** Many more than the broker may start in one turn. */
 const lockCount = sessionCount * locksPerSession
-/** The most deadlines that one turn may set. A slice of 250 units of work starts 125 deadlines. */
+/** The most deadlines that one turn may set: the 125 of a slice of 250 work units, and a margin. */
 const maxPerTurn = 150
 const lease = 60_000
 const ttl = 30_000
@@ -65,6 +65,7 @@ function deadlinesSetBy(work: () => void): number {
   let setCount = 0
   const { set } = DeadlineHeap.prototype
   DeadlineHeap.prototype.set = function (subject, at) {
+    // The subject of a `maxHold` is an object with a field `lock`.
     if (subject instanceof Lock || (subject as { lock?: unknown }).lock instanceof Lock) setCount++
     set.call(this, subject, at)
   }
@@ -76,7 +77,7 @@ function deadlinesSetBy(work: () => void): number {
   return setCount
 }
 
-/** The locks that a new client finds at a key, before many turns have ended. */
+/** The locks that a new client finds at a key. Ends only one turn. */
 function query(harness: BrokerHarness, key: string): HeldInfo[] {
   const socket = harness.connect()
   socket.say({ type: 'hello' }, { type: 'query', id: 1, key })
@@ -180,7 +181,7 @@ describe('a broker that starts with many locks from its log', () => {
     expect(harness.broker.table.waitingCount).to.equal(0)
   })
 
-  it('starts no deadline of a lock that ended before its turn came', () => {
+  it('starts no deadline of a lock that ended before the broker reached the lock', () => {
     const { harness: former } = holdLocks()
     const harness = startFrom(former)
     const thief = harness.connect()

@@ -172,7 +172,7 @@ describe('deadlines that pass together', function () {
       const bystander = harness.clientOn(socket)
       const startedAt = environment.clock.monotonic()
       const handled = await prepare(harness)
-      // The clock stops 100 ms before the deadlines, and then passes all deadlines in one step.
+      // The clock moves to 100 ms before the deadlines, and then past all deadlines in one step.
       environment.pass(startedAt + dueMs - 100 - environment.clock.monotonic())
       expect(handled(), 'deadlines that were handled before their time').to.equal(0)
       bystander.heard()
@@ -180,7 +180,7 @@ describe('deadlines that pass together', function () {
       meter.reset()
       environment.fireTimers()
       let turns = 0
-      // Each pass is one turn. The last turn begins when all deadlines are handled.
+      // Each step of the loop is one turn. The last turn begins when all deadlines are handled.
       for (let handledBefore = -1; handledBefore < expected; turns++) {
         handledBefore = handled()
         bystander.socket.say({ type: 'stats', id: turns + 1 })
@@ -189,7 +189,7 @@ describe('deadlines that pass together', function () {
         const answers = bystander.heard().filter(({ type }) => type === 'stats')
         expect(answers, 'answers to the bystander in each turn').to.have.length(1)
       }
-      // The broker shifts the deadlines of clients, such as leases, by the time of the stop.
+      // The number stays the same when more time passes.
       environment.pass(250)
       expect(handled()).to.equal(expected)
       // Each deadline costs at least one unit.
@@ -248,6 +248,7 @@ describe('the timekeeper with many passed deadlines', () => {
       if (i % 2 === 0) timekeeper.setTimer(subject, subject.dueMs)
       else timekeeper.setClientDeadline(subject, timekeeper.now() + subject.dueMs)
     }
+    // A stop of 50 ms is too short to shift the client deadlines.
     environment.stopFor(50)
     environment.fireTimers()
     environment.endTurn()
@@ -260,6 +261,7 @@ describe('the timekeeper with many passed deadlines', () => {
 
   it('handles as many deadlines in a turn as the budget allows, and tells the scheduler their costs', () => {
     const unitsPerDeadline = turnBudget.deadlines / 10
+    // The timekeeper adds `costs.deadline` for each deadline.
     const { environment, timekeeper, handled, spent } = setUp(unitsPerDeadline - costs.deadline)
     for (let i = 0; i < 25; i++) timekeeper.setTimer({ dueMs: i }, 100)
     environment.stopFor(100)
@@ -272,7 +274,6 @@ describe('the timekeeper with many passed deadlines', () => {
   })
 
   it('handles nothing in the turn after a deadline that costs the budget of two turns', () => {
-    // The timekeeper adds `costs.deadline` for each deadline.
     const { environment, timekeeper, handled } = setUp(2 * turnBudget.deadlines - costs.deadline)
     timekeeper.setTimer({ dueMs: 1 }, 100)
     timekeeper.setTimer({ dueMs: 2 }, 100)

@@ -363,7 +363,7 @@ describe('fences: a fence file', () => {
 describe('fences: a broker that cannot reserve more fences', () => {
   const failure = new HoldfastError('UNAVAILABLE', 'The fence file f cannot be written.')
 
-  /** Fences that can be reserved only up to `highest`; records reservations and failures. */
+  /** Fences that can be reserved only up to `highest`, and lists of reservations and failures. */
   function limitedFences(highest: number) {
     const reservations: number[] = []
     const failures: HoldfastError[] = []
