@@ -87,7 +87,7 @@ class EventRecorder {
   /** Pushes these chunks and the end of the stream, and waits for the close. */
   async receive(chunks: readonly Buffer[]): Promise<void> {
     const closed = this.closed()
-    // Copies, because the reader removes the masks in place.
+    // `Buffer.from` copies each chunk, because the reader removes the masks in place.
     for (const chunk of chunks) this.raw.push(Buffer.from(chunk))
     this.raw.push(null)
     await closed
@@ -332,6 +332,7 @@ describe('FrameReader', () => {
 
   it('reads only valid unfragmented texts of a connection that broke during a pause', async () => {
     const recorder = new EventRecorder(withReader)
+    // The socket begins to read before the pause.
     await turn()
     recorder.pause()
     const sent = [frame(0x81, 'a'), frame(0x89, 'p'), frame(0x01, 'b'), frame(0x80, 'c')]
@@ -365,6 +366,7 @@ describe('FrameReader', () => {
 
   it('reads only the close frame after the broker has closed the connection', async () => {
     const recorder = new EventRecorder(withReader)
+    // The socket begins to read before the close.
     await turn()
     recorder.websocket.close(4000, 'enough')
     const sent = [frame(0x81, 'a'), frame(0x89, 'b'), frame(0x01, 'c'), frame(0x80, 'd')]

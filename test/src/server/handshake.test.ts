@@ -235,8 +235,8 @@ describe('handshake: the description of the broker in welcome', () => {
       querySession: { type: 'query', id: 1, kind: 'sessions', session: 's' },
       upgrade: { type: 'upgrade', id: 1, fence: 1 },
     }
-    // test/src/server/cells.test.ts tests the feature `cell`, which is a field of `hello`, and
-    // test/src/server/connection.test.ts the feature `idleLease`, which is a field of `pong`.
+    // test/src/server/cells.test.ts tests the feature `cell`, which is a field of `hello`.
+    // test/src/server/connection.test.ts tests `idleLease`, which is a field of `pong`.
     expect(features).to.have.members([...Object.keys(requests), 'cell', 'idleLease'])
     for (const request of Object.values(requests)) {
       const client = new BrokerHarness().join()

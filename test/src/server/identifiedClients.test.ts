@@ -83,7 +83,8 @@ describe('handshakes whose tokens are checked in the same turn', function () {
     await answerAll()
     const perTurn = runTurns(harness, bystander, sockets)
     expect(Math.max(...perTurn)).to.be.at.most(2 * sessionsPerTurn)
-    // Some turns exceed the budget by a part of a handshake, so there may be one turn fewer.
+    // Some turns exceed the budget by a part of a handshake, which may save one turn. The bound is
+    // exclusive.
     expect(perTurn.length).to.be.above(newClientCount / sessionsPerTurn - 2)
     expect(harness.broker.table.sessions.size).to.equal(newClientCount + 1)
     const order = [...harness.broker.table.sessions.keys()].slice(1)
@@ -135,9 +136,9 @@ describe('handshakes whose tokens are checked in the same turn', function () {
     const sockets = hellos.map((hello) => sayHello('192.0.2.1', { grace: 60_000, ...hello }))
     await answerAll()
     const perTurn = runTurns(harness, bystander, sockets)
-    // Each resume gathers 500 locks and 500 answers for 250 units, and its `hello` costs 50 units.
-    // So four resumes use up the 1,000 units of a turn. As in the other tests, twice as many are
-    // accepted.
+    // Each resume gathers 500 locks and 500 answers, which costs 250 units of work. Its `hello`
+    // costs 50 units. So four resumes use up the 1,000 units of a turn. As in the other tests, the
+    // limit is twice as high.
     expect(Math.max(...perTurn)).to.be.at.most(8)
   })
 

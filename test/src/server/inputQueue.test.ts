@@ -37,16 +37,17 @@ describe('the input queue of a paused connection', () => {
 
   it('parses a long frame part by part, and reports the cost of each part', () => {
     const queue = new InputQueue()
-    queue.addFrame(long, 1)
+    queue.addFrame(long, /* arrival time */ 1)
     const first = queue.removeNext()
     expect(first).to.have.property('element').that.deep.equals(messages[0])
     const { elements, costs } = removeAll(queue)
     expect(elements).to.deep.equal(messages.slice(1))
     // `first` has the cost of checking the whole frame and of parsing its first part. `costs` has
-    // the costs of the later parts.
+    // the costs of the later parts. A part ends with the first message that ends after 1,024
+    // characters. So each part but the last has 1,024 to 2,048 characters.
     expect(costs.length).to.be.within(long.length / 2_048, long.length / 1_024)
-    // Parsing costs a unit for 64 characters. Arrays and objects cost more only in a text of at
-    // least 2,048 characters, which is longer than a part.
+    // Parsing costs a unit of work for 64 characters. Arrays and objects cost more only in a text
+    // of at least 2,048 characters, which is longer than a part.
     const laterParts = costs.reduce((sum, cost) => sum + cost, 0)
     expect(laterParts).to.be.within(0.95 * (long.length / 64), 1.05 * (long.length / 64))
     expect(queue.isEmpty).to.equal(true)

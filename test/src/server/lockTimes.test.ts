@@ -22,7 +22,10 @@ function timeFieldsOf({ ttl, ttlRemaining, maxHold, maxHoldRemaining }: HeldInfo
 
 /** The time fields of a lock with this ttl, and without a maxHold. */
 const ofTtl = (ttl: number, ttlRemaining: number | undefined) => ({
-  ...{ ttl, ttlRemaining, maxHold: undefined, maxHoldRemaining: undefined },
+  ttl,
+  ttlRemaining,
+  maxHold: undefined,
+  maxHoldRemaining: undefined,
 })
 
 describe('the times of a lock in queries and watches', () => {
@@ -50,18 +53,16 @@ describe('the times of a lock in queries and watches', () => {
   it('count down, and a refresh restarts the time of the ttl, but not of the maxHold', () => {
     const fence = holder.acquire('k', { ttl: 1_000, maxHold: 3_000 })
     passAlive(harness, 400, holder, reader)
-    expect(timeFieldsOf(query(reader)[0]!)).to.deep.equal({
-      ...{ ttl: 1_000, ttlRemaining: 600, maxHold: 3_000, maxHoldRemaining: 2_600 },
-    })
+    const times = { ttl: 1_000, ttlRemaining: 600, maxHold: 3_000, maxHoldRemaining: 2_600 }
+    expect(timeFieldsOf(query(reader)[0]!)).to.deep.equal(times)
     holder.refresh(fence)
     expect(timeFieldsOf(query(reader)[0]!)).to.include({
       ttlRemaining: 1_000,
       maxHoldRemaining: 2_600,
     })
     holder.refresh(fence, { ttl: 5_000 })
-    expect(timeFieldsOf(query(reader)[0]!)).to.deep.equal({
-      ...{ ttl: 5_000, ttlRemaining: 5_000, maxHold: 3_000, maxHoldRemaining: 2_600 },
-    })
+    const newTtl = { ttl: 5_000, ttlRemaining: 5_000 }
+    expect(timeFieldsOf(query(reader)[0]!)).to.deep.equal({ ...times, ...newTtl })
   })
 
   it('are in pages, in the state of a watch, and in a query from inside the process of the broker', () => {
@@ -74,7 +75,8 @@ describe('the times of a lock in queries and watches', () => {
     )
     const [lock] = harness.broker.find({}, 1).held
     expect(harness.broker.remainingTimesOf(lock!)).to.deep.equal({
-      ...{ ttlRemaining: 900, maxHoldRemaining: undefined },
+      ttlRemaining: 900,
+      maxHoldRemaining: undefined,
     })
   })
 
@@ -107,11 +109,11 @@ describe('the times of a lock in queries and watches', () => {
     )
   })
 
-  it('do not count a pause of the broker, which prolongs the ttl', () => {
+  it('do not count down while the process of the broker is stopped', () => {
     holder.acquire('k', { ttl: 10_000 })
     harness.environment.stopFor(3_000)
     const { ttlRemaining } = query(reader)[0]!
-    // The broker sees the pause at its next timer, which was due within 250 ms.
+    // The broker measures the stop from its next timer, which was due within 250 ms.
     expect(ttlRemaining).to.be.within(9_750, 10_000)
   })
 
@@ -125,7 +127,7 @@ describe('the times of a lock in queries and watches', () => {
   })
 
   it('make the answer longer, so that the broker needs more turns to send the answer', () => {
-    /** The turns until three clients have the answer to a query for 1,000 of these locks. */
+    /** Returns how many turns three queries for 1,000 locks with these options take. */
     const turnsFor = (options: object): number => {
       const harness = new BrokerHarness()
       const holder = harness.join({ lease: 60_000 })

@@ -52,7 +52,8 @@ describe('a watch with a long initial state', function () {
       fc.property(fc.array(step, { maxLength: 60 }), fc.boolean(), (steps, byPrefix) => {
         const harness = new BrokerHarness()
         const busy = harness.join({ lease: 60_000 })
-        // The broker needs several messages for so many locks, and several turns to collect them.
+        // With this metadata, the broker needs several messages to list the locks. The 700 locks
+        // also take several turns to collect.
         const metadata = 'x'.repeat(1_500)
         // 100 locks are on the key k0, and each of the other 600 locks has a key of its own.
         const requests = Array.from({ length: 700 }, (_, i) => ({

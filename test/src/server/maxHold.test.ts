@@ -10,7 +10,7 @@ import { BrokerHarness, passAlive } from './harness.js'
 const lost = (fence: number): ServerMessage => ({ type: 'lost', fence, reason: 'maxHold' })
 
 describe('maxHold', () => {
-  it('ends a lock that is refreshed all the time, counted from the grant', () => {
+  it('counts from the grant, and ends a lock that is refreshed all the time', () => {
     const harness = new BrokerHarness()
     const holder = harness.join({ lease: 60_000 })
     const fence = holder.acquire('k', { ttl: 300, maxHold: 1_000 })

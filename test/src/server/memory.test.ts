@@ -134,7 +134,7 @@ describe('memory: the account', () => {
     expect(harness.broker.memory.usedBytes).to.be.above(bytesBefore + 40_000)
     watcher.socket.read()
     harness.environment.endTurn()
-    // Less than one of the events, which have more than 4,000 bytes each.
+    // 2,000 bytes are less than one event, which has more than 4,000 bytes.
     expect(harness.broker.memory.usedBytes).to.be.below(bytesBefore + 2_000)
   })
 })

@@ -27,8 +27,8 @@ describe('the output of a turn', () => {
     harness.environment.endTurn()
     written.length = 0
     // Unlike `say`, `socket.say` does not end the turn. The watcher gets an event, which the broker
-    // encodes when it writes the event. The `unwatch` of an unknown watch gets no answer, but makes
-    // the watcher send before the bystander.
+    // encodes when it writes the event. The watcher also sends a message before the bystander, but
+    // the broker does not answer an `unwatch` of an unknown watch.
     holder.socket.say({ type: 'lock', id: 1, key: 'k' })
     watcher.socket.say({ type: 'unwatch', watch: 2 })
     bystander.socket.say({ type: 'stats', id: 1 })

@@ -248,7 +248,7 @@ describe('pacing', function () {
     leaving.acquire('left')
     leaving.socket.say(...queries(100), { type: 'bye' })
     leaving.socket.drop()
-    // A real socket that was paused also passes on its frames after the connection has closed.
+    // A real socket, even if paused, passes on its frames after the connection has closed.
     leaving.socket.resume()
     expect(harness.broker.table.sessions.has(leaving.session)).to.equal(true)
     harness.environment.endTurn()
@@ -419,9 +419,7 @@ describe('pacing of expensive messages', function () {
     const harness = new BrokerHarness()
     const hostile = hundredClients(harness)
     const metadata = Array.from({ length: 1_500 }, () => 1)
-    const frame = Array.from({ length: 20 }, (_, i) => ({
-      ...{ type: 'lock', id: i + 1, key: 'm', timeout: 0, metadata },
-    }))
+    const frame = lockRequests(20, () => ({ key: 'm', timeout: 0, metadata }))
     for (const { socket } of hostile) socket.say(...frame)
     const answeredCount = (): number =>
       hostile.reduce((sum, { socket }) => {
@@ -429,20 +427,25 @@ describe('pacing of expensive messages', function () {
         return sum + heard.length
       }, 0)
     harness.environment.endOneTurn()
-    // The first turn answers at most a tenth of the 2,000 requests, and later turns the others.
+    // The first turn answers at most a tenth of the 2,000 requests.
     expect(answeredCount()).to.be.within(1, 200)
     harness.environment.endTurn()
+    // Later turns answer the other requests, at least 1,800.
     expect(answeredCount()).to.be.above(1_700)
   })
 
   it('charges the sender of a query for the holders that the requested page skips', () => {
     const harness = new BrokerHarness()
+    // These locks have the fences 1 to 500, and the locks of `crowd` have 501 to 10,500.
     acquireMany(harness.join({ lease: 60_000 }), '', 500)
     const holder = harness.join({ lease: 60_000 })
     for (let i = 0; i < 10_000; i += 500) {
       holder.say(
         ...Array.from({ length: 500 }, (_, j) => ({
-          ...{ type: 'lock', id: i + j + 1, key: 'crowd', mode: 'shared' },
+          type: 'lock',
+          id: i + j + 1,
+          key: 'crowd',
+          mode: 'shared',
         })),
       )
     }

@@ -126,7 +126,7 @@ describe('the pages of a query', function () {
     expect([long.held.map(({ key }) => key), long.heldCount]).to.deep.equal([['b', 'c'], 2])
   })
 
-  it('are not empty if the rest of the first key is released while a page is built', () => {
+  it('are not empty if the remaining locks of the first key are released while a page is built', () => {
     const driver = TableDriver.withSessions('s')
     for (const key of ['a', 'a', 'b', 'b', 'b']) driver.lock('s', key, { mode: 'shared' })
     const builder = new PageBuilder({ after: 'a', afterFence: 1 }, 2)

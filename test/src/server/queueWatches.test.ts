@@ -108,6 +108,7 @@ describe('a watch with a long queue', function () {
           expect(derivedQueues.queues.get(key) ?? [], key).to.deep.equal(actual)
         }
       }),
+      // `runs` also sets the seed. A full run is no longer than a quick run.
       runs(30, 30),
     )
   })

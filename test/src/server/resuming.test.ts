@@ -3,8 +3,8 @@
  * session outlives its connection. The tests check which state the client gets back, and which
  * secret the client must send. The tests also check how the broker closes the former connection of
  * the session. The fence is the number of a grant, and the ttl is the time after which a lock
- * expires. The lease is the time that the broker keeps a session without a message of its client; a
- * grace of `lease` is as long.
+ * expires. The lease is the time that the broker keeps a session without a message of its client. A
+ * grace of `lease` is as long as the lease.
  */
 import type { Authenticate } from '@holdfast/server'
 import { MemoryLog } from '@holdfast/server/internal'

@@ -203,7 +203,8 @@ describe('send queue: with streams, the queue', () => {
     queue.addStream(stream(1, 10, 10_000).messages)
     queue.add(message(11, 500))
     queue.flush()
-    // Seven messages of the stream are in the socket, and count. The other three do not.
+    // The backlog counts the seven messages of the stream that are in the socket, but not the other
+    // three.
     expect(queue.backlogBytes).to.equal(70_000 + 500)
     socket.isReading = true
     socket.bufferedBytes = 0

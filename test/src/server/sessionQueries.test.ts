@@ -47,7 +47,7 @@ describe('a query for a session', () => {
   })
 
   it('shows the principal and the address only with the permission inspect', async () => {
-    // A permission for one key does not count, because `inspect` has no key.
+    // This rule permits `inspect` for one key only, so never, because `inspect` has no key.
     const may = (operation: Operation, key: string) => operation !== 'inspect' || key === 'secret'
     const [allowed, denied] = [harnessWith({}, () => true), harnessWith({}, may)]
     for (const [harness, isAllowed] of [[allowed, true] as const, [denied, false] as const]) {
@@ -65,9 +65,8 @@ describe('a query for a session', () => {
     const ann = await join(authenticated, 'ann')
     expect(ask(ann, ann.session)).not.to.have.any.keys('principal', 'address')
     const client = new BrokerHarness().join()
-    expect(ask(client, client.session)).to.have.all.keys(
-      ...['session', 'lease', 'grace', 'connected', 'principal', 'address'],
-    )
+    const fields = ['session', 'lease', 'grace', 'connected', 'principal', 'address']
+    expect(ask(client, client.session)).to.have.all.keys(fields)
   })
 
   it('shows the principal only if the newest token of the client permits it', async () => {

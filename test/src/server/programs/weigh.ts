@@ -111,7 +111,7 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
     },
   ],
   [
-    'requests that wait, each for another key',
+    'requests that wait, each for its own key',
     (harness) => {
       const [client, other] = [harness.join(), harness.join()]
       sayAll(other, 5_000, (i) => ({ type: 'lock', id: i + 1, key: `k${i}` }))
@@ -212,7 +212,7 @@ const kinds: (readonly [string, (harness: BrokerHarness) => () => void])[] = [
       }
       const busy = harness.join()
       // These 70,000 unread bytes of each fake socket take no heap, so they must not be part of the
-      // result. With the events of this lock, the broker counts them before the measurement begins.
+      // result. The broker counts them now, when it sends the events of this lock.
       busy.unlock(busy.acquire('k'))
       dropOutput(busy)
       return () => {
