@@ -110,7 +110,7 @@ describe('statistics', () => {
     // No lock has this fence.
     client.unlock(999)
     client.refresh(999)
-    // Repeats the first request.
+    // Repeats the first request. The broker keeps the answers of a session with a grace.
     client.say({ type: 'lock', id: 1, key: 'k' })
     expect(harness.broker.stats()).to.deep.equal(statsBefore)
   })

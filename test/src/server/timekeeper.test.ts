@@ -2,9 +2,9 @@
  * Tests the timekeeper, which reports the deadlines of clients, such as the ends of leases and
  * ttls, and the broker's own timers. While the process of the broker is stopped, clients cannot
  * renew anything. So the timekeeper shifts client deadlines by the time of the stop, but not the
- * broker's timers. A client deadline expires only after the broker has handled the input that had
- * arrived before. The lease is the time that the broker keeps a session without a message of its
- * client. The ttl of a lock is the time after which the lock expires.
+ * broker's timers. A client deadline expires only after the broker has handled all input that
+ * has already arrived. The lease is the time that the broker keeps a session without a message of
+ * its client. The ttl of a lock is the time after which the lock expires.
  */
 import { Timekeeper } from '@holdfast/server/internal'
 import { expect } from 'chai'
@@ -111,7 +111,7 @@ describe('timekeeper', () => {
     expect(environment.timersSet).to.equal(before)
   })
 
-  it('has no timer of the clock without deadlines, nor after the timekeeper was stopped', () => {
+  it('has no timer of the clock without deadlines, nor after a call of `stop`', () => {
     const { environment, time, deadlineIn } = setUp()
     expect(environment.timers).to.equal(0)
     deadlineIn('ttl', 100)
@@ -124,7 +124,7 @@ describe('timekeeper', () => {
     expect(environment.timers).to.equal(0)
   })
 
-  it('reports no deadline after the timekeeper was stopped, even in the same turn', () => {
+  it('reports no deadline after a call of `stop`, even in the same turn', () => {
     const { environment, events, time, deadlineIn } = setUp()
     deadlineIn('lease', 100)
     environment.stopFor(100)
@@ -231,7 +231,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     expect(time.now()).to.equal(seen)
   })
 
-  it('returns times that never go back, although a lateness first does not count as a stop and then does', () => {
+  it('returns times that never go back, even if a late timer becomes late enough to count as a stop', () => {
     const { environment, time, deadlineIn } = setUp()
     deadlineIn('ttl', 100)
     const start = time.now()
@@ -243,6 +243,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     expect(time.pausedMs).to.equal(101)
     // The clock has advanced by 201 ms, of which 100 ms do not belong to the stop.
     expect([time.hasPassed(start + 100), time.hasPassed(start + 101)]).to.deep.equal([true, false])
+    // These 99 ms do not count as a stop. The clock minus the stop reaches the returned time.
     environment.stopFor(99)
     expect(time.now()).to.equal(start + 199)
     environment.fireTimers()
@@ -251,7 +252,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     expect(time.now()).to.equal(start + 200)
   })
 
-  it('lets no lease end early, even if it returned a time after the end of the lease before it noticed the stop', () => {
+  it('lets no lease end early, even if `now` has already returned a later time', () => {
     const { environment, other, hasEnded } = brokerWithSilentSession()
     // Another client makes the broker read the clock while the timer is late.
     environment.stopFor(95)
@@ -276,7 +277,7 @@ describe('timekeeper: after the process of the broker was stopped, the timekeepe
     const silent = harness.join({ lease: 5_000 })
     environment.pass(30)
     silent.say({ type: 'stats', id: 1 })
-    // The client ignores the ping after two thirds of its lease.
+    // The silent client does not answer the ping that comes after two thirds of its lease.
     environment.pass(4_870)
     other.acquire('k')
     other.lock('k', { timeout: 100 })

@@ -18,7 +18,6 @@ function setUp(): { harness: BrokerHarness; holder: Client; crowd: Client[] } {
       const ids = Array.from({ length: 250 }, (_, i) => from + i + 1)
       client.say(...ids.map((id) => ({ type: 'lock', id, key: 'k', mode: 'shared' })))
     }
-    client.heard()
   }
   return { harness, holder, crowd }
 }
@@ -36,8 +35,8 @@ describe('a release with thousands of shared requests', () => {
     expect(table.heldCount).to.equal(1_000)
     harness.environment.endOneTurn()
     // The broker opens a session between two parts.
-    const other = harness.connect()
-    other.say({ type: 'hello' })
+    const otherSocket = harness.connect()
+    otherSocket.say({ type: 'hello' })
     expect(table.heldCount).to.be.below(2_500)
     // The holder, the crowd of two clients, and the other client.
     expect(table.sessions.size).to.equal(4)

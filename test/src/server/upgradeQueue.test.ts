@@ -109,7 +109,7 @@ describe('the queue of upgrades', () => {
     expect(accepted).to.deep.equal(['a1', 'b1', 'c1', 'a2', 'b2'])
   })
 
-  it('refuses an upgrade of the address that has the most upgrades if too many wait', () => {
+  it('refuses an upgrade of the busiest address if too many upgrades wait', () => {
     scheduler.spend(turnBudget.all)
     addMany('a', 21, '192.0.2.1')
     // The address of the new upgrade has the most upgrades, so the queue refuses the new upgrade.

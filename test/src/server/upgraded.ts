@@ -39,8 +39,8 @@ interface WithSetSocket {
 }
 
 /**
- * Makes a connection without an upgrade by `ws`. The broker does so if it needs `ws` only later
- * than at the upgrade.
+ * Makes a connection without an upgrade by `ws`. The broker does so when it first needs `ws`
+ * after the upgrade.
  *
  * @param options The options of `ws`.
  */
@@ -91,8 +91,8 @@ export function encodeFrame({ first, payload, mask, isLong = false }: Frame): Bu
 }
 
 /**
- * The first bytes of a frame: its kind and its length. The lengths 127 and 126 announce that the
- * length follows in eight or two bytes.
+ * The first bytes of a frame: its kind and its length. In place of the length, 127 and 126 announce
+ * that the length follows in eight or two bytes.
  */
 function header(first: number, length: number, maskBit: number, isLong: boolean): Buffer {
   if (isLong) {

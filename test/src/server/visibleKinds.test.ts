@@ -1,6 +1,7 @@
 /**
  * Tests what queries, watches and counters (`stats`) show of scopes, upgrades and refused
- * deadlocks. A scope is one logical task of a session.
+ * deadlocks. A scope is one logical task of a session. An upgrade makes a shared lock
+ * exclusive.
  */
 import type { Found, QueueEvent } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -85,6 +86,7 @@ describe('the counters of refused deadlocks', () => {
     makeRefusedDeadlock(harness, ['c', 'd'])
     expect(harness.broker.stats()).to.include({ refusedDeadlocks: 2 })
     expect(harness.broker.stats().newestDeadlock!.cycle[0]!.key).to.equal('c')
+    // The request of `ann` came first in its deadlock, so it still waits.
     expect(ann!.socket.heardOf('failed')).to.deep.equal([])
   })
 

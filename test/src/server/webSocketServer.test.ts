@@ -132,14 +132,14 @@ class Peer {
   }
 }
 
-/** Lets turns of the event loop pass: by default as many as `ws` needs for its events, and more. */
+/** Lets turns of the event loop pass: by default more than `ws` needs for its events. */
 async function turns(count = 5): Promise<void> {
   for (let i = 0; i < count; i++) await turn()
 }
 
 /**
- * What the client, the TCP connection or the broker does with a connection. The client sends
- * nothing after the end of its side.
+ * What may happen to a WebSocket. The test takes no further step after the broker has read the end
+ * of the client's side.
  */
 const steps: Readonly<Record<string, (peer: Peer) => void>> = {
   'the client sends a text': (peer) => peer.say('text'),

@@ -1,9 +1,9 @@
 /**
  * Tests the work allowance of one connection on a fake clock. In each turn of the event loop, a
  * connection has a budget of units (of work) and of time. The time is a multiple of the time that
- * the units usually take. The budget is used up when the units or the time are used up. On a slow
- * machine, the time is used up first. So a client with slow messages delays no other client. A
- * paused connection works in slices, and each slice has a budget.
+ * the units usually take. The budget is used up when the units or the time are used up. The limit
+ * of time protects the other clients from a client with slow messages. A connection that has used
+ * up its budget is paused: it works in slices in later turns. Each slice has a budget.
  */
 import { turnBudget, unitsPerMs, WorkAllowance, WorkScheduler } from '@holdfast/server/internal'
 import { expect } from 'chai'

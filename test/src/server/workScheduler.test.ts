@@ -43,7 +43,7 @@ describe('the work scheduler', () => {
     expect(scheduler.allowanceNow()).to.equal(1_000)
   })
 
-  it('leaves the rest of the paused work to the next turn when the time is used up', () => {
+  it('leaves the rest of the paused work to a later turn when the time is used up', () => {
     const order: string[] = []
     const workFor = (name: string, ms: number): PacedWork => ({
       work: (units) => {
@@ -81,9 +81,9 @@ describe('the work scheduler', () => {
     return beganAt
   }
 
-  it('lets large work wait after a long slice, for the ms that were too long, up to 4 ms', () => {
+  it('lets large work wait after a long slice, for the excess time but at most 4 ms', () => {
     for (const [ms, recovery] of [
-      // A slice may be too long by 2 ms without a recovery.
+      // Here paused work has 1 ms, and may exceed this by 2 ms without a recovery.
       [1.5, 0],
       [6, 4],
       [50, 4],
@@ -170,7 +170,7 @@ describe('the work scheduler', () => {
     expect(given).to.deep.equal([250, 250, 200])
   })
 
-  it('stops the timer of a recovery', () => {
+  it('clears the timer of a recovery in `stop`', () => {
     repeat(50)
     environment.endTurn()
     expect(environment.timers).to.equal(1)
