@@ -18,7 +18,7 @@ const message = fc.oneof(
 const parse = (frame: string) => parseFrame(frame) ?? expect.fail(`not a frame: ${frame}`)
 
 describe('shared: parseFrame', () => {
-  it('returns the elements of an array, or a list with a single object', () => {
+  it('returns the elements of an array, and a single object as a list of one', () => {
     expect(parseFrame('{"type":"bye"}')).to.deep.equal([{ type: 'bye' }])
     expect(parseFrame('[{"type":"bye"}]')).to.deep.equal([{ type: 'bye' }])
     expect(parseFrame(' [ 1 , [] , null ] ')).to.deep.equal([1, [], null])

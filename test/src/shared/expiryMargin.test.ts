@@ -1,8 +1,8 @@
 /**
  * Tests the formula for the expiry margin. A client relies on periods that the clock of the broker
  * measures, such as a lease or a ttl. The rates of the two clocks may differ by 1 %. So the client
- * ends each period after 99 % of the period minus this margin. The margin is 2 % of the period, but
- * at least 50 ms and at most 10 % of the period. The formula adds 1 ms for rounding.
+ * subtracts this margin from 99 % of each period, and relies on the rest. The margin is 2 % of the
+ * period, but at least 50 ms and at most 10 % of the period. The formula adds 1 ms for rounding.
  */
 import { expiryMargin, safeDuration, slowestClockRate } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -24,7 +24,7 @@ describe('shared: the expiry margin', () => {
   }
 
   it('leaves a client 14,549 ms of a lease of 15,000 ms', () => {
-    // 99 % of the lease minus the margin of 301 ms.
+    // 99 % of the lease is 14,850 ms, and the margin is 301 ms.
     expect(safeDuration(15_000)).to.equal(14_549)
   })
 

@@ -127,7 +127,7 @@ describe('shared: utf8Length', () => {
     }
   })
 
-  it('counts 1 to 4 bytes for the first and last characters of each range', () => {
+  it('counts 1 to 4 bytes for the first and last characters of each UTF-8 length', () => {
     const lengths: [string, number][] = [
       ['', 0],
       ['\u007f', 1],

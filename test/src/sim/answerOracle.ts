@@ -86,7 +86,7 @@ export class AnswerOracle {
       // An `ack` with the number `n` answers the first `n` messages. Message `n` came last of them.
       const arrivedAt =
         id === undefined ? record.arrivals[Number(n) - 1] : record.firstArrivalById.get(Number(id))
-      // `arrivedAt` is undefined if the request arrived on a connection before the resume.
+      // `arrivedAt` is undefined if the request arrived on an earlier connection of the session.
       if (arrivedAt === undefined || arrivedAt <= declaredDeadAt) continue
       const detail = `${record.brokerNameInLog}: ${answer} for a message that arrived ${arrivedAt - declaredDeadAt} ms too late`
       this.#report.violated(

@@ -18,7 +18,7 @@ export class BarrierOracle {
   }
 
   /**
-   * Called when a broker has started with an empty table, because the former broker has ended.
+   * Called when a broker has started with an empty table after the end of the former broker.
    * Forgets the calls that waited at the former table.
    */
   brokerStarted(): void {
@@ -49,6 +49,7 @@ export class BarrierOracle {
     }
   }
 
+  /** Before a session ends, the effects `departed` must have removed all its calls. */
   #sessionEnded(session: string): void {
     for (const name of this.#waiting.keys()) {
       if (name.startsWith(`${session}#`)) this.#violated('an ended session is no party', name)

@@ -8,13 +8,13 @@ import type { Oracles } from './oracles.js'
 import type { SimProcess } from './simProcess.js'
 
 /**
- * How much later than its timeout a request may settle, in ms. Counts only the time in which the
- * process of the caller ran.
+ * How much later than its timeout a request may settle, in ms. Only the time in which the process
+ * of the caller ran counts.
  */
 export const lateToleranceMs = 3_000
 /**
- * The earliest time at which a request may time out, as a factor of its timeout. The factor is
- * below 1 because each clock may be wrong by 1 %.
+ * The earliest time at which a request may time out, as a factor of its timeout. The factor
+ * allows for clocks that are wrong by 1 %, and has a margin.
  */
 const minTimeoutFactor = 0.975
 /** A timeout may come earlier by this many ms, because timers count whole ms. */
@@ -63,13 +63,13 @@ export interface LockRequest {
 /** When a call began. */
 export interface CallStart {
   /**
-   * How long the process of the caller had run, in ms. Lateness counts in this time because a
+   * How long the process of the caller had run, in ms. Lateness is measured in this time because a
    * stopped process cannot settle a call.
    */
   readonly ranFor: number
   /**
-   * World time (time of the simulation), in ms. Earliness counts in this time because a stop does
-   * not excuse an early timeout.
+   * World time (time of the simulation), in ms. Earliness is measured in this time because a stop
+   * does not excuse an early timeout.
    */
   readonly at: number
 }

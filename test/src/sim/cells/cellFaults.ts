@@ -106,7 +106,7 @@ export class CellFaults {
         break
       case 'stopBroker': {
         const { process } = machine
-        // The process stops at once or after a few further units of work.
+        // The process stops now, or after a few more units of work.
         process?.stop(random.pick([0, random.int(1, 8)]))
         this.#undoAfter(duration(random), () => process?.resume())
         break

@@ -8,8 +8,8 @@
 const slotCount = 1_024
 
 /**
- * The number of the cell that has a key, from 1 to `cellCount`. The hash is of the tag (the text
- * in the first braces) if the key has a tag.
+ * The number of the cell that has a key, from 1 to `cellCount`. If the key has a tag (the text in
+ * the first braces), only the tag is hashed.
  */
 export function expectedCell(key: string, cellCount: number): number {
   const [, tag] = /^[^{]*\{([^}]+)\}/.exec(key) ?? []
@@ -38,7 +38,7 @@ export interface CellKeys {
   readonly tags: readonly string[]
 }
 
-/** Keys with braces, by which a wrong rule for tags shows. */
+/** Keys with braces that reveal a wrong rule for tags. */
 const oddKeys = ['{}x', 'a{b', '}a{', '{é}ö', 'x{y}{z}', 'x{}{y}', '{{a}}', '🔒{🔑}']
 
 /** Chooses the keys: for each cell a plain key and two keys with one tag, and the odd keys. */

@@ -3,7 +3,7 @@
  * observes the tables of all cells and the clients, and reports each broken rule:
  *
  * - A broker grants only keys of its own cell, and so each key is always locked in the same cell.
- * - At any time, at most one client of all cells believes that it holds a given key.
+ * - At any time, at most one client believes that it holds a given key.
  * - A broker does not fail.
  *
  * The oracle also collects the violations that the programs of the clients find. For example,

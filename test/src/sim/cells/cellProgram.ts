@@ -36,8 +36,8 @@ const callCodes: readonly ErrorCode[] = ['LOCK_HELD', 'LOCK_TIMEOUT', 'LOCK_LOST
 const unlockCodes: ReadonlySet<ErrorCode> = new Set(['LOCK_LOST', 'LOCK_NOT_HELD', 'UNAVAILABLE'])
 
 /**
- * How long the effects of the faults last at most, in ms: drains, leases, and quiet starts. In a
- * quiet start, a broker that has just started grants nothing.
+ * How long the effects of the faults last at most, in ms: a drain with its restart (10 s), a quiet
+ * start, and a lease. In a quiet start, a broker that has just started grants nothing.
  */
 const faultEffectsMs = 2 * longestLeaseMs + 10_000
 
