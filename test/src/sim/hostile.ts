@@ -276,12 +276,10 @@ export class Hostile {
   #shareKey(): void {
     const { random } = this.#deps
     const key = `${this.#name} shares`
-    const messages: Message[] = this.#makeMessages<Message & { readonly key: string }>(
-      random.int(1, this.#maxMessages),
-      (id) =>
-        random.chance(0.8)
-          ? { type: 'lock', id, key, mode: 'shared', timeout: 1 }
-          : { type: 'revoke', id, key, fence: random.int(1, 100), reason: 'hostile' },
+    const messages = this.#makeMessages<Message>(random.int(1, this.#maxMessages), (id) =>
+      random.chance(0.8)
+        ? { type: 'lock', id, key, mode: 'shared', timeout: 1 }
+        : { type: 'revoke', id, key, fence: random.int(1, 100), reason: 'hostile' },
     )
     if (random.chance(0.5)) {
       messages.push(...this.#makeMessages(1, (id) => ({ type: 'lock', id, key, steal: true })))
@@ -294,7 +292,11 @@ export class Hostile {
     const { random, keys } = this.#deps
     const key = random.pick(keys)
     const requests = this.#makeMessages(random.int(1, this.#maxMessages / 2), (id) => ({
-      ...{ type: 'lock', id, key, timeout: 5_000, ttl: 200 },
+      type: 'lock',
+      id,
+      key,
+      timeout: 5_000,
+      ttl: 200,
     }))
     const cancels = requests.map(({ id }) => ({ type: 'cancel', request: id })).reverse()
     this.#send([...requests, ...cancels])
@@ -321,7 +323,10 @@ export class Hostile {
     const { random } = this.#deps
     this.#send(
       this.#makeMessages(random.int(1, Math.min(40, this.#maxMessages)), (id) => ({
-        ...{ type: 'lock', id, key: `${this.#name}:${random.int(1, 100)}`, timeout: 0 },
+        type: 'lock',
+        id,
+        key: `${this.#name}:${random.int(1, 100)}`,
+        timeout: 0,
       })),
     )
     if (random.chance(0.7)) this.#leaveConnection()
