@@ -100,7 +100,7 @@ export class SimClock implements Clock {
     this.#wall += ms
   }
 
-  /** Stops the monotonic clock and all timers until `wake`. */
+  /** Suspends the monotonic clock and all timers until `wake`. */
   sleep(): void {
     if (this.#asleepSince !== undefined) return
     this.#asleepSince = this.#world.now

@@ -29,7 +29,7 @@ const pauseMs = 150
 export class DuplicatingClient {
   readonly #deps: DuplicatingClientDeps
   #socket: WebSocketLike | undefined
-  /** The connection before `#socket`; this connection may still be open. */
+  /** The last welcomed connection before `#socket`; this connection may still be open. */
   #replacedSocket: WebSocketLike | undefined
   #isWelcomed = false
   #session: { readonly session: string; readonly secret: string } | undefined

@@ -1,7 +1,7 @@
 /**
  * Causes faults in a world (a simulated system), one after another. Each fault uses separate random
  * numbers. Therefore, when a failing run is repeated without one fault, the other faults do not
- * change. The times of faults, in ms, are random. The product hardly notices the shortest faults,
+ * change. How long a fault lasts, in ms, is random. The product hardly notices the shortest faults,
  * and the longest faults end sessions.
  */
 import type { BrokerMachine } from './brokerMachine.js'
@@ -78,15 +78,15 @@ export class Faults {
     const { cluster, clientMachines, oracles } = this.#deps
     const kind = random.weighted(this.#weights)
     const client = random.pick(clientMachines.filter(({ isSpared }) => !isSpared))
-    // Draws no random number if only one machine is left.
+    // Draws no number for a single machine. A draw would change the worlds of earlier seeds.
     const [first, ...others] = cluster.machines.filter(({ isSpared }) => !isSpared)
     const machine = others.length === 0 ? first : random.pick([first!, ...others])
     if (client === undefined || machine === undefined) return
     oracles.report.count(`fault ${kind}`)
-    // A kind with one of these endings affects a broker or its log. For `blockClients` the trace
-    // names a client, although this kind affects a broker.
-    const namesClient = !/Broker$|Logs?$/.test(kind)
-    oracles.trace.add('fault', `${kind} ${namesClient ? client.name : machine.name}`)
+    // A kind that ends in `Broker`, `Log` or `Logs` affects a broker or its log. `blockClients`
+    // also affects a broker, but the trace shows a client for this kind.
+    const target = /Broker$|Logs?$/.test(kind) ? machine : client
+    oracles.trace.add('fault', `${kind} ${target.name}`)
     if (isLogFault(kind)) this.#logFaults.cause(kind, machine, random)
     else this.#cause(kind, client, machine, random)
   }
@@ -167,7 +167,7 @@ export class Faults {
 
   #stopClient({ process }: ClientMachine, random: Random): void {
     if (process === undefined) return
-    // The process stops at once or after a few further units of work.
+    // Suspends the process at once or after a few further units of work.
     process.stop(random.pick([0, 0, random.int(1, 8)]))
     this.#undoAfter(duration(random), () => process.resume())
   }
@@ -269,7 +269,7 @@ function clockJump(random: Random): number {
 
 /** A random cut: how many packets still arrive, and when each end learns of the cut. */
 export function randomCut(random: Random, connection: Connection | undefined): Cut {
-  // With a probability of 0.2, an end never learns of the cut. `soon` and `late` do not differ.
+  // Only `never` matters: with a probability of 0.2, an end never learns of the cut.
   const learnDelay = () =>
     random.weighted({ soon: 6, late: 2, never: 2 }) === 'never'
       ? undefined

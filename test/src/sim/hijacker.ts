@@ -49,6 +49,7 @@ export class ResumeSecrets {
       }
     } else if (commandsOfClient.has(command.type) && 'attachEpoch' in command) {
       // Only a message on the newest connection of the session confirms the newest secret.
+      // `attachEpoch` is the number of the connection.
       const session = table.sessions.get(command.session)
       if (session?.attachEpoch === command.attachEpoch && !session.suspended)
         this.#confirm(command.session)

@@ -1,12 +1,13 @@
 /**
- * An oracle (a check of a simulated run) of the locks that clients believe that they hold. After
- * every event, the oracle compares these locks with the table of the broker. A client believes in a
- * lock while `held` of the lock is true; the lock must then be in the table. In some cases the
+ * An oracle (a check of a simulated run) of the locks that clients believe they hold. After every
+ * event, the oracle compares these locks with the table of the broker. A client believes in a lock
+ * while `held` of the lock is true; the lock must then be in the table. In some cases the
  * documentation lets a former holder believe in its lock for longer. Then the oracle records the
  * exemption. An exemption must last at most a lease (how long the broker keeps a silent session).
  * After a steal or a revocation with several brokers, the exemption may last longer by the dead
- * time. The dead time is the silence after which a broker is declared dead. The newer lock must
- * have the higher fence (the number of its grant), by which a resource recognises the newer holder.
+ * time. The dead time is the silence after which a broker is declared dead. If two clients believe
+ * in incompatible locks, the newer lock must have the higher fence (the number of its grant). By
+ * the fence, a resource recognises the newer holder.
  */
 import type { Lock as ClientLock } from '@holdfast/client'
 import type { Lock, ReleaseReason } from '@holdfast/server/core'
@@ -94,8 +95,8 @@ export class HolderOracle {
   readonly #grants = new Map<number, GrantRecord>()
   readonly #heldLocks = new Map<SimProcess, HeldLock[]>()
   /**
-   * By session: when the broker resumed the session, in world time (time of the simulation), until
-   * the client learns of the resume. If there are several resumes, the first counts.
+   * World time (time of the simulation) at which the broker resumed each session. An entry stays
+   * until the client learns of the resume. Of several resumes, the first counts.
    */
   readonly #resumedAt = new Map<string, number>()
 
@@ -229,7 +230,7 @@ export class HolderOracle {
   /**
    * The table has released a lock.
    *
-   * @param mayStillBelieve Whether the client may still believe in the lock if its session ended.
+   * @param mayStillBelieve Whether the client of an ended session may still believe in the lock.
    */
   released(lock: Lock, reason: ReleaseReason, mayStillBelieve: boolean): void {
     const grant = this.#grants.get(lock.fence)
@@ -332,7 +333,7 @@ export class HolderOracle {
   }
 
   #check(heldLock: HeldLock): void {
-    // A stopped process runs no code, so its beliefs do not matter.
+    // A suspended or killed process runs no code, so its beliefs do not matter.
     if (!heldLock.process.isRunning) return
     const { lock } = heldLock
     if (!lock.held) {

@@ -115,7 +115,7 @@ export class LogOracle {
     if (expected.table !== undefined) this.#compare(broker, expected.table, position)
   }
 
-  /** Whether the entry shows a broker that it did not receive the entry `missed`. */
+  /** Whether this entry proves to its reader that the entry `missed` was lost. */
   provesLoss({ position }: StoredEntry, missed: StoredEntry): boolean {
     const writer = this.#expected.get(position)!.writer
     return writer !== '' && writer === this.#expected.get(missed.position)!.writer
@@ -157,10 +157,10 @@ export class LogOracle {
       if (n !== 1 || this.#members.has(broker) || this.#dead.has(broker)) return this.#ignore(entry)
       this.#members.set(broker, 1)
       this.#report.count('broker joined')
-      const restartCommands = this.#removeMember(replaces, broker, at)
+      const takeOverCommands = this.#removeMember(replaces, broker, at)
       // A broker that was replaced before it joined must not join later.
       if (replaces !== undefined && replaces !== broker) this.#dead.add(replaces)
-      return restartCommands
+      return takeOverCommands
     }
     if (this.#members.get(broker) !== n - 1) return this.#ignore(entry)
     this.#members.set(broker, n)
@@ -169,7 +169,7 @@ export class LogOracle {
       const successor = this.members.find((other) => other !== broker)
       return successor === undefined ? [] : this.#removeMember(broker, successor, at)
     }
-    const restartCommands: Command[] = []
+    const takeOverCommands: Command[] = []
     // A notice declares a broker dead. The writer of the notice knew the entries of that broker up
     // to the number `last`. A later entry of that broker makes the notice void.
     for (const { broker: deadBroker, last } of entry.notices?.dead ?? []) {
@@ -179,9 +179,9 @@ export class LogOracle {
       }
       this.#report.count('broker declared dead')
       this.#checkDeath(deadBroker)
-      restartCommands.push(...this.#removeMember(deadBroker, broker, at))
+      takeOverCommands.push(...this.#removeMember(deadBroker, broker, at))
     }
-    return [...restartCommands, ...entry.commands]
+    return [...takeOverCommands, ...entry.commands]
   }
 
   #ignore({ broker }: LogEntry): readonly Command[] {

@@ -9,9 +9,8 @@ import type { Connection } from './network.js'
 import type { RunReport } from './runReport.js'
 
 /**
- * The shortest time between two `contended` of one lock on the network, in ms. The broker keeps a
- * second between two notices. But the broker may write the first notice late, and then the second
- * notice follows sooner.
+ * The shortest time between two `contended` of one lock on the network, in ms. The broker keeps 1 s
+ * between two notices. But if the broker writes a notice late, the next notice follows sooner.
  */
 const shortestGapMs = 500
 

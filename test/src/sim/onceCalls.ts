@@ -47,7 +47,7 @@ export async function callOnce(session: Session, key: string, deps: CallDeps): P
 /** Makes one call of `once`, and checks its outcome. */
 async function call(session: Session, key: string, padding: string, deps: CallDeps): Promise<void> {
   const { random, process, oracles, callOracle } = deps
-  // `once` has no such options.
+  // `once` has none of the four options that are left out here.
   const { mode: _, maxHold: __, onQueued: ___, onContended: ____, ...request } = deps.newRequest()
   const { metadata, timeout, ttl, signal } = request
   const keep = random.chance(0.6) ? random.int(100, 3_000) : undefined

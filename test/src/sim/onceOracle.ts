@@ -35,7 +35,10 @@ interface RunResult {
   readonly value: string | undefined
   /** Time of the `complete` in the world (the simulated run). */
   readonly at: number
-  /** World time at which the table forgot the value; undefined for a value that it still keeps. */
+  /**
+   * World time at which the table forgot the value. Undefined for a value that the table still
+   * keeps, or has never kept.
+   */
   keptUntil: number | undefined
   /** Whether the table has kept the value. */
   wasKept: boolean
@@ -194,7 +197,7 @@ export class OnceOracle {
     }
     this.#report.count('once: ran')
     this.#runners.set(lock.fence, lock.session.id)
-    this.#answer(lock.session.id, lock.id)
+    this.#recordAnswer(lock.session.id, lock.id)
   }
 
   #released({ fence, key }: Lock, command: Command): void {
@@ -230,10 +233,10 @@ export class OnceOracle {
     }
     if (this.#results.get(fence)?.value !== value)
       this.#violated('an answer has the value of the runner', `${name}: ${fence}`)
-    this.#answer(session.id, id)
+    this.#recordAnswer(session.id, id)
   }
 
-  #answer(session: string, id: number): void {
+  #recordAnswer(session: string, id: number): void {
     const ids = this.#answered.get(session) ?? new Set()
     this.#answered.set(session, ids)
     if (ids.has(id)) this.#violated('a once gets one answer', `${session}#${id}`)
@@ -258,7 +261,7 @@ export class OnceOracle {
     if (keptValue !== undefined) keptValue.since = this.#now()
     if (command.type === 'restart' && kept.ownerBroker !== command.ownerBroker) {
       const detail = `${kept.key} belongs to ${kept.ownerBroker}, not to ${command.ownerBroker}`
-      this.#violated('a broker that takes over keeps the time of kept results', detail)
+      this.#violated('a broker that takes over owns the kept results', detail)
     }
   }
 

@@ -67,9 +67,8 @@ export class Oracles {
   /** The newest process of each machine. */
   readonly #runs = new Map<BrokerMachine, BrokerRun>()
   /**
-   * The runs by the present and former names of their brokers in the command log. A broker with a
-   * log of its own has no name there: the owner broker of its sessions is ''. With a shared log,
-   * every session has an owner broker with a name.
+   * The runs by the present and former log names of their brokers. Without a shared log, the name
+   * is ''. With a shared log, no session has the owner broker ''.
    */
   readonly #runsByName = new Map<string, BrokerRun>()
   /**

@@ -111,7 +111,7 @@ export class Pipe {
       return
     }
     const packet = this.#underWay.shift()
-    // `flush` schedules some packets twice, so a later call may find no packet.
+    // `flush` also schedules packets that are still scheduled, so a call may find no packet.
     if (packet === undefined) return
     this.bytes -= packet.bytes
     packet.arrive()

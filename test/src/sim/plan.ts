@@ -100,9 +100,9 @@ export interface Plan {
   readonly latencyMs: number
   /** The longest time by which chance lengthens the latency, in ms. */
   readonly jitterMs: number
-  /** The clock rate of the broker, relative to real time. */
+  /** The clock rate of the broker, relative to world time (time of the simulation). */
   readonly brokerRate: number
-  /** Whether a restarted broker waits as long as the longest lease before its first grant. */
+  /** Whether a restarted broker grants only steals, for as long as the longest lease. */
   readonly quietStart: boolean
   /**
    * The longest time by which other work sometimes delays the broker's event loop, in ms; too short

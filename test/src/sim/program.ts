@@ -129,7 +129,7 @@ export class Program {
       }
     })
     await Promise.all(loops)
-    // `run` still needs an open session. If `#close` closed the session, `#session` has changed.
+    // Forgets a closed session. `run` still needs an open session. `#close` forgets its session.
     if (!isClosed || this.#session !== session) return
     this.#session = undefined
     this.watchViews = undefined
@@ -173,7 +173,7 @@ export class Program {
       case 'lock':
         return this.#request(key, this.#newRequest(), (request) => session.lock(key, request))
       case 'tryLock': {
-        // `tryLock` never waits, so it has neither of these options.
+        // `tryLock` never waits, so it has neither `timeout` nor `onQueued`.
         const { timeout: _, onQueued: __, ...request } = this.#newRequest()
         return this.#request(key, request, (options) => session.tryLock(key, options))
       }
@@ -188,6 +188,7 @@ export class Program {
         delete request.onQueued
         delete request.onContended
         if (request.timeout === 0) request.timeout = 1
+        // Other callers may wait for this request, even after this call has failed.
         request.metadata.isShared = true
         return this.#request(key, request, (options) => session.singleflightLock(key, options))
       }

@@ -40,7 +40,7 @@ describe('simulation: the keys of cells', () => {
     }
   })
 
-  it('include keys of each cell', () => {
+  it('cover every cell if `cellKeys` chooses them', () => {
     for (const count of [1, 2, 3, 16]) {
       const cells = new Set(cellKeys(count).all.map((key) => expectedCell(key, count)))
       expect(cells.size).to.equal(count)

@@ -21,7 +21,10 @@ import { CellProgram, type CellProgramDeps, WrongProgram } from './cellProgram.j
 
 /** The longest time until every call settles after the end of the faults, in ms. */
 const settleMs = 180_000
-/** The longest time until the tables are empty, in ms: a lease, a grace, and 10 s in reserve. */
+/**
+ * The longest time until the tables are empty, in ms: a lease, a grace (at most as long), and 10 s
+ * in reserve.
+ */
 const emptyMs = 2 * longestLeaseMs + 10_000
 /**
  * The probability that one client lists only a single cell. Also the probability that one client
@@ -81,7 +84,7 @@ class CellSimulation {
             // Limits that do not matter in a world with cells.
             ...{ keptResults: 1_000, hasTightBuffers: false, maxHoldLimit: undefined },
             // A broker that starts again grants no lock until the former leases are over. Otherwise
-            // the broker may grant a key that a client still believes that it holds.
+            // the broker may grant a key that a client still believes it holds.
             quietStart: true,
           },
           oracles: this.#oracle,
@@ -151,9 +154,9 @@ class CellSimulation {
     const { all, tags } = cellKeys(this.#cellCount)
     const keys = { all: all.slice(0, keyCount), tags }
     const { concurrency } = client
-    // A client drops its connection if the broker does not acknowledge a `pong` within a tenth of
-    // the lease. On a slow path, this happens without a fault. Then the calls of a client that does
-    // not reconnect fail.
+    // A client tests its connection by a `pong`. The client drops the connection if it gets no
+    // acknowledgement within a tenth of the lease. On a slow path, this happens without a fault.
+    // Then the calls of a client that does not reconnect fail.
     const { latencyMs, jitterMs } = this.#plan
     const mayDrop = !client.reconnects && 2 * (latencyMs + jitterMs) > client.lease / 10
     const finalCodes: readonly ErrorCode[] = mayDrop ? ['UNAVAILABLE'] : []
@@ -203,7 +206,7 @@ class CellSimulation {
     await this.#expect('every call settles', settleMs, () => this.#unsettledCalls())
     await this.#expect('no lock is left', emptyMs, () => this.#remaining('locks'))
     for (const { program } of this.#clients) program?.finish()
-    // `close` waits for 1 s at most, but the clock of a slow process may count this time late.
+    // `close` waits for 1 s at most, but a slow process may notice the end of this time late.
     await this.#expect('close settles within 1 s', 10_000, () =>
       this.#clients.filter(({ program }) => !program?.isDone).map(({ name }) => name),
     )
@@ -224,8 +227,8 @@ class CellSimulation {
   }
 
   /**
-   * The cells whose tables still have locks and waiting requests, or sessions. Includes the cells
-   * whose brokers do not run.
+   * The cells whose tables still have entries of this kind, or whose brokers do not run. Waiting
+   * requests count as locks.
    */
   #remaining(kind: 'locks' | 'sessions'): string[] {
     return this.#machines.flatMap(({ name, table }) => {
