@@ -159,7 +159,7 @@ export class EtcdMember {
     const outputLines: string[] = []
     for await (const line of createInterface(member.stderr)) {
       if (line.includes('ready to serve client requests')) {
-        // Lets the rest of the output drain, because a full pipe would stop the member.
+        // Lets the rest of the output drain, because a full pipe would block the member.
         member.stderr.resume()
         return
       }
@@ -180,7 +180,7 @@ export class EtcdMember {
     await exited
   }
 
-  /** Stops the member by SIGSTOP: its connections stay open without answers. */
+  /** Suspends the member by SIGSTOP: its connections stay open without answers. */
   freeze(): void {
     this.#process?.kill('SIGSTOP')
     this.#isFrozen = true

@@ -1,6 +1,6 @@
 /**
  * A clock that moves only when the test moves it. The test can also move the wall time alone.
- * Timers fire in order while time passes, and do not fire while the process is stopped.
+ * Timers fire in order while time passes, and do not fire while the process is suspended.
  */
 import type { Clock, Timer } from '@holdfast/shared'
 
@@ -71,7 +71,7 @@ export class FakeClock implements Clock {
       timer !== undefined && timer.due <= end;
       timer = this.#nextTimer
     ) {
-      // `stop` lets time pass without firing timers.
+      // A timer can be overdue, because `stop` lets time pass without firing timers.
       this.stop(Math.max(timer.due - this.#monotonic, 0))
       this.fireDue()
       endTurn()
@@ -91,7 +91,7 @@ export class FakeClock implements Clock {
     }
   }
 
-  /** Lets time pass without firing timers, as while the process is stopped. */
+  /** Lets time pass without firing timers, as while the process is suspended. */
   stop(ms: number): void {
     this.#monotonic += ms
     this.#wall += ms

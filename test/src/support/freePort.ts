@@ -1,9 +1,9 @@
 /**
  * Finds free ports for programs that cannot choose a port themselves, or that must use the same
  * port again. Operating systems choose the ports of other sockets from a range that begins at
- * 32,768 or higher. The ports of this file are below that range. So no other socket takes a port
- * before the program that uses the port listens. Test processes that run at the same time have
- * different ports, because each process reserves blocks of ports.
+ * 32,768 or higher. The ports of this file are below that range, so no other socket takes such a
+ * port before its program listens. Test processes that run at the same time have different ports,
+ * because each process reserves blocks of ports.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:net'

@@ -7,5 +7,6 @@ export function collectGarbage(): void {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
   collect()
+  // Finalizers that run after a collection can release further objects.
   collect()
 }

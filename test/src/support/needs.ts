@@ -63,7 +63,7 @@ const requirements = {
   },
   setpriv: { commands: ['setpriv'], package: 'util-linux' },
   etcd: { commands: ['etcd'], package: 'etcd-server' },
-  /** As `script`, but without the flag `-f`, which flushes the output after each write. */
+  /** Like `script`, for a test that does not use the flag `-f` (flush after each write). */
   terminal: {
     commands: ['script'],
     package: 'bsdutils',

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 import { freePort } from './freePort.js'
 import type { Postgres } from './postgres.js'
 
-/** The id of `nobody`, because PgBouncer refuses to run as root. */
+/** The id of the user `nobody`. PgBouncer refuses to run as root. */
 const nobody = '65534'
 
 export class PgBouncer {
@@ -53,7 +53,7 @@ export class PgBouncer {
     const lines: string[] = []
     for await (const line of createInterface(bouncer.stderr)) {
       if (line.includes('process up')) {
-        // Lets the rest of the output drain, because a full pipe would stop the pooler.
+        // Lets the rest of the output drain, because a full pipe would block the pooler.
         bouncer.stderr.resume()
         return new PgBouncer(port, folder, bouncer)
       }

@@ -149,7 +149,7 @@ export class Postgres {
     const outputLines: string[] = []
     for await (const line of createInterface(server.stderr)) {
       if (/ready to accept (read-only )?connections/.test(line)) {
-        // Lets the rest of the output drain, because a full pipe would stop the server.
+        // Lets the rest of the output drain, because a full pipe would block the server.
         server.stderr.resume()
         return
       }
@@ -209,7 +209,10 @@ export class Postgres {
     }
   }
 
-  /** Copies a certificate and its key to where the server reads them at a start or a reload. */
+  /**
+   * Copies a certificate and its key into the data folder. The server reads both files at a start
+   * or a reload.
+   */
   install(files: { readonly certPath: string; readonly keyPath: string }): void {
     for (const [from, name] of [
       [files.certPath, 'server.crt'],
@@ -242,7 +245,7 @@ export class Postgres {
     while (children.some(isAlive)) await sleep(pollMs)
   }
 
-  /** Stops all processes of the server by SIGSTOP: its connections stay open without answers. */
+  /** Suspends all processes of the server by SIGSTOP: its connections stay open without answers. */
   freeze(): void {
     const { pid } = this.#process!
     // The server comes first, so that it cannot start further child processes.
@@ -282,7 +285,7 @@ function allowAllAddresses(data: string, firstLines: readonly string[]): void {
 
 /**
  * Makes the data of a new server. Resolves with the folder. Each server copies the folder, because
- * `initdb` takes a second, and a copy takes a tenth. The folder is removed when this process ends.
+ * `initdb` takes a second, and a copy takes 0.1 s. The folder is removed when this process ends.
  */
 async function makeTemplate(): Promise<string> {
   const folder = newFolder()

@@ -4,8 +4,8 @@
 import { openScene, reconnect, type Scene, turn, welcomeWithGrace } from './scriptedSession.js'
 
 /**
- * The welcome of a resumed session. `at` is when the broker received the hello, by its clock: later
- * than in the first welcome.
+ * The welcome of a resumed session. The field `at` is the broker's time when the broker received
+ * the hello. This time is later than in the first welcome.
  */
 export const resumed = welcomeWithGrace({ resumed: true, secret: 'second', at: 90_000 })
 

@@ -129,9 +129,9 @@ export async function reconnect({ clock, network, socket }: Scene): Promise<unkn
   const socketCount = network.sockets.length
   socket.end()
   await turn()
-  // The client waits for half of one of these delays, because `random` is 0.5. If the former
-  // connection was open for less than 1 s, the client uses a later delay. So this loop advances the
-  // clock until the client connects.
+  // The client waits for half of a delay from this list, because `random` is 0.5. The delay is
+  // longer if the former connection was open for less than 1 s. The loop advances the clock until
+  // the client connects.
   for (const delay of [100, 200, 400, 800]) {
     if (network.sockets.length === socketCount) clock.advance(delay / 2)
   }

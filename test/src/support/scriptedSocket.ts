@@ -45,7 +45,7 @@ export class ScriptedSocket implements WebSocketLike {
     return unreadMessages
   }
 
-  // ------------------------------------------------------------------------- the broker's end
+  // ------------------------------------------------------------------------ the broker's side
 
   /** Opens the socket with this subprotocol. */
   accept(protocol: string = subprotocol): void {

@@ -12,6 +12,7 @@ const { clock } = nodeEnvironment
 
 export const slowClock: Clock = {
   monotonic: () => clock.monotonic() / slowdown,
+  // The wall time need not be slow, because no deadline depends on the wall time.
   wall: () => clock.wall(),
   setTimer: (callback, ms) => clock.setTimer(callback, ms * slowdown),
   clearTimer: (timer) => clock.clearTimer(timer),
