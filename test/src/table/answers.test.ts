@@ -63,8 +63,8 @@ describe('table: a repeated request id', () => {
       refresh: (id: number) => driver.refresh('a', unknownFence, { id }),
       revoke: (id: number) => driver.revoke('a', 'k', unknownFence, { id }),
     }
-    // The requests with the ids 1 to 4 fail, and those with the ids 5 to 10 succeed. No request has
-    // the id 6. The fences are 1 for the lock on k, 2 for l, and 3 for m.
+    // The requests with the ids 1 to 4 fail, and those with higher ids succeed. The fences are 1
+    // for the lock on k, 2 for l, and 3 for m.
     driver.lock('b', 'k')
     for (const type of types) request[type](types.indexOf(type) + 1)
     driver.lock('a', 'l', { id: 5 })
@@ -73,9 +73,9 @@ describe('table: a repeated request id', () => {
     driver.lock('a', 'm', { id: 9 })
     driver.unlock('a', 3, { id: 10 })
     // The type of each first request, by its id.
-    const earlierTypes = { 1: 'lock', 2: 'unlock', 3: 'refresh', 4: 'revoke', 5: 'lock' }
-    const laterTypes = { 7: 'refresh', 8: 'revoke', 9: 'lock', 10: 'unlock' }
-    for (const [id, firstType] of Object.entries({ ...earlierTypes, ...laterTypes })) {
+    const typesUpTo5 = { 1: 'lock', 2: 'unlock', 3: 'refresh', 4: 'revoke', 5: 'lock' }
+    const typesFrom7 = { 7: 'refresh', 8: 'revoke', 9: 'lock', 10: 'unlock' }
+    for (const [id, firstType] of Object.entries({ ...typesUpTo5, ...typesFrom7 })) {
       for (const type of types) {
         const [answer] = expectUnchanged(driver, () => request[type](Number(id)))
         const isRefused = answer === `repeat a#${id} BAD_MESSAGE`
@@ -188,7 +188,7 @@ describe('table: quotas', () => {
       expectUnchanged(driver, () => driver.lock('a', 'm', { id: 3, timeout: 0 })),
     ).to.deep.equal(['repeat a#3 QUOTA_EXCEEDED'])
     expect(driver.unlock('a', 2, { id: 4 })).to.include('answer a#4 unlocked')
-    // The session has only one lock now.
+    // Only the waiting request counts now.
     expect(driver.lock('a', 'm', { id: 5 })).to.deep.equal(['granted a#5 m f3'])
   })
 

@@ -3,8 +3,8 @@
  * ends a barrier. A `TableDriver` applies commands to a lock table and returns the effects as short
  * texts: `arrived a#1 k` means that call 1 of session `a` waits at the barrier `k`, and `departed`
  * that the call no longer waits. The third argument of `driver.barrier` is the number of parties.
- * `repeat` instead of `answer` marks an answer that the table does not store. It is the same answer
- * to a repeated call, or the refusal of a call whose id the client may use again.
+ * `repeat` instead of `answer` marks the stored answer to a repeated call, or a refusal that the
+ * table does not store. After such a refusal, the client may use the id again.
  */
 import { dump, LockTable, restore } from '@holdfast/server/core'
 import { expect } from 'chai'

@@ -5,7 +5,7 @@
  * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
  * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
  * grant. An answer that the table does not store begins with `repeat`. A set is one lock of several
- * keys. A key with a capacity has this number of permits, which several holders can have.
+ * keys. The capacity of a key is the number of its permits, which several holders can have.
  */
 import { type Command, type Effect, KeyState, LockTable, type SetItem } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -70,7 +70,7 @@ describe('table: deadlocks', () => {
     driver.lock('b', 'p', { scope, capacity: 2 })
     // The scope of c does not wait, so its permit can become free.
     expect(driver.lock('a', 'k', { scope })).to.deep.equal(['queued a#2 k'])
-    // Now all permits belong to scopes that wait for k.
+    // With this request, all permits would belong to scopes that wait for k.
     expect(driver.lock('c', 'k', { scope })).to.deep.equal(['repeat c#2 DEADLOCK'])
   })
 
@@ -117,10 +117,10 @@ describe('table: deadlocks', () => {
       driver.lock('waiting', `k${number}`, { scope: number })
     }
     const { admits } = KeyState.prototype
-    let looks = 0
+    let admitsCalls = 0
     try {
       KeyState.prototype.admits = function (this: KeyState, terms) {
-        looks++
+        admitsCalls++
         return admits.call(this, terms)
       }
       expect(driver.lock('new', 'knot', { scope })[0]).to.match(/queued/)
@@ -128,8 +128,8 @@ describe('table: deadlocks', () => {
       KeyState.prototype.admits = admits
     }
     expect(driver.table.visitCount).to.be.at.least(scopeCount)
-    // The granter and the check look at the key of the new request.
-    expect(looks).to.be.at.most(5)
+    // The granter and the search call `admits` a few times, only for the key of the new request.
+    expect(admitsCalls).to.be.at.most(5)
   })
 
   it('are searched for up to the limit of visits, beyond which a request fails with QUOTA_EXCEEDED', () => {

@@ -10,7 +10,7 @@ import { count } from '../support/counts.js'
 import type { PlainSession, PlainState } from './plainValues.js'
 import { explore, type World } from './smallWorlds.js'
 
-/** Limits of a session that a few commands reach. */
+/** Limits that a session reaches with a few commands. */
 const limits = { locks: 3, answers: 3, waitersPerKey: 2, barriers: 2 }
 
 /**
@@ -53,8 +53,9 @@ function definedValues(...values: (number | undefined)[]): number[] {
 }
 
 /**
- * Returns the sessions that were used, and the first unused session. The other unused sessions
- * differ only by their names.
+ * Returns the sessions that were used, and the first unused session. In most worlds, the other
+ * unused sessions differ only by their names. In a world where they also differ by their grace or
+ * limits, this function omits orders in which a later session comes first.
  */
 function distinctSessions({ sessions }: PlainState): PlainSession[] {
   const isUnused = ({ lastId, attachEpoch, suspended }: PlainSession) =>
@@ -312,7 +313,7 @@ function endings({ id, attachEpoch, lastId, held, waiting }: PlainSession): Comm
  * `once` does the work, and the other callers get its result. Each command grants or answers one
  * waiter, and the table keeps one result.
  */
-const runs: World = {
+const callingOnce: World = {
   grantsPerCommand: 1,
   start: [openCommand('a', 5_000), openCommand('b', 0), openCommand('c', 0)].map((command) => {
     return { ...command, limits: { ...limits, keptResults: 1, keptResultBytes: 10_000 } } as Command
@@ -459,9 +460,9 @@ const setsOneByOne: World = {
 }
 
 /**
- * Three sessions that hold for a limited time, at two brokers. The limit of session b (7) is lower
- * than the 9 that a lock asks for. One session has a grace. A refresh does not prolong a hold. The
- * table ignores `endHold` of a broker that is not the owner of the session.
+ * Three sessions that hold for a limited time, at two brokers. Session b may hold a lock for at
+ * most 7 ms, although some requests ask for 9 ms. One session has a grace. A refresh does not
+ * prolong a hold. The table ignores `endHold` of a broker that is not the owner of the session.
  */
 const limitedHolds: World = {
   start: [
@@ -502,7 +503,7 @@ describe('table: small worlds', () => {
     ['three sessions and two barriers', gathering, count(4, 6)],
     ['four sessions and one grant for each command', oneGrantPerCommand, count(4, 6)],
     ['three sessions that hold for a limited time', limitedHolds, count(3, 5)],
-    ['three sessions that call `once`', runs, count(3, 5)],
+    ['three sessions that call `once`', callingOnce, count(3, 5)],
     ['three sessions that share permits', sharedPermits, count(3, 5)],
     ['three sessions that campaign', electing, count(3, 5)],
     ['three sessions that upgrade', upgrading, count(4, 6)],

@@ -101,7 +101,8 @@ describe('table: stored answers that share their holders', () => {
     const driver = driverWithHolders(16)
     for (let i = 0; i < 1_024; i++) driver.lock('b', 'k', { timeout: 0 })
     const answers = driver.table.sessions.get('b')!.answers!
-    // The answers that fit, answers with fewer holders, and the shortest answer for the others.
+    // The objects are the full answer, an answer with fewer holders when few bytes are left, and
+    // one short answer for the rest.
     expect(new Set(answers.values()).size).to.be.below(5)
   })
 
@@ -176,10 +177,10 @@ describe('table: the stored size of holders', () => {
     expect(driver.table.sessions.get('b')!.storedHolderBytes).to.equal(0)
   })
 
-  it('counts each character beyond ASCII as the largest number of bytes that it can take', () => {
+  it('counts three bytes, the upper bound, for each character of a text that is not ASCII', () => {
     const driver = driverWithHolders(4, JSON.stringify('é'.repeat(2_047)))
     driver.lock('b', 'k', { timeout: 0 })
-    // Three bytes for each character are 6 KiB for each holder, so two holders fit into 16 KiB.
+    // The metadata of each holder counts as 6 KiB, so two holders fit into 16 KiB.
     expect(storedHolders(driver, 1)).to.have.length(2)
   })
 

@@ -428,7 +428,7 @@ function checkPermits({ key, holders, queue, extras }: KeyState): void {
 
 /**
  * Returns whether the key is unfinished: the table can grant its upgrade or its first waiter, or
- * can answer followers. Throws if the table has not reported an unfinished key.
+ * can answer followers. Throws if the key is unfinished but the table has not reported the key.
  */
 function checkQueue(
   table: LockTable,

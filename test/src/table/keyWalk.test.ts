@@ -67,7 +67,7 @@ describe('table: a walk over the keys', () => {
 
   it('visits exactly the keys that stay in use from its beginning, whatever happens between its steps', () => {
     const action = fc.record({
-      // Three times as many steps, so that the walks also visit the later keys.
+      // `step` is more frequent than each other kind, so that the walks also visit the later keys.
       kind: fc.constantFrom('use', 'release', 'begin', 'step', 'step', 'step', 'end'),
       key: fc.constantFrom(...'abcdefgh'),
       // The index of one of three walks.
