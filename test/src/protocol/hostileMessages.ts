@@ -89,6 +89,7 @@ export const hugeValues: readonly unknown[] = [
 const fieldNames = [
   ...['type', 'id', 'key', 'mode', 'ttl', 'timeout', 'steal', 'metadata', 'fence', 'request'],
   ...['permits', 'capacity', 'items', 'maxHold', 'notify', 'queue', 'kind'],
+  ...['scope', 'value', 'keep', 'parties'],
   ...['prefix', 'limit', 'watch', 'n', 'ids', 'token', 'name', 'grace', 'resume', 'session'],
   ...['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'toJSON', 'length', '', forgedText],
 ]
@@ -103,12 +104,15 @@ function lockAllItems(random: Random): object[] {
   })
 }
 
-/** Makes a random valid message of a client. */
+/** Makes a random valid message of a client, of any type. */
 export function validMessage(random: Random): ClientMessage {
   const id = 1 + random.below(1_000)
   const maybe = <T extends object>(fields: T): T | Record<string, never> =>
     random.chance(0.4) ? fields : {}
   const ms = (): number => random.pick([1, 250, 2 ** 31 - 1])
+  const timeout = (): number => random.pick([0, 1, 2 ** 31 - 1])
+  const fence = (): number => 1 + random.below(50)
+  const json = (): unknown => random.pick([null, 0, 'text', [1, { a: 'b' }], { '': false }])
   const keyOrPrefix = (): object =>
     random.pick([{}, { key: random.pick(keys) }, { prefix: random.pick(['', 'orders:', 'é']) }])
   const makers: (() => object)[] = [
@@ -116,8 +120,8 @@ export function validMessage(random: Random): ClientMessage {
       ...{ type: 'lock', id, key: random.pick(keys) },
       ...maybe({ mode: random.pick(['exclusive', 'shared']) }),
       ...maybe({ ttl: ms() }),
-      ...maybe({ timeout: random.pick([0, 1, 2 ** 31 - 1]) }),
-      ...maybe({ metadata: random.pick([null, 0, 'text', [1, { a: 'b' }], { '': false }]) }),
+      ...maybe({ timeout: timeout() }),
+      ...maybe({ metadata: json() }),
     }),
     () => ({
       ...{ type: 'lock', id, key: random.pick(keys), steal: true },
@@ -137,11 +141,40 @@ export function validMessage(random: Random): ClientMessage {
     () => ({
       ...{ type: 'lockAll', id, items: lockAllItems(random) },
       ...maybe({ ttl: ms() }),
-      ...maybe({ timeout: random.pick([0, 1, 2 ** 31 - 1]) }),
-      ...maybe({ metadata: random.pick([null, [1, { a: 'b' }]]) }),
+      ...maybe({ timeout: timeout() }),
+      ...maybe({ metadata: json() }),
     }),
+    () => ({
+      ...{ type: 'lock', id, key: random.pick(keys), scope: 1 + random.below(3) },
+      ...maybe({ timeout: timeout() }),
+    }),
+    () => ({ type: 'endScope', id, scope: 1 + random.below(3) }),
+    () => ({
+      ...{ type: 'campaign', id, key: random.pick(keys) },
+      ...maybe({ value: json() }),
+      ...maybe({ timeout: timeout() }),
+      ...maybe({ metadata: json() }),
+    }),
+    () => ({ type: 'proclaim', id, fence: fence(), ...maybe({ value: json() }) }),
+    () => ({
+      ...{ type: 'once', id, key: random.pick(keys) },
+      ...maybe({ ttl: ms() }),
+      ...maybe({ timeout: timeout() }),
+      ...maybe({ metadata: json() }),
+    }),
+    () => ({
+      ...{ type: 'complete', id, fence: fence() },
+      ...maybe({ value: json() }),
+      ...maybe({ keep: ms() }),
+    }),
+    () => ({
+      ...{ type: 'barrier', id, key: random.pick(keys), parties: random.pick([2, 3, 1_000]) },
+      ...maybe({ timeout: timeout() }),
+    }),
+    () => ({ type: 'upgrade', id, fence: fence(), ...maybe({ timeout: timeout() }) }),
+    () => ({ type: 'downgrade', id, fence: fence() }),
     () => ({ type: 'unlock', id, fence: 1 + random.below(2 ** 40) }),
-    () => ({ type: 'refresh', id, fence: 1 + random.below(50), ...maybe({ ttl: ms() }) }),
+    () => ({ type: 'refresh', id, fence: fence(), ...maybe({ ttl: ms() }) }),
     () => ({ type: 'revoke', id, key: random.pick(keys), fence: id, reason: 'stuck' }),
     () => ({ type: 'auth', id, token: 'secret' }),
     () => ({ type: 'cancel', request: id }),
