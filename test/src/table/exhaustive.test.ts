@@ -53,15 +53,19 @@ function definedValues(...values: (number | undefined)[]): number[] {
 }
 
 /**
- * Returns the sessions that were used, and the first unused session. In most worlds, the other
- * unused sessions differ only by their names. In a world where they also differ by their grace or
- * limits, this function omits orders in which a later session comes first.
+ * Returns the sessions that were used, and the first unused session of each grace. Other unused
+ * sessions differ only by their names, so orders in which they come first would show nothing new.
  */
 function distinctSessions({ sessions }: PlainState): PlainSession[] {
   const isUnused = ({ lastId, attachEpoch, suspended }: PlainSession) =>
     lastId === 0 && attachEpoch === 1 && !suspended
-  const [first] = sessions.filter(isUnused)
-  return sessions.filter((session) => session === first || !isUnused(session))
+  const gracesOfUnused = new Set<number>()
+  return sessions.filter((session) => {
+    if (!isUnused(session)) return true
+    if (gracesOfUnused.has(session.grace)) return false
+    gracesOfUnused.add(session.grace)
+    return true
+  })
 }
 
 /**
@@ -472,7 +476,8 @@ const limitedHolds: World = {
   ],
   moves: (state) => [
     { type: 'restart', at: 0, formerOwner: 'one', ownerBroker: 'two' },
-    ...distinctSessions(state).flatMap((session): Command[] => {
+    // Sessions b and c have the same grace, but b has another limit of its holds.
+    ...state.sessions.flatMap((session): Command[] => {
       const { id, attachEpoch, lastId, held } = session
       const fields = { at: 0, session: id, attachEpoch, id: lastId + 1 }
       const limitedLock = lock(session, 'k', 'exclusive', { ttl: 60_000 })
