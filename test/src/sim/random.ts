@@ -13,7 +13,7 @@ export class Random {
   #counter = 1
 
   constructor(label: string) {
-    // FNV-1a of the label. The other constants only make the three parts of the state differ.
+    // The hash is FNV-1a. The constants of `#b` and `#c` only make the parts of the state differ.
     let hash = 0x811c9dc5
     for (let i = 0; i < label.length; i++) hash = Math.imul(hash ^ label.charCodeAt(i), 0x01000193)
     this.#a = hash | 0

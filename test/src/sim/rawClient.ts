@@ -1,5 +1,5 @@
 /**
- * What raw clients have in common. A raw client is a simulated client that writes protocol messages
+ * The common parts of raw clients. A raw client is a simulated client that writes protocol messages
  * itself, without the client library.
  */
 import type { WebSocketConstructor } from '@holdfast/client/internal'

@@ -146,7 +146,7 @@ export class ResponseOracle {
       if (heldCount !== count || this.#foundCount !== Math.min(count, request.limit)) {
         this.#violated(
           'a query reports every lock',
-          `${heldCount} and ${this.#foundCount} of ${count}`,
+          `counts ${heldCount} and lists ${this.#foundCount} of ${count} locks`,
         )
       }
     }
@@ -157,7 +157,7 @@ export class ResponseOracle {
     const request = this.#pending[0]
     if (n > this.#sent || (request !== undefined && request.number <= n)) {
       const detail =
-        request === undefined ? `only ${this.#sent} were sent` : `${request.number} waits`
+        request === undefined ? `only ${this.#sent} were sent` : `message ${request.number} waits`
       this.#violated('an ack counts only handled messages', `${n}, and ${detail}`)
     }
   }

@@ -40,7 +40,7 @@ export class Revoker {
 
   /**
    * Revokes a random lock. This method reads the table of the broker directly, because a query does
-   * not show which holders are disconnected.
+   * not show which sessions are suspended (disconnected).
    */
   #revokeLock(table: Omit<LockTable, 'apply'>): void {
     const { random, oracles } = this.#deps

@@ -1,6 +1,6 @@
 /**
- * Runs a world (a simulated system) with cells, which are independent clusters of brokers, if the
- * options ask for cells; otherwise a world without cells.
+ * Runs a world (a simulated system). If the options ask for cells, each broker is a cell, which
+ * serves a part of the keys.
  */
 import { simulateCells } from './cells/simulateCells.js'
 import { type Result, type SimulationOptions, simulate } from './simulate.js'

@@ -1,9 +1,9 @@
 /**
  * The scopes of a client program. A scope is one task; the end of the task releases all locks of
- * the scope. A scope locks several keys and sets in random order, while other scopes do the same,
- * so that real deadlocks happen. Each scope upgrades, downgrades and unlocks some of its locks.
- * Some scopes end while a call still waits. Probabilities without a comment only set how often a
- * scope does something.
+ * the scope. A scope locks several keys and sets (locks of several keys) in random order. Other
+ * scopes do the same, so real deadlocks happen. Each scope upgrades, downgrades and unlocks some of
+ * its locks. Some scopes end while a call still waits. Probabilities without a comment only set how
+ * often a scope does something.
  */
 import type { Lock, LockItem, Scope, Session } from '@holdfast/client'
 import { HoldfastError } from '@holdfast/shared'
@@ -41,19 +41,19 @@ export async function runScope(session: Session, deps: ScopeDeps): Promise<void>
   const { callOracle, random, oracles } = deps
   const { id } = session
   const failure = random.chance(0.1) ? new Error('the task of the scope fails') : undefined
-  const task = session.scope(async (scope) => {
+  const scopeEnd = session.scope(async (scope) => {
     await calls.run(scope)
     calls.end()
     if (failure !== undefined) throw failure
   })
   try {
-    await callOracle.track('scope', task)
+    await callOracle.track('scope', scopeEnd)
   } catch (error) {
     if (error !== failure)
       callOracle.violated('a scope rejects with the error of its task', `${error}`)
   }
   await calls.settled
-  // Skips the check if the session has ended. In this case, the scope settles before the broker has
+  // Skip the check if the session has ended. In this case, the scope settles before the broker has
   // released the locks.
   const { state, leaseLeft } = session
   if (state === 'connected' && leaseLeft > 0 && session.id === id)
@@ -127,9 +127,9 @@ class ScopeCalls {
           scope.lock(key, { ...options, capacity: 3 }),
         )
       case 'together': {
-        const firstCall = random.chance(0.5) ? [this.#lock(scope)] : []
-        const upgradeCall = changeable.slice(0, 1).map((heldLock) => upgrade(heldLock, this.#deps))
-        await Promise.all([...firstCall, ...upgradeCall, this.#lock(scope)])
+        const firstCalls = random.chance(0.5) ? [this.#lock(scope)] : []
+        const upgradeCalls = changeable.slice(0, 1).map((heldLock) => upgrade(heldLock, this.#deps))
+        await Promise.all([...firstCalls, ...upgradeCalls, this.#lock(scope)])
         return
       }
       case 'upgrade':
@@ -165,18 +165,18 @@ class ScopeCalls {
     callOracle.watchAbort(request, () => isSettled)
     const { abortTimer, ...options } = request
     try {
-      const task = send(key, options)
-      const lock = await callOracle.track(`scope ${request.metadata.op} ${key}`, task)
+      const call = send(key, options)
+      const lock = await callOracle.track(`scope ${request.metadata.op} ${key}`, call)
       this.#acquired(lock)
       callOracle.checkTimeout(request, start)
     } catch (error) {
       const code = error instanceof HoldfastError ? error.code : undefined
+      const isAbortedByEnd = this.#isEnded && code === 'ABORTED'
       if (code === 'DEADLOCK') {
         callOracle.count('scope got DEADLOCK')
         oracles.requestFailed(request.metadata)
         this.#hasGivenUp = random.chance(0.7)
-      } else if (!(this.#isEnded && code === 'ABORTED'))
-        callOracle.checkFailure(error, request, start)
+      } else if (!isAbortedByEnd) callOracle.checkFailure(error, request, start)
     } finally {
       isSettled = true
       process.clock.clearTimer(abortTimer)

@@ -28,7 +28,7 @@ import type { RunReport } from './runReport.js'
 /**
  * The number of commands between two checks of all waiting requests. The check is slow. A late
  * check still finds a deadlock that the table has missed, because the deadlock does not go away.
- * When a request of a scope or an upgrade begins to wait, the oracle checks without this delay.
+ * When an upgrade or a request of a scope begins to wait, the oracle checks without this delay.
  */
 const checkEvery = 32
 

@@ -4,8 +4,8 @@
  * its connection has been down for its grace. A lock ends when its ttl, which starts at the grant
  * and at each refresh, is over. When the broker proposes an end, the oracle checks that the end is
  * due. For this check, the oracle uses the network traffic and the time that the process ran. A
- * pause of the broker ends no session. A session whose connection the broker closed keeps its whole
- * lease. A broker that takes over sessions starts every deadline anew.
+ * stop of the process (as by SIGSTOP) ends no session. A session whose connection the broker closed
+ * keeps its whole lease. A broker that takes over sessions starts every deadline anew.
  */
 import type { Command, Effect, Lock, LockTable, Request, Session } from '@holdfast/server/core'
 import type { Connection } from './network.js'
@@ -75,9 +75,11 @@ export class SessionOracle {
   /** The broker tells a client the session of its connection. */
   welcomed(connection: Connection, id: string, secret: string | undefined): void {
     const session = this.#broker.table?.sessions.get(id)
-    // If the secret is not the newest, another connection replaced this connection in this turn.
-    const newest = session?.nextSecret ?? session?.secret
-    if (session === undefined || (secret !== undefined && newest !== `hash of ${secret}`)) return
+    // If the secret is not the newest, another connection has replaced this connection in the same
+    // turn (run of the event loop).
+    const newestHash = session?.nextSecret ?? session?.secret
+    if (session === undefined || (secret !== undefined && newestHash !== `hash of ${secret}`))
+      return
     connection.session = id
     const record = this.#recordOf(id)
     record.connection = connection
@@ -90,15 +92,15 @@ export class SessionOracle {
   closedAtBroker(connection: Connection): void {
     const record = this.#records.get(connection.session ?? '')
     if (record?.connection !== connection) return
-    // The connection may have dropped before a stop of the process. So `droppedAt` has the number
-    // of stops at the last frame, and the time since the drop is measured with wider bounds.
+    // The drop may be older than a stop of the process. Counting the stops since the last frame
+    // widens the bounds of the time since the drop.
     if (connection.wasClosedByBroker) record.wasClosedByBroker = true
     else record.droppedAt = { ...this.#stopwatch.now(), stops: record.lastReceived?.stops ?? 0 }
   }
 
   /**
-   * Whether a client may still believe that it holds locks of a session that ended. The client may
-   * believe so for up to its lease.
+   * Whether a client may still believe that it holds locks of a session that ended. The broker ends
+   * a disconnected session after its grace, but the client believes until its lease is over.
    */
   mayStillBelieve({ id, grace, lease }: Session): boolean {
     return this.#records.get(id)?.droppedAt !== undefined && grace < lease
@@ -188,7 +190,7 @@ export class SessionOracle {
     })
   }
 
-  /** No broker kept the deadlines of this session, so its lease begins anew. */
+  /** This broker does not know the former deadlines of the session, so the lease begins anew. */
   #takenOver({ id }: Session): void {
     this.#startRecord(id)
     this.#recordOf(id).lastReceived = this.#stopwatch.now()
@@ -201,7 +203,7 @@ export class SessionOracle {
     this.#report.count(keep ? 'session disconnected by the broker' : 'session dropped')
   }
 
-  /** Checks the requests that leave a queue because their session was disconnected. */
+  /** Checks a request that leaves a queue because its session was disconnected. */
   #checkWithdrawn({ id, session }: Request): void {
     if (session.grace > 0)
       this.#report.violated(
@@ -291,9 +293,12 @@ export class SessionOracle {
       this.#report.violated('only a lock with a ttl expires', `fence ${fence}`)
       return
     }
-    const held = this.#stopwatch.since(began).max
-    if (held < ttl)
-      this.#report.violated('a lock does not expire before its ttl', `fence ${fence}: ${held} ms`)
+    const elapsedMs = this.#stopwatch.since(began).max
+    if (elapsedMs < ttl)
+      this.#report.violated(
+        'a lock does not expire before its ttl',
+        `fence ${fence}: ${elapsedMs} ms`,
+      )
   }
 
   /** Checks that silent sessions, disconnected sessions and locks with a ttl end in time. */
@@ -327,9 +332,9 @@ export class SessionOracle {
   #checkLockOverdue({ ttl, fence }: Lock): void {
     const began = this.#ttlStarts.get(fence)
     if (ttl === undefined || began === undefined || this.#expiring.has(fence)) return
-    const held = this.#stopwatch.since(began).min
-    if (held > ttl + latenessMs) {
-      this.#report.violated('a lock expires after its ttl', `fence ${fence} after ${held} ms`)
+    const elapsedMs = this.#stopwatch.since(began).min
+    if (elapsedMs > ttl + latenessMs) {
+      this.#report.violated('a lock expires after its ttl', `fence ${fence} after ${elapsedMs} ms`)
     }
   }
 

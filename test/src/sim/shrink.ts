@@ -10,7 +10,7 @@ const maxRuns = 300
 
 export class Shrinker {
   readonly #seed: number
-  /** The rule that the failed run breaks. Empty without a violation, which matches no rule. */
+  /** The rule that the failed run breaks. If it breaks none: '', which is no rule's name. */
   readonly #rule: string
   #options: SimulationOptions
   #best: Result
@@ -30,7 +30,7 @@ export class Shrinker {
     await this.#try({})
     await this.#tryFewerFaults()
     await this.#tryFewerClients()
-    // With fewer clients, other faults may be unnecessary.
+    // With fewer clients, more faults may be unnecessary.
     await this.#tryFewerFaults()
     await this.#tryFewerEvents()
     return { result: this.#best, options: this.#options }
