@@ -128,7 +128,7 @@ const fixedWorlds = [
   { seed: 6_979, events: 80, faults: [1] },
   { seed: 14_633, events: 96, faults: [1, 2, 3] },
   // A resume extended a lock at the client by a lease, although the broker had revoked the lock.
-  // The broker reported this only later.
+  // The report of the revocation came only later.
   {
     seed: 31_384,
     events: 1_258,
@@ -140,8 +140,9 @@ const fixedWorlds = [
   // The lease did not begin anew if the connection of a hello closed before the command log had
   // ordered the hello.
   { seed: 54_230, events: 676, faults: [0, 2, 3, 4, 6, 7, 10, 12, 13, 14, 15, 16, 24] },
-  // A session without a grace ended before its lease was over. The broker had dropped its
-  // connection, and the socket closed before the broker suspended the session in a later turn.
+  // A session without a grace ended before its lease was over. The broker had
+  // disconnected the session, and the socket closed before the broker suspended the session in a
+  // later turn.
   { seed: 227, events: 1_300, faults: [0, 1, 2, 3, 4] },
   // The connection of a request dropped at the moment at which the request began to wait, so the
   // client could not learn that the request waits. The bug was in an oracle (a check of the run).

@@ -48,7 +48,7 @@ export interface SimEngineDeps {
   readonly appendFaults: AppendFaults
   /** Called with each entry; must call `apply` to deliver the entry to the broker. */
   readonly onEntry: (entry: StoredEntry, apply: () => void) => void
-  /** Set for the engine of a broker's own log. Only this engine may drop an entry. */
+  /** Set for the engine that serves the log to a broker. Engines of snapshots drop no entries. */
   readonly drops?: DropRules | undefined
 }
 
@@ -74,7 +74,7 @@ interface StoreConnection {
 
 export class SimEngine implements Engine {
   readonly #deps: SimEngineDeps
-  /** For each call without an answer, the function that lets the call fail. */
+  /** For each call that waits for its answer, the function that rejects the call. */
   readonly #calls = new Set<(error: Error) => void>()
   readonly #streams = new Set<Stream>()
   #connection: StoreConnection
@@ -214,7 +214,10 @@ export class SimEngine implements Engine {
     return true
   }
 
-  /** Replaces the connection. Packets under way on the former connection may still arrive. */
+  /**
+   * Replaces this connection, if it is still the present one. Packets under way on the replaced
+   * connection may still arrive.
+   */
   #reconnect(connection: StoreConnection): void {
     if (connection !== this.#connection || this.#isClosed) return
     this.#connection = this.#newConnection()
@@ -320,10 +323,10 @@ class Stream {
   }
 }
 
-/** Creates one engine for a broker's log, and one for each snapshot of the broker. */
+/** Creates one engine that serves the log to a broker, and one for each snapshot of the broker. */
 export class SimEngineSource implements EngineSource {
   readonly #deps: SimEngineDeps
-  /** The engine that serves the log of the broker. The other engines serve its snapshots. */
+  /** The engine that serves the log. Every later engine serves a snapshot. */
   logEngine: SimEngine | undefined
 
   constructor(deps: SimEngineDeps) {

@@ -1,8 +1,8 @@
 /**
  * Runs one simulated world. A seed determines the world: the real client and the real broker handle
  * some thousand events, and faults happen among these events. Then the faults end, and all client
- * programs close their sessions. At the end no lock, no session and no timer may remain. Meanwhile
- * oracles (test code that observes the run) report the first rule that the product breaks.
+ * programs close their sessions. At the end no lock, no session and no timer may remain. During the
+ * run, oracles (test code that observes the run) report the first rule that the product breaks.
  */
 import {
   type BrokerMachine,
@@ -38,9 +38,9 @@ export interface SimulationOptions {
    */
   readonly brokers?: number | undefined
   /**
-   * The number of cells: independent brokers that share the keys between them. Undefined for a
-   * world without cells. `runWorld` runs a world with cells, which has other clients, faults and
-   * oracles; `brokers` and `needs` have no effect.
+   * The number of cells; undefined for a world without cells. A cell is a broker that serves a part
+   * of the keys. `simulate` ignores this option. A world with cells has its own clients, faults and
+   * oracles, and ignores `brokers` and `needs`.
    */
   readonly cells?: number | undefined
   /** What every world has, even if the plan of its seed would not have it. Default: nothing. */
@@ -382,7 +382,9 @@ class Simulation {
     // A fast path: 1 to 2 ms.
     const path = { up: makeLink(1, 1), down: makeLink(1, 1) }
     const { urls } = this.#cluster
+    // With one broker, no random number is drawn, so that old seeds keep their worlds.
     const anyUrl = () => (urls.length === 1 ? urls[0]! : random.pick(urls))
+    // Raw clients never call `terminate`, which browsers lack.
     const isBrowser = true
     const WebSocket = network.webSocketOf(process, () => path, isBrowser)
     return { process, random, WebSocket, anyUrl, path }

@@ -51,7 +51,7 @@ export class TableOracle {
   }
 
   /**
-   * Called when a broker has started with an empty table, because the former broker has ended.
+   * Called when a new broker has started with an empty table after the end of the former broker.
    * Forgets the locks and sessions of the former table. The new fences must continue to rise.
    */
   brokerStarted(): void {
@@ -70,6 +70,7 @@ export class TableOracle {
     if (command.type === 'quiet') this.#isQuiet = command.quiet
     if (command.type === 'grantUnfinishedKeys')
       for (const key of command.keys) this.#unfinished.delete(key)
+    // A command of a replaced connection must have no effects.
     if ('attachEpoch' in command && effects.length > 0) {
       const epoch = this.#attachEpochs.get(command.session)
       if (epoch !== command.attachEpoch) {

@@ -88,7 +88,7 @@ describe('simulation: clocks', () => {
     const world = new World()
     const { clock } = makeProcess(world, 'timers')
     const log: string[] = []
-    // The times are whole units of 10 ms, because timers are inexact.
+    // The log has times in units of 10 ms, because timers are inexact.
     clock.setTimer(() => log.push(`late ${Math.round(world.now / 10)}`), 100)
     clock.setTimer(() => log.push(`early ${Math.round(world.now / 10)}`), 50)
     clock.clearTimer(clock.setTimer(() => log.push('cleared'), 70))
@@ -159,7 +159,7 @@ describe('simulation: processes', () => {
     const world = new World()
     const process = makeProcess(world, 'middle')
     const log: string[] = []
-    // Stops after one callback: after the input, and before the callback for the end of the turn.
+    // Stop after one callback: after the input, and before the callback for the end of the turn.
     process.stop(1)
     process.receive(() => {
       log.push('input')

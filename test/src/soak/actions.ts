@@ -33,7 +33,7 @@ const maxWorkMs = 5
 const maxWatches = 3
 /** The number of keys that all users share: so few that the users contend for them. */
 const sharedKeyCount = 12
-/** The number of other keys: so many that most of them are free. */
+/** The number of rare keys: so many that most of them are free. */
 const rareKeyCount = 1_000_000
 
 /** The codes of errors that users of contended locks must expect. */

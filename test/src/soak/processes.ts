@@ -84,7 +84,7 @@ export class MeasuredProcess {
       return broker.failed
     }
     const urls = await Promise.race([readUrls(), broker.failed])
-    // Lets later output drain, because a full pipe would stop the broker.
+    // Discard later output, because a full pipe would block the broker.
     broker.#child.stdout!.resume()
     return { broker, ...urls }
   }

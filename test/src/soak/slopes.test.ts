@@ -35,7 +35,7 @@ describe('soak: the verdict', () => {
     expect(fitLine(points)).to.deep.equal({ first: 3, last: 17, slope: 2 })
   })
 
-  it('fits the line with the least sum of squares to other points', () => {
+  it('fits a line by least squares to points that do not lie on a line', () => {
     const points = [1, 2, 3, 4].map((at, i) => ({ at, value: [6, 5, 7, 10][i]! }))
     expect(fitLine(points)).to.deep.include({ slope: 1.4, first: 4.9 })
   })

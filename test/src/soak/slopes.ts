@@ -78,7 +78,7 @@ export function fitLine(points: readonly { readonly at: number; readonly value: 
     covariance += (at - meanAt) * (value - meanValue)
     variance += (at - meanAt) ** 2
   }
-  // Without points, the variance is 0 as well.
+  // The variance is 0 if there are no points, or if all points have the same time.
   if (!(variance > 0)) throw new Error('A slope needs points at two different times')
   const slope = covariance / variance
   const valueAt = (at: number) => meanValue + slope * (at - meanAt)

@@ -15,7 +15,7 @@ import { Soak } from './soak.js'
 
 const pathOf = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 
-/** The options of a run of 4 s, with at least 20 samples. */
+/** The options of a run of 4 s, which plans 40 samples. */
 const shortRun = ['--hours', `${4 / 3_600}`, '--sample', '0.1', '--residents', '1', '--users', '2']
 
 /** Runs the program, and resolves with its exit code and its output. */

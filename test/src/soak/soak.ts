@@ -1,5 +1,5 @@
 /**
- * A soak run: a broker serves clients that come and go for a long time, and the program measures
+ * A soak run: for a long time, a broker serves clients that come and go, and the program measures
  * whether memory or open file descriptors grow.
  *
  * Two kinds of client processes use the broker. Residents stay for the whole run, and the program
@@ -71,7 +71,7 @@ const emptyGauges = [
 /** How long the broker may take to become empty: longer than a lease, in ms. */
 const emptyWithinMs = 30_000
 
-/** How long after a failed request the program waits to learn that a process ended, in ms. */
+/** How long the program waits for the end of a process after a failed request, in ms. */
 const exitDelayMs = 2_000
 
 /** The time between two looks at the gauges while the broker becomes empty, in ms. */
@@ -184,7 +184,7 @@ export class Soak {
   async #measureUntilEnd(measured: readonly MeasuredProcess[], adminUrl: string): Promise<void> {
     const { durationMs, warmUpMs, sampleMs, lineMs } = this.#options
     this.#start = performance.now()
-    let nextLine = lineMs
+    let nextLineAt = lineMs
     let samplesAfterWarmUp = 0
     // On a machine that is too busy to take its samples in time, the run takes longer.
     for (let at = 0; at < durationMs || samplesAfterWarmUp < minSamples; at = this.#elapsedMs) {
@@ -196,8 +196,8 @@ export class Soak {
       const samples = await Promise.all(
         measured.map((process, i) => process.measure(at, i === 0 ? brokerValues : {})),
       )
-      if (at >= nextLine) {
-        nextLine += lineMs
+      if (at >= nextLineAt) {
+        nextLineAt += lineMs
         this.#options.print(this.#line(at, measured, samples, gauges))
       }
       await sleep(Math.max(0, sampleMs - (this.#elapsedMs - at)))

@@ -10,7 +10,7 @@ const intervalMs = 20
 const kept: unknown[] = []
 
 setInterval(() => {
-  // 128 KiB in the heap, 128 KiB outside the heap, and a descriptor.
+  // 16,384 numbers of 8 bytes in the heap, 128 KiB outside the heap, and a descriptor.
   kept.push(
     Array.from({ length: 16 * 1024 }, () => 0.5),
     Buffer.alloc(128 * 1024, 1),
