@@ -1,8 +1,8 @@
 /**
  * One simulated process with an event loop. A turn runs due timers, then the waiting input, then
  * the callbacks for the end of the turn. In some turns the input comes before the timers, as in
- * Node after a stop (SIGSTOP). Each callback of a turn (for a timer, for an input, or for the end of
- * the turn) is a unit. Between two units all promises settle, and the process may be stopped.
+ * Node after a stop (SIGSTOP). Each callback of a turn (for a timer, for an input, or for the end
+ * of the turn) is a unit. Between two units all promises settle, and the process may be stopped.
  */
 import type { SimClock } from './clocks.js'
 import type { Random } from './random.js'

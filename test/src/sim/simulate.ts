@@ -158,6 +158,7 @@ class Simulation {
     }
     if (plan.hasDuplicatingClient || shared?.hasDuplicatingClient === true) {
       const machine = this.#machineFor('duplicator', network, 'stutterer')
+      // With one broker, these requests would change the worlds of old seeds.
       const usesImmediateRequests = shared !== undefined
       this.#rawClients.push(
         new DuplicatingClient({
