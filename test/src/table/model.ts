@@ -45,7 +45,7 @@ export class Model {
   readonly #grantsPerCommand: number
   /** The number of waiters that the current command may still grant. */
   #grantsLeft = 0
-  /** The keys on which the current command may leave waiters that could be granted. */
+  /** Keys on which the current command perhaps leaves waiters that can be granted. */
   #unfinishedKeys: string[] = []
 
   constructor(grantsPerCommand: number) {
@@ -142,7 +142,7 @@ export class Model {
     if (session === undefined || session.suspended || session.attachEpoch !== command.attachEpoch)
       return
     if (command.type === 'suspend') {
-      this.#suspend(session, command)
+      this.#suspendOrEnd(session, command)
       return
     }
     // The client sends a message, so it has the new secret, and the former secret is invalid.
@@ -159,11 +159,11 @@ export class Model {
     } else if (command.id <= session.lastId) {
       // The answers to sets and `once` have the type `lock`; answers to `complete` have `unlock`.
       const { type } = command
-      const hasTypeLock = type === 'lockAll' || type === 'once'
+      const isSetOrOnce = type === 'lockAll' || type === 'once'
       this.#answers.repeat(
         session,
         command.id,
-        hasTypeLock ? 'lock' : type === 'complete' ? 'unlock' : type,
+        isSetOrOnce ? 'lock' : type === 'complete' ? 'unlock' : type,
       )
     } else if (session.grace > 0 && session.answers.length >= session.limits.answers) {
       this.#answers.refuse(session, command.id, 'QUOTA_EXCEEDED')
@@ -232,8 +232,8 @@ export class Model {
     })
   }
 
-  /** A session without a grace ends, unless the broker itself closed the connection (`keep`). */
-  #suspend(session: ModelSession, { keep, at }: CommandOf<'suspend'>): void {
+  /** Ends a session without a grace, unless the broker itself closed the connection (`keep`). */
+  #suspendOrEnd(session: ModelSession, { keep, at }: CommandOf<'suspend'>): void {
     if (session.grace === 0 && !keep) {
       this.#end(session.id, 'dropped', at)
       return
@@ -250,8 +250,8 @@ export class Model {
   }
 
   /**
-   * Moves the sessions of a broker that is gone to a new owner broker; all sessions if no former
-   * owner is named. Their connections are lost, and all their deadlines start again in full.
+   * Gives another owner broker to the sessions of a broker that is gone; to all sessions if no
+   * former owner is named. Their connections are lost, and all their deadlines start again in full.
    */
   #restart({ formerOwner, ownerBroker, at }: CommandOf<'restart'>): void {
     const sessions = this.#state.sessions.filter(
@@ -328,6 +328,7 @@ export class Model {
     } else if (timeout === 0) {
       session.lastId = id
       const isSet = set !== undefined
+      // A set names only the holders of the keys that are not free.
       const blocked = isSet ? requests.filter((request) => !isFree(request)) : requests
       const failure = state.failureWithHolders(session, keysOf(blocked), isSet, 'LOCK_HELD')
       this.#answers.answer(session, id, failure, 'lock')
@@ -344,7 +345,10 @@ export class Model {
     }
   }
 
-  /** Withdraws a waiting request, and answers the request with an error. */
+  /**
+   * Withdraws a waiting request, and answers the request with an error. A set names only the
+   * holders of the keys that delay the set.
+   */
   #withdraw(sessionId: string, request: number, reason: string, code: ErrorCode, at: number): void {
     const waiter = this.#state.waitingRequests.find(
       (waiting) => waiting.session === sessionId && waiting.id === request,
@@ -485,6 +489,7 @@ export class Model {
         if (upgrade !== undefined && this.#grantsLeft > 0) {
           this.#grantsLeft -= 1
           this.#upgrades.grantWaiting(upgrade)
+          // The lock is now exclusive, so no other waiter can be granted.
           break
         }
         if (upgrade !== undefined) {
@@ -507,7 +512,10 @@ export class Model {
     }
   }
 
-  /** Grants a request for one key, or all requests of a set, with one fence. */
+  /**
+   * Grants a request for one key, or all requests of a set, with one fence. The effect `granted` is
+   * itself the answer, so the answer is stored without another effect.
+   */
   #grant(requests: readonly PlainRequest[], waited: boolean, at: number): void {
     this.#state.fence += 1
     const { fence } = this.#state

@@ -1,6 +1,6 @@
 /**
  * Turns the commands `lock` and `lockAll` into requests, which the model of the lock table grants,
- * queues or refuses. The fields of other kinds of requests are undefined.
+ * queues or refuses. Fields that only other kinds of requests use are undefined.
  */
 import type { Command } from '@holdfast/server/core'
 import { keysOf, type ModelSession, shortestOf } from './modelState.js'

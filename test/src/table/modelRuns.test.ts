@@ -14,6 +14,7 @@ import { TableAndModel } from './tableAndModel.js'
 
 /** The number of steps in a history. */
 const stepCount = 200
+/** 10 histories in a quick run, and 2,000 in a full run. */
 const parameters = runs(10, 2_000)
 
 interface History {
@@ -89,12 +90,12 @@ describe('table: random histories compared with the model', () => {
     this.timeout(300_000)
     const counts = new Map<string, number>()
     const addKind = (kind: string) => counts.set(kind, (counts.get(kind) ?? 0) + 1)
-    // A constant seed, so that no run lacks a rare kind by chance.
+    // The seed is constant, so that no run lacks a rare kind by chance.
     for (const steps of fc.sample(histories, { numRuns: count(70, 200), seed: 7 })) {
       const { commands, effects } = runHistory(steps)
       for (const command of commands) addKind(describeCommand(command))
       for (const effect of effects) addKind(describeEffect(effect))
-      // A quick run ends at the first history with which every kind was seen.
+      // A quick run ends as soon as every kind was seen.
       if (!isFullRun && expectedKinds.every((kind) => counts.has(kind))) break
     }
     // A quick run fails if a kind is missing, and a full run if a kind occurs at most 3 times.

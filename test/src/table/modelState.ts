@@ -17,7 +17,7 @@ import type {
 export type WantedLock = {
   readonly key: string
   readonly mode: LockMode
-  /** How many permits of the capacity of its key a lock of the mode `permits` takes. */
+  /** The number of permits that the lock takes, if its mode is `permits`. */
   readonly permits?: number | undefined
   readonly capacity?: number | undefined
 }
@@ -89,6 +89,7 @@ export class ModelState {
   /** Whether a lock with these terms is compatible with the locks and the upgrade of the key. */
   canHold({ key, mode, permits = 0, capacity = 0 }: WantedLock): boolean {
     const held = this.locks.filter((lock) => lock.key === key)
+    // The lock of a waiting upgrade is held, so this condition also covers the upgrade.
     if (mode === 'exclusive') return held.length === 0
     if (this.upgrades.some((upgrade) => upgrade.key === key)) return false
     if (held.some((lock) => lock.mode !== mode)) return false
@@ -188,11 +189,11 @@ export class ModelState {
     return sum(lists.map((list) => list.filter(isOfSession).length))
   }
 
-  /** Makes this broker the owner of a session. The owner keeps the deadlines of the session. */
+  /** Makes this broker the owner of a session. */
   takeOwnership(session: ModelSession, ownerBroker: string): void {
     const changesOwner = session.ownerBroker !== ownerBroker
     session.ownerBroker = ownerBroker
-    // A new generation, so that an expiry that the former owner proposed has no effect.
+    // The generation rises, so that an expiry that the former owner proposed has no effect.
     for (const lock of this.#timedLocksOf(session)) if (changesOwner) lock.generation += 1
   }
 
@@ -222,7 +223,7 @@ export class ModelState {
     return isDeadlock({ locks, waiting, upgrades }, newRequests)
   }
 
-  /** Whether a request of this scope, which is one logical task of the session, waits. */
+  /** Whether a request of this scope waits. A scope is one logical task of the session. */
   isScopeBusy(session: string, scope: number | undefined): boolean {
     return scope !== undefined && this.requestsOf(session).some((waiter) => waiter.scope === scope)
   }
@@ -248,6 +249,7 @@ export class ModelState {
       sessions: this.sessions.map(
         ({ name: _, limits: __, acceptedResume, allRevocations, answers, ...session }) => ({
           ...session,
+          // The number of an attempt counts only for the secret of this attempt.
           lastResumeAttempt:
             acceptedResume?.proof === session.secret ? acceptedResume?.resumeAttempt : undefined,
           held: this.#firstMembers(this.locks, session).map((lock) => lock.fence),

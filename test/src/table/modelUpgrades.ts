@@ -60,6 +60,7 @@ export class ModelUpgrades {
         ...{ set: undefined, upgradeOf: fence, scope: lock.scope },
         ...{ maxHold: undefined, notify: undefined, once: undefined, election: undefined },
       }
+      // Two waiting upgrades of one key are always a deadlock, so a key has at most one.
       if (state.isDeadlock([request])) {
         this.#output.refuse(session, id, 'DEADLOCK')
         return

@@ -115,9 +115,9 @@ export interface PlainSession {
   readonly principal: string
   /** How long the session survives without a connection, in ms. */
   readonly grace: number
-  /** The broker that keeps the deadlines of the session. */
+  /** The broker that runs the timers of the session. */
   readonly ownerBroker: string
-  /** Numbers the connections of the session, from 1. */
+  /** Counts the connections of the session, from 1. */
   readonly attachEpoch: number
   /** Whether the session has no connection. */
   readonly suspended: boolean
@@ -427,7 +427,7 @@ function answerText(answer: PlainAnswer): string {
 /**
  * Formats an effect as a short text for readable tests. `granted b#2 k f7` means that request 2 of
  * session `b` was granted key `k` with fence 7. `g` stands before a generation, and `@` before an
- * attach epoch. `repeat` in place of `answer` marks a repeated answer or a refusal, which the
+ * attach epoch. `repeat` in place of `answer` marks a repeated answer, or a refusal that the
  * table does not store.
  */
 export function formatEffect(effect: PlainEffect): string {

@@ -29,7 +29,7 @@ export function lock(fields: SessionFields, id: number, pick: number): Command {
   }
 }
 
-/** A request for some of three permits, rarely with another capacity. */
+/** A request for 1 to 3 permits of a key with the capacity 3; rarely names the capacity 4. */
 export function permits(fields: SessionFields, id: number, pick: number): Command {
   const capacity = pick % 17 === 0 ? 4 : 3
   const count = 1 + ((pick >> 3) % 3)
@@ -75,10 +75,10 @@ function request(fields: SessionFields, id: number, pick: number) {
 /** A set of one to three keys, in any order, with mixed modes. */
 export function lockAll(fields: SessionFields, id: number, pick: number): Command {
   const size = 1 + ((pick >> 2) % keys.length)
-  // A step of `keys.length - 1` goes back by one key.
-  const step = pick % 2 === 0 ? 1 : keys.length - 1
+  // The stride `keys.length - 1` goes back by one key, because only the remainder counts.
+  const stride = pick % 2 === 0 ? 1 : keys.length - 1
   const items = Array.from({ length: size }, (_, i) => {
-    const key = keys[(pick + i * step) % keys.length]!
+    const key = keys[(pick + i * stride) % keys.length]!
     const choice = (pick >> (4 + 2 * i)) % 4
     if (choice === 3) return { key, mode: 'permits' as const, permits: 2, capacity: 3 }
     return { key, mode: choice === 2 ? ('shared' as const) : ('exclusive' as const) }
@@ -97,7 +97,7 @@ export function lockAll(fields: SessionFields, id: number, pick: number): Comman
 
 /** A `once` command. @param pick A random number that decides the key, the ttl and the timeout. */
 export function once(fields: SessionFields, id: number, pick: number): Command {
-  // Only two keys, so that several calls meet at one key.
+  // There are only two keys, so that several calls meet at one key.
   const key = keys[pick % 2]!
   const ttl = pickTtl(pick)
   const timeout = pickTimeout(pick)
@@ -113,7 +113,7 @@ export function complete(fields: SessionFields, id: number, fence: number, pick:
 
 /** A `barrier` command. @param pick A random number that decides its fields. */
 export function barrier(fields: SessionFields, id: number, pick: number): Command {
-  // Only two keys, so that several calls meet at one barrier.
+  // There are only two keys, so that several calls meet at one barrier.
   const key = keys[pick % 2]!
   const parties = pick % 8 === 7 ? 3 : 2
   const timeout = pick % 5 === 0 ? 0 : pick % 5 === 1 ? 100 : undefined
@@ -122,7 +122,7 @@ export function barrier(fields: SessionFields, id: number, pick: number): Comman
 
 /** A `maxHold` and notices for some requests; undefined for most requests. */
 function holdTerms(pick: number): Pick<ExtraTerms, 'maxHold' | 'notify'> | undefined {
-  // Other bits than in `pickScope`, so that requests with and without a scope get these terms.
+  // `pickScope` uses other bits, so that requests with and without a scope get these terms.
   if ((pick >> 9) % 4 !== 0) return undefined
   const maxHold = pick % 3 === 0 ? undefined : (pick % 900) + 100
   return { maxHold, notify: pick % 2 === 0 ? ['queued', 'contended'] : undefined }

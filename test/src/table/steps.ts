@@ -270,7 +270,7 @@ export class CommandMaker {
   }
 
   #resume(session: PlainSession, pick: number, isWrong: boolean): Command {
-    // Undefined for a session with grace 0.
+    // `validSecret` is undefined for a session with grace 0.
     const validSecret = (pick % 2 === 0 ? session.nextSecret : session.secret) ?? session.secret
     const proof = isWrong ? `${session.id} ${pick % 4}` : (validSecret ?? '')
     const seat = pick % 20 === 1 ? 'unknown' : session.id.split('.')[0]
@@ -315,7 +315,10 @@ function proclaim(
   return { type: 'proclaim', at: fields.at, session: id, attachEpoch, id: lastId + 1, fence, value }
 }
 
-/** The types of commands that a client sends as a request with an id. */
+/**
+ * The types of commands that a client sends as a request with an id. `unlock` also stands for
+ * `complete`, and `lock` also stands for `lockAll` and `once`.
+ */
 const requestTypes = [
   ...(['unlock', 'refresh', 'revoke', 'lock', 'barrier', 'proclaim'] as const),
   ...(['upgrade', 'downgrade', 'endScope'] as const),
@@ -351,10 +354,10 @@ function repeat(
   const anyType = requestTypes[(pick >> 5) % requestTypes.length]!
   const isWrong = (pick >> 7) % 4 === 0
   const isNotHeld = answer?.kind === 'failed' && answer.code === 'LOCK_NOT_HELD'
+  // Requests of several types can have the answer LOCK_NOT_HELD.
   const likelyType =
     requestTypeByAnswer[answer?.kind as keyof typeof requestTypeByAnswer] ??
     (isNotHeld ? anyType : 'lock')
-  // Here `unlock` also stands for `complete`, and `lock` also stands for `lockAll` and `once`.
   switch (isWrong ? anyType : likelyType) {
     case 'unlock':
       if (pick % 5 === 1) return complete(fields, id, fence, pick)

@@ -16,7 +16,7 @@ const generousLimits: SessionLimits = { locks: 10_000, answers: 1_024, waitersPe
 
 /**
  * Replaces the default of a request: `id` repeats an earlier id, and `attachEpoch` selects an
- * earlier connection of the session. The attach epoch numbers the connections of a session.
+ * earlier connection of the session. The attach epoch counts the connections of a session.
  */
 interface RequestOverrides {
   readonly id?: number
@@ -289,8 +289,8 @@ export class TableDriver {
   /**
    * Proposes that a lock expires.
    *
-   * @param options `generation`: how often the ttl of the lock had begun again, for instance by a
-   * refresh, when the broker set its timer. Default 0.
+   * @param options `generation`: the generation of the lock when the broker set its timer. The
+   * generation rises when the ttl starts again, for instance by a refresh. Default 0.
    */
   expire(session: string, fence: number, options: { generation?: number } = {}): string[] {
     const { generation = 0 } = options
