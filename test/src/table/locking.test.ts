@@ -89,7 +89,7 @@ describe('table: grant', () => {
     expect(driver.lock('a', 'k', { mode: 'shared' })).to.deep.equal(['granted a#2 k f3'])
   })
 
-  it('keeps an exclusive request waiting while a single shared lock is held', () => {
+  it('keeps an exclusive request waiting until the last shared lock is released', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k', { mode: 'shared' })
     driver.lock('b', 'k', { mode: 'shared' })
@@ -168,8 +168,7 @@ describe('table: timeout 0', () => {
     const driver = new TableDriver()
     driver.open('a', { name: 'worker' })
     driver.open('b')
-    // The driver gives this command the time 1,002, because its first command has the time 1,000.
-    // The time of the next command is not in the answer.
+    // The time of this third command is 1,002, because the driver counts from 1,000.
     driver.lock('a', 'k', { metadata: '"why"' })
     const effects = driver.table.apply({
       type: 'lock',
@@ -269,8 +268,8 @@ describe('table: unlock', () => {
     driver.lock('b', 'k', { timeout: 0 })
     driver.cancel('b', 1)
     driver.unlock('a', 1)
-    // The second grant, so the fence is 2.
     driver.lock('a', 'l', { mode: 'shared', timeout: 0 })
+    // This lock was the second grant, so its fence is 2.
     driver.expire('a', 2)
     expect(driver.table.keys.size).to.equal(0)
   })

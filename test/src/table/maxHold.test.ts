@@ -1,10 +1,10 @@
 /**
- * `maxHold` is the longest time for which a lock is held. `maxHold` begins with the grant. A
- * refresh, which restarts the ttl, does not prolong `maxHold`. The broker that owns a session
- * proposes the end of a hold with the command `endHold`. A `TableDriver` applies commands to a lock
- * table and returns the effects as short texts: `granted b#1 k f2` means that request 1 of session
- * `b` got the key `k` with the fence 2. A fence is the number of a grant. No time passes in these
- * tests: the tests send the proposal of the broker themselves.
+ * `maxHold` is the longest time for which a lock is held. This time begins with the grant. A
+ * refresh, which restarts the ttl, does not prolong `maxHold`. When this time is over, the broker
+ * that owns the session proposes the end of the lock with the command `endHold`. A `TableDriver`
+ * applies commands to a lock table and returns the effects as short texts: `granted b#1 k f2` means
+ * that request 1 of session `b` got the key `k` with the fence 2. A fence is the number of a grant.
+ * No time passes in these tests: the tests send the proposal of the broker themselves.
  */
 import { dump, restore } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -37,7 +37,7 @@ describe('table: maxHold', () => {
     ])
   })
 
-  it('does not end a lock without maxHold, a later lock, or a lock of another session', () => {
+  it('does not end a lock of another session, a later lock of the key, or a lock without maxHold', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k')
     driver.lock('a', 'l', { maxHold: 500 })
@@ -48,15 +48,15 @@ describe('table: maxHold', () => {
     expectNoEffect(driver, () => driver.endHold('a', 2))
   })
 
-  it('is at most the limit of the session, also for a lock without maxHold', () => {
+  it('is at most the limit of the session, also for a request that names no maxHold', () => {
     const driver = new TableDriver()
     driver.open('a', { limits: { maxHold: 300 } })
     driver.lock('a', 'k', { maxHold: 500 })
     driver.lock('a', 'l')
     driver.lock('a', 'm', { maxHold: 200 })
     driver.lockAll('a', ['n', 'o'])
-    const holds = [...driver.table.keys.values()].map(({ first }) => first?.extras?.maxHold)
-    expect(holds).to.deep.equal([300, 300, 200, 300, 300])
+    const maxHolds = [...driver.table.keys.values()].map(({ first }) => first?.extras?.maxHold)
+    expect(maxHolds).to.deep.equal([300, 300, 200, 300, 300])
   })
 
   it('starts again at the broker that takes over, and only that broker can end the lock', () => {
@@ -80,6 +80,7 @@ describe('table: maxHold', () => {
   it('is part of the answer `failed` to a request for the held key', () => {
     const driver = TableDriver.withSessions('a', 'b')
     driver.lock('a', 'k', { maxHold: 500 })
+    // Not `driver.lock`, because the short text of an answer has no `maxHold`.
     const fields = { at: 9, session: 'b', attachEpoch: 1, id: 1 }
     const terms = { mode: 'exclusive', ttl: undefined, timeout: 0, steal: false } as const
     const lockFields = { key: 'k', metadata: undefined, ...terms }

@@ -57,7 +57,7 @@ describe('table: once', () => {
     driver.lock('stealer', 'k', { steal: true })
     expect(driver.unlock('stealer', 3)).to.include('granted c#1 k f4')
     expect(driver.end('c')).to.include('granted d#1 k f5')
-    // Only the release and the answer, because no follower waits any more.
+    // The only effects are the release and the answer, because no follower waits any more.
     expect(driver.complete('d', 5, { value: '5' })).to.have.lengthOf(2)
   })
 
@@ -113,7 +113,7 @@ describe('table: once', () => {
     expect(driver.table.keys.size).to.equal(0)
   })
 
-  it('a restart answers the followers that the former broker had not answered', () => {
+  it('after a restart, a command answers the followers that the former broker had not answered', () => {
     const driver = driverWithLimit(1)
     openResumable(driver, 'a', 'b', 'c')
     for (const session of ['a', 'b', 'c']) driver.once(session, 'k')
@@ -179,13 +179,13 @@ describe('table: kept results of once', () => {
     expect(owners).to.deep.equal(['two', 'two'])
   })
 
-  it('a snapshot stores a value once, even if several answers contain it and several followers still wait for it', () => {
+  it('a snapshot has a value in one place, even if several answers contain it and several followers still wait for it', () => {
     const driver = driverWithLimit(2)
     openResumable(driver, 'a', 'b', 'c', 'd', 'e')
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.once(session, 'k')
     driver.complete('a', 1, { value: '"the value"', keep: 1_000 })
     const text = JSON.stringify([...dump(driver.table)])
-    // Two parts around a single occurrence of the value.
+    // A single occurrence of the value divides the text into two parts.
     expect(text.split('the value')).to.have.lengthOf(2)
     const copy = restore(JSON.parse(text) as SnapshotItem[])
     // The key is unfinished, because d and e have no answer yet.

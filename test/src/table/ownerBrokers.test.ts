@@ -1,6 +1,6 @@
 /**
- * Several brokers share one table. Each session has an owner broker, which keeps the deadlines of
- * the session. The tests move a session to another owner broker, and let a broker take over the
+ * Several brokers share one table. Each session has an owner broker, which runs the timers of the
+ * session. The tests move a session to another owner broker, and let a broker take over the
  * sessions of a broker that is gone. The lease of a session is how long its broker keeps the
  * session when its client is silent. The attach epoch of a session counts its connections. The
  * generation of a lock counts the restarts of its deadline. A fence is the number of a grant.

@@ -62,7 +62,7 @@ describe('table: permits', () => {
     expect(driver.lock('c', 'k', { capacity: 2 })).to.deep.equal(['queued c#2 k'])
   })
 
-  it('are all taken by a steal, while waiting requests keep their places', () => {
+  it('are all lost to a steal, while waiting requests keep their places', () => {
     const driver = TableDriver.withSessions('a', 'b', 'c')
     driver.lock('a', 'k', capacityOfThree)
     driver.lock('b', 'k', { ...capacityOfThree, permits: 2 })
@@ -108,6 +108,7 @@ class Semaphore {
    * @returns the ids of the granted requests
    */
   tryAcquire(id: number, permits: number): number[] {
+    // No earlier request can be granted now, so `granted` has only this request or none.
     const granted = this.acquire(id, permits)
     return granted.length > 0 ? granted : this.cancel(id)
   }
@@ -142,7 +143,7 @@ describe('table: permits compared with a semaphore', () => {
   const capacity = 4
   const parameters = runs(120, 5_000)
   const operation = fc.record({
-    // Twice as many acquires and releases as other operations.
+    // `acquire` and `release` are each twice as frequent as the other operations.
     kind: fc.constantFrom('acquire', 'acquire', 'tryAcquire', 'release', 'release', 'cancel'),
     permits: fc.integer({ min: 1, max: capacity }),
     // Any number, which chooses one of the present requests.
@@ -151,7 +152,7 @@ describe('table: permits compared with a semaphore', () => {
   const unknownId = 0
   const unknownFence = 999
 
-  it(`grant the same requests in the same order, in ${parameters.numRuns} histories`, function () {
+  it(`the table and the semaphore grant the same requests in the same order, in ${parameters.numRuns} histories`, function () {
     this.timeout(300_000)
     const property = fc.property(fc.array(operation, { maxLength: 60 }), (operations) => {
       // The test compares only the grants, so the driver does not check the invariants.
@@ -160,7 +161,8 @@ describe('table: permits compared with a semaphore', () => {
       const semaphore = new Semaphore(capacity)
       const fences = new Map<number, number>()
       let lastId = 0
-      const grantsOf = (command: Command): number[] => {
+      /** Applies a command. Returns the ids of the requests that the command grants. */
+      const apply = (command: Command): number[] => {
         const granted = driver.table.apply(command).filter((effect) => effect.kind === 'granted')
         return (granted as Extract<Effect, { kind: 'granted' }>[]).map(({ lock }) => {
           fences.set(lock.id, lock.fence)
@@ -174,19 +176,19 @@ describe('table: permits compared with a semaphore', () => {
         if (kind === 'release') {
           const released = chooseFrom(semaphore.held)
           const fence = fences.get(released) ?? unknownFence
-          expect(grantsOf({ type: 'unlock', ...fields, id, fence })).to.deep.equal(
+          expect(apply({ type: 'unlock', ...fields, id, fence })).to.deep.equal(
             semaphore.release(released),
           )
         } else if (kind === 'cancel') {
           const request = chooseFrom(semaphore.waiting)
-          expect(grantsOf({ type: 'cancel', ...fields, request })).to.deep.equal(
+          expect(apply({ type: 'cancel', ...fields, request })).to.deep.equal(
             semaphore.cancel(request),
           )
         } else {
           const timeout = kind === 'tryAcquire' ? 0 : undefined
           const wanted = { key: 'k', mode: 'permits', steal: false, metadata: undefined } as const
           const terms = { ttl: undefined, timeout, extras: { permits, capacity } }
-          expect(grantsOf({ type: 'lock', ...fields, id, ...wanted, ...terms })).to.deep.equal(
+          expect(apply({ type: 'lock', ...fields, id, ...wanted, ...terms })).to.deep.equal(
             semaphore[kind as 'acquire' | 'tryAcquire'](id, permits),
           )
         }

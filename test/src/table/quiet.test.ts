@@ -2,8 +2,8 @@
  * A broker that lost its table starts with a quiet table, which grants only steals. So the holders
  * of the lost table have time to give up their locks. All other commands work as usual. A
  * `TableDriver` applies commands to a lock table and returns the effects as short texts: `granted
- * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence numbers a
- * grant.
+ * b#1 k f2` means that request 1 of session `b` got the key `k` with the fence 2. A fence is the
+ * number of a grant.
  */
 import { KeyTable, LockTable } from '@holdfast/server/core'
 import { expect } from 'chai'
@@ -66,6 +66,7 @@ describe('table: a quiet start', () => {
 
   it('leaves no state of a key whose queue is full', () => {
     const driver = new TableDriver()
+    // With the limit 0, every queue is full.
     driver.open('a', { limits: { waitersPerKey: 0 } })
     driver.quiet(true)
     // `repeat` marks an answer that the table does not store.

@@ -91,7 +91,7 @@ describe('table: a dropped connection', () => {
     ])
   })
 
-  it('has no effect a second time, and the later commands on the connection are ignored', () => {
+  it('makes the table ignore a second `suspend` and the later commands on the connection', () => {
     const driver = driverWithGrace()
     driver.suspend('a')
     expectNoEffect(driver, () => driver.suspend('a'))
@@ -248,6 +248,7 @@ describe('table: resume secrets', () => {
     const driver = driverWithGrace()
     driver.resume('a', 's1', 's2', { resumeAttempt: 7 })
     expect(driver.resume('a', 's2', 's3', { resumeAttempt: 1 })[0]).to.match(/^resumed a @3/)
+    // This message of the client makes `s3` the only valid secret.
     driver.ack('a', [])
     expect(driver.resume('a', 's3', 's4', { resumeAttempt: 1 })[0]).to.match(/^resumed a @4/)
     expect(driver.resume('a', 's3', 's5', { resumeAttempt: 1 })).to.deep.equal(['refused resume a'])

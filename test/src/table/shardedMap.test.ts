@@ -18,10 +18,10 @@ import { TableDriver } from './tableDriver.js'
 
 /** The most entries that a `Map` may have. V8 needs less than 10 ms to double such a `Map`. */
 const maxMapSize = 20_000
-/** Four times as many keys as a `ShardedMap` keeps in one map, or more. */
+/** More than four times as many keys as a `ShardedMap` keeps in one map. */
 const keyCount = count(70_000, 150_000)
 
-/** Runs some work, and returns the most entries that a `Map` or `Set` had when one was added. */
+/** Runs some work. Returns the largest size that a `Map` or `Set` had after an addition. */
 function largestMapDuring(work: () => void): number {
   let largest = 0
   const { set } = Map.prototype
@@ -61,8 +61,8 @@ function driverWithLocks(inSets: boolean): TableDriver {
 
 describe('table: a large number of keys', () => {
   for (const inSets of [false, true]) {
-    const locks = inSets ? 'sets of two keys' : 'locks'
-    it(`${locks} are granted, and restored from a snapshot, without a large Map`, () => {
+    const lockKind = inSets ? 'sets of two keys' : 'locks'
+    it(`${lockKind} are granted, and restored from a snapshot, without a large Map`, () => {
       let driver = new TableDriver()
       const largestInFill = largestMapDuring(() => {
         driver = driverWithLocks(inSets)
@@ -98,6 +98,7 @@ describe('sharded map', () => {
     }
     const check = (): void => {
       expect(sharded.size).to.equal(map.size)
+      // A sample with the step 3 contains kept and removed keys.
       for (let i = 0; i < keyCount; i += 3) expect(sharded.get(`k${i}`)).to.equal(map.get(`k${i}`))
     }
     for (let i = 0; i < keyCount; i++) add(i)
@@ -112,14 +113,16 @@ describe('sharded map', () => {
     check()
   })
 
-  it('divides keys with numbers, and keys with long common ends, evenly among its shards', () => {
+  it('divides similar keys evenly among its shards', () => {
     for (const keyOf of [
       (i: number) => `order:${i}`,
       (i: number) => `tenant/${i}/a-name-that-all-keys-share`,
+      // Two characters, both beyond Latin-1.
       (i: number) => `${String.fromCharCode(0x100 + (i % 64), 0x3000 + Math.floor(i / 64))}`,
     ]) {
       const counts = new Map<number, number>()
       for (let i = 0; i < 32_000; i++) {
+        // The lowest 5 bits choose one of the 32 shards.
         const shard = hashOfText(keyOf(i)) & 31
         counts.set(shard, (counts.get(shard) ?? 0) + 1)
       }

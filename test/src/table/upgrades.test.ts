@@ -80,7 +80,7 @@ describe('table: upgrades', () => {
     expect(expectUnchanged(driver, () => driver.upgrade('b', 2))).to.deep.equal([
       'repeat b#2 DEADLOCK',
     ])
-    // When the other lock has ended, the upgrade is granted.
+    // When the lock of b has ended, the upgrade of a is granted.
     expect(driver.unlock('b', 2)).to.include('upgraded a k f1 to f3')
   })
 
@@ -150,11 +150,14 @@ describe('table: upgrades', () => {
     driver.upgrade('a', 1)
     // The invariants cannot be checked, because a check needs all commands since the first. A new
     // driver does not know the last ids of its sessions, so the test gives the ids.
-    const waiting = new TableDriver(/* checked */ false, restore(dump(driver.table)))
-    expect(waiting.unlock('b', 2, { id: 2 })).to.include('upgraded a k f1 to f3')
-    const granted = new TableDriver(/* checked */ false, restore(dump(waiting.table)))
-    expect(granted.downgrade('a', 1, { id: 3 })).to.include('downgraded a k f1')
-    expect(granted.revoke('c', 'k', 3)).to.include('released a k f1 revoked')
+    const driverWhileWaiting = new TableDriver(/* checked */ false, restore(dump(driver.table)))
+    expect(driverWhileWaiting.unlock('b', 2, { id: 2 })).to.include('upgraded a k f1 to f3')
+    const driverAfterGrant = new TableDriver(
+      /* checked */ false,
+      restore(dump(driverWhileWaiting.table)),
+    )
+    expect(driverAfterGrant.downgrade('a', 1, { id: 3 })).to.include('downgraded a k f1')
+    expect(driverAfterGrant.revoke('c', 'k', 3)).to.include('released a k f1 revoked')
   })
 })
 
