@@ -32,7 +32,7 @@ export class ConnectionAdmission {
   readonly #pendingConnections: PendingConnections<Connection>
   /**
    * The connections that count for the limit `connections`. Closing connections do not count,
-   * because a flood of closing connections would keep clients out.
+   * because a flood of closing connections could otherwise keep clients out.
    */
   readonly #open = new Set<Connection>()
 

@@ -64,8 +64,8 @@ export interface JwtOptions {
   /** The name of the claim that has the permission rules. Default `holdfast`. */
   readonly claim?: string | undefined
   /**
-   * The permission rules for a token that lacks the claim `claim`. Default: no rules, so such a
-   * token allows nothing.
+   * The permission rules for a token without the claim that the option `claim` names. Default: no
+   * rules, so such a token allows nothing.
    */
   readonly grants?: readonly PermissionRule[] | undefined
   /** The accepted difference between the clocks of issuer and broker, in ms. Default 5,000. */

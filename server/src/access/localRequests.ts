@@ -30,9 +30,9 @@ const proxyHeaders: ReadonlySet<string> = new Set([
 ])
 
 /**
- * The usual headers of clients, which show no proxy. The patterns below match none of these
- * headers. Most requests have no other headers, so no pattern is tested. A request of a WebSocket
- * client would otherwise need about seventy tests of patterns.
+ * The usual headers of clients, which show no proxy. No pattern below matches these headers, so
+ * they are not tested. Most requests have no other headers. Without this set, a request of a
+ * WebSocket client would need about seventy tests of patterns.
  */
 export const ordinaryHeaders: ReadonlySet<string> = new Set([
   'host',
@@ -64,7 +64,7 @@ const proxyHeaderPatterns: readonly RegExp[] = [
   /^(x-)?((ssl|tls|remote|webauth|auth-request)[-_]|(request|queue)-start$)/,
   // The client certificate and the host that a proxy reports.
   /^(x-)?client-(cert|verify|tls|ssl|host)/,
-  // The names of CDNs, of cloud providers, of tunnels and of proxies.
+  // The names of CDNs, cloud providers, tunnels and proxies, and the headers of API gateways.
   /^(x-)?(cf|cloudfront|cloudflare|fly|fastly|akamai|edgeconnect|edge|incap)([-_]|$)/,
   /^(x-)?(sucuri|sigsci|bunny|nf|vercel|gfe|amzn?|goog|azure|appengine|arr|ms)([-_]|$)/,
   /^(x-)?(render|railway|heroku|replit|github-codespaces|codespaces|waws)([-_]|$)/,

@@ -52,7 +52,7 @@ export class RequestPolicy implements ConnectionPolicy {
     }
     // `may` of the identity has allowed the operation, or the broker does not authenticate clients.
     if (identityAllows !== undefined || authenticate === undefined) return true
-    // No rules configured: an authenticated client may do everything that is not for operators.
+    // Without rules, an authenticated client may do everything that is not for operators.
     return !operatorOperations.includes(operation)
   }
 
