@@ -102,7 +102,7 @@ export class Broker {
 
   /**
    * Closes all connections, because this broker is no longer a member of its cluster. Also drops
-   * the pending handshakes, and the list of keys whose waiters one command could not all grant.
+   * the pending handshakes, and the list of keys with more waiters than one command could grant.
    */
   #resign(): void {
     this.#components.handshake.clear()
@@ -120,6 +120,7 @@ export class Broker {
     const { allConnections, connections, connectionDeps } = this.#components
     const connection = new Connection(socket, connectionDeps)
     allConnections.add(connection)
+    // The connection itself checks for each frame whether this broker is still a member.
     if (this.#isServing && !this.#isFounding) connections.admit(connection)
     else connections.close(connection, closeCodes.restart)
     return connection
@@ -150,7 +151,7 @@ export class Broker {
     return this.#membership?.isFounding ?? false
   }
 
-  /** The open connections, in order of arrival. */
+  /** Every connection until its socket is closed, in order of arrival. */
   get connections(): ReadonlySet<Connection> {
     return this.#components.allConnections
   }
@@ -187,7 +188,7 @@ export class Broker {
 
   /**
    * How long a lock lasts from now on; undefined for a lock with neither a ttl nor a longest hold.
-   * The field of a time is undefined if only another broker of the cluster knows the time.
+   * A time that only another broker of the cluster knows is undefined.
    */
   remainingTimesOf(lock: Lock): RemainingTimes | undefined {
     return this.#components.lockTimes.remainingTimesOf(lock)

@@ -48,8 +48,8 @@ export class Connections implements ConnectionListener<Connection> {
   }
 
   /**
-   * Admits a new connection. If there are too many connections, closes the new connection or an
-   * older connection; `ConnectionAdmission` chooses which.
+   * Admits a new connection. If a limit is exceeded, closes the new connection or an older
+   * connection; `ConnectionAdmission` chooses which.
    */
   admit(connection: Connection): void {
     const rejected = this.#deps.admission.admit(connection)

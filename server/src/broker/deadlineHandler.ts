@@ -140,7 +140,7 @@ export class DeadlineHandler
     const inputHandledAt = (connection?.readingResumedAt ?? 0) + maxInputDelayMs
     if (connection?.isPaused || !time.hasPassed(inputHandledAt)) {
       // The unread or unhandled input may contain a refresh or an unlock. So the broker checks the
-      // deadline again after the time in which the broker reads the input.
+      // deadline again later.
       time.setClientDeadline(lock, time.now() + maxInputDelayMs)
       return
     }
@@ -175,7 +175,7 @@ export class DeadlineHandler
         return 0
       }
       // After a pause, the client gets a third of the lease, because its messages from the pause
-      // need time to arrive. For an idle client, `leaseOf` is longer than `lease`.
+      // need time to arrive. With the idle lease, `leaseOf` is longer than `lease`.
       const { receivedAt, readingResumedAt } = connection
       const endsAt = Math.max(
         receivedAt + leaseOf(connection),

@@ -49,6 +49,7 @@ export class DeadlineRestarts implements PacedWork {
 
   /** Starts the deadlines of a session in later turns. Call when this broker takes over. */
   add(session: Session): void {
+    // Without this deletion, the session would keep the place of an earlier takeover in the map.
     this.#restarts.delete(session)
     const since = this.#deps.time.now()
     this.#restarts.set(session, { since, records: undefined, visitedCount: 0 })
@@ -56,8 +57,8 @@ export class DeadlineRestarts implements PacedWork {
   }
 
   /**
-   * Starts the other deadlines of a session at once. Call before the client resumes the session.
-   * Returns the units of work (see `workCosts.ts`).
+   * Starts at once the deadlines of a session that have not started yet. Call before the client
+   * resumes the session. Returns the units of work (see `workCosts.ts`).
    */
   finish(session: Session): number {
     const restart = this.#restarts.get(session)
@@ -118,7 +119,7 @@ export class DeadlineRestarts implements PacedWork {
   }
 
   /**
-   * Starts the deadlines of a lock. Keeps a deadline that is later already: a lock that was granted
+   * Starts the deadlines of a lock. Keeps a deadline that is already later: a lock that was granted
    * after the takeover has such deadlines.
    */
   #startLock(lock: Lock, since: number): void {

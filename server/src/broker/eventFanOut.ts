@@ -2,9 +2,9 @@
  * Passes events (changes of locks and queues) to the connections that watch the key of the event. A
  * {@link SessionWatches} has the watches of one connection, and passes events to this connection.
  * One command may release ten thousand locks that a hundred connections watch, which makes a
- * million notifications. So a turn of the event loop has a budget of notifications. Events that
- * exceed the budget wait in one queue for all connections, and are passed on in later turns, in
- * order.
+ * million notifications. So a turn of the event loop has a budget of notifications. Events beyond
+ * the budget wait in one queue for all connections. The broker passes these events on in order, at
+ * the end of this turn and of later turns.
  *
  * A watch begins with a search, which lists the present locks and requests for the client.
  */
@@ -72,7 +72,7 @@ export class EventFanOut {
   }
 
   /**
-   * Passes an event to the connections that watch the key, now or in a later turn.
+   * Passes an event to the connections that watch the key, now or later.
    *
    * @param willBeListed Whether a given search will still list the lock or request of the event.
    */

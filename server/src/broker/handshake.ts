@@ -282,8 +282,8 @@ export class Handshake {
 
   /**
    * The lease and the grace of the new session, in ms. A session without messages of its client
-   * ends after the lease; a session without a connection ends after the grace. The settings bound
-   * the lease, and the grace is at most the lease.
+   * ends after the lease. A session whose client has closed the connection ends after the grace.
+   * The settings bound the lease, and the grace is at most the lease.
    */
   #leaseAndGraceFor(hello: Hello): { lease: number; grace: number } {
     const bounds = this.#settings.lease

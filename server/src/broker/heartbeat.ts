@@ -1,5 +1,5 @@
 /**
- * Notices by `ping` and `pong` that the client of a session is gone. A client may send `pong` by
+ * Finds out by `ping` and `pong` that the client of a session is gone. A client may send `pong` by
  * itself, before the broker would send its `ping`. The broker then sends no `ping`, so such a
  * session causes half as many writes. PROTOCOL.md, section 8, has the intervals of both sides.
  *
@@ -18,7 +18,10 @@ import type { Session } from '../core/index.js'
 const partOfLease = {
   /** For a session that holds or waits for something: half a lease is left for a late answer. */
   engaged: 1 / 2,
-  /** For a session that holds nothing and waits for nothing. */
+  /**
+   * For a session that holds nothing and waits for nothing. Its client may send `pong` by itself,
+   * after 0.6 of the lease.
+   */
   idle: 2 / 3,
 }
 /** The idle lease is the lease times this factor. */

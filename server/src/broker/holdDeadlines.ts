@@ -37,9 +37,9 @@ export class HoldDeadlines {
   /**
    * Starts the deadline of a lock, if the lock has a `maxHold`.
    *
-   * @param now In compensated time.
+   * @param startsAt When the hold starts, in compensated time.
    */
-  start(lock: Lock, now: number): void {
+  start(lock: Lock, startsAt: number): void {
     const maxHold = lock.extras?.maxHold
     if (maxHold === undefined) return
     let deadline = this.#byLock.get(lock)
@@ -47,7 +47,7 @@ export class HoldDeadlines {
       deadline = new HoldDeadline(lock)
       this.#byLock.add(lock, deadline)
     }
-    this.#time.setClientDeadline(deadline, now + maxHold)
+    this.#time.setClientDeadline(deadline, startsAt + maxHold)
   }
 
   /** Clears the deadline of a lock, if there is one. */

@@ -19,8 +19,8 @@ export interface LockTimesDeps {
   readonly time: { now(): number; clientDeadlineOf(lock: Lock): number | undefined }
   readonly holdDeadlines: Pick<HoldDeadlines, 'endOf'>
   /**
-   * After this broker has taken over a session, sets the deadlines of the session in later turns of
-   * the event loop. These deadlines count from the takeover, the time that `startTimeOf` returns.
+   * After a takeover of a session, its deadlines are set in later turns of the event loop. These
+   * deadlines count from the takeover, the time that `startTimeOf` returns.
    */
   readonly deadlineRestarts: Pick<DeadlineRestarts, 'startTimeOf'>
 }
@@ -45,7 +45,7 @@ export class LockTimes {
     const { time, holdDeadlines, deadlineRestarts } = this.#deps
     const now = time.now()
     const startsAt = deadlineRestarts.startTimeOf(primary)
-    // The end of `ms` for a deadline that is not set yet after a takeover.
+    // The end of a ttl or `maxHold` whose deadline is not set yet after a takeover.
     const endOfUnset = (ms: number | undefined) =>
       startsAt === undefined || ms === undefined ? undefined : startsAt + ms
     const remainingUntil = (endsAt: number | undefined) =>

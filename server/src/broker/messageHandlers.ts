@@ -6,8 +6,8 @@
  *
  * The `attachEpoch` in a command is the number of the connection among the connections of the
  * session. The lock table ignores a command of an older connection. The `extras` in a command are
- * the terms that only few requests have, such as permits, a longest hold or a scope. A set is one
- * lock on several keys.
+ * the terms that only few requests have, such as permits, a longest hold or a scope (one task of
+ * the client). A set is one lock on several keys.
  */
 import {
   type ClientMessage,
@@ -240,6 +240,7 @@ const handlers: { readonly [T in SessionMessage['type']]: MessageHandler<Message
   }),
 
   pong: answerHandler(({ time }, connection, { idle }) => {
+    // The answer to a `pong` is an `ack`.
     connection.acknowledge()
     onPong(time, connection, idle === true)
   }),
@@ -347,8 +348,8 @@ function extrasOf(message: LockRequest): ExtraTerms | undefined {
 }
 
 /**
- * The longest hold, the notices and the scope (one task of the client) of a request for one key or
- * for a set. Undefined for a request with none of these terms.
+ * The longest hold, the notices and the scope of a request for one key or for a set. Undefined
+ * for a request with none of these terms.
  */
 function setTermsOf({
   maxHold,

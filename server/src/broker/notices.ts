@@ -43,8 +43,8 @@ export class ContendedKey {
   /** The locks that the running round has yet to handle; undefined if no round runs. */
   round: Iterator<Lock> | undefined = undefined
   /**
-   * Whether another round must follow the running or the last round. True if a request began to
-   * wait after the start of that round, or if that round has skipped a lock.
+   * Whether another round must follow. True if a request began to wait after the start of the
+   * newest round, or if that round has skipped a lock.
    */
   needsRound = false
   /**
@@ -116,9 +116,8 @@ export class Notices {
   /**
    * A session has resumed. The list of its locks is in the send queue already, so that the client
    * reads the list before the notices. A `contended` may have been lost with the former connection,
-   * so the broker sends the notice again. This method also
-   * adds the locks of the session. After a restart or a takeover of the session, this broker does
-   * not know these locks yet.
+   * so the broker sends the notice again. This method also adds the locks of the session, because
+   * this broker does not know these locks yet after a restart or a takeover.
    */
   onResumed(session: Session): void {
     // `held` has only the primary lock of each set.

@@ -113,10 +113,10 @@ export class Outbound {
   }
 
   /**
-   * Sends the messages and sets or clears the deadlines that follow from an effect:
+   * Sends the messages, and sets or clears the deadlines, that follow from an effect. Some kinds:
    * - `arrived`: a call begins to wait at a barrier. `departed`: the call waits no longer.
    * - `suspended`: with `keep`, the session lives on for its whole lease.
-   * - `kept`, `keepRestarted` and `forgotten`: a result of a `once`.
+   * - `kept`, `keepRestarted` and `forgotten` concern a result of a `once`.
    */
   handleEffect(effect: Effect): void {
     const { time } = this.#deps
@@ -365,10 +365,10 @@ export class Outbound {
   }
 
   /**
-   * Sets the deadline of a suspended session: the end of the lease or, unless `keepsLease`, the end
-   * of the grace if that is earlier. The lease runs from the newest frame on the attached
-   * connection; without an attached connection, from now. The grace (the time in which the client
-   * may resume on a new connection) runs from now.
+   * Sets the deadline of a suspended session. With `keepsLease`, this is the end of the lease;
+   * otherwise the end of the lease or of the grace, whichever is earlier. The lease runs
+   * from the newest frame on the attached connection; without an attached connection, from now. The
+   * grace (the time in which the client may resume on a new connection) runs from now.
    */
   #onSuspended(session: Session, keepsLease: boolean): void {
     const { time } = this.#deps

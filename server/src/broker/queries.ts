@@ -210,7 +210,7 @@ export class TableSearch implements KeySearch {
     return Math.max(0, count)
   }
 
-  /** How many locks of a key are older than the search. */
+  /** How many locks of a key are older than the search. Counts the newer locks as skipped. */
   countOf({ holders }: KeyState): number {
     let count = holders.length
     for (let lock = holders.last; lock !== undefined; lock = lock.previous) {

@@ -11,7 +11,7 @@ import type { KeyPageBuilder, PageKey } from '../protocol/chunkedResponses.js'
 export interface PageStart {
   /** List only keys after this key, in the order of UTF-16 code units; '' lists all keys. */
   readonly after: string
-  /** List also the locks of the key `after` whose fence (number of a grant) is higher. */
+  /** List also the locks of the key `after` with a fence (number of a grant) above this number. */
   readonly afterFence?: number | undefined
 }
 
