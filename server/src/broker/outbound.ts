@@ -332,8 +332,8 @@ export class Outbound {
     // Sends the answers as a stream, because a thousand answers at once can exceed the limit of
     // unread output. The broker would then disconnect the client, and the client would resume and
     // get the same answers again.
-    // A stored answer has no limit and no deadlock, so `encodeAnswer` needs neither the limits of the
-    // session nor `isVisible`.
+    // A stored answer has no limit and no deadlock, so `encodeAnswer` needs neither the limits of
+    // the session nor `isVisible`.
     const encode = ([id, answer]: readonly [number, Answer]): string =>
       encodeAnswer(id, answer, this.#startTimeInAnswer(answer))
     if (answers.size > 0) {
