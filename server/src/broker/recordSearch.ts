@@ -57,7 +57,7 @@ function* encodeCalls(barrier: Barrier<Session>, limit: number): Generator<strin
   for (const call of calls) yield encodeBarrierCall(barrier, waitingCount, call)
 }
 
-/** Records by their keys, such as all barriers. */
+/** All barriers, or all kept results: gets the record of a key, or walks over all records. */
 interface RecordSource<T> {
   get(key: string): T | undefined
   walk(): { next(): T | undefined; end(): void }

@@ -343,7 +343,7 @@ class QueuedEvent implements DeferredMessage {
   }
 
   encode(): string | undefined {
-    // The queue keeps the event no longer, because the event becomes a message now.
+    // From now on the queue keeps the message instead of the event.
     this.discard()
     return this.#watches.encode(this.#event, this.#excludedId)
   }

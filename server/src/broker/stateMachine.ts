@@ -87,7 +87,8 @@ export class BrokerStateMachine implements StateMachine {
     if (!this.#reserveFences()) return
     const { statistics, sessionQuota, outbound, observer, watchRegistry } = this.#deps
     const liveTable = this.#liveTable
-    // A command may cause a check for deadlocks, which visits waiting scopes and sets.
+    // A command may cause a check for deadlocks, which visits waiting scopes (tasks of clients) and
+    // waiting sets (requests for several keys).
     const deadlockVisitsBefore = liveTable.current.visitCount
     const effects = liveTable.current.apply(command)
     const deadlockVisits = liveTable.current.visitCount - deadlockVisitsBefore
@@ -111,6 +112,7 @@ export class BrokerStateMachine implements StateMachine {
   serve(): void {
     const { thisBroker, membership, sessionQuota, outbound, listener } = this.#deps
     const { sessions, keptResults } = this.#liveTable.current
+    // Only a log that brokers share calls `serve`, so there is a `membership`.
     thisBroker.name = membership!.name
     sessionQuota.reset(sessions.values())
     outbound.startDeadlines(sessions, keptResults)

@@ -72,8 +72,8 @@ export class Statistics {
         break
       case 'answer':
         if (effect.answer.kind !== 'failed') break
-        // Do not check `repeat` here: `repeat` is true for every refused deadlock, because the
-        // table does not store this answer.
+        // Do not check `repeat` here. `repeat` marks every answer that the table does not store
+        // now, and the table never stores the answer of a refused deadlock.
         if (effect.answer.cycle !== undefined) {
           this.#refusedDeadlocks.add({ since: at, cycle: effect.answer.cycle })
         }

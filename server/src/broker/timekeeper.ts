@@ -2,7 +2,7 @@
  * Keeps every deadline of the broker in two heaps, with one timer for both.
  *
  * - Client deadlines use *compensated time*: the monotonic clock minus the time for which the
- *   broker itself was paused. A broker that was stopped for a minute did not listen in that minute,
+ *   broker itself was paused. A broker that was paused for a minute did not listen in that minute,
  *   so the broker adds the minute to each deadline. Client deadlines are for leases, ttls, the
  *   handshake, and clients that read slowly. (A client must send at least once in each lease, and
  *   must refresh a lock before its ttl ends.)
@@ -71,9 +71,9 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   #listener: DeadlineListener<ClientSubject, TimerSubject> | undefined
   #timer: Timer | undefined
   /**
-   * When the timer must fire, by the monotonic clock; Infinity without a timer. While
-   * `#isHandling`, since when the broker waits for the end of the turn. Lateness counts from this
-   * time.
+   * The time from which lateness counts, by the monotonic clock. Usually the time when the timer
+   * must fire; Infinity without a timer. While `#isHandling` is true, the time when the broker
+   * began to wait for the end of the turn.
    */
   #wakeAt = Number.POSITIVE_INFINITY
   /** Whether the end of this turn handles the passed deadlines, so that no timer is needed. */
@@ -196,9 +196,10 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   #wakeBy(at: number): void {
     if (at >= this.#wakeAt || this.#isHandling || this.#isStopped) return
     this.#clock.clearTimer(this.#timer)
-    const now = this.#realNow()
-    this.#wakeAt = Math.min(at, now + pauseCheckMs)
-    this.#timer = this.#clock.setTimer(this.#onTimer, Math.max(0, Math.ceil(this.#wakeAt - now)))
+    const realNow = this.#realNow()
+    this.#wakeAt = Math.min(at, realNow + pauseCheckMs)
+    const delay = Math.max(0, Math.ceil(this.#wakeAt - realNow))
+    this.#timer = this.#clock.setTimer(this.#onTimer, delay)
   }
 
   readonly #onTimer = (): void => {

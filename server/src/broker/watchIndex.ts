@@ -1,6 +1,6 @@
 /**
- * The index of all watches of the broker: finds the connections that watch a key. See
- * `watchRegistry.ts`.
+ * Finds the connections that watch a key. The broker has one index for the events of locks, and one
+ * for the events of queues (see `watchRegistry.ts`).
  */
 import { PrefixTree } from './prefixTree.js'
 import type { GroupIndex, SessionWatches } from './sessionWatches.js'

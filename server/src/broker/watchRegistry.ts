@@ -192,6 +192,8 @@ export class WatchRegistry {
     const count = this.#queueIndex.countOf(key)
     if (count === 0) return 0
     const text = encodeQueueEvent(name, request, reason)
+    // A search that has yet to visit the key will list the whole queue at that time. So the watch
+    // skips each event of this queue, even `queued`.
     this.#fanOut.publish(this.#queueIndex, key, text, (search) => search.willVisit(keyState))
     return costOfNotifying(count) + costOfBytes(text.length)
   }

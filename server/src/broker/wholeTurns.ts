@@ -120,9 +120,9 @@ function hasManyLocks({ scopes }: Session, scopeNumber: unknown): boolean {
 }
 
 /**
- * Whether a check for deadlocks may visit many scopes, sets or locks. The check continues to others
- * only if an upgrade, a scope or a set waits for the key. Otherwise the check visits only the locks
- * of this scope.
+ * Whether a check for deadlocks may visit many scopes, sets or locks. The check reaches other
+ * scopes and sets only if an upgrade, a scope or a set waits for the key. Otherwise the check
+ * visits only the locks of this scope.
  */
 function mayCheckLargeGraph(
   session: Session,

@@ -49,8 +49,9 @@ export interface BrokerDeps {
 
 /**
  * Makes the components that other components share. Among them is the timekeeper, which keeps all
- * deadlines. `liveTable` holds the current lock table, because a snapshot can replace the table.
- * `liveTable` also counts the work of the broker, so other components get it as `workCounter`.
+ * deadlines. Components read the lock table from `liveTable`, because a snapshot can replace the
+ * table. `liveTable` also counts the work of the broker, so some components get `liveTable` as
+ * `workCounter`.
  */
 function makeSharedComponents({ settings, environment, log }: BrokerDeps) {
   const { limits } = settings
