@@ -98,8 +98,8 @@ export async function checkSettings({ fenceFile, ...settings }: Settings): Promi
 /** @throws {Exit} 78 if two settings contradict each other, or a setting needs another one */
 function refuseContradictions(settings: Settings): void {
   const { host, dev, tokens, tlsCert, tlsKey, adminHost, adminPort } = settings
-  const jwtKeys = jwtKeyNames(settings)
-  const [jwtRule] = jwtRuleNames(settings)
+  const keyNames = jwtKeyNames(settings)
+  const [ruleName] = jwtRuleNames(settings)
   const rules: [boolean, string][] = [
     [
       dev === true && !isLoopback(host),
@@ -107,13 +107,13 @@ function refuseContradictions(settings: Settings): void {
         'set `origins` instead of `dev`',
     ],
     [
-      tokens !== undefined && jwtKeys.length > 0,
-      `\`tokens\` and ${jwtKeys[0]} are both set: set only one of them`,
+      tokens !== undefined && keyNames.length > 0,
+      `\`tokens\` and ${keyNames[0]} are both set: set only one of them`,
     ],
-    [jwtKeys.length > 1, `${jwtKeys[0]} and ${jwtKeys[1]} are both set: set only one of them`],
+    [keyNames.length > 1, `${keyNames[0]} and ${keyNames[1]} are both set: set only one of them`],
     [
-      jwtKeys.length === 0 && jwtRule !== undefined,
-      `${jwtRule} needs a key: set jwtSecretFile, jwtPublicKey, jwtJwks or jwtJwksUrl`,
+      keyNames.length === 0 && ruleName !== undefined,
+      `${ruleName} needs a key: set jwtSecretFile, jwtPublicKey, jwtJwks or jwtJwksUrl`,
     ],
     [
       (tlsCert === undefined) !== (tlsKey === undefined),
@@ -205,6 +205,7 @@ function reportFileError(logger: Logger | undefined, fields: object, message: st
 async function auditFor(file: string | undefined, logger: Logger | undefined) {
   if (file === undefined) return { auditLog: undefined, flushAudit: () => {} }
   try {
+    // Create the file here, because `openLogOutput` sets no mode, and throws no error.
     closeSync(openSync(file, 'a', 0o600))
   } catch (error) {
     const { message } = error as Error

@@ -90,8 +90,8 @@ export function withFlags(message: string): string {
   // Advice follows a colon or a semicolon and has the word "set", as in "…: set only one of them".
   const adviceStart = /[:;] (?:[^:;]*\b)?set /.exec(message)?.index ?? message.length
   return message.replace(namePattern, (text: string, ...rest: unknown[]) => {
-    // The pattern has three groups, followed by the offset of the match. One group matches, or none
-    // for a text in double quotes.
+    // `rest` begins with the three groups of the pattern and the offset of the match. One group
+    // matches, or none for a text in double quotes.
     const option = rest.slice(0, 3).find((group) => group !== undefined) as string | undefined
     const index = rest[3] as number
     const limitName = /^limits\.(\w+)$/.exec(option ?? '')?.[1]

@@ -118,7 +118,7 @@ async function listKept({ kept, keptCount }: Records, flags: LsFlags): Promise<v
   reportUnlisted(kept.length, keptCount, 'kept results', flags)
 }
 
-/** Prints a table. Without `--kind`, prints an empty line first, because another may precede it. */
+/** Prints a table. Without `--kind`, first prints an empty line after the previous table. */
 async function printTable(
   linesPromise: Promise<readonly string[]>,
   { kind }: LsFlags,

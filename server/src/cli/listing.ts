@@ -112,7 +112,7 @@ export async function* pagesOf(
     // grant).
     const isWithinKey = page.held.length === pageSize && page.held[0]?.key === lastKey
     const lastFence = isWithinKey ? page.held.at(-1)?.fence : undefined
-    // A page without `lastFence` lists all locks of its last key, so compare as if with Infinity.
+    // A page without `lastFence` lists all locks of its last key, so Infinity is its last fence.
     const advances =
       lastKey > after ||
       (lastKey === after && afterFence !== undefined && (lastFence ?? Infinity) > afterFence)

@@ -76,9 +76,9 @@ const otherVariables = ['CONFIG', 'URL', 'CELLS', 'TOKEN', 'CA', 'KEY', 'FENCE']
 )
 
 /**
- * A variable name counts as a misspelt setting if it needs at most this many edits. For a longer
- * name, `nearestName` allows more edits. The number 2 would include unrelated short names, such as
- * FULL and CELL.
+ * A variable name counts as a misspelt setting if few edits turn it into a setting. `nearestName`
+ * allows this many edits for a short name, and more for a longer name. The number 2 would include
+ * unrelated short names, such as FULL and CELL.
  */
 const minAllowedEdits = 1
 

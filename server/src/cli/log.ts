@@ -58,6 +58,7 @@ export function logRules(settings: Settings): [boolean, string][] {
       isSet('logCert') !== isSet('logKey'),
       `${isSet('logCert') ? 'logCert' : 'logKey'} is set alone: set both logCert and logKey`,
     ],
+    // PostgreSQL may need no password, and its URL may name the user.
     [
       !isPostgres && isSet('logUser') !== isSet('logPasswordFile'),
       `${isSet('logUser') ? 'logUser' : 'logPasswordFile'} is set alone: ` +

@@ -1,6 +1,6 @@
 /**
  * Writes log lines in the background, to standard error or to a file, because a slow reader or disk
- * must not stop the broker.
+ * must not delay the broker.
  *
  * Clients cause log lines. If the reader of standard error stops reading, the lines that wait would
  * use up the memory of the broker. So at most 16 MiB of lines wait, and further lines are dropped.

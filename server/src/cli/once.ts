@@ -105,7 +105,8 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
       const answered = Promise.race([shared, ownRunEnd.then(() => answerInTime(shared))])
       return answered.catch((error) => throwOnceError(key, error))
     },
-    // `undefined` overrides the `false` of `connecting.ts`, so that the session reconnects.
+    // `undefined` overrides the `false` of `connecting.ts`, so that the session reconnects. For
+    // the grace, the broker keeps the session and its locks without a connection.
     { grace: 'lease', reconnect: undefined },
   )
   // If this process ran the command, this process printed the output during the run.
@@ -168,6 +169,7 @@ async function execute(
       if (outputBytes <= maxOutputBytes) chunks.push(chunk)
       writeBytes(chunk)
     })
+    // This call also throws the error of a command that cannot be started.
     const [code, signalName] = (await nextEvent(child, 'close')) as [number | null, string | null]
     // Like a shell, exit with 128 + n if signal n ended the command. The messages are empty,
     // because the command has printed its own errors.

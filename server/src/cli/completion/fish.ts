@@ -13,7 +13,8 @@ export function fishScript({ name, flags, commands }: ProgramModel): string {
   )
   // The commands that run another program: `run KEY COMMAND` runs COMMAND.
   const wrappingCommands = commands.filter(({ wrappedCommandAt }) => wrappedCommandAt !== undefined)
-  // With '' as `command`, the cursor is before the command, where the flags of the program belong.
+  // The condition that the cursor is at this command. For '', the condition is that the cursor is
+  // before the command, where the flags of the program belong.
   const cursorIsAt = (command: string) => fishQuoted(`__${name}_at ${command}`)
   return `# fish completion for ${name}. To load it: ${name} completion fish | source
 ${wordFunctions.replaceAll('NAME', name).replaceAll('TAKING', flagsTakingValue.join(' '))}

@@ -14,6 +14,7 @@ export interface FlagModel {
 
 /** The values that an option or argument accepts: one of `choices`, a file, or any text. */
 export interface ValueModel {
+  /** The placeholder in the help: `file` for `--ca <file>`. */
   readonly name: string
   readonly choices: readonly string[]
   readonly isFile: boolean

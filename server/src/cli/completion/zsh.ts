@@ -76,8 +76,8 @@ function flagLines(flags: readonly FlagModel[], indent: string): string {
 /** What `_arguments` completes for a value: file names, or one of the choices. */
 function completionOf({ choices, isFile }: ValueModel): string {
   if (isFile) return '_files'
-  // Without choices, return the empty list `()`, not a space. For a space, `_arguments` prints the
-  // name of the value as a message. Then zsh does not complete a flag that is the only match.
+  // Without choices, return the empty list `()`. If this function returned a space, `_arguments`
+  // would print the name of the value. Then zsh would not complete a flag that is the only match.
   return `(${choices.join(' ')})`
 }
 
