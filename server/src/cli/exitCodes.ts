@@ -45,10 +45,10 @@ export const exitCodes = {
 /** The exit codes as text, for the end of every `--help`. */
 export const exitHelp = `
 Exit codes: 0 success; 1 no such lock or session, or the broker is not ready, or the listing is
-incomplete; 64 wrong usage; 69 no broker (or no PostgreSQL or etcd) answers, or the session has
-ended, or a limit of the broker is reached; 70 bug in holdfast; 74 the log, the fence file or the
-output cannot be written; 75 the lock was not acquired; 76 the lock was lost or about to be lost; 77
-not allowed; 78 invalid setting.`
+incomplete, or the output of once cannot be shared; 64 wrong usage; 69 no broker (or no PostgreSQL
+or etcd) answers, or the session has ended, or a limit of the broker is reached; 70 bug in holdfast;
+74 the log, the fence file or the output cannot be written; 75 the lock was not acquired; 76 the
+lock was lost or about to be lost; 77 not allowed; 78 invalid setting.`
 
 /** Ends the command with an exit code and an error message; an empty message prints nothing. */
 export class Exit extends Error {

@@ -122,6 +122,12 @@ function isServiceLink(name: string, value: string): boolean {
   return name.endsWith('_PORT') && /^(tcp|udp|sctp):\/\//.test(value)
 }
 
+/** The texts of a boolean variable. A `Map`, because an object also has inherited names. */
+const booleans: ReadonlyMap<string, boolean> = new Map([
+  ...['true', '1', 'yes'].map((text) => [text, true] as const),
+  ...['false', '0', 'no'].map((text) => [text, false] as const),
+])
+
 /**
  * Converts the text of a variable to a value of the kind of its setting. If the text does not fit
  * the kind, returns the text unchanged, so that `checkedValue` refuses the text.
@@ -133,8 +139,7 @@ function fromText({ kind }: Setting, text: string): unknown {
     return Object.fromEntries(pairs.map(([name, value]) => [name, numberFrom(value ?? '')]))
   }
   if (kind === 'port' && /^\d+$/.test(text)) return Number(text)
-  if (kind === 'boolean')
-    return { true: true, '1': true, yes: true, false: false, '0': false, no: false }[text] ?? text
+  if (kind === 'boolean') return booleans.get(text) ?? text
   return text
 }
 

@@ -197,7 +197,10 @@ export const turnBudget = {
   identified: 1_000,
   /** For all deadlines that have passed. Further deadlines wait for the next turn. */
   deadlines: 2_000,
-  /** Connections that may get an event of a watch. Further events wait for the next turn. */
+  /**
+   * Connections that may get an event of a watch while the broker handles commands, and as many
+   * more at the end of the turn. Further events wait for the next turn.
+   */
   notifications: 2_000,
   /** The time for output that the broker must encode: events and long answers, in ms. */
   encodingMs: 2,

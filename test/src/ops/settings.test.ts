@@ -166,8 +166,14 @@ describe('the settings of holdfast serve', () => {
     {
       problem: 'an invalid variable',
       env: { HOLDFAST_DEV: 'perhaps' },
-      pattern: /true or false/,
+      pattern: /true or false, not "perhaps"/,
     },
+    // An object has these names too, so a careless lookup would find them.
+    ...['constructor', '__proto__', 'toString'].map((text) => ({
+      problem: `${text} as a variable`,
+      env: { HOLDFAST_DEV: text },
+      pattern: new RegExp(`HOLDFAST_DEV must be true or false, not "${text}"$`),
+    })),
     {
       problem: 'a missing token file',
       args: ['--tokens', '/nonexistent'],
