@@ -1,7 +1,7 @@
 /**
- * Polls the data of the broker that is not in events. The counters are polled once a second. The
- * queues, barriers and kept results are queried less often, because the broker visits all its keys
- * to answer a query: each pause is a multiple of the time that the last query took. A page in the
+ * Polls the broker's data that no event carries. The counters are polled once a second. The queues,
+ * barriers and kept results are queried less often, because the broker visits all its keys to
+ * answer a query. Each pause is a multiple of the time that the last query took. A page in the
  * background does not poll.
  */
 import type {
@@ -93,7 +93,7 @@ export class BrokerPoller {
 
   /**
    * Queries the locks whose keys begin with the prefix, now and at each later poll of the queues.
-   * '' stops these queries.
+   * An empty prefix ends these queries.
    */
   searchPrefix(prefix: string): void {
     if (prefix === this.#prefix) return

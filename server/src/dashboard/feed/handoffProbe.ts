@@ -12,8 +12,8 @@ import type { ChangeNotifier } from './changeNotifier.js'
 /** The pause between two measurements, in ms. */
 const measureEveryMs = 1_000
 /**
- * Timeout of each lock request, in ms. The ttl of the lock (how long the lock lives without a
- * refresh) is twice as long.
+ * Timeout of each lock request, in ms. The ttl (a lock's life without a refresh) is twice as long,
+ * so the first lock does not expire while the second request waits.
  */
 const timeoutMs = 5_000
 
@@ -68,7 +68,8 @@ export class HandoffProbe {
       try {
         series.addHandoff(await this.#measure(session, key))
       } catch (error) {
-        // Ignore other errors, such as a lost connection, because the next measurement may succeed.
+        // Only a missing permission ends the probe. After a lost connection, for example, the next
+        // measurement may succeed.
         if ((error as HoldfastError).code === 'FORBIDDEN') {
           // Set before `stop` notifies the views, so that the views show the problem immediately.
           this.problem =

@@ -39,8 +39,8 @@ export class KeyPoller {
    */
   #isStale = false
   #cancelTimer: (() => void) | undefined
-  /** Whether the timer that runs was set for an event. */
-  #isQueryingSoon = false
+  /** Whether the timer runs with the delay `afterEventMs`. */
+  #isQueryDueSoon = false
 
   constructor(feed: KeySource, environment: PageEnvironment, changes: ChangeNotifier) {
     this.#feed = feed
@@ -60,8 +60,8 @@ export class KeyPoller {
   onEvent({ key }: LockEvent): void {
     if (key !== this.key) return
     if (this.#isQuerying) this.#isStale = true
-    // A running timer stays as it is, so that frequent events cannot delay the query for ever.
-    else if (!this.#isQueryingSoon) this.#schedule(afterEventMs)
+    // A query that is due soon keeps its timer, so frequent events cannot delay the query.
+    else if (!this.#isQueryDueSoon) this.#schedule(afterEventMs)
   }
 
   /** Queries now. If a query is under way, queries again after its result. */
@@ -72,7 +72,7 @@ export class KeyPoller {
 
   async #query(): Promise<void> {
     this.#cancelTimer?.()
-    this.#isQueryingSoon = false
+    this.#isQueryDueSoon = false
     const { key } = this
     const { session } = this.#feed
     // Without a key or a session, no timer is set: `select`, or `refresh` after a new connection,
@@ -99,7 +99,7 @@ export class KeyPoller {
 
   #schedule(ms: number): void {
     this.#cancelTimer?.()
-    this.#isQueryingSoon = ms === afterEventMs
+    this.#isQueryDueSoon = ms === afterEventMs
     this.#cancelTimer = this.#environment.after(ms, () => {
       if (this.#environment.isVisible()) void this.#query()
       else this.#schedule(idleMs)

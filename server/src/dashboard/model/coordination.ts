@@ -78,7 +78,7 @@ export interface ScopeRow {
   readonly awaits: readonly WaitingInfo[]
 }
 
-/** The scopes: first the scopes that wait, the longest wait first. */
+/** The scopes that wait, the longest wait first, and then the scopes that do not wait. */
 export function scopesIn(sessions: Iterable<SessionRow>): ScopeRow[] {
   const scopes: ScopeRow[] = []
   for (const { id: session, name, holds, awaits } of sessions) {
@@ -93,7 +93,10 @@ export function scopesIn(sessions: Iterable<SessionRow>): ScopeRow[] {
   return scopes.sort((a, b) => waitStartOf(a) - waitStartOf(b))
 }
 
-/** When the first request of a scope began to wait; infinite without a request. */
+/**
+ * When the request of a scope began to wait; infinite without a request. A scope sends one request
+ * at a time.
+ */
 function waitStartOf({ awaits }: ScopeRow): number {
   return awaits[0]?.since ?? Number.POSITIVE_INFINITY
 }

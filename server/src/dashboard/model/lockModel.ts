@@ -222,10 +222,10 @@ export class LockModel {
     return this.#earliestEnd(ttl, maxHold)
   }
 
-  /** When the first of these times is over; undefined if both times are undefined. */
+  /** When the shorter of these times is over; undefined if both times are undefined. */
   #earliestEnd(ms: number | undefined, otherMs: number | undefined): number | undefined {
-    const first = Math.min(ms ?? Number.POSITIVE_INFINITY, otherMs ?? Number.POSITIVE_INFINITY)
-    return first === Number.POSITIVE_INFINITY ? undefined : this.#now() + first
+    const shorterMs = Math.min(ms ?? Number.POSITIVE_INFINITY, otherMs ?? Number.POSITIVE_INFINITY)
+    return shorterMs === Number.POSITIVE_INFINITY ? undefined : this.#now() + shorterMs
   }
 
   #find(key: string, fence: number): KnownLock | undefined {

@@ -1,6 +1,6 @@
 /**
  * The requests that have waited longest, which reveal a stuck holder. The length of a queue does
- * not, because even a single request can wait for a stuck holder.
+ * not reveal a stuck holder, because a stuck holder may have only one waiter.
  */
 import type { HeldInfo, WaitingInfo } from '@holdfast/client'
 import type { KeyRow } from './lockModel.js'

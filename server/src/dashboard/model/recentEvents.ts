@@ -20,12 +20,13 @@ export interface TimedEvent {
 export interface SeenLock {
   readonly lock: LockEvent
   /** When and how the lock ended; undefined while the lock is held. */
-  readonly end:
-    | { readonly at: number; readonly kind: Exclude<EventKind, 'locked' | 'proclaimed'> }
-    | undefined
+  readonly end: { readonly at: number; readonly kind: EndKind } | undefined
 }
 
 export type EventKind = LockEvent['event']
+
+/** The kinds of events that end a lock. */
+type EndKind = Exclude<EventKind, 'locked' | 'proclaimed' | 'upgraded' | 'downgraded'>
 
 /** At least this many of the last events are kept, and fewer than twice as many. */
 export const keptEvents = 5_000
@@ -74,8 +75,8 @@ export class RecentEvents {
         continue
       }
       const end = lockByFence.get(event.fence)?.end
-      // An upgraded lock is the only lock of its key. So a grant before the upgrade that has no end
-      // is an earlier grant of the same lock, which is in the list already.
+      // An upgraded lock is the only lock of its key. So an older grant without an end belongs to
+      // the upgraded lock, which is in the list already.
       if (end === undefined && event.fence < upgradedFence) continue
       if (event.event === 'upgraded') upgradedFence = Math.max(upgradedFence, event.fence)
       lockByFence.set(event.fence, { lock: event, end })

@@ -172,8 +172,8 @@ class GraphBuilder {
   }
 
   /**
-   * The edges to draw, each once: the edges of the cycle, and the edges that lead to the left. Two
-   * tasks of a session may wait for the same key.
+   * The edges to draw: the edges of the cycle, and the edges that lead to the left. If two tasks of
+   * a session wait for the same key, they have one edge.
    */
   edges(cycle: readonly Step[]): Edge[] {
     const cycleIds = new Set(cycle.map(stepIdOf))
@@ -210,7 +210,7 @@ interface Task {
   readonly scope?: number | undefined
 }
 
-/** A step of the search from a task to the session that the task waits for. */
+/** A step of the search. The step leads from a task to a session that the task waits for. */
 interface TaskStep extends Step {
   readonly task: Task
 }

@@ -109,8 +109,8 @@ function filterEvents(
   // Starts at the newest event, because at most `keptEvents` of the `events` are shown.
   for (let index = events.length - 1; index >= 0 && matchingEvents.length < keptEvents; index--) {
     const timedEvent = events[index] as TimedEvent
-    const { event, key, name = '', session } = timedEvent.event
-    if (!shownKinds.includes(event)) continue
+    const { event: kind, key, name = '', session } = timedEvent.event
+    if (!shownKinds.includes(kind)) continue
     if (searchText === '' || `${key}\n${name}\n${session}`.toLowerCase().includes(searchText)) {
       matchingEvents.push(timedEvent)
     }

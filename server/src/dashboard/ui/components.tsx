@@ -138,7 +138,7 @@ export function TimeLeft({ endsAt }: { endsAt: number }) {
   // This effect runs after every drawing, and sets the timer for the next change of the text.
   useEffect(() => {
     if (seconds <= 0) return undefined
-    // The text changes when one more whole second has passed.
+    // The text changes when `seconds - 1` seconds are left.
     const msUntilChange = endsAt - environment.now() - (seconds - 1) * 1_000
     return environment.after(Math.max(0, msUntilChange), () => redraw(undefined))
   })

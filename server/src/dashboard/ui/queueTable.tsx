@@ -5,7 +5,7 @@ import { Age, EmptyText, LockDescription, Note, SessionLink } from './components
 import { VirtualTable } from './virtualTable.js'
 
 interface QueueRow extends WaitingInfo {
-  /** From 1; undefined for the upgrade of a held lock, which is granted before the queue. */
+  /** From 1; undefined for an upgrade of a held lock, which precedes all other requests. */
   readonly position: number | undefined
   /** Unique in the queue. */
   readonly id: string

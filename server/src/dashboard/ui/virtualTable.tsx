@@ -87,7 +87,7 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
   )
 }
 
-/** The indices from `firstDrawn` to before `endDrawn`, and the index of the active row. */
+/** The indices from `firstDrawn` to `endDrawn - 1`, and the index of the active row. */
 function indicesToDraw(firstDrawn: number, endDrawn: number, active: number): number[] {
   const drawnRows = Array.from(
     { length: Math.max(0, endDrawn - firstDrawn) },
@@ -136,8 +136,8 @@ function useView(tableRef: { current: HTMLElement | null }): View {
 }
 
 /**
- * For each key of the keyboard that moves the focus: returns the index of the next row. `page` is
- * the number of rows on one page, and `last` is the index of the last row.
+ * A function for each key of the keyboard that moves the focus. The function returns the index of
+ * the next row. `page` is the number of rows on one page, and `last` is the index of the last row.
  */
 const moves: Readonly<Record<string, (index: number, page: number, last: number) => number>> = {
   ArrowDown: (index) => index + 1,
@@ -156,7 +156,7 @@ function useRows(tableRef: { current: HTMLElement | null }, count: number, rowHe
   const [rowToFocus, setRowToFocus] = useState<number | undefined>(undefined)
   // Move the focus in a layout effect, because a layout effect runs in the same task as the drawing
   // of the row. Otherwise the next key that the user presses could come before the focus, and would
-  // have no effect. This effect runs after every drawing, because the row may be drawn later.
+  // be lost. This effect runs after every drawing, because the row may be drawn later.
   useLayoutEffect(() => {
     if (rowToFocus === undefined) return
     const target = tableRef.current?.querySelector(
