@@ -419,7 +419,6 @@ export class HoldfastBroker extends EventEmitter<BrokerEvents> {
    */
   async #registerServer(server: Server, servers: Server[]): Promise<void> {
     if (this.#closing !== undefined) await stopListening(server)
-    // Throws after the server has stopped.
     this.#refuseIfClosed()
     servers.push(server)
   }

@@ -61,13 +61,14 @@ export class HolderAnswers {
   /**
    * The answer that describes the oldest holders of a key: at most 16, and at most 16 KiB of JSON.
    * If the oldest holder does not fit, the answer describes this holder without its metadata, so
-   * that the answer always names a holder.
+   * that the answer for a held key always names a holder.
    *
    * @param storedBytes Bytes of holders in the stored answers of the requesting session; 0 for a
    *   session whose answers are not stored.
    */
   answerFor(keyState: KeyState, storedBytes: number): FailedAnswer {
     const { first: firstHolder } = keyState
+    // In the quiet start, or behind a waiting set, a request may fail although no lock is held.
     if (firstHolder === undefined) return this.#failedAnswer([], 0)
     const { full, reduced, firstBytes } = this.#sharedAnswersFor(keyState, firstHolder)
     const availableBytes = maxStoredHolderBytes - storedBytes

@@ -15,7 +15,7 @@ import { KeyState } from './records.js'
 import { hashOfText, ShardedMap } from './shardedMap.js'
 import { keyStateBytes, textBytes } from './weights.js'
 
-/** Idle keys that the table always keeps. */
+/** While at most this many keys are idle, the table drops none of them. */
 const minIdleKeys = 1_024
 /** The table keeps one more idle key for every 8 keys in use. */
 const keysInUsePerIdleKey = 8
@@ -31,8 +31,8 @@ export class KeyTable {
   readonly #inUse = new LinkedList<KeyState>()
   readonly #idle = new LinkedList<KeyState>()
   /**
-   * How many members of `#inUse` are bookmarks. A bookmark is no key: it has the order 0, and marks
-   * how far a walk has come (see `orderedList.ts`).
+   * How many members of `#inUse` are bookmarks. A bookmark is no key: its `order` is 0, and it
+   * marks how far a walk has come (see `orderedList.ts`).
    */
   #bookmarkCount = 0
   #lastOrder = 0

@@ -76,7 +76,7 @@ export class Scope<L, R, S> {
   readonly number: number
   /** The locks of the scope. A set has one lock here for each of its keys. */
   readonly locks = new Set<L>()
-  /** The locks of the scope that their keys do not list in {@link KeyScopes} (see `scopes.ts`). */
+  /** The locks of this scope that are missing from the {@link KeyScopes} of their keys. */
   readonly unlistedLocks = new Set<L>()
   /** The request for which the scope waits; undefined if the scope does not wait. */
   waiting: R | undefined = undefined
@@ -178,7 +178,7 @@ export class KeyPermits {
     this.capacity = capacity
   }
 
-  /** Whether `permits` more permits can be granted. */
+  /** Whether the key has at least this many unused permits. */
   hasRoomFor(permits: number): boolean {
     return this.used + permits <= this.capacity
   }

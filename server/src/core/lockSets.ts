@@ -37,8 +37,8 @@ export type SetDecision =
   | { readonly kind: 'grant' | 'wait' }
   /**
    * The request fails, because it must not wait (its timeout is 0). `keyStates` lists the keys that
-   * prevent the grant. In the quiet start after a restart, the table grants no set. So a set can
-   * fail then although all its keys are free, with an empty list.
+   * prevent the grant. The list can be empty in the quiet start after a restart, because the table
+   * then grants no set, even if all keys of the set are free.
    */
   | { readonly kind: 'held'; readonly keyStates: readonly KeyState[] }
   | { readonly kind: 'overLimit'; readonly limit: keyof SessionLimits }

@@ -4,7 +4,7 @@
  * while its client does not read.
  *
  * A paused iterator of a `Map` or `Set` would keep the memory of all members that were deleted
- * meanwhile. A paused walk keeps only a bookmark, which is a member of the list with the order 0.
+ * meanwhile. A paused walk keeps only a bookmark, a list member whose `order` is 0.
  */
 import { LinkedList } from './linkedList.js'
 
@@ -70,7 +70,7 @@ export class Walk<T extends Ordered<T>> {
     members.insertAfter(bookmark, undefined)
   }
 
-  /** Whether the walk has visited its last member, or was ended. */
+  /** Whether `next` has found no further member, or `end` was called. */
   get isOver(): boolean {
     return this.#isOver
   }

@@ -5,9 +5,9 @@ import type { ChangeListener } from './changeListener.js'
 import type { Session } from './records.js'
 
 /**
- * Makes a broker the owner of the session. If the owner changes, the generation of each lock that
- * can expire rises. A proposal to expire a lock names the generation of the lock, so the table
- * ignores later proposals of the former owner.
+ * Makes a broker the owner of the session. If the owner changes, this function raises the
+ * generation of each lock that can expire. A proposal to expire a lock names the generation of the
+ * lock, so the table ignores later proposals of the former owner.
  */
 export function takeOwnership(
   session: Session,

@@ -23,7 +23,7 @@ export interface CapacityMismatch {
   readonly requestedCapacity: number
 }
 
-/** Returns a mismatch if the key has another capacity at present; otherwise undefined. */
+/** Returns a mismatch if the key has a capacity other than `capacity`; otherwise undefined. */
 export function capacityMismatch<L, R>(
   { key, extras }: KeyWithExtras<L, R> & { readonly key: string },
   capacity: number | undefined,

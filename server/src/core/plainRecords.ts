@@ -1,5 +1,5 @@
 /**
- * Types of the lock table that `records.ts` imports. This file does not import the classes of
+ * Types of the fields of the records in `records.ts`. This file does not import the classes of
  * `records.ts`, because files must not import each other in a cycle. So `AnswerOf` takes the type
  * of a lock as a type parameter.
  */
@@ -104,7 +104,7 @@ export type AnswerOf<L> =
        * For `LOCK_HELD` and `LOCK_TIMEOUT` only. The holders of a `LOCK_TIMEOUT` have no metadata.
        */
       readonly holders?: readonly StoredHolder[] | undefined
-      /** An upper bound for the bytes of `holders` as JSON; 0 without `holders`. */
+      /** An upper bound for the bytes of `holders` as JSON; undefined without `holders`. */
       readonly holderBytes?: number | undefined
       /** The limit that was reached, for `QUOTA_EXCEEDED` only. */
       readonly limit?: keyof SessionLimits | undefined

@@ -27,7 +27,7 @@ import {
   textBytes,
 } from './weights.js'
 
-/** All sessions that never held a lock or waited share these tables, which stay empty. */
+/** Shared by all sessions that never held a lock or waited. These tables stay empty. */
 const noLocks = new IdTable<Lock>()
 const noRequests = new IdTable<Request>()
 const noBarrierCalls = new IdTable<BarrierCall<Session>>()
@@ -90,7 +90,7 @@ export class Session {
   additionalKeys = 0
   /** Stored answers by request id, oldest first; undefined for a session that cannot resume. */
   readonly answers: Map<number, Answer> | undefined
-  /** Bytes of JSON by which the stored answers describe the holders of keys. */
+  /** Bytes of all descriptions of holders in the stored answers, as JSON. */
   storedHolderBytes = 0
   /** How many stored answers have the result of a `once`. */
   storedResults = 0
@@ -261,8 +261,8 @@ export class Session {
   }
 
   /**
-   * Releases the results in the answers, and returns the bytes that the answers free. Call when the
-   * session ends.
+   * Releases the results in the answers. Call when the session ends. Returns the bytes that become
+   * free when the session and its answers are gone.
    */
   dropAnswers(): number {
     let bytes = this.answerBytes

@@ -185,7 +185,8 @@ export class RequestHandler {
     const scope = scopeNumber === undefined ? undefined : scopeOf(session, scopeNumber)
     const keyStates = items.map(({ key }) => this.#granter.keys.getOrCreate(key))
     const decision = decideSet(command, keyStates, session, this.#granter.quiet)
-    // Outside a scope, no lock stays held until the set is granted, so the set causes no deadlock.
+    // Only the locks of a waiting scope count as held during the wait (see `deadlock.ts`). So a set
+    // outside a scope causes no deadlock.
     const needsDeadlockCheck = decision.kind === 'wait' && scope !== undefined
     if (decision.kind === 'overLimit')
       this.#responder.refuse(session, id, 'QUOTA_EXCEEDED', decision.limit)

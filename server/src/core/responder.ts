@@ -39,9 +39,8 @@ export class Responder {
   changeListener: ChangeListener | undefined
 
   /**
-   * Returns whether the request is new and may change the table. Otherwise answers the request:
-   * with its first answer, or with `QUOTA_EXCEEDED` if the client has too many answers to
-   * acknowledge.
+   * Returns whether the request is new and may change the table. Otherwise handles the request as a
+   * repeat, or refuses the request because the client has too many answers to acknowledge.
    */
   accepts(session: Session, command: AnsweredCommand): boolean {
     return !this.#answerIfRepeat(session, command) && !this.#refuseIfOverQuota(session, command.id)
@@ -96,10 +95,10 @@ export class Responder {
   }
 
   /**
-   * Returns false if the id is new. Otherwise returns true, and answers for the first request with
-   * this id:
-   * - Repeats the stored answer if the first request has the same type.
-   * - Sends nothing if the first request has the same type and still waits.
+   * Returns false if the id is new. If an earlier request had this id, returns true and does one of
+   * the following:
+   * - Repeats the stored answer if the earlier request has the same type.
+   * - Sends nothing if the earlier request has the same type and still waits.
    * - Otherwise fails the request with `BAD_MESSAGE`.
    */
   #answerIfRepeat(session: Session, command: AnsweredCommand): boolean {

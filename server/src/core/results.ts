@@ -77,9 +77,9 @@ export class ResultTable {
   }
 
   /**
-   * Makes the value of a run the result of its followers, and keeps the value if the command has
-   * `keep`. The caller must have removed the lock, and must then call `Granter.grantWaiters`, which
-   * answers the followers.
+   * Assigns the value of a run to its followers, and keeps the value if the command has `keep`. The
+   * caller must have removed the lock, and must then call `Granter.grantWaiters`, which answers the
+   * followers.
    */
   complete(responder: Responder, lock: Lock, { value, keep, at }: CompleteOnce): void {
     const { key, fence, session, keyState } = lock

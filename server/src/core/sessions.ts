@@ -125,7 +125,7 @@ export class SessionTable {
   /** @param keep Whether the session lives on for its whole lease, and not only for its grace. */
   #suspendSession(session: Session, keep: boolean, at: number): void {
     session.suspended = true
-    // No client can resume this session, so its requests must not delay other waiters.
+    // If no client can resume the session, its requests must not delay other waiters.
     if (session.answers === undefined) {
       this.#withdrawAll(session)
       this.#granter.grantWorklist(at)

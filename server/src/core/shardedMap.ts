@@ -10,7 +10,7 @@
  * make a start with a million keys slower: see the table in `test/bench/README.md`.
  */
 
-/** The most entries of one map. To divide these entries takes about 3 ms. */
+/** With more entries, the map is divided. To divide this many entries takes about 3 ms. */
 const maxUndivided = 16_384
 /** A power of two. */
 const shardCount = 32
@@ -21,7 +21,7 @@ export class ShardedMap<K, V> {
   #maps: readonly Map<K, V>[] = [new Map<K, V>()]
   #size = 0
 
-  /** @param hash An integer for each key. Different keys should have different lowest 5 bits. */
+  /** @param hash An integer for each key. Its lowest 5 bits select the shard. */
   constructor(hash: (key: K) => number) {
     this.#hash = hash
   }
@@ -45,8 +45,8 @@ export class ShardedMap<K, V> {
   delete(key: K): void {
     if (!this.#mapOf(key).delete(key)) return
     this.#size--
-    // Much lower than the limit of `add`. With one limit for both, a map of about that size would
-    // be divided and joined again and again.
+    // This limit is much lower than the limit of `add`. With one limit for both, a map of about
+    // that size would be divided and joined again and again.
     if (this.#size < maxUndivided / 4 && this.#maps.length > 1) this.#divideAmong(1)
   }
 

@@ -3,8 +3,8 @@
  *
  * `apply(command)` changes the table and returns the effects. `apply` is synchronous and
  * deterministic. The table uses no socket, timer, clock, random number, id generator or log. So a
- * broker that replays the commands of a journal rebuilds the same table. All brokers that share a
- * command log have equal tables.
+ * broker that replays the commands of its command log rebuilds the same table. All brokers that
+ * share a command log have equal tables.
  *
  * This file itself executes `ack`, and the commands on held locks and on scopes. Other files
  * execute the other commands:

@@ -39,6 +39,7 @@ export function decideUpgrade(
   const waitingUpgrade = lock.keyState.extras?.upgrade
   if (waitingUpgrade?.upgradedLock === lock) return 'invalid'
   if (isOnlyLockOfKey(lock) && !isQuiet) return 'grant'
+  // If another lock of the key waits for its upgrade, the check for deadlocks refuses this upgrade.
   return timeout === 0 ? 'held' : 'wait'
 }
 

@@ -29,7 +29,7 @@ export const keptResultBytes = 256
 const scopedBytes = 1_024
 /** Bytes of the state of a key that is in use, or is idle and still kept. */
 export const keyStateBytes = 224
-/** Bytes of a stored answer. After the release of the lock, the answer keeps few fields of it. */
+/** Bytes of a stored answer, with the few fields that it keeps of a released lock. */
 export const answerBytes = 192
 /** Bytes of a stored revocation, without its note. */
 export const revocationBytes = 96
