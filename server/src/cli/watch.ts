@@ -90,7 +90,7 @@ function isQueueEvent(
 
 /**
  * Prints all held locks and waiting requests that the event lists. Cells are independent brokers or
- * clusters among which the keys are divided. A watch of several cells gets one such event of each
+ * clusters among which the keys are divided. A watch of several cells gets a state event from each
  * cell.
  */
 function printState(state: StateEvent & { readonly cell?: number | undefined }): void {

@@ -56,7 +56,8 @@ export function clientAddressOf(
     return { address: peer, secure: (socket as TLSSocket).encrypted || isLoopback(peer) }
   }
   // Every proxy appends the address of its peer at the end. A client can forge only the addresses
-  // before these. So the last address that is not a trusted proxy is the address of the client.
+  // before these. So the last address that is not a trusted proxy is the address of the client. If
+  // every address is a trusted proxy, the first is the address of the client.
   const hops = splitHeader(headers['x-forwarded-for'])
   while (hops.length > 1 && includesAddress(proxies, hops.at(-1) as string)) hops.pop()
   const protocol = lastForwardedProtocol(headers)

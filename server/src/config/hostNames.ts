@@ -1,7 +1,7 @@
 /**
  * Checks the origins and host names that an operator lists in the options. The broker compares each
- * item exactly with the headers that browsers send. An item in another form would never match, and
- * the operator would not learn why.
+ * item exactly with the headers that browsers send. An item that browsers write differently would
+ * never match, and the operator would not learn why.
  */
 import { isIP } from 'node:net'
 
@@ -98,7 +98,7 @@ export function hostFault(host: unknown): string | undefined {
 /** The host name that the operator probably means; undefined if unknown. */
 function probableHost(host: string): string | undefined {
   const text = host.trim()
-  // A URL has an IPv6 address in brackets, which a host name does not have.
+  // In a URL, brackets enclose an IPv6 address. A host name has no brackets.
   if (isIP(text) === 6) return parseUrl(`http://[${text}]`)?.hostname.slice(1, -1)
   const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text)
   const hostAndPath = hasScheme ? text.slice(text.indexOf('//') + 2) : text.replace(/^\/+/, '')

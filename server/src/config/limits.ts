@@ -43,7 +43,7 @@ export interface BrokerLimits {
    * connection of the address with the most pending connections is closed with 1013. This is the
    * new connection if it comes from that address, and otherwise the oldest one from that address.
    * The same limit and rule hold for upgrades that wait for a later turn of the event loop. The
-   * broker refuses such an upgrade with 503. Default the greater of 1,000 and a tenth of
+   * upgrade that the rule chooses is refused with 503. Default the greater of 1,000 and a tenth of
    * `connections`; public 200.
    */
   readonly pendingConnections: number
@@ -144,8 +144,9 @@ export interface BrokerLimits {
   readonly slowBytes: number
   /**
    * How long a client may leave more than `slowBytes` unread, in ms. Also how long a client may
-   * read nothing while a long answer to the client is unfinished, or while messages of the client
-   * wait. After this time, the broker disconnects the client with 4308. Default 5,000.
+   * read nothing while a long answer to the client is unfinished, or while the broker has yet to
+   * handle messages of the client. After this time, the broker disconnects the client with 4308.
+   * Default 5,000.
    */
   readonly slowMs: number
   /**
@@ -188,7 +189,10 @@ interface LimitDefinition {
  */
 const halfOfHeap = Math.floor(heapLimitBytes / 2)
 
-/** The definitions. {@link limitsFrom} derives `pendingConnections` from `connections`. */
+/**
+ * The definitions. In the `private` profile, {@link limitsFrom} derives `pendingConnections` from
+ * `connections`.
+ */
 export const limits = {
   connections: { private: 65_536, public: 65_536 },
   // 6,554 is a tenth of the default of `connections`.
@@ -303,7 +307,7 @@ export function limitMessage(name: LimitName, value: number): string {
 
 /**
  * The number with commas between groups of three digits. `toLocaleString` is not used, because its
- * first call in a process loads the data of all locales, which stops the broker for over 10 ms.
+ * first call in a process loads the data of all locales, which blocks the broker for over 10 ms.
  */
 function withThousandsSeparators(value: number): string {
   return String(value).replace(/\B(?=(\d{3})+$)/g, ',')

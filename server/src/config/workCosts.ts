@@ -59,7 +59,10 @@ const bytesPerUnit = 128
  * numbers and short fields; long strings cost less.
  */
 const parsedCharsPerUnit = 64
-/** Arrays and objects that are parsed for one unit, because nesting costs much more than text. */
+/**
+ * Arrays and objects that are parsed for one unit. Their cost is added to the cost of the
+ * characters, because nesting costs much more than text.
+ */
 const containersPerUnit = 8
 /** Arrays and objects are counted only in frames of at least this many characters. */
 const longFrameChars = 2_048
@@ -167,7 +170,10 @@ export const turnBudget = {
   all: 6_000,
   /** The time for the same connections together, in ms from the first frame of the turn. */
   ms: 2,
-  /** A turn that exceeds its time by more ms causes a recovery, in which paused work waits. */
+  /**
+   * A turn that exceeds its time by more than this many ms causes a recovery, in which paused work
+   * waits.
+   */
   toleratedMs: 2,
   /** The longest recovery after one turn, in ms. */
   recoveryMs: 4,

@@ -86,7 +86,7 @@ export class AddressPacer<W extends ArrivalWork> {
     const [first] = this.#byAddress
     if (first === undefined) return undefined
     const [address, arrivals] = first
-    // `Set` and `Map` yield the members that were added first.
+    // The iteration of a `Set` or `Map` begins with the member that was added first.
     const [oldest] = arrivals as Set<W>
     this.#byAddress.delete(address)
     arrivals.delete(oldest!)

@@ -39,10 +39,10 @@ export class Connection implements SocketListener, PacedWork {
   readonly #sendQueue: SendQueue
   readonly #allowance: WorkAllowance
   #state: ConnectionState = 'fresh'
-  /** How many messages the broker has begun to handle. */
+  /** How many messages the broker has handled, including the message that it is handling now. */
   #handledCount = 0
   #receivedAt: number
-  /** When the message that is being handled arrived. */
+  /** The arrival time of the message that is being handled. */
   #messageArrivedAt: number
   /** The input that waits during a pause; undefined unless the connection is paused. */
   #input: InputQueue | undefined = undefined
@@ -110,7 +110,7 @@ export class Connection implements SocketListener, PacedWork {
     return this.#receivedAt
   }
 
-  /** When the message that is being handled arrived, in compensated time. */
+  /** The arrival time of the message that is being handled, in compensated time. */
   get messageArrivedAt(): number {
     return this.#messageArrivedAt
   }
@@ -161,7 +161,8 @@ export class Connection implements SocketListener, PacedWork {
     }
     this.#allowance.beginTurn(at)
     // A `hello` may resume a session with thousands of locks. So a `hello` uses the units of work
-    // that all connections share. Other messages may use the minimum of their connection in a turn.
+    // that all connections share. Every other message may also use the minimum that each turn
+    // guarantees to its connection.
     const unitsLeft =
       this.#state === 'fresh' ? this.#deps.scheduler.unitsLeft : this.#allowance.unitsLeft
     // A long frame is much work to parse, so its cost is checked before the frame is parsed.
@@ -187,7 +188,7 @@ export class Connection implements SocketListener, PacedWork {
     this.#allowance.chargeTurn(costs.controlFrame)
     this.#deps.scheduler.spend(costs.controlFrame)
     this.#allowance.chargeRate(costs.controlFrame, now)
-    // The number of unread bytes may have fallen, so the flusher counts the memory again.
+    // The socket may keep fewer unread bytes of input now, so the flusher counts the memory again.
     if (this.countedBytes > 0) this.#requestFlush()
     if (this.#input === undefined && this.#allowance.unitsLeft <= 0) this.#pause()
   }
@@ -370,7 +371,8 @@ export class Connection implements SocketListener, PacedWork {
    */
   terminate(): void {
     if (this.#state === 'gone') return
-    // `onAborted` keeps the lease. A later `onClosed` alone would keep the session for its grace.
+    // `onAborted` keeps the lease. A later `onClosed` alone would keep the session only for its
+    // grace, which is the time for a client to reconnect and may be shorter than the lease.
     this.#deps.listener.onAborted(this)
     this.#socket.terminate()
     // If the socket has closed already, `onClose` does not follow. So `work` must call `#finish`.
@@ -425,8 +427,8 @@ export class Connection implements SocketListener, PacedWork {
     for (let i = 0; i < elements.length; i++) {
       // `onFrame` has checked whether the first message must wait.
       const mustWait = i > 0 && this.#mustWait()
-      // A message that may need a whole turn must use the units that all connections share. With
-      // the minimum of each connection, many such messages could run in one turn.
+      // A message that may need a whole turn must use the units that all connections share. If the
+      // guaranteed minimum of its connection were enough, many such messages could run in one turn.
       if (
         mustWait ||
         (scheduler.unitsForLargeWork <= 0 && this.#deps.inbound.mayNeedWholeTurn(this, elements[i]))
@@ -439,7 +441,7 @@ export class Connection implements SocketListener, PacedWork {
     }
     const usedUnits = unitsBefore - this.#allowance.unitsLeft
     scheduler.spend(usedUnits)
-    // One message exceeded the budget. If it took long, the scheduler pauses large work.
+    // The last message exceeded the budget. If the frame took long, large work waits for a while.
     if (usedUnits > turnBudget.connection) scheduler.endLargeWork(this.#deps.time.now() - at)
     if (!this.#acceptsInput()) return
     // An idle connection has no rate budget (work per second) in memory. A charge for a single

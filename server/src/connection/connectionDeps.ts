@@ -38,8 +38,8 @@ export interface DepsOf<Connection> {
    */
   readonly time: { now(): number }
   /**
-   * `effectCount` counts the units of work of all commands. A connection is charged for the units
-   * that its messages cause.
+   * `effectCount` counts the units of work of all commands: one unit for each effect, and more for
+   * deadlock checks and watches. A connection is charged for the units that its messages cause.
    */
   readonly workCounter: { readonly effectCount: number }
   /**

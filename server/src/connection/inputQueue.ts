@@ -5,7 +5,7 @@
  *
  * The queue checks a long frame as a whole, and then keeps the parsed messages of one part at a
  * time. Otherwise a hundred paused connections would keep hundreds of thousands of parsed messages.
- * V8 would copy these messages in each collection of the young generation. Such a collection stops
+ * V8 would copy these messages in each collection of the young generation. Such a collection blocks
  * the broker for 20 ms.
  */
 import { parseClientFrame, utf8Length } from '@holdfast/shared'
@@ -19,7 +19,7 @@ export const invalidFrame = ''
 
 /** A frame with at most this many characters is parsed as a whole. */
 const maxWholeChars = 2_048
-/** A part of a longer frame ends with the first message that ends after this many characters. */
+/** A part of any other frame ends with the first message that ends after this many characters. */
 const partChars = 1_024
 
 interface Frame {
@@ -81,7 +81,7 @@ export class InputQueue {
       // The frame stays in the queue, because the caller aborts the connection.
       if (!parseFrameText(frame)) return 'malformed'
     }
-    // All messages of the present part were handled, or no part was parsed yet.
+    // True if all messages of the present part were handled, or if no part was parsed yet.
     if (frame.nextIndex === frame.elements!.length) parsingCost += parseNextPart(frame)
     const element = frame.elements![frame.nextIndex++]
     const isDone = frame.nextIndex === frame.elements!.length && frame.nextPartStart === undefined
@@ -162,8 +162,9 @@ function firstElementStart(text: string): number {
 }
 
 /**
- * The index of the first comma between elements that follows at least `minCount` elements and is at
- * `minEnd` or later. Without such a comma, the index of the bracket that closes the array.
+ * Returns the index of a comma between elements: the first comma at `minEnd` or later with at least
+ * `minCount` elements before it. Without such a comma, returns the index of the bracket that closes
+ * the array.
  *
  * @param text A valid JSON array.
  * @param start The index of the element at which the count begins.

@@ -215,8 +215,8 @@ export class SendQueue {
   }
 
   /**
-   * Writes the output in order. Stops before output that must be encoded if the socket has no room
-   * or the units are used up.
+   * Writes the output in order. If the socket has no room or the units are used up, ends before the
+   * first output that must be encoded.
    *
    * @param isClosing True before a close. A deferred message that cannot be encoded now is then
    *   discarded, and the output after that message is still written.

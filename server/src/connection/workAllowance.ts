@@ -81,7 +81,8 @@ export class WorkAllowance {
 
   /**
    * Whether the caller must call {@link endIfLate} before the next message. With more units than
-   * the minimum, the caller need not look at the clock so often, because most frames are short.
+   * the minimum, the caller first looks at the clock after it has used the minimum. Most frames
+   * cost less, so most frames need no look.
    */
   get mustLookAtClock(): boolean {
     return this.#unitsLeft <= this.#unitsAtNextLook

@@ -44,7 +44,8 @@ export class WorkScheduler {
   #flusher: { flush(): void } | undefined
   /**
    * The budget for paused work in the next `#run`: half of the units that a turn left. If several
-   * turns have ended since `#run` was scheduled, the busiest turn counts. Infinity if none has.
+   * turns have ended since `#run` was scheduled, the busiest turn counts. Infinity if no turn
+   * has ended since then.
    */
   #unitsForPaused = Number.POSITIVE_INFINITY
   #turn = 0
