@@ -372,7 +372,7 @@ export interface AcknowledgeAnswers extends ConnectionCommand {
 /**
  * The client has sent its first message other than `ack` or `bye` after the `welcome` of a resume.
  * The message proves that the client has read the newest `welcome`, because a client sends nothing
- * after `hello` until it has read `welcome`.
+ * after `hello` until it has read `welcome`. An `ack` or `bye` proves the same by its own command.
  */
 export interface ConfirmWelcome extends ConnectionCommand {
   readonly type: 'confirm'

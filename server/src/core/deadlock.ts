@@ -66,9 +66,9 @@ const passedRequestsPerLock = 5
 const passedRequestsPerKey = 8
 /**
  * Each key lists the locks of waiting scopes. A check removes from these lists at most this many
- * locks of scopes that do not wait any more. Later checks remove the rest. Brokers may remove
- * different locks, but must decide alike. So a removal adds to the cost of the check, but never
- * makes the check give up.
+ * locks of scopes that do not wait any more. Later checks remove the rest. A broker that restored a
+ * snapshot has fewer such locks to remove, but all brokers must decide alike. So a removal adds to
+ * the cost of the check, but never makes the check give up.
  */
 const maxRemovedLocks = 10_000
 
@@ -179,7 +179,8 @@ class DeadlockCheck {
    */
   #visit(waiter: Waiter): void {
     const { request, upgradeOf } = waiter
-    // A visit for one key costs 1. Only a request for several keys costs more, for each key.
+    // A visit costs 1. A request for several keys costs more, by its number of keys. The new
+    // request costs nothing.
     if (request !== undefined && waiter.wanted.length > 1)
       this.#passedCount += passedRequestsPerKey * waiter.wanted.length
     for (const { keyState, mode, permits } of waiter.wanted) {
@@ -317,7 +318,7 @@ class DeadlockCheck {
 
   // ---------------------------------------------------------------------------------- reducing
 
-  /** Grants waiters and releases their locks, until no other waiter can be granted. */
+  /** Grants waiters and releases their locks, until no further waiter can be granted. */
   #reduce(): void {
     const changedKeys = new Set<CheckedKey>()
     const grantIfPossible = (waiter: Waiter) => {

@@ -85,8 +85,8 @@ export type Effect =
   /**
    * All deadlines of the session's locks, requests and calls at barriers start again in full at the
    * session's owner broker: each ttl, `maxHold` and timeout. Before this effect, another broker or
-   * no broker kept these deadlines. One effect stands for all of them, because a broker may take
-   * over a million locks in one command.
+   * no broker kept these deadlines. One effect stands for all of them, because one command may
+   * restart the deadlines of more than a million locks.
    */
   | { readonly kind: 'deadlinesRestarted'; readonly session: Session }
   /**
@@ -96,11 +96,11 @@ export type Effect =
   | { readonly kind: 'kept'; readonly kept: KeptResult }
   /** A broker takes over a kept result, whose keep time starts again in full. */
   | { readonly kind: 'keepRestarted'; readonly kept: KeptResult }
-  /** The table keeps the result no longer. */
+  /** The table no longer keeps the result. */
   | { readonly kind: 'forgotten'; readonly kept: KeptResult }
   /** A call waits at a barrier. */
   | { readonly kind: 'arrived'; readonly call: BarrierCall<Session> }
-  /** A call waits at its barrier no longer. An `answer` follows, unless the reason is `ended`. */
+  /** A call no longer waits at its barrier. An `answer` follows, unless the reason is `ended`. */
   | {
       readonly kind: 'departed'
       readonly call: BarrierCall<Session>

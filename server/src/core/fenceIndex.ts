@@ -2,8 +2,8 @@
  * Finds a lock of a key by its fence (the number of the lock) in constant time. So `revoke` is fast
  * even among 100,000 shared locks. A key gets its index when the key has so many holders that a
  * search would be slow. The index then grows lock by lock, because building an index of 100,000
- * holders stops the broker for 70 ms. The index is dropped when the key becomes idle. Keys with few
- * holders cost nothing.
+ * holders blocks the broker for 70 ms. The index is dropped when the key becomes idle. Keys with
+ * few holders cost nothing.
  */
 import { IdTable } from '@holdfast/shared/idTable'
 import type { KeyState, Lock } from './records.js'
@@ -27,7 +27,8 @@ export class FenceIndex {
    * there is none. If a snapshot restored a key with many holders, the first call builds the index.
    *
    * The index has the fence of each grant, but an upgrade gives its lock a newer fence. Only the
-   * oldest holder can be upgraded, because an upgrade waits until its lock is the key's only lock.
+   * oldest holder can have been upgraded, because an upgrade waits until its lock is the only lock
+   * of the key.
    */
   find(keyState: KeyState, fence: number): Lock | undefined {
     // The `first` of a key is its oldest holder.

@@ -279,10 +279,10 @@ export class Granter {
   }
 
   /**
-   * First answers the requests that wait for the value of a `once` whose run has ended: the
-   * delivery of the key. Then grants waiters from the head of the queue. Stops before the first
-   * waiter that cannot be granted, or when this command has used up its grants. Marks the key as
-   * idle if no holder and no waiter is left.
+   * First answers the delivery of the key: the requests that wait for the value of a `once` whose
+   * run has ended. Then grants waiters from the head of the queue. Stops before the first waiter
+   * that cannot be granted, or when this command has used up its grants. Marks the key as idle if
+   * no holder and no waiter is left.
    */
   #grantWaitersOf(keyState: KeyState, at: number): void {
     const delivery = keyState.extras?.delivery
