@@ -4,8 +4,8 @@
  *
  * - Text from a broker or another client is escaped, because for example a key must not move the
  *   cursor of a terminal.
- * - The command fails unless a text is written completely, because a full disk must not look like
- *   success.
+ * - The command fails unless standard output takes the whole text, because a full disk must not
+ *   look like success.
  */
 import { fstatSync, writeSync } from 'node:fs'
 import type { HeldInfo, WaitingInfo } from '@holdfast/client'
@@ -167,19 +167,19 @@ export const maxValueInTable = 40
  * The value that the leader of an election publishes, as escaped JSON; empty for a leader without a
  * value, and for other locks.
  *
- * @param before The text in front of the value.
+ * @param prefix The text in front of the value.
  * @param maxLength How many characters of JSON are kept; a longer value ends with `…`.
  */
 export function valueNote(
   { value }: Pick<HeldInfo, 'value'>,
-  before = ' with ',
+  prefix = ' with ',
   maxLength = Number.POSITIVE_INFINITY,
 ): string {
   if (value === undefined) return ''
   const json = JSON.stringify(value)
   // The spread splits the text into whole characters, and not into UTF-16 units.
   const shown = json.length <= maxLength ? json : `${[...json].slice(0, maxLength).join('')}…`
-  return `${before}${escapeText(shown)}`
+  return `${prefix}${escapeText(shown)}`
 }
 
 /** The metadata of a lock as escaped JSON; empty if the lock has no metadata. */
@@ -195,7 +195,10 @@ export function writeOut(text: string): void {
   else process.stdout.write(text)
 }
 
-/** Writes the output of another program to standard output, unchanged. */
+/**
+ * Writes the output of another program to standard output, unchanged. Node's stream does the write
+ * even if {@link isDirect} says otherwise, so a nearly full disk may cut this output silently.
+ */
 export function writeBytes(bytes: Uint8Array): void {
   process.stdout.write(bytes)
 }

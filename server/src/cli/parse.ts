@@ -50,7 +50,7 @@ export function durationText(ms: number): string {
   return ms === 0 ? '0' : `${ms / size}${unit}`
 }
 
-/** Parses a whole number from 0. */
+/** Parses a whole number that is 0 or more. */
 export const parseInteger = integerParser(0, Number.MAX_SAFE_INTEGER)
 
 /** Makes a parser for a whole number from `min` to `max`. */

@@ -37,7 +37,7 @@ holdfast ping --cells 'wss://a.example;wss://b.example'  # a session in each cel
  * cell, a session opens at any of its brokers.
  */
 interface Target {
-  /** For one broker, `url` has only this broker. For a cell, the flags name all cells. */
+  /** For one broker, the flags name only this broker. For a cell, the flags name all cells. */
   readonly flags: PingFlags
   /** The number of the cell, counted from 1. Always 1 if no cells are given. */
   readonly cell: number

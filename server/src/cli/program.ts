@@ -32,8 +32,15 @@ import { watchCommand } from './watch.js'
 const makeCommandGroups = (): Readonly<Record<string, readonly Command[]>> => ({
   'Locks:': [runCommand(), electCommand(), holdCommand(), onceCommand(), unlockCommand()],
   'Inspecting a broker:': [
-    ...[lsCommand(), showCommand(), sessionCommand(), watchCommand(), topCommand()],
-    ...[statsCommand(), statusCommand(), pingCommand(), benchCommand()],
+    lsCommand(),
+    showCommand(),
+    sessionCommand(),
+    watchCommand(),
+    topCommand(),
+    statsCommand(),
+    statusCommand(),
+    pingCommand(),
+    benchCommand(),
   ],
   'Running a broker:': [serveCommand(), tokenCommand(), rebalanceCommand()],
 })
@@ -82,7 +89,8 @@ function configure(command: Command): void {
   command
     .exitOverride()
     .showHelpAfterError('(try --help)')
-    // suggestionFor() replaces commander's suggestion, which ignores upper case and short flags.
+    // suggestionFor() replaces commander's suggestion, which misses names in another case and flags
+    // with one dash.
     .showSuggestionAfterError(false)
     .configureOutput({
       writeOut,

@@ -83,14 +83,15 @@ export function barrierTable(arrived: readonly BarrierCallInfo[]): Promise<strin
     ago(barrier.calls[0]!.since),
     waitersText(barrier),
   ])
+  // FIRST FOR is how long the first caller has waited.
   return formatTable(['BARRIER', 'WAITING', 'FIRST FOR', 'SESSIONS'], rows)
 }
 
 /** Names the first sessions that wait at a barrier. */
 export function waitersText({ calls, waiting }: ListedBarrier): string {
   const names = calls.slice(0, maxNamesInTable).map(sessionLabel)
-  const unnamedCount = waiting - names.length
-  return unnamedCount > 0 ? `${names.join(', ')} and ${unnamedCount} more` : names.join(', ')
+  const unlistedCount = waiting - names.length
+  return unlistedCount > 0 ? `${names.join(', ')} and ${unlistedCount} more` : names.join(', ')
 }
 
 /** The table of kept results. */

@@ -152,7 +152,7 @@ async function exitForConflict(
   if (flags.quiet) return new Exit(code, '')
   const holdersInError: readonly HolderInfo[] = error.holders ?? []
   const holders = holdersInError.length > 0 ? holdersInError : await holdersOf(session, items)
-  // With several keys, the held key need not be the key of the command line.
+  // With --also, the held key may be one of the keys of --also.
   const heldKey = holders[0]?.key ?? key
   if (error.code === 'LOCK_HELD') {
     const held = holdersText(' is held by ', holders) || ' is held by another session'
@@ -194,8 +194,8 @@ function holdersText(prefix: string, holders: readonly HolderInfo[]): string {
       ? sessionLabel(holder)
       : `${sessionLabel(holder)} since ${timeOfDay(since)}`
   })
-  const unnamedCount = holders.length - names.length
-  return `${prefix}${names.join(', ')}${unnamedCount > 0 ? ` and ${unnamedCount} more` : ''}`
+  const unlistedCount = holders.length - names.length
+  return `${prefix}${names.join(', ')}${unlistedCount > 0 ? ` and ${unlistedCount} more` : ''}`
 }
 
 /** A local time as `12:04`. A time that is not today has its date: `2026-03-01 12:04`. */

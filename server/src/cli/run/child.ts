@@ -76,11 +76,12 @@ export abstract class Child {
   }
 
   /**
-   * Stops this process as the terminal would; returns when another process continues this process.
+   * Suspends this process as the terminal would; returns when another process continues this
+   * process.
    *
    * @param pid This process, or 0 for all processes of its process group.
    */
-  protected stopSelf(signal: 'SIGSTOP' | 'SIGTSTP', pid: number): void {
+  protected suspendSelf(signal: 'SIGSTOP' | 'SIGTSTP', pid: number): void {
     process.off('SIGTSTP', this.#pause)
     process.kill(pid, signal)
     this.#handleSuspend()
@@ -98,7 +99,7 @@ export abstract class Child {
    */
   readonly #pause = (): void => {
     this.signal('SIGSTOP')
-    this.stopSelf('SIGSTOP', process.pid)
+    this.suspendSelf('SIGSTOP', process.pid)
   }
 }
 

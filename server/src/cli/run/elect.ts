@@ -1,6 +1,6 @@
 /**
  * `holdfast elect NAME COMMAND`: runs a command while this process leads an election. The
- * leadership is an exclusive lock whose holder publishes a value. So the command runs exactly as
+ * leadership is an exclusive lock whose holder publishes a value, so the command runs exactly as
  * with `holdfast run`. If the leadership may be lost, the command is killed before another process
  * can lead.
  */

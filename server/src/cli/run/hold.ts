@@ -102,7 +102,7 @@ const stdinFd = 0
 /**
  * Calls `onEnd` at the end of standard input. Never calls `onEnd` for /dev/null, which is always at
  * its end. Does not read a terminal while this process is in the background, because the system
- * would stop this process.
+ * would suspend this process.
  */
 function onInputEnd(onEnd: () => void): void {
   if (isDevNull() || (isatty(stdinFd) && process.platform !== 'win32' && !isInForeground())) return

@@ -137,8 +137,8 @@ export function checkCommand({ command, env }: Launch): void {
         ? 'ENOENT'
         : codeWhyNotRunnable(isPath ? programName : join(folder, programName))
     if (code === undefined) return
-    // These two codes only say that this folder of the PATH does not have the program. So report
-    // the first other code.
+    // In a search of the PATH, these two codes only mean that this folder lacks the program. Report
+    // the first code that means more.
     if (code !== 'ENOENT' && code !== 'ENOTDIR') failureCode ??= code
     else if (isPath) failureCode = code
   }
@@ -160,7 +160,7 @@ export function cannotRun(name: string, code: string): Exit {
   )
 }
 
-/** Advice for the user, with a colon in front; empty without advice. */
+/** Advice for the user, with a colon in front; empty if there is none. */
 function hintFor(name: string, code: string): string {
   if (code === 'EACCES') return ': make it executable with chmod +x'
   if (code !== 'ENOENT' || !name.startsWith('-')) return ''

@@ -248,6 +248,7 @@ export function killAfterFor(
     )
   }
   if (killAfterMs + reserveMs < minLeaseLeft) return killAfterMs
+  // Without these two options, the grace is as long as the lease, so a longer --lease is enough.
   const options = lease === undefined && grace === undefined ? '--lease' : '--lease or --grace'
   const times = `a lease of ${session.lease} ms and a grace of ${session.grace} ms`
   const maxKillAfterMs = Math.floor(minLeaseLeft - reserveMs)
