@@ -30,9 +30,9 @@ export function readSecret(path: string, kind: string): string {
  */
 export function warnOfAccessibleFiles(givenSettings: Settings): void {
   for (const name of settingNames) {
-    const { secretFile }: Setting = settings[name]
+    const { secretFile: kind }: Setting = settings[name]
     const path = givenSettings[name]
-    if (secretFile !== undefined && typeof path === 'string') warnIfAccessible(path, secretFile)
+    if (kind !== undefined && typeof path === 'string') warnIfAccessible(path, kind)
   }
 }
 

@@ -107,9 +107,8 @@ async function serve({ config, check, ...flags }: Record<string, unknown>): Prom
   const signalled = nextSignal()
   broker.once('failed', ({ code, message }) => {
     printError(withFlags(message))
-    // INVALID_OPTION means that a restart would fail in the same way, for example because a newer
-    // version of Holdfast has written to the command log. So the exit code must not make a
-    // supervisor start this broker again.
+    // After INVALID_OPTION, for example if a newer version of Holdfast has written to the command
+    // log, a restart would fail again. The exit code 78 keeps a supervisor from a restart.
     process.exit(code === 'INVALID_OPTION' ? exitCodes.config : exitCodes.io)
   })
   rebalanceOnSignal(broker)
@@ -169,8 +168,8 @@ async function listen(broker: HoldfastBroker, loaded: LoadedSettings): Promise<s
       ? error.message.replace('`port`', '`adminPort`').replace('`host`', '`adminHost`')
       : error.message
     const code = exitCodeFor(error, loaded)
-    // Other errors of a replicated log have the same exit code. Only the error for a PostgreSQL or
-    // etcd that does not answer has this text.
+    // Several errors of a replicated log have this exit code. Only the error for a PostgreSQL or
+    // etcd that does not answer has the words "cannot be reached".
     const isUnreachable = code === exitCodes.unavailable && message.includes(' cannot be reached ')
     const advice = isUnreachable ? '; start it there, or correct the address in `log`' : ''
     throw new Exit(code, withFlags(`${message}${advice}`))
@@ -246,12 +245,12 @@ function infinityAsOff(_: string, value: unknown): unknown {
 function nextSignal(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     let firstAt: number | undefined
-    const stop = (signal: NodeJS.Signals): void => {
+    const onSignal = (signal: NodeJS.Signals): void => {
       const now = performance.now()
       if (firstAt !== undefined && now - firstAt > sameSignalMs) process.exit(1)
       firstAt ??= now
       resolve(signal)
     }
-    for (const signal of withoutIgnored(['SIGTERM', 'SIGINT'])) process.on(signal, stop)
+    for (const signal of withoutIgnored(['SIGTERM', 'SIGINT'])) process.on(signal, onSignal)
   })
 }

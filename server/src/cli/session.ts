@@ -139,13 +139,13 @@ async function printSession(
   print(`lease: ${span(info.lease)}`)
   print(`grace: ${info.grace === 0 ? 'none' : span(info.grace)}`)
   print(`locks: ${held.length}`)
-  const heldNames = ['KEY', 'MODE', 'HELD FOR', 'TIME LEFT', 'FENCE']
+  const heldColumns = ['KEY', 'MODE', 'HELD FOR', 'TIME LEFT', 'FENCE']
   if (held.length > 0)
-    for (const line of await formatTable(heldNames, held.map(heldRow))) print(line)
+    for (const line of await formatTable(heldColumns, held.map(heldRow))) print(line)
   print(`waiting requests: ${waiting.length}`)
-  const waitingNames = ['KEY', 'POSITION', 'MODE', 'WAITING FOR']
+  const waitingColumns = ['KEY', 'POSITION', 'MODE', 'WAITING FOR']
   if (waiting.length === 0) return
-  for (const line of await formatTable(waitingNames, waiting.map(waitingRow))) print(line)
+  for (const line of await formatTable(waitingColumns, waiting.map(waitingRow))) print(line)
 }
 
 /** The principal and the address of the client, which the broker may hide. */

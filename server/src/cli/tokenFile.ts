@@ -1,7 +1,6 @@
 /**
- * Adds a line to the token file of `holdfast serve --tokens`. The file is replaced as a whole. So a
- * broker that reads the file at that time, or after a crash, finds either the old or the new
- * content.
+ * Adds a line to the token file of `holdfast serve --tokens`. The file is replaced as a whole, so
+ * that a broker always finds either the old or the new content, even after a crash.
  */
 import {
   closeSync,

@@ -262,7 +262,7 @@ interface BusyKey {
 
 /**
  * All keys, sorted by the length of their queues, the longest first. Among keys with equally long
- * queues, the key that is held longest is first.
+ * queues, keys without a holder come first, and then the key that is held longest.
  */
 function busiestKeys({ held, waiting }: QueryResult): BusyKey[] {
   const keys = new Map<string, BusyKey>()

@@ -1,7 +1,6 @@
 /**
- * `holdfast unlock`: revokes the lock of another session. The user must name the lock by its fence,
- * which is an integer that rises with every grant. So the command cannot revoke a newer lock of the
- * key by mistake.
+ * `holdfast unlock`: revokes the lock of another session. The user names the lock by its fence,
+ * which rises with every grant, so that no newer lock of the key is revoked by mistake.
  */
 import { HoldfastError, maxReasonLength } from '@holdfast/shared'
 import type { Command } from 'commander'
@@ -49,6 +48,7 @@ async function unlock(key: string, { fence, reason, ...flags }: UnlockFlags): Pr
     try {
       await session.revoke(key, { fence, reason })
     } catch (error) {
+      // Here an `Exit` comes only from the time limit for answers.
       if (error instanceof Exit) throw noAnswerInTime(key, error)
       if (!(error instanceof HoldfastError && error.code === 'LOCK_NOT_HELD')) throw error
       // This query may fail, because a token with the permission "revoke" need not have "query".

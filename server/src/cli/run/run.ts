@@ -227,7 +227,7 @@ class Run {
       } finally {
         child.end()
       }
-      // The command has ended, so nothing is left to kill during --min-hold.
+      // The command has ended, so the watchdog must kill nothing during --min-hold.
       watchdog.end()
       await this.#untilMinHold()
       await release(lock)

@@ -9,16 +9,25 @@
 import { constants } from 'node:os'
 import { withoutIgnored } from './launcher.js'
 
-/**
- * The signals that are not passed on:
- * - SIGKILL and SIGSTOP cannot be caught.
- * - SIGTSTP, SIGTTIN and SIGTTOU come from the terminal; `Child` handles SIGTSTP.
- * - SIGCHLD, SIGPIPE and SIGXFSZ concern this process only.
- * - After SIGILL, SIGTRAP, SIGBUS, SIGFPE and SIGSEGV no JavaScript may run.
- */
+/** The signals that are not passed on. */
 const notPassedOn = new Set([
-  ...['SIGKILL', 'SIGSTOP', 'SIGTSTP', 'SIGTTIN', 'SIGTTOU', 'SIGCHLD', 'SIGPIPE', 'SIGXFSZ'],
-  ...['SIGILL', 'SIGTRAP', 'SIGBUS', 'SIGFPE', 'SIGSEGV'],
+  // SIGKILL and SIGSTOP cannot be caught.
+  'SIGKILL',
+  'SIGSTOP',
+  // These signals come from the terminal; `Child` handles SIGTSTP.
+  'SIGTSTP',
+  'SIGTTIN',
+  'SIGTTOU',
+  // These signals concern this process only.
+  'SIGCHLD',
+  'SIGPIPE',
+  'SIGXFSZ',
+  // After these signals, no JavaScript may run.
+  'SIGILL',
+  'SIGTRAP',
+  'SIGBUS',
+  'SIGFPE',
+  'SIGSEGV',
 ])
 
 /** The signals that do not end a process, even if the process has no handler for them. */

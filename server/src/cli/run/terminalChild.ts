@@ -1,8 +1,8 @@
 /**
- * Runs a command in the foreground of this process's terminal, in a process group of the command's
- * own. So Ctrl-C and Ctrl-Z reach the command, `/dev/tty` works, and a command that is a shell has
- * job control. This process keeps the lock until the group is empty, so this process must not be in
- * the group.
+ * Runs a command in its own process group, in the foreground of the terminal of this process.
+ * Ctrl-C and Ctrl-Z then reach the command, `/dev/tty` works, and a command that is a shell has job
+ * control. This process keeps the lock until the group is empty, so this process must not be in the
+ * group.
  *
  * Node cannot give the terminal to another group (tcsetpgrp), but a shell with job control can. So
  * a shell runs between this process and the command. Over a pipe, this process tells the shell when
@@ -18,7 +18,7 @@ import { ignoredSignalNames } from './launcher.js'
 import { isDead, isInForeground, isStopped, processes, processOf } from './processes.js'
 
 /** Time between two checks of a command that is not in the foreground, in ms. */
-const backgroundMs = 200
+const backgroundCheckMs = 200
 
 /**
  * The script of the shell with job control for one command. This process writes lines to descriptor
@@ -147,7 +147,7 @@ export class TerminalChild extends Child {
       return undefined
     }
     const child = new TerminalChild(group, jobShell, lineReader, deps)
-    // The watchdog must know which group to kill before the command starts.
+    // Before the command starts, the watchdog must know which group to kill.
     await deps.watchdog.watch(group)
     shellOrders.write('go\n')
     return child
@@ -163,7 +163,10 @@ export class TerminalChild extends Child {
   }
 
   #checkLater(): void {
-    this.#timer = setTimeout(() => this.#checkCommand(/* wasInForeground */ false), backgroundMs)
+    this.#timer = setTimeout(
+      () => this.#checkCommand(/* wasInForeground */ false),
+      backgroundCheckMs,
+    )
   }
 
   /**
@@ -178,10 +181,11 @@ export class TerminalChild extends Child {
       return
     }
     // Stop this job together with the command; `fg` or `bg` of the user's shell continues the job.
-    // If no such shell exists, the system ignores SIGTSTP, and the command continues.
+    // If no such shell exists, the system ignores SIGTSTP, and the command continues. Do not stop a
+    // job that has the terminal again: the order `fg` below continues the command.
     const shouldStop = wasInForeground || !this.#hasTerminal()
     // The id 0 stands for all processes of this process group.
-    if (isStopped(leader) && shouldStop && this.#mayContinue()) this.stopSelf('SIGTSTP', 0)
+    if (isStopped(leader) && shouldStop && this.#mayContinue()) this.suspendSelf('SIGTSTP', 0)
     // Ask again whether the lock is held, because this process may have been stopped for hours. If
     // the lock was lost, `LockGuard` kills the command, and the command must not continue.
     if (this.#mayContinue()) {
