@@ -25,8 +25,8 @@ const blockSize = 2 ** 20
 const fencesPerMs = 1_024
 
 const tooHighProblem =
-  'has fences after the year 2099, as after a start with a wrong clock: use another path, and ' +
-  'reset the fences of the protected resources'
+  'has fences after the year 2099, probably from a broker with a wrong clock: use another path, ' +
+  'and reset the fences of the protected resources'
 
 export interface Fences {
   /** The first fence is higher than this number. */
@@ -155,7 +155,7 @@ export function checkFenceFile(path: string): void {
   readReserved(path)
 }
 
-/** The highest fence that the next command can need: for all waiters and for one new request. */
+/** The highest fence that the next command can use, by grants to all waiters and a new request. */
 export function highestNextFence({ fence, waitingCount }: FenceUsage): number {
   return fence + waitingCount + 1
 }
@@ -185,7 +185,7 @@ function writeReserved(path: string, reserved: number): void {
   })
 }
 
-/** Writes the file, and converts an error of the file system into a HoldfastError. */
+/** Calls `write`, and converts an error of the file system into a HoldfastError. */
 function convertWriteError(path: string, write: () => void): void {
   try {
     write()

@@ -19,8 +19,8 @@ export interface StateMachine {
   /**
    * Replaces the table by a snapshot that consists of these items. The returned generator builds
    * the new table in steps, and only its last step replaces the table. The log runs all steps, and
-   * may do other work between two steps. A log calls this method before the first command. A shared
-   * log may also call this method again, while this broker does not serve.
+   * may do other work between two steps. A log that has a snapshot calls this method before the
+   * first command. A shared log may also call this method again, while this broker does not serve.
    */
   restore(items: Iterable<SnapshotItem>): Generator<undefined, void, undefined>
   /** Applies a past command. No client waits for the effects of the command any more. */

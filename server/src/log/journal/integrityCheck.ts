@@ -37,7 +37,7 @@ export const inUseExitCode = 100
 const firstCrashCode = 0xc0000000
 
 export interface IntegrityCheckOptions {
-  /** Whether this process still has the file open for an earlier journal, which has failed. */
+  /** Whether this process still has the data file open, for an earlier journal that has failed. */
   readonly isOpenInThisProcess: boolean
   /** Cancels the check. */
   readonly signal: AbortSignal
@@ -74,8 +74,8 @@ function runChildProcess(path: string, { isOpenInThisProcess, signal }: Integrit
     const args = [program, path, ...(isOpenInThisProcess ? [String(process.pid)] : [])]
     const child = spawn(process.execPath, args, { ...options, ...stopRules })
     child.once('error', () => {
-      // If the child process was started, this function waits for the exit of the child process,
-      // because the child process uses the journal until then.
+      // A cancellation is an error too, and kills the child process. Wait for its exit, because the
+      // child process uses the journal until then.
       if (child.pid === undefined) resolve(undefined)
     })
     child.once('exit', (code, signalCode) => {

@@ -10,7 +10,8 @@ import { JournalStore } from './store.js'
 
 const [, , path, brokerPid] = process.argv
 const store = await JournalStore.open(path!)
-// Look for other readers before any read or write, so that this process does not disturb a reader.
+// Look for readers before any read or write, so that this process does not disturb them. This
+// process itself is not a reader yet.
 if (store.readers().some((pid) => pid !== Number(brokerPid))) process.exit(inUseExitCode)
 store.readAllAndTestWrite()
 // The store need not be closed, because all its data is on the disk.

@@ -120,12 +120,12 @@ export class JournalStore {
 
   /**
    * Finds out whether the last records are missing, by comparing the number of entries with the
-   * number that LMDB has stored. Other missing records show when the records are read, because each
-   * record has the checksum of the previous record.
+   * number that LMDB has stored. A record that is missing before another record is found later, by
+   * `recordsAfter`.
    *
    * @returns A generator that checks a few entries in each step.
-   * @throws {HoldfastError} `UNAVAILABLE` if the number of entries is wrong, or if Holdfast did not
-   *   write an entry. The generator throws the error.
+   * @throws {HoldfastError} `UNAVAILABLE` if the number of entries is wrong, or if an entry is not
+   *   from Holdfast. The generator throws the error.
    */
   *checkEntries(): Generator<undefined, void, undefined> {
     let count = 0
@@ -139,8 +139,8 @@ export class JournalStore {
   }
 
   /**
-   * Process ids of all live readers of this store, including this process. Readers in other
-   * containers on this machine are included, each with the id that it has in its own container.
+   * Process ids of all live processes that have read this store. Processes in other containers on
+   * this machine are included, each with the id that it has in its own container.
    */
   readers(): number[] {
     return [...this.#database.readerList().matchAll(/^ *(\d+) /gm)].map(([, pid]) => Number(pid))
@@ -153,7 +153,7 @@ export class JournalStore {
    */
   readAllAndTestWrite(): void {
     for (const { value } of this.#database.getRange()) {
-      // Reading the length is enough, because the iterator has already read all bytes of the value.
+      // The iterator has read all bytes of the value. This line only uses the variable.
       void value.length
     }
     const key = [recordKind, Number.MAX_SAFE_INTEGER]
