@@ -37,7 +37,7 @@ const parameterNames = ['schema', 'sslmode', 'host']
 /**
  * Parses an address.
  *
- * @param user The option `user`, for an address without a user.
+ * @param user The option `user`. If the address has a user too, the two must be equal.
  * @throws {HoldfastError} `INVALID_OPTION` for an invalid address
  */
 export function parsePostgresAddress(text: unknown, user?: string | undefined): PostgresAddress {

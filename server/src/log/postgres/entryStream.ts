@@ -5,8 +5,8 @@
  * each entry that this broker appends. A session can lose its LISTEN without an error, so each read
  * checks that the session still listens.
  *
- * Each entry has the id of the entry before it. The stream compares this id, so the stream notices
- * a log that has lost entries and got other entries at their positions.
+ * Each entry has the id of the entry before it. The stream compares this id with the id of the last
+ * delivered entry, so the stream notices a log whose lost entries were replaced by other entries.
  */
 import { type Clock, HoldfastError, type Timer } from '@holdfast/shared'
 import type { LogListener } from '../replicated/engine.js'
@@ -94,7 +94,7 @@ export class EntryStream {
 
   /**
    * Takes an entry that this broker has just appended. If this entry is the next entry, delivers it
-   * without a read from the database. Otherwise reads the missing entries first.
+   * without a read from the database. Otherwise reads all entries up to this entry.
    */
   offer(head: EntryHead, text: string): void {
     if (head.position <= this.#position || this.#isOver) return
@@ -115,7 +115,8 @@ export class EntryStream {
     if (this.#isOver) return
     void this.stop()
     // A restart does not help behind a pooler (a proxy that shares connections), or with a log that
-    // is marked as broken. If the tables are gone, a restarted broker begins a new log.
+    // this broker marks as broken (`mustMark`). If the tables are gone, there is no mark, and a
+    // restarted broker begins a new log.
     const isLasting = error.kind === 'pooler' || (error instanceof LostLogError && error.mustMark)
     const { message } = error
     this.#deps.listener.failed(
@@ -147,7 +148,7 @@ export class EntryStream {
     if (!this.#isOver) this.#timer = clock.setTimer(() => this.hint(), pollMs)
   }
 
-  /** Reads the next entries. Returns their number. */
+  /** Reads the next entries. Returns their number, or 0 if the stream has ended. */
   async #readPage(pageSize: number): Promise<number> {
     const { statements, identity } = this.#deps
     const positionBefore = this.#position
@@ -157,8 +158,8 @@ export class EntryStream {
     const [stateRow] = rows
     if (stateRow === undefined) throw identity.lost('its settings are gone', /* mustMark */ false)
     this.#checkSession(stateRow)
-    // Skip the comparison if `offer` has delivered an entry during the read, because the row then
-    // has the id of the entry before that one.
+    // Skip the comparison if `offer` has delivered an entry during the read, because `#lastId` is
+    // then newer than the id in the row.
     if (this.#position === positionBefore) {
       const idInLog = identity.compare(stateRow, { position: positionBefore, id: this.#lastId })
       this.#lastId ??= idInLog

@@ -1,9 +1,9 @@
 /**
  * What a broker knows about the shared log that it uses: the id of the log, and the newest entry
  * (batch of commands) that the broker has seen. The broker compares this knowledge with the
- * database on every new connection. A restored database has an older log, and so has a standby that
- * replaced the primary without its newest commits. With an older log no broker can know which locks
- * exist, so all brokers must stop.
+ * database on every new connection. A database that was restored from a backup has an older log. A
+ * standby that replaced the primary can also lack the newest commits. With an older log no broker
+ * can know which locks exist, so all brokers must stop.
  */
 import type { Connection, Row } from './connection.js'
 import { PostgresError } from './errors.js'

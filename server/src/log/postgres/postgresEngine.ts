@@ -30,11 +30,11 @@ export interface PostgresEngineOptions extends PostgresAddress, PasswordOptions 
   /** How long `open` waits until the primary is reachable, in ms. Default 10,000. */
   readonly openTimeoutMs?: number | undefined
   /**
-   * Whether a new log is marked as founding (waiting until enough brokers have joined) until
-   * `endFounding` is called. Default false.
+   * Whether `open` marks a new log as founding (waiting until enough brokers have joined).
+   * `endFounding` removes the mark. Default false.
    */
   readonly marksFounding?: boolean | undefined
-  /** The deadline of a call for a snapshot, a compaction or a check, in ms. Default 10,000. */
+  /** `SessionOptions.callMs` of calls for a snapshot, a compaction or a check. Default 10,000. */
   readonly choreMs?: number | undefined
 }
 
@@ -63,7 +63,7 @@ export class PostgresEngine implements Engine {
   #appendSession: Session | undefined
   readonly #streams = new Set<EntryStream>()
   #isFounding = false
-  /** The deadline of an append, in ms. `open` derives the value from `deadMs`. */
+  /** `SessionOptions.callMs` of appends and streams. `open` derives the value from `deadMs`. */
   #callMs = 1_000
   /**
    * The pause after which a stream reads even if no notification announces an entry, in ms. `open`
@@ -73,7 +73,7 @@ export class PostgresEngine implements Engine {
   /** Why the log can never be followed again; undefined while the log can be followed. */
   #logEnd: PostgresError | undefined
   #isClosed = false
-  /** The streams that are being closed. */
+  /** The ends of the stopped streams, for which `close` waits. */
   readonly #closing: Promise<void>[] = []
 
   constructor(
@@ -181,7 +181,7 @@ export class PostgresEngine implements Engine {
   async compact(position: number): Promise<void> {
     await this.#convertErrors(async () => {
       await this.#snapshots.removeBefore(position)
-      // Write the position first, so that a reader knows why entries are missing.
+      // Write the position before the deletion, so that a reader knows why entries are missing.
       await this.#chore(this.#statements.setCompacted(position))
       let deletedCount: number
       do {
@@ -309,7 +309,7 @@ export class PostgresEngine implements Engine {
     }
   }
 
-  /** Ends all streams. Returns the error that the streams report. */
+  /** Ends all streams and later appends. Returns the error that they report. */
   #endStreams(cause: PostgresError): PostgresError {
     const isMissing = cause.kind === 'missing'
     const error = isMissing

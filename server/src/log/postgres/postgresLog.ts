@@ -98,7 +98,7 @@ export function postgresLog(options: PostgresLogOptions): Log {
       throw new HoldfastError('INVALID_OPTION', `${name} must be text, not ${typeof value}`)
   }
   checkCredentials(options)
-  const engine: PostgresEngineOptions = {
+  const engineOptions: PostgresEngineOptions = {
     ...parsePostgresAddress(url, user),
     password,
     passwordFile,
@@ -108,8 +108,8 @@ export function postgresLog(options: PostgresLogOptions): Log {
   }
   const thread = new URL('./snapshotThread.js', import.meta.url)
   const source: EngineSource = {
-    create: () => new PostgresEngine(engine, nodeEnvironment),
-    snapshotWorker: { thread, options: engine },
+    create: () => new PostgresEngine(engineOptions, nodeEnvironment),
+    snapshotWorker: { thread, options: engineOptions },
   }
   return new ReplicatedLog(source, settings, nodeEnvironment)
 }

@@ -146,7 +146,10 @@ function lacksRight(
   return new PostgresError('noRight', message)
 }
 
-/** An error whose message is a sentence about the schema. */
+/**
+ * An error whose message is a sentence about the schema. A schema that is missing or has other
+ * settings also gets the kind `noRight`, because this kind is permanent.
+ */
 export function refused(
   { schema }: PostgresAddress,
   problem: string,

@@ -25,7 +25,7 @@ export interface SessionOptions {
   readonly prepare?: string | undefined
   /** Checks the log on each new connection. Throws if the broker must not use the log. */
   readonly check?: ((connection: Connection, deadlineMs: number) => Promise<void>) | undefined
-  /** Called for each new connection, before its first call. */
+  /** Called for each new connection after its checks, before the session uses the connection. */
   readonly onConnect?: (() => void) | undefined
   /** Called for each notification, with the number of the server process that notified. */
   readonly onNotification?: ((processId: number) => void) | undefined
