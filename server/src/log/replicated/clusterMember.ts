@@ -83,8 +83,8 @@ export class ClusterMember {
   /** The number of steps in which this broker has restored its table. */
   #restoreSteps = 0
   /**
-   * A copy of `#position` for `joinProgress`; changes only while `join` is appended and has not
-   * returned.
+   * A copy of `#position` for `joinProgress`; changes only after `join` is in the log and before
+   * `join` has returned.
    */
   #positionOnJoining = 0
   /** The number of brokers whose sessions this broker has taken over after they died or left. */
@@ -181,7 +181,7 @@ export class ClusterMember {
   get #slowProblem(): string | undefined {
     const lagMs = this.#currentLagMs ?? 0
     if (this.name === '' || lagMs <= heartbeatMsFor(this.#deps.config.deadMs)) return undefined
-    // With one decimal.
+    // Rounds to one decimal.
     const seconds = Math.round(lagMs / 100) / 10
     return `the shared log is slow: an entry of this broker takes ${seconds} s and more`
   }

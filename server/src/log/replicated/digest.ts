@@ -271,6 +271,7 @@ type HashedTerms = Pick<ExtraTerms, 'permits' | 'capacity' | 'maxHold' | 'once'>
 function termsText(terms: HashedTerms | undefined): string {
   if (terms === undefined) return ''
   const { permits, capacity, maxHold, once } = terms
+  // A `once` never has permits.
   const onceText = once ? ' once' : ''
   const permitsOrOnce = permits === undefined ? onceText : ` ${permits}/${capacity}`
   return maxHold === undefined ? permitsOrOnce : `${permitsOrOnce} ${maxHold} ms`

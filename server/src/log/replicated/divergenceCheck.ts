@@ -89,7 +89,7 @@ export class DivergenceCheck {
     this.#round = { position, ownDigest, members: [...liveBrokers], digests: new Map() }
   }
 
-  /** Adds the digest of a broker, which may be this broker. */
+  /** Adds the digest of a broker, which may be this broker. Ignores a digest of another round. */
   addDigest(broker: string, [position, value]: readonly [number, string]): void {
     const { digests } = this.#round?.position === position ? this.#round : {}
     // Only the first digest of a broker counts.
