@@ -28,7 +28,7 @@ export interface AdminEndpointsDeps {
   readonly metrics: Metrics | undefined
   readonly status: () => BrokerStatus
   readonly rebalance: () => Promise<RebalanceReport>
-  /** Whether the request's Host header is a name of this broker (`hosts`). */
+  /** Whether the request's Host header is a name of this broker (option `hosts`). */
   readonly isAllowedHost: (request: IncomingMessage) => boolean
 }
 
@@ -53,9 +53,9 @@ export class AdminEndpoints {
   answer(request: IncomingMessage, response: ServerResponse): boolean {
     const path = pathOf(request)
     if (path === rebalancePath) {
-      return this.#isFromOperator(request) && this.#answerRebalance(request, response)
+      return this.#mayUseOperatorPaths(request) && this.#answerRebalance(request, response)
     }
-    const isAllowed = !operatorPaths.includes(path) || this.#isFromOperator(request)
+    const isAllowed = !operatorPaths.includes(path) || this.#mayUseOperatorPaths(request)
     return isAllowed && this.#answerRead(path, request, response)
   }
 
@@ -80,8 +80,8 @@ export class AdminEndpoints {
     return isLoopback(request.socket.localAddress ?? '') && !this.#deps.isAllowedHost(request)
   }
 
-  /** Whether a request to the public port may use the paths that are for operators. */
-  #isFromOperator(request: IncomingMessage): boolean {
+  /** Whether a request to the public port may use the paths for operators. */
+  #mayUseOperatorPaths(request: IncomingMessage): boolean {
     return !this.hasAdminPort && isLocalProgram(request) && this.#deps.isAllowedHost(request)
   }
 

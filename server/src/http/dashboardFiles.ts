@@ -4,8 +4,8 @@
  *
  * The option `origins` lists the pages that may connect. The page of the dashboard may connect even
  * if its origin is not in the list. Other pages must not misuse this exception. So strict headers
- * keep other pages from framing the dashboard and from running scripts in the dashboard. The broker
- * serves the page only under its own host names.
+ * keep other pages from framing the dashboard and from running scripts in the dashboard. For the
+ * same reason, the broker serves the page only under its own host names.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -158,6 +158,7 @@ function readFiles(): ReadonlyMap<string, StaticFile> {
     const fileUrl = new URL(name, builtFolder)
     if (!existsSync(fileUrl)) continue
     const content = readFileSync(fileUrl)
+    // `hash` takes a text, and base64 keeps all bytes of a file.
     const tag = `"${nodeEnvironment.hash(content.toString('base64'))}"`
     files.set(name, { type, content, zippedContent: gzipSync(content), tag })
   }

@@ -160,7 +160,7 @@ const listenBacklog = 16_384
  * Makes the server listen. Rejects with `UNAVAILABLE` if the server cannot listen.
  *
  * @param canSharePort Whether the workers of a `node:cluster` may share the port. Brokers without a
- *   shared command log (the record of all changes of locks) must not share a port. Each of them
+ *   shared command log (the record of all changes of locks) must not share a port, because each
  *   would grant the same locks.
  * @param scheme The scheme of the URL that is returned.
  */

@@ -57,7 +57,7 @@ export class RequestSockets {
     this.#pending = new PendingConnections({
       ...limits,
       pendingConnections: limits.pendingConnections + burstSockets,
-      // This limit is for connections that wait for `welcome`, not for sockets.
+      // This limit is for connections whose handshake is not over, not for sockets.
       pendingConnectionsPerAddress: off,
     })
   }

@@ -21,7 +21,7 @@ export type LogReport =
 export interface BrokerStatus extends Omit<BrokerGauges, 'log'> {
   /**
    * Whether the broker accepts new clients. False while the broker drains (prepares its end). With
-   * a shared log also false while the broker is not a member of the cluster.
+   * a shared log, `ready` is also false while the broker is not a member of the cluster.
    */
   readonly ready: boolean
   /** The broker's cell (its part of all keys), such as `1/4`; undefined if it serves all keys. */
@@ -62,8 +62,8 @@ export function statusOf(
 
 function reportOf({ membership, journal }: Log): LogReport {
   if (membership !== undefined) {
-    // Call isLive() before `status` is read. If the membership of this broker has ended, isLive()
-    // makes the broker resign, and resigning changes `status`.
+    // Call isLive() before `status` is read, because isLive() may make the broker resign, and
+    // resigning changes `status`.
     const isLive = membership.isLive()
     return { kind: 'replicated', live: isLive, ...membership.status }
   }

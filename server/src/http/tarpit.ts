@@ -1,6 +1,6 @@
 /**
- * Delays the refusal of upgrades that exceed a rate limit. An upgrade is the HTTP request with
- * which a WebSocket begins. A client that is refused without delay can try again without delay.
+ * Delays the refusal of upgrades that exceed a limit. An upgrade is the HTTP request with which a
+ * WebSocket begins. A client that is refused without delay can try again without delay.
  * Answering many such clients would take the time that the broker needs for its sessions.
  */
 import type { Duplex } from 'node:stream'

@@ -216,6 +216,7 @@ function tokenOf({ headers }: IncomingMessage): string | undefined | typeof malf
   const offeredProtocols = (headers['sec-websocket-protocol'] ?? '')
     .split(',')
     .map((name) => name.trim())
+  // The broker's own subprotocol never holds a token.
   const encoded = offeredProtocols.find(
     (name) => name !== subprotocol && name.startsWith(bearerPrefix),
   )

@@ -32,12 +32,12 @@ export interface UpgradeQueueDeps {
   readonly endOfTurn: (callback: () => void) => void
 }
 
-/** An upgrade in the queue. */
+/** An upgrade that was passed to `add`. */
 interface QueuedUpgrade extends Pick<Upgrade, 'remoteAddress'> {
   readonly upgrade: Upgrade
   /**
    * The listener that removes the upgrade when its socket closes. Undefined for an upgrade that
-   * does not wait, which `add` neither counts nor listens to.
+   * is accepted immediately, because `add` neither counts the upgrade nor listens to its socket.
    */
   onClose: (() => void) | undefined
 }
@@ -59,8 +59,8 @@ export class UpgradeQueue {
         return costs.upgrade
       },
     })
-    // No limit per address: `pendingConnectionsPerAddress` is for connections that wait for
-    // `welcome`.
+    // No limit per address: `pendingConnectionsPerAddress` is for connections whose handshake
+    // is not over.
     this.#pending = new PendingConnections({ ...limits, pendingConnectionsPerAddress: off })
   }
 

@@ -66,8 +66,8 @@ function addRoutes(server: Server): Routes {
     const [path = ''] = (request.url ?? '').split('?', 1)
     const handler = handlers.get(path) ?? handlers.get(undefined)
     if (handler !== undefined) handler(request, raw, head)
-    // Another listener of the program may answer the upgrade. If there is no other listener, the
-    // socket would stay open for ever.
+    // Another listener of the program may answer the upgrade. Without another listener,
+    // the socket would stay open for ever, so refuse the upgrade.
     else if (server.listenerCount('upgrade') === 1) {
       refuse(raw, { status: '404 Not Found', reason: 'No broker is attached to this path' })
     }

@@ -50,7 +50,7 @@ export interface SharedSocketOptions {
  */
 export class AdaptedWebSocket extends WebSocket {
   adapter: WsSocket | undefined
-  /** Makes this the WebSocket of an upgraded socket. `@types/ws` lacks this method. */
+  /** Makes this object the WebSocket of an upgraded socket. `@types/ws` lacks this method. */
   declare setSocket: (raw: TcpSocket, head: Buffer, options: WsOptions) => void
 
   /** Starts a closing handshake on behalf of the broker. */
@@ -132,7 +132,10 @@ export class WsSocket implements Socket, ReadWebSocket {
   #isRawClosing = false
   #isPaused = false
   #willResume = false
-  /** Whether the WebSocket has closed. The reader may still have frames that arrived before. */
+  /**
+   * Whether the WebSocket has closed. The reader may still have frames that arrived before the
+   * close.
+   */
   #hasClosed = false
   /** Whether the client sent an invalid frame. */
   #hasFault = false

@@ -24,8 +24,9 @@ import {
 /** How many fragments a message may have. Usual clients never exceed this limit. */
 const maxFragments = 16
 /**
- * How long `ws` waits for a closing handshake, in ms. The broker itself waits for a shorter time,
- * and then terminates the socket.
+ * How long `ws` waits for a closing handshake, in ms. A `Connection` waits for a shorter time, and
+ * then terminates the socket. For a client that offers no valid subprotocol, the broker makes no
+ * `Connection`, so only this timeout ends the handshake.
  */
 const closeTimeout = 1_500
 
@@ -60,8 +61,6 @@ export function acceptUpgrades(server: Server, options: UpgradeOptions): () => v
     autoPong: false,
     // How many chunks of one incomplete frame `ws` may keep.
     maxBufferedChunks: 4096,
-    // For a client that offers no valid subprotocol, the broker makes no `Connection`. Then only
-    // this timeout ends the closing handshake.
     closeTimeout,
   }
   const webSocketServer = new WebSocketServer({

@@ -16,10 +16,13 @@ const spacing = { x: 248, y: 58 }
 const margin = 16
 /** The space below the boxes for curves, in px. A curve is an arrow that does not lead left. */
 const curveHeight = 22
-/** How far the control points of a curve are below its boxes, in px. */
+/**
+ * How far the control points of a curve are below its boxes, in px. The curve itself reaches at
+ * most 3/4 as far.
+ */
 const curveBend = 26
 /** How far a label is above an arrow that leads left, or below the boxes of a curve, in px. */
-const labelOffset = { above: 6, inCurve: 16 }
+const labelOffset = { aboveArrow: 6, belowBoxes: 16 }
 /** The space between the tip of an arrow and the box, in px. */
 const tipGap = 3
 /** The positions of the texts in a box, in px from its upper left corner. */
@@ -152,7 +155,7 @@ function arrowLayout(from: Point, to: Point): { readonly path: string; readonly 
     ]
     const bend = (start.x - end.x) / 2
     const path = `M${start.x} ${start.y} C${start.x - bend} ${start.y} ${end.x + bend} ${end.y} ${end.x} ${end.y}`
-    const labelY = (start.y + end.y) / 2 - labelOffset.above
+    const labelY = (start.y + end.y) / 2 - labelOffset.aboveArrow
     return { path, label: { x: (start.x + end.x) / 2, y: labelY } }
   }
   const below = Math.max(from.y, to.y) + box.height
@@ -162,7 +165,7 @@ function arrowLayout(from: Point, to: Point): { readonly path: string; readonly 
   ]
   const bendY = below + curveBend
   const path = `M${start.x} ${start.y} C${start.x} ${bendY} ${end.x} ${bendY} ${end.x} ${end.y}`
-  return { path, label: { x: (start.x + end.x) / 2, y: below + labelOffset.inCurve } }
+  return { path, label: { x: (start.x + end.x) / 2, y: below + labelOffset.belowBoxes } }
 }
 
 interface BoxProps {

@@ -15,7 +15,7 @@ import { isUtf8 } from 'node:buffer'
 import type { Duplex } from 'node:stream'
 import type { SocketListener } from '../../connection/socket.js'
 
-/** The parts of a frame's first byte: its end flag, the reserved bits, and its opcode. */
+/** The parts of a frame's first byte: its final bit, the reserved bits, and its opcode. */
 const finalBit = 0x80
 const reservedBits = 0x70
 const opcodeBits = 0x0f
@@ -31,8 +31,9 @@ const lengthBits = 0x7f
 const length16 = 126
 /** Marks a length that follows in eight bytes. */
 const length64 = 127
+/** The longest payload of a control frame that the protocol allows. */
 const maxControlBytes = 125
-/** The longest text that the reader itself decodes, in bytes. */
+/** The longest text that the reader itself decodes, in bytes. A longer text needs `length64`. */
 const maxTextBytes = 0xffff
 const maskBytes = 4
 
@@ -64,7 +65,7 @@ export interface ReadWebSocket {
  */
 const readerField = Symbol('reader')
 
-interface ReadSocket extends Duplex {
+interface SocketWithReader extends Duplex {
   [readerField]?: FrameReader
 }
 
@@ -134,7 +135,7 @@ export class FrameReader {
   ): FrameReader | undefined {
     if (socket.listenerCount('data') > (hasWs ? 1 : 0)) return undefined
     const frameReader = new FrameReader(websocket, socket, listener, limits)
-    ;(socket as ReadSocket)[readerField] = frameReader
+    ;(socket as SocketWithReader)[readerField] = frameReader
     if (hasWs) frameReader.onWsListens()
     socket.on('data', onData)
     return frameReader
@@ -288,7 +289,7 @@ export class FrameReader {
     // Keep the state only while a fragmented message is unfinished.
     if (endsMessage || frame.fragments === 0) this.#forwarded = undefined
     if (frame.isSkipped) return end
-    // The listener treats a fragment as a control frame.
+    // Report a fragment as a control frame, because a fragment costs as much work.
     if (isControl || !isFinal || opcode === opcodes.continuation) this.#listener.onControlFrame()
     // If `ws` emitted no message, `ws` has refused the message, for instance because of invalid
     // UTF-8.
@@ -347,11 +348,11 @@ export class FrameReader {
   }
 }
 
-function onData(this: ReadSocket, chunk: Buffer): void {
+function onData(this: SocketWithReader, chunk: Buffer): void {
   this[readerField]?.read(chunk)
 }
 
-function onClose(this: ReadSocket): void {
+function onClose(this: SocketWithReader): void {
   this[readerField]?.end()
 }
 
