@@ -46,7 +46,7 @@ export class TlsSource {
   readonly #tls: LogTls
   readonly #hasFiles: boolean
   #texts: PemTexts
-  /** When the files were last read, or could not be read, in ms of the monotonic clock. */
+  /** When this class last tried to read the files, in ms of the monotonic clock. */
   #readAt: number
 
   /** @throws if a file cannot be read, or has no valid certificate or key. */

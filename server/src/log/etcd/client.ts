@@ -4,7 +4,7 @@
  * etcd may therefore execute a call twice, so each call must be safe to repeat.
  *
  * All calls and watches use the same member until this member fails. The reason is that the member
- * which accepts an entry can deliver the entry first.
+ * which accepts an entry of the log can deliver the entry sooner than the other members.
  */
 import type { Clock } from '@holdfast/shared'
 import { type LogTls, passwordOf } from '../credentials.js'
@@ -39,7 +39,7 @@ export interface ClientOptions {
   readonly auth?: EtcdAuth | undefined
 }
 
-/** The metrics of a member that the broker reads. */
+/** The metrics that the broker reads from a member. */
 export interface MemberMetrics {
   readonly endpoint: string
   /** Whether the member knows a leader. */
@@ -56,7 +56,7 @@ export interface MemberMetrics {
 const maxDeadlineDoublings = 2
 /** The pause after n failed calls in a row is this time, in ms, doubled n times. */
 const basePauseMs = 20
-/** The pause doubles at most this often, and is never longer than `callMs`. */
+/** A bound for the power of 2. The limit `callMs` ends the growth of the pause earlier. */
 const maxPauseDoublings = 16
 
 /** The client of one log. The client uses one member at a time. */
@@ -314,7 +314,7 @@ export class EtcdClient {
       return passwordOf(this.#auth!)
     } catch (cause) {
       const problem = `was not called, because the password cannot be read (${String(cause)})`
-      // `busy`, which is temporary, because another program may just be replacing the file.
+      // The kind is `busy` (temporary), because another program may just be replacing the file.
       throw new EtcdError('busy', endpoint, problem, cause)
     }
   }

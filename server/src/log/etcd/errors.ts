@@ -81,7 +81,7 @@ export function connectionError(endpoint: string, cause: unknown): EtcdError {
     const problem = `has an untrusted certificate, or distrusts this broker's certificate (${code})`
     return new EtcdError('tls', endpoint, problem, cause)
   }
-  // The parser of Node reports such a code if the answer is not HTTP.
+  // The parser of Node reports a code with this prefix if the answer is not HTTP.
   if (code.startsWith('HPE_')) {
     const problem = `does not answer like etcd (${code}): correct the address of the log`
     return new EtcdError('notEtcd', endpoint, problem, cause)
@@ -111,7 +111,7 @@ const kindByCode: Readonly<Record<number, EtcdErrorKind>> = {
 export function answerError(endpoint: string, status: number, body: string): EtcdError {
   const { code, message } = parseErrorBody(body)
   if (code !== undefined) return grpcError(endpoint, code, message)
-  // A proxy in front of etcd answers with such a status while etcd is down.
+  // A proxy in front of etcd answers with a 5xx status while etcd is down.
   if (status >= 500) return new EtcdError('busy', endpoint, `answered ${status}, as a proxy does`)
   const problem = `answered ${status}: it must be etcd 3.4 or newer with its JSON gateway`
   return new EtcdError('notEtcd', endpoint, problem)

@@ -215,7 +215,7 @@ export class EtcdEngine implements Engine {
 
   /**
    * Checks the members of etcd, and then reads or writes the configuration. Repeats both steps
-   * after a temporary error, because a member of etcd may not know yet that it has lost its leader.
+   * if another member may work, because a member may not know yet that it has lost its leader.
    */
   async #checkAndOpen(
     config: ClusterConfig,
@@ -233,8 +233,8 @@ export class EtcdEngine implements Engine {
       try {
         return await this.#readOrWriteConfig(config)
       } catch (error) {
-        const isTemporary = error instanceof EtcdError && error.mayWorkElsewhere
-        if (!isTemporary || this.#clock.monotonic() > until) throw error
+        const mayWorkElsewhere = error instanceof EtcdError && error.mayWorkElsewhere
+        if (!mayWorkElsewhere || this.#clock.monotonic() > until) throw error
       }
     }
   }

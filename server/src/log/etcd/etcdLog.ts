@@ -48,7 +48,7 @@ export interface EtcdLogOptions {
   readonly sharedEtcd?: boolean | undefined
   /**
    * How many brokers the log is for, 1 to 100. With a new log, brokers refuse clients until a
-   * majority of these brokers has joined, also after a restart. A broker with a mistyped prefix
+   * majority of these brokers has joined, even if brokers restart. A broker with a mistyped prefix
    * makes a new log, which no majority ever joins, so this broker grants nothing.
    * Default: a broker with a new log accepts clients immediately.
    */
@@ -95,7 +95,7 @@ export function etcdLog(options: EtcdLogOptions): Log {
   refuseUnknownOptions('auth of etcdLog', options.auth, { user: 1, password: 1, passwordFile: 1 })
   checkCredentials(options)
   const { tls, auth, sharedEtcd, ...settings } = options
-  const engine: EngineOptions = {
+  const engineOptions: EngineOptions = {
     ...checkAddress(options),
     tls,
     auth,
@@ -105,8 +105,8 @@ export function etcdLog(options: EtcdLogOptions): Log {
   }
   const thread = new URL('./snapshotThread.js', import.meta.url)
   const source: EngineSource = {
-    create: () => new EtcdEngine(engine, nodeEnvironment),
-    snapshotWorker: { thread, options: engine },
+    create: () => new EtcdEngine(engineOptions, nodeEnvironment),
+    snapshotWorker: { thread, options: engineOptions },
   }
   return new ReplicatedLog(source, settings, nodeEnvironment)
 }

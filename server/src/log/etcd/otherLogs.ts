@@ -5,7 +5,8 @@
  *
  * A log whose prefix lies below the prefix of another log, such as `a/b` below `a`, is refused for
  * two reasons. An operator who removes the log at `a` with all its keys would also remove the log
- * at `a/b`. The log at `a` has its entries below `a/log`, and would remove a log there.
+ * at `a/b`. The log at `a` removes all keys below `a/log` except its current entries, so the log
+ * at `a` would remove a log there.
  */
 import type { ClusterConfig } from '../replicated/engine.js'
 import type { EtcdClient } from './client.js'
@@ -22,7 +23,7 @@ const maxPages = 50
 /** At most this many other logs are reported. */
 const maxFound = 10
 const configSuffix = '/config'
-/** etcd reads this end of a range, a zero byte, as "all later keys". */
+/** A zero byte as the end of a range: etcd then returns all later keys. */
 const allLaterKeys = toBase64('\0')
 
 /**

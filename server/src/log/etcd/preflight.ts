@@ -20,7 +20,7 @@ export interface PreflightResult {
   readonly unfit: readonly EtcdError[]
 }
 
-/** A member of etcd that answers. */
+/** A member of etcd that answers. The member may be of another cluster, or know no leader. */
 export interface FitMember {
   readonly endpoint: string
   readonly clusterId: string

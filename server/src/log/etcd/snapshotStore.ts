@@ -2,7 +2,7 @@
  * Stores snapshots on etcd. A snapshot consists of many small parts. `snapshotChunks.ts` joins the
  * parts to chunks that fit into a request. A pointer names the valid snapshot. The store moves the
  * pointer after all chunks are written, unless another broker has meanwhile saved a snapshot of
- * this or a later position.
+ * the same or a later position in the log.
  */
 import { crc32 } from 'node:zlib'
 import type { StoredSnapshot } from '../replicated/engine.js'
@@ -20,7 +20,7 @@ interface Pointer {
   readonly chunks: readonly number[]
 }
 
-interface PointerRead {
+interface StoredPointer {
   readonly pointer: Pointer | undefined
   /** The revision of the pointer's last change; 0 if the pointer was never written. */
   readonly revision: number
@@ -57,7 +57,7 @@ export class SnapshotStore {
     }
     const pointer: Pointer = { position, name, chunks }
     if (await this.#movePointer(pointer, pointerBefore)) return true
-    // Another broker was first, so these chunks are not needed.
+    // Another broker has saved its snapshot meanwhile, so these chunks are not needed.
     await this.#client.txn({ compare: [], success: [removeAll(`${this.#chunkPrefix}${name}/`)] })
     return false
   }
@@ -77,7 +77,7 @@ export class SnapshotStore {
    * Moves the pointer, unless another broker has saved a snapshot of this or a later position.
    * Returns whether the pointer moved.
    */
-  async #movePointer(pointer: Pointer, pointerBefore: PointerRead): Promise<boolean> {
+  async #movePointer(pointer: Pointer, pointerBefore: StoredPointer): Promise<boolean> {
     const { position, name } = pointer
     const value = JSON.stringify(pointer)
     for (let { revision } = pointerBefore; ; ) {
@@ -94,7 +94,7 @@ export class SnapshotStore {
     }
   }
 
-  async #readPointer(): Promise<PointerRead> {
+  async #readPointer(): Promise<StoredPointer> {
     const keyValue = await this.#client.readLinearizable(this.#pointerKey)
     if (keyValue === undefined) return { pointer: undefined, revision: 0 }
     const pointer = JSON.parse(textFrom(keyValue.value)) as Pointer

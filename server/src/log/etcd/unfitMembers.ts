@@ -41,8 +41,8 @@ export class UnfitMembers {
   }
 
   /**
-   * Replaces the list of unfit members, and checks these members a minute later. `clusterId` is the
-   * id of the right cluster.
+   * Replaces the list of unfit members, and checks these members a minute later. From now on, the
+   * client calls only members that are not foreign. `clusterId` is the id of the right cluster.
    */
   replace(unfit: readonly EtcdError[], clusterId: string): void {
     this.#unfit = unfit

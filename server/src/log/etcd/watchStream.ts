@@ -26,7 +26,7 @@ export interface WatchStreamDeps {
   readonly listener: LogListener
   /**
    * If a watch is silent for this long, in ms, the stream opens a new watch. Brokers write entries
-   * more often than that, so the silent watch is broken.
+   * more often than that, so a silent watch is broken.
    */
   readonly silenceMs: number
   /** The id of the etcd cluster. */
@@ -137,7 +137,7 @@ export class WatchStream {
     }
     for (const { type, kv } of answer.events ?? []) {
       const position = numberFrom(kv.mod_revision)
-      // The deletion of a key is not an entry. A reopened watch may repeat entries.
+      // The deletion of a key is not an entry. The stream has delivered all earlier positions.
       if (type === 'DELETE' || position <= this.#position) continue
       this.#rejections = 0
       this.#position = position
@@ -158,6 +158,7 @@ export class WatchStream {
     }
     const endpoint = this.#endpoint ?? this.#deps.client.endpoint
     const problem = `cancelled a watch (${cancel_reason})`
+    // Some versions of etcd report an expired token as `permission denied`.
     const isTokenRejected = /permission denied|auth/.test(cancel_reason)
     const error = new EtcdError(isTokenRejected ? 'forbidden' : 'refused', endpoint, problem)
     if (!isTokenRejected) {
@@ -183,8 +184,8 @@ export class WatchStream {
   }
 
   /**
-   * Pauses, and then opens a new watch. Before that, makes the client move to another member if the
-   * client still uses the member with this endpoint.
+   * Pauses, makes the client move away from the member with this endpoint, and then opens a new
+   * watch.
    */
   async #onWatchBroken(error: EtcdError, endpoint = error.endpoint): Promise<void> {
     const { client } = this.#deps
