@@ -29,7 +29,7 @@ export interface ConnectionsDeps {
   readonly watchRegistry: WatchRegistry
   readonly memory: MemoryAccount
   readonly scheduler: WorkScheduler
-  /** Its `effectCount` is the work of all commands so far, in units (see `workCosts.ts`). */
+  /** Its `workUnits` is the work of all commands so far, in units (see `workCosts.ts`). */
   readonly liveTable: LiveTable
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
@@ -115,10 +115,10 @@ export class Connections implements ConnectionListener<Connection> {
       this.#endedConnections.delete(connection)
       // The session may have ended or resumed meanwhile.
       if (this.attached.get(session) !== connection) return 0
-      const effectsBefore = liveTable.effectCount
+      const unitsBefore = liveTable.workUnits
       const at = clock.wall()
       log.submit({ type: 'suspend', session: session.id, attachEpoch, keep: keepsLease, at })
-      return costs.disconnect + liveTable.effectCount - effectsBefore
+      return costs.disconnect + liveTable.workUnits - unitsBefore
     }
     // Makes the scheduler read the clock, because `unitsLeft` depends on the time.
     scheduler.allowanceNow()

@@ -66,8 +66,8 @@ interface CheckedHandshake extends ArrivalWork {
 
 export interface HandshakeDeps {
   readonly scheduler: WorkScheduler
-  /** `effectCount` counts effects on the lock table, a part of the work of a handshake. */
-  readonly liveTable: { readonly effectCount: number }
+  /** `workUnits` counts the work of all commands, which is a part of the work of a handshake. */
+  readonly liveTable: { readonly workUnits: number }
   readonly settings: BrokerSettings
   readonly environment: Environment
   readonly log: { submit(command: Command): void }
@@ -106,9 +106,9 @@ export class Handshake {
       endOfTurn,
       unitsPerTurn: turnBudget.identified,
       work: (handshake) => {
-        const effectsBefore = liveTable.effectCount
+        const unitsBefore = liveTable.workUnits
         const units = this.#continue(handshake)
-        return units + liveTable.effectCount - effectsBefore
+        return units + liveTable.workUnits - unitsBefore
       },
     })
     this.#settings = settings

@@ -72,7 +72,7 @@ export interface NoticesDeps {
    * towards the limit of work for one turn, like the effects of the command that causes the
    * notices.
    */
-  readonly workCounter: { effectCount: number }
+  readonly workCounter: { workUnits: number }
 }
 
 export class Notices {
@@ -218,7 +218,7 @@ export class Notices {
     // A notice costs as much as one effect, for its receiver and for the command that causes the
     // notice.
     connection.charge(1)
-    workCounter.effectCount += 1
+    workCounter.workUnits += 1
     connection.send(encodeContended(lock.fence, waiting))
   }
 

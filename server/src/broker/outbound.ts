@@ -69,10 +69,10 @@ export interface OutboundDeps {
   /** The cell (part of all keys) of this broker, such as `1/4`; undefined for all keys. */
   readonly cell: string | undefined
   /**
-   * The lock table of the broker. `effectCount` is the work that all commands have caused. The cost
-   * of a long answer is added to `effectCount`, as if its command had more effects.
+   * The lock table of the broker. `workUnits` is the work that all commands have caused. The cost
+   * of a long answer is added to `workUnits`, as if its command had more effects.
    */
-  readonly liveTable: { effectCount: number }
+  readonly liveTable: { workUnits: number }
 }
 
 /**
@@ -290,7 +290,7 @@ export class Outbound {
     const { time, handshake, connections, admission } = this.#deps
     const attached = this.#attached
     // The client must not change a lock whose deadlines have not started.
-    this.#deps.liveTable.effectCount += this.#deps.deadlineRestarts.finish(session)
+    this.#deps.liveTable.workUnits += this.#deps.deadlineRestarts.finish(session)
     // A session that resumes may still be attached to the connection that its client has given up.
     const formerConnection = attached.get(session)
     const accepted = handshake.complete(handshakeId)
@@ -349,7 +349,7 @@ export class Outbound {
       ({ id }) => id,
     )
     const recordCount = held.length + waiting.length + answers.size
-    this.#deps.liveTable.effectCount += costOfGathering(recordCount)
+    this.#deps.liveTable.workUnits += costOfGathering(recordCount)
     const snapshotBytes = held.length * snapshotLockBytes + waiting.length * snapshotIdBytes
     connection.stream(snapshotChunks(held, waiting), /* blocksInput */ false, snapshotBytes)
     this.#deps.notices.onResumed(session)
@@ -424,7 +424,7 @@ export class Outbound {
     const isVisible = policy && ((key: string) => policy.may('query', key))
     const startTime = this.#startTimeInAnswer(answer)
     const text = encodeAnswer(id, answer, startTime, session.limits, isVisible)
-    if (isChargedToCause(answer)) this.#deps.liveTable.effectCount += costOfBytes(text.length)
+    if (isChargedToCause(answer)) this.#deps.liveTable.workUnits += costOfBytes(text.length)
     connection.send(text)
   }
 

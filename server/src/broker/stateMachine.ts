@@ -92,15 +92,15 @@ export class BrokerStateMachine implements StateMachine {
     const deadlockVisitsBefore = liveTable.current.visitCount
     const effects = liveTable.current.apply(command)
     const deadlockVisits = liveTable.current.visitCount - deadlockVisitsBefore
-    // `effectCount` counts units of work: one unit for each effect, and more units for the visits.
-    liveTable.effectCount += effects.length + deadlockVisits * costs.deadlockVisit
+    // `workUnits` counts units of work: one unit for each effect, and more units for the visits.
+    liveTable.workUnits += effects.length + deadlockVisits * costs.deadlockVisit
     for (const effect of effects) {
       this.#digest?.update(effect)
       statistics.count(effect, command.at)
       sessionQuota.onEffect(effect)
       outbound.handleEffect(effect)
       if (observer !== undefined) this.#notifyObserver(observer, effect)
-      liveTable.effectCount += watchRegistry.notify(effect)
+      liveTable.workUnits += watchRegistry.notify(effect)
     }
   }
 

@@ -19,7 +19,7 @@ export class LiveTable {
    * The work of all commands so far, in units of work (see `workCosts.ts`). Each effect (a change
    * of the table) counts one unit. Other work, such as the events of watches, adds further units.
    */
-  effectCount = 0
+  workUnits = 0
 }
 
 /** The collections of the lock table whose sizes {@link Statistics.counters} returns. */

@@ -47,18 +47,18 @@ export interface TimekeeperDeps {
   /** Calls back after the broker has handled all input that has already arrived in this turn. */
   readonly endOfTurn: (callback: () => void) => void
   /** Counts the effects on the lock table, which use up the budget of the turn. */
-  readonly workCounter?: { readonly effectCount: number }
+  readonly workCounter?: { readonly workUnits: number }
   /** Subtracts the work for deadlines from the budget that all connections share. */
   readonly scheduler?: { spend(units: number): void }
 }
 
-const noEffects = { effectCount: 0 }
+const noWork = { workUnits: 0 }
 const noScheduler = { spend: () => {} }
 
 export class Timekeeper<ClientSubject extends object, TimerSubject extends object> {
   readonly #clock: Clock
   readonly #endOfTurn: (callback: () => void) => void
-  readonly #workCounter: { readonly effectCount: number }
+  readonly #workCounter: { readonly workUnits: number }
   readonly #scheduler: { spend(units: number): void }
   readonly #clientDeadlines = new DeadlineHeap<ClientSubject>()
   readonly #brokerTimers = new DeadlineHeap<TimerSubject>()
@@ -83,7 +83,7 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
   #overdrawn = 0
 
   constructor(deps: TimekeeperDeps) {
-    const { clock, endOfTurn, workCounter = noEffects, scheduler = noScheduler } = deps
+    const { clock, endOfTurn, workCounter = noWork, scheduler = noScheduler } = deps
     this.#clock = clock
     this.#endOfTurn = endOfTurn
     this.#workCounter = workCounter
@@ -245,14 +245,14 @@ export class Timekeeper<ClientSubject extends object, TimerSubject extends objec
     const now = realNow - this.#pausedMs
     // A turn also stops handling deadlines after the time that its budget usually takes.
     const endsAt = realNow + turnBudget.deadlines / unitsPerMs
-    const effectsBefore = this.#workCounter.effectCount
+    const unitsBefore = this.#workCounter.workUnits
     let unitsBesidesEffects = 0
     let usedUnits = 0
     while (usedUnits < maxUnits) {
       const handlerUnits = this.#handleNext(realNow, now)
       if (handlerUnits === undefined) break
       unitsBesidesEffects += costs.deadline + handlerUnits
-      usedUnits = unitsBesidesEffects + this.#workCounter.effectCount - effectsBefore
+      usedUnits = unitsBesidesEffects + this.#workCounter.workUnits - unitsBefore
       if (maxUnits < Number.POSITIVE_INFINITY && this.#clock.monotonic() >= endsAt) break
     }
     return usedUnits

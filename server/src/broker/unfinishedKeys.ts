@@ -14,7 +14,7 @@ export interface UnfinishedKeysDeps {
   readonly log: { submit(command: Command): void }
   readonly clock: { wall(): number }
   /** Counts the effects (changes of the lock table) that the broker has handled. */
-  readonly workCounter: { readonly effectCount: number }
+  readonly workCounter: { readonly workUnits: number }
 }
 
 export class UnfinishedKeys implements PacedWork {
@@ -50,8 +50,8 @@ export class UnfinishedKeys implements PacedWork {
     for (const key of keys) this.#keys.delete(key)
     if (this.#keys.size > 0) this.#deps.scheduler.add(this)
     const { log, clock, workCounter } = this.#deps
-    const effectsBefore = workCounter.effectCount
+    const unitsBefore = workCounter.workUnits
     log.submit({ type: 'grantUnfinishedKeys', keys, at: clock.wall() })
-    return workCounter.effectCount - effectsBefore
+    return workCounter.workUnits - unitsBefore
   }
 }

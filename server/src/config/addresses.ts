@@ -3,7 +3,7 @@
  * trusted proxy reports. Also finds out whether others on the network can read the request.
  */
 import type { IncomingMessage } from 'node:http'
-import { BlockList, isIP } from 'node:net'
+import { BlockList, isIP, SocketAddress } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 
 /** Where a request comes from, by its connection and by the headers of trusted proxies. */
@@ -16,6 +16,9 @@ export interface ClientAddress {
    */
   readonly secure: boolean
 }
+
+/** The usual beginning of an IPv6 address that stands for an IPv4 address. */
+const mappedPrefix = '::ffff:'
 
 /** Whether an address or host name always means this machine. */
 export function isLoopback(host: string): boolean {
@@ -34,11 +37,11 @@ export function isLoopback(host: string): boolean {
 export function proxyList(proxies: readonly string[]): BlockList | { readonly fault: string } {
   const trustedProxies = new BlockList()
   for (const proxy of proxies) {
-    const [address = '', prefixBits] = proxy.split('/')
+    const [address = '', prefixBits, ...others] = proxy.split('/')
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
     const maxBits = family === 'ipv6' ? 128 : 32
-    if (isIP(address) === 0 || (prefixBits !== undefined && !isIntegerUpTo(prefixBits, maxBits)))
-      return { fault: proxy }
+    const isValidPrefix = prefixBits === undefined || isIntegerUpTo(prefixBits, maxBits)
+    if (isIP(address) === 0 || !isValidPrefix || others.length > 0) return { fault: proxy }
     if (prefixBits === undefined) trustedProxies.addAddress(address, family)
     else trustedProxies.addSubnet(address, Number(prefixBits), family)
   }
@@ -106,9 +109,21 @@ export function addressGroup(address: string): string {
   return `${normalized.join(':')}::/64`
 }
 
-/** Removes the prefix `::ffff:`, with which IPv6 sockets write IPv4 addresses. */
+/**
+ * Returns the IPv4 address in an IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2), such as
+ * `::ffff:10.0.0.5`. Returns every other address unchanged. IPv6 sockets write IPv4 addresses so. A
+ * proxy may use another spelling, such as `::FFFF:a00:5`.
+ */
 function withoutMappedPrefix(address: string): string {
-  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address
+  // The usual cases.
+  if (!address.includes(':')) return address
+  if (address.startsWith(mappedPrefix) && isIP(address.slice(mappedPrefix.length)) === 4)
+    return address.slice(mappedPrefix.length)
+  const withoutZone = address.split('%')[0] as string
+  if (!/^[0:]+:ffff:/i.test(withoutZone) || isIP(withoutZone) !== 6) return address
+  // Node writes the address in its usual spelling.
+  const usual = new SocketAddress({ address: withoutZone, family: 'ipv6' }).address
+  return usual.startsWith(mappedPrefix) ? usual.slice(mappedPrefix.length) : address
 }
 
 function includesAddress(proxies: BlockList | undefined, address: string): boolean {

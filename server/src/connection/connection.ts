@@ -476,13 +476,13 @@ export class Connection implements SocketListener, PacedWork {
   /** Handles one message, and charges for its effects on the lock table and for its output. */
   #handle(element: unknown): void {
     const { workCounter } = this.#deps
-    const { effectCount: effectsBefore } = workCounter
+    const { workUnits: unitsBefore } = workCounter
     const charsBefore = this.#sendQueue.waitingChars
     this.#handledCount++
     this.#dispatch(element)
     const sentChars = Math.max(0, this.#sendQueue.waitingChars - charsBefore)
-    const effectCount = workCounter.effectCount - effectsBefore
-    this.#allowance.chargeTurn(costs.message + effectCount * costs.effect + costOfBytes(sentChars))
+    const workUnits = workCounter.workUnits - unitsBefore
+    this.#allowance.chargeTurn(costs.message + workUnits * costs.effect + costOfBytes(sentChars))
   }
 
   /** Pauses the connection. Returns the queue for the input that must wait. */

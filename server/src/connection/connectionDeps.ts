@@ -38,10 +38,10 @@ export interface DepsOf<Connection> {
    */
   readonly time: { now(): number }
   /**
-   * `effectCount` counts the units of work of all commands: one unit for each effect, and more for
+   * `workUnits` counts the units of work of all commands: one unit for each effect, and more for
    * deadlock checks and watches. A connection is charged for the units that its messages cause.
    */
-  readonly workCounter: { readonly effectCount: number }
+  readonly workCounter: { readonly workUnits: number }
   /**
    * Whether this broker is still a member of its cluster; undefined without a cluster. A broker
    * that is not a member must not answer, because any answer makes a client believe that its

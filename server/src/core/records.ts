@@ -264,7 +264,7 @@ export class Session {
    * Releases the results in the answers. Call when the session ends. Returns the bytes that become
    * free when the session and its answers are gone.
    */
-  dropAnswers(): number {
+  releaseResults(): number {
     let bytes = this.answerBytes
     if (this.storedResults > 0)
       for (const answer of this.answers!.values()) bytes += this.#releaseResult(answer)

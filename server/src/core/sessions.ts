@@ -173,7 +173,7 @@ export class SessionTable {
   #endSession(session: Session, reason: EndReason, at: number): void {
     this.byId.delete(session.id)
     this.bytes -= bytesOfSession(session) + session.revocationBytes
-    this.#responder.bytes -= session.dropAnswers()
+    this.#responder.bytes -= session.releaseResults()
     this.#withdrawAll(session)
     for (const lock of session.held.values()) {
       this.#granter.addToWorklist(lock.keyState)
