@@ -15,7 +15,7 @@ import {
   withSessionFor,
 } from './connecting.js'
 import { Exit, exitCodes } from './exitCodes.js'
-import { escapeText, writeBytes } from './output.js'
+import { escapeText, writeOut } from './output.js'
 import { durationParser, parseDuration } from './parse.js'
 import { cannotRun } from './run/launch.js'
 import { withoutIgnored } from './run/launcher.js'
@@ -110,7 +110,7 @@ async function runOnce(key: string, words: readonly string[], flags: OnceFlags):
     { grace: 'lease', reconnect: undefined },
   )
   // If this process ran the command, this process printed the output during the run.
-  if (!hasRunHere) writeBytes(outputOf(key, output))
+  if (!hasRunHere) writeOut(outputOf(key, output))
 }
 
 /**
@@ -167,7 +167,7 @@ async function execute(
     child.stdout!.on('data', (chunk: Buffer) => {
       outputBytes += chunk.length
       if (outputBytes <= maxOutputBytes) chunks.push(chunk)
-      writeBytes(chunk)
+      writeOut(chunk)
     })
     // This call also throws the error of a command that cannot be started.
     const [code, signalName] = (await nextEvent(child, 'close')) as [number | null, string | null]

@@ -189,18 +189,13 @@ export function metadataText({ metadata }: Pick<HeldInfo, 'metadata'>): string {
 
 // ---------------------------------------------------------------------------------- writing
 
-/** Writes a text to standard output without escaping the text; the caller must escape it. */
-export function writeOut(text: string): void {
-  if (isDirect(process.stdout)) writeOrEmitError(process.stdout, text)
-  else process.stdout.write(text)
-}
-
 /**
- * Writes the output of another program to standard output, unchanged. Node's stream does the write
- * even if {@link isDirect} says otherwise, so a nearly full disk may cut this output silently.
+ * Writes to standard output: a text that the caller has escaped, or the output of another program,
+ * unchanged.
  */
-export function writeBytes(bytes: Uint8Array): void {
-  process.stdout.write(bytes)
+export function writeOut(output: string | Uint8Array): void {
+  if (isDirect(process.stdout)) writeOrEmitError(process.stdout, output)
+  else process.stdout.write(output)
 }
 
 /**
@@ -253,17 +248,17 @@ function isFileOrDevice({ fd, isTTY }: Stdio): boolean {
   }
 }
 
-/** Writes a text. Emits an error as an event of the stream, as the stream itself would. */
-function writeOrEmitError(stream: Stdio, text: string): void {
+/** Writes to a stream. Emits an error as an event of the stream, as the stream itself would. */
+function writeOrEmitError(stream: Stdio, output: string | Uint8Array): void {
   try {
-    writeAllSync(stream.fd, text)
+    writeAllSync(stream.fd, output)
   } catch (error) {
     stream.emit('error', error)
   }
 }
 
-/** Writes the whole text, if necessary with several calls of `writeSync`. */
-function writeAllSync(fd: number, text: string): void {
-  let unwritten: Uint8Array = Buffer.from(text)
+/** Writes the whole output, if necessary with several calls of `writeSync`. */
+function writeAllSync(fd: number, output: string | Uint8Array): void {
+  let unwritten = typeof output === 'string' ? Buffer.from(output) : output
   while (unwritten.length > 0) unwritten = unwritten.subarray(writeSync(fd, unwritten))
 }

@@ -78,7 +78,8 @@ export function createProgram(): Command {
 
 /** How many words at the end of the command line belong to the program that `holdfast` starts. */
 function wrappedWordCount(command: Command): number {
-  if (!['run', 'elect', 'once'].includes(command.name())) return 0
+  // `once` starts its program with the text as Node has read it, so its words must be UTF-8 too.
+  if (!['run', 'elect'].includes(command.name())) return 0
   // The arguments of these commands are a key or a name, and then the command line of the program.
   const [, words = []] = command.processedArgs as [string, string[]?]
   return words.length

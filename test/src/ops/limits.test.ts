@@ -436,6 +436,7 @@ describe('the options for limits', () => {
     [{ limits: { locks: 3 } as object }, /limits has no option "locks"/],
     [{ profile: 'secret' as 'public' }, /profile must be "private" or "public", not "secret"/],
     [{ trustedProxies: ['10.0.0.0/33'] }, /trustedProxies .*10\.0\.0\.0\/33/],
+    [{ trustedProxies: ['10.0.0.0/8/9'] }, /trustedProxies .*10\.0\.0\.0\/8\/9/],
     [{ trustedProxies: ['proxy.example'] }, /trustedProxies .*proxy\.example/],
   ]
   for (const [options, pattern] of refused) {

@@ -115,17 +115,31 @@ describe('holdfast with output that cannot be written', () => {
   describe('on a nearly full disk', () => {
     needs('mounts')
 
-    it('exits 74 if only the start of a line could be written', async () => {
+    /** Mounts a disk of 4 KiB. Returns its path. */
+    function mountDisk(): string {
       const disk = mkdtempSync(join(tmpdir(), 'holdfast-disk-'))
       execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'tmpfs', disk])
       stage.onClear(() => {
         execFileSync('umount', [disk])
         rmdirSync(disk)
       })
+      return disk
+    }
+
+    it('exits 74 if only the start of a line could be written', async () => {
+      const disk = mountDisk()
       const { url, sessions } = await stage.brokerWithSessions('ann')
       // The JSON has more bytes than the disk of 4 KiB.
       await sessions[0]!.lock('k', { metadata: 'x'.repeat(4_000) })
       const { code, err } = await runInto(join(disk, 'out'), ['show', 'k', '--json', '--url', url])
+      expect(code).to.equal(74)
+      expect(err[0]).to.include('ENOSPC')
+    })
+
+    it('exits 74 if only the start of the output of `once` could be written', async () => {
+      const { url } = await stage.broker()
+      const args = ['once', '--url', url, 'k', '--', 'printf', '%6000s', 'x']
+      const { code, err } = await runInto(join(mountDisk(), 'out'), args)
       expect(code).to.equal(74)
       expect(err[0]).to.include('ENOSPC')
     })

@@ -1,6 +1,7 @@
 /**
  * Tests that `holdfast run` passes arguments and variables that are not UTF-8 unchanged to its
- * command. `holdfast run` must refuse its own arguments if they are not UTF-8.
+ * command. `holdfast run` must refuse its own arguments if they are not UTF-8, and `holdfast once`
+ * must refuse those of its command too.
  */
 import { expect } from 'chai'
 import { Stage } from '../e2e/stage.js'
@@ -61,6 +62,14 @@ describe('holdfast run with bytes that are not UTF-8', function () {
       expect(ended.err[0]).to.match(/The argument "\ufffd+" is not UTF-8/)
     }
     expect(broker.query().heldCount).to.equal(0)
+  })
+
+  it('lets `once` refuse such bytes in all its arguments', async () => {
+    const { url } = await stage.broker()
+    const wrapper = shell('exec "$@" echo "$a"')
+    const ended = await Holdfast.run(stage, ['once', '--url', url, 'k'], { wrapper })
+    expect(ended).to.deep.include({ code: 64, out: [] })
+    expect(ended.err[0]).to.match(/The argument "\ufffd+" is not UTF-8/)
   })
 
   it('passes a variable whose name is not valid in a shell, also in a large environment', async () => {

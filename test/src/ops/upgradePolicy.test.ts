@@ -267,6 +267,26 @@ describe('the upgrade policy', () => {
     expect(upgradeFrom('203.0.113.1')).to.equal('accepted')
   })
 
+  it('counts all spellings of an IPv4 client as one address, and two clients as two', () => {
+    const settings = settingsFrom({
+      limits: { connectionsPerSecondPerAddress: 1 },
+      trustedProxies: ['127.0.0.1'],
+      allowUnauthenticated: true,
+    })
+    const spellingsOf = (lastPart: number) => [
+      ...[`203.0.113.${lastPart}`, `::ffff:203.0.113.${lastPart}`, `::FFFF:203.0.113.${lastPart}`],
+      ...[`::ffff:cb00:710${lastPart}`, `0:0:0:0:0:ffff:203.0.113.${lastPart}`],
+    ]
+    for (const spelling of spellingsOf(1)) {
+      const policy = new UpgradePolicy(settings, pausedClock().clock)
+      const isAccepted = (address: string) => !('status' in policy.admit(requestFrom(address)))
+      expect(isAccepted(spelling), spelling).to.equal(true)
+      expect(spellingsOf(1).filter(isAccepted), spelling).to.deep.equal([])
+      expect(isAccepted('203.0.113.2'), spelling).to.equal(true)
+      expect(spellingsOf(2).filter(isAccepted), spelling).to.deep.equal([])
+    }
+  })
+
   it('shares the upgrades per second fairly between addresses', () => {
     const { clock, pass } = pausedClock()
     const settings = settingsFrom({

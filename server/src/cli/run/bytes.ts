@@ -69,7 +69,7 @@ export function refuseInvalidUtf8(wrappedCount: number): void {
   throw new Exit(
     exitCodes.usage,
     `The argument "${escapeText(invalid.toString('utf8'))}" is not UTF-8. Keys, names and values of ` +
-      'options must be UTF-8. Only the command to run and its arguments may have other bytes',
+      'options must be UTF-8. Only the command of "run" or "elect" may have other bytes',
   )
 }
 
