@@ -89,7 +89,7 @@ export function encodeCommands(
   commands: readonly string[],
   notices: MemberNotices | undefined,
 ): string {
-  // Without the closing brace, so that the commands follow as one more field.
+  // Cut off the closing brace, so that the commands can follow as one more field.
   const head = JSON.stringify({ v: formatVersion, broker, n, at, notices }).slice(0, -1)
   return `${head},"commands":[${commands.join()}]}`
 }

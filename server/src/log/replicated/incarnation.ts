@@ -98,7 +98,7 @@ export class Incarnation {
   onOwnEntry(entryNumber: number): number | undefined {
     this.#lastReadBackNumber = entryNumber
     const sentAt = this.selfLease.onOwnEntry(entryNumber)
-    // The newest entry is in the log, so do not append it again.
+    // If the newest entry waits for a retry, cancel the retry, because the entry is in the log.
     if (entryNumber === this.#lastSentNumber && this.#retryTimer !== undefined) {
       this.#deps.clock.clearTimer(this.#retryTimer)
       this.#retryTimer = undefined
@@ -209,7 +209,7 @@ export class Incarnation {
   readonly #onTimer = (): void => {
     if (this.#isOver) return
     const now = this.#deps.clock.monotonic()
-    // `until` is minus infinity before the first entry has returned.
+    // The self-lease begins when the first entry is read back; `until` is minus infinity before.
     if (Number.isFinite(this.selfLease.until) && this.selfLease.isOver(now)) {
       this.#deps.onSelfLeaseOver()
       if (this.#isOver) return

@@ -52,14 +52,14 @@ export class DamagedChunkError extends HoldfastError {
   /** The position of the damaged snapshot. */
   readonly position: number
 
-  /** @param place Where the chunk is stored, to find it in the storage. */
+  /** @param place Where the storage has the chunk, for the operator. */
   constructor(position: number, place: string) {
     super('UNAVAILABLE', `The snapshot of the shared log is damaged at ${place}`)
     this.position = position
   }
 }
 
-/** The chunk is still damaged, and no live broker has made a newer snapshot. */
+/** The chunk is still damaged after the wait for a newer snapshot from a live broker. */
 export function damageUnrepaired(error: DamagedChunkError): HoldfastError {
   return damagedLog(
     `${error.message}, and no live broker has a newer one: restore the log from a backup, or use ` +

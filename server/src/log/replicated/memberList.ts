@@ -15,7 +15,10 @@ import {
   noticesIn,
 } from './entry.js'
 
-/** How many dead incarnations are remembered, so that their late entries stay invalid. */
+/**
+ * How many dead incarnations are remembered, so that their late entries stay invalid. The bound
+ * keeps the list short, because every snapshot has the list.
+ */
 const maxDeadKept = 1_000
 
 export interface MemberListState {
@@ -58,8 +61,8 @@ export class MemberList {
   }
 
   /**
-   * Finds a missing entry: this list has not applied the entry, although the log has it before
-   * `entry`. Returns undefined if no entry is missing. The caller must call this method before
+   * Finds a missing entry: an entry that precedes `entry` in the log, but that this list has not
+   * applied. Returns undefined if no entry is missing. The caller must call this method before
    * `applyEntry`, because a list that goes on without an entry differs from the lists of the other
    * brokers.
    *
@@ -120,13 +123,13 @@ export class MemberList {
     if (this.#live.get(broker) !== n - 1) return undefined
     this.#live.set(broker, n)
     if ('leave' in entry) return this.#leave(broker, at)
-    const restarts: Command[] = []
+    const takeovers: Command[] = []
     for (const { broker: silentBroker, last } of entry.notices?.dead ?? []) {
       // Skip the sender itself, a member with a newer entry (so it is alive), and a dead member.
       if (silentBroker === broker || this.#live.get(silentBroker) !== last) continue
-      restarts.push(this.#declareDead(silentBroker, broker, at))
+      takeovers.push(this.#declareDead(silentBroker, broker, at))
     }
-    return restarts.length === 0 ? entry.commands : [...restarts, ...entry.commands]
+    return takeovers.length === 0 ? entry.commands : [...takeovers, ...entry.commands]
   }
 
   /**

@@ -12,6 +12,7 @@ const compressedMark = 0
 const minCompressedLength = 2_048
 
 export function encodeValue(entry: string): string | Buffer {
+  // A text that is not JSON might begin with the mark, and must not be taken for compressed.
   if (entry.length < minCompressedLength && entry.charCodeAt(0) !== compressedMark) return entry
   return Buffer.concat([Buffer.of(compressedMark), deflateRawSync(entry, { level: 1 })])
 }

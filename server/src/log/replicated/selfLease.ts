@@ -33,7 +33,8 @@ export class SelfLease {
 
   /** @param deadMs The silence after which other brokers declare a broker dead. */
   constructor(deadMs: number) {
-    // Shorter than the dead time, because the clocks of two machines may run at different rates.
+    // The lease is shorter than the dead time, because the clocks of two machines may run at
+    // different rates.
     this.#leaseMs = safeDuration(deadMs)
   }
 
@@ -86,8 +87,8 @@ export class FailureDetector {
   /** When the last entry of each member arrived, on a clock that excludes stalls of the log. */
   readonly #lastEntryAt = new Map<string, number>()
   /**
-   * Members that have been silent for too long. The value is the number of this broker's newest
-   * entry when {@link onOwnEntry} last suspected the member or returned the member as dead. A dead
+   * Members that have been silent for too long. Each time {@link onOwnEntry} suspects a member or
+   * returns the member as dead, the map gets the number of this broker's newest sent entry. A dead
    * member stays in this map until {@link remove} is called.
    */
   readonly #suspects = new Map<string, number>()
@@ -155,6 +156,7 @@ export class FailureDetector {
     this.#returnedAt = now
     const compensatedNow = now - this.#stalledMs
     // On the clock without stalls, an entry that arrived during the stall would be in the future.
+    // Such an entry counts as if it arrived now.
     for (const [other, lastEntryAt] of this.#lastEntryAt) {
       if (lastEntryAt > compensatedNow) this.#lastEntryAt.set(other, compensatedNow)
     }

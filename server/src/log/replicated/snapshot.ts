@@ -1,8 +1,8 @@
 /**
  * Reads and writes snapshots of the replicated state (the lock table and the member list) as parts
- * of text. Normally {@link makeSnapshot} applies the later entries to the former snapshot, in a
- * table of its own. So it can run in another thread while the broker goes on. Only
- * {@link saveState} saves the table of the broker itself.
+ * of text. Normally {@link makeSnapshot} loads the former snapshot into a table of its own, and
+ * applies the entries that follow. So another thread can make a snapshot while the broker goes on.
+ * Only {@link saveState} saves the table of the broker itself.
  */
 import { dump, LockTable, restore, type SnapshotItem } from '../../core/index.js'
 import type { StateSnapshot } from '../log.js'
@@ -140,8 +140,8 @@ async function compactTo(
 ): Promise<void> {
   if (former === undefined) return
   try {
-    const liveSlots = [...members.live.keys()]
-    await engine.compact(former.position, liveSlots)
+    const liveIds = [...members.live.keys()]
+    await engine.compact(former.position, liveIds)
   } catch (error) {
     onProblem?.(error instanceof Error ? error.message : String(error))
   }
@@ -182,6 +182,7 @@ export async function saveState(
  */
 function* verifiedItems({ items, digest }: StateSnapshot): Generator<SnapshotItem> {
   const itemDigest = new ItemDigest()
+  // `addAll` adds each item to the digest and yields the item.
   yield* itemDigest.addAll(items)
   if (itemDigest.value !== digest)
     throw new Error(

@@ -43,7 +43,7 @@ export class SnapshotCatchUp {
     this.#deps = deps
   }
 
-  /** Stops the attempts. A promise of this object that waits for another attempt never settles. */
+  /** Stops the attempts. The promises that wait for another attempt never settle. */
   stop(): void {
     this.#isOver = true
     this.#deps.environment.clock.clearTimer(this.#timer)
@@ -88,17 +88,18 @@ export class SnapshotCatchUp {
       try {
         const found = await this.#load()
         if (found instanceof DamagedChunkError) {
-          // If a chunk of a newer snapshot is damaged, a broker made this snapshot after the
-          // request. The next request then gets the full timeout again.
+          // A newer snapshot shows that a broker has answered the request. If the new snapshot is
+          // damaged too, the next request gets the full timeout again.
           if (found.position !== damage?.position) requestedAt = undefined
           damage = found
         } else {
+          // If there is no snapshot, -1 is below every position.
           if (after === undefined || (found?.position ?? -1) > after) return found
           damage = undefined
         }
         const wantedAfter = Math.max(after ?? 0, damage?.position ?? 0)
         if (requestedAt !== undefined && clock.monotonic() - requestedAt > timeoutMs) {
-          // A permanent error, which the `catch` below throws again.
+          // This error is permanent, so the `catch` below throws the error again.
           throw damage === undefined ? noSnapshotAvailable(wantedAfter) : damageUnrepaired(damage)
         }
         await this.#request(requesterId, wantedAfter)

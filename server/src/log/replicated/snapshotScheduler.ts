@@ -9,7 +9,7 @@
  * entry.
  *
  * Snapshots are normally made from the entries of the log, and not from the broker's table. The
- * broker saves its own table only if another program has compacted entries after the last snapshot,
+ * broker saves its own table only if another program has compacted entries that no snapshot has,
  * if the last snapshot is damaged, or if another broker requests a newer snapshot.
  */
 import { Worker } from 'node:worker_threads'
@@ -123,10 +123,10 @@ export class SnapshotScheduler {
     else this.#checkReplayable(saveOwnState)
   }
 
-  /** Saves this broker's table, unless the newest snapshot has a higher position than this one. */
+  /** Saves this broker's table, unless the newest snapshot has a position above `position`. */
   requestSnapshot(position: number, saveOwnState: SaveOwnState | undefined): void {
     if (saveOwnState === undefined || this.#abort !== undefined) return
-    // Without a snapshot, -1 is below every position.
+    // If there is no snapshot, -1 is below every position.
     if ((this.#newest?.position ?? -1) <= position) this.#makeSnapshot(undefined, saveOwnState)
   }
 
@@ -179,14 +179,14 @@ export class SnapshotScheduler {
       .then((outcome) => {
         // Operators must learn of the damage, although a newer snapshot repairs it.
         if (outcome === 'damaged') this.#failureCount++
-        // A text says why the log does not suffice. So the broker saves its own table instead.
+        // If the log is compacted or a chunk is damaged, the broker saves its own table instead.
         return typeof outcome === 'string' ? saveOwnState(this.#onCompactionProblem) : outcome
       })
       .then(
         (outcome) => {
           this.#abort = undefined
           this.#problem = undefined
-          // Without a position, another broker has made a snapshot first.
+          // An outcome without a position means that another broker has made a snapshot first.
           if (typeof outcome !== 'number') return
           this.recordSnapshot(outcome, wall())
           onMade(outcome)
