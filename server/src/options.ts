@@ -187,6 +187,7 @@ function cellFrom(text: string | undefined): Cell | undefined {
   if (text === undefined) return undefined
   const cell = parseCell(text)
   if (cell !== undefined) return cell
+  // Each cell has at least one slot of keys, so there are at most `slotCount` cells.
   throw invalidOption(
     `cell must be a number and a count from 1 to ${slotCount}, such as "1/4", not ${describe(text)}`,
   )

@@ -87,6 +87,7 @@ export class AuditLog implements Observer {
 
   /** Writes a line, or counts it as left out if too many of its kind came in this second. */
   #append(kind: AuditKind, fields: object): void {
+    // `allows` does the same, but only for the kinds that a client can cause.
     this.#lineLimit.endPassedSecond()
     if (auditKinds[kind] === 'client' && !this.#lineLimit.allows(kind)) return
     this.#writeLine(kind, fields)

@@ -133,13 +133,15 @@ export class BrokerLogger implements Observer {
     this.#openedAt.delete(session.id)
     const lastedMs =
       openedAt === undefined ? undefined : Math.round(this.#clock.monotonic() - openedAt)
+    // The highest request id is only about the number of requests: a client may skip ids, and may
+    // begin a session with a higher id than 1.
     const fields = { ...sessionFields(session), reason, requests: session.lastId }
     this.#logger.info(lastedMs === undefined ? fields : { ...fields, lastedMs }, 'Session ended')
   }
 
   /**
    * Logs a revocation at level `warn`, because revocations must be logged even if the operator
-   * turns off the lower levels.
+   * turns off the lower levels. The field `audit` marks the lines about revocations.
    */
   #onRevoked({ key, fence, session: holder }: Lock, by: Session, reason: string): void {
     if (!this.#lineLimit.allows('revoked')) return

@@ -18,7 +18,7 @@ export class LineLimit<Kind extends string> {
   readonly #clock: Clock
   readonly #onLeftOut: (kind: Kind, count: number) => void
   /** When the present second began, in ms of the monotonic clock. */
-  #secondBegan = Number.NEGATIVE_INFINITY
+  #secondBeganAt = Number.NEGATIVE_INFINITY
   /** The counts of the present second, for the kinds that had lines in it. */
   readonly #counts = new Map<Kind, LineCounts>()
 
@@ -53,8 +53,8 @@ export class LineLimit<Kind extends string> {
    */
   endPassedSecond(): void {
     const now = this.#clock.monotonic()
-    if (now - this.#secondBegan < 1_000) return
-    this.#secondBegan = now
+    if (now - this.#secondBeganAt < 1_000) return
+    this.#secondBeganAt = now
     this.endSecond()
   }
 

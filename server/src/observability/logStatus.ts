@@ -9,16 +9,17 @@ export interface LogStatus {
   /** The position of the newest entry (a batch of commands) that this broker applied. */
   readonly position: number
   /**
-   * How late the log returns the entries of this broker, in ms: the longer of two times. The first
-   * time is the age of the oldest entry that has not returned. The second time is how long the
-   * newest returned entry took. Undefined before the first entry.
+   * How late the log returns the entries of this broker, in ms. An entry returns when this broker
+   * reads the entry from the log. The value is the longer of two times: the age of the oldest entry
+   * that has not returned, and how long the newest returned entry took. Undefined before the first
+   * entry.
    */
   readonly lagMs: number | undefined
   /** The name that the operator gave to this broker; undefined without such a name. */
   readonly givenName: string | undefined
   /**
-   * Other logs of Holdfast in the same storage, each with an address of its own. The brokers of
-   * different logs do not share locks.
+   * The addresses (etcd prefixes or PostgreSQL schemas) of other Holdfast logs in the same storage.
+   * The brokers of different logs do not share locks.
    */
   readonly otherLogs: readonly string[]
   /** Names of the members (the brokers that share the log now), in order of joining. */
@@ -36,7 +37,10 @@ export interface LogStatus {
   readonly snapshot: { readonly position: number; readonly ageMs: number } | undefined
   /** How often this broker has taken over the sessions of another broker. */
   readonly takeovers: number
-  /** How often this broker has resigned, mostly because its entries did not return in time. */
+  /**
+   * How often this broker has resigned (disconnected its clients and joined again), mostly because
+   * its entries did not return in time.
+   */
   readonly resignations: number
   /** How many snapshots have failed at this broker. */
   readonly failedSnapshots: number

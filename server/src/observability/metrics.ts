@@ -9,7 +9,7 @@
  *
  * The wall clock measures how long requests wait and locks are held, because the lock table stores
  * the wall times of requests and grants. The monotonic clock measures the hand-off (from a grant to
- * its write), because the hand-off is short.
+ * its write), because the wall clock counts only whole ms.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { type Effect, type Lock, type Session, waitingCountOf } from '../core/index.js'
@@ -87,8 +87,8 @@ class BrokerMetrics implements Metrics {
    */
   #releasedWithSession = 0
   /**
-   * The times of the grants to waiters that are not written to a connection yet, in ms of the
-   * monotonic clock.
+   * The times of grants to waiters, in ms of the monotonic clock. These grants are not written to a
+   * connection yet.
    */
   readonly #unwrittenGrants: number[] = []
   #eventLoopLag: EventLoopLag | undefined

@@ -73,8 +73,8 @@ export const nodeEnvironment: Environment = {
 }
 
 /**
- * The SHA-1 hash of a text in base64. Only for the answer to a WebSocket upgrade: the protocol
- * requires SHA-1 there, and not for security.
+ * The SHA-1 hash of a text in base64. Only for the answer to a WebSocket upgrade, where the
+ * protocol requires SHA-1. The security of the connection does not depend on this hash.
  */
 export function sha1(text: string): string {
   return hash('sha1', text, 'base64')
@@ -97,7 +97,7 @@ export function watchEventLoopLag(): EventLoopLag {
   const resolutionMs = 20
   const delay = monitorEventLoopDelay({ resolution: resolutionMs })
   delay.enable()
-  // Node measures the time between two runs of the timer, so the interval of the timer is no lag.
+  // Node measures the time between two runs of the timer, so subtract the interval of the timer.
   const seconds = (ns: number): number =>
     Number.isFinite(ns) ? Math.max(0, ns / 1e9 - resolutionMs / 1_000) : 0
   return {

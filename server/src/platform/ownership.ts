@@ -119,8 +119,8 @@ function isAlive(folder: string, name: string): boolean {
   // The probing process exits with 0 only if no process listens on the socket. Any other result may
   // be an error of the probe.
   if (status !== 0) return true
-  // A new process of that container may have replaced the socket during the probe. That process
-  // finds the socket of this process, so the result is the same.
+  // If a new process of that container has replaced the socket during the probe, keep the new
+  // socket. The new process finds the socket of this process, and then gives up its claim.
   const statAfter = socketAt(path)
   if (statAfter?.ino === statBefore.ino && statAfter.ctimeMs === statBefore.ctimeMs) {
     removeSocket(path)
@@ -144,7 +144,7 @@ function removeSocket(path: string): void {
 function listenOn(path: string): OwnershipHandle | undefined {
   const server: Server = createServer((socket) => socket.destroy())
   server.on('error', () => {})
-  // `exclusive`, because all workers of a cluster would otherwise share the socket.
+  // Without `exclusive`, all workers of a Node cluster would share the socket.
   server.listen({ path, exclusive: true })
   // `unref` lets the process end although the claim lasts.
   return server.listening ? server.unref() : undefined

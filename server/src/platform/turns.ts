@@ -4,7 +4,7 @@
  */
 import type { Environment } from './environment.js'
 
-/** How long work may begin new steps in one turn of the event loop, in ms. */
+/** The time in one turn of the event loop during which steps may begin, in ms. */
 const maxTurnMs = 10
 
 /**

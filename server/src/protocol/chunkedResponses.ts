@@ -50,7 +50,10 @@ export interface KeySearch {
   keyStateOf(key: string): KeyState | undefined
   /** From now on {@link locksOf} also lists the locks that were granted during the search. */
   includeNewLocks(): void
-  /** Returns the cost of the locks that were skipped since the last call, in units of work. */
+  /**
+   * Returns the cost of skipping locks that are newer than the search, in units of work. Counts the
+   * locks that were skipped since the last call.
+   */
   resetSkippedCost(): number
   /** Ends the search early. */
   end(): void
@@ -280,8 +283,8 @@ export function* watchingChunks(
 }
 
 /**
- * Yields the keys that a search finds. After each group of keys, yields the cost of the group, as a
- * number.
+ * Yields the keys that a search finds, and numbers between the keys. A number is the cost of the
+ * search since the previous number, in units of work.
  */
 function* keysOf(search: KeySearch): Generator<KeyState | number> {
   try {

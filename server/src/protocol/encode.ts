@@ -3,11 +3,12 @@
  * template is several times faster than `JSON.stringify`. Numbers, codes and session ids in a
  * template need no escaping.
  *
- * The messages carry times in ms, rounded down. A *fence* is the number of a grant; a later grant
- * has a higher fence. An upgrade (from shared to exclusive) gives a lock a new fence: `fence` is
- * the first fence of a lock, and `presentFence` is its newest. The `extras` of a lock or request
- * are the options that only few locks and requests have. `clientMessages.ts` of the package
- * `shared` explains the other terms, such as ttl, permits, set, scope, once and barrier.
+ * The messages carry times in ms, rounded down. Only the remaining times of locks and of kept
+ * results are rounded up. A *fence* is the number of a grant; a later grant has a higher fence. An
+ * upgrade (from shared to exclusive) gives a lock a new fence: `fence` is the first fence of a lock,
+ * and `presentFence` is its newest. The `extras` of a lock or request are the options that only few
+ * locks and requests have. `clientMessages.ts` of the package `shared` explains the other terms,
+ * such as ttl, permits, set, scope, once and barrier.
  */
 import {
   type BarrierCallInfo,
@@ -60,7 +61,7 @@ export function encodeWelcome(
   cell: string | undefined,
 ): string {
   const { id, lease, grace, limits } = session
-  // A secret is base64url, and a cell is two numbers with a slash.
+  // A secret is base64url, and a cell is two numbers with a slash, so neither needs escaping.
   const secretField = secret === undefined ? '' : `"secret":"${secret}",`
   const maxHoldField = limits.maxHold === undefined ? '' : `"maxHoldMs":${limits.maxHold},`
   const cellField = cell === undefined ? '' : `,"cell":"${cell}"`
@@ -74,7 +75,7 @@ const busyScopeMessage =
   'a scope has one request at a time: wait for the answer to its former request'
 
 const fixedModeMessage =
-  'a lock of several keys, with permits, of a campaign or of a once cannot be upgraded or downgraded, and only one upgrade of a lock may wait'
+  'locks of several keys, locks with permits, and locks of a campaign or once cannot be upgraded or downgraded, and only one upgrade of a lock may wait'
 
 const usedIdMessage = 'the id was used before; use a higher id for a new request'
 
@@ -281,7 +282,7 @@ export function encodeDraining(withinMs: number): string {
   return `{"type":"draining","within":${withinMs}}`
 }
 
-/** A copy of a lock of a resumed session. The lock itself may end before the broker encodes it. */
+/** A copy of a lock of a resumed session, because the lock may end before its encoding. */
 export interface SnapshotLock {
   readonly id: number
   readonly key: string
@@ -296,7 +297,7 @@ export interface SnapshotLock {
   readonly at: number | undefined
 }
 
-/** Encodes a lock for the `snapshot`, the list of its locks that a session gets after a resume. */
+/** Encodes a lock for the `snapshot`, which lists the locks of a session after a resume. */
 export function encodeSnapshotLock(lock: SnapshotLock): string {
   const { id, key, mode, fence, ttl } = lock
   const at = lock.at === undefined ? undefined : wholeMs(lock.at)
@@ -448,14 +449,14 @@ export function kindInfo(
 
 function heldFields(lock: Lock): string {
   const { key, mode, session, metadata, presentFence, since, extras } = lock
-  // Other clients get the newest fence of the lock in the field `fence`.
+  // In the answers to queries and watches, the field `fence` has the newest fence of the lock.
   const holder = { session: session.id, name: session.name, metadata, fence: presentFence, since }
   // Of a set, only the first lock (the primary) has the ttl.
   const { ttl } = lock.primary
   const ttlField = ttl === undefined ? '' : `,"ttl":${ttl}`
   const fields = `${keyAndMode(key, mode)},${holderFields(holder)}${ttlField}`
   if (extras === undefined) return fields
-  // The fields without the braces around them. The text is empty for a lock whose extras have only
+  // Cut off the braces around the fields. The text is empty for a lock whose extras have only
   // `notify`, which watchers do not see.
   const extrasFields = JSON.stringify(kindInfo(extras)).slice(1, -1)
   // The value of a leader is JSON text already.

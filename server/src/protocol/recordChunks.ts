@@ -56,6 +56,7 @@ export function* recordChunks(id: number, search: RecordSearch, limit: number): 
   let listed = 0
   /** How many items match, including the items beyond the limit. */
   let count = 0
+  /** Encodes and empties the chunk. */
   const encodeChunk = (more: boolean): string => {
     // Every `found` has the lists of locks and requests, which are empty here.
     const emptyFields = `"held":[],"waiting":[],"heldCount":0,"waitingCount":0`
