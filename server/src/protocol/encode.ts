@@ -5,10 +5,10 @@
  *
  * The messages carry times in ms, rounded down. Only the remaining times of locks and of kept
  * results are rounded up. A *fence* is the number of a grant; a later grant has a higher fence. An
- * upgrade (from shared to exclusive) gives a lock a new fence: `fence` is the first fence of a lock,
- * and `presentFence` is its newest. The `extras` of a lock or request are the options that only few
- * locks and requests have. `clientMessages.ts` of the package `shared` explains the other terms,
- * such as ttl, permits, set, scope, once and barrier.
+ * upgrade (from shared to exclusive) gives a lock a new fence: `fence` is the first fence of a
+ * lock, and `presentFence` is its newest. The `extras` of a lock or request are the options that
+ * only few locks and requests have. `clientMessages.ts` of the package `shared` explains the other
+ * terms, such as ttl, permits, set, scope, once and barrier.
  */
 import {
   type BarrierCallInfo,
