@@ -133,9 +133,8 @@ export class BrokerLogger implements Observer {
     this.#openedAt.delete(session.id)
     const lastedMs =
       openedAt === undefined ? undefined : Math.round(this.#clock.monotonic() - openedAt)
-    // The highest request id is only about the number of requests: a client may skip ids, and may
-    // begin a session with a higher id than 1.
-    const fields = { ...sessionFields(session), reason, requests: session.lastId }
+    // A client may skip ids, and may begin a session with a higher id than 1. So this is no count.
+    const fields = { ...sessionFields(session), reason, highestRequestId: session.lastId }
     this.#logger.info(lastedMs === undefined ? fields : { ...fields, lastedMs }, 'Session ended')
   }
 

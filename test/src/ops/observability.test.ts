@@ -320,7 +320,7 @@ describe('the log lines', () => {
       principal: 'anyone',
       name: 'billing-3',
       reason: 'goodbye',
-      requests: 2,
+      highestRequestId: 2,
     })
   })
 
