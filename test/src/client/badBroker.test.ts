@@ -80,7 +80,7 @@ function messagesOf(error: unknown): string {
  */
 async function resultOfFrame(text: string): Promise<string> {
   const { session, socket, clock, lock, errors } = await busyScene({ reconnect: false })
-  const reported = await reportedBy(() => socket.deliverText(text))
+  const reported = await reportedBy(() => socket.deliverData(text))
   if (reported.length > 0) throw new Error(`${text.slice(0, 300)}: ${reported.join()}`)
   const isFailed = session.state === 'closed'
   if (isFailed !== socket.dropped)

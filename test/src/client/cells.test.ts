@@ -15,11 +15,15 @@ const url = 'ws://127.0.0.1:1'
 describe('connect for cells', () => {
   const invalidArguments: [string, unknown, RegExp][] = [
     ['no options', undefined, /^connect needs an object with cells$/],
-    ['a URL', url, /^connect needs an object with cells$/],
+    ['a URL in place of the options', url, /^connect needs an object with cells$/],
     ['no cells', {}, /^cells must be an array of 1 to 1024 arrays of URLs$/],
     ['an empty list', { cells: [] }, /^cells must be an array of 1 to 1024/],
     ['too many cells', { cells: Array(1_025).fill([url]) }, /^cells must be an array of 1 to 1024/],
-    ['URLs without cells', { cells: [url] }, /^cell 1 must be an array of one or more URLs$/],
+    [
+      'a URL in place of a list of URLs',
+      { cells: [url] },
+      /^cell 1 must be an array of one or more URLs$/,
+    ],
     [
       'a cell without URLs',
       { cells: [[url], []] },
@@ -32,10 +36,11 @@ describe('connect for cells', () => {
       /^the URL ws:\/\/127\.0\.0\.1:1 is in cell 1 and in cell 2$/,
     ],
     ['an unknown option', { cells: [[url]], leese: 1 }, /leese.*lease/],
+    // `connect` for cells waits for no session, so a signal could abort nothing.
     ['a signal', { cells: [[url]], signal: AbortSignal.abort() }, /signal/],
     ['a wrong option', { cells: [[url]], lease: 0 }, /^lease must be an integer/],
     [
-      'a token that an unencrypted URL would show',
+      'a token for an unencrypted URL',
       { cells: [['ws://h']], token: 't' },
       /^the token could be read/,
     ],
@@ -47,7 +52,7 @@ describe('connect for cells', () => {
     })
   }
 
-  it('opens no connection before the first call, nor after the session is closed', async () => {
+  it('resolves before any cell is connected; after `close`, all calls fail', async () => {
     const session = await connect({ cells: [[url], ['ws://127.0.0.1:2']], name: 'n' })
     expect([session.cells, session.name, session.state]).to.deep.equal([2, 'n', 'connecting'])
     const closed: unknown[] = []
@@ -84,7 +89,7 @@ describe('the merged statistics of cells', () => {
     successRate: totalLocks === 0 ? 0 : (totalLocks - failedLocks) / totalLocks,
   })
 
-  it('are sums, and every request has the same weight in the success rate', () => {
+  it('are sums, except the success rate, which is that of all requests together', () => {
     expect(mergeStats([stats(10, 1), stats(30, 11), stats(0, 0)])).to.deep.equal({
       totalLocks: 40,
       failedLocks: 12,
@@ -98,23 +103,24 @@ describe('the merged statistics of cells', () => {
   })
 
   it('include the counters that only newer brokers send, and the newest refused deadlocks', () => {
-    const newer = (since: number): LockStats => ({
+    const statsOfNewer = (since: number): LockStats => ({
       ...stats(1, 0),
       ...{ barriers: 1, barrierCalls: 2, keptResults: 3, refusedDeadlocks: 4 },
       newestDeadlock: { since, cycle: [] },
       deadlocks: [since, since - 4].map((at) => ({ since: at, cycle: [] })),
     })
-    expect(mergeStats([newer(5), stats(1, 0), newer(9), newer(7)])).to.deep.include({
+    expect(
+      mergeStats([statsOfNewer(5), stats(1, 0), statsOfNewer(9), statsOfNewer(7)]),
+    ).to.deep.include({
       ...{ barriers: 3, barrierCalls: 6, keptResults: 9, refusedDeadlocks: 12 },
       newestDeadlock: { since: 9, cycle: [] },
       deadlocks: [9, 7, 5, 5, 3, 1].map((since) => ({ since, cycle: [] })),
     })
-    // A broker lists its newest 20 refused deadlocks, and so does the client for all cells.
-    const full = { ...newer(50), deadlocks: Array(20).fill({ since: 50, cycle: [] }) }
-    expect(mergeStats([newer(60), full]).deadlocks!.map(({ since }) => since)).to.deep.equal([
-      ...[60, 56],
-      ...Array(18).fill(50),
-    ])
+    // A broker lists its newest 20 refused deadlocks. The client lists the newest 20 of all cells.
+    const full = { ...statsOfNewer(50), deadlocks: Array(20).fill({ since: 50, cycle: [] }) }
+    expect(mergeStats([statsOfNewer(60), full]).deadlocks!.map(({ since }) => since)).to.deep.equal(
+      [...[60, 56], ...Array(18).fill(50)],
+    )
   })
 })
 
@@ -124,30 +130,33 @@ interface CellItems {
   readonly waiting: readonly WaitingInfo[]
 }
 
-/** One page of a broker, by the rules in section 10 of PROTOCOL.md. */
+/**
+ * One page of a broker, by the rules in section 10 of PROTOCOL.md. The page contains locks of the
+ * key `after` only with `afterFence`: the locks with higher fences (numbers of grants).
+ */
 function pageOf(items: CellItems, after: string, afterFence: number | undefined, limit: number) {
-  const follows = ({ key }: { readonly key: string }) => key > after
+  const isAfter = ({ key }: { readonly key: string }) => key > after
   const heldRest = items.held.filter(
-    (item) => follows(item) || (item.key === after && item.fence > (afterFence ?? Infinity)),
+    (item) => isAfter(item) || (item.key === after && item.fence > (afterFence ?? Infinity)),
   )
-  const waitingRest = items.waiting.filter(follows)
+  const waitingRest = items.waiting.filter(isAfter)
   const keys = [...new Set([...heldRest, ...waitingRest].map(({ key }) => key))].sort()
   const held: HeldInfo[] = []
   const waiting: WaitingInfo[] = []
   for (const key of keys) {
-    const ofThisKey = heldRest.filter((item) => item.key === key)
+    const locks = heldRest.filter((item) => item.key === key)
     const queue = waitingRest.filter((item) => item.key === key)
-    // A key that does not fit waits for the next page. Only the first key is cut at the limit.
-    const isFull = held.length + ofThisKey.length > limit || waiting.length + queue.length > limit
-    if (isFull && held.length + waiting.length > 0) break
-    held.push(...ofThisKey.slice(0, limit))
+    // A key that does not fit comes on the next page. Only the first key is cut at the limit.
+    const exceedsLimit = held.length + locks.length > limit || waiting.length + queue.length > limit
+    if (exceedsLimit && held.length + waiting.length > 0) break
+    held.push(...locks.slice(0, limit))
     waiting.push(...queue.slice(0, limit))
-    if (isFull) break
+    if (exceedsLimit) break
   }
   return { held, waiting, heldCount: heldRest.length, waitingCount: waitingRest.length }
 }
 
-/** Reads all pages of the cells, and checks the rules of each page. */
+/** Reads the merged pages of the cells, checks their lengths, and returns all locks. */
 function readAll(cells: readonly CellItems[], limit: number): HeldInfo[] {
   const allHeld: HeldInfo[] = []
   let after = ''
@@ -165,10 +174,10 @@ function readAll(cells: readonly CellItems[], limit: number): HeldInfo[] {
     if (page.held.length === page.heldCount && page.waiting.length === page.waitingCount)
       return allHeld
     const last = keys.at(-1)
-    expect(last, 'a page that is not the last has an item').to.be.a('string')
+    expect(last, 'every page but the last has an item').to.be.a('string')
     // If the locks of one key fill the page, the next page begins with the other locks of this key.
-    const isWithinKey = page.held.length === limit && page.held.every(({ key }) => key === last)
-    afterFence = isWithinKey ? page.held.at(-1)!.fence : undefined
+    const endsWithinKey = page.held.length === limit && page.held.every(({ key }) => key === last)
+    afterFence = endsWithinKey ? page.held.at(-1)!.fence : undefined
     after = last!
   }
 }
@@ -177,7 +186,7 @@ describe('the merged query of cells', () => {
   const held = (key: string, fence: number) => ({ key, fence }) as HeldInfo
   const waiting = (key: string) => ({ key }) as WaitingInfo
 
-  it('lists the items cell after cell if it is not read in pages, and counts all items', () => {
+  it('lists the items cell after cell up to the limit if it is not read in pages, and counts all', () => {
     const results: QueryResult[] = [
       {
         held: [held('b', 1), held('d', 2)],
@@ -192,7 +201,7 @@ describe('the merged query of cells', () => {
     expect([merged.waiting.length, merged.heldCount, merged.waitingCount]).to.deep.equal([1, 6, 1])
   })
 
-  it('ends a page at the last key that a cell lists, if this cell has more locks', () => {
+  it('ends a page at the last listed key of a cell that has more locks than it lists', () => {
     const pages: QueryResult[] = [
       { held: [held('a', 1), held('c', 2)], waiting: [], heldCount: 9, waitingCount: 0 },
       { held: [held('b', 1), held('d', 2)], waiting: [], heldCount: 2, waitingCount: 0 },
@@ -203,7 +212,7 @@ describe('the merged query of cells', () => {
     expect(page.heldCount).to.equal(11)
   })
 
-  it('is empty if one cell has more keys but has listed none', () => {
+  it('lists nothing if one cell has locks but lists none', () => {
     const pages: QueryResult[] = [
       { held: [], waiting: [], heldCount: 1, waitingCount: 0 },
       { held: [held('a', 1)], waiting: [], heldCount: 1, waitingCount: 0 },

@@ -1,7 +1,7 @@
 /**
  * Tests how a client closes a session: the client sends bye, and leaves no timer, connection or
- * session. A turn is one turn of the event loop. A fence is the number of a grant. In the lists of
- * events, `lost session` is the loss of a lock because its session ended.
+ * session. A fence is the number of a grant. In the lists of events, `lost session` is the loss of
+ * a lock because its session ended.
  *
  * The lease is how long the broker keeps a silent session. The grace is how long the broker keeps a
  * session without a connection. The state `jeopardy` means that the connection is down, but the
@@ -48,7 +48,7 @@ describe('closing a session', () => {
     expect(scene.network.sockets.length).to.equal(1)
   })
 
-  it('loses the locks in the same turn', async () => {
+  it('loses the locks before `close` returns', async () => {
     const scene = await openScene()
     const requesting = scene.session.lock('a')
     await turn()
@@ -59,11 +59,11 @@ describe('closing a session', () => {
     expect([lock.held, signal.aborted]).to.deep.equal([false, true])
     expect(scene.events).to.deep.equal(['lost session'])
     expect(await codeOf(lock.unlock())).to.equal('LOCK_NOT_HELD')
-    // Does not throw.
+    // The disposal of a lost lock does not throw.
     await lock[Symbol.asyncDispose]()
   })
 
-  it('waits at most a second', async () => {
+  it('waits at most a second for the broker to close the connection', async () => {
     const { session, socket, clock } = await openScene()
     const closing = session.close()
     clock.advance(999)
@@ -74,7 +74,7 @@ describe('closing a session', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('resolves immediately without a connection and without a session at the broker', async () => {
+  it('resolves immediately if the connection dropped and the session had no grace', async () => {
     const { session, socket, clock, network } = await openScene()
     socket.end()
     await session.close()
@@ -115,6 +115,7 @@ describe('closing a session', () => {
     clock.advance(1)
     network.last.accept()
     const closing = session.close()
+    // Skips the hello.
     network.last.newMessages()
     // The broker had ended the old session and answers with a new session, which must end too.
     network.last.deliver(welcomeWithGrace({ session: 's2' }))
@@ -153,11 +154,12 @@ describe('closing a session', () => {
     expect(clock.timers).to.equal(0)
   })
 
-  it('is possible in a `lost` listener that runs in the turn in which the connection drops', async () => {
+  it('is possible in a `lost` listener that the drop of the connection triggers', async () => {
     const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
     scene.session.on('lost', () => void scene.session.close())
     await acquireLock(scene)
     // The client relies on a lease of 10,000 ms for less than 9,800 ms (see `lease.test.ts`).
+    // `stop` lets time pass without firing timers.
     scene.clock.stop(9_800)
     scene.socket.end()
     expect(scene.network.sockets.length).to.equal(2)
@@ -166,10 +168,11 @@ describe('closing a session', () => {
     expect(scene.clock.timers).to.equal(0)
   })
 
-  it('sends bye if a `lost` listener closes the session after the lease ended', async () => {
+  it('sends bye if a `lost` listener closes the session after the lease ended for the client', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     scene.session.on('lost', () => void scene.session.close())
     const lock = await acquireLock(scene)
+    // Skips the lock request.
     scene.socket.newMessages()
     // The broker keeps the session, because only the wall clock of the client was moved.
     scene.clock.moveWall(3_600_000)
@@ -197,10 +200,11 @@ describe('closing a session', () => {
     expect(scene.clock.timers).to.equal(0)
   })
 
-  it('does not answer or reconnect after its bye', async () => {
+  it('makes the client answer no ping after its bye, and not reconnect', async () => {
     const { session, socket, network, clock } = await openScene()
     const closing = session.close()
     await turn()
+    // Skips the bye.
     socket.newMessages()
     socket.deliver({ type: 'ping', n: 1 })
     await turn()
@@ -211,7 +215,7 @@ describe('closing a session', () => {
     expect(network.sockets.length).to.equal(1)
   })
 
-  it('may be requested again, and makes every other call reject', async () => {
+  it('may be requested again, and makes every other call fail', async () => {
     const { session, socket } = await openScene()
     const closings = [session.close(), session.close()]
     socket.end(1000)
@@ -249,7 +253,7 @@ describe('closing a session', () => {
     expect([lock.held, scene.network.sockets.length]).to.deep.equal([false, 1])
   })
 
-  it('does not happen when a listener throws: the client reports the error', async () => {
+  it('does not follow from an error of a listener: the client reports the error', async () => {
     const scene = await openScene()
     const requesting = scene.session.lock('a')
     await turn()

@@ -78,7 +78,7 @@ describe('connect', () => {
       [1009, 'BAD_MESSAGE'],
       // The broker requires another subprotocol.
       [4406, 'UNAVAILABLE'],
-      // The client does not know this code.
+      // The client does not know this code. Unknown codes from 4400 to 4499 are final.
       [4499, 'UNAVAILABLE'],
     ]
     for (const [code, expected] of codes) {
@@ -100,11 +100,11 @@ describe('connect', () => {
       ({ network }) => network.last.accept('chat'),
       ({ network }) => {
         network.last.accept()
-        network.last.deliverText('hello!')
+        network.last.deliverData('hello!')
       },
       ({ network }) => {
         network.last.accept()
-        network.last.deliverText(new ArrayBuffer(3))
+        network.last.deliverData(new ArrayBuffer(3))
       },
       ({ network }) => {
         network.last.accept()
@@ -186,7 +186,7 @@ describe('connect', () => {
     }
   })
 
-  it('uses the WebSocket class of the options', async () => {
+  it('accepts a WebSocket class and a retry strategy as options, and uses this class', async () => {
     const { environment } = stage()
     const other = stage()
     const options = {
@@ -200,7 +200,7 @@ describe('connect', () => {
     expect((await connecting).state).to.equal('connected')
   })
 
-  it('rejects with UNAVAILABLE when the WebSocket class throws', async () => {
+  it('rejects with UNAVAILABLE when the WebSocket constructor throws', async () => {
     const { environment } = stage()
     const WebSocket = class {
       constructor() {
@@ -211,15 +211,15 @@ describe('connect', () => {
     expect(await codeOf(connectIn(url, options, environment))).to.equal('UNAVAILABLE')
   })
 
-  it('lets ref and unref decide whether the connections of the session keep the process alive', async () => {
+  it('returns a session whose ref and unref apply to the present and the next connection', async () => {
     const scene = await openScene({ unref: true, grace: 'lease' }, welcomeWithGrace())
     const calls: string[] = []
-    const record = { ref: () => calls.push('ref'), unref: () => calls.push('unref') }
-    Object.assign(scene.socket, record)
+    const callRecorder = { ref: () => calls.push('ref'), unref: () => calls.push('unref') }
+    Object.assign(scene.socket, callRecorder)
     scene.session.ref().unref()
     expect(calls.splice(0)).to.deep.equal(['ref', 'unref'])
     await reconnect(scene)
-    Object.assign(scene.socket, record)
+    Object.assign(scene.socket, callRecorder)
     scene.session.ref()
     expect(calls).to.deep.equal(['ref'])
   })

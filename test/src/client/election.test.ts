@@ -35,22 +35,25 @@ async function lead({ session, socket }: Scene, value?: unknown): Promise<Leader
 /** The fields of a held lock, except its fence. */
 const lockFields = { key: 'k', mode: 'exclusive', session: 's9', name: 'n', since: 4 } as const
 
-/** The lock of a leader, as a watch shows the lock. */
+/** The lock of a leader, as a watch shows it. */
 function leaderLock(fence: number, value?: unknown): object {
   return { ...lockFields, fence, election: true, ...(value === undefined ? {} : { value }) }
 }
 
-/** A message of the watch with the id 1. */
+/** A message about one event, for the watch with the id 1. */
 function event(kind: string, lock: object) {
   return { type: 'event', watch: 1, event: { event: kind, ...lock } }
 }
 
-/** The state with which the broker answers a watch. */
+/** The first answer of the broker to a watch: the locks that are held now. */
 function watching(...locks: object[]) {
   return { type: 'watching', id: 1, held: locks, heldCount: locks.length, more: false }
 }
 
-/** Reads `count` leaders from an iterator. Returns their fences and values as texts. */
+/**
+ * Reads up to `count` items. Returns the fence and the value of each leader as a text, undefined
+ * where no session leads, and `'done'` at the end of the iterator.
+ */
 async function readLeaders(
   leaders: AsyncIterator<Leader | undefined, undefined>,
   count: number,
@@ -168,7 +171,8 @@ describe('session.campaign', () => {
     const leadership = await lead(scene, 1)
     const proclaiming = leadership.proclaim(2)
     await turn()
-    const sent = await resume(scene, snapshot([held(1, 7)]))
+    const snapshotWithLeadership = snapshot([held(/* id */ 1, /* fence */ 7)])
+    const sent = await resume(scene, snapshotWithLeadership)
     expect(sent).to.deep.include({ type: 'proclaim', id: 2, fence: 7, value: 2 })
     scene.socket.deliver({ type: 'proclaimed', id: 2 })
     await proclaiming
@@ -188,7 +192,7 @@ describe('session.campaign', () => {
     expect(scene.socket.newMessages().map(({ type }) => type)).not.to.include('proclaim')
   })
 
-  /** A value that contains itself, so the value has no JSON. */
+  /** A value that contains itself, so JSON cannot express the value. */
   const cycle: unknown[] = []
   cycle.push(cycle)
   const badCalls: readonly (readonly [string, unknown, unknown, string])[] = [
@@ -287,7 +291,7 @@ describe('session.observe', () => {
     expect(await readLeaders(leaders, 1)).to.deep.equal(['7 66'])
   })
 
-  it('yields the leader after a reconnect only if the leader has changed', async () => {
+  it('yields the leader after a reconnect only if the leader or its value has changed', async () => {
     const scene = await openScene()
     const leaders = scene.session.observe('k')
     const first = readLeaders(leaders, 1)
@@ -337,26 +341,25 @@ describe('session.observe', () => {
   it('throws when its signal is aborted, when the broker refuses, and when the session ends', async () => {
     const { session, socket } = await openScene()
     const controller = new AbortController()
-    const aborted = session.observe('k', { signal: controller.signal })
-    const pending = aborted.next()
+    const leaders = session.observe('k', { signal: controller.signal })
+    const abortedNext = leaders.next()
     await turn()
     controller.abort()
-    expect(await codeOf(pending)).to.equal('ABORTED')
-    expect(await aborted.next()).to.deep.equal({ done: true, value: undefined })
-    const tooLate = session.observe('k', { signal: controller.signal })
-    expect(await codeOf(tooLate.next())).to.equal('ABORTED')
-    const refused = session.observe('k').next()
+    expect(await codeOf(abortedNext)).to.equal('ABORTED')
+    expect(await leaders.next()).to.deep.equal({ done: true, value: undefined })
+    const lateLeaders = session.observe('k', { signal: controller.signal })
+    expect(await codeOf(lateLeaders.next())).to.equal('ABORTED')
+    const refusedNext = session.observe('k').next()
     await turn()
     const { id } = newest(socket.newMessages(), 'watch')
     socket.deliver({ type: 'failed', id, code: 'FORBIDDEN', message: 'm' })
-    expect(await codeOf(refused)).to.equal('FORBIDDEN')
-    const open = session.observe('k')
-    const last = open.next()
+    expect(await codeOf(refusedNext)).to.equal('FORBIDDEN')
+    const closedNext = session.observe('k').next()
     await turn()
     const closing = session.close()
     socket.end()
     await closing
-    expect(await codeOf(last)).to.equal('SESSION_CLOSED')
+    expect(await codeOf(closedNext)).to.equal('SESSION_CLOSED')
     expect(() => session.observe('k'))
       .to.throw()
       .with.property('code', 'SESSION_CLOSED')

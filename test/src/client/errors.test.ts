@@ -78,18 +78,18 @@ describe('errors: the key', () => {
 
   it('is the key of a request that times out by the clock of the client', async () => {
     const { session, clock, socket } = await openScene()
-    const alone = errorOf(session.lock('a', { timeout: 10 }))
+    const plain = errorOf(session.lock('a', { timeout: 10 }))
     const singleflight = errorOf(session.singleflightLock('b', { timeout: 10 }))
     await turn()
     // The hello and two requests.
     expect(socket.sent).to.have.length(3)
     // The client waits 250 ms longer than a timeout for the answer of the broker.
     clock.advance(300)
-    expect(await alone).to.include({ code: 'LOCK_TIMEOUT', key: 'a' })
+    expect(await plain).to.include({ code: 'LOCK_TIMEOUT', key: 'a' })
     expect(await singleflight).to.include({ code: 'LOCK_TIMEOUT', key: 'b' })
   })
 
-  it('is the key of each request that ends with the session, and of each lost lock', async () => {
+  it('is the key of each request that fails because the session is closed, and of each lost lock', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     const errors = ['a', 'b'].map((key) => errorOf(scene.session.lock(key)))
@@ -126,7 +126,7 @@ describe('errors: the message about a lost session', () => {
     expect(lock.lost).to.include({ code: 'LOCK_LOST', reason: 'session', message })
   })
 
-  it('does not name the grace if the broker ended a session with a grace', async () => {
+  it('does not mention the grace if the session had one and was ended by the broker', async () => {
     const scene = await openScene({ grace: 'lease' }, welcomeWithGrace())
     const lock = await acquireLock(scene)
     scene.socket.end(closeCodes.expired.code)
@@ -147,9 +147,9 @@ describe('errors: the holders', () => {
         socket.deliver({ ...failed(id, code), holders })
         const error = await requesting
         expect(error.holders).to.deep.equal(holders)
-        const isOwn = holders.includes(ownHolder as never)
-        expect(error).to.include({ code, key: 'k', heldByThisSession: isOwn })
-        expect(error.message.includes('not re-entrant')).to.equal(isOwn)
+        const isOwnLock = holders.includes(ownHolder as never)
+        expect(error).to.include({ code, key: 'k', heldByThisSession: isOwnLock })
+        expect(error.message.includes('not re-entrant')).to.equal(isOwnLock)
       }
     }
   })
@@ -157,7 +157,8 @@ describe('errors: the holders', () => {
 
 describe('errors: the reason', () => {
   it('is the text of the broker, even if this client does not know the reason', async () => {
-    // Every object has a property `constructor`, but this is no known reason.
+    // `newer` stands for a reason that only newer brokers send. Every object has a property
+    // `constructor`, but this is no known reason.
     for (const reason of ['newer', 'constructor']) {
       const scene = await openScene()
       const lock = await acquireLock(scene)
@@ -186,7 +187,7 @@ describe('errors: the reason', () => {
     expect(refused).to.include({ code: 'LOCK_NOT_HELD', reason: 'revoked', note, message })
   })
 
-  it('has no note if the operator gave none, and at most 256 characters of a note', async () => {
+  it('has no note if the operator gave none or an empty note, and at most 256 characters of a note', async () => {
     for (const note of [undefined, '']) {
       const scene = await openScene()
       const lock = await acquireLock(scene)

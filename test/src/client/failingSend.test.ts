@@ -1,7 +1,7 @@
 /**
  * Tests a client whose open WebSocket throws from `send`. The package `ws` throws like this if a
- * bundler has replaced the optional native addon of `ws`. The messages are lost, so the client
- * drops the connection.
+ * bundler has replaced the optional package `bufferutil` by a stub. The messages are lost, so the
+ * client drops the connection.
  */
 import { connectIn, type WebSocketConstructor } from '@holdfast/client/internal'
 import type { HoldfastError } from '@holdfast/shared'
@@ -9,7 +9,7 @@ import { expect } from 'chai'
 import { stage, turn, url, welcome, welcomeWithGrace } from '../support/scriptedSession.js'
 import { ScriptedSocket } from '../support/scriptedSocket.js'
 
-/** The error that `ws` throws when its addon is replaced. */
+/** The error that `ws` throws when `bufferutil` is a stub. */
 const failure = new TypeError('bufferUtil.mask is not a function')
 
 /** A stage whose sockets throw when they send a text of more than `maxUnits` UTF-16 units. */
@@ -58,7 +58,7 @@ describe('a client whose WebSocket throws from send', () => {
   })
 
   it('reconnects and repeats the request, and gives up when send throws each time', async () => {
-    // Only the frame with the long request has more than 200 characters.
+    // Only the frame with both requests below has more than 200 characters.
     const { environment, sockets, clock } = failingStage(200)
     const connecting = connectIn(url, { reconnect: [0, 0, 0, 0], grace: 'lease' }, environment)
     await turn()
@@ -89,6 +89,7 @@ describe('a client whose WebSocket throws from send', () => {
   })
 
   it('ends the connection only once if a send fails while the user leaves the page', async () => {
+    // The hello has fewer than 50 characters, and the watch below has more.
     const { environment, sockets } = failingStage(50)
     let leave = () => {}
     const page = {
@@ -107,6 +108,7 @@ describe('a client whose WebSocket throws from send', () => {
     // When the user leaves the page, the client immediately sends the watch and a `bye`.
     leave()
     await turn()
+    // The client would take a second end for a failed try to connect.
     expect([session.state, sockets.length]).to.deep.equal(['disconnected', 1])
   })
 })

@@ -20,7 +20,10 @@ import {
 /** The `pong` that a client sends by itself has the number 0, and answers no `ping`. */
 const pong = { type: 'pong', n: 0 }
 const idlePong = { type: 'pong', n: 0, idle: true }
-/** The client must send a `pong` after this time, if its session holds or waits for a lock. */
+/**
+ * The time from the newest acknowledgement to the next `pong`, if the session holds or waits for a
+ * lock.
+ */
 const engagedMs = 4_000
 /** As {@link engagedMs}, for an idle session. */
 const idleMs = 6_000
@@ -64,7 +67,7 @@ describe('heartbeat', () => {
     expect(await sentWithin(scene, 1)).to.deep.equal([pong])
   })
 
-  it('is sent at 0.6 of the lease if an idle session requests a lock at 0.4 of the lease', async () => {
+  it('is still sent at 0.6 of the lease if an idle session requests a lock before that time', async () => {
     const scene = await openScene()
     expect(await sentWithin(scene, engagedMs)).to.deep.equal([])
     scene.session.lock('k').catch(() => {})
@@ -72,7 +75,7 @@ describe('heartbeat', () => {
     expect(await sentWithin(scene, idleMs - engagedMs)).to.deep.equal([pong])
   })
 
-  it('is not sent while answers show that messages of the client arrive', async () => {
+  it('is not sent while the broker answers the messages of the client', async () => {
     const scene = await openScene()
     for (let round = 0; round < 5; round++) {
       expect(await sentWithin(scene, 3_000)).to.deep.equal([])
@@ -96,16 +99,16 @@ describe('heartbeat', () => {
     expect(await sentWithin(scene, 1)).to.deep.equal([pong])
   })
 
-  it('is not sent if the client answers a ping before the late timer of the heartbeat fires', async () => {
+  it('is not sent if the client answers a ping before the overdue timer of the heartbeat fires', async () => {
     const scene = await openScene()
-    // The process is stopped beyond the time of the timer.
+    // The heartbeat is due after 6,000 ms. `stop` lets time pass without firing timers.
     scene.clock.stop(7_000)
     scene.socket.deliver({ type: 'ping', n: 1 })
     await turn()
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'pong', n: 1 }])
   })
 
-  it('is repeated while the broker acknowledges nothing, until the lease is over', async () => {
+  it('is repeated without acknowledgements until the lease is over, if the session has no grace', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     expect(await sentWithin(scene, 9_000)).to.deep.equal([pong, pong])
@@ -114,7 +117,7 @@ describe('heartbeat', () => {
     expect([lock.held, scene.events]).to.deep.equal([false, ['lost session']])
   })
 
-  it('must be acknowledged within a tenth of the lease, or the client drops the connection', async () => {
+  it('must be acknowledged within a tenth of the lease, or a client with a grace drops the connection', async () => {
     const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
     const { socket } = scene
     expect(await sentWithin(scene, idleMs)).to.deep.equal([pong])
@@ -150,7 +153,7 @@ describe('heartbeat', () => {
     expect(await sentWithin(waiting, engagedMs)).to.deep.equal([pong])
   })
 
-  it('is sent every 0.4 of the lease again after a grant has ended the idle lease', async () => {
+  it('is sent after 0.4 of the lease when a grant has ended the idle lease', async () => {
     const scene = await openScene({}, welcome({ features: ['idleLease'] }))
     expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
     acknowledge(scene)
@@ -161,7 +164,7 @@ describe('heartbeat', () => {
     expect(lock.held).to.equal(true)
   })
 
-  it('is sent within 0.4 of the lease after a request that waits has ended the idle lease', async () => {
+  it('is sent within 0.4 of the lease when a waiting request has ended the idle lease', async () => {
     const scene = await openScene({}, welcome({ features: ['idleLease'] }))
     expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
     acknowledge(scene)
@@ -206,6 +209,7 @@ describe('heartbeat', () => {
     const request = scene.session.lock('k')
     await turn()
     expect(scene.socket.newMessages()).to.have.length(2)
+    // Acknowledges the first two messages: the hello and the pong.
     scene.socket.deliver({ type: 'ack', n: 2, at: 50_000 })
     scene.socket.deliver({ type: 'granted', id: 1, fence: 1, at: 50_000 })
     const lock = await request
@@ -220,6 +224,7 @@ describe('heartbeat', () => {
     expect(await sentWithin(scene, idleMs)).to.deep.equal([idlePong])
     scene.session.lock('k').catch(() => {})
     await turn()
+    // Acknowledges the hello and the pong, but not the request.
     scene.socket.deliver({ type: 'ack', n: 2, at: 50_000 })
     scene.clock.advance(9_698)
     expect(scene.socket.dropped).to.equal(false)

@@ -2,8 +2,8 @@
  * Tests how long the client regards a lock as held, and what the client does at the end of that
  * time. The lease is how long the broker keeps a silent session; the grace is how long the broker
  * keeps a session without a connection. A session with a grace is in jeopardy while its connection
- * is down. A fence is the number of a grant. A turn is one turn of the event loop. The clock of the
- * broker shows 50,000 ms when the client connects.
+ * is down. A fence is the number of a grant. The clock of the broker shows 50,000 ms when the
+ * client connects.
  */
 import type { HoldfastError, ServerMessage } from '@holdfast/shared'
 import { expect } from 'chai'
@@ -47,7 +47,7 @@ describe('holding a lock', () => {
       acknowledge(scene)
     }
     expect(lock.held).to.equal(true)
-    // 4 * 2,424 ms are 3 ms less than the lease.
+    // 4 * 2,424 ms are 3 ms less than `leaseMs`.
     for (let n = 6; n <= 9; n++) {
       scene.clock.advance(2_424)
       scene.socket.deliver({ type: 'ping', n })
@@ -145,7 +145,7 @@ describe('holding a lock', () => {
     expect(session.leaseLeft).to.equal(0)
   })
 
-  it('ends in the turn in which the connection drops, if the session has no grace', async () => {
+  it('ends immediately when the connection drops, if the session has no grace', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene)
     scene.socket.end()
@@ -167,17 +167,19 @@ describe('holding a lock', () => {
 
   it('ends with the reason of a loss, even if the loss came before the caller had the lock', async () => {
     const scene = await openScene()
-    const requesting = [scene.session.lock('k'), scene.session.withLock('l', () => {})] as const
-    const outcome = requesting[1].catch((error: HoldfastError) => error)
+    const locking = scene.session.lock('k')
+    const withLockError = scene.session
+      .withLock('l', () => {})
+      .catch((error: HoldfastError) => error)
     await turn()
     const lost = { type: 'lost', reason: 'stolen' }
     scene.socket.deliver({ type: 'granted', id: 1, fence: 7 }, { ...lost, fence: 7 })
     scene.socket.deliver({ type: 'granted', id: 2, fence: 8 }, { ...lost, fence: 8 })
-    const lock = await requesting[0]
+    const lock = await locking
     expect(await codeOf(lock.unlock())).to.equal('LOCK_NOT_HELD')
     expect(lock.lost).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
     expect(lock.signal.aborted).to.equal(true)
-    expect(await outcome).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
+    expect(await withLockError).to.include({ code: 'LOCK_LOST', reason: 'stolen' })
   })
 
   it('ends without a reported loss if the lock expires while the unlock is under way', async () => {
@@ -197,6 +199,7 @@ describe('holding a lock', () => {
     void lock.autoRefresh({ interval: 100, timeout: 100 })
     scene.socket.end()
     void lock.unlock()
+    // An unhandled rejection would fail the test.
     await turn()
     expect(lock.held).to.equal(false)
   })
@@ -216,7 +219,7 @@ describe('a lock of a session with a grace', () => {
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session'])
   })
 
-  it('is lost in the turn in which the connection drops, if the lease is over', async () => {
+  it('is lost immediately when the connection drops, if the lease is over', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
     scene.clock.stop(leaseMs)
@@ -237,7 +240,7 @@ describe('a lock of a session with a grace', () => {
     expect(lock.held).to.equal(false)
   })
 
-  it('is held while the client reconnects after half a lease without a message from the broker', async () => {
+  it('is held while the client reconnects because no message has come from the broker for half a lease', async () => {
     const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
     const lock = await acquireLock(scene)
     const first = scene.socket
@@ -250,7 +253,7 @@ describe('a lock of a session with a grace', () => {
     expect(scene.network.sockets.length).to.equal(2)
   })
 
-  it('is held while the client reconnects after half a lease without a new acknowledgement', async () => {
+  it('is held while the client reconnects because no new acknowledgement has come for half a lease', async () => {
     const scene = await openScene({ reconnect: [0] }, welcomeWithGrace())
     const lock = await acquireLock(scene)
     const first = scene.socket
@@ -269,7 +272,7 @@ describe('a lock of a session with a grace', () => {
     expect([lock.held, scene.events]).to.deep.equal([true, ['jeopardy']])
   })
 
-  it('is held without a reconnect if frames arrived during a pause', async () => {
+  it('is held without a reconnect if the client reads frames soon after a pause', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
     scene.clock.stop(8_000)
@@ -287,7 +290,7 @@ describe('a lock of a session with a grace', () => {
     const scene = await openScene({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
     scene.clock.stop(8_000)
-    // After the pause, the client waits for a tenth of the lease until it drops the connection.
+    // After the pause, the client waits for a tenth of the lease before it drops the connection.
     scene.clock.advance(999)
     expect(scene.socket.dropped).to.equal(false)
     scene.clock.advance(1)

@@ -27,7 +27,8 @@ function startPlus(ms: number): ClockTimes {
 
 describe('the expiry of a lease or a ttl', () => {
   it('is earlier at the client by 1 % and a margin', () => {
-    // The margin is 2 %, but at least 50 ms and at most 10 %, plus 1 ms.
+    // The margin is 2 % of the period or 50 ms, whichever is longer, but never above 10 %. 1 ms is
+    // added.
     expect(expiryMargin(10_000)).to.equal(201)
     expect(expiryMargin(1_000)).to.equal(51)
     expect(expiryMargin(100)).to.equal(11)
@@ -57,7 +58,8 @@ describe('the expiry of a lease or a ttl', () => {
   it('is calculated with a clock sample if the grant has a time of the broker', () => {
     // A clock sample is a message with two times: its sending by the client's clock, and its
     // receipt by the broker's clock. The client sent this message at `start`. The broker received
-    // the message at 50,000, and granted the lock 4,000 ms later. The margin is that of the ttl.
+    // the message at 50,000, and granted the lock 4,000 ms later with a ttl of 1,000 ms. The margin
+    // is that of the ttl.
     const expiry = expiryBySample({ sent: start, received: 50_000 }, 54_000, 1_000)
     expect(expiry).to.deep.equal(startPlus(5_000 * 0.99 - 51))
   })
@@ -70,7 +72,7 @@ describe('the expiry of a lease or a ttl', () => {
   })
 })
 
-describe('the ttl of a lock under refreshes', () => {
+describe('the ttl of a refreshed lock', () => {
   /** The expiry of a lock that was granted at `start` with this ttl. */
   function grantedExpiry(ttl: number | undefined): TtlExpiry {
     const ttlExpiry = new TtlExpiry()
@@ -97,7 +99,7 @@ describe('the ttl of a lock under refreshes', () => {
     expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(startPlus(600), 1_000))
   })
 
-  it('expires by a shorter ttl as soon as the client sends the refresh, but `ttl` changes at the confirmation', () => {
+  it('counts a shorter ttl from the sending of the refresh, but shows it in `ttl` only when confirmed', () => {
     const ttlExpiry = grantedExpiry(60_000)
     const refresh = { ttl: 1_000, sentAt: startPlus(100) }
     ttlExpiry.addRefresh(refresh)
@@ -129,13 +131,13 @@ describe('the ttl of a lock under refreshes', () => {
 
   it('keeps the shorter ttl of an unconfirmed refresh when a refresh without a ttl follows', () => {
     const ttlExpiry = grantedExpiry(60_000)
-    const first = { ttl: 500, sentAt: startPlus(0) }
+    const first = { ttl: 500, sentAt: start }
     const second = { ttl: undefined, sentAt: startPlus(100) }
     ttlExpiry.addRefresh(first)
     ttlExpiry.addRefresh(second)
-    expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(startPlus(0), 500))
+    expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(start, 500))
     ttlExpiry.confirmRefresh(first)
-    expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(startPlus(0), 500))
+    expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(start, 500))
     // The second refresh keeps the ttl of the first refresh, and starts this ttl anew.
     ttlExpiry.confirmRefresh(second)
     expect(ttlExpiry.expiry).to.deep.equal(expiryFrom(startPlus(100), 500))

@@ -55,11 +55,11 @@ export class ScriptedSocket implements WebSocketLike {
 
   /** Sends one frame with these messages. */
   deliver(...messages: readonly (ServerMessage | Record<string, unknown>)[]): void {
-    this.deliverText(JSON.stringify(messages.length === 1 ? messages[0] : messages))
+    this.deliverData(JSON.stringify(messages.length === 1 ? messages[0] : messages))
   }
 
   /** Sends one frame with this content, which need not be a valid message. */
-  deliverText(data: unknown): void {
+  deliverData(data: unknown): void {
     this.onmessage?.({ data })
   }
 
