@@ -2,9 +2,9 @@
  * Tests three brokers that share a command log in a real engine (etcd or PostgreSQL), with real
  * failures of brokers, servers and links. The command log orders the commands of all brokers. After
  * each fault, an oracle (the checks of `World`) searches for violations. No two sessions may have
- * held a lock or led an election at the same time, and observers must have seen the right leaders.
- * Every broker must have exactly the locks that the clients hold. No client of an unaffected broker
- * may have lost a lock. At the end no lock may remain.
+ * held the same lock or led the election at the same time. Observers must have seen the right
+ * leaders. Every broker must have exactly the locks that the clients hold. No client of an
+ * unaffected broker may have lost a lock. At the end no lock may remain.
  *
  * Workers use locks, candidates contend for leadership, and observers watch the leader. A fence is
  * the number of a grant.
@@ -42,8 +42,8 @@ for (const engine of isFullRun ? engineNames : engineNames.slice(0, 1)) {
         separateLogs: true,
       })
       try {
-        // Wait until each worker has been granted two more locks, and each candidate has led five
-        // times.
+        // Wait until each worker has been granted its own lock twice, and each candidate has led
+        // five times.
         await world.untilServed(performance.now())
         await world.untilServed(performance.now())
         await world.election.waitForLeaderships(5)
@@ -54,7 +54,7 @@ for (const engine of isFullRun ? engineNames : engineNames.slice(0, 1)) {
             /both held the lock|same fence|lower fence/.test(violation),
           ),
         ).not.to.be.empty
-        // No broker has the locks of the clients of the other two brokers.
+        // One violation for each broker: the broker lacks the locks of the other brokers' clients.
         expect(violations.filter((violation) => violation.startsWith('broker '))).to.have.length(3)
         // The names of candidates begin with "c", and the names of observers begin with "o".
         const ofElection = violations.filter((violation) => violation.startsWith('election: '))
@@ -84,7 +84,7 @@ for (const engine of engineNames) {
 
     const isChosen = (name: string) => isFullRun || quickRunFaults[engine].includes(name)
     for (const fault of faultsOf(engine).filter(({ name }) => isChosen(name))) {
-      it(`the oracle finds no violation after the fault ${fault.name}, and all clients are served again`, async function () {
+      it(`keep all rules after the fault ${fault.name}, and serve all clients again`, async function () {
         if (fault.isPossible?.(world!) === false) {
           skip(this, 'needs network namespaces, to cut members of etcd off from each other')
         }
@@ -97,7 +97,7 @@ for (const engine of engineNames) {
 
     it('keep no lock after all clients have left', async () => {
       // A tenure is one use of a lock. With fewer tenures, the workers would hardly have contended
-      // for the locks, and the tests before would prove nothing.
+      // for the locks, and the earlier tests would prove nothing.
       expect(world!.tenureCount).to.be.greaterThan(20)
       expect(await world!.drain()).to.deep.equal([])
     })

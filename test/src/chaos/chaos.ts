@@ -1,6 +1,6 @@
 /**
  * Runs one fault in a world of brokers, storage (etcd or PostgreSQL) and clients, and checks the
- * world afterwards.
+ * world afterwards. All clients are served when each worker has been granted a new lock.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -13,8 +13,8 @@ import type { World } from './world.js'
 export interface FaultOutcome {
   readonly fault: string
   /**
-   * The time from the start of the fault until all clients were served in spite of it, in ms.
-   * Undefined if the fault makes this impossible.
+   * The time from the start of the fault until all clients were served, in ms. Undefined if no
+   * client can be served during the fault.
    */
   readonly servedDuringMs: number | undefined
   /** The time from the end of the fault until all clients were served, in ms. */
@@ -22,16 +22,16 @@ export interface FaultOutcome {
   /** The time from the end of the fault until every broker accepted clients, in ms. */
   readonly allReadyMs: number
   /**
-   * Each client holds one lock, its kept lock, all the time. This is the number of clients of
-   * affected brokers that lost the kept lock.
+   * The number of workers of affected brokers that lost their kept lock, the lock that each worker
+   * holds all the time.
    */
   readonly lostByAffected: number
-  /** The longest time for which the process of all clients stood still, in ms. */
+  /** The longest time for which the process that runs all clients stood still, in ms. */
   readonly longestStallMs: number
   /**
-   * The number of clients of unaffected brokers that lost their kept lock while their process stood
-   * still for half a lease or longer. A client that reaches no broker for so long must give up its
-   * locks.
+   * The number of workers of unaffected brokers that lost their kept lock while their process stood
+   * still for half a lease or longer. Up to half of the lease may have passed before the stall, so
+   * the lease may end during the stall.
    */
   readonly lostByStall: number
   /** The violations that the checks found after the fault. */
@@ -51,7 +51,7 @@ export async function runFault(world: World, fault: Fault, random: Random): Prom
     broker: world.brokerOf(worker),
     lossCount: worker.losses.length,
   }))
-  // This resolution in ms suffices, because no stall shorter than half a lease matters.
+  // A resolution of 20 ms suffices, because no stall shorter than half a lease matters.
   const stalls = monitorEventLoopDelay({ resolution: 20 })
   stalls.enable()
   const startedAt = performance.now()
@@ -74,7 +74,7 @@ export async function runFault(world: World, fault: Fault, random: Random): Prom
   const servedAfterMs = await whenServed
   const violations = await world.findViolations()
   stalls.disable()
-  // The histogram has ns.
+  // `max` is in ns.
   const longestStallMs = stalls.max / 1e6
   let lostByAffected = 0
   let lostByStall = 0

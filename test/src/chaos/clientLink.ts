@@ -1,7 +1,6 @@
 /**
  * How the clients of the chaos tests connect to brokers. A test can cut one client off, and can ask
- * to which broker a client is connected. With the grace `lease`, a session without a connection
- * lasts until its lease ends.
+ * to which broker a client is connected.
  */
 import { connect, fixedInterval, type Session, type WebSocketConstructor } from '@holdfast/client'
 import { WebSocket } from 'ws'
@@ -13,7 +12,7 @@ export const leaseMs = 3_000
 const unreachableUrl = 'ws://127.0.0.1:1'
 
 export class ClientLink {
-  /** The URLs of all brokers. The client tries the first URL, its own broker, first. */
+  /** The URLs of all brokers. The client tries the first URL, its own broker, before the others. */
   readonly urls: readonly string[]
   #url = ''
   #socket: WebSocket | undefined
@@ -51,6 +50,7 @@ export class ClientLink {
     return connect(this.urls, {
       name,
       lease: leaseMs,
+      // A session without a connection lasts until its lease ends.
       grace: 'lease',
       reconnect: fixedInterval({ interval: 50, jitter: 'full' }),
       WebSocket: LinkedWebSocket as unknown as WebSocketConstructor,
@@ -69,8 +69,11 @@ export class ClientLink {
   }
 }
 
-/** Returns the URLs in the order for the client with this number: its own broker first. */
-export function urlsFromOwnBroker(urls: readonly string[], client: number): readonly string[] {
-  const first = client % urls.length
+/** Returns the URLs in the order in which this client tries them, its own broker first. */
+export function urlsFromOwnBroker(
+  urls: readonly string[],
+  clientNumber: number,
+): readonly string[] {
+  const first = clientNumber % urls.length
   return [...urls.slice(first), ...urls.slice(0, first)]
 }

@@ -1,6 +1,6 @@
 /**
- * An election in a world of brokers. Candidates campaign all the time, and an observer at each
- * broker records every leader that the observer sees.
+ * An election in a world of brokers. Candidates campaign all the time, and record the values that
+ * they publish. An observer at each broker records every leader that the observer sees.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HoldfastError, type Session } from '@holdfast/client'
@@ -17,7 +17,7 @@ import { itemsSince } from './itemsSince.js'
 
 /** The key of the election. */
 export const electionKey = 'election'
-/** The time between two checks of the candidates, and of the observers, in ms. */
+/** How often this file polls candidates or observers while it waits for them, in ms. */
 const pollMs = { candidates: 10, observers: 20 }
 /** How long an observer waits before it opens a new session, in ms. */
 const reopenMs = 20
@@ -64,8 +64,8 @@ export class Election {
 
   /**
    * Checks that no two candidates led at the same time, and that the observers saw only leaders
-   * that the candidates recorded. The candidates must be paused, because each observer must also
-   * see that no session leads now.
+   * that the candidates recorded. The candidates must be paused: this function also checks that
+   * each observer sees that no session leads now.
    *
    * @param since Only the history since this time is checked. The candidates must have been paused
    *   at this time too.
@@ -103,7 +103,7 @@ export class Election {
     }
   }
 
-  /** How often a client reported the loss of a leadership. */
+  /** The number of leaderships whose loss a client reported. */
   get lossCount(): number {
     return this.#candidates.reduce((sum, { lossCount }) => sum + lossCount, 0)
   }
@@ -118,7 +118,10 @@ export class Election {
 class Observer {
   readonly name: string
   readonly observations: Observation[] = []
-  /** False if the newest observation of the present session has no leader. */
+  /**
+   * True at the start of each session, and while the newest observation of the session has a
+   * leader.
+   */
   maySeeLeader = true
   readonly #link: ClientLink
   readonly #closing = new AbortController()

@@ -9,7 +9,8 @@ import { deadMs, type World } from './world.js'
 
 export interface Fault {
   /**
-   * In a name, `stopped` means suspended by SIGSTOP. Only `postgres-stopped-at-once` ends a server.
+   * In a name, `stopped` and `paused` mean suspended by SIGSTOP, except that
+   * `postgres-stopped-at-once` ends the server.
    */
   readonly name: string
   /**
@@ -32,7 +33,7 @@ export interface ActiveFault {
   end(): Promise<void>
 }
 
-/** A time after which the other brokers have declared a paused or isolated broker dead, in ms. */
+/** Within this time, in ms, the other brokers declare a paused or isolated broker dead. */
 const declaredDeadMs = 2 * deadMs
 /** The numbers of all brokers of a world. */
 const allBrokers = [0, 1, 2]
@@ -80,7 +81,7 @@ const etcdMemberFaults = (['leader', 'follower'] as const).flatMap((role): Fault
   },
 ])
 
-/** The faults of the links between a broker and etcd, and of the whole etcd. */
+/** Cut links between a broker and etcd, and a restart of all members of etcd. */
 const otherEtcdFaults: Fault[] = [
   {
     name: 'broker-cut-from-etcd',
@@ -203,6 +204,7 @@ const brokerFaults: Fault[] = [
   },
 ]
 
+/** A compaction removes old entries of the command log, which a snapshot replaces. */
 const compactionsAndRestarts: Fault[] = [
   {
     name: 'compaction',
@@ -212,8 +214,8 @@ const compactionsAndRestarts: Fault[] = [
     },
   },
   {
-    // The broker must join again like a new broker, because the entries that it missed were
-    // removed.
+    // The compaction removes entries that the stopped broker has not read. So the broker must join
+    // again like a new broker.
     name: 'broker-stopped-and-log-compacted',
     cause: async (world, random) => {
       const i = random.below(world.brokers.length)

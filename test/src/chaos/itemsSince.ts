@@ -1,11 +1,11 @@
 /**
- * The newest part of a history. A check after each fault reads only this part. A check of the whole
- * history would take longer after each fault, and would block the clients, which share its process.
+ * The newest part of a history, which is checked after each fault. A check of the whole history
+ * would take longer with every fault, and would block the clients, which share its process.
  */
 
 /**
- * Returns the items that have happened since a time, and the last item before that time. So a check
- * can also compare the first new fence with the last old fence.
+ * Returns the items since a time, and the last item before that time. With this last item, a check
+ * can compare the first new fence with the last old fence.
  *
  * @param items In the order of their times.
  */

@@ -1,15 +1,15 @@
 /**
  * `npm run chaos`: runs three brokers over a real etcd or PostgreSQL, and causes all faults of
- * `faults.ts`. A tenure is one use of a lock, from its grant to its release. Some clients campaign
- * in an election. A leadership is the tenure of a leader, and an observation is a leader that an
- * observer has seen.
+ * `faults.ts`. In the output, a tenure is one use of a lock, from its grant to its release. A
+ * leadership is the tenure of a leader in the election. An observation is a leader that an observer
+ * has seen.
  *
  *   npm run chaos -- --rounds 10                     every fault, ten times
  *   npm run chaos -- --engine postgres               over PostgreSQL with a synchronous standby
- *   npm run chaos -- --only etcd-leader-stopped      only these faults: a list with commas
+ *   npm run chaos -- --only etcd-leader-stopped      only these faults, separated by commas
  *   npm run chaos -- --seed 17                       repeats the random choices of an earlier run
  *   npm run chaos -- --proxies                       proxies instead of network namespaces
- *   npm run chaos -- --history FILE                  also writes a history for check-history
+ *   npm run chaos -- --history FILE                  also writes a file for `npm run check-history`
  */
 import { writeFileSync } from 'node:fs'
 import process from 'node:process'
@@ -83,15 +83,17 @@ try {
   ]
   console.log(tableOf(outcomes))
   console.log(`${world.tenureCount} tenures of the keys that all workers use; seed ${seed}`)
-  const { history, lossCount } = world.election
-  const leaderships = `${history.tenures.length} leaderships, of which ${lossCount} were lost`
   const stallMs = Math.max(...outcomes.map(({ longestStallMs }) => longestStallMs))
   const lostByStall = outcomes.reduce((sum, outcome) => sum + outcome.lostByStall, 0)
   console.log(
     `The process of the clients stood still for up to ${Math.round(stallMs)} ms; ` +
       `${lostByStall} clients lost their lock by such a stall`,
   )
-  console.log(`${leaderships}; ${history.observations.length} observations`)
+  const { history, lossCount } = world.election
+  console.log(
+    `${history.tenures.length} leaderships, of which ${lossCount} were lost; ` +
+      `${history.observations.length} observations`,
+  )
   if (values.history !== undefined) writeFileSync(values.history, formatHistories(world.histories))
   for (const violation of violations) console.log(`VIOLATION ${violation}`)
   process.exitCode = violations.length === 0 ? 0 : 1
@@ -105,8 +107,8 @@ function formatDelay(value: number | undefined): string {
 }
 
 /**
- * Returns a Markdown table with one row for each fault. The last column counts the clients that
- * lost their lock and whose broker the fault affected.
+ * Returns a Markdown table with one row for each fault. The last column counts the workers of
+ * affected brokers that lost the lock that each worker keeps.
  */
 function tableOf(allOutcomes: readonly FaultOutcome[]): string {
   const rows = faults.flatMap(({ name }) => {

@@ -35,7 +35,7 @@ export class NamespaceNetwork implements Network {
   readonly #machines: readonly Machine[]
   readonly #bridge: string
   /** The namespace of each machine, except `clients`, which runs outside of all namespaces. */
-  readonly #names: ReadonlyMap<Machine, string>
+  readonly #namespaces: ReadonlyMap<Machine, string>
   readonly #subnet = freeNet()
   #cuts: (readonly [Machine, Machine])[] = []
 
@@ -44,13 +44,13 @@ export class NamespaceNetwork implements Network {
     const id = `${process.pid % 100_000}${networkCount++}`
     this.#machines = ['clients', ...machines]
     this.#bridge = `hfb${id}`
-    this.#names = new Map(machines.map((machine, i) => [machine, `hfc${id}n${i}`]))
+    this.#namespaces = new Map(machines.map((machine, i) => [machine, `hfc${id}n${i}`]))
     ip('link', 'add', this.#bridge, 'address', this.#macOf('clients'), 'type', 'bridge')
     ip('address', 'add', `${this.#hostOf('clients')}/24`, 'dev', this.#bridge)
     ip('link', 'set', this.#bridge, 'up')
-    for (const [machine, name] of this.#names) this.#add(machine, name)
-    // Makes all hardware addresses static. Otherwise a machine could ask for an address, and so
-    // correct a wrong address that `cut` has set.
+    for (const [machine, namespace] of this.#namespaces) this.#add(machine, namespace)
+    // Each machine gets static hardware addresses of all others. Otherwise it could ask for them,
+    // and so correct a wrong address that `cut` has set.
     for (const a of this.#machines)
       for (const b of this.#machines) this.#setMac(a, b, this.#macOf(b))
   }
@@ -73,8 +73,8 @@ export class NamespaceNetwork implements Network {
   }
 
   placeOf(machine: Machine): Place {
-    const name = this.#names.get(machine)
-    const command = name === undefined ? [] : ['ip', 'netns', 'exec', name]
+    const namespace = this.#namespaces.get(machine)
+    const command = namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace]
     return { host: this.#hostOf(machine), command }
   }
 
@@ -83,27 +83,28 @@ export class NamespaceNetwork implements Network {
   }
 
   async close(): Promise<void> {
-    for (const name of this.#names.values()) ip('netns', 'delete', name)
+    for (const namespace of this.#namespaces.values()) ip('netns', 'delete', namespace)
     ip('link', 'delete', this.#bridge)
   }
 
-  #add(machine: Machine, name: string): void {
+  /** Adds a namespace, and its device at the bridge, which has the same name. */
+  #add(machine: Machine, namespace: string): void {
     const mac = this.#macOf(machine)
-    ip('netns', 'add', name)
-    const peer = ['name', 'eth0', 'address', mac, 'netns', name]
-    ip('link', 'add', 'name', name, 'type', 'veth', 'peer', ...peer)
-    ip('link', 'set', name, 'master', this.#bridge, 'up')
-    ip('-n', name, 'address', 'add', `${this.#hostOf(machine)}/24`, 'dev', 'eth0')
-    ip('-n', name, 'link', 'set', 'eth0', 'up')
-    ip('-n', name, 'link', 'set', 'lo', 'up')
+    ip('netns', 'add', namespace)
+    const peer = ['name', 'eth0', 'address', mac, 'netns', namespace]
+    ip('link', 'add', 'name', namespace, 'type', 'veth', 'peer', ...peer)
+    ip('link', 'set', namespace, 'master', this.#bridge, 'up')
+    ip('-n', namespace, 'address', 'add', `${this.#hostOf(machine)}/24`, 'dev', 'eth0')
+    ip('-n', namespace, 'link', 'set', 'eth0', 'up')
+    ip('-n', namespace, 'link', 'set', 'lo', 'up')
   }
 
   /** Sets the hardware address for packets from one machine to another. */
   #setMac(from: Machine, to: Machine, mac: string): void {
     if (from === to) return
-    const name = this.#names.get(from)
-    const namespaceArgs = name === undefined ? [] : ['-n', name]
-    const device = name === undefined ? this.#bridge : 'eth0'
+    const namespace = this.#namespaces.get(from)
+    const namespaceArgs = namespace === undefined ? [] : ['-n', namespace]
+    const device = namespace === undefined ? this.#bridge : 'eth0'
     const neighbour = [this.#hostOf(to), 'lladdr', mac, 'dev', device, 'nud', 'permanent']
     ip(...namespaceArgs, 'neigh', 'replace', ...neighbour)
   }

@@ -21,7 +21,7 @@ export interface Store {
   logAddress(network: Network, broker: number, log: string): Promise<string>
   /** Makes an engine (access to the named log) for use on the machine of the clients. */
   newEngine(log: string): Engine
-  /** The position of the newest entry of this log, or a later position. */
+  /** Resolves with the position of the newest entry of this log; over etcd, maybe a later one. */
   position(log: string): Promise<number>
   stop(): Promise<void>
 }
@@ -79,12 +79,12 @@ export class PostgresStore implements Store {
   }
 
   async logAddress(network: Network, broker: number, log: string): Promise<string> {
-    return addressOf(await hostsFrom(network, broker, this.#urls), log)
+    return postgresAddress(await hostsFrom(network, broker, this.#urls), log)
   }
 
   newEngine(log: string): Engine {
     const hosts = this.#urls.map((url) => new URL(url).host)
-    return new PostgresEngine(parsePostgresAddress(addressOf(hosts, log)), nodeEnvironment)
+    return new PostgresEngine(parsePostgresAddress(postgresAddress(hosts, log)), nodeEnvironment)
   }
 
   async position(log: string): Promise<number> {
@@ -96,13 +96,14 @@ export class PostgresStore implements Store {
     return this.pair.stop()
   }
 
+  /** The servers as URLs, because `Network.address` translates only URLs. */
   get #urls(): string[] {
     return this.pair.servers.map(({ host, port }) => `tcp://${host}:${port}`)
   }
 }
 
-/** The address of a command log. PostgreSQL keeps each log in a schema of its own. */
-function addressOf(hosts: readonly string[], log: string): string {
+/** The address of a command log in PostgreSQL, where each log has a schema of its own. */
+function postgresAddress(hosts: readonly string[], log: string): string {
   return `postgres://holdfast@${hosts.join(',')}/postgres?schema=${log}&sslmode=disable`
 }
 

@@ -86,7 +86,8 @@ export class Worker {
     await this.pause()
     await this.#session?.close()
     this.#kept = undefined
-    // The close of the session also ended the kept lock, which is no loss by a fault.
+    // The close of the session ended the kept lock, which is no loss by a fault. The losses of
+    // earlier faults have been counted already.
     this.losses.length = 0
     await this.connect()
     this.work()
@@ -99,8 +100,8 @@ export class Worker {
   }
 
   /**
-   * Waits until a broker grants the worker its own lock, by a request that was sent after `time`.
-   * Resolves with the time of the grant.
+   * Waits until the worker is granted its own lock, requested at `time` or later. Resolves with the
+   * time of the grant.
    */
   async waitUntilServed(time: number): Promise<number> {
     while (this.#lastServed.requestedAt < time) {
@@ -125,7 +126,7 @@ export class Worker {
         await this.#usePermits()
         await this.#useOwnLock()
       } catch (error) {
-        // The lock was lost, or all brokers disconnected the client. The faults cause such errors.
+        // The lock was lost, or no broker was reached. The faults cause such errors.
         if (!(error instanceof HoldfastError)) throw error
       }
       // The pauses differ, so that the workers contend in different orders.
@@ -177,8 +178,8 @@ export class Worker {
     // A lock that is not held now was lost before the client received the grant. So the client
     // never used the lock.
     if (!lock.held) return undefined
-    // The worker uses the lock for up to 3 ms, but only while `held` is true. After a loss during
-    // this time, only the time of the grant counts as use.
+    // The worker uses the lock for up to 3 ms, but only while `held` is true. If the worker loses
+    // the lock meanwhile, the use ends at the grant.
     let givenUpAt = grantedAt
     await sleep(this.#random.below(4))
     if (lock.held) givenUpAt = process.hrtime.bigint()

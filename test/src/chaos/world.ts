@@ -27,7 +27,7 @@ const brokerCount = 3
 /** The number of workers for each broker. */
 const workersPerBroker = 3
 const sharedKeys = ['a', 'b', 'c']
-/** The time between two queries at a broker whose answer is not the expected one, in ms. */
+/** The time before a broker is queried again because its answer was not as expected, in ms. */
 const pollMs = 100
 /** The time between two attempts to query a broker that does not answer, in ms. */
 const retryMs = 50
@@ -155,7 +155,8 @@ export class World {
    */
   async compact(): Promise<void> {
     for (let i = 0; i < 2; i++) {
-      // The snapshot waits for the next entry. So the second snapshot is newer than the first.
+      // The position of an entry that is still to come, so that the second snapshot is newer than
+      // the first. `makeSnapshot` waits for this entry.
       const position = (await this.store.position(logName)) + 1
       const engine = this.store.newEngine(logName)
       try {
@@ -174,8 +175,9 @@ export class World {
    * rule: only one candidate at a time led, and the observers saw the leaders. The third rule: each
    * broker has exactly the locks that the paused workers still hold, with their holders and fences.
    *
-   * @param settleMs The longest wait for the second rule, and again for the third rule, in ms. By
-   *   default longer than a lease, because brokers keep the sessions of a dead broker for a lease.
+   * @param settleMs How long the observers may take for the second rule, and then the brokers for
+   *   the third rule, in ms. By default longer than a lease, because brokers keep the sessions of a
+   *   dead broker for a lease.
    * @returns The violations.
    */
   async findViolations(settleMs = stepTimeoutMs / 2): Promise<string[]> {
@@ -215,8 +217,10 @@ export class World {
   get histories(): KeyHistory[] {
     const noElection = { publications: [], observations: [] }
     const locks = sharedKeys.map((key) => ({
-      ...{ key, capacity: undefined, ...noElection },
+      key,
+      capacity: undefined,
       tenures: this.workers.flatMap((worker) => worker.history.get(key) ?? []),
+      ...noElection,
     }))
     const permits = this.workers.flatMap(({ permitsHistory }) => permitsHistory)
     return [
@@ -292,10 +296,10 @@ async function queryAt(url: string): Promise<QueryResult> {
 }
 
 /** Rejects if the promise has not settled after `stepTimeoutMs`. */
-async function within<T>(promise: Promise<T>, describe: () => string): Promise<T> {
+async function within<T>(promise: Promise<T>, failure: () => string): Promise<T> {
   const abort = new AbortController()
   const timeout = sleep(stepTimeoutMs, undefined, { signal: abort.signal }).then(() => {
-    throw new Error(`${describe()} after ${stepTimeoutMs} ms`)
+    throw new Error(`${failure()} after ${stepTimeoutMs} ms`)
   })
   try {
     return await Promise.race([promise, timeout])
