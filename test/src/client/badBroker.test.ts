@@ -40,9 +40,9 @@ import {
 const longMs = 400_000
 
 /**
- * A session with a pending request of every kind. Request 1 is a held lock (fence 1), and request 2
- * a waiting lock with a ttl. Requests 3 to 8 are a refresh, a query, a watch, statistics, a
- * revocation and a token.
+ * Opens a session with a held lock (request 1, fence 1) and seven pending requests. Request 2 is
+ * for a lock with a ttl. Requests 3 to 8 are a refresh, a query, a watch, statistics, a revocation
+ * and a token.
  */
 async function busyScene(options: object = {}): Promise<Scene & { lock: Lock; errors: unknown[] }> {
   const scene = await openScene(options, welcomeWithGrace())
@@ -66,15 +66,15 @@ async function busyScene(options: object = {}): Promise<Scene & { lock: Lock; er
   return Object.assign(scene, { lock, errors })
 }
 
-/** The messages of an error and of all its causes, in one string. */
-function messagesOf(error: unknown): string {
-  const messages: string[] = []
-  for (let cause = error; cause instanceof Error; cause = cause.cause) messages.push(cause.message)
-  return messages.join(' <- ')
+/** The texts of an error and of all its causes, in one string. */
+function errorTextOf(error: unknown): string {
+  const texts: string[] = []
+  for (let cause = error; cause instanceof Error; cause = cause.cause) texts.push(cause.message)
+  return texts.join(' <- ')
 }
 
 /**
- * Delivers a frame with this text to a session. Returns the messages of the error that ends the
+ * Delivers a frame with this text to a session. Returns the text of the error that ends the
  * session, or "handled" if the session continues. Throws if the frame causes an unhandled error, or
  * lets the client hold its lock for too long.
  */
@@ -85,7 +85,7 @@ async function resultOfFrame(text: string): Promise<string> {
   const isFailed = session.state === 'closed'
   if (isFailed !== socket.dropped)
     throw new Error(`the session and its socket disagree after ${text.slice(0, 300)}`)
-  const result = isFailed ? messagesOf(errors.at(-1)) : 'handled'
+  const result = isFailed ? errorTextOf(errors.at(-1)) : 'handled'
   // `clock.stop` lets time pass without firing timers, as in a stopped process. So only the
   // client's own calculation can end the lock.
   clock.stop(longMs)
@@ -138,7 +138,7 @@ describe('a client that receives invalid messages', () => {
     const lock = await first
     // The lock was granted, and the invalid message then ended the session with its lock.
     expect([lock.fence, lock.held]).to.deep.equal([7, false])
-    expect(messagesOf(lock.lost)).to.contain('granted.fence is missing')
+    expect(errorTextOf(lock.lost)).to.contain('granted.fence is missing')
     expect(await secondCode).to.equal('UNAVAILABLE')
   })
 
@@ -148,8 +148,10 @@ describe('a client that receives invalid messages', () => {
     let failed = 0
     for (const message of validBrokerMessages) {
       for (const { change, value } of variantsOf(message, values)) {
-        const result = await resultOfFrame(JSON.stringify(value))
-        const fault = faultOfBrokerMessage(JSON.parse(JSON.stringify(value)))
+        const text = JSON.stringify(value)
+        const result = await resultOfFrame(text)
+        const fault = faultOfBrokerMessage(JSON.parse(text))
+        // Some variants are valid messages.
         if (fault === undefined) continue
         failed++
         expect(result, message.type + change).to.contain(`invalid message: ${fault}`)
@@ -223,12 +225,10 @@ describe('a session whose broker sends invalid messages', () => {
     expect([session.state, clock.timers]).to.deep.equal(['closed', 0])
   })
 
-  it('does not give up if a connection lasts longer than a minute before the third invalid message', async () => {
+  it('does not give up if every second connection lasts longer than a minute', async () => {
     const scene = await openScene({ reconnect: [0, 0, 0, 0, 0, 0, 0] }, welcome({ lease: 300_000 }))
     const { session, network, clock } = scene
     for (let i = 0; i < 5; i++) {
-      // Every second connection lasts longer than a minute. So no three connections in a row fail
-      // within a minute.
       if (i % 2 === 0) clock.advance(60_001)
       network.last.deliver(invalidMessage)
       clock.advance(0)
@@ -244,13 +244,13 @@ describe('a session whose broker sends invalid messages', () => {
     const errors: HoldfastError[] = []
     gracedScene.session.on('jeopardy', (error) => errors.push(error))
     gracedScene.socket.deliver(invalidMessage)
-    expect(messagesOf(errors[0])).to.contain(url).and.contain('granted.fence is missing')
+    expect(errorTextOf(errors[0])).to.contain(url).and.contain('granted.fence is missing')
 
     const scene = await openScene()
     const lock = await acquireLock(scene)
     scene.socket.deliver({ type: 'granted', id: 9 })
     expect([lock.lost?.code, lock.lost?.reason]).to.deep.equal(['LOCK_LOST', 'session'])
-    expect(messagesOf(lock.lost)).to.contain('granted.fence is missing')
+    expect(errorTextOf(lock.lost)).to.contain('granted.fence is missing')
   })
 
   it('tries the next broker of its list', async () => {
@@ -268,12 +268,12 @@ describe('a session whose broker sends invalid messages', () => {
 })
 
 describe('a broker that sends impossible messages', () => {
-  /** Delivers these messages, and returns the messages of the error that ends the session. */
+  /** Delivers these messages, and returns the text of the error that ends the session. */
   async function reasonFor(...messages: Record<string, unknown>[]): Promise<string> {
     const scene = await busyScene({ reconnect: false })
     scene.socket.deliver(...messages)
     await turn()
-    return messagesOf(scene.errors.at(-1))
+    return errorTextOf(scene.errors.at(-1))
   }
 
   it('cannot answer a request with a response of another type', async () => {
@@ -290,7 +290,7 @@ describe('a broker that sends impossible messages', () => {
   it('cannot grant, by a message or by a snapshot, a request that the client has not sent', async () => {
     const scene = await openScene({ reconnect: false })
     const requesting = codeOf(scene.session.lock('k', { ttl: 1_000 }))
-    // The client sends the request at the end of the turn of the event loop, so not yet.
+    // The client has not sent the request, but sends it at the end of this turn of the event loop.
     scene.socket.deliver({ type: 'granted', id: 1, fence: 5 })
     expect(await requesting).to.equal('UNAVAILABLE')
 
@@ -302,9 +302,9 @@ describe('a broker that sends impossible messages', () => {
     expect(await stateOf(later)).to.equal('pending')
   })
 
-  it('cannot list more locks than a query or a watch may list', async () => {
+  it('cannot list more than 1,000 locks in the answer to a query or a watch', async () => {
     const info = { key: 'k', mode: 'shared', session: 's', fence: 3, since: 4 }
-    // Two parts with 600 locks are more than the 1,000 locks that one answer may list.
+    // An answer may have several parts. Two of these parts have 1,200 locks.
     const part = { held: Array(600).fill(info), heldCount: 600, more: true }
     const found = { type: 'found', id: 4, ...part, waiting: [], waitingCount: 0 }
     expect(await reasonFor(found, found)).to.contain('"found" has more than 1000')
@@ -338,7 +338,7 @@ describe('a broker that sends impossible messages', () => {
   })
 
   it('cannot extend a ttl with a time in a snapshot', async () => {
-    // At the resume, the broker's clock shows 90,000 ms.
+    // The welcome that `resume` delivers has the time 90,000 ms.
     for (const at of [90_000 + longMs, Number.MAX_SAFE_INTEGER]) {
       const scene = await openScene(
         { grace: 'lease' },

@@ -1,7 +1,8 @@
 /**
- * Tests `session.barrier` against a scripted broker. The tests check what the client sends, when a
- * call settles, and what becomes of a call whose connection or session is lost. The grace is the
- * time for which the broker keeps a session without a connection.
+ * Tests `session.barrier` against a scripted broker. Calls wait at a barrier until as many calls
+ * wait as the barrier has parties; then the broker lets all of them pass. The tests check what the
+ * client sends, when a call settles, and what becomes of a call whose connection or session is
+ * lost. The grace is the time for which the broker keeps a session without a connection.
  */
 import { HoldfastError } from '@holdfast/client'
 import { expect } from 'chai'
@@ -37,11 +38,12 @@ describe('session.barrier', () => {
     const controller = new AbortController()
     const passing = session.barrier('k', { parties: 2, signal: controller.signal })
     await turn()
+    // Discards the call, so that the next read has only later messages.
     socket.newMessages()
     controller.abort()
     expect(await codeOf(passing)).to.equal('ABORTED')
     expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 1 }])
-    // The last party arrived while the cancel was under way.
+    // The last party arrived while the cancel was under way. The client must ignore the answer.
     socket.deliver({ type: 'passed', id: 1 })
     // The signal is aborted already, so the client sends nothing for the next call.
     expect(await codeOf(session.barrier('k', { parties: 2, signal: controller.signal }))).to.equal(
@@ -65,7 +67,7 @@ describe('session.barrier', () => {
     const first = scene.session.barrier('k', { parties: 2 })
     const second = scene.session.barrier('l', { parties: 2, timeout: 60_000 })
     await turn()
-    scene.socket.newMessages()
+    // The broker received only the first call.
     const waitingIds = [1]
     const sent = await resume(scene, snapshot([], waitingIds))
     // The resume has taken 50 ms of the timeout.
@@ -81,7 +83,7 @@ describe('session.barrier', () => {
     await Promise.all([first, second])
   })
 
-  it('rejects a sent call when its session is lost, because the call may have been counted', async () => {
+  it('rejects a sent call when its session is lost, because the broker may have counted the call', async () => {
     const scene = await openScene()
     const sent = scene.session.barrier('k', { parties: 2 })
     await turn()
@@ -109,12 +111,12 @@ describe('session.barrier', () => {
     expect(await codeOf(passing)).to.equal('SESSION_CLOSED')
   })
 
-  const badCalls: readonly (readonly [unknown, unknown, string])[] = [
+  const badCalls: readonly (readonly [key: unknown, options: unknown, code: string])[] = [
     ['', { parties: 2 }, 'INVALID_KEY'],
     [7, { parties: 2 }, 'INVALID_KEY'],
     ['k', undefined, 'INVALID_OPTION'],
     ['k', {}, 'INVALID_OPTION'],
-    // A barrier has 2 to 1,000 parties.
+    // None of these is an integer from 2 to 1,000.
     ...[1, 0, -1, 2.5, 1_001, '2', null, Number.NaN].map(
       (parties) => ['k', { parties }, 'INVALID_OPTION'] as const,
     ),
