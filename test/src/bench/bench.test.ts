@@ -1,10 +1,12 @@
 /**
  * Tests that the bench works: runs workloads with the shortest slices of time, and checks the form
- * of the results. Also tests that the bench finds wrong grants. No test asserts a figure, because
- * the figures of a tenth of a second on a busy machine mean nothing. W1 is the workload of free
- * locks; the shape `64×1` is 64 sessions with one request under way in each. The echo is a
- * WebSocket server without locks. The placement `split` gives server and load generator one core
- * each. A cell is a broker that has its share of the keys.
+ * of the results. Also tests that the bench finds wrong grants. No test expects a certain speed,
+ * because the speed in a tenth of a second on a busy machine means nothing.
+ *
+ * W1 is the workload of free locks; the shape `64×1` is 64 sessions with one request under way in
+ * each. "By hand" means that the bench writes the frames itself, without the client library. The
+ * echo is a WebSocket server without locks. The placement `split` gives server and load generator
+ * one core each. Cells are brokers that divide the keys among them. Peers are other lock services.
  */
 import { readFile } from 'node:fs/promises'
 import { join as joinPath } from 'node:path'
@@ -28,8 +30,8 @@ import { w1 } from './workloads/w1.js'
 
 const options = { pace: smokePace, drivers: ['raw', 'client'], onProgress: () => {} } as const
 /**
- * The number of sessions of W1 64×1 and of the workload "cells". More grants than sessions show
- * that the sessions locked again after their first grant.
+ * The number of sessions of W1 64×1 and of the workload "cells". If there are more grants than
+ * sessions, some session has locked again.
  */
 const sessionCount = 64
 
@@ -41,7 +43,7 @@ describe('the bench', () => {
     result = await runJob(job!, options)
   })
 
-  it('measures the broker, by hand and with the client library, beside an echo server', () => {
+  it('measures sessions by hand, sessions of the client library, and an echo server', () => {
     const systems = result.rows.map(({ system }) => system)
     assert.deepEqual(systems, ['ws echo', 'holdfast, by hand', 'holdfast, client'])
     for (const { workload, shape, placement, figures } of result.rows) {
@@ -94,9 +96,9 @@ describe('the bench', () => {
   })
 
   it('measures how sessions come back after a restart of the broker', async () => {
-    const [byHand, ofClient] = restart.jobs(smokePace)
-    // The backoff of the client library can take seconds, so its job runs only in a full run.
-    for (const job of isFullRun ? [byHand!, ofClient!] : [byHand!]) {
+    const [byHand, withClient] = restart.jobs(smokePace)
+    // The backoff of the client library can take seconds, so the second job needs a full run.
+    for (const job of isFullRun ? [byHand!, withClient!] : [byHand!]) {
       const { rows } = await runJob(job, options)
       const [{ figures }] = rows as [JobResult['rows'][number]]
       for (const figure of ['backMs', 'serverUsPerHandshake', 'clientUsPerHandshake']) {
@@ -105,7 +107,7 @@ describe('the bench', () => {
     }
   })
 
-  it('measures two cells and one broker, with the processor time of both cells', async () => {
+  it('measures two cells (with the processor time of both) beside a single broker', async () => {
     const job = cells.jobs(smokePace).find(({ shape }) => shape === '2 cells')
     const { rows, grants, violations } = await runJob(job!, options)
     const systems = rows.map(({ system }) => system)
@@ -118,9 +120,9 @@ describe('the bench', () => {
     assert.equal(violations, 0)
   })
 
-  // The job waits up to 10 s for the next snapshot, so this test runs only in a full run.
+  // The job waits up to 10 s for the next snapshot of the log, so this test needs a full run.
   if (isFullRun && has('postgres')) {
-    it('measures how a second broker joins a log that holds many locks', async () => {
+    it('measures how a second broker joins the log of a broker with many locks', async () => {
       const { rows } = await runJob(join.jobs(smokePace)[0]!, options)
       const systems = rows.map(({ system }) => system)
       assert.deepEqual(systems, ['the serving broker', 'the joining broker'])

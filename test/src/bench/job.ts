@@ -10,7 +10,7 @@ import type { Usage } from './processes/usage.js'
 /** Whether the server and the load generator have one core each ("split") or share one core. */
 export type Placement = 'split' | 'shared'
 
-/** The length of a run. */
+/** The length of a run of the bench, and the size of its loads. */
 export interface Pace {
   readonly name: 'normal' | 'quick' | 'smoke'
   /** The number of slices of each contestant. */
@@ -52,15 +52,15 @@ export interface Job {
   /** The limits of the broker that this job raises: the new value of each limit, by its name. */
   readonly limits: Readonly<Record<string, number>>
   /**
-   * How the broker writes its journal, in a temporary folder; undefined for no journal. "Flushed"
-   * means that the broker answers only after a flush to the disk.
+   * When the broker answers: `flushed` is after a flush of the journal to the disk, `relaxed` as
+   * soon as the operating system has the data. Undefined for no journal.
    */
   readonly journal?: 'flushed' | 'relaxed' | undefined
   /** The profile of the broker, which is a named set of limits; undefined for the default. */
   readonly profile?: Profile | undefined
   /**
-   * The principals that may connect, each with the token of `tokenOf`; undefined for a broker
-   * without tokens.
+   * The principals (users) that may connect, each with the token of `tokenOf`; undefined for a
+   * broker without tokens.
    */
   readonly principals?: readonly string[] | undefined
   /** The size of the broker's heap, in MiB; undefined for the default of Node. */
@@ -99,7 +99,7 @@ export interface Row {
 
 export interface JobResult {
   readonly rows: readonly Row[]
-  /** The number of grants that the exclusion check has seen. */
+  /** The number of grants that the exclusion check (`exclusion.ts`) has seen. */
   readonly grants: number
   /** The number of these grants that the broker should not have made. */
   readonly violations: number
@@ -138,7 +138,9 @@ export interface LoadContext extends Assignment {
 
 /** A list of jobs, and the load of each job. */
 export interface Workload {
+  /** A short name for the command line and the results, such as `W1`. */
   readonly name: string
+  /** The title of the table. */
   readonly title: string
   /** The jobs to run. */
   readonly jobs: (pace: Pace) => readonly Job[]

@@ -10,33 +10,33 @@ import type { ClientSource } from './origins.js'
 
 /**
  * How a session reads. `attentively` passes frames to `onText`, and `eagerly` ignores their
- * content. `lazily` pauses and resumes, so that the broker never regards the session as a slow
- * reader for long.
+ * content. `lazily` pauses and resumes, so that the broker does not disconnect the session as a
+ * slow reader.
  */
 export type Reading = 'attentively' | 'eagerly' | 'never' | 'byte by byte' | 'lazily'
 
-/** The fields of `welcome` that a hostile session uses: its id, and the secret for a resume. */
+/** The used fields of `welcome`: the id of the session, and the secret that a resume needs. */
 export interface Welcome {
   readonly session: string
   readonly secret?: string
 }
 
-/** The lease in ms: the longest possible, so that the session need not answer pings. */
+/** The longest possible lease in ms. A job ends earlier, so the session need not answer pings. */
 const leaseMs = 300_000
 /** The time between two bytes of a reader `byte by byte`, in ms. */
 const byteMs = 5
 /** How long a lazy reader pauses, and how long it reads, in ms. */
 const lazyMs = { paused: 900, reading: 100 }
 /**
- * A flood leaves this many messages of the burst for other messages. The burst is how many messages
- * a connection may send at once.
+ * The burst is how many messages a connection may send at once. A session uses this many fewer,
+ * because it does not count its `hello`.
  */
 const burstReserve = 10
-/** In each second, a flood sends this many messages fewer than the rate limit allows. */
+/** In each second, a session sends this many messages fewer than the rate limit allows. */
 const rateReserve = 2
 /** How long a session waits if the rate limit allows no message, in ms. */
 const rateLimitedMs = 50
-/** A frame keeps this many bytes free, because a message may be longer than the earlier ones. */
+/** A frame keeps this many bytes free, because its next message may be the longest so far. */
 const frameReserve = 16
 
 export class HostileSession {
@@ -45,9 +45,9 @@ export class HostileSession {
   readonly welcome: Welcome
   /** Called for every frame that the session reads attentively. */
   onText: ((text: string) => void) | undefined
-  #id = 0
+  #lastRequestId = 0
   #isOpen = true
-  /** The number of messages that this session could still send at `#allowedAt`. */
+  /** The number of messages allowed at `#allowedAt`, less the messages sent since then. */
   #allowed: number
   #allowedAt = performance.now()
   #timer: NodeJS.Timeout | undefined
@@ -74,7 +74,7 @@ export class HostileSession {
   /**
    * Opens a session. Rejects if the broker refuses the session.
    *
-   * @param fields Further fields of `hello`, as JSON text that begins with a comma.
+   * @param fields Further fields of `hello`: empty, or JSON text that begins with a comma.
    */
   static async open(
     url: string,
@@ -105,7 +105,7 @@ export class HostileSession {
 
   /** Returns a new request id. */
   nextId(): number {
-    return ++this.#id
+    return ++this.#lastRequestId
   }
 
   /** From now on, reads the output of the broker as `reading` says. */
@@ -138,7 +138,10 @@ export class HostileSession {
     }
   }
 
-  /** A frame with as many messages as fit and as the rate limit allows now, at most `max`. */
+  /**
+   * Makes a frame of the messages that `message` returns: as many as fit and as the rate limit
+   * allows now, at most `max`. Returns undefined if the rate limit allows none.
+   */
   frameOf(message: () => string, max = Number.POSITIVE_INFINITY): string | undefined {
     const allowed = Math.min(max, this.#sendableNow())
     const messages: string[] = []
@@ -179,13 +182,13 @@ export class HostileSession {
     }
   }
 
-  /** Like `flood`, but calls `send` to write up to `count` messages at a time to the wire. */
-  async floodBy(count: number, send: (wire: Wire, count: number) => void): Promise<void> {
+  /** Like `flood`, but `write` writes the messages to the wire: `count`, which is at most `max`. */
+  async floodBy(max: number, write: (wire: Wire, count: number) => void): Promise<void> {
     while (this.#isOpen) {
-      const allowed = Math.min(count, this.#sendableNow())
+      const allowed = Math.min(max, this.#sendableNow())
       if (allowed > 0) {
         this.#spend(allowed)
-        send(this.#wire, allowed)
+        write(this.#wire, allowed)
       }
       await (allowed > 0 ? this.#writable() : pause(rateLimitedMs))
     }

@@ -1,7 +1,7 @@
 /**
- * Defines a kind of hostile client: its preparation, and what each of its sessions does until the
- * connection closes. Also manages the hostile sessions of a job (one run of a load). A fence is the
- * number of a grant.
+ * The definition of a kind of hostile client: its preparation, and what each of its sessions does
+ * until the connection closes. Also manages the hostile sessions of a job (one run of a load). A
+ * fence is the number of a grant.
  */
 import type { BrokerLimits, Profile } from '@holdfast/server'
 import { RawSession } from '../load/rawSession.js'
@@ -10,7 +10,7 @@ import { limitsOf, sourceOf } from './origins.js'
 
 /** The largest number of hostile sessions in one job. */
 export const maxSessions = 100
-/** The longest possible lease in ms, so that a session that `prepare` opens does not expire. */
+/** The longest possible lease in ms, so that the sessions of `prepare` do not expire. */
 const leaseMs = 300_000
 
 export interface Kind {
@@ -25,7 +25,10 @@ export interface Kind {
   readonly reading: Reading
   /** Runs once, before the sessions are opened. */
   readonly prepare?: (group: HostileGroup) => Promise<void>
-  /** Runs for each session until its connection closes. `index` is the index of the session. */
+  /**
+   * Runs for each session until its connection closes. If the promise settles before the
+   * group stops, the process opens another session with the same index.
+   */
   readonly act: (session: HostileSession, group: HostileGroup, index: number) => Promise<void>
 }
 
@@ -49,12 +52,12 @@ export class HostileGroup {
   readonly url: string
   readonly profile: Profile
   readonly limits: BrokerLimits
-  /** The fences of the locks that `prepare` acquired. All sessions can use these fences. */
+  /** The fences of locks that `prepare` acquired, for example to revoke these locks. */
   readonly fences: number[] = []
   readonly #openSessions = new Set<{ destroy(): void }>()
   #sessionCount = 0
   #isOver = false
-  /** How many messages the sessions had sent before `drop` or `stop` disconnected them. */
+  /** The number of messages of those sessions that `drop` or `stop` has disconnected. */
   sent = 0
 
   constructor(url: string, profile: Profile) {
@@ -73,15 +76,18 @@ export class HostileGroup {
     return maxSessions - this.#sessionCount
   }
 
-  /** The index of a new session. The index decides the session's principal and address. */
+  /**
+   * The index of a new session. The index decides the principal (authenticated user) and the
+   * address of the session.
+   */
   nextIndex(): number {
     return this.#sessionCount++
   }
 
   /**
-   * Opens a session that `prepare` uses, and that reads all answers.
+   * Opens a session for `prepare`. The session reads all answers.
    *
-   * @param fields Further fields of the `hello`, as JSON text that begins with a comma.
+   * @param fields Further fields of the `hello`: empty, or JSON text that begins with a comma.
    */
   async openPlainSession(fields = ''): Promise<RawSession> {
     const { hello, address } = sourceOf(this.profile, 'hostile', this.nextIndex())
@@ -118,7 +124,7 @@ export class HostileGroup {
   }
 }
 
-/** Acquires a lock that the broker can grant at once, and resolves with the fence of the lock. */
+/** Acquires a lock, and resolves with its fence. Rejects if the broker refuses the lock. */
 export function acquire(session: RawSession, key: string, fields = ''): Promise<number> {
   return new Promise((resolve, reject) => {
     const onAnswer = ({ type, fence, code }: { type: string; fence: number; code?: string }) =>

@@ -9,7 +9,7 @@
  */
 import { type HostileSession, pause } from './hostileSession.js'
 import { acquire, floodingKind, type HostileGroup, type Kind, largeMetadata } from './kind.js'
-import { steal } from './querying.js'
+import { stealMaker } from './querying.js'
 
 /** The largest number of holders that the broker describes in one refusal. */
 const describedHolders = 16
@@ -90,8 +90,8 @@ async function lockAndUnlock(
 }
 
 /**
- * Changes the holders of the key "described" all the time, so that the broker must make a new
- * description of the holders for each answer.
+ * Starts to change the holders of the key "described" again and again, until the group stops. The
+ * broker must then make a new description of the holders for each answer.
  */
 async function changeHolders(group: HostileGroup): Promise<void> {
   const holder = await group.openPlainSession()
@@ -113,26 +113,28 @@ async function changeHolders(group: HostileGroup): Promise<void> {
   void change().catch(() => {})
 }
 
-/** Gets as many answers as the broker stores for a session, and drops the connection. */
+/**
+ * Gets as many answers as the broker stores for a session, acknowledges none, and drops the
+ * connection.
+ */
 async function leaveAnswers(session: HostileSession, group: HostileGroup): Promise<void> {
-  const tries = Array.from({ length: group.limits.unacknowledged }, () =>
+  const requests = Array.from({ length: group.limits.unacknowledged }, () =>
     tryLock(session, 'described'),
   )
   // Each message goes alone, so that the holders change between two answers.
-  for (const message of tries) {
-    await session.sendAll([message])
+  for (const request of requests) {
+    await session.sendAll([request])
     await pause(1)
   }
-  // After the last answer the broker has handled all messages. Then the connection closes, and the
-  // broker keeps the session with its answers. If the last answer came before `onText` was set, the
-  // wait ends after 2 s.
+  // Waits for the last answer. If it came before `onText` was set, the wait ends after 2 s.
   await new Promise<void>((resolve) => {
     session.onText = (text) => {
       // The ids begin with 1, so the last request has this id.
-      if (text.includes(`"id":${tries.length},`)) resolve()
+      if (text.includes(`"id":${requests.length},`)) resolve()
     }
     setTimeout(resolve, 2_000)
   })
+  // The broker now keeps the disconnected session with its answers.
   session.destroy()
   // If this function ended, the process would open another session.
   await new Promise(() => {})
@@ -143,7 +145,7 @@ async function crowdAndSteal(session: HostileSession, { limits }: HostileGroup):
   const locks = Math.min(crowd.locksEach, limits.locksPerSession)
   const lockShared = (): string =>
     `{"type":"lock","id":${session.nextId()},"key":"crowd ${session.welcome.session}","mode":"shared"}`
-  const stealAll = steal(session, `crowd ${session.welcome.session}`)
+  const stealAll = stealMaker(session, `crowd ${session.welcome.session}`)
   while (session.isOpen) {
     // The lock that the steal acquires also counts towards the limit.
     await session.sendAll(Array.from({ length: locks - 1 }, lockShared))
@@ -161,16 +163,16 @@ async function queueAndCancel(session: HostileSession): Promise<void> {
   }
 }
 
-/** Watches the changes that all hostile sessions make, with large metadata in each change. */
+/** Watches a key of each session, and steals the key of this session with large metadata. */
 async function watchLargeMetadata(session: HostileSession, group: HostileGroup): Promise<void> {
   await session.sendAll([`{"type":"watch","id":${session.nextId()},"prefix":"big"}`])
   const key = `big ${session.welcome.session}`
-  await session.flood(steal(session, key, largeMetadata(group.limits)))
+  await session.flood(stealMaker(session, key, largeMetadata(group.limits)))
 }
 
 /**
- * A message that revokes a lock of the key "crowd". Every second message has the fence 1. No lock
- * has this fence, because the first fence comes from the clock of the broker.
+ * A message that revokes a lock of the key "crowd". Every second message has the fence 1, which no
+ * lock has: the broker numbers its grants from a number far above 1.
  */
 function revoke(session: HostileSession, { fences }: HostileGroup): string {
   const id = session.nextId()
@@ -187,7 +189,7 @@ function joinCrowd(session: HostileSession): string {
 
 export const lockingKinds: readonly Kind[] = [
   floodingKind(
-    ['refused locks', 'each answer names 16 holders with large metadata'],
+    ['refused locks', 'each answer describes holders with large metadata'],
     'eagerly',
     (session) => tryLock(session, 'described'),
     { prepare: addDescribedHolders },
@@ -206,16 +208,17 @@ export const lockingKinds: readonly Kind[] = [
     prepare: changeHolders,
     act: leaveAnswers,
   },
-  floodingKind(['revoke in a crowd', 'locks of a key with very many holders'], 'eagerly', revoke, {
-    prepare: gatherCrowd,
-  }),
   floodingKind(
-    ['join a crowd', 'shared locks of a key with very many holders'],
+    ['revoke in a crowd', 'revokes of locks of a key with very many holders'],
+    'eagerly',
+    revoke,
+    { prepare: gatherCrowd },
+  ),
+  floodingKind(
+    ['join a crowd', 'requests for a key with very many holders'],
     'eagerly',
     joinCrowd,
-    {
-      prepare: gatherCrowd,
-    },
+    { prepare: gatherCrowd },
   ),
   {
     name: 'steal from a crowd',
@@ -251,7 +254,7 @@ export const lockingKinds: readonly Kind[] = [
   },
   floodingKind(['ttl of 1 ms', 'locks that expire immediately'], 'eagerly', (session) => {
     const id = session.nextId()
-    // With 2,000 keys, the lock of a key has expired before the next request for this key.
+    // The session takes 2,000 keys in turn, so a key is free again before its next request.
     const key = `${session.welcome.session} ${id % 2_000}`
     return `{"type":"lock","id":${id},"key":"${key}","ttl":1,"timeout":1}`
   }),
@@ -264,6 +267,6 @@ export const lockingKinds: readonly Kind[] = [
   floodingKind(
     ['steals unread', 'each message causes a loss and a grant, and the session reads neither'],
     'never',
-    (session) => steal(session, session.welcome.session)(),
+    (session) => stealMaker(session, session.welcome.session)(),
   ),
 ]

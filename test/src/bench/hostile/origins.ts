@@ -8,8 +8,8 @@ import { defaultsOf } from '@holdfast/server/internal'
 import { tokenOf } from '../job.js'
 
 /**
- * How many sessions share one address, and how many share one principal. (Good clients share no
- * principal.) Both numbers are well within the limits of the profile `public`.
+ * How many sessions share one principal, and how many share one address. Both numbers are well
+ * within the limits of the profile `public`. The measured clients share no principal.
  */
 const sessionsEach = { principal: 20, address: 10 }
 
@@ -26,7 +26,7 @@ const thirdBytes: Readonly<Record<Role, number>> = { good: 1, filler: 2, hostile
 export interface ClientSource {
   /** Further fields of the session's `hello`: empty, or JSON text that begins with a comma. */
   readonly hello: string
-  /** The address from which the session connects; undefined for any address. */
+  /** The address from which the session connects; undefined if the operating system chooses. */
   readonly address: string | undefined
 }
 
@@ -46,9 +46,9 @@ function principalOf(role: Role, index: number): string {
 export function sourceOf(profile: Profile, role: Role, index: number): ClientSource {
   // Only the profile `public` limits the sessions of one principal and of one address.
   if (profile !== 'public') return { hello: '', address: undefined }
-  const group = Math.floor(index / sessionsEach.address)
-  // The last byte is from 1 to 250, because 0 and 255 are no addresses of hosts.
-  const address = `127.0.${thirdBytes[role]}.${1 + (group % 250)}`
+  const addressIndex = Math.floor(index / sessionsEach.address)
+  // The last byte is never 0 or 255, because hosts have no such addresses.
+  const address = `127.0.${thirdBytes[role]}.${1 + (addressIndex % 250)}`
   return { hello: `,"token":"${tokenOf(principalOf(role, index))}"`, address }
 }
 

@@ -1,10 +1,16 @@
-/** The kinds of hostile clients that send queries, watches and requests for statistics. */
+/**
+ * The kinds of hostile clients that send queries, watches and requests for statistics. Words such
+ * as `eagerly` say how a session reads (see `Reading`).
+ */
 import type { HostileSession } from './hostileSession.js'
 import type { HostileGroup, Kind } from './kind.js'
 import { floodingKind } from './kind.js'
 
-/** Makes queries with these fields. Each has the id 1, because the sessions ignore answers. */
-const query = (fields: string) => (): string => `{"type":"query","id":1${fields}}`
+/**
+ * Returns a function that makes a query with these fields. The sessions ignore the answers, so all
+ * queries may have the id 1.
+ */
+const queryMaker = (fields: string) => (): string => `{"type":"query","id":1${fields}}`
 
 /**
  * Opens as many watches as the session may have, and then changes a key that all watches report.
@@ -23,15 +29,18 @@ async function watchAndChurn(
   await session.sendAll(watches)
   // Skips the ids of the watches, so that later messages have other ids.
   for (let i = 0; i < watches.length; i++) session.nextId()
-  await session.flood(steal(session, key))
+  await session.flood(stealMaker(session, key))
 }
 
-/** Makes messages that steal a key. Each message causes a loss and a grant. */
-export function steal(session: HostileSession, key: string, fields = ''): () => string {
+/**
+ * Returns a function that makes a message that steals a key. The holder loses its lock, and the
+ * session gets a lock.
+ */
+export function stealMaker(session: HostileSession, key: string, fields = ''): () => string {
   return () => `{"type":"lock","id":${session.nextId()},"key":"${key}","steal":true${fields}}`
 }
 
-/** A key that has enough prefixes for different watches. */
+/** A key so long that many watches can each have another prefix of the key. */
 const longKey = `churn${'x'.repeat(240)}`
 
 /**
@@ -41,8 +50,8 @@ const longKey = `churn${'x'.repeat(240)}`
 const watchingSessions = 10
 
 /**
- * The key of a barrier, which opens when enough calls have come. The key has nearly the greatest
- * length, because an answer repeats the key for each call.
+ * The key of a barrier. (A barrier opens when enough calls have come.) The key has nearly the
+ * greatest length, because an answer repeats the key for each call.
  */
 const crowdedBarrier = `crowded${'x'.repeat(240)}`
 /** The number of calls that open the barrier. */
@@ -59,41 +68,45 @@ async function fillBarrier(group: HostileGroup): Promise<void> {
 
 export const queryingKinds: readonly Kind[] = [
   floodingKind(
-    ['query limit 1', 'each message walks over the whole table, and lists one lock'],
+    ['query limit 1', 'each query makes the broker walk over the whole table, and lists one lock'],
     'eagerly',
-    query(',"limit":1'),
+    queryMaker(',"limit":1'),
   ),
   floodingKind(
-    ['query no match', 'each message walks over the whole table, and lists no lock'],
+    ['query no match', 'each query makes the broker walk over the whole table, and lists no lock'],
     'eagerly',
-    query(',"prefix":"nothing:"'),
+    queryMaker(',"prefix":"nothing:"'),
   ),
   floodingKind(
     ['query the free key', 'the cheapest query: one look-up'],
     'eagerly',
-    // The first good client locks and unlocks this key, so the key is often free.
-    query(',"key":"good 0:0"'),
+    // The first of the measured clients locks and unlocks this key, so the key is often free.
+    queryMaker(',"key":"good 0:0"'),
   ),
   floodingKind(
     [
       'query a barrier limit 1',
-      'each message reads a barrier with 1,000 calls, and lists one call',
+      'each query makes the broker visit up to 999 calls, and lists one call',
     ],
     'eagerly',
-    query(`,"kind":"barriers","key":"${crowdedBarrier}","limit":1`),
+    queryMaker(`,"kind":"barriers","key":"${crowdedBarrier}","limit":1`),
     { prepare: fillBarrier },
   ),
-  floodingKind(['query all', 'a thousand locks in each answer'], 'eagerly', query('')),
-  floodingKind(['query all unread', 'answers that the session does not read'], 'never', query('')),
+  floodingKind(['query all', 'a thousand locks in each answer'], 'eagerly', queryMaker('')),
+  floodingKind(
+    ['query all unread', 'answers that the session does not read'],
+    'never',
+    queryMaker(''),
+  ),
   floodingKind(
     ['query all read lazily', 'answers that the session reads in bursts'],
     'lazily',
-    query(''),
+    queryMaker(''),
   ),
   floodingKind(
     ['query all read by bytes', 'answers that the session reads a byte at a time'],
     'byte by byte',
-    query(''),
+    queryMaker(''),
   ),
   {
     name: 'identical watches',
@@ -123,7 +136,7 @@ export const queryingKinds: readonly Kind[] = [
     act: (session, group) => watchAndChurn(session, group, () => '', 'churn'),
   },
   floodingKind(
-    ['watch and unwatch', 'watches that walk over the table, and that the session ends at once'],
+    ['watch and unwatch', 'watches that cost a walk over the table, and that end at once'],
     'eagerly',
     (session) => {
       // Every second message ends the watch.

@@ -1,17 +1,22 @@
 /**
  * The kinds of hostile clients that use upgrades, scopes, sets, `once`, elections, barriers and
  * notices. In three further kinds, requests or locks of all sessions expire in the same
- * millisecond. A scope is one logical task of a session; a request in a scope is checked for
- * deadlocks. A follower is a call of `once` that gets the value of another call. A fence is the
- * number of a grant. The ttl is how long a lock lasts without a refresh, and the maxHold is how
- * long a lock lasts at most. A notice is a message that a lock request asks for. The notice
- * `queued` says that the request waits, and `contended` that other requests wait for the lock.
+ * millisecond. Words such as `eagerly` say how a session reads (see `Reading`).
+ *
+ * - A scope is one logical task of a session; a request in a scope is checked for deadlocks.
+ * - A set is a lock on several keys.
+ * - `once` lets one of its callers run a task. The other calls, the followers, get its value.
+ * - A fence is the number of a grant.
+ * - The ttl is how long a lock lasts without a refresh; the maxHold is how long a lock lasts at
+ *   most.
+ * - A notice is a message that the broker sends if the lock request asks for it. The notice
+ *   `queued` says that the request waits, and `contended` that other requests wait for the lock.
  */
 import type { BrokerLimits } from '@holdfast/server'
 import { type HostileSession, pause } from './hostileSession.js'
 import { acquire, floodingKind, type HostileGroup, type Kind, largeMetadata } from './kind.js'
 import { addDescribedHolders, holdQueue } from './locking.js'
-import { steal } from './querying.js'
+import { stealMaker } from './querying.js'
 
 /** The deadlines of all sessions pass together, once in each interval of this length, in ms. */
 const togetherMs = 1_000
@@ -24,8 +29,8 @@ const requestedScopeCount = 5_000
 const setKeyCount = 100
 /** The longest timeout of a set, in ms. */
 const longestSetTimeoutMs = 20
-/** How long a session waits for the shared locks of the other sessions, in ms. */
-const waitForHoldersMs = 500
+/** How long a session lets the other sessions acquire their shared locks, in ms. */
+const gatherHoldersMs = 500
 /**
  * A session leaves this many messages of a burst unused. A burst is how many messages a connection
  * may send at once.
@@ -47,20 +52,20 @@ function msUntilTogether(): number {
 }
 
 /**
- * Requests a key of the session. The time of `limit` (ttl or maxHold) ends at the same moment in
- * all sessions.
+ * A message that requests one of the session's own keys. The ttl or maxHold ends at the same moment
+ * in all sessions.
  */
-function lockOwn(session: HostileSession, limit: string): string {
+function lockOwn(session: HostileSession, endField: 'ttl' | 'maxHold'): string {
   const id = session.nextId()
   const key = `${session.welcome.session} ${id % ownKeyCount}`
-  return `{"type":"lock","id":${id},"key":"${key}","timeout":0,"${limit}":${msUntilTogether()}}`
+  return `{"type":"lock","id":${id},"key":"${key}","timeout":0,"${endField}":${msUntilTogether()}}`
 }
 
 /** How many locks, requests or calls one session may have under way within the limits. */
 function recordsOf({ locksPerSession, messageBurst, messagesPerSecond }: BrokerLimits): number {
   const burst =
     messagesPerSecond === Number.POSITIVE_INFINITY ? maxRecords : messageBurst - burstReserve
-  // One lock less, because a session that downgrades holds the lock for which its requests wait.
+  // One lock less, because `downgradeToCrowd` also holds an exclusive lock.
   return Math.min(maxRecords, locksPerSession - 1, burst)
 }
 
@@ -87,7 +92,7 @@ async function downgradeToCrowd(session: HostileSession, { limits }: HostileGrou
   const records = recordsOf(limits)
   while (session.isOpen) {
     // The steal ends all locks of the former round.
-    const fence = await requestFence(session, steal(session, key)())
+    const fence = await requestFence(session, stealMaker(session, key)())
     const request = (): string =>
       `{"type":"lock","id":${session.nextId()},"key":"${key}","mode":"shared"}`
     await session.sendAll(Array.from({ length: records }, request))
@@ -145,43 +150,46 @@ function requestSet(session: HostileSession, { limits }: HostileGroup): string {
 }
 
 /**
- * Calls `once` for the same key as all other sessions, many times at the same time. Completes each
- * run with a value of the largest length that the limits allow.
+ * Calls `once` for the same key as all other sessions, many times at the same time. The broker
+ * grants one call at a time, and its session completes this call with the longest value that the
+ * limits allow.
  */
 async function runForFollowers(session: HostileSession, { limits }: HostileGroup): Promise<void> {
   const calls = Math.min(maxOnceCalls, recordsOf(limits))
   // The other fields of `complete` fit in 1,000 bytes.
   const value = 'v'.repeat(Math.min(maxValueBytes, limits.frameBytes - 1_000))
   const call = (): string => `{"type":"once","id":${session.nextId()},"key":"run"}`
-  let settled = 0
+  let results = 0
   let fences: string[] = []
   let wake: () => void = () => {}
   session.onText = (text) => {
     fences.push(...fencesIn(text))
-    // The number of results in the text.
-    settled += text.split('"type":"result"').length - 1
+    results += text.split('"type":"result"').length - 1
     wake()
   }
   await session.sendAll(Array.from({ length: calls }, call))
   while (session.isOpen) {
     const granted = fences
-    const newCalls = granted.length + settled
+    const newCalls = granted.length + results
     fences = []
-    settled = 0
+    results = 0
     for (const fence of granted) {
       const complete = `{"type":"complete","id":${session.nextId()},"fence":${fence}`
       await session.sendAll([`${complete},"value":"${value}"}`])
     }
     await session.sendAll(Array.from({ length: newCalls }, call))
     // Answers that arrived during `sendAll` are handled first.
-    if (fences.length + settled > 0) continue
+    if (fences.length + results > 0) continue
     await new Promise<void>((resolve) => {
       wake = resolve
     })
   }
 }
 
-/** Leads an election that all sessions observe, and changes the large value of the leader. */
+/**
+ * Leads an election of this session, and changes the large value of the leader again and again.
+ * Every session observes all elections.
+ */
 async function proclaimToAll(session: HostileSession, { limits }: HostileGroup): Promise<void> {
   await session.sendAll([`{"type":"watch","id":${session.nextId()},"prefix":"election"}`])
   const key = `election ${session.welcome.session}`
@@ -191,24 +199,27 @@ async function proclaimToAll(session: HostileSession, { limits }: HostileGroup):
   )
   // From now on the session reads the events of its watch, but ignores their content.
   session.read('eagerly')
+  // The limit of metadata also applies to the value of a leader.
   const value = largeMetadata(limits).replace('metadata', 'value')
   await session.flood(() => `{"type":"proclaim","id":${session.nextId()},"fence":${fence}${value}}`)
 }
 
-/** Watches a queue that all sessions enter and leave. */
+/** Watches a queue that all sessions, including this session, enter and leave. */
 async function watchQueue(session: HostileSession): Promise<void> {
   await session.sendAll([`{"type":"watch","id":${session.nextId()},"key":"queue","queue":true}`])
   await session.flood(() => `{"type":"lock","id":${session.nextId()},"key":"queue","timeout":1}`)
 }
 
-/** Acquires many shared locks of one key, each with a notice, and then requests the key. */
+/**
+ * Acquires many shared locks of one key, each with a notice, and then floods exclusive requests for
+ * this key.
+ */
 async function requestNotices(session: HostileSession, { limits }: HostileGroup): Promise<void> {
   const shared = (): string =>
     `{"type":"lock","id":${session.nextId()},"key":"noticed","mode":"shared","notify":["contended"]}`
   // The other half of the records is for the requests that follow.
   await session.sendAll(Array.from({ length: Math.floor(recordsOf(limits) / 2) }, shared))
-  // Gives the other sessions time to acquire their shared locks, before the requests queue.
-  await pause(waitForHoldersMs)
+  await pause(gatherHoldersMs)
   const fields = '"timeout":1,"notify":["queued"]'
   await session.flood(() => `{"type":"lock","id":${session.nextId()},"key":"noticed",${fields}}`)
 }
@@ -245,7 +256,7 @@ export const specialKinds: readonly Kind[] = [
   },
   {
     name: 'refused upgrades',
-    description: 'each answer names 16 holders with large metadata',
+    description: 'each answer describes holders with large metadata',
     reading: 'attentively',
     prepare: addDescribedHolders,
     act: upgradeDescribed,

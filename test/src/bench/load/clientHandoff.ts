@@ -9,8 +9,8 @@ import { Handoff } from './handoff.js'
 
 export interface ClientHandoffOptions {
   /**
-   * Whether `stop` closes the clients. Otherwise, clients that poll would go on after `stop`, and
-   * slow the other contestants. A load with closed clients cannot start again.
+   * Whether `stop` closes the clients. True for clients that poll, because they would poll on after
+   * `stop` and slow the next load. A load with closed clients cannot start again.
    */
   readonly closesAtStop: boolean
 }

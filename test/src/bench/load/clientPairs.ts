@@ -1,8 +1,8 @@
 /**
  * A load of pairs: each client locks and unlocks its own keys, again and again. A pair is one lock
  * and its unlock. The load works with the client library and with the client of any other lock
- * service (a peer), through promises. A contestant is a system that a contest compares, with its
- * load.
+ * service (a peer). A contestant is a system together with its load; a contest compares
+ * contestants.
  */
 import type { Contestant } from './contest.js'
 import type { ExclusionCheck } from './exclusion.js'
@@ -38,6 +38,7 @@ export class ClientPairs implements Contestant {
   readonly serverPid: number
   readonly latencies = new Latencies()
   readonly #options: ClientPairsOptions
+  /** Makes `stop` wait for every `#runPairs`. */
   readonly #loopGate = new LoopGate()
   pairs = 0
 

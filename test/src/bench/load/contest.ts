@@ -1,6 +1,6 @@
 /**
  * Runs the loads of several contestants (the systems to compare) by turns: in each round, each
- * contestant runs for one slice of time. Therefore other load on the machine slows all contestants
+ * contestant runs for one slice of time. Turns make other load on the machine slow all contestants
  * alike. A pair is one lock and its unlock; for an echo server, a pair is two round trips. The
  * first contestant is the reference. In each round, the pairs per second of a contestant are
  * divided by the pairs per second of the reference.
@@ -28,7 +28,7 @@ interface Slice {
   readonly seconds: number
   readonly pairs: number
   readonly serverCpuUs: number
-  readonly loadGeneratorCpuUs: number
+  readonly generatorCpuUs: number
   /** The traffic over loopback; NaN if the operating system does not count it. */
   readonly packets: number
   readonly bytes: number
@@ -54,9 +54,11 @@ export async function runContest(
 ): Promise<ContestResult[]> {
   const { rounds, sliceMs, warmUpMs } = context.pace
   const slicesOfEach = contestants.map((): Slice[] => [])
-  for (const contestant of warmUpMs === 0 ? [] : contestants) {
-    await runSlice(context, contestant, warmUpMs)
-    contestant.latencies.reset()
+  if (warmUpMs > 0) {
+    for (const contestant of contestants) {
+      await runSlice(context, contestant, warmUpMs)
+      contestant.latencies.reset()
+    }
   }
   for (let round = 0; round < rounds; round++) {
     for (const [i, contestant] of contestants.entries()) {
@@ -75,19 +77,19 @@ async function runSlice(context: LoadContext, contestant: Contestant, ms: number
   const { serverPid } = contestant
   const usageBefore = await context.usageOf(serverPid)
   const trafficBefore = loopbackTraffic()
-  const generatorUsBefore = ownCpuUs()
+  const generatorCpuUsBefore = ownCpuUs()
   const pairsBefore = contestant.pairs
   const began = performance.now()
   contestant.start()
   await new Promise((resolve) => setTimeout(resolve, ms))
   await contestant.stop()
   const seconds = (performance.now() - began) / 1_000
-  const generatorUs = ownCpuUs() - generatorUsBefore
+  const generatorCpuUs = ownCpuUs() - generatorCpuUsBefore
   const trafficAfter = loopbackTraffic()
   return {
     seconds,
     pairs: contestant.pairs - pairsBefore,
-    loadGeneratorCpuUs: generatorUs,
+    generatorCpuUs,
     serverCpuUs: (await context.usageOf(serverPid)).cpuUs - usageBefore.cpuUs,
     packets: (trafficAfter?.packets ?? Number.NaN) - (trafficBefore?.packets ?? Number.NaN),
     bytes: (trafficAfter?.bytes ?? Number.NaN) - (trafficBefore?.bytes ?? Number.NaN),
@@ -95,8 +97,8 @@ async function runSlice(context: LoadContext, contestant: Contestant, ms: number
 }
 
 /**
- * The figures of a contestant: its rates, its ratio to the reference in each round, and its
- * latencies.
+ * The figures of a contestant: for example its median rate, its median, lowest and highest ratio to
+ * the reference, and its latencies.
  */
 function figuresOf(
   { latencies }: Contestant,
@@ -119,7 +121,7 @@ function figuresOf(
     serverUsPerPair,
     serverRatioToReference:
       serverUsPerPair / (sum(referenceSlices, 'serverCpuUs') / referencePairs),
-    generatorUsPerPair: sum(slices, 'loadGeneratorCpuUs') / pairs,
+    generatorUsPerPair: sum(slices, 'generatorCpuUs') / pairs,
     packetsPerPair: sum(slices, 'packets') / pairs,
     bytesPerPair: sum(slices, 'bytes') / pairs,
   }

@@ -1,7 +1,7 @@
 /**
- * The reference of most workloads: round trips of a `ws` client to a plain `ws` server without
- * locks, in the simplest code. Two round trips count as one pair. In the other contestants, a pair
- * is a lock and its unlock. The client does not parse the replies.
+ * The load with which most workloads compare the others: round trips of a simple `ws` client to a
+ * simple `ws` server without locks. Two round trips count as one pair, because in the other loads a
+ * pair is a lock and its unlock. The client does not parse the replies.
  */
 import { once } from 'node:events'
 import { WebSocket } from 'ws'
@@ -18,6 +18,7 @@ export class EchoPairs implements Contestant {
   readonly serverPid: number
   readonly latencies = new Latencies()
   readonly #sockets: readonly EchoSocket[]
+  /** Makes `stop` wait for every message under way. */
   readonly #loopGate = new LoopGate()
   #echoes = 0
 
@@ -63,12 +64,15 @@ export class EchoPairs implements Contestant {
   }
 }
 
-/** A connection to the echo server, which measures the time of each round trip. */
+/** Measures the time of each round trip on one connection to the echo server. */
 class EchoSocket {
   /** The number of messages that are under way at the same time. */
   readonly inFlight: number
   readonly #socket: WebSocket
-  /** A ring buffer of the times when the messages under way were sent. Replies come in order. */
+  /**
+   * A ring buffer of the times when the messages under way were sent. Replies come in order, so the
+   * next reply belongs to the oldest time.
+   */
   readonly #sentAt: Float64Array
   #sent = 0
   #received = 0

@@ -24,7 +24,10 @@ export class ExclusionCheck {
     return this.#grants
   }
 
-  /** The number of grants that conflict with a held lock, or have no higher fence than before. */
+  /**
+   * The number of grants that conflict with a held lock. Also counts exclusive grants whose fence
+   * is not above all earlier fences of the key.
+   */
   get violations(): number {
     return this.#violations
   }
@@ -38,7 +41,7 @@ export class ExclusionCheck {
       this.#holders.set(key, holders)
     }
     const isCompatible = holders.exclusive === 0 && (mode === 'shared' || holders.shared === 0)
-    // Sessions that share a key may receive their grants in another order than the fences.
+    // Shared grants of a key may reach this check in another order than the broker made them.
     const isFenceValid = fence === undefined || fence > holders.highestFence || mode === 'shared'
     if (!isCompatible || !isFenceValid) this.#violations++
     holders[mode]++

@@ -80,7 +80,7 @@ function lockAll(
   })
 }
 
-/** Queues `count` requests behind held locks, spread evenly over the keys. */
+/** Queues `count` requests, spread evenly over `keyCount` keys that another session holds. */
 export async function fillWaiting(
   url: string,
   count: number,
@@ -109,7 +109,8 @@ function failOnAnswer(): void {
 
 /**
  * The resident memory of a process after it has become idle, in bytes. A process counts as idle
- * when each of six samples in a row differs from the sample before it by less than 0.2 %.
+ * when each of six samples in a row differs from the sample before it by less than 0.2 %. After 40
+ * samples, returns the last sample in any case.
  */
 export async function rssWhenIdle({ usageOf, pace }: LoadContext, pid: number): Promise<number> {
   // With more rounds, the samples are further apart, so the memory must be stable for longer.

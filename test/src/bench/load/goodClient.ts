@@ -1,9 +1,9 @@
 /**
  * A well-behaved client that shares the broker with hostile clients. The client keeps one lock. It
- * also locks and unlocks other keys at a steady rate, even if earlier requests are not answered. A
- * pair is one lock of another key and its unlock. The client loses its session when the broker ends
- * the session, or when the lease is over by the clock of the client. (The lease is how long the
- * broker keeps a silent session.) A fence is the number of a grant.
+ * also locks and unlocks other keys at a steady rate, without waiting for earlier answers. A pair
+ * is one such lock and its unlock. The client stops when the broker refuses or ends something, or
+ * when the lease is over by the clock of the client. (The lease is how long the broker keeps a
+ * silent session.) A fence is the number of a grant.
  */
 import { Latencies } from './latencies.js'
 import type { RawSession } from './rawSession.js'
@@ -12,9 +12,9 @@ import type { RawSession } from './rawSession.js'
 export const goodLeaseMs = 2_000
 
 /**
- * How long a client regards its locks as held, in ms. The time begins when the client sends the
- * newest message that the broker has answered. PROTOCOL.md, section 5, defines this time, which is
- * shorter than the lease.
+ * How long a client regards its locks as held, in ms, counted from the sending of its newest
+ * answered message. PROTOCOL.md, section 5, defines this time: the lease less 1 %, because clocks
+ * differ in rate, and less a margin.
  */
 const safeLeaseMs = goodLeaseMs * 0.99 - (Math.max(50, goodLeaseMs / 50) + 1)
 /** The number of keys that a client locks in turn. */
@@ -29,14 +29,14 @@ export class GoodClient {
   #confirmedSentAt = performance.now()
   #latencies = new Latencies()
   #startedPairs = 0
-  /** How the client lost its session or its lock; undefined while the client has lost neither. */
+  /** What the client lost first, or why; undefined while the client has lost nothing. */
   lost: string | undefined
 
   private constructor(session: RawSession, name: string) {
     this.#session = session
     this.#name = name
     session.onClose = () => {
-      // The pairs under way get no answers any more. They must not count as a stall of the broker.
+      // The pairs under way get no answers any more, and must not count as a stall of the broker.
       this.#pending.clear()
       this.#lose('connection closed')
     }
@@ -87,8 +87,8 @@ export class GoodClient {
   }
 
   /**
-   * Returns the latencies since the last call, and forgets them. A pair under way counts with the
-   * time since its request.
+   * Returns the latencies since the previous `takeLatencies`, and forgets them. A pair under way
+   * counts with the time since its request.
    */
   takeLatencies(): Latencies {
     const now = performance.now()

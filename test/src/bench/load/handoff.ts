@@ -21,7 +21,7 @@ export abstract class Handoff implements Contestant {
   #isRunning = false
   #releasedAt = Number.NaN
   /** Resolves the promise of `stop`. Called at the first grant after `stop`. */
-  #onGrant: (() => void) | undefined
+  #resolveStop: (() => void) | undefined
   /** Releases the lock that the newest holder kept after `stop`. */
   #releaseKept: (() => void) | undefined
   /** The number of grants. Each grant counts as one pair: a lock and its unlock. */
@@ -29,14 +29,14 @@ export abstract class Handoff implements Contestant {
 
   constructor(
     { system, serverPid, key }: { system: string; serverPid: number; key: string },
-    clients: number,
+    clientCount: number,
     exclusion: ExclusionCheck,
   ) {
     this.system = system
     this.serverPid = serverPid
     this.key = key
     this.#exclusion = exclusion
-    this.#grantsOf = new Array<number>(clients).fill(0)
+    this.#grantsOf = new Array<number>(clientCount).fill(0)
   }
 
   /** The difference between the largest and the smallest number of grants of a client. */
@@ -55,7 +55,7 @@ export abstract class Handoff implements Contestant {
   stop(): Promise<void> {
     this.#isRunning = false
     return new Promise((resolve) => {
-      this.#onGrant = resolve
+      this.#resolveStop = resolve
     })
   }
 
@@ -65,8 +65,8 @@ export abstract class Handoff implements Contestant {
   /**
    * Must be called at each grant.
    *
-   * @param release Releases the lock and queues again. This method calls `release` now, or in the
-   *   contestant's next slice if the load was stopped.
+   * @param release Releases the lock and makes the client queue again. Called now, or in the next
+   *   slice if the load was stopped.
    */
   protected onGranted(client: number, fence: number | undefined, release: () => void): void {
     // Before the first grant there was no release.
@@ -82,7 +82,7 @@ export abstract class Handoff implements Contestant {
     if (this.#isRunning) releaseLock()
     else {
       this.#releaseKept = releaseLock
-      this.#onGrant?.()
+      this.#resolveStop?.()
     }
   }
 }
