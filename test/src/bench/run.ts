@@ -22,10 +22,10 @@ export async function runJob(
 ): Promise<JobResult> {
   const server = await startSubject(job, profiles)
   try {
-    // The reference: a server without locks.
+    // The results of the job are compared with this echo server, which has no locks.
     const echo = await startEcho()
     try {
-      // Plain data, because the assignment is sent to another process.
+      // Without the methods of the servers, because the assignment is sent to another process.
       const endpoint = { url: server.url, pid: server.pid }
       const echoEndpoint = { url: echo.url, pid: echo.pid }
       const assignment = { job, pace, drivers, server: endpoint, echo: echoEndpoint }
@@ -34,8 +34,8 @@ export async function runJob(
       await echo.stop('SIGKILL')
     }
   } finally {
-    // A peer may be a database, which must end its child processes. Node writes the CPU profile at
-    // its exit.
+    // Node writes a CPU profile only at a clean exit. A peer may be a database, which must end its
+    // child processes.
     const needsCleanExit = profiles !== undefined || job.subject !== 'holdfast'
     await server.stop(needsCleanExit ? 'SIGINT' : 'SIGKILL')
   }

@@ -1,11 +1,11 @@
 /**
  * The workload "cells": the load of W1 (pairs of a lock and its unlock) through the client library,
  * over 1, 2 and 4 cells. A cell is a broker in memory that has its share of the keys. The job
- * compares the cells with one broker without cells, and with an echo server without locks.
+ * compares the cells with one broker that has all keys, and with an echo server without locks.
  *
  * All brokers run on one core, so the cells together have no more processor time than one broker.
- * Therefore the workload shows only the cost of dividing the keys: the processor time of all
- * brokers for a pair. The workload does not show the gain of several cores.
+ * Therefore the workload shows only the cost of dividing the keys: how much processor time all
+ * cells together need for each pair. The workload does not show the gain of several cores.
  */
 import {
   type Job,
@@ -45,6 +45,10 @@ async function runJob(context: LoadContext): Promise<JobResult> {
     const exclusion = new ExclusionCheck()
     const urls = brokers.map(({ url }) => url)
     const [first] = brokers
+    // A contestant (a compared system) has only one process id. So `allCells` has the id of the
+    // first cell, for which this function returns the usage of all cells.
+    const usageOf: LoadContext['usageOf'] = (pid) =>
+      pid === first!.pid ? usageOfAll(brokers) : context.usageOf(pid)
     const oneBroker = new ClientPairs({
       system: clientSystem,
       serverPid: server.pid,
@@ -62,10 +66,6 @@ async function runJob(context: LoadContext): Promise<JobResult> {
       exclusion,
     })
     const reference = await EchoPairs.open(echo, sessionCount, inFlight)
-    // A contestant (a compared system) has only one process id. For the process of the first cell,
-    // `usageOf` returns the usage of all cells.
-    const usageOf: LoadContext['usageOf'] = (pid) =>
-      pid === first!.pid ? usageOfAll(brokers) : context.usageOf(pid)
     const results = await runContest({ ...context, usageOf }, [reference, oneBroker, allCells])
     const { grants, violations } = exclusion
     return { rows: rowsOf(job, results), grants, violations }

@@ -1,24 +1,28 @@
 /**
  * The workload "deadlocks": the cost of a check for deadlocks in the lock table, without a broker.
- * A scope is one task of a client; its locks and requests are checked together. Each of n scopes
- * holds a key, and all but the last wait for the key of the next scope. A new request for the first
- * key depends on all of these scopes, so its check visits n - 1 waiting scopes.
+ * A scope is one task of a client. A scope that waits keeps its locks, so scopes that wait for each
+ * other wait forever. Each of n scopes holds a key, and all but the last wait for the key of the
+ * next scope. A new request for the first key waits behind this chain, so its check visits the
+ * n - 1 waiting scopes.
  */
 import { type Command, LockTable } from '@holdfast/server/core'
 import { type JobResult, type LoadContext, makeJob, param, type Workload } from '../job.js'
 import { median } from '../load/statistics.js'
 import { usPerCall } from '../load/usPerCall.js'
 
-/** The number of visited scopes in each loop. It is constant, so all loops take equally long. */
-const visitsPerLoop = 100_000
-/** The smallest number of calls in a loop, also in a short run. */
+/**
+ * How many scopes a series of checks visits. A series with a longer chain has fewer calls, so all
+ * series take equally long.
+ */
+const visitsPerSeries = 100_000
+/** The smallest number of calls in a series, also in a short run. */
 const minCalls = 10
 /**
- * How many times each round repeats the loops of `runJob`. A median of many short loops is steadier
- * than a median of few long loops, because a pause of the machine spoils one loop only.
+ * How many times each round repeats each series of calls. A median of many short series is steadier
+ * than a median of few long ones, because a pause of the machine spoils one series only.
  */
-const loopsPerRound = 3
-/** The number of the only scope of each session. */
+const repeatsPerRound = 3
+/** The id of the scope. Each session has one scope, so all sessions can use the same id. */
 const scope = 1
 
 /** A lock table with a chain of scopes. */
@@ -30,7 +34,7 @@ class ScopeChainTable {
 
   constructor(scopeCount: number) {
     this.#scopeCount = scopeCount
-    // The last session holds nothing, and makes the requests of `waitAndCancel`.
+    // One session more than scopes, which holds nothing and makes the requests of `waitAndCancel`.
     for (let i = 0; i <= scopeCount; i++) this.#open(`s${i}`)
     for (let i = 0; i < scopeCount; i++) this.#lock(`s${i}`, `k${i}`, scope)
     for (let i = 0; i < scopeCount - 1; i++) this.#lock(`s${i}`, `k${i + 1}`, scope)
@@ -41,7 +45,7 @@ class ScopeChainTable {
     return this.#table.visitCount
   }
 
-  /** Makes a request that waits, and cancels it. The table checks the request only in a scope. */
+  /** Makes a request that waits, and cancels it. The table checks only requests in a scope. */
   waitAndCancel(inScope: boolean): void {
     const session = `s${this.#scopeCount}`
     this.#lock(session, 'k0', inScope ? scope : undefined)
@@ -49,8 +53,8 @@ class ScopeChainTable {
   }
 
   /**
-   * Makes a request of the last scope. The table refuses the request, because its wait would close
-   * a cycle.
+   * Makes a request of the last scope of the chain. The table refuses the request, because its wait
+   * would close a cycle.
    */
   requestDeadlock(): void {
     this.#lock(`s${this.#scopeCount - 1}`, 'k0', scope)
@@ -64,10 +68,10 @@ class ScopeChainTable {
     this.#table.apply({ type: 'open', at: 0, ...ids, ...client, limits })
   }
 
-  #lock(session: string, key: string, scopeNumber: number | undefined): void {
+  #lock(session: string, key: string, scopeId: number | undefined): void {
     const id = ++this.#id
     const terms = { ttl: undefined, timeout: undefined, metadata: undefined, steal: false }
-    const extras = scopeNumber === undefined ? undefined : { scope: scopeNumber }
+    const extras = scopeId === undefined ? undefined : { scope: scopeId }
     const command = { type: 'lock', ...this.#from(session), id, key, ...terms, extras } as const
     this.#table.apply({ ...command, mode: 'exclusive' } satisfies Command)
   }
@@ -79,14 +83,14 @@ class ScopeChainTable {
 
 async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> {
   const scopeCount = param(job, 'scopes')
-  const calls = Math.max(minCalls, Math.floor(visitsPerLoop / pace.sizeDivisor / scopeCount))
+  const calls = Math.max(minCalls, Math.floor(visitsPerSeries / pace.sizeDivisor / scopeCount))
   const figures: Record<string, number[]> = {
     plainWaitUs: [],
     checkedWaitUs: [],
     deadlockUs: [],
     visitsPerCheck: [],
   }
-  const repeats = pace.rounds * loopsPerRound
+  const repeats = pace.rounds * repeatsPerRound
   // The repeat -1 does not count, because it warms up the code.
   for (let repeat = -1; repeat < repeats; repeat++) {
     const table = new ScopeChainTable(scopeCount)
@@ -108,7 +112,7 @@ async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> 
 
 export const deadlocks: Workload = {
   name: 'deadlocks',
-  title: 'deadlocks: the check of a request that depends on n waiting scopes',
+  title: 'deadlocks: the check of a request behind a chain of n scopes',
   jobs: () =>
     [10, 100, 1_000].map((scopes) => makeJob('deadlocks', `${scopes} scopes`, 'split', { scopes })),
   runJob,

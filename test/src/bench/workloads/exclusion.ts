@@ -1,7 +1,8 @@
 /**
- * The workload that checks exclusion: clients hold a lock for a while, and the exclusion check
- * records when a client holds the lock. As a control, the check must detect a server that grants
- * every request immediately: the echo server at `/yes`. Otherwise the bench stops.
+ * The workload "exclusion": clients lock the same key and hold the lock for some milliseconds. The
+ * exclusion check counts grants to a client while another client holds the lock. As a control, the
+ * check must detect a server that grants every request immediately: the echo server at `/yes`.
+ * Otherwise the bench stops.
  */
 import { type JobResult, type LoadContext, makeJob, type Workload } from '../job.js'
 import { runHolders } from '../load/holders.js'
@@ -12,9 +13,9 @@ const clientCount = 50
 async function runJob({ server, echo, pace, job, progress }: LoadContext): Promise<JobResult> {
   const ms = pace.rounds * pace.sliceMs
   const { grants, violations } = await runHolders(server, clientCount, ms)
-  // A rough share of the work, because the control below is shorter.
+  // A rough share of the work.
   progress(0.7)
-  // The control is shorter, because the check detects this server with one of the first grants.
+  // The control is shorter, because the check needs only a few grants to detect its server.
   const grantingServer = { ...echo, url: `${echo.url}/yes` }
   const control = await runHolders(grantingServer, clientCount, ms / 4)
   if (control.violations === 0)
@@ -35,6 +36,6 @@ async function runJob({ server, echo, pace, job, progress }: LoadContext): Promi
 export const exclusion: Workload = {
   name: 'exclusion',
   title: 'the exclusion check, and its control',
-  jobs: () => [makeJob('exclusion', '50 clients keep a key 0 to 4 ms', 'split', {})],
+  jobs: () => [makeJob('exclusion', '50 clients hold one key for 0 to 4 ms', 'split', {})],
   runJob,
 }

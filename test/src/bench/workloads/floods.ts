@@ -2,7 +2,7 @@
  * The workload "floods": measures how hostile clients without a token affect a good client. The
  * good client makes pairs of a lock and its unlock, with a fixed pause after each pair. In each
  * round the good client runs alone ("calm"), and then together with each kind of flood. The floods
- * come from another process, which `flooder.ts` describes.
+ * come from another process, which `flooder.ts` describes. A fence is the number of a grant.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -16,11 +16,11 @@ import { median } from '../load/statistics.js'
 import type { FloodCommand, FloodCounts } from '../processes/flooder.js'
 
 const flooder = fileURLToPath(new URL('../processes/flooder.js', import.meta.url))
-const floods = ['connections', 'hellos', 'slow readers'] as const
+const floodKinds = ['connections', 'hellos', 'slow readers'] as const
 /** The time between two pairs of the good client, in ms. */
 const pauseMs = 1
 /**
- * The length of a measurement, in slices of the usual length. A shorter measurement has too few
+ * The length of a measurement, in slices (`sliceMs` of the pace). A shorter measurement has too few
  * pairs for a 99th percentile.
  */
 const slicesPerMeasurement = 4
@@ -58,18 +58,19 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   const exclusion = new ExclusionCheck()
   const client = new PacedClient(await RawSession.open(server.url), exclusion)
   const flooderProcess = fork(flooder, { serialization: 'advanced' })
-  const kinds = [undefined, ...floods] as const
-  const measurementsOf = kinds.map((): Measurement[] => [])
+  // `undefined` stands for a calm measurement.
+  const situations = [undefined, ...floodKinds] as const
+  const measurementsOf = situations.map((): Measurement[] => [])
   const measurementMs = pace.sliceMs * slicesPerMeasurement
-  // A run with short slices, such as that of the tests, also waits for a shorter time.
+  // The tests have short slices, and so wait for a shorter time.
   const waitMs = Math.min(settleMs, pace.sliceMs)
   await client.run(pace.warmUpMs)
   for (let round = 0; round < pace.rounds; round++) {
-    for (const [i, flood] of kinds.entries()) {
+    for (const [i, flood] of situations.entries()) {
       if (flood !== undefined) await send(flooderProcess, { url: server.url, flood })
       await pause(waitMs)
       const latencies = await client.run(measurementMs)
-      // Stops the flood. In a calm measurement there is no flood to stop.
+      // Stops the flood. After a calm measurement, the command has no effect.
       const counts = await send(flooderProcess, { url: server.url, flood: undefined })
       measurementsOf[i]!.push({ latencies, counts: flood === undefined ? undefined : counts })
     }
@@ -77,12 +78,13 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   }
   flooderProcess.disconnect()
   const { workload, shape, placement } = context.job
-  const rows = kinds.map((flood, i) => ({
+  const calm = measurementsOf[0]!
+  const rows = situations.map((flood, i) => ({
     workload,
     shape,
     placement,
     system: flood ?? 'calm',
-    figures: figuresOf(measurementsOf[i]!, measurementsOf[0]!, waitMs + measurementMs),
+    figures: figuresOf(measurementsOf[i]!, calm, waitMs + measurementMs),
   }))
   return { rows, grants: exclusion.grants, violations: exclusion.violations }
 }
@@ -154,7 +156,7 @@ class PacedClient {
     return latencies
   }
 
-  /** Locks and unlocks the key once. A fence is the number of a grant. */
+  /** Locks and unlocks the key once. */
   #pair(): Promise<void> {
     return new Promise((resolve) => {
       this.#session.lock('good', ({ fence }) => {

@@ -1,8 +1,9 @@
 /**
  * The workload "idle": the CPU time of the broker for keeping idle sessions alive. The lease is how
- * long the broker keeps a silent session that holds a lock. The figure is for 18,000 sessions with
- * a lease of 15 s. The workload opens fewer sessions, whose lease is shorter in proportion. So the
- * broker handles as many heartbeats a second as with 18,000 sessions.
+ * long the broker keeps a silent session. With the client library, a session that holds nothing is
+ * kept for twice the lease. The workload shows the CPU time for 18,000 sessions with a lease of
+ * 15 s, but opens fewer sessions. Their lease is shorter in proportion, so the broker handles as
+ * many heartbeats a second as with 18,000 sessions.
  */
 import { connect } from '@holdfast/client'
 import {
@@ -17,7 +18,7 @@ import {
 import { clientSystem } from '../load/holdfastClients.js'
 import { RawSession } from '../load/rawSession.js'
 
-/** The sessions and the lease for which the figure is computed. */
+/** The sessions and the lease for which the CPU time is computed. */
 const target = { sessions: 18_000, leaseMs: 15_000 }
 /** The number of sessions of a run at full size. */
 const fullSizeSessions = 3_000
@@ -28,9 +29,10 @@ const openedAtOnce = 25
 /** The shortest lease that the broker allows, in ms. */
 const minLeaseMs = 2_000
 /**
- * The time between two heartbeats of a session that holds nothing, in leases. The workload opens
- * the sessions over this time, so that their heartbeats are spread evenly. Sessions with a lock
- * have a heartbeat every 0.4 leases, a third of this time, and so are spread evenly too.
+ * The time between two heartbeats of the client library for a session that holds nothing, in
+ * leases. The workload opens all sessions within this time, at a steady rate, so that their
+ * heartbeats are spread evenly. With a lock, a session has exactly three heartbeats in this time,
+ * one every 0.4 leases, so these heartbeats are spread evenly too.
  */
 const longestBeatLeases = 1.2
 /** The warm-up, in leases. V8 compiles the code of the heartbeat in this time. */
@@ -88,18 +90,19 @@ async function measure(context: LoadContext, open: OpenSession): Promise<Row['fi
   const sessions = param(context.job, 'sessions')
   const hasLocks = param(context.job, 'locks') > 0
   const leaseMs = Math.max(minLeaseMs, (target.leaseMs * sessions) / target.sessions)
-  const closings: (() => void | Promise<void>)[] = []
-  while (closings.length < sessions) {
-    const first = closings.length
+  /** One function for each open session, which ends the session. */
+  const closers: (() => void | Promise<void>)[] = []
+  while (closers.length < sessions) {
+    const first = closers.length
     const opening = Array.from({ length: Math.min(openedAtOnce, sessions - first) }, (_, i) =>
       open(server.url, leaseMs, hasLocks ? `idle:${first + i}` : undefined),
     )
-    closings.push(...(await Promise.all(opening)))
-    // Spreads the heartbeats of the sessions evenly over the time between two heartbeats.
+    closers.push(...(await Promise.all(opening)))
     await sleep(leaseMs * longestBeatLeases * (openedAtOnce / sessions))
   }
   const isSmoke = pace.name === 'smoke'
-  // The time of three slices for each round, but at least one lease, except in tests (smoke).
+  // Three slices for each round. If that is shorter than a lease, one lease, but not in the tests
+  // (smoke).
   const measuredMs = Math.max(isSmoke ? 0 : leaseMs, 3 * pace.rounds * pace.sliceMs)
   if (!isSmoke) await sleep(warmUpLeases * leaseMs)
   const cpuUsBefore = (await usageOf(server.pid)).cpuUs
@@ -107,7 +110,8 @@ async function measure(context: LoadContext, open: OpenSession): Promise<Row['fi
   await sleep(measuredMs)
   const cpuUs = (await usageOf(server.pid)).cpuUs - cpuUsBefore
   const measuredLeases = (performance.now() - began) / leaseMs
-  await Promise.all(closings.map((close) => close()))
+  await Promise.all(closers.map((close) => close()))
+  // The CPU time for one session during one lease.
   const idleUsPerLease = cpuUs / sessions / measuredLeases
   const cpuShare = (idleUsPerLease * target.sessions) / (target.leaseMs * 1_000)
   return { count: sessions, idleUsPerLease, idlePercent: cpuShare * 100 }

@@ -1,9 +1,11 @@
 /**
- * The workload "join": a second broker joins a log that holds millions of locks, over PostgreSQL
- * and over etcd. (Brokers share a command log, which orders all changes of the lock table. A
- * snapshot is the lock table at one position of the log.) The first broker is filled, and makes a
- * snapshot that contains all locks. Then the second broker starts, loads the snapshot and joins,
- * while a client of the first broker locks and unlocks a key.
+ * The workload "join": a second broker joins a command log that holds millions of locks, over
+ * PostgreSQL and over etcd. Brokers share the command log, which gives all changes of the lock
+ * table one order. A snapshot is the lock table at one position of the log.
+ *
+ * First, clients acquire all locks at the first broker, which then makes a snapshot that contains
+ * them. Then the second broker starts, loads the snapshot and joins. During the join, a client of
+ * the first broker locks and unlocks a key.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { BrokerStatus } from '@holdfast/server'
@@ -32,11 +34,14 @@ const heldLockCount = 3_000_000
  * takes longer, so they make one every 60 s.
  */
 const fewLocksLimit = 200_000
-/** How long a broker may take to start, in ms, which includes its join. */
+/** How long a broker may take to start and to join, in ms. */
 const maxStartMs = 1_200_000
 /** The time between two checks of the newest snapshot, in ms. */
 const pollMs = 500
-/** The storage quota of etcd. It is large because nothing compacts the history of the fill. */
+/**
+ * The storage quota of etcd. It is large, because the brokers compact only entries from before the
+ * last snapshot but one.
+ */
 const quotaBytes = 8 * 2 ** 30
 
 function jobs({ sizeDivisor }: Pace): readonly Job[] {
@@ -79,11 +84,11 @@ async function measure(
   address: string,
   brokers: Server[],
 ): Promise<Row[]> {
-  const count = param(job, 'held')
+  const heldCount = param(job, 'held')
   const start = async (): Promise<Server> => {
-    const snapshotEvery = count > fewLocksLimit ? '60s' : '10s'
-    // The other brokers declare a broker dead if it appends no entry to the log for this time. On a
-    // busy machine, an entry can take longer than the default.
+    const snapshotEvery = heldCount > fewLocksLimit ? '60s' : '10s'
+    // The other brokers declare a broker dead if it appends no entry to the log for the dead time.
+    // On a busy machine, an entry can take longer than the default dead time.
     const intervalFlags = ['--snapshot-every', snapshotEvery, '--dead-time', '60s']
     const flags = ['--log', address, ...intervalFlags]
     const broker = await startBrokerWith(flags, {
@@ -95,20 +100,20 @@ async function measure(
   }
   const serving = await start()
   const fillBegan = performance.now()
-  await fillHeld(serving.url, 'held', count, (share) => progress(share / 2))
+  await fillHeld(serving.url, 'held', heldCount, (share) => progress(share / 2))
   const fillSeconds = (performance.now() - fillBegan) / 1_000
   await untilSnapshotHasAll(serving)
   progress(0.75)
   const lockLoop = new LockLoop(await prepareGrant(serving))
-  // In ms since 1970, as the brokers record their stalls.
+  // The wall clock, because `longestStall` needs ms since 1970.
   const joinBeganWallMs = Date.now()
   const joinBegan = performance.now()
   const joining = await start()
   const joinSeconds = (performance.now() - joinBegan) / 1_000
   const joinCpuSeconds = (await joining.usage()).cpuUs / 1_000_000
-  const maxMs = await lockLoop.stop()
+  const longestGrantMs = await lockLoop.stop()
   const { held } = await statusOf(joining)
-  if (held < count) throw new Error(`The joined broker has ${held} of ${count} locks`)
+  if (held < heldCount) throw new Error(`The joined broker has ${held} of ${heldCount} locks`)
   const row = (system: string, figures: Row['figures']): Row => {
     const { workload, shape, placement } = job
     return { workload, shape, placement, system, figures }
@@ -118,7 +123,7 @@ async function measure(
       fillSeconds,
       peakMiB: (peakBytes(serving.pid) ?? Number.NaN) / 2 ** 20,
       stallMs: longestStall(serving.pid, joinBeganWallMs),
-      maxMs,
+      maxMs: longestGrantMs,
     }),
     row('the joining broker', {
       joinSeconds,

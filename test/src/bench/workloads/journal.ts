@@ -1,7 +1,7 @@
 /**
  * The workload "journal": the cost of durability. The load of W1 (pairs of lock and unlock on free
- * keys) runs on a broker that answers only after the flush of its journal. The figures depend
- * mostly on the disk for temporary files.
+ * keys) runs on a broker that answers only after the flush of its journal. The journal lies in the
+ * folder for temporary files, so the figures depend mostly on the disk of this folder.
  */
 import { type Job, makeJob, type Workload } from '../job.js'
 import { w1 } from './w1.js'

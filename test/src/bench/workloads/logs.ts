@@ -1,12 +1,12 @@
 /**
- * The workload "logs": the cost of a journal, and of a command log that brokers share. (The command
- * log orders the commands of the brokers.) Brokers are compared with the same storage without
- * brokers:
+ * The workload "logs": the cost of a journal, and of a command log that brokers share. Such a log
+ * gives the commands of all brokers one order. Brokers are compared with the same storage without
+ * brokers ("bare"):
  *
  * - for a journal: bare commits to LMDB, the database of the journal
  * - for PostgreSQL: bare inserts of the same batch size
- * - for etcd: "the bare log", which has as many processes as there would be brokers. Each process
- *   puts a value with the broker's etcd client, and gets the value through a watch.
+ * - for etcd: the bare log. Instead of each broker, a process puts values with the broker's etcd
+ *   client, and gets the values through a watch.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -47,25 +47,27 @@ const sessions = 64
 const inFlight = 16
 /** About the length of an entry with one command, in bytes. */
 const entryBytes = 200
+/** The number of locks with which the last job first fills the log, in a run at full size. */
+const fullSizeHeld = 100_000
 
 function jobs({ sizeDivisor }: Pace): readonly Job[] {
-  const etcd = has('etcd') ? [1, 2, 3, 5] : []
-  const postgres = has('postgres') ? [1, 2, 3] : []
+  const etcdCounts = has('etcd') ? [1, 2, 3, 5] : []
+  const postgresCounts = has('postgres') ? [1, 2, 3] : []
+  const held = Math.max(1_000, fullSizeHeld / sizeDivisor)
+  const filledShape = `etcd, 3 brokers, ${held.toLocaleString('en')} locks`
   return [
-    // `brokers` counts the brokers that share a log. A broker with a journal shares none.
+    // The number 0 tells `runJob` that the broker of this job has a journal, and shares no log.
     makeJob('logs', 'journal', 'split', { brokers: 0 }),
-    ...postgres.map((brokers) =>
+    ...postgresCounts.map((brokers) =>
       makeJob('logs', `PostgreSQL, ${brokerCount(brokers)}`, 'split', { brokers, postgres: 1 }),
     ),
-    ...etcd.map((brokers) =>
+    ...etcdCounts.map((brokers) =>
       makeJob('logs', `etcd, ${brokerCount(brokers)}`, 'split', { brokers }),
     ),
-    // The last job, also over etcd, measures the log of a table that already has many locks.
-    ...(etcd.length === 0 ? [] : [100_000]).map((heldInFullRun) => {
-      const held = Math.max(1_000, heldInFullRun / sizeDivisor)
-      const shape = `etcd, 3 brokers, ${held.toLocaleString('en')} locks`
-      return makeJob('logs', shape, 'split', { brokers: 3, held })
-    }),
+    // The last job measures brokers over etcd whose table already has many locks.
+    ...(etcdCounts.length === 0
+      ? []
+      : [makeJob('logs', filledShape, 'split', { brokers: 3, held })]),
   ]
 }
 
@@ -113,8 +115,9 @@ async function measureEtcd(
   const cluster = await startCluster()
   const brokers: Server[] = []
   const drivers: BareDriver[] = []
+  // Measures a log that no other process follows.
   const roundTrip = await BareRoundTrip.open(cluster.endpoints, 'round')
-  // Uses the log `bare`, to which the drivers write too.
+  // Measures the log `bare`, which all drivers follow too.
   const sharedRoundTrip = await BareRoundTrip.open(cluster.endpoints, 'bare')
   const addDriver = async (): Promise<void> => {
     const inFlightEach = Math.round((sessions * inFlight) / count)
@@ -124,15 +127,15 @@ async function measureEtcd(
   try {
     for (let i = 0; i < count; i++) {
       brokers.push(await startBrokerWith(['--log', cluster.address('bench')]))
-      // One driver fewer than brokers, because `sharedRoundTrip` also follows the log of the
-      // drivers. The log of the drivers then has as many followers as the log of the brokers.
+      // One driver fewer than brokers. Together with `sharedRoundTrip`, the log `bare` then has as
+      // many followers as the log of the brokers.
       if (i > 0) await addDriver()
     }
     const [first, last] = [brokers[0]!, brokers.at(-1)!]
     const { held } = job.params
     if (held !== undefined) await fillHeld(first.url, 'held', held, () => {})
-    // A round trip through the log that the drivers follow too.
-    const seenByAll = await compareLatency(pace, roundTrip.measure, sharedRoundTrip.measure)
+    // Both measurements are without brokers, although `compareLatency` calls the second one `own`.
+    const watchedByAll = await compareLatency(pace, roundTrip.measure, sharedRoundTrip.measure)
     // The comparison of rates needs as many drivers as brokers.
     await addDriver()
     progress(0.1)
@@ -144,7 +147,7 @@ async function measureEtcd(
     const rates = await compareRates(pace, drivers, pairs)
     return [
       row(job, 'bare put and watch', grant.bare),
-      row(job, 'bare, watched by all', seenByAll.own),
+      row(job, 'bare, watched by all', watchedByAll.own),
       row(job, 'a grant, alone', grant.own),
       row(job, 'a hand-off', handOff.own),
       row(job, `bare, ${sessions * inFlight} under way`, rates.bare),
@@ -172,11 +175,13 @@ async function measurePostgres(
     const { host, port } = database
     for (let i = 0; i < count; i++) {
       brokers.push(await startBrokerWith(['--log', database.url('bench')]))
+      // Without the schema of `database.url`, so that the drivers use the same table as `commit`.
       const url = `postgres://holdfast@${host}:${port}/postgres`
       drivers.push(await BareDriver.start('postgres', [url, `${commandsEach}`]))
     }
     const [first, last] = [brokers[0]!, brokers.at(-1)!]
     const text = 'x'.repeat(entryBytes)
+    // Inserts into the table `bench`, which is no part of the log of the brokers.
     const commit = async (): Promise<number> => {
       const began = performance.now()
       await database.sql`insert into bench (entry) values (${text})`
@@ -192,7 +197,7 @@ async function measurePostgres(
       row(job, 'bare commit', grant.bare),
       row(job, 'a grant, alone', grant.own),
       row(job, 'a hand-off', handOff.own),
-      row(job, `bare inserts of ${commandsEach}`, rates.bare),
+      row(job, `bare inserts, ${commandsEach} commands each`, rates.bare),
       row(job, `${sessions}×${inFlight}`, rates.own),
     ]
   } finally {
@@ -208,8 +213,7 @@ function row({ workload, shape, placement }: Job, system: string, figures: Figur
 
 export const logs: Workload = {
   name: 'logs',
-  title:
-    'journal and brokers over PostgreSQL beside bare commits; brokers over etcd beside a bare log',
+  title: 'the cost of a journal and of shared logs, compared with the bare storage',
   jobs,
   runJob,
 }

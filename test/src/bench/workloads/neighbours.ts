@@ -2,8 +2,7 @@
  * The workload "neighbours": measures how hostile clients that stay within the broker's limits
  * affect good (well-behaved) clients. The broker has a core of its own and a table of 100,000
  * locks. Hostile clients of one kind come from another process. The good clients must lose nothing,
- * and their pairs (a lock and its unlock) must stay fast. The lease is how long the broker keeps a
- * silent session.
+ * and their pairs (a lock and its unlock) must stay fast.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -29,8 +28,8 @@ import { peakBytes } from '../processes/usage.js'
 
 const hostileProgram = fileURLToPath(new URL('../processes/hostile.js', import.meta.url))
 /**
- * Limits the threads of V8. Only the main thread of the hostile clients has the lowest priority, so
- * other threads would take the processor from the good clients.
+ * Limits the threads of V8 in the process of the hostile clients. Only the main thread of this
+ * process has the lowest priority, so its other threads could slow the good clients.
  */
 const hostileFlags = ['--single-threaded-gc', '--v8-pool-size=1']
 /** The number of locks in the table, without the locks of the good clients. */
@@ -41,7 +40,10 @@ const heapMiB = 512
 const good = { count: 10, everyMs: 50 }
 /** The number of locks of each session that fills the table, by profile (set of limits). */
 const locksPerFiller = { private: 10_000, public: 180 }
-/** The longest possible lease in ms, so that the sessions that fill the table do not expire. */
+/**
+ * The lease (how long the broker keeps a silent session) of the sessions that fill the table, in
+ * ms. It is the longest possible lease, so that these sessions do not expire.
+ */
 const fillerLeaseMs = 300_000
 /** How often the memory of the broker is sampled, in ms. */
 const sampleMs = 100
@@ -91,7 +93,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
     const clients = await Promise.all(
       Array.from({ length: good.count }, (_, i) => startGood(server.url, profile, i)),
     )
-    // The run without hostile clients, for comparison, takes a third of the time of the other run.
+    // The good clients first run without hostile clients, for a third of the time.
     const calm = await runPairs(clients, hostileMs[pace.name] / 3)
     progress(0.3)
     const { url } = server
@@ -115,7 +117,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   }
 }
 
-/** The good clients, the process of the hostile clients, and the hostile clients to prepare. */
+/** The good clients, the process of the hostile clients, and what `prepare` tells this process. */
 interface Scene {
   readonly clients: readonly GoodClient[]
   readonly hostileProcess: ChildProcess
@@ -127,7 +129,7 @@ interface Scene {
 }
 
 /** The figures of the good clients and of the broker while hostile clients run. */
-interface HostileFigures {
+interface FiguresBesideHostile {
   readonly p50Us: number
   readonly p99Us: number
   readonly maxMs: number
@@ -146,7 +148,7 @@ interface HostileFigures {
 async function runBesideHostile(
   { server, pace, usageOf }: LoadContext,
   { clients, hostileProcess, hostileClients }: Scene,
-): Promise<HostileFigures> {
+): Promise<FiguresBesideHostile> {
   let peak = 0
   let isDead = false
   const sample = async (): Promise<void> => {
@@ -188,10 +190,10 @@ async function runBesideHostile(
 
 /**
  * The longest stall of the broker's event loop. The broker records a stall only when the stall
- * ends. If a pair has no answer after `maxWaitMs`, the stall has not ended, so the longest latency
- * counts as the stall.
+ * ends. A pair without an answer counts as a latency up to now. If this latency is longer than
+ * `maxWaitMs`, the stall has not ended, so the latency counts as the stall.
  */
-function stallOf({ server }: LoadContext, since: number, { maxMs, died }: HostileFigures) {
+function stallOf({ server }: LoadContext, since: number, { maxMs, died }: FiguresBesideHostile) {
   const stall = longestStall(server.pid, since)
   const stallMs = died === 0 && maxMs > maxWaitMs ? Math.max(stall, maxMs) : stall
   return { stallMs }
@@ -220,7 +222,7 @@ async function startGood(url: string, profile: Profile, index: number): Promise<
   return GoodClient.start(session, `good ${index}`)
 }
 
-/** Starts the pairs of all clients at their rate, spread evenly over time. Returns the timer. */
+/** Lets each client start a pair every `good.everyMs`, by turns. Returns the timer. */
 function startPairs(clients: readonly GoodClient[]): NodeJS.Timeout {
   let pairCount = 0
   let due = performance.now()
@@ -250,7 +252,7 @@ function takeAllLatencies(clients: readonly GoodClient[]): Latencies {
 
 // ------------------------------------------------------------------------------- the table
 
-/** Fills the table with this many locks, of sessions that stay within the limits. */
+/** Opens sessions that together hold this many locks, each within the limits of the profile. */
 async function fillTable(url: string, profile: Profile, locks: number): Promise<void> {
   const count = fillerCount(profile, locks)
   const locksEach = Math.ceil(locks / count)

@@ -4,15 +4,15 @@
  * unlock. Like a usual program, the load awaits the lock of a pair before the unlock. The shape
  * `64×16` is 64 sessions with 16 pairs under way in each; `K=100` is a hot key with 100 clients.
  *
- * The serial shapes, which are 1×1 and the hot keys, run on one core (`shared`) and on two cores
- * (`split`). On one core the system need not wake another core. On two cores the client and the
- * server can work at the same time.
+ * The shapes with one pair at a time, which are 1×1 and the hot keys, run on one core (`shared`)
+ * and on two cores (`split`). `K=1000` runs on one core only. On one core, the operating system
+ * need not wake another core. On two cores, the client and the server can work at the same time.
  */
 import type { Job, JobResult, LoadContext, Placement, Workload } from '../job.js'
 import { param } from '../job.js'
 import { ClientHandoff } from '../load/clientHandoff.js'
 import { ClientPairs } from '../load/clientPairs.js'
-import { rowsOf, runContest } from '../load/contest.js'
+import { type ContestResult, rowsOf, runContest } from '../load/contest.js'
 import { EchoPairs } from '../load/echoPairs.js'
 import { ExclusionCheck } from '../load/exclusion.js'
 import { peerNamed } from '../peers/index.js'
@@ -58,7 +58,7 @@ function jobsFor(workload: string, shapes: readonly Shape[], chosen: readonly Pe
 }
 
 /** Measures lock and unlock on free keys (W1) at the peer of the job. */
-async function loadPairs(context: LoadContext): Promise<JobResult> {
+async function measurePairs(context: LoadContext): Promise<JobResult> {
   const { server, echo, job } = context
   const sessions = param(job, 'sessions')
   const inFlight = param(job, 'inFlight')
@@ -70,32 +70,32 @@ async function loadPairs(context: LoadContext): Promise<JobResult> {
     new ClientPairs({ ...description, clients, inFlight, exclusion }),
   ])
   // Leaves out the row of the echo, which would repeat in the job of each peer.
-  return result(job, results.slice(1), exclusion)
+  return jobResult(job, results.slice(1), exclusion)
 }
 
 /** Measures the hand-offs of one hot key (W2) at the peer of the job. */
-async function loadHandoff(context: LoadContext): Promise<JobResult> {
+async function measureHandOffs(context: LoadContext): Promise<JobResult> {
   const { server, echo, job } = context
   const peer = peerNamed(job.subject)
   const exclusion = new ExclusionCheck()
   const clients = await peer.connect(server.url, param(job, 'clients'), loadPackage)
   const description = { system: job.subject, serverPid: server.pid, key: 'hot' }
   const handoff = new ClientHandoff(description, clients, exclusion, { closesAtStop: peer.polls })
-  // Clients that poll would disturb the echo, so their load closes them at its stop. Such a load
-  // can run for only one slice.
+  // Clients that poll would disturb the echo server, so `handoff` closes them when its first slice
+  // stops. It cannot start again, so there is no warm-up and only one round.
   const pace = peer.polls
     ? { ...context.pace, rounds: 1, sliceMs: pollSliceMs, warmUpMs: 0 }
     : context.pace
-  // One message at a time, because a hot key also has one hand-off at a time.
+  // One message at a time on one connection, because a hot key has one hand-off at a time.
   const reference = await EchoPairs.open(echo, 1, 1)
   const results = await runContest({ ...context, pace }, [reference, handoff])
   results[1]!.figures['unfairness'] = handoff.unfairness
-  return result(job, results.slice(1), exclusion)
+  return jobResult(job, results.slice(1), exclusion)
 }
 
-function result(
+function jobResult(
   job: Job,
-  results: Parameters<typeof rowsOf>[1],
+  results: readonly ContestResult[],
   { grants, violations }: ExclusionCheck,
 ): JobResult {
   return { rows: rowsOf(job, results), grants, violations }
@@ -107,7 +107,7 @@ const w2Peers = { name: 'W2 peers', title: 'one hot key, peers' } as const
 /** The workloads of these peers. */
 export function peerWorkloads(chosen: readonly Peer[]): Workload[] {
   return [
-    { ...w1Peers, jobs: () => jobsFor(w1Peers.name, uncontended, chosen), runJob: loadPairs },
-    { ...w2Peers, jobs: () => jobsFor(w2Peers.name, contended, chosen), runJob: loadHandoff },
+    { ...w1Peers, jobs: () => jobsFor(w1Peers.name, uncontended, chosen), runJob: measurePairs },
+    { ...w2Peers, jobs: () => jobsFor(w2Peers.name, contended, chosen), runJob: measureHandOffs },
   ]
 }

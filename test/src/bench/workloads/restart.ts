@@ -3,10 +3,10 @@
  * Measures the time until all sessions are back, and the CPU time of broker and clients for each
  * handshake. A handshake is the TCP connection, the upgrade to a WebSocket, `hello` and `welcome`.
  *
- * The clients come from one address and hold nothing. At a restart, the sessions by hand connect as
- * soon as the broker listens. The sessions of the client library wait for their own backoff.
- * Therefore only the time of the sessions by hand shows how long the broker takes. The CPU time can
- * be compared for both kinds of sessions.
+ * The clients come from one address and hold nothing. In one job, the load writes the frames of the
+ * sessions itself ("by hand"). At a restart, these sessions connect as soon as the broker listens.
+ * The sessions of the client library wait for their own backoff. Therefore only the time of the
+ * sessions by hand shows how long the broker takes. The CPU time of both kinds can be compared.
  */
 import { maxSockets } from '../../support/openFiles.js'
 import {
@@ -50,11 +50,11 @@ function jobs({ sizeDivisor }: Pace): readonly Job[] {
   ]
 }
 
-/** One restart: the time until all sessions were back, and the CPU time for a handshake. */
+/** The time until all sessions were back after one restart, and the CPU time for a handshake. */
 interface Restart {
   readonly backMs: number
-  readonly serverUs: number
-  readonly clientUs: number
+  readonly serverUsPerHandshake: number
+  readonly clientUsPerHandshake: number
 }
 
 async function runJob({ job, pace, progress }: LoadContext): Promise<JobResult> {
@@ -69,12 +69,12 @@ async function runJob({ job, pace, progress }: LoadContext): Promise<JobResult> 
       sessions.push(await open(broker.url))
     })
     while (restarts.length < pace.rounds) {
-      const lost = sessions.map((session) => session.lost())
+      const allLost = sessions.map((session) => session.lost())
       await broker.stop('SIGKILL')
-      await Promise.all(lost)
-      // Before the start, because clients with the library already try to connect during the start.
+      await Promise.all(allLost)
+      // The CPU time counts from here, because the library tries to connect even during the start.
       const clientUsBefore = ownCpuUs()
-      // The last `--port` counts.
+      // On the same port as before: this flag overrides the `--port 0` of `startBroker`.
       broker = await startBroker({ limits: {} }, [], ['--port', new URL(broker.url).port])
       restarts.push(await measureReturn(broker, sessions, isByHand, clientUsBefore))
       progress(restarts.length / pace.rounds)
@@ -89,14 +89,14 @@ async function runJob({ job, pace, progress }: LoadContext): Promise<JobResult> 
   const figures = {
     count,
     backMs: medianOf('backMs'),
-    serverUsPerHandshake: medianOf('serverUs'),
-    clientUsPerHandshake: medianOf('clientUs'),
+    serverUsPerHandshake: medianOf('serverUsPerHandshake'),
+    clientUsPerHandshake: medianOf('clientUsPerHandshake'),
   }
   const system = isByHand ? 'holdfast, by hand' : clientSystem
   return { rows: [{ workload, shape, placement, system, figures }], grants: 0, violations: 0 }
 }
 
-/** Lets all sessions come back to a broker that has just begun to listen. */
+/** Lets all sessions come back to a broker that has just begun to listen, and measures this. */
 async function measureReturn(
   broker: Server,
   sessions: readonly ReturningSession[],
@@ -108,8 +108,13 @@ async function measureReturn(
   const atOnce = isByHand ? returningAtOnce : sessions.length
   await forEachAtOnce(atOnce, sessions.length, (i) => sessions[i]!.back())
   const backMs = performance.now() - began
-  const serverUs = ((await broker.usage()).cpuUs - serverUsBefore) / sessions.length
-  return { backMs, serverUs, clientUs: (ownCpuUs() - clientUsBefore) / sessions.length }
+  const serverUs = (await broker.usage()).cpuUs - serverUsBefore
+  const clientUs = ownCpuUs() - clientUsBefore
+  return {
+    backMs,
+    serverUsPerHandshake: serverUs / sessions.length,
+    clientUsPerHandshake: clientUs / sessions.length,
+  }
 }
 
 /** Calls `work` with the numbers below `count`, and lets at most `atOnce` calls run at a time. */

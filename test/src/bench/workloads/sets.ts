@@ -1,22 +1,26 @@
 /**
  * The workload "sets": the cost of a set, which is one lock on several keys. The workload measures
  * the lock table without a broker. A pair is a grant and its unlock. For comparison, the same keys
- * are locked one by one. A hand-off is an unlock of a set while another set waits for these keys.
+ * are locked one by one. In a hand-off, a session unlocks a set while another session waits for the
+ * same set. A fence is the number of a grant.
  */
 import { type Command, LockTable, type SetItem } from '@holdfast/server/core'
 import { type JobResult, type LoadContext, makeJob, param, type Workload } from '../job.js'
 import { median } from '../load/statistics.js'
 import { usPerCall } from '../load/usPerCall.js'
 
-/** How many keys each loop locks in total. So loops of small and large sets take equally long. */
-const keysPerLoop = 100_000
-/** The smallest number of calls in a loop, also in the shortest runs. */
+/**
+ * How many keys a series of calls locks in total. A series with larger sets has fewer calls, so all
+ * series take equally long.
+ */
+const keysPerSeries = 100_000
+/** The smallest number of calls in a series, also in a short run. */
 const minCalls = 10
 /**
- * How many times each round repeats the loops. A median of many short loops is steadier than a
- * median of few long loops, because a pause of the machine spoils one loop only.
+ * How many times each round repeats each series of calls. A median of many short series is steadier
+ * than a median of few long ones, because a pause of the machine spoils one series only.
  */
-const loopsPerRound = 3
+const repeatsPerRound = 3
 
 /** A lock table with two sessions. */
 class TwoSessionTable {
@@ -41,24 +45,25 @@ class TwoSessionTable {
 
   lockAll(session: string): void {
     const terms = { ttl: undefined, timeout: undefined, metadata: undefined }
-    this.#apply({ type: 'lockAll', ...this.#from(session), items: this.#items, ...terms })
+    this.#apply({ type: 'lockAll', ...this.#nextCommand(session), items: this.#items, ...terms })
   }
 
   unlock(session: string, fence: number): void {
-    this.#apply({ type: 'unlock', ...this.#from(session), fence })
+    this.#apply({ type: 'unlock', ...this.#nextCommand(session), fence })
   }
 
   /** Locks all keys one by one, and unlocks them. */
   lockOneByOne(session: string): void {
     const terms = { ttl: undefined, timeout: undefined, metadata: undefined, steal: false }
     for (const { key, mode } of this.#items)
-      this.#apply({ type: 'lock', ...this.#from(session), key, mode, ...terms })
+      this.#apply({ type: 'lock', ...this.#nextCommand(session), key, mode, ...terms })
     // The new locks have consecutive fences, which end with `last`.
     const last = this.fence
     for (let i = this.#items.length - 1; i >= 0; i--) this.unlock(session, last - i)
   }
 
-  #from(session: string) {
+  /** The common fields of a command. Each call makes a new id. */
+  #nextCommand(session: string) {
     return { at: 0, session, attachEpoch: 1, id: ++this.#id }
   }
 
@@ -70,9 +75,9 @@ class TwoSessionTable {
 
 async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> {
   const keyCount = param(job, 'keys')
-  const calls = Math.max(minCalls, Math.floor(keysPerLoop / pace.sizeDivisor / keyCount))
+  const calls = Math.max(minCalls, Math.floor(keysPerSeries / pace.sizeDivisor / keyCount))
   const figures: Record<string, number[]> = { setPairUs: [], setOneByOneUs: [], setHandOffUs: [] }
-  const repeats = pace.rounds * loopsPerRound
+  const repeats = pace.rounds * repeatsPerRound
   // The repeat -1 does not count, because it warms up the code.
   for (let repeat = -1; repeat < repeats; repeat++) {
     const table = new TwoSessionTable(keyCount)
@@ -85,6 +90,7 @@ async function runJob({ pace, job, progress }: LoadContext): Promise<JobResult> 
     let [holder, waiter] = ['a', 'b']
     const setHandOffUs = usPerCall(calls, () => {
       table.lockAll(waiter)
+      // The waiter has no grant yet, so the newest fence is that of the holder.
       table.unlock(holder, table.fence)
       ;[holder, waiter] = [waiter, holder]
     })

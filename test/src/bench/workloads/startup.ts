@@ -1,8 +1,9 @@
 /**
- * The workload "startup": the time from the start of `holdfast serve` to the first grant, without
- * locks and with a journal of a million locks. The broker reads the locks of its journal before it
- * listens. Afterwards it starts the deadlines of the locks with a ttl (how long a lock lives
- * without a refresh). The job also measures how long the event loop stalls.
+ * The workload "startup": the time from the start of `holdfast serve` to the first grant. In the
+ * first job, the broker has no locks. In the other jobs, the broker has a journal of a million
+ * locks, which it reads before it listens. The ttl of a lock is how long the lock lives without a
+ * refresh. If the locks have a ttl, the broker starts their deadlines after it begins to listen.
+ * The jobs with a journal also measure how long the event loop stalls.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -14,12 +15,12 @@ import { median } from '../load/statistics.js'
 import { longestStall, removeStallFile } from '../processes/loopStalls.js'
 import { type Server, startBroker, watchLoopFlags } from '../processes/servers.js'
 
-/** The number of measured starts for each round of the pace. */
+/** The number of measured starts in each round of the job without locks. */
 const startsPerRound = 2
 /** How many locks the journal has. */
 const heldLocks = 1_000_000
-/** In ms. No lock expires, because the ttl is far longer than a run of the bench. */
-const ttl = 86_400_000
+/** The ttl of the locks, in ms. No lock expires, because the bench never runs for so long. */
+const ttlMs = 86_400_000
 
 async function runJob(context: LoadContext): Promise<JobResult> {
   const { held } = context.job.params
@@ -67,12 +68,13 @@ async function startWithLocks(context: LoadContext, held: number): Promise<JobRe
   const startMs: number[] = []
   const cpuMs: number[] = []
   const stallMs: number[] = []
-  // The parameter only says whether the locks have the ttl above.
-  const fields = job.params['ttl'] === undefined ? '' : `,"ttl":${ttl}`
+  // The parameter `ttl` says only whether the locks have a ttl, not how long it is.
+  const fields = job.params['ttl'] === undefined ? '' : `,"ttl":${ttlMs}`
   try {
     // The start 0 does not count, because its journal is empty. Its broker fills the journal.
     for (let i = 0; i <= pace.rounds; i++) {
-      const startedAt = Date.now()
+      // The wall clock, because `longestStall` needs ms since 1970.
+      const beganWallMs = Date.now()
       const began = performance.now()
       const broker = await start()
       try {
@@ -81,7 +83,7 @@ async function startWithLocks(context: LoadContext, held: number): Promise<JobRe
         else {
           startMs.push(performance.now() - began)
           cpuMs.push((await usageOf(broker.pid)).cpuUs / 1_000)
-          stallMs.push(longestStall(broker.pid, startedAt))
+          stallMs.push(longestStall(broker.pid, beganWallMs))
         }
       } finally {
         await broker.stop('SIGKILL')
@@ -104,7 +106,7 @@ async function startWithLocks(context: LoadContext, held: number): Promise<JobRe
 
 export const startup: Workload = {
   name: 'startup',
-  title: 'from starting the command to the first grant',
+  title: 'from the start of the broker to the first grant',
   jobs: ({ sizeDivisor }: Pace) => {
     const held = Math.max(1_000, heldLocks / sizeDivisor)
     const shape = `a journal with ${held.toLocaleString('en')} locks`

@@ -1,8 +1,9 @@
 /**
- * W1: pairs of a lock and its unlock on keys that no other client uses. W1 measures the cost of a
- * free lock, which is the usual case. The shape `64×16` is 64 sessions with 16 pairs under way in
+ * W1: pairs of a lock and its unlock on keys that no other client uses. So W1 measures the usual
+ * case, in which each lock is free. The shape `64×16` is 64 sessions with 16 pairs under way in
  * each. The server and the load generator share one core (`shared`), or have a core each (`split`).
- * The reference is an echo server without locks.
+ * The load uses the client library (`client`), or writes the frames itself (`raw`). The reference
+ * is an echo server without locks.
  */
 import {
   type Job,
