@@ -1,6 +1,6 @@
 /**
- * Tests that a lock of `session.locks` keeps clients in other browsers and other processes from the
- * same lock. A lock of `navigator.locks` does this only within one browser.
+ * Tests that a lock of `session.locks` excludes clients in other browsers and in other processes. A
+ * lock of `navigator.locks` excludes only clients in the same browser.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -14,8 +14,8 @@ import { DevTools, type Tab } from './devtools.js'
 import { openSite, type Site } from './site.js'
 
 /**
- * A function that runs in a page: requests the lock `printer`, reports by `onResult` whether the
- * page got the lock, and keeps the lock until the page calls `release`.
+ * A function that runs in a page. It requests the lock `printer`, and passes to `onResult` whether
+ * the page got the lock. The page keeps the lock until the test calls `release`.
  */
 const tryToHold = `async (locks) => locks.request('printer', { ifAvailable: true }, (lock) => {
   if (lock !== null) globalThis.held = new Promise((resolve) => { globalThis.release = resolve })
@@ -23,7 +23,7 @@ const tryToHold = `async (locks) => locks.request('printer', { ifAvailable: true
   return globalThis.held
 })`
 
-describe('locks across two browsers and two processes', function () {
+describe('locks of two browsers and two processes', function () {
   this.timeout(60_000)
   needs('chromium')
   let site: Site
@@ -61,12 +61,12 @@ describe('locks across two browsers and two processes', function () {
       void (async () => (${tryToHold})(${locks}))()
     })`)
 
-  it('are separate with navigator.locks', async () => {
+  it('are separate in each browser with navigator.locks', async () => {
     expect(await acquiresIn(tabs[0]!, 'navigator.locks')).to.equal(true)
     expect(await acquiresIn(tabs[1]!, 'navigator.locks')).to.equal(true)
   })
 
-  it('are shared with session.locks', async () => {
+  it('are common to all with session.locks', async () => {
     const sessionLocks = `(globalThis.session ??= await (await import('/holdfast.js'))
       .connect('${site.url}')).locks`
     expect(await acquiresIn(tabs[0]!, sessionLocks)).to.equal(true)
@@ -95,8 +95,8 @@ describe('locks across two browsers and two processes', function () {
 
 /**
  * A program that waits for the lock, and holds the lock until a test kills the program. The broker
- * answers in order. So the request already waits when `query` resolves and the program prints
- * `waits`.
+ * handles the lock request before the query. So the lock request is in the queue when the program
+ * prints `waits`.
  */
 function holderProgram(url: string): string {
   return `

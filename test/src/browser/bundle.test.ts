@@ -1,6 +1,6 @@
 /**
  * Tests the client in web pages: as one file without a bundler, and bundled by esbuild and by Vite;
- * in a window, a worker and a shared worker. (A fence is the number of a grant.)
+ * in a window, a worker and a shared worker.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
@@ -32,11 +32,10 @@ const maxRetryStrategyBytes = 4_500
 
 /**
  * The script of a page that imports the client from this specifier. Its function `use` closes the
- * session in the callback of a lock, so that the request ends with the error of the session. If the
- * request does not reject, `use` returns what the callback saw, and the failed test shows this
- * value.
+ * session in the callback of a lock, so that the request rejects. `use` returns the reason of the
+ * error. If the request does not reject, `use` returns a description of the lock.
  */
-function program(specifier: string): string {
+function pageScript(specifier: string): string {
   return `
 import { connect } from '${specifier}'
 globalThis.use = async (url, key) => {
@@ -62,26 +61,24 @@ async function bundled(text: string): Promise<string> {
   return outputFiles[0]!.text
 }
 
-/**
- * The names of the members of a session, and of the objects that a session returns. The URL also
- * serves as the key of the lock.
- */
-async function membersBy(connectFunction: typeof connect, url: string): Promise<string[][]> {
+/** The names of the members of a session, and of the objects that a session returns. */
+async function membersWith(connectFunction: typeof connect, url: string): Promise<string[][]> {
   const session = await connectFunction(url, {
     WebSocket: WebSocket as unknown as WebSocketConstructor,
   })
+  // The URL also serves as the key.
   const lock = await session.lock(url, { ttl: 60_000 })
   const watch = session.watch(url, () => {})
   const error = await session.tryLock(url).catch((error) => error)
   const queryResult = await session.query()
-  const ofCallback = await session.locks.request('a name', async (held) => [
+  const callbackMembers = await session.locks.request('a name', async (held) => [
     membersOf(held),
     membersOf((await session.locks.query()).held[0]),
   ])
   await lock.unlock()
   await session.close()
   const objects = [session, session.locks, lock, watch, error, queryResult, queryResult.held[0]]
-  return [...objects.map(membersOf), ...ofCallback]
+  return [...objects.map(membersOf), ...callbackMembers]
 }
 
 /** The names of all members of an object, also of the inherited members. */
@@ -103,7 +100,7 @@ describe('the client bundle', () => {
     expect(gzipSync(text, { level: 9 }).length).to.be.below(maxBytes)
   })
 
-  it('contains no code for cells, which have a bundle of their own below 30,500 bytes', async () => {
+  it(`contains no code for cells, and the bundle for cells is below ${maxCellBytes} bytes`, async () => {
     // This name is in the code for cells only.
     expect(await readFile(bundle, 'utf8')).not.to.include('cellClosed')
     const text = await readFile(cellBundle)
@@ -137,19 +134,19 @@ describe('the client bundle', () => {
     try {
       const url = `ws://127.0.0.1:${port}`
       const [fromBundle, fromPackage] = await Promise.all([
-        membersBy((await import(bundle)).connect, url),
-        membersBy(connect, url),
+        membersWith((await import(bundle)).connect, url),
+        membersWith(connect, url),
       ])
       expect(fromBundle).to.deep.equal(fromPackage)
-      // One member each of a session, a lock and a result of `locks.query`. If `membersBy` found no
-      // such members, two incomplete lists would be equal.
+      // Checks that the lists are complete: they must have one member each of a session, of a lock
+      // and of a result of `locks.query`.
       expect(fromPackage.flat()).to.include.members(['singleflightLock', 'autoRefresh', 'clientId'])
     } finally {
       await broker.close()
     }
   })
 
-  it('shrinks to the used exports when a bundler bundles the package', async () => {
+  it('of a program contains only the exports that the program uses', async () => {
     const errorBundle = await bundled(`export { HoldfastError } from '@holdfast/client'`)
     expect(errorBundle).to.include('LOCK_HELD').and.not.include('WebSocket')
     const retryStrategyBundle = await bundled(`export { fixedInterval } from '@holdfast/client'`)
@@ -195,10 +192,10 @@ describe('the client in a browser', function () {
   }
 
   it('runs from a plain <script type="module">', () =>
-    tryScript('plain', `<script type="module">${program('/holdfast.js')}</script>`))
+    tryScript('plain', `<script type="module">${pageScript('/holdfast.js')}</script>`))
 
   it('runs after bundling by esbuild', async () => {
-    pages['/esbuild.js'] = await bundled(program('@holdfast/client'))
+    pages['/esbuild.js'] = await bundled(pageScript('@holdfast/client'))
     await tryScript('esbuild', '<script type="module" src="/esbuild.js"></script>')
   })
 
@@ -245,6 +242,7 @@ describe('the client in a browser', function () {
     })`
     tab = await browser.open(`${site.origin}/page.html`)
     const other = await browser.open(`${site.origin}/page.html`)
+    // The number of the grant: an equal fence shows that the other page got the same lock.
     const fence = await tab.evaluate(use)
     expect(await other.evaluate(use)).to.equal(fence)
     await other.close()
@@ -256,14 +254,14 @@ describe('the client in a browser', function () {
   })
 })
 
-/** Writes a project that uses the client to this folder. Returns the script that Vite builds. */
+/** Writes a project with the client into this folder. Returns the script that Vite builds. */
 async function viteBuild(folder: string): Promise<string> {
   await writeFile(join(folder, 'package.json'), '{ "private": true, "type": "module" }\n')
-  const quiet = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error']
-  runNpm(folder, 'install', ...quiet, 'vite@8')
+  const npmOptions = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error']
+  runNpm(folder, 'install', ...npmOptions, 'vite@8')
   await symlink(join(root, 'node_modules/@holdfast'), join(folder, 'node_modules/@holdfast'))
   await mkdir(join(folder, 'src'))
-  await writeFile(join(folder, 'src/main.js'), program('@holdfast/client'))
+  await writeFile(join(folder, 'src/main.js'), pageScript('@holdfast/client'))
   await writeFile(
     join(folder, 'index.html'),
     '<!doctype html><script type="module" src="/src/main.js"></script>',

@@ -8,12 +8,13 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { type BrowserContext, chromium, type Page } from 'playwright-core'
 
-/** The flags of every Chromium of the tests. With its sandbox, Chromium does not run as root. */
+/** The flags of every Chromium of the tests. As root, Chromium starts only with `--no-sandbox`. */
 export const chromiumFlags: readonly string[] = [
   ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'],
   ...['--disable-background-networking', '--disable-component-update'],
 ]
 
+/** A browser context. `close` also closes everything that was opened only for this context. */
 export interface Chromium {
   readonly context: BrowserContext
   close(): Promise<void>
@@ -51,7 +52,7 @@ export async function openPage(context: BrowserContext, address: string): Promis
   return page
 }
 
-/** The path of a command on the PATH, because Playwright needs a path. */
+/** Finds a command in the folders of PATH, because Playwright needs the path of the file. */
 export function commandPath(command: string): string {
   const folders = (process.env['PATH'] ?? '').split(delimiter)
   const paths = folders.map((folder) => join(folder, command))

@@ -1,7 +1,7 @@
 /**
- * Controls Chromium through the DevTools protocol without Playwright. Playwright keeps every page
- * in the foreground, so that no page is ever hidden, throttled, frozen or put into the back/forward
- * cache. With this class, tabs behave as they do for a user.
+ * Controls Chromium through the DevTools protocol without Playwright. Under Playwright, no page is
+ * ever hidden, throttled, frozen or put into the back/forward cache. With this class, tabs behave
+ * as they do for a user.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -49,7 +49,7 @@ export class DevTools {
     ]
     const child = spawn(commandPath('chromium'), [...args, ...moreFlags, 'about:blank'], {
       stdio: ['ignore', 'ignore', 'pipe'],
-      // Chromium gets a process group of its own, which `pause` and `close` signal as a whole.
+      // A process group of its own, so that a signal of `pause` or `close` reaches every process.
       detached: true,
     })
     const socket = new WebSocket(await addressOf(child))
@@ -108,7 +108,7 @@ export class DevTools {
   /**
    * Calls a method of the DevTools protocol.
    *
-   * @param sessionId The tab; undefined for the browser.
+   * @param sessionId The DevTools session of a tab; undefined for the browser.
    */
   send(method: string, params: Params = {}, sessionId?: string): Promise<unknown> {
     const id = ++this.#lastId
@@ -116,7 +116,7 @@ export class DevTools {
     return new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject }))
   }
 
-  /** Resolves with the parameters of the tab's next event of this name. */
+  /** Resolves with the parameters of the next event that has this name, in the tab's session. */
   event(method: string, sessionId: string): Promise<unknown> {
     return new Promise((resolve) => {
       const listener = (message: Message) => {
@@ -140,7 +140,7 @@ export class DevTools {
   }
 }
 
-interface Evaluated {
+interface EvaluateResult {
   readonly result: { readonly value?: unknown }
   readonly exceptionDetails?: { readonly exception?: { readonly description?: string } }
 }
@@ -161,7 +161,7 @@ export class Tab {
     return this.#browser.send(method, params, this.#sessionId)
   }
 
-  /** Resolves with the next event of this tab that has this name. */
+  /** Resolves with the parameters of the next event of this tab that has this name. */
   event(method: string): Promise<unknown> {
     return this.#browser.event(method, this.#sessionId)
   }
@@ -177,7 +177,10 @@ export class Tab {
   /** Evaluates an expression in the page, and awaits its promise. Rejects if the page throws. */
   async evaluate<T>(expression: string): Promise<T> {
     const params = { expression, awaitPromise: true, returnByValue: true }
-    const { result, exceptionDetails } = (await this.send('Runtime.evaluate', params)) as Evaluated
+    const { result, exceptionDetails } = (await this.send(
+      'Runtime.evaluate',
+      params,
+    )) as EvaluateResult
     if (exceptionDetails === undefined) return result.value as T
     throw new Error(exceptionDetails.exception?.description ?? 'The expression threw in the page')
   }
@@ -217,7 +220,7 @@ export class Tab {
   }
 }
 
-/** The URL at which Chromium accepts commands, which Chromium prints at its start. */
+/** Resolves with the URL for DevTools clients, when Chromium has printed this URL. */
 async function addressOf(child: ChildProcess): Promise<string> {
   for await (const line of createInterface(child.stderr!)) {
     const address = /^DevTools listening on (ws:\S+)/.exec(line)?.[1]

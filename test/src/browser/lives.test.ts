@@ -1,9 +1,9 @@
 /**
- * Tests when a tab of Chromium loses its locks: when it is closed, hidden, frozen, asleep or
- * offline. Each test is a row of the table in the client's README. A rival session in Node waits
- * for the lock of the tab, and gets the lock at the moment when the tab's lock ends. The lease is
- * how long the broker keeps a silent session. The grace is how long the broker keeps a session
- * without a connection. The ttl is how long a lock lasts without a refresh.
+ * Tests whether and when a tab of Chromium loses its locks: a tab that is closed, hidden, frozen,
+ * asleep or offline. Each test is a row of the table in the client's README. A rival session in
+ * Node waits for the lock of the tab, and gets the lock at the moment when the tab's lock ends. The
+ * lease is how long the broker keeps a silent session. The grace is how long the broker keeps a
+ * session without a connection. The ttl is how long a lock lasts without a refresh.
  */
 import type { Lock, Session } from '@holdfast/client'
 import { connect } from '@holdfast/client'
@@ -24,11 +24,14 @@ const throttlingFlag = '--enable-features=IntensiveWakeUpThrottling:grace_period
 /** The ttl of the lock of a hidden page, in ms: so short that the client must refresh the lock. */
 const shortTtl = 1_400
 /**
- * The interval of a timer in the page that records events. After the tab wakes, the loss of the
- * lock must be recorded before the first of these events.
+ * The interval of a timer in the page, in ms. Each firing is recorded as an event. After the tab
+ * wakes, the loss of the lock must be recorded before the first firing.
  */
 const timerMs = 10
-/** A lease that is longer than any test, and a grace of the same length. */
+/**
+ * A lease that is longer than the timeout of a test, and a grace of the same length. So a test
+ * fails if the locks are not free before the lease ends.
+ */
 const longLease = { lease: 300_000, grace: 'lease' } as const
 
 describe('a tab', function () {
@@ -81,8 +84,9 @@ describe('a tab', function () {
     }
     for (const [title, action] of Object.entries(actions)) {
       it(title, async () => {
-        await tab.call(life, 'hold', site.url, title, longLease)
-        await freedBy(title, action)
+        const key = title
+        await tab.call(life, 'hold', site.url, key, longLease)
+        await freedBy(key, action)
       })
     }
   })
@@ -97,13 +101,11 @@ describe('a tab', function () {
     await tab.call(life, 'hold', site.url, 'cached', longLease)
     // The tab requests the key "later", which the rival holds until the tab is in the back/forward
     // cache.
-    await rival.lock('later').then((lock) => {
-      // Do not wait for the response, because the tab leaves the page before the response.
-      tab.call(life, 'waitFor', 'later').catch(() => {})
-      return freedBy('cached', () => tab.navigate(`${site.origin}/other.html`)).then(() =>
-        lock.unlock(),
-      )
-    })
+    const laterLock = await rival.lock('later')
+    // Do not wait for the response, because the tab leaves the page before the response.
+    tab.call(life, 'requestOther', 'later').catch(() => {})
+    await freedBy('cached', () => tab.navigate(`${site.origin}/other.html`))
+    await laterLock.unlock()
     await tab.back()
     await tab.call(life, 'untilRecorded', 'granted later')
     expect(await eventNames()).to.deep.equal([
@@ -115,14 +117,14 @@ describe('a tab', function () {
   it('keeps its locks while it is hidden and its timers are throttled', async () => {
     await tab.call(life, 'hold', site.url, 'hidden', {}, shortTtl)
     const other = await browser.open(`${site.origin}/other.html`)
-    // The three pings of a quick run take more than one lease. The ten pings of a full run take
-    // more than three leases.
+    // The broker sends a ping in each half of a lease. So the three pings of a quick run take more
+    // than one lease, and the ten pings of a full run take more than three leases.
     expect(await tab.call(life, 'heldAfterPings', count(3, 10))).to.equal(true)
     expect(await eventNames()).to.deep.equal(['locked', 'visibilitychange'])
     await other.close()
   })
 
-  it('loses its locks in time when it is frozen, and reports the loss first when it wakes', async () => {
+  it('loses its locks at the end of its lease when it is frozen, and reports the loss first when it wakes', async () => {
     await tab.call(life, 'hold', site.url, 'frozen')
     await tab.call(life, 'startTimer', timerMs)
     const other = await browser.open(`${site.origin}/other.html`)
@@ -136,7 +138,7 @@ describe('a tab', function () {
     await other.close()
   })
 
-  it('loses its locks in time when the machine sleeps, and reports the loss first when it wakes', async () => {
+  it('loses its locks at the end of its lease when the machine sleeps, and reports the loss first when it wakes', async () => {
     await tab.call(life, 'hold', site.url, 'asleep')
     await tab.call(life, 'startTimer', timerMs)
     const freedAt = await freedBy('asleep', async () => browser.pause())
@@ -147,9 +149,9 @@ describe('a tab', function () {
 
   /** Expects that the loss is the first event of the tab after the rival got the lock. */
   function expectLossFirst(events: readonly RecordedEvent[], freedAt: number): void {
-    const after = events.filter(({ at }) => at >= freedAt)
-    expect(after[0]?.event).to.equal('aborted: session')
-    expect(after.filter(({ held }) => held)).to.deep.equal([])
+    const laterEvents = events.filter(({ at }) => at >= freedAt)
+    expect(laterEvents[0]?.event).to.equal('aborted: session')
+    expect(laterEvents.filter(({ held }) => held)).to.deep.equal([])
   }
 
   it('loses its locks at the end of its lease when it is offline, and reconnects when online', async () => {

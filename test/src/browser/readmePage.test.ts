@@ -1,7 +1,6 @@
 /**
  * Tests the web page that a reader of client/README.md can copy, in two windows of a real browser.
- * The broker allows pages that this machine serves. The test changes only the URL of the broker,
- * because the port in the README may be in use.
+ * The test changes only the URL of the broker, because the port in the README may be in use.
  */
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
@@ -25,7 +24,8 @@ describe('the web page that a reader of client/README.md can copy', function () 
 
   /** Opens the page in a window, and answers its question for a name. */
   async function openWindow(name: string): Promise<Page> {
-    // A page in the background would draw no animation frames, so each page has its own window.
+    // Each page has a window of its own. A page behind another page in one window would draw no
+    // animation frames, but a click of Playwright waits for these frames.
     const { context, close } = await openContext()
     stage.onClear(close)
     const page = await context.newPage()
@@ -37,24 +37,26 @@ describe('the web page that a reader of client/README.md can copy', function () 
     return page
   }
 
-  /** Resolves when the list of locks in a window has this text. */
-  const waitForList = (page: Page, text: string) =>
+  /** Resolves when the element `#locks` of a page has this text. */
+  const waitForText = (page: Page, text: string) =>
     page.locator('#locks', { hasText: new RegExp(`^${text}$`) }).waitFor()
 
   it('takes a lock, shows the holder in every window, and releases the lock when the window of the holder closes', async () => {
     expect(language).to.equal('html')
-    // The page must have the URL exactly once, because `replace` changes only the first URL. Then
-    // `split` returns two parts.
+    // `replace` changes only the first URL, so the page must have the URL exactly once. A text that
+    // has the URL once splits into two parts.
     expect(code.split(brokerUrlInPage)).to.have.length(2)
+    // With `dev`, the broker allows pages that this machine serves. The site's own broker is not
+    // used, because its URL is not known before the site starts with the page.
     const { url } = await stage.broker({ dev: true })
     site = await openSite({}, { '/minutes.html': code.replace(brokerUrlInPage, `'${url}'`) })
     const [ann, ben] = [await openWindow('Ann'), await openWindow('Ben')]
-    await waitForList(ann, 'Free to edit')
-    await waitForList(ben, 'Free to edit')
+    await waitForText(ann, 'Free to edit')
+    await waitForText(ben, 'Free to edit')
 
     await ann.locator('#edit').click()
-    await waitForList(ann, 'Ann edits documents/minutes')
-    await waitForList(ben, 'Ann edits documents/minutes')
+    await waitForText(ann, 'Ann edits documents/minutes')
+    await waitForText(ben, 'Ann edits documents/minutes')
     const session = await stage.session(url)
     const { held } = await session.query({ key: 'documents/minutes' })
     expect(held.map(({ name }) => name)).to.deep.equal(['Ann'])
@@ -64,7 +66,7 @@ describe('the web page that a reader of client/README.md can copy', function () 
     await ben.locator('#edit').click()
     await events.waitUntil((seen) => seen.includes('queued'))
     await ann.close()
-    await waitForList(ben, 'Ben edits documents/minutes')
+    await waitForText(ben, 'Ben edits documents/minutes')
     await ben.close()
     // Both windows lost the lock when they were closed.
     await events.waitUntil((seen) => seen.filter((event) => event === 'lost').length === 2)

@@ -15,32 +15,32 @@ import { openSite, type Site } from './site.js'
 interface ConnectFailure {
   readonly code: ErrorCode
   readonly message: string
-  readonly cause: string
+  readonly causeName: string
 }
 
 /**
  * Tries to connect in a page, and returns the error or `'connected'`.
  *
- * @param client The path of the client's bundle on the site.
+ * @param bundlePath The path of the client's bundle on the site.
  */
 function tryConnect(
   page: Page,
-  client: string,
+  bundlePath: string,
   url: string,
 ): Promise<ConnectFailure | 'connected'> {
   return page.evaluate(
-    async ([client, url]) => {
-      const { connect } = await import(client as string)
+    async ([bundlePath, url]) => {
+      const { connect } = await import(bundlePath as string)
       try {
         const session = await connect(url)
         await session.close()
         return 'connected' as const
       } catch (error) {
         const { code, message, cause } = error as ConnectFailure & { cause?: { name?: string } }
-        return { code, message, cause: `${cause?.name}` }
+        return { code, message, causeName: `${cause?.name}` }
       }
     },
-    [client, url] as const,
+    [bundlePath, url] as const,
   )
 }
 
@@ -50,9 +50,8 @@ describe('a refused page', function () {
   const stage = Stage.forEachTest()
   let site: Site
   /**
-   * A site whose broker allows only one origin: that of `site`, but with `localhost` as its host.
-   * Pages of `site` have `127.0.0.1` as their host, so the broker refuses these pages. With `dev`
-   * the broker would allow all pages of this machine.
+   * A site whose broker refuses the pages of `site`, unless they are opened with the host
+   * `localhost` instead of `127.0.0.1`. With `dev`, the broker would allow both hosts.
    */
   let strictSite: Site
   const strictRefusals = new RefusalRecorder()
@@ -86,33 +85,36 @@ describe('a refused page', function () {
   })
 
   it('can connect when `origins` has its origin', async () => {
-    const listed = await openPage(
+    const localhostPage = await openPage(
       chromium.context,
       `${site.origin.replace('127.0.0.1', 'localhost')}/page.html`,
     )
-    expect(await tryConnect(listed, '/holdfast.js', strictSite.url)).to.equal('connected')
-    await listed.close()
+    expect(await tryConnect(localhostPage, '/holdfast.js', strictSite.url)).to.equal('connected')
+    await localhostPage.close()
   })
 
-  it('cannot connect under another host name of the broker, unless the name is in hosts', async () => {
+  it('cannot connect to another host name of the broker, unless `hosts` has the name', async () => {
     // This browser resolves another host name to the broker, as in an attack by DNS rebinding.
-    const rebinding = await openChromium('--host-resolver-rules=MAP rebound.test 127.0.0.1')
-    stage.onClear(() => rebinding.close())
-    const rebound = (url: string) => url.replace('127.0.0.1', 'rebound.test')
-    const origins = [rebound(site.origin)]
+    const rebindingBrowser = await openChromium('--host-resolver-rules=MAP rebound.test 127.0.0.1')
+    stage.onClear(() => rebindingBrowser.close())
+    const atReboundHost = (url: string) => url.replace('127.0.0.1', 'rebound.test')
+    const origins = [atReboundHost(site.origin)]
     const refusals = new RefusalRecorder()
     const withoutHosts = await stage.broker({ origins, observer: refusals })
     const withHosts = await stage.broker({ origins, hosts: ['rebound.test'] })
-    const reboundPage = await openPage(rebinding.context, rebound(`${site.origin}/page.html`))
-    const url = rebound(withoutHosts.url)
+    const reboundPage = await openPage(
+      rebindingBrowser.context,
+      atReboundHost(`${site.origin}/page.html`),
+    )
+    const url = atReboundHost(withoutHosts.url)
     const failure = (await tryConnect(reboundPage, '/holdfast.js', url)) as ConnectFailure
     expect(failure.code).to.equal('UNAVAILABLE')
     expect(refusals.causes).to.deep.equal(['host'])
-    const outcome = await tryConnect(reboundPage, '/holdfast.js', rebound(withHosts.url))
+    const outcome = await tryConnect(reboundPage, '/holdfast.js', atReboundHost(withHosts.url))
     expect(outcome).to.equal('connected')
   })
 
-  it('gets an error that suggests wss:// if its own address begins with https://', async () => {
+  it('that was loaded by https:// gets an error that suggests wss://', async () => {
     const script = await (await fetch(`${site.origin}/holdfast.js`)).text()
     await chromium.context.route('https://app.test/**', (route) =>
       route.fulfill(
@@ -121,15 +123,15 @@ describe('a refused page', function () {
           : { contentType: 'text/html', body: '<!doctype html><title>secure</title>' },
       ),
     )
-    const secure = await openPage(chromium.context, 'https://app.test/')
+    const securePage = await openPage(chromium.context, 'https://app.test/')
     const failure = (await tryConnect(
-      secure,
+      securePage,
       '/holdfast.js',
       'ws://broker.test/',
     )) as ConnectFailure
-    expect(failure).to.include({ code: 'INVALID_OPTION', cause: 'SecurityError' })
+    expect(failure).to.include({ code: 'INVALID_OPTION', causeName: 'SecurityError' })
     expect(failure.message).to.include('https://app.test').and.include('wss://')
-    await secure.close()
+    await securePage.close()
   })
 
   it('gets an error with the allowed schemes for an invalid URL', async () => {

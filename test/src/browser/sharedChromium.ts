@@ -12,8 +12,8 @@ after(async () => {
 })
 
 /**
- * Opens a context in the browser of this run. The context has cookies, storage and native locks of
- * its own. `close` closes the context and keeps the browser open.
+ * Opens a context in the browser of this run. The context has cookies, storage and Web Locks of its
+ * own. `close` closes only the context, and the browser stays open.
  */
 export async function openContext(): Promise<Chromium> {
   browser ??= chromium.launch({

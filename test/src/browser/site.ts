@@ -32,7 +32,7 @@ const contentTypes: Record<string, string> = {
 const compiledTests = new URL('../', import.meta.url)
 const bundle = new URL('../../../client/dist/bundle/holdfast.js', import.meta.url)
 
-/** Maps the package name of the client, which the compiled tests import, to its bundle. */
+/** The import map for the compiled tests: the package name of the client stands for its bundle. */
 const imports = JSON.stringify({ imports: { '@holdfast/client': '/holdfast.js' } })
 const emptyPage = `<!doctype html><meta charset="utf-8"><title>page</title>
 <script type="importmap">${imports}</script>`
@@ -41,6 +41,7 @@ const emptyPage = `<!doctype html><meta charset="utf-8"><title>page</title>
  * Starts the site.
  *
  * @param options Options of its broker, which allows pages of this machine by default.
+ * @param pages The site reads these at each request, so a test may still add pages.
  */
 export async function openSite(options: BrokerOptions = {}, pages: Pages = {}): Promise<Site> {
   const server = createServer((request, response) => {
@@ -72,7 +73,10 @@ export async function openSite(options: BrokerOptions = {}, pages: Pages = {}): 
   }
 }
 
-/** Rejects if the site has no page or file at this path. */
+/**
+ * Reads the page or file at this path. Any other path that ends with `.html` is an empty page.
+ * Rejects for the remaining paths.
+ */
 async function readPage(path: string, pages: Pages): Promise<string | Buffer> {
   const page = pages[path]
   if (page !== undefined) return page

@@ -1,7 +1,6 @@
 /**
- * Starts a broker: the real command in its own process and place. A place is a network namespace
- * that stands for a machine, or this machine itself. When the process of the test ends, the
- * operating system kills the broker too.
+ * Starts a broker: the real command, in a process of its own. The broker runs in a place, which is
+ * this machine, or a network namespace that stands for another machine.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -56,7 +55,8 @@ export class BrokerProcess {
       const [, port] = /listening on ws:\/\/[\d.]+:(\d+)/.exec(line) ?? []
       if (port === undefined) continue
       this.#port = Number(port)
-      // Without a reader, the pipe would become full, and the broker would wait.
+      // The loop stops reading here. Without a reader, the pipe would become full, and the broker
+      // would wait.
       broker.stdout.resume()
       return
     }
@@ -84,7 +84,7 @@ export class BrokerProcess {
   }
 
   get isRunning(): boolean {
-    const child = this.#process
-    return child !== undefined && child.exitCode === null && child.signalCode === null
+    const broker = this.#process
+    return broker !== undefined && broker.exitCode === null && broker.signalCode === null
   }
 }

@@ -10,11 +10,11 @@ import type { Tenure } from '../faults/history.js'
 import type { Random } from '../support/counts.js'
 import { ClientLink, leaseMs } from './clientLink.js'
 
-/** One in this many leaders closes its session while it leads. */
+/** One in this many leaderships ends because the candidate closes its session. */
 const closesOneIn = 20
 /**
- * One in this many leaders is cut off. Such faults are rare, because the other candidates must then
- * wait: the broker keeps the leader's lock for a lease.
+ * One in this many leaderships ends because the candidate is cut off. Such a fault is rare, because
+ * the broker then keeps the lock for a lease, and no candidate leads.
  */
 const cutsOneIn = 200
 /**
@@ -52,7 +52,7 @@ export class Candidate {
     this.#working = this.#loop()
   }
 
-  /** Pauses the candidate; resolves when the candidate does not lead. */
+  /** Pauses the candidate; resolves when the candidate no longer leads. */
   async pause(): Promise<void> {
     this.#isPaused = true
     await this.#working
@@ -98,7 +98,8 @@ export class Candidate {
   async #lead(session: Session): Promise<void> {
     const requestedAt = process.hrtime.bigint()
     const publication = { ...this.#nextPublication(), fence: undefined as number | undefined }
-    // Observers may see the value before the candidate receives the grant and its fence.
+    // Recorded before the grant, because observers may see the value before the candidate receives
+    // the grant and its fence.
     this.publications.push(publication)
     const leadership = await session.campaign(this.#key, { value: publication.value })
     const grantedAt = process.hrtime.bigint()
@@ -107,8 +108,8 @@ export class Candidate {
     // If the client lost the leadership before it received the grant, the candidate never led.
     if (!leadership.held) return
     const tenure = { process: this.name, fence, requestedAt, grantedAt, givenUpAt: grantedAt }
-    // Moves `givenUpAt` to the present time if the candidate still leads. In the end `givenUpAt` is
-    // the newest time at which the candidate was known to lead.
+    // While the candidate leads, each call sets `givenUpAt` to the present time. In the end,
+    // `givenUpAt` is the last time at which the candidate was known to lead.
     const confirmHeld = (): boolean => {
       const { held } = leadership
       if (held) tenure.givenUpAt = process.hrtime.bigint()

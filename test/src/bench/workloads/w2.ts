@@ -1,7 +1,8 @@
 /**
  * W2: one hot key that all clients lock again and again. W2 measures the cost and the fairness of a
  * hand-off, which is the release of one client and the grant to the next client. The shape `K=100`
- * is 100 clients. The ring, a server without locks, passes a grant from client to client.
+ * is 100 clients. The reference is the ring: a server without locks that passes a grant from client
+ * to client. A hand-off counts as one pair (a lock and its unlock).
  */
 import {
   type Job,
@@ -21,7 +22,7 @@ import { clientSystem, openHoldfastClients } from '../load/holdfastClients.js'
 import { RawHandoff } from '../load/rawHandoff.js'
 import { RingHandoff } from '../load/ringHandoff.js'
 
-/** The numbers of clients, on one core and on two cores. */
+/** The numbers of clients, on one core (`shared`) and on two cores (`split`). */
 export const hotKeyLoads: readonly { readonly clients: number; readonly placement: Placement }[] = [
   { clients: 2, placement: 'shared' },
   { clients: 2, placement: 'split' },
@@ -43,8 +44,8 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   const ring = await RingHandoff.open(echo, clients, exclusion)
   const handoffs: Handoff[] = [ring]
   if (drivers.includes('raw')) {
-    // With `together`, a client sends the next request with the unlock. With `awaited`, the client
-    // first awaits the answer to the unlock.
+    // With `together`, a client sends the next lock request with the unlock. With `awaited`, the
+    // client first awaits the answer to the unlock.
     const sessions = await RawHandoff.openSessions(server, clients)
     handoffs.push(new RawHandoff(server, 'together', sessions, exclusion))
     handoffs.push(new RawHandoff(server, 'awaited', sessions, exclusion))
@@ -54,9 +55,9 @@ async function runJob(context: LoadContext): Promise<JobResult> {
     const description = { system: clientSystem, serverPid: server.pid, key: 'hot:client' }
     handoffs.push(new ClientHandoff(description, sessions, exclusion))
   }
-  // The echo has one connection with one message under way, because a hot key also has one hand-off
-  // at a time.
-  const results = await runContest(context, [await EchoPairs.open(echo, 1, 1), ...handoffs])
+  // A hot key has one hand-off at a time, so the echo has one message under way.
+  const echoPairs = await EchoPairs.open(echo, /* sessions */ 1, /* inFlight */ 1)
+  const results = await runContest(context, [echoPairs, ...handoffs])
   const figuresOf = ({ system }: Handoff): Record<string, number> =>
     results.find((result) => result.system === system)!.figures
   for (const handoff of handoffs) {

@@ -33,6 +33,7 @@ const waitersEach = 10
 /** The load of the measured pairs: 16 sessions with 16 pairs under way in each. */
 const pairsLoad = { sessions: 16, inFlight: 16 } as const
 
+/** The jobs. In a quick run, the sizes are divided by `sizeDivisor`. */
 function jobs({ sizeDivisor }: { readonly sizeDivisor: number }): readonly Job[] {
   const memoryJob = (fill: Fill, count: number, limits: Job['limits'] = {}): Job =>
     makeJob(
@@ -59,7 +60,10 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   return { rows: await measureMemory(context, fill, count), grants: 0, violations: 0 }
 }
 
-/** Measures the memory of each item (session, lock or request) that the job adds to the broker. */
+/**
+ * Measures the memory of each item (session, lock or request) that the job adds to the broker. The
+ * reference for sessions is the memory of bare connections to the echo server.
+ */
 async function measureMemory(context: LoadContext, fill: Fill, count: number): Promise<Row[]> {
   const { workload, shape, placement } = context.job
   const row = { workload, shape, placement }
@@ -77,12 +81,12 @@ async function measureMemory(context: LoadContext, fill: Fill, count: number): P
   return rows
 }
 
-/** Fills the broker. Resolves with a function that empties the broker, if that is possible. */
+/** Fills the broker. For idle sessions, resolves with a function that drops their connections. */
 async function fillWith(
   { server }: LoadContext,
   fill: Fill,
   count: number,
-  onProgress: (done: number) => void,
+  onProgress: (share: number) => void,
 ): Promise<(() => void) | undefined> {
   switch (fill) {
     case 'sessions':
@@ -105,11 +109,11 @@ async function bytesEach(
   context: LoadContext,
   pid: number,
   count: number,
-  fill: (onProgress: (done: number) => void) => Promise<(() => void) | undefined>,
+  runFill: (onProgress: (share: number) => void) => Promise<(() => void) | undefined>,
 ): Promise<Record<string, number>> {
   const before = await rssWhenIdle(context, pid)
   const began = performance.now()
-  const undoFill = await fill(context.progress)
+  const undoFill = await runFill(context.progress)
   const fillSeconds = (performance.now() - began) / 1_000
   const after = await rssWhenIdle(context, pid)
   undoFill?.()
@@ -130,15 +134,15 @@ async function measurePairs(context: LoadContext, maxLocks: number): Promise<Job
   const reference = await EchoPairs.open(echo, pairsLoad.sessions, pairsLoad.inFlight)
   const pairs = await RawPairs.open(server, { ...pairsLoad, prefix: 'own' }, exclusion)
   const rows: Row[] = []
-  let held = 0
-  // 1,000 locks, then 10,000 locks, up to a million.
+  let heldCount = 0
+  // In a normal run: 1,000 locks, then 10,000 locks, up to a million.
   for (let count = maxLocks / 1_000; count <= maxLocks; count *= 10) {
     // Each `count` has its own prefix, so that all added keys are new.
-    await fillHeld(server.url, `of${count}`, count - held, () => {})
-    held = count
+    await fillHeld(server.url, `of${count}`, count - heldCount, () => {})
+    heldCount = count
     // Wait until the broker is idle, so that no garbage collection after the fill slows the pairs.
     await rssWhenIdle(context, server.pid)
-    // One round fewer than usual, because this job runs several contests.
+    // One round fewer than usual, but at least 2, because this job runs several contests.
     const shorterPace = { ...pace, rounds: Math.max(2, pace.rounds - 1) }
     const results = await runContest({ ...context, pace: shorterPace }, [reference, pairs])
     for (const { system, figures } of results) {

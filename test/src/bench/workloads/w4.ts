@@ -1,8 +1,8 @@
 /**
  * W4: the stampede. A thousand clients wait for one key. The connection of the holder dies, and
  * then each client locks and unlocks the key once. The reference is a bare server, which exchanges
- * the same number of frames but has no locks. The bare server sends the same grant frame to one
- * client of its queue after the other. A fence is the number of a grant.
+ * the same number of frames but has no locks. When a client of the bare server sends `unlock` or
+ * dies, the next client in the queue gets a constant grant.
  */
 import {
   type Endpoint,
@@ -20,7 +20,7 @@ import { median } from '../load/statistics.js'
 
 const key = 'stampede'
 /**
- * How long a stampede waits for the arrival of all requests, and for the end of all connections, in
+ * How long to wait until all requests have arrived, and again until all connections are closed, in
  * ms. The time is fixed, because the bare server cannot report the length of its queue.
  */
 const settleMs = 250
@@ -47,7 +47,7 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   const exclusion = new ExclusionCheck()
   const brokerStampedes: Stampede[] = []
   const bareStampedes: Stampede[] = []
-  // The first round of each server does not count, because it warms up the code.
+  // The first round only warms up the code, so `slice(1)` leaves its two stampedes out.
   for (let round = 0; round <= pace.rounds; round++) {
     bareStampedes.push(await stampede(bareServer, clients, undefined))
     brokerStampedes.push(await stampede(server, clients, exclusion))
@@ -92,6 +92,7 @@ async function stampede(
   exclusion: ExclusionCheck | undefined,
 ): Promise<Stampede> {
   const holder = await RawSession.open(server.url)
+  // The number of the holder's grant.
   const fence = await new Promise<number>((resolve) => {
     holder.lock(key, (answer) => resolve(answer.fence))
   })

@@ -1,7 +1,8 @@
 /**
  * W5: all kinds of requests at the same time. A change of the code may make each kind fast alone,
  * but slow together with the others, and only W5 shows this. The shape `100×4` is 100 sessions with
- * 4 requests under way in each.
+ * 4 requests under way in each. The watchers are further sessions that watch some of the keys. The
+ * reference is an echo server without locks.
  */
 import {
   type Job,
@@ -30,8 +31,8 @@ async function runJob(context: LoadContext): Promise<JobResult> {
   const mixed = await MixedLoad.open(context.server, { sessions, inFlight, watchers }, exclusion)
   const reference = await EchoPairs.open(context.echo, sessions, inFlight)
   const results = await runContest(context, [reference, mixed])
-  // The second contestant is the mixed load.
-  Object.assign(results[1]!.figures, mixed.counts)
+  const [, mixedResult] = results
+  Object.assign(mixedResult!.figures, mixed.counts)
   const rows = rowsOf(context.job, results)
   return { rows, grants: exclusion.grants, violations: exclusion.violations }
 }

@@ -1,7 +1,8 @@
 /**
- * W6: the CPU time that the client library costs the load generator. W6 runs the same pairs with
+ * W6: how much CPU time of the load generator the client library uses. W6 runs the same pairs with
  * the library and by hand, which means with frames that the load generator writes itself. A pair is
- * a lock and its unlock. `split` means that the server and the load generator have a core each.
+ * a lock and its unlock. The shape `64×16` is 64 sessions with 16 pairs under way in each. `split`
+ * means that the server and the load generator have a core each.
  */
 import {
   type Job,
@@ -47,14 +48,14 @@ async function runJob(context: LoadContext): Promise<JobResult> {
 }
 
 /**
- * Leaves out the figures of the broker, whose work does not depend on the client library. Adds the
- * CPU time of the load generator, divided by its CPU time with frames by hand.
+ * Leaves out the figures of the broker, whose work does not depend on the client library. Adds a
+ * ratio: the load generator's CPU time in this row, divided by that in the row with frames by hand.
  */
 function clientFigures({ figures }: Row, byHandRow: Row): Row['figures'] {
   const figureNames = ['pairsPerSecond', 'generatorUsPerPair', 'p50Us', 'p99Us']
-  const ownFigures = Object.entries(figures).filter(([name]) => figureNames.includes(name))
+  const keptFigures = Object.entries(figures).filter(([name]) => figureNames.includes(name))
   const cpuRatio = figures['generatorUsPerPair']! / byHandRow.figures['generatorUsPerPair']!
-  return { ...Object.fromEntries(ownFigures), clientCpuRatioToByHand: cpuRatio }
+  return { ...Object.fromEntries(keptFigures), clientCpuRatioToByHand: cpuRatio }
 }
 
 export const w6: Workload = { name: 'W6', title: 'the client library alone', jobs, runJob }

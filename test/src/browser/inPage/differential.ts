@@ -12,7 +12,7 @@ import { type Locks, Script } from '../../locks/script.js'
 export type Implementation = 'native' | 'session' | 'twoSessions'
 
 /**
- * Runs one scenario. Returns its log, and the lengths of the log at its quiet points, where the
+ * Runs one scenario. Returns its log, and how many lines the log had at each quiet point, where the
  * scenario waits until nothing more happens.
  */
 export async function scenarioLog(
@@ -40,7 +40,10 @@ export async function planLogs(
   })
 }
 
-/** Calls `use` with two clients, which may be one and the same, and then closes the clients. */
+/**
+ * Calls `use` with two lock managers, and then closes their sessions. Only `twoSessions` gives two
+ * different lock managers.
+ */
 async function withLocks<T>(
   implementation: Implementation,
   url: string,

@@ -1,6 +1,6 @@
 /**
- * Runs in a page or in its worker. This script opens a session that holds a lock, and records the
- * events of the session, of the lock and of the page.
+ * Runs in a page, and could run in a worker. This script opens a session that holds a lock, and
+ * records the events of the session, of the lock and of the page.
  */
 import { type ConnectOptions, connect, type Lock, type Session } from '@holdfast/client'
 
@@ -33,8 +33,8 @@ function record(event: string): void {
 /**
  * Opens a session and locks a key.
  *
- * @param ttl How long the lock lasts without a refresh, in ms. The client then refreshes the lock
- * periodically. Default: the lock lasts as long as its session.
+ * @param ttl How long the lock lasts without a refresh, in ms. With a ttl, the client refreshes the
+ * lock periodically. Default: the lock lasts as long as its session.
  */
 export async function hold(
   url: string,
@@ -68,7 +68,7 @@ export async function hold(
 }
 
 /** Requests another lock, and records when it is granted. */
-export function waitFor(key: string): void {
+export function requestOther(key: string): void {
   void session.lock(key).then(() => record(`granted ${key}`))
 }
 
@@ -109,8 +109,8 @@ export function heldAfterPings(count: number): Promise<boolean> {
 let onPing: (() => void) | undefined
 
 /**
- * A WebSocket that reports each ping. If the client already has a lock, the creation of the
- * WebSocket is recorded too.
+ * A WebSocket that calls `onPing` for each ping. Its creation is recorded as `connects`, except for
+ * the first connection, when the client has no lock yet.
  */
 class WatchedWebSocket extends WebSocket {
   constructor(url: string, protocols?: string | string[]) {
