@@ -39,9 +39,8 @@ interface Flags {
 
 const workloadNames = workloads.map(({ name }) => name)
 /**
- * The workloads that run only if the flag `--only` names them. `logs` takes as long as all other
- * workloads together, and `neighbours` takes half of that time. `restart` takes two minutes.
- * `cells` and `join` have no targets.
+ * The workloads that run only if the flag `--only` names them. `logs`, `neighbours` and `restart`
+ * take several minutes; `cells` and `join` have no targets.
  */
 const optionalWorkloads = ['logs', 'join', 'neighbours', 'cells', 'restart']
 const defaultWorkloads = workloads.filter(({ name }) => !optionalWorkloads.includes(name))
@@ -60,7 +59,7 @@ function workloadsNamed(list: string): Workload[] {
 
 /**
  * The peers (configurations) of the lock services in a list. Semicolons separate the services,
- * because some names have commas. Throws if a service is unknown.
+ * because a name may have a comma: `redis, SET NX + Lua`. Throws if a service is unknown.
  */
 function peersNamed(list: string): Peer[] {
   return list.split(';').flatMap((name) => {
@@ -80,8 +79,8 @@ function countOfRuns(text: string): number {
 }
 
 /**
- * The peers that this machine can run. For each other peer, prints the reason why the machine
- * cannot run that peer.
+ * Installs the packages of the requested peers. Returns the peers that this machine can run, and
+ * prints why the machine cannot run the rest.
  */
 function availablePeers(requested: readonly Peer[], print: (text: string) => void): Peer[] {
   return requested.filter((peer) => {
@@ -206,24 +205,24 @@ async function runAll(
   )
   const progress = showProgress([...jobsOf.values()].flat().length * options.runs)
   const total = { rows: [] as Row[], grants: 0, violations: 0 }
-  const rowsPerRun = new Map<Workload, Row[][]>(chosen.map((workload) => [workload, []]))
+  const rowsOfRuns = new Map<Workload, Row[][]>(chosen.map((workload) => [workload, []]))
   for (let run = 0; run < options.runs; run++) {
     for (const [workload, jobs] of jobsOf) {
       const rows: Row[] = []
       for (const job of jobs) {
         progress.begin(`${workload.name} ${job.shape} ${job.subject}`)
-        const onProgress = (done: number): void => progress.advance(done)
+        const onProgress = (share: number): void => progress.advance(share)
         const result = await runJob(job, { ...options, onProgress })
         rows.push(...result.rows)
         total.grants += result.grants
         total.violations += result.violations
       }
-      rowsPerRun.get(workload)!.push(rows)
+      rowsOfRuns.get(workload)!.push(rows)
     }
   }
   progress.end()
-  for (const [workload, runs] of rowsPerRun) {
-    const rows = combineRuns(runs)
+  for (const [workload, rowsOfEachRun] of rowsOfRuns) {
+    const rows = combineRuns(rowsOfEachRun)
     total.rows.push(...rows)
     print(workloadTable(workload, rows))
   }

@@ -6,5 +6,5 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { overviewOf } from './report/overview.js'
 
 const folder = new URL('../../bench/', import.meta.url)
-const page = await readFile(new URL('README.md', folder), 'utf8')
-await writeFile(new URL('overview.svg', folder), overviewOf(page))
+const benchReadme = await readFile(new URL('README.md', folder), 'utf8')
+await writeFile(new URL('overview.svg', folder), overviewOf(benchReadme))

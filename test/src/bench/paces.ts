@@ -1,6 +1,6 @@
 /**
- * The paces, which define the length of a run. Each system that the bench compares runs for one
- * slice of time in each round. The type `Pace` explains the fields.
+ * The paces, which define how long a run takes. A run has rounds; in each round, each compared
+ * system runs for one slice of time. The type `Pace` explains the fields.
  */
 import type { Pace } from './job.js'
 
@@ -13,10 +13,7 @@ export const normalPace: Pace = {
   sizeDivisor: 1,
 }
 
-/**
- * The pace of each run if `--runs` asks for several runs, which then need fewer rounds each. The
- * name and the slices are those of `normalPace`.
- */
+/** The pace if `--runs` asks for several runs. Each run then needs fewer rounds. */
 export const repeatedPace: Pace = { ...normalPace, rounds: 3 }
 
 /** The pace of `npm run bench -- --quick`. */
@@ -28,7 +25,7 @@ export const quickPace: Pace = {
   sizeDivisor: 20,
 }
 
-/** The pace of the tests of the bench, which assert no figure. */
+/** The pace of the bench's own tests, which do not check the figures. */
 export const smokePace: Pace = {
   name: 'smoke',
   rounds: 1,

@@ -1,8 +1,7 @@
 /**
- * A load of clients that lock one key, hold the lock for some milliseconds and unlock. If the
- * broker granted the lock to two clients at once, the exclusion check would notice. In the other
- * loads the check might miss a wrong grant, because the clients hold their locks too briefly. A
- * fence is the number of a grant.
+ * A load of clients that lock one key, hold the lock for some milliseconds and unlock. The
+ * exclusion check would notice a grant to a second client in these milliseconds. In the other
+ * loads, clients may hold their locks too briefly for that. A fence is the number of a grant.
  */
 import type { Endpoint } from '../job.js'
 import { ExclusionCheck } from './exclusion.js'
@@ -25,29 +24,28 @@ export async function runHolders(
   ms: number,
 ): Promise<ExclusionCheck> {
   const exclusion = new ExclusionCheck()
-  // Tells the clients when to stop locking.
   const loopGate = new LoopGate()
-  // The clients hold their locks for the same times in each run.
+  // Draws the same sequence of hold times in each run with this many clients.
   const random = seeded(clients)
   const sessions: RawSession[] = []
   for (let i = 0; i < clients; i++) sessions.push(await RawSession.open(server.url))
   loopGate.open()
   for (const session of sessions) {
     loopGate.enter()
-    lockAgain(session)
+    lockRepeatedly(session)
   }
   await new Promise((resolve) => setTimeout(resolve, ms))
   await loopGate.close()
   await Promise.all(sessions.map((session) => session.close()))
   return exclusion
 
-  /** Locks the key, holds the lock for a moment, unlocks, and begins again. */
-  function lockAgain(session: RawSession): void {
+  /** Locks the key, holds the lock for a moment, unlocks; repeats this while the gate is open. */
+  function lockRepeatedly(session: RawSession): void {
     session.lock(key, ({ fence }: RawAnswer) => {
       exclusion.granted(key, fence)
       setTimeout(() => {
         exclusion.released(key)
-        session.unlock(fence, () => (loopGate.isOpen ? lockAgain(session) : loopGate.leave()))
+        session.unlock(fence, () => (loopGate.isOpen ? lockRepeatedly(session) : loopGate.leave()))
       }, random() * longestHoldMs)
     })
   }

@@ -1,9 +1,9 @@
-/** Opens sessions of the client library with default options, for the loads of the bench. */
+/** Opens sessions of the client library for the loads of the bench. */
 import { connect } from '@holdfast/client'
 import { connect as connectToCells } from '@holdfast/client/cells'
 import type { LockClient } from './clientPairs.js'
 
-/** The name of these clients in the column "system" of the results. */
+/** The column "system" of the results shows this name for a load through the client library. */
 export const clientSystem = 'holdfast, client'
 
 /** Opens this many sessions, one after another. */
@@ -17,8 +17,8 @@ export async function openHoldfastClients(url: string, count: number): Promise<L
 }
 
 /**
- * Opens this many sessions over several cells (brokers that each have a part of the keys). A
- * session connects to each cell.
+ * Opens this many sessions over several cells (brokers that each have a part of the keys). Each
+ * session has a connection to every cell.
  */
 export async function openCellClients(
   urls: readonly string[],
@@ -27,7 +27,7 @@ export async function openCellClients(
   const clients: LockClient[] = []
   for (let i = 0; i < count; i++) {
     const session = await connectToCells({ cells: urls.map((url) => [url]), name: 'bench' })
-    // Opens the session in every cell now, because `connect` opens none before the first call.
+    // `stats` asks every cell, and so opens every connection. `connectToCells` opens none.
     await session.stats()
     clients.push({ lock: (key) => session.lock(key), close: () => session.close() })
   }

@@ -5,8 +5,8 @@
 export class LoopGate {
   #isOpen = false
   /** The number of loops that have called `enter` and not yet `leave`. */
-  #inside = 0
-  #onEmpty: (() => void) | undefined
+  #insideCount = 0
+  #onAllLeft: (() => void) | undefined
 
   /** Whether loops may repeat their work. */
   get isOpen(): boolean {
@@ -20,21 +20,21 @@ export class LoopGate {
 
   /** Call when a loop begins. */
   enter(): void {
-    this.#inside++
+    this.#insideCount++
   }
 
   /** Call when a loop ends. */
   leave(): void {
-    this.#inside--
-    if (this.#inside === 0) this.#onEmpty?.()
+    this.#insideCount--
+    if (this.#insideCount === 0) this.#onAllLeft?.()
   }
 
   /** Makes the loops end. Resolves when all loops have left. */
   close(): Promise<void> {
     this.#isOpen = false
-    if (this.#inside === 0) return Promise.resolve()
+    if (this.#insideCount === 0) return Promise.resolve()
     return new Promise((resolve) => {
-      this.#onEmpty = resolve
+      this.#onAllLeft = resolve
     })
   }
 }

@@ -1,7 +1,7 @@
 /**
- * A mixed load. Its requests lock common keys (readers shared, writers exclusively), refresh locks
- * with a ttl, time out, or are aborted. Its watches report the changes of the common keys. The ttl
- * is how long a lock lasts without a refresh; a fence is the number of a grant.
+ * A load of mixed requests: shared and exclusive locks of common keys, refreshes of locks with a
+ * ttl, requests that time out, and aborted requests. Watches report the changes of the common keys.
+ * The ttl is how long a lock lasts without a refresh; a fence is the number of a grant.
  */
 import type { Endpoint } from '../job.js'
 import type { Contestant } from './contest.js'
@@ -12,11 +12,11 @@ import { type RawAnswer, RawSession } from './rawSession.js'
 import { seeded } from './statistics.js'
 
 /**
- * A random number from 0 to 1 selects the first kind of request whose bound is above the number.
- * A number above all bounds selects an aborted request.
+ * The shares of the kinds of requests, each added to the shares before it. The remaining requests
+ * are aborted.
  */
-const upperBounds = { read: 0.45, write: 0.65, refresh: 0.9, timeout: 0.95 } as const
-/** The number of common keys, so small that readers and writers often use the same key. */
+const cumulativeShares = { read: 0.45, write: 0.65, refresh: 0.9, timeout: 0.95 } as const
+/** The number of common keys: few, so that readers and writers often use the same key. */
 const commonKeys = 200
 /** The JSON field of a request for a lock with a ttl of 30 s. */
 const ttlField = ',"ttl":30000'
@@ -53,7 +53,7 @@ export class MixedLoad implements Contestant {
   readonly #random = seeded(1)
   readonly #sessions: RawSession[] = []
   readonly #inFlight: number
-  /** The number of finished requests of all kinds, which the contest counts as pairs. */
+  /** Finished requests of all kinds. In other loads a pair is a lock and its unlock. */
   pairs = 0
 
   private constructor(server: Endpoint, inFlight: number, exclusion: ExclusionCheck) {
@@ -62,6 +62,7 @@ export class MixedLoad implements Contestant {
     this.#exclusion = exclusion
   }
 
+  /** Opens the sessions. Each session has `inFlight` requests under way. */
   static async open(
     server: Endpoint,
     { sessions, inFlight, watchers }: { sessions: number; inFlight: number; watchers: number },
@@ -74,7 +75,7 @@ export class MixedLoad implements Contestant {
     for (let i = 0; i < watchers; i++) {
       const watcher = await RawSession.open(server.url)
       watcher.onPush = () => load.counts.events++
-      // A prefix: the watch of `mix:common:1` also reports `mix:common:12`.
+      // Watches a prefix: `mix:common:1` also matches `mix:common:12`.
       watcher.watch(`mix:common:${i}`)
     }
     return load
@@ -105,9 +106,10 @@ export class MixedLoad implements Contestant {
       this.#next(session, ownKey)
     }
     const choice = this.#random()
-    if (choice < upperBounds.write) this.#useCommon(session, choice < upperBounds.read, onFinished)
-    else if (choice < upperBounds.refresh) this.#refresh(session, ownKey, onFinished)
-    else if (choice < upperBounds.timeout) this.#timeOut(session, onFinished)
+    const isReader = choice < cumulativeShares.read
+    if (choice < cumulativeShares.write) this.#useCommon(session, isReader, onFinished)
+    else if (choice < cumulativeShares.refresh) this.#refresh(session, ownKey, onFinished)
+    else if (choice < cumulativeShares.timeout) this.#timeOut(session, onFinished)
     else this.#abort(session, onFinished)
   }
 
@@ -125,7 +127,7 @@ export class MixedLoad implements Contestant {
         session.unlock(fence, onFinished)
       })
     }
-    // The timeout never passes, but the broker must keep a deadline for the request.
+    // With this timeout, which never passes, the broker must keep a deadline for the request.
     session.lock(key, onGranted, `,"mode":"${mode}","timeout":60000`)
   }
 
@@ -158,6 +160,7 @@ export class MixedLoad implements Contestant {
       if (code === 'ABORTED') this.counts.aborts++
       onFinished()
     }
-    session.cancel(session.lock(blockedKey, onAnswer))
+    const request = session.lock(blockedKey, onAnswer)
+    session.cancel(request)
   }
 }

@@ -1,7 +1,7 @@
 /**
  * A load in which all sessions lock one hot key again and again. The load generator writes the
- * frames itself, without the client library. A hand-off is the release of one session and the grant
- * to the next session. A fence is the number of a grant.
+ * frames itself, without the client library. In a hand-off, one session releases the lock, and the
+ * broker grants the lock to the next session. A fence is the number of a grant.
  */
 import type { Endpoint } from '../job.js'
 import type { ExclusionCheck } from './exclusion.js'
@@ -14,11 +14,12 @@ import { type RawAnswer, RawSession } from './rawSession.js'
  */
 export type Discipline = 'together' | 'awaited'
 
+/** In this class, `client` is the index of a session. */
 export class RawHandoff extends Handoff {
   readonly #discipline: Discipline
   readonly #sessions: readonly RawSession[]
   /** The callback of each session, made once so that a lock request allocates no callback. */
-  readonly #onAnswers: readonly ((answer: RawAnswer) => void)[]
+  readonly #callbacks: readonly ((answer: RawAnswer) => void)[]
 
   constructor(
     server: Endpoint,
@@ -30,7 +31,7 @@ export class RawHandoff extends Handoff {
     super({ system, serverPid: server.pid, key: `hot:${discipline}` }, sessions.length, exclusion)
     this.#discipline = discipline
     this.#sessions = sessions
-    this.#onAnswers = sessions.map((_, client) => (answer) => this.#onAnswer(client, answer))
+    this.#callbacks = sessions.map((_, client) => (answer) => this.#onAnswer(client, answer))
   }
 
   /** Opens sessions one after another. */
@@ -40,13 +41,13 @@ export class RawHandoff extends Handoff {
     return sessions
   }
 
-  /** Requests the lock in every session. `client` is the index of a session. */
+  /** Requests the lock in every session. */
   protected begin(): void {
     for (const client of this.#sessions.keys()) this.#request(client)
   }
 
   #request(client: number): void {
-    this.#sessions[client]!.lock(this.key, this.#onAnswers[client]!)
+    this.#sessions[client]!.lock(this.key, this.#callbacks[client]!)
   }
 
   #onAnswer(client: number, { type, fence, code }: RawAnswer): void {

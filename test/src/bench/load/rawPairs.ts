@@ -35,14 +35,14 @@ export class RawPairs implements Contestant {
     { sessions, inFlight, prefix }: { sessions: number; inFlight: number; prefix: string },
     exclusion: ExclusionCheck,
   ): Promise<RawPairs> {
-    const contestant = new RawPairs(server, exclusion)
+    const load = new RawPairs(server, exclusion)
     for (let i = 0; i < sessions; i++) {
       const session = await RawSession.open(server.url)
       for (let j = 0; j < inFlight; j++) {
-        contestant.#loops.push(new PairLoop(session, `${prefix}:${i}:${j}`, contestant))
+        load.#loops.push(new PairLoop(session, `${prefix}:${i}:${j}`, load))
       }
     }
-    return contestant
+    return load
   }
 
   start(): void {
@@ -62,13 +62,13 @@ export class RawPairs implements Contestant {
 class PairLoop {
   readonly #session: RawSession
   readonly #key: string
-  readonly #owner: RawPairs
+  readonly #load: RawPairs
   #requestedAt = 0
 
-  constructor(session: RawSession, key: string, owner: RawPairs) {
+  constructor(session: RawSession, key: string, load: RawPairs) {
     this.#session = session
     this.#key = key
-    this.#owner = owner
+    this.#load = load
   }
 
   lock(): void {
@@ -78,17 +78,17 @@ class PairLoop {
 
   readonly #onGranted = ({ type, fence, code }: RawAnswer): void => {
     if (type !== 'granted') throw new Error(`Lock of ${this.#key} was not granted: ${code}`)
-    this.#owner.latencies.record(performance.now() - this.#requestedAt)
-    this.#owner.exclusion.granted(this.#key, fence)
-    // `exclusion` must know of the release before the broker can grant the lock again.
-    this.#owner.exclusion.released(this.#key)
+    this.#load.latencies.record(performance.now() - this.#requestedAt)
+    this.#load.exclusion.granted(this.#key, fence)
+    // Before the unlock, because the broker may grant the lock again at once after the unlock.
+    this.#load.exclusion.released(this.#key)
     this.#session.unlock(fence, this.#onUnlocked)
   }
 
   readonly #onUnlocked = ({ type, code }: RawAnswer): void => {
     if (type !== 'unlocked') throw new Error(`Lock of ${this.#key} was not unlocked: ${code}`)
-    this.#owner.pairs++
-    if (this.#owner.loopGate.isOpen) this.lock()
-    else this.#owner.loopGate.leave()
+    this.#load.pairs++
+    if (this.#load.loopGate.isOpen) this.lock()
+    else this.#load.loopGate.leave()
   }
 }

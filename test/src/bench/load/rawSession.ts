@@ -1,14 +1,14 @@
 /**
  * A session at the broker whose frames are written by hand, without the client library. Its
- * messages come from templates, the messages of one turn of the event loop share a frame, and each
- * request has a callback. By itself, the session only answers pings, as a client must. A fence is
- * the number of a grant, and the lease is how long the broker keeps a silent session.
+ * messages come from templates, the messages of one turn of the event loop share frames, and each
+ * request has a callback. The session answers pings; otherwise it sends only what its caller asks
+ * for. A fence is the number of a grant. The lease is how long the broker keeps a silent session.
  */
 import { subprotocol } from '@holdfast/shared'
 import { IdTable } from '@holdfast/shared/idTable'
 import { openWire, type Wire } from './wire.js'
 
-/** The fields of an answer that the generator reads. */
+/** The fields that the load generator reads in answers, events and pings. */
 export interface RawAnswer {
   readonly type: string
   readonly id: number
@@ -25,11 +25,11 @@ export type OnAnswer = (answer: RawAnswer) => void
 export class RawSession {
   readonly #wire: Wire
   /**
-   * The requests without an answer, by id. (In each of a thousand sessions, a `Map` would leave
-   * garbage in the old generation of the heap.)
+   * The unanswered requests, by id. The `Map`s of a thousand sessions would leave garbage in the
+   * old generation of the heap.
    */
   readonly #pending = new IdTable<{ readonly tableId: number; readonly onAnswer: OnAnswer }>()
-  /** The messages of the next frame. */
+  /** The messages that the next `#flush` sends. */
   #unsent: string[] | undefined
   /** Whether the session is handling received frames. */
   #isReceiving = false
@@ -49,7 +49,7 @@ export class RawSession {
   }
 
   /**
-   * Opens a session with the default settings of the broker.
+   * Opens a session.
    *
    * @param fields Further fields of the `hello` as JSON text, such as `,"lease":5000`.
    * @param localAddress The address from which the session connects.
@@ -71,17 +71,15 @@ export class RawSession {
     return id
   }
 
-  /** Sends an unlock. @param onAnswer Called with the answer of the broker. */
   unlock(fence: number, onAnswer: OnAnswer): void {
     this.#send(`{"type":"unlock","id":${this.#newRequest(onAnswer)},"fence":${fence}}`)
   }
 
-  /** Sends a refresh. @param onAnswer Called with the answer of the broker. */
   refresh(fence: number, onAnswer: OnAnswer): void {
     this.#send(`{"type":"refresh","id":${this.#newRequest(onAnswer)},"fence":${fence}}`)
   }
 
-  /** Cancels the request with this id. A cancel has no answer. */
+  /** Cancels the request with this id. The broker answers only the cancelled request. */
   cancel(request: number): void {
     this.#send(`{"type":"cancel","request":${request}}`)
   }
@@ -96,7 +94,7 @@ export class RawSession {
     const keyField = 'key' in keys ? `"key":"${keys.key}"` : `"prefix":"${keys.prefix}"`
     return new Promise((resolve) => {
       const id = this.#newRequest(({ waitingCount }) => resolve(waitingCount ?? 0))
-      // The broker lists at most one request, but counts all.
+      // The limit applies to the list in the answer, not to `waitingCount`.
       this.#send(`{"type":"query","id":${id},${keyField},"limit":1}`)
     })
   }
@@ -130,14 +128,14 @@ export class RawSession {
   }
 
   /**
-   * Adds a message to the next frame. While the session handles received frames, the next frame is
-   * sent by `#onTurn`; otherwise in a microtask.
+   * Adds a message to the next flush. While the session handles received frames, `#onTurn` flushes;
+   * otherwise a microtask does.
    */
   #send(message: string): void {
     if (this.#unsent !== undefined) this.#unsent.push(message)
     else {
-      // Allocates a new array each time, because an array in the old generation would keep its new
-      // elements alive.
+      // A new array each time: a reused array would move to the old generation of the heap, and
+      // there keep its new messages alive.
       this.#unsent = [message]
       if (!this.#isReceiving) queueMicrotask(() => this.#flush())
     }
@@ -195,11 +193,12 @@ export class RawSession {
 
 /** Joins messages into frames that the broker accepts from untrusted clients too. */
 function framesOf(messages: readonly string[]): string[] {
-  // The broker limits only the bytes. Its profile for untrusted clients, `public`, allows 16 KiB.
+  // The broker limits only the bytes: to 16 KiB in `public`, its profile for untrusted clients.
+  // The limit of messages is a choice of this load generator.
   const max = { messages: 256, bytes: 16_200 }
   const frames: string[] = []
   let frame: string[] = []
-  // The opening bracket. A comma or the closing bracket follows each message.
+  // 1 for the opening bracket, and 1 after each message for a comma or the closing bracket.
   let bytes = 1
   for (const message of messages) {
     if (frame.length === max.messages || bytes + message.length > max.bytes) {

@@ -1,8 +1,8 @@
 /**
- * Sessions that come back after a restart of the broker. A session by hand writes its frames
- * itself, and so costs the load generator little. A session of the client library reconnects by
- * itself. Both kinds ask the new broker to resume their session. A broker without a journal has
- * lost the session, refuses the resume and opens a new session in the same handshake.
+ * Sessions that come back after a restart of a broker without a journal. A session by hand writes
+ * its frames itself, and so costs the load generator little. A session of the client library
+ * reconnects by itself. Both kinds ask the new broker for a resume. That broker does not know the
+ * session, so it refuses the resume and opens a new session in the same handshake.
  */
 import { connect, type Session } from '@holdfast/client'
 import { subprotocol } from '@holdfast/shared'
@@ -10,10 +10,10 @@ import { openWire, type Wire } from './wire.js'
 
 /** A session that can lose its broker and come back. */
 export interface ReturningSession {
-  /** Call before the broker ends. Resolves when the caller may call `back`. */
-  readonly lost: () => Promise<unknown>
+  /** Call before the broker ends. Resolves when the caller may call `comeBack`. */
+  readonly readyToReturn: () => Promise<unknown>
   /** Resolves when the session has its `welcome` from the new broker at the same URL. */
-  readonly back: () => Promise<unknown>
+  readonly comeBack: () => Promise<unknown>
   readonly close: () => void
 }
 
@@ -24,7 +24,10 @@ export async function openByHand(url: string): Promise<ReturningSession> {
   return session
 }
 
-/** Opens a session of the client library. */
+/**
+ * Opens a session of the client library. The session asks for a grace (how long the broker keeps a
+ * disconnected session), because a session without a grace cannot be resumed.
+ */
 export async function openWithClient(url: string): Promise<ReturningSession> {
   return new ClientSession(await connect(url, { name: 'bench', grace: 'lease' }))
 }
@@ -39,7 +42,8 @@ class HandmadeSession implements ReturningSession {
   readonly #url: string
   #wire: Wire | undefined
   #welcome: Welcome | undefined
-  #attempts = 0
+  /** The number of resumes that the session has asked for. */
+  #resumes = 0
   #onClose: () => void = () => {}
   #closed: Promise<void> | undefined
 
@@ -73,11 +77,11 @@ class HandmadeSession implements ReturningSession {
     })
   }
 
-  lost(): Promise<unknown> {
+  readyToReturn(): Promise<unknown> {
     return this.#closed!
   }
 
-  back(): Promise<unknown> {
+  comeBack(): Promise<unknown> {
     return this.connect()
   }
 
@@ -86,27 +90,28 @@ class HandmadeSession implements ReturningSession {
   }
 
   #hello(): object {
-    const resume = this.#welcome && { ...this.#welcome, try: ++this.#attempts }
+    const resume = this.#welcome && { ...this.#welcome, try: ++this.#resumes }
     return { type: 'hello', name: 'bench', grace: 'lease', resume }
   }
 }
 
 class ClientSession implements ReturningSession {
   readonly #session: Session
-  #renewed: Promise<unknown> | undefined
+  /** Resolves at the `welcome` of the new session. */
+  #returned: Promise<unknown> | undefined
 
   constructor(session: Session) {
     this.#session = session
   }
 
-  /** Listens already now, because the library may reconnect at any time. */
-  lost(): Promise<unknown> {
-    this.#renewed = new Promise<void>((resolve) => this.#session.once('newSession', resolve))
+  /** Listens before the broker ends, because the library reconnects by itself. */
+  readyToReturn(): Promise<unknown> {
+    this.#returned = new Promise<void>((resolve) => this.#session.once('newSession', resolve))
     return Promise.resolve()
   }
 
-  back(): Promise<unknown> {
-    return this.#renewed!
+  comeBack(): Promise<unknown> {
+    return this.#returned!
   }
 
   close(): void {

@@ -1,10 +1,12 @@
 /**
- * The reference with which the bench compares hand-offs. A hand-off is the release of one client
- * and the grant to the next client. The clients are connected to a plain `ws` server without locks,
- * which passes a grant from client to client in a ring. A client that receives the grant sends a
- * message. The server then sends the same grant to the next client, and a confirmation to the
- * sender. The ring has as many connections as the measured load. A ring with more connections is
- * slower, because each socket is used less often.
+ * The reference with which the bench compares hand-offs. In a hand-off, one client releases the
+ * lock, and the broker grants the lock to the next client. Here the clients are connected to a
+ * plain `ws` server without locks, which passes a grant from client to client in a ring. A client
+ * that receives the grant sends a message. The server then sends the same grant to the next client,
+ * and a confirmation to the sender.
+ *
+ * The ring must have as many connections as the load that is compared with it. With more
+ * connections a ring is slower, because each socket is used less often.
  */
 import { subprotocol } from '@holdfast/shared'
 import type { Endpoint } from '../job.js'
@@ -12,7 +14,7 @@ import type { ExclusionCheck } from './exclusion.js'
 import { Handoff } from './handoff.js'
 import { openWire, type Wire } from './wire.js'
 
-/** A message as long as the frame with a release and the next request. */
+/** Like the frame of a release and the next request. The server does not read the content. */
 const message =
   '[{"type":"unlock","id":12345,"fence":1700000000000000},{"type":"lock","id":12346,"key":"hot:key"}]'
 /** The beginning of each grant. The ring also sends confirmations, which the client ignores. */

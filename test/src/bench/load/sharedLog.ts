@@ -1,8 +1,8 @@
 /**
  * Measures brokers that share a command log, which orders the commands of all these brokers. The
  * "bare log" is the same log without a broker. Slices of time with brokers and with the bare log
- * alternate. The figures are the time of a grant, the time of a hand-off between clients of two
- * brokers, and the number of commands a second. A fence is the number of a grant.
+ * alternate. The figures are how long a grant takes, how long a hand-off between clients of two
+ * brokers takes, and the number of commands a second. A fence is the number of a grant.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
@@ -17,7 +17,7 @@ import { median } from './statistics.js'
 
 export type Figures = Record<string, number>
 
-/** Pads an entry to about the length of an entry with one command. */
+/** Makes a bare entry about as long as an entry of a broker with one command. */
 const entryPadding = 'x'.repeat(160)
 
 /** Repeats a measurement for `ms` milliseconds, and records its results. */
@@ -36,7 +36,7 @@ async function repeat(
  */
 export class BareRoundTrip {
   readonly #engine: EtcdEngine
-  #count = 0
+  #entryCount = 0
   #onEntry: (entry: string) => void = () => {}
 
   private constructor(engine: EtcdEngine) {
@@ -58,7 +58,8 @@ export class BareRoundTrip {
   }
 
   readonly measure = async (): Promise<number> => {
-    const entry = JSON.stringify({ broker: 'round', n: this.#count++, rest: entryPadding })
+    // Drivers may follow the same log, and ignore the entries of other names.
+    const entry = JSON.stringify({ broker: 'round', n: this.#entryCount++, rest: entryPadding })
     const began = performance.now()
     const delivered = new Promise<void>((resolve) => {
       this.#onEntry = (deliveredEntry) => {
@@ -87,7 +88,7 @@ function unlock(session: RawSession, fence: number): Promise<RawAnswer> {
 }
 
 /** Returns a function that measures the time from a request to its grant, in ms. */
-export async function prepareGrant(broker: Server): Promise<() => Promise<number>> {
+export async function prepareGrantMeasure(broker: Server): Promise<() => Promise<number>> {
   const session = await RawSession.open(broker.url)
   return async () => {
     const began = performance.now()
@@ -102,7 +103,7 @@ export async function prepareGrant(broker: Server): Promise<() => Promise<number
  * Returns a function that measures a hand-off, in ms: the time from the unlock by a client of one
  * broker to the grant for a client of the other broker.
  */
-export async function prepareHandOff(
+export async function prepareHandOffMeasure(
   first: Server,
   second: Server,
 ): Promise<() => Promise<number>> {
@@ -110,13 +111,13 @@ export async function prepareHandOff(
   let { fence } = await lock(holder, 'handed')
   return async () => {
     const granted = lock(waiter, 'handed')
-    // Wait until the request of the waiter is in the table of the holder's broker.
+    // Waits until the holder's broker knows the request of the waiter.
     while ((await holder.waitingCount({ key: 'handed' })) === 0);
     const began = performance.now()
     const released = unlock(holder, fence)
     fence = (await granted).fence
     const elapsed = performance.now() - began
-    // The confirmation of the unlock does not belong to the hand-off.
+    // The confirmation of the unlock is no part of the hand-off.
     await released
     ;[holder, waiter] = [waiter, holder]
     return elapsed
@@ -210,8 +211,8 @@ export async function compareRates(
 }
 
 /**
- * Opens the load of W1, the workload of free locks, with its sessions spread over the brokers. A
- * pair is a lock and an unlock.
+ * Opens the load of W1, the workload in which no lock is contended, with its sessions spread over
+ * the brokers. A pair is a lock and an unlock.
  */
 export function openPairs(
   brokers: readonly Server[],

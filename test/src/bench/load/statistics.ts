@@ -4,11 +4,13 @@
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length >> 1
-  const upper = sorted[middle] ?? Number.NaN
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
+  const upperMiddle = sorted[middle] ?? Number.NaN
+  return sorted.length % 2 === 1
+    ? upperMiddle
+    : ((sorted[middle - 1] ?? Number.NaN) + upperMiddle) / 2
 }
 
-/** Makes a generator of pseudo-random numbers from 0 to 1 (exclusive), the same in every run. */
+/** Makes a generator of pseudo-random numbers, 0 <= number < 1. Equal seeds give equal numbers. */
 export function seeded(seed: number): () => number {
   let state = seed >>> 0
   return () => {

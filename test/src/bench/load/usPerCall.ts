@@ -1,6 +1,4 @@
-/**
- * Measures calls that are too short for a clock: measures many calls together and takes the mean.
- */
+/** Measures calls that are too short for a clock. */
 
 /** Runs an action `callCount` times. Returns the mean duration of one call, in µs. */
 export function usPerCall(callCount: number, action: () => void): number {

@@ -4,7 +4,7 @@
  * cost of the broker.
  *
  * The protocol needs text frames only. Like a browser, the client sends frames with a mask other
- * than zero. With zero masks, the servers would use a path that is faster than usual.
+ * than zero. With zero masks, the servers would use a faster code path than usual.
  */
 import { randomBytes, randomInt } from 'node:crypto'
 import { createConnection, type Socket } from 'node:net'
@@ -13,7 +13,10 @@ import { createConnection, type Socket } from 'node:net'
 export interface WireListener {
   /** Called for each text frame. */
   onText(text: string): void
-  /** Called once for each turn with input, after the calls of `onText`. */
+  /**
+   * Called after the calls of `onText` for one chunk of input, usually once in a turn of the event
+   * loop.
+   */
   onTurn(): void
   onClose(): void
 }
@@ -21,8 +24,8 @@ export interface WireListener {
 /** The kinds of WebSocket frames (RFC 6455, section 5.2). */
 const opcodes = { continuation: 0x0, text: 0x1, close: 0x8, ping: 0x9 } as const
 /**
- * The second byte of a frame has the length of a payload below 126 bytes. For a longer payload, the
- * second byte has one of these codes: the length follows in two bytes, or in eight bytes.
+ * The second byte of a frame is the length of the payload if that is below 126 bytes. Otherwise the
+ * second byte is one of these codes, and the length follows in two or eight bytes.
  */
 const lengthCodes = { twoBytes: 126, eightBytes: 127 } as const
 /** The largest payload of a ping, in bytes. */
@@ -34,7 +37,7 @@ export class Wire {
   readonly #socket: Socket
   readonly #mask = Array.from({ length: 4 }, () => randomInt(1, 256))
   /** The beginning of a frame that has not arrived completely. */
-  #rest: Buffer | undefined
+  #partialFrame: Buffer | undefined
   #listener: WireListener | undefined
 
   constructor(socket: Socket) {
@@ -68,7 +71,7 @@ export class Wire {
     this.#socket.write(Buffer.concat(fragments))
   }
 
-  /** Sends the text `count` times, each time in a frame of its own. All frames are one write. */
+  /** Sends the text `count` times, each time in a frame of its own. Makes one write. */
   sendSingly(text: string, count: number): void {
     const frame = this.#frame(opcodes.text, /* isLast */ true, text)
     this.#socket.write(Buffer.concat(Array.from({ length: count }, () => frame)))
@@ -85,7 +88,10 @@ export class Wire {
     return this.#socket.writableNeedDrain
   }
 
-  /** Resolves when all sent bytes have left this process, or the connection has closed. */
+  /**
+   * Resolves when all sent bytes have left this process, or the connection has closed. Call only
+   * while `isFull` is true.
+   */
   drained(): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
@@ -124,9 +130,9 @@ export class Wire {
   /** A masked frame. @param isLast Whether the frame is the last fragment of its message. */
   #frame(opcode: number, isLast: boolean, text: string): Buffer {
     const length = text.length
-    // The header has two bytes, two more bytes for a longer length, and four bytes for the mask.
-    const start = length < lengthCodes.twoBytes ? 6 : 8
-    const frame = Buffer.allocUnsafe(start + length)
+    // The header has two bytes and the mask of four bytes; from 126 bytes of payload, two more.
+    const payloadStart = length < lengthCodes.twoBytes ? 6 : 8
+    const frame = Buffer.allocUnsafe(payloadStart + length)
     // 0x80 marks the last fragment in the first byte, and a masked payload in the second byte.
     frame[0] = (isLast ? 0x80 : 0) | opcode
     if (length < lengthCodes.twoBytes) frame[1] = 0x80 | length
@@ -138,9 +144,9 @@ export class Wire {
         `A frame of the load generator must be below 64 KiB, not ${length} bytes`,
       )
     const mask = this.#mask
-    for (let i = 0; i < 4; i++) frame[start - 4 + i] = mask[i]!
-    frame.write(text, start, length, 'latin1')
-    for (let i = 0; i < length; i++) frame[start + i]! ^= mask[i & 3]!
+    for (let i = 0; i < 4; i++) frame[payloadStart - 4 + i] = mask[i]!
+    frame.write(text, payloadStart, length, 'latin1')
+    for (let i = 0; i < length; i++) frame[payloadStart + i]! ^= mask[i & 3]!
     return frame
   }
 
@@ -151,9 +157,9 @@ export class Wire {
 
   #onData(chunk: Buffer): void {
     let data = chunk
-    if (this.#rest !== undefined) {
-      data = Buffer.concat([this.#rest, chunk])
-      this.#rest = undefined
+    if (this.#partialFrame !== undefined) {
+      data = Buffer.concat([this.#partialFrame, chunk])
+      this.#partialFrame = undefined
     }
     let at = 0
     for (;;) {
@@ -164,7 +170,7 @@ export class Wire {
         this.#listener?.onText(data.toString('latin1', frame.start, frame.end))
       } else if (frame.opcode === opcodes.close) this.#socket.end()
     }
-    if (at < data.length) this.#rest = at === 0 ? data : data.subarray(at)
+    if (at < data.length) this.#partialFrame = at === 0 ? data : data.subarray(at)
     this.#listener?.onTurn()
   }
 }
@@ -213,7 +219,7 @@ export function openWire(url: string, subprotocol: string, localAddress?: string
     'Sec-WebSocket-Version: 13',
     `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`,
     `Sec-WebSocket-Protocol: ${subprotocol}`,
-    // The end of the last header and an empty line.
+    // `join` ends the last header; this is the empty line after the headers.
     '\r\n',
   ]
   return new Promise((resolve, reject) => {

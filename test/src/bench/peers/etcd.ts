@@ -1,5 +1,5 @@
 /**
- * The peer etcd, through the package `etcd3`. The package cannot wait for a held key, so these
+ * The peer etcd, through the package `etcd3`. The package cannot wait for a held key, so its
  * clients poll. The locks of the package have no fence (number of the grant).
  *
  * The peer has two configurations. The first uses the locks of the package, and each lock makes a
@@ -59,8 +59,8 @@ function pollDelay(): Promise<void> {
 }
 
 /** Connects clients that use the locks of the package. */
-async function connectWithLocks(url: string, count: number, load: LoadPackage) {
-  const { Etcd3, EtcdLockFailedError } = load('etcd3') as Etcd3Package
+async function connectWithLocks(url: string, count: number, loadPackage: LoadPackage) {
+  const { Etcd3, EtcdLockFailedError } = loadPackage('etcd3') as Etcd3Package
   return Array.from({ length: count }, (): LockClient => {
     const client = new Etcd3({ hosts: url })
     const lock = async (key: string): Promise<HeldLock> => {
@@ -80,8 +80,8 @@ async function connectWithLocks(url: string, count: number, load: LoadPackage) {
 }
 
 /** Connects clients that lock by a transaction, with one lease for all locks of a client. */
-async function connectWithOneLease(url: string, count: number, load: LoadPackage) {
-  const { Etcd3 } = load('etcd3') as Etcd3Package
+async function connectWithOneLease(url: string, count: number, loadPackage: LoadPackage) {
+  const { Etcd3 } = loadPackage('etcd3') as Etcd3Package
   const clients: LockClient[] = []
   for (let i = 0; i < count; i++) {
     const client = new Etcd3({ hosts: url })

@@ -1,9 +1,9 @@
 /**
- * The peer live-mutex: a broker in Node that pushes grants over TCP. Its design is like that of
- * Holdfast, but the broker is not safe: it unlocks every key when any client disconnects.
+ * The peer (another lock service) live-mutex: a broker in Node that pushes grants over TCP. Its
+ * design is like that of Holdfast, but not safe: it unlocks every key when any client disconnects.
  */
 import type { LockClient } from '../load/clientPairs.js'
-import type { Peer } from './peer.js'
+import type { LoadPackage, Peer } from './peer.js'
 
 /** The parts of the package `live-mutex` that this file uses. */
 interface LiveMutex {
@@ -18,11 +18,11 @@ interface Client {
   close(): void
 }
 
-/** Longer than a run, so that no lock expires and no request times out, in ms. */
+/** In ms: longer than a run, so that no lock expires and no request times out. */
 const longMs = 600_000
 const longLimits = { ttl: longMs, lockRequestTimeout: longMs, unlockRequestTimeout: longMs }
 
-async function connect(url: string, count: number, loadPackage: (name: string) => unknown) {
+async function connect(url: string, count: number, loadPackage: LoadPackage) {
   const { Client } = loadPackage('live-mutex') as LiveMutex
   const { hostname: host, port } = new URL(url)
   const clients: LockClient[] = []

@@ -1,9 +1,9 @@
 /**
- * The peer (another lock service) mutex-server: remote mutexes over WebSocket in TypeScript, with
- * pushed grants. Of all peers, mutex-server is the most similar to Holdfast.
+ * The peer (another lock service) mutex-server. Its server, written in TypeScript, pushes the
+ * grants of remote mutexes over WebSocket. Of all peers, it is the most similar to Holdfast.
  */
 import type { HeldLock, LockClient } from '../load/clientPairs.js'
-import type { Peer } from './peer.js'
+import type { LoadPackage, Peer } from './peer.js'
 
 /**
  * The parts of the package `mutex-server` that this file uses. The bench needs no header and no
@@ -31,7 +31,7 @@ interface RemoteMutex {
   unlock(): Promise<void>
 }
 
-async function connect(url: string, count: number, loadPackage: (name: string) => unknown) {
+async function connect(url: string, count: number, loadPackage: LoadPackage) {
   const { MutexConnector } = loadPackage('mutex-server') as MutexServerPackage
   const clients: LockClient[] = []
   for (let i = 0; i < count; i++) {
@@ -42,7 +42,7 @@ async function connect(url: string, count: number, loadPackage: (name: string) =
   return clients
 }
 
-/** Makes the function `lock` of a client, which reuses the mutex of each key as a program would. */
+/** Makes the function `lock` of a client. Like a usual program, it opens a mutex only once. */
 function lockOn(connector: Connector): LockClient['lock'] {
   const mutexes = new Map<string, Promise<RemoteMutex>>()
   return async (key): Promise<HeldLock> => {

@@ -15,20 +15,20 @@ export interface Peer {
   /** The npm packages of the client and the server, each with its version. */
   readonly packages: readonly string[]
   /**
-   * Whether waiting clients poll. Such clients are never idle, and a thousand of them use the whole
-   * processor. So the bench cannot alternate between the peer and the echo server, with which the
-   * peer is compared.
+   * Whether waiting clients poll. A thousand such clients use the whole processor all the time.
+   * They would slow the slices of the echo server, with which the peer is compared. So the bench
+   * does not alternate between the two on a hot key.
    */
   readonly polls: boolean
   readonly server: PeerServer
-  /** Connects this many clients with one connection each. Runs in the load generator. */
-  readonly connect: (url: string, count: number, load: LoadPackage) => Promise<LockClient[]>
+  /** Connects this many clients. Runs in the load generator. */
+  readonly connect: (url: string, count: number, loadPackage: LoadPackage) => Promise<LockClient[]>
 }
 
 /** Loads an installed package. The caller knows the type of the package. */
 export type LoadPackage = (name: string) => unknown
 
-/** A program of the system, or JavaScript that a process of the bench runs. */
+/** An installed program, or JavaScript that a process of the bench runs. */
 export type PeerServer = ProgramServer | ScriptServer
 
 export interface ProgramServer {
@@ -40,7 +40,7 @@ export interface ProgramServer {
   /** The Debian package of the program, for the message about a skipped peer. */
   readonly debianPackage: string
   /** Prepares the data folder, if the program needs that. */
-  readonly prepare?: (folder: string, run: RunProgram) => void
+  readonly prepare?: (folder: string, runProgram: RunProgram) => void
   /** The arguments of the program, for this port and this data folder. */
   readonly args: (port: number, folder: string) => readonly string[]
   /** Matches the output of a server that is ready. */
@@ -56,6 +56,6 @@ export type RunProgram = (program: string, args: readonly string[]) => void
 export interface ScriptServer {
   readonly kind: 'script'
   /** Starts the server in the process of the caller. Resolves when the server listens. */
-  readonly listen: (port: number, load: LoadPackage) => Promise<void>
+  readonly listen: (port: number, loadPackage: LoadPackage) => Promise<void>
   readonly url: (port: number) => string
 }

@@ -4,8 +4,8 @@
  *
  * All configurations use prepared statements. The package `pg` sends one query at a time on a
  * connection. The package `postgres` pipelines its queries: it sends a query before the previous
- * query is answered. In one configuration the sessions share few connections, so that fewer
- * processes compete for the CPU core of the server. Sharing works only while no session waits for a
+ * query is answered. In one configuration the clients share few connections, so that fewer
+ * processes compete for the CPU core of the server. Sharing works only while no client waits for a
  * lock, because a waiting query blocks its connection.
  */
 import { createHash } from 'node:crypto'
@@ -13,7 +13,7 @@ import type { LockClient } from '../load/clientPairs.js'
 import type { LoadPackage, Peer, ProgramServer } from './peer.js'
 import { manySessionShapes, uncontendedShapes } from './shapes.js'
 
-/** How many connections the sessions share in the configuration with few connections. */
+/** The number of connections that all clients share in the configuration for shared connections. */
 const fewConnections = 8
 
 /** The parts of the package `pg` that this file uses. */
@@ -35,21 +35,25 @@ interface PostgresSql {
   end(): Promise<void>
 }
 
-/** Maps a key to a number, because advisory locks have numbers. */
-function numberOf(key: string): string {
+/** The number of the advisory lock for a key, as text. Advisory locks have numbers, not names. */
+function lockNumberOf(key: string): string {
   return createHash('sha1').update(key).digest().readBigInt64BE().toString()
 }
 
 /** Connects clients that each have one connection of the package `pg`. */
-async function connectWithPg(url: string, count: number, load: LoadPackage): Promise<LockClient[]> {
-  const { Client } = load('pg') as PgPackage
+async function connectWithPg(
+  url: string,
+  count: number,
+  loadPackage: LoadPackage,
+): Promise<LockClient[]> {
+  const { Client } = loadPackage('pg') as PgPackage
   const clients: LockClient[] = []
   for (let i = 0; i < count; i++) {
     const client = new Client({ connectionString: url })
     await client.connect()
     clients.push({
       lock: async (key) => {
-        const values = [numberOf(key)]
+        const values = [lockNumberOf(key)]
         // The name makes the query a prepared statement.
         await client.query({ name: 'l', text: 'select pg_advisory_lock($1)', values })
         const unlock = async (): Promise<void> =>
@@ -62,24 +66,28 @@ async function connectWithPg(url: string, count: number, load: LoadPackage): Pro
   return clients
 }
 
-/** @param connections The number of connections that the clients share; default one for each. */
-function connectPipelined(connections?: number): Peer['connect'] {
-  return async (url, count, load) => {
-    const open = load('postgres') as OpenPostgres
-    const sqls: PostgresSql[] = []
-    for (let i = 0; i < Math.min(connections ?? count, count); i++) {
+/**
+ * Makes the function `connect` of a peer that uses the package `postgres`.
+ *
+ * @param connectionCount How many connections the clients share. Default: one for each client.
+ */
+function connectPipelined(connectionCount?: number): Peer['connect'] {
+  return async (url, count, loadPackage) => {
+    const open = loadPackage('postgres') as OpenPostgres
+    const connections: PostgresSql[] = []
+    for (let i = 0; i < Math.min(connectionCount ?? count, count); i++) {
       // One connection, which the package never replaces. Without `fetch_types: false`, the package
       // would first query the types of the database.
       const sql = open(url, { max: 1, max_lifetime: null, fetch_types: false })
       // The package connects at the first query.
       await sql`select 1`
-      sqls.push(sql)
+      connections.push(sql)
     }
     return Array.from({ length: count }, (_, i): LockClient => {
-      const sql = sqls[i % sqls.length]!
+      const sql = connections[i % connections.length]!
       return {
         lock: async (key) => {
-          const value = numberOf(key)
+          const value = lockNumberOf(key)
           await sql`select pg_advisory_lock(${value})`
           const unlock = async (): Promise<void> =>
             void (await sql`select pg_advisory_unlock(${value})`)
@@ -96,8 +104,8 @@ const server: ProgramServer = {
   program: 'postgres',
   folders: ['17', '16', '15', '14'].map((version) => `/usr/lib/postgresql/${version}/bin`),
   debianPackage: 'postgresql',
-  prepare: (folder, run) => {
-    run('initdb', ['-D', folder, '--auth=trust', '--username=bench', '--no-sync'])
+  prepare: (folder, runProgram) => {
+    runProgram('initdb', ['-D', folder, '--auth=trust', '--username=bench', '--no-sync'])
   },
   // The largest load has 1,000 clients, each with a connection and a lock. Advisory locks need no
   // disk, so `fsync` is off.
@@ -111,7 +119,8 @@ const server: ProgramServer = {
   url: (port) => `postgres://bench@127.0.0.1:${port}/postgres`,
 }
 
-const pipelining = { packages: ['postgres@3.4.9'], server, polls: false }
+/** What the pipelined configurations have in common. */
+const pipelined = { packages: ['postgres@3.4.9'], server, polls: false }
 
 export const postgresPeers: readonly Peer[] = [
   {
@@ -123,7 +132,7 @@ export const postgresPeers: readonly Peer[] = [
     connect: connectWithPg,
   },
   {
-    ...pipelining,
+    ...pipelined,
     service: 'postgresql',
     name: 'postgresql, pipelined',
     // On a hot key, a connection never has two queries at a time, so pipelining changes nothing.
@@ -131,7 +140,7 @@ export const postgresPeers: readonly Peer[] = [
     connect: connectPipelined(),
   },
   {
-    ...pipelining,
+    ...pipelined,
     service: 'postgresql',
     name: `postgresql, pipelined, ${fewConnections} connections`,
     shapes: manySessionShapes,

@@ -21,7 +21,7 @@ import {
   type Workload,
 } from '../job.js'
 import { fillHeld } from '../load/fill.js'
-import { prepareGrant } from '../load/sharedLog.js'
+import { prepareGrantMeasure } from '../load/sharedLog.js'
 import { longestStall, removeStallFile } from '../processes/loopStalls.js'
 import { type Server, watchLoopFlags } from '../processes/servers.js'
 import { startBrokerWith, startCluster, startDatabase } from '../processes/sharedServers.js'
@@ -104,8 +104,8 @@ async function measure(
   const fillSeconds = (performance.now() - fillBegan) / 1_000
   await untilSnapshotHasAll(serving)
   progress(0.75)
-  const lockLoop = new LockLoop(await prepareGrant(serving))
-  // The wall clock, because `longestStall` needs ms since 1970.
+  const lockLoop = new LockLoop(await prepareGrantMeasure(serving))
+  // In ms since 1970, as the brokers record their stalls.
   const joinBeganWallMs = Date.now()
   const joinBegan = performance.now()
   const joining = await start()

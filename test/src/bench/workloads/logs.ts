@@ -31,8 +31,8 @@ import {
   compareRates,
   type Figures,
   openPairs,
-  prepareGrant,
-  prepareHandOff,
+  prepareGrantMeasure,
+  prepareHandOffMeasure,
 } from '../load/sharedLog.js'
 import type { Server } from '../processes/servers.js'
 import {
@@ -97,7 +97,7 @@ async function measureJournal({ job, pace }: LoadContext): Promise<Row[]> {
       await store.append(++sequence, record)
       return performance.now() - began
     }
-    const grant = await compareLatency(pace, commit, await prepareGrant(broker))
+    const grant = await compareLatency(pace, commit, await prepareGrantMeasure(broker))
     return [row(job, 'bare commit', grant.bare), row(job, 'a grant, alone', grant.own)]
   } finally {
     await broker.stop('SIGKILL')
@@ -139,9 +139,13 @@ async function measureEtcd(
     // The comparison of rates needs as many drivers as brokers.
     await addDriver()
     progress(0.1)
-    const grant = await compareLatency(pace, roundTrip.measure, await prepareGrant(last))
+    const grant = await compareLatency(pace, roundTrip.measure, await prepareGrantMeasure(last))
     progress(0.3)
-    const handOff = await compareLatency(pace, roundTrip.measure, await prepareHandOff(first, last))
+    const handOff = await compareLatency(
+      pace,
+      roundTrip.measure,
+      await prepareHandOffMeasure(first, last),
+    )
     progress(0.6)
     const pairs = await openPairs(brokers, sessions, inFlight, 'pair', exclusion)
     const rates = await compareRates(pace, drivers, pairs)
@@ -187,9 +191,9 @@ async function measurePostgres(
       await database.sql`insert into bench (entry) values (${text})`
       return performance.now() - began
     }
-    const grant = await compareLatency(pace, commit, await prepareGrant(last))
+    const grant = await compareLatency(pace, commit, await prepareGrantMeasure(last))
     progress(0.3)
-    const handOff = await compareLatency(pace, commit, await prepareHandOff(first, last))
+    const handOff = await compareLatency(pace, commit, await prepareHandOffMeasure(first, last))
     progress(0.6)
     const pairs = await openPairs(brokers, sessions, inFlight, 'pair', exclusion)
     const rates = await compareRates(pace, drivers, pairs)

@@ -69,10 +69,10 @@ async function runJob({ job, pace, progress }: LoadContext): Promise<JobResult> 
       sessions.push(await open(broker.url))
     })
     while (restarts.length < pace.rounds) {
-      const allLost = sessions.map((session) => session.lost())
+      const readyToReturn = sessions.map((session) => session.readyToReturn())
       await broker.stop('SIGKILL')
-      await Promise.all(allLost)
-      // The CPU time counts from here, because the library tries to connect even during the start.
+      await Promise.all(readyToReturn)
+      // Before the start, because clients with the library already try to connect during the start.
       const clientUsBefore = ownCpuUs()
       // On the same port as before: this flag overrides the `--port 0` of `startBroker`.
       broker = await startBroker({ limits: {} }, [], ['--port', new URL(broker.url).port])
@@ -106,7 +106,7 @@ async function measureReturn(
   const serverUsBefore = (await broker.usage()).cpuUs
   const began = performance.now()
   const atOnce = isByHand ? returningAtOnce : sessions.length
-  await forEachAtOnce(atOnce, sessions.length, (i) => sessions[i]!.back())
+  await forEachAtOnce(atOnce, sessions.length, (i) => sessions[i]!.comeBack())
   const backMs = performance.now() - began
   const serverUs = (await broker.usage()).cpuUs - serverUsBefore
   const clientUs = ownCpuUs() - clientUsBefore
