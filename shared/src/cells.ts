@@ -64,8 +64,9 @@ function checksum(text: string): number {
       if (codePoint > 0xffff) i++
       const byteCount = codePoint < 0x800 ? 2 : codePoint < 0x10000 ? 3 : 4
       // UTF-8: the first byte begins with as many ones as the code point has bytes. Each later byte
-      // begins with the bits 10, and has six bits of the code point. With three bytes, the mark of
-      // the first byte is 0b1110_0000.
+      // begins with the bits 10, and has six bits of the code point.
+      // 0xf00 is 0b1111_0000_0000. The shift moves `byteCount` of its ones to the top of the lower
+      // byte, so the mark of three bytes is 0b1110_0000.
       const firstByteMark = (0xf00 >> byteCount) & 0xff
       crc = withByte(crc, firstByteMark | (codePoint >> (6 * (byteCount - 1))))
       for (let bytesAfter = byteCount - 2; bytesAfter >= 0; bytesAfter--) {
@@ -82,9 +83,10 @@ function checksum(text: string): number {
  * one bit. If the bit that is shifted out is 1, the step xors the checksum with the polynomial
  * 0x1021, which has the bits 12, 5 and 0.
  *
- * This function takes the eight steps at once. `top` has the eight bits that are shifted out. If a
- * step xors in the polynomial, bit 12 flips the bit that is shifted out four steps later. The line
- * `top ^= top >> 4` makes these flips. The last line xors in the polynomials of all steps.
+ * This function takes the eight steps at once. At first `top` is the upper byte. A step that xors
+ * in the polynomial also flips, by bit 12 of the polynomial, the bit that is shifted out four steps
+ * later. After the line `top ^= top >> 4`, which makes these flips, `top` has the eight bits that
+ * are shifted out. The last line xors in the polynomials of all steps.
  */
 function withByte(crc: number, byte: number): number {
   let top = (crc >> 8) ^ byte

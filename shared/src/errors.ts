@@ -144,8 +144,8 @@ const brand = Symbol.for('holdfast.HoldfastError')
 /** The error that Holdfast throws, rejects promises with, and aborts signals with. */
 export class HoldfastError extends Error {
   static {
-    // If the class declared the brand as a property, the compiler would treat the classes of two
-    // copies as incompatible types.
+    // The brand is no declared property. To the compiler, the symbols of two copies are different
+    // symbols, so a declared brand would make the classes of the two copies incompatible types.
     Object.defineProperty(HoldfastError.prototype, brand, { value: true })
   }
 
@@ -218,6 +218,7 @@ export class HoldfastError extends Error {
 /** Implements `value instanceof X`, where `this` is X: `HoldfastError` or a subclass. */
 function isInstance(this: unknown, value: unknown): boolean {
   if (this === HoldfastError) return typeof value === 'object' && value !== null && brand in value
+  // The usual `instanceof` of classes, with the subclass as X.
   return Error[Symbol.hasInstance].call(this as () => void, value)
 }
 

@@ -3,14 +3,15 @@
  * main entry point imports neither Node nor the DOM nor the validation library superstruct, so that
  * browser bundles stay small. The package has these other entry points:
  * - `@holdfast/shared/clientChecks`: the checks that the broker runs on messages from clients
- * - `@holdfast/shared/brokerChecks`: the two stages of the check of messages from brokers, one
- *   function each, for tests only. `faultOfBrokerMessage` of the main entry point runs both stages.
+ * - `@holdfast/shared/brokerChecks`: for tests only. The check of a message from a broker has two
+ *   stages, and this entry point has one function for each stage. `faultOfBrokerMessage` of the
+ *   main entry point runs both stages.
  * - `@holdfast/shared/clientSchemas`: the schemas of all messages from clients, for tools
  * - `@holdfast/shared/brokerSchemas`: the schemas of all messages from brokers, for tools
- * - `@holdfast/shared/idTable`: the class `IdTable`, which stores objects by numeric id. The lock
- *   table of every broker must compute the same results from the same commands. So the lock table
- *   (`server/src/core`) must not import what differs between brokers, such as a clock. From other
- *   folders the lock table imports only `IdTable` and types.
+ * - `@holdfast/shared/idTable`: the class `IdTable`, which stores objects by numeric id. This entry
+ *   point exists so that the lock table (`server/src/core`) can import `IdTable` and nothing else.
+ *   Every broker's lock table must compute the same results from the same commands. So the lock
+ *   table must not import what differs between brokers, such as a clock.
  */
 
 export { type Cell, cellOfSlot, cellText, parseCell, slotCount, slotOf } from './cells.js'

@@ -4,11 +4,12 @@
  * a session by their fences. A fence is the number of a grant.
  *
  * A `Map` would leave long-lived garbage when thousands of locks a second are added and removed. A
- * `Map` keeps tombstones for deleted keys until V8 replaces the inner table of the `Map`. The
- * former inner table then refers to the new one. So a former table in V8's old generation keeps all
- * later tables in memory until a full garbage collection. In this class a slot is free as soon as
- * its member is removed. A table has no slots before its first member, and at most 32 slots after
- * its last member was removed.
+ * `Map` keeps tombstones for deleted keys until V8 replaces the inner table of the `Map`. Each
+ * former inner table refers to its successor, so the former tables form a chain. A former table
+ * that has reached V8's old generation stays until a full garbage collection. Until then it keeps
+ * all later tables of the chain in memory. In this class a slot is free as soon as its member is
+ * removed. A table has no slots before its first member, and at most 32 slots after its last member
+ * was removed.
  *
  * Collisions are resolved by linear probing. The hash of a member's id gives the member's home
  * slot. If that slot is taken, the table puts the member into the first free slot after the home
@@ -77,14 +78,17 @@ export class IdTable<T extends TableMember> {
     if (slots[hole] !== member) return
     // A search ends at the first empty slot. So the hole, which is the slot to empty, must not lie
     // between a later member and its home slot. The loop visits each member up to the next empty
-    // slot:
-    // - If the home slot of the member is at the hole or before the hole, the member moves into the
-    //   hole. The former slot of the member is then the hole.
-    // - Otherwise the member stays, because the hole lies before its home slot.
+    // slot, and counts the steps back to the home slot and to the hole. `mask` makes the steps
+    // cyclic: before slot 0 comes the last slot.
+    // - If the home slot is nearer than the hole, the member stays, because the hole lies before
+    //   the home slot.
+    // - Otherwise the member moves into the hole. The former slot of the member is then the hole.
     const mask = slots.length - 1
     for (let slot = (hole + 1) & mask; slots[slot] !== undefined; slot = (slot + 1) & mask) {
       const home = hash(slots[slot]!.tableId) & mask
-      if (((slot - home) & mask) < ((slot - hole) & mask)) continue
+      const stepsToHome = (slot - home) & mask
+      const stepsToHole = (slot - hole) & mask
+      if (stepsToHome < stepsToHole) continue
       slots[hole] = slots[slot]
       hole = slot
     }

@@ -327,8 +327,9 @@ export interface QueryRequest {
    */
   readonly after?: string | undefined
   /**
-   * Only with `after`, if the previous page did not list all locks of its last key. `after` is then
-   * that key, and the page begins with its remaining locks: those with a fence above this fence.
+   * Only with `after`, and only if the previous page ended in the middle of the locks of a key.
+   * `after` is then this key, and the new page begins with the locks of this key whose fence is
+   * above `afterFence`.
    */
   readonly afterFence?: number | undefined
   /** What to list; default `locks`. Only a query for `locks` can ask for a page. */

@@ -122,7 +122,7 @@ function areItems(value: unknown): value is readonly LockItem[] {
 
 /** The field `type`. Its text was compared already, to find the shape. */
 const typeField: Fields = { type: () => true }
-/** Fields of every request: the broker's answer has the same id. */
+/** The fields of every request (a message with an `id`). The broker's answer has the same id. */
 const requestFields = { ...typeField, id: isId }
 const timeoutField = { timeout: isDurationFromZero }
 const selectionFields = { key: isKey, prefix: isPrefix }
@@ -186,7 +186,7 @@ const shapes: { readonly [T in ClientMessage['type']]?: Shape } = {
   bye: new Shape(typeField),
 }
 
-/** Whether a value is certainly a valid message; false if the schema must decide. */
+/** Whether a value is certainly a valid message. If false, the schema must find the fault. */
 export function hasShape(message: object & { type?: unknown }): boolean {
   const { type } = message
   if (typeof type !== 'string' || !Object.hasOwn(shapes, type)) return false
