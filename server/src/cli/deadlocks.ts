@@ -27,8 +27,8 @@ export function noneIfForbidden(error: HoldfastError): readonly RefusedDeadlock[
 
 /**
  * The requests that wait for each other in a deadlock:
- * `3m ago: ann (scope 2) waits for a, bob (scope 1) waits for b`. A scope is one logical task of a
- * session. The broker refused the first of the requests.
+ * `3m ago: ann (scope 2) waits for orders, bob (scope 1) waits for stock`. A scope is one logical
+ * task of a session. The broker refused the first of the requests.
  */
 export function deadlockText(deadlock: RefusedDeadlock): string {
   return `${ago(deadlock.since)} ago: ${cycleText(deadlock)}`

@@ -13,13 +13,12 @@ interface FlagText {
 }
 
 /**
- * The options of the broker whose names differ from the settings of `holdfast serve`
- * (`settings.ts`), each with the names of its settings.
+ * The options whose names differ from the settings of `holdfast serve` (`settings.ts`), each with
+ * the names of its settings.
  */
 const settingsByOption = {
-  auth: ['logUser', 'logPasswordFile'],
+  // Options of the broker.
   authenticate: ['tokens'],
-  deadMs: ['deadTime'],
   'jwt.algorithms': ['jwtAlgorithms'],
   'jwt.jwks': ['jwtJwks'],
   'jwt.jwksUrl': ['jwtJwksUrl'],
@@ -28,9 +27,12 @@ const settingsByOption = {
   'lease.default': ['leaseDefault'],
   'lease.max': ['leaseMax'],
   'lease.min': ['leaseMin'],
+  tls: ['tlsCert', 'tlsKey'],
+  // Options of a shared log, `etcdLog` or `postgresLog`.
+  auth: ['logUser', 'logPasswordFile'],
+  deadMs: ['deadTime'],
   password: ['logPasswordFile'],
   snapshotMs: ['snapshotEvery'],
-  tls: ['tlsCert', 'tlsKey'],
   'tls.ca': ['logCa'],
   'tls.cert': ['logCert'],
   'tls.key': ['logKey'],

@@ -4,7 +4,7 @@
  * A waiting upgrade is in no queue, but in the field `extras.upgrade` of its key. The table grants
  * the upgrade as soon as the lock to upgrade is the only lock of the key. The upgrade goes before
  * all requests in the queue. While the upgrade waits, the table grants no lock of the key, and the
- * lock to upgrade stays shared.
+ * lock to upgrade (`Request.upgradedLock`) stays shared.
  *
  * An upgrade is a grant, so the upgraded lock gets a new fence (the number of a grant). But
  * messages still name the lock by its first fence.
@@ -39,7 +39,8 @@ export function decideUpgrade(
   const waitingUpgrade = lock.keyState.extras?.upgrade
   if (waitingUpgrade?.upgradedLock === lock) return 'invalid'
   if (isOnlyLockOfKey(lock) && !isQuiet) return 'grant'
-  // If another lock of the key waits for its upgrade, the check for deadlocks refuses this upgrade.
+  // Before an upgrade waits, the caller checks for deadlocks. If the upgrade of another lock of the
+  // key waits already, that check refuses this upgrade.
   return timeout === 0 ? 'held' : 'wait'
 }
 
@@ -79,7 +80,10 @@ export function upgradeRequest(command: UpgradeLock, lock: Lock): Request {
   return new Request(lock.keyState, lock.session, terms, extras)
 }
 
-/** The field `request` in the answer `failed` to a waiter; undefined for a plain request. */
+/**
+ * The value of the field `request` in a message `failed` that answers this waiter; undefined for a
+ * request for a new lock.
+ */
 export function requestTypeOfWaiter({ upgradedLock }: Request): 'upgrade' | undefined {
   return upgradedLock === undefined ? undefined : 'upgrade'
 }

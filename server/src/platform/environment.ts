@@ -38,8 +38,8 @@ const clearTimer = clearTimeout
 
 const secretBytes = 32
 /**
- * Random bytes for the next 128 secrets, which one call makes at little more than the cost of one
- * secret. This matters after a restart, when all clients need new secrets at once.
+ * Random bytes for the next 128 secrets. One call fills the whole pool, and costs little more than
+ * a call for one secret. This matters after a restart, when all clients need new secrets at once.
  */
 const randomPool = Buffer.alloc(128 * secretBytes)
 let usedRandomBytes = randomPool.length

@@ -76,8 +76,9 @@ function flagLines(flags: readonly FlagModel[], indent: string): string {
 /** What `_arguments` completes for a value: file names, or one of the choices. */
 function completionOf({ choices, isFile }: ValueModel): string {
   if (isFile) return '_files'
-  // Without choices, return the empty list `()`. If this function returned a space, `_arguments`
-  // would print the name of the value. Then zsh would not complete a flag that is the only match.
+  // Without choices, returns the empty list `()`. The usual action for such a value is a space,
+  // with which `_arguments` prints the name of the value as a message. After a message, zsh would
+  // only list a flag that is the only match, and not complete it.
   return `(${choices.join(' ')})`
 }
 

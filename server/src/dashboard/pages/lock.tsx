@@ -79,12 +79,12 @@ export function LockPage({ name }: { name: string }) {
 function KeyRecords({ name }: { name: string }) {
   const { feed } = useLiveAppState()
   const { arrived, kept } = feed.brokerPoller.records
-  const calls = arrived.filter(({ key }) => key === name)
-  const results = kept.filter(({ key }) => key === name)
+  const barrierCalls = arrived.filter(({ key }) => key === name)
+  const keptResults = kept.filter(({ key }) => key === name)
   return (
     <>
-      {calls.length > 0 && <BarrierPanel arrived={calls} />}
-      {results.length > 0 && <KeptPanel kept={results} />}
+      {barrierCalls.length > 0 && <BarrierPanel arrived={barrierCalls} />}
+      {keptResults.length > 0 && <KeptPanel kept={keptResults} />}
     </>
   )
 }
@@ -287,8 +287,9 @@ function WaitForPanel({ name, result }: { name: string; result: QueryResult }) {
   if (graph.edges.length === 0) return null
   const label = (session: string) => sessions.get(session)?.name ?? shortId(session)
   const { cycle, hiddenWaiters, hiddenHolders } = graph
-  // The graph is newer than the query result, but may not know all waiters. So the larger number
-  // is shown.
+  // The graph draws at most `maxInColumn` waiters, and counts the others as `hiddenWaiters`. The
+  // graph is newer than the query result, but may not know all waiters. The query result counts all
+  // waiters. So the page shows the larger of both numbers.
   const undrawnWaiters = Math.max(hiddenWaiters, result.waitingCount - maxInColumn, 0)
   return (
     <Panel title="Wait-for graph">

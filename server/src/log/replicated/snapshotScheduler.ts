@@ -39,7 +39,7 @@ export type SaveOwnState = (onCompactionProblem: (why: string) => void) => Promi
 
 /** The time between two checks that the entries after the newest snapshot are available, in ms. */
 const checkIntervalMs = 60_000
-/** A failed snapshot is tried again after this share of the interval. */
+/** A failed snapshot is tried again after at most this share of `interval.ms`. */
 const retryShare = 0.1
 const compactedByOthers =
   'another program has compacted entries of the shared log that no snapshot contains: ' +
@@ -165,8 +165,8 @@ export class SnapshotScheduler {
   #makeSnapshot(upTo: number | undefined, saveOwnState: SaveOwnState): void {
     const { onMade, wall, interval, monotonic } = this.#deps
     this.#compactionProblem = undefined
-    // A failed snapshot is tried again after the same number of entries, or after `retryShare` of
-    // the interval.
+    // If this snapshot fails, the next try is due after `interval.entries` further entries, after
+    // `interval.characters` further characters, or after `retryShare` of `interval.ms`.
     this.#entries = 0
     this.#characters = 0
     this.#dueAt = monotonic() + retryShare * interval.ms
