@@ -148,12 +148,14 @@ export class UpgradeRequest extends ModeRequest {
       lock.mode = 'exclusive'
       lock.owesDowngrade = false
     } else if (fence > lock.presentFence) {
-      // The caller gave up while the grant was on its way, and expects a shared lock. The higher
-      // fence means that this upgrade made the lock exclusive, so the client must downgrade it.
+      // The request is unwanted: the caller gave up while the grant was on its way, and expects a
+      // shared lock. The higher fence means that this upgrade made the lock exclusive, so the
+      // client must downgrade the lock.
       lock.owesDowngrade = true
     }
-    // An unwanted grant with an equal fence changes nothing. An earlier upgrade had made the lock
-    // exclusive, and the client has handled the response to that upgrade.
+    // An unwanted grant with the fence `presentFence` changes nothing. The lock was exclusive
+    // already when the broker got this upgrade, so the broker gave no new fence. The client has
+    // handled the response to the earlier upgrade.
     lock.presentFence = fence
     this.#end()
     this.resolve()

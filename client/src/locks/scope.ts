@@ -133,8 +133,8 @@ export class Scope {
    * Also rejects with `DEADLOCK` if the broker could never grant the lock:
    * - This scope would wait for scopes that wait for this scope. The field `cycle` of the error
    *   lists the requests of these scopes.
-   * - This scope would wait for a lock of its own, such as a shared lock of the key. The error has
-   *   no `cycle`.
+   * - This scope would wait for its own lock, for example if it holds a shared lock of the key and
+   *   asks for an exclusive lock. The error has no `cycle`.
    */
   async lock(key: string, options: ScopeLockOptions = {}): Promise<Lock> {
     const checkedLock = checkLock(key, options, 'lock')
@@ -294,9 +294,10 @@ export class Scope {
 }
 
 /**
- * How long a call waits after its timeout has passed, in ms, so that the broker's own answer about
- * the timeout can arrive first. `PendingRequests` waits 250 ms for that answer. The longer
- * time here lets `PendingRequests` reject a sent request first, and so ends only unsent requests.
+ * How long a call waits after its timeout has passed, in ms. If the request of the call was sent,
+ * `PendingRequests` rejects the call 250 ms after the timeout, unless the broker's own answer
+ * arrives before. The time here is longer, so that the scope itself rejects only calls whose
+ * request was not sent.
  */
 const extraWaitMs = 300
 

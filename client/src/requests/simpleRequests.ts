@@ -60,8 +60,8 @@ export interface QueryOptions {
    *
    * `heldCount` and `waitingCount` of the result cover this page and all later pages. To get all
    * pages, repeat the query with the last key of the page as `after`. If the page has `limit` locks
-   * and all of them belong to this key, also pass the highest fence of the page as `afterFence`.
-   * Then each lock that stays held during all these queries is on exactly one page.
+   * and all of them belong to that last key, also pass the highest fence of the page as
+   * `afterFence`. Then each lock that stays held during all these queries is on exactly one page.
    */
   readonly after?: string | undefined
   /**
@@ -177,6 +177,7 @@ export function checkQuery(options: AnyQueryOptions): AnyQueryOptions {
   const { key, prefix, limit, after, afterFence, kind, session } = options
   const selection = checkSelection('query', { key, prefix }, selectionOptionNames)
   if (limit !== undefined) checkInteger('limit', limit, 1, maxQueryItems)
+  // `isPrefix` accepts exactly the keys and the empty text.
   check(after === undefined || isPrefix(after), 'after must be a key, or empty', 'INVALID_KEY')
   if (afterFence !== undefined && !isIntegerInRange(afterFence, 1))
     throw notAllowed('afterFence', 'the fence of a lock', afterFence)

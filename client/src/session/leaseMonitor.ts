@@ -2,8 +2,9 @@
  * Watches the lease of a session. The lease is the time for which the broker keeps a session
  * without hearing from the client. The monitor reports three moments:
  * - A part of the lease has passed without a sign that the broker has received a message. The
- *   client must then send a `pong`, without waiting for a `ping`. This halves the writes of the
- *   broker, which sends a `ping` only if the `pong` is late.
+ *   client must then send a `pong`, without waiting for a `ping`. The broker answers each `pong`
+ *   with an `ack`, and sends a `ping` only if the `pong` is late. So the broker usually writes one
+ *   message instead of two.
  * - Half of the lease has passed without such a sign, although the client sent a `pong` at least a
  *   tenth of the lease ago. The client must then try another connection.
  * - The lease is over. The client must then assume that the broker has ended the session.
@@ -75,11 +76,11 @@ export class LeaseMonitor {
   /** When the client learned that the message of `#leaseStart` had arrived (monotonic clock). */
   #arrivalKnownAt = 0
   /**
-   * If this time is later than `#arrivalKnownAt`, the client sent its first `pong` since then at
-   * this time (monotonic clock). Otherwise the client has sent no `pong` since then.
+   * When the client sent its first `pong` after `#arrivalKnownAt` (monotonic clock). If this time
+   * is not later than `#arrivalKnownAt`, the client has sent no `pong` since `#arrivalKnownAt`.
    */
   #pongSentAt = Number.NEGATIVE_INFINITY
-  /** Whether to report silence. False if no other connection could resume the session. */
+  /** Whether to report silence. False if the session cannot be resumed on another connection. */
   #watchesSilence = false
   /** Whether the client knows which locks the session holds; false during a resume. */
   #knowsLocks = true
@@ -93,7 +94,7 @@ export class LeaseMonitor {
 
   /**
    * Begins a new session, whose `hello` was sent at `sentAt`.
-   * @param watchesSilence False for a session that another connection could not resume.
+   * @param watchesSilence False if the session cannot be resumed on another connection.
    */
   start(lease: number, sentAt: ClockTimes, watchesSilence: boolean): void {
     this.#leaseMs = lease
@@ -128,7 +129,10 @@ export class LeaseMonitor {
     return Math.max(0, Math.min(this.#expiry.monotonic - monotonic, this.#expiry.wall - wall))
   }
 
-  /** Call when a message has reached the broker. Counts the lease from its sending, `sentAt`. */
+  /**
+   * Call when a message has reached the broker. Counts the lease from the sending of the message,
+   * `sentAt`. During a resume, leaves the expiry unchanged.
+   */
   extend(sentAt: ClockTimes): void {
     // All messages of one write share one `ClockTimes` object, so many calls pass the same object.
     if (sentAt === this.#leaseStart && !this.#hasIdleLease) return
@@ -137,8 +141,7 @@ export class LeaseMonitor {
     this.#arrivalKnownAt = this.#scheduler.checkedAt
     if (this.#hasIdleLease) {
       this.#hasIdleLease = false
-      // Moves the next check to when the ordinary lease may need a `pong`. No earlier check is
-      // needed.
+      // Postpones the next check to the first time at which the ordinary lease can need a `pong`.
       this.#startHeartbeat(this.#arrivalKnownAt)
     }
     if (this.#knowsLocks) this.#setExpiry(expiryFrom(sentAt, this.#leaseMs))

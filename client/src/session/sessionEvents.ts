@@ -106,10 +106,10 @@ const eventNames: Readonly<Record<keyof SessionEvents, 1>> = {
 }
 
 /**
- * Whether an event has this name. `session.once(name, callback)` then adds a listener. Otherwise
- * `once` takes the name as a key, and runs the callback under a lock. `error` also counts as an
- * event, although no session emits it, because the function `events.once` of Node listens to
- * `error`.
+ * Whether an event has this name. `session.once(name, callback)` has two meanings. If `name` is the
+ * name of an event, `once` adds a listener. If not, `name` is a key, and `once` runs the callback
+ * under a lock. `error` also counts as an event, although no session emits it, because the function
+ * `events.once` of Node listens to `error`.
  */
 export function isEventName(name: unknown, names: object = eventNames): boolean {
   return name === 'error' || Object.hasOwn(names, String(name))

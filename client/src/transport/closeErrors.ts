@@ -93,6 +93,6 @@ function advice({ code, cause }: Closing, { adviceOnConnectionError, page }: Pla
   // A browser hides a refused upgrade from its pages. So the advice there also names the option
   // that may cause a refusal. 1006 means that the WebSocket ended without a close code.
   return page !== undefined && code === 1006 && cause === undefined
-    ? `${text} and that its option origins (--origin or --dev) lets pages of ${page.origin} in`
+    ? `${text} and that its option \`origins\` (--origin or --dev) lets pages of ${page.origin} in`
     : text
 }

@@ -18,7 +18,7 @@
 import { isUtf8 } from 'node:buffer'
 import { randomFillSync } from 'node:crypto'
 
-/** First bytes of frames that are whole messages. */
+/** The first byte of a frame: a text frame that is a whole message, or a control frame. */
 const wholeText = 0x81
 const ping = 0x89
 const pong = 0x8a
@@ -153,7 +153,7 @@ export class FrameReader {
     const lengthByte = data[at + 1]
     // The shortest header has two bytes.
     if (lengthByte === undefined) return this.#waitFor(2, data, at)
-    // A higher value means a longer frame, or a mask, which a broker must not use.
+    // A higher `lengthByte` means a payload that is too long, or a mask, which no broker may use.
     if (lengthByte > (isText ? length16Marker : maxControlBytes)) return this.#leaveToWs(data, at)
     const isShort = lengthByte < length16Marker
     const payloadStart = at + (isShort ? 2 : 4)
