@@ -32,19 +32,16 @@ export interface Kind {
   readonly act: (session: HostileSession, group: HostileGroup, index: number) => Promise<void>
 }
 
-/**
- * A kind whose sessions send frames as fast as possible. `message` makes each message of the
- * frames.
- */
-export function floodingKind(
-  [name, description]: readonly [name: string, description: string],
-  reading: Reading,
-  message: (session: HostileSession, group: HostileGroup) => string,
-  options: Pick<Kind, 'hello' | 'prepare' | 'sessions'> = {},
-): Kind {
+interface FloodingKind extends Omit<Kind, 'act'> {
+  /** Makes each message. */
+  readonly message: (session: HostileSession, group: HostileGroup) => string
+}
+
+/** A kind whose sessions send frames, each with many messages, as fast as possible. */
+export function floodingKind({ message, ...kind }: FloodingKind): Kind {
   const act = (session: HostileSession, group: HostileGroup): Promise<void> =>
     session.flood(() => message(session, group))
-  return { name, description, reading, act, ...options }
+  return { ...kind, act }
 }
 
 /** All hostile sessions of one job. */

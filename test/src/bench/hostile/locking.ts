@@ -188,18 +188,20 @@ function joinCrowd(session: HostileSession): string {
 }
 
 export const lockingKinds: readonly Kind[] = [
-  floodingKind(
-    ['refused locks', 'each answer describes holders with large metadata'],
-    'eagerly',
-    (session) => tryLock(session, 'described'),
-    { prepare: addDescribedHolders },
-  ),
-  floodingKind(
-    ['refused locks unread', 'refused locks, by sessions that read nothing'],
-    'never',
-    (session) => tryLock(session, 'described'),
-    { prepare: addDescribedHolders },
-  ),
+  floodingKind({
+    name: 'refused locks',
+    description: 'each answer names 16 holders with large metadata',
+    reading: 'eagerly',
+    message: (session) => tryLock(session, 'described'),
+    prepare: addDescribedHolders,
+  }),
+  floodingKind({
+    name: 'refused locks unread',
+    description: 'refused locks, by sessions that read nothing',
+    reading: 'never',
+    message: (session) => tryLock(session, 'described'),
+    prepare: addDescribedHolders,
+  }),
   {
     name: 'answers never acknowledged',
     description: 'answers with large metadata, which the broker keeps for disconnected sessions',
@@ -208,18 +210,20 @@ export const lockingKinds: readonly Kind[] = [
     prepare: changeHolders,
     act: leaveAnswers,
   },
-  floodingKind(
-    ['revoke in a crowd', 'revokes of locks of a key with very many holders'],
-    'eagerly',
-    revoke,
-    { prepare: gatherCrowd },
-  ),
-  floodingKind(
-    ['join a crowd', 'requests for a key with very many holders'],
-    'eagerly',
-    joinCrowd,
-    { prepare: gatherCrowd },
-  ),
+  floodingKind({
+    name: 'revoke in a crowd',
+    description: 'locks of a key with very many holders',
+    reading: 'eagerly',
+    message: revoke,
+    prepare: gatherCrowd,
+  }),
+  floodingKind({
+    name: 'join a crowd',
+    description: 'shared locks of a key with very many holders',
+    reading: 'eagerly',
+    message: joinCrowd,
+    prepare: gatherCrowd,
+  }),
   {
     name: 'steal from a crowd',
     description: 'a steal from very many holders',
@@ -252,21 +256,28 @@ export const lockingKinds: readonly Kind[] = [
     reading: 'attentively',
     act: (session) => lockAndUnlock(session, 'hot', 64),
   },
-  floodingKind(['ttl of 1 ms', 'locks that expire immediately'], 'eagerly', (session) => {
-    const id = session.nextId()
-    // The session takes 2,000 keys in turn, so a key is free again before its next request.
-    const key = `${session.welcome.session} ${id % 2_000}`
-    return `{"type":"lock","id":${id},"key":"${key}","ttl":1,"timeout":1}`
+  floodingKind({
+    name: 'ttl of 1 ms',
+    description: 'locks that expire immediately',
+    reading: 'eagerly',
+    message: (session) => {
+      const id = session.nextId()
+      // With 2,000 keys, the lock of a key has expired before the next request for this key.
+      const key = `${session.welcome.session} ${id % 2_000}`
+      return `{"type":"lock","id":${id},"key":"${key}","ttl":1,"timeout":1}`
+    },
   }),
-  floodingKind(
-    ['timeout of 1 ms', 'requests that time out immediately'],
-    'eagerly',
-    (session) => `{"type":"lock","id":${session.nextId()},"key":"queue","timeout":1}`,
-    { prepare: holdQueue },
-  ),
-  floodingKind(
-    ['steals unread', 'each message causes a loss and a grant, and the session reads neither'],
-    'never',
-    (session) => stealMaker(session, session.welcome.session)(),
-  ),
+  floodingKind({
+    name: 'timeout of 1 ms',
+    description: 'requests that time out immediately',
+    reading: 'eagerly',
+    message: (session) => `{"type":"lock","id":${session.nextId()},"key":"queue","timeout":1}`,
+    prepare: holdQueue,
+  }),
+  floodingKind({
+    name: 'steals unread',
+    description: 'each message causes a loss and a grant, and the session reads neither',
+    reading: 'never',
+    message: (session) => steal(session, session.welcome.session)(),
+  }),
 ]

@@ -67,47 +67,56 @@ async function fillBarrier(group: HostileGroup): Promise<void> {
 }
 
 export const queryingKinds: readonly Kind[] = [
-  floodingKind(
-    ['query limit 1', 'each query makes the broker walk over the whole table, and lists one lock'],
-    'eagerly',
-    queryMaker(',"limit":1'),
-  ),
-  floodingKind(
-    ['query no match', 'each query makes the broker walk over the whole table, and lists no lock'],
-    'eagerly',
-    queryMaker(',"prefix":"nothing:"'),
-  ),
-  floodingKind(
-    ['query the free key', 'the cheapest query: one look-up'],
-    'eagerly',
-    // The first of the measured clients locks and unlocks this key, so the key is often free.
-    queryMaker(',"key":"good 0:0"'),
-  ),
-  floodingKind(
-    [
-      'query a barrier limit 1',
-      'each query makes the broker visit up to 999 calls, and lists one call',
-    ],
-    'eagerly',
-    queryMaker(`,"kind":"barriers","key":"${crowdedBarrier}","limit":1`),
-    { prepare: fillBarrier },
-  ),
-  floodingKind(['query all', 'a thousand locks in each answer'], 'eagerly', queryMaker('')),
-  floodingKind(
-    ['query all unread', 'answers that the session does not read'],
-    'never',
-    queryMaker(''),
-  ),
-  floodingKind(
-    ['query all read lazily', 'answers that the session reads in bursts'],
-    'lazily',
-    queryMaker(''),
-  ),
-  floodingKind(
-    ['query all read by bytes', 'answers that the session reads a byte at a time'],
-    'byte by byte',
-    queryMaker(''),
-  ),
+  floodingKind({
+    name: 'query limit 1',
+    description: 'each message walks over the whole table, and lists one lock',
+    reading: 'eagerly',
+    message: query(',"limit":1'),
+  }),
+  floodingKind({
+    name: 'query no match',
+    description: 'each message walks over the whole table, and lists no lock',
+    reading: 'eagerly',
+    message: query(',"prefix":"nothing:"'),
+  }),
+  floodingKind({
+    name: 'query the free key',
+    description: 'the cheapest query: one look-up',
+    reading: 'eagerly',
+    // The first good client locks and unlocks this key, so the key is often free.
+    message: query(',"key":"good 0:0"'),
+  }),
+  floodingKind({
+    name: 'query a barrier limit 1',
+    description: 'each message reads a barrier with 1,000 calls, and lists one call',
+    reading: 'eagerly',
+    message: query(`,"kind":"barriers","key":"${crowdedBarrier}","limit":1`),
+    prepare: fillBarrier,
+  }),
+  floodingKind({
+    name: 'query all',
+    description: 'a thousand locks in each answer',
+    reading: 'eagerly',
+    message: query(''),
+  }),
+  floodingKind({
+    name: 'query all unread',
+    description: 'answers that the session does not read',
+    reading: 'never',
+    message: query(''),
+  }),
+  floodingKind({
+    name: 'query all read lazily',
+    description: 'answers that the session reads in bursts',
+    reading: 'lazily',
+    message: query(''),
+  }),
+  floodingKind({
+    name: 'query all read by bytes',
+    description: 'answers that the session reads a byte at a time',
+    reading: 'byte by byte',
+    message: query(''),
+  }),
   {
     name: 'identical watches',
     description: 'as many watches of all keys as the limits allow, and changes of a key',
@@ -135,20 +144,22 @@ export const queryingKinds: readonly Kind[] = [
     sessions: watchingSessions,
     act: (session, group) => watchAndChurn(session, group, () => '', 'churn'),
   },
-  floodingKind(
-    ['watch and unwatch', 'watches that cost a walk over the table, and that end at once'],
-    'eagerly',
-    (session) => {
+  floodingKind({
+    name: 'watch and unwatch',
+    description: 'watches that walk over the table, and that the session ends at once',
+    reading: 'eagerly',
+    message: (session) => {
       // Every second message ends the watch.
       const isWatch = session.nextId() % 2 === 1
       return isWatch
         ? '{"type":"watch","id":1,"prefix":"nothing:"}'
         : '{"type":"unwatch","watch":1}'
     },
-  ),
-  floodingKind(
-    ['stats', 'the statistics, again and again'],
-    'eagerly',
-    () => '{"type":"stats","id":1}',
-  ),
+  }),
+  floodingKind({
+    name: 'stats',
+    description: 'the statistics, again and again',
+    reading: 'eagerly',
+    message: () => '{"type":"stats","id":1}',
+  }),
 ]

@@ -1,6 +1,7 @@
 /**
  * The kinds of hostile clients that send much: small messages, unusual frames, acknowledgements and
- * resumes. The grace is how long the broker keeps a session without a connection.
+ * resumes. The grace is how long the broker keeps a session without a connection. The grace
+ * `"lease"` is as long as the lease, which is how long the broker keeps a silent session.
  */
 import type { HostileSession } from './hostileSession.js'
 import { floodingKind, type HostileGroup, type Kind, largeMetadata } from './kind.js'
@@ -49,24 +50,28 @@ function acknowledge(session: HostileSession): string {
 }
 
 export const sendingKinds: readonly Kind[] = [
-  floodingKind(
-    ['pongs', 'one small message after another'],
-    'eagerly',
-    () => '{"type":"pong","n":1}',
-  ),
-  floodingKind(
-    ['acks of unknown ids', '1,024 unknown ids in each message'],
-    'eagerly',
-    acknowledge,
-  ),
-  floodingKind(
-    ['acks unread', 'empty acks; the broker answers each, but the session reads no answer'],
-    'never',
-    () => '{"type":"ack","ids":[]}',
-  ),
+  floodingKind({
+    name: 'pongs',
+    description: 'one small message after another',
+    reading: 'eagerly',
+    message: () => '{"type":"pong","n":1}',
+  }),
+  floodingKind({
+    name: 'acks of unknown ids',
+    description: '1,024 unknown ids in each message',
+    reading: 'eagerly',
+    message: acknowledge,
+  }),
+  floodingKind({
+    name: 'acks unread',
+    description: 'empty acks, whose answers the session does not read',
+    reading: 'never',
+    message: () => '{"type":"ack","ids":[]}',
+  }),
   {
+    // The kinds of `floodingKind` join many messages into each frame.
     name: 'tiny frames',
-    description: 'a frame for each message',
+    description: 'small messages, each in a frame of its own',
     reading: 'eagerly',
     act: (session) =>
       session.floodBy(framesAtOnce, (wire, count) =>
@@ -90,16 +95,18 @@ export const sendingKinds: readonly Kind[] = [
     reading: 'never',
     act: (session) => session.floodBy(framesAtOnce, (wire, count) => wire.sendPings(count)),
   },
-  floodingKind(
-    ['refused messages', 'invalid messages, which the broker refuses with a reason'],
-    'eagerly',
-    () => '{"type":"lock","id":1,"key":7}',
-  ),
-  floodingKind(
-    ['auth', 'an invalid token of the largest length'],
-    'eagerly',
-    (session) => `{"type":"auth","id":${session.nextId()},"token":"${'t'.repeat(3_000)}"}`,
-  ),
+  floodingKind({
+    name: 'refused messages',
+    description: 'invalid messages, which the broker refuses with a reason',
+    reading: 'eagerly',
+    message: () => '{"type":"lock","id":1,"key":7}',
+  }),
+  floodingKind({
+    name: 'auth',
+    description: 'an invalid token of the largest length',
+    reading: 'eagerly',
+    message: (session) => `{"type":"auth","id":${session.nextId()},"token":"${'t'.repeat(3_000)}"}`,
+  }),
   {
     name: 'resume storm',
     description: 'sessions with many locks, which resume and then disconnect, again and again',

@@ -225,25 +225,28 @@ async function requestNotices(session: HostileSession, { limits }: HostileGroup)
 }
 
 const timingKinds: readonly Kind[] = [
-  floodingKind(
-    ['timeouts together', 'requests of all sessions that time out in the same millisecond'],
-    'eagerly',
-    (session) => {
+  floodingKind({
+    name: 'timeouts together',
+    description: 'requests of all sessions that time out in the same millisecond',
+    reading: 'eagerly',
+    message: (session) => {
       const id = session.nextId()
       return `{"type":"lock","id":${id},"key":"queue","timeout":${msUntilTogether()}}`
     },
-    { prepare: holdQueue },
-  ),
-  floodingKind(
-    ['ttls together', 'locks of all sessions that expire in the same millisecond'],
-    'eagerly',
-    (session) => lockOwn(session, 'ttl'),
-  ),
-  floodingKind(
-    ['maxHolds together', 'locks of all sessions whose maxHold ends in the same millisecond'],
-    'eagerly',
-    (session) => lockOwn(session, 'maxHold'),
-  ),
+    prepare: holdQueue,
+  }),
+  floodingKind({
+    name: 'ttls together',
+    description: 'locks of all sessions that expire in the same millisecond',
+    reading: 'eagerly',
+    message: (session) => lockOwn(session, 'ttl'),
+  }),
+  floodingKind({
+    name: 'maxHolds together',
+    description: 'locks of all sessions whose maxHold ends in the same millisecond',
+    reading: 'eagerly',
+    message: (session) => lockOwn(session, 'maxHold'),
+  }),
 ]
 
 export const specialKinds: readonly Kind[] = [
@@ -261,17 +264,19 @@ export const specialKinds: readonly Kind[] = [
     prepare: addDescribedHolders,
     act: upgradeDescribed,
   },
-  floodingKind(
-    ['scopes in a knot', 'a check for deadlocks that visits thousands of scopes'],
-    'eagerly',
-    requestKnot,
-    { prepare: tieKnot },
-  ),
-  floodingKind(
-    ['overlapping sets', 'sets of as many keys as the limits allow, which wait for each other'],
-    'eagerly',
-    requestSet,
-  ),
+  floodingKind({
+    name: 'scopes in a knot',
+    description: 'a check for deadlocks that visits thousands of scopes',
+    reading: 'eagerly',
+    message: requestKnot,
+    prepare: tieKnot,
+  }),
+  floodingKind({
+    name: 'overlapping sets',
+    description: 'sets of as many keys as the limits allow, which wait for each other',
+    reading: 'eagerly',
+    message: requestSet,
+  }),
   {
     name: 'once with followers',
     description: 'thousands of calls that get the same value of 32 KB',
@@ -284,11 +289,13 @@ export const specialKinds: readonly Kind[] = [
     reading: 'attentively',
     act: proclaimToAll,
   },
-  floodingKind(
-    ['barriers', 'barriers of a thousand calls, which open again and again'],
-    'eagerly',
-    (session) => `{"type":"barrier","id":${session.nextId()},"key":"barrier","parties":1000}`,
-  ),
+  floodingKind({
+    name: 'barriers',
+    description: 'barriers of a thousand calls, which open again and again',
+    reading: 'eagerly',
+    message: (session) =>
+      `{"type":"barrier","id":${session.nextId()},"key":"barrier","parties":1000}`,
+  }),
   {
     name: 'watched queue',
     description: 'every session watches the queue that all sessions enter and leave',
