@@ -88,7 +88,7 @@ async function resultOfFrame(text: string): Promise<string> {
   const result = isFailed ? errorTextOf(errors.at(-1)) : 'handled'
   // `clock.stop` lets time pass without firing timers, as in a stopped process. So only the
   // client's own calculation can end the lock.
-  clock.stop(longMs)
+  clock.advanceWithoutTimers(longMs)
   if (lock.held)
     throw new Error(`the client held its lock beyond its ttl after ${text.slice(0, 300)}`)
   await session.close().catch(() => {})
@@ -332,7 +332,7 @@ describe('a broker that sends impossible messages', () => {
       await refreshing
       expect(lock.held).to.equal(true)
       // Lets time pass without firing timers.
-      scene.clock.stop(ttl)
+      scene.clock.advanceWithoutTimers(ttl)
       expect(lock.held, `${firstAckAt} ${grantedAt}`).to.equal(false)
     }
   })
@@ -349,7 +349,7 @@ describe('a broker that sends impossible messages', () => {
       await resume(scene, snapshot([{ ...held(/* id */ 1, /* fence */ 1), ttl: 5_000, at }]))
       expect(lock.held).to.equal(true)
       // Lets time pass without firing timers.
-      scene.clock.stop(4_000)
+      scene.clock.advanceWithoutTimers(4_000)
       expect(lock.held, String(at)).to.equal(false)
     }
   })

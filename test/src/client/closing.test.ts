@@ -159,8 +159,7 @@ describe('closing a session', () => {
     scene.session.on('lost', () => void scene.session.close())
     await acquireLock(scene)
     // The client relies on a lease of 10,000 ms for less than 9,800 ms (see `lease.test.ts`).
-    // `stop` lets time pass without firing timers.
-    scene.clock.stop(9_800)
+    scene.clock.advanceWithoutTimers(9_800)
     scene.socket.end()
     expect(scene.network.sockets.length).to.equal(2)
     scene.network.last.fail(new Error('connection refused'))

@@ -101,8 +101,8 @@ describe('heartbeat', () => {
 
   it('is not sent if the client answers a ping before the overdue timer of the heartbeat fires', async () => {
     const scene = await openScene()
-    // The heartbeat is due after 6,000 ms. `stop` lets time pass without firing timers.
-    scene.clock.stop(7_000)
+    // The process is stopped beyond the time of the timer.
+    scene.clock.advanceWithoutTimers(7_000)
     scene.socket.deliver({ type: 'ping', n: 1 })
     await turn()
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'pong', n: 1 }])

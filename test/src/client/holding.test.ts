@@ -77,8 +77,7 @@ describe('holding a lock', () => {
     const lock = await acquireLock(scene)
     const abortEvents: string[] = []
     lock.signal.addEventListener('abort', () => abortEvents.push('aborted'))
-    // `stop` lets time pass without firing timers.
-    scene.clock.stop(leaseMs)
+    scene.clock.advanceWithoutTimers(leaseMs)
     expect(lock.held).to.equal(false)
     expect(abortEvents).to.deep.equal(['aborted'])
     expect(scene.events).to.deep.equal(['lost session'])
@@ -96,7 +95,7 @@ describe('holding a lock', () => {
     const lock = await acquireLock(scene)
     scene.clock.moveWall(-86_400_000)
     expect(lock.held).to.equal(true)
-    scene.clock.stop(leaseMs)
+    scene.clock.advanceWithoutTimers(leaseMs)
     expect(lock.held).to.equal(false)
   })
 
@@ -105,7 +104,7 @@ describe('holding a lock', () => {
     const lock = await acquireLock(scene)
     const requesting = scene.session.lock('other')
     await turn()
-    scene.clock.stop(leaseMs)
+    scene.clock.advanceWithoutTimers(leaseMs)
     const order: string[] = []
     lock.signal.addEventListener('abort', () => order.push('aborted'))
     void requesting.then(() => order.push('granted'))
@@ -222,7 +221,7 @@ describe('a lock of a session with a grace', () => {
   it('is lost immediately when the connection drops, if the lease is over', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
-    scene.clock.stop(leaseMs)
+    scene.clock.advanceWithoutTimers(leaseMs)
     scene.socket.end()
     expect(lock.signal.aborted).to.equal(true)
     expect(scene.events).to.deep.equal(['lost session', 'jeopardy'])
@@ -275,7 +274,7 @@ describe('a lock of a session with a grace', () => {
   it('is held without a reconnect if the client reads frames soon after a pause', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
-    scene.clock.stop(8_000)
+    scene.clock.advanceWithoutTimers(8_000)
     // Fires the timers that are late.
     scene.clock.advance(0)
     expect(scene.socket.dropped).to.equal(false)
@@ -289,8 +288,8 @@ describe('a lock of a session with a grace', () => {
   it('is held when the client drops the connection after a pause in which no frame arrived', async () => {
     const scene = await openScene({}, welcomeWithGrace())
     const lock = await acquireLock(scene)
-    scene.clock.stop(8_000)
-    // After the pause, the client waits for a tenth of the lease before it drops the connection.
+    scene.clock.advanceWithoutTimers(8_000)
+    // After the pause, the client waits for a tenth of the lease until it drops the connection.
     scene.clock.advance(999)
     expect(scene.socket.dropped).to.equal(false)
     scene.clock.advance(1)

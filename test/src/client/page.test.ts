@@ -139,7 +139,7 @@ describe('a session in a page', () => {
     const { clock, page, events, lock } = await openOnPage()
     const { signal } = lock
     // Time passes without timers, so the lease is over, but its timer has not fired.
-    clock.stop(10_000)
+    clock.advanceWithoutTimers(10_000)
     expect(signal.aborted).to.equal(false)
     page.wake()
     expect(signal.aborted).to.equal(true)

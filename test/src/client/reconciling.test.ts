@@ -157,8 +157,7 @@ describe('a client after a resume', () => {
     // The lease, which is how long the broker keeps a silent session, is 10,000 ms. The client
     // relies on only 9,699 ms of the lease, so the lock expires at the client first.
     scene.socket.end()
-    // Unlike `advance`, `stop` fires no timers.
-    scene.clock.stop(9_800)
+    scene.clock.advanceWithoutTimers(9_800)
     expect(lock.held).to.equal(false)
     scene.clock.advance(0)
     scene.socket.accept()

@@ -47,7 +47,7 @@ export class FakeEnvironment implements Environment {
 
   /** Lets time pass without running anything, as while the process is stopped. */
   stopFor(ms: number): void {
-    this.clock.stop(ms)
+    this.clock.advanceWithoutTimers(ms)
   }
 
   /** Sets the wall clock forward or back. */

@@ -71,12 +71,12 @@ export class FakeClock implements Clock {
       timer !== undefined && timer.due <= end;
       timer = this.#nextTimer
     ) {
-      // A timer can be overdue, because `stop` lets time pass without firing timers.
-      this.stop(Math.max(timer.due - this.#monotonic, 0))
+      // A timer can be overdue, because `advanceWithoutTimers` fires none.
+      this.advanceWithoutTimers(Math.max(timer.due - this.#monotonic, 0))
       this.fireDue()
       endTurn()
     }
-    this.stop(end - this.#monotonic)
+    this.advanceWithoutTimers(end - this.#monotonic)
   }
 
   /** Fires the timers that are due now, in the order of their times. */
@@ -92,7 +92,7 @@ export class FakeClock implements Clock {
   }
 
   /** Lets time pass without firing timers, as while the process is suspended. */
-  stop(ms: number): void {
+  advanceWithoutTimers(ms: number): void {
     this.#monotonic += ms
     this.#wall += ms
   }
