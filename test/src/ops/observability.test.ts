@@ -199,7 +199,7 @@ describe('the endpoints for operators', () => {
     expect(await status(`${http}/anything`)).to.equal(426)
   })
 
-  it('give figures only to programs on this machine, not to pages or through proxies', async () => {
+  it('give figures only to programs on this machine, not to web pages or through proxies', async () => {
     const { http, url } = await startBroker({ metrics: brokerMetrics() })
     const client = await RawClient.open(url)
     const text = await (await fetch(`${http}/metrics`)).text()
@@ -228,8 +228,9 @@ describe('the endpoints for operators', () => {
       expect(await status(admin.url + path)).to.equal(200)
       expect(await status(http + path)).to.equal(426)
       expect(await status(admin.url + path, { origin: 'http://evil.example' })).to.equal(426)
-      const requestOfOtherHost = `GET ${path} HTTP/1.1\r\nHost: evil.example:${admin.port}\r\n\r\n`
-      expect(await statusOf(admin.port, requestOfOtherHost)).to.match(/ 426 /)
+      const requestWithForeignHostHeader = `GET ${path} HTTP/1.1\r\nHost: evil.example:${admin.port}\r\n\r\n`
+      // `statusOf` returns the status line as text.
+      expect(await statusOf(admin.port, requestWithForeignHostHeader)).to.match(/ 426 /)
     }
   })
 
@@ -274,7 +275,7 @@ describe('the endpoints for operators', () => {
       expect(stats).to.include({ refusedDeadlocks: 1, activeLocks: 2 })
       for (const [name, value] of Object.entries(stats)) expect(value, name).to.be.a('number')
     }
-    // Only the program of the broker itself gets the keys.
+    // Only the program that runs the broker gets the keys, from `stats()`.
     expect(broker.stats().newestDeadlock!.cycle[0]).to.include({ key: 'secret-key' })
   })
 
@@ -372,7 +373,7 @@ describe('the log lines', () => {
     }
     expect(lines).to.have.length(2)
     const [refused, ended] = lines as { key?: string; name?: string }[]
-    // A line has at most 64 characters of a key, here 62 letters and two escaped characters.
+    // A line has at most 64 characters of a key: here `k`, two escaped characters and 61 times `x`.
     expect(refused!.key).to.equal(`k\\u{202e}\\u{2028}${'x'.repeat(61)}…`)
     expect(ended!.name).to.match(/^a\\u\{a\}\{"level"/)
   })

@@ -75,8 +75,8 @@ export default class Reporter extends Mocha.reporters.Spec {
     setExitCode?.(failures + unexplained.length)
     // The timer itself must not keep the process alive.
     setTimeout(() => this.#failForOpenHandles(), this.#settleMs).unref()
-    // At this event all handles are closed. Without this call of `exit`, Node sometimes waits
-    // forever for a request that has already finished.
+    // At this event no handle keeps the process alive, so Node should exit. But Node sometimes
+    // waits forever for a request that has already finished, so the listener calls `exit`.
     process.once('beforeExit', () => process.exit())
   }
 
@@ -102,7 +102,7 @@ export default class Reporter extends Mocha.reporters.Spec {
   #failForOpenHandles(): void {
     const open = process.getActiveResourcesInfo().join(', ')
     this.#failures.push(`the tests are over, but something is still open: ${open}`)
-    // Runs after mocha's own listener, which sets the code of a run whose tests all passed.
+    // Runs after mocha's own listener, which sets the exit code to 0 if all tests passed.
     process.on('exit', () => {
       process.exitCode = 1
     })

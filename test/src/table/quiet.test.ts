@@ -33,17 +33,17 @@ describe('table: a quiet start', () => {
     expect(driver.quiet(false)).to.deep.equal(['granted a#1 k f1', 'granted b#1 k f2'])
   })
 
-  it('visits no key without a waiter when the quiet start ends', () => {
+  it('does not walk over all keys when the quiet start ends', () => {
     const driver = TableDriver.withSessions('a', 'b')
     for (let i = 0; i < 100; i++) driver.lock('a', `held${i}`)
     driver.quiet(true)
     for (const key of ['l', 'k']) driver.lock('b', key)
     // A walk over all keys would stall a broker with a million locks.
-    let visited = 0
+    let walkedKeys = 0
     const { values } = KeyTable.prototype
     KeyTable.prototype.values = function* () {
       for (const keyState of values.call(this)) {
-        visited++
+        walkedKeys++
         yield keyState
       }
     }
@@ -52,7 +52,7 @@ describe('table: a quiet start', () => {
         .apply({ type: 'quiet', quiet: false, at: 0 })
         .map(({ kind }) => kind)
       expect(effects).to.deep.equal(['granted', 'granted'])
-      expect(visited).to.equal(0)
+      expect(walkedKeys).to.equal(0)
     } finally {
       KeyTable.prototype.values = values
     }
@@ -94,15 +94,16 @@ describe('table: a quiet start', () => {
     expect(driver.quiet(false)).to.deep.equal([])
   })
 
-  it('grants the waiters of all keys when the quiet start ends, even if an earlier key goes out of use', () => {
+  it('grants the waiters of all keys when the quiet start ends, even if one key is unused by then', () => {
     const grantsPerCommand = 2
     const driver = new TableDriver(/* checked */ true, new LockTable(undefined, grantsPerCommand))
     for (const session of ['a', 'b', 'c', 'd', 'e']) driver.open(session)
     for (const session of ['a', 'b', 'c', 'd']) driver.once(session, 'k')
     driver.quiet(true)
     driver.lock('e', 'l')
-    // Session `a` completes its run of `once`. This command answers only `b` and `c`. The next
-    // command, `quiet(false)`, answers `d`, and then key `k` goes out of use.
+    // Session `a` completes its run of `once`. An answer to a waiter of `once` counts as a grant,
+    // so this command answers only `b` and `c`. The next command, `quiet(false)`, answers `d`. Key
+    // `k` is then unused, and `e` must still get key `l`.
     driver.complete('a', 1, { value: '1' })
     const effects = driver.quiet(false)
     expect(effects).to.include.members(['answer d#1 result f1 1', 'granted e#1 l f2'])

@@ -29,7 +29,10 @@ export function lock(fields: SessionFields, id: number, pick: number): Command {
   }
 }
 
-/** A request for 1 to 3 permits of a key with the capacity 3; rarely names the capacity 4. */
+/**
+ * A request for 1 to 3 permits. Nearly all requests name 3 as the capacity of the key. One in 17
+ * names 4, so that some requests contradict others.
+ */
 export function permits(fields: SessionFields, id: number, pick: number): Command {
   const capacity = pick % 17 === 0 ? 4 : 3
   const count = 1 + ((pick >> 3) % 3)
@@ -40,7 +43,7 @@ export function permits(fields: SessionFields, id: number, pick: number): Comman
   }
 }
 
-/** A campaign for one of the keys that other requests lock. */
+/** A campaign for one of the `keys`, which the other requests also use. */
 export function campaign(fields: SessionFields, id: number, pick: number): Command {
   return {
     ...request(fields, id, pick),
@@ -104,7 +107,10 @@ export function once(fields: SessionFields, id: number, pick: number): Command {
   return { type: 'once', ...fields, id, key, ttl, timeout, metadata: undefined }
 }
 
-/** Completes a run of `once`. Some values are so large that the table forgets kept results. */
+/**
+ * Completes a run of `once`. Some values are large, so that the kept results exceed their limit of
+ * bytes, and the table forgets the oldest results.
+ */
 export function complete(fields: SessionFields, id: number, fence: number, pick: number): Command {
   const value = pick % 3 === 0 ? undefined : `"${'v'.repeat(pick % 5 === 0 ? 1_000 : 1)}"`
   const keepMs = (pick >> 3) % 3 === 0 ? 1 + pick : undefined
@@ -128,7 +134,7 @@ function holdTerms(pick: number): Pick<ExtraTerms, 'maxHold' | 'notify'> | undef
   return { maxHold, notify: pick % 2 === 0 ? ['queued', 'contended'] : undefined }
 }
 
-/** The number of one of two scopes, for half of the requests. */
+/** The scope of a request: 1 or 2, or undefined for the half of the requests that have none. */
 function pickScope(pick: number): number | undefined {
   const choice = (pick >> 6) % 4
   return choice < 2 ? choice + 1 : undefined

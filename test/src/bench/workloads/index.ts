@@ -1,4 +1,7 @@
-/** All workloads, in the order in which they run. */
+/**
+ * The workloads, in the order in which they run. `peers.ts` has the workloads that measure peers
+ * (other lock services).
+ */
 import type { Workload } from '../job.js'
 import { peers } from '../peers/index.js'
 import { cells } from './cells.js'
@@ -45,7 +48,7 @@ export const workloads: readonly Workload[] = [
 ]
 
 /**
- * The workload with this name, which may measure a peer (another lock service).
+ * The workload with this name, which may measure a peer.
  *
  * @throws If no workload has this name.
  */

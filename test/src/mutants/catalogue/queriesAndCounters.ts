@@ -1,7 +1,10 @@
 /**
- * Mutants (planted bugs) of queries for barriers, kept results (of `once`) and sessions, of the
- * counters of refused deadlocks, and of the remaining times of locks. The simulation checks none of
- * these, so each list names the test file that must catch its mutants.
+ * Mutants (planted bugs) of parts that the simulation does not check:
+ * - queries for barriers, for kept results of `once`, and for sessions
+ * - the counters of refused deadlocks
+ * - the remaining times of locks
+ *
+ * Each list of mutants names the test file that must catch its mutants.
  */
 import type { Mutant } from '../mutant.js'
 
@@ -46,7 +49,7 @@ const queries: Mutant[] = [
     in: 'searchRecords',
     find: '$TIMERS.remainingOf($KEPT)',
     replace: '$KEPT.keep',
-    why: 'The broker shows for how long a result is kept in all, and not the rest of this time.',
+    why: 'The broker shows the whole keep time of a result as the remaining time.',
   },
 ].map((mutant) => ({ ...mutant, tests: 'server/recordQueries' }))
 
@@ -94,7 +97,7 @@ const lockTimes: Mutant[] = [
     in: 'LockTimes.remainingTimesOf',
     find: 'holdDeadlines.endOf($LOCK)',
     replace: 'time.clientDeadlineOf($LOCK)',
-    why: 'The broker shows the time until the ttl is over as the time until the longest hold is over.',
+    why: 'The broker shows the remaining ttl of a lock as the rest of its longest hold, `maxHold`.',
   },
   {
     name: 'time-left-rounded-down',
