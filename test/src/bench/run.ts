@@ -1,7 +1,7 @@
 /** Runs one job of the benchmark. Ends all processes of the job, even after an error. */
 import type { DriverName, Job, JobResult, Pace } from './job.js'
 import { peerNamed } from './peers/index.js'
-import { generate } from './processes/generatorProcess.js'
+import { runGenerator } from './processes/generatorProcess.js'
 import { startPeer } from './processes/peerServers.js'
 import { type Server, startBroker, startEcho } from './processes/servers.js'
 
@@ -29,7 +29,7 @@ export async function runJob(
       const endpoint = { url: server.url, pid: server.pid }
       const echoEndpoint = { url: echo.url, pid: echo.pid }
       const assignment = { job, pace, drivers, server: endpoint, echo: echoEndpoint }
-      return await generate({ assignment, servers: [server, echo], onProgress })
+      return await runGenerator({ assignment, servers: [server, echo], onProgress })
     } finally {
       await echo.stop('SIGKILL')
     }

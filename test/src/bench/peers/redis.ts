@@ -1,11 +1,11 @@
 /**
- * Three services on Redis, for the three usual ways to lock in Node: a minimal `SET NX` with a Lua
- * script for the release, `redis-semaphore`, and `redlock`. Redis does not report a release to
- * waiting clients, so all clients poll. They poll every 10 ms, far more often than the libraries do
- * by default.
+ * The three usual ways to lock with Redis in Node: a minimal `SET NX` with a Lua script for the
+ * release, `redis-semaphore`, and `redlock`. The bench counts each way as a service of its own.
+ * Redis does not report a release to waiting clients, so all clients poll. They poll every 10 ms,
+ * far more often than the libraries do by default.
  *
- * Each service has two configurations. With auto-pipelining, `ioredis` collects the commands of a
- * turn of the event loop, which is faster for many requests at a time. Without auto-pipelining,
+ * Each service has two configurations. With auto-pipelining, `ioredis` sends all commands of a turn
+ * of the event loop together, which is faster for many requests at a time. Without auto-pipelining,
  * `ioredis` sends each command immediately, which is faster for one request at a time.
  */
 import { randomBytes } from 'node:crypto'
@@ -73,6 +73,7 @@ const minimal: LockOf = (redis) => {
       await sleep(pollMs * (0.5 + Math.random()))
     }
     const unlock = async (): Promise<void> => void (await redis.releaseLock(key, token))
+    // Locks in Redis have no fences (numbers that rise with every grant).
     return { fence: undefined, unlock }
   }
 }
@@ -110,20 +111,21 @@ interface RedlockPackage {
 }
 
 /** Locks by the package `redlock`. */
-const redlockOf: LockOf = (redis, loadPackage) => {
+const redlock: LockOf = (redis, loadPackage) => {
   const { Redlock } = loadPackage('@sesamecare-oss/redlock') as RedlockPackage
   // -1 means that the package retries without a limit.
   const options = { retryCount: -1, retryDelay: pollMs, retryJitter: pollMs / 2 }
-  const redlock = new Redlock([redis], options)
+  const locker = new Redlock([redis], options)
   return async (key): Promise<HeldLock> => {
-    const lock = await redlock.acquire([key], lockMs)
+    const lock = await locker.acquire([key], lockMs)
     return { fence: undefined, unlock: async () => void (await lock.release()) }
   }
 }
 
 /**
- * The two configurations of a service. Auto-pipelining is not measured with a hot key (one key that
- * all clients lock), because each client then has only one request at a time.
+ * The two configurations of a service. Auto-pipelining is not measured with a hot key, which is one
+ * key that all clients lock. Each client then has only one request at a time, and the shape `1×1`
+ * already shows how auto-pipelining slows such a client.
  */
 function configurationsOf(service: string, packages: readonly string[], lockOf: LockOf): Peer[] {
   const common = { service, packages: [ioredis, ...packages], polls: true, server }
@@ -141,5 +143,5 @@ function configurationsOf(service: string, packages: readonly string[], lockOf: 
 export const redisPeers: readonly Peer[] = [
   ...configurationsOf('redis, SET NX + Lua', [], minimal),
   ...configurationsOf('redis-semaphore', ['redis-semaphore@5.8.0'], semaphore),
-  ...configurationsOf('redlock', ['@sesamecare-oss/redlock@1.4.0'], redlockOf),
+  ...configurationsOf('redlock', ['@sesamecare-oss/redlock@1.4.0'], redlock),
 ]

@@ -1,7 +1,7 @@
 /**
  * A module that Node loads into a server before the server's own code, if the machine has no
- * `/proc`. The module answers the parent's requests for the CPU time and memory that the server has
- * used.
+ * `/proc`. The bench, which is the parent process, then asks the module for the CPU time and memory
+ * that the server has used.
  */
 import { ownUsage } from './usage.js'
 

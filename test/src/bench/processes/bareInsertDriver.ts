@@ -1,13 +1,14 @@
 /**
- * Measures the largest rate of inserts into PostgreSQL without a broker. Each insert adds one row
- * with a batch of commands, and one insert is under way at a time. Usage: `bareInsertDriver.js URL
- * COMMANDS`, where COMMANDS is the number of commands in a batch.
+ * Measures the largest rate of inserts into PostgreSQL without a broker. Like a broker that writes
+ * its command log, each insert adds one row with a batch of commands (requests of clients). One
+ * insert is under way at a time. Usage: `bareInsertDriver.js URL COMMANDS`, where COMMANDS is the
+ * number of commands in a batch.
  */
 import postgres from 'postgres'
 
 const [url = '', commandCount = ''] = process.argv.slice(2)
 
-/** A command that is about as long as the command of a broker. */
+/** A command that is about as long as a command in the log of a broker. */
 const command = JSON.stringify({
   type: 'lock',
   session: 'V1StGXR8_Z5jdHi6B-myT',
@@ -23,7 +24,7 @@ const batch = Array.from({ length: Number(commandCount) }, () => command).join()
 const sql = postgres(url, { max: 1, onnotice: () => {} })
 let isRunning = false
 
-/** Inserts rows until the parent says stop, and then reports the number of inserted commands. */
+/** Inserts rows until the parent sends `stop`, and then reports the number of inserted commands. */
 async function insertUntilStopped(): Promise<void> {
   let insertedCount = 0
   while (isRunning) {

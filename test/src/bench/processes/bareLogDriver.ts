@@ -1,18 +1,19 @@
 /**
  * Measures the largest rate of a command log on etcd without a broker. (The command log orders the
  * commands of brokers.) Like a broker, the program appends commands in batches, and then reads the
- * commands from the log. INFLIGHT is the number of commands that are always under way. Several
- * drivers may share the log, each with its own NAME.
+ * commands from the log.
  *
- * Usage: `bareLogDriver.js ENDPOINTS NAME INFLIGHT`
+ * Usage: `bareLogDriver.js ENDPOINTS NAME INFLIGHT`. ENDPOINTS are the addresses of the etcd
+ * members. Several drivers may share the log, each with its own NAME. INFLIGHT is the number of
+ * commands that are always under way.
  */
 import { EtcdClient, EtcdEngine, nodeEnvironment } from '@holdfast/server/internal'
 
 const [endpoints = '', name = '', inFlight = ''] = process.argv.slice(2)
-/** The largest number of commands that one entry of the log has. */
+/** The largest number of commands in one entry of the log. */
 const maxCommandsInEntry = 2_000
 
-/** A command that is about as long as the command of a broker. */
+/** A command that is about as long as a command in the log of a broker. */
 const command = JSON.stringify({
   type: 'lock',
   session: 'V1StGXR8_Z5jdHi6B-myT',
@@ -30,13 +31,13 @@ const engine = new EtcdEngine({ ...etcdAddress, prefix: 'bare' }, nodeEnvironmen
 // The settings that all brokers of a log must share. Without brokers, any values are valid.
 await engine.open({ format: 2, deadMs: 6_000, cluster: '' })
 
-/** The number of commands that are not appended yet. */
+/** The number of commands that wait for the next entry. */
 let waiting = 0
-/** The number of commands that the log has not delivered yet. */
+/** The number of commands, waiting or appended, that the log has not delivered yet. */
 let underWay = 0
 /** The number of commands that the log has delivered since `go`. */
 let delivered = 0
-/** Whether new commands replace the delivered commands: from `go` to `stop`. */
+/** Whether each delivered command is replaced by a new command. True from `go` to `stop`. */
 let isRunning = false
 let isAppending = false
 /** Called once after `stop`, when the log has delivered all commands under way. */
@@ -52,14 +53,14 @@ engine.follow(0, {
     if (isRunning) add(commands.length)
     else if (underWay === 0) onSettled()
   },
-  // No process compacts this log.
+  // Never called, because no process compacts this log.
   compacted: () => process.exit(1),
   failed: (error) => {
     throw error
   },
 })
 
-/** Adds commands to the commands that wait for the next entry. */
+/** Lets this many new commands wait for the next entry. */
 function add(count: number): void {
   waiting += count
   underWay += count

@@ -1,13 +1,13 @@
 /**
  * The server with which the bench compares the broker: a simple WebSocket server on the package
- * `ws`, in a process of its own. The server calls `send` for each message. The path of the URL
- * selects the behaviour. A fence is the number of a grant, and a hand-off is the release of
- * one client and the grant to the next client.
+ * `ws`, in a process of its own. Unlike the broker, the server never joins messages into one frame.
+ * The path of the URL selects the behaviour.
  *
  * - `/echo`: sends every message back. Two messages count as a pair (a lock and its unlock).
- * - `/chain`: a hand-off without locks. A connection that sends `lock` joins the queue. When a
- *   connection sends `unlock` or closes, the server sends a constant grant to the next connection.
- * - `/ring`: for every message, sends a constant grant to the next connection in the ring.
+ * - `/chain`: the frames of a hand-off, without locks. A connection that sends `lock` joins the
+ *   queue, and the first gets a grant at once. When a connection sends `unlock`, or the newest
+ *   holder closes, the next connection gets a grant. Every grant is the same constant text.
+ * - `/ring`: for every message, sends the constant grant to the next connection in the ring.
  * - `/yes`: grants every request immediately. The bench's check that no key has two holders must
  *   find violations here.
  */
@@ -21,7 +21,7 @@ const welcomeFields = '"resumed":false,"lease":15000,"grace":0,"at":0'
 const welcome = `{"type":"welcome","session":"${'x'.repeat(21)}",${welcomeFields}}`
 /**
  * Constant answers: the grant for the request id 1, and the confirmation of an unlock with the
- * request id 2. The fence has as many digits as a fence of the broker.
+ * request id 2. The fence (the number of a grant) has as many digits as a fence of the broker.
  */
 const grantOfId1 = `{"type":"granted","id":1,"fence":${Date.now() * 1024}}`
 const unlockOfId2 = '{"type":"unlocked","id":2}'
@@ -61,7 +61,7 @@ function chain(socket: WebSocket): void {
   socket.on('close', () => {
     // If the newest holder closes without an unlock, the next connection gets the grant.
     if (queue[nextToGrant - 1] === socket) grantNext()
-    // When every connection in the queue has had its grant, empties the queue for the next load.
+    // After the grant of the last connection in the queue, empties the queue for the next load.
     if (nextToGrant >= queue.length) nextToGrant = queue.length = 0
   })
 }

@@ -21,8 +21,8 @@ export interface FloodCounts {
   readonly refused: number
 }
 
-/** The number of connections under way at the same time. */
-const connectionsAtOnce = 32
+/** The number of loops that run at the same time. Each loop has one connection at a time. */
+const loopCount = 32
 /** The number of watches of a slow reader. Each watch reports every change. */
 const watchCount = 20
 
@@ -30,7 +30,7 @@ const watchCount = 20
 const openWires = new Set<Wire>()
 let flood: Flood | undefined
 let counts = { accepted: 0, refused: 0 }
-/** Resolves when all loops of the flood have ended. */
+/** Resolves when every `runLoop` of the flood has ended. */
 let loops: Promise<unknown> = Promise.resolve()
 
 /** Sends a message, and resolves at the first answer or when the connection closes. */
@@ -44,7 +44,8 @@ function request(wire: Wire, message: string): Promise<void> {
 /** What each flood does with an open connection. The caller then drops the connection. */
 const floods: Readonly<Record<Flood, (wire: Wire) => Promise<void>>> = {
   connections: async () => {},
-  // The name has the longest length that the broker allows.
+  // The name has the longest length that the broker allows. With a grace, the broker keeps the
+  // session for some time after the connection closes.
   hellos: (wire) => request(wire, `{"type":"hello","name":"${'x'.repeat(256)}","grace":"lease"}`),
   'slow readers': async (wire) => {
     await request(wire, '{"type":"hello","name":"slow"}')
@@ -82,8 +83,9 @@ process.on('message', async (command: FloodCommand) => {
     await loops
   } else {
     counts = { accepted: 0, refused: 0 }
-    loops = Promise.all(Array.from({ length: connectionsAtOnce }, () => runLoop(command.url)))
+    loops = Promise.all(Array.from({ length: loopCount }, () => runLoop(command.url)))
   }
+  // At the start of a flood, the counts are 0, and the message only confirms the start.
   process.send?.(counts satisfies FloodCounts)
 })
 // The flood gets the lowest priority, so that the measured clients keep the processor.

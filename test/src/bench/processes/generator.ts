@@ -6,7 +6,7 @@ import type { Assignment, Report } from '../job.js'
 import { workloadNamed } from '../workloads/index.js'
 import { hasProc, type Usage, usageFromProc } from './usage.js'
 
-/** A message of the parent. */
+/** A message from the parent process. */
 type ParentMessage =
   | { readonly type: 'assignment'; readonly assignment: Assignment }
   | { readonly type: 'usage'; readonly usage: Usage }
@@ -30,7 +30,7 @@ function send(message: Report): void {
 
 async function runAssignment(assignment: Assignment): Promise<void> {
   const workload = workloadNamed(assignment.job.workload)
-  const progress = (done: number): void => send({ type: 'progress', done })
+  const progress = (finishedShare: number): void => send({ type: 'progress', done: finishedShare })
   const result = await workload.runJob({ ...assignment, progress, usageOf })
   send({ type: 'result', result })
 }

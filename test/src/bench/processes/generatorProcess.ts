@@ -4,23 +4,24 @@ import { fileURLToPath } from 'node:url'
 import type { Assignment, JobResult, Report } from '../job.js'
 import { canPin, endWithParent, generatorCore, type Server } from './servers.js'
 
-const generator = fileURLToPath(new URL('./generator.js', import.meta.url))
+const generatorScript = fileURLToPath(new URL('./generator.js', import.meta.url))
 
 export interface GeneratorOptions {
   readonly assignment: Assignment
   /** The servers whose usage the generator may request. */
   readonly servers: readonly Server[]
-  readonly onProgress: (done: number) => void
+  /** Called with the finished share of the job, from 0 to 1. */
+  readonly onProgress: (share: number) => void
 }
 
 /** Starts a load generator, sends the assignment, and resolves with the result. */
-export function generate({
+export function runGenerator({
   assignment,
   servers,
   onProgress,
 }: GeneratorOptions): Promise<JobResult> {
   const core = generatorCore(assignment.job.placement)
-  const child = fork(generator, {
+  const child = fork(generatorScript, {
     // `taskset` starts Node on the core, and Node then runs the generator.
     ...(canPin && { execPath: 'taskset', execArgv: ['-c', String(core), process.execPath] }),
     // Figures may be NaN, which JSON does not have.

@@ -1,7 +1,8 @@
 /**
- * The program of the hostile clients, which run in a process of their own. At the command
- * "prepare", the process runs `prepare` of a kind of hostile client. The hostile sessions act from
- * the command "begin" to the command "stop". A session whose connection closes connects again.
+ * The program of the hostile clients, which run in a process of their own. The command "prepare"
+ * names a kind of hostile client, and the process makes the preparation that this kind defines. The
+ * hostile sessions act from the command "begin" to the command "stop". A session whose connection
+ * closes connects again.
  */
 import { setPriority } from 'node:os'
 import type { Profile } from '@holdfast/server'
@@ -33,8 +34,9 @@ export interface HostileReport {
  */
 const reconnectMs = 500
 
-let group: HostileGroup | undefined
-let kind: Kind | undefined
+/** The hostile clients of the newest `prepare`, and their kind. */
+let preparedGroup: HostileGroup | undefined
+let preparedKind: Kind | undefined
 /** The number of connections that the broker has closed or refused. */
 let cuts = 0
 
@@ -52,13 +54,13 @@ async function runSession(
       group.drop(session)
     }
     if (group.isOver) return
-    // The group goes on, so the broker has refused or closed the connection.
+    // The group has not stopped, so it was the broker that refused or closed the connection.
     cuts++
     await pause(reconnectMs)
   }
 }
 
-/** Starts all sessions of this kind, or as many as the group may still open. */
+/** Starts all sessions of this kind, or fewer if the group may not open so many. */
 function begin(group: HostileGroup, kind: Kind): void {
   const count = Math.min(kind.sessions ?? group.sessionsLeft, group.sessionsLeft)
   const indexes = Array.from({ length: count }, () => group.nextIndex())
@@ -69,18 +71,18 @@ process.on('disconnect', () => process.exit())
 process.on('message', async (command: HostileCommand) => {
   switch (command.type) {
     case 'prepare':
-      group = new HostileGroup(command.url, command.profile)
-      kind = kindNamed(command.kind)
-      await kind.prepare?.(group)
+      preparedGroup = new HostileGroup(command.url, command.profile)
+      preparedKind = kindNamed(command.kind)
+      await preparedKind.prepare?.(preparedGroup)
       break
     case 'begin':
-      begin(group!, kind!)
+      begin(preparedGroup!, preparedKind!)
       return
     case 'stop':
-      group!.stop()
+      preparedGroup!.stop()
       break
   }
-  process.send?.({ sent: group?.sent ?? 0, cuts } satisfies HostileReport)
+  process.send?.({ sent: preparedGroup?.sent ?? 0, cuts } satisfies HostileReport)
 })
 // Hostile clients get the lowest priority, so that they do not take the processor from good
 // clients.

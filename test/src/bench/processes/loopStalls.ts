@@ -6,11 +6,14 @@ import { readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** The time between two checks of the loop, in ms. A stall is a delay of more than this time. */
+/**
+ * The time between two checks of the loop, in ms. If a check is late by more than this time, the
+ * loop has stalled.
+ */
 export const checkMs = 5
 
 /**
- * The path of the file in which a server process records its stalls. Each line is the end of a
+ * The path of the file in which a server process records its stalls. Each line has the end of a
  * stall, in ms since 1970, and the length of the stall, in ms.
  */
 export function stallFile(pid: number): string {
@@ -33,7 +36,7 @@ export function longestStall(pid: number, since: number): number {
   return longest
 }
 
-/** Removes the file of a process. */
+/** Removes the stall file of a process. */
 export function removeStallFile(pid: number): void {
   rmSync(stallFile(pid), { force: true })
 }

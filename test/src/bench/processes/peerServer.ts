@@ -1,6 +1,6 @@
 /**
- * A program that runs the server of a peer (another lock service), if that server is written in
- * JavaScript. Usage: `peerServer.js NAME PORT`.
+ * Runs the server of a peer, for the peers (other lock services) whose server is a JavaScript
+ * package. Usage: `peerServer.js NAME PORT`.
  */
 import { peerNamed } from '../peers/index.js'
 import { loadPackage } from '../peers/packages.js'

@@ -6,15 +6,15 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Peer, ProgramServer } from '../peers/peer.js'
+import type { Peer, ProgramServer, RunProgram } from '../peers/peer.js'
 import { pinned, type Server, serverCore, startServer } from './servers.js'
 
 const peerServerScript = fileURLToPath(new URL('./peerServer.js', import.meta.url))
 
 /** The folder that has the program of a server; undefined if no folder has the program. */
 function folderOf({ program, folders = [] }: ProgramServer): string | undefined {
-  const path = (process.env['PATH'] ?? '').split(':')
-  return [...folders, ...path].find((folder) => existsSync(join(folder, program)))
+  const pathFolders = (process.env['PATH'] ?? '').split(':')
+  return [...folders, ...pathFolders].find((folder) => existsSync(join(folder, program)))
 }
 
 /** Why this machine cannot start the server of a peer; undefined if the machine can start it. */
@@ -41,13 +41,15 @@ export async function startPeer(peer: Peer): Promise<Server> {
     const args = [peerServerScript, peer.name, String(port)]
     return startServer(pinned(serverCore, process.execPath, args), { ready: /^ready$/, url })
   }
+  // Some servers refuse to run as root, and name the user that runs them instead.
   const user = isRoot() && server.user !== undefined ? idsOf(server.user) : undefined
   const dataFolder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'))
   if (user !== undefined) chownSync(dataFolder, user.uid, user.gid)
   const programFolder = folderOf(server)!
-  server.prepare?.(dataFolder, (program, args) => {
+  const runProgram: RunProgram = (program, args) => {
     execFileSync(join(programFolder, program), args, { stdio: 'ignore', cwd: dataFolder, ...user })
-  })
+  }
+  server.prepare?.(dataFolder, runProgram)
   const command = pinned(
     serverCore,
     join(programFolder, server.program),

@@ -19,10 +19,10 @@ const defaultStartMs = 30_000
 const maxShownLines = 20
 
 /** The JavaScript file that the shell script `holdfast` starts. */
-export const brokerCommand = fileURLToPath(
+export const brokerScript = fileURLToPath(
   new URL('../../../../server/dist/cli/main.js', import.meta.url),
 )
-const echoCommand = fileURLToPath(new URL('./echoServer.js', import.meta.url))
+const echoScript = fileURLToPath(new URL('./echoServer.js', import.meta.url))
 /** The module through which a server reports its usage. */
 const usagePreload = new URL('./answerUsage.js', import.meta.url).href
 /** The flags of Node that make a broker record the stalls of its event loop. */
@@ -33,7 +33,7 @@ export const watchLoopFlags: readonly string[] = [
 
 const hasTaskset = spawnSync('taskset', ['--version'], { stdio: 'ignore' }).status === 0
 
-/** Whether a server and the load generator can be pinned to one core each. */
+/** Whether the bench can pin processes to cores, which needs `taskset` and two cores. */
 export const canPin: boolean = hasTaskset && availableParallelism() >= 2
 
 /** The core of the measured servers. */
@@ -63,7 +63,7 @@ export class Server implements Endpoint {
     this.url = url
   }
 
-  /** The CPU time and memory of the server, from `/proc` or (without `/proc`) from the server. */
+  /** The CPU time and memory of the server. Without `/proc`, the server itself reports them. */
   async usage(): Promise<Usage> {
     if (hasProc) return usageFromProc(this.pid)
     if (!this.#process.connected) return { cpuUs: Number.NaN, rssBytes: Number.NaN }
@@ -93,8 +93,8 @@ type BrokerJob = Pick<
 
 /**
  * Starts a broker with `holdfast serve`, and removes its files when the broker exits.
- * `journal` of a job is the durability of its journal; undefined for no journal.
  *
+ * @param nodeFlags Further flags of Node.
  * @param serveFlags Further flags of `holdfast serve`.
  */
 export function startBroker(
@@ -120,7 +120,7 @@ export function startBroker(
       ...nodeFlags,
       ...heapFlags,
       ...preloadFlags,
-      brokerCommand,
+      brokerScript,
       ...serve,
       ...serveFlags,
       ...journalFlags,
@@ -130,7 +130,7 @@ export function startBroker(
   )
 }
 
-/** The folders of running brokers. If this process exits, it removes the folders first. */
+/** The folders of running brokers. This process removes these folders when it exits. */
 const temporaryFolders = new Set<string>()
 
 /** Makes a folder that is removed when this process exits, at the latest. */
@@ -158,7 +158,7 @@ function writeTokens(folder: string, principals: readonly string[]): string {
 
 /** Starts the echo server, and resolves when it listens. */
 export function startEcho(): Promise<Server> {
-  return startNode([echoCommand])
+  return startNode([echoScript])
 }
 
 /** Starts a program in Node on the core of the servers, and resolves when the program is ready. */
@@ -184,7 +184,7 @@ export interface ServerOptions {
   readonly cwd?: string
   readonly uid?: number
   readonly gid?: number
-  /** Whether the server reports its usage through an IPC channel. */
+  /** Whether the server can report its usage through an IPC channel, if there is no `/proc`. */
   readonly answersUsage?: boolean
   /** How long the server may take until it listens, in ms. Default 30,000. */
   readonly startMs?: number | undefined
@@ -206,7 +206,7 @@ export async function startServer(
 
 /**
  * Resolves with the first match of the pattern in the output of a process. Rejects with the output
- * if the process ends before a match.
+ * if the process ends before a match. Kills the process if it has no match after `startMs`.
  */
 function firstMatch(child: ChildProcess, pattern: RegExp, startMs: number): Promise<string> {
   const output: string[] = []

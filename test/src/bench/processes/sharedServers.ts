@@ -9,12 +9,14 @@ import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { EtcdCluster } from '../../support/etcd.js'
 import { Postgres } from '../../support/postgres.js'
-import { brokerCommand, canPin, type Server, startServer } from './servers.js'
+import { brokerScript, canPin, type Server, startServer } from './servers.js'
 
 const pathOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 const driverPrograms = { etcd: './bareLogDriver.js', postgres: './bareInsertDriver.js' }
-/** The beginning of a command line that lets a process use all cores; empty without `taskset`. */
+/** The first words of a command line that may run on any core; empty if the bench pins nothing. */
 const anyCore = canPin ? ['taskset', '-c', `0-${availableParallelism() - 1}`] : []
+/** This machine, as the place of a member or of a database. */
+const anyCorePlace = { host: '127.0.0.1', command: anyCore }
 
 /**
  * Starts an etcd cluster of three members on this machine.
@@ -22,14 +24,12 @@ const anyCore = canPin ? ['taskset', '-c', `0-${availableParallelism() - 1}`] : 
  * @param flags Further flags of each member.
  */
 export async function startCluster(flags: readonly string[] = []): Promise<EtcdCluster> {
-  const member = { host: '127.0.0.1', command: anyCore }
-  return EtcdCluster.start({ places: [member, member, member], flags })
+  return EtcdCluster.start({ places: [anyCorePlace, anyCorePlace, anyCorePlace], flags })
 }
 
-/** Starts a PostgreSQL that flushes every commit, with a table for bare inserts. */
+/** Starts a PostgreSQL that flushes every commit to the disk, with a table for bare inserts. */
 export async function startDatabase(): Promise<Postgres> {
-  const place = { host: '127.0.0.1', command: anyCore }
-  const server = await Postgres.start({ place, settings: ['fsync=on'] })
+  const server = await Postgres.start({ place: anyCorePlace, settings: ['fsync=on'] })
   await server.sql`create table bench (entry text)`
   return server
 }
@@ -45,7 +45,7 @@ export function startBrokerWith(
   { nodeFlags = [], startMs }: { nodeFlags?: readonly string[]; startMs?: number } = {},
 ): Promise<Server> {
   const serve = ['serve', '--port', '0', '--drain', '0', ...flags]
-  const command = [...anyCore, process.execPath, ...nodeFlags, brokerCommand, ...serve]
+  const command = [...anyCore, process.execPath, ...nodeFlags, brokerScript, ...serve]
   const [program, ...args] = command
   return startServer([program!, args], { ready: /\bws:\/\/\S+/, url: undefined, startMs })
 }

@@ -21,7 +21,7 @@ export const hasProc: boolean = existsSync('/proc/self/stat')
 export function usageFromProc(pid: number): Usage {
   let cpuUs = 0
   let rssBytes = 0
-  for (const processId of withChildren(pid)) {
+  for (const processId of withDescendants(pid)) {
     try {
       cpuUs += cpuOf(processId)
       rssBytes += residentBytes(processId)
@@ -33,9 +33,10 @@ export function usageFromProc(pid: number): Usage {
   return { cpuUs, rssBytes }
 }
 
-/** The CPU time in µs: exact if the kernel reports it for each thread, otherwise in whole ticks. */
+/** The CPU time in µs, in whole ticks if the kernel does not report the time of each thread. */
 function cpuOf(pid: number): number {
   if (!existsSync(`/proc/${pid}/schedstat`)) return ticksOf(pid) * tickUs
+  // The first number in the file of a thread is the CPU time of this thread, in ns.
   let ns = 0
   for (const thread of readdirSync(`/proc/${pid}/task`)) {
     ns += Number.parseInt(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8'), 10)
@@ -44,8 +45,8 @@ function cpuOf(pid: number): number {
 }
 
 /**
- * User and system time in ticks: fields 14 and 15. Field 2, the name, may contain spaces, so the
- * code drops the text up to the end of the name. Index 0 is then field 3.
+ * User and system time in ticks: fields 14 and 15 of the file. Field 2, the name in parentheses,
+ * may contain spaces, so the code drops the text up to the end of the name. Index 0 is then field 3.
  */
 function ticksOf(pid: number): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
@@ -80,12 +81,12 @@ function residentBytes(pid: number): number {
 }
 
 /** The ids of a process and of all its descendants. */
-function withChildren(pid: number): number[] {
+function withDescendants(pid: number): number[] {
   const file = `/proc/${pid}/task/${pid}/children`
   if (!existsSync(file)) return [pid]
   const children = readFileSync(file, 'utf8').trim()
   if (children === '') return [pid]
-  return [pid, ...children.split(' ').flatMap((child) => withChildren(Number(child)))]
+  return [pid, ...children.split(' ').flatMap((child) => withDescendants(Number(child)))]
 }
 
 /**

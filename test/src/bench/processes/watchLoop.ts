@@ -1,7 +1,7 @@
 /**
  * A module that Node loads into a broker before the broker's own code. The module records how long
- * the event loop stalls, in the file that `loopStalls.ts` reads. This costs the broker one timer
- * every few milliseconds.
+ * the event loop stalls, in the file that `loopStalls.ts` reads. The module costs the broker one
+ * timer every few milliseconds.
  */
 import { openSync, writeSync } from 'node:fs'
 import { isMainThread } from 'node:worker_threads'

@@ -1,7 +1,8 @@
 /**
- * Draws a bar chart of the pairs a second of each system, relative to the echo server, which is a
- * WebSocket server without locks. (A pair is one lock and its unlock.) The SVG needs no other file
- * and suits light and dark pages.
+ * Draws a bar chart that compares systems (lock services in one configuration each). A bar shows
+ * the pairs per second of a system, divided by those of the echo server. A pair is one lock and its
+ * unlock, and the echo server is a WebSocket server without locks. The SVG needs no other file and
+ * suits light and dark pages.
  */
 import type { Row } from '../job.js'
 import { formatFigure } from './columns.js'
@@ -12,11 +13,12 @@ const width = 860
 const left = 330
 /** The width for the figure to the right of the longest bar. */
 const right = 70
-/** The width for the label of the echo server beside its line. */
+/** The width for the label beside the line of the echo server, which is at the ratio 1. */
 const labelWidth = 125
 const barHeight = 18
 const rowHeight = 26
-const groupHeight = 30
+/** The height of the title of a group. */
+const groupTitleHeight = 30
 /** The height of the heading. */
 const top = 56
 
@@ -25,31 +27,32 @@ export interface BarGroup {
   readonly title: string
   readonly bars: readonly {
     readonly label: string
+    /** The pairs per second, divided by those of the echo server. */
     readonly ratio: number
     readonly isHoldfast: boolean
   }[]
 }
 
-/** Draws every row that was measured beside the echo server. */
+/** Draws every row that has a ratio to the echo server. */
 export function chartOf(rows: readonly Row[], caption: string): string {
   return drawBars(groupsOf(rows), caption)
 }
 
 /**
- * Draws groups of bars, with a line at the ratio 1, which is the echo server. The small numbers in
- * the coordinates are the gaps between texts, bars and the edge of the chart.
+ * Draws groups of bars, and the line of the echo server. The small numbers in the coordinates are
+ * the gaps between texts, bars and the edge of the chart.
  */
 export function drawBars(groups: readonly BarGroup[], caption: string): string {
-  const longest = Math.max(1, ...groups.flatMap(({ bars }) => bars.map(({ ratio }) => ratio)))
+  const largestRatio = Math.max(1, ...groups.flatMap(({ bars }) => bars.map(({ ratio }) => ratio)))
   /** The length of a bar with the ratio 1. */
-  const perUnit = (width - left - right) / longest
+  const unitLength = (width - left - right) / largestRatio
   const elements: string[] = []
   let y = top
   for (const { title, bars } of groups) {
     elements.push(`<text class="group" x="16" y="${y + 20}">${escaped(title)}</text>`)
-    y += groupHeight
+    y += groupTitleHeight
     for (const { label, ratio, isHoldfast } of bars) {
-      const length = Math.max(1, ratio * perUnit)
+      const length = Math.max(1, ratio * unitLength)
       const baseline = y + barHeight - 4
       elements.push(
         `<text x="${left - 10}" y="${baseline}" text-anchor="end">${escaped(label)}</text>`,
@@ -60,7 +63,7 @@ export function drawBars(groups: readonly BarGroup[], caption: string): string {
       y += rowHeight
     }
   }
-  const echoAt = left + perUnit
+  const echoAt = left + unitLength
   const isLabelLeft = echoAt + labelWidth > width
   const height = y + 16
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}"
@@ -85,6 +88,7 @@ ${elements.join('\n')}
 function groupsOf(rows: readonly Row[]): BarGroup[] {
   const groups = new Map<string, BarGroup['bars'][number][]>()
   for (const { workload, shape, placement, system, figures } of rows) {
+    // The reference is the echo server.
     const ratio = figures['ratioToReference']
     if (ratio === undefined || system === 'ws echo') continue
     const cores = placement === 'shared' ? 'one core' : 'a core each'

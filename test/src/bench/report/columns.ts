@@ -2,22 +2,19 @@
 
 /**
  * Titles by the name of the figure, in the order of the columns. "of X" means: divided by the same
- * figure of X, such as the echo server. "least" and "most" are the lowest and the highest ratio
- * among the runs. "by hand" means: with frames that the generator writes itself. A "hot message"
- * has a frequent type. A "set" is one lock on several keys. "a session and lease" means: for each
- * session and each duration of its lease. "CPU for 18,000 with 15 s" means: for 18,000 sessions
- * with a lease of 15 s.
+ * figure of X. A "bare" log, ring or server has no locks.
  */
 const titles: Readonly<Record<string, string>> = {
   count: 'count',
   pairsPerSecond: 'pairs/s',
+  // The reference is the echo server.
   ratioToReference: 'of echo',
   ratioToRing: 'of bare ring',
   commandsPerSecond: 'commands/s',
   ratioToBareLog: 'of bare log',
   timeRatioToBareLog: 'time, of bare log',
-  ratioToHoldfast: 'of holdfast',
   timeRatioToBare: 'time, of bare',
+  // The range of the ratio over the runs. For a single run, the range is over its rounds.
   lowestRatio: 'least',
   highestRatio: 'most',
   firstMs: 'first grant, ms',
@@ -28,12 +25,13 @@ const titles: Readonly<Record<string, string>> = {
   p99Us: 'p99, µs',
   maxUs: 'max, µs',
   maxMs: 'max, ms',
-  // Good clients that lost their session or a lock.
+  // How many good clients lost their session or a lock.
   lostSessions: 'clients that lost',
   stallMs: 'longest stall, ms',
   peakMiB: 'peak, MiB',
   died: 'died',
   sent: 'hostile messages',
+  // How many connections of hostile clients the broker closed or refused.
   cuts: 'hostile cuts',
   p50OfCalm: 'p50, of calm',
   p99OfCalm: 'p99, of calm',
@@ -42,6 +40,7 @@ const titles: Readonly<Record<string, string>> = {
   serverUsPerPair: 'server, µs/pair',
   serverRatioToReference: 'of echo’s',
   generatorUsPerPair: 'generator, µs/pair',
+  // "By hand" means: with frames that the generator writes itself.
   clientCpuRatioToByHand: 'of by hand',
   packetsPerPair: 'packets/pair',
   bytesPerPair: 'bytes/pair',
@@ -60,17 +59,22 @@ const titles: Readonly<Record<string, string>> = {
   events: 'events',
   grants: 'grants',
   violations: 'violations',
+  // A "hot" message has a frequent type.
   validateNs: 'hot message, ns',
   validateRareNs: 'rare message, ns',
   parseNs: 'JSON.parse, ns',
+  // A "set" is one lock on several keys.
   setPairUs: 'a set, µs',
   setOneByOneUs: 'its keys one by one, µs',
   setHandOffUs: 'a hand-off of a set, µs',
+  // The broker checks the waits in a scope (one task with several locks) for deadlocks.
   plainWaitUs: 'a wait and its cancel without a scope, µs',
   checkedWaitUs: 'the same in a scope, with the check, µs',
   deadlockUs: 'a refused deadlock, µs',
   visitsPerCheck: 'visited scopes a check',
+  // The CPU time that one session needs during one lease.
   idleUsPerLease: 'CPU a session and lease, µs',
+  // The share of a core that 18,000 sessions with a lease of 15 s need.
   idlePercent: 'CPU for 18,000 with 15 s, %',
   backMs: 'all back, ms',
   serverUsPerHandshake: 'server, µs/handshake',

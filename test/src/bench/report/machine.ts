@@ -5,6 +5,7 @@ export interface Machine {
   readonly cpu: string
   readonly cores: number
   readonly memoryGiB: number
+  /** The operating system. */
   readonly system: string
   readonly node: string
   /** The mean load of the machine in the minute before the run. */

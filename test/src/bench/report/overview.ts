@@ -5,7 +5,10 @@
  */
 import { type BarGroup, drawBars } from './chart.js'
 
-/** The columns that the chart shows, each with its title in the chart. */
+/**
+ * The columns that the chart shows, each with its title in the chart. A column without cores in its
+ * name was measured only on two cores.
+ */
 const shownColumns: Readonly<Record<string, string>> = {
   '1×1, one core': 'One client, one lock after the other',
   '64×1': '64 clients, one lock each',
@@ -34,12 +37,13 @@ export function overviewOf(benchReadme: string): string {
     if (index < 0) throw new Error(`The table of the peers has no column "${column}"`)
     const bars = rows
       .filter(([system]) => system !== byHand)
-      .map((cells) => ({ label: plain(cells[0]!), ratio: ratioIn(cells[index] ?? '') }))
+      .map((cells) => {
+        const label = plain(cells[0]!)
+        const ratio = ratioIn(cells[index] ?? '')
+        return { label, ratio, isHoldfast: label.startsWith('Holdfast') }
+      })
       .filter(({ ratio }) => !Number.isNaN(ratio))
-    return {
-      title,
-      bars: bars.map((bar) => ({ ...bar, isHoldfast: bar.label.startsWith('Holdfast') })),
-    }
+    return { title, bars }
   })
   return drawBars(groups, caption)
 }

@@ -12,13 +12,15 @@ interface CpuProfile {
     readonly id: number
     readonly callFrame: { readonly functionName: string; readonly url: string }
   }[]
+  /** For each sample, the id of the node that ran. */
   readonly samples: readonly number[]
+  /** For each sample, the time since the previous sample, in µs. */
   readonly timeDeltas: readonly number[]
 }
 
 const maxShownFunctions = 25
 
-/** The profiles in a folder as Markdown tables, one table for each broker. */
+/** The profiles in a folder as Markdown tables, one table for each file. */
 export async function profileTables(folder: string): Promise<string> {
   const files = (await readdir(folder)).filter((name) => name.endsWith('.cpuprofile')).sort()
   const tables = files.map(async (file) => {
@@ -28,7 +30,7 @@ export async function profileTables(folder: string): Promise<string> {
   return (await Promise.all(tables)).join('\n')
 }
 
-/** The functions with the largest shares of the busy time, in which the broker was not idle. */
+/** The functions with the largest shares of the time that the broker was not idle. */
 function topOf({ nodes, samples, timeDeltas }: CpuProfile): string {
   const names = new Map(nodes.map(({ id, callFrame }) => [id, nameOf(callFrame)]))
   const times = new Map<string, number>()
@@ -49,7 +51,7 @@ function topOf({ nodes, samples, timeDeltas }: CpuProfile): string {
 /** The name of a function and its file. */
 function nameOf({ functionName, url }: { functionName: string; url: string }): string {
   const name = functionName === '' ? '(anonymous)' : functionName
-  // Leaves out the folders before the package.
+  // Leaves out the folders before `node_modules` or before a package of this repository.
   const file = url.replace(/^.*\/(node_modules|server|shared)\//, '$1/')
   return file === '' ? name : `${name} (${file})`
 }

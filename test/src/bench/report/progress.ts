@@ -19,7 +19,7 @@ export function showProgress(jobCount: number): Progress {
 function bar(jobCount: number): Progress {
   const format = '{bar} {value}/{total} jobs, {duration_formatted}: {title}'
   const progressBar = new SingleBar(
-    { format, hideCursor: true, clearOnComplete: true, formatValue: oneDigit },
+    { format, hideCursor: true, clearOnComplete: true, formatValue: formatNumber },
     Presets.shades_classic,
   )
   // The first `begin` makes this 0, because no job has finished.
@@ -32,8 +32,11 @@ function bar(jobCount: number): Progress {
   }
 }
 
-/** Formats the number of finished jobs. The decimal is the finished part of the current job. */
-function oneDigit(value: number, _options: unknown, kind: string): string {
+/**
+ * Formats a number of the bar. The number of the kind `value` counts the finished jobs, and its
+ * decimal is the finished part of the current job.
+ */
+function formatNumber(value: number, _options: unknown, kind: string): string {
   return kind === 'value' ? value.toFixed(1) : String(value)
 }
 

@@ -1,14 +1,15 @@
 /**
  * Combines the rows of several runs of the same jobs: the median of each figure, and the range
- * of the ratio to the reference.
+ * of the ratio to the reference, which is usually the echo server.
  */
 import type { Row } from '../job.js'
 import { median } from '../load/statistics.js'
 
 /**
- * Returns one row for each row of the first run. A figure is the median over the runs. The range is
- * from the lowest to the highest ratio of a run. A run has many slices of time, whose ratios do not
- * count, because they vary far more than the medians of the runs.
+ * Returns one row for each row of the first run. A figure is the median over the runs. Each run has
+ * one ratio, the median over its slices of time. The range is from the lowest to the highest of
+ * these ratios, because the ratios of the slices vary far more. If there is only one run, its rows
+ * keep the range over the slices.
  */
 export function combineRuns(runs: readonly (readonly Row[])[]): readonly Row[] {
   const [firstRun = []] = runs
@@ -29,7 +30,7 @@ export function combineRuns(runs: readonly (readonly Row[])[]): readonly Row[] {
   })
 }
 
-/** Whether two rows are figures of the same system in the same job. */
+/** Whether two rows have figures of the same system in the same job. */
 function isSame(a: Row, b: Row): boolean {
   return (
     a.workload === b.workload &&

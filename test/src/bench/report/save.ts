@@ -20,7 +20,7 @@ export interface Results {
   readonly machine: Machine
   /** The versions of the compared programs (the peers) and their packages. */
   readonly versions: readonly string[]
-  /** How often each job ran. The figures are medians over the runs. */
+  /** The number of runs of each job. The figures are medians over the runs. */
   readonly runs: number
   /** The name of the pace, which defines the length of each run. */
   readonly pace: string
@@ -36,7 +36,7 @@ export interface Results {
 export function asJson(results: Results): string {
   const { targetResults } = results
   const targets = targetResults.map(({ target, measured, measuredWithClient, outcome }) => {
-    const { title, target: level, stretch, better } = target
+    const { title, level, stretch, better } = target
     const withClient = measuredWithClient
     return { title, target: level, stretch, better, measured, withClient, outcome }
   })

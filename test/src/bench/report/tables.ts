@@ -6,6 +6,7 @@ import type { TargetResult } from './targets.js'
 
 /** The rows of a workload. Rows with and without `pairsPerSecond` go into separate tables. */
 export function workloadTable({ name, title }: Workload, rows: readonly Row[]): string {
+  /** The rows by whether they have `pairsPerSecond`. */
   const rowGroups = new Map<boolean, Row[]>()
   for (const row of rows) {
     const hasRate = 'pairsPerSecond' in row.figures
@@ -28,14 +29,17 @@ function tableOf(rows: readonly Row[]): string {
   return `${markdownTable([head, ...body], { align })}\n`
 }
 
-/** The targets, the stretches (harder targets) and the measured figures. */
+/**
+ * The targets, the stretches (harder targets) and the measured figures. If the measured figure is
+ * without the client library, the last column has the figure with the library.
+ */
 export function targetTable(targetResults: readonly TargetResult[]): string {
   const head = ['', 'target', 'stretch', 'measured', 'met?', 'client library']
   const body = targetResults.map(({ target, measured, measuredWithClient, outcome }) => {
     const sign = target.better === 'more' ? '≥' : '≤'
     return [
       target.title,
-      `${sign} ${formatFigure(target.target)}`,
+      `${sign} ${formatFigure(target.level)}`,
       target.stretch === undefined ? '–' : `${sign} ${formatFigure(target.stretch)}`,
       formatFigure(measured),
       outcome,

@@ -9,14 +9,18 @@
  * - "A ÷ B" is a ratio. "÷ echo" means: divided by the same figure of the echo, which is a
  *   WebSocket server without locks. "÷ by hand" means: divided by the figure of frames that the
  *   benchmark writes itself, without the client library. "÷ bare frames" means: divided by the time
- *   of a server without locks that sends the same number of frames.
+ *   of a server without locks that sends the same number of frames. "÷ a bare put and watch" means:
+ *   divided by the time until etcd reports a put to a watcher.
+ * - To compare the rates of two loads, a target divides their ratios to the echo, because other
+ *   programs on the machine slow the echo alike.
  */
 import type { Placement, Row } from '../job.js'
 import { peers } from '../peers/index.js'
 
 export interface Target {
   readonly title: string
-  readonly target: number
+  /** The figure to reach. */
+  readonly level: number
   /** A harder target, if there is one. */
   readonly stretch: number | undefined
   /** Whether a larger or a smaller figure is better. */
@@ -26,12 +30,11 @@ export interface Target {
    * selects the rows of the broker with frames by hand, or with the client library.
    */
   readonly measure: (figures: Figures, system: string) => number | undefined
-  /**
-   * Whether the target can also be measured with the client library, not only with frames by hand.
-   */
-  readonly hasClient: boolean
+  /** Whether `measure` depends on `system`. The client library then has a figure too. */
+  readonly alsoWithClient: boolean
 }
 
+/** Whether the figure reaches the target (`yes`) or even the stretch (`stretch`). */
 export type Outcome = 'stretch' | 'yes' | 'no' | 'not run'
 
 export interface TargetResult {
@@ -72,7 +75,7 @@ export class Figures {
   }
 
   /** The largest figure of these systems; undefined if no row has such a figure. */
-  best(
+  largestOfSystems(
     workload: string,
     shape: string,
     systems: readonly string[],
@@ -88,7 +91,7 @@ export class Figures {
   /**
    * The largest figure of all shapes that begin with `beginning`; undefined without such a shape.
    */
-  largest(workload: string, beginning: string, figure: string): number | undefined {
+  largestOfShapes(workload: string, beginning: string, figure: string): number | undefined {
     const values = this.#rows.flatMap((row) =>
       row.workload === workload && row.shape.startsWith(beginning) ? [row.figures[figure]!] : [],
     )
@@ -119,29 +122,29 @@ type FigureAddress = readonly [
 /** A target for one figure of one row. */
 function figureTarget(
   title: string,
-  [target, stretch]: readonly [number, number | undefined],
+  [level, stretch]: readonly [number, number | undefined],
   better: Target['better'],
   [workload, shape, figure, placement]: FigureAddress,
 ): Target {
   return {
     title,
-    target,
+    level,
     stretch,
     better,
     measure: (figures, system) => figures.of(workload, shape, system, figure, placement),
-    hasClient: true,
+    alsoWithClient: true,
   }
 }
 
-/** A target whose figure is read by a function. */
+/** A target whose figure a function computes, or reads from a row of another system. */
 function computedTarget(
   title: string,
-  [target, stretch]: readonly [number, number | undefined],
+  [level, stretch]: readonly [number, number | undefined],
   better: Target['better'],
   measure: Target['measure'],
-  hasClient = false,
+  alsoWithClient = false,
 ): Target {
-  return { title, target, stretch, better, measure, hasClient }
+  return { title, level, stretch, better, measure, alsoWithClient }
 }
 
 const uncontended: readonly Target[] = [
@@ -158,7 +161,7 @@ const uncontended: readonly Target[] = [
     'less',
     (figures, system) =>
       ratio(figures.of('W1', '64×1', system, 'p99Us'), figures.of('W1', '64×1', system, 'p50Us')),
-    /* hasClient */ true,
+    /* alsoWithClient */ true,
   ),
   figureTarget('W1 1×1, one core: pairs/s ÷ echo', [0.8, 0.9], 'more', [
     'W1',
@@ -175,7 +178,7 @@ const uncontended: readonly Target[] = [
         figures.of('W1', '1×1', system, 'p50Us', 'shared'),
         figures.of('W1', '1×1', echo, 'p50Us', 'shared'),
       ),
-    /* hasClient */ true,
+    /* alsoWithClient */ true,
   ),
 ]
 
@@ -196,7 +199,7 @@ const handoffs: readonly Target[] = [
         figures.of('W2', 'K=1000', system, 'ratioToReference'),
         figures.of('W2', 'K=2', system, 'ratioToReference'),
       ),
-    /* hasClient */ true,
+    /* alsoWithClient */ true,
   ),
   figureTarget('W2 K=100: packets per hand-off', [4.1, 3], 'less', [
     'W2',
@@ -212,8 +215,8 @@ const handoffs: readonly Target[] = [
 ]
 
 /**
- * The targets of the client library. Some targets compare the library with the frames by hand of
- * the same run, and the others compare it with the echo.
+ * The targets of the client library. Some targets compare the library with frames that the same run
+ * wrote by hand, and the others compare it with the echo.
  */
 const clientTargets: readonly Target[] = [
   ...(['shared', 'split'] as const).map((placement) =>
@@ -289,33 +292,29 @@ const memory: readonly Target[] = [
   ),
 ]
 
+/** Reads a figure of three brokers on etcd. Other numbers of brokers have no targets there. */
+const onEtcd = (load: string, figure: string) => (figures: Figures) =>
+  figures.of('logs', 'etcd, 3 brokers', load, figure)
+
 const logs: readonly Target[] = [
-  // The workload also measures other numbers of brokers, which have no targets.
-  ...[3].flatMap((brokers) => {
-    const shape = `etcd, ${brokers} brokers`
-    const figureOfLoad = (load: string, figure: string) => (figures: Figures) =>
-      figures.of('logs', shape, load, figure)
-    return [
-      computedTarget(
-        `logs ${shape}: time of a grant ÷ a bare put and watch`,
-        [1.5, 1.2],
-        'less',
-        figureOfLoad('a grant, alone', 'timeRatioToBareLog'),
-      ),
-      computedTarget(
-        `logs ${shape}: time of a hand-off ÷ a bare put and watch`,
-        [2.5, 1.5],
-        'less',
-        figureOfLoad('a hand-off', 'timeRatioToBareLog'),
-      ),
-      computedTarget(
-        `logs ${shape}: commands/s ÷ the bare log`,
-        [0.6, 0.8],
-        'more',
-        figureOfLoad('64×16', 'ratioToBareLog'),
-      ),
-    ]
-  }),
+  computedTarget(
+    'logs etcd, 3 brokers: time of a grant ÷ a bare put and watch',
+    [1.5, 1.2],
+    'less',
+    onEtcd('a grant, alone', 'timeRatioToBareLog'),
+  ),
+  computedTarget(
+    'logs etcd, 3 brokers: time of a hand-off ÷ a bare put and watch',
+    [2.5, 1.5],
+    'less',
+    onEtcd('a hand-off', 'timeRatioToBareLog'),
+  ),
+  computedTarget(
+    'logs etcd, 3 brokers: commands/s ÷ the bare log',
+    [0.6, 0.8],
+    'more',
+    onEtcd('64×16', 'ratioToBareLog'),
+  ),
   ...['1 broker', '3 brokers'].map((brokers) =>
     computedTarget(
       `logs PostgreSQL, ${brokers}: time of a grant ÷ a bare commit`,
@@ -330,7 +329,7 @@ const logs: readonly Target[] = [
   ),
 ]
 
-/** The shape of W4. */
+/** The only shape of W4. */
 const stampede = '1000 wait, the holder dies'
 
 const otherTargets: readonly Target[] = [
@@ -399,9 +398,9 @@ const neighbourTargets: readonly Target[] = (
     ['public', 50],
   ] as const
 ).flatMap(([profile, maxMs]) => {
-  /** Reads the largest figure of all kinds, divided by `scale` to change its unit. */
+  /** Reads the largest figure of all kinds of hostile clients, divided by `scale`. */
   const worst = (figure: string, scale: number) => (figures: Figures) => {
-    const max = figures.largest('neighbours', `${profile}: `, figure)
+    const max = figures.largestOfShapes('neighbours', `${profile}: `, figure)
     return max === undefined ? undefined : max / scale
   }
   return [
@@ -438,7 +437,13 @@ function peerTarget(
     (figures) =>
       ratio(
         figures.of(workload, shape, library, 'ratioToReference', placement),
-        figures.best(`${workload} peers`, shape, configurations, 'ratioToReference', placement),
+        figures.largestOfSystems(
+          `${workload} peers`,
+          shape,
+          configurations,
+          'ratioToReference',
+          placement,
+        ),
       ),
   )
 }
@@ -457,7 +462,11 @@ const peerTargets: readonly Target[] = [
   peerTarget(['W2', 'K=1000'], 'redis-semaphore', [300, 500]),
 ]
 
-/** Compares every target with these rows. @param withPeers Whether the run measured peers. */
+/**
+ * Compares every target with these rows.
+ *
+ * @param withPeers Whether the run measured peers.
+ */
 export function compareWithTargets(rows: readonly Row[], withPeers: boolean): TargetResult[] {
   const figures = new Figures(rows)
   const targets = [
@@ -471,19 +480,15 @@ export function compareWithTargets(rows: readonly Row[], withPeers: boolean): Ta
   ]
   return [...targets, ...(withPeers ? peerTargets : [])].map((target) => {
     const measured = target.measure(figures, byHand)
-    const measuredWithClient = target.hasClient ? target.measure(figures, library) : undefined
+    const measuredWithClient = target.alsoWithClient ? target.measure(figures, library) : undefined
     return { target, measured, measuredWithClient, outcome: outcomeOf(target, measured) }
   })
 }
 
-/**
- * Whether a measured figure reaches its target. A stretch target is a better figure, beyond the
- * target.
- */
-function outcomeOf({ target, stretch, better }: Target, measured: number | undefined): Outcome {
+function outcomeOf({ level, stretch, better }: Target, measured: number | undefined): Outcome {
   if (measured === undefined || Number.isNaN(measured)) return 'not run'
   const reaches = (value: number): boolean =>
     better === 'more' ? measured >= value : measured <= value
   if (stretch !== undefined && reaches(stretch)) return 'stretch'
-  return reaches(target) ? 'yes' : 'no'
+  return reaches(level) ? 'yes' : 'no'
 }
