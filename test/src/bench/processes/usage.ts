@@ -46,7 +46,7 @@ function cpuOf(pid: number): number {
 
 /**
  * User and system time in ticks: fields 14 and 15 of the file. Field 2, the name in parentheses,
- * may contain spaces, so the code drops the text up to the end of the name. Index 0 is then field 3.
+ * may contain spaces, so the code drops the text up to its end. Index 0 is then field 3.
  */
 function ticksOf(pid: number): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
