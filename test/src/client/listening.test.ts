@@ -15,7 +15,7 @@ import {
 describe('a session with listeners', () => {
   it('delays an event that came with the welcome until the caller can listen', async () => {
     const { environment, network } = stage()
-    // As on real platforms, events that wait come after all microtasks.
+    // As on real platforms, a new task begins after all microtasks.
     const newTask = (callback: () => void) => void setImmediate(callback)
     const connecting = connectIn(url, {}, { ...environment, newTask })
     await turn()
@@ -25,7 +25,7 @@ describe('a session with listeners', () => {
       { type: 'expiring', within: 5 },
       { type: 'draining', within: 6 },
     )
-    // Callers often wrap `connect` in a function of their own, which resolves a little later.
+    // A caller that wraps `connect` gets the session a few microtasks later.
     const session = await Promise.resolve(connecting.then((connected) => connected))
     const calls: string[] = []
     session.on('expiring', ({ within }) => {
@@ -65,8 +65,8 @@ describe('a session with listeners', () => {
     session.on('lost', () => void session.close())
     session.once('lost', ({ key }) => calls.push(key))
     socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
-    // The first listener closes the session, which loses b at once. So the once-listener hears of
-    // b first, and not of a.
+    // The first listener closes the session. The loss of b then calls the once-listener before the
+    // loss of a does.
     expect(calls).to.deep.equal(['b'])
   })
 
@@ -82,20 +82,20 @@ describe('a session with listeners', () => {
   it('adds and removes listeners for later events only, not for the event under way', async () => {
     const { session, socket } = await openScene()
     const calls: string[] = []
-    const addedAgain = () => calls.push('addedAgain')
+    const addedLater = () => calls.push('addedLater')
     const removed = () => calls.push('removed')
-    session.on('draining', () => calls.push('stays')).on('expiring', addedAgain)
-    // `off` removes what `on` and `once` added, but not the listener of `expiring`.
-    session.on('draining', addedAgain).once('draining', addedAgain).off('draining', addedAgain)
-    session.on('draining', () => session.off('draining', removed).on('draining', addedAgain))
+    session.on('draining', () => calls.push('stays')).on('expiring', addedLater)
+    // `off` removes both additions to `draining`, but not the listener of `expiring`.
+    session.on('draining', addedLater).once('draining', addedLater).off('draining', addedLater)
+    session.on('draining', () => session.off('draining', removed).on('draining', addedLater))
     session.on('draining', removed)
     // A listener that is removed during an event still hears of that event.
     socket.deliver({ type: 'draining', within: 1 })
     expect(calls.splice(0)).to.deep.equal(['stays', 'removed'])
     socket.deliver({ type: 'draining', within: 2 })
-    expect(calls.splice(0)).to.deep.equal(['stays', 'addedAgain'])
+    expect(calls.splice(0)).to.deep.equal(['stays', 'addedLater'])
     socket.deliver({ type: 'expiring', within: 3 })
-    expect(calls).to.deep.equal(['addedAgain'])
+    expect(calls).to.deep.equal(['addedLater'])
   })
 
   it('calls the other listeners when one throws, and reports the error', async () => {
@@ -110,7 +110,7 @@ describe('a session with listeners', () => {
     const reported = await reportedBy(() => socket.deliver({ type: 'draining', within: 1 }))
     expect(calls).to.deep.equal([1])
     expect(reported).to.deep.equal([error, error])
-    // The session still accepts messages.
+    // The errors do not end the session.
     socket.deliver({ type: 'ping', n: 1 })
     expect(session.state).to.equal('connected')
   })

@@ -1,8 +1,7 @@
 /**
  * Tests lock requests and unlocks: the messages that the client sends, and the effects of
- * responses. A fence is the number of a grant, by which an unlock names the lock. A turn is one
- * turn of the event loop. The requests of a turn share one frame. The ttl is how long a lock lasts
- * without a refresh.
+ * responses. A fence is the number of a grant, by which an unlock names the lock. The requests of
+ * one turn of the event loop share one frame. The ttl is how long a lock lasts without a refresh.
  */
 import { getEventListeners } from 'node:events'
 import type { HoldfastError } from '@holdfast/shared'
@@ -57,7 +56,7 @@ describe('locking', () => {
     expect(lock.signal.aborted).to.equal(false)
   })
 
-  it('sends one unlock for several calls of unlock, and gives all calls its outcome', async () => {
+  it('sends one unlock for several calls of unlock, and gives all calls the same outcome', async () => {
     const { session, socket } = await openScene()
     const requesting = session.lock('a')
     await turn()
@@ -144,7 +143,7 @@ describe('locking', () => {
     expect(socket.newMessages()).to.deep.equal([])
   })
 
-  it('cancels an aborted request immediately, and unlocks a grant that crosses the cancel', async () => {
+  it('cancels an aborted request immediately, and unlocks a lock whose grant crosses the cancel', async () => {
     const { session, socket } = await openScene()
     const controller = new AbortController()
     const requesting = session
@@ -174,14 +173,14 @@ describe('locking', () => {
     const { signal } = new AbortController()
     const requesting = session.lock('a', { signal })
     const failing = codeOf(session.lock('b', { signal, timeout: 5 }))
-    const shared = session.singleflightLock('c', { signal })
+    const singleflight = session.singleflightLock('c', { signal })
     await turn()
     // The requests of one signal share one listener.
     expect(getEventListeners(signal, 'abort')).to.have.length(1)
     socket.deliver({ type: 'granted', id: 1, fence: 1 }, failed(2, 'LOCK_TIMEOUT'))
     socket.deliver({ type: 'granted', id: 3, fence: 3 })
     const lock = await requesting
-    await Promise.all([failing, shared])
+    await Promise.all([failing, singleflight])
     const refreshing = lock.refresh(undefined, { signal })
     await turn()
     socket.deliver({ type: 'refreshed', id: 4 })
@@ -218,7 +217,7 @@ describe('locking', () => {
     const { session, socket, clock } = await openScene()
     const requesting = session.tryLock('a')
     await turn()
-    // Longer than the 250 ms that the client adds to the timeout of another request.
+    // Every other request ends 250 ms after its timeout, which is 0 here.
     clock.advance(900)
     socket.deliver({ type: 'granted', id: 1, fence: 9 })
     expect((await requesting).held).to.equal(true)
@@ -265,7 +264,7 @@ describe('locking', () => {
     expect(await stolenAndRejected).to.equal(thrown)
   })
 
-  it('answers pings and ignores unknown messages', async () => {
+  it('answers pings, and ignores unknown messages and responses to unknown requests', async () => {
     const { session, socket } = await openScene()
     socket.deliver(
       { type: 'news', id: 5 },
@@ -297,7 +296,7 @@ describe('locking', () => {
     expect(await requesting).to.deep.equal({ held, waiting, ...counts })
   })
 
-  it('splits the requests of a turn into frames that the broker accepts', async () => {
+  it('splits the requests of a turn into frames of at most 64 KiB', async () => {
     const { session, socket } = await openScene()
     // The metadata has 4,000 bytes, so the requests together need more than one frame of 64 KiB.
     const metadata = 'é'.repeat(2_000)

@@ -52,7 +52,7 @@ async function connectWith(Socket: SocketClass): Promise<ConnectedClient> {
   return { client, raw, broker, events }
 }
 
-/** A frame of a server. */
+/** A frame without a mask, as a server sends it. */
 function frame(firstByte: number, payload: string | Buffer): Buffer {
   const bytes = Buffer.from(payload)
   const header =
@@ -76,7 +76,10 @@ const long = 'l'.repeat(200)
 /** A text whose frame header has eight further bytes for the length. */
 const longest = 'm'.repeat(70_000)
 
-/** Streams of frames. The size of the chunks must not change what the client reads. */
+/**
+ * Streams of frames. The tests cut each stream into chunks of several sizes. The size must not
+ * change what the client reads.
+ */
 const streams: Readonly<Record<string, readonly Buffer[]>> = {
   'short and long texts': [
     frame(0x81, 'a'),
@@ -91,7 +94,11 @@ const streams: Readonly<Record<string, readonly Buffer[]>> = {
     frame(0x81, 'b'),
   ],
   'a fragmented text and a ping inside it': [
-    ...[frame(0x81, 'a'), frame(0x01, 'b'), frame(0x89, 'p'), frame(0x80, 'c'), frame(0x81, 'd')],
+    frame(0x81, 'a'),
+    frame(0x01, 'b'),
+    frame(0x89, 'p'),
+    frame(0x80, 'c'),
+    frame(0x81, 'd'),
   ],
   'a binary frame': [frame(0x81, 'a'), frame(0x82, 'b'), frame(0x81, 'c')],
   'a text with invalid UTF-8': [
@@ -100,7 +107,8 @@ const streams: Readonly<Record<string, readonly Buffer[]>> = {
     frame(0x81, 'b'),
   ],
   'a reserved bit': [frame(0x81, 'a'), frame(0xc1, 'b'), frame(0x81, 'c')],
-  // A mask of four bytes and one masked byte. Only a client may send such a frame.
+  // A header of two bytes with the mask bit (0x80), a mask of four bytes, and one masked byte. Only
+  // a client may send such a frame.
   'a masked frame': [frame(0x81, 'a'), Buffer.from([0x81, 0x81, 1, 2, 3, 4, 5]), frame(0x81, 'c')],
   'a text inside a fragmented text': [frame(0x01, 'a'), frame(0x81, 'b')],
 }
@@ -125,7 +133,7 @@ describe('the WebSocket of the client in Node', () => {
       const bytes = Buffer.concat(frames)
       for (const size of [1, 2, 3, 5, 7, bytes.length]) {
         // First the events of `ws`, then the events of the client.
-        const eventsOfClasses: string[][] = []
+        const eventsByClass: string[][] = []
         for (const Socket of [WebSocket, ClientSocket] as SocketClass[]) {
           const { raw, events } = await connectWith(Socket)
           for (let at = 0; at < bytes.length; at += size) {
@@ -133,10 +141,10 @@ describe('the WebSocket of the client in Node', () => {
           }
           // `ws` emits an error in a later turn.
           await turn()
-          eventsOfClasses.push([...events])
+          eventsByClass.push([...events])
         }
-        assert.isNotEmpty(eventsOfClasses[0])
-        assert.deepEqual(eventsOfClasses[1], eventsOfClasses[0], `chunks of ${size} bytes`)
+        assert.isNotEmpty(eventsByClass[0])
+        assert.deepEqual(eventsByClass[1], eventsByClass[0], `chunks of ${size} bytes`)
       }
     })
   }
@@ -152,6 +160,7 @@ describe('the WebSocket of the client in Node', () => {
   it('does not call a removed listener with a later message of the same chunk', async () => {
     const { raw, client, events } = await connectWith(ClientSocket)
     client.once('message', () => {
+      // The client drops a connection with the first and the last of these calls.
       client.onmessage = null
       client.removeAllListeners('message')
       client.terminate()

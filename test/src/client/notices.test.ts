@@ -3,8 +3,9 @@
  * requests. A scripted broker answers. The tests check what the client sends, when it gives up a
  * lock, and when it calls the callbacks. The client calls `onQueued` when a request must wait, and
  * `onContended` when requests wait for a held lock. `maxHold` is the longest time for which a lock
- * is held. The ttl is how long a lock lasts without a refresh. The client ends a lock after
- * `safeDuration`, a little before the broker does. A fence is the number of a grant.
+ * may be held. The ttl is how long a lock lasts without a refresh. The client ends a lock after the
+ * `safeDuration` of its ttl or `maxHold`, a little before the broker does. A fence is the number of
+ * a grant.
  */
 import type { ContendedNotice, QueuedNotice, QueueEvent, WatchEvent } from '@holdfast/client'
 import { safeDuration } from '@holdfast/shared'
@@ -34,7 +35,7 @@ describe('maxHold at the client', () => {
     expect(scene.events).to.deep.equal(['lost maxHold'])
   })
 
-  it('ends a lock that is refreshed, if maxHold is over before the ttl', async () => {
+  it('ends a lock in spite of its refreshes', async () => {
     const scene = await openScene({}, welcome({ lease: 60_000 }))
     const lock = await acquireLock(scene, { ttl: 3_000, maxHold: 5_000, at: 50_000 })
     for (let id = 2; id <= 3; id++) {
@@ -53,6 +54,7 @@ describe('maxHold at the client', () => {
     const requesting = scene.session.lock('k', { maxHold: 1_000 })
     await turn()
     scene.clock.advance(4_000)
+    // The broker's clock showed 50,000 when the request arrived.
     acknowledge(scene)
     scene.clock.advance(4_000)
     scene.socket.deliver({ type: 'granted', id: 1, fence: 7, at: 58_000 })
@@ -76,7 +78,7 @@ describe('maxHold at the client', () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { maxHold: 5_000, fence: 1 })
     scene.clock.advance(3_000)
-    // By this `at`, `maxHold` begins only at the resume. The client must keep the earlier end.
+    // Counted from this `at`, `maxHold` would end later. The client must keep the earlier end.
     await resume(scene, snapshot([{ ...held(1, 1), at: 90_000 }]))
     expect(lock.held).to.equal(true)
     scene.clock.advance(2_000)
@@ -92,16 +94,16 @@ describe('maxHold at the client', () => {
     expect(await requesting).to.include({ code: 'LOCK_LOST', reason: 'maxHold' })
   })
 
-  it('is the reason of a loss during an outage, even if only the operator limits the hold', async () => {
-    // The limit is 5 s. A lock that is gone after 1 s was stolen.
-    for (const [ms, reason] of [
+  it('is the reason of a loss during an outage, even without maxHold in the request', async () => {
+    // The operator's limit is 5 s. A lock that is gone after 1 s was stolen.
+    for (const [outageMs, reason] of [
       [5_000, 'maxHold'],
       [1_000, 'stolen'],
     ] as const) {
       const scene = await openGraced()
       const requesting = scene.session.lock('k').catch((error) => error)
       await turn()
-      scene.clock.advance(ms)
+      scene.clock.advance(outageMs)
       await reconnect(scene)
       const grant = { type: 'granted', id: 1, fence: 3 }
       scene.socket.deliver({ ...resumed, maxHoldMs: 5_000 }, grant, snapshot())
@@ -110,7 +112,7 @@ describe('maxHold at the client', () => {
     }
   })
 
-  it('is the reason of a loss that the broker reports first', async () => {
+  it('is the reason of a loss that the broker reports before the client ends the lock', async () => {
     const scene = await openScene()
     const lock = await acquireLock(scene, { maxHold: 5_000 })
     scene.socket.deliver({ type: 'lost', fence: 1, reason: 'maxHold' })
@@ -187,7 +189,7 @@ describe('onContended', () => {
     expect(notices).to.deep.equal([{ waiting: 3 }])
   })
 
-  it('is not called after the lock was unlocked', async () => {
+  it('is not called after the unlock, even for an earlier notice', async () => {
     const scene = await openScene()
     let calls = 0
     const lock = await acquireLock(scene, { onContended: () => calls++ })
@@ -211,7 +213,7 @@ describe('onContended', () => {
     })
     scene.clock.advance(1)
     expect(calls).to.equal(1)
-    // The resumed session keeps its grace.
+    // Another check of this resume: the session keeps its grace.
     expect(scene.session.grace).to.equal(welcomeWithGrace().grace)
   })
 })
@@ -219,7 +221,7 @@ describe('onContended', () => {
 describe('a watch of a queue', () => {
   const waitingRequest = { key: 'k', mode: 'shared', session: 's', since: 2, request: 5 } as const
 
-  it('reports the waiting requests of all parts of the answer in one state, and then the events', async () => {
+  it('reports the waiting requests of all parts of the answer in one `state` event, and then the changes', async () => {
     const { session, socket } = await openScene()
     const events: (WatchEvent | QueueEvent)[] = []
     session.watch({ prefix: 'k', queue: true }, (event) => events.push(event))

@@ -8,7 +8,7 @@ import { expect } from 'chai'
 import { held, openGraced, resume, snapshot } from '../support/resuming.js'
 import { codeOf, openScene, reconnect, stateOf, turn, welcome } from '../support/scriptedSession.js'
 
-/** Returns a function, the list of its runs, and two functions that end every run. */
+/** Returns a function, the list of its runs, and the functions that resolve or reject all runs. */
 function controlledRun<T>() {
   const runs: Run[] = []
   let resolve!: (value: T) => void
@@ -24,7 +24,7 @@ function controlledRun<T>() {
 }
 
 describe('session.once', () => {
-  it('runs the function under the granted lock, and completes with the value', async () => {
+  it('runs the function under the granted lock, sends its value, and returns the value', async () => {
     const { session, socket } = await openScene()
     const { run, runs, resolve } = controlledRun<unknown>()
     const calling = session.once('k', run, { keep: 60_000, timeout: 500, metadata: { job: 1 } })
@@ -103,7 +103,7 @@ describe('session.once', () => {
     ['a function', () => {}],
     ['a symbol', Symbol('s')],
     ['200 kB', 'v'.repeat(200_000)],
-    // With its two quotes, this value has 32 KiB and 1 byte of JSON.
+    // The limit is 32 KiB of JSON, which includes the two quotes.
     ['32 KiB and a byte', 'v'.repeat(32 * 1024 - 1)],
     [
       'an object whose toJSON throws',
@@ -207,6 +207,7 @@ describe('session.once', () => {
     await turn()
     const sent = await resume(scene, snapshot([held(1, 7)]))
     expect(sent).to.deep.include({ type: 'complete', id: 2, fence: 7, value: 5 })
+    // The completion also ends the lock, so the client sends no unlock.
     expect(sent).not.to.deep.include({ type: 'unlock', id: 3, fence: 7 })
     scene.socket.deliver({ type: 'unlocked', id: 2 })
     expect(await calling).to.equal(5)
@@ -240,6 +241,7 @@ describe('session.once', () => {
     const { session, socket } = await openScene()
     const closings: unknown[] = []
     expect(session.once('closed', () => closings.push('closed'))).to.equal(session)
+    // With options, `closed` is a key.
     const calling = session.once('closed', () => 1, {})
     await turn()
     socket.deliver({ type: 'result', id: 1, fence: 7, value: 2 })

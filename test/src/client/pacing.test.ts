@@ -1,9 +1,9 @@
 /**
  * Tests the flow control of a session with a grace, which is the time for which the broker keeps a
  * session without a connection. The broker stores each response until an `ack` of the client lists
- * the id of the request. An `ack` of the broker has `n`, the number of handled messages of the
- * client. The client sends at most 512 requests after its newest `ack` that the broker has handled.
- * This limit is the ack window.
+ * the id of the request. An `ack` of the broker has `n`: the broker has handled the first `n`
+ * messages of the client. The ack window is the limit of 512 requests that the client may send
+ * after its newest handled `ack`.
  */
 import type { Session } from '@holdfast/client'
 import type { ClientMessage } from '@holdfast/shared'
@@ -30,7 +30,7 @@ function idsOf(messages: readonly ClientMessage[], type: ClientMessage['type']):
 }
 
 describe('the ack window', () => {
-  it('lets 512 requests and an ack pass, and the next requests when the broker has handled the ack', async () => {
+  it('lets 512 requests and an ack pass, and more requests after the broker has handled the ack', async () => {
     const { session, socket } = await openScene({}, welcomeWithGrace())
     // More requests than two ack windows.
     requestLocks(session, 1_100)
@@ -48,7 +48,7 @@ describe('the ack window', () => {
     expect(idsOf(socket.newMessages(), 'lock').at(-1)).to.equal(1_100)
   })
 
-  it('counts only the requests after the newest handled ack, and is not changed by a handled pong', async () => {
+  it('counts only the requests after the newest handled ack, and ignores a handled pong', async () => {
     const { session, socket } = await openScene({}, welcomeWithGrace())
     requestLocks(session, 10)
     await turn()
@@ -65,6 +65,7 @@ describe('the ack window', () => {
     expect(socket.newMessages()).to.deep.equal([])
     socket.deliver({ type: 'ack', n: 13, at: 50_001 })
     await turn()
+    // Ten of the 512 requests came before the ack, so ten more requests may pass.
     expect(idsOf(socket.newMessages(), 'lock')).to.deep.equal(
       Array.from({ length: 10 }, (_, i) => i + 513),
     )
@@ -104,7 +105,7 @@ describe('the ack window', () => {
     expect(sent.at(-1)).to.deep.equal({ type: 'pong', n: 1 })
   })
 
-  it('never lets a request pass whose caller aborts it while it waits', async () => {
+  it('never lets a waiting request pass after its caller has aborted it', async () => {
     const { session, socket } = await openScene({}, welcomeWithGrace())
     requestLocks(session, 512)
     const controller = new AbortController()
@@ -118,7 +119,7 @@ describe('the ack window', () => {
     expect(socket.newMessages()).to.deep.equal([])
   })
 
-  it('lets a request pass again with a new id if the broker could not store the response', async () => {
+  it('lets a request pass again with a new id if stored responses used up the quota', async () => {
     const scene = await openGraced()
     const { socket } = scene
     const lock = await acquireLock(scene, { fence: 9 })
@@ -143,7 +144,7 @@ describe('the ack window', () => {
     expect(idsOf(sent, 'lock').length).to.equal(512)
   })
 
-  it('makes the client repeat no acknowledgement that the broker received', async () => {
+  it('does not make the client repeat an acknowledgement that the broker has handled', async () => {
     const scene = await openGraced()
     await acquireLock(scene)
     scene.socket.deliver({ type: 'ping', n: 1 })

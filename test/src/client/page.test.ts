@@ -13,19 +13,20 @@ import { stage, turn, url, welcome, welcomeWithGrace } from '../support/scripted
 /** A page whose lifecycle the test controls. */
 class FakePage implements Page {
   readonly origin = 'https://app.test'
-  readonly watchers = new Set<PageLifecycleListener>()
+  readonly listeners = new Set<PageLifecycleListener>()
 
-  watch(watcher: PageLifecycleListener): () => void {
-    this.watchers.add(watcher)
-    return () => void this.watchers.delete(watcher)
+  watch(listener: PageLifecycleListener): () => void {
+    this.listeners.add(listener)
+    return () => void this.listeners.delete(listener)
   }
 
   leave(): void {
-    for (const watcher of this.watchers) watcher.onLeave()
+    for (const listener of this.listeners) listener.onLeave()
   }
 
+  /** The page is shown or woken, or the network is back. */
   wake(): void {
-    for (const watcher of this.watchers) watcher.onWake()
+    for (const listener of this.listeners) listener.onWake()
   }
 }
 
@@ -48,7 +49,7 @@ async function openOnPage(options: ConnectOptions = {}, firstWelcome = welcome()
   await turn()
   network.last.deliver({ type: 'granted', id: 1, fence: 9 })
   const lock = await requesting
-  // The next call of `newMessages` skips the messages up to here.
+  // Skips the messages up to here.
   network.last.newMessages()
   return { clock, network, page, session, events, lock }
 }
@@ -80,7 +81,7 @@ describe('a session in a page', () => {
     expect(events).to.deep.equal(['lost session', 'newSession'])
   })
 
-  it('resumes if it could not send bye, because the broker still keeps the session', async () => {
+  it('resumes if it could not send bye: the broker still keeps the session', async () => {
     const { clock, network, page, events, lock } = await openOnPage({}, welcomeWithGrace())
     network.last.end()
     page.leave()
@@ -101,7 +102,7 @@ describe('a session in a page', () => {
   it('gives up a try to connect when the user leaves the page', async () => {
     const { clock, network, page } = await openOnPage()
     network.last.end()
-    // By default, the client reconnects within this time.
+    // The default delay before the first try is at most 100 ms.
     clock.advance(100)
     expect(network.sockets).to.have.length(2)
     page.leave()
@@ -146,7 +147,7 @@ describe('a session in a page', () => {
     expect(events[0]).to.equal('lost session')
   })
 
-  it('ends when the user leaves the page and reconnecting is switched off', async () => {
+  it('ends with reconnect: false when the user leaves the page', async () => {
     const { network, page, session, events } = await openOnPage({ reconnect: false })
     page.leave()
     expect(network.last.newMessages()).to.deep.equal([{ type: 'bye' }])
@@ -158,10 +159,10 @@ describe('a session in a page', () => {
 
   it('listens to the page until the session is closed', async () => {
     const { clock, page, session } = await openOnPage()
-    expect(page.watchers.size).to.equal(1)
+    expect(page.listeners.size).to.equal(1)
     void session.close()
     clock.advance(1_000)
-    expect(page.watchers.size).to.equal(0)
+    expect(page.listeners.size).to.equal(0)
   })
 
   it('names the origin of the page in its error, because a browser hides why a broker refused', async () => {
@@ -169,23 +170,23 @@ describe('a session in a page', () => {
     const page = new FakePage()
     const connecting = connectIn(url, {}, { ...environment, page }).catch((e: Error) => e)
     await turn()
-    // The code of a browser for every connection that ended without a close frame.
+    // Browsers report this code for every connection that ended without a close frame.
     network.last.end(1006)
     const error = (await connecting) as HoldfastError
     expect(error.code).to.equal('UNAVAILABLE')
     expect(error.message).to.match(/origins.*--origin.*https:\/\/app\.test/)
-    expect(page.watchers.size).to.equal(0)
+    expect(page.listeners.size).to.equal(0)
   })
 
   it('reports that a browser forbids connections from https:// pages to ws:// URLs', async () => {
     const { environment } = stage()
     const cause = new DOMException('insecure', 'SecurityError')
-    class Forbidden {
+    class ForbiddenSocket {
       constructor() {
         throw cause
       }
     }
-    const WebSocket = Forbidden as unknown as NonNullable<ConnectOptions['WebSocket']>
+    const WebSocket = ForbiddenSocket as unknown as NonNullable<ConnectOptions['WebSocket']>
     const options = { WebSocket }
     const error = await connectIn(url, options, { ...environment, page: new FakePage() }).catch(
       (e: HoldfastError) => e,

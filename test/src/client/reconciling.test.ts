@@ -18,7 +18,7 @@ describe('a client after a resume', () => {
     const keptLock = await acquireLock(scene, { key: 'l', fence: 8 })
     await resume(scene, snapshot([held(2, 8, 'l')]))
     expect([lostLock.held, keptLock.held]).to.deep.equal([false, true])
-    // The snapshot gives no reason for a loss. A lock without a ttl was probably stolen.
+    // The snapshot gives no reason for a loss. Without a ttl, the client assumes `stolen`.
     expect(scene.events).to.deep.equal(['jeopardy', 'lost stolen', 'resumed'])
   })
 
@@ -54,23 +54,23 @@ describe('a client after a resume', () => {
     scene.clock.advance(2_000)
     await resume(scene, snapshot([{ ...held(1, 7), ttl: 1_000, at: 89_900 }]))
     const lock = await requesting
-    // The broker granted the lock 100 ms before the current hello arrived (at 90,000). So 900 ms
-    // of the ttl are left. The client subtracts the safety margin of the whole ttl, and relies on
-    // the lock for safeDuration(900, 1_000) = 840 ms from the hello.
+    // The broker granted the lock 100 ms before the hello of the resume arrived (at 90,000). So
+    // 900 ms of the ttl are left. From the hello, the client relies on the lock for
+    // safeDuration(900, 1_000) = 840 ms. The second argument is the ttl, which sets the margin.
     scene.clock.advance(839)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
     expect(lock.held).to.equal(false)
   })
 
-  it('does not shorten an expiry because of a slow resume', async () => {
+  it('does not let a lock expire earlier because of a slow resume', async () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { ttl: 1_000, at: 50_000, fence: 7 })
     scene.clock.advance(200)
     await reconnect(scene)
     // The hello was sent 250 ms after the grant, took 300 ms to the broker, and arrived at 90,000.
-    // (The clock of the broker has jumped since the grant.) If the client counted from the sending
-    // of the hello, as if the hello took no time, the lock would expire 300 ms earlier.
+    // (The clock of the broker has jumped since the grant.) By the snapshot, 550 ms of the ttl had
+    // passed at the hello. With only this knowledge, the client would end the lock 300 ms earlier.
     const grantedAt = 90_000 - 250 - 300
     scene.clock.advance(450)
     scene.socket.deliver(resumed, snapshot([{ ...held(1, 7), ttl: 1_000, at: grantedAt }]))
@@ -129,8 +129,8 @@ describe('a client after a resume', () => {
     scene.socket.newMessages()
     scene.socket.deliver(resumed, { type: 'granted', id: 2, fence: 7 }, snapshot([held(2, 7)], [1]))
     await turn()
-    // The ack of response 2 follows later. Request 3 never arrived at the broker, and the client
-    // forgets request 3.
+    // The client acknowledges the response to request 2 later. Request 3 never arrived at the
+    // broker, and the client forgets request 3.
     expect(scene.socket.newMessages()).to.deep.equal([
       nothingToAck,
       { type: 'cancel', request: 1 },
@@ -138,7 +138,7 @@ describe('a client after a resume', () => {
     ])
   })
 
-  it('cancels a request whose signal belongs to a lock that the snapshot shows as lost', async () => {
+  it('cancels a request whose signal belongs to a lock that is not in the snapshot', async () => {
     const scene = await openGraced()
     const { signal } = await acquireLock(scene, { fence: 7 })
     const requesting = codeOf(scene.session.lock('l', { signal }))
@@ -151,11 +151,11 @@ describe('a client after a resume', () => {
     ])
   })
 
-  it('unlocks locks that the client no longer knows', async () => {
+  it('unlocks a lock that the client gave up during the outage', async () => {
     const scene = await openGraced()
     const lock = await acquireLock(scene, { fence: 7 })
     // The lease, which is how long the broker keeps a silent session, is 10,000 ms. The client
-    // relies on only 9,699 ms of the lease, so the lock expires at the client first.
+    // relies on only 9,699 ms of the lease, so the client gives up the lock first.
     scene.socket.end()
     scene.clock.advanceWithoutTimers(9_800)
     expect(lock.held).to.equal(false)
@@ -209,8 +209,9 @@ describe('a client after a resume', () => {
     const requesting = scene.session.lock('full')
     const unlocking = lock.unlock()
     await turn()
-    // The broker refused request 2 and could not store the refusal, which was lost on the way.
-    // Request 3 succeeded, so the broker now refuses the lower id 2.
+    // The broker refused request 2, but could not store the refusal, which was lost on the way.
+    // When the client repeats request 2, the broker knows only that the newest id is 3. The broker
+    // refuses the lower id.
     await resume(scene, { type: 'unlocked', id: 3 }, snapshot())
     await unlocking
     scene.socket.deliver({ type: 'failed', id: 2, code: 'BAD_MESSAGE', message: '' })

@@ -18,7 +18,7 @@ import {
   welcome,
 } from '../support/scriptedSession.js'
 
-/** The welcome of a new session, from a broker whose clock shows another time. */
+/** The welcome of a new session. `at` is lower than in the first welcome, as of another broker. */
 const newWelcome = welcome({ session: 's2', at: 10 })
 
 /** The hosts that the client has tried to connect to, in order. Each host is one letter. */
@@ -46,8 +46,8 @@ describe('a client that loses its connection', () => {
     await turn()
     expect(scene.events).to.deep.equal(['newSession'])
     expect(scene.session.id).to.equal('s2')
-    // The timeout is 20,000 ms minus the 1,000 ms above and the 50 ms of `reconnect`. The query has
-    // a new id, because the broker stores no response to a query.
+    // The timeout is 20,000 ms minus the 1,000 ms above and the 50 ms of `reconnect`. The broker
+    // remembers no query, so the client sends the query as a new request with a new id.
     expect(scene.socket.newMessages()).to.deep.equal([
       { type: 'lock', id: 1, key: 'a', timeout: 18_950 },
       { type: 'lock', id: 3, key: 'c' },
@@ -154,7 +154,7 @@ describe('a client that loses its connection', () => {
       expect(scene.network.sockets.length).to.equal(tries + 1)
       scene.socket.accept()
       scene.socket.deliver(newWelcome)
-      // Only the last connection is open for 1 s, so that its drop begins a new outage.
+      // Of the new connections, only the last is open for 1 s. So its drop begins a new outage.
       scene.clock.advance(delay === 400 ? 1_000 : 999)
     }
     scene.socket.end(1011)
@@ -334,7 +334,7 @@ describe('a client that loses its connection', () => {
     expect(within).to.equal(5_000)
   })
 
-  it('rejects requests if the strategy throws or gives a symbol, and takes a wrong number as 0 ms', async () => {
+  it('rejects requests if the strategy throws or yields a symbol, and takes an invalid number as 0 ms', async () => {
     const throwingStrategy = {
       [Symbol.iterator](): Iterator<number> {
         throw new Error('mine')

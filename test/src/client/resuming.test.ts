@@ -26,7 +26,7 @@ import {
  * How long the client relies on a lease of 10,000 ms, in ms. The client subtracts 1 % and a margin
  * of 201 ms, so that it gives up a lock before the broker does (see `lease.test.ts`).
  */
-const leaseMs = 9_699
+const safeLeaseMs = 9_699
 /** Marks a part of a snapshot that is not the last part. */
 const more = true
 
@@ -101,11 +101,15 @@ describe('a client that resumes a session', () => {
     expect(await resume(scene)).to.deep.equal([nothingToAck])
   })
 
-  it('reaches the last broker of a list in time if all others are silent', async () => {
+  it('reaches the last broker of a list within the lease if all others are silent', async () => {
     const { clock, network, environment } = stage()
     const urls = ['ws://a.test', 'ws://b.test', 'ws://c.test']
-    const reconnect = fixedInterval({ interval: 0 })
-    const connecting = connectIn(urls, { lease: 3_000, grace: 'lease', reconnect }, environment)
+    const strategy = fixedInterval({ interval: 0 })
+    const connecting = connectIn(
+      urls,
+      { lease: 3_000, grace: 'lease', reconnect: strategy },
+      environment,
+    )
     await turn()
     network.last.accept()
     network.last.deliver(welcome({ lease: 3_000, grace: 3_000, secret: 'first' }))
@@ -125,12 +129,7 @@ describe('a client that resumes a session', () => {
     }
     expect(network.last.url).to.equal(urls[2])
     network.last.accept()
-    network.last.deliver(resumed, {
-      type: 'snapshot',
-      held: [held(1, 7)],
-      waiting: [],
-      more: false,
-    })
+    network.last.deliver(resumed, snapshot([held(1, 7)]))
     await turn()
     expect([events, lock.held]).to.deep.equal([['resumed'], true])
   })
@@ -138,8 +137,8 @@ describe('a client that resumes a session', () => {
   it('doubles the time for each broker after a round in which no broker answered', async () => {
     const { clock, network, environment } = stage()
     const urls = ['ws://a.test', 'ws://b.test']
-    const reconnect = fixedInterval({ interval: 0 })
-    const connecting = connectIn(urls, { lease: 2_000, reconnect }, environment)
+    const strategy = fixedInterval({ interval: 0 })
+    const connecting = connectIn(urls, { lease: 2_000, reconnect: strategy }, environment)
     await turn()
     network.last.accept()
     network.last.deliver(welcome({ lease: 2_000 }))
@@ -196,10 +195,10 @@ describe('a client that resumes a session', () => {
     scene.socket.deliver(resumed)
     await turn()
     scene.clock.advance(4_000)
-    // By its own clock, the broker received the hello at 90,000 (see `resumed`).
+    // The broker received the hello at 90,000 (see `resumed`), and the newest message 4 s later.
     acknowledge(scene, 94_000)
     // 8,050 ms have passed since the grant: twice 4,000 ms, and the 50 ms of `reconnect`.
-    scene.clock.advance(leaseMs - 1 - 8_050)
+    scene.clock.advance(safeLeaseMs - 1 - 8_050)
     expect(lock.held).to.equal(true)
     scene.clock.advance(1)
     expect([lock.held, lockInSnapshot.held]).to.deep.equal([false, false])
@@ -209,8 +208,8 @@ describe('a client that resumes a session', () => {
     // The broker has kept a lock that the client has given up, so the client unlocks the lock.
     expect(scene.socket.newMessages().at(-1)).to.deep.equal({ type: 'unlock', id: 3, fence: 2 })
     expect(scene.events).to.deep.equal(['jeopardy', 'lost session', 'lost session', 'resumed'])
-    // The lease now counts from the hello, 4,050 ms after the grant. 9,699 ms have passed since
-    // the grant.
+    // The lease now counts from the hello, so it ends 4,050 + 9,699 ms after the first grant. The
+    // last check comes 50 ms before this end.
     const next = await acquireLock(scene)
     scene.clock.advance(4_000)
     expect(next.held).to.equal(true)
@@ -226,7 +225,7 @@ describe('a client that resumes a session', () => {
     expect([a.held, b.held, scene.session.state]).to.deep.equal([true, true, 'connected'])
   })
 
-  it('repeats an undelivered lock request with its id, and a query with a new id', async () => {
+  it('repeats an undelivered lock request with the same id, and a query with a new id', async () => {
     const scene = await openGraced()
     const requesting = [
       scene.session.lock('waits'),
@@ -256,13 +255,13 @@ describe('a client that resumes a session', () => {
     const lock = await acquireLock(scene, { fence: 7 })
     clock.advance(3_000)
     await resume(scene, snapshot([held(1, 7)]))
-    expect(session.leaseLeft).to.equal(leaseMs)
+    expect(session.leaseLeft).to.equal(safeLeaseMs)
     for (let n = 1; n <= 5; n++) {
       clock.advance(3_000)
       scene.socket.deliver({ type: 'ping', n })
       await turn()
       acknowledge(scene)
-      expect(session.leaseLeft).to.equal(leaseMs)
+      expect(session.leaseLeft).to.equal(safeLeaseMs)
     }
     expect(lock.held).to.equal(true)
   })
@@ -274,7 +273,7 @@ describe('a client that resumes a session', () => {
     await reconnect(scene)
     scene.socket.deliver(welcomeWithGrace({ session: 's2', secret: 'third' }))
     await turn()
-    expect(scene.session.leaseLeft).to.equal(leaseMs)
+    expect(scene.session.leaseLeft).to.equal(safeLeaseMs)
   })
 
   it('repeats no request that was answered', async () => {
@@ -303,8 +302,8 @@ describe('a client that resumes a session', () => {
     const requesting = scene.session.lock('k')
     await turn()
     await resume(scene, { type: 'granted', id: 1, fence: 7 }, snapshot([], [], more))
-    // The client acknowledges the grant of the former connection. The test does not repeat the
-    // grant.
+    // The client acknowledges the grant of the former connection, although this resume does not
+    // repeat the grant.
     expect(await resume(scene, snapshot([held(1, 7)]))).to.deep.equal([{ type: 'ack', ids: [1] }])
     expect((await requesting).fence).to.equal(7)
     expect(scene.events).to.deep.equal(['jeopardy', 'resumed'])
