@@ -278,6 +278,6 @@ export const lockingKinds: readonly Kind[] = [
     name: 'steals unread',
     description: 'each message causes a loss and a grant, and the session reads neither',
     reading: 'never',
-    message: (session) => steal(session, session.welcome.session)(),
+    message: (session) => stealMaker(session, session.welcome.session)(),
   }),
 ]
