@@ -1,7 +1,7 @@
 /**
  * Tests a session that waits for a lock that the same session holds: the session keeps waiting, and
- * warns once. The lease is how long the broker keeps a silent session; a fence is the number of a
- * grant.
+ * warns once. The client checks a request 5 s after sending it, and then every 5 s. A fence is the
+ * number of a grant.
  */
 import type { ConnectOptions } from '@holdfast/client'
 import { connectIn, platformEnvironment } from '@holdfast/client/internal'
@@ -14,10 +14,7 @@ interface Warning {
   readonly code: string
 }
 
-/**
- * Opens a session on a fake clock, and collects its warnings. The test sends the messages of the
- * broker.
- */
+/** Opens a session on a fake clock, and collects its warnings. */
 async function scene(options: ConnectOptions = {}, welcomeMessage: Welcome = welcome()) {
   const warnings: Warning[] = []
   const { clock, network, environment } = stage()
@@ -28,7 +25,7 @@ async function scene(options: ConnectOptions = {}, welcomeMessage: Welcome = wel
   network.last.newMessages()
   network.last.deliver(welcomeMessage)
   const session = await connecting
-  /** Lets time pass while a broker keeps the lease of the session alive. */
+  /** Lets time pass. A ping and an acknowledgement each second keep the session connected. */
   const pass = async (ms: number) => {
     for (let passed = 0; passed < ms; passed += 1_000) {
       await turn()
@@ -61,7 +58,8 @@ describe('a session that waits for its own lock', () => {
     const [{ message, code }] = warnings as [Warning]
     expect(code).to.equal('HOLDFAST_SELF_WAIT')
     expect(message).to.include('session "billing-3" has waited 5 s for the lock "k"')
-    expect(message).to.include('(fence 1)').and.include('not re-entrant').and.include('warnings')
+    expect(message).to.include('(fence 1)').and.include('not re-entrant')
+    expect(message).to.include('The option "warnings" turns this warning off')
     await pass(60_000)
     expect(warnings).to.have.length(1)
     expect(await stateOf(requesting)).to.equal('pending')
@@ -79,7 +77,7 @@ describe('a session that waits for its own lock', () => {
     expect(warnings).to.have.length(1)
   })
 
-  it('warns once for each key, for any number of requests', async () => {
+  it('warns once for each key, however many requests wait for the key', async () => {
     const { session, warnings, pass, hold } = await scene()
     for (const key of ['a', 'b']) {
       await hold(key)
@@ -88,11 +86,11 @@ describe('a session that waits for its own lock', () => {
       void session.locks.request(key, () => {}).catch(() => {})
     }
     await pass(30_000)
-    const keys = warnings.map(({ message }) => /the lock "(.)"/.exec(message)?.[1])
-    expect(keys).to.deep.equal(['a', 'b'])
+    const warnedKeys = warnings.map(({ message }) => /the lock "(.)"/.exec(message)?.[1])
+    expect(warnedKeys).to.deep.equal(['a', 'b'])
   })
 
-  it('warns when the session is granted the lock while another request waits', async () => {
+  it('warns if one request gets the lock while another request of the session waits', async () => {
     const { session, warnings, pass, network } = await scene()
     void session.lock('k').catch(() => {})
     void session.lock('k').catch(() => {})
@@ -109,7 +107,7 @@ describe('a session that waits for its own lock', () => {
     const { session, warnings, pass, hold } = await scene()
     await hold('k', 'shared')
     void session.lock('k', { mode: 'shared' }).catch(() => {})
-    // Long enough for two checks, which have 5 s between them.
+    // Long enough for two checks.
     await pass(11_000)
     expect(warnings).to.have.length(0)
     void session.lock('k').catch(() => {})
@@ -117,7 +115,7 @@ describe('a session that waits for its own lock', () => {
     expect(warnings).to.have.length(1)
   })
 
-  it('does not warn about a lock of another session, or a lock that is unlocked in time', async () => {
+  it('does not warn about a wait for another session, or for a lock that is unlocked in time', async () => {
     const { session, warnings, pass, hold, network } = await scene()
     const lock = await hold('k')
     void session.lock('k').catch(() => {})
@@ -141,6 +139,7 @@ describe('a session that waits for its own lock', () => {
   })
 
   it('does not warn without a connection', async () => {
+    // With a grace, the session survives the end of its connection.
     const { session, warnings, hold, network, clock } = await scene(
       { grace: 'lease', reconnect: [60_000] },
       welcomeWithGrace(),
@@ -155,9 +154,9 @@ describe('a session that waits for its own lock', () => {
   it('does not warn, and uses no timer, with the option warnings: false', async () => {
     const { session, warnings, pass, hold, clock } = await scene({ warnings: false })
     await hold('k')
-    const timers = clock.timers
+    const timersBefore = clock.timers
     void session.lock('k').catch(() => {})
-    expect(clock.timers).to.equal(timers)
+    expect(clock.timers).to.equal(timersBefore)
     await pass(30_000)
     expect(warnings).to.deep.equal([])
   })

@@ -1,6 +1,6 @@
 /**
- * Tests `singleflightLock`, whose callers share one request and its lock. The last caller that
- * unlocks releases the lock. A fence is the number of a grant; the ttl is how long a lock lasts
+ * Tests `singleflightLock`, whose callers share one request and its lock. The lock is released
+ * when the last caller unlocks. A fence is the number of a grant; the ttl is how long a lock lasts
  * without a refresh.
  */
 import { expect } from 'chai'
@@ -33,13 +33,13 @@ describe('singleflightLock', () => {
 
   it('does not exclude its callers from each other: all hold the lock together', async () => {
     const { session, socket } = await openScene()
-    let running = 0
-    let maxRunning = 0
+    let holders = 0
+    let maxHolders = 0
     const work = async () => {
       const lock = await session.singleflightLock('k')
-      maxRunning = Math.max(maxRunning, ++running)
+      maxHolders = Math.max(maxHolders, ++holders)
       await turn()
-      running--
+      holders--
       await lock.unlock()
     }
     const working = Promise.all([work(), work(), work(), work(), work()])
@@ -50,18 +50,18 @@ describe('singleflightLock', () => {
     await turn()
     socket.deliver({ type: 'unlocked', id: 2 })
     await working
-    expect(maxRunning).to.equal(5)
+    expect(maxHolders).to.equal(5)
   })
 
   it('keeps the lock for the other callers when the first unlocks immediately', async () => {
     const { session, socket } = await openScene()
-    const first = session.singleflightLock('k').then((lock) => lock.unlock())
-    const second = session.singleflightLock('k')
+    const firstUnlocking = session.singleflightLock('k').then((lock) => lock.unlock())
+    const secondRequesting = session.singleflightLock('k')
     await turn()
     socket.newMessages()
     socket.deliver({ type: 'granted', id: 1, fence: 5 })
-    await first
-    expect((await second).held).to.equal(true)
+    await firstUnlocking
+    expect((await secondRequesting).held).to.equal(true)
     await turn()
     expect(socket.newMessages()).to.deep.equal([])
   })
@@ -85,12 +85,12 @@ describe('singleflightLock', () => {
   it('lets each caller give up alone, and cancels the request when the last caller gives up', async () => {
     const { session, socket, clock } = await openScene()
     const controller = new AbortController()
-    const timed = codeOf(session.singleflightLock('k', { timeout: 1_000 }))
+    const timedOut = codeOf(session.singleflightLock('k', { timeout: 1_000 }))
     const aborted = codeOf(session.singleflightLock('k', { signal: controller.signal }))
     await turn()
     expect(socket.newMessages()).to.deep.equal([{ type: 'lock', id: 1, key: 'k' }])
     clock.advance(1_000)
-    expect(await timed).to.equal('LOCK_TIMEOUT')
+    expect(await timedOut).to.equal('LOCK_TIMEOUT')
     await turn()
     expect(socket.newMessages()).to.deep.equal([])
     controller.abort()
@@ -110,7 +110,7 @@ describe('singleflightLock', () => {
     expect(socket.newMessages()).to.deep.equal([])
   })
 
-  it('unlocks if the last caller aborts after the grant arrived, but before the call resolves', async () => {
+  it('unlocks if the only caller aborts after the grant arrived, but before the call resolves', async () => {
     const { session, socket } = await openScene()
     const controller = new AbortController()
     const aborted = codeOf(session.singleflightLock('k', { signal: controller.signal }))

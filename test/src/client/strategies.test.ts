@@ -25,30 +25,31 @@ function codeOf(make: () => unknown): string {
 }
 
 describe('retry strategies', () => {
-  it('wait a fixed interval, maxRetries times', () => {
+  it('have equal delays with fixedInterval, as many as maxRetries', () => {
     expect([...fixedInterval({ interval: 70, maxRetries: 3 })]).to.deep.equal([70, 70, 70])
     expect([...fixedInterval({ interval: 70, maxRetries: 0 })]).to.deep.equal([])
   })
 
-  it('back off exponentially: each delay is the former delay times the multiplier', () => {
+  it('multiply each delay by the multiplier with exponentialBackoff', () => {
     const strategy = exponentialBackoff({ initial: 100, multiplier: 3, maxRetries: 4 })
     expect([...strategy]).to.deep.equal([100, 300, 900, 2_700])
   })
 
-  it('back off linearly: each delay is the former delay plus the increment', () => {
+  it('add the increment to each delay with linearBackoff', () => {
     const strategy = linearBackoff({ initial: 100, increment: 50, maxRetries: 4 })
     expect([...strategy]).to.deep.equal([100, 150, 200, 250])
   })
 
   it('are endless without maxRetries, and no delay exceeds max', () => {
+    // The default multiplier is 2.
     const strategy = exponentialBackoff({ initial: 1_000, max: 5_000 })
     expect(firstDelays(strategy, 6)).to.deep.equal([1_000, 2_000, 4_000, 5_000, 5_000, 5_000])
     // No delay exceeds 2^31 - 1 ms, the longest that a timer allows. Without this limit, the
-    // 2,000th delay would be infinite.
+    // 2,000th delay would overflow to `Infinity`.
     expect(firstDelays(exponentialBackoff({ initial: 1_000 }), 2_000).at(-1)).to.equal(2 ** 31 - 1)
   })
 
-  it('begin with the first delay in each iteration', () => {
+  it('yield the same delays in each iteration', () => {
     const strategy = linearBackoff({ initial: 1, increment: 1, maxRetries: 3 })
     expect([...strategy]).to.deep.equal([...strategy])
   })

@@ -19,6 +19,7 @@ import { acquireLock, openScene, stage, url } from '../support/scriptedSession.j
 type Options = Record<string, unknown>
 
 interface Call {
+  /** The function, as the error messages name it. */
   readonly name: string
   /** Each option with a valid value. */
   readonly options: Options
@@ -43,7 +44,10 @@ const tryLockSetOptions = { ttl: 5_000, signal, metadata: { a: 1 }, maxHold: 9_0
 const lockSetOptions = { ...tryLockSetOptions, timeout: 5_000, onQueued }
 const strategyOptions = { maxRetries: 1, max: 5, jitter: 'full' }
 
-/** An environment that checks the options of a proxy as Node does, but connects without a proxy. */
+/**
+ * An environment that checks the option `proxy` as the client does in Node, but connects without a
+ * proxy.
+ */
 function withProxies(environment: Environment): Environment {
   const webSocketFor: Environment['webSocketFor'] = (options) => {
     platformEnvironment.webSocketFor!(options)
@@ -164,7 +168,7 @@ const calls: readonly Call[] = [
   },
 ]
 
-/** Values of every type, also of the types that JSON does not have. */
+/** Values of many types, also of types that JSON does not have. */
 const values = [null, true, 7, -1, 1.5, 'x', '', [], [1], {}, () => {}, Symbol('s'), 7n]
 /** For some options, the check that tells which of the `values` are valid. */
 const validityChecks: Record<string, (value: unknown) => boolean> = {
@@ -177,6 +181,7 @@ const validityChecks: Record<string, (value: unknown) => boolean> = {
   allowInsecure: (value) => value === true,
   warnings: (value) => value === true,
   unref: (value) => value === true,
+  queue: (value) => value === true,
   steal: (value) => value === true,
   WebSocket: (value) => typeof value === 'function',
   metadata: (value) => !['function', 'symbol', 'bigint'].includes(typeof value),
@@ -186,13 +191,12 @@ const validityChecks: Record<string, (value: unknown) => boolean> = {
   initial: (value) => value === 7 || value === 1.5,
   increment: (value) => value === 7 || value === 1.5,
   max: (value) => value === 7 || value === 1.5,
-  'a key of lockAll.key': (value) => value === 'x',
   'fixedInterval.interval': (value) => value === 7 || value === 1.5,
 }
-/** The check of all options that `validityChecks` lacks. Of the `values`, it accepts only 7. */
+/** The check of all other options: each of the `values` except 7 is invalid for them. */
 const isPositiveInteger = (value: unknown) => value === 7
 
-/** Misspellings of a name: a letter removed, doubled or added, letters swapped, another case. */
+/** Misspellings of a name: a letter removed or doubled, an s added, letters swapped, other case. */
 function misspellings(name: string): string[] {
   const words = new Set([
     name.toUpperCase(),
@@ -244,8 +248,8 @@ describe('the checks of options and arguments', () => {
           const misspelt = { ...others, [wrongName]: value }
           const error = await refusalOf(() => call(misspelt as never, target))
           const reported = `${error?.code} ${error?.message}`
-          const refusal = `INVALID_OPTION ${name} has no option "${wrongName}"`
-          expect(reported, wrongName).to.include(refusal)
+          const expected = `INVALID_OPTION ${name} has no option "${wrongName}"`
+          expect(reported, wrongName).to.include(expected)
           expect(reported, wrongName).to.include(`did you mean "${rightName}"?`)
         }
       }
@@ -273,36 +277,36 @@ describe('the checks of options and arguments', () => {
 
     it(`${name} refuses options that are not an object`, async () => {
       const target = await scene()
-      for (const options of [null, 7, true, [], () => {}]) {
-        const error = await refusalOf(() => call(options as never, target))
-        expect(error?.code, String(options)).to.equal('INVALID_OPTION')
+      for (const value of [null, 7, true, [], () => {}]) {
+        const error = await refusalOf(() => call(value as never, target))
+        expect(error?.code, String(value)).to.equal('INVALID_OPTION')
       }
     })
   }
 
   it('the error names the option, the allowed values and the refused value', async () => {
     const { session, lock } = await scene()
-    const ms = (min: number) => `an integer of ms from ${min} to 2^31 - 1`
-    // An error message must name this object, although `String` throws for it.
+    const msFrom = (min: number) => `an integer of ms from ${min} to 2^31 - 1`
+    // An error message must describe this object, although `String` throws for it.
     const unprintable = Object.create(null)
     const cases: [() => unknown, string][] = [
-      [() => session.lock('k', { ttl: 0 }), `INVALID_TTL ttl must be ${ms(1)}, not 0`],
-      [() => lock.refresh('9' as never), `INVALID_TTL ttl must be ${ms(1)}, not "9"`],
+      [() => session.lock('k', { ttl: 0 }), `INVALID_TTL ttl must be ${msFrom(1)}, not 0`],
+      [() => lock.refresh('9' as never), `INVALID_TTL ttl must be ${msFrom(1)}, not "9"`],
       [
         () => session.lock('k', { timeout: -1 }),
-        `INVALID_TIMEOUT timeout must be ${ms(0)}, not -1`,
+        `INVALID_TIMEOUT timeout must be ${msFrom(0)}, not -1`,
       ],
       [
         () => session.singleflightLock('k', { timeout: 0 }),
-        `INVALID_TIMEOUT timeout must be ${ms(1)}, not 0`,
+        `INVALID_TIMEOUT timeout must be ${msFrom(1)}, not 0`,
       ],
       [
         () => lock.autoRefresh({ interval: 5, timeout: 0 }),
-        `INVALID_TIMEOUT timeout must be ${ms(1)}, not 0`,
+        `INVALID_TIMEOUT timeout must be ${msFrom(1)}, not 0`,
       ],
       [
         () => lock.autoRefresh({ interval: Number.NaN, timeout: 5 }),
-        `INVALID_INTERVAL interval must be ${ms(1)}, not NaN`,
+        `INVALID_INTERVAL interval must be ${msFrom(1)}, not NaN`,
       ],
       [
         () => lock.autoRefresh({ interval: 5_000, timeout: 4_000 }),
@@ -322,7 +326,7 @@ describe('the checks of options and arguments', () => {
       ],
       [
         () => session.once('k', () => 1, { keep: 0 }),
-        `INVALID_OPTION keep must be ${ms(1)}, not 0`,
+        `INVALID_OPTION keep must be ${msFrom(1)}, not 0`,
       ],
       [
         () => session.query({ kind: unprintable }),
@@ -381,7 +385,7 @@ describe('the checks of options and arguments', () => {
   })
 
   // This test omits `session.once`, for which every text is valid: a text that is not an event is
-  // the key of a run.
+  // the key of a function that must run once.
   it('on and off refuse a misspelt event and a listener that is no function', async () => {
     const { session, socket } = await openScene()
     for (const method of ['on', 'off'] as const) {
@@ -397,6 +401,7 @@ describe('the checks of options and arguments', () => {
           `a session has no event "${wrongName}": did you mean "${rightName}"?`,
         )
       }
+      // Every object inherits the name `toString`.
       const inherited = await refusalOf(() =>
         session[method]('toString' as never, (() => {}) as never),
       )

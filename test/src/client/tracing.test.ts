@@ -1,25 +1,28 @@
 /**
- * Tests the interface for tracing: the session reports each wait and each hold once to the tracer.
- * An error that a tracer throws at a grant, at a failure or at the end of a lock does not affect
- * the lock. A fence is the number of a grant.
+ * Tests the interface for tracing: the session reports each request, grant and end of a lock once to
+ * the tracer. An error that a tracer throws at a grant, at a failure or at the end of a lock does
+ * not affect the lock. A fence is the number of a grant.
  */
 import type { Lock, Tracer } from '@holdfast/client'
 import { expect } from 'chai'
 import { acquireLock, codeOf, openScene, reportedBy, turn } from '../support/scriptedSession.js'
 
-/** A tracer that records each call as a text, and replaces the metadata of the caller. */
+/**
+ * A tracer that records each call as a text, and replaces the metadata of the caller. For a tracer,
+ * metadata is JSON text.
+ */
 function recordingTracer(): { readonly calls: string[]; readonly tracer: Tracer } {
   const calls: string[] = []
   const tracer: Tracer = {
     request: (key, mode, metadata) => {
-      calls.push(`requests ${key} ${mode} ${metadata}`)
+      calls.push(`requested ${key} ${mode} ${metadata}`)
       return {
         metadata: '{"traced":true}',
         granted: (fence) => {
           calls.push(`granted ${fence}`)
           return {
             run: (callback) => callback(),
-            ended: (lost) => calls.push(`ended ${lost?.reason}`),
+            ended: (lossError) => calls.push(`ended ${lossError?.reason}`),
           }
         },
         failed: ({ code }) => calls.push(`failed ${code}`),
@@ -38,7 +41,8 @@ describe('a session with a tracer', () => {
     void lock.unlock()
     scene.socket.deliver({ type: 'lost', fence: 1, reason: 'stolen' })
     void scene.session.close()
-    expect(calls).to.deep.equal(['requests k exclusive 7', 'granted 1', 'ended undefined'])
+    // An unlock passes no error to `ended`.
+    expect(calls).to.deep.equal(['requested k exclusive 7', 'granted 1', 'ended undefined'])
   })
 
   it('reports a loss with its reason, once', async () => {
@@ -58,7 +62,7 @@ describe('a session with a tracer', () => {
     await turn()
     socket.deliver({ type: 'failed', id: 1, code: 'LOCK_TIMEOUT', message: '' })
     await requesting
-    expect(calls).to.deep.equal(['requests k shared undefined', 'failed LOCK_TIMEOUT'])
+    expect(calls).to.deep.equal(['requested k shared undefined', 'failed LOCK_TIMEOUT'])
   })
 })
 
@@ -72,15 +76,15 @@ describe('a tracer that throws', () => {
     const tracer: Tracer = { request: () => ({ metadata: undefined, granted: fail, failed: fail }) }
     const scene = await openScene({ tracer })
     let lock: Lock | undefined
-    const reported = await reportedBy(async () => {
+    const unhandledRejections = await reportedBy(async () => {
       lock = await acquireLock(scene)
       const refused = codeOf(scene.session.lock('l'))
       await turn()
       scene.socket.deliver({ type: 'failed', id: 2, code: 'QUOTA_EXCEEDED', message: '' })
       expect(await refused).to.equal('QUOTA_EXCEEDED')
     })
-    // One error of `granted`, and one of `failed`.
-    expect(reported).to.have.length(2)
+    // One rejection from `granted`, and one from `failed`.
+    expect(unhandledRejections).to.have.length(2)
     expect(lock?.held).to.equal(true)
   })
 
@@ -91,19 +95,19 @@ describe('a tracer that throws', () => {
     }
     const scene = await openScene({ tracer })
     const locks = [
-      await acquireLock(scene),
-      await acquireLock(scene),
-      await acquireLock(scene),
+      await acquireLock(scene, { key: 'a' }),
+      await acquireLock(scene, { key: 'b' }),
+      await acquireLock(scene, { key: 'c' }),
     ] as const
     // Skips the messages that the client has sent so far.
     scene.socket.newMessages()
-    const reported = await reportedBy(async () => {
+    const unhandledRejections = await reportedBy(async () => {
       void locks[0].unlock()
       await turn()
       scene.socket.end()
     })
-    // One error for each lock: the first lock is unlocked, and the other two are lost.
-    expect(reported).to.have.length(3)
+    // One rejection for each lock: the first lock is unlocked, and the other two are lost.
+    expect(unhandledRejections).to.have.length(3)
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'unlock', id: 4, fence: 1 }])
     expect(locks.map(({ held }) => held)).to.deep.equal([false, false, false])
     expect(scene.events).to.deep.equal(['lost session', 'lost session'])

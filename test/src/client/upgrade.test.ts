@@ -2,6 +2,8 @@
  * Tests `lock.upgrade` and `lock.downgrade` against a scripted broker: what the client sends, when
  * a call settles, and what happens when an abort crosses the grant. A fence is the number of a
  * grant. A scope is one logical task of a session. The calls of a scope run one after the other.
+ * A session with a grace survives the end of its connection: the client resumes the session on a
+ * new connection.
  */
 import { expect } from 'chai'
 import { openGraced, resume, snapshot } from '../support/resuming.js'
@@ -69,7 +71,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect([lock.mode, lock.fence]).to.deep.equal(['shared', 9])
   })
 
-  it('are refused while an upgrade of the lock waits, until its caller gives up', async () => {
+  it('are refused while the caller of an earlier upgrade waits', async () => {
     const { socket, lock } = await sharedLock()
     const controller = new AbortController()
     const firstUpgrading = codeOf(lock.upgrade({ signal: controller.signal }))
@@ -87,7 +89,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     ])
   })
 
-  it('keep the lock exclusive if the caller aborts an upgrade and upgrades again before the grant', async () => {
+  it('make the lock exclusive if the caller aborts an upgrade and upgrades again before the grant', async () => {
     const { socket, lock } = await sharedLock()
     const controller = new AbortController()
     const firstUpgrading = lock.upgrade({ signal: controller.signal })
@@ -104,21 +106,21 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect([lock.mode, lock.fence]).to.deep.equal(['exclusive', 9])
   })
 
-  it('do not downgrade the lock after the grant of an aborted upgrade until the next upgrade is aborted or refused', async () => {
+  it('downgrade the lock for an aborted upgrade only when the next upgrade is aborted or refused', async () => {
     for (const isRefused of [true, false]) {
       const { socket, lock } = await sharedLock()
       const controllers = [new AbortController(), new AbortController()]
-      const codes = [codeOf(lock.upgrade({ signal: controllers[0]!.signal }))]
+      const outcomes = [codeOf(lock.upgrade({ signal: controllers[0]!.signal }))]
       await turn()
       controllers[0]!.abort()
-      codes.push(codeOf(lock.upgrade({ signal: controllers[1]!.signal })))
+      outcomes.push(codeOf(lock.upgrade({ signal: controllers[1]!.signal })))
       await turn()
       socket.deliver({ type: 'granted', id: 2, fence: 9 })
       await turn()
       expect(socket.newMessages().map(({ type }) => type)).to.not.include('downgrade')
       if (isRefused) socket.deliver({ type: 'failed', id: 3, code: 'FORBIDDEN', message: 'no' })
       else controllers[1]!.abort()
-      expect(await Promise.all(codes)).to.deep.equal([
+      expect(await Promise.all(outcomes)).to.deep.equal([
         'ABORTED',
         isRefused ? 'FORBIDDEN' : 'ABORTED',
       ])
@@ -152,7 +154,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     }
   })
 
-  it('time out by themselves if the broker does not answer in time', async () => {
+  it('time out at the client if the broker does not answer in time', async () => {
     const { clock, lock, socket } = await sharedLock()
     const upgrading = lock.upgrade({ timeout: 1_000 })
     await turn()
@@ -163,7 +165,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect(socket.newMessages()).to.deep.equal([{ type: 'cancel', request: 2 }])
   })
 
-  it('cancel the upgrade at the broker when the lock ends at the client first', async () => {
+  it('cancel the upgrade at the broker when the client ends the lock before the broker does', async () => {
     const scene = await openScene()
     const requesting = scene.session.lock('k', { mode: 'shared', maxHold: 1_000 })
     await turn()
@@ -176,7 +178,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect(scene.socket.newMessages()).to.deep.include.members([{ type: 'cancel', request: 2 }])
   })
 
-  it('abort and time out in a scope while an earlier call of the scope waits', async () => {
+  it('obey the signal and the timeout in a scope while an earlier call of the scope waits', async () => {
     const { session, socket, clock } = await openScene()
     await session.scope(async (scope) => {
       const requesting = scope.lock('k', { mode: 'shared' })
@@ -193,9 +195,10 @@ describe('lock.upgrade and lock.downgrade', () => {
       clock.advance(1_000)
       expect(await timedOut).to.equal('LOCK_TIMEOUT')
       expect(socket.newMessages().map(({ type }) => type)).to.not.include('upgrade')
+      // Any failure of the earlier call lets the scope go on.
       socket.deliver({ type: 'failed', id: 2, code: 'DEADLOCK', message: '' })
       expect(await earlierCall).to.equal('DEADLOCK')
-      // Answers request 3: the `endScope` message that the client sends after this callback.
+      // Answers the `endScope` message, request 3, which follows the callback of the scope.
       setImmediate(() => socket.deliver({ type: 'scopeEnded', id: 3 }))
     })
   })
@@ -211,11 +214,12 @@ describe('lock.upgrade and lock.downgrade', () => {
       const upgrading = codeOf(lock.upgrade())
       await turn()
       socket.deliver({ type: 'lost', fence: 5, reason: 'stolen' })
+      // Any failure of the earlier call lets the scope go on.
       socket.deliver({ type: 'failed', id: 2, code: 'DEADLOCK', message: '' })
       expect(await earlierCall).to.equal('DEADLOCK')
       expect(await upgrading).to.equal('LOCK_NOT_HELD')
       expect(socket.newMessages().map(({ type }) => type)).to.not.include('upgrade')
-      // Answers request 3: the `endScope` message that the client sends after this callback.
+      // Answers the `endScope` message, request 3, which follows the callback of the scope.
       setImmediate(() => socket.deliver({ type: 'scopeEnded', id: 3 }))
     })
   })
@@ -229,7 +233,7 @@ describe('lock.upgrade and lock.downgrade', () => {
     expect(await codeOf(lock.downgrade())).to.equal('LOCK_NOT_HELD')
   })
 
-  it('keep the lock shared if a resume shows the grant of an upgrade that the caller had aborted', async () => {
+  it('keep the lock shared if a resume brings the grant of an upgrade that the caller had aborted', async () => {
     const scene = await openGraced()
     const requesting = scene.session.lock('k', { mode: 'shared' })
     await turn()
@@ -240,13 +244,14 @@ describe('lock.upgrade and lock.downgrade', () => {
     await turn()
     controller.abort()
     expect(await outcome).to.equal('ABORTED')
-    // In a snapshot, `fence` is the first fence of a lock, and `presentFence` is its newest fence.
+    // The broker repeats the grant, and then sends a snapshot of the locks. There `fence` is the
+    // first fence of a lock, and `presentFence` is its newest fence.
     const item = { id: 1, key: 'k', mode: 'exclusive', fence: 5, presentFence: 9 }
     await resume(scene, { type: 'granted', id: 2, fence: 9 }, snapshot([item]))
     expect([lock.mode, lock.fence, lock.held]).to.deep.equal(['shared', 9, true])
   })
 
-  it('make the lock exclusive, with the fence of the answer that the broker repeats after a resume', async () => {
+  it('make the lock exclusive, with the new fence, if the broker repeats the grant after a resume', async () => {
     const scene = await openGraced()
     const requesting = scene.session.lock('k', { mode: 'shared' })
     await turn()

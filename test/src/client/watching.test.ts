@@ -1,14 +1,14 @@
 /**
  * Tests how a client watches keys: it passes the held locks (the state) to a callback, then events,
- * and the state again after a reconnect. A message of type "event" has a field `event` that holds
- * the event, whose own field `event` names the kind of change. A fence is the number of a grant.
+ * and the state again after a reconnect. The field `event` of a message is an event, and the field
+ * `event` of an event is the kind of change. A fence is the number of a grant.
  */
 import type { WatchEvent } from '@holdfast/client'
 import { expect } from 'chai'
 import { openScene, reconnect, turn, welcome } from '../support/scriptedSession.js'
 
-/** The fields of a held lock in states and events. */
-const info = { key: 'k', mode: 'exclusive', session: 's', fence: 1, since: 2 }
+/** A held lock, as states and events show it. */
+const heldLock = { key: 'k', mode: 'exclusive', session: 's', fence: 1, since: 2 }
 
 describe('a session that watches keys', () => {
   it('passes the complete state first, and then the events', async () => {
@@ -21,13 +21,14 @@ describe('a session that watches keys', () => {
       { type: 'watch', id: 1, key: 'k' },
       { type: 'watch', id: 2, prefix: 'o' },
     ])
-    socket.deliver({ type: 'watching', id: 1, held: [info], heldCount: 2, more: true })
+    // The state arrives in two messages.
+    socket.deliver({ type: 'watching', id: 1, held: [heldLock], heldCount: 2, more: true })
     expect(events).to.deep.equal([])
-    socket.deliver({ type: 'watching', id: 1, held: [info], heldCount: 2, more: false })
-    socket.deliver({ type: 'event', watch: 1, event: { event: 'unlocked', ...info } })
+    socket.deliver({ type: 'watching', id: 1, held: [heldLock], heldCount: 2, more: false })
+    socket.deliver({ type: 'event', watch: 1, event: { event: 'unlocked', ...heldLock } })
     expect(events).to.deep.equal([
-      { event: 'state', held: [info, info], heldCount: 2, resync: false },
-      { event: 'unlocked', ...info },
+      { event: 'state', held: [heldLock, heldLock], heldCount: 2, resync: false },
+      { event: 'unlocked', ...heldLock },
     ])
   })
 
@@ -38,7 +39,7 @@ describe('a session that watches keys', () => {
       session.watch('k', ({ event }) => lines.push(`${name} ${event}`))
     }
     await turn()
-    const event = { event: 'unlocked', ...info }
+    const event = { event: 'unlocked', ...heldLock }
     // The client has no watch 9.
     socket.deliver({ type: 'event', watch: [1, 3, 9], event })
     expect(lines).to.deep.equal(['a unlocked', 'c unlocked'])
@@ -49,7 +50,8 @@ describe('a session that watches keys', () => {
     const kinds: string[] = []
     session.watch({ key: 'k', queue: true }, ({ event }) => kinds.push(event))
     await turn()
-    const queued = { ...info, mode: 'newer', request: 3 }
+    // A newer broker may send kinds, modes and reasons that the client does not know.
+    const queued = { ...heldLock, mode: 'newer', request: 3 }
     for (const event of [
       { event: 'newer', key: 5 },
       { event: 'dequeued', ...queued, reason: 'newer' },
@@ -64,13 +66,13 @@ describe('a session that watches keys', () => {
     const events: WatchEvent[] = []
     scene.session.watch('k', (event) => events.push(event))
     await turn()
-    scene.socket.deliver({ type: 'watching', id: 1, held: [info], heldCount: 1, more: false })
+    scene.socket.deliver({ type: 'watching', id: 1, held: [heldLock], heldCount: 1, more: false })
     await reconnect(scene)
     scene.socket.deliver(welcome({ session: 's2' }))
     await turn()
     expect(scene.socket.newMessages()).to.deep.equal([{ type: 'watch', id: 2, key: 'k' }])
     // A late event of the former watch must not reach the callback.
-    scene.socket.deliver({ type: 'event', watch: 1, event: { event: 'unlocked', ...info } })
+    scene.socket.deliver({ type: 'event', watch: 1, event: { event: 'unlocked', ...heldLock } })
     scene.socket.deliver({ type: 'watching', id: 2, held: [], heldCount: 0, more: false })
     expect(events.slice(1)).to.deep.equal([
       { event: 'state', held: [], heldCount: 0, resync: true },
@@ -94,7 +96,7 @@ describe('a session that watches keys', () => {
     expect(others).to.deep.equal([])
   })
 
-  it('passes no event after close', async () => {
+  it('passes no event after close, and ends the watch only once', async () => {
     const { session, socket } = await openScene()
     const events: WatchEvent[] = []
     const watch = session.watch('k', (event) => events.push(event))

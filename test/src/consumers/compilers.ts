@@ -32,9 +32,8 @@ export const compilers: readonly {
 ]
 
 /**
- * Compiles the programs in the folder `types`. The program of the client is compiled without the
- * types of Node, and the program of the broker with the types of Node. With `node16` and
- * `nodenext`, each program is compiled both as ESM and as CommonJS.
+ * Compiles the programs in the folder `types`. Only the program `server` is compiled with the types
+ * of Node. With `node16` and `nodenext`, each program is compiled both as ESM and as CommonJS.
  */
 export async function compile(
   project: Project,
@@ -44,12 +43,13 @@ export async function compile(
   const programs = ['client', 'server', ...(version === 'current' ? ['disposal'] : [])]
   let outcome: Outcome = { code: 0, output: '' }
   for (const program of programs) {
-    const config = await configure(project, program, resolution)
+    const configFile = await configure(project, program, resolution)
+    // The parent folder of the project links to the tools, such as the compilers.
     const tsc =
       version === 'current'
         ? join(root, 'node_modules/typescript/bin/tsc')
         : join(project.folder, '../node_modules', `typescript-${version}`, 'bin/tsc')
-    outcome = await runProgram(process.execPath, [tsc, '-p', config], project.folder)
+    outcome = await runProgram(process.execPath, [tsc, '-p', configFile], project.folder)
     if (outcome.code !== 0) return outcome
   }
   return outcome
@@ -71,11 +71,16 @@ async function configure(
   const lib = ['es2022', 'dom', ...(program === 'disposal' ? ['esnext.disposable'] : [])]
   const compilerOptions = {
     ...resolutionOptions[resolution],
-    ...{ noEmit: true, strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false },
-    ...{ noUncheckedIndexedAccess: true, target: 'es2022', lib },
+    noEmit: true,
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    skipLibCheck: false,
+    noUncheckedIndexedAccess: true,
+    target: 'es2022',
+    lib,
     types: program === 'server' ? ['node'] : [],
   }
-  const config = join(folder, 'tsconfig.json')
-  await writeFile(config, JSON.stringify({ compilerOptions, files }))
-  return config
+  const configFile = join(folder, 'tsconfig.json')
+  await writeFile(configFile, JSON.stringify({ compilerOptions, files }))
+  return configFile
 }

@@ -27,8 +27,10 @@ describe('the installed packages', function () {
 
   before(async function () {
     const problem = await installTools()
-    if (problem !== undefined && process.env['CI'] !== 'true') skip(this, problem)
-    if (problem !== undefined) throw new Error(problem)
+    if (problem !== undefined) {
+      if (process.env['CI'] === 'true') throw new Error(problem)
+      skip(this, problem)
+    }
     project = await openProject()
     broker = createBroker()
     url = (await broker.listen({ port: 0, host: '127.0.0.1' })).url
@@ -76,7 +78,7 @@ describe('the installed packages', function () {
       })
     }
 
-    it('write a journal and its snapshots in a broker that was loaded by require()', async () => {
+    it('load a broker by require() that writes a journal and a snapshot of its locks', async () => {
       const dir = await mkdtemp(join(project.out, 'journal-'))
       const { code, output } = await project.node('programs/journal.cjs', dir)
       assert.equal(output, 'held, unlocked and written to the journal\n')
@@ -113,23 +115,24 @@ describe('the installed packages', function () {
         assert.isNotEmpty(bundles)
         for (const bundle of bundles) await expectOneLock(project.node(join(out, bundle), url))
         if (bundler !== 'vite') return
-        const page = await readFile(join(out, 'browser/vite.js'), 'utf8')
-        // The code for Node loads the modules of Node with this function.
-        assert.notInclude(page, 'getBuiltinModule', 'a page gets no code for Node')
+        // Vite also makes a bundle for browsers, which must contain no code for Node. Only the code
+        // for Node calls `getBuiltinModule`, to load the modules of Node.
+        const browserBundle = await readFile(join(out, 'browser/vite.js'), 'utf8')
+        assert.notInclude(browserBundle, 'getBuiltinModule')
       })
     }
   })
 
   describe('in a test runner', () => {
-    it('acquire a lock in jest in its default mode', async () => {
+    it('acquire a lock in jest, which loads the packages by require()', async () => {
       expectSuccess(await project.tool('jest', '--rootDir', 'jest'))
     })
 
-    it('acquire a lock in vitest', async () => {
+    it('acquire a lock in vitest when Node loads the packages', async () => {
       expectSuccess(await project.tool('vitest', 'run', '--root', 'vitest'))
     })
 
-    it('acquire a lock in vitest with inlined packages', async () => {
+    it('acquire a lock in vitest when Vite transforms the packages', async () => {
       const inlined = ['--config', 'inlined.config.mjs']
       expectSuccess(await project.tool('vitest', 'run', '--root', 'vitest', ...inlined))
     })

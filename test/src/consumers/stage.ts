@@ -1,8 +1,8 @@
 /**
  * Makes a project like that of a user: the project has the packages, installed from their tarballs,
- * and the programs of `test/consumers`. The tools are bundlers, compilers and test runners.
- * `npm ci` installs the tools once in `test/consumers`. The parent folder of the project links to
- * the tools, because Node also looks for packages in this folder.
+ * and the programs of `test/consumers`. The tools are runtimes, bundlers, compilers, test runners
+ * and package checkers. `npm ci` installs the tools once in `test/consumers`. The parent folder of
+ * the project links to the tools, because Node also looks for packages in this folder.
  */
 import { spawn } from 'node:child_process'
 import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
@@ -24,7 +24,7 @@ export interface Outcome {
 export interface Project {
   /** The folder with the programs and the installed packages. */
   readonly folder: string
-  /** An empty folder for output. A bundle in this folder can import no installed package. */
+  /** An empty output folder outside the project, where a bundle can import no installed package. */
   readonly out: string
   readonly tarballs: Tarballs
   /** Runs the command of a tool in the project. */
@@ -57,7 +57,7 @@ export async function openProject(): Promise<Project> {
   for (const name of ['programs', 'bundlers', 'jest', 'vitest', 'types']) {
     await cp(join(sources, name), join(folder, name), { recursive: true })
   }
-  // The types of the oldest version of Node that the packages support.
+  // Also installs the types of the oldest version of Node that the packages support.
   await installIn(folder, tarballs, '@types/node@20')
   return {
     folder,

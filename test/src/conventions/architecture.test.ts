@@ -1,6 +1,7 @@
 /**
- * The sources must keep the rules that only this project has. The tests also check each rule with
- * planted lines: lines that break the rule, and similar lines that the rule must allow.
+ * Checks that the sources keep the rules of this project. `holds` checks the sources. `catches`
+ * checks the rule itself, with a planted file at a path: first the lines that the rule must find
+ * there, then the lines that it must allow.
  */
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -37,7 +38,7 @@ const textFiles = filesUnder(
 )
 
 describe('the sources', () => {
-  it('use no clock, randomness, timer or promise in the lock table', () => {
+  it('use no clock, randomness, timer or promise in the lock table (server/src/core)', () => {
     holds(pureCore, products)
     catches(
       pureCore,
@@ -69,7 +70,7 @@ describe('the sources', () => {
 
   it('get time and randomness from one place in each package', () => {
     holds(oneClock, products)
-    const forbiddenLines = [
+    const directUses = [
       `const now = performance.now()`,
       `const timer = setTimeout(run, 1)`,
       `const at = new Date()`,
@@ -77,36 +78,36 @@ describe('the sources', () => {
       `const s = AbortSignal.timeout(5)`,
     ]
     const allowedLines = [`const now = clock.monotonic()`, `let s: AbortSignal | undefined`]
-    catches(oneClock, 'server/src/broker/planted.ts', forbiddenLines, allowedLines)
-    catches(oneClock, 'client/src/planted.ts', forbiddenLines, allowedLines)
-    catches(oneClock, 'shared/src/planted.ts', forbiddenLines, allowedLines)
-    catches(oneClock, 'server/src/platform/environment.ts', [], forbiddenLines)
-    const inPage = [`const now = performance.now()`, `requestAnimationFrame(run)`]
-    const fromEnvironment = [`const now = environment.now()`]
-    catches(oneClock, 'server/src/dashboard/feed/planted.ts', inPage, fromEnvironment)
-    catches(oneClock, 'server/src/dashboard/pageEnvironment.ts', [], inPage)
+    catches(oneClock, 'server/src/broker/planted.ts', directUses, allowedLines)
+    catches(oneClock, 'client/src/planted.ts', directUses, allowedLines)
+    catches(oneClock, 'shared/src/planted.ts', directUses, allowedLines)
+    catches(oneClock, 'server/src/platform/environment.ts', [], directUses)
+    const directUsesInPage = [`const now = performance.now()`, `requestAnimationFrame(run)`]
+    const allowedInPage = [`const now = environment.now()`]
+    catches(oneClock, 'server/src/dashboard/feed/planted.ts', directUsesInPage, allowedInPage)
+    catches(oneClock, 'server/src/dashboard/pageEnvironment.ts', [], directUsesInPage)
   })
 
   it('use no globals of Node in files that run in a browser', () => {
     holds(browserSafe, products)
-    const forbiddenLines = [
+    const usesOfNode = [
       `const quiet = process.env.QUIET`,
       `const bytes = Buffer.from('x')`,
       `const g = global`,
     ]
-    catches(browserSafe, 'client/src/session/planted.ts', forbiddenLines, [
+    catches(browserSafe, 'client/src/session/planted.ts', usesOfNode, [
       `import { X } from '#websocket'`,
       `declare global { interface X {} }`,
     ])
-    catches(browserSafe, 'client/src/platform/webSocket/node.ts', [], forbiddenLines)
-    catches(browserSafe, 'client/src/platform/webSocket/nodeFrames.ts', [], forbiddenLines)
-    catches(browserSafe, 'server/src/dashboard/ui/planted.tsx', forbiddenLines, [
+    catches(browserSafe, 'client/src/platform/webSocket/node.ts', [], usesOfNode)
+    catches(browserSafe, 'client/src/platform/webSocket/nodeFrames.ts', [], usesOfNode)
+    catches(browserSafe, 'server/src/dashboard/ui/planted.tsx', usesOfNode, [
       `const a = <b>{1}</b>`,
     ])
-    catches(browserSafe, 'shared/src/index.ts', forbiddenLines, [])
+    catches(browserSafe, 'shared/src/index.ts', usesOfNode, [])
   })
 
-  it('print in only one file of the command line', () => {
+  it('let only one file of the command holdfast print', () => {
     holds(oneOutput, products)
     catches(
       oneOutput,
@@ -118,7 +119,7 @@ describe('the sources', () => {
 })
 
 describe('the text of the repository', () => {
-  it('has at most 500 lines a file, 70 lines a function and no import cycles, by Biome', () => {
+  it('has at most 500 lines a file, 70 lines a function, no import cycle and no inline type import', () => {
     const lines = (count: number) => `/** Planted. */\n${'f()\n'.repeat(count - 1)}`
     const starts = ['function f()', 'const f = () =>', 'const o = { m()', 'class C { #m()']
     const functions = (count: number) =>
@@ -127,22 +128,21 @@ describe('the text of the repository', () => {
         const end = /^c.*\{/.test(start) ? '}' : ''
         return `${start} {\n${'f()\n'.repeat(count - 2)}}${end}`
       })
-    const long = 'server/src/long'
     const found = lint({
       'server/src/short.ts': lines(500),
-      [`${long}.ts`]: lines(501),
-      ...fromEntries(functions(70), (index) => `server/src/short${index}.ts`),
-      ...fromEntries(functions(71), (index) => `${long}${index}.ts`),
+      'server/src/long.ts': lines(501),
+      ...plantedFiles(functions(70), (index) => `server/src/short${index}.ts`),
+      ...plantedFiles(functions(71), (index) => `server/src/long${index}.ts`),
       'server/src/cycleA.ts': `import type { B } from './cycleB.js'\nexport type A = B | 1`,
       'server/src/cycleB.ts': `import type { A } from './cycleA.js'\nexport type B = A | 2`,
       'server/src/core/type.ts': `import { type M } from '@holdfast/shared'\nexport type N = M`,
     })
     assert.sameMembers(found, [
-      `${long}.ts: noExcessiveLinesPerFile`,
-      ...starts.map((_, index) => `${long}${index}.ts: noExcessiveLinesPerFunction`),
+      'server/src/long.ts: noExcessiveLinesPerFile',
+      ...starts.map((_, index) => `server/src/long${index}.ts: noExcessiveLinesPerFunction`),
       'server/src/cycleA.ts: noImportCycles',
       'server/src/cycleB.ts: noImportCycles',
-      // By this rule, an import of types must not remain at run time.
+      // Such an import would remain at run time, without names.
       'server/src/core/type.ts: useImportType',
     ])
   })
@@ -161,6 +161,7 @@ describe('the text of the repository', () => {
     assert.isEmpty(
       opensWithComment([file('a.ts', opening), file('b.ts', `#!/usr/bin/env node\n${opening}`)]),
     )
+    // The comment needs five words, and must be the first text of the file.
     for (const text of ['', 'const a = 1', '/** Index. */', `const a = 1\n${opening}`]) {
       assert.lengthOf(opensWithComment([file('a.ts', text)]), 1, text)
     }
@@ -170,7 +171,7 @@ describe('the text of the repository', () => {
     // The path without the slash at its end.
     const folders = [root.replace(/.$/, '')]
     holds(hasNoLocalPath(folders), textFiles)
-    // Joined from parts, because this file is also a file that must not contain such a path.
+    // Joined from parts, because this file must contain no such path either.
     const home = ['', 'home', 'ann', 'holdfast'].join('/')
     assert.lengthOf(
       hasNoLocalPath(['/srv/x'])([file('a.md', `see ${home}`), file('b.md', '/srv/x/y')]),
@@ -201,8 +202,8 @@ function lint(files: Readonly<Record<string, string>>): string[] {
   }
 }
 
-/** Planted files: each text at the path for its index. */
-function fromEntries(
+/** Planted files with these texts. The path of a file depends on the index of its text. */
+function plantedFiles(
   texts: readonly string[],
   pathOf: (index: number) => string,
 ): Record<string, string> {

@@ -27,7 +27,7 @@ export async function dispose(session: Session) {
 
 describe('the declarations of the client', () => {
   /** The errors of the compiler for this program with these libraries. */
-  function compile(text: string, lib: readonly string[]): string {
+  function errorsOf(text: string, lib: readonly string[]): string {
     // The folder is in this repository, so that the compiler finds the client in node_modules.
     const folder = mkdtempSync(join(root, 'test/dist/consumer-'))
     try {
@@ -54,10 +54,10 @@ describe('the declarations of the client', () => {
   }
 
   it('compile without the library esnext.disposable', () => {
-    assert.equal(compile(program, ['es2022', 'dom']), '')
+    assert.equal(errorsOf(program, ['es2022', 'dom']), '')
   })
 
   it('compile with the library esnext.disposable and `using`', () => {
-    assert.equal(compile(programWithUsing, ['es2022', 'dom', 'esnext.disposable']), '')
+    assert.equal(errorsOf(programWithUsing, ['es2022', 'dom', 'esnext.disposable']), '')
   })
 })
