@@ -3,6 +3,7 @@
  * and refuses values of the wrong type.
  */
 import { once } from 'node:events'
+import { rootCertificates } from 'node:tls'
 import {
   exponentialBackoff,
   fixedInterval,
@@ -77,7 +78,7 @@ const calls: readonly Call[] = [
   },
   {
     name: 'connect',
-    options: { proxy: 'http://127.0.0.1:1', unref: true },
+    options: { proxy: 'http://127.0.0.1:1', unref: true, ca: rootCertificates[0] },
     call: (options) => connectIn(url, options, withProxies(stage().environment)),
   },
   {
@@ -132,12 +133,27 @@ const calls: readonly Call[] = [
   },
   {
     name: 'query',
-    options: { key: 'k', prefix: 'k', limit: 5 },
+    options: { key: 'k', limit: 5, kind: 'locks', after: 'k', afterFence: 7 },
+    call: (options, { session }) => session.query(options),
+  },
+  {
+    name: 'query',
+    options: { prefix: 'k' },
+    call: (options, { session }) => session.query(options),
+  },
+  {
+    name: 'query',
+    options: { kind: 'sessions', session: 's' },
     call: (options, { session }) => session.query(options),
   },
   {
     name: 'watch',
-    options: { key: 'k', prefix: 'k', queue: true },
+    options: { key: 'k', queue: true },
+    call: (options, { session }) => session.watch(options, () => {}),
+  },
+  {
+    name: 'watch',
+    options: { prefix: 'k' },
     call: (options, { session }) => session.watch(options, () => {}),
   },
   {
@@ -177,6 +193,8 @@ const validityChecks: Record<string, (value: unknown) => boolean> = {
   key: (value) => value === 'x',
   prefix: (value) => value === 'x' || value === '',
   reason: (value) => value === 'x',
+  session: (value) => value === 'x',
+  after: (value) => value === 'x' || value === '',
   reconnect: Array.isArray,
   allowInsecure: (value) => value === true,
   warnings: (value) => value === true,
@@ -239,6 +257,12 @@ describe('the checks of options and arguments', () => {
   })
 
   for (const { name, options, call } of calls) {
+    // Without this, a call that refuses its options for another reason would pass the other tests.
+    it(`${name} accepts its options`, async () => {
+      const error = await refusalOf(async () => call(options as never, await scene()))
+      expect(error?.message).to.equal(undefined)
+    })
+
     it(`${name} refuses each misspelt option, and suggests the right name`, async () => {
       const target = await scene()
       for (const rightName of Object.keys(options)) {
@@ -262,14 +286,8 @@ describe('the checks of options and arguments', () => {
           validityChecks[`${name}.${option}`] ?? validityChecks[option] ?? isPositiveInteger
         for (const value of values) {
           if (isValid(value)) continue
-          // The options key and prefix exclude each other.
-          const isAlone = option === 'key' || option === 'prefix'
-          const error = await refusalOf(() =>
-            call(
-              (isAlone ? { [option]: value } : { ...options, [option]: value }) as never,
-              target,
-            ),
-          )
+          const changed = { ...options, [option]: value }
+          const error = await refusalOf(() => call(changed as never, target))
           expect(error?.code, `${option}: ${String(value)}`).to.match(/^INVALID_/)
         }
       }
