@@ -1,6 +1,6 @@
 /**
- * The Markdown pages must be true: the targets of links and the named npm scripts exist, and the
- * tables of limits and codes are complete.
+ * The Markdown pages must be true: the targets of links, the named npm scripts and the imported
+ * names exist. The tables of limits and error codes are complete. Also tests the parsers of pages.
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -20,16 +20,22 @@ import { filesUnder, manifest, packages, read, root } from './repository.js'
 const pages = filesUnder('', '.md')
 const scripts = Object.keys(manifest('').scripts ?? {})
 
-/** Makes a page for the tests of the functions that read pages. */
+/** Makes a page for the test of the parsers. */
 function page(text: string, path = 'docs/page.md'): { path: string; text: string } {
   return { path, text }
 }
 
 describe('the pages', () => {
   it('include a README for each package and the usual pages of a project', () => {
-    const required = ['README.md', 'ARCHITECTURE.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE']
-    required.push('SECURITY.md')
-    for (const name of [...required, ...packages.map((folder) => `${folder}/README.md`)]) {
+    const usual = [
+      'README.md',
+      'ARCHITECTURE.md',
+      'CHANGELOG.md',
+      'CONTRIBUTING.md',
+      'LICENSE',
+      'SECURITY.md',
+    ]
+    for (const name of [...usual, ...packages.map((folder) => `${folder}/README.md`)]) {
       assert.isTrue(existsSync(join(root, name)), name)
     }
   })
@@ -53,12 +59,12 @@ describe('the pages', () => {
     })
   }
 
-  it('link only to files in the tarball of their package', () => {
+  it('of a package link only to files in the tarball of the package', () => {
     for (const folder of packages) {
       const inTarball = new RegExp(
         `^${folder}/(dist|src|docs|deploy|grafana|PROTOCOL|README|LICENSE)`,
       )
-      // The pages in `src` are for developers, and are not in a tarball.
+      // Of the files in `src`, a tarball has only the TypeScript sources.
       const packed = filesUnder(folder, '.md').filter(
         ({ path }) => !path.startsWith(`${folder}/src/`),
       )
@@ -73,12 +79,12 @@ describe('the pages', () => {
     const [first, ...others] = ['README.md', 'client/README.md', 'server/README.md'].map((path) =>
       firstCommandsByTerminal(read(path)),
     )
-    // The command before these two is `git clone` with the address of the repository.
+    // The first command, which `slice` omits, is `git clone` with the address of the repository.
     assert.deepEqual(first?.[0]?.slice(1), ['cd holdfast', 'npm start'])
     for (const other of others) assert.deepEqual(other, first)
   })
 
-  it('install no package of Holdfast from a registry, because none is published', () => {
+  it('do not tell users to install Holdfast from a registry, because no package is published', () => {
     for (const { path, text } of pages) {
       assert.notMatch(text, /^\s*(npm (i|install|add)|npx -p) .*@holdfast\//m, path)
     }
@@ -88,7 +94,7 @@ describe('the pages', () => {
     const rows = rowsOf(read('server/README.md').text, /^`\w+`$/)
     for (const [name, value] of Object.entries(settingsFrom({}).limits)) {
       const row = rows.find(([cell]) => cell === `\`${name}\``)
-      // Only this default depends on the machine.
+      // Only the default of `memoryBytes` depends on the machine.
       const shown = name === 'memoryBytes' ? "half of V8's heap limit" : value.toLocaleString('en')
       assert.equal(row?.[1], shown, name)
     }
@@ -99,8 +105,10 @@ describe('the pages', () => {
     const expected = Object.entries(errorCodes).map(([code, meaning]) => [`\`${code}\``, meaning])
     assert.sameDeepMembers(rows, expected)
   })
+})
 
-  it('are parsed into links, anchors, scripts, imports, commands and examples', () => {
+describe('the parsers of pages', () => {
+  it('find links, anchors, scripts, imports, commands and examples', () => {
     const links = localLinks(
       page('[a](../x.md#the-end) `[b](c)` [d](https://e.org)\n```\n[f](g)\n```'),
     )
@@ -117,7 +125,7 @@ describe('the pages', () => {
       [{ from: '@holdfast/d/e', names: ['b', 'c'] }],
     )
     assert.isUndefined(firstCommandsByTerminal(page('```sh\na\n```')))
-    // Only the first two blocks after the mark count. Each block is for a terminal of its own.
+    // The parser returns only the first two blocks after the mark, as one list each.
     const shellBlocks = '```sh\na # b\n```\ntext\n```sh\nc "#d"\ne    # f\n```\n```sh\ng\n```\n'
     const commands = page(`<!-- first commands -->\n${shellBlocks}`)
     assert.deepEqual(firstCommandsByTerminal(commands), [['a'], ['c "#d"', 'e']])
@@ -127,7 +135,7 @@ describe('the pages', () => {
   })
 })
 
-/** The table rows of a page, as lists of cells. A row counts if its first cell matches. */
+/** The table rows whose first cell matches, as lists of cells. */
 function rowsOf(text: string, firstCell: RegExp): string[][] {
   return text
     .split('\n')

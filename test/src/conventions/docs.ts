@@ -2,9 +2,9 @@
 import { posix } from 'node:path'
 import type { SourceFile } from './repository.js'
 
-/** The links to files of the repository: the path from its root, and the anchor of a heading. */
+/** The links to files of the repository. `path` is from the root, `heading` is an anchor. */
 export function localLinks(page: SourceFile): { path: string; heading: string | undefined }[] {
-  // A link in code is only an example.
+  // Leaves out links in code, because they are only examples.
   const text = withoutBlocks(page.text).replace(/`[^`\n]*`/g, '')
   return (
     [...text.matchAll(/\]\(([^)\s]+)\)/g)]
@@ -19,7 +19,7 @@ export function localLinks(page: SourceFile): { path: string; heading: string | 
   )
 }
 
-/** The anchors of the headings in a page, as GitHub and other hosts make the anchors. */
+/** The anchors that GitHub and other hosts give to the headings of a page. */
 export function anchors(page: SourceFile): string[] {
   return [...withoutBlocks(page.text).matchAll(/^#+ (.+)$/gm)].map(([, title]) =>
     (title as string)
@@ -31,9 +31,13 @@ export function anchors(page: SourceFile): string[] {
 
 /** The npm scripts in the commands of a page. */
 export function namedScripts(page: SourceFile): string[] {
-  const run = [...page.text.matchAll(/\bnpm run ([\w:-]+)/g)].map(([, name]) => name as string)
-  const short = [...page.text.matchAll(/\bnpm (start|test)\b/g)].map(([, name]) => name as string)
-  return [...run, ...short]
+  const longForms = [...page.text.matchAll(/\bnpm run ([\w:-]+)/g)].map(
+    ([, name]) => name as string,
+  )
+  const shortForms = [...page.text.matchAll(/\bnpm (start|test)\b/g)].map(
+    ([, name]) => name as string,
+  )
+  return [...longForms, ...shortForms]
 }
 
 /** The imports from packages of Holdfast in the examples of a page. */
@@ -48,8 +52,8 @@ export function namedImports(page: SourceFile): { from: string; names: string[] 
 }
 
 /**
- * The code after the mark `<!-- first example -->`, or another mark; undefined if the page has no
- * such mark.
+ * The block of code directly after a mark such as `<!-- first example -->`. Undefined if the page
+ * has no such mark, or if no block follows the mark.
  */
 export function firstExample(
   page: SourceFile,
@@ -61,9 +65,8 @@ export function firstExample(
 }
 
 /**
- * The commands, without comments, in the two blocks after the mark `<!-- first commands -->`. Each
- * block is for a terminal of its own, so the result has a list for each terminal. Undefined if the
- * mark or one of the blocks is missing.
+ * The commands in the two blocks after the mark `<!-- first commands -->`, without comments. Each
+ * block is for a terminal of its own. Undefined if the mark or one of the blocks is missing.
  */
 export function firstCommandsByTerminal(page: SourceFile): string[][] | undefined {
   const [, text] = page.text.split('<!-- first commands -->')

@@ -1,20 +1,21 @@
 /**
- * Tests the free ports that tests give to programs. Test processes run at the same time, so no
- * other process may take a port before its program listens.
+ * Tests `freePort`, which chooses ports for the programs that tests start. Nothing else may take a
+ * chosen port before the program listens, not even a test process that runs at the same time.
  */
 import { expect } from 'chai'
 import { freePort } from '../support/freePort.js'
 
 describe('free ports', () => {
-  it('are below the ports that the system chooses for other sockets, and differ', async () => {
+  it('differ, and are below the range from which the system chooses ports', async () => {
     const ports = await Promise.all(Array.from({ length: 20 }, freePort))
     expect(new Set(ports).size).to.equal(ports.length)
-    expect(Math.max(...ports)).to.be.below(32_768)
+    const firstOfSystem = 32_768
+    expect(Math.max(...ports)).to.be.below(firstOfSystem)
   })
 
   it('differ between processes that run at the same time', async () => {
-    // A second copy of the module reserves blocks of 100 ports like another process. Both copies
-    // begin their search at the same block, because they have the same process id.
+    // A process reserves blocks of 100 ports. A second copy of the module stands for a second
+    // process. The process id chooses the first block, so both copies try the same block first.
     const other = (await import(
       new URL('../support/freePort.js?other', import.meta.url).href
     )) as typeof import('../support/freePort.js')

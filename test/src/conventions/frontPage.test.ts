@@ -1,8 +1,8 @@
 /**
- * Follows the instructions of README.md in a fresh clone. The instructions start a broker, acquire
- * a lock in a second terminal, make tarballs, and install the tarballs in a project. In this
- * project, the tests also run the first program of the client's guide. Only a full run
- * includes these tests, because they install all packages.
+ * Follows the instructions of README.md, the front page, in a fresh clone. The instructions start a
+ * broker, acquire a lock in a second terminal, make tarballs, and install the tarballs in a new
+ * project. In the new project, the tests also run the first program of the client's guide. Only a
+ * full run includes these tests, because they install all packages.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -22,8 +22,8 @@ import { copySources } from './tarballs.js'
 describe('the front page', function () {
   this.timeout(600_000)
   if (!isFullRun) {
-    it('leads to a lock', function () {
-      skip(this, 'installs a fresh clone: run npm run test:ci')
+    it('leads the reader to a lock', function () {
+      skip(this, 'installs a fresh clone, so it runs only in npm run test:ci')
     })
     return
   }
@@ -37,16 +37,16 @@ describe('the front page', function () {
     folder = await mkdtemp(join(tmpdir(), 'holdfast-front-page-'))
     const port = await freePort()
     // npm uses the packages in its cache, which `npm install` has filled.
-    const offline = { npm_config_prefer_offline: 'true' }
+    const preferOffline = { npm_config_prefer_offline: 'true' }
     // The default port may be in use on this machine.
-    const broker = { HOLDFAST_PORT: String(port), HOLDFAST_URL: `ws://127.0.0.1:${port}` }
-    env = { ...npmCommand().env, ...offline, ...broker }
+    const address = { HOLDFAST_PORT: String(port), HOLDFAST_URL: `ws://127.0.0.1:${port}` }
+    env = { ...npmCommand().env, ...preferOffline, ...address }
   })
 
   after(async () => {
     if (serving?.exitCode === null && serving.pid !== undefined) {
       const ended = once(serving, 'close')
-      // The negative id is that of the process group: the shell and all commands that it runs.
+      // A negative id names a process group: here the shell and all commands that it runs.
       process.kill(-serving.pid, 'SIGTERM')
       await ended
     }
@@ -75,7 +75,7 @@ describe('the front page', function () {
   }
 
   it('starts a broker in a fresh clone, and acquires a lock in a second terminal', async () => {
-    const [[clone = '', ...start] = [], second = []] = firstCommandsByTerminal(page) ?? []
+    const [[clone = '', ...start] = [], inSecondTerminal = []] = firstCommandsByTerminal(page) ?? []
     assert.match(clone, /^git clone \S+ holdfast$/)
     await copySources(join(folder, 'holdfast'))
     serving = terminal(start)
@@ -84,19 +84,20 @@ describe('the front page', function () {
       if (line.includes('listening on')) break
     }
     serving.stdout?.resume()
-    assert.match(await outputOf(second), /^lock orders, fence \d+\n$/)
+    assert.match(await outputOf(inSecondTerminal), /^lock orders, fence \d+\n$/)
   })
 
-  it('makes tarballs, with which a project acquires a lock', async () => {
-    // The test before has made the clone, and its broker still runs.
-    const packed = await outputOf(['npm run pack'], join(folder, 'holdfast'))
-    const install = packed.trim().split('\n').at(-1)?.trim() ?? ''
+  it('makes tarballs, and acquires a lock in a project that installs them', async () => {
+    // The previous test has made the clone and started the broker, which still runs.
+    const advice = await outputOf(['npm run pack'], join(folder, 'holdfast'))
+    // The last line is the command that installs the tarballs of all packages.
+    const install = advice.trim().split('\n').at(-1)?.trim() ?? ''
     assert.match(install, /^npm install "/)
     const project = join(folder, 'project')
     await mkdir(project)
     await outputOf([install], project)
     const { code = '' } = firstExample(page) ?? {}
-    // The test changes only the URL of the broker, because the port in README.md may be in use.
+    // The port in README.md may be in use, so the test replaces the URL, and nothing else.
     const text = code.replace('ws://127.0.0.1:7420', env['HOLDFAST_URL'] ?? '')
     await writeFile(join(project, 'first.mjs'), text)
     const first = await outputOf(['node first.mjs'], project)

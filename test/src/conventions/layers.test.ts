@@ -1,8 +1,7 @@
 /**
  * The sources must keep the rules for imports, which dependency-cruiser checks in every file. The
  * folders of a package are layers, and a layer may import only earlier layers. The tests also check
- * each rule with planted files: files that break the rule, and similar files that the rule must
- * allow.
+ * the rules with planted files: files that break a rule, and similar files that break no rule.
  */
 import { assert } from 'chai'
 import {
@@ -11,7 +10,7 @@ import {
   cruiseSources,
   entriesOf,
   layers,
-  sourcesInGit,
+  packageSources,
   undeclared,
   unreachable,
 } from './layers.js'
@@ -43,7 +42,7 @@ describe('the imports of the packages', () => {
   it('are read by dependency-cruiser in every source file', () => {
     assert.sameMembers(
       sources.modules.map(({ source }) => source),
-      sourcesInGit(),
+      packageSources(),
     )
     // dependency-cruiser must also read the imports of types.
     const imports = sources.modules.flatMap(({ dependencies }) => dependencies)
@@ -63,7 +62,8 @@ describe('the imports of the packages', () => {
     const layerPatterns = Object.entries(layers).map(
       ([folder, names]) => new RegExp(`^${folder}/(${names.join('|')})(/|\\.ts$)`),
     )
-    const outsideLayers = sourcesInGit().filter(
+    // The dashboard is a client of the broker, so it is not a layer of the server.
+    const outsideLayers = packageSources().filter(
       (path) =>
         !path.startsWith('server/src/dashboard/') &&
         !layerPatterns.some((pattern) => pattern.test(path)),
@@ -73,7 +73,7 @@ describe('the imports of the packages', () => {
 })
 
 describe('the rules for imports', () => {
-  it('catch an import of a later layer, also of a type', async () => {
+  it('catch an import of a later layer, even an import of a type', async () => {
     const { violations } = await cruisePlanted({
       'server/src/config/planted.ts': `import type { Log } from '../log/log.js'\nexport type L = Log`,
       'server/src/broker/good.ts': `import type { Log } from '../log/log.js'\nexport type L = Log`,
@@ -99,12 +99,13 @@ describe('the rules for imports', () => {
     assert.deepEqual([...rules], ['no folder imports itself through other folders'])
   })
 
-  it('catch a cycle of files in one folder, also by types', async () => {
+  it('catch a cycle of files in one folder, even if they import only types', async () => {
     const { violations } = await cruisePlanted({
       'server/src/broker/a.ts': `import type { B } from './b.js'\nexport interface A { b: B }`,
       'server/src/broker/b.ts': `import type { A } from './a.js'\nexport interface B { a: A }`,
       'server/src/broker/c.ts': `import type { A } from './a.js'\nexport type C = A`,
     })
+    // `c.ts` imports a file of the cycle, but is not part of the cycle.
     const rules = new Set(violations.map(({ rule }) => rule))
     assert.deepEqual([...rules], ['no file imports itself through other files'])
   })
@@ -124,7 +125,7 @@ describe('the rules for imports', () => {
     )
   })
 
-  it('catch a package that is not declared', async () => {
+  it('catch an import of a package that package.json does not declare', async () => {
     const { modules } = await cruisePlanted({
       'server/src/a.ts': `import chai from 'chai'\nimport '@holdfast/client'`,
       'server/src/b.ts': `import { WebSocket } from 'ws'\nimport { join } from 'node:path'`,
@@ -137,6 +138,7 @@ describe('the rules for imports', () => {
   })
 
   it('allow only the dashboard to import a package of its bundle', async () => {
+    // esbuild makes the bundle, but is not in the bundle.
     const { modules } = await cruisePlanted({
       'server/src/dashboard/a.ts': `import { render } from 'preact'`,
       'server/src/dashboard/b.ts': `import 'esbuild'`,
@@ -157,10 +159,13 @@ describe('the rules for imports', () => {
   })
 })
 
-/** Lines for files whose paths begin with `at`: lines that a rule forbids, and allowed lines. */
+/** Lines for planted files. Each line gets a file of its own. */
 interface Planting {
+  /** How the paths of the files begin. */
   readonly at: string
+  /** Lines that a rule forbids. */
   readonly bad?: readonly string[]
+  /** Lines that all rules allow. */
   readonly good?: readonly string[]
 }
 
@@ -178,7 +183,7 @@ const targets = {
   'server/src/index.ts': 'export const createBroker = 1',
   'server/src/dashboard/theme.ts': 'export const theme = 1',
   'server/src/limits.ts': 'export const limits = 1',
-  'client/src/limits.ts': 'export const b = 1',
+  'client/src/limits.ts': 'export const limits = 1',
 }
 
 /** The planted lines by the titles of their tests. */
@@ -238,7 +243,7 @@ const plantings: Readonly<Record<string, readonly Planting[]>> = {
       good: [
         `import { HoldfastError } from '@holdfast/shared'`,
         `import { IdTable } from '@holdfast/shared/idTable'`,
-        `import { b } from './limits.js'`,
+        `import { limits } from './limits.js'`,
       ],
     },
     {
@@ -280,7 +285,7 @@ const plantings: Readonly<Record<string, readonly Planting[]>> = {
     // The rule allows the files in `http` whose names begin with `webSocket`.
     { at: 'server/src/http/webSocket', good: [`import { WebSocketServer } from 'ws'`] },
   ],
-  'imports of large modules in shared': [
+  'imports, in shared, of modules that a browser does not need': [
     {
       at: 'shared/src/',
       bad: [
@@ -299,16 +304,16 @@ const plantings: Readonly<Record<string, readonly Planting[]>> = {
 // The title of each test continues this title.
 describe('the rules for imports catch only forbidden', () => {
   const files: Record<string, string> = { ...targets }
-  const expected: PlantedLine[] = []
+  const planted: PlantedLine[] = []
   /** The rules that each planted file breaks, by the path of the file. */
-  const found = new Map<string, string[]>()
+  const brokenRules = new Map<string, string[]>()
 
   for (const [title, places] of Object.entries(plantings)) {
     for (const { at, bad = [], good = [] } of places) {
       for (const line of [...bad, ...good]) {
-        const path = `${at}planted${expected.length}.ts`
+        const path = `${at}planted${planted.length}.ts`
         files[path] = `${line}\nexport {}`
-        expected.push({ title, path, line, isBad: bad.includes(line) })
+        planted.push({ title, path, line, isBad: bad.includes(line) })
       }
     }
   }
@@ -316,13 +321,15 @@ describe('the rules for imports catch only forbidden', () => {
   before(async function () {
     this.timeout(cruiseTimeoutMs)
     const { violations } = await cruisePlanted(files)
-    for (const { from, rule } of violations) found.set(from, [...(found.get(from) ?? []), rule])
+    for (const { from, rule } of violations) {
+      brokenRules.set(from, [...(brokenRules.get(from) ?? []), rule])
+    }
   })
 
   for (const title of Object.keys(plantings)) {
     it(title, () => {
-      for (const { path, line, isBad } of expected.filter((each) => each.title === title)) {
-        const rules = found.get(path) ?? []
+      for (const { path, line, isBad } of planted.filter((each) => each.title === title)) {
+        const rules = brokenRules.get(path) ?? []
         if (isBad) assert.isNotEmpty(rules, `not caught in ${path}: ${line}`)
         else assert.deepEqual(rules, [], `caught in ${path}: ${line}`)
       }

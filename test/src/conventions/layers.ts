@@ -1,7 +1,7 @@
 /**
- * Runs dependency-cruiser with the rules of `test/dependency-cruiser.mjs` on the sources of this
- * repository, or on the planted files of a test in a temporary folder. A layer is a folder of a
- * package that may import only earlier layers.
+ * Runs dependency-cruiser with the rules of `test/dependency-cruiser.mjs`, either on the sources of
+ * this repository, or on files that a test plants in a temporary folder. That file also lists
+ * the layers of each package. A layer may import only layers before it in the list.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -47,7 +47,10 @@ export function cruiseSources(more: readonly IForbiddenRuleType[] = []): Promise
   return cruiseIn(root, more)
 }
 
-/** Checks these files, by their paths from the root, with the usual rules and the rules `more`. */
+/**
+ * Checks planted files with the usual rules and the rules `more`. @param files The text of each
+ * file by its path.
+ */
 export async function cruisePlanted(
   files: Readonly<Record<string, string>>,
   more: readonly IForbiddenRuleType[] = [],
@@ -88,8 +91,8 @@ async function cruiseIn(folder: string, more: readonly IForbiddenRuleType[]): Pr
   }
 }
 
-/** The TypeScript sources of the packages, except files that git ignores. */
-export function sourcesInGit(): string[] {
+/** The paths of the TypeScript sources of the packages, except files that git ignores. */
+export function packageSources(): string[] {
   const folders = packages.map((name) => `${name}/src`)
   const args = ['ls-files', '--cached', '--others', '--exclude-standard', ...folders]
   return execFileSync('git', args, { cwd: root, encoding: 'utf8' })
@@ -97,7 +100,7 @@ export function sourcesInGit(): string[] {
     .filter((path) => /\.tsx?$/.test(path) && existsSync(join(root, path)))
 }
 
-/** Makes a rule that catches files which no entry of their package loads. */
+/** Makes a rule that catches each file of a package that no entry loads: see `entriesOf`. */
 export function unreachable(folder: string, entries: readonly string[]): IForbiddenRuleType {
   const escaped = entries.map((entry) => entry.replaceAll('.', '\\.'))
   return {
@@ -114,27 +117,27 @@ export function unreachable(folder: string, entries: readonly string[]): IForbid
 
 /**
  * The entries of a package: the files in `exports` and `imports`, the commands, the dashboard, and
- * the threads.
+ * `threadsOf`. No source file needs to import an entry.
  */
 export function entriesOf(folder: string): string[] {
   const { exports = {}, imports = {}, bin = {} } = manifest(folder)
   const started = Object.values(bin).map((launcher) => startedBy(folder, launcher))
-  const page = folder === 'server' ? ['server/src/dashboard/main.tsx'] : []
+  const dashboard = folder === 'server' ? ['server/src/dashboard/main.tsx'] : []
   return [...filesOf({ exports, imports }), ...started]
     .filter((target) => target.endsWith('.js'))
     .map((target) => target.replace(/^\.\/dist/, `${folder}/src`).replace(/\.js$/, '.ts'))
-    .concat(page, threadsOf(folder))
+    .concat(dashboard, threadsOf(folder))
 }
 
 /** The JavaScript file that a launcher (a shell script of the package) starts with Node. */
 function startedBy(folder: string, launcher: string): string {
-  const script = /\/\.\.(\/dist\/[\w/]+\.js)"/.exec(read(`${folder}/${launcher}`).text)?.[1]
-  return `.${script}`
+  const path = /\/\.\.(\/dist\/[\w/]+\.js)"/.exec(read(`${folder}/${launcher}`).text)?.[1]
+  return `.${path}`
 }
 
-/** The source files that other source files start by URL as threads or processes. */
+/** The source files that other source files start as threads or processes, by their URLs. */
 function threadsOf(folder: string): string[] {
-  return sourcesInGit()
+  return packageSources()
     .filter((path) => path.startsWith(`${folder}/`))
     .map(read)
     .flatMap(({ path, text }) =>

@@ -42,7 +42,7 @@ describe('the manifests', () => {
   it('list `types` first under each condition of `exports`, because TypeScript ignores later `types`', () => {
     for (const folder of packages) {
       for (const [name, target] of Object.entries(manifest(folder).exports ?? {})) {
-        for (const files of conditionsOf(target)) {
+        for (const files of typedFilesOf(target)) {
           assert.equal(Object.keys(files)[0], 'types', `${folder} ${name}`)
         }
       }
@@ -52,15 +52,15 @@ describe('the manifests', () => {
   it('have types for each module format: .d.cts for require(), .d.ts for import', () => {
     for (const folder of packages) {
       for (const [name, target] of Object.entries(manifest(folder).exports ?? {})) {
-        for (const { types, default: file } of conditionsOf(target)) {
-          const module = /\.(c?)js$/.exec(String(file))
-          assert.match(String(types), new RegExp(`\\.d\\.${module?.[1]}ts$`), `${folder} ${name}`)
+        for (const { types, default: file } of typedFilesOf(target)) {
+          const [, c] = /\.(c?)js$/.exec(String(file)) ?? []
+          assert.match(String(types), new RegExp(`\\.d\\.${c}ts$`), `${folder} ${name}`)
         }
       }
     }
   })
 
-  it('give tools that ignore `exports` the CommonJS files', () => {
+  it('name the CommonJS files for tools that ignore `exports`', () => {
     for (const folder of packages) {
       const { main, types, typesVersions, exports = {} } = manifest(folder)
       assert.deepInclude(exports['.'] as object, { require: { types, default: main } })
@@ -73,7 +73,7 @@ describe('the manifests', () => {
   })
 
   for (const file of lockFiles) {
-    it(`have all their optional packages in ${file}, so that every platform can install them`, () => {
+    it(`have all optional dependencies in ${file}, so that every platform finds its own`, () => {
       const locked = lockedPackages(file)
       for (const [path, { optionalDependencies = {} }] of Object.entries(locked)) {
         for (const name of Object.keys(optionalDependencies)) {
@@ -88,15 +88,16 @@ describe('the manifests', () => {
 
     it(`have no URL of a registry in ${file}, so that any registry can provide the packages`, () => {
       for (const [path, { link, resolved }] of Object.entries(lockedPackages(file))) {
+        // A link leads to a folder of this repository.
         if (!link) assert.isUndefined(resolved, path)
       }
     })
   }
 })
 
-/** The innermost objects of an entry of `exports`. Each object has a file and its types. */
-function conditionsOf(target: Target): { readonly [condition: string]: Target }[] {
+/** The innermost objects of a target in `exports`. Each object has a file and its types. */
+function typedFilesOf(target: Target): { readonly [condition: string]: Target }[] {
   if (typeof target === 'string') return []
-  const inner = Object.values(target).flatMap(conditionsOf)
+  const inner = Object.values(target).flatMap(typedFilesOf)
   return inner.length > 0 ? inner : [target]
 }

@@ -16,7 +16,7 @@ describe('a need of a test', () => {
     assert.isUndefined(lackOf('chromium', { ...complete, root: false }))
   })
 
-  it('is in the reason for a skipped test', () => {
+  it('is named in the reason for a skipped test', () => {
     const withoutRootAndPrograms: Machine = { ...complete, root: false, has: () => false }
     assert.match(lackOf('root', withoutRootAndPrograms)?.reason ?? '', /root/)
     assert.match(lackOf('chromium', withoutRootAndPrograms)?.reason ?? '', /chromium/)
@@ -25,10 +25,11 @@ describe('a need of a test', () => {
     assert.match(reason, /does not allow "unshare --net/)
   })
 
-  it('is an avoidable lack only where CI can install the program', () => {
+  it('has an avoidable lack only where CI can install the program', () => {
     const ciWithoutPrograms: Machine = { ...complete, ci: true, has: () => false }
     assert.isTrue(lackOf('chromium', ciWithoutPrograms)?.avoidable)
     assert.isFalse(lackOf('chromium', { ...ciWithoutPrograms, ci: false })?.avoidable)
+    // Only root can install a program.
     assert.isFalse(lackOf('chromium', { ...ciWithoutPrograms, root: false })?.avoidable)
     assert.isFalse(lackOf('root', { ...ciWithoutPrograms, root: false })?.avoidable)
     assert.isFalse(
@@ -36,12 +37,12 @@ describe('a need of a test', () => {
     )
   })
 
-  it('is in the list of packages that CI installs', () => {
+  it('has its package in the list of packages that CI installs', () => {
     const installed = read('.ci/packages')
       .text.split('\n')
       .filter((line) => line !== '' && !line.startsWith('#'))
     const needed = filesUnder('test/src', '.ts')
-      // In these files, the needs are only examples.
+      // Leaves out files whose needs are only examples.
       .filter(
         ({ path }) => !path.startsWith('test/src/conventions/') && !path.endsWith('/needs.ts'),
       )

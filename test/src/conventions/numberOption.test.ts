@@ -1,6 +1,6 @@
 /**
- * Tests that the programs for developers refuse a wrong number. With the value `abc` as the number
- * of rounds, a program would check nothing and succeed.
+ * Tests that the programs for developers refuse a wrong number. A program that accepted `abc` as
+ * the number of rounds would check nothing and succeed.
  */
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -26,7 +26,7 @@ describe('a program for developers', () => {
       const result = spawnSync(process.execPath, [path, `--${option}=${value}`], {
         encoding: 'utf8',
       })
-      // In a list of values, the last value is wrong.
+      // If `value` is a list, only the last item is wrong.
       const wrong = JSON.stringify(value.split(',').at(-1))
       expect(result.stderr).to.equal(`--${option} must be a number${bound}, not ${wrong}\n`)
       expect(result.status).to.equal(64)

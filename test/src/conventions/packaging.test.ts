@@ -23,21 +23,21 @@ const folderOf = (name: string): string => name.replace('@holdfast/', '')
 const allowed =
   /^(package\.json|README\.md|LICENSE|src\/.*\.ts|dist\/.*\.((js|d\.ts)(\.map)?|cjs|d\.cts))$/
 
-/** The files of the dashboard for browsers. Its sources and modules are not in the tarball. */
+/** The built page of the dashboard. The tarball has no other files of the dashboard. */
 const dashboardFiles = ['index.html', 'app.js', 'app.css', 'icon.svg', 'licences.txt'].map(
   (name) => `dist/dashboard/page/${name}`,
 )
 
 const manual = 'dist/man/holdfast.1'
 
-/** The files for operators: the documentation, and the files with which they deploy the broker. */
+/** The files with which operators deploy the broker, and the documentation for operators. */
 const operatorFiles = [...filesUnder('server/deploy', ''), ...filesUnder('server/docs', '.md')].map(
   ({ path }) => path.slice('server/'.length),
 )
 /** The documentation of the client. */
 const clientDocs = filesUnder('client/docs', '.md').map(({ path }) => path.slice('client/'.length))
 
-/** The licences of the libraries in the client's bundles. */
+/** The licences of the libraries in the client's two bundles, without and with cells. */
 const bundleLicences = ['holdfast', 'holdfast-cells'].map(
   (name) => `dist/bundle/${name}.licences.txt`,
 )
@@ -63,8 +63,8 @@ function checkFiles({ name, files }: Packed): void {
   if (folder === 'client') assert.includeMembers(paths, [...bundleLicences, ...clientDocs])
   if (folder === 'server')
     assert.includeMembers(paths, [...dashboardFiles, manual, ...operatorFiles])
-  const unwanted = /^(src\/dashboard|dist\/dashboard\/(?!page\/))/
-  assert.isEmpty(paths.filter((path) => unwanted.test(path)))
+  const otherDashboardFiles = /^(src\/dashboard|dist\/dashboard\/(?!page\/))/
+  assert.isEmpty(paths.filter((path) => otherDashboardFiles.test(path)))
   for (const { path } of filesUnder(`${folder}/src`, '.ts')) {
     const source = path.slice(folder.length + 1)
     if (source.endsWith('.d.ts') || source.startsWith('src/dashboard/')) continue
@@ -129,7 +129,7 @@ if (isFullRun) {
     })
 
     it('have a command that serves until SIGTERM', async () => {
-      // npx may start the command in a shell, and the shell does not pass the signal on.
+      // The test does not use npx, which may start a shell that does not pass the signal on.
       const command = join(installFolder, 'node_modules/.bin/holdfast')
       const served = spawn(command, ['serve', '--port', '0'], { stdio: ['ignore', 'pipe', 'pipe'] })
       const ended = once(served, 'close')

@@ -1,6 +1,6 @@
 /**
- * Helpers for the tests of rules for sources: `holds` checks that the sources keep a rule, and
- * `catches` checks that a rule finds the bad lines of a made-up file.
+ * Helpers for the tests of the rules in `sourceRules.ts`: `holds` checks that the sources keep a
+ * rule. `catches` checks that a rule finds bad lines in planted files, which exist only in memory.
  */
 import { assert } from 'chai'
 import type { SourceFile } from './repository.js'
@@ -11,12 +11,12 @@ export function holds(rule: Rule, files: readonly SourceFile[]): void {
   assert.deepEqual(rule(files), [])
 }
 
-/** Makes a file that exists only in the test. */
+/** Makes a planted file. */
 export function file(path: string, text: string): SourceFile {
   return { path, text }
 }
 
-/** Asserts that a rule finds each bad line with its line number, and no good line. */
+/** Asserts that a rule finds each bad text with its line number, and no good text. */
 export function catches(
   rule: Rule,
   path: string,
@@ -24,7 +24,7 @@ export function catches(
   good: readonly string[],
 ): void {
   for (const text of bad) {
-    // The bad line is the second line of the file.
+    // The bad text begins in the second line of the file.
     const breaches = rule([file(path, `\n${text}\n`)])
     assert.isNotEmpty(breaches, `not caught: ${text}`)
     assert.match(breaches[0] as string, /^[\w./]+:2: /, text)

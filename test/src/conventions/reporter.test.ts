@@ -1,7 +1,8 @@
 /**
- * Tests the reporter of the test runs: runs mocha with the reporter on planted tests, and checks
- * the exit code and the last lines, which CI and developers read. A run of all tests has several
- * lanes at the same time. A lane runs groups of test folders, one group after the other.
+ * Tests the reporter that prints the results of the tests. Mocha runs planted tests with this
+ * reporter. CI and developers read the exit code and the last lines, so these must be right. A run
+ * of all tests uses several lanes at the same time. A lane runs one group of test folders after the
+ * other.
  */
 import { spawn } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -99,6 +100,7 @@ describe('a run of the tests', () => {
   })
 
   it('fails if a rejection is not handled', async () => {
+    // The test `b` lets the process live until Node reports the rejection.
     const { code, lines } = await runOf(`it('a', () => { Promise.reject(new Error('not handled')) })
       it('b', () => new Promise((resolve) => setImmediate(resolve)))`)
     assert.notEqual(code, 0)
@@ -106,10 +108,10 @@ describe('a run of the tests', () => {
   })
 
   describe('in lanes', () => {
-    /** Runs planted tests in the folders `table` and `other`, each of which is a group. */
-    async function lanesOf(inTable: string, inOther: string): Promise<Run> {
+    /** Runs planted tests in two groups: `table`, which `lanes.mjs` names, and an unnamed group. */
+    async function lanesOf(tableSource: string, otherSource: string): Promise<Run> {
       const dist = await mkdtemp(join(folder, 'dist-'))
-      for (const [name, source] of Object.entries({ table: inTable, other: inOther })) {
+      for (const [name, source] of Object.entries({ table: tableSource, other: otherSource })) {
         await mkdir(join(dist, name))
         await writeFile(join(dist, name, 'planted.test.js'), source)
       }
@@ -134,11 +136,11 @@ describe('a run of the tests', () => {
 
     it('fails if a test of one group fails', async () => {
       const failing = `it('a', () => { throw Error('no') })`
-      for (const [inTable, inOther] of [
+      for (const [tableSource, otherSource] of [
         [failing, `it('b', () => {})`],
         [`it('b', () => {})`, failing],
       ]) {
-        const { code, lines } = await lanesOf(inTable!, inOther!)
+        const { code, lines } = await lanesOf(tableSource!, otherSource!)
         assert.deepEqual(lines.slice(-2), ['failed: a: no', '1 passed, 1 failed, 0 skipped'])
         assert.equal(code, 1)
       }

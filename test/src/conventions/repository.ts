@@ -1,4 +1,4 @@
-/** Reads the files and package.json files of this repository for the tests of its conventions. */
+/** Reads files of this repository, and package.json files in particular, for the tests. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -6,10 +6,10 @@ import { fileURLToPath } from 'node:url'
 /** The path of the repository with a slash at the end. */
 export const root = fileURLToPath(new URL('../../../', import.meta.url))
 
-/** The folders of the published packages. */
+/** The folders of the packages that users install. */
 export const packages = ['shared', 'client', 'server'] as const
 
-/** A file of the repository. */
+/** A text file of the repository, such as a source file or a page. */
 export interface SourceFile {
   /** From the root of the repository, with forward slashes. */
   readonly path: string
@@ -20,8 +20,8 @@ export interface SourceFile {
 const skippedFolders = new Set(['node_modules', 'dist', '.git', '.cache', 'tmp', 'secrets'])
 
 /**
- * Returns all files with one of these endings under a folder (`''` for the root). Skips generated
- * files.
+ * Returns all files with one of these endings under a folder (`''` for the root), except
+ * `skippedFolders`.
  */
 export function filesUnder(folder: string, ...endings: readonly string[]): SourceFile[] {
   const found: SourceFile[] = []

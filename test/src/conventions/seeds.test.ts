@@ -1,4 +1,7 @@
-/** A random test must report its seed when it fails, so that a developer can repeat the failure. */
+/**
+ * A test with random input must report its seed when the test fails, so that a developer can repeat
+ * the failure.
+ */
 import { expect } from 'chai'
 import { seeded } from '../support/counts.js'
 

@@ -1,7 +1,7 @@
 /**
- * Tests the set-up, which runs before every command in a clone of the repository. `isInstalled`
- * compares node_modules with the lock file. `fingerprintOf` shows whether files have changed since
- * the last build. `removeStale` removes built files whose sources were deleted.
+ * Tests the set-up, which installs and builds a clone before commands such as `npm start`.
+ * `isInstalled` compares node_modules with the lock file. `fingerprintOf` shows whether files have
+ * changed since the last build. `removeStale` removes built files whose sources were deleted.
  */
 import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -30,7 +30,7 @@ describe('the set-up', () => {
 
   afterEach(() => rm(folder, { recursive: true, force: true }))
 
-  /** Writes a file of the test's folder. Content other than text is written as JSON. */
+  /** Writes a file in `folder`. Content other than text is written as JSON. */
   async function write(path: string, content: unknown = ''): Promise<void> {
     const file = join(folder, path)
     await mkdir(dirname(file), { recursive: true })
@@ -63,7 +63,7 @@ describe('the set-up', () => {
     const workspace = { resolved: 'client', link: true }
     const forMac = { version: '1.0.0', optional: true }
 
-    /** Calls isInstalled with these packages in the lock file and in node_modules. */
+    /** Calls isInstalled with `locked` in the lock file and `found` in node_modules. */
     async function isInstalled(locked: object, found: object): Promise<boolean> {
       await write('package-lock.json', { packages: { '': {}, ...locked } })
       await write('node_modules/.package-lock.json', { packages: found })

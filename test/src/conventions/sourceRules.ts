@@ -1,6 +1,11 @@
 /**
- * Checks the rules that no other tool checks. They are about time, randomness and output, names in
- * files for browsers, the comment at the start of each file, local paths, and the length of lines.
+ * Checks the rules for sources that no other tool checks:
+ *
+ * - which files use time, randomness, output, and the globals of Node
+ * - the comment at the start of each file
+ * - local paths
+ * - the length of lines
+ *
  * Biome checks the length of files and functions, and dependency-cruiser checks imports.
  */
 import type { SourceFile } from './repository.js'
@@ -21,8 +26,8 @@ interface Ban {
 }
 
 /**
- * Names that give a program time, randomness or a later turn of the event loop. Others, such as
- * `eval`, give access to these names. `Math` without a member is banned, because a program can
+ * Names that give a program time, randomness or a later turn of the event loop, either directly or,
+ * like `eval`, by access to other names. `Math` without a member is banned, because a program can
  * destructure `random` from `Math`.
  */
 const timeAndRandomness: Ban = {
@@ -65,8 +70,8 @@ export const pureCore: Rule = (files) => {
 }
 
 /**
- * Only one file of the command `holdfast` prints, because this file escapes control characters and
- * throws if a write fails.
+ * In the sources of the command line, only `output.ts` may print. This file escapes control
+ * characters, and throws if a write fails.
  */
 export const oneOutput: Rule = (files) =>
   within(files, 'server/src/cli/')
@@ -79,7 +84,7 @@ export const oneOutput: Rule = (files) =>
         ),
     )
 
-/** In each package, only the platform files read time and randomness, and pass both on. */
+/** In each package, only the platform files may read time and randomness. */
 export const oneClock: Rule = (files) => {
   const platform = [
     'server/src/platform/environment.ts',
@@ -92,10 +97,10 @@ export const oneClock: Rule = (files) => {
     .flatMap((file) => bannedNamesIn(file, timeAndRandomness))
 }
 
-/** The files of the client that only Node loads: a WebSocket, and the fast path for frames. */
+/** `node.ts` and `nodeFrames.ts`, the only files of the client that use Node. */
 const clientOnNode = /^client\/src\/platform\/webSocket\/node(Frames)?\.ts$/
 
-/** The shared package, the client except two files, and the dashboard run in browsers. */
+/** The dashboard, the shared package and the client run in browsers, except `clientOnNode`. */
 export const browserSafe: Rule = (files) =>
   [
     ...within(files, 'client/src/'),
@@ -130,7 +135,7 @@ export const opensWithComment: Rule = (files) =>
     })
     .map((file) => breach(file, 1, 'does not start with a comment about the purpose of the file'))
 
-/** No file contains a path of its author's computer: one of these folders, or a home folder. */
+/** No file contains a path on the author's computer: one of `folders`, or a home folder. */
 export function hasNoLocalPath(folders: readonly string[]): Rule {
   return (files) =>
     files.flatMap((file) => {
@@ -151,7 +156,7 @@ function lineOf({ text }: SourceFile, part: string): number {
   return text.slice(0, text.indexOf(part)).split('\n').length
 }
 
-/** The files of the published packages. */
+/** The sources of the packages that users install. */
 function products(files: readonly SourceFile[]): SourceFile[] {
   return files.filter(({ path }) => /^(shared|client|server)\/src\//.test(path))
 }
@@ -165,8 +170,8 @@ function within(files: readonly SourceFile[], folder: string): SourceFile[] {
 function bannedNamesIn(file: SourceFile, ban: Ban): Breach[] {
   return syntaxOf(file)
     .names.filter(({ name }) => {
-      const isBanned = ban.all.some((banned) => name === banned || name.startsWith(`${banned}.`))
-      return isBanned || ban.exactly.includes(name)
+      const isInAll = ban.all.some((banned) => name === banned || name.startsWith(`${banned}.`))
+      return isInAll || ban.exactly.includes(name)
     })
     .map(({ name, line }) => breach(file, line, `uses ${name}`))
 }

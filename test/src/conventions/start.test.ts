@@ -43,6 +43,7 @@ async function start(): Promise<StartedBroker> {
       const line = lines.find((candidate) => candidate.includes(text))
       if (line !== undefined) return line
       const next = await Promise.race([once(reader, 'line'), ended])
+      // `ended` resolves with an exit code, not with a list.
       if (!Array.isArray(next)) {
         throw new Error(`npm start ended without "${text}":\n${lines.join('\n')}`)
       }
@@ -52,21 +53,24 @@ async function start(): Promise<StartedBroker> {
   return { npm: child, url, lineWith, ended }
 }
 
-/** Connects a client that holds a lock, so that a draining broker waits for the client. */
+/**
+ * Connects a client that holds a lock, so that a draining broker waits for the client. `until`
+ * resolves when the client has received a message of a type.
+ */
 async function holder(
   url: string,
 ): Promise<{ socket: WebSocket; until(type: string): Promise<void> }> {
   const socket = new WebSocket(url, 'holdfast.v1')
-  const seen = new Set<string>()
+  const receivedTypes = new Set<string>()
   const closed = new AbortController()
   socket.once('close', (code) => {
     closed.abort(new Error(`the broker closed the connection with code ${code}`))
   })
   const until = async (type: string): Promise<void> => {
-    while (!seen.has(type)) {
+    while (!receivedTypes.has(type)) {
       const [data] = await once(socket, 'message', { signal: closed.signal })
       // A frame has one message or a list of messages.
-      for (const message of [JSON.parse(String(data))].flat()) seen.add(message.type)
+      for (const message of [JSON.parse(String(data))].flat()) receivedTypes.add(message.type)
     }
   }
   await once(socket, 'open')
@@ -81,6 +85,7 @@ describe('npm start', () => {
   // A broker of a failed test would keep the output of the test run open for ever.
   afterEach(() => {
     for (const { pid, exitCode, signalCode } of processes.splice(0)) {
+      // The negative id names the process group.
       if (exitCode === null && signalCode === null) process.kill(-pid!, 'SIGKILL')
     }
   })
@@ -126,8 +131,8 @@ describe('npm start', () => {
     this.retries(2)
     const started = await start()
     const { socket, until } = await holder(started.url)
-    // npm passes both signals on to the broker. They stand for the two signals that the broker gets
-    // at Ctrl-C: one from the terminal and one from npm.
+    // At Ctrl-C, the broker gets a signal from the terminal and one from npm. Here the broker gets
+    // both from npm, which passes on each signal of the test.
     started.npm.kill('SIGINT')
     await started.lineWith('got SIGINT')
     started.npm.kill('SIGINT')
@@ -140,7 +145,7 @@ describe('npm start', () => {
 })
 
 describe('npm run demo:browser', () => {
-  it('exits 78 before the build if another program uses the port of --port', async () => {
+  it('exits 78 before the build if another program uses the port in --port', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const { port } = server.address() as AddressInfo

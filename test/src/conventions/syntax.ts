@@ -13,7 +13,7 @@ export interface NameUse {
 }
 
 export interface Syntax {
-  /** The uses of names in values and types. For `a.b`, the name is `a.b`, and not `b`. */
+  /** The names that the file uses as values or types. `a.b` is one name, and `b` is not a name. */
   readonly names: readonly NameUse[]
   /** The lines with `async` or `await`. */
   readonly asyncLines: readonly number[]
@@ -36,7 +36,7 @@ export function syntaxOf(file: SourceFile): Syntax {
     plugins: [
       'typescript',
       'explicitResourceManagement',
-      // In a `.ts` file, `<T>` begins a type assertion and not an element.
+      // Only a `.tsx` file has elements. In a `.ts` file, `<T>` begins a type assertion.
       ...(file.path.endsWith('x') ? (['jsx'] as const) : []),
     ],
     sourceFilename: file.path,
@@ -64,7 +64,7 @@ class Reader {
     }
     this.#readName(node, parent, field)
     for (const [name, value] of Object.entries(node)) {
-      // Comments are in fields such as `comments` and `leadingComments`.
+      // Skips comments, which are in fields such as `comments` and `leadingComments`.
       if (name === 'loc' || name.endsWith('omments')) continue
       for (const child of Array.isArray(value) ? value : [value]) {
         if (isNode(child)) this.#visit(child, node, name)
@@ -74,8 +74,9 @@ class Reader {
 
   #readName(node: Node, parent: Node | undefined, field: string): void {
     if (node.type === 'MetaProperty') this.#names.push({ name: 'import.meta', line: lineOf(node) })
-    if (node.type !== 'Identifier' || namesNoVariable(parent, field)) return
+    if (node.type !== 'Identifier' || isNoVariable(parent, field)) return
     const name = String(node['name'])
+    // For the name `a` in `a.b`, `member` is `b`.
     const member = field === 'object' && parent?.['computed'] !== true && parent?.['property']
     const fullName =
       isNode(member) && member.type === 'Identifier' ? `${name}.${member['name']}` : name
@@ -83,8 +84,8 @@ class Reader {
   }
 }
 
-/** Whether an identifier in this field of its parent names a member or another non-variable. */
-function namesNoVariable(parent: Node | undefined, field: string): boolean {
+/** Whether an identifier in this field of its parent is the name of a member, not of a variable. */
+function isNoVariable(parent: Node | undefined, field: string): boolean {
   if (field === 'property' || field === 'key') return parent?.['computed'] !== true
   // The word `global` in `declare global` is not a variable.
   if (parent?.type === 'TSModuleDeclaration' && field === 'id') return true

@@ -66,16 +66,16 @@ export async function installIn(
   await mkdir(folder, { recursive: true })
   await writeFile(join(folder, 'package.json'), '{ "private": true, "type": "module" }\n')
   const files = packed.map(({ filename }) => join(tarballFolder, basename(filename)))
-  const quiet = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error']
-  runNpm(folder, 'install', ...quiet, ...files, ...more)
+  const options = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error']
+  runNpm(folder, 'install', ...options, ...files, ...more)
 }
 
 /** Runs `npm pack` for all packages. */
 function pack(folder: string, ...options: readonly string[]): Packed[] {
   const workspaces = packages.flatMap((each) => ['--workspace', each])
-  // The scripts of the packages print before the JSON.
   const output = runNpm(folder, 'pack', '--json', '--loglevel=error', ...options, ...workspaces)
-  // Some versions of npm print a list, and others print an object with a field for each package.
+  // The JSON comes after the output of the packages' scripts. Some versions of npm print a list,
+  // and others print an object with a field for each package.
   const packed = JSON.parse(output.slice(output.search(/^[[{]/m))) as
     | Packed[]
     | Record<string, Packed>
@@ -89,8 +89,9 @@ export async function copySources(copy: string): Promise<void> {
 }
 
 /**
- * Links each installed package of this clone into the copy. The links to the packages of Holdfast
- * are copied, because these links are relative: in the copy they lead to the copied packages.
+ * Links each installed package of this clone into the copy. For the packages of Holdfast,
+ * node_modules has relative links. These links are copied, so that they lead to the packages in the
+ * copy.
  */
 async function linkInstalled(copy: string): Promise<void> {
   const installed = join(root, 'node_modules')
