@@ -12,7 +12,11 @@ import { isFullRun } from '../support/counts.js'
 import { pageHashes, type Screen, screens } from './allPages.js'
 import { DashboardPages } from './dashboardPages.js'
 
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+/** The source text of axe-core, which defines `axe` in a page. */
+const axeSource = readFileSync(
+  createRequire(import.meta.url).resolve('axe-core/axe.min.js'),
+  'utf8',
+)
 
 /** Returns the faults that axe-core finds on the page, each with its elements. */
 async function violationsOf(page: Page): Promise<string[]> {
@@ -25,8 +29,11 @@ describe('accessibility: the dashboard', function () {
   const stage = Stage.forEachTest()
   const dashboardPages = DashboardPages.forSuite(stage)
 
-  /** Checks the pages at these URL hashes on `quickScreens`; in a full run, on every screen. */
-  async function check(
+  /**
+   * Checks the pages at these URL hashes: in a quick run on `quickScreens`, in a full run on every
+   * screen.
+   */
+  async function checkPages(
     url: string,
     hashes: readonly string[],
     quickScreens: readonly Screen[],
@@ -34,7 +41,7 @@ describe('accessibility: the dashboard', function () {
     const screenNames = isFullRun ? (Object.keys(screens) as Screen[]) : quickScreens
     const dashboardPage = await dashboardPages.openConnectedPage(url)
     const { page } = dashboardPage
-    await page.evaluate(axe)
+    await page.evaluate(axeSource)
     for (const screen of screenNames) {
       const { width, height, colorScheme } = screens[screen]
       await page.setViewportSize({ width, height })
@@ -54,7 +61,7 @@ describe('accessibility: the dashboard', function () {
   it('passes axe-core when there are no locks', async () => {
     const { url } = await stage.broker()
     // The broker has no lock with this key and no session with this id.
-    await check(url, pagesWith('unknown', 'unknown'), ['phone'])
+    await checkPages(url, pagesWith('unknown', 'unknown'), ['phone'])
   })
 
   it('passes axe-core when there are locks, queues and a refused deadlock', async () => {
@@ -63,31 +70,31 @@ describe('accessibility: the dashboard', function () {
     await ann.lock('orders:1', { metadata: { job: 7 }, ttl: 600_000 })
     void bob.lock('orders:1').catch(() => {})
     await ann.campaign('scheduler', { value: 1 })
-    await ann.scope(async (first) => {
-      await first.lock('a')
-      await bob.scope(async (second) => {
-        await second.lock('b')
-        const waiting = first.lock('b')
+    await ann.scope(async (annScope) => {
+      await annScope.lock('a')
+      await bob.scope(async (bobScope) => {
+        await bobScope.lock('b')
+        const waiting = annScope.lock('b')
         await untilHandled(ann)
-        await rejection(second.lock('a'), 'DEADLOCK')
+        await rejection(bobScope.lock('a'), 'DEADLOCK')
         void waiting.catch(() => {})
       })
     })
-    await check(url, pagesWith('orders:1', ann.id), ['dark'])
+    await checkPages(url, pagesWith('orders:1', ann.id), ['dark'])
   })
 
   it('passes axe-core on the page that asks for a token', async () => {
     const { url } = await stage.broker({ authenticate: () => undefined })
     const { page } = await dashboardPages.openPage(url)
     await page.getByLabel('Token').waitFor()
-    await page.evaluate(axe)
+    await page.evaluate(axeSource)
     expect(await violationsOf(page)).to.deep.equal([])
   })
 
-  it('does not pass axe-core when the test plants a fault', async () => {
+  it('does not pass axe-core when the test adds a button without a name', async () => {
     const { url } = await stage.broker()
     const { page } = await dashboardPages.openConnectedPage(url)
-    await page.evaluate(axe)
+    await page.evaluate(axeSource)
     await page.evaluate(() => document.body.append(document.createElement('button')))
     expect((await violationsOf(page)).join()).to.match(/^button-name: /)
   })

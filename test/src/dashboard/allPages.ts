@@ -12,15 +12,19 @@ export const screens = {
 export type Screen = keyof typeof screens
 
 /**
- * The part of the URL after `#`, for each page. The page that asks for a token has no route.
+ * The part of the URL after `#`, for each page. The page that asks for a token has none.
  *
- * @param lock The key for the page of a lock.
- * @param session The id for the page of a session.
+ * @param key The key whose page the hash `lock` opens.
+ * @param sessionId The session whose page the hash `session` opens.
  */
-export function pageHashes(lock: string, session: string): Readonly<Record<string, string>> {
+export function pageHashes(key: string, sessionId: string): Readonly<Record<string, string>> {
   return {
-    ...{ overview: '#/overview', locks: '#/locks', lock: `#/lock/${encodeURIComponent(lock)}` },
-    ...{ sessions: '#/sessions', session: `#/session/${encodeURIComponent(session)}` },
-    ...{ coordination: '#/coordination', events: '#/events' },
+    overview: '#/overview',
+    locks: '#/locks',
+    lock: `#/lock/${encodeURIComponent(key)}`,
+    sessions: '#/sessions',
+    session: `#/session/${encodeURIComponent(sessionId)}`,
+    coordination: '#/coordination',
+    events: '#/events',
   }
 }

@@ -12,10 +12,10 @@ describe('the banners of the dashboard', function () {
   const dashboardPages = DashboardPages.forSuite(stage)
 
   it('announce that the draining broker will stop', async () => {
-    // A draining broker closes idle sessions one after the other, the oldest first. These sessions
-    // are older than the session of the dashboard, which therefore stays open for some time.
+    // A draining broker closes idle sessions one by one, the oldest first. It closes bob, cid and
+    // dan before the session of the dashboard.
     const { broker, url, sessions } = await stage.brokerWithSessions('ann', 'bob', 'cid', 'dan')
-    // The lock keeps the draining broker from stopping.
+    // The draining broker waits for this lock.
     await sessions[0]!.lock('k')
     const dashboardPage = await dashboardPages.openPage(url)
     await dashboardPage.waitForState('Live')
@@ -31,6 +31,7 @@ describe('the banners of the dashboard', function () {
   it('show why the broker closed the connection, with a button to connect again', async () => {
     const limits = { sessionsPerPrincipal: 1 }
     const { url } = await stage.broker({ authenticate: () => 'ann', limits })
+    // Every client has the principal `ann`, so the dashboard is one session too many.
     const ann = await stage.session(url)
     const dashboardPage = await dashboardPages.openPage(url)
     const alert = dashboardPage.page.getByRole('alert')

@@ -16,8 +16,8 @@ function stats(counts: Partial<LockStats>): LockStats {
 const epoch = 1_000_000
 
 /**
- * The counters of a broker when the monotonic clock is `now`, in ms. The last three numbers do not
- * matter to these tests.
+ * A sample of the broker when the monotonic clock is `now`, in ms. These tests do not depend on
+ * `held`, `waiting` and `roundTrip`.
  */
 function sample(now: number, counts: Partial<LockStats>) {
   return { wall: epoch + now, now, stats: stats(counts), held: 1, waiting: 2, roundTrip: 3 }
@@ -31,7 +31,7 @@ describe('the charts', () => {
     series.add(sample(2_000, { totalLocks: 30, failedLocks: 10, unlockCount: 5, expiredLocks: 1 }))
     // The wall clock of the second sample, in s.
     expect(series.times).to.deep.equal([1_002])
-    // In 2 s the broker decided 20 requests: 14 grants and 6 failures.
+    // `totalLocks` also counts failures: the 20 new requests are 14 grants and 6 failures, in 2 s.
     expect(series.latest('grants')).to.equal(7)
     expect(series.latest('failures')).to.equal(3)
     expect(series.latest('releases')).to.equal(2.5)
@@ -39,7 +39,7 @@ describe('the charts', () => {
     expect(series.latest('handoff')).to.equal(null)
   })
 
-  it('have a gap at a lost connection and at a restart of the broker', async () => {
+  it('have a gap at a lost connection, and no row at a restart of the broker', async () => {
     const series = new (await load('series')).TimeSeries()
     series.add(sample(0, { totalLocks: 10 }))
     series.add(sample(1_000, { totalLocks: 20 }))
@@ -48,8 +48,8 @@ describe('the charts', () => {
     series.add(sample(5_000, { totalLocks: 900 }))
     series.add(sample(6_000, { totalLocks: 901 }))
     series.add(sample(7_000, { totalLocks: 1 }))
-    // Two gaps in a row make one `null`. The first sample after a gap gives no rate, and neither
-    // does a sample whose counter fell.
+    // Two gaps in a row make one `null`. The first sample after a gap adds no row, and neither does
+    // a sample whose counter fell, because the broker was restarted.
     expect(series.column('grants')).to.deep.equal([10, null, 1])
   })
 
@@ -73,7 +73,7 @@ describe('the charts', () => {
 })
 
 describe('the formats of the dashboard', () => {
-  it('show durations with at most two units', async () => {
+  it('show durations with at most two units, and latencies with one unit', async () => {
     const { formatTwoUnits, formatLatency } = await load('format')
     const texts = [0, 999, 59_000, 61_000, 3_600_000, 90_061_000, -5].map(formatTwoUnits)
     expect(texts).to.deep.equal(['0 s', '0 s', '59 s', '1 min 1 s', '1 h', '1 d 1 h', '0 s'])

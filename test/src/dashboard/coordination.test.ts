@@ -1,7 +1,7 @@
 /**
  * Tests what the dashboard shows of elections, barriers, kept results, scopes, upgrades and refused
- * deadlocks, in Chromium. Also tests the models of these lists without a browser. A scope is one
- * logical task of a session.
+ * deadlocks: the models without a browser, and the pages in Chromium. A scope is one logical task
+ * of a session.
  */
 import type { BarrierCallInfo, HeldInfo, WaitingInfo } from '@holdfast/client'
 import { expect } from 'chai'
@@ -58,7 +58,7 @@ describe('the barriers', () => {
 })
 
 describe('the longest waits', () => {
-  it('are the oldest request of each key with its oldest holder, the longest wait first', async () => {
+  it('list the oldest request and the oldest holder of each key, the longest wait first', async () => {
     const { longestWaits } = await load('longestWaits')
     const rows = [
       { key: 'free', held: [held('free')], waiting: [] },
@@ -70,7 +70,7 @@ describe('the longest waits', () => {
       },
       { key: 'c', held: [], waiting: [waits('w', { since: 40 })] },
     ]
-    // The wait for "c" is the shortest, so the two longest waits do not include it.
+    // The request for "c" is the newest, so it is not one of the two longest waits.
     const found = longestWaits(rows, 2)
     const names = found.map(({ key, request, holder }) => [key, request.name, holder?.session])
     expect(names).to.deep.equal([
@@ -87,6 +87,7 @@ describe('the models of the coordination page', () => {
     const rows = [
       { key: 'z', held: [held('z', { election: true })], waiting: [] },
       { key: 'plain', held: [held('plain')], waiting: [waits('x')] },
+      // The holder of `a` is not a leader.
       { key: 'a', held: [held('a')], waiting: [waits('x', { election: true }), waits('y')] },
     ]
     const elections = electionsIn(rows)
@@ -97,12 +98,14 @@ describe('the models of the coordination page', () => {
     ])
   })
 
-  it('list each scope of a session in its own row, the scope that waits longest first', async () => {
+  it('list each scope of a session in its own row, the scope with the longest wait first', async () => {
     const { scopesIn } = await load('coordination')
     const sessions = [
       {
-        ...{ id: 's', name: 'ann', awaits: [waits('ann', { scope: 2, since: 5 })] },
+        id: 's',
+        name: 'ann',
         holds: [held('a', { scope: 1 }), held('b', { scope: 2 }), held('c')],
+        awaits: [waits('ann', { scope: 2, since: 5 })],
       },
     ]
     const rows = scopesIn(sessions).map(({ scope, holds, awaits }) => [
@@ -153,7 +156,7 @@ describe('the dashboard in Chromium shows', function () {
   const stage = Stage.forEachTest()
   const dashboardPages = DashboardPages.forSuite(stage)
 
-  it('who leads with which value, barriers that gather, and kept results', async () => {
+  it('who leads with which value, the calls at a barrier, and kept results', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     const { fence } = await ann!.campaign('scheduler', { value: { url: 'http://a' } })
@@ -163,7 +166,7 @@ describe('the dashboard in Chromium shows', function () {
     await untilHandled(bob!)
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/coordination')
     const { page } = dashboardPage
-    // The row 0 is the heading. The text of a row has nothing between its cells.
+    // Row 0 is the heading. `textContent` puts nothing between the cells of a row.
     const row = (panel: string) => page.getByRole('region', { name: panel }).getByRole('row').nth(1)
     await row('Elections').waitFor()
     const election = await row('Elections').textContent()
@@ -174,7 +177,10 @@ describe('the dashboard in Chromium shows', function () {
     await row('Kept results').getByText('3 characters').waitFor()
     const keptResults = page.getByRole('region', { name: 'Kept results' })
     expect(await keptResults.getByRole('columnheader').allTextContents()).to.deep.equal([
-      ...['Key', 'Size as JSON', 'Age', 'Time left'],
+      'Key',
+      'Size as JSON',
+      'Age',
+      'Time left',
     ])
     await page.getByRole('link', { name: 'phase-2' }).click()
     await page.getByRole('region', { name: 'Barriers' }).getByText('1 of 3').waitFor()
@@ -184,13 +190,13 @@ describe('the dashboard in Chromium shows', function () {
   it('a refused deadlock on the overview, in the lists and on the page of the lock', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
-    await ann!.scope(async (first) => {
-      await first.lock('account/1')
-      await bob!.scope(async (second) => {
-        await second.lock('account/2')
-        const waiting = first.lock('account/2')
+    await ann!.scope(async (annScope) => {
+      await annScope.lock('account/1')
+      await bob!.scope(async (bobScope) => {
+        await bobScope.lock('account/2')
+        const waiting = annScope.lock('account/2')
         await untilHandled(ann!)
-        await rejection(second.lock('account/1'), 'DEADLOCK')
+        await rejection(bobScope.lock('account/1'), 'DEADLOCK')
         const dashboardPage = await dashboardPages.openConnectedPage(url)
         const { page } = dashboardPage
         const card = page.getByRole('region', { name: '1 refused deadlock' })
@@ -204,7 +210,7 @@ describe('the dashboard in Chromium shows', function () {
         await dashboardPage.waitForRows('Locks', ['account/1deadlock', 'account/2deadlock'])
         await dashboardPage.go('#/coordination')
         const scopes = page.getByRole('region', { name: 'Scopes' }).getByRole('row')
-        // The row 0 is the heading, and the rows of the two scopes follow.
+        // Row 0 is the heading, and the rows of the two scopes follow.
         await scopes.nth(2).waitFor()
         expect(await scopes.nth(1).textContent()).to.match(/^ann.*account\/1account\/2/)
         await dashboardPage.go('#/lock/account%2F1')
@@ -218,7 +224,7 @@ describe('the dashboard in Chromium shows', function () {
   it('all refused deadlocks that the broker keeps, the newest first', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
-    for (const key of ['first', 'second']) {
+    for (const key of ['key-1', 'key-2']) {
       const locks = await Promise.all(
         [ann, bob].map((session) => session!.lock(key, { mode: 'shared' })),
       )
@@ -229,16 +235,17 @@ describe('the dashboard in Chromium shows', function () {
     const dashboardPage = await dashboardPages.openConnectedPage(url)
     const { page } = dashboardPage
     const card = page.getByRole('region', { name: '2 refused deadlocks' })
-    await card.getByText('second').first().waitFor()
-    expect(await card.getByText('first').count()).to.equal(0)
+    // The overview shows only the newest refused deadlock.
+    await card.getByText('key-2').first().waitFor()
+    expect(await card.getByText('key-1').count()).to.equal(0)
     await card.getByRole('link', { name: 'The newest 2 refused deadlocks' }).click()
     const list = page.getByRole('region', { name: 'Refused deadlocks' })
-    await list.getByText('first').first().waitFor()
-    expect(await list.textContent()).to.match(/second.*first/)
-    await dashboardPage.go('#/lock/first')
-    const ofKey = page.getByRole('region', { name: 'Refused deadlock' })
-    await ofKey.getByText('first').first().waitFor()
-    expect(await ofKey.getByText('second').count()).to.equal(0)
+    await list.getByText('key-1').first().waitFor()
+    expect(await list.textContent()).to.match(/key-2.*key-1/)
+    await dashboardPage.go('#/lock/key-1')
+    const listOfKey = page.getByRole('region', { name: 'Refused deadlock' })
+    await listOfKey.getByText('key-1').first().waitFor()
+    expect(await listOfKey.getByText('key-2').count()).to.equal(0)
     dashboardPage.expectNoProblems()
   })
 
@@ -251,7 +258,7 @@ describe('the dashboard in Chromium shows', function () {
     }
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/k')
     const groups = dashboardPage.page.getByRole('list', { name: 'All waiters' })
-    // Half of the 50 waiters want each mode. With the second group, the list is complete.
+    // Each mode has 25 waiters, so the list is complete when it shows its second group.
     await groups.getByText('25 ×').nth(1).waitFor()
     const lines = await groups.getByRole('listitem').allTextContents()
     expect(lines).to.have.length(2)

@@ -1,12 +1,12 @@
 /**
  * A page of the dashboard in Chromium, for tests. The class collects the errors and warnings of the
- * page, and each test checks at its end that the page had none.
+ * page, and `expectNoProblems` checks that the page had none.
  */
 import { expect } from 'chai'
 import type { ConsoleMessage, Locator, Page, Request } from 'playwright-core'
 
-/** The screen of a new tab. */
-const defaultScreen = { width: 1_280, height: 720 }
+/** The size of a new tab. */
+const defaultSize = { width: 1_280, height: 720 }
 
 export class DashboardPage {
   readonly page: Page
@@ -50,15 +50,15 @@ export class DashboardPage {
   }
 
   /**
-   * Leaves the dashboard, so that the session of the page ends. Also resets the screen and the
-   * media of the tab, which can then open another page.
+   * Leaves the dashboard, so that the session of the page ends. Also resets the size and the
+   * emulated theme of the tab, which can then open another page.
    */
   async leave(): Promise<void> {
     this.page.off('console', this.#onConsole)
     this.page.off('pageerror', this.#onError)
     this.page.off('request', this.#onRequest)
     await this.page.goto('about:blank')
-    await this.page.setViewportSize(defaultScreen)
+    await this.page.setViewportSize(defaultSize)
     await this.page.emulateMedia({ colorScheme: null, reducedMotion: null })
   }
 
@@ -96,7 +96,7 @@ export class DashboardPage {
     await this.page.waitForFunction(
       ([name, expected]) => {
         const rows = [...document.querySelectorAll(`[aria-label="${name}"] .virtual-row`)]
-        // The rows of the document need not be in the order in which the page shows them.
+        // The order of the elements may differ from the order in which the page shows the rows.
         const indexOf = (row: Element) => Number(row.getAttribute('aria-rowindex'))
         rows.sort((a, b) => indexOf(a) - indexOf(b))
         const hasText = (row: Element | undefined, text: string) =>

@@ -12,7 +12,8 @@ import { DashboardPage } from './dashboardPage.js'
 
 export class DashboardPages {
   readonly #stage: Stage
-  #chromium: Chromium | undefined
+  /** The browser context of the suite; undefined until the hook `before` has opened it. */
+  #opened: Chromium | undefined
   /** The tab of an earlier test, for the next page. */
   #idleTab: Page | undefined
 
@@ -25,15 +26,15 @@ export class DashboardPages {
     needs('chromium')
     const dashboardPages = new DashboardPages(stage)
     before(async () => {
-      dashboardPages.#chromium = await openContext()
+      dashboardPages.#opened = await openContext()
     })
-    after(() => dashboardPages.#chromium?.close())
+    after(() => dashboardPages.#opened?.close())
     return dashboardPages
   }
 
-  /** The browser context of the suite, for its hooks and tests. */
+  /** The browser context of the suite. Only hooks and tests can read it. */
   get context(): BrowserContext {
-    return this.#chromium!.context
+    return this.#opened!.context
   }
 
   /**
@@ -49,7 +50,7 @@ export class DashboardPages {
     return dashboardPage
   }
 
-  /** Leaves a page at the end of its test, unless the test has closed its tab. Keeps one tab. */
+  /** Leaves a page after its test. Keeps one tab for the next test, and closes other tabs. */
   async #leave(dashboardPage: DashboardPage): Promise<void> {
     const { page } = dashboardPage
     if (page.isClosed()) return

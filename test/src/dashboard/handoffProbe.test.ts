@@ -7,8 +7,9 @@ import { expect } from 'chai'
 import { load } from './modules.js'
 
 type Answers = Pick<Session, 'lock' | 'stats'>
+type Probe = InstanceType<Awaited<ReturnType<typeof load<'handoffProbe'>>>['HandoffProbe']>
 
-/** Lets all answers arrive that are under way. */
+/** Resolves when all answers that are under way have arrived. */
 const settle = () => new Promise((resolve) => setImmediate(resolve))
 
 describe('the hand-off probe of the dashboard', () => {
@@ -18,14 +19,13 @@ describe('the hand-off probe of the dashboard', () => {
   let handoffs: number[]
   /** Makes a probe whose session answers with these functions. */
   let probeOf: (answers: Answers) => Promise<Probe>
-  type Probe = InstanceType<Awaited<ReturnType<typeof load<'handoffProbe'>>>['HandoffProbe']>
-  /** What the views see at each notification. */
-  let seen: { isOn: boolean; problem: string | undefined }[]
+  /** The state of the probe at each notification of the views, which draw the page. */
+  let notifiedStates: { isOn: boolean; problem: string | undefined }[]
 
   beforeEach(() => {
     timers = new Set()
     handoffs = []
-    seen = []
+    notifiedStates = []
     const environment = {
       now: () => 0,
       wall: () => 0,
@@ -43,7 +43,7 @@ describe('the hand-off probe of the dashboard', () => {
       const session = { id: 's', state: 'connected', ...answers } as unknown as Session
       const series = { addHandoff: (ms: number) => handoffs.push(ms) }
       const probe = new HandoffProbe({ session, series: series as never }, environment, changes)
-      changes.subscribe(() => seen.push({ isOn: probe.isOn, problem: probe.problem }))
+      changes.subscribe(() => notifiedStates.push({ isOn: probe.isOn, problem: probe.problem }))
       return probe
     }
   })
@@ -53,7 +53,7 @@ describe('the hand-off probe of the dashboard', () => {
     const probe = await probeOf({ lock: forbidden, stats: forbidden })
     probe.start()
     await settle()
-    expect(seen.at(-1)).to.deep.equal({ isOn: false, problem: probe.problem })
+    expect(notifiedStates.at(-1)).to.deep.equal({ isOn: false, problem: probe.problem })
     expect(probe.problem).to.match(/^Your token has no permission/)
     expect(timers.size).to.equal(0)
   })
@@ -66,6 +66,7 @@ describe('the hand-off probe of the dashboard', () => {
     })
     const probe = await probeOf({
       lock: () => granted.then(() => lock),
+      // The probe needs only the time of this answer, not its counters.
       stats: () => Promise.resolve({} as never),
     })
     probe.start()

@@ -7,7 +7,7 @@ import { expect } from 'chai'
 import { FakeClock } from '../support/fakeClock.js'
 import { load } from './modules.js'
 
-/** Lets all answers arrive that are under way. */
+/** Resolves when all answers that are under way have arrived. */
 const settle = () => new Promise((resolve) => setImmediate(resolve))
 
 const free: QueryResult = { held: [], waiting: [], heldCount: 0, waitingCount: 0 }
@@ -51,7 +51,7 @@ describe('the key poller of the dashboard', () => {
     return { poller, clock }
   }
 
-  it('queries the key although an event comes every 50 ms', async () => {
+  it('queries the key every 100 ms when an event comes every 50 ms', async () => {
     const { poller, clock } = await startedPoller()
     for (let ms = 0; ms < 1_000; ms += 50) {
       poller.onEvent(eventOf('k'))
@@ -63,34 +63,36 @@ describe('the key poller of the dashboard', () => {
     expect(queried).to.have.length(1 + 10)
   })
 
-  it('waits only 100 ms after an event that comes after a second without events', async () => {
+  it('queries 100 ms after an event, also when no event came in the second before', async () => {
     const { poller, clock } = await startedPoller()
     clock.advance(1_000)
     await settle()
     poller.onEvent(eventOf('k'))
     clock.advance(100)
     await settle()
-    // The first query, the query after a second without events, and the query after the event.
+    // The first query, the query after a second without an event, and the query after the event.
     expect(queried).to.have.length(3)
   })
 
   it('does not show the refusal of a former key on the page of the next key', async () => {
     const { poller, clock } = await startedPoller()
     const forbidden = new HoldfastError('FORBIDDEN', 'no permission for this key')
-    let reject: (reason: unknown) => void = () => {}
-    const promise = new Promise<QueryResult>((_, rejectPromise) => {
-      reject = rejectPromise
+    let refuse: (reason: unknown) => void = () => {}
+    const secretAnswer = new Promise<QueryResult>((_, reject) => {
+      refuse = reject
     })
-    answer = (key) => (key === 'secret' ? promise : Promise.resolve(free))
+    answer = (key) => (key === 'secret' ? secretAnswer : Promise.resolve(free))
     poller.select('secret')
     poller.select('k')
-    reject(forbidden)
+    refuse(forbidden)
     await settle()
     expect(poller.problem).to.equal(undefined)
+    // The query of the next key follows 100 ms after the refusal.
     clock.advance(100)
     await settle()
     expect(queried).to.deep.equal(['k', 'secret', 'k'])
     expect(poller.result).to.equal(free)
+    // The refusal of the selected key is shown.
     answer = () => Promise.reject(forbidden)
     poller.select('secret')
     await settle()

@@ -25,14 +25,18 @@ function event(kind: LockEvent['event'], lock: HeldInfo): LockEvent {
   return { ...lock, event: kind }
 }
 
-/** The result of a query with these locks and these waiting requests. */
-function found(locks: HeldInfo[], waiting: WaitingInfo[] = [], otherCounts = {}): QueryResult {
-  const counts = { heldCount: locks.length, waitingCount: waiting.length }
-  return { held: locks, waiting, ...counts, ...otherCounts }
+/**
+ * The result of a query with these locks and these waiting requests.
+ *
+ * @param countsAtBroker For an incomplete result: counts that are higher than the listed numbers.
+ */
+function found(locks: HeldInfo[], waiting: WaitingInfo[] = [], countsAtBroker = {}): QueryResult {
+  const listedCounts = { heldCount: locks.length, waitingCount: waiting.length }
+  return { held: locks, waiting, ...listedCounts, ...countsAtBroker }
 }
 
 /**
- * Gives the model the state with which a watch begins.
+ * Gives the model the state, which is the first message of a watch (a subscription to events).
  *
  * @param heldCount How many locks the broker has, including those that the state does not list.
  */
@@ -78,7 +82,7 @@ describe('the lock model of the dashboard', () => {
       { ...held('b', 2), ...limits, ttlRemaining: 5_000, maxHoldRemaining: 3_000 },
       { ...held('c', 3), maxHold: 60_000, maxHoldRemaining: 0 },
       held('d', 4),
-      // Another broker of the cluster runs the timer of this lock.
+      // Another broker of the cluster runs the timer of this lock, so the end is unknown.
       { ...held('e', 5), ttl: 9_000 },
     ])
     now = 2_000
@@ -86,13 +90,11 @@ describe('the lock model of the dashboard', () => {
     // The remaining times count from 1,000, when the state arrived. The ttl of the last lock counts
     // from 2,000.
     expect(ends()).to.deep.equal([
-      ...[
-        [1, 6_000],
-        [2, 4_000],
-        [3, 1_000],
-        [4, undefined],
-        [5, undefined],
-      ],
+      [1, 6_000],
+      [2, 4_000],
+      [3, 1_000],
+      [4, undefined],
+      [5, undefined],
       [6, 11_000],
     ])
   })
@@ -119,6 +121,7 @@ describe('the lock model of the dashboard', () => {
     model.onEvent(event('proclaimed', { ...lock, election: true, value: 2 }))
     model.onEvent(event('downgraded', { ...lock, mode: 'shared' }))
     expect(ends()).to.deep.equal([[1, 6_000]])
+    // An upgrade gives the lock a new fence.
     model.onEvent(event('upgraded', { ...lock, fence: 8 }))
     expect(ends()).to.deep.equal([[8, 6_000]])
   })
@@ -126,8 +129,10 @@ describe('the lock model of the dashboard', () => {
   it('keeps the maxHold of a lock, from the state and from an event', () => {
     begin(model, [{ ...held('a', 1), maxHold: 600_000 }])
     model.onEvent(event('locked', { ...held('b', 2), maxHold: 5_000 }))
-    const holds = [...model.rows.values()].flatMap((row) => row.held.map(({ maxHold }) => maxHold))
-    expect(holds).to.deep.equal([600_000, 5_000])
+    const maxHolds = [...model.rows.values()].flatMap((row) =>
+      row.held.map(({ maxHold }) => maxHold),
+    )
+    expect(maxHolds).to.deep.equal([600_000, 5_000])
   })
 
   it('shows the newest value of a leader, also if an older query result arrives later', () => {
@@ -150,7 +155,7 @@ describe('the lock model of the dashboard', () => {
     expect(model.heldCount).to.equal(1)
   })
 
-  it('follows the events of exclusive and shared locks', () => {
+  it('follows grants, unlocks and losses, also of a key with two locks', () => {
     begin(model, [held('a', 1), held('b', 2)])
     model.onEvent(event('locked', held('b', 3)))
     model.onEvent(event('unlocked', held('a', 1)))
@@ -238,6 +243,7 @@ describe('the lock model of the dashboard', () => {
   })
 
   it('replaces the locks of a prefix by the locks that a query finds', () => {
+    // The broker has four locks, of which the state lists two.
     begin(model, [held('a1', 1), held('b', 2)], 4)
     model.applyResult(
       model.beginQuery('a'),

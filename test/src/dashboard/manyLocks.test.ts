@@ -1,7 +1,7 @@
 /**
  * Tests the dashboard with thousands of locks. The page shows how many of the locks it knows, finds
- * the others by a search, and draws only visible rows. The page works with the keyboard alone, in
- * both themes and on a phone.
+ * the others by a search, and draws only visible rows. Also tests the keyboard, the pause of the
+ * events, accessible names, the width on a phone, and the themes.
  */
 import type { Session } from '@holdfast/client'
 import { expect } from 'chai'
@@ -50,7 +50,7 @@ describe('the dashboard with thousands of locks', function () {
     dashboardPage.expectNoProblems()
   })
 
-  it('knows all locks that were granted while the page was open, and draws only visible rows', async () => {
+  it('knows all locks that were granted while it was open, draws few rows, follows the keyboard, and filters', async () => {
     const { url, sessions } = await stage.brokerWithSessions('bulk', 'waiter')
     const [bulk, waiter] = sessions
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/locks')
@@ -108,6 +108,7 @@ describe('the dashboard with thousands of locks', function () {
     await page.getByRole('button', { name: 'Continue (2 new)' }).click()
     await page.locator('[role=table][aria-rowcount="13"]').waitFor()
     await page.getByRole('checkbox', { name: 'unlocked' }).uncheck()
+    // Six grants and the heading.
     await page.locator('[role=table][aria-rowcount="7"]').waitFor()
     await dashboardPage.waitForRows('Events, newest first', [
       ...['second', 'first/4', 'first/3', 'first/2', 'first/1', 'first/0'],
@@ -147,9 +148,10 @@ describe('the dashboard with thousands of locks', function () {
     const { page } = dashboardPage
     const colorScheme = () =>
       page.evaluate(() => getComputedStyle(document.documentElement).colorScheme)
-    // Each click on the button chooses the next theme: light, dark, and that of the system.
+    // `emulateMedia` sets the theme of the system.
     await page.emulateMedia({ colorScheme: 'dark' })
     expect(await colorScheme()).to.equal('dark')
+    // Each click on the button chooses the next theme: light, dark, and that of the system.
     await page.getByRole('button', { name: /^Theme: system/ }).click()
     expect(await colorScheme()).to.equal('light')
     await page.reload()
@@ -164,11 +166,11 @@ describe('the dashboard with thousands of locks', function () {
   })
 })
 
-/** Resolves when the element with this key has the keyboard focus. */
-async function waitForFocusOn(dashboardPage: DashboardPage, key: string): Promise<void> {
+/** Resolves when the link of this lock has the focus. */
+async function waitForFocusOn(dashboardPage: DashboardPage, lockKey: string): Promise<void> {
   await dashboardPage.page.waitForFunction(
-    (expectedText) => document.activeElement?.textContent === expectedText,
-    key,
+    (linkText) => document.activeElement?.textContent === linkText,
+    lockKey,
   )
 }
 

@@ -1,6 +1,6 @@
 /**
- * Loads the compiled modules of the dashboard that need no browser. The code imports the modules by
- * path, because the package does not export the modules.
+ * Loads the compiled modules of the dashboard that need no browser. `load` imports each module by
+ * its path, because the package `@holdfast/server` does not export these modules.
  */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'

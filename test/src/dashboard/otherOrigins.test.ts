@@ -27,12 +27,12 @@ describe('the broker and the dashboard', function () {
     await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
     const outcome = await page.evaluate(async (brokerPort) => {
       const dashboard = `http://127.0.0.1:${brokerPort}/dashboard/`
-      const opened = new Promise((resolve) => {
+      const webSocket = new Promise((resolve) => {
         const socket = new WebSocket(`ws://127.0.0.1:${brokerPort}/`, 'holdfast.v1')
         socket.onopen = () => resolve('opened')
         socket.onclose = () => resolve('refused')
       })
-      const read = fetch(dashboard).then(
+      const file = fetch(dashboard).then(
         () => 'read',
         () => 'refused',
       )
@@ -50,9 +50,9 @@ describe('the broker and the dashboard', function () {
       })
       document.body.append(frame)
       await frameLoaded
-      return { opened: await opened, read: await read, script: await script }
+      return { webSocket: await webSocket, file: await file, script: await script }
     }, port)
-    expect(outcome).to.include({ opened: 'refused', read: 'refused', script: 'refused' })
+    expect(outcome).to.include({ webSocket: 'refused', file: 'refused', script: 'refused' })
     // The frame shows the error page of the browser, and not the dashboard.
     const childFrame = page.frames().find((frame) => frame !== page.mainFrame())
     expect(await childFrame?.locator('#app').count()).to.equal(0)

@@ -1,7 +1,7 @@
 /**
  * Tests the dashboard in Chromium, as an operator uses it for a stuck lock: the operator opens the
- * page, finds the lock, looks at its queue and revokes the lock. A hand-off is an unlock and the
- * grant for the next waiter; the page measures its time. A fence is the number of a grant.
+ * page, finds the lock, looks at its queue and revokes the lock. A hand-off is the time from an
+ * unlock to the next grant. A fence is the number of a grant.
  */
 import type { BrokerOptions, HoldfastError } from '@holdfast/server'
 import { expect } from 'chai'
@@ -26,7 +26,7 @@ describe('the dashboard in Chromium', function () {
     await page.getByRole('link', { name: 'orders:1' }).first().waitFor()
     const waits = page.getByRole('region', { name: 'Longest waits' })
     await waits.getByRole('link', { name: 'bob' }).waitFor()
-    // The first key figure is the number of held locks.
+    // The first item of the “Key figures” is the number of held locks.
     const held = page.getByRole('list', { name: 'Key figures' }).getByRole('listitem').first()
     await held.getByText('1', { exact: true }).waitFor()
     await page.getByRole('img', { name: /^Chart .*: rates$/ }).waitFor()
@@ -36,7 +36,7 @@ describe('the dashboard in Chromium', function () {
     dashboardPage.expectNoProblems()
   })
 
-  it('finds a lock by its key and by its holder', async () => {
+  it('finds a lock by its key and by its holder, and says when no lock matches', async () => {
     const { url, sessions } = await stage.brokerWithSessions('ann', 'bob')
     const [ann, bob] = sessions
     for (const key of ['orders:1', 'orders:2', 'mail/<b>out</b>']) await ann!.lock(key)
@@ -44,7 +44,7 @@ describe('the dashboard in Chromium', function () {
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/locks')
     const { page } = dashboardPage
     await dashboardPage.waitForRows('Locks', ['mail/<b>out</b>', 'orders:1', 'orders:2', 'reports'])
-    // Move the focus away from the search field first.
+    // The key “/” moves the focus to the search field, so the focus must be elsewhere before.
     await page.getByRole('heading', { name: 'Locks' }).click()
     await page.keyboard.press('/')
     await page.keyboard.type('orders')
@@ -91,7 +91,7 @@ describe('the dashboard in Chromium', function () {
     await dashboardPage.waitForText('Held, 2 waiting')
     // The page saw the end of ann's lock, and the grant of bob's lock.
     const history = dashboardPage.page.getByRole('region', { name: 'Last grants' }).getByRole('row')
-    // The row 0 is the heading.
+    // Row 0 is the heading.
     await history.nth(2).waitFor()
     expect(await history.nth(1).textContent()).to.match(/bob.*held/)
     expect(await history.nth(2).textContent()).to.match(/ann.*unlocked/)
@@ -103,6 +103,7 @@ describe('the dashboard in Chromium', function () {
     const [ann, bob] = sessions
     await ann!.lock('a')
     await bob!.lock('b')
+    // The broker refuses only deadlocks of scopes (tasks of a session). These requests have none.
     void ann!.lock('b').catch(() => {})
     void bob!.lock('a').catch(() => {})
     const dashboardPage = await dashboardPages.openConnectedPage(url, '#/lock/a')
@@ -115,8 +116,8 @@ describe('the dashboard in Chromium', function () {
   })
 
   it('revokes a lock with a reason', async () => {
-    const lines: { reason?: string }[] = []
-    const logger = loggerTo((fields) => lines.push(fields))
+    const logged: { reason?: string }[] = []
+    const logger = loggerTo((fields) => logged.push(fields))
     const { url } = await stage.broker({ logger })
     const ann = await stage.session(url, { name: 'ann' })
     const bob = await stage.session(url, { name: 'bob' })
@@ -134,12 +135,13 @@ describe('the dashboard in Chromium', function () {
     )
     await dialog.getByLabel(/^Reason/).fill('the nightly job hangs')
     await dialog.getByLabel(/^Reason/).press('Enter')
+    // Here `reason` is the kind of the loss. In the log below, `reason` is the text of the operator.
     expect(((await aborted(lock.signal)) as HoldfastError).reason).to.equal('revoked')
     await waiting
     await dashboardPage.waitForText(/The lock stuck of ann was revoked/)
     await dashboardPage.waitForText('Held, none waiting')
     expect(await dialog.isVisible()).to.equal(false)
-    expect(lines.filter(({ reason }) => reason === 'the nightly job hangs')).to.have.length(1)
+    expect(logged.filter(({ reason }) => reason === 'the nightly job hangs')).to.have.length(1)
     dashboardPage.expectNoProblems()
   })
 
@@ -227,18 +229,18 @@ describe('the dashboard in Chromium', function () {
     stage.onClear(() => proxy.close())
     const dashboardPage = await dashboardPages.openConnectedPage(proxy.url, '#/locks')
     await dashboardPage.waitForRows('Locks', ['before'])
+    // A reload would remove the attribute `data-mark`.
     await dashboardPage.page.evaluate(() => {
       document.body.dataset['mark'] = 'the same page'
     })
-    // The attribute `data-mark` shows at the end that the page did not reload.
     const connections = proxy.count
     proxy.cut()
     await ann.lock('meanwhile')
     await dashboardPage.waitForRows('Locks', ['before', 'meanwhile'])
     await dashboardPage.waitForState('Live')
     expect(proxy.count).to.be.above(connections)
-    await ann.lock('since')
-    await dashboardPage.waitForRows('Locks', ['before', 'meanwhile', 'since'])
+    await ann.lock('reconnected')
+    await dashboardPage.waitForRows('Locks', ['before', 'meanwhile', 'reconnected'])
     expect(await dashboardPage.page.locator('body').getAttribute('data-mark')).to.equal(
       'the same page',
     )

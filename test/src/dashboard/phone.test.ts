@@ -17,9 +17,9 @@ import { DashboardPages } from './dashboardPages.js'
 /** A text of 60 characters without a space, which begins with this word. */
 const long = (word: string): string => word.padEnd(60, 'X')
 /** The part of the URL after `#`, for the page of a lock. */
-const lockHash = (key: string): string => pageHashes(key, /* session */ '')['lock']!
+const lockHash = (key: string): string => pageHashes(key, /* sessionId */ '')['lock']!
 /** The part of the URL after `#`, for the page of a session. */
-const sessionHash = (id: string): string => pageHashes(/* lock */ '', id)['session']!
+const sessionHash = (id: string): string => pageHashes(/* key */ '', id)['session']!
 
 /**
  * Returns the elements that reach beyond the right edge of the screen, unless an outer element
@@ -61,18 +61,18 @@ describe('the dashboard on a phone', function () {
     })
     const open = (name: string) => stage.session(url, { name: long(name), token: name })
     const [ann, bob] = [await open('ann'), await open('bob')]
-    await fill(ann, bob)
+    await addRecords(ann, bob)
     return { url, ann, bob }
   }
 
-  /** Locks of every kind with queues, a barrier, a kept result and a refused deadlock. */
-  async function fill(ann: Session, bob: Session): Promise<void> {
+  /** Adds locks of several kinds, queues, a barrier, a kept result and a refused deadlock. */
+  async function addRecords(ann: Session, bob: Session): Promise<void> {
     const metadata = { [long('title')]: long('value') }
     await ann.lock(long('key'), { ttl: 6_000_000, maxHold: 9_000_000, metadata })
     await ann.lockAll([long('first'), long('second')])
     await ann.campaign(long('election'), { value: long('value') })
     void bob.campaign(long('election')).catch(() => {})
-    // More requests than the graph draws, so that the page also lists the waiters.
+    // More requests than the wait-for graph draws, so that the page also lists the waiters.
     for (let i = 0; i < 30; i++) void bob.lock(long('key')).catch(() => {})
     void bob.lock(long('first')).catch(() => {})
     for (const session of [ann, bob])
@@ -86,7 +86,7 @@ describe('the dashboard on a phone', function () {
         await untilHandled(ann)
         await rejection(bobScope.lock(long('one')), 'DEADLOCK')
         void waiting.catch(() => {})
-        // This lock is not in `bobScope`, so bob still holds the lock after the scope.
+        // This lock belongs to no scope, so bob still holds it after the scopes have ended.
         await bob.lock(long('other'))
       })
     })

@@ -20,7 +20,7 @@ import { DashboardPage } from './dashboardPage.js'
 const { values } = parseArgs({ options: { all: { type: 'string' } } })
 const readmePicture = fileURLToPath(new URL('../../dashboard.png', import.meta.url))
 
-/** How long clients lock and unlock before a picture is taken, in ms, so that charts have lines. */
+/** How long the clients lock and unlock before the picture of README.md, in ms. */
 const warmUpMs = 55_000
 /** The number of clients that lock and unlock. */
 const workerCount = 24
@@ -70,7 +70,7 @@ class Clients {
   }
 
   /** Adds leaders, barriers, kept results, scopes, a refused deadlock, and 50 waiters of a key. */
-  async coordinate(url: string): Promise<void> {
+  async addCoordination(url: string): Promise<void> {
     const [first, second] = [await this.#open(url, 'billing-1'), await this.#open(url, 'billing-2')]
     const longName = 'a-name-of-sixty-characters-without-a-space-xxxxxxxxxxxxxxxxx'
     const longNamed = await this.#open(url, longName)
@@ -108,11 +108,11 @@ class Clients {
   }
 
   /**
-   * Locks one of a few keys again and again, and holds each lock for a short time. The factors 7
-   * and 13 only make the times of the workers and the rounds differ.
+   * Locks twelve keys in turn until the clients stop, each key for a short time. The factors 7 and
+   * 13 only make the times differ between workers and rounds.
    */
-  async #work(session: Session, seed: number): Promise<void> {
-    for (let round = seed; !this.#isStopping; round++) {
+  async #work(session: Session, firstRound: number): Promise<void> {
+    for (let round = firstRound; !this.#isStopping; round++) {
       await session
         .withLock(`orders/${round % 12}`, () => pause(5 + ((round * 7) % 40)))
         .catch(() => {})
@@ -150,7 +150,11 @@ async function pagesOf(url: string): Promise<Record<string, string>> {
   return { ...pages, deadlock: pageHashes('account/1', id)['lock']! }
 }
 
-/** Takes a picture of every page on every screen. @param state A part of the file names. */
+/**
+ * Takes a picture of every page on every screen.
+ *
+ * @param state What the broker has, as a part of the file names: `empty` or `full`.
+ */
 async function takeAll(chromium: Chromium, url: string, state: string, folder: string) {
   for (const [page, hash] of Object.entries(await pagesOf(url))) {
     for (const screen of Object.keys(screens) as Screen[]) {
@@ -203,7 +207,7 @@ try {
   await dashboardPage.page.screenshot({ path: readmePicture })
   process.stdout.write(`wrote ${readmePicture}\n`)
   if (folder !== undefined) {
-    await clients.coordinate(url)
+    await clients.addCoordination(url)
     await takeAll(chromium, url, 'full', folder)
   }
   await clients.stop()
