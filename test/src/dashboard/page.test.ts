@@ -135,7 +135,7 @@ describe('the dashboard in Chromium', function () {
     )
     await dialog.getByLabel(/^Reason/).fill('the nightly job hangs')
     await dialog.getByLabel(/^Reason/).press('Enter')
-    // Here `reason` is the kind of the loss. In the log below, `reason` is the text of the operator.
+    // Here `reason` is the kind of the loss. In the log, `reason` is the text of the operator.
     expect(((await aborted(lock.signal)) as HoldfastError).reason).to.equal('revoked')
     await waiting
     await dashboardPage.waitForText(/The lock stuck of ann was revoked/)
