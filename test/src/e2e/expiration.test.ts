@@ -27,10 +27,10 @@ describe('e2e: the ttl of a lock', () => {
       const lockOfAnn = await ann!.lock('k', { ttl: 100 })
       void aborted(lockOfAnn.signal).then(() => order.push('lost'))
       const lockOfBen = await ben!.lock('k').then((lock) => {
-        order.push(`granted, still held by ann: ${lockOfAnn.held}`)
+        order.push(`granted, ann holds it: ${lockOfAnn.held}`)
         return lock
       })
-      expect(order).to.deep.equal(['lost', 'granted, still held by ann: false'])
+      expect(order).to.deep.equal(['lost', 'granted, ann holds it: false'])
       await lockOfBen.unlock()
     }
   })
@@ -74,17 +74,17 @@ describe('e2e: broker.cleanExpiredLocks', () => {
     const [ann] = sessions
     await ann!.lock('long', { ttl: 60_000 })
     expect(broker.cleanExpiredLocks()).to.equal(0)
-    // With this ttl, all answers arrive before the timer expires a lock, also on a slow machine.
-    // With a longer ttl, the loop below would be so long that the broker would take it for a pause
-    // of its process, and would extend the ttl.
+    // The ttl is long enough that all grants arrive before the first expiration. A longer ttl would
+    // need a longer loop below. The broker would count that loop as a pause, and extend the ttl.
     await Promise.all(Array.from({ length: 5 }, (_, i) => ann!.lock(`k${i}`, { ttl: 200 })))
     let cleaned = 0
-    // Without this limit, the loop would never end if `cleanExpiredLocks` failed.
+    // Without this limit, the loop would never end if `cleanExpiredLocks` ended no locks.
     const giveUpAt = performance.now() + 10_000
     // This loop does not yield, so that the timer of the broker cannot expire the locks first.
     while (cleaned < 5 && performance.now() < giveUpAt) cleaned += broker.cleanExpiredLocks()
     expect(cleaned).to.equal(5)
     expect(broker.stats()).to.include({ expiredLocks: 5, activeLocks: 1 })
+    // A later call does not count the same locks again.
     await untilHandled(ann!)
     expect(broker.cleanExpiredLocks()).to.equal(0)
   })

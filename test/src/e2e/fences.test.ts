@@ -2,7 +2,8 @@
  * Tests a broker whose fence file cannot be written, because the disk is full or the folder is
  * gone. A fence is the number of a grant, and must rise even after a restart. Therefore the broker
  * reserves a block of fences in the file, and must not use a fence that is not reserved on the
- * disk. The exit codes are 74 (the file cannot be written) and 78 (invalid setting).
+ * disk. If the file cannot be written, the exit code is 78 (invalid setting) at the start of the
+ * broker, and 74 later.
  */
 import { once } from 'node:events'
 import { mkdtempSync, renameSync, rmSync } from 'node:fs'
@@ -45,7 +46,6 @@ async function useUpFences(url: string): Promise<void> {
   }
 }
 
-/** The line of stderr that reports this fence file. */
 function errorLineFor(path: string): string {
   return `holdfast: The fence file ${path} cannot be written`
 }
@@ -64,8 +64,8 @@ describe('e2e: an unwritable fence file', function () {
   afterEach(() => rmSync(folder, { recursive: true }))
 
   it('ends the broker at its start, with a message', async () => {
-    // The broker first writes a temporary file with a longer name than this. A name has at most 255
-    // bytes, so not even root can create the temporary file.
+    // The broker first writes a temporary file, and appends more than 20 bytes to this name. A name
+    // has at most 255 bytes, so not even root can create the temporary file.
     path = join(folder, 'f'.repeat(235))
     const serveProcess = ServeProcess.runCommand(
       stage,
@@ -79,7 +79,7 @@ describe('e2e: an unwritable fence file', function () {
     expect(serveProcess.errorLines.items).to.deep.equal([errorLineFor(path)])
   })
 
-  // The broker must use up all reserved fences, which takes a million grants.
+  // Only in a full run, because using up the reserved fences takes a million grants.
   if (isFullRun) {
     it('ends the broker before the broker uses a fence that is not reserved on the disk', async () => {
       const serveProcess = await ServeProcess.startListening(stage, '--fence-file', path)
@@ -93,7 +93,7 @@ describe('e2e: an unwritable fence file', function () {
       renameSync(`${folder}.away`, folder)
       const restarted = await ServeProcess.startListening(stage, '--fence-file', path)
       const newSession = await stage.session(restarted.url)
-      // The steals used up the block of `lock.fence`, so the restarted broker needs a later block.
+      // The new fences begin after the reserved block, whose first fence was `lock.fence`.
       expect((await newSession.lock('held')).fence).to.be.above(lock.fence + blockSize)
     })
   }

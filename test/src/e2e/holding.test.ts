@@ -1,8 +1,10 @@
 /**
  * Tests `maxHold`, notices, and watches that also report the queue, over a real broker. `maxHold`
  * limits how long a lock is held. A notice tells a waiter of the holders, or a holder of the
- * waiters. A fence is the number of a grant. A set is one lock on several keys. A journal is a
- * command log on disk, from which a broker restarts.
+ * waiters. A fence is the number of a grant. A set is one lock on several keys. A journal is
+ * the broker's log of commands on disk, from which the broker restarts. The grace is how long the
+ * broker keeps a session without a connection. The grace 'lease' is as long as the lease, which is
+ * how long the broker keeps a silent session.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,12 +21,12 @@ describe('e2e: maxHold', () => {
   it('ends a lock in spite of refreshes, before the next session gets the lock', async () => {
     const { sessions } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
-    const lock = await ann!.lock('k', { ttl: 60_000, maxHold: 400 })
-    void lock.autoRefresh({ interval: 50, timeout: 5_000 })
-    const waiting = ben!.lock('k').then((granted) => ({ granted, isHeldTwice: lock.held }))
-    expect(await aborted(lock.signal)).to.include({ code: 'LOCK_LOST', reason: 'maxHold' })
-    expect((await waiting).isHeldTwice).to.equal(false)
-    await rejection(lock.unlock(), 'LOCK_NOT_HELD')
+    const lockOfAnn = await ann!.lock('k', { ttl: 60_000, maxHold: 400 })
+    void lockOfAnn.autoRefresh({ interval: 50, timeout: 5_000 })
+    const isHeldTwice = ben!.lock('k').then(() => lockOfAnn.held)
+    expect(await aborted(lockOfAnn.signal)).to.include({ code: 'LOCK_LOST', reason: 'maxHold' })
+    expect(await isHeldTwice).to.equal(false)
+    await rejection(lockOfAnn.unlock(), 'LOCK_NOT_HELD')
   })
 
   it('ends a set as a whole, and withLockAll rejects with LOCK_LOST', async () => {
@@ -37,7 +39,7 @@ describe('e2e: maxHold', () => {
     expect((await sessions[0]!.lockAll(['b', 'a'])).held).to.equal(true)
   })
 
-  it('is at most the limit that the operator sets', async () => {
+  it('is the limit of the operator if the request has no maxHold', async () => {
     const { url, broker } = await stage.broker({ limits: { maxHoldMs: 200 } })
     const session = await stage.session(url)
     const lost = next(session, 'lost')
@@ -50,7 +52,7 @@ describe('e2e: maxHold', () => {
     const dir = mkdtempSync(join(tmpdir(), 'holdfast-hold-'))
     stage.onClear(() => rmSync(dir, { recursive: true, force: true }))
     const first = await stage.broker({ log: journalLog({ dir }) })
-    // This client does not end the lock itself, and never comes back.
+    // This client neither ends the lock nor reconnects, so only the second broker can end the lock.
     const holder = await RawClient.open(first.url, { lease: 60_000, grace: 'lease' })
     stage.onClear(() => holder.drop())
     holder.send({ type: 'lock', id: 1, key: 'k', maxHold: 300, notify: ['contended'] })
@@ -125,7 +127,7 @@ describe('e2e: notices', () => {
     expect(await contended).to.deep.equal({ waiting: 1 })
   })
 
-  it('are refused by singleflightLock, whose callers share one request', async () => {
+  it('cannot be requested from singleflightLock, whose callers share one request', async () => {
     const { sessions } = await stage.brokerWithSessions('ann')
     const options = { onContended: () => {} } as object
     const error = await rejection(sessions[0]!.singleflightLock('k', options), 'INVALID_OPTION')

@@ -15,8 +15,8 @@ import type { RawClient } from './raw.js'
 import { Stage } from './stage.js'
 
 /**
- * The number of locks in the table of the broker. An earlier version of the broker took many
- * seconds for a frame of queries over so many locks.
+ * The number of locks that the broker keeps. An earlier version of the broker took many seconds for
+ * a frame of queries over so many locks.
  */
 const tableLocks = count(5_000, 100_000)
 /** The size of a frame in bytes, a little below the limit of 64 KiB. */
@@ -28,11 +28,12 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
   this.timeout(count(60_000, 300_000))
   const stage = Stage.forEachTest()
 
-  const expensive: readonly (readonly [title: string, message: object])[] = [
-    ['queries for one lock', { type: 'query', id: 1, limit: 1 }],
+  // For each of these queries the broker visits all locks, but returns one lock or none.
+  const expensiveQueries: readonly (readonly [title: string, message: object])[] = [
+    ['queries that return one lock', { type: 'query', id: 1, limit: 1 }],
     ['queries that find nothing', { type: 'query', id: 1, prefix: 'none:' }],
   ]
-  for (const [title, message] of expensive) {
+  for (const [title, message] of expensiveQueries) {
     it(`with one frame of ${title}`, async () => {
       const { url, bystander } = await startHostileStage(stage, tableLocks)
       const client = await openHostileClient(stage, url)
@@ -44,7 +45,7 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     })
   }
 
-  it('with pipelined queries that read the whole table', async () => {
+  it('with pipelined queries that visit the locks of all keys', async () => {
     const { url, bystander } = await startHostileStage(stage, tableLocks)
     const clients: RawClient[] = []
     for (let i = 0; i < 10; i++) clients.push(await openHostileClient(stage, url))
@@ -111,11 +112,11 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     for (const frame of framesOf(ids)) {
       client.send(...frame.map((id) => ({ type: 'lock', id, key: 'crowd', mode: 'shared' })))
       for (const _ of frame) fence = (await client.receive('granted')).fence
+      // The broker keeps each `granted` message until the client acknowledges it.
       client.send({ type: 'ack', ids: frame })
     }
     const attacker = await openHostileClient(stage, url)
-    // `fence` is the fence of the newest lock. The attacker revokes this lock and every second lock
-    // before this lock.
+    // The attacker revokes every second lock, beginning with the newest lock, which has `fence`.
     const attacks = Array.from({ length: 1_000 }, (_, i) => {
       const id = i + 1
       return i % 2 === 0
@@ -127,17 +128,16 @@ describe('e2e: a hostile client does not disturb a bystander', function () {
     attacker.send({ type: 'lock', id: 2_000, key: 'crowd', steal: true })
     await bystander.lockAndUnlock(lockRounds)
     await bystander.expectUnharmed()
-    // The client is told that it lost a lock.
     expect((await client.receive('lost')).fence).to.be.above(0)
   })
 
-  it('with a queue of ten thousand requests that the client cancels', async () => {
+  it('with a queue of 9,999 requests that the client cancels', async () => {
     const { url, bystander } = await startHostileStage(stage, 0)
     const holder = await openHostileClient(stage, url)
     holder.send({ type: 'lock', id: 1, key: 'queue' })
     await holder.receive('granted')
     const client = await openHostileClient(stage, url)
-    // A session may wait for 10,000 locks.
+    // One request below the limit of a session.
     const ids = Array.from({ length: 9_999 }, (_, i) => i + 1)
     for (const frame of framesOf(ids)) {
       client.send(...frame.map((id) => ({ type: 'lock', id, key: 'queue' })))

@@ -1,7 +1,8 @@
 /**
  * Tests clients that make the broker keep much data. A broker with a small heap survives, and
- * serves a bystander, which is a well-behaved client. A fence is the number of a grant; the grace
- * is how long the broker keeps a session without a connection.
+ * serves a bystander, which is a well-behaved client. A fence is the number of a grant. The grace
+ * is how long the broker keeps a session without a connection. The grace 'lease' is as long as the
+ * lease, which is how long the broker keeps a silent session.
  */
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
@@ -10,11 +11,11 @@ import { Bystander, framesOf, openHostileClient } from './hostileStage.js'
 import { ServeProcess } from './remote.js'
 import { Stage } from './stage.js'
 
-/** The size of the broker's heap. */
+/** The limit of the broker's heap. */
 const heapMiB = count(64, 512)
 /** The process also needs memory for code, buffers and the young generation of the heap. */
 const maxProcessMiB = heapMiB + 192
-/** How much data a broker without limits would have to keep in each attack: more than its heap. */
+/** How much data most attacks make a broker without limits keep: more than its heap. */
 const attackMiB = 1.25 * heapMiB
 
 /** The largest metadata: with its two quotes, this text has 4,096 bytes of JSON. */
@@ -46,14 +47,14 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     }
   }
 
-  it('by leaving responses to queries unread, while other clients change the holders', async () => {
+  it('by leaving responses to queries unread, while another client replaces its locks', async () => {
     const { serveProcess, bystander } = await startSmallBroker()
     const holder = await openHostileClient(stage, serveProcess.url)
     const metadata = largestMetadata
     const heldCount = 500
-    const reader = await openHostileClient(stage, serveProcess.url)
-    reader.socket.pause()
-    const ended = reader.closed()
+    const querier = await openHostileClient(stage, serveProcess.url)
+    querier.socket.pause()
+    const ended = querier.closed()
     let isDisconnected = false
     void ended.then(() => {
       isDisconnected = true
@@ -75,13 +76,13 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
         )
       }
       for (const _ of ids) fences.push((await holder.receive('granted')).fence)
-      reader.send({ type: 'query', id: 1 })
+      querier.send({ type: 'query', id: 1 })
       await bystander.lockAndUnlock(1)
     }
     await expectAlive(serveProcess, bystander)
   })
 
-  it('by never acknowledging refusals, while the holders change', async () => {
+  it('by never acknowledging refusals, while another client replaces its locks', async () => {
     const { serveProcess, bystander } = await startSmallBroker()
     const holder = await openHostileClient(stage, serveProcess.url)
     const metadata = 'm'.repeat(4_000)
@@ -92,7 +93,8 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     // 4 KiB of metadata of each holder, even after the unlock. This many sessions would fill
     // `attackMiB`.
     const sessionCount = Math.ceil((attackMiB * 1_024) / (refusalsPerSession * holderCount * 4))
-    let [id, fences]: [number, number[]] = [0, []]
+    let id = 0
+    let fences: number[] = []
     for (let i = 0; i < sessionCount; i++) {
       const client = await openHostileClient(stage, serveProcess.url, { grace: 'lease' })
       for (let round = 1; round <= refusalsPerSession; round++) {
@@ -100,7 +102,7 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
           holder.send(...fences.map((fence) => ({ type: 'unlock', id: ++id, fence })))
         }
         fences = []
-        // Two frames, because all 16 locks would nearly fill a frame of 64 KiB.
+        // Two frames, because all 16 locks in one frame would come too close to the 64 KiB limit.
         for (const half of framesOf(Array.from({ length: holderCount }), holderCount / 2)) {
           const lock = { type: 'lock', key: 'described', mode: 'shared', metadata }
           holder.send(...half.map(() => ({ ...lock, id: ++id })))
@@ -127,8 +129,9 @@ describe('e2e: a client cannot fill the memory of the broker', function () {
     })
     // The longest payload of a WebSocket ping.
     const payload = 'p'.repeat(125)
-    // A pong that the broker keeps takes an estimated 2,000 bytes of memory.
-    const pings = (attackMiB * 2 ** 20) / 2_000
+    // An estimate of the memory for a pong that the broker keeps.
+    const bytesPerPong = 2_000
+    const pings = (attackMiB * 2 ** 20) / bytesPerPong
     const pingsPerRound = 2_000
     for (let sent = 0; sent < pings && !isDisconnected; sent += pingsPerRound) {
       for (let i = 0; i < pingsPerRound; i++) client.socket.ping(payload)

@@ -1,5 +1,5 @@
 /**
- * The parts of a test of hostile clients: a broker process with many locks in its table, and a
+ * The parts of a test of hostile clients: a broker process with many locks in its lock table, and a
  * bystander. The bystander is a well-behaved client that must keep its lock and its session and get
  * its grants. The lease is how long the broker keeps a silent session.
  */
@@ -13,10 +13,10 @@ import type { Stage } from './stage.js'
 const bystanderLeaseMs = 2_000
 /** The default limit of locks in one session. */
 const locksPerSession = 10_000
-/** A frame of this many messages is far below the limit of 64 KiB. */
+/** This many small messages are far below the limit of a frame, 64 KiB. */
 const defaultMessagesPerFrame = 500
 
-/** Divides messages into the lists that are sent as one frame each. */
+/** Divides messages, or their ids, into lists. The caller sends each list as one frame. */
 export function* framesOf<T>(
   messages: readonly T[],
   messagesPerFrame = defaultMessagesPerFrame,
@@ -25,7 +25,7 @@ export function* framesOf<T>(
     yield messages.slice(i, i + messagesPerFrame)
 }
 
-/** Makes the table of the broker hold this many locks, each on a key of its own. */
+/** Fills the lock table with this many locks, each on a key of its own. */
 export async function fillTable(stage: Stage, url: string, count: number): Promise<void> {
   for (let filled = 0; filled < count; filled += locksPerSession) {
     const filler = await RawClient.open(url, { lease: 300_000 })
@@ -114,8 +114,8 @@ export async function openHostileClient(
 }
 
 /**
- * Gives a key 16 shared holders with the largest metadata. The error of a refused request describes
- * at most 16 holders.
+ * Gives a key 16 shared holders with the largest metadata. A refused request then gets the longest
+ * error, because the error describes at most 16 holders, each with its metadata.
  */
 export async function addDescribedHolders(stage: Stage, url: string, key: string): Promise<void> {
   // With its two quotes, this text has 4,096 bytes of JSON, the limit of metadata.

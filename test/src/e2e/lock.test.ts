@@ -1,5 +1,5 @@
 /**
- * Tests `session.lock`, which replaces `Lock(key, expiration, timeout, retryStrategy)` of other
+ * Tests `session.lock`, the counterpart of `Lock(key, expiration, timeout, retryStrategy)` in other
  * lock libraries. The broker grants requests first come, first served. A request waits at the
  * broker until its grant, its timeout or its abort, and no client polls. A fence is the number of a
  * grant; a later grant has a higher fence.
@@ -128,7 +128,7 @@ describe('e2e: session.lock', () => {
     expect(broker.query().heldCount).to.equal(0)
   })
 
-  it('rejects with ABORTED without a request if its signal is already aborted', async () => {
+  it('sends no request and rejects with ABORTED if its signal is already aborted', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann')
     const locking = sessions[0]!.lock('k', { signal: AbortSignal.abort('no') })
     expect((await rejection(locking, 'ABORTED')).cause).to.equal('no')
@@ -136,7 +136,7 @@ describe('e2e: session.lock', () => {
     expect(broker.stats().totalLocks).to.equal(0)
   })
 
-  it('unlocks a grant that crosses the abort on the wire', async () => {
+  it('unlocks a lock whose grant crosses the abort on the wire', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     // The test has many rounds, because the grant comes before the cancel only in some rounds.
@@ -151,9 +151,10 @@ describe('e2e: session.lock', () => {
       controller.abort()
       await rejection(waiting, 'ABORTED')
       await untilHandled(ann!)
-      // Now Ben's client receives any grant that crossed the abort, and sends the unlock.
+      // During this wait, Ben's client receives any grant that crossed the abort, and sends the
+      // unlock.
       await untilHandled(ben!)
-      // Now the broker handles this unlock.
+      // During this wait, the broker handles that unlock.
       await untilHandled(ben!)
       expect(broker.query().heldCount).to.equal(0)
     }

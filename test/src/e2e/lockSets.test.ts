@@ -1,6 +1,7 @@
 /**
  * Tests sets over a real broker. A set is one lock on several keys: the broker grants a set in one
- * step, and a client loses a set as a whole. A fence is the number of a grant.
+ * step, and a client loses a set as a whole. The `key` and the mode of a set are those of its first
+ * key. A fence is the number of a grant.
  */
 import type { Lock, WatchEvent } from '@holdfast/client'
 import { createBroker } from '@holdfast/server'
@@ -69,7 +70,7 @@ describe('e2e: sets', () => {
     expect((await lateLock).held).to.equal(true)
   })
 
-  it('fail immediately with timeout 0 if one key is held, take nothing, and name the holder with its key', async () => {
+  it('fail immediately in tryLockAll if one key is held, take nothing, and name the holder with its key', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const held = await ann!.lock('b')
@@ -82,8 +83,8 @@ describe('e2e: sets', () => {
     expect((await ben!.tryLockAll(['a', 'b', 'c'])).keys).to.deep.equal(['a', 'b', 'c'])
   })
 
-  it('are lost as a whole and reported once when one key is stolen, and all queues continue', async () => {
-    const { sessions } = await stage.brokerWithSessions('ann', 'stealer', 'next')
+  it('are lost as a whole when one key is stolen: one report, and the next waiter of the other key gets its lock', async () => {
+    const { sessions } = await stage.brokerWithSessions('ann', 'stealer', 'waiter')
     const [ann, stealer, waiter] = sessions
     const losses: unknown[] = []
     ann!.on('lost', (lost) => losses.push(lost))
@@ -97,12 +98,13 @@ describe('e2e: sets', () => {
     expect(losses).to.deep.equal([{ key: 'a', fence: set.fence, reason: 'stolen' }])
   })
 
-  it('are revoked by any of their keys', async () => {
+  it('can be revoked with any of their keys', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'operator')
     const [ann, operator] = sessions
     const set = await ann!.lockAll(['a', 'b'])
     const lost = next(ann!, 'lost')
     await operator!.revoke('b', { fence: set.fence, reason: 'stuck' })
+    // The event names the first key of the set.
     expect(await lost).to.include({ key: 'a', reason: 'revoked' })
     expect(broker.query().heldCount).to.equal(0)
   })
@@ -128,6 +130,7 @@ describe('e2e: sets', () => {
     const controller = new AbortController()
     const waiting = ben!.lockAll(['a', 'b'], { signal: controller.signal })
     await untilHandled(ben!)
+    // The request waits for both keys.
     expect(broker.query().waitingCount).to.equal(2)
     controller.abort()
     await rejection(waiting, 'ABORTED')
@@ -157,7 +160,7 @@ describe('e2e: sets', () => {
     ])
   })
 
-  it('count once in the counters, and once for each key among the active locks', async () => {
+  it('count once in totalLocks, and once for each key in activeLocks', async () => {
     const { sessions } = await stage.brokerWithSessions('ann')
     await sessions[0]!.lockAll(['a', 'b', 'c'])
     expect(await sessions[0]!.stats()).to.include({ totalLocks: 1, activeLocks: 3 })
@@ -172,7 +175,12 @@ describe('e2e: sets', () => {
     expect((await sessions[1]!.tryLock('gpu', { capacity: 3 })).held).to.equal(true)
   })
 
-  const invalidKeys: [string, unknown, string, RegExp][] = [
+  const invalidKeys: [
+    title: string,
+    keys: unknown,
+    code: 'INVALID_OPTION' | 'INVALID_KEY',
+    message: RegExp,
+  ][] = [
     ['no keys', [], 'INVALID_OPTION', /takes 1 to 64 keys, not 0/],
     ['65 keys', Array.from({ length: 65 }, (_, i) => `k${i}`), 'INVALID_OPTION', /not 65/],
     ['the same key twice', ['a', 'b', { key: 'a' }], 'INVALID_OPTION', /got the key "a" twice/],
@@ -184,10 +192,10 @@ describe('e2e: sets', () => {
     ['permits without a capacity', [{ key: 'a', permits: 1 }], 'INVALID_OPTION', /need a capacity/],
     ['an unknown field', [{ key: 'a', ttl: 5 }], 'INVALID_OPTION', /has no option "ttl"/],
   ]
-  for (const [name, keys, code, message] of invalidKeys) {
-    it(`refuse ${name}, and lock nothing`, async () => {
+  for (const [title, keys, code, message] of invalidKeys) {
+    it(`refuse ${title}, and lock nothing`, async () => {
       const { sessions, broker } = await stage.brokerWithSessions('ann')
-      const error = await rejection(sessions[0]!.lockAll(keys as string[]), code as 'INVALID_KEY')
+      const error = await rejection(sessions[0]!.lockAll(keys as string[]), code)
       expect(error.message).to.match(message)
       expect(broker.query().heldCount).to.equal(0)
     })

@@ -14,15 +14,15 @@ import { Stage } from './stage.js'
 /** The number of hostile clients. */
 const hostileClients = 100
 /**
- * The number of frames of each hostile client, with one pong each. Together, the frames of a client
- * are longer than one read of the socket (64 KiB).
+ * The number of frames of each hostile client in the test of pongs: one pong in each frame. The
+ * broker needs several reads of the socket, 64 KiB each, for the frames of one client.
  */
-const tinyFrames = 2_500
-/** The number of WebSocket pings of each hostile client. */
+const pongFrames = 2_500
+/** The number of frames of each hostile client in the test of WebSocket pings. */
 const pings = 600
 /**
- * The most frames in one turn that this test accepts. The work budget of a turn and the minimum
- * shares of all connections allow half as many.
+ * The most frames in one turn that this test accepts: twice the limit of the broker. The limit is
+ * the work budget of a turn, and beyond it a guaranteed minimum for each connection.
  */
 const maxPerTurn = (2 * (turnBudget.all + hostileClients * turnBudget.minimum)) / costs.message
 
@@ -95,8 +95,8 @@ describe('e2e: many small frames', function () {
   const kinds: readonly (readonly [title: string, frames: number, send: (wire: Wire) => void])[] = [
     [
       'frames of one pong',
-      tinyFrames,
-      (wire) => wire.sendSingly('{"type":"pong","n":1}', tinyFrames),
+      pongFrames,
+      (wire) => wire.sendSingly('{"type":"pong","n":1}', pongFrames),
     ],
     ['WebSocket pings', pings, (wire) => wire.sendPings(pings)],
   ]
@@ -114,8 +114,8 @@ describe('e2e: many small frames', function () {
       bystander.send({ type: 'lock', id: 1, key: 'free' })
       await bystander.receive('granted')
       const sentFrames = hostileClients * frames
-      // The hostile clients sent their frames first, so the broker has read a frame of each of them
-      // before the grant. The broker must not have read half of all frames.
+      // The hostile clients sent their frames first, so the broker reads at least one frame of each
+      // of them before the grant. By then, the broker must not have read half of all frames.
       expect(counter.total, 'frames before the grant').to.be.within(hostileClients, sentFrames / 2)
       while (counter.total < sentFrames) await turn()
       expect(counter.max, 'frames in one turn').to.be.below(maxPerTurn)
@@ -126,7 +126,7 @@ describe('e2e: many small frames', function () {
 describe('e2e: WebSocket pings', () => {
   const stage = Stage.forEachTest()
 
-  it('get far fewer pongs than pings, in order, and a pong for the newest ping', async () => {
+  it('are answered in order by far fewer pongs, and the newest ping is answered', async () => {
     const { url } = await stage.broker()
     const client = await RawClient.open(url)
     const pingCount = 300

@@ -1,6 +1,7 @@
 /**
- * Tests exclusive locks, shared locks and steals: their order in the queue, and the events of each
- * client. Also tests queries. A fence is the number of a grant; a later grant has a higher fence.
+ * Tests exclusive locks, shared locks and steals: their order in the queue, and the loss that a
+ * steal causes. Also tests queries. A fence is the number of a grant; a later grant has a higher
+ * fence.
  */
 import type { Lock } from '@holdfast/client'
 import { expect } from 'chai'
@@ -38,13 +39,13 @@ describe('e2e: shared and exclusive requests', () => {
     }
     const writing = recordGrant('writer', writer!.lock('k'))
     await untilHandled(writer!)
-    const readers = [b!, c!].map((session) =>
+    const reading = [b!, c!].map((session) =>
       recordGrant('reader', session.lock('k', { mode: 'shared' })),
     )
     await Promise.all([untilHandled(b!), untilHandled(c!)])
     await readLock.unlock()
     await (await writing).unlock()
-    await Promise.all(readers)
+    await Promise.all(reading)
     expect(order).to.deep.equal(['writer', 'reader', 'reader'])
   })
 })

@@ -1,7 +1,7 @@
 /**
- * Tests `session.once` over a real broker: one run for all callers, values that are kept over a
- * restart, and many followers. A follower is a caller that waits for the value of a run. A journal
- * is a command log on disk, from which a broker restarts.
+ * Tests `session.once` over a real broker: one caller runs its function, and all callers get the
+ * value. A follower is a caller that waits for the value. The broker keeps values over a restart. A
+ * journal is the broker's log of commands on disk, from which the broker restarts.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,7 +19,7 @@ describe('e2e: once', () => {
     const followerCount = 300
     // A value has at most 32 KiB.
     const value = 'v'.repeat(30_000)
-    // For each run that has begun, the function that ends the run with a value.
+    // A run has begun when its function is in this list. Calling the function ends the run.
     const finishFunctions: ((value: string) => void)[] = []
     const first = ann!.once(
       'k',
@@ -34,6 +34,7 @@ describe('e2e: once', () => {
     const later = first.then(() => ben!.once('k', countRun))
     const values = await Promise.all(followers)
     expect(values.every((received) => received === value)).to.equal(true)
+    // No follower ran its function, so the later call is the first run that was counted.
     expect(await later).to.equal(1)
     expect(broker.query().heldCount).to.equal(0)
   })

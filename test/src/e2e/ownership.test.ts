@@ -1,17 +1,17 @@
 /**
  * Tests that only the holder may unlock. The session and the fence (the number of a grant) identify
- * a lock. An unlock with a wrong or old fence has no effect. Other lock libraries use a random
- * unique value for this purpose.
+ * a lock; other lock libraries identify it by a random unique value. An unlock with a wrong or old
+ * fence has no effect.
  */
 import { expect } from 'chai'
 import { RawClient } from './raw.js'
 import { next, rejection, Stage, untilHandled } from './stage.js'
 
-describe('e2e: the ownership check of the broker', () => {
+describe('e2e: an unlock of a lock that is not held', () => {
   const stage = Stage.forEachTest()
 
-  it('rejects an old fence of the same session with LOCK_NOT_HELD, and keeps the new lock', async () => {
-    const { broker, url } = await stage.brokerWithSessions()
+  it('is rejected with LOCK_NOT_HELD for an old fence of the same session, and the new lock remains', async () => {
+    const { broker, url } = await stage.broker()
     const client = await RawClient.open(url)
     stage.onClear(() => client.drop())
     client.send({ type: 'lock', id: 1, key: 'k' })
@@ -24,7 +24,7 @@ describe('e2e: the ownership check of the broker', () => {
     expect(broker.query().held[0]).to.include({ fence })
   })
 
-  it("rejects an unlock after a loss with LOCK_NOT_HELD, and keeps the next holder's lock", async () => {
+  it('is rejected with LOCK_NOT_HELD after a loss, and the lock of the next holder remains', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('ann', 'ben')
     const [ann, ben] = sessions
     const lost = next(ann!, 'lost')

@@ -13,7 +13,10 @@ import { Stage } from './stage.js'
 
 /** The number of locks in the table. A query costs more work with more locks. */
 const tableLocks = count(4_000, 50_000)
-/** The queries over the locks cost about 75,000 units of work, which takes nearly 4 s. */
+/**
+ * For the test with a lease of 2 s. The queries cost about 75,000 units of work, which take nearly
+ * 4 s at this limit.
+ */
 const limitedWork = { locks: 2_000, queries: 600, unitsPerSecond: 20_000 }
 
 /** Receives messages until `isLast` returns true, and returns all of them. */
@@ -26,7 +29,7 @@ async function receiveUntil(client: RawClient, isLast: (message: ServerMessage) 
   }
 }
 
-/** Requests of different types, with the ids from 1. */
+/** Requests of different types, with ascending ids from 1. */
 function mixedRequests(length: number): object[] {
   return Array.from({ length }, (_, i) => {
     const id = i + 1
@@ -88,7 +91,7 @@ describe('e2e: a paused connection', function () {
     const received = await receiveUntil(client, isLast)
     const ids = received.flatMap((message) => ('id' in message ? [message.id] : []))
     expect(ids).to.deep.equal([...ids].sort((a, b) => a - b))
-    // The response to one query was received above. The grants follow the other responses.
+    // The response to one query was received above.
     expect(ids).to.have.length(queries.length - 1 + lockCount)
     const fences = received.flatMap((message) =>
       message.type === 'granted' ? [message.fence] : [],
@@ -140,6 +143,7 @@ describe('e2e: a paused connection', function () {
       limit: 1,
     }))
     client.send(...queries)
+    // Also answers the pings of the broker.
     const receiving = receiveUntil(client, (message) => {
       if (message.type === 'ping') client.send({ type: 'pong', n: message.n })
       return message.type === 'found' && message.id === queries.at(-1)!.id

@@ -1,6 +1,6 @@
 /**
- * Tests locks with permits over a real broker. The holders of a key together have at most as many
- * permits as the capacity, and requests are granted in the order of their arrival. A fence is the
+ * Tests locks with permits over a real broker. The capacity of a key limits how many permits its
+ * holders have together. Requests are granted in the order of their arrival. A fence is the
  * number of a grant.
  */
 import { HoldfastError } from '@holdfast/client'
@@ -38,21 +38,21 @@ describe('e2e: permits', () => {
     const [a, large, small] = sessions
     const held = await a!.lock('k', { capacity: 3, permits: 2 })
     const order: string[] = []
-    const waiting = large!.lock('k', { capacity: 3, permits: 3 }).then(async (lock) => {
+    const largeRequest = large!.lock('k', { capacity: 3, permits: 3 }).then(async (lock) => {
       order.push('large')
       await lock.unlock()
     })
     await untilHandled(large!)
     const error = await rejection(small!.tryLock('k', { capacity: 3 }), 'LOCK_HELD')
     expect(error.holders?.map(({ permits }) => permits)).to.deep.equal([2])
-    const second = small!.lock('k', { capacity: 3 }).then(() => order.push('small'))
+    const smallRequest = small!.lock('k', { capacity: 3 }).then(() => order.push('small'))
     await untilHandled(small!)
     await held.unlock()
-    await Promise.all([waiting, second])
+    await Promise.all([largeRequest, smallRequest])
     expect(order).to.deep.equal(['large', 'small'])
   })
 
-  it('fail while the key has another capacity: the error has both capacities, and nothing changes', async () => {
+  it('are refused while the key has another capacity, the message names both, and nothing changes', async () => {
     const { sessions, broker } = await stage.brokerWithSessions('a', 'b')
     const [a, b] = sessions
     const held = await a!.lock('k', { capacity: 3 })
@@ -92,7 +92,7 @@ describe('e2e: permits', () => {
     ['the mode permits', { mode: 'permits' }, /mode must be/],
   ]
   for (const [name, options, message] of invalidOptions) {
-    it(`are refused before anything is sent: ${name}`, async () => {
+    it(`are refused, and nothing is locked: ${name}`, async () => {
       const { sessions, broker } = await stage.brokerWithSessions('a')
       const error = await rejection(sessions[0]!.lock('k', options), 'INVALID_OPTION')
       expect(error).to.be.instanceOf(HoldfastError)
@@ -101,7 +101,7 @@ describe('e2e: permits', () => {
     })
   }
 
-  it('are refused for singleflightLock, whose callers share a lock', async () => {
+  it('are refused by singleflightLock, whose callers share a lock', async () => {
     const { sessions } = await stage.brokerWithSessions('a')
     const call = sessions[0]!.singleflightLock('k', { capacity: 3 } as object)
     await rejection(call, 'INVALID_OPTION')

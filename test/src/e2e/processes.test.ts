@@ -16,23 +16,24 @@ describe('e2e: the end of a client process', () => {
 
   const ends: [string, (client: RemoteClient) => unknown][] = [
     ['kill -9', (client) => client.kill('SIGKILL')],
+    // The process may end before it reports that it executed the command.
     ['a crash', (client) => void client.execute({ do: 'crash' })],
     ['SIGTERM', (client) => client.kill('SIGTERM')],
     ['close', (client) => client.execute({ do: 'close' })],
   ]
   for (const [title, end] of ends) {
-    it(`${title} passes the locks of the client on and removes its requests from queues`, async () => {
+    it(`${title} passes on the locks of the client, and removes its requests from the queues`, async () => {
       const { broker, url } = await stage.broker()
       const local = await stage.session(url)
       const remote = await RemoteClient.start(stage, url, { name: 'remote' })
-      const localLock = await local.lock('local')
+      const localLock = await local.lock('c')
       const fences = [await remote.lock('a'), await remote.lock('b')]
-      void remote.lock('local').catch(() => {})
+      void remote.lock('c').catch(() => {})
       await remote.untilHandled()
       const waits = [local.lock('a'), local.lock('b')]
       await untilHandled(local)
-      // The remote client holds `a` and `b`, and waits for `local`. The local session holds
-      // `local`, and waits for `a` and `b`.
+      // The remote client holds `a` and `b`, and waits for `c`. The local session holds `c`, and
+      // waits for `a` and `b`.
       expect(broker.query()).to.include({ heldCount: 3, waitingCount: 3 })
       await end(remote)
       const locks = await Promise.all(waits)
@@ -65,19 +66,21 @@ describe('e2e: the end of a client process', () => {
   })
 })
 
-describe('e2e: processes that have finished', () => {
+describe('e2e: a process ends by itself', () => {
   const stage = Stage.forEachTest()
 
-  it('end by themselves after a client has closed its session', async () => {
+  it('after it has closed its session', async () => {
     const { url } = await stage.broker()
     const client = await RemoteClient.start(stage, url, { grace: 'lease' })
     await client.lock('k', { ttl: 60_000 })
     await client.execute({ do: 'close' })
+    // Without this command, the IPC channel to the test would keep the process alive.
     await client.execute({ do: 'leave' })
     expect(await client.exit()).to.deep.equal({ code: 0, signal: null })
   })
 
-  it('end by themselves after brokers and sessions are closed', async () => {
+  it('after it has closed its sessions and its broker', async () => {
+    // The program prints `closed` after it has closed everything.
     const program = spawn(process.execPath, [pathOf('closesAll')], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
@@ -94,8 +97,9 @@ describe('e2e: a client under fake timers', () => {
   const stage = Stage.forEachTest()
 
   /**
-   * Runs a program whose lock must expire. The broker is at this URL; without a URL, the broker is
-   * in the process of the program.
+   * Runs a program whose lock must expire.
+   *
+   * @param url The URL of a broker. Without a URL, the program starts a broker in its own process.
    */
   async function runProgram(...url: string[]): Promise<void> {
     const program = spawn(process.execPath, [pathOf('fakeTimers'), ...url], {
@@ -105,6 +109,7 @@ describe('e2e: a client under fake timers', () => {
     const lines = new Collector<string>()
     createInterface(program.stdout).on('line', lines.add)
     await once(program.stdout, 'close')
+    // `held` is about another lock than `lost`.
     expect(lines.items).to.deep.equal(['{"held":true,"lost":"expired"}'])
     expect(await exitOf(program)).to.deep.equal({ code: 0, signal: null })
   }
@@ -114,7 +119,7 @@ describe('e2e: a client under fake timers', () => {
     await runProgram(url)
   })
 
-  it('works with a broker in its own process', () => runProgram())
+  it('uses the real timers also if the broker is in the process of the client', () => runProgram())
 })
 
 describe('e2e: a session that its program leaves behind', () => {
@@ -124,8 +129,8 @@ describe('e2e: a session that its program leaves behind', () => {
    * Starts the program `forgotten`. Its session waits for a lock of another session. When the test
    * has ended `stdin`, only the session can keep the process alive.
    *
-   * @param mode What lets the process end: `option` is the option `unref` of the session, `call` a
-   * call of `unref`, and `close` a call of `close`. With `ref` the session keeps the process alive.
+   * @param mode The modes `option` (the option `unref`), `call` (a call of `unref`) and `close` (a
+   * call of `close`) let the process end. The mode `ref` keeps the process alive.
    */
   async function start(mode: string) {
     const running = await stage.broker()
@@ -165,6 +170,7 @@ describe('e2e: a session that its program leaves behind', () => {
   it('keeps its process alive again after ref', async () => {
     const { program, lock, lines } = await start('ref')
     program.stdin.end()
+    // The program prints `done` when its `stdin` has ended.
     await lines.waitUntil((items) => items.includes('done'))
     await lock.unlock()
     await lines.waitUntil((items) => items.includes('granted'))
