@@ -129,7 +129,7 @@ const oneClock = [
       pathNot: [
         '^server/src/platform/environment\\.ts$',
         '^server/src/cli/',
-        '^client/src/(?:environment\\.ts$|platform/|websocket/)',
+        '^client/src/platform/',
         '^server/src/dashboard/pageEnvironment\\.ts$',
       ],
     },

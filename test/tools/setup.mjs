@@ -21,7 +21,7 @@ import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 
 export const root = fileURLToPath(new URL('../../', import.meta.url))
-/** The published packages, each after the packages that it needs. */
+/** The packages for users, each after the packages that it needs. */
 export const packages = ['shared', 'client', 'server']
 export const projects = [...packages, 'test']
 
